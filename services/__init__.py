@@ -1,0 +1,1 @@
+"""The four processes of Stet; they meet only on Kafka."""

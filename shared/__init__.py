@@ -1,0 +1,1 @@
+"""What the four services agree on (ids, errors, events, topics), and the plumbing under them."""

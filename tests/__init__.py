@@ -1,0 +1,1 @@
+"""Tests mirror the tree; flow/ tells the eight stories through real processes."""
