@@ -1,4 +1,4 @@
-"""The two clocks: business time comes from a ``Clock`` and reaches the deciders as ``now``; machine time is the real one.
+"""The two clocks: business time comes from a ``Clock`` and reaches deciders as ``now``; machine time is the real one.
 
 A development clock is a file of eight bytes (microseconds since 1970, little-endian) that every process of a stack maps
 into memory: reading it costs nothing, and all processes see one instant. Only the stack's conductor writes it.

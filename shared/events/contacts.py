@@ -1,0 +1,36 @@
+"""Who people are: topic ``contacts``, compacted. Each event is the full state of a person, its version only rises."""
+
+from typing import ClassVar
+
+from shared.events.envelope import Data, Frozen, Instant, Text, kinds
+from shared.events.vocabulary import PartyKind, Role
+from shared.ids import Bsuid, ContactId, PersonId, Phone
+
+
+class Addresses(Frozen):
+    """Where WhatsApp reaches a person: an E.164 number with its +, a BSUID, or both."""
+
+    phone: Phone | None = None
+    bsuid: Bsuid | None = None
+
+
+class PersonObserved(Data):
+    """A person as ingest knows them; without ``contact_id`` a visitor. ``language`` and ``zone`` only where known."""
+
+    kind: ClassVar[str] = "contacts.person.observed.v1"
+    person_id: PersonId
+    contact_id: ContactId | None = None
+    party: PartyKind = PartyKind.PERSON
+    display_name: Text
+    country: str | None = None
+    language: str | None = None
+    zone: str | None = None
+    roles: tuple[Role, ...] = ()
+    addresses: Addresses = Addresses()
+    merged_into: PersonId | None = None
+    erased: bool = False
+    observed_at: Instant
+    version: int
+
+
+KINDS = kinds((PersonObserved,))

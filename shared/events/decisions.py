@@ -1,0 +1,42 @@
+"""What rules decided, and why: topic ``decisions``. Every event has exactly one decision, silence included.
+
+No phone number, BSUID or message text ever stands here.
+"""
+
+from enum import StrEnum
+from typing import ClassVar
+
+from pydantic import Field
+
+from shared.events.envelope import Data, Frozen, Instant, Text, kinds
+from shared.ids import ChainId, MessageId, PersonId, Revision, RuleId, WriteId
+
+
+class Verdict(StrEnum):
+    SPOKE = "spoke"
+    STAYED = "stayed"
+
+
+class RuleVerdict(Frozen):
+    """What one rule did about one event or due step; ``reason`` is from rules' closed set."""
+
+    rule: RuleId | None = None
+    chain_id: ChainId | None = None
+    step: str | None = None
+    verdict: Verdict
+    reason: Text
+    messages: tuple[MessageId, ...] = ()
+    withdrawn: tuple[MessageId, ...] = ()
+    writes: tuple[WriteId, ...] = ()
+    left_out: dict[PersonId, str] = Field(default_factory=dict)
+
+
+class DecisionRecorded(Data):
+    kind: ClassVar[str] = "rules.decision.recorded.v1"
+    about: Text
+    revision: Revision
+    verdicts: tuple[RuleVerdict, ...]
+    decided_at: Instant
+
+
+KINDS = kinds((DecisionRecorded,))
