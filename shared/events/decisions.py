@@ -9,7 +9,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from shared.events.envelope import Data, Frozen, Instant, Text, kinds
-from shared.ids import ChainId, MessageId, PersonId, Revision, RuleId, WriteId
+from shared.ids import ChainId, EventId, MessageId, PersonId, Revision, RuleId, WriteId
 
 
 class Verdict(StrEnum):
@@ -39,4 +39,14 @@ class DecisionRecorded(Data):
     decided_at: Instant
 
 
-KINDS = kinds((DecisionRecorded,))
+class SilenceRecorded(Data):
+    """The decisions of one batch that say nothing: every event in ``events`` was judged, and stayed for ``reason``."""
+
+    kind: ClassVar[str] = "rules.silence.recorded.v1"
+    events: tuple[EventId, ...]
+    revision: Revision
+    reason: Text
+    decided_at: Instant
+
+
+KINDS = kinds((DecisionRecorded, SilenceRecorded))
