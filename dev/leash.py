@@ -1,0 +1,62 @@
+"""Ends a process with the one that asked for it: ``python leash.py PID_FILE SIGNAL GRACE USER COMMAND…``.
+
+Standard input is the leash. Only the starter holds its other end, so it closes when the starter ends, even by SIGKILL;
+the command is then asked to end by SIGNAL and, GRACE seconds later, made to. The standard library is all this needs.
+"""
+
+import contextlib
+import os
+import pwd
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+SELF = Path(__file__)
+
+
+def hold(pid_file: Path, ending: signal.Signals, grace: float, user: str | None, command: list[str]) -> int:
+    """Run ``command`` in a session of its own until it ends or standard input closes; returns a shell's code."""
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, **_identity(user))
+    _write(pid_file, process.pid)
+    threading.Thread(target=_let_go, args=(process, ending, grace), daemon=True).start()
+    code = process.wait()
+    _kill_group(process.pid)
+    return code if code >= 0 else 128 - code
+
+
+def _identity(user: str | None) -> dict[str, Any]:
+    if user is None:
+        return {}
+    entry = pwd.getpwnam(user)
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+
+
+def _write(pid_file: Path, pid: int) -> None:
+    draft = pid_file.with_suffix(".draft")
+    draft.write_text(str(pid))
+    draft.replace(pid_file)
+
+
+def _let_go(process: subprocess.Popen[bytes], ending: signal.Signals, grace: float) -> None:
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    process.send_signal(ending)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(grace)
+        return
+    _kill_group(process.pid)
+
+
+def _kill_group(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(ignored, lambda *_: None)
+    _pid_file, _signal, _grace, _user, *_command = sys.argv[1:]
+    sys.exit(hold(Path(_pid_file), signal.Signals[_signal], float(_grace), _user or None, _command))

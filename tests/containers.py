@@ -1,0 +1,49 @@
+"""A broker and a database in Docker containers, for machines where a Docker daemon answers."""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import docker
+from docker.errors import DockerException
+from testcontainers.community.kafka import KafkaContainer
+from testcontainers.community.postgres import PostgresContainer
+
+_UNIX = "unix://"
+_SOCKET = _UNIX + "/var/run/docker.sock"
+_ANSWERS_WITHIN = 3  # seconds
+_LARGEST_RECORD = "8388608"  # bytes; a parked one holds up to 4 MiB and its headers
+
+
+def docker_answers() -> bool:
+    """Whether a daemon does; the client alone says nothing."""
+    address = os.environ.get("DOCKER_HOST", _SOCKET)
+    if address.startswith(_UNIX) and not _listens(address.removeprefix(_UNIX)):
+        return False  # asked first, as the client leaves a socket open when nobody listens
+    try:
+        client = docker.from_env(timeout=_ANSWERS_WITHIN)
+    except DockerException:
+        return False
+    with client.api:
+        return bool(client.ping())
+
+
+def _listens(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as knock:
+        return knock.connect_ex(path) == 0
+
+
+@contextmanager
+def kafka_container() -> Iterator[str]:
+    container = KafkaContainer().with_kraft()
+    container.with_env("KAFKA_AUTO_CREATE_TOPICS_ENABLE", "false").with_env("KAFKA_MESSAGE_MAX_BYTES", _LARGEST_RECORD)
+    with container as kafka:
+        yield kafka.get_bootstrap_server()
+
+
+@contextmanager
+def postgres_container() -> Iterator[str]:
+    container = PostgresContainer("postgres:18", username="postgres", dbname="postgres", driver=None)
+    with container.with_command("-c max_connections=200") as postgres:
+        yield postgres.get_connection_url()

@@ -1,0 +1,154 @@
+"""Fixtures that lend a test a real Kafka and a real PostgreSQL.
+
+Both are taken from STET_KAFKA_BOOTSTRAP and STET_POSTGRES_DSN where set, else from Docker where a daemon answers, else
+embedded: started once per session, when the first test asks, and ended with it even if it crashes.
+"""
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import pytest
+
+from dev.kafka import EmbeddedKafka
+from dev.postgres import EmbeddedPostgres
+from tests import containers
+
+ROOT = Path(__file__).parent.parent
+_has_docker = cache(containers.docker_answers)
+
+
+@pytest.fixture(scope="session")
+def kafka_bootstrap() -> Iterator[str]:
+    """The address of a broker the whole session shares: name topics with ``unique_suffix``."""
+    given = os.environ.get("STET_KAFKA_BOOTSTRAP")
+    with ExitStack() as stack:
+        if given is None:
+            given = stack.enter_context(containers.kafka_container() if _has_docker() else _kafka())
+        yield given
+
+
+@pytest.fixture(scope="session")
+def postgres_dsn() -> Iterator[str]:
+    """A superuser's address of a server the whole session shares: take ``postgres_database`` for a database."""
+    given = os.environ.get("STET_POSTGRES_DSN")
+    with ExitStack() as stack:
+        if given is None:
+            given = stack.enter_context(containers.postgres_container() if _has_docker() else _postgres())
+        yield given
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_dsn: str) -> Iterator[str]:
+    """The name of a database that is migrated once and copied for each test."""
+    name = f"template_{uuid.uuid4().hex[:8]}"
+    _in_a_loop(_execute(postgres_dsn, f'CREATE DATABASE "{name}"'))
+    if find_spec("shared.migrate") is not None:
+        _migrate(at_database(postgres_dsn, name))
+    yield name
+    _in_a_loop(_execute(postgres_dsn, f'DROP DATABASE "{name}" WITH (FORCE)'))
+
+
+@pytest.fixture
+async def postgres_database(postgres_dsn: str, postgres_template: str, unique_suffix: str) -> AsyncIterator[str]:
+    """The address of a migrated database of the test's own, dropped after it."""
+    name = f"test_{unique_suffix}"
+    await _execute(postgres_dsn, f'CREATE DATABASE "{name}" TEMPLATE "{postgres_template}"')
+    yield at_database(postgres_dsn, name)
+    await _execute(postgres_dsn, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def unique_suffix() -> str:
+    """For names of topics and groups that no other test meets."""
+    return uuid.uuid4().hex[:12]
+
+
+@pytest.fixture
+async def own_kafka(run_folder: Path) -> AsyncIterator[EmbeddedKafka]:
+    """A broker of the test's own, to be killed and started again."""
+    kafka = EmbeddedKafka(run_folder / "kafka")
+    await kafka.start()
+    yield kafka
+    await kafka.stop()
+
+
+@pytest.fixture
+async def own_postgres(run_folder: Path) -> AsyncIterator[EmbeddedPostgres]:
+    """A server of the test's own, to be killed and started again; it has no database but ``postgres``."""
+    postgres = EmbeddedPostgres(run_folder / "postgres")
+    await postgres.start()
+    yield postgres
+    await postgres.stop()
+
+
+@pytest.fixture
+def run_folder() -> Iterator[Path]:
+    with _scratch() as folder:
+        yield folder
+
+
+def at_database(dsn: str, name: str) -> str:
+    """The same server and user, another database."""
+    return urlunsplit(urlsplit(dsn)._replace(path=f"/{name}"))
+
+
+@contextmanager
+def _kafka() -> Iterator[str]:
+    with _scratch() as folder:
+        kafka = EmbeddedKafka(folder)
+        _in_a_loop(kafka.start())
+        try:
+            yield kafka.bootstrap
+        finally:
+            _in_a_loop(kafka.stop())
+
+
+@contextmanager
+def _postgres() -> Iterator[str]:
+    with _scratch() as folder:
+        postgres = EmbeddedPostgres(folder)
+        _in_a_loop(postgres.start())
+        try:
+            yield postgres.dsn
+        finally:
+            _in_a_loop(postgres.stop())
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="stet-"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _in_a_loop(job: Coroutine[object, object, None]) -> None:
+    """A session's fixtures outlive the event loop of any test, so they use one of their own, on a thread of its own."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, job).result()
+
+
+async def _execute(dsn: str, statement: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+def _migrate(dsn: str) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "shared.migrate"], check=True, cwd=ROOT, env=os.environ | {"STET_POSTGRES_DSN": dsn}
+    )
