@@ -1,0 +1,60 @@
+"""The one spelling in which values are compared and hashed: by ingest when it reads, by writeback before it writes.
+
+Consonance keeps texts as HTML and takes them as Markdown, so a text loses its tags and its spacing here; a title keeps
+everything but its Unicode form and its outer blanks. Absent and empty are the same.
+"""
+
+import hashlib
+import html
+import re
+import unicodedata
+
+from shared.events.consonance import MetadataField
+
+TEXTS = frozenset(
+    {
+        MetadataField.COVER_COPY,
+        MetadataField.SECONDARY_COVER_COPY,
+        MetadataField.SHORT_DESCRIPTION,
+        MetadataField.BIO_NOTE,
+    }
+)
+"""Fields that are marked up, and read by their words alone."""
+
+_NEWLINES = re.compile("\r\n|[\r\x85\u2028\u2029]")
+_TAG = re.compile(r"<!--.*?-->|</?([a-z][a-z0-9]*)(?:\s[^<>]*|/)?>", re.IGNORECASE | re.DOTALL)
+_BLOCK = re.compile(
+    "address|article|blockquote|br|div|dl|dd|dt|h[1-6]|hr|li|ol|p|pre|section|table|tr|ul", re.IGNORECASE
+)
+
+
+def canonical(value: str | None) -> str:
+    """For values kept as they are: NFC, one kind of newline, trimmed."""
+    return unicodedata.normalize("NFC", _NEWLINES.sub("\n", value or "")).strip()
+
+
+def canonical_text(value: str | None) -> str:
+    """For marked-up texts: their words, one line per block, single blanks; repeated until nothing more falls away."""
+    before, after = None, canonical(value)
+    while after != before:
+        before, after = after, _without_markup(after)
+    return after
+
+
+def canonical_of(field: MetadataField, value: str | None) -> str:
+    return canonical_text(value) if field in TEXTS else canonical(value)
+
+
+def canonical_hash(field: MetadataField, value: str | None) -> str:
+    """SHA-256 in hex of the canonical form: what ``baseline_hash`` and ``current_hash`` hold."""
+    return hashlib.sha256(canonical_of(field, value).encode()).hexdigest()
+
+
+def _without_markup(text: str) -> str:
+    plain = html.unescape(_TAG.sub(_gap, text))
+    lines = (" ".join(line.split()) for line in canonical(plain).splitlines())
+    return canonical("\n".join(line for line in lines if line))
+
+
+def _gap(tag: re.Match[str]) -> str:
+    return "\n" if _BLOCK.fullmatch(tag[1] or "") else ""
