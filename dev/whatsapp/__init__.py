@@ -1,0 +1,39 @@
+"""A faithful stand-in for the WhatsApp Cloud API: one process on loopback that answers sends and posts signed webhooks.
+
+Run it as ``python -m dev.whatsapp --port N …`` (``--help`` lists the options). Nothing is kept when it ends.
+
+Business time (windows, limits, timestamps, scripted people) comes from the development clock where one is given; the
+delivery of webhooks (lingering, backoff, timeouts) runs on the machine's. What disorder does to an update follows from
+the seed and the message's id, not from the order in which things happen to run.
+
+Graph API
+    POST /v{N}.0/{phone_number_id}/messages   text, template, interactive (button, list, cta_url), read receipts
+
+Control API, JSON in and out; a body it cannot read is answered 400 with the reason
+    POST /_simulator/people      {id, phone?, bsuid?, name?, username?, country?, on_whatsapp?} or a list of them.
+                                 Without a phone the person is known by BSUID only. A number nobody registered belongs
+                                 to an ordinary person whose id is the number.
+    POST /_simulator/templates   [{name, language, body?, parameters?, buttons?, status?, category?}]; a button is a
+                                 quick reply's title or {type: quick_reply|url|phone_number, text, url?}
+    POST /_simulator/scripts     {person, on: {template|contains|button|line|any}, do, value?, after?, times?},
+                                 or a list; do: tap|type|read|ignore|stop|react|document; ``after`` in seconds of
+                                 business time; ``times`` 1 unless said, null for always. The first script that fits a message is used
+                                 up by it, so two scripts with the same ``on`` are played one after the other.
+                                 ``template`` also fits a versioned name: rights_request fits rights_request_v3.
+    POST /_simulator/say         {from, line?, kind: text|tap|document|reaction|image, text?, button?, message?,
+                                 quoted?, filename?, mime?} -> {wamid}. A tap is on the newest message offering the
+                                 button, or on ``message``; ``quoted`` is a wamid, or true for the newest message. A
+                                 reaction's emoji is its ``text``.
+    POST /_simulator/faults      {kind, count?, code?, seconds?, match?: {to?, line?}}; ``to`` is a number, BSUID or
+                                 person. timeout_after_accept: sent, never answered · timeout_before: neither · hang:
+                                 handled only after ``seconds``, even if the caller has gone · refuse_connection: reset
+                                 without an answer · http_500, http_503 · error_code: Meta's answer with ``code``
+    POST /_simulator/settings    {webhook_url?, disorder?, accept_any_template?}
+    POST /_simulator/verify      asks the webhook to prove its verify token -> {verified}
+    POST /_simulator/reset       forgets everything; settings return to the command line's
+    GET  /_simulator/messages    ?person=&since=&line=  what people were sent, oldest first
+    GET  /_simulator/replies     ?person=&since=&line=  what people said, oldest first
+    GET  /_simulator/counts      totals, errors by code, callback data seen twice, webhooks posted and posted again
+    GET  /_simulator/idle        {busy: […], next_due, counter}: busy while a webhook is unanswered
+    GET  /healthz
+"""

@@ -1,0 +1,135 @@
+"""What was sent and said, for inspection, and the tally of everything that happened. In memory, capped where asked."""
+
+from collections import Counter, deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from itertools import count
+from typing import Any
+
+from dev.whatsapp.outbound import Content
+from dev.whatsapp.people import Person
+
+
+class Status(StrEnum):
+    SENT = "sent"
+    DELIVERED = "delivered"
+    READ = "read"
+    FAILED = "failed"
+
+
+@dataclass(slots=True)
+class Message:
+    """One accepted send; ``at`` is business time."""
+
+    wamid: str
+    person: Person
+    to: str
+    line: str
+    content: Content
+    callback: str | None
+    at: datetime
+    statuses: list[Status] = field(default_factory=list)
+
+    @property
+    def unread(self) -> bool:
+        return not {Status.READ, Status.FAILED}.intersection(self.statuses)
+
+    def shown(self) -> dict[str, Any]:
+        content = self.content
+        return {
+            "wamid": self.wamid,
+            "person": self.person.id,
+            "to": self.to,
+            "line": self.line,
+            "type": content.kind,
+            "text": content.text,
+            "template": content.template,
+            "language": content.language,
+            "buttons": [{"id": choice.id, "title": choice.title} for choice in content.choices],
+            "parameters": dict(content.parameters),
+            "biz_opaque_callback_data": self.callback,
+            "at": self.at.isoformat(),
+            "statuses": self.statuses,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One thing a person said; ``said`` is the message node of its webhook, without addresses."""
+
+    wamid: str
+    person: Person
+    line: str
+    at: datetime
+    said: dict[str, Any]
+
+    def shown(self) -> dict[str, Any]:
+        where = {"wamid": self.wamid, "person": self.person.id, "line": self.line, "at": self.at.isoformat()}
+        return {**where, **self.said}
+
+
+class Tally:
+    """Counts by name; ``total`` rises with every piece of work and so shows that something moved."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self.total = 0
+
+    def add(self, name: str, number: int = 1) -> None:
+        self._counts[name] += number
+        self.total += number
+
+    def of(self, name: str) -> int:
+        return self._counts[name]
+
+    def under(self, prefix: str) -> dict[str, int]:
+        """The counts whose names start with ``prefix``, without it."""
+        return {name.removeprefix(prefix): n for name, n in self._counts.items() if name.startswith(prefix)}
+
+
+class Ledger:
+    """Messages by arrival, wamid and person; beyond ``keep`` the oldest is forgotten, callback data and all."""
+
+    def __init__(self, keep: int | None) -> None:
+        self._keep = keep
+        self._messages: dict[str, Message] = {}  # keeps arrival order
+        self._by_person: dict[str, deque[Message]] = {}
+        self._callbacks: Counter[str] = Counter()
+        self._numbers = count(1)
+        self.replies: deque[Reply] = deque(maxlen=keep)
+
+    def next_number(self) -> int:
+        return next(self._numbers)
+
+    def add(self, message: Message) -> None:
+        self._messages[message.wamid] = message
+        self._by_person.setdefault(message.person.id, deque()).append(message)
+        if message.callback is not None:
+            self._callbacks[message.callback] += 1
+        if self._keep is not None and len(self._messages) > self._keep:
+            self._forget_oldest()
+
+    def find(self, wamid: str) -> Message | None:
+        return self._messages.get(wamid)
+
+    def messages(self) -> Iterator[Message]:
+        return iter(self._messages.values())
+
+    def newest_first(self, person_id: str) -> Iterator[Message]:
+        return reversed(self._by_person.get(person_id, deque()))
+
+    def repeated_callbacks(self) -> dict[str, int]:
+        return {callback: number for callback, number in self._callbacks.items() if number > 1}
+
+    def _forget_oldest(self) -> None:
+        oldest = self._messages.pop(next(iter(self._messages)))
+        theirs = self._by_person[oldest.person.id]
+        theirs.popleft()
+        if not theirs:
+            del self._by_person[oldest.person.id]
+        if oldest.callback is not None:
+            self._callbacks[oldest.callback] -= 1
+            if not self._callbacks[oldest.callback]:
+                del self._callbacks[oldest.callback]

@@ -1,0 +1,113 @@
+"""The JSON of webhooks and answers, in Meta's shapes. Pure.
+
+A person without a phone number has the fields that would hold it left out or empty: Meta has done both, so ``blank``
+alternates.
+"""
+
+import hashlib
+import hmac
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from typing import Any
+
+from dev.whatsapp.errors import in_webhook
+from dev.whatsapp.ledger import Message, Status
+from dev.whatsapp.lines import Line
+from dev.whatsapp.people import Person
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """One status or one inbound message, on its way to the webhook; ``name`` seeds what disorder does to it."""
+
+    name: str
+    line: Line
+    kind: str  # "statuses" or "messages"
+    item: Json
+    contact: Json | None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    code: int
+    details: str
+
+
+def contact(person: Person, *, blank: bool) -> Json:
+    profile = {"name": person.name, **({"username": person.username} if person.username else {})}
+    return {"profile": profile, **number("wa_id", person, blank=blank), "user_id": person.bsuid}
+
+
+def number(key: str, person: Person, *, blank: bool) -> Json:
+    if person.phone:
+        return {key: person.phone}
+    return {key: ""} if blank else {}
+
+
+def status(message: Message, word: Status, at: datetime, *, blank: bool, failure: Failure | None = None) -> Json:
+    item: Json = {
+        "id": message.wamid,
+        "status": word.value,
+        "timestamp": str(int(at.timestamp())),
+        **number("recipient_id", message.person, blank=blank),
+        "recipient_user_id": message.person.bsuid,
+    }
+    if message.callback is not None:
+        item["biz_opaque_callback_data"] = message.callback
+    if failure is not None:
+        item["errors"] = [in_webhook(failure.code, failure.details)]
+    elif word is not Status.READ:
+        category = message.content.category
+        item["pricing"] = {"billable": True, "pricing_model": "PMP", "type": "regular", "category": category}
+    return item
+
+
+def inbound(wamid: str, person: Person, at: datetime, said: Json, *, blank: bool) -> Json:
+    sender = {**number("from", person, blank=blank), "from_user_id": person.bsuid}
+    return {**sender, "id": wamid, "timestamp": str(int(at.timestamp())), **said}
+
+
+def envelope(account: str, updates: Iterable[Update], *, one_change_each: bool) -> Json:
+    """All updates in one body: a change per neighbouring updates of the same line and kind, or a change each."""
+    changes = [
+        _change(list(group))
+        for _, group in groupby(
+            enumerate(updates),
+            key=lambda at: (at[0] if one_change_each else 0, at[1].line.phone_number_id, at[1].kind),
+        )
+    ]
+    return {"object": "whatsapp_business_account", "entry": [{"id": account, "changes": changes}]}
+
+
+def _change(group: list[tuple[int, Update]]) -> Json:
+    updates = [update for _, update in group]
+    value: Json = {"messaging_product": "whatsapp", "metadata": updates[0].line.metadata}
+    contacts = {update.contact["user_id"]: update.contact for update in updates if update.contact is not None}
+    if contacts:
+        value["contacts"] = list(contacts.values())
+    value[updates[0].kind] = [update.item for update in updates]
+    return {"value": value, "field": "messages"}
+
+
+def encode(body: Json) -> bytes:
+    r"""As Meta sends it: compact, non-ASCII as ``\uXXXX``."""
+    return json.dumps(body, ensure_ascii=True, separators=(",", ":")).encode()
+
+
+def signature(secret: str, body: bytes) -> str:
+    """The value of ``X-Hub-Signature-256``: over the bytes as sent, with the app secret."""
+    return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+
+
+def accepted(wamid: str, address: str, known_as: Json, *, template: bool) -> Json:
+    message = {"id": wamid, **({"message_status": "accepted"} if template else {})}
+    return {
+        "messaging_product": "whatsapp",
+        "contacts": [{"input": address, **known_as}],
+        "messages": [message],
+    }
