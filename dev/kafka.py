@@ -72,10 +72,14 @@ rootLogger.appenderRef.file.ref=console
 
 
 class EmbeddedKafka:
-    """A broker with its data, log and settings in ``folder``; after a kill it comes back on the same port."""
+    """A broker with its data and settings in ``folder``; after a kill it comes back on the same port.
 
-    def __init__(self, folder: Path) -> None:
+    Log and pid file go to ``run_folder``, by default the same.
+    """
+
+    def __init__(self, folder: Path, run_folder: Path | None = None) -> None:
         self._folder = folder.resolve()
+        self._run_folder = run_folder or self._folder
         self._port, self._controller_port = free_ports(2)
         self._child: Child | None = None
 
@@ -86,7 +90,7 @@ class EmbeddedKafka:
     @property
     def child(self) -> Child:
         if self._child is None:
-            self._child = Child(self._java("kafka", "kafka.Kafka", str(self._settings)), self._folder)
+            self._child = Child(self._java("kafka", "kafka.Kafka", str(self._settings)), self._run_folder)
         return self._child
 
     async def start(self) -> None:
@@ -118,9 +122,7 @@ class EmbeddedKafka:
         draft.write_text(self._properties())
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         tool = ("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(draft), "--standalone")
-        formatting = Child(self._java("kafka-format", *tool), self._folder)
-        await formatting.start()
-        await formatting.finish()
+        await Child(self._java("kafka-format", *tool), self._run_folder).run()
         draft.rename(self._settings)
 
     def _properties(self) -> str:

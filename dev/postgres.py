@@ -26,13 +26,17 @@ _MAX_CONNECTIONS = 200  # four services, several replicas in a test, a bench, an
 
 
 class EmbeddedPostgres:
-    """A server with its data and log in ``folder``; after a kill it comes back on the same port."""
+    """A server with its data in ``folder``; after a kill it comes back on the same port.
 
-    def __init__(self, folder: Path) -> None:
+    Log and pid file go to ``run_folder``, by default the same.
+    """
+
+    def __init__(self, folder: Path, run_folder: Path | None = None) -> None:
         self._folder = folder.resolve()
+        self._run_folder = run_folder or self._folder
         (self._port,) = free_ports(1)
         self._user = _UNPRIVILEGED if os.geteuid() == 0 else None
-        self.child = Child(self._serve(), self._folder)
+        self.child = Child(self._serve(), self._run_folder)
 
     @property
     def dsn(self) -> str:
@@ -64,9 +68,7 @@ class EmbeddedPostgres:
         self._data.mkdir(parents=True, exist_ok=True)
         if self._user is not None:
             _open_to(self._user, self._data)
-        creation = Child(self._initialise(), self._folder)
-        await creation.start()
-        await creation.finish()
+        await Child(self._initialise(), self._run_folder).run()
 
     def _initialise(self) -> Command:
         how = ("--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "-U", _SUPERUSER)

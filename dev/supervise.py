@@ -77,7 +77,11 @@ class Child:
                 env=_inherited() | dict(self.command.environment),
                 start_new_session=True,
             )
-        await self.wait_until(self._started, timeout=10)
+        try:
+            await self.wait_until(self._started, timeout=10)
+        except ProcessFailed:
+            await self.stop()
+            raise
 
     async def wait_until(self, ready: Callable[[], Awaitable[bool]], timeout: float) -> None:  # noqa: ASYNC109 -- names the culprit
         """Return once ``ready``; raises ProcessFailed when the process ends first or ``timeout`` seconds pass."""
@@ -92,8 +96,14 @@ class Child:
                 raise self._failed(f"was not ready after {timeout:.0f} s")
             await asyncio.sleep(_TICK)
 
-    async def finish(self) -> None:
-        """Wait for a process that does one job; raises ProcessFailed when it did not succeed."""
+    def check(self) -> None:
+        """Raises ProcessFailed when it was started and has ended."""
+        if self._leash is not None and not self.alive:
+            raise self._failed(f"ended with code {self._code()}")
+
+    async def run(self) -> None:
+        """Start a process that does one job, and wait for it; raises ProcessFailed when it did not succeed."""
+        await self.start()
         code = await self.ended()
         await self.stop()
         if code != 0:

@@ -1,0 +1,183 @@
+"""What a development stack consists of: its ports, its secrets, each process with its settings. Nothing starts here."""
+
+import base64
+import secrets
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import orjson
+
+from dev.ports import LOOPBACK, free_ports
+from dev.supervise import Command
+
+ROOT = Path(__file__).parent.parent
+SERVICES = ("ingest", "rules", "dispatcher", "writeback")
+SIMULATORS = ("whatsapp", "consonance")
+LINES = ("main", "acquisitions")
+TENANT = "penrose"
+_GRAPH_VERSION = "v23.0"
+_BUSINESS_ACCOUNT_DIGITS = _PHONE_NUMBER_DIGITS = 15
+
+
+def _webhook_secret() -> str:
+    return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """Drawn anew for each run; the formats are those of the real providers."""
+
+    whatsapp_token: str = field(default_factory=lambda: secrets.token_urlsafe(48))
+    whatsapp_app_secret: str = field(default_factory=lambda: secrets.token_hex(16))
+    whatsapp_verify_token: str = field(default_factory=lambda: secrets.token_urlsafe(16))
+    consonance_key: str = field(default_factory=lambda: secrets.token_hex(16))
+    consonance_webhook_secret: str = field(default_factory=_webhook_secret)
+    signing_key: str = field(default_factory=lambda: secrets.token_hex(32))
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The broker and the database, embedded or somebody's own."""
+
+    kafka_bootstrap: str
+    postgres_dsn: str
+
+
+class Layout:
+    """The addresses and settings of a stack; ``clock`` is the development clock's file, None on the real clock."""
+
+    def __init__(self, folder: Path, clock: Path | None = None) -> None:
+        self.folder = folder
+        self.clock = clock
+        self.secrets = Secrets()
+        self.business_account = _digits(_BUSINESS_ACCOUNT_DIGITS)
+        self.lines = {line: _digits(_PHONE_NUMBER_DIGITS) for line in LINES}
+        names = ("listen", *SIMULATORS, *SERVICES)
+        self._ports = dict(zip(names, free_ports(len(names)), strict=True))
+
+    @property
+    def ingest_url(self) -> str:
+        return self._url("listen")
+
+    @property
+    def whatsapp_url(self) -> str:
+        return self._url("whatsapp")
+
+    @property
+    def consonance_url(self) -> str:
+        return f"{self._url('consonance')}/graphql"
+
+    def health_url(self, service: str) -> str:
+        return self._url(service)
+
+    def idle_url(self, participant: str) -> str:
+        """Where a service or a simulator says whether it has anything left to do."""
+        path = "_simulator/idle" if participant in SIMULATORS else "development/idle"
+        return f"{self._url(participant)}/{path}"
+
+    def ready_url(self, participant: str) -> str:
+        return self.idle_url(participant) if participant in SIMULATORS else f"{self._url(participant)}/readyz"
+
+    def simulator(self, name: str, more: tuple[str, ...] = ()) -> Command:
+        arguments = self._whatsapp_arguments() if name == "whatsapp" else self._consonance_arguments()
+        clock = () if self.clock is None else ("--development-clock", str(self.clock))
+        return _python(name, f"dev.{name}", ("--port", str(self._ports[name]), *arguments, *clock, *more), {})
+
+    def service(self, name: str, neighbours: Neighbours, more: Mapping[str, str]) -> Command:
+        settings = self.settings(neighbours) | {"STET_HEALTH_PORT": str(self._ports[name])} | dict(more)
+        return _python(name, f"services.{name}", (), settings)
+
+    def settings(self, neighbours: Neighbours) -> dict[str, str]:
+        """Every STET_ variable the processes have in common; each reads those it knows."""
+        clock = {} if self.clock is None else _clock_settings(self.clock)
+        return _neighbour_settings(neighbours) | self._provider_settings() | self._house_settings() | clock
+
+    def document(self, neighbours: Neighbours) -> dict[str, object]:
+        """What ``stack.json`` tells whoever wants to talk to the stack."""
+        return {
+            "ingest_url": self.ingest_url,
+            "whatsapp_graph_url": self.whatsapp_url,
+            "consonance_url": self.consonance_url,
+            "kafka_bootstrap": neighbours.kafka_bootstrap,
+            "postgres_dsn": neighbours.postgres_dsn,
+            "whatsapp_app_secret": self.secrets.whatsapp_app_secret,
+            "whatsapp_verify_token": self.secrets.whatsapp_verify_token,
+            "consonance_webhook_secret": self.secrets.consonance_webhook_secret,
+            "phone_number_ids": list(self.lines.values()),
+            "tenant": TENANT,
+            "lines": self.lines,
+            "whatsapp_business_account": self.business_account,
+            "whatsapp_token": self.secrets.whatsapp_token,
+            "consonance_key": self.secrets.consonance_key,
+            "logs": str(self.folder / "logs"),
+        }
+
+    def _url(self, name: str) -> str:
+        return f"http://{LOOPBACK}:{self._ports[name]}"
+
+    def _whatsapp_arguments(self) -> tuple[str, ...]:
+        lines = ",".join(f"{line}={number}" for line, number in self.lines.items())
+        return (
+            *("--webhook-url", f"{self.ingest_url}/whatsapp/webhook"),
+            *("--app-secret", self.secrets.whatsapp_app_secret),
+            *("--verify-token", self.secrets.whatsapp_verify_token),
+            *("--lines", lines),
+        )
+
+    def _consonance_arguments(self) -> tuple[str, ...]:
+        return (
+            *("--webhook-url", f"{self.ingest_url}/consonance/events"),
+            *("--webhook-secret", self.secrets.consonance_webhook_secret),
+            *("--key", self.secrets.consonance_key),
+        )
+
+    def _provider_settings(self) -> dict[str, str]:
+        return {
+            "STET_WHATSAPP_GRAPH_URL": self.whatsapp_url,
+            "STET_WHATSAPP_GRAPH_VERSION": _GRAPH_VERSION,
+            "STET_WHATSAPP_TOKEN": self.secrets.whatsapp_token,
+            "STET_WHATSAPP_APP_SECRETS": _json([self.secrets.whatsapp_app_secret]),
+            "STET_WHATSAPP_VERIFY_TOKEN": self.secrets.whatsapp_verify_token,
+            "STET_WHATSAPP_LINES": _json(self.lines),
+            "STET_WHATSAPP_BUSINESS_ACCOUNT": self.business_account,
+            "STET_CONSONANCE_URL": self.consonance_url,
+            "STET_CONSONANCE_KEY": self.secrets.consonance_key,
+            "STET_CONSONANCE_WEBHOOK_SECRETS": _json([self.secrets.consonance_webhook_secret]),
+            "STET_CONSONANCE_POLL_SECONDS": "1",
+        }
+
+    def _house_settings(self) -> dict[str, str]:
+        return {
+            "STET_TENANT": TENANT,
+            "STET_RULES_DIR": str(ROOT / "rules"),
+            "STET_SIGNING_KEY": self.secrets.signing_key,
+            "STET_LISTEN_PORT": str(self._ports["listen"]),
+        }
+
+
+def _neighbour_settings(neighbours: Neighbours) -> dict[str, str]:
+    return {"STET_KAFKA_BOOTSTRAP": neighbours.kafka_bootstrap, "STET_POSTGRES_DSN": neighbours.postgres_dsn}
+
+
+def _clock_settings(clock: Path) -> dict[str, str]:
+    return {"STET_DEVELOPMENT_CLOCK": str(clock), "STET_ALLOW_DEVELOPMENT_CLOCK": "1"}
+
+
+def _python(name: str, module: str, arguments: tuple[str, ...], settings: Mapping[str, str]) -> Command:
+    argv = (sys.executable, "-m", module, *arguments)
+    return Command(name, argv, {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **settings})
+
+
+def preparation(name: str, module: str, neighbours: Neighbours, *arguments: str) -> Command:
+    """A tool of ours that runs once before the services start."""
+    return _python(name, module, arguments, _neighbour_settings(neighbours) | {"STET_TENANT": TENANT})
+
+
+def _digits(count: int) -> str:
+    return "".join(secrets.choice("123456789") for _ in range(count))
+
+
+def _json(value: object) -> str:
+    return orjson.dumps(value).decode()

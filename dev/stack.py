@@ -1,0 +1,200 @@
+"""A whole Stet on this machine: broker, database, both simulators and the four services, each a process of its own.
+
+A broker or a database named by STET_KAFKA_BOOTSTRAP or STET_POSTGRES_DSN is used instead of an embedded one. What
+belongs to a stack lies in ``.run/<name>/``: its logs stay when it ends, its data does not.
+"""
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import aiohttp
+
+from dev.claim import claimed
+from dev.conductor import Conductor
+from dev.kafka import EmbeddedKafka
+from dev.layout import ROOT, SERVICES, SIMULATORS, Layout, Neighbours, preparation
+from dev.leftovers import end_leftovers
+from dev.postgres import EmbeddedPostgres
+from dev.supervise import Child, Command
+from shared.clock import DevelopmentClock
+from shared.errors import StetError
+
+RUN = ROOT / ".run"
+_READY_SECONDS = 60
+_DEFAULT_NAME = "default"
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What differs from an ordinary stack: fewer processes, more settings by service, more arguments by simulator."""
+
+    services: tuple[str, ...] = SERVICES
+    simulators: tuple[str, ...] = SIMULATORS
+    settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    arguments: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+class Stack:
+    """Open one with ``Stack.open``; every process it has ends with the block, or with this process."""
+
+    def __init__(self, folder: Path, clock: DevelopmentClock | None, options: Options, say: Say) -> None:
+        self.layout = Layout(folder, None if clock is None else folder / "clock")
+        self.clock = clock
+        self.kafka: EmbeddedKafka | None = None
+        self.postgres: EmbeddedPostgres | None = None
+        self.children: dict[str, Child] = {}
+        self._options = options
+        self._say = say
+        self._down: set[str] = set()  # killed on purpose
+
+    @staticmethod
+    @asynccontextmanager
+    async def open(
+        name: str = "",
+        development_clock: datetime | None = None,
+        options: Options | None = None,
+        say: Say = lambda _: None,
+    ) -> AsyncIterator["Stack"]:
+        """Start everything, wait until it is ready, and end it with the block.
+
+        ``development_clock`` is the instant business time starts at; without one it is the machine's. Raises
+        ProcessFailed with the end of the log of whoever did not start.
+        """
+        folder = RUN / (name or _DEFAULT_NAME)
+        folder.mkdir(parents=True, exist_ok=True)
+        with claimed(folder):
+            await _clean(folder, say)
+            clock = DevelopmentClock.create(folder / "clock", development_clock) if development_clock else None
+            stack = Stack(folder, clock, options or Options(), say)
+            try:
+                await stack._start()
+                yield stack
+            finally:
+                await stack._stop()
+                shutil.rmtree(folder / "data", ignore_errors=True)
+
+    @property
+    def neighbours(self) -> Neighbours:
+        kafka = self.kafka.bootstrap if self.kafka else os.environ["STET_KAFKA_BOOTSTRAP"]
+        postgres = self.postgres.dsn if self.postgres else os.environ["STET_POSTGRES_DSN"]
+        return Neighbours(kafka, postgres)
+
+    @property
+    def conductor(self) -> Conductor:
+        """Moves this stack's business time; it needs a development clock."""
+        if self.clock is None:
+            raise RuntimeError("this stack runs on the real clock")
+        names = (*self._options.simulators, *self._options.services)
+        return Conductor(self.clock, {name: self.layout.idle_url(name) for name in names}, self.check)
+
+    def document(self) -> dict[str, object]:
+        health = {service: self.layout.health_url(service) for service in self._options.services}
+        pids = {name: child.pid for name, child in self.children.items()}
+        return self.layout.document(self.neighbours) | {"health_urls": health, "pids": pids}
+
+    def check(self) -> None:
+        """Raises ProcessFailed when a process has ended that nobody killed on purpose."""
+        for name, child in self.children.items():
+            if name not in self._down:
+                child.check()
+
+    async def kill(self, name: str) -> None:
+        """SIGKILL to one process, ``kafka`` and ``postgres`` among them."""
+        self._down.add(name)
+        await self.children[name].kill()
+
+    async def start(self, name: str) -> None:
+        """Start a killed process again; returns when it is ready."""
+        if name == "kafka" and self.kafka:
+            await self.kafka.start()
+        elif name == "postgres" and self.postgres:
+            await self.postgres.start()
+        else:
+            await self.children[name].start()
+            await _until_ready(self.children[name], self.layout.ready_url(name))
+        self._down.discard(name)
+
+    async def _start(self) -> None:
+        options = self._options
+        self._say("starting Kafka, PostgreSQL and the simulators")
+        simulators = [self._start_simulator(name) for name in options.simulators]
+        await _together(self._start_kafka(), self._start_postgres(), *simulators)
+        if options.services:
+            self._say("creating topics and migrating the database")
+            await self._prepare()
+            self._say("starting " + ", ".join(options.services))
+            await _together(*(self._start_service(name) for name in options.services))
+
+    async def _stop(self) -> None:
+        """The services first: they say goodbye to the others."""
+        for names in (SERVICES, SIMULATORS, ("kafka", "postgres")):
+            await asyncio.gather(*(self.children[name].stop() for name in names if name in self.children))
+
+    async def _start_kafka(self) -> None:
+        if "STET_KAFKA_BOOTSTRAP" not in os.environ:
+            self.kafka = EmbeddedKafka(self._data / "kafka", self.layout.folder)
+            self.children["kafka"] = self.kafka.child
+            await self.kafka.start()
+
+    async def _start_postgres(self) -> None:
+        if "STET_POSTGRES_DSN" not in os.environ:
+            self.postgres = EmbeddedPostgres(self._data / "postgres", self.layout.folder)
+            self.children["postgres"] = self.postgres.child
+            await self.postgres.start()
+
+    async def _start_simulator(self, name: str) -> None:
+        await self._start_child(self.layout.simulator(name, self._options.arguments.get(name, ())))
+
+    async def _start_service(self, name: str) -> None:
+        await self._start_child(self.layout.service(name, self.neighbours, self._options.settings.get(name, {})))
+
+    async def _start_child(self, command: Command) -> None:
+        self.children[command.name] = Child(command, self.layout.folder)
+        await self.start(command.name)
+
+    async def _prepare(self) -> None:
+        topics = preparation("topics", "shared.topics", self.neighbours, "create")
+        migrations = preparation("migrate", "shared.migrate", self.neighbours)
+        await _together(*(Child(tool, self.layout.folder).run() for tool in (topics, migrations)))
+
+    @property
+    def _data(self) -> Path:
+        return self.layout.folder / "data"
+
+
+async def _clean(folder: Path, say: Say) -> None:
+    """End and remove what an earlier stack of this name left, should it have been killed."""
+    for name in await end_leftovers(folder):
+        say(f"ended {name}, left running by an earlier stack")
+    for remains in ("data", "logs"):
+        shutil.rmtree(folder / remains, ignore_errors=True)
+
+
+async def _together(*jobs: Coroutine[object, object, None]) -> None:
+    """Run all at once; the first failure ends the others and is raised as it is."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for job in jobs:
+                group.create_task(job)
+    except* StetError as failures:
+        raise failures.exceptions[0] from None
+
+
+async def _until_ready(child: Child, address: str) -> None:
+    async with aiohttp.ClientSession() as session:
+        await child.wait_until(lambda: _is_ready(session, address), _READY_SECONDS)
+
+
+async def _is_ready(session: aiohttp.ClientSession, address: str) -> bool:
+    with suppress(aiohttp.ClientError, TimeoutError):
+        async with session.get(address, timeout=aiohttp.ClientTimeout(total=2)) as answer:
+            return answer.ok
+    return False

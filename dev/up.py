@@ -1,0 +1,70 @@
+"""``make up``: a stack on the real clock that runs until it is interrupted; ``stack.json`` says how to reach it."""
+
+import asyncio
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import orjson
+from rich.console import Console
+
+from dev.stack import RUN, Options, Stack
+from shared.errors import StetError
+
+_WATCH_SECONDS = 0.5
+
+
+def main(name: str, options: Options | None = None) -> int:
+    """Run the stack called ``name`` ("" for the default one); returns the exit code."""
+    console = Console(stderr=True)
+    try:
+        asyncio.run(_up(name, options, console))
+    except StetError as failure:
+        console.print(str(failure), style="red", markup=False, highlight=False)
+        return 1
+    return 0
+
+
+async def _up(name: str, options: Options | None, console: Console) -> None:
+    _cancel_on_signals()
+    began = time.monotonic()
+
+    def say(line: str) -> None:
+        console.print(f"{time.monotonic() - began:5.1f} s  {line}", highlight=False)
+
+    with suppress(asyncio.CancelledError):
+        async with Stack.open(name, options=options, say=say) as stack:
+            with _announced(name, stack) as place:
+                say(f"ready: {place}; Ctrl-C ends it")
+                await _watch(stack)
+    say("ended")
+
+
+async def _watch(stack: Stack) -> None:
+    """Until cancelled; raises ProcessFailed when a process ends by itself."""
+    while True:
+        stack.check()
+        await asyncio.sleep(_WATCH_SECONDS)
+
+
+@contextmanager
+def _announced(name: str, stack: Stack) -> Iterator[Path]:
+    """Keep the stack's document in place while it runs; only its owner may read it, as it holds the run's secrets."""
+    place = RUN / name / "stack.json"
+    draft = place.with_suffix(".draft")
+    draft.touch(mode=0o600)
+    draft.write_bytes(orjson.dumps(stack.document(), option=orjson.OPT_INDENT_2))
+    draft.replace(place)
+    try:
+        yield place
+    finally:
+        place.unlink(missing_ok=True)
+
+
+def _cancel_on_signals() -> None:
+    task = asyncio.current_task()
+    if task is not None:
+        for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(name, task.cancel)
