@@ -1,0 +1,92 @@
+"""What one webhook turns into: records for Kafka as bytes, and updates that still need to know whose they are."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from services.ingest.updates import Bad
+from shared.events.envelope import Data, Event
+from shared.events.whatsapp import IdentityChange
+from shared.ids import Bsuid, EventId, Line, Phone, TenantId
+from shared.topics import Topic
+
+SOURCE = "stet/ingest"
+MAX_VALUE = 1_000_000
+"""Bytes; the topics take a mebibyte, its keys and headers included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What every event of one request shares. ``now`` is business time; ``lines`` are named by phone number id."""
+
+    tenant: TenantId
+    now: datetime
+    lines: Mapping[str, Line]
+    traceparent: str | None = None
+
+    def event(self, data: Data, *, id: str, key: str, at: datetime, source: str = SOURCE) -> Event:  # noqa: A002 -- the attribute's name
+        return Event(
+            id=EventId(id),
+            source=source,
+            type=data.kind,
+            time=at,
+            recordedtime=self.now,
+            tenantid=self.tenant,
+            partitionkey=key,
+            traceparent=self.traceparent,
+            data=data,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """``what`` is the word it is counted under."""
+
+    topic: Topic
+    key: bytes
+    value: bytes
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """Addresses seen together, so one person's. ``change``: they replace the former ones."""
+
+    bsuid: Bsuid | None
+    phone: Phone | None
+    name: str | None = None
+    change: IdentityChange | None = None
+    former_bsuid: Bsuid | None = None
+    former_phone: Phone | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Personal:
+    """An update about a person: ``draft`` lacks only its ``person_id``."""
+
+    sighting: Sighting
+    draft: Data
+    id: str
+    at: datetime
+    what: str
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Sorted:
+    """One body, sorted by what is to be done with it."""
+
+    records: list[Record] = field(default_factory=list)
+    personal: list[Personal] = field(default_factory=list)
+    bad: list[Bad] = field(default_factory=list)
+
+
+def instant_of(value: Any) -> datetime:
+    """Meta's seconds since 1970, as text or number. Raises ValueError."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise ValueError("timestamp: it is not a number of seconds")  # noqa: TRY004 -- callers park on ValueError
+    try:
+        return datetime.fromtimestamp(int(value), UTC)
+    except (ValueError, OverflowError, OSError):
+        raise ValueError("timestamp: it is not a number of seconds") from None

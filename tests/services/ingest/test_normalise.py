@@ -1,0 +1,279 @@
+"""What one webhook body turns into."""
+
+import json
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.ingest.normalise import normalise
+from services.ingest.records import Personal, Record
+from shared.events.envelope import Event, parse
+from shared.events.whatsapp import (
+    AccountReported,
+    IdentityChange,
+    MessageKind,
+    MessageReceived,
+    PreferenceChanged,
+    Status,
+    StatusReported,
+    UnknownReceived,
+)
+from shared.ids import EventId, Line, Wamid
+from tests.services.ingest.payloads import FRAME, NOW, messages, status, statuses, text, webhook
+
+
+def read(record: Record) -> Event:
+    return parse(record.value, record.topic.kinds)
+
+
+def only(body: bytes) -> Personal:
+    (personal,) = normalise(body, FRAME).personal
+    return personal
+
+
+def message(item: dict[str, Any]) -> MessageReceived:
+    draft = only(webhook(messages(item))).draft
+    assert isinstance(draft, MessageReceived)
+    return draft
+
+
+def test_a_status_record_reads_as_the_event_the_models_would_have_written() -> None:
+    item = status(
+        biz_opaque_callback_data="m1.1",
+        pricing={"category": "utility"},
+        errors=[{"code": 131047, "title": "Re-engagement"}],
+    )
+    (record,) = normalise(webhook(statuses(item)), FRAME).records
+    data = StatusReported.model_validate(
+        {"wamid": "wamid.9", "status": "delivered", "line": "house", "at": "2025-11-24T16:00:00Z",
+         "callback": "m1.1", "code": 131047, "pricing_category": "utility"}
+    )  # fmt: skip
+    expected = FRAME.event(data, id="wamid.9/delivered", key="wamid.9", at=data.at)
+    assert read(record) == expected
+    assert orjson.loads(record.value) == orjson.loads(expected.to_bytes())
+    assert record.key == b"wamid.9"
+
+
+def test_a_status_of_a_word_we_do_not_know_is_kept_as_other_under_its_own_id() -> None:
+    (record,) = normalise(webhook(statuses(status(said="teleported"))), FRAME).records
+    event = read(record)
+    assert isinstance(event.data, StatusReported)
+    assert (event.id, event.data.status) == ("wamid.9/teleported", Status.OTHER)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"status": "sent", "timestamp": "1"},
+        {"id": "", "status": "sent", "timestamp": "1"},
+        {"id": "w", "timestamp": "1"},
+        {"id": "w", "status": "sent", "timestamp": "soon"},
+        {"id": "w", "status": "sent", "timestamp": 1e300},
+        "nothing",
+        None,
+    ],
+)
+def test_a_bad_status_is_parked_alone_and_can_be_sent_again(bad: Any) -> None:
+    sorted_ = normalise(webhook(statuses(status("w1"), bad, status("w2"))), FRAME)
+    assert [read(record).partitionkey for record in sorted_.records] == ["w1", "w2"]
+    (parked,) = sorted_.bad
+    assert parked.reason == "malformed"
+    assert json.loads(parked.raw)["entry"][0]["changes"][0]["value"]["statuses"] == [bad]
+
+
+@pytest.mark.parametrize(
+    ("node", "kind", "said"),
+    [
+        ({"type": "button", "button": {"payload": "b1", "text": "Yes"}}, MessageKind.BUTTON, ("b1", "Yes")),
+        (
+            {"type": "interactive", "interactive": {"type": "list_reply", "list_reply": {"id": "l", "title": "T"}}},
+            MessageKind.LIST,
+            ("l", "T"),
+        ),
+        ({"type": "image", "image": {"id": "9", "caption": "See"}}, MessageKind.MEDIA, (None, "See")),
+        ({"type": "reaction", "reaction": {"message_id": "w0", "emoji": "👍"}}, MessageKind.REACTION, (None, "👍")),
+        ({"type": "reaction", "reaction": {"message_id": "w0", "emoji": ""}}, MessageKind.REACTION, (None, None)),
+        ({"type": "unsupported", "errors": [{"code": 131051}]}, MessageKind.UNSUPPORTED, (None, None)),
+        ({"type": "interactive", "errors": [{"code": 131000}]}, MessageKind.UNSUPPORTED, (None, None)),
+        ({"type": "order", "order": {}}, MessageKind.OTHER, (None, None)),
+        ({"type": "hologram"}, MessageKind.OTHER, (None, None)),
+    ],
+)
+def test_each_way_of_writing_is_told_apart(
+    node: dict[str, Any], kind: MessageKind, said: tuple[str | None, str | None]
+) -> None:
+    received = message({"id": "wamid.1", "from": "447700900123", "timestamp": "1764000000", **node})
+    assert (received.message_kind, (received.button_id, received.text)) == (kind, said)
+
+
+def test_a_message_carries_its_line_its_quote_and_whether_it_came_in_a_group() -> None:
+    received = message(text(context={"id": "wamid.0"}, group_id="g"))
+    assert (received.line, received.quoted_id, received.in_group) == ("house", "wamid.0", True)
+
+
+def test_a_number_no_setting_names_is_a_line_called_by_its_id() -> None:
+    change = messages(text(), metadata={"phone_number_id": "5"})
+    draft = only(webhook(change)).draft
+    assert isinstance(draft, MessageReceived)
+    assert draft.line == Line("5")
+
+
+def test_an_attachment_keeps_its_id_and_hash() -> None:
+    node = {"id": "9", "mime_type": "application/pdf", "sha256": "aGFzaA==", "filename": "pitch.pdf"}
+    received = message(text(type="document", document=node))
+    assert received.media is not None
+    assert (received.media.media_id, received.media.sha256) == ("9", "aGFzaA==")
+
+
+@pytest.mark.parametrize("wrong", [{"text": "Hello"}, {"text": {}}, {"text": {"body": 7}}, {"type": 7}, {"from": "x"}])
+def test_a_message_of_a_wrong_shape_is_parked_and_the_others_go_on(wrong: dict[str, Any]) -> None:
+    sorted_ = normalise(webhook(messages(text("w1"), {**text("w2"), **wrong}, text("w3", "447700900124"))), FRAME)
+    assert [personal.id for personal in sorted_.personal] == ["w1", "w3"]
+    assert len(sorted_.bad) == 1
+
+
+def test_a_sender_without_a_number_is_known_by_the_bsuid() -> None:
+    item = text(sender="") | {"from_user_id": "GB.1"}
+    contacts = [{"profile": {"name": "Ada"}, "user_id": "GB.1", "wa_id": ""}]
+    sighting = only(webhook(messages(item, contacts=contacts))).sighting
+    assert (sighting.bsuid, sighting.phone, sighting.name) == ("GB.1", None, "Ada")
+
+
+def test_addresses_of_one_person_are_joined_only_from_their_own_contact_entry() -> None:
+    contacts = [{"wa_id": "447700900199", "user_id": "GB.2"}, {"wa_id": "447700900123", "user_id": "GB.1"}]
+    sighting = only(webhook(messages(text(), contacts=contacts))).sighting
+    assert (sighting.bsuid, sighting.phone) == ("GB.1", "+447700900123")
+    stranger = only(webhook(messages(text(), contacts=contacts[:1]))).sighting
+    assert stranger.bsuid is None
+
+
+def test_a_changed_number_names_the_former_one() -> None:
+    note = {"type": "user_changed_number", "wa_id": "12195555358", "body": "…"}
+    personal = only(webhook(messages(text(type="system", system=note))))
+    assert personal.sighting.change is IdentityChange.NUMBER
+    assert (personal.sighting.former_phone, personal.sighting.phone) == ("+447700900123", "+12195555358")
+
+
+def test_a_preference_without_addresses_of_its_own_is_the_only_contacts() -> None:
+    item = {"category": "marketing_messages", "value": "stop", "timestamp": 1764000000}
+    change = {"field": "user_preferences", "value": {"contacts": [{"user_id": "GB.1"}], "user_preferences": [item]}}
+    personal = only(webhook(change))
+    assert personal.sighting.bsuid == "GB.1"
+    assert isinstance(personal.draft, PreferenceChanged)
+
+
+def test_what_the_account_says_is_kept_but_never_who_asked() -> None:
+    value = {"display_phone_number": "15550783881", "event": "PIN_RESET_REQUEST", "requester": "61555822107539"}
+    (record,) = normalise(webhook({"field": "security", "value": value}), FRAME).records
+    data = read(record).data
+    assert isinstance(data, AccountReported)
+    assert (data.value["event"], "requester" in data.value) == ("PIN_RESET_REQUEST", False)
+
+
+@pytest.mark.parametrize("field", ["smb_message_echoes", "history", "standby", "carrier_pigeons"])
+def test_messages_of_a_field_that_is_not_ours_to_act_on_are_unknown_and_carry_nothing(field: str) -> None:
+    change = {"field": field, "value": {"messages": [text(body="secret")]}}
+    sorted_ = normalise(webhook(change), FRAME)
+    (record,) = sorted_.records
+    assert isinstance(read(record).data, UnknownReceived)
+    assert b"secret" not in record.value
+    assert sorted_.personal == []
+
+
+def test_errors_beside_no_update_are_reported_by_code_and_title() -> None:
+    errors = [{"code": 130429, "title": "Rate limit hit", "error_data": {"details": "447700900123"}}]
+    (record,) = normalise(webhook({"field": "messages", "value": {"errors": errors}}), FRAME).records
+    data = read(record).data
+    assert isinstance(data, AccountReported)
+    assert data.value == {"errors": [{"code": 130429, "title": "Rate limit hit"}]}
+
+
+def test_errors_beside_a_status_belong_to_it() -> None:
+    change = statuses(status(said="failed"), errors=[{"code": 131026}])
+    (record,) = normalise(webhook(change), FRAME).records
+    data = read(record).data
+    assert isinstance(data, StatusReported)
+    assert data.code == 131026
+
+
+def test_nul_is_stripped_wherever_it_stands() -> None:
+    body = webhook(messages(text(body="a\x00b")))
+    assert b"\\u0000" in body
+    draft = only(body).draft
+    assert isinstance(draft, MessageReceived)
+    assert draft.text == "ab"
+
+
+def test_half_a_surrogate_does_not_lose_the_batch() -> None:
+    body = webhook(messages(text(body="HALF"))).replace(b"HALF", b"\\ud83d")
+    assert only(body).id == Wamid("wamid.1")
+
+
+def test_an_update_too_large_for_its_topic_is_parked() -> None:
+    sorted_ = normalise(webhook(messages(text(body="x" * 1_100_000), text("w2"))), FRAME)
+    assert ([bad.reason for bad in sorted_.bad], len(sorted_.personal)) == (["too_large"], 1)
+
+
+def test_the_same_update_has_the_same_id_and_another_time_another() -> None:
+    change = {"field": "account_update", "value": {"event": "ACCOUNT_DELETED"}}
+
+    def ids(body: bytes) -> list[EventId]:
+        return [read(record).id for record in normalise(body, FRAME).records]
+
+    later = orjson.dumps({"entry": [{"id": "102290129340398", "time": 7, "changes": [change]}]})
+    assert ids(webhook(change)) == ids(webhook(change)) != ids(later)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b'"entry"', b"\xff", b'{"entry":[]}', b'{"object":"page","entry":[{}]}']
+)
+def test_what_is_not_a_webhook_is_parked_as_it_came(body: bytes) -> None:
+    sorted_ = normalise(body, FRAME)
+    assert [bad.raw for bad in sorted_.bad] == [body]
+    assert (sorted_.records, sorted_.personal) == ([], [])
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+WORDS = st.sampled_from(
+    ["messages", "statuses", "contacts", "metadata", "errors", "calls", "user_preferences", "user_id_update",
+     "id", "from", "type", "text", "system", "timestamp", "status", "user_id", "interactive", "edit", "message"]
+)  # fmt: skip
+NEAR = st.recursive(
+    JSON | st.sampled_from(["text", "system", "edit", "image", "sent", "1764000000", "447700900123"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=6),
+    max_leaves=30,
+)
+
+
+@given(st.binary())
+def test_no_bytes_make_it_raise(body: bytes) -> None:
+    assert len(normalise(body, FRAME).bad) == 1
+
+
+@given(st.sampled_from(["messages", "calls", "user_preferences", "user_id_update", "x"]), NEAR)
+def test_nothing_of_a_webhooks_likeness_makes_it_raise_or_vanish(field: str, value: Any) -> None:
+    sorted_ = normalise(
+        json.dumps({"entry": [{"id": 1, "changes": [{"field": field, "value": value}]}]}).encode(), FRAME
+    )
+    assert sorted_.records or sorted_.personal or sorted_.bad
+    for record in sorted_.records:
+        read(record)
+
+
+@pytest.mark.parametrize("depth", [200, 300, 900, 5000])
+def test_nesting_of_any_depth_is_parked_or_read(depth: int) -> None:
+    value = b'{"field":"x","value":' + b'{"a":' * depth + b'"\\u0000"' + b"}" * depth + b"}"
+    sorted_ = normalise(b'{"entry":[{"id":"1","changes":[' + value + b"]}]}", FRAME)
+    assert len(sorted_.records) + len(sorted_.bad) == 1
+
+
+def test_recorded_time_is_business_time() -> None:
+    (record,) = normalise(webhook(statuses(status())), FRAME).records
+    assert read(record).recordedtime == NOW

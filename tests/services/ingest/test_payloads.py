@@ -1,0 +1,54 @@
+"""Every published webhook passes through: each update in it becomes exactly one event, counted here in the raw JSON."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from services.ingest.normalise import normalise
+from tests.services.ingest.payloads import FRAME, published
+
+COUNTED_ARRAYS = {
+    "messages", "statuses", "message_echoes", "calls", "groups", "user_preferences", "user_id_update",
+    "automatic_events", "history", "state_sync",
+}  # fmt: skip
+
+
+def count(document: dict[str, Any]) -> int:
+    """Items of the known arrays, else one per change; a body that is no webhook is one parked record."""
+    total = 0
+    for entry in document.get("entry", []):
+        for change in entry["changes"]:
+            items = sum(len(part) for name, part in change["value"].items() if name in COUNTED_ARRAYS)
+            total += items or 1
+    return total
+
+
+def outcomes(path: Path) -> tuple[int, int]:
+    sorted_ = normalise(path.read_bytes(), FRAME)
+    return len(sorted_.records) + len(sorted_.personal), len(sorted_.bad)
+
+
+def test_every_update_of_every_published_webhook_becomes_exactly_one_event() -> None:
+    for path in published():
+        expected = count(json.loads(path.read_bytes()))
+        events, bad = outcomes(path)
+        assert (events, bad) == (expected, 0 if expected else 1), path.name
+
+
+def test_all_of_the_published_payloads_are_there() -> None:
+    assert len(published()) >= 145
+
+
+def test_what_is_not_a_webhook_is_parked_whole() -> None:
+    strangers = [path for path in published() if path.name == "meta__error_130429.json"]
+    for path in strangers:
+        (bad,) = normalise(path.read_bytes(), FRAME).bad
+        assert (bad.raw, bad.reason) == (path.read_bytes(), "not_a_webhook")
+
+
+def test_all_published_webhooks_in_one_body_give_as_many_events_as_one_by_one() -> None:
+    documents = [json.loads(path.read_bytes()) for path in published()]
+    entries = [entry for document in documents for entry in document.get("entry", [])]
+    together = normalise(json.dumps({"object": "whatsapp_business_account", "entry": entries}).encode(), FRAME)
+    assert len(together.records) + len(together.personal) == sum(map(count, documents))
+    assert together.bad == []
