@@ -3,6 +3,7 @@
 Everything here is frozen and knows nothing of files; ``Place`` remembers where it was written, for error messages.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, time
@@ -19,6 +20,9 @@ class Place:
     file: str
     line: int
     column: int
+
+
+NOWHERE = Place("", 0, 0)
 
 
 class Operator(StrEnum):
@@ -38,6 +42,7 @@ class Field:
     """Another field's value: ``{field: chain.terms_hash}``."""
 
     name: str
+    place: Place = dataclasses.field(default=NOWHERE, compare=False, repr=False)
 
 
 Literal = str | int | float | bool | date
@@ -49,6 +54,7 @@ class Compare:
     field: str
     operator: Operator
     operand: Operand
+    place: Place = dataclasses.field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

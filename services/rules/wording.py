@@ -1,0 +1,120 @@
+"""A template filled in somebody's language: dates in words, lists joined, codes made readable.
+
+What is shortened is free text only, and only where the whole would be longer than WhatsApp takes.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+from functools import lru_cache
+
+from babel import Locale, UnknownLocaleError
+from babel.dates import format_date, format_datetime
+from babel.lists import format_list
+from babel.numbers import format_decimal
+
+from services.rules import conditions
+from services.rules.rulebook import Template, Wording
+
+BODY_LIMIT = (
+    1024  # a template's body: https://developers.facebook.com/docs/whatsapp/business-management-api/message-templates
+)
+NOTHING = "—"  # an absent value; the checker asks for a guard, so a reader should never meet it
+PARAMETER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+
+_CODE = re.compile(r"[a-z0-9]+(_[a-z0-9]+)+")
+_WORLD_ENGLISH = "en_001"  # plain ``en`` means American dates to Babel
+_ELLIPSIS = "…"
+_SHORTEST = 12  # a text is not cut below this; better a body that is refused than a riddle
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """``parameters`` hold the same words as ``body``; ``buttons`` are (answer, title) in the template's order."""
+
+    body: str
+    parameters: dict[str, str]
+    buttons: tuple[tuple[str, str], ...]
+    language: str
+
+
+def choose_language(template: Template, wanted: str | None, house: str) -> str:
+    """The exact language, else its base (``fr`` for ``fr_CA``), else the house's."""
+    exact = (wanted or house).replace("-", "_")
+    for language in (exact, exact.partition("_")[0], house):
+        if language in template.languages:
+            return language
+    return next(iter(template.languages))
+
+
+def render(
+    template: Template,
+    language: str,
+    values: Mapping[str, object],
+    words: Mapping[str, str] | None = None,
+) -> Rendered:
+    """Fill a template; ``words`` are the house's readable forms of codes. An aware instant is said in its own zone."""
+    wording = template.languages[language]
+    names = tuple(dict.fromkeys(PARAMETER.findall(wording.body)))
+    spoken = {name: say(values.get(name), language, words or {}) for name in names}
+    free = {name for name in names if isinstance(values.get(name), str | tuple | list)}
+    parameters = _shortened(wording, spoken, free)
+    return Rendered(_fill(wording.body, parameters), parameters, tuple(wording.buttons.items()), language)
+
+
+def say(value: object, language: str, words: Mapping[str, str]) -> str:
+    """One value in words."""
+    if not conditions.present(value) or value in ("", []):
+        return NOTHING
+    if isinstance(value, tuple | list):
+        return format_list([say(item, language, words) for item in value], locale=_locale(language))
+    if isinstance(value, str | bool):
+        return _readable(value, words)
+    return _measured(value, _locale(language))
+
+
+def _measured(value: object, locale: Locale) -> str:
+    match value:
+        case datetime():
+            return format_datetime(value, "d MMMM y, H:mm", tzinfo=value.tzinfo, locale=locale)
+        case date():
+            return format_date(value, "long", locale=locale)
+        case int() | float():
+            return format_decimal(value, locale=locale)
+        case _:
+            return str(value)
+
+
+def _readable(value: str | bool, words: Mapping[str, str]) -> str:  # noqa: FBT001 -- a value of an event, not a switch
+    """Codes (a closed set's word, or one with underscores) become words; any other text is left as it is."""
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    if isinstance(value, StrEnum | bool) or _CODE.fullmatch(text):
+        return words.get(text, text.replace("_", " "))
+    return text
+
+
+def _shortened(wording: Wording, spoken: dict[str, str], free: set[str]) -> dict[str, str]:
+    """Cuts the longest free text until the body fits, or until nothing is left to cut."""
+    parameters = dict(spoken)
+    while (over := len(_fill(wording.body, parameters)) - BODY_LIMIT) > 0:
+        longest = max(free, key=lambda name: len(parameters[name]), default=None)
+        if longest is None or len(parameters[longest]) <= _SHORTEST:
+            break
+        keep = max(_SHORTEST, len(parameters[longest]) - over - len(_ELLIPSIS))
+        parameters[longest] = parameters[longest][: keep - 1].rstrip() + _ELLIPSIS
+    return parameters
+
+
+def _fill(body: str, parameters: Mapping[str, str]) -> str:
+    return PARAMETER.sub(lambda found: parameters[found[1]], body)
+
+
+@lru_cache(maxsize=256)
+def _locale(language: str) -> Locale:
+    """Babel's data for a language; a language Babel does not know is written the English way."""
+    try:
+        return Locale.parse(_WORLD_ENGLISH if language == "en" else language)
+    except (UnknownLocaleError, ValueError):
+        return Locale.parse(_WORLD_ENGLISH)

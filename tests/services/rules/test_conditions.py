@@ -1,0 +1,93 @@
+from datetime import UTC, date, datetime
+
+import pytest
+
+from services.rules.conditions import Value, compile_condition, holds, mentioned
+from services.rules.rulebook import ALWAYS, AllOf, AnyOf, Compare, Condition, Field, NoneOf, Operand, Operator
+
+NOON = datetime(2027, 3, 1, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("value", "operator", "operand", "expected"),
+    [
+        ("a", Operator.IS, "a", True),
+        ("a", Operator.IS, "b", False),
+        (None, Operator.IS, "a", False),
+        (1, Operator.IS, 1, True),
+        (1, Operator.IS, True, False),
+        (1, Operator.IS, "1", False),
+        (1.0, Operator.IS, 1, True),
+        (True, Operator.IS, True, True),
+        (date(2027, 3, 1), Operator.IS, NOON, False),
+        ("a", Operator.IS_NOT, "b", True),
+        (1, Operator.IS_NOT, True, True),
+        (None, Operator.IS_NOT, "b", False),
+        ("b", Operator.ONE_OF, ("a", "b"), True),
+        ("c", Operator.ONE_OF, ("a", "b"), False),
+        (1, Operator.ONE_OF, (True, 2), False),
+        (3, Operator.AT_LEAST, 3, True),
+        (3, Operator.AT_MOST, 2.5, False),
+        (3, Operator.MORE_THAN, 3, False),
+        (-1, Operator.LESS_THAN, 0, True),
+        (True, Operator.AT_LEAST, 0, False),
+        ("abc", Operator.MORE_THAN, "abb", False),
+        ("abc", Operator.MORE_THAN, 3, False),
+        (date(2027, 3, 1), Operator.LESS_THAN, date(2027, 3, 2), True),
+        (NOON, Operator.LESS_THAN, date(2027, 3, 2), False),
+        (("a", "b"), Operator.INCLUDES, "b", True),
+        (("a", "b"), Operator.INCLUDES, "c", False),
+        ("ab", Operator.INCLUDES, "a", False),
+        ("a", Operator.EXISTS, True, True),
+        (None, Operator.EXISTS, True, False),
+        (None, Operator.EXISTS, False, True),
+        ((), Operator.EXISTS, False, True),
+        (False, Operator.EXISTS, True, True),
+        ("a", Operator.IS, Field("other"), True),
+        ("b", Operator.IS, Field("other"), False),
+        ("b", Operator.IS, Field("missing"), False),
+        ("b", Operator.IS_NOT, Field("missing"), False),
+    ],
+)
+def test_a_comparison(value: Value | None, operator: Operator, operand: Operand, *, expected: bool) -> None:
+    condition = Compare("field", operator, operand)
+    document = {"field": value, "other": "a"}
+    assert holds(condition, document) is expected
+    assert compile_condition(condition)(document) is expected
+
+
+def test_a_missing_key_and_none_are_the_same_absence() -> None:
+    condition = Compare("gone", Operator.EXISTS, operand=False)
+    assert holds(condition, {})
+    assert holds(condition, {"gone": None})
+
+
+YES = Compare("yes", Operator.EXISTS, operand=True)
+NO = Compare("no", Operator.EXISTS, operand=True)
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        (ALWAYS, True),
+        (AnyOf(()), False),
+        (AllOf((YES, YES)), True),
+        (AllOf((YES, NO)), False),
+        (AllOf((NO,)), False),
+        (AnyOf((NO, YES)), True),
+        (NoneOf(NO), True),
+        (NoneOf(AllOf((YES, NoneOf(NO)))), False),
+    ],
+)
+def test_conditions_nest(condition: Condition, *, expected: bool) -> None:
+    assert holds(condition, {"yes": 1}) is expected
+    assert compile_condition(condition)({"yes": 1}) is expected
+
+
+def test_not_turns_the_false_of_an_absent_field_to_true() -> None:
+    assert holds(NoneOf(Compare("days_to.pub_date", Operator.LESS_THAN, 0)), {})
+
+
+def test_mentioned_names_both_sides() -> None:
+    condition = AllOf((YES, NoneOf(Compare("a", Operator.IS, Field("chain.b")))))
+    assert mentioned(condition) == {"yes", "a", "chain.b"}
