@@ -17,7 +17,7 @@ SERVICES = ("ingest", "rules", "dispatcher", "writeback")
 SIMULATORS = ("whatsapp", "consonance")
 LINES = ("main", "acquisitions")
 TENANT = "penrose"
-_GRAPH_VERSION = "v23.0"
+_GRAPH_VERSION = "v25.0"
 _BUSINESS_ACCOUNT_DIGITS = _PHONE_NUMBER_DIGITS = 15
 
 
@@ -123,6 +123,8 @@ class Layout:
             *("--webhook-url", f"{self.ingest_url}/whatsapp/webhook"),
             *("--app-secret", self.secrets.whatsapp_app_secret),
             *("--verify-token", self.secrets.whatsapp_verify_token),
+            *("--token", self.secrets.whatsapp_token),
+            *("--business-account", self.business_account),
             *("--lines", lines),
         )
 

@@ -103,9 +103,11 @@ class Child:
 
     async def run(self) -> None:
         """Start a process that does one job, and wait for it; raises ProcessFailed when it did not succeed."""
-        await self.start()
-        code = await self.ended()
-        await self.stop()
+        try:
+            await self.start()
+            code = await self.ended()
+        finally:
+            await self.stop()
         if code != 0:
             raise self._failed(f"ended with code {code}")
 
