@@ -1,0 +1,97 @@
+"""A requested write as the single changes it consists of, and the facts their documents are filled from.
+
+Metadata is one change per item and target; every other operation is one change.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, assert_never
+
+from pydantic import BaseModel
+
+from shared.events.writes import (
+    AdvanceWorkflow,
+    AppendAcquisition,
+    ApplyMetadata,
+    CompleteMilestone,
+    CreateAcquisition,
+    MetadataItem,
+    Operation,
+    RecordAcknowledgement,
+    RecordDecision,
+    RequestWrite,
+)
+from shared.events.writes import Input as Asked
+from shared.ids import TenantId
+
+Part = (
+    RecordDecision
+    | AdvanceWorkflow
+    | MetadataItem
+    | CreateAcquisition
+    | AppendAcquisition
+    | RecordAcknowledgement
+    | CompleteMilestone
+)
+
+_PARTS: Mapping[Operation, type[BaseModel]] = {
+    Operation.RECORD_DECISION: RecordDecision,
+    Operation.ADVANCE_WORKFLOW: AdvanceWorkflow,
+    Operation.APPLY_METADATA: MetadataItem,
+    Operation.CREATE_ACQUISITION: CreateAcquisition,
+    Operation.APPEND_ACQUISITION: AppendAcquisition,
+    Operation.RECORD_ACKNOWLEDGEMENT: RecordAcknowledgement,
+    Operation.COMPLETE_MILESTONE: CompleteMilestone,
+}
+_ALWAYS = frozenset({"tenant", "write_id", "record", "work_id", "value", "current"})
+"""``value``: what is to be written, as judged; ``current``: what Consonance showed just before."""
+_METADATA = frozenset({"request_id", "target_id", "stale_id"})
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """``key`` is unique within its write and stays the same when the write is carried out again."""
+
+    key: str
+    operation: Operation
+    part: Part
+    facts: Mapping[str, Any]
+
+
+def facts_of(operation: Operation) -> frozenset[str]:
+    """The names a mapping file may fill variables of this operation from."""
+    own = frozenset(_PARTS[operation].model_fields) - {"operation"}
+    return own | _ALWAYS | (_METADATA if operation is Operation.APPLY_METADATA else frozenset())
+
+
+def changes_of(tenant: TenantId, write: RequestWrite) -> tuple[Change, ...]:
+    around = {"tenant": tenant, "write_id": write.write_id, "record": write.record, "work_id": write.work_id}
+    asked = write.input
+    if isinstance(asked, ApplyMetadata):
+        return tuple(
+            Change(
+                key=f"{item.item_id}/{target}",
+                operation=asked.operation,
+                part=item,
+                facts={**around, "request_id": asked.request_id, "target_id": target, **item.model_dump(mode="json")},
+            )
+            for item in asked.items
+            for target in item.target_ids
+        )
+    facts = {**around, **asked.model_dump(mode="json")}
+    return (Change(key=asked.operation.value, operation=asked.operation, part=asked, facts=facts),)
+
+
+def once_key(asked: Asked) -> str | None:
+    """What may be settled only once, whichever write asks: a request's decision, an acquisition's creation."""
+    match asked:
+        case RecordDecision():
+            return f"decision/{asked.request_id}"
+        case AdvanceWorkflow():
+            return f"stage/{asked.request_id}"
+        case CreateAcquisition():
+            return f"acquisition/{asked.dedupe_key}"
+        case ApplyMetadata() | AppendAcquisition() | RecordAcknowledgement() | CompleteMilestone():
+            return None
+        case _:
+            assert_never(asked)
