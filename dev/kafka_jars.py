@@ -9,16 +9,19 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from rich.console import Console
+from rich.progress import Progress
+
 from shared.errors import Misconfigured
 
 KAFKA_VERSION = "4.3.1"
 # The "!" keeps log4j's own dependency management away from Kafka's: without it an older kafka-clients is chosen.
 COORDINATES = f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}+org.apache.logging.log4j:log4j-slf4j-impl:2.25.4!"
 
-Progress = Callable[[int, int, str], None]
+Report = Callable[[int, int, str], None]
 
 
-def class_path(progress: Progress | None = None, cache: Path | None = None) -> str:
+def class_path(progress: Report | None = None, cache: Path | None = None) -> str:
     """Paths of all jars, joined for ``java -cp``; ``progress(done, of, jar)`` is told while they are fetched."""
     listing = (cache or _cache()) / f"kafka-{KAFKA_VERSION}.json"
     jars = _read(listing) or _resolve(listing, progress or _say)
@@ -44,7 +47,7 @@ def _read(listing: Path) -> list[str]:
     return list(known["jars"])
 
 
-def _resolve(listing: Path, progress: Progress) -> list[str]:
+def _resolve(listing: Path, progress: Report) -> list[str]:
     import jgo  # noqa: PLC0415 -- half a second, and only the first time
 
     progress(0, 1, "resolving " + COORDINATES)
@@ -69,3 +72,14 @@ def check_versions(versions: dict[str, str]) -> None:
         raise Misconfigured(
             "dev/kafka_jars.py", f"kafka-clients is {client} and kafka-server is {server}: they must agree"
         )
+
+
+def _show() -> None:
+    """Fetch the jars with a progress bar; without a word when they are here."""
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(f"Apache Kafka {KAFKA_VERSION}", total=None)
+        class_path(lambda done, of, jar: bar.update(task, completed=done, total=of, description=jar))
+
+
+if __name__ == "__main__":
+    _show()

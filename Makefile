@@ -1,0 +1,49 @@
+# Everything one types in this repository; `make` alone lists it.
+.DEFAULT_GOAL := help
+.PHONY: help setup up demo check static test bench lock format lint types imports rule-files unit
+
+PYTHON := .venv/bin/python
+READY := .venv/.ready
+export RUN
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(READY) ## prepare .venv and the Kafka jars (the others do it when they need it)
+
+$(READY): requirements.lock dev/setup.sh
+	@sh dev/setup.sh
+	@touch $@
+
+up: $(READY) ## start the stack on the real clock until interrupted; .run/stack.json says how to reach it (RUN=name: one more beside it)
+	@$(PYTHON) -m dev
+
+demo: $(READY) ## play the eight stories through a stack of their own
+	@$(PYTHON) -m dev.demo
+
+check: $(READY) ## format, lint, types, imports, rule files and unit tests, in about a minute
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target format lint types imports rule-files unit
+
+test: $(READY) ## run everything: the checks, then all tests on a real broker and a real database
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target format lint types imports rule-files
+	@$(PYTHON) -m pytest
+
+bench: $(READY) ## measure: floor, ours and their ratio in one run
+	@$(PYTHON) -m bench
+
+lock: $(READY) ## compile requirements.lock anew from pyproject.toml
+	@$$(command -v uv || echo .venv/bin/uv) pip compile --quiet --universal --generate-hashes --no-emit-index-url \
+		--group dev pyproject.toml -o requirements.lock
+
+types:
+	@$(PYTHON) -m mypy
+lint:
+	@$(PYTHON) -m ruff check
+format:
+	@$(PYTHON) -m ruff format --check
+imports:
+	@.venv/bin/lint-imports
+rule-files:
+	@$(PYTHON) -m services.rules.check rules/
+unit:
+	@$(PYTHON) -m pytest -q -m "not integration and not flow"
