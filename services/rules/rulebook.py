@@ -54,6 +54,7 @@ class Compare:
     field: str
     operator: Operator
     operand: Operand
+    operand_places: tuple[Place, ...] = dataclasses.field(default=(), compare=False, repr=False)
     place: Place = dataclasses.field(default=NOWHERE, compare=False, repr=False)
 
 
@@ -216,6 +217,7 @@ class Until:
     condition: Condition = ALWAYS
     same: str | None = None
     tell: Tell | None = None
+    place: Place = dataclasses.field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,7 +358,10 @@ class Basis(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """House words and choices: ``house.yaml`` and ``limits.yaml``."""
+    """House words and choices: ``house.yaml`` and ``limits.yaml``.
+
+    ``languages`` is by country; ``words`` are the readable forms of codes, by language.
+    """
 
     publisher: Mapping[str, str]
     language: str
@@ -367,6 +372,7 @@ class Tenant:
     staff_pass: Severity | None
     taken_for: Span
     send_within: Span
+    words: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

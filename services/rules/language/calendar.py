@@ -1,0 +1,103 @@
+"""``calendar.yaml``: the house's hours, its closures, and the fairs that stop the working time of some roles."""
+
+import re
+from datetime import date, time
+from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from services.rules.language.faults import Report
+from services.rules.language.nodes import Node
+from services.rules.language.values import Part, day, listed, text, texts
+from services.rules.rulebook import Closure, House, WorkCalendar
+
+WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_HOUSE_KEYS = ("country", "subdivision", "zone", "hours", "days")
+_HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
+_OFFICE: Final = (time(9), time(18))
+
+
+def calendar(node: Node | None, report: Report) -> WorkCalendar:
+    part = Part(node, "calendar.yaml", ("house", "closed", "fairs"), report)
+    return WorkCalendar(
+        house=_house(part.need("house"), report),
+        closed=tuple(_closed(each, report) for each in listed(part.get("closed"))),
+        fairs=tuple(_fair(each, report) for each in listed(part.get("fairs"))),
+    )
+
+
+def _house(node: Node | None, report: Report) -> House:
+    part = Part(node, "the house", _HOUSE_KEYS, report)
+    opens, closes = _hours(part.need("hours"), report)
+    return House(
+        country=_country(part.need("country"), report),
+        subdivision=text(part.get("subdivision"), report) or None,
+        zone=_zone(part.need("zone"), report),
+        opens=opens,
+        closes=closes,
+        days=_days(part.need("days"), report),
+    )
+
+
+def _country(node: Node | None, report: Report) -> str:
+    code = text(node, report)
+    if node is not None and not re.fullmatch(r"[A-Z]{2}", code):
+        report.add(node.place, f"“{code}” is no country; use two capital letters, like GB")
+    return code
+
+
+def _zone(node: Node | None, report: Report) -> str:
+    name = text(node, report)
+    try:
+        ZoneInfo(name or "UTC")
+    except (ZoneInfoNotFoundError, ValueError, IsADirectoryError):
+        if node is not None:
+            report.add(node.place, f"“{name}” is no time zone, like Europe/London")
+        return "UTC"
+    return name or "UTC"
+
+
+def _hours(node: Node | None, report: Report) -> tuple[time, time]:
+    found = _HOURS.fullmatch(text(node, report))
+    if node is None:
+        return _OFFICE
+    if found is None:
+        report.add(node.place, "hours are like “09:00-18:00”")
+        return _OFFICE
+    opens, closes = time(int(found[1]), int(found[2])), time(int(found[3]), int(found[4]))
+    if closes <= opens:
+        report.add(node.place, "the house closes after it opens, on the same day")
+        return _OFFICE
+    return opens, closes
+
+
+def _days(node: Node | None, report: Report) -> frozenset[int]:
+    days: set[int] = set()
+    for each in listed(node):
+        name = text(each, report)
+        if name in WEEKDAYS:
+            days.add(WEEKDAYS.index(name))
+        else:
+            report.unknown(each.place, f"“{name}” is none of {', '.join(WEEKDAYS)}", name, WEEKDAYS)
+    if node is not None and not days:
+        report.add(node.place, "the house works on at least one day")
+    return frozenset(days) or frozenset(range(5))
+
+
+def _closed(node: Node, report: Report) -> Closure:
+    part = Part(node, "a closure", ("from", "to", "why"), report)
+    return Closure(*_between(part, report), why=text(part.get("why"), report))
+
+
+def _fair(node: Node, report: Report) -> Closure:
+    part = Part(node, "a fair", ("from", "to", "name", "roles"), report)
+    first, last = _between(part, report)
+    return Closure(first, last, text(part.get("name"), report), frozenset(texts(part.need("roles"), report)))
+
+
+def _between(part: Part, report: Report) -> tuple[date, date]:
+    """Both ends are days off."""
+    first = day(part.need("from"), report) or date.min
+    last = day(part.need("to"), report) or first
+    if last < first:
+        report.add(part.where("to"), "“to” is before “from”")
+    return first, last

@@ -1,0 +1,74 @@
+"""``if``, ``unless`` and the condition of an ``until``: all lines must hold."""
+
+from services.rules.language.faults import Report
+from services.rules.language.nodes import Entries, Items, Node, Scalar
+from services.rules.language.values import field, flag, is_field, listed, literal, literal_or_field
+from services.rules.rulebook import ALWAYS, AllOf, AnyOf, Compare, Condition, NoneOf, Operand, Operator, Place
+
+_SPELLED = (
+    Operator.IS_NOT,
+    Operator.AT_LEAST,
+    Operator.AT_MOST,
+    Operator.MORE_THAN,
+    Operator.LESS_THAN,
+    Operator.INCLUDES,
+    Operator.EXISTS,
+)
+_WORDS = (*(operator.value for operator in _SPELLED), "field")
+
+
+def condition(node: Node | None, report: Report) -> Condition:
+    if node is None:
+        return ALWAYS
+    if not isinstance(node, Entries):
+        report.add(node.place, "a condition is a mapping, like “to_stage_key: typesetting”")
+        return ALWAYS
+    return _together([_line(name, each, node.keys[name], report) for name, each in node.nodes.items()])
+
+
+def _together(conditions: list[Condition]) -> Condition:
+    return conditions[0] if len(conditions) == 1 else AllOf(tuple(conditions))
+
+
+def _line(name: str, node: Node, place: Place, report: Report) -> Condition:
+    match name:
+        case "all":
+            return AllOf(_nested(node, report))
+        case "any":
+            return AnyOf(_nested(node, report))
+        case "not":
+            return NoneOf(condition(node, report))
+        case _:
+            return _comparison(name, node, place, report)
+
+
+def _nested(node: Node, report: Report) -> tuple[Condition, ...]:
+    """A list of conditions; a mapping's lines are one condition each."""
+    if isinstance(node, Entries):
+        return tuple(_line(name, each, node.keys[name], report) for name, each in node.nodes.items())
+    return tuple(condition(each, report) for each in listed(node))
+
+
+def _comparison(name: str, node: Node, place: Place, report: Report) -> Condition:
+    match node:
+        case Scalar(value=None):
+            report.add(node.place, f"“{name}” is compared with nothing; say {{exists: false}}")
+            return ALWAYS
+        case Scalar():
+            return Compare(name, Operator.IS, literal(node, report), (node.place,), place)
+        case Items():
+            choices = tuple(literal(each, report) for each in node.nodes)
+            return Compare(name, Operator.ONE_OF, choices, tuple(each.place for each in node.nodes), place)
+        case Entries() if is_field(node):
+            return Compare(name, Operator.IS, field(node.nodes["field"], report), place=place)
+        case Entries():
+            return _together([_operation(name, key, each, node, report) for key, each in node.nodes.items()])
+
+
+def _operation(name: str, key: str, node: Node, parent: Entries, report: Report) -> Condition:
+    if key not in _SPELLED:
+        report.unknown(parent.keys[key], f"“{key}” is no comparison; there are {', '.join(_WORDS)}", key, _WORDS)
+        return ALWAYS
+    operator = Operator(key)
+    operand: Operand = flag(node, report) if operator is Operator.EXISTS else literal_or_field(node, report)
+    return Compare(name, operator, operand, (node.place,), parent.keys[key])

@@ -1,0 +1,75 @@
+"""``house.yaml`` and ``limits.yaml``: the publisher's own words and choices, and how far messages may go."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from services.rules.language.faults import Report
+from services.rules.language.nodes import Node, Scalar
+from services.rules.language.rules import by_language
+from services.rules.language.spans import span
+from services.rules.language.values import Part, mapped, text, word
+from services.rules.rulebook import Basis, Severity, Span, Tenant, Unit
+
+_HOUSE_KEYS = ("publisher", "language", "countries", "line", "links", "basis", "words")
+_LIMIT_KEYS = ("per_person", "free", "pass", "digest", "taken_for", "send_within")
+_LIMITS_LATER = ("per_person", "digest")
+_TAKEN_FOR = Span(5, Unit.WORKING_DAYS)
+_SEND_WITHIN = Span(2, Unit.WORKING_DAYS)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """``staff_pass``: from this severity on, messages to staff pass quiet hours."""
+
+    staff_pass: Severity | None = None
+    taken_for: Span = _TAKEN_FOR
+    send_within: Span = _SEND_WITHIN
+
+
+def house(node: Node | None, limits: Limits, report: Report) -> Tenant:
+    part = Part(node, "house.yaml", _HOUSE_KEYS, report)
+    basis = mapped(part.get("basis"), report, "“basis”")
+    words = mapped(part.get("words"), report, "“words”")
+    return Tenant(
+        publisher=by_language(part.need("publisher"), report, "“publisher”"),
+        language=text(part.need("language"), report),
+        languages=by_language(part.get("countries"), report, "“countries”"),
+        default_line=text(part.need("line"), report),
+        links=by_language(part.get("links"), report, "“links”"),
+        basis={role: word(each, Basis, report, Basis.OPT_IN) for role, each in basis.items()},
+        words={language: _words(each, report) for language, each in words.items()},
+        staff_pass=limits.staff_pass,
+        taken_for=limits.taken_for,
+        send_within=limits.send_within,
+    )
+
+
+def _words(node: Node, report: Report) -> Mapping[str, str]:
+    return by_language(node, report, "the words of a language")
+
+
+def limits(node: Node | None, report: Report) -> Limits:
+    part = Part(node, "limits.yaml", _LIMIT_KEYS, report)
+    for key in _LIMITS_LATER:
+        if key in part:
+            report.add(part.where(key), f"“{key}” comes later; write limits.yaml without it for now")
+    _only(part.get("free"), "free", "replies", report)
+    standard = Limits()
+    return Limits(
+        staff_pass=_pass(part.get("pass"), report),
+        taken_for=span(part.get("taken_for"), report) if "taken_for" in part else standard.taken_for,
+        send_within=span(part.get("send_within"), report) if "send_within" in part else standard.send_within,
+    )
+
+
+def _pass(node: Node | None, report: Report) -> Severity | None:
+    if node is None:
+        return None
+    part = Part(node, "“pass”", ("severity", "only"), report)
+    _only(part.need("only"), "only", "staff", report)
+    return word(part.need("severity"), Severity, report, Severity.CRITICAL)
+
+
+def _only(node: Node | None, key: str, value: str, report: Report) -> None:
+    if node is not None and not (isinstance(node, Scalar) and node.text == value):
+        report.add(node.place, f"“{key}” can only be “{value}”")

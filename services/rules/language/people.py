@@ -1,0 +1,55 @@
+"""``people.yaml``: who fills a role when an event does not say, and who stands in for whom."""
+
+from collections.abc import Mapping
+
+from services.rules.language.faults import Report
+from services.rules.language.nodes import Entries, Node
+from services.rules.language.values import Part, day, listed, mapped, number, numbers, text, texts
+from services.rules.rulebook import People, StandIn
+from shared.ids import ContactId
+
+_KEYS = ("teams", "imprints", "milestones", "stands_in", "inbox")
+_STAND_IN_KEYS = ("for", "who", "as", "from", "to")
+
+
+def people(node: Node | None, report: Report) -> People:
+    part = Part(node, "people.yaml", _KEYS, report)
+    teams = mapped(part.need("teams"), report, "“teams”")
+    milestones = mapped(part.get("milestones"), report, "“milestones”")
+    return People(
+        teams={name: _roles(each, report) for name, each in teams.items()},
+        imprints=_imprints(part.get("imprints"), report),
+        milestones={key: texts(each, report) for key, each in milestones.items()},
+        stands_in=tuple(_stand_in(each, report) for each in listed(part.get("stands_in"))),
+        inbox=text(part.need("inbox"), report),
+    )
+
+
+def _roles(node: Node, report: Report) -> Mapping[str, tuple[ContactId, ...]]:
+    roles = mapped(node, report, "a team")
+    return {role: tuple(map(ContactId, numbers(each, report))) for role, each in roles.items()}
+
+
+def _imprints(node: Node | None, report: Report) -> Mapping[int, Mapping[str, tuple[ContactId, ...]]]:
+    """By the imprint's Consonance id."""
+    found: dict[int, Mapping[str, tuple[ContactId, ...]]] = {}
+    for key, each in mapped(node, report, "“imprints”").items():
+        if key.isdecimal():
+            found[int(key)] = _roles(each, report)
+        elif isinstance(node, Entries):
+            report.add(node.keys[key], f"“{key}”: an imprint is its Consonance id, a number")
+    return found
+
+
+def _stand_in(node: Node, report: Report) -> StandIn:
+    part = Part(node, "“stands_in”", _STAND_IN_KEYS, report)
+    first, last = day(part.get("from"), report), day(part.get("to"), report)
+    if first and last and last < first:
+        report.add(part.where("to"), "“to” is before “from”")
+    return StandIn(
+        absent=ContactId(number(part.need("for"), report)),
+        who=ContactId(number(part.need("who"), report)),
+        roles=frozenset(texts(part.get("as"), report)),
+        first=first,
+        last=last,
+    )

@@ -1,0 +1,79 @@
+"""A ``*.rule.yaml``: when what happens, who is told or asked what, and what ends it."""
+
+from collections.abc import Mapping
+
+from services.rules.language.conditions import condition
+from services.rules.language.faults import Report
+from services.rules.language.nodes import Entries, Node, Scalar
+from services.rules.language.steps import steps
+from services.rules.language.values import Part, choice_or_field, listed, mapped, text, texts, word
+from services.rules.language.who import tell
+from services.rules.rulebook import OnRepeat, Rule, Severity, Until
+from shared.ids import RuleId
+
+_KEYS = ("rule", "owner", "why", "severity", "on", "if", "about", "on_repeat", "on_change", "steps", "until")
+_UNTIL_KEYS = ("on", "if", "same", "tell", "say")
+LATER = "comes later; write the rule without it for now"
+_REPEATS_LATER = ("join",)
+_CHANGES_LATER = ("migrate", "cancel")
+
+
+def rule(node: Node, report: Report) -> Rule:
+    part = Part(node, "a rule", _KEYS, report)
+    _refuse_later(part.get("on_repeat"), "on_repeat", _REPEATS_LATER, report)
+    _on_change(part.get("on_change"), report)
+    return Rule(
+        name=RuleId(text(part.need("rule"), report)),
+        owner=text(part.need("owner"), report),
+        why=by_language(part.need("why"), report, "“why”"),
+        events=texts(part.need("on"), report),
+        steps=steps(part.need("steps"), report),
+        place=part.place,
+        severity=choice_or_field(part.get("severity"), Severity, report, Severity.INFO),
+        condition=condition(part.get("if"), report),
+        about=texts(part.get("about"), report),
+        on_repeat=_on_repeat(part.get("on_repeat"), report),
+        until=tuple(end for each in listed(part.get("until")) for end in _until(each, report)),
+    )
+
+
+def by_language(node: Node | None, report: Report, what: str) -> Mapping[str, str]:
+    """``{en: …, fr: …}``."""
+    return {language: text(each, report) for language, each in mapped(node, report, what).items()}
+
+
+def _on_repeat(node: Node | None, report: Report) -> OnRepeat:
+    if isinstance(node, Scalar) and node.text in _REPEATS_LATER:
+        return OnRepeat.REPLAN
+    return word(node, OnRepeat, report, OnRepeat.REPLAN)
+
+
+def _on_change(node: Node | None, report: Report) -> None:
+    """Only ``pin`` exists so far: a chain keeps the steps it began with."""
+    _refuse_later(node, "on_change", _CHANGES_LATER, report)
+    if isinstance(node, Scalar) and node.text not in ("pin", *_CHANGES_LATER):
+        report.unknown(node.place, f"“{node.text}” is none of pin, migrate, cancel", node.text, ("pin",))
+
+
+def _refuse_later(node: Node | None, key: str, words: tuple[str, ...], report: Report) -> None:
+    if isinstance(node, Scalar) and node.text in words:
+        report.add(node.place, f"“{key}: {node.text}” {LATER}")
+
+
+def _until(node: Node, report: Report) -> tuple[Until, ...]:
+    """One for each event named."""
+    if not isinstance(node, Entries):
+        return (Until(text(node, report), place=node.place),)
+    part = Part(node, "“until”", _UNTIL_KEYS, report)
+    if "say" in part and "tell" not in part:
+        report.add(part.where("say"), "“say” needs somebody to say it to: “tell”")
+    return tuple(
+        Until(
+            event=event,
+            condition=condition(part.get("if"), report),
+            same=text(part.get("same"), report) or None,
+            tell=tell(part, report),
+            place=part.place,
+        )
+        for event in texts(part.need("on"), report)
+    )

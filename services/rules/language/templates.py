@@ -1,0 +1,89 @@
+"""A ``*.template.yaml`` and a ``*.form.yaml``: the words, by language."""
+
+from collections.abc import Mapping
+
+from services.rules.language.faults import Report
+from services.rules.language.nodes import Entries, Node
+from services.rules.language.values import Part, field, flag, is_field, mapped, number, text, texts, word
+from services.rules.rulebook import Category, Field, FieldWording, Form, FormField, Template, Wording
+from shared.events.writes import Operation
+
+_TEMPLATE_KEYS = ("template", "category", "version", "fields", "languages")
+_FORM_KEYS = ("form", "welcome", "fields", "confirm", "record", "done", "languages")
+_FIELD_KEYS = ("required", "max", "default", "choose", "document", "max_mb")
+
+
+def template(node: Node, report: Report) -> Template:
+    part = Part(node, "a template", _TEMPLATE_KEYS, report)
+    fields = mapped(part.get("fields"), report, "“fields”")
+    languages = mapped(part.need("languages"), report, "“languages”")
+    return Template(
+        name=text(part.need("template"), report),
+        category=word(part.need("category"), Category, report, Category.UTILITY),
+        version=number(part.need("version"), report),
+        fields={name: text(each, report) for name, each in fields.items()},
+        languages={language: _wording(each, report) for language, each in languages.items()},
+        place=part.place,
+    )
+
+
+def _wording(node: Node, report: Report) -> Wording:
+    part = Part(node, "a language", ("body", "buttons"), report)
+    buttons = mapped(part.get("buttons"), report, "“buttons”")
+    return Wording(
+        body=text(part.need("body"), report).strip(),
+        buttons={answer: text(title, report) for answer, title in buttons.items()},
+    )
+
+
+def form(node: Node, report: Report) -> Form:
+    part = Part(node, "a form", _FORM_KEYS, report)
+    fields = mapped(part.need("fields"), report, "“fields”")
+    languages = mapped(part.need("languages"), report, "“languages”")
+    return Form(
+        name=text(part.need("form"), report),
+        welcome=text(part.need("welcome"), report),
+        fields=tuple(_form_field(name, each, report) for name, each in fields.items()),
+        confirm=text(part.need("confirm"), report),
+        record=word(part.need("record"), Operation, report, Operation.CREATE_ACQUISITION),
+        done=text(part.need("done"), report),
+        languages={language: _form_wording(each, report) for language, each in languages.items()},
+        place=part.place,
+    )
+
+
+def _form_field(name: str, node: Node, report: Report) -> FormField:
+    part = Part(node, f"the field “{name}”", _FIELD_KEYS, report)
+
+    return FormField(
+        name=name,
+        required=flag(part.get("required"), report),
+        longest=number(part.get("max"), report) if "max" in part else None,
+        default=_default(part.get("default"), report),
+        choose=texts(part.get("choose"), report),
+        document=texts(part.get("document"), report),
+        max_mb=number(part.get("max_mb"), report) if "max_mb" in part else None,
+    )
+
+
+def _default(node: Node | None, report: Report) -> Field | None:
+    if node is None:
+        return None
+    if is_field(node):
+        return field(Part(node, "a default", ("field",), report).get("field"), report)
+    report.add(node.place, "a default is another field: {field: sender.display_name}")
+    return None
+
+
+def _form_wording(node: Node, report: Report) -> Mapping[str, FieldWording]:
+    return {name: _field_wording(each, report) for name, each in mapped(node, report, "a language").items()}
+
+
+def _field_wording(node: Node, report: Report) -> FieldWording:
+    """One question, or ``ask`` and a label for each option."""
+    if not isinstance(node, Entries):
+        return FieldWording(text(node, report), {})
+    if "ask" not in node.nodes:
+        report.add(node.place, "a question with options needs “ask”")
+    labels = {name: text(each, report) for name, each in node.nodes.items()}
+    return FieldWording(labels.pop("ask", ""), labels)

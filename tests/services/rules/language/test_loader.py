@@ -1,0 +1,90 @@
+from datetime import date, time
+
+from services.rules.language.loader import load
+from services.rules.rulebook import (
+    After,
+    At,
+    Basis,
+    Compare,
+    Field,
+    NoneOf,
+    OnRepeat,
+    Operator,
+    Severity,
+    Span,
+    Unit,
+    Until,
+    Verb,
+)
+from shared.events.writes import Operation
+from shared.ids import RuleId
+from tests.services.rules.books import good_book, good_files
+
+PERMISSION = RuleId("permission")
+
+
+def test_a_rule_says_who_is_asked_when_and_until() -> None:
+    rule = good_book().rules[PERMISSION]
+    assert [step.verb for step in rule.steps] == [Verb.ASK, Verb.REMIND, Verb.GIVE_UP]
+    assert rule.steps[1].timing == After(Span(2, Unit.WORKING_DAYS))
+    assert rule.steps[2].timing == At("respond_by")
+    assert rule.about == ("request_id",)
+    assert rule.severity is Severity.WARNING
+    assert rule.on_repeat is OnRepeat.REPLAN
+    assert rule.until[1] == Until("rights.request_withdrawn")
+
+
+def test_a_condition_may_name_another_field() -> None:
+    until = good_book().rules[PERMISSION].until[0]
+    assert until.condition == NoneOf(Compare("new_terms_hash", Operator.IS, Field("chain.terms_hash")))
+
+
+def test_an_answer_writes_and_then_writes_again() -> None:
+    approve = good_book().rules[PERMISSION].steps[0].answers["approve"]
+    assert approve.final
+    assert approve.record is not None
+    assert approve.record.values == {"decision": "approved"}
+    assert approve.record.then is not None
+    assert approve.record.then.operation is Operation.ADVANCE_WORKFLOW
+    assert approve.record.then.unless == Compare("rights.needs_signature", Operator.IS, operand=True)
+
+
+def test_an_answer_that_hands_over_is_not_final() -> None:
+    question = good_book().rules[PERMISSION].steps[0].answers["question"]
+    assert question.hand_over is not None
+    assert not question.final
+
+
+def test_yes_and_no_stay_words() -> None:
+    files = good_files()
+    name = "pitch/pitch.form.yaml"
+    files[name] = files[name].replace("[fiction, other]", "[no, yes]")
+    rulebook, _ = load(files)
+    assert rulebook is not None
+    assert rulebook.forms["pitch"].fields[2].choose == ("no", "yes")
+
+
+def test_the_house_its_people_and_its_calendar() -> None:
+    book = good_book()
+    assert book.people.stands_in[1].first == date(2027, 7, 5)
+    assert book.people.imprints[7]["production_coordinator"] == (23,)
+    assert book.calendar.house.opens == time(9)
+    assert book.calendar.fairs[0].roles == {"rights_manager", "agent"}
+    assert book.tenant.basis["author"] is Basis.CONTRACT
+    assert book.tenant.words["fr"]["final_proof_approved"] == "épreuves validées"
+    assert book.tenant.staff_pass is Severity.CRITICAL
+
+
+def test_a_revision_is_what_the_files_say_and_not_how_they_are_tested() -> None:
+    files = good_files()
+    book = good_book()
+    tested = files | {"pitch/pitch.test.yaml": "[]"}
+    changed = files | {"limits.yaml": files["limits.yaml"] + "# later\n"}
+    moved = {f"moved/{name}": text for name, text in files.items()}
+    revisions = [load(each)[0] for each in (tested, changed, moved)]
+    assert [other is not None and other.revision == book.revision for other in revisions] == [True, False, False]
+
+
+def test_a_rulebook_is_read_again_from_stored_texts() -> None:
+    stored = {name: text for name, text in good_files().items() if not name.endswith(".test.yaml")}
+    assert load(dict(reversed(stored.items())))[0] == good_book()
