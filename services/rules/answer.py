@@ -1,0 +1,253 @@
+"""What an answer does: the quorum, the veto, the write it asks for, and what the person who answered is told."""
+
+from services.rules import forms, record, speak
+from services.rules.advance import advance, run
+from services.rules.chain import Chain, Ending, Given, Outgoing, StepStatus, Taken
+from services.rules.desk import Desk, Reason
+from services.rules.ending import close
+from services.rules.handing import FINISH, TAKE, Offer, hand_over, left_with_owner, owners
+from services.rules.recipients import Recipient
+from services.rules.rulebook import Answer, Field, HandOver, Quorum, Step, Verb
+from services.rules.speak import Speech, say_to
+from shared.events.whatsapp import MessageReceived
+from shared.ids import PersonId
+
+
+def answered(desk: Desk, chain: Chain, question: Outgoing, name: str, message: MessageReceived) -> Chain:
+    """A tap on one of our buttons. One answer is final per question and person; a later one is an addendum."""
+    if question.verb is Verb.COLLECT:
+        return _to_form(desk, chain, question, name, message)
+    if set(question.buttons) in ({*TAKE}, {*FINISH}):
+        return _HANDING[name](desk, chain, question, message) if chain.active else _late(desk, chain, question, message)
+    step, answer = _answer_of(desk, chain, question, name)
+    if not chain.active or question.closed or chain.final_answer_of(message.person_id):
+        return _addendum(desk, chain, question, name, message)
+    if answer is None:
+        return free_text(desk, chain, question, message)
+    given = _given(question, name, message, final=answer.final)
+    chain = chain.model_copy(update={"given": (*chain.given, given)})
+    if not answer.final:
+        desk.judged(Reason.ANSWERED, chain, str(step.index))
+        return advance(desk, _act_and_go_on(desk, chain, step, answer, message))
+    return advance(desk, _final(desk, chain, step, answer, given))
+
+
+def _to_form(desk: Desk, chain: Chain, question: Outgoing, name: str, message: MessageReceived) -> Chain:
+    if question.closed or chain.form is None or chain.form.over or not chain.active:
+        return _late(desk, chain, question, message)
+    desk.judged(Reason.FORM, chain)
+    return advance(desk, forms.fill(desk, chain, message, name))
+
+
+def _answer_of(desk: Desk, chain: Chain, question: Outgoing, name: str) -> tuple[Step, Answer | None]:
+    """A reminder gives the answers of the question it repeats, the nearest before it."""
+    steps = desk.rule_of(chain).steps[: question.step + 1]
+    asking = next((s for s in reversed(steps) if name in s.answers), steps[-1])
+    return asking, asking.answers.get(name)
+
+
+def _given(question: Outgoing, name: str, message: MessageReceived, *, final: bool) -> Given:
+    return Given(
+        person_id=message.person_id, on_behalf_of=question.on_behalf_of, answer=name, final=final, at=message.at,
+        message_id=question.message_id, wamid=message.message_id, reply=name,
+    )  # fmt: skip
+
+
+def to_person(desk: Desk, chain: Chain, person: PersonId, speech: Speech) -> Chain:
+    known = desk.world.people.get(person)
+    return chain if known is None else say_to(desk, chain, Recipient(known, "sender"), speech)
+
+
+def house_word(say: str, step: int, message: MessageReceived, **words: str) -> Speech:
+    """A house template in reply to ``message``; told apart by it, so one reply is answered once."""
+    return Speech(Verb.TELL, say, step, "house", f"{say}.{message.message_id}", reply=True, words=words)
+
+
+# ------------------------------------------------------------------ final answers
+
+
+def _final(desk: Desk, chain: Chain, step: Step, answer: Answer, given: Given) -> Chain:
+    noted = Speech(Verb.TELL, "noted", step.index, "house", f"noted.{given.wamid}", reply=True)
+    chain = to_person(desk, chain, given.person_id, noted)
+    if not _decided(desk, chain, step, answer):
+        desk.judged(Reason.WAITS_FOR_QUORUM, chain, str(step.index))
+        return chain
+    desk.judged(Reason.ANSWERED, chain, str(step.index))
+    agreed = tuple(g for g in chain.given if g.final and g.answer == answer.name)
+    if answer.record is not None:
+        chain = record.ask(desk, chain, answer.record, record.Origin(step.index, answer.name, agreed))
+    elif answer.tell is not None:
+        chain = _tell(desk, chain, step, answer, given.person_id)
+    return close(desk, chain, Ending.ANSWERED)
+
+
+def _decided(desk: Desk, chain: Chain, step: Step, answer: Answer) -> bool:
+    """``first``: now. ``all``: once everyone asked and reached has said the same."""
+    if _quorum(desk, chain, answer) is Quorum.FIRST:
+        return True
+    asked = {m.person_id for m in chain.outgoing if m.step == step.index and m.answer is None and m.open}
+    agreed = {g.person_id for g in chain.given if g.final and g.answer == answer.name}
+    return asked <= agreed
+
+
+def _quorum(desk: Desk, chain: Chain, answer: Answer) -> Quorum:
+    declared = answer.quorum
+    if isinstance(declared, Field):
+        return Quorum(desk.document(chain).get(declared.name, Quorum.FIRST))
+    return declared
+
+
+def _tell(desk: Desk, chain: Chain, step: Step, answer: Answer, sender: PersonId) -> Chain:
+    if answer.tell is None:
+        return chain
+    speech = Speech(Verb.TELL, answer.tell.say, step.index, answer.name, f"tell.{len(chain.given)}")
+    if answer.tell.who == ("sender",):
+        speech = Speech(Verb.TELL, answer.tell.say, step.index, answer.name, f"tell.{len(chain.given)}", reply=True)
+    return speak.speak(desk, chain, answer.tell.who, speech, sender=sender)
+
+
+# ------------------------------------------------------------------ answers that go on
+
+
+def _act_and_go_on(desk: Desk, chain: Chain, step: Step, answer: Answer, message: MessageReceived) -> Chain:
+    sender = message.person_id
+    if answer.record is not None:
+        given = (chain.given[-1],)
+        chain = record.ask(desk, chain, answer.record, record.Origin(step.index, answer.name, given))
+    if answer.tell is not None:
+        chain = _tell(desk, chain, step, answer, sender)
+    if answer.form is not None:
+        return forms.begin(desk, chain, answer.form, step.index, source=message)
+    if answer.hand_over is not None:
+        chain = _pass_on(desk, chain, step, answer.hand_over, message, answer)
+        return to_person(desk, chain, sender, house_word("handed_over", step.index, message))
+    if answer.tell is None or answer.tell.who != ("sender",):
+        chain = to_person(desk, chain, sender, house_word("noted", step.index, message))
+    return chain
+
+
+def _pass_on(
+    desk: Desk, chain: Chain, step: Step, handing: HandOver, message: MessageReceived, answer: Answer | None = None
+) -> Chain:
+    person = desk.world.people.get(message.person_id)
+    words = {"who": person.display_name if person else "", "said": _said(desk, chain, message, answer)}
+    name = answer.name if answer else "free_text"
+    return hand_over(
+        desk, chain, Offer(handing.who, step.index, handing.say or "to_take", name, message.message_id, words)
+    )
+
+
+def _said(desk: Desk, chain: Chain, message: MessageReceived, answer: Answer | None) -> str:
+    """What the person wrote, or the title of what they tapped, for whoever takes it."""
+    if answer is None:
+        return message.text or "—"
+    templates = desk.book_of(chain).templates
+    for step in desk.rule_of(chain).steps:
+        if answer.name in step.answers and step.say is not None and step.say in templates:
+            house = templates[step.say].languages.get(desk.book.tenant.language)
+            return house.buttons.get(answer.name, answer.name) if house else answer.name
+    return answer.name
+
+
+def free_text(desk: Desk, chain: Chain, question: Outgoing, message: MessageReceived) -> Chain:
+    """Words and emoji never approve anything: they are kept, and handed to a person of the owner team."""
+    desk.judged(Reason.FREE_TEXT, chain, str(question.step))
+    given = _given(question, "free_text", message, final=False)
+    chain = chain.model_copy(update={"given": (*chain.given, given)})
+    step = desk.rule_of(chain).steps[question.step]
+    chain = _pass_on(desk, chain, step, HandOver(owners(desk, chain)), message)
+    chain = to_person(desk, chain, message.person_id, house_word("handed_over", question.step, message))
+    return advance(desk, chain)
+
+
+# ------------------------------------------------------------------ after the end
+
+
+def _addendum(desk: Desk, chain: Chain, question: Outgoing, name: str, message: MessageReceived) -> Chain:
+    """Kept and flagged; the owner hears of it only if it differs from what that person said before."""
+    desk.judged(Reason.ADDENDUM, chain, str(question.step))
+    before = chain.final_answer_of(message.person_id)
+    given = _given(question, name, message, final=False)
+    chain = chain.model_copy(update={"given": (*chain.given, given)})
+    chain = _closed(desk, chain, question, message)
+    if before is None or before.answer != name:
+        chain = _tell_owner(desk, chain, question, message, name)
+    return desk.keep(chain)
+
+
+def _late(desk: Desk, chain: Chain, question: Outgoing, message: MessageReceived) -> Chain:
+    desk.judged(Reason.CLOSED_QUESTION, chain, str(question.step))
+    return desk.keep(_closed(desk, chain, question, message))
+
+
+def _closed(desk: Desk, chain: Chain, question: Outgoing, message: MessageReceived) -> Chain:
+    return to_person(desk, chain, message.person_id, house_word("closed_question", question.step, message))
+
+
+def _tell_owner(desk: Desk, chain: Chain, question: Outgoing, message: MessageReceived, name: str) -> Chain:
+    person = desk.world.people.get(message.person_id)
+    _, answer = _answer_of(desk, chain, question, name)
+    words = {"who": person.display_name if person else "", "said": _said(desk, chain, message, answer)}
+    key = f"addendum.{message.message_id}"
+    speech = Speech(Verb.TELL, "late_answer", question.step, "house", key, words=words)
+    return speak.speak(desk, chain, owners(desk, chain), speech)
+
+
+# ------------------------------------------------------------------ take, not me, done, give back
+
+
+def _take(desk: Desk, chain: Chain, question: Outgoing, message: MessageReceived) -> Chain:
+    """The first to take it has it; timed steps pause, questions stay valid."""
+    if chain.taken is not None and chain.taken.person_id != message.person_id:
+        return _late(desk, chain, question, message)
+    desk.judged(Reason.ANSWERED, chain, "take")
+    chain = chain.model_copy(update={"taken": Taken(person_id=message.person_id, at=desk.now)})
+    speech = Speech(Verb.TELL, "taken", question.step, "house", f"taken.{message.message_id}", 0, FINISH, reply=True)
+    return advance(desk, to_person(desk, chain, message.person_id, speech))
+
+
+def _not_me(desk: Desk, chain: Chain, question: Outgoing, message: MessageReceived) -> Chain:
+    """When everybody it was offered to has declined, the next step runs now."""
+    desk.judged(Reason.ANSWERED, chain, "not_me")
+    handed = tuple(
+        h.model_copy(update={"declined": (*h.declined, message.person_id)}) if _offered(h.step, question) else h
+        for h in chain.handed_over
+    )
+    chain = chain.model_copy(update={"handed_over": handed})
+    chain = to_person(desk, chain, message.person_id, house_word("noted", question.step, message))
+    last = next(h for h in reversed(handed) if _offered(h.step, question))
+    if chain.taken is not None or not set(last.people) <= set(last.declined) or last.step < _latest_offer(chain):
+        return advance(desk, chain)
+    steps = desk.rule_of(chain).steps
+    following = next((s for s in steps if chain.steps[s.index].status is StepStatus.PENDING), None)
+    if following is None:
+        return advance(desk, left_with_owner(desk, chain))
+    return advance(desk, run(desk, chain, following))
+
+
+def _offered(step: int, question: Outgoing) -> bool:
+    return step == question.step
+
+
+def _latest_offer(chain: Chain) -> int:
+    return chain.handed_over[-1].step
+
+
+def _done(desk: Desk, chain: Chain, question: Outgoing, message: MessageReceived) -> Chain:
+    if chain.taken is None or chain.taken.person_id != message.person_id:
+        return _late(desk, chain, question, message)
+    desk.judged(Reason.ANSWERED, chain, "done")
+    chain = to_person(desk, chain, message.person_id, house_word("noted", question.step, message))
+    return advance(desk, close(desk, chain, Ending.HANDLED))
+
+
+def _give_back(desk: Desk, chain: Chain, question: Outgoing, message: MessageReceived) -> Chain:
+    """Given back, the timed steps go on, counted from now."""
+    if chain.taken is None or chain.taken.person_id != message.person_id:
+        return _late(desk, chain, question, message)
+    desk.judged(Reason.ANSWERED, chain, "give_back")
+    chain = chain.model_copy(update={"taken": None, "base_at": desk.now})
+    return advance(desk, to_person(desk, chain, message.person_id, house_word("noted", question.step, message)))
+
+
+_HANDING = {"take": _take, "not_me": _not_me, "done": _done, "give_back": _give_back}

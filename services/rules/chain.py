@@ -1,0 +1,248 @@
+"""The state of a chain: one rule at work on one subject, from its starting event to its end. Saved whole, as JSON."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from pydantic import Field
+
+from services.rules.rulebook import Verb
+from shared.events.envelope import Frozen, Instant
+from shared.events.whatsapp import Media
+from shared.events.writes import STANDS, Operation, Outcome
+from shared.ids import ChainId, Line, MessageId, PersonId, Revision, RuleId, TenantId, Wamid, WriteId
+
+
+class Delivery(StrEnum):
+    """Where a message of ours is: decided but held, given to the dispatcher, or as far as WhatsApp said."""
+
+    HELD = "held"
+    REQUESTED = "requested"
+    UNCERTAIN = "uncertain"
+    ACCEPTED = "accepted"
+    DELIVERED = "delivered"
+    READ = "read"
+    FAILED = "failed"
+    DROPPED = "dropped"
+    WITHDRAWN = "withdrawn"
+
+
+UNSENT = frozenset({Delivery.HELD, Delivery.FAILED, Delivery.DROPPED, Delivery.WITHDRAWN})
+RANK = {d: rank for rank, d in enumerate((Delivery.HELD, Delivery.REQUESTED, Delivery.UNCERTAIN, Delivery.ACCEPTED,
+                                          Delivery.DELIVERED, Delivery.READ))}  # fmt: skip
+
+
+class Outgoing(Frozen):
+    """One message to one person. ``step`` is the step's index, ``answer`` the answer it follows, if any.
+
+    ``question`` is the step whose answers its buttons give; ``reply`` frees it of quiet hours.
+    """
+
+    message_id: MessageId
+    person_id: PersonId
+    on_behalf_of: PersonId | None = None
+    verb: Verb
+    say: str
+    step: int
+    answer: str | None = None
+    occurrence: int = 0
+    words: dict[str, str] = Field(default_factory=dict)
+    reply: bool = False
+    delivery: Delivery = Delivery.HELD
+    held_until: Instant | None = None
+    requested_at: Instant | None = None
+    closed: bool = False
+    language: str | None = None
+    wamid: Wamid | None = None
+    rendered: str | None = None
+    buttons: tuple[str, ...] = ()
+
+    @property
+    def is_question(self) -> bool:
+        return bool(self.buttons)
+
+    @property
+    def open(self) -> bool:
+        return not self.closed and self.is_question and self.delivery not in UNSENT
+
+
+class StepStatus(StrEnum):
+    PENDING = "pending"
+    RUNNING = "running"
+    DONE = "done"
+    SKIPPED = "skipped"
+
+
+class StepState(Frozen):
+    """``unreached``: done, but nobody could be told, so the next step does not wait."""
+
+    status: StepStatus = StepStatus.PENDING
+    occurrence: int = 0
+    done_at: Instant | None = None
+    unreached: bool = False
+    left_out: dict[PersonId, str] = Field(default_factory=dict)
+
+    @property
+    def over(self) -> bool:
+        return self.status in {StepStatus.DONE, StepStatus.SKIPPED}
+
+
+class Given(Frozen):
+    """An answer as given. ``final`` ones count for the quorum; an addendum came after the final one."""
+
+    person_id: PersonId
+    on_behalf_of: PersonId | None = None
+    answer: str
+    final: bool
+    at: Instant
+    message_id: MessageId
+    wamid: Wamid
+    reply: str
+
+
+class Writing(Frozen):
+    """A write asked for. ``step``/``answer`` say what asked; ``depth`` 0 is the record itself, 1 its ``then``."""
+
+    write_id: WriteId
+    operation: Operation
+    step: int
+    answer: str | None = None
+    depth: int = 0
+    answerers: tuple[PersonId, ...] = ()
+    outcome: Outcome | None = None
+    told_manual: bool = False
+
+    @property
+    def pending(self) -> bool:
+        return self.outcome not in STANDS and self.outcome is not Outcome.CONFLICT
+
+
+class HandedOver(Frozen):
+    """A hand-over waiting for a taker; ``declined`` are those who said not me."""
+
+    step: int
+    answer: str | None = None
+    people: tuple[PersonId, ...]
+    declined: tuple[PersonId, ...] = ()
+    at: Instant
+    reminded: bool = False
+
+
+class Taken(Frozen):
+    person_id: PersonId
+    at: Instant
+    reminded: bool = False
+
+
+class FormPhase(StrEnum):
+    ASKING = "asking"
+    SUMMARY = "summary"
+    CHANGING = "changing"
+    SENT = "sent"
+    CANCELLED = "cancelled"
+
+
+class FormState(Frozen):
+    """A form being filled in chat: ``asking`` names the field the next message answers."""
+
+    form: str
+    person_id: PersonId
+    step: int
+    phase: FormPhase = FormPhase.ASKING
+    asking: str | None = None
+    values: dict[str, str] = Field(default_factory=dict)
+    attachments: tuple[Media, ...] = ()
+    sources: tuple[Wamid, ...] = ()
+    prompts: int = 0
+    reference: str
+    last_at: Instant
+
+    @property
+    def over(self) -> bool:
+        return self.phase in {FormPhase.SENT, FormPhase.CANCELLED}
+
+
+class Ending(StrEnum):
+    DONE = "done"
+    ANSWERED = "answered"
+    HANDLED = "handled"
+    GAVE_UP = "gave_up"
+    UNTIL = "until"
+    REPLACED = "replaced"
+    LEFT_WITH_OWNER = "left_with_owner"
+
+
+class Chain(Frozen):
+    """``start`` and ``event`` are the data of the first and the newest event; ``closing`` waits only for its writes."""
+
+    chain_id: ChainId
+    tenant: TenantId
+    rule: RuleId
+    revision: Revision
+    subject: str
+    tags: tuple[str, ...] = ()
+    key: str
+    started_at: Instant
+    base_at: Instant
+    start_name: str
+    start: dict[str, Any]
+    event: dict[str, Any]
+    correlation: str | None = None
+    traceparent: str | None = None
+    line: Line | None = None
+    steps: tuple[StepState, ...]
+    outgoing: tuple[Outgoing, ...] = ()
+    given: tuple[Given, ...] = ()
+    writings: tuple[Writing, ...] = ()
+    handed_over: tuple[HandedOver, ...] = ()
+    taken: Taken | None = None
+    form: FormState | None = None
+    closing: Ending | None = None
+    ended: Ending | None = None
+    deferred_until: int | None = None
+    next_due: Instant | None = None
+
+    @property
+    def live(self) -> bool:
+        return self.ended is None
+
+    @property
+    def active(self) -> bool:
+        """Live, and not merely waiting for its writes."""
+        return self.ended is None and self.closing is None
+
+    def message(self, message_id: MessageId) -> Outgoing | None:
+        return next((m for m in self.outgoing if m.message_id == message_id), None)
+
+    def with_message(self, changed: Outgoing) -> "Chain":
+        known = self.message(changed.message_id) is not None
+        if not known:
+            return self.model_copy(update={"outgoing": (*self.outgoing, changed)})
+        kept = tuple(changed if m.message_id == changed.message_id else m for m in self.outgoing)
+        return self.model_copy(update={"outgoing": kept})
+
+    def with_step(self, index: int, **changes: object) -> "Chain":
+        steps = list(self.steps)
+        steps[index] = steps[index].model_copy(update=changes)
+        return self.model_copy(update={"steps": tuple(steps)})
+
+    def with_writing(self, changed: Writing) -> "Chain":
+        others = tuple(w for w in self.writings if w.write_id != changed.write_id)
+        return self.model_copy(update={"writings": (*others, changed)})
+
+    def people(self) -> frozenset[PersonId]:
+        """Everybody this chain wrote to, or waits for."""
+        people = {m.person_id for m in self.outgoing} | {m.on_behalf_of for m in self.outgoing if m.on_behalf_of}
+        if self.form:
+            people.add(self.form.person_id)
+        return frozenset(people)
+
+    def final_answer_of(self, person: PersonId) -> Given | None:
+        return next((g for g in self.given if g.person_id == person and g.final), None)
+
+
+def sooner(first: datetime | None, second: datetime | None) -> datetime | None:
+    """The earlier of two due times, where None is never."""
+    if first is None or second is None:
+        return first or second
+    return min(first, second)

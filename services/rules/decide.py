@@ -1,0 +1,230 @@
+"""The heart: one occurrence in, one decision out. It reads and changes only the world it is given, and reads no clock.
+
+Facts come first (a work is observed before what changed in it is judged), then ``until``, then ``on``.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from services.rules import listen, settle
+from services.rules.advance import advance
+from services.rules.chain import Chain
+from services.rules.desk import Desk, Effect, Reason, Said, Withdrew, Wrote
+from services.rules.facts import Document, needs_signature
+from services.rules.rulebook import Rule, Rulebook
+from services.rules.start import Occasion, begin_chains, end_chains
+from services.rules.world import Consent, Person, RightsRecord, Work, World
+from shared.canonical import canonical_hash
+from shared.events import consonance
+from shared.events.consonance import AcquisitionStatus, WorkObserved
+from shared.events.contacts import PersonObserved
+from shared.events.decisions import DecisionRecorded, RuleVerdict, Verdict
+from shared.events.envelope import Event
+from shared.events.messages import OnMessage
+from shared.events.whatsapp import IdentityChange, IdentityChanged, MessageReceived
+from shared.events.writes import OnWrite, Operation
+from shared.ids import Revision, RuleId
+
+Match = Callable[[str, Document], Iterable[RuleId]]
+"""Which rules' conditions hold: the engine's and the reference evaluator's joint answer."""
+
+ZoneOf = Callable[[PersonObserved], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What follows from one event or one due chain, and why."""
+
+    effects: tuple[Effect, ...]
+    record: DecisionRecorded
+    silent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Decider:
+    """The rulebook in force, and how conditions are matched. ``books`` gives the rulebook a chain started under."""
+
+    book: Rulebook
+    books: Callable[[Revision], Rulebook]
+    match: Match
+    zone_of: ZoneOf
+    signing_key: bytes
+
+    def decide(self, event: Event, world: World, now: datetime) -> Decision:
+        desk = self._desk(world, now, event.id, event.traceparent)
+        data = event.data
+        if isinstance(data, PersonObserved):
+            self._person(desk, data)
+        elif isinstance(data, MessageReceived):
+            listen.heard(desk, data, self._heard(desk, event, data), self._matched)
+        elif isinstance(data, OnMessage):
+            settle.delivery(desk, data)
+        elif isinstance(data, OnWrite):
+            settle.write(desk, data)
+        elif isinstance(data, IdentityChanged):
+            _identity(desk, data)
+        elif event.type in consonance.KINDS:
+            self._happened(desk, event)
+        return _decision(desk, event.id)
+
+    def due(self, chain: Chain, world: World, now: datetime) -> Decision:
+        """A chain's next instant has come: everything of it that is due by now, judged against today's facts."""
+        occurrence = f"{chain.chain_id}@{chain.next_due.isoformat() if chain.next_due else ''}"
+        desk = self._desk(world, now, occurrence, chain.traceparent)
+        desk.judged(Reason.STEP_DUE, chain)
+        advance(desk, chain)
+        return _decision(desk, occurrence)
+
+    def _desk(self, world: World, now: datetime, cause: str, traceparent: str | None) -> Desk:
+        return Desk(world, self.book, self.books, now, self.signing_key, cause=cause, traceparent=traceparent)
+
+    def _matched(self, occasion: Occasion) -> list[Rule]:
+        return [self.book.rules[name] for name in self.match(occasion.name, occasion.document)]
+
+    def _person(self, desk: Desk, seen: PersonObserved) -> None:
+        known = desk.world.people.get(seen.person_id)
+        if known is not None and known.version >= seen.version:
+            desk.judged(Reason.STALE)
+            return
+        desk.world.keep_person(Person.of(seen, self.zone_of(seen)))
+        desk.judged(Reason.FACTS_KEPT)
+
+    def _heard(self, desk: Desk, event: Event, message: MessageReceived) -> Occasion:
+        data = message.model_dump(mode="json", exclude_none=True)
+        extra = {"answers_a_question": False}
+        document = Document(data, desk.world, self.book.calendar, desk.now, sender=message.person_id, extra=extra)
+        return Occasion(event, MESSAGE_RECEIVED, data, document, line=message.line)
+
+    def _happened(self, desk: Desk, event: Event) -> None:
+        data = event.data.model_dump(by_alias=True)
+        fold_facts(desk.world, event)
+        document = Document(data, desk.world, self.book.calendar, desk.now)
+        name = consonance.short_name(event.type)
+        occasion = Occasion(event, name, data, document)
+        if isinstance(event.data, WorkObserved):
+            desk.judged(Reason.FACTS_KEPT)
+            return
+        if _own_write(desk.world, data):
+            desk.judged(Reason.OWN_WRITE)
+            return
+        end_chains(desk, occasion)
+        matched = self._matched(occasion)
+        if matched:
+            stored = Occasion(event, name, event.data.model_dump(mode="json", by_alias=True), document)
+            begin_chains(desk, stored, matched)
+        if not desk.reasons:
+            desk.judged(Reason.NOTHING_MATCHED)
+
+
+MESSAGE_RECEIVED = "message.received"
+
+
+def _identity(desk: Desk, changed: IdentityChanged) -> None:
+    """A changed BSUID may be another person: an opt-in lapses, an opt-out stays."""
+    consent = desk.world.consent.get(changed.person_id, Consent())
+    if changed.change is IdentityChange.BSUID and consent.opted_in_at is not None:
+        desk.world.keep_consent(changed.person_id, consent.model_copy(update={"opted_in_at": None}))
+    desk.judged(Reason.FACTS_KEPT)
+
+
+# ------------------------------------------------------------------ facts
+
+
+def fold_facts(world: World, event: Event) -> None:
+    """What an event teaches, before anything is judged by it."""
+    data = event.data
+    if isinstance(data, WorkObserved):
+        blocks = known.blocks if (known := world.works.get(data.work.work_id)) else ()
+        world.keep_work(Work(state=data, blocks=blocks))
+    elif isinstance(data, consonance.WorkBlocked | consonance.WorkUnblocked):
+        _fold_block(world, data)
+    elif isinstance(data, consonance.ApprovalRequested):
+        _fold_request(world, data)
+    elif isinstance(data, consonance.RequestWithdrawn):
+        _fold_withdrawal(world, data)
+    elif isinstance(data, consonance.RightsStatusChanged):
+        record = world.records.get(data.rights_record_id, RightsRecord())
+        world.keep_record(data.rights_record_id, record.model_copy(update={"status": data.to}))
+    elif isinstance(data, consonance.AcquisitionStatusChanged) and data.to in _CLOSED_ACQUISITION:
+        world.keep_acquisition(data.submitter.person_id, None)
+
+
+_CLOSED_ACQUISITION = frozenset({AcquisitionStatus.REJECTED, AcquisitionStatus.WITHDRAWN, AcquisitionStatus.CONTRACTED})
+
+
+def _fold_block(world: World, data: consonance.WorkBlocked | consonance.WorkUnblocked) -> None:
+    work = world.works.get(data.work.work_id)
+    if work is None:
+        return
+    others = tuple(block for block in work.blocks if block != data.block_id)
+    blocks = (*others, data.block_id) if isinstance(data, consonance.WorkBlocked) else others
+    world.keep_work(work.model_copy(update={"blocks": blocks}))
+
+
+def _fold_request(world: World, data: consonance.ApprovalRequested) -> None:
+    record = _without_request(world.records.get(data.rights_record_id, RightsRecord()), data.request_id)
+    signed = needs_signature(data.model_dump(by_alias=True))
+    opened = (*record.open_requests, data.request_id)
+    world.keep_record(
+        data.rights_record_id, record.model_copy(update={"open_requests": opened, "needs_signature": signed})
+    )
+
+
+def _fold_withdrawal(world: World, data: consonance.RequestWithdrawn) -> None:
+    for record_id, record in list(world.records.items()):
+        if data.request_id in record.open_requests:
+            world.keep_record(record_id, _without_request(record, data.request_id))
+
+
+def _without_request(record: RightsRecord, request: str) -> RightsRecord:
+    others = tuple(r for r in record.open_requests if r != request)
+    return record.model_copy(update={"open_requests": others})
+
+
+def _own_write(world: World, data: dict[str, Any]) -> bool:
+    """Metadata that changed to exactly what a confirmed answer wrote: our own doing, and no news to anybody."""
+    changes = data.get("changes")
+    if not changes or "work" not in data:
+        return False
+    ours = {
+        (item["field"], item["level"], target, canonical_hash(item["field"], item["proposed_value"]))
+        for chain in world.chains.values()
+        if any(w.operation is Operation.APPLY_METADATA for w in chain.writings)
+        for item in chain.event.get("items", ())
+        for target in item["target_ids"]
+    }
+    return all((c["field"], c["level"], c["target_id"], canonical_hash(c["field"], c["new"])) in ours for c in changes)
+
+
+# ------------------------------------------------------------------ the record of it
+
+
+def _decision(desk: Desk, about: str) -> Decision:
+    if not desk.reasons:
+        desk.judged(Reason.NOTHING_MATCHED)
+    verdicts = tuple(_verdict(desk, chain, step, reason) for chain, step, reason in desk.reasons)
+    record = DecisionRecorded(about=about, revision=desk.book.revision, verdicts=verdicts, decided_at=desk.now)
+    only = desk.reasons[0][2] if len(desk.reasons) == 1 else None
+    silent = not desk.effects and only in _SILENT
+    return Decision(tuple(desk.effects), record, silent)
+
+
+_SILENT = frozenset({Reason.NOTHING_MATCHED, Reason.FACTS_KEPT, Reason.STALE, Reason.DELIVERY})
+
+
+def _verdict(desk: Desk, chain: Chain | None, step: str | None, reason: Reason) -> RuleVerdict:
+    mine = chain.chain_id if chain else None
+    messages = tuple(e.send.message_id for e in desk.effects if isinstance(e, Said) and e.send.chain_id == mine)
+    withdrawn = tuple(e.withdrawal.message_id for e in desk.effects if isinstance(e, Withdrew)) if chain else ()
+    writes = tuple(
+        e.request.write_id for e in desk.effects if isinstance(e, Wrote) and e.request.evidence.chain_id == mine
+    )
+    state = desk.world.chains.get(chain.chain_id) if chain else None
+    left_out = {who: why for s in (state.steps if state else ()) for who, why in s.left_out.items()}
+    return RuleVerdict(
+        rule=chain.rule if chain else None, chain_id=chain.chain_id if chain else None, step=step,
+        verdict=Verdict.SPOKE if messages or writes else Verdict.STAYED, reason=reason,
+        messages=messages, withdrawn=withdrawn, writes=writes, left_out=left_out,
+    )  # fmt: skip

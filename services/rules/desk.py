@@ -1,0 +1,131 @@
+"""The desk a decision is made at: what is known, the time, the effects so far. It touches only the world it holds."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from services.rules.chain import Chain, Ending
+from services.rules.facts import Document, document_of
+from services.rules.rulebook import Field as FieldRef
+from services.rules.rulebook import Rule, Rulebook, Severity, Verb
+from services.rules.world import World
+from shared.events.messages import SendMessage, WithdrawMessage
+from shared.events.writes import RequestWrite
+from shared.ids import ChainId, PersonId, Revision, TenantId
+
+
+class Reason(StrEnum):
+    """Why a rule spoke or stayed, and why somebody was left out. The same word stands in log, metric and row."""
+
+    STARTED = "started"
+    REPLANNED = "replanned"
+    ALREADY_LIVE = "already_live"
+    STEP_DUE = "step_due"
+    RELEASED = "released"
+    ANSWERED = "answered"
+    WAITS_FOR_QUORUM = "waits_for_quorum"
+    ADDENDUM = "addendum"
+    CLOSED_QUESTION = "closed_question"
+    FREE_TEXT = "free_text"
+    FORM = "form"
+    ASKED_WHICH = "asked_which"
+    OPTED_OUT = "opted_out"
+    OPTED_IN = "opted_in"
+    ASKED_WHY = "asked_why"
+    RELAYED = "relayed"
+    DELIVERY = "delivery"
+    WRITE_SETTLED = "write_settled"
+    UNTIL = "until"
+    OWN_WRITE = "own_write"
+    NO_CHANGE = "no_change"
+    NOTHING_MATCHED = "nothing_matched"
+    FACTS_KEPT = "facts_kept"
+    STALE = "stale"
+    WAITED_IN_VAIN = "waited_in_vain"
+    NO_CONSENT = "no_consent"
+    NO_ADDRESS = "no_address"
+    UNREACHABLE = "unreachable"
+    UNKNOWN_ROLE = "unknown_role"
+    UNKNOWN_PERSON = "unknown_person"
+    ABSENT = "absent"
+    ERASED = "erased"
+    WRONG_PERSON = "wrong_person"
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A message leaves. ``verb`` is the step's word for it."""
+
+    send: SendMessage
+    verb: Verb
+    on_behalf_of: PersonId | None
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrew:
+    withdrawal: WithdrawMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Wrote:
+    request: RequestWrite
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """``who`` is a person, or the role nobody fills."""
+
+    chain_id: ChainId
+    who: PersonId | str
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    chain_id: ChainId
+    ending: Ending
+
+
+Effect = Said | Withdrew | Wrote | LeftOut | Ended
+
+
+@dataclass(slots=True)
+class Desk:
+    """``books`` gives the rulebook of a revision: a chain keeps the steps it started with."""
+
+    world: World
+    book: Rulebook
+    books: Callable[[Revision], Rulebook]
+    now: datetime
+    signing_key: bytes
+    cause: str = ""
+    traceparent: str | None = None
+    effects: list[Effect] = field(default_factory=list)
+    reasons: list[tuple[Chain | None, str | None, Reason]] = field(default_factory=list)
+
+    @property
+    def tenant(self) -> TenantId:
+        return self.world.tenant
+
+    def rule_of(self, chain: Chain) -> Rule:
+        return self.book_of(chain).rules[chain.rule]
+
+    def book_of(self, chain: Chain) -> Rulebook:
+        return self.book if chain.revision == self.book.revision else self.books(chain.revision)
+
+    def document(self, chain: Chain, **extra: object) -> Document:
+        return document_of(chain, self.world, self.book.calendar, self.now, **extra)
+
+    def severity(self, chain: Chain) -> Severity:
+        declared = self.rule_of(chain).severity
+        if isinstance(declared, FieldRef):
+            return Severity(self.document(chain).get(declared.name, Severity.INFO))
+        return declared
+
+    def judged(self, reason: Reason, chain: Chain | None = None, step: str | None = None) -> None:
+        self.reasons.append((chain, step, reason))
+
+    def keep(self, chain: Chain) -> Chain:
+        self.world.keep_chain(chain)
+        return chain

@@ -1,0 +1,53 @@
+"""How chains end: what is unsent is taken back, questions close, and writes asked for may still come to rest."""
+
+from services.rules import speak
+from services.rules.chain import Chain, Delivery, Ending, Outgoing, StepStatus
+from services.rules.desk import Desk, Ended
+from services.rules.rulebook import Verb
+from services.rules.speak import Speech, withdraw
+
+
+def close(desk: Desk, chain: Chain, ending: Ending) -> Chain:
+    """The chain's last word is said: questions close, what its steps still hold is taken back."""
+    kept = [m.message_id for m in chain.outgoing if m.delivery is Delivery.HELD and _belongs_to_the_end(chain, m)]
+    for outgoing in chain.outgoing:
+        if outgoing.delivery is Delivery.HELD and outgoing.message_id not in kept:
+            chain = chain.with_message(outgoing.model_copy(update={"delivery": Delivery.WITHDRAWN}))
+    return finish(desk, speak.close_questions(chain).model_copy(update={"closing": ending, "taken": None}))
+
+
+def _belongs_to_the_end(chain: Chain, outgoing: Outgoing) -> bool:
+    """What an answer, the last step or an ``until`` says is not taken back by the end it announces."""
+    last = outgoing.step == len(chain.steps) - 1 and outgoing.verb is Verb.GIVE_UP
+    return outgoing.answer is not None or last
+
+
+def finish(desk: Desk, chain: Chain) -> Chain:
+    """End what is over: a closing chain whose writes rest, or one whose steps are all over and await nobody."""
+    if not chain.live or any(w.pending for w in chain.writings):
+        return chain
+    if any(m.delivery is Delivery.HELD for m in chain.outgoing):
+        return chain
+    if chain.closing is None:
+        if not all(s.over for s in chain.steps) or chain.handed_over or chain.taken:
+            return chain
+        chain = speak.close_questions(chain).model_copy(update={"closing": Ending.DONE})
+    desk.effects.append(Ended(chain.chain_id, chain.closing or Ending.DONE))
+    return chain.model_copy(update={"ended": chain.closing, "next_due": None})
+
+
+def end_by_until(desk: Desk, chain: Chain, index: int) -> Chain:
+    """An ``until`` came true: withdraw, tell, end; while a write is pending it waits for it."""
+    until = desk.rule_of(chain).until[index]
+    if any(w.pending and not w.told_manual for w in chain.writings):
+        return desk.keep(chain.model_copy(update={"deferred_until": index}))
+    chain = withdraw(desk, chain, "until")
+    if until.tell is not None:
+        speech = Speech(Verb.TELL, until.tell.say, _last_begun(chain), f"until{index}", str(chain.steps[0].occurrence))
+        chain = speak.speak(desk, chain, until.tell.who, speech)
+    return close(desk, chain, Ending.UNTIL)
+
+
+def _last_begun(chain: Chain) -> int:
+    begun = [i for i, s in enumerate(chain.steps) if s.status is not StepStatus.PENDING]
+    return max(begun, default=0)

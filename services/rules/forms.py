@@ -1,0 +1,227 @@
+"""A short form filled in chat: one question at a time, a summary, then Send, Change or Cancel.
+
+What the first message already says answers the field whose default it is, and is corrected at the summary.
+"""
+
+from services.rules import record, speak
+from services.rules.chain import Chain, Ending, FormPhase, FormState, Given, Outgoing, StepStatus
+from services.rules.desk import Desk
+from services.rules.recipients import Recipient
+from services.rules.rulebook import FieldWording, Form, FormField, Record, Verb
+from services.rules.speak import BODY, TITLE, Speech, say_to
+from services.rules.world import Person
+from shared.events.whatsapp import Media, MessageReceived
+from shared.ids import Wamid
+
+SUMMARY = ("send", "change", "cancel")
+_MOST_BUTTONS = 3
+_RETRIES = 1
+
+
+def begin(desk: Desk, chain: Chain, name: str, step: int, *, source: MessageReceived | None = None) -> Chain:
+    """Welcome, then the first question; ``source`` is the message that asked for it where that is not the first."""
+    form = desk.book_of(chain).forms[name]
+    document = desk.document(chain)
+    sender = source.person_id if source else document.sender
+    if sender is None or sender not in desk.world.people:
+        return chain
+    defaults = {f.name: document.get(f.default.name) for f in form.fields if f.default and source is None}
+    media = source.media if source else _media(document.get("media.media_id"), document.data.get("media"))
+    wamid = source.message_id if source else document.get("message_id")
+    state = FormState(
+        form=name, person_id=sender, step=step, reference=speak.reference_of(chain.chain_id), last_at=desk.now,
+        values={k: str(v) for k, v in defaults.items() if v}, sources=(Wamid(wamid),) if wamid else (),
+        prompts=len([m for m in chain.outgoing if m.verb is Verb.COLLECT]),
+    )  # fmt: skip
+    state = _take_document(form, state, media)
+    chain = _say(desk, chain.model_copy(update={"form": state}), form.welcome)
+    return _next(desk, chain, form)
+
+
+def _media(present: object, media: object) -> Media | None:
+    return Media.model_validate(media) if present else None
+
+
+def fill(desk: Desk, chain: Chain, message: MessageReceived, button: str | None) -> Chain:
+    """One more message of the person filling it: an answer to the field asked, a document, or a summary button."""
+    form = _form(desk, chain)
+    state = _state(chain)
+    sources = (*state.sources, message.message_id)
+    state = _take_document(form, state.model_copy(update={"sources": sources, "last_at": desk.now}), message.media)
+    chain = chain.model_copy(update={"form": state, "base_at": max(chain.base_at, desk.now)})
+    if state.phase is FormPhase.SUMMARY and button in SUMMARY:
+        return _SUMMARY[button](desk, chain, form, message)
+    if state.phase is FormPhase.CHANGING:
+        return _choose_change(desk, chain, form, message.text or "")
+    return _answer(desk, chain, form, button or (message.text or "").strip(), had_media=message.media is not None)
+
+
+def remind(desk: Desk, chain: Chain, speech: Speech) -> Chain:
+    """The reminder, then the question that is open, again."""
+    person = desk.world.people.get(_state(chain).person_id)
+    return chain if person is None else say_to(desk, chain, Recipient(person, "unanswered"), speech)
+
+
+def _state(chain: Chain) -> FormState:
+    if chain.form is None:
+        raise ValueError("no form is open on this chain")
+    return chain.form
+
+
+def _form(desk: Desk, chain: Chain) -> Form:
+    return desk.book_of(chain).forms[_state(chain).form]
+
+
+def _person(desk: Desk, chain: Chain) -> Person:
+    return desk.world.people[_state(chain).person_id]
+
+
+def _wordings(desk: Desk, chain: Chain, form: Form) -> dict[str, FieldWording]:
+    wanted = speak.language_of(desk, _person(desk, chain))
+    house = form.languages.get(desk.book.tenant.language) or next(iter(form.languages.values()))
+    return dict(form.languages.get(wanted) or form.languages.get(wanted.partition("_")[0]) or house)
+
+
+def _take_document(form: Form, state: FormState, media: Media | None) -> FormState:
+    """A document answers the form's document field whenever it arrives, asked or not."""
+    field = next((f for f in form.fields if f.document), None)
+    if field is None or media is None or not _fits(field, media):
+        return state
+    values = {**state.values, field.name: media.filename or "1"}
+    asking = None if state.asking == field.name else state.asking
+    return state.model_copy(update={"values": values, "attachments": (*state.attachments, media), "asking": asking})
+
+
+def _fits(field: FormField, media: Media) -> bool:
+    extension = (media.filename or "").rpartition(".")[2].lower()
+    return extension in field.document or any((media.mime or "").endswith(kind) for kind in field.document)
+
+
+def _answer(desk: Desk, chain: Chain, form: Form, said: str, *, had_media: bool) -> Chain:
+    state = _state(chain)
+    field = next((f for f in form.fields if f.name == state.asking), None)
+    if field is None:
+        return _next(desk, chain, form)
+    if had_media and not said:
+        return _ask(desk, chain, form, field)
+    value = _read(field, said, _wordings(desk, chain, form).get(field.name))
+    if value is None and (field.required or _asked_times(chain, field) <= _RETRIES) and not field.document:
+        return _ask(desk, chain, form, field)
+    values = {**state.values, field.name: value or ""}
+    return _next(desk, chain.model_copy(update={"form": state.model_copy(update={"values": values})}), form)
+
+
+def _asked_times(chain: Chain, field: FormField) -> int:
+    return sum(1 for m in chain.outgoing if m.verb is Verb.COLLECT and m.answer == field.name)
+
+
+def _read(field: FormField, said: str, words: FieldWording | None) -> str | None:
+    """The value a text stands for; None where it does not fit the field. Options answer by button, number or name."""
+    if not said or (field.longest is not None and len(said) > field.longest):
+        return None
+    if not field.choose:
+        return None if field.document else said
+    titles = words.options if words else {}
+    spoken = {name: titles.get(name, name).casefold() for name in field.choose}
+    by_number = {str(n): name for n, name in enumerate(field.choose, start=1)}
+    matches = (n for n in field.choose if said == n or said.casefold() == spoken[n])
+    return by_number.get(said.rstrip(".")) or next(matches, None)
+
+
+def _next(desk: Desk, chain: Chain, form: Form) -> Chain:
+    missing = next((f for f in form.fields if f.name not in _state(chain).values), None)
+    return _summary(desk, chain, form) if missing is None else _ask(desk, chain, form, missing)
+
+
+def _ask(desk: Desk, chain: Chain, form: Form, field: FormField) -> Chain:
+    words = _wordings(desk, chain, form)[field.name]
+    state = _state(chain).model_copy(update={"asking": field.name, "phase": FormPhase.ASKING})
+    titles = [words.options.get(name, name) for name in field.choose]
+    few = len(titles) <= _MOST_BUTTONS
+    body = words.ask if few else "\n".join([words.ask, *(f"{n}. {t}" for n, t in enumerate(titles, start=1))])
+    shown = dict(zip(field.choose, titles, strict=True)) if few else {}
+    said = {BODY: body, **{TITLE + name: title for name, title in shown.items()}}
+    chain = chain.model_copy(update={"form": state})
+    return _say(desk, chain, f"{form.name}.{field.name}", field=field.name, buttons=tuple(shown), words=said)
+
+
+def _summary(desk: Desk, chain: Chain, form: Form) -> Chain:
+    state = _state(chain).model_copy(update={"asking": None, "phase": FormPhase.SUMMARY})
+    chain = chain.model_copy(update={"form": state})
+    return _say(desk, chain, form.confirm, buttons=SUMMARY, words=_spoken_values(desk, chain, form))
+
+
+def _spoken_values(desk: Desk, chain: Chain, form: Form) -> dict[str, str]:
+    words = _wordings(desk, chain, form)
+    values = _state(chain).values
+    spoken = {f.name: values.get(f.name) or "—" for f in form.fields}
+    options = {f.name: words[f.name].options.get(spoken[f.name], spoken[f.name]) for f in form.fields if f.choose}
+    return {**spoken, **options, "reference": _state(chain).reference}
+
+
+def _say(
+    desk: Desk, chain: Chain, say: str, *, field: str | None = None, buttons: tuple[str, ...] = (),
+    words: dict[str, str] | None = None,
+) -> Chain:  # fmt: skip
+    state = _state(chain)
+    speech = Speech(
+        Verb.COLLECT, say, state.step, field or "form", str(state.prompts), 0, buttons, reply=True, words=words or {}
+    )
+    chain = chain.model_copy(update={"form": state.model_copy(update={"prompts": state.prompts + 1})})
+    return say_to(desk, _close_prompts(chain), Recipient(_person(desk, chain), "sender"), speech)
+
+
+def _close_prompts(chain: Chain) -> Chain:
+    for outgoing in chain.outgoing:
+        if outgoing.verb is Verb.COLLECT and outgoing.is_question and not outgoing.closed:
+            chain = chain.with_message(outgoing.model_copy(update={"closed": True}))
+    return chain
+
+
+def _send(desk: Desk, chain: Chain, form: Form, message: MessageReceived) -> Chain:
+    """Sent: the record is asked for, and the person has a reference to quote from now on."""
+    state = _state(chain).model_copy(update={"phase": FormPhase.SENT})
+    chain = chain.model_copy(update={"form": state})
+    summary = next(m for m in reversed(chain.outgoing) if m.say == form.confirm)
+    given = _given(desk, summary, message, "send")
+    chain = chain.model_copy(update={"given": (*chain.given, given)})
+    chain = record.ask(desk, chain, Record(form.record, {}), record.Origin(state.step, "form", (given,)))
+    desk.world.keep_acquisition(state.person_id, state.reference)
+    chain = _say(desk, chain, form.done, words=_spoken_values(desk, chain, form))
+    return _over(chain)
+
+
+def _cancel(desk: Desk, chain: Chain, form: Form, _message: MessageReceived) -> Chain:
+    state = _state(chain).model_copy(update={"phase": FormPhase.CANCELLED})
+    chain = _say(desk, chain.model_copy(update={"form": state}), "noted", words=_spoken_values(desk, chain, form))
+    return _over(chain)
+
+
+def _over(chain: Chain) -> Chain:
+    chain = chain.with_step(_state(chain).step, status=StepStatus.DONE)
+    return chain.model_copy(update={"closing": Ending.ANSWERED})
+
+
+def _given(desk: Desk, question: Outgoing, message: MessageReceived, answer: str) -> Given:
+    return Given(
+        person_id=message.person_id, answer=answer, final=True, at=message.at or desk.now,
+        message_id=question.message_id, wamid=message.message_id, reply=answer,
+    )  # fmt: skip
+
+
+def _change(desk: Desk, chain: Chain, form: Form, _message: MessageReceived) -> Chain:
+    state = _state(chain).model_copy(update={"phase": FormPhase.CHANGING})
+    words = _wordings(desk, chain, form)
+    choices = "; ".join(f"{n}. {words[f.name].ask}" for n, f in enumerate(form.fields, start=1))
+    return _say(desk, chain.model_copy(update={"form": state}), "form_change", words={"choices": choices})
+
+
+def _choose_change(desk: Desk, chain: Chain, form: Form, said: str) -> Chain:
+    chosen = said.strip().rstrip(".").casefold()
+    for number, field in enumerate(form.fields, start=1):
+        if chosen in {str(number), field.name}:
+            return _ask(desk, chain, form, field)
+    return _summary(desk, chain, form)
+
+
+_SUMMARY = {"send": _send, "change": _change, "cancel": _cancel}

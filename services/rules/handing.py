@@ -1,0 +1,96 @@
+"""Handing over: offered to people with Take and Not me, until one has it, or it is left with the owner team."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from services.rules import speak
+from services.rules.calendars import add, house_hours
+from services.rules.chain import Chain, Ending, HandedOver, Outgoing
+from services.rules.desk import Desk
+from services.rules.ending import close
+from services.rules.recipients import Recipient
+from services.rules.rulebook import Team, Verb, Who
+from services.rules.speak import Speech, say_to
+from shared.ids import PersonId
+
+TAKE = ("take", "not_me")
+FINISH = ("done", "give_back")
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What is handed over: by a step, or by an ``answer`` to one; ``key`` tells two offers of one answer apart."""
+
+    who: Who
+    step: int
+    say: str = "to_take"
+    answer: str | None = None
+    key: str = ""
+    words: dict[str, str] = field(default_factory=dict)
+
+
+def hand_over(desk: Desk, chain: Chain, offer: Offer) -> Chain:
+    """Offer it to people, Take or Not me; nobody has it until somebody takes it."""
+    before = {m.message_id for m in chain.outgoing}
+    occurrence = chain.steps[offer.step].occurrence
+    speech = Speech(Verb.HAND_OVER, offer.say, offer.step, offer.answer, offer.key, occurrence, TAKE, words=offer.words)
+    chain = speak.speak(desk, chain, offer.who, speech)
+    people = tuple(m.person_id for m in chain.outgoing if m.message_id not in before)
+    if not people:
+        return chain
+    handed = HandedOver(step=offer.step, answer=offer.answer, people=people, at=desk.now)
+    return chain.model_copy(update={"handed_over": (*chain.handed_over, handed)})
+
+
+def owners(desk: Desk, chain: Chain) -> Who:
+    return (Team(desk.rule_of(chain).owner),)
+
+
+def idle_at(desk: Desk, chain: Chain) -> datetime | None:
+    """When whoever has it, or was offered it last with no step to follow, has been idle for ``taken_for``."""
+    if chain.taken is not None:
+        return _idle_after(desk, chain.taken.at, (chain.taken.person_id,))
+    waiting = chain.handed_over[-1] if chain.handed_over else None
+    if waiting is None or any(not s.over for s in chain.steps):
+        return None
+    return _idle_after(desk, waiting.at, waiting.people)
+
+
+def _idle_after(desk: Desk, since: datetime, people: tuple[PersonId, ...]) -> datetime:
+    span = desk.book.tenant.taken_for
+    calendars = [speak.hours(desk, p) for i in people if (p := desk.world.people.get(i)) is not None]
+    return max(add(since, span, c) for c in calendars or [house_hours(desk.book.calendar)])
+
+
+def remind_taker(desk: Desk, chain: Chain) -> Chain:
+    if not chain.active:
+        return chain
+    due = idle_at(desk, chain)
+    if due is None or due > desk.now:
+        return chain
+    holder = chain.taken or chain.handed_over[-1]
+    if holder.reminded:
+        return left_with_owner(desk, chain)
+    people = (chain.taken.person_id,) if chain.taken else chain.handed_over[-1].people
+    last = {m.person_id: m for m in chain.outgoing if m.verb is Verb.HAND_OVER and m.person_id in people}
+    for outgoing in last.values():
+        chain = _remind_of(desk, chain, outgoing, FINISH if chain.taken else TAKE)
+    if chain.taken is not None:
+        return chain.model_copy(update={"taken": chain.taken.model_copy(update={"at": desk.now, "reminded": True})})
+    handed = chain.handed_over[-1].model_copy(update={"at": desk.now, "reminded": True})
+    return chain.model_copy(update={"handed_over": (*chain.handed_over[:-1], handed)})
+
+
+def _remind_of(desk: Desk, chain: Chain, outgoing: Outgoing, buttons: tuple[str, ...]) -> Chain:
+    person = desk.world.people.get(outgoing.person_id)
+    if person is None:
+        return chain
+    say = "taken" if buttons == FINISH else outgoing.say
+    speech = Speech(Verb.REMIND, say, outgoing.step, outgoing.answer or "idle", "idle", outgoing.occurrence, buttons)
+    return say_to(desk, chain, Recipient(person, "owner"), speech)
+
+
+def left_with_owner(desk: Desk, chain: Chain) -> Chain:
+    step = chain.handed_over[-1].step
+    speech = Speech(Verb.TELL, "left_with_owner", step, "idle", "left_with_owner")
+    return close(desk, speak.speak(desk, chain, owners(desk, chain), speech), Ending.LEFT_WITH_OWNER)

@@ -1,0 +1,139 @@
+"""An inbound message: STOP and its like first, then the question it answers, then the rules, then a person."""
+
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+
+from services.rules import forms, reply, speak
+from services.rules.advance import advance
+from services.rules.answer import answered, free_text, house_word, to_person
+from services.rules.chain import Chain
+from services.rules.desk import Desk, Reason
+from services.rules.rulebook import Rule, Verb
+from services.rules.settle import leave_out
+from services.rules.speak import house_message
+from services.rules.start import Occasion, begin_chains, start
+from services.rules.world import Consent
+from shared.events.whatsapp import MessageKind, MessageReceived
+from shared.ids import RuleId
+from shared.intents import Intent, classify
+
+_SILENT = frozenset({MessageKind.EDIT, MessageKind.REVOKE, MessageKind.CALL})
+INBOX = "house-inbox-"
+"""The house's own rules, one a team: what nobody asked for goes to a person."""
+
+
+def heard(
+    desk: Desk, message: MessageReceived, occasion: Occasion, match: Callable[[Occasion], Iterable[Rule]]
+) -> None:
+    if message.message_kind in _SILENT or message.in_group or _took_back_reaction(message):
+        desk.judged(Reason.FACTS_KEPT)
+        return
+    intent = classify(message.text)
+    if intent in _INTENTS:
+        _INTENTS[intent](desk, message)
+        return
+    found = reply.correlate(desk, message)
+    if isinstance(found, reply.Correlated):
+        _answer(desk, found, message, occasion)
+    elif found is reply.Unsure.SEVERAL:
+        desk.judged(Reason.ASKED_WHICH)
+        house_message(desk, message, "which_question")
+    elif not begin_chains(desk, occasion, match(occasion)):
+        _relay(desk, message, occasion)
+
+
+def waits_for_quote(desk: Desk, message: MessageReceived, waited: timedelta) -> bool:
+    """Whether to wait for the receipt of the message it quotes, before anything is made of it."""
+    unsure = reply.correlate(desk, message) is reply.Unsure.UNKNOWN_QUOTE
+    return unsure and waited < reply.QUOTE_PATIENCE
+
+
+def _took_back_reaction(message: MessageReceived) -> bool:
+    return message.message_kind is MessageKind.REACTION and not message.text
+
+
+def _answer(desk: Desk, found: reply.Correlated, message: MessageReceived, occasion: Occasion) -> None:
+    chain = found.chain
+    if found.answer is not None:
+        desk.keep(answered(desk, chain, found.question, found.answer, message))
+        return
+    if chain.active and found.question.verb is Verb.COLLECT and chain.form is not None and not chain.form.over:
+        desk.judged(Reason.FORM, chain)
+        desk.keep(advance(desk, forms.fill(desk, chain, message, None)))
+    elif not chain.active:
+        _after_the_end(desk, chain, found, message)
+        relay(desk, message, occasion, desk.rule_of(chain).owner, thank=False)
+    else:
+        desk.keep(free_text(desk, chain, found.question, message))
+
+
+def _after_the_end(desk: Desk, chain: Chain, found: reply.Correlated, message: MessageReceived) -> None:
+    """Words to a question that is closed: the person is told so; the words go to the owner."""
+    desk.judged(Reason.CLOSED_QUESTION, chain)
+    desk.keep(to_person(desk, chain, message.person_id, house_word("closed_question", found.question.step, message)))
+
+
+def relay(desk: Desk, message: MessageReceived, occasion: Occasion, team: str, *, thank: bool) -> None:
+    """What a person wrote unasked goes to a team; ``thank``: and the person is told that it did."""
+    desk.judged(Reason.RELAYED)
+    rule = desk.book.rules[RuleId(INBOX + team)]
+    chain = start(desk, occasion, rule, f"event={occasion.event.id}")
+    if thank:
+        desk.keep(to_person(desk, chain, message.person_id, house_word("passed_on", 0, message)))
+
+
+def _relay(desk: Desk, message: MessageReceived, occasion: Occasion) -> None:
+    """To the owner of the rule that last wrote to them, else to the inbox."""
+    last = desk.world.last_rule.get(message.person_id)
+    rule = desk.book.rules.get(last) if last else None
+    relay(desk, message, occasion, rule.owner if rule else desk.book.people.inbox, thank=True)
+
+
+# ------------------------------------------------------------------ understood before any rule
+
+
+def _stop(desk: Desk, message: MessageReceived) -> None:
+    """From now on nothing but the confirmation: unsent messages are taken back, chains go on without them."""
+    desk.judged(Reason.OPTED_OUT)
+    house_message(desk, message, "stopped")
+    before = desk.world.consent.get(message.person_id, Consent())
+    stopped = before.model_copy(update={"opted_out_at": message.at, "evidence": message.message_id})
+    desk.world.keep_consent(message.person_id, stopped)
+    _leave_chains(desk, message, Reason.OPTED_OUT)
+
+
+def _leave_chains(desk: Desk, message: MessageReceived, reason: Reason) -> None:
+    for found in desk.world.chains_of(message.person_id):
+        chain = speak.withdraw(desk, found, str(reason), only=message.person_id)
+        mine = [m for m in chain.outgoing if m.person_id == message.person_id]
+        for outgoing in mine:
+            chain = chain.with_message(outgoing.model_copy(update={"closed": True}))
+        last = next((m for m in reversed(mine) if m.answer is None), None)
+        if last is not None and chain.active:
+            chain = leave_out(chain, last, reason)
+        desk.keep(advance(desk, chain))
+
+
+def _start(desk: Desk, message: MessageReceived) -> None:
+    desk.judged(Reason.OPTED_IN)
+    before = desk.world.consent.get(message.person_id, Consent())
+    started = before.model_copy(update={"opted_in_at": message.at, "evidence": message.message_id})
+    desk.world.keep_consent(message.person_id, started)
+    house_message(desk, message, "started")
+
+
+def _why(desk: Desk, message: MessageReceived) -> None:
+    """The ``why`` of the rule behind the quoted message, else of the one that last wrote to them."""
+    desk.judged(Reason.ASKED_WHY)
+    quoted = desk.world.wamids.get(message.quoted_id) if message.quoted_id else None
+    found = desk.world.chain_of_message(quoted) if quoted else None
+    last = found[0].rule if found else desk.world.last_rule.get(message.person_id)
+    rule = desk.book.rules.get(last) if last else None
+    house_message(desk, message, "why_answer" if rule else "why_unknown", rule)
+
+
+_INTENTS: dict[Intent | None, Callable[[Desk, MessageReceived], None]] = {
+    Intent.STOP: _stop,
+    Intent.START: _start,
+    Intent.WHY: _why,
+}

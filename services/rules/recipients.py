@@ -1,0 +1,207 @@
+"""Who is meant: names of a rule file to people, with a reason for everyone left out.
+
+A name is looked up as a party field of the event, then the event's parties with that role, then the work's people, then
+people.yaml (by imprint first); then whoever stands in. One person is told once per step, whatever their roles.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+
+from services.rules.chain import Chain, Delivery
+from services.rules.desk import Desk, Reason
+from services.rules.facts import Document, newest, zone
+from services.rules.rulebook import Basis, Team, Verb, Who
+from services.rules.world import Person
+from shared.ids import ContactId, PersonId, person_of_contact
+
+_ADMITTED_ONCE = frozenset({"sender", "unanswered", "told"})
+"""They wrote first, or were admitted in a role of their own; whoever stands in for them already does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """``role`` is why they are meant; ``on_behalf_of`` whom they stand in for."""
+
+    person: Person
+    role: str
+    on_behalf_of: PersonId | None = None
+
+
+@dataclass(slots=True)
+class Resolved:
+    recipients: list[Recipient] = field(default_factory=list)
+    left_out: dict[str, Reason] = field(default_factory=dict)
+
+    def add(self, recipient: Recipient) -> None:
+        if all(known.person.person_id != recipient.person.person_id for known in self.recipients):
+            self.recipients.append(recipient)
+
+
+@dataclass(frozen=True, slots=True)
+class _Meant:
+    person_id: PersonId
+    contact_id: ContactId | None
+    role: str
+
+
+def resolve(desk: Desk, chain: Chain, who: Who, *, sender: PersonId | None = None) -> Resolved:
+    """Everybody ``who`` names who may be written to now, and why the others may not."""
+    resolved = Resolved()
+    document = desk.document(chain)
+    for name in who:
+        meant = list(_meant(desk, chain, document, name, sender))
+        if not meant and not isinstance(name, Team):
+            resolved.left_out.setdefault(name, Reason.UNKNOWN_ROLE)
+        for one in meant:
+            _admit(desk, one, resolved, free=name in _ADMITTED_ONCE)
+    return resolved
+
+
+def _meant(desk: Desk, chain: Chain, document: Document, name: str | Team, sender: PersonId | None) -> Iterator[_Meant]:
+    if isinstance(name, Team):
+        yield from _team(desk, name.name)
+    elif name == "sender":
+        person = sender or document.sender
+        yield from [_Meant(person, None, "sender")] if person else []
+    elif name == "unanswered":
+        yield from (_Meant(person, None, name) for person in unanswered(chain))
+    elif name == "told":
+        yield from (_Meant(person, None, name) for person in told(chain))
+    else:
+        yield from _by_role(desk, document, name)
+
+
+def _by_role(desk: Desk, document: Document, role: str) -> Iterator[_Meant]:
+    party_field = document.data.get(role)
+    found = list(_parties(party_field)) if party_field else []
+    found = found or [party for party in _parties(document.data) if party["role"] == role]
+    if not found and (work := document.work) is not None:
+        found = [person.model_dump() for person in work.state.people if person.role == role]
+    if not found and role == "affected":
+        found = list(_of_milestone(desk, document))
+    if found:
+        yield from (_Meant(p["person_id"], p.get("contact_id"), str(p["role"])) for p in found)
+    else:
+        yield from _of_house(desk, document, role)
+
+
+def _of_milestone(desk: Desk, document: Document) -> Iterator[Mapping[str, Any]]:
+    roles = desk.book.people.milestones.get(str(document.get("milestone_key")), ())
+    people = document.work.state.people if document.work else ()
+    yield from (person.model_dump() for person in people if person.role in roles)
+
+
+def _parties(value: Any) -> Iterator[Mapping[str, Any]]:
+    if isinstance(value, Mapping):
+        if "person_id" in value and "role" in value:
+            yield value
+        else:
+            for inner in value.values():
+                yield from _parties(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _parties(inner)
+
+
+def _of_house(desk: Desk, document: Document, role: str) -> Iterator[_Meant]:
+    people = desk.book.people
+    imprint = people.imprints.get(document.get("work.imprint.id"), {})
+    contacts = imprint.get(role) or next((team[role] for team in people.teams.values() if role in team), ())
+    yield from (_Meant(person_of_contact(desk.tenant, contact), contact, role) for contact in contacts)
+
+
+def _team(desk: Desk, team: str) -> Iterator[_Meant]:
+    for role, contacts in desk.book.people.teams.get(team, {}).items():
+        yield from (_Meant(person_of_contact(desk.tenant, contact), contact, role) for contact in contacts)
+
+
+def _admit(desk: Desk, meant: _Meant, resolved: Resolved, *, free: bool) -> None:
+    stand_in = None if free else _stands_in(desk, meant)
+    person_id = person_of_contact(desk.tenant, stand_in) if stand_in else meant.person_id
+    person = desk.world.people.get(person_id)
+    reason = refusal(desk, person, person_id, meant.role, free=free)
+    if reason is not None or person is None:
+        resolved.left_out[person_id] = reason or Reason.UNKNOWN_PERSON
+        return
+    resolved.add(Recipient(person, meant.role, meant.person_id if stand_in else None))
+
+
+def _stands_in(desk: Desk, meant: _Meant) -> ContactId | None:
+    known = desk.world.people.get(meant.person_id)
+    contact = meant.contact_id or (known.contact_id if known else None)
+    today = _today(desk.now, desk.book.calendar.house.zone)
+    for rule in desk.book.people.stands_in:
+        in_time = (rule.first is None or rule.first <= today) and (rule.last is None or today <= rule.last)
+        if rule.absent == contact and in_time and (not rule.roles or meant.role in rule.roles):
+            return rule.who
+    return None
+
+
+def _today(now: datetime, house_zone: str) -> date:
+    return now.astimezone(zone(house_zone)).date()
+
+
+def refusal(desk: Desk, person: Person | None, person_id: PersonId, role: str, *, free: bool = False) -> Reason | None:
+    """Why this person may not be written to now; ``free``: they wrote first, and are being answered."""
+    if person is None:
+        return Reason.UNKNOWN_PERSON
+    if person.erased:
+        return Reason.ERASED
+    if not person.reachable:
+        return Reason.NO_ADDRESS
+    consent = desk.world.consent.get(person_id)
+    if consent is not None and consent.opted_out:
+        return Reason.OPTED_OUT
+    if free or (consent is not None and consent.opted_in_at is not None) or is_staff(desk, person):
+        return None
+    basis = desk.book.tenant.basis.get(role)
+    return None if basis in {Basis.CONTRACT, Basis.LEGITIMATE_INTEREST} else Reason.NO_CONSENT
+
+
+def is_staff(desk: Desk, person: Person) -> bool:
+    """All in teams are staff."""
+    return bool(house_roles(desk, person))
+
+
+def house_roles(desk: Desk, person: Person) -> frozenset[str]:
+    """The roles people.yaml gives a member of staff."""
+    teams = desk.book.people.teams.values()
+    return frozenset(role for team in teams for role, contacts in team.items() if person.contact_id in contacts)
+
+
+def told(chain: Chain) -> tuple[PersonId, ...]:
+    """Everybody this chain reached, in order, each once."""
+    sent = (m.person_id for m in chain.outgoing if m.requested_at and m.delivery not in _NEVER_ARRIVED)
+    return tuple(dict.fromkeys(sent))
+
+
+_NEVER_ARRIVED = frozenset({Delivery.FAILED, Delivery.DROPPED, Delivery.WITHDRAWN, Delivery.HELD})
+
+
+def unanswered(chain: Chain) -> tuple[PersonId, ...]:
+    """Those with a question, or a form, of this chain still open: asked, reached as far as known, no final answer."""
+    asked = (m for m in chain.outgoing if m.verb in {Verb.ASK, Verb.REMIND} and m.open)
+    people = dict.fromkeys(m.person_id for m in asked if chain.final_answer_of(m.person_id) is None)
+    if chain.form is not None and not chain.form.over:
+        people[chain.form.person_id] = None
+    return tuple(people)
+
+
+def parties_of(data: Mapping[str, Any]) -> tuple[PersonId, ...]:
+    """Every person an event names."""
+    return tuple(dict.fromkeys(PersonId(p["person_id"]) for p in _parties(data)))
+
+
+def awaited(chain: Chain) -> tuple[PersonId, ...]:
+    """Whose calendar a wait runs in: who was asked, else who was handed it and has not declined."""
+    open_questions = unanswered(chain)
+    if open_questions:
+        return open_questions
+    handed = (p for h in chain.handed_over for p in h.people if p not in h.declined)
+    return tuple(dict.fromkeys(handed))
+
+
+def work_people(chain: Chain) -> tuple[PersonId, ...]:
+    return tuple(dict.fromkeys((*chain.people(), *parties_of(newest(chain)))))

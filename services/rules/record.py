@@ -1,0 +1,208 @@
+"""Asking for a write: the typed input an operation takes, and the evidence that a person asked for it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from services.rules.chain import Chain, Given, Writing
+from services.rules.conditions import holds
+from services.rules.desk import Desk, Wrote
+from services.rules.facts import Document, needs_signature, zone
+from services.rules.rulebook import Field, Record
+from shared.events.whatsapp import Media
+from shared.events.writes import (
+    AcknowledgementKind,
+    AdvanceWorkflow,
+    AppendAcquisition,
+    ApplyMetadata,
+    CompleteMilestone,
+    CreateAcquisition,
+    Decision,
+    Evidence,
+    Input,
+    MetadataItem,
+    Operation,
+    RecordAcknowledgement,
+    RecordDecision,
+    RequestWrite,
+)
+from shared.ids import ContactId, PersonId, WriteId, derive
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What asks for the write: a step, or an answer to one with all who gave it, the last of them decisive."""
+
+    step: int
+    answer: str | None = None
+    given: tuple[Given, ...] = ()
+    depth: int = 0
+
+    @property
+    def answerers(self) -> tuple[PersonId, ...]:
+        return tuple(g.person_id for g in self.given)
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    desk: Desk
+    chain: Chain
+    document: Document
+    values: dict[str, Any]
+    origin: Origin
+
+    @property
+    def decider(self) -> Given | None:
+        return self.origin.given[-1] if self.origin.given else None
+
+    def contact(self, person: PersonId | None) -> ContactId | None:
+        known = self.desk.world.people.get(person) if person else None
+        return known.contact_id if known else None
+
+
+def ask(desk: Desk, chain: Chain, record: Record, origin: Origin) -> Chain:
+    """Ask for ``record`` unless its ``unless`` holds; what is asked for is remembered on the chain."""
+    document = desk.document(chain)
+    if record.unless is not None and holds(record.unless, document):
+        return chain
+    case = _Case(desk, chain, document, _values(record, document), origin)
+    step = f"{origin.step}.{origin.answer or ''}.{origin.depth}.{chain.steps[origin.step].occurrence}"
+    source = origin.given[-1].wamid if origin.given else desk.cause
+    write_id = WriteId(derive("write", chain.chain_id, step, record.operation, source))
+    if any(w.write_id == write_id for w in chain.writings):
+        return chain
+    name, build = _BUILDERS[record.operation]
+    request = RequestWrite(
+        write_id=write_id, record=name(case), work_id=document.work_id, input=build(case),
+        evidence=evidence(case), requested_at=desk.now,
+    )  # fmt: skip
+    desk.effects.append(Wrote(request))
+    return chain.with_writing(
+        Writing(
+            write_id=write_id, operation=record.operation, step=origin.step, answer=origin.answer,
+            depth=origin.depth, answerers=origin.answerers,
+        )
+    )  # fmt: skip
+
+
+def _values(record: Record, document: Document) -> dict[str, Any]:
+    return {k: document.get(v.name) if isinstance(v, Field) else v for k, v in record.values.items()}
+
+
+def evidence(case: _Case) -> Evidence:
+    """Who answered what, to which words, by which messages (facts: consonance §3.4)."""
+    chain, given = case.chain, case.decider
+    bare = Evidence(rule=chain.rule, chain_id=chain.chain_id)
+    if given is None:
+        return bare
+    question = chain.message(given.message_id)
+    template = case.desk.book_of(chain).templates.get(question.say) if question else None
+    return bare.model_copy(
+        update={
+            "person_id": given.person_id, "question": given.message_id, "answered_at": given.at,
+            "question_wamids": (question.wamid,) if question and question.wamid else (),
+            "template": question.say if question else None,
+            "template_version": template.version if template else None,
+            "language": question.language if question else None,
+            "rendered": question.rendered if question else None,
+            "reply_wamid": given.wamid, "reply": given.reply, "terms": case.document.get("terms.summary"),
+        }
+    )  # fmt: skip
+
+
+def _decision(case: _Case) -> Input:
+    given, data = case.decider, case.document.data
+    return RecordDecision(
+        request_id=data["request_id"], rights_record_id=data["rights_record_id"],
+        decision=Decision(case.values["decision"]),
+        decided_by=case.contact(given.person_id) if given else None,
+        on_behalf_of=case.contact(given.on_behalf_of) if given else None,
+        decided_at=given.at if given else case.desk.now, terms_hash=data["terms_hash"],
+        needs_signature=needs_signature(data), note=case.values.get("note"),
+    )  # fmt: skip
+
+
+def _workflow(case: _Case) -> Input:
+    data = case.document.data
+    return AdvanceWorkflow(
+        request_id=data["request_id"],
+        rights_record_id=data["rights_record_id"],
+        to_stage=str(case.values["to_stage"]),
+    )
+
+
+def _metadata(case: _Case) -> Input:
+    data = case.document.data
+    items = tuple(
+        MetadataItem(
+            item_id=item["item_id"], field=item["field"], level=item["level"], target_ids=tuple(item["target_ids"]),
+            new_value=item["proposed_value"], old_value=item["current_value"], baseline_hash=item["current_hash"],
+        )
+        for item in data["items"]
+    )  # fmt: skip
+    return ApplyMetadata(request_id=data["request_id"], items=items)
+
+
+def _acquisition(case: _Case) -> Input:
+    form = case.chain.form
+    if form is None:
+        raise ValueError("acquisition.create is a form's record")  # the checker refuses a step that asks for it
+    submitter = case.desk.world.people[form.person_id]
+    values = form.values
+    return CreateAcquisition(
+        dedupe_key=derive(case.desk.tenant, form.person_id, " ".join(values.get("title", "").lower().split())),
+        reference=form.reference, title=values.get("title", ""), author=values.get("author"),
+        pitch_text=values.get("pitch", ""), genre=values.get("genre"), ai_use_declared=values.get("ai_used"),
+        submitter_name=submitter.display_name, submitter_contact=submitter.contact_id,
+        attachments=form.attachments, source_message_ids=form.sources,
+    )  # fmt: skip
+
+
+def _append(case: _Case) -> Input:
+    data = case.document.data
+    media = data.get("media")
+    return AppendAcquisition(
+        reference=str(case.values["reference"]), text=data.get("text"),
+        attachments=(Media.model_validate(media),) if media else (), source_message_id=data["message_id"],
+    )  # fmt: skip
+
+
+def _acknowledgement(case: _Case) -> Input:
+    given = case.decider
+    return RecordAcknowledgement(
+        document_id=_document_id(case),
+        contact_id=case.contact(given.person_id) if given else None,
+        acknowledgement=AcknowledgementKind(case.values["kind"]),
+        at=given.at if given else case.desk.now,
+    )
+
+
+def _milestone(case: _Case) -> Input:
+    given = case.decider
+    at = given.at if given else case.desk.now
+    done_on = at.astimezone(zone(case.desk.book.calendar.house.zone)).date()
+    return CompleteMilestone(milestone_id=case.document.data["milestone_id"], done_on=done_on)
+
+
+def _document_id(case: _Case) -> str:
+    return str(case.document.get("statement_id") or case.document.get("document.doc_id"))
+
+
+def _rights(case: _Case) -> str:
+    return f"rights/{case.document.data['rights_record_id']}"
+
+
+def _reference(case: _Case) -> str:
+    form = case.chain.form
+    return f"acquisitions/{form.reference if form else case.values['reference']}"
+
+
+_BUILDERS: dict[Operation, tuple[Callable[[_Case], str], Callable[[_Case], Input]]] = {
+    Operation.RECORD_DECISION: (_rights, _decision),
+    Operation.ADVANCE_WORKFLOW: (_rights, _workflow),
+    Operation.APPLY_METADATA: (lambda case: f"works/{case.document.work_id}", _metadata),
+    Operation.CREATE_ACQUISITION: (_reference, _acquisition),
+    Operation.APPEND_ACQUISITION: (_reference, _append),
+    Operation.RECORD_ACKNOWLEDGEMENT: (lambda case: f"documents/{_document_id(case)}", _acknowledgement),
+    Operation.COMPLETE_MILESTONE: (lambda case: f"milestones/{case.document.data['milestone_id']}", _milestone),
+}

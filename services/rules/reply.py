@@ -1,0 +1,95 @@
+"""Which question a message answers: by our button, the quoted message, the short code, or as the only open one.
+
+Else the person is asked. A quoted message rules does not know never falls through to a guess.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from services.rules import buttons
+from services.rules.chain import Chain, Delivery, Outgoing
+from services.rules.desk import Desk
+from services.rules.rulebook import Verb
+from services.rules.speak import reference_of
+from shared.events.whatsapp import MessageKind, MessageReceived
+
+_SENT = frozenset({Delivery.ACCEPTED, Delivery.DELIVERED, Delivery.READ})
+_QUESTIONS = frozenset({Verb.ASK, Verb.REMIND, Verb.HAND_OVER, Verb.COLLECT})
+_CODE = re.compile(r"\b[A-HJKMNP-Z2-9]{6}\b")
+QUOTE_PATIENCE = timedelta(minutes=1)
+"""How long a reply waits for rules to learn which message of ours it quotes."""
+
+
+class Unsure(StrEnum):
+    SEVERAL = "several"
+    UNKNOWN_QUOTE = "unknown_quote"
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Correlated:
+    """``answer`` None: words, not a tap."""
+
+    chain: Chain
+    question: Outgoing
+    answer: str | None
+
+
+def correlate(desk: Desk, message: MessageReceived) -> Correlated | Unsure:
+    tapped = _by_button(desk, message)
+    if tapped is not None:
+        return tapped
+    if message.quoted_id is not None:
+        return _by_quote(desk, message)
+    return _by_code(desk, message) or _only_open(desk, message)
+
+
+def _by_button(desk: Desk, message: MessageReceived) -> Correlated | None:
+    claim = buttons.read(desk.signing_key, message.button_id) if message.button_id else None
+    found = desk.world.chain_of_message(claim[0]) if claim else None
+    if claim is None or found is None or found[1].person_id != message.person_id:
+        return None
+    return Correlated(found[0], found[1], claim[1])
+
+
+def _by_quote(desk: Desk, message: MessageReceived) -> Correlated | Unsure:
+    quoted = desk.world.wamids.get(message.quoted_id) if message.quoted_id else None
+    found = desk.world.chain_of_message(quoted) if quoted else None
+    if found is None or found[1].person_id != message.person_id:
+        return Unsure.UNKNOWN_QUOTE
+    return Correlated(found[0], found[1], None)
+
+
+def _by_code(desk: Desk, message: MessageReceived) -> Correlated | None:
+    codes = set(_CODE.findall((message.text or "").upper()))
+    coded = (c for c in desk.world.chains_of(message.person_id) if reference_of(c.chain_id) in codes)
+    for chain in coded:
+        if (question := _open_question(chain, message)) is not None:
+            return Correlated(chain, question, None)
+    return None
+
+
+def _only_open(desk: Desk, message: MessageReceived) -> Correlated | Unsure:
+    """A form being filled on this line takes what is written there; else there must be exactly one open question."""
+    if message.message_kind is MessageKind.REACTION:
+        return Unsure.NOTHING
+    chains = [c for c in desk.world.chains_of(message.person_id) if c.active]
+    filling = [c for c in chains if c.form and not c.form.over and c.form.person_id == message.person_id]
+    for chain in filling:
+        if chain.line in {None, message.line} and (question := _open_question(chain, message)) is not None:
+            return Correlated(chain, question, None)
+    waiting = [(c, q) for c in chains if (q := _open_question(c, message)) is not None]
+    if len(waiting) > 1:
+        return Unsure.SEVERAL
+    return Correlated(*waiting[0], None) if waiting else Unsure.NOTHING
+
+
+def _open_question(chain: Chain, message: MessageReceived) -> Outgoing | None:
+    """The newest thing this chain asked this person and has evidence of having sent."""
+    if chain.form is not None and not chain.form.over and chain.form.person_id == message.person_id:
+        prompts = [m for m in chain.outgoing if m.verb is Verb.COLLECT and m.person_id == message.person_id]
+        return prompts[-1] if prompts else None
+    mine = (m for m in reversed(chain.outgoing) if m.person_id == message.person_id and m.verb in _QUESTIONS)
+    return next((m for m in mine if m.open and m.delivery in _SENT), None)

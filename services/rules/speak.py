@@ -1,0 +1,249 @@
+"""Making messages: to whom, whether now or at their next open hour, in which words.
+
+A held message has no words yet; it is judged and worded when it is released, with the facts of that moment.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from services.rules import buttons, wording
+from services.rules.calendars import Hours, add, hours_of, next_open
+from services.rules.chain import UNSENT, Chain, Delivery, Outgoing
+from services.rules.desk import Desk, LeftOut, Said, Withdrew
+from services.rules.recipients import Recipient, house_roles, is_staff, refusal, resolve
+from services.rules.rulebook import Rule, Severity, Template, Verb, Who
+from services.rules.world import Person
+from shared.events.messages import Button, Lane, Resend, SendMessage, TemplateCall, WithdrawMessage
+from shared.events.whatsapp import MessageReceived
+from shared.ids import ChainId, MessageId, PersonId, derive
+
+BODY = "body"
+"""The word of a message that has its own text and no template: a form's question, inside the window by nature."""
+
+TITLE = "button."
+"""The words that title its buttons."""
+
+_LANES = {Severity.CRITICAL: Lane.CRITICAL, Severity.WARNING: Lane.NORMAL, Severity.INFO: Lane.NORMAL}
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """What is to be said, before it is known to whom. ``key`` tells two messages of one step and person apart."""
+
+    verb: Verb
+    say: str
+    step: int
+    answer: str | None = None
+    key: str = ""
+    occurrence: int = 0
+    buttons: tuple[str, ...] = ()
+    reply: bool = False
+    words: dict[str, str] = field(default_factory=dict)
+
+
+def hours(desk: Desk, person: Person) -> Hours:
+    calendar = desk.book.calendar
+    roles = {*person.roles, *house_roles(desk, person)}
+    zone = person.zone or calendar.house.zone
+    return hours_of(calendar, country=person.country, zone=zone, roles=roles, staff=is_staff(desk, person))
+
+
+def speak(desk: Desk, chain: Chain, who: Who, speech: Speech, *, sender: PersonId | None = None) -> Chain:
+    """Say it to everybody ``who`` names; those left out are kept with their reason on the step."""
+    resolved = resolve(desk, chain, who, sender=sender)
+    for name, reason in resolved.left_out.items():
+        desk.effects.append(LeftOut(chain.chain_id, name, reason))
+    if resolved.left_out:
+        left_out = {**chain.steps[speech.step].left_out, **resolved.left_out}
+        chain = chain.with_step(speech.step, left_out=left_out)
+    for recipient in resolved.recipients:
+        chain = say_to(desk, chain, recipient, speech)
+    return chain
+
+
+def say_to(desk: Desk, chain: Chain, recipient: Recipient, speech: Speech) -> Chain:
+    person = recipient.person
+    outgoing = Outgoing(
+        message_id=_message_id(chain, speech, person.person_id), person_id=person.person_id,
+        on_behalf_of=recipient.on_behalf_of, verb=speech.verb, say=speech.say, step=speech.step, answer=speech.answer,
+        occurrence=speech.occurrence, words=speech.words, reply=speech.reply, buttons=speech.buttons,
+        held_until=_release_time(desk, chain, person, reply=speech.reply),
+    )  # fmt: skip
+    if chain.message(outgoing.message_id) is not None:
+        return chain
+    if outgoing.held_until is not None and outgoing.held_until > desk.now:
+        return chain.with_message(outgoing)
+    return send(desk, chain, outgoing)
+
+
+def _message_id(chain: Chain, speech: Speech, person: PersonId) -> MessageId:
+    step = f"{speech.step}.{speech.answer or ''}.{speech.key}"
+    return MessageId(derive("message", chain.chain_id, step, speech.occurrence, person))
+
+
+def _release_time(desk: Desk, chain: Chain, person: Person, *, reply: bool) -> datetime | None:
+    if reply or _passes_quiet_hours(desk, chain, person):
+        return None
+    return next_open(desk.now, hours(desk, person))
+
+
+def _passes_quiet_hours(desk: Desk, chain: Chain, person: Person) -> bool:
+    return desk.book.tenant.staff_pass is desk.severity(chain) and is_staff(desk, person)
+
+
+def send(desk: Desk, chain: Chain, outgoing: Outgoing) -> Chain:
+    """Word it and give it to the dispatcher; someone who may not be written to any more is left out instead."""
+    person = desk.world.people.get(outgoing.person_id)
+    reason = refusal(desk, person, outgoing.person_id, "", free=True)
+    if person is None or reason is not None:
+        desk.effects.append(LeftOut(chain.chain_id, outgoing.person_id, reason)) if reason else None
+        left_out = {**chain.steps[outgoing.step].left_out, outgoing.person_id: str(reason)}
+        chain = chain.with_step(outgoing.step, left_out=left_out)
+        return chain.with_message(outgoing.model_copy(update={"delivery": Delivery.DROPPED}))
+    message = worded(desk, chain, outgoing, person)
+    desk.effects.append(Said(message, outgoing.verb, outgoing.on_behalf_of))
+    desk.world.keep_last_rule(person.person_id, chain.rule)
+    return chain.with_message(
+        outgoing.model_copy(
+            update={
+                "delivery": Delivery.REQUESTED, "requested_at": desk.now, "held_until": None,
+                "language": message.language, "rendered": message.body,
+            }
+        )
+    )  # fmt: skip
+
+
+def worded(desk: Desk, chain: Chain, outgoing: Outgoing, person: Person) -> SendMessage:
+    said, template = _wording(desk, chain, outgoing, person)
+    titles: dict[str, str] = {**dict(said.buttons), **_titles(outgoing)}
+    return SendMessage(
+        message_id=outgoing.message_id, person_id=person.person_id,
+        line=chain.line or desk.book.tenant.default_line, rule=chain.rule, chain_id=chain.chain_id, say=outgoing.say,
+        language=said.language, body=said.body,
+        buttons=tuple(
+            Button(button_id=buttons.mint(desk.signing_key, outgoing.message_id, answer), title=titles[answer])
+            for answer in outgoing.buttons
+        ),
+        template=template,
+        lane=_LANES[desk.severity(chain)],
+        resend=Resend.NEVER if outgoing.buttons else Resend.IF_UNPROVEN,
+        expires_at=add(desk.now, desk.book.tenant.send_within, hours(desk, person)),
+    )  # fmt: skip
+
+
+def _wording(
+    desk: Desk, chain: Chain, outgoing: Outgoing, person: Person
+) -> tuple[wording.Rendered, TemplateCall | None]:
+    wanted = language_of(desk, person)
+    if (body := outgoing.words.get(BODY)) is not None:
+        return wording.Rendered(body=body, parameters={}, buttons=(), language=wanted), None
+    template = template_of(desk, chain, outgoing.say)
+    return _rendered(desk, template, wanted, _values(desk, chain, outgoing, person, template))
+
+
+def _rendered(
+    desk: Desk, template: Template, wanted: str, values: dict[str, object]
+) -> tuple[wording.Rendered, TemplateCall]:
+    language = wording.choose_language(template, wanted, desk.book.tenant.language)
+    said = wording.render(template, language, values)
+    return said, TemplateCall(name=template.meta_name, language=language, parameters=said.parameters)
+
+
+def house_message(desk: Desk, message: MessageReceived, say: str, rule: Rule | None = None) -> None:
+    """A reply of the house that belongs to no chain: on the line they wrote to, at once, and not a question."""
+    person = desk.world.people.get(message.person_id)
+    if person is None or refusal(desk, person, person.person_id, "", free=True) is not None:
+        return
+    tenant = desk.book.tenant
+    wanted = language_of(desk, person)
+    why = (rule.why.get(wanted) or rule.why.get(tenant.language, "")) if rule else ""
+    publisher = tenant.publisher.get(wanted, tenant.publisher[tenant.language])
+    values: dict[str, object] = {"publisher": publisher, "person": person.display_name, "why": why}
+    said, template = _rendered(desk, desk.book.templates[say], wanted, values)
+    sent = SendMessage(
+        message_id=MessageId(derive("house", say, message.message_id)), person_id=person.person_id, line=message.line,
+        say=say, language=said.language, body=said.body, template=template, resend=Resend.IF_UNPROVEN,
+        expires_at=add(desk.now, tenant.send_within, hours(desk, person)),
+    )  # fmt: skip
+    desk.effects.append(Said(sent, Verb.TELL, None))
+
+
+def _titles(outgoing: Outgoing) -> dict[str, str]:
+    return {name.removeprefix(TITLE): title for name, title in outgoing.words.items() if name.startswith(TITLE)}
+
+
+def template_of(desk: Desk, chain: Chain, say: str) -> Template:
+    """House words follow the house; a rule's own templates are those the chain started with."""
+    return desk.book_of(chain).templates.get(say) or desk.book.templates[say]
+
+
+def language_of(desk: Desk, person: Person) -> str:
+    tenant = desk.book.tenant
+    return person.language or tenant.languages.get(person.country or "", tenant.language)
+
+
+def _values(desk: Desk, chain: Chain, outgoing: Outgoing, person: Person, template: Template) -> dict[str, object]:
+    language = language_of(desk, person)
+    tenant = desk.book.tenant
+    why = desk.rule_of(chain).why
+    document = desk.document(chain)
+    values: dict[str, object] = {
+        "publisher": tenant.publisher.get(language, tenant.publisher[tenant.language]),
+        "person": person.display_name,
+        "reference": reference_of(chain.chain_id),
+        "count": 1,
+        "title": title_of(desk, chain),
+        "why": why.get(language, why.get(tenant.language, "")),
+        **{f"link_{name}": link for name, link in tenant.links.items()},
+        **outgoing.words,
+    }
+    values.update({name: document.get(path, "") for name, path in template.fields.items() if path not in values})
+    values.update({name: values[path] for name, path in template.fields.items() if path in values})
+    return values
+
+
+def title_of(desk: Desk, chain: Chain) -> str:
+    """What this chain is about, in a few words, for the house templates."""
+    document = desk.document(chain)
+    for path in ("work.title", "document.title", "name", "line"):
+        if found := document.get(path):
+            return str(found)
+    return desk.rule_of(chain).name.replace("-", " ")
+
+
+def reference_of(chain_id: ChainId) -> str:
+    """The short code a person may quote: six characters without those that are misread."""
+    alphabet = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"
+    number = int(chain_id[:12], 16)
+    letters = []
+    for _ in range(6):
+        number, index = divmod(number, len(alphabet))
+        letters.append(alphabet[index])
+    return "".join(letters)
+
+
+def withdraw(desk: Desk, chain: Chain, reason: str, *, only: PersonId | None = None) -> Chain:
+    """Take back what is decided and not known to be sent; what is already with WhatsApp stays said."""
+    for outgoing in chain.outgoing:
+        if only is not None and outgoing.person_id != only:
+            continue
+        if outgoing.delivery is Delivery.HELD:
+            chain = chain.with_message(outgoing.model_copy(update={"delivery": Delivery.WITHDRAWN}))
+        elif outgoing.delivery is Delivery.REQUESTED and not outgoing.reply:
+            message = WithdrawMessage(message_id=outgoing.message_id, person_id=outgoing.person_id, reason=reason)
+            desk.effects.append(Withdrew(message))
+    return chain
+
+
+def close_questions(chain: Chain) -> Chain:
+    for outgoing in chain.outgoing:
+        if outgoing.is_question and not outgoing.closed:
+            chain = chain.with_message(outgoing.model_copy(update={"closed": True}))
+    return chain
+
+
+def reached(chain: Chain, step: int) -> bool:
+    """Whether anybody was, or will be, written to by this step as it runs now."""
+    occurrence = chain.steps[step].occurrence
+    mine = (m for m in chain.outgoing if m.step == step and m.answer is None and m.occurrence == occurrence)
+    return any(m.delivery is Delivery.HELD or m.delivery not in UNSENT for m in mine)

@@ -1,0 +1,198 @@
+"""What an event does to chains: it may end those that live (``until``), replan them, or start new ones."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from services.rules import speak
+from services.rules.advance import advance
+from services.rules.chain import Chain, Delivery, StepState, StepStatus
+from services.rules.conditions import holds
+from services.rules.desk import Desk, Reason
+from services.rules.ending import end_by_until
+from services.rules.facts import Document
+from services.rules.rulebook import At, OnRepeat, Rule, Rulebook, Step
+from services.rules.timing import due_of, skip_past
+from shared.events.envelope import Event
+from shared.ids import ChainId, Line, PersonId, derive
+
+
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """An event as the rules see it: its short name, its data as JSON, and the document its conditions read."""
+
+    event: Event
+    name: str
+    data: Mapping[str, Any]
+    document: Document
+    line: Line | None = None
+
+
+def subject_of(fields: tuple[str, ...], document: Document, event_id: str) -> str | None:
+    """``block_id=B-1``; None where the event lacks a field. Without ``about`` the event itself is the subject."""
+    if not fields:
+        return f"event={event_id}"
+    values = [document.get(field) for field in fields]
+    if any(value is None for value in values):
+        return None
+    return "|".join(f"{field}={value}" for field, value in zip(fields, values, strict=True))
+
+
+def tags_of(rule: Rule, subject: str, document: Document) -> frozenset[str]:
+    """What a live chain is found by: its subject, and the fields its ``until`` lines compare instead."""
+    same = {until.same for until in rule.until if until.same}
+    return frozenset({subject, *(f"{f}={v}" for f in same if (v := document.get(f)) is not None)})
+
+
+def tags_to_load(book: Rulebook, name: str, document: Document, event_id: str) -> frozenset[str]:
+    """Every tag a chain concerned by this event could have."""
+    tags = set()
+    for rule in _interested(book, name):
+        tags.add(subject_of(rule.about, document, event_id))
+        tags.update(_same_tag(u.same, document) for u in rule.until if u.event == name and u.same)
+    return frozenset(tag for tag in tags if tag is not None)
+
+
+def _interested(book: Rulebook, name: str) -> Iterable[Rule]:
+    """Rules that may start or end by ``name``, one for each way of naming a subject."""
+    seen = {}
+    for rule in book.rules.values():
+        if name in rule.events or any(u.event == name for u in rule.until):
+            seen[(rule.about, tuple(u.same for u in rule.until if u.event == name))] = rule
+    return seen.values()
+
+
+def _same_tag(same: str | None, document: Document) -> str | None:
+    value = document.get(same) if same else None
+    return None if value is None else f"{same}={value}"
+
+
+# ------------------------------------------------------------------ until
+
+
+def end_chains(desk: Desk, occasion: Occasion) -> None:
+    """Judged before ``on``: every live chain one of whose ``until`` lines this event makes true."""
+    for chain in list(desk.world.live_chains()):
+        if not chain.active or chain.rule not in desk.book_of(chain).rules:
+            continue
+        index = _until(desk, chain, occasion)
+        if index is not None:
+            desk.judged(Reason.UNTIL, chain)
+            desk.keep(end_by_until(desk, chain, index))
+
+
+def _until(desk: Desk, chain: Chain, occasion: Occasion) -> int | None:
+    rule = desk.rule_of(chain)
+    for index, until in enumerate(rule.until):
+        if until.event != occasion.name or not _same_subject(desk, chain, rule, until.same, occasion):
+            continue
+        document = Document(
+            occasion.document.data, desk.world, desk.book.calendar, desk.now, chain=chain,
+            sender=occasion.document.sender,
+        )  # fmt: skip
+        if holds(until.condition, document):
+            return index
+    return None
+
+
+def _same_subject(desk: Desk, chain: Chain, rule: Rule, same: str | None, occasion: Occasion) -> bool:
+    if same is None:
+        return subject_of(rule.about, occasion.document, occasion.event.id) == chain.subject
+    value = occasion.document.get(same)
+    return value is not None and value == desk.document(chain).get(same)
+
+
+# ------------------------------------------------------------------ start and replan
+
+
+def begin_chains(desk: Desk, occasion: Occasion, matched: Iterable[Rule]) -> bool:
+    """Start or replan a chain for each matched rule; False where none of them has a subject here."""
+    spoke = False
+    for rule in matched:
+        subject = subject_of(rule.about, occasion.document, occasion.event.id)
+        if subject is None:
+            continue
+        spoke = True
+        live = desk.world.active_chain(rule.name, subject)
+        if live is None:
+            start(desk, occasion, rule, subject)
+        elif rule.on_repeat is OnRepeat.IGNORE:
+            desk.judged(Reason.ALREADY_LIVE, live)
+        else:
+            replan(desk, live, occasion)
+    return spoke
+
+
+def start(desk: Desk, occasion: Occasion, rule: Rule, subject: str) -> Chain:
+    event = occasion.event
+    tags = tuple(sorted(tags_of(rule, subject, occasion.document)))
+    chain = Chain(
+        chain_id=ChainId(derive("chain", desk.tenant, rule.name, subject, event.id)), tenant=desk.tenant,
+        rule=rule.name, revision=desk.book.revision, subject=subject, tags=tags, key=event.partitionkey,
+        started_at=desk.now, base_at=desk.now, start_name=occasion.name, start=dict(occasion.data),
+        event=dict(occasion.data), correlation=event.correlationid or event.id, traceparent=event.traceparent,
+        line=occasion.line, steps=tuple(StepState() for _ in rule.steps),
+    )  # fmt: skip
+    desk.judged(Reason.STARTED, chain)
+    return advance(desk, skip_past(desk, chain))
+
+
+def replan(desk: Desk, chain: Chain, occasion: Occasion) -> Chain:
+    """``at`` steps that now lie ahead are due again; of those past the latest unsent goes now; ``after`` stays."""
+    shown = _shown(desk, chain)
+    chain = chain.model_copy(update={"event": dict(occasion.data)})
+    desk.judged(Reason.REPLANNED, chain)
+    if _shown(desk, chain) != shown:
+        chain = _ask_afresh(desk, chain)
+    late = []
+    for step in desk.rule_of(chain).steps:
+        due = due_of(desk, chain, step) if isinstance(step.timing, At) else None
+        if due is None:
+            continue
+        if due > desk.now:
+            chain = _again(chain, step.index)
+        elif chain.steps[step.index].status is StepStatus.PENDING:
+            late.append(step.index)
+    for index in late[:-1]:
+        chain = chain.with_step(index, status=StepStatus.SKIPPED)
+    return advance(desk, chain)
+
+
+def _again(chain: Chain, index: int) -> Chain:
+    """A step that ran for an earlier date runs for the new one; what it still held is taken back."""
+    state = chain.steps[index]
+    if state.status is StepStatus.PENDING:
+        return chain
+    for outgoing in chain.outgoing:
+        if outgoing.step == index and outgoing.answer is None and outgoing.delivery is Delivery.HELD:
+            chain = chain.with_message(outgoing.model_copy(update={"delivery": Delivery.WITHDRAWN}))
+    chain = chain.model_copy(update={"handed_over": tuple(h for h in chain.handed_over if h.step != index)})
+    return chain.with_step(
+        index, status=StepStatus.PENDING, occurrence=state.occurrence + 1, left_out={}, unreached=False
+    )
+
+
+def _shown(desk: Desk, chain: Chain) -> dict[PersonId, tuple[str, ...]]:
+    """The values each open question showed, as its template would fill them now."""
+    document = desk.document(chain)
+    shown = {}
+    for outgoing in chain.outgoing:
+        if outgoing.open and outgoing.answer is None:
+            template = speak.template_of(desk, chain, outgoing.say)
+            shown[outgoing.person_id] = tuple(str(document.get(path)) for path in template.fields.values())
+    return shown
+
+
+def _ask_afresh(desk: Desk, chain: Chain) -> Chain:
+    """The question is closed (``replaced``), and asked again at once unless its step has a time of its own."""
+    chain = speak.close_questions(speak.withdraw(desk, chain, "replaced"))
+    for step in desk.rule_of(chain).steps:
+        if step.answers and chain.steps[step.index].over:
+            chain = _asked_again(chain, step)
+    return chain
+
+
+def _asked_again(chain: Chain, step: Step) -> Chain:
+    if isinstance(step.timing, At):
+        return chain
+    return _again(chain.with_step(step.index, status=StepStatus.DONE), step.index)

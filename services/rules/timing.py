@@ -1,0 +1,120 @@
+"""Which step of a chain is due, and when something of it is due next. All in business time."""
+
+from datetime import date, datetime, time
+
+from services.rules import speak
+from services.rules.calendars import Hours, add, closing, house_hours, shift
+from services.rules.chain import Chain, Delivery, StepStatus, sooner
+from services.rules.desk import Desk
+from services.rules.facts import zone
+from services.rules.handing import idle_at
+from services.rules.recipients import awaited
+from services.rules.rulebook import After, At, Span, Step, Unit
+
+_PLAIN = frozenset({Unit.MINUTES, Unit.HOURS, Unit.DAYS})
+
+
+def runnable(desk: Desk, chain: Chain) -> Step | None:
+    """The step due now. A due ``at`` overtakes every ``after`` step before it; a taken chain waits."""
+    if chain.taken is not None:
+        return None
+    steps = desk.rule_of(chain).steps
+    due_at = [s for s in steps if _is_due_at(desk, chain, s)]
+    if due_at:
+        return due_at[-1]
+    step = _next_in_line(chain, steps)
+    if step is None or isinstance(step.timing, At):
+        return None
+    due = due_of(desk, chain, step)
+    return step if due is not None and due <= desk.now else None
+
+
+def _is_due_at(desk: Desk, chain: Chain, step: Step) -> bool:
+    if not isinstance(step.timing, At) or chain.steps[step.index].status is not StepStatus.PENDING:
+        return False
+    due = due_of(desk, chain, step)
+    return due is not None and due <= desk.now
+
+
+def _next_in_line(chain: Chain, steps: tuple[Step, ...]) -> Step | None:
+    """The first pending step whose predecessors are over; one without a time only needs its predecessor begun."""
+    for step in steps:
+        state = chain.steps[step.index]
+        if state.status is StepStatus.PENDING:
+            return step
+        if state.status is StepStatus.RUNNING:
+            follower = steps[step.index + 1] if step.index + 1 < len(steps) else None
+            begun = follower is not None and follower.timing is None
+            if not begun or follower is None:
+                return None
+    return None
+
+
+def due_of(desk: Desk, chain: Chain, step: Step) -> datetime | None:
+    """When a pending step is due; None where its field is absent. Nobody reachable takes no time."""
+    timing = step.timing
+    if isinstance(timing, At):
+        return _due_at(desk, chain, timing)
+    before = chain.steps[step.index - 1] if step.index else None
+    if timing is None or (before is not None and before.unreached):
+        return chain.base_at
+    return _latest(desk, chain, timing)
+
+
+def _latest(desk: Desk, chain: Chain, timing: After) -> datetime:
+    """Working units run in the calendar of whoever is awaited; of several, the one who takes longest."""
+    if timing.span.unit in _PLAIN:
+        return add(chain.base_at, timing.span, house_hours(desk.book.calendar))
+    calendars = [speak.hours(desk, p) for i in awaited(chain) if (p := desk.world.people.get(i)) is not None]
+    return max(add(chain.base_at, timing.span, c) for c in calendars or [house_hours(desk.book.calendar)])
+
+
+def _due_at(desk: Desk, chain: Chain, timing: At) -> datetime | None:
+    value = desk.document(chain).get(timing.field)
+    house = house_hours(desk.book.calendar)
+    if isinstance(value, datetime):
+        return value if timing.span is None else _offset(value, timing, house)
+    if not isinstance(value, date):
+        return None
+    if timing.span is None:
+        return closing(value, house)
+    if timing.span.unit in {Unit.MINUTES, Unit.HOURS, Unit.WORKING_HOURS}:
+        return _offset(closing(value, house), timing, house)
+    day = shift(value, timing.span, timing.sign, house)
+    return datetime.combine(day, time.min, tzinfo=zone(house.zone))
+
+
+def _offset(instant: datetime, timing: At, house: Hours) -> datetime:
+    return add(instant, timing.span or Span(0, Unit.MINUTES), house, timing.sign or 1)
+
+
+def skip_past(desk: Desk, chain: Chain) -> Chain:
+    """At the start, an ``at`` before now is skipped."""
+    for step in desk.rule_of(chain).steps:
+        if _is_due_at(desk, chain, step) and (due := due_of(desk, chain, step)) is not None and due < desk.now:
+            chain = chain.with_step(step.index, status=StepStatus.SKIPPED)
+    return chain
+
+
+def next_due(desk: Desk, chain: Chain) -> datetime | None:
+    if not chain.live:
+        return None
+    due = None
+    for outgoing in chain.outgoing:
+        if outgoing.delivery is Delivery.HELD:
+            due = sooner(due, outgoing.held_until)
+    if not chain.active:
+        return due
+    if chain.taken is None:
+        due = sooner(due, _next_step_due(desk, chain))
+    return sooner(due, idle_at(desk, chain))
+
+
+def _next_step_due(desk: Desk, chain: Chain) -> datetime | None:
+    steps = desk.rule_of(chain).steps
+    due = None
+    for step in steps:
+        if isinstance(step.timing, At) and chain.steps[step.index].status is StepStatus.PENDING:
+            due = sooner(due, due_of(desk, chain, step))
+    following = _next_in_line(chain, steps)
+    return due if following is None or isinstance(following.timing, At) else sooner(due, due_of(desk, chain, following))

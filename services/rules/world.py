@@ -1,0 +1,146 @@
+"""What rules knows when it decides: works, people, consent, records and the chains that may be concerned.
+
+A ``World`` is the part of that a batch can touch, in memory; deciding reads it, and ``apply`` folds a decision in.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from services.rules.chain import Chain, Outgoing
+from shared.events.consonance import WorkObserved
+from shared.events.contacts import PersonObserved
+from shared.events.envelope import Frozen, Instant
+from shared.ids import (
+    ChainId,
+    ContactId,
+    MessageId,
+    PersonId,
+    RuleId,
+    TenantId,
+    Wamid,
+    WorkId,
+    WriteId,
+    person_of_contact,
+)
+
+
+class Person(Frozen):
+    """A person without their addresses: rules only needs to know that there is one."""
+
+    person_id: PersonId
+    contact_id: ContactId | None = None
+    display_name: str
+    country: str | None = None
+    language: str | None = None
+    zone: str | None = None
+    roles: tuple[str, ...] = ()
+    reachable: bool
+    erased: bool = False
+    version: int = 0
+
+    @classmethod
+    def of(cls, seen: PersonObserved, zone: str | None) -> "Person":
+        """``zone`` is the person's own, or the one their country and number hint at."""
+        return cls(
+            person_id=seen.person_id, contact_id=seen.contact_id, display_name=seen.display_name, country=seen.country,
+            language=seen.language, zone=zone, roles=tuple(seen.roles), erased=seen.erased, version=seen.version,
+            reachable=bool(seen.addresses.phone or seen.addresses.bsuid),
+        )  # fmt: skip
+
+
+class Consent(Frozen):
+    """The ledger of one person: the last opt-out and opt-in, with the message that proves it."""
+
+    opted_out_at: Instant | None = None
+    opted_in_at: Instant | None = None
+    evidence: Wamid | None = None
+
+    @property
+    def opted_out(self) -> bool:
+        if self.opted_out_at is None:
+            return False
+        return self.opted_in_at is None or self.opted_in_at <= self.opted_out_at
+
+
+class Work(Frozen):
+    """The last full state of a work, and what is open on it."""
+
+    state: WorkObserved
+    blocks: tuple[str, ...] = ()
+
+
+class RightsRecord(Frozen):
+    status: str | None = None
+    needs_signature: bool = False
+    open_requests: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class World:
+    """Facts in memory. Missing means: not known to rules, not merely not loaded."""
+
+    tenant: TenantId
+    works: dict[WorkId, Work] = field(default_factory=dict)
+    people: dict[PersonId, Person] = field(default_factory=dict)
+    consent: dict[PersonId, Consent] = field(default_factory=dict)
+    records: dict[str, RightsRecord] = field(default_factory=dict)
+    last_rule: dict[PersonId, RuleId] = field(default_factory=dict)
+    acquisitions: dict[PersonId, str | None] = field(default_factory=dict)
+    chains: dict[ChainId, Chain] = field(default_factory=dict)
+    wamids: dict[Wamid, MessageId] = field(default_factory=dict)
+    changed: set[tuple[str, object]] = field(default_factory=set)
+
+    def contact(self, contact: ContactId) -> Person | None:
+        return self.people.get(person_of_contact(self.tenant, contact))
+
+    def live_chains(self) -> Iterable[Chain]:
+        return (chain for chain in self.chains.values() if chain.live)
+
+    def active_chain(self, rule: RuleId, subject: str) -> Chain | None:
+        """The one live chain of a rule and subject; a closing one only waits for its writes and hinders nobody."""
+        return next((c for c in self.chains.values() if c.active and c.rule == rule and c.subject == subject), None)
+
+    def chains_of(self, person: PersonId) -> list[Chain]:
+        """Live chains that wrote to this person, oldest first."""
+        mine = (c for c in self.live_chains() if person in c.people())
+        return sorted(mine, key=lambda c: (c.started_at, c.chain_id))
+
+    def chain_of_message(self, message: MessageId) -> tuple[Chain, Outgoing] | None:
+        for chain in self.chains.values():
+            if (found := chain.message(message)) is not None:
+                return chain, found
+        return None
+
+    def chain_of_write(self, write: WriteId) -> Chain | None:
+        return next((c for c in self.chains.values() if any(w.write_id == write for w in c.writings)), None)
+
+    def keep_work(self, work: Work) -> None:
+        self.works[work.state.work.work_id] = work
+        self.changed.add(("work", work.state.work.work_id))
+
+    def keep_person(self, person: Person) -> None:
+        self.people[person.person_id] = person
+        self.changed.add(("person", person.person_id))
+
+    def keep_consent(self, person: PersonId, consent: Consent) -> None:
+        self.consent[person] = consent
+        self.changed.add(("consent", person))
+
+    def keep_record(self, record_id: str, record: RightsRecord) -> None:
+        self.records[record_id] = record
+        self.changed.add(("record", record_id))
+
+    def keep_last_rule(self, person: PersonId, rule: RuleId) -> None:
+        """Which rule last wrote to a person, for what they write back unasked."""
+        if self.last_rule.get(person) != rule:
+            self.last_rule[person] = rule
+            self.changed.add(("last_rule", person))
+
+    def keep_acquisition(self, person: PersonId, reference: str | None) -> None:
+        """The person's open submission, by our reference."""
+        self.acquisitions[person] = reference
+        self.changed.add(("acquisition", person))
+
+    def keep_chain(self, chain: Chain) -> None:
+        self.chains[chain.chain_id] = chain
+        self.changed.add(("chain", chain.chain_id))
