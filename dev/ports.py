@@ -10,15 +10,19 @@ from contextlib import ExitStack, suppress
 
 LOOPBACK = "127.0.0.1"
 _LOWEST, _HIGHEST = 20_000, 32_000  # Linux draws from 32768 up, macOS from 49152 up
+_given: set[int] = set()  # by this process: a server may not yet listen on its port when the next one asks
 
 
 def free_ports(count: int) -> list[int]:
-    """``count`` different ports that nothing is bound to at this moment."""
+    """``count`` different ports that nothing is bound to at this moment and no earlier call has returned."""
     with ExitStack() as held:
         ports: list[int] = []
         while len(ports) < count:
             port = random.randint(_LOWEST, _HIGHEST)
+            if port in _given:
+                continue
             with suppress(OSError):
                 held.enter_context(socket.socket()).bind((LOOPBACK, port))
                 ports.append(port)
+        _given.update(ports)
         return ports

@@ -23,7 +23,6 @@ from dev.leftovers import end_leftovers
 from dev.postgres import EmbeddedPostgres
 from dev.supervise import Child, Command
 from shared.clock import DevelopmentClock
-from shared.errors import StetError
 
 RUN = ROOT / ".run"
 _READY_SECONDS = 60
@@ -184,7 +183,7 @@ async def _together(*jobs: Coroutine[object, object, None]) -> None:
         async with asyncio.TaskGroup() as group:
             for job in jobs:
                 group.create_task(job)
-    except* StetError as failures:
+    except ExceptionGroup as failures:
         raise failures.exceptions[0] from None
 
 

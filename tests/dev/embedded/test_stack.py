@@ -122,7 +122,7 @@ def announced(process: subprocess.Popen[str], name: str) -> dict[str, object]:
     place = ROOT / ".run" / name / "stack.json"
     deadline = time.monotonic() + 50
     while not place.exists():
-        assert process.poll() is None
+        assert process.poll() is None, process.stderr and process.stderr.read()
         assert time.monotonic() < deadline
         time.sleep(0.05)
     return dict(json.loads(place.read_text()))
