@@ -6,15 +6,16 @@ A document maps dotted paths to values; a missing key and None are the same abse
 import operator
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any, assert_never
 
 from services.rules.rulebook import AllOf, AnyOf, Compare, Condition, Field, NoneOf, Operand, Operator
 
-Value = str | int | float | bool | date | datetime | tuple[object, ...]
+Value = str | int | float | Decimal | bool | date | datetime | tuple[object, ...]
 Document = Mapping[str, Value | None]
 Test = Callable[[Document], bool]
 
-_SCALES: Mapping[type, str] = {int: "number", float: "number", date: "date", datetime: "instant"}
+_SCALES: Mapping[type, str] = {int: "number", float: "number", Decimal: "number", date: "date", datetime: "instant"}
 
 
 def present(value: object) -> bool:

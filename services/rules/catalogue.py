@@ -1,0 +1,185 @@
+"""Every field and fact a rule may name, with its type: events as dotted paths, and the facts beside them.
+
+``work.`` is what is known now, also where the event itself carries a work; a list of objects is read through, so
+``changes.field`` is the list of each change's field.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import cache
+
+from services.rules.fieldtypes import FieldSpec, FieldType, fields_of
+from shared.events import consonance
+from shared.events.consonance import Component, WorkObserved
+from shared.events.envelope import Data
+from shared.events.vocabulary import Role, Stage
+from shared.events.whatsapp import MessageReceived
+
+MESSAGE_RECEIVED = "message.received"
+CHAIN = "chain"
+HOUSE_ROLES = frozenset(
+    {
+        Role.COMMISSIONING_EDITOR, Role.PRODUCTION_LEAD, Role.PRODUCTION_COORDINATOR, Role.MANAGING_EDITOR,
+        Role.RIGHTS_MANAGER, Role.METADATA_MANAGER, Role.MARKETING, Role.PUBLICITY, Role.SALES, Role.FINANCE,
+        Role.ESCALATION_1, Role.ESCALATION_2,
+    }
+)  # fmt: skip
+"""Roles of the house's own people: somebody in people.yaml fills each that is named, whatever an event brings."""
+
+
+class Group(StrEnum):
+    """Which events a fact is known for."""
+
+    WORK = "work"
+    RIGHTS = "rights"
+    MESSAGE = "message"
+    METADATA = "metadata"
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    group: Group
+    spec: FieldSpec
+
+
+def _fact(  # noqa: PLR0913 -- a row of the table below
+    group: Group,
+    path: str,
+    kind: FieldType,
+    sentence: str,
+    *,
+    optional: bool = False,
+    values: Iterable[str] = (),
+    item: FieldType | None = None,
+) -> Fact:
+    return Fact(group, FieldSpec(path, kind, optional, tuple(map(str, values)), item, sentence))
+
+
+FACTS: tuple[Fact, ...] = (
+    _fact(Group.WORK, "work.work_id", FieldType.NUMBER, "The work's id in Consonance."),
+    _fact(Group.WORK, "work.title", FieldType.TEXT, "The work's title as known now."),
+    _fact(Group.WORK, "work.subtitle", FieldType.TEXT, "Its subtitle.", optional=True),
+    _fact(Group.WORK, "work.inhouse_ref", FieldType.TEXT, "The house's own reference.", optional=True),
+    _fact(Group.WORK, "work.imprint.id", FieldType.NUMBER, "The imprint's id in Consonance.", optional=True),
+    _fact(Group.WORK, "work.imprint.name", FieldType.TEXT, "The imprint's name.", optional=True),
+    _fact(Group.WORK, "work.contributors_display", FieldType.TEXT, "The contributors as printed.", optional=True),
+    _fact(Group.WORK, "work.url", FieldType.TEXT, "The work's page in Consonance, for staff.", optional=True),
+    _fact(Group.WORK, "work.stage_key", FieldType.TEXT, "The stage it is at now.", values=Stage),
+    _fact(Group.WORK, "work.cancelled", FieldType.FLAG, "Whether the work was cancelled."),
+    _fact(Group.WORK, "work.embargo_until", FieldType.DATE, "The day its embargo ends.", optional=True),
+    _fact(Group.WORK, "work.open_blocks", FieldType.NUMBER, "How many blocks on it are open."),
+    _fact(
+        Group.WORK, "days_to.pub_date", FieldType.NUMBER,
+        "Working days of the house to the earliest publication date of a product not cancelled.", optional=True,
+    ),
+    _fact(
+        Group.WORK, "days_to.planned_pub_date", FieldType.NUMBER,
+        "Working days of the house to the earliest planned publication date of a product not cancelled.", optional=True,
+    ),
+    _fact(
+        Group.WORK, "launch.complete", FieldType.FLAG,
+        "Whether a cover, the jacket copy and the metadata are all final.",
+    ),
+    _fact(
+        Group.WORK, "launch.missing", FieldType.LIST, "The components of a launch that are not final.", optional=True,
+        values=Component, item=FieldType.TEXT,
+    ),
+    _fact(
+        Group.RIGHTS, "rights.status", FieldType.TEXT, "The rights record's status as last heard.", optional=True,
+        values=consonance.RightsStatus,
+    ),
+    _fact(
+        Group.RIGHTS, "rights.needs_signature", FieldType.FLAG,
+        "Whether a yes still needs a signed agreement: exclusive, an assignment, or said so.",
+    ),
+    _fact(Group.RIGHTS, "rights.open_requests", FieldType.NUMBER, "How many requests on the record are open."),
+    _fact(Group.MESSAGE, "sender.person_id", FieldType.TEXT, "Who wrote."),
+    _fact(Group.MESSAGE, "sender.display_name", FieldType.TEXT, "Their name, as Consonance or WhatsApp has it."),
+    _fact(Group.MESSAGE, "sender.known", FieldType.FLAG, "Whether they are a contact, and not a visitor."),
+    _fact(
+        Group.MESSAGE, "sender.roles", FieldType.LIST, "Their roles in Consonance.", optional=True, values=Role,
+        item=FieldType.TEXT,
+    ),
+    _fact(
+        Group.MESSAGE, "sender.open_acquisition", FieldType.TEXT, "The reference of their open submission.",
+        optional=True,
+    ),
+    _fact(Group.MESSAGE, "answers_a_question", FieldType.FLAG, "Whether the message answers a question of ours."),
+    _fact(
+        Group.METADATA, "touches_request", FieldType.FLAG,
+        "Whether a field under confirmation got a value other than the proposed one.",
+    ),
+)  # fmt: skip
+
+
+def _models() -> Mapping[str, type[Data]]:
+    """Events a rule may start on; full state teaches facts and starts nothing."""
+    told = {consonance.short_name(k): model for k, model in consonance.KINDS.items() if model is not WorkObserved}
+    return {**told, MESSAGE_RECEIVED: MessageReceived}
+
+
+EVENTS: Mapping[str, type[Data]] = _models()
+
+
+@cache
+def fields(event: str) -> Mapping[str, FieldSpec]:
+    """Everything a rule on ``event`` may name, but for ``chain.``, which is the same again for its first event."""
+    model = EVENTS.get(event)
+    if model is None:
+        return {}
+    own = {_renamed(event, spec.path): replace(spec, path=_renamed(event, spec.path)) for spec in fields_of(model)}
+    facts = {fact.spec.path: fact.spec for fact in _facts_for(event, own)}
+    return {**own, **facts}
+
+
+def _renamed(event: str, path: str) -> str:
+    """``kind`` is the word of a rule file for how a message was written."""
+    return "kind" if event == MESSAGE_RECEIVED and path == "message_kind" else path
+
+
+def _facts_for(event: str, own: Mapping[str, FieldSpec]) -> Iterator[Fact]:
+    known = {
+        Group.WORK: "work.work_id" in own,
+        Group.RIGHTS: "rights_record_id" in own,
+        Group.MESSAGE: event == MESSAGE_RECEIVED,
+        Group.METADATA: event == "metadata.changed",
+    }
+    maybe = "work.work_id" in own and own["work.work_id"].optional
+    for fact in FACTS:
+        if known[fact.group]:
+            absent = fact.spec.optional or (maybe and fact.group is Group.WORK)
+            yield replace(fact, spec=replace(fact.spec, optional=absent))
+
+
+def resolve(events: tuple[str, ...], path: str, started_by: tuple[str, ...] = ()) -> FieldSpec | None:
+    """What ``path`` is for a rule on these events; ``chain.`` is looked up in ``started_by``, or in ``events`` again.
+
+    A field that only some of the events have counts as one that may be absent.
+    """
+    head, _, rest = path.partition(".")
+    if head == CHAIN and rest:
+        found = resolve(started_by or events, rest)
+        return found and replace(found, path=path)
+    specs = [fields(event).get(path) for event in events]
+    first = next((spec for spec in specs if spec is not None), None)
+    if first is None:
+        return None
+    return replace(first, optional=any(spec is None or spec.optional for spec in specs))
+
+
+def known_paths(events: tuple[str, ...], started_by: tuple[str, ...] = ()) -> frozenset[str]:
+    """Everything ``resolve`` finds, for the nearest right word."""
+    now = {path for event in events for path in fields(event)}
+    return frozenset(now | {f"{CHAIN}.{path}" for event in started_by or events for path in fields(event)})
+
+
+def party_fields(event: str) -> frozenset[str]:
+    """Fields of the event that are a person, or people."""
+    model = EVENTS.get(event)
+    found = fields_of(model) if model else ()
+    return frozenset(spec.path for spec in found if FieldType.PARTY in (spec.type, spec.item) and "." not in spec.path)
+
+
+def role_names() -> frozenset[str]:
+    return frozenset(map(str, Role))
