@@ -26,6 +26,7 @@ check: $(READY) ## format, lint, types, imports, rule files and unit tests, in a
 
 test: $(READY) ## run everything: the checks, then all tests on a real broker and a real database
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target format lint types imports rule-files
+	@$(PYTHON) -m tests.containers
 	@$(PYTHON) -m pytest
 
 bench: $(READY) ## measure: floor, ours and their ratio in one run

@@ -1,4 +1,7 @@
-"""A broker and a database in Docker containers, for machines where a Docker daemon answers."""
+"""A broker and a database in Docker containers, for machines where a Docker daemon answers.
+
+``python -m tests.containers`` fetches their images, so that no test has to wait for them.
+"""
 
 import os
 import socket
@@ -10,6 +13,8 @@ from docker.errors import DockerException
 from testcontainers.community.kafka import KafkaContainer
 from testcontainers.community.postgres import PostgresContainer
 
+_KAFKA = "confluentinc/cp-kafka:7.6.0"  # the one that testcontainers is tried with
+_POSTGRES = "postgres:18"
 _UNIX = "unix://"
 _SOCKET = _UNIX + "/var/run/docker.sock"
 _ANSWERS_WITHIN = 3  # seconds
@@ -36,7 +41,7 @@ def _listens(path: str) -> bool:
 
 @contextmanager
 def kafka_container() -> Iterator[str]:
-    container = KafkaContainer().with_kraft()
+    container = KafkaContainer(_KAFKA).with_kraft()
     container.with_env("KAFKA_AUTO_CREATE_TOPICS_ENABLE", "false").with_env("KAFKA_MESSAGE_MAX_BYTES", _LARGEST_RECORD)
     with container as kafka:
         yield kafka.get_bootstrap_server()
@@ -44,6 +49,17 @@ def kafka_container() -> Iterator[str]:
 
 @contextmanager
 def postgres_container() -> Iterator[str]:
-    container = PostgresContainer("postgres:18", username="postgres", dbname="postgres", driver=None)
+    container = PostgresContainer(_POSTGRES, username="postgres", dbname="postgres", driver=None)
     with container.with_command("-c max_connections=200") as postgres:
         yield postgres.get_connection_url()
+
+
+def fetch_images() -> None:
+    client = docker.from_env()
+    with client.api:
+        for image in (_KAFKA, _POSTGRES):
+            client.images.pull(image)
+
+
+if __name__ == "__main__" and docker_answers():
+    fetch_images()

@@ -17,6 +17,7 @@ from contextlib import ExitStack, contextmanager
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -27,6 +28,8 @@ from dev.postgres import EmbeddedPostgres
 from tests import containers
 
 ROOT = Path(__file__).parent.parent
+Server = TypeVar("Server", EmbeddedKafka, EmbeddedPostgres)
+
 _has_docker = cache(containers.docker_answers)
 
 
@@ -36,7 +39,7 @@ def kafka_bootstrap() -> Iterator[str]:
     given = os.environ.get("STET_KAFKA_BOOTSTRAP")
     with ExitStack() as stack:
         if given is None:
-            given = stack.enter_context(containers.kafka_container() if _has_docker() else _kafka())
+            given = stack.enter_context(containers.kafka_container() if _has_docker() else _embedded_kafka())
         yield given
 
 
@@ -46,7 +49,7 @@ def postgres_dsn() -> Iterator[str]:
     given = os.environ.get("STET_POSTGRES_DSN")
     with ExitStack() as stack:
         if given is None:
-            given = stack.enter_context(containers.postgres_container() if _has_docker() else _postgres())
+            given = stack.enter_context(containers.postgres_container() if _has_docker() else _embedded_postgres())
         yield given
 
 
@@ -80,18 +83,22 @@ def unique_suffix() -> str:
 async def own_kafka(run_folder: Path) -> AsyncIterator[EmbeddedKafka]:
     """A broker of the test's own, to be killed and started again."""
     kafka = EmbeddedKafka(run_folder / "kafka")
-    await kafka.start()
-    yield kafka
-    await kafka.stop()
+    try:
+        await kafka.start()
+        yield kafka
+    finally:
+        await kafka.stop()
 
 
 @pytest.fixture
 async def own_postgres(run_folder: Path) -> AsyncIterator[EmbeddedPostgres]:
     """A server of the test's own, to be killed and started again; it has no database but ``postgres``."""
     postgres = EmbeddedPostgres(run_folder / "postgres")
-    await postgres.start()
-    yield postgres
-    await postgres.stop()
+    try:
+        await postgres.start()
+        yield postgres
+    finally:
+        await postgres.stop()
 
 
 @pytest.fixture
@@ -106,32 +113,35 @@ def at_database(dsn: str, name: str) -> str:
 
 
 @contextmanager
-def _kafka() -> Iterator[str]:
-    with _scratch() as folder:
-        kafka = EmbeddedKafka(folder)
-        _in_a_loop(kafka.start())
-        try:
-            yield kafka.bootstrap
-        finally:
-            _in_a_loop(kafka.stop())
+def _embedded_kafka() -> Iterator[str]:
+    with _embedded(EmbeddedKafka) as kafka:
+        yield kafka.bootstrap
 
 
 @contextmanager
-def _postgres() -> Iterator[str]:
+def _embedded_postgres() -> Iterator[str]:
+    with _embedded(EmbeddedPostgres) as postgres:
+        yield postgres.dsn
+
+
+@contextmanager
+def _embedded(kind: type[Server]) -> Iterator[Server]:
     with _scratch() as folder:
-        postgres = EmbeddedPostgres(folder)
-        _in_a_loop(postgres.start())
+        server = kind(folder)
         try:
-            yield postgres.dsn
+            _in_a_loop(server.start())
+            yield server
         finally:
-            _in_a_loop(postgres.stop())
+            _in_a_loop(server.stop())
 
 
 @contextmanager
 def _scratch() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="stet-"))
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _in_a_loop(job: Coroutine[object, object, None]) -> None:
