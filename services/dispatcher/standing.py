@@ -1,0 +1,197 @@
+"""Where one message stands, and what each piece of news makes of it: the ledger's state machine. Pure.
+
+Every function returns a ``Step``: the new standing, what to announce, and how the attempt it was about ended. News that
+changes nothing gives the same standing and announces nothing, so repeating it is harmless.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import TypedDict
+
+from services.dispatcher.states import SENT, Evidence, Rank, Reason, State
+from shared.events import messages
+from shared.events.messages import OnMessage, Resend, Resolution, Wording
+from shared.ids import MessageId, PersonId, Wamid
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One row of the ledger. ``not_before`` is business time, ``hold_until`` machine time.
+
+    ``attempts`` counts the requests begun; ``failed_attempt`` is the newest one a status called failed, ``rank`` and
+    ``wamid`` belong to the newest one taken. ``withdrawal`` is why rules took it back after it was begun.
+    """
+
+    message_id: MessageId
+    person_id: PersonId
+    line: str
+    state: State
+    reason: Reason | None
+    resend: Resend
+    has_template: bool
+    expires_at: datetime
+    not_before: datetime
+    hold_until: datetime | None = None
+    attempts: int = 0
+    wording: Wording | None = None
+    template_only: bool = False
+    wamid: Wamid | None = None
+    rank: Rank = Rank.NONE
+    failed_attempt: int = 0
+    failed_code: int | None = None
+    withdrawal: str | None = None
+
+
+class Ending(StrEnum):
+    """How an attempt ended, as far as we know."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    NOT_WRITTEN = "not_written"
+    UNCERTAIN = "uncertain"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    attempt: int
+    ending: Ending
+    wamid: Wamid | None = None
+    code: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    standing: Standing
+    news: tuple[OnMessage, ...] = ()
+    ended: Ended | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """When a message that goes again may: business time, and machine time where the world must recover first."""
+
+    not_before: datetime
+    hold_until: datetime | None = None
+
+
+def taken(standing: Standing, wamid: Wamid, now: datetime) -> Step:
+    """WhatsApp accepted the newest attempt."""
+    after = replace(standing, state=State.ACCEPTED, reason=None, wamid=wamid, rank=Rank.NONE)
+    accepted = messages.MessageAccepted(
+        **_about(standing, now), wamid=wamid, wording=standing.wording or Wording.FREE_TEXT
+    )
+    return Step(after, (accepted,), Ended(standing.attempts, Ending.ACCEPTED, wamid))
+
+
+def proved(standing: Standing, wamid: Wamid | None, evidence: Evidence, now: datetime) -> Step:
+    """Something shows that the newest attempt was sent: an answer that is not awaited, or was given up, any more."""
+    if standing.state is State.INTENT and wamid is not None:
+        return taken(standing, wamid, now)
+    if standing.state in SENT:
+        return Step(standing)
+    after = replace(standing, state=State.ACCEPTED, reason=None, wamid=wamid, rank=Rank.NONE)
+    resolved = messages.MessageResolved(
+        **_about(standing, now), resolution=Resolution.SENT, evidence=evidence, wamid=wamid
+    )
+    return Step(after, (resolved,), Ended(standing.attempts, Ending.ACCEPTED, wamid))
+
+
+def doubted(standing: Standing, reason: Reason, now: datetime, code: int | None = None) -> Step:
+    """The newest attempt was begun, and nobody knows what became of it."""
+    after = replace(standing, state=State.UNCERTAIN, reason=reason, failed_code=code)
+    uncertain = messages.MessageUncertain(**_about(standing, now), reason=reason)
+    return Step(after, (uncertain,), Ended(standing.attempts, Ending.UNCERTAIN, code=code))
+
+
+def again(standing: Standing, reason: Reason, delay: Delay, now: datetime, ended: Ended | None = None) -> Step:
+    """It did not arrive and may go again, unless rules has taken it back meanwhile."""
+    if standing.withdrawal is not None:
+        return replace_step(_withdraw(standing, standing.withdrawal, now), ended)
+    after = replace(
+        standing,
+        state=State.WAITING,
+        reason=reason,
+        not_before=delay.not_before,
+        hold_until=delay.hold_until,
+        wamid=None,
+        rank=Rank.NONE,
+    )
+    return Step(after, (), ended)
+
+
+def failed(
+    standing: Standing, reason: Reason, now: datetime, code: int | None = None, ended: Ended | None = None
+) -> Step:
+    after = replace(standing, state=State.FAILED, reason=reason, failed_code=code)
+    news = messages.MessageFailed(**_about(standing, now), wamid=standing.wamid, code=code, reason=reason)
+    return Step(after, (news,), ended)
+
+
+def dropped(standing: Standing, reason: Reason, now: datetime) -> Step:
+    """``plan`` gave it up. What was attempted before has failed; only the untouched is dropped."""
+    if standing.attempts:
+        return failed(standing, reason, now, standing.failed_code)
+    after = replace(standing, state=State.DROPPED, reason=reason)
+    return Step(after, (messages.MessageDropped(**_about(standing, now), reason=reason),))
+
+
+def withdrawn(standing: Standing, why: str, now: datetime) -> Step:
+    """Rules takes it back: done while it waits, said to be too late once it was begun."""
+    if standing.state is State.WAITING:
+        return _withdraw(standing, why, now)
+    if standing.state in {State.DROPPED, State.WITHDRAWN}:
+        return Step(standing)
+    too_late = messages.MessageTooLate(**_about(standing, now), wamid=standing.wamid)
+    return Step(replace(standing, withdrawal=why), (too_late,))
+
+
+def unproven(standing: Standing, now: datetime) -> Step:
+    """Silence for long enough, with a whole webhook stream: resent only where its policy allows."""
+    if standing.state is not State.UNCERTAIN:
+        return Step(standing)
+    if standing.withdrawal is not None:
+        resolved = _resolved(standing, Resolution.NOT_SENT, Evidence.SILENCE, now)
+        step = _withdraw(standing, standing.withdrawal, now)
+        return replace(step, news=(resolved, *step.news))
+    if standing.resend is not Resend.IF_UNPROVEN:
+        return Step(standing)
+    return resent(standing, Evidence.SILENCE, now)
+
+
+def resent(standing: Standing, evidence: Evidence, now: datetime) -> Step:
+    """Settled as not sent, and it goes again."""
+    step = again(standing, Reason.REPEATED, Delay(now), now)
+    return replace(step, news=(_resolved(standing, Resolution.RESENT, evidence, now), *step.news))
+
+
+def not_sent(standing: Standing, evidence: Evidence, now: datetime) -> Step:
+    """Settled as not sent, and left at that."""
+    after = replace(standing, state=State.FAILED, reason=Reason.SETTLED_NOT_SENT)
+    return Step(after, (_resolved(standing, Resolution.NOT_SENT, evidence, now),))
+
+
+def replace_step(step: Step, ended: Ended | None) -> Step:
+    return replace(step, ended=ended)
+
+
+def _withdraw(standing: Standing, why: str, now: datetime) -> Step:
+    after = replace(standing, state=State.WITHDRAWN, reason=None, withdrawal=why)
+    return Step(after, (messages.MessageWithdrawn(**_about(standing, now), reason=why),))
+
+
+def _resolved(
+    standing: Standing, resolution: Resolution, evidence: Evidence, now: datetime
+) -> messages.MessageResolved:
+    return messages.MessageResolved(**_about(standing, now), resolution=resolution, evidence=evidence)
+
+
+def _about(standing: Standing, now: datetime) -> "_About":
+    return {"message_id": standing.message_id, "person_id": standing.person_id, "at": now}
+
+
+class _About(TypedDict):
+    message_id: MessageId
+    person_id: PersonId
+    at: datetime
