@@ -1,0 +1,124 @@
+"""The public HTTP door, as a small ASGI application: paths, methods, and a body that is read no further than its limit.
+
+Whoever waits behind it sees whole requests and answers with whole replies.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import parse_qs
+
+import orjson
+
+from shared.telemetry import get_logger
+
+MAX_BODY = 3 * 1024 * 1024
+"""WhatsApp's own limit for a webhook: https://developers.facebook.com/docs/whatsapp/cloud-api/webhooks"""
+
+BODY_SECONDS = 10.0
+"""A sender that takes longer to send its body is let go."""
+
+_log = get_logger(__name__)
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """``headers`` in lower case; of a repeated header the last counts."""
+
+    method: str
+    headers: Mapping[str, str]
+    query: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    status: HTTPStatus
+    body: bytes = b""
+    media: str = "text/plain; charset=utf-8"
+    headers: tuple[tuple[bytes, bytes], ...] = field(default=())
+
+
+Answer = Callable[[Request], Awaitable[Reply]]
+
+
+def json_reply(status: HTTPStatus, **fields: Any) -> Reply:
+    return Reply(status, orjson.dumps(fields), "application/json")
+
+
+class Door:
+    """``routes``: path → method → who answers. ``refused`` is told of every request cut off here, by its status."""
+
+    def __init__(self, routes: Mapping[str, Mapping[str, Answer]], refused: Callable[[HTTPStatus], None]) -> None:
+        self._routes = routes
+        self._refused = refused
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await _reply(send, await self._answer(scope, receive))
+
+    async def _answer(self, scope: Message, receive: Receive) -> Reply:
+        methods = self._routes.get(scope["path"])
+        if methods is None:
+            return Reply(HTTPStatus.NOT_FOUND)
+        answer = methods.get(scope["method"])
+        if answer is None:
+            return Reply(HTTPStatus.METHOD_NOT_ALLOWED, headers=((b"allow", ", ".join(methods).encode()),))
+        headers = {name.decode("latin-1").lower(): text.decode("latin-1") for name, text in scope["headers"]}
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                body = await _read(headers, receive)
+        except TimeoutError:
+            return self._refuse(HTTPStatus.REQUEST_TIMEOUT)
+        if body is None:
+            return self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        return await _answered(answer, Request(scope["method"], headers, _query(scope), body))
+
+    def _refuse(self, status: HTTPStatus) -> Reply:
+        self._refused(status)
+        return Reply(status, headers=((b"connection", b"close"),))
+
+
+async def _answered(answer: Answer, request: Request) -> Reply:
+    try:
+        return await answer(request)
+    except Exception:  # noqa: BLE001 -- the outermost boundary of a request: the sender is told, and sends again
+        _log.exception("request.failed")
+        return Reply(HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+async def _read(headers: Mapping[str, str], receive: Receive) -> bytes | None:
+    """The body, or None once it is known to exceed the limit; with or without a length announced."""
+    announced = headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > MAX_BODY:
+        return None
+    parts: list[bytes] = []
+    size, more = 0, True
+    while more:
+        message = await receive()
+        part = message.get("body", b"")
+        size += len(part)
+        if size > MAX_BODY:
+            return None
+        parts.append(part)
+        more = message["type"] == "http.request" and message.get("more_body", False)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _query(scope: Message) -> dict[str, str]:
+    if not scope["query_string"]:
+        return {}
+    return {name: values[-1] for name, values in parse_qs(scope["query_string"].decode("latin-1")).items()}
+
+
+async def _reply(send: Send, reply: Reply) -> None:
+    length = (b"content-length", str(len(reply.body)).encode())
+    headers = [(b"content-type", reply.media.encode()), length, *reply.headers]
+    await send({"type": "http.response.start", "status": reply.status.value, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body})

@@ -1,0 +1,36 @@
+"""Who sent this? Meta's HMAC over the raw bytes; Standard Webhooks for Consonance's events. In constant time.
+
+https://developers.facebook.com/docs/graph-api/webhooks/getting-started · https://www.standardwebhooks.com
+"""
+
+import hashlib
+import hmac
+from collections.abc import Iterable, Mapping
+
+from standardwebhooks import Webhook, WebhookVerificationError
+
+_PREFIX = "sha256="
+
+
+def signed_by_meta(body: bytes, header: str | None, secrets: Iterable[bytes]) -> bool:
+    """``header`` is X-Hub-Signature-256. Every secret is tried, so that one can be replaced without a gap."""
+    if header is None or not header.startswith(_PREFIX):
+        return False
+    claimed = header.removeprefix(_PREFIX).lower().encode()
+    matches = [
+        hmac.compare_digest(hmac.new(key, body, hashlib.sha256).hexdigest().encode(), claimed) for key in secrets
+    ]
+    return any(matches)
+
+
+def signed_for_consonance(body: bytes, headers: Mapping[str, str], secrets: Iterable[str]) -> bool:
+    """``headers`` in lower case. Signatures older or newer than five minutes of machine time do not count."""
+    return any([_verifies(body, dict(headers), secret) for secret in secrets])  # noqa: C419 -- every secret is tried
+
+
+def _verifies(body: bytes, headers: dict[str, str], secret: str) -> bool:
+    try:
+        Webhook(secret).verify(body, headers, json_parse=False)
+    except (WebhookVerificationError, ValueError):  # ValueError: a header or a body that is not even text
+        return False
+    return True

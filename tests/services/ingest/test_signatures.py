@@ -1,0 +1,53 @@
+"""Whose signature counts."""
+
+import hashlib
+import hmac
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from standardwebhooks import Webhook
+
+from services.ingest.signatures import signed_by_meta, signed_for_consonance
+from shared.clock import machine_now
+
+BODY = b'{"entry":[]}'
+SECRET, NEXT = "whsec_" + "c2VjcmV0c2VjcmV0", "whsec_" + "bmV4dG5leHRuZXh0"
+
+
+def meta(secret: bytes, body: bytes = BODY) -> str:
+    return "sha256=" + hmac.new(secret, body, hashlib.sha256).hexdigest()
+
+
+def consonance(secret: str, at: datetime) -> dict[str, str]:
+    stamp = str(int(at.timestamp()))
+    signature = Webhook(secret).sign("m1", datetime.fromtimestamp(int(stamp), UTC), BODY.decode())
+    return {"webhook-id": "m1", "webhook-timestamp": stamp, "webhook-signature": signature}
+
+
+def test_either_secret_counts_while_one_replaces_the_other() -> None:
+    assert signed_by_meta(BODY, meta(b"old"), [b"old", b"new"])
+    assert signed_by_meta(BODY, meta(b"new"), [b"old", b"new"])
+
+
+@pytest.mark.parametrize("header", [None, "", "sha256=", "sha1=abc", meta(b"other"), meta(b"old", b"x"), "sha256=é"])
+def test_nothing_else_does(header: str | None) -> None:
+    assert not signed_by_meta(BODY, header, [b"old", b"new"])
+
+
+def test_consonance_may_sign_with_any_of_its_secrets() -> None:
+    now = machine_now()
+    for secret in (SECRET, NEXT):
+        assert signed_for_consonance(BODY, consonance(secret, now), [SECRET, NEXT])
+    assert not signed_for_consonance(BODY + b" ", consonance(SECRET, now), [SECRET])
+
+
+@pytest.mark.parametrize("age", [timedelta(minutes=6), timedelta(minutes=-6)])
+def test_an_old_signature_or_one_from_the_future_does_not_count(age: timedelta) -> None:
+    assert not signed_for_consonance(BODY, consonance(SECRET, machine_now() - age), [SECRET])
+
+
+@pytest.mark.parametrize("wrong", ["", "v1", "v1,???", "v2,abc", "v1,é"])
+def test_a_broken_signature_does_not_count(wrong: str) -> None:
+    headers = consonance(SECRET, machine_now()) | {"webhook-signature": wrong}
+    assert not signed_for_consonance(BODY, headers, [SECRET])
+    assert not signed_for_consonance(b"\xff", headers, [SECRET])
