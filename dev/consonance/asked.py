@@ -1,0 +1,110 @@
+"""What the control API takes: an unknown or missing field is an error that names it."""
+
+import hashlib
+from datetime import date
+from typing import Any, Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.events.consonance import (
+    Asset,
+    AssetType,
+    Basis,
+    Component,
+    ComponentState,
+    Exclusivity,
+    RequestKind,
+    RightType,
+    Terms,
+)
+from shared.events.vocabulary import MilestoneKey, Role
+
+
+class Given(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class EventGiven(Given):
+    """``type`` may be short. ``data`` may name works and people by id (references)."""
+
+    type: str
+    subject: str | None = None
+    data: dict[str, Any]
+    id: str | None = None
+
+
+class BatchGiven(Given):
+    events: list[EventGiven] = Field(min_length=1)
+
+
+class PartyGiven(Given):
+    contact_id: int
+    role: Role
+
+
+class RightsRequestGiven(Given):
+    """``push`` tells the webhook too, as an integration platform would."""
+
+    request_id: str | None = None
+    work_id: int
+    rights_holder: int
+    via_agent_contact_id: int | None = None
+    kind: RequestKind = RequestKind.PERMISSION
+    right_type: RightType = RightType.PERMISSION
+    asset: Asset = Asset(type=AssetType.IMAGE, description="the photograph of the quay")
+    terms: Terms = Terms(
+        summary="inside the book, worldwide, print and e-book",
+        territory="world",
+        languages=("eng",),
+        exclusivity=Exclusivity.NON_EXCLUSIVE,
+    )
+    respond_by: date
+    requires_signature: bool = False
+    requested_by: int = 40
+    push: bool = True
+
+
+class RightsRequestChange(Given):
+    """New terms, or an end."""
+
+    terms: Terms | None = None
+    status: Literal["cancelled", "closed"] | None = None
+    push: bool = True
+
+
+class MilestoneGiven(Given):
+    milestone_id: str | None = None
+    work_id: int
+    name: str
+    milestone_key: MilestoneKey
+    due_on: date | None = None
+    basis: Basis = Basis.ABSOLUTE
+    affected: list[PartyGiven] = []
+    push: bool = True
+
+
+class MilestoneChange(Given):
+    """Only what is given is changed; null takes a date away."""
+
+    due_on: date | None = None
+    done_on: date | None = None
+    reason: str | None = None
+    push: bool = True
+
+
+class ComponentsGiven(Given):
+    front_cover: ComponentState | None = None
+    full_cover: ComponentState | None = None
+    jacket_copy: ComponentState | None = None
+    metadata: ComponentState | None = None
+    interior_files: ComponentState | None = None
+    ebook_file: ComponentState | None = None
+
+    def said(self) -> dict[Component, ComponentState]:
+        return {Component(name): state for name, state in self if state is not None}
+
+
+def terms_hash(terms: Terms) -> str:
+    """Of the terms' canonical JSON; clients repeat it, they need not be able to compute it."""
+    return hashlib.sha256(orjson.dumps(terms.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)).hexdigest()

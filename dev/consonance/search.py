@@ -1,0 +1,109 @@
+"""Which records a query's search attributes let through, and how they are paged. Pure."""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date
+from typing import Any, Protocol, TypeVar
+
+from dev.consonance.house import House
+from dev.consonance.records import Product, Work
+from dev.consonance.titles import full_title, title_of, title_prefix
+
+PAGE = 50
+"""Works and products in one answer; the vendor does not say, so a client must page until an empty one."""
+
+Search = Mapping[str, Any]
+
+
+class _Numbered(Protocol):
+    id: int
+
+
+_T = TypeVar("_T", bound=_Numbered)
+
+
+def works(house: House, work_search: Search | None, product_search: Search | None) -> list[Work]:
+    found = [work for work in house.works.values() if _passes(house, work, work_search, _WORK)]
+    if product_search:
+        found = [work for work in found if _some_product(house, work, product_search)]
+    return _page(found)
+
+
+def products(house: House, product_search: Search | None, work_search: Search | None) -> list[Product]:
+    found = [product for product in house.products.values() if product_passes(house, product, product_search)]
+    if work_search:
+        found = [one for one in found if _passes(house, house.works[one.work_id], work_search, _WORK)]
+    return _page(found)
+
+
+def product_passes(house: House, product: Product, search: Search | None) -> bool:
+    return _passes(house, product, search, _PRODUCT)
+
+
+def price_passes(product: Product, search: Search | None) -> bool:
+    """Every price here is a recommended retail price including tax, for consumers."""
+    asked = search or {}
+    if product.amount is None or product.currency_code not in (
+        asked.get("currency_code_in") or [product.currency_code]
+    ):
+        return False
+    kinds = asked.get("onix_price_type_code_in") or ["02"]
+    ceiling = asked.get("amount_lteq")
+    return "02" in kinds and (ceiling is None or product.amount <= ceiling)
+
+
+def _page(records: Iterable[_T]) -> list[_T]:
+    return sorted(records, key=lambda record: record.id)[:PAGE]
+
+
+def _passes(house: House, record: Any, search: Search | None, tests: Mapping[str, Callable[..., bool]]) -> bool:
+    asked = {name: value for name, value in (search or {}).items() if value is not None}
+    return all(tests[name](house, record, value) for name, value in asked.items())
+
+
+def _some_product(house: House, work: Work, search: Search) -> bool:
+    return any(product_passes(house, product, search) for product in house.products_of(work.id))
+
+
+def _under_contract(house: House, work: Work, contract_id: int) -> bool:
+    contract = house.contracts.get(contract_id)
+    return contract is not None and contract.work_id == work.id
+
+
+def _holds(text: str | None, part: str) -> bool:
+    return part.casefold() in (text or "").casefold()
+
+
+def _dated(product: Product, test: Callable[[date], bool]) -> bool:
+    return product.publication_date is not None and test(product.publication_date)
+
+
+_WORK: Mapping[str, Callable[..., bool]] = {
+    "after": lambda _, work, value: work.id > value,
+    "id_eq": lambda _, work, value: work.id == value,
+    "contract_id_eq": _under_contract,
+    "changed_since": lambda house, work, value: house.changed_on(work.id) >= value,
+    "title_eq": lambda _, work, value: work.title == value,
+    "title_cont": lambda _, work, value: _holds(work.title, value),
+    "subtitle_eq": lambda _, work, value: work.subtitle == value,
+    "subtitle_cont": lambda _, work, value: _holds(work.subtitle, value),
+    "subtitle_present": lambda _, work, value: bool(work.subtitle) == value,
+    "imprint_id_in": lambda _, work, value: work.imprint_id in value,
+}
+_PRODUCT: Mapping[str, Callable[..., bool]] = {
+    "after": lambda _, product, value: product.id > value,
+    "id_eq": lambda _, product, value: product.id == value,
+    "isbn_13_eq": lambda _, product, value: product.isbn_13 == value,
+    "isbn_13_in": lambda _, product, value: product.isbn_13 in value,
+    "isbn_13_assigned": lambda _, product, value: (product.isbn_13 is not None) == value,
+    "title_eq": lambda house, product, value: title_of(house, product) == value,
+    "title_cont": lambda house, product, value: _holds(full_title(house, product), value),
+    "title_prefix_present": lambda house, product, value: bool(title_prefix(house, product)) == (value != "false"),
+    "publication_date_eq": lambda _, product, value: product.publication_date == value,
+    "publication_date_gt": lambda _, product, value: _dated(product, lambda day: day > value),
+    "publication_date_lt": lambda _, product, value: _dated(product, lambda day: day < value),
+    "publication_date_gteq": lambda _, product, value: _dated(product, lambda day: day >= value),
+    "publication_date_lteq": lambda _, product, value: _dated(product, lambda day: day <= value),
+    "onix_21_product_form_code_in": lambda _, product, value: product.form_code in value,
+    "changed_since": lambda house, product, value: house.changed_on(product.work_id) >= value,
+    "product_types": lambda _, product, value: not value or product.typename in value,
+}
