@@ -120,8 +120,7 @@ class EmbeddedKafka:
         (self._folder / "log4j2.properties").write_text(_LOGGING)
         draft = self._folder / "draft.properties"
         draft.write_text(self._properties())
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        tool = ("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(draft), "--standalone")
+        tool = ("kafka.tools.StorageTool", "format", "-t", cluster_id(uuid.uuid4()), "-c", str(draft), "--standalone")
         await Child(self._java("kafka-format", *tool), self._run_folder).run()
         draft.rename(self._settings)
 
@@ -150,3 +149,9 @@ class EmbeddedKafka:
             return True
         await client.close()
         return False
+
+
+def cluster_id(drawn: uuid.UUID) -> str:
+    """Kafka's spelling of ``drawn``, its first bit cleared: an id that begins with a dash would be read as an option."""
+    first, *rest = drawn.bytes
+    return base64.urlsafe_b64encode(bytes([first & 0x7F, *rest])).decode().rstrip("=")

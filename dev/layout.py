@@ -133,6 +133,7 @@ class Layout:
             *("--webhook-url", f"{self.ingest_url}/consonance/events"),
             *("--webhook-secret", self.secrets.consonance_webhook_secret),
             *("--key", self.secrets.consonance_key),
+            *("--tenant", TENANT),
         )
 
     def _provider_settings(self) -> dict[str, str]:

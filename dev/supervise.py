@@ -26,8 +26,8 @@ _TAIL_LINES = 25
 class ProcessFailed(StetError):
     """A process ended, or was not ready in time; ``tail`` is the end of its log."""
 
-    def __init__(self, name: str, what: str, tail: str) -> None:
-        super().__init__(f"{name} {what}; the end of its log:\n{tail or '(it wrote nothing)'}")
+    def __init__(self, name: str, what: str, log: Path, tail: str) -> None:
+        super().__init__(f"{name} {what}; the end of its log, {log}:\n{tail or '(it wrote nothing)'}")
         self.name = name
         self.tail = tail
 
@@ -57,7 +57,7 @@ class Child:
     @property
     def pid(self) -> int:
         if self._pid is None:
-            raise ProcessFailed(self.command.name, "was not started", "")
+            raise self._failed("was not started")
         return self._pid
 
     @property
@@ -139,7 +139,7 @@ class Child:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
     def _failed(self, what: str) -> ProcessFailed:
-        return ProcessFailed(self.command.name, what, self.tail())
+        return ProcessFailed(self.command.name, what, self.log, self.tail())
 
     def _leash_argv(self) -> list[str]:
         command = self.command

@@ -1,11 +1,14 @@
 import os
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from hypothesis import given
+from hypothesis.strategies import uuids
 
-from dev.kafka import EmbeddedKafka
+from dev.kafka import EmbeddedKafka, cluster_id
 from dev.kafka_jars import check_versions, class_path
 from shared.errors import Misconfigured
 
@@ -48,6 +51,12 @@ async def test_an_acknowledged_record_outlives_a_kill_on_the_same_port(own_kafka
     assert own_kafka.bootstrap == before
     assert own_kafka.child.pid != pid
     assert await first(before, "kept") == b"x" * 5_000_000
+
+
+@given(uuids())
+def test_no_cluster_id_looks_like_an_option(drawn: UUID) -> None:
+    assert not cluster_id(drawn).startswith("-")
+    assert len(cluster_id(drawn)) == 22
 
 
 def test_a_client_library_of_another_version_is_named() -> None:

@@ -140,3 +140,16 @@ def test_up_runs_until_it_is_interrupted(how: signal.Signals, unique_suffix: str
     assert process.returncode == 0, said
     assert not any(psutil.pid_exists(pid) for pid in pids.values())
     assert not (ROOT / ".run" / unique_suffix / "stack.json").exists()
+
+
+@pytest.mark.integration
+def test_up_ends_and_says_so_when_a_process_ends_by_itself(unique_suffix: str) -> None:
+    with up(unique_suffix) as process:
+        pids = announced(process, unique_suffix)["pids"]
+        assert isinstance(pids, dict)
+        os.kill(pids["postgres"], signal.SIGKILL)
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "postgres ended with code 137" in said
+    assert "database system is ready" in said
+    assert not any(psutil.pid_exists(pid) for pid in pids.values())
