@@ -152,6 +152,6 @@ class EmbeddedKafka:
 
 
 def cluster_id(drawn: uuid.UUID) -> str:
-    """Kafka's spelling of ``drawn``, its first bit cleared: an id that begins with a dash would be read as an option."""
+    """Kafka's spelling of ``drawn``, its first bit cleared: with a dash in front it would be read as an option."""
     first, *rest = drawn.bytes
     return base64.urlsafe_b64encode(bytes([first & 0x7F, *rest])).decode().rstrip("=")
