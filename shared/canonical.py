@@ -1,7 +1,7 @@
 """The one spelling in which values are compared and hashed: by ingest when it reads, by writeback before it writes.
 
 Consonance keeps texts as HTML and takes them as Markdown, so a text loses its tags and its spacing here; a title keeps
-everything but its Unicode form and its outer blanks. Absent and empty are the same.
+everything but its Unicode form and its spacing, which Consonance tidies too. Absent and empty are the same.
 """
 
 import hashlib
@@ -22,6 +22,7 @@ TEXTS = frozenset(
 """Fields that are marked up, and read by their words alone."""
 
 _NEWLINES = re.compile("\r\n|[\r\x85\u2028\u2029]")
+_BLANKS = re.compile(r"[^\S\n]+")
 _TAG = re.compile(r"<!--.*?-->|</?([a-z][a-z0-9]*)(?:\s[^<>]*|/)?>", re.IGNORECASE | re.DOTALL)
 _BLOCK = re.compile(
     "address|article|blockquote|br|div|dl|dd|dt|h[1-6]|hr|li|ol|p|pre|section|table|tr|ul", re.IGNORECASE
@@ -29,8 +30,8 @@ _BLOCK = re.compile(
 
 
 def canonical(value: str | None) -> str:
-    """For values kept as they are: NFC, one kind of newline, trimmed."""
-    return unicodedata.normalize("NFC", _NEWLINES.sub("\n", value or "")).strip()
+    """For values kept as they are: NFC, one kind of newline, single blanks, trimmed."""
+    return unicodedata.normalize("NFC", _BLANKS.sub(" ", _NEWLINES.sub("\n", value or ""))).strip()
 
 
 def canonical_text(value: str | None) -> str:

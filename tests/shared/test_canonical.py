@@ -17,6 +17,7 @@ _MARKED_UP = st.lists(
     [
         ("  Salt \r\n and Ink\t", "Salt \n and Ink"),
         ("Cafe\u0301", "Café"),
+        ("Salt\u00a0  and", "Salt and"),
         (None, ""),
         ("A < B", "A < B"),
         ("<i>Salt</i>", "<i>Salt</i>"),
