@@ -7,6 +7,7 @@ import operator
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
+from enum import StrEnum
 from typing import Any, assert_never
 
 from services.rules.rulebook import AllOf, AnyOf, Compare, Condition, Field, NoneOf, Operand, Operator
@@ -15,11 +16,28 @@ Value = str | int | float | Decimal | bool | date | datetime | tuple[object, ...
 Document = Mapping[str, Value | None]
 Test = Callable[[Document], bool]
 
-_SCALES: Mapping[type, str] = {int: "number", float: "number", Decimal: "number", date: "date", datetime: "instant"}
+
+class Scale(StrEnum):
+    """Values that have an order, each kind among its own."""
+
+    NUMBER = "number"
+    DATE = "date"
+    INSTANT = "instant"
+    WALL_TIME = "wall_time"
+
+
+_SCALES: Mapping[type, Scale] = {int: Scale.NUMBER, float: Scale.NUMBER, Decimal: Scale.NUMBER, date: Scale.DATE}
 
 
 def present(value: object) -> bool:
     return value is not None and value != ()
+
+
+def scale_of(value: object) -> Scale | None:
+    """None for what has no order here: texts, flags, lists."""
+    if isinstance(value, datetime):
+        return Scale.INSTANT if value.tzinfo else Scale.WALL_TIME
+    return _SCALES.get(type(value))
 
 
 def same(left: object, right: object) -> bool:
@@ -28,11 +46,11 @@ def same(left: object, right: object) -> bool:
 
 
 def _ordered(test: Callable[[Any, Any], Any]) -> Callable[[object, object], bool]:
-    """Only numbers, dates and instants have an order, each among themselves; everything else compares false."""
+    """Across scales, and for what has none, every comparison is false."""
 
     def compare(left: object, right: object) -> bool:
-        scale = _SCALES.get(type(left))
-        return scale is not None and scale == _SCALES.get(type(right)) and bool(test(left, right))
+        scale = scale_of(left)
+        return scale is not None and scale is scale_of(right) and bool(test(left, right))
 
     return compare
 
@@ -115,7 +133,14 @@ def _all_text(operand: Operand) -> bool:
 def _compile_all(tests: tuple[Test, ...]) -> Test:
     if len(tests) == 1:
         return tests[0]
-    return lambda document: all(test(document) for test in tests)
+
+    def every(document: Document) -> bool:
+        for test in tests:  # noqa: SIM110 -- a generator would cost more than most tests do
+            if not test(document):
+                return False
+        return True
+
+    return every
 
 
 def _compile_any(tests: tuple[Test, ...]) -> Test:
