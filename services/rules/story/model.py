@@ -1,0 +1,161 @@
+"""A story of a ``*.test.yaml`` as values: a cast, and moves in order; an ``expect`` covers all since the last one.
+
+Every move and expectation knows its place, so that a story that fails can point at the line that was wrong.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from services.rules.chain import Ending
+from services.rules.rulebook import Place, Span
+from shared.events.writes import Operation, Outcome
+from shared.ids import ContactId
+
+
+@dataclass(frozen=True, slots=True)
+class Character:
+    """A person of the story; the cast replaces people.yaml. ``visitor``: no contact in Consonance, only an address."""
+
+    contact: ContactId
+    place: Place
+    roles: tuple[str, ...] = ()
+    name: str | None = None
+    country: str | None = None
+    language: str | None = None
+    zone: str | None = None
+    team: str | None = None
+    stands_in_for: ContactId | None = None
+    opted_out: bool = False
+    reachable: bool = True
+    visitor: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """``event``: the golden event of that name, changed by ``values``; a None in it removes the field."""
+
+    place: Place
+    event: str
+    values: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """``facts``: what is known from now on, by dotted path."""
+
+    place: Place
+    values: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One of ``button`` (an answer's name), ``text``, ``document`` (a file's name).
+
+    ``to`` names the template of the message that is tapped or quoted; without it a tap is on the newest with that
+    button, and a text quotes nothing.
+    """
+
+    place: Place
+    sender: ContactId
+    button: str | None = None
+    text: str | None = None
+    document: str | None = None
+    to: str | None = None
+    line: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WasRead:
+    place: Place
+    person: ContactId
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The newest message to that person failed with this code of Meta's."""
+
+    place: Place
+    to: ContactId
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The oldest write of that operation that has not come to rest came to this."""
+
+    place: Place
+    operation: Operation
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    place: Place
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class WaitUntil:
+    """Inclusive: what falls due at ``instant`` has happened."""
+
+    place: Place
+    instant: datetime
+
+
+class Kind(StrEnum):
+    TELL = "tell"
+    ASK = "ask"
+    REMIND = "remind"
+    COLLECT = "collect"
+    HAND_OVER = "hand_over"
+    RECORD = "record"
+    WITHDRAW = "withdraw"
+    LEFT_OUT = "left_out"
+    END = "end"
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """One effect, matched as a subset: what is None or empty here may be anything.
+
+    ``who`` is whom a message goes to; ``absent`` (``for``) whom they stand in for; ``left_out`` is by contact, or by
+    the role nobody fills; ``text`` is words the message must contain.
+    """
+
+    place: Place
+    kind: Kind
+    who: ContactId | None = None
+    absent: ContactId | None = None
+    say: str | None = None
+    language: str | None = None
+    line: str | None = None
+    text: str | None = None
+    operation: Operation | None = None
+    values: Mapping[str, object] = field(default_factory=dict)
+    left_out: Mapping[ContactId | str, str] = field(default_factory=dict)
+    end: Ending | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Expect:
+    """Everything since the last one, in any order; no effects at all where ``effects`` is empty."""
+
+    place: Place
+    effects: tuple[Expected, ...]
+
+
+Move = Happened | Facts | Reply | WasRead | Failed | Written | Wait | WaitUntil | Expect
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """``about`` is the stem of its file: the rule it is the test of."""
+
+    it: str
+    about: str
+    start: datetime
+    people: tuple[Character, ...]
+    play: tuple[Move, ...]
+    place: Place
