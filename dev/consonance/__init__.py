@@ -4,7 +4,8 @@ In: POST /graphql (Bearer key). Out: CloudEvents to --webhook-url. Keeps: all in
 
 Control API, all under /_simulator, JSON in and out; a command that makes no sense answers 400 or 404 and says why.
 
-  GET, PATCH works/{id}           title, subtitle, stage (its name or number), acronym, season, embargo_until, …
+  GET, PATCH works/{id}           title, subtitle, stage (its name or number), acronym, season, marketing_tier,
+                                  embargo_until
   PATCH      works/{id}/components   front_cover, full_cover, jacket_copy, metadata, interior_files, ebook_file:
                                   missing, draft, in_review, final or rejected
   GET, PATCH products/{id}        title, subtitle, prefix, isbn, status, price, (planned_)publication_date

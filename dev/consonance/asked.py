@@ -25,6 +25,51 @@ class Given(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class Edit(Given):
+    """Only what is given is changed."""
+
+    def said(self) -> dict[str, Any]:
+        return self.model_dump(include=self.model_fields_set)
+
+
+class WorkEdit(Edit):
+    """``stage`` is its name or its number."""
+
+    title: str | None = None
+    subtitle: str | None = None
+    stage: str | int | None = None
+    acronym: str | None = None
+    season: str | None = None
+    marketing_tier: str | None = None
+    embargo_until: date | None = None
+
+
+class ProductEdit(Edit):
+    title: str | None = None
+    subtitle: str | None = None
+    prefix: str | None = None
+    isbn: str | None = None
+    status: str | None = None
+    price: float | None = None
+    publication_date: date | None = None
+    planned_publication_date: date | None = None
+
+
+class PhoneGiven(Given):
+    phone_number: str
+    phone_type: str = "mobile"
+
+
+class ContactEdit(Edit):
+    given_name: str | None = None
+    key_names: str | None = None
+    country: str | None = Field(default=None, pattern=r"^[A-Z]{2}$")
+    town: str | None = None
+    phones: list[PhoneGiven] | None = None
+    contact_tags: list[str] | None = None
+    biographical_note: str | None = None
+
+
 class EventGiven(Given):
     """``type`` may be short. ``data`` may name works and people by id (references)."""
 

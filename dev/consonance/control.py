@@ -10,11 +10,14 @@ from dev.consonance import business, edits
 from dev.consonance.asked import (
     BatchGiven,
     ComponentsGiven,
+    ContactEdit,
     EventGiven,
     MilestoneChange,
     MilestoneGiven,
+    ProductEdit,
     RightsRequestChange,
     RightsRequestGiven,
+    WorkEdit,
 )
 from dev.consonance.complaints import Complaint, Missing
 from dev.consonance.components import set_components
@@ -51,17 +54,20 @@ class Control:
 
     async def work(self, request: web.Request) -> web.Response:
         id_ = int(request.match_info["id"])
-        edits.edit_work(self._simulator.house, id_, await request.json(), self._simulator.today())
+        said = (await _given(request, WorkEdit)).said()
+        edits.edit_work(self._simulator.house, id_, said, self._simulator.today())
         return self._done(work_shown(self._simulator.house, id_))
 
     async def product(self, request: web.Request) -> web.Response:
         id_ = int(request.match_info["id"])
-        edits.edit_product(self._simulator.house, id_, await request.json(), self._simulator.today())
+        said = (await _given(request, ProductEdit)).said()
+        edits.edit_product(self._simulator.house, id_, said, self._simulator.today())
         return self._done(product_shown(self._simulator.house, id_))
 
     async def contact(self, request: web.Request) -> web.Response:
         id_ = int(request.match_info["id"])
-        edits.edit_contact(self._simulator.house, id_, await request.json(), self._simulator.today())
+        said = (await _given(request, ContactEdit)).said()
+        edits.edit_contact(self._simulator.house, id_, said, self._simulator.today())
         return self._done(contact_shown(self._simulator.house, id_))
 
     async def components(self, request: web.Request) -> web.Response:

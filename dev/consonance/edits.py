@@ -105,10 +105,6 @@ def _as_is(value: Any, _: House) -> Any:
     return value
 
 
-def _day(value: date | str | None, _: House) -> date | None:
-    return date.fromisoformat(value) if isinstance(value, str) else value
-
-
 def _stage(value: int | str, house: House) -> int:
     """A number from a mutation; from the keyboard its name will do."""
     ids = {name: id_ for id_, name in house.stages.items()} | {id_: id_ for id_ in house.stages}
@@ -130,10 +126,6 @@ def _isbn(value: str | None, _: House) -> str | None:
     return trade.plain_isbn(value) if value else None
 
 
-def _phones(value: list[Mapping[str, str]], _: House) -> list[dict[str, str]]:
-    return [{"phone_number": one["phone_number"], "phone_type": one.get("phone_type", "mobile")} for one in value]
-
-
 _WORK_NAMES = {"stage": "project_stage_id", "alternative_titles": "titles_elsewhere"}
 _WORK: Mapping[str, Callable[[Any, House], Any]] = {
     "title": _title,
@@ -145,8 +137,7 @@ _WORK: Mapping[str, Callable[[Any, House], Any]] = {
     "season": _text,
     "marketing_tier": _text,
     "subjects": _as_is,
-    "metadata_status": _as_is,
-    "embargo_until": _day,
+    "embargo_until": _as_is,
 }
 _PRODUCT_NAMES = {
     "title": "own_title",
@@ -165,15 +156,15 @@ _PRODUCT: Mapping[str, Callable[[Any, House], Any]] = {
     "onix_publishing_status_code": _status,
     "status": _status,
     "price": _as_is,
-    "publication_date": _day,
-    "planned_publication_date": _day,
+    "publication_date": _as_is,
+    "planned_publication_date": _as_is,
 }
 _CONTACT: Mapping[str, Callable[[Any, House], Any]] = {
     "given_name": _title,
     "key_names": _text,
     "country": _as_is,
     "town": _text,
-    "phones": _phones,
+    "phones": _as_is,
     "contact_tags": _as_is,
     "biographical_note": _text,
 }

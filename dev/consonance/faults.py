@@ -6,6 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from dev.consonance.asked import WorkEdit
+
 
 class FaultKind(StrEnum):
     OK_WITH_ERRORS = "ok_with_errors"
@@ -44,7 +46,12 @@ class Fault(BaseModel):
     def _edit_says_what(self) -> "Fault":
         if self.kind is FaultKind.EDIT_BEFORE_WRITE and (self.work is None or self.field is None):
             raise ValueError("edit_before_write needs work and field")
+        self.edit()
         return self
+
+    def edit(self) -> dict[str, Any]:
+        """What the somebody of ``edit_before_write`` changes."""
+        return {} if self.field is None else WorkEdit.model_validate({self.field: self.value}).said()
 
 
 class Faults:

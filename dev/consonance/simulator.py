@@ -57,7 +57,7 @@ class Simulator:
 
     def interfere(self, fault: Fault) -> None:
         """Somebody else edits the work, just now."""
-        edits.edit_work(self.house, fault.work or 0, {fault.field or "": fault.value}, self.today())
+        edits.edit_work(self.house, fault.work or 0, fault.edit(), self.today())
 
 
 @dataclass(frozen=True)

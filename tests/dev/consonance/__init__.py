@@ -1,0 +1,1 @@
+"""The Consonance simulator, over real sockets."""

@@ -1,0 +1,90 @@
+"""A simulator at work with a webhook beside it, and the few words a test needs to speak to both."""
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+from dev.consonance.app import running
+from dev.consonance.options import Options
+from dev.consonance.schema import Profile
+
+KEY = "k" * 32
+SECRET = "whsec_" + base64.b64encode(b"a secret for a test, of 32 bytes").decode()
+
+
+@dataclass
+class Hook:
+    """Keeps every request; answers 202, or first whatever stands in ``statuses``."""
+
+    url: str = ""
+    statuses: list[int] = field(default_factory=list)
+    requests: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+
+    async def receive(self, request: web.Request) -> web.Response:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        self.requests.append((headers, await request.read()))
+        return web.Response(status=self.statuses.pop(0) if self.statuses else 202)
+
+
+@asynccontextmanager
+async def listening() -> AsyncIterator[Hook]:
+    hook = Hook()
+    app = web.Application()
+    app.add_routes([web.post("/consonance/events", hook.receive)])
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    hook.url = f"http://127.0.0.1:{runner.addresses[0][1]}/consonance/events"
+    yield hook
+    await runner.cleanup()
+
+
+@dataclass
+class Stand:
+    session: aiohttp.ClientSession
+    url: str
+
+    async def post(self, query: str, key: str = KEY, **variables: Any) -> tuple[int, dict[str, Any]]:
+        body = {"query": query, "variables": variables}
+        headers = {"Authorization": f"Bearer {key}"}
+        async with self.session.post(f"{self.url}/graphql", json=body, headers=headers) as answer:
+            return answer.status, await answer.json()
+
+    async def ask(self, query: str, **variables: Any) -> dict[str, Any]:
+        """The data; a GraphQL error fails the test."""
+        _, answer = await self.post(query, **variables)
+        assert "errors" not in answer, answer
+        data: dict[str, Any] = answer["data"]
+        return data
+
+    async def control(self, method: str, path: str, said: object = None) -> tuple[int, Any]:
+        async with self.session.request(method, f"{self.url}/_simulator/{path}", json=said) as answer:
+            return answer.status, await answer.json()
+
+    async def tell(self, method: str, path: str, said: object = None) -> Any:
+        """The answer; a command that is refused fails the test."""
+        status, answer = await self.control(method, path, said)
+        assert status < 400, answer
+        return answer
+
+
+@asynccontextmanager
+async def standing(
+    hook_url: str | None = None, clock: Path | None = None, profile: Profile = Profile.EXTENDED
+) -> AsyncIterator[Stand]:
+    options = Options(key=KEY, webhook_secret=SECRET, webhook_url=hook_url, development_clock=clock, profile=profile)
+    async with running(options) as url, aiohttp.ClientSession() as session:
+        yield Stand(session, url)
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """The test's own time limit ends a wait in vain."""
+    while not true():  # noqa: ASYNC110 -- what is waited for has no event
+        await asyncio.sleep(0.01)

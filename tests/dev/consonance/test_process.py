@@ -1,0 +1,36 @@
+"""The simulator as the stack starts it: a process that says where it is and ends when asked."""
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.dev.consonance.stand import KEY, SECRET
+
+_ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+async def process() -> AsyncIterator[asyncio.subprocess.Process]:
+    command = ("-m", "dev.consonance", "--port", "0", "--key", KEY, "--webhook-secret", SECRET)
+    started = await asyncio.create_subprocess_exec(
+        sys.executable, *command, "--profile", "documented", cwd=_ROOT, stdout=asyncio.subprocess.PIPE
+    )
+    yield started
+    if started.returncode is None:
+        started.kill()
+        await started.wait()
+
+
+async def test_it_says_where_it_is_and_ends_when_asked(process: asyncio.subprocess.Process) -> None:
+    assert process.stdout is not None
+    ready = json.loads(await process.stdout.readline())
+    async with aiohttp.ClientSession() as session, session.get(f"{ready['url']}/healthz") as answer:
+        assert await answer.json() == {"ok": True}
+    process.send_signal(signal.SIGTERM)
+    assert await process.wait() == 0
