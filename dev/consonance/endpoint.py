@@ -25,8 +25,9 @@ class Asked:
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Self:
         """A document that does not parse is about nothing; ariadne will say what is wrong with it."""
+        query = document.get("query")
         try:
-            parsed = parse(document.get("query") or "", no_location=True)
+            parsed = parse(query if isinstance(query, str) else "", no_location=True)
         except GraphQLError:
             return cls(frozenset(), writes=False)
         operations = [node for node in parsed.definitions if isinstance(node, OperationDefinitionNode)]

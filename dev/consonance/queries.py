@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dev.consonance import search
+from dev.consonance.edits import contact_of
 from dev.consonance.house import House
 from dev.consonance.read_products import prices
 from dev.consonance.records import (
@@ -115,7 +116,7 @@ EXTENDED: Mapping[str, Mapping[str, Any]] = {
         "acknowledgements": lambda house, _: list(house.acknowledgements.values()),
         "milestone": lambda house, _, milestone_id: house.milestones.get(milestone_id),
         "milestones": _milestones,
-        "contactNotes": lambda house, _, contact_id: house.contacts[contact_id].notes,
+        "contactNotes": lambda house, _, contact_id: contact_of(house, contact_id).notes,
     },
     "RightsRequest": {
         "work": lambda house, one: house.works.get(one.work_id),

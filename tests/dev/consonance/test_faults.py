@@ -104,7 +104,16 @@ async def test_a_fault_that_makes_no_sense_is_refused(stand: Stand, said: dict[s
     assert named in answer["error"]
 
 
-async def test_a_body_that_is_not_json_is_400(stand: Stand) -> None:
+@pytest.mark.parametrize("body", [b"{", b"[]", b"\xff"])
+async def test_a_body_that_is_not_a_json_object_is_400(stand: Stand, body: bytes) -> None:
     headers = {"Authorization": f"Bearer {KEY}"}
-    async with stand.session.post(f"{stand.url}/graphql", data=b"{", headers=headers) as answer:
+    async with stand.session.post(f"{stand.url}/graphql", data=body, headers=headers) as answer:
         assert answer.status == 400
+
+
+@pytest.mark.parametrize("body", [{}, {"query": 5}, {"query": "{"}, {"query": "{ works { id } }", "variables": [1]}])
+async def test_a_document_that_cannot_be_run_is_an_error_with_status_200(stand: Stand, body: dict[str, Any]) -> None:
+    headers = {"Authorization": f"Bearer {KEY}"}
+    async with stand.session.post(f"{stand.url}/graphql", json=body, headers=headers) as answer:
+        assert answer.status == 200
+        assert (await answer.json())["errors"][0]["message"]
