@@ -3,6 +3,7 @@ together from the same folder. The same seed number gives the same publisher.
 """
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ def publisher(seed: int) -> House:
     return house
 
 
+@cache
 def _read(name: str) -> Any:
     return YAML(typ="safe", pure=True).load((_SEED / f"{name}.yaml").read_text("utf-8"))
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from datetime import date
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,9 @@ class Profile(StrEnum):
     EXTENDED = "extended"
 
 
+@cache
 def executable(profile: Profile) -> GraphQLSchema:
+    """Holds no records of its own, so simulators of one process share it."""
     extended = profile is Profile.EXTENDED
     sources = [_completed((_FOLDER / "schema.graphql").read_text("utf-8"))]
     reads = [read_works.FIELDS, read_products.FIELDS, read_people.FIELDS, queries.FIELDS]
