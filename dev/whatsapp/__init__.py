@@ -17,8 +17,8 @@ Control API, JSON in and out; a body it cannot read is answered 400 with the rea
                                  quick reply's title or {type: quick_reply|url|phone_number, text, url?}
     POST /_simulator/scripts     {person, on: {template|contains|button|line|any}, do, value?, after?, times?},
                                  or a list; do: tap|type|read|ignore|stop|react|document; ``after`` in seconds of
-                                 business time; ``times`` 1 unless said, null for always. The first script that fits a message is used
-                                 up by it, so two scripts with the same ``on`` are played one after the other.
+                                 business time; ``times`` 1 unless said, null for always. The first script that fits a
+                                 message is used up by it, so two with the same ``on`` are played one after the other.
                                  ``template`` also fits a versioned name: rights_request fits rights_request_v3.
     POST /_simulator/say         {from, line?, kind: text|tap|document|reaction|image, text?, button?, message?,
                                  quoted?, filename?, mime?} -> {wamid}. A tap is on the newest message offering the

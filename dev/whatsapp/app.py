@@ -4,6 +4,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from aiohttp import web
 
@@ -39,29 +40,39 @@ def _controls(control: Control, inspection: Inspection) -> web.Application:
     return app
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    url: str
+    background: tuple[asyncio.Task[None], ...]
+
+
 @asynccontextmanager
-async def running(options: Options) -> AsyncIterator[str]:
-    """The simulator at work until the block ends; its root URL is what the block gets."""
+async def running(options: Options) -> AsyncIterator[Running]:
+    """The simulator at work until the block ends; what broke in the background is raised then."""
     simulator = Simulator(options)
     runner = web.AppRunner(application(simulator), access_log=None, shutdown_timeout=_GRACE)
     await runner.setup()
     site = web.TCPSite(runner, _LOOPBACK, options.port)
     await site.start()
-    background = [asyncio.create_task(simulator.webhooks.run()), asyncio.create_task(simulator.schedule.pump())]
+    background = asyncio.create_task(simulator.webhooks.run()), asyncio.create_task(simulator.schedule.pump())
     try:
-        yield f"http://{_LOOPBACK}:{runner.addresses[0][1]}"
+        yield Running(f"http://{_LOOPBACK}:{runner.addresses[0][1]}", background)
     finally:
         for task in background:
             task.cancel()
-        await asyncio.gather(*background, return_exceptions=True)
+        await asyncio.wait(background)
         await runner.cleanup()
+        for broken in (task for task in background if not task.cancelled()):
+            broken.result()
 
 
 async def serve(options: Options) -> None:
-    """Until SIGTERM or SIGINT; one line on standard output says that it is ready, and where."""
+    """Until SIGTERM, SIGINT or a fault of its own; one line on standard output says that it is ready, and where."""
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    async with running(options) as url:
-        print(f'{{"event": "whatsapp_simulator.ready", "url": "{url}"}}', flush=True)
-        await stopped.wait()
+    async with running(options) as simulator:
+        print(f'{{"event": "whatsapp_simulator.ready", "url": "{simulator.url}"}}', flush=True)
+        asked_to = asyncio.create_task(stopped.wait())
+        await asyncio.wait([asked_to, *simulator.background], return_when=asyncio.FIRST_COMPLETED)
+        asked_to.cancel()

@@ -38,14 +38,14 @@ def meant(say: Say, ledger: Ledger, person_id: str, line: str | None) -> Message
 
 def said(say: Say, about: Message | None) -> Said:
     """Raises Malformed where there is nothing to tap, react to or quote."""
-    needs_one = say.kind in {Saying.TAP, Saying.REACTION} or say.quoted is True
-    if about is None and needs_one and say.message is None:
-        raise Malformed(f"{say.sender} has no message to {say.kind} on")
     if say.kind is Saying.TAP:
         tapped = tap(about, say.button) if about is not None else None
         if tapped is None:
             raise Malformed(f"{say.sender} has no message that offers {say.button}")
         return tapped
+    needs_one = say.kind is Saying.REACTION or say.quoted is True
+    if about is None and needs_one and say.message is None:
+        raise Malformed(f"{say.sender} has no message to react to or to quote")
     wamid = about.wamid if about is not None else say.message or say.quoted or None
     quoted = wamid if say.quoted or say.kind is Saying.REACTION else None
     return Said(say.kind, say.text, str(quoted) if quoted else None, filename=say.filename, mime=say.mime)

@@ -25,6 +25,7 @@ _LINGER = 0.004  # seconds: lets neighbours gather while disorder is on
 _FIRST_RETRY, _LONGEST_RETRY = 0.05, 1.0  # seconds
 _ANSWER_WITHIN = 10.0  # seconds
 _HELD, _REPEATED, _REDELIVERED = 0.2, 0.1, 0.1  # of updates, updates and bodies, at full disorder
+_MOST_BODIES = 16  # unanswered at a time; while the webhook is away the rest gathers into larger ones
 _LATEST = 0.25  # seconds: how long a straggler may be held
 
 
@@ -59,6 +60,8 @@ class Webhooks:
         self._bodies: asyncio.Queue[_Body] = asyncio.Queue()
         self._gathered = asyncio.Event()
         self._later = 0
+        self._unanswered = 0
+        self._answered = asyncio.Event()
         self._posting = 0
         self._era = object()
 
@@ -67,6 +70,8 @@ class Webhooks:
         self._tally = tally
         self._era = object()
         self._later = 0
+        self._unanswered = 0
+        self._answered.set()
         self._pending.clear()
         while not self._bodies.empty():
             self._bodies.get_nowait()
@@ -118,8 +123,13 @@ class Webhooks:
             await asyncio.sleep(_LINGER if self._trouble.disorder else 0)
             self._gathered.clear()
             while self._pending:
-                self._bodies.put_nowait(self._next_body())
-                await asyncio.sleep(0)
+                if self._unanswered < _MOST_BODIES:
+                    self._unanswered += 1
+                    self._bodies.put_nowait(self._next_body())
+                    await asyncio.sleep(0)
+                else:
+                    self._answered.clear()
+                    await self._answered.wait()
 
     def _next_body(self) -> _Body:
         name = self._pending[0].name
@@ -156,8 +166,15 @@ class Webhooks:
             return
         if not answered:
             self._after(_backoff(body.attempts), lambda: self._bodies.put_nowait(body))
-        elif not body.answered and self._chance.happens(_REDELIVERED * self._trouble.disorder, body.name, "again"):
-            body.answered = True
+        elif not body.answered:
+            self._settle(body)
+
+    def _settle(self, body: _Body) -> None:
+        """It was answered 200 for the first time; now and then Meta delivers it again all the same."""
+        body.answered = True
+        self._unanswered -= 1
+        self._answered.set()
+        if self._chance.happens(_REDELIVERED * self._trouble.disorder, body.name, "again"):
             self._after(_LATEST * self._chance.draw(body.name, "late"), lambda: self._bodies.put_nowait(body))
 
     async def _post(self, session: aiohttp.ClientSession, body: _Body) -> bool:

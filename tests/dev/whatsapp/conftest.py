@@ -1,0 +1,36 @@
+"""The simulator's own fixtures: a webhook, a clock file to move, and a simulator between the two."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from shared.clock import DevelopmentClock
+from tests.dev.whatsapp.stand import RIGHTS_REQUEST, Hook, Stand, listening, standing
+
+
+@pytest.fixture
+async def hook() -> AsyncIterator[Hook]:
+    async with listening() as hook:
+        yield hook
+
+
+@pytest.fixture
+def clock_file(tmp_path: Path) -> Path:
+    path = tmp_path / "clock"
+    DevelopmentClock.create(path, datetime(2026, 11, 24, 9, tzinfo=UTC))
+    return path
+
+
+@pytest.fixture
+def clock(clock_file: Path) -> DevelopmentClock:
+    return DevelopmentClock(clock_file)
+
+
+@pytest.fixture
+async def stand(hook: Hook, clock_file: Path) -> AsyncIterator[Stand]:
+    """Without disorder, on the development clock, with one template registered."""
+    async with standing(hook, clock_file) as stand:
+        await stand.tell("templates", [RIGHTS_REQUEST])
+        yield stand

@@ -1,0 +1,165 @@
+"""What Meta refuses, and with which code: one line each."""
+
+from typing import Any
+
+import pytest
+
+from dev.whatsapp import validate
+from dev.whatsapp.errors import GraphError
+from dev.whatsapp.outbound import Choice, ReadReceipt, Send
+from dev.whatsapp.templates import Template, Templates, TemplateStatus
+from tests.dev.whatsapp.stand import asking, envelope, filled, listing, payload, templated, text
+
+TO = "+447700900123"
+FULL = filled(person="Ana", title="Dune")
+
+
+@pytest.fixture(scope="module")
+def templates() -> Templates:
+    known = Templates(accept_any=False)
+    known.add(Template(name="ask", language="en", body="Hello {{person}}: {{title}}?", buttons=("Yes", "No")))
+    known.add(Template(name="ask", language="fr", body="Bonjour {{1}} : {{2}} ?"))
+    known.add(Template(name="paused", language="en", status=TemplateStatus.PAUSED))
+    known.add(Template(name="disabled", language="en", status=TemplateStatus.DISABLED))
+    known.add(Template(name="pending", language="en", status=TemplateStatus.PENDING))
+    link = {"type": "url", "text": "Open", "url": "https://example.org/{{1}}"}
+    known.add(Template.model_validate({"name": "link", "language": "en", "body": "See", "buttons": [link]}))
+    return known
+
+
+def interactive(**said: Any) -> dict[str, Any]:
+    return envelope(TO, type="interactive", interactive=said)
+
+
+def button(title: str, reply_id: str = "1") -> dict[str, Any]:
+    return {"type": "reply", "reply": {"id": reply_id, "title": title}}
+
+
+def link(url: str = "https://example.org", shown: str = "Open") -> dict[str, Any]:
+    action = {"name": "cta_url", "parameters": {"display_text": shown, "url": url}}
+    return interactive(type="cta_url", body={"text": "Read"}, action=action)
+
+
+def rows(count: int) -> dict[str, Any]:
+    return listing(TO, *(f"Row {number}" for number in range(count)))
+
+
+REFUSED: list[tuple[str, object, int]] = [
+    ("not an object", [], 100),
+    ("no product", {"to": TO, "type": "text", "text": {"body": "x"}}, 100),
+    ("nobody", {"messaging_product": "whatsapp", "type": "text", "text": {"body": "x"}}, 100),
+    ("unknown type", envelope(TO, type="hologram"), 131051),
+    ("no text node", envelope(TO, type="text"), 131008),
+    ("empty text", text(TO, ""), 131008),
+    ("text too long", text(TO, "x" * 4097), 100),
+    ("text not a string", envelope(TO, text={"body": 7}), 131009),
+    ("callback too long", text(TO, biz_opaque_callback_data="x" * 513), 100),
+    ("group", text(TO, recipient_type="group"), 131009),
+    ("recipient not a BSUID", text("", recipient="447700900123"), 131009),
+    ("context without id", text(TO, context={}), 131008),
+    ("no buttons", asking(TO), 131009),
+    ("four buttons", asking(TO, "A", "B", "C", "D"), 131009),
+    ("equal titles", asking(TO, "A", "A"), 131009),
+    ("title too long", asking(TO, "x" * 21), 131009),
+    ("body too long", asking(TO, "A", body="x" * 1025), 131009),
+    ("no action", interactive(type="button", body={"text": "x"}), 131008),
+    (
+        "equal ids",
+        interactive(type="button", body={"text": "x"}, action={"buttons": [button("A"), button("B")]}),
+        131009,
+    ),
+    ("long id", interactive(type="button", body={"text": "x"}, action={"buttons": [button("A", "x" * 257)]}), 131009),
+    ("long footer", interactive(type="button", body={"text": "x"}, footer={"text": "x" * 61}, action={}), 131009),
+    ("long header", interactive(type="button", header={"type": "text", "text": "x" * 61}), 131009),
+    ("unknown interactive", interactive(type="carousel"), 131009),
+    ("no rows", rows(0), 131009),
+    ("eleven rows", rows(11), 131009),
+    ("long row", listing(TO, "x" * 25), 131009),
+    ("link shown too long", link(shown="x" * 21), 131009),
+    ("not a link", link(url="ftp://example.org"), 131009),
+    ("unknown template", templated(TO, "nothing"), 132001),
+    ("pending template", templated(TO, "pending"), 132001),
+    ("paused template", templated(TO, "paused"), 132015),
+    ("disabled template", templated(TO, "disabled"), 132016),
+    ("too few parameters", templated(TO, "ask", filled(person="Ana")), 132000),
+    ("wrong names", templated(TO, "ask", filled(person="Ana", name="Dune")), 132012),
+    ("newline", templated(TO, "ask", filled(person="Ana", title="Du\nne")), 132018),
+    ("tab", templated(TO, "ask", filled(person="Ana", title="Du\tne")), 132018),
+    ("five spaces", templated(TO, "ask", filled(person="Ana", title="Du     ne")), 132018),
+    ("empty value", templated(TO, "ask", filled(person="Ana", title="")), 131008),
+    ("body too long once filled", templated(TO, "ask", filled(person="Ana", title="x" * 1020)), 132005),
+    ("header it does not have", templated(TO, "ask", FULL, {"type": "header", "parameters": []}), 132012),
+    ("button it does not have", templated(TO, "ask", FULL, payload(2, "p")), 131009),
+    ("payload too long", templated(TO, "ask", FULL, payload(0, "x" * 129)), 131009),
+    ("url without its parameter", templated(TO, "link"), 131008),
+    ("receipt for nothing", {"messaging_product": "whatsapp", "status": "read"}, 131008),
+    ("status other than read", {"messaging_product": "whatsapp", "status": "seen", "message_id": "w"}, 131009),
+]
+
+
+@pytest.mark.parametrize(("body", "code"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED])
+def test_what_meta_refuses_is_refused_with_its_code(body: object, code: int, templates: Templates) -> None:
+    with pytest.raises(GraphError) as refusal:
+        validate.request(body, templates)
+    assert refusal.value.code == code
+
+
+ACCEPTED: list[tuple[str, object]] = [
+    ("longest text", text(TO, "x" * 4096)),
+    ("longest callback", text(TO, biz_opaque_callback_data="x" * 512)),
+    ("three buttons", asking(TO, "A", "B", "x" * 20)),
+    ("ten rows", rows(10)),
+    ("link", link()),
+    ("BSUID", text("", recipient="US.13491208655302741918")),
+    ("four spaces", templated(TO, "ask", filled(person="Ana", title="a    b"))),
+    ("longest payload", templated(TO, "ask", FULL, payload(1, "x" * 128))),
+]
+
+
+@pytest.mark.parametrize("body", [case[1] for case in ACCEPTED], ids=[case[0] for case in ACCEPTED])
+def test_what_is_just_within_the_limits_is_accepted(body: object, templates: Templates) -> None:
+    assert isinstance(validate.request(body, templates), Send)
+
+
+def sent(body: object, templates: Templates) -> Send:
+    asked = validate.request(body, templates)
+    assert isinstance(asked, Send)
+    return asked
+
+
+def test_a_named_template_is_rendered_and_its_buttons_carry_our_payloads(templates: Templates) -> None:
+    content = sent(templated(TO, "ask", FULL, payload(0, "yes-1")), templates).content
+    assert content.text == "Hello Ana: Dune?"
+    assert content.parameters == {"person": "Ana", "title": "Dune"}
+    assert content.choices == (Choice("yes-1", "Yes"), Choice("No", "No"))
+
+
+def test_a_positional_template_takes_its_parameters_in_order(templates: Templates) -> None:
+    body = {"type": "body", "parameters": [{"type": "text", "text": "Ana"}, {"type": "text", "text": "Dune"}]}
+    said = {"name": "ask", "language": {"code": "fr"}, "components": [body]}
+    assert sent(envelope(TO, type="template", template=said), templates).content.text == "Bonjour Ana : Dune ?"
+
+
+def test_no_other_language_stands_in(templates: Templates) -> None:
+    said = {"name": "ask", "language": {"code": "en_GB"}, "components": [FULL]}
+    with pytest.raises(GraphError) as refusal:
+        validate.request(envelope(TO, type="template", template=said), templates)
+    assert refusal.value.code == 132001
+
+
+def test_the_phone_number_wins_over_the_bsuid(templates: Templates) -> None:
+    asked = sent(text(TO, recipient="US.13491208655302741918"), templates)
+    assert (asked.to, asked.recipient) == (TO, None)
+
+
+def test_a_receipt_is_told_from_a_send(templates: Templates) -> None:
+    body = {"messaging_product": "whatsapp", "status": "read", "message_id": "wamid.A"}
+    assert validate.request(body, templates) == ReadReceipt("wamid.A")
+
+
+@pytest.mark.parametrize(
+    ("to", "digits"),
+    [("+44 7700 900-123", "447700900123"), ("+1 (650) 555.1234", "16505551234"), ("7700900123", "17700900123")],
+)
+def test_without_a_plus_the_house_code_is_put_in_front(to: str, digits: str) -> None:
+    assert validate.phone_digits(to, "1") == digits
