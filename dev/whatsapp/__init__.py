@@ -27,7 +27,8 @@ Control API, JSON in and out; a body it cannot read is answered 400 with the rea
     POST /_simulator/faults      {kind, count?, code?, seconds?, match?: {to?, line?}}; ``to`` is a number, BSUID or
                                  person. timeout_after_accept: sent, never answered · timeout_before: neither · hang:
                                  handled only after ``seconds``, even if the caller has gone · refuse_connection: reset
-                                 without an answer · http_500, http_503 · error_code: Meta's answer with ``code``
+                                 without an answer · http_500, http_503: nothing accepted ·
+                                 error_code: Meta's answer with ``code``
     POST /_simulator/settings    {webhook_url?, disorder?, accept_any_template?}
     POST /_simulator/verify      asks the webhook to prove its verify token -> {verified}
     POST /_simulator/reset       forgets everything; settings return to the command line's

@@ -34,7 +34,11 @@ class Message:
 
     @property
     def unread(self) -> bool:
-        return not {Status.READ, Status.FAILED}.intersection(self.statuses)
+        return self.arrived and Status.READ not in self.statuses
+
+    @property
+    def arrived(self) -> bool:
+        return Status.FAILED not in self.statuses
 
     def shown(self) -> dict[str, Any]:
         content = self.content

@@ -54,5 +54,5 @@ def said(say: Say, about: Message | None) -> Said:
 def _candidates(say: Say, ledger: Ledger, person_id: str, line: str | None) -> Iterator[Message]:
     for message in ledger.newest_first(person_id):
         fits = say.kind is not Saying.TAP or tap(message, say.button) is not None
-        if fits and line in {None, message.line}:
+        if fits and message.arrived and line in {None, message.line}:
             yield message

@@ -84,6 +84,11 @@ async def test_a_tap_takes_the_newest_message_that_offers_the_button(stand: Stan
     assert (await last(stand, hook, kind="tap", button="Yes"))["context"]["id"] == newer.wamid
 
 
+async def test_what_never_arrived_cannot_be_tapped(stand: Stand) -> None:
+    await stand.send(asking(ANA, "Yes"))  # outside the window
+    assert "no message that offers" in (await stand.tell("say", {"from": ANA, "kind": "tap", "button": "Yes"}))["error"]
+
+
 async def test_an_older_message_can_be_tapped_by_name(stand: Stand, hook: Hook) -> None:
     await last(stand, hook, text="Hello")
     older = await stand.send(asking(ANA, "Yes"))
