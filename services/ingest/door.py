@@ -20,7 +20,7 @@ MAX_BODY = 3 * 1024 * 1024
 BODY_SECONDS = 10.0
 """A sender that takes longer to send its body is let go."""
 
-_log = get_logger(__name__)
+_log = get_logger()
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

@@ -116,7 +116,7 @@ def _components(node: Node, words: Words, checks: tuple[Check, ...]) -> dict[Com
     """A component is told only where Consonance offers what tells its state."""
     found: dict[Component, ComponentState] = {}
     resources = _nodes(node.get("supportingResources"))
-    if node.get("resourcesTellState"):
+    if "supportingResources" in node:
         for component in _RESOURCES:
             newest = _newest([one for one in resources if one.get("variant") == component.value])
             found[component] = words.approval(newest.get("status")) if newest else ComponentState.MISSING

@@ -3,6 +3,13 @@
 SELECT state::text AS state FROM people
 WHERE tenant = $1 AND (bsuid = ANY($2::text[]) OR phone_key = ANY($2::text[]) OR person_id = ANY($3::text[]));
 
+-- name: take_at_addresses
+-- The same, held until the transaction ends: whoever else would change them waits, and sees the change.
+SELECT state::text AS state FROM people
+WHERE tenant = $1 AND (bsuid = ANY($2::text[]) OR phone_key = ANY($2::text[]) OR person_id = ANY($3::text[]))
+ORDER BY person_id
+FOR UPDATE;
+
 -- name: save
 -- The new state of each, in the order given; an older version never overwrites a newer one.
 INSERT INTO people (tenant, person_id, contact_id, bsuid, phone_key, version, state)

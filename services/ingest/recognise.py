@@ -9,10 +9,11 @@ from datetime import datetime
 from services.ingest.addresses import phone_key
 from services.ingest.records import Sighting
 from services.ingest.register import Register
+from services.ingest.views import ContactView
 from shared.events.contacts import Addresses, PersonObserved
 from shared.events.vocabulary import PartyKind
 from shared.events.whatsapp import IdentityChange
-from shared.ids import PersonId, TenantId, visitor
+from shared.ids import PersonId, TenantId, person_of_contact, visitor
 
 NAMELESS = "WhatsApp visitor"
 
@@ -38,6 +39,36 @@ def addresses_of(sighting: Sighting) -> list[str]:
 def minted(sighting: Sighting, tenant: TenantId) -> PersonId:
     """The visitor somebody unknown at these addresses becomes."""
     return visitor(tenant, sighting.bsuid or sighting.phone or "")
+
+
+def introduce(
+    register: Register, view: ContactView, before: ContactView | None, tenant: TenantId, now: datetime
+) -> None:
+    """A contact as Consonance has it now; a visitor at its number was this contact all along.
+
+    The number WhatsApp taught us stays until Consonance says another than ``before``.
+    """
+    person_id = person_of_contact(tenant, view.contact_id)
+    known = register.get(person_id)
+    told_phone = before is None or before.phone != view.phone
+    addresses = known.addresses if known else Addresses()
+    stranger = register.by_phone(view.phone)
+    person = PersonObserved(
+        person_id=person_id,
+        contact_id=view.contact_id,
+        party=view.kind,
+        display_name=view.name,
+        country=view.country,
+        language=view.language,
+        zone=view.zone,
+        roles=view.roles,
+        addresses=Addresses(phone=view.phone if told_phone else addresses.phone, bsuid=addresses.bsuid),
+        observed_at=known.observed_at if known else now,
+        version=known.version if known else 0,
+    )
+    register.put(person)
+    if stranger is not None and stranger.contact_id is None:
+        register.merge(stranger, person)
 
 
 def _moved(register: Register, sighting: Sighting, tenant: TenantId, now: datetime) -> PersonId:

@@ -46,7 +46,7 @@ def node(**more: Any) -> dict[str, Any]:
         "contributions": [contribution(801, "Eleanor", "A01", 1), contribution(802, "Mathilde", "A12", 2)],
         "products": [product], "shortDescription": [{"id": 1, "externalText": "<p>Salt.</p>"}],
         "coverCopy": [{"id": 2, "externalText": "Copy", "approvalStatusName": "In review"}],
-        "supportingResources": [{"id": 3, "variant": "front_cover", "status": "draft"}], "resourcesTellState": True,
+        "supportingResources": [{"id": 3, "variant": "front_cover", "status": "draft"}],
         "metadataStatus": "draft",
     }  # fmt: skip
     return {**work, **more}
@@ -118,7 +118,7 @@ def test_a_field_is_silent_until_its_first_pass_is_complete() -> None:
 
 
 def test_a_component_that_could_not_be_told_before_is_silent_at_first() -> None:
-    documented = {name: part for name, part in node().items() if name not in {"coverCopy", "resourcesTellState"}}
+    documented = {name: part for name, part in node().items() if name not in {"coverCopy", "supportingResources"}}
     assert "launch.component_changed" not in kinds(told(documented, node()))
 
 

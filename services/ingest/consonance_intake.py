@@ -1,0 +1,111 @@
+"""The door for pushed CloudEvents: signed, validated, published, remembered; a repetition is answered as one."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, Protocol
+
+import orjson
+
+from services.ingest.cloudevents_http import Pushed, read_cloudevents
+from services.ingest.door import Reply, Request, json_reply
+from services.ingest.handlers import ACT_SECONDS, Records
+from services.ingest.measures import Door, Measures, Refusal
+from services.ingest.parking import Parks
+from services.ingest.pushed import House, accept
+from services.ingest.records import Frame, Record
+from services.ingest.signatures import signed_for_consonance
+from services.ingest.updates import Bad
+from shared.clock import Clock
+from shared.errors import Unavailable, Unfit
+from shared.events.envelope import Event
+from shared.ids import TenantId
+from shared.telemetry import get_logger, new_traceparent
+from shared.topics import CONSONANCE_EVENTS
+
+PATH = "/consonance/events"
+
+_log = get_logger()
+
+
+class Seen(Protocol):
+    async def among(self, events: Sequence[Event]) -> set[tuple[str, str]]:
+        """(source, id) of those taken before. Raises Unavailable."""
+
+    async def remember(self, events: Sequence[Event]) -> None:
+        """They are taken. Raises Unavailable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    events: list[Event] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    bad: list[Bad] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Consonance:
+    records: Records
+    seen: Seen
+    parking: Parks
+    measures: Measures
+    clock: Clock
+    tenant: TenantId
+    house: House
+    secrets: tuple[str, ...]
+
+    async def receive(self, request: Request) -> Reply:
+        """202 once all are in Kafka; 200 where all were before; 400 naming the field that does not fit.
+
+        Of a batch the fitting events go on; the others are parked and named in the answer.
+        """
+        if not signed_for_consonance(request.body, request.headers, self.secrets):
+            return self._refuse(HTTPStatus.UNAUTHORIZED, Refusal.SIGNATURE)
+        try:
+            pushed = read_cloudevents(request.body, request.headers)
+            async with asyncio.timeout(ACT_SECONDS):
+                return await self._take(pushed, request)
+        except Unfit as fault:
+            return self._refuse(HTTPStatus.BAD_REQUEST, Refusal.SHAPE, str(fault))
+        except (Unavailable, TimeoutError) as fault:
+            _log.warning("events.refused", fault=str(fault) or "too slow")
+            return self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, Refusal.UNAVAILABLE)
+
+    async def _take(self, pushed: Pushed, request: Request) -> Reply:
+        trace = request.headers.get("traceparent") or new_traceparent()
+        frame = Frame(self.tenant, self.clock.now(), {}, trace)
+        judged = self._judge(pushed, frame)
+        before = await self.seen.among(judged.events)
+        new = [event for event in judged.events if (event.source, event.id) not in before]
+        if judged.bad:
+            await self.parking.park(judged.bad, PATH)
+        if new:
+            await self.records.publish([_record(event) for event in new])
+            await self.seen.remember(new)
+        self.measures.updates(["pushed"] * len(new) + ["parked"] * len(judged.bad))
+        if judged.faults:
+            return self._refuse(HTTPStatus.BAD_REQUEST, Refusal.SHAPE, *judged.faults, accepted=len(new))
+        return json_reply(HTTPStatus.ACCEPTED if new else HTTPStatus.OK, accepted=len(new))
+
+    def _judge(self, pushed: Pushed, frame: Frame) -> Judged:
+        """Raises Unfit for an event that came alone; in a batch the others go on without it."""
+        judged = Judged()
+        for place, document in enumerate(pushed.documents):
+            try:
+                judged.events.append(accept(document, frame, self.house))
+            except Unfit as fault:
+                if not pushed.batched:
+                    raise
+                judged.faults.append(f"[{place}].{fault}")
+                judged.bad.append(Bad(orjson.dumps(document), fault.reason, str(fault)))
+        return judged
+
+    def _refuse(self, status: HTTPStatus, refusal: Refusal, *faults: str, **more: Any) -> Reply:
+        self.measures.refused(Door.CONSONANCE, refusal)
+        _log.info("events.refused", reason=refusal.value, faults=faults)
+        return json_reply(status, error=refusal.value, faults=faults, **more)
+
+
+def _record(event: Event) -> Record:
+    return Record(CONSONANCE_EVENTS, event.partitionkey.encode(), event.to_bytes(), "pushed")

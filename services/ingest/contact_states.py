@@ -1,0 +1,18 @@
+"""A person's full state, as the event ``contacts`` keeps."""
+
+from services.ingest.records import Frame
+from shared.events.contacts import PersonObserved
+from shared.events.envelope import Event
+from shared.ids import derive, key_of
+
+
+def state_event(person: PersonObserved, frame: Frame) -> Event:
+    """Its id is the person's version, so that no state is told twice."""
+    key = key_of(frame.tenant, "persons", person.person_id)
+    event_id = derive(frame.tenant, "person", person.person_id, person.version)
+    return frame.event(person, id=event_id, key=key, at=person.observed_at)
+
+
+def address_locks(tenant: str, addresses: list[str]) -> list[str]:
+    """Whoever writes people at these addresses takes turns."""
+    return [f"{tenant}/address/{address}" for address in addresses]

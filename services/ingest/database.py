@@ -1,0 +1,29 @@
+"""The door to PostgreSQL: whatever says that it is away, going, or in somebody else's hands is ``Unavailable``."""
+
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import asyncpg
+
+from shared.clock import Clock
+from shared.errors import Unavailable
+from shared.postgres import CONNECTION_LOST, REPEAT, Pool
+from shared.transaction import Transaction, transaction
+
+_AWAY = (*CONNECTION_LOST, *REPEAT, asyncpg.OperatorInterventionError, asyncpg.InsufficientResourcesError)
+
+
+@contextmanager
+def reachable() -> Iterator[None]:
+    try:
+        yield
+    except _AWAY as error:
+        raise Unavailable(f"PostgreSQL: {type(error).__name__}") from error
+
+
+@asynccontextmanager
+async def writing(pool: Pool, clock: Clock, locks: Iterable[str] = ()) -> AsyncIterator[Transaction]:
+    """A transaction with its outbox, in ingest's schema."""
+    with reachable():
+        async with transaction(pool, clock, "ingest", locks=locks) as tx:
+            yield tx

@@ -1,0 +1,101 @@
+"""What is behind the door: a request is read, decided on by the pure modules, and acted on before it is answered.
+
+An answer of 200 or 202 means that all of the request is durable: in Kafka, or in a committed transaction. Everything
+that cannot be made so in time is answered 503, and sent again by its sender.
+"""
+
+import asyncio
+import hmac
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Protocol
+
+from services.ingest.door import Reply, Request
+from services.ingest.measures import Door, Measures, Refusal
+from services.ingest.normalise import normalise
+from services.ingest.parking import Parks
+from services.ingest.records import Frame, Personal, Record, Sorted
+from services.ingest.signatures import signed_by_meta
+from services.ingest.watch import Stream
+from shared.clock import Clock
+from shared.errors import Unavailable
+from shared.ids import Line, TenantId
+from shared.telemetry import get_logger, new_traceparent
+
+PATH = "/whatsapp/webhook"
+
+ACT_SECONDS = 4.0
+"""For everything after the body has been read: a sender is answered within five seconds, whatever is away."""
+
+_log = get_logger()
+
+
+class Records(Protocol):
+    async def publish(self, records: Sequence[Record]) -> None:
+        """Return once the broker has all. Raises Unavailable."""
+
+
+class Persons(Protocol):
+    async def settle(self, updates: Sequence[Personal], frame: Frame) -> list[Record]:
+        """The records of these updates, in order. Raises Unavailable."""
+
+
+@dataclass(frozen=True, slots=True)
+class WhatsApp:
+    """The webhook. Statuses never touch the database; messages get their person there before they go to Kafka."""
+
+    records: Records
+    persons: Persons
+    parking: Parks
+    stream: Stream
+    measures: Measures
+    clock: Clock
+    tenant: TenantId
+    lines: Mapping[str, Line]
+    app_secrets: tuple[bytes, ...]
+    verify_token: str
+
+    async def verify(self, request: Request) -> Reply:
+        """https://developers.facebook.com/docs/graph-api/webhooks/getting-started#verification-requests"""
+        token = request.query.get("hub.verify_token", "")
+        known = hmac.compare_digest(token.encode(), self.verify_token.encode())
+        if request.query.get("hub.mode") != "subscribe" or not known:
+            return self._refuse(HTTPStatus.FORBIDDEN, Refusal.VERIFY_TOKEN)
+        return Reply(HTTPStatus.OK, request.query.get("hub.challenge", "").encode())
+
+    async def receive(self, request: Request) -> Reply:
+        """200 once every update of the body is durable. WhatsApp counts nothing else as taken."""
+        if not signed_by_meta(request.body, request.headers.get("x-hub-signature-256"), self.app_secrets):
+            return self._refuse(HTTPStatus.UNAUTHORIZED, Refusal.SIGNATURE)
+        with self.stream.receiving():
+            try:
+                async with asyncio.timeout(ACT_SECONDS):
+                    await self._take(request)
+            except (Unavailable, TimeoutError) as fault:
+                self.stream.tear("refused")
+                _log.warning("webhook.refused", fault=str(fault) or "too slow")
+                return self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, Refusal.UNAVAILABLE)
+        return Reply(HTTPStatus.OK)
+
+    async def _take(self, request: Request) -> None:
+        frame = Frame(self.tenant, self.clock.now(), self.lines, new_traceparent())
+        sorted_ = normalise(request.body, frame)
+        began = time.monotonic()
+        personal = await self.persons.settle(sorted_.personal, frame) if sorted_.personal else []
+        if sorted_.bad:
+            await self.parking.park(sorted_.bad, PATH)
+        await self.records.publish([*sorted_.records, *personal])
+        self.measures.published(time.monotonic() - began)
+        self.measures.updates(_whats(sorted_))
+
+    def _refuse(self, status: HTTPStatus, refusal: Refusal) -> Reply:
+        self.measures.refused(Door.WHATSAPP, refusal)
+        return Reply(status)
+
+
+def _whats(sorted_: Sorted) -> Iterator[str]:
+    yield from (record.what for record in sorted_.records)
+    yield from (update.what for update in sorted_.personal)
+    yield from ("parked" for _ in sorted_.bad)

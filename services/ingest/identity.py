@@ -1,0 +1,58 @@
+"""Whose are these updates? Known people are only read; what teaches us something is written, and told."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from services.ingest.contact_states import address_locks, state_event
+from services.ingest.database import writing
+from services.ingest.people import People
+from services.ingest.recognise import addresses_of, minted, recognise
+from services.ingest.records import Frame, Personal, Record
+from services.ingest.register import Register
+from shared.clock import Clock
+from shared.ids import PersonId, key_of
+from shared.postgres import Pool
+from shared.topics import CONTACTS, WHATSAPP_MESSAGES
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """States leave by outbox, committed before the updates that need them are published."""
+
+    pool: Pool
+    clock: Clock
+    people: People
+
+    async def settle(self, updates: Sequence[Personal], frame: Frame) -> list[Record]:
+        """The records of these updates, in order, each with its person."""
+        addresses = sorted({address for update in updates for address in addresses_of(update.sighting)})
+        visitors = sorted({minted(update.sighting, frame.tenant) for update in updates})
+        register = await self.people.look(self.pool, addresses, visitors)
+        persons = _recognise_all(register, updates, frame)
+        if register.changed(frame.now):
+            persons = await self._learn(updates, addresses, visitors, frame)
+        return [_record(update, person, frame) for update, person in zip(updates, persons, strict=True)]
+
+    async def _learn(
+        self, updates: Sequence[Personal], addresses: list[str], visitors: list[PersonId], frame: Frame
+    ) -> list[PersonId]:
+        """The same again under lock: somebody may have learnt it meanwhile."""
+        locks = address_locks(frame.tenant, [*addresses, *visitors])
+        async with writing(self.pool, self.clock, locks) as tx:
+            register = await self.people.take(tx.connection, addresses, visitors)
+            persons = _recognise_all(register, updates, frame)
+            states = register.changed(frame.now)
+            await self.people.save(tx.connection, states)
+            for state in states:
+                tx.publish(CONTACTS, state_event(state, frame))
+        return persons
+
+
+def _recognise_all(register: Register, updates: Sequence[Personal], frame: Frame) -> list[PersonId]:
+    return [recognise(register, update.sighting, frame.tenant, frame.now) for update in updates]
+
+
+def _record(update: Personal, person: PersonId, frame: Frame) -> Record:
+    key = key_of(frame.tenant, "persons", person)
+    event = frame.event(update.draft.model_copy(update={"person_id": person}), id=update.id, key=key, at=update.at)
+    return Record(WHATSAPP_MESSAGES, key.encode(), event.to_bytes(), update.what)

@@ -1,0 +1,42 @@
+"""Keeps what cannot be handled, with its reason, for an operator; the same bytes once, however often they come."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from services.ingest.database import writing
+from services.ingest.updates import Bad
+from shared.clock import Clock, machine_now
+from shared.ids import TenantId, derive
+from shared.postgres import Pool, load_queries
+from shared.telemetry import get_logger
+from shared.transaction import Origin
+
+queries = load_queries(__file__, "intake.sql")
+_log = get_logger()
+_SOURCE = "parked"
+
+
+class Parks(Protocol):
+    async def park(self, bad: Sequence[Bad], door: str) -> None:
+        """Return once they are kept. Raises Unavailable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parking:
+    pool: Pool
+    clock: Clock
+    tenant: TenantId
+
+    async def park(self, bad: Sequence[Bad], door: str) -> None:
+        """``door`` is the path they came to."""
+        by_id = {derive(door, one.raw.hex()): one for one in bad}
+        async with writing(self.pool, self.clock, [f"{self.tenant}/{_SOURCE}"]) as tx:
+            ids = list(by_id)
+            new = await tx.connection.fetch(
+                queries.remember_pushed, self.tenant, [_SOURCE] * len(ids), ids, machine_now()
+            )
+            for row in new:
+                one = by_id[row["id"]]
+                await tx.park(one.raw, one.reason, one.sentence, Origin(door))
+                _log.warning("update.parked", reason=one.reason, sentence=one.sentence)

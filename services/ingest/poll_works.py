@@ -1,0 +1,138 @@
+"""A pass over Consonance's works and their products: read a page, compare, tell; one transaction a page.
+
+A pass that is interrupted goes on where it stood. The first complete one of a field is its baseline, and silent.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Protocol
+
+from services.ingest.compare import FIELDS, Comparison, Told, compare
+from services.ingest.database import reachable, writing
+from services.ingest.house_words import Words
+from services.ingest.observe import work_view
+from services.ingest.progress import Pass, next_pass
+from services.ingest.records import Frame
+from services.ingest.snapshots import Snapshot, Snapshots
+from services.ingest.views import WorkView
+from shared.clock import Clock, machine_now
+from shared.ids import TenantId, WorkId, key_of
+from shared.postgres import Pool
+from shared.telemetry import new_traceparent
+from shared.topics import CONSONANCE_EVENTS
+from shared.transaction import Transaction
+
+Node = dict[str, Any]
+
+
+class Works(Protocol):
+    async def works(self, after: int, changed_since: date | None) -> list[Node]:
+        """The next page above ``after``; empty at the end."""
+
+    async def work(self, work_id: int) -> list[Node]:
+        """One, or none."""
+
+    async def products(self, after: int, changed_since: date | None) -> list[Node]:
+        """The next page above ``after``; empty at the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorksPoll:
+    """``source`` names Consonance in the events; ``polled`` are the kinds the poll tells."""
+
+    works: Works
+    pool: Pool
+    clock: Clock
+    tenant: TenantId
+    words: Words
+    polled: frozenset[str]
+    source: str
+
+    async def run(self) -> int:
+        """One pass; returns how many events it told."""
+        current = await self._begin()
+        told, seen, after = 0, set[int](), current.after
+        while page := await self.works.works(after, current.changed_since):
+            told += await self._take(page, current)
+            seen.update(_ids(page))
+            after = max(_ids(page), default=after)
+            await self._advance(after)
+        if current.changed_since is not None:
+            told += await self._take_works_of_products(current, seen)
+        await self._complete(current)
+        return told
+
+    async def _take_works_of_products(self, current: Pass, seen: set[int]) -> int:
+        """Works that did not come by themselves although a product of theirs changed."""
+        told, after = 0, 0
+        while page := await self.works.products(after, current.changed_since):
+            for work_id in {work["id"] for product in page if (work := product.get("work"))} - seen:
+                seen.add(work_id)
+                told += await self._take(await self.works.work(work_id), current)
+            after = max(_ids(page), default=after)
+        return told
+
+    async def _take(self, page: Sequence[Node], current: Pass) -> int:
+        views = {view.work_id: view for view in (work_view(node, self.words) for node in page)}
+        locks = [key_of(self.tenant, "works", work_id) for work_id in views]
+        async with writing(self.pool, self.clock, locks) as tx:
+            before = await self._snapshots.load(tx.connection, views)
+            changed = [view for view in views.values() if _before(before, view) != view]
+            told = [event for view in changed for event in self._compare(before, view, current, tx)]
+            self._publish(told, tx)
+            saved = [Snapshot(view.work_id, _next(before, view.work_id), view.model_dump_json()) for view in changed]
+            await self._snapshots.save(tx.connection, saved, tx.now)
+        return len(told)
+
+    def _compare(
+        self, before: Mapping[int, Snapshot], view: WorkView, current: Pass, tx: Transaction
+    ) -> Iterable[tuple[WorkId, Told]]:
+        number = _next(before, view.work_id)
+        at = Comparison(self.tenant, self.words, tx.now, number, current.fields, self.polled)
+        return ((view.work_id, told) for told in compare(_before(before, view), view, at))
+
+    def _publish(self, told: Sequence[tuple[WorkId, Told]], tx: Transaction) -> None:
+        frame = Frame(self.tenant, tx.now, {}, new_traceparent())
+        for work_id, one in told:
+            key = key_of(self.tenant, "works", work_id)
+            event = frame.event(one.data, id=one.id, key=key, at=tx.now, source=self.source)
+            tx.publish(CONSONANCE_EVENTS, event)
+
+    async def _begin(self) -> Pass:
+        async with writing(self.pool, self.clock, [self._name]) as tx:
+            last = await self._snapshots.last_pass(tx.connection)
+            current = next_pass(last, tx.now, FIELDS)
+            if current is not last:
+                await self._snapshots.begin(tx.connection, current)
+        return current
+
+    async def _advance(self, after: int) -> None:
+        with reachable():
+            await self._snapshots.advance(self.pool, after)
+
+    async def _complete(self, current: Pass) -> None:
+        with reachable():
+            await self._snapshots.complete(self.pool, machine_now(), current.fields | set(FIELDS))
+
+    @property
+    def _snapshots(self) -> Snapshots:
+        return Snapshots(self.tenant, "works")
+
+    @property
+    def _name(self) -> str:
+        return f"{self.tenant}/poll/works"
+
+
+def _ids(page: Iterable[Node]) -> list[int]:
+    return [node["id"] for node in page if isinstance(node.get("id"), int)]
+
+
+def _before(snapshots: Mapping[int, Snapshot], view: WorkView) -> WorkView | None:
+    snapshot = snapshots.get(view.work_id)
+    return None if snapshot is None else WorkView.model_validate_json(snapshot.view)
+
+
+def _next(snapshots: Mapping[int, Snapshot], work_id: int) -> int:
+    snapshot = snapshots.get(work_id)
+    return 1 if snapshot is None else snapshot.version + 1

@@ -1,0 +1,72 @@
+"""What ingest is told by its STET_ variables."""
+
+from typing import Annotated
+from zoneinfo import available_timezones
+
+from pydantic import Field, SecretStr, field_validator
+
+from services.ingest.house_words import Words
+from shared.events import consonance
+from shared.events.consonance import ComponentState
+from shared.events.vocabulary import Stage
+from shared.ids import Line
+from shared.settings import ServiceSettings
+
+POLLED = (
+    "work.observed",
+    "work.stage_changed",
+    "metadata.changed",
+    "product.pub_date_changed",
+    "product.publishing_status_changed",
+    "launch.component_changed",
+)
+_KINDS = frozenset(map(consonance.short_name, consonance.KINDS))
+
+
+class Settings(ServiceSettings):
+    """``consonance_polled``: the kinds of event the poll tells; every other kind is pushed. No kind comes by both."""
+
+    listen_address: str = "127.0.0.1"
+    listen_port: Annotated[int, Field(ge=0, le=65535)] = 8080
+
+    whatsapp_app_secrets: Annotated[tuple[SecretStr, ...], Field(min_length=1)]
+    whatsapp_verify_token: SecretStr
+    whatsapp_lines: dict[Line, str] = Field(default_factory=dict)
+    whatsapp_business_account: Annotated[str, Field(min_length=1)] = "whatsapp"
+    whatsapp_heartbeat_seconds: Annotated[float, Field(gt=0)] = 5
+    whatsapp_redelivery_seconds: Annotated[float, Field(ge=0)] = 900
+
+    consonance_url: Annotated[str, Field(pattern=r"^https?://")]
+    consonance_key: SecretStr
+    consonance_webhook_secrets: Annotated[tuple[SecretStr, ...], Field(min_length=1)]
+    consonance_poll_seconds: Annotated[float, Field(ge=0)] = 60
+    consonance_polled: frozenset[str] = frozenset(POLLED)
+
+    stages: dict[str, Stage] = Field(default_factory=dict)
+    approvals: dict[str, ComponentState] = Field(default_factory=dict)
+    contact_tags: dict[str, str] = Field(default_factory=dict)
+    respond_within: Annotated[int, Field(ge=1)] = 5
+    house_zone: str = "Europe/London"
+    house_country: str | None = "GB"
+
+    def neighbours(self) -> dict[str, str]:
+        return {**super().neighbours(), "STET_CONSONANCE_URL": self.consonance_url}
+
+    @field_validator("house_zone")
+    @classmethod
+    def _known_zone(cls, zone: str) -> str:
+        if zone not in available_timezones():
+            raise ValueError("no such time zone")
+        return zone
+
+    @field_validator("consonance_polled")
+    @classmethod
+    def _known_kinds(cls, polled: frozenset[str]) -> frozenset[str]:
+        unknown = sorted(polled - _KINDS)
+        if unknown:
+            raise ValueError(f"no such event: {', '.join(unknown)}")
+        return polled
+
+    @property
+    def words(self) -> Words:
+        return Words(self.stages, self.approvals, self.contact_tags)

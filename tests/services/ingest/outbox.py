@@ -1,0 +1,19 @@
+"""What ingest's transactions have left to be relayed."""
+
+from shared.events.envelope import Event, parse
+from shared.postgres import Pool
+from shared.topics import ALL
+
+TOPICS = {topic.name: topic for topic in ALL}
+
+
+async def left(pool: Pool) -> list[Event]:
+    """Everything in the outbox, in order; parked records are not events and are left out."""
+    rows = await pool.fetch("SELECT topic, key, value FROM outbox WHERE topic NOT LIKE 'parked.%' ORDER BY id")
+    events = [parse(row["value"], TOPICS[row["topic"]].kinds) for row in rows]
+    assert [row["key"].decode() for row in rows] == [event.partitionkey for event in events]
+    return events
+
+
+async def empty(pool: Pool) -> None:
+    await pool.execute("DELETE FROM outbox")

@@ -1,0 +1,200 @@
+"""Passes over a Consonance that a test holds in its hands, told into a real database."""
+
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from services.ingest.house_words import Words
+from services.ingest.identity import Identity
+from services.ingest.normalise import normalise
+from services.ingest.people import People
+from services.ingest.poll_contacts import ContactsPoll
+from services.ingest.poll_works import WorksPoll
+from services.ingest.progress import Pass, next_pass
+from services.ingest.settings import POLLED
+from shared.errors import Unavailable
+from shared.events.consonance import short_name
+from shared.events.contacts import PersonObserved
+from shared.ids import ContactId, person_of_contact
+from shared.postgres import Pool
+from tests.services.ingest.outbox import empty, left
+from tests.services.ingest.payloads import FRAME, NOW, messages, text, webhook
+
+pytestmark = pytest.mark.integration
+
+
+class Still:
+    """A clock a test sets."""
+
+    def __init__(self) -> None:
+        self.instant = NOW
+
+    def now(self) -> datetime:
+        return self.instant
+
+
+@dataclass
+class Shelf:
+    """Two works a page, the hidden ones on none; after ``fails_after`` pages it goes away."""
+
+    nodes: dict[int, dict[str, Any]] = field(default_factory=dict)
+    hidden: dict[int, dict[str, Any]] = field(default_factory=dict)
+    people: list[dict[str, Any]] = field(default_factory=list)
+    changed: list[dict[str, Any]] = field(default_factory=list)
+    asked: list[tuple[int, date | None]] = field(default_factory=list)
+    fails_after: int | None = None
+
+    async def works(self, after: int, changed_since: date | None) -> list[dict[str, Any]]:
+        if self.fails_after is not None and len(self.asked) >= self.fails_after:
+            raise Unavailable("gone")
+        self.asked.append((after, changed_since))
+        return [self.nodes[number] for number in sorted(self.nodes) if number > after][:2]
+
+    async def work(self, work_id: int) -> list[dict[str, Any]]:
+        return [self.hidden[work_id]]
+
+    async def products(self, after: int, changed_since: date | None) -> list[dict[str, Any]]:
+        assert changed_since is not None
+        return [product for product in self.changed if product["id"] > after]
+
+    async def contacts(self) -> list[dict[str, Any]]:
+        return self.people
+
+
+def work(number: int, stage: str = "Typesetting", **more: Any) -> dict[str, Any]:
+    return {"id": number, "title": f"Work {number}", "projectStage": stage, "products": [{"id": number * 10}], **more}
+
+
+def shelf(*numbers: int) -> Shelf:
+    return Shelf({number: work(number) for number in numbers})
+
+
+def works_poll(pool: Pool, source: Shelf, clock: Still | None = None) -> WorksPoll:
+    return WorksPoll(source, pool, clock or Still(), FRAME.tenant, Words(), frozenset(POLLED), "https://c.example")
+
+
+def contacts_poll(pool: Pool, source: Shelf) -> ContactsPoll:
+    return ContactsPoll(source, pool, Still(), FRAME.tenant, Words())
+
+
+async def told(pool: Pool) -> list[str]:
+    kinds = [short_name(event.data.kind) for event in await left(pool)]
+    await empty(pool)
+    return kinds
+
+
+async def test_the_first_pass_tells_state_and_nothing_else(pool: Pool) -> None:
+    assert await works_poll(pool, shelf(1, 2, 3)).run() == 3
+    assert await told(pool) == ["work.observed"] * 3
+
+
+async def test_a_change_is_told_once_after_its_state(pool: Pool) -> None:
+    source = shelf(1, 2, 3)
+    await works_poll(pool, source).run()
+    await empty(pool)
+    source.nodes[2]["projectStage"] = "Final proof approved"
+    assert [await works_poll(pool, source).run() for _ in range(2)] == [2, 0]
+    assert await told(pool) == ["work.observed", "work.stage_changed"]
+
+
+async def test_there_and_back_and_there_again_are_three_changes(pool: Pool) -> None:
+    source = shelf(1)
+    await works_poll(pool, source).run()
+    ids: set[str] = set()
+    for stage in ("Published", "Typesetting", "Published"):
+        source.nodes[1]["projectStage"] = stage
+        await works_poll(pool, source).run()
+        ids.update(event.id for event in await left(pool) if "stage_changed" in event.type)
+    assert len(ids) == 3
+
+
+async def test_changes_before_the_baseline_is_complete_are_silent(pool: Pool) -> None:
+    source = shelf(1, 2, 3)
+    source.fails_after = 1
+    with pytest.raises(Unavailable):
+        await works_poll(pool, source).run()
+    source.fails_after, source.nodes[1]["projectStage"] = None, "Published"
+    await works_poll(pool, source).run()
+    await works_poll(pool, source).run()
+    assert "work.stage_changed" in await told(pool)
+    assert [after for after, _ in source.asked][:3] == [0, 2, 3]
+
+
+async def test_a_later_pass_asks_from_the_day_before_the_last_one_began(pool: Pool) -> None:
+    source, clock = shelf(1), Still()
+    await works_poll(pool, source, clock).run()
+    clock.instant += timedelta(days=3)
+    await works_poll(pool, source, clock).run()
+    await works_poll(pool, source, clock).run()
+    assert sorted({since for _, since in source.asked if since}) == [date(2026, 11, 23), date(2026, 11, 26)]
+
+
+async def test_a_work_whose_product_changed_is_read_though_it_did_not_come_itself(pool: Pool) -> None:
+    source = shelf(1)
+    await works_poll(pool, source).run()
+    await empty(pool)
+    hidden = work(1, products=[{"id": 10, "publicationDate": "2027-01-01"}])
+    source.changed = [{"id": 10, "work": {"id": 1}}]
+    source.nodes, source.hidden = {}, {1: hidden}
+    await works_poll(pool, source).run()
+    assert await told(pool) == ["work.observed", "product.pub_date_changed"]
+
+
+def test_a_field_new_to_us_is_read_over_everything_first() -> None:
+    done = Pass(NOW, None, 9, NOW, frozenset({"stage"}))
+    assert next_pass(done, NOW, ["stage"]).changed_since == date(2026, 11, 23)
+    assert next_pass(done, NOW, ["stage", "people"]).changed_since is None
+
+
+def contact(number: int, phone: str | None, *tags: str) -> dict[str, Any]:
+    phones = [{"phoneNumber": phone, "phoneType": "Mobile"}] if phone else []
+    return {
+        "__typename": "Person",
+        "id": number,
+        "name": f"Person {number}",
+        "phones": phones,
+        "contactTags": list(tags),
+    }
+
+
+async def people(pool: Pool) -> dict[int | None, PersonObserved]:
+    events = await left(pool)
+    await empty(pool)
+    return {event.data.contact_id: event.data for event in events if isinstance(event.data, PersonObserved)}
+
+
+async def test_contacts_are_told_in_full_when_they_differ(pool: Pool) -> None:
+    source = Shelf(people=[contact(8, "+447700900123", "role:agent"), contact(9, None)])
+    assert [await contacts_poll(pool, source).run() for _ in range(2)] == [2, 0]
+    states = await people(pool)
+    assert states[ContactId(8)].person_id == person_of_contact(FRAME.tenant, ContactId(8))
+    source.people[0]["name"] = "Another"
+    assert await contacts_poll(pool, source).run() == 1
+    assert (await people(pool))[ContactId(8)].version == 2
+
+
+async def test_a_visitor_becomes_the_contact_made_for_them(pool: Pool) -> None:
+    identity = Identity(pool, Still(), People(FRAME.tenant))
+    body = webhook(messages(text(from_user_id="GB.1")))
+    await identity.settle(normalise(body, FRAME).personal, FRAME)
+    await empty(pool)
+    await contacts_poll(pool, Shelf(people=[contact(8, "+447700900123")])).run()
+    states = await people(pool)
+    assert states[None].merged_into == states[ContactId(8)].person_id
+    assert states[ContactId(8)].addresses.bsuid == "GB.1"
+
+
+async def test_what_whatsapp_taught_stays_until_consonance_says_otherwise(pool: Pool) -> None:
+    source = Shelf(people=[contact(8, "+447700900123")])
+    await contacts_poll(pool, source).run()
+    note = {"type": "user_changed_number", "wa_id": "12195555358"}
+    moved = normalise(webhook(messages(text(type="system", system=note))), FRAME).personal
+    await Identity(pool, Still(), People(FRAME.tenant)).settle(moved, FRAME)
+    source.people[0]["name"] = "Another"
+    await contacts_poll(pool, source).run()
+    assert (await people(pool))[ContactId(8)].addresses.phone == "+12195555358"
+    source.people = [contact(8, "+447700900999")]
+    await contacts_poll(pool, source).run()
+    assert (await people(pool))[ContactId(8)].addresses.phone == "+447700900999"
