@@ -1,0 +1,37 @@
+"""Composition root: the one place where writeback's parts meet."""
+
+from datetime import timedelta
+
+from services.writeback.abilities import Abilities
+from services.writeback.carry import Carrier
+from services.writeback.consonance import Consonance
+from services.writeback.gate import Gate
+from services.writeback.handlers import Intake
+from services.writeback.ledger import SERVICE, Ledger
+from services.writeback.mapping_file import read_mapping
+from services.writeback.queue import Queue
+from services.writeback.report import Report
+from services.writeback.settings import Settings
+from shared import topics
+from shared.process import running
+from shared.settings import load
+
+
+async def main() -> None:
+    settings = load(Settings)
+    ways = read_mapping(settings.consonance_mapping)
+    timeout = timedelta(seconds=settings.consonance_timeout)
+    may_land = timedelta(seconds=settings.consonance_may_land)
+    async with (
+        running(settings, SERVICE) as process,
+        Consonance(str(settings.consonance_url), settings.consonance_key.get_secret_value(), timeout) as consonance,
+    ):
+        ledger = Ledger(process.pool, process.clock)
+        carrier = Carrier(ledger, consonance, Abilities(ways), timeout + may_land)
+        queue = Queue(process.pool, ledger, carrier, consonance, Gate(settings.writes_at_once))
+        report = Report(ledger, queue, process.clock)
+        process.consume((topics.WRITES_REQUESTED, topics.CONTACTS), Intake())
+        process.task("queue", queue.run)
+        process.task("report", report.run)
+        process.idle_when(report.idle)
+        await process.until_stopped()

@@ -1,0 +1,34 @@
+"""What writeback's commands stand on: the database, and the clock of the stack they are called beside."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from services.writeback.ledger import SERVICE
+from shared.clock import Clock, DevelopmentClock, SystemClock
+from shared.postgres import Pool, role_of
+from shared.settings import PREFIX
+
+
+class CommandSettings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", env_ignore_empty=True)
+
+    postgres_dsn: SecretStr
+    development_clock: Path | None = None
+
+    def clock(self) -> Clock:
+        return SystemClock() if self.development_clock is None else DevelopmentClock(self.development_clock)
+
+
+@asynccontextmanager
+async def database(settings: CommandSettings) -> AsyncIterator[Pool]:
+    """With writeback's own role and schema."""
+    where = {"search_path": SERVICE, "role": role_of(SERVICE), "application_name": "stet-writeback-command"}
+    async with asyncpg.create_pool(
+        settings.postgres_dsn.get_secret_value(), min_size=1, max_size=1, server_settings=where
+    ) as pool:
+        yield pool

@@ -1,0 +1,28 @@
+"""The variables of writeback."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, HttpUrl, SecretStr
+
+from shared.settings import ServiceSettings
+
+_MAPPING = Path(__file__).parent / "mapping" / "extended.yaml"
+
+
+class Settings(ServiceSettings):
+    """``consonance_url`` is the GraphQL endpoint; seconds are machine time.
+
+    A request unanswered after ``consonance_timeout`` may still land for ``consonance_may_land`` more: so long a write
+    is unknown and not repeated. Nothing is known of the vendor's own limits; a minute is ours.
+    """
+
+    consonance_url: HttpUrl
+    consonance_key: Annotated[SecretStr, Field(min_length=1)]
+    consonance_mapping: Path = _MAPPING
+    consonance_timeout: Annotated[float, Field(gt=0)] = 15.0
+    consonance_may_land: Annotated[float, Field(ge=0)] = 60.0
+    writes_at_once: Annotated[int, Field(gt=0, le=64)] = 8
+
+    def neighbours(self) -> dict[str, str]:
+        return {**super().neighbours(), "STET_CONSONANCE_URL": str(self.consonance_url)}
