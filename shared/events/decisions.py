@@ -9,7 +9,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from shared.events.envelope import Data, Frozen, Instant, Text, kinds
-from shared.ids import ChainId, EventId, MessageId, PersonId, Revision, RuleId, WriteId
+from shared.ids import ChainId, EventId, MessageId, Revision, RuleId, WriteId
 
 
 class Verdict(StrEnum):
@@ -28,7 +28,7 @@ class RuleVerdict(Frozen):
     messages: tuple[MessageId, ...] = ()
     withdrawn: tuple[MessageId, ...] = ()
     writes: tuple[WriteId, ...] = ()
-    left_out: dict[PersonId, str] = Field(default_factory=dict)
+    left_out: dict[str, str] = Field(default_factory=dict)
 
 
 class DecisionRecorded(Data):

@@ -1,0 +1,94 @@
+"""Every service's settings: ``STET_…`` variables or files of a secrets folder, read once, at the top of the process."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Self, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+
+from shared.clock import Clock, DevelopmentClock, SystemClock
+from shared.errors import Misconfigured
+from shared.ids import TenantId
+
+PREFIX = "STET_"
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost", ""})
+
+
+class ServiceSettings(BaseSettings):
+    """What all four services need. Secrets may also be files, named like the variables, in STET_SECRETS_DIR."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
+
+    tenant: Annotated[TenantId, Field(min_length=1, pattern=r"^[a-z0-9][a-z0-9-]*$")]
+    kafka_bootstrap: Annotated[str, Field(min_length=1)]
+    kafka_security_protocol: str = "PLAINTEXT"
+    kafka_sasl_mechanism: str = "SCRAM-SHA-512"
+    kafka_sasl_username: str | None = None
+    kafka_sasl_password: SecretStr | None = None
+    kafka_tls_ca_file: Path | None = None
+    topic_prefix: str = ""
+    postgres_dsn: SecretStr
+    postgres_pool: int = 10
+    health_port: int = 0
+    log_level: str = "info"
+    otlp_endpoint: str | None = None
+    development_clock: Path | None = None
+    allow_development_clock: bool = False
+
+    @model_validator(mode="after")
+    def _development_clock_stays_home(self) -> Self:
+        """A driven clock could send at 3 a.m.; it needs its flag, and neighbours on this machine only."""
+        if self.development_clock is None:
+            return self
+        if not self.allow_development_clock:
+            raise ValueError("STET_DEVELOPMENT_CLOCK also needs STET_ALLOW_DEVELOPMENT_CLOCK=1")
+        far = [name for name, address in self.neighbours().items() if not _is_loopback(address)]
+        if far:
+            raise ValueError(f"STET_DEVELOPMENT_CLOCK is for loopback neighbours only, not {', '.join(far)}")
+        return self
+
+    def neighbours(self) -> dict[str, str]:
+        """Setting → address of everything this service talks to."""
+        return {
+            "STET_KAFKA_BOOTSTRAP": self.kafka_bootstrap,
+            "STET_POSTGRES_DSN": self.postgres_dsn.get_secret_value(),
+        }
+
+    def clock(self) -> Clock:
+        return SystemClock() if self.development_clock is None else DevelopmentClock(self.development_clock)
+
+
+def _is_loopback(address: str) -> bool:
+    hosts = [urlsplit(part if "//" in part else f"//{part}").hostname or "" for part in address.split(",")]
+    return all(host in _LOOPBACK for host in hosts)
+
+
+S = TypeVar("S", bound=BaseSettings)
+
+
+def load(settings: type[S]) -> S:
+    """Read settings from the environment. Raises Misconfigured naming the variable, never its value."""
+    secrets = os.environ.get(f"{PREFIX}SECRETS_DIR")
+    if secrets is not None and not Path(secrets).is_dir():
+        raise Misconfigured(f"{PREFIX}SECRETS_DIR", "this folder does not exist")
+    try:
+        return settings(_secrets_dir=secrets)
+    except ValidationError as error:
+        raise Misconfigured(*_fault(error)) from None
+    except SettingsError as error:
+        field = str(error).partition('field "')[2].partition('"')[0]
+        raise Misconfigured(f"{PREFIX}{field.upper()}", "not JSON, and it must be") from None
+
+
+def _fault(error: ValidationError) -> tuple[str, str]:
+    faults = error.errors(include_url=False, include_context=False, include_input=False)
+    first = faults[0]
+    if not first["loc"]:
+        sentence = first["msg"].removeprefix("Value error, ")
+        return sentence.partition(" ")[0], sentence.partition(" ")[2]
+    name = PREFIX + str(first["loc"][0]).upper()
+    missing = [PREFIX + str(f["loc"][0]).upper() for f in faults[1:] if f["type"] == "missing" and f["loc"]]
+    also = f" (also missing: {', '.join(missing)})" if missing else ""
+    return name, ("not set" if first["type"] == "missing" else first["msg"]) + also

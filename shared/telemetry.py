@@ -1,0 +1,127 @@
+"""Logs, metrics and traces. Logs are JSON: an event name and fields. Metrics and spans cost per batch, not per event.
+
+Metrics are kept by prometheus_client, which counts in nanoseconds and needs no export thread. Traces are by
+OpenTelemetry, and cost next to nothing until STET_OTLP_ENDPOINT is set; ``traceparent`` travels either way.
+"""
+
+import logging
+import secrets
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import structlog
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import Link, SpanKind
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+METRICS = CollectorRegistry()
+_MOST_LINKS = 32
+_PROPAGATOR = TraceContextTextMapPropagator()
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+def get_logger() -> Any:
+    return structlog.get_logger()
+
+
+def configure_logs(service: str, level: str) -> None:
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.dict_tracebacks,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+    )
+    structlog.contextvars.bind_contextvars(service=service)
+    logging.basicConfig(level=logging.ERROR, stream=sys.stderr, format='{"event": "library.log", "text": "%(name)s"}')
+
+
+def configure_traces(service: str, endpoint: str | None) -> None:
+    """Without an endpoint no spans are recorded; traceparents still travel."""
+    if endpoint is None:
+        return
+    provider = TracerProvider(resource=Resource.create({"service.name": f"stet-{service}"}))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces")))
+    trace.set_tracer_provider(provider)
+
+
+# ------------------------------------------------------------------ traces
+
+
+def new_traceparent() -> str:
+    """A trace begins here: at a webhook, or a poll."""
+    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+
+
+@contextmanager
+def batch_span(name: str, traceparents: Iterator[str | None] | list[str | None], **fields: str | int) -> Iterator[None]:
+    """One span for a batch, linked to (at most 32 of) the traces its records belong to."""
+    if not _recording():
+        yield
+        return
+    contexts = [c for parent in list(traceparents)[:_MOST_LINKS] if (c := _context(parent)) is not None]
+    with _tracer().start_as_current_span(name, links=[Link(c) for c in contexts], attributes=dict(fields)):
+        yield
+
+
+@contextmanager
+def effect_span(name: str, traceparent: str | None, **fields: str | int) -> Iterator[str | None]:
+    """A span of its own, in the message's trace, where something is sent or written; gives the traceparent inside."""
+    if not _recording():
+        yield traceparent
+        return
+    parent = _PROPAGATOR.extract({"traceparent": traceparent} if traceparent else {})
+    with _tracer().start_as_current_span(name, context=parent, kind=SpanKind.CLIENT, attributes=dict(fields)):
+        carrier: dict[str, str] = {}
+        _PROPAGATOR.inject(carrier)
+        yield carrier.get("traceparent", traceparent)
+
+
+def _recording() -> bool:
+    return isinstance(trace.get_tracer_provider(), TracerProvider)
+
+
+def _tracer() -> trace.Tracer:
+    return trace.get_tracer("stet")
+
+
+def _context(traceparent: str | None) -> trace.SpanContext | None:
+    if traceparent is None:
+        return None
+    return trace.get_current_span(_PROPAGATOR.extract({"traceparent": traceparent})).get_span_context()
+
+
+# ------------------------------------------------------------------ metrics
+
+
+@cache
+def counter(name: str, sentence: str, *labels: str) -> Counter:
+    """A Prometheus counter, made once; ``name`` like ``stet_rules_decisions_total``, labels from closed sets only."""
+    return Counter(name, sentence, labels, registry=METRICS)
+
+
+@cache
+def gauge(name: str, sentence: str, *labels: str) -> Gauge:
+    return Gauge(name, sentence, labels, registry=METRICS)
+
+
+@cache
+def histogram(name: str, sentence: str, *labels: str) -> Histogram:
+    """Seconds."""
+    return Histogram(name, sentence, labels, registry=METRICS, buckets=_BUCKETS)
+
+
+def exposition() -> bytes:
+    return generate_latest(METRICS)

@@ -1,0 +1,159 @@
+"""Making and checking the topics: ``python -m shared.topics``, and what every service does before it reads."""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Annotated
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError
+from pydantic import Field
+
+from shared.errors import Misconfigured
+from shared.kafka import security
+from shared.settings import ServiceSettings, load
+from shared.telemetry import get_logger
+from shared.topics import ALL, PARTITIONS, Topic
+
+log = get_logger()
+_RETRY_SECONDS = 1.0
+_SURE_AFTER = 30
+
+
+class TopicSettings(ServiceSettings):
+    """Only the broker's settings are needed to make topics."""
+
+    tenant: Annotated[str, Field()] = "none"  # type: ignore[assignment] # not needed for this
+    postgres_dsn: Annotated[str, Field()] = ""  # type: ignore[assignment] # not needed for this
+    kafka_replication: int | None = None  # none: three, or as many as there are brokers
+
+    def neighbours(self) -> dict[str, str]:
+        return {"STET_KAFKA_BOOTSTRAP": self.kafka_bootstrap}
+
+
+def config_of(topic: Topic) -> dict[str, str]:
+    kept = {"cleanup.policy": "compact"}
+    if topic.keep is not None:
+        kept = {"cleanup.policy": "delete", "retention.ms": str(int(topic.keep.total_seconds() * 1000))}
+    return {**kept, "max.message.bytes": str(topic.max_message_bytes)}
+
+
+async def differences(admin: AIOKafkaAdminClient, prefix: str) -> list[str]:
+    """What the broker's topics lack or have otherwise, a line each."""
+    described = {t["topic"]: t for t in await admin.describe_topics([prefix + topic.name for topic in ALL])}
+    found = []
+    for topic in ALL:
+        there = described.get(prefix + topic.name)
+        if there is None or there["error_code"]:
+            found.append(f"{prefix}{topic.name}: missing")
+        elif len(there["partitions"]) != PARTITIONS:
+            found.append(f"{prefix}{topic.name}: {len(there['partitions'])} partitions, not {PARTITIONS}")
+    there = {topic.name for topic in ALL} - {line.partition(":")[0].removeprefix(prefix) for line in found}
+    return found + await _config_differences(admin, prefix, [topic for topic in ALL if topic.name in there])
+
+
+async def _config_differences(admin: AIOKafkaAdminClient, prefix: str, topics: Sequence[Topic]) -> list[str]:
+    resources = [ConfigResource(ConfigResourceType.TOPIC, prefix + topic.name) for topic in topics]
+    wanted = {prefix + topic.name: config_of(topic) for topic in topics}
+    found = []
+    for response in await admin.describe_configs(resources) if resources else ():
+        for _, _, _, name, entries in response.resources:
+            there = {entry[0]: entry[1] for entry in entries}
+            found += [
+                f"{name}: {key} is {there.get(key)}, not {value}"
+                for key, value in wanted[name].items()
+                if there.get(key) != value
+            ]
+    return found
+
+
+async def create(admin: AIOKafkaAdminClient, prefix: str, replication: int | None) -> list[str]:
+    """Make what is missing and wait until every partition has a leader; the names made."""
+    missing = {line.partition(":")[0] for line in await differences(admin, prefix) if line.endswith(": missing")}
+    copies = replication or min(3, len((await admin.describe_cluster())["brokers"]))
+    new = [
+        NewTopic(prefix + topic.name, PARTITIONS, copies, topic_configs=config_of(topic))
+        for topic in ALL
+        if prefix + topic.name in missing
+    ]
+    if new:
+        response = await admin.create_topics(new)
+        failed = [e for e in response.topic_errors if e[1] not in {0, TopicAlreadyExistsError.errno}]
+        if failed:
+            raise Misconfigured("STET_KAFKA_BOOTSTRAP", f"the broker refused {failed[0][0]}: {failed[0][-1]}")
+        await _led(admin, [topic.name for topic in new])
+    return sorted(missing)
+
+
+async def _led(admin: AIOKafkaAdminClient, names: Iterable[str]) -> None:
+    while True:
+        described = await admin.describe_topics(list(names))
+        if all(p["leader"] >= 0 and not p["error_code"] for t in described for p in t["partitions"]):
+            return
+        await asyncio.sleep(0.1)
+
+
+async def wait_for_topics(settings: ServiceSettings) -> None:
+    """Before a service reads: the broker answers, and has every topic with its twelve partitions."""
+    told = ""
+    tries = 0
+    while True:
+        state, known = await _state(settings)
+        if not state:
+            return
+        if state != told:
+            told = state
+            log.warning("neighbour.waited_for", neighbour="kafka", setting="STET_KAFKA_BOOTSTRAP", state=state)
+        tries += known
+        if tries >= _SURE_AFTER:
+            raise Misconfigured("STET_KAFKA_BOOTSTRAP", f"{state}; run: python -m shared.topics create")
+        await asyncio.sleep(_RETRY_SECONDS)
+
+
+async def _state(settings: ServiceSettings) -> tuple[str, bool]:
+    """What is wrong (empty: nothing), and whether the broker answered at all."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap, **security(settings))
+    try:
+        await admin.start()
+        wrong = [
+            line for line in await differences(admin, settings.topic_prefix) if "partition" in line or "miss" in line
+        ]
+    except (KafkaError, OSError) as error:
+        return type(error).__name__, False
+    finally:
+        await admin.close()
+    return "; ".join(wrong[:3]), True
+
+
+async def _command(chosen: str) -> int:
+    settings = load(TopicSettings)
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap, **security(settings))
+    try:
+        await admin.start()
+        if chosen == "create":
+            made = await create(admin, settings.topic_prefix, settings.kafka_replication)
+            print("\n".join(f"created {name}" for name in made) or "nothing to do: every topic is there")  # noqa: T201 -- a command's output
+        wrong = await differences(admin, settings.topic_prefix)
+        print("\n".join(wrong) or "every topic is as declared")  # noqa: T201 -- the same
+    except (KafkaError, OSError) as error:
+        print(f"STET_KAFKA_BOOTSTRAP: {type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201 -- the same
+        return 1
+    else:
+        return 1 if wrong else 0
+    finally:
+        await admin.close()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m shared.topics", description="The topics of Stet on STET_KAFKA_BOOTSTRAP."
+    )
+    parser.add_argument("command", choices=("create", "check"), help="create what is missing; check what differs")
+    chosen = parser.parse_args(argv)
+    try:
+        return asyncio.run(_command(chosen.command))
+    except Misconfigured as error:
+        print(error, file=sys.stderr)  # noqa: T201 -- a command's output
+        return 2
