@@ -80,7 +80,7 @@ class StepState(Frozen):
     occurrence: int = 0
     done_at: Instant | None = None
     unreached: bool = False
-    left_out: dict[PersonId, str] = Field(default_factory=dict)
+    left_out: dict[str, str] = Field(default_factory=dict)
 
     @property
     def over(self) -> bool:

@@ -59,8 +59,8 @@ def _walk(model: type[BaseModel], prefix: str, *, within_list: bool, optional: b
     for name, info in model.model_fields.items():
         path = f"{prefix}{info.alias or name}"
         spec, inner = _spec(path, info)
-        spec = replace(spec, optional=spec.optional or optional)
-        yield _as_list(spec) if within_list else spec
+        spec = _as_list(spec, optional=optional) if within_list else replace(spec, optional=spec.optional or optional)
+        yield spec
         if inner is not None:
             listed = within_list or spec.type is FieldType.LIST
             yield from _walk(inner, f"{path}.", within_list=listed, optional=spec.optional)
@@ -105,8 +105,8 @@ def _model(plain: Any) -> type[BaseModel] | None:
     return plain if isinstance(plain, type) and issubclass(plain, BaseModel) else None
 
 
-def _as_list(spec: FieldSpec) -> FieldSpec:
-    """A field of the objects of a list is the list of that field in each."""
+def _as_list(spec: FieldSpec, *, optional: bool) -> FieldSpec:
+    """A field of the objects of a list is the list of that field in each, and is there when the list is."""
     if spec.type is FieldType.LIST:
-        return spec
-    return replace(spec, type=FieldType.LIST, item=spec.type)
+        return replace(spec, optional=optional)
+    return replace(spec, type=FieldType.LIST, item=spec.type, optional=optional)

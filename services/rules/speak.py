@@ -54,7 +54,8 @@ def speak(desk: Desk, chain: Chain, who: Who, speech: Speech, *, sender: PersonI
     for name, reason in resolved.left_out.items():
         desk.effects.append(LeftOut(chain.chain_id, name, reason))
     if resolved.left_out:
-        left_out = {**chain.steps[speech.step].left_out, **resolved.left_out}
+        reasons = {name: str(reason) for name, reason in resolved.left_out.items()}
+        left_out = {**chain.steps[speech.step].left_out, **reasons}
         chain = chain.with_step(speech.step, left_out=left_out)
     for recipient in resolved.recipients:
         chain = say_to(desk, chain, recipient, speech)
@@ -102,7 +103,8 @@ def send(desk: Desk, chain: Chain, outgoing: Outgoing) -> Chain:
         return chain.with_message(outgoing.model_copy(update={"delivery": Delivery.DROPPED}))
     message = worded(desk, chain, outgoing, person)
     desk.effects.append(Said(message, outgoing.verb, outgoing.on_behalf_of))
-    desk.world.keep_last_rule(person.person_id, chain.rule)
+    if desk.rule_of(chain).events:
+        desk.world.keep_last_rule(person.person_id, chain.rule)
     return chain.with_message(
         outgoing.model_copy(
             update={
@@ -145,7 +147,7 @@ def _rendered(
     desk: Desk, template: Template, wanted: str, values: dict[str, object]
 ) -> tuple[wording.Rendered, TemplateCall]:
     language = wording.choose_language(template, wanted, desk.book.tenant.language)
-    said = wording.render(template, language, values)
+    said = wording.render(template, language, values, desk.book.tenant.words.get(language))
     return said, TemplateCall(name=template.meta_name, language=language, parameters=said.parameters)
 
 

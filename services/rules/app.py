@@ -1,0 +1,27 @@
+"""The composition root of rules: settings to running process."""
+
+from services.rules.books import Shelf
+from services.rules.handlers import Rules
+from services.rules.loops import Loops
+from services.rules.settings import RulesSettings
+from services.rules.verdicts import Verdicts
+from shared.process import running
+from shared.settings import load
+from shared.topics import CONSONANCE_EVENTS, CONTACTS, MESSAGES_EVENTS, WHATSAPP_MESSAGES, WRITES_EVENTS
+
+TOPICS = (CONSONANCE_EVENTS, CONTACTS, WHATSAPP_MESSAGES, MESSAGES_EVENTS, WRITES_EVENTS)
+
+
+async def main() -> None:
+    settings = load(RulesSettings)
+    shelf = Shelf.from_folder(settings.rules_dir, settings.signing_key.get_secret_value().encode())
+    async with running(settings, "rules") as process:
+        await shelf.keep(process.pool, process.clock.now())
+        rules = Rules(settings.tenant, shelf, Verdicts())
+        loops = Loops(rules, process.pool, process.clock, tick=0.02 if settings.development_clock else 0.25)
+        process.consume(TOPICS, rules)
+        process.task("due", loops.run_due)
+        process.task("waiting", loops.release_waiting)
+        process.task("measure", loops.measure)
+        process.idle_when(loops.idle)
+        await process.until_stopped()

@@ -1,0 +1,64 @@
+"""The rulebooks a process holds: the one in force, loaded from a folder at start, and those chains started under."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+
+from services.rules import store
+from services.rules.countries import zone_hint, zone_of
+from services.rules.decide import Decider
+from services.rules.engine import Engine
+from services.rules.facts import Document
+from services.rules.house_rules import with_house_rules
+from services.rules.language.loader import load, read_folder
+from services.rules.rulebook import Rulebook
+from shared.errors import Misconfigured
+from shared.events.contacts import PersonObserved
+from shared.ids import Revision, RuleId
+from shared.postgres import Connection
+
+
+class Shelf:
+    """``files`` are the texts of the rulebook in force, kept so that chains outlive a change of them."""
+
+    def __init__(self, files: Mapping[str, str], book: Rulebook, signing_key: bytes) -> None:
+        self.files = files
+        self.book = with_house_rules(book)
+        self.engine = Engine(self.book.rules.values())
+        self._others: dict[Revision, Rulebook] = {}
+        self.decider = Decider(
+            book=self.book, books=self._of, match=self._match, zone_of=self._zone, signing_key=signing_key
+        )
+
+    @classmethod
+    def from_folder(cls, folder: Path, signing_key: bytes) -> "Shelf":
+        """Raises Misconfigured, naming every fault, for a folder that does not load."""
+        files = read_folder(folder)
+        book, faults = load(files)
+        if book is None or faults:
+            listed = "\n  ".join(str(fault) for fault in faults)
+            raise Misconfigured("STET_RULES_DIR", f"{folder} does not load:\n  {listed}")
+        return cls(files, book, signing_key)
+
+    async def keep(self, connection: Connection, now: datetime) -> None:
+        await store.keep_rulebook(connection, self.book.revision, self.files, now)
+
+    async def fetch(self, connection: Connection, revisions: Iterable[Revision]) -> None:
+        """Load the rulebooks of chains that started under other files."""
+        for revision in {*revisions} - {self.book.revision, *self._others}:
+            files = await store.find_rulebook(connection, revision)
+            book = load(files)[0] if files is not None else None
+            self._others[revision] = self.book if book is None else with_house_rules(book)
+
+    def _of(self, revision: Revision) -> Rulebook:
+        return self._others.get(revision, self.book)
+
+    def _match(self, name: str, document: Document) -> Iterable[RuleId]:
+        return self.engine.judge(name, document)
+
+    def _zone(self, seen: PersonObserved) -> str | None:
+        """Explicit, else country and phone hint, else house."""
+        if seen.zone is not None:
+            return seen.zone
+        phone = seen.addresses.phone
+        return zone_of(seen.country, zone_hint(phone) if phone else None, self.book.calendar.house.zone)

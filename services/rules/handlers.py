@@ -1,0 +1,115 @@
+"""Read, decide, act: batches of events, chains that fall due, and events that waited."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from services.rules import store, waiting
+from services.rules.books import Shelf
+from services.rules.decide import Decision
+from services.rules.emit import Cause, events_of, silence
+from services.rules.verdicts import Verdicts
+from services.rules.want import Wanted, staff, want
+from services.rules.world import World
+from shared.batch import Received
+from shared.events.envelope import Event
+from shared.ids import ChainId, TenantId
+from shared.telemetry import get_logger
+from shared.transaction import Transaction
+
+log = get_logger()
+_STUCK = timedelta(hours=1)
+
+
+@dataclass(slots=True)
+class Rules:
+    """``shelf`` holds the rulebook in force and those that live chains started under."""
+
+    tenant: TenantId
+    shelf: Shelf
+    verdicts: Verdicts
+
+    def locks(self, batch: Sequence[Received]) -> Iterable[str]:
+        return {received.event.partitionkey for received in batch}
+
+    async def handle(self, tx: Transaction, batch: Sequence[Received]) -> None:
+        """Judge every event of a batch in order; those that lack a fact wait in their key's queue."""
+        events = [received.event for received in batch]
+        world = await self._world(tx, want(events, self.shelf.book, self.tenant, tx.now))
+        queued = await waiting.queued_keys(tx.connection, (event.partitionkey for event in events))
+        kept: list[tuple[Event, waiting.Missing]] = []
+        silent: dict[str, list[str]] = defaultdict(list)
+        for event in events:
+            lacks = waiting.missing(event, world)
+            if lacks or (event.partitionkey in queued and _queues(event)):
+                queued.add(event.partitionkey)
+                kept.append((event, lacks))
+            else:
+                self._judge(tx, event, world, silent)
+        self._silences(tx, events, silent)
+        await waiting.queue(tx.connection, self.tenant, kept, tx.now)
+        await store.save(tx.connection, world, tx.now)
+
+    async def due(self, tx: Transaction, chains: Iterable[ChainId]) -> None:
+        """Run what is due of these chains, each judged against the facts of now."""
+        wanted = Wanted(chains=set(chains), people=set(staff(self.shelf.book, self.tenant)))
+        world = await self._world(tx, wanted)
+        for chain in list(world.chains.values()):
+            if chain.next_due is None or chain.next_due > tx.now:
+                continue
+            decision = self.shelf.decider.due(chain, world, tx.now)
+            cause = Cause(
+                self.tenant, decision.record.about, chain.key, chain.correlation or chain.chain_id,
+                chain.traceparent, tx.now,
+            )  # fmt: skip
+            self._emit(tx, cause, decision)
+            self._unstick(tx, world, chain.chain_id)
+        await store.save(tx.connection, world, tx.now)
+
+    async def released(self, tx: Transaction, key: str) -> int:
+        """Judge what waited under one key, in order, up to the first event that must wait on; how many were judged."""
+        rows = await waiting.queue_of(tx.connection, key, tx.now)
+        ready = rows[: next((i for i, row in enumerate(rows) if not row.judge_now), len(rows))]
+        events = [row.event for row in ready]
+        world = await self._world(tx, want(events, self.shelf.book, self.tenant, tx.now))
+        silent: dict[str, list[str]] = defaultdict(list)
+        for event in events:
+            self._judge(tx, event, world, silent)
+        self._silences(tx, events, silent)
+        await waiting.leave_queue(tx.connection, (row.place for row in ready))
+        await store.save(tx.connection, world, tx.now)
+        return len(ready)
+
+    async def _world(self, tx: Transaction, wanted: Wanted) -> World:
+        world = await store.load(tx.connection, self.tenant, wanted)
+        await self.shelf.fetch(tx.connection, (chain.revision for chain in world.chains.values()))
+        return world
+
+    def _judge(self, tx: Transaction, event: Event, world: World, silent: dict[str, list[str]]) -> None:
+        decision = self.shelf.decider.decide(event, world, tx.now)
+        self._emit(tx, Cause.of(event, tx.now), decision)
+        if decision.silent:
+            silent[decision.record.verdicts[0].reason].append(event.id)
+
+    def _emit(self, tx: Transaction, cause: Cause, decision: Decision) -> None:
+        self.verdicts.count(decision)
+        for topic, event in events_of(cause, decision):
+            tx.publish(topic, event)
+
+    def _silences(self, tx: Transaction, events: Sequence[Event], silent: dict[str, list[str]]) -> None:
+        for reason, ids in silent.items():
+            topic, event = silence(Cause.of(events[0], tx.now), ids, self.shelf.book.revision, reason)
+            tx.publish(topic, event)
+
+    def _unstick(self, tx: Transaction, world: World, chain_id: ChainId) -> None:
+        """A chain still due after its turn would spin; it is put off, and said: only a fault of ours does it."""
+        chain = world.chains[chain_id]
+        if chain.next_due is not None and chain.next_due <= tx.now:
+            log.error("chain.stuck", chain_id=chain_id, rule=chain.rule)
+            world.keep_chain(chain.model_copy(update={"next_due": tx.now + _STUCK}))
+
+
+def _queues(event: Event) -> bool:
+    """State is never queued: it may be what the others wait for."""
+    return not event.type.endswith((".work.observed.v1", ".person.observed.v1"))

@@ -1,0 +1,176 @@
+"""PostgreSQL, as rules uses it: in comes the part of the world a batch can touch, out goes what changed of it.
+
+A fixed number of queries each way, whatever the size of the batch.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from services.rules.chain import Chain
+from services.rules.facts import newest
+from services.rules.recipients import parties_of
+from services.rules.want import Wanted
+from services.rules.world import Consent, Person, RightsRecord, Work, World
+from shared.events.envelope import Frozen, spell_instant
+from shared.ids import ChainId, MessageId, PersonId, Revision, RuleId, TenantId, Wamid, WorkId, key_of
+from shared.postgres import Connection, load_queries
+from shared.timers import guard
+from shared.topics import CONSONANCE_EVENTS, MESSAGES_EVENTS, WHATSAPP_MESSAGES, WRITES_EVENTS
+
+QUERIES = load_queries(__file__, "store.sql")
+
+
+async def load(connection: Connection, tenant: TenantId, wanted: Wanted) -> World:
+    """Chains first, locked; then the works and people they and the events lean on."""
+    world = World(tenant)
+    await _load_wamids(connection, world, wanted)
+    await _load_chains(connection, world, wanted)
+    await _load_works(connection, world, wanted)
+    await _load_people(connection, world, wanted)
+    await _load_records(connection, world, wanted)
+    world.changed.clear()
+    return world
+
+
+async def _load_wamids(connection: Connection, world: World, wanted: Wanted) -> None:
+    if wanted.wamids:
+        rows = await connection.fetch(QUERIES.find_wamids, list(wanted.wamids))
+        world.wamids.update((Wamid(row["wamid"]), MessageId(row["message_id"])) for row in rows)
+
+
+async def _load_chains(connection: Connection, world: World, wanted: Wanted) -> None:
+    asked = (wanted.messages, wanted.wamids, wanted.writes, wanted.tags, wanted.listening, wanted.chains)
+    if not any(asked):
+        return
+    rows = await connection.fetch(QUERIES.find_chains, world.tenant, *([*ids] for ids in asked))
+    for row in rows:
+        chain = Chain.model_validate_json(row["document"])
+        world.chains[chain.chain_id] = chain
+        _want_of(wanted, chain)
+
+
+def _want_of(wanted: Wanted, chain: Chain) -> None:
+    wanted.people |= chain.people()
+    wanted.people.update(parties_of(newest(chain)))
+    wanted.people.update(PersonId(p) for p in (chain.start.get("person_id"),) if p)
+    for data in (chain.start, chain.event):
+        if isinstance(data.get("work"), Mapping):
+            wanted.works.add(WorkId(data["work"]["work_id"]))
+        if (record := data.get("rights_record_id")) is not None:
+            wanted.records.add(record)
+
+
+async def _load_works(connection: Connection, world: World, wanted: Wanted) -> None:
+    if not wanted.works:
+        return
+    for row in await connection.fetch(QUERIES.find_works, world.tenant, list(wanted.works)):
+        work = Work.model_validate_json(row["document"])
+        world.works[work.state.work.work_id] = work
+        wanted.people.update(person.person_id for person in work.state.people)
+
+
+async def _load_people(connection: Connection, world: World, wanted: Wanted) -> None:
+    for row in await connection.fetch(QUERIES.find_people, world.tenant, list(wanted.people)):
+        person = Person.model_validate_json(row["person"])
+        world.people[person.person_id] = person
+        if row["consent"] is not None:
+            world.consent[person.person_id] = Consent.model_validate_json(row["consent"])
+        if row["rule"] is not None:
+            world.last_rule[person.person_id] = RuleId(row["rule"])
+        if row["reference"] is not None:
+            world.acquisitions[person.person_id] = row["reference"]
+
+
+async def _load_records(connection: Connection, world: World, wanted: Wanted) -> None:
+    if not wanted.records and not wanted.requests:
+        return
+    rows = await connection.fetch(QUERIES.find_records, world.tenant, list(wanted.records), list(wanted.requests))
+    for row in rows:
+        world.records[row["record_id"]] = RightsRecord.model_validate_json(row["document"])
+
+
+# ------------------------------------------------------------------ out
+
+
+async def save(connection: Connection, world: World, now: datetime) -> None:
+    """Write what changed, kind by kind; ``now`` is business time."""
+    await _save(connection, QUERIES.save_works, world, "work", lambda key: _json(world.works[key]))
+    await _save(connection, QUERIES.save_people, world, "person", lambda key: _json(world.people[key]))
+    await _save(connection, QUERIES.save_consent, world, "consent", lambda key: _json(world.consent[key]), now)
+    await _save(connection, QUERIES.save_records, world, "record", lambda key: _json(world.records[key]))
+    await _save(connection, QUERIES.save_last_rules, world, "last_rule", lambda key: world.last_rule[key])
+    await _save(connection, QUERIES.save_acquisitions, world, "acquisition", lambda key: world.acquisitions[key])
+    await _save_chains(connection, world, now)
+    world.changed.clear()
+
+
+async def _save(
+    connection: Connection, query: str, world: World, kind: str, value: Callable[[Any], str | None], *extra: object
+) -> None:
+    keys: list[Any] = [key for changed, key in world.changed if changed == kind]
+    keys.sort()
+    if keys:
+        await connection.execute(query, world.tenant, keys, [value(key) for key in keys], *extra)
+
+
+def _json(value: Frozen) -> str:
+    return value.model_dump_json(exclude_defaults=True)
+
+
+async def _save_chains(connection: Connection, world: World, now: datetime) -> None:
+    chains = [world.chains[ChainId(key)] for key in sorted(_keys(world, "chain"))]
+    if not chains:
+        return
+    # An ending chain frees its place before another takes it: the index of active chains is checked row by row.
+    for part in ([c for c in chains if not c.active], [c for c in chains if c.active]):
+        if part:
+            await connection.execute(QUERIES.save_chains, world.tenant, [_row(c) for c in part], now)
+    sent = [(m.message_id, c.chain_id, m.wamid) for c in chains for m in c.outgoing if m.requested_at is not None]
+    if sent:
+        await connection.execute(QUERIES.save_messages, *map(list, zip(*sent, strict=True)))
+    writes = [(w.write_id, c.chain_id) for c in chains for w in c.writings]
+    if writes:
+        await connection.execute(QUERIES.save_writes, *map(list, zip(*writes, strict=True)))
+
+
+def _keys(world: World, kind: str) -> Iterable[str]:
+    return (str(key) for changed, key in world.changed if changed == kind)
+
+
+def _row(chain: Chain) -> str:
+    row = {
+        "chain_id": chain.chain_id, "rule": chain.rule, "subject": chain.subject, "revision": chain.revision,
+        "key": chain.key, "active": chain.active, "live": chain.live, "tags": chain.tags,
+        "people": sorted(chain.people()), "guards": guards_of(chain),
+        "next_due": spell_instant(chain.next_due) if chain.next_due else None,
+        "document": orjson.Fragment(_json(chain)),
+    }  # fmt: skip
+    return orjson.dumps(row).decode()
+
+
+def guards_of(chain: Chain) -> list[str]:
+    """The partitions that must be read up to a due instant before anything of this chain may fire."""
+    guards = {guard(CONSONANCE_EVENTS, chain.key), guard(WRITES_EVENTS, chain.key)}
+    for person in chain.people():
+        key = key_of(chain.tenant, "persons", person)
+        guards |= {guard(WHATSAPP_MESSAGES, key), guard(MESSAGES_EVENTS, key)}
+    return sorted(guards)
+
+
+# ------------------------------------------------------------------ due, and revisions
+
+
+async def due_chains(connection: Connection, now: datetime, most: int) -> list[tuple[ChainId, str]]:
+    return [(ChainId(row["chain_id"]), row["key"]) for row in await connection.fetch(QUERIES.due_chains, now, most)]
+
+
+async def keep_rulebook(connection: Connection, revision: Revision, files: Mapping[str, str], now: datetime) -> None:
+    await connection.execute(QUERIES.keep_rulebook, revision, orjson.dumps(dict(files)).decode(), now)
+
+
+async def find_rulebook(connection: Connection, revision: Revision) -> dict[str, str] | None:
+    found = await connection.fetchval(QUERIES.find_rulebook, revision)
+    return None if found is None else dict(orjson.loads(found))

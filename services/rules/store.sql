@@ -1,0 +1,130 @@
+-- name: find_chains
+-- Every chain a batch may concern, locked in one order, so that two batches never wait for each other in a ring.
+select document::text from chains
+where chain_id in (
+    select chain_id from messages where message_id = any($2::text[]) or wamid = any($3::text[])
+    union
+    select chain_id from writes where write_id = any($4::text[])
+    union
+    select chain_id from chains where live and tenant = $1 and tags && $5::text[]
+    union
+    select chain_id from chains where live and tenant = $1 and people && $6::text[]
+    union
+    select unnest($7::text[])
+)
+order by chain_id
+for update;
+
+-- name: find_wamids
+-- Which message of ours each of these WhatsApp ids is.
+select wamid, message_id from messages where wamid = any($1::text[]);
+
+-- name: find_works
+-- Works as last observed.
+select document::text from works where tenant = $1 and work_id = any($2::bigint[]);
+
+-- name: find_people
+-- People with their consent, the rule that last wrote to them and their open submission.
+select
+    p.document::text as person,
+    c.document::text as consent,
+    l.rule,
+    a.reference
+from people p
+left join consent c using (tenant, person_id)
+left join last_rules l using (tenant, person_id)
+left join acquisitions a using (tenant, person_id)
+where p.tenant = $1 and p.person_id = any($2::text[]);
+
+-- name: find_records
+-- Rights records by id or by a request open on them.
+select record_id, document::text from rights_records
+where tenant = $1 and (record_id = any($2::text[]) or open_requests && $3::text[]);
+
+-- name: save_works
+insert into works (tenant, work_id, document)
+select $1, work_id, document::jsonb from unnest($2::bigint[], $3::text[]) as t(work_id, document)
+on conflict (tenant, work_id) do update set document = excluded.document;
+
+-- name: save_people
+insert into people (tenant, person_id, document)
+select $1, person_id, document::jsonb from unnest($2::text[], $3::text[]) as t(person_id, document)
+on conflict (tenant, person_id) do update set document = excluded.document;
+
+-- name: save_consent
+-- The newest state, and an entry in the ledger for each change.
+with changed as (
+    select person_id, document::jsonb as document from unnest($2::text[], $3::text[]) as t(person_id, document)
+), entered as (
+    insert into consent_ledger (tenant, person_id, document, recorded_at)
+    select $1, person_id, document, $4 from changed
+)
+insert into consent (tenant, person_id, document)
+select $1, person_id, document from changed
+on conflict (tenant, person_id) do update set document = excluded.document;
+
+-- name: save_records
+insert into rights_records (tenant, record_id, open_requests, document)
+select $1, record_id, array(select jsonb_array_elements_text(document::jsonb -> 'open_requests')), document::jsonb
+from unnest($2::text[], $3::text[]) as t(record_id, document)
+on conflict (tenant, record_id) do update
+set document = excluded.document, open_requests = excluded.open_requests;
+
+-- name: save_last_rules
+insert into last_rules (tenant, person_id, rule)
+select $1, person_id, rule from unnest($2::text[], $3::text[]) as t(person_id, rule)
+on conflict (tenant, person_id) do update set rule = excluded.rule;
+
+-- name: save_acquisitions
+insert into acquisitions (tenant, person_id, reference)
+select $1, person_id, reference from unnest($2::text[], $3::text[]) as t(person_id, reference)
+on conflict (tenant, person_id) do update set reference = excluded.reference;
+
+-- name: save_chains
+-- The arrays of a row travel as JSON, since unnest would flatten arrays of arrays.
+insert into chains (
+    chain_id, tenant, rule, subject, revision, key, active, live, tags, people, guards, next_due, changed_at, document
+)
+select
+    row ->> 'chain_id', $1, row ->> 'rule', row ->> 'subject', row ->> 'revision', row ->> 'key',
+    (row ->> 'active')::boolean, (row ->> 'live')::boolean,
+    array(select jsonb_array_elements_text(row -> 'tags')),
+    array(select jsonb_array_elements_text(row -> 'people')),
+    array(select jsonb_array_elements_text(row -> 'guards')),
+    (row ->> 'next_due')::timestamptz, $3, row -> 'document'
+from unnest($2::jsonb[]) as t(row)
+on conflict (chain_id) do update set
+    active = excluded.active, live = excluded.live, people = excluded.people, guards = excluded.guards,
+    next_due = excluded.next_due, changed_at = excluded.changed_at, document = excluded.document;
+
+-- name: save_messages
+insert into messages (message_id, chain_id, wamid)
+select message_id, chain_id, wamid from unnest($1::text[], $2::text[], $3::text[]) as t(message_id, chain_id, wamid)
+on conflict (message_id) do update set wamid = coalesce(excluded.wamid, messages.wamid);
+
+-- name: save_writes
+insert into writes (write_id, chain_id)
+select write_id, chain_id from unnest($1::text[], $2::text[]) as t(write_id, chain_id)
+on conflict (write_id) do nothing;
+
+-- name: due_chains
+-- Chains whose next instant has come and all of whose guards are read up to it, the longest due first.
+select chain_id, key from chains c
+where next_due <= $1
+and not exists (
+    select 1 from unnest(c.guards) as guard
+    join progress p on p.topic || ':' || p.partition = guard
+    where p.caught_up_to is null or p.caught_up_to < c.next_due
+)
+order by next_due
+limit $2;
+
+-- name: oldest_due
+-- The next instant anything falls due, held over or not; and how many are due by now.
+select min(next_due) as next_due, count(*) filter (where next_due <= $1) as due from chains where next_due is not null;
+
+-- name: keep_rulebook
+insert into rulebooks (revision, files, first_seen) values ($1, $2::jsonb, $3) on conflict (revision) do nothing;
+
+-- name: find_rulebook
+select files::text from rulebooks where revision = $1;

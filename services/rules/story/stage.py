@@ -1,0 +1,117 @@
+"""A stage on which a rulebook is played in virtual time: events and replies in, effects out, no broker and no database.
+
+Every message that leaves is at once reported as accepted, since a question is open from the first evidence that it was sent.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from services.rules.chain import Outgoing
+from services.rules.decide import Decider
+from services.rules.desk import Effect, Said, Wrote
+from services.rules.world import World
+from shared.events.envelope import Data, Event
+from shared.events.messages import MessageAccepted, MessageFailed, MessageRead, Wording
+from shared.events.whatsapp import Media, MessageKind, MessageReceived
+from shared.events.writes import EVENT_KINDS, OnWrite, Operation, Outcome, RequestWrite
+from shared.ids import EventId, Line, MessageId, PersonId, Wamid, derive, key_of
+
+_BY_OUTCOME = {model.outcome: model for model in EVENT_KINDS.values() if issubclass(model, OnWrite)}
+
+
+@dataclass(slots=True)
+class Stage:
+    """``effects`` are those since they were last looked at."""
+
+    decider: Decider
+    world: World
+    now: datetime
+    effects: list[Effect] = field(default_factory=list)
+    writes: list[RequestWrite] = field(default_factory=list)
+    _count: int = 0
+
+    def happens(self, data: Data, key: str) -> None:
+        self._count += 1
+        event = Event(
+            id=EventId(derive("story", self._count)), source="story", type=data.kind, time=self.now,
+            recordedtime=self.now, tenantid=self.world.tenant, partitionkey=key, data=data,
+        )  # fmt: skip
+        self._take(self.decider.decide(event, self.world, self.now).effects)
+
+    def says(
+        self, person: PersonId, *, text: str | None = None, button: str | None = None, media: Media | None = None,
+        line: str = "main", quoted: Wamid | None = None,
+    ) -> None:  # fmt: skip
+        """A person writes, taps or sends a file, on this line."""
+        self._count += 1
+        kind = MessageKind.BUTTON if button else MessageKind.MEDIA if media else MessageKind.TEXT
+        message = MessageReceived(
+            line=Line(line), person_id=person, message_id=Wamid(f"wamid.in.{self._count}"), message_kind=kind,
+            text=text, media=media, button_id=button, quoted_id=quoted, at=self.now,
+        )  # fmt: skip
+        self.happens(message, key_of(self.world.tenant, "persons", person))
+
+    def reads(self, sent: Outgoing) -> None:
+        if sent.wamid is None:
+            return
+        self._report(MessageRead(message_id=sent.message_id, person_id=sent.person_id, at=self.now, wamid=sent.wamid))
+
+    def fails(self, sent: Outgoing, code: int | None) -> None:
+        self._report(
+            MessageFailed(
+                message_id=sent.message_id, person_id=sent.person_id, at=self.now, wamid=sent.wamid, code=code,
+                reason="undeliverable",
+            )
+        )  # fmt: skip
+
+    def written(self, operation: Operation, outcome: Outcome) -> bool:
+        """Settle the oldest write of this operation that has not come to rest; False where there is none."""
+        waiting = next((w for w in self.writes if w.input.operation is operation), None)
+        if waiting is None:
+            return False
+        if outcome not in {Outcome.MANUAL, Outcome.UNKNOWN}:
+            self.writes.remove(waiting)
+        settled = _BY_OUTCOME[outcome](
+            write_id=waiting.write_id, operation=operation, record=waiting.record, work_id=waiting.work_id, at=self.now
+        )
+        self.happens(settled, waiting.record)
+        return True
+
+    def wait(self, until: datetime) -> None:
+        """Let time pass, inclusive: everything that falls due on the way happens at its own instant."""
+        while (due := self._next_due()) is not None and due <= until:
+            self.now = max(due, self.now)
+            for chain in [c for c in self.world.chains.values() if c.next_due is not None and c.next_due <= self.now]:
+                self._take(self.decider.due(chain, self.world, self.now).effects)
+        self.now = until
+
+    def last_to(self, person: PersonId, answer: str | None = None) -> Outgoing | None:
+        """The newest message this person got, or the newest with this button."""
+        theirs = [
+            m for c in self.world.chains.values() for m in c.outgoing
+            if m.person_id == person and m.requested_at is not None and (answer is None or answer in m.buttons)
+        ]  # fmt: skip
+        return max(theirs, key=lambda m: (m.requested_at or self.now, m.wamid or ""), default=None)
+
+    def _next_due(self) -> datetime | None:
+        return min((c.next_due for c in self.world.chains.values() if c.next_due is not None), default=None)
+
+    def _take(self, effects: tuple[Effect, ...]) -> None:
+        self.effects.extend(effects)
+        self.writes.extend(e.request for e in effects if isinstance(e, Wrote))
+        for effect in effects:
+            if isinstance(effect, Said) and effect.send.chain_id is not None:
+                self._accept(effect.send.message_id, effect.send.person_id)
+
+    def _accept(self, message: MessageId, person: PersonId) -> None:
+        self._count += 1
+        wamid = Wamid(f"wamid.out.{self._count:06}")
+        self._report(
+            MessageAccepted(
+                message_id=message, person_id=person, at=self.now, wamid=wamid, wording=Wording.FREE_TEXT
+            )
+        )  # fmt: skip
+
+    def _report(self, data: Data) -> None:
+        person = getattr(data, "person_id", "")
+        self.happens(data, key_of(self.world.tenant, "persons", person))
