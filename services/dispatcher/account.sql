@@ -26,3 +26,7 @@ set whole_since = greatest(streams.whole_since, $3), whole_until = greatest(stre
 -- name: whole_span
 -- The span over which every account's stream is whole.
 select max(whole_since) as since, min(whole_until) as until from streams where tenant = $1;
+
+-- name: read_up_to
+-- Up to which business instant these topics are read, where all their partitions are known.
+select case when count(caught_up_to) = $2 then min(caught_up_to) end from progress where topic = any ($1::text[]);

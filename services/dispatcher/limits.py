@@ -3,8 +3,8 @@
 Business time throughout. A rate judges the instants already spent; whoever owns the numbers keeps those in memory.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 
@@ -29,6 +29,10 @@ class Rate:
     def free_at(self, spent: Sequence[datetime], now: datetime) -> datetime:
         """The first instant, not before ``now``, at which one more may go; ``spent`` is oldest first."""
         return self._after_burst(spent, now) if self.burst else self._after_window(spent, now)
+
+    def room(self, spent: Sequence[datetime], now: datetime) -> int:
+        """How many more may go at ``now``; for a rate without a burst."""
+        return self.count - sum(instant > now - self.per for instant in spent)
 
     def _after_window(self, spent: Sequence[datetime], now: datetime) -> datetime:
         return now if len(spent) < self.count else max(now, spent[-self.count] + self.per)
@@ -56,12 +60,18 @@ PAIR = Rate(1, per=timedelta(seconds=6), burst=45)
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What ``plan`` obeys. ``lifted`` takes the rates away (benches only); windows and templates still count."""
+    """What ``plan`` obeys. ``lifted`` takes the rates away (benches only); windows and templates still count.
 
-    number: Rate = NUMBER
+    ``numbers`` are the lines whose rate differs from Meta's usual one.
+    """
+
+    numbers: Mapping[str, Rate] = field(default_factory=dict)
     pair: Rate = PAIR
     window: timedelta = timedelta(hours=24)
     window_margin: timedelta = timedelta(minutes=2)
     patience: timedelta = timedelta(minutes=10)
     """How long a message waits for a person nobody has told us of yet."""
     lifted: bool = False
+
+    def number(self, line: str) -> Rate:
+        return self.numbers.get(line, NUMBER)

@@ -106,7 +106,7 @@ def _obstacle(message: Queued, wording: Wording, history: History, limits: Limit
     held = _template_obstacle(message, history, now) if wording is Wording.TEMPLATE else None
     if held is not None:
         return held
-    for until, reason in _delays(history, limits, now):
+    for until, reason in _delays(message.line, history, limits, now):
         if until is not None and until > now:
             return _until(message, until, reason)
     return None
@@ -122,14 +122,14 @@ def _template_obstacle(message: Queued, history: History, now: datetime) -> Wait
     return None
 
 
-def _delays(history: History, limits: Limits, now: datetime) -> Sequence[tuple[datetime | None, Reason]]:
+def _delays(line: str, history: History, limits: Limits, now: datetime) -> Sequence[tuple[datetime | None, Reason]]:
     held = ((history.number_held_until, Reason.NUMBER_HELD), (history.pair_held_until, Reason.PAIR_HELD))
     if limits.lifted:
         return held
     return (
         *held,
         (limits.pair.free_at(history.pair_sends, now), Reason.PAIR_RATE),
-        (limits.number.free_at(history.number_sends, now), Reason.NUMBER_RATE),
+        (limits.number(line).free_at(history.number_sends, now), Reason.NUMBER_RATE),
     )
 
 

@@ -131,6 +131,8 @@ def failed(
 
 def dropped(standing: Standing, reason: Reason, now: datetime) -> Step:
     """``plan`` gave it up. What was attempted before has failed; only the untouched is dropped."""
+    if standing.state is not State.WAITING:
+        return Step(standing)
     if standing.attempts:
         return failed(standing, reason, now, standing.failed_code)
     after = replace(standing, state=State.DROPPED, reason=reason)

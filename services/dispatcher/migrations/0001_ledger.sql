@@ -35,6 +35,8 @@ create table messages (
     person_id text not null,
     line text not null,
     lane smallint not null,
+    say text not null,                       -- the wording's name, for people
+    rule text,
     state text not null,
     reason text,
     spoken json not null,

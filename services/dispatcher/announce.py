@@ -1,0 +1,30 @@
+"""``messages.events``: what became of a message, as an event with an id that follows from what it says. Pure."""
+
+from datetime import datetime
+
+from services.dispatcher.ledger import Origin
+from shared.events.envelope import Event
+from shared.events.messages import MessageResolved, OnMessage
+from shared.ids import EventId, TenantId, derive, key_of
+
+SOURCE = "stet/dispatcher"
+
+
+def event_of(
+    news: OnMessage, attempt: int, origin: Origin, tenant: TenantId, now: datetime, cause: EventId | None = None
+) -> Event:
+    """``cause`` is the event that brought the news; without one it is the request itself."""
+    resolution = (news.resolution,) if isinstance(news, MessageResolved) else ()
+    return Event(
+        id=EventId(derive(news.message_id, news.kind, attempt, *resolution)),
+        source=SOURCE,
+        type=news.kind,
+        time=news.at,
+        recordedtime=now,
+        tenantid=tenant,
+        partitionkey=key_of(tenant, "persons", news.person_id),
+        correlationid=origin.correlation_id,
+        causationid=cause or origin.request_event,
+        traceparent=origin.traceparent,
+        data=news,
+    )

@@ -1,0 +1,70 @@
+"""The dispatcher, put together: what it reads, what sends, what sweeps, what it reports."""
+
+from dataclasses import dataclass
+
+from services.dispatcher.account import Account
+from services.dispatcher.advance import Progress
+from services.dispatcher.evidence import Proofs
+from services.dispatcher.handlers import TOPICS, Dispatcher
+from services.dispatcher.holds import Holds
+from services.dispatcher.intake import Intake
+from services.dispatcher.ledger import Ledger
+from services.dispatcher.owning import Owner
+from services.dispatcher.people import People
+from services.dispatcher.portfolio import Portfolio
+from services.dispatcher.queue import Queue
+from services.dispatcher.results import SERVICE, Records
+from services.dispatcher.sending import Sender
+from services.dispatcher.settings import Settings
+from services.dispatcher.sweeps import Sweeps
+from services.dispatcher.watching import Watch
+from services.dispatcher.whatsapp import WhatsApp
+from shared.clock import Clock
+from shared.postgres import Pool
+from shared.process import Process, running
+from shared.settings import load
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """``handler`` takes what Kafka brings; the others run for as long as the process does."""
+
+    handler: Dispatcher
+    sender: Sender
+    owner: Owner
+    sweeps: Sweeps
+    watch: Watch
+
+
+def compose(settings: Settings, pool: Pool, clock: Clock, whatsapp: WhatsApp) -> Parts:
+    tenant, lines = settings.tenant, tuple(settings.whatsapp_lines)
+    people, queue, ledger, account = People(tenant), Queue(tenant), Ledger(tenant), Account(tenant)
+    progress = Progress(tenant, ledger, people)
+    proofs = Proofs(tenant, progress)
+    records = Records(pool, clock, progress, proofs)
+    sender = Sender(clock, records, whatsapp, Holds(), settings.sends_in_flight)
+    return Parts(
+        handler=Dispatcher(people, Intake(queue, progress), proofs, account),
+        sender=sender,
+        owner=Owner(Portfolio(pool, tenant), queue, sender, settings.limits(), lines, settings.lease),
+        sweeps=Sweeps(sender, records, queue, account, lines, settings.unproven_after),
+        watch=Watch(pool, queue, ledger, proofs, sender, lines, settings.unproven_after),
+    )
+
+
+async def main() -> None:
+    settings = load(Settings)
+    async with running(settings, SERVICE) as process, WhatsApp(settings.endpoint(), settings.sends_in_flight) as whatsapp:
+        parts = compose(settings, process.pool, process.clock, whatsapp)
+        _register(process, parts)
+        await process.until_stopped()
+
+
+def _register(process: Process, parts: Parts) -> None:
+    process.consume(TOPICS, parts.handler)
+    process.task("owner", parts.owner.run)
+    process.task("deliver", parts.sender.deliver)
+    process.task("record", parts.sender.record)
+    process.task("sweeps", parts.sweeps.run)
+    process.task("gauges", parts.watch.gauges)
+    process.idle_when(parts.watch.idle)

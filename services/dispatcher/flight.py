@@ -1,0 +1,37 @@
+"""What is in flight: begun, and its result not yet committed."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+
+from services.dispatcher.claims import Intent
+
+
+class Flight:
+    """Counts per line, and the people with something in flight: they get nothing else until it has landed."""
+
+    def __init__(self) -> None:
+        self._lines: Counter[str] = Counter()
+        self._people: dict[str, str] = {}  # message id → person id
+
+    def __len__(self) -> int:
+        return len(self._people)
+
+    @property
+    def lines(self) -> Mapping[str, int]:
+        return self._lines
+
+    @property
+    def people(self) -> Collection[str]:
+        return self._people.values()
+
+    @property
+    def message_ids(self) -> Collection[str]:
+        return self._people.keys()
+
+    def take_off(self, intent: Intent) -> None:
+        self._lines[intent.target.line] += 1
+        self._people[intent.message_id] = intent.target.person_id
+
+    def land(self, intent: Intent) -> None:
+        self._lines[intent.target.line] -= 1
+        del self._people[intent.message_id]

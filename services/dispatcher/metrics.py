@@ -1,0 +1,28 @@
+"""What an operator asks of the dispatcher, as metrics; labels come from closed sets only."""
+
+from services.dispatcher.errors import code_class
+from services.dispatcher.outcomes import Doubtful, Faulted, Outcome, Taken, Unsent
+from shared.telemetry import counter, gauge, histogram
+
+SEND_SECONDS = histogram("stet_dispatcher_send_seconds", "From a request to WhatsApp to its answer")
+IN_FLIGHT = gauge("stet_dispatcher_in_flight", "Sends begun whose result is not committed yet")
+WAITING = gauge("stet_dispatcher_waiting_messages", "Messages that wait to be sent")
+OLDEST_WAITING = gauge("stet_dispatcher_oldest_waiting_seconds", "Business time since the oldest waiting request")
+UNCERTAIN = gauge("stet_dispatcher_uncertain_sends", "Sends nobody can prove or disprove yet")
+OLDEST_UNCERTAIN = gauge("stet_dispatcher_oldest_uncertain_seconds", "Business time since the oldest of them began")
+STOPPED = gauge("stet_dispatcher_line_stopped", "1 while nothing may leave by this line: somebody must act", "line")
+OWNS = gauge("stet_dispatcher_owns_portfolio", "1 where this replica sends")
+VERDICTS = counter("stet_dispatcher_verdicts_total", "What plan decided, and why", "verdict", "reason")
+_OUTCOMES = counter("stet_dispatcher_sends_total", "What sends came to", "outcome")
+_ERRORS = counter("stet_dispatcher_errors_total", "Errors WhatsApp named, by what they ask for", "code_class")
+
+
+def count_outcome(outcome: Outcome) -> None:
+    match outcome:
+        case Taken():
+            _OUTCOMES.labels("accepted").inc()
+        case Doubtful(reason) | Unsent(reason):
+            _OUTCOMES.labels(reason.value).inc()
+        case Faulted(code, _):
+            _OUTCOMES.labels("faulted").inc()
+            _ERRORS.labels(code_class(code)).inc()

@@ -1,0 +1,61 @@
+"""The owner's life: wait for the portfolio, remember from the ledger what rates must know, claim until it is lost."""
+
+import asyncio
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from services.dispatcher import metrics
+from services.dispatcher.claims import Claims
+from services.dispatcher.intake import WAKE
+from services.dispatcher.limits import Limits
+from services.dispatcher.portfolio import Portfolio
+from services.dispatcher.queue import Queue
+from services.dispatcher.rates import Rates
+from services.dispatcher.sending import Sender
+from shared.batch import AWAY
+from shared.postgres import REPEAT, Connection
+from shared.telemetry import get_logger
+
+log = get_logger()
+_AFTER_TROUBLE = 0.5  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    portfolio: Portfolio
+    queue: Queue
+    sender: Sender
+    limits: Limits
+    lines: Collection[str]
+    lease: timedelta
+
+    async def run(self) -> None:
+        while True:
+            try:
+                async with self.portfolio.owned() as connection:
+                    await self._own(connection)
+            except REPEAT:
+                log.info("portfolio.repeated")
+            except AWAY as error:
+                log.warning("portfolio.lost", error=type(error).__name__)
+                await asyncio.sleep(_AFTER_TROUBLE)
+
+    async def _own(self, connection: Connection) -> None:
+        claims = await self._remember(connection, self.sender.moment().business)
+        await connection.add_listener(WAKE, self.sender.wake)
+        log.info("portfolio.owned", lines=len(self.lines))
+        metrics.OWNS.set(1)
+        try:
+            await self.sender.claim(connection, claims)
+        finally:
+            metrics.OWNS.set(0)
+            if not connection.is_closed():
+                await connection.remove_listener(WAKE, self.sender.wake)
+
+    async def _remember(self, connection: Connection, now: datetime) -> Claims:
+        """A predecessor's sends count: its last burst may still have to be paid back."""
+        rates = Rates(self.limits)
+        for line, person_id, at in await self.queue.recent_attempts(connection, now - self.limits.pair.horizon):
+            rates.spend(line, person_id, at)
+        return Claims(self.queue, rates, self.sender.holds, self.limits, self.lines, self.lease)

@@ -1,0 +1,94 @@
+-- name: add
+-- New messages; one that is known, or was withdrawn before it came, is left alone.
+insert into messages (
+    tenant, message_id, person_id, line, lane, state, spoken, button_ids, template_name, template_language,
+    resend, requested_at, expires_at, not_before, changed_at, request_event, correlation_id, traceparent, say, rule
+)
+select
+    $1, n.message_id, n.person_id, n.line, n.lane, 'waiting', n.spoken, string_to_array(n.button_ids, e'\x1f'),
+    n.template_name, n.template_language, n.resend, $2, n.expires_at, $2, $2, n.request_event, n.correlation_id,
+    n.traceparent, n.say, n.rule
+from unnest(
+    $3::text[], $4::text[], $5::text[], $6::smallint[], $7::json[], $8::text[], $9::text[], $10::text[],
+    $11::text[], $12::timestamptz[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[]
+) with ordinality as n (
+    message_id, person_id, line, lane, spoken, button_ids, template_name, template_language,
+    resend, expires_at, request_event, correlation_id, traceparent, say, rule, place
+)
+where not exists (select from withdrawals w where w.tenant = $1 and w.message_id = n.message_id)
+order by n.place
+on conflict (tenant, message_id) do nothing;
+
+-- name: remember_withdrawals
+-- Withdrawals whose message has not come; they keep it from ever being queued.
+insert into withdrawals (tenant, message_id, reason, at)
+select $1, w.message_id, w.reason, $2 from unnest($3::text[], $4::text[]) as w (message_id, reason)
+on conflict (tenant, message_id) do nothing;
+
+-- name: due
+-- What may go now on lines with room, critical lane first, then as it came; never of a person with one in flight.
+select m.*, w.opened_at, p.person_id as known, p.phone, p.bsuid, t.state as template_state
+from unnest($2::text[], $3::integer[]) as open_lines (line, room)
+cross join (values (0::smallint), (1::smallint), (2::smallint)) as lanes (lane)
+cross join lateral (
+    select q.tenant, q.message_id, q.sequence, q.person_id, q.line, q.lane, q.spoken, q.requested_at, q.expires_at,
+        q.not_before, q.template_only, q.attempts, q.template_name, q.template_language, q.traceparent
+    from messages q
+    where q.state = 'waiting' and q.line = open_lines.line and q.lane = lanes.lane and q.not_before <= $4
+        and (q.hold_until is null or q.hold_until <= $5) and q.tenant = $1
+        and q.person_id <> all ($6::text[])
+    order by q.not_before, q.sequence
+    limit open_lines.room
+) as m
+left join people p on p.tenant = m.tenant and p.person_id = m.person_id
+left join windows w on w.tenant = m.tenant and w.line = m.line and w.person_id = m.person_id
+left join templates t on t.tenant = m.tenant and t.name = m.template_name and t.language = m.template_language
+order by m.lane, m.not_before, m.sequence
+limit $7;
+
+-- name: expired
+-- Waiting messages whose time is over, whatever their line is waiting for.
+select message_id from messages
+where tenant = $1 and state = 'waiting' and expires_at <= $2
+order by expires_at limit $3;
+
+-- name: strangers
+-- Waiting messages of lines nobody configured.
+select message_id from messages
+where tenant = $1 and state = 'waiting' and line <> all ($2::text[]) and not_before <= $3
+limit $4;
+
+-- name: begin
+-- Intents: what still waits gets its attempt number, lease and attempt row; the rest was withdrawn meanwhile.
+with begun as (
+    update messages m
+    set state = 'intent', reason = null, attempts = m.attempts + 1, wording = b.wording, lease_until = $4,
+        changed_at = $2, hold_until = null, wamid = null, rank = 0
+    from unnest($5::text[], $6::text[]) as b (message_id, wording)
+    where m.tenant = $1 and m.message_id = b.message_id and m.state = 'waiting'
+    returning m.message_id, m.attempts, m.wording
+), recorded as (
+    insert into attempts (tenant, message_id, attempt, wording, begun_at, machine_at, lease_until)
+    select $1, message_id, attempts, wording, $2, $3, $4 from begun
+)
+select message_id, attempts from begun;
+
+-- name: wait
+-- Messages that plan lets wait: until when, and why.
+update messages m
+set not_before = d.not_before, reason = d.reason
+from unnest($2::text[], $3::timestamptz[], $4::text[]) as d (message_id, not_before, reason)
+where m.tenant = $1 and m.message_id = d.message_id and m.state = 'waiting';
+
+-- name: recent_attempts
+-- What the rates must remember at a take-over: who was written to since, by which line.
+select m.line, m.person_id, a.begun_at
+from attempts a
+join messages m on m.tenant = a.tenant and m.message_id = a.message_id
+where a.tenant = $1 and a.begun_at > $2
+order by a.begun_at, m.sequence;
+
+-- name: waiting_lines
+-- Per line: the next instant (business time) and the oldest message that waits.
+select line, min(not_before) as next, min(requested_at) as oldest, min(expires_at) as expires, count(*) as waiting
+from messages where tenant = $1 and state = 'waiting' group by line;

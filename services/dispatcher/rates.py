@@ -1,0 +1,54 @@
+"""The instants already spent, per number and per pair: kept by the owner of the numbers, rebuilt at a take-over."""
+
+from collections import deque
+from collections.abc import Sequence
+from datetime import datetime
+
+from services.dispatcher.limits import Limits
+
+_SWEEP_EVERY = 10_000  # sends between two looks for pairs that no longer matter
+
+
+class Rates:
+    """Business time; sends are spent in the order they are begun."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._numbers: dict[str, deque[datetime]] = {}
+        self._pairs: dict[tuple[str, str], deque[datetime]] = {}
+        self._since_sweep = 0
+
+    def spend(self, line: str, person_id: str, at: datetime) -> None:
+        if self._limits.lifted:
+            return
+        if line not in self._numbers:
+            self._numbers[line] = deque(maxlen=self._limits.number(line).remembers)
+        self._numbers[line].append(at)
+        pair = (line, person_id)
+        if pair not in self._pairs:
+            self._pairs[pair] = deque(maxlen=self._limits.pair.remembers)
+        self._pairs[pair].append(at)
+        self._sweep(at)
+
+    def number(self, line: str) -> Sequence[datetime]:
+        return self._numbers.get(line, ())
+
+    def pair(self, line: str, person_id: str) -> Sequence[datetime]:
+        return self._pairs.get((line, person_id), ())
+
+    def room(self, line: str, now: datetime, at_most: int) -> int:
+        """How many messages of a line are worth fetching."""
+        if self._limits.lifted:
+            return at_most
+        return min(at_most, self._limits.number(line).room(self.number(line), now))
+
+    def next_room(self, line: str, now: datetime) -> datetime:
+        return now if self._limits.lifted else self._limits.number(line).free_at(self.number(line), now)
+
+    def _sweep(self, now: datetime) -> None:
+        self._since_sweep += 1
+        if self._since_sweep < _SWEEP_EVERY:
+            return
+        self._since_sweep = 0
+        oldest = now - self._limits.pair.horizon
+        self._pairs = {pair: spent for pair, spent in self._pairs.items() if spent[-1] > oldest}

@@ -1,0 +1,58 @@
+"""Results: what many sends came to, written in one transaction with the events that tell of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from services.dispatcher.advance import Change, Progress
+from services.dispatcher.claims import Intent
+from services.dispatcher.evidence import Proofs
+from services.dispatcher.outcomes import Outcome, Taken
+from services.dispatcher.receipts import answered
+from services.dispatcher.standing import Delay, Standing, Step, dropped
+from services.dispatcher.states import Reason
+from shared.clock import Clock
+from shared.postgres import Pool
+from shared.transaction import Transaction, transaction
+
+SERVICE = "dispatcher"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """``delay`` is when the message may go again, if its outcome lets it."""
+
+    intent: Intent
+    outcome: Outcome
+    delay: Delay
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    pool: Pool
+    clock: Clock
+    progress: Progress
+    proofs: Proofs
+
+    async def write(self, results: Sequence[Result]) -> None:
+        async with transaction(self.pool, self.clock, SERVICE) as tx:
+            changes = [Change(result.intent.message_id, partial(_answered, result, tx)) for result in results]
+            await self.progress.advance(tx, changes)
+            await self.proofs.catch_up(
+                tx, [result.outcome.wamid for result in results if isinstance(result.outcome, Taken)]
+            )
+
+    async def drop(self, drops: Sequence[tuple[str, Reason]]) -> None:
+        """Only what still waits is dropped."""
+        async with transaction(self.pool, self.clock, SERVICE) as tx:
+            await self.progress.advance(
+                tx, [Change(message_id, partial(_dropped, reason, tx)) for message_id, reason in drops]
+            )
+
+
+def _answered(result: Result, tx: Transaction, standing: Standing) -> Step:
+    return answered(standing, result.intent.attempt, result.outcome, result.delay, tx.now)
+
+
+def _dropped(reason: Reason, tx: Transaction, standing: Standing) -> Step:
+    return dropped(standing, reason, tx.now)

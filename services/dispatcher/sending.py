@@ -1,0 +1,168 @@
+"""The sender: claims what is due, sends it over many connections at once, and records the results in batches.
+
+Only the owner of the portfolio claims. What is in flight when it loses the portfolio, or is asked to stop, is finished
+and recorded first; a process that dies leaves intents, whose leases end and make them uncertain.
+"""
+
+import asyncio
+import time
+from datetime import timedelta
+from functools import partial
+
+from services.dispatcher import metrics
+from services.dispatcher.claims import Claims, Intent, Moment, Round
+from services.dispatcher.flight import Flight
+from services.dispatcher.holds import Holds
+from services.dispatcher.outcomes import Outcome
+from services.dispatcher.results import Records, Result
+from services.dispatcher.whatsapp import WhatsApp
+from shared.batch import AWAY
+from shared.clock import Clock, machine_now
+from shared.postgres import REPEAT, Connection
+from shared.telemetry import effect_span, get_logger
+
+log = get_logger()
+_LOOK_AGAIN = 0.1  # seconds until the queue is looked at without being told: rates, waits and clocks move by themselves
+_MOST_RESULTS = 500
+_MANY = 32  # in flight, from which on claims and results are worth gathering
+_GATHER = 0.004  # seconds
+_LEASE_MARGIN = timedelta(seconds=1)
+_DRAIN_SECONDS = 4.0
+_AFTER_TROUBLE = 0.5
+
+
+class Sender:
+    """``at_once`` sends in flight at most. Run ``deliver`` and ``record`` as tasks; the owner runs ``claim``."""
+
+    def __init__(self, clock: Clock, records: Records, whatsapp: WhatsApp, holds: Holds, at_once: int) -> None:
+        self.flight = Flight()
+        self.holds = holds
+        self.recorded = 0
+        self._clock = clock
+        self._records = records
+        self._whatsapp = whatsapp
+        self._at_once = at_once
+        self._claims: Claims | None = None
+        self._outgoing: asyncio.Queue[Intent] = asyncio.Queue()
+        self._results: list[Result] = []
+        self._landed = asyncio.Event()
+        self._wake = asyncio.Event()
+
+    @property
+    def claims(self) -> Claims | None:
+        """None while another replica owns the portfolio."""
+        return self._claims
+
+    def wake(self, *_: object) -> None:
+        """There may be something to do."""
+        self._wake.set()
+
+    def moment(self) -> Moment:
+        return Moment(self._clock.now(), machine_now())
+
+    async def claim(self, connection: Connection, claims: Claims) -> None:
+        """Until the connection that owns the portfolio is lost, or the task is cancelled; then what flies lands."""
+        self._claims = claims
+        try:
+            while True:
+                self._wake.clear()
+                if not await self._round(connection, claims):
+                    await self._rest()
+        finally:
+            self._claims = None
+            await asyncio.shield(self.drain())
+
+    async def deliver(self) -> None:
+        """Send what is claimed, with as many tasks as may be in flight."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self._at_once):
+                group.create_task(self._deliver())
+
+    async def record(self) -> None:
+        """Write results for ever; a database that is away is waited for, the results are kept."""
+        while True:
+            await self._landed.wait()
+            if len(self.flight) > _MANY:
+                await asyncio.sleep(_GATHER)
+            self._landed.clear()
+            while self._results:
+                await self._write(self._results[:_MOST_RESULTS])
+
+    async def drain(self) -> None:
+        """Wait, within reason, until nothing is in flight."""
+        ends = time.monotonic() + _DRAIN_SECONDS
+        while self.flight and time.monotonic() < ends:
+            await asyncio.sleep(0.01)
+
+    async def _round(self, connection: Connection, claims: Claims) -> bool:
+        """Whether there may be more to do at once."""
+        free = self._at_once - len(self.flight)
+        if free <= self._at_once // 4:
+            return False
+        moment = self.moment()
+        rooms = claims.rooms(self.flight.lines, free, moment)
+        if not rooms:
+            return False
+        decided = await claims.claim(connection, rooms, self.flight.people, moment)
+        for intent in decided.intents.values():
+            self.flight.take_off(intent)
+            self._outgoing.put_nowait(intent)
+        if decided.drops:
+            await self._records.drop(decided.drops)
+        _count(decided)
+        return bool(decided.intents or decided.drops or decided.waits)
+
+    async def _rest(self) -> None:
+        if len(self.flight) > _MANY:
+            await asyncio.sleep(_GATHER)
+        try:
+            async with asyncio.timeout(_LOOK_AGAIN):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    async def _deliver(self) -> None:
+        while True:
+            intent = await self._outgoing.get()
+            outcome = await self._send(intent)
+            moment = self.moment()
+            delay = self.holds.learn(outcome, intent.target, moment.business, moment.machine)
+            self._results.append(Result(intent, outcome, delay))
+            self._landed.set()
+
+    async def _send(self, intent: Intent) -> Outcome:
+        line = intent.target.line
+        started = time.perf_counter()
+        with effect_span("dispatcher.send", intent.traceparent, line=line, wording=intent.wording.value):
+            outcome = await self._whatsapp.send(line, intent.body, partial(_may_write, intent))
+        metrics.SEND_SECONDS.observe(time.perf_counter() - started)
+        metrics.count_outcome(outcome)
+        return outcome
+
+    async def _write(self, batch: list[Result]) -> None:
+        try:
+            await self._records.write(batch)
+        except REPEAT:
+            return
+        except AWAY as error:
+            log.warning("results.wait", error=type(error).__name__, results=len(self._results))
+            await asyncio.sleep(_AFTER_TROUBLE)
+            return
+        del self._results[: len(batch)]
+        self.recorded += len(batch)
+        for result in batch:
+            self.flight.land(result.intent)
+        self._wake.set()
+
+
+def _may_write(intent: Intent) -> bool:
+    return machine_now() < intent.lease_until - _LEASE_MARGIN
+
+
+def _count(decided: Round) -> None:
+    if decided.intents:
+        metrics.VERDICTS.labels("send", "").inc(len(decided.intents))
+    for _, _, reason in decided.waits:
+        metrics.VERDICTS.labels("wait", reason).inc()
+    for _, reason in decided.drops:
+        metrics.VERDICTS.labels("drop", reason.value).inc()

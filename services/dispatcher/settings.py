@@ -1,0 +1,55 @@
+"""The dispatcher's variables: the WhatsApp Cloud API, its numbers and rates, and how doubt is settled."""
+
+from datetime import timedelta
+from typing import Annotated, Self
+
+from pydantic import Field, SecretStr, model_validator
+
+from services.dispatcher.limits import NUMBER, Limits, Rate
+from services.dispatcher.whatsapp import Endpoint
+from shared.ids import Line
+from shared.settings import ServiceSettings
+
+_LEASE_MARGIN = timedelta(seconds=5)
+
+
+class Settings(ServiceSettings):
+    """``whatsapp_lines`` maps each line to its phone number id; ``whatsapp_rates`` a line to its messages a second."""
+
+    whatsapp_graph_url: Annotated[str, Field(pattern=r"^https?://")]
+    whatsapp_graph_version: Annotated[str, Field(pattern=r"^v\d+\.\d+$")]
+    whatsapp_token: SecretStr
+    whatsapp_lines: Annotated[dict[Line, Annotated[str, Field(pattern=r"^\d+$")]], Field(min_length=1)]
+    whatsapp_rates: dict[Line, Annotated[int, Field(gt=0, le=1000)]] = Field(default_factory=dict)
+    sends_in_flight: Annotated[int, Field(gt=0, le=2000)] = 256
+    send_timeout: Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(minutes=2))] = timedelta(seconds=10)
+    unproven_after: Annotated[timedelta, Field(gt=timedelta(0))] = timedelta(minutes=15)
+    limits_lifted: bool = False
+
+    @model_validator(mode="after")
+    def _lifted_limits_stay_home(self) -> Self:
+        """WhatsApp would answer with errors, and then with a ban."""
+        if self.limits_lifted and not self.allow_development_clock:
+            raise ValueError("STET_LIMITS_LIFTED also needs STET_ALLOW_DEVELOPMENT_CLOCK=1")
+        return self
+
+    def neighbours(self) -> dict[str, str]:
+        return {**super().neighbours(), "STET_WHATSAPP_GRAPH_URL": self.whatsapp_graph_url}
+
+    def endpoint(self) -> Endpoint:
+        return Endpoint(
+            graph_url=self.whatsapp_graph_url,
+            version=self.whatsapp_graph_version,
+            token=self.whatsapp_token.get_secret_value(),
+            numbers={str(line): number for line, number in self.whatsapp_lines.items()},
+            timeout=self.send_timeout,
+        )
+
+    def limits(self) -> Limits:
+        rates = {str(line): Rate(count, NUMBER.per) for line, count in self.whatsapp_rates.items()}
+        return Limits(numbers=rates, lifted=self.limits_lifted)
+
+    @property
+    def lease(self) -> timedelta:
+        """Longer than a request may take: what is not answered by then was begun by a process that is gone."""
+        return self.send_timeout + _LEASE_MARGIN
