@@ -3,8 +3,8 @@
 import argparse
 import asyncio
 import sys
-from collections.abc import Iterable, Sequence
-from typing import Annotated
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -88,11 +88,18 @@ async def create(admin: AIOKafkaAdminClient, prefix: str, replication: int | Non
 
 
 async def _led(admin: AIOKafkaAdminClient, names: Iterable[str]) -> None:
+    names = list(names)
     while True:
-        described = await admin.describe_topics(list(names))
-        if all(p["leader"] >= 0 and not p["error_code"] for t in described for p in t["partitions"]):
+        described = await admin.describe_topics(names)
+        if all(_has_leaders(topic) for topic in described):
             return
         await asyncio.sleep(0.1)
+
+
+def _has_leaders(topic: Mapping[str, Any]) -> bool:
+    """A topic just made is known to the broker a moment before its partitions are."""
+    led = [p for p in topic["partitions"] if p["leader"] >= 0 and not p["error_code"]]
+    return not topic["error_code"] and len(led) == PARTITIONS
 
 
 async def wait_for_topics(settings: ServiceSettings) -> None:

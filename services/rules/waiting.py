@@ -1,6 +1,7 @@
 """Events that cannot be judged yet: they name somebody, a work or a message rules has not heard of.
 
-They wait in a table. Later events of the same key queue behind; the partition does not. What never arrives is judged without it.
+They wait in a table. Later events of the same key queue behind; the partition does not. What never arrives is judged
+without it.
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""What must be known to decide a batch: found from its events alone, so that loading takes a fixed number of queries."""
+"""What must be known to decide a batch: found from its events alone, so that loading takes a fixed number of steps."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field

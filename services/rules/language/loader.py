@@ -88,7 +88,7 @@ def _named(suffix: str, trees: Mapping[str, Node], read: Callable[[Node], Item],
             continue
         item = read(tree)
         if item.name and item.name != stem(file):
-            report.unknown(tree.place, f"“{item.name}” is in a file of another name", item.name, (stem(file),))
+            report.add(tree.place, f"“{item.name}” is in a file named “{stem(file)}”")
         if stem(file) in found:
             report.add(tree.place, f"“{stem(file)}” is also in {found[stem(file)].place.file}")
         found[stem(file)] = item
@@ -108,5 +108,6 @@ def _refuse_strangers(texts: Mapping[str, str], report: Report) -> None:
     for file in texts:
         name = PurePosixPath(file).name
         if name not in SINGLES and not name.endswith((RULE, TEMPLATE, FORM)):
-            kinds = ", ".join((*(f"*{suffix}" for suffix in (RULE, TEMPLATE, FORM, STORIES)), *SINGLES))
-            report.unknown(Place(file, 1, 1), f"no file of a rulebook is called so; there are {kinds}", name, SINGLES)
+            kinds = (*(f"*{suffix}" for suffix in (RULE, TEMPLATE, FORM, STORIES)), *SINGLES)
+            sentence = f"no file of a rulebook is called so; there are {', '.join(kinds)}"
+            report.unknown(Place(file, 1, 1), sentence, f"*.{name.partition('.')[2]}", kinds)

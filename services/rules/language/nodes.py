@@ -64,7 +64,10 @@ def parse(file: str, text: str, report: Report) -> Node | None:
 
 
 def place_of(node: Node, *path: str | int) -> Place:
-    """Where the key or item at ``path`` stands, or the last part of the path that is there."""
+    """Where the word or item at ``path`` stands, or the key of what is more than a word.
+
+    Where the path goes on beyond what was written, it is the last part that was.
+    """
     place = node.place
     for part in path:
         if isinstance(node, Entries) and part in node.nodes:
@@ -74,7 +77,7 @@ def place_of(node: Node, *path: str | int) -> Place:
             place = node.place
         else:
             break
-    return place
+    return node.place if isinstance(node, Scalar) and node.text else place
 
 
 def _converted(file: str, node: YamlNode, report: Report) -> Node:

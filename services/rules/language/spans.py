@@ -38,6 +38,7 @@ def at(node: Node, report: Report) -> At:
     if found is None:
         if " " in written:
             report.add(node.place, f"“{written}” is neither a field nor like “5 working days before new_due”")
+            return At("")
         return At(written)
     offset = span(Scalar(node.place, found[1], found[1]), report)
     return At(found[3], offset, _SIGNS[found[2]])

@@ -52,7 +52,7 @@ def text(node: Node | None, report: Report) -> str:
         return ""
     if isinstance(node, Scalar) and node.text and node.value is not None:
         return node.text
-    report.add(node.place, "this is text")
+    report.add(node.place, "a text belongs here")
     return ""
 
 
@@ -85,7 +85,7 @@ def flag(node: Node | None, report: Report) -> bool:
         return False
     if isinstance(node, Scalar) and isinstance(node.value, bool):
         return node.value
-    report.add(node.place, "this is true or false")
+    report.add(node.place, "true or false belongs here")
     return False
 
 
@@ -95,7 +95,7 @@ def number(node: Node | None, report: Report, *, least: int = 1) -> int:
         return least
     if isinstance(node, Scalar) and type(node.value) is int and node.value >= least:
         return node.value
-    report.add(node.place, f"this is a whole number, at least {least}")
+    report.add(node.place, f"a whole number belongs here, at least {least}")
     return least
 
 
@@ -108,7 +108,7 @@ def day(node: Node | None, report: Report) -> date | None:
         return None
     if isinstance(node, Scalar) and isinstance(node.value, date) and not isinstance(node.value, datetime):
         return node.value
-    report.add(node.place, "this is a date, like 2027-03-19")
+    report.add(node.place, "a date belongs here, like 2027-03-19")
     return None
 
 
@@ -126,7 +126,7 @@ def word(node: Node | None, words: type[Word], report: Report, default: Word) ->
 def literal(node: Node, report: Report) -> Literal:
     if isinstance(node, Scalar) and node.value is not None:
         return node.value
-    report.add(node.place, "this is a single value")
+    report.add(node.place, "a single value belongs here")
     return ""
 
 

@@ -71,7 +71,7 @@ def _instant(node: Node | None, report: Report) -> datetime:
         return _NEVER
     if isinstance(node, Scalar) and isinstance(node.value, datetime) and node.value.tzinfo is not None:
         return node.value
-    report.add(node.place, "this is an instant with its zone, like 2027-03-03T10:00:00Z")
+    report.add(node.place, "an instant with its zone belongs here, like 2027-03-03T10:00:00Z")
     return _NEVER
 
 
