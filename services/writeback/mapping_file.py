@@ -30,7 +30,12 @@ class _File(Strict):
 
 
 _WORDS = sorted(
-    {*Operation, *(name for model in (_File, Way, Read, Write, Call) for name in model.model_fields), "each", "as"}
+    {
+        *map(str, Operation),
+        *(name for model in (_File, Way, Read, Write, Call) for name in model.model_fields),
+        "each",
+        "as",
+    }
 )
 
 
@@ -80,6 +85,8 @@ def _shape_faults(path: Path, tree: CommentedMap, error: ValidationError) -> Ite
 def _sentence(kind: str, message: str, place: Place, given: Any) -> str:
     if kind == "extra_forbidden":
         return f"{place[-1]!r} is not a key here{_nearest(str(place[-1]))}"
+    if kind == "enum":
+        return f"{given!r} is not an operation{_nearest(str(given))}"
     if kind == "missing":
         return f"{place[-1]!r} is missing"
     return f"{message}{_nearest(given) if isinstance(given, str) else ''}"

@@ -22,7 +22,7 @@ class Report:
 
     async def run(self) -> None:
         while True:
-            with suppress(CONNECTION_LOST):  # the relay and the consumer say so; the last values stand
+            with suppress(*CONNECTION_LOST):  # the relay and the consumer say so; the last values stand
                 self.show(await self.ledger.backlog())
             await asyncio.sleep(_EVERY)
 

@@ -1,0 +1,80 @@
+"""A mapping file's faults are told all at once, with file, line, column and the nearest right word."""
+
+from pathlib import Path
+
+import pytest
+
+import services.writeback
+from services.writeback.mapping_file import read_mapping
+from shared.errors import Misconfigured
+
+MAPPINGS = Path(services.writeback.__file__).parent / "mapping"
+GOOD = """\
+ways:
+  milestone:
+    operation: milestone.complete
+    read:
+      document: "query M($id: String!) { milestone(milestoneId: $id) { doneOn } }"
+      variables: {id: milestone_id}
+      found: milestone
+      values: {done_on: milestone.doneOn}
+    write:
+      document: "mutation C($id: String!) { completeMilestone(id: $id) { id } }"
+      variables: {id: milestone_id}
+"""
+
+
+def faults(folder: Path, text: str) -> list[str]:
+    path = folder / "m.yaml"
+    path.write_text(text)
+    with pytest.raises(Misconfigured) as wrong:
+        read_mapping(path)
+    return str(wrong.value).removeprefix("STET_CONSONANCE_MAPPING: ").splitlines()
+
+
+def test_the_files_that_come_with_it_are_right() -> None:
+    assert len(read_mapping(MAPPINGS / "consonance.yaml")) == 6
+    assert set(read_mapping(MAPPINGS / "consonance.yaml")) < set(read_mapping(MAPPINGS / "extended.yaml"))
+
+
+def test_a_good_file_is_read(tmp_path: Path) -> None:
+    (tmp_path / "m.yaml").write_text(GOOD)
+    assert list(read_mapping(tmp_path / "m.yaml")) == ["milestone"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        ("operation: milestone", "opperation: milestone", "'opperation' is not a key here; did you mean 'operation'?"),
+        ("milestone.complete", "milestone.compleet", "did you mean 'milestone.complete'?"),
+        (
+            "id: milestone_id}\n      found",
+            "id: milestone_idd}\n      found",
+            "6:19: 'milestone_idd' is not a fact here",
+        ),
+        (
+            "id: milestone_id}\n      found",
+            "iid: milestone_id}\n      found",
+            "6:19: 'iid' is not a variable here; did",
+        ),
+        ("{done_on: m", "{done_onn: m", "8:16: 'done_onn' is not a value here; did you mean 'done_on'?"),
+        ("mutation C", "query C", "10:7: one mutation is expected here"),
+        ('{ id } }"', '{ id }"', "10:7: Syntax Error"),
+        ("      found: milestone\n", "", "'found' is missing"),
+        ("operation: milestone.complete", "operation: [", "5:15: expected"),
+    ],
+)
+def test_a_fault_is_told_with_its_place(tmp_path: Path, old: str, new: str, fault: str) -> None:
+    assert old in GOOD
+    told = faults(tmp_path, GOOD.replace(old, new, 1))
+    assert any(line.startswith("m.yaml:") and fault in line for line in told), told
+
+
+def test_all_faults_come_at_once(tmp_path: Path) -> None:
+    wrong = GOOD.replace("operation:", "opperation:").replace("found:", "fownd:")
+    assert len(faults(tmp_path, wrong)) == 4
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match="STET_CONSONANCE_MAPPING"):
+        read_mapping(tmp_path / "none.yaml")
