@@ -75,7 +75,7 @@ def _literals(compare: Compare) -> Iterator[tuple[Literal, Place]]:
         return
     found = compare.operand if isinstance(compare.operand, tuple) else (compare.operand,)
     places = compare.operand_places or (compare.place,) * len(found)
-    yield from zip(found, places, strict=True)
+    yield from ((literal, place) for literal, place in zip(found, places, strict=True) if literal != "")
 
 
 def check_literal(literal: Literal, kind: FieldType, found: FieldSpec, place: Place, report: Report) -> None:

@@ -15,7 +15,7 @@ def check_house(scope: Scope) -> None:
     people = scope.book.people
     check_team(scope, people.inbox, scope.single("people.yaml", "inbox"))
     for key, roles in people.milestones.items():
-        place = scope.single("people.yaml", "milestones", key)
+        place = scope.single_key("people.yaml", "milestones", key)
         if key not in list(MilestoneKey):
             scope.report.unknown(place, f"there is no milestone “{key}”", key, list(MilestoneKey))
         _check_roles(scope, roles, place)
@@ -23,7 +23,7 @@ def check_house(scope: Scope) -> None:
     for index, fair in enumerate(scope.book.calendar.fairs):
         _check_roles(scope, fair.roles, scope.single("calendar.yaml", "fairs", index, "roles"))
     for role in scope.book.tenant.basis:
-        _check_roles(scope, (role,), scope.single("house.yaml", "basis", role))
+        _check_roles(scope, (role,), scope.single_key("house.yaml", "basis", role))
     check_languages(scope, scope.book.tenant.publisher, scope.single("house.yaml", "publisher"), "“publisher”")
 
 

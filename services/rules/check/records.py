@@ -22,6 +22,10 @@ class _Input:
     takes: Mapping[str, FieldSpec] = field(default_factory=dict)
     events: tuple[str, ...] = ()
 
+    @property
+    def allowed(self) -> Mapping[str, FieldSpec]:
+        return {**self.needs, **self.takes}
+
 
 def _text(name: str, *values: str) -> dict[str, FieldSpec]:
     return {name: FieldSpec(name, FieldType.TEXT, values=tuple(map(str, values)))}
@@ -50,7 +54,11 @@ def check_record(scope: Scope, rule: Rule, record: Record, view: View, path: tup
     for name in known.needs.keys() - record.values.keys():
         scope.report.add(place, f"“{record.operation}” needs “with: {{{name}: …}}”")
     for name, value in record.values.items():
-        _check_value(known, record, (name, value), scope.place(rule, *path, "with", name), view)
+        if name in known.allowed:
+            _check_value(known.allowed[name], value, scope.place(rule, *path, "with", name), view)
+        else:
+            where = scope.loaded.key(rule.place.file, *path, "with", name)
+            scope.report.unknown(where, f"“{record.operation}” takes no “{name}”", name, known.allowed)
 
 
 def _check_event(scope: Scope, rule: Rule, record: Record, known: _Input, place: Place) -> None:
@@ -61,12 +69,8 @@ def _check_event(scope: Scope, rule: Rule, record: Record, known: _Input, place:
             scope.report.add(place, f"“{record.operation}” cannot follow {event}: {said}")
 
 
-def _check_value(known: _Input, record: Record, said: tuple[str, Literal | Field], place: Place, view: View) -> None:
-    name, value = said
-    allowed = {**known.needs, **known.takes}
-    if name not in allowed:
-        view.report.unknown(place, f"“{record.operation}” takes no “{name}”", name, allowed)
-    elif isinstance(value, Field):
+def _check_value(spec: FieldSpec, value: Literal | Field, place: Place, view: View) -> None:
+    if isinstance(value, Field):
         view.lean_on(value.name, value.place, "a write leans on it")
     else:
-        check_literal(value, allowed[name].type, allowed[name], place, view.report)
+        check_literal(value, spec.type, spec, place, view.report)

@@ -29,8 +29,13 @@ class Scope:
 
     def single(self, name: str, *path: str | int) -> Place:
         """A place in people.yaml and its like, wherever in the folder that is."""
-        file = next((file for file in self.loaded.trees if file.rpartition("/")[2] == name), name)
-        return self.loaded.place(file, *path)
+        return self.loaded.place(self._file(name), *path)
+
+    def single_key(self, name: str, *path: str | int) -> Place:
+        return self.loaded.key(self._file(name), *path)
+
+    def _file(self, name: str) -> str:
+        return next((file for file in self.loaded.trees if file.rpartition("/")[2] == name), name)
 
     def templates(self) -> frozenset[str]:
         """Names of templates, those included that could not be read."""

@@ -6,7 +6,7 @@ Limits: https://developers.facebook.com/docs/whatsapp/business-management-api/me
 import re
 
 from services.rules.check.fields import View
-from services.rules.check.house_words import EVERYWHERE
+from services.rules.check.house_words import EVERYWHERE, HOUSE_TEMPLATES
 from services.rules.check.scope import Scope
 from services.rules.check.uses import Use
 from services.rules.rulebook import Place, Template, Wording
@@ -84,7 +84,7 @@ def _check_alike(scope: Scope, template: Template) -> None:
 def _check_said(scope: Scope, template: Template) -> None:
     said = {name for wording in template.languages.values() for name in _parameters(wording)}
     for name in template.fields.keys() - said:
-        scope.report.add(_place(scope, template, name, root="fields"), f"“{name}” is said in no language")
+        scope.report.add(scope.loaded.key(template.place.file, "fields", name), f"“{name}” is said in no language")
 
 
 def check_use(scope: Scope, use: Use) -> None:
@@ -118,9 +118,18 @@ def _check_parameters(scope: Scope, use: Use, template: Template) -> None:
     known = EVERYWHERE | use.words | links | template.fields.keys()
     for language, wording in template.languages.items():
         for name in sorted(_parameters(wording) - known):
-            place = _place(scope, template, language, "body")
-            said = f"“{{{name}}}” is no field of the template, and nothing the house knows here"
-            scope.report.unknown(place, said, name, known)
+            if name in special_words(scope):
+                scope.report.add(use.place, f"“{template.name}” says {{{name}}}, which is not known here")
+            else:
+                place = _place(scope, template, language, "body")
+                said = f"{{{name}}} is no field of the template and no word of the house"
+                scope.report.unknown(place, said, name, known)
+
+
+def special_words(scope: Scope) -> frozenset[str]:
+    """Words of some templates, known only where those are said."""
+    asked = frozenset(field.name for form in scope.book.forms.values() for field in form.fields)
+    return asked.union(*(house.words for house in HOUSE_TEMPLATES.values()))
 
 
 def _parameters(wording: Wording) -> frozenset[str]:

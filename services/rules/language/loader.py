@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from services.rules.language import calendar, house, people, rules, templates
 from services.rules.language.faults import Fault, Report
-from services.rules.language.nodes import Node, parse, place_of
+from services.rules.language.nodes import Node, key_of, parse, place_of
 from services.rules.rulebook import Form, Place, Rule, Rulebook, Template
 from shared.ids import Revision, RuleId, derive
 
@@ -32,7 +32,11 @@ class Loaded:
     report: Report = field(default_factory=Report)
 
     def place(self, file: str, *path: str | int) -> Place:
+        """Where a word stands; ``key``: where it is asked for."""
         return place_of(self.trees[file], *path) if file in self.trees else Place(file, 1, 1)
+
+    def key(self, file: str, *path: str | int) -> Place:
+        return key_of(self.trees[file], *path) if file in self.trees else Place(file, 1, 1)
 
 
 def read_folder(folder: Path) -> dict[str, str]:

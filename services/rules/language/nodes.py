@@ -64,10 +64,17 @@ def parse(file: str, text: str, report: Report) -> Node | None:
 
 
 def place_of(node: Node, *path: str | int) -> Place:
-    """Where the word or item at ``path`` stands, or the key of what is more than a word.
+    """Where the word at ``path`` stands, or the key of what is more than a word."""
+    key, found = _walked(node, path)
+    return found.place if isinstance(found, Scalar) and found.text else key
 
-    Where the path goes on beyond what was written, it is the last part that was.
-    """
+
+def key_of(node: Node, *path: str | int) -> Place:
+    return _walked(node, path)[0]
+
+
+def _walked(node: Node, path: tuple[str | int, ...]) -> tuple[Place, Node]:
+    """As far as the path goes in what was written."""
     place = node.place
     for part in path:
         if isinstance(node, Entries) and part in node.nodes:
@@ -77,7 +84,7 @@ def place_of(node: Node, *path: str | int) -> Place:
             place = node.place
         else:
             break
-    return node.place if isinstance(node, Scalar) and node.text else place
+    return place, node
 
 
 def _converted(file: str, node: YamlNode, report: Report) -> Node:

@@ -123,7 +123,7 @@ def test_an_effect(written: str, expected: Expected) -> None:
         ("expect: [{asks: 812}]", "a.test.yaml:5:17: an effect has no “asks” (did you mean “ask”?)"),
         ("expect: [{end: answerd}]", "a.test.yaml:5:22: “answerd” is none of"),
         ("expect: [{end: done, say: x}]", "a.test.yaml:5:28: “say” says nothing of “end”"),
-        ("wait until: 2027-03-30", "a.test.yaml:5:19: this is an instant with its zone"),
+        ("wait until: 2027-03-30", "a.test.yaml:5:19: an instant with its zone belongs here"),
         ("wait: a while", "a.test.yaml:5:13: “a while” is no duration"),
         ("written: {record: metadata.aply, as: verified}", "(did you mean “metadata.apply”?)"),
     ],

@@ -1,0 +1,77 @@
+import pytest
+
+from services.rules.check.command import Exit, main
+from services.rules.check.guards import present_if, present_unless
+from services.rules.check.prove import prove
+from services.rules.rulebook import AllOf, AnyOf, Compare, Condition, Field, NoneOf, Operator
+from tests.services.rules.books import good_files
+
+THERE = Compare("a", Operator.EXISTS, operand=True)
+GONE = Compare("a", Operator.EXISTS, operand=False)
+EQUAL = Compare("b", Operator.IS, Field("c"))
+
+
+@pytest.mark.parametrize(
+    ("condition", "if_it_holds", "if_not"),
+    [
+        (None, set(), set()),
+        (THERE, {"a"}, set()),
+        (GONE, set(), {"a"}),
+        (EQUAL, {"b", "c"}, set()),
+        (AllOf((THERE, EQUAL)), {"a", "b", "c"}, set()),
+        (AnyOf((THERE, EQUAL)), set(), set()),
+        (AnyOf((THERE, AllOf((THERE, EQUAL)))), {"a"}, set()),
+        (NoneOf(GONE), {"a"}, set()),
+        (AnyOf((GONE, NoneOf(EQUAL))), set(), {"a", "b", "c"}),
+    ],
+)
+def test_a_condition_guards_the_fields_it_needs(
+    condition: Condition | None, if_it_holds: set[str], if_not: set[str]
+) -> None:
+    assert present_if(condition) == if_it_holds
+    assert present_unless(condition) == if_not
+
+
+def test_a_rule_has_a_story_and_a_story_a_rule() -> None:
+    files = good_files()
+    files["pitches.test.yaml"] = files.pop("pitch/pitch.test.yaml")
+    assert [str(fault) for fault in prove(files).faults] == [
+        "pitch/pitch.rule.yaml:1:1: “pitch” has no story: write pitch.test.yaml beside it",
+        "pitches.test.yaml:1:3: there is no rule “pitches” to test (did you mean “pitch”?)",
+    ]
+    assert prove(files, tested=False).faults == ()
+
+
+def test_a_template_that_cannot_be_read_is_not_missing_too() -> None:
+    files = good_files() | {"rights/permission_void.template.yaml": "template: ["}
+    assert [fault.place.file for fault in prove(files).faults] == ["rights/permission_void.template.yaml"]
+
+
+def test_faults_of_every_file_are_told_at_once() -> None:
+    files = good_files()
+    del files["people.yaml"]
+    files["limits.yaml"] += "per_person: []\n"
+    files["rights/permission.rule.yaml"] = files["rights/permission.rule.yaml"].replace("2 working", "2 werking")
+    places = [fault.place.file for fault in prove(files).faults]
+    assert {"people.yaml", "limits.yaml", "rights/permission.rule.yaml"} <= set(places)
+
+
+def test_the_command_says_what_is_wrong_and_where(tmp_path: object, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([f"{tmp_path}"]) == Exit.AT_FAULT
+    said = capsys.readouterr().out.splitlines()
+    assert f"{tmp_path}/people.yaml:1:1: the folder has no people.yaml" in said
+    assert said[-1].endswith("faults; the stories were not played")
+
+
+def test_the_command_needs_a_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == Exit.USAGE
+    assert main(["nowhere"]) == Exit.USAGE
+    assert "nowhere: there is no such folder" in capsys.readouterr().err
+
+
+def test_the_fields_of_an_event_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--fields", "work.blocked"]) == Exit.FINE
+    listed = capsys.readouterr().out.splitlines()
+    assert "severity  text: info warning critical" in listed
+    assert "work.cancelled  flag  Whether the work was cancelled." in listed
+    assert main(["--fields", "work.blokked"]) == Exit.USAGE
