@@ -7,6 +7,7 @@ from enum import IntEnum
 from pathlib import Path
 
 from services.rules.catalogue import EVENTS, fields
+from services.rules.check.lock import LOCK, grown, lock_faults
 from services.rules.check.prove import Proof, prove
 from services.rules.language.faults import Fault
 from services.rules.language.loader import read_folder
@@ -31,7 +32,10 @@ def main(arguments: Sequence[str]) -> int:
         return _list_fields(chosen.fields)
     if chosen.folder is None or not chosen.folder.is_dir():
         return _complain(f"{chosen.folder or 'FOLDER'}: there is no such folder")
-    return _check(chosen.folder)
+    try:
+        return _lock(chosen.folder) if chosen.lock else _check(chosen.folder)
+    except UnicodeDecodeError:
+        return _complain(f"{chosen.folder}: a file is not written in UTF-8")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -42,23 +46,38 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("folder", metavar="FOLDER", type=Path, nargs="?", help="where the rule files are")
+    parser.add_argument("--lock", action="store_true", help=f"write {LOCK}: from then on new words need a new version")
     parser.add_argument("--fields", metavar="EVENT", help="list every field and fact a rule on EVENT may name")
     return parser
 
 
 def _check(folder: Path) -> int:
-    try:
-        proof = prove(read_folder(folder))
-    except UnicodeDecodeError:
-        return _complain(f"{folder}: a file is not written in UTF-8")
-    if proof.faults:
-        _print_faults(folder, proof.faults)
-        _say(f"{_count(len(proof.faults), 'fault')}; the stories were not played")
-        return Exit.AT_FAULT
+    proof = prove(read_folder(folder))
+    lock = folder / LOCK
+    locked = lock_faults(proof.rulebook, lock.read_text("utf-8")) if lock.exists() else []
+    if proof.faults or locked:
+        return _at_fault(folder, [*proof.faults, *locked], "the stories were not played")
     failed = _played(proof)
     _print_faults(folder, failed)
     _say(f"{_summary(proof)}: {_count(len(failed), 'fault') if failed else 'fine'}")
     return Exit.STORIES_FAILED if failed else Exit.FINE
+
+
+def _lock(folder: Path) -> int:
+    """Adds what is new; refuses where words changed under a name Meta knows."""
+    lock, proof = folder / LOCK, prove(read_folder(folder))
+    text, changed = grown(proof.rulebook, lock.read_text("utf-8") if lock.exists() else "")
+    if proof.faults or changed:
+        return _at_fault(folder, [*proof.faults, *changed], f"{LOCK} was not written")
+    lock.write_text(text, "utf-8")
+    _say(f"{lock}: {_count(len(proof.rulebook.templates), 'template')} locked")
+    return Exit.FINE
+
+
+def _at_fault(folder: Path, faults: Sequence[Fault], consequence: str) -> int:
+    _print_faults(folder, faults)
+    _say(f"{_count(len(faults), 'fault')}; {consequence}")
+    return Exit.AT_FAULT
 
 
 def _played(proof: Proof) -> list[Fault]:
