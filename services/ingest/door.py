@@ -53,15 +53,20 @@ def json_reply(status: HTTPStatus, **fields: Any) -> Reply:
 
 
 class Door:
-    """``routes``: path → method → who answers. ``refused`` is told of every request cut off here, by its status."""
+    """``routes``: path → method → who answers. ``refused`` is told the path and status of what is cut off here."""
 
-    def __init__(self, routes: Mapping[str, Mapping[str, Answer]], refused: Callable[[HTTPStatus], None]) -> None:
+    def __init__(self, routes: Mapping[str, Mapping[str, Answer]], refused: Callable[[str, HTTPStatus], None]) -> None:
         self._routes = routes
         self._refused = refused
+        self.in_hand = 0
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            await _reply(send, await self._answer(scope, receive))
+            self.in_hand += 1
+            try:
+                await _reply(send, await self._answer(scope, receive))
+            finally:
+                self.in_hand -= 1
 
     async def _answer(self, scope: Message, receive: Receive) -> Reply:
         methods = self._routes.get(scope["path"])
@@ -75,13 +80,13 @@ class Door:
             async with asyncio.timeout(BODY_SECONDS):
                 body = await _read(headers, receive)
         except TimeoutError:
-            return self._refuse(HTTPStatus.REQUEST_TIMEOUT)
+            return self._refuse(scope, HTTPStatus.REQUEST_TIMEOUT)
         if body is None:
-            return self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+            return self._refuse(scope, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         return await _answered(answer, Request(scope["method"], headers, _query(scope), body))
 
-    def _refuse(self, status: HTTPStatus) -> Reply:
-        self._refused(status)
+    def _refuse(self, scope: Message, status: HTTPStatus) -> Reply:
+        self._refused(scope["path"], status)
         return Reply(status, headers=((b"connection", b"close"),))
 
 

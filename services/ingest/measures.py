@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable
 from enum import StrEnum
+from http import HTTPStatus
 
 from shared.telemetry import counter, gauge, histogram
 
@@ -36,12 +37,22 @@ class Measures:
         self._polled = counter("stet_ingest_polled_events_total", "Events told by polls")
         self._age = gauge("stet_ingest_view_age_seconds", "Since Consonance was last seen whole; machine time")
 
+        self.taken = 0  # updates, for the idle report
+
     def updates(self, whats: Iterable[str]) -> None:
+        """Of one request that was taken."""
         for what, count in Counter(whats).items():
             self._updates.labels(what).inc(count)
+            self.taken += count
 
     def refused(self, door: Door, refusal: Refusal) -> None:
         self._refusals.labels(door.value, refusal.value).inc()
+
+    def cut_off(self, path: str, status: HTTPStatus) -> None:
+        """By the door itself, before anybody had the whole request."""
+        door = Door.WHATSAPP if path.startswith("/whatsapp") else Door.CONSONANCE
+        large = status is HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+        self.refused(door, Refusal.TOO_LARGE if large else Refusal.TOO_SLOW)
 
     def published(self, seconds: float) -> None:
         self._publish.observe(seconds)

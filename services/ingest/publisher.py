@@ -9,6 +9,8 @@ from aiokafka.errors import KafkaError
 from services.ingest.records import Record
 from shared.errors import Unavailable
 
+_ASK_SECONDS = 2.0
+
 
 class Publisher:
     """Around the process's one producer: idempotent, ``acks=all``. ``prefix`` stands before every topic's name."""
@@ -25,3 +27,11 @@ class Publisher:
             await asyncio.gather(*acknowledged)
         except KafkaError as error:
             raise Unavailable(f"Kafka: {type(error).__name__}") from error
+
+    async def reachable(self) -> bool:
+        try:
+            async with asyncio.timeout(_ASK_SECONDS):
+                await self._producer.client.fetch_all_metadata()
+        except (KafkaError, TimeoutError):
+            return False
+        return True

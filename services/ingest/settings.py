@@ -1,11 +1,12 @@
 """What ingest is told by its STET_ variables."""
 
 from typing import Annotated
-from zoneinfo import available_timezones
+from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, SecretStr, field_validator
 
 from services.ingest.house_words import Words
+from services.ingest.pushed import House
 from shared.events import consonance
 from shared.events.consonance import ComponentState
 from shared.events.vocabulary import Stage
@@ -66,6 +67,15 @@ class Settings(ServiceSettings):
         if unknown:
             raise ValueError(f"no such event: {', '.join(unknown)}")
         return polled
+
+    @property
+    def consonance_source(self) -> str:
+        """The ``source`` of polled events, wherever the tenant logs in."""
+        return f"https://web.consonance.app/{self.tenant}"
+
+    @property
+    def house(self) -> House:
+        return House(self.consonance_polled, self.respond_within, ZoneInfo(self.house_zone), self.house_country)
 
     @property
     def words(self) -> Words:

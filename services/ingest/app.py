@@ -1,0 +1,101 @@
+"""Puts ingest together: two doors on one port, the polls of Consonance, and the heartbeat of the webhook."""
+
+import asyncio
+from datetime import timedelta
+
+from services.ingest.consonance import Consonance as Source
+from services.ingest.consonance import connected
+from services.ingest.consonance_intake import PATH as EVENTS_PATH
+from services.ingest.consonance_intake import Consonance
+from services.ingest.development import idle_report, poll_route
+from services.ingest.door import Door
+from services.ingest.handlers import PATH as WEBHOOK_PATH
+from services.ingest.handlers import WhatsApp
+from services.ingest.identity import Identity
+from services.ingest.listener import Listener
+from services.ingest.measures import Measures
+from services.ingest.parking import Parking
+from services.ingest.people import People
+from services.ingest.poll_contacts import ContactsPoll
+from services.ingest.poll_works import WorksPoll
+from services.ingest.polling import Polling
+from services.ingest.publisher import Publisher
+from services.ingest.seen import SeenBefore
+from services.ingest.settings import Settings
+from services.ingest.watch import Stream, Watch
+from shared.process import Process, running
+from shared.settings import load
+
+_FORGET_SECONDS = 600.0
+
+
+async def main() -> None:
+    settings, measures, stream = load(Settings), Measures(), Stream()
+    key = settings.consonance_key.get_secret_value()
+    async with running(settings, "ingest") as process, connected(settings.consonance_url, key) as source:
+        publisher = Publisher(process.producer, settings.topic_prefix)
+        _watch(process, settings, stream, measures)
+        polling = _poll(process, settings, source, measures)
+        door = _listen(process, settings, publisher, stream, measures)
+        process.ready_when("broker", publisher.reachable)
+        process.idle_when(idle_report(door, measures, polling))
+        process.routes["/development/poll"] = poll_route(polling)
+        await process.until_stopped()
+
+
+def _listen(process: Process, settings: Settings, publisher: Publisher, stream: Stream, measures: Measures) -> Door:
+    pool, clock, tenant = process.pool, process.clock, settings.tenant
+    parking, seen = Parking(pool, clock, tenant), SeenBefore(pool, tenant)
+    whatsapp = WhatsApp(
+        records=publisher,
+        persons=Identity(pool, clock, People(tenant)),
+        parking=parking,
+        stream=stream,
+        measures=measures,
+        clock=clock,
+        tenant=tenant,
+        lines={number: line for line, number in settings.whatsapp_lines.items()},
+        app_secrets=tuple(secret.get_secret_value().encode() for secret in settings.whatsapp_app_secrets),
+        verify_token=settings.whatsapp_verify_token.get_secret_value(),
+    )
+    secrets = tuple(secret.get_secret_value() for secret in settings.consonance_webhook_secrets)
+    consonance = Consonance(publisher, seen, parking, measures, clock, tenant, settings.house, secrets)
+    routes = {
+        WEBHOOK_PATH: {"GET": whatsapp.verify, "POST": whatsapp.receive},
+        EVENTS_PATH: {"POST": consonance.receive},
+    }
+    door = Door(routes, measures.cut_off)
+    process.task("listener", Listener(door, settings.listen_address, settings.listen_port).serve)
+    process.task("forget", lambda: _forget(seen))
+    return door
+
+
+def _poll(process: Process, settings: Settings, source: Source, measures: Measures) -> Polling:
+    pool, clock, tenant, words = process.pool, process.clock, settings.tenant, settings.words
+    contacts = ContactsPoll(source, pool, clock, tenant, words)
+    works = WorksPoll(source, pool, clock, tenant, words, settings.consonance_polled, settings.consonance_source)
+    polling = Polling({"contacts": contacts.run, "works": works.run}, settings.consonance_poll_seconds, measures)
+    if settings.consonance_poll_seconds:
+        process.task("polling", polling.forever)
+    return polling
+
+
+def _watch(process: Process, settings: Settings, stream: Stream, measures: Measures) -> None:
+    every, redelivery = settings.whatsapp_heartbeat_seconds, settings.whatsapp_redelivery_seconds
+    watch = Watch(
+        stream=stream,
+        pool=process.pool,
+        clock=process.clock,
+        tenant=settings.tenant,
+        account=settings.whatsapp_business_account,
+        every=timedelta(seconds=every),
+        redelivery=timedelta(seconds=redelivery),
+        measures=measures,
+    )
+    process.task("heartbeat", watch.forever)
+
+
+async def _forget(seen: SeenBefore) -> None:
+    while True:
+        await asyncio.sleep(_FORGET_SECONDS)
+        await seen.forget_old()

@@ -1,0 +1,211 @@
+"""What each good and bad request is answered, over real sockets, by a real process."""
+
+import asyncio
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+import pytest
+
+from shared.events.consonance import WorkBlocked
+from shared.events.contacts import PersonObserved
+from shared.events.envelope import Event
+from shared.events.whatsapp import MessageReceived, WebhookWhole
+from shared.topics import (
+    CONSONANCE_EVENTS,
+    CONTACTS,
+    WHATSAPP_ACCOUNT,
+    WHATSAPP_MESSAGES,
+    WHATSAPP_STATUSES,
+    Topic,
+    parked,
+)
+from tests.services.ingest.payloads import messages, status, statuses, text, webhook
+from tests.services.ingest.service import NEXT_APP_SECRET, VERIFY_TOKEN, Ingest, Sender, signed, signed_event
+from tests.services.ingest.test_pushed import blocked
+
+pytestmark = pytest.mark.integration
+MEBIBYTE = 1024 * 1024
+
+
+def fresh() -> str:
+    return f"wamid.{uuid.uuid4().hex}"
+
+
+async def found(service: Ingest, topic: Topic, wanted: Callable[[Event], bool], count: int = 1) -> list[Event]:
+    """Waits for ``count`` such events; a moment longer would show one too many."""
+    async with asyncio.timeout(10):
+        while len(events := [event for event in await service.read(topic) if wanted(event)]) < count:
+            await asyncio.sleep(0.05)
+    return events
+
+
+async def test_a_hundred_statuses_in_one_body_are_a_hundred_records(running_ingest: Ingest, post: Sender) -> None:
+    wamids = [fresh() for _ in range(100)]
+    assert await post.webhook(webhook(statuses(*map(status, wamids)))) == 200
+    events = await running_ingest.read(WHATSAPP_STATUSES)
+    assert set(wamids) <= {event.partitionkey for event in events}
+
+
+async def test_a_message_is_on_its_persons_key_and_the_person_on_contacts(running_ingest: Ingest, post: Sender) -> None:
+    wamid = fresh()
+    assert await post.webhook(webhook(messages(text(wamid, from_user_id=f"GB.{wamid}")))) == 200
+    (event,) = [event for event in await running_ingest.read(WHATSAPP_MESSAGES) if event.id == wamid]
+    assert isinstance(event.data, MessageReceived)
+    person = event.data.person_id
+    (state,) = await found(running_ingest, CONTACTS, lambda one: getattr(one.data, "person_id", "") == person)
+    assert isinstance(state.data, PersonObserved)
+    assert event.traceparent is not None
+
+
+@pytest.mark.parametrize(
+    ("headers", "answer"),
+    [({}, 401), ({"X-Hub-Signature-256": "sha256=00"}, 401), (None, 200)],
+)
+async def test_only_a_signature_opens_the_webhook(
+    running_ingest: Ingest, post: Sender, headers: dict[str, str] | None, answer: int
+) -> None:
+    wamid = fresh()
+    assert await post.webhook(webhook(statuses(status(wamid))), headers) == answer
+    published = [event.partitionkey for event in await running_ingest.read(WHATSAPP_STATUSES)]
+    assert published.count(wamid) == (answer == 200)
+
+
+async def test_the_next_secret_counts_already(post: Sender) -> None:
+    body = webhook(statuses(status(fresh())))
+    assert await post.webhook(body, signed(body, NEXT_APP_SECRET)) == 200
+
+
+async def test_refusals_are_counted(running_ingest: Ingest, post: Sender) -> None:
+    await post.webhook(b"{}", {})
+    async with post.session.get(f"{running_ingest.health_url}/metrics") as answer:
+        assert 'stet_ingest_refusals_total{door="whatsapp",reason="signature"}' in await answer.text()
+
+
+@pytest.mark.parametrize(("size", "answer"), [(3 * MEBIBYTE, 200), (3 * MEBIBYTE + 1, 413)])
+async def test_a_body_over_three_mebibytes_is_not_read(post: Sender, size: int, answer: int) -> None:
+    body = b" " * (size - 2) + b"{}"
+    assert await post.webhook(body) == answer
+
+
+async def test_nor_is_one_that_does_not_announce_its_length(post: Sender) -> None:
+    async def endless() -> Any:
+        for _ in range(60):
+            yield b" " * 100_000
+
+    address = f"{post.url}/whatsapp/webhook"
+    async with post.session.post(address, data=endless(), headers={"X-Hub-Signature-256": "x"}) as answer:
+        assert answer.status == 413
+
+
+@pytest.mark.parametrize("body", [b"not json", b"[1,2]", b'{"object":"page","entry":[{"id":1}]}', b'{"error":{}}'])
+async def test_what_is_no_webhook_is_parked_and_taken(running_ingest: Ingest, post: Sender, body: bytes) -> None:
+    body += b" " * (uuid.uuid4().int % 5000)
+    assert [await post.webhook(body) for _ in range(2)] == [200, 200]
+    async with asyncio.timeout(10):
+        while (kept := await running_ingest.read_raw(parked("ingest"))).count(body) == 0:
+            await asyncio.sleep(0.05)
+    assert kept.count(body) == 1
+
+
+async def test_a_bad_update_is_parked_and_its_neighbours_go_on(running_ingest: Ingest, post: Sender) -> None:
+    good, bad = [fresh(), fresh()], fresh()
+    body = webhook(statuses(status(good[0]), {"id": bad, "status": "sent"}, status(good[1])))
+    assert await post.webhook(body) == 200
+    assert set(good) <= {event.partitionkey for event in await running_ingest.read(WHATSAPP_STATUSES)}
+    async with asyncio.timeout(10):
+        while not [raw for raw in await running_ingest.read_raw(parked("ingest")) if bad.encode() in raw]:
+            await asyncio.sleep(0.05)
+
+
+async def test_a_week_old_message_and_a_repeated_one_are_taken(running_ingest: Ingest, post: Sender) -> None:
+    wamid = fresh()
+    body = webhook(messages(text(wamid, timestamp="1763395200")))
+    assert [await post.webhook(body) for _ in range(2)] == [200, 200]
+    repeated = [event for event in await running_ingest.read(WHATSAPP_MESSAGES) if event.id == wamid]
+    assert len({(event.source, event.id, event.partitionkey) for event in repeated}) == 1
+
+
+@pytest.mark.parametrize(
+    ("token", "mode", "answer"),
+    [(VERIFY_TOKEN, "subscribe", 200), ("wrong", "subscribe", 403), (VERIFY_TOKEN, "x", 403)],
+)
+async def test_the_challenge_is_answered_to_whoever_knows_the_token(
+    post: Sender, token: str, mode: str, answer: int
+) -> None:
+    query = {"hub.mode": mode, "hub.challenge": "1158201444", "hub.verify_token": token}
+    async with post.session.get(f"{post.url}/whatsapp/webhook", params=query) as got:
+        assert got.status == answer
+        assert (await got.text() == "1158201444") == (answer == 200)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "answer"),
+    [
+        ("GET", "/", 404),
+        ("POST", "/whatsapp", 404),
+        ("PUT", "/whatsapp/webhook", 405),
+        ("GET", "/consonance/events", 405),
+    ],
+)
+async def test_other_paths_and_methods_are_refused(post: Sender, method: str, path: str, answer: int) -> None:
+    async with post.session.request(method, post.url + path) as got:
+        assert got.status == answer
+
+
+async def test_a_pushed_event_is_taken_once(running_ingest: Ingest, post: Sender) -> None:
+    event = blocked(id=fresh())
+    assert [await post.events(event) for _ in range(2)] == [(202, {"accepted": 1}), (200, {"accepted": 0})]
+    (taken,) = [one for one in await running_ingest.read(CONSONANCE_EVENTS) if one.id == event["id"]]
+    assert isinstance(taken.data, WorkBlocked)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "fault"),
+    [({"specversion": "2"}, "specversion: "), ({"data": {}}, "data.work: "), ({"type": "x"}, "type: ")],
+)
+async def test_a_pushed_event_that_does_not_fit_is_named_by_its_field(post: Sender, wrong: Any, fault: str) -> None:
+    code, answer = await post.events(blocked(**wrong))
+    assert code == 400
+    assert answer["faults"][0].startswith(fault)
+
+
+async def test_of_a_batch_the_good_go_on_and_the_bad_is_named(running_ingest: Ingest, post: Sender) -> None:
+    good = blocked(id=fresh())
+    code, answer = await post.events([good, blocked(data={})], "application/cloudevents-batch+json")
+    assert (code, answer["accepted"]) == (400, 1)
+    assert answer["faults"][0].startswith("[1].data.")
+    assert good["id"] in {event.id for event in await running_ingest.read(CONSONANCE_EVENTS)}
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b'"x"'])
+async def test_what_is_no_event_is_refused(post: Sender, body: bytes) -> None:
+    async with post.session.post(f"{post.url}/consonance/events", data=body, headers=signed_event(body)) as answer:
+        assert answer.status == 400
+
+
+async def test_unsigned_events_are_refused(post: Sender) -> None:
+    async with post.session.post(f"{post.url}/consonance/events", data=orjson.dumps(blocked())) as answer:
+        assert answer.status == 401
+
+
+async def test_the_webhook_is_said_to_be_whole_again_and_again(running_ingest: Ingest) -> None:
+    beats = await found(running_ingest, WHATSAPP_ACCOUNT, lambda event: isinstance(event.data, WebhookWhole), 3)
+    wholes = [event.data for event in beats if isinstance(event.data, WebhookWhole)]
+    assert len({whole.since for whole in wholes}) == 1
+    assert [whole.until for whole in wholes] == sorted(whole.until for whole in wholes)
+
+
+async def test_many_senders_at_once_are_all_answered(post: Sender) -> None:
+    bodies = [webhook(messages(text(fresh(), sender=f"4477009{number:05}"))) for number in range(200)]
+    assert set(await asyncio.gather(*map(post.webhook, bodies))) == {200}
+
+
+async def test_a_sender_that_goes_away_harms_nobody(running_ingest: Ingest, post: Sender) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", running_ingest.port)
+    writer.write(b"POST /whatsapp/webhook HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhalf")
+    await writer.drain()
+    writer.close()
+    assert await post.webhook(webhook(statuses(status(fresh())))) == 200
+    assert await reader.read(0) == b""

@@ -1,0 +1,140 @@
+"""A neighbour killed, or too slow: 503 in time, and once it is back a redelivery that repeats nothing."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from dev.kafka import EmbeddedKafka
+from dev.postgres import EmbeddedPostgres
+from shared.events.whatsapp import GapOpened
+from shared.migrate import migrate
+from shared.topics import CONTACTS, WHATSAPP_ACCOUNT, WHATSAPP_MESSAGES, WHATSAPP_STATUSES
+from tests.services.ingest.payloads import messages, status, statuses, text, webhook
+from tests.services.ingest.service import Ingest, Sender, ingest, prepare, sender
+from tests.services.ingest.test_pushed import blocked
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+IN_TIME = 5.0  # seconds
+
+STATUS = webhook(statuses(status("wamid.s")))
+MESSAGE = webhook(messages(text("wamid.m", from_user_id="GB.1")))
+
+
+@pytest.fixture
+async def service(own_kafka: EmbeddedKafka, own_postgres: EmbeddedPostgres, run_folder: Path) -> AsyncIterator[Ingest]:
+    await migrate(own_postgres.dsn)
+    ready = ingest(own_kafka.bootstrap, own_postgres.dsn, run_folder)
+    await prepare(ready, run_folder)
+    await ready.start()
+    yield ready
+    await ready.child.stop()
+
+
+@pytest.fixture
+async def post(service: Ingest) -> AsyncIterator[Sender]:
+    async with sender(service) as ready:
+        yield ready
+
+
+async def refused_in_time(ask: Callable[[], Awaitable[int]]) -> None:
+    began = time.monotonic()
+    assert await ask() == 503
+    assert time.monotonic() - began < IN_TIME
+
+
+async def until_taken(post: Sender, body: bytes) -> None:
+    """As WhatsApp does: again and again until it is 200."""
+    async with asyncio.timeout(60):
+        while await post.webhook(body) != 200:
+            await asyncio.sleep(0.2)
+
+
+async def test_without_a_broker_nothing_is_taken_and_later_everything_once(
+    service: Ingest, post: Sender, own_kafka: EmbeddedKafka
+) -> None:
+    await own_kafka.kill()
+    await refused_in_time(lambda: post.webhook(STATUS))
+    await refused_in_time(lambda: post.webhook(MESSAGE))
+    assert not await service.ready()
+    await own_kafka.start()
+    await until_taken(post, STATUS)
+    await until_taken(post, MESSAGE)
+    assert {event.id for event in await service.read(WHATSAPP_STATUSES)} == {"wamid.s/delivered"}
+    assert {event.id for event in await service.read(WHATSAPP_MESSAGES)} == {"wamid.m"}
+    assert len({event.id for event in await service.read(CONTACTS)}) == 1
+
+
+async def test_a_broker_that_hangs_is_as_good_as_none(service: Ingest, post: Sender, own_kafka: EmbeddedKafka) -> None:
+    os.kill(own_kafka.child.pid, signal.SIGSTOP)
+    await asyncio.gather(*(refused_in_time(lambda: post.webhook(STATUS)) for _ in range(20)))
+    os.kill(own_kafka.child.pid, signal.SIGCONT)
+    await until_taken(post, STATUS)
+    assert {event.id for event in await service.read(WHATSAPP_STATUSES)} == {"wamid.s/delivered"}
+
+
+async def test_without_a_database_statuses_go_on_and_messages_wait(
+    service: Ingest, post: Sender, own_postgres: EmbeddedPostgres
+) -> None:
+    await own_postgres.kill()
+    assert await post.webhook(STATUS) == 200
+    await refused_in_time(lambda: post.webhook(MESSAGE))
+    assert not await service.ready()
+    await own_postgres.start()
+    await until_taken(post, MESSAGE)
+    assert {event.id for event in await service.read(WHATSAPP_MESSAGES)} == {"wamid.m"}
+
+
+async def test_a_database_that_hangs_is_as_good_as_none(post: Sender, own_postgres: EmbeddedPostgres) -> None:
+    await until_taken(post, MESSAGE)
+    os.killpg(os.getpgid(own_postgres.child.pid), signal.SIGSTOP)
+    try:
+        await asyncio.gather(*(refused_in_time(lambda: post.webhook(MESSAGE)) for _ in range(15)))
+        code, _ = await post.events(blocked())
+        assert code == 503
+    finally:
+        os.killpg(os.getpgid(own_postgres.child.pid), signal.SIGCONT)
+    await until_taken(post, MESSAGE)
+
+
+async def test_a_refusal_is_told_as_a_gap(service: Ingest, post: Sender, own_postgres: EmbeddedPostgres) -> None:
+    await own_postgres.kill()
+    await refused_in_time(lambda: post.webhook(MESSAGE))
+    await own_postgres.start()
+    async with asyncio.timeout(30):
+        while not [one for one in await service.read(WHATSAPP_ACCOUNT) if isinstance(one.data, GapOpened)]:
+            await asyncio.sleep(0.2)
+
+
+async def test_nothing_answered_is_lost_when_the_service_is_killed(service: Ingest, post: Sender) -> None:
+    answered: list[str] = []
+
+    async def deliver(number: int) -> None:
+        with suppress(aiohttp.ClientError):
+            if await post.webhook(webhook(statuses(status(f"w{number}")))) == 200:
+                answered.append(f"w{number}/delivered")
+
+    deliveries = [asyncio.create_task(deliver(number)) for number in range(400)]
+    while len(answered) < 100:
+        await asyncio.sleep(0.001)
+    await service.child.kill()
+    await asyncio.gather(*deliveries)
+    assert set(answered) <= {event.id for event in await service.read(WHATSAPP_STATUSES)}
+    assert len(answered) < 400
+
+
+async def test_a_restart_opens_a_gap(service: Ingest) -> None:
+    await service.child.kill()
+    await service.start()
+    async with asyncio.timeout(20):
+        while not (
+            gaps := [one.data for one in await service.read(WHATSAPP_ACCOUNT) if isinstance(one.data, GapOpened)]
+        ):
+            await asyncio.sleep(0.1)
+    assert [gap.reason for gap in gaps] == ["restarted"]
