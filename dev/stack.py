@@ -22,6 +22,7 @@ from dev.layout import ROOT, SERVICES, SIMULATORS, Layout, Neighbours, preparati
 from dev.leftovers import end_leftovers
 from dev.postgres import EmbeddedPostgres
 from dev.supervise import Child, Command
+from dev.templates import register
 from shared.clock import DevelopmentClock
 
 RUN = ROOT / ".run"
@@ -131,6 +132,8 @@ class Stack:
             await self._prepare()
             self._say("starting " + ", ".join(options.services))
             await _together(*(self._start_service(name) for name in options.services))
+            if "whatsapp" in options.simulators and "rules" in options.services:
+                await register(self.layout.whatsapp_url, ROOT / "rules")
 
     async def _stop(self) -> None:
         """The services first: they say goodbye to the others."""
