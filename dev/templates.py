@@ -1,4 +1,4 @@
-"""Registering the rule folder's templates with the WhatsApp simulator, as a person does at Meta before a rule goes live."""
+"""Registering the rules' templates with the WhatsApp simulator, as a person does at Meta before a rule goes live."""
 
 from pathlib import Path
 from typing import Any

@@ -48,11 +48,3 @@ ALL = (
     CONSONANCE_EVENTS, CONTACTS, WHATSAPP_MESSAGES, WHATSAPP_STATUSES, WHATSAPP_ACCOUNT, MESSAGES_REQUESTED,
     MESSAGES_EVENTS, WRITES_REQUESTED, WRITES_EVENTS, METADATA_APPROVED, DECISIONS, *map(parked, SERVICES),
 )  # fmt: skip
-
-
-if __name__ == "__main__":
-    import sys
-
-    from shared.topics_check import main
-
-    sys.exit(main())
