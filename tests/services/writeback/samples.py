@@ -47,8 +47,9 @@ def decision(decided: Decision = Decision.APPROVED, **fields: Any) -> RecordDeci
     return RecordDecision(decision=decided, decided_at=NOW, **given)
 
 
-def advance(to_stage: str = "licensed") -> AdvanceWorkflow:
-    return AdvanceWorkflow(request_id="RQ-1", rights_record_id="R-9", to_stage=to_stage)
+def advance(**fields: Any) -> AdvanceWorkflow:
+    given = {"request_id": "RQ-1", "rights_record_id": "R-9", "to_stage": "licensed", **fields}
+    return AdvanceWorkflow(**given)
 
 
 def pitch(**fields: Any) -> CreateAcquisition:
