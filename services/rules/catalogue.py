@@ -179,7 +179,3 @@ def party_fields(event: str) -> frozenset[str]:
     model = EVENTS.get(event)
     found = fields_of(model) if model else ()
     return frozenset(spec.path for spec in found if FieldType.PARTY in (spec.type, spec.item) and "." not in spec.path)
-
-
-def role_names() -> frozenset[str]:
-    return frozenset(map(str, Role))
