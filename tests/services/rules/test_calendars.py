@@ -2,7 +2,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.rules.calendars import (
@@ -154,9 +154,11 @@ ZONES = st.sampled_from(["Europe/London", "America/New_York", "Asia/Kolkata", "A
 COUNTRIES = st.sampled_from(["GB", "FR", "IL", "AE", "US", None])
 INSTANTS = st.datetimes(datetime(2026, 1, 1), datetime(2029, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 -- given UTC
 WORKING = st.sampled_from([Unit.WORKING_HOURS, Unit.WORKING_DAYS])
+PATIENT = settings(deadline=None)  # a year of holidays is worked out once, and then remembered
 SPANS = st.builds(Span, st.integers(1, 40), WORKING)
 
 
+@PATIENT
 @given(INSTANTS, SPANS, COUNTRIES, ZONES)
 def test_working_time_ends_while_the_office_is_open(
     instant: datetime, span: Span, country: str | None, zone: str
@@ -167,6 +169,7 @@ def test_working_time_ends_while_the_office_is_open(
     assert next_open(end, hours) == end
 
 
+@PATIENT
 @given(INSTANTS, st.timedeltas(timedelta(0), timedelta(days=20)), SPANS, COUNTRIES, ZONES)
 def test_who_starts_later_never_ends_sooner(
     instant: datetime, later: timedelta, span: Span, country: str | None, zone: str
@@ -176,6 +179,7 @@ def test_who_starts_later_never_ends_sooner(
     assert next_open(instant, hours) <= next_open(instant + later, hours)
 
 
+@PATIENT
 @given(INSTANTS, st.integers(1, 60), COUNTRIES, ZONES)
 def test_a_working_day_later_is_the_same_time_on_the_clock(
     instant: datetime, count: int, country: str | None, zone: str
@@ -187,6 +191,7 @@ def test_a_working_day_later_is_the_same_time_on_the_clock(
     assert working_days_between(start.date(), end.date(), hours) == count
 
 
+@PATIENT
 @given(INSTANTS, st.integers(1, 60), COUNTRIES, ZONES)
 def test_working_hours_go_there_and_back(instant: datetime, count: int, country: str | None, zone: str) -> None:
     hours = person(country, zone)
