@@ -67,7 +67,7 @@ class Layout:
 
     @property
     def consonance_url(self) -> str:
-        return f"{self._url('consonance')}/graphql"
+        return self._url("consonance")
 
     def health_url(self, service: str) -> str:
         return self._url(service)

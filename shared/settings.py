@@ -65,6 +65,11 @@ def _is_loopback(address: str) -> bool:
     return all(host in _LOOPBACK for host in hosts)
 
 
+def graphql_endpoint(url: str) -> str:
+    """Where Consonance answers: the address one logs in at, plus ``/graphql`` where it is not written already."""
+    return url if urlsplit(url).path.strip("/") else url.rstrip("/") + "/graphql"
+
+
 S = TypeVar("S", bound=BaseSettings)
 
 

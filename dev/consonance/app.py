@@ -22,7 +22,13 @@ def application(simulator: Simulator) -> web.Application:
     endpoint = Endpoint(simulator, executable(simulator.options.profile))
     inspection = Inspection(simulator)
     app = web.Application()
-    app.add_routes([web.post("/graphql", endpoint.graphql), web.get("/healthz", inspection.healthz)])
+    app.add_routes(
+        [
+            web.post("/", endpoint.graphql),
+            web.post("/graphql", endpoint.graphql),
+            web.get("/healthz", inspection.healthz),
+        ]
+    )
     app.add_subapp("/_simulator", _controls(Control(simulator), inspection))
     return app
 

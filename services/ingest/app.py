@@ -32,7 +32,10 @@ _FORGET_SECONDS = 600.0
 async def main() -> None:
     settings, measures, stream = load(Settings), Measures(), Stream()
     key = settings.consonance_key.get_secret_value()
-    async with running(settings, "ingest") as process, connected(settings.consonance_url, key) as source:
+    async with (
+        running(settings, "ingest") as process,
+        connected(settings.consonance_endpoint, key) as source,
+    ):
         publisher = Publisher(process.producer, settings.topic_prefix)
         _watch(process, settings, stream, measures)
         polling = _poll(process, settings, source, measures)

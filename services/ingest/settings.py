@@ -11,7 +11,7 @@ from shared.events import consonance
 from shared.events.consonance import ComponentState
 from shared.events.vocabulary import Stage
 from shared.ids import Line
-from shared.settings import ServiceSettings
+from shared.settings import ServiceSettings, graphql_endpoint
 
 POLLED = (
     "work.observed",
@@ -67,6 +67,10 @@ class Settings(ServiceSettings):
         if unknown:
             raise ValueError(f"no such event: {', '.join(unknown)}")
         return polled
+
+    @property
+    def consonance_endpoint(self) -> str:
+        return graphql_endpoint(self.consonance_url)
 
     @property
     def consonance_source(self) -> str:

@@ -24,7 +24,7 @@ async def main() -> None:
     may_land = timedelta(seconds=settings.consonance_may_land)
     async with (
         running(settings, SERVICE) as process,
-        Consonance(str(settings.consonance_url), settings.consonance_key.get_secret_value(), timeout) as consonance,
+        Consonance(settings.consonance_endpoint, settings.consonance_key.get_secret_value(), timeout) as consonance,
     ):
         ledger = Ledger(process.pool, process.clock)
         carrier = Carrier(ledger, consonance, Abilities(ways), timeout + may_land)

@@ -5,13 +5,13 @@ from typing import Annotated
 
 from pydantic import Field, HttpUrl, SecretStr
 
-from shared.settings import ServiceSettings
+from shared.settings import ServiceSettings, graphql_endpoint
 
 _MAPPING = Path(__file__).parent / "mapping" / "extended.yaml"
 
 
 class Settings(ServiceSettings):
-    """``consonance_url`` is the GraphQL endpoint; seconds are machine time.
+    """``consonance_url`` is where one logs in, or the GraphQL endpoint; seconds are machine time.
 
     A request unanswered after ``consonance_timeout`` may still land for ``consonance_may_land`` more: so long a write
     is unknown and not repeated. Nothing is known of the vendor's own limits; a minute is ours.
@@ -26,3 +26,7 @@ class Settings(ServiceSettings):
 
     def neighbours(self) -> dict[str, str]:
         return {**super().neighbours(), "STET_CONSONANCE_URL": str(self.consonance_url)}
+
+    @property
+    def consonance_endpoint(self) -> str:
+        return graphql_endpoint(str(self.consonance_url))
