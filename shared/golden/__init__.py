@@ -1,0 +1,17 @@
+"""One event of every kind that was ever published, as JSON: none may stop being readable (tests/test_contracts.py).
+
+A rule's stories begin with these events too, so the files are part of the image.
+"""
+
+from pathlib import Path
+
+_FOLDER = Path(__file__).parent
+
+
+def golden(kind: str) -> bytes:
+    """The golden event of a CloudEvents type, envelope included. Raises FileNotFoundError where there is none."""
+    return (_FOLDER / f"{kind}.json").read_bytes()
+
+
+def golden_kinds() -> tuple[str, ...]:
+    return tuple(sorted(file.name.removesuffix(".json") for file in _FOLDER.glob("*.json")))
