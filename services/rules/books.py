@@ -5,6 +5,7 @@ from datetime import datetime
 from pathlib import Path
 
 from services.rules import store
+from services.rules.check.prove import prove
 from services.rules.countries import zone_hint, zone_of
 from services.rules.decide import Decider
 from services.rules.engine import Engine
@@ -34,11 +35,11 @@ class Shelf:
     def from_folder(cls, folder: Path, signing_key: bytes) -> "Shelf":
         """Raises Misconfigured, naming every fault, for a folder that does not load."""
         files = read_folder(folder)
-        book, faults = load(files)
-        if book is None or faults:
-            listed = "\n  ".join(str(fault) for fault in faults)
-            raise Misconfigured("STET_RULES_DIR", f"{folder} does not load:\n  {listed}")
-        return cls(files, book, signing_key)
+        proof = prove(files, tested=False)
+        if proof.rulebook is None or proof.faults:
+            listed = "\n  ".join(str(fault) for fault in proof.faults)
+            raise Misconfigured("STET_RULES_DIR", f"{folder} cannot be used:\n  {listed}")
+        return cls(files, proof.rulebook, signing_key)
 
     async def keep(self, connection: Connection, now: datetime) -> None:
         await store.keep_rulebook(connection, self.book.revision, self.files, now)

@@ -12,7 +12,7 @@ from services.rules import listen, settle
 from services.rules.advance import advance
 from services.rules.chain import Chain
 from services.rules.desk import Desk, Effect, Reason, Said, Withdrew, Wrote
-from services.rules.facts import Document, needs_signature
+from services.rules.facts import MESSAGE_RECEIVED, Document, message_fields, needs_signature
 from services.rules.rulebook import Rule, Rulebook
 from services.rules.start import Occasion, begin_chains, end_chains
 from services.rules.world import Consent, Person, RightsRecord, Work, World
@@ -94,7 +94,9 @@ class Decider:
     def _heard(self, desk: Desk, event: Event, message: MessageReceived) -> Occasion:
         data = message.model_dump(mode="json", exclude_none=True)
         extra = {"answers_a_question": False}
-        document = Document(data, desk.world, self.book.calendar, desk.now, sender=message.person_id, extra=extra)
+        document = Document(
+            message_fields(message), desk.world, self.book.calendar, desk.now, sender=message.person_id, extra=extra
+        )
         return Occasion(event, MESSAGE_RECEIVED, data, document, line=message.line)
 
     def _happened(self, desk: Desk, event: Event) -> None:
@@ -116,9 +118,6 @@ class Decider:
             begin_chains(desk, stored, matched)
         if not desk.reasons:
             desk.judged(Reason.NOTHING_MATCHED)
-
-
-MESSAGE_RECEIVED = "message.received"
 
 
 def _identity(desk: Desk, changed: IdentityChanged) -> None:

@@ -17,11 +17,13 @@ from services.rules.world import RightsRecord, Work, World
 from shared.canonical import canonical_hash
 from shared.events import consonance
 from shared.events.consonance import Component, ComponentState, Exclusivity, RightType
+from shared.events.whatsapp import MessageReceived
 from shared.ids import PersonId, WorkId
 
 _CANCELLED = "01"  # ONIX list 64
 _COVERS = frozenset({Component.FRONT_COVER, Component.FULL_COVER})
 _NEEDED = (Component.JACKET_COPY, Component.METADATA)
+MESSAGE_RECEIVED = "message.received"
 _MODELS = {consonance.short_name(kind): model for kind, model in consonance.KINDS.items()}
 
 
@@ -91,8 +93,14 @@ def walk(value: Any, path: str) -> Any:
 
 def typed(name: str, data: Mapping[str, Any]) -> dict[str, Any]:
     """An event's data from JSON values to Python ones (dates are dates)."""
-    model = _MODELS.get(name)
-    return dict(data) if model is None else model.model_validate(data).model_dump(by_alias=True)
+    if name == MESSAGE_RECEIVED:
+        return message_fields(MessageReceived.model_validate(data))
+    return _MODELS[name].model_validate(data).model_dump(by_alias=True)
+
+
+def message_fields(message: MessageReceived) -> dict[str, Any]:
+    """A message as rule files name its parts: ``kind`` is how it was written."""
+    return {**message.model_dump(), "kind": message.message_kind}
 
 
 def started_with(chain: Chain) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from shared.batch import AWAY
 from shared.clock import Clock
 from shared.health import Idle
 from shared.postgres import REPEAT, Pool, load_queries
-from shared.telemetry import gauge, get_logger
+from shared.telemetry import counter, gauge, get_logger
 from shared.transaction import transaction
 
 log = get_logger()
@@ -87,11 +87,16 @@ class Loops:
             return bool(await waiting.ready_keys(connection, now))
 
     async def measure(self) -> None:
-        """Forever: what an operator asks first, as gauges."""
+        """Forever: what an operator asks first, as gauges; and whether the two condition engines ever differ."""
+        differing = counter("stet_rules_disagreements_total", "Judgements in which engine and reference differed")
+        seen = 0
         late = gauge("stet_rules_due_late_seconds", "How long the chain longest due has been due")
         oldest = gauge("stet_rules_waiting_oldest_seconds", "Age of the oldest event waiting for a fact")
         while True:
             await asyncio.sleep(5)
+            disagreements = self.rules.shelf.engine.disagreements
+            differing.inc(disagreements - seen)
+            seen = disagreements
             try:
                 now = self.clock.now()
                 due = (await self.pool.fetchrow(_STORE.oldest_due, now))["next_due"]

@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from services.rules import buttons
-from services.rules.decide import MESSAGE_RECEIVED
-from services.rules.facts import Document
+from services.rules.facts import MESSAGE_RECEIVED, Document, message_fields
 from services.rules.recipients import parties_of
 from services.rules.rulebook import Rulebook
 from services.rules.start import tags_to_load
@@ -72,7 +71,7 @@ def _of_message(
         wanted.messages.add(claimed)
     if message.quoted_id is not None:
         wanted.wamids.add(message.quoted_id)
-    document = Document(message.model_dump(mode="json"), nobody, book.calendar, now, sender=message.person_id)
+    document = Document(message_fields(message), nobody, book.calendar, now, sender=message.person_id)
     wanted.tags |= tags_to_load(book, MESSAGE_RECEIVED, document, event.id)
 
 
