@@ -1,0 +1,44 @@
+"""Evidence is kept for every outcome, tells the whole of it, and cannot be altered by the service that wrote it."""
+
+import asyncpg
+import orjson
+import pytest
+
+from tests.services.writeback.desk import Desk
+from tests.services.writeback.samples import NEW_SUBTITLE, SUBTITLE, metadata, request
+from tests.services.writeback.test_tasks import command
+
+pytestmark = pytest.mark.integration
+
+
+async def test_it_says_what_was_asked_what_proves_it_and_what_was_read_back(desk: Desk, postgres_database: str) -> None:
+    await desk.ask(request(metadata()))
+    await desk.heard("verified", "approved")
+    shown = command(postgres_database, "evidence", "show", "works/61421")
+    (line,) = map(orjson.loads, shown.stdout.splitlines())
+    assert (line["outcome"], line["proof"]["reply"], line["proof"]["rendered"]) == (
+        "verified",
+        "yes",
+        "Shall the subtitle read so?",
+    )
+    (read,) = line["read_back"]
+    assert (read["before"], read["asked"], read["read"]) == (SUBTITLE, NEW_SUBTITLE, NEW_SUBTITLE)
+
+
+@pytest.mark.parametrize(
+    "statement", ["update evidence set outcome = 'conflict'", "delete from evidence", "truncate evidence"]
+)
+async def test_it_is_append_only(desk: Desk, statement: str) -> None:
+    await desk.ask(request(metadata()))
+    await desk.heard("verified", "approved")
+    with pytest.raises(asyncpg.RaiseError, match="append-only"):
+        await desk.pool.execute(statement)
+
+
+async def test_a_conflict_leaves_evidence_too(desk: Desk) -> None:
+    await desk.stand.tell("PATCH", "works/61421", {"subtitle": "Theirs"})
+    await desk.ask(request(metadata()))
+    await desk.heard("conflict")
+    (row,) = await desk.pool.fetch("select outcome, detail, read_back from evidence")
+    assert (row["outcome"], row["detail"]) == ("conflict", "changed_meanwhile")
+    assert orjson.loads(row["read_back"])[0]["read"] == "Theirs"
