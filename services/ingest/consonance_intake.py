@@ -1,6 +1,5 @@
 """The door for pushed CloudEvents: signed, validated, published, remembered; a repetition is answered as one."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -13,6 +12,7 @@ from services.ingest.door import Reply, Request, json_reply
 from services.ingest.handlers import ACT_SECONDS, Records
 from services.ingest.measures import Door, Measures, Refusal
 from services.ingest.parking import Parks
+from services.ingest.patience import within
 from services.ingest.pushed import House, accept
 from services.ingest.records import Frame, Record
 from services.ingest.signatures import signed_for_consonance
@@ -64,12 +64,11 @@ class Consonance:
             return self._refuse(HTTPStatus.UNAUTHORIZED, Refusal.SIGNATURE)
         try:
             pushed = read_cloudevents(request.body, request.headers)
-            async with asyncio.timeout(ACT_SECONDS):
-                return await self._take(pushed, request)
+            return await within(ACT_SECONDS, self._take(pushed, request))
         except Unfit as fault:
             return self._refuse(HTTPStatus.BAD_REQUEST, Refusal.SHAPE, str(fault))
-        except (Unavailable, TimeoutError) as fault:
-            _log.warning("events.refused", fault=str(fault) or "too slow")
+        except Unavailable as fault:
+            _log.warning("events.refused", fault=str(fault))
             return self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, Refusal.UNAVAILABLE)
 
     async def _take(self, pushed: Pushed, request: Request) -> Reply:

@@ -3,14 +3,13 @@
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
-import asyncpg
-
+from shared.batch import AWAY
 from shared.clock import Clock
 from shared.errors import Unavailable
-from shared.postgres import CONNECTION_LOST, REPEAT, Pool
+from shared.postgres import REPEAT, Pool
 from shared.transaction import Transaction, transaction
 
-_AWAY = (*CONNECTION_LOST, *REPEAT, asyncpg.OperatorInterventionError, asyncpg.InsufficientResourcesError)
+_AWAY = (*AWAY, *REPEAT)
 
 
 @contextmanager

@@ -4,7 +4,6 @@ An answer of 200 or 202 means that all of the request is durable: in Kafka, or i
 that cannot be made so in time is answered 503, and sent again by its sender.
 """
 
-import asyncio
 import hmac
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from services.ingest.door import Reply, Request
 from services.ingest.measures import Door, Measures, Refusal
 from services.ingest.normalise import normalise
 from services.ingest.parking import Parks
+from services.ingest.patience import within
 from services.ingest.records import Frame, Personal, Record, Sorted
 from services.ingest.signatures import signed_by_meta
 from services.ingest.watch import Stream
@@ -71,11 +71,10 @@ class WhatsApp:
             return self._refuse(HTTPStatus.UNAUTHORIZED, Refusal.SIGNATURE)
         with self.stream.receiving():
             try:
-                async with asyncio.timeout(ACT_SECONDS):
-                    await self._take(request)
-            except (Unavailable, TimeoutError) as fault:
+                await within(ACT_SECONDS, self._take(request))
+            except Unavailable as fault:
                 self.stream.tear("refused")
-                _log.warning("webhook.refused", fault=str(fault) or "too slow")
+                _log.warning("webhook.refused", fault=str(fault))
                 return self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, Refusal.UNAVAILABLE)
         return Reply(HTTPStatus.OK)
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
+import psutil
 import pytest
 
 from dev.kafka import EmbeddedKafka
@@ -35,6 +36,7 @@ async def service(own_kafka: EmbeddedKafka, own_postgres: EmbeddedPostgres, run_
     await ready.start()
     yield ready
     await ready.child.stop()
+    print(ready.child.tail(60))  # noqa: T201 -- shown where a test fails
 
 
 @pytest.fixture
@@ -47,6 +49,13 @@ async def refused_in_time(ask: Callable[[], Awaitable[int]]) -> None:
     began = time.monotonic()
     assert await ask() == 503
     assert time.monotonic() - began < IN_TIME
+
+
+def everybody(pid: int, what: signal.Signals) -> None:
+    """The server and each of its backends."""
+    server = psutil.Process(pid)
+    for process in (server, *server.children(recursive=True)):
+        process.send_signal(what)
 
 
 async def until_taken(post: Sender, body: bytes) -> None:
@@ -93,13 +102,13 @@ async def test_without_a_database_statuses_go_on_and_messages_wait(
 
 async def test_a_database_that_hangs_is_as_good_as_none(post: Sender, own_postgres: EmbeddedPostgres) -> None:
     await until_taken(post, MESSAGE)
-    os.killpg(os.getpgid(own_postgres.child.pid), signal.SIGSTOP)
+    everybody(own_postgres.child.pid, signal.SIGSTOP)
     try:
         await asyncio.gather(*(refused_in_time(lambda: post.webhook(MESSAGE)) for _ in range(15)))
         code, _ = await post.events(blocked())
         assert code == 503
     finally:
-        os.killpg(os.getpgid(own_postgres.child.pid), signal.SIGCONT)
+        everybody(own_postgres.child.pid, signal.SIGCONT)
     await until_taken(post, MESSAGE)
 
 
@@ -130,9 +139,11 @@ async def test_nothing_answered_is_lost_when_the_service_is_killed(service: Inge
 
 
 async def test_a_restart_opens_a_gap(service: Ingest) -> None:
-    await service.child.kill()
-    await service.start()
     async with asyncio.timeout(20):
+        while not await service.read(WHATSAPP_ACCOUNT):
+            await asyncio.sleep(0.1)
+        await service.child.kill()
+        await service.start()
         while not (
             gaps := [one.data for one in await service.read(WHATSAPP_ACCOUNT) if isinstance(one.data, GapOpened)]
         ):
