@@ -24,7 +24,13 @@ _NAME = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
 _RETRY_SECONDS = 1.0
 _COMMAND_SECONDS = 30.0
 
-CONNECTION_LOST = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.CannotConnectNowError, OSError)
+CONNECTION_LOST = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a server killed between two messages of one query shows so
+    asyncpg.CannotConnectNowError,
+    OSError,
+)
 """The database is away or going: the same work may succeed later."""
 
 REPEAT = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
