@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from services.rules.chain import Ending
 from services.rules.rulebook import Place, Span
+from shared.errors import StetError
 from shared.events.writes import Operation, Outcome
 from shared.ids import ContactId
 
@@ -159,3 +160,7 @@ class Story:
     people: tuple[Character, ...]
     play: tuple[Move, ...]
     place: Place
+
+
+class Unplayable(StetError):
+    """A move that cannot be made; the sentence says why."""

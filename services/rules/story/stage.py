@@ -1,14 +1,15 @@
 """A stage on which a rulebook is played in virtual time: events and replies in, effects out, no broker and no database.
 
-Every message that leaves is at once reported as accepted, since a question is open from the first evidence that it was sent.
+Every message that leaves is at once reported as accepted: a question is open from the first evidence that it was sent.
 """
 
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from services.rules.chain import Outgoing
+from services.rules.chain import Chain, Outgoing
 from services.rules.decide import Decider
 from services.rules.desk import Effect, Said, Wrote
+from services.rules.story.model import Unplayable
 from services.rules.world import World
 from shared.events.envelope import Data, Event
 from shared.events.messages import MessageAccepted, MessageFailed, MessageRead, Wording
@@ -28,6 +29,7 @@ class Stage:
     now: datetime
     effects: list[Effect] = field(default_factory=list)
     writes: list[RequestWrite] = field(default_factory=list)
+    _lines: dict[PersonId, Line] = field(default_factory=dict)
     _count: int = 0
 
     def happens(self, data: Data, key: str) -> None:
@@ -44,6 +46,7 @@ class Stage:
     ) -> None:  # fmt: skip
         """A person writes, taps or sends a file, on this line."""
         self._count += 1
+        self._lines[person] = Line(line)
         kind = MessageKind.BUTTON if button else MessageKind.MEDIA if media else MessageKind.TEXT
         message = MessageReceived(
             line=Line(line), person_id=person, message_id=Wamid(f"wamid.in.{self._count}"), message_kind=kind,
@@ -78,20 +81,34 @@ class Stage:
         return True
 
     def wait(self, until: datetime) -> None:
-        """Let time pass, inclusive: everything that falls due on the way happens at its own instant."""
+        """Let time pass, inclusive: everything that falls due on the way happens at its own instant.
+
+        Raises Unplayable for a chain that stays due, which would hold time up for good.
+        """
         while (due := self._next_due()) is not None and due <= until:
             self.now = max(due, self.now)
             for chain in [c for c in self.world.chains.values() if c.next_due is not None and c.next_due <= self.now]:
-                self._take(self.decider.due(chain, self.world, self.now).effects)
+                self._run(chain)
         self.now = until
 
-    def last_to(self, person: PersonId, answer: str | None = None) -> Outgoing | None:
-        """The newest message this person got, or the newest with this button."""
+    def _run(self, chain: Chain) -> None:
+        self._take(self.decider.due(chain, self.world, self.now).effects)
+        after = self.world.chains[chain.chain_id].next_due
+        if after is not None and after <= self.now:
+            raise Unplayable(f"“{chain.rule}” stays due at {self.now:%Y-%m-%dT%H:%M:%SZ} and never comes to rest")
+
+    def last_to(self, person: PersonId, answer: str | None = None, say: str | None = None) -> Outgoing | None:
+        """The newest message this person got; the newest with this button, or of this template."""
         theirs = [
             m for c in self.world.chains.values() for m in c.outgoing
-            if m.person_id == person and m.requested_at is not None and (answer is None or answer in m.buttons)
+            if m.person_id == person and m.requested_at is not None
+            and (answer is None or answer in m.buttons) and say in {None, m.say}
         ]  # fmt: skip
         return max(theirs, key=lambda m: (m.requested_at or self.now, m.wamid or ""), default=None)
+
+    def line_of(self, person: PersonId) -> Line | None:
+        """The line this person and the house last wrote on."""
+        return self._lines.get(person)
 
     def _next_due(self) -> datetime | None:
         return min((c.next_due for c in self.world.chains.values() if c.next_due is not None), default=None)
@@ -100,6 +117,8 @@ class Stage:
         self.effects.extend(effects)
         self.writes.extend(e.request for e in effects if isinstance(e, Wrote))
         for effect in effects:
+            if isinstance(effect, Said):
+                self._lines[effect.send.person_id] = effect.send.line
             if isinstance(effect, Said) and effect.send.chain_id is not None:
                 self._accept(effect.send.message_id, effect.send.person_id)
 

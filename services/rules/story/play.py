@@ -1,0 +1,190 @@
+"""Plays a story in virtual time, and says at which line it went otherwise than it was told."""
+
+import mimetypes
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from services.rules import buttons
+from services.rules.calendars import add, house_hours
+from services.rules.chain import Outgoing
+from services.rules.decide import Decider
+from services.rules.engine import Engine
+from services.rules.house_rules import with_house_rules
+from services.rules.language.faults import Fault
+from services.rules.rulebook import Rulebook
+from services.rules.story.cast import TENANT, Cast, cast_of
+from services.rules.story.happening import data_of
+from services.rules.story.model import (
+    Expect,
+    Facts,
+    Failed,
+    Happened,
+    Move,
+    Reply,
+    Story,
+    Unplayable,
+    Wait,
+    WaitUntil,
+    WasRead,
+    Written,
+)
+from services.rules.story.seen import Seen, pair, seen, singly, spelled
+from services.rules.story.setting import Setting
+from services.rules.story.stage import Stage
+from services.rules.world import Person, World
+from shared.events.whatsapp import Media
+from shared.ids import ContactId, key_of
+
+_KEY = b"what a story's buttons are signed with"
+
+
+def play(story: Story, rulebook: Rulebook) -> list[Fault]:
+    """The first move that cannot be made, or expectation that is not met; what follows it would only repeat it."""
+    playing = _Playing.of(story, with_house_rules(rulebook))
+    for move in story.play:
+        try:
+            faults = _MOVES[type(move)](playing, move)
+        except Unplayable as error:
+            faults = [Fault(move.place, str(error))]
+        if faults:
+            return [Fault(fault.place, f"{story.it}: {fault.sentence}", fault.hint) for fault in faults]
+    return []
+
+
+@dataclass(frozen=True, slots=True)
+class _Playing:
+    cast: Cast
+    stage: Stage
+    setting: Setting
+
+    @classmethod
+    def of(cls, story: Story, book: Rulebook) -> "_Playing":
+        cast = cast_of(story, book)
+        engine = Engine(cast.book.rules.values())
+        decider = Decider(
+            book=cast.book, books=lambda _: cast.book, match=engine.judge, zone_of=lambda person: person.zone,
+            signing_key=_KEY,
+        )  # fmt: skip
+        people = {person.person_id: person for person in cast.people.values()}
+        world = World(TENANT, people=people, consent=dict(cast.consent))
+        return cls(cast, Stage(decider, world, story.start), Setting(cast, world))
+
+    def person(self, contact: ContactId) -> Person:
+        if contact not in self.cast.people:
+            raise Unplayable(f"{contact} is not among the people of this story")
+        return self.cast.people[contact]
+
+    def last_to(self, contact: ContactId, answer: str | None = None, say: str | None = None) -> Outgoing:
+        found = self.stage.last_to(self.person(contact).person_id, answer, say)
+        if found is None:
+            which = "".join((f" “{say}”" if say else "", f" with a button “{answer}”" if answer else ""))
+            raise Unplayable(f"{contact} has got no message{which}")
+        return found
+
+
+# ------------------------------------------------------------------ moves
+
+
+def _happened(playing: _Playing, move: Happened) -> list[Fault]:
+    data = data_of(move, playing.cast)
+    playing.setting.before(data, playing.stage.now)
+    playing.stage.happens(data, key_of(TENANT, "story"))
+    return []
+
+
+def _facts(playing: _Playing, move: Facts) -> list[Fault]:
+    playing.setting.known(move.values, playing.stage.now)
+    return []
+
+
+def _reply(playing: _Playing, move: Reply) -> list[Fault]:
+    person = playing.person(move.sender)
+    asked = playing.last_to(move.sender, move.button, move.to) if move.button or move.to else None
+    line = move.line or playing.stage.line_of(person.person_id) or playing.cast.book.tenant.default_line
+    if asked is not None and move.button:
+        button = buttons.mint(_KEY, asked.message_id, move.button)
+        playing.stage.says(person.person_id, text=_title(playing, asked, move.button), button=button, line=line)
+        return []
+    media = _document(move.document) if move.document else None
+    quoted = asked.wamid if asked else None
+    playing.stage.says(person.person_id, text=move.text, media=media, line=line, quoted=quoted)
+    return []
+
+
+def _title(playing: _Playing, asked: Outgoing, answer: str) -> str:
+    """What stands on the button, which WhatsApp sends along with its id."""
+    template = playing.cast.book.templates.get(asked.say)
+    wording = template.languages.get(asked.language or "") if template else None
+    return wording.buttons.get(answer, answer) if wording else answer
+
+
+def _document(name: str) -> Media:
+    return Media(media_id=f"media.{name}", mime=mimetypes.guess_type(name)[0], filename=name)
+
+
+def _read(playing: _Playing, move: WasRead) -> list[Fault]:
+    playing.stage.reads(playing.last_to(move.person))
+    return []
+
+
+def _failed(playing: _Playing, move: Failed) -> list[Fault]:
+    playing.stage.fails(playing.last_to(move.to), move.code)
+    return []
+
+
+def _written(playing: _Playing, move: Written) -> list[Fault]:
+    if not playing.stage.written(move.operation, move.outcome):
+        raise Unplayable(f"no {move.operation} has been asked for that is not settled")
+    return []
+
+
+def _wait(playing: _Playing, move: Wait) -> list[Fault]:
+    house = house_hours(playing.cast.book.calendar)
+    playing.stage.wait(add(playing.stage.now, move.span, house))
+    return []
+
+
+def _wait_until(playing: _Playing, move: WaitUntil) -> list[Fault]:
+    if move.instant < playing.stage.now:
+        raise Unplayable(f"it is {playing.stage.now:%Y-%m-%dT%H:%M:%SZ} already")
+    playing.stage.wait(move.instant)
+    return []
+
+
+def _expect(playing: _Playing, move: Expect) -> list[Fault]:
+    stage = playing.stage
+    effects = seen(stage.effects, stage.world, playing.cast)
+    stage.effects.clear()
+    expected = tuple(singly(move.effects))
+    pairs = pair(expected, effects)
+    listed = ", ".join(_told(effect, move) for effect in effects) or "nothing"
+    missing = [
+        Fault(one.place, f"expected {spelled(one)}; what happened: {listed}")
+        for place, one in enumerate(expected)
+        if place not in pairs
+    ]
+    extra = [_told(effect, move) for place, effect in enumerate(effects) if place not in pairs.values()]
+    if extra and not missing:
+        missing = [Fault(move.place, f"also happened: {', '.join(extra)}")]
+    return missing
+
+
+def _told(effect: Seen, move: Expect) -> str:
+    """With its text only where a text was expected."""
+    if effect.text is None or all(one.text is None for one in move.effects):
+        return str(effect)
+    return f"{str(effect)[:-1]}, text: {effect.text}}}"
+
+
+_MOVES: Mapping[type[Move], Callable[[_Playing, Any], list[Fault]]] = {
+    Happened: _happened,
+    Facts: _facts,
+    Reply: _reply,
+    WasRead: _read,
+    Failed: _failed,
+    Written: _written,
+    Wait: _wait,
+    WaitUntil: _wait_until,
+    Expect: _expect,
+}

@@ -1,0 +1,168 @@
+"""What is known in a story besides what happens in it: the work, its launch and dates, the rights record.
+
+State travels before change: what an event changes is known to be so when the event is judged.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic import ValidationError
+
+from services.rules.calendars import house_hours, shift
+from services.rules.language.faults import nearest
+from services.rules.rulebook import Span, Unit
+from services.rules.story.cast import Cast
+from services.rules.story.changes import laid_over
+from services.rules.story.happening import golden_data
+from services.rules.story.model import Unplayable
+from services.rules.world import RightsRecord, Work, World
+from shared.events.consonance import (
+    Component,
+    ComponentChanged,
+    ComponentState,
+    OnWork,
+    PubDateChanged,
+    PublishingStatusChanged,
+    StageChanged,
+    WorkObserved,
+)
+from shared.events.envelope import Data, first_fault
+from shared.events.vocabulary import WorkRef
+
+_STATE = ("stage_key", "cancelled", "embargo_until")
+_LAUNCH = (Component.FRONT_COVER, Component.JACKET_COPY, Component.METADATA)
+
+
+@dataclass(slots=True)
+class Setting:
+    cast: Cast
+    world: World
+    _facts: dict[str, object] = field(default_factory=dict)
+
+    def known(self, facts: Mapping[str, object], now: datetime) -> None:
+        """From now on, of every work and record of the story."""
+        self._facts.update(facts)
+        for work in list(self.world.works.values()):
+            self.world.keep_work(self._with(work, facts, now))
+        _apply_to_people(self.world, self.cast, facts)
+        _apply_to_records(self.world, facts)
+
+    def before(self, data: Data, now: datetime) -> None:
+        """Make known what this event says has changed."""
+        if not isinstance(data, OnWork):
+            return
+        known = self.world.works.get(data.work.work_id) or self._with(self._new(data.work), self._facts, now)
+        state = _CHANGES.get(type(data), _unchanged)(known.state.model_copy(update={"work": data.work}), data)
+        self.world.keep_work(known.model_copy(update={"state": state}))
+
+    def _new(self, work: WorkRef) -> Work:
+        """A work that is nowhere near its launch; the cast from outside the house works on it."""
+        told = laid_over(golden_data(WorkObserved.kind), {"components": [], "embargo_until": None})
+        people = [self.cast.party(self.cast.call(person), {"role": role}) for person, role in self.cast.on_the_work]
+        return Work(state=WorkObserved.model_validate({**told, "work": work, "people": people}))
+
+    def _with(self, work: Work, facts: Mapping[str, object], now: datetime) -> Work:
+        for path, value in facts.items():
+            head, _, rest = path.partition(".")
+            if head == "work" and rest == "open_blocks":
+                work = work.model_copy(update={"blocks": tuple(f"block-{n}" for n in range(_number(path, value)))})
+            elif head in _OF_WORK:
+                changes = _OF_WORK[head](self, work.state, rest, value, now)
+                work = work.model_copy(update={"state": _changed(work.state, path, changes)})
+            elif head not in _ELSEWHERE:
+                hint = nearest(head, (*_OF_WORK, *_ELSEWHERE))
+                raise Unplayable(f"“{path}” is no fact a story can set" + (f"; did you mean “{hint}”?" if hint else ""))
+        return work
+
+    def _work(self, _state: WorkObserved, rest: str, value: object, _now: datetime) -> Mapping[str, object]:
+        return {rest: value} if rest in _STATE else {f"work.{rest}": value}
+
+    def _launch(self, state: WorkObserved, rest: str, value: object, _now: datetime) -> Mapping[str, object]:
+        components = {seen.component: seen.state for seen in state.components}
+        if rest == "complete":
+            components |= dict.fromkeys(_LAUNCH, ComponentState.FINAL if value else ComponentState.DRAFT)
+        elif rest in set(Component):
+            components[Component(rest)] = ComponentState(str(value))
+        else:
+            raise Unplayable(f"of a launch a story can set complete, or a component: {', '.join(Component)}")
+        return {"components": [{"component": one, "state": its} for one, its in components.items()]}
+
+    def _days_to(self, state: WorkObserved, rest: str, value: object, now: datetime) -> Mapping[str, object]:
+        """Working days of the house from today; below zero it is past."""
+        house = house_hours(self.cast.book.calendar)
+        days = _number(f"days_to.{rest}", value)
+        day = now.date() if days == 0 else shift(now.date(), Span(abs(days), Unit.WORKING_DAYS), days, house)
+        day = now.date() + timedelta(days=days) if days < 0 else day
+        return {f"products.{place}.{rest}": day for place in range(len(state.products))}
+
+
+def _number(path: str, value: object) -> int:
+    if not isinstance(value, int):
+        raise Unplayable(f"“{path}” is a number")
+    return value
+
+
+_OF_WORK: Mapping[str, Callable[[Setting, WorkObserved, str, object, datetime], Mapping[str, object]]] = {
+    "work": Setting._work,  # noqa: SLF001 -- its own table
+    "launch": Setting._launch,  # noqa: SLF001 -- its own table
+    "days_to": Setting._days_to,  # noqa: SLF001 -- its own table
+}
+_ELSEWHERE = ("rights", "sender")
+
+
+def _changed(state: WorkObserved, path: str, changes: Mapping[str, object]) -> WorkObserved:
+    try:
+        return WorkObserved.model_validate(laid_over(state.model_dump(mode="json", by_alias=True), changes))
+    except ValidationError as error:
+        raise Unplayable(f"“{path}” cannot be that: {first_fault(error)}") from None
+
+
+def _apply_to_people(world: World, cast: Cast, facts: Mapping[str, object]) -> None:
+    for path, value in facts.items():
+        if path == "sender.open_acquisition":
+            for person in cast.people.values():
+                world.keep_acquisition(person.person_id, None if value is None else str(value))
+        elif path.startswith("sender."):
+            raise Unplayable("of a sender only open_acquisition is a fact; the rest is in “people”")
+
+
+def _apply_to_records(world: World, facts: Mapping[str, object]) -> None:
+    rights = {path.removeprefix("rights."): value for path, value in facts.items() if path.startswith("rights.")}
+    if isinstance(count := rights.get("open_requests"), int):
+        rights["open_requests"] = [f"R-{n}" for n in range(count)]
+    record_id = str(golden_data("consonance.rights.approval_requested.v1")["rights_record_id"])
+    for each in {record_id, *world.records} if rights else ():
+        known = world.records.get(each, RightsRecord()).model_dump()
+        world.keep_record(each, RightsRecord.model_validate({**known, **rights}))
+
+
+# ------------------------------------------------------------------ what an event says has changed
+
+
+def _unchanged(state: WorkObserved, _data: Any) -> WorkObserved:
+    return state
+
+
+def _staged(state: WorkObserved, data: StageChanged) -> WorkObserved:
+    return state.model_copy(update={"stage_key": data.to_stage_key})
+
+
+def _component(state: WorkObserved, data: ComponentChanged) -> WorkObserved:
+    others = [seen.model_dump() for seen in state.components if seen.component is not data.component]
+    seen = {"component": data.component, "state": data.state}
+    return _changed(state, "launch", {"components": [*others, seen]})
+
+
+def _product(state: WorkObserved, data: PubDateChanged | PublishingStatusChanged) -> WorkObserved:
+    others = tuple(product for product in state.products if product.product_id != data.product.product_id)
+    return state.model_copy(update={"products": (*others, data.product)})
+
+
+_CHANGES: Mapping[type[Data], Callable[[WorkObserved, Any], WorkObserved]] = {
+    StageChanged: _staged,
+    ComponentChanged: _component,
+    PubDateChanged: _product,
+    PublishingStatusChanged: _product,
+}
