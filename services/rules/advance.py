@@ -103,13 +103,22 @@ def _remind(desk: Desk, chain: Chain, step: Step) -> Chain:
     """Ask those again who have not answered finally, on behalf of whom they were asked, with the same buttons."""
     if chain.form is not None and not chain.form.over:
         return forms.remind(desk, chain, speech_of(chain, step, step.say or ""))
-    for person_id in unanswered(chain):
+    people = unanswered(chain)
+    if not people and step.index and chain.steps[step.index - 1].unreached:
+        return _left_out_too(chain, step)
+    for person_id in people:
         asked = next(m for m in reversed(chain.outgoing) if m.person_id == person_id and m.open)
         person = desk.world.people.get(person_id)
         if person is not None:
             speech = speech_of(chain, step, step.say or "", asked.buttons)
             chain = say_to(desk, chain, Recipient(person, "unanswered", asked.on_behalf_of), speech)
     return chain
+
+
+def _left_out_too(chain: Chain, step: Step) -> Chain:
+    """Whom nothing reached cannot be reminded either, which takes no time."""
+    left_out = {who: why for state in chain.steps for who, why in state.left_out.items()}
+    return chain.with_step(step.index, left_out=left_out)
 
 
 def _collect(desk: Desk, chain: Chain, step: Step) -> Chain:
