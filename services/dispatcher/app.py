@@ -54,7 +54,10 @@ def compose(settings: Settings, pool: Pool, clock: Clock, whatsapp: WhatsApp) ->
 
 async def main() -> None:
     settings = load(Settings)
-    async with running(settings, SERVICE) as process, WhatsApp(settings.endpoint(), settings.sends_in_flight) as whatsapp:
+    async with (
+        running(settings, SERVICE) as process,
+        WhatsApp(settings.endpoint(), settings.sends_in_flight) as whatsapp,
+    ):
         parts = compose(settings, process.pool, process.clock, whatsapp)
         _register(process, parts)
         await process.until_stopped()

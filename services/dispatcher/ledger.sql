@@ -9,7 +9,7 @@ order by message_id
 for update;
 
 -- name: save
--- The new standing of messages already locked.
+-- The new standing of messages already locked. (The list of ids is repeated so that the plan never scans the table.)
 update messages m
 set state = s.state, reason = s.reason, not_before = s.not_before, hold_until = s.hold_until, wamid = s.wamid,
     rank = s.rank, failed_attempt = s.failed_attempt, failed_code = s.failed_code,
@@ -21,7 +21,7 @@ from unnest(
     message_id, state, reason, not_before, hold_until, wamid, rank, failed_attempt, failed_code, template_only,
     withdrawal
 )
-where m.tenant = $1 and m.message_id = s.message_id;
+where m.tenant = $1 and m.message_id = any ($3::text[]) and m.message_id = s.message_id;
 
 -- name: end_attempts
 -- How attempts ended; a later proof overwrites an earlier doubt.
@@ -29,7 +29,7 @@ update attempts a
 set ending = e.ending, wamid = coalesce(e.wamid, a.wamid), code = e.code, ended_at = $2
 from unnest($3::text[], $4::integer[], $5::text[], $6::text[], $7::integer[])
     as e (message_id, attempt, ending, wamid, code)
-where a.tenant = $1 and a.message_id = e.message_id and a.attempt = e.attempt;
+where a.tenant = $1 and a.message_id = any ($3::text[]) and a.message_id = e.message_id and a.attempt = e.attempt;
 
 -- name: attempts_of_wamids
 -- Which attempt a wamid belongs to.

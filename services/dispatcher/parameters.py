@@ -30,6 +30,8 @@ class Unsendable(Unfit):
 
 def clean_parameter(value: str) -> str:
     """One line of visible text. Raises Unsendable."""
+    if value.isascii() and value.isprintable() and "  " not in value and value == value.strip() != "":
+        return _short(value, TEMPLATE_BODY)
     cleaned = _WHITESPACE.sub(" ", _UNSEEN.sub("", _CONTROLS.sub(" ", value))).strip()
     return _checked(cleaned, TEMPLATE_BODY)
 
@@ -47,10 +49,14 @@ def clean_text(body: str, longest: int) -> str:
 
 
 def _checked(text: str, longest: int) -> str:
-    if len(text) > longest:
-        raise Unsendable(Reason.TEXT_TOO_LONG)
     if not any(_is_visible(character) for character in text):
         raise Unsendable(Reason.EMPTY_TEXT)
+    return _short(text, longest)
+
+
+def _short(text: str, longest: int) -> str:
+    if len(text) > longest:
+        raise Unsendable(Reason.TEXT_TOO_LONG)
     return text
 
 

@@ -65,7 +65,7 @@ with begun as (
     set state = 'intent', reason = null, attempts = m.attempts + 1, wording = b.wording, lease_until = $4,
         changed_at = $2, hold_until = null, wamid = null, rank = 0
     from unnest($5::text[], $6::text[]) as b (message_id, wording)
-    where m.tenant = $1 and m.message_id = b.message_id and m.state = 'waiting'
+    where m.tenant = $1 and m.message_id = any ($5::text[]) and m.message_id = b.message_id and m.state = 'waiting'
     returning m.message_id, m.attempts, m.wording
 ), recorded as (
     insert into attempts (tenant, message_id, attempt, wording, begun_at, machine_at, lease_until)
@@ -78,7 +78,7 @@ select message_id, attempts from begun;
 update messages m
 set not_before = d.not_before, reason = d.reason
 from unnest($2::text[], $3::timestamptz[], $4::text[]) as d (message_id, not_before, reason)
-where m.tenant = $1 and m.message_id = d.message_id and m.state = 'waiting';
+where m.tenant = $1 and m.message_id = any ($2::text[]) and m.message_id = d.message_id and m.state = 'waiting';
 
 -- name: recent_attempts
 -- What the rates must remember at a take-over: who was written to since, by which line.

@@ -24,6 +24,8 @@ from shared.telemetry import effect_span, get_logger
 log = get_logger()
 _LOOK_AGAIN = 0.1  # seconds until the queue is looked at without being told: rates, waits and clocks move by themselves
 _MOST_RESULTS = 500
+_RECORDERS = 2
+_MOST_OPEN = 4  # times as many sends may be begun and not recorded as may be on the wire
 _MANY = 32  # in flight, from which on claims and results are worth gathering
 _GATHER = 0.004  # seconds
 _LEASE_MARGIN = timedelta(seconds=1)
@@ -44,6 +46,7 @@ class Sender:
         self._at_once = at_once
         self._claims: Claims | None = None
         self._outgoing: asyncio.Queue[Intent] = asyncio.Queue()
+        self._requests = 0  # begun and not answered
         self._results: list[Result] = []
         self._landed = asyncio.Event()
         self._wake = asyncio.Event()
@@ -79,14 +82,10 @@ class Sender:
                 group.create_task(self._deliver())
 
     async def record(self) -> None:
-        """Write results for ever; a database that is away is waited for, the results are kept."""
-        while True:
-            await self._landed.wait()
-            if len(self.flight) > _MANY:
-                await asyncio.sleep(_GATHER)
-            self._landed.clear()
-            while self._results:
-                await self._write(self._results[:_MOST_RESULTS])
+        """Write results for ever, two batches at once; a database that is away is waited for, the results are kept."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(_RECORDERS):
+                group.create_task(self._record())
 
     async def drain(self) -> None:
         """Wait, within reason, until nothing is in flight."""
@@ -96,7 +95,7 @@ class Sender:
 
     async def _round(self, connection: Connection, claims: Claims) -> bool:
         """Whether there may be more to do at once."""
-        free = self._at_once - len(self.flight)
+        free = min(self._at_once - self._requests, _MOST_OPEN * self._at_once - len(self.flight))
         if free <= self._at_once // 4:
             return False
         moment = self.moment()
@@ -107,14 +106,13 @@ class Sender:
         for intent in decided.intents.values():
             self.flight.take_off(intent)
             self._outgoing.put_nowait(intent)
+        self._requests += len(decided.intents)
         if decided.drops:
             await self._records.drop(decided.drops)
         _count(decided)
         return bool(decided.intents or decided.drops or decided.waits)
 
     async def _rest(self) -> None:
-        if len(self.flight) > _MANY:
-            await asyncio.sleep(_GATHER)
         try:
             async with asyncio.timeout(_LOOK_AGAIN):
                 await self._wake.wait()
@@ -124,35 +122,48 @@ class Sender:
     async def _deliver(self) -> None:
         while True:
             intent = await self._outgoing.get()
+            started = time.perf_counter()
             outcome = await self._send(intent)
+            metrics.SEND_SECONDS.observe(time.perf_counter() - started)
             moment = self.moment()
             delay = self.holds.learn(outcome, intent.target, moment.business, moment.machine)
             self._results.append(Result(intent, outcome, delay))
             self._landed.set()
+            self._requests -= 1
+            if self._requests <= self._at_once // 2:
+                self._wake.set()
 
     async def _send(self, intent: Intent) -> Outcome:
         line = intent.target.line
-        started = time.perf_counter()
         with effect_span("dispatcher.send", intent.traceparent, line=line, wording=intent.wording.value):
-            outcome = await self._whatsapp.send(line, intent.body, partial(_may_write, intent))
-        metrics.SEND_SECONDS.observe(time.perf_counter() - started)
-        metrics.count_outcome(outcome)
-        return outcome
+            return await self._whatsapp.send(line, intent.body, partial(_may_write, intent))
+
+    async def _record(self) -> None:
+        while True:
+            await self._landed.wait()
+            if len(self.flight) > _MANY:
+                await asyncio.sleep(_GATHER)
+            self._landed.clear()
+            while batch := self._results[:_MOST_RESULTS]:
+                del self._results[:_MOST_RESULTS]
+                await self._write(batch)
 
     async def _write(self, batch: list[Result]) -> None:
-        try:
-            await self._records.write(batch)
-        except REPEAT:
-            return
-        except AWAY as error:
-            log.warning("results.wait", error=type(error).__name__, results=len(self._results))
+        while not await self._written(batch):
             await asyncio.sleep(_AFTER_TROUBLE)
-            return
-        del self._results[: len(batch)]
         self.recorded += len(batch)
         for result in batch:
             self.flight.land(result.intent)
         self._wake.set()
+        metrics.count_outcomes(result.outcome for result in batch)
+
+    async def _written(self, batch: list[Result]) -> bool:
+        try:
+            await self._records.write(batch)
+        except (*REPEAT, *AWAY) as error:
+            log.warning("results.wait", error=type(error).__name__, results=len(batch) + len(self._results))
+            return False
+        return True
 
 
 def _may_write(intent: Intent) -> bool:
