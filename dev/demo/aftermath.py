@@ -1,0 +1,51 @@
+"""After the last story: was anything lost, sent or written twice, parked, or left in doubt?"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+
+from dev.demo.stage import World
+from dev.layout import SERVICES
+from dev.stack import Stack
+from shared.parked import QUERIES as PARKED
+
+_MOST = 20
+
+
+async def left_behind(stack: Stack, world: World) -> list[str]:
+    """A sentence for each thing that nobody expected."""
+    return [*await _messages(world), *await _writes(world), *await _parked(stack)]
+
+
+async def _messages(world: World) -> list[str]:
+    counts = await world.outside.at_whatsapp("counts")
+    nobodys = [f"{one.to} was sent “{one.text}”, in no story" for one in world.mailbox.unexpected(None)]
+    twice = [f"a message was sent {times} times" for times in counts["repeated_callbacks"].values()]
+    waiting = counts["webhooks"]["undelivered"]
+    return [*nobodys, *twice, *([f"{waiting} webhooks were not delivered"] if waiting else [])]
+
+
+async def _writes(world: World) -> list[str]:
+    return [
+        f"{entry['operation']} {entry['input']} was written ({entry['fate']}), in no story"
+        for entry in await world.ledger.unexpected()
+    ]
+
+
+async def _parked(stack: Stack) -> list[str]:
+    faults = []
+    for service in SERVICES:
+        async with _schema(stack, service) as connection:
+            rows = await connection.fetch(PARKED.list_parked, ["parked"], _MOST)
+        faults += [f"{service} parked a record of {row['topic']}: {row['reason']}, {row['sentence']}" for row in rows]
+    return faults
+
+
+@asynccontextmanager
+async def _schema(stack: Stack, service: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(stack.neighbours.postgres_dsn, server_settings={"search_path": service})
+    try:
+        yield connection
+    finally:
+        await connection.close()
