@@ -11,11 +11,12 @@ from typing import Any
 
 import asyncpg
 
+from shared.errors import Misconfigured
 from shared.settings import ServiceSettings
 from shared.telemetry import get_logger
 
 Connection = Any
-"""An asyncpg connection, pooled or not."""
+"""An asyncpg connection, pooled or not; asyncpg ships no types."""
 
 Pool = Any
 
@@ -35,6 +36,16 @@ CONNECTION_LOST = (
 
 REPEAT = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 """Nobody's fault: repeat the transaction."""
+
+_FROZEN_SECONDS = 10
+_SESSION = {
+    # A process that was frozen in the middle of a transaction, or whose machine is gone, must not hold its locks for ever.
+    "idle_in_transaction_session_timeout": f"{_FROZEN_SECONDS}s",
+    "plan_cache_mode": "force_custom_plan",  # a plan made while a table was empty would scan it for ever
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+}
 
 
 class Queries:
@@ -68,31 +79,55 @@ def role_of(service: str) -> str:
     return f"stet_{service}"
 
 
+def session_of(service: str, **more: str) -> dict[str, str]:
+    """Server settings of a session that sees and may touch this service's schema alone."""
+    role = {"search_path": service, "role": role_of(service), "application_name": f"stet-{service}"}
+    return {**_SESSION, **role, **more}
+
+
+async def connect(dsn: str, service: str, **more: str) -> Connection:
+    """A connection of its own, outside any pool."""
+    return await asyncpg.connect(dsn, command_timeout=_COMMAND_SECONDS, server_settings=session_of(service, **more))
+
+
 async def open_pool(settings: ServiceSettings, service: str) -> Pool:
-    """A pool that sees only this service's schema; a database that is down, or not migrated yet, is waited for."""
+    """A pool that sees only this service's schema; a database that is down, or not migrated yet, is waited for.
+
+    Raises Misconfigured when the database refuses who we are.
+    """
     told = ""
     while True:
         try:
-            return await _connect(settings, service)
-        except (*CONNECTION_LOST, asyncpg.InvalidAuthorizationSpecificationError, asyncpg.PostgresError) as error:
+            return await _open(settings, service)
+        except asyncpg.InvalidAuthorizationSpecificationError as error:
+            raise Misconfigured("STET_POSTGRES_DSN", f"PostgreSQL refuses it: {type(error).__name__}") from None
+        except (*CONNECTION_LOST, asyncpg.PostgresError, TimeoutError) as error:
             if type(error).__name__ != told:
                 told = type(error).__name__
-                log.warning("neighbour.waited_for", neighbour="postgresql", setting="STET_POSTGRES_DSN", error=told)
+                log.warning("neighbour.waited_for", neighbour="postgresql", setting="STET_POSTGRES_DSN", error=told,
+                            hint=_HINTS.get(type(error), ""))  # fmt: skip
             await asyncio.sleep(_RETRY_SECONDS)
 
 
-async def _connect(settings: ServiceSettings, service: str) -> Pool:
+_HINTS = {
+    asyncpg.UndefinedTableError: "run: python -m shared.migrate",
+    asyncpg.InvalidParameterValueError: "run: python -m shared.migrate",
+    asyncpg.InvalidCatalogNameError: "the database it names does not exist",
+}
+
+
+async def _open(settings: ServiceSettings, service: str) -> Pool:
     pool = await asyncpg.create_pool(
         settings.postgres_dsn.get_secret_value(),
         min_size=1,
         max_size=settings.postgres_pool,
         command_timeout=_COMMAND_SECONDS,
-        server_settings={"search_path": service, "role": role_of(service), "application_name": f"stet-{service}"},
+        server_settings=session_of(service),
     )
     try:
         await pool.fetchval("select count(*) from migrations")
     except BaseException:
-        await pool.close()
+        pool.terminate()
         raise
     return pool
 
