@@ -52,7 +52,7 @@ def resolve(desk: Desk, chain: Chain, who: Who, *, sender: PersonId | None = Non
     document = desk.document(chain)
     for name in who:
         meant = list(_meant(desk, chain, document, name, sender))
-        if not meant and not isinstance(name, Team):
+        if not meant and not isinstance(name, Team) and name not in _ADMITTED_ONCE:
             resolved.left_out.setdefault(name, Reason.UNKNOWN_ROLE)
         for one in meant:
             _admit(desk, one, resolved, free=name in _ADMITTED_ONCE)
