@@ -3,7 +3,7 @@
 from datetime import date, datetime, time
 
 from services.rules import speak
-from services.rules.calendars import Hours, add, closing, house_hours, shift
+from services.rules.calendars import Hours, add, closing, house_hours, opening, shift
 from services.rules.chain import Chain, Delivery, StepStatus, sooner
 from services.rules.desk import Desk
 from services.rules.facts import zone
@@ -78,10 +78,28 @@ def _due_at(desk: Desk, chain: Chain, timing: At) -> datetime | None:
         return None
     if timing.span is None:
         return closing(value, house)
-    if timing.span.unit in {Unit.MINUTES, Unit.HOURS, Unit.WORKING_HOURS}:
+    if (day := _day(desk, chain, timing)) is None:
         return _offset(closing(value, house), timing, house)
-    day = shift(value, timing.span, timing.sign, house)
     return datetime.combine(day, time.min, tzinfo=zone(house.zone))
+
+
+def _day(desk: Desk, chain: Chain, timing: At) -> date | None:
+    """The day that so many days before or after a date is; its messages wait for their receivers' opening."""
+    value = desk.document(chain).get(timing.field)
+    if isinstance(value, datetime) or not isinstance(value, date):
+        return None
+    if timing.span is None or timing.span.unit in {Unit.MINUTES, Unit.HOURS, Unit.WORKING_HOURS}:
+        return None
+    return shift(value, timing.span, timing.sign, house_hours(desk.book.calendar))
+
+
+def lapsed(desk: Desk, chain: Chain, step: Step) -> bool:
+    """Whether an ``at`` lies behind; a day does once the house has opened on it."""
+    if not isinstance(step.timing, At):
+        return False
+    day = _day(desk, chain, step.timing)
+    due = _due_at(desk, chain, step.timing) if day is None else opening(day, house_hours(desk.book.calendar))
+    return due is not None and due < desk.now
 
 
 def _offset(instant: datetime, timing: At, house: Hours) -> datetime:
@@ -91,7 +109,7 @@ def _offset(instant: datetime, timing: At, house: Hours) -> datetime:
 def skip_past(desk: Desk, chain: Chain) -> Chain:
     """At the start, an ``at`` before now is skipped."""
     for step in desk.rule_of(chain).steps:
-        if _is_due_at(desk, chain, step) and (due := due_of(desk, chain, step)) is not None and due < desk.now:
+        if lapsed(desk, chain, step):
             chain = chain.with_step(step.index, status=StepStatus.SKIPPED)
     return chain
 
