@@ -173,7 +173,10 @@ class Ending(StrEnum):
 
 
 class Chain(Frozen):
-    """``start`` and ``event`` are the data of the first and the newest event; ``closing`` waits only for its writes."""
+    """``start`` and ``event`` are the data of the first and the newest event, ``end`` of the one an ``until``
+    waited for.
+    ``closing`` waits only for its writes.
+    """
 
     chain_id: ChainId
     tenant: TenantId
@@ -187,6 +190,8 @@ class Chain(Frozen):
     start_name: str
     start: dict[str, Any]
     event: dict[str, Any]
+    end_name: str | None = None
+    end: dict[str, Any] | None = None
     correlation: str | None = None
     traceparent: str | None = None
     line: Line | None = None

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from services.rules.chain import Chain, Ending
-from services.rules.facts import Document, document_of
+from services.rules.facts import Document, document_of, ended_document
 from services.rules.rulebook import Field as FieldRef
 from services.rules.rulebook import Rule, Rulebook, Severity, Verb
 from services.rules.world import World
@@ -116,6 +116,10 @@ class Desk:
 
     def document(self, chain: Chain, **extra: object) -> Document:
         return document_of(chain, self.world, self.book.calendar, self.now, **extra)
+
+    def ending(self, chain: Chain) -> Document:
+        """The facts of a chain and what the event that ended it said; the newer word counts."""
+        return ended_document(chain, self.world, self.book.calendar, self.now)
 
     def severity(self, chain: Chain) -> Severity:
         declared = self.rule_of(chain).severity

@@ -1,10 +1,13 @@
 """How chains end: what is unsent is taken back, questions close, and writes asked for may still come to rest."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from services.rules import speak
 from services.rules.chain import Chain, Delivery, Ending, Outgoing, StepStatus
 from services.rules.desk import Desk, Ended
 from services.rules.rulebook import Verb
-from services.rules.speak import Speech, withdraw
+from services.rules.speak import UNTIL, Speech, withdraw
 
 
 def close(desk: Desk, chain: Chain, ending: Ending) -> Chain:
@@ -36,14 +39,16 @@ def finish(desk: Desk, chain: Chain) -> Chain:
     return chain.model_copy(update={"ended": chain.closing, "next_due": None})
 
 
-def end_by_until(desk: Desk, chain: Chain, index: int) -> Chain:
-    """An ``until`` came true: withdraw, tell, end; while a write is pending it waits for it."""
+def end_by_until(desk: Desk, chain: Chain, index: int, said: Mapping[str, Any] | None = None) -> Chain:
+    """An ``until`` came true by what was ``said``: withdraw, tell, end; while a write is pending it waits for it."""
     until = desk.rule_of(chain).until[index]
+    if said is not None:
+        chain = chain.model_copy(update={"end_name": until.event, "end": dict(said)})
     if any(w.pending and not w.told_manual for w in chain.writings):
         return desk.keep(chain.model_copy(update={"deferred_until": index}))
     chain = withdraw(desk, chain, "until")
     if until.tell is not None:
-        speech = Speech(Verb.TELL, until.tell.say, _last_begun(chain), f"until{index}", str(chain.steps[0].occurrence))
+        speech = Speech(Verb.TELL, until.tell.say, _last_begun(chain), UNTIL, str(chain.steps[0].occurrence))
         chain = speak.speak(desk, chain, until.tell.who, speech)
     return close(desk, chain, Ending.UNTIL)
 

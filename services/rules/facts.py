@@ -111,6 +111,12 @@ def newest(chain: Chain) -> dict[str, Any]:
     return typed(chain.start_name, chain.event)
 
 
+def ended_document(chain: Chain, world: World, calendar: WorkCalendar, now: datetime) -> Document:
+    said = typed(chain.end_name, chain.end) if chain.end_name and chain.end else {}
+    data = {**newest(chain), **{name: value for name, value in said.items() if value is not None}}
+    return Document(data, world, calendar, now, chain=chain, sender=data.get("person_id"))
+
+
 def document_of(chain: Chain, world: World, calendar: WorkCalendar, now: datetime, **extra: Any) -> Document:
     """The facts of a chain: its newest event, as known now."""
     data = newest(chain)

@@ -20,6 +20,9 @@ from shared.ids import ChainId, MessageId, PersonId, derive
 BODY = "body"
 """The word of a message that has its own text and no template: a form's question, inside the window by nature."""
 
+UNTIL = "until"
+"""The answer of what an ``until`` says: its words are those of the event that ended the chain."""
+
 TITLE = "button."
 """The words that title its buttons."""
 
@@ -188,7 +191,7 @@ def _values(desk: Desk, chain: Chain, outgoing: Outgoing, person: Person, templa
     language = language_of(desk, person)
     tenant = desk.book.tenant
     why = desk.rule_of(chain).why
-    document = desk.document(chain)
+    document = desk.ending(chain) if outgoing.answer == UNTIL else desk.document(chain)
     values: dict[str, object] = {
         "publisher": tenant.publisher.get(language, tenant.publisher[tenant.language]),
         "person": person.display_name,

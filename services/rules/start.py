@@ -12,7 +12,7 @@ from services.rules.desk import Desk, Reason
 from services.rules.ending import end_by_until
 from services.rules.facts import Document
 from services.rules.rulebook import At, OnRepeat, Rule, Rulebook, Step
-from services.rules.timing import due_of, skip_past
+from services.rules.timing import due_of, lapsed, skip_past
 from shared.events.envelope import Event
 from shared.ids import ChainId, Line, PersonId, derive
 
@@ -78,7 +78,7 @@ def end_chains(desk: Desk, occasion: Occasion) -> None:
         index = _until(desk, chain, occasion)
         if index is not None:
             desk.judged(Reason.UNTIL, chain)
-            desk.keep(end_by_until(desk, chain, index))
+            desk.keep(end_by_until(desk, chain, index, occasion.event.data.model_dump(mode="json", by_alias=True)))
 
 
 def _until(desk: Desk, chain: Chain, occasion: Occasion) -> int | None:
@@ -146,10 +146,9 @@ def replan(desk: Desk, chain: Chain, occasion: Occasion) -> Chain:
         chain = _ask_afresh(desk, chain)
     late = []
     for step in desk.rule_of(chain).steps:
-        due = due_of(desk, chain, step) if isinstance(step.timing, At) else None
-        if due is None:
+        if not isinstance(step.timing, At) or due_of(desk, chain, step) is None:
             continue
-        if due > desk.now:
+        if not lapsed(desk, chain, step):
             chain = _again(chain, step.index)
         elif chain.steps[step.index].status is StepStatus.PENDING:
             late.append(step.index)
