@@ -1,4 +1,4 @@
-"""Values laid over a document's, by dotted path or nested; ``null`` removes, a number in a path is a place in a list."""
+"""Values laid over a document's, by dotted or nested path; ``null`` removes, a number is a place in a list."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -142,8 +142,9 @@ def _same(expected: object, got: object) -> bool:
     if isinstance(expected, Mapping):
         return isinstance(got, Mapping) and all(_same(value, walk(got, path)) for path, value in expected.items())
     if isinstance(expected, Sequence) and not isinstance(expected, str):
-        pairs = isinstance(got, Sequence) and len(got) == len(expected)
-        return pairs and all(_same(one, other) for one, other in zip(expected, got, strict=True))
+        if not isinstance(got, Sequence) or len(got) != len(expected):
+            return False
+        return all(_same(one, other) for one, other in zip(expected, got, strict=True))
     return _plain(expected) == _plain(got)
 
 
