@@ -22,8 +22,8 @@ class Settings(ServiceSettings):
     whatsapp_lines: Annotated[dict[Line, Annotated[str, Field(pattern=r"^\d+$")]], Field(min_length=1)]
     whatsapp_rates: dict[Line, Annotated[int, Field(gt=0, le=1000)]] = Field(default_factory=dict)
     sends_in_flight: Annotated[int, Field(gt=0, le=2000)] = 256
-    send_timeout: Annotated[timedelta, Field(gt=timedelta(0), le=timedelta(minutes=2))] = timedelta(seconds=10)
-    unproven_after: Annotated[timedelta, Field(gt=timedelta(0))] = timedelta(minutes=15)
+    send_timeout_seconds: Annotated[float, Field(gt=0, le=120)] = 10.0
+    unproven_after_seconds: Annotated[float, Field(gt=0)] = 900.0
     limits_lifted: bool = False
 
     @model_validator(mode="after")
@@ -42,7 +42,7 @@ class Settings(ServiceSettings):
             version=self.whatsapp_graph_version,
             token=self.whatsapp_token.get_secret_value(),
             numbers={str(line): number for line, number in self.whatsapp_lines.items()},
-            timeout=self.send_timeout,
+            timeout=timedelta(seconds=self.send_timeout_seconds),
         )
 
     def limits(self) -> Limits:
@@ -52,4 +52,9 @@ class Settings(ServiceSettings):
     @property
     def lease(self) -> timedelta:
         """Longer than a request may take: what is not answered by then was begun by a process that is gone."""
-        return self.send_timeout + _LEASE_MARGIN
+        return timedelta(seconds=self.send_timeout_seconds) + _LEASE_MARGIN
+
+    @property
+    def unproven_after(self) -> timedelta:
+        """How long, on both clocks, before silence may count as proof."""
+        return timedelta(seconds=self.unproven_after_seconds)

@@ -139,7 +139,7 @@ def settings_for(database: str, clock_file: Path, stand: Stand, **changes: Any) 
         "whatsapp_token": TOKEN,
         "whatsapp_lines": {"main": MAIN, "acquisitions": ACQUISITIONS},
         "sends_in_flight": 16,
-        "send_timeout": timedelta(seconds=3),
+        "send_timeout_seconds": 3,
     }
     return Settings(**(given | changes))
 

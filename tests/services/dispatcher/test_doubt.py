@@ -23,7 +23,8 @@ _HOUR = timedelta(hours=1)
 
 @pytest.fixture
 async def house(postgres_database: str, clock_file: Path, stand: Stand, hook: Hook) -> AsyncIterator[House]:
-    async with at_work(postgres_database, clock_file, stand, hook, send_timeout=_SHORT, unproven_after=_SHORT) as house:
+    short = {"send_timeout_seconds": 1, "unproven_after_seconds": 1}
+    async with at_work(postgres_database, clock_file, stand, hook, **short) as house:
         yield house
 
 

@@ -1,0 +1,140 @@
+"""``kill -9`` between intent and result: the simulator counts that nothing was sent twice, and nothing is forgotten."""
+
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import orjson
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from dev.ports import free_ports
+from dev.supervise import Child, Command
+from shared.clock import machine_now
+from shared.events.envelope import Data, Event
+from shared.ids import EventId
+from shared.topics import CONTACTS, MESSAGES_REQUESTED, WHATSAPP_STATUSES, Topic
+from tests.dev.whatsapp.stand import MAIN, RIGHTS_REQUEST, TOKEN, Hook, Stand, standing
+from tests.infrastructure import ROOT
+from tests.services.dispatcher.house import TENANT, person, request, status_of, until
+
+pytestmark = pytest.mark.integration
+_MESSAGES = 150
+
+
+@dataclass
+class Service:
+    """The dispatcher as a process of its own, on topics of its own."""
+
+    settings: dict[str, str]
+    folder: Path
+    simulator: Stand
+    hook: Hook
+    _published: int = 0
+    _children: list[Child] = field(default_factory=list)
+
+    async def run(self, module: str, *arguments: str) -> Child:
+        name = f"{module.rpartition('.')[2]}-{len(self._children)}"
+        command = Command(name, (sys.executable, "-m", module, *arguments), self.settings)
+        self._children.append(Child(command, self.folder))
+        return self._children[-1]
+
+    async def start(self) -> Child:
+        child = await self.run("services.dispatcher")
+        await child.start()
+        return child
+
+    async def publish(self, topic: Topic, *said: Data) -> None:
+        prefix, bootstrap = self.settings["STET_TOPIC_PREFIX"], self.settings["STET_KAFKA_BOOTSTRAP"]
+        async with AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all") as producer:
+            for data in said:
+                event = self._event(data)
+                await producer.send(prefix + topic.name, event.to_bytes(), event.partitionkey.encode())
+
+    async def states(self) -> dict[str, int]:
+        connection = await asyncpg.connect(self.settings["STET_POSTGRES_DSN"])
+        rows = await connection.fetch("select state, count(*) from dispatcher.messages group by state")
+        await connection.close()
+        return dict(rows)
+
+    async def sends(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = await self.simulator.ask("messages")
+        return found
+
+    async def end(self) -> None:
+        for child in self._children:
+            await child.stop()
+
+    def _event(self, data: Data) -> Event:
+        self._published += 1
+        now, number = machine_now(), self._published
+        return Event(
+            id=EventId(f"event-{number}"), source="test", type=data.kind, time=now, recordedtime=now, tenantid=TENANT,
+            partitionkey=f"key-{number}", data=data,
+        )  # fmt: skip
+
+
+@pytest.fixture
+async def simulator(hook: Hook) -> AsyncIterator[Stand]:
+    async with standing(hook) as stand:
+        await stand.tell("templates", [RIGHTS_REQUEST])
+        yield stand
+
+
+@pytest.fixture
+async def service(
+    kafka_bootstrap: str, postgres_database: str, unique_suffix: str, run_folder: Path, simulator: Stand, hook: Hook
+) -> AsyncIterator[Service]:
+    settings = {
+        "PYTHONPATH": str(ROOT), "STET_TENANT": TENANT, "STET_KAFKA_BOOTSTRAP": kafka_bootstrap,
+        "STET_POSTGRES_DSN": postgres_database, "STET_TOPIC_PREFIX": f"{unique_suffix}.",
+        "STET_HEALTH_PORT": str(free_ports(1)[0]), "STET_WHATSAPP_GRAPH_URL": simulator.url,
+        "STET_WHATSAPP_GRAPH_VERSION": "v25.0", "STET_WHATSAPP_TOKEN": TOKEN, "STET_SEND_TIMEOUT_SECONDS": "2",
+        "STET_WHATSAPP_LINES": orjson.dumps({"main": MAIN}).decode(),
+    }  # fmt: skip
+    service = Service(settings, run_folder, simulator, hook)
+    await (await service.run("shared.topics", "create")).run()
+    yield service
+    await service.end()
+
+
+async def test_killed_in_the_middle_nothing_is_doubled_and_nothing_forgotten(service: Service) -> None:
+    expires = machine_now() + timedelta(days=1)
+    await service.publish(CONTACTS, *(person(f"p{n}", f"+4416329{n:05}") for n in range(_MESSAGES)))
+    await service.publish(
+        MESSAGES_REQUESTED, *(request(f"m{n}", f"p{n}", expires_at=expires) for n in range(_MESSAGES))
+    )
+    killed = await service.start()
+    await until(lambda: _at_least(service, 30))
+    await killed.kill()
+    await service.start()
+    await until(lambda: _nothing_waits(service))
+    await _deliver_statuses(service)
+    await until(lambda: _accounted_for(service))
+    counts = await service.simulator.ask("counts")
+    assert counts["repeated_callbacks"] == {}
+    assert len({message["person"] for message in await service.sends()}) == counts["sends"]
+
+
+async def _at_least(service: Service, sends: int) -> bool:
+    return len(await service.sends()) >= sends
+
+
+async def _nothing_waits(service: Service) -> bool:
+    states = await service.states()
+    return sum(states.values()) == _MESSAGES and not {"waiting", "intent"} & states.keys()
+
+
+async def _deliver_statuses(service: Service) -> None:
+    await service.simulator.rest()
+    await service.publish(WHATSAPP_STATUSES, *map(status_of, service.hook.statuses()))
+
+
+async def _accounted_for(service: Service) -> bool:
+    """Every send the simulator saw is delivered in the ledger; what it never saw, and only that, stays uncertain."""
+    states, sends = await service.states(), len(await service.sends())
+    return states.get("delivered") == sends and states.get("uncertain", 0) == _MESSAGES - sends
