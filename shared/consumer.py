@@ -1,201 +1,275 @@
 """Reading Kafka: one FastStream batch subscriber for all topics of a service, placed by PostgreSQL's progress.
 
-The client's reset policy is never relied on: every assignment is paused, placed where progress says, checked against
+The client's own offsets are never relied on: every assignment is paused, placed where progress says, checked against
 what the broker still has, and only then read. An outage is waited out in slices shorter than the group's patience.
 """
 
 import asyncio
+import logging
 import random
+import time
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
-from aiokafka import ConsumerRebalanceListener, TopicPartition
+from aiokafka import ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 from faststream import AckPolicy
-from faststream.kafka import KafkaBroker, KafkaMessage, KafkaRoute, KafkaRouter
+from faststream.kafka import KafkaBroker, KafkaMessage
+from faststream.kafka.message import FAKE_CONSUMER
 
 from shared import progress
-from shared.batch import AWAY, Batches
-from shared.clock import Clock
+from shared.batch import Batches
+from shared.blame import AWAY, Blame, blame
+from shared.errors import Throttled
 from shared.kafka import subscriber_security
 from shared.postgres import Pool
-from shared.progress import Fenced
+from shared.progress import Fenced, Place
 from shared.settings import ServiceSettings
-from shared.telemetry import gauge, get_logger
+from shared.telemetry import get_logger
+from shared.watch import OutOfRange, Watch
 
 log = get_logger()
 _MOST_RECORDS = 500
-_LONGEST_WAIT = 25.0
-_COMMIT_EVERY = 1.0
-
-
-class OutOfRange(RuntimeError):
-    """The broker no longer has what progress expects next: something was lost, and a person must look."""
+_SLICE_SECONDS = 25.0
+_LONGEST_WAIT = 5.0
+_LET_GO_SECONDS = 3.0
+_COMMIT_SECONDS = 2.0
+_SESSION_MS = 6000  # the least a broker takes unless told otherwise; a killed process is missed after it
+_KAFKA_OPTIONS: dict[str, Any] = {
+    "auto_offset_reset": "none",
+    "batch_timeout_ms": 10,
+    "fetch_max_wait_ms": 100,  # a partition just read up waits for the fetch under way
+    "fetch_max_bytes": 16 * 1024 * 1024,
+    "max_partition_fetch_bytes": 1024 * 1024,
+    "max_records": _MOST_RECORDS,
+    "session_timeout_ms": _SESSION_MS,
+    "heartbeat_interval_ms": _SESSION_MS // 4,
+}
 
 
 class BatchConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ships no types
-    """Runs until stopped. ``fatal`` is set with the error that must end the process."""
+    """Runs until stopped; raises what must end the process."""
 
-    def __init__(self, settings: ServiceSettings, batches: Batches, pool: Pool, clock: Clock) -> None:
+    def __init__(self, settings: ServiceSettings, batches: Batches, pool: Pool, watch: Watch) -> None:
         self.batches = batches
-        self.fatal: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._settings = settings
         self._pool = pool
-        self._clock = clock
+        self._watch = watch
         self._prefix = settings.topic_prefix
         self._failures = 0
-        self._committed_at = 0.0
-        self._caught_up = gauge(f"stet_{batches.service}_lag_records", "Records not read yet, over all partitions")
-        self._broker = KafkaBroker(
-            settings.kafka_bootstrap, logger=None, consumer_only=True, security=subscriber_security(settings)
-        )
-        router = KafkaRouter(handlers=(self._route(),))
-        self._broker.include_router(router)
-
-    def _route(self) -> KafkaRoute:
-        return KafkaRoute(
-            self._on_batch, *(self._prefix + name for name in self.batches.topics), batch=True,
-            group_id=f"{self._prefix}stet.{self.batches.service}", auto_offset_reset="earliest",
-            ack_policy=AckPolicy.MANUAL, batch_timeout_ms=10, max_records=_MOST_RECORDS, listener=self,
-            decoder=_undecoded, fetch_max_bytes=16 * 1024 * 1024, max_partition_fetch_bytes=4 * 1024 * 1024,
-        )  # fmt: skip
+        self._fatal: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._working = asyncio.Lock()
+        self._interrupted = asyncio.Event()
+        self._fetched: dict[Place, int] = {}
+        self._placing: asyncio.Task[None] | None = None
+        self._broker, self._subscriber = self._subscribed()
 
     async def run(self) -> None:
-        await self._broker.start()
         try:
-            await self.fatal
+            await self._start()
+            await self._fatal
         finally:
-            await self._broker.stop()
+            await self._stop()
 
-    @property
-    def consumer(self) -> Any:
-        subscriber = self._broker.subscribers[0]
-        return getattr(subscriber, "consumer", None)
+    async def reads(self) -> bool:
+        """Whether it has partitions, and has been placed in them."""
+        return bool(self.batches.positions)
+
+    def _subscribed(self) -> tuple[KafkaBroker, Any]:
+        settings, service = self._settings, self.batches.service
+        broker = KafkaBroker(
+            settings.kafka_bootstrap, client_id=f"stet-{service}", security=subscriber_security(settings),
+            consumer_only=True, allow_auto_create_topics=False, apply_types=False,
+            logger=logging.getLogger("faststream"), graceful_timeout=_LET_GO_SECONDS,
+        )  # fmt: skip
+        group = f"{self._prefix}stet.{service}"
+        instance = f"{group}.{settings.instance}" if settings.instance else None
+        subscriber = broker.subscriber(
+            *(self._prefix + name for name in self.batches.topics), batch=True, group_id=group,
+            group_instance_id=instance, ack_policy=AckPolicy.MANUAL, listener=self, parser=_whole, decoder=_records,
+            **_KAFKA_OPTIONS,
+        )  # fmt: skip
+        subscriber(self._on_batch)
+        return broker, subscriber
+
+    async def _start(self) -> None:
+        while True:
+            try:
+                await self._broker.start()
+            except (KafkaError, OSError) as error:
+                log.warning("neighbour.waited_for", neighbour="kafka", setting="STET_KAFKA_BOOTSTRAP",
+                            error=type(error).__name__)  # fmt: skip
+                await self._broker.stop()
+                await asyncio.sleep(1)
+            else:
+                return
+
+    async def _stop(self) -> None:
+        """Finish the batch in hand, then leave the group."""
+        self._interrupted.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LET_GO_SECONDS):
+                await self._working.acquire()
+        self.batches.positions.clear()
+        if self._placing is not None:
+            self._placing.cancel()
+        await self._broker.stop()
 
     # -------------------------------------------------------------- assignment
 
     async def on_partitions_revoked(self, revoked: Any) -> None:  # noqa: ARG002 -- eager assignors revoke all
+        """The batch in hand may finish; one that waits for the world is given up. Progress decides what counts."""
+        self._interrupted.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LET_GO_SECONDS):
+                async with self._working:
+                    pass
         self.batches.positions.clear()
 
     async def on_partitions_assigned(self, assigned: Any) -> None:
-        self.consumer.pause(*assigned)
+        """Returns at once, since no heartbeat is sent meanwhile; partitions stay paused until they are placed."""
+        self._place_soon(assigned)
+
+    def _place_soon(self, assigned: Iterable[TopicPartition]) -> None:
+        assigned = list(assigned)
+        self._consumer.pause(*assigned)
+        for partition in assigned:
+            self._consumer.seek(partition, 0)  # else the client looks for a committed offset, and fails without one
         self.batches.positions.clear()
+        self._interrupted = asyncio.Event()
+        if self._placing is not None:
+            self._placing.cancel()
+        self._placing = asyncio.ensure_future(self._place(assigned)) if assigned else None
+
+    async def _place(self, assigned: list[TopicPartition]) -> None:
+        told = ""
         while True:
             try:
-                await self._place(set(assigned))
-            except (KafkaError, *AWAY) as error:
-                log.warning("assignment.waits", error=type(error).__name__)
-                await asyncio.sleep(1)
+                places = await self._look_up(assigned)
             except OutOfRange as error:
-                self._halt(error)
-                return
+                return self.halt(error)
+            except (KafkaError, *AWAY) as error:
+                if told != type(error).__name__:
+                    told = type(error).__name__
+                    log.warning("assignment.waits", error=told)
+                await asyncio.sleep(random.uniform(0.2, 0.5))
             else:
-                return
+                return self._read_from(places)
 
-    async def _place(self, assigned: set[TopicPartition]) -> None:
-        kept = await progress.read(self._pool, self.batches.topics)
-        first = await self.consumer.beginning_offsets(list(assigned))
-        places = {}
-        for tp in assigned:
-            place = (self._name(tp.topic), tp.partition)
-            places[place] = kept.get(place, first[tp])
-            if places[place] < first[tp]:
-                raise OutOfRange(f"{place[0]}:{place[1]} begins at {first[tp]}, expected {places[place]}")
-            self.consumer.seek(tp, places[place])
+    async def _look_up(self, assigned: list[TopicPartition]) -> dict[Place, int]:
+        firsts = await self._watch.firsts([self._place_of(partition) for partition in assigned])
+        places = await progress.begin(self._pool, firsts)
+        for place, offset in places.items():
+            if offset < firsts[place]:
+                raise OutOfRange(place, offset, firsts[place])
+        return places
+
+    def _read_from(self, places: dict[Place, int]) -> None:
+        for place, offset in places.items():
+            self._consumer.seek(self._partition(place), offset)
         self.batches.positions.update(places)
-        self.consumer.resume(*assigned)
-        log.info("partitions.assigned", partitions=len(assigned))
-
-    def _name(self, topic: str) -> str:
-        return topic.removeprefix(self._prefix)
+        self._fetched = dict(places)
+        self._consumer.resume(*map(self._partition, places))
+        log.info("partitions.assigned", partitions=len(places))
 
     # -------------------------------------------------------------- records
 
-    async def _on_batch(self, message: KafkaMessage) -> None:
-        raw: Any = message.raw_message  # of a batch: a tuple of consumer records
-        named = ((self._name(record.topic), record) for record in raw)
-        records = [(topic, record) for topic, record in named if self.batches.fresh(topic, record)]
-        if not records:
-            return
-        try:
-            await self.batches.take(records)
-        except Fenced as error:
-            log.warning("batch.fenced", where=str(error))
-            await self.on_partitions_assigned(self.consumer.assignment())
-        except AWAY as error:
-            await self._back_off(error)
-        except Exception as error:  # noqa: BLE001 -- what is left is ours: stop the process and say why
-            self._halt(error)
-        else:
-            self._failures = 0
-            await self._commit_for_lag()
-
-    async def _back_off(self, error: BaseException) -> None:
-        """Wait, then read the same records again; memory stays as it is, since nothing new is fetched meanwhile."""
-        self._failures += 1
-        wait = min(_LONGEST_WAIT, 0.1 * 2 ** min(self._failures, 8)) * random.uniform(0.7, 1.0)
-        log.warning("batch.waits", error=type(error).__name__, seconds=round(wait, 1), attempt=self._failures)
-        await asyncio.sleep(wait)
-        for (topic, partition), offset in self.batches.positions.items():
-            tp = TopicPartition(self._prefix + topic, partition)
-            if tp in self.consumer.assignment():
-                self.consumer.seek(tp, offset)
-
-    async def _commit_for_lag(self) -> None:
-        now = asyncio.get_running_loop().time()
-        if now - self._committed_at < _COMMIT_EVERY:
-            return
-        self._committed_at = now
-        assigned = self.consumer.assignment()
-        offsets = {tp: o for (t, p), o in self.batches.positions.items() if (tp := self._partition(t, p)) in assigned}
-        try:
-            await self.consumer.commit(offsets)
-        except KafkaError as error:  # after a rebalance this is normal
-            log.info("offsets.not_committed", error=type(error).__name__)
-
-    def _partition(self, topic: str, partition: int) -> TopicPartition:
-        return TopicPartition(self._prefix + topic, partition)
-
-    def _halt(self, error: Exception) -> None:
-        log.critical("consumer.halted", error=type(error).__name__, sentence=str(error))
-        self.consumer.pause(*self.consumer.assignment())
-        if not self.fatal.done():
-            self.fatal.set_exception(error)
-
-    # -------------------------------------------------------------- caught up
-
-    async def catch_up(self) -> None:
-        """Forever: business ``now`` first, then the ends; what is read to its end is caught up to that now."""
-        driven = self._settings.development_clock is not None
-        while True:
-            await asyncio.sleep(0.05 if driven else 1.0)
+    async def _on_batch(self, records: tuple[ConsumerRecord[bytes, bytes], ...]) -> None:
+        async with self._working:
             try:
-                now = self._clock.now()
-                read_to_end, lag = await self._read_to_end()
-                self._caught_up.set(lag)
-                await progress.catch_up(self._pool, read_to_end, now)
-            except (KafkaError, *AWAY) as error:
-                log.warning("catching_up.waits", error=type(error).__name__)
-                await asyncio.sleep(1)
+                await self._work([(record.topic.removeprefix(self._prefix), record) for record in records])
+            except Fenced as error:
+                log.warning("batch.fenced", sentence=str(error))
+                if not self._interrupted.is_set():
+                    self._place_soon(self._consumer.assignment())
+            except Exception as error:  # noqa: BLE001 -- whatever is left is ours: FastStream would swallow it
+                self.halt(error)
 
-    async def _read_to_end(self) -> tuple[dict[progress.Place, int], int]:
-        positions = dict(self.batches.positions)
-        if not positions or self.consumer is None:
-            return {}, 0
-        ends = await self.consumer.end_offsets([self._partition(t, p) for t, p in positions])
-        behind = {place: ends[self._partition(*place)] - at for place, at in positions.items()}
-        at_end = {place: positions[place] for place, records in behind.items() if records <= 0}
-        return at_end, sum(max(0, records) for records in behind.values())
+    async def _work(self, records: list[tuple[str, Any]]) -> None:
+        if not self._follows(records):
+            self._read_again()
+            return
+        until, interrupted = time.monotonic() + _SLICE_SECONDS, self._interrupted
+        while not interrupted.is_set():
+            try:
+                await self.batches.take(records)
+            except Fenced:
+                raise
+            except Exception as error:
+                if blame(error) not in {Blame.WORLD, Blame.NOBODY}:
+                    raise
+                await self._wait_after(error)
+                if time.monotonic() > until:
+                    self._read_again()
+                    return
+            else:
+                self._failures = 0
+                return
 
-    async def behind(self) -> bool:
-        """Whether anything is left to read, or nothing is assigned yet."""
-        if not self.batches.positions:
-            return True
-        return (await self._read_to_end())[1] > 0
+    def _follows(self, records: list[tuple[str, Any]]) -> bool:
+        """Whether all that was fetched before these was handled: what was given up must be fetched again first."""
+        after = {(topic, record.partition): record.offset + 1 for topic, record in records}
+        follows = all(self._fetched.get(place) == self.batches.positions.get(place) for place in after)
+        if follows:
+            self._fetched.update(after)
+        return follows
+
+    async def _wait_after(self, error: Exception) -> None:
+        """Full jitter; a deadlock's victim comes back at once, a rebalance or the end is not kept waiting."""
+        self._failures += 1
+        longest = 0.05 if blame(error) is Blame.NOBODY else min(_LONGEST_WAIT, 0.1 * 2 ** min(self._failures, 10))
+        wait = min(error.wait.total_seconds(), _SLICE_SECONDS) if isinstance(error, Throttled) else 0
+        wait += random.uniform(0, longest)
+        log.warning("batch.waits", error=type(error).__name__, seconds=round(wait, 2), attempt=self._failures)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait):
+                await self._interrupted.wait()
+
+    def _read_again(self) -> None:
+        """Let go of the records in hand: the loop polls, which keeps us in the group, and fetches them anew."""
+        assigned = self._consumer.assignment()
+        for place, offset in self.batches.positions.items():
+            if self._partition(place) in assigned:
+                self._consumer.seek(self._partition(place), offset)
+        self._fetched = dict(self.batches.positions)
+
+    # -------------------------------------------------------------- between us and Kafka
+
+    async def commit_for_lag(self) -> None:
+        """Kafka's own offsets only tell its tools how far we are; after a rebalance it is normal that this fails."""
+        assigned = self._consumer.assignment() if self._consumer else ()
+        offsets = {self._partition(place): offset for place, offset in self.batches.positions.items()}
+        offsets = {partition: offset for partition, offset in offsets.items() if partition in assigned}
+        if offsets:
+            with suppress(KafkaError, TimeoutError):
+                async with asyncio.timeout(_COMMIT_SECONDS):
+                    await self._consumer.commit(offsets)
+
+    def halt(self, error: Exception) -> None:
+        """Read nothing more, and end the process with this error."""
+        log.critical("consumer.halted", sentence=str(error) if isinstance(error, OutOfRange) else "", exc_info=error)
+        self._interrupted.set()
+        self._consumer.pause(*self._consumer.assignment())
+        self.batches.positions.clear()
+        if not self._fatal.done():
+            self._fatal.set_exception(error)
 
     @property
-    def assigned(self) -> bool:
-        return bool(self.batches.positions)
+    def _consumer(self) -> Any:
+        return self._subscriber.consumer
+
+    def _partition(self, place: Place) -> TopicPartition:
+        return TopicPartition(self._prefix + place[0], place[1])
+
+    def _place_of(self, partition: TopicPartition) -> Place:
+        return partition.topic.removeprefix(self._prefix), partition.partition
 
 
-async def _undecoded(message: Any) -> Any:
-    return message.body
+async def _whole(records: Any) -> KafkaMessage:
+    """FastStream's own parser decodes every header of every record, and fails for all on one that is no text."""
+    return KafkaMessage(raw_message=records, body=b"", consumer=FAKE_CONSUMER)
+
+
+async def _records(message: KafkaMessage) -> Any:
+    return message.raw_message

@@ -3,53 +3,87 @@
 select pg_advisory_xact_lock(number) from unnest($1::bigint[]) as number;
 
 -- name: see
--- Which of these are new: a conflict means seen. The caller has removed repeats within the batch.
-insert into inbox (tenant, source, id, seen_at)
-select tenant, source, id, $4 from unnest($1::text[], $2::text[], $3::text[]) as t(tenant, source, id)
-on conflict do nothing
-returning source, id;
+-- Enters a batch into the inbox and gives the places of those that were in it already. Repeats within it were removed.
+with given as (
+    select * from unnest($1::text[], $2::text[], $3::text[], $4::boolean[]) with ordinality
+    as g(tenant, source, id, brief, place)
+), fresh as (
+    insert into inbox (tenant, source, id, seen_at, brief)
+    select tenant, source, id, $5, brief from given
+    on conflict do nothing
+    returning tenant, source, id
+)
+select place from given
+where not exists (select from fresh where (fresh.tenant, fresh.source, fresh.id) = (given.tenant, given.source, given.id));
 
 -- name: leave
--- Records that must leave, in the order they were published.
-insert into outbox (topic, key, value, headers, written_at)
-select topic, key, value, headers::jsonb, $5
-from unnest($1::text[], $2::bytea[], $3::bytea[], $4::text[]) with ordinality as t(topic, key, value, headers, place)
-order by place;
-
--- name: wake
-select pg_notify($1, '');
+-- Records that must leave, in the order they were published; the relay is told.
+with leaving as (
+    insert into outbox (topic, key, value, headers, written_at)
+    select topic, key, value, headers, $5
+    from unnest($1::text[], $2::bytea[], $3::bytea[], $4::bytea[]) with ordinality as t(topic, key, value, headers, place)
+    order by place
+)
+select pg_notify($6, '');
 
 -- name: keep_parked
-insert into parked (topic, partition, kafka_offset, key, value, headers, reason, sentence, parked_at)
-values ($1, $2, $3, $4, $5, $6::jsonb, $7, $8, $9)
+-- No row comes back where the same event is parked already.
+insert into parked (topic, partition, kafka_offset, event, key, value, headers, reason, sentence, parked_at)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+on conflict (event) where state = 'parked' do nothing
 returning id;
+
+-- name: begin_progress
+-- Partitions never read before begin at their oldest record.
+insert into progress (topic, partition, next_offset)
+select * from unnest($1::text[], $2::int[], $3::bigint[])
+on conflict do nothing;
 
 -- name: read_progress
 select topic, partition, next_offset, caught_up_to from progress
-where topic = any($1::text[]) order by topic, partition;
+where (topic, partition) in (select * from unnest($1::text[], $2::int[]));
 
--- name: lock_progress
--- How far these partitions were read, locked in one order.
-select topic, partition, next_offset from progress
-where (topic, partition) in (select * from unnest($1::text[], $2::int[]))
-order by topic, partition
-for update;
-
--- name: move_progress
-insert into progress (topic, partition, next_offset)
-select * from unnest($1::text[], $2::int[], $3::bigint[])
-on conflict (topic, partition) do update set next_offset = excluded.next_offset;
+-- name: claim_progress
+-- Moves partitions on, locked in their one order, where they stand as expected; fewer rows than asked: somebody else read on.
+with given as (
+    select * from unnest($1::text[], $2::int[], $3::bigint[], $4::bigint[]) as g(topic, partition, expected, after)
+), held as (
+    select p.topic, p.partition from progress p join given g using (topic, partition)
+    where p.next_offset = g.expected
+    order by p.topic, p.partition
+    for update of p
+)
+update progress p set next_offset = g.after
+from given g join held h using (topic, partition)
+where (p.topic, p.partition) = (g.topic, g.partition);
 
 -- name: catch_up
--- Partitions with nothing left to read are caught up to the instant read before their ends were.
-insert into progress (topic, partition, next_offset, caught_up_to)
-select topic, partition, next_offset, $4 from unnest($1::text[], $2::int[], $3::bigint[]) as t(topic, partition, next_offset)
-on conflict (topic, partition) do update set caught_up_to = excluded.caught_up_to
-where progress.next_offset = excluded.next_offset
-and (progress.caught_up_to is null or progress.caught_up_to < excluded.caught_up_to);
+-- Partitions with nothing left to read are caught up to the instant read before their ends were. One that a batch holds
+-- is passed over: it is not idle. Gives those that are caught up now.
+with given as (
+    select * from unnest($1::text[], $2::int[], $3::bigint[]) as g(topic, partition, read_to)
+), held as (
+    select p.topic, p.partition from progress p join given g using (topic, partition)
+    where p.next_offset = g.read_to and (p.caught_up_to is null or p.caught_up_to < $4)
+    order by p.topic, p.partition
+    for update of p skip locked
+), moved as (
+    update progress p set caught_up_to = $4 from held h where (p.topic, p.partition) = (h.topic, h.partition)
+    returning p.topic, p.partition
+)
+select topic, partition from moved
+union
+select p.topic, p.partition from progress p join given g using (topic, partition)
+where p.next_offset = g.read_to and p.caught_up_to >= $4;
 
 -- name: next_to_leave
-select id, topic, key, value, headers::text from outbox order by id limit $1;
+-- The oldest records, as many as fit into $2 bytes, but at least one.
+select id, topic, key, value, headers from (
+    select *, sum(octet_length(value)) over (order by id) - octet_length(value) as before
+    from (select * from outbox order by id limit $1) as oldest
+) as measured
+where before < $2
+order by id;
 
 -- name: left
 delete from outbox where id = any($1::bigint[]);
@@ -64,7 +98,14 @@ insert into relay (one, held_until) values (true, $1) on conflict (one) do updat
 select held_until from relay;
 
 -- name: forget_seen
--- Inbox rows older than a day are forgotten in small batches.
+-- A few inbox rows of one class that are older than $2.
 delete from inbox where (tenant, source, id) in (
-    select tenant, source, id from inbox where seen_at < $1 order by seen_at limit $2
+    select tenant, source, id from inbox where brief = $1 and seen_at < $2 limit $3
 );
+
+-- name: forget_parked
+-- A few settled parked records older than $1.
+delete from parked where id in (select id from parked where state <> 'parked' and parked_at < $1 limit $2);
+
+-- name: count_parked
+select reason, count(*) as records from parked where state = 'parked' group by reason;

@@ -1,7 +1,11 @@
-"""The port beside the public one: ``/healthz``, ``/readyz``, ``/metrics``; on a driven clock ``/development/idle``."""
+"""The port beside the public one: ``/healthz``, ``/readyz``, ``/metrics``; with a driven clock also ``/development/…``.
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+It answers from the moment the process begins to wait for its neighbours.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -17,7 +21,7 @@ Route = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True, slots=True)
 class Idle:
-    """What still moves here, and when something is due next (business time); ``counter`` rises with all work done."""
+    """What still moves here, and when something is due next in business time; ``counter`` rises with all work done."""
 
     busy: tuple[str, ...] = ()
     next_due: datetime | None = None
@@ -34,31 +38,53 @@ def merge(parts: list[Idle]) -> Idle:
     return Idle(busy, min(dues, default=None), sum(part.counter for part in parts))
 
 
-def application(checks: Mapping[str, Check], idle: IdleReport | None, extra: Mapping[str, Route]) -> web.Application:
-    """``extra`` are development routes, by path."""
-    app = web.Application()
+@dataclass(slots=True)
+class Health:
+    """``driven``: with a development clock ``/development/idle`` exists, and ``routes`` (POST, by path)."""
 
-    async def healthz(_: web.Request) -> web.Response:
-        return web.Response(text="ok\n")
+    driven: bool
+    checks: dict[str, Check] = field(default_factory=dict)
+    routes: dict[str, Route] = field(default_factory=dict)
+    idle: IdleReport | None = None
 
-    async def readyz(_: web.Request) -> web.Response:
-        waiting = [name for name, check in checks.items() if not await check()]
+    @asynccontextmanager
+    async def serving(self, host: str, port: int) -> AsyncIterator[None]:
+        runner = web.AppRunner(self._application(), access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, host, port).start()
+        try:
+            yield
+        finally:
+            await runner.cleanup()
+
+    def _application(self) -> web.Application:
+        app = web.Application()
+        app.router.add_get("/healthz", _alive)
+        app.router.add_get("/readyz", self._ready)
+        app.router.add_get("/metrics", _metrics)
+        if self.driven:
+            app.router.add_get("/development/idle", self._report)
+            app.router.add_post("/development/{name}", self._route)
+        return app
+
+    async def _ready(self, _: web.Request) -> web.Response:
+        waiting = [name for name, check in self.checks.items() if not await check()]
         return web.Response(status=503 if waiting else 200, text="\n".join(waiting or ["ready"]) + "\n")
 
-    async def metrics(_: web.Request) -> web.Response:
-        return web.Response(body=exposition(), content_type="text/plain", charset="utf-8")
-
-    async def report(_: web.Request) -> web.Response:
-        state = await idle() if idle else Idle()
+    async def _report(self, _: web.Request) -> web.Response:
+        state = await self.idle() if self.idle is not None else Idle(("starting",))
         due = spell_instant(state.next_due) if state.next_due else None
         body = {"busy": state.busy, "next_due": due, "counter": state.counter}
         return web.Response(body=orjson.dumps(body), content_type="application/json")
 
-    app.router.add_get("/healthz", healthz)
-    app.router.add_get("/readyz", readyz)
-    app.router.add_get("/metrics", metrics)
-    if idle is not None:
-        app.router.add_get("/development/idle", report)
-        for path, route in extra.items():
-            app.router.add_post(path, route)
-    return app
+    async def _route(self, request: web.Request) -> web.StreamResponse:
+        route = self.routes.get(request.path)
+        return web.Response(status=404) if route is None else await route(request)
+
+
+async def _alive(_: web.Request) -> web.Response:
+    return web.Response(text="ok\n")
+
+
+async def _metrics(_: web.Request) -> web.Response:
+    return web.Response(body=exposition(), content_type="text/plain", charset="utf-8")

@@ -1,24 +1,74 @@
-"""Forgetting what was seen long ago: the inbox keeps a hundred days, longer than any topic keeps a record."""
+"""What was seen before: an event enters once, however often it comes, and is forgotten when it cannot come again."""
 
 import asyncio
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from typing import Protocol, TypeVar
 
-from shared.batch import AWAY
+from shared.blame import AWAY
 from shared.clock import machine_now
-from shared.postgres import Pool
+from shared.events.envelope import Event
+from shared.postgres import Connection, Pool
+from shared.topics import WHATSAPP_STATUSES, Topic
 from shared.transaction import QUERIES
 
 KEPT = timedelta(days=100)
+"""Longer than any topic keeps a record, where an effect hangs on it."""
+
+KEPT_BRIEFLY = timedelta(days=14)
+"""Statuses: their rank makes them harmless a second time."""
+
+PARKED_KEPT = timedelta(days=90)
+BRIEF = frozenset({WHATSAPP_STATUSES.name})
 _A_FEW = 1000
 _EVERY_SECONDS = 600.0
+
+
+class Carrier(Protocol):
+    """What carries an event out of a topic."""
+
+    @property
+    def event(self) -> Event: ...
+    @property
+    def topic(self) -> Topic: ...
+
+
+C = TypeVar("C", bound=Carrier)
+
+
+async def unseen(connection: Connection, received: Sequence[C]) -> list[C]:
+    """Enter all; those the inbox did not hold, in order, each once even where the batch holds it twice."""
+    first: dict[tuple[str, str, str], C] = {}
+    for one in received:
+        event = one.event
+        first.setdefault((event.tenantid, event.source, event.id), one)
+    tenants, sources, ids = map(list, zip(*first, strict=True))
+    brief = [one.topic.name in BRIEF for one in first.values()]
+    seen = await connection.fetch(QUERIES.see, tenants, sources, ids, brief, machine_now())
+    if not seen:
+        return list(first.values())
+    places = {row["place"] for row in seen}
+    return [one for place, one in enumerate(first.values(), start=1) if place not in places]
 
 
 async def forget_old(pool: Pool) -> None:
     """Forever, in small batches, so that nobody waits for it."""
     while True:
-        try:
-            while (await pool.execute(QUERIES.forget_seen, machine_now() - KEPT, _A_FEW)) == f"DELETE {_A_FEW}":
-                await asyncio.sleep(0.1)
-        except AWAY:
-            pass
+        for query, arguments in _chores():
+            await _chore(pool, query, arguments)
         await asyncio.sleep(_EVERY_SECONDS)
+
+
+def _chores() -> Iterator[tuple[str, tuple[object, ...]]]:
+    now = machine_now()
+    yield QUERIES.forget_seen, (False, now - KEPT)
+    yield QUERIES.forget_seen, (True, now - KEPT_BRIEFLY)
+    yield QUERIES.forget_parked, (now - PARKED_KEPT,)
+
+
+async def _chore(pool: Pool, query: str, arguments: tuple[object, ...]) -> None:
+    try:
+        while await pool.execute(query, *arguments, _A_FEW) == f"DELETE {_A_FEW}":
+            await asyncio.sleep(0.1)
+    except AWAY:
+        return  # the next round will find it

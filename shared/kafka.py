@@ -1,10 +1,12 @@
 """Kafka: the connection settings, the one producer of a process, and where a key's partition is."""
 
 import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.errors import KafkaError, ProducerClosed
 from aiokafka.helpers import create_ssl_context
 from aiokafka.partitioner import murmur2
 from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
@@ -16,12 +18,15 @@ from shared.topics import PARTITIONS
 
 log = get_logger()
 
-DELIVERY_SECONDS = 5
-"""How long the producer tries to deliver a record; a new holder of the relay waits it out."""
-
 MAX_REQUEST_BYTES = 4 * 1024 * 1024 + 64 * 1024
-_BATCH_BYTES = 256 * 1024
+BATCH_BYTES = 512 * 1024
+"""Per partition; half of what a topic takes in one piece."""
+
+_REQUEST_SECONDS = 4
+_FLUSH_SECONDS = 2
 _RETRY_SECONDS = 1.0
+
+Headers = Sequence[tuple[str, bytes]]
 
 
 def security(settings: ServiceSettings) -> dict[str, Any]:
@@ -58,26 +63,69 @@ def subscriber_security(settings: ServiceSettings) -> BaseSecurity | None:
 _SASL = {"PLAIN": SASLPlaintext, "SCRAM-SHA-256": SASLScram256, "SCRAM-SHA-512": SASLScram512}
 
 
-async def open_producer(settings: ServiceSettings) -> AIOKafkaProducer:
-    """Idempotent, ``acks=all``; a broker that is down is waited for, and said."""
-    told = False
-    while True:
-        producer = AIOKafkaProducer(
-            bootstrap_servers=settings.kafka_bootstrap, acks="all", enable_idempotence=True,
-            max_request_size=MAX_REQUEST_BYTES, max_batch_size=_BATCH_BYTES,
-            request_timeout_ms=DELIVERY_SECONDS * 1000, retry_backoff_ms=50, **security(settings),
+class Producer:
+    """The one producer of a process: idempotent, ``acks=all``; records of a partition arrive in the order sent.
+
+    An idempotent producer of aiokafka never gives a record up: it retries until the broker is back. ``renew`` is how to
+    take back what it has not delivered.
+    """
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self._settings = settings
+        self._producer: Any = None
+
+    @property
+    def client(self) -> Any:
+        return self._producer.client
+
+    async def start(self) -> None:
+        """A broker that is down is waited for, and said."""
+        told = False
+        while True:
+            producer = self._new()
+            try:
+                await producer.start()
+            except (KafkaError, OSError) as error:
+                await abandon(producer)
+                if not told:
+                    told = True
+                    name = type(error).__name__
+                    log.warning("neighbour.waited_for", neighbour="kafka", setting="STET_KAFKA_BOOTSTRAP", error=name)
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                self._producer = producer
+                return
+
+    async def send(self, topic: str, value: bytes, key: bytes | None, headers: Headers = ()) -> Any:
+        """A future, done when every replica in sync has the record. Raises KafkaError."""
+        return await self._producer.send(topic, value, key, headers=list(headers))
+
+    async def renew(self) -> None:
+        """Give up what is not acknowledged, and start again with nothing."""
+        await abandon(self._producer)
+        await self.start()
+
+    async def stop(self) -> None:
+        """Deliver what is left, if the broker takes it soon."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FLUSH_SECONDS):
+                await self._producer.flush()
+        await abandon(self._producer)
+
+    def _new(self) -> Any:
+        return AIOKafkaProducer(
+            bootstrap_servers=self._settings.kafka_bootstrap, acks="all", enable_idempotence=True,
+            max_request_size=MAX_REQUEST_BYTES, max_batch_size=BATCH_BYTES,
+            request_timeout_ms=_REQUEST_SECONDS * 1000, retry_backoff_ms=50, **security(self._settings),
         )  # fmt: skip
-        try:
-            await producer.start()
-        except (KafkaConnectionError, KafkaError, OSError) as error:
-            await producer.stop()
-            if not told:
-                told = True
-                name = type(error).__name__
-                log.warning("neighbour.waited_for", neighbour="kafka", setting="STET_KAFKA_BOOTSTRAP", error=name)
-            await asyncio.sleep(_RETRY_SECONDS)
-        else:
-            return producer
+
+
+async def abandon(producer: Any) -> None:
+    """Close a producer without delivering what it holds; aiokafka has no public way, and would wait for ever."""
+    sender = producer._sender  # noqa: SLF001 -- see above
+    producer._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001 -- the same
+    await sender.close()
+    await producer.stop()
 
 
 def partition_of(key: str) -> int:

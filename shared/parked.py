@@ -1,12 +1,13 @@
-"""``python -m shared.parked``: what could not be handled. Look at it, replay it, or discard it with a reason."""
+"""``python -m shared.parked``: what could not be handled, to look at, to replay, or to discard with a reason."""
 
 import argparse
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
 
 import asyncpg
-import orjson
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from rich.console import Console
@@ -14,14 +15,14 @@ from rich.table import Table
 
 from shared.clock import machine_now
 from shared.errors import Misconfigured
-from shared.postgres import Connection, load_queries, role_of
+from shared.postgres import Connection, connect, load_queries
 from shared.settings import PREFIX, load
 from shared.topics import ALL, SERVICES
-from shared.transaction import QUERIES as DELIVERY
-from shared.transaction import channel
+from shared.transaction import Transaction, unpack
 
 QUERIES = load_queries(__file__, "parked.sql")
 _TOPICS = frozenset(topic.name for topic in ALL)
+_SHOWN = ("id", "topic", "partition", "kafka_offset", "reason", "sentence", "parked_at", "state", "settled_at", "note")
 
 
 class ParkedSettings(BaseSettings):
@@ -32,12 +33,13 @@ class ParkedSettings(BaseSettings):
 
 async def show_list(connection: Connection, chosen: argparse.Namespace) -> int:
     states = ["parked", "replayed", "discarded"] if chosen.all else ["parked"]
-    table = Table("id", "topic", "partition", "offset", "reason", "parked", "bytes", "state", title=chosen.service)
     rows = await connection.fetch(QUERIES.list_parked, states, chosen.most)
+    table = Table("id", "topic", "partition", "offset", "reason", "age", "bytes", "state", title=chosen.service)
     for row in rows:
-        place = (row["topic"], str(row["partition"]), str(row["kafka_offset"]))
-        at = row["parked_at"].isoformat(timespec="seconds")
-        table.add_row(str(row["id"]), *place, row["reason"], at, str(row["bytes"]), row["state"])
+        place = (row["topic"], _or_dash(row["partition"]), _or_dash(row["kafka_offset"]))
+        table.add_row(
+            str(row["id"]), *place, row["reason"], age(row["parked_at"]), f"{row['bytes']:,}", row["state"]
+        )  # fmt: skip
     Console().print(table if rows else f"{chosen.service}: nothing is parked")
     return 0
 
@@ -47,40 +49,72 @@ async def show_one(connection: Connection, chosen: argparse.Namespace) -> int:
     if row is None:
         return _no(f"{chosen.service} has no parked record {chosen.id}")
     console = Console()
-    for name in ("id", "topic", "partition", "kafka_offset", "reason", "sentence", "parked_at", "state", "note"):
-        console.print(f"{name:>13}: {row[name]}", markup=False)
-    if chosen.raw:
-        console.print(row["value"].decode(errors="replace"), markup=False)
-    else:
-        console.print("the record itself may hold personal data; --raw prints it")
+    for name in _SHOWN:
+        console.print(f"{name.removeprefix('kafka_'):>12}: {_or_dash(row[name])}", markup=False)
+    if not chosen.raw:
+        console.print("the record itself may hold personal data; --raw shows it")
+        return 0
+    for name, value in unpack(row["headers"]):
+        console.print(f"{'header':>12}: {name} = {printable(value)}", markup=False)
+    console.print(f"{'key':>12}: {printable(row['key'] or b'')}", markup=False)
+    console.print(printable(row["value"]), markup=False)
     return 0
 
 
 async def replay(connection: Connection, chosen: argparse.Namespace) -> int:
     """Back to the topic it came from, by the outbox; a parked record never entered the inbox, so it is new there."""
     async with connection.transaction():
-        row = await connection.fetchrow(QUERIES.take_parked, chosen.id)
-        if row is None or row["state"] != "parked":
-            return _no(f"{chosen.service} has no parked record {chosen.id} that is not settled")
+        row = await _unsettled(connection, chosen)
+        if row is None:
+            return 1
         if row["topic"] not in _TOPICS:
-            return _no(f"{chosen.id} came in by {row['topic']}, which is no topic; send it there again")
-        headers = {**orjson.loads(row["headers"] or "{}"), "replayed": str(row["id"])}
-        columns = ([row["topic"]], [row["key"]], [row["value"]], [orjson.dumps(headers).decode()])
-        await connection.execute(DELIVERY.leave, *columns, machine_now())
-        await connection.execute(QUERIES.settle_parked, chosen.id, "replayed", chosen.note)
-        await connection.execute(DELIVERY.wake, channel(chosen.service))
-    Console().print(f"{chosen.id} is on its way to {row['topic']}")
+            return _no(f"{chosen.id} came in by {row['topic'] or 'no topic'}, which is no topic; send it there again")
+        tx = Transaction(connection, chosen.service, machine_now())
+        headers = [*unpack(row["headers"]), ("stet-replayed", str(row["id"]).encode())]
+        tx.publish_raw(row["topic"], row["key"], row["value"], headers)
+        await tx.flush()
+        await connection.execute(QUERIES.settle_parked, chosen.id, "replayed", chosen.note, machine_now())
+    Console().print(f"{chosen.id} is on its way to {row['topic']}, as soon as {chosen.service} runs")
     return 0
 
 
 async def discard(connection: Connection, chosen: argparse.Namespace) -> int:
     async with connection.transaction():
-        row = await connection.fetchrow(QUERIES.take_parked, chosen.id)
-        if row is None or row["state"] != "parked":
-            return _no(f"{chosen.service} has no parked record {chosen.id} that is not settled")
-        await connection.execute(QUERIES.settle_parked, chosen.id, "discarded", chosen.note)
-    Console().print(f"{chosen.id} is discarded: {chosen.note}")
+        if await _unsettled(connection, chosen) is None:
+            return 1
+        await connection.execute(QUERIES.settle_parked, chosen.id, "discarded", chosen.note, machine_now())
+    Console().print(f"{chosen.id} is discarded: {chosen.note}", markup=False)
     return 0
+
+
+async def _unsettled(connection: Connection, chosen: argparse.Namespace) -> Any:
+    row = await connection.fetchrow(QUERIES.take_parked, chosen.id)
+    if row is None:
+        _no(f"{chosen.service} has no parked record {chosen.id}")
+    elif row["state"] != "parked":
+        _no(f"{chosen.id} is {row['state']} already")
+        return None
+    return row
+
+
+def age(parked_at: datetime) -> str:
+    """In its largest unit: 3 d, 5 h, 12 min, 4 s."""
+    passed = machine_now() - parked_at
+    units = (("d", timedelta(days=1)), ("h", timedelta(hours=1)), ("min", timedelta(minutes=1)))
+    for name, unit in units:
+        if passed >= unit:
+            return f"{passed // unit} {name}"
+    return f"{max(0, int(passed.total_seconds()))} s"
+
+
+def printable(raw: bytes) -> str:
+    """Nothing in it can steer a terminal."""
+    text = raw.decode(errors="backslashreplace")
+    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
+
+
+def _or_dash(value: object) -> str:
+    return "-" if value is None else str(value)
 
 
 def _no(sentence: str) -> int:
@@ -94,21 +128,18 @@ Command = Callable[[Connection, argparse.Namespace], Awaitable[int]]
 def parser() -> argparse.ArgumentParser:
     tree = argparse.ArgumentParser(prog="python -m shared.parked", description=__doc__)
     commands = tree.add_subparsers(required=True, metavar="list | show | replay | discard")
-    _listing(commands.add_parser("list", help="what is parked, oldest first"))
+    listing = commands.add_parser("list", help="what is parked, oldest first")
+    listing.add_argument("--service", choices=SERVICES, required=True)
+    listing.add_argument("--all", action="store_true", help="settled ones too")
+    listing.add_argument("--most", type=int, default=200, metavar="N", help="how many rows (default: %(default)s)")
+    listing.set_defaults(run=show_list)
     shown = _one(commands.add_parser("show", help="one record and why it was parked"), show_one)
-    shown.add_argument("--raw", action="store_true", help="print the record itself (may hold personal data)")
-    again = _one(commands.add_parser("replay", help="put it back on its topic"), replay)
+    shown.add_argument("--raw", action="store_true", help="show its bytes too (may hold personal data)")
+    again = _one(commands.add_parser("replay", help="put it back on its topic, with its key and headers"), replay)
     again.add_argument("--note", help="why, for the next reader")
     gone = _one(commands.add_parser("discard", help="settle it without handling it"), discard)
     gone.add_argument("--note", required=True, help="why, for the next reader")
     return tree
-
-
-def _listing(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--service", choices=SERVICES, required=True)
-    command.add_argument("--all", action="store_true", help="settled ones too")
-    command.add_argument("--most", type=int, default=200, metavar="N", help="how many rows (default: %(default)s)")
-    command.set_defaults(run=show_list)
 
 
 def _one(command: argparse.ArgumentParser, run: Command) -> argparse.ArgumentParser:
@@ -120,10 +151,7 @@ def _one(command: argparse.ArgumentParser, run: Command) -> argparse.ArgumentPar
 
 async def _run(chosen: argparse.Namespace) -> int:
     settings = load(ParkedSettings)
-    connection = await asyncpg.connect(
-        settings.postgres_dsn.get_secret_value(),
-        server_settings={"search_path": chosen.service, "role": role_of(chosen.service)},
-    )
+    connection = await connect(settings.postgres_dsn.get_secret_value(), chosen.service)
     try:
         return int(await chosen.run(connection, chosen))
     finally:
@@ -135,7 +163,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return asyncio.run(_run(chosen))
     except Misconfigured as error:
-        return _no(str(error)) + 1
+        _no(str(error))
+        return 2
     except (OSError, asyncpg.PostgresError) as error:
         return _no(f"STET_POSTGRES_DSN: {type(error).__name__}: {error}")
 

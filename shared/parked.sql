@@ -1,13 +1,14 @@
 -- name: list_parked
-select id, topic, partition, kafka_offset, reason, sentence, parked_at, length(value) as bytes, state
+select id, topic, partition, kafka_offset, reason, parked_at, octet_length(value) as bytes, state
 from parked where state = any($1::text[]) order by id limit $2;
 
 -- name: show_parked
-select id, topic, partition, kafka_offset, key, value, headers::text, reason, sentence, parked_at, state, note
+select id, topic, partition, kafka_offset, key, value, headers, reason, sentence, parked_at, state, settled_at, note
 from parked where id = $1;
 
 -- name: take_parked
-select id, topic, key, value, headers::text, state from parked where id = $1 for update;
+-- Locked, so that two operators do not settle it twice.
+select id, topic, key, value, headers, state from parked where id = $1 for update;
 
 -- name: settle_parked
-update parked set state = $2, note = $3 where id = $1;
+update parked set state = $2, note = $3, settled_at = $4 where id = $1;

@@ -39,7 +39,7 @@ REPEAT = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 
 _FROZEN_SECONDS = 10
 _SESSION = {
-    # A process that was frozen in the middle of a transaction, or whose machine is gone, must not hold its locks for ever.
+    # a process frozen in the middle of a transaction, or whose machine is gone, must not hold its locks for ever
     "idle_in_transaction_session_timeout": f"{_FROZEN_SECONDS}s",
     "plan_cache_mode": "force_custom_plan",  # a plan made while a table was empty would scan it for ever
     "tcp_keepalives_idle": "10",

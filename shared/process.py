@@ -1,4 +1,4 @@
-"""What every service's process is made of: telemetry, neighbours waited for, relay, consumer, health, a clean end."""
+"""What every service's process is made of: neighbours waited for, telemetry, a relay, a consumer, health, an end."""
 
 import asyncio
 import signal
@@ -9,26 +9,26 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import uvloop
-from aiohttp import web
-from aiokafka import AIOKafkaProducer
 
 from shared.batch import AWAY, Batches, Handler
-from shared.clock import Clock, DevelopmentClock
+from shared.clock import Clock, DevelopmentClock, machine_now
 from shared.consumer import BatchConsumer
 from shared.errors import Misconfigured
-from shared.health import Check, Idle, IdleReport, Route, application, merge
+from shared.health import Check, Health, Idle, IdleReport, Route, merge
 from shared.inbox import forget_old
-from shared.kafka import open_producer
+from shared.kafka import Producer
 from shared.outbox import Relay
 from shared.postgres import Pool, open_pool
 from shared.settings import ServiceSettings
-from shared.telemetry import configure_logs, configure_traces, get_logger
+from shared.telemetry import configure_logs, configure_traces, gauge, get_logger
 from shared.topics import Topic
 from shared.topics_check import wait_for_topics
 from shared.transaction import QUERIES
+from shared.watch import Watch
 
 log = get_logger()
-_STOP_SECONDS = 5.0
+_STOP_SECONDS = 4.5
+_MEASURE_SECONDS = 5.0
 
 Main = Callable[[], Coroutine[Any, Any, None]]
 Work = Callable[[], Awaitable[None]]
@@ -42,39 +42,44 @@ class Process:
     service: str
     clock: Clock
     pool: Pool
-    producer: AIOKafkaProducer
+    producer: Producer
     relay: Relay
-    consumers: list[BatchConsumer] = field(default_factory=list)
-    checks: dict[str, Check] = field(default_factory=dict)
+    health: Health
+    consumers: list[tuple[BatchConsumer, Watch]] = field(default_factory=list)
     reports: list[IdleReport] = field(default_factory=list)
-    routes: dict[str, Route] = field(default_factory=dict)
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
+    @property
+    def routes(self) -> dict[str, Route]:
+        """What a development stack may POST to, by path; they exist only with a development clock."""
+        return self.health.routes
+
     def consume(self, topics: Sequence[Topic], handler: Handler) -> BatchConsumer:
         batches = Batches(self.service, topics, handler, pool=self.pool, clock=self.clock)
-        consumer = BatchConsumer(self.settings, batches, self.pool, self.clock)
-        self.consumers.append(consumer)
+        watch = Watch(self.settings, batches, self.pool, self.clock)
+        consumer = BatchConsumer(self.settings, batches, self.pool, watch)
+        self.consumers.append((consumer, watch))
         self.task("consumer", consumer.run)
-        self.task("catch_up", consumer.catch_up)
-        self.ready_when("consumer", lambda: _now(consumer.assigned))
+        self.task("watch", lambda: watch.run(consumer.commit_for_lag, consumer.halt))
+        self.ready_when("consumer", consumer.reads)
         return consumer
 
     def task(self, name: str, work: Work) -> None:
         self._tasks[name] = asyncio.ensure_future(_run(work))
 
     def ready_when(self, name: str, check: Check) -> None:
-        self.checks[name] = check
+        self.health.checks[name] = check
 
     def idle_when(self, report: IdleReport) -> None:
         self.reports.append(report)
 
     async def idle(self) -> Idle:
-        """This process's own part first: the outbox and the topics it reads."""
-        state = await self.pool.fetchrow(QUERIES.outbox_state)
-        busy = ["outbox"] if state["waiting"] else []
-        busy += ["behind" for consumer in self.consumers if await consumer.behind()]
-        counter = self.relay.relayed + sum(consumer.batches.handled for consumer in self.consumers)
+        """This process's own part first: the topics it reads and the outbox."""
+        behind = [await _behind(consumer, watch) for consumer, watch in self.consumers]
+        waiting = await self.pool.fetchval("select exists (select from outbox)")
+        busy = [reason for reason in (*behind, "outbox" if waiting else "") if reason]
+        counter = self.relay.relayed + sum(consumer.batches.handled for consumer, _ in self.consumers)
         return merge([Idle(tuple(busy), None, counter), *[await report() for report in self.reports]])
 
     async def until_stopped(self) -> None:
@@ -82,46 +87,64 @@ class Process:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
-        driven = isinstance(self.clock, DevelopmentClock)
-        async with _serving(self.settings.health_port, self.checks, self.idle if driven else None, self.routes):
-            log.info("process.started", tenant=self.settings.tenant)
-            await self._watch()
-        await self._end()
-
-    async def _watch(self) -> None:
+        self.health.idle = self.idle
+        self.health.checks.pop("start", None)
+        log.info("process.started", tenant=self.settings.tenant)
         stopping = asyncio.ensure_future(self._stopping.wait())
-        done, _ = await asyncio.wait({stopping, *self._tasks.values()}, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        for name, task in self._tasks.items():
-            if task in done and (error := task.exception()) is not None:
-                log.critical("task.died", task=name, error=type(error).__name__, exc_info=error)
-                await self._end()
-                raise error
+        try:
+            await asyncio.wait({stopping, *self._tasks.values()}, return_when=asyncio.FIRST_COMPLETED)
+            self._raise_of_the_dead()
+        finally:
+            stopping.cancel()
 
-    async def _end(self) -> None:
+    async def measure(self) -> None:
+        """Forever: what waits in the outbox, and what is parked."""
+        rows = gauge(f"stet_{self.service}_outbox_rows", "Records waiting to leave (counted up to 10,000)")
+        age = gauge(f"stet_{self.service}_outbox_oldest_seconds", "Age of the oldest record waiting to leave")
+        parked = gauge(f"stet_{self.service}_parked_records", "Records parked now, by reason", "reason")
+        while True:
+            try:
+                state = await self.pool.fetchrow(QUERIES.outbox_state)
+                rows.set(state["waiting"])
+                age.set((machine_now() - state["oldest"]).total_seconds() if state["oldest"] else 0)
+                parked.clear()
+                for row in await self.pool.fetch(QUERIES.count_parked):
+                    parked.labels(row["reason"]).set(row["records"])
+            except AWAY as error:
+                log.info("measure.waits", error=type(error).__name__)
+            await asyncio.sleep(_MEASURE_SECONDS)
+
+    async def end(self) -> None:
+        """Every task is asked to end, and given a little time: a batch in hand is finished, locks are given back."""
         for task in self._tasks.values():
             task.cancel()
-        await asyncio.wait(self._tasks.values(), timeout=_STOP_SECONDS)
+        if self._tasks:
+            await asyncio.wait(self._tasks.values(), timeout=_STOP_SECONDS)
+        for _, watch in self.consumers:
+            await watch.stop()
         log.info("process.stopped")
 
+    def _raise_of_the_dead(self) -> None:
+        for name, task in self._tasks.items():
+            if task.done() and not task.cancelled():
+                error = task.exception() or RuntimeError(f"the task {name} ended by itself")
+                log.critical("task.died", task=name, exc_info=error)
+                raise error
 
-async def _now(value: bool) -> bool:  # noqa: FBT001 -- a check's answer
-    return value
+
+async def _not_yet() -> bool:
+    return False
 
 
 async def _run(work: Work) -> None:
     await work()
 
 
-@asynccontextmanager
-async def _serving(port: int, checks: dict[str, Check], idle: IdleReport | None, routes: dict[str, Route]) -> Any:
-    runner = web.AppRunner(application(checks, idle, routes), access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "0.0.0.0", port).start()  # noqa: S104 -- the cluster's probes and Prometheus come from outside
-    try:
-        yield
-    finally:
-        await runner.cleanup()
+async def _behind(consumer: BatchConsumer, watch: Watch) -> str:
+    if not await consumer.reads():
+        return "joining"
+    await watch.look()
+    return "" if watch.settled and watch.lag == 0 else "behind"
 
 
 @asynccontextmanager
@@ -129,16 +152,21 @@ async def running(settings: ServiceSettings, service: str) -> AsyncIterator[Proc
     """Everything a service stands on, in the order it is needed and given back in the other."""
     configure_logs(service, settings.log_level)
     configure_traces(service, settings.otlp_endpoint)
+    clock = settings.clock()
+    health = Health(driven=isinstance(clock, DevelopmentClock), checks={"start": _not_yet})
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(health.serving(settings.health_host, settings.health_port))
         pool = await open_pool(settings, service)
         stack.callback(pool.terminate)
         await wait_for_topics(settings)
-        producer = await open_producer(settings)
+        producer = Producer(settings)
+        await producer.start()
         stack.push_async_callback(producer.stop)
-        relay = Relay(settings, service, producer)
-        process = Process(settings, service, settings.clock(), pool, producer, relay)
-        process.task("relay", relay.run)
-        process.task("inbox", lambda: forget_old(pool))
+        process = Process(settings, service, clock, pool, producer, Relay(settings, service, producer), health)
+        stack.push_async_callback(process.end)
+        process.task("relay", process.relay.run)
+        process.task("forget", lambda: forget_old(pool))
+        process.task("measure", process.measure)
         process.ready_when("database", lambda: _answers(pool))
         yield process
 
@@ -152,7 +180,7 @@ async def _answers(pool: Pool) -> bool:
 
 
 def start(main: Main) -> None:
-    """Run a service's ``main``; exit code 2 for a setting that is wrong, named on one line."""
+    """Run a service's ``main``. Exit codes: 2 for a wrong setting, named on one line; 1 for a task that died."""
     try:
         uvloop.run(main())
     except Misconfigured as error:
@@ -160,3 +188,6 @@ def start(main: Main) -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        log.critical("process.died", exc_info=error)
+        sys.exit(1)

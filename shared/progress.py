@@ -13,7 +13,7 @@ Place = tuple[str, int]
 
 
 class Fenced(Unavailable):
-    """Another replica has read on: this one's batch is void, and blames no record."""
+    """Somebody else has read on, or will: this replica's batch is void, and blames no record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,34 +24,39 @@ class Span:
     after: int
 
 
-async def read(pool: Pool, topics: Iterable[str]) -> dict[Place, int]:
-    rows = await pool.fetch(QUERIES.read_progress, list(topics))
+async def begin(pool: Pool, firsts: Mapping[Place, int]) -> dict[Place, int]:
+    """Where to read on; a partition never read before begins at ``firsts``, its oldest record."""
+    topics, partitions = _columns(sorted(firsts))
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute(QUERIES.begin_progress, topics, partitions, [firsts[p] for p in sorted(firsts)])
+        rows = await connection.fetch(QUERIES.read_progress, topics, partitions)
     return {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
 
 
-async def lock(connection: Connection, spans: Mapping[Place, Span]) -> None:
-    """Lock the batch's progress rows in order. Raises Fenced unless each stands where this replica believes."""
-    topics, partitions = _columns(sorted(spans))
-    rows = await connection.fetch(QUERIES.lock_progress, topics, partitions)
-    kept = {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
-    for place, span in spans.items():
-        if kept.get(place, span.expected) != span.expected:
-            raise Fenced(f"{place[0]}:{place[1]} was read by another replica")
+async def claim(connection: Connection, spans: Mapping[Place, Span]) -> None:
+    """Move these partitions on, first thing in a batch's transaction, and keep them locked until it ends.
 
-
-async def move(connection: Connection, spans: Mapping[Place, Span]) -> None:
+    Raises Fenced unless each stands where this replica believes.
+    """
     places = sorted(spans)
     topics, partitions = _columns(places)
-    await connection.execute(QUERIES.move_progress, topics, partitions, [spans[place].after for place in places])
+    expected, after = [spans[p].expected for p in places], [spans[p].after for p in places]
+    done = await connection.execute(QUERIES.claim_progress, topics, partitions, expected, after)
+    if done != f"UPDATE {len(places)}":
+        raise Fenced("a partition was read by another replica")
 
 
-async def catch_up(pool: Pool, read_to_end: Mapping[Place, int], now: datetime) -> None:
-    """These partitions hold nothing beyond what was read; ``now`` was taken before their ends were looked up."""
+async def catch_up(pool: Pool, read_to_end: Mapping[Place, int], now: datetime) -> set[Place]:
+    """These partitions hold nothing beyond what was read; ``now`` was taken before their ends were. Gives those
+    that are caught up to it now.
+    """
     places = sorted(read_to_end)
-    if places:
-        topics, partitions = _columns(places)
-        await pool.execute(QUERIES.catch_up, topics, partitions, [read_to_end[place] for place in places], now)
+    if not places:
+        return set()
+    rows = await pool.fetch(QUERIES.catch_up, *_columns(places), [read_to_end[place] for place in places], now)
+    return {(row["topic"], row["partition"]) for row in rows}
 
 
-def _columns(places: Sequence[Place]) -> tuple[list[str], list[int]]:
+def _columns(places: Sequence[Place] | Iterable[Place]) -> tuple[list[str], list[int]]:
+    places = list(places)
     return [topic for topic, _ in places], [partition for _, partition in places]

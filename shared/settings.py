@@ -17,7 +17,11 @@ _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost", ""})
 
 
 class ServiceSettings(BaseSettings):
-    """What all four services need. Secrets may also be files, named like the variables, in STET_SECRETS_DIR."""
+    """What all four services need. Secrets may also be files, named like the variables, in STET_SECRETS_DIR.
+
+    ``instance``: this replica's own name, the same after a restart (a StatefulSet's ordinal), unlike any other's. With
+    one, a restart keeps its partitions without a rebalance; without, the group waits for a killed replica's session.
+    """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
 
@@ -31,7 +35,9 @@ class ServiceSettings(BaseSettings):
     topic_prefix: str = ""
     postgres_dsn: SecretStr
     postgres_pool: int = 10
-    health_port: int = 0
+    health_host: str = "0.0.0.0"  # noqa: S104 -- the cluster's probes and Prometheus come from outside
+    health_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    instance: str | None = None
     log_level: str = "info"
     otlp_endpoint: str | None = None
     development_clock: Path | None = None

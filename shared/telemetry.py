@@ -1,17 +1,18 @@
 """Logs, metrics and traces. Logs are JSON: an event name and fields. Metrics and spans cost per batch, not per event.
 
-Metrics are kept by prometheus_client, which counts in nanoseconds and needs no export thread. Traces are by
-OpenTelemetry, and cost next to nothing until STET_OTLP_ENDPOINT is set; ``traceparent`` travels either way.
+Metrics are kept by prometheus_client, which needs no export thread; traces are OpenTelemetry's, and cost next to
+nothing until STET_OTLP_ENDPOINT names a collector. A trace goes on through ``traceparent`` either way.
 """
 
 import logging
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+import orjson
 import structlog
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -22,30 +23,69 @@ from opentelemetry.trace import Link, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from shared.whereabouts import places
+
 METRICS = CollectorRegistry()
 _MOST_LINKS = 32
 _PROPAGATOR = TraceContextTextMapPropagator()
-_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
-def get_logger() -> Any:
-    return structlog.get_logger()
+# ------------------------------------------------------------------ logs
+
+
+def get_logger(name: str | None = None) -> Any:
+    return structlog.get_logger() if name is None else structlog.get_logger(logger=name)
 
 
 def configure_logs(service: str, level: str) -> None:
+    """JSON lines on stderr, from us and from the libraries below us."""
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.dict_tracebacks,
-            structlog.processors.JSONRenderer(),
+            _say_where,
+            structlog.processors.JSONRenderer(_json),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
     )
     structlog.contextvars.bind_contextvars(service=service)
-    logging.basicConfig(level=logging.ERROR, stream=sys.stderr, format='{"event": "library.log", "text": "%(name)s"}')
+    logging.basicConfig(level=logging.WARNING, handlers=[_Libraries(service)], force=True)
+
+
+def _json(event: Mapping[str, Any], **_: Any) -> str:
+    return orjson.dumps(event, default=str).decode()
+
+
+def _say_where(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """An error is its type and its way through our files: its own text may quote what nobody may read."""
+    error = event.pop("exc_info", None)
+    if error is True:
+        error = sys.exc_info()[1]
+    if isinstance(error, BaseException):
+        event["error"] = type(error).__name__
+        event["places"] = places(error)
+    return event
+
+
+class _Libraries(logging.Handler):
+    """What libraries log, in our shape."""
+
+    def __init__(self, service: str) -> None:
+        super().__init__()
+        self._service = service
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line: dict[str, Any] = {"event": "library.said", "service": self._service, "level": record.levelname.lower()}
+        line |= {"logger": record.name, "text": record.getMessage().partition("\n")[0]}
+        if record.exc_info and record.exc_info[1] is not None:
+            line |= {"error": type(record.exc_info[1]).__name__, "places": places(record.exc_info[1])}
+        sys.stderr.write(_json(line) + "\n")
+
+
+# ------------------------------------------------------------------ traces
 
 
 def configure_traces(service: str, endpoint: str | None) -> None:
@@ -57,22 +97,21 @@ def configure_traces(service: str, endpoint: str | None) -> None:
     trace.set_tracer_provider(provider)
 
 
-# ------------------------------------------------------------------ traces
-
-
 def new_traceparent() -> str:
-    """A trace begins here: at a webhook, or a poll."""
+    """A trace begins here: at a webhook, or a poll. https://www.w3.org/TR/trace-context/#traceparent-header"""
     return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
 
 
 @contextmanager
-def batch_span(name: str, traceparents: Iterator[str | None] | list[str | None], **fields: str | int) -> Iterator[None]:
+def batch_span(name: str, traceparents: Sequence[str | None], **fields: str | int) -> Iterator[None]:
     """One span for a batch, linked to (at most 32 of) the traces its records belong to."""
     if not _recording():
         yield
         return
-    contexts = [c for parent in list(traceparents)[:_MOST_LINKS] if (c := _context(parent)) is not None]
-    with _tracer().start_as_current_span(name, links=[Link(c) for c in contexts], attributes=dict(fields)):
+    contexts = [c for parent in traceparents[:_MOST_LINKS] if (c := _context(parent)) is not None]
+    with _tracer().start_as_current_span(
+        name, links=[Link(c) for c in contexts], kind=SpanKind.CONSUMER, attributes=dict(fields)
+    ):
         yield
 
 
@@ -118,9 +157,9 @@ def gauge(name: str, sentence: str, *labels: str) -> Gauge:
 
 
 @cache
-def histogram(name: str, sentence: str, *labels: str) -> Histogram:
-    """Seconds."""
-    return Histogram(name, sentence, labels, registry=METRICS, buckets=_BUCKETS)
+def histogram(name: str, sentence: str, *labels: str, buckets: tuple[float, ...] = _SECONDS) -> Histogram:
+    """Seconds, unless ``buckets`` say otherwise."""
+    return Histogram(name, sentence, labels, registry=METRICS, buckets=buckets)
 
 
 def exposition() -> bytes:

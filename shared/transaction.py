@@ -1,6 +1,6 @@
 """One PostgreSQL transaction with its outbox: what it publishes leaves if, and only if, it commits."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -8,22 +8,28 @@ from datetime import datetime
 import orjson
 
 from shared.clock import Clock, machine_now
+from shared.errors import Unfit
 from shared.events.envelope import Event
 from shared.postgres import Connection, Pool, load_queries, lock_number
 from shared.topics import Topic, parked
 
 QUERIES = load_queries(__file__, "delivery.sql")
+_ENVELOPE_BYTES = 2048
+"""Room for key, headers and Kafka's own bytes beside a value."""
+
+Headers = Sequence[tuple[str, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a parked record came from: a place in Kafka, or the name of a door."""
+    """Where a parked record came from: a place in Kafka, or the name of a door; ``event`` identifies what was read."""
 
     topic: str
     partition: int | None = None
     offset: int | None = None
     key: bytes | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Headers = ()
+    event: str | None = None
 
 
 @dataclass(slots=True)
@@ -33,39 +39,51 @@ class Transaction:
     connection: Connection
     service: str
     now: datetime
-    _leaving: list[tuple[str, bytes | None, bytes, str | None]] = field(default_factory=list)
+    _leaving: list[tuple[str, bytes | None, bytes, bytes | None]] = field(default_factory=list)
 
     def publish(self, topic: Topic, event: Event) -> None:
-        """To leave by outbox, in the order published; the key is the event's partitionkey."""
-        self.publish_raw(topic.name, event.partitionkey.encode(), event.to_bytes())
+        """To leave by outbox, in the order published; its key is the event's. Raises Unfit if it is too large."""
+        value = event.to_bytes()
+        if len(value) > topic.max_message_bytes - _ENVELOPE_BYTES:
+            raise Unfit(f"{event.type} of {len(value)} bytes does not fit into {topic.name}", reason="too_large")
+        trace = [("traceparent", event.traceparent.encode())] if event.traceparent else ()
+        self.publish_raw(topic.name, event.partitionkey.encode(), value, trace)
 
-    def publish_raw(
-        self, topic: str, key: bytes | None, value: bytes, headers: Mapping[str, str] | None = None
-    ) -> None:
-        self._leaving.append((topic, key, value, orjson.dumps(dict(headers)).decode() if headers else None))
+    def publish_raw(self, topic: str, key: bytes | None, value: bytes, headers: Headers = ()) -> None:
+        self._leaving.append((topic, key, value, pack(headers) if headers else None))
 
     async def park(self, raw: bytes, reason: str, sentence: str, origin: Origin) -> None:
         """Keep what could not be handled: a row an operator can replay, and a record on ``parked.<service>``."""
-        at = machine_now()
-        headers = orjson.dumps(dict(origin.headers)).decode()
+        sentence = sentence.replace("\0", "")
         number = await self.connection.fetchval(
-            QUERIES.keep_parked, origin.topic, origin.partition, origin.offset, origin.key, raw, headers, reason,
-            sentence, at,
+            QUERIES.keep_parked, origin.topic, origin.partition, origin.offset, origin.event, origin.key, raw,
+            pack(origin.headers), reason, sentence, machine_now(),
         )  # fmt: skip
-        told = {
-            "parked-id": str(number), "reason": reason, "sentence": sentence, "topic": origin.topic,
-            "partition": str(origin.partition), "offset": str(origin.offset),
-        }  # fmt: skip
-        self.publish_raw(parked(self.service).name, origin.key, raw, {**origin.headers, **told})
+        if number is not None:
+            told = {
+                "parked-id": number, "reason": reason, "sentence": sentence, "topic": origin.topic,
+                "partition": origin.partition, "offset": origin.offset,
+            }  # fmt: skip
+            headers = [(f"stet-{name}", str(value).encode()) for name, value in told.items()]
+            self.publish_raw(parked(self.service).name, origin.key, raw, [*origin.headers, *headers])
 
     async def flush(self) -> None:
-        """Write the outbox in one statement and wake the relay; called once, last."""
-        if not self._leaving:
-            return
-        topics, keys, values, headers = map(list, zip(*self._leaving, strict=True))
-        await self.connection.execute(QUERIES.leave, topics, keys, values, headers, machine_now())
-        await self.connection.execute(QUERIES.wake, channel(self.service))
-        self._leaving.clear()
+        """Write the outbox in one statement, which wakes the relay; called once, last."""
+        if self._leaving:
+            topics, keys, values, headers = map(list, zip(*self._leaving, strict=True))
+            await self.connection.execute(
+                QUERIES.leave, topics, keys, values, headers, machine_now(), channel(self.service)
+            )
+            self._leaving.clear()
+
+
+def pack(headers: Headers) -> bytes:
+    """Kafka's headers as bytes for one column; their values are bytes of any kind."""
+    return orjson.dumps([(name, (value or b"").decode("latin-1")) for name, value in headers])
+
+
+def unpack(packed: bytes | None) -> list[tuple[str, bytes]]:
+    return [(name, value.encode("latin-1")) for name, value in orjson.loads(packed)] if packed else []
 
 
 def channel(service: str) -> str:
@@ -73,8 +91,9 @@ def channel(service: str) -> str:
     return f"stet_outbox_{service}"
 
 
-async def take_locks(connection: Connection, names: Iterable[str]) -> None:
-    numbers = sorted({lock_number(name) for name in names})
+async def take_locks(connection: Connection, service: str, names: Iterable[str]) -> None:
+    """Advisory locks until the transaction ends, in one order for everybody; another service's names are others."""
+    numbers = sorted({lock_number(f"{service}:{name}") for name in names})
     if numbers:
         await connection.execute(QUERIES.lock_names, numbers)
 
@@ -85,7 +104,7 @@ async def transaction(
 ) -> AsyncIterator[Transaction]:
     """For doors, timers and loops: commits on leaving, rolls back on an error."""
     async with pool.acquire() as connection, connection.transaction():
-        await take_locks(connection, locks)
+        await take_locks(connection, service, locks)
         tx = Transaction(connection, service, clock.now())
         yield tx
         await tx.flush()

@@ -1,0 +1,78 @@
+"""A service small enough to count: each event leaves one row in ``effects``, and some speak.
+
+The ``reason`` of an event tells the house what to do with it; STET_HOUSE_PAUSE holds every batch's transaction open for
+so many seconds, so that a kill or a freeze meets it in the middle.
+"""
+
+import asyncio
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from shared.batch import Received
+from shared.errors import Unfit
+from shared.events.envelope import Event
+from shared.events.messages import MessageWithdrawn, WithdrawMessage
+from shared.ids import EventId, derive
+from shared.process import running, start
+from shared.settings import ServiceSettings, load
+from shared.topics import MESSAGES_EVENTS, MESSAGES_REQUESTED
+from shared.transaction import Transaction
+
+SERVICE = "rules"
+PAUSE = float(os.environ.get("STET_HOUSE_PAUSE", "0"))
+_KEEP = """
+insert into effects (event_id, key, worker)
+select event_id, key, $3 from unnest($1::text[], $2::text[]) with ordinality as e(event_id, key, place) order by place
+"""
+
+
+@dataclass(frozen=True)
+class House:
+    worker: str
+
+    def locks(self, batch: Sequence[Received]) -> Iterable[str]:
+        return {received.event.partitionkey for received in batch}
+
+    async def handle(self, tx: Transaction, batch: Sequence[Received]) -> None:
+        events = [received.event for received in batch]
+        for event in events:
+            self._obey(tx, event)
+        ids = [_marked(event) for event in events]
+        await tx.connection.execute(_KEEP, ids, [event.partitionkey for event in events], self.worker)
+        await asyncio.sleep(PAUSE)
+
+    def _obey(self, tx: Transaction, event: Event) -> None:
+        match cast("MessageWithdrawn", event.data).reason:
+            case "unfit":
+                raise Unfit("the house cannot use it", reason="unusable")
+            case "fault":
+                raise RuntimeError("a fault of the house")
+            case "say":
+                tx.publish(MESSAGES_REQUESTED, _answer(event))
+            case _:
+                pass
+
+
+def _marked(event: Event) -> str:
+    return event.id + ("\0" if cast("MessageWithdrawn", event.data).reason == "nul" else "")
+
+
+def _answer(event: Event) -> Event:
+    said = cast("MessageWithdrawn", event.data)
+    data = WithdrawMessage(message_id=said.message_id, person_id=said.person_id, reason="said")
+    return event.model_copy(
+        update={"id": EventId(derive(event.id, "said")), "source": "stet/house", "type": data.kind, "data": data}
+    )
+
+
+async def main() -> None:
+    settings = load(ServiceSettings)
+    async with running(settings, SERVICE) as process:
+        process.consume([MESSAGES_EVENTS], House(f"worker-{os.getpid()}"))
+        await process.until_stopped()
+
+
+if __name__ == "__main__":
+    start(main)

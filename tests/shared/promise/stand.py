@@ -1,0 +1,130 @@
+"""What the tests of the promise stand on: topics of their own, a migrated database, houses to kill, and counting."""
+
+import asyncio
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from dev.ports import free_ports
+from dev.supervise import Child, Command
+from shared.events.envelope import Event
+from shared.events.messages import MessageWithdrawn
+from shared.ids import EventId, MessageId, PersonId, TenantId
+from shared.topics import MESSAGES_EVENTS, PARTITIONS
+
+ROOT = Path(__file__).resolve().parents[3]
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+TABLE = """
+create table rules.effects (place bigint generated always as identity, event_id text, key text, worker text);
+grant all on rules.effects to stet_rules;
+"""
+
+
+def event(key: str, number: int, reason: str = "say", event_id: str = "") -> Event:
+    """The ``number``-th event of ``key``; its message id says both."""
+    message = MessageId(f"{key}#{number:06}")
+    data = MessageWithdrawn(message_id=message, person_id=PersonId(key), at=NOON, reason=reason)
+    return Event(
+        id=EventId(event_id or message), source="stet/test", type=data.kind, time=NOON, recordedtime=NOON,
+        tenantid=TenantId("t"), partitionkey=key, data=data,
+    )  # fmt: skip
+
+
+async def until(what: Callable[[], Awaitable[object]], seconds: float = 40) -> None:
+    """Wait until ``what`` gives something true."""
+    deadline = time.monotonic() + seconds
+    while not await what():
+        assert time.monotonic() < deadline, "waited in vain"
+        await asyncio.sleep(0.05)
+
+
+@dataclass
+class Stand:
+    bootstrap: str
+    dsn: str
+    folder: Path
+    prefix: str
+    children: list[Child] = field(default_factory=list)
+
+    @property
+    def settings(self) -> dict[str, str]:
+        return {
+            "PYTHONPATH": str(ROOT), "STET_TENANT": "t", "STET_KAFKA_BOOTSTRAP": self.bootstrap,
+            "STET_POSTGRES_DSN": self.dsn, "STET_TOPIC_PREFIX": self.prefix,
+        }  # fmt: skip
+
+    async def prepare(self) -> None:
+        await self.run("topics", "shared.topics", "create")
+        connection = await asyncpg.connect(self.dsn)
+        await connection.execute(TABLE)
+        await connection.close()
+
+    async def run(self, name: str, module: str, *arguments: str) -> str:
+        """A command of ours; what it printed."""
+        child = Child(Command(name, (sys.executable, "-m", module, *arguments), self.settings), self.folder)
+        child.log.unlink(missing_ok=True)
+        await child.run()
+        return child.log.read_text()
+
+    async def house(self, name: str = "house", **settings: str) -> Child:
+        """A running house; it may still be waiting for its neighbours."""
+        more = {"STET_HEALTH_PORT": str(free_ports(1)[0]), **settings}
+        command = Command(name, (sys.executable, "-m", "tests.shared.promise.house"), self.settings | more)
+        child = Child(command, self.folder)
+        await child.start()
+        self.children.append(child)
+        return child
+
+    async def end(self) -> None:
+        for child in self.children:
+            await child.stop()
+
+    async def produce(self, events: Iterable[Event]) -> None:
+        await self.produce_raw((one.partitionkey.encode(), one.to_bytes(), []) for one in events)
+
+    async def produce_raw(self, records: Iterable[tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]]) -> None:
+        topic = self.prefix + MESSAGES_EVENTS.name
+        async with AIOKafkaProducer(bootstrap_servers=self.bootstrap, acks="all", enable_idempotence=True) as producer:
+            futures = [await producer.send(topic, value, key, headers=headers) for key, value, headers in records]
+            await asyncio.gather(*futures)
+
+    async def read(self, topic: str) -> list[Any]:
+        """All records of a topic, partition by partition."""
+        places = [TopicPartition(self.prefix + topic, partition) for partition in range(PARTITIONS)]
+        consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap, auto_offset_reset="earliest")
+        await consumer.start()
+        try:
+            consumer.assign(places)
+            left = sum((await consumer.end_offsets(places)).values())
+            records: list[Any] = []
+            while len(records) < left:
+                for found in (await consumer.getmany(timeout_ms=200)).values():
+                    records += found
+            return records
+        finally:
+            await consumer.stop()
+
+    async def rows(self, query: str) -> Sequence[Any]:
+        connection = await asyncpg.connect(self.dsn)
+        try:
+            return list(await connection.fetch(query))
+        finally:
+            await connection.close()
+
+    async def effects(self) -> list[tuple[str, str]]:
+        """(event id, worker) in the order they took effect."""
+        rows = await self.rows("select event_id, worker from rules.effects order by place")
+        return [(row["event_id"], row["worker"]) for row in rows]
+
+    async def count(self) -> int:
+        return int((await self.rows("select count(*) from rules.effects"))[0][0])
+
+    async def waiting(self) -> int:
+        return int((await self.rows("select count(*) from rules.outbox"))[0][0])

@@ -1,0 +1,48 @@
+"""kill -9 in the middle of batches: every event takes effect once, every answer leaves once, each key in order."""
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+
+import pytest
+
+from shared.topics import MESSAGES_REQUESTED
+from tests.shared.promise.stand import Stand, event, until
+
+pytestmark = pytest.mark.integration
+KEYS = [f"person-{number}" for number in range(40)]
+
+
+def by_key(message_ids: Iterable[str]) -> dict[str, list[str]]:
+    """The numbers of each key, in order, each where it came first."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for message_id in dict.fromkeys(message_ids):
+        key, _, number = message_id.partition("#")
+        found[key].append(number)
+    return found
+
+
+async def test_killed_in_the_middle_of_batches(stand: Stand) -> None:
+    each = 200
+    await stand.produce(event(key, number) for number in range(each) for key in KEYS)
+    for kill in range(5):
+        house = await stand.house(STET_HOUSE_PAUSE="0.02")
+        reached = (kill + 1) * 1000
+        await until(lambda reached=reached: _reached(stand, reached))  # type: ignore[misc] # mypy knows no default here
+        await house.kill()
+    await stand.house()
+    await until(lambda: _all(stand, each * len(KEYS)))
+    ids = [event_id for event_id, _ in await stand.effects()]
+    assert set(Counter(ids).values()) == {1}
+    assert all(numbers == sorted(numbers) for numbers in by_key(ids).values())
+    said = [record.value for record in await stand.read(MESSAGES_REQUESTED.name)]
+    assert len(set(said)) == each * len(KEYS)
+
+
+async def _reached(stand: Stand, count: int) -> bool:
+    return await stand.count() >= count
+
+
+async def _all(stand: Stand, count: int) -> bool:
+    await asyncio.sleep(0)
+    return await stand.count() >= count and await stand.waiting() == 0
