@@ -173,8 +173,8 @@ class Ending(StrEnum):
 
 
 class Chain(Frozen):
-    """``start`` and ``event`` are the data of the first and the newest event, ``end`` of the one an ``until``
-    waited for.
+    """``start`` and ``event`` are the data of the first and the newest event, ``end`` of the one that ended it.
+
     ``closing`` waits only for its writes.
     """
 

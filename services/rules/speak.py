@@ -202,9 +202,8 @@ def _values(desk: Desk, chain: Chain, outgoing: Outgoing, person: Person, templa
         **{f"link_{name}": link for name, link in tenant.links.items()},
         **outgoing.words,
     }
-    values.update({name: document.get(path, "") for name, path in template.fields.items() if path not in values})
-    values.update({name: values[path] for name, path in template.fields.items() if path in values})
-    return values
+    bound = {name: document.get(path, values.get(path, "")) for name, path in template.fields.items()}
+    return {**values, **bound}
 
 
 def title_of(desk: Desk, chain: Chain) -> str:
