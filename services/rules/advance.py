@@ -5,6 +5,7 @@ from services.rules.chain import Chain, Delivery, Ending, StepStatus
 from services.rules.conditions import holds
 from services.rules.desk import Desk, Reason
 from services.rules.ending import close, finish
+from services.rules.facts import MESSAGE_RECEIVED
 from services.rules.handing import Offer, hand_over, remind_taker
 from services.rules.recipients import Recipient, unanswered
 from services.rules.rulebook import Rule, Step, Verb
@@ -88,7 +89,10 @@ def _overtake(chain: Chain, rule: Rule, step: Step) -> Chain:
 
 
 def speech_of(chain: Chain, step: Step, say: str, buttons: tuple[str, ...] = ()) -> Speech:
-    return Speech(step.verb, say, step.index, occurrence=chain.steps[step.index].occurrence, buttons=buttons)
+    """What a step says to whoever has just written is a reply, and keeps no hours."""
+    reply = chain.start_name == MESSAGE_RECEIVED and step.timing is None and step.who == ("sender",)
+    occurrence = chain.steps[step.index].occurrence
+    return Speech(step.verb, say, step.index, occurrence=occurrence, buttons=buttons, reply=reply)
 
 
 def _tell(desk: Desk, chain: Chain, step: Step) -> Chain:
