@@ -56,6 +56,14 @@ def fill(desk: Desk, chain: Chain, message: MessageReceived, button: str | None)
     return _answer(desk, chain, form, button or (message.text or "").strip(), had_media=message.media is not None)
 
 
+def abandon(chain: Chain) -> Chain:
+    """Whoever was filling it is gone: nobody is waited for any more."""
+    state = _state(chain)
+    if state.over:
+        return chain
+    return chain.model_copy(update={"form": state.model_copy(update={"phase": FormPhase.CANCELLED})})
+
+
 def remind(desk: Desk, chain: Chain, speech: Speech) -> Chain:
     """The reminder, then the question that is open, again."""
     person = desk.world.people.get(_state(chain).person_id)

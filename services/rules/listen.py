@@ -28,7 +28,7 @@ def heard(
     if message.message_kind in _SILENT or message.in_group or _took_back_reaction(message):
         desk.judged(Reason.FACTS_KEPT)
         return
-    intent = classify(message.text)
+    intent = None if reply.taps(desk, message) else classify(message.text)
     if intent in _INTENTS:
         _INTENTS[intent](desk, message)
         return
@@ -108,7 +108,9 @@ def _leave_chains(desk: Desk, message: MessageReceived, reason: Reason) -> None:
         mine = [m for m in chain.outgoing if m.person_id == message.person_id]
         for outgoing in mine:
             chain = chain.with_message(outgoing.model_copy(update={"closed": True}))
-        last = next((m for m in reversed(mine) if m.answer is None), None)
+        if chain.form is not None and chain.form.person_id == message.person_id:
+            chain = forms.abandon(chain)
+        last = next((m for m in reversed(mine) if m.answer is None or m.verb is Verb.COLLECT), None)
         if last is not None and chain.active:
             chain = leave_out(chain, last, reason)
         desk.keep(advance(desk, chain))

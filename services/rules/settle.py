@@ -81,7 +81,7 @@ def leave_out(chain: Chain, outgoing: Outgoing, reason: Reason) -> Chain:
     step = chain.steps[outgoing.step]
     left_out = {**step.left_out, outgoing.person_id: str(reason)}
     chain = chain.with_step(outgoing.step, left_out=left_out)
-    if outgoing.answer is not None or awaited(chain):
+    if (outgoing.answer is not None and outgoing.verb is not Verb.COLLECT) or awaited(chain):
         return chain
     over = [index for index, state in enumerate(chain.steps) if state.status is StepStatus.DONE]
     return chain.with_step(over[-1], unreached=True) if over else chain
