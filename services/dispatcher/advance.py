@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from services.dispatcher.announce import event_of
-from services.dispatcher.ledger import Ledger, Origin
+from services.dispatcher.announce import Origin, event_of
+from services.dispatcher.ledger import Ledger
 from services.dispatcher.people import People
 from services.dispatcher.standing import Ended, Standing, Step
 from shared.events.envelope import Event

@@ -1,13 +1,22 @@
 """``messages.events``: what became of a message, as an event with an id that follows from what it says. Pure."""
 
+from dataclasses import dataclass
 from datetime import datetime
 
-from services.dispatcher.ledger import Origin
 from shared.events.envelope import Event
 from shared.events.messages import MessageResolved, OnMessage
 from shared.ids import EventId, TenantId, derive, key_of
 
 SOURCE = "stet/dispatcher"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The request a message came with: what its events are correlated to."""
+
+    request_event: str
+    correlation_id: str | None
+    traceparent: str | None
 
 
 def event_of(

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from services.dispatcher.advance import Change, Progress
-from services.dispatcher.announce import event_of
-from services.dispatcher.ledger import Origin
+from services.dispatcher.announce import Origin, event_of
 from services.dispatcher.queue import Queue
 from services.dispatcher.standing import Standing, Step, withdrawn
 from shared.events.envelope import Event

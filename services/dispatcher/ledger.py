@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from services.dispatcher.announce import Origin
 from services.dispatcher.standing import Ended, Standing
 from services.dispatcher.states import Rank, Reason, State
 from shared.events.messages import Resend, Wording
@@ -12,15 +13,6 @@ from shared.ids import MessageId, PersonId, Wamid
 from shared.postgres import Connection, load_queries
 
 _sql = load_queries(__file__, "ledger.sql")
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """The request a message came with: what its events are correlated to."""
-
-    request_event: str
-    correlation_id: str | None
-    traceparent: str | None
 
 
 @dataclass(frozen=True, slots=True)
