@@ -1,6 +1,7 @@
 """Puts ingest together: two doors on one port, the polls of Consonance, and the heartbeat of the webhook."""
 
 import asyncio
+import gc
 from datetime import timedelta
 
 from services.ingest.consonance import Consonance as Source
@@ -43,6 +44,7 @@ async def main() -> None:
         process.ready_when("broker", publisher.reachable)
         process.idle_when(idle_report(door, measures, polling))
         process.routes["/development/poll"] = poll_route(polling)
+        gc.freeze()  # what lives as long as the process need not be looked at again by every collection
         await process.until_stopped()
 
 

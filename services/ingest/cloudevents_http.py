@@ -11,8 +11,8 @@ from urllib.parse import unquote
 from services.ingest.updates import read_json
 from shared.errors import Malformed
 
-_BATCH = "application/cloudevents-batch+json"
-_HEADER = "ce-"
+_BATCH = b"application/cloudevents-batch+json"
+_HEADER = b"ce-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,15 +23,17 @@ class Pushed:
     batched: bool
 
 
-def read_cloudevents(body: bytes, headers: Mapping[str, str]) -> Pushed:
-    """``headers`` in lower case. Raises Malformed."""
+def read_cloudevents(body: bytes, headers: Mapping[bytes, bytes]) -> Pushed:
+    """``headers`` as the door has them. Raises Malformed."""
     try:
         document = read_json(body)
     except ValueError:
         raise Malformed("body: it is not JSON") from None
-    media = headers.get("content-type", "").partition(";")[0].strip().lower()
+    media = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
     attributes = {
-        name.removeprefix(_HEADER): unquote(text) for name, text in headers.items() if name.startswith(_HEADER)
+        name.removeprefix(_HEADER).decode("latin-1"): unquote(text.decode("latin-1"))
+        for name, text in headers.items()
+        if name.startswith(_HEADER)
     }
     if attributes:
         return Pushed(({**attributes, "data": document},), batched=False)

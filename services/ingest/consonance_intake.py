@@ -1,5 +1,6 @@
 """The door for pushed CloudEvents: signed, validated, published, remembered; a repetition is answered as one."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -12,7 +13,7 @@ from services.ingest.door import Reply, Request, json_reply
 from services.ingest.handlers import ACT_SECONDS, Records
 from services.ingest.measures import Door, Measures, Refusal
 from services.ingest.parking import Parks
-from services.ingest.patience import within
+from services.ingest.patience import leavable
 from services.ingest.pushed import House, accept
 from services.ingest.records import Frame, Record
 from services.ingest.signatures import signed_for_consonance
@@ -64,15 +65,16 @@ class Consonance:
             return self._refuse(HTTPStatus.UNAUTHORIZED, Refusal.SIGNATURE)
         try:
             pushed = read_cloudevents(request.body, request.headers)
-            return await within(ACT_SECONDS, self._take(pushed, request))
+            async with asyncio.timeout(ACT_SECONDS):
+                return await leavable(self._take(pushed, request))
         except Unfit as fault:
             return self._refuse(HTTPStatus.BAD_REQUEST, Refusal.SHAPE, str(fault))
-        except Unavailable as fault:
-            _log.warning("events.refused", fault=str(fault))
+        except (Unavailable, TimeoutError) as fault:
+            _log.warning("events.refused", fault=str(fault) or "too slow")
             return self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, Refusal.UNAVAILABLE)
 
     async def _take(self, pushed: Pushed, request: Request) -> Reply:
-        trace = request.headers.get("traceparent") or new_traceparent()
+        trace = request.headers.get(b"traceparent", b"").decode("latin-1") or new_traceparent()
         frame = Frame(self.tenant, self.clock.now(), {}, trace)
         judged = self._judge(pushed, frame)
         before = await self.seen.among(judged.events)

@@ -29,10 +29,10 @@ Send = Callable[[Message], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """``headers`` in lower case; of a repeated header the last counts."""
+    """Names of ``headers`` are in lower case; of a repeated header the last counts."""
 
     method: str
-    headers: Mapping[str, str]
+    headers: Mapping[bytes, bytes]
     query: Mapping[str, str]
     body: bytes
 
@@ -75,7 +75,7 @@ class Door:
         answer = methods.get(scope["method"])
         if answer is None:
             return Reply(HTTPStatus.METHOD_NOT_ALLOWED, headers=((b"allow", ", ".join(methods).encode()),))
-        headers = {name.decode("latin-1").lower(): text.decode("latin-1") for name, text in scope["headers"]}
+        headers: dict[bytes, bytes] = dict(scope["headers"])
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 body = await _read(headers, receive)
@@ -98,10 +98,10 @@ async def _answered(answer: Answer, request: Request) -> Reply:
         return Reply(HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
-async def _read(headers: Mapping[str, str], receive: Receive) -> bytes | None:
+async def _read(headers: Mapping[bytes, bytes], receive: Receive) -> bytes | None:
     """The body, or None once it is known to exceed the limit; with or without a length announced."""
-    announced = headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > MAX_BODY:
+    announced = headers.get(b"content-length", b"")
+    if announced.isdigit() and int(announced) > MAX_BODY:
         return None
     parts: list[bytes] = []
     size, more = 0, True

@@ -4,6 +4,7 @@ An answer of 200 or 202 means that all of the request is durable: in Kafka, or i
 that cannot be made so in time is answered 503, and sent again by its sender.
 """
 
+import asyncio
 import hmac
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from services.ingest.door import Reply, Request
 from services.ingest.measures import Door, Measures, Refusal
 from services.ingest.normalise import normalise
 from services.ingest.parking import Parks
-from services.ingest.patience import within
+from services.ingest.patience import leavable
 from services.ingest.records import Frame, Personal, Record, Sorted
 from services.ingest.signatures import signed_by_meta
 from services.ingest.watch import Stream
@@ -67,27 +68,34 @@ class WhatsApp:
 
     async def receive(self, request: Request) -> Reply:
         """200 once every update of the body is durable. WhatsApp counts nothing else as taken."""
-        if not signed_by_meta(request.body, request.headers.get("x-hub-signature-256"), self.app_secrets):
+        if not signed_by_meta(request.body, request.headers.get(b"x-hub-signature-256"), self.app_secrets):
             return self._refuse(HTTPStatus.UNAUTHORIZED, Refusal.SIGNATURE)
         with self.stream.receiving():
             try:
-                await within(ACT_SECONDS, self._take(request))
-            except Unavailable as fault:
+                async with asyncio.timeout(ACT_SECONDS):
+                    await self._take(request.body)
+            except (Unavailable, TimeoutError) as fault:
                 self.stream.tear("refused")
-                _log.warning("webhook.refused", fault=str(fault))
+                _log.warning("webhook.refused", fault=str(fault) or "too slow")
                 return self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, Refusal.UNAVAILABLE)
         return Reply(HTTPStatus.OK)
 
-    async def _take(self, request: Request) -> None:
+    async def _take(self, body: bytes) -> None:
         frame = Frame(self.tenant, self.clock.now(), self.lines, new_traceparent())
-        sorted_ = normalise(request.body, frame)
+        sorted_ = normalise(body, frame)
         began = time.monotonic()
-        personal = await self.persons.settle(sorted_.personal, frame) if sorted_.personal else []
-        if sorted_.bad:
-            await self.parking.park(sorted_.bad, PATH)
-        await self.records.publish([*sorted_.records, *personal])
+        records = sorted_.records
+        if sorted_.personal or sorted_.bad:
+            records = [*records, *await leavable(self._settle(sorted_, frame))]
+        await self.records.publish(records)
         self.measures.published(time.monotonic() - began)
         self.measures.updates(_whats(sorted_))
+
+    async def _settle(self, sorted_: Sorted, frame: Frame) -> list[Record]:
+        """What needs the database."""
+        if sorted_.bad:
+            await self.parking.park(sorted_.bad, PATH)
+        return await self.persons.settle(sorted_.personal, frame) if sorted_.personal else []
 
     def _refuse(self, status: HTTPStatus, refusal: Refusal) -> Reply:
         self.measures.refused(Door.WHATSAPP, refusal)

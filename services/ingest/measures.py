@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable
 from enum import StrEnum
+from functools import cache
 from http import HTTPStatus
 
 from shared.telemetry import counter, gauge, histogram
@@ -31,6 +32,7 @@ class Measures:
         self._updates = counter("stet_ingest_updates_total", "Updates taken, by what they are", "what")
         self._refusals = counter("stet_ingest_refusals_total", "Requests not taken", "door", "reason")
         self._publish = histogram("stet_ingest_publish_seconds", "Until all of a request is durable")
+        self._count = cache(self._updates.labels)
         self._gaps = counter("stet_ingest_webhook_gaps_total", "Times the webhook stopped being whole")
         self._polls = counter("stet_ingest_polls_completed_total", "Passes over Consonance that saw all of it")
         self._poll_faults = counter("stet_ingest_poll_faults_total", "Passes over Consonance that were cut short")
@@ -42,7 +44,7 @@ class Measures:
     def updates(self, whats: Iterable[str]) -> None:
         """Of one request that was taken."""
         for what, count in Counter(whats).items():
-            self._updates.labels(what).inc(count)
+            self._count(what).inc(count)
             self.taken += count
 
     def refused(self, door: Door, refusal: Refusal) -> None:

@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Sequence
 
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from services.ingest.records import Record
 from shared.errors import Unavailable
+from shared.kafka import Producer
 
 _ASK_SECONDS = 2.0
 
@@ -15,7 +15,7 @@ _ASK_SECONDS = 2.0
 class Publisher:
     """Around the process's one producer: idempotent, ``acks=all``. ``prefix`` stands before every topic's name."""
 
-    def __init__(self, producer: AIOKafkaProducer, prefix: str) -> None:
+    def __init__(self, producer: Producer, prefix: str) -> None:
         self._producer = producer
         self._prefix = prefix
 
@@ -24,7 +24,10 @@ class Publisher:
         send, prefix = self._producer.send, self._prefix
         try:
             acknowledged = [await send(prefix + one.topic.name, one.value, one.key) for one in records]
-            await asyncio.gather(*acknowledged)
+            if len(acknowledged) == 1:
+                await acknowledged[0]
+            else:
+                await asyncio.gather(*acknowledged)
         except KafkaError as error:
             raise Unavailable(f"Kafka: {type(error).__name__}") from error
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from services.ingest.updates import Bad
 from shared.events.envelope import Data, Event
@@ -39,8 +39,7 @@ class Frame:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """``what`` is the word it is counted under."""
 
     topic: Topic

@@ -9,23 +9,24 @@ from collections.abc import Iterable, Mapping
 
 from standardwebhooks import Webhook, WebhookVerificationError
 
-_PREFIX = "sha256="
+_PREFIX = b"sha256="
 
 
-def signed_by_meta(body: bytes, header: str | None, secrets: Iterable[bytes]) -> bool:
+def signed_by_meta(body: bytes, header: bytes | None, secrets: Iterable[bytes]) -> bool:
     """``header`` is X-Hub-Signature-256. Every secret is tried, so that one can be replaced without a gap."""
     if header is None or not header.startswith(_PREFIX):
         return False
-    claimed = header.removeprefix(_PREFIX).lower().encode()
+    claimed = header.removeprefix(_PREFIX).lower()
     matches = [
         hmac.compare_digest(hmac.new(key, body, hashlib.sha256).hexdigest().encode(), claimed) for key in secrets
     ]
     return any(matches)
 
 
-def signed_for_consonance(body: bytes, headers: Mapping[str, str], secrets: Iterable[str]) -> bool:
-    """``headers`` in lower case. Signatures older or newer than five minutes of machine time do not count."""
-    return any([_verifies(body, dict(headers), secret) for secret in secrets])  # noqa: C419 -- every secret is tried
+def signed_for_consonance(body: bytes, headers: Mapping[bytes, bytes], secrets: Iterable[str]) -> bool:
+    """``headers`` as the door has them. Signatures older or newer than five minutes of machine time do not count."""
+    texts = {name.decode("latin-1"): text.decode("latin-1") for name, text in headers.items()}
+    return any([_verifies(body, texts, secret) for secret in secrets])  # noqa: C419 -- every secret is tried
 
 
 def _verifies(body: bytes, headers: dict[str, str], secret: str) -> bool:

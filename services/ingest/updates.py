@@ -7,7 +7,7 @@ be sent again.
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -31,8 +31,7 @@ _NUL = "\x00"
 _ESCAPED_NUL = b"\\u0000"
 
 
-@dataclass(frozen=True, slots=True)
-class Update:
+class Update(NamedTuple):
     """``item`` is the update, ``value`` what stands around it (metadata, contacts); ``array`` None: the change."""
 
     account: str

@@ -123,10 +123,10 @@ def test_a_fault_never_quotes_the_value() -> None:
 
 def test_the_three_ways_over_http_are_one() -> None:
     event = blocked()
-    structured = read_cloudevents(orjson.dumps(event), {"content-type": "application/cloudevents+json"})
-    batched = read_cloudevents(orjson.dumps([event]), {"content-type": "application/cloudevents-batch+json"})
-    attributes = {f"ce-{name}": str(text) for name, text in event.items() if name != "data"}
-    binary = read_cloudevents(orjson.dumps(event["data"]), {"content-type": "application/json", **attributes})
+    structured = read_cloudevents(orjson.dumps(event), {b"content-type": b"application/cloudevents+json"})
+    batched = read_cloudevents(orjson.dumps([event]), {b"content-type": b"application/cloudevents-batch+json"})
+    attributes = {f"ce-{name}".encode(): str(text).encode() for name, text in event.items() if name != "data"}
+    binary = read_cloudevents(orjson.dumps(event["data"]), {b"content-type": b"application/json", **attributes})
     assert structured.documents == batched.documents == binary.documents
     assert (structured.batched, batched.batched, binary.batched) == (False, True, False)
 
