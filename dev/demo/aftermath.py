@@ -15,7 +15,7 @@ _MOST = 20
 
 async def left_behind(stack: Stack, world: World) -> list[str]:
     """A sentence for each thing that nobody expected."""
-    return [*await _messages(world), *await _writes(world), *await _parked(stack)]
+    return [*await _messages(world), *await _pushes(world), *await _writes(world), *await _parked(stack)]
 
 
 async def _messages(world: World) -> list[str]:
@@ -24,6 +24,11 @@ async def _messages(world: World) -> list[str]:
     twice = [f"a message was sent {times} times" for times in counts["repeated_callbacks"].values()]
     waiting = counts["webhooks"]["undelivered"]
     return [*nobodys, *twice, *([f"{waiting} webhooks were not delivered"] if waiting else [])]
+
+
+async def _pushes(world: World) -> list[str]:
+    pushes = await world.outside.in_consonance("pushes")
+    return [f"the push {one['id']} is {one['state']}: {one['statuses']}" for one in pushes if one["state"] != "taken"]
 
 
 async def _writes(world: World) -> list[str]:
@@ -38,7 +43,7 @@ async def _parked(stack: Stack) -> list[str]:
     for service in SERVICES:
         async with _schema(stack, service) as connection:
             rows = await connection.fetch(PARKED.list_parked, ["parked"], _MOST)
-        faults += [f"{service} parked a record of {row['topic']}: {row['reason']}, {row['sentence']}" for row in rows]
+        faults += [f"{service} parked a record of {row['topic']}: {row['reason']}" for row in rows]
     return faults
 
 

@@ -93,8 +93,19 @@ class Stage:
 
     # ------------------------------------------------------------------ what follows
 
-    def hears(self, who: Player, words: str, *, buttons: Sequence[str] | None = None) -> Message:
-        """Exactly one message that was not expected yet has these ``words``, and is in the person's language."""
+    def hears(
+        self,
+        who: Player,
+        words: str,
+        *,
+        buttons: Sequence[str] | None = None,
+        at: datetime | None = None,
+        aloud: bool = True,
+    ) -> Message:
+        """Exactly one message that was not expected yet has these ``words``, and is in the person's language.
+
+        ``at`` is when it was sent; ``aloud``: it goes into the transcript.
+        """
         waiting = self.world.mailbox.unexpected(self.story)
         found = [message for message in waiting if message.to == who.handle and words in message.text]
         if len(found) != 1:
@@ -106,8 +117,11 @@ class Stage:
             raise NotAsTold(f"{who.name} was written to in {message.language}, not in {who.language}: {message.text}")
         if buttons is not None and message.buttons != tuple(buttons):
             raise NotAsTold(f"{who.name} was offered {message.buttons}, not {tuple(buttons)}")
-        shown = " ".join(message.text.split()) + "".join(f" [{title}]" for title in message.buttons)
-        self.tell(Kind.HEARD, self.called(who, language=True), shown, message.at)
+        if at is not None and message.at != at:
+            raise NotAsTold(f"{who.name} was written to at {message.at}, not at {at}: {message.text}")
+        if aloud:
+            shown = " ".join(message.text.split()) + "".join(f" [{title}]" for title in message.buttons)
+            self.tell(Kind.HEARD, self.called(who, language=True), shown, message.at)
         return message
 
     def silence(self) -> None:
@@ -117,17 +131,18 @@ class Stage:
             said = "; ".join(f"{message.to} at {message.at:%a %d %b %H:%M}: “{message.text}”" for message in left)
             raise NotAsTold(f"nothing more was to be said, but: {said}")
 
-    async def wrote(self, operation: str, **wanted: object) -> Mapping[str, Any]:
+    async def wrote(self, operation: str, /, *, aloud: bool = True, **wanted: object) -> Mapping[str, Any]:
         """Exactly one write that was not expected yet; returns what Consonance was given."""
         entry = await self.world.ledger.take(operation, wanted)
         if entry is None:
             log = [f"{one['operation']} {one['input']}: {one['fate']}" for one in await self.world.ledger.unexpected()]
             raise NotAsTold(f"{operation} {wanted} was to be written once; in the log: {'; '.join(log) or 'nothing'}")
         told = ", ".join(f"{name} {value}" for name, value in wanted.items())
-        self.tell(Kind.WROTE, CONSONANCE, f"{operation}: {told}", datetime.fromisoformat(entry["at"]))
+        if aloud:
+            self.tell(Kind.WROTE, CONSONANCE, f"{operation}: {told}", datetime.fromisoformat(entry["at"]))
         return dict(entry["input"])
 
-    async def reads(self, kind: str, which: Mapping[str, object], **wanted: object) -> Mapping[str, Any]:
+    async def reads(self, kind: str, which: Mapping[str, object], /, **wanted: object) -> Mapping[str, Any]:
         """The one record of ``kind`` with the fields of ``which`` now also has those ``wanted``."""
         records = await self.world.outside.in_consonance(f"state/{kind}")
         found = [record for record in records if which.items() <= record.items()]
@@ -140,11 +155,12 @@ class Stage:
         self.tell(Kind.READ, CONSONANCE, f"{kind} {' '.join(map(str, which.values()))}: {told}")
         return dict(found[0])
 
-    def expect(self, holds: bool, sentence: str) -> None:  # noqa: FBT001 -- it reads as what it is: expect(this, "…")
+    def expect(self, holds: bool, sentence: str, *, aloud: bool = True) -> None:  # noqa: FBT001 -- expect(this, "…")
         """For what has no verb of its own: ``sentence`` says what is expected."""
         if not holds:
             raise NotAsTold(f"expected: {sentence}")
-        self.tell(Kind.NOTED, "", sentence)
+        if aloud:
+            self.tell(Kind.NOTED, "", sentence)
 
     def called(self, who: Player, *, language: bool = False) -> str:
         known = [self.story.role_of(who), *([who.language] if language else [])]
