@@ -1,0 +1,87 @@
+"""The floor of ingest: verify, parse, produce one record per status with ``acks=all``, wait, answer. Nothing else.
+
+Same server, same options, same loop and same producer settings as ingest; no envelope, no identity, no metrics.
+"""
+
+import argparse
+import asyncio
+import hashlib
+import hmac
+from typing import Any
+
+import orjson
+import uvloop
+from aiokafka import AIOKafkaProducer
+from granian.constants import Interfaces
+from granian.http import HTTP1Settings
+from granian.server.embed import Server
+
+_TOPIC = "whatsapp.statuses"
+
+
+class _Floor:
+    def __init__(self, producer: AIOKafkaProducer, secret: bytes) -> None:
+        self._producer = producer
+        self._secret = secret
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            status = 200 if scope["method"] == "GET" else await self._take(scope, receive)
+            await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
+            await send({"type": "http.response.body", "body": b""})
+
+    async def _take(self, scope: Any, receive: Any) -> int:
+        body = await _whole(receive)
+        given = next((value for name, value in scope["headers"] if name == b"x-hub-signature-256"), b"")
+        expected = b"sha256=" + hmac.new(self._secret, body, hashlib.sha256).hexdigest().encode()
+        if not hmac.compare_digest(given, expected):
+            return 401
+        send = self._producer.send
+        acknowledged = [
+            await send(_TOPIC, orjson.dumps(status), status["id"].encode())
+            for entry in orjson.loads(body)["entry"]
+            for change in entry["changes"]
+            for status in change["value"]["statuses"]
+        ]
+        await asyncio.gather(*acknowledged)
+        return 200
+
+
+async def _whole(receive: Any) -> bytes:
+    message = await receive()
+    body: bytes = message["body"]
+    while message["more_body"]:
+        message = await receive()
+        body += message["body"]
+    return body
+
+
+async def _serve(chosen: argparse.Namespace) -> None:
+    producer = AIOKafkaProducer(
+        bootstrap_servers=chosen.kafka, acks="all", enable_idempotence=True, max_batch_size=256 * 1024
+    )
+    async with producer:
+        server = Server(
+            _Floor(producer, chosen.secret.encode()),
+            address="127.0.0.1",
+            port=chosen.port,
+            interface=Interfaces.ASGINL,
+            backlog=1024,
+            backpressure=512,
+            http1_settings=HTTP1Settings(pipeline_flush=True),
+            websockets=False,
+            log_enabled=False,
+        )
+        await server.serve()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--kafka", required=True)
+    parser.add_argument("--secret", required=True)
+    uvloop.run(_serve(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()

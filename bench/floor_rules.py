@@ -1,0 +1,95 @@
+"""The floor of rules: a bare consumer that does the inserts of rules, as many and as large, and decides nothing.
+
+It reads the same records in batches of the same size, one transaction each. What it inserts are copies of what rules
+was seen to write.
+"""
+
+import argparse
+import base64
+from collections.abc import Sequence
+from datetime import datetime
+from hashlib import blake2b
+from typing import Any
+
+import asyncpg
+import orjson
+import uvloop
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from bench.people import stage_of
+from shared.clock import machine_now
+from shared.postgres import load_queries
+from shared.topics import CONSONANCE_EVENTS, PARTITIONS
+
+_SQL = load_queries(__file__, "floor_rules.sql")
+_MOST_RECORDS = 500
+_SPOKEN_OF = stage_of(0)[: len("bench-")]
+
+
+class _Floor:
+    def __init__(self, connection: Any, sample: dict[str, Any]) -> None:
+        self._connection = connection
+        self._chain = sample["chain"]
+        self._message = base64.b64decode(sample["message"])
+        self._decision = base64.b64decode(sample["decision"])
+        self._silence = base64.b64decode(sample["silence"])
+
+    async def take(self, records: Sequence[Any]) -> None:
+        events = [orjson.loads(record.value) for record in records]
+        chains = [_id(event["id"]) for event in events if event["data"].get("to_stage", "").startswith(_SPOKEN_OF)]
+        now = machine_now()
+        async with self._connection.transaction():
+            await self._connection.execute(_SQL.see, [event["id"] for event in events], now)
+            if chains:
+                await self._keep(chains, now)
+            await self._leave(chains, now)
+            offsets = {record.partition: record.offset + 1 for record in records}
+            await self._connection.execute(_SQL.move_progress, list(offsets), list(offsets.values()))
+
+    async def _keep(self, chains: list[str], now: datetime) -> None:
+        row = self._chain
+        await self._connection.execute(
+            _SQL.keep_chains, chains, row["tenant"], row["rule"], row["subject"], row["revision"], row["key"],
+            row["tags"], row["people"], row["guards"], now, row["document"],
+        )  # fmt: skip
+        pairs = [(_id(f"{chain}/{place}"), chain) for chain in chains for place in range(2)]
+        await self._connection.execute(_SQL.keep_messages, *map(list, zip(*pairs, strict=True)))
+
+    async def _leave(self, chains: list[str], now: datetime) -> None:
+        leaving = [("decisions", b"silence", self._silence)]
+        for chain in chains:
+            key = chain.encode()
+            leaving += [("messages.requested", key, self._message)] * 2 + [("decisions", key, self._decision)]
+        await self._connection.execute(_SQL.leave, *map(list, zip(*leaving, strict=True)), now)
+
+
+def _id(name: str) -> str:
+    return blake2b(name.encode(), digest_size=16).hexdigest()
+
+
+async def _run(chosen: argparse.Namespace) -> None:
+    connection = await asyncpg.connect(chosen.postgres, server_settings={"search_path": "floor"})
+    await connection.execute(_SQL.make)
+    floor = _Floor(connection, orjson.loads(chosen.sample))
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=chosen.kafka, enable_auto_commit=False, auto_offset_reset="earliest",
+        fetch_max_bytes=16 * 1024 * 1024, max_partition_fetch_bytes=4 * 1024 * 1024,
+    )  # fmt: skip
+    consumer.assign([TopicPartition(CONSONANCE_EVENTS.name, partition) for partition in range(PARTITIONS)])
+    async with consumer:
+        while True:
+            found = await consumer.getmany(timeout_ms=10, max_records=_MOST_RECORDS)
+            if records := [record for some in found.values() for record in some]:
+                await floor.take(records)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--kafka", required=True)
+    parser.add_argument("--postgres", required=True)
+    parser.add_argument("--sample", required=True)
+    uvloop.run(_run(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""What a bench stands on: a broker and a database of its own, migrated, and processes that end with it."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import asyncpg
+import orjson
+
+from dev.layout import ROOT, Layout, preparation
+from dev.ports import LOOPBACK, free_ports
+from dev.stack import Options, Stack
+from dev.supervise import Child, Command, ProcessFailed
+
+READY_SECONDS = 60
+_LOOK_SECONDS = 0.01
+
+
+@dataclass
+class Ground:
+    """``database`` is a connection of the superuser's, for looking on."""
+
+    stack: Stack
+    database: Any
+    _children: list[Child] = field(default_factory=list)
+
+    @property
+    def layout(self) -> Layout:
+        return self.stack.layout
+
+    @property
+    def kafka(self) -> str:
+        return self.stack.neighbours.kafka_bootstrap
+
+    async def service(self, name: str, **settings: str) -> Child:
+        """A real service with its settings; returns when it is ready."""
+        command = self.layout.service(name, self.stack.neighbours, {"STET_CONSONANCE_POLL_SECONDS": "0", **settings})
+        return await self._started(command, self.layout.ready_url(name))
+
+    async def tool(self, module: str, *arguments: str, port: int | None = None) -> Child:
+        """A process of the bench; where it listens on ``port``, it answers there when this returns."""
+        listens = () if port is None else ("--port", str(port))
+        argv = (sys.executable, "-m", f"bench.{module}", *listens, *arguments)
+        command = Command(f"bench-{module}", argv, environment())
+        return await self._started(command, f"http://{LOOPBACK}:{port}/readyz" if port else None)
+
+    async def end(self, child: Child) -> None:
+        self._children.remove(child)
+        await child.stop()
+
+    async def end_all(self) -> None:
+        await asyncio.gather(*(child.stop() for child in self._children))
+
+    async def _started(self, command: Command, ready_url: str | None) -> Child:
+        child = Child(command, self.layout.folder)
+        self._children.append(child)
+        await child.start()
+        if ready_url is None:
+            return child
+        async with aiohttp.ClientSession() as session:
+            await child.wait_until(lambda: _answers(session, ready_url), READY_SECONDS)
+        return child
+
+
+@asynccontextmanager
+async def ground(clock: datetime | None = None) -> AsyncIterator[Ground]:
+    async with Stack.open("bench", clock, Options(services=(), simulators=())) as stack:
+        for tool in (
+            preparation("topics", "shared.topics", stack.neighbours, "create"),
+            preparation("migrate", "shared.migrate", stack.neighbours),
+        ):
+            await Child(tool, stack.layout.folder).run()
+        database = await asyncpg.connect(stack.neighbours.postgres_dsn)
+        footing = Ground(stack, database)
+        try:
+            yield footing
+        finally:
+            await footing.end_all()
+            database.terminate()
+
+
+async def once(module: str, *arguments: str) -> dict[str, Any]:
+    """Run a tool of the bench to its end; what it measured, which it prints as JSON."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", f"bench.{module}", *arguments,
+        stdout=asyncio.subprocess.PIPE, env=os.environ | dict(environment()),
+    )  # fmt: skip
+    output, _ = await process.communicate()
+    if process.returncode:
+        raise ProcessFailed(
+            f"bench.{module}", f"ended with code {process.returncode}", Path("(its standard error)"), ""
+        )
+    found: dict[str, Any] = orjson.loads(output)
+    return found
+
+
+def free_port() -> int:
+    (port,) = free_ports(1)
+    return port
+
+
+def environment() -> Mapping[str, str]:
+    return {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+
+
+@contextmanager
+def held(*children: Child) -> Iterator[None]:
+    """Processes that stand still for the length of the block, so that work can pile up before them."""
+    for child in children:
+        os.kill(child.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for child in children:
+            with suppress(ProcessLookupError):
+                os.kill(child.pid, signal.SIGCONT)
+
+
+async def until(looked_at: Any, wanted: int, *children: Child, seconds: float = 120) -> None:
+    """Wait until ``await looked_at()`` has reached ``wanted``; raises ProcessFailed when a process ends first."""
+    loop = asyncio.get_running_loop()
+    ends = loop.time() + seconds
+    while (seen := await looked_at()) < wanted:
+        for child in children:
+            child.check()
+        if loop.time() > ends:
+            raise ProcessFailed("bench", f"saw {seen} of {wanted} within {seconds:.0f} s", Path("-"), "")
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+async def _answers(session: aiohttp.ClientSession, url: str) -> bool:
+    with suppress(aiohttp.ClientError, TimeoutError):
+        async with session.get(url, timeout=aiohttp.ClientTimeout(total=2)) as answer:
+            return answer.ok
+    return False

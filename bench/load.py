@@ -1,0 +1,103 @@
+"""The load on the webhook, in a process of its own: kept connections, each with one signed request under way.
+
+Requests are written as bytes prepared beforehand; only answers of 200 count, and any other ends the run.
+"""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+from functools import partial
+from typing import cast
+
+import orjson
+import uvloop
+
+from bench.webhooks import PATH, signature, statuses
+
+_BODIES = 500
+
+
+class _Connection(asyncio.Protocol):
+    """Sends the next request as soon as an answer has come; neither door answers with a body."""
+
+    def __init__(self, requests: Sequence[bytes], first: int) -> None:
+        self.answered = 0
+        self.wrong = b""
+        self._requests = requests
+        self._next = first
+        self._transport: asyncio.Transport | None = None
+        self._seen = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none of asyncio's classes
+        self._send()
+
+    def data_received(self, data: bytes) -> None:
+        self._seen += data
+        if not self._seen.endswith(b"\r\n\r\n"):
+            return
+        if not self._seen.startswith(b"HTTP/1.1 200"):
+            self.wrong = self._seen
+            return
+        self._seen = b""
+        self.answered += 1
+        self._send()
+
+    def _send(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(self._requests[self._next % len(self._requests)])
+            self._next += 1
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+
+async def _load(chosen: argparse.Namespace) -> dict[str, float]:
+    loop = asyncio.get_running_loop()
+    requests = _requests(chosen)
+    connections = []
+    for number in range(chosen.connections):
+        opened = partial(_Connection, requests, number * len(requests) // chosen.connections)
+        _, connection = await loop.create_connection(opened, "127.0.0.1", chosen.port)
+        connections.append(connection)
+    began, before = loop.time(), sum(one.answered for one in connections)
+    await asyncio.sleep(chosen.seconds)
+    answered, took = sum(one.answered for one in connections) - before, loop.time() - began
+    for connection in connections:
+        connection.close()
+        if connection.wrong:
+            sys.exit(f"not answered 200: {connection.wrong[:200]!r}")
+    if not answered:
+        sys.exit("nothing was answered")
+    return {"webhooks": answered, "seconds": took}
+
+
+def _requests(chosen: argparse.Namespace) -> list[bytes]:
+    bodies = (statuses(chosen.number, place, chosen.statuses) for place in range(max(10, _BODIES // chosen.statuses)))
+    return [_request(body, chosen.secret) for body in bodies]
+
+
+def _request(body: bytes, secret: str) -> bytes:
+    lines = (
+        f"POST {PATH} HTTP/1.1", "host: 127.0.0.1", "content-type: application/json",
+        f"content-length: {len(body)}", f"x-hub-signature-256: {signature(body, secret)}", "", "",
+    )  # fmt: skip
+    return "\r\n".join(lines).encode() + body
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--secret", required=True)
+    parser.add_argument("--number", required=True)
+    parser.add_argument("--statuses", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--connections", type=int, default=64)
+    found = uvloop.run(_load(parser.parse_args()))
+    sys.stdout.buffer.write(orjson.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

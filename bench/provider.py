@@ -1,0 +1,84 @@
+"""A bare provider: accepts every message at once, and remembers only how many came.
+
+``Provider`` can also run inside another process, which is told of each message and when it came.
+"""
+
+import argparse
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import cast
+
+import orjson
+import uvloop
+
+Heard = Callable[[bytes, str], None]
+"""Told the body of a message and the wamid it was given."""
+
+
+class Provider:
+    def __init__(self, heard: Heard | None = None) -> None:
+        self.count = 0
+        self.last = b"{}"
+        self._heard = heard
+
+    async def serve(self, port: int) -> asyncio.Server:
+        return await asyncio.get_running_loop().create_server(partial(_Connection, self), "127.0.0.1", port)
+
+    def answer(self, line: bytes, body: bytes) -> bytes:
+        if line.startswith(b"POST"):
+            return _reply(self._accept(body))
+        return _reply(self.last if line.startswith(b"GET /last") else orjson.dumps({"count": self.count}))
+
+    def _accept(self, body: bytes) -> bytes:
+        self.count += 1
+        self.last = body
+        wamid = f"wamid.PROVIDER{self.count:012d}"
+        if self._heard is not None:
+            self._heard(body, wamid)
+        return b'{"messaging_product":"whatsapp","contacts":[],"messages":[{"id":"%s"}]}' % wamid.encode()
+
+
+class _Connection(asyncio.Protocol):
+    """HTTP/1.1 as a pooled client speaks it: one request at a time, its length announced."""
+
+    def __init__(self, provider: Provider) -> None:
+        self._provider = provider
+        self._seen = b""
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none of asyncio's classes
+
+    def data_received(self, data: bytes) -> None:
+        self._seen += data
+        head, end, rest = self._seen.partition(b"\r\n\r\n")
+        if not end or len(rest) < _length(head):
+            return
+        self._seen = b""
+        if self._transport is not None:
+            self._transport.write(self._provider.answer(head, rest))
+
+
+def _length(head: bytes) -> int:
+    _, found, rest = head.lower().partition(b"content-length:")
+    return int(rest.partition(b"\r\n")[0]) if found else 0
+
+
+def _reply(body: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
+
+
+async def _serve(port: int) -> None:
+    async with await Provider().serve(port) as server:
+        await server.serve_forever()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    uvloop.run(_serve(parser.parse_args().port))
+
+
+if __name__ == "__main__":
+    main()
