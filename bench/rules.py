@@ -73,9 +73,7 @@ async def measure(seconds: float) -> AsyncIterator[Row]:
             await settled(reading, ours, rules)
             floor = floor or await _start_floor(footing)
             await until(lambda: reading.read("floor"), reading.written, floor)
-            rounds = await repeat(
-                lambda ours=ours, floor=floor, rules=rules: _pair(reading, ours, floor, (count, rules))
-            )
+            rounds = await repeat(partial(_pair, reading, ours, floor, (count, rules)))
             yield against_floor(f"rules: events, {rules} rules", rounds, _WANTED)
             await footing.end(ours)
 
