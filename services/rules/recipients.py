@@ -12,7 +12,7 @@ from typing import Any
 from services.rules.chain import Chain, Delivery
 from services.rules.desk import Desk, Reason
 from services.rules.facts import Document, newest, zone
-from services.rules.rulebook import Basis, Team, Verb, Who
+from services.rules.rulebook import Basis, StandIn, Team, Verb, Who
 from services.rules.world import Person
 from shared.ids import ContactId, PersonId, person_of_contact
 
@@ -129,14 +129,21 @@ def _admit(desk: Desk, meant: _Meant, resolved: Resolved, *, free: bool) -> None
 
 
 def _stands_in(desk: Desk, meant: _Meant) -> ContactId | None:
+    """Whoever answers for them today, and for that person in turn; the checker refuses circles."""
     known = desk.world.people.get(meant.person_id)
-    contact = meant.contact_id or (known.contact_id if known else None)
-    today = _today(desk.now, desk.book.calendar.house.zone)
-    for rule in desk.book.people.stands_in:
-        in_time = (rule.first is None or rule.first <= today) and (rule.last is None or today <= rule.last)
-        if rule.absent == contact and in_time and (not rule.roles or meant.role in rule.roles):
-            return rule.who
-    return None
+    absent = meant.contact_id or (known.contact_id if known else None)
+    found, today = None, _today(desk.now, desk.book.calendar.house.zone)
+    for _ in desk.book.people.stands_in:
+        rules = (r for r in desk.book.people.stands_in if r.absent == absent and _applies(r, meant.role, today))
+        if (rule := next(rules, None)) is None:
+            break
+        found = absent = rule.who
+    return found
+
+
+def _applies(rule: StandIn, role: str, today: date) -> bool:
+    in_time = (rule.first is None or rule.first <= today) and (rule.last is None or today <= rule.last)
+    return in_time and (not rule.roles or role in rule.roles)
 
 
 def _today(now: datetime, house_zone: str) -> date:
