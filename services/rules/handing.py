@@ -11,6 +11,7 @@ from services.rules.ending import close
 from services.rules.recipients import Recipient
 from services.rules.rulebook import Team, Verb, Who
 from services.rules.speak import Speech, say_to
+from shared.events.envelope import spell_instant
 from shared.ids import PersonId
 
 TAKE = ("take", "not_me")
@@ -74,19 +75,19 @@ def remind_taker(desk: Desk, chain: Chain) -> Chain:
     people = (chain.taken.person_id,) if chain.taken else chain.handed_over[-1].people
     last = {m.person_id: m for m in chain.outgoing if m.verb is Verb.HAND_OVER and m.person_id in people}
     for outgoing in last.values():
-        chain = _remind_of(desk, chain, outgoing, FINISH if chain.taken else TAKE)
+        chain = _remind_of(desk, chain, outgoing, FINISH if chain.taken else TAKE, f"idle.{spell_instant(holder.at)}")
     if chain.taken is not None:
         return chain.model_copy(update={"taken": chain.taken.model_copy(update={"at": desk.now, "reminded": True})})
     handed = chain.handed_over[-1].model_copy(update={"at": desk.now, "reminded": True})
     return chain.model_copy(update={"handed_over": (*chain.handed_over[:-1], handed)})
 
 
-def _remind_of(desk: Desk, chain: Chain, outgoing: Outgoing, buttons: tuple[str, ...]) -> Chain:
+def _remind_of(desk: Desk, chain: Chain, outgoing: Outgoing, buttons: tuple[str, ...], key: str) -> Chain:
     person = desk.world.people.get(outgoing.person_id)
     if person is None:
         return chain
     say = "taken" if buttons == FINISH else outgoing.say
-    speech = Speech(Verb.REMIND, say, outgoing.step, outgoing.answer or "idle", "idle", outgoing.occurrence, buttons)
+    speech = Speech(Verb.REMIND, say, outgoing.step, outgoing.answer or "idle", key, outgoing.occurrence, buttons)
     return say_to(desk, chain, Recipient(person, "owner"), speech)
 
 
