@@ -24,10 +24,10 @@ def advance(desk: Desk, chain: Chain) -> Chain:
 
 
 def _release(desk: Desk, chain: Chain) -> Chain:
-    """Send what was held for its receiver's hours, if its reason still stands."""
+    """Send what was held for its receiver's hours, if its reason still stands; after the end only later words are."""
     for outgoing in chain.outgoing:
         due = outgoing.delivery is Delivery.HELD and outgoing.held_until and outgoing.held_until <= desk.now
-        if not due or not chain.live:
+        if not due:
             continue
         if outgoing.answer is None and _unless(desk, chain, outgoing.step):
             chain = chain.with_message(outgoing.model_copy(update={"delivery": Delivery.WITHDRAWN}))

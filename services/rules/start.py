@@ -78,7 +78,8 @@ def end_chains(desk: Desk, occasion: Occasion) -> None:
         index = _until(desk, chain, occasion)
         if index is not None:
             desk.judged(Reason.UNTIL, chain)
-            desk.keep(end_by_until(desk, chain, index, occasion.event.data.model_dump(mode="json", by_alias=True)))
+            said = occasion.event.data.model_dump(mode="json", by_alias=True)
+            advance(desk, end_by_until(desk, chain, index, said))
 
 
 def _until(desk: Desk, chain: Chain, occasion: Occasion) -> int | None:

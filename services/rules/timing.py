@@ -115,8 +115,6 @@ def skip_past(desk: Desk, chain: Chain) -> Chain:
 
 
 def next_due(desk: Desk, chain: Chain) -> datetime | None:
-    if not chain.live:
-        return None
     due = None
     for outgoing in chain.outgoing:
         if outgoing.delivery is Delivery.HELD:
