@@ -7,7 +7,7 @@ from services.rules.desk import Desk, Reason
 from services.rules.ending import close
 from services.rules.handing import FINISH, TAKE, Offer, hand_over, left_with_owner, owners
 from services.rules.recipients import Recipient
-from services.rules.rulebook import Answer, Field, HandOver, Quorum, Step, Verb
+from services.rules.rulebook import Answer, At, Field, HandOver, Quorum, Step, Verb
 from services.rules.speak import Speech, say_to
 from shared.events.whatsapp import MessageReceived
 from shared.ids import PersonId
@@ -72,12 +72,27 @@ def _final(desk: Desk, chain: Chain, step: Step, answer: Answer, given: Given) -
     if not _decided(desk, chain, step, answer):
         desk.judged(Reason.WAITS_FOR_QUORUM, chain, str(step.index))
         return chain
+    return _act(desk, chain, step, answer)
+
+
+def recount(desk: Desk, chain: Chain) -> Chain:
+    """One who was asked is gone: those who are left may all have said the same already."""
+    for step in desk.rule_of(chain).steps:
+        for answer in step.answers.values():
+            said = any(g.final and g.answer == answer.name for g in chain.given)
+            if chain.active and said and _decided(desk, chain, step, answer):
+                chain = _act(desk, chain, step, answer)
+    return chain
+
+
+def _act(desk: Desk, chain: Chain, step: Step, answer: Answer) -> Chain:
+    """A final answer stands: its write is asked for, or who hears of it is told, and the chain ends."""
     desk.judged(Reason.ANSWERED, chain, str(step.index))
     agreed = tuple(g for g in chain.given if g.final and g.answer == answer.name)
     if answer.record is not None:
         chain = record.ask(desk, chain, answer.record, record.Origin(step.index, answer.name, agreed))
     elif answer.tell is not None:
-        chain = _tell(desk, chain, step, answer, given.person_id)
+        chain = _tell(desk, chain, step, answer, agreed[-1].person_id)
     return close(desk, chain, Ending.ANSWERED)
 
 
@@ -172,7 +187,7 @@ def _addendum(desk: Desk, chain: Chain, question: Outgoing, name: str, message: 
     chain = _closed(desk, chain, question, message)
     if before is None or before.answer != name:
         chain = _tell_owner(desk, chain, question, message, name)
-    return desk.keep(chain)
+    return advance(desk, chain)
 
 
 def _late(desk: Desk, chain: Chain, question: Outgoing, message: MessageReceived) -> Chain:
@@ -207,7 +222,7 @@ def _take(desk: Desk, chain: Chain, question: Outgoing, message: MessageReceived
 
 
 def _not_me(desk: Desk, chain: Chain, question: Outgoing, message: MessageReceived) -> Chain:
-    """When everybody it was offered to has declined, the next step runs now."""
+    """When everybody it was offered to has declined, the next step runs now; an ``at`` keeps its time."""
     desk.judged(Reason.ANSWERED, chain, "not_me")
     handed = tuple(
         h.model_copy(update={"declined": (*h.declined, message.person_id)}) if _offered(h.step, question) else h
@@ -222,7 +237,7 @@ def _not_me(desk: Desk, chain: Chain, question: Outgoing, message: MessageReceiv
     following = next((s for s in steps if chain.steps[s.index].status is StepStatus.PENDING), None)
     if following is None:
         return advance(desk, left_with_owner(desk, chain))
-    return advance(desk, run(desk, chain, following))
+    return advance(desk, chain if isinstance(following.timing, At) else run(desk, chain, following))
 
 
 def _offered(step: int, question: Outgoing) -> bool:

@@ -112,7 +112,7 @@ def _leave_chains(desk: Desk, message: MessageReceived, reason: Reason) -> None:
             chain = forms.abandon(chain)
         last = next((m for m in reversed(mine) if m.answer is None or m.verb is Verb.COLLECT), None)
         if last is not None and chain.active:
-            chain = leave_out(chain, last, reason)
+            chain = leave_out(desk, chain, last, reason)
         desk.keep(advance(desk, chain))
 
 

@@ -2,7 +2,7 @@
 
 from services.rules import record, speak
 from services.rules.advance import advance
-from services.rules.answer import to_person
+from services.rules.answer import recount, to_person
 from services.rules.chain import RANK, UNSENT, Chain, Delivery, Outgoing, StepStatus, Writing
 from services.rules.desk import Desk, LeftOut, Reason
 from services.rules.ending import end_by_until
@@ -73,14 +73,14 @@ def _rises(now: Delivery, reached: Delivery) -> bool:
 
 def _unreachable(desk: Desk, chain: Chain, outgoing: Outgoing) -> Chain:
     desk.effects.append(LeftOut(chain.chain_id, outgoing.person_id, Reason.UNREACHABLE))
-    return leave_out(chain, outgoing, Reason.UNREACHABLE)
+    return leave_out(desk, chain, outgoing, Reason.UNREACHABLE)
 
 
-def leave_out(chain: Chain, outgoing: Outgoing, reason: Reason) -> Chain:
-    """Somebody cannot be waited for any more; where nobody else is, the next step does not wait either."""
+def leave_out(desk: Desk, chain: Chain, outgoing: Outgoing, reason: Reason) -> Chain:
+    """Somebody cannot be waited for any more: the others may be enough; where nobody is left the next step runs now."""
     step = chain.steps[outgoing.step]
     left_out = {**step.left_out, outgoing.person_id: str(reason)}
-    chain = chain.with_step(outgoing.step, left_out=left_out)
+    chain = recount(desk, chain.with_step(outgoing.step, left_out=left_out))
     if (outgoing.answer is not None and outgoing.verb is not Verb.COLLECT) or awaited(chain):
         return chain
     over = [index for index, state in enumerate(chain.steps) if state.status is StepStatus.DONE]
