@@ -20,7 +20,7 @@ def read(key: bytes, button_id: str) -> tuple[MessageId, str] | None:
     if len(parts) != 4 or parts[0] != _PREFIX:
         return None
     message, answer, mac = MessageId(parts[1]), parts[2], parts[3]
-    return (message, answer) if hmac.compare_digest(mac, _mac(key, message, answer)) else None
+    return (message, answer) if hmac.compare_digest(mac.encode(), _mac(key, message, answer).encode()) else None
 
 
 def claimed(button_id: str) -> MessageId | None:
