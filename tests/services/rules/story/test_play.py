@@ -1,0 +1,76 @@
+import pytest
+
+from services.rules.story.play import play
+from services.rules.story.read import read_stories
+from tests.services.rules.stories import FOLDER, faults, house_book, story
+
+HOLDER = "812: {roles: [rights_holder], country: GB}\n40: {roles: [rights_manager], country: GB}"
+ASKED = "event: rights.approval_requested"
+
+
+def test_the_stories_of_the_house_go_as_they_are_told() -> None:
+    texts = {file.relative_to(FOLDER).as_posix(): file.read_text("utf-8") for file in FOLDER.rglob("*.test.yaml")}
+    stories, wrong = read_stories(texts)
+    assert not wrong
+    assert [str(fault) for told in stories for fault in play(told, house_book())] == []
+
+
+def test_what_was_expected_and_did_not_happen_is_said_beside_what_did() -> None:
+    (sentence,) = faults(HOLDER, ASKED, "expect: [{ask: 812, language: fr}]")
+    assert sentence == (
+        "goes so: expected {ask: 812, language: fr}; what happened: {ask: 812, say: rights_request, language: en}"
+    )
+
+
+def test_what_also_happened_is_said() -> None:
+    assert faults(HOLDER, ASKED, "expect: nothing") == [
+        "goes so: also happened: {ask: 812, say: rights_request, language: en}"
+    ]
+
+
+def test_a_fault_stands_at_the_line_of_its_expectation() -> None:
+    (fault,) = play(story(HOLDER, ASKED, "expect: [{ask: 812}, {ask: 40}]"), house_book())
+    assert (fault.place.file, fault.place.line) == ("rights-approval.test.yaml", 8)
+
+
+def test_two_expectations_never_share_an_effect() -> None:
+    (sentence,) = faults(HOLDER, ASKED, "expect: [{ask: 812}, {ask: 812, say: rights_request}]")
+    assert "expected {ask: 812" in sentence
+
+
+def test_the_wider_expectation_leaves_the_narrower_its_effect() -> None:
+    two = (
+        "{event: rights.approval_requested, with: {request_id: A, rights_holder: 812}}",
+        "{event: rights.approval_requested, with: {request_id: B, rights_holder: 813}}",
+    )
+    cast = "812: {roles: [rights_holder], country: GB}\n813: {roles: [rights_holder], country: FR}"
+    assert faults(cast, *two, "expect: [{ask: 813, say: rights_request}, {ask: 812}]") == []
+
+
+@pytest.mark.parametrize(
+    ("move", "sentence"),
+    [
+        ("reply: {from: 999, text: Hello}", "999 is not among the people of this story"),
+        ("reply: {from: 812, button: approve}", "812 has got no message with a button “approve”"),
+        ("written: {record: metadata.apply, as: verified}", "no metadata.apply has been asked for that is not settled"),
+        ("wait until: 2027-03-01T00:00:00Z", "it is 2027-03-03T10:00:00Z already"),
+        ("facts: {sender.known: true}", "of a sender only open_acquisition is a fact; the rest is in “people”"),
+        (
+            "{event: rights.approval_requested, with: {respond_by: soon}}",
+            "there is no such event: respond_by: ",
+        ),
+        (
+            "{event: rights.approval_requested, with: {rights_holder: null}}",
+            "there is no such event: rights_holder: Field required",
+        ),
+    ],
+)
+def test_a_move_that_cannot_be_made_is_said(move: str, sentence: str) -> None:
+    (said,) = faults(HOLDER, move)
+    assert said.startswith(f"goes so: {sentence}")
+
+
+def test_an_event_may_name_somebody_rules_never_heard_of() -> None:
+    cast = "40: {roles: [rights_manager], country: GB}"
+    expected = "expect: [{left_out: {812: unknown_person}}, {hand_over: 40, say: rights_unanswered}]"
+    assert faults(cast, ASKED, expected) == []

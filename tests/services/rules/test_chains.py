@@ -1,0 +1,99 @@
+"""What chains do beside one another and over time, in tables too dull for a story of their own."""
+
+import pytest
+
+from tests.services.rules.stories import faults
+
+PRESS = "830: {roles: [designer], country: GB}\n22: {roles: [production_coordinator], country: GB}"
+NEAR = "{tell: 830, say: deadline_near}, {tell: 22, say: deadline_near}"
+PASSED = "{tell: 830, say: deadline_passed}, {tell: 22, say: deadline_passed}"
+
+
+@pytest.mark.parametrize(
+    ("moved_at", "new_due", "said_at_once", "said_next"),
+    [
+        ("2027-03-03T12:00:00Z", "2027-04-30", "nothing", "nothing"),  # nothing was said yet: the plan only moves
+        ("2027-03-12T12:00:00Z", "2027-03-19", "nothing", "nothing"),  # the same date: nothing is said twice
+        ("2027-03-03T12:00:00Z", "2027-03-10", f"[{NEAR}]", "nothing"),  # so near that the first reminder is due now
+        ("2027-03-12T12:00:00Z", "2027-03-10", f"[{PASSED}]", "nothing"),  # past: the latest only
+        ("2027-03-12T12:00:00Z", "2027-03-22", "nothing", f"[{NEAR}]"),  # its reminder lies ahead again
+    ],
+)
+def test_a_plan_moves_with_its_date(moved_at: str, new_due: str, said_at_once: str, said_next: str) -> None:
+    before = f"expect: [{NEAR}]" if moved_at > "2027-03-12" else "expect: nothing"
+    moves = (
+        "{event: schedule.date_set, with: {new_due: 2027-03-19, affected: [830]}}",
+        f"wait until: {moved_at}",
+        before,
+        f"{{event: schedule.date_changed, with: {{new_due: {new_due}, affected: [830]}}}}",
+        f"expect: {said_at_once}",
+        "wait until: 2027-03-15T09:30:00Z" if said_next != "nothing" else "wait: 1 minute",
+        f"expect: {said_next}",
+    )
+    assert faults(PRESS, *moves) == []
+
+
+CONFIRMERS = (
+    "801: {roles: [author], country: GB}\n802: {roles: [illustrator], country: GB}\n31: {roles: [metadata_manager]}"
+)
+NOTED = "{{tell: {0}, say: noted}}"
+WRITES = "{record: metadata.apply}"
+
+
+@pytest.mark.parametrize(
+    ("quorum", "taps", "last"),
+    [
+        ("first", ["801"], f"[{NOTED.format(801)}, {WRITES}]"),
+        ("all", ["801"], f"[{NOTED.format(801)}]"),
+        ("all", ["801", "801"], "[{tell: 801, say: closed_question}]"),
+        ("all", ["801", "802"], f"[{NOTED.format(802)}, {WRITES}]"),
+        ("all", ["802", "801"], f"[{NOTED.format(801)}, {WRITES}]"),
+    ],
+)
+def test_a_quorum_is_of_people_not_of_taps(quorum: str, taps: list[str], last: str) -> None:
+    asked = f"{{event: metadata.confirmation_requested, with: {{quorum: {quorum}}}}}"
+    moves = [asked, "expect: [{ask: 801}, {ask: 802}]"]
+    for tap in taps[:-1]:
+        moves += [f"reply: {{from: {tap}, button: confirm}}", f"expect: [{NOTED.format(tap)}]"]
+    moves += [f"reply: {{from: {taps[-1]}, button: confirm}}", f"expect: {last}"]
+    assert faults(CONFIRMERS, *moves) == []
+
+
+def test_a_chain_that_ends_takes_back_what_it_holds() -> None:
+    cast = "22: {roles: [production_coordinator], country: GB}"
+    moves = (
+        "wait until: 2027-03-03T20:00:00Z",
+        "{event: work.blocked, with: {severity: info}}",
+        "event: work.unblocked",
+        "expect: [{end: until}]",
+        "wait: 30 days",
+        "expect: nothing",
+    )
+    assert faults(cast, *moves) == []
+
+
+def test_one_subject_has_one_live_chain_and_another_after_its_end() -> None:
+    cast = "22: {roles: [production_coordinator], country: GB}"
+    moves = (
+        "event: work.blocked",
+        "event: work.blocked",
+        "expect: [{hand_over: 22}]",
+        "event: work.unblocked",
+        "event: work.blocked",
+        "expect: [{end: until}, {hand_over: 22}]",
+    )
+    assert faults(cast, *moves) == []
+
+
+def test_a_matter_taken_twice_is_reminded_of_twice() -> None:
+    cast = "22: {roles: [production_coordinator], country: GB}"
+    moves = (
+        "event: work.blocked",
+        "reply: {from: 22, button: take}",
+        "wait: 5 working days",
+        "expect: [{hand_over: 22}, {tell: 22, say: taken}, {remind: 22, say: taken}]",
+        "reply: {from: 22, button: take}",
+        "wait: 5 working days",
+        "expect: [{tell: 22, say: taken}, {remind: 22, say: taken}]",
+    )
+    assert faults(cast, *moves) == []
