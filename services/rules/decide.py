@@ -12,7 +12,7 @@ from services.rules import listen, settle
 from services.rules.advance import advance
 from services.rules.chain import Chain
 from services.rules.desk import Desk, Effect, Reason, Said, Withdrew, Wrote
-from services.rules.facts import MESSAGE_RECEIVED, Document, message_fields, needs_signature
+from services.rules.facts import MESSAGE_RECEIVED, Document, fields_of, message_fields, needs_signature
 from services.rules.rulebook import Rule, Rulebook
 from services.rules.start import Occasion, begin_chains, end_chains
 from services.rules.world import Consent, Person, RightsRecord, Work, World
@@ -100,7 +100,7 @@ class Decider:
         return Occasion(event, MESSAGE_RECEIVED, data, document, line=message.line)
 
     def _happened(self, desk: Desk, event: Event) -> None:
-        data = event.data.model_dump(by_alias=True)
+        data = fields_of(event)
         fold_facts(desk.world, event)
         document = Document(data, desk.world, self.book.calendar, desk.now)
         name = consonance.short_name(event.type)

@@ -12,14 +12,17 @@ from zoneinfo import ZoneInfo
 
 from services.rules.calendars import house_hours, working_days_between
 from services.rules.chain import Chain
+from services.rules.remembered import remembered
 from services.rules.rulebook import WorkCalendar
 from services.rules.world import RightsRecord, Work, World
 from shared.canonical import canonical_hash
 from shared.events import consonance
 from shared.events.consonance import Component, ComponentState, Exclusivity, RightType
+from shared.events.envelope import Event
 from shared.events.whatsapp import MessageReceived
 from shared.ids import PersonId, WorkId
 
+_MANY = 2048  # a few batches
 _CANCELLED = "01"  # ONIX list 64
 _COVERS = frozenset({Component.FRONT_COVER, Component.FULL_COVER})
 _NEEDED = (Component.JACKET_COPY, Component.METADATA)
@@ -91,11 +94,18 @@ def walk(value: Any, path: str) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def typed(name: str, data: Mapping[str, Any]) -> dict[str, Any]:
+@remembered(most=_MANY)
+def typed(data: Mapping[str, Any], name: str) -> dict[str, Any]:
     """An event's data from JSON values to Python ones (dates are dates)."""
     if name == MESSAGE_RECEIVED:
         return message_fields(MessageReceived.model_validate(data))
     return _MODELS[name].model_validate(data).model_dump(by_alias=True)
+
+
+@remembered(most=_MANY)
+def fields_of(event: Event) -> dict[str, Any]:
+    """What an event says, as rule files name it."""
+    return event.data.model_dump(by_alias=True)
 
 
 def message_fields(message: MessageReceived) -> dict[str, Any]:
@@ -104,15 +114,15 @@ def message_fields(message: MessageReceived) -> dict[str, Any]:
 
 
 def started_with(chain: Chain) -> dict[str, Any]:
-    return typed(chain.start_name, chain.start)
+    return typed(chain.start, chain.start_name)
 
 
 def newest(chain: Chain) -> dict[str, Any]:
-    return typed(chain.start_name, chain.event)
+    return typed(chain.event, chain.start_name)
 
 
 def ended_document(chain: Chain, world: World, calendar: WorkCalendar, now: datetime) -> Document:
-    said = typed(chain.end_name, chain.end) if chain.end_name and chain.end else {}
+    said = typed(chain.end, chain.end_name) if chain.end_name and chain.end else {}
     data = {**newest(chain), **{name: value for name, value in said.items() if value is not None}}
     return Document(data, world, calendar, now, chain=chain, sender=data.get("person_id"))
 
@@ -130,7 +140,10 @@ def _work(document: Document, rest: str) -> Any:
         return 0 if rest == "open_blocks" else None
     if rest == "open_blocks":
         return len(work.blocks)
-    return walk(work.state.work.model_dump(), rest) if rest not in _STATE else getattr(work.state, rest)
+    value: Any = work.state if rest in _STATE else work.state.work
+    for name in rest.split("."):
+        value = getattr(value, name, None)
+    return value
 
 
 _STATE = frozenset({"stage_key", "cancelled", "embargo_until"})

@@ -7,13 +7,16 @@ people.yaml (by imprint first); then whoever stands in. One person is told once 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Any
+from functools import cache
+from typing import Any, get_args
 
 from services.rules.chain import Chain, Delivery
 from services.rules.desk import Desk, Reason
 from services.rules.facts import Document, newest, zone
 from services.rules.rulebook import Basis, StandIn, Team, Verb, Who
 from services.rules.world import Person
+from shared.events.envelope import Data
+from shared.events.vocabulary import PartyRef
 from shared.ids import ContactId, PersonId, person_of_contact
 
 _ADMITTED_ONCE = frozenset({"sender", "unanswered", "told"})
@@ -194,6 +197,24 @@ def unanswered(chain: Chain) -> tuple[PersonId, ...]:
     if chain.form is not None and not chain.form.over:
         people[chain.form.person_id] = None
     return tuple(people)
+
+
+def parties_in(data: Data) -> Iterator[PersonId]:
+    """Every person an event names, as ``parties_of`` finds them, without spelling it out first."""
+    for name in _party_fields(type(data)):
+        value = getattr(data, name)
+        for party in value if isinstance(value, tuple) else (value,):
+            if party is not None:
+                yield party.person_id
+
+
+@cache
+def _party_fields(model: type[Data]) -> tuple[str, ...]:
+    return tuple(name for name, info in model.model_fields.items() if _mentions_party(info.annotation))
+
+
+def _mentions_party(annotation: Any) -> bool:
+    return annotation is PartyRef or any(_mentions_party(part) for part in get_args(annotation))
 
 
 def parties_of(data: Mapping[str, Any]) -> tuple[PersonId, ...]:

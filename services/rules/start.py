@@ -11,6 +11,7 @@ from services.rules.conditions import holds
 from services.rules.desk import Desk, Reason
 from services.rules.ending import end_by_until
 from services.rules.facts import Document
+from services.rules.remembered import remembered
 from services.rules.rulebook import At, OnRepeat, Rule, Rulebook, Step
 from services.rules.timing import due_of, lapsed, skip_past
 from shared.events.envelope import Event
@@ -53,13 +54,14 @@ def tags_to_load(book: Rulebook, name: str, document: Document, event_id: str) -
     return frozenset(tag for tag in tags if tag is not None)
 
 
-def _interested(book: Rulebook, name: str) -> Iterable[Rule]:
+@remembered(most=256)
+def _interested(book: Rulebook, name: str) -> tuple[Rule, ...]:
     """Rules that may start or end by ``name``, one for each way of naming a subject."""
     seen = {}
     for rule in book.rules.values():
         if name in rule.events or any(u.event == name for u in rule.until):
             seen[(rule.about, tuple(u.same for u in rule.until if u.event == name))] = rule
-    return seen.values()
+    return tuple(seen.values())
 
 
 def _same_tag(same: str | None, document: Document) -> str | None:

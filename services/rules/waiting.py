@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 import orjson
 
-from services.rules.recipients import parties_of
+from services.rules.recipients import parties_in
 from services.rules.reply import QUOTE_PATIENCE
 from services.rules.world import World
 from shared.events import consonance, whatsapp
@@ -60,7 +60,7 @@ def missing(event: Event, world: World) -> Missing:
         return Missing(unknown, wamid=None if quoted in world.wamids else quoted)
     if event.type not in consonance.KINDS or isinstance(data, WorkObserved):
         return Missing()
-    named = parties_of(data.model_dump(by_alias=True))
+    named = dict.fromkeys(parties_in(data))
     work = getattr(data, "work", None)
     unknown_work = work.work_id if work is not None and work.work_id not in world.works else None
     return Missing(tuple(person for person in named if person not in world.people), unknown_work)

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from services.rules import buttons
-from services.rules.facts import MESSAGE_RECEIVED, Document, message_fields
-from services.rules.recipients import parties_of
+from services.rules.facts import MESSAGE_RECEIVED, Document, fields_of, message_fields
+from services.rules.recipients import parties_in
 from services.rules.rulebook import Rulebook
 from services.rules.start import tags_to_load
 from services.rules.world import World
@@ -76,9 +76,9 @@ def _of_message(
 
 
 def _of_consonance(wanted: Wanted, event: Event, book: Rulebook, nobody: World, now: datetime) -> None:
-    data = event.data.model_dump(by_alias=True)
+    data = fields_of(event)
     document = Document(data, nobody, book.calendar, now)
-    wanted.people.update(parties_of(data))
+    wanted.people.update(parties_in(event.data))
     wanted.tags |= tags_to_load(book, consonance.short_name(event.type), document, event.id)
     if document.work_id is not None:
         wanted.works.add(document.work_id)
