@@ -81,7 +81,7 @@ class BatchConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
         broker = KafkaBroker(
             settings.kafka_bootstrap, client_id=f"stet-{service}", security=subscriber_security(settings),
             consumer_only=True, allow_auto_create_topics=False, apply_types=False,
-            logger=logging.getLogger("faststream"), graceful_timeout=_LET_GO_SECONDS,
+            logger=_quiet(), log_level=logging.DEBUG, graceful_timeout=_LET_GO_SECONDS,
         )  # fmt: skip
         group = f"{self._prefix}stet.{service}"
         instance = f"{group}.{settings.instance}" if settings.instance else None
@@ -264,6 +264,13 @@ class BatchConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
 
     def _place_of(self, partition: TopicPartition) -> Place:
         return partition.topic.removeprefix(self._prefix), partition.partition
+
+
+def _quiet() -> logging.Logger:
+    """FastStream would tell of every batch, on a handler of its own."""
+    logger = logging.getLogger("stet.faststream")
+    logger.setLevel(logging.ERROR)
+    return logger
 
 
 async def _whole(records: Any) -> KafkaMessage:

@@ -75,7 +75,7 @@ class Stand:
 
     async def house(self, name: str = "house", **settings: str) -> Child:
         """A running house; it may still be waiting for its neighbours."""
-        more = {"STET_HEALTH_PORT": str(free_ports(1)[0]), **settings}
+        more = {"STET_HEALTH_PORT": str(free_ports(1)[0]), "STET_INSTANCE": name, **settings}
         command = Command(name, (sys.executable, "-m", "tests.shared.promise.house"), self.settings | more)
         child = Child(command, self.folder)
         await child.start()
