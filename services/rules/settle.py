@@ -99,15 +99,22 @@ def write(desk: Desk, said: OnWrite) -> None:
     if not writing.pending:
         return
     desk.judged(Reason.WRITE_SETTLED, chain, str(writing.step))
+    told_before = _by_hand_already(chain, writing)
     told = writing.told_manual or said.outcome is Outcome.MANUAL
     chain = chain.with_writing(writing.model_copy(update={"outcome": said.outcome, "told_manual": told}))
     if said.outcome in STANDS:
         chain = _stands(desk, chain, writing)
     elif said.outcome is Outcome.CONFLICT:
         chain = _tell_all(desk, chain, writing, "not_written")
-    elif said.outcome is Outcome.MANUAL and not writing.told_manual:
+    elif said.outcome is Outcome.MANUAL and not told_before:
         chain = _tell_answerers(desk, chain, writing, "by_hand")
     desk.keep(_resume(desk, chain))
+
+
+def _by_hand_already(chain: Chain, writing: Writing) -> bool:
+    """One word about one answer, however many writes follow from it."""
+    same = (w for w in chain.writings if (w.step, w.answer) == (writing.step, writing.answer))
+    return any(w.told_manual for w in same)
 
 
 def _resume(desk: Desk, chain: Chain) -> Chain:
