@@ -86,7 +86,8 @@ class Layout:
         return _python(name, f"dev.{name}", ("--port", str(self._ports[name]), *arguments, *clock, *more), {})
 
     def service(self, name: str, neighbours: Neighbours, more: Mapping[str, str]) -> Command:
-        settings = self.settings(neighbours) | {"STET_HEALTH_PORT": str(self._ports[name])} | dict(more)
+        own = {"STET_HEALTH_PORT": str(self._ports[name]), "STET_INSTANCE": name}  # one replica of each
+        settings = self.settings(neighbours) | own | dict(more)
         return _python(name, f"services.{name}", (), settings)
 
     def settings(self, neighbours: Neighbours) -> dict[str, str]:
