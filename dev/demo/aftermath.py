@@ -13,9 +13,9 @@ from shared.parked import QUERIES as PARKED
 _MOST = 20
 
 
-async def left_behind(stack: Stack, world: World) -> list[str]:
+async def left_behind(world: World) -> list[str]:
     """A sentence for each thing that nobody expected."""
-    return [*await _messages(world), *await _pushes(world), *await _writes(world), *await _parked(stack)]
+    return [*await _messages(world), *await _pushes(world), *await _writes(world), *await _parked(world.stack)]
 
 
 async def _messages(world: World) -> list[str]:

@@ -42,7 +42,7 @@ async def _evening(console: Console, began: float) -> Performance:
 
         async with Stack.open(_NAME, BEGINS, POLLED_BY_HAND, say) as stack:
             say("the stories are played side by side, on a clock that jumps to what is due next")
-            performance = await perform(stack, STORIES, _progress(status))
+            performance = await perform(stack, STORIES, watch=_progress(status))
             status.update("ending")
         return performance
 

@@ -14,13 +14,15 @@ from dev.demo.mailbox import Mailbox
 from dev.demo.outside import Outside, Refused
 from dev.demo.stage import NotAsTold, Stage, World
 from dev.demo.story import CURTAIN, Story
-from dev.demo.timeline import Timeline
+from dev.demo.timeline import Pace, Timeline
 from dev.demo.transcript import Transcript
 from dev.stack import Options, Stack
 from shared.clock import Clock
 
 POLLED_BY_HAND = Options(settings={"ingest": {"STET_CONSONANCE_POLL_SECONDS": "86400"}})
 """Polls happen when a story says so: between its acts business time stands still, and so must Consonance."""
+
+_BASELINE_SECONDS = 60.0  # for what the first poll of everything says to go through
 
 Watch = Callable[[datetime], None]
 
@@ -46,37 +48,46 @@ class Performance:
         return not self.faults and all(outcome.fault is None for outcome in self.outcomes)
 
 
-async def perform(stack: Stack, stories: Sequence[Story], watch: Watch = lambda _: None) -> Performance:
+async def perform(
+    stack: Stack, stories: Sequence[Story], *, watch: Watch = lambda _: None, pace: Pace | None = None
+) -> Performance:
     """Play ``stories`` on a stack that runs on a development clock and is polled by hand."""
     async with aiohttp.ClientSession() as session:
-        world = await _set(stack, stories, session, watch)
+        mailbox = Mailbox(_outside(stack, session), stories)
+        timeline = Timeline(_clock(stack), pace or stack.conductor, _looking(mailbox, _clock(stack), watch))
+        world = await _world(stack, mailbox, timeline)
         stages = [Stage(story, world) for story in stories]
         faults: dict[Story, str] = {}
         await world.timeline.play([_play(stage, faults) for stage in stages])
         outcomes = [Outcome(stage.story, stage.transcript, faults.get(stage.story)) for stage in stages]
-        return Performance(outcomes, await left_behind(stack, world))
+        return Performance(outcomes, await left_behind(world))
 
 
-async def _set(stack: Stack, stories: Sequence[Story], session: aiohttp.ClientSession, watch: Watch) -> World:
-    if stack.clock is None:
-        raise RuntimeError("stories are played on a development clock")
+def _outside(stack: Stack, session: aiohttp.ClientSession) -> Outside:
     layout = stack.layout
-    outside = Outside(
+    return Outside(
         session,
         whatsapp=f"{layout.whatsapp_url}/_simulator",
         consonance=f"{layout.consonance_url.removesuffix('/graphql')}/_simulator",
         ingest=layout.health_url("ingest"),
     )
-    mailbox = Mailbox(outside, stories)
-    timeline = Timeline(stack.clock, stack.conductor, _looking(mailbox, stack.clock, watch))
+
+
+async def _world(stack: Stack, mailbox: Mailbox, timeline: Timeline) -> World:
+    """With everybody introduced, and the first, silent look at Consonance done."""
+    outside = mailbox.outside
     cast = await assemble(outside)
-    await introduce(outside, [guest for story in stories for guest in story.guests])
+    await introduce(outside, [guest for story in mailbox.stories for guest in story.guests])
     await outside.poll()
     await stack.conductor.settle(_BASELINE_SECONDS)
-    return World(outside, timeline, cast, mailbox, Ledger(outside), Downstream(stack.neighbours.kafka_bootstrap))
+    downstream = Downstream(stack.neighbours.kafka_bootstrap)
+    return World(stack, outside, timeline, cast, mailbox, Ledger(outside), downstream)
 
 
-_BASELINE_SECONDS = 60.0  # for what the first polls of everything say to go through
+def _clock(stack: Stack) -> Clock:
+    if stack.clock is None:
+        raise RuntimeError("stories are played on a development clock")
+    return stack.clock
 
 
 def _looking(mailbox: Mailbox, clock: Clock, watch: Watch) -> Callable[[], Awaitable[None]]:

@@ -13,6 +13,7 @@ from dev.demo.outside import Outside
 from dev.demo.story import Story
 from dev.demo.timeline import Timeline
 from dev.demo.transcript import Kind, Transcript
+from dev.stack import Stack
 from shared.errors import StetError
 
 CONSONANCE = "Consonance"
@@ -27,6 +28,7 @@ class NotAsTold(StetError):
 class World:
     """What all stories of a performance share."""
 
+    stack: Stack
     outside: Outside
     timeline: Timeline
     cast: Cast

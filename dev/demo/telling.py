@@ -43,7 +43,7 @@ def _tell_story(console: Console, number: int, outcome: Outcome) -> None:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     before = ""
-    for line in outcome.transcript.lines:
+    for line in sorted(outcome.transcript.lines, key=lambda line: line.at):
         table.add_row(spell(line.at) if spell(line.at) != before else "", *_shown(line))
         before = spell(line.at)
     console.print(table)

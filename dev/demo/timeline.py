@@ -7,11 +7,19 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Protocol
 
-from dev.conductor import Conductor
 from shared.clock import Clock
 
 _WITHIN = 60.0  # seconds of machine time for everybody to come to rest, after which somebody hangs
+
+
+class Pace(Protocol):
+    """Who moves business time: a stack's conductor, or somebody who makes trouble on the way."""
+
+    async def run_until(self, instant: datetime, within: float) -> None:
+        """Let it reach ``instant`` and all come to rest there; ``within`` seconds of machine time for each stop."""
+
 
 Look = Callable[[], Awaitable[None]]
 
@@ -25,9 +33,9 @@ class _Waiting:
 class Timeline:
     """``look`` is called whenever time has come to an instant and all is at rest there, before any story goes on."""
 
-    def __init__(self, clock: Clock, conductor: Conductor, look: Look) -> None:
+    def __init__(self, clock: Clock, pace: Pace, look: Look) -> None:
         self._clock = clock
-        self._conductor = conductor
+        self._pace = pace
         self._look = look
         self._acting = 0
         self._all_wait = asyncio.Event()
@@ -60,7 +68,7 @@ class Timeline:
 
     async def _move(self) -> None:
         while await self._anybody_waits():
-            await self._conductor.run_until(max(self._earliest(), self.now), _WITHIN)
+            await self._pace.run_until(max(self._earliest(), self.now), _WITHIN)
             await self._look()
             self._go_on()
 

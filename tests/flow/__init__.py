@@ -1,0 +1,1 @@
+"""The stories and their interruptions, through real processes."""

@@ -1,0 +1,1 @@
+"""What is told beside the eight stories of the demo, by the same verbs."""
