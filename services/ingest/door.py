@@ -5,6 +5,7 @@ Whoever waits behind it sees whole requests and answers with whole replies.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -19,6 +20,9 @@ MAX_BODY = 3 * 1024 * 1024
 
 BODY_SECONDS = 10.0
 """A sender that takes longer to send its body is let go."""
+
+_CUT_OFF = frozenset({HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.REQUEST_TIMEOUT})
+_DRAIN_BYTES, _DRAIN_SECONDS = 8 * MAX_BODY, 2.0
 
 _log = get_logger()
 
@@ -64,7 +68,10 @@ class Door:
         if scope["type"] == "http":
             self.in_hand += 1
             try:
-                await _reply(send, await self._answer(scope, receive))
+                reply = await self._answer(scope, receive)
+                await _reply(send, reply)
+                if reply.status in _CUT_OFF:
+                    await _drain(receive)
             finally:
                 self.in_hand -= 1
 
@@ -114,6 +121,18 @@ async def _read(headers: Mapping[bytes, bytes], receive: Receive) -> bytes | Non
         parts.append(part)
         more = message["type"] == "http.request" and message.get("more_body", False)
     return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+async def _drain(receive: Receive) -> None:
+    """Let a sender that is cut off finish, within reason: closed on while it sends, it would not see its answer."""
+    left = _DRAIN_BYTES
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            while left > 0:
+                message = await receive()
+                left -= len(message.get("body", b""))
+                if message["type"] != "http.request" or not message.get("more_body", False):
+                    return
 
 
 def _query(scope: Message) -> dict[str, str]:

@@ -202,6 +202,18 @@ async def test_many_senders_at_once_are_all_answered(post: Sender) -> None:
     assert set(await asyncio.gather(*map(post.webhook, bodies))) == {200}
 
 
+async def test_a_sender_cut_off_while_it_sends_still_sees_why(running_ingest: Ingest) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", running_ingest.port)
+    length = 5 * MEBIBYTE
+    writer.write(b"POST /whatsapp/webhook HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % length)
+    for _ in range(5):
+        writer.write(b" " * MEBIBYTE)
+        await writer.drain()
+        await asyncio.sleep(0.05)
+    assert (await reader.readline()).startswith(b"HTTP/1.1 413")
+    writer.close()
+
+
 async def test_a_sender_that_goes_away_harms_nobody(running_ingest: Ingest, post: Sender) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", running_ingest.port)
     writer.write(b"POST /whatsapp/webhook HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhalf")

@@ -58,6 +58,13 @@ def everybody(pid: int, what: signal.Signals) -> None:
         process.send_signal(what)
 
 
+async def until_watched(service: Ingest) -> None:
+    """The first heartbeat is told: from here on somebody can say that something was missed."""
+    async with asyncio.timeout(20):
+        while not await service.read(WHATSAPP_ACCOUNT):
+            await asyncio.sleep(0.1)
+
+
 async def until_taken(post: Sender, body: bytes) -> None:
     """As WhatsApp does: again and again until it is 200."""
     async with asyncio.timeout(60):
@@ -113,6 +120,7 @@ async def test_a_database_that_hangs_is_as_good_as_none(post: Sender, own_postgr
 
 
 async def test_a_refusal_is_told_as_a_gap(service: Ingest, post: Sender, own_postgres: EmbeddedPostgres) -> None:
+    await until_watched(service)
     await own_postgres.kill()
     await refused_in_time(lambda: post.webhook(MESSAGE))
     await own_postgres.start()
@@ -139,11 +147,10 @@ async def test_nothing_answered_is_lost_when_the_service_is_killed(service: Inge
 
 
 async def test_a_restart_opens_a_gap(service: Ingest) -> None:
+    await until_watched(service)
+    await service.child.kill()
+    await service.start()
     async with asyncio.timeout(20):
-        while not await service.read(WHATSAPP_ACCOUNT):
-            await asyncio.sleep(0.1)
-        await service.child.kill()
-        await service.start()
         while not (
             gaps := [one.data for one in await service.read(WHATSAPP_ACCOUNT) if isinstance(one.data, GapOpened)]
         ):
