@@ -23,13 +23,14 @@ _ERRORS = counter("stet_dispatcher_errors_total", "Errors WhatsApp named, by wha
 
 def count_outcomes(outcomes: Iterable[Outcome]) -> None:
     """A batch at a time: a labelled counter costs as much as a small function."""
-    for (outcome, code), times in Counter(map(_labels, outcomes)).items():
+    for (outcome, code), times in Counter(map(labels_of, outcomes)).items():
         _OUTCOMES.labels(outcome).inc(times)
         if outcome == _FAULTED:
             _ERRORS.labels(code).inc(times)
 
 
-def _labels(outcome: Outcome) -> tuple[str, str]:
+def labels_of(outcome: Outcome) -> tuple[str, str]:
+    """The outcome's word, and the class of its code where WhatsApp named one."""
     match outcome:
         case Taken():
             return "accepted", ""

@@ -6,6 +6,7 @@ and recorded first; a process that dies leaves intents, whose leases end and mak
 
 import asyncio
 import time
+from collections.abc import Iterable
 from datetime import timedelta
 from functools import partial
 
@@ -13,7 +14,7 @@ from services.dispatcher import metrics
 from services.dispatcher.claims import Claims, Intent, Moment, Round
 from services.dispatcher.flight import Flight
 from services.dispatcher.holds import Holds
-from services.dispatcher.outcomes import Outcome
+from services.dispatcher.outcomes import Faulted, Outcome, Taken
 from services.dispatcher.results import Records, Result
 from services.dispatcher.whatsapp import WhatsApp
 from shared.batch import AWAY
@@ -156,6 +157,7 @@ class Sender:
             self.flight.land(result.intent)
         self._wake.set()
         metrics.count_outcomes(result.outcome for result in batch)
+        _tell(batch)
 
     async def _written(self, batch: list[Result]) -> bool:
         try:
@@ -170,10 +172,28 @@ def _may_write(intent: Intent) -> bool:
     return machine_now() < intent.lease_until - _LEASE_MARGIN
 
 
+def _tell(batch: Iterable[Result]) -> None:
+    """What went through is counted; what did not is said."""
+    for result in batch:
+        if isinstance(result.outcome, Taken):
+            continue
+        intent, (outcome, code_class) = result.intent, metrics.labels_of(result.outcome)
+        log.warning(
+            "send.not_taken",
+            message_id=intent.message_id,
+            attempt=intent.attempt,
+            line=intent.target.line,
+            outcome=outcome,
+            code_class=code_class,
+            code=result.outcome.code if isinstance(result.outcome, Faulted) else None,
+        )
+
+
 def _count(decided: Round) -> None:
     if decided.intents:
         metrics.VERDICTS.labels("send", "").inc(len(decided.intents))
     for _, _, reason in decided.waits:
         metrics.VERDICTS.labels("wait", reason).inc()
-    for _, reason in decided.drops:
+    for message_id, reason in decided.drops:
         metrics.VERDICTS.labels("drop", reason.value).inc()
+        log.info("message.dropped", message_id=message_id, reason=reason.value)

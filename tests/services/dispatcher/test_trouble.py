@@ -64,7 +64,7 @@ async def test_a_revoked_token_stops_all_sends_and_keeps_the_queue(
     async with at_work(postgres_database, clock_file, stand, hook, whatsapp_token="revoked") as house:  # noqa: S106 -- made up
         await house.hear(person(), *(request(f"m{number}") for number in range(20)))
         await until(lambda: _stopped(house))
-        assert not (await house.parts.watch.idle()).busy
+        await house.rest()
         assert await house.state("m19") == "waiting"
         assert sum((await stand.ask("counts"))["errors"]["answer"].values()) <= 2
     async with at_work(postgres_database, clock_file, stand, hook) as repaired:
