@@ -26,7 +26,14 @@ log = get_logger()
 
 
 class Halted(RuntimeError):
-    """So many records in a row were refused that the fault is ours: the process stops, loudly."""
+    """So many records in a row were refused that the fault is ours: the process stops, loudly.
+
+    ``sentence`` may be logged; the text of an error in general may not.
+    """
+
+    def __init__(self, records: int, reason: str) -> None:
+        self.sentence = f"{records} records in a row were refused, the last as {reason}; the others are parked"
+        super().__init__(self.sentence)
 
 
 class Batches:
@@ -111,7 +118,7 @@ class Batches:
             error=type(error).__name__, where=where(error),
         )  # fmt: skip
         if self._refused_in_a_row > self._most_refused:
-            raise Halted(f"{self._refused_in_a_row} records in a row were refused, the last as {reason}") from error
+            raise Halted(self._refused_in_a_row, reason) from error
         await self._attempt([misfit(item.topic, item.record, reason, sentence_of(error), item.event)])
 
     def _count(self, items: Sequence[Item]) -> None:

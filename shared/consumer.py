@@ -248,7 +248,7 @@ class BatchConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
 
     def halt(self, error: Exception) -> None:
         """Read nothing more, and end the process with this error."""
-        log.critical("consumer.halted", sentence=str(error) if isinstance(error, OutOfRange) else "", exc_info=error)
+        log.critical("consumer.halted", exc_info=error)
         self._interrupted.set()
         self._consumer.pause(*self._consumer.assignment())
         self.batches.positions.clear()

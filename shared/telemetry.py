@@ -67,6 +67,8 @@ def _say_where(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMappi
     if isinstance(error, BaseException):
         event["error"] = type(error).__name__
         event["places"] = places(error)
+        if sentence := getattr(error, "sentence", None):
+            event["sentence"] = sentence
     return event
 
 

@@ -34,10 +34,11 @@ class OutOfRange(RuntimeError):
     """The broker no longer has what progress expects next: something was lost, and a person must look."""
 
     def __init__(self, place: Place, expected: int, has: int) -> None:
-        super().__init__(
+        self.sentence = (
             f"{place[0]}:{place[1]} is to be read from {expected}, but the broker has it only from or up to {has}; "
             "once the loss is accounted for, delete the partition's row of progress to begin at its oldest record"
         )
+        super().__init__(self.sentence)
 
 
 class Watch:

@@ -1,6 +1,8 @@
 """What the tests of the promise stand on: topics of their own, a migrated database, houses to kill, and counting."""
 
 import asyncio
+import os
+import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -45,13 +47,23 @@ async def until(what: Callable[[], Awaitable[object]], seconds: float = 40) -> N
         await asyncio.sleep(0.05)
 
 
+class House(Child):
+    """A process of the house, with its log."""
+
+    async def says(self, words: str) -> bool:
+        return words in self.log.read_text()
+
+    def signal(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
+
+
 @dataclass
 class Stand:
     bootstrap: str
     dsn: str
     folder: Path
     prefix: str
-    children: list[Child] = field(default_factory=list)
+    children: list[House] = field(default_factory=list)
 
     @property
     def settings(self) -> dict[str, str]:
@@ -73,11 +85,11 @@ class Stand:
         await child.run()
         return child.log.read_text()
 
-    async def house(self, name: str = "house", **settings: str) -> Child:
+    async def house(self, name: str = "house", **settings: str) -> House:
         """A running house; it may still be waiting for its neighbours."""
         more = {"STET_HEALTH_PORT": str(free_ports(1)[0]), "STET_INSTANCE": name, **settings}
         command = Command(name, (sys.executable, "-m", "tests.shared.promise.house"), self.settings | more)
-        child = Child(command, self.folder)
+        child = House(command, self.folder)
         await child.start()
         self.children.append(child)
         return child
@@ -97,7 +109,7 @@ class Stand:
 
     async def read(self, topic: str) -> list[Any]:
         """All records of a topic, partition by partition."""
-        places = [TopicPartition(self.prefix + topic, partition) for partition in range(PARTITIONS)]
+        places = _places(self.prefix + topic)
         consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap, auto_offset_reset="earliest")
         await consumer.start()
         try:
@@ -126,5 +138,23 @@ class Stand:
     async def count(self) -> int:
         return int((await self.rows("select count(*) from rules.effects"))[0][0])
 
+    async def reached(self, count: int) -> bool:
+        return await self.count() >= count
+
+    async def all_read(self) -> bool:
+        """Whether progress stands at the end of every partition, and nothing waits to leave."""
+        rows = await self.rows("select partition, next_offset from rules.progress where topic = 'messages.events'")
+        progress = {row["partition"]: row["next_offset"] for row in rows}
+        return progress == await self.ends() and await self.waiting() == 0
+
+    async def ends(self) -> dict[int, int]:
+        async with AIOKafkaConsumer(bootstrap_servers=self.bootstrap) as consumer:
+            found = await consumer.end_offsets(_places(self.prefix + MESSAGES_EVENTS.name))
+        return {place.partition: offset for place, offset in found.items()}
+
     async def waiting(self) -> int:
         return int((await self.rows("select count(*) from rules.outbox"))[0][0])
+
+
+def _places(topic: str) -> list[TopicPartition]:
+    return [TopicPartition(topic, partition) for partition in range(PARTITIONS)]

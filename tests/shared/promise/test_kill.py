@@ -1,8 +1,8 @@
 """kill -9 in the middle of batches: every event takes effect once, every answer leaves once, each key in order."""
 
-import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from functools import partial
 
 import pytest
 
@@ -28,21 +28,12 @@ async def test_killed_in_the_middle_of_batches(stand: Stand) -> None:
     for kill in range(5):
         house = await stand.house(STET_HOUSE_PAUSE="0.02")
         reached = (kill + 1) * 1000
-        await until(lambda reached=reached: _reached(stand, reached))  # type: ignore[misc] # mypy knows no default here
+        await until(partial(stand.reached, reached))
         await house.kill()
     await stand.house()
-    await until(lambda: _all(stand, each * len(KEYS)))
+    await until(stand.all_read)
     ids = [event_id for event_id, _ in await stand.effects()]
     assert set(Counter(ids).values()) == {1}
     assert all(numbers == sorted(numbers) for numbers in by_key(ids).values())
     said = [record.value for record in await stand.read(MESSAGES_REQUESTED.name)]
     assert len(set(said)) == each * len(KEYS)
-
-
-async def _reached(stand: Stand, count: int) -> bool:
-    return await stand.count() >= count
-
-
-async def _all(stand: Stand, count: int) -> bool:
-    await asyncio.sleep(0)
-    return await stand.count() >= count and await stand.waiting() == 0
