@@ -5,9 +5,9 @@ once; the lock orders replicas, the ledger's attempt numbers fence them.
 """
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
-from itertools import islice
 
 from services.writeback.abilities import Abilities, Introspected
 from services.writeback.carry import Carrier
@@ -68,21 +68,25 @@ class Queue:
                 await self._take_up(connection)
                 await self._until_woken()
         finally:
-            await self._finish()
-            if not connection.is_closed():
+            with suppress(*CONNECTION_LOST):
                 await connection.remove_listener(CHANNEL, self._wake)
+            await self._finish()
 
     async def _take_up(self, connection: Connection) -> None:
         room = self._gate.width(machine_now()) - len(self._running)
         if room <= 0 or not await self._able():
             return
         due = await self._ledger.due(self._running, room * _LANES_LOOKED_AT)
-        held = [each for each in due if await connection.fetchval(queries.hold_lane, _lane_lock(each.lane))]
-        for each in islice(held, room):
-            self.turns += 1
-            task = asyncio.create_task(self._carry(each), name=f"write {each.write_id}")
-            task.add_done_callback(self._wake)
-            self._running[each.lane] = task
+        for each in due:
+            if room > 0 and await connection.fetchval(queries.hold_lane, _lane_lock(each.lane)):
+                room -= 1
+                self._start(each)
+
+    def _start(self, due: Due) -> None:
+        self.turns += 1
+        task = asyncio.create_task(self._carry(due), name=f"write {due.write_id}")
+        task.add_done_callback(self._wake)
+        self._running[due.lane] = task
 
     async def _let_go(self, connection: Connection) -> None:
         for lane in [lane for lane, task in self._running.items() if task.done()]:

@@ -1,0 +1,91 @@
+"""A real writeback process on a real broker and database: what it is asked, what it says, and how it is killed."""
+
+import asyncio
+import sys
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from dev.ports import LOOPBACK, free_ports
+from dev.supervise import Child, Command
+from shared.events.envelope import Event
+from shared.topics import PARTITIONS, Topic
+from tests.dev.consonance.stand import KEY
+from tests.infrastructure import ROOT
+
+_READY_SECONDS = 40
+
+
+@dataclass(frozen=True)
+class Writeback:
+    """``prefix`` stands before the names of its topics."""
+
+    bootstrap: str
+    health_port: int
+    child: Child
+    prefix: str = field(default_factory=lambda: f"t{uuid.uuid4().hex[:8]}.")
+
+    async def start(self) -> None:
+        """Returns when it is ready."""
+        await self.child.start()
+        await self.child.wait_until(self._ready, _READY_SECONDS)
+
+    async def get(self, path: str) -> tuple[int, str]:
+        url = f"http://{LOOPBACK}:{self.health_port}/{path}"
+        async with aiohttp.ClientSession() as session, session.get(url) as answer:
+            return answer.status, await answer.text()
+
+    async def send(self, topic: Topic, *events: Event) -> None:
+        producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap)
+        await producer.start()
+        try:
+            for event in events:
+                key = event.partitionkey.encode()
+                await producer.send_and_wait(self.prefix + topic.name, event.to_bytes(), key=key)
+        finally:
+            await producer.stop()
+
+    async def heard(self, topic: Topic, count: int) -> list[dict[str, Any]]:
+        """The first ``count`` events of a topic, and whatever came with them."""
+        consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap, auto_offset_reset="earliest")
+        await consumer.start()
+        try:
+            consumer.assign([TopicPartition(self.prefix + topic.name, number) for number in range(PARTITIONS)])
+            values: list[bytes] = []
+            while len(values) < count:
+                fetched = await consumer.getmany(timeout_ms=100)
+                values += [record.value for records in fetched.values() for record in records]
+            return [orjson.loads(value) for value in values]
+        finally:
+            await consumer.stop()
+
+    async def at_rest(self) -> None:
+        """Until nothing moves any more."""
+        while orjson.loads((await self.get("development/idle"))[1])["busy"]:
+            await asyncio.sleep(0.05)
+
+    async def _ready(self) -> bool:
+        try:
+            return (await self.get("readyz"))[0] == 200
+        except aiohttp.ClientError:
+            return False
+
+
+async def writeback(bootstrap: str, dsn: str, folder: Path, consonance_url: str, **settings: str) -> Writeback:
+    """Not started yet; its topics are there."""
+    (health_port,) = free_ports(1)
+    prefix = f"t{uuid.uuid4().hex[:8]}."
+    environment = {
+        "PYTHONPATH": str(ROOT), "STET_TENANT": "penrose", "STET_KAFKA_BOOTSTRAP": bootstrap, "STET_POSTGRES_DSN": dsn,
+        "STET_TOPIC_PREFIX": prefix, "STET_HEALTH_PORT": str(health_port), "STET_CONSONANCE_KEY": KEY,
+        "STET_CONSONANCE_URL": f"{consonance_url}/graphql", "STET_CONSONANCE_TIMEOUT": "2",
+        "STET_CONSONANCE_MAY_LAND": "4", **settings,
+    }  # fmt: skip
+    await Child(Command("topics", (sys.executable, "-m", "shared.topics", "create"), environment), folder).run()
+    command = Command("writeback", (sys.executable, "-m", "services.writeback"), environment)
+    return Writeback(bootstrap, health_port, Child(command, folder), prefix)
