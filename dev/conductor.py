@@ -79,6 +79,11 @@ class Conductor:
         self._addresses = dict(addresses)
         self._check = check
 
+    async def work(self) -> dict[str, list[str]]:
+        """Who has what left to do at this moment."""
+        async with aiohttp.ClientSession() as session:
+            return (await self._look(session)).work()
+
     async def settle(self, within: float = _SETTLE_SECONDS) -> None:
         """Return when all are idle; time does not move. Raises Unsettled after ``within`` seconds of machine time."""
         async with aiohttp.ClientSession() as session:
