@@ -113,7 +113,7 @@ class Child:
 
     async def ended(self) -> int:
         """The exit code, once it has ended."""
-        while self.alive:  # noqa: ASYNC110 -- no event tells of it in every event loop
+        while self.alive:
             await asyncio.sleep(_TICK)
         return self._code()
 

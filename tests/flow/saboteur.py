@@ -19,7 +19,8 @@ _PATIENCE = 30.0  # seconds, for a strike that waits for messages
 class Strike:
     """``kill -9`` of ``name``, at the first work that begins at ``at`` (business time) or later.
 
-    ``sends``: once so many messages of that work have left. ``swallowed``: so many more never arrive, and nobody says so.
+    ``sends``: once so many messages of that work have left. ``swallowed``: so many more never arrive, and nobody
+    says so.
     """
 
     name: str

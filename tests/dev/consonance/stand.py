@@ -86,5 +86,5 @@ async def standing(
 
 async def until(true: Callable[[], bool]) -> None:
     """The test's own time limit ends a wait in vain."""
-    while not true():  # noqa: ASYNC110 -- what is waited for has no event
+    while not true():
         await asyncio.sleep(0.01)

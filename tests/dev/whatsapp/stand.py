@@ -91,7 +91,7 @@ class Stand:
     async def rest(self) -> dict[str, Any]:
         """Wait until nothing is undelivered."""
         async with asyncio.timeout(PATIENCE):
-            while (idle := await self.ask("idle"))["busy"]:  # noqa: ASYNC110 -- the simulator is asked, it does not call
+            while (idle := await self.ask("idle"))["busy"]:
                 await asyncio.sleep(0.01)
         return dict(idle)
 
@@ -128,7 +128,7 @@ async def standing(hook: Hook | None, clock: Path | None = None, **changes: Any)
 
 async def until(holds: Callable[[], object]) -> None:
     async with asyncio.timeout(PATIENCE):
-        while not holds():  # noqa: ASYNC110 -- what is watched has no event of its own
+        while not holds():
             await asyncio.sleep(0.01)
 
 
