@@ -1,6 +1,7 @@
 """Composition root: the one place where writeback's parts meet."""
 
 from datetime import timedelta
+from functools import partial
 
 from services.writeback.abilities import Abilities
 from services.writeback.carry import Carrier
@@ -9,10 +10,11 @@ from services.writeback.gate import Gate
 from services.writeback.handlers import Intake
 from services.writeback.ledger import SERVICE, Ledger
 from services.writeback.mapping_file import read_mapping
-from services.writeback.queue import Queue
+from services.writeback.queue import LANES_SESSION, Queue
 from services.writeback.report import Report
 from services.writeback.settings import Settings
 from shared import topics
+from shared.postgres import connect
 from shared.process import running
 from shared.settings import load
 
@@ -28,7 +30,8 @@ async def main() -> None:
     ):
         ledger = Ledger(process.pool, process.clock)
         carrier = Carrier(ledger, consonance, Abilities(ways), timeout + may_land)
-        queue = Queue(process.pool, ledger, carrier, consonance, Gate(settings.writes_at_once))
+        connect_lanes = partial(connect, settings.postgres_dsn.get_secret_value(), SERVICE, **LANES_SESSION)
+        queue = Queue(connect_lanes, ledger, carrier, consonance, Gate(settings.writes_at_once))
         report = Report(ledger, queue, process.clock)
         process.consume((topics.WRITES_REQUESTED, topics.CONTACTS), Intake())
         process.task("queue", queue.run)

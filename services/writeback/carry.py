@@ -29,6 +29,9 @@ MOST_FAILED_READS = 5
 _FIRST_WAIT = timedelta(milliseconds=500)
 _LONGEST_WAIT = timedelta(seconds=30)
 _MOST_DOUBLINGS = 6
+_FRESH = timedelta(seconds=5)
+"""How old an intent may be when its request leaves: a process frozen for longer may have lost its lane meanwhile."""
+
 _NOTHING_EXECUTED = (NotReached, KeyRefused, Throttled)
 
 log = get_logger()
@@ -131,9 +134,12 @@ class Carrier:
     async def _send(self, entry: Entry, mutations: Sequence[_Mutation]) -> Reply:
         """In order, up to the first that is not accepted; what that means for the rest a look will show."""
         reply = Reply(Answer.ACCEPTED)
+        awake_at = entry.attempt.at if entry.attempt is not None else machine_now()
         for number, mutation in enumerate(mutations):
             try:
+                _check_fresh(awake_at)
                 reply = await self.graph.write(*mutation)
+                awake_at = machine_now()
             except Unanswered:
                 return Reply(Answer.UNANSWERED)
             except _NOTHING_EXECUTED:
@@ -189,6 +195,11 @@ def _mutations(each: Judged, support: Support | None) -> Iterator[_Mutation]:
     if way.remove is not None and support.remove is not None:
         for stale in judgement.stale:
             yield _Mutation(support.remove, way.remove.filled({**facts, "stale_id": stale}), way.remove.errors)
+
+
+def _check_fresh(awake_at: datetime) -> None:
+    if machine_now() - awake_at > _FRESH:
+        raise NotReached("this process stood still between its intent and its request")
 
 
 def _in_doubt(entry: Entry) -> bool:

@@ -114,6 +114,6 @@ where w.state <> 'settled'
 -- Takes the lane for this session, unless another process has it.
 select pg_try_advisory_lock($1)
 
--- name: let_go_of_lane
--- Gives the lane back.
-select pg_advisory_unlock($1)
+-- name: let_go_of_lanes
+-- Gives lanes back.
+select pg_advisory_unlock(number) from unnest($1::bigint[]) as number

@@ -5,7 +5,7 @@ once; the lock orders replicas, the ledger's attempt numbers fence them.
 """
 
 import asyncio
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -13,9 +13,10 @@ from services.writeback.abilities import Abilities, Introspected
 from services.writeback.carry import Carrier
 from services.writeback.gate import Gate, Pause
 from services.writeback.ledger import Due, Ledger, queries
+from shared.blame import AWAY
 from shared.clock import machine_now
 from shared.errors import Unavailable
-from shared.postgres import CONNECTION_LOST, REPEAT, Connection, Pool, lock_number
+from shared.postgres import REPEAT, Connection, lock_number
 from shared.telemetry import effect_span, gauge, get_logger
 
 CHANNEL = "stet_writeback_queue"
@@ -25,14 +26,24 @@ _TO_FINISH = 4.0  # seconds that requests in flight are given when the process s
 _SET_ASIDE = timedelta(seconds=30)
 _LANES_LOOKED_AT = 4  # due lanes per free place, for some are held by other replicas
 
+LANES_SESSION = {"idle_session_timeout": "60s"}
+"""A frozen process loses its lanes; what it meant to send it then finds too old to send (``carry``)."""
+
+Connect = Callable[[], Awaitable[Connection]]
+
 log = get_logger()
 
 
 class Queue:
-    """``turns`` rises with every write that was taken up: the development clock watches it."""
+    """``connect`` opens the connection that holds the lanes.
 
-    def __init__(self, pool: Pool, ledger: Ledger, carrier: Carrier, consonance: Introspected, gate: Gate) -> None:
-        self._pool = pool
+    ``turns`` rises with every write that was taken up: the development clock watches it.
+    """
+
+    def __init__(
+        self, connect: Connect, ledger: Ledger, carrier: Carrier, consonance: Introspected, gate: Gate
+    ) -> None:
+        self._connect = connect
         self._ledger = ledger
         self._carrier = carrier
         self._consonance = consonance
@@ -52,25 +63,23 @@ class Queue:
     async def run(self) -> None:
         while True:
             try:
-                async with self._pool.acquire() as connection:
-                    await self._attend(connection)
-            except (*CONNECTION_LOST, *REPEAT) as error:
+                await self._attend(await self._connect())
+            except (*AWAY, *REPEAT) as error:
                 log.warning("queue.database_lost", error=type(error).__name__)
                 await asyncio.sleep(_AFTER_LOSS)
 
     async def _attend(self, connection: Connection) -> None:
         """With one connection that holds the lanes, until it breaks or the process stops."""
-        await connection.add_listener(CHANNEL, self._wake)
         try:
+            await connection.add_listener(CHANNEL, self._wake)
             while True:
                 self._woken.clear()
                 await self._let_go(connection)
                 await self._take_up(connection)
                 await self._until_woken()
         finally:
-            with suppress(*CONNECTION_LOST):
-                await connection.remove_listener(CHANNEL, self._wake)
             await self._finish()
+            connection.terminate()
 
     async def _take_up(self, connection: Connection) -> None:
         room = self._gate.width(machine_now()) - len(self._running)
@@ -89,8 +98,10 @@ class Queue:
         self._running[due.lane] = task
 
     async def _let_go(self, connection: Connection) -> None:
-        for lane in [lane for lane, task in self._running.items() if task.done()]:
-            await connection.execute(queries.let_go_of_lane, _lane_lock(lane))
+        """Also without a lane to let go of: a connection that says nothing for long is taken for frozen."""
+        done = [lane for lane, task in self._running.items() if task.done()]
+        await connection.execute(queries.let_go_of_lanes, [_lane_lock(lane) for lane in done])
+        for lane in done:
             self._running.pop(lane).result()
 
     async def _able(self) -> bool:
@@ -116,7 +127,7 @@ class Queue:
                 self._answered()
         except Unavailable as error:
             self._shut(error)
-        except (*CONNECTION_LOST, *REPEAT) as error:
+        except (*AWAY, *REPEAT) as error:
             log.warning("write.database_lost", write_id=due.write_id, error=type(error).__name__)
             await asyncio.sleep(_AFTER_LOSS)
         except Exception as error:  # noqa: BLE001 -- the boundary of one write: its surprise must not stop the others

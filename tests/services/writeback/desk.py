@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from services.writeback.queue import Queue
 from shared.clock import SystemClock
 from shared.events.envelope import Event
 from shared.events.writes import APPROVED_KINDS, EVENT_KINDS
-from shared.postgres import Pool, role_of
+from shared.postgres import Pool, connect, role_of
 from tests.dev.consonance.stand import KEY, Stand, standing
 
 MAPPING = Path(services.writeback.__file__).parent / "mapping" / "extended.yaml"
@@ -92,7 +93,7 @@ async def at_desk(
     ):
         ledger, gate = Ledger(pool, SystemClock()), Gate(width)
         carrier = Carrier(ledger, consonance, Abilities(read_mapping(MAPPING)), timedelta(seconds=may_land))
-        queue = Queue(pool, ledger, carrier, consonance, gate)
+        queue = Queue(partial(connect, dsn, SERVICE), ledger, carrier, consonance, gate)
         running = asyncio.create_task(queue.run())
         try:
             yield Desk(pool, ledger, queue, gate, stand)

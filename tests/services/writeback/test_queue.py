@@ -36,7 +36,7 @@ def a_pitch(number: int) -> CreateAcquisition:
 
 @asynccontextmanager
 async def second_replica(desk: Desk) -> AsyncIterator[Queue]:
-    queue = Queue(desk.pool, desk.ledger, desk.queue._carrier, desk.queue._consonance, Gate(PITCHES))
+    queue = Queue(desk.queue._connect, desk.ledger, desk.queue._carrier, desk.queue._consonance, Gate(PITCHES))
     running = asyncio.create_task(queue.run())
     try:
         yield queue
