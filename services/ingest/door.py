@@ -6,13 +6,13 @@ Whoever waits behind it sees whole requests and answers with whole replies.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
 import orjson
 
+from services.ingest.patience import Patience
 from shared.telemetry import get_logger
 
 MAX_BODY = 3 * 1024 * 1024
@@ -31,8 +31,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """Names of ``headers`` are in lower case; of a repeated header the last counts."""
 
     method: str
@@ -41,19 +40,18 @@ class Request:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     status: HTTPStatus
     body: bytes = b""
-    media: str = "text/plain; charset=utf-8"
-    headers: tuple[tuple[bytes, bytes], ...] = field(default=())
+    media: bytes = b"text/plain; charset=utf-8"
+    headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
 Answer = Callable[[Request], Awaitable[Reply]]
 
 
 def json_reply(status: HTTPStatus, **fields: Any) -> Reply:
-    return Reply(status, orjson.dumps(fields), "application/json")
+    return Reply(status, orjson.dumps(fields), b"application/json")
 
 
 class Door:
@@ -62,6 +60,7 @@ class Door:
     def __init__(self, routes: Mapping[str, Mapping[str, Answer]], refused: Callable[[str, HTTPStatus], None]) -> None:
         self._routes = routes
         self._refused = refused
+        self._patience = Patience(BODY_SECONDS)
         self.in_hand = 0
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -84,7 +83,7 @@ class Door:
             return Reply(HTTPStatus.METHOD_NOT_ALLOWED, headers=((b"allow", ", ".join(methods).encode()),))
         headers: dict[bytes, bytes] = dict(scope["headers"])
         try:
-            async with asyncio.timeout(BODY_SECONDS):
+            with self._patience.limit():
                 body = await _read(headers, receive)
         except TimeoutError:
             return self._refuse(scope, HTTPStatus.REQUEST_TIMEOUT)
@@ -142,7 +141,7 @@ def _query(scope: Message) -> dict[str, str]:
 
 
 async def _reply(send: Send, reply: Reply) -> None:
-    length = (b"content-length", str(len(reply.body)).encode())
-    headers = [(b"content-type", reply.media.encode()), length, *reply.headers]
-    await send({"type": "http.response.start", "status": reply.status.value, "headers": headers})
+    length = (b"content-length", b"%d" % len(reply.body))
+    headers = [(b"content-type", reply.media), length, *reply.headers]
+    await send({"type": "http.response.start", "status": int(reply.status), "headers": headers})
     await send({"type": "http.response.body", "body": reply.body})

@@ -4,11 +4,10 @@ An answer of 200 or 202 means that all of the request is durable: in Kafka, or i
 that cannot be made so in time is answered 503, and sent again by its sender.
 """
 
-import asyncio
 import hmac
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Protocol
 
@@ -16,7 +15,7 @@ from services.ingest.door import Reply, Request
 from services.ingest.measures import Door, Measures, Refusal
 from services.ingest.normalise import normalise
 from services.ingest.parking import Parks
-from services.ingest.patience import leavable
+from services.ingest.patience import Patience, leavable
 from services.ingest.records import Frame, Personal, Record, Sorted
 from services.ingest.signatures import signed_by_meta
 from services.ingest.watch import Stream
@@ -29,6 +28,8 @@ PATH = "/whatsapp/webhook"
 
 ACT_SECONDS = 4.0
 """For everything after the body has been read: a sender is answered within five seconds, whatever is away."""
+
+_TAKEN = Reply(HTTPStatus.OK)
 
 _log = get_logger()
 
@@ -57,6 +58,7 @@ class WhatsApp:
     lines: Mapping[str, Line]
     app_secrets: tuple[bytes, ...]
     verify_token: str
+    patience: Patience = field(default_factory=lambda: Patience(ACT_SECONDS))
 
     async def verify(self, request: Request) -> Reply:
         """https://developers.facebook.com/docs/graph-api/webhooks/getting-started#verification-requests"""
@@ -70,15 +72,17 @@ class WhatsApp:
         """200 once every update of the body is durable. WhatsApp counts nothing else as taken."""
         if not signed_by_meta(request.body, request.headers.get(b"x-hub-signature-256"), self.app_secrets):
             return self._refuse(HTTPStatus.UNAUTHORIZED, Refusal.SIGNATURE)
-        with self.stream.receiving():
-            try:
-                async with asyncio.timeout(ACT_SECONDS):
-                    await self._take(request.body)
-            except (Unavailable, TimeoutError) as fault:
-                self.stream.tear("refused")
-                _log.warning("webhook.refused", fault=str(fault) or "too slow")
-                return self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, Refusal.UNAVAILABLE)
-        return Reply(HTTPStatus.OK)
+        arrival = self.stream.begin()
+        try:
+            with self.patience.limit():
+                await self._take(request.body)
+        except (Unavailable, TimeoutError) as fault:
+            self.stream.tear("refused")
+            _log.warning("webhook.refused", fault=str(fault) or "too slow")
+            return self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, Refusal.UNAVAILABLE)
+        finally:
+            self.stream.end(arrival)
+        return _TAKEN
 
     async def _take(self, body: bytes) -> None:
         frame = Frame(self.tenant, self.clock.now(), self.lines, new_traceparent())
@@ -102,7 +106,6 @@ class WhatsApp:
         return Reply(status)
 
 
-def _whats(sorted_: Sorted) -> Iterator[str]:
-    yield from (record.what for record in sorted_.records)
-    yield from (update.what for update in sorted_.personal)
-    yield from ("parked" for _ in sorted_.bad)
+def _whats(sorted_: Sorted) -> list[str]:
+    counted: list[Record | Personal] = [*sorted_.records, *sorted_.personal]
+    return [one.what for one in counted] + ["parked"] * len(sorted_.bad)

@@ -15,7 +15,7 @@ from shared.events.envelope import first_fault
 
 def normalise(body: bytes, frame: Frame) -> Sorted:
     taken = split(body)
-    outcome = Sorted(bad=taken.bad)
+    outcome = Sorted([], [], taken.bad)
     for update in taken.updates:
         try:
             _place(_read(update, frame), update, outcome)

@@ -1,7 +1,7 @@
 """What one webhook turns into: records for Kafka as bytes, and updates that still need to know whose they are."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -72,13 +72,12 @@ class Personal:
     raw: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Sorted:
+class Sorted(NamedTuple):
     """One body, sorted by what is to be done with it."""
 
-    records: list[Record] = field(default_factory=list)
-    personal: list[Personal] = field(default_factory=list)
-    bad: list[Bad] = field(default_factory=list)
+    records: list[Record]
+    personal: list[Personal]
+    bad: list[Bad]
 
 
 def instant_of(value: Any) -> datetime:

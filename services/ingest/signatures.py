@@ -3,7 +3,6 @@
 https://developers.facebook.com/docs/graph-api/webhooks/getting-started · https://www.standardwebhooks.com
 """
 
-import hashlib
 import hmac
 from collections.abc import Iterable, Mapping
 
@@ -17,10 +16,7 @@ def signed_by_meta(body: bytes, header: bytes | None, secrets: Iterable[bytes]) 
     if header is None or not header.startswith(_PREFIX):
         return False
     claimed = header.removeprefix(_PREFIX).lower()
-    matches = [
-        hmac.compare_digest(hmac.new(key, body, hashlib.sha256).hexdigest().encode(), claimed) for key in secrets
-    ]
-    return any(matches)
+    return any([hmac.compare_digest(hmac.digest(key, body, "sha256").hex().encode(), claimed) for key in secrets])  # noqa: C419 -- every secret is tried
 
 
 def signed_for_consonance(body: bytes, headers: Mapping[bytes, bytes], secrets: Iterable[str]) -> bool:

@@ -6,22 +6,24 @@ be sent again.
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import orjson
 
-KNOWN_ARRAYS = (
-    "messages",
-    "statuses",
-    "message_echoes",
-    "calls",
-    "groups",
-    "user_preferences",
-    "user_id_update",
-    "automatic_events",
-    "history",
-    "state_sync",
+KNOWN_ARRAYS = frozenset(
+    {
+        "messages",
+        "statuses",
+        "message_echoes",
+        "calls",
+        "groups",
+        "user_preferences",
+        "user_id_update",
+        "automatic_events",
+        "history",
+        "state_sync",
+    }
 )
 UNNAMED = "unknown"
 """Stands for a field or an account that a webhook does not name."""
@@ -52,10 +54,9 @@ class Bad:
     sentence: str
 
 
-@dataclass(frozen=True, slots=True)
-class Split:
-    updates: list[Update] = field(default_factory=list)
-    bad: list[Bad] = field(default_factory=list)
+class Split(NamedTuple):
+    updates: list[Update]
+    bad: list[Bad]
 
 
 def split(body: bytes) -> Split:
@@ -63,11 +64,11 @@ def split(body: bytes) -> Split:
     try:
         document = read_json(body)
     except ValueError:
-        return Split(bad=[Bad(body, "not_json", "the body is not JSON")])
+        return Split([], [Bad(body, "not_json", "the body is not JSON")])
     entries = document.get("entry") if isinstance(document, dict) else None
     if not isinstance(entries, list) or not entries or document.get("object", _OBJECT) != _OBJECT:
-        return Split(bad=[Bad(body, "not_a_webhook", "the body has not the shape of a WhatsApp webhook")])
-    taken = Split()
+        return Split([], [Bad(body, "not_a_webhook", "the body has not the shape of a WhatsApp webhook")])
+    taken = Split([], [])
     for entry in entries:
         try:
             _take_entry(entry, taken)
@@ -156,9 +157,8 @@ def _take_change(entry: dict[str, Any], change: dict[str, Any], value: dict[str,
 
 
 def _items(value: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    for array in KNOWN_ARRAYS:
-        items = value.get(array)
-        if isinstance(items, list):
+    for array, items in value.items():
+        if array in KNOWN_ARRAYS and isinstance(items, list):
             for item in items:
                 yield array, item
 

@@ -5,8 +5,6 @@ seen by WhatsApp, which redelivers, and by its own next start, which opens a gap
 """
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -41,15 +39,14 @@ class Stream:
         """A webhook was refused, or may have been missed, until now."""
         self.torn, self.reason = machine_now(), reason
 
-    @contextmanager
-    def receiving(self) -> Iterator[None]:
-        """While a webhook is being taken, nobody can say that it was."""
+    def begin(self) -> object:
+        """A webhook arrives; until ``end`` nobody can say that it was taken."""
         token = object()
         self.arrived[token] = machine_now()
-        try:
-            yield
-        finally:
-            del self.arrived[token]
+        return token
+
+    def end(self, token: object) -> None:
+        del self.arrived[token]
 
     def settled_until(self) -> datetime:
         return min(self.arrived.values(), default=machine_now())
