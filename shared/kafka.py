@@ -8,10 +8,10 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, ProducerClosed
 from aiokafka.helpers import create_ssl_context
-from aiokafka.partitioner import murmur2
 from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
 
 from shared.errors import Misconfigured
+from shared.murmur import murmur2, partition
 from shared.settings import ServiceSettings
 from shared.telemetry import get_logger
 from shared.topics import PARTITIONS
@@ -115,7 +115,7 @@ class Producer:
     def _new(self) -> Any:
         return AIOKafkaProducer(
             bootstrap_servers=self._settings.kafka_bootstrap, acks="all", enable_idempotence=True,
-            max_request_size=MAX_REQUEST_BYTES, max_batch_size=BATCH_BYTES,
+            max_request_size=MAX_REQUEST_BYTES, max_batch_size=BATCH_BYTES, partitioner=partition,
             request_timeout_ms=_REQUEST_SECONDS * 1000, retry_backoff_ms=50, **security(self._settings),
         )  # fmt: skip
 
