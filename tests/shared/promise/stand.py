@@ -141,6 +141,10 @@ class Stand:
     async def reached(self, count: int) -> bool:
         return await self.count() >= count
 
+    async def workers(self, count: int) -> bool:
+        """Whether so many processes have had an effect."""
+        return len({worker for _, worker in await self.effects()}) >= count
+
     async def all_read(self) -> bool:
         """Whether progress stands at the end of every partition, and nothing waits to leave."""
         rows = await self.rows("select partition, next_offset from rules.progress where topic = 'messages.events'")
