@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+from contextlib import suppress
 from datetime import timedelta
 
 from services.ingest.consonance import Consonance as Source
@@ -24,6 +25,7 @@ from services.ingest.publisher import Publisher
 from services.ingest.seen import SeenBefore
 from services.ingest.settings import Settings
 from services.ingest.watch import Stream, Watch
+from shared.errors import Unavailable
 from shared.process import Process, running
 from shared.settings import load
 
@@ -77,8 +79,11 @@ def _listen(process: Process, settings: Settings, publisher: Publisher, stream: 
 
 def _poll(process: Process, settings: Settings, source: Source, measures: Measures) -> Polling:
     pool, clock, tenant, words = process.pool, process.clock, settings.tenant, settings.words
-    contacts = ContactsPoll(source, pool, clock, tenant, words)
-    works = WorksPoll(source, pool, clock, tenant, words, settings.consonance_polled, settings.consonance_source)
+    parking = Parking(pool, clock, tenant)
+    contacts = ContactsPoll(source, pool, clock, tenant, words, parking)
+    works = WorksPoll(
+        source, pool, clock, tenant, words, parking, settings.consonance_polled, settings.consonance_source
+    )
     polling = Polling({"contacts": contacts.run, "works": works.run}, settings.consonance_poll_seconds, measures)
     if settings.consonance_poll_seconds:
         process.task("polling", polling.forever)
@@ -103,4 +108,5 @@ def _watch(process: Process, settings: Settings, stream: Stream, measures: Measu
 async def _forget(seen: SeenBefore) -> None:
     while True:
         await asyncio.sleep(_FORGET_SECONDS)
-        await seen.forget_old()
+        with suppress(Unavailable):  # the next round will find them
+            await seen.forget_old()

@@ -1,15 +1,18 @@
 """A pass over Consonance's contacts: all of them each time, for nothing says which have changed."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import partial
+from typing import Protocol
 
 from services.ingest.addresses import phone_key
 from services.ingest.contact_states import address_locks, state_event
 from services.ingest.database import reachable, writing
 from services.ingest.house_words import Words
 from services.ingest.observe import contact_view
+from services.ingest.parking import Parks
 from services.ingest.people import People
+from services.ingest.reading import Node, read_all
 from services.ingest.recognise import introduce
 from services.ingest.records import Frame
 from services.ingest.snapshots import Snapshot, Snapshots
@@ -21,8 +24,7 @@ from shared.topics import CONTACTS
 from shared.transaction import Transaction
 
 _AT_ONCE = 200
-
-Node = dict[str, Any]
+_DOOR = "polled contacts"
 
 
 class Contacts(Protocol):
@@ -37,10 +39,14 @@ class ContactsPoll:
     clock: Clock
     tenant: TenantId
     words: Words
+    parking: Parks
 
     async def run(self) -> int:
         """One pass; returns how many people's states it told."""
-        views = (contact_view(node, self.words) for node in await self.contacts.contacts())
+        nodes = await self.contacts.contacts()
+        views, bad = read_all(nodes, partial(contact_view, words=self.words))
+        if bad:
+            await self.parking.park(bad, _DOOR)
         return sum([await self._take(some) for some in _batches(views)])
 
     async def _take(self, views: Sequence[ContactView]) -> int:
@@ -72,15 +78,8 @@ class ContactsPoll:
         return Snapshots(self.tenant, "contacts")
 
 
-def _batches(views: Iterable[ContactView]) -> Iterator[list[ContactView]]:
-    some: list[ContactView] = []
-    for view in views:
-        some.append(view)
-        if len(some) == _AT_ONCE:
-            yield some
-            some = []
-    if some:
-        yield some
+def _batches(views: Sequence[ContactView]) -> Iterator[Sequence[ContactView]]:
+    return (views[start : start + _AT_ONCE] for start in range(0, len(views), _AT_ONCE))
 
 
 def _before(snapshots: Mapping[int, Snapshot], view: ContactView) -> ContactView | None:

@@ -6,13 +6,16 @@ A pass that is interrupted goes on where it stood. The first complete one of a f
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Protocol
+from functools import partial
+from typing import Protocol
 
 from services.ingest.compare import FIELDS, Comparison, Told, compare
 from services.ingest.database import reachable, writing
 from services.ingest.house_words import Words
 from services.ingest.observe import work_view
+from services.ingest.parking import Parks
 from services.ingest.progress import Pass, next_pass
+from services.ingest.reading import Node, ids_of, last_id, read_all
 from services.ingest.records import Frame
 from services.ingest.snapshots import Snapshot, Snapshots
 from services.ingest.views import WorkView
@@ -23,7 +26,7 @@ from shared.telemetry import new_traceparent
 from shared.topics import CONSONANCE_EVENTS
 from shared.transaction import Transaction
 
-Node = dict[str, Any]
+_DOOR = "polled works"
 
 
 class Works(Protocol):
@@ -46,6 +49,7 @@ class WorksPoll:
     clock: Clock
     tenant: TenantId
     words: Words
+    parking: Parks
     polled: frozenset[str]
     source: str
 
@@ -55,8 +59,8 @@ class WorksPoll:
         told, seen, after = 0, set[int](), current.after
         while page := await self.works.works(after, current.changed_since):
             told += await self._take(page, current)
-            seen.update(_ids(page))
-            after = max(_ids(page), default=after)
+            seen.update(ids_of(page))
+            after = last_id(page, after)
             await self._advance(after)
         if current.changed_since is not None:
             told += await self._take_works_of_products(current, seen)
@@ -70,11 +74,14 @@ class WorksPoll:
             for work_id in {work["id"] for product in page if (work := product.get("work"))} - seen:
                 seen.add(work_id)
                 told += await self._take(await self.works.work(work_id), current)
-            after = max(_ids(page), default=after)
+            after = last_id(page, after)
         return told
 
     async def _take(self, page: Sequence[Node], current: Pass) -> int:
-        views = {view.work_id: view for view in (work_view(node, self.words) for node in page)}
+        read, bad = read_all(page, partial(work_view, words=self.words))
+        if bad:
+            await self.parking.park(bad, _DOOR)
+        views = {view.work_id: view for view in read}
         locks = [key_of(self.tenant, "works", work_id) for work_id in views]
         async with writing(self.pool, self.clock, locks) as tx:
             before = await self._snapshots.load(tx.connection, views)
@@ -122,10 +129,6 @@ class WorksPoll:
     @property
     def _name(self) -> str:
         return f"{self.tenant}/poll/works"
-
-
-def _ids(page: Iterable[Node]) -> list[int]:
-    return [node["id"] for node in page if isinstance(node.get("id"), int)]
 
 
 def _before(snapshots: Mapping[int, Snapshot], view: WorkView) -> WorkView | None:

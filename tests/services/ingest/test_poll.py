@@ -9,6 +9,7 @@ import pytest
 from services.ingest.house_words import Words
 from services.ingest.identity import Identity
 from services.ingest.normalise import normalise
+from services.ingest.parking import Parking
 from services.ingest.people import People
 from services.ingest.poll_contacts import ContactsPoll
 from services.ingest.poll_works import WorksPoll
@@ -72,11 +73,14 @@ def shelf(*numbers: int) -> Shelf:
 
 
 def works_poll(pool: Pool, source: Shelf, clock: Still | None = None) -> WorksPoll:
-    return WorksPoll(source, pool, clock or Still(), FRAME.tenant, Words(), frozenset(POLLED), "https://c.example")
+    at, tenant = clock or Still(), FRAME.tenant
+    return WorksPoll(
+        source, pool, at, tenant, Words(), Parking(pool, at, tenant), frozenset(POLLED), "https://c.example"
+    )
 
 
 def contacts_poll(pool: Pool, source: Shelf) -> ContactsPoll:
-    return ContactsPoll(source, pool, Still(), FRAME.tenant, Words())
+    return ContactsPoll(source, pool, Still(), FRAME.tenant, Words(), Parking(pool, Still(), FRAME.tenant))
 
 
 async def told(pool: Pool) -> list[str]:
@@ -198,3 +202,38 @@ async def test_what_whatsapp_taught_stays_until_consonance_says_otherwise(pool: 
     source.people = [contact(8, "+447700900999")]
     await contacts_poll(pool, source).run()
     assert (await people(pool))[ContactId(8)].addresses.phone == "+447700900999"
+
+
+async def parked(pool: Pool) -> list[tuple[str, str, str]]:
+    rows = await pool.fetch("SELECT topic, reason, sentence FROM parked ORDER BY id")
+    return [tuple(row) for row in rows]
+
+
+async def test_a_work_that_cannot_be_read_is_parked_once_and_holds_up_no_other(pool: Pool) -> None:
+    source = shelf(1, 2, 3)
+    source.nodes[2]["imprint"] = {"id": "not a number", "name": "Penrose"}
+    assert [await works_poll(pool, source).run() for _ in range(2)] == [2, 0]
+    assert await told(pool) == ["work.observed"] * 2
+    [(door, reason, sentence)] = await parked(pool)
+    assert (door, reason) == ("polled works", "malformed")
+    assert "not a number" not in sentence
+
+
+async def test_a_work_too_large_for_its_topic_is_parked(pool: Pool) -> None:
+    source = shelf(1, 2)
+    source.nodes[1]["shortDescription"] = [{"id": 1, "externalText": "x" * 600_000}]
+    assert await works_poll(pool, source).run() == 1
+    assert [reason for _, reason, _ in await parked(pool)] == ["too_large"]
+
+
+async def test_a_contact_that_cannot_be_read_is_parked_and_the_others_are_told(pool: Pool) -> None:
+    source = Shelf(people=[contact(8, None), {"name": "Nobody's id"}, contact(9, None)])
+    assert await contacts_poll(pool, source).run() == 2
+    assert await parked(pool) == [("polled contacts", "malformed", "contact.id: it is missing")]
+
+
+async def test_a_page_that_leads_no_further_is_not_asked_for_again(pool: Pool) -> None:
+    source = shelf(1)
+    source.nodes[1]["id"] = "1"
+    with pytest.raises(Unavailable, match="greater id"):
+        await works_poll(pool, source).run()
