@@ -1,6 +1,7 @@
 """The dispatcher, put together: what it reads, what sends, what sweeps, what it reports."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from services.dispatcher.account import Account
 from services.dispatcher.advance import Progress
@@ -11,7 +12,7 @@ from services.dispatcher.intake import Intake
 from services.dispatcher.ledger import Ledger
 from services.dispatcher.owning import Owner
 from services.dispatcher.people import People
-from services.dispatcher.portfolio import Portfolio
+from services.dispatcher.portfolio import OWNERS_SESSION, Portfolio
 from services.dispatcher.queue import Queue
 from services.dispatcher.results import SERVICE, Records
 from services.dispatcher.sending import Sender
@@ -20,7 +21,7 @@ from services.dispatcher.sweeps import Sweeps
 from services.dispatcher.watching import Watch
 from services.dispatcher.whatsapp import WhatsApp
 from shared.clock import Clock
-from shared.postgres import Pool
+from shared.postgres import Pool, connect
 from shared.process import Process, running
 from shared.settings import load
 
@@ -43,10 +44,11 @@ def compose(settings: Settings, pool: Pool, clock: Clock, whatsapp: WhatsApp) ->
     proofs = Proofs(tenant, progress)
     records = Records(pool, clock, progress, proofs)
     sender = Sender(clock, records, whatsapp, Holds(), settings.sends_in_flight)
+    session = partial(connect, settings.postgres_dsn.get_secret_value(), SERVICE, **OWNERS_SESSION)
     return Parts(
         handler=Dispatcher(people, Intake(queue, progress), proofs, account),
         sender=sender,
-        owner=Owner(Portfolio(pool, tenant), queue, sender, settings.limits(), lines, settings.lease),
+        owner=Owner(Portfolio(session, tenant), queue, sender, settings.limits(), lines, settings.lease),
         sweeps=Sweeps(sender, records, queue, account, lines, settings.unproven_after),
         watch=Watch(pool, queue, ledger, proofs, sender, lines, settings.unproven_after),
     )

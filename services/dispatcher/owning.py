@@ -50,8 +50,6 @@ class Owner:
             await self.sender.claim(connection, claims)
         finally:
             metrics.OWNS.set(0)
-            if not connection.is_closed():
-                await connection.remove_listener(WAKE, self.sender.wake)
 
     async def _remember(self, connection: Connection, now: datetime) -> Claims:
         """A predecessor's sends count: its last burst may still have to be paid back."""

@@ -49,9 +49,11 @@ def answered(standing: Standing, attempt: int, outcome: Outcome, delay: Delay, n
     """``delay`` is when the message may go again if the outcome lets it."""
     if attempt != standing.attempts:
         return Step(standing)  # it was given up and sent again since; its own statuses will tell
-    if standing.state is not State.INTENT:
-        return _answered_late(standing, outcome, now)
-    return _answered(standing, outcome, delay, now)
+    if standing.state is State.INTENT:
+        return _answered(standing, outcome, delay, now)
+    if standing.state is State.UNCERTAIN:
+        return _answered_late(standing, outcome, delay, now)
+    return Step(standing)
 
 
 def reported(standing: Standing, report: Report, now: datetime) -> Step:
@@ -82,10 +84,15 @@ def _answered(standing: Standing, outcome: Outcome, delay: Delay, now: datetime)
             return _refused(standing, Ended(attempt, Ending.REFUSED, code=code), fault, delay, now)
 
 
-def _answered_late(standing: Standing, outcome: Outcome, now: datetime) -> Step:
-    if standing.state is State.UNCERTAIN and isinstance(outcome, Taken):
-        return proved(standing, outcome.wamid, Evidence.LATE_ANSWER, now)
-    return Step(standing)
+def _answered_late(standing: Standing, outcome: Outcome, delay: Delay, now: datetime) -> Step:
+    """Its lease had ended: the process that began it stood still, and now knows what nobody else can."""
+    match outcome:
+        case Taken(wamid):
+            return proved(standing, wamid, Evidence.LATE_ANSWER, now)
+        case Doubtful():
+            return Step(standing)
+        case _:
+            return _answered(standing, outcome, delay, now)
 
 
 def _refused(standing: Standing, ended: Ended, fault: Fault, delay: Delay, now: datetime) -> Step:

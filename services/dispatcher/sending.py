@@ -15,6 +15,7 @@ from services.dispatcher.claims import Claims, Intent, Moment, Round
 from services.dispatcher.flight import Flight
 from services.dispatcher.holds import Holds
 from services.dispatcher.outcomes import Faulted, Outcome, Taken
+from services.dispatcher.portfolio import SPEAK_EVERY
 from services.dispatcher.results import Records, Result
 from services.dispatcher.whatsapp import WhatsApp
 from shared.batch import AWAY
@@ -67,11 +68,13 @@ class Sender:
     async def claim(self, connection: Connection, claims: Claims) -> None:
         """Until the connection that owns the portfolio is lost, or the task is cancelled; then what flies lands."""
         self._claims = claims
+        spoke = time.monotonic()
         try:
             while True:
                 self._wake.clear()
                 if not await self._round(connection, claims):
                     await self._rest()
+                    spoke = await _stay(connection, spoke)
         finally:
             self._claims = None
             await asyncio.shield(self.drain())
@@ -166,6 +169,15 @@ class Sender:
             log.warning("results.wait", error=type(error).__name__, results=len(batch) + len(self._results))
             return False
         return True
+
+
+async def _stay(connection: Connection, spoke: float) -> float:
+    """An owner whose lines are all held, or full, says now and then that it is there; when it last did."""
+    now = time.monotonic()
+    if now - spoke < SPEAK_EVERY:
+        return spoke
+    await connection.execute("select")
+    return now
 
 
 def _may_write(intent: Intent) -> bool:

@@ -144,8 +144,8 @@ def settings_for(database: str, clock_file: Path, stand: Stand, **changes: Any) 
     return Settings(**(given | changes))
 
 
-async def until(holds: Callable[[], Any]) -> None:
-    async with asyncio.timeout(PATIENCE):
+async def until(holds: Callable[[], Any], patience: float = PATIENCE) -> None:
+    async with asyncio.timeout(patience):
         while not await holds():
             await asyncio.sleep(0.02)
 

@@ -1,5 +1,8 @@
 """``kill -9`` between intent and result: the simulator counts that nothing was sent twice, and nothing is forgotten."""
 
+import asyncio
+import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -102,12 +105,14 @@ async def service(
     await service.end()
 
 
+async def _ask(service: Service) -> None:
+    expires, numbers = machine_now() + timedelta(days=1), range(_MESSAGES)
+    await service.publish(CONTACTS, *(person(f"p{n}", f"+4416329{n:05}") for n in numbers))
+    await service.publish(MESSAGES_REQUESTED, *(request(f"m{n}", f"p{n}", expires_at=expires) for n in numbers))
+
+
 async def test_killed_in_the_middle_nothing_is_doubled_and_nothing_forgotten(service: Service) -> None:
-    expires = machine_now() + timedelta(days=1)
-    await service.publish(CONTACTS, *(person(f"p{n}", f"+4416329{n:05}") for n in range(_MESSAGES)))
-    await service.publish(
-        MESSAGES_REQUESTED, *(request(f"m{n}", f"p{n}", expires_at=expires) for n in range(_MESSAGES))
-    )
+    await _ask(service)
     killed = await service.start()
     await until(lambda: _at_least(service, 30))
     await killed.kill()
@@ -118,6 +123,29 @@ async def test_killed_in_the_middle_nothing_is_doubled_and_nothing_forgotten(ser
     counts = await service.simulator.ask("counts")
     assert counts["repeated_callbacks"] == {}
     assert len({message["person"] for message in await service.sends()}) == counts["sends"]
+
+
+@pytest.mark.timeout(120)
+async def test_an_owner_that_stands_still_is_replaced_and_wakes_up_too_late(service: Service) -> None:
+    await _ask(service)
+    frozen = await service.start()
+    await until(lambda: _at_least(service, 30))
+    os.kill(frozen.pid, signal.SIGSTOP)
+    service.settings["STET_HEALTH_PORT"] = str(free_ports(1)[0])
+    await service.start()
+    await until(lambda: _nothing_waits(service), 60)
+    os.kill(frozen.pid, signal.SIGCONT)
+    await until(lambda: _all_delivered(service), 40)
+    counts = await service.simulator.ask("counts")
+    assert counts["repeated_callbacks"] == {}
+    assert len({message["person"] for message in await service.sends()}) == counts["sends"] == _MESSAGES
+
+
+async def _all_delivered(service: Service) -> bool:
+    """What the frozen process had begun it says never left, or a status proves that it did."""
+    await _deliver_statuses(service)
+    await asyncio.sleep(0.5)
+    return await service.states() == {"delivered": _MESSAGES}
 
 
 async def _at_least(service: Service, sends: int) -> bool:

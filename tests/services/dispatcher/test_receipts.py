@@ -153,3 +153,27 @@ def test_a_withdrawn_message_is_not_sent_again_as_a_template() -> None:
 def test_statuses_of_an_older_attempt_do_not_fail_the_newer() -> None:
     second = taken(in_flight(attempts=2), Wamid("wamid.two"), NOON).standing
     assert reported(second, _report(Status.FAILED, 131026, attempt=1), NOON).standing == second
+
+
+def _forgotten() -> Standing:
+    """Its lease ended while the process that sends it stood still."""
+    return doubted(in_flight(), Reason.LEASE_ENDED, NOON).standing
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state"),
+    [
+        (Taken(WAMID), State.ACCEPTED),
+        (Doubtful(Reason.NO_ANSWER), State.UNCERTAIN),
+        (_faulted(131000), State.UNCERTAIN),
+        (Unsent(Reason.LEASE_ENDED), State.WAITING),
+        (_faulted(131026), State.FAILED),
+    ],
+)
+def test_a_late_answer_ends_the_doubt_it_can(outcome: Outcome, state: State) -> None:
+    assert answered(_forgotten(), 1, outcome, _DELAY, NOON).standing.state is state
+
+
+def test_a_late_answer_of_an_earlier_attempt_says_nothing() -> None:
+    again = answered(_forgotten(), 1, Unsent(Reason.LEASE_ENDED), _DELAY, NOON).standing
+    assert answered(again, 1, Taken(WAMID), _DELAY, NOON).standing is again
