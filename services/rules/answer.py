@@ -7,8 +7,9 @@ from services.rules.desk import Desk, Reason
 from services.rules.ending import close
 from services.rules.handing import FINISH, TAKE, Offer, hand_over, left_with_owner, owners
 from services.rules.recipients import Recipient
-from services.rules.rulebook import Answer, At, Field, HandOver, Quorum, Step, Verb
+from services.rules.rulebook import Answer, HandOver, Quorum, Step, Verb
 from services.rules.speak import Speech, say_to
+from services.rules.terms import At, Field
 from shared.events.whatsapp import MessageReceived
 from shared.ids import PersonId
 

@@ -9,13 +9,12 @@ from services.rules.check.prove import prove
 from services.rules.countries import zone_hint, zone_of
 from services.rules.decide import Decider
 from services.rules.engine import Engine
-from services.rules.facts import Document
 from services.rules.house_rules import with_house_rules
 from services.rules.language.loader import load, read_folder
 from services.rules.rulebook import Rulebook
 from shared.errors import Misconfigured
 from shared.events.contacts import PersonObserved
-from shared.ids import Revision, RuleId
+from shared.ids import Revision
 from shared.postgres import Connection
 
 
@@ -28,7 +27,7 @@ class Shelf:
         self.engine = Engine(self.book.rules.values())
         self._others: dict[Revision, Rulebook] = {}
         self.decider = Decider(
-            book=self.book, books=self._of, match=self._match, zone_of=self._zone, signing_key=signing_key
+            book=self.book, books=self._of, engine=self.engine, zone_of=self._zone, signing_key=signing_key
         )
 
     @classmethod
@@ -53,9 +52,6 @@ class Shelf:
 
     def _of(self, revision: Revision) -> Rulebook:
         return self._others.get(revision, self.book)
-
-    def _match(self, name: str, document: Document) -> Iterable[RuleId]:
-        return self.engine.judge(name, document)
 
     def _zone(self, seen: PersonObserved) -> str | None:
         """Explicit, else country and phone hint, else house."""

@@ -13,7 +13,8 @@ from typing import assert_never
 from zoneinfo import ZoneInfo
 
 from services.rules.countries import WORKWEEK, holidays_in, workweek_in, zone_of
-from services.rules.rulebook import Closure, Span, Unit, WorkCalendar
+from services.rules.house import Closure, WorkCalendar
+from services.rules.terms import Span, Unit
 from shared.errors import Misconfigured
 
 __all__ = [

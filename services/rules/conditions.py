@@ -10,7 +10,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any, assert_never
 
-from services.rules.rulebook import AllOf, AnyOf, Compare, Condition, Field, NoneOf, Operand, Operator
+from services.rules.terms import AllOf, AnyOf, Compare, Condition, Field, NoneOf, Operand, Operator
 
 Value = str | int | float | Decimal | bool | date | datetime | tuple[object, ...]
 Document = Mapping[str, Value | None]

@@ -3,17 +3,18 @@
 Facts come first (a work is observed before what changed in it is judged), then ``until``, then ``on``.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from services.rules import listen, settle
 from services.rules.advance import advance
 from services.rules.chain import Chain
+from services.rules.conditions import holds
 from services.rules.desk import Desk, Effect, Reason, Said, Withdrew, Wrote
 from services.rules.facts import MESSAGE_RECEIVED, Document, fields_of, message_fields, needs_signature
-from services.rules.rulebook import Rule, Rulebook
+from services.rules.rulebook import Rule, Rulebook, until_id
 from services.rules.start import Occasion, begin_chains, end_chains
 from services.rules.world import Consent, Person, RightsRecord, Work, World
 from shared.canonical import canonical_hash
@@ -27,8 +28,16 @@ from shared.events.whatsapp import IdentityChange, IdentityChanged, MessageRecei
 from shared.events.writes import OnWrite, Operation
 from shared.ids import Revision, RuleId
 
-Match = Callable[[str, Document], Iterable[RuleId]]
-"""Which rules' conditions hold: the engine's and the reference evaluator's joint answer."""
+
+class Engine(Protocol):
+    """Which conditions hold, by the rulebook in force: the joint answer of the rule engine and its reference."""
+
+    def judge(self, event: str, document: Document) -> Collection[RuleId]:
+        """The rules this event starts."""
+
+    def judge_until(self, event: str, document: Document) -> Collection[RuleId]:
+        """The ``until`` lines that hold, as ``until_id`` names them; the document has the chain they would end."""
+
 
 ZoneOf = Callable[[PersonObserved], str | None]
 
@@ -44,11 +53,11 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Decider:
-    """The rulebook in force, and how conditions are matched. ``books`` gives the rulebook a chain started under."""
+    """The rulebook in force, and who judges its conditions. ``books`` gives the rulebook a chain started under."""
 
     book: Rulebook
     books: Callable[[Revision], Rulebook]
-    match: Match
+    engine: Engine
     zone_of: ZoneOf
     signing_key: bytes
 
@@ -81,7 +90,13 @@ class Decider:
         return Desk(world, self.book, self.books, now, self.signing_key, cause=cause, traceparent=traceparent)
 
     def _matched(self, occasion: Occasion) -> list[Rule]:
-        return [self.book.rules[name] for name in self.match(occasion.name, occasion.document)]
+        return [self.book.rules[name] for name in self.engine.judge(occasion.name, occasion.document)]
+
+    def _ends(self, chain: Chain, index: int, name: str, document: Document) -> bool:
+        """A chain of an earlier rulebook is judged by the reference alone: its engine is gone."""
+        if chain.revision == self.book.revision:
+            return until_id(chain.rule, index) in self.engine.judge_until(name, document)
+        return holds(self.books(chain.revision).rules[chain.rule].until[index].condition, document)
 
     def _person(self, desk: Desk, seen: PersonObserved) -> None:
         known = desk.world.people.get(seen.person_id)
@@ -111,7 +126,7 @@ class Decider:
         if _own_write(desk.world, data):
             desk.judged(Reason.OWN_WRITE)
             return
-        end_chains(desk, occasion)
+        end_chains(desk, occasion, self._ends)
         matched = self._matched(occasion)
         if matched:
             stored = Occasion(event, name, event.data.model_dump(mode="json", by_alias=True), document)

@@ -7,8 +7,9 @@ from enum import StrEnum
 
 from services.rules.chain import Chain, Ending
 from services.rules.facts import Document, document_of, ended_document
-from services.rules.rulebook import Field as FieldRef
-from services.rules.rulebook import Rule, Rulebook, Severity, Verb
+from services.rules.rulebook import Rule, Rulebook, Verb
+from services.rules.terms import Field as FieldRef
+from services.rules.terms import Severity
 from services.rules.world import World
 from shared.events.messages import SendMessage, WithdrawMessage
 from shared.events.writes import RequestWrite

@@ -14,7 +14,7 @@ from durable.engine import Host, Ruleset, durable_rules_engine
 from services.rules.conditions import Document
 from services.rules.projection import Projection
 from services.rules.reference import Named, Reference
-from services.rules.rulebook import Rule
+from services.rules.rulebook import Rule, until_id
 from shared.errors import StetError
 from shared.ids import RuleId
 
@@ -127,10 +127,6 @@ class Engine:
             invented=sorted(wrong - right),
             error=error,
         )
-
-
-def until_id(rule: RuleId, index: int) -> RuleId:
-    return RuleId(f"{rule}#until{index}")
 
 
 def _starts(rules: Iterable[Rule]) -> Mapping[str, Sequence[Named]]:

@@ -12,8 +12,8 @@ from zoneinfo import ZoneInfo
 
 from services.rules.calendars import house_hours, working_days_between
 from services.rules.chain import Chain
+from services.rules.house import WorkCalendar
 from services.rules.remembered import remembered
-from services.rules.rulebook import WorkCalendar
 from services.rules.world import RightsRecord, Work, World
 from shared.canonical import canonical_hash
 from shared.events import consonance

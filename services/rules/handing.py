@@ -9,8 +9,9 @@ from services.rules.chain import Chain, Ending, HandedOver, Outgoing
 from services.rules.desk import Desk
 from services.rules.ending import close
 from services.rules.recipients import Recipient
-from services.rules.rulebook import Team, Verb, Who
+from services.rules.rulebook import Verb
 from services.rules.speak import Speech, say_to
+from services.rules.terms import Team, Who
 from shared.events.envelope import spell_instant
 from shared.ids import PersonId
 

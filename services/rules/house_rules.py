@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from services.rules.listen import INBOX
-from services.rules.rulebook import Place, Rule, Rulebook, Step, Team, Verb
+from services.rules.rulebook import Rule, Rulebook, Step, Verb
+from services.rules.terms import Place, Team
 from shared.ids import RuleId
 
 _NOWHERE = Place("house", 0, 0)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, assert_never
 
 from services.rules.conditions import Document, Scale, Test, comparisons, compile_condition, present, scale_of
-from services.rules.rulebook import AllOf, AnyOf, Compare, Condition, Field, Literal, NoneOf, Operator
+from services.rules.terms import AllOf, AnyOf, Compare, Condition, Field, Literal, NoneOf, Operator
 
 Pattern = Mapping[str, object]
 Encode = Callable[[object], int]

@@ -13,7 +13,9 @@ from typing import Any, get_args
 from services.rules.chain import Chain, Delivery
 from services.rules.desk import Desk, Reason
 from services.rules.facts import Document, newest, zone
-from services.rules.rulebook import Basis, StandIn, Team, Verb, Who
+from services.rules.house import Basis, StandIn
+from services.rules.rulebook import Verb
+from services.rules.terms import Team, Who
 from services.rules.world import Person
 from shared.events.envelope import Data
 from shared.events.vocabulary import PartyRef

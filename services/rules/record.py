@@ -8,7 +8,8 @@ from services.rules.chain import Chain, Given, Writing
 from services.rules.conditions import holds
 from services.rules.desk import Desk, Wrote
 from services.rules.facts import Document, needs_signature, zone
-from services.rules.rulebook import Field, Record
+from services.rules.rulebook import Record
+from services.rules.terms import Field
 from shared.events.whatsapp import Media
 from shared.events.writes import (
     AcknowledgementKind,

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from services.rules.conditions import Document, Test, compile_condition
-from services.rules.rulebook import AllOf, Compare, Condition, Operator
+from services.rules.terms import AllOf, Compare, Condition, Operator
 from shared.ids import RuleId
 
 Named = tuple[RuleId, Condition]

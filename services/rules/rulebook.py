@@ -1,127 +1,14 @@
-"""The words of the rule files as values: what the loader reads, the checker proves and the deciders follow.
-
-Everything here is frozen and knows nothing of files; ``Place`` remembers where it was written, for error messages.
-"""
+"""The words of the rule files as values: what the loader reads, the checker proves and the deciders follow."""
 
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, time
 from enum import StrEnum
 
+from services.rules.house import People, Tenant, WorkCalendar
+from services.rules.terms import ALWAYS, NOWHERE, Condition, Field, Literal, Place, Severity, Timing, Who
 from shared.events.writes import Operation
-from shared.ids import ContactId, Revision, RuleId
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Place:
-    """Line and column count from 1."""
-
-    file: str
-    line: int
-    column: int
-
-
-NOWHERE = Place("", 0, 0)
-
-
-class Operator(StrEnum):
-    IS = "is"
-    IS_NOT = "is_not"
-    ONE_OF = "one_of"
-    AT_LEAST = "at_least"
-    AT_MOST = "at_most"
-    MORE_THAN = "more_than"
-    LESS_THAN = "less_than"
-    INCLUDES = "includes"
-    EXISTS = "exists"
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """Another field's value: ``{field: chain.terms_hash}``."""
-
-    name: str
-    place: Place = dataclasses.field(default=NOWHERE, compare=False, repr=False)
-
-
-Literal = str | int | float | bool | date
-Operand = Literal | tuple[Literal, ...] | Field
-
-
-@dataclass(frozen=True, slots=True)
-class Compare:
-    field: str
-    operator: Operator
-    operand: Operand
-    operand_places: tuple[Place, ...] = dataclasses.field(default=(), compare=False, repr=False)
-    place: Place = dataclasses.field(default=NOWHERE, compare=False, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class AllOf:
-    conditions: tuple["Condition", ...]
-
-
-@dataclass(frozen=True, slots=True)
-class AnyOf:
-    conditions: tuple["Condition", ...]
-
-
-@dataclass(frozen=True, slots=True)
-class NoneOf:
-    """``not:``; it turns false to true, an absent field's false included."""
-
-    condition: "Condition"
-
-
-Condition = Compare | AllOf | AnyOf | NoneOf
-
-ALWAYS = AllOf(())
-
-
-class Unit(StrEnum):
-    MINUTES = "minutes"
-    HOURS = "hours"
-    DAYS = "days"
-    WORKING_HOURS = "working hours"
-    WORKING_DAYS = "working days"
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """``2 working days``."""
-
-    count: int
-    unit: Unit
-
-
-@dataclass(frozen=True, slots=True)
-class After:
-    """Counted from the sending of the last done step."""
-
-    span: Span
-
-
-@dataclass(frozen=True, slots=True)
-class At:
-    """A date or instant field, or so long before (``sign`` -1) or after (+1) it."""
-
-    field: str
-    span: Span | None = None
-    sign: int = 0
-
-
-Timing = After | At
-
-
-@dataclass(frozen=True, slots=True)
-class Team:
-    name: str
-
-
-Who = tuple[str | Team, ...]
-"""Roles, party fields, ``sender``, ``unanswered``, ``told``, or teams; everybody named is meant, each person once."""
+from shared.ids import Revision, RuleId
 
 
 class Verb(StrEnum):
@@ -203,12 +90,6 @@ class OnRepeat(StrEnum):
     IGNORE = "ignore"
 
 
-class Severity(StrEnum):
-    INFO = "info"
-    WARNING = "warning"
-    CRITICAL = "critical"
-
-
 @dataclass(frozen=True, slots=True)
 class Until:
     """What ends a chain; matched on ``about`` unless ``same`` names another field both events have."""
@@ -235,6 +116,11 @@ class Rule:
     about: tuple[str, ...] = ()
     on_repeat: OnRepeat = OnRepeat.REPLAN
     until: tuple[Until, ...] = ()
+
+
+def until_id(rule: RuleId, index: int) -> RuleId:
+    """What an ``until`` line is called where conditions are judged."""
+    return RuleId(f"{rule}#until{index}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,84 +181,6 @@ class Form:
     done: str
     languages: Mapping[str, Mapping[str, FieldWording]]
     place: Place
-
-
-@dataclass(frozen=True, slots=True)
-class StandIn:
-    """``who`` answers for ``absent``: in these roles (none: all), between these days, both inclusive (none: always)."""
-
-    absent: ContactId
-    who: ContactId
-    roles: frozenset[str] = frozenset()
-    first: date | None = None
-    last: date | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class People:
-    """Who fills a role when an event does not say: Consonance contact ids by team and role, by imprint first."""
-
-    teams: Mapping[str, Mapping[str, tuple[ContactId, ...]]]
-    imprints: Mapping[int, Mapping[str, tuple[ContactId, ...]]]
-    milestones: Mapping[str, tuple[str, ...]]
-    stands_in: tuple[StandIn, ...]
-    inbox: str
-
-
-@dataclass(frozen=True, slots=True)
-class House:
-    """The publisher's own: country and subdivision for holidays, zone, hours and days (0 = Monday) of work."""
-
-    country: str
-    subdivision: str | None
-    zone: str
-    opens: time
-    closes: time
-    days: frozenset[int]
-
-
-@dataclass(frozen=True, slots=True)
-class Closure:
-    """Days off, both ends inclusive; a fair stops the working time of ``roles`` only, a closure that of all staff."""
-
-    first: date
-    last: date
-    why: str
-    roles: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class WorkCalendar:
-    house: House
-    closed: tuple[Closure, ...] = ()
-    fairs: tuple[Closure, ...] = ()
-
-
-class Basis(StrEnum):
-    """Why we may write to somebody in this role."""
-
-    CONTRACT = "contract"
-    LEGITIMATE_INTEREST = "legitimate_interest"
-    OPT_IN = "opt_in"
-
-
-@dataclass(frozen=True, slots=True)
-class Tenant:
-    """House words and choices: ``house.yaml`` and ``limits.yaml``.
-
-    ``languages`` is by country; ``words`` are the readable forms of codes, by language.
-    """
-
-    publisher: Mapping[str, str]
-    language: str
-    languages: Mapping[str, str]
-    default_line: str
-    links: Mapping[str, str]
-    basis: Mapping[str, Basis]
-    staff_pass: Severity | None
-    taken_for: Span
-    send_within: Span
-    words: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from services.rules.calendars import Hours, add, hours_of, next_open
 from services.rules.chain import UNSENT, Chain, Delivery, Outgoing
 from services.rules.desk import Desk, LeftOut, Said, Withdrew
 from services.rules.recipients import Recipient, house_roles, is_staff, refusal, resolve
-from services.rules.rulebook import Rule, Severity, Template, Verb, Who
+from services.rules.rulebook import Rule, Template, Verb
+from services.rules.terms import Severity, Who
 from services.rules.world import Person
 from shared.events.messages import Button, Lane, Resend, SendMessage, TemplateCall, WithdrawMessage
 from shared.events.whatsapp import MessageReceived

@@ -1,18 +1,18 @@
 """What an event does to chains: it may end those that live (``until``), replan them, or start new ones."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from services.rules import speak
 from services.rules.advance import advance
 from services.rules.chain import Chain, Delivery, StepState, StepStatus
-from services.rules.conditions import holds
 from services.rules.desk import Desk, Reason
 from services.rules.ending import end_by_until
 from services.rules.facts import Document
 from services.rules.remembered import remembered
-from services.rules.rulebook import At, OnRepeat, Rule, Rulebook, Step
+from services.rules.rulebook import OnRepeat, Rule, Rulebook, Step
+from services.rules.terms import At
 from services.rules.timing import due_of, lapsed, skip_past
 from shared.events.envelope import Event
 from shared.ids import ChainId, Line, PersonId, derive
@@ -72,19 +72,23 @@ def _same_tag(same: str | None, document: Document) -> str | None:
 # ------------------------------------------------------------------ until
 
 
-def end_chains(desk: Desk, occasion: Occasion) -> None:
+Ends = Callable[[Chain, int, str, Document], bool]
+"""Whether an ``until`` line (by its index) of a chain's rule holds for an event of this name, in this document."""
+
+
+def end_chains(desk: Desk, occasion: Occasion, ends: Ends) -> None:
     """Judged before ``on``: every live chain one of whose ``until`` lines this event makes true."""
     for chain in list(desk.world.live_chains()):
         if not chain.active or chain.rule not in desk.book_of(chain).rules:
             continue
-        index = _until(desk, chain, occasion)
+        index = _until(desk, chain, occasion, ends)
         if index is not None:
             desk.judged(Reason.UNTIL, chain)
             said = occasion.event.data.model_dump(mode="json", by_alias=True)
             advance(desk, end_by_until(desk, chain, index, said))
 
 
-def _until(desk: Desk, chain: Chain, occasion: Occasion) -> int | None:
+def _until(desk: Desk, chain: Chain, occasion: Occasion, ends: Ends) -> int | None:
     rule = desk.rule_of(chain)
     for index, until in enumerate(rule.until):
         if until.event != occasion.name or not _same_subject(desk, chain, rule, until.same, occasion):
@@ -93,7 +97,7 @@ def _until(desk: Desk, chain: Chain, occasion: Occasion) -> int | None:
             occasion.document.data, desk.world, desk.book.calendar, desk.now, chain=chain,
             sender=occasion.document.sender,
         )  # fmt: skip
-        if holds(until.condition, document):
+        if ends(chain, index, occasion.name, document):
             return index
     return None
 

@@ -9,7 +9,8 @@ from services.rules.desk import Desk
 from services.rules.facts import zone
 from services.rules.handing import idle_at
 from services.rules.recipients import awaited
-from services.rules.rulebook import After, At, Span, Step, Unit
+from services.rules.rulebook import Step
+from services.rules.terms import After, At, Span, Unit
 
 _PLAIN = frozenset({Unit.MINUTES, Unit.HOURS, Unit.DAYS})
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from services.rules.catalogue import known_paths, resolve
 from services.rules.fieldtypes import FieldSpec
 from services.rules.language.faults import Report
-from services.rules.rulebook import Place
+from services.rules.terms import Place
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from functools import reduce
 
 from services.rules.conditions import mentioned
-from services.rules.rulebook import AllOf, AnyOf, Compare, Condition, NoneOf, Operator
+from services.rules.terms import AllOf, AnyOf, Compare, Condition, NoneOf, Operator
 
 _NONE: frozenset[str] = frozenset()
 

@@ -7,7 +7,8 @@ import json
 from collections.abc import Mapping
 
 from services.rules.language.faults import Fault
-from services.rules.rulebook import Place, Rulebook, Template
+from services.rules.rulebook import Rulebook, Template
+from services.rules.terms import Place
 from shared.ids import derive
 
 LOCK = "wording.lock"

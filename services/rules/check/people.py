@@ -6,7 +6,8 @@ from datetime import date
 from services.rules.check.scope import Scope
 from services.rules.check.templates import check_languages
 from services.rules.check.who import check_team
-from services.rules.rulebook import Place, StandIn
+from services.rules.house import StandIn
+from services.rules.terms import Place
 from shared.events.vocabulary import MilestoneKey
 from shared.ids import ContactId
 

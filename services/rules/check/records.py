@@ -8,7 +8,8 @@ from services.rules.check.conditions import check_literal
 from services.rules.check.fields import View
 from services.rules.check.scope import Scope
 from services.rules.fieldtypes import FieldSpec, FieldType
-from services.rules.rulebook import Field, Literal, Place, Record, Rule
+from services.rules.rulebook import Record, Rule
+from services.rules.terms import Field, Literal, Place
 from shared.events.consonance import RightsStatus
 from shared.events.writes import AcknowledgementKind, Decision, Operation
 

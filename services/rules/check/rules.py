@@ -10,7 +10,8 @@ from services.rules.check.templates import check_languages, check_use
 from services.rules.check.uses import uses_of
 from services.rules.check.who import check_names, check_team
 from services.rules.fieldtypes import FieldType
-from services.rules.rulebook import Field, Place, Rule, Severity, Until
+from services.rules.rulebook import Rule, Until
+from services.rules.terms import Field, Place, Severity
 
 _OURS = "house-"
 _WHOLE = frozenset({FieldType.PARTY, FieldType.RECORD, FieldType.LIST})

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from services.rules.language.faults import Report
 from services.rules.language.loader import FORM, TEMPLATE, Loaded, stem
-from services.rules.rulebook import Place, Rule, Rulebook
+from services.rules.rulebook import Rule, Rulebook
+from services.rules.terms import Place
 from shared.events.vocabulary import Role
 
 

@@ -8,7 +8,8 @@ from services.rules.check.scope import Scope
 from services.rules.check.templates import MOST_BUTTONS
 from services.rules.check.who import check_who
 from services.rules.fieldtypes import FieldType
-from services.rules.rulebook import Answer, At, Field, Place, Quorum, Record, Rule, Step, Unit, Verb
+from services.rules.rulebook import Answer, Quorum, Record, Rule, Step, Verb
+from services.rules.terms import At, Field, Place, Unit
 
 _LAST = frozenset({Verb.GIVE_UP, Verb.HAND_OVER, Verb.TELL, Verb.RECORD})
 _ASKING = frozenset({Verb.ASK, Verb.COLLECT})

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from services.rules.check.guards import present_if, present_unless
 from services.rules.check.house_words import HOUSE_TEMPLATES, IN_A_CHAIN, SAID, SUMMARY, TAKE
 from services.rules.check.scope import Scope
-from services.rules.rulebook import Answer, Form, Place, Rule, Step, Tell, Verb
+from services.rules.rulebook import Answer, Form, Rule, Step, Tell, Verb
+from services.rules.terms import Place
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from services.rules.catalogue import HOUSE_ROLES, MESSAGE_RECEIVED, party_fields
 from services.rules.check.scope import Scope
-from services.rules.rulebook import Place, Rule, Team, Who
+from services.rules.rulebook import Rule
+from services.rules.terms import Place, Team, Who
 
 _SENDER, _UNANSWERED, _TOLD = "sender", "unanswered", "told"
 _ANSWERING = frozenset({_SENDER, _UNANSWERED, _TOLD})

@@ -7,7 +7,8 @@ from services.rules.language.faults import Report
 from services.rules.language.nodes import Node, Scalar
 from services.rules.language.values import Part, choice_or_field, flag, literal_or_field, mapped, text, word
 from services.rules.language.who import tell, who
-from services.rules.rulebook import NOWHERE, Answer, Field, HandOver, Literal, Quorum, Record
+from services.rules.rulebook import Answer, HandOver, Quorum, Record
+from services.rules.terms import NOWHERE, Field, Literal
 from shared.events.writes import Operation
 
 RECORD_KEYS = ("record", "with", "then")

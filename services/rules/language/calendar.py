@@ -5,10 +5,10 @@ from datetime import date, time
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from services.rules.house import Closure, House, WorkCalendar
 from services.rules.language.faults import Report
 from services.rules.language.nodes import Node
 from services.rules.language.values import Part, day, listed, text, texts
-from services.rules.rulebook import Closure, House, WorkCalendar
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _HOUSE_KEYS = ("country", "subdivision", "zone", "hours", "days")

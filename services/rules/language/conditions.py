@@ -3,7 +3,7 @@
 from services.rules.language.faults import Report
 from services.rules.language.nodes import Entries, Items, Node, Scalar
 from services.rules.language.values import field, flag, is_field, listed, literal, literal_or_field
-from services.rules.rulebook import ALWAYS, AllOf, AnyOf, Compare, Condition, NoneOf, Operand, Operator, Place
+from services.rules.terms import ALWAYS, AllOf, AnyOf, Compare, Condition, NoneOf, Operand, Operator, Place
 
 _SPELLED = (
     Operator.IS_NOT,

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from services.rules.rulebook import Place
+from services.rules.terms import Place
 
 
 @dataclass(frozen=True, slots=True)

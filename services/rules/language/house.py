@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from services.rules.house import Basis, Tenant
 from services.rules.language.faults import Report
 from services.rules.language.nodes import Node, Scalar
 from services.rules.language.rules import by_language
 from services.rules.language.spans import span
 from services.rules.language.values import Part, mapped, text, word
-from services.rules.rulebook import Basis, Severity, Span, Tenant, Unit
+from services.rules.terms import Severity, Span, Unit
 
 _HOUSE_KEYS = ("publisher", "language", "countries", "line", "links", "basis", "words")
 _LIMIT_KEYS = ("per_person", "free", "pass", "digest", "taken_for", "send_within")

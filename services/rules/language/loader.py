@@ -13,7 +13,8 @@ from typing import TypeVar
 from services.rules.language import calendar, house, people, rules, templates
 from services.rules.language.faults import Fault, Report
 from services.rules.language.nodes import Node, key_of, parse, place_of
-from services.rules.rulebook import Form, Place, Rule, Rulebook, Template
+from services.rules.rulebook import Form, Rule, Rulebook, Template
+from services.rules.terms import Place
 from shared.ids import Revision, RuleId, derive
 
 RULE, TEMPLATE, FORM, STORIES = ".rule.yaml", ".template.yaml", ".form.yaml", ".test.yaml"

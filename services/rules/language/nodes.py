@@ -13,7 +13,7 @@ from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 from ruamel.yaml.nodes import Node as YamlNode
 
 from services.rules.language.faults import Report
-from services.rules.rulebook import Place
+from services.rules.terms import Place
 
 Plain = str | int | float | bool | date | datetime | None
 

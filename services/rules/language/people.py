@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
+from services.rules.house import People, StandIn
 from services.rules.language.faults import Report
 from services.rules.language.nodes import Entries, Node
 from services.rules.language.values import Part, day, listed, mapped, number, numbers, text, texts
-from services.rules.rulebook import People, StandIn
 from shared.ids import ContactId
 
 _KEYS = ("teams", "imprints", "milestones", "stands_in", "inbox")

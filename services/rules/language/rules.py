@@ -8,7 +8,8 @@ from services.rules.language.nodes import Entries, Node, Scalar
 from services.rules.language.steps import steps
 from services.rules.language.values import Part, choice_or_field, listed, mapped, text, texts, word
 from services.rules.language.who import tell
-from services.rules.rulebook import OnRepeat, Rule, Severity, Until
+from services.rules.rulebook import OnRepeat, Rule, Until
+from services.rules.terms import Severity
 from shared.ids import RuleId
 
 _KEYS = ("rule", "owner", "why", "severity", "on", "if", "about", "on_repeat", "on_change", "steps", "until")

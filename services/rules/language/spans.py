@@ -5,7 +5,7 @@ import re
 from services.rules.language.faults import Report
 from services.rules.language.nodes import Node, Scalar
 from services.rules.language.values import text
-from services.rules.rulebook import At, Span, Unit
+from services.rules.terms import At, Span, Unit
 
 _SPAN = re.compile(r"(\d+) +((?:working +)?[a-z]+)")
 _OFFSET = re.compile(r"(.+?) +(before|after) +(\S+)")

@@ -9,7 +9,8 @@ from services.rules.language.nodes import Node, Scalar
 from services.rules.language.spans import at, span
 from services.rules.language.values import Part, listed, text
 from services.rules.language.who import tell, who
-from services.rules.rulebook import NOWHERE, After, Step, Timing, Verb
+from services.rules.rulebook import Step, Verb
+from services.rules.terms import NOWHERE, After, Timing
 
 _WHEN = ("after", "at", "unless")
 _KEYS: Mapping[Verb, tuple[str, ...]] = {

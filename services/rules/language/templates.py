@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from services.rules.language.faults import Report
 from services.rules.language.nodes import Entries, Node
 from services.rules.language.values import Part, field, flag, is_field, mapped, number, text, texts, word
-from services.rules.rulebook import Category, Field, FieldWording, Form, FormField, Template, Wording
+from services.rules.rulebook import Category, FieldWording, Form, FormField, Template, Wording
+from services.rules.terms import Field
 from shared.events.writes import Operation
 
 _TEMPLATE_KEYS = ("template", "category", "version", "fields", "languages")

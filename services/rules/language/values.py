@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from services.rules.language.faults import Report
 from services.rules.language.nodes import Entries, Items, Node, Scalar
-from services.rules.rulebook import NOWHERE, Field, Literal, Place
+from services.rules.terms import NOWHERE, Field, Literal, Place
 
 Word = TypeVar("Word", bound=StrEnum)
 

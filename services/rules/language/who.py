@@ -3,7 +3,8 @@
 from services.rules.language.faults import Report
 from services.rules.language.nodes import Entries, Node
 from services.rules.language.values import Part, listed, text
-from services.rules.rulebook import Team, Tell, Who
+from services.rules.rulebook import Tell
+from services.rules.terms import Team, Who
 
 
 def who(node: Node | None, report: Report) -> Who:

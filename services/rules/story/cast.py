@@ -8,7 +8,8 @@ from typing import Any
 
 from services.rules.catalogue import HOUSE_ROLES
 from services.rules.countries import zone_of
-from services.rules.rulebook import People, Rulebook, StandIn
+from services.rules.house import People, StandIn
+from services.rules.rulebook import Rulebook
 from services.rules.story.model import Character, Story
 from services.rules.world import Consent, Person
 from shared.events.vocabulary import Role

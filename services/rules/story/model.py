@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from services.rules.chain import Ending
-from services.rules.rulebook import Place, Span
+from services.rules.terms import Place, Span
 from shared.errors import StetError
 from shared.events.writes import Operation, Outcome
 from shared.ids import ContactId

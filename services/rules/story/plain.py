@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from services.rules.language.faults import Report
 from services.rules.language.nodes import Entries, Items, Node, Scalar
 from services.rules.language.values import mapped
-from services.rules.rulebook import Place
+from services.rules.terms import Place
 from shared.ids import ContactId
 
 

@@ -61,10 +61,9 @@ class _Playing:
     @classmethod
     def of(cls, story: Story, book: Rulebook) -> "_Playing":
         cast = cast_of(story, book)
-        engine = Engine(cast.book.rules.values())
         decider = Decider(
-            book=cast.book, books=lambda _: cast.book, match=engine.judge, zone_of=lambda person: person.zone,
-            signing_key=_KEY,
+            book=cast.book, books=lambda _: cast.book, engine=Engine(cast.book.rules.values()),
+            zone_of=lambda person: person.zone, signing_key=_KEY,
         )  # fmt: skip
         people = {person.person_id: person for person in cast.people.values()}
         world = World(TENANT, people=people, consent=dict(cast.consent))

@@ -12,11 +12,11 @@ from pydantic import ValidationError
 
 from services.rules.calendars import house_hours, shift
 from services.rules.language.faults import nearest
-from services.rules.rulebook import Span, Unit
 from services.rules.story.cast import Cast
 from services.rules.story.changes import laid_over
 from services.rules.story.happening import golden_data
 from services.rules.story.model import Unplayable
+from services.rules.terms import Span, Unit
 from services.rules.world import RightsRecord, Work, World
 from shared.events.consonance import (
     Component,

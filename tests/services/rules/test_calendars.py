@@ -18,7 +18,8 @@ from services.rules.calendars import (
     zone_of,
 )
 from services.rules.countries import zone_hint
-from services.rules.rulebook import Closure, House, Span, Unit, WorkCalendar
+from services.rules.house import Closure, House, WorkCalendar
+from services.rules.terms import Span, Unit
 from shared.errors import Misconfigured
 from shared.ids import Phone
 

@@ -3,7 +3,7 @@ import pytest
 from services.rules.check.command import Exit, main
 from services.rules.check.guards import present_if, present_unless
 from services.rules.check.prove import prove
-from services.rules.rulebook import AllOf, AnyOf, Compare, Condition, Field, NoneOf, Operator
+from services.rules.terms import AllOf, AnyOf, Compare, Condition, Field, NoneOf, Operator
 from tests.services.rules.books import good_files
 
 THERE = Compare("a", Operator.EXISTS, operand=True)

@@ -7,21 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.rules.conditions import Value, holds
-from services.rules.engine import Engine, until_id
+from services.rules.engine import Engine
 from services.rules.reference import Reference
-from services.rules.rulebook import (
-    ALWAYS,
-    NOWHERE,
-    AllOf,
-    AnyOf,
-    Compare,
-    Condition,
-    Field,
-    NoneOf,
-    Operator,
-    Rule,
-    Until,
-)
+from services.rules.rulebook import Rule, Until, until_id
+from services.rules.terms import ALWAYS, NOWHERE, AllOf, AnyOf, Compare, Condition, Field, NoneOf, Operator
 from shared.ids import RuleId
 from tests.services.rules.books import good_book
 

@@ -3,7 +3,8 @@ from enum import StrEnum
 
 import pytest
 
-from services.rules.rulebook import NOWHERE, Category, Template, Wording
+from services.rules.rulebook import Category, Template, Wording
+from services.rules.terms import NOWHERE
 from services.rules.wording import BODY_LIMIT, NOTHING, choose_language, render, say
 
 

@@ -1,21 +1,9 @@
 from datetime import date, time
 
+from services.rules.house import Basis
 from services.rules.language.loader import load
-from services.rules.rulebook import (
-    After,
-    At,
-    Basis,
-    Compare,
-    Field,
-    NoneOf,
-    OnRepeat,
-    Operator,
-    Severity,
-    Span,
-    Unit,
-    Until,
-    Verb,
-)
+from services.rules.rulebook import OnRepeat, Until, Verb
+from services.rules.terms import After, At, Compare, Field, NoneOf, Operator, Severity, Span, Unit
 from shared.events.writes import Operation
 from shared.ids import RuleId
 from tests.services.rules.books import good_book, good_files

@@ -3,7 +3,6 @@ from datetime import UTC, date, datetime
 import pytest
 
 from services.rules.chain import Ending
-from services.rules.rulebook import NOWHERE, Place, Span, Unit
 from services.rules.story.model import (
     Character,
     Expect,
@@ -21,6 +20,7 @@ from services.rules.story.model import (
     Written,
 )
 from services.rules.story.read import read_stories
+from services.rules.terms import NOWHERE, Place, Span, Unit
 from shared.events.writes import Operation, Outcome
 from shared.ids import ContactId
 from tests.services.rules.books import good_files

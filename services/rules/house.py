@@ -1,0 +1,87 @@
+"""A publisher's own as values: its people, its calendar, its choices. All frozen."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, time
+from enum import StrEnum
+
+from services.rules.terms import Severity, Span
+from shared.ids import ContactId
+
+
+@dataclass(frozen=True, slots=True)
+class StandIn:
+    """``who`` answers for ``absent``: in these roles (none: all), between these days, both inclusive (none: always)."""
+
+    absent: ContactId
+    who: ContactId
+    roles: frozenset[str] = frozenset()
+    first: date | None = None
+    last: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """Who fills a role when an event does not say: Consonance contact ids by team and role, by imprint first."""
+
+    teams: Mapping[str, Mapping[str, tuple[ContactId, ...]]]
+    imprints: Mapping[int, Mapping[str, tuple[ContactId, ...]]]
+    milestones: Mapping[str, tuple[str, ...]]
+    stands_in: tuple[StandIn, ...]
+    inbox: str
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """The publisher's own: country and subdivision for holidays, zone, hours and days (0 = Monday) of work."""
+
+    country: str
+    subdivision: str | None
+    zone: str
+    opens: time
+    closes: time
+    days: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Closure:
+    """Days off, both ends inclusive; a fair stops the working time of ``roles`` only, a closure that of all staff."""
+
+    first: date
+    last: date
+    why: str
+    roles: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class WorkCalendar:
+    house: House
+    closed: tuple[Closure, ...] = ()
+    fairs: tuple[Closure, ...] = ()
+
+
+class Basis(StrEnum):
+    """Why we may write to somebody in this role."""
+
+    CONTRACT = "contract"
+    LEGITIMATE_INTEREST = "legitimate_interest"
+    OPT_IN = "opt_in"
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """House words and choices: ``house.yaml`` and ``limits.yaml``.
+
+    ``languages`` is by country; ``words`` are the readable forms of codes, by language.
+    """
+
+    publisher: Mapping[str, str]
+    language: str
+    languages: Mapping[str, str]
+    default_line: str
+    links: Mapping[str, str]
+    basis: Mapping[str, Basis]
+    staff_pass: Severity | None
+    taken_for: Span
+    send_within: Span
+    words: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

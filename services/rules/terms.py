@@ -1,0 +1,126 @@
+"""The smallest words of the rule files: where something stands, comparisons, spans of time, people meant.
+
+Everything here is frozen and knows nothing of files; ``Place`` remembers where it was written, for error messages.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """Line and column count from 1."""
+
+    file: str
+    line: int
+    column: int
+
+
+NOWHERE = Place("", 0, 0)
+
+
+class Operator(StrEnum):
+    IS = "is"
+    IS_NOT = "is_not"
+    ONE_OF = "one_of"
+    AT_LEAST = "at_least"
+    AT_MOST = "at_most"
+    MORE_THAN = "more_than"
+    LESS_THAN = "less_than"
+    INCLUDES = "includes"
+    EXISTS = "exists"
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """Another field's value: ``{field: chain.terms_hash}``."""
+
+    name: str
+    place: Place = dataclasses.field(default=NOWHERE, compare=False, repr=False)
+
+
+Literal = str | int | float | bool | date
+Operand = Literal | tuple[Literal, ...] | Field
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    field: str
+    operator: Operator
+    operand: Operand
+    operand_places: tuple[Place, ...] = dataclasses.field(default=(), compare=False, repr=False)
+    place: Place = dataclasses.field(default=NOWHERE, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AllOf:
+    conditions: tuple["Condition", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    conditions: tuple["Condition", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NoneOf:
+    """``not:``; it turns false to true, an absent field's false included."""
+
+    condition: "Condition"
+
+
+Condition = Compare | AllOf | AnyOf | NoneOf
+
+ALWAYS = AllOf(())
+
+
+class Unit(StrEnum):
+    MINUTES = "minutes"
+    HOURS = "hours"
+    DAYS = "days"
+    WORKING_HOURS = "working hours"
+    WORKING_DAYS = "working days"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """``2 working days``."""
+
+    count: int
+    unit: Unit
+
+
+@dataclass(frozen=True, slots=True)
+class After:
+    """Counted from the sending of the last done step."""
+
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """A date or instant field, or so long before (``sign`` -1) or after (+1) it."""
+
+    field: str
+    span: Span | None = None
+    sign: int = 0
+
+
+Timing = After | At
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    name: str
+
+
+Who = tuple[str | Team, ...]
+"""Roles, party fields, ``sender``, ``unanswered``, ``told``, or teams; everybody named is meant, each person once."""
+
+
+class Severity(StrEnum):
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
