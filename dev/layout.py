@@ -119,22 +119,23 @@ class Layout:
         return f"http://{LOOPBACK}:{self._ports[name]}"
 
     def _whatsapp_arguments(self) -> tuple[str, ...]:
+        """Each in one piece: a secret may begin with a dash."""
         lines = ",".join(f"{line}={number}" for line, number in self.lines.items())
         return (
-            *("--webhook-url", f"{self.ingest_url}/whatsapp/webhook"),
-            *("--app-secret", self.secrets.whatsapp_app_secret),
-            *("--verify-token", self.secrets.whatsapp_verify_token),
-            *("--token", self.secrets.whatsapp_token),
-            *("--business-account", self.business_account),
-            *("--lines", lines),
+            f"--webhook-url={self.ingest_url}/whatsapp/webhook",
+            f"--app-secret={self.secrets.whatsapp_app_secret}",
+            f"--verify-token={self.secrets.whatsapp_verify_token}",
+            f"--token={self.secrets.whatsapp_token}",
+            f"--business-account={self.business_account}",
+            f"--lines={lines}",
         )
 
     def _consonance_arguments(self) -> tuple[str, ...]:
         return (
-            *("--webhook-url", f"{self.ingest_url}/consonance/events"),
-            *("--webhook-secret", self.secrets.consonance_webhook_secret),
-            *("--key", self.secrets.consonance_key),
-            *("--tenant", TENANT),
+            f"--webhook-url={self.ingest_url}/consonance/events",
+            f"--webhook-secret={self.secrets.consonance_webhook_secret}",
+            f"--key={self.secrets.consonance_key}",
+            f"--tenant={TENANT}",
         )
 
     def _provider_settings(self) -> dict[str, str]:

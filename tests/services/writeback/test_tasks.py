@@ -32,7 +32,9 @@ def command(dsn: str, module: str, *words: str) -> subprocess.CompletedProcess[s
 async def test_later_writes_of_the_record_wait_behind_its_task(documented: Desk, postgres_database: str) -> None:
     decided = request(decision(needs_signature=True), "w1", "rights/R-9", 61418)
     declined = request(decision(needs_signature=True), "w2", "rights/R-9", 61418)
-    await documented.ask(decided, declined, request(metadata(), "w3"), request(advance(), "w4", "rights/R-9", 61418))
+    await documented.ask(decided, declined, request(advance(), "w4", "rights/R-9", 61418))
+    await documented.heard("manual")
+    await documented.ask(request(metadata(), "w3"))
     await documented.heard("manual", "verified", "approved")
     assert (await documented.ledger.backlog())[:3] == (0, 2, 1)
     told = command(postgres_database, "tasks", "done", "1", "--note", "entered in the contract")

@@ -25,10 +25,14 @@ async def each_once_in_order(stand: Stand) -> None:
 
 @pytest.mark.timeout(120)
 async def test_replicas_come_and_go(stand: Stand) -> None:
-    await stand.produce(EVENTS)
+    """The second half comes when both are there, so that none has read it all before the other could."""
+    half = len(EVENTS) // 2
+    await stand.produce(EVENTS[:half])
     first = await stand.house("first", STET_HOUSE_PAUSE="0.6")
     await until(lambda: stand.reached(500))
-    await stand.house("second", STET_HOUSE_PAUSE="0.6")
+    second = await stand.house("second", STET_HOUSE_PAUSE="0.6")
+    await until(lambda: second.says("partitions.assigned"))
+    await stand.produce(EVENTS[half:])
     await until(lambda: stand.workers(2))
     await first.stop()
     await each_once_in_order(stand)
