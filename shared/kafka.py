@@ -1,7 +1,6 @@
 """Kafka: the connection settings, the one producer of a process, and where a key's partition is."""
 
 import asyncio
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -26,7 +25,7 @@ _REQUEST_SECONDS = 4
 _FLUSH_SECONDS = 2
 _RETRY_SECONDS = 1.0
 
-Headers = Sequence[tuple[str, bytes]]
+Headers = list[tuple[str, bytes]]
 
 
 def security(settings: ServiceSettings) -> dict[str, Any]:
@@ -96,9 +95,9 @@ class Producer:
                 self._producer = producer
                 return
 
-    async def send(self, topic: str, value: bytes, key: bytes | None, headers: Headers = ()) -> Any:
+    async def send(self, topic: str, value: bytes, key: bytes | None, headers: Headers | None = None) -> Any:
         """A future, done when every replica in sync has the record. Raises KafkaError."""
-        return await self._producer.send(topic, value, key, headers=list(headers))
+        return await self._producer.send(topic, value, key, headers=headers)
 
     async def renew(self) -> None:
         """Give up what is not acknowledged, and start again with nothing."""

@@ -15,11 +15,12 @@ from typing import Any
 import orjson
 import structlog
 from opentelemetry import trace
+from opentelemetry.context import Context, get_current
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.trace import Link, SpanKind
+from opentelemetry.trace import Link, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -99,9 +100,17 @@ def configure_traces(service: str, endpoint: str | None) -> None:
     trace.set_tracer_provider(provider)
 
 
-def new_traceparent() -> str:
-    """A trace begins here: at a webhook, or a poll. https://www.w3.org/TR/trace-context/#traceparent-header"""
-    return f"00-{random.getrandbits(128):032x}-{random.getrandbits(64):016x}-01"
+@contextmanager
+def intake_span(name: str, traceparent: str | None = None) -> Iterator[str]:
+    """Where something comes in: a trace begins here, or goes on from the sender's; gives the traceparent inside.
+
+    https://www.w3.org/TR/trace-context/#traceparent-header
+    """
+    if not _recording():
+        yield traceparent or f"00-{random.getrandbits(128):032x}-{random.getrandbits(64):016x}-01"
+        return
+    with _span(name, context=_parent(traceparent), kind=SpanKind.SERVER):
+        yield _inside() or ""
 
 
 @contextmanager
@@ -111,9 +120,7 @@ def batch_span(name: str, traceparents: Sequence[str | None], **fields: str | in
         yield
         return
     contexts = [c for parent in traceparents[:_MOST_LINKS] if (c := _context(parent)) is not None]
-    with _tracer().start_as_current_span(
-        name, links=[Link(c) for c in contexts], kind=SpanKind.CONSUMER, attributes=dict(fields)
-    ):
+    with _span(name, links=[Link(c) for c in contexts], kind=SpanKind.CONSUMER, attributes=fields):
         yield
 
 
@@ -123,11 +130,28 @@ def effect_span(name: str, traceparent: str | None, **fields: str | int) -> Iter
     if not _recording():
         yield traceparent
         return
-    parent = _PROPAGATOR.extract({"traceparent": traceparent} if traceparent else {})
-    with _tracer().start_as_current_span(name, context=parent, kind=SpanKind.CLIENT, attributes=dict(fields)):
-        carrier: dict[str, str] = {}
-        _PROPAGATOR.inject(carrier)
-        yield carrier.get("traceparent", traceparent)
+    with _span(name, context=_parent(traceparent), kind=SpanKind.CLIENT, attributes=fields):
+        yield _inside() or traceparent
+
+
+def past_span(name: str, traceparent: str | None, began_ns: int, **fields: str | int) -> str | None:
+    """A span of what is over already, where only the end shows that it is worth one; gives its traceparent."""
+    if not _recording():
+        return traceparent
+    span = _tracer().start_span(name, context=_parent(traceparent), start_time=began_ns, attributes=dict(fields))
+    span.end()
+    return _spelled(trace.set_span_in_context(span))
+
+
+@contextmanager
+def _span(name: str, **how: Any) -> Iterator[None]:
+    """An error leaves its type there and nothing else: its text may quote what nobody may read."""
+    with _tracer().start_as_current_span(name, record_exception=False, set_status_on_exception=False, **how) as span:
+        try:
+            yield
+        except BaseException as error:
+            span.set_status(StatusCode.ERROR, type(error).__name__)
+            raise
 
 
 def _recording() -> bool:
@@ -138,10 +162,23 @@ def _tracer() -> trace.Tracer:
     return trace.get_tracer("stet")
 
 
+def _parent(traceparent: str | None) -> Context:
+    """Without one an empty context: nothing that happens to surround us is its parent."""
+    return _PROPAGATOR.extract({"traceparent": traceparent} if traceparent else {}, context=Context())
+
+
+def _inside() -> str | None:
+    return _spelled(get_current())
+
+
+def _spelled(context: Context) -> str | None:
+    carrier: dict[str, str] = {}
+    _PROPAGATOR.inject(carrier, context=context)
+    return carrier.get("traceparent")
+
+
 def _context(traceparent: str | None) -> trace.SpanContext | None:
-    if traceparent is None:
-        return None
-    return trace.get_current_span(_PROPAGATOR.extract({"traceparent": traceparent})).get_span_context()
+    return None if traceparent is None else trace.get_current_span(_parent(traceparent)).get_span_context()
 
 
 # ------------------------------------------------------------------ metrics

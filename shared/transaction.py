@@ -9,7 +9,7 @@ import orjson
 
 from shared.clock import Clock, machine_now
 from shared.errors import Unfit
-from shared.events.envelope import Event
+from shared.events.envelope import Event, trace_headers
 from shared.postgres import Connection, Pool, load_queries, lock_number
 from shared.topics import Topic, parked
 
@@ -46,8 +46,7 @@ class Transaction:
         value = event.to_bytes()
         if len(value) > topic.max_message_bytes - _ENVELOPE_BYTES:
             raise Unfit(f"{event.type} of {len(value)} bytes does not fit into {topic.name}", reason="too_large")
-        trace = [("traceparent", event.traceparent.encode())] if event.traceparent else ()
-        self.publish_raw(topic.name, event.partitionkey.encode(), value, trace)
+        self.publish_raw(topic.name, event.partitionkey.encode(), value, trace_headers(event.traceparent))
 
     def publish_raw(self, topic: str, key: bytes | None, value: bytes, headers: Headers = ()) -> None:
         self._leaving.append((topic, key, value, pack(headers) if headers else None))

@@ -7,7 +7,7 @@ import orjson
 
 from services.ingest.records import Frame, Record, instant_of
 from services.ingest.updates import Update, spell
-from shared.events.envelope import Data
+from shared.events.envelope import Data, trace_headers
 from shared.events.whatsapp import AccountReported, UnknownReceived
 from shared.ids import derive
 from shared.topics import WHATSAPP_ACCOUNT
@@ -60,7 +60,7 @@ def _record(data: Data, update: Update, frame: Frame) -> Record:
     at = _at(update, frame.now)
     event = frame.event(data, id=digest(update), key=update.account, at=at)
     what = "account" if isinstance(data, AccountReported) else "unknown"
-    return Record(WHATSAPP_ACCOUNT, update.account.encode(), event.to_bytes(), what)
+    return Record(WHATSAPP_ACCOUNT, update.account.encode(), event.to_bytes(), what, trace_headers(event.traceparent))
 
 
 def _at(update: Update, now: datetime) -> datetime:

@@ -20,9 +20,9 @@ from services.ingest.signatures import signed_for_consonance
 from services.ingest.updates import Bad
 from shared.clock import Clock
 from shared.errors import Unavailable, Unfit
-from shared.events.envelope import Event
+from shared.events.envelope import Event, trace_headers
 from shared.ids import TenantId
-from shared.telemetry import get_logger, new_traceparent
+from shared.telemetry import get_logger, intake_span
 from shared.topics import CONSONANCE_EVENTS
 
 PATH = "/consonance/events"
@@ -74,8 +74,11 @@ class Consonance:
             return self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, Refusal.UNAVAILABLE)
 
     async def _take(self, pushed: Pushed, request: Request) -> Reply:
-        trace = request.headers.get(b"traceparent", b"").decode("latin-1") or new_traceparent()
-        frame = Frame(self.tenant, self.clock.now(), {}, trace)
+        sender = request.headers.get(b"traceparent", b"").decode("latin-1") or None
+        with intake_span("ingest.push", sender) as traceparent:
+            return await self._publish(pushed, Frame(self.tenant, self.clock.now(), {}, traceparent))
+
+    async def _publish(self, pushed: Pushed, frame: Frame) -> Reply:
         judged = self._judge(pushed, frame)
         before = await self.seen.among(judged.events)
         new = [event for event in judged.events if (event.source, event.id) not in before]
@@ -109,4 +112,5 @@ class Consonance:
 
 
 def _record(event: Event) -> Record:
-    return Record(CONSONANCE_EVENTS, event.partitionkey.encode(), event.to_bytes(), "pushed")
+    headers = trace_headers(event.traceparent)
+    return Record(CONSONANCE_EVENTS, event.partitionkey.encode(), event.to_bytes(), "pushed", headers)

@@ -22,7 +22,7 @@ from services.ingest.watch import Stream
 from shared.clock import Clock
 from shared.errors import Unavailable
 from shared.ids import Line, TenantId
-from shared.telemetry import get_logger, new_traceparent
+from shared.telemetry import get_logger, intake_span
 
 PATH = "/whatsapp/webhook"
 
@@ -85,13 +85,14 @@ class WhatsApp:
         return _TAKEN
 
     async def _take(self, body: bytes) -> None:
-        frame = Frame(self.tenant, self.clock.now(), self.lines, new_traceparent())
-        sorted_ = normalise(body, frame)
-        began = time.monotonic()
-        records = sorted_.records
-        if sorted_.personal or sorted_.bad:
-            records = [*records, *await leavable(self._settle(sorted_, frame))]
-        await self.records.publish(records)
+        with intake_span("ingest.webhook") as traceparent:
+            frame = Frame(self.tenant, self.clock.now(), self.lines, traceparent)
+            sorted_ = normalise(body, frame)
+            began = time.monotonic()
+            records = sorted_.records
+            if sorted_.personal or sorted_.bad:
+                records = [*records, *await leavable(self._settle(sorted_, frame))]
+            await self.records.publish(records)
         self.measures.published(time.monotonic() - began)
         self.measures.updates(_whats(sorted_))
 

@@ -10,6 +10,7 @@ from services.ingest.recognise import addresses_of, minted, recognise
 from services.ingest.records import Frame, Personal, Record
 from services.ingest.register import Register
 from shared.clock import Clock
+from shared.events.envelope import trace_headers
 from shared.ids import PersonId, key_of
 from shared.postgres import Pool
 from shared.topics import CONTACTS, WHATSAPP_MESSAGES
@@ -55,4 +56,4 @@ def _recognise_all(register: Register, updates: Sequence[Personal], frame: Frame
 def _record(update: Personal, person: PersonId, frame: Frame) -> Record:
     key = key_of(frame.tenant, "persons", person)
     event = frame.event(update.draft.model_copy(update={"person_id": person}), id=update.id, key=key, at=update.at)
-    return Record(WHATSAPP_MESSAGES, key.encode(), event.to_bytes(), update.what)
+    return Record(WHATSAPP_MESSAGES, key.encode(), event.to_bytes(), update.what, trace_headers(event.traceparent))

@@ -3,13 +3,13 @@
 A pass that is interrupted goes on where it stood. The first complete one of a field is its baseline, and silent.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
 from typing import Protocol
 
-from services.ingest.compare import FIELDS, Comparison, Told, compare
+from services.ingest.compare import FIELDS, Comparison, compare
 from services.ingest.database import reachable, writing
 from services.ingest.house_words import Words
 from services.ingest.observe import work_view
@@ -20,9 +20,9 @@ from services.ingest.records import Frame
 from services.ingest.snapshots import Snapshot, Snapshots
 from services.ingest.views import WorkView
 from shared.clock import Clock, machine_now
-from shared.ids import TenantId, WorkId, key_of
+from shared.ids import TenantId, key_of
 from shared.postgres import Pool
-from shared.telemetry import new_traceparent
+from shared.telemetry import intake_span
 from shared.topics import CONSONANCE_EVENTS
 from shared.transaction import Transaction
 
@@ -86,25 +86,22 @@ class WorksPoll:
         async with writing(self.pool, self.clock, locks) as tx:
             before = await self._snapshots.load(tx.connection, views)
             changed = [view for view in views.values() if _before(before, view) != view]
-            told = [event for view in changed for event in self._compare(before, view, current, tx)]
-            self._publish(told, tx)
+            told = sum([self._tell(before, view, current, tx) for view in changed])
             saved = [Snapshot(view.work_id, _next(before, view.work_id), view.model_dump_json()) for view in changed]
             await self._snapshots.save(tx.connection, saved, tx.now)
-        return len(told)
+        return told
 
-    def _compare(
-        self, before: Mapping[int, Snapshot], view: WorkView, current: Pass, tx: Transaction
-    ) -> Iterable[tuple[WorkId, Told]]:
-        number = _next(before, view.work_id)
+    def _tell(self, before: Mapping[int, Snapshot], view: WorkView, current: Pass, tx: Transaction) -> int:
+        """What happened to one work, in a trace of its own; how many events that is."""
+        number, key = _next(before, view.work_id), key_of(self.tenant, "works", view.work_id)
         at = Comparison(self.tenant, self.words, tx.now, number, current.fields, self.polled)
-        return ((view.work_id, told) for told in compare(_before(before, view), view, at))
-
-    def _publish(self, told: Sequence[tuple[WorkId, Told]], tx: Transaction) -> None:
-        frame = Frame(self.tenant, tx.now, {}, new_traceparent())
-        for work_id, one in told:
-            key = key_of(self.tenant, "works", work_id)
-            event = frame.event(one.data, id=one.id, key=key, at=tx.now, source=self.source)
-            tx.publish(CONSONANCE_EVENTS, event)
+        told = compare(_before(before, view), view, at)
+        with intake_span("ingest.poll") as traceparent:
+            frame = Frame(self.tenant, tx.now, {}, traceparent)
+            for one in told:
+                event = frame.event(one.data, id=one.id, key=key, at=tx.now, source=self.source)
+                tx.publish(CONSONANCE_EVENTS, event)
+        return len(told)
 
     async def _begin(self) -> Pass:
         async with writing(self.pool, self.clock, [self._name]) as tx:

@@ -23,7 +23,7 @@ class Publisher:
         """Return once the broker has all of them. Raises Unavailable; some may have arrived then, and will again."""
         send, prefix = self._producer.send, self._prefix
         try:
-            acknowledged = [await send(prefix + one.topic.name, one.value, one.key) for one in records]
+            acknowledged = [await send(prefix + one.topic.name, one.value, one.key, one.headers) for one in records]
             if len(acknowledged) == 1:
                 await acknowledged[0]
             else:

@@ -40,12 +40,13 @@ class Frame:
 
 
 class Record(NamedTuple):
-    """``what`` is the word it is counted under."""
+    """``what`` is the word it is counted under; ``headers`` are those of its Kafka record."""
 
     topic: Topic
     key: bytes
     value: bytes
     what: str
+    headers: list[tuple[str, bytes]]
 
 
 @dataclass(frozen=True, slots=True)

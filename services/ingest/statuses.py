@@ -11,7 +11,7 @@ import orjson
 
 from services.ingest.records import SOURCE, Frame, Record, instant_of
 from services.ingest.updates import Update
-from shared.events.envelope import spell_instant
+from shared.events.envelope import spell_instant, trace_headers
 from shared.events.whatsapp import Status, StatusReported
 from shared.topics import WHATSAPP_STATUSES
 
@@ -46,7 +46,8 @@ def status_record(update: Update, frame: Frame) -> Record:
     }
     if frame.traceparent is not None:
         envelope["traceparent"] = frame.traceparent
-    return Record(WHATSAPP_STATUSES, wamid.encode(), orjson.dumps(envelope), "status")
+    value = orjson.dumps(envelope)
+    return Record(WHATSAPP_STATUSES, wamid.encode(), value, "status", trace_headers(frame.traceparent))
 
 
 @lru_cache(_MANY)

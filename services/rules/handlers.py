@@ -1,8 +1,9 @@
 """Read, decide, act: batches of events, chains that fall due, and events that waited."""
 
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from services.rules import store, waiting
@@ -15,7 +16,7 @@ from services.rules.world import World
 from shared.batch import Received
 from shared.events.envelope import Event
 from shared.ids import ChainId, TenantId
-from shared.telemetry import get_logger
+from shared.telemetry import get_logger, past_span
 from shared.transaction import Transaction
 
 log = get_logger()
@@ -58,12 +59,13 @@ class Rules:
         for chain in list(world.chains.values()):
             if chain.next_due is None or chain.next_due > tx.now:
                 continue
+            began = time.time_ns()
             decision = self.shelf.decider.due(chain, world, tx.now)
             cause = Cause(
                 self.tenant, decision.record.about, chain.key, chain.correlation or chain.chain_id,
                 chain.traceparent, tx.now,
             )  # fmt: skip
-            self._emit(tx, cause, decision)
+            self._emit(tx, _traced(cause, decision, began), decision)
             self._unstick(tx, world, chain.chain_id)
         await store.save(tx.connection, world, tx.now)
 
@@ -87,8 +89,9 @@ class Rules:
         return world
 
     def _judge(self, tx: Transaction, event: Event, world: World, silent: dict[str, list[str]]) -> None:
+        began = time.time_ns()
         decision = self.shelf.decider.decide(event, world, tx.now)
-        self._emit(tx, Cause.of(event, tx.now), decision)
+        self._emit(tx, _traced(Cause.of(event, tx.now), decision, began), decision)
         if decision.silent:
             silent[decision.record.verdicts[0].reason].append(event.id)
 
@@ -108,6 +111,13 @@ class Rules:
         if chain.next_due is not None and chain.next_due <= tx.now:
             log.error("chain.stuck", chain_id=chain_id, rule=chain.rule)
             world.keep_chain(chain.model_copy(update={"next_due": tx.now + _STUCK}))
+
+
+def _traced(cause: Cause, decision: Decision, began_ns: int) -> Cause:
+    """A span for a decision that has effects; what follows from them goes on from it."""
+    if not decision.effects:
+        return cause
+    return replace(cause, traceparent=past_span("rules.decide", cause.traceparent, began_ns))
 
 
 def _queues(event: Event) -> bool:

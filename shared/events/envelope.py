@@ -70,6 +70,11 @@ class Event(Frozen):
         return self.model_dump_json(exclude_none=True).encode()
 
 
+def trace_headers(traceparent: str | None) -> list[tuple[str, bytes]]:
+    """The headers of an event's Kafka record: its trace, for whoever does not read the value."""
+    return [("traceparent", traceparent.encode())] if traceparent else []
+
+
 Kinds = Mapping[str, type[Data]]
 
 

@@ -12,12 +12,12 @@ from dev.stack import Options, Stack
 
 def performed(name: str, stories: Sequence[Story], options: Options = POLLED_BY_HAND) -> Performance:
     """Start a stack of the name, play on it, end it."""
+    return asyncio.run(perform_on(name, stories, options))
 
-    async def play() -> Performance:
-        async with Stack.open(name, BEGINS, options) as stack:
-            return await perform(stack, stories)
 
-    return asyncio.run(play())
+async def perform_on(name: str, stories: Sequence[Story], options: Options) -> Performance:
+    async with Stack.open(name, BEGINS, options) as stack:
+        return await perform(stack, stories)
 
 
 def check(performance: Performance, title: str) -> None:

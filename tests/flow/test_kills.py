@@ -33,7 +33,7 @@ _STRIKES = (
     Strike("dispatcher", london(4, 19, 11, 20)),  # a block is handed on
 )
 _QUICK_TO_DOUBT = {
-    "dispatcher": {"STET_SEND_TIMEOUT": "PT2S"},  # a dead sender's leases end sooner
+    "dispatcher": {"STET_SEND_TIMEOUT_SECONDS": "2"},  # a dead sender's leases end sooner
     "writeback": {"STET_CONSONANCE_TIMEOUT": "2", "STET_CONSONANCE_MAY_LAND": "1"},
 }
 

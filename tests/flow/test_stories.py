@@ -1,10 +1,16 @@
-"""The eight stories of the demo, and what else may happen in a chat, side by side through one stack."""
+"""The eight stories of the demo, and what else may happen in a chat, side by side through one stack that is traced."""
+
+import asyncio
+import re
 
 import pytest
 
-from dev.demo.performance import Performance
+from dev.demo.performance import POLLED_BY_HAND, Performance
 from dev.demo.stories import STORIES
-from tests.flow.performed import check, performed
+from dev.layout import SERVICES
+from dev.stack import Options
+from tests.flow.collector import Collector, collecting
+from tests.flow.performed import check, perform_on
 from tests.flow.stories import closed_question, stop, two_questions
 
 pytestmark = [pytest.mark.flow, pytest.mark.timeout(180)]
@@ -12,9 +18,29 @@ pytestmark = [pytest.mark.flow, pytest.mark.timeout(180)]
 _TOLD = (*STORIES, stop.STORY, two_questions.STORY, closed_question.STORY)
 
 
+_PHONE = re.compile(r"\+?(44|33|49)[0-9]{9,10}")
+
+
 @pytest.fixture(scope="module")
-def performance() -> Performance:
-    return performed("flow-stories", _TOLD)
+def evening() -> tuple[Performance, Collector]:
+    return asyncio.run(_evening())
+
+
+async def _evening() -> tuple[Performance, Collector]:
+    async with collecting() as collector:
+        traced = {service: {"STET_OTLP_ENDPOINT": collector.url} for service in SERVICES}
+        traced["ingest"] |= POLLED_BY_HAND.settings["ingest"]
+        return await perform_on("flow-stories", _TOLD, Options(settings=traced)), collector
+
+
+@pytest.fixture(scope="module")
+def performance(evening: tuple[Performance, Collector]) -> Performance:
+    return evening[0]
+
+
+@pytest.fixture(scope="module")
+def collector(evening: tuple[Performance, Collector]) -> Collector:
+    return evening[1]
 
 
 @pytest.mark.parametrize("title", [story.title for story in _TOLD])
@@ -24,3 +50,20 @@ def test_a_story_ends_as_it_should(performance: Performance, title: str) -> None
 
 def test_nothing_is_lost_doubled_or_left_behind(performance: Performance) -> None:
     assert performance.faults == []
+
+
+def test_one_trace_leads_from_what_came_in_to_what_was_written_and_read_back(collector: Collector) -> None:
+    assert ("consonance.write", "rules.decide", "ingest.webhook") in collector.ways("consonance.write")
+
+
+@pytest.mark.parametrize("origin", ["ingest.webhook", "ingest.push", "ingest.poll"])
+def test_one_trace_leads_from_what_came_in_to_what_was_sent(collector: Collector, origin: str) -> None:
+    """Across timers too: what is due later belongs to the trace that began it."""
+    assert ("dispatcher.send", "rules.decide", origin) in collector.ways("dispatcher.send")
+    assert {way[-1] for way in collector.ways("dispatcher.send")} <= {"ingest.webhook", "ingest.push", "ingest.poll"}
+
+
+def test_no_span_carries_a_number_or_a_word_of_anybody(collector: Collector) -> None:
+    said = collector.text()
+    assert _PHONE.search(said) is None
+    assert "Grammar of Tides" not in said

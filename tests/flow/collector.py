@@ -1,0 +1,55 @@
+"""An OpenTelemetry collector: takes spans over HTTP as any other would, and keeps them."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from aiohttp import web
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from dev.ports import LOOPBACK, free_ports
+
+
+@dataclass
+class Collector:
+    spans: dict[bytes, Span] = field(default_factory=dict)
+    url: str = ""
+
+    def ways(self, name: str) -> set[tuple[str, ...]]:
+        """For every span of this name: its own and its ancestors' names, up to where the trace began."""
+        return {tuple(self._up(span)) for span in self.spans.values() if span.name == name}
+
+    def text(self) -> str:
+        """All that spans say besides when they were."""
+        return "\n".join(f"{s.name} {s.attributes} {s.events} {s.status}" for s in self.spans.values())
+
+    def _up(self, span: Span | None) -> Iterator[str]:
+        while span is not None:
+            yield span.name
+            if not span.parent_span_id:
+                return
+            span = self.spans.get(span.parent_span_id)
+        yield "?"
+
+    async def take(self, request: web.Request) -> web.Response:
+        taken = ExportTraceServiceRequest.FromString(await request.read())
+        for resource in taken.resource_spans:
+            for scope in resource.scope_spans:
+                self.spans.update((span.span_id, span) for span in scope.spans)
+        return web.Response()
+
+
+@asynccontextmanager
+async def collecting() -> AsyncIterator[Collector]:
+    (port,) = free_ports(1)
+    collector = Collector(url=f"http://{LOOPBACK}:{port}")
+    app = web.Application(client_max_size=2**24)
+    app.router.add_post("/v1/traces", collector.take)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, LOOPBACK, port).start()
+    try:
+        yield collector
+    finally:
+        await runner.cleanup()
