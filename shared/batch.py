@@ -4,11 +4,12 @@ Parse, claim the progress, lock, park the unfit, enter the inbox, let the handle
 the handler or the database refuses is found by halving the batch and parked; the rest goes on.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from shared.blame import AWAY, reason_of, sentence_of
+from shared.blame import AWAY, Blame, blame, reason_of, sentence_of
 from shared.clock import Clock
 from shared.halving import work_off
 from shared.inbox import unseen
@@ -76,8 +77,24 @@ class Batches:
         items = [read(self.topics[topic], record) for topic, record in records if self.fresh(topic, record)]
         traces = [item.event.traceparent for item in items[:_LINKED] if isinstance(item, Received)]
         with self._seconds.time(), batch_span(f"{self.service}.batch", traces, records=len(items)):
-            await work_off(items, self._attempt, self._refuse)
+            await self._work_off(items)
         self._size.observe(len(items))
+
+    async def _work_off(self, items: Sequence[Item]) -> None:
+        """A large batch goes as two at once, its partitions shared out: while one waits for the database the other acts.
+
+        Records of a key are in partitions of one number whatever their topic, so never in both.
+        """
+        if len(items) < _WORTH_TWO:
+            await work_off(items, self._attempt, self._refuse)
+            return
+        parts = [[item for item in items if item.partition % 2 == half] for half in (0, 1)]
+        ended = await asyncio.gather(
+            *(work_off(part, self._attempt, self._refuse) for part in parts), return_exceptions=True
+        )
+        errors = [error for error in ended if isinstance(error, BaseException)]
+        if errors:
+            raise min(errors, key=_patience_with)
 
     async def _attempt(self, items: Sequence[Item]) -> None:
         try:
@@ -138,5 +155,13 @@ async def _park(tx: Transaction, items: Sequence[Item]) -> None:
             await tx.park(item.raw, item.reason, item.sentence, item.origin)
 
 
+def _patience_with(error: BaseException) -> int:
+    """Of two errors the one that must not be waited out is told."""
+    if isinstance(error, Fenced):
+        return 1
+    return 2 if blame(error) in {Blame.WORLD, Blame.NOBODY} else 0
+
+
 _LINKED = 32
+_WORTH_TWO = 64
 _SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)

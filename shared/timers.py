@@ -4,6 +4,7 @@ from shared.kafka import partition_of
 from shared.topics import Topic
 
 
-def guard(topic: Topic, key: str) -> str:
-    """``consonance.events:7``: the partition of ``topic`` in which everything about ``key`` arrives."""
-    return f"{topic.name}:{partition_of(key)}"
+def guards_on(key: str, *topics: Topic) -> list[str]:
+    """``consonance.events:7``: the partitions of these topics in which everything about ``key`` arrives."""
+    partition = partition_of(key)
+    return [f"{topic.name}:{partition}" for topic in topics]

@@ -1,7 +1,6 @@
 """Puts ingest together: two doors on one port, the polls of Consonance, and the heartbeat of the webhook."""
 
 import asyncio
-import gc
 from contextlib import suppress
 from datetime import timedelta
 
@@ -46,7 +45,6 @@ async def main() -> None:
         process.ready_when("broker", publisher.reachable)
         process.idle_when(idle_report(door, measures, polling))
         process.routes["/development/poll"] = poll_route(polling)
-        gc.freeze()  # what lives as long as the process need not be looked at again by every collection
         await process.until_stopped()
 
 

@@ -44,11 +44,12 @@ ZoneOf = Callable[[PersonObserved], str | None]
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What follows from one event or one due chain, and why."""
+    """What follows from one event or one due chain (``about``), and why. ``record`` None: nothing, for one reason."""
 
+    about: str
     effects: tuple[Effect, ...]
-    record: DecisionRecorded
-    silent: bool
+    reasons: tuple[Reason, ...]
+    record: DecisionRecorded | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,10 @@ class Decider:
         elif event.type in consonance.KINDS:
             self._happened(desk, event)
         return _decision(desk, event.id)
+
+    def pass_by(self, name: str, document: Document) -> None:
+        """An event of which nothing can come (``want``): both engines look at it all the same, and would say so."""
+        self.engine.judge(name, document)
 
     def due(self, chain: Chain, world: World, now: datetime) -> Decision:
         """A chain's next instant has come: everything of it that is due by now, judged against today's facts."""
@@ -218,11 +223,12 @@ def _own_write(world: World, data: dict[str, Any]) -> bool:
 def _decision(desk: Desk, about: str) -> Decision:
     if not desk.reasons:
         desk.judged(Reason.NOTHING_MATCHED)
+    reasons = tuple(reason for _, _, reason in desk.reasons)
+    if not desk.effects and len(reasons) == 1 and reasons[0] in _SILENT:
+        return Decision(about, (), reasons, None)
     verdicts = tuple(_verdict(desk, chain, step, reason) for chain, step, reason in desk.reasons)
     record = DecisionRecorded(about=about, revision=desk.book.revision, verdicts=verdicts, decided_at=desk.now)
-    only = desk.reasons[0][2] if len(desk.reasons) == 1 else None
-    silent = not desk.effects and only in _SILENT
-    return Decision(tuple(desk.effects), record, silent)
+    return Decision(about, tuple(desk.effects), reasons, record)
 
 
 _SILENT = frozenset({Reason.NOTHING_MATCHED, Reason.FACTS_KEPT, Reason.STALE, Reason.DELIVERY})

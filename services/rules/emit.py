@@ -36,7 +36,7 @@ def events_of(cause: Cause, decision: Decision) -> Iterator[tuple[Topic, Event]]
         leaving = _leaving(cause, effect)
         if leaving is not None:
             yield leaving
-    if not decision.silent:
+    if decision.record is not None:
         record_id = derive("decision", cause.event_id)
         yield DECISIONS, _event(cause, record_id, cause.event_id, decision.record)
 

@@ -6,8 +6,9 @@ from typing import Any
 from services.rules import speak
 from services.rules.chain import Chain, Delivery, Ending, Outgoing, StepStatus
 from services.rules.desk import Desk, Ended
+from services.rules.filling import UNTIL
 from services.rules.rulebook import Verb
-from services.rules.speak import UNTIL, Speech, withdraw
+from services.rules.speak import Speech, withdraw
 
 
 def close(desk: Desk, chain: Chain, ending: Ending) -> Chain:

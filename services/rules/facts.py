@@ -18,7 +18,7 @@ from services.rules.world import RightsRecord, Work, World
 from shared.canonical import canonical_hash
 from shared.events import consonance
 from shared.events.consonance import Component, ComponentState, Exclusivity, RightType
-from shared.events.envelope import Event
+from shared.events.envelope import Data, Event
 from shared.events.whatsapp import MessageReceived
 from shared.ids import PersonId, WorkId
 
@@ -74,7 +74,7 @@ class Document(Mapping[str, Any]):
     @property
     def work_id(self) -> WorkId | None:
         work = self.data.get("work")
-        return WorkId(work["work_id"]) if isinstance(work, Mapping) else None
+        return WorkId(work["work_id"]) if isinstance(work, dict) else None
 
     @property
     def work(self) -> Work | None:
@@ -82,13 +82,32 @@ class Document(Mapping[str, Any]):
         return self.world.works.get(work_id) if work_id is not None else None
 
 
+def is_told(field: str) -> bool:
+    """Whether a field is what the event itself says, and no fact beside it."""
+    return field.partition(".")[0] not in _BESIDE
+
+
+def teaches(data: Data) -> bool:
+    """Whether an event changes what is known (``decide.fold_facts``), or may tell of a write of our own."""
+    return type(data) in _TEACHING
+
+
+_TEACHING = frozenset(
+    {
+        consonance.WorkObserved, consonance.WorkBlocked, consonance.WorkUnblocked, consonance.ApprovalRequested,
+        consonance.RequestWithdrawn, consonance.RightsStatusChanged, consonance.AcquisitionStatusChanged,
+        consonance.MetadataChanged,
+    }
+)  # fmt: skip
+
+
 def walk(value: Any, path: str) -> Any:
     """The value at a dotted path; of a list of objects, the tuple of that field in each. Absent is None."""
     for name in path.split("."):
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             value = value.get(name)
         elif isinstance(value, list | tuple):
-            value = tuple(item.get(name) for item in value if isinstance(item, Mapping))
+            value = tuple(item.get(name) for item in value if isinstance(item, dict))
         else:
             return None
     return tuple(value) if isinstance(value, list) else value
@@ -233,6 +252,9 @@ _FACTS: dict[str, Callable[[Document, str], Any]] = {
     "sender": _sender,
     "touches_request": _touches,
 }
+
+
+_BESIDE = frozenset({*_FACTS, "chain", "answers_a_question"})
 
 
 @lru_cache(maxsize=64)

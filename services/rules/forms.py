@@ -3,7 +3,7 @@
 What the first message already says answers the field whose default it is, and is corrected at the summary.
 """
 
-from services.rules import record, speak
+from services.rules import filling, record
 from services.rules.chain import Chain, Ending, FormPhase, FormState, Given, Outgoing, StepStatus
 from services.rules.desk import Desk
 from services.rules.recipients import Recipient
@@ -29,7 +29,7 @@ def begin(desk: Desk, chain: Chain, name: str, step: int, *, source: MessageRece
     media = source.media if source else _media(document.get("media.media_id"), document.data.get("media"))
     wamid = source.message_id if source else document.get("message_id")
     state = FormState(
-        form=name, person_id=sender, step=step, reference=speak.reference_of(chain.chain_id), last_at=desk.now,
+        form=name, person_id=sender, step=step, reference=filling.reference_of(chain.chain_id), last_at=desk.now,
         values={k: str(v) for k, v in defaults.items() if v}, sources=(Wamid(wamid),) if wamid else (),
         prompts=len([m for m in chain.outgoing if m.verb is Verb.COLLECT]),
     )  # fmt: skip
@@ -85,7 +85,7 @@ def _person(desk: Desk, chain: Chain) -> Person:
 
 
 def _wordings(desk: Desk, chain: Chain, form: Form) -> dict[str, FieldWording]:
-    wanted = speak.language_of(desk, _person(desk, chain))
+    wanted = filling.language_of(desk, _person(desk, chain))
     house = form.languages.get(desk.book.tenant.language) or next(iter(form.languages.values()))
     return dict(form.languages.get(wanted) or form.languages.get(wanted.partition("_")[0]) or house)
 

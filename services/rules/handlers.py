@@ -9,6 +9,7 @@ from datetime import timedelta
 from services.rules import store, waiting
 from services.rules.books import Shelf
 from services.rules.decide import Decision
+from services.rules.desk import Reason
 from services.rules.emit import Cause, events_of, silence
 from services.rules.verdicts import Verdicts
 from services.rules.want import Wanted, staff, want
@@ -37,11 +38,17 @@ class Rules:
     async def handle(self, tx: Transaction, batch: Sequence[Received]) -> None:
         """Judge every event of a batch in order; those that lack a fact wait in their key's queue."""
         events = [received.event for received in batch]
-        world = await self._world(tx, want(events, self.shelf.book, self.tenant, tx.now))
-        queued = await waiting.queued_keys(tx.connection, (event.partitionkey for event in events))
+        wanted = want(events, self.shelf.book, self.tenant, tx.now)
+        world = await self._world(tx, wanted)
+        keys = {event.partitionkey for event in events if event.id not in wanted.idle}
+        queued = await waiting.queued_keys(tx.connection, keys) if keys else set()
         kept: list[tuple[Event, waiting.Missing]] = []
         silent: dict[str, list[str]] = defaultdict(list)
         for event in events:
+            if (idle := wanted.idle.get(event.id)) is not None:
+                self.shelf.decider.pass_by(*idle)
+                silent[Reason.NOTHING_MATCHED].append(event.id)
+                continue
             lacks = waiting.missing(event, world)
             if lacks or (event.partitionkey in queued and _queues(event)):
                 queued.add(event.partitionkey)
@@ -62,7 +69,7 @@ class Rules:
             began = time.time_ns()
             decision = self.shelf.decider.due(chain, world, tx.now)
             cause = Cause(
-                self.tenant, decision.record.about, chain.key, chain.correlation or chain.chain_id,
+                self.tenant, decision.about, chain.key, chain.correlation or chain.chain_id,
                 chain.traceparent, tx.now,
             )  # fmt: skip
             self._emit(tx, _traced(cause, decision, began), decision)
@@ -92,16 +99,18 @@ class Rules:
         began = time.time_ns()
         decision = self.shelf.decider.decide(event, world, tx.now)
         self._emit(tx, _traced(Cause.of(event, tx.now), decision, began), decision)
-        if decision.silent:
-            silent[decision.record.verdicts[0].reason].append(event.id)
+        if decision.record is None:
+            silent[decision.reasons[0]].append(event.id)
 
     def _emit(self, tx: Transaction, cause: Cause, decision: Decision) -> None:
-        self.verdicts.count(decision)
+        if decision.record is not None:
+            self.verdicts.count(decision)
         for topic, event in events_of(cause, decision):
             tx.publish(topic, event)
 
     def _silences(self, tx: Transaction, events: Sequence[Event], silent: dict[str, list[str]]) -> None:
         for reason, ids in silent.items():
+            self.verdicts.stayed(reason, len(ids))
             topic, event = silence(Cause.of(events[0], tx.now), ids, self.shelf.book.revision, reason)
             tx.publish(topic, event)
 

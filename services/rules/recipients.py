@@ -13,7 +13,8 @@ from typing import Any, get_args
 from services.rules.chain import Chain, Delivery
 from services.rules.desk import Desk, Reason
 from services.rules.facts import Document, newest, zone
-from services.rules.house import Basis, StandIn
+from services.rules.house import Basis, People, StandIn
+from services.rules.remembered import remembered
 from services.rules.rulebook import Verb
 from services.rules.terms import Team, Who
 from services.rules.world import Person
@@ -81,7 +82,7 @@ def _meant(desk: Desk, chain: Chain, document: Document, name: str | Team, sende
 def _by_role(desk: Desk, document: Document, role: str) -> Iterator[_Meant]:
     party_field = document.data.get(role)
     found = list(_parties(party_field)) if party_field else []
-    found = found or [party for party in _parties(document.data) if party["role"] == role]
+    found = found or [party for party in _parties_within(document.data) if party["role"] == role]
     if not found and (work := document.work) is not None:
         found = [person.model_dump() for person in work.state.people if person.role == role]
     if not found and role == "affected":
@@ -98,8 +99,14 @@ def _of_milestone(desk: Desk, document: Document) -> Iterator[Mapping[str, Any]]
     yield from (person.model_dump() for person in people if person.role in roles)
 
 
+@remembered(most=2048)
+def _parties_within(data: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    """A rule asks the same event for one role after the other."""
+    return tuple(_parties(data))
+
+
 def _parties(value: Any) -> Iterator[Mapping[str, Any]]:
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         if "person_id" in value and "role" in value:
             yield value
         else:
@@ -179,8 +186,16 @@ def is_staff(desk: Desk, person: Person) -> bool:
 
 def house_roles(desk: Desk, person: Person) -> frozenset[str]:
     """The roles people.yaml gives a member of staff."""
-    teams = desk.book.people.teams.values()
-    return frozenset(role for team in teams for role, contacts in team.items() if person.contact_id in contacts)
+    return _house_roles(desk.book.people).get(person.contact_id, _NONE)
+
+
+_NONE: frozenset[str] = frozenset()
+
+
+@remembered(most=64)
+def _house_roles(people: People) -> Mapping[ContactId | None, frozenset[str]]:
+    given = [(contact, role) for team in people.teams.values() for role, ids in team.items() for contact in ids]
+    return {contact: frozenset(role for one, role in given if one == contact) for contact, _ in given}
 
 
 def told(chain: Chain) -> tuple[PersonId, ...]:

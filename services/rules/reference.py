@@ -1,7 +1,7 @@
 """The same conditions as plain functions, behind an index: right, and cheap enough to run beside the engine always."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from services.rules.conditions import Document, Test, compile_condition
 from services.rules.terms import AllOf, Compare, Condition, Operator
@@ -39,6 +39,12 @@ class Reference:
             self._indexes.append((field, dict(by_word)))
             rules = [rule for rule in rules if field not in needs[rule[0]]]
         return rules
+
+
+def needed_of(condition: Condition, known: Callable[[str], bool]) -> Condition:
+    """What must hold for ``condition`` to hold, as far as the fields that are ``known`` tell: which words they have."""
+    words = ((field, some) for field, some in _needed_words(condition).items() if known(field))
+    return AllOf(tuple(Compare(field, Operator.ONE_OF, tuple(sorted(some))) for field, some in words))
 
 
 def _most_needed(needs: Iterable[Mapping[str, frozenset[str]]]) -> str | None:

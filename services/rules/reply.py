@@ -11,8 +11,8 @@ from enum import StrEnum
 from services.rules import buttons
 from services.rules.chain import Chain, Delivery, Outgoing
 from services.rules.desk import Desk
+from services.rules.filling import reference_of
 from services.rules.rulebook import Verb
-from services.rules.speak import reference_of
 from shared.events.whatsapp import MessageKind, MessageReceived
 
 _SENT = frozenset({Delivery.ACCEPTED, Delivery.DELIVERED, Delivery.READ})

@@ -3,6 +3,7 @@
 A held message has no words yet; it is judged and worded when it is released, with the facts of that moment.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -10,19 +11,19 @@ from services.rules import buttons, wording
 from services.rules.calendars import Hours, add, hours_of, next_open
 from services.rules.chain import UNSENT, Chain, Delivery, Outgoing
 from services.rules.desk import Desk, LeftOut, Said, Withdrew
+from services.rules.filling import filled, language_of
+from services.rules.house import WorkCalendar
 from services.rules.recipients import Recipient, house_roles, is_staff, refusal, resolve
+from services.rules.remembered import remembered
 from services.rules.rulebook import Rule, Template, Verb
-from services.rules.terms import Severity, Who
+from services.rules.terms import Severity, Span, Who
 from services.rules.world import Person
 from shared.events.messages import Button, Lane, Resend, SendMessage, TemplateCall, WithdrawMessage
 from shared.events.whatsapp import MessageReceived
-from shared.ids import ChainId, MessageId, PersonId, derive
+from shared.ids import MessageId, PersonId, derive
 
 BODY = "body"
 """The word of a message that has its own text and no template: a form's question, inside the window by nature."""
-
-UNTIL = "until"
-"""The answer of what an ``until`` says: its words are those of the event that ended the chain."""
 
 TITLE = "button."
 """The words that title its buttons."""
@@ -46,10 +47,16 @@ class Speech:
 
 
 def hours(desk: Desk, person: Person) -> Hours:
-    calendar = desk.book.calendar
-    roles = {*person.roles, *house_roles(desk, person)}
-    zone = person.zone or calendar.house.zone
-    return hours_of(calendar, country=person.country, zone=zone, roles=roles, staff=is_staff(desk, person))
+    house = house_roles(desk, person)
+    return _hours(desk.book.calendar, person.country, person.zone, house.union(person.roles), staff=bool(house))
+
+
+@remembered(most=4096)
+def _hours(
+    calendar: WorkCalendar, country: str | None, zone: str | None, roles: frozenset[str], *, staff: bool
+) -> Hours:
+    """People in one country and one part share theirs."""
+    return hours_of(calendar, country=country, zone=zone or calendar.house.zone, roles=roles, staff=staff)
 
 
 def speak(desk: Desk, chain: Chain, who: Who, speech: Speech, *, sender: PersonId | None = None) -> Chain:
@@ -89,7 +96,18 @@ def _message_id(chain: Chain, speech: Speech, person: PersonId) -> MessageId:
 def _release_time(desk: Desk, chain: Chain, person: Person, *, reply: bool) -> datetime | None:
     if reply or _passes_quiet_hours(desk, chain, person):
         return None
-    return next_open(desk.now, hours(desk, person))
+    return _opening(hours(desk, person), desk.now)
+
+
+@remembered(most=4096)
+def _opening(of: Hours, now: datetime) -> datetime:
+    """Everything of a batch is decided at one instant."""
+    return next_open(now, of)
+
+
+@remembered(most=4096)
+def _expiry(of: Hours, now: datetime, within: Span) -> datetime:
+    return add(now, within, of)
 
 
 def _passes_quiet_hours(desk: Desk, chain: Chain, person: Person) -> bool:
@@ -133,7 +151,7 @@ def worded(desk: Desk, chain: Chain, outgoing: Outgoing, person: Person) -> Send
         template=template,
         lane=_LANES[desk.severity(chain)],
         resend=Resend.NEVER if outgoing.buttons else Resend.IF_UNPROVEN,
-        expires_at=add(desk.now, desk.book.tenant.send_within, hours(desk, person)),
+        expires_at=_expiry(hours(desk, person), desk.now, desk.book.tenant.send_within),
     )  # fmt: skip
 
 
@@ -144,11 +162,11 @@ def _wording(
     if (body := outgoing.words.get(BODY)) is not None:
         return wording.Rendered(body=body, parameters={}, buttons=(), language=wanted), None
     template = template_of(desk, chain, outgoing.say)
-    return _rendered(desk, template, wanted, _values(desk, chain, outgoing, person, template))
+    return _rendered(desk, template, wanted, filled(desk, chain, outgoing, person, template))
 
 
 def _rendered(
-    desk: Desk, template: Template, wanted: str, values: dict[str, object]
+    desk: Desk, template: Template, wanted: str, values: Mapping[str, object]
 ) -> tuple[wording.Rendered, TemplateCall]:
     language = wording.choose_language(template, wanted, desk.book.tenant.language)
     said = wording.render(template, language, values, desk.book.tenant.words.get(language))
@@ -169,7 +187,7 @@ def house_message(desk: Desk, message: MessageReceived, say: str, rule: Rule | N
     sent = SendMessage(
         message_id=MessageId(derive("house", say, message.message_id)), person_id=person.person_id, line=message.line,
         say=say, language=said.language, body=said.body, template=template, resend=Resend.IF_UNPROVEN,
-        expires_at=add(desk.now, tenant.send_within, hours(desk, person)),
+        expires_at=_expiry(hours(desk, person), desk.now, tenant.send_within),
     )  # fmt: skip
     desk.effects.append(Said(sent, Verb.TELL, None))
 
@@ -181,50 +199,6 @@ def _titles(outgoing: Outgoing) -> dict[str, str]:
 def template_of(desk: Desk, chain: Chain, say: str) -> Template:
     """House words follow the house; a rule's own templates are those the chain started with."""
     return desk.book_of(chain).templates.get(say) or desk.book.templates[say]
-
-
-def language_of(desk: Desk, person: Person) -> str:
-    tenant = desk.book.tenant
-    return person.language or tenant.languages.get(person.country or "", tenant.language)
-
-
-def _values(desk: Desk, chain: Chain, outgoing: Outgoing, person: Person, template: Template) -> dict[str, object]:
-    language = language_of(desk, person)
-    tenant = desk.book.tenant
-    why = desk.rule_of(chain).why
-    document = desk.ending(chain) if outgoing.answer == UNTIL else desk.document(chain)
-    values: dict[str, object] = {
-        "publisher": tenant.publisher.get(language, tenant.publisher[tenant.language]),
-        "person": person.display_name,
-        "reference": reference_of(chain.chain_id),
-        "count": 1,
-        "title": title_of(desk, chain),
-        "why": why.get(language, why.get(tenant.language, "")),
-        **{f"link_{name}": link for name, link in tenant.links.items()},
-        **outgoing.words,
-    }
-    bound = {name: document.get(path, values.get(path, "")) for name, path in template.fields.items()}
-    return {**values, **bound}
-
-
-def title_of(desk: Desk, chain: Chain) -> str:
-    """What this chain is about, in a few words, for the house templates."""
-    document = desk.document(chain)
-    for path in ("work.title", "document.title", "name", "line"):
-        if found := document.get(path):
-            return str(found)
-    return desk.rule_of(chain).name.replace("-", " ")
-
-
-def reference_of(chain_id: ChainId) -> str:
-    """The short code a person may quote: six characters without those that are misread."""
-    alphabet = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"
-    number = int(chain_id[:12], 16)
-    letters = []
-    for _ in range(6):
-        number, index = divmod(number, len(alphabet))
-        letters.append(alphabet[index])
-    return "".join(letters)
 
 
 def withdraw(desk: Desk, chain: Chain, reason: str, *, only: PersonId | None = None) -> Chain:

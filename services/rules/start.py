@@ -9,13 +9,14 @@ from services.rules.advance import advance
 from services.rules.chain import Chain, Delivery, StepState, StepStatus
 from services.rules.desk import Desk, Reason
 from services.rules.ending import end_by_until
-from services.rules.facts import Document
+from services.rules.facts import Document, is_told
+from services.rules.reference import Reference, needed_of
 from services.rules.remembered import remembered
 from services.rules.rulebook import OnRepeat, Rule, Rulebook, Step
 from services.rules.terms import At
 from services.rules.timing import due_of, lapsed, skip_past
 from shared.events.envelope import Event
-from shared.ids import ChainId, Line, PersonId, derive
+from shared.ids import ChainId, Line, PersonId, RuleId, derive
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,23 +46,56 @@ def tags_of(rule: Rule, subject: str, document: Document) -> frozenset[str]:
     return frozenset({subject, *(f"{f}={v}" for f in same if (v := document.get(f)) is not None)})
 
 
-def tags_to_load(book: Rulebook, name: str, document: Document, event_id: str) -> frozenset[str]:
-    """Every tag a chain concerned by this event could have."""
-    tags = set()
-    for rule in _interested(book, name):
-        tags.add(subject_of(rule.about, document, event_id))
-        tags.update(_same_tag(u.same, document) for u in rule.until if u.event == name and u.same)
-    return frozenset(tag for tag in tags if tag is not None)
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What an event of one name could do at all: start rules, and end chains found by one of these ways.
+
+    ``first`` looks only at that part of the rules' conditions which the event itself answers.
+    """
+
+    first: Reference
+    about: Mapping[RuleId, tuple[str, ...]]
+    ends: frozenset[tuple[tuple[str, ...], str | None]]
+
+    def may_start(self, document: Document) -> frozenset[RuleId]:
+        """Rules that what the event itself says does not rule out, whatever else is known."""
+        return self.first.match(document)
+
+    def tags(self, rules: Iterable[RuleId], document: Document, event_id: str) -> frozenset[str]:
+        """What live chains are found by that the event would meet if it started these rules, or that it may end."""
+        subjects = {subject_of(about, document, event_id) for about in {self.about[rule] for rule in rules}}
+        found = {tag for tag in subjects if tag is not None}
+        return frozenset(found | self.tags_to_end(document, event_id)) if self.ends else frozenset(found)
+
+    def tags_to_end(self, document: Document, event_id: str) -> set[str]:
+        ways = (
+            subject_of(about, document, event_id) if same is None else _same_tag(same, document)
+            for about, same in self.ends
+        )  # fmt: skip
+        return {tag for tag in ways if tag is not None}
 
 
-@remembered(most=256)
-def _interested(book: Rulebook, name: str) -> tuple[Rule, ...]:
-    """Rules that may start or end by ``name``, one for each way of naming a subject."""
-    seen = {}
-    for rule in book.rules.values():
-        if name in rule.events or any(u.event == name for u in rule.until):
-            seen[(rule.about, tuple(u.same for u in rule.until if u.event == name))] = rule
-    return tuple(seen.values())
+_NEVER = Opening(Reference(()), {}, frozenset())
+
+
+def opening_of(book: Rulebook, name: str) -> Opening:
+    return _openings(book).get(name, _NEVER)
+
+
+@remembered(most=64)
+def _openings(book: Rulebook) -> Mapping[str, Opening]:
+    rules = tuple(book.rules.values())
+    names = {*(name for rule in rules for name in rule.events), *(u.event for rule in rules for u in rule.until)}
+    return {name: _opening(rules, name) for name in names}
+
+
+def _opening(rules: Iterable[Rule], name: str) -> Opening:
+    starting = [rule for rule in rules if name in rule.events]
+    return Opening(
+        first=Reference([(rule.name, needed_of(rule.condition, is_told)) for rule in starting]),
+        about={rule.name: rule.about for rule in starting},
+        ends=frozenset((rule.about, until.same) for rule in rules for until in rule.until if until.event == name),
+    )
 
 
 def _same_tag(same: str | None, document: Document) -> str | None:
@@ -78,7 +112,8 @@ Ends = Callable[[Chain, int, str, Document], bool]
 
 def end_chains(desk: Desk, occasion: Occasion, ends: Ends) -> None:
     """Judged before ``on``: every live chain one of whose ``until`` lines this event makes true."""
-    for chain in list(desk.world.live_chains()):
+    tags = opening_of(desk.book, occasion.name).tags_to_end(occasion.document, occasion.event.id)
+    for chain in desk.world.tagged(tags) if tags else ():
         if not chain.active or chain.rule not in desk.book_of(chain).rules:
             continue
         index = _until(desk, chain, occasion, ends)

@@ -5,6 +5,7 @@ A fixed number of queries each way, whatever the size of the batch.
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -17,7 +18,7 @@ from services.rules.world import Consent, Person, RightsRecord, Work, World
 from shared.events.envelope import Frozen, spell_instant
 from shared.ids import ChainId, MessageId, PersonId, Revision, RuleId, TenantId, Wamid, WorkId, key_of
 from shared.postgres import Connection, load_queries
-from shared.timers import guard
+from shared.timers import guards_on
 from shared.topics import CONSONANCE_EVENTS, MESSAGES_EVENTS, WHATSAPP_MESSAGES, WRITES_EVENTS
 
 QUERIES = load_queries(__file__, "store.sql")
@@ -48,7 +49,7 @@ async def _load_chains(connection: Connection, world: World, wanted: Wanted) -> 
     rows = await connection.fetch(QUERIES.find_chains, world.tenant, *([*ids] for ids in asked))
     for row in rows:
         chain = Chain.model_validate_json(row["document"])
-        world.chains[chain.chain_id] = chain
+        world.hold_chain(chain)
         _want_of(wanted, chain)
 
 
@@ -67,14 +68,16 @@ async def _load_works(connection: Connection, world: World, wanted: Wanted) -> N
     if not wanted.works:
         return
     for row in await connection.fetch(QUERIES.find_works, world.tenant, list(wanted.works)):
-        work = Work.model_validate_json(row["document"])
+        work = _work(row["document"])
         world.works[work.state.work.work_id] = work
         wanted.people.update(person.person_id for person in work.state.people)
 
 
 async def _load_people(connection: Connection, world: World, wanted: Wanted) -> None:
+    if not wanted.people:
+        return
     for row in await connection.fetch(QUERIES.find_people, world.tenant, list(wanted.people)):
-        person = Person.model_validate_json(row["person"])
+        person = _person(row["person"])
         world.people[person.person_id] = person
         if row["consent"] is not None:
             world.consent[person.person_id] = Consent.model_validate_json(row["consent"])
@@ -90,6 +93,17 @@ async def _load_records(connection: Connection, world: World, wanted: Wanted) ->
     rows = await connection.fetch(QUERIES.find_records, world.tenant, list(wanted.records), list(wanted.requests))
     for row in rows:
         world.records[row["record_id"]] = RightsRecord.model_validate_json(row["document"])
+
+
+@lru_cache(maxsize=4096)
+def _work(document: str) -> Work:
+    """The same works come again and again; what is written differently is another document."""
+    return Work.model_validate_json(document)
+
+
+@lru_cache(maxsize=16384)
+def _person(document: str) -> Person:
+    return Person.model_validate_json(document)
 
 
 # ------------------------------------------------------------------ out
@@ -153,10 +167,9 @@ def _row(chain: Chain) -> str:
 
 def guards_of(chain: Chain) -> list[str]:
     """The partitions that must be read up to a due instant before anything of this chain may fire."""
-    guards = {guard(CONSONANCE_EVENTS, chain.key), guard(WRITES_EVENTS, chain.key)}
+    guards = set(guards_on(chain.key, CONSONANCE_EVENTS, WRITES_EVENTS))
     for person in chain.people():
-        key = key_of(chain.tenant, "persons", person)
-        guards |= {guard(WHATSAPP_MESSAGES, key), guard(MESSAGES_EVENTS, key)}
+        guards.update(guards_on(key_of(chain.tenant, "persons", person), WHATSAPP_MESSAGES, MESSAGES_EVENTS))
     return sorted(guards)
 
 

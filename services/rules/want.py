@@ -1,27 +1,41 @@
 """What must be known to decide a batch: found from its events alone, so that loading takes a fixed number of steps."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import cast
 
 from services.rules import buttons
-from services.rules.facts import MESSAGE_RECEIVED, Document, fields_of, message_fields
+from services.rules.facts import MESSAGE_RECEIVED, Document, fields_of, message_fields, teaches
 from services.rules.recipients import parties_in
 from services.rules.rulebook import Rulebook
-from services.rules.start import tags_to_load
+from services.rules.start import opening_of
 from services.rules.world import World
-from shared.events import consonance
+from shared.events import consonance, messages, whatsapp, writes
 from shared.events.contacts import PersonObserved
-from shared.events.envelope import Event
-from shared.events.messages import OnMessage
+from shared.events.envelope import Data, Event
 from shared.events.whatsapp import IdentityChanged, MessageReceived
-from shared.events.writes import OnWrite
-from shared.ids import ChainId, ContactId, MessageId, PersonId, TenantId, Wamid, WorkId, WriteId, person_of_contact
+from shared.ids import (
+    ChainId,
+    ContactId,
+    EventId,
+    MessageId,
+    PersonId,
+    TenantId,
+    Wamid,
+    WorkId,
+    WriteId,
+    person_of_contact,
+)
 
 
 @dataclass(slots=True)
 class Wanted:
-    """``listening`` are people all of whose live chains are wanted, since their message may answer any of them."""
+    """``listening`` are people all of whose live chains are wanted, since their message may answer any of them.
+
+    ``idle`` events need nothing to be known: whatever is, they start nothing, end nothing and teach nothing. Each by
+    its id, with its name and what it says.
+    """
 
     works: set[WorkId] = field(default_factory=set)
     people: set[PersonId] = field(default_factory=set)
@@ -33,23 +47,16 @@ class Wanted:
     wamids: set[Wamid] = field(default_factory=set)
     writes: set[WriteId] = field(default_factory=set)
     chains: set[ChainId] = field(default_factory=set)
+    idle: dict[EventId, tuple[str, Document]] = field(default_factory=dict)
 
 
 def want(events: Iterable[Event], book: Rulebook, tenant: TenantId, now: datetime) -> Wanted:
-    wanted = Wanted(people=set(staff(book, tenant)))
-    nobody = World(tenant)
+    wanted, nobody = Wanted(), World(tenant)
+    events = list(events)
     for event in events:
-        data = event.data
-        if isinstance(data, MessageReceived):
-            _of_message(wanted, event, data, book, nobody, now)
-        elif isinstance(data, PersonObserved | IdentityChanged):
-            wanted.people.add(data.person_id)
-        elif isinstance(data, OnMessage):
-            wanted.messages.add(data.message_id)
-        elif isinstance(data, OnWrite):
-            wanted.writes.add(data.write_id)
-        elif event.type in consonance.KINDS:
-            _of_consonance(wanted, event, book, nobody, now)
+        _WANTS.get(type(event.data), _of_consonance)(wanted, event, book, nobody, now)
+    if len(wanted.idle) < len(events):
+        wanted.people.update(staff(book, tenant))
     return wanted
 
 
@@ -61,9 +68,8 @@ def staff(book: Rulebook, tenant: TenantId) -> Iterable[PersonId]:
         yield person_of_contact(tenant, ContactId(contact))
 
 
-def _of_message(
-    wanted: Wanted, event: Event, message: MessageReceived, book: Rulebook, nobody: World, now: datetime
-) -> None:  # fmt: skip
+def _of_message(wanted: Wanted, event: Event, book: Rulebook, nobody: World, now: datetime) -> None:
+    message = cast("MessageReceived", event.data)
     wanted.people.add(message.person_id)
     wanted.listening.add(message.person_id)
     claimed = buttons.claimed(message.button_id) if message.button_id else None
@@ -72,14 +78,21 @@ def _of_message(
     if message.quoted_id is not None:
         wanted.wamids.add(message.quoted_id)
     document = Document(message_fields(message), nobody, book.calendar, now, sender=message.person_id)
-    wanted.tags |= tags_to_load(book, MESSAGE_RECEIVED, document, event.id)
+    opening = opening_of(book, MESSAGE_RECEIVED)
+    wanted.tags |= opening.tags(opening.may_start(document), document, event.id)
 
 
 def _of_consonance(wanted: Wanted, event: Event, book: Rulebook, nobody: World, now: datetime) -> None:
-    data = fields_of(event)
-    document = Document(data, nobody, book.calendar, now)
+    """Nothing is wanted for an event that teaches nothing, and that no rule can start or end by."""
+    data, name = fields_of(event), consonance.short_name(event.type)
+    document, opening = Document(data, nobody, book.calendar, now), opening_of(book, name)
+    rules = opening.may_start(document)
+    tags = opening.tags(rules, document, event.id)
+    if not tags and not rules and not teaches(event.data):
+        wanted.idle[event.id] = (name, document)
+        return
     wanted.people.update(parties_in(event.data))
-    wanted.tags |= tags_to_load(book, consonance.short_name(event.type), document, event.id)
+    wanted.tags |= tags
     if document.work_id is not None:
         wanted.works.add(document.work_id)
         wanted.tags.add(f"work.work_id={document.work_id}")
@@ -87,3 +100,30 @@ def _of_consonance(wanted: Wanted, event: Event, book: Rulebook, nobody: World, 
         wanted.records.add(record)
     if (request := data.get("request_id")) is not None:
         wanted.requests.add(request)
+
+
+def _of_person(wanted: Wanted, event: Event, *_: object) -> None:
+    wanted.people.add(cast("PersonObserved | IdentityChanged", event.data).person_id)
+
+
+def _of_delivery(wanted: Wanted, event: Event, *_: object) -> None:
+    wanted.messages.add(cast("messages.OnMessage", event.data).message_id)
+
+
+def _of_write(wanted: Wanted, event: Event, *_: object) -> None:
+    wanted.writes.add(cast("writes.OnWrite", event.data).write_id)
+
+
+def _of_nothing(*_: object) -> None:
+    pass
+
+
+_WANTS: dict[type[Data], Callable[[Wanted, Event, Rulebook, World, datetime], None]] = {
+    **dict.fromkeys(whatsapp.MESSAGE_KINDS.values(), _of_nothing),
+    **dict.fromkeys(messages.EVENT_KINDS.values(), _of_delivery),
+    **dict.fromkeys(writes.EVENT_KINDS.values(), _of_write),
+    PersonObserved: _of_person,
+    IdentityChanged: _of_person,
+    MessageReceived: _of_message,
+}
+"""By the kind of event; what is not here comes from Consonance. A model is looked up sooner than asked what it is."""

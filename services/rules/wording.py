@@ -57,11 +57,17 @@ def render(
 ) -> Rendered:
     """Fill a template; ``words`` are the house's readable forms of codes. An aware instant is said in its own zone."""
     wording = template.languages[language]
-    names = tuple(dict.fromkeys(PARAMETER.findall(wording.body)))
+    names = names_in(wording.body)
     spoken = {name: say(values.get(name), language, words or {}) for name in names}
     free = {name for name in names if isinstance(values.get(name), str | tuple | list)}
     parameters = _shortened(wording, spoken, free)
     return Rendered(_fill(wording.body, parameters), parameters, tuple(wording.buttons.items()), language)
+
+
+@lru_cache(maxsize=4096)
+def names_in(body: str) -> tuple[str, ...]:
+    """The parameters of a body, each once, in the order they come."""
+    return tuple(dict.fromkeys(PARAMETER.findall(body)))
 
 
 def say(value: object, language: str, words: Mapping[str, str]) -> str:

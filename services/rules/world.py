@@ -3,7 +3,7 @@
 A ``World`` is the part of that a batch can touch, in memory; deciding reads it, and ``apply`` folds a decision in.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from services.rules.chain import Chain, Outgoing
@@ -89,30 +89,42 @@ class World:
     chains: dict[ChainId, Chain] = field(default_factory=dict)
     wamids: dict[Wamid, MessageId] = field(default_factory=dict)
     changed: set[tuple[str, object]] = field(default_factory=set)
+    _found_by: dict[object, dict[ChainId, None]] = field(default_factory=dict)
 
     def contact(self, contact: ContactId) -> Person | None:
         return self.people.get(person_of_contact(self.tenant, contact))
 
-    def live_chains(self) -> Iterable[Chain]:
-        return (chain for chain in self.chains.values() if chain.live)
+    def tagged(self, tags: Iterable[str]) -> list[Chain]:
+        """Chains with any of these tags, in the order they came."""
+        return self._chains_by(("tag", tag) for tag in tags)
 
     def active_chain(self, rule: RuleId, subject: str) -> Chain | None:
         """The one live chain of a rule and subject; a closing one only waits for its writes and hinders nobody."""
-        return next((c for c in self.chains.values() if c.active and c.rule == rule and c.subject == subject), None)
+        return next((c for c in self._chains_by([(rule, subject)]) if c.active), None)
 
     def chains_of(self, person: PersonId) -> list[Chain]:
         """Live chains that wrote to this person, oldest first."""
-        mine = (c for c in self.live_chains() if person in c.people())
+        mine = (c for c in self._chains_by([("person", person)]) if c.live and person in c.people())
         return sorted(mine, key=lambda c: (c.started_at, c.chain_id))
 
     def chain_of_message(self, message: MessageId) -> tuple[Chain, Outgoing] | None:
-        for chain in self.chains.values():
+        for chain in self._chains_by([("message", message)]):
             if (found := chain.message(message)) is not None:
                 return chain, found
         return None
 
     def chain_of_write(self, write: WriteId) -> Chain | None:
-        return next((c for c in self.chains.values() if any(w.write_id == write for w in c.writings)), None)
+        return next(iter(self._chains_by([("write", write)])), None)
+
+    def hold_chain(self, chain: Chain) -> None:
+        """As it is kept already; whoever looks for it by what it holds now finds it."""
+        self.chains[chain.chain_id] = chain
+        for key in _found_by(chain):
+            self._found_by.setdefault(key, {})[chain.chain_id] = None
+
+    def _chains_by(self, keys: Iterable[object]) -> list[Chain]:
+        found = dict.fromkeys(chain_id for key in keys for chain_id in self._found_by.get(key, ()))
+        return [self.chains[chain_id] for chain_id in found]
 
     def keep_work(self, work: Work) -> None:
         self.works[work.state.work.work_id] = work
@@ -142,5 +154,14 @@ class World:
         self.changed.add(("acquisition", person))
 
     def keep_chain(self, chain: Chain) -> None:
-        self.chains[chain.chain_id] = chain
+        self.hold_chain(chain)
         self.changed.add(("chain", chain.chain_id))
+
+
+def _found_by(chain: Chain) -> Iterator[object]:
+    """In a world of hundreds of chains each event looks for a few of them."""
+    yield chain.rule, chain.subject
+    yield from (("tag", tag) for tag in chain.tags)
+    yield from (("message", outgoing.message_id) for outgoing in chain.outgoing)
+    yield from (("write", writing.write_id) for writing in chain.writings)
+    yield from (("person", person) for person in chain.people())
