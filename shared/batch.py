@@ -81,7 +81,7 @@ class Batches:
         self._size.observe(len(items))
 
     async def _work_off(self, items: Sequence[Item]) -> None:
-        """A large batch goes as two at once, its partitions shared out: while one waits for the database the other acts.
+        """A large batch goes as two at once, its partitions shared out: one acts while the other waits for PostgreSQL.
 
         Records of a key are in partitions of one number whatever their topic, so never in both.
         """
