@@ -8,7 +8,7 @@ import logging
 import random
 import sys
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from typing import Any
 
@@ -100,38 +100,29 @@ def configure_traces(service: str, endpoint: str | None) -> None:
     trace.set_tracer_provider(provider)
 
 
-@contextmanager
-def intake_span(name: str, traceparent: str | None = None) -> Iterator[str]:
+def intake_span(name: str, traceparent: str | None = None) -> AbstractContextManager[str]:
     """Where something comes in: a trace begins here, or goes on from the sender's; gives the traceparent inside.
 
     https://www.w3.org/TR/trace-context/#traceparent-header
     """
     if not _recording():
-        yield traceparent or f"00-{random.getrandbits(128):032x}-{random.getrandbits(64):016x}-01"
-        return
-    with _span(name, context=_parent(traceparent), kind=SpanKind.SERVER):
-        yield _inside() or ""
+        return nullcontext(traceparent or f"00-{random.getrandbits(128):032x}-{random.getrandbits(64):016x}-01")
+    return _span(name, context=_parent(traceparent), kind=SpanKind.SERVER)
 
 
-@contextmanager
-def batch_span(name: str, traceparents: Sequence[str | None], **fields: str | int) -> Iterator[None]:
+def batch_span(name: str, traceparents: Sequence[str | None], **fields: str | int) -> AbstractContextManager[object]:
     """One span for a batch, linked to (at most 32 of) the traces its records belong to."""
     if not _recording():
-        yield
-        return
+        return nullcontext()
     contexts = [c for parent in traceparents[:_MOST_LINKS] if (c := _context(parent)) is not None]
-    with _span(name, links=[Link(c) for c in contexts], kind=SpanKind.CONSUMER, attributes=fields):
-        yield
+    return _span(name, links=[Link(c) for c in contexts], kind=SpanKind.CONSUMER, attributes=fields)
 
 
-@contextmanager
-def effect_span(name: str, traceparent: str | None, **fields: str | int) -> Iterator[str | None]:
+def effect_span(name: str, traceparent: str | None, **fields: str | int) -> AbstractContextManager[str | None]:
     """A span of its own, in the message's trace, where something is sent or written; gives the traceparent inside."""
     if not _recording():
-        yield traceparent
-        return
-    with _span(name, context=_parent(traceparent), kind=SpanKind.CLIENT, attributes=fields):
-        yield _inside() or traceparent
+        return nullcontext(traceparent)
+    return _span(name, context=_parent(traceparent), kind=SpanKind.CLIENT, attributes=fields)
 
 
 def past_span(name: str, traceparent: str | None, began_ns: int, **fields: str | int) -> str | None:
@@ -144,11 +135,11 @@ def past_span(name: str, traceparent: str | None, began_ns: int, **fields: str |
 
 
 @contextmanager
-def _span(name: str, **how: Any) -> Iterator[None]:
+def _span(name: str, **how: Any) -> Iterator[str]:
     """An error leaves its type there and nothing else: its text may quote what nobody may read."""
     with _tracer().start_as_current_span(name, record_exception=False, set_status_on_exception=False, **how) as span:
         try:
-            yield
+            yield _spelled(get_current()) or ""
         except BaseException as error:
             span.set_status(StatusCode.ERROR, type(error).__name__)
             raise
@@ -165,10 +156,6 @@ def _tracer() -> trace.Tracer:
 def _parent(traceparent: str | None) -> Context:
     """Without one an empty context: nothing that happens to surround us is its parent."""
     return _PROPAGATOR.extract({"traceparent": traceparent} if traceparent else {}, context=Context())
-
-
-def _inside() -> str | None:
-    return _spelled(get_current())
 
 
 def _spelled(context: Context) -> str | None:
