@@ -1,0 +1,85 @@
+"""What a batch needs to be known, and what of its events needs nothing."""
+
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+import orjson
+from hypothesis import given, settings
+
+from dev.layout import ROOT
+from services.rules.conditions import Document, holds
+from services.rules.language.loader import load, read_folder
+from services.rules.reference import needed_of
+from services.rules.rulebook import Rulebook
+from services.rules.terms import Condition
+from services.rules.want import Wanted, want
+from shared.events import consonance, whatsapp
+from shared.events.envelope import Event, parse
+from shared.golden import golden
+from shared.ids import TenantId
+from tests.services.rules.test_engine import CONDITIONS, DOCUMENTS
+
+NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
+TENANT = TenantId("pelican")
+KINDS = {**consonance.KINDS, **whatsapp.MESSAGE_KINDS}
+
+
+@cache
+def book() -> Rulebook:
+    """The house's own rules."""
+    found, _ = load(read_folder(ROOT / "rules"))
+    assert found is not None
+    return found
+
+
+def event(kind: str, **changes: Any) -> Event:
+    told = orjson.loads(golden(kind))
+    return parse(orjson.dumps({**told, "data": {**told["data"], **changes}}), KINDS)
+
+
+def wanted(*events: Event) -> Wanted:
+    return want(events, book(), TENANT, NOW)
+
+
+def test_a_stage_no_rule_names_needs_nothing_to_be_known() -> None:
+    one = event("consonance.work.stage_changed.v1", to_stage_key="typesetting")
+    found = wanted(one)
+    assert set(found.idle) == {one.id}
+    assert [*found.works, *found.people, *found.tags] == []
+
+
+def test_a_stage_some_rule_names_needs_its_work_its_people_and_the_chain_it_may_meet() -> None:
+    one = event("consonance.work.stage_changed.v1", to_stage_key="final_proof_approved")
+    assert isinstance(one.data, consonance.StageChanged)
+    found, work = wanted(one), one.data.work.work_id
+    assert not found.idle
+    assert found.works == {work}
+    assert f"work.work_id={work}|to_stage_key=final_proof_approved" in found.tags
+    assert found.people, "staff, at least"
+
+
+def test_what_may_end_a_chain_is_never_idle() -> None:
+    one = event("consonance.work.unblocked.v1")
+    assert isinstance(one.data, consonance.WorkUnblocked)
+    assert f"block_id={one.data.block_id}" in wanted(one).tags
+
+
+def test_what_changes_a_fact_is_never_idle() -> None:
+    kinds = ("work.observed", "work.blocked", "rights.status_changed", "acquisition.status_changed", "metadata.changed")
+    assert not wanted(*(event(f"consonance.{kind}.v1") for kind in kinds)).idle
+
+
+def test_a_message_needs_all_that_listens_to_its_sender() -> None:
+    one = event("whatsapp.message.received.v1", quoted_id="wamid.ours")
+    assert isinstance(one.data, whatsapp.MessageReceived)
+    found = wanted(one)
+    assert (found.listening, found.wamids) == ({one.data.person_id}, {"wamid.ours"})
+
+
+@settings(max_examples=400, deadline=None)
+@given(CONDITIONS, DOCUMENTS)
+def test_a_condition_holds_nowhere_its_reduced_form_does_not(condition: Condition, document: Document) -> None:
+    told = {field: value for field, value in document.items() if field in {"a", "d"}}
+    reduced = needed_of(condition, lambda field: field in {"a", "d"})
+    assert holds(reduced, told) or not holds(condition, document)
