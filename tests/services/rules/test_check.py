@@ -1,8 +1,13 @@
+import re
+from pathlib import Path
+
 import pytest
 
 from services.rules.check.command import Exit, main
 from services.rules.check.guards import present_if, present_unless
 from services.rules.check.prove import prove
+from services.rules.language.loader import read_folder
+from services.rules.story.play import play
 from services.rules.terms import AllOf, AnyOf, Compare, Condition, Field, NoneOf, Operator
 from tests.services.rules.books import good_files
 
@@ -56,11 +61,21 @@ def test_faults_of_every_file_are_told_at_once() -> None:
     assert {"people.yaml", "limits.yaml", "rights/permission.rule.yaml"} <= set(places)
 
 
-def test_the_command_says_what_is_wrong_and_where(tmp_path: object, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_says_what_is_wrong_and_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([f"{tmp_path}"]) == Exit.AT_FAULT
     said = capsys.readouterr().out.splitlines()
     assert f"{tmp_path}/people.yaml:1:1: the folder has no people.yaml" in said
     assert said[-1].endswith("faults; the stories were not played")
+
+
+def test_the_rule_a_newcomer_copies_from_the_readme_stands_beside_the_house_s_own() -> None:
+    copied = re.findall(r"`rules/(\S+\.yaml)`:\n\n```yaml\n(.*?)```", Path("README.md").read_text("utf-8"), re.DOTALL)
+    assert {name.partition(".")[2] for name, _ in copied} == {"rule.yaml", "template.yaml", "test.yaml"}
+    proof = prove(read_folder(Path("rules")) | dict(copied))
+    assert [str(fault) for fault in proof.faults] == []
+    told = [story for story in proof.stories if story.about == "proofs-out"]
+    assert told
+    assert [fault.sentence for story in told for fault in play(story, proof.rulebook)] == []
 
 
 def test_the_command_needs_a_folder(capsys: pytest.CaptureFixture[str]) -> None:
