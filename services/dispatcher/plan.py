@@ -118,7 +118,7 @@ def _template_obstacle(message: Queued, history: History, now: datetime) -> Wait
     if history.template is TemplateState.PAUSED:
         return _until(message, now + _TEMPLATE_LOOK, Reason.TEMPLATE_PAUSED)
     if history.template_held_until is not None and history.template_held_until > now:
-        return _until(message, history.template_held_until, Reason.TEMPLATE_PAUSED)
+        return _until(message, history.template_held_until, Reason.TEMPLATE_HELD)
     return None
 
 

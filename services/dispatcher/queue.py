@@ -75,6 +75,10 @@ class Queue:
     async def wait(self, connection: Connection, waits: Sequence[tuple[str, datetime, str]]) -> None:
         await connection.execute(_sql.wait, self.tenant, *map(list, zip(*waits, strict=True)))
 
+    async def release_met(self, connection: Connection, now: datetime) -> None:
+        """What waits for a person or a template that is there goes now."""
+        await connection.execute(_sql.release_met, self.tenant, now)
+
     async def expired(self, connection: Connection, now: datetime, at_most: int) -> list[str]:
         return _ids(await connection.fetch(_sql.expired, self.tenant, now, at_most))
 

@@ -80,6 +80,22 @@ set not_before = d.not_before, reason = d.reason
 from unnest($2::text[], $3::timestamptz[], $4::text[]) as d (message_id, not_before, reason)
 where m.tenant = $1 and m.message_id = any ($2::text[]) and m.message_id = d.message_id and m.state = 'waiting';
 
+-- name: release_met
+-- Messages that began to wait for a person or a template at the moment it came: neither side saw the other.
+update messages m
+set not_before = $2, reason = null
+where m.tenant = $1 and m.state = 'waiting' and m.reason in ('unknown_person', 'template_paused') and m.not_before > $2
+    and case m.reason
+        when 'unknown_person' then exists (
+            select from people p where p.tenant = m.tenant and p.person_id = m.person_id
+        )
+        else exists (
+            select from templates t
+            where t.tenant = m.tenant and t.name = m.template_name and t.language = m.template_language
+                and t.state <> 'paused'
+        )
+    end;
+
 -- name: recent_attempts
 -- What the rates must remember at a take-over: who was written to since, by which line.
 select m.line, m.person_id, a.begun_at

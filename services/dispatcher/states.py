@@ -49,6 +49,7 @@ class Reason(StrEnum):
     PAIR_HELD = "pair_held"
     NUMBER_HELD = "number_held"
     TEMPLATE_PAUSED = "template_paused"
+    TEMPLATE_HELD = "template_held"
     UNKNOWN_PERSON = "unknown_person"
     NOT_REACHED = "not_reached"
     REFUSED_FOR_NOW = "refused_for_now"

@@ -1,4 +1,4 @@
-"""What time brings: leases end, messages expire, silence settles doubt, statuses that crossed receipts are matched."""
+"""What time brings: leases end, messages expire, silence settles doubt, and what crossed on its way is matched."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -44,7 +44,7 @@ class Sweeps:
 
     async def sweep(self, moment: Moment) -> None:
         sweeps: Sequence[Callable[[Moment], Awaitable[None]]] = (
-            self.end_leases, self.expire, self.settle_by_silence, self.match_statuses,
+            self.end_leases, self.expire, self.settle_by_silence, self.match_statuses, self.match_waits,
         )  # fmt: skip
         for one in sweeps:
             try:
@@ -91,6 +91,10 @@ class Sweeps:
             async with transaction(self.records.pool, self.records.clock, SERVICE) as tx:
                 await self.records.proofs.catch_up(tx, wamids)
         await self.records.proofs.forget(self.records.pool, moment.business)
+
+    async def match_waits(self, moment: Moment) -> None:
+        """Who is waited for may come between the look at the queue and the note that says so."""
+        await self.queue.release_met(self.records.pool, moment.business)
 
     async def _advance(
         self, message_ids: Sequence[str], making: Callable[[Transaction], Callable[[Standing], Step]]

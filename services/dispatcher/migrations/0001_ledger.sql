@@ -67,6 +67,8 @@ create table messages (
 create index messages_due on messages (tenant, line, lane, not_before, sequence) where state = 'waiting';
 create index messages_expiring on messages (expires_at) where state = 'waiting';
 create index messages_of_person on messages (tenant, person_id) where state in ('waiting', 'intent', 'uncertain');
+create index messages_hoping on messages (tenant)
+where state = 'waiting' and reason in ('unknown_person', 'template_paused');
 create index messages_open on messages (state) where state in ('intent', 'uncertain');
 
 -- A withdrawal that came before its message.

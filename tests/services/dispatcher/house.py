@@ -19,12 +19,12 @@ from shared.clock import DevelopmentClock
 from shared.events.contacts import Addresses, PersonObserved
 from shared.events.envelope import Data, Event
 from shared.events.messages import Button, Resend, SendMessage, TemplateCall
-from shared.events.whatsapp import MessageKind, MessageReceived, Status, StatusReported
+from shared.events.whatsapp import AccountReported, MessageKind, MessageReceived, Status, StatusReported
 from shared.ids import Bsuid, EventId, Line, MessageId, PersonId, Phone, TenantId, Wamid
 from shared.postgres import Pool, pool_of
 from shared.topics import MESSAGES_REQUESTED
 from shared.transaction import transaction
-from tests.dev.whatsapp.stand import ACQUISITIONS, MAIN, TOKEN, Hook, Stand
+from tests.dev.whatsapp.stand import ACCOUNT, ACQUISITIONS, MAIN, TOKEN, Hook, Stand
 
 TENANT = TenantId("penrose")
 PATIENCE = 20.0  # seconds
@@ -48,9 +48,16 @@ class House:
 
     async def hear(self, *said: Data) -> None:
         """Hand events to the handler as Kafka would: one batch, one transaction."""
+        async with self.hearing(*said):
+            pass
+
+    @asynccontextmanager
+    async def hearing(self, *said: Data) -> AsyncIterator[None]:
+        """Heard, and not committed before the block ends."""
         batch = [Received(self._event(data), MESSAGES_REQUESTED, 0, place, b"") for place, data in enumerate(said)]
         async with transaction(self.pool, self.clock, SERVICE) as tx:
             await self.parts.handler.handle(tx, batch)
+            yield
 
     async def hear_statuses(self) -> None:
         """What the simulator posted since, as ingest would publish it."""
@@ -85,6 +92,13 @@ class House:
             return await self.state(message_id) == state
 
         await until(reached)
+
+    async def until_waits_for(self, reason: str, message_id: str = "m1") -> None:
+        async def noted() -> bool:
+            query = "select reason from messages where message_id = $1 and state = 'waiting'"
+            return bool(await self.pool.fetchval(query, message_id) == reason)
+
+        await until(noted)
 
     def later(self, by: timedelta) -> datetime:
         self.clock.set(self.clock.now() + by)
@@ -163,6 +177,11 @@ def request(message_id: str = "m1", person_id: str = "p1", **changes: Any) -> Se
         language="en", body="The proofs are ready.", template=_CALL, resend=Resend.NEVER, expires_at=_FAR,
     )  # fmt: skip
     return asked.model_copy(update=changes)
+
+
+def template_said(at: datetime, event: str) -> AccountReported:
+    value = {"event": event, "message_template_name": "rights_request_v3", "message_template_language": "en"}
+    return AccountReported(account=ACCOUNT, field="message_template_status_update", value=value, at=at)
 
 
 def wrote(at: datetime, person_id: str = "p1", **changes: Any) -> MessageReceived:

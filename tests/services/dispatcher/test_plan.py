@@ -60,7 +60,7 @@ _CASES: list[tuple[str, dict[str, Any], dict[str, Any], Verdict]] = [
         "a template WhatsApp refused for now",
         {},
         {"window_opened_at": None, "template_held_until": NOON + seconds(60)},
-        Wait(NOON + seconds(60), Reason.TEMPLATE_PAUSED),
+        Wait(NOON + seconds(60), Reason.TEMPLATE_HELD),
     ),
     (
         "a number told to slow down",

@@ -7,7 +7,7 @@ import pytest
 from shared.events.messages import WithdrawMessage
 from shared.events.whatsapp import MessageKind
 from shared.ids import MessageId, PersonId, Wamid
-from tests.services.dispatcher.house import BUTTONS, House, person, request, wrote
+from tests.services.dispatcher.house import BUTTONS, House, person, request, template_said, wrote
 
 pytestmark = pytest.mark.integration
 
@@ -56,6 +56,22 @@ async def test_a_request_waits_for_its_person(house: House) -> None:
     await house.rest()
     assert await house.state() == "waiting"
     await house.hear(person())
+    await house.until_state("accepted")
+
+
+async def test_a_person_and_a_request_that_cross_find_each_other(house: House) -> None:
+    """The person is not committed yet when the request is looked at, nor the note that it waits when the person is."""
+    async with house.hearing(person()):
+        await house.hear(request())
+        await house.until_waits_for("unknown_person")
+    await house.until_state("accepted")
+
+
+async def test_a_template_and_a_request_that_cross_find_each_other(house: House) -> None:
+    await house.hear(template_said(house.clock.now(), "PAUSED"), person())
+    async with house.hearing(template_said(house.clock.now(), "APPROVED")):
+        await house.hear(request())
+        await house.until_waits_for("template_paused")
     await house.until_state("accepted")
 
 

@@ -7,9 +7,8 @@ import pytest
 
 from shared.events.envelope import Data
 from shared.events.messages import Resend
-from shared.events.whatsapp import AccountReported
-from tests.dev.whatsapp.stand import ACCOUNT, Hook, Stand
-from tests.services.dispatcher.house import House, at_work, person, request, until
+from tests.dev.whatsapp.stand import Hook, Stand
+from tests.services.dispatcher.house import House, at_work, person, request, template_said, until
 
 pytestmark = pytest.mark.integration
 
@@ -111,21 +110,16 @@ async def test_a_plain_refusal_fails_the_message(house: House, code: int, reason
 
 
 async def test_a_paused_template_holds_back_only_its_own_messages(house: House) -> None:
-    await house.hear(_template_said(house, "PAUSED"))
+    await house.hear(template_said(house.clock.now(), "PAUSED"))
     await house.stand.tell("say", {"from": "+441632960001", "line": "acquisitions", "kind": "text", "text": "Hello"})
     await house.hear(person(), request(), request("m2", template=None, expires_at=house.clock.now()))
     await house.rest()
     assert (await house.state(), await house.state("m2")) == ("waiting", "dropped")
-    await house.hear(_template_said(house, "APPROVED"))
+    await house.hear(template_said(house.clock.now(), "APPROVED"))
     await house.until_state("accepted")
 
 
 async def test_a_disabled_template_drops_its_messages(house: House) -> None:
-    await house.hear(_template_said(house, "DISABLED"), person(), request())
+    await house.hear(template_said(house.clock.now(), "DISABLED"), person(), request())
     await house.until_state("dropped")
     assert (await house.events())[-1]["data"]["reason"] == "template_disabled"
-
-
-def _template_said(house: House, event: str) -> AccountReported:
-    value = {"event": event, "message_template_name": "rights_request_v3", "message_template_language": "en"}
-    return AccountReported(account=ACCOUNT, field="message_template_status_update", value=value, at=house.clock.now())
