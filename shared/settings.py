@@ -6,6 +6,7 @@ from typing import Annotated, Self, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from shared.clock import Clock, DevelopmentClock, SystemClock
@@ -94,12 +95,14 @@ def load(settings: type[S]) -> S:
 
 
 def _fault(error: ValidationError) -> tuple[str, str]:
-    faults = error.errors(include_url=False, include_context=False, include_input=False)
-    first = faults[0]
-    if not first["loc"]:
-        sentence = first["msg"].removeprefix("Value error, ")
-        return sentence.partition(" ")[0], sentence.partition(" ")[2]
-    name = PREFIX + str(first["loc"][0]).upper()
-    missing = [PREFIX + str(f["loc"][0]).upper() for f in faults[1:] if f["type"] == "missing" and f["loc"]]
-    also = f" (also missing: {', '.join(missing)})" if missing else ""
-    return name, ("not set" if first["type"] == "missing" else first["msg"]) + also
+    """The first setting at fault and what is wrong with it, then all the others."""
+    (name, sentence), *others = map(_said, error.errors(include_url=False, include_context=False, include_input=False))
+    return name, "; ".join([sentence, *(f"{other}: {also}" for other, also in others)])
+
+
+def _said(fault: ErrorDetails) -> tuple[str, str]:
+    if not fault["loc"]:  # a validator of ours, whose sentence begins with the setting
+        name, _, sentence = fault["msg"].removeprefix("Value error, ").partition(" ")
+        return name, sentence
+    sentence = "not set" if fault["type"] == "missing" else fault["msg"]
+    return PREFIX + str(fault["loc"][0]).upper(), sentence

@@ -1,0 +1,92 @@
+"""A setting that is missing or wrong stops the start and is named; what it holds is never told."""
+
+from pathlib import Path
+
+import pytest
+
+from services.ingest.settings import Settings
+from shared.errors import Misconfigured
+from shared.settings import load
+
+HELD = "s3cret-of-theirs"
+GOOD = {
+    "STET_TENANT": "penrose",
+    "STET_KAFKA_BOOTSTRAP": "127.0.0.1:9092",
+    "STET_POSTGRES_DSN": f"postgresql://stet:{HELD}@127.0.0.1/stet",
+    "STET_WHATSAPP_APP_SECRETS": f'["{HELD}"]',
+    "STET_WHATSAPP_VERIFY_TOKEN": HELD,
+    "STET_CONSONANCE_URL": "http://127.0.0.1:8000",
+    "STET_CONSONANCE_KEY": HELD,
+    "STET_CONSONANCE_WEBHOOK_SECRETS": f'["whsec_{HELD}"]',
+}
+
+
+@pytest.fixture(autouse=True)
+def _nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in GOOD.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_what_is_missing_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(name)
+    with pytest.raises(Misconfigured) as refused:
+        load(Settings)
+    assert str(refused.value) == f"{name}: not set"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("STET_TENANT", f"Penrose {HELD}"),
+        ("STET_WHATSAPP_APP_SECRETS", HELD),
+        ("STET_WHATSAPP_APP_SECRETS", "[]"),
+        ("STET_CONSONANCE_WEBHOOK_SECRETS", f'{{"one": "{HELD}"}}'),
+        ("STET_CONSONANCE_URL", f"ftp://{HELD}"),
+        ("STET_HEALTH_PORT", HELD),
+        ("STET_HOUSE_ZONE", f"Europe/{HELD}"),
+        ("STET_SECRETS_DIR", f"/nowhere/{HELD}"),
+    ],
+)
+def test_what_is_wrong_is_named_and_its_value_is_not_told(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(Misconfigured) as refused:
+        load(Settings)
+    assert refused.value.setting == name
+    assert HELD not in str(refused.value)
+
+
+def test_everything_at_fault_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("STET_CONSONANCE_KEY")
+    monkeypatch.setenv("STET_LISTEN_PORT", "70000")
+    with pytest.raises(Misconfigured, match=r"STET_LISTEN_PORT: .*; STET_CONSONANCE_KEY: not set"):
+        load(Settings)
+
+
+def test_a_secret_may_be_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("STET_CONSONANCE_KEY")
+    monkeypatch.setenv("STET_SECRETS_DIR", str(tmp_path))
+    (tmp_path / "STET_CONSONANCE_KEY").write_text("from-a-file\n")
+    assert load(Settings).consonance_key.get_secret_value() == "from-a-file"
+
+
+@pytest.mark.parametrize(
+    ("also", "sentence"),
+    [
+        ({}, "STET_DEVELOPMENT_CLOCK: also needs STET_ALLOW_DEVELOPMENT_CLOCK=1"),
+        (
+            {"STET_ALLOW_DEVELOPMENT_CLOCK": "1", "STET_CONSONANCE_URL": "https://consonance.example"},
+            "STET_DEVELOPMENT_CLOCK: is for loopback neighbours only, not STET_CONSONANCE_URL",
+        ),
+    ],
+)
+def test_a_driven_clock_stays_at_home(
+    also: dict[str, str], sentence: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, value in {"STET_DEVELOPMENT_CLOCK": str(tmp_path / "clock"), **also}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(Misconfigured) as refused:
+        load(Settings)
+    assert str(refused.value) == sentence
