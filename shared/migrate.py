@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.clock import machine_now
 from shared.errors import Misconfigured
-from shared.postgres import Connection, load_queries, lock_number, role_of
+from shared.postgres import OLDEST, Connection, load_queries, lock_number, role_of
 from shared.settings import PREFIX, load
 from shared.topics import SERVICES
 
@@ -34,9 +34,14 @@ def files_of(service: str) -> list[Path]:
 
 
 async def migrate(dsn: str, services: Sequence[str] = SERVICES) -> list[str]:
-    """Bring every service's schema up to date; what was done, a line each. Raises Misconfigured for a changed file."""
+    """Bring every service's schema up to date; what was done, a line each.
+
+    Raises Misconfigured for a changed file, and for a database that is too old.
+    """
     connection = await asyncpg.connect(dsn)
     try:
+        if connection.get_server_version().major < OLDEST:
+            raise Misconfigured("STET_POSTGRES_DSN", f"it must be PostgreSQL {OLDEST} or newer")
         async with connection.transaction():
             await connection.execute("select pg_advisory_xact_lock($1)", lock_number("stet/migrate"))
             return [line for service in services for line in await _service(connection, service)]

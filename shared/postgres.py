@@ -37,10 +37,14 @@ CONNECTION_LOST = (
 REPEAT = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 """Nobody's fault: repeat the transaction."""
 
+OLDEST = 17
+"""The first PostgreSQL with ``transaction_timeout``."""
+
 _FROZEN_SECONDS = 10
 _SESSION = {
     # a process frozen in the middle of a transaction, or whose machine is gone, must not hold its locks for ever
     "idle_in_transaction_session_timeout": f"{_FROZEN_SECONDS}s",
+    "transaction_timeout": f"{3 * _FROZEN_SECONDS}s",  # frozen in the middle of a statement, which is not idle
     "plan_cache_mode": "force_custom_plan",  # a plan made while a table was empty would scan it for ever
     "tcp_keepalives_idle": "10",
     "tcp_keepalives_interval": "5",
@@ -93,7 +97,7 @@ async def connect(dsn: str, service: str, **more: str) -> Connection:
 async def open_pool(settings: ServiceSettings, service: str) -> Pool:
     """A pool that sees only this service's schema; a database that is down, or not migrated yet, is waited for.
 
-    Raises Misconfigured when the database refuses who we are.
+    Raises Misconfigured when the database refuses who we are, or is too old.
     """
     told = ""
     while True:
@@ -101,6 +105,8 @@ async def open_pool(settings: ServiceSettings, service: str) -> Pool:
             return await _open(settings, service)
         except asyncpg.InvalidAuthorizationSpecificationError as error:
             raise Misconfigured("STET_POSTGRES_DSN", f"PostgreSQL refuses it: {type(error).__name__}") from None
+        except asyncpg.UndefinedObjectError:  # a setting of the session that it does not know
+            raise Misconfigured("STET_POSTGRES_DSN", f"it must be PostgreSQL {OLDEST} or newer") from None
         except (*CONNECTION_LOST, asyncpg.PostgresError, TimeoutError) as error:
             if type(error).__name__ != told:
                 told = type(error).__name__

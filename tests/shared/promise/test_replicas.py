@@ -38,14 +38,14 @@ async def test_replicas_come_and_go(stand: Stand) -> None:
     await each_once_in_order(stand)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(180)
 async def test_a_frozen_replica_wakes_up_too_late(stand: Stand) -> None:
     await stand.produce(EVENTS)
     frozen = await stand.house("frozen", STET_HOUSE_PAUSE="0.2")
     await until(lambda: stand.reached(500))
     frozen.signal(signal.SIGSTOP)
     await stand.house("other")
-    await until(stand.all_read, 60)
+    await until(stand.all_read, 80)
     frozen.signal(signal.SIGCONT)
     await stand.produce([event("person-1", 999_999)])
     await until(lambda: stand.reached(len(EVENTS) + 1))
