@@ -68,7 +68,8 @@ class Health:
         return app
 
     async def _ready(self, _: web.Request) -> web.Response:
-        waiting = [name for name, check in self.checks.items() if not await check()]
+        checks = list(self.checks.items())  # a part that starts meanwhile adds its own
+        waiting = [name for name, check in checks if not await check()]
         return web.Response(status=503 if waiting else 200, text="\n".join(waiting or ["ready"]) + "\n")
 
     async def _report(self, _: web.Request) -> web.Response:

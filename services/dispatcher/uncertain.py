@@ -99,11 +99,11 @@ async def run(settings: ServiceSettings, chosen: argparse.Namespace) -> int:
             print("settled" if done else "not uncertain (any more): nothing was changed")  # noqa: T201 -- its output
             return 0 if done else 1
         if chosen.command == "list":
-            lines = await show_all(pool, settings.tenant)
-        else:
-            lines = await show_one(pool, settings.tenant, chosen.message_id)
-        print("\n".join(lines) or "nothing is uncertain")  # noqa: T201 -- its output
-        return 0
+            print("\n".join(await show_all(pool, settings.tenant)) or "nothing is uncertain")  # noqa: T201 -- its output
+            return 0
+        lines = await show_one(pool, settings.tenant, chosen.message_id)
+        print("\n".join(lines) or f"no message {chosen.message_id} was ever sent")  # noqa: T201 -- its output
+        return 0 if lines else 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

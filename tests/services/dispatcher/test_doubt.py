@@ -102,6 +102,10 @@ async def test_a_person_settles_what_nothing_proves(house: House, capsys: pytest
     await _lose_one(house, "timeout_before")
     await uncertain.run(house.settings, uncertain._arguments(["list"]))
     assert "m1" in capsys.readouterr().out
+    assert await uncertain.run(house.settings, uncertain._arguments(["show", "m1"])) == 0
+    assert "attempt 1" in capsys.readouterr().out
+    assert await uncertain.run(house.settings, uncertain._arguments(["show", "m2"])) == 1
+    assert capsys.readouterr().out == "no message m2 was ever sent\n"
     settling = uncertain._arguments(["settle", "m1", "--as", "not_sent", "--resend"])
     assert await uncertain.run(house.settings, settling) == 0
     await house.until_state("accepted")

@@ -1,0 +1,37 @@
+"""What a probe hears, over a real socket."""
+
+import aiohttp
+
+from dev.ports import LOOPBACK, free_ports
+from shared.health import Check, Health
+
+
+async def readiness(checks: dict[str, Check]) -> tuple[int, str]:
+    (port,) = free_ports(1)
+    health, url = Health(driven=False, checks=checks), f"http://{LOOPBACK}:{port}/readyz"
+    async with health.serving(LOOPBACK, port), aiohttp.ClientSession() as session, session.get(url) as answer:
+        return answer.status, await answer.text()
+
+
+async def no() -> bool:
+    return False
+
+
+async def yes() -> bool:
+    return True
+
+
+async def test_what_is_waited_for_is_named() -> None:
+    assert await readiness({"kafka": no, "relay": yes, "poll": no}) == (503, "kafka\npoll\n")
+    assert await readiness({"kafka": yes}) == (200, "ready\n")
+
+
+async def test_a_part_may_start_while_a_probe_asks() -> None:
+    checks: dict[str, Check] = {}
+
+    async def starts_another() -> bool:
+        checks["relay"] = no
+        return False
+
+    checks["kafka"] = starts_another
+    assert await readiness(checks) == (503, "kafka\n")
