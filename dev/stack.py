@@ -71,6 +71,7 @@ class Stack:
         folder = RUN / (name or _DEFAULT_NAME)
         folder.mkdir(parents=True, exist_ok=True)
         with claimed(folder):
+            announcement(name).unlink(missing_ok=True)
             await _clean(folder, say)
             clock = DevelopmentClock.create(folder / "clock", development_clock) if development_clock else None
             stack = Stack(folder, clock, options or Options(), say)
@@ -170,6 +171,11 @@ class Stack:
     @property
     def _data(self) -> Path:
         return self.layout.folder / "data"
+
+
+def announcement(name: str) -> Path:
+    """The document of the stack called ``name``: only one that runs and is ready has any."""
+    return RUN / name / "stack.json"
 
 
 async def _clean(folder: Path, say: Say) -> None:

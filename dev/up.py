@@ -10,7 +10,7 @@ from pathlib import Path
 import orjson
 from rich.console import Console
 
-from dev.stack import RUN, Options, Stack
+from dev.stack import Options, Stack, announcement
 from shared.errors import StetError
 
 _WATCH_SECONDS = 0.5
@@ -52,7 +52,7 @@ async def _watch(stack: Stack) -> None:
 @contextmanager
 def _announced(name: str, stack: Stack) -> Iterator[Path]:
     """Keep the stack's document in place while it runs; only its owner may read it, as it holds the run's secrets."""
-    place = RUN / name / "stack.json"
+    place = announcement(name)
     draft = place.with_suffix(".draft")
     draft.touch(mode=0o600)
     draft.write_bytes(orjson.dumps(stack.document(), option=orjson.OPT_INDENT_2))

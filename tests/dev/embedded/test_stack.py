@@ -17,7 +17,7 @@ import pytest
 from dev import stack as stacks
 from dev.claim import claimed
 from dev.layout import ROOT, Layout, Neighbours
-from dev.stack import Options, Stack
+from dev.stack import Options, Stack, announcement
 from dev.supervise import ProcessFailed
 from shared.errors import Misconfigured
 
@@ -94,7 +94,13 @@ async def test_a_killed_database_is_told_unless_it_was_killed_on_purpose() -> No
 @pytest.mark.integration
 async def test_business_time_starts_where_it_is_told() -> None:
     start = datetime(2027, 3, 3, 9, tzinfo=UTC)
-    async with Stack.open(development_clock=start, options=Options(services=(), simulators=("whatsapp",))) as stack:
+    name = "clocked"
+    announcement(name).parent.mkdir(parents=True, exist_ok=True)
+    announcement(name).write_text("{}")  # left by one that was killed
+    async with Stack.open(
+        name, development_clock=start, options=Options(services=(), simulators=("whatsapp",))
+    ) as stack:
+        assert not announcement(name).exists()
         await stack.conductor.run_until(start.replace(hour=17))
         assert stack.clock is not None
         assert stack.clock.now() == start.replace(hour=17)
