@@ -13,13 +13,14 @@ from services.rules.advance import advance
 from services.rules.chain import Chain
 from services.rules.conditions import holds
 from services.rules.desk import Desk, Effect, Reason, Said, Withdrew, Wrote
-from services.rules.facts import MESSAGE_RECEIVED, Document, fields_of, message_fields, needs_signature
+from services.rules.facts import MESSAGE_RECEIVED, Document, fields_of, message_fields
+from services.rules.fold import fold_facts
 from services.rules.rulebook import Rule, Rulebook, until_id
 from services.rules.start import Occasion, begin_chains, end_chains
-from services.rules.world import Consent, Person, RightsRecord, Work, World
+from services.rules.world import Consent, Person, World
 from shared.canonical import canonical_hash
 from shared.events import consonance
-from shared.events.consonance import AcquisitionStatus, WorkObserved
+from shared.events.consonance import WorkObserved
 from shared.events.contacts import PersonObserved
 from shared.events.decisions import DecisionRecorded, RuleVerdict, Verdict
 from shared.events.envelope import Event
@@ -146,60 +147,6 @@ def _identity(desk: Desk, changed: IdentityChanged) -> None:
     if changed.change is IdentityChange.BSUID and consent.opted_in_at is not None:
         desk.world.keep_consent(changed.person_id, consent.model_copy(update={"opted_in_at": None}))
     desk.judged(Reason.FACTS_KEPT)
-
-
-# ------------------------------------------------------------------ facts
-
-
-def fold_facts(world: World, event: Event) -> None:
-    """What an event teaches, before anything is judged by it."""
-    data = event.data
-    if isinstance(data, WorkObserved):
-        blocks = known.blocks if (known := world.works.get(data.work.work_id)) else ()
-        world.keep_work(Work(state=data, blocks=blocks))
-    elif isinstance(data, consonance.WorkBlocked | consonance.WorkUnblocked):
-        _fold_block(world, data)
-    elif isinstance(data, consonance.ApprovalRequested):
-        _fold_request(world, data)
-    elif isinstance(data, consonance.RequestWithdrawn):
-        _fold_withdrawal(world, data)
-    elif isinstance(data, consonance.RightsStatusChanged):
-        record = world.records.get(data.rights_record_id, RightsRecord())
-        world.keep_record(data.rights_record_id, record.model_copy(update={"status": data.to}))
-    elif isinstance(data, consonance.AcquisitionStatusChanged) and data.to in _CLOSED_ACQUISITION:
-        world.keep_acquisition(data.submitter.person_id, None)
-
-
-_CLOSED_ACQUISITION = frozenset({AcquisitionStatus.REJECTED, AcquisitionStatus.WITHDRAWN, AcquisitionStatus.CONTRACTED})
-
-
-def _fold_block(world: World, data: consonance.WorkBlocked | consonance.WorkUnblocked) -> None:
-    work = world.works.get(data.work.work_id)
-    if work is None:
-        return
-    others = tuple(block for block in work.blocks if block != data.block_id)
-    blocks = (*others, data.block_id) if isinstance(data, consonance.WorkBlocked) else others
-    world.keep_work(work.model_copy(update={"blocks": blocks}))
-
-
-def _fold_request(world: World, data: consonance.ApprovalRequested) -> None:
-    record = _without_request(world.records.get(data.rights_record_id, RightsRecord()), data.request_id)
-    signed = needs_signature(data.model_dump(by_alias=True))
-    opened = (*record.open_requests, data.request_id)
-    world.keep_record(
-        data.rights_record_id, record.model_copy(update={"open_requests": opened, "needs_signature": signed})
-    )
-
-
-def _fold_withdrawal(world: World, data: consonance.RequestWithdrawn) -> None:
-    for record_id, record in list(world.records.items()):
-        if data.request_id in record.open_requests:
-            world.keep_record(record_id, _without_request(record, data.request_id))
-
-
-def _without_request(record: RightsRecord, request: str) -> RightsRecord:
-    others = tuple(r for r in record.open_requests if r != request)
-    return record.model_copy(update={"open_requests": others})
 
 
 def _own_write(world: World, data: dict[str, Any]) -> bool:

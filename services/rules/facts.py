@@ -18,7 +18,7 @@ from services.rules.world import RightsRecord, Work, World
 from shared.canonical import canonical_hash
 from shared.events import consonance
 from shared.events.consonance import Component, ComponentState, Exclusivity, RightType
-from shared.events.envelope import Data, Event
+from shared.events.envelope import Event
 from shared.events.whatsapp import MessageReceived
 from shared.ids import PersonId, WorkId
 
@@ -85,20 +85,6 @@ class Document(Mapping[str, Any]):
 def is_told(field: str) -> bool:
     """Whether a field is what the event itself says, and no fact beside it."""
     return field.partition(".")[0] not in _BESIDE
-
-
-def teaches(data: Data) -> bool:
-    """Whether an event changes what is known (``decide.fold_facts``), or may tell of a write of our own."""
-    return type(data) in _TEACHING
-
-
-_TEACHING = frozenset(
-    {
-        consonance.WorkObserved, consonance.WorkBlocked, consonance.WorkUnblocked, consonance.ApprovalRequested,
-        consonance.RequestWithdrawn, consonance.RightsStatusChanged, consonance.AcquisitionStatusChanged,
-        consonance.MetadataChanged,
-    }
-)  # fmt: skip
 
 
 def walk(value: Any, path: str) -> Any:

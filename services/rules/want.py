@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import cast
 
 from services.rules import buttons
-from services.rules.facts import MESSAGE_RECEIVED, Document, fields_of, message_fields, teaches
+from services.rules.facts import MESSAGE_RECEIVED, Document, fields_of, message_fields
+from services.rules.fold import teaches
 from services.rules.recipients import parties_in
 from services.rules.rulebook import Rulebook
 from services.rules.start import opening_of
