@@ -66,7 +66,10 @@ def test_what_may_end_a_chain_is_never_idle() -> None:
 
 
 def test_what_changes_a_fact_is_never_idle() -> None:
-    kinds = ("work.observed", "work.blocked", "rights.status_changed", "acquisition.status_changed", "metadata.changed")
+    kinds = (
+        "work.observed", "work.blocked", "work.unblocked", "rights.approval_requested", "rights.request_withdrawn",
+        "rights.status_changed", "acquisition.status_changed", "metadata.changed",
+    )  # fmt: skip
     assert not wanted(*(event(f"consonance.{kind}.v1") for kind in kinds)).idle
 
 
