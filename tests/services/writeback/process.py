@@ -51,16 +51,17 @@ class Writeback:
             await producer.stop()
 
     async def heard(self, topic: Topic, count: int) -> list[dict[str, Any]]:
-        """The first ``count`` events of a topic, and whatever came with them."""
+        """The first ``count`` events of a topic, and whatever came with them, each once, as a reader takes them."""
         consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap, auto_offset_reset="earliest")
         await consumer.start()
         try:
             consumer.assign([TopicPartition(self.prefix + topic.name, number) for number in range(PARTITIONS)])
-            values: list[bytes] = []
-            while len(values) < count:
+            events: dict[str, dict[str, Any]] = {}
+            while len(events) < count:
                 fetched = await consumer.getmany(timeout_ms=100)
-                values += [record.value for records in fetched.values() for record in records]
-            return [orjson.loads(value) for value in values]
+                found = [orjson.loads(record.value) for records in fetched.values() for record in records]
+                events |= {event["id"]: event for event in found}
+            return list(events.values())
         finally:
             await consumer.stop()
 
