@@ -17,7 +17,7 @@ from shared.postgres import Pool
 from shared.progress import Fenced, Place, claim
 from shared.received import Handler, Item, Misfit, Received, misfit, read, spans
 from shared.telemetry import batch_span, counter, get_logger, histogram
-from shared.topics import Topic
+from shared.topics import PARTITIONS, Topic
 from shared.transaction import Transaction, take_locks
 from shared.whereabouts import where
 
@@ -59,6 +59,7 @@ class Batches:
         self._clock = clock
         self._most_refused = most_refused
         self._refused_in_a_row = 0
+        self._at_once = asyncio.Semaphore(_PARTS_AT_ONCE)
         self._seconds = histogram(f"stet_{service}_batch_seconds", "From a batch's records to its commit")
         self._size = histogram(f"stet_{service}_batch_records", "Records in a batch", buckets=_SIZES)
         self._records = counter(f"stet_{service}_records_total", "Records read, by topic", "topic")
@@ -72,29 +73,25 @@ class Batches:
     async def take(self, records: Sequence[tuple[str, Any]]) -> None:
         """Apply (topic, consumer record) pairs in order. Raises Fenced, Halted, and what is not a record's fault.
 
-        Called again with the same records after an error, it goes on where it was.
+        Called again with the same records after an error, it goes on where it was. Many records go in parts, a few at
+        once: some are read and acted on while others wait for PostgreSQL. Records of a key are in partitions of one
+        number whatever their topic, so never in two parts.
         """
-        items = [read(self.topics[topic], record) for topic, record in records if self.fresh(topic, record)]
-        traces = [item.event.traceparent for item in items[:_LINKED] if isinstance(item, Received)]
-        with self._seconds.time(), batch_span(f"{self.service}.batch", traces, records=len(items)):
-            await self._work_off(items)
-        self._size.observe(len(items))
-
-    async def _work_off(self, items: Sequence[Item]) -> None:
-        """A large batch goes as two at once, its partitions shared out: one acts while the other waits for PostgreSQL.
-
-        Records of a key are in partitions of one number whatever their topic, so never in both.
-        """
-        if len(items) < _WORTH_TWO:
-            await work_off(items, self._attempt, self._refuse)
-            return
-        parts = [[item for item in items if item.partition % 2 == half] for half in (0, 1)]
-        ended = await asyncio.gather(
-            *(work_off(part, self._attempt, self._refuse) for part in parts), return_exceptions=True
-        )
+        fresh = [(topic, record) for topic, record in records if self.fresh(topic, record)]
+        count = max(1, min(PARTITIONS, len(fresh) // _WORTH_A_PART))
+        parts = [[one for one in fresh if one[1].partition % count == part] for part in range(count)]
+        ended = await asyncio.gather(*map(self._take_part, filter(None, parts)), return_exceptions=True)
         errors = [error for error in ended if isinstance(error, BaseException)]
         if errors:
             raise min(errors, key=_patience_with)
+
+    async def _take_part(self, records: Sequence[tuple[str, Any]]) -> None:
+        async with self._at_once:
+            items = [read(self.topics[topic], record) for topic, record in records]
+            traces = [item.event.traceparent for item in items[:_LINKED] if isinstance(item, Received)]
+            with self._seconds.time(), batch_span(f"{self.service}.batch", traces, records=len(items)):
+                await work_off(items, self._attempt, self._refuse)
+            self._size.observe(len(items))
 
     async def _attempt(self, items: Sequence[Item]) -> None:
         try:
@@ -163,5 +160,6 @@ def _patience_with(error: BaseException) -> int:
 
 
 _LINKED = 32
-_WORTH_TWO = 64
-_SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+_WORTH_A_PART = 64
+_PARTS_AT_ONCE = 4
+_SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 4000)

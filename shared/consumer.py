@@ -30,7 +30,7 @@ from shared.telemetry import get_logger
 from shared.watch import OutOfRange, Watch
 
 log = get_logger()
-_MOST_RECORDS = 1000
+_MOST_RECORDS = 4000
 _SLICE_SECONDS = 25.0
 _LONGEST_WAIT = 5.0
 _LET_GO_SECONDS = 3.0
