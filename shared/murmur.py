@@ -6,14 +6,15 @@ https://github.com/apache/kafka/blob/trunk/clients/src/main/java/org/apache/kafk
 import random
 import struct
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 
 _SEED, _MULTIPLIER = 0x9747B28C, 0x5BD1E995
 _WORD, _POSITIVE = 0xFFFFFFFF, 0x7FFFFFFF
 
 
+@lru_cache(maxsize=16_384)
 def murmur2(key: bytes) -> int:
-    """32 bits, unsigned."""
+    """32 bits, unsigned. The same people and works come again and again."""
     tail = len(key) & 3
     mixed = _SEED ^ len(key)
     for word in _words(len(key) >> 2).unpack_from(key):

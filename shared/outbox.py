@@ -11,17 +11,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import asyncpg
-from aiokafka.errors import (
-    InvalidTopicError,
-    KafkaError,
-    MessageSizeTooLargeError,
-    TopicAuthorizationFailedError,
-    UnknownTopicOrPartitionError,
-)
+from aiokafka.errors import KafkaError
 
 from shared.blame import AWAY
 from shared.clock import machine_now
-from shared.kafka import Producer
+from shared.kafka import REFUSED, Leaving, Producer
 from shared.postgres import Connection, connect, lock_number
 from shared.settings import ServiceSettings
 from shared.telemetry import counter, get_logger, histogram
@@ -35,8 +29,6 @@ _RENEW_SECONDS = 1.0
 _POLL_SECONDS = 1.0
 _RETRY_SECONDS = 0.5
 _SESSION = {"idle_session_timeout": "10s"}  # a frozen holder loses the lock
-_THEIRS = (MessageSizeTooLargeError, TopicAuthorizationFailedError, UnknownTopicOrPartitionError, InvalidTopicError)
-"""Errors of one record or topic; the producer goes on with the others."""
 
 
 class Relay:
@@ -140,22 +132,17 @@ class Relay:
 
     async def _sent(self, connection: Connection, rows: Sequence[Any]) -> list[Any]:
         """Per row its future, done, or the error that kept it back."""
-        results = [await self._send(row) for row in rows]
+        prefix = self._settings.topic_prefix
+        leaving = [Leaving(prefix + row["topic"], row["key"], row["value"], unpack(row["headers"])) for row in rows]
+        results = await self._producer.send_all(leaving)
         pending = {result for result in results if isinstance(result, asyncio.Future)}
+        for future in pending:
+            future.add_done_callback(_look_at)
         while pending:
             _, pending = await asyncio.wait(pending, timeout=_RENEW_SECONDS)
             if pending:
                 await self._renew(connection)
         return results
-
-    async def _send(self, row: Any) -> Any:
-        try:
-            topic = self._settings.topic_prefix + row["topic"]
-            future = await self._producer.send(topic, row["value"], row["key"], unpack(row["headers"]))
-        except _THEIRS as error:
-            return error
-        future.add_done_callback(_look_at)
-        return future
 
 
 def _look_at(future: "asyncio.Future[Any]") -> None:
@@ -169,7 +156,7 @@ def _acknowledged(rows: Sequence[Any], results: Sequence[Any]) -> tuple[list[int
     done, errors, blocked = [], [], set()
     for row, result in zip(rows, results, strict=True):
         error = result.exception() if isinstance(result, asyncio.Future) else result
-        if error is not None and not isinstance(error, _THEIRS):
+        if error is not None and not isinstance(error, REFUSED):
             raise error
         if error is not None:
             errors.append(error)

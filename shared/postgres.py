@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import cache
+from functools import cache, lru_cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,7 @@ def load_queries(module_file: str, name: str) -> Queries:
     return Queries(dict(zip(parts[1::2], map(str.strip, parts[2::2]), strict=True)), name)
 
 
+@lru_cache(maxsize=16_384)
 def lock_number(name: str) -> int:
     """The signed 64-bit number an advisory lock of this name has."""
     return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big", signed=True)
