@@ -5,16 +5,15 @@ select pg_advisory_xact_lock(number) from unnest($1::bigint[]) as number;
 -- name: see
 -- Enters a batch into the inbox and gives the places of those that were in it already. Repeats within it were removed.
 with given as (
-    select * from unnest($1::text[], $2::text[], $3::text[], $4::boolean[]) with ordinality
-    as g(tenant, source, id, brief, place)
+    select * from unnest($2::text[], $3::text[]) with ordinality as g(source, id, place)
 ), fresh as (
     insert into inbox (tenant, source, id, seen_at, brief)
-    select tenant, source, id, $5, brief from given
+    select $1, source, id, $5, $4 from given
     on conflict do nothing
-    returning tenant, source, id
+    returning source, id
 )
 select place from given
-where not exists (select from fresh where (fresh.tenant, fresh.source, fresh.id) = (given.tenant, given.source, given.id));
+where not exists (select from fresh where (fresh.source, fresh.id) = (given.source, given.id));
 
 -- name: leave
 -- Records that must leave, in the order they were published; the relay is told.

@@ -42,13 +42,15 @@ async def unseen(connection: Connection, received: Sequence[C]) -> list[C]:
     for one in received:
         event = one.event
         first.setdefault((event.tenantid, event.source, event.id), one)
-    tenants, sources, ids = map(list, zip(*first, strict=True))
-    brief = [one.topic.name in BRIEF for one in first.values()]
-    seen = await connection.fetch(QUERIES.see, tenants, sources, ids, brief, machine_now())
-    if not seen:
-        return list(first.values())
-    places = {row["place"] for row in seen}
-    return [one for place, one in enumerate(first.values(), start=1) if place not in places]
+    kinds: dict[tuple[str, bool], list[tuple[str, str]]] = {}
+    for (tenant, source, event_id), one in first.items():
+        kinds.setdefault((tenant, one.topic.name in BRIEF), []).append((source, event_id))
+    for (tenant, brief), names in kinds.items():
+        for row in await connection.fetch(
+            QUERIES.see, tenant, *map(list, zip(*names, strict=True)), brief, machine_now()
+        ):
+            del first[tenant, *names[row["place"] - 1]]
+    return list(first.values())
 
 
 async def forget_old(pool: Pool) -> None:
