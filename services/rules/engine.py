@@ -4,12 +4,12 @@ One thread may use an Engine. durable-rules cannot change a registered ruleset: 
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import orjson
 import structlog
-from durable.engine import Host, Ruleset, durable_rules_engine
+from durable.engine import Host, durable_rules_engine
 
 from services.rules.conditions import Document
 from services.rules.projection import Projection
@@ -20,6 +20,7 @@ from shared.ids import RuleId
 
 _MOST_RULES = 250  # 512 distinct ones hang it, about 255 of one condition are error 108
 _HANDLED, _OBSERVED = 0, 2  # what asserting a fact returns; 1 is that nothing matched
+_MOST_ANSWERS = 4096
 _MOST_PROPERTIES = 200  # 255 in a fact are error 302
 _NOBODY: frozenset[RuleId] = frozenset()
 
@@ -35,34 +36,45 @@ class _Quiet(Host):  # type: ignore[misc]  # durable-rules ships no types
 class _Shard:
     """At most ``_MOST_RULES`` conditions of one event; those that read alike are one to the engine."""
 
-    ruleset: Ruleset
+    handle: int
     projection: Projection
-    matched: list[int]
-    names: Sequence[tuple[RuleId, ...]]
+    names: Mapping[str, tuple[RuleId, ...]]
+    answers: dict[tuple[int, ...], tuple[RuleId, ...]] = field(default_factory=dict)
 
-    def match(self, document: Document) -> list[RuleId]:
-        """Asserts one fact, runs what it fires, retracts it: what Host does, without spelling the fact three times."""
-        self.matched.clear()
-        fact = orjson.dumps(self.projection.fact(document)).decode()
-        handle = self.ruleset._handle  # noqa: SLF001 -- the version is pinned, and was the last
+    def match(self, document: Document) -> tuple[RuleId, ...]:
+        """The engine keeps nothing from one fact to the next, so the same numbers need not be put to it again."""
+        numbers = self.projection.numbers(document)
+        found = self.answers.get(numbers)
+        if found is None:
+            if len(self.answers) >= _MOST_ANSWERS:
+                self.answers.clear()
+            found = self.answers[numbers] = tuple(self._ask(self.projection.fact(numbers)))
+        return found
+
+    def _ask(self, numbers: Mapping[str, int]) -> list[RuleId]:
+        """Asserts one fact, hears what it fires, retracts it: what Host does, without spelling the fact three times."""
+        fact = orjson.dumps(numbers).decode()
         try:
-            code, state = durable_rules_engine.assert_fact(handle, fact)
-            if code == _HANDLED:
-                self.ruleset.do_actions(state, _raise)
-            elif code == _OBSERVED:
+            code, state = durable_rules_engine.assert_fact(self.handle, fact)
+            if code == _OBSERVED:
                 raise EngineFailed("the fact of an earlier event is still there")
+            fired = self._fired(state) if code == _HANDLED else ()
+            return [name for index in fired for name in self.names[index]]
         finally:
-            durable_rules_engine.retract_fact(handle, fact)
-        return [name for index in self.matched for name in self.names[index]]
+            durable_rules_engine.retract_fact(self.handle, fact)
+
+    def _fired(self, state: int) -> Iterator[str]:
+        """What Ruleset does with the actions of a state, which here are empty: only their names are wanted."""
+        started = durable_rules_engine.start_action_for_state(self.handle, state)
+        context, action = started or (None, None)
+        while action:
+            yield next(iter(orjson.loads(action)))
+            durable_rules_engine.update_state(self.handle, context)
+            action = durable_rules_engine.complete_and_start_action(self.handle, state)
 
 
 class EngineFailed(StetError):
     """durable-rules gave no answer; the reference's stands."""
-
-
-def _raise(error: BaseException | None, _state: object) -> None:
-    if error is not None:
-        raise EngineFailed(type(error).__name__) from error
 
 
 class Matcher:
@@ -76,7 +88,8 @@ class Matcher:
         self._references = {event: Reference(rules) for event, rules in named.items()}
 
     def match(self, event: str, document: Document) -> frozenset[RuleId]:
-        return frozenset(name for shard in self._shards.get(event, ()) for name in shard.match(document))
+        found = [name for shard in self._shards.get(event, ()) for name in shard.match(document)]
+        return frozenset(found) if found else _NOBODY
 
     def reference(self, event: str, document: Document) -> frozenset[RuleId]:
         reference = self._references.get(event)
@@ -167,19 +180,12 @@ def _build(host: Host, ruleset: str, rules: Sequence[Named]) -> _Shard:
     for (name, _), pattern in zip(rules, projection.patterns, strict=True):
         alike[repr(pattern)].append(name)
         patterns[repr(pattern)] = pattern
-    matched: list[int] = []
-    definition = {
-        f"r{index}": {"all": [{"m": pattern}], "run": _noting(matched, index)}
-        for index, pattern in enumerate(patterns.values())
-    }
-    host.set_rulesets({ruleset: definition})
-    return _Shard(host.get_ruleset(ruleset), projection, matched, tuple(map(tuple, alike.values())))
+    rules_of = {f"r{index}": pattern for index, pattern in enumerate(patterns.values())}
+    host.set_rulesets({ruleset: {name: {"all": [{"m": each}], "run": _nothing} for name, each in rules_of.items()}})
+    names = dict(zip(rules_of, map(tuple, alike.values()), strict=True))
+    handle = host.get_ruleset(ruleset)._handle  # noqa: SLF001 -- the version is pinned, and was the last
+    return _Shard(handle, projection, names)
 
 
-def _noting(matched: list[int], index: int) -> Callable[[object], None]:
-    """The action of a rule. Exceptions would be swallowed there, so all it does is append."""
-
-    def note(_context: object) -> None:
-        matched.append(index)
-
-    return note
+def _nothing(_context: object) -> None:
+    """The action of every rule; that it fires is all there is to know."""

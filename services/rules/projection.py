@@ -36,21 +36,29 @@ class Projection:
         found = list(conditions)
         self._climb(found)
         self.patterns = tuple(self._pattern(condition) for condition in found)
+        self._read = tuple((field, tuple(columns.values())) for field, columns in self._columns.items())
+        self._tests = tuple(self._flags.values())
+        names = [name for _, columns in self._read for name, _ in columns]
+        self._named = (*names, *self._flags)
 
     @property
     def size(self) -> int:
         """Properties in a fact."""
         return self._names + 2
 
-    def fact(self, document: Document) -> dict[str, int]:
-        fact = {"id": 1, _ALWAYS: 1}
-        for field, columns in self._columns.items():
+    def numbers(self, document: Document) -> tuple[int, ...]:
+        """All the engine gets to know of a document."""
+        found = []
+        for field, columns in self._read:
             value = document.get(field)
-            for name, encode in columns.values():
-                fact[name] = encode(value)
-        for name, test in self._flags.items():
-            fact[name] = 1 if test(document) else 0
-        return fact
+            for _, encode in columns:
+                found.append(encode(value))
+        for test in self._tests:
+            found.append(1 if test(document) else 0)  # noqa: PERF401 -- the same
+        return tuple(found)
+
+    def fact(self, numbers: tuple[int, ...]) -> dict[str, int]:
+        return {"id": 1, _ALWAYS: 1, **dict(zip(self._named, numbers, strict=True))}
 
     def _climb(self, conditions: Iterable[Condition]) -> None:
         """Sorts the literals each field is ranked among; ranks are only known once all are."""

@@ -10,6 +10,7 @@ from shared.ids import RuleId
 Named = tuple[RuleId, Condition]
 _Tested = tuple[RuleId, Test]
 
+_NOBODY: frozenset[RuleId] = frozenset()
 _WORTH_AN_INDEX = 4  # fewer rules than this are judged as quickly as they are looked up
 
 
@@ -21,12 +22,13 @@ class Reference:
         self._rest = [(name, compile_condition(condition)) for name, condition in self._indexed(list(rules))]
 
     def match(self, document: Document) -> frozenset[RuleId]:
-        found = [name for name, test in self._rest if test(document)]
+        found = [name for name, test in self._rest if test(document)] if self._rest else []
         for field, by_word in self._indexes:
             value = document.get(field)
-            if isinstance(value, str):
-                found += [name for name, test in by_word.get(value, ()) if test(document)]
-        return frozenset(found)
+            tested = by_word.get(value) if isinstance(value, str) else None
+            if tested is not None:
+                found += [name for name, test in tested if test(document)]
+        return frozenset(found) if found else _NOBODY
 
     def _indexed(self, rules: list[Named]) -> list[Named]:
         """Takes the field most rules need, again and again; returns the rules no index is worth."""
