@@ -29,7 +29,7 @@ _MOST_RESULTS = 500
 _RECORDERS = 2
 _MOST_OPEN = 4  # times as many sends may be begun and not recorded as may be on the wire
 _MANY = 32  # in flight, from which on claims and results are worth gathering
-_GATHER = 0.004  # seconds
+_GATHER = 0.01  # seconds
 _LEASE_MARGIN = timedelta(seconds=1)
 _DRAIN_SECONDS = 4.0
 _AFTER_TROUBLE = 0.5
