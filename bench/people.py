@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 import orjson
+from msgspec import to_builtins
 
 from dev.layout import TENANT
 from shared.events.consonance import StageChanged, WorkObserved
@@ -55,7 +56,7 @@ def stage_changes(first: int, count: int, rules: int, now: datetime) -> Iterator
         work = _work(number // RULE_EVERY % WORKS if rest == 0 else number % WORKS)
         key = _work_key(work.work_id)
         stage = stage_of(turn % rules) if rest == 0 else f"elsewhere-{number % 97}"
-        data = {**sample["data"], "work": work.model_dump(mode="json", exclude_none=True), "to_stage": stage}
+        data = {**sample["data"], "work": to_builtins(work), "to_stage": stage}
         yield key, orjson.dumps({**sample, "id": f"change-{number}", "partitionkey": key, "data": data})
 
 

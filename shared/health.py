@@ -12,7 +12,7 @@ from typing import Protocol
 import orjson
 from aiohttp import web
 
-from shared.events.envelope import spell_instant
+from shared.events.values import spell_instant
 from shared.telemetry import exposition
 
 Check = Callable[[], Awaitable[bool]]

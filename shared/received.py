@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from msgspec import Struct
+
 from shared.errors import Unfit
 from shared.events.envelope import Event, parse
 from shared.ids import derive
@@ -12,8 +14,7 @@ from shared.topics import Topic
 from shared.transaction import Headers, Origin, Transaction
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(Struct, frozen=True, gc=False):
     """A record that parsed. ``record`` is Kafka's: key, headers, timestamp; its header values are bytes."""
 
     event: Event

@@ -2,10 +2,11 @@
 
 import hashlib
 from datetime import date
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
+from msgspec import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator
 
 from shared.events.consonance import (
     Asset,
@@ -18,7 +19,20 @@ from shared.events.consonance import (
     RightType,
     Terms,
 )
+from shared.events.values import first_fault, made_of, plain
 from shared.events.vocabulary import MilestoneKey, Role
+
+
+def _contract(of: type[Any]) -> PlainValidator:
+    """A value of a contract, read as the contract says."""
+
+    def read(given: Any) -> Any:
+        try:
+            return made_of(of, given)
+        except ValidationError as error:
+            raise ValueError(first_fault(error)) from None
+
+    return PlainValidator(read)
 
 
 class Given(BaseModel):
@@ -97,8 +111,8 @@ class RightsRequestGiven(Given):
     via_agent_contact_id: int | None = None
     kind: RequestKind = RequestKind.PERMISSION
     right_type: RightType = RightType.PERMISSION
-    asset: Asset = Asset(type=AssetType.IMAGE, description="the photograph of the quay")
-    terms: Terms = Terms(
+    asset: Annotated[Asset, _contract(Asset)] = Asset(type=AssetType.IMAGE, description="the photograph of the quay")
+    terms: Annotated[Terms, _contract(Terms)] = Terms(
         summary="inside the book, worldwide, print and e-book",
         territory="world",
         languages=("eng",),
@@ -113,7 +127,7 @@ class RightsRequestGiven(Given):
 class RightsRequestChange(Given):
     """New terms, or an end."""
 
-    terms: Terms | None = None
+    terms: Annotated[Terms, _contract(Terms)] | None = None
     status: Literal["cancelled", "closed"] | None = None
     push: bool = True
 
@@ -152,4 +166,4 @@ class ComponentsGiven(Given):
 
 def terms_hash(terms: Terms) -> str:
     """Of the terms' canonical JSON; clients repeat it, they need not be able to compute it."""
-    return hashlib.sha256(orjson.dumps(terms.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)).hexdigest()
+    return hashlib.sha256(orjson.dumps(plain(terms), option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -5,6 +5,8 @@ webhook as an integration platform would tell it.
 from dataclasses import asdict
 from typing import Any
 
+from msgspec import to_builtins
+
 from dev.consonance.asked import MilestoneChange, MilestoneGiven, RightsRequestChange, RightsRequestGiven, terms_hash
 from dev.consonance.complaints import Missing
 from dev.consonance.edits import contact_of, work_of
@@ -46,8 +48,8 @@ def _request_said(request: RightsRequest, given: RightsRequestGiven) -> dict[str
         "kind": request.kind,
         "rights_record_id": request.rights_record_id,
         "right_type": request.right_type,
-        "asset": given.asset.model_dump(mode="json", exclude_none=True),
-        "terms": given.terms.model_dump(mode="json", exclude_none=True),
+        "asset": to_builtins(given.asset),
+        "terms": to_builtins(given.terms),
         "terms_hash": request.terms_hash,
         "rights_holder": holder,
         "requested_by": {"type": "user", "id": str(given.requested_by)},

@@ -25,7 +25,6 @@ from dev.consonance.faults import Fault
 from dev.consonance.inspection import answer, contact_shown, product_shown, work_shown
 from dev.consonance.pushes import Push
 from dev.consonance.simulator import Simulator
-from shared.events.envelope import first_fault
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -37,11 +36,16 @@ async def explain(request: web.Request, handler: _Handler) -> web.StreamResponse
     try:
         return await handler(request)
     except ValidationError as error:
-        return answer({"error": first_fault(error)}, status=400)
+        return answer({"error": _first_fault(error)}, status=400)
     except Complaint as complaint:
         return answer({"error": str(complaint)}, status=400)
     except (Missing, KeyError) as missing:
         return answer({"error": str(missing)}, status=404)
+
+
+def _first_fault(error: ValidationError) -> str:
+    fault = error.errors(include_url=False, include_context=False)[0]
+    return f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
 
 
 async def _given(request: web.Request, model: type[_Model]) -> _Model:

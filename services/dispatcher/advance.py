@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from services.dispatcher.announce import Origin, event_of
 from services.dispatcher.ledger import Ledger
 from services.dispatcher.people import People
@@ -15,8 +17,7 @@ from shared.transaction import Transaction
 _WINDOW_WAS_CLOSED = 131047  # Meta: more than 24 hours since the person's last message
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """What a piece of news makes of one message; ``cause`` is the event that brought it."""
 
     message_id: str

@@ -1,7 +1,8 @@
 """``messages.events``: what became of a message, as an event with an id that follows from what it says. Pure."""
 
-from dataclasses import dataclass
 from datetime import datetime
+
+from msgspec import Struct
 
 from shared.events.envelope import Event
 from shared.events.messages import MessageResolved, OnMessage
@@ -10,8 +11,7 @@ from shared.ids import EventId, TenantId, derive, key_of
 SOURCE = "stet/dispatcher"
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(Struct, frozen=True):
     """The request a message came with: what its events are correlated to."""
 
     request_event: str

@@ -4,6 +4,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from msgspec import Struct
+
 from services.dispatcher.holds import Holds, Target
 from services.dispatcher.limits import Limits
 from services.dispatcher.parameters import Unsendable
@@ -18,16 +20,14 @@ from shared.postgres import Connection
 _KEPT_IN_MEMORY = frozenset({Reason.NUMBER_RATE, Reason.NUMBER_HELD})  # the line is not fetched until then
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(Struct, frozen=True):
     """Both clocks, read once for a round."""
 
     business: datetime
     machine: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Intent:
+class Intent(Struct, frozen=True):
     """A send that is committed to the ledger and may leave until ``lease_until`` (machine time)."""
 
     message_id: str

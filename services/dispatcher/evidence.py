@@ -1,9 +1,12 @@
 """What proves or moves a send: statuses, whenever they come, and taps on buttons that only a sent message has."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
+
+from msgspec import Struct
 
 from services.dispatcher.advance import Change, Progress
 from services.dispatcher.payload import read_callback
@@ -20,8 +23,7 @@ _KEPT_FOR = timedelta(days=14)  # as long as their inbox rows
 _BATCH = 500
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(Struct, frozen=True):
     """A status and the event that brought it."""
 
     status: StatusReported
@@ -101,5 +103,7 @@ def _tapped(wamid: Wamid | None, now: datetime, standing: Standing) -> Step:
     return proved(standing, wamid, Evidence.TAP, now)
 
 
-def _status(row: dict[str, object]) -> StatusReported:
-    return StatusReported.model_validate({**row, "status": Status(str(row["status"]))})
+def _status(row: Mapping[str, Any]) -> StatusReported:
+    return StatusReported(
+        wamid=row["wamid"], status=Status(row["status"]), at=row["at"], code=row["code"], callback=row["callback"]
+    )

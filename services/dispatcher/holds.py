@@ -8,6 +8,8 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from msgspec import Struct
+
 from services.dispatcher.errors import Action, Fault, Scope
 from services.dispatcher.outcomes import Doubtful, Faulted, Outcome, Taken, Unsent
 from services.dispatcher.standing import Delay
@@ -23,8 +25,7 @@ _RETRY = timedelta(seconds=2)
 _THROTTLES = frozenset({Action.THROTTLE_NUMBER, Action.THROTTLE_PAIR})
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Struct, frozen=True):
     """What one send touches."""
 
     line: str

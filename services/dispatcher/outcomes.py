@@ -1,10 +1,10 @@
 """What one request came to, read from WhatsApp's answer or from its absence. Pure."""
 
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import orjson
+from msgspec import Struct
 
 from services.dispatcher.errors import Action, Fault, Scope, fault_of
 from services.dispatcher.states import Reason
@@ -18,15 +18,13 @@ _SLOW_DOWN = Fault(Action.THROTTLE_NUMBER, Scope.NUMBER)
 _WRONG_DOOR = Fault(Action.OPERATOR, Scope.ACCOUNT)  # an answer that is not WhatsApp's: a wrong address or a proxy
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(Struct, frozen=True):
     """WhatsApp accepted it."""
 
     wamid: Wamid
 
 
-@dataclass(frozen=True, slots=True)
-class Faulted:
+class Faulted(Struct, frozen=True):
     """WhatsApp named an error; ``wait`` where it also said for how long."""
 
     code: int | None
@@ -34,15 +32,13 @@ class Faulted:
     wait: timedelta | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Doubtful:
+class Doubtful(Struct, frozen=True):
     """The request left, and nobody can say what became of it."""
 
     reason: Reason
 
 
-@dataclass(frozen=True, slots=True)
-class Unsent:
+class Unsent(Struct, frozen=True):
     """The request never left: no connection, or our lease on it ended first."""
 
     reason: Reason

@@ -4,10 +4,10 @@ Meta, "Send messages"; a number goes into ``to`` with its +, a person known only
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from msgspec import Struct
 
 from services.dispatcher.parameters import TEMPLATE_BODY, Unsendable, clean_parameters, clean_text
 from services.dispatcher.states import Reason
@@ -20,16 +20,14 @@ _BUTTON_TITLE = 20
 _BUTTON_PAYLOAD = 128  # for templates Meta names no maximum; this much is known to pass
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(Struct, frozen=True):
     """Where WhatsApp reaches a person; at least one of the two."""
 
     phone: str | None
     bsuid: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Spoken:
+class Spoken(Struct, frozen=True):
     """What a message says, as rules rendered it; ``buttons`` are (id, title), a template is not always there."""
 
     body: str

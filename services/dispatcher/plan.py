@@ -1,9 +1,10 @@
 """What becomes of one waiting message right now: send it, wait and until when, or drop it and why. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+
+from msgspec import Struct
 
 from services.dispatcher import windows
 from services.dispatcher.limits import Limits
@@ -20,8 +21,7 @@ class TemplateState(StrEnum):
     DISABLED = "disabled"
 
 
-@dataclass(frozen=True, slots=True)
-class Queued:
+class Queued(Struct, frozen=True):
     """A waiting message, as ``plan`` needs it. ``template_only``: free text has already failed on a closed window."""
 
     message_id: str
@@ -34,8 +34,7 @@ class Queued:
     attempts: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class History:
+class History(Struct, frozen=True):
     """What is known at this moment of a message's person, number and template; instants are business time.
 
     ``held`` are scopes the provider asked to leave alone, until when. ``address`` None: known and not reachable.
@@ -53,20 +52,17 @@ class History:
     pair_sends: Sequence[datetime] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(Struct, frozen=True):
     wording: Wording
     address: Address
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(Struct, frozen=True):
     until: datetime
     reason: Reason
 
 
-@dataclass(frozen=True, slots=True)
-class Drop:
+class Drop(Struct, frozen=True):
     reason: Reason
 
 

@@ -6,11 +6,13 @@ from datetime import datetime
 from typing import Any
 
 import orjson
+from msgspec import Struct
 
 from services.dispatcher.payload import Address, Spoken
 from services.dispatcher.plan import Queued, TemplateState
 from shared.events.envelope import Event
 from shared.events.messages import Lane, SendMessage, Wording
+from shared.events.values import plain
 from shared.ids import MessageId
 from shared.postgres import Connection, load_queries
 
@@ -19,8 +21,7 @@ _LANES = {Lane.CRITICAL: 0, Lane.NORMAL: 1, Lane.BULK: 2}
 _UNIT_SEPARATOR = "\x1f"  # between the button ids of one message
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(Struct, frozen=True):
     """A waiting message that is due, with what the database knows of its person and its template."""
 
     message: Queued
@@ -116,7 +117,7 @@ def _spell(message: SendMessage) -> str:
     spoken = {
         "body": message.body,
         "buttons": [(button.button_id, button.title) for button in message.buttons],
-        "template": message.template.model_dump() if message.template else None,
+        "template": plain(message.template) if message.template else None,
         "reply_to": message.reply_to,
     }
     return orjson.dumps(spoken).decode()

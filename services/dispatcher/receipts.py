@@ -1,7 +1,9 @@
 """What an answer, or a status that comes later, makes of a message: the rules on top of the state machine. Pure."""
 
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from services.dispatcher.errors import Action, Fault, fault_of
 from services.dispatcher.outcomes import Doubtful, Faulted, Outcome, Taken, Unsent
@@ -34,8 +36,7 @@ _REFUSALS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Struct, frozen=True):
     """A status of one attempt."""
 
     wamid: Wamid

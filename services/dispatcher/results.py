@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from msgspec import Struct
+
 from services.dispatcher.advance import Change, Progress
 from services.dispatcher.claims import Intent
 from services.dispatcher.evidence import Proofs
@@ -18,8 +20,7 @@ from shared.transaction import Transaction, transaction
 SERVICE = "dispatcher"
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(Struct, frozen=True):
     """``delay`` is when the message may go again, if its outcome lets it."""
 
     intent: Intent

@@ -4,10 +4,12 @@ Every function returns a ``Step``: the new standing, what to announce, and how t
 changes nothing gives the same standing and announces nothing, so repeating it is harmless.
 """
 
-from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import TypedDict
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from services.dispatcher.states import SENT, Evidence, Rank, Reason, State
 from shared.events import messages
@@ -15,8 +17,7 @@ from shared.events.messages import OnMessage, Resend, Resolution, Wording
 from shared.ids import MessageId, PersonId, Wamid
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Struct, frozen=True):
     """One row of the ledger. ``not_before`` is business time, ``hold_until`` machine time.
 
     ``attempts`` counts the requests begun; ``failed_attempt`` is the newest one a status called failed, ``rank`` and
@@ -53,23 +54,20 @@ class Ending(StrEnum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(Struct, frozen=True):
     attempt: int
     ending: Ending
     wamid: Wamid | None = None
     code: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     standing: Standing
     news: tuple[OnMessage, ...] = ()
     ended: Ended | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Delay:
+class Delay(Struct, frozen=True):
     """When a message that goes again may: business time, and machine time where the world must recover first."""
 
     not_before: datetime

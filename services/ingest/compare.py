@@ -13,6 +13,7 @@ from shared.canonical import canonical_hash
 from shared.events import consonance as said
 from shared.events.consonance import Component, Level, MetadataChange, MetadataField
 from shared.events.envelope import Data
+from shared.events.values import encode
 from shared.events.vocabulary import Version, VersionKind
 from shared.ids import EventId, TenantId, derive
 
@@ -148,7 +149,7 @@ def _observed(view: WorkView, at: Comparison) -> Data:
 
 def _version(view: WorkView, at: Comparison) -> Version:
     """Consonance has no version of its own: a hash of all we read, the only sure one."""
-    token = derive(at.tenant, view.model_dump_json())
+    token = derive(at.tenant, encode(view).decode())
     return Version(token=token, kind=VersionKind.CONTENT_HASH, observed_at=at.now)
 
 

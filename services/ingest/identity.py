@@ -55,5 +55,5 @@ def _recognise_all(register: Register, updates: Sequence[Personal], frame: Frame
 
 def _record(update: Personal, person: PersonId, frame: Frame) -> Record:
     key = key_of(frame.tenant, "persons", person)
-    event = frame.event(update.draft.model_copy(update={"person_id": person}), id=update.id, key=key, at=update.at)
+    event = frame.event(update.draft.but(person_id=person), id=update.id, key=key, at=update.at)
     return Record(WHATSAPP_MESSAGES, key.encode(), event.to_bytes(), update.what, trace_headers(event.traceparent))

@@ -3,14 +3,12 @@
 Pure, and never raises: what cannot be read is parked with its reason.
 """
 
-from pydantic import ValidationError
-
 from services.ingest import persons
 from services.ingest.accounts import account_record, unknown_record
 from services.ingest.records import MAX_VALUE, Frame, Personal, Record, Sorted
 from services.ingest.statuses import status_record
 from services.ingest.updates import Bad, Update, one_update, split
-from shared.events.envelope import first_fault
+from shared.errors import Malformed
 
 
 def normalise(body: bytes, frame: Frame) -> Sorted:
@@ -19,8 +17,8 @@ def normalise(body: bytes, frame: Frame) -> Sorted:
     for update in taken.updates:
         try:
             _place(_read(update, frame), update, outcome)
-        except ValueError as fault:
-            outcome.bad.append(Bad(_alone(update, body), "malformed", _sentence(fault)))
+        except (ValueError, Malformed) as fault:  # neither ever quotes a value
+            outcome.bad.append(Bad(_alone(update, body), "malformed", str(fault)))
     return outcome
 
 
@@ -56,8 +54,3 @@ def _alone(update: Update, body: bytes) -> bytes:
         return one_update(update)
     except ValueError:
         return body
-
-
-def _sentence(fault: ValueError) -> str:
-    """Names the field at fault, never its value."""
-    return first_fault(fault) if isinstance(fault, ValidationError) else str(fault)

@@ -192,7 +192,7 @@ def _override(own: Any, inherited: Any) -> str | None:
 
 
 def _imprint(node: Any) -> Named | None:
-    return Named(id=node["id"], name=node.get("name")) if isinstance(node, dict) and node.get("id") else None
+    return Named(id=_id(node, "imprint"), name=node.get("name")) if isinstance(node, dict) and node.get("id") else None
 
 
 def _code(node: Any) -> str | None:

@@ -7,6 +7,7 @@ from services.ingest.addresses import phone_key
 from services.ingest.database import reachable
 from services.ingest.register import Register
 from shared.events.contacts import PersonObserved
+from shared.events.values import encode, read_as
 from shared.ids import PersonId, TenantId
 from shared.postgres import Connection, Pool, load_queries
 
@@ -38,9 +39,9 @@ class People:
             [person.addresses.bsuid for person in changed],
             [phone_key(person.addresses.phone) if person.addresses.phone else None for person in changed],
             [person.version for person in changed],
-            [person.model_dump_json() for person in changed],
+            [encode(person).decode() for person in changed],
         )
 
 
 def _register(rows: Iterable[Mapping[str, str]]) -> Register:
-    return Register(PersonObserved.model_validate_json(row["state"]) for row in rows)
+    return Register(read_as(PersonObserved, row["state"]) for row in rows)

@@ -18,6 +18,7 @@ from services.ingest.records import Frame
 from services.ingest.snapshots import Snapshot, Snapshots
 from services.ingest.views import ContactView
 from shared.clock import Clock
+from shared.events.values import encode, read_as
 from shared.ids import TenantId, person_of_contact
 from shared.postgres import Pool
 from shared.topics import CONTACTS
@@ -44,7 +45,7 @@ class ContactsPoll:
     async def run(self) -> int:
         """One pass; returns how many people's states it told."""
         nodes = await self.contacts.contacts()
-        views, bad = read_all(nodes, partial(contact_view, words=self.words))
+        views, bad = read_all(ContactView, nodes, partial(contact_view, words=self.words))
         if bad:
             await self.parking.park(bad, _DOOR)
         return sum([await self._take(some) for some in _batches(views)])
@@ -70,7 +71,7 @@ class ContactsPoll:
         return len(states)
 
     async def _save(self, changed: Sequence[ContactView], before: Mapping[int, Snapshot], tx: Transaction) -> None:
-        snapshots = [Snapshot(view.contact_id, _next(before, view), view.model_dump_json()) for view in changed]
+        snapshots = [Snapshot(view.contact_id, _next(before, view), encode(view).decode()) for view in changed]
         await self._snapshots.save(tx.connection, snapshots, tx.now)
 
     @property
@@ -84,7 +85,7 @@ def _batches(views: Sequence[ContactView]) -> Iterator[Sequence[ContactView]]:
 
 def _before(snapshots: Mapping[int, Snapshot], view: ContactView) -> ContactView | None:
     snapshot = snapshots.get(view.contact_id)
-    return None if snapshot is None else ContactView.model_validate_json(snapshot.view)
+    return None if snapshot is None else read_as(ContactView, snapshot.view)
 
 
 def _next(snapshots: Mapping[int, Snapshot], view: ContactView) -> int:

@@ -20,6 +20,7 @@ from services.ingest.records import Frame
 from services.ingest.snapshots import Snapshot, Snapshots
 from services.ingest.views import WorkView
 from shared.clock import Clock, machine_now
+from shared.events.values import encode, read_as
 from shared.ids import TenantId, key_of
 from shared.postgres import Pool
 from shared.telemetry import intake_span
@@ -78,7 +79,7 @@ class WorksPoll:
         return told
 
     async def _take(self, page: Sequence[Node], current: Pass) -> int:
-        read, bad = read_all(page, partial(work_view, words=self.words))
+        read, bad = read_all(WorkView, page, partial(work_view, words=self.words))
         if bad:
             await self.parking.park(bad, _DOOR)
         views = {view.work_id: view for view in read}
@@ -87,7 +88,7 @@ class WorksPoll:
             before = await self._snapshots.load(tx.connection, views)
             changed = [view for view in views.values() if _before(before, view) != view]
             told = sum([self._tell(before, view, current, tx) for view in changed])
-            saved = [Snapshot(view.work_id, _next(before, view.work_id), view.model_dump_json()) for view in changed]
+            saved = [Snapshot(view.work_id, _next(before, view.work_id), encode(view).decode()) for view in changed]
             await self._snapshots.save(tx.connection, saved, tx.now)
         return told
 
@@ -130,7 +131,7 @@ class WorksPoll:
 
 def _before(snapshots: Mapping[int, Snapshot], view: WorkView) -> WorkView | None:
     snapshot = snapshots.get(view.work_id)
-    return None if snapshot is None else WorkView.model_validate_json(snapshot.view)
+    return None if snapshot is None else read_as(WorkView, snapshot.view)
 
 
 def _next(snapshots: Mapping[int, Snapshot], work_id: int) -> int:

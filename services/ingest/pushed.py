@@ -10,12 +10,13 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import holidays
-from pydantic import ValidationError
+from msgspec import ValidationError
 
 from services.ingest.records import MAX_VALUE, Frame
 from shared.errors import Malformed, Unfit
 from shared.events import consonance
-from shared.events.envelope import Data, Event, first_fault
+from shared.events.envelope import Data, Event, addressed
+from shared.events.values import first_fault, in_utc, made_of
 from shared.events.vocabulary import PartyRef, WorkRef
 from shared.ids import ContactId, TenantId, key_of, person_of_contact
 
@@ -47,10 +48,7 @@ def accept(document: Any, frame: Frame, house: House) -> Event:
     offered = {name: document[name] for name in _ATTRIBUTES if document.get(name) is not None}
     given = {"time": frame.now, "traceparent": frame.traceparent} | offered
     own = {"tenantid": frame.tenant, "recordedtime": frame.now, "partitionkey": subject_key(frame.tenant, data)}
-    try:
-        event = Event.model_validate({**given, **own, "data": data})
-    except ValidationError as fault:
-        raise Malformed(first_fault(fault)) from None
+    event = addressed({**given, **own}, data)
     if len(event.to_bytes()) > MAX_VALUE:
         raise Malformed(f"data: it is larger than {MAX_VALUE} bytes")
     return event
@@ -101,7 +99,7 @@ def _data(document: dict[str, Any], model: type[Data], frame: Frame, house: Hous
     if model.kind in _ANSWERABLE and known.get("respond_by") is None:
         known["respond_by"] = _respond_by(document, frame, house)
     try:
-        return model.model_validate(known)
+        return in_utc(made_of(model, known))
     except ValidationError as fault:
         raise Malformed(first_fault(fault, "data")) from None
 

@@ -3,31 +3,32 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from msgspec import ValidationError
 
 from services.ingest.records import MAX_VALUE
 from services.ingest.updates import Bad, spell
 from shared.errors import Malformed, Unavailable
-from shared.events.envelope import first_fault
+from shared.events.values import Frozen, encode, first_fault, read_as
 
 Node = dict[str, Any]
-V = TypeVar("V", bound=BaseModel)
+V = TypeVar("V", bound=Frozen)
 
-_UNREADABLE = (Malformed, ValueError, TypeError, AttributeError)
+_UNREADABLE = (Malformed, ValidationError, ValueError, TypeError, AttributeError)
 """A tenant's schema may be of any shape; whatever reading it stumbles over is that record's fault."""
 
 
-def read_all(nodes: Iterable[Node], read: Callable[[Node], V]) -> tuple[list[V], list[Bad]]:
+def read_all(of: type[V], nodes: Iterable[Node], read: Callable[[Node], V]) -> tuple[list[V], list[Bad]]:
     """The views of those that can be read, and what to park; an event about a view has to fit into its topic."""
     views: list[V] = []
     bad: list[Bad] = []
     for node in nodes:
         try:
-            view = read(node)
+            raw = encode(read(node))
+            view = read_as(of, raw)
         except _UNREADABLE as fault:
             bad.append(Bad(spell(node), "malformed", _sentence(fault)))
             continue
-        if len(view.model_dump_json()) > MAX_VALUE // 2:
+        if len(raw) > MAX_VALUE // 2:
             bad.append(Bad(spell(node), "too_large", f"it is larger than {MAX_VALUE // 2} bytes"))
         else:
             views.append(view)

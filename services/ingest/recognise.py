@@ -81,7 +81,7 @@ def _moved(register: Register, sighting: Sighting, tenant: TenantId, now: dateti
     addresses = Addresses(
         phone=sighting.phone or person.addresses.phone, bsuid=sighting.bsuid or person.addresses.bsuid
     )
-    register.put(person.model_copy(update={"addresses": addresses}))
+    register.put(person.but(addresses=addresses))
     return person.person_id
 
 
@@ -105,7 +105,7 @@ def _learn(register: Register, person: PersonObserved, sighting: Sighting) -> Pe
     if sighting.bsuid is not None and (owner is None or owner.person_id == person.person_id):
         bsuid = sighting.bsuid
     name = sighting.name if person.display_name == NAMELESS and sighting.name else person.display_name
-    learnt = person.model_copy(update={"addresses": Addresses(phone=phone, bsuid=bsuid), "display_name": name})
+    learnt = person.but(addresses=Addresses(phone=phone, bsuid=bsuid), display_name=name)
     if learnt != person:
         register.put(learnt)
     return person.person_id

@@ -2,10 +2,10 @@
 
 from datetime import date
 
-from pydantic import Field
+from msgspec import field
 
 from shared.events.consonance import Check, Component, ComponentSeen, ComponentState, MetadataField, WorkObserved
-from shared.events.envelope import Frozen
+from shared.events.values import Frozen
 from shared.events.vocabulary import Named, PartyKind, PartyRef, ProductRef, Role, Stage, Version, WorkRef
 from shared.ids import ContactId, Phone, ProductId, TenantId, WorkId, person_of_contact
 
@@ -44,8 +44,8 @@ class WorkView(Frozen):
     stage: str | None = None
     people: tuple[Contributor, ...] = ()
     products: tuple[ProductView, ...] = ()
-    texts: dict[MetadataField, str] = Field(default_factory=dict)
-    components: dict[Component, ComponentState] = Field(default_factory=dict)
+    texts: dict[MetadataField, str] = field(default_factory=dict)
+    components: dict[Component, ComponentState] = field(default_factory=dict)
     checks: tuple[Check, ...] = ()
     cancelled: bool = False
     embargo_until: date | None = None

@@ -15,6 +15,7 @@ from services.ingest.wholeness import Beat, Wholeness, beat, begin
 from shared.clock import Clock, machine_now
 from shared.errors import Unavailable
 from shared.events.envelope import Data
+from shared.events.values import encode
 from shared.events.whatsapp import GapOpened, WebhookWhole
 from shared.ids import TenantId, derive
 from shared.postgres import Connection, Pool, load_queries
@@ -100,7 +101,7 @@ class Watch:
 
     def _publish(self, data: Data, tx: Transaction) -> None:
         frame = Frame(self.tenant, tx.now, {})
-        event_id = derive(self.tenant, self.account, data.kind, data.model_dump_json())
+        event_id = derive(self.tenant, self.account, data.kind, encode(data).decode())
         tx.publish(WHATSAPP_ACCOUNT, frame.event(data, id=event_id, key=self.account, at=tx.now))
 
     async def _load(self, connection: Connection) -> Wholeness | None:

@@ -20,7 +20,7 @@ def advance(desk: Desk, chain: Chain) -> Chain:
         chain = _settle_steps(run(desk, chain, step))
     chain = remind_taker(desk, _settle_steps(chain))
     chain = finish(desk, chain)
-    return desk.keep(chain.model_copy(update={"next_due": next_due(desk, chain)}))
+    return desk.keep(chain.but(next_due=next_due(desk, chain)))
 
 
 def _release(desk: Desk, chain: Chain) -> Chain:
@@ -30,7 +30,7 @@ def _release(desk: Desk, chain: Chain) -> Chain:
         if not due:
             continue
         if outgoing.answer is None and _unless(desk, chain, outgoing.step):
-            chain = chain.with_message(outgoing.model_copy(update={"delivery": Delivery.WITHDRAWN}))
+            chain = chain.with_message(outgoing.but(delivery=Delivery.WITHDRAWN))
         else:
             chain = speak.send(desk, chain, outgoing)
     return chain
@@ -65,7 +65,7 @@ def _done(chain: Chain, index: int) -> Chain:
     at = max(sent, default=state.done_at or chain.base_at)
     nobody = bool(state.left_out) and not speak.reached(chain, index)
     chain = chain.with_step(index, status=StepStatus.DONE, done_at=at, unreached=nobody)
-    return chain.model_copy(update={"base_at": max(at, chain.base_at)})
+    return chain.but(base_at=max(at, chain.base_at))
 
 
 # ------------------------------------------------------------------ what a step does
@@ -75,7 +75,7 @@ def run(desk: Desk, chain: Chain, step: Step) -> Chain:
     chain = _overtake(chain, desk.rule_of(chain), step)
     desk.judged(Reason.STEP_DUE, chain, str(step.index))
     if step.unless is not None and holds(step.unless, desk.document(chain)):
-        chain = chain.model_copy(update={"base_at": desk.now})
+        chain = chain.but(base_at=desk.now)
         return chain.with_step(step.index, status=StepStatus.SKIPPED, done_at=desk.now)
     chain = chain.with_step(step.index, status=StepStatus.RUNNING, done_at=desk.now, left_out={})
     return _VERBS[step.verb](desk, chain, step)

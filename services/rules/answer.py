@@ -26,7 +26,7 @@ def answered(desk: Desk, chain: Chain, question: Outgoing, name: str, message: M
     if answer is None:
         return free_text(desk, chain, question, message)
     given = _given(question, name, message, final=answer.final)
-    chain = chain.model_copy(update={"given": (*chain.given, given)})
+    chain = chain.but(given=(*chain.given, given))
     if not answer.final:
         desk.judged(Reason.ANSWERED, chain, str(step.index))
         return advance(desk, _act_and_go_on(desk, chain, step, answer, message))
@@ -169,7 +169,7 @@ def free_text(desk: Desk, chain: Chain, question: Outgoing, message: MessageRece
     """Words and emoji never approve anything: they are kept, and handed to a person of the owner team."""
     desk.judged(Reason.FREE_TEXT, chain, str(question.step))
     given = _given(question, "free_text", message, final=False)
-    chain = chain.model_copy(update={"given": (*chain.given, given)})
+    chain = chain.but(given=(*chain.given, given))
     step = desk.rule_of(chain).steps[question.step]
     chain = _pass_on(desk, chain, step, HandOver(owners(desk, chain)), message)
     chain = to_person(desk, chain, message.person_id, house_word("handed_over", question.step, message))
@@ -184,7 +184,7 @@ def _addendum(desk: Desk, chain: Chain, question: Outgoing, name: str, message: 
     desk.judged(Reason.ADDENDUM, chain, str(question.step))
     before = chain.final_answer_of(message.person_id)
     given = _given(question, name, message, final=False)
-    chain = chain.model_copy(update={"given": (*chain.given, given)})
+    chain = chain.but(given=(*chain.given, given))
     chain = _closed(desk, chain, question, message)
     if before is None or before.answer != name:
         chain = _tell_owner(desk, chain, question, message, name)
@@ -217,7 +217,7 @@ def _take(desk: Desk, chain: Chain, question: Outgoing, message: MessageReceived
     if chain.taken is not None and chain.taken.person_id != message.person_id:
         return _late(desk, chain, question, message)
     desk.judged(Reason.ANSWERED, chain, "take")
-    chain = chain.model_copy(update={"taken": Taken(person_id=message.person_id, at=desk.now)})
+    chain = chain.but(taken=Taken(person_id=message.person_id, at=desk.now))
     speech = Speech(Verb.TELL, "taken", question.step, "house", f"taken.{message.message_id}", 0, FINISH, reply=True)
     return advance(desk, to_person(desk, chain, message.person_id, speech))
 
@@ -226,10 +226,9 @@ def _not_me(desk: Desk, chain: Chain, question: Outgoing, message: MessageReceiv
     """When everybody it was offered to has declined, the next step runs now; an ``at`` keeps its time."""
     desk.judged(Reason.ANSWERED, chain, "not_me")
     handed = tuple(
-        h.model_copy(update={"declined": (*h.declined, message.person_id)}) if _offered(h.step, question) else h
-        for h in chain.handed_over
+        h.but(declined=(*h.declined, message.person_id)) if _offered(h.step, question) else h for h in chain.handed_over
     )
-    chain = chain.model_copy(update={"handed_over": handed})
+    chain = chain.but(handed_over=handed)
     chain = to_person(desk, chain, message.person_id, house_word("noted", question.step, message))
     last = next(h for h in reversed(handed) if _offered(h.step, question))
     if chain.taken is not None or not set(last.people) <= set(last.declined) or last.step < _latest_offer(chain):
@@ -262,7 +261,7 @@ def _give_back(desk: Desk, chain: Chain, question: Outgoing, message: MessageRec
     if chain.taken is None or chain.taken.person_id != message.person_id:
         return _late(desk, chain, question, message)
     desk.judged(Reason.ANSWERED, chain, "give_back")
-    chain = chain.model_copy(update={"taken": None, "base_at": desk.now})
+    chain = chain.but(taken=None, base_at=desk.now)
     return advance(desk, to_person(desk, chain, message.person_id, house_word("noted", question.step, message)))
 
 

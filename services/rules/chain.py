@@ -2,12 +2,11 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
-from pydantic import Field
+from msgspec import Raw, field
 
 from services.rules.rulebook import Verb
-from shared.events.envelope import Frozen, Instant
+from shared.events.values import Frozen, Instant
 from shared.events.whatsapp import Media
 from shared.events.writes import STANDS, Operation, Outcome
 from shared.ids import ChainId, Line, MessageId, PersonId, Revision, RuleId, TenantId, Wamid, WriteId
@@ -26,6 +25,8 @@ class Delivery(StrEnum):
     DROPPED = "dropped"
     WITHDRAWN = "withdrawn"
 
+
+NOTHING = Raw(b"null")
 
 UNSENT = frozenset({Delivery.HELD, Delivery.FAILED, Delivery.DROPPED, Delivery.WITHDRAWN})
 RANK = {d: rank for rank, d in enumerate((Delivery.HELD, Delivery.REQUESTED, Delivery.UNCERTAIN, Delivery.ACCEPTED,
@@ -46,7 +47,7 @@ class Outgoing(Frozen):
     step: int
     answer: str | None = None
     occurrence: int = 0
-    words: dict[str, str] = Field(default_factory=dict)
+    words: dict[str, str] = field(default_factory=dict)
     reply: bool = False
     delivery: Delivery = Delivery.HELD
     held_until: Instant | None = None
@@ -80,7 +81,7 @@ class StepState(Frozen):
     occurrence: int = 0
     done_at: Instant | None = None
     unreached: bool = False
-    left_out: dict[str, str] = Field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
 
     @property
     def over(self) -> bool:
@@ -150,7 +151,7 @@ class FormState(Frozen):
     step: int
     phase: FormPhase = FormPhase.ASKING
     asking: str | None = None
-    values: dict[str, str] = Field(default_factory=dict)
+    values: dict[str, str] = field(default_factory=dict)
     attachments: tuple[Media, ...] = ()
     sources: tuple[Wamid, ...] = ()
     prompts: int = 0
@@ -173,7 +174,7 @@ class Ending(StrEnum):
 
 
 class Chain(Frozen):
-    """``start`` and ``event`` are the data of the first and the newest event, ``end`` of the one that ended it.
+    """``start`` and ``event`` are the data of the first and the newest event, ``end`` of the one that ended it: JSON.
 
     ``closing`` waits only for its writes.
     """
@@ -188,10 +189,10 @@ class Chain(Frozen):
     started_at: Instant
     base_at: Instant
     start_name: str
-    start: dict[str, Any]
-    event: dict[str, Any]
+    start: Raw
+    event: Raw
     end_name: str | None = None
-    end: dict[str, Any] | None = None
+    end: Raw = NOTHING
     correlation: str | None = None
     traceparent: str | None = None
     line: Line | None = None
@@ -222,18 +223,18 @@ class Chain(Frozen):
     def with_message(self, changed: Outgoing) -> "Chain":
         known = self.message(changed.message_id) is not None
         if not known:
-            return self.model_copy(update={"outgoing": (*self.outgoing, changed)})
+            return self.but(outgoing=(*self.outgoing, changed))
         kept = tuple(changed if m.message_id == changed.message_id else m for m in self.outgoing)
-        return self.model_copy(update={"outgoing": kept})
+        return self.but(outgoing=kept)
 
     def with_step(self, index: int, **changes: object) -> "Chain":
         steps = list(self.steps)
-        steps[index] = steps[index].model_copy(update=changes)
-        return self.model_copy(update={"steps": tuple(steps)})
+        steps[index] = steps[index].but(**changes)
+        return self.but(steps=tuple(steps))
 
     def with_writing(self, changed: Writing) -> "Chain":
         others = tuple(w for w in self.writings if w.write_id != changed.write_id)
-        return self.model_copy(update={"writings": (*others, changed)})
+        return self.but(writings=(*others, changed))
 
     def people(self) -> frozenset[PersonId]:
         """Everybody this chain wrote to, or waits for."""

@@ -6,24 +6,26 @@ Facts come first (a work is observed before what changed in it is judged), then 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
+
+from msgspec import Struct
 
 from services.rules import listen, settle
 from services.rules.advance import advance
 from services.rules.chain import Chain
 from services.rules.conditions import holds
 from services.rules.desk import Desk, Effect, Reason, Said, Withdrew, Wrote
-from services.rules.facts import MESSAGE_RECEIVED, Document, fields_of, message_fields
+from services.rules.facts import MESSAGE_RECEIVED, Document, items_asked
 from services.rules.fold import fold_facts
 from services.rules.rulebook import Rule, Rulebook, until_id
 from services.rules.start import Occasion, begin_chains, end_chains
 from services.rules.world import Consent, Person, World
 from shared.canonical import canonical_hash
 from shared.events import consonance
-from shared.events.consonance import WorkObserved
+from shared.events.consonance import MetadataChanged, WorkObserved
 from shared.events.contacts import PersonObserved
 from shared.events.decisions import DecisionRecorded, RuleVerdict, Verdict
-from shared.events.envelope import Event
+from shared.events.envelope import Data, Event
 from shared.events.messages import OnMessage
 from shared.events.whatsapp import IdentityChange, IdentityChanged, MessageReceived
 from shared.events.writes import OnWrite, Operation
@@ -43,8 +45,7 @@ class Engine(Protocol):
 ZoneOf = Callable[[PersonObserved], str | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """What follows from one event or one due chain (``about``), and why. ``record`` None: nothing, for one reason."""
 
     about: str
@@ -113,30 +114,24 @@ class Decider:
         desk.judged(Reason.FACTS_KEPT)
 
     def _heard(self, desk: Desk, event: Event, message: MessageReceived) -> Occasion:
-        data = message.model_dump(mode="json", exclude_none=True)
         extra = {"answers_a_question": False}
-        document = Document(
-            message_fields(message), desk.world, self.book.calendar, desk.now, sender=message.person_id, extra=extra
-        )
-        return Occasion(event, MESSAGE_RECEIVED, data, document, line=message.line)
+        document = Document(message, desk.world, self.book.calendar, desk.now, sender=message.person_id, extra=extra)
+        return Occasion(event, MESSAGE_RECEIVED, document, line=message.line)
 
     def _happened(self, desk: Desk, event: Event) -> None:
-        data = fields_of(event)
         fold_facts(desk.world, event)
-        document = Document(data, desk.world, self.book.calendar, desk.now)
-        name = consonance.short_name(event.type)
-        occasion = Occasion(event, name, data, document)
+        document = Document(event.data, desk.world, self.book.calendar, desk.now)
+        occasion = Occasion(event, consonance.short_name(event.type), document)
         if isinstance(event.data, WorkObserved):
             desk.judged(Reason.FACTS_KEPT)
             return
-        if _own_write(desk.world, data):
+        if _own_write(desk.world, event.data):
             desk.judged(Reason.OWN_WRITE)
             return
         end_chains(desk, occasion, self._ends)
         matched = self._matched(occasion)
         if matched:
-            stored = Occasion(event, name, event.data.model_dump(mode="json", by_alias=True), document)
-            begin_chains(desk, stored, matched)
+            begin_chains(desk, occasion, matched)
         if not desk.reasons:
             desk.judged(Reason.NOTHING_MATCHED)
 
@@ -145,23 +140,22 @@ def _identity(desk: Desk, changed: IdentityChanged) -> None:
     """A changed BSUID may be another person: an opt-in lapses, an opt-out stays."""
     consent = desk.world.consent.get(changed.person_id, Consent())
     if changed.change is IdentityChange.BSUID and consent.opted_in_at is not None:
-        desk.world.keep_consent(changed.person_id, consent.model_copy(update={"opted_in_at": None}))
+        desk.world.keep_consent(changed.person_id, consent.but(opted_in_at=None))
     desk.judged(Reason.FACTS_KEPT)
 
 
-def _own_write(world: World, data: dict[str, Any]) -> bool:
+def _own_write(world: World, data: Data) -> bool:
     """Metadata that changed to exactly what a confirmed answer wrote: our own doing, and no news to anybody."""
-    changes = data.get("changes")
-    if not changes or "work" not in data:
+    if not isinstance(data, MetadataChanged):
         return False
     ours = {
-        (item["field"], item["level"], target, canonical_hash(item["field"], item["proposed_value"]))
+        (item.field, item.level, target, canonical_hash(item.field, item.proposed_value))
         for chain in world.chains.values()
         if any(w.operation is Operation.APPLY_METADATA for w in chain.writings)
-        for item in chain.event.get("items", ())
-        for target in item["target_ids"]
+        for item in items_asked(chain)
+        for target in item.target_ids
     }
-    return all((c["field"], c["level"], c["target_id"], canonical_hash(c["field"], c["new"])) in ours for c in changes)
+    return all((c.field, c.level, c.target_id, canonical_hash(c.field, c.new)) in ours for c in data.changes)
 
 
 # ------------------------------------------------------------------ the record of it
@@ -183,15 +177,18 @@ _SILENT = frozenset({Reason.NOTHING_MATCHED, Reason.FACTS_KEPT, Reason.STALE, Re
 
 def _verdict(desk: Desk, chain: Chain | None, step: str | None, reason: Reason) -> RuleVerdict:
     mine = chain.chain_id if chain else None
-    messages = tuple(e.send.message_id for e in desk.effects if isinstance(e, Said) and e.send.chain_id == mine)
-    withdrawn = tuple(e.withdrawal.message_id for e in desk.effects if isinstance(e, Withdrew)) if chain else ()
-    writes = tuple(
-        e.request.write_id for e in desk.effects if isinstance(e, Wrote) and e.request.evidence.chain_id == mine
-    )
+    messages, withdrawn, writes = [], [], []
+    for effect in desk.effects:
+        if isinstance(effect, Said) and effect.send.chain_id == mine:
+            messages.append(effect.send.message_id)
+        elif isinstance(effect, Withdrew) and chain is not None:
+            withdrawn.append(effect.withdrawal.message_id)
+        elif isinstance(effect, Wrote) and effect.request.evidence.chain_id == mine:
+            writes.append(effect.request.write_id)
     state = desk.world.chains.get(chain.chain_id) if chain else None
     left_out = {who: why for s in (state.steps if state else ()) for who, why in s.left_out.items()}
     return RuleVerdict(
         rule=chain.rule if chain else None, chain_id=chain.chain_id if chain else None, step=step,
         verdict=Verdict.SPOKE if messages or writes else Verdict.STAYED, reason=reason,
-        messages=messages, withdrawn=withdrawn, writes=writes, left_out=left_out,
+        messages=tuple(messages), withdrawn=tuple(withdrawn), writes=tuple(writes), left_out=left_out,
     )  # fmt: skip

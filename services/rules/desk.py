@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from msgspec import Raw, Struct
+
 from services.rules.chain import Chain, Ending
 from services.rules.facts import Document, document_of, ended_document
 from services.rules.rulebook import Rule, Rulebook, Verb
@@ -54,8 +56,7 @@ class Reason(StrEnum):
     WRONG_PERSON = "wrong_person"
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(Struct, frozen=True):
     """A message leaves. ``verb`` is the step's word for it."""
 
     send: SendMessage
@@ -63,18 +64,15 @@ class Said:
     on_behalf_of: PersonId | None
 
 
-@dataclass(frozen=True, slots=True)
-class Withdrew:
+class Withdrew(Struct, frozen=True):
     withdrawal: WithdrawMessage
 
 
-@dataclass(frozen=True, slots=True)
-class Wrote:
+class Wrote(Struct, frozen=True):
     request: RequestWrite
 
 
-@dataclass(frozen=True, slots=True)
-class LeftOut:
+class LeftOut(Struct, frozen=True):
     """``who`` is a person, or the role nobody fills."""
 
     chain_id: ChainId
@@ -82,13 +80,19 @@ class LeftOut:
     reason: Reason
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(Struct, frozen=True):
     chain_id: ChainId
     ending: Ending
 
 
 Effect = Said | Withdrew | Wrote | LeftOut | Ended
+
+
+class _Kept(Struct):
+    start: Raw
+    event: Raw
+    facts: int
+    document: Document
 
 
 @dataclass(slots=True)
@@ -104,6 +108,7 @@ class Desk:
     traceparent: str | None = None
     effects: list[Effect] = field(default_factory=list)
     reasons: list[tuple[Chain | None, str | None, Reason]] = field(default_factory=list)
+    _kept: _Kept | None = None
 
     @property
     def tenant(self) -> TenantId:
@@ -115,8 +120,13 @@ class Desk:
     def book_of(self, chain: Chain) -> Rulebook:
         return self.book if chain.revision == self.book.revision else self.books(chain.revision)
 
-    def document(self, chain: Chain, **extra: object) -> Document:
-        return document_of(chain, self.world, self.book.calendar, self.now, **extra)
+    def document(self, chain: Chain) -> Document:
+        """The facts of a chain: the same document until another event, or a fact beside it, becomes known."""
+        kept, facts = self._kept, self.world.facts
+        if kept is None or kept.event is not chain.event or kept.start is not chain.start or kept.facts != facts:
+            document = document_of(chain, self.world, self.book.calendar, self.now)
+            kept = self._kept = _Kept(chain.start, chain.event, facts, document)
+        return kept.document
 
     def ending(self, chain: Chain) -> Document:
         """The facts of a chain and what the event that ended it said; the newer word counts."""

@@ -1,8 +1,9 @@
 """From a decision to the events that leave: messages, withdrawals, writes, and the record of the decision itself."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
+
+from msgspec import Struct
 
 from services.rules.decide import Decision
 from services.rules.desk import Effect, Said, Withdrew, Wrote
@@ -14,8 +15,7 @@ from shared.topics import DECISIONS, MESSAGES_REQUESTED, WRITES_REQUESTED, Topic
 SOURCE = "stet/rules"
 
 
-@dataclass(frozen=True, slots=True)
-class Cause:
+class Cause(Struct, frozen=True):
     """The event, or the due instant, a decision follows from."""
 
     tenant: TenantId

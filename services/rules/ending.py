@@ -1,7 +1,6 @@
 """How chains end: what is unsent is taken back, questions close, and writes asked for may still come to rest."""
 
-from collections.abc import Mapping
-from typing import Any
+from msgspec import Raw
 
 from services.rules import speak
 from services.rules.chain import Chain, Delivery, Ending, Outgoing, StepStatus
@@ -16,8 +15,8 @@ def close(desk: Desk, chain: Chain, ending: Ending) -> Chain:
     kept = [m.message_id for m in chain.outgoing if m.delivery is Delivery.HELD and _belongs_to_the_end(chain, m)]
     for outgoing in chain.outgoing:
         if outgoing.delivery is Delivery.HELD and outgoing.message_id not in kept:
-            chain = chain.with_message(outgoing.model_copy(update={"delivery": Delivery.WITHDRAWN}))
-    return finish(desk, speak.close_questions(chain).model_copy(update={"closing": ending, "taken": None}))
+            chain = chain.with_message(outgoing.but(delivery=Delivery.WITHDRAWN))
+    return finish(desk, speak.close_questions(chain).but(closing=ending, taken=None))
 
 
 def _belongs_to_the_end(chain: Chain, outgoing: Outgoing) -> bool:
@@ -35,18 +34,18 @@ def finish(desk: Desk, chain: Chain) -> Chain:
     if chain.closing is None:
         if not all(s.over for s in chain.steps) or chain.handed_over or chain.taken:
             return chain
-        chain = speak.close_questions(chain).model_copy(update={"closing": Ending.DONE})
+        chain = speak.close_questions(chain).but(closing=Ending.DONE)
     desk.effects.append(Ended(chain.chain_id, chain.closing or Ending.DONE))
-    return chain.model_copy(update={"ended": chain.closing, "next_due": None})
+    return chain.but(ended=chain.closing, next_due=None)
 
 
-def end_by_until(desk: Desk, chain: Chain, index: int, said: Mapping[str, Any] | None = None) -> Chain:
+def end_by_until(desk: Desk, chain: Chain, index: int, said: Raw | None = None) -> Chain:
     """An ``until`` came true by what was ``said``: withdraw, tell, end; while a write is pending it waits for it."""
     until = desk.rule_of(chain).until[index]
     if said is not None:
-        chain = chain.model_copy(update={"end_name": until.event, "end": dict(said)})
+        chain = chain.but(end_name=until.event, end=said)
     if any(w.pending and not w.told_manual for w in chain.writings):
-        return desk.keep(chain.model_copy(update={"deferred_until": index}))
+        return desk.keep(chain.but(deferred_until=index))
     chain = withdraw(desk, chain, "until")
     if until.tell is not None:
         speech = Speech(Verb.TELL, until.tell.say, _last_begun(chain), UNTIL, str(chain.steps[0].occurrence))

@@ -6,9 +6,11 @@ A ``Document`` answers dotted paths and works out only what is asked of it. Valu
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
+
+from msgspec import Raw
 
 from services.rules.calendars import house_hours, working_days_between
 from services.rules.chain import Chain
@@ -17,8 +19,18 @@ from services.rules.remembered import remembered
 from services.rules.world import RightsRecord, Work, World
 from shared.canonical import canonical_hash
 from shared.events import consonance
-from shared.events.consonance import Component, ComponentState, Exclusivity, RightType
-from shared.events.envelope import Event
+from shared.events.consonance import (
+    ApprovalRequested,
+    Component,
+    ComponentState,
+    ConfirmationItem,
+    ConfirmationRequested,
+    Exclusivity,
+    MetadataChanged,
+    RightType,
+)
+from shared.events.envelope import Data
+from shared.events.values import Frozen, read_as
 from shared.events.whatsapp import MessageReceived
 from shared.ids import PersonId, WorkId
 
@@ -27,20 +39,27 @@ _CANCELLED = "01"  # ONIX list 64
 _COVERS = frozenset({Component.FRONT_COVER, Component.FULL_COVER})
 _NEEDED = (Component.JACKET_COPY, Component.METADATA)
 MESSAGE_RECEIVED = "message.received"
-_MODELS = {consonance.short_name(kind): model for kind, model in consonance.KINDS.items()}
+_MODELS: Mapping[str, type[Data]] = {
+    **{consonance.short_name(kind): model for kind, model in consonance.KINDS.items()},
+    MESSAGE_RECEIVED: MessageReceived,
+}
 
 
 @dataclass(slots=True)
 class Document(Mapping[str, Any]):
-    """``data`` is the event as Python values; ``sender`` the person who wrote; ``chain`` the one it is judged for."""
+    """``data`` is the event's; ``sender`` the person who wrote; ``chain`` the one it is judged for.
 
-    data: Mapping[str, Any]
+    ``newer`` is what the event that ended the chain said: what it tells counts before ``data``.
+    """
+
+    data: Data
     world: World
     calendar: WorkCalendar
     now: datetime
     chain: Chain | None = None
     sender: PersonId | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    newer: Data | None = None
+    extra: Mapping[str, Any] | None = None
     _known: dict[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, path: str) -> Any:
@@ -50,31 +69,34 @@ class Document(Mapping[str, Any]):
         return value
 
     def get(self, path: str, default: Any = None) -> Any:
-        if path not in self._known:
-            self._known[path] = self._find(path)
-        value = self._known[path]
+        value = self._known.get(path, self)  # no value is the document itself
+        if value is self:
+            value = self._known[path] = self._find(path)
         return default if value is None else value
 
     def __iter__(self) -> Iterator[str]:
-        return iter({**self.data, **self.extra})
+        return iter({**_names(type(self.data)), **(self.extra or {})})
 
     def __len__(self) -> int:
-        return len({**self.data, **self.extra})
+        return len({**_names(type(self.data)), **(self.extra or {})})
 
     def _find(self, path: str) -> Any:
-        if path in self.extra:
+        if self.extra is not None and path in self.extra:
             return self.extra[path]
         head, _, rest = path.partition(".")
         if head == "chain":
             return walk(started_with(self.chain), rest) if self.chain else None
         fact = _FACTS.get(head)
         found = fact(self, rest) if fact else None
-        return walk(self.data, path) if found is None else found
+        if found is not None:
+            return found
+        newer = self.newer is not None and walk(self.newer, head) is not None
+        return walk(self.newer if newer else self.data, path)
 
     @property
     def work_id(self) -> WorkId | None:
-        work = self.data.get("work")
-        return WorkId(work["work_id"]) if isinstance(work, dict) else None
+        work = getattr(self.data, "work", None)
+        return None if work is None else work.work_id
 
     @property
     def work(self) -> Work | None:
@@ -90,53 +112,55 @@ def is_told(field: str) -> bool:
 def walk(value: Any, path: str) -> Any:
     """The value at a dotted path; of a list of objects, the tuple of that field in each. Absent is None."""
     for name in path.split("."):
-        if isinstance(value, dict):
-            value = value.get(name)
-        elif isinstance(value, list | tuple):
-            value = tuple(item.get(name) for item in value if isinstance(item, dict))
-        else:
+        value = tuple([_part(item, name) for item in value]) if isinstance(value, _LISTS) else _part(value, name)
+        if value is None:
             return None
     return tuple(value) if isinstance(value, list) else value
 
 
-@remembered(most=_MANY)
-def typed(data: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """An event's data from JSON values to Python ones (dates are dates)."""
-    if name == MESSAGE_RECEIVED:
-        return message_fields(MessageReceived.model_validate(data))
-    return _MODELS[name].model_validate(data).model_dump(by_alias=True)
+_LISTS = (tuple, list)
+
+
+def _part(value: Any, name: str) -> Any:
+    if isinstance(value, Frozen):
+        attribute = _names(type(value)).get(name)
+        return None if attribute is None else getattr(value, attribute)
+    return value.get(name) if isinstance(value, dict) else None
+
+
+@cache
+def _names(model: type[Frozen]) -> Mapping[str, str]:
+    """Attributes by what a rule file calls them: as the contract does, and ``kind`` is how a message was written."""
+    own = dict(zip(model.__struct_encode_fields__, model.__struct_fields__, strict=True))
+    return {**own, "kind": "message_kind"} if model is MessageReceived else own
 
 
 @remembered(most=_MANY)
-def fields_of(event: Event) -> dict[str, Any]:
-    """What an event says, as rule files name it."""
-    return event.data.model_dump(by_alias=True)
+def read_data(raw: Raw, name: str) -> Data:
+    """An event's data, from JSON; ``name`` is the event's short name."""
+    return read_as(_MODELS[name], raw)
 
 
-def message_fields(message: MessageReceived) -> dict[str, Any]:
-    """A message as rule files name its parts: ``kind`` is how it was written."""
-    return {**message.model_dump(), "kind": message.message_kind}
+def started_with(chain: Chain) -> Data:
+    return read_data(chain.start, chain.start_name)
 
 
-def started_with(chain: Chain) -> dict[str, Any]:
-    return typed(chain.start, chain.start_name)
-
-
-def newest(chain: Chain) -> dict[str, Any]:
-    return typed(chain.event, chain.start_name)
+def newest(chain: Chain) -> Data:
+    return read_data(chain.event, chain.start_name)
 
 
 def ended_document(chain: Chain, world: World, calendar: WorkCalendar, now: datetime) -> Document:
-    said = typed(chain.end, chain.end_name) if chain.end_name and chain.end else {}
-    data = {**newest(chain), **{name: value for name, value in said.items() if value is not None}}
-    return Document(data, world, calendar, now, chain=chain, sender=data.get("person_id"))
+    said = read_data(chain.end, chain.end_name) if chain.end_name is not None else None
+    data = newest(chain)
+    sender = getattr(said, "person_id", None) or getattr(data, "person_id", None)
+    return Document(data, world, calendar, now, chain=chain, sender=sender, newer=said)
 
 
-def document_of(chain: Chain, world: World, calendar: WorkCalendar, now: datetime, **extra: Any) -> Document:
+def document_of(chain: Chain, world: World, calendar: WorkCalendar, now: datetime) -> Document:
     """The facts of a chain: its newest event, as known now."""
     data = newest(chain)
-    sender = data.get("person_id")
-    return Document(data, world, calendar, now, chain=chain, sender=sender, extra=extra)
+    sender = getattr(data, "person_id", None)
+    return Document(data, world, calendar, now, chain=chain, sender=sender)
 
 
 def _work(document: Document, rest: str) -> Any:
@@ -183,20 +207,20 @@ def missing_components(work: Work) -> tuple[str, ...]:
 
 
 def _rights(document: Document, rest: str) -> Any:
-    record_id = document.data.get("rights_record_id")
+    record_id = getattr(document.data, "rights_record_id", None)
     record = document.world.records.get(str(record_id), RightsRecord())
     if rest == "needs_signature":
-        return needs_signature(document.data) if "requires_signature" in document.data else record.needs_signature
+        asked = document.data
+        return needs_signature(asked) if isinstance(asked, ApprovalRequested) else record.needs_signature
     if rest == "open_requests":
         return len(record.open_requests)
     return record.status if rest == "status" else None
 
 
-def needs_signature(request: Mapping[str, Any]) -> bool:
+def needs_signature(request: ApprovalRequested) -> bool:
     """An exclusive licence or assignment needs a signed writing: CDPA 1988 s.90(3), s.92 (facts: consonance §3.4)."""
-    exclusive = walk(request, "terms.exclusivity") == Exclusivity.EXCLUSIVE
-    assignment = request.get("right_type") == RightType.ASSIGNMENT
-    return bool(request.get("requires_signature")) or exclusive or assignment
+    exclusive = request.terms.exclusivity is Exclusivity.EXCLUSIVE
+    return request.requires_signature or exclusive or request.right_type is RightType.ASSIGNMENT
 
 
 def _sender(document: Document, rest: str) -> Any:
@@ -216,18 +240,24 @@ def _sender(document: Document, rest: str) -> Any:
 
 def _touches(document: Document, rest: str) -> Any:
     """A confirmed field got a value that is neither what we asked about nor what it was when we asked."""
-    if rest or document.chain is None or "changes" not in document.data:
+    if rest or document.chain is None or not isinstance(document.data, MetadataChanged):
         return None
     asked = {
-        (item["field"], item["level"], target): item["proposed_value"]
-        for item in newest(document.chain).get("items", ())
-        for target in item["target_ids"]
+        (item.field, item.level, target): item.proposed_value
+        for item in items_asked(document.chain)
+        for target in item.target_ids
     }
     return any(
-        (key := (c["field"], c["level"], c["target_id"])) in asked
-        and canonical_hash(c["field"], c["new"]) != canonical_hash(c["field"], asked[key])
-        for c in document.data["changes"]
+        (key := (change.field, change.level, change.target_id)) in asked
+        and canonical_hash(change.field, change.new) != canonical_hash(change.field, asked[key])
+        for change in document.data.changes
     )
+
+
+def items_asked(chain: Chain) -> tuple[ConfirmationItem, ...]:
+    """The metadata a chain asks to be confirmed."""
+    asked = newest(chain)
+    return asked.items if isinstance(asked, ConfirmationRequested) else ()
 
 
 _FACTS: dict[str, Callable[[Document, str], Any]] = {

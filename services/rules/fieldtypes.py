@@ -8,9 +8,9 @@ from enum import Enum, StrEnum
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import AwareDatetime, BaseModel
-from pydantic.fields import FieldInfo
+from msgspec.structs import FieldInfo, fields
 
+from shared.events.values import Frozen
 from shared.events.vocabulary import PartyRef
 
 
@@ -43,21 +43,20 @@ _PLAIN: tuple[tuple[type, FieldType], ...] = (
     (float, FieldType.NUMBER),
     (Decimal, FieldType.NUMBER),
     (datetime, FieldType.INSTANT),
-    (AwareDatetime, FieldType.INSTANT),
     (date, FieldType.DATE),
     (PartyRef, FieldType.PARTY),
-    (BaseModel, FieldType.RECORD),
+    (Frozen, FieldType.RECORD),
 )
 
 
-def fields_of(model: type[BaseModel]) -> tuple[FieldSpec, ...]:
-    """Every path of ``model``: its fields under their aliases, the fields of those, and so on."""
+def fields_of(model: type[Frozen]) -> tuple[FieldSpec, ...]:
+    """Every path of ``model``: its fields as the contract spells them, the fields of those, and so on."""
     return tuple(_walk(model, "", within_list=False, optional=False))
 
 
-def _walk(model: type[BaseModel], prefix: str, *, within_list: bool, optional: bool) -> Iterator[FieldSpec]:
-    for name, info in model.model_fields.items():
-        path = f"{prefix}{info.alias or name}"
+def _walk(model: type[Frozen], prefix: str, *, within_list: bool, optional: bool) -> Iterator[FieldSpec]:
+    for info in fields(model):
+        path = f"{prefix}{info.encode_name}"
         spec, inner = _spec(path, info)
         spec = _as_list(spec, optional=optional) if within_list else replace(spec, optional=spec.optional or optional)
         yield spec
@@ -66,14 +65,14 @@ def _walk(model: type[BaseModel], prefix: str, *, within_list: bool, optional: b
             yield from _walk(inner, f"{path}.", within_list=listed, optional=spec.optional)
 
 
-def _spec(path: str, info: FieldInfo) -> tuple[FieldSpec, type[BaseModel] | None]:
-    choices = _unwrapped(info.annotation)
+def _spec(path: str, info: FieldInfo) -> tuple[FieldSpec, type[Frozen] | None]:
+    choices = _unwrapped(info.type)
     optional = NoneType in choices
     found = [choice for choice in choices if choice is not NoneType]
     listed = next((choice for choice in found if get_origin(choice) is tuple), None)
     if listed is not None:
         item = _unwrapped(get_args(listed)[0])[0]
-        spec = FieldSpec(path, FieldType.LIST, optional or not info.is_required(), _values(item), _type(item))
+        spec = FieldSpec(path, FieldType.LIST, optional or not info.required, _values(item), _type(item))
         return spec, _model(item)
     first = found[0]
     return FieldSpec(path, _type(first), optional, _values(first)), _model(first)
@@ -101,8 +100,8 @@ def _values(plain: Any) -> tuple[str, ...]:
     return tuple(str(each.value) for each in plain) if isinstance(plain, type) and issubclass(plain, Enum) else ()
 
 
-def _model(plain: Any) -> type[BaseModel] | None:
-    return plain if isinstance(plain, type) and issubclass(plain, BaseModel) else None
+def _model(plain: Any) -> type[Frozen] | None:
+    return plain if isinstance(plain, type) and issubclass(plain, Frozen) else None
 
 
 def _as_list(spec: FieldSpec, *, optional: bool) -> FieldSpec:

@@ -4,11 +4,13 @@ Only what a template names is worked out.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from services.rules.chain import Chain, Outgoing
 from services.rules.desk import Desk
 from services.rules.facts import Document
+from services.rules.remembered import remembered
 from services.rules.rulebook import Template
 from services.rules.wording import names_in
 from services.rules.world import Person
@@ -22,8 +24,7 @@ _ALPHABET = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"
 """Without those that are misread."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Saying:
+class _Saying(Struct, frozen=True):
     desk: Desk
     chain: Chain
     person: Person
@@ -34,8 +35,13 @@ def filled(desk: Desk, chain: Chain, outgoing: Outgoing, person: Person, templat
     """Every name that any language of the template has; a field that is absent may be a house word of its path."""
     saying = _Saying(desk, chain, person, language_of(desk, person))
     document = desk.ending(chain) if outgoing.answer == UNTIL else desk.document(chain)
-    names = {name for wording in template.languages.values() for name in names_in(wording.body)}
-    return {name: _value(saying, outgoing.words, document, template.fields.get(name), name) for name in names}
+    fields, words = template.fields, outgoing.words
+    return {name: _value(saying, words, document, fields.get(name), name) for name in _names_of(template)}
+
+
+@remembered(most=1024)
+def _names_of(template: Template) -> tuple[str, ...]:
+    return tuple({name: None for wording in template.languages.values() for name in names_in(wording.body)})
 
 
 def _value(

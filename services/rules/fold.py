@@ -29,7 +29,7 @@ def _fold_work(world: World, data: consonance.WorkObserved) -> None:
 
 def _fold_status(world: World, data: consonance.RightsStatusChanged) -> None:
     record = world.records.get(data.rights_record_id, RightsRecord())
-    world.keep_record(data.rights_record_id, record.model_copy(update={"status": data.to}))
+    world.keep_record(data.rights_record_id, record.but(status=data.to))
 
 
 def _fold_acquisition(world: World, data: consonance.AcquisitionStatusChanged) -> None:
@@ -46,16 +46,14 @@ def _fold_block(world: World, data: consonance.WorkBlocked | consonance.WorkUnbl
         return
     others = tuple(block for block in work.blocks if block != data.block_id)
     blocks = (*others, data.block_id) if isinstance(data, consonance.WorkBlocked) else others
-    world.keep_work(work.model_copy(update={"blocks": blocks}))
+    world.keep_work(work.but(blocks=blocks))
 
 
 def _fold_request(world: World, data: consonance.ApprovalRequested) -> None:
     record = _without_request(world.records.get(data.rights_record_id, RightsRecord()), data.request_id)
-    signed = needs_signature(data.model_dump(by_alias=True))
+    signed = needs_signature(data)
     opened = (*record.open_requests, data.request_id)
-    world.keep_record(
-        data.rights_record_id, record.model_copy(update={"open_requests": opened, "needs_signature": signed})
-    )
+    world.keep_record(data.rights_record_id, record.but(open_requests=opened, needs_signature=signed))
 
 
 def _fold_withdrawal(world: World, data: consonance.RequestWithdrawn) -> None:
@@ -66,7 +64,7 @@ def _fold_withdrawal(world: World, data: consonance.RequestWithdrawn) -> None:
 
 def _without_request(record: RightsRecord, request: str) -> RightsRecord:
     others = tuple(r for r in record.open_requests if r != request)
-    return record.model_copy(update={"open_requests": others})
+    return record.but(open_requests=others)
 
 
 _FOLDS: Mapping[type[Data], Callable[[World, Any], None]] = {

@@ -26,7 +26,7 @@ def begin(desk: Desk, chain: Chain, name: str, step: int, *, source: MessageRece
     if sender is None or sender not in desk.world.people:
         return chain
     defaults = {f.name: document.get(f.default.name) for f in form.fields if f.default and source is None}
-    media = source.media if source else _media(document.get("media.media_id"), document.data.get("media"))
+    media = source.media if source else document.get("media")
     wamid = source.message_id if source else document.get("message_id")
     state = FormState(
         form=name, person_id=sender, step=step, reference=filling.reference_of(chain.chain_id), last_at=desk.now,
@@ -34,12 +34,8 @@ def begin(desk: Desk, chain: Chain, name: str, step: int, *, source: MessageRece
         prompts=len([m for m in chain.outgoing if m.verb is Verb.COLLECT]),
     )  # fmt: skip
     state = _take_document(form, state, media)
-    chain = _say(desk, chain.model_copy(update={"form": state}), form.welcome)
+    chain = _say(desk, chain.but(form=state), form.welcome)
     return _next(desk, chain, form)
-
-
-def _media(present: object, media: object) -> Media | None:
-    return Media.model_validate(media) if present else None
 
 
 def fill(desk: Desk, chain: Chain, message: MessageReceived, button: str | None) -> Chain:
@@ -47,8 +43,8 @@ def fill(desk: Desk, chain: Chain, message: MessageReceived, button: str | None)
     form = _form(desk, chain)
     state = _state(chain)
     sources = (*state.sources, message.message_id)
-    state = _take_document(form, state.model_copy(update={"sources": sources, "last_at": desk.now}), message.media)
-    chain = chain.model_copy(update={"form": state, "base_at": max(chain.base_at, desk.now)})
+    state = _take_document(form, state.but(sources=sources, last_at=desk.now), message.media)
+    chain = chain.but(form=state, base_at=max(chain.base_at, desk.now))
     if state.phase is FormPhase.SUMMARY and button in SUMMARY:
         return _SUMMARY[button](desk, chain, form, message)
     if state.phase is FormPhase.CHANGING:
@@ -61,7 +57,7 @@ def abandon(chain: Chain) -> Chain:
     state = _state(chain)
     if state.over:
         return chain
-    return chain.model_copy(update={"form": state.model_copy(update={"phase": FormPhase.CANCELLED})})
+    return chain.but(form=state.but(phase=FormPhase.CANCELLED))
 
 
 def remind(desk: Desk, chain: Chain, speech: Speech) -> Chain:
@@ -97,7 +93,7 @@ def _take_document(form: Form, state: FormState, media: Media | None) -> FormSta
         return state
     values = {**state.values, field.name: media.filename or "1"}
     asking = None if state.asking == field.name else state.asking
-    return state.model_copy(update={"values": values, "attachments": (*state.attachments, media), "asking": asking})
+    return state.but(values=values, attachments=(*state.attachments, media), asking=asking)
 
 
 def _fits(field: FormField, media: Media) -> bool:
@@ -116,7 +112,7 @@ def _answer(desk: Desk, chain: Chain, form: Form, said: str, *, had_media: bool)
     if value is None and (field.required or _asked_times(chain, field) <= _RETRIES) and not field.document:
         return _ask(desk, chain, form, field)
     values = {**state.values, field.name: value or ""}
-    return _next(desk, chain.model_copy(update={"form": state.model_copy(update={"values": values})}), form)
+    return _next(desk, chain.but(form=state.but(values=values)), form)
 
 
 def _asked_times(chain: Chain, field: FormField) -> int:
@@ -143,19 +139,19 @@ def _next(desk: Desk, chain: Chain, form: Form) -> Chain:
 
 def _ask(desk: Desk, chain: Chain, form: Form, field: FormField) -> Chain:
     words = _wordings(desk, chain, form)[field.name]
-    state = _state(chain).model_copy(update={"asking": field.name, "phase": FormPhase.ASKING})
+    state = _state(chain).but(asking=field.name, phase=FormPhase.ASKING)
     titles = [words.options.get(name, name) for name in field.choose]
     few = len(titles) <= _MOST_BUTTONS
     body = words.ask if few else "\n".join([words.ask, *(f"{n}. {t}" for n, t in enumerate(titles, start=1))])
     shown = dict(zip(field.choose, titles, strict=True)) if few else {}
     said = {BODY: body, **{TITLE + name: title for name, title in shown.items()}}
-    chain = chain.model_copy(update={"form": state})
+    chain = chain.but(form=state)
     return _say(desk, chain, f"{form.name}.{field.name}", field=field.name, buttons=tuple(shown), words=said)
 
 
 def _summary(desk: Desk, chain: Chain, form: Form) -> Chain:
-    state = _state(chain).model_copy(update={"asking": None, "phase": FormPhase.SUMMARY})
-    chain = chain.model_copy(update={"form": state})
+    state = _state(chain).but(asking=None, phase=FormPhase.SUMMARY)
+    chain = chain.but(form=state)
     return _say(desk, chain, form.confirm, buttons=SUMMARY, words=_spoken_values(desk, chain, form))
 
 
@@ -175,24 +171,24 @@ def _say(
     speech = Speech(
         Verb.COLLECT, say, state.step, field or "form", str(state.prompts), 0, buttons, reply=True, words=words or {}
     )
-    chain = chain.model_copy(update={"form": state.model_copy(update={"prompts": state.prompts + 1})})
+    chain = chain.but(form=state.but(prompts=state.prompts + 1))
     return say_to(desk, _close_prompts(chain), Recipient(_person(desk, chain), "sender"), speech)
 
 
 def _close_prompts(chain: Chain) -> Chain:
     for outgoing in chain.outgoing:
         if outgoing.verb is Verb.COLLECT and outgoing.is_question and not outgoing.closed:
-            chain = chain.with_message(outgoing.model_copy(update={"closed": True}))
+            chain = chain.with_message(outgoing.but(closed=True))
     return chain
 
 
 def _send(desk: Desk, chain: Chain, form: Form, message: MessageReceived) -> Chain:
     """Sent: the record is asked for, and the person has a reference to quote from now on."""
-    state = _state(chain).model_copy(update={"phase": FormPhase.SENT})
-    chain = chain.model_copy(update={"form": state})
+    state = _state(chain).but(phase=FormPhase.SENT)
+    chain = chain.but(form=state)
     summary = next(m for m in reversed(chain.outgoing) if m.say == form.confirm)
     given = _given(desk, summary, message, "send")
-    chain = chain.model_copy(update={"given": (*chain.given, given)})
+    chain = chain.but(given=(*chain.given, given))
     chain = record.ask(desk, chain, Record(form.record, {}), record.Origin(state.step, "form", (given,)))
     desk.world.keep_acquisition(state.person_id, state.reference)
     chain = _say(desk, chain, form.done, words=_spoken_values(desk, chain, form))
@@ -200,14 +196,14 @@ def _send(desk: Desk, chain: Chain, form: Form, message: MessageReceived) -> Cha
 
 
 def _cancel(desk: Desk, chain: Chain, form: Form, _message: MessageReceived) -> Chain:
-    state = _state(chain).model_copy(update={"phase": FormPhase.CANCELLED})
-    chain = _say(desk, chain.model_copy(update={"form": state}), "noted", words=_spoken_values(desk, chain, form))
+    state = _state(chain).but(phase=FormPhase.CANCELLED)
+    chain = _say(desk, chain.but(form=state), "noted", words=_spoken_values(desk, chain, form))
     return _over(chain)
 
 
 def _over(chain: Chain) -> Chain:
     chain = chain.with_step(_state(chain).step, status=StepStatus.DONE)
-    return chain.model_copy(update={"closing": Ending.ANSWERED})
+    return chain.but(closing=Ending.ANSWERED)
 
 
 def _given(desk: Desk, question: Outgoing, message: MessageReceived, answer: str) -> Given:
@@ -218,10 +214,10 @@ def _given(desk: Desk, question: Outgoing, message: MessageReceived, answer: str
 
 
 def _change(desk: Desk, chain: Chain, form: Form, _message: MessageReceived) -> Chain:
-    state = _state(chain).model_copy(update={"phase": FormPhase.CHANGING})
+    state = _state(chain).but(phase=FormPhase.CHANGING)
     words = _wordings(desk, chain, form)
     choices = "; ".join(f"{n}. {words[f.name].ask}" for n, f in enumerate(form.fields, start=1))
-    return _say(desk, chain.model_copy(update={"form": state}), "form_change", words={"choices": choices})
+    return _say(desk, chain.but(form=state), "form_change", words={"choices": choices})
 
 
 def _choose_change(desk: Desk, chain: Chain, form: Form, said: str) -> Chain:

@@ -12,7 +12,7 @@ from services.rules.recipients import Recipient
 from services.rules.rulebook import Verb
 from services.rules.speak import Speech, say_to
 from services.rules.terms import Team, Who
-from shared.events.envelope import spell_instant
+from shared.events.values import spell_instant
 from shared.ids import PersonId
 
 TAKE = ("take", "not_me")
@@ -41,7 +41,7 @@ def hand_over(desk: Desk, chain: Chain, offer: Offer) -> Chain:
     if not people:
         return chain
     handed = HandedOver(step=offer.step, answer=offer.answer, people=people, at=desk.now)
-    return chain.model_copy(update={"handed_over": (*chain.handed_over, handed)})
+    return chain.but(handed_over=(*chain.handed_over, handed))
 
 
 def owners(desk: Desk, chain: Chain) -> Who:
@@ -78,9 +78,9 @@ def remind_taker(desk: Desk, chain: Chain) -> Chain:
     for outgoing in last.values():
         chain = _remind_of(desk, chain, outgoing, FINISH if chain.taken else TAKE, f"idle.{spell_instant(holder.at)}")
     if chain.taken is not None:
-        return chain.model_copy(update={"taken": chain.taken.model_copy(update={"at": desk.now, "reminded": True})})
-    handed = chain.handed_over[-1].model_copy(update={"at": desk.now, "reminded": True})
-    return chain.model_copy(update={"handed_over": (*chain.handed_over[:-1], handed)})
+        return chain.but(taken=chain.taken.but(at=desk.now, reminded=True))
+    handed = chain.handed_over[-1].but(at=desk.now, reminded=True)
+    return chain.but(handed_over=(*chain.handed_over[:-1], handed))
 
 
 def _remind_of(desk: Desk, chain: Chain, outgoing: Outgoing, buttons: tuple[str, ...], key: str) -> Chain:

@@ -3,8 +3,10 @@
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
+
+from msgspec import structs
 
 from services.rules import store, waiting
 from services.rules.books import Shelf
@@ -57,7 +59,7 @@ class Rules:
                 self._judge(tx, event, world, silent)
         self._silences(tx, events, silent)
         await waiting.queue(tx.connection, self.tenant, kept, tx.now)
-        await store.save(tx.connection, world, tx.now)
+        await self._save(tx, world)
 
     async def due(self, tx: Transaction, chains: Iterable[ChainId]) -> None:
         """Run what is due of these chains, each judged against the facts of now."""
@@ -74,7 +76,7 @@ class Rules:
             )  # fmt: skip
             self._emit(tx, _traced(cause, decision, began), decision)
             self._unstick(tx, world, chain.chain_id)
-        await store.save(tx.connection, world, tx.now)
+        await self._save(tx, world)
 
     async def released(self, tx: Transaction, key: str) -> int:
         """Judge what waited under one key, in order, up to the first event that must wait on; how many were judged."""
@@ -87,13 +89,17 @@ class Rules:
             self._judge(tx, event, world, silent)
         self._silences(tx, events, silent)
         await waiting.leave_queue(tx.connection, (row.place for row in ready))
-        await store.save(tx.connection, world, tx.now)
+        await self._save(tx, world)
         return len(ready)
 
     async def _world(self, tx: Transaction, wanted: Wanted) -> World:
         world = await store.load(tx.connection, self.tenant, wanted)
         await self.shelf.fetch(tx.connection, (chain.revision for chain in world.chains.values()))
         return world
+
+    async def _save(self, tx: Transaction, world: World) -> None:
+        await store.save(tx.connection, world, tx.now)
+        self.verdicts.tell()
 
     def _judge(self, tx: Transaction, event: Event, world: World, silent: dict[str, list[str]]) -> None:
         began = time.time_ns()
@@ -119,14 +125,14 @@ class Rules:
         chain = world.chains[chain_id]
         if chain.next_due is not None and chain.next_due <= tx.now:
             log.error("chain.stuck", chain_id=chain_id, rule=chain.rule)
-            world.keep_chain(chain.model_copy(update={"next_due": tx.now + _STUCK}))
+            world.keep_chain(chain.but(next_due=tx.now + _STUCK))
 
 
 def _traced(cause: Cause, decision: Decision, began_ns: int) -> Cause:
     """A span for a decision that has effects; what follows from them goes on from it."""
     if not decision.effects:
         return cause
-    return replace(cause, traceparent=past_span("rules.decide", cause.traceparent, began_ns))
+    return structs.replace(cause, traceparent=past_span("rules.decide", cause.traceparent, began_ns))
 
 
 def _queues(event: Event) -> bool:

@@ -97,7 +97,7 @@ def _stop(desk: Desk, message: MessageReceived) -> None:
     desk.judged(Reason.OPTED_OUT)
     house_message(desk, message, "stopped")
     before = desk.world.consent.get(message.person_id, Consent())
-    stopped = before.model_copy(update={"opted_out_at": message.at, "evidence": message.message_id})
+    stopped = before.but(opted_out_at=message.at, evidence=message.message_id)
     desk.world.keep_consent(message.person_id, stopped)
     _leave_chains(desk, message, Reason.OPTED_OUT)
 
@@ -107,7 +107,7 @@ def _leave_chains(desk: Desk, message: MessageReceived, reason: Reason) -> None:
         chain = speak.withdraw(desk, found, str(reason), only=message.person_id)
         mine = [m for m in chain.outgoing if m.person_id == message.person_id]
         for outgoing in mine:
-            chain = chain.with_message(outgoing.model_copy(update={"closed": True}))
+            chain = chain.with_message(outgoing.but(closed=True))
         if chain.form is not None and chain.form.person_id == message.person_id:
             chain = forms.abandon(chain)
         last = next((m for m in reversed(mine) if m.answer is None or m.verb is Verb.COLLECT), None)
@@ -119,7 +119,7 @@ def _leave_chains(desk: Desk, message: MessageReceived, reason: Reason) -> None:
 def _start(desk: Desk, message: MessageReceived) -> None:
     desk.judged(Reason.OPTED_IN)
     before = desk.world.consent.get(message.person_id, Consent())
-    started = before.model_copy(update={"opted_in_at": message.at, "evidence": message.message_id})
+    started = before.but(opted_in_at=message.at, evidence=message.message_id)
     desk.world.keep_consent(message.person_id, started)
     house_message(desk, message, "started")
 

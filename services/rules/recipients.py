@@ -10,6 +10,9 @@ from datetime import date, datetime
 from functools import cache
 from typing import Any, get_args
 
+from msgspec import Struct
+from msgspec.structs import fields as fields_of
+
 from services.rules.chain import Chain, Delivery
 from services.rules.desk import Desk, Reason
 from services.rules.facts import Document, newest, zone
@@ -26,8 +29,7 @@ _ADMITTED_ONCE = frozenset({"sender", "unanswered", "told"})
 """They wrote first, or were admitted in a role of their own; whoever stands in for them already does."""
 
 
-@dataclass(frozen=True, slots=True)
-class Recipient:
+class Recipient(Struct, frozen=True):
     """``role`` is why they are meant; ``on_behalf_of`` whom they stand in for."""
 
     person: Person
@@ -45,8 +47,7 @@ class Resolved:
             self.recipients.append(recipient)
 
 
-@dataclass(frozen=True, slots=True)
-class _Meant:
+class _Meant(Struct, frozen=True):
     person_id: PersonId
     contact_id: ContactId | None
     role: str
@@ -80,41 +81,22 @@ def _meant(desk: Desk, chain: Chain, document: Document, name: str | Team, sende
 
 
 def _by_role(desk: Desk, document: Document, role: str) -> Iterator[_Meant]:
-    party_field = document.data.get(role)
-    found = list(_parties(party_field)) if party_field else []
-    found = found or [party for party in _parties_within(document.data) if party["role"] == role]
+    parties = _parties(document.data) if _party_fields(type(document.data)) else ()
+    found = [party for name, party in parties if name == role] or [p for _, p in parties if p.role == role]
     if not found and (work := document.work) is not None:
-        found = [person.model_dump() for person in work.state.people if person.role == role]
+        found = [person for person in work.state.people if person.role == role]
     if not found and role == "affected":
         found = list(_of_milestone(desk, document))
     if found:
-        yield from (_Meant(p["person_id"], p.get("contact_id"), str(p["role"])) for p in found)
+        yield from (_Meant(p.person_id, p.contact_id, str(p.role)) for p in found)
     else:
         yield from _of_house(desk, document, role)
 
 
-def _of_milestone(desk: Desk, document: Document) -> Iterator[Mapping[str, Any]]:
+def _of_milestone(desk: Desk, document: Document) -> Iterator[PartyRef]:
     roles = desk.book.people.milestones.get(str(document.get("milestone_key")), ())
     people = document.work.state.people if document.work else ()
-    yield from (person.model_dump() for person in people if person.role in roles)
-
-
-@remembered(most=2048)
-def _parties_within(data: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
-    """A rule asks the same event for one role after the other."""
-    return tuple(_parties(data))
-
-
-def _parties(value: Any) -> Iterator[Mapping[str, Any]]:
-    if isinstance(value, dict):
-        if "person_id" in value and "role" in value:
-            yield value
-        else:
-            for inner in value.values():
-                yield from _parties(inner)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from _parties(inner)
+    yield from (person for person in people if person.role in roles)
 
 
 def _of_house(desk: Desk, document: Document, role: str) -> Iterator[_Meant]:
@@ -144,10 +126,13 @@ def _stands_in(desk: Desk, meant: _Meant) -> ContactId | None:
     """Whoever answers for them today, and for that person in turn; the checker refuses circles."""
     known = desk.world.people.get(meant.person_id)
     absent = meant.contact_id or (known.contact_id if known else None)
-    found, today = None, _today(desk.now, desk.book.calendar.house.zone)
-    for _ in desk.book.people.stands_in:
-        rules = (r for r in desk.book.people.stands_in if r.absent == absent and _applies(r, meant.role, today))
-        if (rule := next(rules, None)) is None:
+    found, rules = None, desk.book.people.stands_in
+    if all(rule.absent != absent for rule in rules):
+        return None
+    today = _today(desk.now, desk.book.calendar.house.zone)
+    for _ in rules:
+        fitting = (rule for rule in rules if rule.absent == absent and _applies(rule, meant.role, today))
+        if (rule := next(fitting, None)) is None:
             break
         found = absent = rule.who
     return found
@@ -181,12 +166,12 @@ def refusal(desk: Desk, person: Person | None, person_id: PersonId, role: str, *
 
 def is_staff(desk: Desk, person: Person) -> bool:
     """All in teams are staff."""
-    return bool(house_roles(desk, person))
+    return person.contact_id in _house_roles(desk.book.people)
 
 
-def house_roles(desk: Desk, person: Person) -> frozenset[str]:
+def house_roles(people: People, person: Person) -> frozenset[str]:
     """The roles people.yaml gives a member of staff."""
-    return _house_roles(desk.book.people).get(person.contact_id, _NONE)
+    return _house_roles(people).get(person.contact_id, _NONE)
 
 
 _NONE: frozenset[str] = frozenset()
@@ -217,26 +202,25 @@ def unanswered(chain: Chain) -> tuple[PersonId, ...]:
 
 
 def parties_in(data: Data) -> Iterator[PersonId]:
-    """Every person an event names, as ``parties_of`` finds them, without spelling it out first."""
-    for name in _party_fields(type(data)):
-        value = getattr(data, name)
-        for party in value if isinstance(value, tuple) else (value,):
-            if party is not None:
-                yield party.person_id
+    """Every person an event names."""
+    return (party.person_id for _, party in _parties(data)) if _party_fields(type(data)) else iter(())
+
+
+@remembered(most=2048)
+def _parties(data: Data) -> tuple[tuple[str, PartyRef], ...]:
+    """With the field each is in; a rule asks the same event for one role after the other."""
+    fields = [(name, getattr(data, name)) for name in _party_fields(type(data))]
+    named = ((name, party) for name, value in fields for party in (value if isinstance(value, tuple) else (value,)))
+    return tuple((name, party) for name, party in named if party is not None)
 
 
 @cache
 def _party_fields(model: type[Data]) -> tuple[str, ...]:
-    return tuple(name for name, info in model.model_fields.items() if _mentions_party(info.annotation))
+    return tuple(info.name for info in fields_of(model) if _mentions_party(info.type))
 
 
 def _mentions_party(annotation: Any) -> bool:
     return annotation is PartyRef or any(_mentions_party(part) for part in get_args(annotation))
-
-
-def parties_of(data: Mapping[str, Any]) -> tuple[PersonId, ...]:
-    """Every person an event names."""
-    return tuple(dict.fromkeys(PersonId(p["person_id"]) for p in _parties(data)))
 
 
 def awaited(chain: Chain) -> tuple[PersonId, ...]:
@@ -249,4 +233,4 @@ def awaited(chain: Chain) -> tuple[PersonId, ...]:
 
 
 def work_people(chain: Chain) -> tuple[PersonId, ...]:
-    return tuple(dict.fromkeys((*chain.people(), *parties_of(newest(chain)))))
+    return tuple(dict.fromkeys((*chain.people(), *parties_in(newest(chain)))))

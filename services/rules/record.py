@@ -10,7 +10,6 @@ from services.rules.desk import Desk, Wrote
 from services.rules.facts import Document, needs_signature, zone
 from services.rules.rulebook import Record
 from services.rules.terms import Field
-from shared.events.whatsapp import Media
 from shared.events.writes import (
     AcknowledgementKind,
     AdvanceWorkflow,
@@ -51,6 +50,11 @@ class _Case:
     document: Document
     values: dict[str, Any]
     origin: Origin
+
+    @property
+    def asked(self) -> Any:
+        """The event the chain is about; the checker sees to it that its kind has what an operation needs."""
+        return self.document.data
 
     @property
     def decider(self) -> Given | None:
@@ -98,50 +102,46 @@ def evidence(case: _Case) -> Evidence:
         return bare
     question = chain.message(given.message_id)
     template = case.desk.book_of(chain).templates.get(question.say) if question else None
-    return bare.model_copy(
-        update={
-            "person_id": given.person_id, "question": given.message_id, "answered_at": given.at,
-            "question_wamids": (question.wamid,) if question and question.wamid else (),
-            "template": question.say if question else None,
-            "template_version": template.version if template else None,
-            "language": question.language if question else None,
-            "rendered": question.rendered if question else None,
-            "reply_wamid": given.wamid, "reply": given.reply, "terms": case.document.get("terms.summary"),
-        }
+    return bare.but(
+        person_id=given.person_id, question=given.message_id, answered_at=given.at,
+        question_wamids=(question.wamid,) if question and question.wamid else (),
+        template=question.say if question else None, template_version=template.version if template else None,
+        language=question.language if question else None, rendered=question.rendered if question else None,
+        reply_wamid=given.wamid, reply=given.reply, terms=case.document.get("terms.summary"),
     )  # fmt: skip
 
 
 def _decision(case: _Case) -> Input:
-    given, data = case.decider, case.document.data
+    given, data = case.decider, case.asked
     return RecordDecision(
-        request_id=data["request_id"], rights_record_id=data["rights_record_id"],
+        request_id=data.request_id, rights_record_id=data.rights_record_id,
         decision=Decision(case.values["decision"]),
         decided_by=case.contact(given.person_id) if given else None,
         on_behalf_of=case.contact(given.on_behalf_of) if given else None,
-        decided_at=given.at if given else case.desk.now, terms_hash=data["terms_hash"],
+        decided_at=given.at if given else case.desk.now, terms_hash=data.terms_hash,
         needs_signature=needs_signature(data), note=case.values.get("note"),
     )  # fmt: skip
 
 
 def _workflow(case: _Case) -> Input:
-    data = case.document.data
+    data = case.asked
     return AdvanceWorkflow(
-        request_id=data["request_id"],
-        rights_record_id=data["rights_record_id"],
+        request_id=data.request_id,
+        rights_record_id=data.rights_record_id,
         to_stage=str(case.values["to_stage"]),
     )
 
 
 def _metadata(case: _Case) -> Input:
-    data = case.document.data
+    data = case.asked
     items = tuple(
         MetadataItem(
-            item_id=item["item_id"], field=item["field"], level=item["level"], target_ids=tuple(item["target_ids"]),
-            new_value=item["proposed_value"], old_value=item["current_value"], baseline_hash=item["current_hash"],
+            item_id=item.item_id, field=item.field, level=item.level, target_ids=item.target_ids,
+            new_value=item.proposed_value, old_value=item.current_value, baseline_hash=item.current_hash,
         )
-        for item in data["items"]
+        for item in data.items
     )  # fmt: skip
-    return ApplyMetadata(request_id=data["request_id"], items=items)
+    return ApplyMetadata(request_id=data.request_id, items=items)
 
 
 def _acquisition(case: _Case) -> Input:
@@ -160,11 +160,10 @@ def _acquisition(case: _Case) -> Input:
 
 
 def _append(case: _Case) -> Input:
-    data = case.document.data
-    media = data.get("media")
+    data = case.asked
     return AppendAcquisition(
-        reference=str(case.values["reference"]), text=data.get("text"),
-        attachments=(Media.model_validate(media),) if media else (), source_message_id=data["message_id"],
+        reference=str(case.values["reference"]), text=data.text,
+        attachments=(data.media,) if data.media else (), source_message_id=data.message_id,
     )  # fmt: skip
 
 
@@ -182,7 +181,7 @@ def _milestone(case: _Case) -> Input:
     given = case.decider
     at = given.at if given else case.desk.now
     done_on = at.astimezone(zone(case.desk.book.calendar.house.zone)).date()
-    return CompleteMilestone(milestone_id=case.document.data["milestone_id"], done_on=done_on)
+    return CompleteMilestone(milestone_id=case.asked.milestone_id, done_on=done_on)
 
 
 def _document_id(case: _Case) -> str:
@@ -190,7 +189,7 @@ def _document_id(case: _Case) -> str:
 
 
 def _rights(case: _Case) -> str:
-    return f"rights/{case.document.data['rights_record_id']}"
+    return f"rights/{case.asked.rights_record_id}"
 
 
 def _reference(case: _Case) -> str:
@@ -205,5 +204,5 @@ _BUILDERS: dict[Operation, tuple[Callable[[_Case], str], Callable[[_Case], Input
     Operation.CREATE_ACQUISITION: (_reference, _acquisition),
     Operation.APPEND_ACQUISITION: (_reference, _append),
     Operation.RECORD_ACKNOWLEDGEMENT: (lambda case: f"documents/{_document_id(case)}", _acknowledgement),
-    Operation.COMPLETE_MILESTONE: (lambda case: f"milestones/{case.document.data['milestone_id']}", _milestone),
+    Operation.COMPLETE_MILESTONE: (lambda case: f"milestones/{case.asked.milestone_id}", _milestone),
 }

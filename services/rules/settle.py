@@ -47,10 +47,10 @@ def delivery(desk: Desk, said: OnMessage) -> None:
     chain, outgoing = found
     desk.judged(Reason.DELIVERY, chain, str(outgoing.step))
     if (wamid := getattr(said, "wamid", None)) is not None:
-        outgoing = outgoing.model_copy(update={"wamid": wamid})
+        outgoing = outgoing.but(wamid=wamid)
         desk.world.wamids[wamid] = outgoing.message_id
     if _rises(outgoing.delivery, reached):
-        outgoing = outgoing.model_copy(update={"delivery": reached})
+        outgoing = outgoing.but(delivery=reached)
     chain = chain.with_message(outgoing)
     if chain.live and reached in {Delivery.FAILED, Delivery.DROPPED} and outgoing.delivery is reached:
         chain = _unreachable(desk, chain, outgoing)
@@ -101,7 +101,7 @@ def write(desk: Desk, said: OnWrite) -> None:
     desk.judged(Reason.WRITE_SETTLED, chain, str(writing.step))
     told_before = _by_hand_already(chain, writing)
     told = writing.told_manual or said.outcome is Outcome.MANUAL
-    chain = chain.with_writing(writing.model_copy(update={"outcome": said.outcome, "told_manual": told}))
+    chain = chain.with_writing(writing.but(outcome=said.outcome, told_manual=told))
     if said.outcome in STANDS:
         chain = _stands(desk, chain, writing)
     elif said.outcome is Outcome.CONFLICT:

@@ -4,8 +4,9 @@ A held message has no words yet; it is judged and worded when it is released, wi
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
+
+from msgspec import Struct, field
 
 from services.rules import buttons, wording
 from services.rules.calendars import Hours, add, hours_of, next_open
@@ -20,7 +21,7 @@ from services.rules.terms import Severity, Span, Who
 from services.rules.world import Person
 from shared.events.messages import Button, Lane, Resend, SendMessage, TemplateCall, WithdrawMessage
 from shared.events.whatsapp import MessageReceived
-from shared.ids import MessageId, PersonId, derive
+from shared.ids import Line, MessageId, PersonId, derive
 
 BODY = "body"
 """The word of a message that has its own text and no template: a form's question, inside the window by nature."""
@@ -31,8 +32,7 @@ TITLE = "button."
 _LANES = {Severity.CRITICAL: Lane.CRITICAL, Severity.WARNING: Lane.NORMAL, Severity.INFO: Lane.NORMAL}
 
 
-@dataclass(frozen=True, slots=True)
-class Speech:
+class Speech(Struct, frozen=True):
     """What is to be said, before it is known to whom. ``key`` tells two messages of one step and person apart."""
 
     verb: Verb
@@ -47,14 +47,12 @@ class Speech:
 
 
 def hours(desk: Desk, person: Person) -> Hours:
-    house = house_roles(desk, person)
-    return _hours(desk.book.calendar, person.country, person.zone, house.union(person.roles), staff=bool(house))
+    house, book = house_roles(desk.book.people, person), desk.book
+    return _hours(book.calendar, person.country, person.zone, house.union(person.roles), bool(house))
 
 
 @remembered(most=4096)
-def _hours(
-    calendar: WorkCalendar, country: str | None, zone: str | None, roles: frozenset[str], *, staff: bool
-) -> Hours:
+def _hours(calendar: WorkCalendar, country: str | None, zone: str | None, roles: frozenset[str], staff: bool) -> Hours:  # noqa: FBT001 -- remembered by place
     """People in one country and one part share theirs."""
     return hours_of(calendar, country=country, zone=zone or calendar.house.zone, roles=roles, staff=staff)
 
@@ -122,17 +120,15 @@ def send(desk: Desk, chain: Chain, outgoing: Outgoing) -> Chain:
         desk.effects.append(LeftOut(chain.chain_id, outgoing.person_id, reason)) if reason else None
         left_out = {**chain.steps[outgoing.step].left_out, outgoing.person_id: str(reason)}
         chain = chain.with_step(outgoing.step, left_out=left_out)
-        return chain.with_message(outgoing.model_copy(update={"delivery": Delivery.DROPPED}))
+        return chain.with_message(outgoing.but(delivery=Delivery.DROPPED))
     message = worded(desk, chain, outgoing, person)
     desk.effects.append(Said(message, outgoing.verb, outgoing.on_behalf_of))
     if desk.rule_of(chain).events:
         desk.world.keep_last_rule(person.person_id, chain.rule)
     return chain.with_message(
-        outgoing.model_copy(
-            update={
-                "delivery": Delivery.REQUESTED, "requested_at": desk.now, "held_until": None,
-                "language": message.language, "rendered": message.body,
-            }
+        outgoing.but(
+            delivery=Delivery.REQUESTED, requested_at=desk.now, held_until=None, language=message.language,
+            rendered=message.body,
         )
     )  # fmt: skip
 
@@ -142,8 +138,8 @@ def worded(desk: Desk, chain: Chain, outgoing: Outgoing, person: Person) -> Send
     titles: dict[str, str] = {**dict(said.buttons), **_titles(outgoing)}
     return SendMessage(
         message_id=outgoing.message_id, person_id=person.person_id,
-        line=chain.line or desk.book.tenant.default_line, rule=chain.rule, chain_id=chain.chain_id, say=outgoing.say,
-        language=said.language, body=said.body,
+        line=chain.line or Line(desk.book.tenant.default_line), rule=chain.rule, chain_id=chain.chain_id,
+        say=outgoing.say, language=said.language, body=said.body,
         buttons=tuple(
             Button(button_id=buttons.mint(desk.signing_key, outgoing.message_id, answer), title=titles[answer])
             for answer in outgoing.buttons
@@ -207,7 +203,7 @@ def withdraw(desk: Desk, chain: Chain, reason: str, *, only: PersonId | None = N
         if only is not None and outgoing.person_id != only:
             continue
         if outgoing.delivery is Delivery.HELD:
-            chain = chain.with_message(outgoing.model_copy(update={"delivery": Delivery.WITHDRAWN}))
+            chain = chain.with_message(outgoing.but(delivery=Delivery.WITHDRAWN))
         elif outgoing.delivery is Delivery.REQUESTED and not outgoing.reply:
             message = WithdrawMessage(message_id=outgoing.message_id, person_id=outgoing.person_id, reason=reason)
             desk.effects.append(Withdrew(message))
@@ -217,7 +213,7 @@ def withdraw(desk: Desk, chain: Chain, reason: str, *, only: PersonId | None = N
 def close_questions(chain: Chain) -> Chain:
     for outgoing in chain.outgoing:
         if outgoing.is_question and not outgoing.closed:
-            chain = chain.with_message(outgoing.model_copy(update={"closed": True}))
+            chain = chain.with_message(outgoing.but(closed=True))
     return chain
 
 

@@ -1,8 +1,9 @@
 """What an event does to chains: it may end those that live (``until``), replan them, or start new ones."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+
+from msgspec import Raw, Struct
 
 from services.rules import speak
 from services.rules.advance import advance
@@ -16,18 +17,21 @@ from services.rules.rulebook import OnRepeat, Rule, Rulebook, Step
 from services.rules.terms import At
 from services.rules.timing import due_of, lapsed, skip_past
 from shared.events.envelope import Event
+from shared.events.values import encode
 from shared.ids import ChainId, Line, PersonId, RuleId, derive
 
 
-@dataclass(frozen=True, slots=True)
-class Occasion:
-    """An event as the rules see it: its short name, its data as JSON, and the document its conditions read."""
+class Occasion(Struct, frozen=True):
+    """An event as the rules see it: its short name, and the document its conditions read."""
 
     event: Event
     name: str
-    data: Mapping[str, Any]
     document: Document
     line: Line | None = None
+
+    def said(self) -> Raw:
+        """What the event says, as a chain keeps it."""
+        return Raw(encode(self.event.data))
 
 
 def subject_of(fields: tuple[str, ...], document: Document, event_id: str) -> str | None:
@@ -61,8 +65,10 @@ class Opening:
         """Rules that what the event itself says does not rule out, whatever else is known."""
         return self.first.match(document)
 
-    def tags(self, rules: Iterable[RuleId], document: Document, event_id: str) -> frozenset[str]:
+    def tags(self, rules: Collection[RuleId], document: Document, event_id: str) -> frozenset[str]:
         """What live chains are found by that the event would meet if it started these rules, or that it may end."""
+        if not rules and not self.ends:
+            return _NOBODY
         subjects = {subject_of(about, document, event_id) for about in {self.about[rule] for rule in rules}}
         found = {tag for tag in subjects if tag is not None}
         return frozenset(found | self.tags_to_end(document, event_id)) if self.ends else frozenset(found)
@@ -75,6 +81,7 @@ class Opening:
         return {tag for tag in ways if tag is not None}
 
 
+_NOBODY: frozenset[str] = frozenset()
 _NEVER = Opening(Reference(()), {}, frozenset())
 
 
@@ -119,8 +126,7 @@ def end_chains(desk: Desk, occasion: Occasion, ends: Ends) -> None:
         index = _until(desk, chain, occasion, ends)
         if index is not None:
             desk.judged(Reason.UNTIL, chain)
-            said = occasion.event.data.model_dump(mode="json", by_alias=True)
-            advance(desk, end_by_until(desk, chain, index, said))
+            advance(desk, end_by_until(desk, chain, index, occasion.said()))
 
 
 def _until(desk: Desk, chain: Chain, occasion: Occasion, ends: Ends) -> int | None:
@@ -168,11 +174,12 @@ def begin_chains(desk: Desk, occasion: Occasion, matched: Iterable[Rule]) -> boo
 def start(desk: Desk, occasion: Occasion, rule: Rule, subject: str) -> Chain:
     event = occasion.event
     tags = tuple(sorted(tags_of(rule, subject, occasion.document)))
+    said = occasion.said()
     chain = Chain(
         chain_id=ChainId(derive("chain", desk.tenant, rule.name, subject, event.id)), tenant=desk.tenant,
         rule=rule.name, revision=desk.book.revision, subject=subject, tags=tags, key=event.partitionkey,
-        started_at=desk.now, base_at=desk.now, start_name=occasion.name, start=dict(occasion.data),
-        event=dict(occasion.data), correlation=event.correlationid or event.id, traceparent=event.traceparent,
+        started_at=desk.now, base_at=desk.now, start_name=occasion.name, start=said,
+        event=said, correlation=event.correlationid or event.id, traceparent=event.traceparent,
         line=occasion.line, steps=tuple(StepState() for _ in rule.steps),
     )  # fmt: skip
     desk.judged(Reason.STARTED, chain)
@@ -182,7 +189,7 @@ def start(desk: Desk, occasion: Occasion, rule: Rule, subject: str) -> Chain:
 def replan(desk: Desk, chain: Chain, occasion: Occasion) -> Chain:
     """``at`` steps that now lie ahead are due again; of those past the latest unsent goes now; ``after`` stays."""
     shown = _shown(desk, chain)
-    chain = chain.model_copy(update={"event": dict(occasion.data)})
+    chain = chain.but(event=occasion.said())
     desk.judged(Reason.REPLANNED, chain)
     if _shown(desk, chain) != shown:
         chain = _ask_afresh(desk, chain)
@@ -206,8 +213,8 @@ def _again(chain: Chain, index: int) -> Chain:
         return chain
     for outgoing in chain.outgoing:
         if outgoing.step == index and outgoing.answer is None and outgoing.delivery is Delivery.HELD:
-            chain = chain.with_message(outgoing.model_copy(update={"delivery": Delivery.WITHDRAWN}))
-    chain = chain.model_copy(update={"handed_over": tuple(h for h in chain.handed_over if h.step != index)})
+            chain = chain.with_message(outgoing.but(delivery=Delivery.WITHDRAWN))
+    chain = chain.but(handed_over=tuple(h for h in chain.handed_over if h.step != index))
     return chain.with_step(
         index, status=StepStatus.PENDING, occurrence=state.occurrence + 1, left_out={}, unreached=False
     )

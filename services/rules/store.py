@@ -11,12 +11,12 @@ from typing import Any
 import orjson
 
 from services.rules.chain import Chain
-from services.rules.facts import newest
-from services.rules.recipients import parties_of
+from services.rules.facts import newest, started_with
+from services.rules.recipients import parties_in
 from services.rules.want import Wanted
 from services.rules.world import Consent, Person, RightsRecord, Work, World
-from shared.events.envelope import Frozen, spell_instant
-from shared.ids import ChainId, MessageId, PersonId, Revision, RuleId, TenantId, Wamid, WorkId, key_of
+from shared.events.values import Frozen, encode, read_as, spell_instant
+from shared.ids import ChainId, MessageId, Revision, RuleId, TenantId, Wamid, key_of
 from shared.postgres import Connection, load_queries
 from shared.timers import guards_on
 from shared.topics import CONSONANCE_EVENTS, MESSAGES_EVENTS, WHATSAPP_MESSAGES, WRITES_EVENTS
@@ -48,19 +48,21 @@ async def _load_chains(connection: Connection, world: World, wanted: Wanted) -> 
         return
     rows = await connection.fetch(QUERIES.find_chains, world.tenant, *([*ids] for ids in asked))
     for row in rows:
-        chain = Chain.model_validate_json(row["document"])
+        chain = read_as(Chain, row["document"])
         world.hold_chain(chain)
         _want_of(wanted, chain)
 
 
 def _want_of(wanted: Wanted, chain: Chain) -> None:
     wanted.people |= chain.people()
-    wanted.people.update(parties_of(newest(chain)))
-    wanted.people.update(PersonId(p) for p in (chain.start.get("person_id"),) if p)
-    for data in (chain.start, chain.event):
-        if isinstance(data.get("work"), Mapping):
-            wanted.works.add(WorkId(data["work"]["work_id"]))
-        if (record := data.get("rights_record_id")) is not None:
+    first, last = started_with(chain), newest(chain)
+    wanted.people.update(parties_in(last))
+    if (sender := getattr(first, "person_id", None)) is not None:
+        wanted.people.add(sender)
+    for data in (first, last):
+        if (work := getattr(data, "work", None)) is not None:
+            wanted.works.add(work.work_id)
+        if (record := getattr(data, "rights_record_id", None)) is not None:
             wanted.records.add(record)
 
 
@@ -80,7 +82,7 @@ async def _load_people(connection: Connection, world: World, wanted: Wanted) -> 
         person = _person(row["person"])
         world.people[person.person_id] = person
         if row["consent"] is not None:
-            world.consent[person.person_id] = Consent.model_validate_json(row["consent"])
+            world.consent[person.person_id] = read_as(Consent, row["consent"])
         if row["rule"] is not None:
             world.last_rule[person.person_id] = RuleId(row["rule"])
         if row["reference"] is not None:
@@ -92,18 +94,18 @@ async def _load_records(connection: Connection, world: World, wanted: Wanted) ->
         return
     rows = await connection.fetch(QUERIES.find_records, world.tenant, list(wanted.records), list(wanted.requests))
     for row in rows:
-        world.records[row["record_id"]] = RightsRecord.model_validate_json(row["document"])
+        world.records[row["record_id"]] = read_as(RightsRecord, row["document"])
 
 
 @lru_cache(maxsize=4096)
 def _work(document: str) -> Work:
     """The same works come again and again; what is written differently is another document."""
-    return Work.model_validate_json(document)
+    return read_as(Work, document)
 
 
 @lru_cache(maxsize=16384)
 def _person(document: str) -> Person:
-    return Person.model_validate_json(document)
+    return read_as(Person, document)
 
 
 # ------------------------------------------------------------------ out
@@ -131,7 +133,14 @@ async def _save(
 
 
 def _json(value: Frozen) -> str:
-    return value.model_dump_json(exclude_defaults=True)
+    return _spelled(value).decode()
+
+
+def _spelled(value: Frozen) -> bytes:
+    """As it is kept; what could not be read again must not be kept, or nothing would move it any more."""
+    raw = encode(value)
+    read_as(type(value), raw)
+    return raw
 
 
 async def _save_chains(connection: Connection, world: World, now: datetime) -> None:
@@ -160,7 +169,7 @@ def _row(chain: Chain) -> str:
         "key": chain.key, "active": chain.active, "live": chain.live, "tags": chain.tags,
         "people": sorted(chain.people()), "guards": guards_of(chain),
         "next_due": spell_instant(chain.next_due) if chain.next_due else None,
-        "document": orjson.Fragment(_json(chain)),
+        "document": orjson.Fragment(_spelled(chain)),
     }  # fmt: skip
     return orjson.dumps(row).decode()
 

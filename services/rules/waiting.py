@@ -16,7 +16,8 @@ from services.rules.reply import QUOTE_PATIENCE
 from services.rules.world import World
 from shared.events import consonance, whatsapp
 from shared.events.consonance import WorkObserved
-from shared.events.envelope import Event, parse, spell_instant
+from shared.events.envelope import Event, parse
+from shared.events.values import spell_instant
 from shared.events.whatsapp import MessageReceived
 from shared.ids import PersonId, TenantId, Wamid, WorkId
 from shared.postgres import Connection, load_queries

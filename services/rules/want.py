@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import cast
 
 from services.rules import buttons
-from services.rules.facts import MESSAGE_RECEIVED, Document, fields_of, message_fields
+from services.rules.facts import MESSAGE_RECEIVED, Document
 from services.rules.fold import teaches
 from services.rules.recipients import parties_in
 from services.rules.rulebook import Rulebook
@@ -78,14 +78,14 @@ def _of_message(wanted: Wanted, event: Event, book: Rulebook, nobody: World, now
         wanted.messages.add(claimed)
     if message.quoted_id is not None:
         wanted.wamids.add(message.quoted_id)
-    document = Document(message_fields(message), nobody, book.calendar, now, sender=message.person_id)
+    document = Document(message, nobody, book.calendar, now, sender=message.person_id)
     opening = opening_of(book, MESSAGE_RECEIVED)
     wanted.tags |= opening.tags(opening.may_start(document), document, event.id)
 
 
 def _of_consonance(wanted: Wanted, event: Event, book: Rulebook, nobody: World, now: datetime) -> None:
     """Nothing is wanted for an event that teaches nothing, and that no rule can start or end by."""
-    data, name = fields_of(event), consonance.short_name(event.type)
+    data, name = event.data, consonance.short_name(event.type)
     document, opening = Document(data, nobody, book.calendar, now), opening_of(book, name)
     rules = opening.may_start(document)
     tags = opening.tags(rules, document, event.id)
@@ -97,9 +97,9 @@ def _of_consonance(wanted: Wanted, event: Event, book: Rulebook, nobody: World, 
     if document.work_id is not None:
         wanted.works.add(document.work_id)
         wanted.tags.add(f"work.work_id={document.work_id}")
-    if (record := data.get("rights_record_id")) is not None:
+    if (record := getattr(data, "rights_record_id", None)) is not None:
         wanted.records.add(record)
-    if (request := data.get("request_id")) is not None:
+    if (request := getattr(data, "request_id", None)) is not None:
         wanted.requests.add(request)
 
 

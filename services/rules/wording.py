@@ -5,15 +5,14 @@ What is shortened is free text only, and only where the whole would be longer th
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date, datetime
-from enum import StrEnum
 from functools import lru_cache
 
 from babel import Locale, UnknownLocaleError
 from babel.dates import format_date, format_datetime
 from babel.lists import format_list
 from babel.numbers import format_decimal
+from msgspec import Struct
 
 from services.rules import conditions
 from services.rules.rulebook import Template, Wording
@@ -27,11 +26,11 @@ PARAMETER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 _CODE = re.compile(r"[a-z0-9]+(_[a-z0-9]+)+")
 _WORLD_ENGLISH = "en_001"  # plain ``en`` means American dates to Babel
 _ELLIPSIS = "…"
+_FREE = (str, tuple, list)
 _SHORTEST = 12  # a text is not cut below this; better a body that is refused than a riddle
 
 
-@dataclass(frozen=True, slots=True)
-class Rendered:
+class Rendered(Struct, frozen=True):
     """``parameters`` hold the same words as ``body``; ``buttons`` are (answer, title) in the template's order."""
 
     body: str
@@ -59,9 +58,9 @@ def render(
     wording = template.languages[language]
     names = names_in(wording.body)
     spoken = {name: say(values.get(name), language, words or {}) for name in names}
-    free = {name for name in names if isinstance(values.get(name), str | tuple | list)}
-    parameters = _shortened(wording, spoken, free)
-    return Rendered(_fill(wording.body, parameters), parameters, tuple(wording.buttons.items()), language)
+    free = {name for name in names if isinstance(values.get(name), _FREE)}
+    body, parameters = _shortened(wording, spoken, free)
+    return Rendered(body, parameters, tuple(wording.buttons.items()), language)
 
 
 @lru_cache(maxsize=4096)
@@ -74,9 +73,11 @@ def say(value: object, language: str, words: Mapping[str, str]) -> str:
     """One value in words."""
     if not conditions.present(value) or value in ("", []):
         return NOTHING
-    if isinstance(value, tuple | list):
+    if isinstance(value, str):
+        return _readable(value, words)
+    if isinstance(value, (tuple, list)):
         return format_list([say(item, language, words) for item in value], locale=_locale(language))
-    if isinstance(value, str | bool):
+    if isinstance(value, bool):
         return _readable(value, words)
     return _measured(value, _locale(language))
 
@@ -95,26 +96,36 @@ def _measured(value: object, locale: Locale) -> str:
 
 def _readable(value: str | bool, words: Mapping[str, str]) -> str:  # noqa: FBT001 -- a value of an event, not a switch
     """Codes (a closed set's word, or one with underscores) become words; any other text is left as it is."""
-    text = str(value).lower() if isinstance(value, bool) else str(value)
-    if isinstance(value, StrEnum | bool) or _CODE.fullmatch(text):
-        return words.get(text, text.replace("_", " "))
-    return text
+    if type(value) is str:
+        coded, text = "_" in value and _CODE.fullmatch(value) is not None, value
+    else:
+        coded, text = True, str(value).lower() if isinstance(value, bool) else str(value)
+    return words.get(text, text.replace("_", " ")) if coded else text
 
 
-def _shortened(wording: Wording, spoken: dict[str, str], free: set[str]) -> dict[str, str]:
-    """Cuts the longest free text until the body fits, or until nothing is left to cut."""
-    parameters = dict(spoken)
-    while (over := len(_fill(wording.body, parameters)) - BODY_LIMIT) > 0:
+def _shortened(wording: Wording, spoken: dict[str, str], free: set[str]) -> tuple[str, dict[str, str]]:
+    """The body; cuts the longest free text until it fits, or until nothing is left to cut."""
+    parameters, body = dict(spoken), _fill(wording.body, spoken)
+    while (over := len(body) - BODY_LIMIT) > 0:
         longest = max(free, key=lambda name: len(parameters[name]), default=None)
         if longest is None or len(parameters[longest]) <= _SHORTEST:
             break
         keep = max(_SHORTEST, len(parameters[longest]) - over - len(_ELLIPSIS))
         parameters[longest] = parameters[longest][: keep - 1].rstrip() + _ELLIPSIS
-    return parameters
+        body = _fill(wording.body, parameters)
+    return body, parameters
 
 
 def _fill(body: str, parameters: Mapping[str, str]) -> str:
-    return PARAMETER.sub(lambda found: parameters[found[1]], body)
+    pieces = list(_pieces(body))
+    pieces[1::2] = [parameters[name] for name in pieces[1::2]]
+    return "".join(pieces)
+
+
+@lru_cache(maxsize=4096)
+def _pieces(body: str) -> tuple[str, ...]:
+    """Its fixed words, and between each two of them the name of a parameter."""
+    return tuple(PARAMETER.split(body))
 
 
 @lru_cache(maxsize=256)

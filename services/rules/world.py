@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from services.rules.chain import Chain, Outgoing
 from shared.events.consonance import WorkObserved
 from shared.events.contacts import PersonObserved
-from shared.events.envelope import Frozen, Instant
+from shared.events.values import Frozen, Instant
 from shared.ids import (
     ChainId,
     ContactId,
@@ -77,7 +77,10 @@ class RightsRecord(Frozen):
 
 @dataclass(slots=True)
 class World:
-    """Facts in memory. Missing means: not known to rules, not merely not loaded."""
+    """Facts in memory. Missing means: not known to rules, not merely not loaded.
+
+    ``facts`` counts how often one of them changed; chains do not count.
+    """
 
     tenant: TenantId
     works: dict[WorkId, Work] = field(default_factory=dict)
@@ -89,6 +92,7 @@ class World:
     chains: dict[ChainId, Chain] = field(default_factory=dict)
     wamids: dict[Wamid, MessageId] = field(default_factory=dict)
     changed: set[tuple[str, object]] = field(default_factory=set)
+    facts: int = 0
     _found_by: dict[object, dict[ChainId, None]] = field(default_factory=dict)
 
     def contact(self, contact: ContactId) -> Person | None:
@@ -128,18 +132,22 @@ class World:
 
     def keep_work(self, work: Work) -> None:
         self.works[work.state.work.work_id] = work
+        self.facts += 1
         self.changed.add(("work", work.state.work.work_id))
 
     def keep_person(self, person: Person) -> None:
         self.people[person.person_id] = person
+        self.facts += 1
         self.changed.add(("person", person.person_id))
 
     def keep_consent(self, person: PersonId, consent: Consent) -> None:
         self.consent[person] = consent
+        self.facts += 1
         self.changed.add(("consent", person))
 
     def keep_record(self, record_id: str, record: RightsRecord) -> None:
         self.records[record_id] = record
+        self.facts += 1
         self.changed.add(("record", record_id))
 
     def keep_last_rule(self, person: PersonId, rule: RuleId) -> None:
@@ -151,6 +159,7 @@ class World:
     def keep_acquisition(self, person: PersonId, reference: str | None) -> None:
         """The person's open submission, by our reference."""
         self.acquisitions[person] = reference
+        self.facts += 1
         self.changed.add(("acquisition", person))
 
     def keep_chain(self, chain: Chain) -> None:

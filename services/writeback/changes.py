@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, assert_never
 
-from pydantic import BaseModel
-
+from shared.events.values import Frozen, plain
 from shared.events.writes import (
     AdvanceWorkflow,
     AppendAcquisition,
@@ -34,7 +33,7 @@ Part = (
     | CompleteMilestone
 )
 
-_PARTS: Mapping[Operation, type[BaseModel]] = {
+_PARTS: Mapping[Operation, type[Frozen]] = {
     Operation.RECORD_DECISION: RecordDecision,
     Operation.ADVANCE_WORKFLOW: AdvanceWorkflow,
     Operation.APPLY_METADATA: MetadataItem,
@@ -60,7 +59,7 @@ class Change:
 
 def facts_of(operation: Operation) -> frozenset[str]:
     """The names a mapping file may fill variables of this operation from."""
-    own = frozenset(_PARTS[operation].model_fields) - {"operation"}
+    own = frozenset(_PARTS[operation].__struct_fields__)
     return own | _ALWAYS | (_METADATA if operation is Operation.APPLY_METADATA else frozenset())
 
 
@@ -73,12 +72,12 @@ def changes_of(tenant: TenantId, write: RequestWrite) -> tuple[Change, ...]:
                 key=f"{item.item_id}/{target}",
                 operation=asked.operation,
                 part=item,
-                facts={**around, "request_id": asked.request_id, "target_id": target, **item.model_dump(mode="json")},
+                facts={**around, "request_id": asked.request_id, "target_id": target, **plain(item)},
             )
             for item in asked.items
             for target in item.target_ids
         )
-    facts = {**around, **asked.model_dump(mode="json")}
+    facts = {**around, **plain(asked)}
     return (Change(key=asked.operation.value, operation=asked.operation, part=asked, facts=facts),)
 
 

@@ -10,7 +10,7 @@ import orjson
 
 from services.writeback.commands import CommandSettings, database
 from shared.errors import Misconfigured
-from shared.events.envelope import spell_instant
+from shared.events.values import spell_instant
 from shared.postgres import Connection, load_queries
 from shared.settings import load
 

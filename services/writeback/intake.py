@@ -6,6 +6,7 @@ from services.writeback.changes import once_key
 from shared.clock import machine_now
 from shared.events.contacts import PersonObserved
 from shared.events.envelope import Event
+from shared.events.values import encode
 from shared.events.writes import RequestWrite
 from shared.postgres import Connection, load_queries
 
@@ -29,7 +30,7 @@ def _row(event: Event) -> tuple[object, ...]:
         write.record,
         write.input.operation,
         once_key(write.input),
-        write.model_dump_json(),
+        encode(write).decode(),
         event.id,
         event.correlationid,
         event.traceparent,

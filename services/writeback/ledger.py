@@ -16,6 +16,7 @@ from services.writeback.judgement import Known, Reason
 from services.writeback.protocol import Answer, Judged, Settle
 from shared import topics
 from shared.clock import Clock, machine_now
+from shared.events.values import encode, read_as
 from shared.events.writes import AdvanceWorkflow, Outcome, RequestWrite
 from shared.ids import ContactId, TenantId, WriteId
 from shared.postgres import Pool, load_queries
@@ -57,7 +58,7 @@ class Ledger:
             return None
         return Entry(
             tenant=row["tenant"],
-            write=RequestWrite.model_validate_json(row["request"]),
+            write=read_as(RequestWrite, row["request"]),
             lane=row["lane"],
             event_id=row["event_id"],
             correlation_id=row["correlation_id"],
@@ -168,7 +169,7 @@ async def add_evidence(
     await tx.connection.execute(
         queries.add_evidence,
         *(entry.tenant, write.record, write.write_id, write.input.operation, outcome, detail),
-        *(write.input.model_dump_json(), write.evidence.model_dump_json()),
+        *(encode(write.input).decode(), encode(write.evidence).decode()),
         *(orjson.dumps(read_back).decode(), note, tx.now),
     )
 

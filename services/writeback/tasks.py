@@ -20,6 +20,7 @@ from services.writeback.intake import queries as intake_queries
 from services.writeback.ledger import SERVICE, add_evidence, announce
 from shared.clock import Clock
 from shared.errors import Misconfigured
+from shared.events.values import plain, read_as
 from shared.events.writes import CreateAcquisition, Outcome, RecordDecision, RequestWrite
 from shared.postgres import Pool, load_queries
 from shared.settings import load
@@ -43,7 +44,7 @@ async def show(pool: Pool, task_id: int) -> int:
     row = await pool.fetchrow(queries.show, task_id)
     if row is None:
         return _no_such(task_id)
-    request = RequestWrite.model_validate_json(row["request"])
+    request = read_as(RequestWrite, row["request"])
     state = f"closed {row['closed_at'].isoformat(timespec='minutes')}" if row["closed_at"] else "open"
     console = Console(highlight=False)
     console.print(f"task {task_id} ({state}): {row['operation']} of {row['record']}, {row['reason']}", markup=False)
@@ -51,8 +52,8 @@ async def show(pool: Pool, task_id: int) -> int:
         console.print(f"  {change['change']}\n    now  {change['read']}\n    new  {change['asked']}", markup=False)
     for sentence in orjson.loads(row["said"]):
         console.print(f"  Consonance said: {sentence}", markup=False)
-    _print_fields(console, "asked", request.input.model_dump(mode="json", exclude_none=True))
-    _print_fields(console, "evidence", request.evidence.model_dump(mode="json", exclude_none=True))
+    _print_fields(console, "asked", plain(request.input))
+    _print_fields(console, "evidence", plain(request.evidence))
     if row["note"]:
         console.print(f"note: {row['note']}", markup=False)
     return 0
@@ -65,7 +66,7 @@ async def done(pool: Pool, clock: Clock, task_id: int, note: str | None) -> int:
         return _no_such(task_id)
     entry = Entry(
         tenant=row["tenant"],
-        write=RequestWrite.model_validate_json(row["request"]),
+        write=read_as(RequestWrite, row["request"]),
         lane=row["lane"],
         event_id=row["event_id"],
         correlation_id=row["correlation_id"],

@@ -6,11 +6,13 @@ The catalogue with its sources is events.md of the design; a rule file uses the 
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
+from functools import lru_cache
 from typing import Annotated, ClassVar
 
-from pydantic import Field
+from msgspec import Meta, field
 
-from shared.events.envelope import Data, Frozen, Instant, Text, kinds
+from shared.events.envelope import Data, kinds
+from shared.events.values import Frozen, Instant, Text
 from shared.events.vocabulary import (
     Actor,
     DocRef,
@@ -28,6 +30,7 @@ PREFIX = "consonance."
 SUFFIX = ".v1"
 
 
+@lru_cache(maxsize=128)
 def short_name(kind: str) -> str:
     """``consonance.work.stage_changed.v1`` → ``work.stage_changed``, as rule files say it."""
     return kind.removeprefix(PREFIX).removesuffix(SUFFIX)
@@ -104,7 +107,7 @@ class WorkObserved(OnWork):
     people: tuple[PartyRef, ...] = ()
     products: tuple[ProductRef, ...] = ()
     components: tuple[ComponentSeen, ...] = ()
-    texts: dict[MetadataField, str] = Field(default_factory=dict)
+    texts: dict[MetadataField, str] = field(default_factory=dict)
     cancelled: bool = False
     embargo_until: date | None = None
 
@@ -218,7 +221,7 @@ class Asset(Frozen):
 
 class Money(Frozen):
     amount: Decimal
-    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}$")]
 
 
 class Terms(Frozen):
@@ -236,7 +239,7 @@ class Terms(Frozen):
 class ApprovalRequested(OnWork):
     kind: ClassVar[str] = "consonance.rights.approval_requested.v1"
     request_id: Text
-    request_kind: Annotated[RequestKind, Field(alias="kind")]
+    request_kind: RequestKind = field(name="kind")
     rights_record_id: Text
     right_type: RightType
     asset: Asset
@@ -290,7 +293,7 @@ class RightsStatus(StrEnum):
 class RightsStatusChanged(OnWork):
     kind: ClassVar[str] = "consonance.rights.status_changed.v1"
     rights_record_id: Text
-    from_: Annotated[str | None, Field(alias="from")] = None
+    from_: str | None = field(default=None, name="from")
     to: RightsStatus
 
 
@@ -320,7 +323,7 @@ class ConfirmationItem(Frozen):
     item_id: Text
     field: MetadataField
     level: Level
-    target_ids: Annotated[tuple[int, ...], Field(min_length=1)]
+    target_ids: Annotated[tuple[int, ...], Meta(min_length=1)]
     onix: OnixField | None = None
     current_value: str | None = None
     current_hash: Text
@@ -331,8 +334,8 @@ class ConfirmationItem(Frozen):
 class ConfirmationRequested(OnWork):
     kind: ClassVar[str] = "consonance.metadata.confirmation_requested.v1"
     request_id: Text
-    items: Annotated[tuple[ConfirmationItem, ...], Field(min_length=1)]
-    confirmers: Annotated[tuple[PartyRef, ...], Field(min_length=1)]
+    items: Annotated[tuple[ConfirmationItem, ...], Meta(min_length=1)]
+    confirmers: Annotated[tuple[PartyRef, ...], Meta(min_length=1)]
     quorum: Quorum
     respond_by: date
 
@@ -349,7 +352,7 @@ class MetadataChange(Frozen):
 
 class MetadataChanged(OnWork):
     kind: ClassVar[str] = "consonance.metadata.changed.v1"
-    changes: Annotated[tuple[MetadataChange, ...], Field(min_length=1)]
+    changes: Annotated[tuple[MetadataChange, ...], Meta(min_length=1)]
 
 
 class DistributionMethod(StrEnum):
@@ -405,7 +408,7 @@ class PublishingStatusChanged(OnWork):
 
 
 class Period(Frozen):
-    from_: Annotated[date, Field(alias="from")]
+    from_: date = field(name="from")
     to: date
 
 
@@ -419,7 +422,7 @@ class StatementReady(Said):
     payee: PartyRef
     beneficiary: PartyRef | None = None
     works: tuple[WorkRef, ...] = ()
-    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}$")]
     has_payment: bool
     document: DocRef
     ack_required: bool
@@ -462,7 +465,7 @@ class DocumentAvailable(Said):
     kind: ClassVar[str] = "consonance.royalty.document_available.v1"
     document: DocRef
     payee: PartyRef
-    document_kind: Annotated[RoyaltyDocument, Field(alias="kind")]
+    document_kind: RoyaltyDocument = field(name="kind")
     ack_required: bool
 
 
@@ -515,7 +518,7 @@ class AcquisitionStatusChanged(Said):
     work: WorkRef | None = None
     acquisition_id: Text
     reference: str | None = None
-    from_: Annotated[str | None, Field(alias="from")] = None
+    from_: str | None = field(default=None, name="from")
     to: AcquisitionStatus
     submitter: PartyRef
     notify_submitter: bool

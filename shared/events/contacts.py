@@ -2,7 +2,8 @@
 
 from typing import ClassVar
 
-from shared.events.envelope import Data, Frozen, Instant, Text, kinds
+from shared.events.envelope import Data, kinds
+from shared.events.values import Frozen, Instant, Text
 from shared.events.vocabulary import PartyKind, Role
 from shared.ids import Bsuid, ContactId, PersonId, Phone
 

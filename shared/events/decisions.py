@@ -6,9 +6,10 @@ No phone number, BSUID or message text ever stands here.
 from enum import StrEnum
 from typing import ClassVar
 
-from pydantic import Field
+from msgspec import field
 
-from shared.events.envelope import Data, Frozen, Instant, Text, kinds
+from shared.events.envelope import Data, kinds
+from shared.events.values import Frozen, Instant, Text
 from shared.ids import ChainId, EventId, MessageId, Revision, RuleId, WriteId
 
 
@@ -28,7 +29,7 @@ class RuleVerdict(Frozen):
     messages: tuple[MessageId, ...] = ()
     withdrawn: tuple[MessageId, ...] = ()
     writes: tuple[WriteId, ...] = ()
-    left_out: dict[str, str] = Field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
 
 
 class DecisionRecorded(Data):

@@ -3,9 +3,10 @@
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
-from pydantic import Field
+from msgspec import Meta, field
 
-from shared.events.envelope import Data, Frozen, Instant, Text, kinds
+from shared.events.envelope import Data, kinds
+from shared.events.values import Frozen, Instant, Text
 from shared.ids import ChainId, Line, MessageId, PersonId, RuleId, Wamid
 
 
@@ -25,8 +26,8 @@ class Resend(StrEnum):
 class Button(Frozen):
     """``button_id`` is ours, signed and opaque; the title is what the person reads."""
 
-    button_id: Annotated[str, Field(min_length=1, max_length=256)]
-    title: Annotated[str, Field(min_length=1, max_length=20)]
+    button_id: Annotated[str, Meta(min_length=1, max_length=256)]
+    title: Annotated[str, Meta(min_length=1, max_length=20)]
 
 
 class TemplateCall(Frozen):
@@ -34,7 +35,7 @@ class TemplateCall(Frozen):
 
     name: Text
     language: Text
-    parameters: dict[str, str] = Field(default_factory=dict)
+    parameters: dict[str, str] = field(default_factory=dict)
 
 
 class SendMessage(Data):

@@ -4,9 +4,9 @@ from datetime import date
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field
+from msgspec import Meta
 
-from shared.events.envelope import Frozen, Instant, Text
+from shared.events.values import Frozen, Instant, Text
 from shared.ids import ContactId, PersonId, ProductId, WorkId
 
 
@@ -124,7 +124,7 @@ class WorkRef(Frozen):
 class ProductRef(Frozen):
     product_id: ProductId
     work_id: WorkId
-    isbn13: Annotated[str, Field(pattern=r"^97[89][0-9]{10}$")] | None = None
+    isbn13: Annotated[str, Meta(pattern=r"^97[89][0-9]{10}$")] | None = None
     format: str | None = None
     edition: str | None = None
     pub_date: date | None = None

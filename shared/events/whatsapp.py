@@ -3,9 +3,10 @@
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from pydantic import Field
+import msgspec
 
-from shared.events.envelope import Data, Frozen, Instant, Text, kinds
+from shared.events.envelope import Data, kinds
+from shared.events.values import Frozen, Instant, Text
 from shared.ids import Line, PersonId, Wamid
 
 
@@ -110,7 +111,7 @@ class AccountReported(Data):
     kind: ClassVar[str] = "whatsapp.account.reported.v1"
     account: Text
     field: Text
-    value: dict[str, Any] = Field(default_factory=dict)
+    value: dict[str, Any] = msgspec.field(default_factory=dict)
     at: Instant
 
 

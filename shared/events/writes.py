@@ -2,12 +2,11 @@
 
 from datetime import date
 from enum import StrEnum
-from typing import Annotated, ClassVar, Literal
-
-from pydantic import Field
+from typing import ClassVar
 
 from shared.events.consonance import Level, MetadataField
-from shared.events.envelope import Data, Frozen, Instant, Text, kinds
+from shared.events.envelope import Data, kinds
+from shared.events.values import Frozen, Instant, Text
 from shared.events.whatsapp import Media
 from shared.ids import ChainId, ContactId, MessageId, PersonId, RuleId, Wamid, WorkId, WriteId
 
@@ -42,10 +41,10 @@ class AcknowledgementKind(StrEnum):
     DISPUTED = "disputed"
 
 
-class RecordDecision(Frozen):
+class RecordDecision(Frozen, tag_field="operation", tag=Operation.RECORD_DECISION.value):
     """W1. Writeback alone turns approved into approved_subject_to_signature."""
 
-    operation: Literal[Operation.RECORD_DECISION] = Operation.RECORD_DECISION
+    operation: ClassVar[Operation] = Operation.RECORD_DECISION
     request_id: Text
     rights_record_id: Text
     decision: Decision
@@ -57,10 +56,10 @@ class RecordDecision(Frozen):
     note: str | None = None
 
 
-class AdvanceWorkflow(Frozen):
+class AdvanceWorkflow(Frozen, tag_field="operation", tag=Operation.ADVANCE_WORKFLOW.value):
     """W2. The rights card, not the book."""
 
-    operation: Literal[Operation.ADVANCE_WORKFLOW] = Operation.ADVANCE_WORKFLOW
+    operation: ClassVar[Operation] = Operation.ADVANCE_WORKFLOW
     request_id: Text
     rights_record_id: Text
     to_stage: Text
@@ -76,18 +75,18 @@ class MetadataItem(Frozen):
     baseline_hash: Text
 
 
-class ApplyMetadata(Frozen):
+class ApplyMetadata(Frozen, tag_field="operation", tag=Operation.APPLY_METADATA.value):
     """W3, by compare-and-set: each item is written only where Consonance still holds its baseline."""
 
-    operation: Literal[Operation.APPLY_METADATA] = Operation.APPLY_METADATA
+    operation: ClassVar[Operation] = Operation.APPLY_METADATA
     request_id: Text
     items: tuple[MetadataItem, ...]
 
 
-class CreateAcquisition(Frozen):
+class CreateAcquisition(Frozen, tag_field="operation", tag=Operation.CREATE_ACQUISITION.value):
     """W4, idempotent on ``dedupe_key``; ``reference`` is ours, and is what the person quotes."""
 
-    operation: Literal[Operation.CREATE_ACQUISITION] = Operation.CREATE_ACQUISITION
+    operation: ClassVar[Operation] = Operation.CREATE_ACQUISITION
     dedupe_key: Text
     reference: Text
     title: Text
@@ -101,44 +100,44 @@ class CreateAcquisition(Frozen):
     source_message_ids: tuple[Wamid, ...] = ()
 
 
-class AppendAcquisition(Frozen):
+class AppendAcquisition(Frozen, tag_field="operation", tag=Operation.APPEND_ACQUISITION.value):
     """W5, append-only."""
 
-    operation: Literal[Operation.APPEND_ACQUISITION] = Operation.APPEND_ACQUISITION
+    operation: ClassVar[Operation] = Operation.APPEND_ACQUISITION
     reference: Text
     text: str | None = None
     attachments: tuple[Media, ...] = ()
     source_message_id: Wamid
 
 
-class RecordAcknowledgement(Frozen):
+class RecordAcknowledgement(Frozen, tag_field="operation", tag=Operation.RECORD_ACKNOWLEDGEMENT.value):
     """W6, monotonic."""
 
-    operation: Literal[Operation.RECORD_ACKNOWLEDGEMENT] = Operation.RECORD_ACKNOWLEDGEMENT
+    operation: ClassVar[Operation] = Operation.RECORD_ACKNOWLEDGEMENT
     document_id: Text
     contact_id: ContactId | None = None
     acknowledgement: AcknowledgementKind
     at: Instant
 
 
-class CompleteMilestone(Frozen):
+class CompleteMilestone(Frozen, tag_field="operation", tag=Operation.COMPLETE_MILESTONE.value):
     """W8, by a button or an operator, never from free text."""
 
-    operation: Literal[Operation.COMPLETE_MILESTONE] = Operation.COMPLETE_MILESTONE
+    operation: ClassVar[Operation] = Operation.COMPLETE_MILESTONE
     milestone_id: Text
     done_on: date
 
 
-Input = Annotated[
+Input = (
     RecordDecision
     | AdvanceWorkflow
     | ApplyMetadata
     | CreateAcquisition
     | AppendAcquisition
     | RecordAcknowledgement
-    | CompleteMilestone,
-    Field(discriminator="operation"),
-]
+    | CompleteMilestone
+)
+"""JSON tells them apart by ``operation``."""
 
 
 class Evidence(Frozen):

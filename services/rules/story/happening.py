@@ -4,14 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
-from pydantic import ValidationError
+from msgspec import ValidationError
 
 from services.rules.catalogue import party_fields
 from services.rules.story.cast import Cast
 from services.rules.story.changes import laid_over
 from services.rules.story.model import Happened, Unplayable
 from shared.events import consonance
-from shared.events.envelope import Data, first_fault
+from shared.events.envelope import Data
+from shared.events.values import first_fault, made_of
 from shared.golden import golden
 from shared.ids import ContactId
 
@@ -53,6 +54,6 @@ def _party(told: Any, known: Any, cast: Cast) -> Any:
 
 def _read(kind: str, told: dict[str, Any]) -> Data:
     try:
-        return consonance.KINDS[kind].model_validate(told)
+        return made_of(consonance.KINDS[kind], told)
     except ValidationError as error:
         raise Unplayable(f"there is no such event: {first_fault(error)}") from None

@@ -14,7 +14,7 @@ from services.rules.rulebook import Verb
 from services.rules.story.cast import Cast
 from services.rules.story.model import Expected, Kind
 from services.rules.world import World
-from shared.events.envelope import spell_instant
+from shared.events.values import plain, spell_instant
 from shared.events.writes import Operation
 from shared.ids import ContactId
 
@@ -66,7 +66,7 @@ def _seen(effect: Effect, world: World, cast: Cast) -> Seen | None:
         case Said():
             return _said(effect, cast)
         case Wrote(request):
-            return Seen(Kind.RECORD, operation=request.input.operation, values=request.input.model_dump(mode="json"))
+            return Seen(Kind.RECORD, operation=request.input.operation, values=plain(request.input))
         case LeftOut():
             return Seen(Kind.LEFT_OUT, who=cast.number(effect.who), reason=str(effect.reason))
         case Withdrew(withdrawal):

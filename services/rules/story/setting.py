@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from pydantic import ValidationError
+from msgspec import ValidationError
 
 from services.rules.calendars import house_hours, shift
 from services.rules.language.faults import nearest
@@ -21,6 +21,7 @@ from services.rules.world import RightsRecord, Work, World
 from shared.events.consonance import (
     Component,
     ComponentChanged,
+    ComponentSeen,
     ComponentState,
     OnWork,
     PubDateChanged,
@@ -28,7 +29,8 @@ from shared.events.consonance import (
     StageChanged,
     WorkObserved,
 )
-from shared.events.envelope import Data, first_fault
+from shared.events.envelope import Data
+from shared.events.values import first_fault, made_of, plain
 from shared.events.vocabulary import WorkRef
 
 _STATE = ("stage_key", "cancelled", "embargo_until")
@@ -54,23 +56,23 @@ class Setting:
         if not isinstance(data, OnWork):
             return
         known = self.world.works.get(data.work.work_id) or self._with(self._new(data.work), self._facts, now)
-        state = _CHANGES.get(type(data), _unchanged)(known.state.model_copy(update={"work": data.work}), data)
-        self.world.keep_work(known.model_copy(update={"state": state}))
+        state = _CHANGES.get(type(data), _unchanged)(known.state.but(work=data.work), data)
+        self.world.keep_work(known.but(state=state))
 
     def _new(self, work: WorkRef) -> Work:
         """A work that is nowhere near its launch; the cast from outside the house works on it."""
         told = laid_over(golden_data(WorkObserved.kind), {"components": [], "embargo_until": None})
         people = [self.cast.party(self.cast.call(person), {"role": role}) for person, role in self.cast.on_the_work]
-        return Work(state=WorkObserved.model_validate({**told, "work": work, "people": people}))
+        return Work(state=made_of(WorkObserved, {**told, "work": work, "people": people}))
 
     def _with(self, work: Work, facts: Mapping[str, object], now: datetime) -> Work:
         for path, value in facts.items():
             head, _, rest = path.partition(".")
             if head == "work" and rest == "open_blocks":
-                work = work.model_copy(update={"blocks": tuple(f"block-{n}" for n in range(_number(path, value)))})
+                work = work.but(blocks=tuple(f"block-{n}" for n in range(_number(path, value))))
             elif head in _OF_WORK:
                 changes = _OF_WORK[head](self, work.state, rest, value, now)
-                work = work.model_copy(update={"state": _changed(work.state, path, changes)})
+                work = work.but(state=_changed(work.state, path, changes))
             elif head not in _ELSEWHERE:
                 hint = nearest(head, (*_OF_WORK, *_ELSEWHERE))
                 raise Unplayable(f"“{path}” is no fact a story can set" + (f"; did you mean “{hint}”?" if hint else ""))
@@ -114,7 +116,7 @@ _ELSEWHERE = ("rights", "sender")
 
 def _changed(state: WorkObserved, path: str, changes: Mapping[str, object]) -> WorkObserved:
     try:
-        return WorkObserved.model_validate(laid_over(state.model_dump(mode="json", by_alias=True), changes))
+        return made_of(WorkObserved, laid_over(plain(state), changes))
     except ValidationError as error:
         raise Unplayable(f"“{path}” cannot be that: {first_fault(error)}") from None
 
@@ -134,8 +136,8 @@ def _apply_to_records(world: World, facts: Mapping[str, object]) -> None:
         rights["open_requests"] = [f"R-{n}" for n in range(count)]
     record_id = str(golden_data("consonance.rights.approval_requested.v1")["rights_record_id"])
     for each in {record_id, *world.records} if rights else ():
-        known = world.records.get(each, RightsRecord()).model_dump()
-        world.keep_record(each, RightsRecord.model_validate({**known, **rights}))
+        known = plain(world.records.get(each, RightsRecord()))
+        world.keep_record(each, made_of(RightsRecord, {**known, **rights}))
 
 
 # ------------------------------------------------------------------ what an event says has changed
@@ -146,18 +148,17 @@ def _unchanged(state: WorkObserved, _data: Any) -> WorkObserved:
 
 
 def _staged(state: WorkObserved, data: StageChanged) -> WorkObserved:
-    return state.model_copy(update={"stage_key": data.to_stage_key})
+    return state.but(stage_key=data.to_stage_key)
 
 
 def _component(state: WorkObserved, data: ComponentChanged) -> WorkObserved:
-    others = [seen.model_dump() for seen in state.components if seen.component is not data.component]
-    seen = {"component": data.component, "state": data.state}
-    return _changed(state, "launch", {"components": [*others, seen]})
+    others = (seen for seen in state.components if seen.component is not data.component)
+    return state.but(components=(*others, ComponentSeen(component=data.component, state=data.state)))
 
 
 def _product(state: WorkObserved, data: PubDateChanged | PublishingStatusChanged) -> WorkObserved:
     others = tuple(product for product in state.products if product.product_id != data.product.product_id)
-    return state.model_copy(update={"products": (*others, data.product)})
+    return state.but(products=(*others, data.product))
 
 
 _CHANGES: Mapping[type[Data], Callable[[WorkObserved, Any], WorkObserved]] = {

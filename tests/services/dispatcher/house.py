@@ -176,7 +176,7 @@ def request(message_id: str = "m1", person_id: str = "p1", **changes: Any) -> Se
         message_id=MessageId(message_id), person_id=PersonId(person_id), line=Line("main"), say="stage_told",
         language="en", body="The proofs are ready.", template=_CALL, resend=Resend.NEVER, expires_at=_FAR,
     )  # fmt: skip
-    return asked.model_copy(update=changes)
+    return asked.but(**changes)
 
 
 def template_said(at: datetime, event: str) -> AccountReported:
@@ -189,7 +189,7 @@ def wrote(at: datetime, person_id: str = "p1", **changes: Any) -> MessageReceive
         line=Line("main"), person_id=PersonId(person_id), message_id=Wamid("wamid.theirs"),
         message_kind=MessageKind.TEXT, text="Hello", at=at,
     )  # fmt: skip
-    return received.model_copy(update=changes)
+    return received.but(**changes)
 
 
 def status_of(status: dict[str, Any]) -> StatusReported:

@@ -1,8 +1,9 @@
 """Messages, standings and instants for the dispatcher's tests."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from msgspec.structs import replace
 
 from services.dispatcher.payload import Address, Spoken
 from services.dispatcher.plan import History, Queued

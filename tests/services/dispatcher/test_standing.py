@@ -1,9 +1,9 @@
 """The state machine: withdrawals, doubt, and how doubt is settled."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from services.dispatcher.standing import (
     Delay,

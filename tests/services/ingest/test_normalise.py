@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from services.ingest.normalise import normalise
 from services.ingest.records import Personal, Record
 from shared.events.envelope import Event, parse
+from shared.events.values import made_of
 from shared.events.whatsapp import (
     AccountReported,
     IdentityChange,
@@ -40,20 +41,20 @@ def message(item: dict[str, Any]) -> MessageReceived:
     return draft
 
 
-def test_a_status_record_reads_as_the_event_the_models_would_have_written() -> None:
+def test_a_status_says_what_the_webhook_said_of_it() -> None:
     item = status(
         biz_opaque_callback_data="m1.1",
         pricing={"category": "utility"},
         errors=[{"code": 131047, "title": "Re-engagement"}],
     )
     (record,) = normalise(webhook(statuses(item)), FRAME).records
-    data = StatusReported.model_validate(
+    data = made_of(
+        StatusReported,
         {"wamid": "wamid.9", "status": "delivered", "line": "house", "at": "2025-11-24T16:00:00Z",
-         "callback": "m1.1", "code": 131047, "pricing_category": "utility"}
+         "callback": "m1.1", "code": 131047, "pricing_category": "utility"},
     )  # fmt: skip
     expected = FRAME.event(data, id="wamid.9/delivered", key="wamid.9", at=data.at)
     assert read(record) == expected
-    assert orjson.loads(record.value) == orjson.loads(expected.to_bytes())
     assert record.key == b"wamid.9"
 
 

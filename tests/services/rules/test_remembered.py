@@ -2,12 +2,7 @@
 
 from pathlib import Path
 
-import pytest
-
-from services.rules.recipients import parties_in, parties_of
 from services.rules.remembered import remembered
-from shared.events import consonance
-from shared.events.envelope import parse
 
 GOLDEN = Path(__file__).parents[3] / "shared" / "golden"
 
@@ -40,9 +35,3 @@ def test_the_oldest_is_forgotten() -> None:
     for values in (*lots, lots[0]):
         _spelled(values, "m")
     assert len(_calls) == 4
-
-
-@pytest.mark.parametrize("path", sorted(GOLDEN.glob("consonance.*.json")), ids=lambda path: path.stem)
-def test_people_are_found_without_spelling_an_event_out(path: Path) -> None:
-    data = parse(path.read_bytes(), consonance.KINDS).data
-    assert tuple(dict.fromkeys(parties_in(data))) == parties_of(data.model_dump(by_alias=True))

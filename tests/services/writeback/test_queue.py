@@ -25,7 +25,7 @@ def conversations() -> list[Event]:
     asked = [request(one, f"c{n}", f"acquisitions/R{n}", None) for n in range(PITCHES) for one in [a_pitch(n)]]
     for message in range(MESSAGES):
         for n in range(PITCHES):
-            more = follow_up(f"wamid.{n}.{message}").model_copy(update={"reference": f"R{n}"})
+            more = follow_up(f"wamid.{n}.{message}").but(reference=f"R{n}")
             asked.append(request(more, f"m{n}.{message}", f"acquisitions/R{n}", None))
     return asked
 

@@ -62,9 +62,7 @@ def _marked(event: Event) -> str:
 def _answer(event: Event) -> Event:
     said = cast("MessageWithdrawn", event.data)
     data = WithdrawMessage(message_id=said.message_id, person_id=said.person_id, reason="said")
-    return event.model_copy(
-        update={"id": EventId(derive(event.id, "said")), "source": "stet/house", "type": data.kind, "data": data}
-    )
+    return event.but(id=EventId(derive(event.id, "said")), source="stet/house", type=data.kind, data=data)
 
 
 async def main() -> None:

@@ -1,18 +1,43 @@
+from collections.abc import Sequence
+
 import pytest
 
+from services.rules.chain import Chain
+from services.rules.story.model import Story
 from services.rules.story.play import play
 from services.rules.story.read import read_stories
+from services.rules.world import World
+from shared.events.values import encode, read_as
 from tests.services.rules.stories import FOLDER, faults, house_book, story
 
 HOLDER = "812: {roles: [rights_holder], country: GB}\n40: {roles: [rights_manager], country: GB}"
 ASKED = "event: rights.approval_requested"
 
 
-def test_the_stories_of_the_house_go_as_they_are_told() -> None:
+def house_stories() -> Sequence[Story]:
     texts = {file.relative_to(FOLDER).as_posix(): file.read_text("utf-8") for file in FOLDER.rglob("*.test.yaml")}
     stories, wrong = read_stories(texts)
     assert not wrong
-    assert [str(fault) for told in stories for fault in play(told, house_book())] == []
+    return stories
+
+
+def test_every_chain_of_the_stories_reads_back_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[Chain] = []
+    hold = World.hold_chain
+
+    def keep(world: World, chain: Chain) -> None:
+        kept.append(chain)
+        hold(world, chain)
+
+    monkeypatch.setattr(World, "hold_chain", keep)
+    for told in house_stories():
+        play(told, house_book())
+    assert len(kept) > len(house_stories())
+    assert [chain for chain in kept if read_as(Chain, encode(chain)) != chain] == []
+
+
+def test_the_stories_of_the_house_go_as_they_are_told() -> None:
+    assert [str(fault) for told in house_stories() for fault in play(told, house_book())] == []
 
 
 def test_what_was_expected_and_did_not_happen_is_said_beside_what_did() -> None:
@@ -61,7 +86,7 @@ def test_the_wider_expectation_leaves_the_narrower_its_effect() -> None:
         ),
         (
             "{event: rights.approval_requested, with: {rights_holder: null}}",
-            "there is no such event: rights_holder: Field required",
+            "there is no such event: rights_holder: it is missing",
         ),
     ],
 )

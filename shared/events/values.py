@@ -1,0 +1,116 @@
+"""Values that travel or are kept as JSON: how they are declared, read, written and changed.
+
+They are msgspec's structs: checked against their types whenever they are read, and cheap enough to be made for every
+event (docs/decisions/0011).
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import cache, lru_cache
+from typing import Annotated, Any, Self, TypeVar, cast, dataclass_transform
+
+import msgspec
+
+T = TypeVar("T")
+
+Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+"""A moment: any offset is read; what Stet makes is in UTC."""
+
+Text = Annotated[str, msgspec.Meta(min_length=1)]
+"""Text that says something."""
+
+
+class _Values(msgspec.StructMeta):
+    """Values hold no cycles, so the garbage collector need not look at them."""
+
+    def __new__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **config: Any) -> type:
+        chosen = {"frozen": True, "kw_only": True, "omit_defaults": True, "gc": False, **config}
+        return super().__new__(cls, name, bases, namespace, **chosen)
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(msgspec.field,))
+class Frozen(msgspec.Struct, metaclass=_Values, frozen=True):
+    """A value. Unknown fields are dropped on reading and so never written; a field at its default is not written.
+
+    A default is therefore part of the contract: it never changes.
+    """
+
+    def but(self, **changes: Any) -> Self:
+        """The same value with other fields."""
+        return msgspec.structs.replace(self, **changes)
+
+
+@lru_cache(maxsize=4096)
+def spell_instant(instant: datetime) -> str:
+    """RFC 3339 in UTC, with Z. What happens in one batch happens at a few instants."""
+    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+# ------------------------------------------------------------------ reading and writing
+
+encode = msgspec.json.Encoder().encode
+"""A value as JSON, in UTF-8."""
+
+
+_decoder: Callable[[Any], msgspec.json.Decoder[Any]] = cache(msgspec.json.Decoder)
+
+
+def read_as(of: type[T], raw: bytes | str | msgspec.Raw) -> T:
+    """A value from its JSON. Raises one of ``UNREADABLE``."""
+    found: T = _decoder(of).decode(raw)
+    return found
+
+
+def made_of(of: type[T], document: Mapping[str, Any]) -> T:
+    """A value from JSON already read, or from Python values. Raises msgspec.ValidationError."""
+    return msgspec.convert(document, of)
+
+
+def plain(value: Frozen) -> dict[str, Any]:
+    """All fields of a value as JSON has them; in the values within, what is at its default is left out."""
+    names = zip(value.__struct_encode_fields__, value.__struct_fields__, strict=True)
+    return {name: msgspec.json.decode(encode(getattr(value, attribute))) for name, attribute in names}
+
+
+def in_utc(value: T) -> T:
+    """The same with every instant in it told in UTC."""
+    return cast("T", _in_utc(value))
+
+
+def _in_utc(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC)
+    if isinstance(value, Frozen):
+        return value.but(**{name: _in_utc(getattr(value, name)) for name in value.__struct_fields__})
+    return tuple(map(_in_utc, value)) if isinstance(value, tuple) else value
+
+
+# ------------------------------------------------------------------ faults
+
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What reading raises: for values that do not fit, for what is no JSON, and for JSON nested a thousand deep."""
+
+_MISSING = re.compile(r"^Object missing required field `(?P<field>.+?)`$")
+_QUOTED = re.compile(r"^Invalid (enum )?value ")
+_INDEX = re.compile(r"\[(\d+|\.\.\.)\]")
+
+
+def first_fault(error: Exception, *within: str) -> str:
+    """What msgspec found first, as ``field: sentence``; never the value, which may be personal."""
+    if not isinstance(error, msgspec.ValidationError):
+        return ": ".join([*within, "it is not JSON"])
+    sentence, _, place = str(error).partition(" - at `")
+    path = [*within, *_path(place)]
+    if (missing := _MISSING.match(sentence)) is not None:
+        path.append(missing["field"])
+        sentence = "it is missing"
+    elif _QUOTED.match(sentence):
+        sentence = "it is none of the values known here"
+    return f"{'.'.join(path)}: {sentence.replace('`', '')}" if path else sentence.replace("`", "")
+
+
+def _path(place: str) -> list[str]:
+    """``$.parts[0].name`` as its names."""
+    plain_path = _INDEX.sub(r".\1", place.rpartition("$")[2].rstrip("`"))
+    return [name for name in plain_path.split(".") if name]
