@@ -3,6 +3,8 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
+import pytest
+from durable.engine import durable_rules_engine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -37,6 +39,21 @@ def test_nothing_is_remembered_between_events() -> None:
     engine = Engine([rule("a", stage("typesetting"))])
     answers = [engine.match(EVENT, {"to_stage_key": name}) for name in ("typesetting", "proposal") * 3]
     assert answers == [{"a"}, frozenset()] * 3
+
+
+def test_the_same_numbers_are_put_to_the_engine_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    put = durable_rules_engine.assert_fact
+
+    def note(handle: int, fact: str) -> object:
+        asked.append(fact)
+        return put(handle, fact)
+
+    monkeypatch.setattr(durable_rules_engine, "assert_fact", note)
+    engine = Engine([rule("a", stage("typesetting"))])
+    for name in ("typesetting", "proposal", "published") * 3:
+        assert engine.match(EVENT, {"to_stage_key": name}) == ({"a"} if name == "typesetting" else set())
+    assert len(asked) == 2  # what no rule names is all the same to it
 
 
 def test_no_thread_is_started() -> None:

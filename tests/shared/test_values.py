@@ -1,0 +1,123 @@
+"""Values are checked when they are read; what is wrong is named by its place, and never by what it said."""
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import msgspec
+import pytest
+
+from shared.errors import Malformed
+from shared.events import messages
+from shared.events.consonance import KINDS, StageChanged
+from shared.events.envelope import addressed, parse
+from shared.events.messages import Lane, Resend, SendMessage
+from shared.events.values import Frozen, Instant, Text, encode, first_fault, in_utc, made_of, plain, read_as
+from shared.golden import golden
+from shared.ids import Line, MessageId, PersonId
+
+NOON = datetime(2027, 3, 3, 12, tzinfo=UTC)
+SECRET = "+447900123456"  # noqa: S105 -- somebody's number, which no fault may show
+ATTRIBUTES = {
+    "id": "e1", "source": "test", "type": SendMessage.kind, "time": "2027-03-03T13:00:00+01:00", "recordedtime": NOON,
+    "tenantid": "penrose", "partitionkey": "penrose/persons/p1",
+}  # fmt: skip
+
+
+class Part(Frozen):
+    name: Text
+    number: int = 0
+
+
+class Whole(Frozen):
+    lane: Lane = Lane.NORMAL
+    at: Instant | None = None
+    parts: tuple[Part, ...] = ()
+    words: dict[str, int] = msgspec.field(default_factory=dict)
+    from_: str | None = msgspec.field(default=None, name="from")
+
+
+def message(body: str = "Good news") -> SendMessage:
+    return SendMessage(
+        message_id=MessageId("m1"), person_id=PersonId("p1"), line=Line("main"), say="told", language="en", body=body,
+        expires_at=NOON,
+    )  # fmt: skip
+
+
+def test_what_is_at_its_default_is_not_written_and_is_there_when_read() -> None:
+    whole = Whole(parts=(Part(name="a"),), from_="here")
+    assert encode(whole) == b'{"parts":[{"name":"a"}],"from":"here"}'
+    assert read_as(Whole, encode(whole)) == whole
+
+
+def test_a_changed_value_is_another() -> None:
+    before = Part(name="a")
+    assert (before.but(number=3), before) == (Part(name="a", number=3), Part(name="a"))
+
+
+def test_plain_has_every_field_as_json_has_it() -> None:
+    whole = Whole(at=NOON, parts=(Part(name="a"),))
+    told: dict[str, object] = {
+        "lane": "normal",
+        "at": "2027-03-03T12:00:00Z",
+        "parts": [{"name": "a"}],
+        "words": {},
+        "from": None,
+    }
+    assert plain(whole) == told
+
+
+def test_every_instant_within_is_told_in_utc() -> None:
+    berlin = NOON.astimezone(timezone(timedelta(hours=1)))
+    assert in_utc(Whole(at=berlin)).at == NOON
+    assert b"12:00:00Z" in encode(in_utc(Whole(at=berlin)))
+
+
+@pytest.mark.parametrize(
+    ("raw", "fault"),
+    [
+        (f'{{"lane": "{SECRET}"}}', "lane: it is none of the values known here"),
+        ('{"parts": [{"name": "a"}, {"number": 1}]}', "parts.1.name: it is missing"),
+        ('{"parts": [{"name": ""}]}', "parts.0.name: Expected str of length >= 1"),
+        (f'{{"parts": "{SECRET}"}}', "parts: Expected array, got str"),
+        (f'{{"words": {{"a": "{SECRET}"}}}}', "words: Expected int, got str"),
+        ('{"at": "2027-03-03T12:00:00"}', "at: Expected datetime with a timezone component"),
+        (f'{{"at": "{SECRET}"}}', "at: Invalid RFC3339 encoded datetime"),
+        ("[]", "Expected object, got array"),
+        (f'{{"from": {SECRET}', "it is not JSON"),
+    ],
+)
+def test_a_fault_says_where_and_what_was_expected(raw: str, fault: str) -> None:
+    with pytest.raises(msgspec.DecodeError) as caught:
+        read_as(Whole, raw)
+    assert first_fault(caught.value) == fault
+
+
+@pytest.mark.parametrize(
+    "raw", [b"\xff", b'{"id": "\xff"}', b'{"data":' + b"[" * 100_000, b"", b"null", b'{"id": "\\ud800"}']
+)
+def test_no_bytes_break_the_reader(raw: bytes) -> None:
+    with pytest.raises(Malformed):
+        parse(raw, KINDS)
+
+
+def test_a_number_in_quotes_is_no_number() -> None:
+    raw = golden(StageChanged.kind).replace(b'"work_id": 61417', b'"work_id": "61417"')
+    with pytest.raises(Malformed, match=r"^data\.work\.work_id: Expected int, got str$"):
+        parse(raw, KINDS)
+
+
+def test_nothing_leaves_that_nobody_could_read() -> None:
+    with pytest.raises(Malformed, match=r"^data\.body: "):
+        addressed(ATTRIBUTES, message(body="")).to_bytes()
+
+
+def test_attributes_somebody_gave_are_checked_and_told_in_utc() -> None:
+    event = addressed(ATTRIBUTES, message())
+    assert event.time == NOON
+    assert parse(event.to_bytes(), messages.REQUEST_KINDS) == event
+    with pytest.raises(Malformed, match=r"^time: "):
+        addressed({**ATTRIBUTES, "time": "yesterday"}, message())
+
+
+def test_a_default_is_told_by_its_absence() -> None:
+    told = made_of(SendMessage, {**plain(message()), "lane": "critical"})
+    assert (told.lane, message().lane, told.resend) == (Lane.CRITICAL, Lane.NORMAL, Resend.NEVER)
