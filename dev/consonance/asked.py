@@ -30,7 +30,7 @@ def _contract(of: type[Any]) -> PlainValidator:
         try:
             return made_of(of, given)
         except ValidationError as error:
-            raise ValueError(first_fault(error)) from None
+            raise ValueError(first_fault(error, of)) from None
 
     return PlainValidator(read)
 

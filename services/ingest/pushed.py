@@ -101,7 +101,7 @@ def _data(document: dict[str, Any], model: type[Data], frame: Frame, house: Hous
     try:
         return in_utc(made_of(model, known))
     except ValidationError as fault:
-        raise Malformed(first_fault(fault, "data")) from None
+        raise Malformed(first_fault(fault, model, "data")) from None
 
 
 def _with_people(value: Any, tenant: TenantId) -> Any:

@@ -26,7 +26,7 @@ def read_all(of: type[V], nodes: Iterable[Node], read: Callable[[Node], V]) -> t
             raw = encode(read(node))
             view = read_as(of, raw)
         except _UNREADABLE as fault:
-            bad.append(Bad(spell(node), "malformed", _sentence(fault)))
+            bad.append(Bad(spell(node), "malformed", _sentence(fault, of)))
             continue
         if len(raw) > MAX_VALUE // 2:
             bad.append(Bad(spell(node), "too_large", f"it is larger than {MAX_VALUE // 2} bytes"))
@@ -47,8 +47,8 @@ def last_id(page: Sequence[Node], after: int) -> int:
     return last
 
 
-def _sentence(fault: Exception) -> str:
+def _sentence(fault: Exception, of: type[Frozen]) -> str:
     """Names the field at fault, never its value."""
     if isinstance(fault, ValidationError):
-        return first_fault(fault)
+        return first_fault(fault, of)
     return str(fault) if isinstance(fault, Malformed) else f"it has not the shape of its type ({type(fault).__name__})"

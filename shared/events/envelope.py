@@ -47,7 +47,7 @@ class Event(_Attributes):
         try:
             read_as(type(self.data), encode(self.data))
         except UNREADABLE as error:
-            raise Malformed(first_fault(error, "data")) from None
+            raise Malformed(first_fault(error, type(self.data), "data")) from None
         return encode(self)
 
 
@@ -75,14 +75,14 @@ def parse(raw: bytes, known: Kinds) -> Event:
     try:
         read = read_as(_Unread, raw)
     except UNREADABLE as error:
-        raise Malformed(first_fault(error)) from None
+        raise Malformed(first_fault(error, _Unread)) from None
     model = known.get(read.type)
     if model is None:
         raise NewerKind(f"type: {read.type!r} is not known here")
     try:
         data = read_as(model, read.data)
     except UNREADABLE as error:
-        raise Malformed(first_fault(error, "data")) from None
+        raise Malformed(first_fault(error, model, "data")) from None
     return _event(read, data)
 
 
@@ -91,7 +91,7 @@ def addressed(attributes: Mapping[str, Any], data: Data) -> Event:
     try:
         return _event(in_utc(made_of(_Attributes, attributes)), data)
     except msgspec.ValidationError as error:
-        raise Malformed(first_fault(error)) from None
+        raise Malformed(first_fault(error, _Attributes)) from None
 
 
 def _event(read: _Attributes, data: Data) -> Event:

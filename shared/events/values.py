@@ -5,12 +5,13 @@ event (docs/decisions/0011).
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from typing import Annotated, Any, Self, TypeVar, cast, dataclass_transform
 
 import msgspec
+from msgspec import inspect
 
 T = TypeVar("T")
 
@@ -96,21 +97,43 @@ _QUOTED = re.compile(r"^Invalid (enum )?value ")
 _INDEX = re.compile(r"\[(\d+|\.\.\.)\]")
 
 
-def first_fault(error: Exception, *within: str) -> str:
-    """What msgspec found first, as ``field: sentence``; never the value, which may be personal."""
+def first_fault(error: Exception, of: type[Frozen], *within: str) -> str:
+    """What msgspec found first in reading a value, as ``field: sentence``; never what it said: it may be personal."""
     if not isinstance(error, msgspec.ValidationError):
         return ": ".join([*within, "it is not JSON"])
     sentence, _, place = str(error).partition(" - at `")
-    path = [*within, *_path(place)]
+    path = _path(place)
     if (missing := _MISSING.match(sentence)) is not None:
         path.append(missing["field"])
         sentence = "it is missing"
     elif _QUOTED.match(sentence):
-        sentence = "it is none of the values known here"
-    return f"{'.'.join(path)}: {sentence.replace('`', '')}" if path else sentence.replace("`", "")
+        words = ", ".join(_words(inspect.type_info(of), path))
+        sentence = f"it is none of {words}" if words else "it is no value known here"
+    return ": ".join([".".join([*within, *path]), sentence.replace("`", "")]).removeprefix(": ")
 
 
 def _path(place: str) -> list[str]:
     """``$.parts[0].name`` as its names."""
     plain_path = _INDEX.sub(r".\1", place.rpartition("$")[2].rstrip("`"))
     return [name for name in plain_path.split(".") if name]
+
+
+def _words(kind: inspect.Type, path: Sequence[str]) -> list[str]:
+    """The closed set that a value at this path is from: an enum's, a literal's or a tag's."""
+    found: list[str] = []
+    within: list[tuple[inspect.Type, Sequence[str]]] = []
+    match kind:
+        case inspect.EnumType(cls):
+            found = [str(member.value) for member in cls]
+        case inspect.LiteralType(values):
+            found = list(map(str, values))
+        case inspect.UnionType(types):
+            within = [(each, path) for each in types]
+        case inspect.VarTupleType(item):
+            within = [(item, path[1:])]
+        case inspect.DictType(key, value):
+            within = [(key, path), (value, path)]
+        case inspect.StructType() if path:
+            found = [str(kind.tag)] if path[0] == kind.tag_field else []
+            within = [(field.type, path[1:]) for field in kind.fields if field.encode_name == path[0]]
+    return found + [word for each, rest in within for word in _words(each, rest)]

@@ -56,4 +56,4 @@ def _read(kind: str, told: dict[str, Any]) -> Data:
     try:
         return made_of(consonance.KINDS[kind], told)
     except ValidationError as error:
-        raise Unplayable(f"there is no such event: {first_fault(error)}") from None
+        raise Unplayable(f"there is no such event: {first_fault(error, consonance.KINDS[kind])}") from None

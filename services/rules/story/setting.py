@@ -118,7 +118,7 @@ def _changed(state: WorkObserved, path: str, changes: Mapping[str, object]) -> W
     try:
         return made_of(WorkObserved, laid_over(plain(state), changes))
     except ValidationError as error:
-        raise Unplayable(f"“{path}” cannot be that: {first_fault(error)}") from None
+        raise Unplayable(f"“{path}” cannot be that: {first_fault(error, WorkObserved)}") from None
 
 
 def _apply_to_people(world: World, cast: Cast, facts: Mapping[str, object]) -> None:
