@@ -51,17 +51,17 @@ class _Shard:
             found = self.answers[numbers] = tuple(self._ask(self.projection.fact(numbers)))
         return found
 
-    def _ask(self, numbers: Mapping[str, int]) -> list[RuleId]:
+    def _ask(self, fact: Mapping[str, int]) -> list[RuleId]:
         """Asserts one fact, hears what it fires, retracts it: what Host does, without spelling the fact three times."""
-        fact = orjson.dumps(numbers).decode()
+        spelled = orjson.dumps(fact).decode()
         try:
-            code, state = durable_rules_engine.assert_fact(self.handle, fact)
+            code, state = durable_rules_engine.assert_fact(self.handle, spelled)
             if code == _OBSERVED:
                 raise EngineFailed("the fact of an earlier event is still there")
             fired = self._fired(state) if code == _HANDLED else ()
             return [name for index in fired for name in self.names[index]]
         finally:
-            durable_rules_engine.retract_fact(self.handle, fact)
+            durable_rules_engine.retract_fact(self.handle, spelled)
 
     def _fired(self, state: int) -> Iterator[str]:
         """What Ruleset does with the actions of a state, which here are empty: only their names are wanted."""
