@@ -11,6 +11,7 @@ from typing import Any
 
 import asyncpg
 import orjson
+from msgspec import to_builtins
 from rich.console import Console
 from rich.table import Table
 
@@ -20,7 +21,7 @@ from services.writeback.intake import queries as intake_queries
 from services.writeback.ledger import SERVICE, add_evidence, announce
 from shared.clock import Clock
 from shared.errors import Misconfigured
-from shared.events.values import plain, read_as
+from shared.events.values import read_as
 from shared.events.writes import CreateAcquisition, Outcome, RecordDecision, RequestWrite
 from shared.postgres import Pool, load_queries
 from shared.settings import load
@@ -52,8 +53,8 @@ async def show(pool: Pool, task_id: int) -> int:
         console.print(f"  {change['change']}\n    now  {change['read']}\n    new  {change['asked']}", markup=False)
     for sentence in orjson.loads(row["said"]):
         console.print(f"  Consonance said: {sentence}", markup=False)
-    _print_fields(console, "asked", plain(request.input))
-    _print_fields(console, "evidence", plain(request.evidence))
+    _print_fields(console, "asked", to_builtins(request.input))
+    _print_fields(console, "evidence", to_builtins(request.evidence))
     if row["note"]:
         console.print(f"note: {row['note']}", markup=False)
     return 0
