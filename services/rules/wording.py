@@ -73,12 +73,10 @@ def say(value: object, language: str, words: Mapping[str, str]) -> str:
     """One value in words."""
     if not conditions.present(value) or value in ("", []):
         return NOTHING
-    if isinstance(value, str):
+    if isinstance(value, (str, bool)):
         return _readable(value, words)
     if isinstance(value, (tuple, list)):
         return format_list([say(item, language, words) for item in value], locale=_locale(language))
-    if isinstance(value, bool):
-        return _readable(value, words)
     return _measured(value, _locale(language))
 
 
@@ -96,11 +94,10 @@ def _measured(value: object, locale: Locale) -> str:
 
 def _readable(value: str | bool, words: Mapping[str, str]) -> str:  # noqa: FBT001 -- a value of an event, not a switch
     """Codes (a closed set's word, or one with underscores) become words; any other text is left as it is."""
-    if type(value) is str:
-        coded, text = "_" in value and _CODE.fullmatch(value) is not None, value
-    else:
-        coded, text = True, str(value).lower() if isinstance(value, bool) else str(value)
-    return words.get(text, text.replace("_", " ")) if coded else text
+    if type(value) is str and _CODE.fullmatch(value) is None:
+        return value
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return words.get(text, text.replace("_", " "))
 
 
 def _shortened(wording: Wording, spoken: dict[str, str], free: set[str]) -> tuple[str, dict[str, str]]:
