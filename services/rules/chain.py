@@ -27,6 +27,7 @@ class Delivery(StrEnum):
 
 
 NOTHING = Raw(b"null")
+"""No event: msgspec cannot read a ``Raw`` that may be None."""
 
 UNSENT = frozenset({Delivery.HELD, Delivery.FAILED, Delivery.DROPPED, Delivery.WITHDRAWN})
 RANK = {d: rank for rank, d in enumerate((Delivery.HELD, Delivery.REQUESTED, Delivery.UNCERTAIN, Delivery.ACCEPTED,

@@ -89,6 +89,8 @@ Effect = Said | Withdrew | Wrote | LeftOut | Ended
 
 
 class _Kept(Struct):
+    """The document made last, and what it was made of."""
+
     start: Raw
     event: Raw
     facts: int

@@ -132,23 +132,19 @@ class World:
 
     def keep_work(self, work: Work) -> None:
         self.works[work.state.work.work_id] = work
-        self.facts += 1
-        self.changed.add(("work", work.state.work.work_id))
+        self._learnt("work", work.state.work.work_id)
 
     def keep_person(self, person: Person) -> None:
         self.people[person.person_id] = person
-        self.facts += 1
-        self.changed.add(("person", person.person_id))
+        self._learnt("person", person.person_id)
 
     def keep_consent(self, person: PersonId, consent: Consent) -> None:
         self.consent[person] = consent
-        self.facts += 1
-        self.changed.add(("consent", person))
+        self._learnt("consent", person)
 
     def keep_record(self, record_id: str, record: RightsRecord) -> None:
         self.records[record_id] = record
-        self.facts += 1
-        self.changed.add(("record", record_id))
+        self._learnt("record", record_id)
 
     def keep_last_rule(self, person: PersonId, rule: RuleId) -> None:
         """Which rule last wrote to a person, for what they write back unasked."""
@@ -159,8 +155,11 @@ class World:
     def keep_acquisition(self, person: PersonId, reference: str | None) -> None:
         """The person's open submission, by our reference."""
         self.acquisitions[person] = reference
+        self._learnt("acquisition", person)
+
+    def _learnt(self, kind: str, key: object) -> None:
         self.facts += 1
-        self.changed.add(("acquisition", person))
+        self.changed.add((kind, key))
 
     def keep_chain(self, chain: Chain) -> None:
         self.hold_chain(chain)
