@@ -42,13 +42,13 @@ async def unseen(connection: Connection, received: Sequence[C]) -> list[C]:
     for one in received:
         event = one.event
         first.setdefault((event.tenantid, event.source, event.id), one)
+    now = machine_now()
     kinds: dict[tuple[str, bool], list[tuple[str, str]]] = {}
     for (tenant, source, event_id), one in first.items():
         kinds.setdefault((tenant, one.topic.name in BRIEF), []).append((source, event_id))
     for (tenant, brief), names in kinds.items():
-        for row in await connection.fetch(
-            QUERIES.see, tenant, *map(list, zip(*names, strict=True)), brief, machine_now()
-        ):
+        sources, ids = map(list, zip(*names, strict=True))
+        for row in await connection.fetch(QUERIES.see, tenant, sources, ids, brief, now):
             del first[tenant, *names[row["place"] - 1]]
     return list(first.values())
 
