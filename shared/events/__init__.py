@@ -1,1 +1,1 @@
-"""The contracts: one module per area, each a closed union of frozen models; ``catalogue`` maps a type to its model."""
+"""The contracts: one module per area, each a closed union of values by CloudEvents type."""
