@@ -24,16 +24,14 @@ select wamid, message_id from messages where wamid = any($1::text[]);
 select document::text from works where tenant = $1 and work_id = any($2::bigint[]);
 
 -- name: find_people
--- People with their consent, the rule that last wrote to them and their open submission.
+-- People with their consent, the rule that last wrote to them and their open submission: each looked up by its key,
+-- where a join may be done by reading the whole table.
 select
     p.document::text as person,
-    c.document::text as consent,
-    l.rule,
-    a.reference
+    (select c.document::text from consent c where c.tenant = p.tenant and c.person_id = p.person_id) as consent,
+    (select l.rule from last_rules l where l.tenant = p.tenant and l.person_id = p.person_id) as rule,
+    (select a.reference from acquisitions a where a.tenant = p.tenant and a.person_id = p.person_id) as reference
 from people p
-left join consent c using (tenant, person_id)
-left join last_rules l using (tenant, person_id)
-left join acquisitions a using (tenant, person_id)
 where p.tenant = $1 and p.person_id = any($2::text[]);
 
 -- name: find_records
