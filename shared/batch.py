@@ -79,7 +79,9 @@ class Batches:
         """
         fresh = [(topic, record) for topic, record in records if self.fresh(topic, record)]
         count = max(1, min(PARTITIONS, len(fresh) // _WORTH_A_PART))
-        parts = [[one for one in fresh if one[1].partition % count == part] for part in range(count)]
+        parts: list[list[tuple[str, Any]]] = [[] for _ in range(count)]
+        for one in fresh:
+            parts[one[1].partition % count].append(one)
         ended = await asyncio.gather(*map(self._take_part, filter(None, parts)), return_exceptions=True)
         errors = [error for error in ended if isinstance(error, BaseException)]
         if errors:

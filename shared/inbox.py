@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Protocol, TypeVar
 
+import orjson
+
 from shared.blame import AWAY
 from shared.clock import machine_now
 from shared.events.envelope import Event
@@ -47,7 +49,7 @@ async def unseen(connection: Connection, received: Sequence[C]) -> list[C]:
     for (tenant, source, event_id), one in first.items():
         kinds.setdefault((tenant, one.topic.name in BRIEF), []).append((source, event_id))
     for (tenant, brief), names in kinds.items():
-        sources, ids = map(list, zip(*names, strict=True))
+        sources, ids = (orjson.dumps(column).decode() for column in zip(*names, strict=True))
         for row in await connection.fetch(QUERIES.see, tenant, sources, ids, brief, now):
             del first[tenant, *names[row["place"] - 1]]
     return list(first.values())

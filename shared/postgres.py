@@ -46,6 +46,11 @@ _SESSION = {
     "idle_in_transaction_session_timeout": f"{_FROZEN_SECONDS}s",
     "transaction_timeout": f"{3 * _FROZEN_SECONDS}s",  # frozen in the middle of a statement, which is not idle
     "plan_cache_mode": "force_custom_plan",  # a plan made while a table was empty would scan it for ever
+    # What a service asks for is found by an index. A table too young for statistics, or one whose past outgrows what
+    # still lives of it, looks to the planner as if reading it whole were as good; the price it then puts on the few
+    # small tables that have no index to read must not make it compile their statements.
+    "enable_seqscan": "off",
+    "jit": "off",
     "tcp_keepalives_idle": "10",
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",

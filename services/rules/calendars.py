@@ -29,9 +29,9 @@ _YEARS_AHEAD = 5  # a calendar without a working day in five years is a mistake,
 _PLAIN = {Unit.MINUTES: timedelta(minutes=1), Unit.HOURS: timedelta(hours=1), Unit.DAYS: timedelta(days=1)}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Hours:
-    """Somebody's working time. ``country`` None: no public holidays are known."""
+    """Somebody's working time. ``country`` None: no public holidays are known. What is made of it is remembered by it."""
 
     zone: str
     country: str | None
@@ -42,6 +42,7 @@ class Hours:
     closures: tuple[Closure, ...] = ()
 
 
+@lru_cache(maxsize=64)
 def house_hours(calendar: WorkCalendar) -> Hours:
     house = calendar.house
     return Hours(

@@ -83,12 +83,10 @@ class Document(Mapping[str, Any]):
     def _find(self, path: str) -> Any:
         if self.extra is not None and path in self.extra:
             return self.extra[path]
-        head, _, rest = path.partition(".")
+        head, rest, fact = _beginning(path)
         if head == "chain":
             return walk(started_with(self.chain), rest) if self.chain else None
-        fact = _FACTS.get(head)
-        found = fact(self, rest) if fact else None
-        if found is not None:
+        if fact is not None and (found := fact(self, rest)) is not None:
             return found
         newer = self.newer is not None and walk(self.newer, head) is not None
         return walk(self.newer if newer else self.data, path)
@@ -104,6 +102,9 @@ class Document(Mapping[str, Any]):
         return self.world.works.get(work_id) if work_id is not None else None
 
 
+_Fact = Callable[[Document, str], Any]
+
+
 def is_told(field: str) -> bool:
     """Whether a field is what the event itself says, and no fact beside it."""
     return field.partition(".")[0] not in _BESIDE
@@ -111,7 +112,7 @@ def is_told(field: str) -> bool:
 
 def walk(value: Any, path: str) -> Any:
     """The value at a dotted path; of a list of objects, the tuple of that field in each. Absent is None."""
-    for name in path.split("."):
+    for name in _names_of(path):
         value = tuple([_part(item, name) for item in value]) if isinstance(value, _LISTS) else _part(value, name)
         if value is None:
             return None
@@ -121,11 +122,21 @@ def walk(value: Any, path: str) -> Any:
 _LISTS = (tuple, list)
 
 
+@lru_cache(maxsize=_MANY)
+def _names_of(path: str) -> tuple[str, ...]:
+    return tuple(path.split("."))
+
+
 def _part(value: Any, name: str) -> Any:
     if isinstance(value, Frozen):
-        attribute = _names(type(value)).get(name)
+        attribute = _attribute(type(value), name)
         return None if attribute is None else getattr(value, attribute)
     return value.get(name) if isinstance(value, dict) else None
+
+
+@lru_cache(maxsize=_MANY)
+def _attribute(model: type[Frozen], name: str) -> str | None:
+    return _names(model).get(name)
 
 
 @cache
@@ -260,7 +271,7 @@ def items_asked(chain: Chain) -> tuple[ConfirmationItem, ...]:
     return asked.items if isinstance(asked, ConfirmationRequested) else ()
 
 
-_FACTS: dict[str, Callable[[Document, str], Any]] = {
+_FACTS: dict[str, _Fact] = {
     "work": _work,
     "days_to": _days_to,
     "launch": _launch,
@@ -271,6 +282,13 @@ _FACTS: dict[str, Callable[[Document, str], Any]] = {
 
 
 _BESIDE = frozenset({*_FACTS, "chain", "answers_a_question"})
+
+
+@lru_cache(maxsize=_MANY)
+def _beginning(path: str) -> tuple[str, str, _Fact | None]:
+    """A path's first name, the rest of it, and which fact it may be."""
+    head, _, rest = path.partition(".")
+    return head, rest, _FACTS.get(head)
 
 
 @lru_cache(maxsize=64)

@@ -4,13 +4,13 @@ Only what a template names is worked out.
 """
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 from msgspec import Struct
 
 from services.rules.chain import Chain, Outgoing
 from services.rules.desk import Desk
 from services.rules.facts import Document
-from services.rules.remembered import remembered
 from services.rules.rulebook import Template
 from services.rules.wording import names_in
 from services.rules.world import Person
@@ -39,7 +39,7 @@ def filled(desk: Desk, chain: Chain, outgoing: Outgoing, person: Person, templat
     return {name: _value(saying, words, document, fields.get(name), name) for name in _names_of(template)}
 
 
-@remembered(most=1024)
+@lru_cache(maxsize=1024)
 def _names_of(template: Template) -> tuple[str, ...]:
     return tuple({name: None for wording in template.languages.values() for name in names_in(wording.body)})
 

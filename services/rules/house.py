@@ -20,7 +20,7 @@ class StandIn:
     last: date | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class People:
     """Who fills a role when an event does not say: Consonance contact ids by team and role, by imprint first."""
 
@@ -53,7 +53,7 @@ class Closure:
     roles: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class WorkCalendar:
     house: House
     closed: tuple[Closure, ...] = ()

@@ -7,7 +7,7 @@ people.yaml (by imprint first); then whoever stands in. One person is told once 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, get_args
 
 from msgspec import Struct
@@ -177,7 +177,7 @@ def house_roles(people: People, person: Person) -> frozenset[str]:
 _NONE: frozenset[str] = frozenset()
 
 
-@remembered(most=64)
+@lru_cache(maxsize=64)
 def _house_roles(people: People) -> Mapping[ContactId | None, frozenset[str]]:
     given = [(contact, role) for team in people.teams.values() for role, ids in team.items() for contact in ids]
     return {contact: frozenset(role for one, role in given if one == contact) for contact, _ in given}

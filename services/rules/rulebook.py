@@ -136,7 +136,7 @@ class Category(StrEnum):
     MARKETING = "marketing"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Template:
     """``fields`` binds a parameter to a typed field; Meta's name is ``name_vVERSION``."""
 
@@ -183,9 +183,13 @@ class Form:
     place: Place
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Rulebook:
-    """Everything a decision leans on; ``revision`` is the hash of its files' contents."""
+    """Everything a decision leans on; ``revision`` is the hash of its files' contents.
+
+    It, its people, calendar and templates equal only themselves: what is worked out for one of them is remembered by
+    which it is, and never by comparing all it holds.
+    """
 
     revision: Revision
     rules: Mapping[RuleId, Rule]

@@ -5,6 +5,7 @@ A held message has no words yet; it is judged and worded when it is released, wi
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 
 from msgspec import Struct, field
 
@@ -15,7 +16,6 @@ from services.rules.desk import Desk, LeftOut, Said, Withdrew
 from services.rules.filling import filled, language_of
 from services.rules.house import WorkCalendar
 from services.rules.recipients import Recipient, house_roles, is_staff, refusal, resolve
-from services.rules.remembered import remembered
 from services.rules.rulebook import Rule, Template, Verb
 from services.rules.terms import Severity, Span, Who
 from services.rules.world import Person
@@ -51,7 +51,7 @@ def hours(desk: Desk, person: Person) -> Hours:
     return _hours(book.calendar, person.country, person.zone, house.union(person.roles), bool(house))
 
 
-@remembered(most=4096)
+@lru_cache(maxsize=4096)
 def _hours(calendar: WorkCalendar, country: str | None, zone: str | None, roles: frozenset[str], staff: bool) -> Hours:  # noqa: FBT001 -- remembered by place
     """People in one country and one part share theirs."""
     return hours_of(calendar, country=country, zone=zone or calendar.house.zone, roles=roles, staff=staff)
@@ -97,13 +97,13 @@ def _release_time(desk: Desk, chain: Chain, person: Person, *, reply: bool) -> d
     return _opening(hours(desk, person), desk.now)
 
 
-@remembered(most=4096)
+@lru_cache(maxsize=4096)
 def _opening(of: Hours, now: datetime) -> datetime:
     """Everything of a batch is decided at one instant."""
     return next_open(now, of)
 
 
-@remembered(most=4096)
+@lru_cache(maxsize=4096)
 def _expiry(of: Hours, now: datetime, within: Span) -> datetime:
     return add(now, within, of)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from msgspec import Raw, Struct
 
@@ -12,7 +13,6 @@ from services.rules.desk import Desk, Reason
 from services.rules.ending import end_by_until
 from services.rules.facts import Document, is_told
 from services.rules.reference import Reference, needed_of
-from services.rules.remembered import remembered
 from services.rules.rulebook import OnRepeat, Rule, Rulebook, Step
 from services.rules.terms import At
 from services.rules.timing import due_of, lapsed, skip_past
@@ -89,7 +89,7 @@ def opening_of(book: Rulebook, name: str) -> Opening:
     return _openings(book).get(name, _NEVER)
 
 
-@remembered(most=64)
+@lru_cache(maxsize=64)
 def _openings(book: Rulebook) -> Mapping[str, Opening]:
     rules = tuple(book.rules.values())
     names = {*(name for rule in rules for name in rule.events), *(u.event for rule in rules for u in rule.until)}
