@@ -24,8 +24,10 @@ _DIGEST_BYTES = 16  # 128 bits: no two of a publisher's events meet by chance
 
 def derive(*parts: object) -> str:
     """32 hex characters for these parts, in this order; no two different lists of parts share a spelling."""
-    spelled = [str(part).encode() for part in parts]
-    measured = b"".join([piece for part in spelled for piece in (len(part).to_bytes(4, "big"), part)])
+    measured = b""
+    for part in parts:
+        spelled = str(part).encode()
+        measured += len(spelled).to_bytes(4, "big") + spelled
     return hashlib.blake2b(measured, digest_size=_DIGEST_BYTES).hexdigest()
 
 

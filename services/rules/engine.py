@@ -88,7 +88,9 @@ class Matcher:
         self._references = {event: Reference(rules) for event, rules in named.items()}
 
     def match(self, event: str, document: Document) -> frozenset[RuleId]:
-        found = [name for shard in self._shards.get(event, ()) for name in shard.match(document)]
+        found: list[RuleId] = []
+        for shard in self._shards.get(event, ()):
+            found += shard.match(document)
         return frozenset(found) if found else _NOBODY
 
     def reference(self, event: str, document: Document) -> frozenset[RuleId]:

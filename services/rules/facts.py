@@ -83,13 +83,7 @@ class Document(Mapping[str, Any]):
     def _find(self, path: str) -> Any:
         if self.extra is not None and path in self.extra:
             return self.extra[path]
-        head, rest, fact = _beginning(path)
-        if head == "chain":
-            return walk(started_with(self.chain), rest) if self.chain else None
-        if fact is not None and (found := fact(self, rest)) is not None:
-            return found
-        newer = self.newer is not None and walk(self.newer, head) is not None
-        return walk(self.newer if newer else self.data, path)
+        return _reader(type(self.data), path)(self)
 
     @property
     def work_id(self) -> WorkId | None:
@@ -285,10 +279,24 @@ _BESIDE = frozenset({*_FACTS, "chain", "answers_a_question"})
 
 
 @lru_cache(maxsize=_MANY)
-def _beginning(path: str) -> tuple[str, str, _Fact | None]:
-    """A path's first name, the rest of it, and which fact it may be."""
+def _reader(model: type[Data], path: str) -> Callable[[Document], Any]:
+    """How a document of such an event answers a path: a fact comes before what the event itself says."""
     head, _, rest = path.partition(".")
-    return head, rest, _FACTS.get(head)
+    if head == "chain":
+        return lambda document: walk(started_with(document.chain), rest) if document.chain else None
+    fact, attribute = _FACTS.get(head), _names(model).get(head)
+
+    def told(document: Document) -> Any:
+        if document.newer is not None and walk(document.newer, head) is not None:
+            return walk(document.newer, path)
+        if attribute is None:
+            return None
+        value = getattr(document.data, attribute)
+        return walk(value, rest) if rest and value is not None else value
+
+    if fact is None:
+        return told
+    return lambda document: told(document) if (found := fact(document, rest)) is None else found
 
 
 @lru_cache(maxsize=64)

@@ -58,7 +58,7 @@ def resolve(desk: Desk, chain: Chain, who: Who, *, sender: PersonId | None = Non
     resolved = Resolved()
     document = desk.document(chain)
     for name in who:
-        meant = list(_meant(desk, chain, document, name, sender))
+        meant = _meant(desk, chain, document, name, sender)
         if not meant and not isinstance(name, Team) and name not in _ADMITTED_ONCE:
             resolved.left_out.setdefault(name, Reason.UNKNOWN_ROLE)
         for one in meant:
@@ -66,21 +66,22 @@ def resolve(desk: Desk, chain: Chain, who: Who, *, sender: PersonId | None = Non
     return resolved
 
 
-def _meant(desk: Desk, chain: Chain, document: Document, name: str | Team, sender: PersonId | None) -> Iterator[_Meant]:
+def _meant(desk: Desk, chain: Chain, document: Document, name: str | Team, sender: PersonId | None) -> list[_Meant]:
     if isinstance(name, Team):
-        yield from _team(desk, name.name)
-    elif name == "sender":
-        person = sender or document.sender
-        yield from [_Meant(person, None, "sender")] if person else []
-    elif name == "unanswered":
-        yield from (_Meant(person, None, name) for person in unanswered(chain))
-    elif name == "told":
-        yield from (_Meant(person, None, name) for person in told(chain))
-    else:
-        yield from _by_role(desk, document, name)
+        return list(_team(desk, name.name))
+    match name:
+        case "sender":
+            person = sender or document.sender
+            return [_Meant(person, None, name)] if person else []
+        case "unanswered":
+            return [_Meant(person, None, name) for person in unanswered(chain)]
+        case "told":
+            return [_Meant(person, None, name) for person in told(chain)]
+        case _:
+            return _by_role(desk, document, name)
 
 
-def _by_role(desk: Desk, document: Document, role: str) -> Iterator[_Meant]:
+def _by_role(desk: Desk, document: Document, role: str) -> list[_Meant]:
     parties = _parties(document.data) if _party_fields(type(document.data)) else ()
     found = [party for name, party in parties if name == role] or [p for _, p in parties if p.role == role]
     if not found and (work := document.work) is not None:
@@ -88,9 +89,8 @@ def _by_role(desk: Desk, document: Document, role: str) -> Iterator[_Meant]:
     if not found and role == "affected":
         found = list(_of_milestone(desk, document))
     if found:
-        yield from (_Meant(p.person_id, p.contact_id, str(p.role)) for p in found)
-    else:
-        yield from _of_house(desk, document, role)
+        return [_Meant(p.person_id, p.contact_id, str(p.role)) for p in found]
+    return list(_of_house(desk, document, role))
 
 
 def _of_milestone(desk: Desk, document: Document) -> Iterator[PartyRef]:

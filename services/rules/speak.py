@@ -16,7 +16,7 @@ from services.rules.desk import Desk, LeftOut, Said, Withdrew
 from services.rules.filling import filled, language_of
 from services.rules.house import WorkCalendar
 from services.rules.recipients import Recipient, house_roles, is_staff, refusal, resolve
-from services.rules.rulebook import Rule, Template, Verb
+from services.rules.rulebook import Rule, Rulebook, Template, Verb
 from services.rules.terms import Severity, Span, Who
 from services.rules.world import Person
 from shared.events.messages import Button, Lane, Resend, SendMessage, TemplateCall, WithdrawMessage
@@ -47,7 +47,12 @@ class Speech(Struct, frozen=True):
 
 
 def hours(desk: Desk, person: Person) -> Hours:
-    house, book = house_roles(desk.book.people, person), desk.book
+    return _hours_of(desk.book, person)
+
+
+@lru_cache(maxsize=4096)
+def _hours_of(book: Rulebook, person: Person) -> Hours:
+    house = house_roles(book.people, person)
     return _hours(book.calendar, person.country, person.zone, house.union(person.roles), bool(house))
 
 
@@ -135,20 +140,24 @@ def send(desk: Desk, chain: Chain, outgoing: Outgoing) -> Chain:
 
 def worded(desk: Desk, chain: Chain, outgoing: Outgoing, person: Person) -> SendMessage:
     said, template = _wording(desk, chain, outgoing, person)
-    titles: dict[str, str] = {**dict(said.buttons), **_titles(outgoing)}
     return SendMessage(
         message_id=outgoing.message_id, person_id=person.person_id,
         line=chain.line or Line(desk.book.tenant.default_line), rule=chain.rule, chain_id=chain.chain_id,
         say=outgoing.say, language=said.language, body=said.body,
-        buttons=tuple(
-            Button(button_id=buttons.mint(desk.signing_key, outgoing.message_id, answer), title=titles[answer])
-            for answer in outgoing.buttons
-        ),
+        buttons=_buttons(desk, outgoing, said) if outgoing.buttons else (),
         template=template,
         lane=_LANES[desk.severity(chain)],
         resend=Resend.NEVER if outgoing.buttons else Resend.IF_UNPROVEN,
         expires_at=_expiry(hours(desk, person), desk.now, desk.book.tenant.send_within),
     )  # fmt: skip
+
+
+def _buttons(desk: Desk, outgoing: Outgoing, said: wording.Rendered) -> tuple[Button, ...]:
+    titles: dict[str, str] = {**dict(said.buttons), **_titles(outgoing)}
+    return tuple(
+        Button(button_id=buttons.mint(desk.signing_key, outgoing.message_id, answer), title=titles[answer])
+        for answer in outgoing.buttons
+    )
 
 
 def _wording(

@@ -180,7 +180,7 @@ def start(desk: Desk, occasion: Occasion, rule: Rule, subject: str) -> Chain:
         rule=rule.name, revision=desk.book.revision, subject=subject, tags=tags, key=event.partitionkey,
         started_at=desk.now, base_at=desk.now, start_name=occasion.name, start=said,
         event=said, correlation=event.correlationid or event.id, traceparent=event.traceparent,
-        line=occasion.line, steps=tuple(StepState() for _ in rule.steps),
+        line=occasion.line, steps=(StepState(),) * len(rule.steps),
     )  # fmt: skip
     desk.judged(Reason.STARTED, chain)
     return advance(desk, skip_past(desk, chain))

@@ -58,8 +58,10 @@ def render(
     wording = template.languages[language]
     names = names_in(wording.body)
     spoken = {name: say(values.get(name), language, words or {}) for name in names}
-    free = {name for name in names if isinstance(values.get(name), _FREE)}
-    body, parameters = _shortened(wording, spoken, free)
+    body, parameters = _fill(wording.body, spoken), spoken
+    if len(body) > BODY_LIMIT:
+        free = {name for name in names if isinstance(values.get(name), _FREE)}
+        body, parameters = _shortened(wording, spoken, free)
     return Rendered(body, parameters, tuple(wording.buttons.items()), language)
 
 
@@ -71,10 +73,10 @@ def names_in(body: str) -> tuple[str, ...]:
 
 def say(value: object, language: str, words: Mapping[str, str]) -> str:
     """One value in words."""
-    if not conditions.present(value) or value in ("", []):
-        return NOTHING
     if isinstance(value, (str, bool)):
-        return _readable(value, words)
+        return NOTHING if value == "" else _readable(value, words)
+    if not conditions.present(value) or value == []:
+        return NOTHING
     if isinstance(value, (tuple, list)):
         return format_list([say(item, language, words) for item in value], locale=_locale(language))
     return _measured(value, _locale(language))
@@ -94,7 +96,7 @@ def _measured(value: object, locale: Locale) -> str:
 
 def _readable(value: str | bool, words: Mapping[str, str]) -> str:  # noqa: FBT001 -- a value of an event, not a switch
     """Codes (a closed set's word, or one with underscores) become words; any other text is left as it is."""
-    if type(value) is str and _CODE.fullmatch(value) is None:
+    if type(value) is str and ("_" not in value or _CODE.fullmatch(value) is None):
         return value
     text = str(value).lower() if isinstance(value, bool) else str(value)
     return words.get(text, text.replace("_", " "))
