@@ -37,7 +37,7 @@ RANK = {d: rank for rank, d in enumerate((Delivery.HELD, Delivery.REQUESTED, Del
 class Outgoing(Frozen):
     """One message to one person. ``step`` is the step's index, ``answer`` the answer it follows, if any.
 
-    ``question`` is the step whose answers its buttons give; ``reply`` frees it of quiet hours.
+    ``reply`` frees it of quiet hours; ``rendered`` are the words of a question, which the evidence of its answer shows.
     """
 
     message_id: MessageId
@@ -175,7 +175,7 @@ class Ending(StrEnum):
 
 
 class Chain(Frozen):
-    """``start`` and ``event`` are the data of the first and the newest event, ``end`` of the one that ended it: JSON.
+    """``start`` is the data of its first event, ``event`` of its newest if another came, ``end`` of what ended it: JSON.
 
     ``closing`` waits only for its writes.
     """
@@ -191,7 +191,7 @@ class Chain(Frozen):
     base_at: Instant
     start_name: str
     start: Raw
-    event: Raw
+    event: Raw = NOTHING
     end_name: str | None = None
     end: Raw = NOTHING
     correlation: str | None = None
@@ -208,6 +208,10 @@ class Chain(Frozen):
     ended: Ending | None = None
     deferred_until: int | None = None
     next_due: Instant | None = None
+
+    @property
+    def newest(self) -> Raw:
+        return self.start if self.event == NOTHING else self.event
 
     @property
     def live(self) -> bool:

@@ -151,7 +151,7 @@ def started_with(chain: Chain) -> Data:
 
 
 def newest(chain: Chain) -> Data:
-    return read_data(chain.event, chain.start_name)
+    return read_data(chain.newest, chain.start_name)
 
 
 def ended_document(chain: Chain, world: World, calendar: WorkCalendar, now: datetime) -> Document:

@@ -133,7 +133,7 @@ def send(desk: Desk, chain: Chain, outgoing: Outgoing) -> Chain:
     return chain.with_message(
         outgoing.but(
             delivery=Delivery.REQUESTED, requested_at=desk.now, held_until=None, language=message.language,
-            rendered=message.body,
+            rendered=message.body if outgoing.buttons else None,
         )
     )  # fmt: skip
 

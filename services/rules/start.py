@@ -174,12 +174,11 @@ def begin_chains(desk: Desk, occasion: Occasion, matched: Iterable[Rule]) -> boo
 def start(desk: Desk, occasion: Occasion, rule: Rule, subject: str) -> Chain:
     event = occasion.event
     tags = tuple(sorted(tags_of(rule, subject, occasion.document)))
-    said = occasion.said()
     chain = Chain(
         chain_id=ChainId(derive("chain", desk.tenant, rule.name, subject, event.id)), tenant=desk.tenant,
         rule=rule.name, revision=desk.book.revision, subject=subject, tags=tags, key=event.partitionkey,
-        started_at=desk.now, base_at=desk.now, start_name=occasion.name, start=said,
-        event=said, correlation=event.correlationid or event.id, traceparent=event.traceparent,
+        started_at=desk.now, base_at=desk.now, start_name=occasion.name, start=occasion.said(),
+        correlation=event.correlationid or event.id, traceparent=event.traceparent,
         line=occasion.line, steps=(StepState(),) * len(rule.steps),
     )  # fmt: skip
     desk.judged(Reason.STARTED, chain)

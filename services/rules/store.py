@@ -16,7 +16,7 @@ from services.rules.recipients import parties_in
 from services.rules.want import Wanted
 from services.rules.world import Consent, Person, RightsRecord, Work, World
 from shared.events.values import Frozen, encode, read_as, spell_instant
-from shared.ids import ChainId, MessageId, Revision, RuleId, TenantId, Wamid, key_of
+from shared.ids import ChainId, MessageId, PersonId, Revision, RuleId, TenantId, Wamid, key_of
 from shared.postgres import Connection, load_queries
 from shared.timers import guards_on
 from shared.topics import CONSONANCE_EVENTS, MESSAGES_EVENTS, WHATSAPP_MESSAGES, WRITES_EVENTS
@@ -164,20 +164,21 @@ def _keys(world: World, kind: str) -> Iterable[str]:
 
 
 def _row(chain: Chain) -> str:
+    people = chain.people()
     row = {
         "chain_id": chain.chain_id, "rule": chain.rule, "subject": chain.subject, "revision": chain.revision,
         "key": chain.key, "active": chain.active, "live": chain.live, "tags": chain.tags,
-        "people": sorted(chain.people()), "guards": guards_of(chain),
+        "people": sorted(people), "guards": guards_of(chain, people) if chain.next_due else [],
         "next_due": spell_instant(chain.next_due) if chain.next_due else None,
         "document": orjson.Fragment(_spelled(chain)),
     }  # fmt: skip
     return orjson.dumps(row).decode()
 
 
-def guards_of(chain: Chain) -> list[str]:
-    """The partitions that must be read up to a due instant before anything of this chain may fire."""
+def guards_of(chain: Chain, people: Iterable[PersonId]) -> list[str]:
+    """The partitions that must be read up to its due instant before anything of this chain may fire."""
     guards = set(guards_on(chain.key, CONSONANCE_EVENTS, WRITES_EVENTS))
-    for person in chain.people():
+    for person in people:
         guards.update(guards_on(key_of(chain.tenant, "persons", person), WHATSAPP_MESSAGES, MESSAGES_EVENTS))
     return sorted(guards)
 
