@@ -23,7 +23,7 @@ NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
 
 _WANTED = 0.4
 _RULES = (50, 500)
-_EVENTS_A_SECOND = 5_000
+_EVENTS_A_SECOND = 10_000
 _READ = "select coalesce(sum(next_offset), 0) from {schema}.progress where topic = 'consonance.events'"
 
 

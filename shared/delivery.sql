@@ -7,16 +7,6 @@ select pg_advisory_xact_lock(number) from unnest($1::bigint[]) as number;
 -- client takes a microsecond for each element of an array.
 select enter($1, $2, $3, $4, $5) as place;
 
--- name: leave
--- Records that must leave, in the order they were published; the relay is told.
-with leaving as (
-    insert into outbox (topic, key, value, headers, written_at)
-    select topic, key, value, headers, $5
-    from unnest($1::text[], $2::bytea[], $3::bytea[], $4::bytea[]) with ordinality as t(topic, key, value, headers, place)
-    order by place
-)
-select pg_notify($6, '');
-
 -- name: keep_parked
 -- No row comes back where the same event is parked already.
 insert into parked (topic, partition, kafka_offset, event, key, value, headers, reason, sentence, parked_at)

@@ -135,6 +135,7 @@ async def _open(settings: ServiceSettings, service: str) -> Pool:
         max_size=settings.postgres_pool,
         command_timeout=_COMMAND_SECONDS,
         server_settings=session_of(service),
+        reset=_keeps_nothing,
     )
     try:
         await pool.fetchval("select count(*) from migrations")
@@ -142,6 +143,13 @@ async def _open(settings: ServiceSettings, service: str) -> Pool:
         pool.terminate()
         raise
     return pool
+
+
+async def _keeps_nothing(_connection: Connection) -> None:
+    """Who borrows a connection leaves nothing in its session beyond a transaction, which asyncpg ends by itself.
+
+    Locks by session and listening are for connections of their own (``connect``).
+    """
 
 
 @asynccontextmanager

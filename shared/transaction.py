@@ -14,6 +14,7 @@ from shared.postgres import Connection, Pool, load_queries, lock_number
 from shared.topics import Topic, parked
 
 QUERIES = load_queries(__file__, "delivery.sql")
+_OUTBOX = ("topic", "key", "value", "headers", "written_at")
 _ENVELOPE_BYTES = 2048
 """Room for key, headers and Kafka's own bytes beside a value."""
 
@@ -67,12 +68,11 @@ class Transaction:
             self.publish_raw(parked(self.service).name, origin.key, raw, [*origin.headers, *headers])
 
     async def flush(self) -> None:
-        """Write the outbox in one statement, which wakes the relay; called once, last."""
+        """Write the outbox at once, in the order published, which wakes the relay; called once, last."""
         if self._leaving:
-            topics, keys, values, headers = map(list, zip(*self._leaving, strict=True))
-            await self.connection.execute(
-                QUERIES.leave, topics, keys, values, headers, machine_now(), channel(self.service)
-            )
+            now = machine_now()
+            rows = [(*leaving, now) for leaving in self._leaving]
+            await self.connection.copy_records_to_table("outbox", records=rows, columns=_OUTBOX)
             self._leaving.clear()
 
 
@@ -86,7 +86,7 @@ def unpack(packed: bytes | None) -> list[tuple[str, bytes]]:
 
 
 def channel(service: str) -> str:
-    """What a relay listens on."""
+    """What a relay listens on; the outbox itself speaks there."""
     return f"stet_outbox_{service}"
 
 

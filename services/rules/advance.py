@@ -20,7 +20,8 @@ def advance(desk: Desk, chain: Chain) -> Chain:
         chain = _settle_steps(run(desk, chain, step))
     chain = remind_taker(desk, _settle_steps(chain))
     chain = finish(desk, chain)
-    return desk.keep(chain.but(next_due=next_due(desk, chain)))
+    due = next_due(desk, chain)
+    return desk.keep(chain if due == chain.next_due else chain.but(next_due=due))
 
 
 def _release(desk: Desk, chain: Chain) -> Chain:

@@ -31,7 +31,7 @@ _PLAIN = {Unit.MINUTES: timedelta(minutes=1), Unit.HOURS: timedelta(hours=1), Un
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Hours:
-    """Somebody's working time. ``country`` None: no public holidays are known. What is made of it is remembered by it."""
+    """Somebody's working time. ``country`` None: no public holidays are known. It equals only itself."""
 
     zone: str
     country: str | None

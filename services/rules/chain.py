@@ -175,7 +175,7 @@ class Ending(StrEnum):
 
 
 class Chain(Frozen):
-    """``start`` is the data of its first event, ``event`` of its newest if another came, ``end`` of what ended it: JSON.
+    """``start`` is the data of the first event, ``event`` of the newest if it is another, ``end`` of the last: JSON.
 
     ``closing`` waits only for its writes.
     """

@@ -71,9 +71,11 @@ class Opening:
             return _NOBODY
         subjects = {subject_of(about, document, event_id) for about in {self.about[rule] for rule in rules}}
         found = {tag for tag in subjects if tag is not None}
-        return frozenset(found | self.tags_to_end(document, event_id)) if self.ends else frozenset(found)
+        return frozenset(found.union(self.tags_to_end(document, event_id)))
 
-    def tags_to_end(self, document: Document, event_id: str) -> set[str]:
+    def tags_to_end(self, document: Document, event_id: str) -> Collection[str]:
+        if not self.ends:
+            return _NOBODY
         ways = (
             subject_of(about, document, event_id) if same is None else _same_tag(same, document)
             for about, same in self.ends

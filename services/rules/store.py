@@ -187,6 +187,8 @@ def guards_of(chain: Chain, people: Iterable[PersonId]) -> list[str]:
 
 
 async def due_chains(connection: Connection, now: datetime, most: int) -> list[tuple[ChainId, str]]:
+    if not await connection.fetchval(QUERIES.any_due, now):
+        return []
     return [(ChainId(row["chain_id"]), row["key"]) for row in await connection.fetch(QUERIES.due_chains, now, most)]
 
 

@@ -105,6 +105,10 @@ insert into writes (write_id, chain_id)
 select write_id, chain_id from unnest($1::text[], $2::text[]) as t(write_id, chain_id)
 on conflict (write_id) do nothing;
 
+-- name: any_due
+-- What is asked all the time is asked cheaply: planning the next query costs more than its mostly empty answer.
+select exists (select from chains where next_due <= $1);
+
 -- name: due_chains
 -- Chains whose next instant has come and all of whose guards are read up to it, the longest due first.
 select chain_id, key from chains c

@@ -91,6 +91,8 @@ def _row(event: Event, lacks: Missing, now: datetime) -> bytes:
 
 
 async def ready_keys(connection: Connection, now: datetime, most: int = 100) -> list[str]:
+    if not await connection.fetchval(QUERIES.any_waiting):
+        return []
     return [row["key"] for row in await connection.fetch(QUERIES.ready_keys, now, most)]
 
 

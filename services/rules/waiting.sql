@@ -9,6 +9,10 @@ select $1, row ->> 'key', row ->> 'event_id', decode(row ->> 'value', 'base64'),
     (row ->> 'since')::timestamptz, (row ->> 'until')::timestamptz
 from unnest($2::jsonb[]) as t(row);
 
+-- name: any_waiting
+-- What is asked all the time is asked cheaply: planning the next query costs more than its mostly empty answer.
+select exists (select from waiting);
+
 -- name: ready_keys
 -- Keys whose first event need not wait any more: its time is up, or all it misses is known.
 select w.key from waiting w

@@ -22,3 +22,13 @@ exception when unique_violation then
         where not exists (select from fresh where (fresh.source, fresh.id) = (given.source, given.id));
 end
 $$;
+
+-- Whoever leaves something tells the relay, which listens on the channel of its schema.
+create function tell_relay() returns trigger
+language plpgsql as $$
+begin
+    perform pg_notify('stet_outbox_' || tg_table_schema, '');
+    return null;
+end
+$$;
+create trigger outbox_filled after insert on outbox for each statement execute function tell_relay();
