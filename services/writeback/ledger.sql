@@ -108,7 +108,7 @@ cross join lateral (
         where m.state = 'manual' and m.tenant = w.tenant and m.record = w.record and m.sequence < w.sequence
     ) as behind
 ) held
-where w.state <> 'settled'
+where w.state in ('queued', 'intent') or w.state = 'manual'
 
 -- name: hold_lane
 -- Takes the lane for this session, unless another process has it.

@@ -1,0 +1,86 @@
+"""What a service asks PostgreSQL for is found by an index, and the inbox tells what it held, however it was entered."""
+
+import asyncio
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+import orjson
+import pytest
+
+from shared.postgres import Connection, connect
+from shared.topics import SERVICES
+from shared.transaction import QUERIES
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = {"relay", "waiting"}
+"""Tables that may be read whole: one of a single row, and one that holds only what waits."""
+
+NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
+
+
+def statements(service: str) -> dict[str, str]:
+    """By file and name: the service's own, and those every service has."""
+    found = {}
+    for path in (*sorted((ROOT / "services" / service).glob("*.sql")), ROOT / "shared" / "delivery.sql"):
+        parts = re.split(r"^-- name: (\w+)$", path.read_text(), flags=re.MULTILINE)
+        found |= {f"{path.name}: {name}": text for name, text in zip(parts[1::2], parts[2::2], strict=True)}
+    return found
+
+
+async def read_whole(connection: Connection, statement: str) -> set[str]:
+    """The tables that the plan of a statement, whatever its parameters, reads from end to end."""
+    parameters = max(map(int, re.findall(r"\$(\d+)", statement)), default=0)
+    plan = await connection.fetch(f"explain (generic_plan) {statement}", *[None] * parameters)
+    return set(re.findall(r"Seq Scan on (\w+)", "\n".join(line for (line,) in plan)))
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_no_statement_reads_a_growing_table_whole(postgres_database: str, service: str) -> None:
+    connection = await connect(postgres_database, service)
+    asked = statements(service)
+    assert len(asked) > 15
+    wholes = {name: await read_whole(connection, statement) - SMALL for name, statement in asked.items()}
+    assert {name: tables for name, tables in wholes.items() if tables} == {}
+    await connection.close()
+
+
+async def enter(connection: Connection, *names: tuple[str, str], tenant: str = "t") -> list[int]:
+    sources, ids = (orjson.dumps(column).decode() for column in zip(*names, strict=True))
+    rows = await connection.fetch(QUERIES.see, tenant, sources, ids, False, NOW)
+    return sorted(row["place"] for row in rows)
+
+
+async def test_the_inbox_gives_the_places_of_what_it_held(postgres_database: str) -> None:
+    connection = await connect(postgres_database, "rules")
+    assert await enter(connection, ("a", "1"), ("a", "2"), ("b", "1")) == []
+    assert await enter(connection, ("a", "3"), ("b", "1"), ("c", "1"), ("a", "1")) == [2, 4]
+    assert await enter(connection, ("a", "3"), ("c", "1")) == [1, 2]
+    assert await enter(connection, ("a", "1"), tenant="another") == []
+    await connection.close()
+
+
+async def test_of_two_that_enter_the_same_at_once_one_finds_it_there(postgres_database: str) -> None:
+    first, second = await connect(postgres_database, "rules"), await connect(postgres_database, "rules")
+    transaction = first.transaction()
+    await transaction.start()
+    assert await enter(first, ("a", "1"), ("a", "2")) == []
+    waiting = asyncio.create_task(enter(second, ("a", "2"), ("a", "3")))
+    while not await first.fetchval("select exists (select from pg_locks where not granted)"):
+        await asyncio.sleep(0.01)
+    await transaction.commit()
+    assert await waiting == [1]
+    await first.close()
+    await second.close()
+
+
+async def test_an_inbox_entered_in_vain_is_as_it_was(postgres_database: str) -> None:
+    connection = await connect(postgres_database, "rules")
+    with pytest.raises(ZeroDivisionError):
+        async with connection.transaction():
+            assert await enter(connection, ("a", "1")) == []
+            raise ZeroDivisionError
+    assert await enter(connection, ("a", "1")) == []
+    await connection.close()
