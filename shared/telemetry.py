@@ -94,6 +94,7 @@ class _Libraries(logging.Handler):
 def configure_traces(service: str, endpoint: str | None) -> None:
     """Without an endpoint no spans are recorded; traceparents still travel."""
     if endpoint is None:
+        trace.set_tracer_provider(trace.NoOpTracerProvider())  # unset, it is looked for in the environment each time
         return
     provider = TracerProvider(resource=Resource.create({"service.name": f"stet-{service}"}))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces")))

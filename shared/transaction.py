@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 
 import orjson
 
@@ -47,7 +48,7 @@ class Transaction:
         value = event.to_bytes()
         if len(value) > topic.max_message_bytes - _ENVELOPE_BYTES:
             raise Unfit(f"{event.type} of {len(value)} bytes does not fit into {topic.name}", reason="too_large")
-        self.publish_raw(topic.name, event.partitionkey.encode(), value, trace_headers(event.traceparent))
+        self._leaving.append((topic.name, event.partitionkey.encode(), value, _packed_trace(event.traceparent)))
 
     def publish_raw(self, topic: str, key: bytes | None, value: bytes, headers: Headers = ()) -> None:
         self._leaving.append((topic, key, value, pack(headers) if headers else None))
@@ -79,6 +80,12 @@ class Transaction:
 def pack(headers: Headers) -> bytes:
     """Kafka's headers as bytes for one column; their values are bytes of any kind."""
     return orjson.dumps([(name, (value or b"").decode("latin-1")) for name, value in headers])
+
+
+@lru_cache(maxsize=1024)
+def _packed_trace(traceparent: str | None) -> bytes | None:
+    """What follows from one event has its trace."""
+    return pack(trace_headers(traceparent)) if traceparent else None
 
 
 def unpack(packed: bytes | None) -> list[tuple[str, bytes]]:

@@ -3,7 +3,7 @@
 A ``Document`` answers dotted paths and works out only what is asked of it. Values are typed as the contracts type them.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cache, lru_cache
@@ -92,8 +92,8 @@ class Document(Mapping[str, Any]):
 
     @property
     def work(self) -> Work | None:
-        work_id = self.work_id
-        return self.world.works.get(work_id) if work_id is not None else None
+        work = getattr(self.data, "work", None)
+        return None if work is None else self.world.works.get(work.work_id)
 
 
 _Fact = Callable[[Document, str], Any]
@@ -106,7 +106,11 @@ def is_told(field: str) -> bool:
 
 def walk(value: Any, path: str) -> Any:
     """The value at a dotted path; of a list of objects, the tuple of that field in each. Absent is None."""
-    for name in _names_of(path):
+    return _walk(value, path.split("."))
+
+
+def _walk(value: Any, names: Sequence[str]) -> Any:
+    for name in names:
         value = tuple([_part(item, name) for item in value]) if isinstance(value, _LISTS) else _part(value, name)
         if value is None:
             return None
@@ -114,11 +118,6 @@ def walk(value: Any, path: str) -> Any:
 
 
 _LISTS = (tuple, list)
-
-
-@lru_cache(maxsize=_MANY)
-def _names_of(path: str) -> tuple[str, ...]:
-    return tuple(path.split("."))
 
 
 def _part(value: Any, name: str) -> Any:
@@ -284,7 +283,7 @@ def _reader(model: type[Data], path: str) -> Callable[[Document], Any]:
     head, _, rest = path.partition(".")
     if head == "chain":
         return lambda document: walk(started_with(document.chain), rest) if document.chain else None
-    fact, attribute = _FACTS.get(head), _names(model).get(head)
+    fact, attribute, names = _FACTS.get(head), _names(model).get(head), rest.split(".") if rest else ()
 
     def told(document: Document) -> Any:
         if document.newer is not None and walk(document.newer, head) is not None:
@@ -292,7 +291,7 @@ def _reader(model: type[Data], path: str) -> Callable[[Document], Any]:
         if attribute is None:
             return None
         value = getattr(document.data, attribute)
-        return walk(value, rest) if rest and value is not None else value
+        return _walk(value, names) if names and value is not None else value
 
     if fact is None:
         return told

@@ -23,7 +23,7 @@ NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
 
 def statements(service: str) -> dict[str, str]:
     """By file and name: the service's own, and those every service has."""
-    found = {}
+    found: dict[str, str] = {}
     for path in (*sorted((ROOT / "services" / service).glob("*.sql")), ROOT / "shared" / "delivery.sql"):
         parts = re.split(r"^-- name: (\w+)$", path.read_text(), flags=re.MULTILINE)
         found |= {f"{path.name}: {name}": text for name, text in zip(parts[1::2], parts[2::2], strict=True)}
@@ -49,7 +49,8 @@ async def test_no_statement_reads_a_growing_table_whole(postgres_database: str, 
 
 async def enter(connection: Connection, *names: tuple[str, str], tenant: str = "t") -> list[int]:
     sources, ids = (orjson.dumps(column).decode() for column in zip(*names, strict=True))
-    rows = await connection.fetch(QUERIES.see, tenant, sources, ids, False, NOW)
+    brief = False
+    rows = await connection.fetch(QUERIES.see, tenant, sources, ids, brief, NOW)
     return sorted(row["place"] for row in rows)
 
 
@@ -78,9 +79,9 @@ async def test_of_two_that_enter_the_same_at_once_one_finds_it_there(postgres_da
 
 async def test_an_inbox_entered_in_vain_is_as_it_was(postgres_database: str) -> None:
     connection = await connect(postgres_database, "rules")
-    with pytest.raises(ZeroDivisionError):
-        async with connection.transaction():
-            assert await enter(connection, ("a", "1")) == []
-            raise ZeroDivisionError
+    transaction = connection.transaction()
+    await transaction.start()
+    assert await enter(connection, ("a", "1")) == []
+    await transaction.rollback()
     assert await enter(connection, ("a", "1")) == []
     await connection.close()
