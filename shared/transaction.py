@@ -1,6 +1,6 @@
 """One PostgreSQL transaction with its outbox: what it publishes leaves if, and only if, it commits."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,6 +16,9 @@ from shared.topics import Topic, parked
 
 QUERIES = load_queries(__file__, "delivery.sql")
 _OUTBOX = ("topic", "key", "value", "headers", "written_at")
+_ROW_BYTES = 128  # a topic's name, an instant, and the lengths
+_PORTION_BYTES = 400 * 1024  # asyncpg waits once it has half a mebibyte in hand
+_Row = tuple[str, bytes | None, bytes, bytes | None, datetime]
 _ENVELOPE_BYTES = 2048
 """Room for key, headers and Kafka's own bytes beside a value."""
 
@@ -69,12 +72,25 @@ class Transaction:
             self.publish_raw(parked(self.service).name, origin.key, raw, [*origin.headers, *headers])
 
     async def flush(self) -> None:
-        """Write the outbox at once, in the order published, which wakes the relay; called once, last."""
-        if self._leaving:
-            now = machine_now()
-            rows = [(*leaving, now) for leaving in self._leaving]
-            await self.connection.copy_records_to_table("outbox", records=rows, columns=_OUTBOX)
-            self._leaving.clear()
+        """Write the outbox, in the order published, which wakes the relay; called once, last."""
+        now = machine_now()
+        rows = [(*leaving, now) for leaving in self._leaving]
+        for some in _portions(rows):
+            await self.connection.copy_records_to_table("outbox", records=some, columns=_OUTBOX)
+        self._leaving.clear()
+
+
+def _portions(rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:
+    """What asyncpg sends without waiting for room: neither a timeout nor a lost connection would end that wait."""
+    begin, size = 0, 0
+    for place, (_, key, value, headers, _) in enumerate(rows):
+        more = len(key or b"") + len(value) + len(headers or b"") + _ROW_BYTES
+        if place > begin and size + more > _PORTION_BYTES:
+            yield rows[begin:place]
+            begin, size = place, 0
+        size += more
+    if rows:
+        yield rows[begin:]
 
 
 def pack(headers: Headers) -> bytes:

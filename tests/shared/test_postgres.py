@@ -1,16 +1,18 @@
-"""What a service asks PostgreSQL for is found by an index, and the inbox tells what it held, however it was entered."""
+"""What a service asks PostgreSQL for is found by an index; what it enters and leaves there stays in order."""
 
 import asyncio
 import re
 from datetime import UTC, datetime
 from pathlib import Path
 
+import asyncpg
 import orjson
 import pytest
 
+from shared.blame import Blame, blame
 from shared.postgres import Connection, connect
 from shared.topics import SERVICES
-from shared.transaction import QUERIES
+from shared.transaction import QUERIES, Transaction, channel
 
 pytestmark = pytest.mark.integration
 
@@ -84,4 +86,38 @@ async def test_an_inbox_entered_in_vain_is_as_it_was(postgres_database: str) -> 
     assert await enter(connection, ("a", "1")) == []
     await transaction.rollback()
     assert await enter(connection, ("a", "1")) == []
+    await connection.close()
+
+
+async def test_much_that_leaves_stays_in_order(postgres_database: str) -> None:
+    connection = await connect(postgres_database, "rules")
+    sizes = [*range(1500), 900_000, 3, 700_000, 600_000, *range(500)]
+    async with connection.transaction():
+        tx = Transaction(connection, "rules", NOW)
+        for place, size in enumerate(sizes):
+            tx.publish_raw("decisions", str(place).encode(), b"x" * size)
+        await tx.flush()
+    left = await connection.fetch("select key, octet_length(value) as size from outbox order by id")
+    assert [(row["key"], row["size"]) for row in left] == [(str(n).encode(), size) for n, size in enumerate(sizes)]
+    await connection.close()
+
+
+async def test_the_relay_hears_of_what_leaves(postgres_database: str) -> None:
+    heard = asyncio.Event()
+    connection, relay = await connect(postgres_database, "rules"), await connect(postgres_database, "rules")
+    await relay.add_listener(channel("rules"), lambda *_: heard.set())
+    tx = Transaction(connection, "rules", NOW)
+    tx.publish_raw("decisions", None, b"{}")
+    await tx.flush()
+    async with asyncio.timeout(20):
+        await heard.wait()
+    await connection.close()
+    await relay.close()
+
+
+async def test_a_name_that_postgresql_cannot_hold_is_its_records_fault(postgres_database: str) -> None:
+    connection = await connect(postgres_database, "rules")
+    with pytest.raises(asyncpg.DataError) as refused:
+        await enter(connection, ("a", "1\0"))
+    assert blame(refused.value) is Blame.RECORD
     await connection.close()
