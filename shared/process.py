@@ -30,7 +30,7 @@ from shared.watch import Watch
 log = get_logger()
 _STOP_SECONDS = 4.5
 _MEASURE_SECONDS = 5.0
-_NEW_OBJECTS = 100_000  # between two collections; a batch makes some tens of thousands, and frees them itself
+_NEW_OBJECTS = 50_000  # between two collections; a batch makes some tens of thousands, and frees them itself
 
 Main = Callable[[], Coroutine[Any, Any, None]]
 Work = Callable[[], Awaitable[None]]
