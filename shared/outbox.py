@@ -19,7 +19,7 @@ from shared.kafka import REFUSED, Leaving, Producer
 from shared.postgres import Connection, connect, lock_number
 from shared.settings import ServiceSettings
 from shared.telemetry import counter, get_logger, histogram
-from shared.transaction import QUERIES, channel, unpack
+from shared.transaction import QUERIES, unpack
 
 log = get_logger()
 _ROUND_RECORDS = 1000
@@ -143,6 +143,11 @@ class Relay:
             if pending:
                 await self._renew(connection)
         return results
+
+
+def channel(service: str) -> str:
+    """What a service's relay listens on; a trigger of its outbox speaks there."""
+    return f"stet_outbox_{service}"
 
 
 def _look_at(future: "asyncio.Future[Any]") -> None:

@@ -108,11 +108,6 @@ def unpack(packed: bytes | None) -> list[tuple[str, bytes]]:
     return [(name, value.encode("latin-1")) for name, value in orjson.loads(packed)] if packed else []
 
 
-def channel(service: str) -> str:
-    """What a relay listens on; the outbox itself speaks there."""
-    return f"stet_outbox_{service}"
-
-
 async def take_locks(connection: Connection, service: str, names: Iterable[str]) -> None:
     """Advisory locks until the transaction ends, in one order for everybody; another service's names are others."""
     numbers = sorted({lock_number(f"{service}:{name}") for name in names})
