@@ -56,12 +56,8 @@ def render(
 ) -> Rendered:
     """Fill a template; ``words`` are the house's readable forms of codes. An aware instant is said in its own zone."""
     wording = template.languages[language]
-    names = names_in(wording.body)
-    spoken = {name: say(values.get(name), language, words or {}) for name in names}
-    body, parameters = _fill(wording.body, spoken), spoken
-    if len(body) > BODY_LIMIT:
-        free = {name for name in names if isinstance(values.get(name), _FREE)}
-        body, parameters = _shortened(wording, spoken, free)
+    spoken = {name: say(values.get(name), language, words or {}) for name in names_in(wording.body)}
+    body, parameters = _shortened(wording, spoken, values)
     return Rendered(body, parameters, tuple(wording.buttons.items()), language)
 
 
@@ -102,10 +98,13 @@ def _readable(value: str | bool, words: Mapping[str, str]) -> str:  # noqa: FBT0
     return words.get(text, text.replace("_", " "))
 
 
-def _shortened(wording: Wording, spoken: dict[str, str], free: set[str]) -> tuple[str, dict[str, str]]:
+def _shortened(
+    wording: Wording, spoken: Mapping[str, str], values: Mapping[str, object]
+) -> tuple[str, dict[str, str]]:  # fmt: skip
     """The body; cuts the longest free text until it fits, or until nothing is left to cut."""
     parameters, body = dict(spoken), _fill(wording.body, spoken)
     while (over := len(body) - BODY_LIMIT) > 0:
+        free = (name for name in spoken if isinstance(values.get(name), _FREE))
         longest = max(free, key=lambda name: len(parameters[name]), default=None)
         if longest is None or len(parameters[longest]) <= _SHORTEST:
             break
