@@ -122,14 +122,9 @@ _LISTS = (tuple, list)
 
 def _part(value: Any, name: str) -> Any:
     if isinstance(value, Frozen):
-        attribute = _attribute(type(value), name)
+        attribute = _names(type(value)).get(name)
         return None if attribute is None else getattr(value, attribute)
     return value.get(name) if isinstance(value, dict) else None
-
-
-@lru_cache(maxsize=_MANY)
-def _attribute(model: type[Frozen], name: str) -> str | None:
-    return _names(model).get(name)
 
 
 @cache
