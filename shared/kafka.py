@@ -178,11 +178,18 @@ class Producer:
 
 
 async def abandon(producer: Any) -> None:
-    """Close a producer without delivering what it holds; aiokafka has no public way, and would wait for ever."""
+    """Close a producer without delivering what it holds; aiokafka has no public way, and would wait for ever.
+
+    Its sender may fail while it ends: a request under way comes back as failed, and aiokafka looks for its batch among
+    those that were just given up. Nothing hangs on that any more.
+    """
     sender = producer._sender  # noqa: SLF001 -- see above
     producer._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001 -- the same
-    await sender.close()
-    await producer.stop()
+    for close in (sender.close, producer.stop):
+        try:
+            await close()
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the producer is given up
+            log.info("producer.abandoned", error=type(error).__name__)
 
 
 def partition_of(key: str) -> int:
