@@ -26,7 +26,12 @@ OPENS = time(9)
 CLOSES = time(18)
 _YEARS_AHEAD = 5  # a calendar without a working day in five years is a mistake, not a holiday
 
-_PLAIN = {Unit.MINUTES: timedelta(minutes=1), Unit.HOURS: timedelta(hours=1), Unit.DAYS: timedelta(days=1)}
+_PLAIN = {
+    Unit.SECONDS: timedelta(seconds=1),
+    Unit.MINUTES: timedelta(minutes=1),
+    Unit.HOURS: timedelta(hours=1),
+    Unit.DAYS: timedelta(days=1),
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,7 +78,7 @@ def next_open(instant: datetime, hours: Hours) -> datetime:
 def add(instant: datetime, span: Span, hours: Hours, sign: int = 1) -> datetime:
     """``span`` after ``instant`` (``sign`` -1: before). Working units count from and end in open hours."""
     match span.unit:
-        case Unit.MINUTES | Unit.HOURS | Unit.DAYS:
+        case Unit.SECONDS | Unit.MINUTES | Unit.HOURS | Unit.DAYS:
             return instant + sign * span.count * _PLAIN[span.unit]
         case Unit.WORKING_HOURS:
             step = _later if sign > 0 else _earlier

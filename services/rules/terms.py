@@ -77,6 +77,7 @@ ALWAYS = AllOf(())
 
 
 class Unit(StrEnum):
+    SECONDS = "seconds"
     MINUTES = "minutes"
     HOURS = "hours"
     DAYS = "days"

@@ -12,7 +12,7 @@ from services.rules.recipients import awaited
 from services.rules.rulebook import Step
 from services.rules.terms import After, At, Span, Unit
 
-_PLAIN = frozenset({Unit.MINUTES, Unit.HOURS, Unit.DAYS})
+_PLAIN = frozenset({Unit.SECONDS, Unit.MINUTES, Unit.HOURS, Unit.DAYS})
 
 
 def runnable(desk: Desk, chain: Chain) -> Step | None:
@@ -89,7 +89,7 @@ def _day(desk: Desk, chain: Chain, timing: At) -> date | None:
     value = desk.document(chain).get(timing.field)
     if isinstance(value, datetime) or not isinstance(value, date):
         return None
-    if timing.span is None or timing.span.unit in {Unit.MINUTES, Unit.HOURS, Unit.WORKING_HOURS}:
+    if timing.span is None or timing.span.unit not in {Unit.DAYS, Unit.WORKING_DAYS}:
         return None
     return shift(value, timing.span, timing.sign, house_hours(desk.book.calendar))
 

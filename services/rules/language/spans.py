@@ -10,6 +10,7 @@ from services.rules.terms import At, Span, Unit
 _SPAN = re.compile(r"(\d+) +((?:working +)?[a-z]+)")
 _OFFSET = re.compile(r"(.+?) +(before|after) +(\S+)")
 _UNITS = {spelling: unit for unit in Unit for spelling in (unit.value, unit.value.removesuffix("s"))}
+_OFFERED = [spelling for spelling, unit in _UNITS.items() if unit is not Unit.SECONDS]  # seconds are for rehearsals
 _SIGNS = {"before": -1, "after": 1}
 _NONE = Span(1, Unit.DAYS)
 
@@ -20,7 +21,7 @@ def span(node: Node | None, report: Report) -> Span:
     found = read_span(written)
     if node is not None and written and found is None:
         report.unknown(
-            node.place, f"“{written}” is no duration, like “2 working days” or “4 hours”", _unit(written), _UNITS
+            node.place, f"“{written}” is no duration, like “2 working days” or “4 hours”", _unit(written), _OFFERED
         )
     return found or _NONE
 

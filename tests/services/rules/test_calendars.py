@@ -64,6 +64,7 @@ def test_the_next_time_the_house_is_open(instant: str, expected: str) -> None:
         ("2027-03-05T14:00", Span(4, Unit.WORKING_HOURS), "2027-03-08T09:00"),  # never ends at closing time
         ("2027-03-05T16:00", Span(20, Unit.HOURS), "2027-03-06T12:00"),
         ("2027-03-05T16:00", Span(30, Unit.MINUTES), "2027-03-05T16:30"),
+        ("2027-03-05T16:00", Span(90, Unit.SECONDS), "2027-03-05T16:01:30"),
         ("2027-03-27T12:00", Span(1, Unit.DAYS), "2027-03-28T12:00"),
     ],
 )
