@@ -16,6 +16,7 @@ from shared.errors import Misconfigured
 from shared.events.contacts import PersonObserved
 from shared.ids import Revision
 from shared.postgres import Connection
+from shared.zones import zone_named
 
 
 class Shelf:
@@ -54,8 +55,8 @@ class Shelf:
         return self._others.get(revision, self.book)
 
     def _zone(self, seen: PersonObserved) -> str | None:
-        """Explicit, else country and phone hint, else house."""
-        if seen.zone is not None:
-            return seen.zone
+        """Explicit where it is a zone, else country and phone hint, else house."""
+        if (explicit := zone_named(seen.zone)) is not None:
+            return explicit
         phone = seen.addresses.phone
         return zone_of(seen.country, zone_hint(phone) if phone else None, self.book.calendar.house.zone)

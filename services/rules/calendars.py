@@ -16,6 +16,8 @@ from services.rules.countries import WORKWEEK, holidays_in, workweek_in, zone_of
 from services.rules.house import Closure, WorkCalendar
 from services.rules.terms import Span, Unit
 from shared.errors import Misconfigured
+from shared.events.values import FIRST_DAY, LAST_DAY
+from shared.zones import zone_named
 
 __all__ = [
     "Hours", "add", "closing", "hours_of", "house_hours", "next_open", "opening", "shift", "working_days_between",
@@ -25,6 +27,8 @@ __all__ = [
 OPENS = time(9)
 CLOSES = time(18)
 _YEARS_AHEAD = 5  # a calendar without a working day in five years is a mistake, not a holiday
+
+_COUNTED_FROM = 2000
 
 _PLAIN = {
     Unit.SECONDS: timedelta(seconds=1),
@@ -56,8 +60,12 @@ def house_hours(calendar: WorkCalendar) -> Hours:
 
 
 def hours_of(calendar: WorkCalendar, *, country: str | None, zone: str, roles: Iterable[str], staff: bool) -> Hours:
-    """A person's: their zone and their country's holidays; staff keep the house's hours, week and closures."""
+    """A person's: their zone and their country's holidays; staff keep the house's hours, week and closures.
+
+    Where ``zone`` is no zone, it is the country's.
+    """
     house = calendar.house
+    zone = zone_named(zone) or zone_of(country, None, house.zone)
     held = frozenset(roles)
     fairs = tuple(fair for fair in calendar.fairs if fair.roles & held)
     subdivision = house.subdivision if country == house.country else None
@@ -105,7 +113,11 @@ def closing(day: date, hours: Hours) -> datetime:
 
 
 def working_days_between(first: date, last: date, hours: Hours) -> int:
-    """Working days after ``first`` up to and with ``last``; below zero as soon as ``last`` is past."""
+    """Working days after ``first`` up to and with ``last``; below zero as soon as ``last`` is past.
+
+    No day is counted that ``is_day`` would not take for one.
+    """
+    first, last = (min(max(day, FIRST_DAY), LAST_DAY) for day in (first, last))
     if last < first:
         return min(-1, _count(last - timedelta(days=1), hours) - _count(first - timedelta(days=1), hours))
     return _count(last, hours) - _count(first, hours)
@@ -177,15 +189,15 @@ def _index(day: date, hours: Hours, *, after: bool) -> int:
 
 @lru_cache(maxsize=4096)
 def _count(day: date, hours: Hours) -> int:
-    """Working days since the beginning of 1970, or before it below zero; only differences mean anything."""
+    """Working days since the beginning of 2000, or before it below zero; only differences mean anything."""
     return _before_year(day.year, hours) + _index(day, hours, after=True)
 
 
 @lru_cache(maxsize=4096)
 def _before_year(year: int, hours: Hours) -> int:
-    if year >= 1970:
-        return sum(len(_working_days(each, hours)) for each in range(1970, year))
-    return -sum(len(_working_days(each, hours)) for each in range(year, 1970))
+    if year > _COUNTED_FROM:
+        return _before_year(year - 1, hours) + len(_working_days(year - 1, hours))
+    return -sum(len(_working_days(each, hours)) for each in range(year, _COUNTED_FROM))
 
 
 @lru_cache(maxsize=8192)

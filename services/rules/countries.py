@@ -3,6 +3,7 @@
 from datetime import date
 from functools import lru_cache
 from importlib import resources
+from warnings import catch_warnings, simplefilter
 
 import holidays
 import phonenumbers
@@ -12,6 +13,8 @@ from shared.ids import Phone
 
 WEEK = frozenset(range(7))
 WORKWEEK = frozenset(range(5))
+_HOLIDAYS_KNOWN = range(1900, 2101)
+"""Beyond, nothing is announced, lunar calendars are not computed, and the library takes a second for one year."""
 
 # zone.tab lists a country's zones in an order of geography first; these countries' people mostly live elsewhere.
 _MOST_PEOPLE = {
@@ -45,13 +48,15 @@ def zone_hint(phone: Phone) -> str | None:
 
 @lru_cache(maxsize=1024)
 def holidays_in(country: str | None, subdivision: str | None, year: int) -> frozenset[date]:
-    """Public holidays; none for a country the ``holidays`` library does not know."""
-    if country is None:
+    """Public holidays; none for a country or a year that the ``holidays`` library does not know."""
+    if country is None or year not in _HOLIDAYS_KNOWN:
         return frozenset()
-    try:
-        return frozenset(holidays.country_holidays(country, subdiv=subdivision, years=year))
-    except NotImplementedError:
-        return frozenset()
+    with catch_warnings():
+        simplefilter("ignore")  # the library warns of years for which a country has announced nothing yet
+        try:
+            return frozenset(holidays.country_holidays(country, subdiv=subdivision, years=year))
+        except NotImplementedError:
+            return frozenset()
 
 
 @lru_cache(maxsize=512)

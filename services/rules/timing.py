@@ -11,6 +11,7 @@ from services.rules.handing import idle_at
 from services.rules.recipients import awaited
 from services.rules.rulebook import Step
 from services.rules.terms import After, At, Span, Unit
+from shared.events.values import is_day, is_moment
 
 _PLAIN = frozenset({Unit.SECONDS, Unit.MINUTES, Unit.HOURS, Unit.DAYS})
 
@@ -52,7 +53,7 @@ def _next_in_line(chain: Chain, steps: tuple[Step, ...]) -> Step | None:
 
 
 def due_of(desk: Desk, chain: Chain, step: Step) -> datetime | None:
-    """When a pending step is due; None where its field is absent. Nobody reachable takes no time."""
+    """When a pending step is due; None where its field says no date. Nobody reachable takes no time."""
     timing = step.timing
     if isinstance(timing, At):
         return _due_at(desk, chain, timing)
@@ -74,8 +75,8 @@ def _due_at(desk: Desk, chain: Chain, timing: At) -> datetime | None:
     value = desk.document(chain).get(timing.field)
     house = house_hours(desk.book.calendar)
     if isinstance(value, datetime):
-        return value if timing.span is None else _offset(value, timing, house)
-    if not isinstance(value, date):
+        return _moment(value, timing, house)
+    if not isinstance(value, date) or not is_day(value):
         return None
     if timing.span is None:
         return closing(value, house)
@@ -84,10 +85,16 @@ def _due_at(desk: Desk, chain: Chain, timing: At) -> datetime | None:
     return datetime.combine(day, time.min, tzinfo=zone(house.zone))
 
 
+def _moment(value: datetime, timing: At, house: Hours) -> datetime | None:
+    if not is_moment(value):
+        return None
+    return value if timing.span is None else _offset(value, timing, house)
+
+
 def _day(desk: Desk, chain: Chain, timing: At) -> date | None:
     """The day that so many days before or after a date is; its messages wait for their receivers' opening."""
     value = desk.document(chain).get(timing.field)
-    if isinstance(value, datetime) or not isinstance(value, date):
+    if isinstance(value, datetime) or not isinstance(value, date) or not is_day(value):
         return None
     if timing.span is None or timing.span.unit not in {Unit.DAYS, Unit.WORKING_DAYS}:
         return None

@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar
 from msgspec import Meta, field
 
 from shared.events.envelope import Data, kinds
-from shared.events.values import Frozen, Instant, Text
+from shared.events.values import Frozen, Instant, Text, forget_no_days
 from shared.events.vocabulary import (
     Actor,
     DocRef,
@@ -111,6 +111,9 @@ class WorkObserved(OnWork):
     cancelled: bool = False
     embargo_until: date | None = None
 
+    def __post_init__(self) -> None:
+        forget_no_days(self, "embargo_until")
+
 
 class StageChanged(OnWork):
     kind: ClassVar[str] = "consonance.work.stage_changed.v1"
@@ -122,6 +125,9 @@ class StageChanged(OnWork):
     action_required: ActionRequired = ActionRequired.NONE
     action_due: date | None = None
     documents: tuple[DocRef, ...] = ()
+
+    def __post_init__(self) -> None:
+        forget_no_days(self, "action_due")
 
 
 class MilestoneCompleted(OnWork):
@@ -135,6 +141,9 @@ class MilestoneCompleted(OnWork):
     assignee: Named | None = None
     products: tuple[ProductRef, ...] = ()
 
+    def __post_init__(self) -> None:
+        forget_no_days(self, "due_on")
+
 
 class MilestoneReopened(OnWork):
     kind: ClassVar[str] = "consonance.milestone.reopened.v1"
@@ -142,6 +151,9 @@ class MilestoneReopened(OnWork):
     name: Text
     milestone_key: MilestoneKey
     due_on: date | None = None
+
+    def __post_init__(self) -> None:
+        forget_no_days(self, "due_on")
 
 
 class DateSet(OnWork):
@@ -156,9 +168,12 @@ class DateSet(OnWork):
     reason: str | None = None
     affected: tuple[PartyRef, ...] = ()
 
+    def __post_init__(self) -> None:
+        forget_no_days(self, "old_due", "new_due")
+
 
 class DateChanged(DateSet):
-    """``new_due`` absent: the date was removed."""
+    """``new_due`` absent: the date was removed, or is not known any more."""
 
     kind: ClassVar[str] = "consonance.schedule.date_changed.v1"
 
@@ -397,6 +412,9 @@ class PubDateChanged(OnWork):
     old: date | None = None
     new: date | None = None
 
+    def __post_init__(self) -> None:
+        forget_no_days(self, "old", "new")
+
 
 class PublishingStatusChanged(OnWork):
     """Statuses are ONIX list 64 codes, without the underscore of GraphQL enums."""
@@ -428,6 +446,9 @@ class StatementReady(Said):
     ack_required: bool
     ack_by: date | None = None
 
+    def __post_init__(self) -> None:
+        forget_no_days(self, "ack_by")
+
 
 class PaymentSent(Said):
     kind: ClassVar[str] = "consonance.royalty.payment_sent.v1"
@@ -451,6 +472,9 @@ class PaymentIssue(PaymentSent):
     issue: PaymentProblem
     action_url: str | None = None
     respond_by: date | None = None
+
+    def __post_init__(self) -> None:
+        forget_no_days(self, "respond_by")
 
 
 class RoyaltyDocument(StrEnum):

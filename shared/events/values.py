@@ -6,7 +6,7 @@ event (docs/decisions/0011).
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cache, lru_cache
 from typing import Annotated, Any, Self, TypeVar, cast, dataclass_transform
 
@@ -40,6 +40,31 @@ class Frozen(msgspec.Struct, metaclass=_Values, frozen=True):
     def but(self, **changes: Any) -> Self:
         """The same value with other fields."""
         return msgspec.structs.replace(self, **changes)
+
+
+FIRST_DAY, LAST_DAY = date(1900, 1, 2), date(2199, 12, 31)
+_NO_DAYS = frozenset({date(1970, 1, 1), date(2099, 12, 31)})
+
+
+def is_day(day: date) -> bool:
+    """Whether a date is one that somebody meant.
+
+    Systems write 0001-01-01, 1900-01-01, 1970-01-01, 2099-12-31 or 9999-12-31 where no date is known.
+    """
+    return FIRST_DAY <= day <= LAST_DAY and day not in _NO_DAYS
+
+
+def is_moment(instant: datetime) -> bool:
+    """Whether an instant lies where a day more or another time zone leads to an instant again."""
+    return FIRST_DAY <= instant.date() <= LAST_DAY
+
+
+def forget_no_days(value: Frozen, *names: str) -> None:
+    """For ``__post_init__``: of these optional dates, those that are none are absent."""
+    for name in names:
+        day = getattr(value, name)
+        if day is not None and not is_day(day):
+            msgspec.structs.force_setattr(value, name, None)
 
 
 @lru_cache(maxsize=4096)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from shared.events.values import Frozen, Instant, Text
+from shared.events.values import Frozen, Instant, Text, forget_no_days
 from shared.ids import ContactId, PersonId, ProductId, WorkId
 
 
@@ -130,6 +130,9 @@ class ProductRef(Frozen):
     pub_date: date | None = None
     planned_pub_date: date | None = None
     publishing_status: str | None = None
+
+    def __post_init__(self) -> None:
+        forget_no_days(self, "pub_date", "planned_pub_date")
 
 
 class PartyRef(Frozen):

@@ -1,6 +1,6 @@
 """Values are checked when they are read; what is wrong is named by its place, and never by what it said."""
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Literal
 
 import msgspec
@@ -8,10 +8,10 @@ import pytest
 
 from shared.errors import Malformed
 from shared.events import messages
-from shared.events.consonance import KINDS, StageChanged
+from shared.events.consonance import KINDS, DateChanged, StageChanged
 from shared.events.envelope import addressed, parse
 from shared.events.messages import Lane, Resend, SendMessage
-from shared.events.values import Frozen, Instant, Text, encode, first_fault, in_utc, made_of, plain, read_as
+from shared.events.values import Frozen, Instant, Text, encode, first_fault, in_utc, is_day, made_of, plain, read_as
 from shared.golden import golden
 from shared.ids import Line, MessageId, PersonId
 
@@ -133,3 +133,30 @@ def test_attributes_somebody_gave_are_checked_and_told_in_utc() -> None:
 def test_a_default_is_told_by_its_absence() -> None:
     told = made_of(SendMessage, {**plain(message()), "lane": "critical"})
     assert (told.lane, message().lane, told.resend) == (Lane.CRITICAL, Lane.NORMAL, Resend.NEVER)
+
+
+@pytest.mark.parametrize("day", ["9999-12-31", "0001-01-01", "1900-01-01", "1970-01-01", "2099-12-31", "2999-12-31"])
+def test_a_date_that_means_none_is_known_is_absent(day: str) -> None:
+    changed = KINDS["consonance.schedule.date_changed.v1"]
+    raw = golden(changed.kind).replace(b"2027-04-09", day.encode())
+    found = parse(raw, KINDS).data
+    assert isinstance(found, DateChanged)
+    assert (found.old_due, found.new_due) == (date(2027, 3, 26), None)
+    assert b"new_due" not in encode(found)
+
+
+@pytest.mark.parametrize("day", [date(1900, 1, 2), date(1969, 7, 20), date(2099, 12, 30), date(2199, 12, 31)])
+def test_any_other_date_of_three_centuries_is_one(day: date) -> None:
+    assert is_day(day)
+
+
+@pytest.mark.parametrize("number", [-1, 2**63, 10**40])
+def test_an_id_that_no_column_holds_is_refused_by_its_name(number: int) -> None:
+    raw = golden("consonance.work.blocked.v1").replace(b'"work_id": 61419', b'"work_id": %d' % number)
+    with pytest.raises(Malformed, match=r"^data\.work\.work_id: "):
+        parse(raw, KINDS)
+
+
+def test_an_id_that_no_index_takes_is_refused_by_its_name() -> None:
+    with pytest.raises(Malformed, match=r"^id: "):
+        addressed({**ATTRIBUTES, "id": "x" * 301}, message())

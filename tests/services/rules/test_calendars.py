@@ -1,5 +1,6 @@
 from dataclasses import asdict
 from datetime import UTC, date, datetime, time, timedelta
+from time import process_time as time_of_process
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -151,6 +152,23 @@ def test_a_number_hints_at_a_zone_where_its_area_has_one() -> None:
     assert zone_hint(Phone("+12125550100")) == "America/New_York"
     assert zone_hint(Phone("+447700900123")) is None
     assert zone_hint(Phone("nonsense")) is None
+
+
+@pytest.mark.parametrize("day", [date.max, date.min, date(2199, 12, 31), date(1900, 1, 2)])
+def test_days_to_any_date_are_counted_at_once(day: date) -> None:
+    began = time_of_process()
+    assert abs(working_days_between(date(2027, 3, 3), day, person("IN", "Asia/Kolkata"))) > 10_000
+    assert time_of_process() - began < 0.5
+
+
+@pytest.mark.parametrize("zone", ["Paris", "Europe", "../etc/passwd", "", "+01:00", "x" * 300])
+def test_what_is_no_zone_is_the_countrys(zone: str) -> None:
+    assert person("FR", zone).zone == "Europe/Paris"
+    assert person(None, zone).zone == "Europe/London"
+
+
+def test_a_zone_may_be_written_without_its_capitals() -> None:
+    assert person("FR", "america/new york").zone == "America/New_York"
 
 
 ZONES = st.sampled_from(["Europe/London", "America/New_York", "Asia/Kolkata", "Australia/Sydney", "America/Santiago"])
