@@ -5,7 +5,8 @@ from typing import Any
 
 import aiohttp
 
-from services.rules.language.loader import load, read_folder
+from services.rules.language.folder import read_folder
+from services.rules.language.loader import load
 from services.rules.rulebook import Template
 from services.rules.wording import PARAMETER
 

@@ -5,12 +5,12 @@ from datetime import datetime
 from pathlib import Path
 
 from services.rules import store
-from services.rules.check.prove import prove
+from services.rules.check.prove import prove_folder
 from services.rules.countries import zone_hint, zone_of
 from services.rules.decide import Decider
 from services.rules.engine import Engine
 from services.rules.house_rules import with_house_rules
-from services.rules.language.loader import load, read_folder
+from services.rules.language.loader import load
 from services.rules.rulebook import Rulebook
 from shared.errors import Misconfigured
 from shared.events.contacts import PersonObserved
@@ -34,9 +34,8 @@ class Shelf:
     @classmethod
     def from_folder(cls, folder: Path, signing_key: bytes) -> "Shelf":
         """Raises Misconfigured, naming every fault, for a folder that does not load."""
-        files = read_folder(folder)
-        proof = prove(files, tested=False)
-        if proof.rulebook is None or proof.faults:
+        proof, files = prove_folder(folder, tested=False)
+        if proof.faults:
             listed = "\n  ".join(str(fault) for fault in proof.faults)
             raise Misconfigured("STET_RULES_DIR", f"{folder} cannot be used:\n  {listed}")
         return cls(files, proof.rulebook, signing_key)

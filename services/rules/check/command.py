@@ -8,9 +8,8 @@ from pathlib import Path
 
 from services.rules.catalogue import EVENTS, fields
 from services.rules.check.lock import LOCK, grown, lock_faults
-from services.rules.check.prove import Proof, prove
+from services.rules.check.prove import Proof, prove_folder
 from services.rules.language.faults import Fault
-from services.rules.language.loader import read_folder
 
 _DESCRIPTION = """\
 Proves a folder of rules: every fault of its files with file, line, column and the nearest right word, all at once;
@@ -32,10 +31,7 @@ def main(arguments: Sequence[str]) -> int:
         return _list_fields(chosen.fields)
     if chosen.folder is None or not chosen.folder.is_dir():
         return _complain(f"{chosen.folder or 'FOLDER'}: there is no such folder")
-    try:
-        return _lock(chosen.folder) if chosen.lock else _check(chosen.folder)
-    except UnicodeDecodeError:
-        return _complain(f"{chosen.folder}: a file is not written in UTF-8")
+    return _lock(chosen.folder) if chosen.lock else _check(chosen.folder)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -52,9 +48,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check(folder: Path) -> int:
-    proof = prove(read_folder(folder))
+    proof, _ = prove_folder(folder)
     lock = folder / LOCK
-    locked = lock_faults(proof.rulebook, lock.read_text("utf-8")) if lock.exists() else []
+    locked = lock_faults(proof.rulebook, _text(lock)) if lock.exists() else []
     if proof.faults or locked:
         return _at_fault(folder, [*proof.faults, *locked], "the stories were not played")
     failed = _played(proof)
@@ -65,13 +61,21 @@ def _check(folder: Path) -> int:
 
 def _lock(folder: Path) -> int:
     """Adds what is new; refuses where words changed under a name Meta knows."""
-    lock, proof = folder / LOCK, prove(read_folder(folder))
-    text, changed = grown(proof.rulebook, lock.read_text("utf-8") if lock.exists() else "")
+    lock, (proof, _) = folder / LOCK, prove_folder(folder)
+    text, changed = grown(proof.rulebook, _text(lock))
     if proof.faults or changed:
         return _at_fault(folder, [*proof.faults, *changed], f"{LOCK} was not written")
     lock.write_text(text, "utf-8")
     _say(f"{lock}: {_count(len(proof.rulebook.templates), 'template')} locked")
     return Exit.FINE
+
+
+def _text(lock: Path) -> str:
+    """Nothing where there is no lock yet; what cannot be read is no lock."""
+    try:
+        return lock.read_text("utf-8", "replace") if lock.exists() else ""
+    except OSError:
+        return "unreadable"
 
 
 def _at_fault(folder: Path, faults: Sequence[Fault], consequence: str) -> int:

@@ -54,6 +54,6 @@ def _changed(book: Rulebook, locked: Mapping[str, str]) -> list[Fault]:
 def _read(text: str) -> dict[str, str] | None:
     try:
         found = json.loads(text or "{}")
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

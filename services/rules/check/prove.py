@@ -1,7 +1,8 @@
 """Everything that can be known of a rulebook without playing it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from services.rules.check.forms import check_defaults, check_form
 from services.rules.check.people import check_house
@@ -9,7 +10,8 @@ from services.rules.check.rules import check_rule
 from services.rules.check.scope import Scope
 from services.rules.check.templates import check_template, check_use
 from services.rules.check.uses import begun_by, house_uses
-from services.rules.language.faults import Fault
+from services.rules.language.faults import Fault, Report
+from services.rules.language.folder import read_folder
 from services.rules.language.loader import load_leniently
 from services.rules.rulebook import Rulebook
 from services.rules.story.model import Story
@@ -42,6 +44,15 @@ def prove(files: Mapping[str, str], *, tested: bool = True) -> Proof:
     if tested:
         _check_tested(scope, stories)
     return Proof(scope.book, stories, tuple(loaded.report.sorted()))
+
+
+def prove_folder(folder: Path, *, tested: bool = True) -> tuple[Proof, dict[str, str]]:
+    """The proof of a folder, with the texts it is of; files that cannot be read are among its faults."""
+    report = Report()
+    files = read_folder(folder, report)
+    proof = prove(files, tested=tested)
+    report.faults.extend(proof.faults)
+    return replace(proof, faults=tuple(report.sorted())), files
 
 
 def _check_forms(scope: Scope) -> None:

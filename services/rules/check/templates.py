@@ -53,9 +53,9 @@ def _check_wording(scope: Scope, template: Template, language: str, wording: Wor
 
 
 def _body_faults(body: str) -> list[str]:
-    faults = [f"“{found}” is no parameter; one looks like {{title}}" for found in _ill_formed(body)]
     if len(body) > BODY_LIMIT:
-        faults.append(f"the body has {len(body)} characters; Meta takes {BODY_LIMIT}")
+        return [f"the body has {len(body)} characters; Meta takes {BODY_LIMIT}"]
+    faults = [f"“{found}” is no parameter; one looks like {{title}}" for found in _ill_formed(body)]
     if body.startswith("{"):
         faults.append("the body begins with a parameter; Meta wants a word before it")
     if body.endswith("}"):

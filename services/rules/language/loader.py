@@ -7,12 +7,13 @@ still yields what could be read of it, so that the checker can go on and report 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import TypeVar
 
 from services.rules.language import calendar, house, people, rules, templates
 from services.rules.language.faults import Fault, Report
-from services.rules.language.nodes import Node, key_of, parse, place_of
+from services.rules.language.nodes import Node, key_of, place_of
+from services.rules.language.yaml_reader import parse
 from services.rules.rulebook import Form, Rule, Rulebook, Template
 from services.rules.terms import Place
 from shared.ids import Revision, RuleId, derive
@@ -38,12 +39,6 @@ class Loaded:
 
     def key(self, file: str, *path: str | int) -> Place:
         return key_of(self.trees[file], *path) if file in self.trees else Place(file, 1, 1)
-
-
-def read_folder(folder: Path) -> dict[str, str]:
-    """Relative name → text of every YAML file in ``folder`` and below, in the order of their names."""
-    found = sorted(path for pattern in ("*.yaml", "*.yml") for path in folder.rglob(pattern))
-    return {path.relative_to(folder).as_posix(): path.read_text("utf-8") for path in found}
 
 
 def load(files: Mapping[str, str]) -> tuple[Rulebook | None, list[Fault]]:

@@ -1,6 +1,7 @@
 """The only two things in a rule file that are parsed: a duration, and an offset from a date."""
 
 import re
+from collections.abc import Mapping
 
 from services.rules.language.faults import Report
 from services.rules.language.nodes import Node, Scalar
@@ -8,11 +9,21 @@ from services.rules.language.values import text
 from services.rules.terms import At, Span, Unit
 
 _SPAN = re.compile(r"(\d+) +((?:working +)?[a-z]+)")
-_OFFSET = re.compile(r"(.+?) +(before|after) +(\S+)")
 _UNITS = {spelling: unit for unit in Unit for spelling in (unit.value, unit.value.removesuffix("s"))}
 _OFFERED = [spelling for spelling, unit in _UNITS.items() if unit is not Unit.SECONDS]  # seconds are for rehearsals
 _SIGNS = {"before": -1, "after": 1}
 _NONE = Span(1, Unit.DAYS)
+_LONGEST_WRITTEN = 200
+"""Characters; longer texts are not looked into."""
+_MOST: Mapping[Unit, int] = {
+    Unit.SECONDS: 3650 * 24 * 3600,
+    Unit.MINUTES: 3650 * 24 * 60,
+    Unit.HOURS: 3650 * 24,
+    Unit.DAYS: 3650,
+    Unit.WORKING_HOURS: 3650 * 8,
+    Unit.WORKING_DAYS: 3650,
+}
+"""Ten years and a little more: what is longer is a slip, and soon leaves the calendar."""
 
 
 def span(node: Node | None, report: Report) -> Span:
@@ -20,14 +31,16 @@ def span(node: Node | None, report: Report) -> Span:
     written = text(node, report)
     found = read_span(written)
     if node is not None and written and found is None:
-        report.unknown(
-            node.place, f"“{written}” is no duration, like “2 working days” or “4 hours”", _unit(written), _OFFERED
-        )
+        sentence = f"“{written}” is no duration, like “2 working days” or “4 hours”"
+        report.unknown(node.place, sentence, _unit(written), _OFFERED)
+    elif node is not None and found is not None and found.count > _MOST[found.unit]:
+        report.add(node.place, f"“{written}” is too long; a duration has at most {_MOST[found.unit]:,} {found.unit}")
+        return _NONE
     return found or _NONE
 
 
 def read_span(written: str) -> Span | None:
-    found = _SPAN.fullmatch(written.strip())
+    found = _SPAN.fullmatch(written.strip()) if len(written) <= _LONGEST_WRITTEN else None
     unit = _UNITS.get(" ".join(found[2].split())) if found else None
     return Span(int(found[1]), unit) if found and unit and int(found[1]) > 0 else None
 
@@ -35,14 +48,15 @@ def read_span(written: str) -> Span | None:
 def at(node: Node, report: Report) -> At:
     """``respond_by``, or ``5 working days before new_due``."""
     written = text(node, report)
-    found = _OFFSET.fullmatch(written)
-    if found is None:
-        if " " in written:
-            report.add(node.place, f"“{written}” is neither a field nor like “5 working days before new_due”")
-            return At("")
+    if " " not in written:
         return At(written)
-    offset = span(Scalar(node.place, found[1], found[1]), report)
-    return At(found[3], offset, _SIGNS[found[2]])
+    words = written.split() if len(written) <= _LONGEST_WRITTEN else []
+    if len(words) < 3 or words[-2] not in _SIGNS:
+        report.add(node.place, f"“{written}” is neither a field nor like “5 working days before new_due”")
+        return At("")
+    duration = " ".join(words[:-2])
+    offset = span(Scalar(node.place, duration, duration), report)
+    return At(words[-1], offset, _SIGNS[words[-2]])
 
 
 def _unit(written: str) -> str:

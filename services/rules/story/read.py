@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 
 from services.rules.language.faults import Fault, Report
 from services.rules.language.loader import STORIES, stem
-from services.rules.language.nodes import Entries, Items, Node, Scalar, parse
+from services.rules.language.nodes import Entries, Items, Node, Scalar
 from services.rules.language.spans import span
 from services.rules.language.values import Part, flag, listed, mapped, number, text, texts, word
+from services.rules.language.yaml_reader import parse
 from services.rules.story.expectations import expect
 from services.rules.story.model import (
     Character,

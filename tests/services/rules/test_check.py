@@ -6,7 +6,7 @@ import pytest
 from services.rules.check.command import Exit, main
 from services.rules.check.guards import present_if, present_unless
 from services.rules.check.prove import prove
-from services.rules.language.loader import read_folder
+from services.rules.language.folder import read_folder
 from services.rules.story.play import play
 from services.rules.terms import AllOf, AnyOf, Compare, Condition, Field, NoneOf, Operator
 from tests.services.rules.books import good_files

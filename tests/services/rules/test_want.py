@@ -9,7 +9,8 @@ from hypothesis import given, settings
 
 from dev.layout import ROOT
 from services.rules.conditions import Document, holds
-from services.rules.language.loader import load, read_folder
+from services.rules.language.folder import read_folder
+from services.rules.language.loader import load
 from services.rules.reference import needed_of
 from services.rules.rulebook import Rulebook
 from services.rules.terms import Condition

@@ -1,0 +1,247 @@
+"""Reads one YAML 1.2 text into nodes, in bounded time and memory whatever the text is.
+
+Plain ``on``, ``no`` and ``yes`` are words. Keys are always words, so ``812:`` is the key ``"812"``. The tree is built
+from the events of the library's parser, without recursion; an alias shares the node it names.
+"""
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLStreamError
+from ruamel.yaml.events import (
+    AliasEvent,
+    CollectionEndEvent,
+    DocumentStartEvent,
+    Event,
+    MappingStartEvent,
+    NodeEvent,
+    ScalarEvent,
+    SequenceStartEvent,
+)
+from ruamel.yaml.nodes import ScalarNode
+from ruamel.yaml.reader import ReaderError
+
+from services.rules.language.faults import Report
+from services.rules.language.nodes import Entries, Items, Node, Plain, Scalar
+from services.rules.terms import Place
+
+DEEPEST = 50
+"""Collections within collections; the deepest rule a person writes has about ten."""
+MOST_REPEATED = 100_000
+"""Nodes of one file that aliases repeat."""
+LARGEST_NUMBER = 2**53
+"""Beyond it a number is not the same everywhere that JSON is read."""
+
+_UNCARRIED = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+
+
+def parse(file: str, text: str, report: Report) -> Node | None:
+    """The tree of one file; None where it is no YAML, or nothing, which is reported."""
+    builder = _Builder(file, report)
+    try:
+        for event in _events(text):
+            builder.take(event)
+    except _Unreadable as error:
+        report.add(error.place or Place(file, 1, 1), str(error))
+        return None
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file, 1, 1)
+        report.add(place, f"this is not YAML: {error.problem or error.context}")
+        return None
+    except ReaderError as error:
+        place = _place_at(file, text, error.position)
+        report.add(place, f"this is not YAML: no text may hold the character U+{ord(text[error.position]):04X}")
+        return None
+    except (YAMLStreamError, ValueError, ArithmeticError, LookupError, AttributeError, AssertionError, TypeError):
+        # the library raises these for odd escapes and directives
+        report.add(builder.last, "this is not YAML")
+        return None
+    if builder.root is None:
+        report.add(Place(file, 1, 1), "the file is empty")
+    return builder.root
+
+
+def _events(text: str) -> Iterator[Event]:
+    events: Iterator[Event] = YAML(typ="safe", pure=True).parse(text)
+    return events
+
+
+def _place_at(file: str, text: str, position: int) -> Place:
+    before = text[:position]
+    return Place(file, before.count("\n") + 1, position - (before.rfind("\n") + 1) + 1)
+
+
+class _Unreadable(Exception):
+    """The file cannot be read further."""
+
+    def __init__(self, sentence: str, place: Place | None = None) -> None:
+        super().__init__(sentence)
+        self.place = place
+
+
+@dataclass(slots=True)
+class _Open:
+    """A collection whose end has not come: ``key`` is that of the value to come, ``size`` counts repeated nodes too."""
+
+    place: Place
+    mapping: bool
+    anchor: str | None
+    size: int = 1
+    items: list[Node] = field(default_factory=list)
+    nodes: dict[str, Node] = field(default_factory=dict)
+    keys: dict[str, Place] = field(default_factory=dict)
+    key: str | None = None
+    awaits_value: bool = False
+
+
+class _Builder:
+    """``last`` is the place of the event taken last."""
+
+    def __init__(self, file: str, report: Report) -> None:
+        self.root: Node | None = None
+        self.last = Place(file, 1, 1)
+        self._file = file
+        self._report = report
+        self._open: list[_Open] = []
+        self._anchors: dict[str, tuple[Node, int] | None] = {}
+        self._repeated = 0
+        self._resolve = YAML(typ="safe", pure=True).resolver.resolve
+
+    def take(self, event: Event) -> None:
+        mark = event.start_mark
+        place = self.last = Place(self._file, mark.line + 1, mark.column + 1) if mark else self.last
+        match event:
+            case ScalarEvent():
+                self._keep(_scalar(event, place, self._tag_of(event), self._report), 1, event.anchor)
+            case AliasEvent():
+                self._repeat(event, place)
+            case SequenceStartEvent() | MappingStartEvent():
+                self._begin(event, place)
+            case CollectionEndEvent():
+                self._end()
+            case DocumentStartEvent() if self.root is not None:
+                raise _Unreadable("a file holds one document; a second begins here", place)
+            case _:
+                pass
+
+    def _tag_of(self, event: ScalarEvent) -> str:
+        if event.tag is not None and event.tag != "!":
+            return str(event.tag)
+        return str(self._resolve(ScalarNode, event.value, event.implicit))
+
+    def _begin(self, event: NodeEvent, place: Place) -> None:
+        if len(self._open) >= DEEPEST:
+            raise _Unreadable(f"this is nested more than {DEEPEST} deep", place)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = None
+        self._open.append(_Open(place, isinstance(event, MappingStartEvent), event.anchor))
+
+    def _end(self) -> None:
+        done = self._open.pop()
+        node: Node = (
+            Entries(done.place, done.nodes, done.keys) if done.mapping else Items(done.place, tuple(done.items))
+        )
+        self._keep(node, done.size, done.anchor)
+
+    def _repeat(self, event: AliasEvent, place: Place) -> None:
+        if event.anchor not in self._anchors:
+            raise _Unreadable(f"nothing above is anchored “&{event.anchor}”", place)
+        known = self._anchors[event.anchor]
+        if known is None:
+            raise _Unreadable(f"“*{event.anchor}” stands within itself", place)
+        node, size = known
+        self._repeated += size
+        if self._repeated > MOST_REPEATED:
+            raise _Unreadable(f"the aliases of this file repeat more than {MOST_REPEATED:,} values", place)
+        self._keep(node, size, None)
+
+    def _keep(self, node: Node, size: int, anchor: str | None) -> None:
+        """Put a whole node where it belongs: the root, an item, a key or a value."""
+        if anchor is not None:
+            self._anchors[anchor] = (node, size)
+        if not self._open:
+            self.root = node
+            return
+        parent = self._open[-1]
+        parent.size += size
+        if not parent.mapping:
+            parent.items.append(node)
+        elif parent.awaits_value:
+            self._value(parent, node)
+        else:
+            self._key(parent, node)
+
+    def _key(self, parent: _Open, node: Node) -> None:
+        parent.awaits_value, parent.key = True, None
+        if not isinstance(node, Scalar):
+            self._report.add(node.place, "a key is a single word")
+        elif node.text in parent.nodes:
+            first = parent.keys[node.text].line
+            self._report.add(node.place, f"“{node.text}” is said twice; the first is on line {first}")
+        else:
+            parent.key = node.text
+            parent.keys[node.text] = node.place
+
+    def _value(self, parent: _Open, node: Node) -> None:
+        parent.awaits_value = False
+        if parent.key is not None:
+            parent.nodes[parent.key] = node
+
+
+# ------------------------------------------------------------------ what a scalar means
+
+
+def _instant(text: str) -> date | datetime:
+    return date.fromisoformat(text) if len(text) <= len("2027-03-03") else datetime.fromisoformat(text)
+
+
+def _whole(text: str) -> int:
+    number = int(text.replace("_", ""), 0)
+    if abs(number) > LARGEST_NUMBER:
+        raise ValueError("too large")
+    return number
+
+
+def _fraction(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("no number")
+    return number
+
+
+_MEANINGS: Mapping[str, Callable[[str], Plain]] = {
+    "str": str,
+    "int": _whole,
+    "float": _fraction,
+    "bool": lambda text: text.lower() == "true",
+    "null": lambda _: None,
+    "timestamp": _instant,
+}
+
+
+def _scalar(event: Any, place: Place, tag: str, report: Report) -> Scalar:
+    """``report`` hears of a value that looks like what it is not; its text is taken for a word then."""
+    text = str(event.value)
+    if found := _UNCARRIED.search(text):
+        report.add(place, f"no text may hold the character U+{ord(found[0]):04X}")
+        text = _UNCARRIED.sub("", text)
+    kind = tag.rpartition(":")[2]
+    read = _MEANINGS.get(kind)
+    if read is None:
+        report.add(place, f"“{tag}”: tags have no meaning here")
+        return Scalar(place, text, text)
+    try:
+        return Scalar(place, text, read(text))
+    except ValueError:
+        written = "this" if kind == "int" else f"“{text}”"  # it may be somebody's phone number
+        report.add(place, f"{written} looks like {_KINDS.get(kind, kind)}, but is none")
+        return Scalar(place, text, text)
+
+
+_KINDS = {"int": "a number", "float": "a number", "timestamp": "a date"}

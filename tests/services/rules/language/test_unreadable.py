@@ -1,0 +1,174 @@
+"""Whatever lies in a rule folder: a fault with file, line and column, at once; never a traceback, never seconds."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.rules.check.command import Exit, main
+from services.rules.check.prove import prove, prove_folder
+from services.rules.language.faults import Report
+from services.rules.language.folder import read_folder
+from services.rules.language.yaml_reader import DEEPEST, parse
+from tests.services.rules.books import good_files
+
+RULE = "rule: odd\nowner: rights\nwhy: {en: x}\non: rights.expiring\nsteps:\n"
+NESTED_ALIASES = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"{name}: &{name} [{','.join([f'*{before}'] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
+HOSTILE = {
+    "an alias of itself": ("steps: &all\n  - tell: author\n  - *all\n", "3:5: “*all” stands within itself"),
+    "an alias of itself as a mapping": ("a: &a {b: *a}\n", "1:11: “*a” stands within itself"),
+    "aliases of aliases": (NESTED_ALIASES, "the aliases of this file repeat more than 100,000 values"),
+    "an alias of nothing": ("a: *b\n", "1:4: nothing above is anchored “&b”"),
+    "800 deep": ("[" * 800 + "]" * 800, f"1:{DEEPEST + 1}: this is nested more than 50 deep"),
+    "800 deep by lines": ("".join(" " * n + "a:\n" for n in range(800)), "51:51: this is nested more than 50 deep"),
+    "100,000 deep": ("[" * 100_000, "this is nested more than 50 deep"),
+    "a NUL": ("rule: a\nwhy: \0\n", "2:6: this is not YAML: no text may hold the character U+0000"),
+    "a NUL by escape": ('rule: "a\\0b"\n', "1:7: no text may hold the character U+0000"),
+    "a control character": ("rule: a\x07\n", "1:8: this is not YAML: no text may hold the character U+0007"),
+    "a control character by escape": ('rule: "\\x07"\n', "1:7: no text may hold the character U+0007"),
+    "a lone surrogate": ('rule: "\\ud800"\n', "1:7: no text may hold the character U+D800"),
+    "a lone surrogate as a key": ('"\\ud800": x\n', "1:1: no text may hold the character U+D800"),
+    "no character at all": ('rule: "\\UFFFFFFFF"\n', "this is not YAML"),
+    "a second document": ("a: b\n---\nc: d\n", "2:1: a file holds one document; a second begins here"),
+    "an unknown directive": ("%YAML 9.9\n---\na: b\n", "1:"),
+    "a number of 5,000 digits": (RULE + f"  - after: {'9' * 5000} days\n    give_up: x\n", "is no duration"),
+    "a huge number": ("version: 99999999999999999999\n", "1:10: this looks like a number, but is none"),
+    "a number of 100,000 digits": (f"version: {'9' * 100_000}\n", "1:10: this looks like a number, but is none"),
+    "an endless number": ("template: t\nversion: 1.0e+999\n", "2:10: “1.0e+999” looks like a number, but is none"),
+    "no date": ("from: 2027-02-30\n", "1:7: “2027-02-30” looks like a date, but is none"),
+    "a word of a megabyte": (f"rule: {'x' * 2**20}\n", "1:1: a rule needs “owner”"),
+    "spaces of a megabyte": (RULE + f"  - at: x{' ' * 2**20}y\n    give_up: x\n", "is neither a field nor like"),
+    "before, a hundred thousand times": (RULE + f"  - at: {'x before ' * 30_000}\n    give_up: x\n", "is neither"),
+    "braces of a megabyte": (
+        f"template: t\nlanguages: {{en: {{body: '{'{' * 2**20}'}}}}\n",
+        "the body has 1048576 char",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_file_is_a_fault_at_once(name: str) -> None:
+    text, expected = HOSTILE[name]
+    suffix = "template" if text.startswith("template") else "rule"
+    began = time.process_time()
+    faults = [str(fault) for fault in prove(good_files() | {f"odd.{suffix}.yaml": text}, tested=False).faults]
+    assert any(expected in fault for fault in faults if fault.startswith(f"odd.{suffix}.yaml:")), faults
+    assert all(len(fault) < 2_000 and fault.isprintable() for fault in faults)
+    assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_story_is_a_fault_at_once(name: str) -> None:
+    text, _ = HOSTILE[name]
+    began = time.process_time()
+    faults = [str(fault) for fault in prove(good_files() | {"odd.test.yaml": text}).faults]
+    assert any(fault.startswith("odd.test.yaml:") for fault in faults)
+    assert time.process_time() - began < 5
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.text(st.sampled_from("ab1 -:,[]{}&*!|>'\"%@`#?\n\t\\\0\ufeff\ud800é\x85\u2028~0.") | st.characters()))
+def test_no_text_ends_the_reader(text: str) -> None:
+    report = Report()
+    tree = parse("odd.rule.yaml", text, report)
+    assert tree is not None or report.faults
+    assert all(fault.place.line > 0 and fault.place.column > 0 for fault in report.faults)
+
+
+def test_a_byte_order_mark_is_passed_over() -> None:
+    files = good_files()
+    assert prove(files | {"house.yaml": "\ufeff" + files["house.yaml"]}).faults == ()
+
+
+# ------------------------------------------------------------------ folders
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, text in good_files().items():
+        tmp_path.joinpath(name).parent.mkdir(exist_ok=True, parents=True)
+        tmp_path.joinpath(name).write_text(text, "utf-8")
+    return tmp_path
+
+
+def told(folder: Path) -> list[str]:
+    return [str(fault) for fault in prove_folder(folder)[0].faults]
+
+
+def test_a_file_that_is_not_utf_8_is_named_and_everything_else_still_told(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder.joinpath("latin.rule.yaml").write_bytes("rule: latin\nwhy: {en: déjà}\n".encode("latin-1"))
+    folder.joinpath("odd.rule.yaml").write_text("rule: [", "utf-8")
+    assert main([str(folder)]) == Exit.AT_FAULT
+    said = capsys.readouterr().out
+    assert f"{folder}/latin.rule.yaml:2:12: the file is not written in UTF-8; save it so" in said
+    assert f"{folder}/latin.rule.yaml:1:1: a rule needs “owner”" in said
+    assert f"{folder}/odd.rule.yaml:1:" in said
+
+
+def test_a_folder_named_like_a_file_of_rules_is_a_fault(folder: Path) -> None:
+    folder.joinpath("rights", "old.rule.yaml").mkdir()
+    assert told(folder) == ["rights/old.rule.yaml:1:1: this is a folder, and is named like a file of rules"]
+
+
+def test_what_is_no_file_is_a_fault_and_is_not_waited_for(folder: Path) -> None:
+    folder.joinpath("gone.rule.yaml").symlink_to("nowhere")
+    os.mkfifo(folder / "pipe.rule.yaml")
+    assert told(folder) == [
+        "gone.rule.yaml:1:1: this links to no file",
+        "pipe.rule.yaml:1:1: this is no file that could be read",
+    ]
+
+
+def test_a_file_too_large_is_a_fault(folder: Path) -> None:
+    with folder.joinpath("large.rule.yaml").open("wb") as file:
+        file.truncate(5 * 2**20)
+    assert told(folder) == ["large.rule.yaml:1:1: the file is larger than 4 MB"]
+
+
+def test_names_that_begin_with_a_dot_are_passed_over(folder: Path) -> None:
+    """Editors' locks and drafts, folders of tools."""
+    before = read_folder(folder)
+    folder.joinpath(".draft.rule.yaml").write_text("rule: [", "utf-8")
+    folder.joinpath(".#stage.rule.yaml").symlink_to("editor@host.1234")
+    folder.joinpath(".git").mkdir()
+    folder.joinpath(".git", "old.rule.yaml").write_text("rule: [", "utf-8")
+    folder.joinpath("rights", "permission.rule.yaml~").write_text("rule: [", "utf-8")
+    assert read_folder(folder) == before
+    assert told(folder) == []
+
+
+def test_a_config_map_volume_is_read_once_through_its_links(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Kubernetes keeps a volume's files in ``..<time>``, links ``..data`` to it, and each name to what is in there."""
+    volume = tmp_path_factory.mktemp("volume")
+    folder.rename(volume / "..2027_03_03_10_00_00.1")
+    volume.joinpath("..data").symlink_to("..2027_03_03_10_00_00.1")
+    for each in volume.joinpath("..data").iterdir():
+        volume.joinpath(each.name).symlink_to(f"..data/{each.name}")
+    assert read_folder(volume) == good_files()
+    assert prove_folder(volume)[0].faults == ()
+
+
+def test_links_in_a_circle_end(folder: Path) -> None:
+    folder.joinpath("rights", "again").symlink_to(folder)
+    assert "rights/permission.rule.yaml" in read_folder(folder)
+
+
+def test_a_suffix_in_capitals_is_not_passed_over(folder: Path) -> None:
+    folder.joinpath("Shout.RULE.YAML").write_text("rule: shout", "utf-8")
+    assert [fault.split(":")[0] for fault in told(folder)] == ["Shout.RULE.YAML"]
+
+
+@pytest.mark.parametrize("text", ["\0", "[" * 100_000, "7", "{"])
+def test_a_broken_lock_is_a_fault(folder: Path, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    folder.joinpath("wording.lock").write_text(text, "utf-8")
+    assert main([str(folder)]) == Exit.AT_FAULT
+    assert "wording.lock:1:1: this is no lock" in capsys.readouterr().out
