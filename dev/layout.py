@@ -35,6 +35,7 @@ class Secrets:
     consonance_key: str = field(default_factory=lambda: secrets.token_hex(16))
     consonance_webhook_secret: str = field(default_factory=_webhook_secret)
     signing_key: str = field(default_factory=lambda: secrets.token_hex(32))
+    pseudonym_key: str = field(default_factory=lambda: secrets.token_hex(32))
 
 
 @dataclass(frozen=True)
@@ -158,6 +159,7 @@ class Layout:
             "STET_TENANT": TENANT,
             "STET_RULES_DIR": str(ROOT / "rules"),
             "STET_SIGNING_KEY": self.secrets.signing_key,
+            "STET_PSEUDONYM_KEY": self.secrets.pseudonym_key,
             "STET_LISTEN_PORT": str(self._ports["listen"]),
         }
 

@@ -1,6 +1,7 @@
 """The ids that cross services, and how deterministic ones are derived: the same facts always give the same id."""
 
 import hashlib
+from collections.abc import Iterable
 from typing import Annotated, NewType
 
 from msgspec import Meta
@@ -32,21 +33,18 @@ _DIGEST_BYTES = 16  # 128 bits: no two of a publisher's events meet by chance
 
 def derive(*parts: object) -> str:
     """32 hex characters for these parts, in this order; no two different lists of parts share a spelling."""
-    measured = b""
-    for part in parts:
-        spelled = str(part).encode()
-        measured += len(spelled).to_bytes(4, "big") + spelled
-    return hashlib.blake2b(measured, digest_size=_DIGEST_BYTES).hexdigest()
+    return hashlib.blake2b(measured(parts), digest_size=_DIGEST_BYTES).hexdigest()
+
+
+def measured(parts: Iterable[object]) -> bytes:
+    """These parts as bytes, each after its length: what a hash of several words is made of."""
+    spelled = [str(part).encode() for part in parts]
+    return b"".join(len(part).to_bytes(4, "big") + part for part in spelled)
 
 
 def person_of_contact(tenant: TenantId, contact: ContactId) -> PersonId:
     """The person a Consonance contact stands for; known without asking anybody."""
     return PersonId("p" + derive(tenant, "contact", contact))
-
-
-def visitor(tenant: TenantId, address: str) -> PersonId:
-    """A stranger, known only by the address (BSUID, else phone) they first wrote from."""
-    return PersonId("v" + derive(tenant, "visitor", address))
 
 
 def key_of(tenant: TenantId, *parts: object) -> str:

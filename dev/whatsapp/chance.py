@@ -2,9 +2,12 @@
 
 import base64
 import hashlib
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 _WHOLE = 1 << 64
+_WAMID_IDS = {"in": (20, b"\x12"), "out": (18, b"\x11")}  # digits of the id, and what marks the direction
+
+Direction = Literal["in", "out"]
 
 
 class Chance(NamedTuple):
@@ -25,7 +28,13 @@ class Chance(NamedTuple):
         """A number of exactly so many digits (at most 20), as text."""
         return str(int.from_bytes(self._digest(*names), "big"))[:digits].ljust(digits, "7")
 
-    def wamid(self, direction: str, count: int) -> str:
-        """Shaped like Meta's (base64 after a dot, padding and all), but without the phone number Meta's contain."""
-        body = b"\x1c\x18" + count.to_bytes(8, "big") + self._digest(direction, count)
+    def wamid(self, direction: Direction, count: int, number: str) -> str:
+        """As Meta's are: base64 of the person's number without a plus, the direction, and an id in hexadecimal."""
+        length, mark = _WAMID_IDS[direction]
+        own = (count.to_bytes(4, "big") + self._digest("wamid", direction, count)).hex().upper()[:length]
+        body = b"\x1c\x18" + _measured(number) + b"\x15\x02\x00" + mark + b"\x18" + _measured(own) + b"\x00"
         return "wamid." + base64.b64encode(body).decode()
+
+
+def _measured(text: str) -> bytes:
+    return bytes([len(text)]) + text.encode()

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Protocol
 
-from dev.whatsapp.chance import Chance
+from dev.whatsapp.chance import Chance, Direction
 from dev.whatsapp.errors import GraphError
 from dev.whatsapp.ledger import Ledger, Message, Reply, Status, Tally
 from dev.whatsapp.limits import Limits
@@ -55,10 +55,12 @@ class Network:
         is_template = send.content.kind is Kind.TEMPLATE
         if person is None:
             self.tally.add("dropped_silently")
-            return accepted(self._wamid("out"), address, {"wa_id": ""}, template=is_template)
+            return accepted(self._wamid("out", person), address, {"wa_id": ""}, template=is_template)
         now = self.clock.now()
         self.limits.sent(line.phone_number_id, person.id, now)
-        message = Message(self._wamid("out"), person, address, line.phone_number_id, send.content, send.callback, now)
+        message = Message(
+            self._wamid("out", person), person, address, line.phone_number_id, send.content, send.callback, now
+        )
         self.ledger.add(message)
         self.tally.add("sends")
         self._carry(line, message, now)
@@ -68,7 +70,7 @@ class Network:
     def say(self, line: Line, person: Person, said: Said) -> str:
         """A person says something, having read what came before; the wamid comes back."""
         now = self.clock.now()
-        wamid = self._wamid("in")
+        wamid = self._wamid("in", person)
         self.limits.heard(line.phone_number_id, person.id, now)
         self._read_all(line, person, now)
         content = node(said, line, wamid, self.chance, self.trouble.disorder)
@@ -146,8 +148,11 @@ class Network:
     def _blank(self, name: str) -> bool:
         return self.chance.happens(0.5, name, "blank")
 
-    def _wamid(self, direction: str) -> str:
-        return self.chance.wamid(direction, self.ledger.next_number())
+    def _wamid(self, direction: Direction, person: Person | None) -> str:
+        """With the person's number; whoever is known by a BSUID alone is some other number in it."""
+        number = self.ledger.next_number()
+        within = (person and person.phone) or self.chance.whole(15, "within", person.id if person else number)
+        return self.chance.wamid(direction, number, within)
 
 
 def said_by(script: Script, message: Message) -> Said | None:

@@ -5,11 +5,10 @@ from typing import Any
 
 import orjson
 
-from services.ingest.records import Frame, Record, instant_of
+from services.ingest.records import Record, WebhookFrame, instant_of
 from services.ingest.updates import Update, spell
 from shared.events.envelope import Data, trace_headers
 from shared.events.whatsapp import AccountReported, UnknownReceived
-from shared.ids import derive
 from shared.topics import WHATSAPP_ACCOUNT
 
 REPORTED = frozenset(
@@ -33,7 +32,7 @@ _PERSONAL = frozenset({"requester"})
 """``security`` names the employee who asked."""
 
 
-def account_record(update: Update, frame: Frame) -> Record:
+def account_record(update: Update, frame: WebhookFrame) -> Record:
     at = _at(update, frame.now)
     if update.array is None and update.field in REPORTED:
         kept = {key: part for key, part in update.value.items() if key not in _PERSONAL}
@@ -45,20 +44,20 @@ def account_record(update: Update, frame: Frame) -> Record:
     return unknown_record(update, frame)
 
 
-def unknown_record(update: Update, frame: Frame) -> Record:
+def unknown_record(update: Update, frame: WebhookFrame) -> Record:
     unknown = UnknownReceived(account=update.account, field=update.field, at=_at(update, frame.now))
     return _record(unknown, update, frame)
 
 
-def digest(update: Update) -> str:
-    """The id of an update that has none: its account and its canonical JSON, with the time of its entry."""
+def digest(update: Update, frame: WebhookFrame) -> str:
+    """The id of an update that has none: from its account and its canonical JSON, with the time of its entry."""
     spelled = spell([update.field, update.array, update.time, update.item], option=orjson.OPT_SORT_KEYS)
-    return derive(update.account, spelled.decode())
+    return frame.pseudonyms.of("update", update.account, spelled.decode())
 
 
-def _record(data: Data, update: Update, frame: Frame) -> Record:
+def _record(data: Data, update: Update, frame: WebhookFrame) -> Record:
     at = _at(update, frame.now)
-    event = frame.event(data, id=digest(update), key=update.account, at=at)
+    event = frame.event(data, id=digest(update, frame), key=update.account, at=at)
     what = "account" if isinstance(data, AccountReported) else "unknown"
     return Record(WHATSAPP_ACCOUNT, update.account.encode(), event.to_bytes(), what, trace_headers(event.traceparent))
 

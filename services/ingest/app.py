@@ -62,6 +62,7 @@ def _listen(process: Process, settings: Settings, publisher: Publisher, stream: 
         lines={number: line for line, number in settings.whatsapp_lines.items()},
         app_secrets=tuple(secret.get_secret_value().encode() for secret in settings.whatsapp_app_secrets),
         verify_token=settings.whatsapp_verify_token.get_secret_value(),
+        pseudonyms=settings.pseudonyms,
     )
     secrets = tuple(secret.get_secret_value() for secret in settings.consonance_webhook_secrets)
     consonance = Consonance(publisher, seen, parking, measures, clock, tenant, settings.house, secrets)

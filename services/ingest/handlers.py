@@ -16,12 +16,13 @@ from services.ingest.measures import Door, Measures, Refusal
 from services.ingest.normalise import normalise
 from services.ingest.parking import Parks
 from services.ingest.patience import Patience, leavable
-from services.ingest.records import Frame, Personal, Record, Sorted
+from services.ingest.records import Personal, Record, Sorted, WebhookFrame
 from services.ingest.signatures import signed_by_meta
 from services.ingest.watch import Stream
 from shared.clock import Clock
 from shared.errors import Unavailable
 from shared.ids import Line, TenantId
+from shared.pseudonyms import Pseudonyms
 from shared.telemetry import get_logger, intake_span
 
 PATH = "/whatsapp/webhook"
@@ -40,7 +41,7 @@ class Records(Protocol):
 
 
 class Persons(Protocol):
-    async def settle(self, updates: Sequence[Personal], frame: Frame) -> list[Record]:
+    async def settle(self, updates: Sequence[Personal], frame: WebhookFrame) -> list[Record]:
         """The records of these updates, in order. Raises Unavailable."""
 
 
@@ -58,6 +59,7 @@ class WhatsApp:
     lines: Mapping[str, Line]
     app_secrets: tuple[bytes, ...]
     verify_token: str
+    pseudonyms: Pseudonyms
     patience: Patience = field(default_factory=lambda: Patience(ACT_SECONDS))
 
     async def verify(self, request: Request) -> Reply:
@@ -86,7 +88,7 @@ class WhatsApp:
 
     async def _take(self, body: bytes) -> None:
         with intake_span("ingest.webhook") as traceparent:
-            frame = Frame(self.tenant, self.clock.now(), self.lines, traceparent)
+            frame = WebhookFrame(self.tenant, self.clock.now(), self.lines, traceparent, pseudonyms=self.pseudonyms)
             sorted_ = normalise(body, frame)
             began = time.monotonic()
             records = sorted_.records
@@ -96,7 +98,7 @@ class WhatsApp:
         self.measures.published(time.monotonic() - began)
         self.measures.updates(_whats(sorted_))
 
-    async def _settle(self, sorted_: Sorted, frame: Frame) -> list[Record]:
+    async def _settle(self, sorted_: Sorted, frame: WebhookFrame) -> list[Record]:
         """What needs the database."""
         if sorted_.bad:
             await self.parking.park(sorted_.bad, PATH)

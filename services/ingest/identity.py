@@ -7,7 +7,7 @@ from services.ingest.contact_states import address_locks, state_event
 from services.ingest.database import writing
 from services.ingest.people import People
 from services.ingest.recognise import addresses_of, minted, recognise
-from services.ingest.records import Frame, Personal, Record
+from services.ingest.records import Personal, Record, WebhookFrame
 from services.ingest.register import Register
 from shared.clock import Clock
 from shared.events.envelope import trace_headers
@@ -24,10 +24,10 @@ class Identity:
     clock: Clock
     people: People
 
-    async def settle(self, updates: Sequence[Personal], frame: Frame) -> list[Record]:
+    async def settle(self, updates: Sequence[Personal], frame: WebhookFrame) -> list[Record]:
         """The records of these updates, in order, each with its person."""
         addresses = sorted({address for update in updates for address in addresses_of(update.sighting)})
-        visitors = sorted({minted(update.sighting, frame.tenant) for update in updates})
+        visitors = sorted({_stranger(update, frame) for update in updates})
         register = await self.people.look(self.pool, addresses, visitors)
         persons = _recognise_all(register, updates, frame)
         if register.changed(frame.now):
@@ -35,7 +35,7 @@ class Identity:
         return [_record(update, person, frame) for update, person in zip(updates, persons, strict=True)]
 
     async def _learn(
-        self, updates: Sequence[Personal], addresses: list[str], visitors: list[PersonId], frame: Frame
+        self, updates: Sequence[Personal], addresses: list[str], visitors: list[PersonId], frame: WebhookFrame
     ) -> list[PersonId]:
         """The same again under lock: somebody may have learnt it meanwhile."""
         locks = address_locks(frame.tenant, [*addresses, *visitors])
@@ -49,11 +49,15 @@ class Identity:
         return persons
 
 
-def _recognise_all(register: Register, updates: Sequence[Personal], frame: Frame) -> list[PersonId]:
-    return [recognise(register, update.sighting, frame.tenant, frame.now) for update in updates]
+def _recognise_all(register: Register, updates: Sequence[Personal], frame: WebhookFrame) -> list[PersonId]:
+    return [recognise(register, update.sighting, _stranger(update, frame), frame.now) for update in updates]
 
 
-def _record(update: Personal, person: PersonId, frame: Frame) -> Record:
+def _stranger(update: Personal, frame: WebhookFrame) -> PersonId:
+    return minted(update.sighting, frame.tenant, frame.pseudonyms)
+
+
+def _record(update: Personal, person: PersonId, frame: WebhookFrame) -> Record:
     key = key_of(frame.tenant, "persons", person)
     event = frame.event(update.draft.but(person_id=person), id=update.id, key=key, at=update.at)
     return Record(WHATSAPP_MESSAGES, key.encode(), event.to_bytes(), update.what, trace_headers(event.traceparent))

@@ -5,13 +5,13 @@ Pure, and never raises: what cannot be read is parked with its reason.
 
 from services.ingest import persons
 from services.ingest.accounts import account_record, unknown_record
-from services.ingest.records import MAX_VALUE, Frame, Personal, Record, Sorted
+from services.ingest.records import MAX_VALUE, Personal, Record, Sorted, WebhookFrame
 from services.ingest.statuses import status_record
 from services.ingest.updates import Bad, Update, one_update, split
 from shared.errors import Malformed
 
 
-def normalise(body: bytes, frame: Frame) -> Sorted:
+def normalise(body: bytes, frame: WebhookFrame) -> Sorted:
     taken = split(body)
     outcome = Sorted([], [], taken.bad)
     for update in taken.updates:
@@ -22,7 +22,7 @@ def normalise(body: bytes, frame: Frame) -> Sorted:
     return outcome
 
 
-def _read(update: Update, frame: Frame) -> Record | Personal:
+def _read(update: Update, frame: WebhookFrame) -> Record | Personal:
     """Only the fields that speak for themselves are acted on: echoes, history and standby hold messages of others."""
     match update.field, update.array:
         case "messages", "statuses":
@@ -34,7 +34,7 @@ def _read(update: Update, frame: Frame) -> Record | Personal:
         case "user_preferences", "user_preferences":
             return persons.preference(update, frame)
         case "user_id_update", "user_id_update":
-            return persons.bsuid_update(update)
+            return persons.bsuid_update(update, frame)
         case _:
             return account_record(update, frame)
 

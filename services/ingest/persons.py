@@ -4,7 +4,7 @@ from typing import Any
 
 from services.ingest.accounts import digest
 from services.ingest.addresses import bsuid_of, phone_of_whatsapp
-from services.ingest.records import Frame, Personal, Sighting, instant_of
+from services.ingest.records import Personal, Sighting, WebhookFrame, instant_of
 from services.ingest.said import content, quoted
 from services.ingest.updates import UNNAMED, Update, one_update
 from shared.events.whatsapp import (
@@ -20,11 +20,11 @@ from shared.ids import Line, PersonId, Wamid
 _NOBODY_YET = PersonId("")
 
 
-def message(update: Update, frame: Frame) -> Personal | None:
+def message(update: Update, frame: WebhookFrame) -> Personal | None:
     """None: a system note this version does not know. Raises ValueError naming the field."""
     item = update.item
     if item.get("type") == "system":
-        return _system(update)
+        return _system(update, frame)
     at, wamid = instant_of(item.get("timestamp")), _required(item.get("id"), "messages.id")
     said = {"quoted_id": quoted(item), **content(item, troubled=bool(item.get("errors") or update.errors))}
     draft = MessageReceived(
@@ -35,10 +35,10 @@ def message(update: Update, frame: Frame) -> Personal | None:
         at=at,
         **said,
     )
-    return Personal(_sender(update), draft, wamid, at, "message", one_update(update))
+    return Personal(_sender(update), draft, frame.pseudonyms.of_message(wamid), at, "message", one_update(update))
 
 
-def call(update: Update, frame: Frame) -> Personal | None:
+def call(update: Update, frame: WebhookFrame) -> Personal | None:
     """A call a person starts opens their window as a message does; every other word about a call is None."""
     item = update.item
     if item.get("direction") != "USER_INITIATED" or item.get("event") != "connect":
@@ -51,10 +51,10 @@ def call(update: Update, frame: Frame) -> Personal | None:
         message_kind=MessageKind.CALL,
         at=at,
     )
-    return Personal(_sender(update), draft, call_id, at, "message", one_update(update))
+    return Personal(_sender(update), draft, frame.pseudonyms.of_message(call_id), at, "message", one_update(update))
 
 
-def preference(update: Update, frame: Frame) -> Personal:
+def preference(update: Update, frame: WebhookFrame) -> Personal:
     item, at = update.item, instant_of(update.item.get("timestamp"))
     try:
         value = Preference(str(item.get("value")))
@@ -67,10 +67,10 @@ def preference(update: Update, frame: Frame) -> Personal:
         value=value,
         at=at,
     )
-    return Personal(_sender(update), draft, digest(update), at, "preference", one_update(update))
+    return Personal(_sender(update), draft, digest(update, frame), at, "preference", one_update(update))
 
 
-def bsuid_update(update: Update) -> Personal:
+def bsuid_update(update: Update, frame: WebhookFrame) -> Personal:
     item = update.item
     pair = item.get("user_id")
     former, current = (pair.get("previous"), pair.get("current")) if isinstance(pair, dict) else (None, None)
@@ -81,19 +81,19 @@ def bsuid_update(update: Update) -> Personal:
         change=IdentityChange.BSUID,
         former_bsuid=bsuid_of(former),
     )
-    return _identity(update, sighting, digest(update))
+    return _identity(update, sighting, digest(update, frame))
 
 
-def _system(update: Update) -> Personal | None:
+def _system(update: Update, frame: WebhookFrame) -> Personal | None:
     """A changed number, BSUID or security key: https://developers.facebook.com/docs/whatsapp, system messages."""
     note = update.item.get("system")
-    wamid = _required(update.item.get("id"), "messages.id")
+    event_id = frame.pseudonyms.of_message(_required(update.item.get("id"), "messages.id"))
     if not isinstance(note, dict):
         raise ValueError("messages.system: it has not the shape of its type")  # noqa: TRY004 -- callers park on it
     kind = _required(note.get("type"), "messages.system.type")
     before = _sender(update)
     if kind == "customer_identity_changed":
-        return _identity(update, Sighting(before.bsuid, before.phone, before.name, IdentityChange.KEY), wamid)
+        return _identity(update, Sighting(before.bsuid, before.phone, before.name, IdentityChange.KEY), event_id)
     change = {"user_changed_number": IdentityChange.NUMBER, "user_changed_user_id": IdentityChange.BSUID}.get(kind)
     if change is None:
         return None
@@ -105,7 +105,7 @@ def _system(update: Update) -> Personal | None:
         former_bsuid=before.bsuid,
         former_phone=before.phone,
     )
-    return _identity(update, after, wamid)
+    return _identity(update, after, event_id)
 
 
 def _identity(update: Update, sighting: Sighting, id: str) -> Personal:  # noqa: A002 -- the attribute's name
@@ -147,7 +147,7 @@ def _contact_name(contact: dict[str, Any]) -> str | None:
     return name.strip() or None if isinstance(name, str) else None
 
 
-def _line(update: Update, frame: Frame) -> Line:
+def _line(update: Update, frame: WebhookFrame) -> Line:
     """The line's name; a number no setting names is called by its id."""
     metadata = update.value.get("metadata")
     number = metadata.get("phone_number_id") if isinstance(metadata, dict) else None

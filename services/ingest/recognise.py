@@ -13,19 +13,23 @@ from services.ingest.views import ContactView
 from shared.events.contacts import Addresses, PersonObserved
 from shared.events.vocabulary import PartyKind
 from shared.events.whatsapp import IdentityChange
-from shared.ids import PersonId, TenantId, person_of_contact, visitor
+from shared.ids import PersonId, TenantId, person_of_contact
+from shared.pseudonyms import Pseudonyms
 
 NAMELESS = "WhatsApp visitor"
 
 
-def recognise(register: Register, sighting: Sighting, tenant: TenantId, now: datetime) -> PersonId:
-    """The person of a sighting; what it teaches is put into ``register``. Needs a BSUID or a number."""
+def recognise(register: Register, sighting: Sighting, stranger: PersonId, now: datetime) -> PersonId:
+    """The person of a sighting; what it teaches is put into ``register``. Needs a BSUID or a number.
+
+    ``stranger`` is the person id of the sighting if nobody is known at its addresses.
+    """
     if sighting.change in {IdentityChange.NUMBER, IdentityChange.BSUID}:
-        return _moved(register, sighting, tenant, now)
+        return _moved(register, sighting, stranger, now)
     named, numbered = register.by_bsuid(sighting.bsuid), register.by_phone(sighting.phone)
     person = _one_of(register, named, numbered)
     if person is None:
-        return _meet(register, sighting, tenant, now)
+        return _meet(register, sighting, stranger, now)
     return _learn(register, person, sighting)
 
 
@@ -36,9 +40,9 @@ def addresses_of(sighting: Sighting) -> list[str]:
     return [*bsuids, *phones]
 
 
-def minted(sighting: Sighting, tenant: TenantId) -> PersonId:
+def minted(sighting: Sighting, tenant: TenantId, pseudonyms: Pseudonyms) -> PersonId:
     """The visitor somebody unknown at these addresses becomes."""
-    return visitor(tenant, sighting.bsuid or sighting.phone or "")
+    return pseudonyms.of_stranger(tenant, sighting.bsuid or sighting.phone or "")
 
 
 def introduce(
@@ -71,13 +75,13 @@ def introduce(
         register.merge(stranger, person)
 
 
-def _moved(register: Register, sighting: Sighting, tenant: TenantId, now: datetime) -> PersonId:
+def _moved(register: Register, sighting: Sighting, stranger: PersonId, now: datetime) -> PersonId:
     """Somebody's addresses became others; whoever was met under the new ones was the same person."""
     before = register.by_bsuid(sighting.former_bsuid) or register.by_phone(sighting.former_phone)
     after = register.by_bsuid(sighting.bsuid) or register.by_phone(sighting.phone)
     person = _one_of(register, before, after)
     if person is None:
-        return _meet(register, sighting, tenant, now)
+        return _meet(register, sighting, stranger, now)
     addresses = Addresses(
         phone=sighting.phone or person.addresses.phone, bsuid=sighting.bsuid or person.addresses.bsuid
     )
@@ -111,12 +115,11 @@ def _learn(register: Register, person: PersonObserved, sighting: Sighting) -> Pe
     return person.person_id
 
 
-def _meet(register: Register, sighting: Sighting, tenant: TenantId, now: datetime) -> PersonId:
+def _meet(register: Register, sighting: Sighting, stranger: PersonId, now: datetime) -> PersonId:
     """A visitor met before, whose addresses somebody else had since, is that visitor again."""
-    person_id = minted(sighting, tenant)
-    before = register.get(person_id)
+    before = register.get(stranger)
     met = PersonObserved(
-        person_id=person_id,
+        person_id=stranger,
         party=PartyKind.PERSON,
         display_name=sighting.name or (before.display_name if before else NAMELESS),
         addresses=Addresses(phone=sighting.phone, bsuid=sighting.bsuid),

@@ -1,7 +1,7 @@
 """What one webhook turns into: records for Kafka as bytes, and updates that still need to know whose they are."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -9,6 +9,7 @@ from services.ingest.updates import Bad
 from shared.events.envelope import Data, Event
 from shared.events.whatsapp import IdentityChange
 from shared.ids import Bsuid, EventId, Line, Phone, TenantId
+from shared.pseudonyms import Pseudonyms
 from shared.topics import Topic
 
 SOURCE = "stet/ingest"
@@ -37,6 +38,13 @@ class Frame:
             traceparent=self.traceparent,
             data=data,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookFrame(Frame):
+    """``pseudonyms`` stand for what contains a person's number: wamids, and the addresses of strangers."""
+
+    pseudonyms: Pseudonyms = field(kw_only=True)
 
 
 class Record(NamedTuple):

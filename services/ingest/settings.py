@@ -11,6 +11,7 @@ from shared.events import consonance
 from shared.events.consonance import ComponentState
 from shared.events.vocabulary import Stage
 from shared.ids import Line
+from shared.pseudonyms import Pseudonyms
 from shared.settings import ServiceSettings, graphql_endpoint
 
 POLLED = (
@@ -32,6 +33,7 @@ class Settings(ServiceSettings):
 
     whatsapp_app_secrets: Annotated[tuple[SecretStr, ...], Field(min_length=1)]
     whatsapp_verify_token: SecretStr
+    pseudonym_key: Annotated[SecretStr, Field(min_length=32)]
     whatsapp_lines: dict[Line, str] = Field(default_factory=dict)
     whatsapp_business_account: Annotated[str, Field(min_length=1)] = "whatsapp"
     whatsapp_heartbeat_seconds: Annotated[float, Field(gt=0)] = 5
@@ -67,6 +69,10 @@ class Settings(ServiceSettings):
         if unknown:
             raise ValueError(f"no such event: {', '.join(unknown)}")
         return polled
+
+    @property
+    def pseudonyms(self) -> Pseudonyms:
+        return Pseudonyms(self.pseudonym_key.get_secret_value().encode())
 
     @property
     def consonance_endpoint(self) -> str:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from services.ingest.records import Frame, Record, instant_of
+from services.ingest.records import Record, WebhookFrame, instant_of
 from services.ingest.updates import Update
 from shared.events.envelope import trace_headers
 from shared.events.whatsapp import Status, StatusReported
@@ -12,7 +12,7 @@ from shared.topics import WHATSAPP_STATUSES
 _STATUSES = {status.value: status for status in Status}
 
 
-def status_record(update: Update, frame: Frame) -> Record:
+def status_record(update: Update, frame: WebhookFrame) -> Record:
     """Raises ValueError naming the field where it is no status."""
     item = update.item
     wamid, said = item.get("id"), item.get("status")
@@ -24,11 +24,12 @@ def status_record(update: Update, frame: Frame) -> Record:
     data = StatusReported(
         wamid=Wamid(wamid), status=_STATUSES.get(said, Status.OTHER), at=at, **_particulars(update, frame)
     )
-    event = frame.event(data, id=f"{wamid}/{said}", key=wamid, at=at)
-    return Record(WHATSAPP_STATUSES, wamid.encode(), event.to_bytes(), "status", trace_headers(frame.traceparent))
+    message = frame.pseudonyms.of_message(wamid)
+    event = frame.event(data, id=f"{message}/{said}", key=message, at=at)
+    return Record(WHATSAPP_STATUSES, message.encode(), event.to_bytes(), "status", trace_headers(frame.traceparent))
 
 
-def _particulars(update: Update, frame: Frame) -> dict[str, Any]:
+def _particulars(update: Update, frame: WebhookFrame) -> dict[str, Any]:
     """What a status may carry; a value of the wrong type is left out, the status itself still counts."""
     item = update.item
     found: dict[str, Any] = {}

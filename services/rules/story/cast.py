@@ -13,7 +13,7 @@ from services.rules.rulebook import Rulebook
 from services.rules.story.model import Character, Story
 from services.rules.world import Consent, Person
 from shared.events.vocabulary import Role
-from shared.ids import ContactId, PersonId, RuleId, TenantId, person_of_contact, visitor
+from shared.ids import ContactId, PersonId, RuleId, TenantId, derive, person_of_contact
 
 TENANT = TenantId("story")
 
@@ -101,7 +101,7 @@ def _outside(story: Story, book: Rulebook) -> Iterator[tuple[Character, str]]:
 def _person(each: Character, book: Rulebook) -> Person:
     contact = None if each.visitor else each.contact
     return Person(
-        person_id=visitor(TENANT, str(each.contact)) if contact is None else person_of_contact(TENANT, contact),
+        person_id=_visitor(each.contact) if contact is None else person_of_contact(TENANT, contact),
         contact_id=contact,
         display_name=each.name or f"Person {each.contact}",
         country=each.country,
@@ -110,6 +110,10 @@ def _person(each: Character, book: Rulebook) -> Person:
         roles=tuple(role for role in each.roles if role in set(Role)),
         reachable=each.reachable,
     )
+
+
+def _visitor(contact: ContactId) -> PersonId:
+    return PersonId("v" + derive(TENANT, "visitor", contact))
 
 
 def _stopped(start: datetime) -> Consent:

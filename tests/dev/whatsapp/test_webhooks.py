@@ -1,8 +1,10 @@
 """Delivery: signed bytes, redelivery until 200, and every kind of disorder."""
 
+import base64
 import hashlib
 import hmac
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -155,3 +157,13 @@ async def test_a_reset_forgets_messages_people_and_what_was_undelivered(stand: S
     assert await stand.ask("messages") == []
     assert (await stand.send(ask(1), line=MAIN)).code == 132001
     assert len(hook.bodies) <= posted + 1
+
+
+async def test_a_wamid_is_base64_around_the_persons_number_as_metas_are(stand: Stand, hook: Hook) -> None:
+    await stand.tell("say", {"from": ANA, "text": "Hello"})
+    await stand.rest()
+    inbound = base64.b64decode(hook.messages()[0]["id"].removeprefix("wamid."))
+    assert re.fullmatch(rb"\x1c\x18\x0c447700900123\x15\x02\x00\x12\x18\x14[0-9A-F]{20}\x00", inbound)
+    await stand.tell("say", {"from": ANA, "text": "Hello"})
+    await stand.rest()
+    assert len({message["id"] for message in hook.messages()}) == 2

@@ -8,11 +8,13 @@ from typing import Any
 import orjson
 import pytest
 
-from services.ingest.records import Frame
+from services.ingest.records import WebhookFrame
 from shared.ids import Line, TenantId
+from shared.pseudonyms import Pseudonyms
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
-FRAME = Frame(TenantId("pelican"), NOW, {"106540352242922": Line("house")})
+PSEUDONYMS = Pseudonyms(b"an-installations-own-key-of-32-bytes")
+FRAME = WebhookFrame(TenantId("pelican"), NOW, {"106540352242922": Line("house")}, pseudonyms=PSEUDONYMS)
 _BESIDE = Path(__file__).parents[4] / "shared" / "whatsapp-payloads"
 
 

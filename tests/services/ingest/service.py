@@ -22,6 +22,7 @@ from dev.supervise import Child, Command
 from shared.clock import machine_now
 from shared.events.envelope import Event, parse
 from shared.topics import PARTITIONS, Topic
+from tests.services.ingest.payloads import PSEUDONYMS
 
 ROOT = Path(__file__).parents[3]
 APP_SECRET, NEXT_APP_SECRET, VERIFY_TOKEN = "app-secret", "next-app-secret", "verify-me"
@@ -92,6 +93,7 @@ def ingest(
         "STET_WHATSAPP_APP_SECRETS": orjson.dumps([APP_SECRET, NEXT_APP_SECRET]).decode(),
         "STET_WHATSAPP_VERIFY_TOKEN": VERIFY_TOKEN, "STET_WHATSAPP_LINES": '{"house":"106540352242922"}',
         "STET_WHATSAPP_BUSINESS_ACCOUNT": "102290129340398", "STET_WHATSAPP_HEARTBEAT_SECONDS": "0.2",
+        "STET_PSEUDONYM_KEY": PSEUDONYMS.key.decode(),
         "STET_CONSONANCE_URL": consonance_url, "STET_CONSONANCE_KEY": "k" * 32, "STET_CONSONANCE_POLL_SECONDS": "0",
         "STET_CONSONANCE_WEBHOOK_SECRETS": orjson.dumps([WEBHOOK_SECRET]).decode(),
     }  # fmt: skip

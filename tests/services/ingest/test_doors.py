@@ -21,7 +21,7 @@ from shared.topics import (
     Topic,
     parked,
 )
-from tests.services.ingest.payloads import messages, status, statuses, text, webhook
+from tests.services.ingest.payloads import PSEUDONYMS, messages, status, statuses, text, webhook
 from tests.services.ingest.service import NEXT_APP_SECRET, VERIFY_TOKEN, Ingest, Sender, signed, signed_event
 from tests.services.ingest.test_pushed import blocked
 
@@ -45,13 +45,15 @@ async def test_a_hundred_statuses_in_one_body_are_a_hundred_records(running_inge
     wamids = [fresh() for _ in range(100)]
     assert await post.webhook(webhook(statuses(*map(status, wamids)))) == 200
     events = await running_ingest.read(WHATSAPP_STATUSES)
-    assert set(wamids) <= {event.partitionkey for event in events}
+    assert set(map(PSEUDONYMS.of_message, wamids)) <= {event.partitionkey for event in events}
 
 
 async def test_a_message_is_on_its_persons_key_and_the_person_on_contacts(running_ingest: Ingest, post: Sender) -> None:
     wamid = fresh()
     assert await post.webhook(webhook(messages(text(wamid, from_user_id=f"GB.{wamid}")))) == 200
-    (event,) = [event for event in await running_ingest.read(WHATSAPP_MESSAGES) if event.id == wamid]
+    (event,) = [
+        event for event in await running_ingest.read(WHATSAPP_MESSAGES) if event.id == PSEUDONYMS.of_message(wamid)
+    ]
     assert isinstance(event.data, MessageReceived)
     person = event.data.person_id
     (state,) = await found(running_ingest, CONTACTS, lambda one: getattr(one.data, "person_id", "") == person)
@@ -69,7 +71,7 @@ async def test_only_a_signature_opens_the_webhook(
     wamid = fresh()
     assert await post.webhook(webhook(statuses(status(wamid))), headers) == answer
     published = [event.partitionkey for event in await running_ingest.read(WHATSAPP_STATUSES)]
-    assert published.count(wamid) == (answer == 200)
+    assert published.count(PSEUDONYMS.of_message(wamid)) == (answer == 200)
 
 
 async def test_the_next_secret_counts_already(post: Sender) -> None:
@@ -113,7 +115,9 @@ async def test_a_bad_update_is_parked_and_its_neighbours_go_on(running_ingest: I
     good, bad = [fresh(), fresh()], fresh()
     body = webhook(statuses(status(good[0]), {"id": bad, "status": "sent"}, status(good[1])))
     assert await post.webhook(body) == 200
-    assert set(good) <= {event.partitionkey for event in await running_ingest.read(WHATSAPP_STATUSES)}
+    assert set(map(PSEUDONYMS.of_message, good)) <= {
+        event.partitionkey for event in await running_ingest.read(WHATSAPP_STATUSES)
+    }
     async with asyncio.timeout(10):
         while not [raw for raw in await running_ingest.read_raw(parked("ingest")) if bad.encode() in raw]:
             await asyncio.sleep(0.05)
@@ -123,7 +127,9 @@ async def test_a_week_old_message_and_a_repeated_one_are_taken(running_ingest: I
     wamid = fresh()
     body = webhook(messages(text(wamid, timestamp="1763395200")))
     assert [await post.webhook(body) for _ in range(2)] == [200, 200]
-    repeated = [event for event in await running_ingest.read(WHATSAPP_MESSAGES) if event.id == wamid]
+    repeated = [
+        event for event in await running_ingest.read(WHATSAPP_MESSAGES) if event.id == PSEUDONYMS.of_message(wamid)
+    ]
     assert len({(event.source, event.id, event.partitionkey) for event in repeated}) == 1
 
 

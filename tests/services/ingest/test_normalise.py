@@ -22,12 +22,16 @@ from shared.events.whatsapp import (
     StatusReported,
     UnknownReceived,
 )
-from shared.ids import EventId, Line, Wamid
-from tests.services.ingest.payloads import FRAME, NOW, messages, status, statuses, text, webhook
+from shared.ids import EventId, Line
+from tests.services.ingest.payloads import FRAME, NOW, PSEUDONYMS, messages, status, statuses, text, webhook
 
 
 def read(record: Record) -> Event:
     return parse(record.value, record.topic.kinds)
+
+
+def alias(wamid: str) -> str:
+    return PSEUDONYMS.of_message(wamid)
 
 
 def only(body: bytes) -> Personal:
@@ -53,16 +57,16 @@ def test_a_status_says_what_the_webhook_said_of_it() -> None:
         {"wamid": "wamid.9", "status": "delivered", "line": "house", "at": "2025-11-24T16:00:00Z",
          "callback": "m1.1", "code": 131047, "pricing_category": "utility"},
     )  # fmt: skip
-    expected = FRAME.event(data, id="wamid.9/delivered", key="wamid.9", at=data.at)
+    expected = FRAME.event(data, id=f"{alias('wamid.9')}/delivered", key=alias("wamid.9"), at=data.at)
     assert read(record) == expected
-    assert record.key == b"wamid.9"
+    assert record.key == alias("wamid.9").encode()
 
 
 def test_a_status_of_a_word_we_do_not_know_is_kept_as_other_under_its_own_id() -> None:
     (record,) = normalise(webhook(statuses(status(said="teleported"))), FRAME).records
     event = read(record)
     assert isinstance(event.data, StatusReported)
-    assert (event.id, event.data.status) == ("wamid.9/teleported", Status.OTHER)
+    assert (event.id, event.data.status) == (f"{alias('wamid.9')}/teleported", Status.OTHER)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +83,7 @@ def test_a_status_of_a_word_we_do_not_know_is_kept_as_other_under_its_own_id() -
 )
 def test_a_bad_status_is_parked_alone_and_can_be_sent_again(bad: Any) -> None:
     sorted_ = normalise(webhook(statuses(status("w1"), bad, status("w2"))), FRAME)
-    assert [read(record).partitionkey for record in sorted_.records] == ["w1", "w2"]
+    assert [read(record).partitionkey for record in sorted_.records] == [alias("w1"), alias("w2")]
     (parked,) = sorted_.bad
     assert parked.reason == "malformed"
     assert json.loads(parked.raw)["entry"][0]["changes"][0]["value"]["statuses"] == [bad]
@@ -132,7 +136,7 @@ def test_an_attachment_keeps_its_id_and_hash() -> None:
 @pytest.mark.parametrize("wrong", [{"text": "Hello"}, {"text": {}}, {"text": {"body": 7}}, {"type": 7}, {"from": "x"}])
 def test_a_message_of_a_wrong_shape_is_parked_and_the_others_go_on(wrong: dict[str, Any]) -> None:
     sorted_ = normalise(webhook(messages(text("w1"), {**text("w2"), **wrong}, text("w3", "447700900124"))), FRAME)
-    assert [personal.id for personal in sorted_.personal] == ["w1", "w3"]
+    assert [personal.id for personal in sorted_.personal] == [alias("w1"), alias("w3")]
     assert len(sorted_.bad) == 1
 
 
@@ -210,7 +214,7 @@ def test_nul_is_stripped_wherever_it_stands() -> None:
 
 def test_half_a_surrogate_does_not_lose_the_batch() -> None:
     body = webhook(messages(text(body="HALF"))).replace(b"HALF", b"\\ud83d")
-    assert only(body).id == Wamid("wamid.1")
+    assert only(body).id == alias("wamid.1")
 
 
 def test_an_update_too_large_for_its_topic_is_parked() -> None:
@@ -278,3 +282,30 @@ def test_nesting_of_any_depth_is_parked_or_read(depth: int) -> None:
 def test_recorded_time_is_business_time() -> None:
     (record,) = normalise(webhook(statuses(status())), FRAME).records
     assert read(record).recordedtime == NOW
+
+
+REAL = "wamid.HBgMNDQ3NzAwOTAwMTIzFQIAEhgUM0E3QjVCRDIxQzRGNkU3MDk1M0QA"  # base64 of 447700900123 and more
+PERSONAL = (REAL, REAL.removeprefix("wamid."), "447700900123", "Hello")
+SYSTEM = {"type": "user_changed_number", "wa_id": "447700900123", "body": "…"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        statuses(status(REAL)),
+        messages(text(REAL)),
+        messages(text(REAL, context={"id": REAL})),
+        messages(text(REAL, type="system", system=SYSTEM)),
+        {"field": "calls", "value": {"calls": [
+            {"id": REAL, "from": "447700900123", "direction": "USER_INITIATED", "event": "connect", "timestamp": "1"}
+        ]}},
+    ],
+)  # fmt: skip
+def test_neither_id_nor_key_of_an_update_shows_the_number_that_is_in_its_wamid(change: dict[str, Any]) -> None:
+    sorted_ = normalise(webhook(change), FRAME)
+    shown = [personal.id for personal in sorted_.personal]
+    for record in sorted_.records:
+        event = read(record)
+        shown += [event.id, event.partitionkey, record.key.decode(), *(str(value) for _, value in record.headers)]
+    assert shown
+    assert not [one for one in shown for secret in PERSONAL if secret in one]

@@ -17,7 +17,7 @@ from dev.postgres import EmbeddedPostgres
 from shared.events.whatsapp import GapOpened
 from shared.migrate import migrate
 from shared.topics import CONTACTS, WHATSAPP_ACCOUNT, WHATSAPP_MESSAGES, WHATSAPP_STATUSES
-from tests.services.ingest.payloads import messages, status, statuses, text, webhook
+from tests.services.ingest.payloads import PSEUDONYMS, messages, status, statuses, text, webhook
 from tests.services.ingest.service import Ingest, Sender, ingest, prepare, sender
 from tests.services.ingest.test_pushed import blocked
 
@@ -82,8 +82,10 @@ async def test_without_a_broker_nothing_is_taken_and_later_everything_once(
     await own_kafka.start()
     await until_taken(post, STATUS)
     await until_taken(post, MESSAGE)
-    assert {event.id for event in await service.read(WHATSAPP_STATUSES)} == {"wamid.s/delivered"}
-    assert {event.id for event in await service.read(WHATSAPP_MESSAGES)} == {"wamid.m"}
+    assert {event.id for event in await service.read(WHATSAPP_STATUSES)} == {
+        f"{PSEUDONYMS.of_message('wamid.s')}/delivered"
+    }
+    assert {event.id for event in await service.read(WHATSAPP_MESSAGES)} == {PSEUDONYMS.of_message("wamid.m")}
     assert len({event.id for event in await service.read(CONTACTS)}) == 1
 
 
@@ -92,7 +94,9 @@ async def test_a_broker_that_hangs_is_as_good_as_none(service: Ingest, post: Sen
     await asyncio.gather(*(refused_in_time(lambda: post.webhook(STATUS)) for _ in range(20)))
     os.kill(own_kafka.child.pid, signal.SIGCONT)
     await until_taken(post, STATUS)
-    assert {event.id for event in await service.read(WHATSAPP_STATUSES)} == {"wamid.s/delivered"}
+    assert {event.id for event in await service.read(WHATSAPP_STATUSES)} == {
+        f"{PSEUDONYMS.of_message('wamid.s')}/delivered"
+    }
 
 
 async def test_without_a_database_statuses_go_on_and_messages_wait(
@@ -104,7 +108,7 @@ async def test_without_a_database_statuses_go_on_and_messages_wait(
     assert not await service.ready()
     await own_postgres.start()
     await until_taken(post, MESSAGE)
-    assert {event.id for event in await service.read(WHATSAPP_MESSAGES)} == {"wamid.m"}
+    assert {event.id for event in await service.read(WHATSAPP_MESSAGES)} == {PSEUDONYMS.of_message("wamid.m")}
 
 
 async def test_a_database_that_hangs_is_as_good_as_none(post: Sender, own_postgres: EmbeddedPostgres) -> None:
@@ -135,7 +139,7 @@ async def test_nothing_answered_is_lost_when_the_service_is_killed(service: Inge
     async def deliver(number: int) -> None:
         with suppress(aiohttp.ClientError):
             if await post.webhook(webhook(statuses(status(f"w{number}")))) == 200:
-                answered.append(f"w{number}/delivered")
+                answered.append(f"{PSEUDONYMS.of_message(f'w{number}')}/delivered")
 
     deliveries = [asyncio.create_task(deliver(number)) for number in range(400)]
     while len(answered) < 100:

@@ -4,15 +4,17 @@ from datetime import UTC, datetime
 
 import pytest
 
-from services.ingest.recognise import recognise
+from services.ingest.recognise import minted, recognise
 from services.ingest.records import Sighting
 from services.ingest.register import Register
 from shared.events.contacts import Addresses, PersonObserved
 from shared.events.whatsapp import IdentityChange
 from shared.ids import Bsuid, ContactId, PersonId, Phone, TenantId, person_of_contact
+from tests.services.ingest.payloads import PSEUDONYMS
 
 TENANT = TenantId("pelican")
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
+STRANGER = PersonId("v-nobody-yet")
 
 
 def named(bsuid: str | None) -> Bsuid | None:
@@ -87,14 +89,15 @@ def test_an_address_leads_to_whom_it_belongs(
     people: list[PersonObserved], sighting: Sighting, who: int, reached: tuple[str | None, str | None]
 ) -> None:
     register = Register(people)
-    assert recognise(register, sighting, TENANT, NOW) == people[who].person_id
+    assert recognise(register, sighting, STRANGER, NOW) == people[who].person_id
     assert where(register, people[who].person_id) == reached
 
 
 def test_a_stranger_becomes_a_visitor_the_same_one_each_time() -> None:
     first, second = Register(), Register()
-    one = recognise(first, seen("GB.1", None, "Ada"), TENANT, NOW)
-    assert one == recognise(second, seen("GB.1"), TENANT, NOW)
+    named, nameless = seen("GB.1", None, "Ada"), seen("GB.1")
+    one = recognise(first, named, minted(named, TENANT, PSEUDONYMS), NOW)
+    assert one == recognise(second, nameless, minted(nameless, TENANT, PSEUDONYMS), NOW)
     (met,) = first.changed(NOW)
     assert (met.display_name, met.contact_id, met.version) == ("Ada", None, 1)
 
@@ -102,7 +105,7 @@ def test_a_stranger_becomes_a_visitor_the_same_one_each_time() -> None:
 def test_a_visitor_who_turns_out_to_be_a_contact_hands_over_and_points_to_them() -> None:
     people = [contact(8, P), known("v1", None, "GB.1")]
     register = Register(people)
-    recognise(register, seen("GB.1", P), TENANT, NOW)
+    recognise(register, seen("GB.1", P), STRANGER, NOW)
     states = {person.person_id: person for person in register.changed(NOW)}
     assert states[PersonId("v1")].merged_into == people[0].person_id
     assert states[PersonId("v1")].addresses == Addresses()
@@ -111,7 +114,7 @@ def test_a_visitor_who_turns_out_to_be_a_contact_hands_over_and_points_to_them()
 
 def test_nothing_new_is_no_change() -> None:
     register = Register([contact(8, P, "GB.1")])
-    recognise(register, seen("GB.1", P), TENANT, NOW)
+    recognise(register, seen("GB.1", P), STRANGER, NOW)
     assert register.changed(NOW) == []
 
 
@@ -129,11 +132,11 @@ def test_a_changed_address_stays_the_same_persons(
     people: list[PersonObserved], sighting: Sighting, who: int, reached: tuple[str | None, str | None]
 ) -> None:
     register = Register(people)
-    assert recognise(register, sighting, TENANT, NOW) == people[who].person_id
+    assert recognise(register, sighting, STRANGER, NOW) == people[who].person_id
     assert where(register, people[who].person_id) == reached
 
 
 def test_a_change_of_a_number_nobody_knew_is_a_visitor_at_the_new_one() -> None:
     register = Register()
-    person = recognise(register, moved(IdentityChange.NUMBER, (None, P), (None, Q)), TENANT, NOW)
+    person = recognise(register, moved(IdentityChange.NUMBER, (None, P), (None, Q)), STRANGER, NOW)
     assert where(register, person) == (None, Q)
