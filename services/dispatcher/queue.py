@@ -34,12 +34,18 @@ class Candidate(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class LineQueue:
-    """What waits on a line: the next instant one is due, the oldest request, the first expiry; business time."""
+    """What waits on a line: the next instant one may go, and the first expiry; business time."""
 
     next: datetime
-    oldest: datetime
     expires: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What waits on all lines: how many messages, and when the oldest was asked for (business time)."""
+
     waiting: int
+    oldest: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +100,10 @@ class Queue:
 
     async def lines(self, connection: Connection) -> dict[str, LineQueue]:
         rows = await connection.fetch(_sql.waiting_lines, self.tenant)
-        return {row["line"]: LineQueue(row["next"], row["oldest"], row["expires"], row["waiting"]) for row in rows}
+        return {row["line"]: LineQueue(row["next"], row["expires"]) for row in rows}
+
+    async def waiting(self, connection: Connection) -> Waiting:
+        return Waiting(**await connection.fetchrow(_sql.waiting, self.tenant))
 
 
 def _ids(rows: Sequence[Any]) -> list[str]:
@@ -108,7 +117,7 @@ def _columns(message: SendMessage, event: Event) -> tuple[Any, ...]:
         _UNIT_SEPARATOR.join(button.button_id for button in message.buttons),
         template.name if template else None, template.language if template else None,
         message.resend.value, message.expires_at, event.id, event.correlationid, event.traceparent,
-        message.say, message.rule,
+        message.say, message.rule, message.chain_id,
     )  # fmt: skip
 
 

@@ -2,18 +2,18 @@
 -- New messages; one that is known, or was withdrawn before it came, is left alone.
 insert into messages (
     tenant, message_id, person_id, line, lane, state, spoken, button_ids, template_name, template_language,
-    resend, requested_at, expires_at, not_before, changed_at, request_event, correlation_id, traceparent, say, rule
+    resend, requested_at, expires_at, not_before, changed_at, request_event, correlation_id, traceparent, say, rule, chain
 )
 select
     $1, n.message_id, n.person_id, n.line, n.lane, 'waiting', n.spoken, string_to_array(n.button_ids, e'\x1f'),
     n.template_name, n.template_language, n.resend, $2, n.expires_at, $2, $2, n.request_event, n.correlation_id,
-    n.traceparent, n.say, n.rule
+    n.traceparent, n.say, n.rule, n.chain
 from unnest(
     $3::text[], $4::text[], $5::text[], $6::smallint[], $7::json[], $8::text[], $9::text[], $10::text[],
-    $11::text[], $12::timestamptz[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[]
+    $11::text[], $12::timestamptz[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[]
 ) with ordinality as n (
     message_id, person_id, line, lane, spoken, button_ids, template_name, template_language,
-    resend, expires_at, request_event, correlation_id, traceparent, say, rule, place
+    resend, expires_at, request_event, correlation_id, traceparent, say, rule, chain, place
 )
 where not exists (select from withdrawals w where w.tenant = $1 and w.message_id = n.message_id)
 order by n.place
@@ -26,7 +26,9 @@ select $1, w.message_id, w.reason, $2 from unnest($3::text[], $4::text[]) as w (
 on conflict (tenant, message_id) do nothing;
 
 -- name: due
--- What may go now on lines with room, critical lane first, then as it came; never of a person with one in flight.
+-- What may go now on lines with room, critical lane first, then as it came; never of a person with one in flight, and
+-- never before an earlier message of the same chat that still waits, whatever it waits for. Only where a chain waits for
+-- a template do messages of other chains pass it.
 select m.*, w.opened_at, p.person_id as known, p.phone, p.bsuid, t.state as template_state
 from unnest($2::text[], $3::integer[]) as open_lines (line, room)
 cross join (values (0::smallint), (1::smallint), (2::smallint)) as lanes (lane)
@@ -37,6 +39,17 @@ cross join lateral (
     where q.state = 'waiting' and q.line = open_lines.line and q.lane = lanes.lane and q.not_before <= $4
         and (q.hold_until is null or q.hold_until <= $5) and q.tenant = $1
         and q.person_id <> all ($6::text[])
+        and not exists (
+            select from messages e
+            where e.tenant = $1 and e.person_id = q.person_id and e.line = q.line and e.sequence < q.sequence
+                and e.state in ('waiting', 'intent')
+                and (e.chain = q.chain or not exists (
+                    select from messages t
+                    where t.tenant = $1 and t.person_id = q.person_id and t.line = q.line and t.sequence <= e.sequence
+                        and t.state = 'waiting' and t.reason in ('template_paused', 'template_held')
+                        and (t.sequence = e.sequence or t.chain = e.chain)
+                ))
+        )
     order by q.not_before, q.sequence
     limit open_lines.room
 ) as m
@@ -105,6 +118,21 @@ where a.tenant = $1 and a.begun_at > $2
 order by a.begun_at, m.sequence;
 
 -- name: waiting_lines
--- Per line: the next instant (business time) and the oldest message that waits.
-select line, min(not_before) as next, min(requested_at) as oldest, min(expires_at) as expires, count(*) as waiting
-from messages where tenant = $1 and state = 'waiting' group by line;
+-- Per line: the next instant one may go (business time), not before the earlier ones of its chat, and the first expiry.
+-- For a development clock; the cost grows with the square of a chat.
+select q.line, min(q.expires_at) as expires, min(greatest(q.not_before, (
+    select max(e.not_before) from messages e
+    where e.tenant = $1 and e.person_id = q.person_id and e.line = q.line and e.sequence < q.sequence
+        and e.state = 'waiting'
+        and (e.chain = q.chain or not exists (
+            select from messages t
+            where t.tenant = $1 and t.person_id = q.person_id and t.line = q.line and t.sequence <= e.sequence
+                and t.state = 'waiting' and t.reason in ('template_paused', 'template_held')
+                and (t.sequence = e.sequence or t.chain = e.chain)
+        ))
+))) as next
+from messages q where q.tenant = $1 and q.state = 'waiting' group by q.line;
+
+-- name: waiting
+-- How many messages wait, and since when the oldest.
+select count(*) as waiting, min(requested_at) as oldest from messages where tenant = $1 and state = 'waiting';

@@ -74,12 +74,12 @@ class Watch:
 
     async def _set_gauges(self, moment: Moment) -> None:
         sends = await self.ledger.open_sends(self.pool)
-        lines = await self.queue.lines(self.pool)
+        waiting = await self.queue.waiting(self.pool)
         metrics.IN_FLIGHT.set(len(self.sender.flight))
         metrics.UNCERTAIN.set(sends.uncertain)
         metrics.OLDEST_UNCERTAIN.set(_age(sends.oldest_uncertain, moment.business))
-        metrics.WAITING.set(sum(line.waiting for line in lines.values()))
-        metrics.OLDEST_WAITING.set(_age(min((line.oldest for line in lines.values()), default=None), moment.business))
+        metrics.WAITING.set(waiting.waiting)
+        metrics.OLDEST_WAITING.set(_age(waiting.oldest, moment.business))
         for line in self.lines:
             metrics.STOPPED.labels(line).set(self.sender.holds.awaits_operator(line, moment.machine))
 
