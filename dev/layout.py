@@ -158,7 +158,7 @@ class Layout:
         return {
             "STET_TENANT": TENANT,
             "STET_RULES_DIR": str(ROOT / "rules"),
-            "STET_SIGNING_KEY": self.secrets.signing_key,
+            "STET_SIGNING_KEYS": _json([self.secrets.signing_key]),
             "STET_PSEUDONYM_KEY": self.secrets.pseudonym_key,
             "STET_LISTEN_PORT": str(self._ports["listen"]),
         }

@@ -14,7 +14,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from shared.clock import machine_now
 from shared.errors import Misconfigured
 from shared.postgres import OLDEST, Connection, load_queries, lock_number, role_of
-from shared.settings import PREFIX, load
+from shared.setting_names import PREFIX
+from shared.settings import load
 from shared.topics import SERVICES
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -16,7 +16,8 @@ from rich.table import Table
 from shared.clock import machine_now
 from shared.errors import Misconfigured
 from shared.postgres import Connection, connect, load_queries
-from shared.settings import PREFIX, load
+from shared.setting_names import PREFIX
+from shared.settings import load
 from shared.topics import ALL, SERVICES
 from shared.transaction import Transaction, unpack
 

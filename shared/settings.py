@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 from typing import Annotated, Self, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
@@ -12,8 +12,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 from shared.clock import Clock, DevelopmentClock, SystemClock
 from shared.errors import Misconfigured
 from shared.ids import TenantId
+from shared.setting_names import PREFIX, check_names
 
-PREFIX = "STET_"
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost", ""})
 
 
@@ -51,7 +51,8 @@ class ServiceSettings(BaseSettings):
             return self
         if not self.allow_development_clock:
             raise ValueError("STET_DEVELOPMENT_CLOCK also needs STET_ALLOW_DEVELOPMENT_CLOCK=1")
-        far = [name for name, address in self.neighbours().items() if not _is_loopback(address)]
+        neighbours = {**self.neighbours(), "STET_POSTGRES_DSN": ",".join(_postgres_hosts(self._dsn))}
+        far = [name for name, address in neighbours.items() if not _is_loopback(address)]
         if far:
             raise ValueError(f"STET_DEVELOPMENT_CLOCK is for loopback neighbours only, not {', '.join(far)}")
         return self
@@ -60,11 +61,33 @@ class ServiceSettings(BaseSettings):
         """Setting → address of everything this service talks to."""
         return {
             "STET_KAFKA_BOOTSTRAP": self.kafka_bootstrap,
-            "STET_POSTGRES_DSN": self.postgres_dsn.get_secret_value(),
+            "STET_POSTGRES_DSN": self._dsn,
         }
+
+    @property
+    def _dsn(self) -> str:
+        return self.postgres_dsn.get_secret_value()
 
     def clock(self) -> Clock:
         return SystemClock() if self.development_clock is None else DevelopmentClock(self.development_clock)
+
+
+def _postgres_hosts(dsn: str) -> list[str]:
+    """Every host asyncpg may connect to by this address; folders of sockets are on this machine.
+
+    A service file (``service=``, PGSERVICE) may name any host, so it stands as a host itself.
+    """
+    address = urlsplit(dsn)
+    query = parse_qs(address.query)
+    listed = [address.netloc.rpartition("@")[2], *query.get("host", ()), *query.get("hostaddr", ())]
+    named = [host for hosts in listed for host in hosts.split(",") if host] or os.environ.get("PGHOST", "").split(",")
+    service = [*query.get("service", ()), *filter(None, [os.environ.get("PGSERVICE")])]
+    return [_bracketed(unquote(host)) for host in named if not unquote(host).startswith(("/", "@"))] + service
+
+
+def _bracketed(host: str) -> str:
+    """In a query the address of IPv6 stands as it is."""
+    return f"[{host}]" if host.count(":") > 1 and "[" not in host else host
 
 
 def _is_loopback(address: str) -> bool:
@@ -81,10 +104,14 @@ S = TypeVar("S", bound=BaseSettings)
 
 
 def load(settings: type[S]) -> S:
-    """Read settings from the environment. Raises Misconfigured naming the variable, never its value."""
+    """Read settings from the environment. Raises Misconfigured naming the variable, never its value.
+
+    A ``STET_…`` name that no service knows stops the start too: it was meant for one.
+    """
     secrets = os.environ.get(f"{PREFIX}SECRETS_DIR")
     if secrets is not None and not Path(secrets).is_dir():
         raise Misconfigured(f"{PREFIX}SECRETS_DIR", "this folder does not exist")
+    check_names(os.environ, Path(secrets) if secrets is not None else None)
     try:
         return settings(_secrets_dir=secrets)
     except ValidationError as error:
@@ -104,5 +131,7 @@ def _said(fault: ErrorDetails) -> tuple[str, str]:
     if not fault["loc"]:  # a validator of ours, whose sentence begins with the setting
         name, _, sentence = fault["msg"].removeprefix("Value error, ").partition(" ")
         return name, sentence
-    sentence = "not set" if fault["type"] == "missing" else fault["msg"]
+    sentence = "not set" if fault["type"] == "missing" else fault["msg"].removeprefix("Value error, ")
+    place = f"entry {fault['loc'][1] + 1}: " if len(fault["loc"]) > 1 and isinstance(fault["loc"][1], int) else ""
+    sentence = place + sentence
     return PREFIX + str(fault["loc"][0]).upper(), sentence

@@ -3,10 +3,11 @@
 from datetime import timedelta
 from typing import Annotated, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, model_validator
 
 from services.dispatcher.limits import NUMBER, Limits, Rate
 from services.dispatcher.whatsapp import Endpoint
+from shared.credentials import AccessKey
 from shared.ids import Line
 from shared.settings import ServiceSettings
 
@@ -18,7 +19,7 @@ class Settings(ServiceSettings):
 
     whatsapp_graph_url: Annotated[str, Field(pattern=r"^https?://")]
     whatsapp_graph_version: Annotated[str, Field(pattern=r"^v\d+\.\d+$")]
-    whatsapp_token: SecretStr
+    whatsapp_token: AccessKey
     whatsapp_lines: Annotated[dict[Line, Annotated[str, Field(pattern=r"^\d+$")]], Field(min_length=1)]
     whatsapp_rates: dict[Line, Annotated[int, Field(gt=0, le=1000)]] = Field(default_factory=dict)
     sends_in_flight: Annotated[int, Field(gt=0, le=2000)] = 256

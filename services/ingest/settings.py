@@ -3,10 +3,11 @@
 from typing import Annotated
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, field_validator
 
 from services.ingest.house_words import Words
 from services.ingest.pushed import House
+from shared.credentials import AccessKey, AppSecret, PseudonymKey, VerifyToken, WebhookSecret
 from shared.events import consonance
 from shared.events.consonance import ComponentState
 from shared.events.vocabulary import Stage
@@ -31,17 +32,17 @@ class Settings(ServiceSettings):
     listen_address: str = "127.0.0.1"
     listen_port: Annotated[int, Field(ge=0, le=65535)] = 8080
 
-    whatsapp_app_secrets: Annotated[tuple[SecretStr, ...], Field(min_length=1)]
-    whatsapp_verify_token: SecretStr
-    pseudonym_key: Annotated[SecretStr, Field(min_length=32)]
+    whatsapp_app_secrets: Annotated[tuple[AppSecret, ...], Field(min_length=1)]
+    whatsapp_verify_token: VerifyToken
+    pseudonym_key: PseudonymKey
     whatsapp_lines: dict[Line, str] = Field(default_factory=dict)
     whatsapp_business_account: Annotated[str, Field(min_length=1)] = "whatsapp"
     whatsapp_heartbeat_seconds: Annotated[float, Field(gt=0)] = 5
     whatsapp_redelivery_seconds: Annotated[float, Field(ge=0)] = 900
 
     consonance_url: Annotated[str, Field(pattern=r"^https?://")]
-    consonance_key: SecretStr
-    consonance_webhook_secrets: Annotated[tuple[SecretStr, ...], Field(min_length=1)]
+    consonance_key: AccessKey
+    consonance_webhook_secrets: Annotated[tuple[WebhookSecret, ...], Field(min_length=1)]
     consonance_poll_seconds: Annotated[float, Field(ge=0)] = 60
     consonance_polled: frozenset[str] = frozenset(POLLED)
 

@@ -14,7 +14,8 @@ TOPICS = (CONSONANCE_EVENTS, CONTACTS, WHATSAPP_MESSAGES, MESSAGES_EVENTS, WRITE
 
 async def main() -> None:
     settings = load(RulesSettings)
-    shelf = Shelf.from_folder(settings.rules_dir, settings.signing_key.get_secret_value().encode())
+    keys = tuple(key.get_secret_value().encode() for key in settings.signing_keys)
+    shelf = Shelf.from_folder(settings.rules_dir, keys)
     async with running(settings, "rules") as process:
         await shelf.keep(process.pool, process.clock.now())
         rules = Rules(settings.tenant, shelf, Verdicts())

@@ -5,6 +5,7 @@ from datetime import datetime
 from pathlib import Path
 
 from services.rules import store
+from services.rules.buttons import Keys
 from services.rules.check.prove import prove_folder
 from services.rules.countries import zone_hint, zone_of
 from services.rules.decide import Decider
@@ -22,23 +23,23 @@ from shared.zones import zone_named
 class Shelf:
     """``files`` are the texts of the rulebook in force, kept so that chains outlive a change of them."""
 
-    def __init__(self, files: Mapping[str, str], book: Rulebook, signing_key: bytes) -> None:
+    def __init__(self, files: Mapping[str, str], book: Rulebook, signing_keys: Keys) -> None:
         self.files = files
         self.book = with_house_rules(book)
         self.engine = Engine(self.book.rules.values())
         self._others: dict[Revision, Rulebook] = {}
         self.decider = Decider(
-            book=self.book, books=self._of, engine=self.engine, zone_of=self._zone, signing_key=signing_key
+            book=self.book, books=self._of, engine=self.engine, zone_of=self._zone, signing_keys=signing_keys
         )
 
     @classmethod
-    def from_folder(cls, folder: Path, signing_key: bytes) -> "Shelf":
+    def from_folder(cls, folder: Path, signing_keys: Keys) -> "Shelf":
         """Raises Misconfigured, naming every fault, for a folder that does not load."""
         proof, files = prove_folder(folder, tested=False)
         if proof.faults:
             listed = "\n  ".join(str(fault) for fault in proof.faults)
             raise Misconfigured("STET_RULES_DIR", f"{folder} cannot be used:\n  {listed}")
-        return cls(files, proof.rulebook, signing_key)
+        return cls(files, proof.rulebook, signing_keys)
 
     async def keep(self, connection: Connection, now: datetime) -> None:
         await store.keep_rulebook(connection, self.book.revision, self.files, now)

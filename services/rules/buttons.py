@@ -1,6 +1,7 @@
 """Button ids: ours, signed, opaque to others. A tap brings one back; a forged or foreign one answers nothing."""
 
 import hmac
+from collections.abc import Sequence
 from hashlib import blake2b
 
 from shared.ids import MessageId
@@ -9,18 +10,23 @@ _PREFIX = "s1"
 _MAC_BYTES = 12
 
 
-def mint(key: bytes, message: MessageId, answer: str) -> str:
+Keys = Sequence[bytes]
+"""The first signs; each of them counts, so that one can be replaced while its buttons are still open."""
+
+
+def mint(keys: Keys, message: MessageId, answer: str) -> str:
     """At most 256 characters, as reply button ids must be (facts: whatsapp §1)."""
-    return f"{_PREFIX}.{message}.{answer}.{_mac(key, message, answer)}"
+    return f"{_PREFIX}.{message}.{answer}.{_mac(keys[0], message, answer)}"
 
 
-def read(key: bytes, button_id: str) -> tuple[MessageId, str] | None:
+def read(keys: Keys, button_id: str) -> tuple[MessageId, str] | None:
     """The message and the answer a button stands for; None where the signature is not ours."""
     parts = button_id.split(".")
     if len(parts) != 4 or parts[0] != _PREFIX:
         return None
     message, answer, mac = MessageId(parts[1]), parts[2], parts[3]
-    return (message, answer) if hmac.compare_digest(mac.encode(), _mac(key, message, answer).encode()) else None
+    ours = [hmac.compare_digest(mac.encode(), _mac(key, message, answer).encode()) for key in keys]
+    return (message, answer) if any(ours) else None
 
 
 def claimed(button_id: str) -> MessageId | None:

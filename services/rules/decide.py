@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from services.rules import listen, settle
 from services.rules.advance import advance
+from services.rules.buttons import Keys
 from services.rules.chain import Chain
 from services.rules.conditions import holds
 from services.rules.desk import Desk, Effect, Reason, Said, Withdrew, Wrote
@@ -62,7 +63,7 @@ class Decider:
     books: Callable[[Revision], Rulebook]
     engine: Engine
     zone_of: ZoneOf
-    signing_key: bytes
+    signing_keys: Keys
 
     def decide(self, event: Event, world: World, now: datetime) -> Decision:
         desk = self._desk(world, now, event.id, event.traceparent)
@@ -94,7 +95,7 @@ class Decider:
         return _decision(desk, occurrence)
 
     def _desk(self, world: World, now: datetime, cause: str, traceparent: str | None) -> Desk:
-        return Desk(world, self.book, self.books, now, self.signing_key, cause=cause, traceparent=traceparent)
+        return Desk(world, self.book, self.books, now, self.signing_keys, cause=cause, traceparent=traceparent)
 
     def _matched(self, occasion: Occasion) -> list[Rule]:
         return [self.book.rules[name] for name in self.engine.judge(occasion.name, occasion.document)]

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from msgspec import Raw, Struct
 
+from services.rules.buttons import Keys
 from services.rules.chain import Chain, Ending
 from services.rules.facts import Document, document_of, ended_document
 from services.rules.rulebook import Rule, Rulebook, Verb
@@ -105,7 +106,7 @@ class Desk:
     book: Rulebook
     books: Callable[[Revision], Rulebook]
     now: datetime
-    signing_key: bytes
+    signing_keys: Keys
     cause: str = ""
     traceparent: str | None = None
     effects: list[Effect] = field(default_factory=list)

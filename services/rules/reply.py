@@ -48,11 +48,11 @@ def correlate(desk: Desk, message: MessageReceived) -> Correlated | Unsure:
 
 def taps(desk: Desk, message: MessageReceived) -> bool:
     """A tap on a button of ours; its title comes along as text, and means nothing beside it."""
-    return message.button_id is not None and buttons.read(desk.signing_key, message.button_id) is not None
+    return message.button_id is not None and buttons.read(desk.signing_keys, message.button_id) is not None
 
 
 def _by_button(desk: Desk, message: MessageReceived) -> Correlated | None:
-    claim = buttons.read(desk.signing_key, message.button_id) if message.button_id else None
+    claim = buttons.read(desk.signing_keys, message.button_id) if message.button_id else None
     found = desk.world.chain_of_message(claim[0]) if claim else None
     if claim is None or found is None or found[1].person_id != message.person_id:
         return None

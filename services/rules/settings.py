@@ -3,11 +3,14 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, SecretStr
+from pydantic import Field
 
+from shared.credentials import SigningKey
 from shared.settings import ServiceSettings
 
 
 class RulesSettings(ServiceSettings):
+    """Buttons are signed with the first of ``signing_keys``, and known by any of them."""
+
     rules_dir: Path
-    signing_key: Annotated[SecretStr, Field(min_length=16)]
+    signing_keys: Annotated[tuple[SigningKey, ...], Field(min_length=1)]

@@ -155,7 +155,7 @@ def worded(desk: Desk, chain: Chain, outgoing: Outgoing, person: Person) -> Send
 def _buttons(desk: Desk, outgoing: Outgoing, said: wording.Rendered) -> tuple[Button, ...]:
     titles: dict[str, str] = {**dict(said.buttons), **_titles(outgoing)}
     return tuple(
-        Button(button_id=buttons.mint(desk.signing_key, outgoing.message_id, answer), title=titles[answer])
+        Button(button_id=buttons.mint(desk.signing_keys, outgoing.message_id, answer), title=titles[answer])
         for answer in outgoing.buttons
     )
 

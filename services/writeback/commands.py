@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from services.writeback.ledger import SERVICE
 from shared.clock import Clock, DevelopmentClock, SystemClock
 from shared.postgres import Pool, role_of
-from shared.settings import PREFIX
+from shared.setting_names import PREFIX
 
 
 class CommandSettings(BaseSettings):

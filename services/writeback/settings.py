@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, HttpUrl, SecretStr
+from pydantic import Field, HttpUrl
 
+from shared.credentials import AccessKey
 from shared.settings import ServiceSettings, graphql_endpoint
 
 _MAPPING = Path(__file__).parent / "mapping" / "extended.yaml"
@@ -18,7 +19,7 @@ class Settings(ServiceSettings):
     """
 
     consonance_url: HttpUrl
-    consonance_key: Annotated[SecretStr, Field(min_length=1)]
+    consonance_key: AccessKey
     consonance_mapping: Path = _MAPPING
     consonance_timeout: Annotated[float, Field(gt=0)] = 15.0
     consonance_may_land: Annotated[float, Field(ge=0)] = 60.0

@@ -1,5 +1,6 @@
 """A setting that is missing or wrong stops the start and is named; what it holds is never told."""
 
+import base64
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ GOOD = {
     "STET_PSEUDONYM_KEY": HELD * 2,
     "STET_CONSONANCE_URL": "http://127.0.0.1:8000",
     "STET_CONSONANCE_KEY": HELD,
-    "STET_CONSONANCE_WEBHOOK_SECRETS": f'["whsec_{HELD}"]',
+    "STET_CONSONANCE_WEBHOOK_SECRETS": f'["whsec_{base64.b64encode(HELD.encode() * 2).decode()}"]',
 }
 
 
@@ -91,3 +92,56 @@ def test_a_driven_clock_stays_at_home(
     with pytest.raises(Misconfigured) as refused:
         load(Settings)
     assert str(refused.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("dsn", "environment"),
+    [
+        ("postgresql://stet@db.example/stet", {}),
+        ("postgresql://stet@127.0.0.1,db.example:5433/stet", {}),
+        ("postgresql:///stet?host=db.example", {}),
+        ("postgresql:///stet?host=%2Fvar%2Frun,db.example", {}),
+        ("postgresql:///stet?hostaddr=203.0.113.7", {}),
+        ("postgresql:///stet?host=::ffff:203.0.113.7", {}),
+        ("postgresql:///stet", {"PGHOST": "db.example"}),
+        ("postgresql:///stet?service=production", {}),
+        ("postgresql:///stet", {"PGSERVICE": "production"}),
+    ],
+)
+def test_a_driven_clock_never_reaches_a_database_elsewhere(
+    dsn: str, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    driven = {"STET_DEVELOPMENT_CLOCK": str(tmp_path / "clock"), "STET_ALLOW_DEVELOPMENT_CLOCK": "1"}
+    for name, value in {**driven, "STET_POSTGRES_DSN": dsn, **environment}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(Misconfigured, match="STET_DEVELOPMENT_CLOCK: is for loopback neighbours only"):
+        load(Settings)
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "postgresql://stet:a,b%40c@127.0.0.1:5432,[::1]:5433/stet",
+        "postgresql://stet@localhost/stet?host=::1",
+        "postgresql://stet@/stet?host=/tmp/folder",
+        "postgresql://stet@%2Ftmp%2Ffolder/stet",
+        "postgresql:///stet",
+    ],
+)
+def test_a_driven_clock_works_with_a_database_on_this_machine(
+    dsn: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    driven = {"STET_DEVELOPMENT_CLOCK": str(tmp_path / "clock"), "STET_ALLOW_DEVELOPMENT_CLOCK": "1"}
+    for name, value in {**driven, "STET_POSTGRES_DSN": dsn}.items():
+        monkeypatch.setenv(name, value)
+    assert load(Settings).development_clock is not None
+
+
+def test_a_service_reads_only_what_it_knows_from_the_folder_of_secrets(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("STET_SECRETS_DIR", str(tmp_path))
+    (tmp_path / "..data").mkdir()  # as Kubernetes lays a projected volume out
+    for name in ("ca.crt", "STET_SIGNING_KEYS", "STET_WHATSAPP_TOKEN"):
+        (tmp_path / name).write_text("of another service")
+    assert load(Settings).tenant == "penrose"

@@ -63,7 +63,7 @@ class _Playing:
         cast = cast_of(story, book)
         decider = Decider(
             book=cast.book, books=lambda _: cast.book, engine=Engine(cast.book.rules.values()),
-            zone_of=lambda person: person.zone, signing_key=_KEY,
+            zone_of=lambda person: person.zone, signing_keys=(_KEY,),
         )  # fmt: skip
         people = {person.person_id: person for person in cast.people.values()}
         world = World(TENANT, people=people, consent=dict(cast.consent))
@@ -102,7 +102,7 @@ def _reply(playing: _Playing, move: Reply) -> list[Fault]:
     asked = playing.last_to(move.sender, move.button, move.to) if move.button or move.to else None
     line = move.line or playing.stage.line_of(person.person_id) or playing.cast.book.tenant.default_line
     if asked is not None and move.button:
-        button = buttons.mint(_KEY, asked.message_id, move.button)
+        button = buttons.mint((_KEY,), asked.message_id, move.button)
         playing.stage.says(person.person_id, text=_title(playing, asked, move.button), button=button, line=line)
         return []
     media = _document(move.document) if move.document else None

@@ -120,9 +120,9 @@ async def test_a_program_that_is_not_there_is_named(tmp_path: Path) -> None:
 async def test_only_its_own_settings_reach_a_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STET_TENANT", "somebody")
     script = "import os; print({k: v for k, v in os.environ.items() if k.startswith('STET_')})"
-    process = child(tmp_path, script, environment={"STET_SIGNING_KEY": "given"})
+    process = child(tmp_path, script, environment={"STET_SIGNING_KEYS": "given"})
     await process.run()
-    assert process.tail() == "{'STET_SIGNING_KEY': 'given'}"
+    assert process.tail() == "{'STET_SIGNING_KEYS': 'given'}"
 
 
 async def _said(process: Child, word: str) -> bool:

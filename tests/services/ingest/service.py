@@ -1,5 +1,6 @@
 """A real ingest process on a real broker and database, what a sender needs to talk to it, and what it wrote."""
 
+import base64
 import hashlib
 import hmac
 import sys
@@ -25,8 +26,8 @@ from shared.topics import PARTITIONS, Topic
 from tests.services.ingest.payloads import PSEUDONYMS
 
 ROOT = Path(__file__).parents[3]
-APP_SECRET, NEXT_APP_SECRET, VERIFY_TOKEN = "app-secret", "next-app-secret", "verify-me"
-WEBHOOK_SECRET = "whsec_" + "c2VjcmV0c2VjcmV0c2VjcmV0"
+APP_SECRET, NEXT_APP_SECRET, VERIFY_TOKEN = "5f" * 16, "a7" * 16, "verify-me"
+WEBHOOK_SECRET = "whsec_" + base64.b64encode(b"secret" * 4).decode()
 _READY_SECONDS = 40
 
 

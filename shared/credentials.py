@@ -1,0 +1,67 @@
+"""The shapes of secrets, checked at start: one that cannot be right would start, and then refuse or let in everything.
+
+No error quotes a secret. Meta documents no format of its app secrets (32 hexadecimal digits today), so only what none
+of them can be is refused.
+"""
+
+import base64
+import binascii
+from collections.abc import Callable
+from typing import Annotated
+
+from pydantic import AfterValidator, SecretStr
+
+_WEBHOOK_PREFIX = "whsec_"
+_WEBHOOK_BYTES = range(24, 65)
+
+
+def _of_length(least: int, most: int) -> Callable[[SecretStr], SecretStr]:
+    def check(secret: SecretStr) -> SecretStr:
+        _check_visible(secret.get_secret_value())
+        if not least <= len(secret.get_secret_value()) <= most:
+            raise ValueError(f"it must have {least} to {most} characters")
+        return secret
+
+    return check
+
+
+def _check_visible(text: str) -> None:
+    """A blank or a line break comes from copying it, or from a file, and is part of no secret."""
+    if not text:
+        raise ValueError("it is empty")
+    if not all("!" <= character <= "~" for character in text):
+        raise ValueError("it must be visible ASCII characters without blanks")
+
+
+def _check_webhook_secret(secret: SecretStr) -> SecretStr:
+    """https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md, signature scheme."""
+    text = secret.get_secret_value()
+    _check_visible(text)
+    if not text.startswith(_WEBHOOK_PREFIX):
+        raise ValueError(f"it must begin with {_WEBHOOK_PREFIX}")
+    try:
+        key = base64.b64decode(text.removeprefix(_WEBHOOK_PREFIX), validate=True)
+    except binascii.Error:
+        raise ValueError(f"what follows {_WEBHOOK_PREFIX} must be base64") from None
+    if len(key) not in _WEBHOOK_BYTES:
+        raise ValueError(f"it must hold {_WEBHOOK_BYTES.start} to {_WEBHOOK_BYTES.stop - 1} bytes")
+    return secret
+
+
+AppSecret = Annotated[SecretStr, AfterValidator(_of_length(16, 128))]
+"""Meta's, which signs webhooks: App Dashboard, Settings, Basic."""
+
+WebhookSecret = Annotated[SecretStr, AfterValidator(_check_webhook_secret)]
+"""Of Standard Webhooks: ``whsec_`` and base64 of 24 to 64 bytes."""
+
+VerifyToken = Annotated[SecretStr, AfterValidator(_of_length(8, 256))]
+"""A word of the operator's own, which Meta repeats when a webhook is subscribed."""
+
+AccessKey = Annotated[SecretStr, AfterValidator(_of_length(8, 4096))]
+"""A token or key that a neighbour gave us, sent in a header."""
+
+SigningKey = Annotated[SecretStr, AfterValidator(_of_length(16, 256))]
+"""A key of our own, better of 32 characters or more: ``openssl rand -hex 32``."""
+
+PseudonymKey = Annotated[SecretStr, AfterValidator(_of_length(32, 256))]
+"""A key of our own: ``openssl rand -hex 32``."""

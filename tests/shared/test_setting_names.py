@@ -1,0 +1,76 @@
+"""A name that nothing reads was misspelt: it stops the start, and the nearest right name is told."""
+
+import re
+from pathlib import Path
+
+import pytest
+from pydantic_settings import BaseSettings
+
+from services.dispatcher.settings import Settings as DispatcherSettings
+from services.ingest.settings import Settings as IngestSettings
+from services.rules.settings import RulesSettings
+from services.writeback.commands import CommandSettings
+from services.writeback.settings import Settings as WritebackSettings
+from shared.errors import Misconfigured
+from shared.migrate import MigrateSettings
+from shared.parked import ParkedSettings
+from shared.setting_names import KNOWN, PREFIX, SERVICES, check_names
+from shared.topics_check import TopicSettings
+
+ROOT = Path(__file__).parents[2]
+MODELS: list[type[BaseSettings]] = [
+    IngestSettings, RulesSettings, DispatcherSettings, WritebackSettings,
+    CommandSettings, MigrateSettings, ParkedSettings, TopicSettings,
+]  # fmt: skip
+
+
+def test_the_known_names_are_those_of_all_settings() -> None:
+    assert {PREFIX + field.upper() for model in MODELS for field in model.model_fields} == SERVICES
+
+
+def test_every_name_in_code_and_docs_is_known() -> None:
+    folders = ("services", "shared", "dev", "bench", "tests", "docs")
+    files = [file for folder in folders for end in ("py", "md", "sh") for file in (ROOT / folder).rglob(f"*.{end}")]
+    texts = [file.read_text() for file in (*files, ROOT / "README.md", ROOT / "Makefile") if file != Path(__file__)]
+    named = {name for text in texts for name in re.findall(r"\bSTET_[A-Z_]*[A-Z]", text)}
+    assert named - KNOWN == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("STET_WHATSAPP_TOKE", "STET_WHATSAPP_TOKEN"),
+        ("STET_SIGNING_KEY", "STET_SIGNING_KEYS"),
+        ("STET_KAFKA_BOOTSTRAP_SERVERS", "STET_KAFKA_BOOTSTRAP"),
+        ("stet_whatsapp_app_secret", "STET_WHATSAPP_APP_SECRETS"),
+    ],
+)
+def test_a_misspelt_name_stops_the_start_and_the_right_one_is_told(name: str, near: str) -> None:
+    with pytest.raises(Misconfigured) as refused:
+        check_names({name: "a value", "PATH": "/bin"})
+    assert refused.value.setting == name
+    assert f"did you mean {near}?" in str(refused.value)
+    assert "a value" not in str(refused.value)
+
+
+def test_all_misspelt_names_are_told_at_once() -> None:
+    with pytest.raises(Misconfigured, match=r"STET_WHATSAPP_LINE.*STET_WHATSAPP_TOKE"):
+        check_names({"STET_WHATSAPP_TOKE": "", "STET_WHATSAPP_LINE": ""})
+
+
+def test_a_misspelt_file_of_secrets_stops_the_start_too(tmp_path: Path) -> None:
+    for name in ("STET_WHATSAPP_TOKE", "..data", "tls.key", "STET_WHATSAPP_LINES"):
+        (tmp_path / name).touch()
+    with pytest.raises(Misconfigured, match=r"STET_WHATSAPP_TOKE: a file in STET_SECRETS_DIR.*STET_WHATSAPP_TOKEN"):
+        check_names({}, tmp_path)
+
+
+def test_what_kubernetes_adds_for_a_service_called_stet_is_no_setting() -> None:
+    check_names(
+        {
+            "STET_INGEST_SERVICE_HOST": "10.0.0.7", "STET_INGEST_SERVICE_PORT": "8080",
+            "STET_INGEST_SERVICE_PORT_HTTP": "8080", "STET_INGEST_PORT": "tcp://10.0.0.7:8080",
+            "STET_INGEST_PORT_8080_TCP": "tcp://10.0.0.7:8080", "STET_INGEST_PORT_8080_TCP_ADDR": "10.0.0.7",
+            "STET_INGEST_PORT_8080_TCP_PORT": "8080", "STET_INGEST_PORT_8080_TCP_PROTO": "tcp",
+        }
+    )  # fmt: skip
