@@ -5,11 +5,9 @@ from services.rules.handlers import Rules
 from services.rules.loops import Loops
 from services.rules.settings import RulesSettings
 from services.rules.verdicts import Verdicts
+from services.rules.waiting import TOPICS
 from shared.process import running
 from shared.settings import load
-from shared.topics import CONSONANCE_EVENTS, CONTACTS, MESSAGES_EVENTS, WHATSAPP_MESSAGES, WRITES_EVENTS
-
-TOPICS = (CONSONANCE_EVENTS, CONTACTS, WHATSAPP_MESSAGES, MESSAGES_EVENTS, WRITES_EVENTS)
 
 
 async def main() -> None:

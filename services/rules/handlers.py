@@ -17,6 +17,7 @@ from services.rules.verdicts import Verdicts
 from services.rules.want import Wanted, staff, want
 from services.rules.world import World
 from shared.batch import Received
+from shared.blame import reason_of, sentence_of
 from shared.events.envelope import Event
 from shared.ids import ChainId, TenantId
 from shared.telemetry import get_logger, past_span
@@ -52,13 +53,13 @@ class Rules:
                 silent[Reason.NOTHING_MATCHED].append(event.id)
                 continue
             lacks = waiting.missing(event, world)
-            if lacks or (event.partitionkey in queued and _queues(event)):
+            if lacks or (event.partitionkey in queued and waiting.may_queue(event)):
                 queued.add(event.partitionkey)
                 kept.append((event, lacks))
             else:
                 self._judge(tx, event, world, silent)
         self._silences(tx, events, silent)
-        await waiting.queue(tx.connection, self.tenant, kept, tx.now)
+        await self._keep_waiting(tx, kept)
         await self._save(tx, world)
 
     async def due(self, tx: Transaction, chains: Iterable[ChainId]) -> None:
@@ -78,19 +79,35 @@ class Rules:
             self._unstick(tx, world, chain.chain_id)
         await self._save(tx, world)
 
-    async def released(self, tx: Transaction, key: str) -> int:
-        """Judge what waited under one key, in order, up to the first event that must wait on; how many were judged."""
-        rows = await waiting.queue_of(tx.connection, key, tx.now)
-        ready = rows[: next((i for i, row in enumerate(rows) if not row.judge_now), len(rows))]
-        events = [row.event for row in ready]
+    async def released(self, tx: Transaction, key: str, most: int) -> int:
+        """Judge what waited under one key, in order, up to the first event that must wait on; how many left the queue.
+
+        An error is that of one of the first ``most``.
+        """
+        ready = await waiting.ready_of(tx.connection, key, tx.now, most)
+        events = [row.event for row in ready if isinstance(row.event, Event)]
         world = await self._world(tx, want(events, self.shelf.book, self.tenant, tx.now))
         silent: dict[str, list[str]] = defaultdict(list)
-        for event in events:
-            self._judge(tx, event, world, silent)
+        for row in ready:
+            if isinstance(row.event, Event):
+                self._judge(tx, row.event, world, silent)
+            else:
+                await waiting.park(tx, key, row, row.event.reason, str(row.event))
         self._silences(tx, events, silent)
         await waiting.leave_queue(tx.connection, (row.place for row in ready))
         await self._save(tx, world)
         return len(ready)
+
+    async def park_first(self, tx: Transaction, key: str, error: Exception) -> None:
+        """The first event waiting under a key cannot be judged: it is parked, and the others go on."""
+        for row in await waiting.ready_of(tx.connection, key, tx.now, 1):
+            await waiting.park(tx, key, row, reason_of(error), sentence_of(error))
+
+    async def _keep_waiting(self, tx: Transaction, kept: Sequence[tuple[Event, waiting.Missing]]) -> None:
+        await waiting.queue(tx.connection, self.tenant, kept, tx.now)
+        stopping = {event.partitionkey for event, _ in kept if waiting.is_stop(event.data)}
+        if stopping:
+            await waiting.hurry(tx.connection, stopping, tx.now)
 
     async def _world(self, tx: Transaction, wanted: Wanted) -> World:
         world = await store.load(tx.connection, self.tenant, wanted)
@@ -133,8 +150,3 @@ def _traced(cause: Cause, decision: Decision, began_ns: int) -> Cause:
     if not decision.effects:
         return cause
     return structs.replace(cause, traceparent=past_span("rules.decide", cause.traceparent, began_ns))
-
-
-def _queues(event: Event) -> bool:
-    """State is never queued: it may be what the others wait for."""
-    return not event.type.endswith((".work.observed.v1", ".person.observed.v1"))

@@ -1,23 +1,27 @@
 """What rules does without being told: runs what is due, and judges what has waited. Machine time only polls."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from services.rules import store, waiting
 from services.rules.handlers import Rules
-from shared.batch import AWAY
+from shared.blame import AWAY, Blame, blame, reason_of, sentence_of
 from shared.clock import Clock
+from shared.halving import work_off
 from shared.health import Idle
-from shared.postgres import REPEAT, Pool, load_queries
+from shared.postgres import Pool, load_queries
 from shared.telemetry import counter, gauge, get_logger
 from shared.transaction import transaction
+from shared.whereabouts import where
 
 log = get_logger()
 _STORE = load_queries(__file__, "store.sql")
 _WAITING = load_queries(__file__, "waiting.sql")
 _AT_ONCE = 200
+_SPARED_SECONDS = 60.0
 
 
 @dataclass(slots=True)
@@ -29,6 +33,7 @@ class Loops:
     clock: Clock
     tick: float
     ran: int = 0
+    _spared: dict[str, float] = field(default_factory=dict)
 
     async def run_due(self) -> None:
         """Forever: chains whose next instant has come and whose partitions are read up to it."""
@@ -45,32 +50,86 @@ class Loops:
     async def _turn(self, once: Callable[[], Awaitable[int]]) -> int:
         try:
             done = await once()
-        except REPEAT:
-            return 1
-        except AWAY as error:
+        except Exception as error:
+            if blame(error) is Blame.NOBODY:
+                return 1
+            if blame(error) is not Blame.WORLD:
+                raise
             log.warning("loop.waits", error=type(error).__name__)
             await asyncio.sleep(1)
             return 0
         self.ran += done
         return done
 
+    def _spare(self, name: str, error: Exception) -> None:
+        """What cannot even be put aside is not looked at for a while, so that the others have their turn."""
+        self._spared[name] = time.monotonic() + _SPARED_SECONDS
+        log.error("loop.spares", name=name, error=type(error).__name__, where=where(error))
+
+    def _spared_now(self) -> list[str]:
+        now = time.monotonic()
+        self._spared = {name: until for name, until in self._spared.items() if until > now}
+        return list(self._spared)
+
+    # -------------------------------------------------------------- chains that are due
+
     async def _run_due_once(self) -> int:
         async with self.pool.acquire() as connection:
-            due = await store.due_chains(connection, self.clock.now(), _AT_ONCE)
-        if due:
-            locks = {key for _, key in due}
-            async with transaction(self.pool, self.clock, "rules", locks=locks) as tx:
-                await self.rules.due(tx, (chain for chain, _ in due))
+            due = await store.due_chains(connection, self.clock.now(), self._spared_now(), _AT_ONCE)
+        await work_off(due, self._run_chains, self._set_aside)
         return len(due)
+
+    async def _run_chains(self, due: Sequence[store.DueChain]) -> None:
+        async with transaction(self.pool, self.clock, "rules", locks={chain.key for chain in due}) as tx:
+            await self.rules.due(tx, (chain.chain_id for chain in due))
+
+    async def _set_aside(self, chain: store.DueChain, error: Exception) -> None:
+        """A chain that cannot do what is due is told of, and stands still until an operator lets it go on."""
+        log.error("chain.set_aside", chain_id=chain.chain_id, error=type(error).__name__, where=where(error))
+        try:
+            async with transaction(self.pool, self.clock, "rules", locks=[chain.key]) as tx:
+                await store.set_aside(tx.connection, chain, reason_of(error), sentence_of(error))
+        except Exception as second:
+            if blame(second) is not Blame.RECORD:
+                raise
+            self._spare(chain.chain_id, second)
+
+    # -------------------------------------------------------------- events that waited
 
     async def _release_once(self) -> int:
         async with self.pool.acquire() as connection:
-            keys = await waiting.ready_keys(connection, self.clock.now())
-        released = 0
-        for key in keys:
+            keys = await waiting.ready_keys(connection, self.clock.now(), self._spared_now())
+        return sum([await self._release(key) for key in keys])
+
+    async def _release(self, key: str) -> int:
+        """In halves, down to the one event that cannot be judged: it is parked, and the others go on."""
+        done, most = 0, _AT_ONCE
+        while True:
+            try:
+                async with transaction(self.pool, self.clock, "rules", locks=[key]) as tx:
+                    done += await self.rules.released(tx, key, most)
+            except Exception as error:
+                if blame(error) is not Blame.RECORD:
+                    raise
+                if most > 1:
+                    most //= 2
+                    continue
+                await self._park_first(key, error)
+            if most == _AT_ONCE or key in self._spared:
+                return done
+            most = _AT_ONCE
+
+    async def _park_first(self, key: str, error: Exception) -> None:
+        log.error("event.refused", error=type(error).__name__, where=where(error))
+        try:
             async with transaction(self.pool, self.clock, "rules", locks=[key]) as tx:
-                released += await self.rules.released(tx, key)
-        return released
+                await self.rules.park_first(tx, key, error)
+        except Exception as second:
+            if blame(second) is not Blame.RECORD:
+                raise
+            self._spare(key, second)
+
+    # -------------------------------------------------------------- how far they are
 
     async def idle(self) -> Idle:
         now = self.clock.now()
@@ -91,6 +150,7 @@ class Loops:
         differing = counter("stet_rules_disagreements_total", "Judgements in which engine and reference differed")
         seen = 0
         late = gauge("stet_rules_due_late_seconds", "How long the chain longest due has been due")
+        aside = gauge("stet_rules_chains_set_aside", "Chains that could not do what was due, and wait for an operator")
         oldest = gauge("stet_rules_waiting_oldest_seconds", "Age of the oldest event waiting for a fact")
         while True:
             await asyncio.sleep(5)
@@ -98,6 +158,7 @@ class Loops:
             differing.inc(disagreements - seen)
             seen = disagreements
             try:
+                aside.set(await self.pool.fetchval(_STORE.count_set_aside))
                 now = self.clock.now()
                 due = (await self.pool.fetchrow(_STORE.oldest_due, now))["next_due"]
                 since = (await self.pool.fetchrow(_WAITING.queue_state))["oldest"]

@@ -3,10 +3,10 @@
 A fixed number of queries each way, whatever the size of the batch.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -15,13 +15,17 @@ from services.rules.facts import newest, started_with
 from services.rules.recipients import parties_in
 from services.rules.want import Wanted
 from services.rules.world import Consent, Person, RightsRecord, Work, World
-from shared.events.values import Frozen, encode, read_as, spell_instant
+from shared.clock import machine_now
+from shared.errors import Unfit
+from shared.events.values import UNREADABLE, Frozen, encode, read_as, spell_instant
 from shared.ids import ChainId, MessageId, PersonId, Revision, RuleId, TenantId, Wamid, key_of
 from shared.postgres import Connection, load_queries
+from shared.telemetry import get_logger
 from shared.timers import guards_on
 from shared.topics import CONSONANCE_EVENTS, MESSAGES_EVENTS, WHATSAPP_MESSAGES, WRITES_EVENTS
 
 QUERIES = load_queries(__file__, "store.sql")
+log = get_logger()
 
 
 async def load(connection: Connection, tenant: TenantId, wanted: Wanted) -> World:
@@ -47,10 +51,30 @@ async def _load_chains(connection: Connection, world: World, wanted: Wanted) -> 
     if not any(asked):
         return
     rows = await connection.fetch(QUERIES.find_chains, world.tenant, *([*ids] for ids in asked))
+    unreadable = []
     for row in rows:
-        chain = read_as(Chain, row["document"])
-        world.hold_chain(chain)
-        _want_of(wanted, chain)
+        try:
+            chain = read_as(Chain, row["document"])
+            _want_of(wanted, chain)
+        except UNREADABLE:
+            unreadable.append(row["chain_id"])
+        else:
+            world.hold_chain(chain)
+    if unreadable:
+        await _leave_out(connection, wanted, unreadable)
+
+
+async def _leave_out(connection: Connection, wanted: Wanted, unreadable: Sequence[str]) -> None:
+    """Who a chain that cannot be read wrote to is heard without it; what is about the chain itself must not be judged.
+
+    Raises Unfit for that.
+    """
+    about = [[*ids] for ids in (wanted.messages, wanted.wamids, wanted.writes, wanted.tags)]
+    concerned = await connection.fetch(QUERIES.concerned, unreadable, *about)
+    named = {row["chain_id"] for row in concerned} | wanted.chains.intersection(unreadable)
+    if named:
+        raise Unfit(f"chain {min(named)} cannot be read back", reason="chain_unreadable")
+    log.error("chain.unreadable", chains=unreadable)
 
 
 def _want_of(wanted: Wanted, chain: Chain) -> None:
@@ -186,10 +210,21 @@ def guards_of(chain: Chain, people: Iterable[PersonId]) -> list[str]:
 # ------------------------------------------------------------------ due, and revisions
 
 
-async def due_chains(connection: Connection, now: datetime, most: int) -> list[tuple[ChainId, str]]:
+class DueChain(NamedTuple):
+    chain_id: ChainId
+    key: str
+    due: datetime
+
+
+async def due_chains(connection: Connection, now: datetime, spared: Sequence[str], most: int) -> list[DueChain]:
+    """The longest due first; ``spared`` ones are not looked at."""
     if not await connection.fetchval(QUERIES.any_due, now):
         return []
-    return [(ChainId(row["chain_id"]), row["key"]) for row in await connection.fetch(QUERIES.due_chains, now, most)]
+    return [DueChain(*row) for row in await connection.fetch(QUERIES.due_chains, now, list(spared), most)]
+
+
+async def set_aside(connection: Connection, chain: DueChain, reason: str, sentence: str) -> None:
+    await connection.execute(QUERIES.set_aside, chain.chain_id, chain.due, reason, sentence, machine_now())
 
 
 async def keep_rulebook(connection: Connection, revision: Revision, files: Mapping[str, str], now: datetime) -> None:

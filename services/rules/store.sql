@@ -1,6 +1,6 @@
 -- name: find_chains
 -- Every chain a batch may concern, locked in one order, so that two batches never wait for each other in a ring.
-select document::text from chains
+select chain_id, document::text from chains
 where chain_id in (
     select chain_id from messages where message_id = any($2::text[]) or wamid = any($3::text[])
     union
@@ -14,6 +14,16 @@ where chain_id in (
 )
 order by chain_id
 for update;
+
+-- name: concerned
+-- Which of these chains a batch is about: it names a message, a write or the subject of them.
+select chain_id from chains
+where chain_id = any($1::text[])
+and (
+    chain_id in (select chain_id from messages where message_id = any($2::text[]) or wamid = any($3::text[]))
+    or chain_id in (select chain_id from writes where write_id = any($4::text[]))
+    or tags && $5::text[]
+);
 
 -- name: find_wamids
 -- Which message of ours each of these WhatsApp ids is.
@@ -111,15 +121,45 @@ select exists (select from chains where next_due <= $1);
 
 -- name: due_chains
 -- Chains whose next instant has come and all of whose guards are read up to it, the longest due first.
-select chain_id, key from chains c
+select chain_id, key, next_due from chains c
 where next_due <= $1
+and chain_id <> all($2::text[])
 and not exists (
     select 1 from unnest(c.guards) as guard
     join progress p on p.topic || ':' || p.partition = guard
     where p.caught_up_to is null or p.caught_up_to < c.next_due
 )
 order by next_due
-limit $2;
+limit $3;
+
+-- name: set_aside
+-- What is due of a chain failed: it is due no more, until an operator lets it go on.
+with stopped as (
+    update chains set next_due = null where chain_id = $1 and next_due is not null returning chain_id
+)
+insert into chains_set_aside (chain_id, due, reason, sentence, set_aside_at)
+select chain_id, $2, $3, $4, $5 from stopped
+on conflict (chain_id) do update
+set due = excluded.due, reason = excluded.reason, sentence = excluded.sentence, set_aside_at = excluded.set_aside_at;
+
+-- name: count_set_aside
+-- One that an event has brought on its way again is due by itself.
+select count(*) from chains_set_aside s join chains c using (chain_id) where c.live and c.next_due is null;
+
+-- name: list_set_aside
+-- For an operator: the oldest first.
+select s.chain_id, c.rule, c.subject, s.due, s.reason, s.sentence, s.set_aside_at
+from chains_set_aside s join chains c using (chain_id)
+where c.live and c.next_due is null
+order by s.set_aside_at;
+
+-- name: let_go_on
+-- The chains are due again at the instant they were; all that are set aside where no ids are given.
+with freed as (
+    delete from chains_set_aside where $1::text[] is null or chain_id = any($1) returning chain_id, due
+)
+update chains c set next_due = coalesce(c.next_due, freed.due) from freed where c.chain_id = freed.chain_id
+returning c.chain_id;
 
 -- name: oldest_due
 -- The next instant anything falls due, held over or not; and how many are due by now.

@@ -1,32 +1,42 @@
 """Events that cannot be judged yet: they name somebody, a work or a message rules has not heard of.
 
 They wait in a table. Later events of the same key queue behind; the partition does not. What never arrives is judged
-without it.
+without it. What an event may wait for never queues itself: states, and news of our own messages.
 """
 
 import base64
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import orjson
 
 from services.rules.recipients import parties_in
 from services.rules.reply import QUOTE_PATIENCE
 from services.rules.world import World
-from shared.events import consonance, whatsapp
+from shared.errors import Unfit
+from shared.events import consonance
 from shared.events.consonance import WorkObserved
+from shared.events.contacts import PersonObserved
 from shared.events.envelope import Event, parse
+from shared.events.messages import OnMessage
 from shared.events.values import spell_instant
 from shared.events.whatsapp import MessageReceived
-from shared.ids import PersonId, TenantId, Wamid, WorkId
+from shared.ids import PersonId, TenantId, Wamid, WorkId, derive
+from shared.intents import Intent, classify
 from shared.postgres import Connection, load_queries
+from shared.topics import CONSONANCE_EVENTS, CONTACTS, MESSAGES_EVENTS, WHATSAPP_MESSAGES, WRITES_EVENTS
+from shared.transaction import Origin, Transaction
 
 QUERIES = load_queries(__file__, "waiting.sql")
 PATIENCE = timedelta(minutes=2)
 """Business time: ``contacts`` and ``work.observed`` travel at most one poll behind what names them."""
 
-_KINDS = {**consonance.KINDS, **whatsapp.MESSAGE_KINDS}
+TOPICS = (CONSONANCE_EVENTS, CONTACTS, WHATSAPP_MESSAGES, MESSAGES_EVENTS, WRITES_EVENTS)
+"""What rules reads: an event of any of their kinds may stand in a queue, and must be readable there."""
+
+_KINDS = {kind: model for topic in TOPICS for kind, model in topic.kinds.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +57,11 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Queued:
+    """``event`` is what could be read, or why it could not: then there is nothing to wait for."""
+
     place: int
-    event: Event
+    value: bytes
+    event: Event | Unfit
     judge_now: bool
 
 
@@ -57,7 +70,7 @@ def missing(event: Event, world: World) -> Missing:
     data = event.data
     if isinstance(data, MessageReceived):
         unknown = () if data.person_id in world.people else (data.person_id,)
-        quoted = data.quoted_id if data.quoted_id and data.button_id is None else None
+        quoted = data.quoted_id if data.button_id is None and not is_stop(data) else None
         return Missing(unknown, wamid=None if quoted in world.wamids else quoted)
     if event.type not in consonance.KINDS or isinstance(data, WorkObserved):
         return Missing()
@@ -65,6 +78,16 @@ def missing(event: Event, world: World) -> Missing:
     work = getattr(data, "work", None)
     unknown_work = work.work_id if work is not None and work.work_id not in world.works else None
     return Missing(tuple(person for person in named if person not in world.people), unknown_work)
+
+
+def may_queue(event: Event) -> bool:
+    """Whether it may stand behind others of its key: not what they may be waiting for."""
+    return not isinstance(event.data, (WorkObserved, PersonObserved, OnMessage))
+
+
+def is_stop(data: object) -> bool:
+    """Somebody asks to be left alone: that needs no message of ours to be known, and waits for nothing it can spare."""
+    return isinstance(data, MessageReceived) and data.button_id is None and classify(data.text) is Intent.STOP
 
 
 async def queued_keys(connection: Connection, keys: Iterable[str]) -> set[str]:
@@ -90,16 +113,64 @@ def _row(event: Event, lacks: Missing, now: datetime) -> bytes:
     )  # fmt: skip
 
 
-async def ready_keys(connection: Connection, now: datetime, most: int = 100) -> list[str]:
+async def ready_keys(connection: Connection, now: datetime, spared: Iterable[str] = (), most: int = 100) -> list[str]:
+    """Keys of which something can be judged; ``spared`` ones are not looked at."""
     if not await connection.fetchval(QUERIES.any_waiting):
         return []
-    return [row["key"] for row in await connection.fetch(QUERIES.ready_keys, now, most)]
+    return [row["key"] for row in await connection.fetch(QUERIES.ready_keys, now, most, list(spared))]
 
 
-async def queue_of(connection: Connection, key: str, now: datetime, most: int = 200) -> list[Queued]:
+async def ready_of(connection: Connection, key: str, now: datetime, most: int) -> list[Queued]:
+    """What of a key need not wait any more, in order, up to the first event that must."""
     rows = await connection.fetch(QUERIES.queue_of, key, most)
-    return [Queued(row["place"], parse(row["value"], _KINDS), not row["misses"] or row["until"] <= now) for row in rows]
+    queued = [_queued(row, now) for row in rows]
+    return queued[: next((place for place, one in enumerate(queued) if not one.judge_now), len(queued))]
+
+
+def _queued(row: Any, now: datetime) -> Queued:
+    try:
+        event: Event | Unfit = parse(row["value"], _KINDS)
+    except Unfit as error:
+        event = error
+    ready = isinstance(event, Unfit) or not row["misses"] or row["until"] <= now
+    return Queued(row["place"], row["value"], event, ready)
 
 
 async def leave_queue(connection: Connection, places: Iterable[int]) -> None:
     await connection.execute(QUERIES.leave_queue, list(places))
+
+
+async def hurry(connection: Connection, keys: Iterable[str], now: datetime) -> None:
+    """Nothing of these keys is waited for any more: what stands there is judged without it, in order."""
+    await connection.execute(QUERIES.hurry, list(keys), now)
+
+
+# ------------------------------------------------------------------ what cannot be judged
+
+
+async def park(tx: Transaction, key: str, queued: Queued, reason: str, sentence: str) -> None:
+    """Out of the queue and among the parked, as one that never came: replayed, it is new again."""
+    said = _attributes(queued.value)
+    topic = _topic_of(said.get("type", ""))
+    identity = (said.get("tenantid"), said.get("source"), said.get("id"))
+    event = derive(*identity) if all(identity) else None
+    await tx.park(queued.value, reason, sentence, Origin(topic, key=key.encode(), event=event))
+    await tx.connection.execute(QUERIES.forget_seen_event, *identity)
+    await leave_queue(tx.connection, [queued.place])
+
+
+def _attributes(value: bytes) -> dict[str, str]:
+    """What can still be read of an event whose whole cannot be."""
+    try:
+        read = orjson.loads(value)
+    except orjson.JSONDecodeError:
+        return {}
+    said = read if isinstance(read, dict) else {}
+    return {name: text.replace("\0", "") for name, text in said.items() if isinstance(text, str)}
+
+
+def _topic_of(kind: str) -> str:
+    """Where an event of this kind, known here or not, came from; ``waiting`` where that cannot be told."""
+    known = next((topic.name for topic in TOPICS if kind in topic.kinds), None)
+    area = next((topic.name for topic in TOPICS if topic.name.partition(".")[0] == kind.partition(".")[0]), "waiting")
+    return known or area

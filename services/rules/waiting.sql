@@ -17,6 +17,7 @@ select exists (select from waiting);
 -- Keys whose first event need not wait any more: its time is up, or all it misses is known.
 select w.key from waiting w
 where w.place = (select min(place) from waiting first where first.key = w.key)
+and w.key <> all($3::text[])
 and (
     w.until <= $1
     or (
@@ -28,6 +29,7 @@ and (
         and (w.wamid is null or exists (select 1 from messages where wamid = w.wamid))
     )
 )
+order by w.place
 limit $2;
 
 -- name: queue_of
@@ -43,6 +45,14 @@ from waiting w where w.key = $1 order by w.place limit $2;
 
 -- name: leave_queue
 delete from waiting where place = any($1::bigint[]);
+
+-- name: hurry
+-- Somebody whose events these are must be heard at once.
+update waiting set until = $2 where key = any($1::text[]) and until > $2;
+
+-- name: forget_seen_event
+-- What is parked out of the queue entered the inbox when it came; its replay must not be taken for a repetition.
+delete from inbox where tenant = $1 and source = $2 and id = $3;
 
 -- name: queue_state
 -- The next instant a wait is up, how many wait, and since when the oldest.

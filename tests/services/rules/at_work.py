@@ -1,0 +1,207 @@
+"""Rules at work on a real database: batches are handed over as Kafka would, loops take a turn when they are told to."""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from dev.layout import ROOT
+from services.rules import buttons
+from services.rules.books import Shelf
+from services.rules.chain import Chain, Outgoing
+from services.rules.handlers import Rules
+from services.rules.loops import Loops
+from services.rules.verdicts import Verdicts
+from services.rules.waiting import TOPICS
+from shared.batch import Received
+from shared.events.consonance import WorkObserved
+from shared.events.contacts import Addresses, PersonObserved
+from shared.events.envelope import Data, Event, parse
+from shared.events.messages import MessageAccepted, Wording
+from shared.events.values import read_as
+from shared.events.vocabulary import PartyRef, Role
+from shared.events.whatsapp import MessageKind, MessageReceived
+from shared.golden import golden
+from shared.ids import ContactId, EventId, Line, MessageId, PersonId, Phone, TenantId, Wamid, key_of, person_of_contact
+from shared.postgres import Pool, pool_of
+from shared.settings import ServiceSettings
+from shared.topics import PARTITIONS
+from shared.transaction import transaction
+
+TENANT = TenantId("penrose")
+KEY = b"what the buttons of these tests are signed with"
+_KINDS = {kind: model for topic in TOPICS for kind, model in topic.kinds.items()}
+
+
+@dataclass
+class Hands:
+    """A clock that stands where it is put."""
+
+    at: datetime
+
+    def now(self) -> datetime:
+        return self.at
+
+
+@dataclass
+class RulesAtWork:
+    pool: Pool
+    clock: Hands
+    rules: Rules
+    loops: Loops
+    _heard: int = field(default=0)
+
+    async def hear(self, *said: Data | Event) -> list[Event]:
+        """One batch, in one transaction."""
+        events = [one if isinstance(one, Event) else self.event(one) for one in said]
+        await self.take([Received(event, TOPICS[0], 0, place, None) for place, event in enumerate(events)])
+        return events
+
+    async def take(self, batch: Sequence[Received]) -> None:
+        async with transaction(self.pool, self.clock, "rules", locks=self.rules.locks(batch)) as tx:
+            await self.rules.handle(tx, batch)
+
+    def event(self, data: Data, key: str = "") -> Event:
+        self._heard += 1
+        now = self.clock.now()
+        return Event(
+            id=EventId(f"event-{self._heard}"), source="test", type=data.kind, time=now, recordedtime=now,
+            tenantid=TENANT, partitionkey=key or _key_of(data), data=data,
+        )  # fmt: skip
+
+    async def turn(self) -> None:
+        """Everything that is due, and everything that has waited long enough, once."""
+        await self.loops._release_once()
+        await self.loops._run_due_once()
+
+    async def read_to(self, instant: datetime | None) -> None:
+        """Every partition is caught up to this business time."""
+        await self.pool.execute(
+            "insert into progress (topic, partition, next_offset, caught_up_to) "
+            "select t, p, 0, $2 from unnest($1::text[]) as t, generate_series(0, $3) as p "
+            "on conflict (topic, partition) do update set caught_up_to = excluded.caught_up_to",
+            [topic.name for topic in TOPICS], instant, PARTITIONS - 1,
+        )  # fmt: skip
+
+    async def later(self, by: timedelta) -> None:
+        """So much time has passed, all was read, and what is due has run."""
+        self.clock.at += by
+        await self.read_to(self.clock.at)
+        await self.turn()
+
+    # -------------------------------------------------------------- what came of it
+
+    async def left(self, topic: str) -> list[dict[str, Any]]:
+        rows = await self.pool.fetch("select value from outbox where topic = $1 order by id", topic)
+        return [orjson.loads(row["value"]) for row in rows]
+
+    async def messages(self) -> list[dict[str, Any]]:
+        """The data of what was requested so far: messages and withdrawals, in order."""
+        return [event["data"] for event in await self.left("messages.requested")]
+
+    async def said(self) -> list[tuple[str, str]]:
+        """(person, template) of every message requested so far."""
+        return [(one["person_id"], one["say"]) for one in await self.messages() if "say" in one]
+
+    async def withdrawn(self) -> list[str]:
+        return [one["message_id"] for one in await self.messages() if "say" not in one]
+
+    async def waiting(self) -> int:
+        return int(await self.pool.fetchval("select count(*) from waiting"))
+
+    async def parked(self) -> list[tuple[str, str]]:
+        rows = await self.pool.fetch("select topic, reason from parked where state = 'parked' order by id")
+        return [(row["topic"], row["reason"]) for row in rows]
+
+    async def chains(self) -> list[Chain]:
+        rows = await self.pool.fetch("select document::text as document from chains order by changed_at, chain_id")
+        return [read_as(Chain, row["document"]) for row in rows]
+
+    async def last_to(self, person: PersonId) -> Outgoing:
+        found = [m for chain in await self.chains() for m in chain.outgoing if m.person_id == person and m.requested_at]
+        return max(found, key=lambda m: m.requested_at or self.clock.at)
+
+
+@asynccontextmanager
+async def rules_at_work(database: str, at: datetime, folder: Path = ROOT / "rules") -> AsyncIterator[RulesAtWork]:
+    settings = ServiceSettings(tenant=TENANT, kafka_bootstrap="127.0.0.1:1", postgres_dsn=database)
+    async with pool_of(settings, "rules") as pool:
+        rules, clock = Rules(TENANT, shelf_of(folder), Verdicts()), Hands(at)
+        house = RulesAtWork(pool, clock, rules, Loops(rules, pool, clock, tick=0.01))
+        await house.read_to(at)
+        yield house
+
+
+@cache
+def shelf_of(folder: Path) -> Shelf:
+    return Shelf.from_folder(folder, KEY)
+
+
+# ------------------------------------------------------------------ what is told
+
+
+def person_of(contact: int) -> PersonId:
+    return person_of_contact(TENANT, ContactId(contact))
+
+
+def somebody(contact: int, *, roles: Iterable[str] = (), version: int = 1, phone: str | None = "+441632960001",
+             **changes: Any) -> PersonObserved:  # fmt: skip
+    seen = PersonObserved(
+        person_id=person_of(contact), contact_id=ContactId(contact), display_name=f"Person {contact}", country="GB",
+        roles=tuple(map(Role, roles)), addresses=Addresses(phone=Phone(phone) if phone else None),
+        observed_at=datetime.fromisoformat("2027-01-01T00:00:00Z"), version=version,
+    )  # fmt: skip
+    return seen.but(**changes)
+
+
+def told(kind: str, **changes: Any) -> Event:
+    """A golden event of a kind, with other data where ``changes`` say so."""
+    read = orjson.loads(golden(kind))
+    return parse(orjson.dumps({**read, "data": {**read["data"], **changes}}), _KINDS)
+
+
+def work(*people: tuple[int, str]) -> Event:
+    """The golden work, with these people by their roles."""
+    event = told("consonance.work.observed.v1")
+    assert isinstance(event.data, WorkObserved)
+    return event.but(data=event.data.but(people=tuple(party(contact, role) for contact, role in people)))
+
+
+def party(contact: int, role: str) -> PartyRef:
+    return PartyRef(
+        person_id=person_of(contact), contact_id=ContactId(contact), display_name=f"Person {contact}", role=Role(role)
+    )
+
+
+def wrote(contact: int, text: str, at: datetime, **changes: Any) -> MessageReceived:
+    message = MessageReceived(
+        line=Line("main"), person_id=person_of(contact), message_id=Wamid(f"wamid.{contact}.{text}"),
+        message_kind=MessageKind.TEXT, text=text, at=at,
+    )  # fmt: skip
+    return message.but(**changes)
+
+
+def tapped(asked: Outgoing, answer: str, at: datetime) -> MessageReceived:
+    return MessageReceived(
+        line=Line("main"), person_id=asked.person_id, message_id=Wamid(f"wamid.tap.{asked.message_id}.{answer}"),
+        message_kind=MessageKind.BUTTON, text=answer, button_id=buttons.mint(KEY, asked.message_id, answer), at=at,
+    )  # fmt: skip
+
+
+def accepted(message: MessageId, person: PersonId, at: datetime, wamid: str = "") -> MessageAccepted:
+    return MessageAccepted(
+        message_id=message, person_id=person, at=at, wamid=Wamid(wamid or f"wamid.of.{message}"),
+        wording=Wording.TEMPLATE,
+    )  # fmt: skip
+
+
+def _key_of(data: Data) -> str:
+    if (person := getattr(data, "person_id", None)) is not None:
+        return key_of(TENANT, "persons", person)
+    named = getattr(data, "work", None)
+    return key_of(TENANT, "works", named.work_id if named else getattr(data, "work_id", None))
