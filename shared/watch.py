@@ -91,7 +91,7 @@ class Watch:
         """Business ``now`` first, then the ends; what is read to its end is caught up to that now."""
         async with self._looking:
             now = self._clock.now()
-            ends = await self._ends(self._batches.positions)
+            ends = await self.ends(self._batches.positions)
             positions = {place: at for place, at in self._batches.positions.items() if place in ends}
             at_end = {place: at for place, at in positions.items() if at == ends[place]}
             self._measure(positions, ends)
@@ -105,14 +105,15 @@ class Watch:
         found = await (await self._connected()).beginning_offsets(partitions)
         return {self._place(partition): offset for partition, offset in found.items()}
 
-    async def stop(self) -> None:
-        if self._client is not None:
-            await self._client.stop()
-
-    async def _ends(self, places: Iterable[Place]) -> dict[Place, int]:
+    async def ends(self, places: Iterable[Place]) -> dict[Place, int]:
+        """The offset that the next record of each will have."""
         partitions = [self._partition(place) for place in places]
         found = await (await self._connected()).end_offsets(partitions) if partitions else {}
         return {self._place(partition): offset for partition, offset in found.items()}
+
+    async def stop(self) -> None:
+        if self._client is not None:
+            await self._client.stop()
 
     async def _check_ranges(self) -> None:
         """Raises OutOfRange for records gone before they were read, or a partition that lost its end and stays so."""

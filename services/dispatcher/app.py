@@ -1,10 +1,12 @@
 """The dispatcher, put together: what it reads, what sends, what sweeps, what it reports."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
 from services.dispatcher.account import Account
 from services.dispatcher.advance import Progress
+from services.dispatcher.backlog import Backlog, Ends
 from services.dispatcher.evidence import Proofs
 from services.dispatcher.handlers import TOPICS, Dispatcher
 from services.dispatcher.holds import Holds
@@ -23,6 +25,7 @@ from services.dispatcher.whatsapp import WhatsApp
 from shared.clock import Clock
 from shared.postgres import Pool, connect
 from shared.process import Process, running
+from shared.progress import Place
 from shared.settings import load
 
 
@@ -37,18 +40,20 @@ class Parts:
     watch: Watch
 
 
-def compose(settings: Settings, pool: Pool, clock: Clock, whatsapp: WhatsApp) -> Parts:
+def compose(settings: Settings, pool: Pool, clock: Clock, whatsapp: WhatsApp, ends: Ends | None = None) -> Parts:
+    """``ends`` asks the broker how far there is to read; without a broker there is nothing to read first."""
     tenant, lines = settings.tenant, tuple(settings.whatsapp_lines)
     people, queue, ledger, account = People(tenant), Queue(tenant), Ledger(tenant), Account(tenant)
     progress = Progress(tenant, ledger, people)
     proofs = Proofs(tenant, progress)
     records = Records(pool, clock, progress, proofs)
     sender = Sender(clock, records, whatsapp, Holds(), settings.sends_in_flight)
+    backlog = Backlog([topic.name for topic in TOPICS], ends)
     session = partial(connect, settings.postgres_dsn.get_secret_value(), SERVICE, **OWNERS_SESSION)
     return Parts(
         handler=Dispatcher(people, Intake(queue, progress), proofs, account),
         sender=sender,
-        owner=Owner(Portfolio(session, tenant), queue, sender, settings.limits(), lines, settings.lease),
+        owner=Owner(Portfolio(session, tenant), backlog, queue, sender, settings.limits(), lines, settings.lease),
         sweeps=Sweeps(sender, records, queue, account, lines, settings.unproven_after),
         watch=Watch(pool, queue, ledger, proofs, sender, lines, settings.unproven_after),
     )
@@ -60,9 +65,15 @@ async def main() -> None:
         running(settings, SERVICE) as process,
         WhatsApp(settings.endpoint(), settings.sends_in_flight) as whatsapp,
     ):
-        parts = compose(settings, process.pool, process.clock, whatsapp)
+        parts = compose(settings, process.pool, process.clock, whatsapp, partial(_ends, process))
         _register(process, parts)
         await process.until_stopped()
+
+
+async def _ends(process: Process, places: Iterable[Place]) -> Mapping[Place, int]:
+    """By the connection on which the consumer's own progress is watched."""
+    _, watch = process.consumers[0]
+    return await watch.ends(places)
 
 
 def _register(process: Process, parts: Parts) -> None:

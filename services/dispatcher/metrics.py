@@ -15,6 +15,7 @@ UNCERTAIN = gauge("stet_dispatcher_uncertain_sends", "Sends nobody can prove or 
 OLDEST_UNCERTAIN = gauge("stet_dispatcher_oldest_uncertain_seconds", "Business time since the oldest of them began")
 STOPPED = gauge("stet_dispatcher_line_stopped", "1 while nothing may leave by this line: somebody must act", "line")
 OWNS = gauge("stet_dispatcher_owns_portfolio", "1 where this replica sends")
+CATCHING_UP = gauge("stet_dispatcher_catching_up", "1 while the owner reads what came before it, and does not send")
 VERDICTS = counter("stet_dispatcher_verdicts_total", "What plan decided, and why", "verdict", "reason")
 _OUTCOMES = counter("stet_dispatcher_sends_total", "What sends came to", "outcome")
 _FAULTED = "faulted"

@@ -1,4 +1,6 @@
-"""The owner's life: wait for the portfolio, remember from the ledger what rates must know, claim until it is lost."""
+"""The owner's life: wait for the portfolio, read what came before, remember from the ledger what rates must know, claim
+until the portfolio is lost.
+"""
 
 import asyncio
 from collections.abc import Collection
@@ -6,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from services.dispatcher import metrics
+from services.dispatcher.backlog import Backlog
 from services.dispatcher.claims import Claims
 from services.dispatcher.intake import WAKE
 from services.dispatcher.limits import Limits
@@ -24,6 +27,7 @@ _AFTER_TROUBLE = 0.5  # seconds
 @dataclass(frozen=True, slots=True)
 class Owner:
     portfolio: Portfolio
+    backlog: Backlog
     queue: Queue
     sender: Sender
     limits: Limits
@@ -42,6 +46,7 @@ class Owner:
                 await asyncio.sleep(_AFTER_TROUBLE)
 
     async def _own(self, connection: Connection) -> None:
+        await self.backlog.read_up(connection)
         claims = await self._remember(connection, self.sender.moment().business)
         await connection.add_listener(WAKE, self.sender.wake)
         log.info("portfolio.owned", lines=len(self.lines))

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from services.dispatcher.app import Parts, compose
+from services.dispatcher.backlog import Ends
 from services.dispatcher.results import SERVICE
 from services.dispatcher.settings import Settings
 from services.dispatcher.whatsapp import WhatsApp
@@ -127,13 +128,15 @@ class House:
 
 
 @asynccontextmanager
-async def at_work(database: str, clock_file: Path, stand: Stand, hook: Hook, **changes: Any) -> AsyncIterator[House]:
+async def at_work(
+    database: str, clock_file: Path, stand: Stand, hook: Hook, *, ends: Ends | None = None, **changes: Any
+) -> AsyncIterator[House]:
     settings = settings_for(database, clock_file, stand, **changes)
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(pool_of(settings, SERVICE))
         whatsapp = await stack.enter_async_context(WhatsApp(settings.endpoint(), settings.sends_in_flight))
         clock = DevelopmentClock(clock_file)
-        house = House(settings, pool, clock, compose(settings, pool, clock, whatsapp), stand, hook)
+        house = House(settings, pool, clock, compose(settings, pool, clock, whatsapp, ends), stand, hook)
         await house.start()
         try:
             yield house

@@ -23,8 +23,9 @@ _HOUR = timedelta(hours=1)
 
 @pytest.fixture
 async def house(postgres_database: str, clock_file: Path, stand: Stand, hook: Hook) -> AsyncIterator[House]:
-    short = {"send_timeout_seconds": 1, "unproven_after_seconds": 1}
-    async with at_work(postgres_database, clock_file, stand, hook, **short) as house:
+    async with at_work(
+        postgres_database, clock_file, stand, hook, send_timeout_seconds=1, unproven_after_seconds=1
+    ) as house:
         yield house
 
 

@@ -19,7 +19,8 @@ from dev.ports import free_ports
 from dev.supervise import Child, Command
 from shared.clock import machine_now
 from shared.events.envelope import Data, Event
-from shared.ids import EventId
+from shared.events.messages import WithdrawMessage
+from shared.ids import EventId, MessageId, PersonId
 from shared.topics import CONTACTS, MESSAGES_REQUESTED, WHATSAPP_STATUSES, Topic
 from tests.dev.whatsapp.stand import MAIN, RIGHTS_REQUEST, TOKEN, Hook, Stand, standing
 from tests.infrastructure import ROOT
@@ -139,6 +140,39 @@ async def test_an_owner_that_stands_still_is_replaced_and_wakes_up_too_late(serv
     counts = await service.simulator.ask("counts")
     assert counts["repeated_callbacks"] == {}
     assert len({message["person"] for message in await service.sends()}) == counts["sends"] == _MESSAGES
+
+
+async def test_a_restarted_dispatcher_sends_nothing_that_was_withdrawn_while_it_was_away(service: Service) -> None:
+    reached = service.settings["STET_WHATSAPP_GRAPH_URL"]
+    service.settings["STET_WHATSAPP_GRAPH_URL"] = "http://127.0.0.1:9"
+    await _ask(service)
+    killed = await service.start()
+    await until(lambda: _all_wait(service))
+    await killed.kill()
+    kept = request(f"m{_MESSAGES}", "p0", expires_at=machine_now() + timedelta(days=1))
+    await service.publish(MESSAGES_REQUESTED, *map(_withdrawal, range(_MESSAGES)), kept)
+    service.settings["STET_WHATSAPP_GRAPH_URL"] = reached
+    await service.start()
+    await until(lambda: _at_least(service, 1), 60)
+    await until(lambda: _none_waits(service))
+    assert await service.states() == {"withdrawn": _MESSAGES, "accepted": 1}
+    assert len(await service.sends()) == 1
+
+
+def _withdrawal(number: int) -> WithdrawMessage:
+    return WithdrawMessage(message_id=MessageId(f"m{number}"), person_id=PersonId(f"p{number}"), reason="done")
+
+
+async def _all_wait(service: Service) -> bool:
+    """All are in the queue, and one has found that WhatsApp cannot be reached."""
+    connection = await asyncpg.connect(service.settings["STET_POSTGRES_DSN"])
+    tried = await connection.fetchval("select count(*) from dispatcher.attempts where ending = 'not_written'")
+    await connection.close()
+    return bool(tried) and await service.states() == {"waiting": _MESSAGES}
+
+
+async def _none_waits(service: Service) -> bool:
+    return not {"waiting", "intent"} & (await service.states()).keys()
 
 
 async def _all_delivered(service: Service) -> bool:

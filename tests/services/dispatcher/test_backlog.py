@@ -1,0 +1,73 @@
+"""Nothing is sent before all that was written earlier has been read, by whichever replica."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+from aiokafka.errors import KafkaConnectionError
+
+from shared.progress import Place
+from shared.topics import CONTACTS, MESSAGES_REQUESTED, WHATSAPP_ACCOUNT, WHATSAPP_MESSAGES, WHATSAPP_STATUSES, Topic
+from tests.dev.whatsapp.stand import Hook, Stand
+from tests.services.dispatcher.house import House, at_work, person, request, until
+
+pytestmark = pytest.mark.integration
+
+
+class Broker:
+    """Holds ten records in one partition; ``away`` is how often it does not answer first."""
+
+    def __init__(self, topic: Topic, away: int = 0) -> None:
+        self.place = (topic.name, 7)
+        self.asked = 0
+        self._away = away
+
+    async def __call__(self, places: Iterable[Place], /) -> dict[Place, int]:
+        self.asked += 1
+        if self.asked <= self._away:
+            raise KafkaConnectionError
+        return dict.fromkeys(places, 0) | {self.place: 10}
+
+    async def read_to(self, house: House, offset: int) -> None:
+        await house.pool.execute(
+            "insert into progress (topic, partition, next_offset) values ($1, $2, $3)"
+            " on conflict (topic, partition) do update set next_offset = $3",
+            *self.place, offset,
+        )  # fmt: skip
+
+
+async def _catches_up(house: House) -> bool:
+    """It owns the portfolio, and is not ready to send."""
+    query = "select exists (select from pg_locks where locktype = 'advisory' and granted)"
+    return bool(await house.pool.fetchval(query)) and house.parts.sender.claims is None
+
+
+@pytest.mark.parametrize(
+    "topic", [MESSAGES_REQUESTED, WHATSAPP_MESSAGES, WHATSAPP_STATUSES, WHATSAPP_ACCOUNT, CONTACTS]
+)
+async def test_an_owner_sends_once_every_partition_is_read_up(
+    postgres_database: str, clock_file: Path, stand: Stand, hook: Hook, topic: Topic
+) -> None:
+    broker = Broker(topic)
+    async with at_work(postgres_database, clock_file, stand, hook, ends=broker) as house:
+        await house.hear(person(), request())
+        for offset in (0, 9):
+            await broker.read_to(house, offset)
+            await until(lambda: _catches_up(house))
+            assert await house.state() == "waiting"
+        await broker.read_to(house, 10)
+        await house.until_state("accepted")
+        assert broker.asked == 1
+
+
+async def test_a_broker_that_is_away_is_waited_for(
+    postgres_database: str, clock_file: Path, stand: Stand, hook: Hook
+) -> None:
+    broker = Broker(MESSAGES_REQUESTED, away=2)
+    async with at_work(postgres_database, clock_file, stand, hook, ends=broker) as house:
+        await house.hear(person(), request())
+        await broker.read_to(house, 10)
+        await until(lambda: _catches_up(house))
+        assert await house.state() == "waiting"
+        await house.until_state("accepted")
+        assert broker.asked == 3
