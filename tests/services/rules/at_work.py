@@ -34,7 +34,7 @@ from shared.topics import PARTITIONS
 from shared.transaction import transaction
 
 TENANT = TenantId("penrose")
-KEY = b"what the buttons of these tests are signed with"
+KEYS = (b"what the buttons of these tests are signed with",)
 _KINDS = {kind: model for topic in TOPICS for kind, model in topic.kinds.items()}
 
 
@@ -139,7 +139,7 @@ async def rules_at_work(database: str, at: datetime, folder: Path = ROOT / "rule
 
 @cache
 def shelf_of(folder: Path) -> Shelf:
-    return Shelf.from_folder(folder, KEY)
+    return Shelf.from_folder(folder, KEYS)
 
 
 # ------------------------------------------------------------------ what is told
@@ -189,7 +189,7 @@ def wrote(contact: int, text: str, at: datetime, **changes: Any) -> MessageRecei
 def tapped(asked: Outgoing, answer: str, at: datetime) -> MessageReceived:
     return MessageReceived(
         line=Line("main"), person_id=asked.person_id, message_id=Wamid(f"wamid.tap.{asked.message_id}.{answer}"),
-        message_kind=MessageKind.BUTTON, text=answer, button_id=buttons.mint(KEY, asked.message_id, answer), at=at,
+        message_kind=MessageKind.BUTTON, text=answer, button_id=buttons.mint(KEYS, asked.message_id, answer), at=at,
     )  # fmt: skip
 
 
