@@ -1,11 +1,25 @@
-"""What a short text means before any rule reads it: stop, start again, why, wrong person, away. One classifier for all.
+"""What a short text means before any rule reads it: stop, start again, why, wrong person, away, thanks. One classifier.
 
-WhatsApp does not act on these words; the business must, in every language it writes in (facts: whatsapp §6).
+WhatsApp does not act on these words; the business must, in every language a person may write in. The words are data, in
+``intents.toml`` with their sources. A text has an intent only if it says nothing else: the whole of it is phrases of
+that intent, with courtesies around them. A sentence that merely contains such a word has none.
+
+Compared are letters and digits: in any case and width, without accents, emoji or punctuation. Scripts that put no
+spaces between words are compared letter by letter.
 """
 
 import re
+import tomllib
 import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
+from pathlib import Path
+
+_FILE = Path(__file__).with_suffix(".toml")
+_LONGEST_TEXT = 250
+"""Characters; what is longer says more than one of these things."""
 
 
 class Intent(StrEnum):
@@ -14,54 +28,134 @@ class Intent(StrEnum):
     WHY = "why"
     WRONG_PERSON = "wrong_person"
     AWAY = "away"
-
-
-_WORDS: dict[Intent, frozenset[str]] = {
-    Intent.STOP: frozenset(
-        {
-            "stop", "stopp", "unsubscribe", "opt out", "optout", "stop all", "stopall", "cancel all", "end messages",
-            "arret", "arreter", "arretez", "stopper", "desabonner", "me desabonner", "desinscription", "desinscrire",
-            "abbestellen", "abmelden", "anular suscripcion", "baja", "alto", "basta", "cancella", "disiscrivi", "parar",
-            "sair", "afmelden",
-        }
-    ),
-    Intent.START: frozenset(
-        {
-            "start", "unstop", "resume", "subscribe", "opt in", "reprendre", "reprise", "demarrer", "recommencer",
-            "starten", "weiter", "iniciar", "reanudar", "inizia", "comecar",
-        }
-    ),
-    Intent.WHY: frozenset(
-        {
-            "why", "why me", "why this", "why am i getting this", "why did i get this", "pourquoi", "pourquoi moi",
-            "pourquoi ce message", "warum", "wieso", "por que", "perche", "porque", "waarom",
-        }
-    ),
-    Intent.WRONG_PERSON: frozenset(
-        {
-            "wrong person", "wrong number", "not me", "i am not this person", "mauvaise personne", "mauvais numero",
-            "erreur de numero", "ce n est pas moi", "falsche person", "falsche nummer", "numero equivocado",
-            "persona equivocada", "numero sbagliato", "numero errado",
-        }
-    ),
-    Intent.AWAY: frozenset(
-        {
-            "away", "on leave", "on holiday", "on vacation", "out of office", "ooo", "absent", "absente", "en conge",
-            "en vacances", "im urlaub", "abwesend", "de vacaciones", "in ferie", "de ferias",
-        }
-    ),
-}  # fmt: skip
-_INTENTS = {word: intent for intent, words in _WORDS.items() for word in words}
-_NOT_WORDS = re.compile(r"[^\w]+")
+    THANKS = "thanks"
 
 
 def classify(text: str | None) -> Intent | None:
-    """The intent of a text that says only that; a sentence that merely contains the word has none."""
-    return _INTENTS.get(_plain(text)) if text else None
+    """The first intent, in the order of ``Intent``, of which the whole text consists."""
+    if not text or len(text) > _LONGEST_TEXT:
+        return None
+    phrases = _phrases()
+    words, exact = _words(text), _words(text, _exact)
+    if phrases.are(exact, phrases.stop_exact, phrases.beside_exact):
+        return Intent.STOP
+    beside = {Intent.THANKS: phrases.with_thanks}
+    return next(
+        (each for each in Intent if phrases.are(words, phrases.of[each], beside.get(each, phrases.beside))), None
+    )
+
+
+def is_word_stop(text: str | None) -> bool:
+    """Whether the text is STOP itself, the one word our own messages name as the way out."""
+    return set(_words(text or "")) == {"stop"}
+
+
+def says_something(text: str | None) -> bool:
+    """Whether there is a letter or a digit in it: emoji and punctuation alone are no words."""
+    return bool(_words(text or ""))
+
+
+def has_letters(text: str) -> bool:
+    return any(unicodedata.category(each).startswith("L") for each in text)
+
+
+def languages() -> frozenset[str]:
+    """Those in which a wish to stop is understood, by their codes."""
+    return frozenset(_languages())
+
+
+# ------------------------------------------------------------------ the phrases
+
+
+Words = tuple[str, ...]
+Spelling = Callable[[str], str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Phrases:
+    """``beside`` are courtesies; ``exact`` sets are compared with accents. ``longest`` is in words."""
+
+    of: Mapping[Intent, frozenset[Words]]
+    beside: frozenset[Words]
+    with_thanks: frozenset[Words]
+    stop_exact: frozenset[Words]
+    beside_exact: frozenset[Words]
+    longest: int
+
+    def are(self, words: Words, core: frozenset[Words], beside: frozenset[Words]) -> bool:
+        """Whether ``words`` are phrases of ``core`` and ``beside`` one after the other, at least one of core."""
+        reached = {0: False}  # positions where a phrase may begin, and whether one of core came before
+        for start in range(len(words)):
+            if start not in reached:
+                continue
+            for end in range(start + 1, min(start + self.longest, len(words)) + 1):
+                phrase = words[start:end]
+                if phrase in core:
+                    reached[end] = True
+                elif phrase in beside:
+                    reached[end] = reached.get(end, False) or reached[start]
+        return reached.get(len(words), False)
+
+
+@cache
+def _languages() -> Mapping[str, Mapping[str, list[str]]]:
+    return tomllib.loads(_FILE.read_text("utf-8"))
+
+
+@cache
+def _phrases() -> _Phrases:
+    of = {intent: _set(intent) for intent in Intent}
+    beside, with_thanks, exact = _set("beside"), _set("with_thanks"), _set("stop_exact", _exact)
+    everything = (*of.values(), beside, with_thanks, exact)
+    return _Phrases(
+        of=of,
+        beside=beside,
+        with_thanks=with_thanks | beside,
+        stop_exact=exact,
+        beside_exact=_set("beside", _exact),
+        longest=max(len(phrase) for phrases in everything for phrase in phrases),
+    )
+
+
+def _set(kind: str, spelling: Spelling | None = None) -> frozenset[Words]:
+    of = (phrase for language in _languages().values() for phrase in language.get(kind, ()))
+    return frozenset(_words(phrase, spelling or _plain) for phrase in of)
+
+
+# ------------------------------------------------------------------ spelling
+
+
+_ACCENTS = re.compile("[\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0670]")
+"""Of Latin, Greek and Cyrillic letters, and the vowel signs of Hebrew and Arabic, which are mostly not written."""
+_ALIKE = str.maketrans(
+    {"ı": "i", "ł": "l", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe"}
+    | {"ی": "ي", "ى": "ي", "ک": "ك", "ة": "ه"}
+)  # fmt: skip
+"""Letters that are one letter with a stroke, or that keyboards have two of."""
+_UNSEEN = re.compile("['’‘ʼ`´ʻ\u0640\u00ad\u200b-\u200f\u2060\ufe0f]")
+"""Apostrophes, and what takes no room: joiners, marks of direction, the stretched line of Arabic."""
+_UNSPACED = re.compile("([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff])")
+"""Thai, Lao, Burmese, Khmer, Japanese, Chinese."""
+
+
+def _words(text: str, spelling: Spelling | None = None) -> Words:
+    spelled = (spelling or _plain)(_UNSEEN.sub("", text))
+    letters = "".join(each if unicodedata.category(each)[0] in "LMN" else " " for each in spelled)
+    words = tuple(_UNSPACED.sub(r" \1 ", letters).split())
+    return _spelled_out(words)
 
 
 def _plain(text: str) -> str:
-    """Lower case, without accents, punctuation or emoji: ``«Arrêtez !»`` → ``arretez``."""
+    """``«Arrêtez !»`` → ``«arretez !»``; half and full width, and ligatures, become plain letters."""
     decomposed = unicodedata.normalize("NFKD", text.casefold())
-    letters = "".join(c for c in decomposed if not unicodedata.combining(c))
-    return _NOT_WORDS.sub(" ", letters).strip()
+    return _ACCENTS.sub("", decomposed).translate(_ALIKE)
+
+
+def _exact(text: str) -> str:
+    return unicodedata.normalize("NFKC", text.casefold())
+
+
+def _spelled_out(words: Words) -> Words:
+    """``S.T.O.P.`` is one word."""
+    letters = len(words) > 2 and all(len(word) == 1 and word.isascii() for word in words)
+    return ("".join(words),) if letters else words

@@ -173,7 +173,9 @@ def _decision(desk: Desk, about: str) -> Decision:
     return Decision(about, tuple(desk.effects), reasons, record)
 
 
-_SILENT = frozenset({Reason.NOTHING_MATCHED, Reason.FACTS_KEPT, Reason.STALE, Reason.DELIVERY})
+_SILENT = frozenset(
+    {Reason.NOTHING_MATCHED, Reason.FACTS_KEPT, Reason.STALE, Reason.DELIVERY, Reason.ACKNOWLEDGEMENT}
+)  # fmt: skip
 
 
 def _verdict(desk: Desk, chain: Chain | None, step: str | None, reason: Reason) -> RuleVerdict:

@@ -38,6 +38,7 @@ class Reason(StrEnum):
     OPTED_IN = "opted_in"
     ASKED_WHY = "asked_why"
     RELAYED = "relayed"
+    ACKNOWLEDGEMENT = "acknowledgement"
     DELIVERY = "delivery"
     WRITE_SETTLED = "write_settled"
     UNTIL = "until"

@@ -8,10 +8,11 @@ from services.rules.chain import Chain, Ending, FormPhase, FormState, Given, Out
 from services.rules.desk import Desk
 from services.rules.recipients import Recipient
 from services.rules.rulebook import FieldWording, Form, FormField, Record, Verb
-from services.rules.speak import BODY, TITLE, Speech, say_to
+from services.rules.speak import BODY, TITLE, Speech, house_body, say_to, template_of
 from services.rules.world import Person
 from shared.events.whatsapp import Media, MessageReceived
 from shared.ids import Wamid
+from shared.intents import Intent, classify, says_something
 
 SUMMARY = ("send", "change", "cancel")
 _MOST_BUTTONS = 3
@@ -30,7 +31,8 @@ def begin(desk: Desk, chain: Chain, name: str, step: int, *, source: MessageRece
     wamid = source.message_id if source else document.get("message_id")
     state = FormState(
         form=name, person_id=sender, step=step, reference=filling.reference_of(chain.chain_id), last_at=desk.now,
-        values={k: str(v) for k, v in defaults.items() if v}, sources=(Wamid(wamid),) if wamid else (),
+        values={k: str(v) for k, v in defaults.items() if says_something(str(v or ""))},
+        sources=(Wamid(wamid),) if wamid else (),
         prompts=len([m for m in chain.outgoing if m.verb is Verb.COLLECT]),
     )  # fmt: skip
     state = _take_document(form, state, media)
@@ -45,11 +47,35 @@ def fill(desk: Desk, chain: Chain, message: MessageReceived, button: str | None)
     sources = (*state.sources, message.message_id)
     state = _take_document(form, state.but(sources=sources, last_at=desk.now), message.media)
     chain = chain.but(form=state, base_at=max(chain.base_at, desk.now))
+    if state.phase is FormPhase.SUMMARY and button is None and _says_cancel(desk, chain, (message.text or "").strip()):
+        button = "cancel"
     if state.phase is FormPhase.SUMMARY and button in SUMMARY:
         return _SUMMARY[button](desk, chain, form, message)
     if state.phase is FormPhase.CHANGING:
         return _choose_change(desk, chain, form, message.text or "")
     return _answer(desk, chain, form, button or (message.text or "").strip(), had_media=message.media is not None)
+
+
+def takes(desk: Desk, chain: Chain, message: MessageReceived) -> bool:
+    """Whether the form waits for a text of the person's own, or the text is one of the choices it offers."""
+    form, state, said = _form(desk, chain), _state(chain), (message.text or "").strip()
+    if state.phase is FormPhase.SUMMARY:
+        return _says_cancel(desk, chain, said)
+    field = _asked_field(form, state)
+    if field is None or field.document or state.phase is not FormPhase.ASKING:
+        return False
+    return not field.choose or _read(field, said, _wordings(desk, chain, form).get(field.name)) is not None
+
+
+def _asked_field(form: Form, state: FormState) -> FormField | None:
+    return next((f for f in form.fields if f.name == state.asking), None)
+
+
+def _says_cancel(desk: Desk, chain: Chain, said: str) -> bool:
+    """Whether the title of the summary's Cancel button was written instead of tapped."""
+    template = template_of(desk, chain, _form(desk, chain).confirm)
+    titles = {words.buttons.get("cancel", "").casefold() for words in template.languages.values()}
+    return said.casefold() in {"cancel", *titles} if said else False
 
 
 def abandon(chain: Chain) -> Chain:
@@ -103,7 +129,7 @@ def _fits(field: FormField, media: Media) -> bool:
 
 def _answer(desk: Desk, chain: Chain, form: Form, said: str, *, had_media: bool) -> Chain:
     state = _state(chain)
-    field = next((f for f in form.fields if f.name == state.asking), None)
+    field = _asked_field(form, state)
     if field is None:
         return _next(desk, chain, form)
     if had_media and not said:
@@ -111,8 +137,8 @@ def _answer(desk: Desk, chain: Chain, form: Form, said: str, *, had_media: bool)
     value = _read(field, said, _wordings(desk, chain, form).get(field.name))
     if value is None and (field.required or _asked_times(chain, field) <= _RETRIES) and not field.document:
         return _ask(desk, chain, form, field)
-    values = {**state.values, field.name: value or ""}
-    return _next(desk, chain.but(form=state.but(values=values)), form)
+    chain = chain.but(form=state.but(values={**state.values, field.name: value or ""}))
+    return _next(desk, chain, form, taken=value if classify(said) is Intent.STOP else None)
 
 
 def _asked_times(chain: Chain, field: FormField) -> int:
@@ -120,8 +146,11 @@ def _asked_times(chain: Chain, field: FormField) -> int:
 
 
 def _read(field: FormField, said: str, words: FieldWording | None) -> str | None:
-    """The value a text stands for; None where it does not fit the field. Options answer by button, number or name."""
-    if not said or (field.longest is not None and len(said) > field.longest):
+    """The value a text stands for; None where it does not fit the field, as emoji alone never do.
+
+    Options answer by button, number or name.
+    """
+    if not says_something(said) or (field.longest is not None and len(said) > field.longest):
         return None
     if not field.choose:
         return None if field.document else said
@@ -132,17 +161,20 @@ def _read(field: FormField, said: str, words: FieldWording | None) -> str | None
     return by_number.get(said.rstrip(".")) or next(matches, None)
 
 
-def _next(desk: Desk, chain: Chain, form: Form) -> Chain:
+def _next(desk: Desk, chain: Chain, form: Form, *, taken: str | None = None) -> Chain:
+    """``taken`` is an answer that elsewhere would have stopped: the next question says so, and how to stop."""
     missing = next((f for f in form.fields if f.name not in _state(chain).values), None)
-    return _summary(desk, chain, form) if missing is None else _ask(desk, chain, form, missing)
+    return _summary(desk, chain, form) if missing is None else _ask(desk, chain, form, missing, taken=taken)
 
 
-def _ask(desk: Desk, chain: Chain, form: Form, field: FormField) -> Chain:
+def _ask(desk: Desk, chain: Chain, form: Form, field: FormField, *, taken: str | None = None) -> Chain:
     words = _wordings(desk, chain, form)[field.name]
     state = _state(chain).but(asking=field.name, phase=FormPhase.ASKING)
     titles = [words.options.get(name, name) for name in field.choose]
     few = len(titles) <= _MOST_BUTTONS
     body = words.ask if few else "\n".join([words.ask, *(f"{n}. {t}" for n, t in enumerate(titles, start=1))])
+    if taken is not None:
+        body = f"{house_body(desk, _person(desk, chain), 'taken_as_answer', said=taken)}\n\n{body}"
     shown = dict(zip(field.choose, titles, strict=True)) if few else {}
     said = {BODY: body, **{TITLE + name: title for name, title in shown.items()}}
     chain = chain.but(form=state)

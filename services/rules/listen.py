@@ -1,4 +1,7 @@
-"""An inbound message: STOP and its like first, then the question it answers, then the rules, then a person."""
+"""An inbound message: STOP and its like first, then the question it answers, then the rules, then a person.
+
+Reactions, stickers, emoji and thanks that answer no question cause nothing.
+"""
 
 from collections.abc import Callable, Iterable
 from datetime import timedelta
@@ -15,7 +18,7 @@ from services.rules.start import Occasion, begin_chains, start
 from services.rules.world import Consent
 from shared.events.whatsapp import MessageKind, MessageReceived
 from shared.ids import RuleId
-from shared.intents import Intent, classify
+from shared.intents import Intent, classify, is_word_stop, says_something
 
 _SILENT = frozenset({MessageKind.EDIT, MessageKind.REVOKE, MessageKind.CALL})
 INBOX = "house-inbox-"
@@ -28,12 +31,13 @@ def heard(
     if message.message_kind in _SILENT or message.in_group or _took_back_reaction(message):
         desk.judged(Reason.FACTS_KEPT)
         return
-    intent = None if reply.taps(desk, message) else classify(message.text)
+    found = reply.correlate(desk, message)
+    intent = _intent(desk, message, found)
     if intent in _INTENTS:
         _INTENTS[intent](desk, message)
-        return
-    found = reply.correlate(desk, message)
-    if isinstance(found, reply.Correlated):
+    elif _only_acknowledges(message, intent) and not reply.is_asked(found, message):
+        desk.judged(Reason.ACKNOWLEDGEMENT)
+    elif isinstance(found, reply.Correlated):
         _answer(desk, found, message, occasion)
     elif found is reply.Unsure.SEVERAL:
         desk.judged(Reason.ASKED_WHICH)
@@ -52,6 +56,28 @@ def _took_back_reaction(message: MessageReceived) -> bool:
     return message.message_kind is MessageKind.REACTION and not message.text
 
 
+def _intent(desk: Desk, message: MessageReceived, found: reply.Correlated | reply.Unsure) -> Intent | None:
+    """What is written into a form that waits for it is the answer: there only STOP itself stops."""
+    if reply.taps(desk, message):
+        return None
+    if reply.fills_form(found) and forms.takes(desk, found.chain, message):
+        return Intent.STOP if is_word_stop(message.text) else None
+    return classify(message.text)
+
+
+def _only_acknowledges(message: MessageReceived, intent: Intent | None) -> bool:
+    """A reaction, a sticker, emoji or thanks: it says that something was read, and asks for nothing."""
+    if message.message_kind is MessageKind.TEXT:
+        return intent is Intent.THANKS or not says_something(message.text)
+    return message.message_kind is MessageKind.REACTION or _is_sticker(message)
+
+
+def _is_sticker(message: MessageReceived) -> bool:
+    """WhatsApp takes webp for stickers only: https://developers.facebook.com/docs/whatsapp/cloud-api/reference/media"""
+    media = message.media
+    return media is not None and (media.mime or "").startswith("image/webp") and media.filename is None
+
+
 def _answer(desk: Desk, found: reply.Correlated, message: MessageReceived, occasion: Occasion) -> None:
     chain = found.chain
     if found.answer is not None:
@@ -61,8 +87,10 @@ def _answer(desk: Desk, found: reply.Correlated, message: MessageReceived, occas
         desk.judged(Reason.FORM, chain)
         desk.keep(advance(desk, forms.fill(desk, chain, message, None)))
     elif not chain.active:
-        _after_the_end(desk, chain, found, message)
-        relay(desk, message, occasion, desk.rule_of(chain).owner, thank=False)
+        asked = found.question.is_question or found.question.verb is Verb.COLLECT
+        if asked:
+            _after_the_end(desk, chain, found, message)
+        relay(desk, message, occasion, desk.rule_of(chain).owner, thank=not asked)
     else:
         desk.keep(free_text(desk, chain, found.question, message))
 

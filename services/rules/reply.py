@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from typing import TypeGuard
 
 from services.rules import buttons
 from services.rules.chain import Chain, Delivery, Outgoing
@@ -14,6 +15,7 @@ from services.rules.desk import Desk
 from services.rules.filling import reference_of
 from services.rules.rulebook import Verb
 from shared.events.whatsapp import MessageKind, MessageReceived
+from shared.ids import PersonId
 
 _SENT = frozenset({Delivery.ACCEPTED, Delivery.DELIVERED, Delivery.READ})
 _QUESTIONS = frozenset({Verb.ASK, Verb.REMIND, Verb.HAND_OVER, Verb.COLLECT})
@@ -44,6 +46,29 @@ def correlate(desk: Desk, message: MessageReceived) -> Correlated | Unsure:
     if message.quoted_id is not None:
         return _by_quote(desk, message)
     return _by_code(desk, message) or _only_open(desk, message)
+
+
+def is_asked(found: Correlated | Unsure, message: MessageReceived) -> bool:
+    """Whether what was found still waits for an answer; a form waits for words, which a reaction is not."""
+    if not isinstance(found, Correlated):
+        return found is Unsure.SEVERAL
+    chain, question = found.chain, found.question
+    if found.answer is not None:
+        return True
+    if question.verb is Verb.COLLECT:
+        return message.message_kind is not MessageKind.REACTION and fills_form(found)
+    return chain.active and question.open and chain.final_answer_of(question.person_id) is None
+
+
+def fills_form(found: Correlated | Unsure) -> TypeGuard[Correlated]:
+    """Whether it is the question of a form that is being filled."""
+    if not isinstance(found, Correlated) or found.question.verb is not Verb.COLLECT:
+        return False
+    return _is_filled_by(found.chain, found.question.person_id)
+
+
+def _is_filled_by(chain: Chain, person: PersonId) -> bool:
+    return chain.active and chain.form is not None and not chain.form.over and chain.form.person_id == person
 
 
 def taps(desk: Desk, message: MessageReceived) -> bool:
@@ -81,7 +106,7 @@ def _only_open(desk: Desk, message: MessageReceived) -> Correlated | Unsure:
     if message.message_kind is MessageKind.REACTION:
         return Unsure.NOTHING
     chains = [c for c in desk.world.chains_of(message.person_id) if c.active]
-    filling = [c for c in chains if c.form and not c.form.over and c.form.person_id == message.person_id]
+    filling = [c for c in chains if _is_filled_by(c, message.person_id)]
     for chain in filling:
         if chain.line in {None, message.line} and (question := _open_question(chain, message)) is not None:
             return Correlated(chain, question, None)
@@ -93,7 +118,7 @@ def _only_open(desk: Desk, message: MessageReceived) -> Correlated | Unsure:
 
 def _open_question(chain: Chain, message: MessageReceived) -> Outgoing | None:
     """The newest thing this chain asked this person and has evidence of having sent."""
-    if chain.form is not None and not chain.form.over and chain.form.person_id == message.person_id:
+    if _is_filled_by(chain, message.person_id):
         prompts = [m for m in chain.outgoing if m.verb is Verb.COLLECT and m.person_id == message.person_id]
         return prompts[-1] if prompts else None
     mine = (m for m in reversed(chain.outgoing) if m.person_id == message.person_id and m.verb in _QUESTIONS)

@@ -197,6 +197,11 @@ def house_message(desk: Desk, message: MessageReceived, say: str, rule: Rule | N
     desk.effects.append(Said(sent, Verb.TELL, None))
 
 
+def house_body(desk: Desk, person: Person, say: str, **words: str) -> str:
+    """The text of a house template, to stand within another message to this person."""
+    return _rendered(desk, desk.book.templates[say], language_of(desk, person), words)[0].body
+
+
 def _titles(outgoing: Outgoing) -> dict[str, str]:
     return {name.removeprefix(TITLE): title for name, title in outgoing.words.items() if name.startswith(TITLE)}
 

@@ -34,6 +34,7 @@ HOUSE_TEMPLATES: Mapping[str, HouseTemplate] = {
     "passed_on": HouseTemplate(),
     "to_read": HouseTemplate(),
     "form_change": HouseTemplate(words=frozenset({"choices"})),
+    "taken_as_answer": HouseTemplate(words=frozenset({"said"})),
     "which_question": HouseTemplate(chain=False),
     "stopped": HouseTemplate(chain=False),
     "started": HouseTemplate(chain=False),

@@ -52,10 +52,10 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One of ``button`` (an answer's name), ``text``, ``document`` (a file's name).
+    """One of ``button`` (an answer's name), ``text``, ``document`` (a file's name), ``reaction`` (an emoji).
 
     ``to`` names the template of the message that is tapped or quoted; without it a tap is on the newest with that
-    button, and a text quotes nothing.
+    button, a reaction on the newest of all, and a text quotes nothing.
     """
 
     place: Place
@@ -63,6 +63,7 @@ class Reply:
     button: str | None = None
     text: str | None = None
     document: str | None = None
+    reaction: str | None = None
     to: str | None = None
     line: str | None = None
 

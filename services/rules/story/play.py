@@ -34,9 +34,11 @@ from services.rules.story.setting import Setting
 from services.rules.story.stage import Stage
 from services.rules.world import Person, World
 from shared.events.whatsapp import Media
-from shared.ids import ContactId, key_of
+from shared.ids import ContactId, Wamid, key_of
 
 _KEY = b"what a story's buttons are signed with"
+_UNKNOWN = Wamid("wamid.unknown")
+"""What somebody reacts to who has got no message of ours that rules could know."""
 
 
 def play(story: Story, rulebook: Rulebook) -> list[Fault]:
@@ -99,15 +101,19 @@ def _facts(playing: _Playing, move: Facts) -> list[Fault]:
 
 def _reply(playing: _Playing, move: Reply) -> list[Fault]:
     person = playing.person(move.sender)
-    asked = playing.last_to(move.sender, move.button, move.to) if move.button or move.to else None
     line = move.line or playing.stage.line_of(person.person_id) or playing.cast.book.tenant.default_line
+    if move.reaction is not None:
+        quoted = playing.stage.last_to(person.person_id, say=move.to)
+        wamid = (quoted.wamid if quoted else None) or _UNKNOWN
+        playing.stage.reacts(person.person_id, move.reaction, line=line, quoted=wamid)
+        return []
+    asked = playing.last_to(move.sender, move.button, move.to) if move.button or move.to else None
     if asked is not None and move.button:
         button = buttons.mint((_KEY,), asked.message_id, move.button)
         playing.stage.says(person.person_id, text=_title(playing, asked, move.button), button=button, line=line)
         return []
     media = _document(move.document) if move.document else None
-    quoted = asked.wamid if asked else None
-    playing.stage.says(person.person_id, text=move.text, media=media, line=line, quoted=quoted)
+    playing.stage.says(person.person_id, text=move.text, media=media, line=line, quoted=asked.wamid if asked else None)
     return []
 
 

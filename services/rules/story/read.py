@@ -32,7 +32,8 @@ _STORY_KEYS = ("it", "start", "people", "play")
 _PERSON_KEYS = (
     "roles", "name", "country", "language", "zone", "team", "stands_in_for", "opted_out", "reachable", "visitor",
 )  # fmt: skip
-_REPLY_KEYS = ("from", "button", "text", "document", "to", "line")
+_REPLY_WAYS = ("button", "text", "document", "reaction")
+_REPLY_KEYS = ("from", *_REPLY_WAYS, "to", "line")
 _EVENTS = tuple(sorted(map(consonance.short_name, consonance.KINDS)))
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -129,15 +130,16 @@ def _facts(node: Node, report: Report) -> Move:
 def _reply(node: Node, report: Report) -> Move:
     outer = Part(node, "a move", ("reply",), report)
     part = Part(outer.get("reply"), "a reply", _REPLY_KEYS, report)
-    said = [key for key in ("button", "text", "document") if key in part]
+    said = [key for key in _REPLY_WAYS if key in part]
     if len(said) != 1:
-        report.add(part.place, "a reply is one of button, text or document")
+        report.add(part.place, "a reply is one of button, text, document or reaction")
     return Reply(
         place=part.place,
         sender=_who(part, "from", report),
         button=_maybe(part, "button", report),
         text=_maybe(part, "text", report),
         document=_maybe(part, "document", report),
+        reaction=_maybe(part, "reaction", report),
         to=_maybe(part, "to", report),
         line=_maybe(part, "line", report),
     )

@@ -45,14 +45,29 @@ class Stage:
         line: str = "main", quoted: Wamid | None = None,
     ) -> None:  # fmt: skip
         """A person writes, taps or sends a file, on this line."""
-        self._count += 1
-        self._lines[person] = Line(line)
         kind = MessageKind.BUTTON if button else MessageKind.MEDIA if media else MessageKind.TEXT
-        message = MessageReceived(
-            line=Line(line), person_id=person, message_id=Wamid(f"wamid.in.{self._count}"), message_kind=kind,
-            text=text, media=media, button_id=button, quoted_id=quoted, at=self.now,
+        self._receives(
+            MessageReceived(
+                line=Line(line), person_id=person, message_id=self._wamid(), message_kind=kind, text=text, media=media,
+                button_id=button, quoted_id=quoted, at=self.now,
+            )
         )  # fmt: skip
-        self.happens(message, key_of(self.world.tenant, "persons", person))
+
+    def reacts(self, person: PersonId, emoji: str, *, line: str, quoted: Wamid) -> None:
+        self._receives(
+            MessageReceived(
+                line=Line(line), person_id=person, message_id=self._wamid(), message_kind=MessageKind.REACTION,
+                text=emoji, quoted_id=quoted, at=self.now,
+            )
+        )  # fmt: skip
+
+    def _receives(self, message: MessageReceived) -> None:
+        self._lines[message.person_id] = message.line
+        self.happens(message, key_of(self.world.tenant, "persons", message.person_id))
+
+    def _wamid(self) -> Wamid:
+        self._count += 1
+        return Wamid(f"wamid.in.{self._count}")
 
     def reads(self, sent: Outgoing) -> None:
         if sent.wamid is None:

@@ -118,7 +118,7 @@ def test_an_effect(written: str, expected: Expected) -> None:
     [
         ("event: work.blokked", "a.test.yaml:5:7: “work.blokked” is no event of Consonance"),
         ("evnt: work.blocked", "a.test.yaml:5:7: “evnt” is no move"),
-        ("reply: {from: 812}", "a.test.yaml:5:14: a reply is one of button, text or document"),
+        ("reply: {from: 812}", "a.test.yaml:5:14: a reply is one of button, text, document or reaction"),
         ("reply: {from: Ana, text: x}", "a.test.yaml:5:21: “Ana” is nobody"),
         ("expect: [{asks: 812}]", "a.test.yaml:5:17: an effect has no “asks” (did you mean “ask”?)"),
         ("expect: [{end: answerd}]", "a.test.yaml:5:22: “answerd” is none of"),

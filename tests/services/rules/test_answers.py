@@ -1,0 +1,140 @@
+"""What people are answered: reactions and thanks, words that stop, and titles that only look like them."""
+
+import pytest
+
+from tests.services.rules.stories import faults
+
+MAUD = "5001: {visitor: true, name: Maud Ferrier, country: GB}\n71: {roles: [commissioning_editor], country: GB}"
+AUTHOR = "801: {roles: [author], country: GB}\n12: {roles: [managing_editor], country: GB}"
+_ROLES = ("illustrator", "translator", "editor", "production_lead")
+UNFILLED = "".join(f", {{left_out: {{{each}: unknown_role}}}}" for each in _ROLES)
+TOLD = f"expect: [{{tell: 801, say: stage_changed}}{UNFILLED}, {{end: done}}]"
+HOLDER = "812: {roles: [rights_holder], country: GB}\n40: {roles: [rights_manager], team: rights, country: GB}"
+STAGE = "{event: work.stage_changed, with: {to_stage_key: final_proof_approved}}"
+ASKED = "{event: rights.approval_requested, with: {respond_by: 2027-04-30, rights_holder: 812}}"
+BEGUN = (
+    "reply: {from: 5001, line: acquisitions, text: A history of tide mills}",
+    "expect: [{collect: 5001, say: pitch_welcome}, {collect: 5001, say: pitch.title}]",
+)
+ACKNOWLEDGEMENTS = ["👍", "❤️", "Thanks!", "ok", "merci", "Thank you so much 🙏", "👏👏"]
+
+
+@pytest.mark.parametrize(
+    "said", [*(f"reaction: {each}" for each in "👍❤😂🙏"), *(f'text: "{e}"' for e in ACKNOWLEDGEMENTS)]
+)
+@pytest.mark.parametrize("to", [", to: stage_changed", ""])
+def test_a_reaction_or_thanks_to_a_notice_causes_nothing(said: str, to: str) -> None:
+    moves = (STAGE, TOLD, f"reply: {{from: 801, {said}{to}}}")
+    assert faults(AUTHOR, *moves, "expect: nothing") == []
+
+
+@pytest.mark.parametrize("said", ["reaction: 👍", 'text: "👍"', "text: ok", "text: Thank you so much 🙏"])
+def test_a_reaction_or_thanks_to_a_question_approves_nothing_and_is_handed_to_a_person(said: str) -> None:
+    moves = (ASKED, "expect: [{ask: 812}]", f"reply: {{from: 812, {said}, to: rights_request}}")
+    assert faults(HOLDER, *moves, "expect: [{hand_over: 40, say: to_take}, {tell: 812, say: handed_over}]") == []
+
+
+def test_a_reaction_to_a_question_that_is_answered_causes_nothing() -> None:
+    moves = (
+        ASKED,
+        "reply: {from: 812, button: approve}",
+        "expect: [{ask: 812}, {record: rights.record_decision}, {tell: 812, say: noted}]",
+        "reply: {from: 812, reaction: 🙏, to: rights_request}",
+        "reply: {from: 812, reaction: ❤, to: noted}",
+        "reply: {from: 812, text: Thanks, to: rights_request}",
+        "expect: nothing",
+    )
+    assert faults(HOLDER, *moves) == []
+
+
+def test_words_to_a_notice_go_to_its_owner_and_close_no_question() -> None:
+    moves = (
+        STAGE,
+        TOLD,
+        "reply: {from: 801, text: When will it be out?, to: stage_changed}",
+        "expect: [{tell: 12, say: to_read, text: When will it be out?}, {tell: 801, say: passed_on}]",
+    )
+    assert faults(AUTHOR, *moves) == []
+
+
+@pytest.mark.parametrize("said", ["reaction: ❤", 'text: "❤️"', 'text: "👍🏽👍🏽"', "text: Thanks!", "text: merci"])
+def test_a_heart_starts_no_pitch(said: str) -> None:
+    assert faults(MAUD, f"reply: {{from: 5001, line: acquisitions, {said}}}", "expect: nothing") == []
+
+
+@pytest.mark.parametrize("said", ["reaction: ❤", 'text: "❤️"', "text: Thank you so much 🙏"])
+def test_a_heart_is_appended_to_no_record(said: str) -> None:
+    known = "facts: {sender.open_acquisition: K7PQ2M}"
+    assert faults(MAUD, known, f"reply: {{from: 5001, line: acquisitions, {said}}}", "expect: nothing") == []
+
+
+@pytest.mark.parametrize("said", ["reaction: ❤", "reaction: 👍"])
+def test_a_reaction_to_a_form_s_question_is_no_answer(said: str) -> None:
+    assert faults(MAUD, *BEGUN, f"reply: {{from: 5001, {said}, to: pitch.title}}", "expect: nothing") == []
+
+
+def test_emoji_are_no_title_and_the_form_asks_again() -> None:
+    moves = (*BEGUN, 'reply: {from: 5001, text: "❤️"}', "expect: [{collect: 5001, say: pitch.title}]")
+    assert faults(MAUD, *moves) == []
+
+
+@pytest.mark.parametrize(
+    "title",
+    ["Basta", "End", "Quit", "Cancel", "Revoke", "Unsubscribe", "Alto", "Fin", "停止", "Стоп", "Why", "Start", "Absent",
+     "Merci", "Thank You", "Please Stop", "Not Me"],
+)  # fmt: skip
+def test_a_title_is_a_title(title: str) -> None:
+    moves = (
+        f"reply: {{from: 5001, text: {title}}}",
+        "expect: [{collect: 5001, say: pitch.genre}]",
+        "reply: {from: 5001, text: fiction}",
+        'reply: {from: 5001, button: "no"}',
+        "reply: {from: 5001, text: later}",
+        f"expect: [{{collect: 5001}}, {{collect: 5001}}, {{collect: 5001, text: 'Title: {title}. Author'}}]",
+    )
+    assert faults(MAUD, *BEGUN, *moves) == []
+
+
+def test_a_title_that_is_a_stop_word_is_said_back_with_the_way_to_stop() -> None:
+    moves = (
+        *BEGUN,
+        "reply: {from: 5001, text: Basta}",
+        'expect: [{collect: 5001, say: pitch.genre, text: "write STOP"}]',
+    )
+    assert faults(MAUD, *moves) == []
+
+
+@pytest.mark.parametrize("said", ["STOP", "Stop.", "stop!"])
+def test_stop_itself_ends_a_form_too(said: str) -> None:
+    moves = (*BEGUN, f'reply: {{from: 5001, text: "{said}"}}', "expect: [{tell: 5001, say: stopped}, {end: gave_up}]")
+    assert faults(MAUD, *moves) == []
+
+
+@pytest.mark.parametrize("said", ["END", "Quit", "Basta"])
+def test_where_a_form_offers_choices_a_stop_word_stops(said: str) -> None:
+    moves = (*BEGUN, "reply: {from: 5001, text: Marsh Light}", "expect: [{collect: 5001, say: pitch.genre}]")
+    stopped = (f"reply: {{from: 5001, text: {said}}}", "expect: [{tell: 5001, say: stopped}, {end: gave_up}]")
+    assert faults(MAUD, *moves, *stopped) == []
+
+
+def test_cancel_written_at_the_summary_cancels_the_form_and_no_more() -> None:
+    filled = (
+        "reply: {from: 5001, text: Marsh Light}",
+        "reply: {from: 5001, text: poetry}",
+        "reply: {from: 5001, text: partly}",
+        "reply: {from: 5001, text: later}",
+        "expect: [{collect: 5001}, {collect: 5001}, {collect: 5001}, {collect: 5001, say: pitch_summary}]",
+    )
+    cancelled = ("reply: {from: 5001, text: Cancel}", "expect: [{collect: 5001, say: noted}, {end: answered}]")
+    assert faults(MAUD, *BEGUN, *filled, *cancelled) == []
+
+
+@pytest.mark.parametrize("said", ["QUIT", "END", "REVOKE", "CANCEL", "PARE", "стоп", "停止", "توقف", "please stop"])
+def test_a_stop_word_under_a_question_stops(said: str) -> None:
+    moves = (
+        ASKED,
+        "expect: [{ask: 812}]",
+        f"reply: {{from: 812, text: {said}}}",
+        "expect: [{tell: 812, say: stopped}, {hand_over: 40, say: rights_unanswered}]",
+    )
+    assert faults(HOLDER, *moves) == []

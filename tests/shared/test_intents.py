@@ -1,0 +1,116 @@
+"""What a text means before any rule reads it: every language's words, and sentences that only contain them."""
+
+from itertools import combinations
+
+import pytest
+
+from shared.intents import Intent, _languages, _phrases, classify, is_word_stop, languages, says_something
+
+TEMPLATE_LANGUAGES = {
+    "af", "sq", "ar", "az", "be", "bn", "bg", "ca", "zh", "hr", "cs", "da", "prs", "nl", "en", "et", "fil",
+    "fi", "fr", "ka", "de", "el", "gu", "ha", "he", "hi", "hu", "id", "ga", "it", "ja", "kn", "kk", "rw", "ko",
+    "ky", "lo", "lv", "lt", "mk", "ms", "ml", "mr", "nb", "ps", "fa", "pl", "pt", "pa", "ro", "ru", "sr", "si",
+    "sk", "sl", "es", "sw", "sv", "ta", "te", "th", "tr", "uk", "ur", "uz", "vi", "zu",
+}  # fmt: skip
+"""https://developers.facebook.com/documentation/business-messaging/whatsapp/templates/supported-languages"""
+
+STOP_WORDS = [
+    (language, word)
+    for language, phrases in _languages().items()
+    for word in (*phrases["stop"], *phrases.get("stop_exact", ()))
+]
+
+
+def test_a_wish_to_stop_is_understood_in_every_language_a_house_can_write_in() -> None:
+    assert TEMPLATE_LANGUAGES - languages() == set()
+
+
+@pytest.mark.parametrize("language", sorted(languages()))
+def test_a_stop_word_stops_however_it_is_written(language: str) -> None:
+    for word in (word for of, word in STOP_WORDS if of == language):
+        ways = (
+            word,
+            word.upper(),
+            f" {word}. ",
+            f"*{word}*",
+            f"{word}!!! 🛑",
+            f"_{word}_",
+            f"{word} please",
+            f"{word}\n",
+        )
+        assert {way: classify(way) for way in ways if classify(way) is not Intent.STOP} == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "QUIT", "END", "REVOKE", "CANCEL", "STOPALL", "opt out", "Opt-out.", "OPTOUT", "Unsubscribe me, please", "PARE",
+        "SALIR", "CANCELAR", "BAJA", "стоп", "Стоп!", "停止", "請停止", "停止してください", "ｽﾄｯﾌﾟ", "توقف", "توقّف",
+        "please stop", "Please stop now, thank you", "stop stop stop", "ＳＴＯＰ", "S.T.O.P.", "İPTAL", "çik",
+        "Don’t contact me again", "arretez", "ARRÊTEZ s’il vous plaît", "hủy", "STOP\u200b", "stop ✋🏽",
+    ],
+)  # fmt: skip
+def test_this_stops(text: str) -> None:
+    assert classify(text) is Intent.STOP
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "End of chapter 3 is attached", "Please don't stop", "stop the presses please, the title is wrong", "The end",
+        "Don’t stop", "never stop", "non-stop", "Perfect end!", "Is the end date right?", "The title is Stop", "stopped",
+        "Please cancel the meeting on Friday", "I'd like to cancel the contract", "Quit India",
+        "El fin de semana no puedo", "Dung", "Huy", "bus stop", "Stop 14", "We end in May", "停止しません",
+        "", "👍", "🛑", "Yes", "No", "Done", "s", "Endo", "Basta così poco per essere felici", "word " * 80 + "stop",
+    ],
+)  # fmt: skip
+def test_this_does_not_stop(text: str) -> None:
+    assert classify(text) is not Intent.STOP
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ok", "merci", "Thanks!", "Thank you so much 🙏", "Thanks for letting me know!", "Vielen Dank!",
+        "Merci beaucoup, bonne journée", "muchas gracias 😊", "Obrigada!", "ありがとうございます", "谢谢！",
+        "شكرا جزيلا", "спасибо большое", "Noted.",
+        "Ok thx", "Great news, thank you!", "👌 perfect",
+    ],
+)  # fmt: skip
+def test_this_is_only_thanks(text: str) -> None:
+    assert classify(text) is Intent.THANKS
+
+
+@pytest.mark.parametrize(
+    "text", ["Thanks, but the title is wrong", "ok, when?", "Yes, thanks", "No thanks", "Thank you for coming to Hay"]
+)
+def test_thanks_that_say_more_are_words(text: str) -> None:
+    assert classify(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "intent"),
+    [("START", Intent.START), ("Reprendre svp", Intent.START), ("Why?", Intent.WHY), ("pourquoi ?", Intent.WHY),
+     ("Not me.", Intent.WRONG_PERSON), ("ce n’est pas moi", Intent.WRONG_PERSON), ("Out of office", Intent.AWAY)],
+)  # fmt: skip
+def test_the_other_intents_are_as_they_were(text: str, intent: Intent) -> None:
+    assert classify(text) is intent
+
+
+def test_no_phrase_has_two_meanings() -> None:
+    phrases = _phrases().of
+    assert [(a, b) for a, b in combinations(Intent, 2) if phrases[a] & phrases[b]] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "stops"), [("STOP", True), ("Stop.", True), ("stop!", True), ("End", False), (None, False)]
+)
+def test_one_word_stops_where_a_text_is_awaited(text: str | None, stops: bool) -> None:  # noqa: FBT001 -- a column
+    assert is_word_stop(text) is stops
+
+
+@pytest.mark.parametrize(
+    ("text", "says"), [("👍", False), ("❤️", False), ("?!", False), ("1984", True), ("好", True), ("👍 ok", True)]
+)
+def test_emoji_and_punctuation_say_nothing(text: str, says: bool) -> None:  # noqa: FBT001 -- a column
+    assert says_something(text) is says
