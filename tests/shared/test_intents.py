@@ -58,8 +58,8 @@ def test_this_stops(text: str) -> None:
     "text",
     [
         "End of chapter 3 is attached", "Please don't stop", "stop the presses please, the title is wrong", "The end",
-        "Don’t stop", "never stop", "non-stop", "Perfect end!", "Is the end date right?", "The title is Stop", "stopped",
-        "Please cancel the meeting on Friday", "I'd like to cancel the contract", "Quit India",
+        "Don’t stop", "never stop", "non-stop", "Perfect end!", "Is the end date right?", "The title is Stop",
+        "stopped", "Please cancel the meeting on Friday", "I'd like to cancel the contract", "Quit India",
         "El fin de semana no puedo", "Dung", "Huy", "bus stop", "Stop 14", "We end in May", "停止しません",
         "", "👍", "🛑", "Yes", "No", "Done", "s", "Endo", "Basta così poco per essere felici", "word " * 80 + "stop",
     ],
