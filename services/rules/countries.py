@@ -70,6 +70,11 @@ def workweek_in(country: str | None) -> frozenset[int]:
         return WORKWEEK
 
 
+def countries_with_zones() -> frozenset[str]:
+    """ISO 3166, every country where somebody lives."""
+    return frozenset(_zones())
+
+
 @lru_cache(maxsize=1)
 def _zones() -> dict[str, tuple[str, ...]]:
     """Country → its zones, in the order of the zone.tab that tzdata ships."""

@@ -8,6 +8,7 @@ from services.rules.check.forms import check_defaults, check_form
 from services.rules.check.people import check_house
 from services.rules.check.rules import check_rule
 from services.rules.check.scope import Scope
+from services.rules.check.stories import check_stories
 from services.rules.check.templates import check_template, check_use
 from services.rules.check.uses import begun_by, house_uses
 from services.rules.language.faults import Fault, Report
@@ -41,6 +42,7 @@ def prove(files: Mapping[str, str], *, tested: bool = True) -> Proof:
         check_rule(scope, rule)
     for use in house_uses(scope):
         check_use(scope, use)
+    check_stories(scope, stories)
     if tested:
         _check_tested(scope, stories)
     return Proof(scope.book, stories, tuple(loaded.report.sorted()))

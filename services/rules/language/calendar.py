@@ -3,10 +3,10 @@
 import re
 from datetime import date, time
 from typing import Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from services.rules.house import Closure, House, WorkCalendar
 from services.rules.language.faults import Report
+from services.rules.language.known_words import country, subdivision, zone
 from services.rules.language.nodes import Node
 from services.rules.language.values import Part, day, listed, text, texts
 
@@ -28,32 +28,15 @@ def calendar(node: Node | None, report: Report) -> WorkCalendar:
 def _house(node: Node | None, report: Report) -> House:
     part = Part(node, "the house", _HOUSE_KEYS, report)
     opens, closes = _hours(part.need("hours"), report)
+    code = country(part.need("country"), report)
     return House(
-        country=_country(part.need("country"), report),
-        subdivision=text(part.get("subdivision"), report) or None,
-        zone=_zone(part.need("zone"), report),
+        country=code,
+        subdivision=subdivision(part.get("subdivision"), code, report),
+        zone=zone(part.need("zone"), report),
         opens=opens,
         closes=closes,
         days=_days(part.need("days"), report),
     )
-
-
-def _country(node: Node | None, report: Report) -> str:
-    code = text(node, report)
-    if node is not None and not re.fullmatch(r"[A-Z]{2}", code):
-        report.add(node.place, f"“{code}” is no country; use two capital letters, like GB")
-    return code
-
-
-def _zone(node: Node | None, report: Report) -> str:
-    name = text(node, report)
-    try:
-        ZoneInfo(name or "UTC")
-    except (ZoneInfoNotFoundError, ValueError, IsADirectoryError):
-        if node is not None:
-            report.add(node.place, f"“{name}” is no time zone, like Europe/London")
-        return "UTC"
-    return name or "UTC"
 
 
 def _hours(node: Node | None, report: Report) -> tuple[time, time]:

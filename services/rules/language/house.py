@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from services.rules.house import Basis, Tenant
 from services.rules.language.faults import Report
-from services.rules.language.nodes import Node, Scalar
-from services.rules.language.rules import by_language
+from services.rules.language.known_words import by_language, check_country, language, language_keys
+from services.rules.language.nodes import Entries, Node, Scalar
 from services.rules.language.spans import span
 from services.rules.language.values import Part, mapped, text, word
 from services.rules.terms import Severity, Span, Unit
@@ -30,23 +30,32 @@ class Limits:
 def house(node: Node | None, limits: Limits, report: Report) -> Tenant:
     part = Part(node, "house.yaml", _HOUSE_KEYS, report)
     basis = mapped(part.get("basis"), report, "“basis”")
-    words = mapped(part.get("words"), report, "“words”")
+    words = language_keys(part.get("words"), report, "“words”")
     return Tenant(
         publisher=by_language(part.need("publisher"), report, "“publisher”"),
-        language=text(part.need("language"), report),
-        languages=by_language(part.get("countries"), report, "“countries”"),
+        language=language(part.need("language"), report),
+        languages=_languages(part.get("countries"), report),
         default_line=text(part.need("line"), report),
-        links=by_language(part.get("links"), report, "“links”"),
+        links=_texts(part.get("links"), report, "“links”"),
         basis={role: word(each, Basis, report, Basis.OPT_IN) for role, each in basis.items()},
-        words={language: _words(each, report) for language, each in words.items()},
+        words={code: _texts(each, report, "the words of a language") for code, each in words.items()},
         staff_pass=limits.staff_pass,
         taken_for=limits.taken_for,
         send_within=limits.send_within,
     )
 
 
-def _words(node: Node, report: Report) -> Mapping[str, str]:
-    return by_language(node, report, "the words of a language")
+def _languages(node: Node | None, report: Report) -> Mapping[str, str]:
+    """By country."""
+    found = mapped(node, report, "“countries”")
+    for code in found:
+        if isinstance(node, Entries):
+            check_country(code, node.keys[code], report)
+    return {code: language(each, report) for code, each in found.items()}
+
+
+def _texts(node: Node | None, report: Report, what: str) -> Mapping[str, str]:
+    return {name: text(each, report) for name, each in mapped(node, report, what).items()}
 
 
 def limits(node: Node | None, report: Report) -> Limits:

@@ -1,14 +1,16 @@
 """``people.yaml``: who fills a role when an event does not say, and who stands in for whom."""
 
+import re
 from collections.abc import Mapping
 
 from services.rules.house import People, StandIn
 from services.rules.language.faults import Report
-from services.rules.language.nodes import Entries, Node
-from services.rules.language.values import Part, day, listed, mapped, number, numbers, text, texts
+from services.rules.language.nodes import Entries, Node, Scalar
+from services.rules.language.values import Part, day, listed, mapped, text, texts
 from shared.ids import ContactId
 
 _KEYS = ("teams", "imprints", "milestones", "stands_in", "inbox")
+_CONTACT = re.compile(r"[1-9][0-9]{0,6}")
 _STAND_IN_KEYS = ("for", "who", "as", "from", "to")
 
 
@@ -27,17 +29,27 @@ def people(node: Node | None, report: Report) -> People:
 
 def _roles(node: Node, report: Report) -> Mapping[str, tuple[ContactId, ...]]:
     roles = mapped(node, report, "a team")
-    return {role: tuple(map(ContactId, numbers(each, report))) for role, each in roles.items()}
+    return {role: tuple(_contact(each, report) for each in listed(each)) for role, each in roles.items()}
+
+
+def _contact(node: Node | None, report: Report) -> ContactId:
+    """The error never says what was written: it may be somebody's phone number."""
+    if node is None:
+        return ContactId(1)
+    if isinstance(node, Scalar) and _CONTACT.fullmatch(node.text):
+        return ContactId(int(node.text))
+    report.add(node.place, "this is no contact id of Consonance, a number of up to seven digits; write no phone number")
+    return ContactId(1)
 
 
 def _imprints(node: Node | None, report: Report) -> Mapping[int, Mapping[str, tuple[ContactId, ...]]]:
     """By the imprint's Consonance id."""
     found: dict[int, Mapping[str, tuple[ContactId, ...]]] = {}
     for key, each in mapped(node, report, "“imprints”").items():
-        if key.isdecimal():
+        if _CONTACT.fullmatch(key):
             found[int(key)] = _roles(each, report)
         elif isinstance(node, Entries):
-            report.add(node.keys[key], f"“{key}”: an imprint is its Consonance id, a number")
+            report.add(node.keys[key], "an imprint is its Consonance id, a number of up to seven digits")
     return found
 
 
@@ -47,8 +59,8 @@ def _stand_in(node: Node, report: Report) -> StandIn:
     if first and last and last < first:
         report.add(part.where("to"), "“to” is before “from”")
     return StandIn(
-        absent=ContactId(number(part.need("for"), report)),
-        who=ContactId(number(part.need("who"), report)),
+        absent=_contact(part.need("for"), report),
+        who=_contact(part.need("who"), report),
         roles=frozenset(texts(part.get("as"), report)),
         first=first,
         last=last,

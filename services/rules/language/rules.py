@@ -1,12 +1,11 @@
 """A ``*.rule.yaml``: when what happens, who is told or asked what, and what ends it."""
 
-from collections.abc import Mapping
-
 from services.rules.language.conditions import condition
 from services.rules.language.faults import Report
+from services.rules.language.known_words import by_language
 from services.rules.language.nodes import Entries, Node, Scalar
 from services.rules.language.steps import steps
-from services.rules.language.values import Part, choice_or_field, listed, mapped, text, texts, word
+from services.rules.language.values import Part, choice_or_field, listed, text, texts, word
 from services.rules.language.who import tell
 from services.rules.rulebook import OnRepeat, Rule, Until
 from services.rules.terms import Severity
@@ -36,11 +35,6 @@ def rule(node: Node, report: Report) -> Rule:
         on_repeat=_on_repeat(part.get("on_repeat"), report),
         until=tuple(end for each in listed(part.get("until")) for end in _until(each, report)),
     )
-
-
-def by_language(node: Node | None, report: Report, what: str) -> Mapping[str, str]:
-    """``{en: …, fr: …}``."""
-    return {language: text(each, report) for language, each in mapped(node, report, what).items()}
 
 
 def _on_repeat(node: Node | None, report: Report) -> OnRepeat:

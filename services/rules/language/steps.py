@@ -12,6 +12,7 @@ from services.rules.language.who import tell, who
 from services.rules.rulebook import Step, Verb
 from services.rules.terms import NOWHERE, After, Timing
 
+MOST_STEPS = 100
 _WHEN = ("after", "at", "unless")
 _KEYS: Mapping[Verb, tuple[str, ...]] = {
     Verb.TELL: ("tell", "say", *_WHEN),
@@ -29,7 +30,10 @@ _ONLY = {Verb.REMIND: "unanswered", Verb.COLLECT: "sender"}
 
 def steps(node: Node | None, report: Report) -> tuple[Step, ...]:
     """Every step that has a verb; ``index`` counts what was written."""
-    found = [_step(index, each, report) for index, each in enumerate(listed(node))]
+    written = listed(node)
+    if len(written) > MOST_STEPS:
+        report.add(written[MOST_STEPS].place, f"a rule has at most {MOST_STEPS} steps; this has {len(written)}")
+    found = [_step(index, each, report) for index, each in enumerate(written[:MOST_STEPS])]
     if node is not None and not found:
         report.add(node.place, "a rule has at least one step")
     return tuple(step for step in found if step)

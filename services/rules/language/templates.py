@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from services.rules.language.faults import Report
+from services.rules.language.known_words import language_keys
 from services.rules.language.nodes import Entries, Node
 from services.rules.language.values import Part, field, flag, is_field, mapped, number, text, texts, word
 from services.rules.rulebook import Category, FieldWording, Form, FormField, Template, Wording
@@ -17,7 +18,7 @@ _FIELD_KEYS = ("required", "max", "default", "choose", "document", "max_mb")
 def template(node: Node, report: Report) -> Template:
     part = Part(node, "a template", _TEMPLATE_KEYS, report)
     fields = mapped(part.get("fields"), report, "“fields”")
-    languages = mapped(part.need("languages"), report, "“languages”")
+    languages = language_keys(part.need("languages"), report, "“languages”")
     return Template(
         name=text(part.need("template"), report),
         category=word(part.need("category"), Category, report, Category.UTILITY),
@@ -40,7 +41,7 @@ def _wording(node: Node, report: Report) -> Wording:
 def form(node: Node, report: Report) -> Form:
     part = Part(node, "a form", _FORM_KEYS, report)
     fields = mapped(part.need("fields"), report, "“fields”")
-    languages = mapped(part.need("languages"), report, "“languages”")
+    languages = language_keys(part.need("languages"), report, "“languages”")
     return Form(
         name=text(part.need("form"), report),
         welcome=text(part.need("welcome"), report),

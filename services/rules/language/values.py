@@ -9,6 +9,9 @@ from services.rules.language.faults import Report
 from services.rules.language.nodes import Entries, Items, Node, Scalar
 from services.rules.terms import NOWHERE, Field, Literal, Place
 
+SANE_YEARS = range(1970, 2200)
+"""Years a calendar or a story of this house can be about."""
+
 Word = TypeVar("Word", bound=StrEnum)
 
 
@@ -99,15 +102,14 @@ def number(node: Node | None, report: Report, *, least: int = 1) -> int:
     return least
 
 
-def numbers(node: Node | None, report: Report) -> tuple[int, ...]:
-    return tuple(number(each, report) for each in listed(node))
-
-
 def day(node: Node | None, report: Report) -> date | None:
     if node is None:
         return None
     if isinstance(node, Scalar) and isinstance(node.value, date) and not isinstance(node.value, datetime):
-        return node.value
+        if node.value.year in SANE_YEARS:
+            return node.value
+        report.add(node.place, f"this date lies outside of {SANE_YEARS[0]} to {SANE_YEARS[-1]}")
+        return None
     report.add(node.place, "a date belongs here, like 2027-03-19")
     return None
 

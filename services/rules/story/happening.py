@@ -7,6 +7,7 @@ import orjson
 from msgspec import ValidationError
 
 from services.rules.catalogue import party_fields
+from services.rules.language.faults import nearest
 from services.rules.story.cast import Cast
 from services.rules.story.changes import laid_over
 from services.rules.story.model import Happened, Unplayable
@@ -29,11 +30,21 @@ def golden_data(kind: str) -> dict[str, Any]:
 
 def _told(kind: str, move: Happened, cast: Cast) -> dict[str, Any]:
     known = golden_data(kind)
+    _refuse_unknown(kind, move)
     told: dict[str, Any] = laid_over(known, move.values)
     for field in party_fields(move.event):
         if field in told:
             told[field] = _parties(told[field], known.get(field), cast)
     return told
+
+
+def _refuse_unknown(kind: str, move: Happened) -> None:
+    fields = consonance.KINDS[kind].__struct_encode_fields__
+    for path in move.values:
+        name = path.partition(".")[0]
+        if name not in fields:
+            hint = nearest(name, fields)
+            raise Unplayable(f"{move.event} has no “{name}”" + (f"; did you mean “{hint}”?" if hint else ""))
 
 
 def _parties(told: Any, known: Any, cast: Cast) -> Any:

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec import ValidationError
+
 from services.rules import buttons
 from services.rules.calendars import add, house_hours
 from services.rules.chain import Outgoing
@@ -33,6 +35,7 @@ from services.rules.story.seen import Seen, pair, seen, singly, spelled
 from services.rules.story.setting import Setting
 from services.rules.story.stage import Stage
 from services.rules.world import Person, World
+from shared.errors import Misconfigured
 from shared.events.whatsapp import Media
 from shared.ids import ContactId, Wamid, key_of
 
@@ -49,6 +52,8 @@ def play(story: Story, rulebook: Rulebook) -> list[Fault]:
             faults = _MOVES[type(move)](playing, move)
         except Unplayable as error:
             faults = [Fault(move.place, str(error))]
+        except (Misconfigured, ValidationError, ValueError, TypeError, ArithmeticError, LookupError) as error:
+            faults = [Fault(move.place, f"this cannot be played: {error}")]
         if faults:
             return [Fault(fault.place, f"{story.it}: {fault.sentence}", fault.hint) for fault in faults]
     return []

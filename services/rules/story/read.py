@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from services.rules.language.faults import Fault, Report
+from services.rules.language.known_words import country, language, zone
 from services.rules.language.loader import STORIES, stem
 from services.rules.language.nodes import Entries, Items, Node, Scalar
 from services.rules.language.spans import span
-from services.rules.language.values import Part, flag, listed, mapped, number, text, texts, word
+from services.rules.language.values import SANE_YEARS, Part, flag, listed, mapped, number, text, texts, word
 from services.rules.language.yaml_reader import parse
 from services.rules.story.expectations import expect
 from services.rules.story.model import (
@@ -72,7 +73,10 @@ def _instant(node: Node | None, report: Report) -> datetime:
     if node is None:
         return _NEVER
     if isinstance(node, Scalar) and isinstance(node.value, datetime) and node.value.tzinfo is not None:
-        return node.value
+        if node.value.year in SANE_YEARS:
+            return node.value
+        report.add(node.place, f"this instant lies outside of {SANE_YEARS[0]} to {SANE_YEARS[-1]}")
+        return _NEVER
     report.add(node.place, "an instant with its zone belongs here, like 2027-03-03T10:00:00Z")
     return _NEVER
 
@@ -86,9 +90,9 @@ def _character(key: str, node: Node, report: Report) -> Character:
         place=part.place,
         roles=texts(part.get("roles"), report),
         name=_maybe(part, "name", report),
-        country=_maybe(part, "country", report),
-        language=_maybe(part, "language", report),
-        zone=_maybe(part, "zone", report),
+        country=country(part.get("country"), report) or None,
+        language=language(part.get("language"), report) or None,
+        zone=zone(part.get("zone"), report) if "zone" in part else None,
         team=_maybe(part, "team", report),
         stands_in_for=contact(text(absent, report), absent.place, report) if absent else None,
         opted_out=flag(part.get("opted_out"), report),

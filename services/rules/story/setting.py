@@ -3,7 +3,7 @@
 State travels before change: what an event changes is known to be so when the event is judged.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -33,6 +33,7 @@ from shared.events.envelope import Data
 from shared.events.values import first_fault, made_of, plain
 from shared.events.vocabulary import WorkRef
 
+_MOST = 3650
 _STATE = ("stage_key", "cancelled", "embargo_until")
 _LAUNCH = (Component.FRONT_COVER, Component.JACKET_COPY, Component.METADATA)
 
@@ -79,6 +80,7 @@ class Setting:
         return work
 
     def _work(self, _state: WorkObserved, rest: str, value: object, _now: datetime) -> Mapping[str, object]:
+        _refuse_unknown("work", rest, (*_STATE, *WorkRef.__struct_fields__))
         return {rest: value} if rest in _STATE else {f"work.{rest}": value}
 
     def _launch(self, state: WorkObserved, rest: str, value: object, _now: datetime) -> Mapping[str, object]:
@@ -100,9 +102,16 @@ class Setting:
         return {f"products.{place}.{rest}": day for place in range(len(state.products))}
 
 
+def _refuse_unknown(head: str, rest: str, known: Sequence[str]) -> None:
+    name = rest.partition(".")[0]
+    if name not in known:
+        hint = nearest(name, known)
+        raise Unplayable(f"“{head}” has no “{name}”" + (f"; did you mean “{hint}”?" if hint else ""))
+
+
 def _number(path: str, value: object) -> int:
-    if not isinstance(value, int):
-        raise Unplayable(f"“{path}” is a number")
+    if not isinstance(value, int) or abs(value) > _MOST:
+        raise Unplayable(f"“{path}” is a number, at most {_MOST}")
     return value
 
 
@@ -132,8 +141,10 @@ def _apply_to_people(world: World, cast: Cast, facts: Mapping[str, object]) -> N
 
 def _apply_to_records(world: World, facts: Mapping[str, object]) -> None:
     rights = {path.removeprefix("rights."): value for path, value in facts.items() if path.startswith("rights.")}
+    for path in rights:
+        _refuse_unknown("rights", path, RightsRecord.__struct_fields__)
     if isinstance(count := rights.get("open_requests"), int):
-        rights["open_requests"] = [f"R-{n}" for n in range(count)]
+        rights["open_requests"] = [f"R-{n}" for n in range(_number("rights.open_requests", count))]
     record_id = str(golden_data("consonance.rights.approval_requested.v1")["rights_record_id"])
     for each in {record_id, *world.records} if rights else ():
         known = plain(world.records.get(each, RightsRecord()))

@@ -1,0 +1,66 @@
+"""A story that names what is not there, or asks for what cannot be, is a fault at its line."""
+
+import time
+
+import pytest
+
+from services.rules.check.prove import prove
+from services.rules.story.play import play
+from services.rules.story.read import read_stories
+from tests.services.rules.books import good_files
+from tests.services.rules.stories import HEAD, house_book
+
+
+def story(people: str, *moves: str) -> str:
+    return HEAD.format(people=f"    {people}", play="\n".join(f"    - {move}" for move in moves))
+
+
+@pytest.mark.parametrize(
+    ("person", "sentence"),
+    [
+        ("812: {roles: [rigths_holder]}", "there is no role “rigths_holder” (did you mean “rights_holder”?)"),
+        ("812: {team: rigths}", "people.yaml has no team “rigths” (did you mean “rights”?)"),
+        (
+            "812: {country: UK}",
+            "“UK” is no country; use its two capital letters of ISO 3166, like GB (did you mean “GB”?)",
+        ),
+        ("812: {language: english}", "“english” is no language; use its code of ISO 639, like en or en_GB"),
+        ("812: {zone: Paris}", "“Paris” is no time zone, like Europe/London (did you mean “Europe/Paris”?)"),
+    ],
+)
+def test_a_person_of_a_story_is_somebody_there_can_be(person: str, sentence: str) -> None:
+    files = good_files() | {"rights/permission.test.yaml": story(person, "expect: nothing")}
+    told = [str(fault) for fault in prove(files).faults]
+    assert len(told) == 1
+    assert told[0].startswith("rights/permission.test.yaml:4:")
+    assert told[0].endswith(sentence)
+
+
+@pytest.mark.parametrize(
+    "move",
+    [
+        "facts: {launch.front_cover: blue}",
+        "facts: {work.open_blocks: 99999999999}",
+        "facts: {days_to.pub_date: 99999999999}",
+        "facts: {rights.open_requests: 99999999999}",
+        "facts: {rights.colour: blue}",
+        "facts: {work.title: [1, 2]}",
+        "facts: {work.colour: blue}",
+        "event: work.blocked\n      with: {colour: blue}",
+        "event: work.blocked\n      with: {block_id: null}",
+    ],
+)
+def test_a_move_that_cannot_be_is_a_fault_at_once(move: str) -> None:
+    began = time.process_time()
+    stories, faults = read_stories(
+        {"blocked-title.test.yaml": story("812: {roles: [author]}", "event: work.blocked", move)}
+    )
+    told = faults or [fault for each in stories for fault in play(each, house_book())]
+    assert [fault.place.line for fault in told] == [7]
+    assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize("instant", ["9999-12-31T00:00:00Z", "0001-01-01T00:00:00Z"])
+def test_time_does_not_leave_the_calendar(instant: str) -> None:
+    _, faults = read_stories({"a.test.yaml": story("812: {}", f"wait until: {instant}")})
+    assert [str(fault) for fault in faults] == ["a.test.yaml:6:19: this instant lies outside of 1970 to 2199"]
