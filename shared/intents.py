@@ -55,10 +55,6 @@ def says_something(text: str | None) -> bool:
     return bool(_words(text or ""))
 
 
-def has_letters(text: str) -> bool:
-    return any(unicodedata.category(each).startswith("L") for each in text)
-
-
 def languages() -> frozenset[str]:
     """Those in which a wish to stop is understood, by their codes."""
     return frozenset(_languages())

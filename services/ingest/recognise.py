@@ -10,13 +10,11 @@ from services.ingest.addresses import phone_key
 from services.ingest.records import Sighting
 from services.ingest.register import Register
 from services.ingest.views import ContactView
-from shared.events.contacts import Addresses, PersonObserved
+from shared.events.contacts import NAMELESS, Addresses, PersonObserved
 from shared.events.vocabulary import PartyKind
 from shared.events.whatsapp import IdentityChange
 from shared.ids import PersonId, TenantId, person_of_contact
 from shared.pseudonyms import Pseudonyms
-
-NAMELESS = "WhatsApp visitor"
 
 
 def recognise(register: Register, sighting: Sighting, stranger: PersonId, now: datetime) -> PersonId:

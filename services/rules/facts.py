@@ -29,6 +29,7 @@ from shared.events.consonance import (
     MetadataChanged,
     RightType,
 )
+from shared.events.contacts import is_name
 from shared.events.envelope import Data
 from shared.events.values import Frozen, read_as
 from shared.events.whatsapp import MessageReceived
@@ -233,8 +234,10 @@ def _sender(document: Document, rest: str) -> Any:
     if person is None:
         return False if rest == "known" else None
     return {
-        "display_name": person.display_name, "known": person.contact_id is not None, "roles": person.roles,
-    }.get(rest)  # fmt: skip
+        "display_name": person.display_name if is_name(person.display_name) else None,
+        "known": person.contact_id is not None,
+        "roles": person.roles,
+    }.get(rest)
 
 
 def _touches(document: Document, rest: str) -> Any:

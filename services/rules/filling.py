@@ -14,7 +14,8 @@ from services.rules.facts import Document
 from services.rules.rulebook import Template
 from services.rules.wording import names_in
 from services.rules.world import Person
-from shared.ids import ChainId
+from shared.events.contacts import NAMELESS
+from shared.ids import ChainId, PersonId
 
 UNTIL = "until"
 """The answer of what an ``until`` says: its words are those of the event that ended the chain."""
@@ -82,9 +83,16 @@ def _title(saying: _Saying) -> object:
     return saying.desk.rule_of(saying.chain).name.replace("-", " ")
 
 
+def _sender(saying: _Saying) -> object:
+    """Whoever has no name is spoken of all the same."""
+    person = saying.desk.world.people.get(saying.desk.document(saying.chain).sender or PersonId(""))
+    return person.display_name if person else NAMELESS
+
+
 _HOUSE_WORDS: Mapping[str, Callable[[_Saying], object]] = {
     "publisher": _publisher,
     "person": lambda saying: saying.person.display_name,
+    "sender.display_name": _sender,
     "reference": lambda saying: reference_of(saying.chain.chain_id),
     "count": lambda _: 1,
     "title": _title,

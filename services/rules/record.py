@@ -10,6 +10,7 @@ from services.rules.desk import Desk, Wrote
 from services.rules.facts import Document, needs_signature, zone
 from services.rules.rulebook import Record
 from services.rules.terms import Field
+from shared.events.contacts import is_name
 from shared.events.writes import (
     AcknowledgementKind,
     AdvanceWorkflow,
@@ -154,7 +155,8 @@ def _acquisition(case: _Case) -> Input:
         dedupe_key=derive(case.desk.tenant, form.person_id, " ".join(values.get("title", "").lower().split())),
         reference=form.reference, title=values.get("title", ""), author=values.get("author"),
         pitch_text=values.get("pitch", ""), genre=values.get("genre"), ai_use_declared=values.get("ai_used"),
-        submitter_name=submitter.display_name, submitter_contact=submitter.contact_id,
+        submitter_name=submitter.display_name if is_name(submitter.display_name) else "",
+        submitter_contact=submitter.contact_id,
         attachments=form.attachments, source_message_ids=form.sources,
     )  # fmt: skip
 

@@ -7,6 +7,14 @@ from shared.events.values import Frozen, Instant, Text
 from shared.events.vocabulary import PartyKind, Role
 from shared.ids import Bsuid, ContactId, PersonId, Phone
 
+NAMELESS = "WhatsApp visitor"
+"""What stands for the name of somebody who has given none: good to speak of them, never a value to keep."""
+
+
+def is_name(display_name: str) -> bool:
+    """Whether it is what somebody is called: not the placeholder, nor a number or emoji in a name's place."""
+    return display_name != NAMELESS and any(letter.isalpha() for letter in display_name)
+
 
 class Addresses(Frozen):
     """Where WhatsApp reaches a person: an E.164 number with its +, a BSUID, or both."""

@@ -138,3 +138,32 @@ def test_a_stop_word_under_a_question_stops(said: str) -> None:
         "expect: [{tell: 812, say: stopped}, {hand_over: 40, say: rights_unanswered}]",
     )
     assert faults(HOLDER, *moves) == []
+
+
+DONE = "{collect: 5001, say: pitch_received}"
+CREATED = "{record: acquisition.create, with: {author: Maud Ferrier, submitter_name: ''}}"
+
+
+@pytest.mark.parametrize("name", ["WhatsApp visitor", "+44 7700 900777", "🌸", "."])
+def test_somebody_without_a_name_is_asked_for_the_author_s(name: str) -> None:
+    moves = (
+        'reply: {from: 5001, line: acquisitions, text: "48213 is your login code. Do not share it."}',
+        "reply: {from: 5001, text: Marsh Light}",
+        "expect: [{collect: 5001}, {collect: 5001, say: pitch.title}, {collect: 5001, say: pitch.author}]",
+        "reply: {from: 5001, text: Maud Ferrier}",
+        "reply: {from: 5001, text: fiction}",
+        'reply: {from: 5001, button: "no"}',
+        "reply: {from: 5001, text: later}",
+        "reply: {from: 5001, button: send}",
+        f"expect: [{3 * '{collect: 5001}, '}{{collect: 5001, text: 'Author: Maud Ferrier.'}}, {CREATED}, {DONE}]",
+    )
+    assert faults(f'5001: {{visitor: true, name: "{name}", country: GB}}', *moves) == []
+
+
+def test_the_words_of_somebody_without_a_name_still_say_who_wrote() -> None:
+    cast = "5001: {visitor: true, name: WhatsApp visitor, country: GB}\n11: {roles: [editor], country: GB}"
+    moves = (
+        "reply: {from: 5001, text: Do you take novels?}",
+        "expect: [{tell: 11, say: to_read, text: from WhatsApp visitor}, {tell: 5001, say: passed_on}]",
+    )
+    assert faults(cast, *moves) == []
