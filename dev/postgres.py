@@ -40,7 +40,11 @@ class EmbeddedPostgres:
 
     @property
     def dsn(self) -> str:
-        return f"postgresql://{_SUPERUSER}@{LOOPBACK}:{self._port}/postgres"
+        return f"postgresql://{_SUPERUSER}@{self.address}/postgres"
+
+    @property
+    def address(self) -> str:
+        return f"{LOOPBACK}:{self._port}"
 
     async def start(self) -> None:
         """Create the cluster the first time, then run; returns when a query is answered."""
@@ -48,6 +52,23 @@ class EmbeddedPostgres:
             await self._create()
         await self.child.start()
         await self.child.wait_until(self._answers, _READY_SECONDS)
+
+    async def follow(self, primary: "EmbeddedPostgres") -> None:
+        """Copy a running server and run as its standby, which answers questions and takes no writes."""
+        self._data.mkdir(parents=True, exist_ok=True)
+        if self._user is not None:
+            _open_to(self._user, self._data)
+        self._data.chmod(0o700)
+        await Child(self._copy(primary), self._run_folder).run()
+        await self.start()
+
+    async def promote(self) -> None:
+        """From a standby to a server that takes writes; returns when it does."""
+        connection = await asyncpg.connect(self.dsn, timeout=5)
+        try:
+            await connection.fetchval("select pg_promote(true, 30)")
+        finally:
+            await connection.close()
 
     async def stop(self) -> None:
         """Ends sessions and stops cleanly."""
@@ -74,6 +95,11 @@ class EmbeddedPostgres:
         how = ("--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "-U", _SUPERUSER)
         argv = (str(_binaries() / "initdb"), *how, "-D", str(self._data))
         return Command("postgres-create", argv, user=self._user)
+
+    def _copy(self, primary: "EmbeddedPostgres") -> Command:
+        how = ("--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast", "--no-sync")
+        argv = (str(_binaries() / "pg_basebackup"), *how, "-d", primary.dsn, "-D", str(self._data))
+        return Command("postgres-copy", argv, user=self._user)
 
     def _serve(self) -> Command:
         settings = {

@@ -75,6 +75,10 @@ select count(*) as waiting, min(written_at) as oldest from (select written_at fr
 -- name: hold_relay
 insert into relay (one, held_until) values (true, $1) on conflict (one) do update set held_until = excluded.held_until;
 
+-- name: write_readiness
+-- What a readiness probe commits to see that this can be done.
+insert into readiness (one, written_at) values (true, $1) on conflict (one) do update set written_at = excluded.written_at;
+
 -- name: relay_held_until
 select held_until from relay;
 

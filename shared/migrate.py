@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.clock import machine_now
 from shared.errors import Misconfigured
-from shared.postgres import OLDEST, Connection, load_queries, lock_number, role_of
+from shared.postgres import OLDEST, Connection, connect_writable, load_queries, lock_number, role_of
 from shared.setting_names import PREFIX
 from shared.settings import load
 from shared.topics import SERVICES
@@ -39,7 +39,7 @@ async def migrate(dsn: str, services: Sequence[str] = SERVICES) -> list[str]:
 
     Raises Misconfigured for a changed file, and for a database that is too old.
     """
-    connection = await asyncpg.connect(dsn)
+    connection = await connect_writable(dsn)
     try:
         if connection.get_server_version().major < OLDEST:
             raise Misconfigured("STET_POSTGRES_DSN", f"it must be PostgreSQL {OLDEST} or newer")

@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaError
 from shared.blame import AWAY
 from shared.clock import machine_now
 from shared.kafka import REFUSED, Leaving, Producer
-from shared.postgres import Connection, connect, lock_number
+from shared.postgres import Connection, connect, leave_read_only, lock_number
 from shared.settings import ServiceSettings
 from shared.telemetry import counter, get_logger, histogram
 from shared.transaction import QUERIES, unpack
@@ -105,6 +105,7 @@ class Relay:
                 await self._woken.wait()
         if connection.is_closed():
             raise asyncpg.InterfaceError("the relay's connection is closed")
+        leave_read_only(connection)
 
     async def _renew(self, connection: Connection) -> None:
         """Show that we still hold the lock; raises when it is lost, or nobody answers soon enough."""

@@ -8,8 +8,10 @@ from functools import cache, lru_cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
+from asyncpg.exceptions import TargetServerAttributeNotMatched
 
 from shared.errors import Misconfigured
 from shared.settings import ServiceSettings
@@ -24,6 +26,8 @@ log = get_logger()
 _NAME = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
 _RETRY_SECONDS = 1.0
 _COMMAND_SECONDS = 30.0
+_CONNECT_SECONDS = 10.0
+_NEXT_SERVER_SECONDS = 3.0  # ingest answers its sender within five
 
 CONNECTION_LOST = (
     asyncpg.PostgresConnectionError,
@@ -96,8 +100,47 @@ def session_of(service: str, **more: str) -> dict[str, str]:
 
 
 async def connect(dsn: str, service: str, **more: str) -> Connection:
-    """A connection of its own, outside any pool."""
-    return await asyncpg.connect(dsn, command_timeout=_COMMAND_SECONDS, server_settings=session_of(service, **more))
+    """A connection of its own, outside any pool, to a server that takes writes."""
+    return await connect_writable(dsn, command_timeout=_COMMAND_SECONDS, server_settings=session_of(service, **more))
+
+
+async def connect_writable(dsn: str, **options: Any) -> Connection:
+    """To the first server of ``dsn`` that answers in time and takes writes; a standby is passed over.
+
+    asyncpg would wait for a server that hangs without trying the next, so each is an address of its own here.
+    Raises the last server's error where none will do.
+    """
+    servers = _servers_of(dsn)
+    seconds = _CONNECT_SECONDS if len(servers) == 1 else _NEXT_SERVER_SECONDS
+    for place, server in enumerate(servers, 1):
+        try:
+            return await asyncpg.connect(server, timeout=seconds, target_session_attrs="read-write", **options)
+        except (*CONNECTION_LOST, TimeoutError):
+            if place == len(servers):
+                raise
+    raise AssertionError("an address names a server")
+
+
+def _servers_of(dsn: str) -> list[str]:
+    """``postgresql://user@one,two/db`` as one address for each; a list in the query is left to asyncpg."""
+    address = urlsplit(dsn)
+    login, at, hosts = address.netloc.rpartition("@")
+    return [urlunsplit(address._replace(netloc=f"{login}{at}{host}")) for host in hosts.split(",")]
+
+
+def is_read_only(connection: Connection) -> bool:
+    """Whether the server became a standby, or was told to take no writes: it reports both by itself, with an answer."""
+    reported = connection.get_settings()
+    return "on" in (
+        getattr(reported, "in_hot_standby", "off"),
+        getattr(reported, "default_transaction_read_only", "off"),
+    )
+
+
+def leave_read_only(connection: Connection) -> None:
+    """Raises ReadOnlySQLTransactionError for a connection that must be given up. Asks the server nothing."""
+    if is_read_only(connection):
+        raise asyncpg.ReadOnlySQLTransactionError("the server takes no writes any more")
 
 
 async def open_pool(settings: ServiceSettings, service: str) -> Pool:
@@ -125,6 +168,7 @@ _HINTS = {
     asyncpg.UndefinedTableError: "run: python -m shared.migrate",
     asyncpg.InvalidParameterValueError: "run: python -m shared.migrate",
     asyncpg.InvalidCatalogNameError: "the database it names does not exist",
+    TargetServerAttributeNotMatched: "no server it names takes writes",
 }
 
 
@@ -135,6 +179,8 @@ async def _open(settings: ServiceSettings, service: str) -> Pool:
         max_size=settings.postgres_pool,
         command_timeout=_COMMAND_SECONDS,
         server_settings=session_of(service),
+        connect=_connect_for_pool,
+        setup=_still_writable,
         reset=_keeps_nothing,
     )
     try:
@@ -145,11 +191,25 @@ async def _open(settings: ServiceSettings, service: str) -> Pool:
     return pool
 
 
-async def _keeps_nothing(_connection: Connection) -> None:
+async def _connect_for_pool(dsn: str, **options: Any) -> Connection:
+    """A pool gives its event loop along, which asyncpg no longer needs."""
+    del options["loop"]
+    return await connect_writable(dsn, **options)
+
+
+async def _still_writable(connection: Connection) -> None:
+    """A pool gives up what is refused here."""
+    leave_read_only(connection)
+
+
+async def _keeps_nothing(connection: Connection) -> None:
     """Who borrows a connection leaves nothing in its session beyond a transaction, which asyncpg ends by itself.
 
-    Locks by session and listening are for connections of their own (``connect``).
+    Locks by session and listening are for connections of their own (``connect``). One to a server that no longer takes
+    writes is not kept.
     """
+    if is_read_only(connection):
+        connection.terminate()
 
 
 @asynccontextmanager

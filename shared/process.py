@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import asyncpg
 import uvloop
 
 from shared.batch import AWAY, Batches, Handler
@@ -176,16 +177,18 @@ async def running(settings: ServiceSettings, service: str) -> AsyncIterator[Proc
         process.task("relay", process.relay.run)
         process.task("forget", lambda: forget_old(pool))
         process.task("measure", process.measure)
-        process.ready_when("database", lambda: _answers(pool))
+        process.ready_when("database", lambda: _takes_writes(pool))
         yield process
 
 
-async def _answers(pool: Pool) -> bool:
+async def _takes_writes(pool: Pool) -> bool:
+    """A row that is really committed: a standby answers questions, and a full disk or a lost synchronous copy too."""
     try:
         async with asyncio.timeout(2):
-            return bool(await pool.fetchval("select true"))
-    except AWAY:
+            await pool.execute(QUERIES.write_readiness, machine_now())
+    except (asyncpg.PostgresError, *AWAY):
         return False
+    return True
 
 
 def start(main: Main) -> None:

@@ -20,7 +20,7 @@ from services.dispatcher.results import Records, Result
 from services.dispatcher.whatsapp import WhatsApp
 from shared.batch import AWAY
 from shared.clock import Clock, machine_now
-from shared.postgres import REPEAT, Connection
+from shared.postgres import REPEAT, Connection, leave_read_only
 from shared.telemetry import effect_span, get_logger
 
 log = get_logger()
@@ -177,6 +177,7 @@ async def _stay(connection: Connection, spoke: float) -> float:
     if now - spoke < SPEAK_EVERY:
         return spoke
     await connection.execute("select")
+    leave_read_only(connection)
     return now
 
 

@@ -29,6 +29,10 @@ async def database(settings: CommandSettings) -> AsyncIterator[Pool]:
     """With writeback's own role and schema."""
     where = {"search_path": SERVICE, "role": role_of(SERVICE), "application_name": "stet-writeback-command"}
     async with asyncpg.create_pool(
-        settings.postgres_dsn.get_secret_value(), min_size=1, max_size=1, server_settings=where
+        settings.postgres_dsn.get_secret_value(),
+        min_size=1,
+        max_size=1,
+        server_settings=where,
+        target_session_attrs="read-write",
     ) as pool:
         yield pool

@@ -16,7 +16,7 @@ from services.writeback.ledger import Due, Ledger, queries
 from shared.blame import AWAY
 from shared.clock import machine_now
 from shared.errors import Unavailable
-from shared.postgres import REPEAT, Connection, lock_number
+from shared.postgres import REPEAT, Connection, leave_read_only, lock_number
 from shared.telemetry import effect_span, gauge, get_logger
 
 CHANNEL = "stet_writeback_queue"
@@ -101,6 +101,7 @@ class Queue:
         """Also without a lane to let go of: a connection that says nothing for long is taken for frozen."""
         done = [lane for lane, task in self._running.items() if task.done()]
         await connection.execute(queries.let_go_of_lanes, [_lane_lock(lane) for lane in done])
+        leave_read_only(connection)
         for lane in done:
             self._running.pop(lane).result()
 

@@ -1,0 +1,122 @@
+"""Another PostgreSQL takes over: a working service follows it, and says meanwhile that it is not ready."""
+
+import os
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import asyncpg
+import psutil
+import pytest
+
+from dev.ports import free_ports
+from dev.postgres import EmbeddedPostgres
+from shared.migrate import migrate
+from shared.topics import MESSAGES_REQUESTED
+from tests.shared.promise.stand import House, Stand, event, until
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(150)]
+COUNT = 600
+EVENTS = [event(f"person-{number % 20}", number) for number in range(COUNT)]
+
+
+@pytest.fixture
+async def second_postgres(own_postgres: EmbeddedPostgres, run_folder: Path) -> AsyncIterator[EmbeddedPostgres]:
+    """A standby of ``own_postgres``."""
+    standby = EmbeddedPostgres(run_folder / "standby")
+    try:
+        await standby.follow(own_postgres)
+        yield standby
+    finally:
+        await standby.stop()
+
+
+@pytest.fixture
+async def pair(
+    kafka_bootstrap: str, own_postgres: EmbeddedPostgres, second_postgres: EmbeddedPostgres, run_folder: Path,
+    unique_suffix: str,
+) -> AsyncIterator[Stand]:  # fmt: skip
+    """The address of its database names both servers, the standby first."""
+    dsn = f"postgresql://postgres@{second_postgres.address},{own_postgres.address}/postgres"
+    await migrate(dsn)
+    stand = Stand(kafka_bootstrap, own_postgres.dsn, run_folder, f"{unique_suffix}.")
+    await stand.prepare()
+    stand.dsn = dsn
+    try:
+        yield stand
+    finally:
+        await stand.end()
+
+
+async def test_a_service_follows_when_the_primary_dies(
+    pair: Stand, own_postgres: EmbeddedPostgres, second_postgres: EmbeddedPostgres
+) -> None:
+    house, _ = await half_done(pair, own_postgres)
+    await own_postgres.kill()
+    await second_postgres.promote()
+    await all_done(pair, house, second_postgres)
+
+
+async def test_a_service_leaves_a_primary_that_takes_no_writes_any_more(
+    pair: Stand, own_postgres: EmbeddedPostgres, second_postgres: EmbeddedPostgres
+) -> None:
+    house, ready = await half_done(pair, own_postgres)
+    await fence(own_postgres)
+    await until(lambda: says(ready, 503, "database"))
+    await second_postgres.promote()
+    await all_done(pair, house, second_postgres)
+    await until(lambda: says(ready, 200, "ready"))
+
+
+async def test_a_service_leaves_a_primary_that_hangs(
+    pair: Stand, own_postgres: EmbeddedPostgres, second_postgres: EmbeddedPostgres
+) -> None:
+    house, ready = await half_done(pair, own_postgres)
+    frozen = [own_postgres.child.pid, *(one.pid for one in psutil.Process(own_postgres.child.pid).children())]
+    signal_all(frozen, signal.SIGSTOP)
+    try:
+        await until(lambda: says(ready, 503, "database"))
+        await second_postgres.promote()
+        await all_done(pair, house, second_postgres)
+        await until(lambda: says(ready, 200, "ready"))
+    finally:
+        signal_all(frozen, signal.SIGCONT)
+
+
+async def half_done(stand: Stand, primary: EmbeddedPostgres) -> tuple[House, str]:
+    """A house in the middle of its work on the primary, and where it says whether it is ready."""
+    both, stand.dsn = stand.dsn, primary.dsn
+    await stand.produce(EVENTS)
+    (port,) = free_ports(1)
+    house = await stand.house(STET_POSTGRES_DSN=both, STET_HOUSE_PAUSE="0.05", STET_HEALTH_PORT=str(port))
+    await until(lambda: stand.reached(100))
+    return house, f"http://127.0.0.1:{port}/readyz"
+
+
+async def all_done(stand: Stand, house: House, primary: EmbeddedPostgres) -> None:
+    """Every event had its one effect, by the same process, as the new primary has it."""
+    stand.dsn = primary.dsn
+    await until(stand.all_read, 90)
+    assert Counter(event_id for event_id, _ in await stand.effects()) == Counter(one.id for one in EVENTS)
+    assert len({record.value for record in await stand.read(MESSAGES_REQUESTED.name)}) == COUNT
+    assert house.alive
+
+
+async def fence(server: EmbeddedPostgres) -> None:
+    """As an operator, or what manages a cluster, takes a server out of use while its sessions live on."""
+    connection = await asyncpg.connect(server.dsn)
+    await connection.execute("alter system set default_transaction_read_only = on")
+    await connection.execute("select pg_reload_conf()")
+    await connection.close()
+
+
+async def says(url: str, status: int, words: str) -> bool:
+    async with aiohttp.ClientSession() as session, session.get(url) as answer:
+        return answer.status == status and words in await answer.text()
+
+
+def signal_all(processes: list[int], number: signal.Signals) -> None:
+    for process in processes:
+        os.kill(process, number)
