@@ -57,8 +57,8 @@ WebhookSecret = Annotated[SecretStr, AfterValidator(_check_webhook_secret)]
 VerifyToken = Annotated[SecretStr, AfterValidator(_of_length(8, 256))]
 """A word of the operator's own, which Meta repeats when a webhook is subscribed."""
 
-AccessKey = Annotated[SecretStr, AfterValidator(_of_length(8, 4096))]
-"""A token or key that a neighbour gave us, sent in a header."""
+AccessKey = Annotated[SecretStr, AfterValidator(_of_length(1, 4096))]
+"""A token or key that a neighbour gave us, of whatever length, sent in a header."""
 
 SigningKey = Annotated[SecretStr, AfterValidator(_of_length(16, 256))]
 """A key of our own, better of 32 characters or more: ``openssl rand -hex 32``."""

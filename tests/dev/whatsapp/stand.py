@@ -15,7 +15,7 @@ from dev.whatsapp.app import running
 from dev.whatsapp.options import Options
 
 MAIN, ACQUISITIONS = "106540352242922", "106540352242923"
-TOKEN, SECRET, VERIFY, ACCOUNT = "bearer", "app-secret", "verify-me", "102290129340398"
+TOKEN, SECRET, VERIFY, ACCOUNT = "EAAG" + "x" * 60, "5f" * 16, "verify-me", "102290129340398"
 PATIENCE = 20.0  # seconds
 
 
