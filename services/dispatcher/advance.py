@@ -6,10 +6,14 @@ from dataclasses import dataclass, field
 from msgspec import Struct
 
 from services.dispatcher.announce import Origin, event_of
+from services.dispatcher.hold_store import HoldStore
+from services.dispatcher.holds import Target
 from services.dispatcher.ledger import Ledger
+from services.dispatcher.outcomes import Faulted
 from services.dispatcher.people import People
 from services.dispatcher.standing import Ended, Standing, Step
 from shared.events.envelope import Event
+from shared.events.messages import Wording
 from shared.ids import EventId, TenantId
 from shared.topics import MESSAGES_EVENTS
 from shared.transaction import Transaction
@@ -32,6 +36,7 @@ class _Fold:
     standings: dict[str, Standing]
     moved: dict[str, Standing] = field(default_factory=dict)
     endings: dict[tuple[str, int], Ended] = field(default_factory=dict)
+    failures: list[tuple[Faulted, Target]] = field(default_factory=list)
 
     def take(self, change: Change) -> Step | None:
         before = self.standings.get(change.message_id)
@@ -40,6 +45,8 @@ class _Fold:
         step = change.make(before)
         if step.ended is not None:
             self.endings[change.message_id, step.ended.attempt] = step.ended
+        if step.failure is not None:
+            self.failures.append((step.failure, _target_of(before)))
         if step.standing is not before:
             self.standings[change.message_id] = self.moved[change.message_id] = step.standing
         return step
@@ -78,6 +85,13 @@ class Progress:
             await self.ledger.save(tx.connection, list(fold.moved.values()), tx.now)
         if fold.endings:
             await self.ledger.end_attempts(tx.connection, fold.endings, tx.now)
+        if fold.failures:
+            await HoldStore(self.tenant).learn(tx, fold.failures)
         closed = [attempt for attempt, ended in fold.endings.items() if ended.code == _WINDOW_WAS_CLOSED]
         if closed:
             await self.people.close_windows(tx.connection, closed)
+
+
+def _target_of(standing: Standing) -> Target:
+    template = standing.template if standing.wording is Wording.TEMPLATE else None
+    return Target(standing.line, standing.person_id, template)

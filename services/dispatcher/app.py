@@ -9,6 +9,7 @@ from services.dispatcher.advance import Progress
 from services.dispatcher.backlog import Backlog, Ends
 from services.dispatcher.evidence import Proofs
 from services.dispatcher.handlers import TOPICS, Dispatcher
+from services.dispatcher.hold_store import HoldStore
 from services.dispatcher.holds import Holds
 from services.dispatcher.intake import Intake
 from services.dispatcher.ledger import Ledger
@@ -46,14 +47,16 @@ def compose(settings: Settings, pool: Pool, clock: Clock, whatsapp: WhatsApp, en
     people, queue, ledger, account = People(tenant), Queue(tenant), Ledger(tenant), Account(tenant)
     progress = Progress(tenant, ledger, people)
     proofs = Proofs(tenant, progress)
-    records = Records(pool, clock, progress, proofs)
+    records = Records(pool, clock, progress, proofs, HoldStore(tenant))
     sender = Sender(clock, records, whatsapp, Holds(), settings.sends_in_flight)
     backlog = Backlog([topic.name for topic in TOPICS], ends)
     session = partial(connect, settings.postgres_dsn.get_secret_value(), SERVICE, **OWNERS_SESSION)
     return Parts(
         handler=Dispatcher(people, Intake(queue, progress), proofs, account),
         sender=sender,
-        owner=Owner(Portfolio(session, tenant), backlog, queue, sender, settings.limits(), lines, settings.lease),
+        owner=Owner(
+            Portfolio(session, tenant), backlog, records.holds, queue, sender, settings.limits(), lines, settings.lease
+        ),
         sweeps=Sweeps(sender, records, queue, account, lines, settings.unproven_after),
         watch=Watch(pool, queue, ledger, proofs, sender, lines, settings.unproven_after),
     )

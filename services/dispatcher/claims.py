@@ -19,6 +19,8 @@ from shared.postgres import Connection
 
 _KEPT_IN_MEMORY = frozenset({Reason.NUMBER_RATE, Reason.NUMBER_HELD})  # the line is not fetched until then
 
+_TEMPLATE_TRIED = timedelta(seconds=1)  # until it is known how the one message fared
+
 
 class Moment(Struct, frozen=True):
     """Both clocks, read once for a round."""
@@ -41,11 +43,13 @@ class Intent(Struct, frozen=True):
 
 @dataclass(slots=True)
 class Round:
-    """What one look at the queue decided."""
+    """What one look at the queue decided. ``busy`` are people, ``templates`` those of sends in flight."""
 
     intents: dict[str, Intent] = field(default_factory=dict)
     waits: list[tuple[str, datetime, str]] = field(default_factory=list)
     drops: list[tuple[str, Reason]] = field(default_factory=list)
+    busy: set[str] = field(default_factory=set)
+    templates: set[tuple[str, str]] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +73,16 @@ class Claims:
         return rooms
 
     async def claim(
-        self, connection: Connection, rooms: Mapping[str, int], busy: Collection[str], moment: Moment
+        self,
+        connection: Connection,
+        rooms: Mapping[str, int],
+        busy: Collection[str],
+        moment: Moment,
+        templates: Collection[tuple[str, str]] = (),
     ) -> Round:
         """One person's messages go one at a time, so that none overtakes an earlier one."""
         candidates = await self.queue.due(connection, rooms, busy, moment.business, moment.machine)
-        decided = self._decide(candidates, set(busy), moment)
+        decided = self._decide(candidates, Round(busy=set(busy), templates=set(templates)), moment)
         if decided.waits:
             await self.queue.wait(connection, decided.waits)
         if decided.intents:
@@ -87,13 +96,14 @@ class Claims:
             return 0 if in_flight else 1
         return self.rates.room(line, moment.business, at_most)
 
-    def _decide(self, candidates: Iterable[Candidate], busy: set[str], moment: Moment) -> Round:
-        decided = Round()
+    def _decide(self, candidates: Iterable[Candidate], decided: Round, moment: Moment) -> Round:
+        busy = decided.busy
         for candidate in candidates:
             message = candidate.message
             if message.person_id in busy:
                 continue
-            match plan(message, self._history(candidate, moment.business), self.limits, moment.business):
+            history = self._history(candidate, decided.templates, moment.business)
+            match plan(message, history, self.limits, moment.business):
                 case Send() as send:
                     self._intend(candidate, send, decided, moment)
                     busy.add(message.person_id)
@@ -116,6 +126,8 @@ class Claims:
         self.rates.spend(message.line, message.person_id, moment.business)
         template = _template_of(candidate) if send.wording is Wording.TEMPLATE else None
         target = Target(message.line, message.person_id, template)
+        if template:
+            decided.templates.add(template)
         decided.intents[message.message_id] = Intent(
             message.message_id, attempt, target, send.wording, body, moment.machine + self.lease, candidate.traceparent
         )
@@ -131,7 +143,14 @@ class Claims:
             if begun.get(message_id) == intent.attempt
         }
 
-    def _history(self, candidate: Candidate, now: datetime) -> History:
+    def _template_held_until(
+        self, template: tuple[str, str] | None, in_flight: Collection[tuple[str, str]], now: datetime
+    ) -> datetime | None:
+        """A template whose wait is over is tried with one message first."""
+        until = self.holds.template_until(template)
+        return now + _TEMPLATE_TRIED if until is not None and until <= now and template in in_flight else until
+
+    def _history(self, candidate: Candidate, templates: Collection[tuple[str, str]], now: datetime) -> History:
         line, person_id = candidate.message.line, candidate.message.person_id
         return History(
             line_known=True,
@@ -139,7 +158,7 @@ class Claims:
             address=candidate.address,
             window_opened_at=candidate.window_opened_at,
             template=candidate.template,
-            template_held_until=self.holds.template_until(_template_of(candidate)),
+            template_held_until=self._template_held_until(_template_of(candidate), templates, now),
             number_held_until=self.holds.number_until(line, now),
             pair_held_until=self.holds.pair_until(line, person_id),
             number_sends=self.rates.number(line),

@@ -12,6 +12,7 @@ class Flight:
     def __init__(self) -> None:
         self._lines: Counter[str] = Counter()
         self._people: dict[str, str] = {}  # message id → person id
+        self._templates: Counter[tuple[str, str]] = Counter()
 
     def __len__(self) -> int:
         return len(self._people)
@@ -28,10 +29,18 @@ class Flight:
     def message_ids(self) -> Collection[str]:
         return self._people.keys()
 
+    @property
+    def templates(self) -> Collection[tuple[str, str]]:
+        return [template for template, sends in self._templates.items() if sends]
+
     def take_off(self, intent: Intent) -> None:
         self._lines[intent.target.line] += 1
         self._people[intent.message_id] = intent.target.person_id
+        if intent.target.template:
+            self._templates[intent.target.template] += 1
 
     def land(self, intent: Intent) -> None:
         self._lines[intent.target.line] -= 1
         del self._people[intent.message_id]
+        if intent.target.template:
+            self._templates[intent.target.template] -= 1

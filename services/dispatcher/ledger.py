@@ -102,6 +102,8 @@ def _standing(row: Any) -> Standing:
         failed_attempt=row["failed_attempt"],
         failed_code=row["failed_code"],
         withdrawal=row["withdrawal"],
+        failures=row["failures"],
+        template=(row["template_name"], row["template_language"]) if row["has_template"] else None,
     )
 
 
@@ -113,5 +115,5 @@ def _columns(standing: Standing) -> tuple[Any, ...]:
     return (
         standing.message_id, standing.state.value, standing.reason.value if standing.reason else None,
         standing.not_before, standing.hold_until, standing.wamid, standing.rank.value, standing.failed_attempt,
-        standing.failed_code, standing.template_only, standing.withdrawal,
+        standing.failed_code, standing.template_only, standing.withdrawal, standing.failures,
     )  # fmt: skip

@@ -2,7 +2,7 @@
 -- Where messages stand, locked in one order so that two batches never wait for each other.
 select message_id, person_id, line, state, reason, resend, template_name is not null as has_template, expires_at,
     not_before, hold_until, attempts, wording, template_only, wamid, rank, failed_attempt, failed_code, withdrawal,
-    request_event, correlation_id, traceparent
+    failures, template_name, template_language, request_event, correlation_id, traceparent
 from messages
 where tenant = $1 and message_id = any ($2::text[])
 order by message_id
@@ -13,13 +13,13 @@ for update;
 update messages m
 set state = s.state, reason = s.reason, not_before = s.not_before, hold_until = s.hold_until, wamid = s.wamid,
     rank = s.rank, failed_attempt = s.failed_attempt, failed_code = s.failed_code,
-    template_only = s.template_only, withdrawal = s.withdrawal, changed_at = $2
+    template_only = s.template_only, withdrawal = s.withdrawal, failures = s.failures, changed_at = $2
 from unnest(
     $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[], $8::text[], $9::smallint[],
-    $10::integer[], $11::integer[], $12::boolean[], $13::text[]
+    $10::integer[], $11::integer[], $12::boolean[], $13::text[], $14::integer[]
 ) as s (
     message_id, state, reason, not_before, hold_until, wamid, rank, failed_attempt, failed_code, template_only,
-    withdrawal
+    withdrawal, failures
 )
 where m.tenant = $1 and m.message_id = any ($3::text[]) and m.message_id = s.message_id;
 

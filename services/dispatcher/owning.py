@@ -5,17 +5,21 @@ until the portfolio is lost.
 import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from services.dispatcher import metrics
 from services.dispatcher.backlog import Backlog
-from services.dispatcher.claims import Claims
+from services.dispatcher.claims import Claims, Moment
+from services.dispatcher.hold_store import HELD, HoldStore
+from services.dispatcher.holds import Target
 from services.dispatcher.intake import WAKE
 from services.dispatcher.limits import Limits
+from services.dispatcher.outcomes import Doubtful
 from services.dispatcher.portfolio import Portfolio
 from services.dispatcher.queue import Queue
 from services.dispatcher.rates import Rates
 from services.dispatcher.sending import Sender
+from services.dispatcher.states import Reason
 from shared.batch import AWAY
 from shared.postgres import REPEAT, Connection
 from shared.telemetry import get_logger
@@ -28,6 +32,7 @@ _AFTER_TROUBLE = 0.5  # seconds
 class Owner:
     portfolio: Portfolio
     backlog: Backlog
+    store: HoldStore
     queue: Queue
     sender: Sender
     limits: Limits
@@ -47,8 +52,9 @@ class Owner:
 
     async def _own(self, connection: Connection) -> None:
         await self.backlog.read_up(connection)
-        claims = await self._remember(connection, self.sender.moment().business)
+        claims = await self._remember(connection, self.sender.moment())
         await connection.add_listener(WAKE, self.sender.wake)
+        await connection.add_listener(HELD, self.sender.hear_of_holds)
         log.info("portfolio.owned", lines=len(self.lines))
         metrics.OWNS.set(1)
         try:
@@ -56,9 +62,14 @@ class Owner:
         finally:
             metrics.OWNS.set(0)
 
-    async def _remember(self, connection: Connection, now: datetime) -> Claims:
-        """A predecessor's sends count: its last burst may still have to be paid back."""
-        rates = Rates(self.limits)
-        for line, person_id, at in await self.queue.recent_attempts(connection, now - self.limits.pair.horizon):
+    async def _remember(self, connection: Connection, moment: Moment) -> Claims:
+        """A predecessor's sends count: its last burst may still have to be paid back, its doubts still slow us down."""
+        rates, since = Rates(self.limits), moment.business - self.limits.pair.horizon
+        for line, person_id, at in await self.queue.recent_attempts(connection, since):
             rates.spend(line, person_id, at)
+        holds = self.sender.holds
+        await self.store.forget(connection, moment.business)
+        holds.remember(await self.store.load(connection), moment.machine)
+        for line in await self.queue.begun_lines(connection, self.sender.flight.message_ids):
+            holds.learn(Doubtful(Reason.LEASE_ENDED), Target(line, ""), moment.business, moment.machine)
         return Claims(self.queue, rates, self.sender.holds, self.limits, self.lines, self.lease)

@@ -98,6 +98,10 @@ class Queue:
         """(line, person, business time), oldest first."""
         return [tuple(row) for row in await connection.fetch(_sql.recent_attempts, self.tenant, since)]
 
+    async def begun_lines(self, connection: Connection, ours: Collection[str]) -> list[str]:
+        """Lines with sends in flight that are not ours: a predecessor began them."""
+        return [row["line"] for row in await connection.fetch(_sql.begun_lines, self.tenant, list(ours))]
+
     async def lines(self, connection: Connection) -> dict[str, LineQueue]:
         rows = await connection.fetch(_sql.waiting_lines, self.tenant)
         return {row["line"]: LineQueue(row["next"], row["expires"]) for row in rows}

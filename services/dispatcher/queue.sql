@@ -117,6 +117,10 @@ join messages m on m.tenant = a.tenant and m.message_id = a.message_id
 where a.tenant = $1 and a.begun_at > $2
 order by a.begun_at, m.sequence;
 
+-- name: begun_lines
+-- Lines by which a predecessor began sends of which nothing is known yet.
+select distinct line from messages where tenant = $1 and state = 'intent' and message_id <> all ($2::text[]);
+
 -- name: waiting_lines
 -- Per line: the next instant one may go (business time), not before the earlier ones of its chat, and the first expiry.
 -- For a development clock; the cost grows with the square of a chat.

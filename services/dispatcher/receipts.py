@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from services.dispatcher.errors import Action, Fault, fault_of
 from services.dispatcher.outcomes import Doubtful, Faulted, Outcome, Taken, Unsent
 from services.dispatcher.standing import (
+    MOST_FAILURES,
     Delay,
     Ended,
     Ending,
@@ -27,8 +28,8 @@ from shared.ids import Wamid
 _TRIES = 3  # attempts of a message WhatsApp refuses with an error that may pass
 _LATER = timedelta(minutes=1)  # before a message a status called failed goes again
 
+_PASSING = frozenset({Action.THROTTLE_NUMBER, Action.THROTTLE_PAIR, Action.OPERATOR})
 _REFUSALS = {
-    Action.RETRY: Reason.REFUSED_AGAIN,
     Action.REFUSE_PERSON: Reason.UNREACHABLE,
     Action.REFUSE_TEMPLATE: Reason.TEMPLATE_REFUSED,
     Action.REFUSE_MESSAGE: Reason.MESSAGE_REFUSED,
@@ -99,10 +100,11 @@ def _answered_late(standing: Standing, outcome: Outcome, delay: Delay, now: date
 def _refused(standing: Standing, ended: Ended, fault: Fault, delay: Delay, now: datetime) -> Step:
     if fault.action is Action.USE_TEMPLATE and standing.has_template and not standing.template_only:
         return again(replace(standing, template_only=True), Reason.WINDOW_WAS_CLOSED, delay, now, ended)
-    passing = fault.action in {Action.THROTTLE_NUMBER, Action.THROTTLE_PAIR, Action.OPERATOR}
+    counted = replace(standing, failures=standing.failures + 1, failed_code=ended.code)
+    passing = fault.action in _PASSING and counted.failures < MOST_FAILURES
     if passing or (fault.action is Action.RETRY and ended.attempt < _TRIES):
-        return again(replace(standing, failed_code=ended.code), Reason.REFUSED_FOR_NOW, delay, now, ended)
-    return failed(standing, _REFUSALS[fault.action], now, ended.code, ended)
+        return again(counted, Reason.REFUSED_FOR_NOW, delay, now, ended)
+    return failed(counted, _REFUSALS.get(fault.action, Reason.REFUSED_AGAIN), now, ended.code, ended)
 
 
 def _reported_failed(standing: Standing, report: Report, now: datetime) -> Step:
@@ -114,10 +116,10 @@ def _reported_failed(standing: Standing, report: Report, now: datetime) -> Step:
     step = _prove(standing, report, now)
     marked = replace(step.standing, failed_attempt=report.attempt, failed_code=report.code)
     ended = Ended(report.attempt, Ending.FAILED, report.wamid, report.code)
-    fault = fault_of(report.code or 0) if report.code else Fault(Action.REFUSE_MESSAGE)
-    wait = timedelta(0) if fault.action is Action.USE_TEMPLATE else fault.hold or _LATER
+    fault = Fault(Action.REFUSE_MESSAGE) if report.code is None else fault_of(report.code)
+    wait = timedelta(0) if fault.action is Action.USE_TEMPLATE else _LATER
     then = _refused(marked, ended, fault, Delay(now + wait), now)
-    return replace(then, news=(*step.news, *then.news))
+    return replace(then, news=(*step.news, *then.news), failure=Faulted(report.code, fault))
 
 
 def _prove(standing: Standing, report: Report, now: datetime) -> Step:

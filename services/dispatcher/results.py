@@ -9,6 +9,8 @@ from msgspec import Struct
 from services.dispatcher.advance import Change, Progress
 from services.dispatcher.claims import Intent
 from services.dispatcher.evidence import Proofs
+from services.dispatcher.hold_store import HoldStore
+from services.dispatcher.holds import Changes
 from services.dispatcher.outcomes import Outcome, Taken
 from services.dispatcher.receipts import answered
 from services.dispatcher.standing import Delay, Standing, Step, dropped
@@ -34,14 +36,17 @@ class Records:
     clock: Clock
     progress: Progress
     proofs: Proofs
+    holds: HoldStore
 
-    async def write(self, results: Sequence[Result]) -> None:
+    async def write(self, results: Sequence[Result], holds: Changes) -> None:
+        """With ``holds``, what the results stop: neither is kept without the other."""
         async with transaction(self.pool, self.clock, SERVICE) as tx:
             changes = [Change(result.intent.message_id, partial(_answered, result, tx)) for result in results]
             await self.progress.advance(tx, changes)
             await self.proofs.catch_up(
                 tx, [result.outcome.wamid for result in results if isinstance(result.outcome, Taken)]
             )
+            await self.holds.write(tx.connection, holds)
 
     async def drop(self, drops: Sequence[tuple[str, Reason]]) -> None:
         """Only what still waits is dropped."""

@@ -51,6 +51,7 @@ class Sender:
         self._requests = 0  # begun and not answered
         self._results: list[Result] = []
         self._landed = asyncio.Event()
+        self._holds_changed = False
         self._wake = asyncio.Event()
 
     @property
@@ -60,6 +61,11 @@ class Sender:
 
     def wake(self, *_: object) -> None:
         """There may be something to do."""
+        self._wake.set()
+
+    def hear_of_holds(self, *_: object) -> None:
+        """Another replica has read a status that stops something."""
+        self._holds_changed = True
         self._wake.set()
 
     def moment(self) -> Moment:
@@ -72,6 +78,7 @@ class Sender:
         try:
             while True:
                 self._wake.clear()
+                await self._load_holds(connection)
                 if not await self._round(connection, claims):
                     await self._rest()
                     spoke = await _stay(connection, spoke)
@@ -106,7 +113,7 @@ class Sender:
         rooms = claims.rooms(self.flight.lines, free, moment)
         if not rooms:
             return False
-        decided = await claims.claim(connection, rooms, self.flight.people, moment)
+        decided = await claims.claim(connection, rooms, self.flight.people, moment, self.flight.templates)
         for intent in decided.intents.values():
             self.flight.take_off(intent)
             self._outgoing.put_nowait(intent)
@@ -115,6 +122,11 @@ class Sender:
             await self._records.drop(decided.drops)
         _count(decided)
         return bool(decided.intents or decided.drops or decided.waits)
+
+    async def _load_holds(self, connection: Connection) -> None:
+        if self._holds_changed:
+            self._holds_changed = False
+            self.holds.remember(await self._records.holds.load(connection))
 
     async def _rest(self) -> None:
         try:
@@ -163,9 +175,11 @@ class Sender:
         _tell(batch)
 
     async def _written(self, batch: list[Result]) -> bool:
+        changes = self.holds.changes()
         try:
-            await self._records.write(batch)
+            await self._records.write(batch, changes)
         except (*REPEAT, *AWAY) as error:
+            self.holds.put_back(changes)
             log.warning("results.wait", error=type(error).__name__, results=len(batch) + len(self._results))
             return False
         return True

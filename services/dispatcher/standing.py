@@ -11,17 +11,22 @@ from typing import TypedDict
 from msgspec import Struct
 from msgspec.structs import replace
 
+from services.dispatcher.outcomes import Faulted
 from services.dispatcher.states import SENT, Evidence, Rank, Reason, State
 from shared.events import messages
 from shared.events.messages import OnMessage, Resend, Resolution, Wording
 from shared.ids import MessageId, PersonId, Wamid
+
+MOST_FAILURES = 10
+"""Attempts of one message that may fail, whatever the reason, before it does."""
 
 
 class Standing(Struct, frozen=True):
     """One row of the ledger. ``not_before`` is business time, ``hold_until`` machine time.
 
     ``attempts`` counts the requests begun; ``failed_attempt`` is the newest one a status called failed, ``rank`` and
-    ``wamid`` belong to the newest one taken. ``withdrawal`` is why rules took it back after it was begun.
+    ``wamid`` belong to the newest one taken. ``withdrawal`` is why rules took it back after it was begun. ``failures``
+    counts the attempts that WhatsApp refused, failed, or never spoke of; ``template`` is a name and a language.
     """
 
     message_id: MessageId
@@ -42,6 +47,8 @@ class Standing(Struct, frozen=True):
     failed_attempt: int = 0
     failed_code: int | None = None
     withdrawal: str | None = None
+    failures: int = 0
+    template: tuple[str, str] | None = None
 
 
 class Ending(StrEnum):
@@ -62,9 +69,12 @@ class Ended(Struct, frozen=True):
 
 
 class Step(Struct, frozen=True):
+    """``failure`` is what a status said of an attempt, for what it stops beyond this message."""
+
     standing: Standing
     news: tuple[OnMessage, ...] = ()
     ended: Ended | None = None
+    failure: Faulted | None = None
 
 
 class Delay(Struct, frozen=True):
@@ -157,12 +167,15 @@ def unproven(standing: Standing, now: datetime) -> Step:
         return replace(step, news=(resolved, *step.news))
     if standing.resend is not Resend.IF_UNPROVEN:
         return Step(standing)
+    if standing.failures + 1 >= MOST_FAILURES:
+        return not_sent(standing, Evidence.SILENCE, now)
     return resent(standing, Evidence.SILENCE, now)
 
 
 def resent(standing: Standing, evidence: Evidence, now: datetime) -> Step:
     """Settled as not sent, and it goes again."""
-    step = again(standing, Reason.REPEATED, Delay(now), now)
+    counted = replace(standing, failures=standing.failures + 1)
+    step = again(counted, Reason.REPEATED, Delay(now), now)
     return replace(step, news=(_resolved(standing, Resolution.RESENT, evidence, now), *step.news))
 
 

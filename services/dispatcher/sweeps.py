@@ -44,7 +44,7 @@ class Sweeps:
 
     async def sweep(self, moment: Moment) -> None:
         sweeps: Sequence[Callable[[Moment], Awaitable[None]]] = (
-            self.end_leases, self.expire, self.settle_by_silence, self.match_statuses, self.match_waits,
+            self.end_leases, self.expire, self.settle_by_silence, self.match_statuses, self.match_waits, self.end_holds,
         )  # fmt: skip
         for one in sweeps:
             try:
@@ -95,6 +95,20 @@ class Sweeps:
     async def match_waits(self, moment: Moment) -> None:
         """Who is waited for may come between the look at the queue and the note that says so."""
         await self.queue.release_met(self.records.pool, moment.business)
+
+    async def end_holds(self, _: Moment) -> None:
+        """What a status stopped goes on once an attempt begun since came to a good one."""
+        holds, store, pool = self.sender.holds, self.records.holds, self.records.pool
+        for held, hold in holds.by_status().items():
+            if await store.went_well(pool, held, hold):
+                log.info("hold.ended", scope=held.scope.value, code=hold.code)
+                holds.end(held)
+        if changes := holds.changes():
+            try:
+                await store.write(pool, changes)
+            except Exception:
+                holds.put_back(changes)
+                raise
 
     async def _advance(
         self, message_ids: Sequence[str], making: Callable[[Transaction], Callable[[Standing], Step]]

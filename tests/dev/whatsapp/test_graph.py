@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from shared.clock import DevelopmentClock
-from tests.dev.whatsapp.stand import ACCOUNT, MAIN, Hook, Stand, asking, filled, payload, templated, text
+from tests.dev.whatsapp.stand import ACCOUNT, MAIN, TOKEN, Hook, Stand, asking, filled, payload, templated, text
 
 ANA = "+447700900123"
 ASK = templated(ANA, "rights_request_v3", filled(person="Ana", title="Dune"), payload(0, "yes-1"))
@@ -137,5 +137,5 @@ async def test_the_counts_show_what_was_sent_twice(stand: Stand) -> None:
 @pytest.mark.parametrize("body", [b"{", b"[]", b"null", b'"x"'])
 async def test_a_body_that_is_no_request_is_code_100(stand: Stand, body: bytes) -> None:
     url = f"{stand.url}/v25.0/{MAIN}/messages"
-    async with stand.session.post(url, data=body, headers={"Authorization": "Bearer bearer"}) as answer:
+    async with stand.session.post(url, data=body, headers={"Authorization": f"Bearer {TOKEN}"}) as answer:
         assert (answer.status, (await answer.json())["error"]["code"]) == (400, 100)

@@ -6,11 +6,12 @@ from itertools import permutations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from services.dispatcher.errors import fault_of
+from services.dispatcher.errors import FAULTS, fault_of
 from services.dispatcher.outcomes import Doubtful, Faulted, Outcome, Taken, Unsent
 from services.dispatcher.receipts import Report, answered, reported
-from services.dispatcher.standing import Delay, Ending, Standing, doubted, taken
+from services.dispatcher.standing import MOST_FAILURES, Delay, Ending, Standing, doubted, taken
 from services.dispatcher.states import Rank, Reason, State
 from shared.events import messages
 from shared.events.whatsapp import Status
@@ -177,3 +178,40 @@ def test_a_late_answer_ends_the_doubt_it_can(outcome: Outcome, state: State) -> 
 def test_a_late_answer_of_an_earlier_attempt_says_nothing() -> None:
     again = answered(_forgotten(), 1, Unsent(Reason.LEASE_ENDED), _DELAY, NOON).standing
     assert answered(again, 1, Taken(WAMID), _DELAY, NOON).standing is again
+
+
+_ACCOUNT_LEVEL = (131031, 131042, 131048, 368, 190, 131045, 130429, 131056, 80007)
+
+
+def _repeated(code: int, *, by_status: bool) -> int:
+    """How often a message is attempted that fails with this code every time."""
+    message = standing()
+    for attempt in range(1, 100):
+        begun = replace(message, state=State.INTENT, attempts=attempt)
+        if by_status:
+            accepted = taken(begun, WAMID, NOON).standing
+            message = reported(accepted, _report(Status.FAILED, code, attempt), NOON).standing
+        else:
+            message = answered(begun, attempt, _faulted(code), _DELAY, NOON).standing
+        if message.state is State.FAILED:
+            return attempt
+    raise AssertionError("attempted for ever")
+
+
+@pytest.mark.parametrize("code", [*FAULTS, 999_999])
+@pytest.mark.parametrize("by_status", [True, False])
+def test_no_message_is_attempted_for_ever(code: int, *, by_status: bool) -> None:
+    if by_status or not fault_of(code).ambiguous:
+        assert _repeated(code, by_status=by_status) <= MOST_FAILURES
+
+
+@pytest.mark.parametrize("code", _ACCOUNT_LEVEL)
+def test_a_failed_status_tells_what_it_stops_beyond_its_message(code: int) -> None:
+    step = reported(_accepted(), _report(Status.FAILED, code), NOON)
+    assert step.standing.state is State.WAITING
+    assert step.failure == _faulted(code)
+
+
+def test_a_failed_status_of_an_older_attempt_stops_nothing() -> None:
+    second = taken(in_flight(attempts=2), Wamid("wamid.two"), NOON).standing
+    assert reported(second, _report(Status.FAILED, 131031, attempt=1), NOON).failure is None

@@ -60,7 +60,7 @@ async def test_a_throttled_account_stops_every_number(house: House) -> None:
 async def test_a_revoked_token_stops_all_sends_and_keeps_the_queue(
     postgres_database: str, clock_file: Path, stand: Stand, hook: Hook
 ) -> None:
-    async with at_work(postgres_database, clock_file, stand, hook, whatsapp_token="revoked") as house:  # noqa: S106 -- made up
+    async with at_work(postgres_database, clock_file, stand, hook, whatsapp_token="revoked-token") as house:  # noqa: S106 -- made up
         await house.hear(person(), *(request(f"m{number}") for number in range(20)))
         await until(lambda: _stopped(house))
         await house.rest()
