@@ -1,6 +1,6 @@
 # Everything one types in this repository; `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup up demo check static test bench lock format lint types imports rule-files unit
+.PHONY: help setup up demo chaos check static test bench lock format lint types imports rule-files unit
 
 PYTHON := .venv/bin/python
 READY := .venv/.ready
@@ -28,6 +28,9 @@ test: $(READY) ## run everything: the checks, then all tests on a real broker an
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target format lint types imports rule-files
 	@$(PYTHON) -m tests.containers
 	@$(PYTHON) -m pytest
+
+chaos: $(READY) ## kill and freeze everything under load, then judge the delivery promise (SEED=n, MINUTES=m)
+	@$(PYTHON) -m dev.chaos --seed $(or $(SEED),1) --minutes $(or $(MINUTES),2)
 
 bench: $(READY) ## measure: floor, ours and their ratio in one run
 	@$(PYTHON) -m bench

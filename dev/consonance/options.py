@@ -18,6 +18,7 @@ class Options:
     development_clock: Path | None = None
     seed: int = 7
     tenant: str = "penrose"
+    crowd: Path | None = None
 
 
 def parse(arguments: Sequence[str]) -> Options:
@@ -35,4 +36,5 @@ def _parser() -> ArgumentParser:
     say("--development-clock", type=Path, metavar="FILE", help="business time; the machine's where absent")
     say("--seed", type=int, default=7, help="of the list around the cast of the stories")
     say("--tenant", default="penrose", help="the last part of every event's source")
+    say("--crowd", type=Path, metavar="FILE", help="more contacts and works (dev/consonance/crowd.py)")
     return parser

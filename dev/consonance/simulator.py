@@ -10,6 +10,7 @@ from graphql import GraphQLError
 from dev.consonance import edits
 from dev.consonance.catalogue import publisher
 from dev.consonance.complaints import Complaint, Missing, spell
+from dev.consonance.crowd import add_crowd
 from dev.consonance.faults import Fault, FaultKind, Faults
 from dev.consonance.house import House
 from dev.consonance.journal import Fate, Journal
@@ -38,6 +39,8 @@ class Simulator:
 
     def reset(self) -> None:
         self.house = publisher(self.options.seed)
+        if self.options.crowd is not None:
+            add_crowd(self.house, self.options.crowd)
         self.journal = Journal()
         self.faults.clear()
         self.pushes.forget()

@@ -1,0 +1,157 @@
+"""Nothing is lost: every accepted event has its one decision or parked row, every requested message its end."""
+
+from collections.abc import Iterator
+
+from dev.chaos.checks.files import Files, Finding, Record, Row
+
+_READ_BY_RULES = ("consonance.events", "contacts", "whatsapp.messages", "messages.events", "writes.events")
+_ENDS = frozenset({"accepted", "failed", "dropped", "withdrawn", "resolved"})
+_CLOSED = frozenset({"failed", "dropped", "withdrawn"})
+
+
+def events(files: Files) -> Finding:
+    """Whatever a service answered with 2xx is on its topic or parked, and rules decided it once or parked it.
+
+    Nothing is in flight here: the run is drained before it is judged. The same decision on the topic twice (by a relay
+    that was killed) is one; two that differ are two.
+    """
+    finding = Finding("lost event")
+    parked = _parked(files)
+    present = {record.id for topic in _READ_BY_RULES for record in files.topic(topic)}
+    for event_id in _accepted(files):
+        if event_id not in present and event_id not in parked:
+            finding.against("was accepted and is neither on its topic nor parked", event_id)
+    for record in (record for topic in _READ_BY_RULES for record in files.topic(topic)):
+        finding.judged += 1
+        decisions = files.decided.get(record.id, [])
+        if not decisions and record.id not in parked:
+            finding.against(f"of {record.topic} has no decision and is not parked", record.id)
+        if len(decisions) > 1:
+            finding.against(f"of {record.topic} was decided {len(decisions)} times", record.id)
+    return finding
+
+
+def repeated_decisions(files: Files) -> Finding:
+    """One decision id, one content: a decision made again after a kill would differ at least in its instant."""
+    finding = Finding("decided twice")
+    first: dict[str, Row] = {}
+    for row in files.rows["topics"]:
+        if row["topic"] == "decisions" and "id" in row["event"]:
+            finding.judged += 1
+            data = row["event"]["data"]
+            if first.setdefault(row["event"]["id"], data) != data:
+                finding.against("was decided twice, differently", row["event"].get("causationid"))
+    return finding
+
+
+def _accepted(files: Files) -> Iterator[str]:
+    for push in files.rows["pushed"]:
+        if push["state"] == "taken":
+            body = push["body"]
+            yield from (event["id"] for event in (body if isinstance(body, list) else [body]))
+    yield from (files.replies.get(reply["wamid"], reply["wamid"]) for reply in files.rows["said"])
+
+
+def _parked(files: Files) -> set[str]:
+    """Ids of events that are parked, as the rows and the topics have them."""
+    return {word for row in files.rows["parked"] for word in str(row["event"] or "").split()}
+
+
+def parked(files: Files) -> Finding:
+    """Nothing the driver sends is unfit, so nothing has a reason to be parked: a neighbour away is waited for."""
+    finding = Finding("parked in vain")
+    for row in files.rows["parked"]:
+        finding.judged += 1
+        finding.against(f"{row['service']} parked a fit record: {row['reason']}: {row['sentence']}", row["event"])
+    return finding
+
+
+def refused(files: Files) -> Finding:
+    """Every push is well formed and signed, so none may be refused for good."""
+    finding = Finding("refused in vain")
+    for push in files.rows["pushed"]:
+        finding.judged += 1
+        if push["state"] != "taken":
+            finding.against(f"a push is {push['state']}, answered {push['statuses'][-3:]}", push["id"])
+    return finding
+
+
+def decided_effects(files: Files) -> Finding:
+    """What a decision says it asked for is on the topics: the record and its effects leave together or not at all."""
+    finding = Finding("lost effect")
+    writes = {record.data["write_id"] for record in files.topic("writes.requested")}
+    known = {"messages": files.requested, "withdrawn": files.withdrawals, "writes": writes}
+    for record in files.topic("decisions"):
+        for verdict in record.data.get("verdicts", ()):
+            for name, there in known.items():
+                for one in verdict.get(name, ()):
+                    finding.judged += 1
+                    if one not in there:
+                        finding.against(f"a decision names one of its {name} that never left", one, record.id)
+    return finding
+
+
+def messages(files: Files) -> Finding:
+    """Every requested message was taken, failed, dropped or withdrawn, or is said to be uncertain.
+
+    Uncertain is an end only where nothing proves more: of what WhatsApp took statuses came, so that must be settled.
+    """
+    finding = Finding("message without an end")
+    for message_id, record in files.requested.items():
+        finding.judged += 1
+        kinds = {outcome.kind for outcome in files.outcomes.get(message_id, ())}
+        if not kinds & _ENDS and "uncertain" not in kinds:
+            finding.against(f"was requested ({record.data['say']}) and came to no end", message_id)
+        elif not kinds & _ENDS and files.sends_of.get(message_id):
+            finding.against("is called uncertain although WhatsApp took it and reported it", message_id)
+    return finding
+
+
+def notices(files: Files) -> Finding:
+    """A notice reached each author of its work, by what WhatsApp delivered and no service's word for it.
+
+    One that did not must have been dropped, failed, withdrawn or called uncertain, or its author had said STOP.
+    """
+    finding = Finding("lost notice")
+    delivered = {(sent.person, word) for sent in files.sends for word in _words(sent.row["text"])}
+    phones_stopped = {files.phones.get(person): record for person, record in files.stops.items()}
+    for event in _stage_changes(files):
+        for phone in files.run["authors"][str(event["data"]["work"]["work_id"])]:
+            finding.judged += 1
+            if (phone, event["data"]["to_stage"]) in delivered or _excused(files, event, phone, phones_stopped):
+                continue
+            finding.against("never reached an author, and nothing says why", event["id"], phone)
+    return finding
+
+
+def _words(text: str) -> Iterator[str]:
+    return (word.strip(".,") for word in text.split())
+
+
+def _stage_changes(files: Files) -> Iterator[Row]:
+    for push in files.rows["pushed"]:
+        body = push["body"]
+        for event in body if isinstance(body, list) else [body]:
+            if push["state"] == "taken" and event["type"].endswith("stage_changed.v1"):
+                yield event
+
+
+def _excused(files: Files, event: Row, phone: str, stopped: dict[str | None, Record]) -> bool:
+    decision = files.decision(event["id"])
+    if phone in stopped and (decision is None or stopped[phone].time <= decision.time + 1e-3):
+        return True
+    for record in files.topic("messages.requested"):
+        about_it = record.event.get("causationid") == event["id"] and "body" in record.data
+        if about_it and files.phones.get(record.data["person_id"], phone) == phone:
+            kinds = {outcome.kind for outcome in files.outcomes.get(record.data["message_id"], ())}
+            if kinds & (_CLOSED | {"uncertain"}):
+                return True
+    return False
+
+
+def undrained(files: Files) -> Finding:
+    """What was still under way when patience ended; whatever hangs on it shows in the other checks too."""
+    finding = Finding("never finished", judged=1)
+    for name, number in files.run["left"].items():
+        finding.against(f"{number} {name} when the run was given up")
+    return finding

@@ -1,0 +1,258 @@
+"""Nobody is written to twice, nothing leaves once its reason is gone, each person's messages keep their order."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+
+from dev.chaos.checks.files import Files, Finding, Record, Row, Sent, epoch
+
+IN_FLIGHT_SECONDS = 2.0
+"""Between the moment every reader could have a record and the moment a reader on a busy machine has acted on it.
+
+Only an attempt begun in it is excused: one that was written down (``attempts``) before its request left, so that nobody
+could have taken it back without knowing whether it was gone. A reader that is killed or frozen is no excuse.
+"""
+
+_PAIR_EVERY, _PAIR_BURST = 6.0, 45
+_ROUNDING = 1e-3
+_THROTTLED = ("130429", "131056")
+_STALE = frozenset({"answered", "handled", "until", "gave_up", "replaced", "left_with_owner"})
+
+
+def doubled(files: Files) -> Finding:
+    """A message id is taken by WhatsApp once, and once more for each time its repetition was declared beforehand.
+
+    Declared is: ``resolved`` as ``resent``, or a ``failed`` status of the earlier one, which proves that it did not
+    arrive. A message that was uncertain and proved sent may not go again.
+    """
+    finding = Finding("doubled message")
+    for message_id, sends in files.sends_of.items():
+        finding.judged += 1
+        arrived = [sent for sent in sends if not sent.failed]
+        declared = [o for o in files.outcomes.get(message_id, ()) if o.data.get("resolution") == "resent"]
+        if len(arrived) > 1 + len(declared):
+            finding.against(f"arrived {len(arrived)} times, {len(declared)} repetitions declared", message_id)
+    return finding
+
+
+def doubled_words(files: Files) -> Finding:
+    """One cause says one thing to one person once, whatever ids its messages have."""
+    finding = Finding("said twice")
+    said: dict[tuple[object, ...], set[str]] = defaultdict(set)
+    for message_id, record in files.requested.items():
+        if message_id in files.sends_of:
+            finding.judged += 1
+            data = record.data
+            said[record.event.get("causationid"), data["person_id"], data["say"], data["body"]].add(message_id)
+    for (cause, person, say, _), ids in said.items():
+        if len(ids) > 1:
+            finding.against(f"{say} went {len(ids)} times to {person} for one cause {cause}", *ids)
+    return finding
+
+
+def unasked(files: Files) -> Finding:
+    """WhatsApp took nothing that rules did not ask for."""
+    finding = Finding("unasked message")
+    for sent in files.sends:
+        finding.judged += 1
+        if sent.message_id not in files.requested:
+            finding.against("was sent and never requested", sent.message_id)
+    return finding
+
+
+# ------------------------------------------------------------------ after the reason is gone
+
+
+def withdrawn(files: Files) -> Finding:
+    """Nothing begins after its withdrawal could be read by everybody, but for what is in flight (above)."""
+    finding = Finding("send after withdrawal")
+    for message_id, record in files.withdrawals.items():
+        finding.judged += 1
+        for sent in files.sends_of.get(message_id, ()):
+            _late(finding, sent, record, f"went out {{late:.1f}} s after it was withdrawn ({record.data['reason']})")
+    return finding
+
+
+def ended(files: Files) -> Finding:
+    """No question, reminder or offer of a chain begins after the decision that ended the chain could be read.
+
+    In flight is as above. What an ending itself says (thanks, "no longer stands") has no buttons and is not meant, nor
+    is the answer to what somebody has just tapped: it tells them what became of that.
+    """
+    finding = Finding("send after the end")
+    for chain_id, chain in files.chains.items():
+        closing = closing_of(files, chain_id, chain)
+        if closing is None:
+            continue
+        finding.judged += 1
+        replies = {m["message_id"] for m in chain.get("outgoing", ()) if m.get("reply")}
+        for asked, sent in _questions(files, chain_id):
+            if asked.time < closing.time and sent.message_id not in replies:
+                what = f"{asked.data['say']} went out {{late:.1f}} s after its chain was {chain['closing']}"
+                _late(finding, sent, closing, what, chain_id)
+    return finding
+
+
+def answered(files: Files) -> Finding:
+    """The late reminder: a question or reminder that begins after this person's own answer was decided.
+
+    In flight is as above. One that rules asks for after that decision is late whatever the delay.
+    """
+    finding = Finding("late reminder")
+    for chain_id, chain in files.chains.items():
+        for person, decision in _answers(files, chain):
+            finding.judged += 1
+            for asked, sent in _questions(files, chain_id, person):
+                what = f"{asked.data['say']} went out {{late:.1f}} s after {person} had answered"
+                if asked.data["say"] in _asking(files, str(chain["rule"])):
+                    if asked.time > decision.time:
+                        finding.against("was asked for after the answer", asked.data["message_id"], chain_id)
+                    _late(finding, sent, decision, what, chain_id)
+    return finding
+
+
+def stopped(files: Files) -> Finding:
+    """After STOP was decided nothing but its confirmation is asked for; what was asked for before may be in flight."""
+    finding = Finding("send after STOP")
+    by_person: dict[str, list[Sent]] = defaultdict(list)
+    for sent in files.sends:
+        if sent.message_id in files.requested:
+            by_person[files.requested[sent.message_id].data["person_id"]].append(sent)
+    for person, decision in files.stops.items():
+        finding.judged += 1
+        for sent in by_person.get(person, ()):
+            asked = files.requested[sent.message_id]
+            if asked.data["say"] == "stopped":
+                continue
+            if asked.time > decision.time:
+                finding.against(f"{asked.data['say']} was asked for after STOP", sent.message_id)
+            _late(finding, sent, decision, f"{asked.data['say']} went out {{late:.1f}} s after STOP")
+    return finding
+
+
+def _late(finding: Finding, sent: Sent, known: Record, sentence: str, *ids: str) -> None:
+    late = sent.begun_at - known.seen_at
+    if late > IN_FLIGHT_SECONDS:
+        finding.against(sentence.format(late=late), f"{sent.message_id}.{sent.attempt}", *ids)
+
+
+def _questions(files: Files, chain_id: str, person: str | None = None) -> Iterator[tuple[Record, Sent]]:
+    for record in files.messages_of.get(chain_id, ()):
+        if record.data.get("buttons") and person in (None, record.data["person_id"]):
+            for sent in files.sends_of.get(record.data["message_id"], ()):
+                yield record, sent
+
+
+def _asking(files: Files, rule: str) -> set[str]:
+    """The words of a rule's questions and reminders."""
+    return {step["say"] for step in files.run["steps"].get(rule, ()) if step["verb"] in ("ask", "remind")}
+
+
+def _answers(files: Files, chain: Row) -> Iterator[tuple[str, Record]]:
+    """Who gave a final answer, and the decision that took it."""
+    for given in chain.get("given", ()):
+        decision = files.decision_on(given["wamid"])
+        if given.get("final") and decision is not None:
+            yield given["person_id"], decision
+
+
+def closing_of(files: Files, chain_id: str, chain: Row) -> Record | None:
+    """The decision that ended a chain for a reason that makes its questions stale; None where it lives or is done."""
+    if chain.get("closing") not in _STALE:
+        return None
+    finals = [given for given in chain.get("given", ()) if given.get("final")]
+    if chain["closing"] == "answered" and finals:
+        return files.decision_on(finals[-1]["wamid"])
+    reason = "until" if chain["closing"] == "until" else None
+    said = [record for record, verdict in files.verdicts.get(chain_id, ()) if _ends(chain, verdict, reason)]
+    return said[-1] if said else None
+
+
+def _ends(chain: Row, verdict: Row, reason: str | None) -> bool:
+    """Whether a verdict is of the kind that brings a chain's end about."""
+    if reason is not None:
+        return bool(verdict["reason"] == reason)
+    if chain["closing"] == "handled":
+        return verdict.get("step") == "done"
+    if chain["closing"] == "gave_up":
+        return verdict.get("step") == str(len(chain["steps"]) - 1)
+    return verdict["reason"] in {"step_due", "answered"}
+
+
+# ------------------------------------------------------------------ order and limits
+
+
+def order(files: Files) -> Finding:
+    """What is asked for one person, line and lane arrives in the order it was asked for.
+
+    Excused is the overtaken one that was called uncertain (nobody knew that it had not arrived) or failed at WhatsApp
+    after it was taken; what is refused, throttled or held for a moment keeps its place. Lanes may overtake each other.
+    """
+    finding = Finding("overtaken message")
+    lanes: dict[tuple[str, str, str], list[tuple[int, Sent]]] = defaultdict(list)
+    for record in files.requested.values():
+        sends = files.sends_of.get(record.data["message_id"])
+        if sends and not _excused(files, record.data["message_id"], sends):
+            lane = (record.data["person_id"], record.data["line"], record.data.get("lane", "normal"))
+            lanes[lane].append((record.offset, min(sends, key=lambda sent: sent.at)))
+    for (person, _, _), asked in lanes.items():
+        last: Sent | None = None
+        for _, sent in sorted(asked, key=lambda one: one[0]):
+            finding.judged += 1
+            if last is not None and sent.at < last.at:
+                finding.against(
+                    f"arrived {last.at - sent.at:.1f} s after one to {person} that was asked for later",
+                    last.message_id, sent.message_id,
+                )  # fmt: skip
+            last = sent if last is None or sent.at > last.at else last
+    return finding
+
+
+def _excused(files: Files, message_id: str, sends: list[Sent]) -> bool:
+    uncertain = any(outcome.kind == "uncertain" for outcome in files.outcomes.get(message_id, ()))
+    return uncertain or any(sent.failed for sent in sends)
+
+
+def limits(files: Files) -> Finding:
+    """As the simulator counts: nothing was refused for its rate, and what was taken fits number and pair once more.
+
+    A number's rate counts both directions. Nothing is in flight: what arrives counts when it arrives.
+    """
+    finding = Finding("limit exceeded")
+    for counts in files.rows["counts"]:
+        for code in _THROTTLED:
+            if refused := counts["errors"]["answer"].get(code, 0):
+                finding.against(f"WhatsApp refused {refused} sends with {code}")
+    moves: list[tuple[float, str, Sent | None]] = [(one.at, one.line, one) for one in files.sends]
+    moves += [(epoch(row["at"]), row["line"], None) for row in files.rows["said"]]
+    per_second = files.run["per_second"]
+    numbers, pairs = _Buckets(1 / per_second, per_second), _Buckets(_PAIR_EVERY, _PAIR_BURST)
+    for at, line, send in sorted(moves, key=lambda one: one[0]):
+        fits = numbers.take(line, at)
+        if send is None:
+            continue
+        finding.judged += 1
+        if not fits:
+            finding.against(f"line {files.run['lines'].get(line, line)} sent too fast", send.message_id)
+        if not pairs.take((line, send.person), at):
+            finding.against("was one too many to this person in a short time", send.message_id)
+    return finding
+
+
+class _Buckets:
+    """``burst`` may go at once, one more every ``every`` seconds."""
+
+    def __init__(self, every: float, burst: int) -> None:
+        self._every, self._most = every, every * burst
+        self._full_at: dict[object, float] = {}
+
+    def take(self, who: object, at: float) -> bool:
+        debt = max(0.0, self._full_at.get(who, at) - at)
+        self._full_at[who] = at + min(debt + self._every, self._most)
+        return debt + self._every <= self._most + _ROUNDING
+
+
+def spread(files: Files) -> Mapping[str, int]:
+    """How many messages each kind of words made, for the report."""
+    return Counter(
+        files.requested[sent.message_id].data["say"] for sent in files.sends if sent.message_id in files.requested
+    )

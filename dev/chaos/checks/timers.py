@@ -1,0 +1,92 @@
+"""Timers fire neither before their time nor before what had arrived by then was judged; quiet hours are kept."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+from dev.chaos.checks.files import Files, Finding, Record, Row, Tap
+
+_CLOCK_SECONDS = 0.05  # instants in records are rounded, and a batch is decided at one instant
+_SHORTCUTS = frozenset({"not_me", "give_back", "take", "done"})
+
+
+def early(files: Files) -> Finding:
+    """The early timer: a step's first message is asked for sooner than it waits after the step before it.
+
+    A wait that the rules cut short is not meant: nobody of the step before could be reached, everybody declined, or
+    somebody gave the matter back. Nothing is in flight: instants are those of the decisions.
+    """
+    finding = Finding("early timer")
+    for chain_id, asked in files.messages_of.items():
+        chain = files.chains.get(chain_id, {})
+        for before, step, wait in _followers(files, chain, asked):
+            finding.judged += 1
+            early_by = before + wait - step.time
+            if early_by > _CLOCK_SECONDS and not _cut_short(files, chain_id):
+                finding.against(f"{step.data['say']} was asked for {early_by:.2f} s too soon", chain_id, step.id)
+    return finding
+
+
+def _followers(files: Files, chain: Row, asked: list[Record]) -> Iterator[tuple[float, Record, float]]:
+    """When a step was asked for, the first message of the next, and how long that waits."""
+    steps = files.run["steps"].get(chain.get("rule"), [])
+    for step, following in pairwise(steps):
+        mine = [record for record in asked if record.data["say"] == step["say"]]
+        then = [record for record in asked if record.data["say"] == following["say"]]
+        if mine and then and following["after"] and step["say"] != following["say"]:
+            yield max(record.time for record in mine), then[0], following["after"]
+
+
+def _cut_short(files: Files, chain_id: str) -> bool:
+    verdicts = files.verdicts.get(chain_id, ())
+    return any(verdict.get("left_out") or verdict.get("step") in _SHORTCUTS for _, verdict in verdicts)
+
+
+def unheard(files: Files) -> Finding:
+    """The other early timer: a reminder is asked for though an answer to it had arrived before the reminder was due.
+
+    The answer was on its topic, readable by all, before the due instant, yet was judged only after the reminder. There
+    is no tolerance: a timer waits until its partitions are read up to its due time.
+    """
+    finding = Finding("timer before the answer")
+    first: dict[tuple[str, str], Tap] = {}
+    for tap in sorted(files.taps, key=lambda tap: tap.record.seen_at):
+        asked = files.requested.get(tap.message_id)
+        if asked is not None and asked.data.get("chain_id"):
+            first.setdefault((asked.data["chain_id"], tap.record.data["person_id"]), tap)
+    for (chain_id, person), tap in first.items():
+        rule = files.chains.get(chain_id, {}).get("rule")
+        for reminder, due in _reminders(files, chain_id, person, rule):
+            finding.judged += 1
+            judged = files.decision(tap.record.id)
+            if tap.record.seen_at < due and judged is not None and judged.time > reminder.time:
+                finding.against(
+                    f"{reminder.data['say']} was due {due - tap.record.seen_at:.2f} s after the answer had arrived",
+                    chain_id, reminder.id, tap.record.id,
+                )  # fmt: skip
+    return finding
+
+
+def _reminders(files: Files, chain_id: str, person: str, rule: str | None) -> Iterator[tuple[Record, float]]:
+    steps = files.run["steps"].get(rule, [])
+    asked = files.messages_of.get(chain_id, ())
+    for step, following in pairwise(steps):
+        base = [record.time for record in asked if record.data["say"] == step["say"]]
+        for record in asked:
+            is_it = following["verb"] == "remind" and record.data["say"] == following["say"]
+            if is_it and base and record.data["person_id"] == person:
+                yield record, max(base) + following["after"]
+
+
+def quiet(files: Files) -> Finding:
+    """Those who sleep hear nothing before their morning, but for the answer to a message of their own."""
+    finding = Finding("sent in quiet hours")
+    for sent in files.sends:
+        asked = files.requested.get(sent.message_id)
+        if asked is None or sent.person not in files.run["sleepers"] or asked.data.get("rule") != "chaos-held":
+            continue
+        finding.judged += 1
+        if asked.time < files.run["opens"] - _CLOCK_SECONDS and asked.data["say"].startswith("chaos_statement"):
+            finding.against(
+                f"was asked for {files.run['opens'] - asked.time:.0f} s before the morning", sent.message_id
+            )
+    return finding

@@ -1,0 +1,159 @@
+"""Each first answer is written once, in conflict or a manual task; Consonance is told nothing twice."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+
+from dev.chaos.checks.files import Files, Finding, Record, Row, Tap
+from dev.chaos.checks.sends import closing_of
+
+_ENDS = frozenset({"verified", "already_applied", "conflict", "manual", "done_by_hand"})
+_STANDS = frozenset({"verified", "already_applied"})
+_WRITING = frozenset({"approve", "decline", "seen", "send"})
+"""Answers that ask for a write by themselves; ``confirm`` needs its quorum."""
+
+
+def answers(files: Files) -> Finding:
+    """The first answer to a question that stood gets its write asked for.
+
+    A question that had ended when the answer was judged takes none: the decision that ended it is earlier than the one
+    about the answer. What arrives at the same time goes by those decisions, so there is nothing in flight.
+    """
+    finding = Finding("unwritten answer")
+    written = {record.data["evidence"]["chain_id"] for record in files.topic("writes.requested")}
+    for chain_id, tap in _first_answers(files):
+        finding.judged += 1
+        decision = files.decision(tap.record.id)
+        if decision is None:
+            finding.against(f"“{tap.answer}” was never decided", chain_id, tap.record.id)
+        elif chain_id not in written and not _ended_before(files, chain_id, tap, decision):
+            finding.against(f"“{tap.answer}” has no write", chain_id, tap.record.id)
+    for chain_id in _agreed(files):
+        finding.judged += 1
+        if chain_id not in written:
+            finding.against("everybody asked has confirmed, and there is no write", chain_id)
+    return finding
+
+
+def _first_answers(files: Files) -> Iterator[tuple[str, Tap]]:
+    seen: set[str] = set()
+    for tap in sorted(files.taps, key=lambda tap: tap.record.seen_at):
+        asked = files.requested.get(tap.message_id)
+        chain_id = asked.data.get("chain_id") if asked is not None else None
+        if chain_id and tap.answer in _WRITING and chain_id not in seen:
+            seen.add(chain_id)
+            yield chain_id, tap
+
+
+def _ended_before(files: Files, chain_id: str, tap: Tap, decision: Record) -> bool:
+    chain = files.chains.get(chain_id)
+    if chain is None:
+        return False
+    closing = closing_of(files, chain_id, chain)
+    earlier = closing is not None and closing.time <= decision.time and closing.id != decision.id
+    stopped = files.stops.get(tap.record.data["person_id"])
+    if _asked_again(files, chain_id, tap, decision):
+        return True
+    return earlier or (stopped is not None and stopped.time <= decision.time)
+
+
+def _asked_again(files: Files, chain_id: str, tap: Tap, decision: Record) -> bool:
+    """Whether a form had shown its summary anew, which closes the one that was tapped."""
+    shown = files.requested[tap.message_id]
+    return tap.answer == "send" and any(
+        shown.time < other.time < decision.time and other.data["say"] == shown.data["say"]
+        for other in files.messages_of.get(chain_id, ())
+    )
+
+
+def _agreed(files: Files) -> Iterator[str]:
+    """Chains in which each person asked to confirm said so first of all, with nothing else having ended it."""
+    for chain_id, chain in files.chains.items():
+        if chain["rule"] != "chaos-metadata" or chain.get("closing") not in {None, "answered"}:
+            continue
+        asked = {r.data["person_id"] for r in files.messages_of.get(chain_id, ()) if r.data["say"] == "chaos_confirm"}
+        said = {given["person_id"]: given["answer"] for given in reversed(chain.get("given", ())) if given.get("final")}
+        if asked and asked == set(said) and set(said.values()) == {"confirm"}:
+            yield chain_id
+
+
+def asked_twice(files: Files) -> Finding:
+    """One chain asks for one write of each operation."""
+    finding = Finding("write asked for twice")
+    asked: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for record in files.topic("writes.requested"):
+        finding.judged += 1
+        asked[record.data["evidence"]["chain_id"], record.data["input"]["operation"]].add(record.data["write_id"])
+    for (chain_id, operation), ids in asked.items():
+        if len(ids) > 1:
+            finding.against(f"{operation} was asked for {len(ids)} times", chain_id, *sorted(ids))
+    return finding
+
+
+def ends(files: Files) -> Finding:
+    """Every write asked for is verified, was applied already, is in conflict or a manual task; unknown is no end."""
+    finding = Finding("write without an end")
+    for record in files.topic("writes.requested"):
+        finding.judged += 1
+        kinds = {outcome.kind for outcome in files.written.get(record.data["write_id"], ())}
+        if not kinds & _ENDS:
+            said = ", ".join(sorted(kinds)) or "nothing"
+            finding.against(f"{record.data['input']['operation']} ended as {said}", record.data["write_id"])
+    return finding
+
+
+def truth(files: Files) -> Finding:
+    """What is said to be written stands in Consonance's log."""
+    finding = Finding("said to be written")
+    applied = {key for row in files.rows["written"] if row["fate"] != "refused" for key in [_log_key(row)]}
+    for record in files.topic("writes.requested"):
+        kinds = {outcome.kind for outcome in files.written.get(record.data["write_id"], ())}
+        if kinds & _STANDS:
+            finding.judged += 1
+            missing = [key for key in _keys(record.data["input"]) if key not in applied]
+            if missing:
+                finding.against(f"stands nowhere in Consonance: {missing[0]}", record.data["write_id"])
+    return finding
+
+
+def twice(files: Files) -> Finding:
+    """Consonance applied nothing twice; a repetition that found it done already is not counted."""
+    finding = Finding("written twice")
+    applied = Counter(_log_key(row) for row in files.rows["written"] if row["fate"] == "applied")
+    for key, number in applied.items():
+        finding.judged += 1
+        if number > 1 and key[0] in _IDENTITY:
+            finding.against(f"{key[0]} was applied {number} times", *key[1:])
+    return finding
+
+
+_IDENTITY: dict[str, Callable[[Row], tuple[object, ...]]] = {
+    "recordRightsDecision": lambda given: (given["request_id"], given["decision"]),
+    "advanceRightsWorkflow": lambda given: (given["rights_record_id"], given["to_stage"]),
+    "updateWork": lambda given: (given["id"], given.get("subtitle")),
+    "createAcquisition": lambda given: (given["dedupe_key"],),
+    "appendToAcquisition": lambda given: (given["reference"], given["source_message_id"]),
+    "recordAcknowledgement": lambda given: (given["document_id"], given.get("kind")),
+}
+"""What makes two writes the same, of the operations a run has."""
+
+
+def _log_key(row: Row) -> tuple[object, ...]:
+    identity = _IDENTITY.get(row["operation"])
+    return (row["operation"], *(identity(row["input"]) if identity else ()))
+
+
+def _keys(asked: Row) -> list[tuple[object, ...]]:
+    """The log's keys of a write as it was asked for."""
+    match asked["operation"]:
+        case "rights.record_decision":
+            return [("recordRightsDecision", asked["request_id"], asked["decision"])]
+        case "rights.advance_workflow":
+            return [("advanceRightsWorkflow", asked["rights_record_id"], asked["to_stage"])]
+        case "metadata.apply":
+            return [("updateWork", item["target_ids"][0], item["new_value"]) for item in asked["items"]]
+        case "acquisition.create":
+            return [("createAcquisition", asked["dedupe_key"])]
+        case "acquisition.append":
+            return [("appendToAcquisition", asked["reference"], asked["source_message_id"])]
+        case _:
+            return []

@@ -1,0 +1,49 @@
+"""The verdict, printed: counts, recoveries, what was judged and what was found."""
+
+from collections import defaultdict
+from pathlib import Path
+from statistics import median
+
+from dev.chaos.checks.recovery import Recovery
+from dev.chaos.checks.verdict import Verdict
+
+_SHOWN = 8  # violations of one check
+
+
+def show(verdict: Verdict, folder: Path) -> int:
+    """Print it; returns the exit code."""
+    print(f"\nseed {verdict.seed}")
+    for name, number in verdict.counts.items():
+        print(f"  {number:7,d}  {name}")
+    for line in verdict.ended:
+        print(f"  ended by itself: {line}")
+    _show_recoveries(verdict.recoveries)
+    print("\nchecked")
+    for finding in verdict.findings:
+        print(f"  {finding.judged:7,d} judged  {len(finding.violations):5,d} violations  {finding.check}")
+    for finding in verdict.findings:
+        for violation in finding.violations[:_SHOWN]:
+            print(f"  ! {violation}")
+        if len(finding.violations) > _SHOWN:
+            print(f"  ! {finding.check}: and {len(finding.violations) - _SHOWN} more")
+    total = sum(len(finding.violations) for finding in verdict.findings)
+    print(f"\nseed {verdict.seed}: {total or 'no'} violations in {verdict.counts['strikes']} strikes; files: {folder}")
+    return 0 if verdict.holds else 1
+
+
+def _show_recoveries(found: list[Recovery]) -> None:
+    """Of each kind of strike: how soon its first effect came, and the slowest of the first events."""
+    print(
+        "\nrecovery: seconds to the first effect of a later event, and to those of all events of the first two seconds"
+    )
+    kinds: dict[str, list[Recovery]] = defaultdict(list)
+    for one in found:
+        kinds[one.kind].append(one)
+    for kind, ones in sorted(kinds.items()):
+        print(f"  {len(ones):4d} × {kind:24s} first {_range([one.first for one in ones])}"
+              f"   all {_range([one.slowest for one in ones])}")  # fmt: skip
+
+
+def _range(seconds: list[float | None]) -> str:
+    known = [one for one in seconds if one is not None]
+    return f"{median(known):5.1f} (at most {max(known):5.1f})" if known else "    -             "

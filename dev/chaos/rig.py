@@ -1,0 +1,288 @@
+"""The stack of a run: one broker, one database, both simulators, and two replicas of every service, on the real clock.
+
+What ends is started again, as an orchestrator would; only the killer ends anything on purpose.
+"""
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import asyncpg
+import psutil
+
+from dev.chaos.balancer import Backend, balancing
+from dev.claim import claimed
+from dev.kafka import EmbeddedKafka
+from dev.layout import SERVICES, SIMULATORS, Layout, Neighbours, preparation
+from dev.leftovers import end_leftovers, family_of
+from dev.ports import free_ports
+from dev.postgres import EmbeddedPostgres
+from dev.stack import RUN
+from dev.supervise import Child, Command, ProcessFailed
+from dev.templates import register
+
+REPLICAS = 2
+DISK_MIB = 768
+_READY_SECONDS = 90
+_LOOK_SECONDS = 0.1
+_AGAIN_SECONDS = 1.0  # before a process that ended by itself is started again
+PER_SECOND = 30
+"""How much the provider takes of one number in a second; the dispatcher is told less, as what comes in counts too."""
+
+_SETTINGS: Mapping[str, Mapping[str, str]] = {
+    "ingest": {
+        "STET_CONSONANCE_POLL_SECONDS": "8",
+        "STET_CONSONANCE_POLLED": '["work.observed","metadata.changed"]',
+        "STET_WHATSAPP_HEARTBEAT_SECONDS": "2",
+        "STET_WHATSAPP_REDELIVERY_SECONDS": "12",
+    },
+    "rules": {},
+    "dispatcher": {
+        "STET_SEND_TIMEOUT_SECONDS": "4",
+        "STET_UNPROVEN_AFTER_SECONDS": "20",
+        "STET_WHATSAPP_RATES": '{"main":25,"acquisitions":25}',
+    },
+    "writeback": {"STET_CONSONANCE_TIMEOUT": "4", "STET_CONSONANCE_MAY_LAND": "4"},
+}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A process that ended though nobody killed it."""
+
+    name: str
+    at: float
+    code: int
+    last_words: str
+
+
+@dataclass
+class Rig:
+    """``down`` are the processes the killer has ended and not started again; ``ended`` those that ended themselves."""
+
+    folder: Path
+    layout: Layout
+    kafka: EmbeddedKafka
+    postgres: EmbeddedPostgres
+    disk: Path | None
+    children: dict[str, Child] = field(default_factory=dict)
+    ready_urls: dict[str, str] = field(default_factory=dict)
+    down: set[str] = field(default_factory=set)
+    ended: list[Ended] = field(default_factory=list)
+
+    @property
+    def neighbours(self) -> Neighbours:
+        return Neighbours(self.kafka.bootstrap, self.postgres.dsn)
+
+    def replicas(self, service: str) -> list[str]:
+        return [f"{service}-{number}" for number in range(REPLICAS)]
+
+    def child(self, name: str) -> Child:
+        known = {"kafka": self.kafka.child, "postgres": self.postgres.child}
+        return known.get(name) or self.children[name]
+
+    async def kill(self, name: str) -> None:
+        self.down.add(name)
+        with suppress(psutil.NoSuchProcess):
+            await self.child(name).kill()
+
+    async def start(self, name: str) -> None:
+        """Start it; returns when it is ready."""
+        await self._begin(name)
+        await self.until_ready(name)
+
+    async def bring_back(self, name: str) -> None:
+        """Start what was killed, as often as it takes: its neighbours may be struck before it is ready."""
+        while True:
+            try:
+                if not self.child(name).alive:
+                    await self._begin(name)
+                await self.until_ready(name)
+            except ProcessFailed:
+                await self._note_if_ended(name)
+            else:
+                break
+        self.down.discard(name)
+
+    async def not_ready(self) -> list[str]:
+        async with aiohttp.ClientSession() as session:
+            return [name for name, url in self.ready_urls.items() if not await _answers(session, url)]
+
+    async def _note_if_ended(self, name: str) -> None:
+        child = self.child(name)
+        if not child.alive:
+            self.ended.append(Ended(name, time.time(), await child.ended(), _last_words(child)))
+            await child.stop()
+            await asyncio.sleep(_AGAIN_SECONDS)
+
+    async def _begin(self, name: str) -> None:
+        if name in ("kafka", "postgres"):
+            await (self.kafka if name == "kafka" else self.postgres).start()
+        else:
+            await self.child(name).start()
+
+    async def until_ready(self, name: str) -> None:
+        url = self.ready_urls.get(name)
+        if url is None:
+            return
+        async with aiohttp.ClientSession() as session:
+            await self.child(name).wait_until(lambda: _answers(session, url), _READY_SECONDS)
+
+    def freeze(self, name: str) -> None:
+        _signal_family(self.child(name), signal.SIGSTOP)
+
+    def thaw(self, name: str) -> None:
+        _signal_family(self.child(name), signal.SIGCONT)
+
+    async def tend(self) -> None:
+        """For ever: start again what ended by itself, and remember that it did."""
+        while True:
+            for name in [*self.children, "postgres", "kafka"]:
+                if name not in self.down and not self.child(name).alive:
+                    await self._note_if_ended(name)
+                    with suppress(ProcessFailed):
+                        await self._begin(name)
+            await asyncio.sleep(_LOOK_SECONDS)
+
+
+def _last_words(child: Child) -> str:
+    return child.tail(1)[-300:]
+
+
+def _signal_family(child: Child, number: signal.Signals) -> None:
+    """A database stands still only when all its processes do."""
+    for process in family_of(child.pid):
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
+
+
+async def _answers(session: aiohttp.ClientSession, url: str) -> bool:
+    with suppress(aiohttp.ClientError, TimeoutError):
+        async with session.get(url, timeout=aiohttp.ClientTimeout(total=2)) as answer:
+            return answer.ok
+    return False
+
+
+@asynccontextmanager
+async def rig(
+    name: str, crowd: Path, rules: Path, prepare: Callable[[], None], say: Callable[[str], None]
+) -> AsyncIterator[Rig]:
+    """Everything started and ready; it ends with the block, data and all, but for the logs.
+
+    ``prepare`` writes ``rules`` just before the services start.
+    """
+    folder = RUN / name
+    folder.mkdir(parents=True, exist_ok=True)
+    with claimed(folder):
+        await end_leftovers(folder)
+        async with AsyncExitStack() as stack:
+            disk = stack.enter_context(_disk(folder / "data"))
+            (folder / "logs").mkdir(exist_ok=True)
+            layout = Layout(folder)
+            postgres = EmbeddedPostgres(folder / "data" / "postgres", folder)
+            run = Rig(folder, layout, EmbeddedKafka(folder / "data" / "kafka", folder), postgres, disk)
+            stack.push_async_callback(_stop, run)
+            say("starting Kafka, PostgreSQL and the simulators")
+            await _start_neighbours(run, crowd)
+            say("creating topics and migrating the database")
+            await _prepare(run)
+            prepare()
+            await stack.enter_async_context(_services(run, rules, say))
+            yield run
+
+
+@contextmanager
+def _disk(data: Path) -> Iterator[Path | None]:
+    """A file system of limited size for PostgreSQL, where this user may mount one; else none, and no full disk."""
+    place = data / "postgres"
+    while place.is_mount() and _mount("umount", "-l", str(place)):
+        pass
+    for remains in (data, data.parent / "logs"):
+        shutil.rmtree(remains, ignore_errors=True)
+    place.mkdir(parents=True)
+    limited = _mount("mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m,mode=755", "stet", str(place))
+    try:
+        yield place if limited else None
+    finally:
+        if limited:
+            _mount("umount", "-l", str(place))
+        shutil.rmtree(data, ignore_errors=True)
+
+
+def _mount(*command: str) -> bool:
+    if os.geteuid() != 0:
+        return False
+    try:
+        return subprocess.run(command, check=False, capture_output=True).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
+async def _start_neighbours(run: Rig, crowd: Path) -> None:
+    arguments = {"whatsapp": (f"--per-second={PER_SECOND}",), "consonance": (f"--crowd={crowd}",)}
+    for name in SIMULATORS:
+        run.children[name] = Child(run.layout.simulator(name, arguments[name]), run.folder)
+        run.ready_urls[name] = run.layout.ready_url(name)
+    await asyncio.gather(run.kafka.start(), run.postgres.start(), *(run.start(name) for name in SIMULATORS))
+
+
+async def _prepare(run: Rig) -> None:
+    tools = (
+        preparation("topics", "shared.topics", run.neighbours, "create"),
+        preparation("migrate", "shared.migrate", run.neighbours),
+    )
+    await asyncio.gather(*(Child(tool, run.folder).run() for tool in tools))
+
+
+@asynccontextmanager
+async def _services(run: Rig, rules: Path, say: Callable[[str], None]) -> AsyncIterator[None]:
+    doors = []
+    for service in SERVICES:
+        for name in run.replicas(service):
+            health, listen = free_ports(2)
+            own = {
+                **_SETTINGS[service], "STET_HEALTH_PORT": str(health), "STET_INSTANCE": name,
+                "STET_LISTEN_PORT": str(listen), "STET_RULES_DIR": str(rules),
+            }  # fmt: skip
+            command = run.layout.service(service, run.neighbours, own)
+            run.children[name] = Child(_named(command, name), run.folder)
+            run.ready_urls[name] = f"http://127.0.0.1:{health}/readyz"
+            doors += [Backend(listen, run.ready_urls[name])] if service == "ingest" else []
+    port = int(run.layout.ingest_url.rpartition(":")[2])
+    async with balancing(port, doors):
+        say("starting " + ", ".join(f"{REPLICAS} × {service}" for service in SERVICES))
+        await register(run.layout.whatsapp_url, rules)
+        await asyncio.gather(*(run.start(name) for service in SERVICES for name in run.replicas(service)))
+        tending = asyncio.ensure_future(run.tend())
+        try:
+            yield
+        finally:
+            tending.cancel()
+
+
+def _named(command: Command, name: str) -> Command:
+    return Command(name, command.argv, command.environment)
+
+
+async def _stop(run: Rig) -> None:
+    """The services first; frozen ones are woken to hear it."""
+    simulators, services = set(SIMULATORS), [name for name in run.children if name not in SIMULATORS]
+    for name in [*run.children, "kafka", "postgres"]:
+        with suppress(Exception):
+            run.thaw(name)
+    for names in (services, simulators, ("kafka", "postgres")):
+        await asyncio.gather(*(run.child(name).stop() for name in names))
+
+
+async def connect(run: Rig) -> Any:
+    """A superuser's connection, for looking on."""
+    return await asyncpg.connect(run.postgres.dsn, timeout=5)

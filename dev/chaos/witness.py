@@ -1,0 +1,123 @@
+"""Writes down what every topic carries, as a reader of its own, and at the end what tables and simulators hold.
+
+``seen_at`` is when a reader that is never killed had a record: by then every reader could have had it.
+"""
+
+import asyncio
+import base64
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from dev.chaos.rig import Rig, connect
+from shared.postgres import load_queries
+from shared.topics import ALL, PARTITIONS
+
+_TABLES = ("attempts", "messages", "chains", "waiting", "writes", "tasks", "parked")
+_QUERIES = load_queries(__file__, "tables.sql")
+_SIMULATORS: Mapping[str, tuple[str, str]] = {
+    "sent": ("whatsapp", "messages"),
+    "said": ("whatsapp", "replies"),
+    "counts": ("whatsapp", "counts"),
+    "pushed": ("consonance", "pushes"),
+    "written": ("consonance", "log"),
+    "acquisitions": ("consonance", "state/acquisitions"),
+}
+
+
+@dataclass
+class Witness:
+    """``read`` is how far each partition was written down."""
+
+    consumer: AIOKafkaConsumer
+    file: Path
+    records: int = 0
+    read: dict[tuple[str, int], int] = field(default_factory=dict)
+
+    async def watch(self) -> None:
+        """For ever; a broker that is away is waited for."""
+        with self.file.open("ab") as out:
+            while True:
+                with suppress(KafkaError):
+                    for place, records in (await self.consumer.getmany(timeout_ms=200)).items():
+                        seen_at = time.time()
+                        out.writelines(_line(record, seen_at) for record in records)
+                        self.records += len(records)
+                        self.read[place.topic, place.partition] = records[-1].offset + 1
+                    out.flush()
+
+    async def behind(self) -> int:
+        """How many records the broker has that are not written down yet."""
+        places = [TopicPartition(*place) for place in _places()]
+        ends = await self.consumer.end_offsets(places)
+        return sum(end - self.read.get((place.topic, place.partition), 0) for place, end in ends.items())
+
+    async def ends(self) -> dict[tuple[str, int], int]:
+        found = await self.consumer.end_offsets([TopicPartition(*place) for place in _places()])
+        return {(place.topic, place.partition): end for place, end in found.items()}
+
+
+def _places() -> list[tuple[str, int]]:
+    return [(topic.name, partition) for topic in ALL for partition in range(PARTITIONS)]
+
+
+@asynccontextmanager
+async def witnessing(bootstrap: str, folder: Path) -> AsyncIterator[Witness]:
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, auto_offset_reset="earliest")
+    await consumer.start()
+    consumer.assign([TopicPartition(*place) for place in _places()])
+    witness = Witness(consumer, folder / "topics.jsonl")
+    watching = asyncio.ensure_future(witness.watch())
+    try:
+        yield witness
+    finally:
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+        await consumer.stop()
+
+
+def _line(record: Any, seen_at: float) -> bytes:
+    where = {"topic": record.topic, "partition": record.partition, "offset": record.offset, "seen_at": seen_at}
+    key = record.key.decode(errors="replace") if record.key else None
+    try:
+        value = orjson.loads(record.value)
+    except orjson.JSONDecodeError:
+        value = {"raw": base64.b64encode(record.value).decode()}
+    return orjson.dumps({**where, "key": key, "event": value}) + b"\n"
+
+
+async def write_down(run: Rig, folder: Path) -> None:
+    """The tables and the simulators' ledgers, each a file of JSON lines."""
+    connection = await connect(run)
+    try:
+        for name in _TABLES:
+            rows = [_plain(row) for row in await connection.fetch(getattr(_QUERIES, name))]
+            _write(folder / f"{name}.jsonl", rows)
+    finally:
+        await connection.close()
+    urls = {"whatsapp": run.layout.whatsapp_url, "consonance": run.layout.consonance_url}
+    async with aiohttp.ClientSession(raise_for_status=True) as session:
+        for name, (simulator, path) in _SIMULATORS.items():
+            async with session.get(f"{urls[simulator]}/_simulator/{path}") as answer:
+                said = orjson.loads(await answer.read())
+            _write(folder / f"{name}.jsonl", said if isinstance(said, list) else [said])
+
+
+def _plain(row: Any) -> dict[str, Any]:
+    found = dict(row)
+    if "document" in found:
+        found["document"] = orjson.loads(found["document"])
+    return found
+
+
+def _write(file: Path, rows: list[Any]) -> None:
+    file.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
