@@ -45,11 +45,13 @@ class Proofs:
             await self._keep(tx.connection, unknown, tx.now)
 
     async def taps(self, tx: Transaction, messages: Sequence[tuple[MessageReceived, EventId]]) -> None:
-        """A tapped button was on the person's screen: its message was sent."""
-        tapped = [(message, event) for message, event in messages if message.button_id]
+        """A tapped button was on the person's screen, who may share the address: its message was sent."""
+        tapped = [
+            (one, event, who) for one, event in messages if one.button_id for who in (one.person_id, *one.shared_with)
+        ]
         if not tapped:
             return
-        taps = [(message.person_id, message.button_id or "", message.quoted_id) for message, _ in tapped]
+        taps = [(person, message.button_id or "", message.quoted_id) for message, _, person in tapped]
         offering = await self.progress.ledger.offering(tx.connection, taps)
         changes = [
             Change(message_id, partial(_tapped, tapped[place][0].quoted_id, tx.now), tapped[place][1])

@@ -26,11 +26,12 @@ class People:
         await connection.execute(_sql.release, self.tenant, list(newest), now)
 
     async def open_windows(self, connection: Connection, messages: Sequence[MessageReceived], now: datetime) -> None:
-        """By WhatsApp's own timestamp, which never counts as later than ``now``."""
+        """By WhatsApp's own timestamp, which never counts as later than ``now``; for all who share the address."""
         newest: dict[tuple[str, str], datetime] = {}
         for message in messages:
-            place = (message.line, message.person_id)
-            newest[place] = min(max(message.at, newest.get(place, message.at)), now)
+            for person_id in (message.person_id, *message.shared_with):
+                place = (message.line, person_id)
+                newest[place] = min(max(message.at, newest.get(place, message.at)), now)
         rows = [(line, person_id, opened_at) for (line, person_id), opened_at in sorted(newest.items())]
         await connection.execute(_sql.open_windows, self.tenant, *zip(*rows, strict=True))
 

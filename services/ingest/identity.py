@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from services.ingest.contact_states import address_locks, state_event
 from services.ingest.database import writing
@@ -11,6 +12,7 @@ from services.ingest.records import Personal, Record, WebhookFrame
 from services.ingest.register import Register
 from shared.clock import Clock
 from shared.events.envelope import trace_headers
+from shared.events.whatsapp import MessageReceived
 from shared.ids import PersonId, key_of
 from shared.postgres import Pool
 from shared.topics import CONTACTS, WHATSAPP_MESSAGES
@@ -29,35 +31,49 @@ class Identity:
         addresses = sorted({address for update in updates for address in addresses_of(update.sighting)})
         visitors = sorted({_stranger(update, frame) for update in updates})
         register = await self.people.look(self.pool, addresses, visitors)
-        persons = _recognise_all(register, updates, frame)
+        senders = _recognise_all(register, updates, frame)
         if register.changed(frame.now):
-            persons = await self._learn(updates, addresses, visitors, frame)
-        return [_record(update, person, frame) for update, person in zip(updates, persons, strict=True)]
+            senders = await self._learn(updates, addresses, visitors, frame)
+        return [_record(update, sender, frame) for update, sender in zip(updates, senders, strict=True)]
 
     async def _learn(
         self, updates: Sequence[Personal], addresses: list[str], visitors: list[PersonId], frame: WebhookFrame
-    ) -> list[PersonId]:
+    ) -> list["_Sender"]:
         """The same again under lock: somebody may have learnt it meanwhile."""
         locks = address_locks(frame.tenant, [*addresses, *visitors])
         async with writing(self.pool, self.clock, locks) as tx:
             register = await self.people.take(tx.connection, addresses, visitors)
-            persons = _recognise_all(register, updates, frame)
+            senders = _recognise_all(register, updates, frame)
             states = register.changed(frame.now)
             await self.people.save(tx.connection, states)
             for state in states:
                 tx.publish(CONTACTS, state_event(state, frame))
-        return persons
+        return senders
 
 
-def _recognise_all(register: Register, updates: Sequence[Personal], frame: WebhookFrame) -> list[PersonId]:
-    return [recognise(register, update.sighting, _stranger(update, frame), frame.now) for update in updates]
+class _Sender(NamedTuple):
+    """``shared_with`` are reached at the same address."""
+
+    person: PersonId
+    shared_with: tuple[PersonId, ...]
+
+
+def _recognise_all(register: Register, updates: Sequence[Personal], frame: WebhookFrame) -> list[_Sender]:
+    persons = [recognise(register, update.sighting, _stranger(update, frame), frame.now) for update in updates]
+    return [
+        _Sender(person, register.sharing(person, *addresses_of(update.sighting)))
+        for update, person in zip(updates, persons, strict=True)
+    ]
 
 
 def _stranger(update: Personal, frame: WebhookFrame) -> PersonId:
     return minted(update.sighting, frame.tenant, frame.pseudonyms)
 
 
-def _record(update: Personal, person: PersonId, frame: WebhookFrame) -> Record:
-    key = key_of(frame.tenant, "persons", person)
-    event = frame.event(update.draft.but(person_id=person), id=update.id, key=key, at=update.at)
+def _record(update: Personal, sender: _Sender, frame: WebhookFrame) -> Record:
+    key = key_of(frame.tenant, "persons", sender.person)
+    draft = update.draft.but(person_id=sender.person)
+    if isinstance(draft, MessageReceived):
+        draft = draft.but(shared_with=sender.shared_with)
+    event = frame.event(draft, id=update.id, key=key, at=update.at)
     return Record(WHATSAPP_MESSAGES, key.encode(), event.to_bytes(), update.what, trace_headers(event.traceparent))

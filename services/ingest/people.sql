@@ -1,12 +1,19 @@
 -- name: at_addresses
--- Everyone reached at one of these BSUIDs or numbers, and those of these ids.
+-- Everyone reached at one of these BSUIDs or numbers, those of these ids, and who shares the number of somebody with
+-- one of these BSUIDs.
 SELECT state::text AS state FROM people
-WHERE tenant = $1 AND (bsuid = ANY($2::text[]) OR phone_key = ANY($2::text[]) OR person_id = ANY($3::text[]));
+WHERE tenant = $1 AND (
+    bsuid = ANY($2::text[]) OR phone_key = ANY($2::text[]) OR person_id = ANY($3::text[])
+    OR phone_key = ANY(ARRAY(SELECT phone_key FROM people WHERE tenant = $1 AND bsuid = ANY($2::text[])))
+);
 
 -- name: take_at_addresses
 -- The same, held until the transaction ends: whoever else would change them waits, and sees the change.
 SELECT state::text AS state FROM people
-WHERE tenant = $1 AND (bsuid = ANY($2::text[]) OR phone_key = ANY($2::text[]) OR person_id = ANY($3::text[]))
+WHERE tenant = $1 AND (
+    bsuid = ANY($2::text[]) OR phone_key = ANY($2::text[]) OR person_id = ANY($3::text[])
+    OR phone_key = ANY(ARRAY(SELECT phone_key FROM people WHERE tenant = $1 AND bsuid = ANY($2::text[])))
+)
 ORDER BY person_id
 FOR UPDATE;
 

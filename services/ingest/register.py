@@ -39,6 +39,12 @@ class Register:
     def by_phone(self, phone: Phone | None) -> PersonObserved | None:
         return None if phone is None else self._first(phone_key(phone))
 
+    def sharing(self, person_id: PersonId, *addresses: str) -> tuple[PersonId, ...]:
+        """Others who are reached at one of these addresses, or at the person's own number or BSUID."""
+        person = self._people[person_id]
+        there = {other for address in (*addresses, *_spellings(person)) for other in self._at.get(address, ())}
+        return tuple(sorted(there - {person_id}))
+
     def changed(self, now: datetime) -> list[PersonObserved]:
         """Everyone who is not as loaded, each with the next version."""
         return [

@@ -21,6 +21,7 @@ from shared.ids import RuleId
 from shared.intents import Intent, classify, is_word_stop, says_something
 
 _SILENT = frozenset({MessageKind.EDIT, MessageKind.REVOKE, MessageKind.CALL})
+_ASKED_BACK = {reply.Unsure.SEVERAL: "which_question", reply.Unsure.SHARED: "shared_number"}
 INBOX = "house-inbox-"
 """The house's own rules, one a team: what nobody asked for goes to a person."""
 
@@ -39,9 +40,9 @@ def heard(
         desk.judged(Reason.ACKNOWLEDGEMENT)
     elif isinstance(found, reply.Correlated):
         _answer(desk, found, message, occasion)
-    elif found is reply.Unsure.SEVERAL:
+    elif found in _ASKED_BACK:
         desk.judged(Reason.ASKED_WHICH)
-        house_message(desk, message, "which_question")
+        house_message(desk, message, _ASKED_BACK[found])
     elif not begin_chains(desk, occasion, match(occasion)):
         _relay(desk, message, occasion)
 
@@ -79,7 +80,8 @@ def _is_sticker(message: MessageReceived) -> bool:
 
 
 def _answer(desk: Desk, found: reply.Correlated, message: MessageReceived, occasion: Occasion) -> None:
-    chain = found.chain
+    """It counts for whoever was asked, though the address may be better known as somebody else's."""
+    chain, message = found.chain, message.but(person_id=found.question.person_id)
     if found.answer is not None:
         desk.keep(answered(desk, chain, found.question, found.answer, message))
         return

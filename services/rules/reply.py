@@ -4,6 +4,7 @@ Else the person is asked. A quoted message rules does not know never falls throu
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -25,7 +26,10 @@ QUOTE_PATIENCE = timedelta(minutes=1)
 
 
 class Unsure(StrEnum):
+    """``shared``: it may answer a question to somebody else who is reached at the same address."""
+
     SEVERAL = "several"
+    SHARED = "shared"
     UNKNOWN_QUOTE = "unknown_quote"
     NOTHING = "nothing"
 
@@ -51,20 +55,21 @@ def correlate(desk: Desk, message: MessageReceived) -> Correlated | Unsure:
 def is_asked(found: Correlated | Unsure, message: MessageReceived) -> bool:
     """Whether what was found still waits for an answer; a form waits for words, which a reaction is not."""
     if not isinstance(found, Correlated):
-        return found is Unsure.SEVERAL
-    chain, question = found.chain, found.question
+        return found in {Unsure.SEVERAL, Unsure.SHARED}
     if found.answer is not None:
         return True
-    if question.verb is Verb.COLLECT:
+    if found.question.verb is Verb.COLLECT:
         return message.message_kind is not MessageKind.REACTION and fills_form(found)
+    return _waits_for_answer(found.chain, found.question)
+
+
+def _waits_for_answer(chain: Chain, question: Outgoing) -> bool:
     return chain.active and question.open and chain.final_answer_of(question.person_id) is None
 
 
 def fills_form(found: Correlated | Unsure) -> TypeGuard[Correlated]:
     """Whether it is the question of a form that is being filled."""
-    if not isinstance(found, Correlated) or found.question.verb is not Verb.COLLECT:
-        return False
-    return _is_filled_by(found.chain, found.question.person_id)
+    return isinstance(found, Correlated) and _fills(found.chain, found.question)
 
 
 def _is_filled_by(chain: Chain, person: PersonId) -> bool:
@@ -77,26 +82,34 @@ def taps(desk: Desk, message: MessageReceived) -> bool:
 
 
 def _by_button(desk: Desk, message: MessageReceived) -> Correlated | None:
+    """The button names the question; whoever is reached at the address it was sent to may have tapped it."""
     claim = buttons.read(desk.signing_keys, message.button_id) if message.button_id else None
     found = desk.world.chain_of_message(claim[0]) if claim else None
-    if claim is None or found is None or found[1].person_id != message.person_id:
+    if claim is None or found is None or found[1].person_id not in desk.world.same_as(*_writers(message)):
         return None
     return Correlated(found[0], found[1], claim[1])
+
+
+def _writers(message: MessageReceived) -> tuple[PersonId, ...]:
+    """Who may have written it: words alone do not say which of several who share the address."""
+    return (message.person_id, *message.shared_with)
 
 
 def _by_quote(desk: Desk, message: MessageReceived) -> Correlated | Unsure:
     quoted = desk.world.wamids.get(message.quoted_id) if message.quoted_id else None
     found = desk.world.chain_of_message(quoted) if quoted else None
-    if found is None or found[1].person_id != message.person_id:
-        return Unsure.UNKNOWN_QUOTE
-    return Correlated(found[0], found[1], None)
+    if found is not None and found[1].person_id == message.person_id:
+        return Correlated(found[0], found[1], None)
+    if found is not None and found[1].person_id in message.shared_with and _waits_for_answer(*found):
+        return Unsure.SHARED
+    return Unsure.UNKNOWN_QUOTE
 
 
 def _by_code(desk: Desk, message: MessageReceived) -> Correlated | None:
     codes = set(_CODE.findall((message.text or "").upper()))
     coded = (c for c in desk.world.chains_of(message.person_id) if reference_of(c.chain_id) in codes)
     for chain in coded:
-        if (question := _open_question(chain, message)) is not None:
+        if (question := _open_question(chain, message.person_id)) is not None:
             return Correlated(chain, question, None)
     return None
 
@@ -105,21 +118,31 @@ def _only_open(desk: Desk, message: MessageReceived) -> Correlated | Unsure:
     """A form being filled on this line takes what is written there; else there must be exactly one open question."""
     if message.message_kind is MessageKind.REACTION:
         return Unsure.NOTHING
-    chains = [c for c in desk.world.chains_of(message.person_id) if c.active]
-    filling = [c for c in chains if _is_filled_by(c, message.person_id)]
-    for chain in filling:
-        if chain.line in {None, message.line} and (question := _open_question(chain, message)) is not None:
-            return Correlated(chain, question, None)
-    waiting = [(c, q) for c in chains if (q := _open_question(c, message)) is not None]
+    waiting = [(c, q) for person in _writers(message) for c, q in _waiting_for(desk, person)]
+    filling = [found for found in waiting if _fills(*found) and found[0].line in {None, message.line}]
+    if filling and (filling[0][1].person_id == message.person_id or len(filling) == 1):
+        return Correlated(*filling[0], None)
+    if any(question.person_id != message.person_id for _, question in waiting):
+        return Unsure.SHARED
     if len(waiting) > 1:
         return Unsure.SEVERAL
     return Correlated(*waiting[0], None) if waiting else Unsure.NOTHING
 
 
-def _open_question(chain: Chain, message: MessageReceived) -> Outgoing | None:
+def _waiting_for(desk: Desk, person: PersonId) -> Iterator[tuple[Chain, Outgoing]]:
+    for chain in desk.world.chains_of(person):
+        if chain.active and (question := _open_question(chain, person)) is not None:
+            yield chain, question
+
+
+def _fills(chain: Chain, question: Outgoing) -> bool:
+    return question.verb is Verb.COLLECT and _is_filled_by(chain, question.person_id)
+
+
+def _open_question(chain: Chain, person: PersonId) -> Outgoing | None:
     """The newest thing this chain asked this person and has evidence of having sent."""
-    if _is_filled_by(chain, message.person_id):
-        prompts = [m for m in chain.outgoing if m.verb is Verb.COLLECT and m.person_id == message.person_id]
+    if _is_filled_by(chain, person):
+        prompts = [m for m in chain.outgoing if m.verb is Verb.COLLECT and m.person_id == person]
         return prompts[-1] if prompts else None
-    mine = (m for m in reversed(chain.outgoing) if m.person_id == message.person_id and m.verb in _QUESTIONS)
+    mine = (m for m in reversed(chain.outgoing) if m.person_id == person and m.verb in _QUESTIONS)
     return next((m for m in mine if m.open and m.delivery in _SENT), None)

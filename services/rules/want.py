@@ -71,8 +71,9 @@ def staff(book: Rulebook, tenant: TenantId) -> Iterable[PersonId]:
 
 def _of_message(wanted: Wanted, event: Event, book: Rulebook, nobody: World, now: datetime) -> None:
     message = cast("MessageReceived", event.data)
-    wanted.people.add(message.person_id)
-    wanted.listening.add(message.person_id)
+    writers = (message.person_id, *message.shared_with)
+    wanted.people.update(writers)
+    wanted.listening.update(writers)
     claimed = buttons.claimed(message.button_id) if message.button_id else None
     if claimed is not None:
         wanted.messages.add(claimed)

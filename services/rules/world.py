@@ -98,6 +98,10 @@ class World:
     def contact(self, contact: ContactId) -> Person | None:
         return self.people.get(person_of_contact(self.tenant, contact))
 
+    def same_as(self, *people: PersonId) -> frozenset[PersonId]:
+        """Every id these people are or were known by."""
+        return frozenset(people)
+
     def tagged(self, tags: Iterable[str]) -> list[Chain]:
         """Chains with any of these tags, in the order they came."""
         return self._chains_by(("tag", tag) for tag in tags)

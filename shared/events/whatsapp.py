@@ -36,6 +36,8 @@ class Media(Frozen):
 
 
 class MessageReceived(Data):
+    """``shared_with`` are others who are reached at the very address it came from, so may have written it."""
+
     kind: ClassVar[str] = "whatsapp.message.received.v1"
     line: Line
     person_id: PersonId
@@ -46,6 +48,7 @@ class MessageReceived(Data):
     button_id: str | None = None
     quoted_id: Wamid | None = None
     in_group: bool = False
+    shared_with: tuple[PersonId, ...] = ()
     at: Instant
 
 

@@ -36,6 +36,7 @@ HOUSE_TEMPLATES: Mapping[str, HouseTemplate] = {
     "form_change": HouseTemplate(words=frozenset({"choices"})),
     "taken_as_answer": HouseTemplate(words=frozenset({"said"})),
     "which_question": HouseTemplate(chain=False),
+    "shared_number": HouseTemplate(chain=False),
     "stopped": HouseTemplate(chain=False),
     "started": HouseTemplate(chain=False),
     "why_answer": HouseTemplate(chain=False),
