@@ -174,6 +174,7 @@ def known_paths(events: tuple[str, ...], started_by: tuple[str, ...] = ()) -> fr
     return frozenset(now | {f"{CHAIN}.{path}" for event in started_by or events for path in fields(event)})
 
 
+@cache
 def party_fields(event: str) -> frozenset[str]:
     """Fields of the event that are a person, or people."""
     model = EVENTS.get(event)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 
 from msgspec import Raw, Struct
 
@@ -13,6 +12,7 @@ from services.rules.desk import Desk, Reason
 from services.rules.ending import end_by_until
 from services.rules.facts import Document, is_told
 from services.rules.reference import Reference, needed_of
+from services.rules.remembered import remembered
 from services.rules.rulebook import OnRepeat, Rule, Rulebook, Step
 from services.rules.terms import At
 from services.rules.timing import due_of, lapsed, skip_past
@@ -88,12 +88,13 @@ _NEVER = Opening(Reference(()), {}, frozenset())
 
 
 def opening_of(book: Rulebook, name: str) -> Opening:
-    return _openings(book).get(name, _NEVER)
+    return _openings(book.rules).get(name, _NEVER)
 
 
-@lru_cache(maxsize=64)
-def _openings(book: Rulebook) -> Mapping[str, Opening]:
-    rules = tuple(book.rules.values())
+@remembered(most=64)
+def _openings(named: Mapping[RuleId, Rule]) -> Mapping[str, Opening]:
+    """Rulebooks that differ in their people only have the same rules: every story of a test has people of its own."""
+    rules = tuple(named.values())
     names = {*(name for rule in rules for name in rule.events), *(u.event for rule in rules for u in rule.until)}
     return {name: _opening(rules, name) for name in names}
 

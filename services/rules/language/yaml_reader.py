@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from functools import cache
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -67,6 +68,12 @@ def parse(file: str, text: str, report: Report) -> Node | None:
     return builder.root
 
 
+@cache
+def _resolver() -> Any:
+    """What a plain word means by YAML 1.2; it keeps nothing from one to the next."""
+    return YAML(typ="safe", pure=True).resolver
+
+
 def _events(text: str) -> Iterator[Event]:
     events: Iterator[Event] = YAML(typ="safe", pure=True).parse(text)
     return events
@@ -111,7 +118,6 @@ class _Builder:
         self._open: list[_Open] = []
         self._anchors: dict[str, tuple[Node, int] | None] = {}
         self._repeated = 0
-        self._resolve = YAML(typ="safe", pure=True).resolver.resolve
 
     def take(self, event: Event) -> None:
         mark = event.start_mark
@@ -133,7 +139,7 @@ class _Builder:
     def _tag_of(self, event: ScalarEvent) -> str:
         if event.tag is not None and event.tag != "!":
             return str(event.tag)
-        return str(self._resolve(ScalarNode, event.value, event.implicit))
+        return str(_resolver().resolve(ScalarNode, event.value, event.implicit))
 
     def _begin(self, event: NodeEvent, place: Place) -> None:
         if len(self._open) >= DEEPEST:

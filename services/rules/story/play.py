@@ -3,6 +3,7 @@
 import mimetypes
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from msgspec import ValidationError
@@ -46,7 +47,7 @@ _UNKNOWN = Wamid("wamid.unknown")
 
 def play(story: Story, rulebook: Rulebook) -> list[Fault]:
     """The first move that cannot be made, or expectation that is not met; what follows it would only repeat it."""
-    playing = _Playing.of(story, with_house_rules(rulebook))
+    playing = _Playing.of(story, *_prepared(rulebook))
     for move in story.play:
         try:
             faults = _MOVES[type(move)](playing, move)
@@ -59,6 +60,13 @@ def play(story: Story, rulebook: Rulebook) -> list[Fault]:
     return []
 
 
+@lru_cache(maxsize=2)
+def _prepared(rulebook: Rulebook) -> tuple[Rulebook, Engine]:
+    """Building an engine takes far longer than a story; it keeps nothing from one event to the next."""
+    book = with_house_rules(rulebook)
+    return book, Engine(book.rules.values())
+
+
 @dataclass(frozen=True, slots=True)
 class _Playing:
     cast: Cast
@@ -66,10 +74,10 @@ class _Playing:
     setting: Setting
 
     @classmethod
-    def of(cls, story: Story, book: Rulebook) -> "_Playing":
+    def of(cls, story: Story, book: Rulebook, engine: Engine) -> "_Playing":
         cast = cast_of(story, book)
         decider = Decider(
-            book=cast.book, books=lambda _: cast.book, engine=Engine(cast.book.rules.values()),
+            book=cast.book, books=lambda _: cast.book, engine=engine,
             zone_of=lambda person: person.zone, signing_keys=(_KEY,),
         )  # fmt: skip
         people = {person.person_id: person for person in cast.people.values()}
