@@ -18,9 +18,12 @@ from services.ingest.parking import Parks
 from services.ingest.patience import Patience, leavable
 from services.ingest.records import Personal, Record, Sorted, WebhookFrame
 from services.ingest.signatures import signed_by_meta
+from services.ingest.updates import Bad, one_update
 from services.ingest.watch import Stream
+from shared.blame import reason_of, sentence_of
 from shared.clock import Clock
 from shared.errors import Unavailable
+from shared.halving import work_off
 from shared.ids import Line, TenantId
 from shared.pseudonyms import Pseudonyms
 from shared.telemetry import get_logger, intake_span
@@ -99,10 +102,19 @@ class WhatsApp:
         self.measures.updates(_whats(sorted_))
 
     async def _settle(self, sorted_: Sorted, frame: WebhookFrame) -> list[Record]:
-        """What needs the database."""
+        """What needs the database; an update it refuses is parked, and its neighbours go on."""
+        records: list[Record] = []
         if sorted_.bad:
             await self.parking.park(sorted_.bad, PATH)
-        return await self.persons.settle(sorted_.personal, frame) if sorted_.personal else []
+
+        async def attempt(some: Sequence[Personal]) -> None:
+            records.extend(await self.persons.settle(some, frame))
+
+        async def refuse(one: Personal, fault: Exception) -> None:
+            await self.parking.park([Bad(one_update(one.update), reason_of(fault), sentence_of(fault))], PATH)
+
+        await work_off(sorted_.personal, attempt, refuse)
+        return records
 
     def _refuse(self, status: HTTPStatus, refusal: Refusal) -> Reply:
         self.measures.refused(Door.WHATSAPP, refusal)

@@ -7,8 +7,10 @@ from services.ingest import persons
 from services.ingest.accounts import account_record, unknown_record
 from services.ingest.records import MAX_VALUE, Personal, Record, Sorted, WebhookFrame
 from services.ingest.statuses import status_record
-from services.ingest.updates import Bad, Update, one_update, split
+from services.ingest.updates import Rest, Update, one_update, split
 from shared.errors import Malformed
+from shared.events.values import UNREADABLE, encode, first_fault, read_as
+from shared.whereabouts import where
 
 
 def normalise(body: bytes, frame: WebhookFrame) -> Sorted:
@@ -16,9 +18,12 @@ def normalise(body: bytes, frame: WebhookFrame) -> Sorted:
     outcome = Sorted([], [], taken.bad)
     for update in taken.updates:
         try:
-            _place(_read(update, frame), update, outcome)
+            _place(_read(update, frame), outcome)
         except (ValueError, Malformed) as fault:  # neither ever quotes a value
-            outcome.bad.append(Bad(_alone(update, body), "malformed", str(fault)))
+            reason = fault.reason if isinstance(fault, Malformed) else "malformed"
+            _spoil(taken.rest, update, reason, str(fault))
+        except Exception as fault:  # noqa: BLE001 -- the boundary of one update: its surprise must not stop the others
+            _spoil(taken.rest, update, "unexpected", f"{type(fault).__name__} at {where(fault)}")
     return outcome
 
 
@@ -39,18 +44,30 @@ def _read(update: Update, frame: WebhookFrame) -> Record | Personal:
             return account_record(update, frame)
 
 
-def _place(read: Record | Personal, update: Update, outcome: Sorted) -> None:
-    size = len(read.value) if isinstance(read, Record) else len(read.raw)
-    if size > MAX_VALUE:
-        outcome.bad.append(Bad(one_update(update), "too_large", f"it is larger than {MAX_VALUE} bytes"))
-    elif isinstance(read, Record):
+def _place(read: Record | Personal, outcome: Sorted) -> None:
+    """Raises Malformed for what could not leave later, when its neighbours would have to wait for it."""
+    if isinstance(read, Record):
+        _check_size(len(read.value))
         outcome.records.append(read)
     else:
+        _check_size(len(_readable(read)))
         outcome.personal.append(read)
 
 
-def _alone(update: Update, body: bytes) -> bytes:
+def _check_size(size: int) -> None:
+    if size > MAX_VALUE:
+        raise Malformed(f"it is larger than {MAX_VALUE} bytes", reason="too_large")
+
+
+def _readable(personal: Personal) -> bytes:
+    draft = personal.draft
+    raw = encode(draft)
     try:
-        return one_update(update)
-    except ValueError:
-        return body
+        read_as(type(draft), raw)
+    except UNREADABLE as error:
+        raise Malformed(first_fault(error, type(draft))) from None
+    return raw
+
+
+def _spoil(rest: Rest, update: Update, reason: str, sentence: str) -> None:
+    rest.add(lambda: one_update(update), reason, sentence)

@@ -6,7 +6,8 @@ from services.ingest.accounts import digest
 from services.ingest.addresses import bsuid_of, phone_of_whatsapp
 from services.ingest.records import Personal, Sighting, WebhookFrame, instant_of
 from services.ingest.said import content, quoted
-from services.ingest.updates import UNNAMED, Update, one_update
+from services.ingest.updates import LONGEST_NAME, UNNAMED, Update, contact_of
+from services.ingest.values import person_name
 from shared.events.whatsapp import (
     IdentityChange,
     IdentityChanged,
@@ -35,7 +36,7 @@ def message(update: Update, frame: WebhookFrame) -> Personal | None:
         at=at,
         **said,
     )
-    return Personal(_sender(update), draft, frame.pseudonyms.of_message(wamid), at, "message", one_update(update))
+    return Personal(_sender(update), draft, frame.pseudonyms.of_message(wamid), at, "message", update)
 
 
 def call(update: Update, frame: WebhookFrame) -> Personal | None:
@@ -51,7 +52,7 @@ def call(update: Update, frame: WebhookFrame) -> Personal | None:
         message_kind=MessageKind.CALL,
         at=at,
     )
-    return Personal(_sender(update), draft, frame.pseudonyms.of_message(call_id), at, "message", one_update(update))
+    return Personal(_sender(update), draft, frame.pseudonyms.of_message(call_id), at, "message", update)
 
 
 def preference(update: Update, frame: WebhookFrame) -> Personal:
@@ -67,7 +68,7 @@ def preference(update: Update, frame: WebhookFrame) -> Personal:
         value=value,
         at=at,
     )
-    return Personal(_sender(update), draft, digest(update, frame), at, "preference", one_update(update))
+    return Personal(_sender(update), draft, digest(update, frame), at, "preference", update)
 
 
 def bsuid_update(update: Update, frame: WebhookFrame) -> Personal:
@@ -113,7 +114,7 @@ def _identity(update: Update, sighting: Sighting, id: str) -> Personal:  # noqa:
     if sighting.bsuid is None and sighting.phone is None:
         raise ValueError("messages.system: it names no address")
     draft = IdentityChanged(person_id=_NOBODY_YET, change=sighting.change or IdentityChange.KEY, at=at)
-    return Personal(sighting, draft, id, at, "identity", one_update(update))
+    return Personal(sighting, draft, id, at, "identity", update)
 
 
 def _sender(update: Update) -> Sighting:
@@ -129,29 +130,26 @@ def _sender(update: Update) -> Sighting:
 
 
 def _contact(update: Update) -> dict[str, Any]:
-    """The entry with the item's BSUID or number; an only entry where the item names nobody."""
-    item, listed = update.item, update.value.get("contacts")
+    """The item's own entry; an only entry where the item names nobody."""
+    item, found = update.item, contact_of(update)
+    if found:
+        return found
+    listed = update.value.get("contacts")
     contacts = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
-    bsuid = item.get("from_user_id") or item.get("user_id")
-    phone = item.get("from") or item.get("wa_id")
-    for entry in contacts:
-        if (bsuid and entry.get("user_id") == bsuid) or (phone and entry.get("wa_id") == phone):
-            return entry
-    named = bsuid or phone_of_whatsapp(phone)
+    named = item.get("from_user_id") or item.get("user_id") or phone_of_whatsapp(item.get("from") or item.get("wa_id"))
     return contacts[0] if len(contacts) == 1 and not named else {}
 
 
 def _contact_name(contact: dict[str, Any]) -> str | None:
     profile = contact.get("profile")
-    name = profile.get("name") if isinstance(profile, dict) else None
-    return name.strip() or None if isinstance(name, str) else None
+    return person_name(profile.get("name")) if isinstance(profile, dict) else None
 
 
 def _line(update: Update, frame: WebhookFrame) -> Line:
     """The line's name; a number no setting names is called by its id."""
     metadata = update.value.get("metadata")
     number = metadata.get("phone_number_id") if isinstance(metadata, dict) else None
-    if not isinstance(number, str) or not number:
+    if not isinstance(number, str) or not 0 < len(number) <= LONGEST_NAME:
         return Line(UNNAMED)
     return frame.lines.get(number, Line(number))
 
@@ -159,4 +157,6 @@ def _line(update: Update, frame: WebhookFrame) -> Line:
 def _required(value: Any, field: str) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError(f"{field}: it is missing")
+    if len(value) > LONGEST_NAME:
+        raise ValueError(f"{field}: longer than {LONGEST_NAME} characters")
     return value

@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from services.ingest.updates import Bad
+from services.ingest.updates import LONGEST_NAME, Bad, Update
+from shared.errors import Malformed
 from shared.events.envelope import Data, Event
+from shared.events.values import is_moment
 from shared.events.whatsapp import IdentityChange
 from shared.ids import Bsuid, EventId, Line, Phone, TenantId
 from shared.pseudonyms import Pseudonyms
@@ -27,6 +29,9 @@ class Frame:
     traceparent: str | None = None
 
     def event(self, data: Data, *, id: str, key: str, at: datetime, source: str = SOURCE) -> Event:  # noqa: A002 -- the attribute's name
+        """Raises Malformed for an id that no index takes."""
+        if len(id) > LONGEST_NAME:
+            raise Malformed(f"id: longer than {LONGEST_NAME} characters")
         return Event(
             id=EventId(id),
             source=source,
@@ -71,14 +76,14 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True)
 class Personal:
-    """An update about a person: ``draft`` lacks only its ``person_id``."""
+    """An update about a person: ``draft`` lacks only its ``person_id``; ``update`` is what is parked if it must be."""
 
     sighting: Sighting
     draft: Data
     id: str
     at: datetime
     what: str
-    raw: bytes
+    update: Update
 
 
 class Sorted(NamedTuple):
@@ -94,6 +99,9 @@ def instant_of(value: Any) -> datetime:
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise ValueError("timestamp: it is not a number of seconds")  # noqa: TRY004 -- callers park on ValueError
     try:
-        return datetime.fromtimestamp(int(value), UTC)
+        instant = datetime.fromtimestamp(int(value), UTC)
     except (ValueError, OverflowError, OSError):
         raise ValueError("timestamp: it is not a number of seconds") from None
+    if not is_moment(instant):
+        raise ValueError("timestamp: it lies centuries away")
+    return instant

@@ -23,7 +23,7 @@ def content(item: dict[str, Any], *, troubled: bool) -> Said:
         return {"message_kind": MessageKind.OTHER}
     try:
         return reader(kind, item)
-    except (KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         if troubled or kind in {"unsupported", "unknown"}:
             return {"message_kind": MessageKind.UNSUPPORTED}
         raise ValueError(f"messages.{kind}: it has not the shape of its type") from None
@@ -76,7 +76,10 @@ def _reaction(kind: str, item: dict[str, Any]) -> Said:
 
 def _edit(kind: str, item: dict[str, Any]) -> Said:
     node = item[kind]
-    now_says = content(node["message"], troubled=True)
+    message = node["message"]
+    if not isinstance(message, dict) or message.get("type") == kind:
+        raise ValueError("expected the message as it reads now")
+    now_says = content(message, troubled=True)
     return {**now_says, "message_kind": MessageKind.EDIT, "quoted_id": _wamid(node["original_message_id"])}
 
 

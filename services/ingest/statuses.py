@@ -3,12 +3,13 @@
 from typing import Any
 
 from services.ingest.records import Record, WebhookFrame, instant_of
-from services.ingest.updates import Update
+from services.ingest.updates import LONGEST_NAME, Update
 from shared.events.envelope import trace_headers
 from shared.events.whatsapp import Status, StatusReported
 from shared.ids import Wamid
 from shared.topics import WHATSAPP_STATUSES
 
+_LARGEST_CODE = 2**31 - 1
 _STATUSES = {status.value: status for status in Status}
 
 
@@ -20,6 +21,8 @@ def status_record(update: Update, frame: WebhookFrame) -> Record:
         raise ValueError("statuses.id: a status names its message")
     if not isinstance(said, str) or not said:
         raise ValueError("statuses.status: a status says one")
+    if len(wamid) + len(said) >= LONGEST_NAME:
+        raise ValueError(f"statuses.id, statuses.status: longer than {LONGEST_NAME} characters")
     at = instant_of(item.get("timestamp"))
     data = StatusReported(
         wamid=Wamid(wamid), status=_STATUSES.get(said, Status.OTHER), at=at, **_particulars(update, frame)
@@ -35,7 +38,7 @@ def _particulars(update: Update, frame: WebhookFrame) -> dict[str, Any]:
     found: dict[str, Any] = {}
     metadata = update.value.get("metadata")
     number = metadata.get("phone_number_id") if isinstance(metadata, dict) else None
-    if isinstance(number, str) and number:
+    if isinstance(number, str) and 0 < len(number) <= LONGEST_NAME:
         found["line"] = frame.lines.get(number, number)
     callback = item.get("biz_opaque_callback_data")
     if isinstance(callback, str):
@@ -53,4 +56,4 @@ def _first_code(errors: Any) -> int | None:
     if not isinstance(errors, list | tuple) or not errors or not isinstance(errors[0], dict):
         return None
     code = errors[0].get("code")
-    return code if isinstance(code, int) and not isinstance(code, bool) else None
+    return code if isinstance(code, int) and not isinstance(code, bool) and abs(code) <= _LARGEST_CODE else None

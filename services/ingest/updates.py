@@ -5,10 +5,11 @@ be sent again.
 """
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import msgspec
 import orjson
 
 KNOWN_ARRAYS = frozenset(
@@ -28,13 +29,24 @@ KNOWN_ARRAYS = frozenset(
 UNNAMED = "unknown"
 """Stands for a field or an account that a webhook does not name."""
 
+LONGEST_NAME = 300
+"""Characters of an account, a field or an id that WhatsApp names; they stand in keys and indexes."""
+
+MOST_UPDATES = 2_000
+"""In one body; WhatsApp sends 1,000 at most. What holds more is no webhook of theirs, and is parked whole."""
+
+_MOST_BAD = 200
+_SLACK = 64 * 1024
 _OBJECT = "whatsapp_business_account"
 _NUL = "\x00"
 _ESCAPED_NUL = b"\\u0000"
 
 
 class Update(NamedTuple):
-    """``item`` is the update, ``value`` what stands around it (metadata, contacts); ``array`` None: the change."""
+    """``item`` is the update, ``value`` what stands around it (metadata, contacts); ``array`` None: the change.
+
+    ``contacts``: the entries of ``value`` by BSUID and by number, each with its place.
+    """
 
     account: str
     field: str
@@ -43,6 +55,7 @@ class Update(NamedTuple):
     value: dict[str, Any]
     errors: tuple[dict[str, Any], ...] = ()
     time: int | None = None
+    contacts: Mapping[str, tuple[int, dict[str, Any]]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,26 +67,58 @@ class Bad:
     sentence: str
 
 
+@dataclass(slots=True)
+class Rest:
+    """What of a body cannot be read: each update by itself, or the body once where that would keep more."""
+
+    body: bytes
+    bad: list[Bad] = field(default_factory=list)
+    _bytes: int = 0
+    _whole: bool = False
+
+    def add(self, spelled: Callable[[], bytes], reason: str, sentence: str) -> None:
+        """``spelled`` gives the update alone; where that raises ValueError the body stands for it."""
+        if self._whole:
+            return
+        try:
+            raw = spelled()
+        except ValueError:
+            raw = self.body
+        self._bytes += len(raw)
+        self.bad.append(Bad(raw, reason, sentence))
+        if len(self.bad) > _MOST_BAD or self._bytes > 2 * len(self.body) + _SLACK:
+            first = self.bad[0]
+            self.bad[:] = [
+                Bad(self.body, first.reason, f"many of its updates cannot be read; the first: {first.sentence}")
+            ]
+            self._whole = True
+
+
 class Split(NamedTuple):
     updates: list[Update]
-    bad: list[Bad]
+    rest: Rest
+
+    @property
+    def bad(self) -> list[Bad]:
+        return self.rest.bad
 
 
 def split(body: bytes) -> Split:
     """Take a body apart; never raises. What is no webhook at all comes back whole, as one ``Bad``."""
+    taken = Split([], Rest(body))
     try:
         document = read_json(body)
     except ValueError:
-        return Split([], [Bad(body, "not_json", "the body is not JSON")])
+        taken.bad.append(Bad(body, "not_json", "the body is not JSON"))
+        return taken
     entries = document.get("entry") if isinstance(document, dict) else None
     if not isinstance(entries, list) or not entries or document.get("object", _OBJECT) != _OBJECT:
-        return Split([], [Bad(body, "not_a_webhook", "the body has not the shape of a WhatsApp webhook")])
-    taken = Split([], [])
-    for entry in entries:
-        try:
+        taken.bad.append(Bad(body, "not_a_webhook", "the body has not the shape of a WhatsApp webhook"))
+    elif _is_crowded(entries):
+        taken.bad.append(Bad(body, "too_many", f"it has more than {MOST_UPDATES:,} updates"))
+    else:
+        for entry in entries:
             _take_entry(entry, taken)
-        except ValueError:
-            taken.bad.append(Bad(body, "malformed", "an entry is nested too deeply"))
     return taken
 
 
@@ -83,10 +128,7 @@ def read_json(body: bytes) -> Any:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:
         document = _read_leniently(body)
-    try:
-        return without_nul(document) if _ESCAPED_NUL in body else document
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
+    return without_nul(document) if _ESCAPED_NUL in body else document
 
 
 def spell(document: Any, *, option: int | None = None) -> bytes:
@@ -97,21 +139,52 @@ def spell(document: Any, *, option: int | None = None) -> bytes:
         raise ValueError(str(error)) from None
 
 
+def spell_deep(document: Any) -> bytes:
+    """The same for what is only kept, as deep as it can be read (some 900 levels). Raises ValueError."""
+    try:
+        return orjson.dumps(document)
+    except orjson.JSONEncodeError:
+        try:
+            return msgspec.json.encode(document)
+        except (RecursionError, msgspec.MsgspecError, TypeError) as error:
+            raise ValueError(str(error)) from None
+
+
 def without_nul(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.replace(_NUL, "")
-    if isinstance(value, list):
-        return [without_nul(item) for item in value]
-    if isinstance(value, dict):
-        return {key.replace(_NUL, ""): without_nul(item) for key, item in value.items()}
-    return value
+    """A copy in which no text and no name holds NUL, however deep it is nested."""
+    around = [value]
+    parts: list[Any] = [around]
+    while parts:
+        part = parts.pop()
+        for key, item in list(part.items()) if isinstance(part, dict) else enumerate(part):
+            if isinstance(item, str):
+                part[key] = item.replace(_NUL, "")
+            elif isinstance(item, list):
+                part[key] = list(item)
+                parts.append(part[key])
+            elif isinstance(item, dict):
+                part[key] = {name.replace(_NUL, ""): inner for name, inner in item.items()}
+                parts.append(part[key])
+    return around[0]
 
 
 def one_update(update: Update) -> bytes:
-    """A webhook of this update alone, as it would have come by itself. Raises ValueError as ``spell`` does."""
-    value = update.item if update.array is None else {**_around(update.value), update.array: [update.item]}
+    """A webhook of this update alone, as it would have come by itself. Raises ValueError as ``spell_deep`` does."""
+    value = update.item if update.array is None else {**_beside(update), update.array: [update.item]}
     change = {"field": update.field, "value": value}
-    return spell({"object": _OBJECT, "entry": [{"id": update.account, "time": update.time, "changes": [change]}]})
+    return spell_deep({"object": _OBJECT, "entry": [{"id": update.account, "time": update.time, "changes": [change]}]})
+
+
+def contact_of(update: Update) -> dict[str, Any]:
+    """The ``contacts`` entry with the item's BSUID or number; the only one where the item names nobody."""
+    item = update.item
+    bsuid, phone = item.get("from_user_id") or item.get("user_id"), item.get("from") or item.get("wa_id")
+    found = [update.contacts[name] for name in (bsuid, phone) if isinstance(name, str) and name in update.contacts]
+    return min(found, key=_place)[1] if found else {}
+
+
+def _place(found: tuple[int, dict[str, Any]]) -> int:
+    return found[0]
 
 
 def _read_leniently(body: bytes) -> Any:
@@ -127,33 +200,73 @@ def _refuse(constant: str) -> float:
     raise ValueError(f"{constant} is not JSON")
 
 
+def _is_crowded(entries: list[Any]) -> bool:
+    total = 0
+    for entry in entries:
+        changes = entry.get("changes") if isinstance(entry, dict) else None
+        for change in changes if isinstance(changes, list) else (None,):
+            value = change.get("value") if isinstance(change, dict) else None
+            total += max(1, _count(value)) if isinstance(value, dict) else 1
+            if total > MOST_UPDATES:
+                return True
+    return False
+
+
+def _count(value: dict[str, Any]) -> int:
+    arrays = (value[name] for name in KNOWN_ARRAYS & value.keys())
+    return sum(len(array) for array in arrays if isinstance(array, list))
+
+
 def _take_entry(entry: Any, taken: Split) -> None:
     changes = entry.get("changes") if isinstance(entry, dict) else None
     if not isinstance(changes, list) or not changes:
-        taken.bad.append(_bad({"object": _OBJECT, "entry": [entry]}, "entry: it has no changes"))
+        _spoil(taken, {"object": _OBJECT, "entry": [entry]}, "entry: it has no changes")
         return
     for change in changes:
         value = change.get("value") if isinstance(change, dict) else None
-        if not isinstance(value, dict):
-            taken.bad.append(_bad(_wrapped(entry, change), "changes.value: it is not an object"))
-        else:
+        if isinstance(value, dict):
             _take_change(entry, change, value, taken)
+        else:
+            _spoil(taken, _wrapped(entry, change), "changes.value: it is not an object")
 
 
 def _take_change(entry: dict[str, Any], change: dict[str, Any], value: dict[str, Any], taken: Split) -> None:
     account = _word(entry.get("id"))
     name = _word(change.get("field"), value.get("field"), entry.get("field"))
+    if max(len(account), len(name)) > LONGEST_NAME:
+        _spoil(taken, _wrapped(entry, change), f"entry.id, field: longer than {LONGEST_NAME} characters")
+        return
     time = entry.get("time") if type(entry.get("time")) is int else None
-    errors = _objects(value.get("errors"))
+    errors, contacts = _objects(value.get("errors")), _by_address(value.get("contacts"))
     items = list(_items(value))
     if not items:
-        taken.updates.append(Update(account, name, None, value, value, errors, time))
+        taken.updates.append(Update(account, name, None, value, value, errors, time, contacts))
     for array, item in items:
         if isinstance(item, dict):
-            taken.updates.append(Update(account, name, array, item, value, errors, time))
+            taken.updates.append(Update(account, name, array, item, value, errors, time, contacts))
         else:
             alone = {**change, "value": {**_around(value), array: [item]}}
-            taken.bad.append(_bad(_wrapped(entry, alone), f"{array}: an item is not an object"))
+            _spoil(taken, _wrapped(entry, alone), f"{array}: an item is not an object")
+
+
+def _by_address(listed: Any) -> Mapping[str, tuple[int, dict[str, Any]]]:
+    """Of several entries with one address the first counts."""
+    found: dict[str, tuple[int, dict[str, Any]]] = {}
+    for place, entry in enumerate(_objects(listed)):
+        for name in (entry.get("user_id"), entry.get("wa_id")):
+            if isinstance(name, str) and name:
+                found.setdefault(name, (place, entry))
+    return found
+
+
+def _beside(update: Update) -> dict[str, Any]:
+    """What stands around an item; of many contacts only its own."""
+    around = _around(update.value)
+    listed = around.get("contacts")
+    if isinstance(listed, list) and len(listed) > 1:
+        own = contact_of(update)
+        around["contacts"] = [own] if own else []
+    return around
 
 
 def _items(value: dict[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -182,5 +295,5 @@ def _wrapped(entry: dict[str, Any], change: Any) -> dict[str, Any]:
     return {"object": _OBJECT, "entry": [{**entry, "changes": [change]}]}
 
 
-def _bad(document: Any, sentence: str) -> Bad:
-    return Bad(spell(document), "malformed", sentence)
+def _spoil(taken: Split, document: Any, sentence: str) -> None:
+    taken.rest.add(lambda: spell_deep(document), "malformed", sentence)

@@ -1,6 +1,7 @@
 """What one webhook body turns into."""
 
 import json
+from time import process_time
 from typing import Any
 
 import orjson
@@ -239,6 +240,110 @@ def test_what_is_not_a_webhook_is_parked_as_it_came(body: bytes) -> None:
     sorted_ = normalise(body, FRAME)
     assert [bad.raw for bad in sorted_.bad] == [body]
     assert (sorted_.records, sorted_.personal) == ([], [])
+
+
+EDIT = {"original_message_id": "w0"}
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        text(type="edit", edit={**EDIT, "message": "Hello"}),
+        text(type="edit", edit={**EDIT, "message": {"type": "edit", "edit": EDIT}}),
+        text(type="interactive", interactive={"type": []}),
+        text(type="button", button=["payload"]),
+        text(timestamp="253402300799"),
+        text(timestamp=10**18),
+        text("w" * 301),
+        status("w" * 299, "delivered"),
+        status(said="s" * 400),
+        text(sender="", from_user_id="U" * 400),
+    ],
+)
+def test_an_update_that_cannot_be_read_is_parked_alone(item: dict[str, Any]) -> None:
+    good = [text("w1"), status("w2")]
+    change = messages(text("w1"), item) if "from" in item else statuses(item)
+    sorted_ = normalise(webhook(change, messages(good[0]), statuses(good[1])), FRAME)
+    assert (len(sorted_.bad), len(sorted_.records) + len(sorted_.personal)) == (1, 3 if "from" in item else 2)
+    assert item in _items(sorted_.bad[0].raw)
+
+
+def _items(raw: bytes) -> list[Any]:
+    value = json.loads(raw)["entry"][0]["changes"][0]["value"]
+    return [*value.get("messages", ()), *value.get("statuses", ())]
+
+
+def test_edits_within_edits_are_parked_at_any_depth() -> None:
+    edit: dict[str, Any] = {"type": "text", "text": {"body": "x"}}
+    for _ in range(300):
+        edit = {"type": "edit", "edit": {**EDIT, "message": edit}}
+    body = json.dumps({"entry": [{"id": "1", "changes": [messages(text("w1"), text("w2", **edit))]}]}).encode()
+    sorted_ = normalise(body, FRAME)
+    assert (len(sorted_.personal), [bad.reason for bad in sorted_.bad]) == (1, ["malformed"])
+
+
+@pytest.mark.parametrize("place", ["account", "field", "line"])
+def test_a_name_that_no_key_holds_costs_its_own_change_only(place: str) -> None:
+    change, long = statuses(status()), "x" * 500_000
+    if place == "line":
+        change["value"]["metadata"]["phone_number_id"] = long
+    entry: dict[str, Any] = {"id": long if place == "account" else "1", "changes": [change]}
+    if place == "field":
+        change["field"] = long
+    body = json.dumps({"entry": [entry, {"id": "1", "changes": [messages(text())]}]}).encode()
+    sorted_ = normalise(body, FRAME)
+    assert len(sorted_.personal) == 1
+    assert [len(sorted_.records), len(sorted_.bad)] == ([1, 0] if place == "line" else [0, 1])
+    assert all(len(record.key) + len(record.value) < 10_000 for record in sorted_.records)
+
+
+def test_deep_nesting_beside_a_message_costs_only_itself() -> None:
+    deep = b'{"a":' * 600 + b'"\\u0000"' + b"}" * 600
+    body = webhook(messages(text("w1")), {"field": "x", "value": {"deep": "DEEP"}}).replace(b'"DEEP"', deep)
+    sorted_ = normalise(body, FRAME)
+    assert (len(sorted_.personal), len(sorted_.bad)) == (1, 1)
+    assert b"w1" not in sorted_.bad[0].raw
+
+
+@pytest.mark.parametrize(
+    "value", [{"messages": [1] * 700_000}, {"messages": [{}] * 3_000}, {"statuses": [status()] * 3_000}]
+)
+def test_a_body_of_more_updates_than_whatsapp_sends_is_parked_whole_and_soon(value: dict[str, Any]) -> None:
+    body = webhook({"field": "messages", "value": value})
+    began = process_time()
+    sorted_ = normalise(body, FRAME)
+    assert process_time() - began < 0.5
+    assert [(bad.raw, bad.reason) for bad in sorted_.bad] == [(body, "too_many")]
+
+
+def test_a_body_full_of_faults_is_kept_once_and_what_is_good_of_it_goes_on() -> None:
+    contacts = [{"wa_id": str(447700900000 + number), "profile": {"name": "A" * 500}} for number in range(900)]
+    items = [text(f"w{number}", type=5) for number in range(900)]
+    body = webhook(messages(*items, text("good"), contacts=contacts))
+    began = process_time()
+    sorted_ = normalise(body, FRAME)
+    assert process_time() - began < 0.5
+    assert (len(sorted_.personal), [bad.raw for bad in sorted_.bad]) == (1, [body])
+
+
+def test_what_is_parked_of_many_keeps_only_its_own_contact() -> None:
+    contacts = [{"wa_id": f"44770090012{number}", "profile": {"name": f"N{number}"}} for number in range(3)]
+    bad = text("w1", sender="447700900121", type=5)
+    (parked,) = normalise(webhook(messages(text("w0"), bad, contacts=contacts)), FRAME).bad
+    assert json.loads(parked.raw)["entry"][0]["changes"][0]["value"]["contacts"] == [contacts[1]]
+
+
+@pytest.mark.parametrize("name", ["WhatsApp visitor", " unknown ", "N/A", "TBC", "-", "🌸", "\x07", "x" * 0])
+def test_a_placeholder_is_nobodys_name(name: str) -> None:
+    contact = {"wa_id": "447700900123", "profile": {"name": name}}
+    assert only(webhook(messages(text(), contacts=[contact]))).sighting.name is None
+
+
+def test_a_name_is_cut_to_what_a_record_holds() -> None:
+    contact = {"wa_id": "447700900123", "profile": {"name": "Anna " * 100_000}}
+    name = only(webhook(messages(text(), contacts=[contact]))).sighting.name
+    assert name is not None
+    assert len(name) <= 200
 
 
 JSON = st.recursive(
