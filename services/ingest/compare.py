@@ -43,7 +43,7 @@ class Comparison:
 
 def compare(before: WorkView | None, after: WorkView, at: Comparison) -> list[Told]:
     """The full state first, then what changed in it; nothing where nothing did."""
-    if before == after:
+    if before is not None and before.but(unread=after.unread) == after:
         return []
     told = [Told(_id(at, after, "observed"), _observed(after, at))]
     if before is None:

@@ -1,10 +1,12 @@
 """Consonance over GraphQL: reads only. Whatever goes wrong on the way is ``Unavailable``, a refused key too.
 
+An answer that has not the shape it was asked for is a failure of Consonance: it is waited out as if none had come.
+
 The schema of a tenant is asked for once; fields it does not offer are left out of the queries.
 """
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import date
 from importlib.resources import files
@@ -16,6 +18,8 @@ from gql.client import AsyncClientSession
 from gql.transport.aiohttp import AIOHTTPTransport
 from gql.transport.exceptions import TransportError
 
+from services.ingest.updates import read_json
+from shared.bounded_http import BoundedResponse
 from shared.errors import Unavailable
 
 REQUEST_SECONDS = 30
@@ -25,7 +29,7 @@ _WHERE = re.compile(r"#\s*where\s+(\w+)\.(\w+)\s*$")
 Offered = frozenset[tuple[str, str]]
 """(type, field or enum value) pairs."""
 
-Node = dict[str, Any]
+Answer = dict[str, Any]
 
 
 class Consonance:
@@ -33,20 +37,20 @@ class Consonance:
         self._session = session
         self._offered: Offered | None = None
 
-    async def works(self, after: int, changed_since: date | None) -> list[Node]:
+    async def works(self, after: int, changed_since: date | None) -> list[Any]:
         """The next page above ``after``; empty at the end. ``changed_since`` counts whole days and over-reports."""
         return await self._nodes("works", _search(after, changed_since))
 
-    async def work(self, work_id: int) -> list[Node]:
+    async def work(self, work_id: int) -> list[Any]:
         return await self._nodes("works", {"idEq": work_id})
 
-    async def products(self, after: int, changed_since: date | None) -> list[Node]:
+    async def products(self, after: int, changed_since: date | None) -> list[Any]:
         return await self._nodes("products", _search(after, changed_since))
 
-    async def contacts(self) -> list[Node]:
+    async def contacts(self) -> list[Any]:
         return await self._nodes("contacts", None)
 
-    async def _nodes(self, name: str, search: Node | None) -> list[Node]:
+    async def _nodes(self, name: str, search: Answer | None) -> list[Any]:
         if self._offered is None:
             self._offered = await self._introspect()
         query = only_offered(query_text(name), self._offered)
@@ -54,34 +58,57 @@ class Consonance:
         nodes = answer.get(name)
         if not isinstance(nodes, list):
             raise Unavailable(f"Consonance answered no {name}")
-        return [node for node in nodes if isinstance(node, dict)]
+        return nodes
 
     async def _introspect(self) -> Offered:
-        schema = (await self._ask(query_text("offered"), {})).get("__schema") or {}
-        return frozenset(
-            (kind["name"], member["name"])
-            for kind in schema.get("types", ())
-            for members in ("fields", "enumValues")
-            for member in kind.get(members) or ()
-        )
+        schema = (await self._ask(query_text("offered"), {})).get("__schema")
+        offered = frozenset(_offered(schema.get("types") if isinstance(schema, dict) else None))
+        if not offered:
+            raise Unavailable("Consonance did not describe its types")
+        return offered
 
-    async def _ask(self, query: str, variables: Node) -> Node:
+    async def _ask(self, query: str, variables: Answer) -> Answer:
         """Errors count whatever the HTTP status: a partial answer is none."""
         request = gql(query)
         request.variable_values = variables
         try:
-            return await self._session.execute(request)
+            answer = await self._session.execute(request)
         except TransportError as error:
             raise Unavailable(f"Consonance: {type(error).__name__}") from error
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Unavailable(f"Consonance cannot be reached: {type(error).__name__}") from error
+        except Exception as error:  # a client library stumbles over what no GraphQL server says
+            raise Unavailable(f"Consonance's answer cannot be read: {type(error).__name__}") from error
+        if not isinstance(answer, dict):
+            raise Unavailable("Consonance answered without data")
+        return answer
+
+
+def _offered(types: Any) -> Iterator[tuple[str, str]]:
+    for kind in types if isinstance(types, list) else ():
+        for members in ("fields", "enumValues"):
+            listed = kind.get(members) if isinstance(kind, dict) else None
+            for member in listed if isinstance(listed, list) else ():
+                if isinstance(member, dict):
+                    yield str(kind.get("name")), str(member.get("name"))
+
+
+def _read(text: str) -> Any:
+    """Half a surrogate in one record must not cost the others."""
+    return read_json(text.encode("utf-8", "replace"))
 
 
 @asynccontextmanager
 async def connected(url: str, key: str) -> AsyncIterator[Consonance]:
     """A session kept open; nothing is asked yet."""
     headers = {"Authorization": f"Bearer {key}"}
-    transport = AIOHTTPTransport(url=url, headers=headers, timeout=REQUEST_SECONDS)
+    transport = AIOHTTPTransport(
+        url=url,
+        headers=headers,
+        timeout=REQUEST_SECONDS,
+        json_deserialize=_read,
+        client_session_args={"response_class": BoundedResponse},
+    )
     async with Client(transport=transport, execute_timeout=REQUEST_SECONDS) as session:
         yield Consonance(session)
 
@@ -96,6 +123,6 @@ def only_offered(query: str, offered: Offered) -> str:
     return "\n".join(line for line, where in lines if where is None or (where[1], where[2]) in offered)
 
 
-def _search(after: int, changed_since: date | None) -> Node:
+def _search(after: int, changed_since: date | None) -> Answer:
     since = {} if changed_since is None else {"changedSince": changed_since.isoformat()}
     return {"after": after, **since}

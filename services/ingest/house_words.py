@@ -63,14 +63,16 @@ class Words:
             what, _, value = own.get(plain(tag), tag).partition(":")
             found.setdefault(plain(what) if value else "role", []).append(value.strip() or tag)
         roles = tuple(role for tag in found["role"] if (role := _ROLES.get(plain(tag))) is not None)
-        return Tagged(roles, _first(found["language"]), _first(found["zone"]))
+        return Tagged(roles, tuple(found["language"]), tuple(found["zone"]))
 
 
 @dataclass(frozen=True, slots=True)
 class Tagged:
+    """Languages and zones as they are written, the first to count first."""
+
     roles: tuple[Role, ...]
-    language: str | None
-    zone: str | None
+    languages: tuple[str, ...]
+    zones: tuple[str, ...]
 
 
 def plain(word: str) -> str:
@@ -78,10 +80,6 @@ def plain(word: str) -> str:
 
 
 _ROLES = {role.value: role for role in Role}
-
-
-def _first(values: list[str]) -> str | None:
-    return values[0] if values else None
 
 
 def _look_up(name: str | None, own: Mapping[str, _T], known: Mapping[str, _T]) -> _T | None:

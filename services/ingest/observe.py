@@ -1,20 +1,25 @@
-"""What Consonance answers, read into views; pure. A field the tenant's Consonance does not offer is not there."""
+"""What Consonance answers, read into views; pure. A field the tenant's Consonance does not offer is not there.
 
-from collections.abc import Callable, Iterable
-from datetime import date
+A record that says whose it is always gives a view: a field that cannot be read is absent in it, and noted, so that what
+was true before does not go on as if nothing had changed.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from stdnum import isbn
 
 from services.ingest.addresses import phone_of_contact
 from services.ingest.house_words import Words
+from services.ingest.notes import Node, Notes, id_of, nodes
 from services.ingest.updates import without_nul
+from services.ingest.values import country_of, language_of, person_name
 from services.ingest.views import ContactView, Contributor, ProductView, WorkView
 from shared.canonical import canonical_text
-from shared.errors import Malformed
 from shared.events.consonance import Check, Component, ComponentState, MetadataField
 from shared.events.vocabulary import Named, PartyKind
 from shared.ids import ContactId, Phone, ProductId, WorkId
+from shared.zones import zone_named
 
 UNTITLED = "(untitled)"
 _CANCELLED = "01"  # ONIX list 64
@@ -25,140 +30,173 @@ _TEXTS = {
 }
 _RESOURCES = (Component.FRONT_COVER, Component.FULL_COVER, Component.INTERIOR_FILES, Component.EBOOK_FILE)
 
-Node = dict[str, Any]
 
-
-def work_view(node: Node, words: Words) -> WorkView:
+def work_view(node: Node, words: Words, notes: Notes | None = None) -> WorkView:
     """Raises Malformed where a work has no id."""
-    node = without_nul(node)
-    products = tuple(_product(product, node) for product in _nodes(node.get("products")))
-    texts = _texts(node)
+    node, notes = without_nul(node), notes or Notes()
+    work_id = WorkId(id_of(node, "work"))
+    title, subtitle = notes.text(node, "title"), notes.text(node, "subtitle")
+    products = tuple(_products(node, (title, subtitle), notes))
+    texts = _texts(node, notes)
     checks = _checks(node, products, texts)
     return WorkView(
-        work_id=WorkId(_id(node, "work")),
-        title=node.get("title") or UNTITLED,
-        subtitle=node.get("subtitle") or None,
-        inhouse_ref=node.get("inHouseWorkReference") or None,
-        imprint=_imprint(node.get("imprint")),
-        contributors_display=node.get("contributorPrettyList") or None,
-        url=node.get("publishersUrl") or None,
-        stage=node.get("projectStage") or None,
-        people=tuple(_people(node, words)),
+        work_id=work_id,
+        title=title or UNTITLED,
+        subtitle=subtitle,
+        inhouse_ref=notes.text(node, "inHouseWorkReference"),
+        imprint=_imprint(node, notes),
+        contributors_display=person_name(notes.text(node, "contributorPrettyList", longest=2_000)),
+        url=notes.text(node, "publishersUrl"),
+        stage=notes.text(node, "projectStage"),
+        people=tuple(_people(node, words, notes)),
         products=products,
         texts=texts,
-        components=_components(node, words, checks),
+        components=_components(node, words, checks, notes),
         checks=checks,
         cancelled=bool(products) and all(product.publishing_status == _CANCELLED for product in products),
-        embargo_until=_date(node.get("embargoUntil")),
+        embargo_until=notes.day(node, "embargoUntil"),
+        unread=notes.digests(),
     )
 
 
-def contact_view(node: Node, words: Words) -> ContactView:
+def contact_view(node: Node, words: Words, notes: Notes | None = None) -> ContactView:
     """Raises Malformed where a contact has no id."""
-    node = without_nul(node)
-    tagged = words.meaning(tag for tag in node.get("contactTags") or () if isinstance(tag, str))
-    contributed = (
-        words.contributor(_code(one.get("onixContributorRole"))) for one in _nodes(node.get("contributions"))
-    )
-    country = _country(node)
+    node, notes = without_nul(node), notes or Notes()
+    contact_id = ContactId(id_of(node, "contact"))
+    tagged = words.meaning(notes.texts(node, "contactTags"))
+    contributions = notes.nodes(node, "contributions")
+    contributed = (words.contributor(_code(one.get("onixContributorRole"))) for one in contributions)
+    country = _country(node, notes)
     return ContactView(
-        contact_id=ContactId(_id(node, "contact")),
+        contact_id=contact_id,
         kind=_kind(node),
         name=_name(node),
         country=country,
-        language=tagged.language,
-        zone=tagged.zone,
+        language=_tag(tagged.languages, language_of, "language", notes),
+        zone=_tag(tagged.zones, zone_named, "zone", notes),
         roles=tuple(sorted({*tagged.roles, *contributed})),
-        phone=_phone(node, country),
+        phone=_phone(node, country, notes),
+        unread=notes.digests(),
     )
 
 
-def _people(node: Node, words: Words) -> Iterable[Contributor]:
-    listed = _nodes(node.get("contributions"))
-    for one in sorted(listed, key=lambda contribution: contribution.get("sequenceNumber") or 0):
+def _tag(written: Iterable[str], known: Callable[[str], str | None], what: str, notes: Notes) -> str | None:
+    """What the first of these tags that means anything does."""
+    found = [(tag, known(tag)) for tag in written]
+    for tag, meaning in found:
+        if meaning is None:
+            notes.add("contactTags", f"{what}:{notes.quoted(tag)} is no {_WORDS[what]}", tag)
+    return next((meaning for _, meaning in found if meaning is not None), None)
+
+
+_WORDS = {"language": "language", "zone": "time zone"}
+
+
+def _people(node: Node, words: Words, notes: Notes) -> Iterable[Contributor]:
+    listed = notes.nodes(node, "contributions")
+    for one in sorted(listed, key=lambda contribution: _order(contribution.get("sequenceNumber"))):
         contributor = one.get("contributor")
-        if isinstance(contributor, dict) and contributor.get("id") is not None:
+        if contributor is None:
+            continue
+        contact = notes.id(contributor, f"contributions.{notes.name(one)}.contributor.id")
+        if contact is not None:
             role = words.contributor(_code(one.get("onixContributorRole")))
-            contact = ContactId(_id(contributor, "contributor"))
-            yield Contributor(contact_id=contact, kind=_kind(contributor), name=_name(contributor), role=role)
+            yield Contributor(
+                contact_id=ContactId(contact), kind=_kind(contributor), name=_name(contributor), role=role
+            )
 
 
-def _product(node: Node, work: Node) -> ProductView:
+def _products(node: Node, inherited: tuple[str | None, str | None], notes: Notes) -> Iterable[ProductView]:
+    for place, product in enumerate(notes.nodes(node, "products")):
+        product_id = notes.id(product, f"products.{place}.id")
+        if product_id is not None:
+            yield _product(ProductId(product_id), product, inherited, notes.within(f"products.{product_id}"))
+
+
+def _product(product_id: ProductId, node: Node, inherited: tuple[str | None, str | None], notes: Notes) -> ProductView:
     """``onixPublishingStatus.code`` is bare; the enum beside it has an underscore."""
-    status = _code(node.get("onixPublishingStatus")) or node.get("onixPublishingStatusCode")
+    status = _code(node.get("onixPublishingStatus")) or notes.text(node, "onixPublishingStatusCode")
     edition = node.get("inHouseEdition")
     return ProductView(
-        product_id=ProductId(_id(node, "product")),
-        isbn13=_isbn(node.get("isbn")),
+        product_id=product_id,
+        isbn13=_isbn(node, notes),
         format=_code(node.get("onix21ProductForm")),
-        edition=edition.get("name") if isinstance(edition, dict) else None,
-        title=_override(node.get("title"), work.get("title")),
-        subtitle=_override(node.get("subtitle"), work.get("subtitle")),
-        pub_date=_date(node.get("publicationDate")),
-        planned_pub_date=_date(node.get("plannedPublicationDate")),
-        publishing_status=str(status).lstrip("_") if status else None,
+        edition=notes.text(edition, "name") if isinstance(edition, dict) else None,
+        title=_override(notes.text(node, "title"), inherited[0]),
+        subtitle=_override(notes.text(node, "subtitle"), inherited[1]),
+        pub_date=notes.day(node, "publicationDate"),
+        planned_pub_date=notes.day(node, "plannedPublicationDate"),
+        publishing_status=status.lstrip("_") if status else None,
     )
 
 
-def _texts(node: Node) -> dict[MetadataField, str]:
-    found = {field: _newest(node[alias]) for alias, field in _TEXTS.items() if alias in node}
-    texts = {field: canonical_text(one.get("externalText")) for field, one in found.items() if one is not None}
-    membership = next(iter(_nodes(node.get("seriesMemberships"))), None)
+def _texts(node: Node, notes: Notes) -> dict[MetadataField, str]:
+    found = {field: _newest(notes.nodes(node, alias)) for alias, field in _TEXTS.items() if alias in node}
+    written = {field: notes.text(one, "externalText", at=field) for field, one in found.items() if one is not None}
+    texts = {field: canonical_text(text) for field, text in written.items()}
+    membership = next(iter(notes.nodes(node, "seriesMemberships")), None)
     if membership is not None:
         series = membership.get("series")
-        named = {MetadataField.SERIES_NAME: series.get("name") if isinstance(series, dict) else None}
-        numbered = {MetadataField.SERIES_NUMBER: membership.get("partNumber")}
-        texts |= {field: str(value) for field, value in (named | numbered).items() if value}
+        name = notes.text(series, "name", at="seriesMemberships.series") if isinstance(series, dict) else None
+        number = notes.text(membership, "partNumber", at="seriesMemberships")
+        said = {MetadataField.SERIES_NAME: name, MetadataField.SERIES_NUMBER: number}
+        texts |= {field: value for field, value in said.items() if value}
     return texts
 
 
-def _components(node: Node, words: Words, checks: tuple[Check, ...]) -> dict[Component, ComponentState]:
+def _components(
+    node: Node, words: Words, checks: tuple[Check, ...], notes: Notes
+) -> dict[Component, ComponentState]:  # fmt: skip
     """A component is told only where Consonance offers what tells its state."""
     found: dict[Component, ComponentState] = {}
-    resources = _nodes(node.get("supportingResources"))
+    resources = notes.nodes(node, "supportingResources")
     if "supportingResources" in node:
         for component in _RESOURCES:
             newest = _newest([one for one in resources if one.get("variant") == component.value])
-            found[component] = words.approval(newest.get("status")) if newest else ComponentState.MISSING
+            found[component] = _approval(newest, "status", words, notes)
     if "coverCopy" in node:
-        copy = _newest(node["coverCopy"])
-        found[Component.JACKET_COPY] = (
-            words.approval(copy.get("approvalStatusName")) if copy else ComponentState.MISSING
-        )
-    found[Component.METADATA] = _metadata(node, words, checks)
+        copy = _newest(nodes(node["coverCopy"]))
+        found[Component.JACKET_COPY] = _approval(copy, "approvalStatusName", words, notes)
+    found[Component.METADATA] = _metadata(node, words, checks, notes)
     return found
 
 
-def _metadata(node: Node, words: Words, checks: tuple[Check, ...]) -> ComponentState:
+def _approval(node: Node | None, name: str, words: Words, notes: Notes) -> ComponentState:
+    return ComponentState.MISSING if node is None else words.approval(notes.text(node, name))
+
+
+def _metadata(node: Node, words: Words, checks: tuple[Check, ...], notes: Notes) -> ComponentState:
     """As Consonance says where it says; else final when every check holds."""
     if "metadataStatus" in node:
-        return words.approval(node["metadataStatus"])
+        return words.approval(notes.text(node, "metadataStatus"))
     return ComponentState.FINAL if all(check.ok for check in checks) else ComponentState.DRAFT
 
 
-def _checks(node: Node, products: tuple[ProductView, ...], texts: dict[MetadataField, str]) -> tuple[Check, ...]:
+def _checks(node: Node, products: tuple[ProductView, ...], texts: Mapping[MetadataField, str]) -> tuple[Check, ...]:
     """When the bibliographic record of a work is complete enough to announce it."""
     dated = any(product.pub_date for product in products)
     return (
         Check(rule="has_title", ok=bool(node.get("title"))),
-        Check(rule="has_contributor", ok=bool(_nodes(node.get("contributions")))),
+        Check(rule="has_contributor", ok=bool(nodes(node.get("contributions")))),
         Check(rule="has_publication_date", ok=dated),
         Check(rule="has_description", ok=MetadataField.SHORT_DESCRIPTION in texts),
     )
 
 
-def _phone(node: Node, country: str | None) -> Phone | None:
+def _phone(node: Node, country: str | None, notes: Notes) -> Phone | None:
     """The first number that says it is for WhatsApp, else the first mobile one, else the first that is a number."""
-    phones = _nodes(node.get("phones"))
-    for wanted in _PREFERRED:
-        for phone in phones:
-            if wanted(str(phone.get("phoneType") or "").casefold()):
-                number = phone_of_contact(str(phone.get("phoneNumber") or ""), country)
-                if number is not None:
-                    return number
-    return None
+    found: list[tuple[str, Phone]] = []
+    for place, phone in enumerate(notes.nodes(node, "phones")):
+        written = notes.text(phone, "phoneNumber", at=f"phones.{place}")
+        number = phone_of_contact(written, country) if written else None
+        if number is not None:
+            found.append((str(phone.get("phoneType") or "").casefold(), number))
+        elif written and any(map(str.isalnum, written)) and written.casefold() not in _NO_NUMBERS:
+            notes.add(f"phones.{place}.phoneNumber", "there is no usable number in it", written)
+    return next((number for wanted in _PREFERRED for kind, number in found if wanted(kind)), None)
 
 
+_NO_NUMBERS = frozenset({"n/a", "na", "none", "unknown", "tbc", "tba", "tbd", "x", "no"})
 _PREFERRED: tuple[Callable[[str], bool], ...] = (
     lambda kind: "whatsapp" in kind,
     lambda kind: "mob" in kind or "cell" in kind,
@@ -166,9 +204,16 @@ _PREFERRED: tuple[Callable[[str], bool], ...] = (
 )
 
 
-def _country(node: Node) -> str | None:
-    codes = (_code(address.get("country")) for address in _nodes(node.get("addresses")))
-    return next((code for code in codes if code), None)
+def _country(node: Node, notes: Notes) -> str | None:
+    codes = [code for address in notes.nodes(node, "addresses") if (code := _code(address.get("country")))]
+    return next((found for code in codes if (found := _known_country(code, notes)) is not None), None)
+
+
+def _known_country(code: str, notes: Notes) -> str | None:
+    country = country_of(code)
+    if country is None:
+        notes.add("addresses.country.code", f"{notes.quoted(code)} is no country", code)
+    return country
 
 
 def _kind(node: Node) -> PartyKind:
@@ -176,48 +221,47 @@ def _kind(node: Node) -> PartyKind:
 
 
 def _name(node: Node) -> str:
-    names = (node.get("personName"), node.get("organisationName"), node.get("name"))
-    return next((name for name in names if isinstance(name, str) and name.strip()), f"contact {node.get('id')}")
+    names = map(person_name, (node.get("personName"), node.get("organisationName"), node.get("name")))
+    return next((name for name in names if name), f"contact {node.get('id')}")
 
 
-def _isbn(node: Any) -> str | None:
-    written = node.get("isbn13") if isinstance(node, dict) else node
-    if not isinstance(written, str) or not isbn.is_valid(written):
+def _isbn(node: Node, notes: Notes) -> str | None:
+    written = node["isbn"].get("isbn13") if isinstance(node.get("isbn"), dict) else node.get("isbn")
+    if not isinstance(written, str) or not any(map(str.isdigit, written)):
+        return None  # "No ISBN" is what Consonance writes where there is none
+    if not isbn.is_valid(written):
+        notes.add("isbn", "it is no ISBN", written)
         return None
     return str(isbn.to_isbn13(isbn.compact(written)))
 
 
-def _override(own: Any, inherited: Any) -> str | None:
-    return own if isinstance(own, str) and own and own != inherited else None
+def _override(own: str | None, inherited: str | None) -> str | None:
+    return own if own != inherited else None
 
 
-def _imprint(node: Any) -> Named | None:
-    return Named(id=_id(node, "imprint"), name=node.get("name")) if isinstance(node, dict) and node.get("id") else None
+def _imprint(node: Node, notes: Notes) -> Named | None:
+    imprint = node.get("imprint")
+    if not isinstance(imprint, dict) or imprint.get("id") is None:
+        return None
+    number = notes.id(imprint, "imprint.id")
+    return None if number is None else Named(id=number, name=notes.text(imprint, "name", at="imprint"))
 
 
 def _code(node: Any) -> str | None:
     """An ONIXCode's bare code."""
     code = node.get("code") if isinstance(node, dict) else None
-    return code.lstrip("_") if isinstance(code, str) and code else None
+    return code.lstrip("_")[:_LONGEST_CODE] if isinstance(code, str) and code else None
 
 
-def _newest(nodes: Any) -> Node | None:
-    return max(_nodes(nodes), key=lambda node: node.get("id") or 0, default=None)
+_LONGEST_CODE = 60
 
 
-def _nodes(value: Any) -> list[Node]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+def _newest(listed: Iterable[Node]) -> Node | None:
+    return max(listed, key=lambda node: _order(node.get("id")), default=None)
 
 
-def _date(value: Any) -> date | None:
-    try:
-        return date.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
-        return None
-
-
-def _id(node: Node, what: str) -> int:
-    try:
-        return int(node["id"])
-    except (KeyError, TypeError, ValueError):
-        raise Malformed(f"{what}.id: it is missing") from None
+def _order(value: Any) -> int:
+    """By number; what has none comes first."""
+    if isinstance(value, int):
+        return value
+    return int(value) if isinstance(value, str) and value.isascii() and value[:18].isdigit() and len(value) < 19 else 0

@@ -1,6 +1,6 @@
 """Keeps what cannot be handled, with its reason, for an operator; the same bytes once, however often they come."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,8 +9,8 @@ from services.ingest.updates import Bad
 from shared.clock import Clock, machine_now
 from shared.ids import TenantId, derive
 from shared.postgres import Pool, load_queries
-from shared.telemetry import get_logger
-from shared.transaction import Origin
+from shared.telemetry import counter, get_logger
+from shared.transaction import Origin, Transaction
 
 queries = load_queries(__file__, "intake.sql")
 _log = get_logger()
@@ -36,7 +36,13 @@ class Parking:
             new = await tx.connection.fetch(
                 queries.remember_pushed, self.tenant, [_SOURCE] * len(ids), ids, machine_now()
             )
-            for row in new:
-                one = by_id[row["id"]]
-                await tx.park(one.raw, one.reason, one.sentence, Origin(door))
-                _log.warning("update.parked", reason=one.reason, sentence=one.sentence)
+            await park_all(tx, [by_id[row["id"]] for row in new], door)
+
+
+async def park_all(tx: Transaction, bad: Iterable[Bad], door: str) -> None:
+    """Whether or not the same bytes were parked before."""
+    parked = counter("stet_ingest_parked_total", "What could not be read, by reason", "reason")
+    for one in bad:
+        parked.labels(one.reason).inc()
+        await tx.park(one.raw, one.reason, one.sentence, Origin(door))
+        _log.warning("update.parked", reason=one.reason, sentence=one.sentence)

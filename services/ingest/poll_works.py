@@ -6,38 +6,39 @@ A pass that is interrupted goes on where it stood. The first complete one of a f
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 from services.ingest.compare import FIELDS, Comparison, compare
 from services.ingest.database import reachable, writing
 from services.ingest.house_words import Words
+from services.ingest.notes import Node, Notes
 from services.ingest.observe import work_view
-from services.ingest.parking import Parks
+from services.ingest.parking import Parks, park_all
 from services.ingest.progress import Pass, next_pass
-from services.ingest.reading import Node, ids_of, last_id, read_all
+from services.ingest.reading import Read, ids_of, last_id, read_all, refused
 from services.ingest.records import Frame
-from services.ingest.snapshots import Snapshot, Snapshots
+from services.ingest.snapshots import Snapshot, Snapshots, view_of
 from services.ingest.views import WorkView
 from shared.clock import Clock, machine_now
-from shared.events.values import encode, read_as
+from shared.events.values import encode
+from shared.halving import work_off
 from shared.ids import TenantId, key_of
 from shared.postgres import Pool
 from shared.telemetry import intake_span
 from shared.topics import CONSONANCE_EVENTS
 from shared.transaction import Transaction
 
-_DOOR = "polled works"
+_ORIGIN = "polled works"
 
 
 class Works(Protocol):
-    async def works(self, after: int, changed_since: date | None) -> list[Node]:
+    async def works(self, after: int, changed_since: date | None) -> list[Any]:
         """The next page above ``after``; empty at the end."""
 
-    async def work(self, work_id: int) -> list[Node]:
+    async def work(self, work_id: int) -> list[Any]:
         """One, or none."""
 
-    async def products(self, after: int, changed_since: date | None) -> list[Node]:
+    async def products(self, after: int, changed_since: date | None) -> list[Any]:
         """The next page above ``after``; empty at the end."""
 
 
@@ -72,25 +73,44 @@ class WorksPoll:
         """Works that did not come by themselves although a product of theirs changed."""
         told, after = 0, 0
         while page := await self.works.products(after, current.changed_since):
-            for work_id in {work["id"] for product in page if (work := product.get("work"))} - seen:
+            works = [product.get("work") for product in page if isinstance(product, dict)]
+            for work_id in sorted({*ids_of(works)} - seen):
                 seen.add(work_id)
                 told += await self._take(await self.works.work(work_id), current)
             after = last_id(page, after)
         return told
 
-    async def _take(self, page: Sequence[Node], current: Pass) -> int:
-        read, bad = read_all(WorkView, page, partial(work_view, words=self.words))
+    async def _take(self, page: Sequence[Any], current: Pass) -> int:
+        read, bad = read_all(WorkView, page, self._view)
         if bad:
-            await self.parking.park(bad, _DOOR)
-        views = {view.work_id: view for view in read}
-        locks = [key_of(self.tenant, "works", work_id) for work_id in views]
+            await self.parking.park(bad, _ORIGIN)
+        told: list[int] = []
+
+        async def attempt(some: Sequence[Read[WorkView]]) -> None:
+            told.append(await self._compare(some, current))
+
+        async def refuse(one: Read[WorkView], fault: Exception) -> None:
+            await self.parking.park([refused(one, fault)], _ORIGIN)
+
+        await work_off(list({one.view.work_id: one for one in read}.values()), attempt, refuse)
+        return sum(told)
+
+    async def _compare(self, read: Sequence[Read[WorkView]], current: Pass) -> int:
+        locks = [key_of(self.tenant, "works", one.view.work_id) for one in read]
         async with writing(self.pool, self.clock, locks) as tx:
-            before = await self._snapshots.load(tx.connection, views)
-            changed = [view for view in views.values() if _before(before, view) != view]
-            told = sum([self._tell(before, view, current, tx) for view in changed])
-            saved = [Snapshot(view.work_id, _next(before, view.work_id), encode(view).decode()) for view in changed]
+            before = await self._snapshots.load(tx.connection, [one.view.work_id for one in read])
+            changed = [one for one in read if _before(before, one.view) != one.view]
+            views = [one.view for one in changed]
+            told = sum([self._tell(before, view, current, tx) for view in views])
+            saved = [Snapshot(view.work_id, _next(before, view.work_id), encode(view).decode()) for view in views]
             await self._snapshots.save(tx.connection, saved, tx.now)
+            for one in changed:
+                former = _before(before, one.view)
+                await park_all(tx, one.to_park(f"work {one.view.work_id}", former.unread if former else ()), _ORIGIN)
         return told
+
+    def _view(self, node: Node, notes: Notes) -> WorkView:
+        return work_view(node, self.words, notes)
 
     def _tell(self, before: Mapping[int, Snapshot], view: WorkView, current: Pass, tx: Transaction) -> int:
         """What happened to one work, in a trace of its own; how many events that is."""
@@ -130,8 +150,7 @@ class WorksPoll:
 
 
 def _before(snapshots: Mapping[int, Snapshot], view: WorkView) -> WorkView | None:
-    snapshot = snapshots.get(view.work_id)
-    return None if snapshot is None else read_as(WorkView, snapshot.view)
+    return view_of(WorkView, snapshots.get(view.work_id))
 
 
 def _next(snapshots: Mapping[int, Snapshot], work_id: int) -> int:

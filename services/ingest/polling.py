@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from services.ingest.measures import Measures
+from shared.blame import sentence_of
 from shared.errors import Unavailable, Unfit
 from shared.telemetry import get_logger
 
@@ -33,16 +34,25 @@ class Polling:
         return time.monotonic() - self._seen_whole_at
 
     async def once(self) -> int:
-        """A pass that begins now; returns how many events it told. Raises Unavailable."""
+        """A pass over everything that begins now; returns how many events it told.
+
+        Raises Unavailable after the others were made, where one of them failed.
+        """
         async with self._turn:
-            told = 0
+            told, faults = 0, list[str]()
             for name, run in self._passes.items():
-                count = await run()
+                try:
+                    count = await run()
+                except Exception as fault:  # noqa: BLE001 -- the boundary of one pass: its surprise must not stop the others
+                    faults.append(_failed(name, fault))
+                    continue
                 told += count
                 if count:
                     _log.info("poll.told", pass_over=name, events=count)
-            self.completed += 1
             self.told += told
+            if faults:
+                raise Unavailable("; ".join(faults))
+            self.completed += 1
             self._seen_whole_at = time.monotonic()
             self._measures.polled(told)
             return told
@@ -52,10 +62,17 @@ class Polling:
         while True:
             try:
                 await self.once()
-            except (Unavailable, Unfit) as fault:
+            except Unavailable as fault:
                 self._measures.poll_failed()
                 pause = min(max(pause * 2, 1.0), _LONGEST_PAUSE)
                 _log.warning("poll.failed", fault=str(fault), next_in=pause)
             else:
                 pause = self._pause
             await asyncio.sleep(pause)
+
+
+def _failed(name: str, fault: Exception) -> str:
+    """Also of what nobody foresaw only where it happened: errors of libraries quote the data they failed on."""
+    if isinstance(fault, Unavailable | Unfit):
+        return f"{name}: {fault}"
+    return f"{name}: {sentence_of(fault)}"

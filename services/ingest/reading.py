@@ -1,50 +1,95 @@
 """Records of Consonance read one by one: what cannot be read is set aside with its reason, and holds up no other."""
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from msgspec import ValidationError
 
+from services.ingest.notes import Node, Notes, number_of, to_park
 from services.ingest.records import MAX_VALUE
-from services.ingest.updates import Bad, spell
+from services.ingest.updates import Bad, spell_deep
+from shared.blame import reason_of, sentence_of
 from shared.errors import Malformed, Unavailable
 from shared.events.values import Frozen, encode, first_fault, read_as
 
-Node = dict[str, Any]
 V = TypeVar("V", bound=Frozen)
 
-_UNREADABLE = (Malformed, ValidationError, ValueError, TypeError, AttributeError)
-"""A tenant's schema may be of any shape; whatever reading it stumbles over is that record's fault."""
+_LARGEST_ASKED = 2**31 - 1
+"""GraphQL's Int: what is greater cannot be asked for."""
 
 
-def read_all(of: type[V], nodes: Iterable[Node], read: Callable[[Node], V]) -> tuple[list[V], list[Bad]]:
+@dataclass(frozen=True, slots=True)
+class Read(Generic[V]):
+    """``node`` is what it was read from, ``notes`` what of it could not be."""
+
+    node: Any
+    view: V
+    notes: Notes
+
+    def to_park(self, record: str, told: tuple[str, ...]) -> Iterator[Bad]:
+        """What was not told before."""
+        return to_park(record, self.notes.unread, told)
+
+
+def read_all(
+    of: type[V], nodes: Iterable[Any], read: Callable[[Node, Notes], V]
+) -> tuple[list[Read[V]], list[Bad]]:  # fmt: skip
     """The views of those that can be read, and what to park; an event about a view has to fit into its topic."""
-    views: list[V] = []
+    views: list[Read[V]] = []
     bad: list[Bad] = []
     for node in nodes:
+        notes = Notes()
         try:
-            raw = encode(read(node))
+            raw = encode(_view(node, notes, read))
             view = read_as(of, raw)
-        except _UNREADABLE as fault:
-            bad.append(Bad(spell(node), "malformed", _sentence(fault, of)))
+        except Exception as fault:  # noqa: BLE001 -- a tenant's schema may be of any shape: it is that record's fault
+            bad.append(_bad(node, "malformed", _sentence(fault, of)))
             continue
         if len(raw) > MAX_VALUE // 2:
-            bad.append(Bad(spell(node), "too_large", f"it is larger than {MAX_VALUE // 2} bytes"))
+            bad.append(_bad(node, "too_large", f"it is larger than {MAX_VALUE // 2} bytes"))
         else:
-            views.append(view)
+            views.append(Read(node, view, notes))
     return views, bad
 
 
-def ids_of(page: Sequence[Node]) -> list[int]:
-    return [node["id"] for node in page if isinstance(node.get("id"), int)]
+def _view(node: Any, notes: Notes, read: Callable[[Node, Notes], V]) -> V:
+    if not isinstance(node, dict):
+        raise Malformed("a record of the list is no object")
+    return read(node, notes)
 
 
-def last_id(page: Sequence[Node], after: int) -> int:
+def ids_of(page: Iterable[Any]) -> list[int]:
+    """Those that can be asked for."""
+    return [number for node in page if (number := _asked_id(node)) is not None]
+
+
+def last_id(page: Sequence[Any], after: int) -> int:
     """Where the next page begins. Raises Unavailable for a page that leads no further: it would be asked for again."""
     last = max(ids_of(page), default=after)
     if last <= after:
         raise Unavailable(f"Consonance's page after {after} has no record with a greater id")
     return last
+
+
+def _asked_id(node: Any) -> int | None:
+    try:
+        number = number_of(node.get("id") if isinstance(node, dict) else None)
+    except ValueError:
+        return None
+    return number if number <= _LARGEST_ASKED else None
+
+
+def refused(read: Read[V], fault: Exception) -> Bad:
+    """A record that could be read, and that the database refuses."""
+    return _bad(read.node, reason_of(fault), sentence_of(fault))
+
+
+def _bad(node: Any, reason: str, sentence: str) -> Bad:
+    try:
+        return Bad(spell_deep(node), reason, sentence)
+    except ValueError:
+        return Bad(b"too deeply nested to be kept", reason, sentence)
 
 
 def _sentence(fault: Exception, of: type[Frozen]) -> str:

@@ -3,12 +3,15 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 from services.ingest.progress import Pass
+from shared.events.values import UNREADABLE, Frozen, read_as
 from shared.ids import TenantId
 from shared.postgres import Connection, load_queries
 
 queries = load_queries(__file__, "snapshots.sql")
+V = TypeVar("V", bound=Frozen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +21,14 @@ class Snapshot:
     id: int
     version: int
     view: str
+
+
+def view_of(of: type[V], snapshot: Snapshot | None) -> V | None:
+    """The view that was kept; one that another version kept, and that is not understood, is none."""
+    try:
+        return None if snapshot is None else read_as(of, snapshot.view)
+    except UNREADABLE:
+        return None
 
 
 @dataclass(frozen=True, slots=True)

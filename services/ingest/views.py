@@ -32,7 +32,10 @@ class ProductView(Frozen):
 
 
 class WorkView(Frozen):
-    """``components`` holds only what this tenant's Consonance can tell; the missing among them are there as missing."""
+    """``components`` holds only what this tenant's Consonance can tell; the missing among them are there as missing.
+
+    ``unread``: digests of what could not be read (``notes``), so that it is told once.
+    """
 
     work_id: WorkId
     title: str
@@ -49,9 +52,12 @@ class WorkView(Frozen):
     checks: tuple[Check, ...] = ()
     cancelled: bool = False
     embargo_until: date | None = None
+    unread: tuple[str, ...] = ()
 
 
 class ContactView(Frozen):
+    """``unread`` as in a work's."""
+
     contact_id: ContactId
     kind: PartyKind
     name: str
@@ -60,6 +66,7 @@ class ContactView(Frozen):
     zone: str | None = None
     roles: tuple[Role, ...] = ()
     phone: Phone | None = None
+    unread: tuple[str, ...] = ()
 
 
 def work_ref(view: WorkView) -> WorkRef:

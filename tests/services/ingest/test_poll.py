@@ -16,7 +16,7 @@ from services.ingest.poll_works import WorksPoll
 from services.ingest.progress import Pass, next_pass
 from services.ingest.settings import POLLED
 from shared.errors import Unavailable
-from shared.events.consonance import short_name
+from shared.events.consonance import PubDateChanged, short_name
 from shared.events.contacts import PersonObserved
 from shared.ids import ContactId, person_of_contact
 from shared.postgres import Pool
@@ -211,7 +211,7 @@ async def parked(pool: Pool) -> list[tuple[str, str, str]]:
 
 async def test_a_work_that_cannot_be_read_is_parked_once_and_holds_up_no_other(pool: Pool) -> None:
     source = shelf(1, 2, 3)
-    source.nodes[2]["imprint"] = {"id": "not a number", "name": "Penrose"}
+    source.nodes[2]["id"] = "not a number"
     assert [await works_poll(pool, source).run() for _ in range(2)] == [2, 0]
     assert await told(pool) == ["work.observed"] * 2
     [(door, reason, sentence)] = await parked(pool)
@@ -221,7 +221,7 @@ async def test_a_work_that_cannot_be_read_is_parked_once_and_holds_up_no_other(p
 
 async def test_a_work_too_large_for_its_topic_is_parked(pool: Pool) -> None:
     source = shelf(1, 2)
-    source.nodes[1]["shortDescription"] = [{"id": 1, "externalText": "x" * 600_000}]
+    source.nodes[1]["products"] = [{"id": number, "title": "x" * 19_000} for number in range(1, 40)]
     assert await works_poll(pool, source).run() == 1
     assert [reason for _, reason, _ in await parked(pool)] == ["too_large"]
 
@@ -232,8 +232,81 @@ async def test_a_contact_that_cannot_be_read_is_parked_and_the_others_are_told(p
     assert await parked(pool) == [("polled contacts", "malformed", "contact.id: it is missing")]
 
 
+async def test_a_field_that_cannot_be_read_is_told_once_for_each_value_and_does_not_stay_as_it_was(pool: Pool) -> None:
+    source = shelf(1)
+    source.nodes[1]["products"][0]["publicationDate"] = "2027-03-12"
+    await works_poll(pool, source).run()
+    await empty(pool)
+    for written in ("12/03/2027", "12/03/2027", "13/03/2027", "2027-03-13", "12/03/2027"):
+        source.nodes[1]["products"][0]["publicationDate"] = written
+        await works_poll(pool, source).run()
+    changes = [event.data for event in await left(pool) if isinstance(event.data, PubDateChanged)]
+    assert [(change.old, change.new) for change in changes] == [
+        (date(2027, 3, 12), None), (None, date(2027, 3, 13)), (date(2027, 3, 13), None),
+    ]  # fmt: skip
+    assert (
+        await parked(pool)
+        == [("polled works", "unread_value", "work 1: products.10.publicationDate: it is no date")] * 3
+    )
+
+
+async def test_a_zone_that_is_no_zone_is_told_once_and_the_contact_has_none(pool: Pool) -> None:
+    source = Shelf(people=[contact(801, "020 7946 0012", "language:en", "zone:Paris"), contact(9, None)])
+    source.people[0]["addresses"] = [{"country": {"code": "GB"}}]
+    assert [await contacts_poll(pool, source).run() for _ in range(3)] == [2, 0, 0]
+    state = (await people(pool))[ContactId(801)]
+    assert (state.zone, state.language) == (None, "en")
+    assert await parked(pool) == [
+        ("polled contacts", "unread_value", "contact 801: contactTags: zone:Paris is no time zone")
+    ]
+
+
+async def test_a_phone_field_without_a_usable_number_is_told_and_never_shown(pool: Pool) -> None:
+    source = Shelf(people=[contact(8, "555-1234"), contact(9, "07700 900123 / 07700 900456")])
+    for person in source.people:
+        person["addresses"] = [{"country": {"code": "UK"}}]
+    assert [await contacts_poll(pool, source).run() for _ in range(2)] == [2, 0]
+    states = await people(pool)
+    assert (states[ContactId(8)].addresses.phone, states[ContactId(9)].addresses.phone) == (None, "+447700900123")
+    assert await parked(pool) == [
+        ("polled contacts", "unread_value", "contact 8: phones.0.phoneNumber: there is no usable number in it")
+    ]
+    assert b"555-1234" in await pool.fetchval("SELECT value FROM parked")
+
+
+async def test_a_record_the_database_refuses_is_parked_alone(pool: Pool) -> None:
+    await pool.execute("ALTER TABLE snapshots ADD CHECK (id <> 2)")
+    source = shelf(1, 2, 3)
+    assert [await works_poll(pool, source).run() for _ in range(2)] == [2, 0]
+    assert [reason for _, reason, _ in await parked(pool)] == ["database_refused"]
+
+
+@pytest.mark.parametrize("nonsense", [None, 5, "x", [], {"id": None}, {"id": True}, {"id": 10**30}, {"id": -1}])
+async def test_what_is_no_record_is_parked_once_and_the_others_are_told(pool: Pool, nonsense: Any) -> None:
+    source = shelf(1, 2)
+    nodes = [source.nodes[1], nonsense, source.nodes[2]]
+    source.people = [contact(8, None), nonsense, contact(9, None)]
+
+    async def pages(after: int, changed_since: date | None) -> list[Any]:  # noqa: ARG001 -- a page as Consonance has it
+        return nodes if after == 0 else []
+
+    source.works = pages  # type: ignore[method-assign]
+    assert [await works_poll(pool, source).run() + await contacts_poll(pool, source).run() for _ in range(2)] == [4, 0]
+    assert len(await parked(pool)) == 2
+
+
+async def test_works_of_products_that_name_none_hold_up_nothing(pool: Pool) -> None:
+    source = shelf(1)
+    await works_poll(pool, source).run()
+    source.hidden[77] = work(77)
+    source.changed = [
+        {"id": 5, "work": "x"}, {"id": 6, "work": {}}, {"id": 7, "work": {"id": []}}, {"id": 8, "work": {"id": 77}},
+    ]  # fmt: skip
+    assert await works_poll(pool, source).run() == 1
+
+
 async def test_a_page_that_leads_no_further_is_not_asked_for_again(pool: Pool) -> None:
     source = shelf(1)
-    source.nodes[1]["id"] = "1"
+    source.nodes[1]["id"] = "first"
     with pytest.raises(Unavailable, match="greater id"):
         await works_poll(pool, source).run()

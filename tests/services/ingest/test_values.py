@@ -1,0 +1,157 @@
+"""Values as neighbours write them: what each is taken for, and what is told of the rest."""
+
+from datetime import date
+from time import process_time
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.ingest.addresses import phone_of_contact
+from services.ingest.house_words import Words
+from services.ingest.notes import Notes
+from services.ingest.observe import contact_view, work_view
+from services.ingest.reading import read_all
+from services.ingest.values import country_of, day_of, language_of, person_name
+from services.ingest.views import ContactView, WorkView
+from shared.events.vocabulary import Named
+
+MOBILE, OTHER = "+447700900123", "+447700900456"
+
+
+@pytest.mark.parametrize(
+    ("written", "country", "number"),
+    [
+        ("07700 900123", "GB", MOBILE),
+        ("07700 900123 (WhatsApp only)", "GB", MOBILE),
+        ("07700 900123 / 07700 900456", "GB", MOBILE),
+        ("07700 900123 or 07700 900456", "GB", MOBILE),
+        ("07700 900456, ask for Mary; office 020 7946 0012", "GB", OTHER),
+        ("m: 07700.900.123", "GB", MOBILE),
+        ("WhatsApp: +44 (0)7700 900123", None, MOBILE),
+        ("0044 7700 900123", "GB", MOBILE),
+        ("020 7946 0012 ext. 5", "GB", "+442079460012"),
+        ("020 7946 0012 x123", "GB", "+442079460012"),
+        ("+54 9 351 631 5733 ext.", "GB", "+5493516315733"),
+        ("4084568908#", "US", "+14084568908"),
+        ("555-1234", "US", None),
+        ("555-1234", "GB", None),
+        ("07700 900123", None, None),
+        ("ask Mary", "GB", None),
+        ("12/05/2027", "GB", None),
+        ("", "GB", None),
+    ],
+)
+def test_the_number_that_is_there_is_taken(written: str, country: str | None, number: str | None) -> None:
+    assert phone_of_contact(written, country) == number
+
+
+@given(st.text(max_size=400) | st.text("0123456789+ ()-/x#.,;", max_size=400))
+def test_no_phone_field_takes_long(written: str) -> None:
+    began = process_time()
+    number = phone_of_contact(written, "GB")
+    assert process_time() - began < 0.2
+    assert number is None or number.startswith("+")
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["WhatsApp visitor", "Unknown", "unknown.", "N/A", "n.a.", "TBC", "-", "—", "(none)", "?", "…", "NULL", "🌸",
+     "123", "", None, 7],
+)  # fmt: skip
+def test_a_placeholder_is_no_name(written: Any) -> None:
+    assert person_name(written) is None
+
+
+@pytest.mark.parametrize("written", ["Eleanor W.", "Na Li", "O’Brien", "李娜", "Anonymous", "Noname Jane", "X Æ A-12"])
+def test_whatever_else_has_letters_is_one(written: str) -> None:
+    assert person_name(written) == written
+
+
+@pytest.mark.parametrize(
+    ("written", "day"),
+    [
+        ("2027-03-12", date(2027, 3, 12)),
+        ("2027-03-12T00:00:00Z", date(2027, 3, 12)),
+        ("9999-12-31", None),
+        ("0001-01-01", None),
+        ("0000-00-00", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_a_day_is_one_or_absent(written: Any, day: date | None) -> None:
+    assert day_of(written) == day
+
+
+@pytest.mark.parametrize("written", ["12/03/2027", "TBC", "2027-02-30", "2027-13-01", "soon", 20270312, [], True])
+def test_what_is_no_day_is_said_to_be_none(written: Any) -> None:
+    with pytest.raises(ValueError, match="no date"):
+        day_of(written)
+
+
+def test_countries_and_languages_are_known_by_their_usual_spellings() -> None:
+    assert [country_of(code) for code in ("GB", "uk", "fr", "England", "XX", "")] == [
+        "GB",
+        "GB",
+        "FR",
+        None,
+        None,
+        None,
+    ]
+    found = [language_of(code) for code in ("fr", "pt-BR", "fr_CA", "French", "klingon", "", "x" * 500)]
+    assert found == ["fr", "pt-BR", "fr_CA", "fr", None, None, None]
+
+
+def test_a_work_with_one_field_of_a_wrong_shape_keeps_all_the_others() -> None:
+    notes = Notes()
+    node = {
+        "id": "61417", "title": "The Salt Road", "imprint": {"id": "x", "name": "P"}, "projectStage": ["Typesetting"],
+        "products": [{"id": None}, {"id": 94791, "publicationDate": "31/12/2027", "isbn": {"isbn13": "978-1"}}, 5],
+        "contributions": [{"sequenceNumber": "2", "contributor": {"name": "No id"}},
+                          {"sequenceNumber": None, "contributor": {"id": 801, "personName": "TBC", "name": "E. W."}}],
+        "shortDescription": [{"id": [], "externalText": {"html": "x"}}], "embargoUntil": "9999-12-31",
+        "supportingResources": "none", "metadataStatus": 7,
+    }  # fmt: skip
+    view = work_view(node, Words(), notes)
+    assert (view.work_id, view.title, view.stage, view.imprint) == (61417, "The Salt Road", None, None)
+    assert [product.product_id for product in view.products] == [94791]
+    assert [(one.contact_id, one.name) for one in view.people] == [(801, "E. W.")]
+    assert {one.field for one in notes.unread} == {
+        "projectStage", "imprint.id", "contributions.2.contributor.id", "products", "products.0.id",
+        "products.94791.publicationDate", "products.94791.isbn", "short_description.externalText",
+        "supportingResources",
+    }  # fmt: skip
+    assert len(view.unread) == len(notes.unread)
+
+
+def test_a_known_imprint_is_kept() -> None:
+    assert work_view({"id": 1, "imprint": {"id": 7, "name": "P"}}, Words()).imprint == Named(id=7, name="P")
+
+
+FIELDS = st.sampled_from(
+    ["id", "title", "projectStage", "imprint", "contributions", "contributor", "products", "publicationDate", "isbn",
+     "isbn13", "seriesMemberships", "series", "name", "shortDescription", "externalText", "supportingResources",
+     "variant", "status", "coverCopy", "sequenceNumber", "phones", "phoneNumber", "phoneType", "addresses", "country",
+     "code", "contactTags", "personName", "onixContributorRole", "onixPublishingStatus", "embargoUntil", "partNumber"]
+)  # fmt: skip
+LEAVES = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
+    | st.sampled_from(["9999-12-31", "front_cover", "zone:Paris", "07700 900123 x", "\x00", "GB", "A01"])
+)  # fmt: skip
+NODES = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELDS, inner, max_size=6), max_leaves=40
+)
+
+
+@given(st.dictionaries(FIELDS, NODES, max_size=14))
+def test_a_record_that_names_itself_always_gives_a_view(node: dict[str, Any]) -> None:
+    node = {**node, "id": 1}
+    judged: tuple[tuple[Any, Any], ...] = ((WorkView, work_view), (ContactView, contact_view))
+    for of, view in judged:
+        read, bad = read_all(of, [node], lambda one, notes, view=view: view(one, Words(), notes))  # type: ignore[misc]
+        assert (len(read), bad) == (1, [])
+        told = read[0].view.unread
+        assert isinstance(told, tuple)
+        assert list(read[0].to_park("record 1", told)) == []
