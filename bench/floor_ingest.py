@@ -1,6 +1,7 @@
 """The floor of ingest: verify, parse, produce one record per status with ``acks=all``, wait, answer. Nothing else.
 
-Same server, same options, same loop and same producer settings as ingest; no envelope, no identity, no metrics.
+A ready-made server, the same loop and the same producer settings as ingest; no limits, no envelope, no identity, no
+metrics.
 """
 
 import argparse

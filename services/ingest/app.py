@@ -1,9 +1,11 @@
 """Puts ingest together: two doors on one port, the polls of Consonance, and the heartbeat of the webhook."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 
+from services.ingest.connections import Cut
 from services.ingest.consonance import Consonance as Source
 from services.ingest.consonance import connected
 from services.ingest.consonance_intake import PATH as EVENTS_PATH
@@ -71,9 +73,23 @@ def _listen(process: Process, settings: Settings, publisher: Publisher, stream: 
         EVENTS_PATH: {"POST": consonance.receive},
     }
     door = Door(routes, measures.cut_off)
-    process.task("listener", Listener(door, settings.listen_address, settings.listen_port).serve)
+    listener = Listener(door, settings.limits, _cut(measures, stream), settings.listen_address, settings.listen_port)
+    measures.watch_connections(listener.open_connections, listener.body_bytes)
+    process.task("listener", listener.serve)
+    process.ready_when("listener", listener.takes)
     process.task("forget", lambda: _forget(seen))
     return door
+
+
+def _cut(measures: Measures, stream: Stream) -> Callable[[Cut], None]:
+    """A connection given up for want of room may have carried a webhook."""
+
+    def cut(why: Cut) -> None:
+        measures.cut(why)
+        if why in {Cut.FULL, Cut.BYTES}:
+            stream.tear("full")
+
+    return cut
 
 
 def _poll(process: Process, settings: Settings, source: Source, measures: Measures) -> Polling:

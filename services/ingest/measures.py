@@ -6,6 +6,7 @@ from enum import StrEnum
 from functools import cache
 from http import HTTPStatus
 
+from services.ingest.connections import Cut
 from shared.telemetry import counter, gauge, histogram
 
 
@@ -25,6 +26,14 @@ class Refusal(StrEnum):
     TOO_SLOW = "too_slow"
     SHAPE = "shape"
     UNAVAILABLE = "unavailable"
+    FULL = "full"
+
+
+_CUT_OFF = {
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: Refusal.TOO_LARGE,
+    HTTPStatus.REQUEST_TIMEOUT: Refusal.TOO_SLOW,
+    HTTPStatus.SERVICE_UNAVAILABLE: Refusal.FULL,
+}
 
 
 class Measures:
@@ -38,6 +47,9 @@ class Measures:
         self._poll_faults = counter("stet_ingest_poll_faults_total", "Passes over Consonance that were cut short")
         self._polled = counter("stet_ingest_polled_events_total", "Events told by polls")
         self._age = gauge("stet_ingest_view_age_seconds", "Since Consonance was last seen whole; machine time")
+        self._cuts = counter("stet_ingest_connections_cut_total", "Connections cut off, by the reason", "why")
+        self._connections = gauge("stet_ingest_connections", "Connections open at the public port")
+        self._body_bytes = gauge("stet_ingest_body_bytes", "Bytes of bodies in memory, not answered yet")
 
         self.taken = 0  # updates, for the idle report
 
@@ -53,8 +65,14 @@ class Measures:
     def cut_off(self, path: str, status: HTTPStatus) -> None:
         """By the door itself, before anybody had the whole request."""
         door = Door.WHATSAPP if path.startswith("/whatsapp") else Door.CONSONANCE
-        large = status is HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-        self.refused(door, Refusal.TOO_LARGE if large else Refusal.TOO_SLOW)
+        self.refused(door, _CUT_OFF[status])
+
+    def cut(self, why: Cut) -> None:
+        self._cuts.labels(why.value).inc()
+
+    def watch_connections(self, connections: Callable[[], float], body_bytes: Callable[[], float]) -> None:
+        self._connections.set_function(connections)
+        self._body_bytes.set_function(body_bytes)
 
     def published(self, seconds: float) -> None:
         self._publish.observe(seconds)

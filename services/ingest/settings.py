@@ -5,6 +5,8 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, field_validator
 
+from services.ingest.connections import Limits
+from services.ingest.door import MAX_BODY
 from services.ingest.house_words import Words
 from services.ingest.pushed import House
 from shared.credentials import AccessKey, AppSecret, PseudonymKey, VerifyToken, WebhookSecret
@@ -31,6 +33,11 @@ class Settings(ServiceSettings):
 
     listen_address: str = "127.0.0.1"
     listen_port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    listen_connections: Annotated[int, Field(ge=64)] = 4096
+    listen_body_bytes: Annotated[int, Field(ge=MAX_BODY)] = 64 * 1024 * 1024
+    listen_header_seconds: Annotated[float, Field(gt=0)] = 5
+    listen_body_seconds: Annotated[float, Field(gt=0)] = 10
+    listen_idle_seconds: Annotated[float, Field(gt=0)] = 30
 
     whatsapp_app_secrets: Annotated[tuple[AppSecret, ...], Field(min_length=1)]
     whatsapp_verify_token: VerifyToken
@@ -74,6 +81,16 @@ class Settings(ServiceSettings):
     @property
     def pseudonyms(self) -> Pseudonyms:
         return Pseudonyms(self.pseudonym_key.get_secret_value().encode())
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(
+            connections=self.listen_connections,
+            body_bytes=self.listen_body_bytes,
+            header_seconds=self.listen_header_seconds,
+            body_seconds=self.listen_body_seconds,
+            idle_seconds=self.listen_idle_seconds,
+        )
 
     @property
     def consonance_endpoint(self) -> str:

@@ -1,0 +1,113 @@
+"""Strangers who hold the public port: cut off by time, number and bytes, while signed webhooks go on in time."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+import psutil
+import pytest
+
+from tests.services.ingest.attackers import (
+    MEBIBYTE,
+    besieged,
+    body_in_drops,
+    half_a_header,
+    header_in_drops,
+    kept_alive,
+    seconds_allowed,
+    silent,
+)
+from tests.services.ingest.payloads import status, statuses, webhook
+from tests.services.ingest.service import Ingest, ingest, prepare, sender
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+IN_TIME = 5.0  # seconds
+GROWTH = 96 * MEBIBYTE
+"""The budget of bodies (32 MiB here), what the collector has not taken yet, and what malloc keeps of both."""
+
+
+@pytest.fixture
+async def service(kafka_bootstrap: str, postgres_database: str, run_folder: Path) -> AsyncIterator[Ingest]:
+    limits = {
+        "STET_LISTEN_CONNECTIONS": "1000",
+        "STET_LISTEN_BODY_BYTES": str(32 * MEBIBYTE),
+        "STET_LISTEN_HEADER_SECONDS": "2",
+        "STET_LISTEN_BODY_SECONDS": "3",
+        "STET_LISTEN_IDLE_SECONDS": "4",
+    }
+    ready = ingest(kafka_bootstrap, postgres_database, run_folder, **limits)
+    await prepare(ready, run_folder)
+    await ready.start()
+    yield ready
+    await ready.child.stop()
+    print(ready.child.tail(40))  # noqa: T201 -- shown where a test fails
+
+
+@dataclass
+class Watched:
+    """What became of the webhooks that were sent, and how large the process grew."""
+
+    taken: int = 0
+    slowest: float = 0.0
+    other: list[str] = field(default_factory=list)
+    largest: int = 0
+
+
+async def until_besieged(service: Ingest) -> None:
+    """Connections are given up for want of room."""
+    async with asyncio.timeout(30), aiohttp.ClientSession() as session:
+        while True:
+            async with session.get(f"{service.health_url}/metrics") as answer:
+                if 'stet_ingest_connections_cut_total{why="full"}' in await answer.text():
+                    return
+            await asyncio.sleep(0.1)
+
+
+async def watch(service: Ingest, seconds: float) -> Watched:
+    """Signed webhooks, each on a connection of its own, ten a second."""
+    found = Watched()
+    process = psutil.Process(service.child.pid)
+
+    async def one(number: int) -> None:
+        began = time.monotonic()
+        try:
+            async with sender(service) as post:
+                answer = await post.webhook(webhook(statuses(status(f"wamid.{number}"))))
+        except (aiohttp.ClientError, TimeoutError) as error:
+            found.other.append(type(error).__name__)
+        else:
+            found.slowest = max(found.slowest, time.monotonic() - began)
+            found.taken += answer == 200
+            found.other += [] if answer == 200 else [str(answer)]
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(round(seconds * 10)):
+            group.create_task(one(number))
+            found.largest = max(found.largest, process.memory_info().rss)
+            await asyncio.sleep(0.1)
+    return found
+
+
+async def test_a_siege_holds_up_no_signed_webhook_and_memory_stays_flat(service: Ingest, run_folder: Path) -> None:
+    before = (await watch(service, 1)).largest
+    async with besieged(
+        service.port, run_folder, silent=1200, half_a_header=200, header_in_drops=100, body_in_drops=100,
+        body_without_end=16, forged_body=1, many_at_once=2, endless_header=2, endless_target=2, tiny_chunks=2,
+    ):  # fmt: skip
+        await until_besieged(service)
+        found = await watch(service, 6)
+    assert found.other == []
+    assert found.taken == 60
+    assert found.slowest < IN_TIME
+    assert found.largest - before < GROWTH
+
+
+async def test_who_sends_nothing_or_too_slowly_is_cut_off_in_time(service: Ingest) -> None:
+    attacks = (silent, half_a_header, header_in_drops, body_in_drops, kept_alive)
+    seconds = await asyncio.gather(*(seconds_allowed(service.port, attack) for attack in attacks))
+    longest = dict(zip(attacks, (2, 2, 2, 3, 4), strict=True))
+    for attack, kept in zip(attacks, seconds, strict=True):
+        assert longest[attack] - 0.5 < kept < longest[attack] + 3, attack.__name__
