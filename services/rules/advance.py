@@ -6,7 +6,7 @@ from services.rules.conditions import holds
 from services.rules.desk import Desk, Reason
 from services.rules.ending import close, finish
 from services.rules.facts import MESSAGE_RECEIVED
-from services.rules.handing import Offer, hand_over, remind_taker
+from services.rules.handing import Offer, hand_over, nobody_has_it, remind_taker
 from services.rules.recipients import Recipient, unanswered
 from services.rules.rulebook import Rule, Step, Verb
 from services.rules.speak import Speech, say_to
@@ -101,7 +101,8 @@ def _tell(desk: Desk, chain: Chain, step: Step) -> Chain:
 
 
 def _ask(desk: Desk, chain: Chain, step: Step) -> Chain:
-    return speak.speak(desk, chain, step.who, speech_of(chain, step, step.say or "", tuple(step.answers)))
+    chain = speak.speak(desk, chain, step.who, speech_of(chain, step, step.say or "", tuple(step.answers)))
+    return chain if speak.reached(chain, step.index) else nobody_has_it(desk, chain, step.index)
 
 
 def _remind(desk: Desk, chain: Chain, step: Step) -> Chain:

@@ -5,7 +5,7 @@ from services.rules.advance import advance, run
 from services.rules.chain import Chain, Ending, Given, Outgoing, StepStatus, Taken
 from services.rules.desk import Desk, Reason
 from services.rules.ending import close
-from services.rules.handing import FINISH, TAKE, Offer, hand_over, left_with_owner, owners
+from services.rules.handing import FINISH, TAKE, Offer, hand_over, left_with_owner, nobody_has_it, owners
 from services.rules.recipients import Recipient
 from services.rules.rulebook import Answer, HandOver, Quorum, Step, Verb
 from services.rules.speak import Speech, say_to
@@ -225,19 +225,33 @@ def _take(desk: Desk, chain: Chain, question: Outgoing, message: MessageReceived
 def _not_me(desk: Desk, chain: Chain, question: Outgoing, message: MessageReceived) -> Chain:
     """When everybody it was offered to has declined, the next step runs now; an ``at`` keeps its time."""
     desk.judged(Reason.ANSWERED, chain, "not_me")
-    handed = tuple(
-        h.but(declined=(*h.declined, message.person_id)) if _offered(h.step, question) else h for h in chain.handed_over
-    )
-    chain = chain.but(handed_over=handed)
+    chain = _declined(chain, question, message.person_id)
     chain = to_person(desk, chain, message.person_id, house_word("noted", question.step, message))
-    last = next(h for h in reversed(handed) if _offered(h.step, question))
-    if chain.taken is not None or not set(last.people) <= set(last.declined) or last.step < _latest_offer(chain):
+    if not _by_all(chain, question):
         return advance(desk, chain)
-    steps = desk.rule_of(chain).steps
-    following = next((s for s in steps if chain.steps[s.index].status is StepStatus.PENDING), None)
+    following = _following(desk, chain)
     if following is None:
         return advance(desk, left_with_owner(desk, chain))
+    chain = nobody_has_it(desk, chain, question.step)
     return advance(desk, chain if isinstance(following.timing, At) else run(desk, chain, following))
+
+
+def _declined(chain: Chain, question: Outgoing, person: PersonId) -> Chain:
+    handed = (h.but(declined=(*h.declined, person)) if _offered(h.step, question) else h for h in chain.handed_over)
+    return chain.but(handed_over=tuple(handed))
+
+
+def _by_all(chain: Chain, question: Outgoing) -> bool:
+    """Whether everybody the latest offer went to has declined it."""
+    last = next((h for h in reversed(chain.handed_over) if _offered(h.step, question)), None)
+    if last is None or chain.taken is not None or last.step < _latest_offer(chain):
+        return False
+    return set(last.people) <= set(last.declined)
+
+
+def _following(desk: Desk, chain: Chain) -> Step | None:
+    steps = desk.rule_of(chain).steps
+    return next((s for s in steps if chain.steps[s.index].status is StepStatus.PENDING), None)
 
 
 def _offered(step: int, question: Outgoing) -> bool:
@@ -257,12 +271,17 @@ def _done(desk: Desk, chain: Chain, question: Outgoing, message: MessageReceived
 
 
 def _give_back(desk: Desk, chain: Chain, question: Outgoing, message: MessageReceived) -> Chain:
-    """Given back, the timed steps go on, counted from now."""
+    """Given back, the timed steps go on, counted from now; where nobody else is left to take it, the owner hears so."""
     if chain.taken is None or chain.taken.person_id != message.person_id:
         return _late(desk, chain, question, message)
     desk.judged(Reason.ANSWERED, chain, "give_back")
-    chain = chain.but(taken=None, base_at=desk.now)
-    return advance(desk, to_person(desk, chain, message.person_id, house_word("noted", question.step, message)))
+    chain = _declined(chain.but(taken=None, base_at=desk.now), question, message.person_id)
+    chain = to_person(desk, chain, message.person_id, house_word("noted", question.step, message))
+    if not _by_all(chain, question):
+        return advance(desk, chain)
+    if _following(desk, chain) is None:
+        return advance(desk, left_with_owner(desk, chain))
+    return advance(desk, nobody_has_it(desk, chain, question.step))
 
 
 _HANDING = {"take": _take, "not_me": _not_me, "done": _done, "give_back": _give_back}

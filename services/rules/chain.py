@@ -177,7 +177,8 @@ class Ending(StrEnum):
 class Chain(Frozen):
     """``start`` is the data of the first event, ``event`` of the newest if it is another, ``end`` of the last: JSON.
 
-    ``closing`` waits only for its writes.
+    ``closing`` waits only for its writes. ``unclaimed``: somebody was to be asked or given it, nobody could be, and the
+    owner team was told so.
     """
 
     chain_id: ChainId
@@ -203,6 +204,7 @@ class Chain(Frozen):
     writings: tuple[Writing, ...] = ()
     handed_over: tuple[HandedOver, ...] = ()
     taken: Taken | None = None
+    unclaimed: bool = False
     form: FormState | None = None
     closing: Ending | None = None
     ended: Ending | None = None

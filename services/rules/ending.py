@@ -16,7 +16,13 @@ def close(desk: Desk, chain: Chain, ending: Ending) -> Chain:
     for outgoing in chain.outgoing:
         if outgoing.delivery is Delivery.HELD and outgoing.message_id not in kept:
             chain = chain.with_message(outgoing.but(delivery=Delivery.WITHDRAWN))
-    return finish(desk, speak.close_questions(chain).but(closing=ending, taken=None))
+    return finish(desk, speak.close_questions(chain).but(closing=_as_left(chain, ending), taken=None))
+
+
+def _as_left(chain: Chain, ending: Ending) -> Ending:
+    """What nobody could be asked or given rests with the owner team, and did not come to its usual end."""
+    unusual = chain.unclaimed and ending in {Ending.DONE, Ending.GAVE_UP}
+    return Ending.LEFT_WITH_OWNER if unusual else ending
 
 
 def _belongs_to_the_end(chain: Chain, outgoing: Outgoing) -> bool:
@@ -32,9 +38,9 @@ def finish(desk: Desk, chain: Chain) -> Chain:
     if any(m.delivery is Delivery.HELD for m in chain.outgoing):
         return chain
     if chain.closing is None:
-        if not all(s.over for s in chain.steps) or chain.handed_over or chain.taken:
+        if not all(s.over for s in chain.steps) or (chain.handed_over and not chain.unclaimed) or chain.taken:
             return chain
-        chain = speak.close_questions(chain).but(closing=Ending.DONE)
+        chain = speak.close_questions(chain).but(closing=_as_left(chain, Ending.DONE))
     desk.effects.append(Ended(chain.chain_id, chain.closing or Ending.DONE))
     return chain.but(ended=chain.closing, next_due=None)
 

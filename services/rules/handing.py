@@ -5,11 +5,12 @@ from datetime import datetime
 
 from services.rules import speak
 from services.rules.calendars import add, house_hours
-from services.rules.chain import Chain, Ending, HandedOver, Outgoing
+from services.rules.catalogue import HOUSE_ROLES
+from services.rules.chain import Chain, Ending, HandedOver, Outgoing, StepStatus
 from services.rules.desk import Desk
 from services.rules.ending import close
-from services.rules.recipients import Recipient
-from services.rules.rulebook import Verb
+from services.rules.recipients import Recipient, resolve
+from services.rules.rulebook import Step, Verb
 from services.rules.speak import Speech, say_to
 from services.rules.terms import Team, Who
 from shared.events.values import spell_instant
@@ -32,16 +33,48 @@ class Offer:
 
 
 def hand_over(desk: Desk, chain: Chain, offer: Offer) -> Chain:
-    """Offer it to people, Take or Not me; nobody has it until somebody takes it."""
+    """Offer it to people, Take or Not me; nobody has it until somebody takes it.
+
+    What a person said is offered to the owner team, then to the inbox, where nobody else can be given it. What a step
+    hands over is not: the owner team hears that it could be given to nobody.
+    """
     before = {m.message_id for m in chain.outgoing}
     occurrence = chain.steps[offer.step].occurrence
     speech = Speech(Verb.HAND_OVER, offer.say, offer.step, offer.answer, offer.key, occurrence, TAKE, words=offer.words)
-    chain = speak.speak(desk, chain, offer.who, speech)
-    people = tuple(m.person_id for m in chain.outgoing if m.message_id not in before)
-    if not people:
+    for who in (offer.who,) if offer.answer is None else (offer.who, owners(desk, chain), _inbox(desk)):
+        chain = speak.speak(desk, chain, who, speech)
+        people = tuple(m.person_id for m in chain.outgoing if m.message_id not in before)
+        if people:
+            handed = HandedOver(step=offer.step, answer=offer.answer, people=people, at=desk.now)
+            return chain.but(handed_over=(*chain.handed_over, handed), unclaimed=False)
+    return nobody_has_it(desk, chain, offer.step)
+
+
+def nobody_has_it(desk: Desk, chain: Chain, step: int) -> Chain:
+    """The owner team, else the inbox, hears so, unless a step to come offers it to others or tells the house."""
+    if chain.unclaimed or any(_goes_on(chain, each) for each in desk.rule_of(chain).steps):
         return chain
-    handed = HandedOver(step=offer.step, answer=offer.answer, people=people, at=desk.now)
-    return chain.but(handed_over=(*chain.handed_over, handed))
+    team = {recipient.person.person_id for recipient in resolve(desk, chain, owners(desk, chain)).recipients}
+    if team and team <= {person for handed in chain.handed_over for person in handed.declined}:
+        return chain  # they have just said so themselves
+    speech = Speech(Verb.TELL, "left_with_owner", step, "idle", "nobody_has_it")
+    for who in (owners(desk, chain), _inbox(desk)):
+        known = len(chain.outgoing)
+        chain = speak.speak(desk, chain, who, speech)
+        if len(chain.outgoing) > known:
+            break
+    return chain.but(unclaimed=True)
+
+
+def _goes_on(chain: Chain, step: Step) -> bool:
+    if chain.steps[step.index].status is not StepStatus.PENDING:
+        return False
+    told = step.tell.who if step.tell is not None else step.who if step.verb is Verb.TELL else ()
+    return step.verb is Verb.HAND_OVER or any(isinstance(who, Team) or who in HOUSE_ROLES for who in told)
+
+
+def _inbox(desk: Desk) -> Who:
+    return (Team(desk.book.people.inbox),)
 
 
 def owners(desk: Desk, chain: Chain) -> Who:

@@ -1,0 +1,132 @@
+"""Where nobody can be asked or given something, the owner team hears so, and the chain says that it rests with them."""
+
+import pytest
+
+from services.rules.check.prove import prove
+from services.rules.language.folder import read_folder
+from services.rules.story.play import play
+from tests.services.rules.stories import FOLDER, HEAD, faults
+
+RULE = """\
+rule: expiring
+owner: rights
+why: {en: You work on this title., fr: Vous travaillez sur ce titre.}
+on: rights.expiring
+about: rights_record_id
+steps:
+"""
+TEMPLATES = {
+    "expiring_take": "{take: Take it, not_me: Not me}",
+    "expiring_ask": "{yes: We do, other: Ask somebody}",
+    "expiring_told": None,
+}
+TEXT = """\
+template: {name}
+category: utility
+version: 1
+fields: {{title: work.title}}
+languages:
+  en:
+    body: Rights in “{{title}}” run out soon.
+"""
+TAKE = "  - {hand_over: rights_manager, say: expiring_take}\n"
+TO_FINANCE = "  - {hand_over: finance, say: expiring_take}\n"
+LATER = "  - {after: 2 working days, give_up: too late}\n"
+LATER_TOLD = "  - {after: 2 working days, give_up: too late, tell: {team: rights}, say: expiring_told}\n"
+ASK = """\
+  - ask: sales
+    say: expiring_ask
+    answers: {yes: {tell: rights_manager, say: expiring_told}, other: {hand_over: finance}}
+"""
+REMIND = "  - {after: 2 working days, remind: unanswered, say: expiring_ask}\n"
+NOBODY = "{left_out: {finance: unknown_role}}"
+MANAGER = "40: {roles: [rights_manager], country: GB}"
+SELLER = "53: {roles: [sales], country: GB}"
+ACCOUNTANT = "61: {roles: [finance], country: GB}"
+HAPPENS = "event: rights.expiring"
+
+
+def told(steps: str, people: list[str], *moves: str) -> list[str]:
+    files = {
+        name: text for name, text in read_folder(FOLDER).items() if not name.endswith((".rule.yaml", ".test.yaml"))
+    }
+    files["expiring.rule.yaml"] = RULE + steps
+    for name, buttons in TEMPLATES.items():
+        files[f"{name}.template.yaml"] = TEXT.format(name=name) + (f"    buttons: {buttons}\n" if buttons else "")
+    cast, play_ = "\n".join(f"    {one}" for one in people), "\n".join(f"    - {move}" for move in moves)
+    files["expiring.test.yaml"] = HEAD.format(people=cast, play=play_)
+    proof = prove(files)
+    assert [str(fault) for fault in proof.faults] == []
+    return [fault.sentence for story in proof.stories for fault in play(story, proof.rulebook)]
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        (TO_FINANCE, f"[{NOBODY}, {{tell: 40, say: left_with_owner}}, {{end: left_with_owner}}]"),
+        (TO_FINANCE + LATER, f"[{NOBODY}, {{tell: 40, say: left_with_owner}}, {{end: left_with_owner}}]"),
+        (TO_FINANCE + TAKE, f"[{NOBODY}, {{hand_over: 40, say: expiring_take}}]"),
+        (TO_FINANCE + LATER_TOLD, f"[{NOBODY}, {{tell: 40, say: expiring_told}}, {{end: gave_up}}]"),
+        (ASK + LATER, "[{left_out: {sales: unknown_role}}, {tell: 40, say: left_with_owner}, {end: left_with_owner}]"),
+        (
+            ASK + REMIND + LATER,
+            "[{left_out: {sales: unknown_role}}, {tell: 40, say: left_with_owner}, {end: left_with_owner}]",
+        ),
+        (ASK + TAKE, "[{left_out: {sales: unknown_role}}, {hand_over: 40, say: expiring_take}]"),
+    ],
+)
+def test_the_owner_hears_where_nobody_fills_a_role(steps: str, expected: str) -> None:
+    assert told(steps, [MANAGER], HAPPENS, f"expect: {expected}") == []
+
+
+def test_what_rests_with_the_owner_is_named() -> None:
+    expected = "[NOBODY, {tell: 40, say: left_with_owner, text: A Grammar of Tides}, {end: left_with_owner}]".replace(
+        "NOBODY", NOBODY
+    )
+    assert told(TO_FINANCE, [MANAGER], HAPPENS, f"expect: {expected}") == []
+
+
+def test_the_inbox_hears_where_nobody_of_the_owner_can_be_reached() -> None:
+    unreachable = "40: {roles: [rights_manager], country: GB, reachable: false}"
+    editor = "11: {roles: [editor], team: editorial, country: GB}"
+    expected = "[{left_out: {40: no_address}}, {tell: 11, say: left_with_owner}, {end: left_with_owner}]"
+    assert told(TAKE, [unreachable, editor], HAPPENS, f"expect: {expected}") == []
+
+
+def test_what_somebody_says_is_offered_to_the_owner_where_nobody_else_can_be_given_it() -> None:
+    moves = (
+        "reply: {from: 53, button: other}",
+        "expect: [{left_out: {finance: unknown_role}}, {hand_over: 40}, {tell: 53}]",
+    )
+    assert told(ASK + LATER, [MANAGER, SELLER], HAPPENS, "expect: [{ask: 53}]", *moves) == []
+
+
+@pytest.mark.parametrize("decline", ["not_me", "take"])
+def test_the_owner_hears_where_everybody_declines_or_the_last_gives_it_back(decline: str) -> None:
+    moves = [HAPPENS, "expect: [{hand_over: 61}]", f"reply: {{from: 61, button: {decline}}}"]
+    if decline == "take":
+        moves += ["expect: [{tell: 61, say: taken}]", "reply: {from: 61, button: give_back}"]
+    moves += ["expect: [{tell: 61, say: noted}, {tell: 40, say: left_with_owner}, {end: left_with_owner}]"]
+    assert told(TO_FINANCE, [MANAGER, ACCOUNTANT], *moves) == []
+
+
+def test_the_owner_hears_at_once_where_everybody_declines_and_the_rule_would_only_give_up() -> None:
+    moves = [HAPPENS, "expect: [{hand_over: 61}]", "reply: {from: 61, button: not_me}"]
+    moves += ["expect: [{tell: 61, say: noted}, {tell: 40, say: left_with_owner}, {end: left_with_owner}]"]
+    assert told(TO_FINANCE + LATER, [MANAGER, ACCOUNTANT], *moves) == []
+
+
+def test_a_deadline_whose_escalation_nobody_fills_is_left_with_the_owner() -> None:
+    people = (
+        "830: {roles: [designer], country: GB}\n22: {roles: [production_coordinator], team: production, country: GB}"
+    )
+    moves = (
+        "event: schedule.date_set\n      with: {new_due: 2027-03-12, affected: [830]}",
+        "wait until: 2027-03-16T10:00:00Z",
+        "expect: [{tell: 830}, {tell: 22}, {ask: 830}, {tell: 830}, {tell: 22}]",
+        "wait until: 2027-03-17T10:00:00Z",
+        "expect: [{left_out: {escalation_1: unknown_role}}, {tell: 22, say: left_with_owner}]",
+        "wait: 10 days",
+        "expect: [{end: left_with_owner}]",
+    )
+    assert faults(people, *moves) == []
