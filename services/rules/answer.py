@@ -55,7 +55,7 @@ def _given(question: Outgoing, name: str, message: MessageReceived, *, final: bo
 
 
 def to_person(desk: Desk, chain: Chain, person: PersonId, speech: Speech) -> Chain:
-    known = desk.world.people.get(person)
+    known = desk.world.people.get(desk.world.current(person))
     return chain if known is None else say_to(desk, chain, Recipient(known, "sender"), speech)
 
 

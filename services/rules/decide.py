@@ -10,7 +10,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from services.rules import listen, settle
+from services.rules import consent, listen, settle
 from services.rules.advance import advance
 from services.rules.buttons import Keys
 from services.rules.chain import Chain
@@ -20,7 +20,7 @@ from services.rules.facts import MESSAGE_RECEIVED, Document, items_asked
 from services.rules.fold import fold_facts
 from services.rules.rulebook import Rule, Rulebook, until_id
 from services.rules.start import Occasion, begin_chains, end_chains
-from services.rules.world import Consent, Person, World
+from services.rules.world import Person, World
 from shared.canonical import canonical_hash
 from shared.events import consonance
 from shared.events.consonance import MetadataChanged, WorkObserved
@@ -28,7 +28,7 @@ from shared.events.contacts import PersonObserved
 from shared.events.decisions import DecisionRecorded, RuleVerdict, Verdict
 from shared.events.envelope import Data, Event
 from shared.events.messages import OnMessage
-from shared.events.whatsapp import IdentityChange, IdentityChanged, MessageReceived
+from shared.events.whatsapp import IdentityChanged, MessageReceived
 from shared.events.writes import OnWrite, Operation
 from shared.ids import Revision, RuleId
 
@@ -77,7 +77,7 @@ class Decider:
         elif isinstance(data, OnWrite):
             settle.write(desk, data)
         elif isinstance(data, IdentityChanged):
-            _identity(desk, data)
+            consent.identity_changed(desk, data)
         elif event.type in consonance.KINDS:
             self._happened(desk, event)
         return _decision(desk, event.id)
@@ -111,8 +111,10 @@ class Decider:
         if known is not None and known.version >= seen.version:
             desk.judged(Reason.STALE)
             return
-        desk.world.keep_person(Person.of(seen, self.zone_of(seen)))
         desk.judged(Reason.FACTS_KEPT)
+        consent.before_known(desk, known)
+        desk.world.keep_person(Person.of(seen, self.zone_of(seen)))
+        consent.merged(desk, seen.person_id)
 
     def _heard(self, desk: Desk, event: Event, message: MessageReceived) -> Occasion:
         extra = {"answers_a_question": False}
@@ -135,14 +137,6 @@ class Decider:
             begin_chains(desk, occasion, matched)
         if not desk.reasons:
             desk.judged(Reason.NOTHING_MATCHED)
-
-
-def _identity(desk: Desk, changed: IdentityChanged) -> None:
-    """A changed BSUID may be another person: an opt-in lapses, an opt-out stays."""
-    consent = desk.world.consent.get(changed.person_id, Consent())
-    if changed.change is IdentityChange.BSUID and consent.opted_in_at is not None:
-        desk.world.keep_consent(changed.person_id, consent.but(opted_in_at=None))
-    desk.judged(Reason.FACTS_KEPT)
 
 
 def _own_write(world: World, data: Data) -> bool:

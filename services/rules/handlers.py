@@ -18,8 +18,9 @@ from services.rules.want import Wanted, staff, want
 from services.rules.world import World
 from shared.batch import Received
 from shared.blame import reason_of, sentence_of
+from shared.events.contacts import PersonObserved
 from shared.events.envelope import Event
-from shared.ids import ChainId, TenantId
+from shared.ids import ChainId, TenantId, key_of
 from shared.telemetry import get_logger, past_span
 from shared.transaction import Transaction
 
@@ -36,7 +37,10 @@ class Rules:
     verdicts: Verdicts
 
     def locks(self, batch: Sequence[Received]) -> Iterable[str]:
-        return {received.event.partitionkey for received in batch}
+        """Two ids that become one person take turns with what is said to, or by, either."""
+        keys = {received.event.partitionkey for received in batch}
+        states = (received.event.data for received in batch if isinstance(received.event.data, PersonObserved))
+        return keys.union(key_of(self.tenant, "persons", one.merged_into) for one in states if one.merged_into)
 
     async def handle(self, tx: Transaction, batch: Sequence[Received]) -> None:
         """Judge every event of a batch in order; those that lack a fact wait in their key's queue."""

@@ -6,16 +6,14 @@ Reactions, stickers, emoji and thanks that answer no question cause nothing.
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 
-from services.rules import forms, reply, speak
+from services.rules import consent, forms, reply
 from services.rules.advance import advance
 from services.rules.answer import answered, free_text, house_word, to_person
 from services.rules.chain import Chain
 from services.rules.desk import Desk, Reason
 from services.rules.rulebook import Rule, Verb
-from services.rules.settle import leave_out
 from services.rules.speak import house_message
 from services.rules.start import Occasion, begin_chains, start
-from services.rules.world import Consent
 from shared.events.whatsapp import MessageKind, MessageReceived
 from shared.ids import RuleId
 from shared.intents import Intent, classify, is_word_stop, says_something
@@ -122,38 +120,6 @@ def _relay(desk: Desk, message: MessageReceived, occasion: Occasion) -> None:
 # ------------------------------------------------------------------ understood before any rule
 
 
-def _stop(desk: Desk, message: MessageReceived) -> None:
-    """From now on nothing but the confirmation: unsent messages are taken back, chains go on without them."""
-    desk.judged(Reason.OPTED_OUT)
-    house_message(desk, message, "stopped")
-    before = desk.world.consent.get(message.person_id, Consent())
-    stopped = before.but(opted_out_at=message.at, evidence=message.message_id)
-    desk.world.keep_consent(message.person_id, stopped)
-    _leave_chains(desk, message, Reason.OPTED_OUT)
-
-
-def _leave_chains(desk: Desk, message: MessageReceived, reason: Reason) -> None:
-    for found in desk.world.chains_of(message.person_id):
-        chain = speak.withdraw(desk, found, str(reason), only=message.person_id)
-        mine = [m for m in chain.outgoing if m.person_id == message.person_id]
-        for outgoing in mine:
-            chain = chain.with_message(outgoing.but(closed=True))
-        if chain.form is not None and chain.form.person_id == message.person_id:
-            chain = forms.abandon(chain)
-        last = next((m for m in reversed(mine) if m.answer is None or m.verb is Verb.COLLECT), None)
-        if last is not None and chain.active:
-            chain = leave_out(desk, chain, last, reason)
-        desk.keep(advance(desk, chain))
-
-
-def _start(desk: Desk, message: MessageReceived) -> None:
-    desk.judged(Reason.OPTED_IN)
-    before = desk.world.consent.get(message.person_id, Consent())
-    started = before.but(opted_in_at=message.at, evidence=message.message_id)
-    desk.world.keep_consent(message.person_id, started)
-    house_message(desk, message, "started")
-
-
 def _why(desk: Desk, message: MessageReceived) -> None:
     """The ``why`` of the rule behind the quoted message, else of the one that last wrote to them."""
     desk.judged(Reason.ASKED_WHY)
@@ -165,7 +131,7 @@ def _why(desk: Desk, message: MessageReceived) -> None:
 
 
 _INTENTS: dict[Intent | None, Callable[[Desk, MessageReceived], None]] = {
-    Intent.STOP: _stop,
-    Intent.START: _start,
+    Intent.STOP: consent.stop,
+    Intent.START: consent.start,
     Intent.WHY: _why,
 }

@@ -155,9 +155,9 @@ def refusal(desk: Desk, person: Person | None, person_id: PersonId, role: str, *
         return Reason.ERASED
     if not person.reachable:
         return Reason.NO_ADDRESS
-    consent = desk.world.consent.get(person_id)
-    if consent is not None and consent.opted_out:
+    if desk.world.opted_out(person_id):
         return Reason.OPTED_OUT
+    consent = desk.world.consent.get(person_id)
     if free or (consent is not None and consent.opted_in_at is not None) or is_staff(desk, person):
         return None
     basis = desk.book.tenant.basis.get(role)

@@ -12,7 +12,7 @@ from msgspec import Struct, field
 from services.rules import buttons, wording
 from services.rules.calendars import Hours, add, hours_of, next_open
 from services.rules.chain import UNSENT, Chain, Delivery, Outgoing
-from services.rules.desk import Desk, LeftOut, Said, Withdrew
+from services.rules.desk import Desk, LeftOut, Reason, Said, Withdrew
 from services.rules.filling import filled, language_of
 from services.rules.house import WorkCalendar
 from services.rules.recipients import Recipient, house_roles, is_staff, refusal, resolve
@@ -178,10 +178,16 @@ def _rendered(
     return said, TemplateCall(name=template.meta_name, language=language, parameters=said.parameters)
 
 
-def house_message(desk: Desk, message: MessageReceived, say: str, rule: Rule | None = None) -> None:
-    """A reply of the house that belongs to no chain: on the line they wrote to, at once, and not a question."""
-    person = desk.world.people.get(message.person_id)
-    if person is None or refusal(desk, person, person.person_id, "", free=True) is not None:
+def house_message(
+    desk: Desk, message: MessageReceived, say: str, rule: Rule | None = None, *, last_word: bool = False
+) -> None:
+    """A reply of the house that belongs to no chain: on the line they wrote to, at once, and not a question.
+
+    ``last_word``: also to somebody who has just said STOP.
+    """
+    person = desk.world.people.get(desk.world.current(message.person_id))
+    refused = refusal(desk, person, person.person_id, "", free=True) if person else None
+    if person is None or refused not in {None, Reason.OPTED_OUT if last_word else None}:
         return
     tenant = desk.book.tenant
     wanted = language_of(desk, person)
@@ -211,14 +217,19 @@ def template_of(desk: Desk, chain: Chain, say: str) -> Template:
     return desk.book_of(chain).templates.get(say) or desk.book.templates[say]
 
 
-def withdraw(desk: Desk, chain: Chain, reason: str, *, only: PersonId | None = None) -> Chain:
-    """Take back what is decided and not known to be sent; what is already with WhatsApp stays said."""
+def withdraw(
+    desk: Desk, chain: Chain, reason: str, *, only: PersonId | None = None, replies: bool = False
+) -> Chain:  # fmt: skip
+    """Take back what is decided and not known to be sent; what is already with WhatsApp stays said.
+
+    Replies to what a person wrote stay, unless ``replies``.
+    """
     for outgoing in chain.outgoing:
         if only is not None and outgoing.person_id != only:
             continue
         if outgoing.delivery is Delivery.HELD:
             chain = chain.with_message(outgoing.but(delivery=Delivery.WITHDRAWN))
-        elif outgoing.delivery is Delivery.REQUESTED and not outgoing.reply:
+        elif outgoing.delivery is Delivery.REQUESTED and (replies or not outgoing.reply):
             message = WithdrawMessage(message_id=outgoing.message_id, person_id=outgoing.person_id, reason=reason)
             desk.effects.append(Withdrew(message))
     return chain

@@ -31,6 +31,7 @@ log = get_logger()
 async def load(connection: Connection, tenant: TenantId, wanted: Wanted) -> World:
     """Chains first, locked; then the works and people they and the events lean on."""
     world = World(tenant)
+    wanted.listening |= await _same_people(connection, tenant, wanted.listening)
     await _load_wamids(connection, world, wanted)
     await _load_chains(connection, world, wanted)
     await _load_works(connection, world, wanted)
@@ -38,6 +39,13 @@ async def load(connection: Connection, tenant: TenantId, wanted: Wanted) -> Worl
     await _load_records(connection, world, wanted)
     world.changed.clear()
     return world
+
+
+async def _same_people(connection: Connection, tenant: TenantId, people: Iterable[PersonId]) -> set[PersonId]:
+    """These and every id they are or were known by."""
+    asked = list(people)
+    rows = await connection.fetch(QUERIES.find_same_people, tenant, asked) if asked else []
+    return {*asked, *(PersonId(row["person_id"]) for row in rows)}
 
 
 async def _load_wamids(connection: Connection, world: World, wanted: Wanted) -> None:
@@ -100,11 +108,12 @@ async def _load_works(connection: Connection, world: World, wanted: Wanted) -> N
 
 
 async def _load_people(connection: Connection, world: World, wanted: Wanted) -> None:
+    wanted.people |= await _same_people(connection, world.tenant, wanted.people)
     if not wanted.people:
         return
     for row in await connection.fetch(QUERIES.find_people, world.tenant, list(wanted.people)):
         person = _person(row["person"])
-        world.people[person.person_id] = person
+        world.hold_person(person)
         if row["consent"] is not None:
             world.consent[person.person_id] = read_as(Consent, row["consent"])
         if row["rule"] is not None:

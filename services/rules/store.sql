@@ -44,6 +44,23 @@ select
 from people p
 where p.tenant = $1 and p.person_id = any($2::text[]);
 
+-- name: find_same_people
+-- Whoever these people were merged into, and everybody who was merged into any of them.
+with recursive later as (
+    select merged.person_id from unnest($2::text[]) as merged (person_id)
+    union
+    select p.document ->> 'merged_into'
+    from later join people p on p.tenant = $1 and p.person_id = later.person_id
+    where p.document ? 'merged_into'
+), earlier as (
+    select person_id from later
+    union
+    select p.person_id
+    from earlier
+    join people p on p.tenant = $1 and p.document ->> 'merged_into' = earlier.person_id and p.document ? 'merged_into'
+)
+select person_id from earlier;
+
 -- name: find_records
 -- Rights records by id or by a request open on them.
 select record_id, document::text from rights_records

@@ -105,7 +105,11 @@ def _of_consonance(wanted: Wanted, event: Event, book: Rulebook, nobody: World, 
 
 
 def _of_person(wanted: Wanted, event: Event, *_: object) -> None:
-    wanted.people.add(cast("PersonObserved | IdentityChanged", event.data).person_id)
+    data = cast("PersonObserved | IdentityChanged", event.data)
+    wanted.people.add(data.person_id)
+    if isinstance(data, PersonObserved) and data.merged_into is not None:
+        wanted.people.add(data.merged_into)
+        wanted.listening.update((data.person_id, data.merged_into))
 
 
 def _of_delivery(wanted: Wanted, event: Event, *_: object) -> None:

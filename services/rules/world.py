@@ -3,8 +3,9 @@
 A ``World`` is the part of that a batch can touch, in memory; deciding reads it, and ``apply`` folds a decision in.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from services.rules.chain import Chain, Outgoing
 from shared.events.consonance import WorkObserved
@@ -23,6 +24,8 @@ from shared.ids import (
     person_of_contact,
 )
 
+_EVER = datetime.min.replace(tzinfo=UTC)
+
 
 class Person(Frozen):
     """A person without their addresses: rules only needs to know that there is one."""
@@ -37,6 +40,8 @@ class Person(Frozen):
     reachable: bool
     erased: bool = False
     version: int = 0
+    merged_into: PersonId | None = None
+    merged_at: Instant | None = None
 
     @classmethod
     def of(cls, seen: PersonObserved, zone: str | None) -> "Person":
@@ -44,12 +49,16 @@ class Person(Frozen):
         return cls(
             person_id=seen.person_id, contact_id=seen.contact_id, display_name=seen.display_name, country=seen.country,
             language=seen.language, zone=zone, roles=tuple(seen.roles), erased=seen.erased, version=seen.version,
-            reachable=bool(seen.addresses.phone or seen.addresses.bsuid),
+            reachable=bool(seen.addresses.phone or seen.addresses.bsuid), merged_into=seen.merged_into,
+            merged_at=seen.observed_at if seen.merged_into else None,
         )  # fmt: skip
 
 
 class Consent(Frozen):
-    """The ledger of one person: the last opt-out and opt-in, with the message that proves it."""
+    """The ledger of one person id: the last opt-out and opt-in, with the message that proves it.
+
+    A person may have been known by several ids; whether they may be written to is ``World.opted_out``.
+    """
 
     opted_out_at: Instant | None = None
     opted_in_at: Instant | None = None
@@ -60,6 +69,15 @@ class Consent(Frozen):
         if self.opted_out_at is None:
             return False
         return self.opted_in_at is None or self.opted_in_at <= self.opted_out_at
+
+    def stopped(self, at: datetime, evidence: Wamid | None) -> "Consent":
+        """In whatever order they are heard, the last word of each kind counts."""
+        newer = self.opted_out_at is None or self.opted_out_at < at
+        return self.but(opted_out_at=at, evidence=evidence) if newer else self
+
+    def started(self, at: datetime, evidence: Wamid | None) -> "Consent":
+        newer = self.opted_in_at is None or self.opted_in_at < at
+        return self.but(opted_in_at=at, evidence=evidence) if newer else self
 
 
 class Work(Frozen):
@@ -94,13 +112,68 @@ class World:
     changed: set[tuple[str, object]] = field(default_factory=set)
     facts: int = 0
     _found_by: dict[object, dict[ChainId, None]] = field(default_factory=dict)
+    _merged: dict[PersonId, set[PersonId]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for person in self.people.values():
+            self.hold_person(person)
 
     def contact(self, contact: ContactId) -> Person | None:
         return self.people.get(person_of_contact(self.tenant, contact))
 
+    def hold_person(self, person: Person) -> None:
+        """As it is kept already."""
+        known = self.people.get(person.person_id)
+        if known is not None and known.merged_into is not None:
+            self._merged.get(known.merged_into, set()).discard(person.person_id)
+        if person.merged_into is not None:
+            self._merged.setdefault(person.merged_into, set()).add(person.person_id)
+        self.people[person.person_id] = person
+
+    def current(self, person: PersonId) -> PersonId:
+        """The id a person is known by now, whatever they were merged into."""
+        return self._path(person)[-1]
+
+    def _path(self, person: PersonId) -> list[PersonId]:
+        """From one id to what it was merged into, and so on."""
+        path, known = [person], self.people.get(person)
+        while known is not None and known.merged_into is not None and known.merged_into not in path:
+            path.append(known.merged_into)
+            known = self.people.get(known.merged_into)
+        return path
+
     def same_as(self, *people: PersonId) -> frozenset[PersonId]:
-        """Every id these people are or were known by."""
-        return frozenset(people)
+        """Every id these people are or were known by, as far as it is loaded."""
+        found: set[PersonId] = set()
+        left = [self.current(person) for person in people]
+        while left:
+            one = left.pop()
+            if one not in found:
+                found.add(one)
+                left.extend(self._merged.get(one, ()))
+        return frozenset(found)
+
+    def opted_out(self, person: PersonId) -> bool:
+        """Whether the person, by any of their ids, said STOP and has not come back since.
+
+        Who comes back by one id is back for what they stopped by another only once it was known that both are the same.
+        """
+        same = self.same_as(person)
+        return any(self._stopped(one, same) for one in same)
+
+    def _stopped(self, one: PersonId, same: Collection[PersonId]) -> bool:
+        consent = self.consent.get(one)
+        if consent is None or consent.opted_out_at is None or not consent.opted_out:
+            return False
+        starts = ((other, self.consent[other].opted_in_at) for other in same if other in self.consent)
+        return not any(
+            at is not None and at > consent.opted_out_at and at >= self._joined_at(one, other) for other, at in starts
+        )
+
+    def _joined_at(self, *people: PersonId) -> datetime:
+        """Since when all of these are known to be one person."""
+        known = (self.people.get(one) for person in people for one in self._path(person))
+        return max((one.merged_at for one in known if one is not None and one.merged_at is not None), default=_EVER)
 
     def tagged(self, tags: Iterable[str]) -> list[Chain]:
         """Chains with any of these tags, in the order they came."""
@@ -139,7 +212,7 @@ class World:
         self._learnt("work", work.state.work.work_id)
 
     def keep_person(self, person: Person) -> None:
-        self.people[person.person_id] = person
+        self.hold_person(person)
         self._learnt("person", person.person_id)
 
     def keep_consent(self, person: PersonId, consent: Consent) -> None:

@@ -1,0 +1,225 @@
+"""STOP and START of somebody known by several ids: in whatever order it is heard, the stricter word counts."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from itertools import permutations
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.rules.decide import Decider
+from services.rules.desk import Said
+from services.rules.engine import Engine
+from services.rules.house_rules import with_house_rules
+from services.rules.world import Person, World
+from shared.events.contacts import Addresses, PersonObserved
+from shared.events.envelope import Data, Event
+from shared.events.whatsapp import MessageKind, MessageReceived
+from shared.golden import golden
+from shared.ids import EventId, Line, PersonId, Phone, Wamid, key_of
+from tests.services.rules.at_work import (
+    KEYS,
+    TENANT,
+    RulesAtWork,
+    person_of,
+    rules_at_work,
+    somebody,
+    told,
+    work,
+    wrote,
+)
+from tests.services.rules.stories import house_book
+
+NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
+CONTACT = person_of(806)
+VISITORS = (PersonId("v-one"), PersonId("v-two"))
+EVERYBODY = (CONTACT, *VISITORS)
+MERGED_AT = {VISITORS[0]: 40, VISITORS[1]: 60}
+
+
+@dataclass(frozen=True)
+class Word:
+    """``at`` is in minutes after the start."""
+
+    person: PersonId
+    text: str
+    at: int
+
+
+def at(minute: int) -> datetime:
+    return NOW + timedelta(minutes=minute)
+
+
+def visitor(person: PersonId, *, merged: bool = False) -> PersonObserved:
+    """Their number goes over to the contact."""
+    addresses = Addresses() if merged else Addresses(phone=Phone("+447700900806"))
+    into = CONTACT if merged else None
+    seen = at(MERGED_AT[person]) if merged else NOW
+    return PersonObserved(
+        person_id=person, display_name="Maud", addresses=addresses, observed_at=seen, version=2 if merged else 1,
+        merged_into=into,
+    )  # fmt: skip
+
+
+def said(word: Word) -> MessageReceived:
+    return MessageReceived(
+        line=Line("main"), person_id=word.person, message_id=Wamid(f"wamid.{word.person}.{word.text}.{word.at}"),
+        message_kind=MessageKind.TEXT, text=word.text, at=at(word.at),
+    )  # fmt: skip
+
+
+@cache
+def decider() -> Decider:
+    book = with_house_rules(house_book())
+    engine = Engine(book.rules.values())
+    return Decider(
+        book=book, books=lambda _: book, engine=engine, zone_of=lambda person: person.zone, signing_keys=KEYS
+    )
+
+
+def hear(world: World, data: Data, count: int) -> list[Said]:
+    event = Event(
+        id=EventId(f"event-{count}"), source="test", type=data.kind, time=NOW, recordedtime=NOW, tenantid=TENANT,
+        partitionkey=key_of(TENANT, "persons", getattr(data, "person_id", "")), data=data,
+    )  # fmt: skip
+    effects = decider().decide(event, world, NOW + timedelta(days=1)).effects
+    return [effect for effect in effects if isinstance(effect, Said)]
+
+
+def after(events: Sequence[Data]) -> World:
+    known = [somebody(806), *map(visitor, VISITORS)]
+    world = World(TENANT, people={one.person_id: Person.of(one, None) for one in known})
+    for count, event in enumerate(events):
+        hear(world, event, count)
+    return world
+
+
+def stopped(words: Sequence[Word]) -> bool:
+    """Some STOP that no later START takes back: by the same id, or by one already known to be the same person."""
+    return any(
+        stop.text == "STOP" and not any(_takes_back(start, stop) for start in words if start.text == "START")
+        for stop in words
+    )
+
+
+def _takes_back(start: Word, stop: Word) -> bool:
+    known = max((MERGED_AT.get(one, 0) for one in (start.person, stop.person)), default=0)
+    return start.at > stop.at and (start.person == stop.person or start.at >= known)
+
+
+MERGES = tuple(visitor(person, merged=True) for person in VISITORS)
+WORDS = st.lists(
+    st.builds(Word, st.sampled_from(EVERYBODY), st.sampled_from(["STOP", "START", "Hello there"]), st.integers(1, 99)),
+    min_size=1, max_size=6, unique_by=lambda word: word.at,
+)  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None)
+@given(WORDS, st.data())
+def test_any_order_of_merges_and_words_ends_in_the_same_consent(words: list[Word], data: st.DataObject) -> None:
+    events = data.draw(st.permutations([*MERGES, *map(said, words)]))
+    world = after(events)
+    assert {world.opted_out(person) for person in EVERYBODY} == {stopped(words)}
+
+
+@settings(max_examples=60, deadline=None)
+@given(WORDS, st.data())
+def test_whoever_is_stopped_is_sent_nothing_whatever_they_were_called(words: list[Word], data: st.DataObject) -> None:
+    world = after(data.draw(st.permutations([*MERGES, *map(said, words)])))
+    reply = hear(world, said(Word(CONTACT, "Is anybody there?", 100)), 100)
+    sent = [each for each in reply if each.send.person_id in EVERYBODY]
+    assert bool(sent) is not stopped(words)
+
+
+@pytest.mark.parametrize("events", list(permutations([*MERGES, said(Word(VISITORS[0], "STOP", 50))])))
+def test_a_visitor_s_stop_is_the_contact_s_in_every_order(events: Sequence[Data]) -> None:
+    assert after(events).opted_out(CONTACT)
+
+
+def test_a_start_of_the_contact_before_the_merge_does_not_undo_the_visitor_s_stop() -> None:
+    stop, start = Word(VISITORS[0], "STOP", 10), Word(CONTACT, "START", 20)
+    assert after([said(stop), said(start), *MERGES]).opted_out(CONTACT)
+
+
+def test_who_comes_back_after_the_merge_is_back() -> None:
+    world = after([said(Word(VISITORS[0], "STOP", 10)), *MERGES, said(Word(CONTACT, "START", 70))])
+    assert not any(map(world.opted_out, EVERYBODY))
+
+
+def test_an_id_that_becomes_somebody_of_its_own_again_frees_nobody() -> None:
+    apart = visitor(VISITORS[0]).but(version=3)
+    world = after([said(Word(VISITORS[0], "STOP", 10)), *MERGES, apart])
+    assert world.opted_out(CONTACT)
+    assert world.opted_out(VISITORS[0])
+
+
+# ------------------------------------------------------------------ on a real database
+
+
+@pytest.fixture
+async def house(postgres_database: str) -> AsyncIterator[RulesAtWork]:
+    async with rules_at_work(postgres_database, NOW) as house:
+        await house.hear(*map(somebody, (11, 12, 21, 22, 31, 40, 41, 51, 52, 53, 61, 71)), somebody(806))
+        await house.hear(visitor(VISITORS[0]))
+        yield house
+
+
+WORK_REF = orjson.loads(golden("consonance.work.observed.v1"))["data"]["work"]
+
+
+async def asks_the_contact(house: RulesAtWork) -> str:
+    """The question is with the dispatcher, and not known to be sent."""
+    holder = {"person_id": CONTACT, "contact_id": 806, "display_name": "Person 806", "role": "rights_holder"}
+    asked = told("consonance.rights.approval_requested.v1", rights_holder=holder, work=WORK_REF)
+    await house.hear(work((806, "rights_holder")), asked)
+    return (await house.last_to(CONTACT)).message_id
+
+
+@pytest.mark.integration
+async def test_a_visitor_who_stopped_takes_the_contact_s_messages_along(house: RulesAtWork) -> None:
+    question = await asks_the_contact(house)
+    await house.hear(said(Word(VISITORS[0], "STOP", 1)))
+    assert await house.withdrawn() == []
+    await house.hear(MERGES[0])
+    assert await house.withdrawn() == [question]
+
+
+@pytest.mark.integration
+async def test_a_stop_of_the_old_id_after_the_merge_is_the_contact_s_at_once(house: RulesAtWork) -> None:
+    question = await asks_the_contact(house)
+    await house.hear(MERGES[0])
+    await house.hear(said(Word(VISITORS[0], "STOP", 1)))
+    assert await house.withdrawn() == [question]
+    assert (CONTACT, "stopped") in await house.said()
+
+
+@pytest.mark.integration
+async def test_a_contact_s_stop_ends_what_the_visitor_was_asked(house: RulesAtWork) -> None:
+    await house.hear(said(Word(VISITORS[0], "A history of tide mills", 1)).but(line=Line("acquisitions")))
+    prompts = [one for one in await house.messages() if one.get("person_id") == VISITORS[0]]
+    await house.hear(MERGES[0])
+    await house.hear(said(Word(CONTACT, "STOP", 50)))
+    assert sorted(await house.withdrawn()) == sorted(one["message_id"] for one in prompts)
+    (chain,) = [chain for chain in await house.chains() if chain.form is not None]
+    assert chain.form is not None
+    assert chain.form.over
+
+
+@pytest.mark.integration
+async def test_nothing_is_said_to_a_merged_person_who_stopped(house: RulesAtWork) -> None:
+    await house.hear(said(Word(VISITORS[0], "STOP", 1)), MERGES[0])
+    moved = told("consonance.work.stage_changed.v1", work=WORK_REF, to_stage_key="final_proof_approved")
+    await house.hear(work((806, "author")), moved)
+    assert [say for who, say in await house.said() if who == CONTACT] == []
+
+
+@pytest.mark.integration
+async def test_stop_from_a_shared_number_stops_all_who_are_reached_there(house: RulesAtWork) -> None:
+    question = await asks_the_contact(house)
+    await house.hear(somebody(815))
+    await house.hear(wrote(815, "STOP", NOW, shared_with=(CONTACT,)))
+    assert await house.withdrawn() == [question]
