@@ -161,6 +161,7 @@ class Layout:
             "STET_SIGNING_KEYS": _json([self.secrets.signing_key]),
             "STET_PSEUDONYM_KEY": self.secrets.pseudonym_key,
             "STET_LISTEN_PORT": str(self._ports["listen"]),
+            "STET_DRAIN_SECONDS": "0",  # no load balancer sends here
         }
 
 

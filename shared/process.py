@@ -22,7 +22,7 @@ from shared.kafka import Producer
 from shared.outbox import Relay
 from shared.postgres import Pool, open_pool
 from shared.settings import ServiceSettings
-from shared.telemetry import configure_logs, configure_traces, gauge, get_logger
+from shared.telemetry import configure_logs, configure_traces, end_traces, gauge, get_logger
 from shared.topics import Topic
 from shared.topics_check import wait_for_topics
 from shared.transaction import QUERIES
@@ -85,11 +85,15 @@ class Process:
         counter = self.relay.relayed + sum(consumer.batches.handled for consumer, _ in self.consumers)
         return merge([Idle(tuple(busy), None, counter), *[await report() for report in self.reports]])
 
-    async def until_stopped(self) -> None:
-        """Serve until SIGTERM or SIGINT, or until a task dies, whose error is raised."""
+    async def until_stopped(self, drain_seconds: float = 0) -> None:
+        """Serve until SIGTERM or SIGINT, or until a task dies, whose error is raised.
+
+        For ``drain_seconds`` after the signal it serves on, not ready any more: who sends requests here must first have
+        seen that it is not.
+        """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stopping.set)
+            loop.add_signal_handler(number, self._stop)
         self.health.idle = self.idle
         self.health.checks.pop("start", None)
         _spare_the_collector()
@@ -98,6 +102,10 @@ class Process:
         try:
             await asyncio.wait({stopping, *self._tasks.values()}, return_when=asyncio.FIRST_COMPLETED)
             self._raise_of_the_dead()
+            if drain_seconds:
+                log.info("process.drains", seconds=drain_seconds)
+                await asyncio.wait(self._tasks.values(), timeout=drain_seconds, return_when=asyncio.FIRST_COMPLETED)
+                self._raise_of_the_dead()
         finally:
             stopping.cancel()
 
@@ -127,6 +135,10 @@ class Process:
         for _, watch in self.consumers:
             await watch.stop()
         log.info("process.stopped")
+
+    def _stop(self) -> None:
+        self.health.checks["stopping"] = _not_yet
+        self._stopping.set()
 
     def _raise_of_the_dead(self) -> None:
         for name, task in self._tasks.items():
@@ -165,6 +177,7 @@ async def running(settings: ServiceSettings, service: str) -> AsyncIterator[Proc
     clock = settings.clock()
     health = Health(driven=isinstance(clock, DevelopmentClock), checks={"start": _not_yet})
     async with AsyncExitStack() as stack:
+        stack.callback(end_traces)
         await stack.enter_async_context(health.serving(settings.health_host, settings.health_port))
         pool = await open_pool(settings, service)
         stack.callback(pool.terminate)

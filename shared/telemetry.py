@@ -7,6 +7,7 @@ nothing until STET_OTLP_ENDPOINT names a collector. A trace goes on through ``tr
 import logging
 import random
 import sys
+import threading
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
@@ -28,6 +29,7 @@ from shared.whereabouts import places
 
 METRICS = CollectorRegistry()
 _MOST_LINKS = 32
+_FLUSH_SECONDS = 0.5
 _PROPAGATOR = TraceContextTextMapPropagator()
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -96,9 +98,19 @@ def configure_traces(service: str, endpoint: str | None) -> None:
     if endpoint is None:
         trace.set_tracer_provider(trace.NoOpTracerProvider())  # unset, it is looked for in the environment each time
         return
-    provider = TracerProvider(resource=Resource.create({"service.name": f"stet-{service}"}))
+    resource = Resource.create({"service.name": f"stet-{service}"})
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)  # it would wait half a minute for a collector
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces")))
     trace.set_tracer_provider(provider)
+
+
+def end_traces() -> None:
+    """What spans are left go to the collector, if it takes them at once: nobody's exit waits for it."""
+    provider = trace.get_tracer_provider()
+    if isinstance(provider, TracerProvider):
+        flush = threading.Thread(target=provider.shutdown, daemon=True)
+        flush.start()
+        flush.join(_FLUSH_SECONDS)
 
 
 def intake_span(name: str, traceparent: str | None = None) -> AbstractContextManager[str]:

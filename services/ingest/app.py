@@ -47,7 +47,7 @@ async def main() -> None:
         process.ready_when("broker", publisher.reachable)
         process.idle_when(idle_report(door, measures, polling))
         process.routes["/development/poll"] = poll_route(polling)
-        await process.until_stopped()
+        await process.until_stopped(settings.drain_seconds)
 
 
 def _listen(process: Process, settings: Settings, publisher: Publisher, stream: Stream, measures: Measures) -> Door:

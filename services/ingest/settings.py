@@ -29,7 +29,10 @@ _KINDS = frozenset(map(consonance.short_name, consonance.KINDS))
 
 
 class Settings(ServiceSettings):
-    """``consonance_polled``: the kinds of event the poll tells; every other kind is pushed. No kind comes by both."""
+    """``consonance_polled``: the kinds of event the poll tells; every other kind is pushed. No kind comes by both.
+
+    For ``drain_seconds`` after SIGTERM the public port stays open while ``/readyz`` already says no.
+    """
 
     listen_address: str = "127.0.0.1"
     listen_port: Annotated[int, Field(ge=0, le=65535)] = 8080
@@ -38,6 +41,7 @@ class Settings(ServiceSettings):
     listen_header_seconds: Annotated[float, Field(gt=0)] = 5
     listen_body_seconds: Annotated[float, Field(gt=0)] = 10
     listen_idle_seconds: Annotated[float, Field(gt=0)] = 30
+    drain_seconds: Annotated[float, Field(ge=0, le=300)] = 5
 
     whatsapp_app_secrets: Annotated[tuple[AppSecret, ...], Field(min_length=1)]
     whatsapp_verify_token: VerifyToken

@@ -87,8 +87,12 @@ class Stand:
 
     async def house(self, name: str = "house", **settings: str) -> House:
         """A running house; it may still be waiting for its neighbours."""
+        return await self.service(name, "tests.shared.promise.house", **settings)
+
+    async def service(self, name: str, module: str, **settings: str) -> House:
+        """A running service of any kind; it may still be waiting for its neighbours."""
         more = {"STET_HEALTH_PORT": str(free_ports(1)[0]), "STET_INSTANCE": name, **settings}
-        command = Command(name, (sys.executable, "-m", "tests.shared.promise.house"), self.settings | more)
+        command = Command(name, (sys.executable, "-m", module), self.settings | more)
         child = House(command, self.folder)
         await child.start()
         self.children.append(child)

@@ -1,0 +1,93 @@
+"""SIGTERM: a service says that it is not ready, and leaves within two seconds, whatever its collector does."""
+
+import asyncio
+import json
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from http import HTTPStatus
+
+import aiohttp
+import pytest
+
+from dev.ports import LOOPBACK, free_ports
+from tests.services.ingest.payloads import status, statuses, webhook
+from tests.services.ingest.service import APP_SECRET, VERIFY_TOKEN, WEBHOOK_SECRET, signed
+from tests.shared.promise.stand import House, Stand, event, until
+
+pytestmark = pytest.mark.integration
+_SECONDS = 2.0
+
+
+@asynccontextmanager
+async def dead_collector() -> AsyncIterator[str]:
+    """It takes connections and never answers."""
+    server = await asyncio.start_server(lambda *_: asyncio.sleep(3600), LOOPBACK, 0)
+    try:
+        yield f"http://{LOOPBACK}:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+
+
+async def test_rules_leaves_within_two_seconds_though_its_collector_is_dead(stand: Stand) -> None:
+    keys = json.dumps(["a-key-to-sign-buttons-with"])
+    async with dead_collector() as collector:
+        rules = await stand.service(
+            "rules", "services.rules", STET_RULES_DIR="rules", STET_SIGNING_KEYS=keys, STET_OTLP_ENDPOINT=collector
+        )
+        await until(lambda: rules.says("partitions.assigned"))
+        await stand.produce(event(f"person-{number}", number) for number in range(50))
+        await until(stand.all_read)
+        assert await seconds_to_leave(rules) < _SECONDS
+
+
+async def test_a_batch_in_hand_is_finished_first(stand: Stand) -> None:
+    house = await stand.house(STET_HOUSE_PAUSE="0.5")
+    await until(lambda: house.says("partitions.assigned"))
+    await stand.produce(event(f"person-{number}", number) for number in range(50))
+    await until(lambda: stand.reached(1))
+    assert await seconds_to_leave(house) < _SECONDS
+    assert not await house.says("batch.waits")
+
+
+async def test_readiness_falls_before_the_public_port_closes(stand: Stand) -> None:
+    port, health = free_ports(2)
+    ingest = await stand.service("ingest", "services.ingest", **ingest_settings(port, health))
+    async with aiohttp.ClientSession() as session:
+        await until(lambda: answers(session, f"http://{LOOPBACK}:{health}/readyz", HTTPStatus.OK))
+        os.kill(ingest.pid, signal.SIGTERM)
+        await until(lambda: answers(session, f"http://{LOOPBACK}:{health}/readyz", HTTPStatus.SERVICE_UNAVAILABLE), 1)
+        body = webhook(statuses(status()))
+        url = f"http://{LOOPBACK}:{port}/whatsapp/webhook"
+        async with session.post(url, data=body, headers=signed(body)) as answer:
+            assert answer.status == HTTPStatus.OK
+        await until(lambda: ended(ingest), 8)
+
+
+def ingest_settings(port: int, health: int) -> dict[str, str]:
+    return {
+        "STET_LISTEN_PORT": str(port), "STET_HEALTH_PORT": str(health), "STET_DRAIN_SECONDS": "2",
+        "STET_WHATSAPP_APP_SECRETS": json.dumps([APP_SECRET]), "STET_WHATSAPP_VERIFY_TOKEN": VERIFY_TOKEN,
+        "STET_PSEUDONYM_KEY": "5a" * 16, "STET_CONSONANCE_URL": f"http://{LOOPBACK}:9", "STET_CONSONANCE_KEY": "k",
+        "STET_CONSONANCE_WEBHOOK_SECRETS": json.dumps([WEBHOOK_SECRET]), "STET_CONSONANCE_POLL_SECONDS": "0",
+    }  # fmt: skip
+
+
+async def answers(session: aiohttp.ClientSession, url: str, status: HTTPStatus) -> bool:
+    with suppress(aiohttp.ClientError):
+        async with session.get(url) as answer:
+            return answer.status == status
+    return False
+
+
+async def seconds_to_leave(process: House) -> float:
+    began = time.monotonic()
+    os.kill(process.pid, signal.SIGTERM)
+    await until(lambda: ended(process), 30)
+    return time.monotonic() - began
+
+
+async def ended(process: House) -> bool:
+    return not process.alive
