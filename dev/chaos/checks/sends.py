@@ -14,6 +14,7 @@ could have taken it back without knowing whether it was gone. A reader that is k
 
 _PAIR_EVERY, _PAIR_BURST = 6.0, 45
 _ROUNDING = 1e-3
+_SAME_MOMENT = 0.5  # seconds: a batch is recorded, and the next claimed, within it
 _THROTTLED = ("130429", "131056")
 _STALE = frozenset({"answered", "handled", "until", "gave_up", "replaced", "left_with_owner"})
 
@@ -56,6 +57,9 @@ def unasked(files: Files) -> Finding:
         finding.judged += 1
         if sent.message_id not in files.requested:
             finding.against("was sent and never requested", sent.message_id)
+    for row in files.rows["sent"]:
+        if not row["biz_opaque_callback_data"]:
+            finding.against("was sent without saying which message it is", row["wamid"])
     return finding
 
 
@@ -182,34 +186,37 @@ def _ends(chain: Row, verdict: Row, reason: str | None) -> bool:
 
 
 def order(files: Files) -> Finding:
-    """What is asked for one person, line and lane arrives in the order it was asked for.
+    """What one line says to one person arrives in the order it was asked for, whatever held a message back.
 
-    Excused is the overtaken one that was called uncertain (nobody knew that it had not arrived) or failed at WhatsApp
-    after it was taken; what is refused, throttled or held for a moment keeps its place. Lanes may overtake each other.
+    Excused is the overtaken one that had been called uncertain before the other was begun: nobody knew by then that it
+    had not arrived, and doubt holds nothing back. One that was in flight then is no excuse: the other had to wait.
     """
     finding = Finding("overtaken message")
-    lanes: dict[tuple[str, str, str], list[tuple[int, Sent]]] = defaultdict(list)
-    for record in files.requested.values():
-        sends = files.sends_of.get(record.data["message_id"])
-        if sends and not _excused(files, record.data["message_id"], sends):
-            lane = (record.data["person_id"], record.data["line"], record.data.get("lane", "normal"))
-            lanes[lane].append((record.offset, min(sends, key=lambda sent: sent.at)))
-    for (person, _, _), asked in lanes.items():
-        last: Sent | None = None
-        for _, sent in sorted(asked, key=lambda one: one[0]):
+    for chat in _chats(files).values():
+        for place, sent in enumerate(chat):
             finding.judged += 1
-            if last is not None and sent.at < last.at:
-                finding.against(
-                    f"arrived {last.at - sent.at:.1f} s after one to {person} that was asked for later",
-                    last.message_id, sent.message_id,
-                )  # fmt: skip
-            last = sent if last is None or sent.at > last.at else last
+            for earlier in chat[:place]:
+                if earlier.at > sent.at and not _in_doubt(files, earlier.message_id, sent.begun_at):
+                    finding.against(
+                        f"arrived {earlier.at - sent.at:.1f} s after one to {sent.person} that was asked for later",
+                        earlier.message_id, sent.message_id,
+                    )  # fmt: skip
     return finding
 
 
-def _excused(files: Files, message_id: str, sends: list[Sent]) -> bool:
-    uncertain = any(outcome.kind == "uncertain" for outcome in files.outcomes.get(message_id, ()))
-    return uncertain or any(sent.failed for sent in sends)
+def _chats(files: Files) -> Mapping[tuple[str, str], list[Sent]]:
+    """The first arrival of each message, by person and line, in the order they were asked for."""
+    chats: dict[tuple[str, str], list[Sent]] = defaultdict(list)
+    for record in sorted(files.requested.values(), key=lambda record: (record.partition, record.offset)):
+        sends = files.sends_of.get(record.data["message_id"])
+        if sends:
+            chats[record.data["person_id"], record.data["line"]].append(min(sends, key=lambda sent: sent.at))
+    return chats
+
+
+def _in_doubt(files: Files, message_id: str, by: float) -> bool:
+    doubts = (outcome for outcome in files.outcomes.get(message_id, ()) if outcome.kind == "uncertain")
+    return any(doubt.time <= by + _SAME_MOMENT for doubt in doubts)
 
 
 def limits(files: Files) -> Finding:

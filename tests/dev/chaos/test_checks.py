@@ -214,6 +214,13 @@ def test_one_that_was_called_uncertain_may_be_overtaken() -> None:
     assert violations(told) == []
 
 
+def test_one_that_was_still_in_flight_may_not() -> None:
+    told = clean()
+    told.hear("m-notice", "uncertain", 5)
+    _again(told, "m-notice", 3)
+    assert {found.check for found in violations(told)} == {"overtaken message"}
+
+
 def test_a_run_that_judged_too_little_proves_nothing() -> None:
     found = [one for check in CHECKS for one in check(clean().files()).violations if one.check == _NOT_OF_A_SMALL_RUN]
     said = " ".join(one.sentence for one in found)
