@@ -35,7 +35,7 @@ DISK_MIB = 768
 _READY_SECONDS = 90
 _LOOK_SECONDS = 0.1
 _AGAIN_SECONDS = 1.0  # before a process that ended by itself is started again
-PER_SECOND = 30
+PER_SECOND = 40
 """How much the provider takes of one number in a second; the dispatcher is told less, as what comes in counts too."""
 
 _SETTINGS: Mapping[str, Mapping[str, str]] = {
@@ -49,7 +49,7 @@ _SETTINGS: Mapping[str, Mapping[str, str]] = {
     "dispatcher": {
         "STET_SEND_TIMEOUT_SECONDS": "4",
         "STET_UNPROVEN_AFTER_SECONDS": "20",
-        "STET_WHATSAPP_RATES": '{"main":25,"acquisitions":25}',
+        "STET_WHATSAPP_RATES": '{"main":20,"acquisitions":20}',
     },
     "writeback": {"STET_CONSONANCE_TIMEOUT": "4", "STET_CONSONANCE_MAY_LAND": "4"},
 }
