@@ -79,6 +79,8 @@ async def _run(run: Rig, witness: Witness, cast: Cast, plan: Plan) -> None:
     driver = Driver(cast, plan.seed, journal, run.layout.consonance_url, run.layout.whatsapp_url)
     await driver.prepare()
     killer = Killer(run, plan.seed, journal, plan.say)
+    if run.disk is None:
+        plan.say("no full disk in this run: only root may mount a file system of limited size")
     plan.say("ready: the load begins")
     began = time.time()
     telling = asyncio.ensure_future(_tell(driver, witness, plan.say))

@@ -32,18 +32,22 @@ def show(verdict: Verdict, folder: Path) -> int:
 
 
 def _show_recoveries(found: list[Recovery]) -> None:
-    """Of each kind of strike: how soon its first effect came, and the slowest of the first events."""
-    print(
-        "\nrecovery: seconds to the first effect of a later event, and to those of all events of the first two seconds"
-    )
+    """After each strike, and then for each kind of it."""
+    print("\nrecovery: seconds until something came of a later event, and of all events of the first two seconds")
+    for number, one in enumerate(found, start=1):
+        print(f"  {number:4d}  {one.kind:26s} {_seconds(one.first)}  {_seconds(one.slowest)}")
     kinds: dict[str, list[Recovery]] = defaultdict(list)
     for one in found:
         kinds[one.kind].append(one)
     for kind, ones in sorted(kinds.items()):
-        print(f"  {len(ones):4d} × {kind:24s} first {_range([one.first for one in ones])}"
-              f"   all {_range([one.slowest for one in ones])}")  # fmt: skip
+        print(f"  {len(ones):4d} × {kind:24s} {_range([one.first for one in ones])}"
+              f"  {_range([one.slowest for one in ones])}")  # fmt: skip
+
+
+def _seconds(number: float | None) -> str:
+    return "     -" if number is None else f"{number:6.1f}"
 
 
 def _range(seconds: list[float | None]) -> str:
     known = [one for one in seconds if one is not None]
-    return f"{median(known):5.1f} (at most {max(known):5.1f})" if known else "    -             "
+    return f"{median(known):6.1f} (at most {max(known):.1f})" if known else "     -"

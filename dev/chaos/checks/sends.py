@@ -1,6 +1,6 @@
 """Nobody is written to twice, nothing leaves once its reason is gone, each person's messages keep their order."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
 from dev.chaos.checks.files import Files, Finding, Record, Row, Sent, epoch
@@ -256,10 +256,3 @@ class _Buckets:
         debt = max(0.0, self._full_at.get(who, at) - at)
         self._full_at[who] = at + min(debt + self._every, self._most)
         return debt + self._every <= self._most + _ROUNDING
-
-
-def spread(files: Files) -> Mapping[str, int]:
-    """How many messages each kind of words made, for the report."""
-    return Counter(
-        files.requested[sent.message_id].data["say"] for sent in files.sends if sent.message_id in files.requested
-    )

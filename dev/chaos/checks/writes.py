@@ -60,7 +60,7 @@ def _asked_again(files: Files, chain_id: str, tap: Tap, decision: Record) -> boo
     """Whether a form had shown its summary anew, which closes the one that was tapped."""
     shown = files.requested[tap.message_id]
     return tap.answer == "send" and any(
-        shown.time < other.time < decision.time and other.data["say"] == shown.data["say"]
+        shown.time <= other.time < decision.time and other.data["say"] == shown.data["say"] and other.id != shown.id
         for other in files.messages_of.get(chain_id, ())
     )
 
