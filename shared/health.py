@@ -16,6 +16,7 @@ from shared.events.values import spell_instant
 from shared.telemetry import exposition
 
 Check = Callable[[], Awaitable[bool]]
+Detail = Callable[[], Awaitable[str]]
 Route = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -40,10 +41,15 @@ def merge(parts: list[Idle]) -> Idle:
 
 @dataclass(slots=True)
 class Health:
-    """``driven``: with a development clock ``/development/idle`` exists, and ``routes`` (POST, by path)."""
+    """``driven``: with a development clock ``/development/idle`` exists, and ``routes`` (POST, by path).
+
+    ``details`` say on ``/readyz`` what a person must mend (a refused secret) and make nothing unready: taken out of
+    service, a process could do even less. A detail is one line, or nothing.
+    """
 
     driven: bool
     checks: dict[str, Check] = field(default_factory=dict)
+    details: list[Detail] = field(default_factory=list)
     routes: dict[str, Route] = field(default_factory=dict)
     idle: IdleReport | None = None
 
@@ -70,7 +76,8 @@ class Health:
     async def _ready(self, _: web.Request) -> web.Response:
         checks = list(self.checks.items())  # a part that starts meanwhile adds its own
         waiting = [name for name, check in checks if not await check()]
-        return web.Response(status=503 if waiting else 200, text="\n".join(waiting or ["ready"]) + "\n")
+        details = [line for detail in self.details if (line := await detail())]
+        return web.Response(status=503 if waiting else 200, text="\n".join([*(waiting or ["ready"]), *details]) + "\n")
 
     async def _report(self, _: web.Request) -> web.Response:
         state = await self.idle() if self.idle is not None else Idle(("starting",))

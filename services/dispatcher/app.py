@@ -87,3 +87,4 @@ def _register(process: Process, parts: Parts) -> None:
     process.task("sweeps", parts.sweeps.run)
     process.task("gauges", parts.watch.gauges)
     process.idle_when(parts.watch.idle)
+    process.health.details.append(parts.watch.token)

@@ -6,17 +6,21 @@ from datetime import datetime, timedelta
 
 from msgspec import Struct
 
+from services.dispatcher import metrics
 from services.dispatcher.holds import Holds, Target
 from services.dispatcher.limits import Limits
 from services.dispatcher.parameters import Unsendable
 from services.dispatcher.payload import body_of, callback_of
 from services.dispatcher.plan import Drop, History, Send, Wait, plan
-from services.dispatcher.queue import Candidate, Queue
+from services.dispatcher.queue import Candidate, Queue, Unreadable
 from services.dispatcher.rates import Rates
 from services.dispatcher.states import Reason
+from shared.blame import sentence_of
 from shared.events.messages import Wording
 from shared.postgres import Connection
+from shared.telemetry import get_logger
 
+log = get_logger()
 _KEPT_IN_MEMORY = frozenset({Reason.NUMBER_RATE, Reason.NUMBER_HELD})  # the line is not fetched until then
 
 _TEMPLATE_TRIED = timedelta(seconds=1)  # until it is known how the one message fared
@@ -96,24 +100,30 @@ class Claims:
             return 0 if in_flight else 1
         return self.rates.room(line, moment.business, at_most)
 
-    def _decide(self, candidates: Iterable[Candidate], decided: Round, moment: Moment) -> Round:
-        busy = decided.busy
+    def _decide(self, candidates: Iterable[Candidate | Unreadable], decided: Round, moment: Moment) -> Round:
         for candidate in candidates:
-            message = candidate.message
-            if message.person_id in busy:
-                continue
-            history = self._history(candidate, decided.templates, moment.business)
-            match plan(message, history, self.limits, moment.business):
-                case Send() as send:
-                    self._intend(candidate, send, decided, moment)
-                    busy.add(message.person_id)
-                case Wait(until, reason) if reason not in _KEPT_IN_MEMORY:
-                    decided.waits.append((message.message_id, until, reason.value))
-                case Wait():
-                    busy.add(message.person_id)
-                case Drop(reason):
-                    decided.drops.append((message.message_id, reason))
+            if isinstance(candidate, Unreadable):
+                _drop_unreadable(decided, candidate.message_id, candidate.error)
+            elif candidate.message.person_id not in decided.busy:
+                try:
+                    self._decide_one(candidate, decided, moment)
+                except Exception as error:  # noqa: BLE001 -- one message that surprises must not keep the others
+                    _drop_unreadable(decided, candidate.message.message_id, error)
         return decided
+
+    def _decide_one(self, candidate: Candidate, decided: Round, moment: Moment) -> None:
+        message = candidate.message
+        history = self._history(candidate, decided.templates, moment.business)
+        match plan(message, history, self.limits, moment.business):
+            case Send() as send:
+                self._intend(candidate, send, decided, moment)
+                decided.busy.add(message.person_id)
+            case Wait(until, reason) if reason not in _KEPT_IN_MEMORY:
+                decided.waits.append((message.message_id, until, reason.value))
+            case Wait():
+                decided.busy.add(message.person_id)
+            case Drop(reason):
+                decided.drops.append((message.message_id, reason))
 
     def _intend(self, candidate: Candidate, send: Send, decided: Round, moment: Moment) -> None:
         message = candidate.message
@@ -164,6 +174,12 @@ class Claims:
             number_sends=self.rates.number(line),
             pair_sends=self.rates.pair(line, person_id),
         )
+
+
+def _drop_unreadable(decided: Round, message_id: str, error: Exception) -> None:
+    metrics.SET_ASIDE.labels("claim", Reason.UNREADABLE.value).inc()
+    log.error("message.unreadable", message_id=message_id, sentence=sentence_of(error))
+    decided.drops.append((message_id, Reason.UNREADABLE))
 
 
 def _template_of(candidate: Candidate) -> tuple[str, str] | None:

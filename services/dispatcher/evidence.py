@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
+import orjson
 from msgspec import Struct
 
 from services.dispatcher.advance import Change, Progress
@@ -16,7 +17,8 @@ from services.dispatcher.states import Evidence
 from shared.events.whatsapp import MessageReceived, Status, StatusReported
 from shared.ids import EventId, Wamid
 from shared.postgres import Connection, load_queries
-from shared.transaction import Transaction
+from shared.topics import WHATSAPP_STATUSES
+from shared.transaction import Origin, Transaction
 
 _sql = load_queries(__file__, "evidence.sql")
 _KEPT_FOR = timedelta(days=14)  # as long as their inbox rows
@@ -68,6 +70,12 @@ class Proofs:
         told = [Told(_status(row), EventId(row["event"])) for row in rows]
         if told:
             await self.hear(tx, told)
+
+    async def park(self, tx: Transaction, wamid: str, reason: str, sentence: str) -> None:
+        """Keep the early statuses of a wamid that cannot be applied for a person to look at."""
+        for row in await tx.connection.fetch(_sql.take_early, self.tenant, [wamid]):
+            raw = orjson.dumps({**row, "at": row["at"].isoformat()})
+            await tx.park(raw, reason, sentence, Origin(WHATSAPP_STATUSES.name, event=row["event"]))
 
     async def matched(self, connection: Connection) -> list[str]:
         """Wamids of kept statuses whose receipt was committed at the same moment: neither side saw the other."""

@@ -8,6 +8,7 @@ from typing import Any
 from services.dispatcher.errors import Scope
 from services.dispatcher.holds import Changes, Held, Hold, Holds, Runs, Target, held_by
 from services.dispatcher.outcomes import Outcome
+from services.dispatcher.setting_aside import surprised
 from shared.clock import machine_now
 from shared.postgres import Connection, load_queries
 from shared.telemetry import get_logger
@@ -66,14 +67,24 @@ class HoldStore:
 
 
 def _read(rows: Sequence[Mapping[str, Any]]) -> dict[Held, Hold]:
-    return {
-        Held(Runs(row["runs"]), Scope(row["scope"]), row["subject"], row["detail"]): Hold(
-            until=row["until"], wait=row["wait"], strikes=row["strikes"], since=row["since"],
-            machine_since=row["machine_since"], code=row["code"], ends_early=row["ends_early"],
-            by_operator=row["by_operator"], by_status=row["by_status"], fixed=row["fixed"],
-        )
-        for row in rows
-    }  # fmt: skip
+    """A hold of a kind that this version does not know is left alone."""
+    found = {}
+    for row in rows:
+        try:
+            held = Held(Runs(row["runs"]), Scope(row["scope"]), row["subject"], row["detail"])
+        except ValueError as error:
+            surprised("holds", error)
+        else:
+            found[held] = _hold(row)
+    return found
+
+
+def _hold(row: Mapping[str, Any]) -> Hold:
+    return Hold(
+        until=row["until"], wait=row["wait"], strikes=row["strikes"], since=row["since"],
+        machine_since=row["machine_since"], code=row["code"], ends_early=row["ends_early"],
+        by_operator=row["by_operator"], by_status=row["by_status"], fixed=row["fixed"],
+    )  # fmt: skip
 
 
 def _key(held: Held) -> tuple[str, str, str, str]:

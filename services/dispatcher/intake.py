@@ -7,7 +7,8 @@ from functools import partial
 from services.dispatcher.advance import Change, Progress
 from services.dispatcher.announce import Origin, event_of
 from services.dispatcher.queue import Queue
-from services.dispatcher.standing import Standing, Step, withdrawn
+from services.dispatcher.standing import Standing, Step, called_back
+from services.dispatcher.states import State
 from shared.events.envelope import Event
 from shared.events.messages import MessageWithdrawn, SendMessage, WithdrawMessage
 from shared.topics import MESSAGES_EVENTS
@@ -15,6 +16,9 @@ from shared.transaction import Transaction
 
 WAKE = "stet_dispatcher_wake"
 """The channel that tells the sender there is something to do."""
+
+CALLED_BACK = "stet_dispatcher_called_back"
+"""The channel that names messages whose request must not begin any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,9 @@ class Intake:
             Change(request.message_id, partial(_withdrawn, request.reason, tx), event.id) for request, event in requests
         ]
         known = await self.progress.advance(tx, changes)
+        for message_id, standing in known.items():
+            if standing.state is State.INTENT:
+                await tx.connection.execute("select pg_notify($1, $2)", CALLED_BACK, message_id)
         early = [(request, event) for request, event in requests if request.message_id not in known]
         if early:
             await self._remember(tx, early)
@@ -48,4 +55,4 @@ class Intake:
 
 
 def _withdrawn(reason: str, tx: Transaction, standing: Standing) -> Step:
-    return withdrawn(standing, reason, tx.now)
+    return called_back(standing, reason, tx.now)

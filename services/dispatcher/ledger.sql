@@ -47,7 +47,7 @@ order by b.place, m.sequence desc;
 -- name: leases_ended
 -- Intents whose owner has gone or has lost its way; machine time.
 select message_id from messages
-where tenant = $1 and state = 'intent' and lease_until < $2 and message_id <> all ($3::text[])
+where tenant = $1 and state = 'intent' and set_aside is null and lease_until < $2 and message_id <> all ($3::text[])
 limit $4;
 
 -- name: unproven
@@ -56,7 +56,7 @@ select m.message_id
 from messages m
 join attempts a on a.tenant = m.tenant and a.message_id = m.message_id and a.attempt = m.attempts
 where m.tenant = $1 and m.state = 'uncertain' and (m.resend = 'if_unproven' or m.withdrawal is not null)
-    and a.begun_at <= $2 and a.machine_at between $3 and $4
+    and m.set_aside is null and a.begun_at <= $2 and a.machine_at between $3 and $4
 order by a.machine_at limit $5;
 
 -- name: open_sends
@@ -70,7 +70,7 @@ select
     ) as next_unproven
 from messages m
 join attempts a on a.tenant = m.tenant and a.message_id = m.message_id and a.attempt = m.attempts
-where m.tenant = $1 and m.state in ('intent', 'uncertain');
+where m.tenant = $1 and m.state in ('intent', 'uncertain') and m.set_aside is null;
 
 -- name: uncertain
 -- Every send nobody can prove, the oldest first, for a person to look at.

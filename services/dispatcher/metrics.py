@@ -16,6 +16,12 @@ OLDEST_UNCERTAIN = gauge("stet_dispatcher_oldest_uncertain_seconds", "Business t
 STOPPED = gauge("stet_dispatcher_line_stopped", "1 while nothing may leave by this line: somebody must act", "line")
 OWNS = gauge("stet_dispatcher_owns_portfolio", "1 where this replica sends")
 CATCHING_UP = gauge("stet_dispatcher_catching_up", "1 while the owner reads what came before it, and does not send")
+SET_ASIDE = counter(
+    "stet_dispatcher_set_aside_total", "Rows and answers that a loop could not handle, and left alone", "loop", "reason"
+)
+SET_ASIDE_NOW = gauge("stet_dispatcher_set_aside_messages", "Messages that are left alone until a person looks")
+LOOP_ERRORS = counter("stet_dispatcher_loop_errors_total", "Errors that a loop met and went on after", "loop")
+TOKEN_REFUSED = gauge("stet_dispatcher_token_refused", "1 while WhatsApp refuses STET_WHATSAPP_TOKEN")
 VERDICTS = counter("stet_dispatcher_verdicts_total", "What plan decided, and why", "verdict", "reason")
 _OUTCOMES = counter("stet_dispatcher_sends_total", "What sends came to", "outcome")
 _FAULTED = "faulted"

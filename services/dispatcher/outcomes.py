@@ -10,6 +10,9 @@ from services.dispatcher.errors import Action, Fault, Scope, fault_of
 from services.dispatcher.states import Reason
 from shared.ids import Wamid
 
+_LONGEST_WAMID = 1024
+_HIGHEST_CODE = 2**31 - 1
+_DIGITS = 9
 _OK = 200
 _REDIRECT = 300
 _TOO_MANY = 429
@@ -53,8 +56,8 @@ def read_answer(status: int, body: bytes, wait: timedelta | None = None) -> Outc
         wamid = _wamid(document)
         return Taken(wamid) if wamid else Doubtful(Reason.UNREADABLE_ANSWER)
     error = document.get("error")
-    if isinstance(error, dict) and isinstance(error.get("code"), int):
-        code, subcode = error["code"], error.get("error_subcode")
+    if isinstance(error, dict) and (code := _code(error.get("code"))) is not None:
+        subcode = error.get("error_subcode")
         return Faulted(code, fault_of(code, subcode, http_status=status), wait)
     return _unnamed(status, wait)
 
@@ -75,6 +78,13 @@ def _json(body: bytes) -> dict[str, Any]:
 
 def _wamid(document: dict[str, Any]) -> Wamid | None:
     match document:
-        case {"messages": [{"id": str(wamid)}, *_]} if wamid:
+        case {"messages": [{"id": str(wamid)}, *_]} if wamid.isprintable() and 0 < len(wamid) <= _LONGEST_WAMID:
             return Wamid(wamid)
     return None
+
+
+def _code(code: object) -> int | None:
+    """A whole number, also where it is spelt as text, that fits into the ledger."""
+    if isinstance(code, str) and code.isascii() and code.isdigit() and len(code) <= _DIGITS:
+        return int(code)
+    return code if isinstance(code, int) and not isinstance(code, bool) and abs(code) <= _HIGHEST_CODE else None

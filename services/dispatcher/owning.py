@@ -3,7 +3,7 @@ until the portfolio is lost.
 """
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -12,13 +12,14 @@ from services.dispatcher.backlog import Backlog
 from services.dispatcher.claims import Claims, Moment
 from services.dispatcher.hold_store import HELD, HoldStore
 from services.dispatcher.holds import Target
-from services.dispatcher.intake import WAKE
+from services.dispatcher.intake import CALLED_BACK, WAKE
 from services.dispatcher.limits import Limits
 from services.dispatcher.outcomes import Doubtful
 from services.dispatcher.portfolio import Portfolio
 from services.dispatcher.queue import Queue
 from services.dispatcher.rates import Rates
 from services.dispatcher.sending import Sender
+from services.dispatcher.setting_aside import surprised
 from services.dispatcher.states import Reason
 from shared.batch import AWAY
 from shared.postgres import REPEAT, Connection
@@ -49,18 +50,25 @@ class Owner:
             except AWAY as error:
                 log.warning("portfolio.lost", error=type(error).__name__)
                 await asyncio.sleep(_AFTER_TROUBLE)
+            except Exception as error:  # noqa: BLE001 -- the boundary of a loop: what it was given must not end it
+                surprised("owner", error)
+                await asyncio.sleep(_AFTER_TROUBLE)
 
     async def _own(self, connection: Connection) -> None:
+        for channel, hear in self._channels():
+            await connection.add_listener(channel, hear)
         await self.backlog.read_up(connection)
         claims = await self._remember(connection, self.sender.moment())
-        await connection.add_listener(WAKE, self.sender.wake)
-        await connection.add_listener(HELD, self.sender.hear_of_holds)
         log.info("portfolio.owned", lines=len(self.lines))
         metrics.OWNS.set(1)
         try:
             await self.sender.claim(connection, claims)
         finally:
             metrics.OWNS.set(0)
+
+    def _channels(self) -> Sequence[tuple[str, Callable[..., None]]]:
+        sender = self.sender
+        return (WAKE, sender.wake), (CALLED_BACK, sender.call_back), (HELD, sender.hear_of_holds)
 
     async def _remember(self, connection: Connection, moment: Moment) -> Claims:
         """A predecessor's sends count: its last burst may still have to be paid back, its doubts still slow us down."""

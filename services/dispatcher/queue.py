@@ -32,6 +32,13 @@ class Candidate(Struct, frozen=True):
     traceparent: str | None
 
 
+class Unreadable(Struct, frozen=True):
+    """A waiting message whose row is not what this version writes."""
+
+    message_id: str
+    error: Exception
+
+
 @dataclass(frozen=True, slots=True)
 class LineQueue:
     """What waits on a line: the next instant one may go, and the first expiry; business time."""
@@ -46,6 +53,7 @@ class Waiting:
 
     waiting: int
     oldest: datetime | None
+    set_aside: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +71,12 @@ class Queue:
 
     async def due(
         self, connection: Connection, rooms: Mapping[str, int], busy: Collection[str], now: datetime, machine: datetime
-    ) -> list[Candidate]:
+    ) -> list[Candidate | Unreadable]:
         """At most as many as there is room on each line; nobody in ``busy`` is among them."""
         rows = await connection.fetch(
             _sql.due, self.tenant, list(rooms), list(rooms.values()), now, machine, list(busy), max(rooms.values())
         )
-        return [_candidate(row) for row in rows]
+        return [_candidate_or_not(row) for row in rows]
 
     async def begin(
         self, connection: Connection, sends: Mapping[str, Wording], now: datetime, machine: datetime, lease: datetime
@@ -134,6 +142,13 @@ def _spell(message: SendMessage) -> str:
         "reply_to": message.reply_to,
     }
     return orjson.dumps(spoken).decode()
+
+
+def _candidate_or_not(row: Any) -> Candidate | Unreadable:
+    try:
+        return _candidate(row)
+    except Exception as error:  # noqa: BLE001 -- one row that cannot be read must not keep the others
+        return Unreadable(row["message_id"], error)
 
 
 def _candidate(row: Any) -> Candidate:

@@ -38,11 +38,11 @@ cross join lateral (
     from messages q
     where q.state = 'waiting' and q.line = open_lines.line and q.lane = lanes.lane and q.not_before <= $4
         and (q.hold_until is null or q.hold_until <= $5) and q.tenant = $1
-        and q.person_id <> all ($6::text[])
+        and q.set_aside is null and q.person_id <> all ($6::text[])
         and not exists (
             select from messages e
             where e.tenant = $1 and e.person_id = q.person_id and e.line = q.line and e.sequence < q.sequence
-                and e.state in ('waiting', 'intent')
+                and e.state in ('waiting', 'intent') and e.set_aside is null
                 and (e.chain = q.chain or not exists (
                     select from messages t
                     where t.tenant = $1 and t.person_id = q.person_id and t.line = q.line and t.sequence <= e.sequence
@@ -62,13 +62,13 @@ limit $7;
 -- name: expired
 -- Waiting messages whose time is over, whatever their line is waiting for.
 select message_id from messages
-where tenant = $1 and state = 'waiting' and expires_at <= $2
+where tenant = $1 and state = 'waiting' and set_aside is null and expires_at <= $2
 order by expires_at limit $3;
 
 -- name: strangers
 -- Waiting messages of lines nobody configured.
 select message_id from messages
-where tenant = $1 and state = 'waiting' and line <> all ($2::text[]) and not_before <= $3
+where tenant = $1 and state = 'waiting' and set_aside is null and line <> all ($2::text[]) and not_before <= $3
 limit $4;
 
 -- name: begin
@@ -119,7 +119,7 @@ order by a.begun_at, m.sequence;
 
 -- name: begun_lines
 -- Lines by which a predecessor began sends of which nothing is known yet.
-select distinct line from messages where tenant = $1 and state = 'intent' and message_id <> all ($2::text[]);
+select distinct line from messages where tenant = $1 and state = 'intent' and set_aside is null and message_id <> all ($2::text[]);
 
 -- name: waiting_lines
 -- Per line: the next instant one may go (business time), not before the earlier ones of its chat, and the first expiry.
@@ -127,7 +127,7 @@ select distinct line from messages where tenant = $1 and state = 'intent' and me
 select q.line, min(q.expires_at) as expires, min(greatest(q.not_before, (
     select max(e.not_before) from messages e
     where e.tenant = $1 and e.person_id = q.person_id and e.line = q.line and e.sequence < q.sequence
-        and e.state = 'waiting'
+        and e.state = 'waiting' and e.set_aside is null
         and (e.chain = q.chain or not exists (
             select from messages t
             where t.tenant = $1 and t.person_id = q.person_id and t.line = q.line and t.sequence <= e.sequence
@@ -135,8 +135,10 @@ select q.line, min(q.expires_at) as expires, min(greatest(q.not_before, (
                 and (t.sequence = e.sequence or t.chain = e.chain)
         ))
 ))) as next
-from messages q where q.tenant = $1 and q.state = 'waiting' group by q.line;
+from messages q where q.tenant = $1 and q.state = 'waiting' and q.set_aside is null group by q.line;
 
 -- name: waiting
--- How many messages wait, and since when the oldest.
-select count(*) as waiting, min(requested_at) as oldest from messages where tenant = $1 and state = 'waiting';
+-- How many messages wait, since when the oldest, and how many are set aside.
+select count(*) as waiting, min(requested_at) as oldest,
+    (select count(*) from messages where tenant = $1 and set_aside is not null) as set_aside
+from messages where tenant = $1 and state = 'waiting' and set_aside is null;

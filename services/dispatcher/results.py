@@ -1,6 +1,6 @@
 """Results: what many sends came to, written in one transaction with the events that tell of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,6 +13,7 @@ from services.dispatcher.hold_store import HoldStore
 from services.dispatcher.holds import Changes
 from services.dispatcher.outcomes import Outcome, Taken
 from services.dispatcher.receipts import answered
+from services.dispatcher.setting_aside import each
 from services.dispatcher.standing import Delay, Standing, Step, dropped
 from services.dispatcher.states import Reason
 from shared.clock import Clock
@@ -50,9 +51,13 @@ class Records:
 
     async def drop(self, drops: Sequence[tuple[str, Reason]]) -> None:
         """Only what still waits is dropped."""
+        reasons = dict(drops)
+        await each("drop", self.pool, self.progress.tenant, list(reasons), lambda ids: self._drop(ids, reasons))
+
+    async def _drop(self, message_ids: Sequence[str], reasons: Mapping[str, Reason]) -> None:
         async with transaction(self.pool, self.clock, SERVICE) as tx:
             await self.progress.advance(
-                tx, [Change(message_id, partial(_dropped, reason, tx)) for message_id, reason in drops]
+                tx, [Change(message_id, partial(_dropped, reasons[message_id], tx)) for message_id in message_ids]
             )
 
 

@@ -6,7 +6,7 @@ and recorded first; a process that dies leaves intents, whose leases end and mak
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from functools import partial
 
@@ -18,9 +18,10 @@ from services.dispatcher.outcomes import Faulted, Outcome, Taken
 from services.dispatcher.portfolio import SPEAK_EVERY
 from services.dispatcher.results import Records, Result
 from services.dispatcher.whatsapp import WhatsApp
-from shared.batch import AWAY
+from shared.blame import reason_of, sentence_of
 from shared.clock import Clock, machine_now
-from shared.postgres import REPEAT, Connection, leave_read_only
+from shared.halving import work_off
+from shared.postgres import Connection, leave_read_only
 from shared.telemetry import effect_span, get_logger
 
 log = get_logger()
@@ -33,6 +34,11 @@ _GATHER = 0.01  # seconds
 _LEASE_MARGIN = timedelta(seconds=1)
 _DRAIN_SECONDS = 4.0
 _AFTER_TROUBLE = 0.5
+TOKEN_SETTING = "STET_WHATSAPP_TOKEN"  # noqa: S105 -- a setting's name
+WHEN_REFUSED = (
+    "WhatsApp refuses it: make a new token of the system user in Meta Business Settings, put it in place, restart the"
+    " dispatcher; the queue is kept"
+)
 
 
 class Sender:
@@ -53,6 +59,7 @@ class Sender:
         self._landed = asyncio.Event()
         self._holds_changed = False
         self._wake = asyncio.Event()
+        self.token_refused = False
 
     @property
     def claims(self) -> Claims | None:
@@ -62,6 +69,10 @@ class Sender:
     def wake(self, *_: object) -> None:
         """There may be something to do."""
         self._wake.set()
+
+    def call_back(self, _connection: object, _pid: int, _channel: str, message_id: str) -> None:
+        """Rules has taken back what is claimed: it is not written any more, unless it has begun."""
+        self.flight.call_back(message_id)
 
     def hear_of_holds(self, *_: object) -> None:
         """Another replica has read a status that stops something."""
@@ -127,6 +138,18 @@ class Sender:
         if self._holds_changed:
             self._holds_changed = False
             self.holds.remember(await self._records.holds.load(connection))
+        self._show_token()
+
+    def _show_token(self) -> None:
+        refused = self.holds.token_refused()
+        if refused is self.token_refused:
+            return
+        self.token_refused = refused
+        metrics.TOKEN_REFUSED.set(refused)
+        if refused:
+            log.error("secret.refused", setting=TOKEN_SETTING, hint=WHEN_REFUSED)
+        else:
+            log.info("secret.accepted", setting=TOKEN_SETTING)
 
     async def _rest(self) -> None:
         try:
@@ -143,6 +166,7 @@ class Sender:
             metrics.SEND_SECONDS.observe(time.perf_counter() - started)
             moment = self.moment()
             delay = self.holds.learn(outcome, intent.target, moment.business, moment.machine)
+            self._show_token()
             self._results.append(Result(intent, outcome, delay))
             self._landed.set()
             self._requests -= 1
@@ -152,7 +176,11 @@ class Sender:
     async def _send(self, intent: Intent) -> Outcome:
         line = intent.target.line
         with effect_span("dispatcher.send", intent.traceparent, line=line, wording=intent.wording.value):
-            return await self._whatsapp.send(line, intent.body, partial(_may_write, intent))
+            return await self._whatsapp.send(line, intent.body, partial(self._may_write, intent))
+
+    def _may_write(self, intent: Intent) -> bool:
+        """Asked at the instant the request would be written."""
+        return machine_now() < intent.lease_until - _LEASE_MARGIN and not self.flight.is_called_back(intent)
 
     async def _record(self) -> None:
         while True:
@@ -165,24 +193,37 @@ class Sender:
                 await self._write(batch)
 
     async def _write(self, batch: list[Result]) -> None:
-        while not await self._written(batch):
-            await asyncio.sleep(_AFTER_TROUBLE)
-        self.recorded += len(batch)
-        for result in batch:
-            self.flight.land(result.intent)
+        """What cannot be written is found by halves and left; its lease ends, and so it becomes uncertain."""
+        left = {result.intent.message_id: result for result in batch}
+        while left:
+            try:
+                await work_off(list(left.values()), partial(self._commit, left), partial(self._leave, left))
+            except Exception as error:  # noqa: BLE001 -- the boundary of a loop; results are kept until they are written
+                log.warning("results.wait", error=type(error).__name__, results=len(left) + len(self._results))
+                await asyncio.sleep(_AFTER_TROUBLE)
         self._wake.set()
-        metrics.count_outcomes(result.outcome for result in batch)
-        _tell(batch)
 
-    async def _written(self, batch: list[Result]) -> bool:
+    async def _commit(self, left: dict[str, Result], part: Sequence[Result]) -> None:
         changes = self.holds.changes()
         try:
-            await self._records.write(batch, changes)
-        except (*REPEAT, *AWAY) as error:
+            await self._records.write(part, changes)
+        except BaseException:
             self.holds.put_back(changes)
-            log.warning("results.wait", error=type(error).__name__, results=len(batch) + len(self._results))
-            return False
-        return True
+            raise
+        self._land(left, part)
+        metrics.count_outcomes(result.outcome for result in part)
+        _tell(part)
+
+    async def _leave(self, left: dict[str, Result], result: Result, error: Exception) -> None:
+        metrics.SET_ASIDE.labels("record", reason_of(error)).inc()
+        log.error("result.set_aside", message_id=result.intent.message_id, sentence=sentence_of(error))
+        self._land(left, [result])
+
+    def _land(self, left: dict[str, Result], part: Sequence[Result]) -> None:
+        for result in part:
+            self.flight.land(result.intent)
+            del left[result.intent.message_id]
+        self.recorded += len(part)
 
 
 async def _stay(connection: Connection, spoke: float) -> float:
@@ -193,10 +234,6 @@ async def _stay(connection: Connection, spoke: float) -> float:
     await connection.execute("select")
     leave_read_only(connection)
     return now
-
-
-def _may_write(intent: Intent) -> bool:
-    return machine_now() < intent.lease_until - _LEASE_MARGIN
 
 
 def _tell(batch: Iterable[Result]) -> None:

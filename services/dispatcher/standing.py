@@ -90,7 +90,7 @@ def taken(standing: Standing, wamid: Wamid, now: datetime) -> Step:
     accepted = messages.MessageAccepted(
         **_about(standing, now), wamid=wamid, wording=standing.wording or Wording.FREE_TEXT
     )
-    return Step(after, (accepted,), Ended(standing.attempts, Ending.ACCEPTED, wamid))
+    return Step(after, (accepted, *_too_late(standing, now)), Ended(standing.attempts, Ending.ACCEPTED, wamid))
 
 
 def proved(standing: Standing, wamid: Wamid | None, evidence: Evidence, now: datetime) -> Step:
@@ -103,14 +103,14 @@ def proved(standing: Standing, wamid: Wamid | None, evidence: Evidence, now: dat
     resolved = messages.MessageResolved(
         **_about(standing, now), resolution=Resolution.SENT, evidence=evidence, wamid=wamid
     )
-    return Step(after, (resolved,), Ended(standing.attempts, Ending.ACCEPTED, wamid))
+    return Step(after, (resolved, *_too_late(standing, now)), Ended(standing.attempts, Ending.ACCEPTED, wamid))
 
 
 def doubted(standing: Standing, reason: Reason, now: datetime, code: int | None = None) -> Step:
     """The newest attempt was begun, and nobody knows what became of it."""
     after = replace(standing, state=State.UNCERTAIN, reason=reason, failed_code=code)
     uncertain = messages.MessageUncertain(**_about(standing, now), reason=reason)
-    return Step(after, (uncertain,), Ended(standing.attempts, Ending.UNCERTAIN, code=code))
+    return Step(after, (uncertain, *_too_late(standing, now)), Ended(standing.attempts, Ending.UNCERTAIN, code=code))
 
 
 def again(standing: Standing, reason: Reason, delay: Delay, now: datetime, ended: Ended | None = None) -> Step:
@@ -157,6 +157,15 @@ def withdrawn(standing: Standing, why: str, now: datetime) -> Step:
     return Step(replace(standing, withdrawal=why), (too_late,))
 
 
+def called_back(standing: Standing, why: str, now: datetime) -> Step:
+    """Rules takes it back. Where a request is claimed, only the sender knows whether it has begun: what becomes of the
+    request says whether the withdrawal won or came too late.
+    """
+    if standing.state is State.INTENT:
+        return Step(replace(standing, withdrawal=standing.withdrawal or why))
+    return withdrawn(standing, why, now)
+
+
 def unproven(standing: Standing, now: datetime) -> Step:
     """Silence for long enough, with a whole webhook stream: resent only where its policy allows."""
     if standing.state is not State.UNCERTAIN:
@@ -192,6 +201,13 @@ def replace_step(step: Step, ended: Ended | None) -> Step:
 def _withdraw(standing: Standing, why: str, now: datetime) -> Step:
     after = replace(standing, state=State.WITHDRAWN, reason=None, withdrawal=why)
     return Step(after, (messages.MessageWithdrawn(**_about(standing, now), reason=why),))
+
+
+def _too_late(standing: Standing, now: datetime) -> tuple[OnMessage, ...]:
+    """A request that had begun before it was called back."""
+    if standing.state is not State.INTENT or standing.withdrawal is None:
+        return ()
+    return (messages.MessageTooLate(**_about(standing, now), wamid=standing.wamid),)
 
 
 def _resolved(

@@ -64,6 +64,7 @@ class Reason(StrEnum):
     EMPTY_TEXT = "empty_text"
     TEXT_TOO_LONG = "text_too_long"
     BUTTONS_NOT_SENDABLE = "buttons_not_sendable"
+    UNREADABLE = "unreadable"
     # it failed
     UNREACHABLE = "unreachable"
     TEMPLATE_REFUSED = "template_refused"

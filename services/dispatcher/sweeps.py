@@ -6,15 +6,19 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
+from services.dispatcher import metrics
 from services.dispatcher.account import Account
 from services.dispatcher.advance import Change
 from services.dispatcher.claims import Moment
 from services.dispatcher.queue import Queue
 from services.dispatcher.results import SERVICE, Records
 from services.dispatcher.sending import Sender
+from services.dispatcher.setting_aside import each, surprised
 from services.dispatcher.standing import Standing, Step, doubted, unproven
 from services.dispatcher.states import Reason, State
 from shared.batch import AWAY
+from shared.blame import reason_of, sentence_of
+from shared.halving import work_off
 from shared.postgres import REPEAT
 from shared.telemetry import get_logger
 from shared.transaction import Transaction, transaction
@@ -53,6 +57,8 @@ class Sweeps:
                 log.info("sweep.repeated", sweep=one.__name__)
             except AWAY as error:
                 log.warning("sweep.waits", sweep=one.__name__, error=type(error).__name__)
+            except Exception as error:  # noqa: BLE001 -- the boundary of a loop: what it was given must not end it
+                surprised(one.__name__, error)
 
     async def end_leases(self, moment: Moment) -> None:
         """Whoever began them has gone: nobody will say what became of them."""
@@ -87,10 +93,17 @@ class Sweeps:
 
     async def match_statuses(self, moment: Moment) -> None:
         wamids = await self.records.proofs.matched(self.records.pool)
-        if wamids:
-            async with transaction(self.records.pool, self.records.clock, SERVICE) as tx:
-                await self.records.proofs.catch_up(tx, wamids)
+        await work_off(wamids, self._catch_up, self._park_statuses)
         await self.records.proofs.forget(self.records.pool, moment.business)
+
+    async def _catch_up(self, wamids: Sequence[str]) -> None:
+        async with transaction(self.records.pool, self.records.clock, SERVICE) as tx:
+            await self.records.proofs.catch_up(tx, wamids)
+
+    async def _park_statuses(self, wamid: str, error: Exception) -> None:
+        metrics.SET_ASIDE.labels("match_statuses", reason_of(error)).inc()
+        async with transaction(self.records.pool, self.records.clock, SERVICE) as tx:
+            await self.records.proofs.park(tx, wamid, reason_of(error), sentence_of(error))
 
     async def match_waits(self, moment: Moment) -> None:
         """Who is waited for may come between the look at the queue and the note that says so."""
@@ -113,9 +126,12 @@ class Sweeps:
     async def _advance(
         self, message_ids: Sequence[str], making: Callable[[Transaction], Callable[[Standing], Step]]
     ) -> None:
-        async with transaction(self.records.pool, self.records.clock, SERVICE) as tx:
-            make = making(tx)
-            await self.records.progress.advance(tx, [Change(message_id, make) for message_id in message_ids])
+        async def attempt(part: Sequence[str]) -> None:
+            async with transaction(self.records.pool, self.records.clock, SERVICE) as tx:
+                make = making(tx)
+                await self.records.progress.advance(tx, [Change(message_id, make) for message_id in part])
+
+        await each("sweep", self.records.pool, self.records.progress.tenant, message_ids, attempt)
 
 
 def _lease_ended(tx: Transaction) -> Callable[[Standing], Step]:

@@ -10,7 +10,8 @@ from services.dispatcher.claims import Moment
 from services.dispatcher.evidence import Proofs
 from services.dispatcher.ledger import Ledger, OpenSends
 from services.dispatcher.queue import LineQueue, Queue
-from services.dispatcher.sending import Sender
+from services.dispatcher.sending import TOKEN_SETTING, WHEN_REFUSED, Sender
+from services.dispatcher.setting_aside import surprised
 from shared.batch import AWAY
 from shared.health import Idle
 from shared.postgres import Pool
@@ -54,7 +55,13 @@ class Watch:
                 await self._set_gauges(self.sender.moment())
             except AWAY as error:
                 log.info("gauges.wait", error=type(error).__name__)
+            except Exception as error:  # noqa: BLE001 -- the boundary of a loop: what it was given must not end it
+                surprised("gauges", error)
             await asyncio.sleep(_EVERY)
+
+    async def token(self) -> str:
+        """For readiness: which secret is refused and what to do, or nothing."""
+        return f"{TOKEN_SETTING}: {WHEN_REFUSED}" if self.sender.token_refused else ""
 
     def _due(self, line: str, waiting: LineQueue, moment: Moment) -> datetime | None:
         """Business time; None while only the machine's time holds it back."""
@@ -79,6 +86,7 @@ class Watch:
         metrics.UNCERTAIN.set(sends.uncertain)
         metrics.OLDEST_UNCERTAIN.set(_age(sends.oldest_uncertain, moment.business))
         metrics.WAITING.set(waiting.waiting)
+        metrics.SET_ASIDE_NOW.set(waiting.set_aside)
         metrics.OLDEST_WAITING.set(_age(waiting.oldest, moment.business))
         for line in self.lines:
             metrics.STOPPED.labels(line).set(self.sender.holds.awaits_operator(line, moment.machine))

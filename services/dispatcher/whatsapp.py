@@ -14,11 +14,20 @@ import orjson
 from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
-from services.dispatcher.outcomes import Doubtful, Outcome, Unsent, read_answer
+from services.dispatcher.errors import Action, Fault
+from services.dispatcher.outcomes import Doubtful, Faulted, Outcome, Unsent, read_answer
 from services.dispatcher.states import Reason
+from shared.blame import sentence_of
+from shared.telemetry import get_logger
+
+log = get_logger()
 
 _CONNECT_SECONDS = 5.0
 _KEEPALIVE_SECONDS = 15.0  # shorter than Meta's: a connection the far side closes under a request leaves it in doubt
+_MOST_ANSWER = 256 * 1024  # bytes; WhatsApp's own have some hundred
+_LONGEST_WAIT = timedelta(days=1)
+_DIGITS = 9
+_UNSENDABLE = Faulted(None, Fault(Action.REFUSE_MESSAGE))
 _THROTTLE_HEADER = "X-Business-Use-Case-Usage"
 
 
@@ -83,10 +92,23 @@ class WhatsApp:
         payload = _Body(body, may_write)
         try:
             async with self._session.post(self._urls[line], data=payload, allow_redirects=False) as response:
-                answer = await response.read()
+                answer = await _read(response.content)
                 return read_answer(response.status, answer, _asked_to_wait(response.headers))
         except (aiohttp.ClientError, TimeoutError, OSError):
             return _without_answer(payload)
+        except Exception as error:  # noqa: BLE001 -- one answer, or one body, that surprises must not end all sends
+            log.error("send.surprised", line=line, begun=payload.begun, sentence=sentence_of(error))  # noqa: TRY400 -- a trace shows texts
+            return Doubtful(Reason.UNREADABLE_ANSWER) if payload.begun else _UNSENDABLE
+
+
+async def _read(content: aiohttp.StreamReader) -> bytes:
+    """The answer; of one that is far longer than WhatsApp's are, nothing that could be read as JSON."""
+    parts = bytearray()
+    while chunk := await content.read(_MOST_ANSWER):
+        parts += chunk
+        if len(parts) > _MOST_ANSWER:
+            return b""
+    return bytes(parts)
 
 
 def _without_answer(payload: _Body) -> Outcome:
@@ -99,7 +121,7 @@ def _asked_to_wait(headers: Mapping[str, str]) -> timedelta | None:
     """``Retry-After`` in seconds, or the minutes Meta estimates in its usage header."""
     after = headers.get("Retry-After", "")
     if after.isascii() and after.isdigit():
-        return timedelta(seconds=int(after))
+        return _LONGEST_WAIT if len(after) > _DIGITS else min(timedelta(seconds=int(after)), _LONGEST_WAIT)
     usage = headers.get(_THROTTLE_HEADER)
     return _estimated(usage) if usage else None
 
@@ -108,6 +130,8 @@ def _estimated(usage: str) -> timedelta | None:
     try:
         accounts = orjson.loads(usage)
         minutes = max(use["estimated_time_to_regain_access"] for uses in accounts.values() for use in uses)
-        return timedelta(minutes=minutes) if minutes else None
+        return min(timedelta(minutes=minutes), _LONGEST_WAIT) if minutes > 0 else None
+    except OverflowError:
+        return _LONGEST_WAIT
     except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError):
         return None

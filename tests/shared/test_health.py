@@ -3,12 +3,12 @@
 import aiohttp
 
 from dev.ports import LOOPBACK, free_ports
-from shared.health import Check, Health
+from shared.health import Check, Detail, Health
 
 
-async def readiness(checks: dict[str, Check]) -> tuple[int, str]:
+async def readiness(checks: dict[str, Check], *details: Detail) -> tuple[int, str]:
     (port,) = free_ports(1)
-    health, url = Health(driven=False, checks=checks), f"http://{LOOPBACK}:{port}/readyz"
+    health, url = Health(driven=False, checks=checks, details=list(details)), f"http://{LOOPBACK}:{port}/readyz"
     async with health.serving(LOOPBACK, port), aiohttp.ClientSession() as session, session.get(url) as answer:
         return answer.status, await answer.text()
 
@@ -35,3 +35,14 @@ async def test_a_part_may_start_while_a_probe_asks() -> None:
 
     checks["kafka"] = starts_another
     assert await readiness(checks) == (503, "kafka\n")
+
+
+async def test_a_refused_secret_is_named_and_takes_nothing_out_of_service() -> None:
+    async def refused() -> str:
+        return "STET_CONSONANCE_KEY: refused"
+
+    async def accepted() -> str:
+        return ""
+
+    assert await readiness({"kafka": yes}, refused, accepted) == (200, "ready\nSTET_CONSONANCE_KEY: refused\n")
+    assert await readiness({"kafka": no}, refused) == (503, "kafka\nSTET_CONSONANCE_KEY: refused\n")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from services.dispatcher.metrics import TOKEN_REFUSED
 from shared.events.envelope import Data
 from shared.events.messages import Resend
 from tests.dev.whatsapp.stand import Hook, Stand
@@ -65,10 +66,13 @@ async def test_a_revoked_token_stops_all_sends_and_keeps_the_queue(
         await until(lambda: _stopped(house))
         await house.rest()
         assert await house.state("m19") == "waiting"
+        assert (await house.parts.watch.token()).startswith("STET_WHATSAPP_TOKEN: ")
+        assert TOKEN_REFUSED._value.get() == 1
         assert sum((await stand.ask("counts"))["errors"]["answer"].values()) <= 2
     async with at_work(postgres_database, clock_file, stand, hook) as repaired:
         await repaired.rest()
         assert len(await repaired.sent()) == 20
+        assert (await repaired.parts.watch.token(), TOKEN_REFUSED._value.get()) == ("", 0)
 
 
 async def _stopped(house: House) -> bool:
