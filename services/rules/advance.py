@@ -1,40 +1,61 @@
 """A chain's own course: which step is due, what it does, and when something is due next."""
 
 from services.rules import forms, record, speak
-from services.rules.chain import Chain, Delivery, Ending, StepStatus
+from services.rules.chain import Chain, Delivery, Ending, Outgoing, StepStatus
 from services.rules.conditions import holds
 from services.rules.desk import Desk, Reason
 from services.rules.ending import close, finish
 from services.rules.facts import MESSAGE_RECEIVED
+from services.rules.guards import has_come
 from services.rules.handing import Offer, hand_over, nobody_has_it, remind_taker
+from services.rules.quorum import count_without
 from services.rules.recipients import Recipient, unanswered
 from services.rules.rulebook import Rule, Step, Verb
 from services.rules.speak import Speech, say_to
 from services.rules.timing import next_due, runnable
 
+_MOST_ROUNDS = 100  # a fault of ours may keep a chain due for good
+
 
 def advance(desk: Desk, chain: Chain) -> Chain:
-    """Release what is due, run what is due, end what is over; afterwards ``next_due`` is in the future or None."""
-    chain = _release(desk, chain)
+    """Release what is due, run what is due, end what is over, until nothing more follows.
+
+    ``next_due`` is then in the future, None, or not read up to yet (``guards``).
+    """
+    for _ in range(_MOST_ROUNDS):
+        before, chain = chain, _once(desk, chain)
+        due = next_due(desk, chain)
+        if chain is before or not has_come(desk, chain, due):
+            break
+    return desk.keep(chain if due == chain.next_due else chain.but(next_due=due))
+
+
+def _once(desk: Desk, chain: Chain) -> Chain:
+    chain = _settle_steps(_release(desk, chain))
     while chain.active and (step := runnable(desk, chain)) is not None:
         chain = _settle_steps(run(desk, chain, step))
-    chain = remind_taker(desk, _settle_steps(chain))
-    chain = finish(desk, chain)
-    due = next_due(desk, chain)
-    return desk.keep(chain if due == chain.next_due else chain.but(next_due=due))
+    return finish(desk, remind_taker(desk, _settle_steps(chain)))
 
 
 def _release(desk: Desk, chain: Chain) -> Chain:
     """Send what was held for its receiver's hours, if its reason still stands; after the end only later words are."""
-    for outgoing in chain.outgoing:
-        due = outgoing.delivery is Delivery.HELD and outgoing.held_until and outgoing.held_until <= desk.now
-        if not due:
+    for held in chain.outgoing:
+        outgoing = chain.message(held.message_id) or held  # one before it may have ended the chain
+        if outgoing.delivery is not Delivery.HELD or not has_come(desk, chain, outgoing.held_until):
             continue
         if outgoing.answer is None and _unless(desk, chain, outgoing.step):
             chain = chain.with_message(outgoing.but(delivery=Delivery.WITHDRAWN))
         else:
-            chain = speak.send(desk, chain, outgoing)
+            chain = _send(desk, chain, outgoing)
     return chain
+
+
+def _send(desk: Desk, chain: Chain, outgoing: Outgoing) -> Chain:
+    """Whoever may not be written to any more is left out, and then the others may be enough."""
+    chain = speak.send(desk, chain, outgoing)
+    sent = chain.message(outgoing.message_id)
+    gone = chain.active and sent is not None and sent.delivery is Delivery.DROPPED
+    return count_without(desk, chain, outgoing) if gone else chain
 
 
 def _unless(desk: Desk, chain: Chain, index: int) -> bool:

@@ -2,20 +2,22 @@
 
 from services.rules import forms, record, speak
 from services.rules.advance import advance, run
-from services.rules.chain import Chain, Ending, Given, Outgoing, StepStatus, Taken
+from services.rules.chain import Chain, Delivery, Ending, Given, Outgoing, StepStatus, Taken
 from services.rules.desk import Desk, Reason
 from services.rules.ending import close
 from services.rules.handing import FINISH, TAKE, Offer, hand_over, left_with_owner, nobody_has_it, owners
+from services.rules.quorum import act, decided, tell
 from services.rules.recipients import Recipient
-from services.rules.rulebook import Answer, HandOver, Quorum, Step, Verb
-from services.rules.speak import Speech, say_to
-from services.rules.terms import At, Field
+from services.rules.rulebook import Answer, HandOver, Step, Verb
+from services.rules.speak import Speech, say_to, withdraw
+from services.rules.terms import At
 from shared.events.whatsapp import MessageReceived
 from shared.ids import PersonId
 
 
 def answered(desk: Desk, chain: Chain, question: Outgoing, name: str, message: MessageReceived) -> Chain:
     """A tap on one of our buttons. One answer is final per question and person; a later one is an addendum."""
+    chain = _proved(chain, question)
     if question.verb is Verb.COLLECT:
         return _to_form(desk, chain, question, name, message)
     if set(question.buttons) in ({*TAKE}, {*FINISH}):
@@ -31,6 +33,13 @@ def answered(desk: Desk, chain: Chain, question: Outgoing, name: str, message: M
         desk.judged(Reason.ANSWERED, chain, str(step.index))
         return advance(desk, _act_and_go_on(desk, chain, step, answer, message))
     return advance(desk, _final(desk, chain, step, answer, given))
+
+
+def _proved(chain: Chain, question: Outgoing) -> Chain:
+    """A tap proves that the question was sent, whatever the dispatcher has told of it so far."""
+    if question.delivery not in {Delivery.REQUESTED, Delivery.UNCERTAIN}:
+        return chain
+    return chain.with_message(question.but(delivery=Delivery.ACCEPTED))
 
 
 def _to_form(desk: Desk, chain: Chain, question: Outgoing, name: str, message: MessageReceived) -> Chain:
@@ -70,56 +79,10 @@ def house_word(say: str, step: int, message: MessageReceived, **words: str) -> S
 def _final(desk: Desk, chain: Chain, step: Step, answer: Answer, given: Given) -> Chain:
     noted = Speech(Verb.TELL, "noted", step.index, "house", f"noted.{given.wamid}", reply=True)
     chain = to_person(desk, chain, given.person_id, noted)
-    if not _decided(desk, chain, step, answer):
-        desk.judged(Reason.WAITS_FOR_QUORUM, chain, str(step.index))
-        return chain
-    return _act(desk, chain, step, answer)
-
-
-def recount(desk: Desk, chain: Chain) -> Chain:
-    """One who was asked is gone: those who are left may all have said the same already."""
-    for step in desk.rule_of(chain).steps:
-        for answer in step.answers.values():
-            said = any(g.final and g.answer == answer.name for g in chain.given)
-            if chain.active and said and _decided(desk, chain, step, answer):
-                chain = _act(desk, chain, step, answer)
-    return chain
-
-
-def _act(desk: Desk, chain: Chain, step: Step, answer: Answer) -> Chain:
-    """A final answer stands: its write is asked for, or who hears of it is told, and the chain ends."""
-    desk.judged(Reason.ANSWERED, chain, str(step.index))
-    agreed = tuple(g for g in chain.given if g.final and g.answer == answer.name)
-    if answer.record is not None:
-        chain = record.ask(desk, chain, answer.record, record.Origin(step.index, answer.name, agreed))
-    elif answer.tell is not None:
-        chain = _tell(desk, chain, step, answer, agreed[-1].person_id)
-    return close(desk, chain, Ending.ANSWERED)
-
-
-def _decided(desk: Desk, chain: Chain, step: Step, answer: Answer) -> bool:
-    """``first``: now. ``all``: once everyone asked and reached has said the same."""
-    if _quorum(desk, chain, answer) is Quorum.FIRST:
-        return True
-    asked = {m.person_id for m in chain.outgoing if m.step == step.index and m.answer is None and m.open}
-    agreed = {g.person_id for g in chain.given if g.final and g.answer == answer.name}
-    return asked <= agreed
-
-
-def _quorum(desk: Desk, chain: Chain, answer: Answer) -> Quorum:
-    declared = answer.quorum
-    if isinstance(declared, Field):
-        return Quorum(desk.document(chain).get(declared.name, Quorum.FIRST))
-    return declared
-
-
-def _tell(desk: Desk, chain: Chain, step: Step, answer: Answer, sender: PersonId) -> Chain:
-    if answer.tell is None:
-        return chain
-    speech = Speech(Verb.TELL, answer.tell.say, step.index, answer.name, f"tell.{len(chain.given)}")
-    if answer.tell.who == ("sender",):
-        speech = Speech(Verb.TELL, answer.tell.say, step.index, answer.name, f"tell.{len(chain.given)}", reply=True)
-    return speak.speak(desk, chain, answer.tell.who, speech, sender=sender)
+    if decided(desk, chain, step, answer):
+        return act(desk, chain, step, answer)
+    desk.judged(Reason.WAITS_FOR_QUORUM, chain, str(step.index))
+    return withdraw(desk, chain, "answered", lambda m: m.person_id == given.person_id and m.is_question)
 
 
 # ------------------------------------------------------------------ answers that go on
@@ -131,7 +94,7 @@ def _act_and_go_on(desk: Desk, chain: Chain, step: Step, answer: Answer, message
         given = (chain.given[-1],)
         chain = record.ask(desk, chain, answer.record, record.Origin(step.index, answer.name, given))
     if answer.tell is not None:
-        chain = _tell(desk, chain, step, answer, sender)
+        chain = tell(desk, chain, step, answer, sender)
     if answer.form is not None:
         return forms.begin(desk, chain, answer.form, step.index, source=message)
     if answer.hand_over is not None:

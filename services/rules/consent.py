@@ -8,8 +8,8 @@ from collections.abc import Collection
 from services.rules import forms, speak
 from services.rules.advance import advance
 from services.rules.desk import Desk, Reason
+from services.rules.quorum import leave_out
 from services.rules.rulebook import Verb
-from services.rules.settle import leave_out
 from services.rules.speak import house_message
 from services.rules.world import Consent, Person
 from shared.events.whatsapp import IdentityChange, IdentityChanged, MessageReceived
@@ -81,7 +81,7 @@ def _leave_all(desk: Desk, people: Collection[PersonId]) -> None:
 
 def _leave_chains(desk: Desk, person: PersonId) -> None:
     for found in desk.world.chains_of(person):
-        chain = speak.withdraw(desk, found, str(Reason.OPTED_OUT), only=person, replies=True)
+        chain = speak.withdraw(desk, found, str(Reason.OPTED_OUT), lambda m: m.person_id == person, replies=True)
         mine = [m for m in chain.outgoing if m.person_id == person]
         for outgoing in mine:
             chain = chain.with_message(outgoing.but(closed=True))

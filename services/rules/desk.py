@@ -16,7 +16,7 @@ from services.rules.terms import Severity
 from services.rules.world import World
 from shared.events.messages import SendMessage, WithdrawMessage
 from shared.events.writes import RequestWrite
-from shared.ids import ChainId, PersonId, Revision, TenantId
+from shared.ids import ChainId, MessageId, PersonId, Revision, TenantId
 
 
 class Reason(StrEnum):
@@ -101,7 +101,10 @@ class _Kept(Struct):
 
 @dataclass(slots=True)
 class Desk:
-    """``books`` gives the rulebook of a revision: a chain keeps the steps it started with."""
+    """``books`` gives the rulebook of a revision: a chain keeps the steps it started with.
+
+    ``spoken`` are the messages made here, held ones too.
+    """
 
     world: World
     book: Rulebook
@@ -112,6 +115,7 @@ class Desk:
     traceparent: str | None = None
     effects: list[Effect] = field(default_factory=list)
     reasons: list[tuple[Chain | None, str | None, Reason]] = field(default_factory=list)
+    spoken: set[MessageId] = field(default_factory=set)
     _kept: _Kept | None = None
 
     @property
@@ -144,6 +148,20 @@ class Desk:
 
     def judged(self, reason: Reason, chain: Chain | None = None, step: str | None = None) -> None:
         self.reasons.append((chain, step, reason))
+
+    def unsay(self, message: MessageId) -> bool:
+        """Whether a message was to leave by this very decision: then it does not."""
+        others = [
+            effect for effect in self.effects if not (isinstance(effect, Said) and effect.send.message_id == message)
+        ]
+        unsaid = len(others) < len(self.effects)
+        self.effects[:] = others
+        return unsaid
+
+    def withdraw(self, withdrawal: WithdrawMessage) -> None:
+        """Once for a message, however many reasons there are."""
+        if all(not isinstance(e, Withdrew) or e.withdrawal.message_id != withdrawal.message_id for e in self.effects):
+            self.effects.append(Withdrew(withdrawal))
 
     def keep(self, chain: Chain) -> Chain:
         self.world.keep_chain(chain)

@@ -11,11 +11,8 @@ from services.rules.speak import Speech, withdraw
 
 
 def close(desk: Desk, chain: Chain, ending: Ending) -> Chain:
-    """The chain's last word is said: questions close, what its steps still hold is taken back."""
-    kept = [m.message_id for m in chain.outgoing if m.delivery is Delivery.HELD and _belongs_to_the_end(chain, m)]
-    for outgoing in chain.outgoing:
-        if outgoing.delivery is Delivery.HELD and outgoing.message_id not in kept:
-            chain = chain.with_message(outgoing.but(delivery=Delivery.WITHDRAWN))
+    """The chain's last word is said: questions close, and all that is unsent is taken back but what this end says."""
+    chain = withdraw(desk, chain, str(ending), lambda m: not _belongs_to_the_end(desk, chain, m))
     return finish(desk, speak.close_questions(chain).but(closing=_as_left(chain, ending), taken=None))
 
 
@@ -25,10 +22,22 @@ def _as_left(chain: Chain, ending: Ending) -> Ending:
     return Ending.LEFT_WITH_OWNER if unusual else ending
 
 
-def _belongs_to_the_end(chain: Chain, outgoing: Outgoing) -> bool:
-    """What an answer, the last step or an ``until`` says is not taken back by the end it announces."""
+def _belongs_to_the_end(desk: Desk, chain: Chain, outgoing: Outgoing) -> bool:
+    """Replies, and what the answer, the last step or the ``until`` says by which the chain ends now.
+
+    What is said of a write, or of somebody's second thoughts, is no less true after the end.
+    """
+    if outgoing.is_question:
+        return False
     last = outgoing.step == len(chain.steps) - 1 and outgoing.verb is Verb.GIVE_UP
-    return outgoing.answer is not None or last
+    if outgoing.reply or last:
+        return True
+    return outgoing.answer is not None and (outgoing.message_id in desk.spoken or _stays_true(chain, outgoing))
+
+
+def _stays_true(chain: Chain, outgoing: Outgoing) -> bool:
+    of_a_write = any((w.step, w.answer or "write") == (outgoing.step, outgoing.answer) for w in chain.writings)
+    return outgoing.verb is Verb.TELL and (of_a_write or outgoing.answer == "house")
 
 
 def finish(desk: Desk, chain: Chain) -> Chain:
@@ -46,13 +55,12 @@ def finish(desk: Desk, chain: Chain) -> Chain:
 
 
 def end_by_until(desk: Desk, chain: Chain, index: int, said: Raw | None = None) -> Chain:
-    """An ``until`` came true by what was ``said``: withdraw, tell, end; while a write is pending it waits for it."""
+    """An ``until`` came true by what was ``said``: tell, withdraw the rest, end; while a write is pending it waits."""
     until = desk.rule_of(chain).until[index]
     if said is not None:
         chain = chain.but(end_name=until.event, end=said)
     if any(w.pending and not w.told_manual for w in chain.writings):
         return desk.keep(chain.but(deferred_until=index))
-    chain = withdraw(desk, chain, "until")
     if until.tell is not None:
         speech = Speech(Verb.TELL, until.tell.say, _last_begun(chain), UNTIL, str(chain.steps[0].occurrence))
         chain = speak.speak(desk, chain, until.tell.who, speech)

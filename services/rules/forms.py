@@ -6,6 +6,7 @@ What the first message already says answers the field whose default it is, and i
 from services.rules import filling, record
 from services.rules.chain import Chain, Ending, FormPhase, FormState, Given, Outgoing, StepStatus
 from services.rules.desk import Desk
+from services.rules.ending import close
 from services.rules.recipients import Recipient
 from services.rules.rulebook import FieldWording, Form, FormField, Record, Verb
 from services.rules.speak import BODY, TITLE, Speech, house_body, say_to, template_of
@@ -224,18 +225,18 @@ def _send(desk: Desk, chain: Chain, form: Form, message: MessageReceived) -> Cha
     chain = record.ask(desk, chain, Record(form.record, {}), record.Origin(state.step, "form", (given,)))
     desk.world.keep_acquisition(state.person_id, state.reference)
     chain = _say(desk, chain, form.done, words=_spoken_values(desk, chain, form))
-    return _over(chain)
+    return _over(desk, chain)
 
 
 def _cancel(desk: Desk, chain: Chain, form: Form, _message: MessageReceived) -> Chain:
     state = _state(chain).but(phase=FormPhase.CANCELLED)
     chain = _say(desk, chain.but(form=state), "noted", words=_spoken_values(desk, chain, form))
-    return _over(chain)
+    return _over(desk, chain)
 
 
-def _over(chain: Chain) -> Chain:
+def _over(desk: Desk, chain: Chain) -> Chain:
     chain = chain.with_step(_state(chain).step, status=StepStatus.DONE)
-    return chain.but(closing=Ending.ANSWERED)
+    return close(desk, chain, Ending.ANSWERED)
 
 
 def _given(desk: Desk, question: Outgoing, message: MessageReceived, answer: str) -> Given:

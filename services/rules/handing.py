@@ -9,6 +9,7 @@ from services.rules.catalogue import HOUSE_ROLES
 from services.rules.chain import Chain, Ending, HandedOver, Outgoing, StepStatus
 from services.rules.desk import Desk
 from services.rules.ending import close
+from services.rules.guards import has_come
 from services.rules.recipients import Recipient, resolve
 from services.rules.rulebook import Step, Verb
 from services.rules.speak import Speech, say_to
@@ -100,8 +101,7 @@ def _idle_after(desk: Desk, since: datetime, people: tuple[PersonId, ...]) -> da
 def remind_taker(desk: Desk, chain: Chain) -> Chain:
     if not chain.active:
         return chain
-    due = idle_at(desk, chain)
-    if due is None or due > desk.now:
+    if not has_come(desk, chain, idle_at(desk, chain)):
         return chain
     holder = chain.taken or chain.handed_over[-1]
     if holder.reminded:

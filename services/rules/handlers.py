@@ -4,12 +4,13 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime
 
 from msgspec import structs
 
 from services.rules import store, waiting
 from services.rules.books import Shelf
+from services.rules.chain import Chain
 from services.rules.decide import Decision
 from services.rules.desk import Reason
 from services.rules.emit import Cause, events_of, silence
@@ -21,11 +22,8 @@ from shared.blame import reason_of, sentence_of
 from shared.events.contacts import PersonObserved
 from shared.events.envelope import Event
 from shared.ids import ChainId, TenantId, key_of
-from shared.telemetry import get_logger, past_span
+from shared.telemetry import past_span
 from shared.transaction import Transaction
-
-log = get_logger()
-_STUCK = timedelta(hours=1)
 
 
 @dataclass(slots=True)
@@ -71,7 +69,7 @@ class Rules:
         wanted = Wanted(chains=set(chains), people=set(staff(self.shelf.book, self.tenant)))
         world = await self._world(tx, wanted)
         for chain in list(world.chains.values()):
-            if chain.next_due is None or chain.next_due > tx.now:
+            if not _is_due(chain, world, tx.now):
                 continue
             began = time.time_ns()
             decision = self.shelf.decider.due(chain, world, tx.now)
@@ -80,7 +78,8 @@ class Rules:
                 chain.traceparent, tx.now,
             )  # fmt: skip
             self._emit(tx, _traced(cause, decision, began), decision)
-            self._unstick(tx, world, chain.chain_id)
+            if _is_due(world.chains[chain.chain_id], world, tx.now):
+                raise RuntimeError("the chain stays due")
         await self._save(tx, world)
 
     async def released(self, tx: Transaction, key: str, most: int) -> int:
@@ -141,16 +140,13 @@ class Rules:
             topic, event = silence(Cause.of(events[0], tx.now), ids, self.shelf.book.revision, reason)
             tx.publish(topic, event)
 
-    def _unstick(self, tx: Transaction, world: World, chain_id: ChainId) -> None:
-        """A chain still due after its turn would spin; it is put off, and said: only a fault of ours does it."""
-        chain = world.chains[chain_id]
-        if chain.next_due is not None and chain.next_due <= tx.now:
-            log.error("chain.stuck", chain_id=chain_id, rule=chain.rule)
-            world.keep_chain(chain.but(next_due=tx.now + _STUCK))
-
 
 def _traced(cause: Cause, decision: Decision, began_ns: int) -> Cause:
     """A span for a decision that has effects; what follows from them goes on from it."""
     if not decision.effects:
         return cause
     return structs.replace(cause, traceparent=past_span("rules.decide", cause.traceparent, began_ns))
+
+
+def _is_due(chain: Chain, world: World, now: datetime) -> bool:
+    return chain.next_due is not None and chain.next_due <= min(now, world.read_to(chain))

@@ -2,12 +2,12 @@
 
 from services.rules import record, speak
 from services.rules.advance import advance
-from services.rules.answer import recount, to_person
-from services.rules.chain import RANK, UNSENT, Chain, Delivery, Outgoing, StepStatus, Writing
+from services.rules.answer import to_person
+from services.rules.chain import RANK, UNSENT, Chain, Delivery, Outgoing, Writing
 from services.rules.desk import Desk, LeftOut, Reason
 from services.rules.ending import end_by_until
 from services.rules.handing import owners
-from services.rules.recipients import awaited
+from services.rules.quorum import leave_out
 from services.rules.rulebook import Record, Tell, Verb
 from services.rules.speak import Speech
 from shared.events.messages import (
@@ -74,17 +74,6 @@ def _rises(now: Delivery, reached: Delivery) -> bool:
 def _unreachable(desk: Desk, chain: Chain, outgoing: Outgoing) -> Chain:
     desk.effects.append(LeftOut(chain.chain_id, outgoing.person_id, Reason.UNREACHABLE))
     return leave_out(desk, chain, outgoing, Reason.UNREACHABLE)
-
-
-def leave_out(desk: Desk, chain: Chain, outgoing: Outgoing, reason: Reason) -> Chain:
-    """Somebody cannot be waited for any more: the others may be enough; where nobody is left the next step runs now."""
-    step = chain.steps[outgoing.step]
-    left_out = {**step.left_out, outgoing.person_id: str(reason)}
-    chain = recount(desk, chain.with_step(outgoing.step, left_out=left_out))
-    if (outgoing.answer is not None and outgoing.verb is not Verb.COLLECT) or awaited(chain):
-        return chain
-    over = [index for index, state in enumerate(chain.steps) if state.status is StepStatus.DONE]
-    return chain.with_step(over[-1], unreached=True) if over else chain
 
 
 # ------------------------------------------------------------------ writes

@@ -3,7 +3,7 @@
 A held message has no words yet; it is judged and worded when it is released, with the facts of that moment.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import lru_cache
 
@@ -12,7 +12,7 @@ from msgspec import Struct, field
 from services.rules import buttons, wording
 from services.rules.calendars import Hours, add, hours_of, next_open
 from services.rules.chain import UNSENT, Chain, Delivery, Outgoing
-from services.rules.desk import Desk, LeftOut, Reason, Said, Withdrew
+from services.rules.desk import Desk, LeftOut, Reason, Said
 from services.rules.filling import filled, language_of
 from services.rules.house import WorkCalendar
 from services.rules.recipients import Recipient, house_roles, is_staff, refusal, resolve
@@ -86,6 +86,7 @@ def say_to(desk: Desk, chain: Chain, recipient: Recipient, speech: Speech) -> Ch
     )  # fmt: skip
     if chain.message(outgoing.message_id) is not None:
         return chain
+    desk.spoken.add(outgoing.message_id)
     if outgoing.held_until is not None and outgoing.held_until > desk.now:
         return chain.with_message(outgoing)
     return send(desk, chain, outgoing)
@@ -218,20 +219,20 @@ def template_of(desk: Desk, chain: Chain, say: str) -> Template:
 
 
 def withdraw(
-    desk: Desk, chain: Chain, reason: str, *, only: PersonId | None = None, replies: bool = False
+    desk: Desk, chain: Chain, reason: str, takes: Callable[[Outgoing], bool] = lambda _: True, *, replies: bool = False
 ) -> Chain:  # fmt: skip
     """Take back what is decided and not known to be sent; what is already with WhatsApp stays said.
 
     Replies to what a person wrote stay, unless ``replies``.
     """
     for outgoing in chain.outgoing:
-        if only is not None and outgoing.person_id != only:
+        if outgoing.delivery not in {Delivery.HELD, Delivery.REQUESTED} or not takes(outgoing):
             continue
-        if outgoing.delivery is Delivery.HELD:
+        if outgoing.delivery is Delivery.HELD or desk.unsay(outgoing.message_id):
             chain = chain.with_message(outgoing.but(delivery=Delivery.WITHDRAWN))
-        elif outgoing.delivery is Delivery.REQUESTED and (replies or not outgoing.reply):
+        elif replies or outgoing.is_question or not outgoing.reply:
             message = WithdrawMessage(message_id=outgoing.message_id, person_id=outgoing.person_id, reason=reason)
-            desk.effects.append(Withdrew(message))
+            desk.withdraw(message)
     return chain
 
 

@@ -7,7 +7,7 @@ from msgspec import Raw, Struct
 
 from services.rules import speak
 from services.rules.advance import advance
-from services.rules.chain import Chain, Delivery, StepState, StepStatus
+from services.rules.chain import Chain, StepState, StepStatus
 from services.rules.desk import Desk, Reason
 from services.rules.ending import end_by_until
 from services.rules.facts import Document, is_told
@@ -200,7 +200,7 @@ def replan(desk: Desk, chain: Chain, occasion: Occasion) -> Chain:
         if not isinstance(step.timing, At) or due_of(desk, chain, step) is None:
             continue
         if not lapsed(desk, chain, step):
-            chain = _again(chain, step.index)
+            chain = _again(desk, chain, step.index)
         elif chain.steps[step.index].status is StepStatus.PENDING:
             late.append(step.index)
     for index in late[:-1]:
@@ -208,14 +208,12 @@ def replan(desk: Desk, chain: Chain, occasion: Occasion) -> Chain:
     return advance(desk, chain)
 
 
-def _again(chain: Chain, index: int) -> Chain:
-    """A step that ran for an earlier date runs for the new one; what it still held is taken back."""
+def _again(desk: Desk, chain: Chain, index: int) -> Chain:
+    """A step that ran for an earlier date runs for the new one; what of it is unsent is taken back."""
     state = chain.steps[index]
     if state.status is StepStatus.PENDING:
         return chain
-    for outgoing in chain.outgoing:
-        if outgoing.step == index and outgoing.answer is None and outgoing.delivery is Delivery.HELD:
-            chain = chain.with_message(outgoing.but(delivery=Delivery.WITHDRAWN))
+    chain = speak.withdraw(desk, chain, "replaced", lambda m: m.step == index and m.answer is None)
     chain = chain.but(handed_over=tuple(h for h in chain.handed_over if h.step != index))
     return chain.with_step(
         index, status=StepStatus.PENDING, occurrence=state.occurrence + 1, left_out={}, unreached=False
@@ -238,11 +236,11 @@ def _ask_afresh(desk: Desk, chain: Chain) -> Chain:
     chain = speak.close_questions(speak.withdraw(desk, chain, "replaced"))
     for step in desk.rule_of(chain).steps:
         if step.answers and chain.steps[step.index].over:
-            chain = _asked_again(chain, step)
+            chain = _asked_again(desk, chain, step)
     return chain
 
 
-def _asked_again(chain: Chain, step: Step) -> Chain:
+def _asked_again(desk: Desk, chain: Chain, step: Step) -> Chain:
     if isinstance(step.timing, At):
         return chain
-    return _again(chain.with_step(step.index, status=StepStatus.DONE), step.index)
+    return _again(desk, chain.with_step(step.index, status=StepStatus.DONE), step.index)

@@ -4,8 +4,8 @@ A fixed number of queries each way, whatever the size of the batch.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
-from functools import lru_cache
+from datetime import UTC, datetime
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import orjson
@@ -32,6 +32,7 @@ async def load(connection: Connection, tenant: TenantId, wanted: Wanted) -> Worl
     """Chains first, locked; then the works and people they and the events lean on."""
     world = World(tenant)
     wanted.listening |= await _same_people(connection, tenant, wanted.listening)
+    await _load_progress(connection, world)
     await _load_wamids(connection, world, wanted)
     await _load_chains(connection, world, wanted)
     await _load_works(connection, world, wanted)
@@ -46,6 +47,24 @@ async def _same_people(connection: Connection, tenant: TenantId, people: Iterabl
     asked = list(people)
     rows = await connection.fetch(QUERIES.find_same_people, tenant, asked) if asked else []
     return {*asked, *(PersonId(row["person_id"]) for row in rows)}
+
+
+async def _load_progress(connection: Connection, world: World) -> None:
+    """Before the chains, which may then only know more: an answer they lack was not read when this was."""
+    rows = await connection.fetch(QUERIES.read_to)
+    read_to = {row["guard"]: row["read_to"] for row in rows if row["read_to"] is not None}
+    queued = frozenset(row["guard"] for row in rows if row["read_to"] is None)
+    world.read_to = partial(_read_to, read_to, queued)
+
+
+def _read_to(read_to: Mapping[str, datetime], queued: frozenset[str], chain: Chain) -> datetime:
+    keys = keys_of(chain, chain.people())
+    if not queued.isdisjoint(keys):
+        return _NEVER
+    return min(read_to.get(guard, _NEVER) for guard in guards_of(chain, chain.people()))
+
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 async def _load_wamids(connection: Connection, world: World, wanted: Wanted) -> None:
@@ -206,6 +225,11 @@ def _row(chain: Chain) -> str:
         "document": orjson.Fragment(_spelled(chain)),
     }  # fmt: skip
     return orjson.dumps(row).decode()
+
+
+def keys_of(chain: Chain, people: Iterable[PersonId]) -> list[str]:
+    """Under which keys arrives what may change a chain."""
+    return [chain.key, *(key_of(chain.tenant, "persons", person) for person in people)]
 
 
 def guards_of(chain: Chain, people: Iterable[PersonId]) -> list[str]:

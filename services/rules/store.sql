@@ -1,3 +1,9 @@
+-- name: read_to
+-- Up to when each partition is read, and (without an instant) the keys of which something read has not been judged yet.
+select topic || ':' || partition as guard, coalesce(caught_up_to, '-infinity') as read_to from progress
+union all
+select distinct key, null::timestamptz from waiting;
+
 -- name: find_chains
 -- Every chain a batch may concern, locked in one order, so that two batches never wait for each other in a ring.
 select chain_id, document::text from chains
@@ -137,14 +143,15 @@ on conflict (write_id) do nothing;
 select exists (select from chains where next_due <= $1);
 
 -- name: due_chains
--- Chains whose next instant has come and all of whose guards are read up to it, the longest due first.
+-- Chains whose next instant has come, all of whose guards are read up to it, and of which nothing waits to be judged; the
+-- longest due first.
 select chain_id, key, next_due from chains c
 where next_due <= $1
 and chain_id <> all($2::text[])
+and caught_up(c.guards, c.next_due)
 and not exists (
-    select 1 from unnest(c.guards) as guard
-    join progress p on p.topic || ':' || p.partition = guard
-    where p.caught_up_to is null or p.caught_up_to < c.next_due
+    select from waiting w
+    where w.key = any(array(select c.tenant || '/persons/' || person from unnest(c.people) as person) || c.key)
 )
 order by next_due
 limit $3;

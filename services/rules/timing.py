@@ -7,6 +7,7 @@ from services.rules.calendars import Hours, add, closing, house_hours, opening, 
 from services.rules.chain import Chain, Delivery, StepStatus, sooner
 from services.rules.desk import Desk
 from services.rules.facts import zone
+from services.rules.guards import has_come
 from services.rules.handing import idle_at
 from services.rules.recipients import awaited
 from services.rules.rulebook import Step
@@ -17,7 +18,10 @@ _PLAIN = frozenset({Unit.SECONDS, Unit.MINUTES, Unit.HOURS, Unit.DAYS})
 
 
 def runnable(desk: Desk, chain: Chain) -> Step | None:
-    """The step due now. A due ``at`` overtakes every ``after`` step before it; a taken chain waits."""
+    """The step due now. A due ``at`` overtakes every ``after`` step before it; a taken chain waits.
+
+    What follows at once from what has just happened needs no time to come (``guards``).
+    """
     if chain.taken is not None:
         return None
     steps = desk.rule_of(chain).steps
@@ -28,14 +32,14 @@ def runnable(desk: Desk, chain: Chain) -> Step | None:
     if step is None or isinstance(step.timing, At):
         return None
     due = due_of(desk, chain, step)
-    return step if due is not None and due <= desk.now else None
+    at_once = _follows_at_once(chain, step) and due is not None and due <= desk.now
+    return step if at_once or has_come(desk, chain, due) else None
 
 
 def _is_due_at(desk: Desk, chain: Chain, step: Step) -> bool:
     if not isinstance(step.timing, At) or chain.steps[step.index].status is not StepStatus.PENDING:
         return False
-    due = due_of(desk, chain, step)
-    return due is not None and due <= desk.now
+    return has_come(desk, chain, due_of(desk, chain, step))
 
 
 def _next_in_line(chain: Chain, steps: tuple[Step, ...]) -> Step | None:
@@ -57,10 +61,14 @@ def due_of(desk: Desk, chain: Chain, step: Step) -> datetime | None:
     timing = step.timing
     if isinstance(timing, At):
         return _due_at(desk, chain, timing)
-    before = chain.steps[step.index - 1] if step.index else None
-    if timing is None or (before is not None and before.unreached):
+    if timing is None or _follows_at_once(chain, step):
         return chain.base_at
     return _latest(desk, chain, timing)
+
+
+def _follows_at_once(chain: Chain, step: Step) -> bool:
+    """It has no time of its own, or nobody is there to be waited for."""
+    return step.timing is None or (step.index > 0 and chain.steps[step.index - 1].unreached)
 
 
 def _latest(desk: Desk, chain: Chain, timing: After) -> datetime:

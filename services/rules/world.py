@@ -3,7 +3,7 @@
 A ``World`` is the part of that a batch can touch, in memory; deciding reads it, and ``apply`` folds a decision in.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -93,11 +93,15 @@ class RightsRecord(Frozen):
     open_requests: tuple[str, ...] = ()
 
 
+_ALWAYS = datetime.max.replace(tzinfo=UTC)
+
+
 @dataclass(slots=True)
 class World:
     """Facts in memory. Missing means: not known to rules, not merely not loaded.
 
-    ``facts`` counts how often one of them changed; chains do not count.
+    ``facts`` counts how often one of them changed; chains do not count. ``read_to`` is the instant up to which all that
+    was said about a chain is known here; a story knows everything.
     """
 
     tenant: TenantId
@@ -111,6 +115,7 @@ class World:
     wamids: dict[Wamid, MessageId] = field(default_factory=dict)
     changed: set[tuple[str, object]] = field(default_factory=set)
     facts: int = 0
+    read_to: Callable[[Chain], datetime] = lambda _: _ALWAYS
     _found_by: dict[object, dict[ChainId, None]] = field(default_factory=dict)
     _merged: dict[PersonId, set[PersonId]] = field(default_factory=dict)
 

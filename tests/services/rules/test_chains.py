@@ -59,6 +59,29 @@ def test_a_quorum_is_of_people_not_of_taps(quorum: str, taps: list[str], last: s
     assert faults(CONFIRMERS, *moves) == []
 
 
+TOKYO = CONFIRMERS.replace("802: {roles: [illustrator], country: GB}", "802: {roles: [illustrator], country: JP}")
+ALL = "{event: metadata.confirmation_requested, with: {quorum: all, confirmers: [801, 802], respond_by: 2027-04-30}}"
+CONFIRM = "reply: {{from: {0}, button: confirm}}"
+
+
+def test_all_are_all_who_are_asked_also_while_one_of_them_sleeps() -> None:
+    """In Tokyo it is evening: the question is held until the morning, and the others cannot decide before."""
+    moves = (
+        ALL, "expect: [{ask: 801}]", CONFIRM.format(801), f"expect: [{NOTED.format(801)}]",
+        "wait until: 2027-03-04T00:00:00Z", "expect: [{ask: 802}]", CONFIRM.format(802),
+        f"expect: [{NOTED.format(802)}, {WRITES}]",
+    )  # fmt: skip
+    assert faults(TOKYO, *moves) == []
+
+
+def test_who_stopped_while_the_question_was_held_is_waited_for_no_more() -> None:
+    moves = (
+        ALL, CONFIRM.format(801), "reply: {from: 802, text: STOP}",
+        f"expect: [{{ask: 801}}, {NOTED.format(801)}, {{tell: 802, say: stopped}}, {WRITES}]",
+    )  # fmt: skip
+    assert faults(TOKYO, *moves) == []
+
+
 def test_a_chain_that_ends_takes_back_what_it_holds() -> None:
     cast = "22: {roles: [production_coordinator], country: GB}"
     moves = (

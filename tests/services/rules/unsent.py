@@ -1,0 +1,81 @@
+"""Stories played with a dispatcher that is down: messages are requested, and what became of them is told when asked."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import lru_cache
+
+from services.rules.chain import Chain, Delivery, Outgoing
+from services.rules.desk import Effect, Said, Withdrew
+from services.rules.story.play import _MOVES, _Playing, _prepared
+from services.rules.story.stage import Stage
+from shared.ids import MessageId, PersonId
+from tests.services.rules.stories import house_book, story
+
+
+@dataclass(slots=True)
+class Untold(Stage):
+    """A stage on which nobody reports what became of a message, until the test says so; the effects all stay."""
+
+    requested: list[tuple[MessageId, PersonId]] = field(default_factory=list)
+
+    def _accept(self, message: MessageId, person: PersonId) -> None:
+        self.requested.append((message, person))
+
+    def tell(self, place: int) -> None:
+        """The dispatcher has sent one of those it was asked to send."""
+        Stage._accept(self, *self.requested.pop(place))
+
+    def tell_all(self) -> None:
+        while self.requested:
+            self.tell(0)
+
+
+class Play:
+    """``moves`` are those of a story, except ``expect``: one at a time, or several."""
+
+    def __init__(self, people: str, about: str = "rights-approval") -> None:
+        self._people, self._about = people, about
+        playing = _Playing.of(_story(people, "expect: nothing", about=about), *_prepared(house_book()))
+        self.stage = Untold(playing.stage.decider, playing.stage.world, playing.stage.now)
+        self._playing = _Playing(playing.cast, self.stage, playing.setting)
+
+    def move(self, *moves: str) -> None:
+        for move in _story(self._people, *moves, about=self._about).play:
+            assert _MOVES[type(move)](self._playing, move) == []
+
+    def person(self, contact: int) -> PersonId:
+        return next(p.person_id for c, p in self._playing.cast.people.items() if c == contact)
+
+    @property
+    def chain(self) -> Chain:
+        (chain,) = (c for c in self.stage.world.chains.values() if not c.rule.startswith("house-inbox"))
+        return chain
+
+    def later(self, by: timedelta) -> None:
+        self.stage.wait(self.stage.now + by)
+
+    def effects_of(self, moves: Sequence[str]) -> list[Effect]:
+        before = len(self.stage.effects)
+        self.move(*moves)
+        return self.stage.effects[before:]
+
+
+_story = lru_cache(maxsize=512)(story)
+
+
+def sent(effects: Sequence[Effect]) -> list[str]:
+    return [effect.send.say for effect in effects if isinstance(effect, Said)]
+
+
+def withdrawn(effects: Sequence[Effect]) -> set[MessageId]:
+    return {effect.withdrawal.message_id for effect in effects if isinstance(effect, Withdrew)}
+
+
+def unsent(chain: Chain) -> list[Outgoing]:
+    """Held, or requested without any evidence that it went."""
+    return [m for m in chain.outgoing if m.delivery in {Delivery.HELD, Delivery.REQUESTED}]
+
+
+def at(day: int, hour: int = 10) -> datetime:
+    return datetime.fromisoformat(f"2027-03-{day:02}T{hour:02}:00:00Z")
