@@ -32,7 +32,7 @@ def test_every_name_in_code_and_docs_is_known() -> None:
     folders = ("services", "shared", "dev", "bench", "tests", "docs")
     files = [file for folder in folders for end in ("py", "md", "sh") for file in (ROOT / folder).rglob(f"*.{end}")]
     texts = [file.read_text() for file in (*files, ROOT / "README.md", ROOT / "Makefile") if file != Path(__file__)]
-    named = {name for text in texts for name in re.findall(r"\bSTET_[A-Z_]*[A-Z]", text)}
+    named = {name for text in texts for name in re.findall(r"\bSTET_[A-Z_]*[A-Z]\b", text)}
     assert named - KNOWN == set()
 
 

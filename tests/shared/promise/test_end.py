@@ -1,12 +1,12 @@
 """SIGTERM: a service says that it is not ready, and leaves within two seconds, whatever its collector does."""
 
-import asyncio
 import json
 import os
 import signal
+import socket
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 
 import aiohttp
@@ -21,19 +21,16 @@ pytestmark = pytest.mark.integration
 _SECONDS = 2.0
 
 
-@asynccontextmanager
-async def dead_collector() -> AsyncIterator[str]:
+@contextmanager
+def dead_collector() -> Iterator[str]:
     """It takes connections and never answers."""
-    server = await asyncio.start_server(lambda *_: asyncio.sleep(3600), LOOPBACK, 0)
-    try:
-        yield f"http://{LOOPBACK}:{server.sockets[0].getsockname()[1]}"
-    finally:
-        server.close()
+    with socket.create_server((LOOPBACK, 0)) as server:
+        yield f"http://{LOOPBACK}:{server.getsockname()[1]}"
 
 
 async def test_rules_leaves_within_two_seconds_though_its_collector_is_dead(stand: Stand) -> None:
     keys = json.dumps(["a-key-to-sign-buttons-with"])
-    async with dead_collector() as collector:
+    with dead_collector() as collector:
         rules = await stand.service(
             "rules", "services.rules", STET_RULES_DIR="rules", STET_SIGNING_KEYS=keys, STET_OTLP_ENDPOINT=collector
         )
