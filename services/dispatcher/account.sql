@@ -18,10 +18,11 @@ set whole_since = excluded.whole_since, whole_until = excluded.whole_until
 where streams.whole_until <= excluded.whole_until;
 
 -- name: heard_gap
--- A gap: until a heartbeat covers it, nothing before it is known to be whole.
+-- A gap: until a heartbeat covers it, nothing before it is known to be whole. One that is told late, after heartbeats that
+-- vouched for its time, takes all back that they vouched for.
 insert into streams (tenant, account, whole_since, whole_until) values ($1, $2, $3, $3)
 on conflict (tenant, account) do update
-set whole_since = greatest(streams.whole_since, $3), whole_until = greatest(streams.whole_until, $3);
+set whole_since = greatest(streams.whole_until, $3), whole_until = greatest(streams.whole_until, $3);
 
 -- name: whole_span
 -- The span over which every account's stream is whole.

@@ -133,7 +133,7 @@ class Claims:
         except Unsendable as refused:
             decided.drops.append((message.message_id, refused.why))
             return
-        self.rates.spend(message.line, message.person_id, moment.business)
+        self.rates.claim(message.line, message.person_id, moment.business)
         template = _template_of(candidate) if send.wording is Wording.TEMPLATE else None
         target = Target(message.line, message.person_id, template)
         if template:
@@ -147,11 +147,10 @@ class Claims:
         wordings = {intent.message_id: intent.wording for intent in decided.intents.values()}
         lease = moment.machine + self.lease
         begun = await self.queue.begin(connection, wordings, moment.business, moment.machine, lease)
-        decided.intents = {
-            message_id: intent
-            for message_id, intent in decided.intents.items()
-            if begun.get(message_id) == intent.attempt
-        }
+        for message_id, intent in list(decided.intents.items()):
+            if begun.get(message_id) != intent.attempt:
+                self.rates.gave_up(intent.target.line)
+                del decided.intents[message_id]
 
     def _template_held_until(
         self, template: tuple[str, str] | None, in_flight: Collection[tuple[str, str]], now: datetime
@@ -171,7 +170,7 @@ class Claims:
             template_held_until=self._template_held_until(_template_of(candidate), templates, now),
             number_held_until=self.holds.number_until(line, now),
             pair_held_until=self.holds.pair_until(line, person_id),
-            number_sends=self.rates.number(line),
+            number_sends=self.rates.number(line, now),
             pair_sends=self.rates.pair(line, person_id),
         )
 

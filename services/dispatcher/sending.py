@@ -59,6 +59,7 @@ class Sender:
         self._landed = asyncio.Event()
         self._holds_changed = False
         self._wake = asyncio.Event()
+        self._written: set[str] = set()
         self.token_refused = False
 
     @property
@@ -164,6 +165,7 @@ class Sender:
             started = time.perf_counter()
             outcome = await self._send(intent)
             metrics.SEND_SECONDS.observe(time.perf_counter() - started)
+            self._end_claim(intent)
             moment = self.moment()
             delay = self.holds.learn(outcome, intent.target, moment.business, moment.machine)
             self._show_token()
@@ -180,7 +182,19 @@ class Sender:
 
     def _may_write(self, intent: Intent) -> bool:
         """Asked at the instant the request would be written."""
-        return machine_now() < intent.lease_until - _LEASE_MARGIN and not self.flight.is_called_back(intent)
+        if machine_now() >= intent.lease_until - _LEASE_MARGIN or self.flight.is_called_back(intent):
+            return False
+        self._written.add(intent.message_id)
+        if self._claims is not None:
+            self._claims.rates.wrote(intent.target.line, intent.target.person_id, self._clock.now())
+        return True
+
+    def _end_claim(self, intent: Intent) -> None:
+        """What was never written spent nothing."""
+        if intent.message_id in self._written:
+            self._written.remove(intent.message_id)
+        elif self._claims is not None:
+            self._claims.rates.gave_up(intent.target.line)
 
     async def _record(self) -> None:
         while True:

@@ -26,6 +26,7 @@ from shared.transaction import Transaction, transaction
 log = get_logger()
 _EVERY = 0.25  # seconds between two sweeps
 _BATCH = 500
+_TOLD_WITHIN = timedelta(seconds=30)  # six heartbeats of ingest's
 _LEASE_MARGIN = timedelta(seconds=2)  # clocks of two machines may differ by this
 
 
@@ -78,13 +79,17 @@ class Sweeps:
             await self.records.drop(drops)
 
     async def settle_by_silence(self, moment: Moment) -> None:
-        """Proof by absence: the stream was whole, all of it is read, and both clocks have passed the policy's time."""
+        """Proof by absence: the stream was whole, all of it is read, and both clocks have passed the policy's time.
+
+        Replicas of ingest take turns at the heartbeat, and each tells of its own refusals at its own turn: only after
+        some of them is it known that no other replica refused anything meanwhile.
+        """
         pool = self.records.pool
         span = await self.account.whole_span(pool)
         read = await self.account.read_up_to(pool)
         if span is None or read is None:
             return
-        latest = min(span.until, moment.machine) - self.unproven_after
+        latest = min(span.until - _TOLD_WITHIN, moment.machine) - self.unproven_after
         begun_before = min(read, moment.business) - self.unproven_after
         silent = await self.records.progress.ledger.unproven(pool, begun_before, (span.since, latest), _BATCH)
         if silent:

@@ -85,6 +85,44 @@ async def test_silence_proves_nothing_while_a_gap_is_open(house: House) -> None:
     await _stays_uncertain(house)
 
 
+async def test_a_gap_that_is_told_after_the_heartbeat_that_overlooked_it_takes_its_word_back(house: House) -> None:
+    """Another replica of ingest refused a webhook, and told of it at its own turn."""
+    await _lose_one(house, "timeout_before", resend=Resend.IF_UNPROVEN)
+    before = machine_now() - _HOUR / 2
+    await _watched(house)
+    await house.hear(GapOpened(account="a", since=before, reason="kafka_away"))
+    await _stays_uncertain(house)
+    now = machine_now()
+    await house.hear(WebhookWhole(account="a", since=before, until=now + 2 * _HOUR))
+    await house.until_state("accepted")
+
+
+async def test_silence_proves_nothing_before_every_replica_of_ingest_has_had_its_turn(house: House) -> None:
+    await _lose_one(house, "timeout_before", resend=Resend.IF_UNPROVEN)
+    await _watched(house)
+    await house.pool.execute("update streams set whole_until = $1", machine_now() + 5 * _SHORT)
+    await _stays_uncertain(house)
+    await house.hear(WebhookWhole(account="a", since=machine_now() - _HOUR, until=machine_now() + _HOUR))
+    await house.until_state("accepted")
+
+
+async def test_silence_proves_nothing_where_one_of_two_accounts_has_a_gap(house: House) -> None:
+    await _lose_one(house, "timeout_before", resend=Resend.IF_UNPROVEN)
+    await _watched(house)
+    await house.hear(GapOpened(account="b", since=machine_now(), reason="restarted"))
+    await _stays_uncertain(house)
+
+
+async def test_silence_proves_nothing_while_one_partition_of_statuses_is_unread(house: House) -> None:
+    await _lose_one(house, "timeout_before", resend=Resend.IF_UNPROVEN)
+    await _watched(house)
+    await house.pool.execute(
+        "update progress set caught_up_to = $1 where topic = $2 and partition = 3",
+        house.clock.now() - _HOUR, WHATSAPP_STATUSES.name,
+    )  # fmt: skip
+    await _stays_uncertain(house)
+
+
 async def test_silence_proves_nothing_without_a_heartbeat(house: House) -> None:
     await _lose_one(house, "timeout_before", resend=Resend.IF_UNPROVEN)
     await _stays_uncertain(house)
