@@ -33,10 +33,16 @@ union all
 select 'writeback', topic, partition, kafka_offset, event, reason, sentence, state from writeback.parked;
 
 -- name: left
--- What is still under way, by what it is called in the report.
+-- What is still under way, by what it is called in the report. A chain whose write is a person's task waits for good.
 select
     (select count(*) from rules.waiting) as "events waiting for a fact",
-    (select count(*) from rules.chains where live) as "chains alive",
+    (
+        select count(*) from rules.chains c
+        where c.live and not exists (
+            select from rules.writes asked join writeback.tasks on tasks.write_id = asked.write_id
+            where asked.chain_id = c.chain_id
+        )
+    ) as "chains alive",
     (select count(*) from dispatcher.messages where state in ('waiting', 'intent')) as "messages waiting or begun",
     (
         select count(*) from dispatcher.messages where state = 'uncertain' and resend = 'if_unproven'

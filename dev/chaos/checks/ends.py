@@ -107,6 +107,19 @@ def messages(files: Files) -> Finding:
     return finding
 
 
+def withdrawals(files: Files) -> Finding:
+    """Every withdrawal is answered: the message was withdrawn, had ended otherwise, or it is said to be too late."""
+    finding = Finding("withdrawal without an end")
+    for message_id, record in files.withdrawals.items():
+        finding.judged += 1
+        kinds = {outcome.kind for outcome in files.outcomes.get(message_id, ())}
+        if not kinds & (_CLOSED | {"too_late"}):
+            finding.against(
+                f"was to be withdrawn ({record.data['reason']}), and nothing says what became of that", message_id
+            )
+    return finding
+
+
 def notices(files: Files) -> Finding:
     """A notice reached each author of its work, by what WhatsApp delivered and no service's word for it.
 

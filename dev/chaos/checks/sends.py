@@ -99,7 +99,8 @@ def ended(files: Files) -> Finding:
 def answered(files: Files) -> Finding:
     """The late reminder: a question or reminder that begins after this person's own answer was decided.
 
-    In flight is as above. One that rules asks for after that decision is late whatever the delay.
+    In flight is as above. One that rules asks for after that decision is late whatever the delay, unless the decision
+    itself takes it back.
     """
     finding = Finding("late reminder")
     for chain_id, chain in files.chains.items():
@@ -108,10 +109,15 @@ def answered(files: Files) -> Finding:
             for asked, sent in _questions(files, chain_id, person):
                 what = f"{asked.data['say']} went out {{late:.1f}} s after {person} had answered"
                 if asked.data["say"] in _asking(files, str(chain["rule"])):
-                    if asked.time > decision.time:
+                    if asked.time > decision.time and asked.id not in _taken_back(decision):
                         finding.against("was asked for after the answer", asked.data["message_id"], chain_id)
                     _late(finding, sent, decision, what, chain_id)
     return finding
+
+
+def _taken_back(decision: Record) -> set[str]:
+    """What a decision withdraws it knew of: a batch may carry an instant from before it was let in."""
+    return {one for verdict in decision.data.get("verdicts", ()) for one in verdict.get("withdrawn", ())}
 
 
 def stopped(files: Files) -> Finding:

@@ -8,7 +8,8 @@ from dev.chaos.checks import coverage, ends, recovery, sends, timers, writes
 from dev.chaos.checks.files import Files, Finding
 
 CHECKS: tuple[Callable[[Files], Finding], ...] = (
-    ends.events, ends.repeated_decisions, ends.parked, ends.refused, ends.decided_effects, ends.messages, ends.notices,
+    ends.events, ends.repeated_decisions, ends.parked, ends.refused, ends.decided_effects, ends.messages,
+    ends.withdrawals, ends.notices,
     sends.doubled, sends.doubled_words, sends.unasked,
     sends.withdrawn, sends.ended, sends.answered, sends.stopped, sends.order, sends.limits,
     timers.early, timers.unheard, timers.quiet,

@@ -59,6 +59,11 @@ def _no_end(told: Ledgers) -> None:
     _forget(told, "topics", lambda row: row["event"]["id"].startswith(("accepted-m-notice", "q-accepted-m-notice")))
 
 
+def _withdrawal_unanswered(told: Ledgers) -> None:
+    told.hear("m-offer", "accepted", 21.4)
+    _forget(told, "topics", lambda row: "withdrawn-m-offer" in row["event"]["id"])
+
+
 def _notice_never_sent(told: Ledgers) -> None:
     _forget(told, "sent", lambda row: row["biz_opaque_callback_data"] == "m-notice.1")
 
@@ -163,6 +168,7 @@ _DOCTORED: Sequence[tuple[Callable[[Ledgers], None], str]] = (
     (_parked, "parked in vain"),
     (_effect_never_left, "lost effect"),
     (_no_end, "message without an end"),
+    (_withdrawal_unanswered, "withdrawal without an end"),
     (_notice_never_sent, "lost notice"),
     (_doubled, "doubled message"),
     (_doubled_by_another_id, "said twice"),
@@ -204,6 +210,7 @@ def test_a_repetition_that_was_declared_is_none() -> None:
 def test_a_send_whose_attempt_was_begun_when_the_withdrawal_came_is_in_flight() -> None:
     told = clean()
     told.send("m-offer", 22.9)
+    told.hear("m-offer", "too_late", 22.9)
     assert violations(told) == []
 
 
