@@ -60,8 +60,14 @@ def _media(kind: str, item: dict[str, Any]) -> Said:
         mime=_maybe(node.get("mime_type")),
         sha256=_maybe(node.get("sha256")),
         filename=_maybe(node.get("filename")),
+        size=_size(node.get("file_size")),
     )
     return {"message_kind": MessageKind.MEDIA, "media": media, "text": _maybe(node.get("caption"))}
+
+
+def _size(value: object) -> int | None:
+    """Bytes; WhatsApp says them of a file that is asked for, and some who pass its webhooks on say them at once."""
+    return value if type(value) is int and value >= 0 else None
 
 
 def _reaction(kind: str, item: dict[str, Any]) -> Said:

@@ -3,21 +3,33 @@
 What the first message already says answers the field whose default it is, and is corrected at the summary.
 """
 
+from collections.abc import Mapping
+
+from msgspec import Struct
+
 from services.rules import filling, record
 from services.rules.chain import Chain, Ending, FormPhase, FormState, Given, Outgoing, StepStatus
 from services.rules.desk import Desk
 from services.rules.ending import close
+from services.rules.form_answers import AGAIN, Refusal, file_field, kinds_of, read_answer, refused_file, too_long
 from services.rules.recipients import Recipient
 from services.rules.rulebook import FieldWording, Form, FormField, Record, Verb
 from services.rules.speak import BODY, TITLE, Speech, house_body, say_to, template_of
 from services.rules.world import Person
 from shared.events.whatsapp import Media, MessageReceived
 from shared.ids import Wamid
-from shared.intents import Intent, classify, says_something
+from shared.intents import Intent, classify
 
 SUMMARY = ("send", "change", "cancel")
 _MOST_BUTTONS = 3
 _RETRIES = 1
+
+
+class _File(Struct, frozen=True):
+    """Whether a file came with the message, and why it was not taken."""
+
+    came: bool
+    refusal: Refusal | None
 
 
 def begin(desk: Desk, chain: Chain, name: str, step: int, *, source: MessageReceived | None = None) -> Chain:
@@ -32,13 +44,18 @@ def begin(desk: Desk, chain: Chain, name: str, step: int, *, source: MessageRece
     wamid = source.message_id if source else document.get("message_id")
     state = FormState(
         form=name, person_id=sender, step=step, reference=filling.reference_of(chain.chain_id), last_at=desk.now,
-        values={k: str(v) for k, v in defaults.items() if says_something(str(v or ""))},
+        values=_fitting(form, defaults),
         sources=(Wamid(wamid),) if wamid else (),
         prompts=len([m for m in chain.outgoing if m.verb is Verb.COLLECT]),
     )  # fmt: skip
-    state = _take_document(form, state, media)
+    state, refusal = _take_document(form, state, media)
     chain = _say(desk, chain.but(form=state), form.welcome)
-    return _next(desk, chain, form)
+    return _next(desk, chain, form, before=_reason(desk, chain, refusal))
+
+
+def _fitting(form: Form, defaults: Mapping[str, object]) -> dict[str, str]:
+    said = {field: str(defaults.get(field.name) or "").strip() for field in form.fields}
+    return {field.name: value for field, value in said.items() if read_answer(field, value, None) is not None}
 
 
 def fill(desk: Desk, chain: Chain, message: MessageReceived, button: str | None) -> Chain:
@@ -46,7 +63,7 @@ def fill(desk: Desk, chain: Chain, message: MessageReceived, button: str | None)
     form = _form(desk, chain)
     state = _state(chain)
     sources = (*state.sources, message.message_id)
-    state = _take_document(form, state.but(sources=sources, last_at=desk.now), message.media)
+    state, refusal = _take_document(form, state.but(sources=sources, last_at=desk.now), message.media)
     chain = chain.but(form=state, base_at=max(chain.base_at, desk.now))
     if state.phase is FormPhase.SUMMARY and button is None and _says_cancel(desk, chain, (message.text or "").strip()):
         button = "cancel"
@@ -54,7 +71,8 @@ def fill(desk: Desk, chain: Chain, message: MessageReceived, button: str | None)
         return _SUMMARY[button](desk, chain, form, message)
     if state.phase is FormPhase.CHANGING:
         return _choose_change(desk, chain, form, message.text or "")
-    return _answer(desk, chain, form, button or (message.text or "").strip(), had_media=message.media is not None)
+    file = _File(came=message.media is not None, refusal=refusal)
+    return _answer(desk, chain, form, button or (message.text or "").strip(), file)
 
 
 def takes(desk: Desk, chain: Chain, message: MessageReceived) -> bool:
@@ -65,7 +83,7 @@ def takes(desk: Desk, chain: Chain, message: MessageReceived) -> bool:
     field = _asked_field(form, state)
     if field is None or field.document or state.phase is not FormPhase.ASKING:
         return False
-    return not field.choose or _read(field, said, _wordings(desk, chain, form).get(field.name)) is not None
+    return not field.choose or read_answer(field, said, _wordings(desk, chain, form).get(field.name)) is not None
 
 
 def _asked_field(form: Form, state: FormState) -> FormField | None:
@@ -113,69 +131,78 @@ def _wordings(desk: Desk, chain: Chain, form: Form) -> dict[str, FieldWording]:
     return dict(form.languages.get(wanted) or form.languages.get(wanted.partition("_")[0]) or house)
 
 
-def _take_document(form: Form, state: FormState, media: Media | None) -> FormState:
-    """A document answers the form's document field whenever it arrives, asked or not."""
-    field = next((f for f in form.fields if f.document), None)
-    if field is None or media is None or not _fits(field, media):
-        return state
+def _take_document(form: Form, state: FormState, media: Media | None) -> tuple[FormState, Refusal | None]:
+    """A document answers the form's document field whenever it arrives, asked or not; no other file does."""
+    if media is None:
+        return state, None
+    refusal, field = refused_file(form, media), file_field(form)
+    if refusal is not None or field is None:
+        return state, refusal
     values = {**state.values, field.name: media.filename or "1"}
     asking = None if state.asking == field.name else state.asking
-    return state.but(values=values, attachments=(*state.attachments, media), asking=asking)
+    return state.but(values=values, attachments=(*state.attachments, media), asking=asking), None
 
 
-def _fits(field: FormField, media: Media) -> bool:
-    extension = (media.filename or "").rpartition(".")[2].lower()
-    return extension in field.document or any((media.mime or "").endswith(kind) for kind in field.document)
-
-
-def _answer(desk: Desk, chain: Chain, form: Form, said: str, *, had_media: bool) -> Chain:
+def _answer(desk: Desk, chain: Chain, form: Form, said: str, file: _File) -> Chain:
     state = _state(chain)
     field = _asked_field(form, state)
     if field is None:
-        return _next(desk, chain, form)
-    if had_media and not said:
-        return _ask(desk, chain, form, field)
-    value = _read(field, said, _wordings(desk, chain, form).get(field.name))
-    if value is None and (field.required or _asked_times(chain, field) <= _RETRIES) and not field.document:
-        return _ask(desk, chain, form, field)
+        return _next(desk, chain, form, before=_reason(desk, chain, file.refusal))
+    if file.came and (not said or (field.document and file.refusal is not None)):
+        return _ask(desk, chain, form, field, before=_reason(desk, chain, file.refusal))
+    value = read_answer(field, said, _wordings(desk, chain, form).get(field.name))
+    if value is None and (refusal := _insists(chain, form, field, said)) is not None:
+        return _ask(desk, chain, form, field, before=_reason(desk, chain, refusal))
     chain = chain.but(form=state.but(values={**state.values, field.name: value or ""}))
-    return _next(desk, chain, form, taken=value if classify(said) is Intent.STOP else None)
+    stop = Refusal("taken_as_answer", {"said": value}) if value is not None and classify(said) is Intent.STOP else None
+    return _next(desk, chain, form, before=_reason(desk, chain, file.refusal or stop))
+
+
+def _insists(chain: Chain, form: Form, field: FormField, said: str) -> Refusal | None:
+    """Why the same is asked again, if it is; ``again`` alone where the question itself says what would do."""
+    if (long := too_long(field, said)) is not None:
+        return long
+    if field.document:
+        return Refusal("form_wrong_file", {"kinds": kinds_of(form)}) if field.required else None
+    return AGAIN if field.required or _asked_times(chain, field) <= _RETRIES else None
+
+
+def _reason(desk: Desk, chain: Chain, refusal: Refusal | None) -> str | None:
+    """What is said before the next question, in the person's language."""
+    if refusal is None or not refusal.say:
+        return None
+    return house_body(desk, _person(desk, chain), refusal.say, **refusal.words)
 
 
 def _asked_times(chain: Chain, field: FormField) -> int:
     return sum(1 for m in chain.outgoing if m.verb is Verb.COLLECT and m.answer == field.name)
 
 
-def _read(field: FormField, said: str, words: FieldWording | None) -> str | None:
-    """The value a text stands for; None where it does not fit the field, as emoji alone never do.
-
-    Options answer by button, number or name.
-    """
-    if not says_something(said) or (field.longest is not None and len(said) > field.longest):
-        return None
-    if not field.choose:
-        return None if field.document else said
-    titles = words.options if words else {}
-    spoken = {name: titles.get(name, name).casefold() for name in field.choose}
-    by_number = {str(n): name for n, name in enumerate(field.choose, start=1)}
-    matches = (n for n in field.choose if said == n or said.casefold() == spoken[n])
-    return by_number.get(said.rstrip(".")) or next(matches, None)
-
-
-def _next(desk: Desk, chain: Chain, form: Form, *, taken: str | None = None) -> Chain:
-    """``taken`` is an answer that elsewhere would have stopped: the next question says so, and how to stop."""
+def _next(desk: Desk, chain: Chain, form: Form, *, before: str | None = None) -> Chain:
+    """``before`` stands before the next question: why something was not taken, or that STOP was taken for an answer."""
     missing = next((f for f in form.fields if f.name not in _state(chain).values), None)
-    return _summary(desk, chain, form) if missing is None else _ask(desk, chain, form, missing, taken=taken)
+    if missing is not None:
+        before = before or _reason(desk, chain, _long_default(desk, chain, missing))
+        return _ask(desk, chain, form, missing, before=before)
+    chain = chain if before is None else _say(desk, chain, f"{form.name}.{form.confirm}", words={BODY: before})
+    return _summary(desk, chain, form)
 
 
-def _ask(desk: Desk, chain: Chain, form: Form, field: FormField, *, taken: str | None = None) -> Chain:
+def _long_default(desk: Desk, chain: Chain, field: FormField) -> Refusal | None:
+    """What the first message already said was too long for the field it would have answered."""
+    if field.default is None or _asked_times(chain, field):
+        return None
+    return too_long(field, str(desk.document(chain).get(field.default.name) or ""))
+
+
+def _ask(desk: Desk, chain: Chain, form: Form, field: FormField, *, before: str | None = None) -> Chain:
     words = _wordings(desk, chain, form)[field.name]
     state = _state(chain).but(asking=field.name, phase=FormPhase.ASKING)
     titles = [words.options.get(name, name) for name in field.choose]
     few = len(titles) <= _MOST_BUTTONS
     body = words.ask if few else "\n".join([words.ask, *(f"{n}. {t}" for n, t in enumerate(titles, start=1))])
-    if taken is not None:
-        body = f"{house_body(desk, _person(desk, chain), 'taken_as_answer', said=taken)}\n\n{body}"
+    if before is not None:
+        body = f"{before}\n\n{body}"
     shown = dict(zip(field.choose, titles, strict=True)) if few else {}
     said = {BODY: body, **{TITLE + name: title for name, title in shown.items()}}
     chain = chain.but(form=state)

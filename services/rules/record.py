@@ -29,6 +29,9 @@ from shared.events.writes import (
 )
 from shared.ids import ContactId, PersonId, WriteId, derive
 
+ACQUISITION_FIELDS = frozenset({"title", "author", "pitch", "genre", "ai_used"})
+"""Fields of a form that an acquisition has a place of its own for; the others go with it by their names."""
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:
@@ -151,12 +154,15 @@ def _acquisition(case: _Case) -> Input:
         raise ValueError("acquisition.create is a form's record")  # the checker refuses a step that asks for it
     submitter = case.desk.world.people[form.person_id]
     values = form.values
+    files = {field.name for field in case.desk.book_of(case.chain).forms[form.form].fields if field.document}
+    known = ACQUISITION_FIELDS | files
     return CreateAcquisition(
         dedupe_key=derive(case.desk.tenant, form.person_id, " ".join(values.get("title", "").lower().split())),
         reference=form.reference, title=values.get("title", ""), author=values.get("author"),
         pitch_text=values.get("pitch", ""), genre=values.get("genre"), ai_use_declared=values.get("ai_used"),
         submitter_name=submitter.display_name if is_name(submitter.display_name) else "",
         submitter_contact=submitter.contact_id,
+        further={name: value for name, value in values.items() if name not in known and value},
         attachments=form.attachments, source_message_ids=form.sources,
     )  # fmt: skip
 

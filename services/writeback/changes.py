@@ -78,7 +78,15 @@ def changes_of(tenant: TenantId, write: RequestWrite) -> tuple[Change, ...]:
             for target in item.target_ids
         )
     facts = {**around, **plain(asked)}
+    if isinstance(asked, CreateAcquisition):
+        facts["pitch_text"] = _with_further(asked)
     return (Change(key=asked.operation.value, operation=asked.operation, part=asked, facts=facts),)
+
+
+def _with_further(asked: CreateAcquisition) -> str:
+    """A record has no field for what only one form asks: it stands below the pitch, a line each."""
+    further = (f"{name}: {said}" for name, said in asked.further.items())
+    return "\n".join(part for part in (asked.pitch_text, *further) if part)
 
 
 def once_key(asked: Asked) -> str | None:

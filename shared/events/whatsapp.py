@@ -27,12 +27,16 @@ class MessageKind(StrEnum):
 
 
 class Media(Frozen):
-    """An attachment as the webhook names it; ``media_id`` lives seven days, ``sha256`` is base64 of the digest."""
+    """An attachment as the webhook names it; ``media_id`` lives seven days, ``sha256`` is base64 of the digest.
+
+    ``size`` is in bytes and known only where the provider says it, which WhatsApp's webhook usually does not.
+    """
 
     media_id: Text
     mime: str | None = None
     sha256: str | None = None
     filename: str | None = None
+    size: int | None = None
 
 
 class MessageReceived(Data):

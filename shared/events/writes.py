@@ -4,6 +4,8 @@ from datetime import date
 from enum import StrEnum
 from typing import ClassVar
 
+import msgspec
+
 from shared.events.consonance import Level, MetadataField
 from shared.events.envelope import Data, kinds
 from shared.events.values import Frozen, Instant, Text
@@ -84,7 +86,10 @@ class ApplyMetadata(Frozen, tag_field="operation", tag=Operation.APPLY_METADATA.
 
 
 class CreateAcquisition(Frozen, tag_field="operation", tag=Operation.CREATE_ACQUISITION.value):
-    """W4, idempotent on ``dedupe_key``; ``reference`` is ours, and is what the person quotes."""
+    """W4, idempotent on ``dedupe_key``; ``reference`` is ours, and is what the person quotes.
+
+    ``further`` are the answers to fields that only this form has, by their names.
+    """
 
     operation: ClassVar[Operation] = Operation.CREATE_ACQUISITION
     dedupe_key: Text
@@ -94,6 +99,7 @@ class CreateAcquisition(Frozen, tag_field="operation", tag=Operation.CREATE_ACQU
     pitch_text: str
     genre: str | None = None
     ai_use_declared: str | None = None
+    further: dict[str, str] = msgspec.field(default_factory=dict)
     submitter_name: str
     submitter_contact: ContactId | None = None
     attachments: tuple[Media, ...] = ()

@@ -54,7 +54,7 @@ def _check(folder: Path) -> int:
     if proof.faults or locked:
         return _at_fault(folder, [*proof.faults, *locked], "the stories were not played")
     failed = _played(proof)
-    _print_faults(folder, failed)
+    _print_faults(folder, [*proof.notes, *failed])
     _say(f"{_summary(proof)}: {_count(len(failed), 'fault') if failed else 'fine'}")
     return Exit.STORIES_FAILED if failed else Exit.FINE
 

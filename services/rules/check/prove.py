@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from services.rules.check.forms import check_defaults, check_form
+from services.rules.check.forms import check_defaults, check_form, size_notes
 from services.rules.check.people import check_house
 from services.rules.check.rules import check_rule
 from services.rules.check.scope import Scope
@@ -21,11 +21,12 @@ from services.rules.story.read import read_stories
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """``rulebook`` is whole only where there are no faults."""
+    """``rulebook`` is whole only where there are no faults; ``notes`` are what holds less than it seems to."""
 
     rulebook: Rulebook
     stories: tuple[Story, ...]
     faults: tuple[Fault, ...]
+    notes: tuple[Fault, ...] = ()
 
 
 def prove(files: Mapping[str, str], *, tested: bool = True) -> Proof:
@@ -45,7 +46,7 @@ def prove(files: Mapping[str, str], *, tested: bool = True) -> Proof:
     check_stories(scope, stories)
     if tested:
         _check_tested(scope, stories)
-    return Proof(scope.book, stories, tuple(loaded.report.sorted()))
+    return Proof(scope.book, stories, tuple(loaded.report.sorted()), tuple(size_notes(scope)))
 
 
 def prove_folder(folder: Path, *, tested: bool = True) -> tuple[Proof, dict[str, str]]:

@@ -54,6 +54,8 @@ class Facts:
 class Reply:
     """One of ``button`` (an answer's name), ``text``, ``document`` (a file's name), ``reaction`` (an emoji).
 
+    ``mime`` and ``mb`` are the document's content type, else guessed from its name, and its size where it is known.
+
     ``to`` names the template of the message that is tapped or quoted; without it a tap is on the newest with that
     button, a reaction on the newest of all, and a text quotes nothing.
     """
@@ -63,6 +65,8 @@ class Reply:
     button: str | None = None
     text: str | None = None
     document: str | None = None
+    mime: str | None = None
+    mb: int | None = None
     reaction: str | None = None
     to: str | None = None
     line: str | None = None

@@ -125,7 +125,7 @@ def _reply(playing: _Playing, move: Reply) -> list[Fault]:
         button = buttons.mint((_KEY,), asked.message_id, move.button)
         playing.stage.says(person.person_id, text=_title(playing, asked, move.button), button=button, line=line)
         return []
-    media = _document(move.document) if move.document else None
+    media = _document(move, move.document) if move.document else None
     playing.stage.says(person.person_id, text=move.text, media=media, line=line, quoted=asked.wamid if asked else None)
     return []
 
@@ -137,8 +137,9 @@ def _title(playing: _Playing, asked: Outgoing, answer: str) -> str:
     return wording.buttons.get(answer, answer) if wording else answer
 
 
-def _document(name: str) -> Media:
-    return Media(media_id=f"media.{name}", mime=mimetypes.guess_type(name)[0], filename=name)
+def _document(move: Reply, name: str) -> Media:
+    size = None if move.mb is None else move.mb * 1_000_000
+    return Media(media_id=f"media.{name}", mime=move.mime or mimetypes.guess_type(name)[0], filename=name, size=size)
 
 
 def _read(playing: _Playing, move: WasRead) -> list[Fault]:

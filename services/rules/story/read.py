@@ -34,7 +34,7 @@ _PERSON_KEYS = (
     "roles", "name", "country", "language", "zone", "team", "stands_in_for", "opted_out", "reachable", "visitor",
 )  # fmt: skip
 _REPLY_WAYS = ("button", "text", "document", "reaction")
-_REPLY_KEYS = ("from", *_REPLY_WAYS, "to", "line")
+_REPLY_KEYS = ("from", *_REPLY_WAYS, "mime", "mb", "to", "line")
 _EVENTS = tuple(sorted(map(consonance.short_name, consonance.KINDS)))
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -143,6 +143,8 @@ def _reply(node: Node, report: Report) -> Move:
         button=_maybe(part, "button", report),
         text=_maybe(part, "text", report),
         document=_maybe(part, "document", report),
+        mime=_maybe(part, "mime", report),
+        mb=number(part.get("mb"), report) if "mb" in part else None,
         reaction=_maybe(part, "reaction", report),
         to=_maybe(part, "to", report),
         line=_maybe(part, "line", report),

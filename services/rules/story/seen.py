@@ -15,7 +15,7 @@ from services.rules.story.cast import Cast
 from services.rules.story.model import Expected, Kind
 from services.rules.world import World
 from shared.events.values import plain, spell_instant
-from shared.events.writes import Operation
+from shared.events.writes import CreateAcquisition, Input, Operation
 from shared.ids import ContactId
 
 _KINDS = {Verb.GIVE_UP: Kind.TELL, Verb.RECORD: Kind.TELL}
@@ -66,7 +66,7 @@ def _seen(effect: Effect, world: World, cast: Cast) -> Seen | None:
         case Said():
             return _said(effect, cast)
         case Wrote(request):
-            return Seen(Kind.RECORD, operation=request.input.operation, values=plain(request.input))
+            return Seen(Kind.RECORD, operation=request.input.operation, values=_values_of(request.input))
         case LeftOut():
             return Seen(Kind.LEFT_OUT, who=cast.number(effect.who), reason=str(effect.reason))
         case Withdrew(withdrawal):
@@ -78,6 +78,12 @@ def _seen(effect: Effect, world: World, cast: Cast) -> Seen | None:
             return None if ours else Seen(Kind.END, end=effect.ending)
         case _:
             assert_never(effect)
+
+
+def _values_of(asked: Input) -> Mapping[str, object]:
+    """The answers to a form's own fields stand beside the others, as their names do in the form."""
+    values: Mapping[str, object] = plain(asked)
+    return {**asked.further, **values} if isinstance(asked, CreateAcquisition) else values
 
 
 def _said(effect: Said, cast: Cast) -> Seen:

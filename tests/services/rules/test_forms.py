@@ -1,0 +1,161 @@
+"""Forms: every answer reaches the record or is refused with a sentence that says what would do."""
+
+import pytest
+
+from services.rules.check.prove import prove
+from services.rules.form_answers import CONTENT_TYPES, refused_file
+from services.rules.language.folder import read_folder
+from services.rules.rulebook import Form, FormField
+from services.rules.story.play import play
+from services.rules.terms import NOWHERE
+from shared.events.whatsapp import Media
+from shared.events.writes import Operation
+from tests.services.rules.stories import FOLDER, HEAD
+
+RULE = """\
+rule: offer
+owner: acquisitions
+why: {en: You wrote to us.}
+on: message.received
+if: {line: main, answers_a_question: false, kind: [text, media]}
+about: sender.person_id
+on_repeat: ignore
+steps:
+  - collect: sender
+    form: offer
+  - after: 7 days
+    give_up: left unfinished
+"""
+FORM = """\
+form: offer
+welcome: pitch_unfinished
+fields:
+  title: {max: 20, required: true}
+  pitch: {default: {field: text}, max: 40, required: true}
+  manuscript: {document: [pdf, docx], max_mb: 20, required: true}
+  isbn: {max: 13}
+confirm: offer_summary
+record: acquisition.create
+done: noted
+languages:
+  en: {title: What title?, pitch: What is it about?, manuscript: Send it., isbn: Which ISBN?}
+"""
+SUMMARY = """\
+template: offer_summary
+category: utility
+version: 1
+languages:
+  en:
+    body: We have {title}, {pitch}, {manuscript}, {isbn}. Is that right?
+    buttons: {send: Send, change: Change, cancel: Cancel}
+"""
+RECORDED = '{title: Sea Glass, isbn: "9781784420017", pitch_text: Tides, attachments.filename: [a.pdf]}'
+WELCOME = "{collect: 5001, say: pitch_unfinished}"
+FIRST = [
+    "reply: {from: 5001, line: main, text: Tides}",
+    f"expect: [{WELCOME}, {{collect: 5001, say: offer.title}}]",
+    "reply: {from: 5001, text: Sea Glass}",
+    "expect: [{collect: 5001, say: offer.manuscript}]",
+]
+TO_ISBN = [*FIRST, "reply: {from: 5001, document: a.pdf}", "expect: [{collect: 5001, say: offer.isbn}]"]
+
+
+def told(*moves: str, country: str = "GB") -> list[str]:
+    files = {
+        name: text for name, text in read_folder(FOLDER).items() if not name.endswith((".rule.yaml", ".test.yaml"))
+    }
+    files |= {"offer.rule.yaml": RULE, "offer.form.yaml": FORM, "offer_summary.template.yaml": SUMMARY}
+    lines = "\n".join(f"    - {move}" for move in moves)
+    people = f"    5001: {{visitor: true, name: Maud, country: {country}}}"
+    files["offer.test.yaml"] = HEAD.format(people=people, play=lines)
+    proof = prove(files)
+    assert [str(fault) for fault in proof.faults] == []
+    return [fault.sentence for story in proof.stories for fault in play(story, proof.rulebook)]
+
+
+def test_what_only_this_form_asks_reaches_the_record_by_its_name() -> None:
+    moves = [
+        *TO_ISBN,
+        'reply: {from: 5001, text: "9781784420017"}',
+        "expect: [{collect: 5001, say: offer_summary}]",
+        "reply: {from: 5001, button: send}",
+        f"expect: [{{record: acquisition.create, with: {RECORDED}}}, {{collect: 5001, say: noted}}]",
+    ]
+    assert told(*moves) == []
+
+
+REFUSED = [
+    (TO_ISBN, "text: " + "9" * 14, "offer.isbn", "14 characters long, and we can take 13"),
+    (TO_ISBN, "document: late.exe", "offer.isbn", "These kinds will do: PDF, DOCX"),
+    (FIRST, "document: novel", "offer.manuscript", "These kinds will do: PDF, DOCX"),
+    (FIRST, "document: novel.exe", "offer.manuscript", "These kinds will do: PDF, DOCX"),
+    (FIRST, "document: voice.ogg, mime: audio/ogg", "offer.manuscript", "These kinds will do: PDF, DOCX"),
+    (FIRST, "document: novel.pdf, mb: 21", "offer.manuscript", "we can take 20 MB"),
+    (FIRST, "text: later", "offer.manuscript", "These kinds will do: PDF, DOCX"),
+]
+
+
+@pytest.mark.parametrize(("before", "answer", "asked", "sentence"), REFUSED)
+def test_what_does_not_fit_is_asked_for_again_with_what_would_do(
+    before: list[str], answer: str, asked: str, sentence: str
+) -> None:
+    again = [f"reply: {{from: 5001, {answer}}}", f"expect: [{{collect: 5001, say: {asked}, text: '{sentence}'}}]"]
+    assert told(*before, *again, *again) == []
+
+
+TAKEN = [
+    "document: novel.pdf",
+    "document: NOVEL.PDF, mime: application/octet-stream",
+    "document: novel, mime: application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    "document: novel, mime: Application/PDF; version=1",
+    "document: novel.pdf, mb: 20",
+]
+
+
+@pytest.mark.parametrize("answer", TAKEN)
+def test_a_document_is_taken_by_its_name_or_its_content_type(answer: str) -> None:
+    assert told(*FIRST, f"reply: {{from: 5001, {answer}}}", "expect: [{collect: 5001, say: offer.isbn}]") == []
+
+
+def test_a_first_message_too_long_for_its_field_is_asked_for_with_the_reason() -> None:
+    long = "expect: [{collect: 5001, say: offer.pitch, text: 50 characters long}]"
+    moves = [
+        f"reply: {{from: 5001, line: main, text: {'x' * 50}}}",
+        f"expect: [{WELCOME}, {{collect: 5001, say: offer.title}}]",
+        "reply: {from: 5001, text: Sea Glass}",
+        long,
+    ]
+    assert told(*moves) == []
+
+
+def test_a_file_that_comes_first_and_does_not_fit_is_refused_at_once() -> None:
+    moves = [
+        "reply: {from: 5001, line: main, document: song.mp3}",
+        f"expect: [{WELCOME}, {{collect: 5001, say: offer.title, text: 'These kinds will do: PDF, DOCX'}}]",
+    ]
+    assert told(*moves) == []
+
+
+def test_a_file_sent_at_the_summary_that_does_not_fit_is_refused_beside_it() -> None:
+    moves = [
+        *TO_ISBN,
+        "reply: {from: 5001, text: none}",
+        "expect: [{collect: 5001, say: offer_summary}]",
+        "reply: {from: 5001, document: song.mp3}",
+        "expect: [{collect: 5001, text: 'These kinds will do'}, {collect: 5001, say: offer_summary}]",
+    ]
+    assert told(*moves) == []
+
+
+def test_a_refusal_is_in_the_person_s_language() -> None:
+    moves = [*FIRST, "reply: {from: 5001, document: a.mp3}", "expect: [{collect: 5001, text: Ces formats conviennent}]"]
+    assert told(*moves, country="FR") == []
+
+
+@pytest.mark.parametrize("kind", sorted(CONTENT_TYPES))
+def test_every_known_kind_is_known_by_name_and_by_each_content_type(kind: str) -> None:
+    form = Form("f", "w", (FormField("file", document=(kind,)),), "c", Operation.CREATE_ACQUISITION, "d", {}, NOWHERE)
+    named = [Media(media_id="1", filename=f"a.{kind}"), Media(media_id="1", filename=f" A.{kind.upper()} ")]
+    typed = [Media(media_id="1", mime=mime) for mime in CONTENT_TYPES[kind]]
+    assert [refused_file(form, each) for each in (*named, *typed)] == [None] * (2 + len(typed))
+    assert refused_file(form, Media(media_id="1", filename=kind, mime="application/x-msdownload")) is not None

@@ -1,0 +1,21 @@
+"""What only one form asks reaches Consonance with the pitch, whatever fields its records have."""
+
+from services.writeback.changes import changes_of
+from shared.events.writes import RequestWrite
+from shared.ids import TenantId
+from tests.services.writeback.samples import pitch, request
+
+
+def test_answers_to_a_form_s_own_fields_stand_below_the_pitch() -> None:
+    asked = pitch(further={"isbn": "9781784420017", "email": "maud@example.org"})
+    write = request(asked).data
+    assert isinstance(write, RequestWrite)
+    (change,) = changes_of(TenantId("t"), write)
+    assert change.facts["pitch_text"] == "A beach.\nisbn: 9781784420017\nemail: maud@example.org"
+
+
+def test_a_pitch_without_further_answers_stays_as_it_is() -> None:
+    write = request(pitch()).data
+    assert isinstance(write, RequestWrite)
+    (change,) = changes_of(TenantId("t"), write)
+    assert change.facts["pitch_text"] == "A beach."
