@@ -146,11 +146,12 @@ def write_rules(cast: Cast, folder: Path) -> None:
     """The rules of a run: those beside this file, the house's own words, and a house that is open now."""
     shutil.copytree(RULES, folder)
     shutil.copytree(_HOUSE_WORDS, folder / "house")
-    for name, text in _house_files(cast).items():
+    for name, text in house_files(cast).items():
         (folder / name).write_text(text, "utf-8")
 
 
-def _house_files(cast: Cast) -> dict[str, str]:
+def house_files(cast: Cast) -> dict[str, str]:
+    """The house of a run: open now for those awake, all of whom are staff; by file name."""
     ahead = _ahead(cast.night_zone)
     hours = f"{cast.opens + timedelta(hours=ahead):%H:%M}-23:59"
     everybody = ", ".join(map(str, cast.people))
