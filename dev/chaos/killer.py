@@ -28,6 +28,7 @@ _DOWN = (0.0, 2.0)  # seconds until what was killed is started again
 _FROZEN = (3.0, 12.0)  # longer than a group's patience now and then
 _SHUT = (3.0, 6.0)  # a database that is read-only or full
 _PATIENCE = 3.0  # seconds for which the next strike waits until this one is got over
+_GO_WELL = 25  # sends between two faults at WhatsApp
 _LAST_PATIENCE = 240.0  # seconds, until all that was struck is back; who is not shows in what is left
 _FAULT_EVERY = (3.0, 7.0)
 _BALLAST = "ballast"
@@ -131,7 +132,7 @@ class Killer:
     async def spoil(self) -> None:
         """For ever: one fault after the other at each simulator."""
         async with aiohttp.ClientSession(raise_for_status=True) as session:
-            whatsapp = self._spoil(session, "whatsapp", self.run.layout.whatsapp_url, _AT_WHATSAPP, _whatsapp_taken)
+            whatsapp = self._spoil(session, "whatsapp", self.run.layout.whatsapp_url, _AT_WHATSAPP, _Sends().over)
             consonance = self._spoil(session, "consonance", self.run.layout.consonance_url, _AT_CONSONANCE, _none_left)
             await asyncio.gather(whatsapp, consonance)
 
@@ -150,9 +151,23 @@ class Killer:
                 self.journal.note("fault", fault=f"{name} {fault['kind']}")
 
 
-async def _whatsapp_taken(session: aiohttp.ClientSession, url: str, asked: int) -> bool:
-    async with session.get(f"{url}/_simulator/counts") as answer:
-        return int(sum(orjson.loads(await answer.read())["faults"].values())) >= asked
+@dataclass
+class _Sends:
+    """Whether WhatsApp may be spoiled again: the last fault has hit, and many sends went well since.
+
+    A sender that is refused tries again one by one, ever later; a fault for each try would keep it silent for good.
+    """
+
+    went_well: int = 0
+    hit: int = 0
+
+    async def over(self, session: aiohttp.ClientSession, url: str, asked: int) -> bool:
+        async with session.get(f"{url}/_simulator/counts") as answer:
+            counts = orjson.loads(await answer.read())
+        hit = int(sum(counts["faults"].values()))
+        if hit > self.hit:
+            self.hit, self.went_well = hit, counts["sends"]
+        return hit >= asked and counts["sends"] >= self.went_well + _GO_WELL
 
 
 async def _none_left(session: aiohttp.ClientSession, url: str, _: int) -> bool:
