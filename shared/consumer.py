@@ -49,7 +49,7 @@ _KAFKA_OPTIONS: dict[str, Any] = {
 
 
 class BatchConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ships no types
-    """Runs until stopped; raises what must end the process."""
+    """Runs until stopped; raises what must end the process, or was not foreseen: then it may be run again."""
 
     def __init__(self, settings: ServiceSettings, batches: Batches, pool: Pool, watch: Watch) -> None:
         self.batches = batches
@@ -63,9 +63,13 @@ class BatchConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
         self._interrupted = asyncio.Event()
         self._fetched: dict[Place, int] = {}
         self._placing: asyncio.Task[None] | None = None
-        self._broker, self._subscriber = self._subscribed()
+        self._broker: Any = None
+        self._subscriber: Any = None
 
     async def run(self) -> None:
+        self._fatal = asyncio.get_running_loop().create_future()
+        self._working, self._interrupted = asyncio.Lock(), asyncio.Event()
+        self._broker, self._subscriber = self._subscribed()
         try:
             await self._start()
             await self._fatal
@@ -247,17 +251,18 @@ class BatchConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
                     await self._consumer.commit(offsets)
 
     def halt(self, error: Exception) -> None:
-        """Read nothing more, and end the process with this error."""
+        """Read nothing more, and end with this error; whether the process ends too, its supervisor knows."""
         log.critical("consumer.halted", exc_info=error)
         self._interrupted.set()
-        self._consumer.pause(*self._consumer.assignment())
+        if self._consumer is not None:
+            self._consumer.pause(*self._consumer.assignment())
         self.batches.positions.clear()
         if not self._fatal.done():
             self._fatal.set_exception(error)
 
     @property
     def _consumer(self) -> Any:
-        return self._subscriber.consumer
+        return self._subscriber.consumer if self._subscriber is not None else None
 
     def _partition(self, place: Place) -> TopicPartition:
         return TopicPartition(self._prefix + place[0], place[1])

@@ -58,10 +58,10 @@ select p.topic, p.partition from progress p join given g using (topic, partition
 where p.next_offset = g.read_to and p.caught_up_to >= $4;
 
 -- name: next_to_leave
--- The oldest records, as many as fit into $2 bytes, but at least one.
+-- The oldest records, as many as fit into $2 bytes, but at least one; those of some topics must wait.
 select id, topic, key, value, headers from (
     select *, sum(octet_length(value)) over (order by id) - octet_length(value) as before
-    from (select * from outbox order by id limit $1) as oldest
+    from (select * from outbox where topic <> all($3::text[]) order by id limit $1) as oldest
 ) as measured
 where before < $2
 order by id;

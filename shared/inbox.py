@@ -5,14 +5,18 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Protocol, TypeVar
 
+import asyncpg
 import orjson
 
 from shared.blame import AWAY
 from shared.clock import machine_now
 from shared.events.envelope import Event
 from shared.postgres import Connection, Pool
+from shared.telemetry import get_logger
 from shared.topics import WHATSAPP_STATUSES, Topic
 from shared.transaction import QUERIES
+
+log = get_logger()
 
 KEPT = timedelta(days=100)
 """Longer than any topic keeps a record, where an effect hangs on it."""
@@ -74,5 +78,5 @@ async def _chore(pool: Pool, query: str, arguments: tuple[object, ...]) -> None:
     try:
         while await pool.execute(query, *arguments, _A_FEW) == f"DELETE {_A_FEW}":
             await asyncio.sleep(0.1)
-    except AWAY:
-        return  # the next round will find it
+    except (*AWAY, asyncpg.PostgresError) as error:
+        log.info("chore.waits", error=type(error).__name__)  # the next round will find it; the other chores go on

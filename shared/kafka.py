@@ -7,12 +7,17 @@ from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
+    InvalidTimestampError,
     InvalidTopicError,
     KafkaError,
     MessageSizeTooLargeError,
+    PolicyViolationError,
     ProducerClosed,
+    RecordListTooLargeError,
     TopicAuthorizationFailedError,
+    UnknownError,
     UnknownTopicOrPartitionError,
+    UnsupportedForMessageFormatError,
 )
 from aiokafka.helpers import create_ssl_context
 from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
@@ -35,8 +40,14 @@ _RETRY_SECONDS = 1.0
 
 Headers = list[tuple[str, bytes]]
 
-REFUSED = (MessageSizeTooLargeError, TopicAuthorizationFailedError, UnknownTopicOrPartitionError, InvalidTopicError)
-"""Errors of one record or topic; the producer goes on with the others."""
+RECORD_REFUSED = (
+    MessageSizeTooLargeError, RecordListTooLargeError, InvalidTimestampError, UnsupportedForMessageFormatError,
+    PolicyViolationError, UnknownError,
+)  # fmt: skip
+"""The broker will never take such a record; aiokafka does not know INVALID_RECORD, which it calls unknown."""
+
+TOPIC_REFUSED = (TopicAuthorizationFailedError, UnknownTopicOrPartitionError, InvalidTopicError)
+"""The topic is missing or not ours to write, until somebody mends that."""
 
 
 def security(settings: ServiceSettings) -> dict[str, Any]:
@@ -154,7 +165,7 @@ class Producer:
     async def _partitions(self, topic: str) -> list[int] | KafkaError:
         try:
             return sorted(await self._producer.partitions_for(topic))
-        except REFUSED as error:
+        except TOPIC_REFUSED as error:
             return error
 
     async def renew(self) -> None:

@@ -1,25 +1,29 @@
 """The relay: what a transaction left in the outbox goes to Kafka, in order of id, and is deleted once acknowledged.
 
+A record the broker will never take is parked, and a topic it refuses is left for a while: neither holds up the others.
+
 One process of a service relays at a time, by a session lock. A new holder waits out what a lost one may still deliver,
 as a late copy of an old state must not overtake a newer one.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any
 
 import asyncpg
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from shared.blame import AWAY
 from shared.clock import machine_now
-from shared.kafka import REFUSED, Leaving, Producer
+from shared.errors import Malformed
+from shared.kafka import RECORD_REFUSED, TOPIC_REFUSED, Leaving, Producer
 from shared.postgres import Connection, connect, leave_read_only, lock_number
 from shared.settings import ServiceSettings
-from shared.telemetry import counter, get_logger, histogram
-from shared.transaction import QUERIES, unpack
+from shared.telemetry import counter, gauge, get_logger, histogram
+from shared.transaction import QUERIES, pack, unpack
 
 log = get_logger()
 _ROUND_RECORDS = 1000
@@ -28,6 +32,11 @@ _HOLD = timedelta(seconds=3)
 _RENEW_SECONDS = 1.0
 _POLL_SECONDS = 1.0
 _RETRY_SECONDS = 0.5
+_ROUND_SECONDS = 30.0
+_TOPIC_SECONDS = 10.0
+_REASON = "refused_by_broker"
+_OF_A_RECORD = (*RECORD_REFUSED, Malformed)
+_REFUSED = (*_OF_A_RECORD, *TOPIC_REFUSED)
 _SESSION = {"idle_session_timeout": "10s"}  # a frozen holder loses the lock
 
 
@@ -40,23 +49,26 @@ class Relay:
         self._woken = asyncio.Event()
         self._held_until: datetime | None = None
         self._sending = False
+        self._held_topics: dict[str, float] = {}
         self._left = counter(f"stet_{service}_outbox_relayed_total", "Records relayed to Kafka")
+        self._parked = counter(f"stet_{service}_parked_total", "Records parked, by reason", "reason")
+        self._held = gauge(f"stet_{service}_outbox_topics_held", "Topics that refuse records of the outbox, which wait")
         self._seconds = histogram(f"stet_{service}_outbox_round_seconds", "From reading a round to its deletion")
 
     async def run(self) -> None:
         """Forever: hold the lock, relay, start again when the database or the broker comes back."""
         while True:
+            await self._take_back()
             try:
                 async with self._connected() as connection:
                     await self._hold(connection)
                     await self._relay(connection)
             except (KafkaError, asyncpg.PostgresError, *AWAY) as error:
                 log.warning("relay.waits", error=type(error).__name__)
-                await self._take_back()
                 await asyncio.sleep(_RETRY_SECONDS)
 
     async def _take_back(self) -> None:
-        """The lock may be another's by now: nothing of ours may arrive any more."""
+        """After any error the lock may be another's: nothing of ours may arrive any more."""
         if self._sending:
             await self._producer.renew()
             self._sending = False
@@ -93,11 +105,11 @@ class Relay:
     async def _relay(self, connection: Connection) -> None:
         while True:
             self._woken.clear()
-            rows = await connection.fetch(QUERIES.next_to_leave, _ROUND_RECORDS, _ROUND_BYTES)
+            rows = await connection.fetch(QUERIES.next_to_leave, _ROUND_RECORDS, _ROUND_BYTES, self._held_now())
             if not rows:
                 await self._sleep(connection)
-            elif not await self._round(connection, rows):
-                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                await self._round(connection, rows)
 
     async def _sleep(self, connection: Connection) -> None:
         with suppress(TimeoutError):
@@ -117,33 +129,88 @@ class Relay:
             await connection.execute(QUERIES.hold_relay, now + _HOLD, timeout=_RENEW_SECONDS)
             self._held_until = now + _HOLD
 
-    async def _round(self, connection: Connection, rows: Sequence[Any]) -> bool:
-        """Send all, wait for all, delete what was acknowledged; whether that was all."""
+    async def _round(self, connection: Connection, rows: Sequence[Any]) -> None:
+        """Send all, wait for all, delete what was acknowledged; then look one by one at what the broker refused."""
         await self._renew(connection)
         with self._seconds.time():
             self._sending = True
-            done, errors = _acknowledged(rows, await self._sent(connection, rows))
+            results = _errors_of(await self._sent(connection, rows))
+            if not any(isinstance(error, _REFUSED) for error in results):
+                _raise_first(results)
+            await self._leave(
+                connection, [row["id"] for row, error in zip(rows, results, strict=True) if error is None]
+            )
+            failed = [(row, error) for row, error in zip(rows, results, strict=True) if error is not None]
+            self._hold_topics({row["topic"] for row, error in failed if isinstance(error, TOPIC_REFUSED)})
+            again = [row for row, _ in failed if row["topic"] not in self._held_topics]
+            if again:
+                await self._producer.renew()  # the broker expects the numbers of what it refused
+            for row in again:
+                await self._one(connection, row)
             self._sending = False
-            await connection.execute(QUERIES.left, done)
+
+    async def _one(self, connection: Connection, row: Any) -> None:
+        """By itself, so that the record the broker refuses is told from those that only travelled with it."""
+        (error,) = _errors_of(await self._sent(connection, [row]))
+        if error is None:
+            await self._leave(connection, [row["id"]])
+        elif isinstance(error, _OF_A_RECORD):
+            await self._producer.renew()
+            await self._park(connection, row, error)
+        else:
+            raise error
+
+    async def _leave(self, connection: Connection, done: Sequence[int]) -> None:
+        await connection.execute(QUERIES.left, done)
         self.relayed += len(done)
         self._left.inc(len(done))
-        if errors:
-            log.error("relay.refused", records=len(rows) - len(done), errors=sorted({type(e).__name__ for e in errors}))
-        return not errors
+
+    async def _park(self, connection: Connection, row: Any, error: BaseException) -> None:
+        """Among the parked, where it can be replayed; the others of its key go on."""
+        sentence = f"{type(error).__name__}: {row['topic']} will never take it"
+        async with connection.transaction():
+            await connection.fetchval(
+                QUERIES.keep_parked, row["topic"], None, None, None, row["key"], row["value"],
+                row["headers"] or pack(()), _REASON, sentence, machine_now(),
+            )  # fmt: skip
+            await connection.execute(QUERIES.left, [row["id"]])
+        self._parked.labels(_REASON).inc()
+        log.error("relay.parked", topic=row["topic"], error=type(error).__name__, bytes=len(row["value"]))
+
+    def _hold_topics(self, topics: set[str]) -> None:
+        for topic in topics:
+            log.error("relay.topic_refused", topic=topic, seconds=_TOPIC_SECONDS)
+            self._held_topics[topic] = time.monotonic() + _TOPIC_SECONDS
+
+    def _held_now(self) -> list[str]:
+        now = time.monotonic()
+        self._held_topics = {topic: until for topic, until in self._held_topics.items() if until > now}
+        self._held.set(len(self._held_topics))
+        return list(self._held_topics)
 
     async def _sent(self, connection: Connection, rows: Sequence[Any]) -> list[Any]:
         """Per row its future, done, or the error that kept it back."""
-        prefix = self._settings.topic_prefix
-        leaving = [Leaving(prefix + row["topic"], row["key"], row["value"], unpack(row["headers"])) for row in rows]
-        results = await self._producer.send_all(leaving)
+        leaving = [self._leaving(row) for row in rows]
+        sent = iter(await self._producer.send_all([one for one in leaving if isinstance(one, Leaving)]))
+        results = [next(sent) if isinstance(one, Leaving) else one for one in leaving]
         pending = {result for result in results if isinstance(result, asyncio.Future)}
         for future in pending:
             future.add_done_callback(_look_at)
+        until = time.monotonic() + _ROUND_SECONDS
         while pending:
             _, pending = await asyncio.wait(pending, timeout=_RENEW_SECONDS)
             if pending:
                 await self._renew(connection)
+            if pending and time.monotonic() > until:
+                raise KafkaTimeoutError("the broker takes nothing, or some topic is gone")
         return results
+
+    def _leaving(self, row: Any) -> Leaving | Malformed:
+        try:
+            headers = unpack(row["headers"])
+        except ValueError:
+            return Malformed("its headers cannot be read")
+        return Leaving(self._settings.topic_prefix + row["topic"], row["key"], row["value"], headers)
 
 
 def channel(service: str) -> str:
@@ -157,16 +224,12 @@ def _look_at(future: "asyncio.Future[Any]") -> None:
         future.exception()
 
 
-def _acknowledged(rows: Sequence[Any], results: Sequence[Any]) -> tuple[list[int], list[BaseException]]:
-    """The ids to delete: acknowledged, as is all of their key before them. Raises what is not one record's error."""
-    done, errors, blocked = [], [], set()
-    for row, result in zip(rows, results, strict=True):
-        error = result.exception() if isinstance(result, asyncio.Future) else result
-        if error is not None and not isinstance(error, REFUSED):
-            raise error
+def _errors_of(results: Sequence[Any]) -> list[BaseException | None]:
+    return [result.exception() if isinstance(result, asyncio.Future) else result for result in results]
+
+
+def _raise_first(errors: Sequence[BaseException | None]) -> None:
+    """What is not one record's or one topic's error is the broker's, or ours."""
+    for error in errors:
         if error is not None:
-            errors.append(error)
-            blocked.add((row["topic"], row["key"]))
-        elif (row["topic"], row["key"]) not in blocked:
-            done.append(row["id"])
-    return done, errors
+            raise error

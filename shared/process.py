@@ -4,7 +4,7 @@ import asyncio
 import gc
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +22,7 @@ from shared.kafka import Producer
 from shared.outbox import Relay
 from shared.postgres import Pool, open_pool
 from shared.settings import ServiceSettings
+from shared.supervisor import Work, supervised
 from shared.telemetry import configure_logs, configure_traces, end_traces, gauge, get_logger
 from shared.topics import Topic
 from shared.topics_check import wait_for_topics
@@ -34,12 +35,14 @@ _MEASURE_SECONDS = 5.0
 _NEW_OBJECTS = 50_000  # between two collections; a batch makes some tens of thousands, and frees them itself
 
 Main = Callable[[], Coroutine[Any, Any, None]]
-Work = Callable[[], Awaitable[None]]
 
 
 @dataclass(slots=True)
 class Process:
-    """Register consumers, tasks and reports, then wait in ``until_stopped``. A task that dies ends the process."""
+    """Register consumers, tasks and reports, then wait in ``until_stopped``.
+
+    A task that fails is started again (``supervisor``); only an error that no restart mends ends the process.
+    """
 
     settings: ServiceSettings
     service: str
@@ -69,7 +72,8 @@ class Process:
         return consumer
 
     def task(self, name: str, work: Work) -> None:
-        self._tasks[name] = asyncio.ensure_future(_run(work))
+        """From now on, for as long as the process runs; ``work`` is called again where it fails."""
+        self._tasks[name] = asyncio.ensure_future(supervised(name, work))
 
     def ready_when(self, name: str, check: Check) -> None:
         self.health.checks[name] = check
@@ -86,7 +90,7 @@ class Process:
         return merge([Idle(tuple(busy), None, counter), *[await report() for report in self.reports]])
 
     async def until_stopped(self, drain_seconds: float = 0) -> None:
-        """Serve until SIGTERM or SIGINT, or until a task dies, whose error is raised.
+        """Serve until SIGTERM or SIGINT, or until a task dies of what no restart mends, whose error is raised.
 
         For ``drain_seconds`` after the signal it serves on, not ready any more: who sends requests here must first have
         seen that it is not.
@@ -156,10 +160,6 @@ def _spare_the_collector() -> None:
 
 async def _not_yet() -> bool:
     return False
-
-
-async def _run(work: Work) -> None:
-    await work()
 
 
 async def _behind(consumer: BatchConsumer, watch: Watch) -> str:

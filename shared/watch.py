@@ -79,6 +79,9 @@ class Watch:
             except (KafkaError, *AWAY) as error:
                 log.warning("watch.waits", error=type(error).__name__)
                 await asyncio.sleep(_EVERY_SECONDS)
+            except Exception:
+                await self.stop()  # a client that surprises is not asked again
+                raise
             await asyncio.sleep(_DRIVEN_SECONDS if driven else _EVERY_SECONDS / 4)
 
     @property
@@ -112,8 +115,9 @@ class Watch:
         return {self._place(partition): offset for partition, offset in found.items()}
 
     async def stop(self) -> None:
-        if self._client is not None:
-            await self._client.stop()
+        client, self._client = self._client, None
+        if client is not None:
+            await client.stop()
 
     async def _check_ranges(self) -> None:
         """Raises OutOfRange for records gone before they were read, or a partition that lost its end and stays so."""

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import cast
 
 from shared.batch import Received
-from shared.errors import Unfit
+from shared.errors import Misconfigured, Unfit
 from shared.events.envelope import Event
 from shared.events.messages import MessageWithdrawn, WithdrawMessage
 from shared.ids import EventId, derive
 from shared.process import running, start
+from shared.progress import Fenced
 from shared.settings import ServiceSettings, load
+from shared.telemetry import get_logger
 from shared.topics import MESSAGES_EVENTS, MESSAGES_REQUESTED
 from shared.transaction import Transaction
 
@@ -65,10 +67,40 @@ def _answer(event: Event) -> Event:
     return event.but(id=EventId(derive(event.id, "said")), source="stet/house", type=data.kind, data=data)
 
 
+class Shaky:
+    """A task that fails a few times before it works, each time as HOUSE_FAILS says next."""
+
+    def __init__(self) -> None:
+        self._fails = [name for name in os.environ.get("HOUSE_FAILS", "").split(",") if name]
+
+    async def run(self) -> None:
+        match self._fails.pop(0) if self._fails else "":
+            case "error":
+                raise KeyError("a surprise of a library")
+            case "group":
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(_fail(ValueError("one of several")))
+            case "ends":
+                return
+            case "misconfigured":
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(_fail(Misconfigured("HOUSE_FAILS", "cannot be so")))
+            case "fenced":
+                raise Fenced("somebody else has read on")
+            case _:
+                get_logger().info("shaky.works")
+                await asyncio.Event().wait()
+
+
+async def _fail(error: Exception) -> None:
+    raise error
+
+
 async def main() -> None:
     settings = load(ServiceSettings)
     async with running(settings, SERVICE) as process:
         process.consume([MESSAGES_EVENTS], House(f"worker-{os.getpid()}"))
+        process.task("shaky", Shaky().run)
         await process.until_stopped()
 
 

@@ -134,6 +134,13 @@ class Stand:
         finally:
             await connection.close()
 
+    async def run_sql(self, statement: str) -> None:
+        connection = await asyncpg.connect(self.dsn)
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
     async def effects(self) -> list[tuple[str, str]]:
         """(event id, worker) in the order they took effect."""
         rows = await self.rows("select event_id, worker from rules.effects order by place")
