@@ -1,0 +1,121 @@
+"""What Consonance holds and answers: zones that are none, dates that mean none, phone fields, answers of any shape."""
+
+import time
+from datetime import date
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from services.ingest.addresses import phone_of_contact
+from services.ingest.consonance import connected
+from services.ingest.house_words import Words
+from services.ingest.notes import Notes
+from services.ingest.observe import contact_view
+from services.rules.story.changes import laid_over
+from services.rules.story.happening import golden_data
+from shared.events import consonance
+from shared.events.values import made_of, plain
+from tests.cases.folder import Kind, lines, of_kind, read_json
+from tests.cases.played import Played
+from tests.services.ingest.test_strange_answers import SCHEMA, Server, ask_all, healthy, listening
+from tests.services.rules.test_shared_number import Door, decisions, door, tap
+
+__all__ = ["door"]
+AT_ONCE = 5
+"""Seconds of this process."""
+
+
+@pytest.mark.parametrize("folder", of_kind(Kind.CONTACT), ids=lambda path: path.name)
+def test_a_contact_is_read_whatever_its_fields_hold_and_what_cannot_be_is_told(folder: Path) -> None:
+    contact, notes = read_json(folder / "contact.json"), Notes()
+    view = contact_view(contact, Words(), notes)
+    assert view.contact_id == contact["id"]
+    assert view.zone is None or ZoneInfo(view.zone)
+    zones = [tag for tag in contact.get("contactTags", ()) if tag.startswith("zone:")]
+    if zones and view.zone is None:
+        assert notes.digests()
+
+
+@pytest.mark.parametrize("folder", of_kind(Kind.EVENTS), ids=lambda path: path.name)
+def test_a_date_that_means_none_is_absent_wherever_it_stands(folder: Path) -> None:
+    for event in read_json(folder / "events.json"):
+        kind = f"{consonance.PREFIX}{event['type']}{consonance.SUFFIX}"
+        if kind not in consonance.KINDS:
+            continue
+        began = time.process_time()
+        data = made_of(consonance.KINDS[kind], laid_over(golden_data(kind), event["data"]))
+        assert [day for day in _dates(plain(data)) if not 1900 < day.year < 2200] == []
+        values = ", ".join(f"{name}: {value}" for name, value in event["data"].items())
+        people = "830: {roles: [designer], country: GB}"
+        Played.of(people, f"{{event: {event['type']}, with: {{{values}}}}}", "wait: 60 days").all()
+        assert time.process_time() - began < AT_ONCE
+
+
+def _dates(value: Any) -> list[date]:
+    if isinstance(value, dict):
+        return [found for each in value.values() for found in _dates(each)]
+    if isinstance(value, list):
+        return [found for each in value for found in _dates(each)]
+    try:
+        return [date.fromisoformat(value[:10])] if isinstance(value, str) and value[4:5] == "-" else []
+    except ValueError:
+        return []
+
+
+NUMBERS = [(folder.name, line) for folder in of_kind(Kind.NUMBERS) for line in lines(folder / "numbers.txt")]
+
+
+@pytest.mark.parametrize(("name", "written"), NUMBERS)
+def test_a_phone_field_gives_its_number_or_is_told(name: str, written: str) -> None:
+    del name
+    country = "US" if written == "4084568908#" else "GB"
+    notes = Notes()
+    contact = {
+        "id": 1,
+        "personName": "A",
+        "phones": [{"phoneNumber": written}],
+        "addresses": [{"country": {"code": country}}],
+    }
+    view = contact_view(contact, Words(), notes)
+    assert view.phone == phone_of_contact(written, country)
+    assert view.phone is not None or notes.digests()
+
+
+def test_the_number_that_is_there_is_taken() -> None:
+    expected = {
+        "07700 900123 (WhatsApp only)": "+447700900123",
+        "07700 900123 / 07700 900456": "+447700900123",
+        "07700 900123 or 07700 900456": "+447700900123",
+        "+54 9 351 631 5733 ext.": "+5493516315733",
+        "555-1234": None,
+    }
+    assert {written: phone_of_contact(written, "GB") for written in expected} == expected
+    assert phone_of_contact("4084568908#", "US") == "+14084568908"
+
+
+ANSWERS = [(folder.name, line) for folder in of_kind(Kind.ANSWERS) for line in lines(folder / "answers.txt")]
+
+
+@pytest.mark.parametrize(("name", "answer"), ANSWERS)
+async def test_an_answer_of_any_shape_is_waited_out(name: str, answer: str) -> None:
+    del name
+    server = Server()
+    async with listening(server) as url, connected(url, "k" * 32) as asked:
+        server.answer = lambda _: (200, answer.encode())
+        assert all(fault.startswith("Consonance") for fault in await ask_all(asked))
+        server.answer = lambda question: (200, SCHEMA if question == "offered" else answer.encode())
+        assert all(fault.startswith("Consonance") for fault in await ask_all(asked))
+        server.answer = healthy()
+        assert await asked.works(0, None) == []
+
+
+@pytest.mark.integration
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("folder", of_kind(Kind.CASE), ids=lambda path: path.name)
+async def test_a_tap_from_a_shared_number_counts_for_whom_it_was_asked(folder: Path, door: Door) -> None:
+    case = read_json(folder / "case.json")
+    assert len({contact["phone"] for contact in case["contacts"]}) == 1
+    await door.receives(await tap(door, f"+{case['tap_from']}"))
+    assert [said for said, _ in await decisions(door)] == ["approved"]
