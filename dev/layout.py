@@ -4,12 +4,13 @@ import base64
 import secrets
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import orjson
 
 from dev.ports import LOOPBACK, free_ports
+from dev.postgres import login_of
 from dev.supervise import Command
 
 ROOT = Path(__file__).parent.parent
@@ -88,6 +89,7 @@ class Layout:
 
     def service(self, name: str, neighbours: Neighbours, more: Mapping[str, str]) -> Command:
         own = {"STET_HEALTH_PORT": str(self._ports[name]), "STET_INSTANCE": name}  # one replica of each
+        neighbours = replace(neighbours, postgres_dsn=login_of(neighbours.postgres_dsn, name))
         settings = self.settings(neighbours) | own | dict(more)
         return _python(name, f"services.{name}", (), settings)
 

@@ -12,12 +12,15 @@ import signal
 import stat
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import asyncpg
 
 from dev.ports import LOOPBACK, free_ports
 from dev.supervise import Child, Command
 from shared.errors import Misconfigured
+from shared.postgres import role_of
+from shared.topics import SERVICES
 
 _READY_SECONDS = 30
 _SUPERUSER = "postgres"
@@ -118,6 +121,26 @@ class EmbeddedPostgres:
             await connection.close()
             return True
         return False
+
+
+def login_of(dsn: str, service: str) -> str:
+    """The same database for a service's own login, which has the password of ``dsn``, if that has one."""
+    address = urlsplit(dsn)
+    login, at, hosts = address.netloc.rpartition("@")
+    _, colon, password = login.partition(":")
+    return urlunsplit(address._replace(netloc=f"{role_of(service)}{colon}{password}{at or '@'}{hosts}"))
+
+
+async def give_passwords(dsn: str) -> None:
+    """Let the services log in where a password is asked for; migrations made their roles without any."""
+    if (password := urlsplit(dsn).password) is not None:
+        connection = await asyncpg.connect(dsn)
+        try:
+            for service in SERVICES:
+                spelled = await connection.fetchval("select quote_literal($1)", unquote(password))
+                await connection.execute(f"alter role {role_of(service)} login password {spelled}")
+        finally:
+            await connection.close()
 
 
 def _binaries() -> Path:

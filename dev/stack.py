@@ -20,7 +20,7 @@ from dev.conductor import Conductor
 from dev.kafka import EmbeddedKafka
 from dev.layout import ROOT, SERVICES, SIMULATORS, Layout, Neighbours, preparation
 from dev.leftovers import end_leftovers
-from dev.postgres import EmbeddedPostgres
+from dev.postgres import EmbeddedPostgres, give_passwords
 from dev.supervise import Child, Command
 from dev.templates import register
 from shared.clock import DevelopmentClock
@@ -167,6 +167,7 @@ class Stack:
         topics = preparation("topics", "shared.topics", self.neighbours, "create")
         migrations = preparation("migrate", "shared.migrate", self.neighbours)
         await _together(*(Child(tool, self.layout.folder).run() for tool in (topics, migrations)))
+        await give_passwords(self.neighbours.postgres_dsn)
 
     @property
     def _data(self) -> Path:

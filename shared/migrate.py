@@ -4,8 +4,6 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Sequence
-from hashlib import sha256
-from pathlib import Path
 
 import asyncpg
 from pydantic import SecretStr
@@ -14,11 +12,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from shared.clock import machine_now
 from shared.errors import Misconfigured
 from shared.postgres import OLDEST, Connection, connect_writable, load_queries, lock_number, role_of
+from shared.schema import lacking
 from shared.setting_names import PREFIX
 from shared.settings import load
 from shared.topics import SERVICES
 
-ROOT = Path(__file__).resolve().parent.parent
 QUERIES = load_queries(__file__, "migrate.sql")
 
 
@@ -26,12 +24,6 @@ class MigrateSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
 
     postgres_dsn: SecretStr
-
-
-def files_of(service: str) -> list[Path]:
-    """The shared ones first, then the service's own, by number."""
-    folders = (ROOT / "shared" / "migrations", ROOT / "services" / service / "migrations")
-    return [path for folder in folders for path in sorted(folder.glob("*.sql"))]
 
 
 async def migrate(dsn: str, services: Sequence[str] = SERVICES) -> list[str]:
@@ -52,23 +44,40 @@ async def migrate(dsn: str, services: Sequence[str] = SERVICES) -> list[str]:
 
 async def _service(connection: Connection, service: str) -> list[str]:
     role = role_of(service)
-    await connection.execute(QUERIES.schema.replace("SCHEMA", service).replace("ROLE", role))
+    try:
+        await _prepare(connection, service, role)
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise Misconfigured("STET_POSTGRES_DSN", _what_it_takes(service, role, error)) from None
     await connection.execute(f"set local role {role}; set local search_path to {service}")
+    await connection.execute(QUERIES.close_schema.replace("SCHEMA", service))
     await connection.execute(QUERIES.ledger)
-    applied = dict(await connection.fetch(QUERIES.applied))
     done = []
-    for path in files_of(service):
-        name = f"{path.parent.parent.name}/{path.name}"
-        text = path.read_text()
-        digest = sha256(text.encode()).hexdigest()
-        if applied.get(name, digest) != digest:
-            raise Misconfigured(name, "this migration was changed after it was applied; write a new one")
-        if name not in applied:
-            await connection.execute(text)
-            await connection.execute(QUERIES.apply, name, digest, machine_now())
-            done.append(f"{service}: {name}")
+    for migration in lacking(service, dict(await connection.fetch(QUERIES.applied))):
+        await connection.execute(migration.text)
+        await connection.execute(QUERIES.apply, migration.name, migration.digest, machine_now())
+        done.append(f"{service}: {migration.name}")
     await connection.execute("reset role; reset search_path")
     return done
+
+
+async def _prepare(connection: Connection, service: str, role: str) -> None:
+    """The role and the schema; what is there already needs no right to create it."""
+    known = await connection.fetchrow(QUERIES.has_role, role)
+    if not known["it_exists"]:
+        await connection.execute(QUERIES.create_role.replace("ROLE", role))
+    if not known["may_set"]:
+        await connection.execute(QUERIES.join_role.replace("ROLE", role))
+    if not await connection.fetchval(QUERIES.has_schema, service):
+        await connection.execute(QUERIES.create_schema.replace("SCHEMA", service).replace("ROLE", role))
+
+
+def _what_it_takes(service: str, role: str, error: asyncpg.PostgresError) -> str:
+    refused = str(error).partition("\n")[0]
+    return (
+        f"this login may not prepare {service} ({refused}). Log in as one that may create roles and schemas, or have "
+        f"an administrator run: create role {role} login; grant {role} to <this login> with set true; "
+        f"create schema {service} authorization {role}"
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

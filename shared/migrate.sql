@@ -1,13 +1,22 @@
--- name: schema
--- A service owns its schema by a role of its own, and sees no other. SCHEMA and ROLE are filled in from the list of services.
-do $$
-begin
-    if not exists (select 1 from pg_roles where rolname = 'ROLE') then
-        create role ROLE nologin;
-    end if;
-    execute format('grant ROLE to %I', current_user);
-end $$;
-create schema if not exists SCHEMA authorization ROLE;
+-- name: has_role
+select exists (select from pg_roles where rolname = $1) as it_exists,
+    case when exists (select from pg_roles where rolname = $1) then pg_has_role(current_user, $1, 'set') else false end as may_set;
+
+-- name: create_role
+-- A service logs in by a role of its own, and sees no other's schema; who runs it gives it a password, or a certificate.
+create role ROLE login;
+
+-- name: join_role
+-- What a role is to own can only be made by one who may act as it.
+do $$ begin execute format('grant ROLE to %I with set true', current_user); end $$;
+
+-- name: has_schema
+select exists (select from pg_namespace where nspname = $1);
+
+-- name: create_schema
+create schema SCHEMA authorization ROLE;
+
+-- name: close_schema
 revoke all on schema SCHEMA from public;
 
 -- name: ledger

@@ -14,6 +14,7 @@ import asyncpg
 from asyncpg.exceptions import TargetServerAttributeNotMatched
 
 from shared.errors import Misconfigured
+from shared.schema import SchemaIsOlder, require_migrations
 from shared.settings import ServiceSettings
 from shared.telemetry import get_logger
 
@@ -144,7 +145,7 @@ def leave_read_only(connection: Connection) -> None:
 
 
 async def open_pool(settings: ServiceSettings, service: str) -> Pool:
-    """A pool that sees only this service's schema; a database that is down, or not migrated yet, is waited for.
+    """A pool that sees only this service's schema; one that is down, or older than we are, is waited for.
 
     Raises Misconfigured when the database refuses who we are, or is too old.
     """
@@ -156,17 +157,20 @@ async def open_pool(settings: ServiceSettings, service: str) -> Pool:
             raise Misconfigured("STET_POSTGRES_DSN", f"PostgreSQL refuses it: {type(error).__name__}") from None
         except asyncpg.UndefinedObjectError:  # a setting of the session that it does not know
             raise Misconfigured("STET_POSTGRES_DSN", f"it must be PostgreSQL {OLDEST} or newer") from None
-        except (*CONNECTION_LOST, asyncpg.PostgresError, TimeoutError) as error:
+        except (*CONNECTION_LOST, asyncpg.PostgresError, TimeoutError, SchemaIsOlder) as error:
             if type(error).__name__ != told:
                 told = type(error).__name__
+                lacks = error.lacking if isinstance(error, SchemaIsOlder) else []
                 log.warning("neighbour.waited_for", neighbour="postgresql", setting="STET_POSTGRES_DSN", error=told,
-                            hint=_HINTS.get(type(error), ""))  # fmt: skip
+                            hint=_HINTS.get(type(error), ""), lacks=lacks)  # fmt: skip
             await asyncio.sleep(_RETRY_SECONDS)
 
 
 _HINTS = {
+    SchemaIsOlder: "run: python -m shared.migrate",
     asyncpg.UndefinedTableError: "run: python -m shared.migrate",
     asyncpg.InvalidParameterValueError: "run: python -m shared.migrate",
+    asyncpg.InsufficientPrivilegeError: "this login may not act as the role of the service",
     asyncpg.InvalidCatalogNameError: "the database it names does not exist",
     TargetServerAttributeNotMatched: "no server it names takes writes",
 }
@@ -184,7 +188,7 @@ async def _open(settings: ServiceSettings, service: str) -> Pool:
         reset=_keeps_nothing,
     )
     try:
-        await pool.fetchval("select count(*) from migrations")
+        require_migrations(service, dict(await pool.fetch("select name, digest from migrations")))
     except BaseException:
         pool.terminate()
         raise

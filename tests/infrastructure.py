@@ -24,7 +24,7 @@ import asyncpg
 import pytest
 
 from dev.kafka import EmbeddedKafka
-from dev.postgres import EmbeddedPostgres
+from dev.postgres import EmbeddedPostgres, give_passwords
 from tests import containers
 
 ROOT = Path(__file__).parent.parent
@@ -60,6 +60,7 @@ def postgres_template(postgres_dsn: str) -> Iterator[str]:
     _in_a_loop(_execute(postgres_dsn, f'CREATE DATABASE "{name}"'))
     if find_spec("shared.migrate") is not None:
         _migrate(at_database(postgres_dsn, name))
+        _in_a_loop(give_passwords(postgres_dsn))
     yield name
     _in_a_loop(_execute(postgres_dsn, f'DROP DATABASE "{name}" WITH (FORCE)'))
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from dev.postgres import login_of
 from services.dispatcher.app import Parts, compose
 from services.dispatcher.backlog import Ends
 from services.dispatcher.results import SERVICE
@@ -148,7 +149,7 @@ def settings_for(database: str, clock_file: Path, stand: Stand, **changes: Any) 
     given: dict[str, Any] = {
         "tenant": TENANT,
         "kafka_bootstrap": "127.0.0.1:1",
-        "postgres_dsn": database,
+        "postgres_dsn": login_of(database, "dispatcher"),
         "development_clock": clock_file,
         "allow_development_clock": True,
         "whatsapp_graph_url": stand.url,

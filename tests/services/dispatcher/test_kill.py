@@ -16,6 +16,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from dev.ports import free_ports
+from dev.postgres import login_of
 from dev.supervise import Child, Command
 from shared.clock import machine_now
 from shared.events.envelope import Data, Event
@@ -95,7 +96,7 @@ async def service(
 ) -> AsyncIterator[Service]:
     settings = {
         "PYTHONPATH": str(ROOT), "STET_TENANT": TENANT, "STET_KAFKA_BOOTSTRAP": kafka_bootstrap,
-        "STET_POSTGRES_DSN": postgres_database, "STET_TOPIC_PREFIX": f"{unique_suffix}.",
+        "STET_POSTGRES_DSN": login_of(postgres_database, "dispatcher"), "STET_TOPIC_PREFIX": f"{unique_suffix}.",
         "STET_HEALTH_PORT": str(free_ports(1)[0]), "STET_WHATSAPP_GRAPH_URL": simulator.url,
         "STET_WHATSAPP_GRAPH_VERSION": "v25.0", "STET_WHATSAPP_TOKEN": TOKEN, "STET_SEND_TIMEOUT_SECONDS": "2",
         "STET_WHATSAPP_LINES": orjson.dumps({"main": MAIN}).decode(),

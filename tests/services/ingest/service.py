@@ -19,6 +19,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from standardwebhooks import Webhook
 
 from dev.ports import LOOPBACK, free_ports
+from dev.postgres import login_of
 from dev.supervise import Child, Command
 from shared.clock import machine_now
 from shared.events.envelope import Event, parse
@@ -89,7 +90,8 @@ def ingest(
     prefix = f"t{uuid.uuid4().hex[:8]}."
     port, health_port = free_ports(2)
     environment = {
-        "PYTHONPATH": str(ROOT), "STET_TENANT": "pelican", "STET_KAFKA_BOOTSTRAP": bootstrap, "STET_POSTGRES_DSN": dsn,
+        "PYTHONPATH": str(ROOT), "STET_TENANT": "pelican", "STET_KAFKA_BOOTSTRAP": bootstrap,
+        "STET_POSTGRES_DSN": login_of(dsn, "ingest"),
         "STET_TOPIC_PREFIX": prefix, "STET_LISTEN_PORT": str(port), "STET_HEALTH_PORT": str(health_port),
         "STET_WHATSAPP_APP_SECRETS": orjson.dumps([APP_SECRET, NEXT_APP_SECRET]).decode(),
         "STET_WHATSAPP_VERIFY_TOKEN": VERIFY_TOKEN, "STET_WHATSAPP_LINES": '{"house":"106540352242922"}',

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from dev.layout import ROOT
+from dev.postgres import login_of
 from services.rules import buttons
 from services.rules.books import Shelf
 from services.rules.chain import Chain, Outgoing
@@ -129,7 +130,7 @@ class RulesAtWork:
 
 @asynccontextmanager
 async def rules_at_work(database: str, at: datetime, folder: Path = ROOT / "rules") -> AsyncIterator[RulesAtWork]:
-    settings = ServiceSettings(tenant=TENANT, kafka_bootstrap="127.0.0.1:1", postgres_dsn=database)
+    settings = ServiceSettings(tenant=TENANT, kafka_bootstrap="127.0.0.1:1", postgres_dsn=login_of(database, "rules"))
     async with pool_of(settings, "rules") as pool:
         rules, clock = Rules(TENANT, shelf_of(folder), Verdicts()), Hands(at)
         house = RulesAtWork(pool, clock, rules, Loops(rules, pool, clock, tick=0.01))

@@ -12,6 +12,7 @@ import orjson
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from dev.ports import LOOPBACK, free_ports
+from dev.postgres import login_of
 from dev.supervise import Child, Command
 from shared.events.envelope import Event
 from shared.topics import PARTITIONS, Topic
@@ -82,7 +83,8 @@ async def writeback(bootstrap: str, dsn: str, folder: Path, consonance_url: str,
     (health_port,) = free_ports(1)
     prefix = f"t{uuid.uuid4().hex[:8]}."
     environment = {
-        "PYTHONPATH": str(ROOT), "STET_TENANT": "penrose", "STET_KAFKA_BOOTSTRAP": bootstrap, "STET_POSTGRES_DSN": dsn,
+        "PYTHONPATH": str(ROOT), "STET_TENANT": "penrose", "STET_KAFKA_BOOTSTRAP": bootstrap,
+        "STET_POSTGRES_DSN": login_of(dsn, "writeback"),
         "STET_TOPIC_PREFIX": prefix, "STET_HEALTH_PORT": str(health_port), "STET_CONSONANCE_KEY": KEY,
         "STET_CONSONANCE_URL": f"{consonance_url}/graphql", "STET_CONSONANCE_TIMEOUT": "2",
         "STET_CONSONANCE_MAY_LAND": "4", **settings,

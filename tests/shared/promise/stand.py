@@ -15,6 +15,7 @@ import asyncpg
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from dev.ports import free_ports
+from dev.postgres import login_of
 from dev.supervise import Child, Command
 from shared.events.envelope import Event
 from shared.events.messages import MessageWithdrawn
@@ -69,7 +70,7 @@ class Stand:
     def settings(self) -> dict[str, str]:
         return {
             "PYTHONPATH": str(ROOT), "STET_TENANT": "t", "STET_KAFKA_BOOTSTRAP": self.bootstrap,
-            "STET_POSTGRES_DSN": self.dsn, "STET_TOPIC_PREFIX": self.prefix,
+            "STET_POSTGRES_DSN": login_of(self.dsn, "rules"), "STET_TOPIC_PREFIX": self.prefix,
         }  # fmt: skip
 
     async def prepare(self) -> None:

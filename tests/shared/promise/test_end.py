@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 
 from dev.ports import LOOPBACK, free_ports
+from dev.postgres import login_of
 from tests.services.ingest.payloads import status, statuses, webhook
 from tests.services.ingest.service import APP_SECRET, VERIFY_TOKEN, WEBHOOK_SECRET, signed
 from tests.shared.promise.stand import House, Stand, event, until
@@ -51,7 +52,7 @@ async def test_a_batch_in_hand_is_finished_first(stand: Stand) -> None:
 
 async def test_readiness_falls_before_the_public_port_closes(stand: Stand) -> None:
     port, health = free_ports(2)
-    ingest = await stand.service("ingest", "services.ingest", **ingest_settings(port, health))
+    ingest = await stand.service("ingest", "services.ingest", **ingest_settings(stand.dsn, port, health))
     async with aiohttp.ClientSession() as session:
         await until(lambda: answers(session, f"http://{LOOPBACK}:{health}/readyz", HTTPStatus.OK))
         os.kill(ingest.pid, signal.SIGTERM)
@@ -63,9 +64,10 @@ async def test_readiness_falls_before_the_public_port_closes(stand: Stand) -> No
         await until(lambda: ended(ingest), 8)
 
 
-def ingest_settings(port: int, health: int) -> dict[str, str]:
+def ingest_settings(dsn: str, port: int, health: int) -> dict[str, str]:
     return {
-        "STET_LISTEN_PORT": str(port), "STET_HEALTH_PORT": str(health), "STET_DRAIN_SECONDS": "2",
+        "STET_POSTGRES_DSN": login_of(dsn, "ingest"), "STET_LISTEN_PORT": str(port),
+        "STET_HEALTH_PORT": str(health), "STET_DRAIN_SECONDS": "2",
         "STET_WHATSAPP_APP_SECRETS": json.dumps([APP_SECRET]), "STET_WHATSAPP_VERIFY_TOKEN": VERIFY_TOKEN,
         "STET_PSEUDONYM_KEY": "5a" * 16, "STET_CONSONANCE_URL": f"http://{LOOPBACK}:9", "STET_CONSONANCE_KEY": "k",
         "STET_CONSONANCE_WEBHOOK_SECRETS": json.dumps([WEBHOOK_SECRET]), "STET_CONSONANCE_POLL_SECONDS": "0",

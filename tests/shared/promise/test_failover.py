@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from dev.ports import free_ports
-from dev.postgres import EmbeddedPostgres
+from dev.postgres import EmbeddedPostgres, login_of
 from shared.migrate import migrate
 from shared.topics import MESSAGES_REQUESTED
 from tests.shared.promise.stand import House, Stand, event, until
@@ -90,7 +90,8 @@ async def half_done(stand: Stand, primary: EmbeddedPostgres) -> tuple[House, str
     both, stand.dsn = stand.dsn, primary.dsn
     await stand.produce(EVENTS)
     (port,) = free_ports(1)
-    house = await stand.house(STET_POSTGRES_DSN=both, STET_HOUSE_PAUSE="0.05", STET_HEALTH_PORT=str(port))
+    dsn = login_of(both, "rules")
+    house = await stand.house(STET_POSTGRES_DSN=dsn, STET_HOUSE_PAUSE="0.05", STET_HEALTH_PORT=str(port))
     await until(lambda: stand.reached(100))
     return house, f"http://127.0.0.1:{port}/readyz"
 
