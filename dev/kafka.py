@@ -6,6 +6,7 @@ It creates no topic by itself: like a careful production broker, it wants them d
 import asyncio
 import base64
 import uuid
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -60,6 +61,16 @@ num.io.threads=4
 background.threads=2
 """
 
+_WITH_USERS = """\
+listeners=BROKER://{host}:{port},CONTROLLER://{host}:{controller_port},USERS://{host}:{users_port}
+advertised.listeners=BROKER://{host}:{port},CONTROLLER://{host}:{controller_port},USERS://{host}:{users_port}
+listener.security.protocol.map=BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT,USERS:SASL_PLAINTEXT
+listener.name.users.sasl.enabled.mechanisms=PLAIN
+listener.name.users.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required {users};
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
+"""
+
 _LOGGING = """\
 status=error
 appender.file.type=Console
@@ -74,18 +85,24 @@ rootLogger.appenderRef.file.ref=console
 class EmbeddedKafka:
     """A broker with its data and settings in ``folder``; after a kill it comes back on the same port.
 
-    Log and pid file go to ``run_folder``, by default the same.
+    Log and pid file go to ``run_folder``, by default the same. With ``users`` (name → password) there is a second port
+    for them, ``users_bootstrap`` (SASL PLAIN), where they may do only what access control lists allow.
     """
 
-    def __init__(self, folder: Path, run_folder: Path | None = None) -> None:
+    def __init__(self, folder: Path, run_folder: Path | None = None, users: Mapping[str, str] | None = None) -> None:
         self._folder = folder.resolve()
         self._run_folder = run_folder or self._folder
-        self._port, self._controller_port = free_ports(2)
+        self._port, self._controller_port, self._users_port = free_ports(3)
+        self._users = users
         self._child: Child | None = None
 
     @property
     def bootstrap(self) -> str:
         return f"{LOOPBACK}:{self._port}"
+
+    @property
+    def users_bootstrap(self) -> str:
+        return f"{LOOPBACK}:{self._users_port}"
 
     @property
     def child(self) -> Child:
@@ -125,9 +142,12 @@ class EmbeddedKafka:
         draft.rename(self._settings)
 
     def _properties(self) -> str:
-        return _PROPERTIES.format(
-            host=LOOPBACK, port=self._port, controller_port=self._controller_port, data=self._folder / "data"
-        )
+        ports = {"port": self._port, "controller_port": self._controller_port, "users_port": self._users_port}
+        text = _PROPERTIES.format(host=LOOPBACK, data=self._folder / "data", **ports)
+        if self._users is None:
+            return text
+        users = " ".join(f'user_{name}="{password}"' for name, password in self._users.items())
+        return text + _WITH_USERS.format(host=LOOPBACK, users=users, **ports)
 
     def _java(self, name: str, *arguments: str) -> Command:
         logging = f"-Dlog4j2.configurationFile={self._folder / 'log4j2.properties'}"

@@ -181,7 +181,7 @@ async def running(settings: ServiceSettings, service: str) -> AsyncIterator[Proc
         await stack.enter_async_context(health.serving(settings.health_host, settings.health_port))
         pool = await open_pool(settings, service)
         stack.callback(pool.terminate)
-        await wait_for_topics(settings)
+        await wait_for_topics(settings, service)
         producer = Producer(settings)
         await producer.start()
         stack.push_async_callback(producer.stop)

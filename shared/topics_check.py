@@ -8,18 +8,25 @@ from typing import Annotated, Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError
+from aiokafka.errors import (
+    KafkaError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
 from pydantic import Field
 
 from shared.errors import Misconfigured
 from shared.kafka import security
 from shared.settings import ServiceSettings, load
 from shared.telemetry import get_logger
-from shared.topics import ALL, PARTITIONS, Topic
+from shared.topics import ALL, PARTITIONS, READ, WRITTEN, Topic
 
 log = get_logger()
 _RETRY_SECONDS = 1.0
 _SURE_AFTER = 30
+MISSING, NOT_ALLOWED = "missing", "this login may not see it"
 
 
 class TopicSettings(ServiceSettings):
@@ -42,16 +49,26 @@ def config_of(topic: Topic) -> dict[str, str]:
 
 async def differences(admin: AIOKafkaAdminClient, prefix: str) -> list[str]:
     """What the broker's topics lack or have otherwise, a line each."""
-    described = {t["topic"]: t for t in await admin.describe_topics([prefix + topic.name for topic in ALL])}
-    found = []
-    for topic in ALL:
+    found = await lacks(admin, prefix, ALL)
+    there = [topic for topic in ALL if topic.name not in found]
+    lines = [f"{prefix}{name}: {lack}" for name, lack in found.items()]
+    return lines + await _config_differences(admin, prefix, there)
+
+
+async def lacks(admin: AIOKafkaAdminClient, prefix: str, topics: Sequence[Topic]) -> dict[str, str]:
+    """Topic → what keeps a service from using it. One that this login may not see may well be there."""
+    described = {t["topic"]: t for t in await admin.describe_topics([prefix + topic.name for topic in topics])}
+    found = {}
+    for topic in topics:
         there = described.get(prefix + topic.name)
-        if there is None or there["error_code"]:
-            found.append(f"{prefix}{topic.name}: missing")
+        error = there["error_code"] if there else UnknownTopicOrPartitionError.errno
+        if error == TopicAuthorizationFailedError.errno:
+            found[topic.name] = NOT_ALLOWED
+        elif there is None or error:
+            found[topic.name] = MISSING
         elif len(there["partitions"]) != PARTITIONS:
-            found.append(f"{prefix}{topic.name}: {len(there['partitions'])} partitions, not {PARTITIONS}")
-    there = {topic.name for topic in ALL} - {line.partition(":")[0].removeprefix(prefix) for line in found}
-    return found + await _config_differences(admin, prefix, [topic for topic in ALL if topic.name in there])
+            found[topic.name] = f"{len(there['partitions'])} partitions, not {PARTITIONS}"
+    return found
 
 
 async def _config_differences(admin: AIOKafkaAdminClient, prefix: str, topics: Sequence[Topic]) -> list[str]:
@@ -59,7 +76,10 @@ async def _config_differences(admin: AIOKafkaAdminClient, prefix: str, topics: S
     wanted = {prefix + topic.name: config_of(topic) for topic in topics}
     found = []
     for response in await admin.describe_configs(resources) if resources else ():
-        for _, _, _, name, entries in response.resources:
+        for error, _, _, name, entries in response.resources:
+            if error:
+                found.append(f"{name}: its configuration cannot be read: {for_code(error).__name__}")
+                continue
             there = {entry[0]: entry[1] for entry in entries}
             found += [
                 f"{name}: {key} is {there.get(key)}, not {value}"
@@ -71,7 +91,7 @@ async def _config_differences(admin: AIOKafkaAdminClient, prefix: str, topics: S
 
 async def create(admin: AIOKafkaAdminClient, prefix: str, replication: int | None) -> list[str]:
     """Make what is missing and wait until every partition has a leader; the names made."""
-    missing = {line.partition(":")[0] for line in await differences(admin, prefix) if line.endswith(": missing")}
+    missing = {prefix + name for name, lack in (await lacks(admin, prefix, ALL)).items() if lack == MISSING}
     copies = replication or min(3, len((await admin.describe_cluster())["brokers"]))
     new = [
         NewTopic(prefix + topic.name, PARTITIONS, copies, topic_configs=config_of(topic))
@@ -102,12 +122,12 @@ def _has_leaders(topic: Mapping[str, Any]) -> bool:
     return not topic["error_code"] and len(led) == PARTITIONS
 
 
-async def wait_for_topics(settings: ServiceSettings) -> None:
-    """Before a service reads: the broker answers, and has every topic with its twelve partitions."""
+async def wait_for_topics(settings: ServiceSettings, service: str) -> None:
+    """Before a service reads: the broker answers, and has every topic it uses with its twelve partitions."""
     told = ""
     tries = 0
     while True:
-        state, known = await _state(settings)
+        state, known = await _state(settings, (*READ[service], *WRITTEN[service]))
         if not state:
             return
         if state != told:
@@ -115,22 +135,27 @@ async def wait_for_topics(settings: ServiceSettings) -> None:
             log.warning("neighbour.waited_for", neighbour="kafka", setting="STET_KAFKA_BOOTSTRAP", state=state)
         tries += known
         if tries >= _SURE_AFTER:
-            raise Misconfigured("STET_KAFKA_BOOTSTRAP", f"{state}; run: python -m shared.topics create")
+            raise Misconfigured("STET_KAFKA_BOOTSTRAP", f"{state}; {_way_out(state, service)}")
         await asyncio.sleep(_RETRY_SECONDS)
 
 
-async def _state(settings: ServiceSettings) -> tuple[str, bool]:
+def _way_out(state: str, service: str) -> str:
+    if NOT_ALLOWED in state:
+        return f"let the login of {service} read and write the topics README.md names"
+    return "run: python -m shared.topics create"
+
+
+async def _state(settings: ServiceSettings, topics: Sequence[Topic]) -> tuple[str, bool]:
     """What is wrong (empty: nothing), and whether the broker answered at all."""
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap, **security(settings))
     try:
         await admin.start()
-        wrong = [
-            line for line in await differences(admin, settings.topic_prefix) if "partition" in line or "miss" in line
-        ]
+        found = await lacks(admin, settings.topic_prefix, topics)
     except (KafkaError, OSError) as error:
         return type(error).__name__, False
     finally:
         await admin.close()
+    wrong = [f"{settings.topic_prefix}{name}: {lack}" for name, lack in found.items()]
     return "; ".join(wrong[:3]), True
 
 

@@ -48,3 +48,17 @@ ALL = (
     CONSONANCE_EVENTS, CONTACTS, WHATSAPP_MESSAGES, WHATSAPP_STATUSES, WHATSAPP_ACCOUNT, MESSAGES_REQUESTED,
     MESSAGES_EVENTS, WRITES_REQUESTED, WRITES_EVENTS, METADATA_APPROVED, DECISIONS, *map(parked, SERVICES),
 )  # fmt: skip
+
+READ: dict[str, tuple[Topic, ...]] = {
+    "ingest": (),
+    "rules": (CONSONANCE_EVENTS, CONTACTS, WHATSAPP_MESSAGES, MESSAGES_EVENTS, WRITES_EVENTS),
+    "dispatcher": (MESSAGES_REQUESTED, CONTACTS, WHATSAPP_MESSAGES, WHATSAPP_STATUSES, WHATSAPP_ACCOUNT),
+    "writeback": (WRITES_REQUESTED, CONTACTS),
+}
+WRITTEN: dict[str, tuple[Topic, ...]] = {
+    "ingest": (CONSONANCE_EVENTS, CONTACTS, WHATSAPP_MESSAGES, WHATSAPP_STATUSES, WHATSAPP_ACCOUNT, parked("ingest")),
+    "rules": (MESSAGES_REQUESTED, WRITES_REQUESTED, DECISIONS, parked("rules")),
+    "dispatcher": (MESSAGES_EVENTS, parked("dispatcher")),
+    "writeback": (WRITES_EVENTS, METADATA_APPROVED, parked("writeback")),
+}
+"""By service; what is read may also be written, where a parked record is replayed."""

@@ -5,12 +5,14 @@ import re
 
 import pytest
 
-from dev.demo.performance import POLLED_BY_HAND, Performance
+from dev.demo.performance import POLLED_BY_HAND, Performance, perform
 from dev.demo.stories import STORIES
+from dev.demo.story import BEGINS
 from dev.layout import SERVICES
-from dev.stack import Options
+from dev.stack import Options, Stack
 from tests.flow.collector import Collector, collecting
-from tests.flow.performed import check, perform_on
+from tests.flow.exposure import Exposure, expose
+from tests.flow.performed import check
 from tests.flow.stories import closed_question, stop, two_questions
 
 pytestmark = [pytest.mark.flow, pytest.mark.timeout(180)]
@@ -22,25 +24,32 @@ _PHONE = re.compile(r"\+?(44|33|49)[0-9]{9,10}")
 
 
 @pytest.fixture(scope="module")
-def evening() -> tuple[Performance, Collector]:
+def evening() -> tuple[Performance, Collector, Exposure]:
     return asyncio.run(_evening())
 
 
-async def _evening() -> tuple[Performance, Collector]:
+async def _evening() -> tuple[Performance, Collector, Exposure]:
     async with collecting() as collector:
         traced = {service: {"STET_OTLP_ENDPOINT": collector.url} for service in SERVICES}
         traced["ingest"] |= POLLED_BY_HAND.settings["ingest"]
-        return await perform_on("flow-stories", _TOLD, Options(settings=traced)), collector
+        async with Stack.open("flow-stories", BEGINS, Options(settings=traced)) as stack:
+            performance = await perform(stack, _TOLD)
+            return performance, collector, await expose(stack, _TOLD, collector)
 
 
 @pytest.fixture(scope="module")
-def performance(evening: tuple[Performance, Collector]) -> Performance:
+def performance(evening: tuple[Performance, Collector, Exposure]) -> Performance:
     return evening[0]
 
 
 @pytest.fixture(scope="module")
-def collector(evening: tuple[Performance, Collector]) -> Collector:
+def collector(evening: tuple[Performance, Collector, Exposure]) -> Collector:
     return evening[1]
+
+
+@pytest.fixture(scope="module")
+def exposure(evening: tuple[Performance, Collector, Exposure]) -> Exposure:
+    return evening[2]
 
 
 @pytest.mark.parametrize("title", [story.title for story in _TOLD])
@@ -61,6 +70,12 @@ def test_one_trace_leads_from_what_came_in_to_what_was_sent(collector: Collector
     """Across timers too: what is due later belongs to the trace that began it."""
     assert ("dispatcher.send", "rules.decide", origin) in collector.ways("dispatcher.send")
     assert {way[-1] for way in collector.ways("dispatcher.send")} <= {"ingest.webhook", "ingest.push", "ingest.poll"}
+
+
+@pytest.mark.parametrize("kind", ["number", "name", "text", "wamid"])
+def test_no_key_header_decision_log_span_or_metric_shows_what_is_personal(exposure: Exposure, kind: str) -> None:
+    assert exposure.personal[kind]
+    assert exposure.leaks(kind) == []
 
 
 def test_no_span_carries_a_number_or_a_word_of_anybody(collector: Collector) -> None:

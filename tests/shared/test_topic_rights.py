@@ -1,0 +1,89 @@
+"""Topics on a broker with access control lists: a service sees what it uses, and what it may not see is not missing."""
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.protocol.admin import CreateAclsRequest
+from pydantic import SecretStr
+
+from dev.kafka import EmbeddedKafka
+from shared import topics_check
+from shared.errors import Misconfigured
+from shared.ids import TenantId
+from shared.kafka import security
+from shared.settings import ServiceSettings
+from shared.topics import CONTACTS, READ, WRITTEN, Topic
+from shared.topics_check import NOT_ALLOWED, create, differences, lacks, wait_for_topics
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+_USERS = {"rules": "password-of-rules", "stranger": "password-of-a-stranger"}
+_TOPIC, _LITERAL, _ALLOW = 2, 3, 3
+_READ, _WRITE = 3, 4
+
+
+@pytest.fixture
+async def broker(run_folder: Path) -> AsyncIterator[EmbeddedKafka]:
+    """It has every topic; rules may read and write those it uses, the stranger none."""
+    kafka = EmbeddedKafka(run_folder / "kafka", users=_USERS)
+    try:
+        await kafka.start()
+        async with administrator(kafka) as admin:
+            await create(admin, "", None)
+            await allow(admin, "rules", READ["rules"], _READ)
+            await allow(admin, "rules", WRITTEN["rules"], _WRITE)
+        yield kafka
+    finally:
+        await kafka.stop()
+
+
+@asynccontextmanager
+async def administrator(kafka: EmbeddedKafka) -> AsyncIterator[AIOKafkaAdminClient]:
+    async with connected(AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)) as admin:
+        yield admin
+
+
+@asynccontextmanager
+async def connected(admin: AIOKafkaAdminClient) -> AsyncIterator[AIOKafkaAdminClient]:
+    await admin.start()
+    try:
+        yield admin
+    finally:
+        await admin.close()
+
+
+async def allow(admin: AIOKafkaAdminClient, user: str, topics: Iterable[Topic], operation: int) -> None:
+    for topic in topics:
+        request = CreateAclsRequest(_TOPIC, topic.name, _LITERAL, f"User:{user}", "*", operation, _ALLOW)
+        response = await admin._send_to_controller(request)
+        assert [error for error, _ in response.creation_responses] == [0]
+
+
+def login(kafka: EmbeddedKafka, user: str) -> ServiceSettings:
+    return ServiceSettings(
+        tenant=TenantId("t"), kafka_bootstrap=kafka.users_bootstrap, postgres_dsn=SecretStr("postgresql://none"),
+        kafka_security_protocol="SASL_PLAINTEXT", kafka_sasl_mechanism="PLAIN", kafka_sasl_username=user,
+        kafka_sasl_password=SecretStr(_USERS[user]),
+    )  # fmt: skip
+
+
+def client(kafka: EmbeddedKafka, user: str) -> AIOKafkaAdminClient:
+    settings = login(kafka, user)
+    return AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap, **security(settings))
+
+
+async def test_rights_on_its_own_topics_are_enough_for_a_service(
+    broker: EmbeddedKafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await wait_for_topics(login(broker, "rules"), "rules")
+    async with connected(client(broker, "rules")) as admin:
+        found = await differences(admin, "")
+    assert "parked.writeback: this login may not see it" in found
+    assert not [line for line in found if "missing" in line or f"{CONTACTS.name}: this login" in line]
+    async with connected(client(broker, "stranger")) as admin:
+        assert set((await lacks(admin, "", READ["rules"])).values()) == {NOT_ALLOWED}
+    monkeypatch.setattr(topics_check, "_SURE_AFTER", 1)
+    with pytest.raises(Misconfigured, match=r"this login may not see it.*; let the login of rules read and write"):
+        await wait_for_topics(login(broker, "stranger"), "rules")
