@@ -10,6 +10,7 @@ import asyncpg
 
 from shared.errors import Misconfigured, Unavailable, Unfit
 from shared.postgres import CONNECTION_LOST
+from shared.transaction import Crowded
 from shared.whereabouts import where
 
 AWAY = (
@@ -24,7 +25,7 @@ AWAY = (
 )
 """Errors of the world, not of a record."""
 
-_REPEAT = (asyncpg.TransactionRollbackError, asyncpg.LockNotAvailableError)
+_REPEAT = (asyncpg.TransactionRollbackError, asyncpg.LockNotAvailableError, Crowded)
 
 
 class Blame(StrEnum):

@@ -1,6 +1,14 @@
 -- name: lock_names
--- Advisory locks in the order given, which is always the sorted one.
-select pg_advisory_xact_lock(number) from unnest($1::bigint[]) as number;
+-- Advisory locks in the order given, which is always the sorted one; some are shared with others who share them.
+select case when shared then pg_advisory_xact_lock_shared(number)::text else pg_advisory_xact_lock(number)::text end
+from unnest($1::bigint[], $2::bool[]) as lock (number, shared);
+
+-- name: try_names
+-- The same without waiting; whether all were free.
+select bool_and(
+    case when shared then pg_try_advisory_xact_lock_shared(number) else pg_try_advisory_xact_lock(number) end
+)
+from unnest($1::bigint[], $2::bool[]) as lock (number, shared);
 
 -- name: see
 -- Enters a batch into the inbox and gives the places of those that were in it already. Names travel as JSON, since the

@@ -9,7 +9,7 @@ from functools import lru_cache
 import orjson
 
 from shared.clock import Clock, machine_now
-from shared.errors import Unfit
+from shared.errors import Unavailable, Unfit
 from shared.events.envelope import Event, trace_headers
 from shared.postgres import Connection, Pool, load_queries, lock_number
 from shared.topics import Topic, parked
@@ -108,11 +108,41 @@ def unpack(packed: bytes | None) -> list[tuple[str, bytes]]:
     return [(name, value.encode("latin-1")) for name, value in orjson.loads(packed)] if packed else []
 
 
+class Shared(str):
+    """The name of a lock that others may hold at the same time, if they share it too."""
+
+    __slots__ = ()
+
+
+class Crowded(Unavailable):
+    """Somebody holds one of the locks ``names``: roll back, wait for them before anything else, and do it again."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        super().__init__("somebody else is at work on one of these")
+        self.names = frozenset(names)
+
+
 async def take_locks(connection: Connection, service: str, names: Iterable[str]) -> None:
     """Advisory locks until the transaction ends, in one order for everybody; another service's names are others."""
-    numbers = sorted({lock_number(f"{service}:{name}") for name in names})
-    if numbers:
-        await connection.execute(QUERIES.lock_names, numbers)
+    if locks := _locks(service, names):
+        await connection.execute(QUERIES.lock_names, *zip(*locks, strict=True))
+
+
+async def try_locks(connection: Connection, service: str, names: Iterable[str]) -> None:
+    """The same, for whoever holds rows already and must not wait. Raises Crowded."""
+    names = list(names)
+    locks = _locks(service, names)
+    if locks and not await connection.fetchval(QUERIES.try_names, *zip(*locks, strict=True)):
+        raise Crowded(names)
+
+
+def _locks(service: str, names: Iterable[str]) -> list[tuple[int, bool]]:
+    """Sorted numbers, and whether each is shared: one that is also asked for alone is not."""
+    locks: dict[int, bool] = {}
+    for name in names:
+        number = lock_number(f"{service}:{name}")
+        locks[number] = isinstance(name, Shared) and locks.get(number, True)
+    return sorted(locks.items())
 
 
 @asynccontextmanager

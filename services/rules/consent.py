@@ -12,6 +12,7 @@ from services.rules.quorum import leave_out
 from services.rules.rulebook import Verb
 from services.rules.speak import house_message
 from services.rules.world import Consent, Person
+from shared.events.messages import WithdrawMessage
 from shared.events.whatsapp import IdentityChange, IdentityChanged, MessageReceived
 from shared.ids import PersonId
 
@@ -76,7 +77,17 @@ def _leave_all(desk: Desk, people: Collection[PersonId]) -> None:
     """Every chain of those who stopped, by whatever id it knows them."""
     for person in sorted(desk.world.same_as(*people)):
         if desk.world.opted_out(person):
+            _take_back(desk, person)
             _leave_chains(desk, person)
+
+
+def _take_back(desk: Desk, person: PersonId) -> None:
+    """What is unsent of chains that have ended, and of what the house said without one."""
+    for ended in desk.world.ended_chains_of(person):
+        desk.keep(speak.withdraw(desk, ended, str(Reason.OPTED_OUT), lambda m: m.person_id == person, replies=True))
+    for message, receiver in desk.world.loose.items():
+        if receiver == person and message not in desk.spoken:
+            desk.withdraw(WithdrawMessage(message_id=message, person_id=person, reason=str(Reason.OPTED_OUT)))
 
 
 def _leave_chains(desk: Desk, person: PersonId) -> None:

@@ -3,27 +3,27 @@
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from msgspec import structs
 
-from services.rules import store, waiting
+from services.rules import locks, store, waiting
 from services.rules.books import Shelf
 from services.rules.chain import Chain
 from services.rules.decide import Decision
 from services.rules.desk import Reason
 from services.rules.emit import Cause, events_of, silence
 from services.rules.verdicts import Verdicts
-from services.rules.want import Wanted, staff, want
+from services.rules.want import Wanted, is_stop, staff, want
 from services.rules.world import World
 from shared.batch import Received
 from shared.blame import reason_of, sentence_of
 from shared.events.contacts import PersonObserved
 from shared.events.envelope import Event
-from shared.ids import ChainId, TenantId, key_of
+from shared.ids import ChainId, EventId, TenantId, key_of
 from shared.telemetry import past_span
-from shared.transaction import Transaction
+from shared.transaction import Crowded, Transaction, try_locks
 
 
 @dataclass(slots=True)
@@ -33,18 +33,29 @@ class Rules:
     tenant: TenantId
     shelf: Shelf
     verdicts: Verdicts
+    _crowded: dict[EventId, frozenset[str]] = field(default_factory=dict)
 
     def locks(self, batch: Sequence[Received]) -> Iterable[str]:
-        """Two ids that become one person take turns with what is said to, or by, either."""
-        keys = {received.event.partitionkey for received in batch}
-        states = (received.event.data for received in batch if isinstance(received.event.data, PersonObserved))
-        return keys.union(key_of(self.tenant, "persons", one.merged_into) for one in states if one.merged_into)
+        """The keys of a batch, whoever it changes, and whom it met in somebody else's hands when it was tried before.
+
+        Two ids that become one person take turns with what is said to, or by, either.
+        """
+        events = [received.event for received in batch]
+        keys = {event.partitionkey for event in events}
+        states = (event.data for event in events if isinstance(event.data, PersonObserved))
+        keys.update(key_of(self.tenant, "persons", one.merged_into) for one in states if one.merged_into)
+        met = [self._crowded.pop(event.id) for event in events if event.id in self._crowded] if self._crowded else ()
+        return {*keys, *locks.alone(events), *(name for names in met for name in names)}
 
     async def handle(self, tx: Transaction, batch: Sequence[Received]) -> None:
         """Judge every event of a batch in order; those that lack a fact wait in their key's queue."""
         events = [received.event for received in batch]
         wanted = want(events, self.shelf.book, self.tenant, tx.now)
-        world = await self._world(tx, wanted)
+        try:
+            world = await self._world(tx, wanted)
+        except Crowded as crowded:
+            self._crowded[events[0].id] = crowded.names
+            raise
         keys = {event.partitionkey for event in events if event.id not in wanted.idle}
         queued = await waiting.queued_keys(tx.connection, keys) if keys else set()
         kept: list[tuple[Event, waiting.Missing]] = []
@@ -89,6 +100,7 @@ class Rules:
         """
         ready = await waiting.ready_of(tx.connection, key, tx.now, most)
         events = [row.event for row in ready if isinstance(row.event, Event)]
+        await try_locks(tx.connection, tx.service, locks.alone(events))
         world = await self._world(tx, want(events, self.shelf.book, self.tenant, tx.now))
         silent: dict[str, list[str]] = defaultdict(list)
         for row in ready:
@@ -108,7 +120,7 @@ class Rules:
 
     async def _keep_waiting(self, tx: Transaction, kept: Sequence[tuple[Event, waiting.Missing]]) -> None:
         await waiting.queue(tx.connection, self.tenant, kept, tx.now)
-        stopping = {event.partitionkey for event, _ in kept if waiting.is_stop(event.data)}
+        stopping = {event.partitionkey for event, _ in kept if is_stop(event.data)}
         if stopping:
             await waiting.hurry(tx.connection, stopping, tx.now)
 

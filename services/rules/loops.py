@@ -1,10 +1,13 @@
 """What rules does without being told: runs what is due, and judges what has waited. Machine time only polls."""
 
 import asyncio
+import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
+from typing import TypeVar
 
 from services.rules import store, waiting
 from services.rules.handlers import Rules
@@ -14,7 +17,7 @@ from shared.halving import work_off
 from shared.health import Idle
 from shared.postgres import Pool, load_queries
 from shared.telemetry import counter, gauge, get_logger
-from shared.transaction import transaction
+from shared.transaction import Crowded, Transaction, transaction
 from shared.whereabouts import where
 
 log = get_logger()
@@ -22,6 +25,8 @@ _STORE = load_queries(__file__, "store.sql")
 _WAITING = load_queries(__file__, "waiting.sql")
 _AT_ONCE = 200
 _SPARED_SECONDS = 60.0
+_REPEAT_SECONDS = 0.05
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -52,6 +57,7 @@ class Loops:
             done = await once()
         except Exception as error:
             if blame(error) is Blame.NOBODY:
+                await asyncio.sleep(random.uniform(0, _REPEAT_SECONDS))
                 return 1
             if blame(error) is not Blame.WORLD:
                 raise
@@ -80,8 +86,17 @@ class Loops:
         return len(due)
 
     async def _run_chains(self, due: Sequence[store.DueChain]) -> None:
-        async with transaction(self.pool, self.clock, "rules", locks={chain.key for chain in due}) as tx:
-            await self.rules.due(tx, (chain.chain_id for chain in due))
+        chains = [chain.chain_id for chain in due]
+        await self._take_turns({chain.key for chain in due}, lambda tx: self.rules.due(tx, chains))
+
+    async def _take_turns(self, locks: set[str], act: Callable[[Transaction], Awaitable[T]]) -> T:
+        """Whoever is met in somebody else's hands is waited for, and then it is done from the beginning."""
+        try:
+            async with transaction(self.pool, self.clock, "rules", locks=locks) as tx:
+                return await act(tx)
+        except Crowded as crowded:
+            async with transaction(self.pool, self.clock, "rules", locks={*locks, *crowded.names}) as tx:
+                return await act(tx)
 
     async def _set_aside(self, chain: store.DueChain, error: Exception) -> None:
         """A chain that cannot do what is due is told of, and stands still until an operator lets it go on."""
@@ -106,8 +121,7 @@ class Loops:
         done, most = 0, _AT_ONCE
         while True:
             try:
-                async with transaction(self.pool, self.clock, "rules", locks=[key]) as tx:
-                    done += await self.rules.released(tx, key, most)
+                done += await self._take_turns({key}, partial(self.rules.released, key=key, most=most))
             except Exception as error:
                 if blame(error) is not Blame.RECORD:
                     raise

@@ -42,6 +42,8 @@ _DELIVERIES: dict[type[OnMessage], Delivery] = {
 def delivery(desk: Desk, said: OnMessage) -> None:
     found = desk.world.chain_of_message(said.message_id)
     reached = _reached(said)
+    if found is None and reached is not None:
+        desk.world.heard_of[said.message_id] = getattr(said, "wamid", None)
     if found is None or reached is None:
         return
     chain, outgoing = found

@@ -202,6 +202,9 @@ def house_message(
         expires_at=_expiry(hours(desk, person), desk.now, tenant.send_within),
     )  # fmt: skip
     desk.effects.append(Said(sent, Verb.TELL, None))
+    if not last_word:
+        desk.spoken.add(sent.message_id)
+        desk.world.keep_loose(sent.message_id, person.person_id)
 
 
 def house_body(desk: Desk, person: Person, say: str, **words: str) -> str:

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from services.rules.chain import Chain
+from services.rules.chain import Chain, Delivery
 from services.rules.facts import newest, started_with
+from services.rules.locks import shared
 from services.rules.recipients import parties_in
 from services.rules.want import Wanted
 from services.rules.world import Consent, Person, RightsRecord, Work, World
@@ -23,13 +24,17 @@ from shared.postgres import Connection, load_queries
 from shared.telemetry import get_logger
 from shared.timers import guards_on
 from shared.topics import CONSONANCE_EVENTS, MESSAGES_EVENTS, WHATSAPP_MESSAGES, WRITES_EVENTS
+from shared.transaction import try_locks
 
 QUERIES = load_queries(__file__, "store.sql")
 log = get_logger()
 
 
 async def load(connection: Connection, tenant: TenantId, wanted: Wanted) -> World:
-    """Chains first, locked; then the works and people they and the events lean on."""
+    """Chains first, locked; then the works and people they and the events lean on, none of whom changes meanwhile.
+
+    Raises Crowded where somebody is just being changed.
+    """
     world = World(tenant)
     wanted.listening |= await _same_people(connection, tenant, wanted.listening)
     await _load_progress(connection, world)
@@ -74,11 +79,15 @@ async def _load_wamids(connection: Connection, world: World, wanted: Wanted) -> 
 
 
 async def _load_chains(connection: Connection, world: World, wanted: Wanted) -> None:
-    asked = (wanted.messages, wanted.wamids, wanted.writes, wanted.tags, wanted.listening, wanted.chains)
+    stopping = wanted.listening if wanted.stops else set()
+    asked = (wanted.messages, wanted.wamids, wanted.writes, wanted.tags, wanted.listening, wanted.chains, stopping)
     if not any(asked):
         return
     rows = await connection.fetch(QUERIES.find_chains, world.tenant, *([*ids] for ids in asked))
     unreadable = []
+    if stopping:
+        loose = await connection.fetch(QUERIES.find_loose, list(stopping))
+        world.loose.update((MessageId(row["message_id"]), PersonId(row["person_id"])) for row in loose)
     for row in rows:
         try:
             chain = read_as(Chain, row["document"])
@@ -130,6 +139,7 @@ async def _load_people(connection: Connection, world: World, wanted: Wanted) -> 
     wanted.people |= await _same_people(connection, world.tenant, wanted.people)
     if not wanted.people:
         return
+    await try_locks(connection, "rules", shared(wanted.people))
     for row in await connection.fetch(QUERIES.find_people, world.tenant, list(wanted.people)):
         person = _person(row["person"])
         world.hold_person(person)
@@ -196,6 +206,11 @@ def _spelled(value: Frozen) -> bytes:
 
 
 async def _save_chains(connection: Connection, world: World, now: datetime) -> None:
+    loose = [(key, None, None, world.loose[MessageId(key)], True) for key in _keys(world, "loose")]
+    if loose:
+        await connection.execute(QUERIES.save_messages, *map(list, zip(*loose, strict=True)))
+    if world.heard_of:
+        await connection.execute(QUERIES.heard_of, list(world.heard_of), list(world.heard_of.values()))
     chains = [world.chains[ChainId(key)] for key in sorted(_keys(world, "chain"))]
     if not chains:
         return
@@ -203,7 +218,10 @@ async def _save_chains(connection: Connection, world: World, now: datetime) -> N
     for part in ([c for c in chains if not c.active], [c for c in chains if c.active]):
         if part:
             await connection.execute(QUERIES.save_chains, world.tenant, [_row(c) for c in part], now)
-    sent = [(m.message_id, c.chain_id, m.wamid) for c in chains for m in c.outgoing if m.requested_at is not None]
+    sent = [
+        (m.message_id, c.chain_id, m.wamid, m.person_id, m.delivery is Delivery.REQUESTED)
+        for c in chains for m in c.outgoing if m.requested_at is not None
+    ]  # fmt: skip
     if sent:
         await connection.execute(QUERIES.save_messages, *map(list, zip(*sent, strict=True)))
     writes = [(w.write_id, c.chain_id) for c in chains for w in c.writings]

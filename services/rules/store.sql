@@ -17,6 +17,8 @@ where chain_id in (
     select chain_id from chains where live and tenant = $1 and people && $6::text[]
     union
     select unnest($7::text[])
+    union
+    select chain_id from messages where unsent and person_id = any($8::text[])
 )
 order by chain_id
 for update;
@@ -129,9 +131,20 @@ on conflict (chain_id) do update set
     next_due = excluded.next_due, changed_at = excluded.changed_at, document = excluded.document;
 
 -- name: save_messages
-insert into messages (message_id, chain_id, wamid)
-select message_id, chain_id, wamid from unnest($1::text[], $2::text[], $3::text[]) as t(message_id, chain_id, wamid)
-on conflict (message_id) do update set wamid = coalesce(excluded.wamid, messages.wamid);
+insert into messages (message_id, chain_id, wamid, person_id, unsent)
+select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bool[])
+on conflict (message_id) do update
+set wamid = coalesce(excluded.wamid, messages.wamid), person_id = excluded.person_id, unsent = excluded.unsent;
+
+-- name: find_loose
+-- Messages without a chain to these people that nobody has heard of since they were asked for.
+select message_id, person_id from messages where unsent and chain_id is null and person_id = any($1::text[]);
+
+-- name: heard_of
+-- Messages without a chain whose fate is known now, and WhatsApp's ids of those that went.
+update messages m set unsent = false, wamid = coalesce(told.wamid, m.wamid)
+from unnest($1::text[], $2::text[]) as told (message_id, wamid)
+where m.message_id = told.message_id and m.chain_id is null;
 
 -- name: save_writes
 insert into writes (write_id, chain_id)

@@ -14,6 +14,7 @@ import orjson
 
 from services.rules.recipients import parties_in
 from services.rules.reply import QUOTE_PATIENCE
+from services.rules.want import is_stop
 from services.rules.world import World
 from shared.errors import Unfit
 from shared.events import consonance
@@ -24,7 +25,6 @@ from shared.events.messages import OnMessage
 from shared.events.values import spell_instant
 from shared.events.whatsapp import MessageReceived
 from shared.ids import PersonId, TenantId, Wamid, WorkId, derive
-from shared.intents import Intent, classify
 from shared.postgres import Connection, load_queries
 from shared.topics import CONSONANCE_EVENTS, CONTACTS, MESSAGES_EVENTS, WHATSAPP_MESSAGES, WRITES_EVENTS
 from shared.transaction import Origin, Transaction
@@ -83,11 +83,6 @@ def missing(event: Event, world: World) -> Missing:
 def may_queue(event: Event) -> bool:
     """Whether it may stand behind others of its key: not what they may be waiting for."""
     return not isinstance(event.data, (WorkObserved, PersonObserved, OnMessage))
-
-
-def is_stop(data: object) -> bool:
-    """Somebody asks to be left alone: that needs no message of ours to be known, and waits for nothing it can spare."""
-    return isinstance(data, MessageReceived) and data.button_id is None and classify(data.text) is Intent.STOP
 
 
 async def queued_keys(connection: Connection, keys: Iterable[str]) -> set[str]:

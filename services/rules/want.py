@@ -28,12 +28,19 @@ from shared.ids import (
     WriteId,
     person_of_contact,
 )
+from shared.intents import Intent, classify
+
+
+def is_stop(data: object) -> bool:
+    """Somebody asks to be left alone: that needs no message of ours to be known, and waits for nothing it can spare."""
+    return isinstance(data, MessageReceived) and data.button_id is None and classify(data.text) is Intent.STOP
 
 
 @dataclass(slots=True)
 class Wanted:
     """``listening`` are people all of whose live chains are wanted, since their message may answer any of them.
 
+    ``stops``: some of them ask to be left alone, so that what is unsent of ended chains is wanted too.
     ``idle`` events need nothing to be known: whatever is, they start nothing, end nothing and teach nothing. Each by
     its id, with its name and what it says.
     """
@@ -48,6 +55,7 @@ class Wanted:
     wamids: set[Wamid] = field(default_factory=set)
     writes: set[WriteId] = field(default_factory=set)
     chains: set[ChainId] = field(default_factory=set)
+    stops: bool = False
     idle: dict[EventId, tuple[str, Document]] = field(default_factory=dict)
 
 
@@ -74,6 +82,7 @@ def _of_message(wanted: Wanted, event: Event, book: Rulebook, nobody: World, now
     writers = (message.person_id, *message.shared_with)
     wanted.people.update(writers)
     wanted.listening.update(writers)
+    wanted.stops |= is_stop(message)
     claimed = buttons.claimed(message.button_id) if message.button_id else None
     if claimed is not None:
         wanted.messages.add(claimed)

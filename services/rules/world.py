@@ -100,6 +100,7 @@ _ALWAYS = datetime.max.replace(tzinfo=UTC)
 class World:
     """Facts in memory. Missing means: not known to rules, not merely not loaded.
 
+    ``loose`` are messages without a chain that nobody has heard of yet, ``heard_of`` those whose fate became known.
     ``facts`` counts how often one of them changed; chains do not count. ``read_to`` is the instant up to which all that
     was said about a chain is known here; a story knows everything.
     """
@@ -114,6 +115,8 @@ class World:
     chains: dict[ChainId, Chain] = field(default_factory=dict)
     wamids: dict[Wamid, MessageId] = field(default_factory=dict)
     changed: set[tuple[str, object]] = field(default_factory=set)
+    loose: dict[MessageId, PersonId] = field(default_factory=dict)
+    heard_of: dict[MessageId, Wamid | None] = field(default_factory=dict)
     facts: int = 0
     read_to: Callable[[Chain], datetime] = lambda _: _ALWAYS
     _found_by: dict[object, dict[ChainId, None]] = field(default_factory=dict)
@@ -192,6 +195,14 @@ class World:
         """Live chains that wrote to this person, oldest first."""
         mine = (c for c in self._chains_by([("person", person)]) if c.live and person in c.people())
         return sorted(mine, key=lambda c: (c.started_at, c.chain_id))
+
+    def ended_chains_of(self, person: PersonId) -> list[Chain]:
+        """Ended chains that wrote to this person, as far as something of theirs is unsent."""
+        return [c for c in self._chains_by([("person", person)]) if not c.live and person in c.people()]
+
+    def keep_loose(self, message: MessageId, person: PersonId) -> None:
+        self.loose[message] = person
+        self.changed.add(("loose", message))
 
     def chain_of_message(self, message: MessageId) -> tuple[Chain, Outgoing] | None:
         for chain in self._chains_by([("message", message)]):

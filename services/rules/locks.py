@@ -1,0 +1,42 @@
+"""Who waits for whom: what changes whether somebody may be written to takes turns with all that may write to them.
+
+A STOP has its person alone; a batch that reads the consent of people shares them with other readers. People stand in
+for one another by their number modulo so many, so that no batch, however large, fills PostgreSQL's table of locks.
+"""
+
+from collections.abc import Iterable
+
+from shared.events.contacts import PersonObserved
+from shared.events.envelope import Event
+from shared.events.whatsapp import IdentityChanged, MessageReceived
+from shared.ids import PersonId
+from shared.intents import Intent, classify
+from shared.postgres import lock_number
+from shared.transaction import Shared
+
+_GROUPS = 1024
+_CONSENT = frozenset({Intent.STOP, Intent.START})
+
+
+def alone(events: Iterable[Event]) -> set[str]:
+    """The locks of people of whom these events may change whether, or where, they may be written to."""
+    return {_group(person) for event in events for person in _changed(event)}
+
+
+def shared(people: Iterable[PersonId]) -> set[Shared]:
+    """The locks of people who may be written to."""
+    return {Shared(_group(person)) for person in people}
+
+
+def _changed(event: Event) -> tuple[PersonId, ...]:
+    data = event.data
+    if isinstance(data, MessageReceived):
+        decides = data.button_id is None and classify(data.text) in _CONSENT
+        return (data.person_id, *data.shared_with) if decides else ()
+    if isinstance(data, PersonObserved):
+        return (data.person_id, data.merged_into) if data.merged_into else (data.person_id,)
+    return (data.person_id,) if isinstance(data, IdentityChanged) else ()
+
+
+def _group(person: PersonId) -> str:
+    return f"people/{lock_number(person) % _GROUPS}"
