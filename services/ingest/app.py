@@ -94,6 +94,7 @@ def _cut(measures: Measures, stream: Stream) -> Callable[[Cut], None]:
 
 def _poll(process: Process, settings: Settings, source: Source, measures: Measures) -> Polling:
     pool, clock, tenant, words = process.pool, process.clock, settings.tenant, settings.words
+    process.health.details.append(source.key)
     parking = Parking(pool, clock, tenant)
     contacts = ContactsPoll(source, pool, clock, tenant, words, parking)
     works = WorksPoll(

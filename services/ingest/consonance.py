@@ -16,13 +16,19 @@ import aiohttp
 from gql import Client, gql
 from gql.client import AsyncClientSession
 from gql.transport.aiohttp import AIOHTTPTransport
-from gql.transport.exceptions import TransportError
+from gql.transport.exceptions import TransportError, TransportServerError
 
 from services.ingest.updates import read_json
 from shared.bounded_http import BoundedResponse
 from shared.errors import Unavailable
+from shared.telemetry import gauge, get_logger
 
 REQUEST_SECONDS = 30
+
+log = get_logger()
+_REFUSED = frozenset({401, 403})
+_KEY_SETTING = "STET_CONSONANCE_KEY"
+_WHEN_REFUSED = "Consonance refuses it: make a new key in Consonance, put it in place, restart ingest; webhooks go on"
 
 _WHERE = re.compile(r"#\s*where\s+(\w+)\.(\w+)\s*$")
 
@@ -36,6 +42,11 @@ class Consonance:
     def __init__(self, session: AsyncClientSession) -> None:
         self._session = session
         self._offered: Offered | None = None
+        self._key_refused = False
+
+    async def key(self) -> str:
+        """For readiness: which secret is refused and what to do, or nothing."""
+        return f"{_KEY_SETTING}: {_WHEN_REFUSED}" if self._key_refused else ""
 
     async def works(self, after: int, changed_since: date | None) -> list[Any]:
         """The next page above ``after``; empty at the end. ``changed_since`` counts whole days and over-reports."""
@@ -74,6 +85,7 @@ class Consonance:
         try:
             answer = await self._session.execute(request)
         except TransportError as error:
+            self._note_key(refused=getattr(error, "code", None) in _REFUSED)
             raise Unavailable(f"Consonance: {type(error).__name__}") from error
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Unavailable(f"Consonance cannot be reached: {type(error).__name__}") from error
@@ -81,7 +93,18 @@ class Consonance:
             raise Unavailable(f"Consonance's answer cannot be read: {type(error).__name__}") from error
         if not isinstance(answer, dict):
             raise Unavailable("Consonance answered without data")
+        self._note_key(refused=False)
         return answer
+
+    def _note_key(self, *, refused: bool) -> None:
+        if refused is self._key_refused:
+            return
+        self._key_refused = refused
+        gauge("stet_ingest_consonance_key_refused", "1 while Consonance refuses STET_CONSONANCE_KEY").set(refused)
+        if refused:
+            log.error("secret.refused", setting=_KEY_SETTING, hint=_WHEN_REFUSED)
+        else:
+            log.info("secret.accepted", setting=_KEY_SETTING)
 
 
 def _offered(types: Any) -> Iterator[tuple[str, str]]:
@@ -98,6 +121,12 @@ def _read(text: str) -> Any:
     return read_json(text.encode("utf-8", "replace"))
 
 
+async def _heed_refusal(response: aiohttp.ClientResponse) -> None:
+    """Whatever the body says: gql looks at the status only where the body is no GraphQL."""
+    if response.status in _REFUSED:
+        raise TransportServerError("the key was refused", response.status)
+
+
 @asynccontextmanager
 async def connected(url: str, key: str) -> AsyncIterator[Consonance]:
     """A session kept open; nothing is asked yet."""
@@ -107,7 +136,7 @@ async def connected(url: str, key: str) -> AsyncIterator[Consonance]:
         headers=headers,
         timeout=REQUEST_SECONDS,
         json_deserialize=_read,
-        client_session_args={"response_class": BoundedResponse},
+        client_session_args={"response_class": BoundedResponse, "raise_for_status": _heed_refusal},
     )
     async with Client(transport=transport, execute_timeout=REQUEST_SECONDS) as session:
         yield Consonance(session)

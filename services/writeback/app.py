@@ -37,4 +37,5 @@ async def main() -> None:
         process.task("queue", queue.run)
         process.task("report", report.run)
         process.idle_when(report.idle)
+        process.health.details.append(queue.key)
         await process.until_stopped()

@@ -13,16 +13,20 @@ from services.writeback.abilities import Abilities, Introspected
 from services.writeback.carry import Carrier
 from services.writeback.gate import Gate, Pause
 from services.writeback.ledger import Due, Ledger, queries
-from shared.blame import AWAY
+from shared.blame import AWAY, reason_of, sentence_of
 from shared.clock import machine_now
 from shared.errors import Unavailable
 from shared.postgres import REPEAT, Connection, leave_read_only, lock_number
-from shared.telemetry import effect_span, gauge, get_logger
+from shared.telemetry import counter, effect_span, gauge, get_logger
 
 CHANNEL = "stet_writeback_queue"
 _LOOK_EVERY = 0.5  # seconds; a notification comes sooner
 _AFTER_LOSS = 1.0  # seconds before a lost database is asked again
 _TO_FINISH = 4.0  # seconds that requests in flight are given when the process stops; the process gives five
+_KEY_SETTING = "STET_CONSONANCE_KEY"
+_WHEN_REFUSED = (
+    "Consonance refuses it: make a new key in Consonance, put it in place, restart writeback; the queue is kept"
+)
 _SET_ASIDE = timedelta(seconds=30)
 _LANES_LOOKED_AT = 4  # due lanes per free place, for some are held by other replicas
 
@@ -66,6 +70,9 @@ class Queue:
                 await self._attend(await self._connect())
             except (*AWAY, *REPEAT) as error:
                 log.warning("queue.database_lost", error=type(error).__name__)
+                await asyncio.sleep(_AFTER_LOSS)
+            except Exception as error:  # noqa: BLE001 -- the boundary of a loop: what it was given must not end it
+                surprised("queue", error)
                 await asyncio.sleep(_AFTER_LOSS)
 
     async def _attend(self, connection: Connection) -> None:
@@ -114,6 +121,10 @@ class Queue:
         except Unavailable as error:
             self._shut(error)
             return False
+        except Exception as error:  # noqa: BLE001 -- an introspection that cannot be read is a neighbour's failure
+            surprised("introspection", error)
+            self._shut(Unavailable("Consonance's introspection cannot be read"))
+            return False
         self._answered()
         return True
 
@@ -132,18 +143,34 @@ class Queue:
             log.warning("write.database_lost", write_id=due.write_id, error=type(error).__name__)
             await asyncio.sleep(_AFTER_LOSS)
         except Exception as error:  # noqa: BLE001 -- the boundary of one write: its surprise must not stop the others
-            surprise = type(error).__name__
-            log.error("write.surprised", write_id=due.write_id, error=surprise)  # noqa: TRY400 -- a trace shows texts
+            await self._set_aside(due, error)
+
+    async def _set_aside(self, due: Due, error: Exception) -> None:
+        """It is tried again after a pause; meanwhile what stands behind it in its lane waits, and other lanes go on."""
+        reason = reason_of(error)
+        counter("stet_writeback_set_aside_total", "Writes that surprised and were put off", "reason").labels(
+            reason
+        ).inc()
+        log.error("write.set_aside", write_id=due.write_id, reason=reason, sentence=sentence_of(error))
+        try:
             await self._ledger.set_aside(due, machine_now() + _SET_ASIDE)
+        except Exception as fault:  # noqa: BLE001 -- not even that: it is due again after a while
+            surprised("set_aside", fault)
+            await asyncio.sleep(_AFTER_LOSS)
 
     def _shut(self, error: Unavailable) -> None:
         before = self._gate.pause
         self._gate.shut(error, machine_now())
         self.abilities.doubt()
         if self._gate.pause is not before:
-            tell = log.error if self._gate.pause is Pause.KEY_REFUSED else log.warning
-            tell("consonance.paused", pause=self._gate.pause, setting="STET_CONSONANCE_URL, STET_CONSONANCE_KEY")
+            log.warning("consonance.paused", pause=self._gate.pause, setting="STET_CONSONANCE_URL")
+            if self._gate.pause is Pause.KEY_REFUSED:
+                log.error("secret.refused", setting=_KEY_SETTING, hint=_WHEN_REFUSED)
             self._show_pause()
+
+    async def key(self) -> str:
+        """For readiness: which secret is refused and what to do, or nothing."""
+        return f"{_KEY_SETTING}: {_WHEN_REFUSED}" if self._gate.pause is Pause.KEY_REFUSED else ""
 
     def _answered(self) -> None:
         if self._gate.pause is not None:
@@ -173,6 +200,12 @@ class Queue:
 
     def _wake(self, *_: object) -> None:
         self._woken.set()
+
+
+def surprised(loop: str, error: BaseException) -> None:
+    """A loop met an error that no write of its own explains, and goes on. The text of an error may quote data."""
+    counter("stet_writeback_loop_errors_total", "Errors that a loop met and went on after", "loop").labels(loop).inc()
+    log.error("loop.failed", loop=loop, sentence=sentence_of(error))
 
 
 def _lane_lock(lane: str) -> int:

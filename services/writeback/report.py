@@ -1,16 +1,16 @@
 """What an operator asks first, as metrics, and what the development clock waits for."""
 
 import asyncio
-from contextlib import suppress
 from dataclasses import dataclass
 
 from services.writeback.ledger import Backlog, Ledger
-from services.writeback.queue import Queue
+from services.writeback.queue import Queue, surprised
+from shared.blame import AWAY
 from shared.clock import Clock
 from shared.health import Idle
-from shared.postgres import CONNECTION_LOST
-from shared.telemetry import gauge
+from shared.telemetry import gauge, get_logger
 
+log = get_logger()
 _EVERY = 5.0  # seconds
 
 
@@ -22,8 +22,12 @@ class Report:
 
     async def run(self) -> None:
         while True:
-            with suppress(*CONNECTION_LOST):  # the relay and the consumer say so; the last values stand
+            try:
                 self.show(await self.ledger.backlog())
+            except AWAY:
+                log.info("report.waits")  # the relay and the consumer say more; the last values stand
+            except Exception as error:  # noqa: BLE001 -- the boundary of a loop: what it was given must not end it
+                surprised("report", error)
             await asyncio.sleep(_EVERY)
 
     def show(self, backlog: Backlog) -> None:
