@@ -20,7 +20,7 @@ from services.rules.facts import MESSAGE_RECEIVED, Document, items_asked
 from services.rules.fold import fold_facts
 from services.rules.rulebook import Rule, Rulebook, until_id
 from services.rules.start import Occasion, begin_chains, end_chains
-from services.rules.world import Person, World
+from services.rules.world import Person, Unasked, World
 from shared.canonical import canonical_hash
 from shared.events import consonance
 from shared.events.consonance import MetadataChanged, WorkObserved
@@ -115,6 +115,8 @@ class Decider:
         consent.before_known(desk, known)
         desk.world.keep_person(Person.of(seen, self.zone_of(seen)))
         consent.merged(desk, seen.person_id)
+        if seen.erased:
+            desk.world.keep_unasked(seen.person_id, Unasked())
 
     def _heard(self, desk: Desk, event: Event, message: MessageReceived) -> Occasion:
         extra = {"answers_a_question": False}
@@ -168,7 +170,10 @@ def _decision(desk: Desk, about: str) -> Decision:
 
 
 _SILENT = frozenset(
-    {Reason.NOTHING_MATCHED, Reason.FACTS_KEPT, Reason.STALE, Reason.DELIVERY, Reason.ACKNOWLEDGEMENT}
+    {
+        Reason.NOTHING_MATCHED, Reason.FACTS_KEPT, Reason.STALE, Reason.DELIVERY, Reason.ACKNOWLEDGEMENT,
+        Reason.BRAKED,
+    }
 )  # fmt: skip
 
 

@@ -39,6 +39,7 @@ class Reason(StrEnum):
     ASKED_WHY = "asked_why"
     RELAYED = "relayed"
     ACKNOWLEDGEMENT = "acknowledgement"
+    BRAKED = "braked"
     DELIVERY = "delivery"
     WRITE_SETTLED = "write_settled"
     UNTIL = "until"

@@ -86,6 +86,22 @@ def takes(desk: Desk, chain: Chain, message: MessageReceived) -> bool:
     return not field.choose or read_answer(field, said, _wordings(desk, chain, form).get(field.name)) is not None
 
 
+def goes_on(desk: Desk, chain: Chain, message: MessageReceived) -> bool:
+    """Whether the message takes the form on; any other only makes it ask the same again."""
+    form, state, said = _form(desk, chain), _state(chain), (message.text or "").strip()
+    if _take_document(form, state, message.media)[0] is not state:
+        return True
+    if state.phase is FormPhase.SUMMARY:
+        return _says_cancel(desk, chain, said)
+    if state.phase is FormPhase.CHANGING:
+        return _chosen(form, said) is not None
+    field = _asked_field(form, state)
+    if field is None or not said:
+        return field is None
+    fits = read_answer(field, said, _wordings(desk, chain, form).get(field.name)) is not None
+    return fits or _insists(chain, form, field, said) is None
+
+
 def _asked_field(form: Form, state: FormState) -> FormField | None:
     return next((f for f in form.fields if f.name == state.asking), None)
 
@@ -281,11 +297,13 @@ def _change(desk: Desk, chain: Chain, form: Form, _message: MessageReceived) -> 
 
 
 def _choose_change(desk: Desk, chain: Chain, form: Form, said: str) -> Chain:
+    field = _chosen(form, said)
+    return _summary(desk, chain, form) if field is None else _ask(desk, chain, form, field)
+
+
+def _chosen(form: Form, said: str) -> FormField | None:
     chosen = said.strip().rstrip(".").casefold()
-    for number, field in enumerate(form.fields, start=1):
-        if chosen in {str(number), field.name}:
-            return _ask(desk, chain, form, field)
-    return _summary(desk, chain, form)
+    return next((f for n, f in enumerate(form.fields, start=1) if chosen in {str(n), f.name}), None)
 
 
 _SUMMARY = {"send": _send, "change": _change, "cancel": _cancel}

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, time
+from datetime import date, time, timedelta
 from enum import StrEnum
 
 from services.rules.terms import Severity, Span
@@ -69,6 +69,15 @@ class Basis(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Brake:
+    """How many unasked messages of one person are answered, and how many start rules, ``within`` a while."""
+
+    answers: int = 5
+    chains: int = 20
+    within: timedelta = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
 class Tenant:
     """House words and choices: ``house.yaml`` and ``limits.yaml``.
 
@@ -85,3 +94,4 @@ class Tenant:
     taken_for: Span
     send_within: Span
     words: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    brake: Brake = Brake()

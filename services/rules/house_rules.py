@@ -1,8 +1,8 @@
-"""The house's own rules, which no file writes: what a person says unasked is read by a team."""
+"""The house's own rules, which no file writes: a team reads what a person says unasked, and whom we stop answering."""
 
 from dataclasses import replace
 
-from services.rules.listen import INBOX
+from services.rules.listen import BRAKED, INBOX
 from services.rules.rulebook import Rule, Rulebook, Step, Verb
 from services.rules.terms import Place, Team
 from shared.ids import RuleId
@@ -15,11 +15,12 @@ _WHY = {
 
 
 def with_house_rules(book: Rulebook) -> Rulebook:
-    """``book`` with an inbox rule for every team."""
-    inboxes = {RuleId(INBOX + team): _inbox(team) for team in book.people.teams}
-    return replace(book, rules={**book.rules, **inboxes})
+    """``book`` with an inbox rule for every team, and one that tells it whom we no longer answer."""
+    told = {INBOX: "to_read", BRAKED: "answers_paused"}
+    own = {RuleId(kind + team): _rule(kind, team, say) for kind, say in told.items() for team in book.people.teams}
+    return replace(book, rules={**book.rules, **own})
 
 
-def _inbox(team: str) -> Rule:
-    tell = Step(index=0, verb=Verb.TELL, place=_NOWHERE, who=(Team(team),), say="to_read")
-    return Rule(name=RuleId(INBOX + team), owner=team, why=_WHY, events=(), steps=(tell,), place=_NOWHERE)
+def _rule(kind: str, team: str, say: str) -> Rule:
+    tell = Step(index=0, verb=Verb.TELL, place=_NOWHERE, who=(Team(team),), say=say)
+    return Rule(name=RuleId(kind + team), owner=team, why=_WHY, events=(), steps=(tell,), place=_NOWHERE)

@@ -4,9 +4,10 @@ Reactions, stickers, emoji and thanks that answer no question cause nothing.
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import timedelta
 
-from services.rules import consent, forms, reply
+from services.rules import brake, consent, forms, reply
 from services.rules.advance import advance
 from services.rules.answer import answered, free_text, house_word, to_person
 from services.rules.chain import Chain
@@ -15,13 +16,14 @@ from services.rules.rulebook import Rule, Verb
 from services.rules.speak import house_message
 from services.rules.start import Occasion, begin_chains, start
 from shared.events.whatsapp import MessageKind, MessageReceived
-from shared.ids import RuleId
+from shared.ids import ChainId, PersonId, RuleId
 from shared.intents import Intent, classify, is_word_stop, says_something
 
 _SILENT = frozenset({MessageKind.EDIT, MessageKind.REVOKE, MessageKind.CALL})
 _ASKED_BACK = {reply.Unsure.SEVERAL: "which_question", reply.Unsure.SHARED: "shared_number"}
 INBOX = "house-inbox-"
-"""The house's own rules, one a team: what nobody asked for goes to a person."""
+BRAKED = "house-brake-"
+"""The house's own rules, one of each a team: what nobody asked for goes to a person; so does whom we stop answering."""
 
 
 def heard(
@@ -32,17 +34,70 @@ def heard(
         return
     found = reply.correlate(desk, message)
     intent = _intent(desk, message, found)
-    if intent in _INTENTS:
-        _INTENTS[intent](desk, message)
+    if intent is Intent.STOP:
+        consent.stop(desk, message)
     elif _only_acknowledges(message, intent) and not reply.is_asked(found, message):
         desk.judged(Reason.ACKNOWLEDGEMENT)
-    elif isinstance(found, reply.Correlated):
+    elif isinstance(found, reply.Correlated) and _is_asked_for(desk, found, message):
         _answer(desk, found, message, occasion)
-    elif found in _ASKED_BACK:
+    else:
+        _unasked(desk, _Unasked(message, occasion, found, intent), match)
+
+
+@dataclass(frozen=True, slots=True)
+class _Unasked:
+    """A message that no open question and no form waited for."""
+
+    message: MessageReceived
+    occasion: Occasion
+    found: reply.Correlated | reply.Unsure
+    intent: Intent | None
+
+    @property
+    def about(self) -> ChainId | None:
+        return self.found.chain.chain_id if isinstance(self.found, reply.Correlated) else None
+
+    @property
+    def may_start(self) -> bool:
+        """Whether it is for the rules: it is about no question, and no word that the house itself understands."""
+        open_to_rules = self.found is reply.Unsure.NOTHING or self.found is reply.Unsure.UNKNOWN_QUOTE
+        return open_to_rules and self.intent not in {Intent.START, Intent.WHY}
+
+
+def _is_asked_for(desk: Desk, found: reply.Correlated, message: MessageReceived) -> bool:
+    """A tap that can still count, or an answer that takes a form on."""
+    if found.answer is not None:
+        return reply.is_open(found)
+    return reply.fills_form(found) and forms.goes_on(desk, found.chain, message)
+
+
+def _unasked(desk: Desk, said: _Unasked, match: Callable[[Occasion], Iterable[Rule]]) -> None:
+    """Answered, unless it is the same again or too many."""
+    matched = list(match(said.occasion)) if said.may_start else []
+    held = brake.holds(desk, said.message, said.about, starts=bool(matched))
+    if said.intent is Intent.START:
+        consent.start(desk, said.message, answer=not held)
+    if held:
+        _hold(desk, said)
+    elif said.intent is Intent.WHY:
+        _why(desk, said.message)
+    elif said.intent is Intent.START:
+        return
+    elif isinstance(said.found, reply.Correlated):
+        _answer(desk, said.found, said.message, said.occasion)
+    elif said.found in _ASKED_BACK:
         desk.judged(Reason.ASKED_WHICH)
-        house_message(desk, message, _ASKED_BACK[found])
-    elif not begin_chains(desk, occasion, match(occasion)):
-        _relay(desk, message, occasion)
+        house_message(desk, said.message, _ASKED_BACK[said.found])
+    elif not begin_chains(desk, said.occasion, matched):
+        _relay(desk, said.message, said.occasion)
+
+
+def _hold(desk: Desk, said: _Unasked) -> None:
+    """It is kept and not answered; once a day a person of the house hears of it."""
+    desk.judged(Reason.BRAKED)
+    if brake.is_told(desk, said.message):
+        rule = desk.book.rules[RuleId(BRAKED + _team_of(desk, said.message.person_id))]
+        start(desk, said.occasion, rule, f"event={said.occasion.event.id}")
 
 
 def waits_for_quote(desk: Desk, message: MessageReceived, waited: timedelta) -> bool:
@@ -111,10 +166,14 @@ def relay(desk: Desk, message: MessageReceived, occasion: Occasion, team: str, *
 
 
 def _relay(desk: Desk, message: MessageReceived, occasion: Occasion) -> None:
-    """To the owner of the rule that last wrote to them, else to the inbox."""
-    last = desk.world.last_rule.get(message.person_id)
+    relay(desk, message, occasion, _team_of(desk, message.person_id), thank=True)
+
+
+def _team_of(desk: Desk, person: PersonId) -> str:
+    """The owner of the rule that last wrote to them, else the inbox."""
+    last = desk.world.last_rule.get(person)
     rule = desk.book.rules.get(last) if last else None
-    relay(desk, message, occasion, rule.owner if rule else desk.book.people.inbox, thank=True)
+    return rule.owner if rule else desk.book.people.inbox
 
 
 # ------------------------------------------------------------------ understood before any rule
@@ -130,8 +189,5 @@ def _why(desk: Desk, message: MessageReceived) -> None:
     house_message(desk, message, "why_answer" if rule else "why_unknown", rule)
 
 
-_INTENTS: dict[Intent | None, Callable[[Desk, MessageReceived], None]] = {
-    Intent.STOP: consent.stop,
-    Intent.START: consent.start,
-    Intent.WHY: _why,
-}
+def _started(_desk: Desk, _message: MessageReceived) -> None:
+    """``consent.start`` has said all."""

@@ -67,6 +67,12 @@ def _waits_for_answer(chain: Chain, question: Outgoing) -> bool:
     return chain.active and question.open and chain.final_answer_of(question.person_id) is None
 
 
+def is_open(found: Correlated) -> bool:
+    """Whether a tap on this question can still count."""
+    chain, question = found.chain, found.question
+    return chain.active and not question.closed and chain.final_answer_of(question.person_id) is None
+
+
 def fills_form(found: Correlated | Unsure) -> TypeGuard[Correlated]:
     """Whether it is the question of a form that is being filled."""
     return isinstance(found, Correlated) and _fills(found.chain, found.question)

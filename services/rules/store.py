@@ -15,7 +15,7 @@ from services.rules.facts import newest, started_with
 from services.rules.locks import shared
 from services.rules.recipients import parties_in
 from services.rules.want import Wanted
-from services.rules.world import Consent, Person, RightsRecord, Work, World
+from services.rules.world import Consent, Person, RightsRecord, Unasked, Work, World
 from shared.clock import machine_now
 from shared.errors import Unfit
 from shared.events.values import UNREADABLE, Frozen, encode, read_as, spell_instant
@@ -145,6 +145,8 @@ async def _load_people(connection: Connection, world: World, wanted: Wanted) -> 
         world.hold_person(person)
         if row["consent"] is not None:
             world.consent[person.person_id] = read_as(Consent, row["consent"])
+        if row["unasked"] is not None:
+            world.unasked[person.person_id] = read_as(Unasked, row["unasked"])
         if row["rule"] is not None:
             world.last_rule[person.person_id] = RuleId(row["rule"])
         if row["reference"] is not None:
@@ -178,6 +180,7 @@ async def save(connection: Connection, world: World, now: datetime) -> None:
     await _save(connection, QUERIES.save_works, world, "work", lambda key: _json(world.works[key]))
     await _save(connection, QUERIES.save_people, world, "person", lambda key: _json(world.people[key]))
     await _save(connection, QUERIES.save_consent, world, "consent", lambda key: _json(world.consent[key]), now)
+    await _save(connection, QUERIES.save_unasked, world, "unasked", lambda key: _json(world.unasked[key]))
     await _save(connection, QUERIES.save_records, world, "record", lambda key: _json(world.records[key]))
     await _save(connection, QUERIES.save_last_rules, world, "last_rule", lambda key: world.last_rule[key])
     await _save(connection, QUERIES.save_acquisitions, world, "acquisition", lambda key: world.acquisitions[key])

@@ -42,11 +42,12 @@ select wamid, message_id from messages where wamid = any($1::text[]);
 select document::text from works where tenant = $1 and work_id = any($2::bigint[]);
 
 -- name: find_people
--- People with their consent, the rule that last wrote to them and their open submission: each looked up by its key,
+-- People with their consent, what they lately wrote unasked, the rule that last wrote to them and their open submission: each looked up by its key,
 -- where a join may be done by reading the whole table.
 select
     p.document::text as person,
     (select c.document::text from consent c where c.tenant = p.tenant and c.person_id = p.person_id) as consent,
+    (select u.document::text from unasked u where u.tenant = p.tenant and u.person_id = p.person_id) as unasked,
     (select l.rule from last_rules l where l.tenant = p.tenant and l.person_id = p.person_id) as rule,
     (select a.reference from acquisitions a where a.tenant = p.tenant and a.person_id = p.person_id) as reference
 from people p
@@ -94,6 +95,12 @@ with changed as (
 )
 insert into consent (tenant, person_id, document)
 select $1, person_id, document from changed
+on conflict (tenant, person_id) do update set document = excluded.document;
+
+-- name: save_unasked
+-- What each of these people lately wrote that nobody had asked for.
+insert into unasked (tenant, person_id, document)
+select $1, person_id, document::jsonb from unnest($2::text[], $3::text[]) as t(person_id, document)
 on conflict (tenant, person_id) do update set document = excluded.document;
 
 -- name: save_records

@@ -80,6 +80,23 @@ class Consent(Frozen):
         return self.but(opted_in_at=at, evidence=evidence) if newer else self
 
 
+class Said(Frozen):
+    """What an unasked message said, as hashes of its words, and the chain it answered, if any."""
+
+    words: tuple[int, ...]
+    about: ChainId | None = None
+    at: Instant
+
+
+class Unasked(Frozen):
+    """What a person lately wrote that nobody had asked for; ``brake`` counts and bounds it."""
+
+    answered: tuple[Instant, ...] = ()
+    started: tuple[Instant, ...] = ()
+    said: tuple[Said, ...] = ()
+    told_at: Instant | None = None
+
+
 class Work(Frozen):
     """The last full state of a work, and what is open on it."""
 
@@ -109,6 +126,7 @@ class World:
     works: dict[WorkId, Work] = field(default_factory=dict)
     people: dict[PersonId, Person] = field(default_factory=dict)
     consent: dict[PersonId, Consent] = field(default_factory=dict)
+    unasked: dict[PersonId, Unasked] = field(default_factory=dict)
     records: dict[str, RightsRecord] = field(default_factory=dict)
     last_rule: dict[PersonId, RuleId] = field(default_factory=dict)
     acquisitions: dict[PersonId, str | None] = field(default_factory=dict)
@@ -234,6 +252,11 @@ class World:
     def keep_consent(self, person: PersonId, consent: Consent) -> None:
         self.consent[person] = consent
         self._learnt("consent", person)
+
+    def keep_unasked(self, person: PersonId, unasked: Unasked) -> None:
+        """No fact that rules lean on."""
+        self.unasked[person] = unasked
+        self.changed.add(("unasked", person))
 
     def keep_record(self, record_id: str, record: RightsRecord) -> None:
         self.records[record_id] = record

@@ -33,6 +33,7 @@ HOUSE_TEMPLATES: Mapping[str, HouseTemplate] = {
     "left_with_owner": HouseTemplate(),
     "passed_on": HouseTemplate(),
     "to_read": HouseTemplate(),
+    "answers_paused": HouseTemplate(),
     "form_change": HouseTemplate(words=frozenset({"choices"})),
     "form_too_long": HouseTemplate(words=frozenset({"length", "most"})),
     "form_no_file": HouseTemplate(),

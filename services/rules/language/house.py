@@ -1,18 +1,19 @@
 """``house.yaml`` and ``limits.yaml``: the publisher's own words and choices, and how far messages may go."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
 
-from services.rules.house import Basis, Tenant
+from services.rules.house import Basis, Brake, Tenant
 from services.rules.language.faults import Report
 from services.rules.language.known_words import by_language, check_country, language, language_keys
 from services.rules.language.nodes import Entries, Node, Scalar
 from services.rules.language.spans import span
-from services.rules.language.values import Part, mapped, text, word
+from services.rules.language.values import Part, mapped, number, text, word
 from services.rules.terms import Severity, Span, Unit
 
 _HOUSE_KEYS = ("publisher", "language", "countries", "line", "links", "basis", "words")
-_LIMIT_KEYS = ("per_person", "free", "pass", "digest", "taken_for", "send_within")
+_LIMIT_KEYS = ("per_person", "free", "pass", "digest", "taken_for", "send_within", "brake")
 _LIMITS_LATER = ("per_person", "digest")
 _TAKEN_FOR = Span(5, Unit.WORKING_DAYS)
 _SEND_WITHIN = Span(2, Unit.WORKING_DAYS)
@@ -25,6 +26,7 @@ class Limits:
     staff_pass: Severity | None = None
     taken_for: Span = _TAKEN_FOR
     send_within: Span = _SEND_WITHIN
+    brake: Brake = field(default_factory=Brake)
 
 
 def house(node: Node | None, limits: Limits, report: Report) -> Tenant:
@@ -42,6 +44,7 @@ def house(node: Node | None, limits: Limits, report: Report) -> Tenant:
         staff_pass=limits.staff_pass,
         taken_for=limits.taken_for,
         send_within=limits.send_within,
+        brake=limits.brake,
     )
 
 
@@ -69,7 +72,37 @@ def limits(node: Node | None, report: Report) -> Limits:
         staff_pass=_pass(part.get("pass"), report),
         taken_for=span(part.get("taken_for"), report) if "taken_for" in part else standard.taken_for,
         send_within=span(part.get("send_within"), report) if "send_within" in part else standard.send_within,
+        brake=_brake(part.get("brake"), report),
     )
+
+
+def _brake(node: Node | None, report: Report) -> Brake:
+    standard = Brake()
+    if node is None:
+        return standard
+    part = Part(node, "“brake”", ("answers", "chains", "within"), report)
+    return Brake(
+        answers=number(part.get("answers"), report) if "answers" in part else standard.answers,
+        chains=number(part.get("chains"), report) if "chains" in part else standard.chains,
+        within=_while(part.get("within"), report) if "within" in part else standard.within,
+    )
+
+
+def _while(node: Node | None, report: Report) -> timedelta:
+    """By the clock: an answering machine keeps no office hours."""
+    found = span(node, report)
+    lasts = _BY_THE_CLOCK.get(found.unit)
+    if lasts is None and node is not None:
+        report.add(node.place, "the brake counts by the clock: minutes, hours or days, like “1 hour”")
+    return found.count * (lasts or timedelta(hours=1))
+
+
+_BY_THE_CLOCK = {
+    Unit.SECONDS: timedelta(seconds=1),
+    Unit.MINUTES: timedelta(minutes=1),
+    Unit.HOURS: timedelta(hours=1),
+    Unit.DAYS: timedelta(days=1),
+}
 
 
 def _pass(node: Node | None, report: Report) -> Severity | None:

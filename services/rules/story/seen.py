@@ -9,7 +9,7 @@ from services.rules.chain import Ending
 from services.rules.conditions import present
 from services.rules.desk import Effect, Ended, LeftOut, Said, Withdrew, Wrote
 from services.rules.facts import walk
-from services.rules.listen import INBOX
+from services.rules.listen import BRAKED, INBOX
 from services.rules.rulebook import Verb
 from services.rules.story.cast import Cast
 from services.rules.story.model import Expected, Kind
@@ -74,7 +74,7 @@ def _seen(effect: Effect, world: World, cast: Cast) -> Seen | None:
             say = found[1].say if found else None
             return Seen(Kind.WITHDRAW, who=cast.number(withdrawal.person_id), say=say)
         case Ended():
-            ours = world.chains[effect.chain_id].rule.startswith(INBOX)
+            ours = world.chains[effect.chain_id].rule.startswith((INBOX, BRAKED))
             return None if ours else Seen(Kind.END, end=effect.ending)
         case _:
             assert_never(effect)

@@ -1,0 +1,205 @@
+"""The brake: an answering machine is answered once, a flood is bounded, and nobody who fills a form meets it."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from services.rules.house import Brake
+from services.rules.language.loader import load
+from shared.events.contacts import Addresses, PersonObserved
+from shared.events.whatsapp import Media, MessageKind, MessageReceived
+from shared.ids import Line, PersonId, Phone, Wamid
+from tests.services.rules.at_work import RulesAtWork, rules_at_work, somebody
+from tests.services.rules.books import good_files
+from tests.services.rules.stories import faults
+
+HOLDER = "812: {roles: [rights_holder], country: GB}\n40: {roles: [rights_manager], team: rights, country: GB}"
+STRANGER = "5001: {visitor: true, name: Maud Ferrier, country: GB}\n11: {roles: [editor], country: GB}"
+ASKED = "{event: rights.approval_requested, with: {respond_by: 2027-04-30, rights_holder: 812}}"
+AWAY = "Thank you for your message. The agency is closed; we answer on Monday."
+ONCE = "{hand_over: 40, say: to_take}, {tell: 812, say: handed_over}"
+PAUSED = "{tell: 40, say: answers_paused}"
+
+
+def says(who: int, text: str, more: str = "") -> str:
+    return f'reply: {{from: {who}, text: "{text}"{more}}}'
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        [AWAY] * 12,
+        [f"It is 10:{n}. {AWAY} Ticket #{4711 + n}." for n in range(10, 22)],
+        [f"{AWAY} {greeting}" for greeting in ("Regards", "Best", "Yours") * 4],
+        ["Closed."] * 12,
+        ["本日は休業しております。月曜日にご連絡いたします。"] * 12,
+    ],
+)
+def test_an_away_message_is_answered_once_handed_over_once_and_told_once(texts: list[str]) -> None:
+    moves = (ASKED, "expect: [{ask: 812}]", *(says(812, text) for text in texts))
+    assert faults(HOLDER, *moves, f"expect: [{ONCE}, {PAUSED}]") == []
+
+
+def test_different_words_without_end_are_answered_five_times_an_hour() -> None:
+    texts = ["One", "and two", "three", "a fourth", "five", "six", "seven", "eight"]
+    moves = (ASKED, "expect: [{ask: 812}]", *(says(812, text) for text in texts))
+    assert faults(HOLDER, *moves, f"expect: [{', '.join([ONCE] * 5)}, {PAUSED}]") == []
+
+
+def test_after_a_quiet_hour_a_person_is_answered_again_and_the_house_told_once_a_day() -> None:
+    texts = ["One", "and two", "three", "a fourth", "five", "six"]
+    later = ["seven", "eight", "nine", "ten", "eleven", "twelve"]
+    moves = (
+        ASKED,
+        *(says(812, text) for text in texts),
+        f"expect: [{{ask: 812}}, {', '.join([ONCE] * 5)}, {PAUSED}]",
+        "wait: 61 minutes",
+        *(says(812, text) for text in later),
+        f"expect: [{', '.join([ONCE] * 5)}]",
+    )
+    assert faults(HOLDER, *moves) == []
+
+
+def test_an_away_message_to_the_next_question_is_known_again() -> None:
+    again = "{event: rights.approval_requested, with: {respond_by: 2027-04-30, rights_holder: 812, request_id: R-10}}"
+    moves = (
+        ASKED,
+        says(812, AWAY),
+        f"expect: [{{ask: 812}}, {ONCE}]",
+        "wait: 2 hours",
+        again,
+        says(812, AWAY, ", to: rights_request"),
+        f"expect: [{{ask: 812}}, {PAUSED}]",
+    )
+    assert faults(HOLDER, *moves) == []
+
+
+def test_the_same_word_to_two_questions_is_no_machine() -> None:
+    again = "{event: rights.approval_requested, with: {respond_by: 2027-04-30, rights_holder: 812, request_id: R-10}}"
+    yes = says(812, "Yes", ", to: rights_request")
+    assert faults(HOLDER, ASKED, yes, again, yes, f"expect: [{{ask: 812}}, {ONCE}, {{ask: 812}}, {ONCE}]") == []
+
+
+def test_a_tap_is_taken_however_much_was_written_before() -> None:
+    moves = (
+        ASKED,
+        *[says(812, AWAY)] * 9,
+        f"expect: [{{ask: 812}}, {ONCE}, {PAUSED}]",
+        "reply: {from: 812, button: approve}",
+        "expect: [{record: rights.record_decision}, {tell: 812, say: noted}]",
+    )
+    assert faults(HOLDER, *moves) == []
+
+
+def test_stop_is_taken_however_much_was_written_before_and_start_is_believed() -> None:
+    relayed = "{tell: 11, say: to_read}, {tell: 5001, say: passed_on}"
+    moves = (
+        *(says(5001, text) for text in ("a", "b", "c", "d", "e", "f", "g")),
+        f"expect: [{', '.join([relayed] * 5)}, {{tell: 11, say: answers_paused}}]",
+        says(5001, "STOP"),
+        "expect: [{tell: 5001, say: stopped}]",
+        "wait: 1 minute",
+        says(5001, "START"),
+        "expect: nothing",
+        "wait: 3 hours",
+        says(5001, "Do you take novels?"),
+        f"expect: [{relayed}]",
+    )
+    assert faults(STRANGER, *moves) == []
+
+
+def collects(*prompts: str) -> str:
+    return ", ".join(f"{{collect: 5001, say: {each}}}" for each in prompts)
+
+
+def test_a_form_filled_fast_with_the_same_word_is_a_conversation() -> None:
+    prompts = ("welcome", ".title", ".genre", ".genre", ".ai_used", ".manuscript", "summary")
+    said = collects(*(f"pitch{each if each[0] == '.' else '_' + each}" for each in prompts))
+    moves = (
+        says(5001, "A book", ", line: acquisitions"),
+        *(says(5001, text) for text in ("Yes", "Yes", "1", "Yes", "Yes")),
+        f"expect: [{said}]",
+    )
+    assert faults(STRANGER, *moves) == []
+
+
+def test_a_machine_that_fills_a_form_does_not_get_the_same_question_for_ever() -> None:
+    prompts = collects("pitch_welcome", "pitch.title", "pitch.genre")
+    told = "{tell: 71, say: answers_paused}"
+    moves = (*[says(5001, AWAY, ", line: acquisitions")] * 40, f"expect: [{prompts}, {told}]")
+    assert faults(STRANGER.replace("11: {roles: [editor]", "71: {roles: [commissioning_editor]"), *moves) == []
+
+
+# ------------------------------------------------------------------ on a real database
+
+
+NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
+VISITOR = PersonId("v-flood")
+
+
+@pytest.fixture
+async def house(postgres_database: str) -> AsyncIterator[RulesAtWork]:
+    async with rules_at_work(postgres_database, NOW) as house:
+        await house.hear(*map(somebody, (11, 12, 21, 22, 31, 40, 41, 51, 52, 53, 61, 71)))
+        await house.hear(
+            PersonObserved(
+                person_id=VISITOR, display_name="Maud", addresses=Addresses(phone=Phone("+447700900777")),
+                observed_at=NOW, version=1,
+            )
+        )  # fmt: skip
+        yield house
+
+
+def message(number: int, *, line: str = "main", media: Media | None = None) -> MessageReceived:
+    return MessageReceived(
+        line=Line(line), person_id=VISITOR, message_id=Wamid(f"wamid.{number}"), at=NOW, media=media,
+        message_kind=MessageKind.MEDIA if media else MessageKind.TEXT, text=None if media else _text(number),
+    )  # fmt: skip
+
+
+def _text(number: int) -> str:
+    return " ".join(chr(97 + int(digit)) * 3 for digit in str(number))
+
+
+@pytest.mark.integration
+async def test_two_hundred_texts_of_a_stranger_make_a_handful_of_chains(house: RulesAtWork) -> None:
+    for start in range(0, 200, 40):
+        await house.hear(*(message(number) for number in range(start, start + 40)))
+    said = [say for _, say in await house.said()]
+    assert (said.count("to_read"), said.count("passed_on"), said.count("answers_paused")) == (10, 5, 2), said
+    assert len(await house.chains()) == 6
+    assert await house.pool.fetchval("select count(*) from unasked") == 1
+    silent = [one["data"] for one in await house.left("decisions") if one["data"].get("reason") == "braked"]
+    assert sum(len(each["events"]) for each in silent) == 194
+
+
+@pytest.mark.integration
+async def test_what_a_stranger_adds_to_a_submission_is_bounded_but_a_folder_of_pictures_is_not(
+    house: RulesAtWork,
+) -> None:
+    await house.pool.execute(
+        "insert into acquisitions (tenant, person_id, reference) values ('penrose', $1, 'K7PQ2M')", VISITOR
+    )
+    pictures = [Media(media_id=f"media.{n}", mime="image/jpeg") for n in range(30)]
+    sent = [message(n, line="acquisitions", media=one) for n, one in enumerate(pictures)]
+    await house.hear(*sent[:15])
+    assert len(await house.left("writes.requested")) == 15
+    await house.hear(*sent[15:])
+    assert len(await house.left("writes.requested")) == 20
+
+
+@pytest.mark.integration
+async def test_the_words_themselves_are_not_kept(house: RulesAtWork) -> None:
+    await house.hear(message(1).but(text="The secret garden is mine"))
+    kept = await house.pool.fetchval("select document::text from unasked")
+    assert "secret" not in kept
+    await house.hear(PersonObserved(person_id=VISITOR, display_name="-", observed_at=NOW, version=2, erased=True))
+    assert await house.pool.fetchval("select document::text from unasked") == "{}"
+
+
+def test_the_limits_may_say_other_numbers() -> None:
+    files = good_files()
+    assert load(files)[0].tenant.brake == Brake()  # type: ignore[union-attr]
+    files["limits.yaml"] += "brake: {answers: 2, within: 2 days}\n"
+    assert load(files)[0].tenant.brake == Brake(2, 20, timedelta(days=2))  # type: ignore[union-attr]
