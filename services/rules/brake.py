@@ -27,21 +27,24 @@ _ALIKE = 0.8
 _WORD = re.compile(r"[^\W\d_]+")
 
 
-def holds(desk: Desk, message: MessageReceived, about: ChainId | None, *, starts: bool) -> bool:
+def holds(
+    desk: Desk, message: MessageReceived, about: ChainId | None, *, starts: bool = False, fills: bool = False
+) -> bool:  # fmt: skip
     """Whether this unasked message is too many, or the same again; it is counted either way.
 
     ``about`` is the chain it would answer; ``starts``: it would start rules, which may be more often than answers.
+    ``fills``: it is meant for a form, which explains more than once what does not fit.
     """
     limit, now = desk.book.tenant.brake, desk.now
     known = desk.world.unasked.get(message.person_id, Unasked())
     said = Said(words=_words_of(message), about=about, at=now)
     recent = [at for at in (known.started if starts else known.answered) if at > now - limit.within]
     most = limit.chains if starts else limit.answers
-    held = len(recent) >= most or any(_same_again(said, before, limit.within) for before in known.said)
+    again = not fills and any(_same_again(said, before, limit.within) for before in known.said)
     counted = (*recent, now)[-most:]
     known = known.but(said=_remembered(known.said, said), **{"started" if starts else "answered": counted})
     desk.world.keep_unasked(message.person_id, known)
-    return held
+    return again or len(recent) >= most
 
 
 def is_told(desk: Desk, message: MessageReceived) -> bool:

@@ -74,7 +74,8 @@ def _is_asked_for(desk: Desk, found: reply.Correlated, message: MessageReceived)
 def _unasked(desk: Desk, said: _Unasked, match: Callable[[Occasion], Iterable[Rule]]) -> None:
     """Answered, unless it is the same again or too many."""
     matched = list(match(said.occasion)) if said.may_start else []
-    held = brake.holds(desk, said.message, said.about, starts=bool(matched))
+    fills = reply.fills_form(said.found)
+    held = brake.holds(desk, said.message, said.about, starts=bool(matched), fills=fills)
     if said.intent is Intent.START:
         consent.start(desk, said.message, answer=not held)
     if held:
