@@ -23,7 +23,7 @@ _MOST_WORDS = 40
 _A_SENTENCE = 5
 """Words. Two people may well say “yes” to two questions, but nobody writes the same sentence twice by chance."""
 _ALIKE = 0.8
-"""Of the words of two sentences, how many both have: a ticket's number or the time of day may differ."""
+"""Of the words of two sentences, how many both have, unless one holds all of the other; numbers do not count."""
 _WORD = re.compile(r"[^\W\d_]+")
 
 
@@ -64,7 +64,8 @@ def _same_again(said: Said, before: Said, within: timedelta) -> bool:
     if min(len(said.words), len(before.words)) < _A_SENTENCE:
         return ago < within and (said.words, said.about) == (before.words, before.about)
     mine, theirs = set(said.words), set(before.words)
-    return ago < _REMEMBERED and len(mine & theirs) >= _ALIKE * len(mine | theirs)
+    alike = mine <= theirs or theirs <= mine or len(mine & theirs) >= _ALIKE * len(mine | theirs)
+    return ago < _REMEMBERED and alike
 
 
 def _remembered(before: Iterable[Said], said: Said) -> tuple[Said, ...]:

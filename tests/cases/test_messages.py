@@ -164,7 +164,6 @@ def test_the_owner_hears_what_nobody_could_be_given() -> None:
     assert [one.end for one in effects if one.kind is Effect.END] == [Ending.LEFT_WITH_OWNER]
 
 
-@pytest.mark.xfail(strict=True, reason="every automatic answer is still answered and handed on")
 def test_an_away_message_is_answered_a_few_times_only() -> None:
     played = story(named(Kind.STORY, "06"))
     effects = played.all()

@@ -33,6 +33,7 @@ def says(who: int, text: str, more: str = "") -> str:
         [f"It is 10:{n}. {AWAY} Ticket #{4711 + n}." for n in range(10, 22)],
         [f"{AWAY} {greeting}" for greeting in ("Regards", "Best", "Yours") * 4],
         ["Closed."] * 12,
+        [AWAY, AWAY.partition(";")[0]] * 6,
         ["本日は休業しております。月曜日にご連絡いたします。"] * 12,
     ],
 )
