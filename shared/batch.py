@@ -16,7 +16,7 @@ from shared.inbox import unseen
 from shared.postgres import Pool
 from shared.progress import Fenced, Place, claim
 from shared.received import Handler, Item, Misfit, Received, misfit, read, spans
-from shared.telemetry import batch_span, counter, get_logger, histogram
+from shared.telemetry import batch_span, counter, get_logger, histogram, parked_counter
 from shared.topics import PARTITIONS, Topic
 from shared.transaction import Transaction, take_locks
 from shared.whereabouts import where
@@ -63,7 +63,7 @@ class Batches:
         self._seconds = histogram(f"stet_{service}_batch_seconds", "From a batch's records to its commit")
         self._size = histogram(f"stet_{service}_batch_records", "Records in a batch", buckets=_SIZES)
         self._records = counter(f"stet_{service}_records_total", "Records read, by topic", "topic")
-        self._parked = counter(f"stet_{service}_parked_total", "Records parked, by reason", "reason")
+        self._parked = parked_counter(service)
 
     def fresh(self, topic: str, record: Any) -> bool:
         """Whether a record is one this replica should read now: assigned, and not read before."""

@@ -22,7 +22,7 @@ from shared.errors import Malformed
 from shared.kafka import RECORD_REFUSED, TOPIC_REFUSED, Leaving, Producer
 from shared.postgres import Connection, connect, leave_read_only, lock_number
 from shared.settings import ServiceSettings
-from shared.telemetry import counter, gauge, get_logger, histogram
+from shared.telemetry import counter, gauge, get_logger, histogram, parked_counter
 from shared.transaction import QUERIES, pack, unpack
 
 log = get_logger()
@@ -51,7 +51,7 @@ class Relay:
         self._sending = False
         self._held_topics: dict[str, float] = {}
         self._left = counter(f"stet_{service}_outbox_relayed_total", "Records relayed to Kafka")
-        self._parked = counter(f"stet_{service}_parked_total", "Records parked, by reason", "reason")
+        self._parked = parked_counter(service)
         self._held = gauge(f"stet_{service}_outbox_topics_held", "Topics that refuse records of the outbox, which wait")
         self._seconds = histogram(f"stet_{service}_outbox_round_seconds", "From reading a round to its deletion")
 

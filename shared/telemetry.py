@@ -190,6 +190,11 @@ def counter(name: str, sentence: str, *labels: str) -> Counter:
     return Counter(name, sentence, labels, registry=METRICS)
 
 
+def parked_counter(service: str) -> Counter:
+    """The one count of what a service parked, wherever in it that was done."""
+    return counter(f"stet_{service}_parked_total", "Records parked, by reason", "reason")
+
+
 @cache
 def gauge(name: str, sentence: str, *labels: str) -> Gauge:
     return Gauge(name, sentence, labels, registry=METRICS)

@@ -11,6 +11,8 @@ from dev.stack import Stack
 from shared.parked import QUERIES as PARKED
 
 _MOST = 20
+_EXPECTED = {"ingest parked polled contacts: contact 835: phones.0.phoneNumber: there is no usable number in it"}
+"""A clerk of the seed's typed "ask at the studio" into a phone field, which somebody must be told."""
 
 
 async def left_behind(world: World) -> list[str]:
@@ -39,12 +41,14 @@ async def _writes(world: World) -> list[str]:
 
 
 async def _parked(stack: Stack) -> list[str]:
-    faults = []
+    found = []
     for service in SERVICES:
         async with _schema(stack, service) as connection:
-            rows = await connection.fetch(PARKED.list_parked, ["parked"], _MOST)
-        faults += [f"{service} parked a record of {row['topic']}: {row['reason']}" for row in rows]
-    return faults
+            listed = await connection.fetch(PARKED.list_parked, ["parked"], _MOST)
+            rows = [await connection.fetchrow(PARKED.show_parked, row["id"]) for row in listed]
+        found += [f"{service} parked {row['topic']}: {row['sentence']}" for row in rows]
+    missing = [f"it was not told that {one.removeprefix('ingest parked ')}" for one in _EXPECTED.difference(found)]
+    return [*(one for one in found if one not in _EXPECTED), *missing]
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ from services.ingest.updates import Bad
 from shared.clock import Clock, machine_now
 from shared.ids import TenantId, derive
 from shared.postgres import Pool, load_queries
-from shared.telemetry import counter, get_logger
+from shared.telemetry import get_logger, parked_counter
 from shared.transaction import Origin, Transaction
 
 queries = load_queries(__file__, "intake.sql")
@@ -41,7 +41,7 @@ class Parking:
 
 async def park_all(tx: Transaction, bad: Iterable[Bad], door: str) -> None:
     """Whether or not the same bytes were parked before."""
-    parked = counter("stet_ingest_parked_total", "What could not be read, by reason", "reason")
+    parked = parked_counter("ingest")
     for one in bad:
         parked.labels(one.reason).inc()
         await tx.park(one.raw, one.reason, one.sentence, Origin(door))

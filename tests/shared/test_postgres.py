@@ -18,8 +18,8 @@ from shared.transaction import QUERIES, Transaction
 pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).resolve().parents[2]
-SMALL = {"relay", "progress", "waiting", "parked"}
-"""Tables that may be read whole: of one row, of one a partition, of what waits now, and of what was refused lately."""
+SMALL = {"relay", "progress", "waiting", "parked", "chains_set_aside"}
+"""Tables that may be read whole: of one row, of one a partition, of what waits now, of what was refused lately."""
 
 NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
 
