@@ -113,15 +113,16 @@ async def _ask(service: Service) -> None:
     await service.publish(MESSAGES_REQUESTED, *(request(f"m{n}", f"p{n}", expires_at=expires) for n in numbers))
 
 
+@pytest.mark.timeout(180)
 async def test_killed_in_the_middle_nothing_is_doubled_and_nothing_forgotten(service: Service) -> None:
     await _ask(service)
     killed = await service.start()
-    await until(lambda: _at_least(service, 30))
+    await until(lambda: _at_least(service, 30), 40)
     await killed.kill()
     await service.start()
-    await until(lambda: _nothing_waits(service))
+    await until(lambda: _nothing_waits(service), 60)
     await _deliver_statuses(service)
-    await until(lambda: _accounted_for(service))
+    await until(lambda: _accounted_for(service), 40)
     counts = await service.simulator.ask("counts")
     assert counts["repeated_callbacks"] == {}
     assert len({message["person"] for message in await service.sends()}) == counts["sends"]
@@ -131,7 +132,7 @@ async def test_killed_in_the_middle_nothing_is_doubled_and_nothing_forgotten(ser
 async def test_an_owner_that_stands_still_is_replaced_and_wakes_up_too_late(service: Service) -> None:
     await _ask(service)
     frozen = await service.start()
-    await until(lambda: _at_least(service, 30))
+    await until(lambda: _at_least(service, 30), 40)
     os.kill(frozen.pid, signal.SIGSTOP)
     service.settings["STET_HEALTH_PORT"] = str(free_ports(1)[0])
     await service.start()
