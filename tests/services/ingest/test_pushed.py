@@ -121,14 +121,21 @@ def test_a_fault_never_quotes_the_value() -> None:
     assert "447700900123" not in str(fault.value)
 
 
-def test_the_three_ways_over_http_are_one() -> None:
+def test_structured_and_batched_are_one() -> None:
     event = blocked()
     structured = read_cloudevents(orjson.dumps(event), {b"content-type": b"application/cloudevents+json"})
     batched = read_cloudevents(orjson.dumps([event]), {b"content-type": b"application/cloudevents-batch+json"})
+    assert structured.documents == batched.documents
+    assert (structured.batched, batched.batched) == (False, True)
+
+
+@pytest.mark.parametrize("media", [b"application/json", b"application/cloudevents+json", b""])
+def test_attributes_in_headers_are_refused_as_no_signature_covers_them(media: bytes) -> None:
+    event = blocked()
     attributes = {f"ce-{name}".encode(): str(text).encode() for name, text in event.items() if name != "data"}
-    binary = read_cloudevents(orjson.dumps(event["data"]), {b"content-type": b"application/json", **attributes})
-    assert structured.documents == batched.documents == binary.documents
-    assert (structured.batched, batched.batched, binary.batched) == (False, True, False)
+    for body in (event["data"], event):
+        with pytest.raises(Malformed, match=r"^headers: ce-"):
+            read_cloudevents(orjson.dumps(body), {b"content-type": media, **attributes})
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff\xff"])
