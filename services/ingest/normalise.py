@@ -3,11 +3,13 @@
 Pure, and never raises: what cannot be read is parked with its reason.
 """
 
+from collections import Counter
+
 from services.ingest import persons
 from services.ingest.accounts import account_record, unknown_record
 from services.ingest.records import MAX_VALUE, Personal, Record, Sorted, WebhookFrame
 from services.ingest.statuses import status_record
-from services.ingest.updates import Rest, Update, one_update, split
+from services.ingest.updates import LONGEST_NAME, Rest, Update, one_update, phone_number_id, split
 from shared.errors import Malformed
 from shared.events.values import UNREADABLE, encode, first_fault, read_as
 from shared.whereabouts import where
@@ -15,8 +17,12 @@ from shared.whereabouts import where
 
 def normalise(body: bytes, frame: WebhookFrame) -> Sorted:
     taken = split(body)
-    outcome = Sorted([], [], taken.bad)
+    outcome = Sorted([], [], taken.bad, Counter())
     for update in taken.updates:
+        number = phone_number_id(update.value)
+        if number is not None and number not in frame.lines:  # another product's, whose app sends to us as well
+            outcome.others[number[:LONGEST_NAME]] += 1
+            continue
         try:
             _place(_read(update, frame), outcome)
         except (ValueError, Malformed) as fault:  # neither ever quotes a value

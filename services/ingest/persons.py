@@ -6,7 +6,7 @@ from services.ingest.accounts import digest
 from services.ingest.addresses import bsuid_of, phone_of_whatsapp
 from services.ingest.records import Personal, Sighting, WebhookFrame, instant_of
 from services.ingest.said import content, quoted
-from services.ingest.updates import LONGEST_NAME, UNNAMED, Update, contact_of
+from services.ingest.updates import LONGEST_NAME, UNNAMED, Update, contact_of, phone_number_id
 from services.ingest.values import person_name
 from shared.events.whatsapp import (
     IdentityChange,
@@ -146,12 +146,8 @@ def _contact_name(contact: dict[str, Any]) -> str | None:
 
 
 def _line(update: Update, frame: WebhookFrame) -> Line:
-    """The line's name; a number no setting names is called by its id."""
-    metadata = update.value.get("metadata")
-    number = metadata.get("phone_number_id") if isinstance(metadata, dict) else None
-    if not isinstance(number, str) or not 0 < len(number) <= LONGEST_NAME:
-        return Line(UNNAMED)
-    return frame.lines.get(number, Line(number))
+    """The line's name; what names no number came to one of ours all the same."""
+    return frame.lines.get(phone_number_id(update.value) or "", Line(UNNAMED))
 
 
 def _required(value: Any, field: str) -> str:

@@ -1,5 +1,6 @@
 """What one webhook turns into: records for Kafka as bytes, and updates that still need to know whose they are."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -87,11 +88,12 @@ class Personal:
 
 
 class Sorted(NamedTuple):
-    """One body, sorted by what is to be done with it."""
+    """One body, sorted by what is to be done with it; ``others`` counts updates to numbers that are not ours."""
 
     records: list[Record]
     personal: list[Personal]
     bad: list[Bad]
+    others: Counter[str]
 
 
 def instant_of(value: Any) -> datetime:

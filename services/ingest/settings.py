@@ -46,7 +46,7 @@ class Settings(ServiceSettings):
     whatsapp_app_secrets: Annotated[tuple[AppSecret, ...], Field(min_length=1)]
     whatsapp_verify_token: VerifyToken
     pseudonym_key: PseudonymKey
-    whatsapp_lines: dict[Line, str] = Field(default_factory=dict)
+    whatsapp_lines: Annotated[dict[Line, Annotated[str, Field(pattern=r"^\d+$")]], Field(min_length=1)]
     whatsapp_business_account: Annotated[str, Field(min_length=1)] = "whatsapp"
     whatsapp_heartbeat_seconds: Annotated[float, Field(gt=0)] = 5
     whatsapp_redelivery_seconds: Annotated[float, Field(ge=0)] = 900

@@ -3,7 +3,7 @@
 from typing import Any
 
 from services.ingest.records import Record, WebhookFrame, instant_of
-from services.ingest.updates import LONGEST_NAME, Update
+from services.ingest.updates import LONGEST_NAME, Update, phone_number_id
 from shared.events.envelope import trace_headers
 from shared.events.whatsapp import Status, StatusReported
 from shared.ids import Wamid
@@ -36,10 +36,9 @@ def _particulars(update: Update, frame: WebhookFrame) -> dict[str, Any]:
     """What a status may carry; a value of the wrong type is left out, the status itself still counts."""
     item = update.item
     found: dict[str, Any] = {}
-    metadata = update.value.get("metadata")
-    number = metadata.get("phone_number_id") if isinstance(metadata, dict) else None
-    if isinstance(number, str) and 0 < len(number) <= LONGEST_NAME:
-        found["line"] = frame.lines.get(number, number)
+    line = frame.lines.get(phone_number_id(update.value) or "")
+    if line is not None:
+        found["line"] = line
     callback = item.get("biz_opaque_callback_data")
     if isinstance(callback, str):
         found["callback"] = callback

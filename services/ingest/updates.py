@@ -32,8 +32,8 @@ UNNAMED = "unknown"
 LONGEST_NAME = 300
 """Characters of an account, a field or an id that WhatsApp names; they stand in keys and indexes."""
 
-MOST_UPDATES = 2_000
-"""In one body; WhatsApp sends 1,000 at most. What holds more is no webhook of theirs, and is parked whole."""
+MOST_UPDATES = 10_000
+"""In one body, which is taken in one answer. WhatsApp sends 1,000 at most: what holds more is parked whole."""
 
 _MOST_BAD = 200
 _SLACK = 64 * 1024
@@ -181,6 +181,15 @@ def contact_of(update: Update) -> dict[str, Any]:
     bsuid, phone = item.get("from_user_id") or item.get("user_id"), item.get("from") or item.get("wa_id")
     found = [update.contacts[name] for name in (bsuid, phone) if isinstance(name, str) and name in update.contacts]
     return min(found, key=_place)[1] if found else {}
+
+
+def phone_number_id(value: dict[str, Any]) -> str | None:
+    """Which of the business's numbers a change is about; None where it names none."""
+    metadata = value.get("metadata")
+    number = metadata.get("phone_number_id") if isinstance(metadata, dict) else None
+    if isinstance(number, int) and not isinstance(number, bool):
+        return str(number)
+    return number.strip() or None if isinstance(number, str) else None
 
 
 def _place(found: tuple[int, dict[str, Any]]) -> int:

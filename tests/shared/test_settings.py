@@ -16,6 +16,7 @@ GOOD = {
     "STET_POSTGRES_DSN": f"postgresql://stet:{HELD}@127.0.0.1/stet",
     "STET_WHATSAPP_APP_SECRETS": f'["{HELD}"]',
     "STET_WHATSAPP_VERIFY_TOKEN": HELD,
+    "STET_WHATSAPP_LINES": '{"main": "1065"}',
     "STET_PSEUDONYM_KEY": HELD * 2,
     "STET_CONSONANCE_URL": "http://127.0.0.1:8000",
     "STET_CONSONANCE_KEY": HELD,

@@ -23,7 +23,7 @@ from shared.events.whatsapp import (
     StatusReported,
     UnknownReceived,
 )
-from shared.ids import EventId, Line
+from shared.ids import EventId
 from tests.services.ingest.payloads import FRAME, NOW, PSEUDONYMS, messages, status, statuses, text, webhook
 
 
@@ -120,11 +120,44 @@ def test_a_message_carries_its_line_its_quote_and_whether_it_came_in_a_group() -
     assert (received.line, received.quoted_id, received.in_group) == ("house", "wamid.0", True)
 
 
-def test_a_number_no_setting_names_is_a_line_called_by_its_id() -> None:
-    change = messages(text(), metadata={"phone_number_id": "5"})
-    draft = only(webhook(change)).draft
-    assert isinstance(draft, MessageReceived)
-    assert draft.line == Line("5")
+OURS, OTHER = {"phone_number_id": "106540352242922"}, {"phone_number_id": "9999", "display_phone_number": "1"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        messages(text(body="STOP"), metadata=OTHER),
+        messages(text(), metadata={"phone_number_id": 9999}),
+        messages({"type": "system", "id": "w", "system": {"type": "user_changed_number"}}, metadata=OTHER),
+        messages({"not": "a message"}, metadata=OTHER),
+        statuses(status(), metadata=OTHER),
+        messages(metadata=OTHER, errors=[{"code": 131031}]),
+        {"field": "calls", "value": {"metadata": OTHER, "calls": [{"id": "c", "direction": "USER_INITIATED"}]}},
+        {"field": "user_preferences", "value": {"metadata": OTHER, "user_preferences": [{"value": "stop"}]}},
+        {"field": "user_id_update", "value": {"metadata": OTHER, "user_id_update": [{}]}},
+        {"field": "smb_message_echoes", "value": {"metadata": OTHER, "message_echoes": [{}]}},
+        {"field": "something_new", "value": {"metadata": OTHER}},
+    ],
+)
+def test_what_concerns_another_products_number_is_counted_and_nothing_else(change: dict[str, Any]) -> None:
+    sorted_ = normalise(webhook(change, messages(text("ours"))), FRAME)
+    assert sorted_.others == {"9999": 1}
+    assert [one.draft.message_id for one in sorted_.personal if isinstance(one.draft, MessageReceived)] == ["ours"]
+    assert (sorted_.records, sorted_.bad) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "metadata", [OURS, {"phone_number_id": 106540352242922}, {}, {"phone_number_id": ""}, None, "x"]
+)
+def test_our_number_counts_however_it_is_written_and_so_does_none(metadata: Any) -> None:
+    sorted_ = normalise(webhook(messages(text(), metadata=metadata), statuses(status(), metadata=metadata)), FRAME)
+    assert (len(sorted_.personal), len(sorted_.records), len(sorted_.others)) == (1, 1, 0)
+
+
+def test_news_of_the_account_is_kept_whichever_number_it_speaks_of() -> None:
+    change = {"field": "phone_number_quality_update", "value": {"display_phone_number": "1", "event": "FLAGGED"}}
+    (record,) = normalise(webhook(change), FRAME).records
+    assert record.what == "account"
 
 
 def test_an_attachment_keeps_its_id_and_hash() -> None:
@@ -293,7 +326,7 @@ def test_a_name_that_no_key_holds_costs_its_own_change_only(place: str) -> None:
     body = json.dumps({"entry": [entry, {"id": "1", "changes": [messages(text())]}]}).encode()
     sorted_ = normalise(body, FRAME)
     assert len(sorted_.personal) == 1
-    assert [len(sorted_.records), len(sorted_.bad)] == ([1, 0] if place == "line" else [0, 1])
+    assert [sum(sorted_.others.values()), len(sorted_.bad)] == ([1, 0] if place == "line" else [0, 1])
     assert all(len(record.key) + len(record.value) < 10_000 for record in sorted_.records)
 
 
@@ -306,7 +339,7 @@ def test_deep_nesting_beside_a_message_costs_only_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [{"messages": [1] * 700_000}, {"messages": [{}] * 3_000}, {"statuses": [status()] * 3_000}]
+    "value", [{"messages": [1] * 700_000}, {"messages": [{}] * 11_000}, {"statuses": [status()] * 11_000}]
 )
 def test_a_body_of_more_updates_than_whatsapp_sends_is_parked_whole_and_soon(value: dict[str, Any]) -> None:
     body = webhook({"field": "messages", "value": value})

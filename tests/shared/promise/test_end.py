@@ -69,6 +69,7 @@ def ingest_settings(dsn: str, port: int, health: int) -> dict[str, str]:
         "STET_POSTGRES_DSN": login_of(dsn, "ingest"), "STET_LISTEN_PORT": str(port),
         "STET_HEALTH_PORT": str(health), "STET_DRAIN_SECONDS": "2",
         "STET_WHATSAPP_APP_SECRETS": json.dumps([APP_SECRET]), "STET_WHATSAPP_VERIFY_TOKEN": VERIFY_TOKEN,
+        "STET_WHATSAPP_LINES": '{"house":"106540352242922"}',
         "STET_PSEUDONYM_KEY": "5a" * 16, "STET_CONSONANCE_URL": f"http://{LOOPBACK}:9", "STET_CONSONANCE_KEY": "k",
         "STET_CONSONANCE_WEBHOOK_SECRETS": json.dumps([WEBHOOK_SECRET]), "STET_CONSONANCE_POLL_SECONDS": "0",
     }  # fmt: skip
