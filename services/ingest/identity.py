@@ -17,6 +17,9 @@ from shared.ids import PersonId, key_of
 from shared.postgres import Pool
 from shared.topics import CONTACTS, WHATSAPP_MESSAGES
 
+_AT_ONCE = 200
+"""Updates in one transaction. Each takes up to five locks, of which PostgreSQL has some thousand for everybody."""
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -27,7 +30,17 @@ class Identity:
     people: People
 
     async def settle(self, updates: Sequence[Personal], frame: WebhookFrame) -> list[Record]:
-        """The records of these updates, in order, each with its person."""
+        """The records of these updates, in order, each with its person.
+
+        What is learnt is committed some people at a time: a body of thousands of strangers takes no more locks than a
+        small one, and what does not fit into the time for one request is known when it comes again.
+        """
+        records: list[Record] = []
+        for begin in range(0, len(updates), _AT_ONCE):
+            records += await self._settle_some(updates[begin : begin + _AT_ONCE], frame)
+        return records
+
+    async def _settle_some(self, updates: Sequence[Personal], frame: WebhookFrame) -> list[Record]:
         addresses = sorted({address for update in updates for address in addresses_of(update.sighting)})
         visitors = sorted({_stranger(update, frame) for update in updates})
         register = await self.people.look(self.pool, addresses, visitors)

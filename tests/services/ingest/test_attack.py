@@ -10,6 +10,7 @@ import aiohttp
 import psutil
 import pytest
 
+from shared.topics import WHATSAPP_MESSAGES
 from tests.services.ingest.attackers import (
     MEBIBYTE,
     besieged,
@@ -20,7 +21,7 @@ from tests.services.ingest.attackers import (
     seconds_allowed,
     silent,
 )
-from tests.services.ingest.payloads import status, statuses, webhook
+from tests.services.ingest.payloads import messages, status, statuses, text, webhook
 from tests.services.ingest.service import Ingest, ingest, prepare, sender
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
@@ -111,3 +112,33 @@ async def test_who_sends_nothing_or_too_slowly_is_cut_off_in_time(service: Inges
     longest = dict(zip(attacks, (2, 2, 2, 3, 4), strict=True))
     for attack, kept in zip(attacks, seconds, strict=True):
         assert longest[attack] - 0.5 < kept < longest[attack] + 3, attack.__name__
+
+
+async def test_four_thousand_people_in_one_body_are_taken_while_others_go_on(service: Ingest) -> None:
+    before = (await watch(service, 0.5)).largest
+    watching = asyncio.create_task(watch(service, 3))
+    await until_taken(service, crowd(4000))
+    beside = await watching
+    assert beside.other == []
+    assert beside.slowest < IN_TIME
+    assert beside.largest - before < GROWTH
+    assert len({event.partitionkey for event in await service.read(WHATSAPP_MESSAGES)}) == 4000
+
+
+async def until_taken(service: Ingest, body: bytes) -> None:
+    """On a machine that is busy with other things it may take more than one delivery; each is answered in time."""
+    async with asyncio.timeout(60), sender(service) as post:
+        while True:
+            began = time.monotonic()
+            answer = await post.webhook(body)
+            assert time.monotonic() - began < IN_TIME
+            if answer == 200:
+                return
+            assert answer == 503
+
+
+def crowd(count: int) -> bytes:
+    """A message of each of so many people nobody has heard of."""
+    numbers = [f"4477{number:08}" for number in range(count)]
+    contacts = [{"profile": {"name": f"Reader {number}"}, "wa_id": number} for number in numbers]
+    return webhook(messages(*(text(f"wamid.{number}", sender=number) for number in numbers), contacts=contacts))
