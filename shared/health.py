@@ -52,6 +52,7 @@ class Health:
     details: list[Detail] = field(default_factory=list)
     routes: dict[str, Route] = field(default_factory=dict)
     idle: IdleReport | None = None
+    when_unready: list[Callable[[], None]] = field(default_factory=list)
 
     @asynccontextmanager
     async def serving(self, host: str, port: int) -> AsyncIterator[None]:
@@ -73,9 +74,17 @@ class Health:
             app.router.add_post("/development/{name}", self._route)
         return app
 
-    async def _ready(self, _: web.Request) -> web.Response:
+    async def waiting(self) -> list[str]:
+        """The checks that fail now; ``when_unready`` is told if any does, as a load balancer sends nothing then."""
         checks = list(self.checks.items())  # a part that starts meanwhile adds its own
         waiting = [name for name, check in checks if not await check()]
+        if waiting:
+            for tell in self.when_unready:
+                tell()
+        return waiting
+
+    async def _ready(self, _: web.Request) -> web.Response:
+        waiting = await self.waiting()
         details = [line for detail in self.details if (line := await detail())]
         return web.Response(status=503 if waiting else 200, text="\n".join([*(waiting or ["ready"]), *details]) + "\n")
 

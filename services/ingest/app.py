@@ -1,9 +1,11 @@
 """Puts ingest together: two doors on one port, the polls of Consonance, and the heartbeat of the webhook."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 
 from services.ingest.connections import Cut
 from services.ingest.consonance import Consonance as Source
@@ -25,6 +27,7 @@ from services.ingest.polling import Polling
 from services.ingest.publisher import Publisher
 from services.ingest.seen import SeenBefore
 from services.ingest.settings import Settings
+from services.ingest.signatures import SignatureCounts
 from services.ingest.watch import Stream, Watch
 from shared.errors import Unavailable
 from shared.process import Process, running
@@ -72,6 +75,8 @@ def _listen(process: Process, settings: Settings, publisher: Publisher, stream: 
         WEBHOOK_PATH: {"GET": whatsapp.verify, "POST": whatsapp.receive},
         EVENTS_PATH: {"POST": consonance.receive},
     }
+    for counts in (whatsapp.signatures, consonance.signatures):
+        process.health.details.append(partial(_detail, counts))
     door = Door(routes, measures.cut_off)
     listener = Listener(door, settings.limits, _cut(measures, stream), settings.listen_address, settings.listen_port)
     measures.watch_connections(listener.open_connections, listener.body_bytes)
@@ -79,6 +84,10 @@ def _listen(process: Process, settings: Settings, publisher: Publisher, stream: 
     process.ready_when("listener", listener.takes)
     process.task("forget", lambda: _forget(seen))
     return door
+
+
+async def _detail(counts: SignatureCounts) -> str:
+    return counts.detail(time.monotonic())
 
 
 def _cut(measures: Measures, stream: Stream) -> Callable[[Cut], None]:
@@ -108,6 +117,10 @@ def _poll(process: Process, settings: Settings, source: Source, measures: Measur
 
 def _watch(process: Process, settings: Settings, stream: Stream, measures: Measures) -> None:
     every, redelivery = settings.whatsapp_heartbeat_seconds, settings.whatsapp_redelivery_seconds
+
+    async def ready() -> bool:
+        return not await process.health.waiting()
+
     watch = Watch(
         stream=stream,
         pool=process.pool,
@@ -117,7 +130,9 @@ def _watch(process: Process, settings: Settings, stream: Stream, measures: Measu
         every=timedelta(seconds=every),
         redelivery=timedelta(seconds=redelivery),
         measures=measures,
+        ready=ready,
     )
+    process.health.when_unready.append(stream.miss)
     process.task("heartbeat", watch.forever)
 
 

@@ -1,6 +1,7 @@
 """The door for pushed CloudEvents: signed, validated, published, remembered; a repetition is answered as one."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -16,7 +17,7 @@ from services.ingest.parking import Parks
 from services.ingest.patience import leavable
 from services.ingest.pushed import House, accept
 from services.ingest.records import Frame, Record
-from services.ingest.signatures import signed_for_consonance
+from services.ingest.signatures import SignatureCounts, signed_for_consonance
 from services.ingest.updates import Bad
 from shared.clock import Clock
 from shared.errors import Unavailable, Unfit
@@ -45,6 +46,12 @@ class Judged:
     bad: list[Bad] = field(default_factory=list)
 
 
+def signatures_of_consonance() -> SignatureCounts:
+    return SignatureCounts(
+        "Consonance events", "STET_CONSONANCE_WEBHOOK_SECRETS", "the signing secret where the sender is set up"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Consonance:
     records: Records
@@ -55,6 +62,7 @@ class Consonance:
     tenant: TenantId
     house: House
     secrets: tuple[str, ...]
+    signatures: SignatureCounts = field(default_factory=signatures_of_consonance)
 
     async def receive(self, request: Request) -> Reply:
         """202 once all are in Kafka; 200 where all were before; 400 naming the field that does not fit.
@@ -62,7 +70,9 @@ class Consonance:
         Of a batch the fitting events go on; the others are parked and named in the answer.
         """
         if not signed_for_consonance(request.body, request.headers, self.secrets):
+            self.signatures.refuse(time.monotonic())
             return self._refuse(HTTPStatus.UNAUTHORIZED, Refusal.SIGNATURE)
+        self.signatures.accept(time.monotonic())
         try:
             pushed = read_cloudevents(request.body, request.headers)
             async with asyncio.timeout(ACT_SECONDS):
@@ -107,7 +117,8 @@ class Consonance:
 
     def _refuse(self, status: HTTPStatus, refusal: Refusal, *faults: str, **more: Any) -> Reply:
         self.measures.refused(Door.CONSONANCE, refusal)
-        _log.info("events.refused", reason=refusal.value, faults=faults)
+        if refusal is not Refusal.SIGNATURE:  # anybody can cause those: they are told in numbers
+            _log.info("events.refused", reason=refusal.value, faults=faults)
         return json_reply(status, error=refusal.value, faults=faults, **more)
 
 

@@ -17,7 +17,8 @@ from services.ingest.normalise import normalise
 from services.ingest.parking import Parks
 from services.ingest.patience import Patience, leavable
 from services.ingest.records import Personal, Record, Sorted, WebhookFrame
-from services.ingest.signatures import signed_by_meta
+from services.ingest.seldom import SeldomLog
+from services.ingest.signatures import SignatureCounts, looks_like_metas, signed_by_meta
 from services.ingest.updates import Bad, one_update
 from services.ingest.watch import Stream
 from shared.blame import reason_of, sentence_of
@@ -32,6 +33,15 @@ PATH = "/whatsapp/webhook"
 
 ACT_SECONDS = 4.0
 """For everything after the body has been read: a sender is answered within five seconds, whatever is away."""
+
+
+def signatures_of_meta() -> SignatureCounts:
+    return SignatureCounts(
+        "WhatsApp webhook",
+        "STET_WHATSAPP_APP_SECRETS",
+        "the app secret at developers.facebook.com: your app, App settings, Basic",
+    )
+
 
 _TAKEN = Reply(HTTPStatus.OK)
 
@@ -63,6 +73,8 @@ class WhatsApp:
     app_secrets: tuple[bytes, ...]
     verify_token: str
     pseudonyms: Pseudonyms
+    signatures: SignatureCounts = field(default_factory=signatures_of_meta)
+    other_numbers: SeldomLog = field(default_factory=lambda: SeldomLog("number.not_ours"))
     patience: Patience = field(default_factory=lambda: Patience(ACT_SECONDS))
 
     async def verify(self, request: Request) -> Reply:
@@ -75,19 +87,31 @@ class WhatsApp:
 
     async def receive(self, request: Request) -> Reply:
         """200 once every update of the body is durable. WhatsApp counts nothing else as taken."""
-        if not signed_by_meta(request.body, request.headers.get(b"x-hub-signature-256"), self.app_secrets):
-            return self._refuse(HTTPStatus.UNAUTHORIZED, Refusal.SIGNATURE)
-        arrival = self.stream.begin()
+        signature = request.headers.get(b"x-hub-signature-256")
+        if not signed_by_meta(request.body, signature, self.app_secrets):
+            return self._refuse_signature(signature)
+        self.signatures.accept(time.monotonic())
+        self.stream.trust()
+        arrival, taken = self.stream.begin(), False
         try:
             with self.patience.limit():
                 await self._take(request.body)
+            taken = True
         except (Unavailable, TimeoutError) as fault:
-            self.stream.tear("refused")
             _log.warning("webhook.refused", fault=str(fault) or "too slow")
             return self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, Refusal.UNAVAILABLE)
         finally:
+            if not taken:
+                self.stream.tear("refused")
             self.stream.end(arrival)
         return _TAKEN
+
+    def _refuse_signature(self, signature: bytes | None) -> Reply:
+        """Of a secret that was changed at Meta alone we see nothing but this: then no webhook is taken."""
+        self.signatures.refuse(time.monotonic())
+        if looks_like_metas(signature):
+            self.stream.doubt()
+        return self._refuse(HTTPStatus.UNAUTHORIZED, Refusal.SIGNATURE)
 
     async def _take(self, body: bytes) -> None:
         with intake_span("ingest.webhook") as traceparent:
@@ -100,6 +124,7 @@ class WhatsApp:
             await self.records.publish(records)
         self.measures.published(time.monotonic() - began)
         self.measures.updates(_whats(sorted_))
+        self._tell_others(sorted_.others)
 
     async def _settle(self, sorted_: Sorted, frame: WebhookFrame) -> list[Record]:
         """What needs the database; an update it refuses is parked, and its neighbours go on."""
@@ -115,6 +140,15 @@ class WhatsApp:
 
         await work_off(sorted_.personal, attempt, refuse)
         return records
+
+    def _tell_others(self, others: Mapping[str, int]) -> None:
+        """Counted and kept out: whoever writes to another product's number does not talk to us."""
+        for number, count in others.items():
+            self.measures.updates(["other_number"] * count)
+            named = number if number.isdecimal() else "(not a number)"
+            self.other_numbers.report(
+                time.monotonic(), named, count, phone_number_id=named, setting="STET_WHATSAPP_LINES"
+            )
 
     def _refuse(self, status: HTTPStatus, refusal: Refusal) -> Reply:
         self.measures.refused(Door.WHATSAPP, refusal)

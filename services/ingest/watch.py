@@ -5,6 +5,8 @@ seen by WhatsApp, which redelivers, and by its own next start, which opens a gap
 """
 
 import asyncio
+import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -25,6 +27,9 @@ from shared.transaction import Transaction
 
 queries = load_queries(__file__, "wholeness.sql")
 _LATE = 3  # heartbeats
+_PROBE_SECONDS = 3.0
+"""A probe that waits longer for its answer takes it for a no."""
+
 _log = get_logger()
 
 
@@ -35,10 +40,27 @@ class Stream:
     torn: datetime | None = None
     reason: str = ""
     arrived: dict[object, datetime] = field(default_factory=dict)
+    unready: bool = False
+    doubted: bool = False
 
     def tear(self, reason: str) -> None:
-        """A webhook was refused, or may have been missed, until now."""
-        self.torn, self.reason = machine_now(), reason
+        """A webhook was refused, or may have been missed, until now; the first reason is told."""
+        if self.torn is None:
+            self.reason = reason
+        self.torn = machine_now()
+
+    def miss(self) -> None:
+        """This process is not ready, so a load balancer keeps webhooks from it: now, and until it has looked again."""
+        self.unready = True
+        self.tear("unready")
+
+    def doubt(self) -> None:
+        """A webhook came that may have been WhatsApp's, signed with a secret we do not have."""
+        self.doubted = True
+
+    def trust(self) -> None:
+        """One with a good signature came after it: so the other was a stranger's."""
+        self.doubted = False
 
     def begin(self) -> object:
         """A webhook arrives; until ``end`` nobody can say that it was taken."""
@@ -63,6 +85,7 @@ class Watch:
     every: timedelta
     redelivery: timedelta
     measures: Measures
+    ready: Callable[[], Awaitable[bool]]
 
     async def forever(self) -> None:
         self.stream.tear("restarted")
@@ -70,22 +93,43 @@ class Watch:
             try:
                 await self.beat()
             except Unavailable as fault:
+                self.stream.miss()
                 _log.warning("heartbeat.failed", fault=str(fault))
             await asyncio.sleep(self.every.total_seconds())
 
     async def beat(self) -> None:
-        """What was torn stays torn until a heartbeat has said so."""
-        torn, reason = self.stream.torn, self.stream.reason
+        """What was torn stays torn until a heartbeat has said so.
+
+        It vouches for nothing after it asked whether this process is ready, and for nothing until it has been ready
+        for two heartbeats: a load balancer needs its time to send webhooks again.
+        """
+        asked = machine_now()
+        ready = await self._look()
         async with writing(self.pool, self.clock, [f"{self.tenant}/webhook/{self.account}"]) as tx:
             state = await self._load(tx.connection)
-            until = self.stream.settled_until()
-            if state is not None and until <= state.until:
+            until = min(self.stream.settled_until(), asked)
+            torn, reason = self.stream.torn, self.stream.reason
+            if until <= state.until if state is not None else not ready:
                 return
             taken = _first(until) if state is None else self._beat(state, until, torn)
             await self._save(tx.connection, taken.state)
             self._tell(taken, reason, tx)
         if self.stream.torn == torn:
             self.stream.torn = None
+
+    async def _look(self) -> bool:
+        """Whether webhooks can be taken, and could be since the last heartbeat."""
+        was_unready, self.stream.unready = self.stream.unready, False
+        asked = time.monotonic()
+        ready = await self.ready() and time.monotonic() - asked < _PROBE_SECONDS
+        if not ready:
+            self.stream.miss()
+        elif was_unready:
+            self.stream.tear("unready")
+        if self.stream.doubted:
+            self.stream.doubted = False
+            self.stream.tear("signature")
+        return ready and not was_unready
 
     def _beat(self, state: Wholeness, until: datetime, torn: datetime | None) -> Beat:
         """A heartbeat that comes far too late is an absence: nobody was there to say that a webhook was refused."""

@@ -45,4 +45,4 @@ def beat(state: Wholeness, now: datetime, torn: datetime | None, redelivery: tim
     if state.gap_until is not None and now >= state.gap_until + redelivery:
         state = replace(state, gap_since=None, gap_until=None)
     state = replace(state, until=now)
-    return Beat(state, vouched=state.gap_until or state.since, gap=opened)
+    return Beat(state, vouched=min(state.gap_until or state.since, now), gap=opened)

@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -77,6 +78,44 @@ async def test_only_a_signature_opens_the_webhook(
 async def test_the_next_secret_counts_already(post: Sender) -> None:
     body = webhook(statuses(status(fresh())))
     assert await post.webhook(body, signed(body, NEXT_APP_SECRET)) == 200
+
+
+async def test_what_is_sent_to_another_number_is_taken_counted_and_kept_out(
+    running_ingest: Ingest, post: Sender
+) -> None:
+    other = {"phone_number_id": "9999", "display_phone_number": "442070009999"}
+    stop, ours, about = fresh(), fresh(), fresh()
+    changes = [
+        messages(text(stop, body="STOP"), metadata=other),
+        statuses(status(about), metadata=other),
+        messages(text(ours)),
+    ]
+    assert await post.webhook(webhook(*changes)) == 200
+    told = {event.id for event in await running_ingest.read(WHATSAPP_MESSAGES)}
+    assert (PSEUDONYMS.of_message(ours) in told, PSEUDONYMS.of_message(stop) in told) == (True, False)
+    keys = {event.partitionkey for event in await running_ingest.read(WHATSAPP_STATUSES)}
+    assert PSEUDONYMS.of_message(about) not in keys
+    async with post.session.get(f"{running_ingest.health_url}/metrics") as answer:
+        assert 'stet_ingest_updates_total{what="other_number"} 2.0' in await answer.text()
+    assert '"phone_number_id":"9999"' in running_ingest.child.log.read_text()
+
+
+async def test_a_wrong_signature_is_told_beside_readiness_and_once_in_the_log(
+    running_ingest: Ingest, post: Sender
+) -> None:
+    body = webhook(statuses(status(fresh())))
+    assert [await post.webhook(body, signed(body, "wrong")) for _ in range(30)] == [401] * 30
+    assert await post.webhook(body) == 200
+    async with post.session.post(f"{post.url}/consonance/events", data=body) as answer:
+        assert answer.status == 401
+    async with post.session.get(f"{running_ingest.health_url}/readyz") as answer:
+        ready = (await answer.text()).splitlines()
+        assert (answer.status, ready[0]) == (200, "ready")
+    assert [line.partition(":")[0] for line in ready[1:]] == ["WhatsApp webhook", "Consonance events"]
+    assert "STET_WHATSAPP_APP_SECRETS" in ready[1]
+    assert "STET_CONSONANCE_WEBHOOK_SECRETS" in ready[2]
+    log = running_ingest.child.log.read_text()
+    assert 1 <= log.count('"event":"signature.refused"') <= 4
 
 
 async def test_refusals_are_counted(running_ingest: Ingest, post: Sender) -> None:
@@ -167,6 +206,19 @@ async def test_a_pushed_event_is_taken_once(running_ingest: Ingest, post: Sender
     assert isinstance(taken.data, WorkBlocked)
 
 
+async def test_a_signed_body_is_not_taken_again_under_an_id_from_headers(running_ingest: Ingest, post: Sender) -> None:
+    event = blocked(id=fresh())
+    body = orjson.dumps(event)
+    forged = {"ce-id": fresh(), "ce-type": event["type"], "ce-source": event["source"], "ce-specversion": "1.0"}
+    codes = []
+    for more in ({}, forged, {"Ce-Id": forged["ce-id"]}, {}):
+        headers = signed_event(body) | more
+        async with post.session.post(f"{post.url}/consonance/events", data=body, headers=headers) as answer:
+            codes.append(answer.status)
+    assert codes == [202, 400, 400, 200]
+    assert forged["ce-id"] not in {one.id for one in await running_ingest.read(CONSONANCE_EVENTS)}
+
+
 @pytest.mark.parametrize(
     ("wrong", "fault"),
     [({"specversion": "2"}, "specversion: "), ({"data": {}}, "data.work: "), ({"type": "x"}, "type: ")],
@@ -197,10 +249,15 @@ async def test_unsigned_events_are_refused(post: Sender) -> None:
 
 
 async def test_the_webhook_is_said_to_be_whole_again_and_again(running_ingest: Ingest) -> None:
-    beats = await found(running_ingest, WHATSAPP_ACCOUNT, lambda event: isinstance(event.data, WebhookWhole), 3)
-    wholes = [event.data for event in beats if isinstance(event.data, WebhookWhole)]
-    assert len({whole.since for whole in wholes}) == 1
-    assert [whole.until for whole in wholes] == sorted(whole.until for whole in wholes)
+    """On a busy machine a heartbeat that comes late begins anew: three in a row are enough."""
+    async with asyncio.timeout(40):
+        while True:
+            told = [event.data for event in await running_ingest.read(WHATSAPP_ACCOUNT)]
+            wholes = [one for one in told if isinstance(one, WebhookWhole)]
+            assert [whole.until for whole in wholes] == sorted(whole.until for whole in wholes)
+            if max(Counter(whole.since for whole in wholes).values(), default=0) >= 3:
+                return
+            await asyncio.sleep(0.2)
 
 
 async def test_many_senders_at_once_are_all_answered(post: Sender) -> None:

@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 import aiohttp
@@ -14,7 +15,8 @@ import pytest
 
 from dev.kafka import EmbeddedKafka
 from dev.postgres import EmbeddedPostgres
-from shared.events.whatsapp import GapOpened
+from shared.clock import machine_now
+from shared.events.whatsapp import GapOpened, WebhookWhole
 from shared.migrate import migrate
 from shared.topics import CONTACTS, WHATSAPP_ACCOUNT, WHATSAPP_MESSAGES, WHATSAPP_STATUSES
 from tests.services.ingest.payloads import PSEUDONYMS, messages, status, statuses, text, webhook
@@ -130,6 +132,44 @@ async def test_a_refusal_is_told_as_a_gap(service: Ingest, post: Sender, own_pos
     await own_postgres.start()
     async with asyncio.timeout(30):
         while not [one for one in await service.read(WHATSAPP_ACCOUNT) if isinstance(one.data, GapOpened)]:
+            await asyncio.sleep(0.2)
+
+
+@pytest.mark.parametrize("neighbour", ["broker", "database"])
+async def test_nothing_is_vouched_for_while_a_neighbour_is_frozen_though_no_webhook_came(
+    service: Ingest, own_kafka: EmbeddedKafka, own_postgres: EmbeddedPostgres, neighbour: str
+) -> None:
+    pid = {"broker": own_kafka.child.pid, "database": own_postgres.child.pid}[neighbour]
+    await until_watched(service)
+    everybody(pid, signal.SIGSTOP)
+    frozen = machine_now()
+    async with asyncio.timeout(20):
+        while await says_ready(service):
+            await asyncio.sleep(0.1)
+    thawed = machine_now()
+    everybody(pid, signal.SIGCONT)
+    spans = await heartbeats(service, thawed)
+    assert [span for span in spans if min(span.until, thawed) > max(span.since, frozen)] == []
+    gaps = [event.data for event in await service.read(WHATSAPP_ACCOUNT) if isinstance(event.data, GapOpened)]
+    assert min(gap.since for gap in gaps) <= frozen
+
+
+async def says_ready(service: Ingest) -> bool:
+    """As a probe sees it, for which no answer is one."""
+    try:
+        return await asyncio.wait_for(service.ready(), 3)
+    except TimeoutError:
+        return False
+
+
+async def heartbeats(service: Ingest, past: datetime) -> list[WebhookWhole]:
+    """All until some vouch for a time after ``past`` again."""
+    async with asyncio.timeout(60):
+        while True:
+            events = await service.read(WHATSAPP_ACCOUNT)
+            told = [event.data for event in events if isinstance(event.data, WebhookWhole)]
+            if [span for span in told if past < span.since < span.until]:
+                return told
             await asyncio.sleep(0.2)
 
 

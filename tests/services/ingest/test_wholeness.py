@@ -39,3 +39,8 @@ def test_another_refusal_keeps_the_same_gap_open_longer() -> None:
     assert beats((1, 0.5), (10, 9.5), (12, None), (19.5, None)) == [
         (at(0.5), at(0)), (at(9.5), None), (at(9.5), None), (at(0), None),
     ]  # fmt: skip
+
+
+def test_a_heartbeat_never_vouches_for_a_time_that_ends_before_it_begins() -> None:
+    taken = beat(begin(START), at(1), at(2), REDELIVERY)
+    assert (taken.vouched, taken.state.until, taken.gap) == (at(1), at(1), at(0))
