@@ -1,6 +1,9 @@
 """Spans: a trace begins, goes on, and never carries what an error says."""
 
+import re
+from collections import defaultdict
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
@@ -9,6 +12,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from shared import telemetry
 from shared.telemetry import batch_span, effect_span, intake_span, past_span
+from shared.topics import SERVICES
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -58,3 +64,17 @@ def test_without_a_collector_traces_begin_and_go_on_all_the_same() -> None:
     with intake_span("in") as received, effect_span("sent", received) as sent:
         assert sent == past_span("decided", received, began_ns=1) == received
     assert len(received.split("-")) == 4
+
+
+METRIC = re.compile(r'(?:counter|gauge|histogram)\(\s*f?"([a-z_{}.]+)",\s*"([^"]+)"')
+
+
+def test_a_metric_is_declared_in_one_way_wherever_it_is_declared() -> None:
+    """Two texts for one name are two collectors, and the second cannot be registered beside the first."""
+    declared: dict[str, set[str]] = defaultdict(set)
+    for file in (*(ROOT / "shared").rglob("*.py"), *(ROOT / "services").rglob("*.py")):
+        for name, sentence in METRIC.findall(file.read_text()):
+            for service in SERVICES:
+                declared[re.sub(r"\{[a-z_.]+\}", service, name)].add(sentence)
+    assert declared, "the pattern finds them"
+    assert {name for name, sentences in declared.items() if len(sentences) > 1} == set()
