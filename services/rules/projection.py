@@ -21,6 +21,10 @@ _COMPARED = {
     Operator.MORE_THAN: ("$gt", "$lte"),
     Operator.AT_MOST: ("$lte", "$gt"),
 }
+_GROUPED = frozenset({Operator.ONE_OF, Operator.IS_NOT, Operator.LESS_THAN, Operator.AT_MOST})
+"""Comparisons that are more than one to the engine."""
+_MOST_GROUPS = 12
+_MOST_ALTERNATIVES = 250
 _BELOW = (Operator.LESS_THAN, Operator.AT_MOST)
 
 
@@ -35,7 +39,9 @@ class Projection:
         self._names = 0
         found = list(conditions)
         self._climb(found)
-        self.patterns = tuple(self._pattern(condition) for condition in found)
+        self.patterns = tuple(
+            self._pattern(condition) if _is_bearable(condition) else self._whole(condition) for condition in found
+        )
         read = [(field, name, encode) for field, some in self._columns.items() for name, encode in some.values()]
         self._read = tuple((field, encode) for field, _, encode in read)
         self._tests = tuple(self._flags.values())
@@ -80,6 +86,12 @@ class Projection:
                 return self._pattern(inner, negated=not negated)
             case _:
                 assert_never(condition)
+
+    def _whole(self, condition: Condition) -> Pattern:
+        """A condition the engine cannot bear, judged beforehand."""
+        name = self._name()
+        self._flags[name] = compile_condition(condition)
+        return {name: 1}
 
     def _compare(self, condition: Compare, *, negated: bool) -> Pattern:
         field, operand = condition.field, condition.operand
@@ -156,6 +168,25 @@ class Projection:
 
     def _encode_text(self, value: object) -> int:
         return self._texts.get(value, 0) if isinstance(value, str) else 0
+
+
+def _is_bearable(condition: Condition) -> bool:
+    """With 15 groups within a group the engine answers error 113; a thousand alternatives keep it busy for minutes."""
+    found = comparisons(condition)
+    alternatives = sum(len(each.operand) if isinstance(each.operand, tuple) else 1 for each in found)
+    return alternatives <= _MOST_ALTERNATIVES and _groups(condition) <= _MOST_GROUPS
+
+
+def _groups(condition: Condition) -> int:
+    match condition:
+        case Compare():
+            return 1 if condition.operator in _GROUPED else 0
+        case AllOf(conditions) | AnyOf(conditions):
+            return 1 + sum(map(_groups, conditions))
+        case NoneOf(inner):
+            return _groups(inner)
+        case _:
+            assert_never(condition)
 
 
 def _both(parts: list[Pattern]) -> Pattern:

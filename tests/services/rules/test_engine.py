@@ -1,4 +1,5 @@
 import threading
+import time
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -135,3 +136,25 @@ def test_the_engine_and_the_reference_agree(
         assert engine.match(EVENT, document) == expected
         assert engine.judge(EVENT, document) == expected
     assert engine.disagreements == 0
+
+
+WIDE = [f"f{number}" for number in range(40)]
+LARGE: dict[str, Condition] = {
+    "many denials": AllOf(tuple(Compare(field, Operator.IS_NOT, "draft") for field in WIDE)),
+    "many choices": AllOf(tuple(Compare(field, Operator.ONE_OF, ("proofs", "typesetting")) for field in WIDE)),
+    "a long list": Compare("f0", Operator.ONE_OF, ("proofs", *(f"w{n}" for n in range(5000)))),
+    "many alternatives": AnyOf(tuple(Compare("f0", Operator.IS, f"w{number}") for number in range(5000))),
+    "the denial of a long list": NoneOf(Compare("f0", Operator.ONE_OF, tuple(f"w{n}" for n in range(5000)))),
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_no_condition_is_too_large_for_the_engine(name: str) -> None:
+    began = time.process_time()
+    engine = Engine([rule("large", LARGE[name]), rule("small", Compare("f0", Operator.IS, "proofs"))])
+    for word in ("proofs", "draft", "w4999"):
+        document: dict[str, Value | None] = {}
+        document.update((field, word) for field in WIDE)
+        engine.judge(EVENT, document)
+    assert engine.disagreements == 0
+    assert time.process_time() - began < 5
