@@ -7,6 +7,7 @@ from graphql import GraphQLSchema
 from services.writeback.capability import Capabilities, Support, choose, examine
 from services.writeback.changes import Change
 from services.writeback.ways import Ways
+from shared.errors import Unavailable
 from shared.telemetry import gauge, get_logger
 
 log = get_logger()
@@ -27,8 +28,12 @@ class Abilities:
         self.doubted = True
 
     async def renew(self, consonance: Introspected) -> None:
-        """Raises Unavailable where Consonance cannot be asked."""
-        self._capabilities = examine(await consonance.schema(), self._ways)
+        """Raises Unavailable where Consonance cannot be asked, or describes what cannot be examined."""
+        schema = await consonance.schema()
+        try:
+            self._capabilities = examine(schema, self._ways)
+        except Exception as error:  # a schema may be valid and yet of a shape no mapping foresaw
+            raise Unavailable(f"Consonance's schema cannot be examined: {type(error).__name__}") from error
         self.doubted = False
         able = gauge("stet_writeback_way_supported", "1 where Consonance offers a way of the mapping", "way")
         for support in self._capabilities:

@@ -13,6 +13,7 @@ from shared.errors import Unavailable
 _SCHEMA_CODES = frozenset(
     {"GRAPHQL_VALIDATION_FAILED", "GRAPHQL_PARSE_FAILED", "undefinedField", "argumentNotAccepted"}
 )
+_MOST_SENTENCES, _LONGEST_SENTENCE = 20, 500
 _SCHEMA_WORDS = ("cannot query field", "doesn't exist on type", "unknown argument", "unknown type", "is not defined by")
 
 
@@ -45,7 +46,7 @@ class Reply(NamedTuple):
 
 
 def reply_of(body: Any, errors_field: str) -> Reply:
-    """What a mutation's JSON answer amounts to. A payload that is missing is no success either."""
+    """What a mutation's JSON answer amounts to. A payload that is missing, or is no object, is no success either."""
     if not isinstance(body, Mapping):
         return Reply(Answer.FAILED)
     if top := body.get("errors"):
@@ -53,24 +54,31 @@ def reply_of(body: Any, errors_field: str) -> Reply:
     payloads = body.get("data")
     if not isinstance(payloads, Mapping) or not payloads or not all(payloads.values()):
         return Reply(Answer.FAILED)
-    refusals = [error for payload in payloads.values() for error in payload.get(errors_field) or ()]
+    if not all(isinstance(payload, Mapping) for payload in payloads.values()):
+        return Reply(Answer.FAILED)
+    refusals = [error for payload in payloads.values() for error in _listed(payload.get(errors_field))]
     if refusals:
         return Reply(Answer.REFUSED, sentences_of(refusals))
     return Reply(Answer.ACCEPTED)
 
 
 def sentences_of(errors: Any) -> tuple[str, ...]:
-    listed = errors if isinstance(errors, list) else [errors]
-    return tuple(_sentence(error) for error in listed)
+    return tuple(_sentence(error)[:_LONGEST_SENTENCE] for error in _listed(errors)[:_MOST_SENTENCES])
+
+
+def _listed(errors: Any) -> list[Any]:
+    if not errors:
+        return []
+    return errors if isinstance(errors, list) else [errors]
 
 
 def is_schema_fault(errors: Any) -> bool:
-    return any(_is_schema_fault(error) for error in errors if isinstance(errors, list) and isinstance(error, Mapping))
+    return any(_is_schema_fault(error) for error in _listed(errors) if isinstance(error, Mapping))
 
 
 def _is_schema_fault(error: Mapping[str, Any]) -> bool:
     extensions = error.get("extensions")
-    if isinstance(extensions, Mapping) and extensions.get("code") in _SCHEMA_CODES:
+    if isinstance(extensions, Mapping) and str(extensions.get("code")) in _SCHEMA_CODES:
         return True
     return any(words in str(error.get("message")).lower() for words in _SCHEMA_WORDS)
 
@@ -79,6 +87,6 @@ def _sentence(error: Any) -> str:
     if not isinstance(error, Mapping):
         return str(error)
     about = error.get("field") or error.get("attribute")
-    messages = error.get("messages") or [error.get("message") or "no reason given"]
+    messages = _listed(error.get("messages")) or [error.get("message") or "no reason given"]
     words = "; ".join(map(str, messages))
     return f"{about}: {words}" if about else words

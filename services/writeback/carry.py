@@ -17,7 +17,7 @@ from services.writeback.compare import judge
 from services.writeback.entries import Entry
 from services.writeback.judgement import Known, Reason
 from services.writeback.protocol import Answer, Attempt, ByHand, Judged, LookAgain, Settle, WriteNow, next_step
-from services.writeback.ways import Seen, seen_in
+from services.writeback.ways import Seen, answers, seen_in
 from shared.clock import machine_now
 from shared.errors import Throttled, Unavailable
 from shared.events.writes import Outcome
@@ -31,6 +31,9 @@ _LONGEST_WAIT = timedelta(seconds=30)
 _MOST_DOUBLINGS = 6
 _FRESH = timedelta(seconds=5)
 """How old an intent may be when its request leaves: a process frozen for longer may have lost its lane meanwhile."""
+
+_MISSHAPEN = (AttributeError, LookupError, TypeError, ValueError)
+"""What comparing raises where a text is a list, or a list a number."""
 
 _NOTHING_EXECUTED = (NotReached, KeyRefused, Throttled)
 
@@ -109,14 +112,22 @@ class Carrier:
 
     async def _look(self, entry: Entry, planned: Sequence[_Planned]) -> list[Judged]:
         known = await self.ledger.known(entry)
-        return [_judged(each, await self._seen(each), known) for each in planned]
+        shown = [await self._shown(each) for each in planned]
+        try:
+            return [_judged(each, _seen(each, data), known) for each, data in zip(planned, shown, strict=True)]
+        except _MISSHAPEN as error:
+            sentence = f"a read was answered in another shape than asked for ({type(error).__name__})"
+            raise ReadFailed(sentence, schema_changed=False) from None
 
-    async def _seen(self, planned: _Planned) -> Seen | None:
+    async def _shown(self, planned: _Planned) -> Mapping[str, Any] | None:
         change, support = planned
         if support is None or support.read is None:
             return None
         read = support.way.read
-        return seen_in(read, await self.graph.read(support.read, read.filled(change.facts)))
+        data = await self.graph.read(support.read, read.filled(change.facts))
+        if not answers(read, data):
+            raise Unavailable("Consonance answered a read without what was asked for")
+        return data
 
     async def _write(
         self, entry: Entry, step: WriteNow, judged: Sequence[Judged], supports: Mapping[str, Support | None]
@@ -175,6 +186,10 @@ class Carrier:
         await self.ledger.postpone(entry, machine_now() + wait, unknown=unknown)
         if unknown and not entry.unknown_told:
             _tell(entry, Outcome.UNKNOWN, None)
+
+
+def _seen(planned: _Planned, data: Mapping[str, Any] | None) -> Seen | None:
+    return None if data is None or planned.support is None else seen_in(planned.support.way.read, data)
 
 
 def _judged(planned: _Planned, seen: Seen | None, known: Known) -> Judged:

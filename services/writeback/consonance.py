@@ -11,7 +11,13 @@ from typing import Any, Self, cast
 
 import aiohttp
 import orjson
-from graphql import GraphQLSchema, IntrospectionQuery, build_client_schema, get_introspection_query
+from graphql import (
+    GraphQLSchema,
+    IntrospectionQuery,
+    assert_valid_schema,
+    build_client_schema,
+    get_introspection_query,
+)
 
 from services.writeback.answers import (
     KeyRefused,
@@ -22,9 +28,12 @@ from services.writeback.answers import (
     is_schema_fault,
     reply_of,
 )
+from shared.bounded_http import BoundedResponse
 from shared.errors import Throttled, Unavailable
 
 _PAUSE_IF_UNSAID = timedelta(seconds=5)
+_LONGEST_PAUSE = timedelta(hours=1)
+_LONGEST_NUMBER = 9  # digits
 _INTROSPECTION = get_introspection_query(descriptions=False)
 _NEVER_LEFT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 _CONNECTIONS = 32
@@ -41,7 +50,9 @@ class Consonance:
 
     async def __aenter__(self) -> Self:
         connector = aiohttp.TCPConnector(limit=_CONNECTIONS)
-        self._session = aiohttp.ClientSession(connector=connector, timeout=self._timeout, headers=self._headers)
+        self._session = aiohttp.ClientSession(
+            connector=connector, timeout=self._timeout, headers=self._headers, response_class=BoundedResponse
+        )
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -49,10 +60,20 @@ class Consonance:
             await self._session.close()
 
     async def schema(self) -> GraphQLSchema:
-        return build_client_schema(cast("IntrospectionQuery", await self.read(_INTROSPECTION, {})))
+        """Raises Unavailable for an answer that describes none."""
+        described = await self.read(_INTROSPECTION, {})
+        try:
+            schema = build_client_schema(cast("IntrospectionQuery", described))
+            assert_valid_schema(schema)
+        except Exception as error:  # noqa: BLE001 -- a library stumbles over what no GraphQL server says
+            raise Unavailable(f"Consonance's schema cannot be read: {type(error).__name__}") from None
+        return schema
 
     async def read(self, document: str, variables: Mapping[str, Any]) -> dict[str, Any]:
-        """The ``data`` of a query; ReadFailed where the server answered with errors."""
+        """The ``data`` of a query; ReadFailed where the server answered with errors.
+
+        An answer of another shape says nothing, not even that a record is missing: it raises Unavailable.
+        """
         status, body = await self._post(document, variables)
         if status >= 500 or not isinstance(body, dict):
             raise Unavailable(f"Consonance answered a read with HTTP {status}")
@@ -60,13 +81,13 @@ class Consonance:
             raise ReadFailed(f"a read was answered with errors, HTTP {status}", schema_changed=is_schema_fault(errors))
         data = body.get("data")
         if not isinstance(data, dict):
-            raise ReadFailed(f"a read was answered without data, HTTP {status}", schema_changed=False)
+            raise Unavailable(f"Consonance answered a read without data, HTTP {status}")
         return data
 
     async def write(self, document: str, variables: Mapping[str, Any], errors_field: str) -> Reply:
         """What the server said of a mutation. Raises Unanswered where that tells nothing of what became of it."""
         status, body = await self._post(document, variables)
-        if status >= 500 or body is None:
+        if status >= 500 or not isinstance(body, dict):
             raise Unanswered(f"Consonance answered a write with HTTP {status}")
         return reply_of(body, errors_field)
 
@@ -88,9 +109,15 @@ def _heed(status: int, retry_after: str | None) -> None:
     if status in {401, 403}:
         raise KeyRefused(f"Consonance refused the key: HTTP {status}")
     if status == 429:
-        said = retry_after is not None and retry_after.isdecimal()
-        wait = timedelta(seconds=int(retry_after or 0)) if said else _PAUSE_IF_UNSAID
-        raise Throttled("Consonance asked for a pause", wait=wait)
+        raise Throttled("Consonance asked for a pause", wait=_pause(retry_after))
+
+
+def _pause(retry_after: str | None) -> timedelta:
+    """What was asked for in seconds, within reason: nobody is waited for a year on one answer's word."""
+    said = retry_after is not None and retry_after.isascii() and retry_after.isdecimal()
+    if retry_after is None or not said:
+        return _PAUSE_IF_UNSAID
+    return min(timedelta(seconds=int(retry_after[:_LONGEST_NUMBER])), _LONGEST_PAUSE)
 
 
 def _json_or_none(raw: bytes) -> Any:

@@ -84,6 +84,19 @@ class Seen:
     values: Mapping[str, Any]
 
 
+def answers(read: Read, data: Mapping[str, Any]) -> bool:
+    """Whether the answer holds what was asked for, be it null: one of another shape says nothing of the record."""
+    first, *further = read.found.split(".")
+    if first not in data:
+        return False
+    value = data[first]
+    for part in further:
+        if not isinstance(value, Mapping):
+            return value is None
+        value = value.get(part)
+    return True
+
+
 def seen_in(read: Read, data: Mapping[str, Any]) -> Seen:
     values = {name: pluck(data, path) for name, path in read.values.items()}
     return Seen(found=pluck(data, read.found) is not None, values=values)

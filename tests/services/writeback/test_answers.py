@@ -24,6 +24,16 @@ def test_every_shape_of_refusal_is_understood(error: Any, sentence: str) -> None
     assert (reply.answer, reply.sentences) == (Answer.REFUSED, (sentence,))
 
 
+@pytest.mark.parametrize("errors", ["no", 7, {"message": "no"}, [["no"]], {"field": [], "messages": {"a": 1}}])
+def test_a_refusal_of_any_shape_is_one(errors: Any) -> None:
+    assert reply_of({"data": {"updateWork": {"errors": errors}}}, "errors").answer is Answer.REFUSED
+
+
+def test_what_a_server_says_at_length_is_kept_in_short() -> None:
+    reply = reply_of({"errors": [{"message": "x" * 10_000}] * 1_000}, "errors")
+    assert sum(map(len, reply.sentences)) <= 10_000
+
+
 @pytest.mark.parametrize("errors", [[], None])
 def test_no_errors_and_a_payload_is_accepted(errors: Any) -> None:
     assert reply_of({"data": {"updateWork": {"errors": errors}}}, "errors").answer is Answer.ACCEPTED
@@ -38,6 +48,14 @@ def test_no_errors_and_a_payload_is_accepted(errors: Any) -> None:
         {"data": {}},
         {},
         ["a list"],
+        {"data": "yes"},
+        {"data": ["yes"]},
+        {"data": {"updateWork": "yes"}},
+        {"data": {"updateWork": [1]}},
+        {"data": {"updateWork": {"errors": []}, "deleteWork": 7}},
+        {"errors": 7},
+        {"errors": {"message": ["boom"]}},
+        {"errors": [None, 7, {"extensions": {"code": []}, "messages": 7}]},
     ],
 )
 def test_anything_less_is_no_success(body: Any) -> None:
