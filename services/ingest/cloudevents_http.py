@@ -13,6 +13,7 @@ from typing import Any
 from services.ingest.updates import read_json
 from shared.errors import Malformed
 
+MOST_EVENTS = 1_000
 _BATCH = b"application/cloudevents-batch+json"
 _ATTRIBUTE = b"ce-"
 
@@ -37,5 +38,7 @@ def read_cloudevents(body: bytes, headers: Mapping[bytes, bytes]) -> Pushed:
     if media == _BATCH or isinstance(document, list):
         if not isinstance(document, list):
             raise Malformed("body: a batch is a JSON array")
+        if len(document) > MOST_EVENTS:
+            raise Malformed(f"body: more than {MOST_EVENTS:,} events in one batch")
         return Pushed(tuple(document), batched=True)
     return Pushed((document,), batched=False)

@@ -7,18 +7,17 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Protocol
 
-import orjson
-
 from services.ingest.cloudevents_http import Pushed, read_cloudevents
 from services.ingest.door import Reply, Request, json_reply
 from services.ingest.handlers import ACT_SECONDS, Records
 from services.ingest.measures import Door, Measures, Refusal
+from services.ingest.notes import to_park
 from services.ingest.parking import Parks
 from services.ingest.patience import leavable
-from services.ingest.pushed import House, accept
+from services.ingest.pushed import TOLD_BY_POLL, Accepted, House, judge
 from services.ingest.records import Frame, Record
 from services.ingest.signatures import SignatureCounts, signed_for_consonance
-from services.ingest.updates import Bad
+from services.ingest.updates import Bad, spell_to_keep
 from shared.clock import Clock
 from shared.errors import Unavailable, Unfit
 from shared.events.envelope import Event, trace_headers
@@ -41,7 +40,9 @@ class Seen(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    events: list[Event] = field(default_factory=list)
+    """``bad``: what to park of events that do not fit."""
+
+    accepted: list[Accepted] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     bad: list[Bad] = field(default_factory=list)
 
@@ -90,29 +91,29 @@ class Consonance:
 
     async def _publish(self, pushed: Pushed, frame: Frame) -> Reply:
         judged = self._judge(pushed, frame)
-        before = await self.seen.among(judged.events)
-        new = [event for event in judged.events if (event.source, event.id) not in before]
-        if judged.bad:
-            await self.parking.park(judged.bad, PATH)
+        before = await self.seen.among([each.event for each in judged.accepted])
+        new = [each for each in judged.accepted if (each.event.source, each.event.id) not in before]
+        bad = [*judged.bad, *(one for each in new for one in to_park(each.record, each.notes.unread, ()))]
+        if bad:
+            await self.parking.park(bad, PATH)
         if new:
-            await self.records.publish([_record(event) for event in new])
-            await self.seen.remember(new)
+            await self.records.publish([_record(each.event) for each in new])
+            await self.seen.remember([each.event for each in new])
         self.measures.updates(["pushed"] * len(new) + ["parked"] * len(judged.bad))
         if judged.faults:
             return self._refuse(HTTPStatus.BAD_REQUEST, Refusal.SHAPE, *judged.faults, accepted=len(new))
         return json_reply(HTTPStatus.ACCEPTED if new else HTTPStatus.OK, accepted=len(new))
 
     def _judge(self, pushed: Pushed, frame: Frame) -> Judged:
-        """Raises Unfit for an event that came alone; in a batch the others go on without it."""
+        """Of a batch the others go on without one that does not fit. What the poll tells anyway is not parked."""
         judged = Judged()
         for place, document in enumerate(pushed.documents):
             try:
-                judged.events.append(accept(document, frame, self.house))
+                judged.accepted.append(judge(document, frame, self.house))
             except Unfit as fault:
-                if not pushed.batched:
-                    raise
-                judged.faults.append(f"[{place}].{fault}")
-                judged.bad.append(Bad(orjson.dumps(document), fault.reason, str(fault)))
+                judged.faults.append(f"[{place}].{fault}" if pushed.batched else str(fault))
+                if fault.reason != TOLD_BY_POLL:
+                    judged.bad.append(Bad(spell_to_keep(document), fault.reason, str(fault)))
         return judged
 
     def _refuse(self, status: HTTPStatus, refusal: Refusal, *faults: str, **more: Any) -> Reply:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any, TypeVar
 
-from services.ingest.updates import Bad, spell_deep
+from services.ingest.updates import Bad, spell_to_keep
 from services.ingest.values import Unread, day_of
 from shared.errors import Malformed
 from shared.ids import derive
@@ -35,7 +35,7 @@ class Notes:
 
     def within(self, at: str) -> "Notes":
         """The same notes, further in."""
-        return replace(self, at=f"{at}.")
+        return replace(self, at=f"{self.at}{at}.")
 
     def add(self, name: str, sentence: str, value: Any) -> None:
         if len(self.unread) < _MOST_NOTES:
@@ -129,7 +129,7 @@ def number_of(value: Any) -> int:
 
 
 def digest(unread: Unread) -> str:
-    return derive(unread.field, unread.sentence, _spelled(unread.value))
+    return derive(unread.field, unread.sentence, spell_to_keep(unread.value))
 
 
 def to_park(record: str, unread: list[Unread], told: tuple[str, ...]) -> Iterator[Bad]:
@@ -137,11 +137,4 @@ def to_park(record: str, unread: list[Unread], told: tuple[str, ...]) -> Iterato
     for one in unread:
         if digest(one) not in told:
             document = {"record": record, "field": one.field, "value": one.value}
-            yield Bad(_spelled(document), UNREAD, f"{record}: {one.field}: {one.sentence}")
-
-
-def _spelled(document: Any) -> bytes:
-    try:
-        return spell_deep(document)
-    except ValueError:
-        return b"too deeply nested to be kept"
+            yield Bad(spell_to_keep(document), UNREAD, f"{record}: {one.field}: {one.sentence}")

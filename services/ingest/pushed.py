@@ -3,6 +3,7 @@
 The sender's id and source stay, so a repetition is a duplicate. https://github.com/cloudevents/spec/blob/v1.0.2
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -12,16 +13,23 @@ from zoneinfo import ZoneInfo
 import holidays
 from msgspec import ValidationError
 
+from services.ingest.bounds import check_bounds, without_unreadable_days
+from services.ingest.notes import Notes
 from services.ingest.records import MAX_VALUE, Frame
+from services.ingest.updates import LONGEST_NAME, spell
+from services.ingest.values import day_of
 from shared.errors import Malformed, Unfit
 from shared.events import consonance
 from shared.events.envelope import Data, Event, addressed
-from shared.events.values import first_fault, in_utc, made_of
+from shared.events.values import first_fault, in_utc, is_moment, made_of
 from shared.events.vocabulary import PartyRef, WorkRef
 from shared.ids import ContactId, TenantId, key_of, person_of_contact
 
+TOLD_BY_POLL = "told_by_poll"
 _ATTRIBUTES = ("id", "source", "type", "subject", "time", "correlationid", "causationid", "expirytime", "traceparent")
 _PARTY = frozenset({"contact_id", "role"})
+_NAMES = ("id", "source", "subject", "correlationid", "causationid")
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _ANSWERABLE = frozenset(
     {consonance.ApprovalRequested.kind, consonance.ConfirmationRequested.kind, consonance.PaymentIssue.kind}
 )
@@ -37,21 +45,66 @@ class House:
     country: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """``notes``: what of the event could not be read, and counts as absent."""
+
+    event: Event
+    notes: Notes
+
+    @property
+    def record(self) -> str:
+        """How it is called in notes."""
+        event = self.event
+        return f"{consonance.short_name(event.type)} {event.id} of {event.partitionkey}"
+
+
 def accept(document: Any, frame: Frame, house: House) -> Event:
-    """Raises Malformed naming the field, or Unfit for a kind that this tenant's poll tells."""
+    """The event alone. Raises as ``judge`` does."""
+    return judge(document, frame, house).event
+
+
+def judge(document: Any, frame: Frame, house: House) -> Accepted:
+    """Raises Malformed naming the field, or Unfit for a kind that this tenant's poll tells.
+
+    A date that cannot be read and may be absent is absent: refusing the change would leave the old date in force.
+    """
     if not isinstance(document, dict):
         raise Malformed("event: it is not a JSON object")
     model = _model(document, house)
     if document.get("tenantid", frame.tenant) != frame.tenant:
         raise Malformed("tenantid: this is not the tenant served here")
-    data = _data(document, model, frame, house)
-    offered = {name: document[name] for name in _ATTRIBUTES if document.get(name) is not None}
-    given = {"time": frame.now, "traceparent": frame.traceparent} | offered
+    _check_size(document)
+    notes = Notes()
+    data = _data(document, model, frame, house, notes)
+    given = {"time": frame.now, "traceparent": frame.traceparent} | _offered(document)
     own = {"tenantid": frame.tenant, "recordedtime": frame.now, "partitionkey": subject_key(frame.tenant, data)}
     event = addressed({**given, **own}, data)
     if len(event.to_bytes()) > MAX_VALUE:
         raise Malformed(f"data: it is larger than {MAX_VALUE} bytes")
-    return event
+    return Accepted(event, notes)
+
+
+def _check_size(document: dict[str, Any]) -> None:
+    try:
+        size = len(spell(document))
+    except ValueError:
+        raise Malformed("event: it is nested too deeply, or holds what JSON has no word for") from None
+    if size > MAX_VALUE:
+        raise Malformed(f"data: it is larger than {MAX_VALUE} bytes")
+
+
+def _offered(document: dict[str, Any]) -> dict[str, Any]:
+    """The sender's attributes; a trace that is none is left out. Raises Malformed for what no index takes."""
+    offered = {name: document[name] for name in _ATTRIBUTES if document.get(name) is not None}
+    for name in _NAMES:
+        value = offered.get(name, "")
+        if isinstance(value, str) and (len(value) > LONGEST_NAME or not value.isprintable()):
+            raise Malformed(f"{name}: longer than {LONGEST_NAME} characters, or with characters that cannot be shown")
+    trace = offered.get("traceparent", "")
+    if not isinstance(trace, str) or _TRACEPARENT.fullmatch(trace) is None:
+        offered.pop("traceparent", None)
+    return offered
 
 
 def subject_key(tenant: TenantId, data: Data) -> str:
@@ -87,21 +140,41 @@ def _model(document: dict[str, Any], house: House) -> type[Data]:
     if model is None:
         raise Malformed("type: it is not one this service knows")
     if consonance.short_name(model.kind) in house.polled:
-        raise Unfit("type: this tenant's poll tells it (STET_CONSONANCE_POLLED)", reason="told_by_poll")
+        raise Unfit("type: this tenant's poll tells it (STET_CONSONANCE_POLLED)", reason=TOLD_BY_POLL)
     return model
 
 
-def _data(document: dict[str, Any], model: type[Data], frame: Frame, house: House) -> Data:
+def _data(document: dict[str, Any], model: type[Data], frame: Frame, house: House, notes: Notes) -> Data:
     offered = document.get("data")
     if not isinstance(offered, dict):
         raise Malformed("data: it is not a JSON object")
-    known = _with_people(offered, frame.tenant)
-    if model.kind in _ANSWERABLE and known.get("respond_by") is None:
+    known = without_unreadable_days(model, _with_people(offered, frame.tenant), notes.within("data"))
+    if model.kind in _ANSWERABLE and _says_no_day(known.get("respond_by")):
         known["respond_by"] = _respond_by(document, frame, house)
+    if model is consonance.MilestoneCompleted and not _is_day(known.get("done_on")):
+        notes.add("data.done_on", "it is no date: the event's own day counts", known.get("done_on"))
+        known["done_on"] = _local_time(document, frame, house).date()
     try:
-        return in_utc(made_of(model, known))
+        data = made_of(model, known)
     except ValidationError as fault:
         raise Malformed(first_fault(fault, model, "data")) from None
+    check_bounds(data, "data")
+    return in_utc(data)
+
+
+def _says_no_day(value: Any) -> bool:
+    """Absent, or a date that means that none is known."""
+    try:
+        return day_of(value) is None
+    except ValueError:
+        return False
+
+
+def _is_day(value: Any) -> bool:
+    try:
+        return day_of(value) is not None
+    except ValueError:
+        return False
 
 
 def _with_people(value: Any, tenant: TenantId) -> Any:
@@ -119,9 +192,14 @@ def _with_people(value: Any, tenant: TenantId) -> Any:
 
 def _respond_by(document: dict[str, Any], frame: Frame, house: House) -> date:
     """Counted from the event's own time, so that a repetition says the same."""
+    asked = _local_time(document, frame, house)
+    return working_days_after(asked.date(), house.respond_within, house.country)
+
+
+def _local_time(document: dict[str, Any], frame: Frame, house: House) -> datetime:
+    """The event's own, else now."""
     try:
-        asked = datetime.fromisoformat(str(document.get("time")))
+        told = datetime.fromisoformat(str(document.get("time")))
     except ValueError:
-        asked = frame.now
-    local = (asked if asked.tzinfo else frame.now).astimezone(house.zone)
-    return working_days_after(local.date(), house.respond_within, house.country)
+        told = frame.now
+    return (told if told.tzinfo and is_moment(told) else frame.now).astimezone(house.zone)

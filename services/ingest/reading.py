@@ -8,7 +8,7 @@ from msgspec import ValidationError
 
 from services.ingest.notes import Node, Notes, number_of, to_park
 from services.ingest.records import MAX_VALUE
-from services.ingest.updates import Bad, spell_deep
+from services.ingest.updates import Bad, spell_to_keep
 from shared.blame import reason_of, sentence_of
 from shared.errors import Malformed, Unavailable
 from shared.events.values import Frozen, encode, first_fault, read_as
@@ -86,10 +86,7 @@ def refused(read: Read[V], fault: Exception) -> Bad:
 
 
 def _bad(node: Any, reason: str, sentence: str) -> Bad:
-    try:
-        return Bad(spell_deep(node), reason, sentence)
-    except ValueError:
-        return Bad(b"too deeply nested to be kept", reason, sentence)
+    return Bad(spell_to_keep(node), reason, sentence)
 
 
 def _sentence(fault: Exception, of: type[Frozen]) -> str:

@@ -150,6 +150,14 @@ def spell_deep(document: Any) -> bytes:
             raise ValueError(str(error)) from None
 
 
+def spell_to_keep(document: Any) -> bytes:
+    """For the parked table: JSON, or a sentence in its place where it is nested deeper than that."""
+    try:
+        return spell_deep(document)
+    except ValueError:
+        return b"too deeply nested to be kept"
+
+
 def without_nul(value: Any) -> Any:
     """A copy in which no text and no name holds NUL, however deep it is nested."""
     around = [value]

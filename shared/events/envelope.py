@@ -9,7 +9,18 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 
 from shared.errors import Malformed, NewerKind
-from shared.events.values import UNREADABLE, Frozen, Instant, Text, encode, first_fault, in_utc, made_of, read_as
+from shared.events.values import (
+    UNREADABLE,
+    Frozen,
+    Instant,
+    Text,
+    encode,
+    first_fault,
+    in_utc,
+    is_moment,
+    made_of,
+    read_as,
+)
 from shared.ids import EventId, TenantId
 
 
@@ -89,9 +100,14 @@ def parse(raw: bytes, known: Kinds) -> Event:
 def addressed(attributes: Mapping[str, Any], data: Data) -> Event:
     """An event under attributes that somebody gave. Raises Malformed naming the one that does not fit."""
     try:
-        return _event(in_utc(made_of(_Attributes, attributes)), data)
+        given = made_of(_Attributes, attributes)
     except msgspec.ValidationError as error:
         raise Malformed(first_fault(error, _Attributes)) from None
+    for name in ("time", "recordedtime", "expirytime"):
+        instant = getattr(given, name)
+        if instant is not None and not is_moment(instant):
+            raise Malformed(f"{name}: it lies centuries away")
+    return _event(in_utc(given), data)
 
 
 def _event(read: _Attributes, data: Data) -> Event:

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
-from shared.events.consonance import WorkBlocked
+from shared.events.consonance import DateChanged, WorkBlocked
 from shared.events.contacts import PersonObserved
 from shared.events.envelope import Event
 from shared.events.whatsapp import MessageReceived, WebhookWhole
@@ -24,7 +24,7 @@ from shared.topics import (
 )
 from tests.services.ingest.payloads import PSEUDONYMS, messages, status, statuses, text, webhook
 from tests.services.ingest.service import NEXT_APP_SECRET, VERIFY_TOKEN, Ingest, Sender, signed, signed_event
-from tests.services.ingest.test_pushed import blocked
+from tests.services.ingest.test_pushed import blocked, moved
 
 pytestmark = pytest.mark.integration
 MEBIBYTE = 1024 * 1024
@@ -235,6 +235,33 @@ async def test_of_a_batch_the_good_go_on_and_the_bad_is_named(running_ingest: In
     assert (code, answer["accepted"]) == (400, 1)
     assert answer["faults"][0].startswith("[1].data.")
     assert good["id"] in {event.id for event in await running_ingest.read(CONSONANCE_EVENTS)}
+
+
+async def test_an_id_that_no_index_takes_is_refused_before_it_is_published(
+    running_ingest: Ingest, post: Sender
+) -> None:  # fmt: skip
+    event = blocked(id=fresh() + "x" * 3_000)
+    assert [(await post.events(event))[0] for _ in range(2)] == [400, 400]
+    assert event["id"] not in {one.id for one in await running_ingest.read(CONSONANCE_EVENTS)}
+    await kept_once(running_ingest, event["id"])
+
+
+async def test_a_move_to_an_unreadable_date_is_taken_and_the_field_is_parked(
+    running_ingest: Ingest, post: Sender
+) -> None:  # fmt: skip
+    event = moved(new_due="31/12/2027", reason=fresh()) | {"id": fresh()}
+    assert [code for code, _ in [await post.events(event) for _ in range(2)]] == [202, 200]
+    (taken,) = [one for one in await running_ingest.read(CONSONANCE_EVENTS) if one.id == event["id"]]
+    assert isinstance(taken.data, DateChanged)
+    assert taken.data.new_due is None
+    await kept_once(running_ingest, event["id"])
+
+
+async def kept_once(service: Ingest, words: str) -> None:
+    async with asyncio.timeout(10):
+        while not (kept := [raw for raw in await service.read_raw(parked("ingest")) if words.encode() in raw]):
+            await asyncio.sleep(0.05)
+    assert len(kept) == 1
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b'"x"'])

@@ -1,5 +1,6 @@
 """What a pushed CloudEvent becomes, and what it is refused for."""
 
+import re
 from datetime import date
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -8,9 +9,19 @@ import orjson
 import pytest
 
 from services.ingest.cloudevents_http import read_cloudevents
-from services.ingest.pushed import House, accept, working_days_after
+from services.ingest.notes import to_park
+from services.ingest.pushed import House, accept, judge, working_days_after
 from shared.errors import Malformed, Unfit
-from shared.events.consonance import ApprovalRequested, StatementReady, WorkBlocked
+from shared.events.consonance import (
+    KINDS,
+    ApprovalRequested,
+    DateChanged,
+    DateSet,
+    MilestoneCompleted,
+    StatementReady,
+    WorkBlocked,
+)
+from shared.golden import golden, golden_kinds
 from shared.ids import ContactId, person_of_contact
 from tests.services.ingest.payloads import FRAME, NOW
 
@@ -108,6 +119,132 @@ def test_working_days_leave_out_weekends_and_holidays() -> None:
 def test_what_does_not_fit_is_refused_by_the_name_of_its_field(document: Any, field: str) -> None:
     with pytest.raises(Malformed, match=f"^{field}: "):
         accept(document, FRAME, HOUSE)
+
+
+def moved(kind: str = "date_changed", **more: Any) -> dict[str, Any]:
+    data = {
+        "work": WORK, "milestone_id": "M-1", "milestone_key": "other", "name": "Proofs back", "basis": "absolute",
+        "old_due": "2027-03-12", "new_due": "2027-03-19",
+    }  # fmt: skip
+    return blocked(type=f"consonance.schedule.{kind}.v1", data={**data, **more})
+
+
+@pytest.mark.parametrize("kind", ["date_set", "date_changed"])
+@pytest.mark.parametrize("day", ["9999-12-31", "0001-01-01", "1900-01-01", "0000-00-00", None])
+def test_a_move_to_no_date_is_a_move_and_nothing_to_tell(kind: str, day: str | None) -> None:
+    accepted = judge(moved(kind, new_due=day), FRAME, HOUSE)
+    assert isinstance(accepted.event.data, DateSet)
+    assert (accepted.event.data.new_due, accepted.event.data.old_due) == (None, date(2027, 3, 12))
+    assert accepted.notes.unread == []
+
+
+@pytest.mark.parametrize("day", ["19/03/2027", "TBC", "2027-02-30", 20270319, ["2027-03-19"], {}, True])
+def test_a_move_to_what_cannot_be_read_does_not_leave_the_old_date_in_force(day: Any) -> None:
+    accepted = judge(moved(new_due=day), FRAME, HOUSE)
+    assert isinstance(accepted.event.data, DateChanged)
+    assert accepted.event.data.new_due is None
+    (bad,) = to_park(accepted.record, accepted.notes.unread, ())
+    record = "schedule.date_changed e1 of pelican/works/61417"
+    assert (bad.reason, bad.sentence) == ("unread_value", f"{record}: data.new_due: it is no date")
+    assert orjson.loads(bad.raw)["value"] == day
+
+
+def test_a_day_with_a_time_is_its_day() -> None:
+    data = accept(moved(new_due="2027-03-19T00:00:00Z"), FRAME, HOUSE).data
+    assert isinstance(data, DateChanged)
+    assert data.new_due == date(2027, 3, 19)
+
+
+@pytest.mark.parametrize("day", ["9999-12-31", "yesterday", None])
+def test_a_milestone_that_is_done_is_done_whatever_the_day(day: str | None) -> None:
+    done = moved(done_on=day, due_on="31.12.2027")
+    accepted = judge({**done, "type": "consonance.milestone.completed.v1"}, FRAME, HOUSE)
+    assert isinstance(accepted.event.data, MilestoneCompleted)
+    assert (accepted.event.data.done_on, accepted.event.data.due_on) == (date(2026, 11, 24), None)
+    assert [one.field for one in accepted.notes.unread] == ["data.due_on", "data.done_on"]
+
+
+@pytest.mark.parametrize("day", ["9999-12-31", "0001-01-01", "", None])
+def test_an_answer_by_no_date_is_due_when_it_is_for_everybody(day: str | None) -> None:
+    event = accept(asked(respond_by=day), FRAME, HOUSE)
+    assert isinstance(event.data, ApprovalRequested)
+    assert event.data.respond_by == date(2026, 12, 1)
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00", "9999-12-31T23:59:59Z"])
+def test_times_at_the_ends_of_the_calendar_are_refused_by_their_field(time: str) -> None:
+    for document, field in (
+        (blocked(time=time), "time"),
+        (blocked(expirytime=time), "expirytime"),
+        (blocked(data={**blocked()["data"], "since": time}), "data.since"),
+        (asked() | {"time": time}, "time"),
+    ):
+        with pytest.raises(Malformed, match=f"^{field}: "):
+            accept(document, FRAME, HOUSE)
+
+
+FEE = {"summary": "x", "territory": "world", "exclusivity": "exclusive"}
+PRODUCT = {"product_id": 1, "work_id": 61417}
+
+
+@pytest.mark.parametrize(
+    ("document", "field"),
+    [
+        (blocked(id="x" * 301), "id"),
+        (blocked(id="a\u0000b"), "id"),
+        (blocked(id="a\nb"), "id"),
+        (blocked(source="https://" + "x" * 300), "source"),
+        (blocked(subject="x" * 301), "subject"),
+        (blocked(correlationid="x" * 301), "correlationid"),
+        (blocked(data={**blocked()["data"], "block_id": "b" * 301}), "data.block_id"),
+        (blocked(data={**blocked()["data"], "detail": "x" * 20_001}), "data.detail"),
+        (blocked(data={**blocked()["data"], "escalation": [OWNER] * 1_001}), "data.escalation"),
+        (blocked(data={**blocked()["data"], "work": {**WORK, "work_id": -1}}), "data.work.work_id"),
+        (blocked(data={**blocked()["data"], "work": {**WORK, "work_id": 2**60}}), "data.work.work_id"),
+        (blocked(data={**blocked()["data"], "work": {**WORK, "imprint": {"id": 2**60}}}), "data.work.imprint.id"),
+        (blocked(data={**blocked()["data"], "owner": {**OWNER, "contact_id": 1e30}}), "data.owner.contact_id"),
+        (asked(terms={**FEE, "fee": {"amount": "1E+1000000", "currency": "GBP"}}), "data.terms.fee.amount"),
+        (asked(terms={**FEE, "fee": {"amount": "NaN", "currency": "GBP"}}), "data.terms.fee.amount"),
+        (asked(terms={**FEE, "print_run": 2**62}), "data.terms.print_run"),
+        (blocked(type="consonance.rights.expiring.v1",
+                 data={"work": WORK, "rights_record_id": "r", "expires_on": "9999-12-31", "days_left": 1}),
+         "data.expires_on"),
+    ],
+)  # fmt: skip
+def test_what_would_fail_after_publishing_is_refused_before(document: Any, field: str) -> None:
+    with pytest.raises(Malformed, match=f"^{re.escape(field)}: "):
+        accept(document, FRAME, HOUSE)
+
+
+@pytest.mark.parametrize("depth", [100, 300, 900])
+def test_nesting_of_any_depth_is_read_past_or_refused(depth: int) -> None:
+    deep: Any = "x"
+    for _ in range(depth):
+        deep = {"contact_id": 1, "role": deep}
+    document = blocked(data={**blocked()["data"], "more": deep})
+    if depth < 250:
+        assert accept(document, FRAME, HOUSE).id == "e1"
+    else:
+        with pytest.raises(Malformed, match=r"^event: "):
+            accept(document, FRAME, HOUSE)
+
+
+def test_a_trace_that_is_none_is_left_out() -> None:
+    assert accept(blocked(traceparent="x" * 500_000), FRAME, HOUSE).traceparent == FRAME.traceparent
+    known = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    assert accept(blocked(traceparent=known), FRAME, HOUSE).traceparent == known
+
+
+@pytest.mark.parametrize("kind", [kind for kind in golden_kinds() if kind in KINDS])
+def test_every_kind_that_was_ever_published_can_be_pushed(kind: str) -> None:
+    document = {**orjson.loads(golden(kind)), "tenantid": FRAME.tenant}
+    accepted = judge(document, FRAME, House(frozenset(), 5, ZoneInfo("Europe/London"), "GB"))
+    assert accepted.notes.unread == []
+
+
+def test_a_batch_of_more_than_a_thousand_is_refused() -> None:
+    with pytest.raises(Malformed, match=r"^body: "):
+        read_cloudevents(b"[" + b"1," * 1_000_000 + b"1]", {})
 
 
 def test_a_kind_the_poll_tells_is_not_told_twice() -> None:
