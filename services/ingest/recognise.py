@@ -106,8 +106,8 @@ def _learn(register: Register, person: PersonObserved, sighting: Sighting) -> Pe
     owner = register.by_bsuid(sighting.bsuid)
     if sighting.bsuid is not None and (owner is None or owner.person_id == person.person_id):
         bsuid = sighting.bsuid
-    name = sighting.name if person.display_name == NAMELESS and sighting.name else person.display_name
-    learnt = person.but(addresses=Addresses(phone=phone, bsuid=bsuid), display_name=name)
+    name = _known_name(person)
+    learnt = person.but(addresses=Addresses(phone=phone, bsuid=bsuid), display_name=name or sighting.name)
     if learnt != person:
         register.put(learnt)
     return person.person_id
@@ -119,10 +119,14 @@ def _meet(register: Register, sighting: Sighting, stranger: PersonId, now: datet
     met = PersonObserved(
         person_id=stranger,
         party=PartyKind.PERSON,
-        display_name=sighting.name or (before.display_name if before else NAMELESS),
+        display_name=sighting.name or _known_name(before),
         addresses=Addresses(phone=sighting.phone, bsuid=sighting.bsuid),
         observed_at=now,
         version=before.version if before else 0,
     )
     register.put(met)
     return met.person_id
+
+
+def _known_name(person: PersonObserved | None) -> str | None:
+    return None if person is None or person.display_name == NAMELESS else person.display_name

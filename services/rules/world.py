@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from services.rules.chain import Chain, Outgoing
 from shared.events.consonance import WorkObserved
-from shared.events.contacts import PersonObserved
+from shared.events.contacts import NAMELESS, PersonObserved
 from shared.events.values import Frozen, Instant
 from shared.ids import (
     ChainId,
@@ -47,10 +47,10 @@ class Person(Frozen):
     def of(cls, seen: PersonObserved, zone: str | None) -> "Person":
         """``zone`` is the person's own, or the one their country and number hint at."""
         return cls(
-            person_id=seen.person_id, contact_id=seen.contact_id, display_name=seen.display_name, country=seen.country,
-            language=seen.language, zone=zone, roles=tuple(seen.roles), erased=seen.erased, version=seen.version,
-            reachable=bool(seen.addresses.phone or seen.addresses.bsuid), merged_into=seen.merged_into,
-            merged_at=seen.observed_at if seen.merged_into else None,
+            person_id=seen.person_id, contact_id=seen.contact_id, display_name=seen.display_name or NAMELESS,
+            country=seen.country, language=seen.language, zone=zone, roles=tuple(seen.roles), erased=seen.erased,
+            version=seen.version, reachable=bool(seen.addresses.phone or seen.addresses.bsuid),
+            merged_into=seen.merged_into, merged_at=seen.observed_at if seen.merged_into else None,
         )  # fmt: skip
 
 

@@ -48,7 +48,7 @@ async def remember_people(connection: Connection, seen: Sequence[Event]) -> None
         if known is None or known.version < person.version:
             newest[event.tenantid, person.person_id] = person
     rows = [
-        (tenant, one.person_id, one.contact_id, one.display_name, one.erased, one.version)
+        (tenant, one.person_id, one.contact_id, one.display_name or "", one.erased, one.version)
         for (tenant, _), one in newest.items()
     ]
     await connection.execute(queries.remember_people, *map(list, zip(*rows, strict=True)))

@@ -8,12 +8,15 @@ from shared.events.vocabulary import PartyKind, Role
 from shared.ids import Bsuid, ContactId, PersonId, Phone
 
 NAMELESS = "WhatsApp visitor"
-"""What stands for the name of somebody who has given none: good to speak of them, never a value to keep."""
+"""What stands for the name of somebody who has given none: good to speak of them, never a value to keep.
+
+States written before names could be absent have it as ``display_name``.
+"""
 
 
-def is_name(display_name: str) -> bool:
+def is_name(display_name: str | None) -> bool:
     """Whether it is what somebody is called: not the placeholder, nor a number or emoji in a name's place."""
-    return display_name != NAMELESS and any(letter.isalpha() for letter in display_name)
+    return display_name not in {None, NAMELESS} and any(map(str.isalpha, display_name or ""))
 
 
 class Addresses(Frozen):
@@ -24,13 +27,13 @@ class Addresses(Frozen):
 
 
 class PersonObserved(Data):
-    """A person as ingest knows them; without ``contact_id`` a visitor. ``language`` and ``zone`` only where known."""
+    """A person as ingest knows them; without ``contact_id`` a visitor. Name, language and zone only where known."""
 
     kind: ClassVar[str] = "contacts.person.observed.v1"
     person_id: PersonId
     contact_id: ContactId | None = None
     party: PartyKind = PartyKind.PERSON
-    display_name: Text
+    display_name: Text | None = None
     country: str | None = None
     language: str | None = None
     zone: str | None = None

@@ -59,6 +59,7 @@ async def test_a_message_is_on_its_persons_key_and_the_person_on_contacts(runnin
     person = event.data.person_id
     (state,) = await found(running_ingest, CONTACTS, lambda one: getattr(one.data, "person_id", "") == person)
     assert isinstance(state.data, PersonObserved)
+    assert state.data.display_name is None
     assert event.traceparent is not None
 
 

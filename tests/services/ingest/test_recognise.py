@@ -102,6 +102,30 @@ def test_a_stranger_becomes_a_visitor_the_same_one_each_time() -> None:
     assert (met.display_name, met.contact_id, met.version) == ("Ada", None, 1)
 
 
+@pytest.mark.parametrize("before", ["WhatsApp visitor", None])
+def test_a_name_that_nobody_gave_is_absent_until_it_is_told(before: str | None) -> None:
+    register = Register([known("v1", P).but(display_name=before)])
+    recognise(register, seen("GB.1", P), STRANGER, NOW)
+    assert named_in(register) is None
+    recognise(register, seen("GB.1", P, "Ada"), STRANGER, NOW)
+    assert named_in(register) == "Ada"
+    recognise(register, seen("GB.1", P), STRANGER, NOW)
+    assert named_in(register) == "Ada"
+
+
+def named_in(register: Register) -> str | None:
+    person = register.get(PersonId("v1"))
+    assert person is not None
+    return person.display_name
+
+
+def test_a_nameless_stranger_has_no_name() -> None:
+    register = Register()
+    recognise(register, seen("GB.1"), STRANGER, NOW)
+    (met,) = register.changed(NOW)
+    assert met.display_name is None
+
+
 def test_a_visitor_who_turns_out_to_be_a_contact_hands_over_and_points_to_them() -> None:
     people = [contact(8, P), known("v1", None, "GB.1")]
     register = Register(people)

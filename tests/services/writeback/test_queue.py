@@ -10,8 +10,10 @@ import pytest
 from services.writeback import intake
 from services.writeback.gate import Gate
 from services.writeback.queue import Queue
+from shared.events.contacts import PersonObserved
 from shared.events.envelope import Event
 from shared.events.writes import CreateAcquisition
+from shared.ids import PersonId
 from shared.postgres import CONNECTION_LOST
 from tests.services.writeback.desk import Desk
 from tests.services.writeback.samples import follow_up, metadata, pitch, request
@@ -87,3 +89,11 @@ async def finished(desk: Desk) -> bool:
     with suppress(*CONNECTION_LOST):
         return (await desk.ledger.backlog()).moving == 0
     return False
+
+
+async def test_a_person_without_a_name_is_remembered_without_one(desk: Desk) -> None:
+    asked = request(metadata())
+    nameless = PersonObserved(person_id=PersonId("p2"), observed_at=asked.time, version=1)
+    async with desk.pool.acquire() as connection:
+        await intake.remember_people(connection, [asked.but(data=nameless, type=nameless.kind)])
+    assert await desk.pool.fetchval("select display_name from people where person_id = 'p2'") == ""
