@@ -25,9 +25,9 @@ check: $(READY) ## format, lint, types, imports, rule files and unit tests, in a
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target format lint types imports rule-files unit
 
 test: $(READY) ## run everything: the checks, then all tests on a real broker and a real database
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target format lint types imports rule-files
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target format lint types imports rule-files unit
 	@$(PYTHON) -m tests.containers
-	@$(PYTHON) -m pytest
+	@$(PYTHON) -m pytest -m "integration or flow"
 
 chaos: $(READY) ## kill and freeze everything under load, then judge the delivery promise (SEED=n, MINUTES=m)
 	@$(PYTHON) -m dev.chaos --seed $(or $(SEED),1) --minutes $(or $(MINUTES),2)
