@@ -36,7 +36,7 @@ class Settings(ServiceSettings):
 
     listen_address: str = "127.0.0.1"
     listen_port: Annotated[int, Field(ge=0, le=65535)] = 8080
-    listen_connections: Annotated[int, Field(ge=64)] = 4096
+    listen_connections: Annotated[int, Field(ge=64)] = 2048
     listen_body_bytes: Annotated[int, Field(ge=MAX_BODY)] = 64 * 1024 * 1024
     listen_header_seconds: Annotated[float, Field(gt=0)] = 5
     listen_body_seconds: Annotated[float, Field(gt=0)] = 10

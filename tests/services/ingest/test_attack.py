@@ -4,13 +4,16 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 import aiohttp
 import psutil
 import pytest
 
-from shared.topics import WHATSAPP_MESSAGES
+from shared.clock import machine_now
+from shared.events.whatsapp import WebhookWhole
+from shared.topics import WHATSAPP_ACCOUNT, WHATSAPP_MESSAGES
 from tests.services.ingest.attackers import (
     MEBIBYTE,
     besieged,
@@ -38,6 +41,7 @@ async def service(kafka_bootstrap: str, postgres_database: str, run_folder: Path
         "STET_LISTEN_HEADER_SECONDS": "2",
         "STET_LISTEN_BODY_SECONDS": "3",
         "STET_LISTEN_IDLE_SECONDS": "4",
+        "STET_WHATSAPP_HEARTBEAT_SECONDS": "4",
     }
     ready = ingest(kafka_bootstrap, postgres_database, run_folder, **limits)
     await prepare(ready, run_folder)
@@ -99,11 +103,22 @@ async def test_a_siege_holds_up_no_signed_webhook_and_memory_stays_flat(service:
         body_without_end=16, forged_body=1, many_at_once=2, endless_header=2, endless_target=2, tiny_chunks=2,
     ):  # fmt: skip
         await until_besieged(service)
+        full = machine_now()
         found = await watch(service, 6)
     assert found.other == []
     assert found.taken == 60
     assert found.slowest < IN_TIME
     assert found.largest - before < GROWTH
+    assert (await heartbeat_after(service, full)).since > full
+
+
+async def heartbeat_after(service: Ingest, instant: datetime) -> WebhookWhole:
+    async with asyncio.timeout(30):
+        while True:
+            for event in await service.read(WHATSAPP_ACCOUNT):
+                if isinstance(event.data, WebhookWhole) and event.data.until > instant:
+                    return event.data
+            await asyncio.sleep(0.2)
 
 
 async def test_who_sends_nothing_or_too_slowly_is_cut_off_in_time(service: Ingest) -> None:
