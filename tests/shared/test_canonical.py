@@ -1,5 +1,7 @@
 """One spelling for comparing: the same words are equal however Consonance or a person spelled them."""
 
+from time import process_time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,6 +42,42 @@ def test_a_title_keeps_its_inside(spelled: str | None, plain: str) -> None:
 )
 def test_a_text_is_its_words(spelled: str, words: str) -> None:
     assert canonical_text(spelled) == words
+
+
+_LENGTH = 20_000
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["<!--", "<!-- -->", "amp;", "&amp;", "&#38;#38;", "ampamp", "<a ", "<a/", "<", "&", "&lt;", "&#", "&#0", "\ufdfa"],
+)
+def test_no_text_takes_long(piece: str) -> None:
+    began = process_time()
+    for text in (piece * (_LENGTH // len(piece)), "&" + piece * (_LENGTH // len(piece)) + "lt;"):
+        assert canonical_text(canonical_text(text)) == canonical_text(text)
+    assert process_time() - began < 2
+
+
+def test_tags_within_tags_take_no_longer() -> None:
+    began = process_time()
+    text = "<" * (_LENGTH // 3) + "b>" * (_LENGTH // 3)
+    assert canonical_text(canonical_text(text)) == canonical_text(text)
+    assert process_time() - began < 2
+
+
+@pytest.mark.parametrize(
+    ("spelled", "plain"),
+    [
+        ("&#" + "0" * 20_000 + "65;", "A"),
+        ("&#" + "9" * 20_000 + ";", "\ufffd"),
+        ("&#x" + "f" * 20_000 + ";", "\ufffd"),
+        ("&amp;#38;amp;lt;b&gt;", ""),
+        ("&#389;", "\u0185"),
+        ("salt <!-- and", "salt <!-- and"),
+    ],
+)
+def test_character_references_of_any_length_are_read(spelled: str, plain: str) -> None:
+    assert canonical_text(spelled) == plain
 
 
 @given(st.text())
