@@ -49,7 +49,7 @@ class Notes:
         """None where there is none; a number is one too."""
         value = node.get(name)
         if isinstance(value, str) and len(value) <= longest:
-            return value or None
+            return value.replace("\0", "") or None
         if isinstance(value, int | float) and not isinstance(value, bool):
             return str(value)[:longest]
         if value is not None:
@@ -60,11 +60,13 @@ class Notes:
 
     def texts(self, node: Node, name: str) -> list[str]:
         """Those of a list."""
-        return [item for item in self._items(node, name) if self._is(isinstance(item, str), name, "no text", item)]
+        found = self._items(node, name)
+        return [item.replace("\0", "") for item in found if self._is(isinstance(item, str), name, "no text", item)]
 
-    def nodes(self, node: Node, name: str) -> list[Node]:
+    def nodes(self, node: Node, name: str, most: int = _MOST_ITEMS) -> list[Node]:
         """The objects of a list."""
-        return [item for item in self._items(node, name) if self._is(isinstance(item, dict), name, "no object", item)]
+        found = self._items(node, name, most)
+        return [item for item in found if self._is(isinstance(item, dict), name, "no object", item)]
 
     def day(self, node: Node, name: str) -> date | None:
         return self._judged(day_of, node.get(name), name)
@@ -81,12 +83,12 @@ class Notes:
         """For values that are no one's own."""
         return value[:_QUOTED] if value.isprintable() else "?"
 
-    def _items(self, node: Node, name: str) -> list[Any]:
+    def _items(self, node: Node, name: str, most: int = _MOST_ITEMS) -> list[Any]:
         listed = node.get(name)
         if isinstance(listed, list):
-            if len(listed) > _MOST_ITEMS:
-                self.add(name, f"only the first {_MOST_ITEMS:,} are read", len(listed))
-            return listed[:_MOST_ITEMS]
+            if len(listed) > most:
+                self.add(name, f"only the first {most:,} are read", len(listed))
+            return listed[:most]
         if listed is not None:
             self.add(name, "it is no list", listed)
         return []

@@ -12,7 +12,6 @@ from stdnum import isbn
 from services.ingest.addresses import phone_of_contact
 from services.ingest.house_words import Words
 from services.ingest.notes import Node, Notes, id_of, nodes
-from services.ingest.updates import without_nul
 from services.ingest.values import country_of, language_of, person_name
 from services.ingest.views import ContactView, Contributor, ProductView, WorkView
 from shared.canonical import canonical_text
@@ -33,7 +32,7 @@ _RESOURCES = (Component.FRONT_COVER, Component.FULL_COVER, Component.INTERIOR_FI
 
 def work_view(node: Node, words: Words, notes: Notes | None = None) -> WorkView:
     """Raises Malformed where a work has no id."""
-    node, notes = without_nul(node), notes or Notes()
+    notes = notes or Notes()
     work_id = WorkId(id_of(node, "work"))
     title, subtitle = notes.text(node, "title"), notes.text(node, "subtitle")
     products = tuple(_products(node, (title, subtitle), notes))
@@ -61,7 +60,7 @@ def work_view(node: Node, words: Words, notes: Notes | None = None) -> WorkView:
 
 def contact_view(node: Node, words: Words, notes: Notes | None = None) -> ContactView:
     """Raises Malformed where a contact has no id."""
-    node, notes = without_nul(node), notes or Notes()
+    notes = notes or Notes()
     contact_id = ContactId(id_of(node, "contact"))
     tagged = words.meaning(notes.texts(node, "contactTags"))
     contributions = notes.nodes(node, "contributions")
@@ -186,7 +185,7 @@ def _checks(node: Node, products: tuple[ProductView, ...], texts: Mapping[Metada
 def _phone(node: Node, country: str | None, notes: Notes) -> Phone | None:
     """The first number that says it is for WhatsApp, else the first mobile one, else the first that is a number."""
     found: list[tuple[str, Phone]] = []
-    for place, phone in enumerate(notes.nodes(node, "phones")):
+    for place, phone in enumerate(notes.nodes(node, "phones", most=_MOST_PHONES)):
         written = notes.text(phone, "phoneNumber", at=f"phones.{place}")
         number = phone_of_contact(written, country) if written else None
         if number is not None:
@@ -250,10 +249,11 @@ def _imprint(node: Node, notes: Notes) -> Named | None:
 def _code(node: Any) -> str | None:
     """An ONIXCode's bare code."""
     code = node.get("code") if isinstance(node, dict) else None
-    return code.lstrip("_")[:_LONGEST_CODE] if isinstance(code, str) and code else None
+    return code.replace("\0", "").lstrip("_")[:_LONGEST_CODE] or None if isinstance(code, str) else None
 
 
 _LONGEST_CODE = 60
+_MOST_PHONES = 20  # finding a number in a text takes time
 
 
 def _newest(listed: Iterable[Node]) -> Node | None:

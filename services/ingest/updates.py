@@ -5,6 +5,7 @@ be sent again.
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -38,8 +39,8 @@ MOST_UPDATES = 10_000
 _MOST_BAD = 200
 _SLACK = 64 * 1024
 _OBJECT = "whatsapp_business_account"
-_NUL = "\x00"
 _ESCAPED_NUL = b"\\u0000"
+_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")  # after an even number of backslashes, which are text themselves
 
 
 class Update(NamedTuple):
@@ -124,11 +125,12 @@ def split(body: bytes) -> Split:
 
 def read_json(body: bytes) -> Any:
     """JSON without NUL characters, which PostgreSQL refuses; half surrogates become U+FFFD. Raises ValueError."""
+    if _ESCAPED_NUL in body:
+        body = _NUL.sub(rb"\1", body)
     try:
-        document = orjson.loads(body)
+        return orjson.loads(body)
     except orjson.JSONDecodeError:
-        document = _read_leniently(body)
-    return without_nul(document) if _ESCAPED_NUL in body else document
+        return _read_leniently(body)
 
 
 def spell(document: Any, *, option: int | None = None) -> bytes:
@@ -156,24 +158,6 @@ def spell_to_keep(document: Any) -> bytes:
         return spell_deep(document)
     except ValueError:
         return b"too deeply nested to be kept"
-
-
-def without_nul(value: Any) -> Any:
-    """A copy in which no text and no name holds NUL, however deep it is nested."""
-    around = [value]
-    parts: list[Any] = [around]
-    while parts:
-        part = parts.pop()
-        for key, item in list(part.items()) if isinstance(part, dict) else enumerate(part):
-            if isinstance(item, str):
-                part[key] = item.replace(_NUL, "")
-            elif isinstance(item, list):
-                part[key] = list(item)
-                parts.append(part[key])
-            elif isinstance(item, dict):
-                part[key] = {name.replace(_NUL, ""): inner for name, inner in item.items()}
-                parts.append(part[key])
-    return around[0]
 
 
 def one_update(update: Update) -> bytes:

@@ -43,9 +43,15 @@ class Unread(NamedTuple):
 
 
 def person_name(value: Any) -> str | None:
-    """A name to address somebody by; None for a placeholder, and for what is no text."""
-    if not isinstance(value, str):
-        return None
+    """A name to address somebody by; None for a placeholder, and for what is no text.
+
+    Everything of one webhook is from a few people.
+    """
+    return _person_name(value) if isinstance(value, str) else None
+
+
+@lru_cache(maxsize=4096)
+def _person_name(value: str) -> str | None:
     shown = "".join(letter for letter in value if unicodedata.category(letter) != "Cc")
     name = " ".join(shown.split())[:LONGEST_PERSON_NAME].rstrip()
     bare = name.casefold().strip(" .,:;!?*-_()[]<>\"'")
