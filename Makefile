@@ -1,6 +1,6 @@
 # Everything one types in this repository; `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup up demo chaos check static test bench lock format lint types imports rule-files unit
+.PHONY: help setup up demo chaos fuzz check static test bench lock format lint types imports rule-files unit
 
 PYTHON := .venv/bin/python
 READY := .venv/.ready
@@ -32,6 +32,9 @@ test: $(READY) ## run everything: the checks, then all tests on a real broker an
 chaos: $(READY) ## kill and freeze everything under load, then judge the delivery promise (SEED=n, MINUTES=m)
 	@$(PYTHON) -m dev.chaos --seed $(or $(SEED),1) --minutes $(or $(MINUTES),2)
 
+fuzz: $(READY) ## give a million spoilt inputs to everything that reads what comes from outside (SEED=n, COUNT=n)
+	@FUZZ_SEED=$(or $(SEED),1) FUZZ_COUNT=$(or $(COUNT),1000000) $(PYTHON) -m pytest -q -s tests/fuzz
+
 bench: $(READY) ## measure: floor, ours and their ratio in one run
 	@$(PYTHON) -m bench
 
@@ -50,4 +53,4 @@ imports:
 rule-files:
 	@$(PYTHON) -m services.rules.check rules/
 unit:
-	@$(PYTHON) -m pytest -q -m "not integration and not flow"
+	@$(PYTHON) -m pytest -q -m "not integration and not flow and not fuzz"

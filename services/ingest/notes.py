@@ -45,16 +45,16 @@ class Notes:
         """One for each note: the same as long as field and value are."""
         return tuple(sorted({digest(one) for one in self.unread}))
 
-    def text(self, node: Node, name: str, at: str = "", longest: int = _LONGEST_TEXT) -> str | None:
+    def text(self, node: Node, name: str, at: str = "") -> str | None:
         """None where there is none; a number is one too."""
         value = node.get(name)
-        if isinstance(value, str) and len(value) <= longest:
+        if isinstance(value, str) and len(value) <= _LONGEST_TEXT:
             return value.replace("\0", "") or None
         if isinstance(value, int | float) and not isinstance(value, bool):
-            return str(value)[:longest]
+            return str(value)
         if value is not None:
             too_long = isinstance(value, str)
-            sentence = f"it is longer than {longest:,} characters" if too_long else "it is no text"
+            sentence = f"it is longer than {_LONGEST_TEXT:,} characters" if too_long else "it is no text"
             self.add(f"{at}.{name}" if at else name, sentence, value)
         return None
 

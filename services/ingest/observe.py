@@ -35,6 +35,7 @@ def work_view(node: Node, words: Words, notes: Notes | None = None) -> WorkView:
     notes = notes or Notes()
     work_id = WorkId(id_of(node, "work"))
     title, subtitle = notes.text(node, "title"), notes.text(node, "subtitle")
+    credited = notes.text(node, "contributorPrettyList")
     products = tuple(_products(node, (title, subtitle), notes))
     texts = _texts(node, notes)
     checks = _checks(node, products, texts)
@@ -44,7 +45,7 @@ def work_view(node: Node, words: Words, notes: Notes | None = None) -> WorkView:
         subtitle=subtitle,
         inhouse_ref=notes.text(node, "inHouseWorkReference"),
         imprint=_imprint(node, notes),
-        contributors_display=person_name(notes.text(node, "contributorPrettyList", longest=2_000)),
+        contributors_display=credited if person_name(credited) else None,
         url=notes.text(node, "publishersUrl"),
         stage=notes.text(node, "projectStage"),
         people=tuple(_people(node, words, notes)),

@@ -1,0 +1,65 @@
+"""Rules' judging of whatever the contracts let through: no exception but Unfit, and what is due is done in time."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import lru_cache
+from pathlib import Path
+
+from services.rules.countries import zone_hint, zone_of
+from services.rules.decide import Decider
+from services.rules.engine import Engine
+from services.rules.house_rules import with_house_rules
+from services.rules.language.folder import read_folder
+from services.rules.language.loader import load
+from services.rules.rulebook import Rulebook
+from services.rules.world import World
+from shared.events.contacts import PersonObserved
+from shared.events.envelope import Event
+from shared.ids import TenantId
+from tests.services.ingest.payloads import NOW
+
+_FOLDER = Path(__file__).parents[2] / "rules"
+_MOST_EVENTS = 40
+_MOST_DUE = 3
+
+
+@lru_cache(maxsize=1)
+def _book() -> Rulebook:
+    book, faults = load(read_folder(_FOLDER))
+    assert book is not None, faults
+    return with_house_rules(book)
+
+
+@dataclass
+class Judging:
+    """A small world that is begun anew after some events, so that one input's cost does not grow with all before."""
+
+    decider: Decider = field(init=False)
+    world: World = field(init=False)
+    now: datetime = NOW
+    _events: int = 0
+
+    def __post_init__(self) -> None:
+        book = _book()
+        self.decider = Decider(
+            book=book, books=lambda _: book, engine=Engine(book.rules.values()), zone_of=self._zone,
+            signing_keys=(b"k" * 32,),
+        )  # fmt: skip
+        self.begin()
+
+    def begin(self) -> None:
+        self.world, self.now, self._events = World(TenantId("penrose")), NOW, 0
+
+    def judge(self, event: Event) -> None:
+        """The event, and then the next instants of the chains it leaves."""
+        self._events += 1
+        if self._events > _MOST_EVENTS:
+            self.begin()
+        self.decider.decide(event, self.world, self.now)
+        for chain in list(self.world.chains.values())[-_MOST_DUE:]:
+            if chain.next_due is not None and chain.next_due - self.now < timedelta(days=3_650):
+                self.decider.due(chain, self.world, max(chain.next_due, self.now))
+
+    def _zone(self, seen: PersonObserved) -> str | None:
+        phone = seen.addresses.phone
+        return seen.zone or zone_of(seen.country, zone_hint(phone) if phone else None, "Europe/London")

@@ -1,0 +1,395 @@
+"""What a mutated input is given to, in this process, and what must be true afterwards.
+
+Each target raises ``Broken`` where something was lost or said wrongly; any other exception is a crash. Handlers are the
+real ones, behind the real signatures; Kafka, PostgreSQL and the parked table are lists here (``live.py`` has the real
+ones).
+"""
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+from zoneinfo import ZoneInfo
+
+import orjson
+
+from services.ingest.consonance_intake import Consonance
+from services.ingest.door import Reply, Request
+from services.ingest.handlers import WhatsApp
+from services.ingest.house_words import Words
+from services.ingest.measures import Measures
+from services.ingest.normalise import normalise
+from services.ingest.observe import contact_view, work_view
+from services.ingest.pushed import House
+from services.ingest.reading import read_all
+from services.ingest.recognise import minted, recognise
+from services.ingest.records import Personal, Record, WebhookFrame
+from services.ingest.register import Register
+from services.ingest.updates import KNOWN_ARRAYS, MOST_UPDATES, Bad
+from services.ingest.views import ContactView, WorkView, observed
+from services.ingest.watch import Stream
+from services.writeback.answers import reply_of
+from services.writeback.protocol import Answer
+from shared.clock import machine_now
+from shared.errors import Unfit
+from shared.events.envelope import Event, parse
+from shared.events.vocabulary import Stage, Version, VersionKind
+from shared.topics import (
+    ALL,
+    CONSONANCE_EVENTS,
+    CONTACTS,
+    MESSAGES_EVENTS,
+    WHATSAPP_MESSAGES,
+    WRITES_EVENTS,
+)
+from tests.fuzz import corpus
+from tests.fuzz.rules import Judging
+from tests.services.ingest.payloads import FRAME, NOW, PSEUDONYMS
+from tests.services.ingest.service import VERIFY_TOKEN
+
+SECRET = b"app-secret"
+WEBHOOK_SECRET = "whsec_" + base64.b64encode(b"secretsecretsecret!!").decode()
+_TOKEN = "a version of a work"  # noqa: S105 -- no secret
+LONDON = ZoneInfo("Europe/London")
+_KNOWN_TO_RULES = (CONSONANCE_EVENTS, CONTACTS, WHATSAPP_MESSAGES, MESSAGES_EVENTS, WRITES_EVENTS)
+
+
+class Broken(Exception):
+    """Something was lost, or answered wrongly."""
+
+
+@dataclass
+class Counts:
+    """What became of inputs; ``refused``: told to the sender, or known for what cannot be read.
+
+    ``not_ours``: updates of another product's number, which are kept out.
+    """
+
+    inputs: int = 0
+    updates: int = 0
+    events: int = 0
+    parked: int = 0
+    refused: int = 0
+    not_ours: int = 0
+
+
+class Target(Protocol):
+    """``prepare`` is not measured, ``take`` is; ``check`` counts, and raises Broken."""
+
+    def prepare(self, body: bytes) -> Any: ...
+
+    async def take(self, prepared: Any) -> Any: ...
+
+    def check(self, prepared: Any, became: Any, counts: Counts) -> None: ...
+
+
+class Now:
+    def now(self) -> datetime:
+        return NOW
+
+
+@dataclass
+class Kept:
+    """Stands for Kafka, for the people in PostgreSQL, for the parked table and for the memory of pushed events."""
+
+    records: list[Record] = field(default_factory=list)
+    parked: list[Bad] = field(default_factory=list)
+    register: Register = field(default_factory=Register)
+
+    async def publish(self, records: Sequence[Record]) -> None:
+        self.records += records
+
+    async def park(self, bad: Sequence[Bad], door: str) -> None:  # noqa: ARG002 -- the handlers' protocol
+        self.parked += bad
+
+    async def settle(self, updates: Sequence[Personal], frame: WebhookFrame) -> list[Record]:
+        records = []
+        for update in updates:
+            stranger = minted(update.sighting, frame.tenant, frame.pseudonyms)
+            person = recognise(self.register, update.sighting, stranger, frame.now)
+            event = frame.event(update.draft.but(person_id=person), id=update.id, key=person, at=update.at)
+            records.append(Record(WHATSAPP_MESSAGES, person.encode(), event.to_bytes(), update.what, []))
+        return records
+
+    async def among(self, events: Sequence[Event]) -> set[tuple[str, str]]:  # noqa: ARG002 -- nothing is known
+        return set()
+
+    async def remember(self, events: Sequence[Event]) -> None:
+        """As PostgreSQL would: what its index or its encoding refuses is an error."""
+        for event in events:
+            entry = f"{event.tenantid}{event.source}{event.id}".encode()
+            if len(entry) > _INDEX_BYTES or b"\0" in entry:
+                raise Broken("an event was published whose id PostgreSQL refuses")
+
+    def clear(self) -> None:
+        self.records, self.parked, self.register = [], [], Register()
+
+
+_INDEX_BYTES = 2_600
+
+
+class Webhooks:
+    """The signed webhook: each update is an event or parked, whatever is beside it."""
+
+    def __init__(self, measures: Measures) -> None:
+        self.kept = Kept()
+        self._handler = WhatsApp(
+            records=self.kept, persons=self.kept, parking=self.kept, stream=Stream(), measures=measures, clock=Now(),
+            tenant=FRAME.tenant, lines=corpus.frame().lines, app_secrets=(SECRET,), verify_token=VERIFY_TOKEN,
+            pseudonyms=PSEUDONYMS,
+        )  # fmt: skip
+
+    def prepare(self, body: bytes) -> Request:
+        self.kept.clear()
+        digest = hmac.new(SECRET, body, hashlib.sha256).hexdigest().encode()
+        return Request("POST", "/whatsapp/webhook", {b"x-hub-signature-256": b"sha256=" + digest}, b"", body)
+
+    async def take(self, request: Request) -> Reply:
+        return await self._handler.receive(request)
+
+    def check(self, request: Request, reply: Reply, counts: Counts) -> None:
+        others = sum(normalise(request.body, corpus.frame()).others.values())
+        expected, events, parked = count(request.body), len(self.kept.records), len(self.kept.parked)
+        counts.not_ours += others
+        counts.updates += expected
+        counts.events += events
+        counts.parked += parked
+        if reply.status != 200:
+            raise Broken(f"answered {reply.status.value}")
+        whole = any(bad.raw == request.body for bad in self.kept.parked)
+        if events + parked + others != expected and not (whole and events + parked + others <= expected):
+            raise Broken(f"{expected} updates became {events} events and {parked} parked rows")
+        for record in self.kept.records:
+            parse(record.value, record.topic.kinds)
+            if len(record.key) + len(record.value) > _LARGEST_RECORD:
+                raise Broken("a record is larger than its topic takes")
+
+
+_LARGEST_RECORD = 1_040_000
+
+
+def count(body: bytes) -> int:
+    """Updates of a webhook, by its JSON alone: items of known arrays, else one per change; of what is none, one."""
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        document = _leniently(body)
+    entries = document.get("entry") if isinstance(document, dict) else None
+    named = isinstance(document, dict) and document.get("object", _OBJECT) == _OBJECT
+    if not isinstance(entries, list) or not entries or not named:
+        return 1
+    total = sum(map(_of_entry, entries))
+    return total if total <= MOST_UPDATES else 1
+
+
+_OBJECT = "whatsapp_business_account"
+
+
+def _leniently(body: bytes) -> Any:
+    """Half surrogates are all that is mended."""
+    text = body.decode("utf-8", "strict") if _is_text(body) else ""
+    for code in range(0xD8, 0xE0):
+        for spelling in (f"\\u{code:x}", f"\\u{code:X}"):
+            text = text.replace(spelling, "\\u00")
+    try:
+        return orjson.loads(text.encode())
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _is_text(body: bytes) -> bool:
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _of_entry(entry: Any) -> int:
+    changes = entry.get("changes") if isinstance(entry, dict) else None
+    return sum(map(_of_change, changes)) if isinstance(changes, list) and changes else 1
+
+
+def _of_change(change: Any) -> int:
+    value = change.get("value") if isinstance(change, dict) else None
+    if not isinstance(value, dict):
+        return 1
+    return sum(len(value[name]) for name in KNOWN_ARRAYS & value.keys() if isinstance(value[name], list)) or 1
+
+
+class Pushes:
+    """Pushed CloudEvents: each is an event, or named in the answer and parked, or told by the poll."""
+
+    def __init__(self, measures: Measures) -> None:
+        self.kept = Kept()
+        house = House(frozenset({"work.stage_changed"}), 5, LONDON, "GB")
+        self._handler = Consonance(
+            self.kept, self.kept, self.kept, measures, Now(), FRAME.tenant, house, (WEBHOOK_SECRET,)
+        )
+
+    def prepare(self, body: bytes) -> Request:
+        self.kept.clear()
+        seconds = int(machine_now().timestamp())
+        signed = b"m1.%d." % seconds + body
+        key = base64.b64decode(WEBHOOK_SECRET.removeprefix("whsec_"))
+        signature = b"v1," + base64.b64encode(hmac.digest(key, signed, "sha256"))
+        headers = {
+            b"webhook-id": b"m1", b"webhook-timestamp": b"%d" % seconds, b"webhook-signature": signature,
+            b"content-type": b"application/cloudevents+json",
+        }  # fmt: skip
+        return Request("POST", "/consonance/events", headers, b"", body)
+
+    async def take(self, request: Request) -> Reply:
+        return await self._handler.receive(request)
+
+    def check(self, request: Request, reply: Reply, counts: Counts) -> None:
+        answer = orjson.loads(reply.body)
+        events, parked = len(self.kept.records), len({bad.sentence for bad in self.kept.parked})
+        counts.updates += 1
+        counts.events += events
+        counts.parked += parked
+        counts.refused += reply.status == 400
+        if reply.status not in {200, 202, 400, 401}:
+            raise Broken(f"answered {reply.status.value}")
+        if reply.status == 401 and _is_text(request.body):
+            raise Broken("a signature that is right was refused")
+        if reply.status == 400 and not answer["faults"]:
+            raise Broken("refused without a field")
+        if reply.status == 202 and not events:
+            raise Broken("taken, and not published")
+        for record in self.kept.records:
+            parse(record.value, CONSONANCE_EVENTS.kinds)
+
+
+class Records:
+    """Polled records: one that names itself gives a view whose events can be read; every other is parked."""
+
+    def __init__(self, measures: Measures) -> None:
+        del measures
+
+    def prepare(self, body: bytes) -> Any:
+        try:
+            return orjson.loads(body)
+        except orjson.JSONDecodeError:
+            return None
+
+    async def take(self, node: Any) -> tuple[int, int]:
+        words = Words()
+        works, bad = read_all(WorkView, [node], lambda one, notes: work_view(one, words, notes))
+        people, also = read_all(ContactView, [node], lambda one, notes: contact_view(one, words, notes))
+        for read in works:
+            version = Version(token=_TOKEN, kind=VersionKind.CONTENT_HASH, observed_at=NOW)
+            data = observed(read.view, Stage.UNMAPPED, version, FRAME.tenant)
+            parse(FRAME.event(data, id="e", key="k", at=NOW).to_bytes(), CONSONANCE_EVENTS.kinds)
+            list(read.to_park("work 1", ()))
+        for person in people:
+            list(person.to_park("contact 1", ()))
+        return len(works) + len(people), len(bad) + len(also)
+
+    def check(self, node: Any, became: tuple[int, int], counts: Counts) -> None:  # noqa: ARG002 -- a target's shape
+        counts.updates += 2
+        counts.events += became[0]
+        counts.parked += became[1]
+        if sum(became) != 2:
+            raise Broken("a record is neither read nor parked")
+
+
+class Contracts:
+    """What services read from topics: an event, or Unfit."""
+
+    def __init__(self, measures: Measures) -> None:
+        del measures
+
+    def prepare(self, body: bytes) -> bytes:
+        return body
+
+    async def take(self, body: bytes) -> int:
+        read = 0
+        for topic in ALL:
+            try:
+                event = parse(body, topic.kinds)
+                parse(event.to_bytes(), topic.kinds)
+                read += 1
+            except Unfit:
+                continue
+        return read
+
+    def check(self, body: bytes, read: int, counts: Counts) -> None:  # noqa: ARG002 -- a target's shape
+        counts.updates += 1
+        counts.events += bool(read)
+        counts.refused += not read
+
+
+class Answers:
+    """What Consonance answers to a write: no success without a payload."""
+
+    def __init__(self, measures: Measures) -> None:
+        del measures
+
+    def prepare(self, body: bytes) -> Any:
+        try:
+            return orjson.loads(body)
+        except orjson.JSONDecodeError:
+            return None
+
+    async def take(self, body: Any) -> Answer:
+        return reply_of(body, "errors").answer
+
+    def check(self, body: Any, answer: Answer, counts: Counts) -> None:
+        counts.updates += 1
+        counts.refused += answer is not Answer.ACCEPTED
+        data = body.get("data") if isinstance(body, dict) else None
+        if answer is Answer.ACCEPTED and not (isinstance(data, dict) and data):
+            raise Broken("accepted without a payload")
+
+
+class Rules:
+    """Events that a contract lets through, judged by the project's own rules."""
+
+    def __init__(self, measures: Measures) -> None:
+        del measures
+        self._judging = Judging()
+
+    def prepare(self, body: bytes) -> list[Event]:
+        events = []
+        for topic in _KNOWN_TO_RULES:
+            try:
+                events.append(parse(body, topic.kinds))
+            except Unfit:
+                continue
+        return events
+
+    async def take(self, events: list[Event]) -> int:
+        for event in events:
+            try:
+                self._judging.judge(event)
+            except Unfit:
+                continue
+        return len(events)
+
+    def check(self, events: list[Event], judged: int, counts: Counts) -> None:  # noqa: ARG002 -- a target's shape
+        counts.updates += 1
+        counts.events += judged
+        counts.refused += not judged
+
+
+@dataclass(frozen=True)
+class Aim:
+    """A target, what its inputs are made of, and its share of a hundred inputs."""
+
+    make: Callable[[Measures], Target]
+    corpus: Callable[[], tuple[Any, ...]]
+    share: int
+
+
+AIMS = {
+    "webhooks": Aim(Webhooks, corpus.webhooks, 40),
+    "pushed events": Aim(Pushes, corpus.pushed, 20),
+    "polled records": Aim(Records, corpus.records, 12),
+    "contracts": Aim(Contracts, corpus.contracts, 10),
+    "judged by rules": Aim(Rules, corpus.contracts, 13),
+    "answers to writes": Aim(Answers, corpus.answers, 5),
+}
