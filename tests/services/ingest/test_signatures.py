@@ -58,7 +58,7 @@ def test_a_broken_signature_does_not_count(wrong: bytes) -> None:
 
 def counts(*seen: tuple[float, bool]) -> SignatureCounts:
     """(minute, whether it was accepted)."""
-    found = SignatureCounts("Sender", "STET_SECRETS", "their page")
+    found = SignatureCounts("Sender", "STET_WHATSAPP_APP_SECRETS", "their page")
     for minute, accepted in seen:
         (found.accept if accepted else found.refuse)(minute * 60)
     return found
@@ -69,7 +69,7 @@ def counts(*seen: tuple[float, bool]) -> SignatureCounts:
     [
         ([], 0, ""),
         ([(0, True)], 1, ""),
-        ([(0, False)], 1, "1 refused for their signature, none accepted: STET_SECRETS may not be what"),
+        ([(0, False)], 1, "1 refused for their signature, none accepted: STET_WHATSAPP_APP_SECRETS may not be what"),
         ([(0, True), (1, False), (1, False)], 5, "2 refused for their signature, 1 accepted: somebody else's, or"),
         ([(0, False), (4, True)], 11, ""),
         ([(0, False), (300, True)], 300, ""),
@@ -88,7 +88,7 @@ def test_a_refusal_says_which_secret_and_where_the_other_one_is() -> None:
     with structlog.testing.capture_logs() as lines:
         counts((0, True), (0, False), (0, False))
     assert [(line["event"], line["setting"], line["where"], line["accepted_lately"]) for line in lines] == [
-        ("signature.refused", "STET_SECRETS", "their page", 1)
+        ("signature.refused", "STET_WHATSAPP_APP_SECRETS", "their page", 1)
     ]
 
 
