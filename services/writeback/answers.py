@@ -78,15 +78,21 @@ def is_schema_fault(errors: Any) -> bool:
 
 def _is_schema_fault(error: Mapping[str, Any]) -> bool:
     extensions = error.get("extensions")
-    if isinstance(extensions, Mapping) and str(extensions.get("code")) in _SCHEMA_CODES:
+    if isinstance(extensions, Mapping) and _words(extensions.get("code")) in _SCHEMA_CODES:
         return True
-    return any(words in str(error.get("message")).lower() for words in _SCHEMA_WORDS)
+    message = _words(error.get("message")).lower()
+    return any(words in message for words in _SCHEMA_WORDS)
 
 
 def _sentence(error: Any) -> str:
     if not isinstance(error, Mapping):
-        return str(error)
+        return _words(error)
     about = error.get("field") or error.get("attribute")
     messages = _listed(error.get("messages")) or [error.get("message") or "no reason given"]
-    words = "; ".join(map(str, messages))
-    return f"{about}: {words}" if about else words
+    words = "; ".join(map(_words, messages))
+    return f"{_words(about)}: {words}" if about else words
+
+
+def _words(value: Any) -> str:
+    """A text or a number; what else stands in its place may be nested as deep as JSON allows."""
+    return str(value) if isinstance(value, str | int | float) else "(no words)"

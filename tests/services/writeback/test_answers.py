@@ -29,6 +29,15 @@ def test_a_refusal_of_any_shape_is_one(errors: Any) -> None:
     assert reply_of({"data": {"updateWork": {"errors": errors}}}, "errors").answer is Answer.REFUSED
 
 
+def test_a_refusal_nested_as_deep_as_json_allows_is_one() -> None:
+    deep: Any = "no"
+    for _ in range(1_000):
+        deep = [deep]
+    for errors in (deep, [{"message": deep}], [{"field": deep, "messages": deep}]):
+        assert reply_of({"data": {"updateWork": {"errors": errors}}}, "errors").answer is Answer.REFUSED
+        assert reply_of({"errors": [{"message": deep, "extensions": {"code": deep}}]}, "errors").answer is Answer.FAILED
+
+
 def test_what_a_server_says_at_length_is_kept_in_short() -> None:
     reply = reply_of({"errors": [{"message": "x" * 10_000}] * 1_000}, "errors")
     assert sum(map(len, reply.sentences)) <= 10_000
