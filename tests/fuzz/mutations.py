@@ -28,6 +28,7 @@ INTERESTING: tuple[Any, ...] = (
 )  # fmt: skip
 _MOST_COPIES = 40
 _LONGEST_LIST = 120
+_MOST_PARTS = 4_000
 _DEEPEST = 1_100
 
 
@@ -63,7 +64,8 @@ class Mutator:
 
     def _replace(self, around: Any) -> None:
         part, key = self._somewhere(around)
-        part[key] = self._random.choice(INTERESTING)
+        value = self._random.choice(INTERESTING)
+        part[key] = orjson.loads(orjson.dumps(value)) if isinstance(value, list | dict) else value
 
     def _remove(self, around: Any) -> None:
         part, key = self._somewhere(around)
@@ -85,10 +87,11 @@ class Mutator:
         """Never to more than a full webhook holds, whose work is that of so many."""
         part, key = self._somewhere(around)
         copies = self._random.choice((2, 3, _MOST_COPIES))
+        copies = min(copies, _MOST_PARTS // (1 + sum(1 for _ in _places([part[key]]))))
         if isinstance(part[key], list):
-            part[key] = (part[key] * copies)[:_LONGEST_LIST]
+            part[key] = _copied((part[key] * copies)[:_LONGEST_LIST])
         elif isinstance(part, list) and part is not around and len(part) < _LONGEST_LIST:
-            part.extend([part[key]] * (copies - 1))
+            part.extend(_copied([part[key]] * (copies - 1)))
 
     def _nest(self, around: Any) -> None:
         part, key = self._somewhere(around)
@@ -160,6 +163,15 @@ def _leaf(value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     return json.dumps(value)
+
+
+def _copied(part: list[Any]) -> list[Any]:
+    """No two places share a part, or repeating one would repeat it everywhere; what is too deep is not repeated."""
+    try:
+        copied: list[Any] = orjson.loads(orjson.dumps(part))
+    except orjson.JSONEncodeError:
+        return part[:1]
+    return copied
 
 
 def _places(around: Any) -> Iterator[Path]:

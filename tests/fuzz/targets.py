@@ -173,6 +173,7 @@ _LARGEST_RECORD = 1_040_000
 
 def count(body: bytes) -> int:
     """Updates of a webhook, by its JSON alone: items of known arrays, else one per change; of what is none, one."""
+    body = body.replace(rb"\\", b"/").replace(rb"\u0000", b"")  # NUL is no character of any name
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:
