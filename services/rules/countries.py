@@ -13,6 +13,9 @@ from shared.ids import Phone
 
 WEEK = frozenset(range(7))
 WORKWEEK = frozenset(range(5))
+_NO_COUNTRY = (NotImplementedError, TypeError, AttributeError)
+"""What the ``holidays`` library raises for names it does not know; it looks some up among its own modules."""
+
 _HOLIDAYS_KNOWN = range(1900, 2101)
 """Beyond, nothing is announced, lunar calendars are not computed, and the library takes a second for one year."""
 
@@ -55,7 +58,7 @@ def holidays_in(country: str | None, subdivision: str | None, year: int) -> froz
         simplefilter("ignore")  # the library warns of years for which a country has announced nothing yet
         try:
             return frozenset(holidays.country_holidays(country, subdiv=subdivision, years=year))
-        except NotImplementedError:
+        except _NO_COUNTRY:
             return frozenset()
 
 
@@ -66,7 +69,7 @@ def workweek_in(country: str | None) -> frozenset[int]:
         return WORKWEEK
     try:
         return WEEK - frozenset(holidays.country_holidays(country).weekend)
-    except NotImplementedError:
+    except _NO_COUNTRY:
         return WORKWEEK
 
 

@@ -122,9 +122,10 @@ def test_a_country_keeps_its_own_week() -> None:
     assert next_open(friday, person("IL", "Asia/Jerusalem")) == utc("2027-03-07T07:00")
 
 
-def test_a_country_nobody_knows_works_from_monday_to_friday() -> None:
-    assert asdict(person("ZZ")) == asdict(Hours("Europe/London", "ZZ", None))
-    assert next_open(utc("2027-03-06T10:00"), person("ZZ")) == utc("2027-03-08T09:00")
+@pytest.mark.parametrize("country", ["ZZ", "England", "utils", "__init__", ""])
+def test_a_country_nobody_knows_works_from_monday_to_friday(country: str) -> None:
+    assert asdict(person(country)) == asdict(Hours("Europe/London", country, None))
+    assert next_open(utc("2027-03-06T10:00"), person(country)) == utc("2027-03-08T09:00")
 
 
 def test_a_calendar_that_never_opens_is_a_mistake() -> None:
