@@ -37,6 +37,7 @@ MOST_UPDATES = 10_000
 """In one body, which is taken in one answer. WhatsApp sends 1,000 at most: what holds more is parked whole."""
 
 _MOST_BAD = 200
+_DEEPEST_KEPT = 500
 _SLACK = 64 * 1024
 _OBJECT = "whatsapp_business_account"
 _ESCAPED_NUL = b"\\u0000"
@@ -142,14 +143,26 @@ def spell(document: Any, *, option: int | None = None) -> bytes:
 
 
 def spell_deep(document: Any) -> bytes:
-    """The same for what is only kept, as deep as it can be read (some 900 levels). Raises ValueError."""
+    """The same for what is only kept, up to 500 levels, fewer than any caller leaves room for. Raises ValueError."""
     try:
         return orjson.dumps(document)
     except orjson.JSONEncodeError:
+        if _is_deeper(document, _DEEPEST_KEPT):
+            raise ValueError("nested too deeply") from None
         try:
             return msgspec.json.encode(document)
         except (RecursionError, msgspec.MsgspecError, TypeError) as error:
             raise ValueError(str(error)) from None
+
+
+def _is_deeper(document: Any, levels: int) -> bool:
+    parts = [document]
+    for _ in range(levels):
+        inner = [part.values() if isinstance(part, dict) else part for part in parts if isinstance(part, dict | list)]
+        parts = [part for several in inner for part in several]
+        if not parts:
+            return False
+    return True
 
 
 def spell_to_keep(document: Any) -> bytes:

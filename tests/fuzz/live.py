@@ -144,7 +144,8 @@ class Live:
         finally:
             await connection.close()
         missing = [*map(repr, self.events - there), *map(repr, self.parked - rows)]
-        return missing[:10], [*map(repr, there - self.events), *map(repr, rows - self.parked)][:10]
+        unforeseen = [*map(repr, there - self.events), *map(repr, rows - self.parked)]
+        return missing, unforeseen
 
 
 @asynccontextmanager

@@ -331,7 +331,7 @@ def test_a_name_that_no_key_holds_costs_its_own_change_only(place: str) -> None:
 
 
 def test_deep_nesting_beside_a_message_costs_only_itself() -> None:
-    deep = b'{"a":' * 600 + b'"\\u0000"' + b"}" * 600
+    deep = b'{"a":' * 400 + b'"\\u0000"' + b"}" * 400
     body = webhook(messages(text("w1")), {"field": "x", "value": {"deep": "DEEP"}}).replace(b'"DEEP"', deep)
     sorted_ = normalise(body, FRAME)
     assert (len(sorted_.personal), len(sorted_.bad)) == (1, 1)
