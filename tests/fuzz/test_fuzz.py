@@ -1,4 +1,4 @@
-"""Some five thousand inputs in ``make test``; FUZZ_COUNT and FUZZ_SEED make it more, or others (``make fuzz``)."""
+"""Some twenty thousand inputs in ``make test``; FUZZ_COUNT and FUZZ_SEED make it more, or others (``make fuzz``)."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ from tests.fuzz.corpus import payloads_folder
 from tests.fuzz.live import Live, pushed_bodies, running, webhook_bodies
 from tests.fuzz.run import Failure, keep, run, show
 
-COUNT, SEED = int(os.environ.get("FUZZ_COUNT", "5000")), int(os.environ.get("FUZZ_SEED", "20270303"))
+COUNT, SEED = int(os.environ.get("FUZZ_COUNT", "20000")), int(os.environ.get("FUZZ_SEED", "20270303"))
 KEPT = Path(__file__).parents[2] / ".run" / "fuzz"
 LIVE = COUNT // 50
 """Go to a real process with a real broker and a real database."""
