@@ -15,7 +15,7 @@ from aiokafka.errors import (
     UnknownTopicOrPartitionError,
     for_code,
 )
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from shared.errors import Misconfigured
 from shared.kafka import security
@@ -33,7 +33,7 @@ class TopicSettings(ServiceSettings):
     """Only the broker's settings are needed to make topics."""
 
     tenant: Annotated[str, Field()] = "none"  # type: ignore[assignment] # not needed for this
-    postgres_dsn: Annotated[str, Field()] = ""  # type: ignore[assignment] # not needed for this
+    postgres_dsn: SecretStr = SecretStr("")  # not needed for this
     kafka_replication: int | None = None  # none: three, or as many as there are brokers
 
     def neighbours(self) -> dict[str, str]:

@@ -8,6 +8,7 @@ import pytest
 from services.ingest.settings import Settings
 from shared.errors import Misconfigured
 from shared.settings import load
+from shared.topics_check import TopicSettings
 
 HELD = "s3cret-of-theirs"
 GOOD = {
@@ -146,3 +147,11 @@ def test_a_service_reads_only_what_it_knows_from_the_folder_of_secrets(
     for name in ("ca.crt", "STET_SIGNING_KEYS", "STET_WHATSAPP_TOKEN"):
         (tmp_path / name).write_text("of another service")
     assert load(Settings).tenant == "penrose"
+
+
+def test_topics_are_made_on_a_driven_clock_without_a_database(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("STET_DEVELOPMENT_CLOCK", str(tmp_path / "clock"))
+    monkeypatch.setenv("STET_ALLOW_DEVELOPMENT_CLOCK", "1")
+    for database in ("", "postgresql://127.0.0.1/stet"):
+        monkeypatch.setenv("STET_POSTGRES_DSN", database)
+        assert load(TopicSettings).kafka_bootstrap == "127.0.0.1:9092"
