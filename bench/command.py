@@ -13,7 +13,7 @@ from rich.console import Console
 
 from bench import dispatcher, ingest, latency, memory, rules
 from bench.table import Row, print_table
-from shared.errors import StetError
+from shared.contracts.errors import StetError
 
 Section = Callable[[float], AsyncIterator[Row]]
 

@@ -14,10 +14,10 @@ from bench.rounds import take_turns
 from bench.stream import fill
 from bench.table import Row, against_floor
 from dev.supervise import Child
-from shared.clock import machine_now
-from shared.events.messages import Resend, SendMessage, TemplateCall
-from shared.ids import Line, MessageId, derive
-from shared.topics import CONTACTS, MESSAGES_REQUESTED
+from shared.contracts.ids import Line, MessageId, derive
+from shared.contracts.messages import Resend, SendMessage, TemplateCall
+from shared.contracts.topics import CONTACTS, MESSAGES_REQUESTED
+from shared.runtime.clock import machine_now
 
 _WANTED = 0.4
 _AT_ONCE = 256

@@ -17,9 +17,9 @@ import uvloop
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from bench.people import stage_of
-from shared.clock import machine_now
-from shared.postgres import load_queries
-from shared.topics import CONSONANCE_EVENTS, PARTITIONS
+from shared.contracts.topics import CONSONANCE_EVENTS, PARTITIONS
+from shared.runtime.clock import machine_now
+from shared.runtime.postgres import load_queries
 
 _SQL = load_queries(__file__, "floor_rules.sql")
 _MOST_RECORDS = 500

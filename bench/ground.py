@@ -74,8 +74,8 @@ class Ground:
 async def ground(clock: datetime | None = None) -> AsyncIterator[Ground]:
     async with Stack.open("bench", clock, Options(services=(), simulators=())) as stack:
         for tool in (
-            preparation("topics", "shared.topics", stack.neighbours, "create"),
-            preparation("migrate", "shared.migrate", stack.neighbours),
+            preparation("topics", "shared.runtime.topic_setup", stack.neighbours, "create"),
+            preparation("migrate", "shared.runtime.migrate", stack.neighbours),
         ):
             await Child(tool, stack.layout.folder).run()
         database = await asyncpg.connect(stack.neighbours.postgres_dsn)

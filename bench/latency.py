@@ -22,7 +22,7 @@ from bench.provider import Provider
 from bench.rulebooks import conversing
 from bench.table import Row
 from dev.supervise import ProcessFailed
-from shared.clock import machine_now
+from shared.runtime.clock import machine_now
 
 _A_SECOND = 20
 _TAPS = 300

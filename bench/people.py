@@ -7,11 +7,11 @@ import orjson
 from msgspec import to_builtins
 
 from dev.layout import TENANT
-from shared.events.consonance import StageChanged, WorkObserved
-from shared.events.contacts import Addresses, PersonObserved
-from shared.events.envelope import Data, Event
-from shared.events.vocabulary import PartyRef, Role, Stage, WorkRef
-from shared.ids import ContactId, EventId, PersonId, Phone, TenantId, WorkId, key_of, person_of_contact
+from shared.contracts.consonance import StageChanged, WorkObserved
+from shared.contracts.contacts import Addresses, PersonObserved
+from shared.contracts.envelope import Data, Event
+from shared.contracts.ids import ContactId, EventId, PersonId, Phone, TenantId, WorkId, key_of, person_of_contact
+from shared.contracts.vocabulary import PartyRef, Role, Stage, WorkRef
 
 Record = tuple[str, bytes]
 """A key and a value."""

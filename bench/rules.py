@@ -16,7 +16,7 @@ from bench.rulebooks import telling
 from bench.stream import fill
 from bench.table import Row, against_floor
 from dev.supervise import Child
-from shared.topics import CONSONANCE_EVENTS, CONTACTS
+from shared.contracts.topics import CONSONANCE_EVENTS, CONTACTS
 
 NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
 """A Wednesday morning, at which business time stands still: nobody is asleep, so every message leaves at once."""

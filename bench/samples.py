@@ -8,9 +8,9 @@ import orjson
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from dev.supervise import ProcessFailed
-from shared.events.decisions import DecisionRecorded, SilenceRecorded
-from shared.events.messages import SendMessage
-from shared.topics import DECISIONS, MESSAGES_REQUESTED, PARTITIONS
+from shared.contracts.decisions import DecisionRecorded, SilenceRecorded
+from shared.contracts.messages import SendMessage
+from shared.contracts.topics import DECISIONS, MESSAGES_REQUESTED, PARTITIONS
 
 _CHAIN = """\
 select tenant, rule, subject, revision, key, tags, people, guards, document::text from rules.chains

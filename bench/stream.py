@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from aiokafka import AIOKafkaProducer
 
 from bench.people import Record
-from shared.topics import Topic
+from shared.contracts.topics import Topic
 
 
 async def fill(kafka: str, topic: Topic, records: Iterable[Record]) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from shared.errors import Misconfigured
+from shared.contracts.errors import Misconfigured
 
 
 @contextmanager

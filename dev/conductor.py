@@ -16,7 +16,7 @@ from typing import Protocol
 import aiohttp
 from pydantic import AwareDatetime, BaseModel, ValidationError
 
-from shared.errors import StetError
+from shared.contracts.errors import StetError
 
 _BETWEEN_LOOKS = 0.03  # seconds; longer than a record takes from one process through Kafka to the next
 _SETTLE_SECONDS = 30.0

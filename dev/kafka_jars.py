@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from shared.errors import Misconfigured
+from shared.contracts.errors import Misconfigured
 
 KAFKA_VERSION = "4.3.1"
 # The "!" keeps log4j's own dependency management away from Kafka's: without it an older kafka-clients is chosen.

@@ -18,9 +18,9 @@ import asyncpg
 
 from dev.ports import LOOPBACK, free_ports
 from dev.supervise import Child, Command
-from shared.errors import Misconfigured
-from shared.postgres import role_of
-from shared.topics import SERVICES
+from shared.contracts.errors import Misconfigured
+from shared.contracts.topics import SERVICES
+from shared.runtime.postgres import role_of
 
 _READY_SECONDS = 30
 _SUPERUSER = "postgres"

@@ -23,7 +23,7 @@ from dev.leftovers import end_leftovers
 from dev.postgres import EmbeddedPostgres, give_passwords
 from dev.supervise import Child, Command
 from dev.templates import register
-from shared.clock import DevelopmentClock
+from shared.runtime.clock import DevelopmentClock
 
 RUN = ROOT / ".run"
 _READY_SECONDS = 60
@@ -164,8 +164,8 @@ class Stack:
         await self.start(command.name)
 
     async def _prepare(self) -> None:
-        topics = preparation("topics", "shared.topics", self.neighbours, "create")
-        migrations = preparation("migrate", "shared.migrate", self.neighbours)
+        topics = preparation("topics", "shared.runtime.topic_setup", self.neighbours, "create")
+        migrations = preparation("migrate", "shared.runtime.migrate", self.neighbours)
         await _together(*(Child(tool, self.layout.folder).run() for tool in (topics, migrations)))
         await give_passwords(self.neighbours.postgres_dsn)
 

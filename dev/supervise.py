@@ -17,7 +17,7 @@ from pathlib import Path
 
 from dev import leash
 from dev.leftovers import family_of, gone
-from shared.errors import StetError
+from shared.contracts.errors import StetError
 
 _TICK = 0.02  # seconds between two looks at a process
 _TAIL_LINES = 25

@@ -11,7 +11,7 @@ import orjson
 from rich.console import Console
 
 from dev.stack import Options, Stack, announcement
-from shared.errors import StetError
+from shared.contracts.errors import StetError
 
 _WATCH_SECONDS = 0.5
 

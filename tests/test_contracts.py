@@ -6,11 +6,11 @@ import orjson
 import pytest
 from msgspec.structs import fields
 
-from shared.errors import Malformed, NewerKind
-from shared.events.envelope import Event, Kinds, parse
-from shared.events.values import Frozen, encode
-from shared.golden import golden, golden_kinds
-from shared.topics import ALL
+from shared.contracts.envelope import Event, Kinds, parse
+from shared.contracts.errors import Malformed, NewerKind
+from shared.contracts.golden import golden, golden_kinds
+from shared.contracts.topics import ALL
+from shared.contracts.values import Frozen, encode
 
 TOPICS: dict[str, Kinds] = {kind: topic.kinds for topic in ALL for kind in topic.kinds}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from dev.chaos.checks.verdict import judge
 from dev.chaos.performance import perform
 from dev.chaos.report import show
-from shared.errors import StetError
+from shared.contracts.errors import StetError
 
 
 def main() -> int:

@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaError
 
 from dev.chaos.rig import Rig, connect
 from dev.chaos.witness import Witness
-from shared.postgres import load_queries
+from shared.runtime.postgres import load_queries
 
 _LOOK_SECONDS = 1.0
 _AGAIN = 2  # looks in a row that find nothing left

@@ -14,8 +14,8 @@ import orjson
 from dev.chaos.cast import Cast, Person, Work
 from dev.chaos.journal import Journal
 from dev.chaos.people import scripts, visitor
-from shared.canonical import canonical_hash
-from shared.events.consonance import MetadataField
+from shared.contracts.canonical import canonical_hash
+from shared.contracts.consonance import MetadataField
 
 _EVERY = 0.2  # seconds between two acts, on average
 _MANY = 50  # notices in a burst

@@ -237,8 +237,8 @@ async def _start_neighbours(run: Rig, crowd: Path) -> None:
 
 async def _prepare(run: Rig) -> None:
     tools = (
-        preparation("topics", "shared.topics", run.neighbours, "create"),
-        preparation("migrate", "shared.migrate", run.neighbours),
+        preparation("topics", "shared.runtime.topic_setup", run.neighbours, "create"),
+        preparation("migrate", "shared.runtime.migrate", run.neighbours),
     )
     await asyncio.gather(*(Child(tool, run.folder).run() for tool in tools))
 

@@ -18,8 +18,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from dev.chaos.rig import Rig, connect
-from shared.postgres import load_queries
-from shared.topics import ALL, PARTITIONS
+from shared.contracts.topics import ALL, PARTITIONS
+from shared.runtime.postgres import load_queries
 
 _TABLES = ("attempts", "messages", "chains", "waiting", "writes", "tasks", "parked")
 _QUERIES = load_queries(__file__, "tables.sql")

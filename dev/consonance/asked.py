@@ -8,7 +8,7 @@ import orjson
 from msgspec import ValidationError
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator
 
-from shared.events.consonance import (
+from shared.contracts.consonance import (
     Asset,
     AssetType,
     Basis,
@@ -19,8 +19,8 @@ from shared.events.consonance import (
     RightType,
     Terms,
 )
-from shared.events.values import first_fault, made_of, plain
-from shared.events.vocabulary import MilestoneKey, Role
+from shared.contracts.values import first_fault, made_of, plain
+from shared.contracts.vocabulary import MilestoneKey, Role
 
 
 def _contract(of: type[Any]) -> PlainValidator:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from enum import StrEnum
 
-from shared.errors import Refused
+from shared.contracts.errors import Refused
 
 
 class Complaint(Refused):

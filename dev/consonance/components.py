@@ -9,7 +9,7 @@ from dev.consonance.edits import work_of
 from dev.consonance.house import House
 from dev.consonance.records import MarketingText, SupportingResource
 from dev.consonance.trade import PICTURE
-from shared.events.consonance import Component, ComponentState
+from shared.contracts.consonance import Component, ComponentState
 
 _STATUS = {
     ComponentState.DRAFT: "draft",

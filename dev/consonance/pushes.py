@@ -12,8 +12,8 @@ import aiohttp
 import orjson
 from standardwebhooks import Webhook
 
-from shared.clock import machine_now
-from shared.events.consonance import PREFIX, SUFFIX
+from shared.contracts.consonance import PREFIX, SUFFIX
+from shared.runtime.clock import machine_now
 
 SOURCE = "https://web.consonance.app/{}"
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0  # seconds of machine time

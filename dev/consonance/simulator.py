@@ -18,7 +18,7 @@ from dev.consonance.mutations import Mutation
 from dev.consonance.options import Options
 from dev.consonance.pushes import Push, Pushes, cloud_event
 from dev.consonance.references import expand
-from shared.clock import Clock, DevelopmentClock, SystemClock
+from shared.runtime.clock import Clock, DevelopmentClock, SystemClock
 
 
 class Simulator:

@@ -8,7 +8,7 @@ import asyncpg
 from dev.demo.stage import World
 from dev.layout import SERVICES
 from dev.stack import Stack
-from shared.parked import QUERIES as PARKED
+from shared.runtime.parked import QUERIES as PARKED
 
 _MOST = 20
 _EXPECTED = {"ingest parked polled contacts: contact 835: phones.0.phoneNumber: there is no usable number in it"}

@@ -6,7 +6,7 @@ import orjson
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from dev.demo.outside import Json
-from shared.topics import PARTITIONS
+from shared.contracts.topics import PARTITIONS
 
 TOPIC = "metadata.approved"
 

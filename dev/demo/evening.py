@@ -13,7 +13,7 @@ from dev.demo.stories import STORIES
 from dev.demo.story import BEGINS
 from dev.demo.telling import spell, tell
 from dev.stack import Stack
-from shared.errors import StetError
+from shared.contracts.errors import StetError
 
 _NAME = "demo"
 

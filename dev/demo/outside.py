@@ -6,7 +6,7 @@ from typing import Any
 import aiohttp
 import orjson
 
-from shared.errors import StetError
+from shared.contracts.errors import StetError
 
 _TIMEOUT = aiohttp.ClientTimeout(total=30)
 

@@ -17,7 +17,7 @@ from dev.demo.story import CURTAIN, Story
 from dev.demo.timeline import Pace, Timeline
 from dev.demo.transcript import Transcript
 from dev.stack import Options, Stack
-from shared.clock import Clock
+from shared.runtime.clock import Clock
 
 POLLED_BY_HAND = Options(settings={"ingest": {"STET_CONSONANCE_POLL_SECONDS": "86400"}})
 """Polls happen when a story says so: between its acts business time stands still, and so must Consonance."""

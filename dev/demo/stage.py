@@ -14,7 +14,7 @@ from dev.demo.story import Story
 from dev.demo.timeline import Timeline
 from dev.demo.transcript import Kind, Transcript
 from dev.stack import Stack
-from shared.errors import StetError
+from shared.contracts.errors import StetError
 
 CONSONANCE = "Consonance"
 _POLLED = ("works/", "products/", "contacts/")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from shared.clock import Clock
+from shared.runtime.clock import Clock
 
 _WITHIN = 60.0  # seconds of machine time for everybody to come to rest, after which somebody hangs
 

@@ -15,7 +15,7 @@ from dev.whatsapp.saying import Say, meant, said
 from dev.whatsapp.scripts import Script
 from dev.whatsapp.simulator import Simulator
 from dev.whatsapp.templates import Template
-from shared.errors import Malformed
+from shared.contracts.errors import Malformed
 
 
 class NewSettings(BaseModel):

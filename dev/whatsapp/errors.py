@@ -5,7 +5,7 @@ The code decides, not the HTTP status (rate limits are 400). Table: Meta, "Whats
 
 from typing import Any
 
-from shared.errors import Refused
+from shared.contracts.errors import Refused
 
 _TITLES: dict[int, tuple[int, str]] = {
     1: (400, "Unknown or invalid request"),

@@ -10,7 +10,7 @@ from aiohttp import web
 from dev.whatsapp.control import as_json
 from dev.whatsapp.ledger import Message, Reply
 from dev.whatsapp.simulator import Simulator
-from shared.errors import Malformed
+from shared.contracts.errors import Malformed
 
 _Found = TypeVar("_Found", Message, Reply)
 _COUNTED = ("sends", "replies", "read_receipts", "dropped_silently", "scripts_played", "scripts_failed")

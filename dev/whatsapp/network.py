@@ -17,7 +17,7 @@ from dev.whatsapp.replies import Said, Saying, node
 from dev.whatsapp.schedule import Schedule
 from dev.whatsapp.scripts import Act, Script, Scripts
 from dev.whatsapp.validate import is_bsuid, phone_digits
-from shared.clock import Clock
+from shared.runtime.clock import Clock
 
 _READ_AT_ONCE = 0.4  # of messages, at full disorder: Meta then sends read without delivered
 _WITHOUT_CONTACTS = 0.5  # of statuses, at full disorder: contacts are optional there

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from dev.whatsapp.ledger import Ledger, Message
 from dev.whatsapp.network import tap
 from dev.whatsapp.replies import Said, Saying
-from shared.errors import Malformed
+from shared.contracts.errors import Malformed
 
 
 class Say(BaseModel):

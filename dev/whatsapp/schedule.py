@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from itertools import count
 
-from shared.clock import Clock
+from shared.runtime.clock import Clock
 
 _GLANCE = 0.01  # seconds of machine time between looks at a clock that jumps
 

@@ -17,7 +17,7 @@ from dev.whatsapp.schedule import Schedule
 from dev.whatsapp.scripts import Scripts
 from dev.whatsapp.templates import Templates
 from dev.whatsapp.webhooks import Webhooks
-from shared.clock import Clock, DevelopmentClock, SystemClock
+from shared.runtime.clock import Clock, DevelopmentClock, SystemClock
 
 
 @dataclass(slots=True)

@@ -1,6 +1,6 @@
 """``python -m services.dispatcher``."""
 
 from services.dispatcher.app import main
-from shared.process import start
+from shared.runtime.service import start
 
 start(main)

@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from services.dispatcher.plan import TemplateState
-from shared.events.whatsapp import AccountReported, GapOpened, WebhookWhole
-from shared.postgres import Connection, load_queries
-from shared.topics import PARTITIONS, WHATSAPP_MESSAGES, WHATSAPP_STATUSES
+from shared.contracts.topics import PARTITIONS, WHATSAPP_MESSAGES, WHATSAPP_STATUSES
+from shared.contracts.whatsapp import AccountReported, GapOpened, WebhookWhole
+from shared.runtime.postgres import Connection, load_queries
 
 _sql = load_queries(__file__, "account.sql")
 _TEMPLATE_STATUS = "message_template_status_update"

@@ -12,11 +12,11 @@ from services.dispatcher.ledger import Ledger
 from services.dispatcher.outcomes import Faulted
 from services.dispatcher.people import People
 from services.dispatcher.standing import Ended, Standing, Step
-from shared.events.envelope import Event
-from shared.events.messages import Wording
-from shared.ids import EventId, TenantId
-from shared.topics import MESSAGES_EVENTS
-from shared.transaction import Transaction
+from shared.contracts.envelope import Event
+from shared.contracts.ids import EventId, TenantId
+from shared.contracts.messages import Wording
+from shared.contracts.topics import MESSAGES_EVENTS
+from shared.runtime.transaction import Transaction
 
 _WINDOW_WAS_CLOSED = 131047  # Meta: more than 24 hours since the person's last message
 

@@ -4,9 +4,9 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from shared.events.envelope import Event
-from shared.events.messages import MessageResolved, OnMessage
-from shared.ids import EventId, TenantId, derive, key_of
+from shared.contracts.envelope import Event
+from shared.contracts.ids import EventId, TenantId, derive, key_of
+from shared.contracts.messages import MessageResolved, OnMessage
 
 SOURCE = "stet/dispatcher"
 

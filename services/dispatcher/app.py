@@ -23,11 +23,11 @@ from services.dispatcher.settings import Settings
 from services.dispatcher.sweeps import Sweeps
 from services.dispatcher.watching import Watch
 from services.dispatcher.whatsapp import WhatsApp
-from shared.clock import Clock
-from shared.postgres import Pool, connect
-from shared.process import Process, running
-from shared.progress import Place
-from shared.settings import load
+from shared.runtime.clock import Clock
+from shared.runtime.postgres import Pool, connect
+from shared.runtime.progress import Place
+from shared.runtime.service import Process, running
+from shared.runtime.settings import load
 
 
 @dataclass(frozen=True, slots=True)

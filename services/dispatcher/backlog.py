@@ -14,11 +14,11 @@ from typing import Protocol
 from aiokafka.errors import KafkaError
 
 from services.dispatcher import metrics
-from shared.batch import AWAY
-from shared.postgres import Connection, load_queries
-from shared.progress import Place
-from shared.telemetry import get_logger
-from shared.topics import PARTITIONS
+from shared.contracts.topics import PARTITIONS
+from shared.runtime.batch import AWAY
+from shared.runtime.postgres import Connection, load_queries
+from shared.runtime.progress import Place
+from shared.runtime.telemetry import get_logger
 
 log = get_logger()
 _sql = load_queries(__file__, "backlog.sql")

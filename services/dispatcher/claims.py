@@ -15,10 +15,10 @@ from services.dispatcher.plan import Drop, History, Send, Wait, plan
 from services.dispatcher.queue import Candidate, Queue, Unreadable
 from services.dispatcher.rates import Rates
 from services.dispatcher.states import Reason
-from shared.blame import sentence_of
-from shared.events.messages import Wording
-from shared.postgres import Connection
-from shared.telemetry import get_logger
+from shared.contracts.messages import Wording
+from shared.runtime.failures import sentence_of
+from shared.runtime.postgres import Connection
+from shared.runtime.telemetry import get_logger
 
 log = get_logger()
 _KEPT_IN_MEMORY = frozenset({Reason.NUMBER_RATE, Reason.NUMBER_HELD})  # the line is not fetched until then

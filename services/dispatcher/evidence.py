@@ -14,11 +14,11 @@ from services.dispatcher.payload import read_callback
 from services.dispatcher.receipts import Report, reported
 from services.dispatcher.standing import Standing, Step, proved
 from services.dispatcher.states import Evidence
-from shared.events.whatsapp import MessageReceived, Status, StatusReported
-from shared.ids import EventId, Wamid
-from shared.postgres import Connection, load_queries
-from shared.topics import WHATSAPP_STATUSES
-from shared.transaction import Origin, Transaction
+from shared.contracts.ids import EventId, Wamid
+from shared.contracts.topics import WHATSAPP_STATUSES
+from shared.contracts.whatsapp import MessageReceived, Status, StatusReported
+from shared.runtime.postgres import Connection, load_queries
+from shared.runtime.transaction import Origin, Transaction
 
 _sql = load_queries(__file__, "evidence.sql")
 _KEPT_FOR = timedelta(days=14)  # as long as their inbox rows

@@ -10,15 +10,15 @@ from typing import Protocol, TypeVar
 
 from services.dispatcher.evidence import Told
 from services.dispatcher.windows import opens
-from shared.batch import Received
-from shared.events.contacts import PersonObserved
-from shared.events.envelope import Data, Event
-from shared.events.messages import SendMessage, WithdrawMessage
-from shared.events.whatsapp import AccountReported, GapOpened, MessageReceived, StatusReported, WebhookWhole
-from shared.ids import EventId
-from shared.postgres import Connection
-from shared.topics import CONTACTS, MESSAGES_REQUESTED, WHATSAPP_ACCOUNT, WHATSAPP_MESSAGES, WHATSAPP_STATUSES
-from shared.transaction import Transaction
+from shared.contracts.contacts import PersonObserved
+from shared.contracts.envelope import Data, Event
+from shared.contracts.ids import EventId
+from shared.contracts.messages import SendMessage, WithdrawMessage
+from shared.contracts.topics import CONTACTS, MESSAGES_REQUESTED, WHATSAPP_ACCOUNT, WHATSAPP_MESSAGES, WHATSAPP_STATUSES
+from shared.contracts.whatsapp import AccountReported, GapOpened, MessageReceived, StatusReported, WebhookWhole
+from shared.runtime.batch import Received
+from shared.runtime.postgres import Connection
+from shared.runtime.transaction import Transaction
 
 TOPICS = (CONTACTS, WHATSAPP_MESSAGES, WHATSAPP_STATUSES, WHATSAPP_ACCOUNT, MESSAGES_REQUESTED)
 _D = TypeVar("_D", bound=Data)

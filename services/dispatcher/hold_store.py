@@ -9,10 +9,10 @@ from services.dispatcher.errors import Scope
 from services.dispatcher.holds import Changes, Held, Hold, Holds, Runs, Target, held_by
 from services.dispatcher.outcomes import Outcome
 from services.dispatcher.setting_aside import surprised
-from shared.clock import machine_now
-from shared.postgres import Connection, load_queries
-from shared.telemetry import get_logger
-from shared.transaction import Transaction
+from shared.runtime.clock import machine_now
+from shared.runtime.postgres import Connection, load_queries
+from shared.runtime.telemetry import get_logger
+from shared.runtime.transaction import Transaction
 
 HELD = "stet_dispatcher_held"
 """The channel that tells the sender of holds that another replica learned."""

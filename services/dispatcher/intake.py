@@ -9,10 +9,10 @@ from services.dispatcher.announce import Origin, event_of
 from services.dispatcher.queue import Queue
 from services.dispatcher.standing import Standing, Step, called_back
 from services.dispatcher.states import State
-from shared.events.envelope import Event
-from shared.events.messages import MessageWithdrawn, SendMessage, WithdrawMessage
-from shared.topics import MESSAGES_EVENTS
-from shared.transaction import Transaction
+from shared.contracts.envelope import Event
+from shared.contracts.messages import MessageWithdrawn, SendMessage, WithdrawMessage
+from shared.contracts.topics import MESSAGES_EVENTS
+from shared.runtime.transaction import Transaction
 
 WAKE = "stet_dispatcher_wake"
 """The channel that tells the sender there is something to do."""

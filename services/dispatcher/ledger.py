@@ -8,9 +8,9 @@ from typing import Any
 from services.dispatcher.announce import Origin
 from services.dispatcher.standing import Ended, Standing
 from services.dispatcher.states import Rank, Reason, State
-from shared.events.messages import Resend, Wording
-from shared.ids import MessageId, PersonId, Wamid
-from shared.postgres import Connection, load_queries
+from shared.contracts.ids import MessageId, PersonId, Wamid
+from shared.contracts.messages import Resend, Wording
+from shared.runtime.postgres import Connection, load_queries
 
 _sql = load_queries(__file__, "ledger.sql")
 

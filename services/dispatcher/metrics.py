@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from services.dispatcher.errors import code_class
 from services.dispatcher.outcomes import Doubtful, Faulted, Outcome, Taken, Unsent
-from shared.telemetry import counter, gauge, histogram
+from shared.runtime.telemetry import counter, gauge, histogram
 
 SEND_SECONDS = histogram("stet_dispatcher_send_seconds", "From a request to WhatsApp to its answer")
 IN_FLIGHT = gauge("stet_dispatcher_in_flight", "Sends begun whose result is not committed yet")

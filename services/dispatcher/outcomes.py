@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from services.dispatcher.errors import Action, Fault, Scope, fault_of
 from services.dispatcher.states import Reason
-from shared.ids import Wamid
+from shared.contracts.ids import Wamid
 
 _LONGEST_WAMID = 1024
 _HIGHEST_CODE = 2**31 - 1

@@ -21,9 +21,9 @@ from services.dispatcher.rates import Rates
 from services.dispatcher.sending import Sender
 from services.dispatcher.setting_aside import surprised
 from services.dispatcher.states import Reason
-from shared.batch import AWAY
-from shared.postgres import REPEAT, Connection
-from shared.telemetry import get_logger
+from shared.runtime.batch import AWAY
+from shared.runtime.postgres import REPEAT, Connection
+from shared.runtime.telemetry import get_logger
 
 log = get_logger()
 _AFTER_TROUBLE = 0.5  # seconds

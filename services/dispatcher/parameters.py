@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Mapping
 
 from services.dispatcher.states import Reason
-from shared.errors import Unfit
+from shared.contracts.errors import Unfit
 
 TEMPLATE_BODY = 1024
 

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from services.dispatcher.parameters import TEMPLATE_BODY, Unsendable, clean_parameters, clean_text
 from services.dispatcher.states import Reason
-from shared.events.messages import Wording
+from shared.contracts.messages import Wording
 
 _TEXT = 4096
 _INTERACTIVE_BODY = TEMPLATE_BODY

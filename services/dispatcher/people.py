@@ -4,9 +4,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from shared.events.contacts import PersonObserved
-from shared.events.whatsapp import MessageReceived
-from shared.postgres import Connection, load_queries
+from shared.contracts.contacts import PersonObserved
+from shared.contracts.whatsapp import MessageReceived
+from shared.runtime.postgres import Connection, load_queries
 
 _sql = load_queries(__file__, "people.sql")
 

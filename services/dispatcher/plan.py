@@ -10,7 +10,7 @@ from services.dispatcher import windows
 from services.dispatcher.limits import Limits
 from services.dispatcher.payload import Address, Spoken
 from services.dispatcher.states import Reason
-from shared.events.messages import Wording
+from shared.contracts.messages import Wording
 
 _TEMPLATE_LOOK = timedelta(hours=1)  # how often a paused template is looked at; its return wakes the message anyway
 

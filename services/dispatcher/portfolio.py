@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from shared.ids import TenantId
-from shared.postgres import Connection, lock_number
+from shared.contracts.ids import TenantId
+from shared.runtime.postgres import Connection, lock_number
 
 OWNERS_SESSION = {"idle_session_timeout": "15s"}
 SPEAK_EVERY = 1.0

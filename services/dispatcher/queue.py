@@ -10,11 +10,11 @@ from msgspec import Struct
 
 from services.dispatcher.payload import Address, Spoken
 from services.dispatcher.plan import Queued, TemplateState
-from shared.events.envelope import Event
-from shared.events.messages import Lane, SendMessage, Wording
-from shared.events.values import plain
-from shared.ids import MessageId
-from shared.postgres import Connection, load_queries
+from shared.contracts.envelope import Event
+from shared.contracts.ids import MessageId
+from shared.contracts.messages import Lane, SendMessage, Wording
+from shared.contracts.values import plain
+from shared.runtime.postgres import Connection, load_queries
 
 _sql = load_queries(__file__, "queue.sql")
 _LANES = {Lane.CRITICAL: 0, Lane.NORMAL: 1, Lane.BULK: 2}

@@ -21,9 +21,9 @@ from services.dispatcher.standing import (
     taken,
 )
 from services.dispatcher.states import RANKS, SENT, Evidence, Rank, Reason, State
-from shared.events import messages
-from shared.events.whatsapp import Status
-from shared.ids import Wamid
+from shared.contracts import messages
+from shared.contracts.ids import Wamid
+from shared.contracts.whatsapp import Status
 
 _TRIES = 3  # attempts of a message WhatsApp refuses with an error that may pass
 _LATER = timedelta(minutes=1)  # before a message a status called failed goes again

@@ -16,9 +16,9 @@ from services.dispatcher.receipts import answered
 from services.dispatcher.setting_aside import each
 from services.dispatcher.standing import Delay, Standing, Step, dropped
 from services.dispatcher.states import Reason
-from shared.clock import Clock
-from shared.postgres import Pool
-from shared.transaction import Transaction, transaction
+from shared.runtime.clock import Clock
+from shared.runtime.postgres import Pool
+from shared.runtime.transaction import Transaction, transaction
 
 SERVICE = "dispatcher"
 

@@ -18,11 +18,11 @@ from services.dispatcher.outcomes import Faulted, Outcome, Taken
 from services.dispatcher.portfolio import SPEAK_EVERY
 from services.dispatcher.results import Records, Result
 from services.dispatcher.whatsapp import WhatsApp
-from shared.blame import reason_of, sentence_of
-from shared.clock import Clock, machine_now
-from shared.halving import work_off
-from shared.postgres import Connection, leave_read_only
-from shared.telemetry import effect_span, get_logger
+from shared.runtime.bisect import work_off
+from shared.runtime.clock import Clock, machine_now
+from shared.runtime.failures import reason_of, sentence_of
+from shared.runtime.postgres import Connection, leave_read_only
+from shared.runtime.telemetry import effect_span, get_logger
 
 log = get_logger()
 _LOOK_AGAIN = 0.1  # seconds until the queue is looked at without being told: rates, waits and clocks move by themselves

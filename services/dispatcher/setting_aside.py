@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from services.dispatcher import metrics
-from shared.blame import reason_of, sentence_of
-from shared.halving import work_off
-from shared.postgres import Connection, load_queries
-from shared.telemetry import get_logger
+from shared.runtime.bisect import work_off
+from shared.runtime.failures import reason_of, sentence_of
+from shared.runtime.postgres import Connection, load_queries
+from shared.runtime.telemetry import get_logger
 
 log = get_logger()
 _sql = load_queries(__file__, "setting_aside.sql")

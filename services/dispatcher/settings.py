@@ -7,9 +7,9 @@ from pydantic import Field, model_validator
 
 from services.dispatcher.limits import NUMBER, Limits, Rate
 from services.dispatcher.whatsapp import Endpoint
-from shared.credentials import AccessKey
-from shared.ids import Line
-from shared.settings import ServiceSettings
+from shared.contracts.ids import Line
+from shared.runtime.credentials import AccessKey
+from shared.runtime.settings import ServiceSettings
 
 _LEASE_MARGIN = timedelta(seconds=5)
 

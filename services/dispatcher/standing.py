@@ -13,9 +13,9 @@ from msgspec.structs import replace
 
 from services.dispatcher.outcomes import Faulted
 from services.dispatcher.states import SENT, Evidence, Rank, Reason, State
-from shared.events import messages
-from shared.events.messages import OnMessage, Resend, Resolution, Wording
-from shared.ids import MessageId, PersonId, Wamid
+from shared.contracts import messages
+from shared.contracts.ids import MessageId, PersonId, Wamid
+from shared.contracts.messages import OnMessage, Resend, Resolution, Wording
 
 MOST_FAILURES = 10
 """Attempts of one message that may fail, whatever the reason, before it does."""

@@ -2,7 +2,7 @@
 
 from enum import IntEnum, StrEnum
 
-from shared.events.whatsapp import Status
+from shared.contracts.whatsapp import Status
 
 
 class State(StrEnum):

@@ -16,12 +16,12 @@ from services.dispatcher.sending import Sender
 from services.dispatcher.setting_aside import each, surprised
 from services.dispatcher.standing import Standing, Step, doubted, unproven
 from services.dispatcher.states import Reason, State
-from shared.batch import AWAY
-from shared.blame import reason_of, sentence_of
-from shared.halving import work_off
-from shared.postgres import REPEAT
-from shared.telemetry import get_logger
-from shared.transaction import Transaction, transaction
+from shared.runtime.batch import AWAY
+from shared.runtime.bisect import work_off
+from shared.runtime.failures import reason_of, sentence_of
+from shared.runtime.postgres import REPEAT
+from shared.runtime.telemetry import get_logger
+from shared.runtime.transaction import Transaction, transaction
 
 log = get_logger()
 _EVERY = 0.25  # seconds between two sweeps

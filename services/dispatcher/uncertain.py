@@ -17,11 +17,11 @@ from services.dispatcher.people import People
 from services.dispatcher.results import SERVICE
 from services.dispatcher.standing import Standing, Step, not_sent, proved, resent
 from services.dispatcher.states import Evidence, State
-from shared.errors import Misconfigured
-from shared.ids import Wamid
-from shared.postgres import Pool, pool_of
-from shared.settings import ServiceSettings, load
-from shared.transaction import Transaction, transaction
+from shared.contracts.errors import Misconfigured
+from shared.contracts.ids import Wamid
+from shared.runtime.postgres import Pool, pool_of
+from shared.runtime.settings import ServiceSettings, load
+from shared.runtime.transaction import Transaction, transaction
 
 _SENT, _NOT_SENT = "sent", "not_sent"
 

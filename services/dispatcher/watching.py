@@ -12,10 +12,10 @@ from services.dispatcher.ledger import Ledger, OpenSends
 from services.dispatcher.queue import LineQueue, Queue
 from services.dispatcher.sending import TOKEN_SETTING, WHEN_REFUSED, Sender
 from services.dispatcher.setting_aside import surprised
-from shared.batch import AWAY
-from shared.health import Idle
-from shared.postgres import Pool
-from shared.telemetry import get_logger
+from shared.runtime.batch import AWAY
+from shared.runtime.health import Idle
+from shared.runtime.postgres import Pool
+from shared.runtime.telemetry import get_logger
 
 log = get_logger()
 _EVERY = 5.0  # seconds between two looks at the gauges

@@ -17,8 +17,8 @@ from yarl import URL
 from services.dispatcher.errors import Action, Fault
 from services.dispatcher.outcomes import Doubtful, Faulted, Outcome, Unsent, read_answer
 from services.dispatcher.states import Reason
-from shared.blame import sentence_of
-from shared.telemetry import get_logger
+from shared.runtime.failures import sentence_of
+from shared.runtime.telemetry import get_logger
 
 log = get_logger()
 

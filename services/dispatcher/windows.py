@@ -7,7 +7,7 @@ and deletions are left out: counting too little costs a template, counting too m
 from datetime import datetime
 
 from services.dispatcher.limits import Limits
-from shared.events.whatsapp import MessageKind, MessageReceived
+from shared.contracts.whatsapp import MessageKind, MessageReceived
 
 _OPENING = frozenset(
     {

@@ -7,9 +7,9 @@ import orjson
 
 from services.ingest.records import Record, WebhookFrame, instant_of
 from services.ingest.updates import Update, spell
-from shared.events.envelope import Data, trace_headers
-from shared.events.whatsapp import AccountReported, UnknownReceived
-from shared.topics import WHATSAPP_ACCOUNT
+from shared.contracts.envelope import Data, trace_headers
+from shared.contracts.topics import WHATSAPP_ACCOUNT
+from shared.contracts.whatsapp import AccountReported, UnknownReceived
 
 REPORTED = frozenset(
     {

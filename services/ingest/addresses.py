@@ -7,7 +7,7 @@ from typing import Any
 import phonenumbers
 from phonenumbers import Leniency, PhoneNumber, PhoneNumberType, ValidationResult
 
-from shared.ids import Bsuid, Phone
+from shared.contracts.ids import Bsuid, Phone
 
 _DIGITS = re.compile(r"\+?[1-9][0-9]{5,14}")
 _PLAIN = re.compile(r" ?\+?[0-9 ().-]{6,20}")  # one number and nothing else, which needs no searching

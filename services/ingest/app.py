@@ -29,9 +29,9 @@ from services.ingest.seen import SeenBefore
 from services.ingest.settings import Settings
 from services.ingest.signatures import SignatureCounts
 from services.ingest.watch import Stream, Watch
-from shared.errors import Unavailable
-from shared.process import Process, running
-from shared.settings import load
+from shared.contracts.errors import Unavailable
+from shared.runtime.service import Process, running
+from shared.runtime.settings import load
 
 _FORGET_SECONDS = 600.0
 

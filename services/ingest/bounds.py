@@ -16,8 +16,8 @@ from msgspec.structs import fields
 from services.ingest.notes import Notes
 from services.ingest.updates import LONGEST_NAME
 from services.ingest.values import day_of
-from shared.errors import Malformed
-from shared.events.values import Frozen, is_day, is_moment
+from shared.contracts.errors import Malformed
+from shared.contracts.values import Frozen, is_day, is_moment
 
 LONGEST_TEXT = 20_000
 MOST_ITEMS = 1_000

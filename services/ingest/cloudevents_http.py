@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.ingest.updates import read_json
-from shared.errors import Malformed
+from shared.contracts.errors import Malformed
 
 MOST_EVENTS = 1_000
 _BATCH = b"application/cloudevents-batch+json"

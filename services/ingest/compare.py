@@ -9,13 +9,13 @@ from datetime import datetime
 
 from services.ingest.house_words import Words
 from services.ingest.views import Contributor, ProductView, WorkView, observed, product_ref, work_ref
-from shared.canonical import canonical_hash
-from shared.events import consonance as said
-from shared.events.consonance import Component, Level, MetadataChange, MetadataField
-from shared.events.envelope import Data
-from shared.events.values import encode
-from shared.events.vocabulary import Version, VersionKind
-from shared.ids import EventId, TenantId, derive
+from shared.contracts import consonance as said
+from shared.contracts.canonical import canonical_hash
+from shared.contracts.consonance import Component, Level, MetadataChange, MetadataField
+from shared.contracts.envelope import Data
+from shared.contracts.ids import EventId, TenantId, derive
+from shared.contracts.values import encode
+from shared.contracts.vocabulary import Version, VersionKind
 
 FIELDS = ("stage", "title", "people", "texts", "dates", "statuses", "components")
 """What is compared. A field added here later begins with a silent pass of its own."""

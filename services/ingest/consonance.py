@@ -19,9 +19,9 @@ from gql.transport.aiohttp import AIOHTTPTransport
 from gql.transport.exceptions import TransportError, TransportServerError
 
 from services.ingest.updates import read_json
-from shared.bounded_http import BoundedResponse
-from shared.errors import Unavailable
-from shared.telemetry import gauge, get_logger
+from shared.clients.bounded_http import BoundedResponse
+from shared.contracts.errors import Unavailable
+from shared.runtime.telemetry import gauge, get_logger
 
 REQUEST_SECONDS = 30
 

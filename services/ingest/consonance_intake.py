@@ -18,12 +18,12 @@ from services.ingest.pushed import TOLD_BY_POLL, Accepted, House, judge
 from services.ingest.records import Frame, Record
 from services.ingest.signatures import SignatureCounts, signed_for_consonance
 from services.ingest.updates import Bad, spell_to_keep
-from shared.clock import Clock
-from shared.errors import Unavailable, Unfit
-from shared.events.envelope import Event, trace_headers
-from shared.ids import TenantId
-from shared.telemetry import get_logger, intake_span
-from shared.topics import CONSONANCE_EVENTS
+from shared.contracts.envelope import Event, trace_headers
+from shared.contracts.errors import Unavailable, Unfit
+from shared.contracts.ids import TenantId
+from shared.contracts.topics import CONSONANCE_EVENTS
+from shared.runtime.clock import Clock
+from shared.runtime.telemetry import get_logger, intake_span
 
 PATH = "/consonance/events"
 

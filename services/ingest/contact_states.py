@@ -1,9 +1,9 @@
 """A person's full state, as the event ``contacts`` keeps."""
 
 from services.ingest.records import Frame
-from shared.events.contacts import PersonObserved
-from shared.events.envelope import Event
-from shared.ids import derive, key_of
+from shared.contracts.contacts import PersonObserved
+from shared.contracts.envelope import Event
+from shared.contracts.ids import derive, key_of
 
 
 def state_event(person: PersonObserved, frame: Frame) -> Event:

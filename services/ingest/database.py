@@ -3,11 +3,11 @@
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
-from shared.batch import AWAY
-from shared.clock import Clock
-from shared.errors import Unavailable
-from shared.postgres import REPEAT, Pool
-from shared.transaction import Transaction, transaction
+from shared.contracts.errors import Unavailable
+from shared.runtime.batch import AWAY
+from shared.runtime.clock import Clock
+from shared.runtime.postgres import REPEAT, Pool
+from shared.runtime.transaction import Transaction, transaction
 
 _AWAY = (*AWAY, *REPEAT)
 

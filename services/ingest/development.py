@@ -6,8 +6,8 @@ from aiohttp import web
 from services.ingest.door import Door
 from services.ingest.measures import Measures
 from services.ingest.polling import Polling
-from shared.errors import Unavailable, Unfit
-from shared.health import Idle, IdleReport, Route
+from shared.contracts.errors import Unavailable, Unfit
+from shared.runtime.health import Idle, IdleReport, Route
 
 
 def idle_report(door: Door, measures: Measures, polling: Polling) -> IdleReport:

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs
 
 import orjson
 
-from shared.telemetry import get_logger
+from shared.runtime.telemetry import get_logger
 
 MAX_BODY = 3 * 1024 * 1024
 """WhatsApp's own limit for a webhook: https://developers.facebook.com/docs/whatsapp/cloud-api/webhooks"""

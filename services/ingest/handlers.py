@@ -21,13 +21,13 @@ from services.ingest.seldom import SeldomLog
 from services.ingest.signatures import SignatureCounts, looks_like_metas, signed_by_meta
 from services.ingest.updates import Bad, one_update
 from services.ingest.watch import Stream
-from shared.blame import reason_of, sentence_of
-from shared.clock import Clock
-from shared.errors import Unavailable
-from shared.halving import work_off
-from shared.ids import Line, TenantId
-from shared.pseudonyms import Pseudonyms
-from shared.telemetry import get_logger, intake_span
+from shared.contracts.errors import Unavailable
+from shared.contracts.ids import Line, TenantId
+from shared.runtime.bisect import work_off
+from shared.runtime.clock import Clock
+from shared.runtime.failures import reason_of, sentence_of
+from shared.runtime.pseudonyms import Pseudonyms
+from shared.runtime.telemetry import get_logger, intake_span
 
 PATH = "/whatsapp/webhook"
 

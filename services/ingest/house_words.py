@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from shared.events.consonance import ComponentState
-from shared.events.vocabulary import Role, Stage
+from shared.contracts.consonance import ComponentState
+from shared.contracts.vocabulary import Role, Stage
 
 _T = TypeVar("_T")
 _APART = re.compile(r"[\s_\-]+")

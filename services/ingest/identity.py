@@ -10,12 +10,12 @@ from services.ingest.people import People
 from services.ingest.recognise import addresses_of, minted, recognise
 from services.ingest.records import Personal, Record, WebhookFrame
 from services.ingest.register import Register
-from shared.clock import Clock
-from shared.events.envelope import trace_headers
-from shared.events.whatsapp import MessageReceived
-from shared.ids import PersonId, key_of
-from shared.postgres import Pool
-from shared.topics import CONTACTS, WHATSAPP_MESSAGES
+from shared.contracts.envelope import trace_headers
+from shared.contracts.ids import PersonId, key_of
+from shared.contracts.topics import CONTACTS, WHATSAPP_MESSAGES
+from shared.contracts.whatsapp import MessageReceived
+from shared.runtime.clock import Clock
+from shared.runtime.postgres import Pool
 
 _AT_ONCE = 200
 """Updates in one transaction. Each takes up to five locks, of which PostgreSQL has some thousand for everybody."""

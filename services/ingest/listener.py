@@ -8,7 +8,7 @@ from time import monotonic
 from services.ingest.connections import Connections, Cut, Limits, Stage
 from services.ingest.door import Door
 from services.ingest.http_connection import HttpConnection
-from shared.errors import Misconfigured
+from shared.contracts.errors import Misconfigured
 
 _BACKLOG = 1024
 """Connections the kernel keeps until they are accepted."""

@@ -7,7 +7,7 @@ from functools import cache
 from http import HTTPStatus
 
 from services.ingest.connections import Cut
-from shared.telemetry import counter, gauge, histogram
+from shared.runtime.telemetry import counter, gauge, histogram
 
 
 class Door(StrEnum):

@@ -10,9 +10,9 @@ from services.ingest.accounts import account_record, unknown_record
 from services.ingest.records import MAX_VALUE, Personal, Record, Sorted, WebhookFrame
 from services.ingest.statuses import status_record
 from services.ingest.updates import LONGEST_NAME, Rest, Update, one_update, phone_number_id, split
-from shared.errors import Malformed
-from shared.events.values import UNREADABLE, encode, first_fault, read_as
-from shared.whereabouts import where
+from shared.contracts.errors import Malformed
+from shared.contracts.values import UNREADABLE, encode, first_fault, read_as
+from shared.runtime.error_location import where
 
 
 def normalise(body: bytes, frame: WebhookFrame) -> Sorted:

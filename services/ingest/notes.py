@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 from services.ingest.updates import Bad, spell_to_keep
 from services.ingest.values import Unread, day_of
-from shared.errors import Malformed
-from shared.ids import derive
+from shared.contracts.errors import Malformed
+from shared.contracts.ids import derive
 
 Node = dict[str, Any]
 T = TypeVar("T")

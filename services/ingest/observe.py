@@ -14,11 +14,11 @@ from services.ingest.house_words import Words
 from services.ingest.notes import Node, Notes, id_of, nodes
 from services.ingest.values import country_of, language_of, person_name
 from services.ingest.views import ContactView, Contributor, ProductView, WorkView
-from shared.canonical import canonical_text
-from shared.events.consonance import Check, Component, ComponentState, MetadataField
-from shared.events.vocabulary import Named, PartyKind
-from shared.ids import ContactId, Phone, ProductId, WorkId
-from shared.zones import zone_named
+from shared.clients.zones import zone_named
+from shared.contracts.canonical import canonical_text
+from shared.contracts.consonance import Check, Component, ComponentState, MetadataField
+from shared.contracts.ids import ContactId, Phone, ProductId, WorkId
+from shared.contracts.vocabulary import Named, PartyKind
 
 UNTITLED = "(untitled)"
 _CANCELLED = "01"  # ONIX list 64

@@ -6,11 +6,11 @@ from typing import Protocol
 
 from services.ingest.database import writing
 from services.ingest.updates import Bad
-from shared.clock import Clock, machine_now
-from shared.ids import TenantId, derive
-from shared.postgres import Pool, load_queries
-from shared.telemetry import get_logger, parked_counter
-from shared.transaction import Origin, Transaction
+from shared.contracts.ids import TenantId, derive
+from shared.runtime.clock import Clock, machine_now
+from shared.runtime.postgres import Pool, load_queries
+from shared.runtime.telemetry import get_logger, parked_counter
+from shared.runtime.transaction import Origin, Transaction
 
 queries = load_queries(__file__, "intake.sql")
 _log = get_logger()

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from services.ingest.addresses import phone_key
 from services.ingest.database import reachable
 from services.ingest.register import Register
-from shared.events.contacts import PersonObserved
-from shared.events.values import encode, read_as
-from shared.ids import PersonId, TenantId
-from shared.postgres import Connection, Pool, load_queries
+from shared.contracts.contacts import PersonObserved
+from shared.contracts.ids import PersonId, TenantId
+from shared.contracts.values import encode, read_as
+from shared.runtime.postgres import Connection, Pool, load_queries
 
 queries = load_queries(__file__, "people.sql")
 

@@ -8,7 +8,8 @@ from services.ingest.records import Personal, Sighting, WebhookFrame, instant_of
 from services.ingest.said import content, quoted
 from services.ingest.updates import LONGEST_NAME, UNNAMED, Update, contact_of, phone_number_id
 from services.ingest.values import person_name
-from shared.events.whatsapp import (
+from shared.contracts.ids import Line, PersonId, Wamid
+from shared.contracts.whatsapp import (
     IdentityChange,
     IdentityChanged,
     MessageKind,
@@ -16,7 +17,6 @@ from shared.events.whatsapp import (
     Preference,
     PreferenceChanged,
 )
-from shared.ids import Line, PersonId, Wamid
 
 _NOBODY_YET = PersonId("")
 

@@ -17,13 +17,13 @@ from services.ingest.recognise import introduce
 from services.ingest.records import Frame
 from services.ingest.snapshots import Snapshot, Snapshots, view_of
 from services.ingest.views import ContactView
-from shared.clock import Clock
-from shared.events.values import encode
-from shared.halving import work_off
-from shared.ids import TenantId, person_of_contact
-from shared.postgres import Pool
-from shared.topics import CONTACTS
-from shared.transaction import Transaction
+from shared.contracts.ids import TenantId, person_of_contact
+from shared.contracts.topics import CONTACTS
+from shared.contracts.values import encode
+from shared.runtime.bisect import work_off
+from shared.runtime.clock import Clock
+from shared.runtime.postgres import Pool
+from shared.runtime.transaction import Transaction
 
 _AT_ONCE = 200
 _ORIGIN = "polled contacts"

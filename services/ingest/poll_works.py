@@ -19,14 +19,14 @@ from services.ingest.reading import Read, ids_of, last_id, read_all, refused
 from services.ingest.records import Frame
 from services.ingest.snapshots import Snapshot, Snapshots, view_of
 from services.ingest.views import WorkView
-from shared.clock import Clock, machine_now
-from shared.events.values import encode
-from shared.halving import work_off
-from shared.ids import TenantId, key_of
-from shared.postgres import Pool
-from shared.telemetry import intake_span
-from shared.topics import CONSONANCE_EVENTS
-from shared.transaction import Transaction
+from shared.contracts.ids import TenantId, key_of
+from shared.contracts.topics import CONSONANCE_EVENTS
+from shared.contracts.values import encode
+from shared.runtime.bisect import work_off
+from shared.runtime.clock import Clock, machine_now
+from shared.runtime.postgres import Pool
+from shared.runtime.telemetry import intake_span
+from shared.runtime.transaction import Transaction
 
 _ORIGIN = "polled works"
 

@@ -5,9 +5,9 @@ import time
 from collections.abc import Awaitable, Callable
 
 from services.ingest.measures import Measures
-from shared.blame import sentence_of
-from shared.errors import Unavailable, Unfit
-from shared.telemetry import get_logger
+from shared.contracts.errors import Unavailable, Unfit
+from shared.runtime.failures import sentence_of
+from shared.runtime.telemetry import get_logger
 
 _LONGEST_PAUSE = 60.0  # seconds, while Consonance cannot be read
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from aiokafka.errors import KafkaError
 
 from services.ingest.records import Record
-from shared.errors import Unavailable
-from shared.kafka import Producer
+from shared.contracts.errors import Unavailable
+from shared.runtime.kafka import Producer
 
 _ASK_SECONDS = 2.0
 

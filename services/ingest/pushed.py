@@ -18,12 +18,12 @@ from services.ingest.notes import Notes
 from services.ingest.records import MAX_VALUE, Frame
 from services.ingest.updates import LONGEST_NAME, spell
 from services.ingest.values import day_of
-from shared.errors import Malformed, Unfit
-from shared.events import consonance
-from shared.events.envelope import Data, Event, addressed
-from shared.events.values import first_fault, in_utc, is_moment, made_of
-from shared.events.vocabulary import PartyRef, WorkRef
-from shared.ids import ContactId, TenantId, key_of, person_of_contact
+from shared.contracts import consonance
+from shared.contracts.envelope import Data, Event, addressed
+from shared.contracts.errors import Malformed, Unfit
+from shared.contracts.ids import ContactId, TenantId, key_of, person_of_contact
+from shared.contracts.values import first_fault, in_utc, is_moment, made_of
+from shared.contracts.vocabulary import PartyRef, WorkRef
 
 TOLD_BY_POLL = "told_by_poll"
 _ATTRIBUTES = ("id", "source", "type", "subject", "time", "correlationid", "causationid", "expirytime", "traceparent")

@@ -9,9 +9,9 @@ from msgspec import ValidationError
 from services.ingest.notes import Node, Notes, number_of, to_park
 from services.ingest.records import MAX_VALUE
 from services.ingest.updates import Bad, spell_to_keep
-from shared.blame import reason_of, sentence_of
-from shared.errors import Malformed, Unavailable
-from shared.events.values import Frozen, encode, first_fault, read_as
+from shared.contracts.errors import Malformed, Unavailable
+from shared.contracts.values import Frozen, encode, first_fault, read_as
+from shared.runtime.failures import reason_of, sentence_of
 
 V = TypeVar("V", bound=Frozen)
 

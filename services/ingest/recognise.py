@@ -10,11 +10,11 @@ from services.ingest.addresses import phone_key
 from services.ingest.records import Sighting
 from services.ingest.register import Register
 from services.ingest.views import ContactView
-from shared.events.contacts import NAMELESS, Addresses, PersonObserved
-from shared.events.vocabulary import PartyKind
-from shared.events.whatsapp import IdentityChange
-from shared.ids import PersonId, TenantId, person_of_contact
-from shared.pseudonyms import Pseudonyms
+from shared.contracts.contacts import NAMELESS, Addresses, PersonObserved
+from shared.contracts.ids import PersonId, TenantId, person_of_contact
+from shared.contracts.vocabulary import PartyKind
+from shared.contracts.whatsapp import IdentityChange
+from shared.runtime.pseudonyms import Pseudonyms
 
 
 def recognise(register: Register, sighting: Sighting, stranger: PersonId, now: datetime) -> PersonId:

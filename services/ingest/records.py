@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from services.ingest.updates import LONGEST_NAME, Bad, Update
-from shared.errors import Malformed
-from shared.events.envelope import Data, Event
-from shared.events.values import is_moment
-from shared.events.whatsapp import IdentityChange
-from shared.ids import Bsuid, EventId, Line, Phone, TenantId
-from shared.pseudonyms import Pseudonyms
-from shared.topics import Topic
+from shared.contracts.envelope import Data, Event
+from shared.contracts.errors import Malformed
+from shared.contracts.ids import Bsuid, EventId, Line, Phone, TenantId
+from shared.contracts.topics import Topic
+from shared.contracts.values import is_moment
+from shared.contracts.whatsapp import IdentityChange
+from shared.runtime.pseudonyms import Pseudonyms
 
 SOURCE = "stet/ingest"
 MAX_VALUE = 1_000_000

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from services.ingest.addresses import phone_key
-from shared.events.contacts import Addresses, PersonObserved
-from shared.ids import Bsuid, PersonId, Phone
+from shared.contracts.contacts import Addresses, PersonObserved
+from shared.contracts.ids import Bsuid, PersonId, Phone
 
 _LAST = 2**63
 

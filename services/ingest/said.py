@@ -6,8 +6,8 @@ https://developers.facebook.com/docs/whatsapp/cloud-api/webhooks/components
 from collections.abc import Callable
 from typing import Any
 
-from shared.events.whatsapp import Media, MessageKind
-from shared.ids import Wamid
+from shared.contracts.ids import Wamid
+from shared.contracts.whatsapp import Media, MessageKind
 
 Said = dict[str, Any]
 """Fields of ``MessageReceived``: message_kind and what goes with it."""

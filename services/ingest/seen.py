@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from services.ingest.database import reachable
-from shared.clock import machine_now
-from shared.events.envelope import Event
-from shared.ids import TenantId
-from shared.postgres import Pool, load_queries
+from shared.contracts.envelope import Event
+from shared.contracts.ids import TenantId
+from shared.runtime.clock import machine_now
+from shared.runtime.postgres import Pool, load_queries
 
 KEPT = timedelta(days=100)
 """As long as consumers remember them; machine time."""

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from shared.telemetry import get_logger
+from shared.runtime.telemetry import get_logger
 
 EVERY_SECONDS = 60.0
 _MOST_KINDS = 64

@@ -9,13 +9,13 @@ from services.ingest.connections import Limits
 from services.ingest.door import MAX_BODY
 from services.ingest.house_words import Words
 from services.ingest.pushed import House
-from shared.credentials import AccessKey, AppSecret, PseudonymKey, VerifyToken, WebhookSecret
-from shared.events import consonance
-from shared.events.consonance import ComponentState
-from shared.events.vocabulary import Stage
-from shared.ids import Line
-from shared.pseudonyms import Pseudonyms
-from shared.settings import ServiceSettings, graphql_endpoint
+from shared.contracts import consonance
+from shared.contracts.consonance import ComponentState
+from shared.contracts.ids import Line
+from shared.contracts.vocabulary import Stage
+from shared.runtime.credentials import AccessKey, AppSecret, PseudonymKey, VerifyToken, WebhookSecret
+from shared.runtime.pseudonyms import Pseudonyms
+from shared.runtime.settings import ServiceSettings, graphql_endpoint
 
 POLLED = (
     "work.observed",

@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import TypeVar
 
 from services.ingest.progress import Pass
-from shared.events.values import UNREADABLE, Frozen, read_as
-from shared.ids import TenantId
-from shared.postgres import Connection, load_queries
+from shared.contracts.ids import TenantId
+from shared.contracts.values import UNREADABLE, Frozen, read_as
+from shared.runtime.postgres import Connection, load_queries
 
 queries = load_queries(__file__, "snapshots.sql")
 V = TypeVar("V", bound=Frozen)

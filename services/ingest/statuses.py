@@ -4,10 +4,10 @@ from typing import Any
 
 from services.ingest.records import Record, WebhookFrame, instant_of
 from services.ingest.updates import LONGEST_NAME, Update, phone_number_id
-from shared.events.envelope import trace_headers
-from shared.events.whatsapp import Status, StatusReported
-from shared.ids import Wamid
-from shared.topics import WHATSAPP_STATUSES
+from shared.contracts.envelope import trace_headers
+from shared.contracts.ids import Wamid
+from shared.contracts.topics import WHATSAPP_STATUSES
+from shared.contracts.whatsapp import Status, StatusReported
 
 _LARGEST_CODE = 2**31 - 1
 _STATUSES = {status.value: status for status in Status}

@@ -15,7 +15,7 @@ import phonenumbers
 from babel import Locale, UnknownLocaleError
 from babel.localedata import locale_identifiers
 
-from shared.events.values import is_day
+from shared.contracts.values import is_day
 
 LONGEST_PERSON_NAME = 200
 

@@ -4,10 +4,10 @@ from datetime import date
 
 from msgspec import field
 
-from shared.events.consonance import Check, Component, ComponentSeen, ComponentState, MetadataField, WorkObserved
-from shared.events.values import Frozen
-from shared.events.vocabulary import Named, PartyKind, PartyRef, ProductRef, Role, Stage, Version, WorkRef
-from shared.ids import ContactId, Phone, ProductId, TenantId, WorkId, person_of_contact
+from shared.contracts.consonance import Check, Component, ComponentSeen, ComponentState, MetadataField, WorkObserved
+from shared.contracts.ids import ContactId, Phone, ProductId, TenantId, WorkId, person_of_contact
+from shared.contracts.values import Frozen
+from shared.contracts.vocabulary import Named, PartyKind, PartyRef, ProductRef, Role, Stage, Version, WorkRef
 
 
 class Contributor(Frozen):

@@ -14,16 +14,16 @@ from services.ingest.database import writing
 from services.ingest.measures import Measures
 from services.ingest.records import Frame
 from services.ingest.wholeness import Beat, Wholeness, beat, begin
-from shared.clock import Clock, machine_now
-from shared.errors import Unavailable
-from shared.events.envelope import Data
-from shared.events.values import encode
-from shared.events.whatsapp import GapOpened, WebhookWhole
-from shared.ids import TenantId, derive
-from shared.postgres import Connection, Pool, load_queries
-from shared.telemetry import get_logger
-from shared.topics import WHATSAPP_ACCOUNT
-from shared.transaction import Transaction
+from shared.contracts.envelope import Data
+from shared.contracts.errors import Unavailable
+from shared.contracts.ids import TenantId, derive
+from shared.contracts.topics import WHATSAPP_ACCOUNT
+from shared.contracts.values import encode
+from shared.contracts.whatsapp import GapOpened, WebhookWhole
+from shared.runtime.clock import Clock, machine_now
+from shared.runtime.postgres import Connection, Pool, load_queries
+from shared.runtime.telemetry import get_logger
+from shared.runtime.transaction import Transaction
 
 queries = load_queries(__file__, "wholeness.sql")
 _LATE = 3  # heartbeats

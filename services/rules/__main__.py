@@ -1,6 +1,6 @@
 """``python -m services.rules``."""
 
 from services.rules.app import main
-from shared.process import start
+from shared.runtime.service import start
 
 start(main)

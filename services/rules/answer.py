@@ -11,8 +11,8 @@ from services.rules.recipients import Recipient
 from services.rules.rulebook import Answer, HandOver, Step, Verb
 from services.rules.speak import Speech, say_to, withdraw
 from services.rules.terms import At
-from shared.events.whatsapp import MessageReceived
-from shared.ids import PersonId
+from shared.contracts.ids import PersonId
+from shared.contracts.whatsapp import MessageReceived
 
 
 def answered(desk: Desk, chain: Chain, question: Outgoing, name: str, message: MessageReceived) -> Chain:

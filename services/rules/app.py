@@ -6,8 +6,8 @@ from services.rules.loops import Loops
 from services.rules.settings import RulesSettings
 from services.rules.verdicts import Verdicts
 from services.rules.waiting import TOPICS
-from shared.process import running
-from shared.settings import load
+from shared.runtime.service import running
+from shared.runtime.settings import load
 
 
 async def main() -> None:

@@ -13,11 +13,11 @@ from services.rules.engine import Engine
 from services.rules.house_rules import with_house_rules
 from services.rules.language.loader import load
 from services.rules.rulebook import Rulebook
-from shared.errors import Misconfigured
-from shared.events.contacts import PersonObserved
-from shared.ids import Revision
-from shared.postgres import Connection
-from shared.zones import zone_named
+from shared.clients.zones import zone_named
+from shared.contracts.contacts import PersonObserved
+from shared.contracts.errors import Misconfigured
+from shared.contracts.ids import Revision
+from shared.runtime.postgres import Connection
 
 
 class Shelf:

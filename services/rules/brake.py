@@ -12,8 +12,8 @@ from hashlib import blake2b
 
 from services.rules.desk import Desk
 from services.rules.world import Said, Unasked
-from shared.events.whatsapp import MessageReceived
-from shared.ids import ChainId
+from shared.contracts.ids import ChainId
+from shared.contracts.whatsapp import MessageReceived
 
 _REMEMBERED = timedelta(days=7)
 """An away message says the same for as long as its writer is away."""

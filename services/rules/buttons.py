@@ -4,7 +4,7 @@ import hmac
 from collections.abc import Sequence
 from hashlib import blake2b
 
-from shared.ids import MessageId
+from shared.contracts.ids import MessageId
 
 _PREFIX = "s1"
 _MAC_BYTES = 12

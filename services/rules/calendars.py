@@ -15,9 +15,9 @@ from zoneinfo import ZoneInfo
 from services.rules.countries import WORKWEEK, holidays_in, workweek_in, zone_of
 from services.rules.house import Closure, WorkCalendar
 from services.rules.terms import Span, Unit
-from shared.errors import Misconfigured
-from shared.events.values import FIRST_DAY, LAST_DAY
-from shared.zones import zone_named
+from shared.clients.zones import zone_named
+from shared.contracts.errors import Misconfigured
+from shared.contracts.values import FIRST_DAY, LAST_DAY
 
 __all__ = [
     "Hours", "add", "closing", "hours_of", "house_hours", "next_open", "opening", "shift", "working_days_between",

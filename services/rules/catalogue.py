@@ -10,11 +10,11 @@ from enum import StrEnum
 from functools import cache
 
 from services.rules.fieldtypes import FieldSpec, FieldType, fields_of
-from shared.events import consonance
-from shared.events.consonance import Component, WorkObserved
-from shared.events.envelope import Data
-from shared.events.vocabulary import Role, Stage
-from shared.events.whatsapp import MessageReceived
+from shared.contracts import consonance
+from shared.contracts.consonance import Component, WorkObserved
+from shared.contracts.envelope import Data
+from shared.contracts.vocabulary import Role, Stage
+from shared.contracts.whatsapp import MessageReceived
 
 MESSAGE_RECEIVED = "message.received"
 CHAIN = "chain"

@@ -6,10 +6,10 @@ from enum import StrEnum
 from msgspec import Raw, field
 
 from services.rules.rulebook import Verb
-from shared.events.values import Frozen, Instant
-from shared.events.whatsapp import Media
-from shared.events.writes import STANDS, Operation, Outcome
-from shared.ids import ChainId, Line, MessageId, PersonId, Revision, RuleId, TenantId, Wamid, WriteId
+from shared.contracts.ids import ChainId, Line, MessageId, PersonId, Revision, RuleId, TenantId, Wamid, WriteId
+from shared.contracts.values import Frozen, Instant
+from shared.contracts.whatsapp import Media
+from shared.contracts.writes import STANDS, Operation, Outcome
 
 
 class Delivery(StrEnum):

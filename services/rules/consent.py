@@ -12,9 +12,9 @@ from services.rules.quorum import leave_out
 from services.rules.rulebook import Verb
 from services.rules.speak import house_message
 from services.rules.world import Consent, Person
-from shared.events.messages import WithdrawMessage
-from shared.events.whatsapp import IdentityChange, IdentityChanged, MessageReceived
-from shared.ids import PersonId
+from shared.contracts.ids import PersonId
+from shared.contracts.messages import WithdrawMessage
+from shared.contracts.whatsapp import IdentityChange, IdentityChanged, MessageReceived
 
 
 def stop(desk: Desk, message: MessageReceived) -> None:

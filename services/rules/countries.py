@@ -9,7 +9,7 @@ import holidays
 import phonenumbers
 from phonenumbers import timezone
 
-from shared.ids import Phone
+from shared.contracts.ids import Phone
 
 WEEK = frozenset(range(7))
 WORKWEEK = frozenset(range(5))

@@ -21,16 +21,16 @@ from services.rules.fold import fold_facts
 from services.rules.rulebook import Rule, Rulebook, until_id
 from services.rules.start import Occasion, begin_chains, end_chains
 from services.rules.world import Person, Unasked, World
-from shared.canonical import canonical_hash
-from shared.events import consonance
-from shared.events.consonance import MetadataChanged, WorkObserved
-from shared.events.contacts import PersonObserved
-from shared.events.decisions import DecisionRecorded, RuleVerdict, Verdict
-from shared.events.envelope import Data, Event
-from shared.events.messages import OnMessage
-from shared.events.whatsapp import IdentityChanged, MessageReceived
-from shared.events.writes import OnWrite, Operation
-from shared.ids import Revision, RuleId
+from shared.contracts import consonance
+from shared.contracts.canonical import canonical_hash
+from shared.contracts.consonance import MetadataChanged, WorkObserved
+from shared.contracts.contacts import PersonObserved
+from shared.contracts.decisions import DecisionRecorded, RuleVerdict, Verdict
+from shared.contracts.envelope import Data, Event
+from shared.contracts.ids import Revision, RuleId
+from shared.contracts.messages import OnMessage
+from shared.contracts.whatsapp import IdentityChanged, MessageReceived
+from shared.contracts.writes import OnWrite, Operation
 
 
 class Engine(Protocol):

@@ -14,9 +14,9 @@ from services.rules.rulebook import Rule, Rulebook, Verb
 from services.rules.terms import Field as FieldRef
 from services.rules.terms import Severity
 from services.rules.world import World
-from shared.events.messages import SendMessage, WithdrawMessage
-from shared.events.writes import RequestWrite
-from shared.ids import ChainId, MessageId, PersonId, Revision, TenantId
+from shared.contracts.ids import ChainId, MessageId, PersonId, Revision, TenantId
+from shared.contracts.messages import SendMessage, WithdrawMessage
+from shared.contracts.writes import RequestWrite
 
 
 class Reason(StrEnum):

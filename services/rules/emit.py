@@ -7,10 +7,10 @@ from msgspec import Struct
 
 from services.rules.decide import Decision
 from services.rules.desk import Effect, Said, Withdrew, Wrote
-from shared.events.decisions import SilenceRecorded
-from shared.events.envelope import Data, Event
-from shared.ids import EventId, Revision, TenantId, derive, key_of
-from shared.topics import DECISIONS, MESSAGES_REQUESTED, WRITES_REQUESTED, Topic
+from shared.contracts.decisions import SilenceRecorded
+from shared.contracts.envelope import Data, Event
+from shared.contracts.ids import EventId, Revision, TenantId, derive, key_of
+from shared.contracts.topics import DECISIONS, MESSAGES_REQUESTED, WRITES_REQUESTED, Topic
 
 SOURCE = "stet/rules"
 

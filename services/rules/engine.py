@@ -15,8 +15,8 @@ from services.rules.conditions import Document
 from services.rules.projection import Projection
 from services.rules.reference import Named, Reference
 from services.rules.rulebook import Rule, until_id
-from shared.errors import StetError
-from shared.ids import RuleId
+from shared.contracts.errors import StetError
+from shared.contracts.ids import RuleId
 
 _MOST_RULES = 250  # 512 distinct ones hang it, about 255 of one condition are error 108
 _HANDLED, _OBSERVED = 0, 2  # what asserting a fact returns; 1 is that nothing matched

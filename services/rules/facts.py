@@ -17,9 +17,9 @@ from services.rules.chain import Chain
 from services.rules.house import WorkCalendar
 from services.rules.remembered import remembered
 from services.rules.world import RightsRecord, Work, World
-from shared.canonical import canonical_hash
-from shared.events import consonance
-from shared.events.consonance import (
+from shared.contracts import consonance
+from shared.contracts.canonical import canonical_hash
+from shared.contracts.consonance import (
     ApprovalRequested,
     Component,
     ComponentState,
@@ -29,11 +29,11 @@ from shared.events.consonance import (
     MetadataChanged,
     RightType,
 )
-from shared.events.contacts import is_name
-from shared.events.envelope import Data
-from shared.events.values import Frozen, read_as
-from shared.events.whatsapp import MessageReceived
-from shared.ids import PersonId, WorkId
+from shared.contracts.contacts import is_name
+from shared.contracts.envelope import Data
+from shared.contracts.ids import PersonId, WorkId
+from shared.contracts.values import Frozen, read_as
+from shared.contracts.whatsapp import MessageReceived
 
 _MANY = 2048  # a few batches
 _CANCELLED = "01"  # ONIX list 64

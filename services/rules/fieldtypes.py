@@ -10,8 +10,8 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from msgspec.structs import FieldInfo, fields
 
-from shared.events.values import Frozen
-from shared.events.vocabulary import PartyRef
+from shared.contracts.values import Frozen
+from shared.contracts.vocabulary import PartyRef
 
 
 class FieldType(StrEnum):

@@ -14,8 +14,8 @@ from services.rules.facts import Document
 from services.rules.rulebook import Template
 from services.rules.wording import names_in
 from services.rules.world import Person
-from shared.events.contacts import NAMELESS
-from shared.ids import ChainId, PersonId
+from shared.contracts.contacts import NAMELESS
+from shared.contracts.ids import ChainId, PersonId
 
 UNTIL = "until"
 """The answer of what an ``until`` says: its words are those of the event that ended the chain."""

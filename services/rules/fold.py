@@ -5,9 +5,9 @@ from typing import Any
 
 from services.rules.facts import needs_signature
 from services.rules.world import RightsRecord, Work, World
-from shared.events import consonance
-from shared.events.consonance import AcquisitionStatus
-from shared.events.envelope import Data, Event
+from shared.contracts import consonance
+from shared.contracts.consonance import AcquisitionStatus
+from shared.contracts.envelope import Data, Event
 
 
 def fold_facts(world: World, event: Event) -> None:

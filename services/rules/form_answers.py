@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from services.rules.rulebook import FieldWording, Form, FormField
-from shared.events.whatsapp import Media
-from shared.intents import says_something
+from shared.contracts.intents import says_something
+from shared.contracts.whatsapp import Media
 
 CONTENT_TYPES: Mapping[str, frozenset[str]] = {
     "pdf": frozenset({"application/pdf", "application/x-pdf"}),

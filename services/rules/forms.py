@@ -16,9 +16,9 @@ from services.rules.recipients import Recipient
 from services.rules.rulebook import FieldWording, Form, FormField, Record, Verb
 from services.rules.speak import BODY, TITLE, Speech, house_body, say_to, template_of
 from services.rules.world import Person
-from shared.events.whatsapp import Media, MessageReceived
-from shared.ids import Wamid
-from shared.intents import Intent, classify
+from shared.contracts.ids import Wamid
+from shared.contracts.intents import Intent, classify
+from shared.contracts.whatsapp import Media, MessageReceived
 
 SUMMARY = ("send", "change", "cancel")
 _MOST_BUTTONS = 3

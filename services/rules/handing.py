@@ -14,8 +14,8 @@ from services.rules.recipients import Recipient, resolve
 from services.rules.rulebook import Step, Verb
 from services.rules.speak import Speech, say_to
 from services.rules.terms import Team, Who
-from shared.events.values import spell_instant
-from shared.ids import PersonId
+from shared.contracts.ids import PersonId
+from shared.contracts.values import spell_instant
 
 TAKE = ("take", "not_me")
 FINISH = ("done", "give_back")

@@ -17,13 +17,13 @@ from services.rules.emit import Cause, events_of, silence
 from services.rules.verdicts import Verdicts
 from services.rules.want import Wanted, is_stop, staff, want
 from services.rules.world import World
-from shared.batch import Received
-from shared.blame import reason_of, sentence_of
-from shared.events.contacts import PersonObserved
-from shared.events.envelope import Event
-from shared.ids import ChainId, EventId, TenantId, key_of
-from shared.telemetry import past_span
-from shared.transaction import Crowded, Transaction, try_locks
+from shared.contracts.contacts import PersonObserved
+from shared.contracts.envelope import Event
+from shared.contracts.ids import ChainId, EventId, TenantId, key_of
+from shared.runtime.batch import Received
+from shared.runtime.failures import reason_of, sentence_of
+from shared.runtime.telemetry import past_span
+from shared.runtime.transaction import Crowded, Transaction, try_locks
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ from datetime import date, time, timedelta
 from enum import StrEnum
 
 from services.rules.terms import Severity, Span
-from shared.ids import ContactId
+from shared.contracts.ids import ContactId
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from services.rules.listen import BRAKED, INBOX
 from services.rules.rulebook import Rule, Rulebook, Step, Verb
 from services.rules.terms import Place, Team
-from shared.ids import RuleId
+from shared.contracts.ids import RuleId
 
 _NOWHERE = Place("house", 0, 0)
 _WHY = {

@@ -15,9 +15,9 @@ from services.rules.desk import Desk, Reason
 from services.rules.rulebook import Rule, Verb
 from services.rules.speak import house_message
 from services.rules.start import Occasion, begin_chains, start
-from shared.events.whatsapp import MessageKind, MessageReceived
-from shared.ids import ChainId, PersonId, RuleId
-from shared.intents import Intent, classify, is_word_stop, says_something
+from shared.contracts.ids import ChainId, PersonId, RuleId
+from shared.contracts.intents import Intent, classify, is_word_stop, says_something
+from shared.contracts.whatsapp import MessageKind, MessageReceived
 
 _SILENT = frozenset({MessageKind.EDIT, MessageKind.REVOKE, MessageKind.CALL})
 _ASKED_BACK = {reply.Unsure.SEVERAL: "which_question", reply.Unsure.SHARED: "shared_number"}

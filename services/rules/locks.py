@@ -6,13 +6,13 @@ for one another by their number modulo so many, so that no batch, however large,
 
 from collections.abc import Iterable
 
-from shared.events.contacts import PersonObserved
-from shared.events.envelope import Event
-from shared.events.whatsapp import IdentityChanged, MessageReceived
-from shared.ids import PersonId
-from shared.intents import Intent, classify
-from shared.postgres import lock_number
-from shared.transaction import Shared
+from shared.contracts.contacts import PersonObserved
+from shared.contracts.envelope import Event
+from shared.contracts.ids import PersonId
+from shared.contracts.intents import Intent, classify
+from shared.contracts.whatsapp import IdentityChanged, MessageReceived
+from shared.runtime.postgres import lock_number
+from shared.runtime.transaction import Shared
 
 _GROUPS = 1024
 _CONSENT = frozenset({Intent.STOP, Intent.START})

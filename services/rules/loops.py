@@ -11,14 +11,14 @@ from typing import TypeVar
 
 from services.rules import store, waiting
 from services.rules.handlers import Rules
-from shared.blame import AWAY, Blame, blame, reason_of, sentence_of
-from shared.clock import Clock
-from shared.halving import work_off
-from shared.health import Idle
-from shared.postgres import Pool, load_queries
-from shared.telemetry import counter, gauge, get_logger
-from shared.transaction import Crowded, Transaction, transaction
-from shared.whereabouts import where
+from shared.runtime.bisect import work_off
+from shared.runtime.clock import Clock
+from shared.runtime.error_location import where
+from shared.runtime.failures import AWAY, Blame, blame, reason_of, sentence_of
+from shared.runtime.health import Idle
+from shared.runtime.postgres import Pool, load_queries
+from shared.runtime.telemetry import counter, gauge, get_logger
+from shared.runtime.transaction import Crowded, Transaction, transaction
 
 log = get_logger()
 _STORE = load_queries(__file__, "store.sql")

@@ -11,7 +11,7 @@ from services.rules.recipients import awaited
 from services.rules.rulebook import Answer, Quorum, Step, Verb
 from services.rules.speak import Speech
 from services.rules.terms import Field
-from shared.ids import PersonId
+from shared.contracts.ids import PersonId
 
 
 def recount(desk: Desk, chain: Chain) -> Chain:

@@ -21,9 +21,9 @@ from services.rules.remembered import remembered
 from services.rules.rulebook import Verb
 from services.rules.terms import Team, Who
 from services.rules.world import Person
-from shared.events.envelope import Data
-from shared.events.vocabulary import PartyRef
-from shared.ids import ContactId, PersonId, person_of_contact
+from shared.contracts.envelope import Data
+from shared.contracts.ids import ContactId, PersonId, person_of_contact
+from shared.contracts.vocabulary import PartyRef
 
 _ADMITTED_ONCE = frozenset({"sender", "unanswered", "told"})
 """They wrote first, or were admitted in a role of their own; whoever stands in for them already does."""

@@ -10,8 +10,9 @@ from services.rules.desk import Desk, Wrote
 from services.rules.facts import Document, needs_signature, zone
 from services.rules.rulebook import Record
 from services.rules.terms import Field
-from shared.events.contacts import is_name
-from shared.events.writes import (
+from shared.contracts.contacts import is_name
+from shared.contracts.ids import ContactId, PersonId, WriteId, derive
+from shared.contracts.writes import (
     AcknowledgementKind,
     AdvanceWorkflow,
     AppendAcquisition,
@@ -27,7 +28,6 @@ from shared.events.writes import (
     RecordDecision,
     RequestWrite,
 )
-from shared.ids import ContactId, PersonId, WriteId, derive
 
 ACQUISITION_FIELDS = frozenset({"title", "author", "pitch", "genre", "ai_used"})
 """Fields of a form that an acquisition has a place of its own for; the others go with it by their names."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from services.rules.conditions import Document, Test, compile_condition
 from services.rules.terms import AllOf, Compare, Condition, Operator
-from shared.ids import RuleId
+from shared.contracts.ids import RuleId
 
 Named = tuple[RuleId, Condition]
 _Tested = tuple[RuleId, Test]

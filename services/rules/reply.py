@@ -15,8 +15,8 @@ from services.rules.chain import Chain, Delivery, Outgoing
 from services.rules.desk import Desk
 from services.rules.filling import reference_of
 from services.rules.rulebook import Verb
-from shared.events.whatsapp import MessageKind, MessageReceived
-from shared.ids import PersonId
+from shared.contracts.ids import PersonId
+from shared.contracts.whatsapp import MessageKind, MessageReceived
 
 _SENT = frozenset({Delivery.ACCEPTED, Delivery.DELIVERED, Delivery.READ})
 _QUESTIONS = frozenset({Verb.ASK, Verb.REMIND, Verb.HAND_OVER, Verb.COLLECT})

@@ -7,8 +7,8 @@ from enum import StrEnum
 
 from services.rules.house import People, Tenant, WorkCalendar
 from services.rules.terms import ALWAYS, NOWHERE, Condition, Field, Literal, Place, Severity, Timing, Who
-from shared.events.writes import Operation
-from shared.ids import Revision, RuleId
+from shared.contracts.ids import Revision, RuleId
+from shared.contracts.writes import Operation
 
 
 class Verb(StrEnum):

@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.table import Table
 
 from services.rules import store
-from shared.errors import Misconfigured
-from shared.postgres import Pool, pool_of
-from shared.settings import ServiceSettings, load
+from shared.contracts.errors import Misconfigured
+from shared.runtime.postgres import Pool, pool_of
+from shared.runtime.settings import ServiceSettings, load
 
 _SHOWN = ("chain_id", "rule", "subject", "due", "reason", "sentence", "set_aside_at")
 

@@ -5,8 +5,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from shared.credentials import SigningKey
-from shared.settings import ServiceSettings
+from shared.runtime.credentials import SigningKey
+from shared.runtime.settings import ServiceSettings
 
 
 class RulesSettings(ServiceSettings):

@@ -10,7 +10,8 @@ from services.rules.handing import owners
 from services.rules.quorum import leave_out
 from services.rules.rulebook import Record, Tell, Verb
 from services.rules.speak import Speech
-from shared.events.messages import (
+from shared.contracts.ids import PersonId
+from shared.contracts.messages import (
     MessageAccepted,
     MessageDelivered,
     MessageDropped,
@@ -22,8 +23,7 @@ from shared.events.messages import (
     OnMessage,
     Resolution,
 )
-from shared.events.writes import STANDS, OnWrite, Outcome
-from shared.ids import PersonId
+from shared.contracts.writes import STANDS, OnWrite, Outcome
 
 _DELIVERIES: dict[type[OnMessage], Delivery] = {
     MessageAccepted: Delivery.ACCEPTED,

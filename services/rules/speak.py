@@ -19,9 +19,9 @@ from services.rules.recipients import Recipient, house_roles, is_staff, refusal,
 from services.rules.rulebook import Rule, Rulebook, Template, Verb
 from services.rules.terms import Severity, Span, Who
 from services.rules.world import Person
-from shared.events.messages import Button, Lane, Resend, SendMessage, TemplateCall, WithdrawMessage
-from shared.events.whatsapp import MessageReceived
-from shared.ids import Line, MessageId, PersonId, derive
+from shared.contracts.ids import Line, MessageId, PersonId, derive
+from shared.contracts.messages import Button, Lane, Resend, SendMessage, TemplateCall, WithdrawMessage
+from shared.contracts.whatsapp import MessageReceived
 
 BODY = "body"
 """The word of a message that has its own text and no template: a form's question, inside the window by nature."""

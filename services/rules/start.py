@@ -16,9 +16,9 @@ from services.rules.remembered import remembered
 from services.rules.rulebook import OnRepeat, Rule, Rulebook, Step
 from services.rules.terms import At
 from services.rules.timing import due_of, lapsed, skip_past
-from shared.events.envelope import Event
-from shared.events.values import encode
-from shared.ids import ChainId, Line, PersonId, RuleId, derive
+from shared.contracts.envelope import Event
+from shared.contracts.ids import ChainId, Line, PersonId, RuleId, derive
+from shared.contracts.values import encode
 
 
 class Occasion(Struct, frozen=True):

@@ -16,15 +16,15 @@ from services.rules.locks import shared
 from services.rules.recipients import parties_in
 from services.rules.want import Wanted
 from services.rules.world import Consent, Person, RightsRecord, Unasked, Work, World
-from shared.clock import machine_now
-from shared.errors import Unfit
-from shared.events.values import UNREADABLE, Frozen, encode, read_as, spell_instant
-from shared.ids import ChainId, MessageId, PersonId, Revision, RuleId, TenantId, Wamid, key_of
-from shared.postgres import Connection, load_queries
-from shared.telemetry import get_logger
-from shared.timers import guards_on
-from shared.topics import CONSONANCE_EVENTS, MESSAGES_EVENTS, WHATSAPP_MESSAGES, WRITES_EVENTS
-from shared.transaction import try_locks
+from shared.contracts.errors import Unfit
+from shared.contracts.ids import ChainId, MessageId, PersonId, Revision, RuleId, TenantId, Wamid, key_of
+from shared.contracts.topics import CONSONANCE_EVENTS, MESSAGES_EVENTS, WHATSAPP_MESSAGES, WRITES_EVENTS
+from shared.contracts.values import UNREADABLE, Frozen, encode, read_as, spell_instant
+from shared.runtime.clock import machine_now
+from shared.runtime.postgres import Connection, load_queries
+from shared.runtime.telemetry import get_logger
+from shared.runtime.timers import guards_on
+from shared.runtime.transaction import try_locks
 
 QUERIES = load_queries(__file__, "store.sql")
 log = get_logger()

@@ -12,7 +12,7 @@ from services.rules.handing import idle_at
 from services.rules.recipients import awaited
 from services.rules.rulebook import Step
 from services.rules.terms import After, At, Span, Unit
-from shared.events.values import is_day, is_moment
+from shared.contracts.values import is_day, is_moment
 
 _PLAIN = frozenset({Unit.SECONDS, Unit.MINUTES, Unit.HOURS, Unit.DAYS})
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from services.rules.decide import Decision
 from services.rules.desk import LeftOut, Said, Wrote
-from shared.telemetry import counter
+from shared.runtime.telemetry import counter
 
 
 class Verdicts:

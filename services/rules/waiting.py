@@ -16,18 +16,18 @@ from services.rules.recipients import parties_in
 from services.rules.reply import QUOTE_PATIENCE
 from services.rules.want import is_stop
 from services.rules.world import World
-from shared.errors import Unfit
-from shared.events import consonance
-from shared.events.consonance import WorkObserved
-from shared.events.contacts import PersonObserved
-from shared.events.envelope import Event, parse
-from shared.events.messages import OnMessage
-from shared.events.values import spell_instant
-from shared.events.whatsapp import MessageReceived
-from shared.ids import PersonId, TenantId, Wamid, WorkId, derive
-from shared.postgres import Connection, load_queries
-from shared.topics import CONSONANCE_EVENTS, CONTACTS, MESSAGES_EVENTS, WHATSAPP_MESSAGES, WRITES_EVENTS
-from shared.transaction import Origin, Transaction
+from shared.contracts import consonance
+from shared.contracts.consonance import WorkObserved
+from shared.contracts.contacts import PersonObserved
+from shared.contracts.envelope import Event, parse
+from shared.contracts.errors import Unfit
+from shared.contracts.ids import PersonId, TenantId, Wamid, WorkId, derive
+from shared.contracts.messages import OnMessage
+from shared.contracts.topics import CONSONANCE_EVENTS, CONTACTS, MESSAGES_EVENTS, WHATSAPP_MESSAGES, WRITES_EVENTS
+from shared.contracts.values import spell_instant
+from shared.contracts.whatsapp import MessageReceived
+from shared.runtime.postgres import Connection, load_queries
+from shared.runtime.transaction import Origin, Transaction
 
 QUERIES = load_queries(__file__, "waiting.sql")
 PATIENCE = timedelta(minutes=2)

@@ -12,11 +12,10 @@ from services.rules.recipients import parties_in
 from services.rules.rulebook import Rulebook
 from services.rules.start import opening_of
 from services.rules.world import World
-from shared.events import consonance, messages, whatsapp, writes
-from shared.events.contacts import PersonObserved
-from shared.events.envelope import Data, Event
-from shared.events.whatsapp import IdentityChanged, MessageReceived
-from shared.ids import (
+from shared.contracts import consonance, messages, whatsapp, writes
+from shared.contracts.contacts import PersonObserved
+from shared.contracts.envelope import Data, Event
+from shared.contracts.ids import (
     ChainId,
     ContactId,
     EventId,
@@ -28,7 +27,8 @@ from shared.ids import (
     WriteId,
     person_of_contact,
 )
-from shared.intents import Intent, classify
+from shared.contracts.intents import Intent, classify
+from shared.contracts.whatsapp import IdentityChanged, MessageReceived
 
 
 def is_stop(data: object) -> bool:

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from services.rules.chain import Chain, Outgoing
-from shared.events.consonance import WorkObserved
-from shared.events.contacts import NAMELESS, PersonObserved
-from shared.events.values import Frozen, Instant
-from shared.ids import (
+from shared.contracts.consonance import WorkObserved
+from shared.contracts.contacts import NAMELESS, PersonObserved
+from shared.contracts.ids import (
     ChainId,
     ContactId,
     MessageId,
@@ -23,6 +22,7 @@ from shared.ids import (
     WriteId,
     person_of_contact,
 )
+from shared.contracts.values import Frozen, Instant
 
 _EVER = datetime.min.replace(tzinfo=UTC)
 

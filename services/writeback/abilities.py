@@ -7,8 +7,8 @@ from graphql import GraphQLSchema
 from services.writeback.capability import Capabilities, Support, choose, examine
 from services.writeback.changes import Change
 from services.writeback.ways import Ways
-from shared.errors import Unavailable
-from shared.telemetry import gauge, get_logger
+from shared.contracts.errors import Unavailable
+from shared.runtime.telemetry import gauge, get_logger
 
 log = get_logger()
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from services.writeback.entries import Entry
-from shared.events.envelope import Data, Event
-from shared.events.writes import (
+from shared.contracts.envelope import Data, Event
+from shared.contracts.ids import ContactId, EventId, WorkId, derive
+from shared.contracts.writes import (
     STANDS,
     AppliedChange,
     ApplyMetadata,
@@ -22,7 +23,6 @@ from shared.events.writes import (
     WriteUnknown,
     WriteVerified,
 )
-from shared.ids import ContactId, EventId, WorkId, derive
 
 SOURCE = "stet/writeback"
 _KINDS: Mapping[Outcome, type[OnWrite]] = {

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from services.writeback.protocol import Answer
-from shared.errors import Unavailable
+from shared.contracts.errors import Unavailable
 
 _SCHEMA_CODES = frozenset(
     {"GRAPHQL_VALIDATION_FAILED", "GRAPHQL_PARSE_FAILED", "undefinedField", "argumentNotAccepted"}

@@ -13,10 +13,10 @@ from services.writeback.mapping_file import read_mapping
 from services.writeback.queue import LANES_SESSION, Queue
 from services.writeback.report import Report
 from services.writeback.settings import Settings
-from shared import topics
-from shared.postgres import connect
-from shared.process import running
-from shared.settings import load
+from shared.contracts import topics
+from shared.runtime.postgres import connect
+from shared.runtime.service import running
+from shared.runtime.settings import load
 
 
 async def main() -> None:

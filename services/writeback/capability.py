@@ -25,7 +25,7 @@ from graphql import parse as parse_document
 
 from services.writeback.judgement import Judgement
 from services.writeback.ways import Call, Way, Ways, Write
-from shared.events.writes import Operation
+from shared.contracts.writes import Operation
 
 
 class Support(NamedTuple):

@@ -18,10 +18,10 @@ from services.writeback.entries import Entry
 from services.writeback.judgement import Known, Reason
 from services.writeback.protocol import Answer, Attempt, ByHand, Judged, LookAgain, Settle, WriteNow, next_step
 from services.writeback.ways import Seen, answers, seen_in
-from shared.clock import machine_now
-from shared.errors import Throttled, Unavailable
-from shared.events.writes import Outcome
-from shared.telemetry import counter, get_logger
+from shared.contracts.errors import Throttled, Unavailable
+from shared.contracts.writes import Outcome
+from shared.runtime.clock import machine_now
+from shared.runtime.telemetry import counter, get_logger
 
 MOST_FAILED_READS = 5
 """Reads in a row that were answered with errors, before a person is asked."""

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, assert_never
 
-from shared.events.values import Frozen, plain
-from shared.events.writes import (
+from shared.contracts.ids import TenantId
+from shared.contracts.values import Frozen, plain
+from shared.contracts.writes import (
     AdvanceWorkflow,
     AppendAcquisition,
     ApplyMetadata,
@@ -20,8 +21,7 @@ from shared.events.writes import (
     RecordDecision,
     RequestWrite,
 )
-from shared.events.writes import Input as Asked
-from shared.ids import TenantId
+from shared.contracts.writes import Input as Asked
 
 Part = (
     RecordDecision

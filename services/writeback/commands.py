@@ -9,9 +9,9 @@ from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.writeback.ledger import SERVICE
-from shared.clock import Clock, DevelopmentClock, SystemClock
-from shared.postgres import Pool, role_of
-from shared.setting_names import PREFIX
+from shared.runtime.clock import Clock, DevelopmentClock, SystemClock
+from shared.runtime.postgres import Pool, role_of
+from shared.runtime.setting_names import PREFIX
 
 
 class CommandSettings(BaseSettings):

@@ -11,7 +11,7 @@ from services.writeback.compare_metadata import judge_item
 from services.writeback.compare_rights import judge_decision, judge_stage
 from services.writeback.judgement import Judgement, Known, Reason, Standing, conflict
 from services.writeback.ways import Seen
-from shared.events.writes import (
+from shared.contracts.writes import (
     AcknowledgementKind,
     AdvanceWorkflow,
     AppendAcquisition,

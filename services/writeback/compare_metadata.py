@@ -9,8 +9,8 @@ from typing import Any
 
 from services.writeback.judgement import Judgement, Reason, Standing, conflict
 from services.writeback.ways import Seen
-from shared.canonical import canonical_hash, canonical_of
-from shared.events.writes import MetadataItem
+from shared.contracts.canonical import canonical_hash, canonical_of
+from shared.contracts.writes import MetadataItem
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from collections.abc import Set as AbstractSet
 
 from services.writeback.judgement import Judgement, Known, Reason, Standing, conflict
 from services.writeback.ways import Seen
-from shared.events.consonance import Exclusivity, RightType
-from shared.events.writes import AdvanceWorkflow, Decision, RecordDecision
+from shared.contracts.consonance import Exclusivity, RightType
+from shared.contracts.writes import AdvanceWorkflow, Decision, RecordDecision
 
 FINAL = frozenset({Decision.APPROVED, Decision.APPROVED_SUBJECT_TO_SIGNATURE, Decision.DECLINED})
 """One of these per request; a question, a counter-offer and ``expired`` leave it open."""

@@ -28,8 +28,8 @@ from services.writeback.answers import (
     is_schema_fault,
     reply_of,
 )
-from shared.bounded_http import BoundedResponse
-from shared.errors import Throttled, Unavailable
+from shared.clients.bounded_http import BoundedResponse
+from shared.contracts.errors import Throttled, Unavailable
 
 _PAUSE_IF_UNSAID = timedelta(seconds=5)
 _LONGEST_PAUSE = timedelta(hours=1)

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from services.writeback.protocol import Answer, Attempt
-from shared.events.writes import RequestWrite
-from shared.ids import TenantId
+from shared.contracts.ids import TenantId
+from shared.contracts.writes import RequestWrite
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

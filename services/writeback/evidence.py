@@ -9,10 +9,10 @@ import asyncpg
 import orjson
 
 from services.writeback.commands import CommandSettings, database
-from shared.errors import Misconfigured
-from shared.events.values import spell_instant
-from shared.postgres import Connection, load_queries
-from shared.settings import load
+from shared.contracts.errors import Misconfigured
+from shared.contracts.values import spell_instant
+from shared.runtime.postgres import Connection, load_queries
+from shared.runtime.settings import load
 
 queries = load_queries(__file__, "evidence.sql")
 _JSON = ("asked", "proof", "read_back")

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from services.writeback.answers import KeyRefused
-from shared.errors import Throttled, Unavailable
+from shared.contracts.errors import Throttled, Unavailable
 
 _FIRST_PAUSE = timedelta(seconds=1)
 _LONGEST_PAUSE = timedelta(seconds=30)

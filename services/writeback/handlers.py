@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Sequence
 
 from services.writeback import intake
-from shared.batch import Received
-from shared.errors import Refused
-from shared.events.contacts import PersonObserved
-from shared.events.writes import ApplyMetadata, RequestWrite
-from shared.transaction import Transaction
+from shared.contracts.contacts import PersonObserved
+from shared.contracts.errors import Refused
+from shared.contracts.writes import ApplyMetadata, RequestWrite
+from shared.runtime.batch import Received
+from shared.runtime.transaction import Transaction
 
 
 class Intake:

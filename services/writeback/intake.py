@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 from services.writeback.changes import once_key
-from shared.clock import machine_now
-from shared.events.contacts import PersonObserved
-from shared.events.envelope import Event
-from shared.events.values import encode
-from shared.events.writes import RequestWrite
-from shared.postgres import Connection, load_queries
+from shared.contracts.contacts import PersonObserved
+from shared.contracts.envelope import Event
+from shared.contracts.values import encode
+from shared.contracts.writes import RequestWrite
+from shared.runtime.clock import machine_now
+from shared.runtime.postgres import Connection, load_queries
 
 queries = load_queries(__file__, "intake.sql")
 

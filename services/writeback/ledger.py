@@ -14,13 +14,13 @@ from services.writeback.announce import approved_event, outcome_event
 from services.writeback.entries import Entry, attempt_of
 from services.writeback.judgement import Known, Reason
 from services.writeback.protocol import Answer, Judged, Settle
-from shared import topics
-from shared.clock import Clock, machine_now
-from shared.events.values import encode, read_as
-from shared.events.writes import AdvanceWorkflow, Outcome, RequestWrite
-from shared.ids import ContactId, TenantId, WriteId
-from shared.postgres import Pool, load_queries
-from shared.transaction import Transaction, transaction
+from shared.contracts import topics
+from shared.contracts.ids import ContactId, TenantId, WriteId
+from shared.contracts.values import encode, read_as
+from shared.contracts.writes import AdvanceWorkflow, Outcome, RequestWrite
+from shared.runtime.clock import Clock, machine_now
+from shared.runtime.postgres import Pool, load_queries
+from shared.runtime.transaction import Transaction, transaction
 
 SERVICE = "writeback"
 queries = load_queries(__file__, "ledger.sql")

@@ -15,8 +15,8 @@ from ruamel.yaml.error import MarkedYAMLError
 
 from services.writeback.mapping_meaning import faults_of
 from services.writeback.ways import Call, Read, Spelled, Strict, Way, Ways, Write
-from shared.errors import Misconfigured
-from shared.events.writes import Operation
+from shared.contracts.errors import Misconfigured
+from shared.contracts.writes import Operation
 
 SETTING = "STET_CONSONANCE_MAPPING"
 

@@ -8,7 +8,7 @@ from graphql import parse as parse_document
 
 from services.writeback.changes import facts_of
 from services.writeback.ways import Call, Each, Way
-from shared.events.writes import Operation
+from shared.contracts.writes import Operation
 
 VALUES: Mapping[Operation, tuple[str, ...]] = {
     Operation.APPLY_METADATA: ("current", "source", "ids"),

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from services.writeback.changes import Change
 from services.writeback.judgement import Judgement, Reason, Standing
-from shared.events.writes import Outcome
+from shared.contracts.writes import Outcome
 
 MAX_ATTEMPTS = 3
 """Mutations of one write that were answered and did not land, before a person is asked to do it."""

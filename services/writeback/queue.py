@@ -13,11 +13,11 @@ from services.writeback.abilities import Abilities, Introspected
 from services.writeback.carry import Carrier
 from services.writeback.gate import Gate, Pause
 from services.writeback.ledger import Due, Ledger, queries
-from shared.blame import AWAY, reason_of, sentence_of
-from shared.clock import machine_now
-from shared.errors import Unavailable
-from shared.postgres import REPEAT, Connection, leave_read_only, lock_number
-from shared.telemetry import counter, effect_span, gauge, get_logger
+from shared.contracts.errors import Unavailable
+from shared.runtime.clock import machine_now
+from shared.runtime.failures import AWAY, reason_of, sentence_of
+from shared.runtime.postgres import REPEAT, Connection, leave_read_only, lock_number
+from shared.runtime.telemetry import counter, effect_span, gauge, get_logger
 
 CHANNEL = "stet_writeback_queue"
 _LOOK_EVERY = 0.5  # seconds; a notification comes sooner

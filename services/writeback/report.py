@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from services.writeback.ledger import Backlog, Ledger
 from services.writeback.queue import Queue, surprised
-from shared.blame import AWAY
-from shared.clock import Clock
-from shared.health import Idle
-from shared.telemetry import gauge, get_logger
+from shared.runtime.clock import Clock
+from shared.runtime.failures import AWAY
+from shared.runtime.health import Idle
+from shared.runtime.telemetry import gauge, get_logger
 
 log = get_logger()
 _EVERY = 5.0  # seconds

@@ -5,8 +5,8 @@ from typing import Annotated
 
 from pydantic import Field, HttpUrl
 
-from shared.credentials import AccessKey
-from shared.settings import ServiceSettings, graphql_endpoint
+from shared.runtime.credentials import AccessKey
+from shared.runtime.settings import ServiceSettings, graphql_endpoint
 
 _MAPPING = Path(__file__).parent / "mapping" / "extended.yaml"
 

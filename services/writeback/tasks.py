@@ -19,13 +19,13 @@ from services.writeback.commands import CommandSettings, database
 from services.writeback.entries import Entry
 from services.writeback.intake import queries as intake_queries
 from services.writeback.ledger import SERVICE, add_evidence, announce
-from shared.clock import Clock
-from shared.errors import Misconfigured
-from shared.events.values import read_as
-from shared.events.writes import CreateAcquisition, Outcome, RecordDecision, RequestWrite
-from shared.postgres import Pool, load_queries
-from shared.settings import load
-from shared.transaction import transaction
+from shared.contracts.errors import Misconfigured
+from shared.contracts.values import read_as
+from shared.contracts.writes import CreateAcquisition, Outcome, RecordDecision, RequestWrite
+from shared.runtime.clock import Clock
+from shared.runtime.postgres import Pool, load_queries
+from shared.runtime.settings import load
+from shared.runtime.transaction import transaction
 
 queries = load_queries(__file__, "tasks.sql")
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.events.writes import Operation
+from shared.contracts.writes import Operation
 
 Spelled = Annotated[str, Field(min_length=1)]
 

@@ -13,8 +13,8 @@ from services.rules.story.play import _MOVES, _Playing, _prepared
 from services.rules.story.read import read_stories
 from services.rules.story.seen import Seen, seen
 from services.rules.world import Person
-from shared.events.whatsapp import MessageReceived
-from shared.ids import Line, key_of
+from shared.contracts.ids import Line, key_of
+from shared.contracts.whatsapp import MessageReceived
 from tests.cases.folder import ROOT
 from tests.services.ingest.payloads import NOW, PSEUDONYMS, messages, webhook
 

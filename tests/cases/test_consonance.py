@@ -15,8 +15,8 @@ from services.ingest.notes import Notes
 from services.ingest.observe import contact_view
 from services.rules.story.changes import laid_over
 from services.rules.story.happening import golden_data
-from shared.events import consonance
-from shared.events.values import made_of, plain
+from shared.contracts import consonance
+from shared.contracts.values import made_of, plain
 from tests.cases.folder import Kind, lines, of_kind, read_json
 from tests.cases.played import Played
 from tests.services.ingest.test_strange_answers import SCHEMA, Server, ask_all, healthy, listening

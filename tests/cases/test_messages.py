@@ -12,10 +12,10 @@ from services.ingest.records import Personal
 from services.rules.chain import Ending
 from services.rules.story.model import Kind as Effect
 from services.rules.story.read import read_stories
-from shared.events.envelope import parse
-from shared.events.whatsapp import Status, StatusReported
-from shared.intents import Intent, classify
-from shared.topics import WHATSAPP_STATUSES
+from shared.contracts.envelope import parse
+from shared.contracts.intents import Intent, classify
+from shared.contracts.topics import WHATSAPP_STATUSES
+from shared.contracts.whatsapp import Status, StatusReported
 from tests.cases.folder import CASES, Kind, lines, of_kind, read_json
 from tests.cases.played import FRAME, OURS, Played
 from tests.services.dispatcher.making import NOON

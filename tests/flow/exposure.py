@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from dev.demo.story import Story
 from dev.layout import SERVICES
 from dev.stack import Stack
-from shared.topics import ALL, DECISIONS, PARTITIONS, Topic, parked
+from shared.contracts.topics import ALL, DECISIONS, PARTITIONS, Topic, parked
 from tests.flow.collector import Collector
 
 _SHORTEST = 8

@@ -11,9 +11,9 @@ import orjson
 
 from services.ingest.records import WebhookFrame
 from services.ingest.updates import phone_number_id
-from shared.events import consonance
-from shared.golden import golden, golden_kinds
-from shared.ids import Line
+from shared.contracts import consonance
+from shared.contracts.golden import golden, golden_kinds
+from shared.contracts.ids import Line
 from tests.services.ingest.payloads import FRAME, messages, status, statuses, text, webhook
 
 _BESIDE = Path(__file__).parents[3] / "shared" / "whatsapp-payloads"

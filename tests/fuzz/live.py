@@ -22,16 +22,16 @@ from services.ingest.notes import to_park
 from services.ingest.pushed import House, judge
 from services.ingest.settings import POLLED
 from services.ingest.updates import Bad, spell_to_keep
-from shared.clock import machine_now
-from shared.errors import Unfit
-from shared.events.envelope import Event, parse
-from shared.events.whatsapp import GapOpened, WebhookWhole
-from shared.topics import (
+from shared.contracts.envelope import Event, parse
+from shared.contracts.errors import Unfit
+from shared.contracts.topics import (
     CONSONANCE_EVENTS,
     WHATSAPP_ACCOUNT,
     WHATSAPP_MESSAGES,
     WHATSAPP_STATUSES,
 )
+from shared.contracts.whatsapp import GapOpened, WebhookWhole
+from shared.runtime.clock import machine_now
 from tests.fuzz.corpus import frame, pushed, webhooks
 from tests.fuzz.mutations import Mutator
 from tests.services.ingest.payloads import FRAME

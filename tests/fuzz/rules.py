@@ -13,9 +13,9 @@ from services.rules.language.folder import read_folder
 from services.rules.language.loader import load
 from services.rules.rulebook import Rulebook
 from services.rules.world import World
-from shared.events.contacts import PersonObserved
-from shared.events.envelope import Event
-from shared.ids import TenantId
+from shared.contracts.contacts import PersonObserved
+from shared.contracts.envelope import Event
+from shared.contracts.ids import TenantId
 from tests.services.ingest.payloads import NOW
 
 _FOLDER = Path(__file__).parents[2] / "rules"

@@ -33,11 +33,9 @@ from services.ingest.views import ContactView, WorkView, observed
 from services.ingest.watch import Stream
 from services.writeback.answers import reply_of
 from services.writeback.protocol import Answer
-from shared.clock import machine_now
-from shared.errors import Unfit
-from shared.events.envelope import Event, parse
-from shared.events.vocabulary import Stage, Version, VersionKind
-from shared.topics import (
+from shared.contracts.envelope import Event, parse
+from shared.contracts.errors import Unfit
+from shared.contracts.topics import (
     ALL,
     CONSONANCE_EVENTS,
     CONTACTS,
@@ -45,6 +43,8 @@ from shared.topics import (
     WHATSAPP_MESSAGES,
     WRITES_EVENTS,
 )
+from shared.contracts.vocabulary import Stage, Version, VersionKind
+from shared.runtime.clock import machine_now
 from tests.fuzz import corpus
 from tests.fuzz.rules import Judging
 from tests.services.ingest.payloads import FRAME, NOW, PSEUDONYMS

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.canonical import canonical, canonical_hash, canonical_text
-from shared.events.consonance import MetadataField
+from shared.contracts.canonical import canonical, canonical_hash, canonical_text
+from shared.contracts.consonance import MetadataField
 
 _MARKED_UP = st.lists(
     st.sampled_from(["<p>", "</p>", "&amp;", "&lt;", "b>", "<", "\r\n", "\u00a0", "e", "\u0301", "&#38;"])

@@ -10,8 +10,8 @@ from services.dispatcher.settings import Settings as DispatcherSettings
 from services.ingest.settings import Settings as IngestSettings
 from services.rules.settings import RulesSettings
 from services.writeback.settings import Settings as WritebackSettings
-from shared.errors import Misconfigured
-from shared.settings import load
+from shared.contracts.errors import Misconfigured
+from shared.runtime.settings import load
 
 GOOD = {
     "STET_TENANT": "penrose",

@@ -3,7 +3,7 @@
 import aiohttp
 
 from dev.ports import LOOPBACK, free_ports
-from shared.health import Check, Detail, Health
+from shared.runtime.health import Check, Detail, Health
 
 
 async def readiness(checks: dict[str, Check], *details: Detail) -> tuple[int, str]:

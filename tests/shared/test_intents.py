@@ -4,7 +4,7 @@ from itertools import combinations
 
 import pytest
 
-from shared.intents import Intent, _languages, _phrases, classify, is_word_stop, languages, says_something
+from shared.contracts.intents import Intent, _languages, _phrases, classify, is_word_stop, languages, says_something
 
 TEMPLATE_LANGUAGES = {
     "af", "sq", "ar", "az", "be", "bn", "bg", "ca", "zh", "hr", "cs", "da", "prs", "nl", "en", "et", "fil",

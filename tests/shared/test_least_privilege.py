@@ -9,13 +9,13 @@ import pytest
 from pydantic import SecretStr
 
 from dev.postgres import EmbeddedPostgres, login_of
-from shared.errors import Misconfigured
-from shared.ids import TenantId
-from shared.migrate import migrate
-from shared.postgres import connect, open_pool
-from shared.schema import migrations_of
-from shared.settings import ServiceSettings
-from shared.topics import SERVICES
+from shared.contracts.errors import Misconfigured
+from shared.contracts.ids import TenantId
+from shared.contracts.topics import SERVICES
+from shared.runtime.migrate import migrate
+from shared.runtime.postgres import connect, open_pool
+from shared.runtime.schema import migrations_of
+from shared.runtime.settings import ServiceSettings
 
 pytestmark = pytest.mark.integration
 
@@ -103,7 +103,7 @@ async def test_newer_code_waits_for_an_older_schema_and_says_what_it_lacks(
     while newest not in said:
         said += "".join(capfd.readouterr())
         await asyncio.sleep(0.05)
-    assert "run: python -m shared.migrate" in said
+    assert "run: python -m shared.runtime.migrate" in said
     assert not opening.done()
     await administrator.execute("insert into rules.migrations values ($1, $2, $3)", *row.values())
     (await opening).terminate()

@@ -4,9 +4,9 @@ from aiokafka.partitioner import DefaultPartitioner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.kafka import partition_of
-from shared.murmur import partition
-from shared.topics import PARTITIONS
+from shared.contracts.topics import PARTITIONS
+from shared.runtime.kafka import partition_of
+from shared.runtime.partitioner import partition
 
 EVERY = list(range(PARTITIONS))
 

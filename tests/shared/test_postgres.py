@@ -9,11 +9,11 @@ import asyncpg
 import orjson
 import pytest
 
-from shared.blame import Blame, blame
-from shared.outbox import channel
-from shared.postgres import Connection, connect
-from shared.topics import SERVICES
-from shared.transaction import QUERIES, Transaction
+from shared.contracts.topics import SERVICES
+from shared.runtime.failures import Blame, blame
+from shared.runtime.outbox import channel
+from shared.runtime.postgres import Connection, connect
+from shared.runtime.transaction import QUERIES, Transaction
 
 pytestmark = pytest.mark.integration
 
@@ -27,7 +27,7 @@ NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
 def statements(service: str) -> dict[str, str]:
     """By file and name: the service's own, and those every service has."""
     found: dict[str, str] = {}
-    for path in (*sorted((ROOT / "services" / service).glob("*.sql")), ROOT / "shared" / "delivery.sql"):
+    for path in (*sorted((ROOT / "services" / service).glob("*.sql")), ROOT / "shared" / "runtime" / "delivery.sql"):
         parts = re.split(r"^-- name: (\w+)$", path.read_text(), flags=re.MULTILINE)
         found |= {f"{path.name}: {name}": text for name, text in zip(parts[1::2], parts[2::2], strict=True)}
     return found

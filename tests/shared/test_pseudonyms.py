@@ -2,8 +2,8 @@
 
 import base64
 
-from shared.ids import TenantId
-from shared.pseudonyms import Pseudonyms
+from shared.contracts.ids import TenantId
+from shared.runtime.pseudonyms import Pseudonyms
 
 KEY = b"an-installations-own-key-of-32-bytes"
 NUMBER = "447700900123"

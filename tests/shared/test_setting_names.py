@@ -11,11 +11,11 @@ from services.ingest.settings import Settings as IngestSettings
 from services.rules.settings import RulesSettings
 from services.writeback.commands import CommandSettings
 from services.writeback.settings import Settings as WritebackSettings
-from shared.errors import Misconfigured
-from shared.migrate import MigrateSettings
-from shared.parked import ParkedSettings
-from shared.setting_names import KNOWN, PREFIX, SERVICES, check_names
-from shared.topics_check import TopicSettings
+from shared.contracts.errors import Misconfigured
+from shared.runtime.migrate import MigrateSettings
+from shared.runtime.parked import ParkedSettings
+from shared.runtime.setting_names import KNOWN, PREFIX, SERVICES, check_names
+from shared.runtime.topic_setup import TopicSettings
 
 ROOT = Path(__file__).parents[2]
 MODELS: list[type[BaseSettings]] = [

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from services.ingest.settings import Settings
-from shared.errors import Misconfigured
-from shared.settings import load
-from shared.topics_check import TopicSettings
+from shared.contracts.errors import Misconfigured
+from shared.runtime.settings import load
+from shared.runtime.topic_setup import TopicSettings
 
 HELD = "s3cret-of-theirs"
 GOOD = {

@@ -10,9 +10,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from shared import telemetry
-from shared.telemetry import batch_span, effect_span, intake_span, past_span
-from shared.topics import SERVICES
+from shared.contracts.topics import SERVICES
+from shared.runtime import telemetry
+from shared.runtime.telemetry import batch_span, effect_span, intake_span, past_span
 
 ROOT = Path(__file__).parents[2]
 

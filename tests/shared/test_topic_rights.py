@@ -10,13 +10,13 @@ from aiokafka.protocol.admin import CreateAclsRequest
 from pydantic import SecretStr
 
 from dev.kafka import EmbeddedKafka
-from shared import topics_check
-from shared.errors import Misconfigured
-from shared.ids import TenantId
-from shared.kafka import security
-from shared.settings import ServiceSettings
-from shared.topics import CONTACTS, READ, WRITTEN, Topic
-from shared.topics_check import NOT_ALLOWED, create, differences, lacks, wait_for_topics
+from shared.contracts.errors import Misconfigured
+from shared.contracts.ids import TenantId
+from shared.contracts.topics import CONTACTS, READ, WRITTEN, Topic
+from shared.runtime import topic_setup as topics_check
+from shared.runtime.kafka import security
+from shared.runtime.settings import ServiceSettings
+from shared.runtime.topic_setup import NOT_ALLOWED, create, differences, lacks, wait_for_topics
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 _USERS = {"rules": "password-of-rules", "stranger": "password-of-a-stranger"}

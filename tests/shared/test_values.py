@@ -6,14 +6,14 @@ from typing import Literal
 import msgspec
 import pytest
 
-from shared.errors import Malformed
-from shared.events import messages
-from shared.events.consonance import KINDS, DateChanged, StageChanged
-from shared.events.envelope import addressed, parse
-from shared.events.messages import Lane, Resend, SendMessage
-from shared.events.values import Frozen, Instant, Text, encode, first_fault, in_utc, is_day, made_of, plain, read_as
-from shared.golden import golden
-from shared.ids import Line, MessageId, PersonId
+from shared.contracts import messages
+from shared.contracts.consonance import KINDS, DateChanged, StageChanged
+from shared.contracts.envelope import addressed, parse
+from shared.contracts.errors import Malformed
+from shared.contracts.golden import golden
+from shared.contracts.ids import Line, MessageId, PersonId
+from shared.contracts.messages import Lane, Resend, SendMessage
+from shared.contracts.values import Frozen, Instant, Text, encode, first_fault, in_utc, is_day, made_of, plain, read_as
 
 NOON = datetime(2027, 3, 3, 12, tzinfo=UTC)
 SECRET = "+447900123456"  # noqa: S105 -- somebody's number, which no fault may show

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dev.demo.stage import CONSONANCE, Stage
 from dev.demo.story import Story, london
 from dev.demo.transcript import Kind
-from shared.canonical import canonical_hash
-from shared.events.consonance import MetadataField
+from shared.contracts.canonical import canonical_hash
+from shared.contracts.consonance import MetadataField
 
 _HISTORIAN, _TRAVELLER, _FERRYWOMAN, _MANAGER = 803, 804, 807, 31
 _CONFIRMED, _DISPUTED = 61421, 61423

@@ -10,7 +10,7 @@ from services.rules.check.templates import TITLE_LIMIT, check_languages
 from services.rules.language.faults import Fault
 from services.rules.record import ACQUISITION_FIELDS
 from services.rules.rulebook import FieldWording, Form, FormField, Rule
-from shared.events.writes import CreateAcquisition, Operation
+from shared.contracts.writes import CreateAcquisition, Operation
 
 _SIZE_NOTE = "note: “max_mb” refuses a file whose size is known; WhatsApp seldom says it before the file is fetched"
 MOST_OPTIONS = 10

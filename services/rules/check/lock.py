@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from services.rules.language.faults import Fault
 from services.rules.rulebook import Rulebook, Template
 from services.rules.terms import Place
-from shared.ids import derive
+from shared.contracts.ids import derive
 
 LOCK = "wording.lock"
 _RUN = "run “python -m services.rules.check FOLDER --lock”"

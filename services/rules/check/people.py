@@ -12,9 +12,9 @@ from services.rules.house import StandIn
 from services.rules.language.faults import nearest
 from services.rules.rulebook import HandOver, Rule, Step, Tell
 from services.rules.terms import Place
-from shared.errors import Misconfigured
-from shared.events.vocabulary import MilestoneKey, Role
-from shared.ids import ContactId
+from shared.contracts.errors import Misconfigured
+from shared.contracts.ids import ContactId
+from shared.contracts.vocabulary import MilestoneKey, Role
 
 _LONGEST_LINE = 10
 _MOST_CIRCLES = 20

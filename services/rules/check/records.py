@@ -10,8 +10,8 @@ from services.rules.check.scope import Scope
 from services.rules.fieldtypes import FieldSpec, FieldType
 from services.rules.rulebook import Record, Rule
 from services.rules.terms import Field, Literal, Place
-from shared.events.consonance import RightsStatus
-from shared.events.writes import AcknowledgementKind, Decision, Operation
+from shared.contracts.consonance import RightsStatus
+from shared.contracts.writes import AcknowledgementKind, Decision, Operation
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from services.rules.language.faults import Report
 from services.rules.language.loader import FORM, TEMPLATE, Loaded, stem
 from services.rules.rulebook import Rule, Rulebook
 from services.rules.terms import Place
-from shared.events.vocabulary import Role
+from shared.contracts.vocabulary import Role
 
 
 @dataclass(frozen=True, slots=True)

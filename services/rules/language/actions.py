@@ -9,7 +9,7 @@ from services.rules.language.values import Part, choice_or_field, flag, literal_
 from services.rules.language.who import tell, who
 from services.rules.rulebook import Answer, HandOver, Quorum, Record
 from services.rules.terms import NOWHERE, Field, Literal
-from shared.events.writes import Operation
+from shared.contracts.writes import Operation
 
 RECORD_KEYS = ("record", "with", "then")
 _THEN_KEYS = (*RECORD_KEYS, "unless")

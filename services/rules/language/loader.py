@@ -16,7 +16,7 @@ from services.rules.language.nodes import Node, key_of, place_of
 from services.rules.language.yaml_reader import parse
 from services.rules.rulebook import Form, Rule, Rulebook, Template
 from services.rules.terms import Place
-from shared.ids import Revision, RuleId, derive
+from shared.contracts.ids import Revision, RuleId, derive
 
 RULE, TEMPLATE, FORM, STORIES = ".rule.yaml", ".template.yaml", ".form.yaml", ".test.yaml"
 SINGLES = ("people.yaml", "calendar.yaml", "limits.yaml", "house.yaml")

@@ -7,7 +7,7 @@ from services.rules.house import People, StandIn
 from services.rules.language.faults import Report
 from services.rules.language.nodes import Entries, Node, Scalar
 from services.rules.language.values import Part, day, listed, mapped, text, texts
-from shared.ids import ContactId
+from shared.contracts.ids import ContactId
 
 _KEYS = ("teams", "imprints", "milestones", "stands_in", "inbox")
 _CONTACT = re.compile(r"[1-9][0-9]{0,6}")

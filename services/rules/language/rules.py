@@ -9,7 +9,7 @@ from services.rules.language.values import Part, choice_or_field, listed, text, 
 from services.rules.language.who import tell
 from services.rules.rulebook import OnRepeat, Rule, Until
 from services.rules.terms import Severity
-from shared.ids import RuleId
+from shared.contracts.ids import RuleId
 
 _KEYS = ("rule", "owner", "why", "severity", "on", "if", "about", "on_repeat", "on_change", "steps", "until")
 _UNTIL_KEYS = ("on", "if", "same", "tell", "say")

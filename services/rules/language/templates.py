@@ -8,7 +8,7 @@ from services.rules.language.nodes import Entries, Node
 from services.rules.language.values import Part, field, flag, is_field, mapped, number, text, texts, word
 from services.rules.rulebook import Category, FieldWording, Form, FormField, Template, Wording
 from services.rules.terms import Field
-from shared.events.writes import Operation
+from shared.contracts.writes import Operation
 
 _TEMPLATE_KEYS = ("template", "category", "version", "fields", "languages")
 _FORM_KEYS = ("form", "welcome", "fields", "confirm", "record", "done", "languages")

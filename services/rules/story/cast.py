@@ -12,8 +12,8 @@ from services.rules.house import People, StandIn
 from services.rules.rulebook import Rulebook
 from services.rules.story.model import Character, Story
 from services.rules.world import Consent, Person
-from shared.events.vocabulary import Role
-from shared.ids import ContactId, PersonId, RuleId, TenantId, derive, person_of_contact
+from shared.contracts.ids import ContactId, PersonId, RuleId, TenantId, derive, person_of_contact
+from shared.contracts.vocabulary import Role
 
 TENANT = TenantId("story")
 

@@ -8,8 +8,8 @@ from services.rules.language.nodes import Node, Scalar
 from services.rules.language.values import Part, listed, mapped, text, word
 from services.rules.story.model import Expect, Expected, Kind
 from services.rules.story.plain import contact, plain_entries
-from shared.events.writes import Operation
-from shared.ids import ContactId
+from shared.contracts.ids import ContactId
+from shared.contracts.writes import Operation
 
 _MESSAGE_KEYS = ("for", "say", "language", "line", "text")
 _KEYS: Mapping[Kind, tuple[str, ...]] = {

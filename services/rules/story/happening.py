@@ -11,11 +11,11 @@ from services.rules.language.faults import nearest
 from services.rules.story.cast import Cast
 from services.rules.story.changes import laid_over
 from services.rules.story.model import Happened, Unplayable
-from shared.events import consonance
-from shared.events.envelope import Data
-from shared.events.values import first_fault, made_of
-from shared.golden import golden
-from shared.ids import ContactId
+from shared.contracts import consonance
+from shared.contracts.envelope import Data
+from shared.contracts.golden import golden
+from shared.contracts.ids import ContactId
+from shared.contracts.values import first_fault, made_of
 
 
 def data_of(move: Happened, cast: Cast) -> Data:

@@ -10,9 +10,9 @@ from enum import StrEnum
 
 from services.rules.chain import Ending
 from services.rules.terms import Place, Span
-from shared.errors import StetError
-from shared.events.writes import Operation, Outcome
-from shared.ids import ContactId
+from shared.contracts.errors import StetError
+from shared.contracts.ids import ContactId
+from shared.contracts.writes import Operation, Outcome
 
 
 @dataclass(frozen=True, slots=True)

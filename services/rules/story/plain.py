@@ -6,7 +6,7 @@ from services.rules.language.faults import Report
 from services.rules.language.nodes import Entries, Items, Node, Scalar
 from services.rules.language.values import mapped
 from services.rules.terms import Place
-from shared.ids import ContactId
+from shared.contracts.ids import ContactId
 
 
 def plain(node: Node) -> object:

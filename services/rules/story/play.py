@@ -36,9 +36,9 @@ from services.rules.story.seen import Seen, pair, seen, singly, spelled
 from services.rules.story.setting import Setting
 from services.rules.story.stage import Stage
 from services.rules.world import Person, World
-from shared.errors import Misconfigured
-from shared.events.whatsapp import Media
-from shared.ids import ContactId, Wamid, key_of
+from shared.contracts.errors import Misconfigured
+from shared.contracts.ids import ContactId, Wamid, key_of
+from shared.contracts.whatsapp import Media
 
 _KEY = b"what a story's buttons are signed with"
 _UNKNOWN = Wamid("wamid.unknown")

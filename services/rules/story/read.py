@@ -25,9 +25,9 @@ from services.rules.story.model import (
     Written,
 )
 from services.rules.story.plain import contact, plain_entries
-from shared.events import consonance
-from shared.events.writes import Operation, Outcome
-from shared.ids import ContactId
+from shared.contracts import consonance
+from shared.contracts.ids import ContactId
+from shared.contracts.writes import Operation, Outcome
 
 _STORY_KEYS = ("it", "start", "people", "play")
 _PERSON_KEYS = (

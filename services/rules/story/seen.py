@@ -14,9 +14,9 @@ from services.rules.rulebook import Verb
 from services.rules.story.cast import Cast
 from services.rules.story.model import Expected, Kind
 from services.rules.world import World
-from shared.events.values import plain, spell_instant
-from shared.events.writes import CreateAcquisition, Input, Operation
-from shared.ids import ContactId
+from shared.contracts.ids import ContactId
+from shared.contracts.values import plain, spell_instant
+from shared.contracts.writes import CreateAcquisition, Input, Operation
 
 _KINDS = {Verb.GIVE_UP: Kind.TELL, Verb.RECORD: Kind.TELL}
 

@@ -18,7 +18,7 @@ from services.rules.story.happening import golden_data
 from services.rules.story.model import Unplayable
 from services.rules.terms import Span, Unit
 from services.rules.world import RightsRecord, Work, World
-from shared.events.consonance import (
+from shared.contracts.consonance import (
     Component,
     ComponentChanged,
     ComponentSeen,
@@ -29,9 +29,9 @@ from shared.events.consonance import (
     StageChanged,
     WorkObserved,
 )
-from shared.events.envelope import Data
-from shared.events.values import first_fault, made_of, plain
-from shared.events.vocabulary import WorkRef
+from shared.contracts.envelope import Data
+from shared.contracts.values import first_fault, made_of, plain
+from shared.contracts.vocabulary import WorkRef
 
 _MOST = 3650
 _STATE = ("stage_key", "cancelled", "embargo_until")

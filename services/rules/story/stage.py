@@ -11,11 +11,11 @@ from services.rules.decide import Decider
 from services.rules.desk import Effect, Said, Wrote
 from services.rules.story.model import Unplayable
 from services.rules.world import World
-from shared.events.envelope import Data, Event
-from shared.events.messages import MessageAccepted, MessageFailed, MessageRead, Wording
-from shared.events.whatsapp import Media, MessageKind, MessageReceived
-from shared.events.writes import EVENT_KINDS, OnWrite, Operation, Outcome, RequestWrite
-from shared.ids import EventId, Line, MessageId, PersonId, Wamid, derive, key_of
+from shared.contracts.envelope import Data, Event
+from shared.contracts.ids import EventId, Line, MessageId, PersonId, Wamid, derive, key_of
+from shared.contracts.messages import MessageAccepted, MessageFailed, MessageRead, Wording
+from shared.contracts.whatsapp import Media, MessageKind, MessageReceived
+from shared.contracts.writes import EVENT_KINDS, OnWrite, Operation, Outcome, RequestWrite
 
 _BY_OUTCOME = {model.outcome: model for model in EVENT_KINDS.values() if issubclass(model, OnWrite)}
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.clock import DevelopmentClock
+from shared.runtime.clock import DevelopmentClock
 from tests.dev.consonance.stand import Hook, Stand, listening, standing
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from standardwebhooks import Webhook
 
-from shared.clock import DevelopmentClock
-from shared.events.consonance import KINDS, short_name
-from shared.events.values import made_of
+from shared.contracts.consonance import KINDS, short_name
+from shared.contracts.values import made_of
+from shared.runtime.clock import DevelopmentClock
 from tests.dev.consonance.stand import SECRET, Hook, Stand, standing, until
 
 _BLOCKED = {

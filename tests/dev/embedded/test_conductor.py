@@ -9,7 +9,7 @@ from aiohttp import web
 
 from dev.conductor import Conductor, Unsettled
 from dev.ports import LOOPBACK, free_ports
-from shared.clock import DevelopmentClock
+from shared.runtime.clock import DevelopmentClock
 
 Report = Callable[[], dict[str, object]]
 

@@ -10,7 +10,7 @@ from hypothesis.strategies import uuids
 
 from dev.kafka import EmbeddedKafka, cluster_id
 from dev.kafka_jars import check_versions, class_path
-from shared.errors import Misconfigured
+from shared.contracts.errors import Misconfigured
 
 
 async def create(bootstrap: str, topic: str) -> None:

@@ -19,7 +19,7 @@ from dev.claim import claimed
 from dev.layout import ROOT, Layout, Neighbours
 from dev.stack import Options, Stack, announcement
 from dev.supervise import ProcessFailed
-from shared.errors import Misconfigured
+from shared.contracts.errors import Misconfigured
 
 BARE = Options(services=(), simulators=())
 NEIGHBOURS = Neighbours("127.0.0.1:1", "postgresql://postgres@127.0.0.1:2/postgres")

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from shared.clock import DevelopmentClock
+from shared.runtime.clock import DevelopmentClock
 from tests.dev.whatsapp.stand import ACCOUNT, MAIN, TOKEN, Hook, Stand, asking, filled, payload, templated, text
 
 ANA = "+447700900123"

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from shared.clock import DevelopmentClock
+from shared.runtime.clock import DevelopmentClock
 from tests.dev.whatsapp.stand import Hook, Stand, filled, payload, templated
 
 ANA = "+447700900123"

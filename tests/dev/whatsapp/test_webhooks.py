@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from shared.clock import DevelopmentClock
+from shared.runtime.clock import DevelopmentClock
 from tests.dev.whatsapp.stand import (
     MAIN,
     RIGHTS_REQUEST,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.clock import DevelopmentClock
+from shared.runtime.clock import DevelopmentClock
 from tests.dev.whatsapp.stand import RIGHTS_REQUEST, Hook, Stand, listening, standing
 from tests.services.dispatcher.house import House, at_work
 

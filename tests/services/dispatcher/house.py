@@ -16,16 +16,16 @@ from services.dispatcher.backlog import Ends
 from services.dispatcher.results import SERVICE
 from services.dispatcher.settings import Settings
 from services.dispatcher.whatsapp import WhatsApp
-from shared.batch import Received
-from shared.clock import DevelopmentClock
-from shared.events.contacts import Addresses, PersonObserved
-from shared.events.envelope import Data, Event
-from shared.events.messages import Button, Resend, SendMessage, TemplateCall
-from shared.events.whatsapp import AccountReported, MessageKind, MessageReceived, Status, StatusReported
-from shared.ids import Bsuid, EventId, Line, MessageId, PersonId, Phone, TenantId, Wamid
-from shared.postgres import Pool, pool_of
-from shared.topics import MESSAGES_REQUESTED
-from shared.transaction import transaction
+from shared.contracts.contacts import Addresses, PersonObserved
+from shared.contracts.envelope import Data, Event
+from shared.contracts.ids import Bsuid, EventId, Line, MessageId, PersonId, Phone, TenantId, Wamid
+from shared.contracts.messages import Button, Resend, SendMessage, TemplateCall
+from shared.contracts.topics import MESSAGES_REQUESTED
+from shared.contracts.whatsapp import AccountReported, MessageKind, MessageReceived, Status, StatusReported
+from shared.runtime.batch import Received
+from shared.runtime.clock import DevelopmentClock
+from shared.runtime.postgres import Pool, pool_of
+from shared.runtime.transaction import transaction
 from tests.dev.whatsapp.stand import ACCOUNT, ACQUISITIONS, MAIN, TOKEN, Hook, Stand
 
 TENANT = TenantId("penrose")

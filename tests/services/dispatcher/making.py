@@ -9,8 +9,8 @@ from services.dispatcher.payload import Address, Spoken
 from services.dispatcher.plan import History, Queued
 from services.dispatcher.standing import Standing
 from services.dispatcher.states import State
-from shared.events.messages import Resend, Wording
-from shared.ids import MessageId, PersonId, Wamid
+from shared.contracts.ids import MessageId, PersonId, Wamid
+from shared.contracts.messages import Resend, Wording
 
 NOON = datetime(2026, 9, 14, 12, 0, tzinfo=UTC)
 WAMID = Wamid("wamid.one")

@@ -6,8 +6,15 @@ from pathlib import Path
 import pytest
 from aiokafka.errors import KafkaConnectionError
 
-from shared.progress import Place
-from shared.topics import CONTACTS, MESSAGES_REQUESTED, WHATSAPP_ACCOUNT, WHATSAPP_MESSAGES, WHATSAPP_STATUSES, Topic
+from shared.contracts.topics import (
+    CONTACTS,
+    MESSAGES_REQUESTED,
+    WHATSAPP_ACCOUNT,
+    WHATSAPP_MESSAGES,
+    WHATSAPP_STATUSES,
+    Topic,
+)
+from shared.runtime.progress import Place
 from tests.dev.whatsapp.stand import Hook, Stand
 from tests.services.dispatcher.house import House, at_work, person, request, until
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from services.dispatcher import uncertain
-from shared.clock import machine_now
-from shared.events.messages import Resend, WithdrawMessage
-from shared.events.whatsapp import GapOpened, Status, StatusReported, WebhookWhole
-from shared.ids import MessageId, PersonId, Wamid
-from shared.topics import PARTITIONS, WHATSAPP_MESSAGES, WHATSAPP_STATUSES
+from shared.contracts.ids import MessageId, PersonId, Wamid
+from shared.contracts.messages import Resend, WithdrawMessage
+from shared.contracts.topics import PARTITIONS, WHATSAPP_MESSAGES, WHATSAPP_STATUSES
+from shared.contracts.whatsapp import GapOpened, Status, StatusReported, WebhookWhole
+from shared.runtime.clock import machine_now
 from tests.dev.whatsapp.stand import Hook, Stand
 from tests.services.dispatcher.house import House, at_work, person, request, until
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import orjson
 import pytest
 
-from shared.clock import machine_now
-from shared.events.whatsapp import Status, StatusReported
-from shared.ids import Wamid
+from shared.contracts.ids import Wamid
+from shared.contracts.whatsapp import Status, StatusReported
+from shared.runtime.clock import machine_now
 from tests.dev.whatsapp.stand import Hook, Stand
 from tests.services.dispatcher.house import House, at_work, person, request, until
 

@@ -18,11 +18,11 @@ from aiokafka import AIOKafkaProducer
 from dev.ports import free_ports
 from dev.postgres import login_of
 from dev.supervise import Child, Command
-from shared.clock import machine_now
-from shared.events.envelope import Data, Event
-from shared.events.messages import WithdrawMessage
-from shared.ids import EventId, MessageId, PersonId
-from shared.topics import CONTACTS, MESSAGES_REQUESTED, WHATSAPP_STATUSES, Topic
+from shared.contracts.envelope import Data, Event
+from shared.contracts.ids import EventId, MessageId, PersonId
+from shared.contracts.messages import WithdrawMessage
+from shared.contracts.topics import CONTACTS, MESSAGES_REQUESTED, WHATSAPP_STATUSES, Topic
+from shared.runtime.clock import machine_now
 from tests.dev.whatsapp.stand import MAIN, RIGHTS_REQUEST, TOKEN, Hook, Stand, standing
 from tests.infrastructure import ROOT
 from tests.services.dispatcher.house import TENANT, person, request, status_of, until
@@ -102,7 +102,7 @@ async def service(
         "STET_WHATSAPP_LINES": orjson.dumps({"main": MAIN}).decode(),
     }  # fmt: skip
     service = Service(settings, run_folder, simulator, hook)
-    await (await service.run("shared.topics", "create")).run()
+    await (await service.run("shared.runtime.topic_setup", "create")).run()
     yield service
     await service.end()
 

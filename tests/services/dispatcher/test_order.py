@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from shared.events.messages import Lane, WithdrawMessage
-from shared.ids import ChainId, MessageId, PersonId
+from shared.contracts.ids import ChainId, MessageId, PersonId
+from shared.contracts.messages import Lane, WithdrawMessage
 from tests.services.dispatcher.house import House, person, request, template_said, wrote
 
 pytestmark = pytest.mark.integration

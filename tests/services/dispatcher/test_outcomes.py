@@ -7,7 +7,7 @@ import pytest
 from services.dispatcher.errors import Action, fault_of
 from services.dispatcher.outcomes import Doubtful, Faulted, Outcome, Taken, read_answer
 from services.dispatcher.states import Reason
-from shared.ids import Wamid
+from shared.contracts.ids import Wamid
 
 _HTML = b"<html>Bad gateway</html>"
 

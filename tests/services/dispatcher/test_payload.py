@@ -8,7 +8,7 @@ import pytest
 from services.dispatcher.parameters import Unsendable
 from services.dispatcher.payload import Address, Spoken, body_of, callback_of, read_callback
 from services.dispatcher.states import Reason
-from shared.events.messages import Wording
+from shared.contracts.messages import Wording
 from tests.services.dispatcher.making import REACHED, TEMPLATE
 
 _BUTTONS = (("id-yes", "Approve"), ("id-no", "Decline"))

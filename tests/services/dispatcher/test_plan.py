@@ -9,7 +9,7 @@ from services.dispatcher.limits import Limits
 from services.dispatcher.payload import Spoken
 from services.dispatcher.plan import Drop, Send, TemplateState, Verdict, Wait, plan
 from services.dispatcher.states import Reason
-from shared.events.messages import Wording
+from shared.contracts.messages import Wording
 from tests.services.dispatcher.making import NOON, REACHED, history, queued, seconds
 
 _FREE, _TEMPLATE = Send(Wording.FREE_TEXT, REACHED), Send(Wording.TEMPLATE, REACHED)

@@ -12,9 +12,9 @@ from services.dispatcher.metrics import LOOP_ERRORS, SET_ASIDE
 from services.dispatcher.outcomes import Doubtful, Faulted, Outcome
 from services.dispatcher.states import Reason
 from services.dispatcher.whatsapp import Endpoint, WhatsApp
-from shared.clock import machine_now
-from shared.events.whatsapp import Status, StatusReported
-from shared.ids import Wamid
+from shared.contracts.ids import Wamid
+from shared.contracts.whatsapp import Status, StatusReported
+from shared.runtime.clock import machine_now
 from tests.dev.whatsapp.stand import MAIN, Hook, Stand
 from tests.services.dispatcher.house import House, at_work, person, request, until
 

@@ -13,9 +13,9 @@ from services.dispatcher.outcomes import Doubtful, Faulted, Outcome, Taken, Unse
 from services.dispatcher.receipts import Report, answered, reported
 from services.dispatcher.standing import MOST_FAILURES, Delay, Ending, Standing, doubted, taken
 from services.dispatcher.states import Rank, Reason, State
-from shared.events import messages
-from shared.events.whatsapp import Status
-from shared.ids import Wamid
+from shared.contracts import messages
+from shared.contracts.ids import Wamid
+from shared.contracts.whatsapp import Status
 from tests.services.dispatcher.making import NOON, WAMID, in_flight, standing
 
 _DELAY = Delay(NOON + timedelta(seconds=4))

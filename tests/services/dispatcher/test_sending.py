@@ -4,9 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from shared.events.messages import WithdrawMessage
-from shared.events.whatsapp import MessageKind
-from shared.ids import MessageId, PersonId, Wamid
+from shared.contracts.ids import MessageId, PersonId, Wamid
+from shared.contracts.messages import WithdrawMessage
+from shared.contracts.whatsapp import MessageKind
 from tests.services.dispatcher.house import BUTTONS, House, person, request, template_said, wrote
 
 pytestmark = pytest.mark.integration

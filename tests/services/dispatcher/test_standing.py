@@ -18,8 +18,8 @@ from services.dispatcher.standing import (
     withdrawn,
 )
 from services.dispatcher.states import Evidence, Reason, State
-from shared.events import messages
-from shared.events.messages import Resend, Resolution
+from shared.contracts import messages
+from shared.contracts.messages import Resend, Resolution
 from tests.services.dispatcher.making import NOON, WAMID, in_flight, standing
 
 _LATER = Delay(NOON)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from services.dispatcher.metrics import TOKEN_REFUSED
-from shared.events.envelope import Data
-from shared.events.messages import Resend
+from shared.contracts.envelope import Data
+from shared.contracts.messages import Resend
 from tests.dev.whatsapp.stand import Hook, Stand
 from tests.services.dispatcher.house import House, at_work, person, request, template_said, until
 

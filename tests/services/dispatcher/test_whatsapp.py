@@ -10,7 +10,7 @@ from services.dispatcher.outcomes import Doubtful, Faulted, Taken, Unsent
 from services.dispatcher.payload import Address, Spoken, body_of
 from services.dispatcher.states import Reason
 from services.dispatcher.whatsapp import Endpoint, WhatsApp, _asked_to_wait
-from shared.events.messages import Wording
+from shared.contracts.messages import Wording
 from tests.dev.whatsapp.stand import MAIN, TOKEN, Stand
 from tests.services.dispatcher.making import REACHED
 

@@ -8,9 +8,9 @@ import pytest
 
 from services.dispatcher.outcomes import Outcome
 from services.dispatcher.whatsapp import WhatsApp
-from shared.clock import machine_now
-from shared.events.messages import WithdrawMessage
-from shared.ids import MessageId, PersonId
+from shared.contracts.ids import MessageId, PersonId
+from shared.contracts.messages import WithdrawMessage
+from shared.runtime.clock import machine_now
 from tests.services.dispatcher.house import House, person, request, until
 
 pytestmark = pytest.mark.integration

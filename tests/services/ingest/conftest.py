@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from services.ingest.measures import Measures
-from shared.postgres import Pool, role_of
+from shared.runtime.postgres import Pool, role_of
 from tests.infrastructure import _execute, _in_a_loop, at_database
 from tests.services.ingest.service import Ingest, Sender, ingest, prepare, sender
 

@@ -1,8 +1,8 @@
 """What ingest's transactions have left to be relayed."""
 
-from shared.events.envelope import Event, parse
-from shared.postgres import Pool
-from shared.topics import ALL
+from shared.contracts.envelope import Event, parse
+from shared.contracts.topics import ALL
+from shared.runtime.postgres import Pool
 
 TOPICS = {topic.name: topic for topic in ALL}
 

@@ -9,8 +9,8 @@ import orjson
 import pytest
 
 from services.ingest.records import WebhookFrame
-from shared.ids import Line, TenantId
-from shared.pseudonyms import Pseudonyms
+from shared.contracts.ids import Line, TenantId
+from shared.runtime.pseudonyms import Pseudonyms
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 PSEUDONYMS = Pseudonyms(b"an-installations-own-key-of-32-bytes")

@@ -21,9 +21,9 @@ from standardwebhooks import Webhook
 from dev.ports import LOOPBACK, free_ports
 from dev.postgres import login_of
 from dev.supervise import Child, Command
-from shared.clock import machine_now
-from shared.events.envelope import Event, parse
-from shared.topics import PARTITIONS, Topic
+from shared.contracts.envelope import Event, parse
+from shared.contracts.topics import PARTITIONS, Topic
+from shared.runtime.clock import machine_now
 from tests.services.ingest.payloads import PSEUDONYMS
 
 ROOT = Path(__file__).parents[3]
@@ -109,7 +109,7 @@ async def prepare(service: Ingest, folder: Path) -> None:
     environment = {key: service.child.command.environment[key] for key in ("PYTHONPATH", "STET_KAFKA_BOOTSTRAP")}
     command = Command(
         "topics",
-        (sys.executable, "-m", "shared.topics", "create"),
+        (sys.executable, "-m", "shared.runtime.topic_setup", "create"),
         environment | {"STET_TOPIC_PREFIX": service.prefix},
     )
     await Child(command, folder).run()

@@ -11,9 +11,9 @@ import aiohttp
 import psutil
 import pytest
 
-from shared.clock import machine_now
-from shared.events.whatsapp import WebhookWhole
-from shared.topics import WHATSAPP_ACCOUNT, WHATSAPP_MESSAGES
+from shared.contracts.topics import WHATSAPP_ACCOUNT, WHATSAPP_MESSAGES
+from shared.contracts.whatsapp import WebhookWhole
+from shared.runtime.clock import machine_now
 from tests.services.ingest.attackers import (
     MEBIBYTE,
     besieged,

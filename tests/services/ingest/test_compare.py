@@ -8,7 +8,7 @@ import pytest
 from services.ingest.compare import FIELDS, Comparison, Told, compare
 from services.ingest.house_words import Words
 from services.ingest.observe import contact_view, work_view
-from shared.events.consonance import (
+from shared.contracts.consonance import (
     Component,
     ComponentChanged,
     ComponentState,
@@ -20,8 +20,8 @@ from shared.events.consonance import (
     WorkObserved,
     short_name,
 )
-from shared.events.vocabulary import Role, Stage
-from shared.ids import TenantId
+from shared.contracts.ids import TenantId
+from shared.contracts.vocabulary import Role, Stage
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 WORDS = Words()

@@ -9,11 +9,10 @@ from typing import Any
 import orjson
 import pytest
 
-from shared.events.consonance import DateChanged, WorkBlocked
-from shared.events.contacts import PersonObserved
-from shared.events.envelope import Event
-from shared.events.whatsapp import MessageReceived, WebhookWhole
-from shared.topics import (
+from shared.contracts.consonance import DateChanged, WorkBlocked
+from shared.contracts.contacts import PersonObserved
+from shared.contracts.envelope import Event
+from shared.contracts.topics import (
     CONSONANCE_EVENTS,
     CONTACTS,
     WHATSAPP_ACCOUNT,
@@ -22,6 +21,7 @@ from shared.topics import (
     Topic,
     parked,
 )
+from shared.contracts.whatsapp import MessageReceived, WebhookWhole
 from tests.services.ingest.payloads import PSEUDONYMS, messages, status, statuses, text, webhook
 from tests.services.ingest.service import NEXT_APP_SECRET, VERIFY_TOKEN, Ingest, Sender, signed, signed_event
 from tests.services.ingest.test_pushed import blocked, moved

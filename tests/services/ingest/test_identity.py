@@ -9,11 +9,11 @@ from services.ingest.identity import Identity
 from services.ingest.normalise import normalise
 from services.ingest.people import People
 from services.ingest.records import Record
-from shared.clock import SystemClock
-from shared.events.contacts import PersonObserved
-from shared.events.envelope import parse
-from shared.events.whatsapp import IdentityChanged, MessageReceived
-from shared.postgres import Pool
+from shared.contracts.contacts import PersonObserved
+from shared.contracts.envelope import parse
+from shared.contracts.whatsapp import IdentityChanged, MessageReceived
+from shared.runtime.clock import SystemClock
+from shared.runtime.postgres import Pool
 from tests.services.ingest.outbox import empty, left
 from tests.services.ingest.payloads import FRAME, messages, text, webhook
 

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from services.ingest.normalise import normalise
 from services.ingest.records import Personal, Record
-from shared.events.envelope import Event, parse
-from shared.events.values import made_of
-from shared.events.whatsapp import (
+from shared.contracts.envelope import Event, parse
+from shared.contracts.ids import EventId
+from shared.contracts.values import made_of
+from shared.contracts.whatsapp import (
     AccountReported,
     IdentityChange,
     MessageKind,
@@ -23,7 +24,6 @@ from shared.events.whatsapp import (
     StatusReported,
     UnknownReceived,
 )
-from shared.ids import EventId
 from tests.services.ingest.payloads import FRAME, NOW, PSEUDONYMS, messages, status, statuses, text, webhook
 
 

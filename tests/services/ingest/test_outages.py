@@ -15,10 +15,10 @@ import pytest
 
 from dev.kafka import EmbeddedKafka
 from dev.postgres import EmbeddedPostgres
-from shared.clock import machine_now
-from shared.events.whatsapp import GapOpened, WebhookWhole
-from shared.migrate import migrate
-from shared.topics import CONTACTS, WHATSAPP_ACCOUNT, WHATSAPP_MESSAGES, WHATSAPP_STATUSES
+from shared.contracts.topics import CONTACTS, WHATSAPP_ACCOUNT, WHATSAPP_MESSAGES, WHATSAPP_STATUSES
+from shared.contracts.whatsapp import GapOpened, WebhookWhole
+from shared.runtime.clock import machine_now
+from shared.runtime.migrate import migrate
 from tests.services.ingest.payloads import PSEUDONYMS, messages, status, statuses, text, webhook
 from tests.services.ingest.service import Ingest, Sender, ingest, prepare, sender
 from tests.services.ingest.test_pushed import blocked

@@ -8,7 +8,7 @@ from typing import Any
 from services.ingest.normalise import normalise
 from services.ingest.records import WebhookFrame
 from services.ingest.updates import phone_number_id
-from shared.ids import Line
+from shared.contracts.ids import Line
 from tests.services.ingest.payloads import FRAME, published
 
 COUNTED_ARRAYS = {

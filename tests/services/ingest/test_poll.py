@@ -15,11 +15,11 @@ from services.ingest.poll_contacts import ContactsPoll
 from services.ingest.poll_works import WorksPoll
 from services.ingest.progress import Pass, next_pass
 from services.ingest.settings import POLLED
-from shared.errors import Unavailable
-from shared.events.consonance import PubDateChanged, short_name
-from shared.events.contacts import PersonObserved
-from shared.ids import ContactId, person_of_contact
-from shared.postgres import Pool
+from shared.contracts.consonance import PubDateChanged, short_name
+from shared.contracts.contacts import PersonObserved
+from shared.contracts.errors import Unavailable
+from shared.contracts.ids import ContactId, person_of_contact
+from shared.runtime.postgres import Pool
 from tests.services.ingest.outbox import empty, left
 from tests.services.ingest.payloads import FRAME, NOW, messages, text, webhook
 

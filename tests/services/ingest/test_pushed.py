@@ -11,8 +11,7 @@ import pytest
 from services.ingest.cloudevents_http import read_cloudevents
 from services.ingest.notes import to_park
 from services.ingest.pushed import House, accept, judge, working_days_after
-from shared.errors import Malformed, Unfit
-from shared.events.consonance import (
+from shared.contracts.consonance import (
     KINDS,
     ApprovalRequested,
     DateChanged,
@@ -21,8 +20,9 @@ from shared.events.consonance import (
     StatementReady,
     WorkBlocked,
 )
-from shared.golden import golden, golden_kinds
-from shared.ids import ContactId, person_of_contact
+from shared.contracts.errors import Malformed, Unfit
+from shared.contracts.golden import golden, golden_kinds
+from shared.contracts.ids import ContactId, person_of_contact
 from tests.services.ingest.payloads import FRAME, NOW
 
 HOUSE = House(frozenset({"work.stage_changed"}), 5, ZoneInfo("Europe/London"), "GB")

@@ -7,9 +7,9 @@ import pytest
 from services.ingest.recognise import minted, recognise
 from services.ingest.records import Sighting
 from services.ingest.register import Register
-from shared.events.contacts import Addresses, PersonObserved
-from shared.events.whatsapp import IdentityChange
-from shared.ids import Bsuid, ContactId, PersonId, Phone, TenantId, person_of_contact
+from shared.contracts.contacts import Addresses, PersonObserved
+from shared.contracts.ids import Bsuid, ContactId, PersonId, Phone, TenantId, person_of_contact
+from shared.contracts.whatsapp import IdentityChange
 from tests.services.ingest.payloads import PSEUDONYMS
 
 TENANT = TenantId("pelican")

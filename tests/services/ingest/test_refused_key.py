@@ -6,7 +6,7 @@ import pytest
 from aiohttp import web
 
 from services.ingest.consonance import connected
-from shared.errors import Unavailable
+from shared.contracts.errors import Unavailable
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import structlog
 from standardwebhooks import Webhook
 
 from services.ingest.signatures import SignatureCounts, looks_like_metas, signed_by_meta, signed_for_consonance
-from shared.clock import machine_now
+from shared.runtime.clock import machine_now
 
 BODY = b'{"entry":[]}'
 SECRET, NEXT = "whsec_" + "c2VjcmV0c2VjcmV0", "whsec_" + "bmV4dG5leHRuZXh0"

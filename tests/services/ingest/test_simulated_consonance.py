@@ -13,7 +13,7 @@ import pytest
 
 from dev.ports import LOOPBACK, free_ports
 from dev.supervise import Child, Command
-from shared.events.consonance import (
+from shared.contracts.consonance import (
     ApprovalRequested,
     ComponentChanged,
     MetadataChanged,
@@ -21,11 +21,11 @@ from shared.events.consonance import (
     StageChanged,
     WorkObserved,
 )
-from shared.events.contacts import PersonObserved
-from shared.events.envelope import Event
-from shared.events.vocabulary import Role, Stage
-from shared.ids import ContactId, TenantId, person_of_contact
-from shared.topics import CONSONANCE_EVENTS, CONTACTS, Topic
+from shared.contracts.contacts import PersonObserved
+from shared.contracts.envelope import Event
+from shared.contracts.ids import ContactId, TenantId, person_of_contact
+from shared.contracts.topics import CONSONANCE_EVENTS, CONTACTS, Topic
+from shared.contracts.vocabulary import Role, Stage
 from tests.services.ingest.service import ROOT, WEBHOOK_SECRET, Ingest, ingest, prepare
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]

@@ -14,10 +14,10 @@ from dev.ports import LOOPBACK
 from services.ingest.consonance import Consonance, connected
 from services.ingest.measures import Measures
 from services.ingest.polling import Polling
-from shared import bounded_http
-from shared.errors import Unavailable
-from shared.events.contacts import PersonObserved
-from shared.topics import CONTACTS
+from shared.clients import bounded_http
+from shared.contracts.contacts import PersonObserved
+from shared.contracts.errors import Unavailable
+from shared.contracts.topics import CONTACTS
 from tests.services.ingest.payloads import messages, text, webhook
 from tests.services.ingest.service import Ingest, ingest, prepare, sender
 

@@ -15,7 +15,7 @@ from services.ingest.observe import contact_view, work_view
 from services.ingest.reading import read_all
 from services.ingest.values import country_of, day_of, language_of, person_name
 from services.ingest.views import ContactView, WorkView
-from shared.events.vocabulary import Named
+from shared.contracts.vocabulary import Named
 
 MOBILE, OTHER = "+447700900123", "+447700900456"
 

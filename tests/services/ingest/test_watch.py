@@ -13,11 +13,11 @@ from services.ingest.measures import Measures
 from services.ingest.records import Personal, Record, WebhookFrame
 from services.ingest.updates import Bad
 from services.ingest.watch import Stream, Watch
-from shared.clock import SystemClock, machine_now
-from shared.errors import Unavailable
-from shared.events.whatsapp import GapOpened, WebhookWhole
-from shared.ids import Line, TenantId
-from shared.postgres import Pool
+from shared.contracts.errors import Unavailable
+from shared.contracts.ids import Line, TenantId
+from shared.contracts.whatsapp import GapOpened, WebhookWhole
+from shared.runtime.clock import SystemClock, machine_now
+from shared.runtime.postgres import Pool
 from tests.services.ingest.outbox import empty, left
 from tests.services.ingest.payloads import PSEUDONYMS, status, statuses, webhook
 from tests.services.ingest.service import APP_SECRET, VERIFY_TOKEN, signed

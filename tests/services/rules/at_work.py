@@ -19,20 +19,31 @@ from services.rules.handlers import Rules
 from services.rules.loops import Loops
 from services.rules.verdicts import Verdicts
 from services.rules.waiting import TOPICS
-from shared.batch import Received
-from shared.events.consonance import WorkObserved
-from shared.events.contacts import Addresses, PersonObserved
-from shared.events.envelope import Data, Event, parse
-from shared.events.messages import MessageAccepted, Wording
-from shared.events.values import read_as
-from shared.events.vocabulary import PartyRef, Role
-from shared.events.whatsapp import MessageKind, MessageReceived
-from shared.golden import golden
-from shared.ids import ContactId, EventId, Line, MessageId, PersonId, Phone, TenantId, Wamid, key_of, person_of_contact
-from shared.postgres import Pool, pool_of
-from shared.settings import ServiceSettings
-from shared.topics import PARTITIONS
-from shared.transaction import transaction
+from shared.contracts.consonance import WorkObserved
+from shared.contracts.contacts import Addresses, PersonObserved
+from shared.contracts.envelope import Data, Event, parse
+from shared.contracts.golden import golden
+from shared.contracts.ids import (
+    ContactId,
+    EventId,
+    Line,
+    MessageId,
+    PersonId,
+    Phone,
+    TenantId,
+    Wamid,
+    key_of,
+    person_of_contact,
+)
+from shared.contracts.messages import MessageAccepted, Wording
+from shared.contracts.topics import PARTITIONS
+from shared.contracts.values import read_as
+from shared.contracts.vocabulary import PartyRef, Role
+from shared.contracts.whatsapp import MessageKind, MessageReceived
+from shared.runtime.batch import Received
+from shared.runtime.postgres import Pool, pool_of
+from shared.runtime.settings import ServiceSettings
+from shared.runtime.transaction import transaction
 
 TENANT = TenantId("penrose")
 KEYS = (b"what the buttons of these tests are signed with",)

@@ -7,9 +7,9 @@ import pytest
 
 from services.rules.house import Brake
 from services.rules.language.loader import load
-from shared.events.contacts import Addresses, PersonObserved
-from shared.events.whatsapp import Media, MessageKind, MessageReceived
-from shared.ids import Line, PersonId, Phone, Wamid
+from shared.contracts.contacts import Addresses, PersonObserved
+from shared.contracts.ids import Line, PersonId, Phone, Wamid
+from shared.contracts.whatsapp import Media, MessageKind, MessageReceived
 from tests.services.rules.at_work import RulesAtWork, rules_at_work, somebody
 from tests.services.rules.books import good_files
 from tests.services.rules.stories import faults

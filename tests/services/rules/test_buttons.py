@@ -3,7 +3,7 @@
 import pytest
 
 from services.rules import buttons
-from shared.ids import MessageId, derive
+from shared.contracts.ids import MessageId, derive
 
 KEY = b"k" * 32
 MESSAGE = MessageId(derive("a message"))

@@ -22,8 +22,8 @@ from services.rules.calendars import (
 from services.rules.countries import zone_hint
 from services.rules.house import Closure, House, WorkCalendar
 from services.rules.terms import Span, Unit
-from shared.errors import Misconfigured
-from shared.ids import Phone
+from shared.contracts.errors import Misconfigured
+from shared.contracts.ids import Phone
 
 CLOSED = Closure(date(2026, 12, 24), date(2027, 1, 1), "the house is closed")
 FAIR = Closure(date(2027, 3, 9), date(2027, 3, 11), "a book fair", frozenset({"agent"}))

@@ -16,11 +16,11 @@ from services.rules.desk import Said
 from services.rules.engine import Engine
 from services.rules.house_rules import with_house_rules
 from services.rules.world import Person, World
-from shared.events.contacts import Addresses, PersonObserved
-from shared.events.envelope import Data, Event
-from shared.events.whatsapp import MessageKind, MessageReceived
-from shared.golden import golden
-from shared.ids import EventId, Line, PersonId, Phone, Wamid, key_of
+from shared.contracts.contacts import Addresses, PersonObserved
+from shared.contracts.envelope import Data, Event
+from shared.contracts.golden import golden
+from shared.contracts.ids import EventId, Line, PersonId, Phone, Wamid, key_of
+from shared.contracts.whatsapp import MessageKind, MessageReceived
 from tests.services.rules.at_work import (
     KEYS,
     TENANT,

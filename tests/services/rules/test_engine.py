@@ -14,7 +14,7 @@ from services.rules.engine import Engine
 from services.rules.reference import Reference
 from services.rules.rulebook import Rule, Until, until_id
 from services.rules.terms import ALWAYS, NOWHERE, AllOf, AnyOf, Compare, Condition, Field, NoneOf, Operator
-from shared.ids import RuleId
+from shared.contracts.ids import RuleId
 from tests.services.rules.books import good_book
 
 EVENT = "work.stage_changed"

@@ -8,8 +8,8 @@ from services.rules.language.folder import read_folder
 from services.rules.rulebook import Form, FormField
 from services.rules.story.play import play
 from services.rules.terms import NOWHERE
-from shared.events.whatsapp import Media
-from shared.events.writes import Operation
+from shared.contracts.whatsapp import Media
+from shared.contracts.writes import Operation
 from tests.services.rules.stories import FOLDER, HEAD
 
 RULE = """\

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from services.rules.chain import Chain, Delivery
-from shared.events.envelope import Data
-from shared.ids import Wamid
+from shared.contracts.envelope import Data
+from shared.contracts.ids import Wamid
 from tests.services.rules.at_work import RulesAtWork, accepted, person_of, rules_at_work, somebody, tapped, told, wrote
 from tests.services.rules.unsent import Play, sent
 

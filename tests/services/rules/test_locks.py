@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from services.rules.chain import Chain
-from shared.batch import Received
-from shared.events.envelope import Data, Event
-from shared.topics import CONSONANCE_EVENTS
-from shared.transaction import Crowded, transaction
+from shared.contracts.envelope import Data, Event
+from shared.contracts.topics import CONSONANCE_EVENTS
+from shared.runtime.batch import Received
+from shared.runtime.transaction import Crowded, transaction
 from tests.services.rules.at_work import (
     RulesAtWork,
     accepted,

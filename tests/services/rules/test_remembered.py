@@ -4,7 +4,7 @@ from pathlib import Path
 
 from services.rules.remembered import remembered
 
-GOLDEN = Path(__file__).parents[3] / "shared" / "golden"
+GOLDEN = Path(__file__).parents[3] / "shared" / "contracts" / "golden"
 
 _calls: list[tuple[list[int], str]] = []
 

@@ -7,9 +7,9 @@ import pytest
 
 from services.rules import set_aside
 from services.rules.chain import Chain
-from shared.errors import Unfit
-from shared.events.envelope import Event
-from shared.ids import EventId, key_of
+from shared.contracts.envelope import Event
+from shared.contracts.errors import Unfit
+from shared.contracts.ids import EventId, key_of
 from tests.services.rules.at_work import (
     TENANT,
     RulesAtWork,

@@ -14,12 +14,12 @@ from services.ingest.normalise import normalise
 from services.ingest.people import People
 from services.ingest.records import WebhookFrame
 from services.rules import buttons
-from shared.clock import SystemClock
-from shared.events.envelope import parse
-from shared.events.whatsapp import MessageReceived
-from shared.golden import golden
-from shared.ids import Line
-from shared.postgres import Pool, role_of
+from shared.contracts.envelope import parse
+from shared.contracts.golden import golden
+from shared.contracts.ids import Line
+from shared.contracts.whatsapp import MessageReceived
+from shared.runtime.clock import SystemClock
+from shared.runtime.postgres import Pool, role_of
 from tests.services.ingest.payloads import PSEUDONYMS, messages, webhook
 from tests.services.rules.at_work import (
     KEYS,

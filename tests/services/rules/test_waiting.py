@@ -7,10 +7,10 @@ import orjson
 import pytest
 
 from services.rules.waiting import PATIENCE, TOPICS
-from shared.events.whatsapp import MessageReceived
-from shared.golden import golden
-from shared.ids import EventId, Wamid, key_of
-from shared.topics import MESSAGES_EVENTS
+from shared.contracts.golden import golden
+from shared.contracts.ids import EventId, Wamid, key_of
+from shared.contracts.topics import MESSAGES_EVENTS
+from shared.contracts.whatsapp import MessageReceived
 from tests.services.rules.at_work import (
     TENANT,
     RulesAtWork,

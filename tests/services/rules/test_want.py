@@ -15,10 +15,10 @@ from services.rules.reference import needed_of
 from services.rules.rulebook import Rulebook
 from services.rules.terms import Condition
 from services.rules.want import Wanted, want
-from shared.events import consonance, whatsapp
-from shared.events.envelope import Event, parse
-from shared.golden import golden
-from shared.ids import TenantId
+from shared.contracts import consonance, whatsapp
+from shared.contracts.envelope import Event, parse
+from shared.contracts.golden import golden
+from shared.contracts.ids import TenantId
 from tests.services.rules.test_engine import CONDITIONS, DOCUMENTS
 
 NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)

@@ -9,7 +9,7 @@ from services.rules.chain import Chain, Delivery, Outgoing
 from services.rules.desk import Effect, Said, Withdrew
 from services.rules.story.play import _MOVES, _Playing, _prepared
 from services.rules.story.stage import Stage
-from shared.ids import MessageId, PersonId
+from shared.contracts.ids import MessageId, PersonId
 from tests.services.rules.stories import house_book, story
 
 

@@ -22,10 +22,10 @@ from services.writeback.gate import Gate
 from services.writeback.ledger import SERVICE, Ledger
 from services.writeback.mapping_file import read_mapping
 from services.writeback.queue import Queue
-from shared.clock import SystemClock
-from shared.events.envelope import Event
-from shared.events.writes import APPROVED_KINDS, EVENT_KINDS
-from shared.postgres import Pool, connect, role_of
+from shared.contracts.envelope import Event
+from shared.contracts.writes import APPROVED_KINDS, EVENT_KINDS
+from shared.runtime.clock import SystemClock
+from shared.runtime.postgres import Pool, connect, role_of
 from tests.dev.consonance.stand import KEY, Stand, standing
 
 MAPPING = Path(services.writeback.__file__).parent / "mapping" / "extended.yaml"

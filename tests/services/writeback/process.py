@@ -14,8 +14,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from dev.ports import LOOPBACK, free_ports
 from dev.postgres import login_of
 from dev.supervise import Child, Command
-from shared.events.envelope import Event
-from shared.topics import PARTITIONS, Topic
+from shared.contracts.envelope import Event
+from shared.contracts.topics import PARTITIONS, Topic
 from tests.dev.consonance.stand import KEY
 from tests.infrastructure import ROOT
 
@@ -89,6 +89,8 @@ async def writeback(bootstrap: str, dsn: str, folder: Path, consonance_url: str,
         "STET_CONSONANCE_URL": f"{consonance_url}/graphql", "STET_CONSONANCE_TIMEOUT": "2",
         "STET_CONSONANCE_MAY_LAND": "4", **settings,
     }  # fmt: skip
-    await Child(Command("topics", (sys.executable, "-m", "shared.topics", "create"), environment), folder).run()
+    await Child(
+        Command("topics", (sys.executable, "-m", "shared.runtime.topic_setup", "create"), environment), folder
+    ).run()
     command = Command("writeback", (sys.executable, "-m", "services.writeback"), environment)
     return Writeback(bootstrap, health_port, Child(command, folder), prefix)

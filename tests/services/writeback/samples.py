@@ -3,10 +3,11 @@
 from datetime import UTC, date, datetime
 from typing import Any
 
-from shared.canonical import canonical_hash
-from shared.events.consonance import Level, MetadataField
-from shared.events.envelope import Event
-from shared.events.writes import (
+from shared.contracts.canonical import canonical_hash
+from shared.contracts.consonance import Level, MetadataField
+from shared.contracts.envelope import Event
+from shared.contracts.ids import ChainId, EventId, PersonId, RuleId, TenantId, Wamid, WorkId, WriteId, derive, key_of
+from shared.contracts.writes import (
     AdvanceWorkflow,
     AppendAcquisition,
     ApplyMetadata,
@@ -19,7 +20,6 @@ from shared.events.writes import (
     RecordDecision,
     RequestWrite,
 )
-from shared.ids import ChainId, EventId, PersonId, RuleId, TenantId, Wamid, WorkId, WriteId, derive, key_of
 
 TENANT = TenantId("penrose")
 NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)

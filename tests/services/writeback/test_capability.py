@@ -9,7 +9,7 @@ import services.writeback
 from services.writeback.capability import Support, choose, examine
 from services.writeback.judgement import Judgement, Standing
 from services.writeback.mapping_file import read_mapping
-from shared.events.writes import Operation
+from shared.contracts.writes import Operation
 
 WAYS = read_mapping(Path(services.writeback.__file__).parent / "mapping" / "extended.yaml")
 SCHEMA = """

@@ -9,8 +9,8 @@ from services.writeback.changes import Change, changes_of
 from services.writeback.compare import judge
 from services.writeback.judgement import Judgement, Known, Reason, Standing
 from services.writeback.ways import Seen
-from shared.events.consonance import MetadataField
-from shared.events.writes import AcknowledgementKind, Input, RecordAcknowledgement, RequestWrite
+from shared.contracts.consonance import MetadataField
+from shared.contracts.writes import AcknowledgementKind, Input, RecordAcknowledgement, RequestWrite
 from tests.services.writeback.samples import (
     NEW_SUBTITLE,
     NOW,

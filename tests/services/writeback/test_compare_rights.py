@@ -7,7 +7,7 @@ import pytest
 from services.writeback.compare_rights import judge_decision, judge_stage, to_record
 from services.writeback.judgement import Judgement, Known, Reason, Standing
 from services.writeback.ways import Seen
-from shared.events.writes import Decision
+from shared.contracts.writes import Decision
 from tests.services.writeback.samples import advance, decision
 
 SUBJECT = Decision.APPROVED_SUBJECT_TO_SIGNATURE

@@ -1,8 +1,8 @@
 """What only one form asks reaches Consonance with the pitch, whatever fields its records have."""
 
 from services.writeback.changes import changes_of
-from shared.events.writes import RequestWrite
-from shared.ids import TenantId
+from shared.contracts.ids import TenantId
+from shared.contracts.writes import RequestWrite
 from tests.services.writeback.samples import pitch, request
 
 

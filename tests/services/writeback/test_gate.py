@@ -6,7 +6,7 @@ import pytest
 
 from services.writeback.answers import KeyRefused, NotReached
 from services.writeback.gate import Gate, Pause
-from shared.errors import Throttled, Unavailable
+from shared.contracts.errors import Throttled, Unavailable
 from tests.services.writeback.samples import NOW
 
 

@@ -6,7 +6,7 @@ import pytest
 
 import services.writeback
 from services.writeback.mapping_file import read_mapping
-from shared.errors import Misconfigured
+from shared.contracts.errors import Misconfigured
 
 MAPPINGS = Path(services.writeback.__file__).parent / "mapping"
 GOOD = """\

@@ -8,8 +8,8 @@ import pytest
 from services.writeback import intake
 from services.writeback.gate import Pause
 from services.writeback.report import Report
-from shared.clock import SystemClock
-from shared.telemetry import counter
+from shared.runtime.clock import SystemClock
+from shared.runtime.telemetry import counter
 from tests.services.writeback.desk import Desk
 from tests.services.writeback.samples import metadata, pitch, request
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from dev.supervise import ProcessFailed
-from shared import topics
-from shared.clock import DevelopmentClock
+from shared.contracts import topics
+from shared.runtime.clock import DevelopmentClock
 from tests.dev.consonance.stand import Stand, standing
 from tests.services.writeback.process import Writeback, writeback
 from tests.services.writeback.samples import NOW, metadata, pitch, request

@@ -18,7 +18,7 @@ from services.writeback.protocol import (
     WriteNow,
     next_step,
 )
-from shared.events.writes import Outcome, RequestWrite
+from shared.contracts.writes import Outcome, RequestWrite
 from tests.services.writeback.samples import NOW, TENANT, metadata, request
 
 MAY_LAND = timedelta(seconds=60)

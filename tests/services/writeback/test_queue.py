@@ -10,11 +10,11 @@ import pytest
 from services.writeback import intake
 from services.writeback.gate import Gate
 from services.writeback.queue import Queue
-from shared.events.contacts import PersonObserved
-from shared.events.envelope import Event
-from shared.events.writes import CreateAcquisition
-from shared.ids import PersonId
-from shared.postgres import CONNECTION_LOST
+from shared.contracts.contacts import PersonObserved
+from shared.contracts.envelope import Event
+from shared.contracts.ids import PersonId
+from shared.contracts.writes import CreateAcquisition
+from shared.runtime.postgres import CONNECTION_LOST
 from tests.services.writeback.desk import Desk
 from tests.services.writeback.samples import follow_up, metadata, pitch, request
 

@@ -19,9 +19,9 @@ from services.writeback.gate import Gate
 from services.writeback.ledger import SERVICE, Ledger
 from services.writeback.mapping_file import read_mapping
 from services.writeback.queue import Queue
-from shared.clock import SystemClock
-from shared.errors import Throttled, Unavailable
-from shared.postgres import connect
+from shared.contracts.errors import Throttled, Unavailable
+from shared.runtime.clock import SystemClock
+from shared.runtime.postgres import connect
 from tests.dev.consonance.stand import KEY, standing
 from tests.services.writeback.desk import MAPPING, Desk, pool_on
 from tests.services.writeback.samples import metadata, request

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from dev.consonance.schema import Profile
-from shared.events.consonance import MetadataField
+from shared.contracts.consonance import MetadataField
 from tests.infrastructure import ROOT
 from tests.services.writeback.desk import Desk, at_desk
 from tests.services.writeback.samples import advance, decision, item, metadata, pitch, request

@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 import pytest
 
-from shared.events.consonance import Level, MetadataField
-from shared.events.envelope import Event
-from shared.events.writes import AcknowledgementKind, Decision, RecordAcknowledgement
+from shared.contracts.consonance import Level, MetadataField
+from shared.contracts.envelope import Event
+from shared.contracts.writes import AcknowledgementKind, Decision, RecordAcknowledgement
 from tests.services.writeback.desk import Desk
 from tests.services.writeback.samples import (
     NEW_SUBTITLE,

@@ -10,17 +10,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from shared.batch import Received
-from shared.errors import Misconfigured, Unfit
-from shared.events.envelope import Event
-from shared.events.messages import MessageWithdrawn, WithdrawMessage
-from shared.ids import EventId, derive
-from shared.process import running, start
-from shared.progress import Fenced
-from shared.settings import ServiceSettings, load
-from shared.telemetry import get_logger
-from shared.topics import MESSAGES_EVENTS, MESSAGES_REQUESTED
-from shared.transaction import Transaction
+from shared.contracts.envelope import Event
+from shared.contracts.errors import Misconfigured, Unfit
+from shared.contracts.ids import EventId, derive
+from shared.contracts.messages import MessageWithdrawn, WithdrawMessage
+from shared.contracts.topics import MESSAGES_EVENTS, MESSAGES_REQUESTED
+from shared.runtime.batch import Received
+from shared.runtime.progress import Fenced
+from shared.runtime.service import running, start
+from shared.runtime.settings import ServiceSettings, load
+from shared.runtime.telemetry import get_logger
+from shared.runtime.transaction import Transaction
 
 SERVICE = "rules"
 PAUSE = float(os.environ.get("STET_HOUSE_PAUSE", "0"))

@@ -17,10 +17,10 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from dev.ports import free_ports
 from dev.postgres import login_of
 from dev.supervise import Child, Command
-from shared.events.envelope import Event
-from shared.events.messages import MessageWithdrawn
-from shared.ids import EventId, MessageId, PersonId, TenantId
-from shared.topics import MESSAGES_EVENTS, PARTITIONS
+from shared.contracts.envelope import Event
+from shared.contracts.ids import EventId, MessageId, PersonId, TenantId
+from shared.contracts.messages import MessageWithdrawn
+from shared.contracts.topics import MESSAGES_EVENTS, PARTITIONS
 
 ROOT = Path(__file__).resolve().parents[3]
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -74,7 +74,7 @@ class Stand:
         }  # fmt: skip
 
     async def prepare(self) -> None:
-        await self.run("topics", "shared.topics", "create")
+        await self.run("topics", "shared.runtime.topic_setup", "create")
         connection = await asyncpg.connect(self.dsn)
         await connection.execute(TABLE)
         await connection.close()

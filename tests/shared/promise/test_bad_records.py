@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from shared.topics import parked
+from shared.contracts.topics import parked
 from tests.shared.promise.stand import Stand, event, until
 
 pytestmark = pytest.mark.integration

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from shared.topics import MESSAGES_REQUESTED
+from shared.contracts.topics import MESSAGES_REQUESTED
 from tests.shared.promise.stand import Stand, event, until
 
 pytestmark = pytest.mark.integration

@@ -11,9 +11,9 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
 
 from dev.kafka import EmbeddedKafka
-from shared.ids import TenantId
-from shared.kafka import Producer
-from shared.settings import ServiceSettings
+from shared.contracts.ids import TenantId
+from shared.runtime.kafka import Producer
+from shared.runtime.settings import ServiceSettings
 from tests.shared.promise.stand import until
 
 pytestmark = pytest.mark.integration

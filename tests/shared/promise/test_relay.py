@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from shared.topics import CONTACTS, MESSAGES_REQUESTED, PARTITIONS
+from shared.contracts.topics import CONTACTS, MESSAGES_REQUESTED, PARTITIONS
 from tests.shared.promise.stand import Stand, event, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from shared.topics import MESSAGES_REQUESTED
+from shared.contracts.topics import MESSAGES_REQUESTED
 from tests.shared.promise.stand import Stand, event, until
 
 pytestmark = pytest.mark.integration

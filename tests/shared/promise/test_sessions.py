@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.postgres import connect, session_of
+from shared.runtime.postgres import connect, session_of
 from tests.shared.promise.stand import until
 
 pytestmark = pytest.mark.integration

@@ -5,8 +5,8 @@ from services.rules.house import Basis
 from services.rules.language.loader import load
 from services.rules.rulebook import OnRepeat, Until, Verb
 from services.rules.terms import After, At, Compare, Field, NoneOf, Operator, Severity, Span, Unit
-from shared.events.writes import Operation
-from shared.ids import RuleId
+from shared.contracts.ids import RuleId
+from shared.contracts.writes import Operation
 from tests.services.rules.books import good_book, good_files
 
 PERMISSION = RuleId("permission")

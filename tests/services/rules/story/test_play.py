@@ -7,7 +7,7 @@ from services.rules.story.model import Story
 from services.rules.story.play import play
 from services.rules.story.read import read_stories
 from services.rules.world import World
-from shared.events.values import encode, read_as
+from shared.contracts.values import encode, read_as
 from tests.services.rules.stories import FOLDER, faults, house_book, story
 
 HOLDER = "812: {roles: [rights_holder], country: GB}\n40: {roles: [rights_manager], country: GB}"

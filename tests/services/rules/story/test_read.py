@@ -21,8 +21,8 @@ from services.rules.story.model import (
 )
 from services.rules.story.read import read_stories
 from services.rules.terms import NOWHERE, Place, Span, Unit
-from shared.events.writes import Operation, Outcome
-from shared.ids import ContactId
+from shared.contracts.ids import ContactId
+from shared.contracts.writes import Operation, Outcome
 from tests.services.rules.books import good_files
 
 HEAD = """\

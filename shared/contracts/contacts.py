@@ -1,0 +1,48 @@
+"""Who people are: topic ``contacts``, compacted. Each event is the full state of a person, its version only rises."""
+
+from typing import ClassVar
+
+from shared.contracts.envelope import Data, kinds
+from shared.contracts.ids import Bsuid, ContactId, PersonId, Phone
+from shared.contracts.values import Frozen, Instant, Text
+from shared.contracts.vocabulary import PartyKind, Role
+
+NAMELESS = "WhatsApp visitor"
+"""What stands for the name of somebody who has given none: good to speak of them, never a value to keep.
+
+States written before names could be absent have it as ``display_name``.
+"""
+
+
+def is_name(display_name: str | None) -> bool:
+    """Whether it is what somebody is called: not the placeholder, nor a number or emoji in a name's place."""
+    return display_name not in {None, NAMELESS} and any(map(str.isalpha, display_name or ""))
+
+
+class Addresses(Frozen):
+    """Where WhatsApp reaches a person: an E.164 number with its +, a BSUID, or both."""
+
+    phone: Phone | None = None
+    bsuid: Bsuid | None = None
+
+
+class PersonObserved(Data):
+    """A person as ingest knows them; without ``contact_id`` a visitor. Name, language and zone only where known."""
+
+    kind: ClassVar[str] = "contacts.person.observed.v1"
+    person_id: PersonId
+    contact_id: ContactId | None = None
+    party: PartyKind = PartyKind.PERSON
+    display_name: Text | None = None
+    country: str | None = None
+    language: str | None = None
+    zone: str | None = None
+    roles: tuple[Role, ...] = ()
+    addresses: Addresses = Addresses()
+    merged_into: PersonId | None = None
+    erased: bool = False
+    observed_at: Instant
+    version: int
+
+
+KINDS = kinds((PersonObserved,))

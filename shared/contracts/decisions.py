@@ -1,0 +1,53 @@
+"""What rules decided, and why: topic ``decisions``. Every event has exactly one decision, silence included.
+
+No phone number, BSUID or message text ever stands here.
+"""
+
+from enum import StrEnum
+from typing import ClassVar
+
+from msgspec import field
+
+from shared.contracts.envelope import Data, kinds
+from shared.contracts.ids import ChainId, EventId, MessageId, Revision, RuleId, WriteId
+from shared.contracts.values import Frozen, Instant, Text
+
+
+class Verdict(StrEnum):
+    SPOKE = "spoke"
+    STAYED = "stayed"
+
+
+class RuleVerdict(Frozen):
+    """What one rule did about one event or due step; ``reason`` is from rules' closed set."""
+
+    rule: RuleId | None = None
+    chain_id: ChainId | None = None
+    step: str | None = None
+    verdict: Verdict
+    reason: Text
+    messages: tuple[MessageId, ...] = ()
+    withdrawn: tuple[MessageId, ...] = ()
+    writes: tuple[WriteId, ...] = ()
+    left_out: dict[str, str] = field(default_factory=dict)
+
+
+class DecisionRecorded(Data):
+    kind: ClassVar[str] = "rules.decision.recorded.v1"
+    about: Text
+    revision: Revision
+    verdicts: tuple[RuleVerdict, ...]
+    decided_at: Instant
+
+
+class SilenceRecorded(Data):
+    """The decisions of one batch that say nothing: every event in ``events`` was judged, and stayed for ``reason``."""
+
+    kind: ClassVar[str] = "rules.silence.recorded.v1"
+    events: tuple[EventId, ...]
+    revision: Revision
+    reason: Text
+    decided_at: Instant
+
+
+KINDS = kinds((DecisionRecorded, SilenceRecorded))

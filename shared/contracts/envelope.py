@@ -1,0 +1,119 @@
+"""The CloudEvents 1.0 envelope every record of every topic travels in, and how one is read and written.
+
+https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+import msgspec
+
+from shared.contracts.errors import Malformed, NewerKind
+from shared.contracts.ids import EventId, TenantId
+from shared.contracts.values import (
+    UNREADABLE,
+    Frozen,
+    Instant,
+    Text,
+    encode,
+    first_fault,
+    in_utc,
+    is_moment,
+    made_of,
+    read_as,
+)
+
+
+class Data(Frozen):
+    """What an event says; ``kind`` is its CloudEvents type."""
+
+    kind: ClassVar[str]
+
+
+class _Attributes(Frozen, tag_field="specversion", tag="1.0"):
+    """``time`` is when it happened, ``recordedtime`` when Stet saw it; both are business time."""
+
+    id: Annotated[EventId, msgspec.Meta(min_length=1)]
+    source: Text
+    type: Text
+    subject: str | None = None
+    time: Instant
+    recordedtime: Instant
+    datacontenttype: Literal["application/json"] = "application/json"
+    tenantid: Annotated[TenantId, msgspec.Meta(min_length=1)]
+    partitionkey: Text
+    correlationid: str | None = None
+    causationid: str | None = None
+    expirytime: Instant | None = None
+    traceparent: str | None = None
+
+
+class Event(_Attributes):
+    """One event."""
+
+    data: Data
+
+    def to_bytes(self) -> bytes:
+        """As it travels. Raises Malformed for data nobody could read: nobody is sent what breaks a contract."""
+        try:
+            read_as(type(self.data), encode(self.data))
+        except UNREADABLE as error:
+            raise Malformed(first_fault(error, type(self.data), "data")) from None
+        return encode(self)
+
+
+class _Unread(_Attributes):
+    """An event whose data is still JSON: only its type tells how to read it."""
+
+    data: msgspec.Raw
+
+
+def trace_headers(traceparent: str | None) -> list[tuple[str, bytes]]:
+    """The headers of an event's Kafka record: its trace, for whoever does not read the value."""
+    return [("traceparent", traceparent.encode())] if traceparent else []
+
+
+Kinds = Mapping[str, type[Data]]
+
+
+def kinds(models: Iterable[type[Data]]) -> Kinds:
+    """The closed union of a topic, by CloudEvents type."""
+    return {model.kind: model for model in models}
+
+
+def parse(raw: bytes, known: Kinds) -> Event:
+    """Read one record's value. Raises Malformed naming the field, or NewerKind for a type not in ``known``."""
+    try:
+        read = read_as(_Unread, raw)
+    except UNREADABLE as error:
+        raise Malformed(first_fault(error, _Unread)) from None
+    model = known.get(read.type)
+    if model is None:
+        raise NewerKind(f"type: {read.type!r} is not known here")
+    try:
+        data = read_as(model, read.data)
+    except UNREADABLE as error:
+        raise Malformed(first_fault(error, model, "data")) from None
+    return _event(read, data)
+
+
+def addressed(attributes: Mapping[str, Any], data: Data) -> Event:
+    """An event under attributes that somebody gave. Raises Malformed naming the one that does not fit."""
+    try:
+        given = made_of(_Attributes, attributes)
+    except msgspec.ValidationError as error:
+        raise Malformed(first_fault(error, _Attributes)) from None
+    for name in ("time", "recordedtime", "expirytime"):
+        instant = getattr(given, name)
+        if instant is not None and not is_moment(instant):
+            raise Malformed(f"{name}: it lies centuries away")
+    return _event(in_utc(given), data)
+
+
+def _event(read: _Attributes, data: Data) -> Event:
+    return Event(
+        id=read.id, source=read.source, type=read.type, subject=read.subject, time=read.time,
+        recordedtime=read.recordedtime, tenantid=read.tenantid, partitionkey=read.partitionkey,
+        correlationid=read.correlationid, causationid=read.causationid, expirytime=read.expirytime,
+        traceparent=read.traceparent, data=data,
+    )  # fmt: skip

@@ -1,0 +1,154 @@
+"""What WhatsApp told us: topics ``whatsapp.messages``, ``whatsapp.statuses`` and ``whatsapp.account``."""
+
+from enum import StrEnum
+from typing import Any, ClassVar
+
+import msgspec
+
+from shared.contracts.envelope import Data, kinds
+from shared.contracts.ids import Line, PersonId, Wamid
+from shared.contracts.values import Frozen, Instant, Text
+
+
+class MessageKind(StrEnum):
+    """How a person wrote; what none of these is (orders, contacts, system notes) is ``other``."""
+
+    TEXT = "text"
+    BUTTON = "button"
+    LIST = "list"
+    MEDIA = "media"
+    REACTION = "reaction"
+    LOCATION = "location"
+    EDIT = "edit"
+    REVOKE = "revoke"
+    CALL = "call"
+    UNSUPPORTED = "unsupported"
+    OTHER = "other"
+
+
+class Media(Frozen):
+    """An attachment as the webhook names it; ``media_id`` lives seven days, ``sha256`` is base64 of the digest.
+
+    ``size`` is in bytes and known only where the provider says it, which WhatsApp's webhook usually does not.
+    """
+
+    media_id: Text
+    mime: str | None = None
+    sha256: str | None = None
+    filename: str | None = None
+    size: int | None = None
+
+
+class MessageReceived(Data):
+    """``shared_with`` are others who are reached at the very address it came from, so may have written it."""
+
+    kind: ClassVar[str] = "whatsapp.message.received.v1"
+    line: Line
+    person_id: PersonId
+    message_id: Wamid
+    message_kind: MessageKind
+    text: str | None = None
+    media: Media | None = None
+    button_id: str | None = None
+    quoted_id: Wamid | None = None
+    in_group: bool = False
+    shared_with: tuple[PersonId, ...] = ()
+    at: Instant
+
+
+class IdentityChange(StrEnum):
+    NUMBER = "number"
+    BSUID = "bsuid"
+    KEY = "key"
+
+
+class IdentityChanged(Data):
+    """The person is the same; what they are reached by changed, and arrives on ``contacts``."""
+
+    kind: ClassVar[str] = "whatsapp.identity.changed.v1"
+    person_id: PersonId
+    change: IdentityChange
+    at: Instant
+
+
+class Preference(StrEnum):
+    STOP = "stop"
+    RESUME = "resume"
+    SIGNUP = "signup"
+
+
+class PreferenceChanged(Data):
+    """WhatsApp's own switch for offers and announcements (marketing only)."""
+
+    kind: ClassVar[str] = "whatsapp.preference.changed.v1"
+    line: Line | None = None
+    person_id: PersonId
+    category: str
+    value: Preference
+    at: Instant
+
+
+class Status(StrEnum):
+    """Ranks: sent < delivered < read < played; failed stands apart."""
+
+    SENT = "sent"
+    DELIVERED = "delivered"
+    READ = "read"
+    PLAYED = "played"
+    FAILED = "failed"
+    OTHER = "other"
+
+
+class StatusReported(Data):
+    """``callback`` is what the send carried as biz_opaque_callback_data; ``code`` is Meta's error code."""
+
+    kind: ClassVar[str] = "whatsapp.status.reported.v1"
+    wamid: Wamid
+    status: Status
+    line: Line | None = None
+    at: Instant
+    callback: str | None = None
+    code: int | None = None
+    pricing_category: str | None = None
+
+
+class AccountReported(Data):
+    """Anything WhatsApp says of the account, its numbers and templates, kept as it came (never personal fields)."""
+
+    kind: ClassVar[str] = "whatsapp.account.reported.v1"
+    account: Text
+    field: Text
+    value: dict[str, Any] = msgspec.field(default_factory=dict)
+    at: Instant
+
+
+class UnknownReceived(Data):
+    """An update of a kind this version does not know; its raw form is not lost, but nobody acts on it."""
+
+    kind: ClassVar[str] = "whatsapp.unknown.received.v1"
+    account: Text
+    field: Text
+    at: Instant
+
+
+class WebhookWhole(Data):
+    """The heartbeat: every webhook that reached ingest between ``since`` and ``until`` was taken (machine time)."""
+
+    kind: ClassVar[str] = "whatsapp.webhook.confirmed.v1"
+    account: Text
+    since: Instant
+    until: Instant
+
+
+class GapOpened(Data):
+    """Ingest refused a webhook, or was away; until redelivered, statuses may be missing since then (machine time)."""
+
+    kind: ClassVar[str] = "whatsapp.webhook.gap_opened.v1"
+    account: Text
+    since: Instant
+    reason: Text
+
+
+MESSAGE_KINDS = kinds((MessageReceived, IdentityChanged, PreferenceChanged))
+STATUS_KINDS = kinds((StatusReported,))
+ACCOUNT_KINDS = kinds((AccountReported, UnknownReceived, WebhookWhole, GapOpened))

@@ -1,0 +1,263 @@
+"""Writes to Consonance: asked for by rules (``writes.requested``), settled by writeback (``writes.events``)."""
+
+from datetime import date
+from enum import StrEnum
+from typing import ClassVar
+
+import msgspec
+
+from shared.contracts.consonance import Level, MetadataField
+from shared.contracts.envelope import Data, kinds
+from shared.contracts.ids import ChainId, ContactId, MessageId, PersonId, RuleId, Wamid, WorkId, WriteId
+from shared.contracts.values import Frozen, Instant, Text
+from shared.contracts.whatsapp import Media
+
+
+class Operation(StrEnum):
+    """W1–W6 and W8 of events.md; the word a rule file's ``record`` uses."""
+
+    RECORD_DECISION = "rights.record_decision"
+    ADVANCE_WORKFLOW = "rights.advance_workflow"
+    APPLY_METADATA = "metadata.apply"
+    CREATE_ACQUISITION = "acquisition.create"
+    APPEND_ACQUISITION = "acquisition.append"
+    RECORD_ACKNOWLEDGEMENT = "acknowledgement.record"
+    COMPLETE_MILESTONE = "milestone.complete"
+
+
+class Decision(StrEnum):
+    APPROVED = "approved"
+    APPROVED_SUBJECT_TO_SIGNATURE = "approved_subject_to_signature"
+    DECLINED = "declined"
+    QUESTION = "question"
+    COUNTER_OFFER = "counter_offer"
+    EXPIRED = "expired"
+
+
+class AcknowledgementKind(StrEnum):
+    """``acknowledged`` beats ``read`` beats ``delivered``; ``disputed`` opens a task for finance."""
+
+    DELIVERED = "delivered"
+    READ = "read"
+    ACKNOWLEDGED = "acknowledged"
+    DISPUTED = "disputed"
+
+
+class RecordDecision(Frozen, tag_field="operation", tag=Operation.RECORD_DECISION.value):
+    """W1. Writeback alone turns approved into approved_subject_to_signature."""
+
+    operation: ClassVar[Operation] = Operation.RECORD_DECISION
+    request_id: Text
+    rights_record_id: Text
+    decision: Decision
+    decided_by: ContactId | None = None
+    on_behalf_of: ContactId | None = None
+    decided_at: Instant
+    terms_hash: Text
+    needs_signature: bool
+    note: str | None = None
+
+
+class AdvanceWorkflow(Frozen, tag_field="operation", tag=Operation.ADVANCE_WORKFLOW.value):
+    """W2. The rights card, not the book."""
+
+    operation: ClassVar[Operation] = Operation.ADVANCE_WORKFLOW
+    request_id: Text
+    rights_record_id: Text
+    to_stage: Text
+
+
+class MetadataItem(Frozen):
+    item_id: Text
+    field: MetadataField
+    level: Level
+    target_ids: tuple[int, ...]
+    new_value: str
+    old_value: str | None = None
+    baseline_hash: Text
+
+
+class ApplyMetadata(Frozen, tag_field="operation", tag=Operation.APPLY_METADATA.value):
+    """W3, by compare-and-set: each item is written only where Consonance still holds its baseline."""
+
+    operation: ClassVar[Operation] = Operation.APPLY_METADATA
+    request_id: Text
+    items: tuple[MetadataItem, ...]
+
+
+class CreateAcquisition(Frozen, tag_field="operation", tag=Operation.CREATE_ACQUISITION.value):
+    """W4, idempotent on ``dedupe_key``; ``reference`` is ours, and is what the person quotes.
+
+    ``further`` are the answers to fields that only this form has, by their names.
+    """
+
+    operation: ClassVar[Operation] = Operation.CREATE_ACQUISITION
+    dedupe_key: Text
+    reference: Text
+    title: Text
+    author: str | None = None
+    pitch_text: str
+    genre: str | None = None
+    ai_use_declared: str | None = None
+    further: dict[str, str] = msgspec.field(default_factory=dict)
+    submitter_name: str
+    submitter_contact: ContactId | None = None
+    attachments: tuple[Media, ...] = ()
+    source_message_ids: tuple[Wamid, ...] = ()
+
+
+class AppendAcquisition(Frozen, tag_field="operation", tag=Operation.APPEND_ACQUISITION.value):
+    """W5, append-only."""
+
+    operation: ClassVar[Operation] = Operation.APPEND_ACQUISITION
+    reference: Text
+    text: str | None = None
+    attachments: tuple[Media, ...] = ()
+    source_message_id: Wamid
+
+
+class RecordAcknowledgement(Frozen, tag_field="operation", tag=Operation.RECORD_ACKNOWLEDGEMENT.value):
+    """W6, monotonic."""
+
+    operation: ClassVar[Operation] = Operation.RECORD_ACKNOWLEDGEMENT
+    document_id: Text
+    contact_id: ContactId | None = None
+    acknowledgement: AcknowledgementKind
+    at: Instant
+
+
+class CompleteMilestone(Frozen, tag_field="operation", tag=Operation.COMPLETE_MILESTONE.value):
+    """W8, by a button or an operator, never from free text."""
+
+    operation: ClassVar[Operation] = Operation.COMPLETE_MILESTONE
+    milestone_id: Text
+    done_on: date
+
+
+Input = (
+    RecordDecision
+    | AdvanceWorkflow
+    | ApplyMetadata
+    | CreateAcquisition
+    | AppendAcquisition
+    | RecordAcknowledgement
+    | CompleteMilestone
+)
+"""JSON tells them apart by ``operation``."""
+
+
+class Evidence(Frozen):
+    """What proves that a person asked for this; ``rendered`` is the text they answered, ``reply`` what they sent."""
+
+    rule: RuleId
+    chain_id: ChainId
+    person_id: PersonId | None = None
+    question: MessageId | None = None
+    question_wamids: tuple[Wamid, ...] = ()
+    template: str | None = None
+    template_version: int | None = None
+    language: str | None = None
+    rendered: str | None = None
+    reply_wamid: Wamid | None = None
+    reply: str | None = None
+    answered_at: Instant | None = None
+    terms: str | None = None
+
+
+class RequestWrite(Data):
+    """``record`` names what is written (``rights/R-9``, ``works/61417``); writes of one record keep their order."""
+
+    kind: ClassVar[str] = "writes.write.requested.v1"
+    write_id: WriteId
+    record: Text
+    work_id: WorkId | None = None
+    input: Input
+    evidence: Evidence
+    requested_at: Instant
+
+
+class Outcome(StrEnum):
+    VERIFIED = "verified"
+    ALREADY_APPLIED = "already_applied"
+    CONFLICT = "conflict"
+    UNKNOWN = "unknown"
+    MANUAL = "manual"
+    DONE_BY_HAND = "done_by_hand"
+
+
+STANDS = frozenset({Outcome.VERIFIED, Outcome.ALREADY_APPLIED, Outcome.DONE_BY_HAND})
+"""Outcomes after which what waited on a write goes on."""
+
+
+class OnWrite(Data):
+    outcome: ClassVar[Outcome]
+    write_id: WriteId
+    operation: Operation
+    record: Text
+    work_id: WorkId | None = None
+    reference: str | None = None
+    detail: str | None = None
+    at: Instant
+
+
+class WriteVerified(OnWrite):
+    """``detail`` names what was recorded where that is not what was asked (approved_subject_to_signature)."""
+
+    kind: ClassVar[str] = "writes.write.verified.v1"
+    outcome: ClassVar[Outcome] = Outcome.VERIFIED
+
+
+class WriteAlreadyApplied(OnWrite):
+    kind: ClassVar[str] = "writes.write.already_applied.v1"
+    outcome: ClassVar[Outcome] = Outcome.ALREADY_APPLIED
+
+
+class WriteConflicted(OnWrite):
+    """Consonance held neither the baseline nor the new value; nothing was written."""
+
+    kind: ClassVar[str] = "writes.write.conflict.v1"
+    outcome: ClassVar[Outcome] = Outcome.CONFLICT
+
+
+class WriteUnknown(OnWrite):
+    """It may have landed; it is read again before anything else."""
+
+    kind: ClassVar[str] = "writes.write.unknown.v1"
+    outcome: ClassVar[Outcome] = Outcome.UNKNOWN
+
+
+class WriteManual(OnWrite):
+    """This Consonance cannot do it; a durable task stands for it."""
+
+    kind: ClassVar[str] = "writes.write.manual.v1"
+    outcome: ClassVar[Outcome] = Outcome.MANUAL
+
+
+class WriteDoneByHand(OnWrite):
+    kind: ClassVar[str] = "writes.write.done_by_hand.v1"
+    outcome: ClassVar[Outcome] = Outcome.DONE_BY_HAND
+
+
+class AppliedChange(Frozen):
+    change_id: Text
+    field: MetadataField
+    level: Level
+    target_id: int
+    old: str | None = None
+    new: str
+
+
+class MetadataApproved(Data):
+    """For downstream sales and channel systems: confirmed by a person, written, and read back."""
+
+    kind: ClassVar[str] = "metadata.change.approved.v1"
+    request_id: Text
+    work_id: WorkId
+    changes: tuple[AppliedChange, ...]
+    approved_by: tuple[ContactId, ...] = ()
+    at: Instant
+
+
+REQUEST_KINDS = kinds((RequestWrite,))
+EVENT_KINDS = kinds((WriteVerified, WriteAlreadyApplied, WriteConflicted, WriteUnknown, WriteManual, WriteDoneByHand))
+APPROVED_KINDS = kinds((MetadataApproved,))

@@ -1,1 +1,0 @@
-"""The contracts: one module per area, each a closed union of values by CloudEvents type."""

@@ -1,0 +1,107 @@
+"""The port beside the public one: ``/healthz``, ``/readyz``, ``/metrics``; with a driven clock also ``/development/…``.
+
+It answers from the moment the process begins to wait for its neighbours.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+import orjson
+from aiohttp import web
+
+from shared.contracts.values import spell_instant
+from shared.runtime.telemetry import exposition
+
+Check = Callable[[], Awaitable[bool]]
+Detail = Callable[[], Awaitable[str]]
+Route = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """What still moves here, and when something is due next in business time; ``counter`` rises with all work done."""
+
+    busy: tuple[str, ...] = ()
+    next_due: datetime | None = None
+    counter: int = 0
+
+
+class IdleReport(Protocol):
+    async def __call__(self) -> Idle: ...
+
+
+def merge(parts: list[Idle]) -> Idle:
+    dues = [part.next_due for part in parts if part.next_due is not None]
+    busy = tuple(reason for part in parts for reason in part.busy)
+    return Idle(busy, min(dues, default=None), sum(part.counter for part in parts))
+
+
+@dataclass(slots=True)
+class Health:
+    """``driven``: with a development clock ``/development/idle`` exists, and ``routes`` (POST, by path).
+
+    ``details`` say on ``/readyz`` what a person must mend (a refused secret) and make nothing unready: taken out of
+    service, a process could do even less. A detail is one line, or nothing.
+    """
+
+    driven: bool
+    checks: dict[str, Check] = field(default_factory=dict)
+    details: list[Detail] = field(default_factory=list)
+    routes: dict[str, Route] = field(default_factory=dict)
+    idle: IdleReport | None = None
+    when_unready: list[Callable[[], None]] = field(default_factory=list)
+
+    @asynccontextmanager
+    async def serving(self, host: str, port: int) -> AsyncIterator[None]:
+        runner = web.AppRunner(self._application(), access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, host, port).start()
+        try:
+            yield
+        finally:
+            await runner.cleanup()
+
+    def _application(self) -> web.Application:
+        app = web.Application()
+        app.router.add_get("/healthz", _alive)
+        app.router.add_get("/readyz", self._ready)
+        app.router.add_get("/metrics", _metrics)
+        if self.driven:
+            app.router.add_get("/development/idle", self._report)
+            app.router.add_post("/development/{name}", self._route)
+        return app
+
+    async def waiting(self) -> list[str]:
+        """The checks that fail now; ``when_unready`` is told if any does, as a load balancer sends nothing then."""
+        checks = list(self.checks.items())  # a part that starts meanwhile adds its own
+        waiting = [name for name, check in checks if not await check()]
+        if waiting:
+            for tell in self.when_unready:
+                tell()
+        return waiting
+
+    async def _ready(self, _: web.Request) -> web.Response:
+        waiting = await self.waiting()
+        details = [line for detail in self.details if (line := await detail())]
+        return web.Response(status=503 if waiting else 200, text="\n".join([*(waiting or ["ready"]), *details]) + "\n")
+
+    async def _report(self, _: web.Request) -> web.Response:
+        state = await self.idle() if self.idle is not None else Idle(("starting",))
+        due = spell_instant(state.next_due) if state.next_due else None
+        body = {"busy": state.busy, "next_due": due, "counter": state.counter}
+        return web.Response(body=orjson.dumps(body), content_type="application/json")
+
+    async def _route(self, request: web.Request) -> web.StreamResponse:
+        route = self.routes.get(request.path)
+        return web.Response(status=404) if route is None else await route(request)
+
+
+async def _alive(_: web.Request) -> web.Response:
+    return web.Response(text="ok\n")
+
+
+async def _metrics(_: web.Request) -> web.Response:
+    return web.Response(body=exposition(), content_type="text/plain", charset="utf-8")

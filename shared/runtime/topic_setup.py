@@ -1,0 +1,195 @@
+"""Makes and checks the topics (``python -m shared.runtime.topic_setup``), and checks them when a service starts."""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import (
+    KafkaError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
+from pydantic import Field, SecretStr
+
+from shared.contracts.errors import Misconfigured
+from shared.contracts.topics import ALL, PARTITIONS, READ, WRITTEN, Topic
+from shared.runtime.kafka import security
+from shared.runtime.settings import ServiceSettings, load
+from shared.runtime.telemetry import get_logger
+
+log = get_logger()
+_RETRY_SECONDS = 1.0
+_SURE_AFTER = 30
+MISSING, NOT_ALLOWED = "missing", "this login may not see it"
+
+
+class TopicSettings(ServiceSettings):
+    """Only the broker's settings are needed to make topics."""
+
+    tenant: Annotated[str, Field()] = "none"  # type: ignore[assignment] # not needed for this
+    postgres_dsn: SecretStr = SecretStr("")  # not needed for this
+    kafka_replication: int | None = None  # none: three, or as many as there are brokers
+
+    def neighbours(self) -> dict[str, str]:
+        return {"STET_KAFKA_BOOTSTRAP": self.kafka_bootstrap}
+
+
+def config_of(topic: Topic) -> dict[str, str]:
+    kept = {"cleanup.policy": "compact"}
+    if topic.keep is not None:
+        kept = {"cleanup.policy": "delete", "retention.ms": str(int(topic.keep.total_seconds() * 1000))}
+    return {**kept, "max.message.bytes": str(topic.max_message_bytes)}
+
+
+async def differences(admin: AIOKafkaAdminClient, prefix: str) -> list[str]:
+    """What the broker's topics lack or have otherwise, a line each."""
+    found = await lacks(admin, prefix, ALL)
+    there = [topic for topic in ALL if topic.name not in found]
+    lines = [f"{prefix}{name}: {lack}" for name, lack in found.items()]
+    return lines + await _config_differences(admin, prefix, there)
+
+
+async def lacks(admin: AIOKafkaAdminClient, prefix: str, topics: Sequence[Topic]) -> dict[str, str]:
+    """Topic → what keeps a service from using it. One that this login may not see may well be there."""
+    described = {t["topic"]: t for t in await admin.describe_topics([prefix + topic.name for topic in topics])}
+    found = {}
+    for topic in topics:
+        there = described.get(prefix + topic.name)
+        error = there["error_code"] if there else UnknownTopicOrPartitionError.errno
+        if error == TopicAuthorizationFailedError.errno:
+            found[topic.name] = NOT_ALLOWED
+        elif there is None or error:
+            found[topic.name] = MISSING
+        elif len(there["partitions"]) != PARTITIONS:
+            found[topic.name] = f"{len(there['partitions'])} partitions, not {PARTITIONS}"
+    return found
+
+
+async def _config_differences(admin: AIOKafkaAdminClient, prefix: str, topics: Sequence[Topic]) -> list[str]:
+    resources = [ConfigResource(ConfigResourceType.TOPIC, prefix + topic.name) for topic in topics]
+    wanted = {prefix + topic.name: config_of(topic) for topic in topics}
+    found = []
+    for response in await admin.describe_configs(resources) if resources else ():
+        for error, _, _, name, entries in response.resources:
+            if error:
+                found.append(f"{name}: its configuration cannot be read: {for_code(error).__name__}")
+                continue
+            there = {entry[0]: entry[1] for entry in entries}
+            found += [
+                f"{name}: {key} is {there.get(key)}, not {value}"
+                for key, value in wanted[name].items()
+                if there.get(key) != value
+            ]
+    return found
+
+
+async def create(admin: AIOKafkaAdminClient, prefix: str, replication: int | None) -> list[str]:
+    """Make what is missing and wait until every partition has a leader; the names made."""
+    missing = {prefix + name for name, lack in (await lacks(admin, prefix, ALL)).items() if lack == MISSING}
+    copies = replication or min(3, len((await admin.describe_cluster())["brokers"]))
+    new = [
+        NewTopic(prefix + topic.name, PARTITIONS, copies, topic_configs=config_of(topic))
+        for topic in ALL
+        if prefix + topic.name in missing
+    ]
+    if new:
+        response = await admin.create_topics(new)
+        failed = [e for e in response.topic_errors if e[1] not in {0, TopicAlreadyExistsError.errno}]
+        if failed:
+            raise Misconfigured("STET_KAFKA_BOOTSTRAP", f"the broker refused {failed[0][0]}: {failed[0][-1]}")
+        await _led(admin, [topic.name for topic in new])
+    return sorted(missing)
+
+
+async def _led(admin: AIOKafkaAdminClient, names: Iterable[str]) -> None:
+    names = list(names)
+    while True:
+        described = await admin.describe_topics(names)
+        if all(_has_leaders(topic) for topic in described):
+            return
+        await asyncio.sleep(0.1)
+
+
+def _has_leaders(topic: Mapping[str, Any]) -> bool:
+    """A topic just made is known to the broker a moment before its partitions are."""
+    led = [p for p in topic["partitions"] if p["leader"] >= 0 and not p["error_code"]]
+    return not topic["error_code"] and len(led) == PARTITIONS
+
+
+async def wait_for_topics(settings: ServiceSettings, service: str) -> None:
+    """Before a service reads: the broker answers, and has every topic it uses with its twelve partitions."""
+    told = ""
+    tries = 0
+    while True:
+        state, known = await _state(settings, (*READ[service], *WRITTEN[service]))
+        if not state:
+            return
+        if state != told:
+            told = state
+            log.warning("neighbour.waited_for", neighbour="kafka", setting="STET_KAFKA_BOOTSTRAP", state=state)
+        tries += known
+        if tries >= _SURE_AFTER:
+            raise Misconfigured("STET_KAFKA_BOOTSTRAP", f"{state}; {_way_out(state, service)}")
+        await asyncio.sleep(_RETRY_SECONDS)
+
+
+def _way_out(state: str, service: str) -> str:
+    if NOT_ALLOWED in state:
+        return f"let the login of {service} read and write the topics README.md names"
+    return "run: python -m shared.runtime.topic_setup create"
+
+
+async def _state(settings: ServiceSettings, topics: Sequence[Topic]) -> tuple[str, bool]:
+    """What is wrong (empty: nothing), and whether the broker answered at all."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap, **security(settings))
+    try:
+        await admin.start()
+        found = await lacks(admin, settings.topic_prefix, topics)
+    except (KafkaError, OSError) as error:
+        return type(error).__name__, False
+    finally:
+        await admin.close()
+    wrong = [f"{settings.topic_prefix}{name}: {lack}" for name, lack in found.items()]
+    return "; ".join(wrong[:3]), True
+
+
+async def _command(chosen: str) -> int:
+    settings = load(TopicSettings)
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap, **security(settings))
+    try:
+        await admin.start()
+        if chosen == "create":
+            made = await create(admin, settings.topic_prefix, settings.kafka_replication)
+            print("\n".join(f"created {name}" for name in made) or "nothing to do: every topic is there")  # noqa: T201 -- a command's output
+        wrong = await differences(admin, settings.topic_prefix)
+        print("\n".join(wrong) or "every topic is as declared")  # noqa: T201 -- the same
+    except (KafkaError, OSError) as error:
+        print(f"STET_KAFKA_BOOTSTRAP: {type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201 -- the same
+        return 1
+    else:
+        return 1 if wrong else 0
+    finally:
+        await admin.close()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m shared.runtime.topic_setup", description="The topics of Stet on STET_KAFKA_BOOTSTRAP."
+    )
+    parser.add_argument("command", choices=("create", "check"), help="create what is missing; check what differs")
+    chosen = parser.parse_args(argv)
+    try:
+        return asyncio.run(_command(chosen.command))
+    except Misconfigured as error:
+        print(error, file=sys.stderr)  # noqa: T201 -- a command's output
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
