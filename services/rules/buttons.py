@@ -15,7 +15,7 @@ Keys = Sequence[bytes]
 
 
 def mint(keys: Keys, message: MessageId, answer: str) -> str:
-    """At most 256 characters, as reply button ids must be (facts: whatsapp §1)."""
+    """At most 256 characters, as WhatsApp requires of reply buttons (docs/reference/whatsapp.md, 1)."""
     return f"{_PREFIX}.{message}.{answer}.{_mac(keys[0], message, answer)}"
 
 

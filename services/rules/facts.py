@@ -218,7 +218,7 @@ def _rights(document: Document, rest: str) -> Any:
 
 
 def needs_signature(request: ApprovalRequested) -> bool:
-    """An exclusive licence or assignment needs a signed writing: CDPA 1988 s.90(3), s.92 (facts: consonance §3.4)."""
+    """An exclusive licence or assignment needs a signed writing: docs/reference/consonance.md, 5."""
     exclusive = request.terms.exclusivity is Exclusivity.EXCLUSIVE
     return request.requires_signature or exclusive or request.right_type is RightType.ASSIGNMENT
 

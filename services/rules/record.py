@@ -99,7 +99,7 @@ def _values(record: Record, document: Document) -> dict[str, Any]:
 
 
 def evidence(case: _Case) -> Evidence:
-    """Who answered what, to which words, by which messages (facts: consonance §3.4)."""
+    """Who answered what, to which words, by which messages (docs/reference/consonance.md, 5)."""
     chain, given = case.chain, case.decider
     bare = Evidence(rule=chain.rule, chain_id=chain.chain_id)
     if given is None:

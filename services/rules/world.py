@@ -1,6 +1,6 @@
 """What rules knows when it decides: works, people, consent, records and the chains that may be concerned.
 
-A ``World`` is the part of that a batch can touch, in memory; deciding reads it, and ``apply`` folds a decision in.
+A ``World`` is the part of that a batch can touch, in memory; deciding reads it, and what was decided is added to it.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator

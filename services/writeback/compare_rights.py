@@ -1,4 +1,4 @@
-"""Judges W1 and W2: one final decision per request, on the terms that were shown, and no card moved before it stands.
+"""Judges the two writes to rights: one final decision per request, on the terms shown, and no card moved before it.
 
 A licence that must be signed (exclusive, or an assignment: CDPA 1988 s.90(3) and s.92) is never recorded as approved,
 only as approved subject to signature; nobody but this module says so.

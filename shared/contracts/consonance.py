@@ -1,6 +1,6 @@
 """What happened in Consonance: topic ``consonance.events``. State (``work.observed``) travels before change, same key.
 
-The catalogue with its sources is events.md of the design; a rule file uses the short name (``work.stage_changed``).
+docs/reference/events.md lists them with their fields; a rule file uses the short name (``work.stage_changed``).
 """
 
 from datetime import date
@@ -287,7 +287,7 @@ class RequestWithdrawn(RequestChanged):
 
 
 class RightsStatus(StrEnum):
-    """States of a permission request, then of a rights sale (facts: consonance §2.2)."""
+    """States of a permission request, then of a rights sale (docs/reference/consonance.md, 4)."""
 
     PENDING = "pending"
     MORE_INFORMATION_REQUESTED = "more_information_requested"

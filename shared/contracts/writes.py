@@ -14,7 +14,7 @@ from shared.contracts.whatsapp import Media
 
 
 class Operation(StrEnum):
-    """W1–W6 and W8 of events.md; the word a rule file's ``record`` uses."""
+    """The word that a rule file uses after ``record``; docs/reference/events.md lists their input and rules."""
 
     RECORD_DECISION = "rights.record_decision"
     ADVANCE_WORKFLOW = "rights.advance_workflow"
@@ -44,7 +44,7 @@ class AcknowledgementKind(StrEnum):
 
 
 class RecordDecision(Frozen, tag_field="operation", tag=Operation.RECORD_DECISION.value):
-    """W1. Writeback alone turns approved into approved_subject_to_signature."""
+    """Writeback alone turns approved into approved_subject_to_signature."""
 
     operation: ClassVar[Operation] = Operation.RECORD_DECISION
     request_id: Text
@@ -59,7 +59,7 @@ class RecordDecision(Frozen, tag_field="operation", tag=Operation.RECORD_DECISIO
 
 
 class AdvanceWorkflow(Frozen, tag_field="operation", tag=Operation.ADVANCE_WORKFLOW.value):
-    """W2. The rights card, not the book."""
+    """Moves the rights record, not the book."""
 
     operation: ClassVar[Operation] = Operation.ADVANCE_WORKFLOW
     request_id: Text
@@ -78,7 +78,7 @@ class MetadataItem(Frozen):
 
 
 class ApplyMetadata(Frozen, tag_field="operation", tag=Operation.APPLY_METADATA.value):
-    """W3, by compare-and-set: each item is written only where Consonance still holds its baseline."""
+    """By compare-and-set: each item is written only where Consonance still holds its baseline."""
 
     operation: ClassVar[Operation] = Operation.APPLY_METADATA
     request_id: Text
@@ -86,7 +86,7 @@ class ApplyMetadata(Frozen, tag_field="operation", tag=Operation.APPLY_METADATA.
 
 
 class CreateAcquisition(Frozen, tag_field="operation", tag=Operation.CREATE_ACQUISITION.value):
-    """W4, idempotent on ``dedupe_key``; ``reference`` is ours, and is what the person quotes.
+    """Idempotent on ``dedupe_key``; ``reference`` is ours, and is what the person quotes.
 
     ``further`` are the answers to fields that only this form has, by their names.
     """
@@ -107,7 +107,7 @@ class CreateAcquisition(Frozen, tag_field="operation", tag=Operation.CREATE_ACQU
 
 
 class AppendAcquisition(Frozen, tag_field="operation", tag=Operation.APPEND_ACQUISITION.value):
-    """W5, append-only."""
+    """Append-only."""
 
     operation: ClassVar[Operation] = Operation.APPEND_ACQUISITION
     reference: Text
@@ -117,7 +117,7 @@ class AppendAcquisition(Frozen, tag_field="operation", tag=Operation.APPEND_ACQU
 
 
 class RecordAcknowledgement(Frozen, tag_field="operation", tag=Operation.RECORD_ACKNOWLEDGEMENT.value):
-    """W6, monotonic."""
+    """Never goes back to a lower kind."""
 
     operation: ClassVar[Operation] = Operation.RECORD_ACKNOWLEDGEMENT
     document_id: Text
@@ -127,7 +127,7 @@ class RecordAcknowledgement(Frozen, tag_field="operation", tag=Operation.RECORD_
 
 
 class CompleteMilestone(Frozen, tag_field="operation", tag=Operation.COMPLETE_MILESTONE.value):
-    """W8, by a button or an operator, never from free text."""
+    """By a button or an operator, never from free text."""
 
     operation: ClassVar[Operation] = Operation.COMPLETE_MILESTONE
     milestone_id: Text
