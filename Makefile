@@ -1,6 +1,6 @@
 # Everything one types in this repository; `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup up demo chaos fuzz check static test bench lock format lint types imports rule-files unit
+.PHONY: help setup up demo chaos fuzz check test bench lock measure format lint types imports rule-files dependencies spelling unused unit
 
 PYTHON := .venv/bin/python
 READY := .venv/.ready
@@ -21,11 +21,11 @@ up: $(READY) ## start the stack on the real clock until interrupted; .run/stack.
 demo: $(READY) ## play the eight stories through a stack of their own
 	@$(PYTHON) -m dev.demo
 
-check: $(READY) ## format, lint, types, imports, rule files and unit tests, in about a minute
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target format lint types imports rule-files unit
+check: $(READY) ## format, lint, types, imports, rule files, dependencies, spelling and unit tests, in about a minute
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target format lint types imports rule-files dependencies spelling unit
 
 test: $(READY) ## run everything: the checks, then all tests on a real broker and a real database
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target format lint types imports rule-files unit
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target format lint types imports rule-files dependencies spelling unit
 	@$(PYTHON) -m tests.containers
 	@$(PYTHON) -m pytest -m "integration or flow"
 
@@ -42,6 +42,9 @@ lock: $(READY) ## compile requirements.lock anew from pyproject.toml
 	@$$(command -v uv || echo .venv/bin/uv) pip compile --quiet --universal --generate-hashes --no-emit-index-url \
 		--group dev pyproject.toml -o requirements.lock
 
+measure: $(READY) ## count modules, lines, repeated class names and the longest chain of imports
+	@$(PYTHON) -m dev.measure_code
+
 types:
 	@$(PYTHON) -m mypy
 lint:
@@ -52,5 +55,11 @@ imports:
 	@.venv/bin/lint-imports
 rule-files:
 	@$(PYTHON) -m services.rules.check rules/
+dependencies:
+	@.venv/bin/deptry .
+spelling:
+	@.venv/bin/codespell
+unused:
+	@$(PYTHON) -m dev.unused_code
 unit:
 	@$(PYTHON) -m pytest -q -m "not integration and not flow and not fuzz"

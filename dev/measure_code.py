@@ -1,0 +1,143 @@
+"""Counts what a reader has to get through: ``python -m dev.measure_code``.
+
+For each part of the tree: modules, lines and function lengths. For the whole: class names that stand for more than one
+class, and the longest chain of imports within services/rules.
+"""
+
+import ast
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from statistics import median
+
+import grimp
+from rich.console import Console
+from rich.table import Table
+
+from dev.layout import ROOT
+
+PRODUCTION = ("services/ingest", "services/rules", "services/dispatcher", "services/writeback", "shared", "ops")
+PARTS = (*PRODUCTION, "dev", "bench", "tests")
+_LONG_FUNCTION = 30  # lines
+_LARGE_MODULE = 500  # lines
+_SMALL_MODULE = 60  # lines
+
+FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@dataclass(frozen=True)
+class Module:
+    """One Python file, with the names of its public classes and the length in lines of each of its functions."""
+
+    path: Path
+    lines: int
+    classes: tuple[str, ...]
+    functions: tuple[int, ...]
+
+
+def read_module(path: Path) -> Module:
+    source = path.read_text("utf-8")
+    tree = ast.parse(source)
+    classes = tuple(node.name for node in tree.body if isinstance(node, ast.ClassDef) and node.name[0] != "_")
+    functions = tuple(_length(node) for node in ast.walk(tree) if isinstance(node, FunctionNode))
+    return Module(path, len(source.splitlines()), classes, functions)
+
+
+def modules_of(part: str) -> list[Module]:
+    """Every Python file with content below ``part``, a folder of the repository."""
+    paths = sorted((ROOT / part).rglob("*.py"))
+    return [module for module in map(read_module, paths) if module.lines]
+
+
+def repeated_classes(modules: Iterable[Module]) -> dict[str, list[Path]]:
+    """Each class name that more than one module defines, with the modules."""
+    places: dict[str, list[Path]] = defaultdict(list)
+    for module in modules:
+        for name in module.classes:
+            places[name].append(module.path)
+    return {name: paths for name, paths in sorted(places.items()) if len(paths) > 1}
+
+
+def longest_chain(imports: Mapping[str, Iterable[str]]) -> list[str]:
+    """The longest path through a graph of imports, the importing module first. Raises CycleError for a cycle."""
+    chains: dict[str, list[str]] = {}
+    for module in TopologicalSorter(imports).static_order():
+        below = max((chains[imported] for imported in imports.get(module, ())), key=len, default=[])
+        chains[module] = [module, *below]
+    return max(chains.values(), key=len, default=[])
+
+
+def imports_within(package: str) -> dict[str, list[str]]:
+    """Which modules of ``package`` each of its modules imports while it is loaded."""
+    graph = grimp.build_graph(package.partition(".")[0], exclude_type_checking_imports=True, cache_dir=None)
+    inside = {module for module in graph.modules if module.startswith(f"{package}.")}
+    return {module: sorted(graph.find_modules_directly_imported_by(module) & inside) for module in sorted(inside)}
+
+
+def _length(node: FunctionNode) -> int:
+    return (node.end_lineno or node.lineno) - node.lineno + 1
+
+
+def _row(name: str, modules: Sequence[Module]) -> list[str]:
+    sizes = [module.lines for module in modules]
+    functions = [length for module in modules for length in module.functions]
+    numbers = (
+        len(sizes),
+        sum(sizes),
+        median(sizes or [0]),
+        sum(size < _SMALL_MODULE for size in sizes),
+        sum(size > _LARGE_MODULE for size in sizes),
+        median(functions or [0]),
+        sum(length > _LONG_FUNCTION for length in functions),
+    )
+    return [name, *(f"{number:,.0f}" for number in numbers)]
+
+
+def _table(parts: Mapping[str, Sequence[Module]]) -> Table:
+    table = Table()
+    table.add_column("part", no_wrap=True)
+    for heading in (
+        "modules", "lines", "median", f"under {_SMALL_MODULE}", f"over {_LARGE_MODULE}", "function median",
+        f"over {_LONG_FUNCTION}",
+    ):  # fmt: skip
+        table.add_column(heading, justify="right", overflow="fold")
+    for name, modules in parts.items():
+        table.add_row(*_row(name, modules))
+    table.add_section()
+    production = [module for name in PRODUCTION for module in parts.get(name, ())]
+    table.add_row(*_row("production", production))
+    table.add_row(*_row("all", [module for modules in parts.values() for module in modules]))
+    return table
+
+
+def _class_lines(repeated: Mapping[str, Sequence[Path]]) -> Iterator[str]:
+    yield f"class names used more than once, outside tests: {len(repeated) or 'none'}"
+    for name, paths in repeated.items():
+        yield f"  {name}: " + ", ".join(str(path.relative_to(ROOT)) for path in paths)
+
+
+def _chain_lines(package: str) -> Iterator[str]:
+    try:
+        chain = longest_chain(imports_within(package))
+    except CycleError as cycle:
+        yield f"imports in {package} have a cycle: " + " → ".join(cycle.args[1])
+        return
+    short = [module.removeprefix(f"{package}.") for module in chain]
+    yield f"longest chain of imports in {package}: {len(chain)} modules: " + " → ".join(short)
+
+
+def main() -> None:
+    console = Console()
+    parts = {part: found for part in PARTS if (found := modules_of(part))}
+    console.print(_table(parts))
+    source = [module for part, modules in parts.items() if part != "tests" for module in modules]
+    for line in (*_class_lines(repeated_classes(source)), *_chain_lines("services.rules")):
+        console.print(line, markup=False, highlight=False)
+    largest = Counter({str(module.path.relative_to(ROOT)): module.lines for module in source}).most_common(5)
+    console.print("largest modules: " + ", ".join(f"{path} {lines}" for path, lines in largest), highlight=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+from graphlib import CycleError
+from pathlib import Path
+
+import pytest
+
+from dev.measure_code import Module, imports_within, longest_chain, read_module, repeated_classes
+
+
+def test_a_module_is_counted_with_its_public_classes_and_its_functions(tmp_path: Path) -> None:
+    file = tmp_path / "outbox.py"
+    file.write_text("class Outbox:\n    def put(self) -> None:\n        pass\n\n\nclass _Row:\n    pass\n")
+
+    assert read_module(file) == Module(file, lines=7, classes=("Outbox",), functions=(2,))
+
+
+def test_a_class_name_is_repeated_where_two_modules_define_it() -> None:
+    relay, inbox = (Module(Path(name), 1, (name, "Batch"), ()) for name in ("Relay", "Inbox"))
+
+    assert repeated_classes([relay, inbox]) == {"Batch": [Path("Relay"), Path("Inbox")]}
+
+
+def test_the_longest_chain_starts_at_the_importing_module() -> None:
+    imports = {"app": ["handlers", "store"], "handlers": ["core"], "core": ["contracts"], "store": []}
+
+    assert longest_chain(imports) == ["app", "handlers", "core", "contracts"]
+
+
+def test_a_cycle_of_imports_is_an_error() -> None:
+    with pytest.raises(CycleError):
+        longest_chain({"core": ["store"], "store": ["core"]})
+
+
+def test_imports_are_those_of_the_package_itself() -> None:
+    imports = imports_within("shared.contracts")
+
+    assert "shared.contracts.envelope" in imports["shared.contracts.consonance"]
+    assert all(name.startswith("shared.contracts.") for names in imports.values() for name in names)
