@@ -8,8 +8,7 @@ from datetime import timedelta
 from functools import partial
 
 from services.ingest.connections import Cut
-from services.ingest.consonance import Consonance as Source
-from services.ingest.consonance import connected
+from services.ingest.consonance import ConsonanceReader, connected
 from services.ingest.consonance_intake import PATH as EVENTS_PATH
 from services.ingest.consonance_intake import Consonance
 from services.ingest.development import idle_report, poll_route
@@ -101,7 +100,7 @@ def _cut(measures: Measures, stream: Stream) -> Callable[[Cut], None]:
     return cut
 
 
-def _poll(process: Process, settings: Settings, source: Source, measures: Measures) -> Polling:
+def _poll(process: Process, settings: Settings, source: ConsonanceReader, measures: Measures) -> Polling:
     pool, clock, tenant, words = process.pool, process.clock, settings.tenant, settings.words
     process.health.details.append(source.key)
     parking = Parking(pool, clock, tenant)

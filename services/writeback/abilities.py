@@ -14,7 +14,7 @@ log = get_logger()
 
 
 class Introspected(Protocol):
-    async def schema(self) -> GraphQLSchema: ...
+    async def fetch_schema(self) -> GraphQLSchema: ...
 
 
 class Abilities:
@@ -29,7 +29,7 @@ class Abilities:
 
     async def renew(self, consonance: Introspected) -> None:
         """Raises Unavailable where Consonance cannot be asked, or describes what cannot be examined."""
-        schema = await consonance.schema()
+        schema = await consonance.fetch_schema()
         try:
             self._capabilities = examine(schema, self._ways)
         except Exception as error:  # a schema may be valid and yet of a shape no mapping foresaw

@@ -1,4 +1,4 @@
-"""Reads what a GraphQL server answers to a mutation, whatever the HTTP status, and names the ways it may not answer.
+"""Reads what a GraphQL server answers to a mutation, whatever the HTTP status.
 
 Errors come beside ``data`` or inside the payload, there in three shapes: (field, message), (attribute, message),
 (field, messages). Their words may quote a person, so they go to a task and never to a log.
@@ -8,33 +8,9 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from services.writeback.protocol import Answer
-from shared.contracts.errors import Unavailable
+from shared.clients.consonance_graphql import is_schema_error
 
-_SCHEMA_CODES = frozenset(
-    {"GRAPHQL_VALIDATION_FAILED", "GRAPHQL_PARSE_FAILED", "undefinedField", "argumentNotAccepted"}
-)
 _MOST_SENTENCES, _LONGEST_SENTENCE = 20, 500
-_SCHEMA_WORDS = ("cannot query field", "doesn't exist on type", "unknown argument", "unknown type", "is not defined by")
-
-
-class KeyRefused(Unavailable):
-    """401 or 403: nothing can be read or written until somebody renews the key."""
-
-
-class NotReached(Unavailable):
-    """The request never left: nothing was written."""
-
-
-class Unanswered(Unavailable):
-    """The request left and no answer came that says what became of it."""
-
-
-class ReadFailed(Unavailable):
-    """The server answered a read with errors; ``schema_changed`` says that it no longer knows what was asked for."""
-
-    def __init__(self, sentence: str, *, schema_changed: bool) -> None:
-        super().__init__(sentence)
-        self.schema_changed = schema_changed
 
 
 class Reply(NamedTuple):
@@ -50,7 +26,7 @@ def reply_of(body: Any, errors_field: str) -> Reply:
     if not isinstance(body, Mapping):
         return Reply(Answer.FAILED)
     if top := body.get("errors"):
-        return Reply(Answer.FAILED, sentences_of(top), is_schema_fault(top))
+        return Reply(Answer.FAILED, sentences_of(top), is_schema_error(top))
     payloads = body.get("data")
     if not isinstance(payloads, Mapping) or not payloads or not all(payloads.values()):
         return Reply(Answer.FAILED)
@@ -70,18 +46,6 @@ def _listed(errors: Any) -> list[Any]:
     if not errors:
         return []
     return errors if isinstance(errors, list) else [errors]
-
-
-def is_schema_fault(errors: Any) -> bool:
-    return any(_is_schema_fault(error) for error in _listed(errors) if isinstance(error, Mapping))
-
-
-def _is_schema_fault(error: Mapping[str, Any]) -> bool:
-    extensions = error.get("extensions")
-    if isinstance(extensions, Mapping) and _words(extensions.get("code")) in _SCHEMA_CODES:
-        return True
-    message = _words(error.get("message")).lower()
-    return any(words in message for words in _SCHEMA_WORDS)
 
 
 def _sentence(error: Any) -> str:

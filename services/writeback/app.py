@@ -5,7 +5,6 @@ from functools import partial
 
 from services.writeback.abilities import Abilities
 from services.writeback.carry import Carrier
-from services.writeback.consonance import Consonance
 from services.writeback.gate import Gate
 from services.writeback.handlers import Intake
 from services.writeback.ledger import SERVICE, Ledger
@@ -13,20 +12,26 @@ from services.writeback.mapping_file import read_mapping
 from services.writeback.queue import LANES_SESSION, Queue
 from services.writeback.report import Report
 from services.writeback.settings import Settings
+from shared.clients.consonance_graphql import ConsonanceClient
 from shared.contracts import topics
 from shared.runtime.postgres import connect
 from shared.runtime.service import running
 from shared.runtime.settings import load
 
+MEANWHILE = "the queue is kept"
+
 
 async def main() -> None:
     settings = load(Settings)
     ways = read_mapping(settings.consonance_mapping)
+    key = settings.consonance_key.get_secret_value()
     timeout = timedelta(seconds=settings.consonance_timeout)
     may_land = timedelta(seconds=settings.consonance_may_land)
     async with (
         running(settings, SERVICE) as process,
-        Consonance(settings.consonance_endpoint, settings.consonance_key.get_secret_value(), timeout) as consonance,
+        ConsonanceClient(
+            settings.consonance_endpoint, key, timeout, service=SERVICE, meanwhile=MEANWHILE
+        ) as consonance,
     ):
         ledger = Ledger(process.pool, process.clock)
         carrier = Carrier(ledger, consonance, Abilities(ways), timeout + may_land)
@@ -37,5 +42,5 @@ async def main() -> None:
         process.task("queue", queue.run)
         process.task("report", report.run)
         process.idle_when(report.idle)
-        process.health.details.append(queue.key)
+        process.health.details.append(consonance.key_detail)
         await process.until_stopped()

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol, assert_never
 
 from services.writeback.abilities import Abilities
-from services.writeback.answers import KeyRefused, NotReached, ReadFailed, Reply, Unanswered
+from services.writeback.answers import Reply, reply_of
 from services.writeback.capability import Support
 from services.writeback.changes import Change, changes_of
 from services.writeback.compare import judge
@@ -18,6 +18,7 @@ from services.writeback.entries import Entry
 from services.writeback.judgement import Known, Reason
 from services.writeback.protocol import Answer, Attempt, ByHand, Judged, LookAgain, Settle, WriteNow, next_step
 from services.writeback.ways import Seen, answers, seen_in
+from shared.clients.consonance_graphql import KeyRefused, NoAnswer, QueryFailed, RequestNotSent
 from shared.contracts.errors import Throttled, Unavailable
 from shared.contracts.writes import Outcome
 from shared.runtime.clock import machine_now
@@ -35,7 +36,7 @@ _FRESH = timedelta(seconds=5)
 _MISSHAPEN = (AttributeError, LookupError, TypeError, ValueError)
 """What comparing raises where a text is a list, or a list a number."""
 
-_NOTHING_EXECUTED = (NotReached, KeyRefused, Throttled)
+_NOTHING_EXECUTED = (RequestNotSent, KeyRefused, Throttled)
 
 log = get_logger()
 
@@ -51,8 +52,8 @@ class Ledger(Protocol):
 
 
 class Graph(Protocol):
-    async def read(self, document: str, variables: Mapping[str, Any]) -> dict[str, Any]: ...
-    async def write(self, document: str, variables: Mapping[str, Any], errors_field: str) -> Reply: ...
+    async def query(self, document: str, variables: Mapping[str, Any]) -> dict[str, Any]: ...
+    async def mutate(self, document: str, variables: Mapping[str, Any]) -> dict[str, Any]: ...
 
 
 class _Planned(NamedTuple):
@@ -85,7 +86,7 @@ class Carrier:
         planned = self._plan(entry)
         try:
             judged = await self._look(entry, planned)
-        except ReadFailed as error:
+        except QueryFailed as error:
             await self._could_not_read(entry, planned, error)
             return None
         except Unavailable:
@@ -117,14 +118,14 @@ class Carrier:
             return [_judged(each, _seen(each, data), known) for each, data in zip(planned, shown, strict=True)]
         except _MISSHAPEN as error:
             sentence = f"a read was answered in another shape than asked for ({type(error).__name__})"
-            raise ReadFailed(sentence, schema_changed=False) from None
+            raise QueryFailed(sentence, schema_changed=False) from None
 
     async def _shown(self, planned: _Planned) -> Mapping[str, Any] | None:
         change, support = planned
         if support is None or support.read is None:
             return None
         read = support.way.read
-        data = await self.graph.read(support.read, read.filled(change.facts))
+        data = await self.graph.query(support.read, read.filled(change.facts))
         if not answers(read, data):
             raise Unavailable("Consonance answered a read without what was asked for")
         return data
@@ -149,9 +150,10 @@ class Carrier:
         for number, mutation in enumerate(mutations):
             try:
                 _check_fresh(awake_at)
-                reply = await self.graph.write(*mutation)
+                body = await self.graph.mutate(mutation.document, mutation.variables)
+                reply = reply_of(body, mutation.errors)
                 awake_at = machine_now()
-            except Unanswered:
+            except NoAnswer:
                 return Reply(Answer.UNANSWERED)
             except _NOTHING_EXECUTED:
                 await self._not_executed(entry, first=number == 0)
@@ -168,7 +170,7 @@ class Carrier:
         else:
             await self.ledger.note_answer(entry, Answer.FAILED)
 
-    async def _could_not_read(self, entry: Entry, planned: Sequence[_Planned], error: ReadFailed) -> None:
+    async def _could_not_read(self, entry: Entry, planned: Sequence[_Planned], error: QueryFailed) -> None:
         if error.schema_changed:
             self.abilities.doubt()
         if entry.looks + 1 < MOST_FAILED_READS:
@@ -214,7 +216,7 @@ def _mutations(each: Judged, support: Support | None) -> Iterator[_Mutation]:
 
 def _check_fresh(awake_at: datetime) -> None:
     if machine_now() - awake_at > _FRESH:
-        raise NotReached("this process stood still between its intent and its request")
+        raise RequestNotSent("this process stood still between its intent and its request")
 
 
 def _in_doubt(entry: Entry) -> bool:

@@ -7,7 +7,7 @@ first; the gate opens fully when that got an answer. All of it is machine time.
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from services.writeback.answers import KeyRefused
+from shared.clients.consonance_graphql import KeyRefused
 from shared.contracts.errors import Throttled, Unavailable
 
 _FIRST_PAUSE = timedelta(seconds=1)

@@ -23,10 +23,6 @@ CHANNEL = "stet_writeback_queue"
 _LOOK_EVERY = 0.5  # seconds; a notification comes sooner
 _AFTER_LOSS = 1.0  # seconds before a lost database is asked again
 _TO_FINISH = 4.0  # seconds that requests in flight are given when the process stops; the process gives five
-_KEY_SETTING = "STET_CONSONANCE_KEY"
-_WHEN_REFUSED = (
-    "Consonance refuses it: make a new key in Consonance, put it in place, restart writeback; the queue is kept"
-)
 _SET_ASIDE = timedelta(seconds=30)
 _LANES_LOOKED_AT = 4  # due lanes per free place, for some are held by other replicas
 
@@ -164,13 +160,7 @@ class Queue:
         self.abilities.doubt()
         if self._gate.pause is not before:
             log.warning("consonance.paused", pause=self._gate.pause, setting="STET_CONSONANCE_URL")
-            if self._gate.pause is Pause.KEY_REFUSED:
-                log.error("secret.refused", setting=_KEY_SETTING, hint=_WHEN_REFUSED)
             self._show_pause()
-
-    async def key(self) -> str:
-        """For readiness: which secret is refused and what to do, or nothing."""
-        return f"{_KEY_SETTING}: {_WHEN_REFUSED}" if self._gate.pause is Pause.KEY_REFUSED else ""
 
     def _answered(self) -> None:
         if self._gate.pause is not None:

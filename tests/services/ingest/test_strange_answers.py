@@ -11,10 +11,10 @@ import pytest
 from aiohttp import web
 
 from dev.ports import LOOPBACK
-from services.ingest.consonance import Consonance, connected
+from services.ingest.consonance import ConsonanceReader, connected
 from services.ingest.measures import Measures
 from services.ingest.polling import Polling
-from shared.clients import bounded_http
+from shared.clients import consonance_graphql
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.errors import Unavailable
 from shared.contracts.topics import CONTACTS
@@ -90,7 +90,7 @@ def healthy(**lists: Any) -> Callable[[str], tuple[int, bytes]]:
     return answer
 
 
-async def ask_all(consonance: Consonance) -> list[str]:
+async def ask_all(consonance: ConsonanceReader) -> list[str]:
     """The faults of one question each."""
     asks: list[Callable[[], Awaitable[list[Any]]]] = [
         lambda: consonance.works(0, None), lambda: consonance.products(0, None), consonance.contacts,
@@ -125,7 +125,7 @@ async def test_a_schema_of_any_shape_is_asked_for_again(body: bytes) -> None:
 
 
 async def test_an_answer_without_end_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounded_http, "MOST_BYTES", 100_000)
+    monkeypatch.setattr(consonance_graphql, "LARGEST_ANSWER", 100_000)
     server = Server()
     server.answer = lambda name: (200, SCHEMA if name == "offered" else b" " * 200_000)
     async with listening(server) as url, connected(url, "k" * 32) as consonance:

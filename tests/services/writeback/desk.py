@@ -17,11 +17,11 @@ from dev.consonance.schema import Profile
 from services.writeback import intake
 from services.writeback.abilities import Abilities
 from services.writeback.carry import Carrier
-from services.writeback.consonance import Consonance
 from services.writeback.gate import Gate
 from services.writeback.ledger import SERVICE, Ledger
 from services.writeback.mapping_file import read_mapping
 from services.writeback.queue import Queue
+from shared.clients.consonance_graphql import ConsonanceClient
 from shared.contracts.envelope import Event
 from shared.contracts.writes import APPROVED_KINDS, EVENT_KINDS
 from shared.runtime.clock import SystemClock
@@ -39,6 +39,7 @@ class Desk:
     queue: Queue
     gate: Gate
     stand: Stand
+    consonance: ConsonanceClient
 
     async def ask(self, *asked: Event) -> None:
         async with self.pool.acquire() as connection, connection.transaction():
@@ -72,6 +73,10 @@ class Desk:
         await self.stand.tell("POST", "faults", {"kind": kind, **said})
 
 
+def client(url: str, seconds: float) -> ConsonanceClient:
+    return ConsonanceClient(url, KEY, timedelta(seconds=seconds), service=SERVICE, meanwhile="the queue is kept")
+
+
 @asynccontextmanager
 async def pool_on(dsn: str) -> AsyncIterator[Pool]:
     where = {"search_path": SERVICE, "role": role_of(SERVICE)}
@@ -89,14 +94,14 @@ async def at_desk(
     async with (
         pool_on(dsn) as pool,
         standing(profile=profile) as stand,
-        Consonance(f"{stand.url}/graphql", KEY, timedelta(seconds=patience)) as consonance,
+        client(f"{stand.url}/graphql", patience) as consonance,
     ):
         ledger, gate = Ledger(pool, SystemClock()), Gate(width)
         carrier = Carrier(ledger, consonance, Abilities(read_mapping(MAPPING)), timedelta(seconds=may_land))
         queue = Queue(partial(connect, dsn, SERVICE), ledger, carrier, consonance, gate)
         running = asyncio.create_task(queue.run())
         try:
-            yield Desk(pool, ledger, queue, gate, stand)
+            yield Desk(pool, ledger, queue, gate, stand, consonance)
         finally:
             running.cancel()
             with suppress(asyncio.CancelledError):

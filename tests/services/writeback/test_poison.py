@@ -49,7 +49,7 @@ async def test_a_write_that_cannot_even_be_put_off_ends_nothing(desk: Desk, monk
 
 
 async def test_an_introspection_that_cannot_be_read_is_waited_out(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, left = desk.queue._consonance.schema, [2]
+    whole, left = desk.queue._consonance.fetch_schema, [2]
 
     async def spoilt() -> Any:
         left[0] -= 1
@@ -57,7 +57,7 @@ async def test_an_introspection_that_cannot_be_read_is_waited_out(desk: Desk, mo
             raise TypeError
         return await whole()
 
-    monkeypatch.setattr(desk.queue._consonance, "schema", spoilt)
+    monkeypatch.setattr(desk.queue._consonance, "fetch_schema", spoilt)
     await desk.ask(request(metadata()))
     await desk.heard("verified", "approved")
     assert left[0] < 0
@@ -86,10 +86,10 @@ async def test_a_refused_key_is_named_until_it_is_accepted(desk: Desk) -> None:
     await desk.fault("revoked_key", count=None)
     await desk.ask(request(metadata()))
     await desk.until(lambda: _refused(desk))
-    assert (await desk.queue.key()).startswith("STET_CONSONANCE_KEY: ")
+    assert (await desk.consonance.key_detail()).startswith("STET_CONSONANCE_KEY: ")
     await desk.stand.tell("DELETE", "faults")
     await desk.heard("verified", "approved")
-    assert await desk.queue.key() == ""
+    assert await desk.consonance.key_detail() == ""
 
 
 async def _refused(desk: Desk) -> bool:

@@ -12,18 +12,17 @@ from aiohttp import web
 
 from dev.ports import LOOPBACK
 from services.writeback.abilities import Abilities
-from services.writeback.answers import ReadFailed, Unanswered
 from services.writeback.carry import Carrier
-from services.writeback.consonance import Consonance
 from services.writeback.gate import Gate
 from services.writeback.ledger import SERVICE, Ledger
 from services.writeback.mapping_file import read_mapping
 from services.writeback.queue import Queue
+from shared.clients.consonance_graphql import NoAnswer, QueryFailed
 from shared.contracts.errors import Throttled, Unavailable
 from shared.runtime.clock import SystemClock
 from shared.runtime.postgres import connect
-from tests.dev.consonance.stand import KEY, standing
-from tests.services.writeback.desk import MAPPING, Desk, pool_on
+from tests.dev.consonance.stand import standing
+from tests.services.writeback.desk import MAPPING, Desk, client, pool_on
 from tests.services.writeback.samples import metadata, request
 
 pytestmark = pytest.mark.integration
@@ -94,22 +93,22 @@ async def between(url: str) -> AsyncIterator[tuple[Between, str]]:
 
 @pytest.mark.parametrize("body", STRANGE.values(), ids=list(STRANGE))
 async def test_an_answer_of_any_shape_says_nothing(body: bytes) -> None:
-    async with between("") as (server, url), Consonance(url, KEY, timedelta(seconds=5)) as consonance:
+    async with between("") as (server, url), client(url, 5) as consonance:
         server.strange = ("query", body)
         with pytest.raises(Unavailable) as fault:
-            await consonance.read("{ work { id } }", {})
-        assert not isinstance(fault.value, ReadFailed)
+            await consonance.query("{ work { id } }", {})
+        assert not isinstance(fault.value, QueryFailed)
         if b"{" not in body or b"[[[" in body:  # no object
-            with pytest.raises(Unanswered):
-                await consonance.write("mutation { x }", {}, "errors")
+            with pytest.raises(NoAnswer):
+                await consonance.mutate("mutation { x }", {})
 
 
 @pytest.mark.parametrize("body", [*STRANGE.values(), *SCHEMAS.values()], ids=[*STRANGE, *SCHEMAS])
 async def test_a_schema_of_any_shape_is_none(body: bytes) -> None:
-    async with between("") as (server, url), Consonance(url, KEY, timedelta(seconds=5)) as consonance:
+    async with between("") as (server, url), client(url, 5) as consonance:
         server.strange = ("query", body)
         with pytest.raises(Unavailable):
-            await consonance.schema()
+            await consonance.fetch_schema()
 
 
 @pytest.mark.parametrize("asked", ["99999999999999999999", "²", "-5", "soon", "0", ""])
@@ -124,9 +123,9 @@ async def test_a_pause_of_any_length_ends_within_the_hour(asked: str) -> None:
     await web.TCPSite(runner, LOOPBACK, 0).start()
     url = f"http://{LOOPBACK}:{runner.addresses[0][1]}/graphql"
     try:
-        async with Consonance(url, KEY, timedelta(seconds=5)) as consonance:
+        async with client(url, 5) as consonance:
             with pytest.raises(Throttled) as fault:
-                await consonance.read("{ work { id } }", {})
+                await consonance.query("{ work { id } }", {})
     finally:
         await runner.cleanup()
     assert timedelta(0) <= fault.value.wait <= timedelta(hours=1)
@@ -137,7 +136,7 @@ async def placed(postgres_database: str) -> AsyncIterator[tuple[Desk, Between]]:
     """A queue that asks its Consonance through another."""
     async with (
         pool_on(postgres_database) as pool, standing() as stand, between(f"{stand.url}/graphql") as (server, url),
-        Consonance(url, KEY, timedelta(seconds=2)) as consonance,
+        client(url, 2) as consonance,
     ):  # fmt: skip
         ledger, gate = Ledger(pool, SystemClock()), Gate(4)
         carrier = Carrier(ledger, consonance, Abilities(read_mapping(MAPPING)), timedelta(seconds=1))
@@ -145,7 +144,7 @@ async def placed(postgres_database: str) -> AsyncIterator[tuple[Desk, Between]]:
         server.strange = ("__schema", b"null")
         running = asyncio.create_task(queue.run())
         try:
-            yield Desk(pool, ledger, queue, gate, stand), server
+            yield Desk(pool, ledger, queue, gate, stand, consonance), server
         finally:
             running.cancel()
             with suppress(asyncio.CancelledError):

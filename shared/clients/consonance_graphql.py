@@ -1,0 +1,236 @@
+"""The GraphQL client of Consonance: queries, mutations and introspection over one HTTP session.
+
+Each failure is an error class that says what the caller may do next. The client never repeats a request. It uses
+aiohttp and not the ``gql`` library: ``gql`` hides the HTTP status where the body is JSON, and puts bodies, which may
+hold personal data, into its error texts.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any, Self, cast
+
+import aiohttp
+import orjson
+from graphql import (
+    GraphQLSchema,
+    IntrospectionQuery,
+    assert_valid_schema,
+    build_client_schema,
+    get_introspection_query,
+)
+
+from shared.contracts.errors import Throttled, Unavailable
+from shared.runtime.telemetry import gauge, get_logger
+
+LARGEST_ANSWER = 64 * 1024 * 1024
+"""Bytes. The contacts of a large publisher come in one answer of some 20 MB."""
+
+KEY_SETTING = "STET_CONSONANCE_KEY"
+
+_CHUNK = 64 * 1024  # bytes
+_CONNECTIONS = 32
+_DEFAULT_PAUSE = timedelta(seconds=5)
+_LONGEST_PAUSE = timedelta(hours=1)
+_LONGEST_NUMBER = 9  # digits
+_INTROSPECTION = get_introspection_query(descriptions=False)
+_NOT_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+_NOT_ANSWERED = (aiohttp.ClientError, OSError)  # TimeoutError is an OSError
+_SCHEMA_CODES = frozenset(
+    {"GRAPHQL_VALIDATION_FAILED", "GRAPHQL_PARSE_FAILED", "undefinedField", "argumentNotAccepted"}
+)
+_SCHEMA_PHRASES = (
+    "cannot query field",
+    "doesn't exist on type",
+    "unknown argument",
+    "unknown type",
+    "is not defined by",
+)
+
+log = get_logger()
+
+
+class KeyRefused(Unavailable):
+    """Consonance answered 401 or 403: nothing was executed, and nothing will be until the key is renewed."""
+
+
+class RequestNotSent(Unavailable):
+    """The request did not leave this process: nothing was executed."""
+
+
+class NoAnswer(Unavailable):
+    """The request was sent and no usable answer came: a mutation may or may not have been executed."""
+
+
+class QueryFailed(Unavailable):
+    """Consonance answered a query with errors; ``schema_changed``: it no longer knows a field or type of the query."""
+
+    def __init__(self, sentence: str, *, schema_changed: bool) -> None:
+        super().__init__(sentence)
+        self.schema_changed = schema_changed
+
+
+class ConsonanceClient:
+    """``timeout`` bounds one request as a whole; the key is sent in one header and appears nowhere else.
+
+    ``decode`` reads the JSON of an answer and raises ValueError where it cannot. ``service`` names the metric of a
+    refused key, ``meanwhile`` tells the operator in one clause what goes on while the key is refused.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        key: str,
+        timeout: timedelta,
+        *,
+        service: str,
+        meanwhile: str,
+        decode: Callable[[bytes], Any] = orjson.loads,
+    ) -> None:
+        seconds = timeout.total_seconds()
+        self._endpoint = endpoint
+        self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json; charset=utf-8"}
+        self._timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=seconds)
+        self._decode = decode
+        self._hint = (
+            f"Consonance refuses it: make a new key in Consonance, put it in place, restart {service}; {meanwhile}"
+        )
+        self._refused_gauge = gauge(
+            f"stet_{service}_consonance_key_refused", f"1 while Consonance refuses {KEY_SETTING}, else 0."
+        )
+        self._key_refused = False
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        """Opens the session; sends nothing yet."""
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=_CONNECTIONS),
+            timeout=self._timeout,
+            headers=self._headers,
+            response_class=_BoundedResponse,
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def key_detail(self) -> str:
+        """For the readiness page: the refused setting and the remedy, or an empty text."""
+        return f"{KEY_SETTING}: {self._hint}" if self._key_refused else ""
+
+    async def query(self, document: str, variables: Mapping[str, Any]) -> dict[str, Any]:
+        """The ``data`` of the answer.
+
+        Raises QueryFailed where the answer holds errors, whatever its HTTP status, and Unavailable for every other
+        failure. An answer of another shape is a failure too: it does not even show that a record is missing.
+        """
+        status, body = await self._post(document, variables)
+        if status >= 500 or not isinstance(body, dict):
+            raise Unavailable(f"Consonance answered a query with HTTP {status}")
+        if errors := body.get("errors"):
+            sentence = f"Consonance answered a query with errors, HTTP {status}"
+            raise QueryFailed(sentence, schema_changed=is_schema_error(errors))
+        data = body.get("data")
+        if not isinstance(data, dict):
+            raise Unavailable(f"Consonance answered a query without data, HTTP {status}")
+        return data
+
+    async def mutate(self, document: str, variables: Mapping[str, Any]) -> dict[str, Any]:
+        """The whole answer, with ``data`` and ``errors``.
+
+        Raises KeyRefused, Throttled or RequestNotSent where nothing was executed, NoAnswer where that is unknown.
+        """
+        status, body = await self._post(document, variables)
+        if status >= 500 or not isinstance(body, dict):
+            raise NoAnswer(f"Consonance answered a mutation with HTTP {status}")
+        return body
+
+    async def fetch_schema(self) -> GraphQLSchema:
+        """Introspects. Raises Unavailable where the answer describes no valid schema."""
+        described = await self.query(_INTROSPECTION, {})
+        try:
+            schema = build_client_schema(cast("IntrospectionQuery", described))
+            assert_valid_schema(schema)
+        except Exception as error:  # noqa: BLE001 -- graphql-core raises all kinds of errors on a malformed description
+            raise Unavailable(f"Consonance's schema cannot be read: {type(error).__name__}") from None
+        return schema
+
+    async def _post(self, document: str, variables: Mapping[str, Any]) -> tuple[int, Any]:
+        """The HTTP status and the decoded body, None where the body is no JSON."""
+        assert self._session is not None  # noqa: S101 -- used inside its own ``async with`` only
+        payload = orjson.dumps({"query": document, "variables": variables})
+        try:
+            async with self._session.post(self._endpoint, data=payload) as response:
+                self._check_status(response.status, response.headers.get("Retry-After"))
+                return response.status, self._decoded(await response.read())
+        except _NOT_CONNECTED as error:
+            raise RequestNotSent(f"Consonance cannot be reached: {type(error).__name__}") from None
+        except _NOT_ANSWERED as error:
+            raise NoAnswer(f"Consonance did not answer: {type(error).__name__}") from None
+
+    def _check_status(self, status: int, retry_after: str | None) -> None:
+        """Raises for the statuses by which nothing was executed, whatever the body says."""
+        self._set_key_refused(status in {401, 403})
+        if self._key_refused:
+            raise KeyRefused(f"Consonance refused the key: HTTP {status}")
+        if status == 429:
+            raise Throttled("Consonance asked for a pause", wait=_pause(retry_after))
+
+    def _set_key_refused(self, refused: bool) -> None:  # noqa: FBT001 -- the new value of a flag
+        if refused is self._key_refused:
+            return
+        self._key_refused = refused
+        self._refused_gauge.set(refused)
+        if refused:
+            log.error("secret.refused", setting=KEY_SETTING, hint=self._hint)
+        else:
+            log.info("secret.accepted", setting=KEY_SETTING)
+
+    def _decoded(self, raw: bytes) -> Any:
+        try:
+            return self._decode(raw)
+        except (ValueError, RecursionError):
+            return None
+
+
+def is_schema_error(errors: Any) -> bool:
+    """Whether one of the GraphQL ``errors`` says that the schema does not know a part of the document."""
+    listed = errors if isinstance(errors, list) else [errors]
+    return any(_names_schema(error) for error in listed if isinstance(error, Mapping))
+
+
+def _names_schema(error: Mapping[str, Any]) -> bool:
+    extensions, message = error.get("extensions"), error.get("message")
+    code = extensions.get("code") if isinstance(extensions, Mapping) else None
+    if isinstance(code, str) and code in _SCHEMA_CODES:
+        return True
+    return isinstance(message, str) and any(phrase in message.lower() for phrase in _SCHEMA_PHRASES)
+
+
+def _pause(retry_after: str | None) -> timedelta:
+    """The seconds of a Retry-After header, an hour at most; five seconds where it holds no number."""
+    if retry_after is None or not (retry_after.isascii() and retry_after.isdecimal()):
+        return _DEFAULT_PAUSE
+    return min(timedelta(seconds=int(retry_after[:_LONGEST_NUMBER])), _LONGEST_PAUSE)
+
+
+class _BoundedResponse(aiohttp.ClientResponse):
+    """An answer that is read up to ``LARGEST_ANSWER``: a mistake of the server must not fill our memory."""
+
+    async def read(self) -> bytes:
+        """The whole body. Raises aiohttp.ClientPayloadError where it is larger than the limit."""
+        if self._body is None:
+            if (self.content_length or 0) > LARGEST_ANSWER:
+                self._refuse()
+            parts, size = [], 0
+            async for part in self.content.iter_chunked(_CHUNK):
+                parts.append(part)
+                size += len(part)
+                if size > LARGEST_ANSWER:
+                    self._refuse()
+            self._body = b"".join(parts)
+        return self._body
+
+    def _refuse(self) -> None:
+        self.close()
+        raise aiohttp.ClientPayloadError(f"the answer is larger than {LARGEST_ANSWER:,} bytes")
