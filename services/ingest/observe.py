@@ -14,7 +14,7 @@ from services.ingest.house_words import Words
 from services.ingest.notes import Node, Notes, id_of, nodes
 from services.ingest.values import country_of, language_of, person_name
 from services.ingest.views import ContactView, Contributor, ProductView, WorkView
-from shared.clients.zones import zone_named
+from shared.clients.working_calendar import find_zone
 from shared.contracts.canonical import canonical_text
 from shared.contracts.consonance import Check, Component, ComponentState, MetadataField
 from shared.contracts.ids import ContactId, Phone, ProductId, WorkId
@@ -73,7 +73,7 @@ def contact_view(node: Node, words: Words, notes: Notes | None = None) -> Contac
         name=_name(node),
         country=country,
         language=_tag(tagged.languages, language_of, "language", notes),
-        zone=_tag(tagged.zones, zone_named, "zone", notes),
+        zone=_tag(tagged.zones, find_zone, "zone", notes),
         roles=tuple(sorted({*tagged.roles, *contributed})),
         phone=_phone(node, country, notes),
         unread=notes.digests(),

@@ -6,11 +6,10 @@ The sender's id and source stay, so a repetition is a duplicate. https://github.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import holidays
 from msgspec import ValidationError
 
 from services.ingest.bounds import check_bounds, without_unreadable_days
@@ -18,6 +17,7 @@ from services.ingest.notes import Notes
 from services.ingest.records import MAX_VALUE, Frame
 from services.ingest.updates import LONGEST_NAME, spell
 from services.ingest.values import day_of
+from shared.clients.working_calendar import country_calendar
 from shared.contracts import consonance
 from shared.contracts.envelope import Data, Event, addressed
 from shared.contracts.errors import Malformed, Unfit
@@ -121,17 +121,6 @@ def subject_key(tenant: TenantId, data: Data) -> str:
     return key_of(tenant, "sources", getattr(data, "adapter", "consonance"))
 
 
-def working_days_after(start: date, days: int, country: str | None) -> date:
-    """Saturdays, Sundays and the country's public holidays do not count."""
-    years = (start.year, start.year + 1)
-    closed = holidays.country_holidays(country, years=years) if country else {}
-    day = start
-    while days:
-        day += timedelta(days=1)
-        days -= day.weekday() < 5 and day not in closed
-    return day
-
-
 def _model(document: dict[str, Any], house: House) -> type[Data]:
     if document.get("specversion") != "1.0":
         raise Malformed("specversion: only 1.0 is understood")
@@ -193,7 +182,8 @@ def _with_people(value: Any, tenant: TenantId) -> Any:
 def _respond_by(document: dict[str, Any], frame: Frame, house: House) -> date:
     """Counted from the event's own time, so that a repetition says the same."""
     asked = _local_time(document, frame, house)
-    return working_days_after(asked.date(), house.respond_within, house.country)
+    calendar = country_calendar(house.country, house.zone.key)
+    return calendar.working_day_after(asked.date(), house.respond_within)
 
 
 def _local_time(document: dict[str, Any], frame: Frame, house: House) -> datetime:

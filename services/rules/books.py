@@ -7,13 +7,12 @@ from pathlib import Path
 from services.rules import store
 from services.rules.buttons import Keys
 from services.rules.check.prove import prove_folder
-from services.rules.countries import zone_hint, zone_of
 from services.rules.decide import Decider
 from services.rules.engine import Engine
 from services.rules.house_rules import with_house_rules
 from services.rules.language.loader import load
 from services.rules.rulebook import Rulebook
-from shared.clients.zones import zone_named
+from shared.clients.working_calendar import resolve_zone
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.errors import Misconfigured
 from shared.contracts.ids import Revision
@@ -56,7 +55,4 @@ class Shelf:
 
     def _zone(self, seen: PersonObserved) -> str | None:
         """Explicit where it is a zone, else country and phone hint, else house."""
-        if (explicit := zone_named(seen.zone)) is not None:
-            return explicit
-        phone = seen.addresses.phone
-        return zone_of(seen.country, zone_hint(phone) if phone else None, self.book.calendar.house.zone)
+        return resolve_zone(seen.zone, seen.country, seen.addresses.phone, self.book.calendar.office.zone)

@@ -8,15 +8,13 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cache, lru_cache
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from msgspec import Raw
 
-from services.rules.calendars import house_hours, working_days_between
 from services.rules.chain import Chain
-from services.rules.house import WorkCalendar
 from services.rules.remembered import remembered
 from services.rules.world import RightsRecord, Work, World
+from shared.clients.working_calendar import PublisherCalendar
 from shared.contracts import consonance
 from shared.contracts.canonical import canonical_hash
 from shared.contracts.consonance import (
@@ -55,7 +53,7 @@ class Document(Mapping[str, Any]):
 
     data: Data
     world: World
-    calendar: WorkCalendar
+    calendar: PublisherCalendar
     now: datetime
     chain: Chain | None = None
     sender: PersonId | None = None
@@ -149,14 +147,14 @@ def newest(chain: Chain) -> Data:
     return read_data(chain.newest, chain.start_name)
 
 
-def ended_document(chain: Chain, world: World, calendar: WorkCalendar, now: datetime) -> Document:
+def ended_document(chain: Chain, world: World, calendar: PublisherCalendar, now: datetime) -> Document:
     said = read_data(chain.end, chain.end_name) if chain.end_name is not None else None
     data = newest(chain)
     sender = getattr(said, "person_id", None) or getattr(data, "person_id", None)
     return Document(data, world, calendar, now, chain=chain, sender=sender, newer=said)
 
 
-def document_of(chain: Chain, world: World, calendar: WorkCalendar, now: datetime) -> Document:
+def document_of(chain: Chain, world: World, calendar: PublisherCalendar, now: datetime) -> Document:
     """The facts of a chain: its newest event, as known now."""
     data = newest(chain)
     sender = getattr(data, "person_id", None)
@@ -185,11 +183,11 @@ def _days_to(document: Document, rest: str) -> Any:
     dates = [day for product in products if (day := getattr(product, rest)) is not None]
     if not dates:
         return None
-    return working_days_between(_today(document), min(dates), house_hours(document.calendar))
+    return document.calendar.office.working_days_between(_today(document), min(dates))
 
 
 def _today(document: Document) -> date:
-    return document.now.astimezone(ZoneInfo(document.calendar.house.zone)).date()
+    return document.calendar.office.local_date(document.now)
 
 
 def _launch(document: Document, rest: str) -> Any:
@@ -294,8 +292,3 @@ def _reader(model: type[Data], path: str) -> Callable[[Document], Any]:
     if fact is None:
         return told
     return lambda document: told(document) if (found := fact(document, rest)) is None else found
-
-
-@lru_cache(maxsize=64)
-def zone(name: str) -> ZoneInfo:
-    return ZoneInfo(name)

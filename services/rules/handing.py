@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from services.rules import speak
-from services.rules.calendars import add, house_hours
 from services.rules.catalogue import HOUSE_ROLES
 from services.rules.chain import Chain, Ending, HandedOver, Outgoing, StepStatus
 from services.rules.desk import Desk
@@ -95,7 +94,7 @@ def idle_at(desk: Desk, chain: Chain) -> datetime | None:
 def _idle_after(desk: Desk, since: datetime, people: tuple[PersonId, ...]) -> datetime:
     span = desk.book.tenant.taken_for
     calendars = [speak.hours(desk, p) for i in people if (p := desk.world.people.get(i)) is not None]
-    return max(add(since, span, c) for c in calendars or [house_hours(desk.book.calendar)])
+    return max(c.add(since, span) for c in calendars or [desk.book.calendar.office])
 
 
 def remind_taker(desk: Desk, chain: Chain) -> Chain:

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, time, timedelta
+from datetime import date, timedelta
 from enum import StrEnum
 
-from services.rules.terms import Severity, Span
+from services.rules.terms import Severity
+from shared.clients.working_calendar import Duration
 from shared.contracts.ids import ContactId
 
 
@@ -29,35 +30,6 @@ class People:
     milestones: Mapping[str, tuple[str, ...]]
     stands_in: tuple[StandIn, ...]
     inbox: str
-
-
-@dataclass(frozen=True, slots=True)
-class House:
-    """The publisher's own: country and subdivision for holidays, zone, hours and days (0 = Monday) of work."""
-
-    country: str
-    subdivision: str | None
-    zone: str
-    opens: time
-    closes: time
-    days: frozenset[int]
-
-
-@dataclass(frozen=True, slots=True)
-class Closure:
-    """Days off, both ends inclusive; a fair stops the working time of ``roles`` only, a closure that of all staff."""
-
-    first: date
-    last: date
-    why: str
-    roles: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class WorkCalendar:
-    house: House
-    closed: tuple[Closure, ...] = ()
-    fairs: tuple[Closure, ...] = ()
 
 
 class Basis(StrEnum):
@@ -91,7 +63,7 @@ class Tenant:
     links: Mapping[str, str]
     basis: Mapping[str, Basis]
     staff_pass: Severity | None
-    taken_for: Span
-    send_within: Span
+    taken_for: Duration
+    send_within: Duration
     words: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     brake: Brake = Brake()

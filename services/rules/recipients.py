@@ -6,7 +6,7 @@ people.yaml (by imprint first); then whoever stands in. One person is told once 
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date
 from functools import cache, lru_cache
 from typing import Any, get_args
 
@@ -15,7 +15,7 @@ from msgspec.structs import fields as fields_of
 
 from services.rules.chain import Chain, Delivery
 from services.rules.desk import Desk, Reason
-from services.rules.facts import Document, newest, zone
+from services.rules.facts import Document, newest
 from services.rules.house import Basis, People, StandIn
 from services.rules.remembered import remembered
 from services.rules.rulebook import Verb
@@ -129,7 +129,7 @@ def _stands_in(desk: Desk, meant: _Meant) -> ContactId | None:
     found, rules = None, desk.book.people.stands_in
     if all(rule.absent != absent for rule in rules):
         return None
-    today = _today(desk.now, desk.book.calendar.house.zone)
+    today = desk.book.calendar.office.local_date(desk.now)
     for _ in rules:
         fitting = (rule for rule in rules if rule.absent == absent and _applies(rule, meant.role, today))
         if (rule := next(fitting, None)) is None:
@@ -141,10 +141,6 @@ def _stands_in(desk: Desk, meant: _Meant) -> ContactId | None:
 def _applies(rule: StandIn, role: str, today: date) -> bool:
     in_time = (rule.first is None or rule.first <= today) and (rule.last is None or today <= rule.last)
     return in_time and (not rule.roles or role in rule.roles)
-
-
-def _today(now: datetime, house_zone: str) -> date:
-    return now.astimezone(zone(house_zone)).date()
 
 
 def refusal(desk: Desk, person: Person | None, person_id: PersonId, role: str, *, free: bool = False) -> Reason | None:

@@ -7,7 +7,7 @@ from typing import Any
 from services.rules.chain import Chain, Given, Writing
 from services.rules.conditions import holds
 from services.rules.desk import Desk, Wrote
-from services.rules.facts import Document, needs_signature, zone
+from services.rules.facts import Document, needs_signature
 from services.rules.rulebook import Record
 from services.rules.terms import Field
 from shared.contracts.contacts import is_name
@@ -188,7 +188,7 @@ def _acknowledgement(case: _Case) -> Input:
 def _milestone(case: _Case) -> Input:
     given = case.decider
     at = given.at if given else case.desk.now
-    done_on = at.astimezone(zone(case.desk.book.calendar.house.zone)).date()
+    done_on = case.desk.book.calendar.office.local_date(at)
     return CompleteMilestone(milestone_id=case.asked.milestone_id, done_on=done_on)
 
 

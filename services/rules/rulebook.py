@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from services.rules.house import People, Tenant, WorkCalendar
+from services.rules.house import People, Tenant
 from services.rules.terms import ALWAYS, NOWHERE, Condition, Field, Literal, Place, Severity, Timing, Who
+from shared.clients.working_calendar import PublisherCalendar
 from shared.contracts.ids import Revision, RuleId
 from shared.contracts.writes import Operation
 
@@ -196,5 +197,5 @@ class Rulebook:
     templates: Mapping[str, Template]
     forms: Mapping[str, Form]
     people: People
-    calendar: WorkCalendar
+    calendar: PublisherCalendar
     tenant: Tenant

@@ -10,15 +10,14 @@ from functools import lru_cache
 from msgspec import Struct, field
 
 from services.rules import buttons, wording
-from services.rules.calendars import Hours, add, hours_of, next_open
 from services.rules.chain import UNSENT, Chain, Delivery, Outgoing
 from services.rules.desk import Desk, LeftOut, Reason, Said
 from services.rules.filling import filled, language_of
-from services.rules.house import WorkCalendar
 from services.rules.recipients import Recipient, house_roles, is_staff, refusal, resolve
 from services.rules.rulebook import Rule, Rulebook, Template, Verb
-from services.rules.terms import Severity, Span, Who
+from services.rules.terms import Severity, Who
 from services.rules.world import Person
+from shared.clients.working_calendar import Duration, PublisherCalendar, WorkingCalendar
 from shared.contracts.ids import Line, MessageId, PersonId, derive
 from shared.contracts.messages import Button, Lane, Resend, SendMessage, TemplateCall, WithdrawMessage
 from shared.contracts.whatsapp import MessageReceived
@@ -46,20 +45,26 @@ class Speech(Struct, frozen=True):
     words: dict[str, str] = field(default_factory=dict)
 
 
-def hours(desk: Desk, person: Person) -> Hours:
+def hours(desk: Desk, person: Person) -> WorkingCalendar:
     return _hours_of(desk.book, person)
 
 
 @lru_cache(maxsize=4096)
-def _hours_of(book: Rulebook, person: Person) -> Hours:
+def _hours_of(book: Rulebook, person: Person) -> WorkingCalendar:
     house = house_roles(book.people, person)
     return _hours(book.calendar, person.country, person.zone, house.union(person.roles), bool(house))
 
 
 @lru_cache(maxsize=4096)
-def _hours(calendar: WorkCalendar, country: str | None, zone: str | None, roles: frozenset[str], staff: bool) -> Hours:  # noqa: FBT001 -- remembered by place
+def _hours(
+    calendar: PublisherCalendar,
+    country: str | None,
+    zone: str | None,
+    roles: frozenset[str],
+    staff: bool,  # noqa: FBT001 -- a cached call is keyed by position
+) -> WorkingCalendar:
     """People in one country and one part share theirs."""
-    return hours_of(calendar, country=country, zone=zone or calendar.house.zone, roles=roles, staff=staff)
+    return calendar.calendar_of(country=country, zone=zone or calendar.office.zone, roles=roles, staff=staff)
 
 
 def speak(desk: Desk, chain: Chain, who: Who, speech: Speech, *, sender: PersonId | None = None) -> Chain:
@@ -104,14 +109,14 @@ def _release_time(desk: Desk, chain: Chain, person: Person, *, reply: bool) -> d
 
 
 @lru_cache(maxsize=4096)
-def _opening(of: Hours, now: datetime) -> datetime:
+def _opening(of: WorkingCalendar, now: datetime) -> datetime:
     """Everything of a batch is decided at one instant."""
-    return next_open(now, of)
+    return of.next_open(now)
 
 
 @lru_cache(maxsize=4096)
-def _expiry(of: Hours, now: datetime, within: Span) -> datetime:
-    return add(now, within, of)
+def _expiry(of: WorkingCalendar, now: datetime, within: Duration) -> datetime:
+    return of.add(now, within)
 
 
 def _passes_quiet_hours(desk: Desk, chain: Chain, person: Person) -> bool:

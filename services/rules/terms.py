@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 
+from shared.clients.working_calendar import Duration
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
@@ -76,28 +78,11 @@ Condition = Compare | AllOf | AnyOf | NoneOf
 ALWAYS = AllOf(())
 
 
-class Unit(StrEnum):
-    SECONDS = "seconds"
-    MINUTES = "minutes"
-    HOURS = "hours"
-    DAYS = "days"
-    WORKING_HOURS = "working hours"
-    WORKING_DAYS = "working days"
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """``2 working days``."""
-
-    count: int
-    unit: Unit
-
-
 @dataclass(frozen=True, slots=True)
 class After:
     """Counted from the sending of the last done step."""
 
-    span: Span
+    span: Duration
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +90,7 @@ class At:
     """A date or instant field, or so long before (``sign`` -1) or after (+1) it."""
 
     field: str
-    span: Span | None = None
+    span: Duration | None = None
     sign: int = 0
 
 

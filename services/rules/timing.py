@@ -1,20 +1,17 @@
 """Which step of a chain is due, and when something of it is due next. All in business time."""
 
-from datetime import date, datetime, time
+from datetime import date, datetime
 
 from services.rules import speak
-from services.rules.calendars import Hours, add, closing, house_hours, opening, shift
 from services.rules.chain import Chain, Delivery, StepStatus, sooner
 from services.rules.desk import Desk
-from services.rules.facts import zone
 from services.rules.guards import has_come
 from services.rules.handing import idle_at
 from services.rules.recipients import awaited
 from services.rules.rulebook import Step
-from services.rules.terms import After, At, Span, Unit
+from services.rules.terms import After, At
+from shared.clients.working_calendar import TimeUnit, WorkingCalendar
 from shared.contracts.values import is_day, is_moment
-
-_PLAIN = frozenset({Unit.SECONDS, Unit.MINUTES, Unit.HOURS, Unit.DAYS})
 
 
 def runnable(desk: Desk, chain: Chain) -> Step | None:
@@ -73,30 +70,30 @@ def _follows_at_once(chain: Chain, step: Step) -> bool:
 
 def _latest(desk: Desk, chain: Chain, timing: After) -> datetime:
     """Working units run in the calendar of whoever is awaited; of several, the one who takes longest."""
-    if timing.span.unit in _PLAIN:
-        return add(chain.base_at, timing.span, house_hours(desk.book.calendar))
+    if timing.span.clock_time is not None:
+        return chain.base_at + timing.span.clock_time
     calendars = [speak.hours(desk, p) for i in awaited(chain) if (p := desk.world.people.get(i)) is not None]
-    return max(add(chain.base_at, timing.span, c) for c in calendars or [house_hours(desk.book.calendar)])
+    return max(c.add(chain.base_at, timing.span) for c in calendars or [desk.book.calendar.office])
 
 
 def _due_at(desk: Desk, chain: Chain, timing: At) -> datetime | None:
     value = desk.document(chain).get(timing.field)
-    house = house_hours(desk.book.calendar)
+    office = desk.book.calendar.office
     if isinstance(value, datetime):
-        return _moment(value, timing, house)
+        return _moment(value, timing, office)
     if not isinstance(value, date) or not is_day(value):
         return None
     if timing.span is None:
-        return closing(value, house)
+        return office.closing(value)
     if (day := _day(desk, chain, timing)) is None:
-        return _offset(closing(value, house), timing, house)
-    return datetime.combine(day, time.min, tzinfo=zone(house.zone))
+        return _offset(office.closing(value), timing, office)
+    return office.start_of_day(day)
 
 
-def _moment(value: datetime, timing: At, house: Hours) -> datetime | None:
+def _moment(value: datetime, timing: At, office: WorkingCalendar) -> datetime | None:
     if not is_moment(value):
         return None
-    return value if timing.span is None else _offset(value, timing, house)
+    return value if timing.span is None else _offset(value, timing, office)
 
 
 def _day(desk: Desk, chain: Chain, timing: At) -> date | None:
@@ -104,9 +101,9 @@ def _day(desk: Desk, chain: Chain, timing: At) -> date | None:
     value = desk.document(chain).get(timing.field)
     if isinstance(value, datetime) or not isinstance(value, date) or not is_day(value):
         return None
-    if timing.span is None or timing.span.unit not in {Unit.DAYS, Unit.WORKING_DAYS}:
+    if timing.span is None or timing.span.unit not in {TimeUnit.DAYS, TimeUnit.WORKING_DAYS}:
         return None
-    return shift(value, timing.span, timing.sign, house_hours(desk.book.calendar))
+    return desk.book.calendar.office.shift_date(value, timing.span, timing.sign)
 
 
 def lapsed(desk: Desk, chain: Chain, step: Step) -> bool:
@@ -114,12 +111,12 @@ def lapsed(desk: Desk, chain: Chain, step: Step) -> bool:
     if not isinstance(step.timing, At):
         return False
     day = _day(desk, chain, step.timing)
-    due = _due_at(desk, chain, step.timing) if day is None else opening(day, house_hours(desk.book.calendar))
+    due = _due_at(desk, chain, step.timing) if day is None else desk.book.calendar.office.opening(day)
     return due is not None and due < desk.now
 
 
-def _offset(instant: datetime, timing: At, house: Hours) -> datetime:
-    return add(instant, timing.span or Span(0, Unit.MINUTES), house, timing.sign or 1)
+def _offset(instant: datetime, timing: At, office: WorkingCalendar) -> datetime:
+    return instant if timing.span is None else office.add(instant, timing.span, timing.sign or 1)
 
 
 def skip_past(desk: Desk, chain: Chain) -> Chain:

@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 
-from services.rules.countries import zone_hint, zone_of
 from services.rules.decide import Decider
 from services.rules.engine import Engine
 from services.rules.house_rules import with_house_rules
@@ -13,6 +12,7 @@ from services.rules.language.folder import read_folder
 from services.rules.language.loader import load
 from services.rules.rulebook import Rulebook
 from services.rules.world import World
+from shared.clients.working_calendar import resolve_zone
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event
 from shared.contracts.ids import TenantId
@@ -61,5 +61,4 @@ class Judging:
                 self.decider.due(chain, self.world, max(chain.next_due, self.now))
 
     def _zone(self, seen: PersonObserved) -> str | None:
-        phone = seen.addresses.phone
-        return seen.zone or zone_of(seen.country, zone_hint(phone) if phone else None, "Europe/London")
+        return resolve_zone(seen.zone, seen.country, seen.addresses.phone, "Europe/London")

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from itertools import islice
 
-from services.rules.calendars import house_hours, next_open, opening
 from services.rules.check.scope import Scope
 from services.rules.check.templates import check_languages
 from services.rules.check.who import check_team
@@ -82,12 +81,12 @@ def _meaning_people(rule: Rule) -> Iterator[Step | HandOver]:
 
 def _check_open(scope: Scope) -> None:
     """Closures leave the house days to work on."""
-    calendar = scope.book.calendar
-    for index, closure in enumerate(calendar.closed):
+    office = scope.book.calendar.office
+    for index, closure in enumerate(office.closures):
         if closure.first == date.min:
             continue  # its date could not be read
         try:
-            next_open(opening(closure.first, house_hours(calendar)), house_hours(calendar))
+            office.next_open(office.opening(closure.first))
         except (Misconfigured, ArithmeticError, ValueError):
             place = scope.single("calendar.yaml", "closed", index)
             scope.report.add(place, "with this closure the house has no working day in years")

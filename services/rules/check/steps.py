@@ -9,11 +9,12 @@ from services.rules.check.templates import MOST_BUTTONS
 from services.rules.check.who import check_who
 from services.rules.fieldtypes import FieldType
 from services.rules.rulebook import Answer, Quorum, Record, Rule, Step, Verb
-from services.rules.terms import At, Field, Place, Unit
+from services.rules.terms import At, Field, Place
+from shared.clients.working_calendar import TimeUnit
 
 _LAST = frozenset({Verb.GIVE_UP, Verb.HAND_OVER, Verb.TELL, Verb.RECORD})
 _ASKING = frozenset({Verb.ASK, Verb.COLLECT})
-_DAYS = frozenset({Unit.DAYS, Unit.WORKING_DAYS})
+_DAYS = frozenset({TimeUnit.DAYS, TimeUnit.WORKING_DAYS})
 
 
 def check_steps(scope: Scope, rule: Rule) -> None:

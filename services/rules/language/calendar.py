@@ -4,38 +4,38 @@ import re
 from datetime import date, time
 from typing import Final
 
-from services.rules.house import Closure, House, WorkCalendar
 from services.rules.language.faults import Report
 from services.rules.language.known_words import country, subdivision, zone
 from services.rules.language.nodes import Node
 from services.rules.language.values import Part, day, listed, text, texts
+from shared.clients.working_calendar import CLOSES, MONDAY_TO_FRIDAY, OPENS, Closure, PublisherCalendar, WorkingCalendar
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _HOUSE_KEYS = ("country", "subdivision", "zone", "hours", "days")
 _HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
-_OFFICE: Final = (time(9), time(18))
+_OFFICE: Final = (OPENS, CLOSES)
 
 
-def calendar(node: Node | None, report: Report) -> WorkCalendar:
+def calendar(node: Node | None, report: Report) -> PublisherCalendar:
     part = Part(node, "calendar.yaml", ("house", "closed", "fairs"), report)
-    return WorkCalendar(
-        house=_house(part.need("house"), report),
-        closed=tuple(_closed(each, report) for each in listed(part.get("closed"))),
+    return PublisherCalendar(
+        office=_office(part.need("house"), tuple(_closed(each, report) for each in listed(part.get("closed"))), report),
         fairs=tuple(_fair(each, report) for each in listed(part.get("fairs"))),
     )
 
 
-def _house(node: Node | None, report: Report) -> House:
+def _office(node: Node | None, closures: tuple[Closure, ...], report: Report) -> WorkingCalendar:
     part = Part(node, "the house", _HOUSE_KEYS, report)
     opens, closes = _hours(part.need("hours"), report)
     code = country(part.need("country"), report)
-    return House(
+    return WorkingCalendar(
         country=code,
         subdivision=subdivision(part.get("subdivision"), code, report),
         zone=zone(part.need("zone"), report),
         opens=opens,
         closes=closes,
-        days=_days(part.need("days"), report),
+        weekdays=_days(part.need("days"), report),
+        closures=closures,
     )
 
 
@@ -63,12 +63,12 @@ def _days(node: Node | None, report: Report) -> frozenset[int]:
             report.unknown(each.place, f"“{name}” is none of {', '.join(WEEKDAYS)}", name, WEEKDAYS)
     if node is not None and not days:
         report.add(node.place, "the house works on at least one day")
-    return frozenset(days) or frozenset(range(5))
+    return frozenset(days) or MONDAY_TO_FRIDAY
 
 
 def _closed(node: Node, report: Report) -> Closure:
     part = Part(node, "a closure", ("from", "to", "why"), report)
-    return Closure(*_between(part, report), why=text(part.get("why"), report))
+    return Closure(*_between(part, report), reason=text(part.get("why"), report))
 
 
 def _fair(node: Node, report: Report) -> Closure:

@@ -10,13 +10,14 @@ from services.rules.language.known_words import by_language, check_country, lang
 from services.rules.language.nodes import Entries, Node, Scalar
 from services.rules.language.spans import span
 from services.rules.language.values import Part, mapped, number, text, word
-from services.rules.terms import Severity, Span, Unit
+from services.rules.terms import Severity
+from shared.clients.working_calendar import Duration, TimeUnit
 
 _HOUSE_KEYS = ("publisher", "language", "countries", "line", "links", "basis", "words")
 _LIMIT_KEYS = ("per_person", "free", "pass", "digest", "taken_for", "send_within", "brake")
 _LIMITS_LATER = ("per_person", "digest")
-_TAKEN_FOR = Span(5, Unit.WORKING_DAYS)
-_SEND_WITHIN = Span(2, Unit.WORKING_DAYS)
+_TAKEN_FOR = Duration(5, TimeUnit.WORKING_DAYS)
+_SEND_WITHIN = Duration(2, TimeUnit.WORKING_DAYS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +25,8 @@ class Limits:
     """``staff_pass``: from this severity on, messages to staff pass quiet hours."""
 
     staff_pass: Severity | None = None
-    taken_for: Span = _TAKEN_FOR
-    send_within: Span = _SEND_WITHIN
+    taken_for: Duration = _TAKEN_FOR
+    send_within: Duration = _SEND_WITHIN
     brake: Brake = field(default_factory=Brake)
 
 
@@ -91,18 +92,9 @@ def _brake(node: Node | None, report: Report) -> Brake:
 def _while(node: Node | None, report: Report) -> timedelta:
     """By the clock: an answering machine keeps no office hours."""
     found = span(node, report)
-    lasts = _BY_THE_CLOCK.get(found.unit)
-    if lasts is None and node is not None:
+    if found.clock_time is None and node is not None:
         report.add(node.place, "the brake counts by the clock: minutes, hours or days, like “1 hour”")
-    return found.count * (lasts or timedelta(hours=1))
-
-
-_BY_THE_CLOCK = {
-    Unit.SECONDS: timedelta(seconds=1),
-    Unit.MINUTES: timedelta(minutes=1),
-    Unit.HOURS: timedelta(hours=1),
-    Unit.DAYS: timedelta(days=1),
-}
+    return found.clock_time or timedelta(hours=found.count)
 
 
 def _pass(node: Node | None, report: Report) -> Severity | None:

@@ -10,11 +10,11 @@ import phonenumbers
 from babel import Locale, UnknownLocaleError
 from babel.localedata import locale_identifiers
 
-from services.rules.countries import countries_with_zones
 from services.rules.language.faults import Report
 from services.rules.language.nodes import Entries, Node
 from services.rules.language.values import mapped, text
 from services.rules.terms import Place
+from shared.clients.working_calendar import countries_with_zones
 
 _LANGUAGE = re.compile(r"[a-z]{2,3}(_[A-Z][a-z]{3})?(_[A-Z]{2})?")
 _MEANT = {"UK": "GB", "EL": "GR", "UNITED KINGDOM": "GB", "ENGLAND": "GB", "USA": "US"}

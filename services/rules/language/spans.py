@@ -6,27 +6,28 @@ from collections.abc import Mapping
 from services.rules.language.faults import Report
 from services.rules.language.nodes import Node, Scalar
 from services.rules.language.values import text
-from services.rules.terms import At, Span, Unit
+from services.rules.terms import At
+from shared.clients.working_calendar import Duration, TimeUnit
 
 _SPAN = re.compile(r"(\d+) +((?:working +)?[a-z]+)")
-_UNITS = {spelling: unit for unit in Unit for spelling in (unit.value, unit.value.removesuffix("s"))}
-_OFFERED = [spelling for spelling, unit in _UNITS.items() if unit is not Unit.SECONDS]  # seconds are for rehearsals
+_UNITS = {spelling: unit for unit in TimeUnit for spelling in (unit.value, unit.value.removesuffix("s"))}
+_OFFERED = [spelling for spelling, unit in _UNITS.items() if unit is not TimeUnit.SECONDS]  # seconds are for rehearsals
 _SIGNS = {"before": -1, "after": 1}
-_NONE = Span(1, Unit.DAYS)
+_NONE = Duration(1, TimeUnit.DAYS)
 _LONGEST_WRITTEN = 200
 """Characters; longer texts are not looked into."""
-_MOST: Mapping[Unit, int] = {
-    Unit.SECONDS: 3650 * 24 * 3600,
-    Unit.MINUTES: 3650 * 24 * 60,
-    Unit.HOURS: 3650 * 24,
-    Unit.DAYS: 3650,
-    Unit.WORKING_HOURS: 3650 * 8,
-    Unit.WORKING_DAYS: 3650,
+_MOST: Mapping[TimeUnit, int] = {
+    TimeUnit.SECONDS: 3650 * 24 * 3600,
+    TimeUnit.MINUTES: 3650 * 24 * 60,
+    TimeUnit.HOURS: 3650 * 24,
+    TimeUnit.DAYS: 3650,
+    TimeUnit.WORKING_HOURS: 3650 * 8,
+    TimeUnit.WORKING_DAYS: 3650,
 }
 """Ten years and a little more: what is longer is a slip, and soon leaves the calendar."""
 
 
-def span(node: Node | None, report: Report) -> Span:
+def span(node: Node | None, report: Report) -> Duration:
     """``2 working days``."""
     written = text(node, report)
     found = read_span(written)
@@ -39,10 +40,10 @@ def span(node: Node | None, report: Report) -> Span:
     return found or _NONE
 
 
-def read_span(written: str) -> Span | None:
+def read_span(written: str) -> Duration | None:
     found = _SPAN.fullmatch(written.strip()) if len(written) <= _LONGEST_WRITTEN else None
     unit = _UNITS.get(" ".join(found[2].split())) if found else None
-    return Span(int(found[1]), unit) if found and unit and int(found[1]) > 0 else None
+    return Duration(int(found[1]), unit) if found and unit and int(found[1]) > 0 else None
 
 
 def at(node: Node, report: Report) -> At:

@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import Any
 
 from services.rules.catalogue import HOUSE_ROLES
-from services.rules.countries import zone_of
 from services.rules.house import People, StandIn
 from services.rules.rulebook import Rulebook
 from services.rules.story.model import Character, Story
 from services.rules.world import Consent, Person
+from shared.clients.working_calendar import resolve_zone
 from shared.contracts.ids import ContactId, PersonId, RuleId, TenantId, derive, person_of_contact
 from shared.contracts.vocabulary import Role
 
@@ -106,7 +106,7 @@ def _person(each: Character, book: Rulebook) -> Person:
         display_name=each.name or f"Person {each.contact}",
         country=each.country,
         language=each.language,
-        zone=each.zone or zone_of(each.country, None, book.calendar.house.zone),
+        zone=resolve_zone(each.zone, each.country, None, book.calendar.office.zone),
         roles=tuple(role for role in each.roles if role in set(Role)),
         reachable=each.reachable,
     )

@@ -9,7 +9,8 @@ from datetime import datetime
 from enum import StrEnum
 
 from services.rules.chain import Ending
-from services.rules.terms import Place, Span
+from services.rules.terms import Place
+from shared.clients.working_calendar import Duration
 from shared.contracts.errors import StetError
 from shared.contracts.ids import ContactId
 from shared.contracts.writes import Operation, Outcome
@@ -99,7 +100,7 @@ class Written:
 @dataclass(frozen=True, slots=True)
 class Wait:
     place: Place
-    span: Span
+    span: Duration
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from typing import Any
 from msgspec import ValidationError
 
 from services.rules import buttons
-from services.rules.calendars import add, house_hours
 from services.rules.chain import Outgoing
 from services.rules.decide import Decider
 from services.rules.engine import Engine
@@ -159,8 +158,7 @@ def _written(playing: _Playing, move: Written) -> list[Fault]:
 
 
 def _wait(playing: _Playing, move: Wait) -> list[Fault]:
-    house = house_hours(playing.cast.book.calendar)
-    playing.stage.wait(add(playing.stage.now, move.span, house))
+    playing.stage.wait(playing.cast.book.calendar.office.add(playing.stage.now, move.span))
     return []
 
 

@@ -10,13 +10,11 @@ from typing import Any
 
 from msgspec import ValidationError
 
-from services.rules.calendars import house_hours, shift
 from services.rules.language.faults import nearest
 from services.rules.story.cast import Cast
 from services.rules.story.changes import laid_over
 from services.rules.story.happening import golden_data
 from services.rules.story.model import Unplayable
-from services.rules.terms import Span, Unit
 from services.rules.world import RightsRecord, Work, World
 from shared.contracts.consonance import (
     Component,
@@ -95,9 +93,9 @@ class Setting:
 
     def _days_to(self, state: WorkObserved, rest: str, value: object, now: datetime) -> Mapping[str, object]:
         """Working days of the house from today; below zero it is past."""
-        house = house_hours(self.cast.book.calendar)
+        office = self.cast.book.calendar.office
         days = _number(f"days_to.{rest}", value)
-        day = now.date() if days == 0 else shift(now.date(), Span(abs(days), Unit.WORKING_DAYS), days, house)
+        day = now.date() if days == 0 else office.working_day_after(now.date(), days)
         day = now.date() + timedelta(days=days) if days < 0 else day
         return {f"products.{place}.{rest}": day for place in range(len(state.products))}
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from dev.chaos.cast import Cast, draw, house_files, open_at, write_rules
-from services.rules.calendars import hours_of, next_open
 from services.rules.check.prove import prove
 from services.rules.language.folder import read_folder
 from services.rules.language.loader import load_leniently
@@ -32,7 +31,7 @@ def test_some_are_awake_and_some_sleep_until_a_minute_of_the_run(day: datetime, 
     cast = cast_at(now)
     calendar = load_leniently({"calendar.yaml": house_files(cast)["calendar.yaml"]}).rulebook.calendar
     opens = {
-        zone: next_open(now, hours_of(calendar, country=cast.country, zone=zone, roles=(), staff=True))
+        zone: calendar.calendar_of(country=cast.country, zone=zone, roles=(), staff=True).next_open(now)
         for zone in (cast.day_zone, cast.night_zone)
     }
     assert opens == {cast.day_zone: now, cast.night_zone: cast.opens}

@@ -10,7 +10,7 @@ import pytest
 
 from services.ingest.cloudevents_http import read_cloudevents
 from services.ingest.notes import to_park
-from services.ingest.pushed import House, accept, judge, working_days_after
+from services.ingest.pushed import House, accept, judge
 from shared.contracts.consonance import (
     KINDS,
     ApprovalRequested,
@@ -95,9 +95,14 @@ def test_a_given_respond_by_stays() -> None:
     assert event.data.respond_by == date(2026, 12, 24)
 
 
-def test_working_days_leave_out_weekends_and_holidays() -> None:
-    assert working_days_after(date(2026, 12, 24), 2, "GB") == date(2026, 12, 30)
-    assert working_days_after(date(2026, 12, 24), 2, None) == date(2026, 12, 28)
+def test_a_missing_respond_by_is_counted_in_the_week_of_the_country() -> None:
+    israel = House(HOUSE.polled, 5, ZoneInfo("Asia/Jerusalem"), "IL")
+    event = accept(asked(), FRAME, israel)
+    assert isinstance(event.data, ApprovalRequested)
+    assert event.data.respond_by == date(2026, 12, 1)
+    event = accept({**asked(), "time": "2026-11-26T08:00:00Z"}, FRAME, israel)  # a Thursday
+    assert isinstance(event.data, ApprovalRequested)
+    assert event.data.respond_by == date(2026, 12, 3)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ from datetime import date, time
 from services.rules.house import Basis
 from services.rules.language.loader import load
 from services.rules.rulebook import OnRepeat, Until, Verb
-from services.rules.terms import After, At, Compare, Field, NoneOf, Operator, Severity, Span, Unit
+from services.rules.terms import After, At, Compare, Field, NoneOf, Operator, Severity
+from shared.clients.working_calendar import Duration, TimeUnit
 from shared.contracts.ids import RuleId
 from shared.contracts.writes import Operation
 from tests.services.rules.books import good_book, good_files
@@ -15,7 +16,7 @@ PERMISSION = RuleId("permission")
 def test_a_rule_says_who_is_asked_when_and_until() -> None:
     rule = good_book().rules[PERMISSION]
     assert [step.verb for step in rule.steps] == [Verb.ASK, Verb.REMIND, Verb.GIVE_UP]
-    assert rule.steps[1].timing == After(Span(2, Unit.WORKING_DAYS))
+    assert rule.steps[1].timing == After(Duration(2, TimeUnit.WORKING_DAYS))
     assert rule.steps[2].timing == At("respond_by")
     assert rule.about == ("request_id",)
     assert rule.severity is Severity.WARNING
@@ -57,7 +58,7 @@ def test_the_house_its_people_and_its_calendar() -> None:
     book = good_book()
     assert book.people.stands_in[1].first == date(2027, 7, 5)
     assert book.people.imprints[7]["production_coordinator"] == (23,)
-    assert book.calendar.house.opens == time(9)
+    assert book.calendar.office.opens == time(9)
     assert book.calendar.fairs[0].roles == {"rights_manager", "agent"}
     assert book.tenant.basis["author"] is Basis.CONTRACT
     assert book.tenant.words["fr"]["final_proof_approved"] == "épreuves validées"

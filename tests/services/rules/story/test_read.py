@@ -20,7 +20,8 @@ from services.rules.story.model import (
     Written,
 )
 from services.rules.story.read import read_stories
-from services.rules.terms import NOWHERE, Place, Span, Unit
+from services.rules.terms import NOWHERE, Place
+from shared.clients.working_calendar import Duration, TimeUnit
 from shared.contracts.ids import ContactId
 from shared.contracts.writes import Operation, Outcome
 from tests.services.rules.books import good_files
@@ -71,7 +72,7 @@ def test_a_story_has_a_cast_and_a_start() -> None:
             "written: {record: metadata.apply, as: conflict}",
             Written(AT, Operation.APPLY_METADATA, Outcome.CONFLICT),
         ),
-        ("wait: 3 working days", Wait(AT, Span(3, Unit.WORKING_DAYS))),
+        ("wait: 3 working days", Wait(AT, Duration(3, TimeUnit.WORKING_DAYS))),
         ("wait until: 2027-03-30T08:00:00Z", WaitUntil(AT, datetime(2027, 3, 30, 8, tzinfo=UTC))),
         ("expect: nothing", Expect(AT, ())),
     ],

@@ -1,0 +1,229 @@
+"""Working time for offices, people and countries."""
+
+from dataclasses import asdict
+from datetime import UTC, date, datetime, time, timedelta
+from time import process_time as time_of_process
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.clients.working_calendar import (
+    MONDAY_TO_FRIDAY,
+    Closure,
+    Duration,
+    PublisherCalendar,
+    TimeUnit,
+    WorkingCalendar,
+    country_calendar,
+    find_zone,
+    resolve_zone,
+)
+from shared.contracts.errors import Misconfigured
+from shared.contracts.ids import Phone
+
+CLOSED = Closure(date(2026, 12, 24), date(2027, 1, 1), "the office is closed")
+FAIR = Closure(date(2027, 3, 9), date(2027, 3, 11), "a book fair", frozenset({"agent"}))
+LONDON = WorkingCalendar("Europe/London", "GB", "ENG", time(9), time(18), MONDAY_TO_FRIDAY, (CLOSED,))
+CALENDAR = PublisherCalendar(LONDON, (FAIR,))
+ONE_DAY = Duration(1, TimeUnit.WORKING_DAYS)
+
+
+def utc(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def person(country: str | None, zone: str = "Europe/London", *roles: str, staff: bool = False) -> WorkingCalendar:
+    return CALENDAR.calendar_of(country=country, zone=zone, roles=roles, staff=staff)
+
+
+@pytest.mark.parametrize(
+    ("instant", "expected"),
+    [
+        ("2027-03-03T10:00", "2027-03-03T10:00"),  # a Wednesday morning
+        ("2027-03-03T07:00", "2027-03-03T09:00"),
+        ("2027-03-03T18:00", "2027-03-04T09:00"),  # closing time is closed
+        ("2027-03-26T16:30", "2027-03-30T08:00"),  # Good Friday, the clocks, Easter Monday
+        ("2026-12-23T19:00", "2027-01-04T09:00"),  # the office is closed
+    ],
+)
+def test_the_next_open_instant_of_the_office(instant: str, expected: str) -> None:
+    assert LONDON.next_open(utc(instant)) == utc(expected)
+
+
+@pytest.mark.parametrize(
+    ("instant", "duration", "expected"),
+    [
+        ("2027-03-30T08:00", Duration(2, TimeUnit.WORKING_DAYS), "2027-04-01T08:00"),
+        ("2027-03-25T17:00", ONE_DAY, "2027-03-30T16:00"),  # the same time on the clock, in summer time
+        ("2027-03-06T15:00", ONE_DAY, "2027-03-09T09:00"),  # written on a Saturday: all of Monday is theirs
+        ("2027-03-05T16:00", Duration(4, TimeUnit.WORKING_HOURS), "2027-03-08T11:00"),
+        ("2027-03-05T14:00", Duration(4, TimeUnit.WORKING_HOURS), "2027-03-08T09:00"),  # never ends at closing time
+        ("2027-03-05T16:00", Duration(20, TimeUnit.HOURS), "2027-03-06T12:00"),
+        ("2027-03-05T16:00", Duration(30, TimeUnit.MINUTES), "2027-03-05T16:30"),
+        ("2027-03-05T16:00", Duration(90, TimeUnit.SECONDS), "2027-03-05T16:01:30"),
+        ("2027-03-27T12:00", Duration(1, TimeUnit.DAYS), "2027-03-28T12:00"),
+    ],
+)
+def test_adding_a_span(instant: str, duration: Duration, expected: str) -> None:
+    assert LONDON.add(utc(instant), duration) == utc(expected)
+
+
+def test_working_hours_are_subtracted() -> None:
+    assert LONDON.add(utc("2027-03-08T11:00"), Duration(4, TimeUnit.WORKING_HOURS), -1) == utc("2027-03-05T16:00")
+
+
+@pytest.mark.parametrize(
+    ("duration", "sign", "expected"),
+    [
+        (Duration(5, TimeUnit.WORKING_DAYS), -1, date(2027, 3, 23)),
+        (Duration(1, TimeUnit.WORKING_DAYS), 1, date(2027, 4, 2)),
+        (Duration(3, TimeUnit.DAYS), -1, date(2027, 3, 29)),
+    ],
+)
+def test_a_date_is_shifted_by_days_and_working_days(duration: Duration, sign: int, expected: date) -> None:
+    assert LONDON.shift_date(date(2027, 4, 1), duration, sign) == expected
+
+
+def test_a_date_opens_and_closes_on_the_clock_of_its_season() -> None:
+    assert LONDON.opening(date(2027, 3, 25)) == utc("2027-03-25T09:00")
+    assert LONDON.closing(date(2027, 3, 30)) == utc("2027-03-30T17:00")
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "expected"),
+    [
+        (date(2027, 3, 25), date(2027, 4, 1), 3),
+        (date(2027, 3, 25), date(2027, 3, 25), 0),
+        (date(2027, 4, 1), date(2027, 3, 25), -3),
+        (date(2027, 3, 28), date(2027, 3, 27), -1),  # yesterday is past, though neither day was worked
+    ],
+)
+def test_working_days_between_two_dates_are_counted(first: date, last: date, expected: int) -> None:
+    assert LONDON.working_days_between(first, last) == expected
+
+
+def test_a_fair_closes_the_calendars_of_its_roles_only() -> None:
+    assert person("GB", "Europe/London", "agent").next_open(utc("2027-03-09T10:00")) == utc("2027-03-12T09:00")
+    assert person("GB", "Europe/London", "author").next_open(utc("2027-03-09T10:00")) == utc("2027-03-09T10:00")
+
+
+def test_closures_apply_to_staff_only() -> None:
+    assert person("GB", staff=True).next_open(utc("2026-12-29T10:00")) == utc("2027-01-04T09:00")
+    assert person("GB").next_open(utc("2026-12-29T10:00")) == utc("2026-12-29T10:00")
+
+
+def test_a_country_keeps_its_own_week() -> None:
+    friday = utc("2027-03-05T08:00")
+    assert person("IL", "Asia/Jerusalem").next_open(friday) == utc("2027-03-07T07:00")
+
+
+def test_a_country_calendar_has_the_country_s_week_and_holidays() -> None:
+    assert country_calendar("GB", "Europe/London").working_day_after(date(2026, 12, 24), 2) == date(2026, 12, 30)
+    assert country_calendar(None, "Europe/London").working_day_after(date(2026, 12, 24), 2) == date(2026, 12, 28)
+    assert country_calendar("IL", "Asia/Jerusalem").working_day_after(date(2027, 3, 4), 1) == date(2027, 3, 7)
+
+
+@pytest.mark.parametrize("country", ["ZZ", "England", "utils", "__init__", ""])
+def test_an_unknown_country_works_from_monday_to_friday(country: str) -> None:
+    assert asdict(person(country)) == asdict(WorkingCalendar("Europe/London", country, None))
+    assert person(country).next_open(utc("2027-03-06T10:00")) == utc("2027-03-08T09:00")
+
+
+def test_a_calendar_without_working_days_raises() -> None:
+    with pytest.raises(Misconfigured, match="no working day"):
+        WorkingCalendar("Europe/London", None, None, weekdays=frozenset()).next_open(utc("2027-03-06T10:00"))
+
+
+@pytest.mark.parametrize(
+    ("country", "phone", "expected"),
+    [
+        ("FR", None, "Europe/Paris"),
+        ("AU", None, "Australia/Sydney"),
+        ("US", "+12135550100", "America/Los_Angeles"),
+        ("US", "+447700900123", "America/New_York"),  # a mobile number, which names no zone
+        ("FR", "+12135550100", "Europe/Paris"),
+        (None, "+12135550100", "America/Los_Angeles"),
+        (None, "nonsense", "Europe/London"),
+        (None, None, "Europe/London"),
+        ("ZZ", None, "Europe/London"),
+    ],
+)
+def test_a_person_without_a_zone_of_their_own_gets_one_by_number_and_country(
+    country: str | None, phone: Phone | None, expected: str
+) -> None:
+    assert resolve_zone(None, country, phone, "Europe/London") == expected
+
+
+def test_a_written_zone_counts_before_number_and_country() -> None:
+    assert resolve_zone("Europe/Rome", "US", Phone("+12135550100"), "Europe/London") == "Europe/Rome"
+
+
+@pytest.mark.parametrize("day", [date.max, date.min, date(2199, 12, 31), date(1900, 1, 2)])
+def test_days_to_any_date_are_counted_at_once(day: date) -> None:
+    began = time_of_process()
+    assert abs(person("IN", "Asia/Kolkata").working_days_between(date(2027, 3, 3), day)) > 10_000
+    assert time_of_process() - began < 0.5
+
+
+@pytest.mark.parametrize("zone", ["Paris", "Europe", "../etc/passwd", "", "+01:00", "x" * 300])
+def test_an_unknown_zone_is_replaced_by_the_country_s(zone: str) -> None:
+    assert person("FR", zone).zone == "Europe/Paris"
+    assert person(None, zone).zone == "Europe/London"
+
+
+def test_a_zone_may_be_written_in_small_letters() -> None:
+    assert person("FR", "america/new york").zone == find_zone("america/new york") == "America/New_York"
+
+
+ZONES = st.sampled_from(["Europe/London", "America/New_York", "Asia/Kolkata", "Australia/Sydney", "America/Santiago"])
+COUNTRIES = st.sampled_from(["GB", "FR", "IL", "AE", "US", None])
+INSTANTS = st.datetimes(datetime(2026, 1, 1), datetime(2029, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 -- given UTC
+WORKING = st.sampled_from([TimeUnit.WORKING_HOURS, TimeUnit.WORKING_DAYS])
+NO_DEADLINE = settings(deadline=None)  # a year of holidays is worked out once, and then cached
+DURATIONS = st.builds(Duration, st.integers(1, 40), WORKING)
+
+
+@NO_DEADLINE
+@given(INSTANTS, DURATIONS, COUNTRIES, ZONES)
+def test_working_time_ends_while_the_office_is_open(
+    instant: datetime, duration: Duration, country: str | None, zone: str
+) -> None:
+    calendar = person(country, zone)
+    end = calendar.add(instant, duration)
+    assert end > instant
+    assert calendar.next_open(end) == end
+
+
+@NO_DEADLINE
+@given(INSTANTS, st.timedeltas(timedelta(0), timedelta(days=20)), DURATIONS, COUNTRIES, ZONES)
+def test_a_later_start_never_ends_sooner(
+    instant: datetime, later: timedelta, duration: Duration, country: str | None, zone: str
+) -> None:
+    calendar = person(country, zone)
+    assert calendar.add(instant, duration) <= calendar.add(instant + later, duration)
+    assert calendar.next_open(instant) <= calendar.next_open(instant + later)
+
+
+@NO_DEADLINE
+@given(INSTANTS, st.integers(1, 60), COUNTRIES, ZONES)
+def test_a_working_day_later_is_the_same_time_on_the_clock(
+    instant: datetime, count: int, country: str | None, zone: str
+) -> None:
+    calendar = person(country, zone)
+    start = calendar.next_open(instant).astimezone(ZoneInfo(zone))
+    end = calendar.add(start, Duration(count, TimeUnit.WORKING_DAYS)).astimezone(ZoneInfo(zone))
+    assert end.time() == start.time()
+    assert calendar.working_days_between(start.date(), end.date()) == count
+
+
+@NO_DEADLINE
+@given(INSTANTS, st.integers(1, 60), COUNTRIES, ZONES)
+def test_working_hours_are_added_and_subtracted_alike(
+    instant: datetime, count: int, country: str | None, zone: str
+) -> None:
+    calendar = person(country, zone)
+    start = calendar.next_open(instant)
+    duration = Duration(count, TimeUnit.WORKING_HOURS)
+    assert calendar.next_open(calendar.add(calendar.add(start, duration), duration, -1)) == start
