@@ -1,0 +1,104 @@
+"""The names that the code has: metrics with their labels, settings, paths, modules, make targets, and dotted names."""
+
+import ast
+import re
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from shared.runtime import setting_names
+from tests.docs.pages import ROOT
+
+SERVICES = ("ingest", "rules", "dispatcher", "writeback")
+_CODE = ("services", "shared", "ops", "dev", "rules", "bench")
+_DOTTED = re.compile(r"(?<![\w.])[a-z][a-z_0-9]*(?:\.[a-z_][a-z_0-9]*)+(?![\w.])")
+_KIND = re.compile(r"[a-z_]+(?:\.[a-z_]+)+\.v1")
+_TARGET = re.compile(r"^([a-z][a-z-]*):", re.MULTILINE)
+_TABLE = re.compile(r"create table (?:if not exists )?(?:\w+\.)?(\w+)", re.IGNORECASE)
+
+
+@cache
+def files() -> frozenset[str]:
+    """Every file of the repository, by its path from the root."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],  # noqa: S607 -- the developer's own git
+        cwd=ROOT, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    return frozenset(path for path in listed.stdout.splitlines() if (ROOT / path).exists())
+
+
+@cache
+def paths() -> frozenset[str]:
+    """Every file and folder, the latter with and without a slash at the end."""
+    folders = {parent.as_posix() for path in files() for parent in Path(path).parents if parent.name}
+    return files() | folders | {f"{folder}/" for folder in folders}
+
+
+@cache
+def modules() -> frozenset[str]:
+    """What ``python -m`` runs: every module, and every package that has a ``__main__``."""
+    dotted = {path.removesuffix(".py").replace("/", ".") for path in files() if path.endswith(".py")}
+    return frozenset(dotted | {name.removesuffix(".__main__") for name in dotted if name.endswith(".__main__")})
+
+
+@cache
+def packages() -> frozenset[str]:
+    return frozenset(path.replace("/", ".") for path in paths() if not path.endswith("/"))
+
+
+@cache
+def targets() -> frozenset[str]:
+    return frozenset(_TARGET.findall((ROOT / "Makefile").read_text("utf-8")))
+
+
+@cache
+def settings() -> frozenset[str]:
+    return setting_names.KNOWN
+
+
+@cache
+def dotted_names() -> frozenset[str]:
+    """Words with points anywhere in the code: log events, topics, kinds of events, facts, files; and schema.table."""
+    found: set[str] = set()
+    for path in files():
+        if path.startswith(tuple(f"{folder}/" for folder in _CODE)):
+            text = (ROOT / path).read_text("utf-8", errors="replace")
+            found.update(_DOTTED.findall(text))
+            found.update(kind.removesuffix(".v1").removeprefix("consonance.") for kind in _KIND.findall(text))
+            service = next((name for name in SERVICES if path.startswith(f"services/{name}/")), None)
+            found.update(f"{service}.{table}" for table in _TABLE.findall(text) if service)
+    return frozenset(found | {Path(path).name for path in files()})
+
+
+@cache
+def metrics() -> dict[str, frozenset[str]]:
+    """The name of each metric with its labels, read off the calls that make them."""
+    found: dict[str, frozenset[str]] = {}
+    for path in files():
+        if path.startswith(("services/", "shared/")) and path.endswith(".py"):
+            for call in ast.walk(ast.parse((ROOT / path).read_text("utf-8"))):
+                if isinstance(call, ast.Call) and call.args and _called(call) in {"counter", "gauge", "histogram"}:
+                    labels = frozenset(arg.value for arg in call.args[2:] if _is_text(arg))
+                    found.update((name, labels) for name in _names(call.args[0]))
+    return found
+
+
+def _called(call: ast.Call) -> str:
+    function = call.func
+    name = function.id if isinstance(function, ast.Name) else getattr(function, "attr", "")
+    return name.lower()
+
+
+def _is_text(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def _names(node: ast.expr) -> Iterator[str]:
+    """The texts a constant or an f-string over the service's name can be."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+    elif isinstance(node, ast.JoinedStr):
+        for service in SERVICES:
+            parts = (part.value if isinstance(part, ast.Constant) else service for part in node.values)
+            yield "".join(map(str, parts))

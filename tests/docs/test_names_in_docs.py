@@ -1,0 +1,162 @@
+"""Whatever the documentation names exists: metrics, log events, settings, paths, links, modules and make targets.
+
+A failure names the page, the line, the name and the nearest name that exists.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from difflib import get_close_matches
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+from tests.docs import code_names
+from tests.docs.pages import PAGES, ROOT, Mention, links, spans
+
+_METRIC = re.compile(r"^(stet_(?:ingest|rules|dispatcher|writeback|<service>)_\w+|[a-z_]+_total)(?:\{(\w+)=.*\})?$")
+_SETTING = re.compile(r"STET_[A-Z_]+…?")
+_DOTTED = re.compile(r"^[a-z][a-z_0-9]*(?:\.[a-z_][a-z_0-9]*)+$")
+_MODULE = re.compile(r"python -m ([a-z_][\w.]*)")
+_TARGET = re.compile(r"(?:^|\s)make ([a-z][a-z-]*)")
+_PLACEHOLDER = re.compile(r"<\w+>|…")
+
+TOP_FOLDERS = tuple(f"{path.name}/" for path in ROOT.iterdir() if path.is_dir() and path.name not in {".git", ".venv"})
+TO_BE_WRITTEN = {  # files that the README asks its reader to write
+    f"rules/stages/{name}"
+    for name in (
+        "proofs-out.rule.yaml", "proofs-out.test.yaml", "proofs_out.template.yaml", "proofs_unanswered.template.yaml",
+    )
+}  # fmt: skip
+MADE_AT_RUN_TIME = (".run/",)
+NAMES_OF_OTHERS = {ROOT / "docs/reference/whatsapp.md", ROOT / "docs/reference/consonance.md"}
+"""Pages about other systems: what has points there is mostly a field of theirs."""
+
+
+def each_page(function: Callable[[Path], None]) -> Callable[[Path], None]:
+    return pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))(function)
+
+
+def missing(mention: Mention, name: str, known: Iterable[str], what: str) -> str:
+    nearest = get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"{mention}: no {what} “{name}”" + (f"; the nearest is “{nearest[0]}”" if nearest else "")
+
+
+def none_missing(faults: Iterator[str]) -> None:
+    found = list(faults)
+    assert not found, "\n" + "\n".join(found)
+
+
+@each_page
+def test_every_metric_named_exists_with_its_label(page: Path) -> None:
+    def faults() -> Iterator[str]:
+        for mention in spans(page):
+            if not mention.in_block and (match := _METRIC.match(mention.text)):
+                name, label = match[1].replace("<service>", "rules"), match[2]
+                if name not in code_names.metrics():
+                    yield missing(mention, name, code_names.metrics(), "metric")
+                elif label and label not in code_names.metrics()[name]:
+                    yield missing(mention, label, code_names.metrics()[name], f"label of {name}")
+
+    none_missing(faults())
+
+
+@each_page
+def test_every_setting_named_exists(page: Path) -> None:
+    def faults() -> Iterator[str]:
+        for mention in spans(page):
+            for name in _SETTING.findall(mention.text):
+                prefix = name.removesuffix("…")
+                if name != prefix and any(known.startswith(prefix) for known in code_names.settings()):
+                    continue
+                if name not in code_names.settings() and name != "STET_":
+                    yield missing(mention, name, code_names.settings(), "setting")
+
+    none_missing(faults())
+
+
+@each_page
+def test_every_path_named_exists(page: Path) -> None:
+    def faults() -> Iterator[str]:
+        for mention in spans(page):
+            path = mention.text
+            if mention.in_block or " " in path or not path.startswith(TOP_FOLDERS) or path in TO_BE_WRITTEN:
+                continue
+            if path.startswith(MADE_AT_RUN_TIME) or any(
+                fnmatch(known, _as_pattern(path)) for known in code_names.paths()
+            ):
+                continue
+            yield missing(mention, path, code_names.paths(), "path")
+
+    none_missing(faults())
+
+
+@each_page
+def test_every_link_within_the_repository_leads_somewhere(page: Path) -> None:
+    def faults() -> Iterator[str]:
+        for mention in links(page):
+            target, _, heading = mention.text.partition("#")
+            if "://" in target or target.startswith("mailto:"):
+                continue
+            place = (page.parent / target).resolve() if target else page
+            if not place.exists():
+                yield missing(mention, target, code_names.paths(), "file")
+            elif heading and heading not in _headings(place):
+                yield missing(mention, heading, _headings(place), f"heading in {target}")
+
+    none_missing(faults())
+
+
+@each_page
+def test_every_module_that_a_command_runs_exists(page: Path) -> None:
+    def faults() -> Iterator[str]:
+        for mention in spans(page):
+            for name in _MODULE.findall(mention.text):
+                if name.partition(".")[0] + "/" in TOP_FOLDERS and name not in code_names.modules():
+                    yield missing(mention, name, code_names.modules(), "module")
+
+    none_missing(faults())
+
+
+@each_page
+def test_every_make_target_named_exists(page: Path) -> None:
+    def faults() -> Iterator[str]:
+        for mention in spans(page):
+            for name in _TARGET.findall(mention.text):
+                if name not in code_names.targets():
+                    yield missing(mention, name, code_names.targets(), "make target")
+
+    none_missing(faults())
+
+
+@each_page
+def test_every_log_event_and_other_dotted_name_exists(page: Path) -> None:
+    if page in NAMES_OF_OTHERS:
+        pytest.skip("the names of another system")
+
+    def faults() -> Iterator[str]:
+        known = code_names.dotted_names() | code_names.packages() | code_names.modules()
+        for mention in spans(page):
+            if not mention.in_block and _DOTTED.match(mention.text) and not _is_known(mention.text, known):
+                yield missing(mention, mention.text, known, "log event, topic, kind, fact, table or file")
+
+    none_missing(faults())
+
+
+def _is_known(name: str, known: frozenset[str]) -> bool:
+    """A module's own name may follow its path: ``shared.contracts.ids.derive``."""
+    if name in known:
+        return True
+    module, _, attribute = name.rpartition(".")
+    source = ROOT / (module.replace(".", "/") + ".py")
+    return source.exists() and re.search(rf"\b{attribute}\b", source.read_text("utf-8")) is not None
+
+
+def _as_pattern(path: str) -> str:
+    return _PLACEHOLDER.sub("*", path)
+
+
+def _headings(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
