@@ -79,7 +79,7 @@ def metrics() -> dict[str, frozenset[str]]:
         if path.startswith(("services/", "shared/")) and path.endswith(".py"):
             for call in ast.walk(ast.parse((ROOT / path).read_text("utf-8"))):
                 if isinstance(call, ast.Call) and call.args and _called(call) in {"counter", "gauge", "histogram"}:
-                    labels = frozenset(arg.value for arg in call.args[2:] if _is_text(arg))
+                    labels = frozenset(text for arg in call.args[2:] for text in _names(arg))
                     found.update((name, labels) for name in _names(call.args[0]))
     return found
 
@@ -88,10 +88,6 @@ def _called(call: ast.Call) -> str:
     function = call.func
     name = function.id if isinstance(function, ast.Name) else getattr(function, "attr", "")
     return name.lower()
-
-
-def _is_text(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and isinstance(node.value, str)
 
 
 def _names(node: ast.expr) -> Iterator[str]:
