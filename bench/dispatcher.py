@@ -14,7 +14,7 @@ from bench.rounds import take_turns
 from bench.stream import fill
 from bench.table import Row, against_floor
 from dev.supervise import Child
-from shared.contracts.ids import Line, MessageId, derive
+from shared.contracts.ids import Line, MessageId, derive_id
 from shared.contracts.messages import Resend, SendMessage, TemplateCall
 from shared.contracts.topics import CONTACTS, MESSAGES_REQUESTED
 from shared.runtime.clock import machine_now
@@ -86,7 +86,7 @@ def _requests(first: int, count: int, now: datetime) -> Iterator[people.Record]:
             name="bench_told_v1", language="en", parameters={"title": f"Number {number}", "stage": "proofs"}
         )
         request = SendMessage(
-            message_id=MessageId(derive("bench", number)), person_id=person, line=Line("main"), say="bench_told",
+            message_id=MessageId(derive_id("bench", number)), person_id=person, line=Line("main"), say="bench_told",
             language="en", body=words, template=template, resend=Resend.IF_UNPROVEN,
             expires_at=now + timedelta(days=2),
         )  # fmt: skip

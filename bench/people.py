@@ -9,8 +9,17 @@ from msgspec import to_builtins
 from dev.layout import TENANT
 from shared.contracts.consonance import StageChanged, WorkObserved
 from shared.contracts.contacts import Addresses, PersonObserved
-from shared.contracts.envelope import Data, Event
-from shared.contracts.ids import ContactId, EventId, PersonId, Phone, TenantId, WorkId, key_of, person_of_contact
+from shared.contracts.envelope import Event, EventData
+from shared.contracts.ids import (
+    ContactId,
+    EventId,
+    PersonId,
+    Phone,
+    TenantId,
+    WorkId,
+    partition_key,
+    person_id_of_contact,
+)
 from shared.contracts.vocabulary import PartyRef, Role, Stage, WorkRef
 
 Record = tuple[str, bytes]
@@ -25,7 +34,7 @@ _TENANT = TenantId(TENANT)
 
 
 def person_id(number: int) -> PersonId:
-    return person_of_contact(_TENANT, ContactId(10_000 + number))
+    return person_id_of_contact(_TENANT, ContactId(10_000 + number))
 
 
 def people(count: int, now: datetime) -> Iterator[Record]:
@@ -75,7 +84,7 @@ def _work(number: int) -> WorkRef:
 
 
 def person_key(person: PersonId) -> str:
-    return key_of(_TENANT, "persons", person)
+    return partition_key(_TENANT, "persons", person)
 
 
 def _party(number: int, role: Role) -> PartyRef:
@@ -84,10 +93,10 @@ def _party(number: int, role: Role) -> PartyRef:
 
 
 def _work_key(work: WorkId) -> str:
-    return key_of(_TENANT, "works", work)
+    return partition_key(_TENANT, "works", work)
 
 
-def record(data: Data, event_id: str, key: str, now: datetime) -> Record:
+def record(data: EventData, event_id: str, key: str, now: datetime) -> Record:
     event = Event(
         id=EventId(event_id), source="bench", type=data.kind, time=now, recordedtime=now, tenantid=_TENANT,
         partitionkey=key, traceparent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", data=data,

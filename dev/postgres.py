@@ -20,7 +20,7 @@ from dev.ports import LOOPBACK, free_ports
 from dev.supervise import Child, Command
 from shared.contracts.errors import Misconfigured
 from shared.contracts.topics import SERVICES
-from shared.runtime.postgres import role_of
+from shared.runtime.postgres import role_name
 
 _READY_SECONDS = 30
 _SUPERUSER = "postgres"
@@ -128,7 +128,7 @@ def login_of(dsn: str, service: str) -> str:
     address = urlsplit(dsn)
     login, at, hosts = address.netloc.rpartition("@")
     _, colon, password = login.partition(":")
-    return urlunsplit(address._replace(netloc=f"{role_of(service)}{colon}{password}{at or '@'}{hosts}"))
+    return urlunsplit(address._replace(netloc=f"{role_name(service)}{colon}{password}{at or '@'}{hosts}"))
 
 
 async def give_passwords(dsn: str) -> None:
@@ -138,7 +138,7 @@ async def give_passwords(dsn: str) -> None:
         try:
             for service in SERVICES:
                 spelled = await connection.fetchval("select quote_literal($1)", unquote(password))
-                await connection.execute(f"alter role {role_of(service)} login password {spelled}")
+                await connection.execute(f"alter role {role_name(service)} login password {spelled}")
         finally:
             await connection.close()
 

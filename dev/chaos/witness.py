@@ -18,7 +18,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from dev.chaos.rig import Rig, connect
-from shared.contracts.topics import ALL, PARTITIONS
+from shared.contracts.topics import ALL_TOPICS, PARTITIONS
 from shared.runtime.postgres import load_queries
 
 _TABLES = ("attempts", "messages", "chains", "waiting", "writes", "tasks", "parked")
@@ -66,7 +66,7 @@ class Witness:
 
 
 def _places() -> list[tuple[str, int]]:
-    return [(topic.name, partition) for topic in ALL for partition in range(PARTITIONS)]
+    return [(topic.name, partition) for topic in ALL_TOPICS for partition in range(PARTITIONS)]
 
 
 @asynccontextmanager

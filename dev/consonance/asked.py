@@ -19,7 +19,7 @@ from shared.contracts.consonance import (
     RightType,
     Terms,
 )
-from shared.contracts.values import first_fault, made_of, plain
+from shared.contracts.values import convert, describe_error, to_builtins
 from shared.contracts.vocabulary import MilestoneKey, Role
 
 
@@ -28,9 +28,9 @@ def _contract(of: type[Any]) -> PlainValidator:
 
     def read(given: Any) -> Any:
         try:
-            return made_of(of, given)
+            return convert(of, given)
         except ValidationError as error:
-            raise ValueError(first_fault(error, of)) from None
+            raise ValueError(describe_error(error, of)) from None
 
     return PlainValidator(read)
 
@@ -166,4 +166,4 @@ class ComponentsGiven(Given):
 
 def terms_hash(terms: Terms) -> str:
     """Of the terms' canonical JSON; clients repeat it, they need not be able to compute it."""
-    return hashlib.sha256(orjson.dumps(plain(terms), option=orjson.OPT_SORT_KEYS)).hexdigest()
+    return hashlib.sha256(orjson.dumps(to_builtins(terms), option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -1,6 +1,6 @@
 """``python -m services.dispatcher``."""
 
 from services.dispatcher.app import main
-from shared.runtime.service import start
+from shared.runtime.service import run_service
 
-start(main)
+run_service(main)

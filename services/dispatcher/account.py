@@ -7,7 +7,7 @@ from typing import Any
 
 from services.dispatcher.plan import TemplateState
 from shared.contracts.topics import PARTITIONS, WHATSAPP_MESSAGES, WHATSAPP_STATUSES
-from shared.contracts.whatsapp import AccountReported, GapOpened, WebhookWhole
+from shared.contracts.whatsapp import AccountReported, WebhookConfirmed, WebhookGapOpened
 from shared.runtime.postgres import Connection, load_queries
 
 _sql = load_queries(__file__, "account.sql")
@@ -40,12 +40,12 @@ class Account:
     tenant: str
 
     async def hear(
-        self, connection: Connection, said: AccountReported | WebhookWhole | GapOpened, now: datetime
+        self, connection: Connection, said: AccountReported | WebhookConfirmed | WebhookGapOpened, now: datetime
     ) -> None:
         match said:
-            case WebhookWhole():
+            case WebhookConfirmed():
                 await connection.execute(_sql.heard_whole, self.tenant, said.account, said.since, said.until)
-            case GapOpened():
+            case WebhookGapOpened():
                 await connection.execute(_sql.heard_gap, self.tenant, said.account, said.since)
             case AccountReported(field=field) if field == _TEMPLATE_STATUS:
                 await self._template_said(connection, said, now)

@@ -5,8 +5,8 @@ from datetime import datetime
 from msgspec import Struct
 
 from shared.contracts.envelope import Event
-from shared.contracts.ids import EventId, TenantId, derive, key_of
-from shared.contracts.messages import MessageResolved, OnMessage
+from shared.contracts.ids import EventId, TenantId, derive_id, partition_key
+from shared.contracts.messages import MessageEventData, MessageResolved
 
 SOURCE = "stet/dispatcher"
 
@@ -20,18 +20,18 @@ class Origin(Struct, frozen=True):
 
 
 def event_of(
-    news: OnMessage, attempt: int, origin: Origin, tenant: TenantId, now: datetime, cause: EventId | None = None
+    news: MessageEventData, attempt: int, origin: Origin, tenant: TenantId, now: datetime, cause: EventId | None = None
 ) -> Event:
     """``cause`` is the event that brought the news; without one it is the request itself."""
     resolution = (news.resolution,) if isinstance(news, MessageResolved) else ()
     return Event(
-        id=EventId(derive(news.message_id, news.kind, attempt, *resolution)),
+        id=EventId(derive_id(news.message_id, news.kind, attempt, *resolution)),
         source=SOURCE,
         type=news.kind,
         time=news.at,
         recordedtime=now,
         tenantid=tenant,
-        partitionkey=key_of(tenant, "persons", news.person_id),
+        partitionkey=partition_key(tenant, "persons", news.person_id),
         correlationid=origin.correlation_id,
         causationid=cause or origin.request_event,
         traceparent=origin.traceparent,

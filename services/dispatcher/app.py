@@ -25,9 +25,9 @@ from services.dispatcher.watching import Watch
 from services.dispatcher.whatsapp import WhatsApp
 from shared.runtime.clock import Clock
 from shared.runtime.postgres import Pool, connect
-from shared.runtime.progress import Place
-from shared.runtime.service import Process, running
-from shared.runtime.settings import load
+from shared.runtime.progress import Partition
+from shared.runtime.service import Process, service_process
+from shared.runtime.settings import load_settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +63,17 @@ def compose(settings: Settings, pool: Pool, clock: Clock, whatsapp: WhatsApp, en
 
 
 async def main() -> None:
-    settings = load(Settings)
+    settings = load_settings(Settings)
     async with (
-        running(settings, SERVICE) as process,
+        service_process(settings, SERVICE) as process,
         WhatsApp(settings.endpoint(), settings.sends_in_flight) as whatsapp,
     ):
         parts = compose(settings, process.pool, process.clock, whatsapp, partial(_ends, process))
         _register(process, parts)
-        await process.until_stopped()
+        await process.run_until_stopped()
 
 
-async def _ends(process: Process, places: Iterable[Place]) -> Mapping[Place, int]:
+async def _ends(process: Process, places: Iterable[Partition]) -> Mapping[Partition, int]:
     """By the connection on which the consumer's own progress is watched."""
     _, watch = process.consumers[0]
     return await watch.ends(places)
@@ -86,5 +86,5 @@ def _register(process: Process, parts: Parts) -> None:
     process.task("record", parts.sender.record)
     process.task("sweeps", parts.sweeps.run)
     process.task("gauges", parts.watch.gauges)
-    process.idle_when(parts.watch.idle)
+    process.add_idle_check(parts.watch.idle)
     process.health.details.append(parts.watch.token)

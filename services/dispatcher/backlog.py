@@ -15,9 +15,9 @@ from aiokafka.errors import KafkaError
 
 from services.dispatcher import metrics
 from shared.contracts.topics import PARTITIONS
-from shared.runtime.batch import AWAY
+from shared.runtime.batch import TRANSIENT_ERRORS
 from shared.runtime.postgres import Connection, load_queries
-from shared.runtime.progress import Place
+from shared.runtime.progress import Partition
 from shared.runtime.telemetry import get_logger
 
 log = get_logger()
@@ -32,7 +32,7 @@ _NAMED = 5  # partitions in a log line
 class Ends(Protocol):
     """Asks the broker for the end of each partition."""
 
-    async def __call__(self, places: Iterable[Place], /) -> Mapping[Place, int]: ...
+    async def __call__(self, places: Iterable[Partition], /) -> Mapping[Partition, int]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,22 +52,22 @@ class Backlog:
         finally:
             metrics.CATCHING_UP.set(0)
 
-    async def _ends(self, ask: Ends, connection: Connection) -> Mapping[Place, int]:
+    async def _ends(self, ask: Ends, connection: Connection) -> Mapping[Partition, int]:
         places = [(topic, partition) for topic in self.topics for partition in range(PARTITIONS)]
         told = 0.0
         while True:
             try:
                 async with asyncio.timeout(_BROKER_SECONDS):
                     return await ask(places)
-            except (KafkaError, *AWAY) as error:
+            except (KafkaError, *TRANSIENT_ERRORS) as error:
                 if time.monotonic() - told > _TELL_EVERY:
                     told = time.monotonic()
-                    log.warning("neighbour.waited_for", neighbour="kafka", setting="STET_KAFKA_BOOTSTRAP",
+                    log.warning("dependency.awaited", neighbour="kafka", setting="STET_KAFKA_BOOTSTRAP",
                                 error=type(error).__name__)  # fmt: skip
             await connection.execute("select")
             await asyncio.sleep(_ASK_AGAIN)
 
-    async def _until_read(self, connection: Connection, ends: Mapping[Place, int]) -> None:
+    async def _until_read(self, connection: Connection, ends: Mapping[Partition, int]) -> None:
         told = time.monotonic()
         while unread := _unread(await self._positions(connection), ends):
             if time.monotonic() - told > _TELL_EVERY:
@@ -76,10 +76,10 @@ class Backlog:
                 log.error("backlog.unread", partitions=len(unread), first=named)
             await asyncio.sleep(_LOOK_EVERY)
 
-    async def _positions(self, connection: Connection) -> Mapping[Place, int]:
+    async def _positions(self, connection: Connection) -> Mapping[Partition, int]:
         rows = await connection.fetch(_sql.positions, list(self.topics))
         return {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
 
 
-def _unread(positions: Mapping[Place, int], ends: Mapping[Place, int]) -> list[Place]:
+def _unread(positions: Mapping[Partition, int], ends: Mapping[Partition, int]) -> list[Partition]:
     return [place for place, end in sorted(ends.items()) if positions.get(place, 0) < end]

@@ -16,7 +16,7 @@ from services.dispatcher.queue import Candidate, Queue, Unreadable
 from services.dispatcher.rates import Rates
 from services.dispatcher.states import Reason
 from shared.contracts.messages import Wording
-from shared.runtime.failures import sentence_of
+from shared.runtime.failures import describe_failure
 from shared.runtime.postgres import Connection
 from shared.runtime.telemetry import get_logger
 
@@ -177,7 +177,7 @@ class Claims:
 
 def _drop_unreadable(decided: Round, message_id: str, error: Exception) -> None:
     metrics.SET_ASIDE.labels("claim", Reason.UNREADABLE.value).inc()
-    log.error("message.unreadable", message_id=message_id, sentence=sentence_of(error))
+    log.error("message.unreadable", message_id=message_id, sentence=describe_failure(error))
     decided.drops.append((message_id, Reason.UNREADABLE))
 
 

@@ -18,7 +18,7 @@ from shared.contracts.ids import EventId, Wamid
 from shared.contracts.topics import WHATSAPP_STATUSES
 from shared.contracts.whatsapp import MessageReceived, Status, StatusReported
 from shared.runtime.postgres import Connection, load_queries
-from shared.runtime.transaction import Origin, Transaction
+from shared.runtime.transaction import RecordOrigin, Transaction
 
 _sql = load_queries(__file__, "evidence.sql")
 _KEPT_FOR = timedelta(days=14)  # as long as their inbox rows
@@ -75,7 +75,7 @@ class Proofs:
         """Keep the early statuses of a wamid that cannot be applied for a person to look at."""
         for row in await tx.connection.fetch(_sql.take_early, self.tenant, [wamid]):
             raw = orjson.dumps({**row, "at": row["at"].isoformat()})
-            await tx.park(raw, reason, sentence, Origin(WHATSAPP_STATUSES.name, event=row["event"]))
+            await tx.park(raw, reason, sentence, RecordOrigin(WHATSAPP_STATUSES.name, event=row["event"]))
 
     async def matched(self, connection: Connection) -> list[str]:
         """Wamids of kept statuses whose receipt was committed at the same moment: neither side saw the other."""

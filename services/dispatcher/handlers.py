@@ -11,17 +11,23 @@ from typing import Protocol, TypeVar
 from services.dispatcher.evidence import Told
 from services.dispatcher.windows import opens
 from shared.contracts.contacts import PersonObserved
-from shared.contracts.envelope import Data, Event
+from shared.contracts.envelope import Event, EventData
 from shared.contracts.ids import EventId
 from shared.contracts.messages import SendMessage, WithdrawMessage
 from shared.contracts.topics import CONTACTS, MESSAGES_REQUESTED, WHATSAPP_ACCOUNT, WHATSAPP_MESSAGES, WHATSAPP_STATUSES
-from shared.contracts.whatsapp import AccountReported, GapOpened, MessageReceived, StatusReported, WebhookWhole
-from shared.runtime.batch import Received
+from shared.contracts.whatsapp import (
+    AccountReported,
+    MessageReceived,
+    StatusReported,
+    WebhookConfirmed,
+    WebhookGapOpened,
+)
+from shared.runtime.batch import ReceivedEvent
 from shared.runtime.postgres import Connection
 from shared.runtime.transaction import Transaction
 
 TOPICS = (CONTACTS, WHATSAPP_MESSAGES, WHATSAPP_STATUSES, WHATSAPP_ACCOUNT, MESSAGES_REQUESTED)
-_D = TypeVar("_D", bound=Data)
+_D = TypeVar("_D", bound=EventData)
 
 
 class People(Protocol):
@@ -43,7 +49,7 @@ class Proofs(Protocol):
 
 class Account(Protocol):
     async def hear(
-        self, connection: Connection, said: AccountReported | WebhookWhole | GapOpened, now: datetime
+        self, connection: Connection, said: AccountReported | WebhookConfirmed | WebhookGapOpened, now: datetime
     ) -> None: ...
 
 
@@ -56,12 +62,12 @@ class Dispatcher:
     proofs: Proofs
     account: Account
 
-    def locks(self, batch: Sequence[Received]) -> Iterable[str]:
+    def locks(self, batch: Sequence[ReceivedEvent]) -> Iterable[str]:
         """None: what two batches may both touch is a row, and rows are locked in one order."""
         del batch
         return ()
 
-    async def handle(self, tx: Transaction, batch: Sequence[Received]) -> None:
+    async def handle(self, tx: Transaction, batch: Sequence[ReceivedEvent]) -> None:
         events = [received.event for received in batch]
         await self._hear_of_people(tx, events)
         if requests := _of(events, SendMessage):
@@ -73,7 +79,7 @@ class Dispatcher:
         if statuses := _of(events, StatusReported):
             await self.proofs.hear(tx, [Told(status, event.id) for status, event in statuses])
         for event in events:
-            if isinstance(event.data, AccountReported | WebhookWhole | GapOpened):
+            if isinstance(event.data, AccountReported | WebhookConfirmed | WebhookGapOpened):
                 await self.account.hear(tx.connection, event.data, tx.now)
 
     async def _hear_of_people(self, tx: Transaction, events: Sequence[Event]) -> None:

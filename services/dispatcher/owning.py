@@ -21,8 +21,8 @@ from services.dispatcher.rates import Rates
 from services.dispatcher.sending import Sender
 from services.dispatcher.setting_aside import surprised
 from services.dispatcher.states import Reason
-from shared.runtime.batch import AWAY
-from shared.runtime.postgres import REPEAT, Connection
+from shared.runtime.batch import TRANSIENT_ERRORS
+from shared.runtime.postgres import SERIALIZATION_FAILURES, Connection
 from shared.runtime.telemetry import get_logger
 
 log = get_logger()
@@ -45,9 +45,9 @@ class Owner:
             try:
                 async with self.portfolio.owned() as connection:
                     await self._own(connection)
-            except REPEAT:
+            except SERIALIZATION_FAILURES:
                 log.info("portfolio.repeated")
-            except AWAY as error:
+            except TRANSIENT_ERRORS as error:
                 log.warning("portfolio.lost", error=type(error).__name__)
                 await asyncio.sleep(_AFTER_TROUBLE)
             except Exception as error:  # noqa: BLE001 -- the boundary of a loop: what it was given must not end it

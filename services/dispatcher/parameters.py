@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Mapping
 
 from services.dispatcher.states import Reason
-from shared.contracts.errors import Unfit
+from shared.contracts.errors import Unprocessable
 
 TEMPLATE_BODY = 1024
 
@@ -20,7 +20,7 @@ _CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _WHITESPACE = re.compile(r"\s+")
 
 
-class Unsendable(Unfit):
+class Unsendable(Unprocessable):
     """This wording can never be sent; ``why`` is the reason it is dropped with."""
 
     def __init__(self, why: Reason) -> None:

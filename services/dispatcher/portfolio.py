@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from shared.contracts.ids import TenantId
-from shared.runtime.postgres import Connection, lock_number
+from shared.runtime.postgres import Connection, advisory_lock_key
 
 OWNERS_SESSION = {"idle_session_timeout": "15s"}
 SPEAK_EVERY = 1.0
@@ -33,7 +33,7 @@ class Portfolio:
     @asynccontextmanager
     async def owned(self) -> AsyncIterator[Connection]:
         """Waits for the lock; the connection given is the one that holds it, and ends with the block."""
-        number = lock_number(f"stet/dispatcher/portfolio/{self.tenant}")
+        number = advisory_lock_key(f"stet/dispatcher/portfolio/{self.tenant}")
         connection = await self.connect()
         try:
             while not await connection.fetchval(_TRY, number):

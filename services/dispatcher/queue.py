@@ -13,7 +13,7 @@ from services.dispatcher.plan import Queued, TemplateState
 from shared.contracts.envelope import Event
 from shared.contracts.ids import MessageId
 from shared.contracts.messages import Lane, SendMessage, Wording
-from shared.contracts.values import plain
+from shared.contracts.values import to_builtins
 from shared.runtime.postgres import Connection, load_queries
 
 _sql = load_queries(__file__, "queue.sql")
@@ -138,7 +138,7 @@ def _spell(message: SendMessage) -> str:
     spoken = {
         "body": message.body,
         "buttons": [(button.button_id, button.title) for button in message.buttons],
-        "template": plain(message.template) if message.template else None,
+        "template": to_builtins(message.template) if message.template else None,
         "reply_to": message.reply_to,
     }
     return orjson.dumps(spoken).decode()

@@ -18,10 +18,10 @@ from services.dispatcher.outcomes import Faulted, Outcome, Taken
 from services.dispatcher.portfolio import SPEAK_EVERY
 from services.dispatcher.results import Records, Result
 from services.dispatcher.whatsapp import WhatsApp
-from shared.runtime.bisect import work_off
+from shared.runtime.bisect import bisect
 from shared.runtime.clock import Clock, machine_now
-from shared.runtime.failures import reason_of, sentence_of
-from shared.runtime.postgres import Connection, leave_read_only
+from shared.runtime.failures import describe_failure, parking_reason
+from shared.runtime.postgres import Connection, raise_if_read_only
 from shared.runtime.telemetry import effect_span, get_logger
 
 log = get_logger()
@@ -211,7 +211,7 @@ class Sender:
         left = {result.intent.message_id: result for result in batch}
         while left:
             try:
-                await work_off(list(left.values()), partial(self._commit, left), partial(self._leave, left))
+                await bisect(list(left.values()), partial(self._commit, left), partial(self._leave, left))
             except Exception as error:  # noqa: BLE001 -- the boundary of a loop; results are kept until they are written
                 log.warning("results.wait", error=type(error).__name__, results=len(left) + len(self._results))
                 await asyncio.sleep(_AFTER_TROUBLE)
@@ -229,8 +229,8 @@ class Sender:
         _tell(part)
 
     async def _leave(self, left: dict[str, Result], result: Result, error: Exception) -> None:
-        metrics.SET_ASIDE.labels("record", reason_of(error)).inc()
-        log.error("result.set_aside", message_id=result.intent.message_id, sentence=sentence_of(error))
+        metrics.SET_ASIDE.labels("record", parking_reason(error)).inc()
+        log.error("result.set_aside", message_id=result.intent.message_id, sentence=describe_failure(error))
         self._land(left, [result])
 
     def _land(self, left: dict[str, Result], part: Sequence[Result]) -> None:
@@ -246,7 +246,7 @@ async def _stay(connection: Connection, spoke: float) -> float:
     if now - spoke < SPEAK_EVERY:
         return spoke
     await connection.execute("select")
-    leave_read_only(connection)
+    raise_if_read_only(connection)
     return now
 
 

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from services.dispatcher import metrics
-from shared.runtime.bisect import work_off
-from shared.runtime.failures import reason_of, sentence_of
+from shared.runtime.bisect import bisect
+from shared.runtime.failures import describe_failure, parking_reason
 from shared.runtime.postgres import Connection, load_queries
 from shared.runtime.telemetry import get_logger
 
@@ -24,16 +24,16 @@ async def each(
     attempt: Callable[[Sequence[str]], Awaitable[None]],
 ) -> None:
     """Attempt all of these messages at once; those that cannot be handled are set aside."""
-    await work_off(message_ids, attempt, partial(set_aside, loop, pool, tenant))
+    await bisect(message_ids, attempt, partial(set_aside, loop, pool, tenant))
 
 
 async def set_aside(loop: str, pool: Connection, tenant: str, message_id: str, error: Exception) -> None:
-    await pool.execute(_sql.set_aside, tenant, message_id, reason_of(error))
-    metrics.SET_ASIDE.labels(loop, reason_of(error)).inc()
-    log.error("message.set_aside", loop=loop, message_id=message_id, sentence=sentence_of(error))
+    await pool.execute(_sql.set_aside, tenant, message_id, parking_reason(error))
+    metrics.SET_ASIDE.labels(loop, parking_reason(error)).inc()
+    log.error("message.set_aside", loop=loop, message_id=message_id, sentence=describe_failure(error))
 
 
 def surprised(loop: str, error: BaseException) -> None:
     """A loop met an error that no row of its own explains, and goes on. The text of an error may quote data."""
     metrics.LOOP_ERRORS.labels(loop).inc()
-    log.error("loop.failed", loop=loop, sentence=sentence_of(error))
+    log.error("loop.failed", loop=loop, sentence=describe_failure(error))

@@ -34,8 +34,8 @@ class Settings(ServiceSettings):
             raise ValueError("STET_LIMITS_LIFTED also needs STET_ALLOW_DEVELOPMENT_CLOCK=1")
         return self
 
-    def neighbours(self) -> dict[str, str]:
-        return {**super().neighbours(), "STET_WHATSAPP_GRAPH_URL": self.whatsapp_graph_url}
+    def dependencies(self) -> dict[str, str]:
+        return {**super().dependencies(), "STET_WHATSAPP_GRAPH_URL": self.whatsapp_graph_url}
 
     def endpoint(self) -> Endpoint:
         return Endpoint(

@@ -15,7 +15,7 @@ from services.dispatcher.outcomes import Faulted
 from services.dispatcher.states import SENT, Evidence, Rank, Reason, State
 from shared.contracts import messages
 from shared.contracts.ids import MessageId, PersonId, Wamid
-from shared.contracts.messages import OnMessage, Resend, Resolution, Wording
+from shared.contracts.messages import MessageEventData, Resend, Resolution, Wording
 
 MOST_FAILURES = 10
 """Attempts of one message that may fail, whatever the reason, before it does."""
@@ -72,7 +72,7 @@ class Step(Struct, frozen=True):
     """``failure`` is what a status said of an attempt, for what it stops beyond this message."""
 
     standing: Standing
-    news: tuple[OnMessage, ...] = ()
+    news: tuple[MessageEventData, ...] = ()
     ended: Ended | None = None
     failure: Faulted | None = None
 
@@ -203,7 +203,7 @@ def _withdraw(standing: Standing, why: str, now: datetime) -> Step:
     return Step(after, (messages.MessageWithdrawn(**_about(standing, now), reason=why),))
 
 
-def _too_late(standing: Standing, now: datetime) -> tuple[OnMessage, ...]:
+def _too_late(standing: Standing, now: datetime) -> tuple[MessageEventData, ...]:
     """A request that had begun before it was called back."""
     if standing.state is not State.INTENT or standing.withdrawal is None:
         return ()

@@ -16,10 +16,10 @@ from services.dispatcher.sending import Sender
 from services.dispatcher.setting_aside import each, surprised
 from services.dispatcher.standing import Standing, Step, doubted, unproven
 from services.dispatcher.states import Reason, State
-from shared.runtime.batch import AWAY
-from shared.runtime.bisect import work_off
-from shared.runtime.failures import reason_of, sentence_of
-from shared.runtime.postgres import REPEAT
+from shared.runtime.batch import TRANSIENT_ERRORS
+from shared.runtime.bisect import bisect
+from shared.runtime.failures import describe_failure, parking_reason
+from shared.runtime.postgres import SERIALIZATION_FAILURES
 from shared.runtime.telemetry import get_logger
 from shared.runtime.transaction import Transaction, transaction
 
@@ -54,9 +54,9 @@ class Sweeps:
         for one in sweeps:
             try:
                 await one(moment)
-            except REPEAT:
+            except SERIALIZATION_FAILURES:
                 log.info("sweep.repeated", sweep=one.__name__)
-            except AWAY as error:
+            except TRANSIENT_ERRORS as error:
                 log.warning("sweep.waits", sweep=one.__name__, error=type(error).__name__)
             except Exception as error:  # noqa: BLE001 -- the boundary of a loop: what it was given must not end it
                 surprised(one.__name__, error)
@@ -98,7 +98,7 @@ class Sweeps:
 
     async def match_statuses(self, moment: Moment) -> None:
         wamids = await self.records.proofs.matched(self.records.pool)
-        await work_off(wamids, self._catch_up, self._park_statuses)
+        await bisect(wamids, self._catch_up, self._park_statuses)
         await self.records.proofs.forget(self.records.pool, moment.business)
 
     async def _catch_up(self, wamids: Sequence[str]) -> None:
@@ -106,9 +106,9 @@ class Sweeps:
             await self.records.proofs.catch_up(tx, wamids)
 
     async def _park_statuses(self, wamid: str, error: Exception) -> None:
-        metrics.SET_ASIDE.labels("match_statuses", reason_of(error)).inc()
+        metrics.SET_ASIDE.labels("match_statuses", parking_reason(error)).inc()
         async with transaction(self.records.pool, self.records.clock, SERVICE) as tx:
-            await self.records.proofs.park(tx, wamid, reason_of(error), sentence_of(error))
+            await self.records.proofs.park(tx, wamid, parking_reason(error), describe_failure(error))
 
     async def match_waits(self, moment: Moment) -> None:
         """Who is waited for may come between the look at the queue and the note that says so."""

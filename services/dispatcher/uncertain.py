@@ -19,8 +19,8 @@ from services.dispatcher.standing import Standing, Step, not_sent, proved, resen
 from services.dispatcher.states import Evidence, State
 from shared.contracts.errors import Misconfigured
 from shared.contracts.ids import Wamid
-from shared.runtime.postgres import Pool, pool_of
-from shared.runtime.settings import ServiceSettings, load
+from shared.runtime.postgres import Pool, connection_pool
+from shared.runtime.settings import ServiceSettings, load_settings
 from shared.runtime.transaction import Transaction, transaction
 
 _SENT, _NOT_SENT = "sent", "not_sent"
@@ -93,7 +93,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 async def run(settings: ServiceSettings, chosen: argparse.Namespace) -> int:
-    async with pool_of(settings, SERVICE) as pool:
+    async with connection_pool(settings, SERVICE) as pool:
         if chosen.command == "settle":
             done = await settle(pool, settings, chosen)
             print("settled" if done else "not uncertain (any more): nothing was changed")  # noqa: T201 -- its output
@@ -109,7 +109,7 @@ async def run(settings: ServiceSettings, chosen: argparse.Namespace) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _arguments(arguments)
     try:
-        return asyncio.run(run(load(ServiceSettings), chosen))
+        return asyncio.run(run(load_settings(ServiceSettings), chosen))
     except Misconfigured as error:
         print(f"misconfigured: {error}", file=sys.stderr)  # noqa: T201 -- its output
         return 2

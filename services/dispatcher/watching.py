@@ -12,8 +12,8 @@ from services.dispatcher.ledger import Ledger, OpenSends
 from services.dispatcher.queue import LineQueue, Queue
 from services.dispatcher.sending import TOKEN_SETTING, WHEN_REFUSED, Sender
 from services.dispatcher.setting_aside import surprised
-from shared.runtime.batch import AWAY
-from shared.runtime.health import Idle
+from shared.runtime.batch import TRANSIENT_ERRORS
+from shared.runtime.health import IdleStatus
 from shared.runtime.postgres import Pool
 from shared.runtime.telemetry import get_logger
 
@@ -31,7 +31,7 @@ class Watch:
     lines: Collection[str]
     unproven_after: timedelta
 
-    async def idle(self) -> Idle:
+    async def idle(self) -> IdleStatus:
         moment = self.sender.moment()
         sends = await self.ledger.open_sends(self.pool)
         busy = ["in_flight"] if sends.in_flight or self.sender.flight else []
@@ -47,13 +47,13 @@ class Watch:
             busy.append("statuses")
         if (settles := self._settles(sends)) is not None and settles > moment.business:
             dues.append(settles)
-        return Idle(tuple(busy), min(dues, default=None), self.sender.recorded)
+        return IdleStatus(tuple(busy), min(dues, default=None), self.sender.recorded)
 
     async def gauges(self) -> None:
         while True:
             try:
                 await self._set_gauges(self.sender.moment())
-            except AWAY as error:
+            except TRANSIENT_ERRORS as error:
                 log.info("gauges.wait", error=type(error).__name__)
             except Exception as error:  # noqa: BLE001 -- the boundary of a loop: what it was given must not end it
                 surprised("gauges", error)

@@ -17,7 +17,7 @@ from yarl import URL
 from services.dispatcher.errors import Action, Fault
 from services.dispatcher.outcomes import Doubtful, Faulted, Outcome, Unsent, read_answer
 from services.dispatcher.states import Reason
-from shared.runtime.failures import sentence_of
+from shared.runtime.failures import describe_failure
 from shared.runtime.telemetry import get_logger
 
 log = get_logger()
@@ -97,7 +97,7 @@ class WhatsApp:
         except (aiohttp.ClientError, TimeoutError, OSError):
             return _without_answer(payload)
         except Exception as error:  # noqa: BLE001 -- one answer, or one body, that surprises must not end all sends
-            log.error("send.surprised", line=line, begun=payload.begun, sentence=sentence_of(error))  # noqa: TRY400 -- a trace shows texts
+            log.error("send.surprised", line=line, begun=payload.begun, sentence=describe_failure(error))  # noqa: TRY400 -- a trace shows texts
             return Doubtful(Reason.UNREADABLE_ANSWER) if payload.begun else _UNSENDABLE
 
 

@@ -1,7 +1,7 @@
 """``python -m services.ingest``."""
 
 from services.ingest.app import main
-from shared.runtime.service import start
+from shared.runtime.service import run_service
 
 if __name__ == "__main__":
-    start(main)
+    run_service(main)

@@ -7,7 +7,7 @@ import orjson
 
 from services.ingest.records import Record, WebhookFrame, instant_of
 from services.ingest.updates import Update, spell
-from shared.contracts.envelope import Data, trace_headers
+from shared.contracts.envelope import EventData, trace_headers
 from shared.contracts.topics import WHATSAPP_ACCOUNT
 from shared.contracts.whatsapp import AccountReported, UnknownReceived
 
@@ -52,10 +52,10 @@ def unknown_record(update: Update, frame: WebhookFrame) -> Record:
 def digest(update: Update, frame: WebhookFrame) -> str:
     """The id of an update that has none: from its account and its canonical JSON, with the time of its entry."""
     spelled = spell([update.field, update.array, update.time, update.item], option=orjson.OPT_SORT_KEYS)
-    return frame.pseudonyms.of("update", update.account, spelled.decode())
+    return frame.pseudonyms.hash("update", update.account, spelled.decode())
 
 
-def _record(data: Data, update: Update, frame: WebhookFrame) -> Record:
+def _record(data: EventData, update: Update, frame: WebhookFrame) -> Record:
     at = _at(update, frame.now)
     event = frame.event(data, id=digest(update, frame), key=update.account, at=at)
     what = "account" if isinstance(data, AccountReported) else "unknown"

@@ -29,27 +29,27 @@ from services.ingest.settings import Settings
 from services.ingest.signatures import SignatureCounts
 from services.ingest.watch import Stream, Watch
 from shared.contracts.errors import Unavailable
-from shared.runtime.service import Process, running
-from shared.runtime.settings import load
+from shared.runtime.service import Process, service_process
+from shared.runtime.settings import load_settings
 
 _FORGET_SECONDS = 600.0
 
 
 async def main() -> None:
-    settings, measures, stream = load(Settings), Measures(), Stream()
+    settings, measures, stream = load_settings(Settings), Measures(), Stream()
     key = settings.consonance_key.get_secret_value()
     async with (
-        running(settings, "ingest") as process,
+        service_process(settings, "ingest") as process,
         connected(settings.consonance_endpoint, key) as source,
     ):
         publisher = Publisher(process.producer, settings.topic_prefix)
         _watch(process, settings, stream, measures)
         polling = _poll(process, settings, source, measures)
         door = _listen(process, settings, publisher, stream, measures)
-        process.ready_when("broker", publisher.reachable)
-        process.idle_when(idle_report(door, measures, polling))
+        process.add_readiness_check("broker", publisher.reachable)
+        process.add_idle_check(idle_report(door, measures, polling))
         process.routes["/development/poll"] = poll_route(polling)
-        await process.until_stopped(settings.drain_seconds)
+        await process.run_until_stopped(settings.drain_seconds)
 
 
 def _listen(process: Process, settings: Settings, publisher: Publisher, stream: Stream, measures: Measures) -> Door:
@@ -80,7 +80,7 @@ def _listen(process: Process, settings: Settings, publisher: Publisher, stream: 
     listener = Listener(door, settings.limits, _cut(measures, stream), settings.listen_address, settings.listen_port)
     measures.watch_connections(listener.open_connections, listener.body_bytes)
     process.task("listener", listener.serve)
-    process.ready_when("listener", listener.takes)
+    process.add_readiness_check("listener", listener.takes)
     process.task("forget", lambda: _forget(seen))
     return door
 
@@ -131,7 +131,7 @@ def _watch(process: Process, settings: Settings, stream: Stream, measures: Measu
         measures=measures,
         ready=ready,
     )
-    process.health.when_unready.append(stream.miss)
+    process.health.on_unready.append(stream.miss)
     process.task("heartbeat", watch.forever)
 
 

@@ -17,7 +17,7 @@ from services.ingest.notes import Notes
 from services.ingest.updates import LONGEST_NAME
 from services.ingest.values import day_of
 from shared.contracts.errors import Malformed
-from shared.contracts.values import Frozen, is_day, is_moment
+from shared.contracts.values import Value, is_plausible_date, is_plausible_instant
 
 LONGEST_TEXT = 20_000
 MOST_ITEMS = 1_000
@@ -29,7 +29,7 @@ _NAMED = ("_id", "_hash", "reference", "token", "sha256")
 """Ends of the names of fields that stand in keys and indexes."""
 
 
-def check_bounds(value: Frozen, within: str) -> None:
+def check_bounds(value: Value, within: str) -> None:
     """Raises Malformed naming the field."""
     for path, part in _parts(value, within):
         fault = _fault(path, part)
@@ -37,7 +37,7 @@ def check_bounds(value: Frozen, within: str) -> None:
             raise Malformed(f"{path}: {fault}")
 
 
-def without_unreadable_days(model: type[Frozen], document: dict[str, Any], notes: Notes) -> dict[str, Any]:
+def without_unreadable_days(model: type[Value], document: dict[str, Any], notes: Notes) -> dict[str, Any]:
     """A copy in which dates that may be absent, and cannot be read, are; each is noted."""
     known = dict(document)
     for field in _days_of(model):
@@ -67,17 +67,17 @@ class _Field(NamedTuple):
     """``model`` None: a date that may be absent; else something that holds such dates."""
 
     name: str
-    model: type[Frozen] | None
+    model: type[Value] | None
 
 
 @cache
-def _days_of(model: type[Frozen]) -> tuple[_Field, ...]:
+def _days_of(model: type[Value]) -> tuple[_Field, ...]:
     found = []
     for field in fields(model):
         types = list(_types(field.type))
         if date in types and NoneType in types:
             found.append(_Field(field.encode_name, None))
-        inner = next((each for each in types if isinstance(each, type) and issubclass(each, Frozen)), None)
+        inner = next((each for each in types if isinstance(each, type) and issubclass(each, Value)), None)
         if inner is not None and _days_of(inner):
             found.append(_Field(field.encode_name, inner))
     return tuple(found)
@@ -98,7 +98,7 @@ def _types(annotation: Any) -> Iterator[Any]:
 def _parts(value: Any, path: str) -> Iterator[tuple[str, Any]]:
     """Every value within, with its path; contracts are nested a few levels deep."""
     yield path, value
-    if isinstance(value, Frozen):
+    if isinstance(value, Value):
         names = zip(value.__struct_encode_fields__, value.__struct_fields__, strict=True)
         for name, attribute in names:
             yield from _parts(getattr(value, attribute), f"{path}.{name}")
@@ -122,9 +122,9 @@ def _fault(path: str, value: Any) -> str | None:  # noqa: PLR0911 -- one line fo
         case Decimal():
             return None if _is_amount(value) else "no amount of money"
         case datetime():
-            return None if is_moment(value) else "it lies centuries away"
+            return None if is_plausible_instant(value) else "it lies centuries away"
         case date():
-            return None if is_day(value) else "it is no date somebody meant"
+            return None if is_plausible_date(value) else "it is no date somebody meant"
         case tuple() | dict():
             return f"more than {MOST_ITEMS:,} items" if len(value) > MOST_ITEMS else None
         case _:

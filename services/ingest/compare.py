@@ -12,8 +12,8 @@ from services.ingest.views import Contributor, ProductView, WorkView, observed, 
 from shared.contracts import consonance as said
 from shared.contracts.canonical import canonical_hash
 from shared.contracts.consonance import Component, Level, MetadataChange, MetadataField
-from shared.contracts.envelope import Data
-from shared.contracts.ids import EventId, TenantId, derive
+from shared.contracts.envelope import EventData
+from shared.contracts.ids import EventId, TenantId, derive_id
 from shared.contracts.values import encode
 from shared.contracts.vocabulary import Version, VersionKind
 
@@ -26,7 +26,7 @@ class Told:
     """One event to be; ``id`` is the same whenever these two views are compared again."""
 
     id: EventId
-    data: Data
+    data: EventData
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Comparison:
 
 def compare(before: WorkView | None, after: WorkView, at: Comparison) -> list[Told]:
     """The full state first, then what changed in it; nothing where nothing did."""
-    if before is not None and before.but(unread=after.unread) == after:
+    if before is not None and before.replace(unread=after.unread) == after:
         return []
     told = [Told(_id(at, after, "observed"), _observed(after, at))]
     if before is None:
@@ -52,7 +52,7 @@ def compare(before: WorkView | None, after: WorkView, at: Comparison) -> list[To
     return told + [Told(_id(at, after, name), data) for name, data in changes]
 
 
-def _changes(before: WorkView, after: WorkView, at: Comparison) -> Iterable[tuple[str, Data]]:
+def _changes(before: WorkView, after: WorkView, at: Comparison) -> Iterable[tuple[str, EventData]]:
     if "stage" in at.known and before.stage != after.stage:
         yield "stage", _stage(before, after, at)
     changed = _metadata(before, after, at.known)
@@ -66,7 +66,7 @@ def _changes(before: WorkView, after: WorkView, at: Comparison) -> Iterable[tupl
         yield from _components(before, after, at)
 
 
-def _stage(before: WorkView, after: WorkView, at: Comparison) -> Data:
+def _stage(before: WorkView, after: WorkView, at: Comparison) -> EventData:
     return said.StageChanged(
         work=work_ref(after),
         version=_version(after, at),
@@ -111,7 +111,7 @@ def _people(before: WorkView, after: WorkView) -> Iterable[MetadataChange | None
         yield _change(MetadataField.CONTRIBUTOR_ORDER, Level.WORK, after.work_id, _list(before), _list(after))
 
 
-def _products(before: WorkView, after: WorkView, at: Comparison) -> Iterable[tuple[str, Data]]:
+def _products(before: WorkView, after: WorkView, at: Comparison) -> Iterable[tuple[str, EventData]]:
     for old, new in _pairs(before, after):
         product, version = product_ref(after, new), _version(after, at)
         if "dates" in at.known and old.pub_date != new.pub_date:
@@ -131,7 +131,7 @@ def _products(before: WorkView, after: WorkView, at: Comparison) -> Iterable[tup
             )
 
 
-def _components(before: WorkView, after: WorkView, at: Comparison) -> Iterable[tuple[str, Data]]:
+def _components(before: WorkView, after: WorkView, at: Comparison) -> Iterable[tuple[str, EventData]]:
     for component, state in after.components.items():
         if before.components.get(component, state) != state:
             checks = after.checks if component is Component.METADATA else ()
@@ -143,22 +143,22 @@ def _components(before: WorkView, after: WorkView, at: Comparison) -> Iterable[t
             )
 
 
-def _observed(view: WorkView, at: Comparison) -> Data:
+def _observed(view: WorkView, at: Comparison) -> EventData:
     return observed(view, at.words.stage(view.stage), _version(view, at), at.tenant)
 
 
 def _version(view: WorkView, at: Comparison) -> Version:
     """Consonance has no version of its own: a hash of all we read, the only sure one."""
-    token = derive(at.tenant, encode(view).decode())
+    token = derive_id(at.tenant, encode(view).decode())
     return Version(token=token, kind=VersionKind.CONTENT_HASH, observed_at=at.now)
 
 
-def _is_told(data: Data, at: Comparison) -> bool:
+def _is_told(data: EventData, at: Comparison) -> bool:
     return said.short_name(data.kind) in at.polled
 
 
 def _id(at: Comparison, view: WorkView, name: str) -> EventId:
-    return EventId(derive(at.tenant, "works", view.work_id, name, at.number))
+    return EventId(derive_id(at.tenant, "works", view.work_id, name, at.number))
 
 
 def _pairs(before: WorkView, after: WorkView) -> Iterable[tuple[ProductView, ProductView]]:

@@ -19,7 +19,7 @@ from services.ingest.records import Frame, Record
 from services.ingest.signatures import SignatureCounts, signed_for_consonance
 from services.ingest.updates import Bad, spell_to_keep
 from shared.contracts.envelope import Event, trace_headers
-from shared.contracts.errors import Unavailable, Unfit
+from shared.contracts.errors import Unavailable, Unprocessable
 from shared.contracts.ids import TenantId
 from shared.contracts.topics import CONSONANCE_EVENTS
 from shared.runtime.clock import Clock
@@ -78,7 +78,7 @@ class Consonance:
             pushed = read_cloudevents(request.body, request.headers)
             async with asyncio.timeout(ACT_SECONDS):
                 return await leavable(self._take(pushed, request))
-        except Unfit as fault:
+        except Unprocessable as fault:
             return self._refuse(HTTPStatus.BAD_REQUEST, Refusal.SHAPE, str(fault))
         except (Unavailable, TimeoutError) as fault:
             _log.warning("events.refused", fault=str(fault) or "too slow")
@@ -110,7 +110,7 @@ class Consonance:
         for place, document in enumerate(pushed.documents):
             try:
                 judged.accepted.append(judge(document, frame, self.house))
-            except Unfit as fault:
+            except Unprocessable as fault:
                 judged.faults.append(f"[{place}].{fault}" if pushed.batched else str(fault))
                 if fault.reason != TOLD_BY_POLL:
                     judged.bad.append(Bad(spell_to_keep(document), fault.reason, str(fault)))

@@ -3,13 +3,13 @@
 from services.ingest.records import Frame
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event
-from shared.contracts.ids import derive, key_of
+from shared.contracts.ids import derive_id, partition_key
 
 
 def state_event(person: PersonObserved, frame: Frame) -> Event:
     """Its id is the person's version, so that no state is told twice."""
-    key = key_of(frame.tenant, "persons", person.person_id)
-    event_id = derive(frame.tenant, "person", person.person_id, person.version)
+    key = partition_key(frame.tenant, "persons", person.person_id)
+    event_id = derive_id(frame.tenant, "person", person.person_id, person.version)
     return frame.event(person, id=event_id, key=key, at=person.observed_at)
 
 

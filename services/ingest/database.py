@@ -4,12 +4,12 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 from shared.contracts.errors import Unavailable
-from shared.runtime.batch import AWAY
+from shared.runtime.batch import TRANSIENT_ERRORS
 from shared.runtime.clock import Clock
-from shared.runtime.postgres import REPEAT, Pool
+from shared.runtime.postgres import SERIALIZATION_FAILURES, Pool
 from shared.runtime.transaction import Transaction, transaction
 
-_AWAY = (*AWAY, *REPEAT)
+_AWAY = (*TRANSIENT_ERRORS, *SERIALIZATION_FAILURES)
 
 
 @contextmanager

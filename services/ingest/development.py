@@ -6,14 +6,14 @@ from aiohttp import web
 from services.ingest.door import Door
 from services.ingest.measures import Measures
 from services.ingest.polling import Polling
-from shared.contracts.errors import Unavailable, Unfit
-from shared.runtime.health import Idle, IdleReport, Route
+from shared.contracts.errors import Unavailable, Unprocessable
+from shared.runtime.health import IdleCheck, IdleStatus, Route
 
 
-def idle_report(door: Door, measures: Measures, polling: Polling) -> IdleReport:
-    async def report() -> Idle:
+def idle_report(door: Door, measures: Measures, polling: Polling) -> IdleCheck:
+    async def report() -> IdleStatus:
         busy = ("requests",) if door.in_hand else ()
-        return Idle(busy, None, measures.taken + polling.told)
+        return IdleStatus(busy, None, measures.taken + polling.told)
 
     return report
 
@@ -24,7 +24,7 @@ def poll_route(polling: Polling) -> Route:
     async def poll(_: web.Request) -> web.StreamResponse:
         try:
             told = await polling.once()
-        except (Unavailable, Unfit) as fault:
+        except (Unavailable, Unprocessable) as fault:
             return web.Response(status=503, text=str(fault))
         answer = {"events": told, "completed": polling.completed}
         return web.Response(body=orjson.dumps(answer), content_type="application/json")

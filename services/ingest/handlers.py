@@ -23,10 +23,10 @@ from services.ingest.updates import Bad, one_update
 from services.ingest.watch import Stream
 from shared.contracts.errors import Unavailable
 from shared.contracts.ids import Line, TenantId
-from shared.runtime.bisect import work_off
+from shared.runtime.bisect import bisect
 from shared.runtime.clock import Clock
-from shared.runtime.failures import reason_of, sentence_of
-from shared.runtime.pseudonyms import Pseudonyms
+from shared.runtime.failures import describe_failure, parking_reason
+from shared.runtime.pseudonyms import Pseudonymizer
 from shared.runtime.telemetry import get_logger, intake_span
 
 PATH = "/whatsapp/webhook"
@@ -72,7 +72,7 @@ class WhatsApp:
     lines: Mapping[str, Line]
     app_secrets: tuple[bytes, ...]
     verify_token: str
-    pseudonyms: Pseudonyms
+    pseudonyms: Pseudonymizer
     signatures: SignatureCounts = field(default_factory=signatures_of_meta)
     other_numbers: SeldomLog = field(default_factory=lambda: SeldomLog("number.not_ours"))
     patience: Patience = field(default_factory=lambda: Patience(ACT_SECONDS))
@@ -136,9 +136,9 @@ class WhatsApp:
             records.extend(await self.persons.settle(some, frame))
 
         async def refuse(one: Personal, fault: Exception) -> None:
-            await self.parking.park([Bad(one_update(one.update), reason_of(fault), sentence_of(fault))], PATH)
+            await self.parking.park([Bad(one_update(one.update), parking_reason(fault), describe_failure(fault))], PATH)
 
-        await work_off(sorted_.personal, attempt, refuse)
+        await bisect(sorted_.personal, attempt, refuse)
         return records
 
     def _tell_others(self, others: Mapping[str, int]) -> None:

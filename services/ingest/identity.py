@@ -11,7 +11,7 @@ from services.ingest.recognise import addresses_of, minted, recognise
 from services.ingest.records import Personal, Record, WebhookFrame
 from services.ingest.register import Register
 from shared.contracts.envelope import trace_headers
-from shared.contracts.ids import PersonId, key_of
+from shared.contracts.ids import PersonId, partition_key
 from shared.contracts.topics import CONTACTS, WHATSAPP_MESSAGES
 from shared.contracts.whatsapp import MessageReceived
 from shared.runtime.clock import Clock
@@ -84,9 +84,9 @@ def _stranger(update: Personal, frame: WebhookFrame) -> PersonId:
 
 
 def _record(update: Personal, sender: _Sender, frame: WebhookFrame) -> Record:
-    key = key_of(frame.tenant, "persons", sender.person)
-    draft = update.draft.but(person_id=sender.person)
+    key = partition_key(frame.tenant, "persons", sender.person)
+    draft = update.draft.replace(person_id=sender.person)
     if isinstance(draft, MessageReceived):
-        draft = draft.but(shared_with=sender.shared_with)
+        draft = draft.replace(shared_with=sender.shared_with)
     event = frame.event(draft, id=update.id, key=key, at=update.at)
     return Record(WHATSAPP_MESSAGES, key.encode(), event.to_bytes(), update.what, trace_headers(event.traceparent))

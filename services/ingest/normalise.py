@@ -11,8 +11,8 @@ from services.ingest.records import MAX_VALUE, Personal, Record, Sorted, Webhook
 from services.ingest.statuses import status_record
 from services.ingest.updates import LONGEST_NAME, Rest, Update, one_update, phone_number_id, split
 from shared.contracts.errors import Malformed
-from shared.contracts.values import UNREADABLE, encode, first_fault, read_as
-from shared.runtime.error_location import where
+from shared.contracts.values import DECODE_ERRORS, decode, describe_error, encode
+from shared.runtime.error_location import error_location
 
 
 def normalise(body: bytes, frame: WebhookFrame) -> Sorted:
@@ -29,7 +29,7 @@ def normalise(body: bytes, frame: WebhookFrame) -> Sorted:
             reason = fault.reason if isinstance(fault, Malformed) else "malformed"
             _spoil(taken.rest, update, reason, str(fault))
         except Exception as fault:  # noqa: BLE001 -- the boundary of one update: its surprise must not stop the others
-            _spoil(taken.rest, update, "unexpected", f"{type(fault).__name__} at {where(fault)}")
+            _spoil(taken.rest, update, "unexpected", f"{type(fault).__name__} at {error_location(fault)}")
     return outcome
 
 
@@ -69,9 +69,9 @@ def _readable(personal: Personal) -> bytes:
     draft = personal.draft
     raw = encode(draft)
     try:
-        read_as(type(draft), raw)
-    except UNREADABLE as error:
-        raise Malformed(first_fault(error, type(draft))) from None
+        decode(type(draft), raw)
+    except DECODE_ERRORS as error:
+        raise Malformed(describe_error(error, type(draft))) from None
     return raw
 
 

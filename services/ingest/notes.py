@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from services.ingest.updates import Bad, spell_to_keep
 from services.ingest.values import Unread, day_of
 from shared.contracts.errors import Malformed
-from shared.contracts.ids import derive
+from shared.contracts.ids import derive_id
 
 Node = dict[str, Any]
 T = TypeVar("T")
@@ -131,7 +131,7 @@ def number_of(value: Any) -> int:
 
 
 def digest(unread: Unread) -> str:
-    return derive(unread.field, unread.sentence, spell_to_keep(unread.value))
+    return derive_id(unread.field, unread.sentence, spell_to_keep(unread.value))
 
 
 def to_park(record: str, unread: list[Unread], told: tuple[str, ...]) -> Iterator[Bad]:

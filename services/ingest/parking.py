@@ -6,11 +6,11 @@ from typing import Protocol
 
 from services.ingest.database import writing
 from services.ingest.updates import Bad
-from shared.contracts.ids import TenantId, derive
+from shared.contracts.ids import TenantId, derive_id
 from shared.runtime.clock import Clock, machine_now
 from shared.runtime.postgres import Pool, load_queries
 from shared.runtime.telemetry import get_logger, parked_counter
-from shared.runtime.transaction import Origin, Transaction
+from shared.runtime.transaction import RecordOrigin, Transaction
 
 queries = load_queries(__file__, "intake.sql")
 _log = get_logger()
@@ -30,7 +30,7 @@ class Parking:
 
     async def park(self, bad: Sequence[Bad], door: str) -> None:
         """``door`` is the path they came to."""
-        by_id = {derive(door, one.raw.hex()): one for one in bad}
+        by_id = {derive_id(door, one.raw.hex()): one for one in bad}
         async with writing(self.pool, self.clock, [f"{self.tenant}/{_SOURCE}"]) as tx:
             ids = list(by_id)
             new = await tx.connection.fetch(
@@ -44,5 +44,5 @@ async def park_all(tx: Transaction, bad: Iterable[Bad], door: str) -> None:
     parked = parked_counter("ingest")
     for one in bad:
         parked.labels(one.reason).inc()
-        await tx.park(one.raw, one.reason, one.sentence, Origin(door))
+        await tx.park(one.raw, one.reason, one.sentence, RecordOrigin(door))
         _log.warning("update.parked", reason=one.reason, sentence=one.sentence)

@@ -8,7 +8,7 @@ from services.ingest.database import reachable
 from services.ingest.register import Register
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.ids import PersonId, TenantId
-from shared.contracts.values import encode, read_as
+from shared.contracts.values import decode, encode
 from shared.runtime.postgres import Connection, Pool, load_queries
 
 queries = load_queries(__file__, "people.sql")
@@ -44,4 +44,4 @@ class People:
 
 
 def _register(rows: Iterable[Mapping[str, str]]) -> Register:
-    return Register(read_as(PersonObserved, row["state"]) for row in rows)
+    return Register(decode(PersonObserved, row["state"]) for row in rows)

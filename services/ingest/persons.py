@@ -36,7 +36,7 @@ def message(update: Update, frame: WebhookFrame) -> Personal | None:
         at=at,
         **said,
     )
-    return Personal(_sender(update), draft, frame.pseudonyms.of_message(wamid), at, "message", update)
+    return Personal(_sender(update), draft, frame.pseudonyms.for_wamid(wamid), at, "message", update)
 
 
 def call(update: Update, frame: WebhookFrame) -> Personal | None:
@@ -52,7 +52,7 @@ def call(update: Update, frame: WebhookFrame) -> Personal | None:
         message_kind=MessageKind.CALL,
         at=at,
     )
-    return Personal(_sender(update), draft, frame.pseudonyms.of_message(call_id), at, "message", update)
+    return Personal(_sender(update), draft, frame.pseudonyms.for_wamid(call_id), at, "message", update)
 
 
 def preference(update: Update, frame: WebhookFrame) -> Personal:
@@ -88,7 +88,7 @@ def bsuid_update(update: Update, frame: WebhookFrame) -> Personal:
 def _system(update: Update, frame: WebhookFrame) -> Personal | None:
     """A changed number, BSUID or security key: https://developers.facebook.com/docs/whatsapp, system messages."""
     note = update.item.get("system")
-    event_id = frame.pseudonyms.of_message(_required(update.item.get("id"), "messages.id"))
+    event_id = frame.pseudonyms.for_wamid(_required(update.item.get("id"), "messages.id"))
     if not isinstance(note, dict):
         raise ValueError("messages.system: it has not the shape of its type")  # noqa: TRY004 -- callers park on it
     kind = _required(note.get("type"), "messages.system.type")

@@ -17,10 +17,10 @@ from services.ingest.recognise import introduce
 from services.ingest.records import Frame
 from services.ingest.snapshots import Snapshot, Snapshots, view_of
 from services.ingest.views import ContactView
-from shared.contracts.ids import TenantId, person_of_contact
+from shared.contracts.ids import TenantId, person_id_of_contact
 from shared.contracts.topics import CONTACTS
 from shared.contracts.values import encode
-from shared.runtime.bisect import work_off
+from shared.runtime.bisect import bisect
 from shared.runtime.clock import Clock
 from shared.runtime.postgres import Pool
 from shared.runtime.transaction import Transaction
@@ -59,7 +59,7 @@ class ContactsPoll:
         async def refuse(one: Read[ContactView], fault: Exception) -> None:
             await self.parking.park([refused(one, fault)], _ORIGIN)
 
-        await work_off(read, attempt, refuse)
+        await bisect(read, attempt, refuse)
         return sum(told)
 
     async def _tell(self, read: Sequence[Read[ContactView]]) -> int:
@@ -70,7 +70,7 @@ class ContactsPoll:
             return 0
         views = [one.view for one in changed]
         addresses = [phone_key(view.phone) for view in views if view.phone]
-        persons = [person_of_contact(self.tenant, view.contact_id) for view in views]
+        persons = [person_id_of_contact(self.tenant, view.contact_id) for view in views]
         locks = address_locks(self.tenant, [*addresses, *persons])
         async with writing(self.pool, self.clock, locks) as tx:
             register = await People(self.tenant).take(tx.connection, addresses, persons)

@@ -19,10 +19,10 @@ from services.ingest.reading import Read, ids_of, last_id, read_all, refused
 from services.ingest.records import Frame
 from services.ingest.snapshots import Snapshot, Snapshots, view_of
 from services.ingest.views import WorkView
-from shared.contracts.ids import TenantId, key_of
+from shared.contracts.ids import TenantId, partition_key
 from shared.contracts.topics import CONSONANCE_EVENTS
 from shared.contracts.values import encode
-from shared.runtime.bisect import work_off
+from shared.runtime.bisect import bisect
 from shared.runtime.clock import Clock, machine_now
 from shared.runtime.postgres import Pool
 from shared.runtime.telemetry import intake_span
@@ -92,11 +92,11 @@ class WorksPoll:
         async def refuse(one: Read[WorkView], fault: Exception) -> None:
             await self.parking.park([refused(one, fault)], _ORIGIN)
 
-        await work_off(list({one.view.work_id: one for one in read}.values()), attempt, refuse)
+        await bisect(list({one.view.work_id: one for one in read}.values()), attempt, refuse)
         return sum(told)
 
     async def _compare(self, read: Sequence[Read[WorkView]], current: Pass) -> int:
-        locks = [key_of(self.tenant, "works", one.view.work_id) for one in read]
+        locks = [partition_key(self.tenant, "works", one.view.work_id) for one in read]
         async with writing(self.pool, self.clock, locks) as tx:
             before = await self._snapshots.load(tx.connection, [one.view.work_id for one in read])
             changed = [one for one in read if _before(before, one.view) != one.view]
@@ -114,7 +114,7 @@ class WorksPoll:
 
     def _tell(self, before: Mapping[int, Snapshot], view: WorkView, current: Pass, tx: Transaction) -> int:
         """What happened to one work, in a trace of its own; how many events that is."""
-        number, key = _next(before, view.work_id), key_of(self.tenant, "works", view.work_id)
+        number, key = _next(before, view.work_id), partition_key(self.tenant, "works", view.work_id)
         at = Comparison(self.tenant, self.words, tx.now, number, current.fields, self.polled)
         told = compare(_before(before, view), view, at)
         with intake_span("ingest.poll") as traceparent:

@@ -5,8 +5,8 @@ import time
 from collections.abc import Awaitable, Callable
 
 from services.ingest.measures import Measures
-from shared.contracts.errors import Unavailable, Unfit
-from shared.runtime.failures import sentence_of
+from shared.contracts.errors import Unavailable, Unprocessable
+from shared.runtime.failures import describe_failure
 from shared.runtime.telemetry import get_logger
 
 _LONGEST_PAUSE = 60.0  # seconds, while Consonance cannot be read
@@ -73,6 +73,6 @@ class Polling:
 
 def _failed(name: str, fault: Exception) -> str:
     """Also of what nobody foresaw only where it happened: errors of libraries quote the data they failed on."""
-    if isinstance(fault, Unavailable | Unfit):
+    if isinstance(fault, Unavailable | Unprocessable):
         return f"{name}: {fault}"
-    return f"{name}: {sentence_of(fault)}"
+    return f"{name}: {describe_failure(fault)}"

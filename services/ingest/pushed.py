@@ -19,10 +19,10 @@ from services.ingest.updates import LONGEST_NAME, spell
 from services.ingest.values import day_of
 from shared.clients.working_calendar import country_calendar
 from shared.contracts import consonance
-from shared.contracts.envelope import Data, Event, addressed
-from shared.contracts.errors import Malformed, Unfit
-from shared.contracts.ids import ContactId, TenantId, key_of, person_of_contact
-from shared.contracts.values import first_fault, in_utc, is_moment, made_of
+from shared.contracts.envelope import Event, EventData, build_event
+from shared.contracts.errors import Malformed, Unprocessable
+from shared.contracts.ids import ContactId, TenantId, partition_key, person_id_of_contact
+from shared.contracts.values import convert, describe_error, is_plausible_instant, to_utc
 from shared.contracts.vocabulary import PartyRef, WorkRef
 
 TOLD_BY_POLL = "told_by_poll"
@@ -65,7 +65,7 @@ def accept(document: Any, frame: Frame, house: House) -> Event:
 
 
 def judge(document: Any, frame: Frame, house: House) -> Accepted:
-    """Raises Malformed naming the field, or Unfit for a kind that this tenant's poll tells.
+    """Raises Malformed naming the field, or Unprocessable for a kind that this tenant's poll tells.
 
     A date that cannot be read and may be absent is absent: refusing the change would leave the old date in force.
     """
@@ -79,7 +79,7 @@ def judge(document: Any, frame: Frame, house: House) -> Accepted:
     data = _data(document, model, frame, house, notes)
     given = {"time": frame.now, "traceparent": frame.traceparent} | _offered(document)
     own = {"tenantid": frame.tenant, "recordedtime": frame.now, "partitionkey": subject_key(frame.tenant, data)}
-    event = addressed({**given, **own}, data)
+    event = build_event({**given, **own}, data)
     if len(event.to_bytes()) > MAX_VALUE:
         raise Malformed(f"data: it is larger than {MAX_VALUE} bytes")
     return Accepted(event, notes)
@@ -107,21 +107,21 @@ def _offered(document: dict[str, Any]) -> dict[str, Any]:
     return offered
 
 
-def subject_key(tenant: TenantId, data: Data) -> str:
+def subject_key(tenant: TenantId, data: EventData) -> str:
     """The work's key; without a work the person's it is about; without either its source's."""
     work = getattr(data, "work", None)
     if isinstance(work, WorkRef):
-        return key_of(tenant, "works", work.work_id)
+        return partition_key(tenant, "works", work.work_id)
     if isinstance(data, consonance.ErasureRequested):
-        return key_of(tenant, "persons", person_of_contact(tenant, data.contact_id))
+        return partition_key(tenant, "persons", person_id_of_contact(tenant, data.contact_id))
     for name in ("payee", "submitter"):
         party = getattr(data, name, None)
         if isinstance(party, PartyRef):
-            return key_of(tenant, "persons", party.person_id)
-    return key_of(tenant, "sources", getattr(data, "adapter", "consonance"))
+            return partition_key(tenant, "persons", party.person_id)
+    return partition_key(tenant, "sources", getattr(data, "adapter", "consonance"))
 
 
-def _model(document: dict[str, Any], house: House) -> type[Data]:
+def _model(document: dict[str, Any], house: House) -> type[EventData]:
     if document.get("specversion") != "1.0":
         raise Malformed("specversion: only 1.0 is understood")
     kind = document.get("type")
@@ -129,11 +129,11 @@ def _model(document: dict[str, Any], house: House) -> type[Data]:
     if model is None:
         raise Malformed("type: it is not one this service knows")
     if consonance.short_name(model.kind) in house.polled:
-        raise Unfit("type: this tenant's poll tells it (STET_CONSONANCE_POLLED)", reason=TOLD_BY_POLL)
+        raise Unprocessable("type: this tenant's poll tells it (STET_CONSONANCE_POLLED)", reason=TOLD_BY_POLL)
     return model
 
 
-def _data(document: dict[str, Any], model: type[Data], frame: Frame, house: House, notes: Notes) -> Data:
+def _data(document: dict[str, Any], model: type[EventData], frame: Frame, house: House, notes: Notes) -> EventData:
     offered = document.get("data")
     if not isinstance(offered, dict):
         raise Malformed("data: it is not a JSON object")
@@ -144,11 +144,11 @@ def _data(document: dict[str, Any], model: type[Data], frame: Frame, house: Hous
         notes.add("data.done_on", "it is no date: the event's own day counts", known.get("done_on"))
         known["done_on"] = _local_time(document, frame, house).date()
     try:
-        data = made_of(model, known)
+        data = convert(model, known)
     except ValidationError as fault:
-        raise Malformed(first_fault(fault, model, "data")) from None
+        raise Malformed(describe_error(fault, model, "data")) from None
     check_bounds(data, "data")
-    return in_utc(data)
+    return to_utc(data)
 
 
 def _says_no_day(value: Any) -> bool:
@@ -175,7 +175,7 @@ def _with_people(value: Any, tenant: TenantId) -> Any:
     known = {key: _with_people(item, tenant) for key, item in value.items()}
     contact = known.get("contact_id")
     if known.keys() >= _PARTY and isinstance(contact, int) and not isinstance(contact, bool):
-        known["person_id"] = person_of_contact(tenant, ContactId(contact))
+        known["person_id"] = person_id_of_contact(tenant, ContactId(contact))
     return known
 
 
@@ -192,4 +192,4 @@ def _local_time(document: dict[str, Any], frame: Frame, house: House) -> datetim
         told = datetime.fromisoformat(str(document.get("time")))
     except ValueError:
         told = frame.now
-    return (told if told.tzinfo and is_moment(told) else frame.now).astimezone(house.zone)
+    return (told if told.tzinfo and is_plausible_instant(told) else frame.now).astimezone(house.zone)

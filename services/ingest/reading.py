@@ -10,10 +10,10 @@ from services.ingest.notes import Node, Notes, number_of, to_park
 from services.ingest.records import MAX_VALUE
 from services.ingest.updates import Bad, spell_to_keep
 from shared.contracts.errors import Malformed, Unavailable
-from shared.contracts.values import Frozen, encode, first_fault, read_as
-from shared.runtime.failures import reason_of, sentence_of
+from shared.contracts.values import Value, decode, describe_error, encode
+from shared.runtime.failures import describe_failure, parking_reason
 
-V = TypeVar("V", bound=Frozen)
+V = TypeVar("V", bound=Value)
 
 _LARGEST_ASKED = 2**31 - 1
 """GraphQL's Int: what is greater cannot be asked for."""
@@ -42,7 +42,7 @@ def read_all(
         notes = Notes()
         try:
             raw = encode(_view(node, notes, read))
-            view = read_as(of, raw)
+            view = decode(of, raw)
         except Exception as fault:  # noqa: BLE001 -- a tenant's schema may be of any shape: it is that record's fault
             bad.append(_bad(node, "malformed", _sentence(fault, of)))
             continue
@@ -82,15 +82,15 @@ def _asked_id(node: Any) -> int | None:
 
 def refused(read: Read[V], fault: Exception) -> Bad:
     """A record that could be read, and that the database refuses."""
-    return _bad(read.node, reason_of(fault), sentence_of(fault))
+    return _bad(read.node, parking_reason(fault), describe_failure(fault))
 
 
 def _bad(node: Any, reason: str, sentence: str) -> Bad:
     return Bad(spell_to_keep(node), reason, sentence)
 
 
-def _sentence(fault: Exception, of: type[Frozen]) -> str:
+def _sentence(fault: Exception, of: type[Value]) -> str:
     """Names the field at fault, never its value."""
     if isinstance(fault, ValidationError):
-        return first_fault(fault, of)
+        return describe_error(fault, of)
     return str(fault) if isinstance(fault, Malformed) else f"it has not the shape of its type ({type(fault).__name__})"

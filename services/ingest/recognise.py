@@ -10,11 +10,11 @@ from services.ingest.addresses import phone_key
 from services.ingest.records import Sighting
 from services.ingest.register import Register
 from services.ingest.views import ContactView
-from shared.contracts.contacts import NAMELESS, Addresses, PersonObserved
-from shared.contracts.ids import PersonId, TenantId, person_of_contact
+from shared.contracts.contacts import PLACEHOLDER_NAME, Addresses, PersonObserved
+from shared.contracts.ids import PersonId, TenantId, person_id_of_contact
 from shared.contracts.vocabulary import PartyKind
 from shared.contracts.whatsapp import IdentityChange
-from shared.runtime.pseudonyms import Pseudonyms
+from shared.runtime.pseudonyms import Pseudonymizer
 
 
 def recognise(register: Register, sighting: Sighting, stranger: PersonId, now: datetime) -> PersonId:
@@ -38,9 +38,9 @@ def addresses_of(sighting: Sighting) -> list[str]:
     return [*bsuids, *phones]
 
 
-def minted(sighting: Sighting, tenant: TenantId, pseudonyms: Pseudonyms) -> PersonId:
+def minted(sighting: Sighting, tenant: TenantId, pseudonyms: Pseudonymizer) -> PersonId:
     """The visitor somebody unknown at these addresses becomes."""
-    return pseudonyms.of_stranger(tenant, sighting.bsuid or sighting.phone or "")
+    return pseudonyms.visitor_id(tenant, sighting.bsuid or sighting.phone or "")
 
 
 def introduce(
@@ -50,7 +50,7 @@ def introduce(
 
     The number WhatsApp taught us stays until Consonance says another than ``before``.
     """
-    person_id = person_of_contact(tenant, view.contact_id)
+    person_id = person_id_of_contact(tenant, view.contact_id)
     known = register.get(person_id)
     told_phone = before is None or before.phone != view.phone
     addresses = known.addresses if known else Addresses()
@@ -83,7 +83,7 @@ def _moved(register: Register, sighting: Sighting, stranger: PersonId, now: date
     addresses = Addresses(
         phone=sighting.phone or person.addresses.phone, bsuid=sighting.bsuid or person.addresses.bsuid
     )
-    register.put(person.but(addresses=addresses))
+    register.put(person.replace(addresses=addresses))
     return person.person_id
 
 
@@ -107,7 +107,7 @@ def _learn(register: Register, person: PersonObserved, sighting: Sighting) -> Pe
     if sighting.bsuid is not None and (owner is None or owner.person_id == person.person_id):
         bsuid = sighting.bsuid
     name = _known_name(person)
-    learnt = person.but(addresses=Addresses(phone=phone, bsuid=bsuid), display_name=name or sighting.name)
+    learnt = person.replace(addresses=Addresses(phone=phone, bsuid=bsuid), display_name=name or sighting.name)
     if learnt != person:
         register.put(learnt)
     return person.person_id
@@ -129,4 +129,4 @@ def _meet(register: Register, sighting: Sighting, stranger: PersonId, now: datet
 
 
 def _known_name(person: PersonObserved | None) -> str | None:
-    return None if person is None or person.display_name == NAMELESS else person.display_name
+    return None if person is None or person.display_name == PLACEHOLDER_NAME else person.display_name

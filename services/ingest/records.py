@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from services.ingest.updates import LONGEST_NAME, Bad, Update
-from shared.contracts.envelope import Data, Event
+from shared.contracts.envelope import Event, EventData
 from shared.contracts.errors import Malformed
 from shared.contracts.ids import Bsuid, EventId, Line, Phone, TenantId
 from shared.contracts.topics import Topic
-from shared.contracts.values import is_moment
+from shared.contracts.values import is_plausible_instant
 from shared.contracts.whatsapp import IdentityChange
-from shared.runtime.pseudonyms import Pseudonyms
+from shared.runtime.pseudonyms import Pseudonymizer
 
 SOURCE = "stet/ingest"
 MAX_VALUE = 1_000_000
@@ -29,7 +29,7 @@ class Frame:
     lines: Mapping[str, Line]
     traceparent: str | None = None
 
-    def event(self, data: Data, *, id: str, key: str, at: datetime, source: str = SOURCE) -> Event:  # noqa: A002 -- the attribute's name
+    def event(self, data: EventData, *, id: str, key: str, at: datetime, source: str = SOURCE) -> Event:  # noqa: A002 -- the attribute's name
         """Raises Malformed for an id that no index takes."""
         if len(id) > LONGEST_NAME:
             raise Malformed(f"id: longer than {LONGEST_NAME} characters")
@@ -50,7 +50,7 @@ class Frame:
 class WebhookFrame(Frame):
     """``pseudonyms`` stand for what contains a person's number: wamids, and the addresses of strangers."""
 
-    pseudonyms: Pseudonyms = field(kw_only=True)
+    pseudonyms: Pseudonymizer = field(kw_only=True)
 
 
 class Record(NamedTuple):
@@ -80,7 +80,7 @@ class Personal:
     """An update about a person: ``draft`` lacks only its ``person_id``; ``update`` is what is parked if it must be."""
 
     sighting: Sighting
-    draft: Data
+    draft: EventData
     id: str
     at: datetime
     what: str
@@ -104,6 +104,6 @@ def instant_of(value: Any) -> datetime:
         instant = datetime.fromtimestamp(int(value), UTC)
     except (ValueError, OverflowError, OSError):
         raise ValueError("timestamp: it is not a number of seconds") from None
-    if not is_moment(instant):
+    if not is_plausible_instant(instant):
         raise ValueError("timestamp: it lies centuries away")
     return instant

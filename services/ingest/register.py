@@ -48,17 +48,17 @@ class Register:
     def changed(self, now: datetime) -> list[PersonObserved]:
         """Everyone who is not as loaded, each with the next version."""
         return [
-            person.but(version=_version(self._loaded, person.person_id) + 1, observed_at=now)
+            person.replace(version=_version(self._loaded, person.person_id) + 1, observed_at=now)
             for person in self._people.values()
             if person != self._loaded.get(person.person_id)
         ]
 
     def merge(self, visitor: PersonObserved, into: PersonObserved) -> PersonObserved:
         """The visitor was somebody we know: their addresses go over where that one has none; they are empty-handed."""
-        self.put(visitor.but(merged_into=into.person_id, addresses=Addresses()))
+        self.put(visitor.replace(merged_into=into.person_id, addresses=Addresses()))
         phone = into.addresses.phone or visitor.addresses.phone
         bsuid = into.addresses.bsuid or visitor.addresses.bsuid
-        joined = into.but(addresses=Addresses(phone=phone, bsuid=bsuid))
+        joined = into.replace(addresses=Addresses(phone=phone, bsuid=bsuid))
         self.put(joined)
         return joined
 

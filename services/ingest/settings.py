@@ -14,7 +14,7 @@ from shared.contracts.consonance import ComponentState
 from shared.contracts.ids import Line
 from shared.contracts.vocabulary import Stage
 from shared.runtime.credentials import AccessKey, AppSecret, PseudonymKey, VerifyToken, WebhookSecret
-from shared.runtime.pseudonyms import Pseudonyms
+from shared.runtime.pseudonyms import Pseudonymizer
 from shared.runtime.settings import ServiceSettings, graphql_endpoint
 
 POLLED = (
@@ -64,8 +64,8 @@ class Settings(ServiceSettings):
     house_zone: str = "Europe/London"
     house_country: str | None = "GB"
 
-    def neighbours(self) -> dict[str, str]:
-        return {**super().neighbours(), "STET_CONSONANCE_URL": self.consonance_url}
+    def dependencies(self) -> dict[str, str]:
+        return {**super().dependencies(), "STET_CONSONANCE_URL": self.consonance_url}
 
     @field_validator("house_zone")
     @classmethod
@@ -83,8 +83,8 @@ class Settings(ServiceSettings):
         return polled
 
     @property
-    def pseudonyms(self) -> Pseudonyms:
-        return Pseudonyms(self.pseudonym_key.get_secret_value().encode())
+    def pseudonyms(self) -> Pseudonymizer:
+        return Pseudonymizer(self.pseudonym_key.get_secret_value().encode())
 
     @property
     def limits(self) -> Limits:

@@ -7,11 +7,11 @@ from typing import TypeVar
 
 from services.ingest.progress import Pass
 from shared.contracts.ids import TenantId
-from shared.contracts.values import UNREADABLE, Frozen, read_as
+from shared.contracts.values import DECODE_ERRORS, Value, decode
 from shared.runtime.postgres import Connection, load_queries
 
 queries = load_queries(__file__, "snapshots.sql")
-V = TypeVar("V", bound=Frozen)
+V = TypeVar("V", bound=Value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +26,8 @@ class Snapshot:
 def view_of(of: type[V], snapshot: Snapshot | None) -> V | None:
     """The view that was kept; one that another version kept, and that is not understood, is none."""
     try:
-        return None if snapshot is None else read_as(of, snapshot.view)
-    except UNREADABLE:
+        return None if snapshot is None else decode(of, snapshot.view)
+    except DECODE_ERRORS:
         return None
 
 

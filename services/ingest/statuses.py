@@ -27,7 +27,7 @@ def status_record(update: Update, frame: WebhookFrame) -> Record:
     data = StatusReported(
         wamid=Wamid(wamid), status=_STATUSES.get(said, Status.OTHER), at=at, **_particulars(update, frame)
     )
-    message = frame.pseudonyms.of_message(wamid)
+    message = frame.pseudonyms.for_wamid(wamid)
     event = frame.event(data, id=f"{message}/{said}", key=message, at=at)
     return Record(WHATSAPP_STATUSES, message.encode(), event.to_bytes(), "status", trace_headers(frame.traceparent))
 

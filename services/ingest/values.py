@@ -15,7 +15,7 @@ import phonenumbers
 from babel import Locale, UnknownLocaleError
 from babel.localedata import locale_identifiers
 
-from shared.contracts.values import is_day
+from shared.contracts.values import is_plausible_date
 
 LONGEST_PERSON_NAME = 200
 
@@ -74,7 +74,7 @@ def day_of(value: Any) -> date | None:
         raise ValueError("it is no date") from None
     if time_of_day and not time_of_day[:2].isdigit():
         raise ValueError("it is no date")
-    return day if is_day(day) else None
+    return day if is_plausible_date(day) else None
 
 
 def country_of(value: str) -> str | None:

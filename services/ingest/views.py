@@ -4,20 +4,20 @@ from datetime import date
 
 from msgspec import field
 
-from shared.contracts.consonance import Check, Component, ComponentSeen, ComponentState, MetadataField, WorkObserved
-from shared.contracts.ids import ContactId, Phone, ProductId, TenantId, WorkId, person_of_contact
-from shared.contracts.values import Frozen
+from shared.contracts.consonance import Check, Component, ComponentState, MetadataField, ObservedComponent, WorkObserved
+from shared.contracts.ids import ContactId, Phone, ProductId, TenantId, WorkId, person_id_of_contact
+from shared.contracts.values import Value
 from shared.contracts.vocabulary import Named, PartyKind, PartyRef, ProductRef, Role, Stage, Version, WorkRef
 
 
-class Contributor(Frozen):
+class Contributor(Value):
     contact_id: ContactId
     kind: PartyKind
     name: str
     role: Role
 
 
-class ProductView(Frozen):
+class ProductView(Value):
     """``title`` and ``subtitle`` only where they override the work's."""
 
     product_id: ProductId
@@ -31,7 +31,7 @@ class ProductView(Frozen):
     publishing_status: str | None = None
 
 
-class WorkView(Frozen):
+class WorkView(Value):
     """``components`` holds only what this tenant's Consonance can tell; the missing among them are there as missing.
 
     ``unread``: digests of what could not be read (``notes``), so that it is told once.
@@ -55,7 +55,7 @@ class WorkView(Frozen):
     unread: tuple[str, ...] = ()
 
 
-class ContactView(Frozen):
+class ContactView(Value):
     """``unread`` as in a work's."""
 
     contact_id: ContactId
@@ -103,7 +103,7 @@ def observed(view: WorkView, stage: Stage, version: Version, tenant: TenantId) -
         stage_key=stage,
         people=tuple(_party(one, tenant) for one in view.people),
         products=tuple(product_ref(view, product) for product in view.products),
-        components=tuple(ComponentSeen(component=name, state=state) for name, state in view.components.items()),
+        components=tuple(ObservedComponent(component=name, state=state) for name, state in view.components.items()),
         texts=view.texts,
         cancelled=view.cancelled,
         embargo_until=view.embargo_until,
@@ -112,7 +112,7 @@ def observed(view: WorkView, stage: Stage, version: Version, tenant: TenantId) -
 
 def _party(one: Contributor, tenant: TenantId) -> PartyRef:
     return PartyRef(
-        person_id=person_of_contact(tenant, one.contact_id),
+        person_id=person_id_of_contact(tenant, one.contact_id),
         contact_id=one.contact_id,
         kind=one.kind,
         display_name=one.name,

@@ -14,12 +14,12 @@ from services.ingest.database import writing
 from services.ingest.measures import Measures
 from services.ingest.records import Frame
 from services.ingest.wholeness import Beat, Wholeness, beat, begin
-from shared.contracts.envelope import Data
+from shared.contracts.envelope import EventData
 from shared.contracts.errors import Unavailable
-from shared.contracts.ids import TenantId, derive
+from shared.contracts.ids import TenantId, derive_id
 from shared.contracts.topics import WHATSAPP_ACCOUNT
 from shared.contracts.values import encode
-from shared.contracts.whatsapp import GapOpened, WebhookWhole
+from shared.contracts.whatsapp import WebhookConfirmed, WebhookGapOpened
 from shared.runtime.clock import Clock, machine_now
 from shared.runtime.postgres import Connection, Pool, load_queries
 from shared.runtime.telemetry import get_logger
@@ -139,13 +139,13 @@ class Watch:
     def _tell(self, taken: Beat, reason: str, tx: Transaction) -> None:
         if taken.gap is not None:
             self.measures.gap()
-            self._publish(GapOpened(account=self.account, since=taken.gap, reason=reason or "away"), tx)
+            self._publish(WebhookGapOpened(account=self.account, since=taken.gap, reason=reason or "away"), tx)
             _log.warning("webhook.gap_opened", since=taken.gap.isoformat(), reason=reason)
-        self._publish(WebhookWhole(account=self.account, since=taken.vouched, until=taken.state.until), tx)
+        self._publish(WebhookConfirmed(account=self.account, since=taken.vouched, until=taken.state.until), tx)
 
-    def _publish(self, data: Data, tx: Transaction) -> None:
+    def _publish(self, data: EventData, tx: Transaction) -> None:
         frame = Frame(self.tenant, tx.now, {})
-        event_id = derive(self.tenant, self.account, data.kind, encode(data).decode())
+        event_id = derive_id(self.tenant, self.account, data.kind, encode(data).decode())
         tx.publish(WHATSAPP_ACCOUNT, frame.event(data, id=event_id, key=self.account, at=tx.now))
 
     async def _load(self, connection: Connection) -> Wholeness | None:

@@ -1,6 +1,6 @@
 """``python -m services.rules``."""
 
 from services.rules.app import main
-from shared.runtime.service import start
+from shared.runtime.service import run_service
 
-start(main)
+run_service(main)

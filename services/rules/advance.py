@@ -27,7 +27,7 @@ def advance(desk: Desk, chain: Chain) -> Chain:
         due = next_due(desk, chain)
         if chain is before or not has_come(desk, chain, due):
             break
-    return desk.keep(chain if due == chain.next_due else chain.but(next_due=due))
+    return desk.keep(chain if due == chain.next_due else chain.replace(next_due=due))
 
 
 def _once(desk: Desk, chain: Chain) -> Chain:
@@ -44,7 +44,7 @@ def _release(desk: Desk, chain: Chain) -> Chain:
         if outgoing.delivery is not Delivery.HELD or not has_come(desk, chain, outgoing.held_until):
             continue
         if outgoing.answer is None and _unless(desk, chain, outgoing.step):
-            chain = chain.with_message(outgoing.but(delivery=Delivery.WITHDRAWN))
+            chain = chain.with_message(outgoing.replace(delivery=Delivery.WITHDRAWN))
         else:
             chain = _send(desk, chain, outgoing)
     return chain
@@ -87,7 +87,7 @@ def _done(chain: Chain, index: int) -> Chain:
     at = max(sent, default=state.done_at or chain.base_at)
     nobody = bool(state.left_out) and not speak.reached(chain, index)
     chain = chain.with_step(index, status=StepStatus.DONE, done_at=at, unreached=nobody)
-    return chain.but(base_at=max(at, chain.base_at))
+    return chain.replace(base_at=max(at, chain.base_at))
 
 
 # ------------------------------------------------------------------ what a step does
@@ -97,7 +97,7 @@ def run(desk: Desk, chain: Chain, step: Step) -> Chain:
     chain = _overtake(chain, desk.rule_of(chain), step)
     desk.judged(Reason.STEP_DUE, chain, str(step.index))
     if step.unless is not None and holds(step.unless, desk.document(chain)):
-        chain = chain.but(base_at=desk.now)
+        chain = chain.replace(base_at=desk.now)
         return chain.with_step(step.index, status=StepStatus.SKIPPED, done_at=desk.now)
     chain = chain.with_step(step.index, status=StepStatus.RUNNING, done_at=desk.now, left_out={})
     return _VERBS[step.verb](desk, chain, step)

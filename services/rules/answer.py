@@ -28,7 +28,7 @@ def answered(desk: Desk, chain: Chain, question: Outgoing, name: str, message: M
     if answer is None:
         return free_text(desk, chain, question, message)
     given = _given(question, name, message, final=answer.final)
-    chain = chain.but(given=(*chain.given, given))
+    chain = chain.replace(given=(*chain.given, given))
     if not answer.final:
         desk.judged(Reason.ANSWERED, chain, str(step.index))
         return advance(desk, _act_and_go_on(desk, chain, step, answer, message))
@@ -39,7 +39,7 @@ def _proved(chain: Chain, question: Outgoing) -> Chain:
     """A tap proves that the question was sent, whatever the dispatcher has told of it so far."""
     if question.delivery not in {Delivery.REQUESTED, Delivery.UNCERTAIN}:
         return chain
-    return chain.with_message(question.but(delivery=Delivery.ACCEPTED))
+    return chain.with_message(question.replace(delivery=Delivery.ACCEPTED))
 
 
 def _to_form(desk: Desk, chain: Chain, question: Outgoing, name: str, message: MessageReceived) -> Chain:
@@ -132,7 +132,7 @@ def free_text(desk: Desk, chain: Chain, question: Outgoing, message: MessageRece
     """Words and emoji never approve anything: they are kept, and handed to a person of the owner team."""
     desk.judged(Reason.FREE_TEXT, chain, str(question.step))
     given = _given(question, "free_text", message, final=False)
-    chain = chain.but(given=(*chain.given, given))
+    chain = chain.replace(given=(*chain.given, given))
     step = desk.rule_of(chain).steps[question.step]
     chain = _pass_on(desk, chain, step, HandOver(owners(desk, chain)), message)
     chain = to_person(desk, chain, message.person_id, house_word("handed_over", question.step, message))
@@ -147,7 +147,7 @@ def _addendum(desk: Desk, chain: Chain, question: Outgoing, name: str, message: 
     desk.judged(Reason.ADDENDUM, chain, str(question.step))
     before = chain.final_answer_of(message.person_id)
     given = _given(question, name, message, final=False)
-    chain = chain.but(given=(*chain.given, given))
+    chain = chain.replace(given=(*chain.given, given))
     chain = _closed(desk, chain, question, message)
     if before is None or before.answer != name:
         chain = _tell_owner(desk, chain, question, message, name)
@@ -180,7 +180,7 @@ def _take(desk: Desk, chain: Chain, question: Outgoing, message: MessageReceived
     if chain.taken is not None and chain.taken.person_id != message.person_id:
         return _late(desk, chain, question, message)
     desk.judged(Reason.ANSWERED, chain, "take")
-    chain = chain.but(taken=Taken(person_id=message.person_id, at=desk.now))
+    chain = chain.replace(taken=Taken(person_id=message.person_id, at=desk.now))
     speech = Speech(Verb.TELL, "taken", question.step, "house", f"taken.{message.message_id}", 0, FINISH, reply=True)
     return advance(desk, to_person(desk, chain, message.person_id, speech))
 
@@ -200,8 +200,8 @@ def _not_me(desk: Desk, chain: Chain, question: Outgoing, message: MessageReceiv
 
 
 def _declined(chain: Chain, question: Outgoing, person: PersonId) -> Chain:
-    handed = (h.but(declined=(*h.declined, person)) if _offered(h.step, question) else h for h in chain.handed_over)
-    return chain.but(handed_over=tuple(handed))
+    handed = (h.replace(declined=(*h.declined, person)) if _offered(h.step, question) else h for h in chain.handed_over)
+    return chain.replace(handed_over=tuple(handed))
 
 
 def _by_all(chain: Chain, question: Outgoing) -> bool:
@@ -238,7 +238,7 @@ def _give_back(desk: Desk, chain: Chain, question: Outgoing, message: MessageRec
     if chain.taken is None or chain.taken.person_id != message.person_id:
         return _late(desk, chain, question, message)
     desk.judged(Reason.ANSWERED, chain, "give_back")
-    chain = _declined(chain.but(taken=None, base_at=desk.now), question, message.person_id)
+    chain = _declined(chain.replace(taken=None, base_at=desk.now), question, message.person_id)
     chain = to_person(desk, chain, message.person_id, house_word("noted", question.step, message))
     if not _by_all(chain, question):
         return advance(desk, chain)

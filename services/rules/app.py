@@ -6,15 +6,15 @@ from services.rules.loops import Loops
 from services.rules.settings import RulesSettings
 from services.rules.verdicts import Verdicts
 from services.rules.waiting import TOPICS
-from shared.runtime.service import running
-from shared.runtime.settings import load
+from shared.runtime.service import service_process
+from shared.runtime.settings import load_settings
 
 
 async def main() -> None:
-    settings = load(RulesSettings)
+    settings = load_settings(RulesSettings)
     keys = tuple(key.get_secret_value().encode() for key in settings.signing_keys)
     shelf = Shelf.from_folder(settings.rules_dir, keys)
-    async with running(settings, "rules") as process:
+    async with service_process(settings, "rules") as process:
         await shelf.keep(process.pool, process.clock.now())
         rules = Rules(settings.tenant, shelf, Verdicts())
         loops = Loops(rules, process.pool, process.clock, tick=0.02 if settings.development_clock else 0.25)
@@ -22,5 +22,5 @@ async def main() -> None:
         process.task("due", loops.run_due)
         process.task("waiting", loops.release_waiting)
         process.task("measure", loops.measure)
-        process.idle_when(loops.idle)
-        await process.until_stopped()
+        process.add_idle_check(loops.idle)
+        await process.run_until_stopped()

@@ -42,7 +42,7 @@ def holds(
     most = limit.chains if starts else limit.answers
     again = not fills and any(_same_again(said, before, limit.within) for before in known.said)
     counted = (*recent, now)[-most:]
-    known = known.but(said=_remembered(known.said, said), **{"started" if starts else "answered": counted})
+    known = known.replace(said=_remembered(known.said, said), **{"started" if starts else "answered": counted})
     desk.world.keep_unasked(message.person_id, known)
     return again or len(recent) >= most
 
@@ -52,7 +52,7 @@ def is_told(desk: Desk, message: MessageReceived) -> bool:
     known = desk.world.unasked.get(message.person_id, Unasked())
     if known.told_at is not None and desk.now < known.told_at + _TOLD_AGAIN:
         return False
-    desk.world.keep_unasked(message.person_id, known.but(told_at=desk.now))
+    desk.world.keep_unasked(message.person_id, known.replace(told_at=desk.now))
     return True
 
 

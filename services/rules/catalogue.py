@@ -12,7 +12,7 @@ from functools import cache
 from services.rules.fieldtypes import FieldSpec, FieldType, fields_of
 from shared.contracts import consonance
 from shared.contracts.consonance import Component, WorkObserved
-from shared.contracts.envelope import Data
+from shared.contracts.envelope import EventData
 from shared.contracts.vocabulary import Role, Stage
 from shared.contracts.whatsapp import MessageReceived
 
@@ -113,13 +113,13 @@ FACTS: tuple[Fact, ...] = (
 )  # fmt: skip
 
 
-def _models() -> Mapping[str, type[Data]]:
+def _models() -> Mapping[str, type[EventData]]:
     """Events a rule may start on; full state teaches facts and starts nothing."""
     told = {consonance.short_name(k): model for k, model in consonance.KINDS.items() if model is not WorkObserved}
     return {**told, MESSAGE_RECEIVED: MessageReceived}
 
 
-EVENTS: Mapping[str, type[Data]] = _models()
+EVENTS: Mapping[str, type[EventData]] = _models()
 
 
 @cache

@@ -7,9 +7,9 @@ from msgspec import Raw, field
 
 from services.rules.rulebook import Verb
 from shared.contracts.ids import ChainId, Line, MessageId, PersonId, Revision, RuleId, TenantId, Wamid, WriteId
-from shared.contracts.values import Frozen, Instant
+from shared.contracts.values import Instant, Value
 from shared.contracts.whatsapp import Media
-from shared.contracts.writes import STANDS, Operation, Outcome
+from shared.contracts.writes import SUCCESSFUL_OUTCOMES, Operation, Outcome
 
 
 class Delivery(StrEnum):
@@ -34,7 +34,7 @@ RANK = {d: rank for rank, d in enumerate((Delivery.HELD, Delivery.REQUESTED, Del
                                           Delivery.DELIVERED, Delivery.READ))}  # fmt: skip
 
 
-class Outgoing(Frozen):
+class Outgoing(Value):
     """One message to one person. ``step`` is the step's index, ``answer`` the answer it follows, if any.
 
     ``reply`` frees it of quiet hours; ``rendered`` are the words of a question, which the evidence of its answer shows.
@@ -75,7 +75,7 @@ class StepStatus(StrEnum):
     SKIPPED = "skipped"
 
 
-class StepState(Frozen):
+class StepState(Value):
     """``unreached``: done, but nobody could be told, so the next step does not wait."""
 
     status: StepStatus = StepStatus.PENDING
@@ -89,7 +89,7 @@ class StepState(Frozen):
         return self.status in {StepStatus.DONE, StepStatus.SKIPPED}
 
 
-class Given(Frozen):
+class Given(Value):
     """An answer as given. ``final`` ones count for the quorum; an addendum came after the final one."""
 
     person_id: PersonId
@@ -102,7 +102,7 @@ class Given(Frozen):
     reply: str
 
 
-class Writing(Frozen):
+class Writing(Value):
     """A write asked for. ``step``/``answer`` say what asked; ``depth`` 0 is the record itself, 1 its ``then``."""
 
     write_id: WriteId
@@ -116,10 +116,10 @@ class Writing(Frozen):
 
     @property
     def pending(self) -> bool:
-        return self.outcome not in STANDS and self.outcome is not Outcome.CONFLICT
+        return self.outcome not in SUCCESSFUL_OUTCOMES and self.outcome is not Outcome.CONFLICT
 
 
-class HandedOver(Frozen):
+class HandedOver(Value):
     """A hand-over waiting for a taker; ``declined`` are those who said not me."""
 
     step: int
@@ -130,7 +130,7 @@ class HandedOver(Frozen):
     reminded: bool = False
 
 
-class Taken(Frozen):
+class Taken(Value):
     person_id: PersonId
     at: Instant
     reminded: bool = False
@@ -144,7 +144,7 @@ class FormPhase(StrEnum):
     CANCELLED = "cancelled"
 
 
-class FormState(Frozen):
+class FormState(Value):
     """A form being filled in chat: ``asking`` names the field the next message answers."""
 
     form: str
@@ -174,7 +174,7 @@ class Ending(StrEnum):
     LEFT_WITH_OWNER = "left_with_owner"
 
 
-class Chain(Frozen):
+class Chain(Value):
     """``start`` is the data of the first event, ``event`` of the newest if it is another, ``end`` of the last: JSON.
 
     ``closing`` waits only for its writes. ``unclaimed``: somebody was to be asked or given it, nobody could be, and the
@@ -230,18 +230,18 @@ class Chain(Frozen):
     def with_message(self, changed: Outgoing) -> "Chain":
         known = self.message(changed.message_id) is not None
         if not known:
-            return self.but(outgoing=(*self.outgoing, changed))
+            return self.replace(outgoing=(*self.outgoing, changed))
         kept = tuple(changed if m.message_id == changed.message_id else m for m in self.outgoing)
-        return self.but(outgoing=kept)
+        return self.replace(outgoing=kept)
 
     def with_step(self, index: int, **changes: object) -> "Chain":
         steps = list(self.steps)
-        steps[index] = steps[index].but(**changes)
-        return self.but(steps=tuple(steps))
+        steps[index] = steps[index].replace(**changes)
+        return self.replace(steps=tuple(steps))
 
     def with_writing(self, changed: Writing) -> "Chain":
         others = tuple(w for w in self.writings if w.write_id != changed.write_id)
-        return self.but(writings=(*others, changed))
+        return self.replace(writings=(*others, changed))
 
     def people(self) -> frozenset[PersonId]:
         """Everybody this chain wrote to, or waits for."""

@@ -57,14 +57,14 @@ def before_known(desk: Desk, known: Person | None) -> None:
     last = max(stops, key=lambda consent: consent.opted_out_at or desk.now)
     for one in (known.person_id, desk.world.current(known.person_id)):
         before = desk.world.consent.get(one, Consent())
-        _keep(desk, one, before.but(opted_out_at=last.opted_out_at, opted_in_at=None, evidence=last.evidence))
+        _keep(desk, one, before.replace(opted_out_at=last.opted_out_at, opted_in_at=None, evidence=last.evidence))
 
 
 def identity_changed(desk: Desk, changed: IdentityChanged) -> None:
     """A changed BSUID may be another person: an opt-in lapses, an opt-out stays."""
     consent = desk.world.consent.get(changed.person_id, Consent())
     if changed.change is IdentityChange.BSUID and consent.opted_in_at is not None:
-        _keep(desk, changed.person_id, consent.but(opted_in_at=None))
+        _keep(desk, changed.person_id, consent.replace(opted_in_at=None))
     desk.judged(Reason.FACTS_KEPT)
 
 
@@ -95,7 +95,7 @@ def _leave_chains(desk: Desk, person: PersonId) -> None:
         chain = speak.withdraw(desk, found, str(Reason.OPTED_OUT), lambda m: m.person_id == person, replies=True)
         mine = [m for m in chain.outgoing if m.person_id == person]
         for outgoing in mine:
-            chain = chain.with_message(outgoing.but(closed=True))
+            chain = chain.with_message(outgoing.replace(closed=True))
         if chain.form is not None and chain.form.person_id == person:
             chain = forms.abandon(chain)
         last = next((m for m in reversed(mine) if m.answer is None or m.verb is Verb.COLLECT), None)

@@ -26,11 +26,11 @@ from shared.contracts.canonical import canonical_hash
 from shared.contracts.consonance import MetadataChanged, WorkObserved
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.decisions import DecisionRecorded, RuleVerdict, Verdict
-from shared.contracts.envelope import Data, Event
+from shared.contracts.envelope import Event, EventData
 from shared.contracts.ids import Revision, RuleId
-from shared.contracts.messages import OnMessage
+from shared.contracts.messages import MessageEventData
 from shared.contracts.whatsapp import IdentityChanged, MessageReceived
-from shared.contracts.writes import OnWrite, Operation
+from shared.contracts.writes import Operation, WriteEventData
 
 
 class Engine(Protocol):
@@ -72,9 +72,9 @@ class Decider:
             self._person(desk, data)
         elif isinstance(data, MessageReceived):
             listen.heard(desk, data, self._heard(desk, event, data), self._matched)
-        elif isinstance(data, OnMessage):
+        elif isinstance(data, MessageEventData):
             settle.delivery(desk, data)
-        elif isinstance(data, OnWrite):
+        elif isinstance(data, WriteEventData):
             settle.write(desk, data)
         elif isinstance(data, IdentityChanged):
             consent.identity_changed(desk, data)
@@ -141,7 +141,7 @@ class Decider:
             desk.judged(Reason.NOTHING_MATCHED)
 
 
-def _own_write(world: World, data: Data) -> bool:
+def _own_write(world: World, data: EventData) -> bool:
     """Metadata that changed to exactly what a confirmed answer wrote: our own doing, and no news to anybody."""
     if not isinstance(data, MetadataChanged):
         return False

@@ -8,8 +8,8 @@ from msgspec import Struct
 from services.rules.decide import Decision
 from services.rules.desk import Effect, Said, Withdrew, Wrote
 from shared.contracts.decisions import SilenceRecorded
-from shared.contracts.envelope import Data, Event
-from shared.contracts.ids import EventId, Revision, TenantId, derive, key_of
+from shared.contracts.envelope import Event, EventData
+from shared.contracts.ids import EventId, Revision, TenantId, derive_id, partition_key
 from shared.contracts.topics import DECISIONS, MESSAGES_REQUESTED, WRITES_REQUESTED, Topic
 
 SOURCE = "stet/rules"
@@ -37,7 +37,7 @@ def events_of(cause: Cause, decision: Decision) -> Iterator[tuple[Topic, Event]]
         if leaving is not None:
             yield leaving
     if decision.record is not None:
-        record_id = derive("decision", cause.event_id)
+        record_id = derive_id("decision", cause.event_id)
         yield DECISIONS, _event(cause, record_id, cause.event_id, decision.record)
 
 
@@ -45,27 +45,27 @@ def silence(cause: Cause, events: Sequence[str], revision: Revision, reason: str
     """One record for all events of a batch that were judged and stayed for the same reason."""
     ids = tuple(EventId(event) for event in events)
     record = SilenceRecorded(events=ids, revision=revision, reason=reason, decided_at=cause.now)
-    record_id = derive("silence", *ids)
+    record_id = derive_id("silence", *ids)
     return DECISIONS, _event(cause, record_id, record_id, record)
 
 
 def _leaving(cause: Cause, effect: Effect) -> tuple[Topic, Event] | None:
     if isinstance(effect, Said):
-        key = key_of(cause.tenant, "persons", effect.send.person_id)
+        key = partition_key(cause.tenant, "persons", effect.send.person_id)
         return MESSAGES_REQUESTED, _event(cause, effect.send.message_id, key, effect.send)
     if isinstance(effect, Withdrew):
         withdrawal = effect.withdrawal
-        key = key_of(cause.tenant, "persons", withdrawal.person_id)
-        return MESSAGES_REQUESTED, _event(cause, derive("withdraw", withdrawal.message_id), key, withdrawal)
+        key = partition_key(cause.tenant, "persons", withdrawal.person_id)
+        return MESSAGES_REQUESTED, _event(cause, derive_id("withdraw", withdrawal.message_id), key, withdrawal)
     if isinstance(effect, Wrote):
         request = effect.request
-        work = key_of(cause.tenant, "works", request.work_id)
-        key = work if request.work_id is not None else key_of(cause.tenant, request.record)
+        work = partition_key(cause.tenant, "works", request.work_id)
+        key = work if request.work_id is not None else partition_key(cause.tenant, request.record)
         return WRITES_REQUESTED, _event(cause, request.write_id, key, request)
     return None
 
 
-def _event(cause: Cause, event_id: str, key: str, data: Data) -> Event:
+def _event(cause: Cause, event_id: str, key: str, data: EventData) -> Event:
     return Event(
         id=EventId(event_id), source=SOURCE, type=data.kind, time=cause.now, recordedtime=cause.now,
         tenantid=cause.tenant, partitionkey=key, correlationid=cause.correlation, causationid=cause.event_id,

@@ -13,7 +13,7 @@ from services.rules.speak import Speech, withdraw
 def close(desk: Desk, chain: Chain, ending: Ending) -> Chain:
     """The chain's last word is said: questions close, and all that is unsent is taken back but what this end says."""
     chain = withdraw(desk, chain, str(ending), lambda m: not _belongs_to_the_end(desk, chain, m))
-    return finish(desk, speak.close_questions(chain).but(closing=_as_left(chain, ending), taken=None))
+    return finish(desk, speak.close_questions(chain).replace(closing=_as_left(chain, ending), taken=None))
 
 
 def _as_left(chain: Chain, ending: Ending) -> Ending:
@@ -49,18 +49,18 @@ def finish(desk: Desk, chain: Chain) -> Chain:
     if chain.closing is None:
         if not all(s.over for s in chain.steps) or (chain.handed_over and not chain.unclaimed) or chain.taken:
             return chain
-        chain = speak.close_questions(chain).but(closing=_as_left(chain, Ending.DONE))
+        chain = speak.close_questions(chain).replace(closing=_as_left(chain, Ending.DONE))
     desk.effects.append(Ended(chain.chain_id, chain.closing or Ending.DONE))
-    return chain.but(ended=chain.closing, next_due=None)
+    return chain.replace(ended=chain.closing, next_due=None)
 
 
 def end_by_until(desk: Desk, chain: Chain, index: int, said: Raw | None = None) -> Chain:
     """An ``until`` came true by what was ``said``: tell, withdraw the rest, end; while a write is pending it waits."""
     until = desk.rule_of(chain).until[index]
     if said is not None:
-        chain = chain.but(end_name=until.event, end=said)
+        chain = chain.replace(end_name=until.event, end=said)
     if any(w.pending and not w.told_manual for w in chain.writings):
-        return desk.keep(chain.but(deferred_until=index))
+        return desk.keep(chain.replace(deferred_until=index))
     if until.tell is not None:
         speech = Speech(Verb.TELL, until.tell.say, _last_begun(chain), UNTIL, str(chain.steps[0].occurrence))
         chain = speak.speak(desk, chain, until.tell.who, speech)

@@ -27,10 +27,10 @@ from shared.contracts.consonance import (
     MetadataChanged,
     RightType,
 )
-from shared.contracts.contacts import is_name
-from shared.contracts.envelope import Data
+from shared.contracts.contacts import is_real_name
+from shared.contracts.envelope import EventData
 from shared.contracts.ids import PersonId, WorkId
-from shared.contracts.values import Frozen, read_as
+from shared.contracts.values import Value, decode
 from shared.contracts.whatsapp import MessageReceived
 
 _MANY = 2048  # a few batches
@@ -38,7 +38,7 @@ _CANCELLED = "01"  # ONIX list 64
 _COVERS = frozenset({Component.FRONT_COVER, Component.FULL_COVER})
 _NEEDED = (Component.JACKET_COPY, Component.METADATA)
 MESSAGE_RECEIVED = "message.received"
-_MODELS: Mapping[str, type[Data]] = {
+_MODELS: Mapping[str, type[EventData]] = {
     **{consonance.short_name(kind): model for kind, model in consonance.KINDS.items()},
     MESSAGE_RECEIVED: MessageReceived,
 }
@@ -51,13 +51,13 @@ class Document(Mapping[str, Any]):
     ``newer`` is what the event that ended the chain said: what it tells counts before ``data``.
     """
 
-    data: Data
+    data: EventData
     world: World
     calendar: PublisherCalendar
     now: datetime
     chain: Chain | None = None
     sender: PersonId | None = None
-    newer: Data | None = None
+    newer: EventData | None = None
     extra: Mapping[str, Any] | None = None
     _known: dict[str, Any] = field(default_factory=dict)
 
@@ -120,30 +120,30 @@ _LISTS = (tuple, list)
 
 
 def _part(value: Any, name: str) -> Any:
-    if isinstance(value, Frozen):
+    if isinstance(value, Value):
         attribute = _names(type(value)).get(name)
         return None if attribute is None else getattr(value, attribute)
     return value.get(name) if isinstance(value, dict) else None
 
 
 @cache
-def _names(model: type[Frozen]) -> Mapping[str, str]:
+def _names(model: type[Value]) -> Mapping[str, str]:
     """Attributes by what a rule file calls them: as the contract does, and ``kind`` is how a message was written."""
     own = dict(zip(model.__struct_encode_fields__, model.__struct_fields__, strict=True))
     return {**own, "kind": "message_kind"} if model is MessageReceived else own
 
 
 @remembered(most=_MANY)
-def read_data(raw: Raw, name: str) -> Data:
+def read_data(raw: Raw, name: str) -> EventData:
     """An event's data, from JSON; ``name`` is the event's short name."""
-    return read_as(_MODELS[name], raw)
+    return decode(_MODELS[name], raw)
 
 
-def started_with(chain: Chain) -> Data:
+def started_with(chain: Chain) -> EventData:
     return read_data(chain.start, chain.start_name)
 
 
-def newest(chain: Chain) -> Data:
+def newest(chain: Chain) -> EventData:
     return read_data(chain.newest, chain.start_name)
 
 
@@ -232,7 +232,7 @@ def _sender(document: Document, rest: str) -> Any:
     if person is None:
         return False if rest == "known" else None
     return {
-        "display_name": person.display_name if is_name(person.display_name) else None,
+        "display_name": person.display_name if is_real_name(person.display_name) else None,
         "known": person.contact_id is not None,
         "roles": person.roles,
     }.get(rest)
@@ -274,7 +274,7 @@ _BESIDE = frozenset({*_FACTS, "chain", "answers_a_question"})
 
 
 @lru_cache(maxsize=_MANY)
-def _reader(model: type[Data], path: str) -> Callable[[Document], Any]:
+def _reader(model: type[EventData], path: str) -> Callable[[Document], Any]:
     """How a document of such an event answers a path: a fact comes before what the event itself says."""
     head, _, rest = path.partition(".")
     if head == "chain":

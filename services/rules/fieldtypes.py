@@ -10,7 +10,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from msgspec.structs import FieldInfo, fields
 
-from shared.contracts.values import Frozen
+from shared.contracts.values import Value
 from shared.contracts.vocabulary import PartyRef
 
 
@@ -45,16 +45,16 @@ _PLAIN: tuple[tuple[type, FieldType], ...] = (
     (datetime, FieldType.INSTANT),
     (date, FieldType.DATE),
     (PartyRef, FieldType.PARTY),
-    (Frozen, FieldType.RECORD),
+    (Value, FieldType.RECORD),
 )
 
 
-def fields_of(model: type[Frozen]) -> tuple[FieldSpec, ...]:
+def fields_of(model: type[Value]) -> tuple[FieldSpec, ...]:
     """Every path of ``model``: its fields as the contract spells them, the fields of those, and so on."""
     return tuple(_walk(model, "", within_list=False, optional=False))
 
 
-def _walk(model: type[Frozen], prefix: str, *, within_list: bool, optional: bool) -> Iterator[FieldSpec]:
+def _walk(model: type[Value], prefix: str, *, within_list: bool, optional: bool) -> Iterator[FieldSpec]:
     for info in fields(model):
         path = f"{prefix}{info.encode_name}"
         spec, inner = _spec(path, info)
@@ -65,7 +65,7 @@ def _walk(model: type[Frozen], prefix: str, *, within_list: bool, optional: bool
             yield from _walk(inner, f"{path}.", within_list=listed, optional=spec.optional)
 
 
-def _spec(path: str, info: FieldInfo) -> tuple[FieldSpec, type[Frozen] | None]:
+def _spec(path: str, info: FieldInfo) -> tuple[FieldSpec, type[Value] | None]:
     choices = _unwrapped(info.type)
     optional = NoneType in choices
     found = [choice for choice in choices if choice is not NoneType]
@@ -100,8 +100,8 @@ def _values(plain: Any) -> tuple[str, ...]:
     return tuple(str(each.value) for each in plain) if isinstance(plain, type) and issubclass(plain, Enum) else ()
 
 
-def _model(plain: Any) -> type[Frozen] | None:
-    return plain if isinstance(plain, type) and issubclass(plain, Frozen) else None
+def _model(plain: Any) -> type[Value] | None:
+    return plain if isinstance(plain, type) and issubclass(plain, Value) else None
 
 
 def _as_list(spec: FieldSpec, *, optional: bool) -> FieldSpec:

@@ -14,7 +14,7 @@ from services.rules.facts import Document
 from services.rules.rulebook import Template
 from services.rules.wording import names_in
 from services.rules.world import Person
-from shared.contracts.contacts import NAMELESS
+from shared.contracts.contacts import PLACEHOLDER_NAME
 from shared.contracts.ids import ChainId, PersonId
 
 UNTIL = "until"
@@ -86,7 +86,7 @@ def _title(saying: _Saying) -> object:
 def _sender(saying: _Saying) -> object:
     """Whoever has no name is spoken of all the same."""
     person = saying.desk.world.people.get(saying.desk.document(saying.chain).sender or PersonId(""))
-    return person.display_name if person else NAMELESS
+    return person.display_name if person else PLACEHOLDER_NAME
 
 
 _HOUSE_WORDS: Mapping[str, Callable[[_Saying], object]] = {

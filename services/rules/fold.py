@@ -7,7 +7,7 @@ from services.rules.facts import needs_signature
 from services.rules.world import RightsRecord, Work, World
 from shared.contracts import consonance
 from shared.contracts.consonance import AcquisitionStatus
-from shared.contracts.envelope import Data, Event
+from shared.contracts.envelope import Event, EventData
 
 
 def fold_facts(world: World, event: Event) -> None:
@@ -17,7 +17,7 @@ def fold_facts(world: World, event: Event) -> None:
         fold(world, event.data)
 
 
-def teaches(data: Data) -> bool:
+def teaches(data: EventData) -> bool:
     """Whether an event changes what is known, or may tell of a write of our own."""
     return type(data) in _FOLDS or isinstance(data, consonance.MetadataChanged)
 
@@ -29,7 +29,7 @@ def _fold_work(world: World, data: consonance.WorkObserved) -> None:
 
 def _fold_status(world: World, data: consonance.RightsStatusChanged) -> None:
     record = world.records.get(data.rights_record_id, RightsRecord())
-    world.keep_record(data.rights_record_id, record.but(status=data.to))
+    world.keep_record(data.rights_record_id, record.replace(status=data.to))
 
 
 def _fold_acquisition(world: World, data: consonance.AcquisitionStatusChanged) -> None:
@@ -46,14 +46,14 @@ def _fold_block(world: World, data: consonance.WorkBlocked | consonance.WorkUnbl
         return
     others = tuple(block for block in work.blocks if block != data.block_id)
     blocks = (*others, data.block_id) if isinstance(data, consonance.WorkBlocked) else others
-    world.keep_work(work.but(blocks=blocks))
+    world.keep_work(work.replace(blocks=blocks))
 
 
 def _fold_request(world: World, data: consonance.ApprovalRequested) -> None:
     record = _without_request(world.records.get(data.rights_record_id, RightsRecord()), data.request_id)
     signed = needs_signature(data)
     opened = (*record.open_requests, data.request_id)
-    world.keep_record(data.rights_record_id, record.but(open_requests=opened, needs_signature=signed))
+    world.keep_record(data.rights_record_id, record.replace(open_requests=opened, needs_signature=signed))
 
 
 def _fold_withdrawal(world: World, data: consonance.RequestWithdrawn) -> None:
@@ -64,10 +64,10 @@ def _fold_withdrawal(world: World, data: consonance.RequestWithdrawn) -> None:
 
 def _without_request(record: RightsRecord, request: str) -> RightsRecord:
     others = tuple(r for r in record.open_requests if r != request)
-    return record.but(open_requests=others)
+    return record.replace(open_requests=others)
 
 
-_FOLDS: Mapping[type[Data], Callable[[World, Any], None]] = {
+_FOLDS: Mapping[type[EventData], Callable[[World, Any], None]] = {
     consonance.WorkObserved: _fold_work,
     consonance.WorkBlocked: _fold_block,
     consonance.WorkUnblocked: _fold_block,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from services.rules.rulebook import FieldWording, Form, FormField
-from shared.contracts.intents import says_something
+from shared.contracts.intents import has_words
 from shared.contracts.whatsapp import Media
 
 CONTENT_TYPES: Mapping[str, frozenset[str]] = {
@@ -52,7 +52,7 @@ def read_answer(asked: FormField, said: str, words: FieldWording | None) -> str 
 
     Options answer by button, number or name.
     """
-    if not says_something(said) or too_long(asked, said) is not None:
+    if not has_words(said) or too_long(asked, said) is not None:
         return None
     if not asked.choose:
         return None if asked.document else said

@@ -49,7 +49,7 @@ def begin(desk: Desk, chain: Chain, name: str, step: int, *, source: MessageRece
         prompts=len([m for m in chain.outgoing if m.verb is Verb.COLLECT]),
     )  # fmt: skip
     state, refusal = _take_document(form, state, media)
-    chain = _say(desk, chain.but(form=state), form.welcome)
+    chain = _say(desk, chain.replace(form=state), form.welcome)
     return _next(desk, chain, form, before=_reason(desk, chain, refusal))
 
 
@@ -63,8 +63,8 @@ def fill(desk: Desk, chain: Chain, message: MessageReceived, button: str | None)
     form = _form(desk, chain)
     state = _state(chain)
     sources = (*state.sources, message.message_id)
-    state, refusal = _take_document(form, state.but(sources=sources, last_at=desk.now), message.media)
-    chain = chain.but(form=state, base_at=max(chain.base_at, desk.now))
+    state, refusal = _take_document(form, state.replace(sources=sources, last_at=desk.now), message.media)
+    chain = chain.replace(form=state, base_at=max(chain.base_at, desk.now))
     if state.phase is FormPhase.SUMMARY and button is None and _says_cancel(desk, chain, (message.text or "").strip()):
         button = "cancel"
     if state.phase is FormPhase.SUMMARY and button in SUMMARY:
@@ -118,7 +118,7 @@ def abandon(chain: Chain) -> Chain:
     state = _state(chain)
     if state.over:
         return chain
-    return chain.but(form=state.but(phase=FormPhase.CANCELLED))
+    return chain.replace(form=state.replace(phase=FormPhase.CANCELLED))
 
 
 def remind(desk: Desk, chain: Chain, speech: Speech) -> Chain:
@@ -156,7 +156,7 @@ def _take_document(form: Form, state: FormState, media: Media | None) -> tuple[F
         return state, refusal
     values = {**state.values, field.name: media.filename or "1"}
     asking = None if state.asking == field.name else state.asking
-    return state.but(values=values, attachments=(*state.attachments, media), asking=asking), None
+    return state.replace(values=values, attachments=(*state.attachments, media), asking=asking), None
 
 
 def _answer(desk: Desk, chain: Chain, form: Form, said: str, file: _File) -> Chain:
@@ -169,7 +169,7 @@ def _answer(desk: Desk, chain: Chain, form: Form, said: str, file: _File) -> Cha
     value = read_answer(field, said, _wordings(desk, chain, form).get(field.name))
     if value is None and (refusal := _insists(chain, form, field, said)) is not None:
         return _ask(desk, chain, form, field, before=_reason(desk, chain, refusal))
-    chain = chain.but(form=state.but(values={**state.values, field.name: value or ""}))
+    chain = chain.replace(form=state.replace(values={**state.values, field.name: value or ""}))
     stop = Refusal("taken_as_answer", {"said": value}) if value is not None and classify(said) is Intent.STOP else None
     return _next(desk, chain, form, before=_reason(desk, chain, file.refusal or stop))
 
@@ -213,7 +213,7 @@ def _long_default(desk: Desk, chain: Chain, field: FormField) -> Refusal | None:
 
 def _ask(desk: Desk, chain: Chain, form: Form, field: FormField, *, before: str | None = None) -> Chain:
     words = _wordings(desk, chain, form)[field.name]
-    state = _state(chain).but(asking=field.name, phase=FormPhase.ASKING)
+    state = _state(chain).replace(asking=field.name, phase=FormPhase.ASKING)
     titles = [words.options.get(name, name) for name in field.choose]
     few = len(titles) <= _MOST_BUTTONS
     body = words.ask if few else "\n".join([words.ask, *(f"{n}. {t}" for n, t in enumerate(titles, start=1))])
@@ -221,13 +221,13 @@ def _ask(desk: Desk, chain: Chain, form: Form, field: FormField, *, before: str 
         body = f"{before}\n\n{body}"
     shown = dict(zip(field.choose, titles, strict=True)) if few else {}
     said = {BODY: body, **{TITLE + name: title for name, title in shown.items()}}
-    chain = chain.but(form=state)
+    chain = chain.replace(form=state)
     return _say(desk, chain, f"{form.name}.{field.name}", field=field.name, buttons=tuple(shown), words=said)
 
 
 def _summary(desk: Desk, chain: Chain, form: Form) -> Chain:
-    state = _state(chain).but(asking=None, phase=FormPhase.SUMMARY)
-    chain = chain.but(form=state)
+    state = _state(chain).replace(asking=None, phase=FormPhase.SUMMARY)
+    chain = chain.replace(form=state)
     return _say(desk, chain, form.confirm, buttons=SUMMARY, words=_spoken_values(desk, chain, form))
 
 
@@ -247,24 +247,24 @@ def _say(
     speech = Speech(
         Verb.COLLECT, say, state.step, field or "form", str(state.prompts), 0, buttons, reply=True, words=words or {}
     )
-    chain = chain.but(form=state.but(prompts=state.prompts + 1))
+    chain = chain.replace(form=state.replace(prompts=state.prompts + 1))
     return say_to(desk, _close_prompts(chain), Recipient(_person(desk, chain), "sender"), speech)
 
 
 def _close_prompts(chain: Chain) -> Chain:
     for outgoing in chain.outgoing:
         if outgoing.verb is Verb.COLLECT and outgoing.is_question and not outgoing.closed:
-            chain = chain.with_message(outgoing.but(closed=True))
+            chain = chain.with_message(outgoing.replace(closed=True))
     return chain
 
 
 def _send(desk: Desk, chain: Chain, form: Form, message: MessageReceived) -> Chain:
     """Sent: the record is asked for, and the person has a reference to quote from now on."""
-    state = _state(chain).but(phase=FormPhase.SENT)
-    chain = chain.but(form=state)
+    state = _state(chain).replace(phase=FormPhase.SENT)
+    chain = chain.replace(form=state)
     summary = next(m for m in reversed(chain.outgoing) if m.say == form.confirm)
     given = _given(desk, summary, message, "send")
-    chain = chain.but(given=(*chain.given, given))
+    chain = chain.replace(given=(*chain.given, given))
     chain = record.ask(desk, chain, Record(form.record, {}), record.Origin(state.step, "form", (given,)))
     desk.world.keep_acquisition(state.person_id, state.reference)
     chain = _say(desk, chain, form.done, words=_spoken_values(desk, chain, form))
@@ -272,8 +272,8 @@ def _send(desk: Desk, chain: Chain, form: Form, message: MessageReceived) -> Cha
 
 
 def _cancel(desk: Desk, chain: Chain, form: Form, _message: MessageReceived) -> Chain:
-    state = _state(chain).but(phase=FormPhase.CANCELLED)
-    chain = _say(desk, chain.but(form=state), "noted", words=_spoken_values(desk, chain, form))
+    state = _state(chain).replace(phase=FormPhase.CANCELLED)
+    chain = _say(desk, chain.replace(form=state), "noted", words=_spoken_values(desk, chain, form))
     return _over(desk, chain)
 
 
@@ -290,10 +290,10 @@ def _given(desk: Desk, question: Outgoing, message: MessageReceived, answer: str
 
 
 def _change(desk: Desk, chain: Chain, form: Form, _message: MessageReceived) -> Chain:
-    state = _state(chain).but(phase=FormPhase.CHANGING)
+    state = _state(chain).replace(phase=FormPhase.CHANGING)
     words = _wordings(desk, chain, form)
     choices = "; ".join(f"{n}. {words[f.name].ask}" for n, f in enumerate(form.fields, start=1))
-    return _say(desk, chain.but(form=state), "form_change", words={"choices": choices})
+    return _say(desk, chain.replace(form=state), "form_change", words={"choices": choices})
 
 
 def _choose_change(desk: Desk, chain: Chain, form: Form, said: str) -> Chain:

@@ -14,7 +14,7 @@ from services.rules.rulebook import Step, Verb
 from services.rules.speak import Speech, say_to
 from services.rules.terms import Team, Who
 from shared.contracts.ids import PersonId
-from shared.contracts.values import spell_instant
+from shared.contracts.values import format_instant
 
 TAKE = ("take", "not_me")
 FINISH = ("done", "give_back")
@@ -46,7 +46,7 @@ def hand_over(desk: Desk, chain: Chain, offer: Offer) -> Chain:
         people = tuple(m.person_id for m in chain.outgoing if m.message_id not in before)
         if people:
             handed = HandedOver(step=offer.step, answer=offer.answer, people=people, at=desk.now)
-            return chain.but(handed_over=(*chain.handed_over, handed), unclaimed=False)
+            return chain.replace(handed_over=(*chain.handed_over, handed), unclaimed=False)
     return nobody_has_it(desk, chain, offer.step)
 
 
@@ -63,7 +63,7 @@ def nobody_has_it(desk: Desk, chain: Chain, step: int) -> Chain:
         chain = speak.speak(desk, chain, who, speech)
         if len(chain.outgoing) > known:
             break
-    return chain.but(unclaimed=True)
+    return chain.replace(unclaimed=True)
 
 
 def _goes_on(chain: Chain, step: Step) -> bool:
@@ -108,11 +108,11 @@ def remind_taker(desk: Desk, chain: Chain) -> Chain:
     people = (chain.taken.person_id,) if chain.taken else chain.handed_over[-1].people
     last = {m.person_id: m for m in chain.outgoing if m.verb is Verb.HAND_OVER and m.person_id in people}
     for outgoing in last.values():
-        chain = _remind_of(desk, chain, outgoing, FINISH if chain.taken else TAKE, f"idle.{spell_instant(holder.at)}")
+        chain = _remind_of(desk, chain, outgoing, FINISH if chain.taken else TAKE, f"idle.{format_instant(holder.at)}")
     if chain.taken is not None:
-        return chain.but(taken=chain.taken.but(at=desk.now, reminded=True))
-    handed = chain.handed_over[-1].but(at=desk.now, reminded=True)
-    return chain.but(handed_over=(*chain.handed_over[:-1], handed))
+        return chain.replace(taken=chain.taken.replace(at=desk.now, reminded=True))
+    handed = chain.handed_over[-1].replace(at=desk.now, reminded=True)
+    return chain.replace(handed_over=(*chain.handed_over[:-1], handed))
 
 
 def _remind_of(desk: Desk, chain: Chain, outgoing: Outgoing, buttons: tuple[str, ...], key: str) -> Chain:

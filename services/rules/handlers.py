@@ -19,11 +19,11 @@ from services.rules.want import Wanted, is_stop, staff, want
 from services.rules.world import World
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event
-from shared.contracts.ids import ChainId, EventId, TenantId, key_of
-from shared.runtime.batch import Received
-from shared.runtime.failures import reason_of, sentence_of
+from shared.contracts.ids import ChainId, EventId, TenantId, partition_key
+from shared.runtime.batch import ReceivedEvent
+from shared.runtime.failures import describe_failure, parking_reason
 from shared.runtime.telemetry import past_span
-from shared.runtime.transaction import Crowded, Transaction, try_locks
+from shared.runtime.transaction import LocksBusy, Transaction, try_acquire_locks
 
 
 @dataclass(slots=True)
@@ -35,7 +35,7 @@ class Rules:
     verdicts: Verdicts
     _crowded: dict[EventId, frozenset[str]] = field(default_factory=dict)
 
-    def locks(self, batch: Sequence[Received]) -> Iterable[str]:
+    def locks(self, batch: Sequence[ReceivedEvent]) -> Iterable[str]:
         """The keys of a batch, whoever it changes, and whom it met in somebody else's hands when it was tried before.
 
         Two ids that become one person take turns with what is said to, or by, either.
@@ -43,17 +43,17 @@ class Rules:
         events = [received.event for received in batch]
         keys = {event.partitionkey for event in events}
         states = (event.data for event in events if isinstance(event.data, PersonObserved))
-        keys.update(key_of(self.tenant, "persons", one.merged_into) for one in states if one.merged_into)
+        keys.update(partition_key(self.tenant, "persons", one.merged_into) for one in states if one.merged_into)
         met = [self._crowded.pop(event.id) for event in events if event.id in self._crowded] if self._crowded else ()
         return {*keys, *locks.alone(events), *(name for names in met for name in names)}
 
-    async def handle(self, tx: Transaction, batch: Sequence[Received]) -> None:
+    async def handle(self, tx: Transaction, batch: Sequence[ReceivedEvent]) -> None:
         """Judge every event of a batch in order; those that lack a fact wait in their key's queue."""
         events = [received.event for received in batch]
         wanted = want(events, self.shelf.book, self.tenant, tx.now)
         try:
             world = await self._world(tx, wanted)
-        except Crowded as crowded:
+        except LocksBusy as crowded:
             self._crowded[events[0].id] = crowded.names
             raise
         keys = {event.partitionkey for event in events if event.id not in wanted.idle}
@@ -100,7 +100,7 @@ class Rules:
         """
         ready = await waiting.ready_of(tx.connection, key, tx.now, most)
         events = [row.event for row in ready if isinstance(row.event, Event)]
-        await try_locks(tx.connection, tx.service, locks.alone(events))
+        await try_acquire_locks(tx.connection, tx.service, locks.alone(events))
         world = await self._world(tx, want(events, self.shelf.book, self.tenant, tx.now))
         silent: dict[str, list[str]] = defaultdict(list)
         for row in ready:
@@ -116,7 +116,7 @@ class Rules:
     async def park_first(self, tx: Transaction, key: str, error: Exception) -> None:
         """The first event waiting under a key cannot be judged: it is parked, and the others go on."""
         for row in await waiting.ready_of(tx.connection, key, tx.now, 1):
-            await waiting.park(tx, key, row, reason_of(error), sentence_of(error))
+            await waiting.park(tx, key, row, parking_reason(error), describe_failure(error))
 
     async def _keep_waiting(self, tx: Transaction, kept: Sequence[tuple[Event, waiting.Missing]]) -> None:
         await waiting.queue(tx.connection, self.tenant, kept, tx.now)

@@ -16,7 +16,7 @@ from services.rules.rulebook import Rule, Verb
 from services.rules.speak import house_message
 from services.rules.start import Occasion, begin_chains, start
 from shared.contracts.ids import ChainId, PersonId, RuleId
-from shared.contracts.intents import Intent, classify, is_word_stop, says_something
+from shared.contracts.intents import Intent, classify, has_words, is_stop_keyword
 from shared.contracts.whatsapp import MessageKind, MessageReceived
 
 _SILENT = frozenset({MessageKind.EDIT, MessageKind.REVOKE, MessageKind.CALL})
@@ -116,14 +116,14 @@ def _intent(desk: Desk, message: MessageReceived, found: reply.Correlated | repl
     if reply.taps(desk, message):
         return None
     if reply.fills_form(found) and forms.takes(desk, found.chain, message):
-        return Intent.STOP if is_word_stop(message.text) else None
+        return Intent.STOP if is_stop_keyword(message.text) else None
     return classify(message.text)
 
 
 def _only_acknowledges(message: MessageReceived, intent: Intent | None) -> bool:
     """A reaction, a sticker, emoji or thanks: it says that something was read, and asks for nothing."""
     if message.message_kind is MessageKind.TEXT:
-        return intent is Intent.THANKS or not says_something(message.text)
+        return intent is Intent.THANKS or not has_words(message.text)
     return message.message_kind is MessageKind.REACTION or _is_sticker(message)
 
 
@@ -135,7 +135,7 @@ def _is_sticker(message: MessageReceived) -> bool:
 
 def _answer(desk: Desk, found: reply.Correlated, message: MessageReceived, occasion: Occasion) -> None:
     """It counts for whoever was asked, though the address may be better known as somebody else's."""
-    chain, message = found.chain, message.but(person_id=found.question.person_id)
+    chain, message = found.chain, message.replace(person_id=found.question.person_id)
     if found.answer is not None:
         desk.keep(answered(desk, chain, found.question, found.answer, message))
         return

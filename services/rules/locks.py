@@ -11,8 +11,8 @@ from shared.contracts.envelope import Event
 from shared.contracts.ids import PersonId
 from shared.contracts.intents import Intent, classify
 from shared.contracts.whatsapp import IdentityChanged, MessageReceived
-from shared.runtime.postgres import lock_number
-from shared.runtime.transaction import Shared
+from shared.runtime.postgres import advisory_lock_key
+from shared.runtime.transaction import SharedLock
 
 _GROUPS = 1024
 _CONSENT = frozenset({Intent.STOP, Intent.START})
@@ -23,9 +23,9 @@ def alone(events: Iterable[Event]) -> set[str]:
     return {_group(person) for event in events for person in _changed(event)}
 
 
-def shared(people: Iterable[PersonId]) -> set[Shared]:
+def shared(people: Iterable[PersonId]) -> set[SharedLock]:
     """The locks of people who may be written to."""
-    return {Shared(_group(person)) for person in people}
+    return {SharedLock(_group(person)) for person in people}
 
 
 def _changed(event: Event) -> tuple[PersonId, ...]:
@@ -39,4 +39,4 @@ def _changed(event: Event) -> tuple[PersonId, ...]:
 
 
 def _group(person: PersonId) -> str:
-    return f"people/{lock_number(person) % _GROUPS}"
+    return f"people/{advisory_lock_key(person) % _GROUPS}"

@@ -11,14 +11,14 @@ from typing import TypeVar
 
 from services.rules import store, waiting
 from services.rules.handlers import Rules
-from shared.runtime.bisect import work_off
+from shared.runtime.bisect import bisect
 from shared.runtime.clock import Clock
-from shared.runtime.error_location import where
-from shared.runtime.failures import AWAY, Blame, blame, reason_of, sentence_of
-from shared.runtime.health import Idle
+from shared.runtime.error_location import error_location
+from shared.runtime.failures import TRANSIENT_ERRORS, FailureKind, classify_failure, describe_failure, parking_reason
+from shared.runtime.health import IdleStatus
 from shared.runtime.postgres import Pool, load_queries
 from shared.runtime.telemetry import counter, gauge, get_logger
-from shared.runtime.transaction import Crowded, Transaction, transaction
+from shared.runtime.transaction import LocksBusy, Transaction, transaction
 
 log = get_logger()
 _STORE = load_queries(__file__, "store.sql")
@@ -56,10 +56,10 @@ class Loops:
         try:
             done = await once()
         except Exception as error:
-            if blame(error) is Blame.NOBODY:
+            if classify_failure(error) is FailureKind.RETRYABLE:
                 await asyncio.sleep(random.uniform(0, _REPEAT_SECONDS))
                 return 1
-            if blame(error) is not Blame.WORLD:
+            if classify_failure(error) is not FailureKind.TRANSIENT:
                 raise
             log.warning("loop.waits", error=type(error).__name__)
             await asyncio.sleep(1)
@@ -70,7 +70,7 @@ class Loops:
     def _spare(self, name: str, error: Exception) -> None:
         """What cannot even be put aside is not looked at for a while, so that the others have their turn."""
         self._spared[name] = time.monotonic() + _SPARED_SECONDS
-        log.error("loop.spares", name=name, error=type(error).__name__, where=where(error))
+        log.error("loop.spares", name=name, error=type(error).__name__, where=error_location(error))
 
     def _spared_now(self) -> list[str]:
         now = time.monotonic()
@@ -82,7 +82,7 @@ class Loops:
     async def _run_due_once(self) -> int:
         async with self.pool.acquire() as connection:
             due = await store.due_chains(connection, self.clock.now(), self._spared_now(), _AT_ONCE)
-        await work_off(due, self._run_chains, self._set_aside)
+        await bisect(due, self._run_chains, self._set_aside)
         return len(due)
 
     async def _run_chains(self, due: Sequence[store.DueChain]) -> None:
@@ -94,18 +94,18 @@ class Loops:
         try:
             async with transaction(self.pool, self.clock, "rules", locks=locks) as tx:
                 return await act(tx)
-        except Crowded as crowded:
+        except LocksBusy as crowded:
             async with transaction(self.pool, self.clock, "rules", locks={*locks, *crowded.names}) as tx:
                 return await act(tx)
 
     async def _set_aside(self, chain: store.DueChain, error: Exception) -> None:
         """A chain that cannot do what is due is told of, and stands still until an operator lets it go on."""
-        log.error("chain.set_aside", chain_id=chain.chain_id, error=type(error).__name__, where=where(error))
+        log.error("chain.set_aside", chain_id=chain.chain_id, error=type(error).__name__, where=error_location(error))
         try:
             async with transaction(self.pool, self.clock, "rules", locks=[chain.key]) as tx:
-                await store.set_aside(tx.connection, chain, reason_of(error), sentence_of(error))
+                await store.set_aside(tx.connection, chain, parking_reason(error), describe_failure(error))
         except Exception as second:
-            if blame(second) is not Blame.RECORD:
+            if classify_failure(second) is not FailureKind.RECORD:
                 raise
             self._spare(chain.chain_id, second)
 
@@ -123,7 +123,7 @@ class Loops:
             try:
                 done += await self._take_turns({key}, partial(self.rules.released, key=key, most=most))
             except Exception as error:
-                if blame(error) is not Blame.RECORD:
+                if classify_failure(error) is not FailureKind.RECORD:
                     raise
                 if most > 1:
                     most //= 2
@@ -134,18 +134,18 @@ class Loops:
             most = _AT_ONCE
 
     async def _park_first(self, key: str, error: Exception) -> None:
-        log.error("event.refused", error=type(error).__name__, where=where(error))
+        log.error("event.refused", error=type(error).__name__, where=error_location(error))
         try:
             async with transaction(self.pool, self.clock, "rules", locks=[key]) as tx:
                 await self.rules.park_first(tx, key, error)
         except Exception as second:
-            if blame(second) is not Blame.RECORD:
+            if classify_failure(second) is not FailureKind.RECORD:
                 raise
             self._spare(key, second)
 
     # -------------------------------------------------------------- how far they are
 
-    async def idle(self) -> Idle:
+    async def idle(self) -> IdleStatus:
         now = self.clock.now()
         due = await self.pool.fetchrow(_STORE.oldest_due, now)
         queued = await self.pool.fetchrow(_WAITING.queue_state)
@@ -153,7 +153,7 @@ class Loops:
         if queued["waiting"] and await self._ready(now):
             busy.append("waiting")
         dues = [at for at in (due["next_due"], queued["next_due"]) if at is not None]
-        return Idle(tuple(busy), min(dues, default=None), self.ran)
+        return IdleStatus(tuple(busy), min(dues, default=None), self.ran)
 
     async def _ready(self, now: datetime) -> bool:
         async with self.pool.acquire() as connection:
@@ -176,7 +176,7 @@ class Loops:
                 now = self.clock.now()
                 due = (await self.pool.fetchrow(_STORE.oldest_due, now))["next_due"]
                 since = (await self.pool.fetchrow(_WAITING.queue_state))["oldest"]
-            except AWAY:
+            except TRANSIENT_ERRORS:
                 continue
             late.set(max(0.0, (now - due).total_seconds()) if due else 0)
             oldest.set((now - since).total_seconds() if since else 0)

@@ -21,8 +21,8 @@ from services.rules.remembered import remembered
 from services.rules.rulebook import Verb
 from services.rules.terms import Team, Who
 from services.rules.world import Person
-from shared.contracts.envelope import Data
-from shared.contracts.ids import ContactId, PersonId, person_of_contact
+from shared.contracts.envelope import EventData
+from shared.contracts.ids import ContactId, PersonId, person_id_of_contact
 from shared.contracts.vocabulary import PartyRef
 
 _ADMITTED_ONCE = frozenset({"sender", "unanswered", "told"})
@@ -103,17 +103,17 @@ def _of_house(desk: Desk, document: Document, role: str) -> Iterator[_Meant]:
     people = desk.book.people
     imprint = people.imprints.get(document.get("work.imprint.id"), {})
     contacts = imprint.get(role) or next((team[role] for team in people.teams.values() if role in team), ())
-    yield from (_Meant(person_of_contact(desk.tenant, contact), contact, role) for contact in contacts)
+    yield from (_Meant(person_id_of_contact(desk.tenant, contact), contact, role) for contact in contacts)
 
 
 def _team(desk: Desk, team: str) -> Iterator[_Meant]:
     for role, contacts in desk.book.people.teams.get(team, {}).items():
-        yield from (_Meant(person_of_contact(desk.tenant, contact), contact, role) for contact in contacts)
+        yield from (_Meant(person_id_of_contact(desk.tenant, contact), contact, role) for contact in contacts)
 
 
 def _admit(desk: Desk, meant: _Meant, resolved: Resolved, *, free: bool) -> None:
     stand_in = None if free else _stands_in(desk, meant)
-    person_id = person_of_contact(desk.tenant, stand_in) if stand_in else meant.person_id
+    person_id = person_id_of_contact(desk.tenant, stand_in) if stand_in else meant.person_id
     person = desk.world.people.get(person_id)
     reason = refusal(desk, person, person_id, meant.role, free=free)
     if reason is not None or person is None:
@@ -197,13 +197,13 @@ def unanswered(chain: Chain) -> tuple[PersonId, ...]:
     return tuple(people)
 
 
-def parties_in(data: Data) -> Iterator[PersonId]:
+def parties_in(data: EventData) -> Iterator[PersonId]:
     """Every person an event names."""
     return (party.person_id for _, party in _parties(data)) if _party_fields(type(data)) else iter(())
 
 
 @remembered(most=2048)
-def _parties(data: Data) -> tuple[tuple[str, PartyRef], ...]:
+def _parties(data: EventData) -> tuple[tuple[str, PartyRef], ...]:
     """With the field each is in; a rule asks the same event for one role after the other."""
     fields = [(name, getattr(data, name)) for name in _party_fields(type(data))]
     named = ((name, party) for name, value in fields for party in (value if isinstance(value, tuple) else (value,)))
@@ -211,7 +211,7 @@ def _parties(data: Data) -> tuple[tuple[str, PartyRef], ...]:
 
 
 @cache
-def _party_fields(model: type[Data]) -> tuple[str, ...]:
+def _party_fields(model: type[EventData]) -> tuple[str, ...]:
     return tuple(info.name for info in fields_of(model) if _mentions_party(info.type))
 
 

@@ -10,8 +10,8 @@ from services.rules.desk import Desk, Wrote
 from services.rules.facts import Document, needs_signature
 from services.rules.rulebook import Record
 from services.rules.terms import Field
-from shared.contracts.contacts import is_name
-from shared.contracts.ids import ContactId, PersonId, WriteId, derive
+from shared.contracts.contacts import is_real_name
+from shared.contracts.ids import ContactId, PersonId, WriteId, derive_id
 from shared.contracts.writes import (
     AcknowledgementKind,
     AdvanceWorkflow,
@@ -77,7 +77,7 @@ def ask(desk: Desk, chain: Chain, record: Record, origin: Origin) -> Chain:
     case = _Case(desk, chain, document, _values(record, document), origin)
     step = f"{origin.step}.{origin.answer or ''}.{origin.depth}.{chain.steps[origin.step].occurrence}"
     source = origin.given[-1].wamid if origin.given else desk.cause
-    write_id = WriteId(derive("write", chain.chain_id, step, record.operation, source))
+    write_id = WriteId(derive_id("write", chain.chain_id, step, record.operation, source))
     if any(w.write_id == write_id for w in chain.writings):
         return chain
     name, build = _BUILDERS[record.operation]
@@ -106,7 +106,7 @@ def evidence(case: _Case) -> Evidence:
         return bare
     question = chain.message(given.message_id)
     template = case.desk.book_of(chain).templates.get(question.say) if question else None
-    return bare.but(
+    return bare.replace(
         person_id=given.person_id, question=given.message_id, answered_at=given.at,
         question_wamids=(question.wamid,) if question and question.wamid else (),
         template=question.say if question else None, template_version=template.version if template else None,
@@ -157,10 +157,10 @@ def _acquisition(case: _Case) -> Input:
     files = {field.name for field in case.desk.book_of(case.chain).forms[form.form].fields if field.document}
     known = ACQUISITION_FIELDS | files
     return CreateAcquisition(
-        dedupe_key=derive(case.desk.tenant, form.person_id, " ".join(values.get("title", "").lower().split())),
+        dedupe_key=derive_id(case.desk.tenant, form.person_id, " ".join(values.get("title", "").lower().split())),
         reference=form.reference, title=values.get("title", ""), author=values.get("author"),
         pitch_text=values.get("pitch", ""), genre=values.get("genre"), ai_use_declared=values.get("ai_used"),
-        submitter_name=submitter.display_name if is_name(submitter.display_name) else "",
+        submitter_name=submitter.display_name if is_real_name(submitter.display_name) else "",
         submitter_contact=submitter.contact_id,
         further={name: value for name, value in values.items() if name not in known and value},
         attachments=form.attachments, source_message_ids=form.sources,

@@ -14,8 +14,8 @@ from rich.table import Table
 
 from services.rules import store
 from shared.contracts.errors import Misconfigured
-from shared.runtime.postgres import Pool, pool_of
-from shared.runtime.settings import ServiceSettings, load
+from shared.runtime.postgres import Pool, connection_pool
+from shared.runtime.settings import ServiceSettings, load_settings
 
 _SHOWN = ("chain_id", "rule", "subject", "due", "reason", "sentence", "set_aside_at")
 
@@ -50,7 +50,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 async def run(settings: ServiceSettings, chosen: argparse.Namespace) -> int:
-    async with pool_of(settings, "rules") as pool:
+    async with connection_pool(settings, "rules") as pool:
         if chosen.command == "list":
             Console().print(await show_all(pool))
             return 0
@@ -62,7 +62,7 @@ async def run(settings: ServiceSettings, chosen: argparse.Namespace) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _arguments(arguments)
     try:
-        return asyncio.run(run(load(ServiceSettings), chosen))
+        return asyncio.run(run(load_settings(ServiceSettings), chosen))
     except (Misconfigured, OSError, asyncpg.PostgresError) as error:
         Console(stderr=True).print(f"{type(error).__name__}: {error}", markup=False)
         return 2

@@ -15,17 +15,17 @@ from shared.contracts.messages import (
     MessageAccepted,
     MessageDelivered,
     MessageDropped,
+    MessageEventData,
     MessageFailed,
     MessageRead,
     MessageResolved,
     MessageUncertain,
     MessageWithdrawn,
-    OnMessage,
     Resolution,
 )
-from shared.contracts.writes import STANDS, OnWrite, Outcome
+from shared.contracts.writes import SUCCESSFUL_OUTCOMES, Outcome, WriteEventData
 
-_DELIVERIES: dict[type[OnMessage], Delivery] = {
+_DELIVERIES: dict[type[MessageEventData], Delivery] = {
     MessageAccepted: Delivery.ACCEPTED,
     MessageDelivered: Delivery.DELIVERED,
     MessageRead: Delivery.READ,
@@ -39,7 +39,7 @@ _DELIVERIES: dict[type[OnMessage], Delivery] = {
 # ------------------------------------------------------------------ deliveries
 
 
-def delivery(desk: Desk, said: OnMessage) -> None:
+def delivery(desk: Desk, said: MessageEventData) -> None:
     found = desk.world.chain_of_message(said.message_id)
     reached = _reached(said)
     if found is None and reached is not None:
@@ -49,17 +49,17 @@ def delivery(desk: Desk, said: OnMessage) -> None:
     chain, outgoing = found
     desk.judged(Reason.DELIVERY, chain, str(outgoing.step))
     if (wamid := getattr(said, "wamid", None)) is not None:
-        outgoing = outgoing.but(wamid=wamid)
+        outgoing = outgoing.replace(wamid=wamid)
         desk.world.wamids[wamid] = outgoing.message_id
     if _rises(outgoing.delivery, reached):
-        outgoing = outgoing.but(delivery=reached)
+        outgoing = outgoing.replace(delivery=reached)
     chain = chain.with_message(outgoing)
     if chain.live and reached in {Delivery.FAILED, Delivery.DROPPED} and outgoing.delivery is reached:
         chain = _unreachable(desk, chain, outgoing)
     desk.keep(advance(desk, chain) if chain.live else chain)
 
 
-def _reached(said: OnMessage) -> Delivery | None:
+def _reached(said: MessageEventData) -> Delivery | None:
     if isinstance(said, MessageResolved):
         sent = said.resolution in {Resolution.SENT, Resolution.RESENT}
         return Delivery.ACCEPTED if sent else Delivery.FAILED
@@ -81,7 +81,7 @@ def _unreachable(desk: Desk, chain: Chain, outgoing: Outgoing) -> Chain:
 # ------------------------------------------------------------------ writes
 
 
-def write(desk: Desk, said: OnWrite) -> None:
+def write(desk: Desk, said: WriteEventData) -> None:
     """A write rests, or is known to hang: follow up on the answer or step that asked for it."""
     chain = desk.world.chain_of_write(said.write_id)
     if chain is None:
@@ -92,8 +92,8 @@ def write(desk: Desk, said: OnWrite) -> None:
     desk.judged(Reason.WRITE_SETTLED, chain, str(writing.step))
     told_before = _by_hand_already(chain, writing)
     told = writing.told_manual or said.outcome is Outcome.MANUAL
-    chain = chain.with_writing(writing.but(outcome=said.outcome, told_manual=told))
-    if said.outcome in STANDS:
+    chain = chain.with_writing(writing.replace(outcome=said.outcome, told_manual=told))
+    if said.outcome in SUCCESSFUL_OUTCOMES:
         chain = _stands(desk, chain, writing)
     elif said.outcome is Outcome.CONFLICT:
         chain = _tell_all(desk, chain, writing, "not_written")

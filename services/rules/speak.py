@@ -18,7 +18,7 @@ from services.rules.rulebook import Rule, Rulebook, Template, Verb
 from services.rules.terms import Severity, Who
 from services.rules.world import Person
 from shared.clients.working_calendar import Duration, PublisherCalendar, WorkingCalendar
-from shared.contracts.ids import Line, MessageId, PersonId, derive
+from shared.contracts.ids import Line, MessageId, PersonId, derive_id
 from shared.contracts.messages import Button, Lane, Resend, SendMessage, TemplateCall, WithdrawMessage
 from shared.contracts.whatsapp import MessageReceived
 
@@ -99,7 +99,7 @@ def say_to(desk: Desk, chain: Chain, recipient: Recipient, speech: Speech) -> Ch
 
 def _message_id(chain: Chain, speech: Speech, person: PersonId) -> MessageId:
     step = f"{speech.step}.{speech.answer or ''}.{speech.key}"
-    return MessageId(derive("message", chain.chain_id, step, speech.occurrence, person))
+    return MessageId(derive_id("message", chain.chain_id, step, speech.occurrence, person))
 
 
 def _release_time(desk: Desk, chain: Chain, person: Person, *, reply: bool) -> datetime | None:
@@ -131,13 +131,13 @@ def send(desk: Desk, chain: Chain, outgoing: Outgoing) -> Chain:
         desk.effects.append(LeftOut(chain.chain_id, outgoing.person_id, reason)) if reason else None
         left_out = {**chain.steps[outgoing.step].left_out, outgoing.person_id: str(reason)}
         chain = chain.with_step(outgoing.step, left_out=left_out)
-        return chain.with_message(outgoing.but(delivery=Delivery.DROPPED))
+        return chain.with_message(outgoing.replace(delivery=Delivery.DROPPED))
     message = worded(desk, chain, outgoing, person)
     desk.effects.append(Said(message, outgoing.verb, outgoing.on_behalf_of))
     if desk.rule_of(chain).events:
         desk.world.keep_last_rule(person.person_id, chain.rule)
     return chain.with_message(
-        outgoing.but(
+        outgoing.replace(
             delivery=Delivery.REQUESTED, requested_at=desk.now, held_until=None, language=message.language,
             rendered=message.body if outgoing.buttons else None,
         )
@@ -202,7 +202,8 @@ def house_message(
     values: dict[str, object] = {"publisher": publisher, "person": person.display_name, "why": why}
     said, template = _rendered(desk, desk.book.templates[say], wanted, values)
     sent = SendMessage(
-        message_id=MessageId(derive("house", say, message.message_id)), person_id=person.person_id, line=message.line,
+        message_id=MessageId(derive_id("house", say, message.message_id)), person_id=person.person_id,
+        line=message.line,
         say=say, language=said.language, body=said.body, template=template, resend=Resend.IF_UNPROVEN,
         expires_at=_expiry(hours(desk, person), desk.now, tenant.send_within),
     )  # fmt: skip
@@ -237,7 +238,7 @@ def withdraw(
         if outgoing.delivery not in {Delivery.HELD, Delivery.REQUESTED} or not takes(outgoing):
             continue
         if outgoing.delivery is Delivery.HELD or desk.unsay(outgoing.message_id):
-            chain = chain.with_message(outgoing.but(delivery=Delivery.WITHDRAWN))
+            chain = chain.with_message(outgoing.replace(delivery=Delivery.WITHDRAWN))
         elif replies or outgoing.is_question or not outgoing.reply:
             message = WithdrawMessage(message_id=outgoing.message_id, person_id=outgoing.person_id, reason=reason)
             desk.withdraw(message)
@@ -247,7 +248,7 @@ def withdraw(
 def close_questions(chain: Chain) -> Chain:
     for outgoing in chain.outgoing:
         if outgoing.is_question and not outgoing.closed:
-            chain = chain.with_message(outgoing.but(closed=True))
+            chain = chain.with_message(outgoing.replace(closed=True))
     return chain
 
 

@@ -17,7 +17,7 @@ from services.rules.rulebook import OnRepeat, Rule, Rulebook, Step
 from services.rules.terms import At
 from services.rules.timing import due_of, lapsed, skip_past
 from shared.contracts.envelope import Event
-from shared.contracts.ids import ChainId, Line, PersonId, RuleId, derive
+from shared.contracts.ids import ChainId, Line, PersonId, RuleId, derive_id
 from shared.contracts.values import encode
 
 
@@ -178,7 +178,7 @@ def start(desk: Desk, occasion: Occasion, rule: Rule, subject: str) -> Chain:
     event = occasion.event
     tags = tuple(sorted(tags_of(rule, subject, occasion.document)))
     chain = Chain(
-        chain_id=ChainId(derive("chain", desk.tenant, rule.name, subject, event.id)), tenant=desk.tenant,
+        chain_id=ChainId(derive_id("chain", desk.tenant, rule.name, subject, event.id)), tenant=desk.tenant,
         rule=rule.name, revision=desk.book.revision, subject=subject, tags=tags, key=event.partitionkey,
         started_at=desk.now, base_at=desk.now, start_name=occasion.name, start=occasion.said(),
         correlation=event.correlationid or event.id, traceparent=event.traceparent,
@@ -191,7 +191,7 @@ def start(desk: Desk, occasion: Occasion, rule: Rule, subject: str) -> Chain:
 def replan(desk: Desk, chain: Chain, occasion: Occasion) -> Chain:
     """``at`` steps that now lie ahead are due again; of those past the latest unsent goes now; ``after`` stays."""
     shown = _shown(desk, chain)
-    chain = chain.but(event=occasion.said())
+    chain = chain.replace(event=occasion.said())
     desk.judged(Reason.REPLANNED, chain)
     if _shown(desk, chain) != shown:
         chain = _ask_afresh(desk, chain)
@@ -214,7 +214,7 @@ def _again(desk: Desk, chain: Chain, index: int) -> Chain:
     if state.status is StepStatus.PENDING:
         return chain
     chain = speak.withdraw(desk, chain, "replaced", lambda m: m.step == index and m.answer is None)
-    chain = chain.but(handed_over=tuple(h for h in chain.handed_over if h.step != index))
+    chain = chain.replace(handed_over=tuple(h for h in chain.handed_over if h.step != index))
     return chain.with_step(
         index, status=StepStatus.PENDING, occurrence=state.occurrence + 1, left_out={}, unreached=False
     )

@@ -16,15 +16,15 @@ from services.rules.locks import shared
 from services.rules.recipients import parties_in
 from services.rules.want import Wanted
 from services.rules.world import Consent, Person, RightsRecord, Unasked, Work, World
-from shared.contracts.errors import Unfit
-from shared.contracts.ids import ChainId, MessageId, PersonId, Revision, RuleId, TenantId, Wamid, key_of
+from shared.contracts.errors import Unprocessable
+from shared.contracts.ids import ChainId, MessageId, PersonId, Revision, RuleId, TenantId, Wamid, partition_key
 from shared.contracts.topics import CONSONANCE_EVENTS, MESSAGES_EVENTS, WHATSAPP_MESSAGES, WRITES_EVENTS
-from shared.contracts.values import UNREADABLE, Frozen, encode, read_as, spell_instant
+from shared.contracts.values import DECODE_ERRORS, Value, decode, encode, format_instant
 from shared.runtime.clock import machine_now
 from shared.runtime.postgres import Connection, load_queries
 from shared.runtime.telemetry import get_logger
-from shared.runtime.timers import guards_on
-from shared.runtime.transaction import try_locks
+from shared.runtime.timers import partition_guards
+from shared.runtime.transaction import try_acquire_locks
 
 QUERIES = load_queries(__file__, "store.sql")
 log = get_logger()
@@ -33,7 +33,7 @@ log = get_logger()
 async def load(connection: Connection, tenant: TenantId, wanted: Wanted) -> World:
     """Chains first, locked; then the works and people they and the events lean on, none of whom changes meanwhile.
 
-    Raises Crowded where somebody is just being changed.
+    Raises LocksBusy where somebody is just being changed.
     """
     world = World(tenant)
     wanted.listening |= await _same_people(connection, tenant, wanted.listening)
@@ -90,9 +90,9 @@ async def _load_chains(connection: Connection, world: World, wanted: Wanted) -> 
         world.loose.update((MessageId(row["message_id"]), PersonId(row["person_id"])) for row in loose)
     for row in rows:
         try:
-            chain = read_as(Chain, row["document"])
+            chain = decode(Chain, row["document"])
             _want_of(wanted, chain)
-        except UNREADABLE:
+        except DECODE_ERRORS:
             unreadable.append(row["chain_id"])
         else:
             world.hold_chain(chain)
@@ -103,13 +103,13 @@ async def _load_chains(connection: Connection, world: World, wanted: Wanted) -> 
 async def _leave_out(connection: Connection, wanted: Wanted, unreadable: Sequence[str]) -> None:
     """Who a chain that cannot be read wrote to is heard without it; what is about the chain itself must not be judged.
 
-    Raises Unfit for that.
+    Raises Unprocessable for that.
     """
     about = [[*ids] for ids in (wanted.messages, wanted.wamids, wanted.writes, wanted.tags)]
     concerned = await connection.fetch(QUERIES.concerned, unreadable, *about)
     named = {row["chain_id"] for row in concerned} | wanted.chains.intersection(unreadable)
     if named:
-        raise Unfit(f"chain {min(named)} cannot be read back", reason="chain_unreadable")
+        raise Unprocessable(f"chain {min(named)} cannot be read back", reason="chain_unreadable")
     log.error("chain.unreadable", chains=unreadable)
 
 
@@ -139,14 +139,14 @@ async def _load_people(connection: Connection, world: World, wanted: Wanted) -> 
     wanted.people |= await _same_people(connection, world.tenant, wanted.people)
     if not wanted.people:
         return
-    await try_locks(connection, "rules", shared(wanted.people))
+    await try_acquire_locks(connection, "rules", shared(wanted.people))
     for row in await connection.fetch(QUERIES.find_people, world.tenant, list(wanted.people)):
         person = _person(row["person"])
         world.hold_person(person)
         if row["consent"] is not None:
-            world.consent[person.person_id] = read_as(Consent, row["consent"])
+            world.consent[person.person_id] = decode(Consent, row["consent"])
         if row["unasked"] is not None:
-            world.unasked[person.person_id] = read_as(Unasked, row["unasked"])
+            world.unasked[person.person_id] = decode(Unasked, row["unasked"])
         if row["rule"] is not None:
             world.last_rule[person.person_id] = RuleId(row["rule"])
         if row["reference"] is not None:
@@ -158,18 +158,18 @@ async def _load_records(connection: Connection, world: World, wanted: Wanted) ->
         return
     rows = await connection.fetch(QUERIES.find_records, world.tenant, list(wanted.records), list(wanted.requests))
     for row in rows:
-        world.records[row["record_id"]] = read_as(RightsRecord, row["document"])
+        world.records[row["record_id"]] = decode(RightsRecord, row["document"])
 
 
 @lru_cache(maxsize=4096)
 def _work(document: str) -> Work:
     """The same works come again and again; what is written differently is another document."""
-    return read_as(Work, document)
+    return decode(Work, document)
 
 
 @lru_cache(maxsize=16384)
 def _person(document: str) -> Person:
-    return read_as(Person, document)
+    return decode(Person, document)
 
 
 # ------------------------------------------------------------------ out
@@ -197,14 +197,14 @@ async def _save(
         await connection.execute(query, world.tenant, keys, [value(key) for key in keys], *extra)
 
 
-def _json(value: Frozen) -> str:
+def _json(value: Value) -> str:
     return _spelled(value).decode()
 
 
-def _spelled(value: Frozen) -> bytes:
+def _spelled(value: Value) -> bytes:
     """As it is kept; what could not be read again must not be kept, or nothing would move it any more."""
     raw = encode(value)
-    read_as(type(value), raw)
+    decode(type(value), raw)
     return raw
 
 
@@ -242,7 +242,7 @@ def _row(chain: Chain) -> str:
         "chain_id": chain.chain_id, "rule": chain.rule, "subject": chain.subject, "revision": chain.revision,
         "key": chain.key, "active": chain.active, "live": chain.live, "tags": chain.tags,
         "people": sorted(people), "guards": guards_of(chain, people) if chain.next_due else [],
-        "next_due": spell_instant(chain.next_due) if chain.next_due else None,
+        "next_due": format_instant(chain.next_due) if chain.next_due else None,
         "document": orjson.Fragment(_spelled(chain)),
     }  # fmt: skip
     return orjson.dumps(row).decode()
@@ -250,14 +250,16 @@ def _row(chain: Chain) -> str:
 
 def keys_of(chain: Chain, people: Iterable[PersonId]) -> list[str]:
     """Under which keys arrives what may change a chain."""
-    return [chain.key, *(key_of(chain.tenant, "persons", person) for person in people)]
+    return [chain.key, *(partition_key(chain.tenant, "persons", person) for person in people)]
 
 
 def guards_of(chain: Chain, people: Iterable[PersonId]) -> list[str]:
     """The partitions that must be read up to its due instant before anything of this chain may fire."""
-    guards = set(guards_on(chain.key, CONSONANCE_EVENTS, WRITES_EVENTS))
+    guards = set(partition_guards(chain.key, CONSONANCE_EVENTS, WRITES_EVENTS))
     for person in people:
-        guards.update(guards_on(key_of(chain.tenant, "persons", person), WHATSAPP_MESSAGES, MESSAGES_EVENTS))
+        guards.update(
+            partition_guards(partition_key(chain.tenant, "persons", person), WHATSAPP_MESSAGES, MESSAGES_EVENTS)
+        )
     return sorted(guards)
 
 

@@ -11,7 +11,7 @@ from services.rules.recipients import awaited
 from services.rules.rulebook import Step
 from services.rules.terms import After, At
 from shared.clients.working_calendar import TimeUnit, WorkingCalendar
-from shared.contracts.values import is_day, is_moment
+from shared.contracts.values import is_plausible_date, is_plausible_instant
 
 
 def runnable(desk: Desk, chain: Chain) -> Step | None:
@@ -81,7 +81,7 @@ def _due_at(desk: Desk, chain: Chain, timing: At) -> datetime | None:
     office = desk.book.calendar.office
     if isinstance(value, datetime):
         return _moment(value, timing, office)
-    if not isinstance(value, date) or not is_day(value):
+    if not isinstance(value, date) or not is_plausible_date(value):
         return None
     if timing.span is None:
         return office.closing(value)
@@ -91,7 +91,7 @@ def _due_at(desk: Desk, chain: Chain, timing: At) -> datetime | None:
 
 
 def _moment(value: datetime, timing: At, office: WorkingCalendar) -> datetime | None:
-    if not is_moment(value):
+    if not is_plausible_instant(value):
         return None
     return value if timing.span is None else _offset(value, timing, office)
 
@@ -99,7 +99,7 @@ def _moment(value: datetime, timing: At, office: WorkingCalendar) -> datetime | 
 def _day(desk: Desk, chain: Chain, timing: At) -> date | None:
     """The day that so many days before or after a date is; its messages wait for their receivers' opening."""
     value = desk.document(chain).get(timing.field)
-    if isinstance(value, datetime) or not isinstance(value, date) or not is_day(value):
+    if isinstance(value, datetime) or not isinstance(value, date) or not is_plausible_date(value):
         return None
     if timing.span is None or timing.span.unit not in {TimeUnit.DAYS, TimeUnit.WORKING_DAYS}:
         return None

@@ -19,15 +19,15 @@ from services.rules.world import World
 from shared.contracts import consonance
 from shared.contracts.consonance import WorkObserved
 from shared.contracts.contacts import PersonObserved
-from shared.contracts.envelope import Event, parse
-from shared.contracts.errors import Unfit
-from shared.contracts.ids import PersonId, TenantId, Wamid, WorkId, derive
-from shared.contracts.messages import OnMessage
+from shared.contracts.envelope import Event, parse_event
+from shared.contracts.errors import Unprocessable
+from shared.contracts.ids import PersonId, TenantId, Wamid, WorkId, derive_id
+from shared.contracts.messages import MessageEventData
 from shared.contracts.topics import CONSONANCE_EVENTS, CONTACTS, MESSAGES_EVENTS, WHATSAPP_MESSAGES, WRITES_EVENTS
-from shared.contracts.values import spell_instant
+from shared.contracts.values import format_instant
 from shared.contracts.whatsapp import MessageReceived
 from shared.runtime.postgres import Connection, load_queries
-from shared.runtime.transaction import Origin, Transaction
+from shared.runtime.transaction import RecordOrigin, Transaction
 
 QUERIES = load_queries(__file__, "waiting.sql")
 PATIENCE = timedelta(minutes=2)
@@ -61,7 +61,7 @@ class Queued:
 
     place: int
     value: bytes
-    event: Event | Unfit
+    event: Event | Unprocessable
     judge_now: bool
 
 
@@ -82,7 +82,7 @@ def missing(event: Event, world: World) -> Missing:
 
 def may_queue(event: Event) -> bool:
     """Whether it may stand behind others of its key: not what they may be waiting for."""
-    return not isinstance(event.data, (WorkObserved, PersonObserved, OnMessage))
+    return not isinstance(event.data, (WorkObserved, PersonObserved, MessageEventData))
 
 
 async def queued_keys(connection: Connection, keys: Iterable[str]) -> set[str]:
@@ -103,7 +103,7 @@ def _row(event: Event, lacks: Missing, now: datetime) -> bytes:
         {
             "key": event.partitionkey, "event_id": event.id, "value": base64.b64encode(event.to_bytes()).decode(),
             "people": lacks.people, "work_id": lacks.work, "wamid": lacks.wamid,
-            "since": spell_instant(now), "until": spell_instant(now + lacks.patience),
+            "since": format_instant(now), "until": format_instant(now + lacks.patience),
         }
     )  # fmt: skip
 
@@ -124,10 +124,10 @@ async def ready_of(connection: Connection, key: str, now: datetime, most: int) -
 
 def _queued(row: Any, now: datetime) -> Queued:
     try:
-        event: Event | Unfit = parse(row["value"], _KINDS)
-    except Unfit as error:
+        event: Event | Unprocessable = parse_event(row["value"], _KINDS)
+    except Unprocessable as error:
         event = error
-    ready = isinstance(event, Unfit) or not row["misses"] or row["until"] <= now
+    ready = isinstance(event, Unprocessable) or not row["misses"] or row["until"] <= now
     return Queued(row["place"], row["value"], event, ready)
 
 
@@ -148,8 +148,8 @@ async def park(tx: Transaction, key: str, queued: Queued, reason: str, sentence:
     said = _attributes(queued.value)
     topic = _topic_of(said.get("type", ""))
     identity = (said.get("tenantid"), said.get("source"), said.get("id"))
-    event = derive(*identity) if all(identity) else None
-    await tx.park(queued.value, reason, sentence, Origin(topic, key=key.encode(), event=event))
+    event = derive_id(*identity) if all(identity) else None
+    await tx.park(queued.value, reason, sentence, RecordOrigin(topic, key=key.encode(), event=event))
     await tx.connection.execute(QUERIES.forget_seen_event, *identity)
     await leave_queue(tx.connection, [queued.place])
 

@@ -14,7 +14,7 @@ from services.rules.start import opening_of
 from services.rules.world import World
 from shared.contracts import consonance, messages, whatsapp, writes
 from shared.contracts.contacts import PersonObserved
-from shared.contracts.envelope import Data, Event
+from shared.contracts.envelope import Event, EventData
 from shared.contracts.ids import (
     ChainId,
     ContactId,
@@ -25,7 +25,7 @@ from shared.contracts.ids import (
     Wamid,
     WorkId,
     WriteId,
-    person_of_contact,
+    person_id_of_contact,
 )
 from shared.contracts.intents import Intent, classify
 from shared.contracts.whatsapp import IdentityChanged, MessageReceived
@@ -74,7 +74,7 @@ def staff(book: Rulebook, tenant: TenantId) -> Iterable[PersonId]:
     people = book.people
     of_teams = (c for team in (*people.teams.values(), *people.imprints.values()) for ids in team.values() for c in ids)
     for contact in (*of_teams, *(stand_in.who for stand_in in people.stands_in)):
-        yield person_of_contact(tenant, ContactId(contact))
+        yield person_id_of_contact(tenant, ContactId(contact))
 
 
 def _of_message(wanted: Wanted, event: Event, book: Rulebook, nobody: World, now: datetime) -> None:
@@ -122,18 +122,18 @@ def _of_person(wanted: Wanted, event: Event, *_: object) -> None:
 
 
 def _of_delivery(wanted: Wanted, event: Event, *_: object) -> None:
-    wanted.messages.add(cast("messages.OnMessage", event.data).message_id)
+    wanted.messages.add(cast("messages.MessageEventData", event.data).message_id)
 
 
 def _of_write(wanted: Wanted, event: Event, *_: object) -> None:
-    wanted.writes.add(cast("writes.OnWrite", event.data).write_id)
+    wanted.writes.add(cast("writes.WriteEventData", event.data).write_id)
 
 
 def _of_nothing(*_: object) -> None:
     pass
 
 
-_WANTS: dict[type[Data], Callable[[Wanted, Event, Rulebook, World, datetime], None]] = {
+_WANTS: dict[type[EventData], Callable[[Wanted, Event, Rulebook, World, datetime], None]] = {
     **dict.fromkeys(whatsapp.MESSAGE_KINDS.values(), _of_nothing),
     **dict.fromkeys(messages.EVENT_KINDS.values(), _of_delivery),
     **dict.fromkeys(writes.EVENT_KINDS.values(), _of_write),

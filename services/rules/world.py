@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from services.rules.chain import Chain, Outgoing
 from shared.contracts.consonance import WorkObserved
-from shared.contracts.contacts import NAMELESS, PersonObserved
+from shared.contracts.contacts import PLACEHOLDER_NAME, PersonObserved
 from shared.contracts.ids import (
     ChainId,
     ContactId,
@@ -20,14 +20,14 @@ from shared.contracts.ids import (
     Wamid,
     WorkId,
     WriteId,
-    person_of_contact,
+    person_id_of_contact,
 )
-from shared.contracts.values import Frozen, Instant
+from shared.contracts.values import Instant, Value
 
 _EVER = datetime.min.replace(tzinfo=UTC)
 
 
-class Person(Frozen):
+class Person(Value):
     """A person without their addresses: rules only needs to know that there is one."""
 
     person_id: PersonId
@@ -47,14 +47,14 @@ class Person(Frozen):
     def of(cls, seen: PersonObserved, zone: str | None) -> "Person":
         """``zone`` is the person's own, or the one their country and number hint at."""
         return cls(
-            person_id=seen.person_id, contact_id=seen.contact_id, display_name=seen.display_name or NAMELESS,
+            person_id=seen.person_id, contact_id=seen.contact_id, display_name=seen.display_name or PLACEHOLDER_NAME,
             country=seen.country, language=seen.language, zone=zone, roles=tuple(seen.roles), erased=seen.erased,
             version=seen.version, reachable=bool(seen.addresses.phone or seen.addresses.bsuid),
             merged_into=seen.merged_into, merged_at=seen.observed_at if seen.merged_into else None,
         )  # fmt: skip
 
 
-class Consent(Frozen):
+class Consent(Value):
     """The ledger of one person id: the last opt-out and opt-in, with the message that proves it.
 
     A person may have been known by several ids; whether they may be written to is ``World.opted_out``.
@@ -73,14 +73,14 @@ class Consent(Frozen):
     def stopped(self, at: datetime, evidence: Wamid | None) -> "Consent":
         """In whatever order they are heard, the last word of each kind counts."""
         newer = self.opted_out_at is None or self.opted_out_at < at
-        return self.but(opted_out_at=at, evidence=evidence) if newer else self
+        return self.replace(opted_out_at=at, evidence=evidence) if newer else self
 
     def started(self, at: datetime, evidence: Wamid | None) -> "Consent":
         newer = self.opted_in_at is None or self.opted_in_at < at
-        return self.but(opted_in_at=at, evidence=evidence) if newer else self
+        return self.replace(opted_in_at=at, evidence=evidence) if newer else self
 
 
-class Said(Frozen):
+class Said(Value):
     """What an unasked message said, as hashes of its words, and the chain it answered, if any."""
 
     words: tuple[int, ...]
@@ -88,7 +88,7 @@ class Said(Frozen):
     at: Instant
 
 
-class Unasked(Frozen):
+class Unasked(Value):
     """What a person lately wrote that nobody had asked for; ``brake`` counts and bounds it."""
 
     answered: tuple[Instant, ...] = ()
@@ -97,14 +97,14 @@ class Unasked(Frozen):
     told_at: Instant | None = None
 
 
-class Work(Frozen):
+class Work(Value):
     """The last full state of a work, and what is open on it."""
 
     state: WorkObserved
     blocks: tuple[str, ...] = ()
 
 
-class RightsRecord(Frozen):
+class RightsRecord(Value):
     status: str | None = None
     needs_signature: bool = False
     open_requests: tuple[str, ...] = ()
@@ -145,7 +145,7 @@ class World:
             self.hold_person(person)
 
     def contact(self, contact: ContactId) -> Person | None:
-        return self.people.get(person_of_contact(self.tenant, contact))
+        return self.people.get(person_id_of_contact(self.tenant, contact))
 
     def hold_person(self, person: Person) -> None:
         """As it is kept already."""

@@ -7,25 +7,25 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from services.writeback.entries import Entry
-from shared.contracts.envelope import Data, Event
-from shared.contracts.ids import ContactId, EventId, WorkId, derive
+from shared.contracts.envelope import Event, EventData
+from shared.contracts.ids import ContactId, EventId, WorkId, derive_id
 from shared.contracts.writes import (
-    STANDS,
+    SUCCESSFUL_OUTCOMES,
     AppliedChange,
     ApplyMetadata,
     MetadataApproved,
-    OnWrite,
     Outcome,
     WriteAlreadyApplied,
     WriteConflicted,
     WriteDoneByHand,
+    WriteEventData,
     WriteManual,
     WriteUnknown,
     WriteVerified,
 )
 
 SOURCE = "stet/writeback"
-_KINDS: Mapping[Outcome, type[OnWrite]] = {
+_KINDS: Mapping[Outcome, type[WriteEventData]] = {
     kind.outcome: kind
     for kind in (WriteVerified, WriteAlreadyApplied, WriteConflicted, WriteUnknown, WriteManual, WriteDoneByHand)
 }
@@ -51,7 +51,7 @@ def approved_event(entry: Entry, outcome: Outcome, approved_by: ContactId | None
     """None unless it is metadata, and stands."""
     asked = entry.write.input
     work_id = entry.write.work_id
-    if outcome not in STANDS or not isinstance(asked, ApplyMetadata) or work_id is None:
+    if outcome not in SUCCESSFUL_OUTCOMES or not isinstance(asked, ApplyMetadata) or work_id is None:
         return None
     said = MetadataApproved(
         request_id=asked.request_id,
@@ -66,7 +66,7 @@ def approved_event(entry: Entry, outcome: Outcome, approved_by: ContactId | None
 def _applied(entry: Entry, asked: ApplyMetadata) -> tuple[AppliedChange, ...]:
     return tuple(
         AppliedChange(
-            change_id=derive(entry.write.write_id, item.item_id, target),
+            change_id=derive_id(entry.write.write_id, item.item_id, target),
             field=item.field,
             level=item.level,
             target_id=target,
@@ -78,9 +78,9 @@ def _applied(entry: Entry, asked: ApplyMetadata) -> tuple[AppliedChange, ...]:
     )
 
 
-def _event(entry: Entry, said: Data, now: datetime, word: str) -> Event:
+def _event(entry: Entry, said: EventData, now: datetime, word: str) -> Event:
     return Event(
-        id=EventId(derive(entry.tenant, entry.write.write_id, word)),
+        id=EventId(derive_id(entry.tenant, entry.write.write_id, word)),
         source=SOURCE,
         type=said.kind,
         subject=entry.write.record,

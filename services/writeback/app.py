@@ -15,20 +15,20 @@ from services.writeback.settings import Settings
 from shared.clients.consonance_graphql import ConsonanceClient
 from shared.contracts import topics
 from shared.runtime.postgres import connect
-from shared.runtime.service import running
-from shared.runtime.settings import load
+from shared.runtime.service import service_process
+from shared.runtime.settings import load_settings
 
 MEANWHILE = "the queue is kept"
 
 
 async def main() -> None:
-    settings = load(Settings)
+    settings = load_settings(Settings)
     ways = read_mapping(settings.consonance_mapping)
     key = settings.consonance_key.get_secret_value()
     timeout = timedelta(seconds=settings.consonance_timeout)
     may_land = timedelta(seconds=settings.consonance_may_land)
     async with (
-        running(settings, SERVICE) as process,
+        service_process(settings, SERVICE) as process,
         ConsonanceClient(
             settings.consonance_endpoint, key, timeout, service=SERVICE, meanwhile=MEANWHILE
         ) as consonance,
@@ -41,6 +41,6 @@ async def main() -> None:
         process.consume((topics.WRITES_REQUESTED, topics.CONTACTS), Intake())
         process.task("queue", queue.run)
         process.task("report", report.run)
-        process.idle_when(report.idle)
+        process.add_idle_check(report.idle)
         process.health.details.append(consonance.key_detail)
-        await process.until_stopped()
+        await process.run_until_stopped()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, assert_never
 
 from shared.contracts.ids import TenantId
-from shared.contracts.values import Frozen, plain
+from shared.contracts.values import Value, to_builtins
 from shared.contracts.writes import (
     AdvanceWorkflow,
     AppendAcquisition,
@@ -33,7 +33,7 @@ Part = (
     | CompleteMilestone
 )
 
-_PARTS: Mapping[Operation, type[Frozen]] = {
+_PARTS: Mapping[Operation, type[Value]] = {
     Operation.RECORD_DECISION: RecordDecision,
     Operation.ADVANCE_WORKFLOW: AdvanceWorkflow,
     Operation.APPLY_METADATA: MetadataItem,
@@ -72,12 +72,12 @@ def changes_of(tenant: TenantId, write: RequestWrite) -> tuple[Change, ...]:
                 key=f"{item.item_id}/{target}",
                 operation=asked.operation,
                 part=item,
-                facts={**around, "request_id": asked.request_id, "target_id": target, **plain(item)},
+                facts={**around, "request_id": asked.request_id, "target_id": target, **to_builtins(item)},
             )
             for item in asked.items
             for target in item.target_ids
         )
-    facts = {**around, **plain(asked)}
+    facts = {**around, **to_builtins(asked)}
     if isinstance(asked, CreateAcquisition):
         facts["pitch_text"] = _with_further(asked)
     return (Change(key=asked.operation.value, operation=asked.operation, part=asked, facts=facts),)

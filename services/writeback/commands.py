@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.writeback.ledger import SERVICE
 from shared.runtime.clock import Clock, DevelopmentClock, SystemClock
-from shared.runtime.postgres import Pool, role_of
+from shared.runtime.postgres import Pool, role_name
 from shared.runtime.setting_names import PREFIX
 
 
@@ -27,7 +27,7 @@ class CommandSettings(BaseSettings):
 @asynccontextmanager
 async def database(settings: CommandSettings) -> AsyncIterator[Pool]:
     """With writeback's own role and schema."""
-    where = {"search_path": SERVICE, "role": role_of(SERVICE), "application_name": "stet-writeback-command"}
+    where = {"search_path": SERVICE, "role": role_name(SERVICE), "application_name": "stet-writeback-command"}
     async with asyncpg.create_pool(
         settings.postgres_dsn.get_secret_value(),
         min_size=1,

@@ -10,9 +10,9 @@ import orjson
 
 from services.writeback.commands import CommandSettings, database
 from shared.contracts.errors import Misconfigured
-from shared.contracts.values import spell_instant
+from shared.contracts.values import format_instant
 from shared.runtime.postgres import Connection, load_queries
-from shared.runtime.settings import load
+from shared.runtime.settings import load_settings
 
 queries = load_queries(__file__, "evidence.sql")
 _JSON = ("asked", "proof", "read_back")
@@ -26,7 +26,7 @@ async def lines_of(connection: Connection, record: str) -> list[str]:
             {
                 **row,
                 **{name: orjson.loads(row[name]) for name in _JSON},
-                "recorded_at": spell_instant(row["recorded_at"]),
+                "recorded_at": format_instant(row["recorded_at"]),
             }
         ).decode()
         for row in rows
@@ -34,7 +34,7 @@ async def lines_of(connection: Connection, record: str) -> list[str]:
 
 
 async def _show(record: str) -> int:
-    async with database(load(CommandSettings)) as pool:
+    async with database(load_settings(CommandSettings)) as pool:
         lines = await lines_of(pool, record)
     sys.stdout.writelines(f"{line}\n" for line in lines)
     return 0 if lines else 1

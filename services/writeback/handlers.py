@@ -6,18 +6,18 @@ from services.writeback import intake
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.errors import Refused
 from shared.contracts.writes import ApplyMetadata, RequestWrite
-from shared.runtime.batch import Received
+from shared.runtime.batch import ReceivedEvent
 from shared.runtime.transaction import Transaction
 
 
 class Intake:
     """The handler of the service's one consumer."""
 
-    def locks(self, batch: Sequence[Received]) -> Iterable[str]:
+    def locks(self, batch: Sequence[ReceivedEvent]) -> Iterable[str]:
         """The lane of each write, as the queue locks it when it settles one; a person's key for a contact."""
         return (received.event.partitionkey for received in batch)
 
-    async def handle(self, tx: Transaction, batch: Sequence[Received]) -> None:
+    async def handle(self, tx: Transaction, batch: Sequence[ReceivedEvent]) -> None:
         asked = [received.event for received in batch if isinstance(received.event.data, RequestWrite)]
         people = [received.event for received in batch if isinstance(received.event.data, PersonObserved)]
         for event in asked:

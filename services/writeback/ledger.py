@@ -16,7 +16,7 @@ from services.writeback.judgement import Known, Reason
 from services.writeback.protocol import Answer, Judged, Settle
 from shared.contracts import topics
 from shared.contracts.ids import ContactId, TenantId, WriteId
-from shared.contracts.values import encode, read_as
+from shared.contracts.values import decode, encode
 from shared.contracts.writes import AdvanceWorkflow, Outcome, RequestWrite
 from shared.runtime.clock import Clock, machine_now
 from shared.runtime.postgres import Pool, load_queries
@@ -58,7 +58,7 @@ class Ledger:
             return None
         return Entry(
             tenant=row["tenant"],
-            write=read_as(RequestWrite, row["request"]),
+            write=decode(RequestWrite, row["request"]),
             lane=row["lane"],
             event_id=row["event_id"],
             correlation_id=row["correlation_id"],

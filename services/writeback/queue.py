@@ -15,8 +15,8 @@ from services.writeback.gate import Gate, Pause
 from services.writeback.ledger import Due, Ledger, queries
 from shared.contracts.errors import Unavailable
 from shared.runtime.clock import machine_now
-from shared.runtime.failures import AWAY, reason_of, sentence_of
-from shared.runtime.postgres import REPEAT, Connection, leave_read_only, lock_number
+from shared.runtime.failures import TRANSIENT_ERRORS, describe_failure, parking_reason
+from shared.runtime.postgres import SERIALIZATION_FAILURES, Connection, advisory_lock_key, raise_if_read_only
 from shared.runtime.telemetry import counter, effect_span, gauge, get_logger
 
 CHANNEL = "stet_writeback_queue"
@@ -64,7 +64,7 @@ class Queue:
         while True:
             try:
                 await self._attend(await self._connect())
-            except (*AWAY, *REPEAT) as error:
+            except (*TRANSIENT_ERRORS, *SERIALIZATION_FAILURES) as error:
                 log.warning("queue.database_lost", error=type(error).__name__)
                 await asyncio.sleep(_AFTER_LOSS)
             except Exception as error:  # noqa: BLE001 -- the boundary of a loop: what it was given must not end it
@@ -104,7 +104,7 @@ class Queue:
         """Also without a lane to let go of: a connection that says nothing for long is taken for frozen."""
         done = [lane for lane, task in self._running.items() if task.done()]
         await connection.execute(queries.let_go_of_lanes, [_lane_lock(lane) for lane in done])
-        leave_read_only(connection)
+        raise_if_read_only(connection)
         for lane in done:
             self._running.pop(lane).result()
 
@@ -135,7 +135,7 @@ class Queue:
                 self._answered()
         except Unavailable as error:
             self._shut(error)
-        except (*AWAY, *REPEAT) as error:
+        except (*TRANSIENT_ERRORS, *SERIALIZATION_FAILURES) as error:
             log.warning("write.database_lost", write_id=due.write_id, error=type(error).__name__)
             await asyncio.sleep(_AFTER_LOSS)
         except Exception as error:  # noqa: BLE001 -- the boundary of one write: its surprise must not stop the others
@@ -143,11 +143,11 @@ class Queue:
 
     async def _set_aside(self, due: Due, error: Exception) -> None:
         """It is tried again after a pause; meanwhile what stands behind it in its lane waits, and other lanes go on."""
-        reason = reason_of(error)
+        reason = parking_reason(error)
         counter("stet_writeback_set_aside_total", "Writes that surprised and were put off", "reason").labels(
             reason
         ).inc()
-        log.error("write.set_aside", write_id=due.write_id, reason=reason, sentence=sentence_of(error))
+        log.error("write.set_aside", write_id=due.write_id, reason=reason, sentence=describe_failure(error))
         try:
             await self._ledger.set_aside(due, machine_now() + _SET_ASIDE)
         except Exception as fault:  # noqa: BLE001 -- not even that: it is due again after a while
@@ -195,8 +195,8 @@ class Queue:
 def surprised(loop: str, error: BaseException) -> None:
     """A loop met an error that no write of its own explains, and goes on. The text of an error may quote data."""
     counter("stet_writeback_loop_errors_total", "Errors that a loop met and went on after", "loop").labels(loop).inc()
-    log.error("loop.failed", loop=loop, sentence=sentence_of(error))
+    log.error("loop.failed", loop=loop, sentence=describe_failure(error))
 
 
 def _lane_lock(lane: str) -> int:
-    return lock_number(f"queue/{lane}")
+    return advisory_lock_key(f"queue/{lane}")

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from services.writeback.ledger import Backlog, Ledger
 from services.writeback.queue import Queue, surprised
 from shared.runtime.clock import Clock
-from shared.runtime.failures import AWAY
-from shared.runtime.health import Idle
+from shared.runtime.failures import TRANSIENT_ERRORS
+from shared.runtime.health import IdleStatus
 from shared.runtime.telemetry import gauge, get_logger
 
 log = get_logger()
@@ -24,7 +24,7 @@ class Report:
         while True:
             try:
                 self.show(await self.ledger.backlog())
-            except AWAY:
+            except TRANSIENT_ERRORS:
                 log.info("report.waits")  # the relay and the consumer say more; the last values stand
             except Exception as error:  # noqa: BLE001 -- the boundary of a loop: what it was given must not end it
                 surprised("report", error)
@@ -37,9 +37,9 @@ class Report:
         gauge("stet_writeback_held", "Writes behind a manual task of their record").set(backlog.held)
         gauge("stet_writeback_tasks_open", "Manual tasks that nobody has closed").set(backlog.manual)
 
-    async def idle(self) -> Idle:
+    async def idle(self) -> IdleStatus:
         """A manual task, and what waits behind it, keeps nobody: only a person moves it."""
         backlog = await self.ledger.backlog()
         busy = [f"{backlog.moving} writes"] if backlog.moving else []
         busy += [f"{self.queue.at_work} requests in flight"] if self.queue.at_work else []
-        return Idle(tuple(busy), None, self.queue.turns)
+        return IdleStatus(tuple(busy), None, self.queue.turns)

@@ -25,8 +25,8 @@ class Settings(ServiceSettings):
     consonance_may_land: Annotated[float, Field(ge=0)] = 60.0
     writes_at_once: Annotated[int, Field(gt=0, le=64)] = 8
 
-    def neighbours(self) -> dict[str, str]:
-        return {**super().neighbours(), "STET_CONSONANCE_URL": str(self.consonance_url)}
+    def dependencies(self) -> dict[str, str]:
+        return {**super().dependencies(), "STET_CONSONANCE_URL": str(self.consonance_url)}
 
     @property
     def consonance_endpoint(self) -> str:

@@ -20,11 +20,11 @@ from services.writeback.entries import Entry
 from services.writeback.intake import queries as intake_queries
 from services.writeback.ledger import SERVICE, add_evidence, announce
 from shared.contracts.errors import Misconfigured
-from shared.contracts.values import read_as
+from shared.contracts.values import decode
 from shared.contracts.writes import CreateAcquisition, Outcome, RecordDecision, RequestWrite
 from shared.runtime.clock import Clock
 from shared.runtime.postgres import Pool, load_queries
-from shared.runtime.settings import load
+from shared.runtime.settings import load_settings
 from shared.runtime.transaction import transaction
 
 queries = load_queries(__file__, "tasks.sql")
@@ -45,7 +45,7 @@ async def show(pool: Pool, task_id: int) -> int:
     row = await pool.fetchrow(queries.show, task_id)
     if row is None:
         return _no_such(task_id)
-    request = read_as(RequestWrite, row["request"])
+    request = decode(RequestWrite, row["request"])
     state = f"closed {row['closed_at'].isoformat(timespec='minutes')}" if row["closed_at"] else "open"
     console = Console(highlight=False)
     console.print(f"task {task_id} ({state}): {row['operation']} of {row['record']}, {row['reason']}", markup=False)
@@ -67,7 +67,7 @@ async def done(pool: Pool, clock: Clock, task_id: int, note: str | None) -> int:
         return _no_such(task_id)
     entry = Entry(
         tenant=row["tenant"],
-        write=read_as(RequestWrite, row["request"]),
+        write=decode(RequestWrite, row["request"]),
         lane=row["lane"],
         event_id=row["event_id"],
         correlation_id=row["correlation_id"],
@@ -121,7 +121,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 async def _run(chosen: argparse.Namespace) -> int:
-    settings = load(CommandSettings)
+    settings = load_settings(CommandSettings)
     async with database(settings) as pool:
         if chosen.verb == "list":
             return await list_open(pool)

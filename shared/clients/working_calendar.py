@@ -21,7 +21,7 @@ from phonenumbers import timezone
 
 from shared.contracts.errors import Misconfigured
 from shared.contracts.ids import Phone
-from shared.contracts.values import FIRST_DAY, LAST_DAY
+from shared.contracts.values import FIRST_DATE, LAST_DATE
 
 OPENS = time(9)
 CLOSES = time(18)
@@ -166,7 +166,7 @@ class WorkingCalendar:
 
         Only days that ``is_day`` takes for a date are counted.
         """
-        first, last = (min(max(day, FIRST_DAY), LAST_DAY) for day in (first, last))
+        first, last = (min(max(day, FIRST_DATE), LAST_DATE) for day in (first, last))
         if last < first:
             day_before_last, day_before_first = last - timedelta(days=1), first - timedelta(days=1)
             return min(-1, _count(day_before_last, self) - _count(day_before_first, self))

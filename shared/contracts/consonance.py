@@ -11,9 +11,9 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta, field
 
-from shared.contracts.envelope import Data, kinds
+from shared.contracts.envelope import EventData, kinds_by_type
 from shared.contracts.ids import ContactId
-from shared.contracts.values import Frozen, Instant, Text, forget_no_days
+from shared.contracts.values import Instant, NonEmptyStr, Value, drop_placeholder_dates
 from shared.contracts.vocabulary import (
     Actor,
     DocRef,
@@ -83,42 +83,42 @@ class MetadataField(StrEnum):
     PUB_DATE = "pub_date"
 
 
-class Said(Data):
+class ConsonanceData(EventData):
     """What every Consonance event may carry besides its own fields."""
 
     actor: Actor | None = None
     version: Version | None = None
 
 
-class OnWork(Said):
+class WorkEventData(ConsonanceData):
     work: WorkRef
 
 
-class ComponentSeen(Frozen):
+class ObservedComponent(Value):
     component: Component
     state: ComponentState
 
 
-class WorkObserved(OnWork):
+class WorkObserved(WorkEventData):
     """The full state of a work; consumers keep it, and never call back."""
 
     kind: ClassVar[str] = "consonance.work.observed.v1"
     stage_key: Stage = Stage.UNMAPPED
     people: tuple[PartyRef, ...] = ()
     products: tuple[ProductRef, ...] = ()
-    components: tuple[ComponentSeen, ...] = ()
+    components: tuple[ObservedComponent, ...] = ()
     texts: dict[MetadataField, str] = field(default_factory=dict)
     cancelled: bool = False
     embargo_until: date | None = None
 
     def __post_init__(self) -> None:
-        forget_no_days(self, "embargo_until")
+        drop_placeholder_dates(self, "embargo_until")
 
 
-class StageChanged(OnWork):
+class StageChanged(WorkEventData):
     kind: ClassVar[str] = "consonance.work.stage_changed.v1"
     from_stage: str | None = None
-    to_stage: Text
+    to_stage: NonEmptyStr
     to_stage_key: Stage
     changed_at: Instant
     reason: str | None = None
@@ -127,13 +127,13 @@ class StageChanged(OnWork):
     documents: tuple[DocRef, ...] = ()
 
     def __post_init__(self) -> None:
-        forget_no_days(self, "action_due")
+        drop_placeholder_dates(self, "action_due")
 
 
-class MilestoneCompleted(OnWork):
+class MilestoneCompleted(WorkEventData):
     kind: ClassVar[str] = "consonance.milestone.completed.v1"
-    milestone_id: Text
-    name: Text
+    milestone_id: NonEmptyStr
+    name: NonEmptyStr
     milestone_key: MilestoneKey
     due_on: date | None = None
     done_on: date
@@ -142,25 +142,25 @@ class MilestoneCompleted(OnWork):
     products: tuple[ProductRef, ...] = ()
 
     def __post_init__(self) -> None:
-        forget_no_days(self, "due_on")
+        drop_placeholder_dates(self, "due_on")
 
 
-class MilestoneReopened(OnWork):
+class MilestoneReopened(WorkEventData):
     kind: ClassVar[str] = "consonance.milestone.reopened.v1"
-    milestone_id: Text
-    name: Text
+    milestone_id: NonEmptyStr
+    name: NonEmptyStr
     milestone_key: MilestoneKey
     due_on: date | None = None
 
     def __post_init__(self) -> None:
-        forget_no_days(self, "due_on")
+        drop_placeholder_dates(self, "due_on")
 
 
-class DateSet(OnWork):
+class DateSet(WorkEventData):
     kind: ClassVar[str] = "consonance.schedule.date_set.v1"
-    milestone_id: Text
+    milestone_id: NonEmptyStr
     milestone_key: MilestoneKey
-    name: Text
+    name: NonEmptyStr
     old_due: date | None = None
     new_due: date | None = None
     basis: Basis
@@ -169,7 +169,7 @@ class DateSet(OnWork):
     affected: tuple[PartyRef, ...] = ()
 
     def __post_init__(self) -> None:
-        forget_no_days(self, "old_due", "new_due")
+        drop_placeholder_dates(self, "old_due", "new_due")
 
 
 class DateChanged(DateSet):
@@ -228,19 +228,19 @@ class Answer(StrEnum):
     QUESTION = "question"
 
 
-class Asset(Frozen):
+class Asset(Value):
     type: AssetType
-    description: Text
+    description: NonEmptyStr
     ref: str | None = None
 
 
-class Money(Frozen):
+class Money(Value):
     amount: Decimal
     currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}$")]
 
 
-class Terms(Frozen):
-    summary: Text
+class Terms(Value):
+    summary: NonEmptyStr
     territory: tuple[str, ...] | str
     languages: tuple[str, ...] = ()
     formats: tuple[str, ...] = ()
@@ -251,15 +251,15 @@ class Terms(Frozen):
     credit_line: str | None = None
 
 
-class ApprovalRequested(OnWork):
+class ApprovalRequested(WorkEventData):
     kind: ClassVar[str] = "consonance.rights.approval_requested.v1"
-    request_id: Text
+    request_id: NonEmptyStr
     request_kind: RequestKind = field(name="kind")
-    rights_record_id: Text
+    rights_record_id: NonEmptyStr
     right_type: RightType
     asset: Asset
     terms: Terms
-    terms_hash: Text
+    terms_hash: NonEmptyStr
     rights_holder: PartyRef
     requested_by: Actor
     respond_by: date
@@ -275,9 +275,9 @@ class RequestChangeReason(StrEnum):
     CLOSED = "closed"
 
 
-class RequestChanged(OnWork):
+class RequestChanged(WorkEventData):
     kind: ClassVar[str] = "consonance.rights.request_changed.v1"
-    request_id: Text
+    request_id: NonEmptyStr
     reason: RequestChangeReason
     new_terms_hash: str | None = None
 
@@ -305,16 +305,16 @@ class RightsStatus(StrEnum):
     EXPIRED = "expired"
 
 
-class RightsStatusChanged(OnWork):
+class RightsStatusChanged(WorkEventData):
     kind: ClassVar[str] = "consonance.rights.status_changed.v1"
-    rights_record_id: Text
+    rights_record_id: NonEmptyStr
     from_: str | None = field(default=None, name="from")
     to: RightsStatus
 
 
-class RightsExpiring(OnWork):
+class RightsExpiring(WorkEventData):
     kind: ClassVar[str] = "consonance.rights.expiring.v1"
-    rights_record_id: Text
+    rights_record_id: NonEmptyStr
     expires_on: date
     days_left: int
 
@@ -329,33 +329,33 @@ class Quorum(StrEnum):
     ALL = "all"
 
 
-class OnixField(Frozen):
+class OnixField(Value):
     list: str | int
     code: str
 
 
-class ConfirmationItem(Frozen):
-    item_id: Text
+class ConfirmationItem(Value):
+    item_id: NonEmptyStr
     field: MetadataField
     level: Level
     target_ids: Annotated[tuple[int, ...], Meta(min_length=1)]
     onix: OnixField | None = None
     current_value: str | None = None
-    current_hash: Text
-    proposed_value: Text
+    current_hash: NonEmptyStr
+    proposed_value: NonEmptyStr
     max_chars: int | None = None
 
 
-class ConfirmationRequested(OnWork):
+class ConfirmationRequested(WorkEventData):
     kind: ClassVar[str] = "consonance.metadata.confirmation_requested.v1"
-    request_id: Text
+    request_id: NonEmptyStr
     items: Annotated[tuple[ConfirmationItem, ...], Meta(min_length=1)]
     confirmers: Annotated[tuple[PartyRef, ...], Meta(min_length=1)]
     quorum: Quorum
     respond_by: date
 
 
-class MetadataChange(Frozen):
+class MetadataChange(Value):
     field: MetadataField
     level: Level
     target_id: int
@@ -365,7 +365,7 @@ class MetadataChange(Frozen):
     new_hash: str | None = None
 
 
-class MetadataChanged(OnWork):
+class MetadataChanged(WorkEventData):
     kind: ClassVar[str] = "consonance.metadata.changed.v1"
     changes: Annotated[tuple[MetadataChange, ...], Meta(min_length=1)]
 
@@ -383,22 +383,22 @@ class DistributionStatus(StrEnum):
     REJECTED = "rejected"
 
 
-class MetadataDistributed(OnWork):
+class MetadataDistributed(WorkEventData):
     kind: ClassVar[str] = "consonance.metadata.distributed.v1"
     change_ids: tuple[str, ...]
-    channel: Text
+    channel: NonEmptyStr
     method: DistributionMethod
     status: DistributionStatus
     at: Instant
 
 
-class Check(Frozen):
+class Check(Value):
     rule: str
     ok: bool
     message: str | None = None
 
 
-class ComponentChanged(OnWork):
+class ComponentChanged(WorkEventData):
     kind: ClassVar[str] = "consonance.launch.component_changed.v1"
     component: Component
     state: ComponentState
@@ -406,17 +406,17 @@ class ComponentChanged(OnWork):
     checks: tuple[Check, ...] = ()
 
 
-class PubDateChanged(OnWork):
+class PubDateChanged(WorkEventData):
     kind: ClassVar[str] = "consonance.product.pub_date_changed.v1"
     product: ProductRef
     old: date | None = None
     new: date | None = None
 
     def __post_init__(self) -> None:
-        forget_no_days(self, "old", "new")
+        drop_placeholder_dates(self, "old", "new")
 
 
-class PublishingStatusChanged(OnWork):
+class PublishingStatusChanged(WorkEventData):
     """Statuses are ONIX list 64 codes, without the underscore of GraphQL enums."""
 
     kind: ClassVar[str] = "consonance.product.publishing_status_changed.v1"
@@ -425,17 +425,17 @@ class PublishingStatusChanged(OnWork):
     new: str | None = None
 
 
-class Period(Frozen):
+class Period(Value):
     from_: date = field(name="from")
     to: date
 
 
-class StatementReady(Said):
+class StatementReady(ConsonanceData):
     """Never carries an amount: chat must not."""
 
     kind: ClassVar[str] = "consonance.royalty.statement_ready.v1"
-    statement_id: Text
-    batch_id: Text
+    statement_id: NonEmptyStr
+    batch_id: NonEmptyStr
     period: Period
     payee: PartyRef
     beneficiary: PartyRef | None = None
@@ -447,12 +447,12 @@ class StatementReady(Said):
     ack_by: date | None = None
 
     def __post_init__(self) -> None:
-        forget_no_days(self, "ack_by")
+        drop_placeholder_dates(self, "ack_by")
 
 
-class PaymentSent(Said):
+class PaymentSent(ConsonanceData):
     kind: ClassVar[str] = "consonance.royalty.payment_sent.v1"
-    payment_id: Text
+    payment_id: NonEmptyStr
     statement_id: str | None = None
     payee: PartyRef
 
@@ -474,7 +474,7 @@ class PaymentIssue(PaymentSent):
     respond_by: date | None = None
 
     def __post_init__(self) -> None:
-        forget_no_days(self, "respond_by")
+        drop_placeholder_dates(self, "respond_by")
 
 
 class RoyaltyDocument(StrEnum):
@@ -485,7 +485,7 @@ class RoyaltyDocument(StrEnum):
     CONTRACT_ADDENDUM = "contract_addendum"
 
 
-class DocumentAvailable(Said):
+class DocumentAvailable(ConsonanceData):
     kind: ClassVar[str] = "consonance.royalty.document_available.v1"
     document: DocRef
     payee: PartyRef
@@ -508,21 +508,21 @@ class Severity(StrEnum):
     CRITICAL = "critical"
 
 
-class WorkBlocked(OnWork):
+class WorkBlocked(WorkEventData):
     kind: ClassVar[str] = "consonance.work.blocked.v1"
-    block_id: Text
+    block_id: NonEmptyStr
     cause: BlockCause
-    detail: Text
-    blocking: Text
+    detail: NonEmptyStr
+    blocking: NonEmptyStr
     owner: PartyRef
     escalation: tuple[PartyRef, ...] = ()
     severity: Severity
     since: Instant
 
 
-class WorkUnblocked(OnWork):
+class WorkUnblocked(WorkEventData):
     kind: ClassVar[str] = "consonance.work.unblocked.v1"
-    block_id: Text
+    block_id: NonEmptyStr
     resolved_by: Actor
     resolution: str | None = None
 
@@ -537,10 +537,10 @@ class AcquisitionStatus(StrEnum):
     CONTRACTED = "contracted"
 
 
-class AcquisitionStatusChanged(Said):
+class AcquisitionStatusChanged(ConsonanceData):
     kind: ClassVar[str] = "consonance.acquisition.status_changed.v1"
     work: WorkRef | None = None
-    acquisition_id: Text
+    acquisition_id: NonEmptyStr
     reference: str | None = None
     from_: str | None = field(default=None, name="from")
     to: AcquisitionStatus
@@ -548,24 +548,24 @@ class AcquisitionStatusChanged(Said):
     notify_submitter: bool
 
 
-class ErasureRequested(Said):
+class ErasureRequested(ConsonanceData):
     kind: ClassVar[str] = "consonance.contact.erasure_requested.v1"
     contact_id: ContactId
     requested_at: Instant
 
 
-class GapDetected(Said):
+class GapDetected(ConsonanceData):
     kind: ClassVar[str] = "consonance.source.gap_detected.v1"
-    adapter: Text
+    adapter: NonEmptyStr
     since: Instant | None = None
-    detail: Text
+    detail: NonEmptyStr
 
 
 class CapabilityChanged(GapDetected):
     kind: ClassVar[str] = "consonance.source.capability_changed.v1"
 
 
-KINDS = kinds(
+KINDS = kinds_by_type(
     (
         WorkObserved, StageChanged, MilestoneCompleted, MilestoneReopened, DateSet, DateChanged,
         ApprovalRequested, RequestChanged, RequestWithdrawn, RightsStatusChanged, RightsExpiring,

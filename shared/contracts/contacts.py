@@ -2,38 +2,38 @@
 
 from typing import ClassVar
 
-from shared.contracts.envelope import Data, kinds
+from shared.contracts.envelope import EventData, kinds_by_type
 from shared.contracts.ids import Bsuid, ContactId, PersonId, Phone
-from shared.contracts.values import Frozen, Instant, Text
+from shared.contracts.values import Instant, NonEmptyStr, Value
 from shared.contracts.vocabulary import PartyKind, Role
 
-NAMELESS = "WhatsApp visitor"
+PLACEHOLDER_NAME = "WhatsApp visitor"
 """What stands for the name of somebody who has given none: good to speak of them, never a value to keep.
 
 States written before names could be absent have it as ``display_name``.
 """
 
 
-def is_name(display_name: str | None) -> bool:
+def is_real_name(display_name: str | None) -> bool:
     """Whether it is what somebody is called: not the placeholder, nor a number or emoji in a name's place."""
-    return display_name not in {None, NAMELESS} and any(map(str.isalpha, display_name or ""))
+    return display_name not in {None, PLACEHOLDER_NAME} and any(map(str.isalpha, display_name or ""))
 
 
-class Addresses(Frozen):
+class Addresses(Value):
     """Where WhatsApp reaches a person: an E.164 number with its +, a BSUID, or both."""
 
     phone: Phone | None = None
     bsuid: Bsuid | None = None
 
 
-class PersonObserved(Data):
+class PersonObserved(EventData):
     """A person as ingest knows them; without ``contact_id`` a visitor. Name, language and zone only where known."""
 
     kind: ClassVar[str] = "contacts.person.observed.v1"
     person_id: PersonId
     contact_id: ContactId | None = None
     party: PartyKind = PartyKind.PERSON
-    display_name: Text | None = None
+    display_name: NonEmptyStr | None = None
     country: str | None = None
     language: str | None = None
     zone: str | None = None
@@ -45,4 +45,4 @@ class PersonObserved(Data):
     version: int
 
 
-KINDS = kinds((PersonObserved,))
+KINDS = kinds_by_type((PersonObserved,))

@@ -8,9 +8,9 @@ from typing import ClassVar
 
 from msgspec import field
 
-from shared.contracts.envelope import Data, kinds
+from shared.contracts.envelope import EventData, kinds_by_type
 from shared.contracts.ids import ChainId, EventId, MessageId, Revision, RuleId, WriteId
-from shared.contracts.values import Frozen, Instant, Text
+from shared.contracts.values import Instant, NonEmptyStr, Value
 
 
 class Verdict(StrEnum):
@@ -18,36 +18,36 @@ class Verdict(StrEnum):
     STAYED = "stayed"
 
 
-class RuleVerdict(Frozen):
+class RuleVerdict(Value):
     """What one rule did about one event or due step; ``reason`` is from rules' closed set."""
 
     rule: RuleId | None = None
     chain_id: ChainId | None = None
     step: str | None = None
     verdict: Verdict
-    reason: Text
+    reason: NonEmptyStr
     messages: tuple[MessageId, ...] = ()
     withdrawn: tuple[MessageId, ...] = ()
     writes: tuple[WriteId, ...] = ()
     left_out: dict[str, str] = field(default_factory=dict)
 
 
-class DecisionRecorded(Data):
+class DecisionRecorded(EventData):
     kind: ClassVar[str] = "rules.decision.recorded.v1"
-    about: Text
+    about: NonEmptyStr
     revision: Revision
     verdicts: tuple[RuleVerdict, ...]
     decided_at: Instant
 
 
-class SilenceRecorded(Data):
+class SilenceRecorded(EventData):
     """The decisions of one batch that say nothing: every event in ``events`` was judged, and stayed for ``reason``."""
 
     kind: ClassVar[str] = "rules.silence.recorded.v1"
     events: tuple[EventId, ...]
     revision: Revision
-    reason: Text
+    reason: NonEmptyStr
     decided_at: Instant
 
 
-KINDS = kinds((DecisionRecorded, SilenceRecorded))
+KINDS = kinds_by_type((DecisionRecorded, SilenceRecorded))

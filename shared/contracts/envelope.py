@@ -11,37 +11,37 @@ import msgspec
 from shared.contracts.errors import Malformed, NewerKind
 from shared.contracts.ids import EventId, TenantId
 from shared.contracts.values import (
-    UNREADABLE,
-    Frozen,
+    DECODE_ERRORS,
     Instant,
-    Text,
+    NonEmptyStr,
+    Value,
+    convert,
+    decode,
+    describe_error,
     encode,
-    first_fault,
-    in_utc,
-    is_moment,
-    made_of,
-    read_as,
+    is_plausible_instant,
+    to_utc,
 )
 
 
-class Data(Frozen):
+class EventData(Value):
     """What an event says; ``kind`` is its CloudEvents type."""
 
     kind: ClassVar[str]
 
 
-class _Attributes(Frozen, tag_field="specversion", tag="1.0"):
+class _Attributes(Value, tag_field="specversion", tag="1.0"):
     """``time`` is when it happened, ``recordedtime`` when Stet saw it; both are business time."""
 
     id: Annotated[EventId, msgspec.Meta(min_length=1)]
-    source: Text
-    type: Text
+    source: NonEmptyStr
+    type: NonEmptyStr
     subject: str | None = None
     time: Instant
     recordedtime: Instant
     datacontenttype: Literal["application/json"] = "application/json"
     tenantid: Annotated[TenantId, msgspec.Meta(min_length=1)]
-    partitionkey: Text
+    partitionkey: NonEmptyStr
     correlationid: str | None = None
     causationid: str | None = None
     expirytime: Instant | None = None
@@ -51,18 +51,18 @@ class _Attributes(Frozen, tag_field="specversion", tag="1.0"):
 class Event(_Attributes):
     """One event."""
 
-    data: Data
+    data: EventData
 
     def to_bytes(self) -> bytes:
         """As it travels. Raises Malformed for data nobody could read: nobody is sent what breaks a contract."""
         try:
-            read_as(type(self.data), encode(self.data))
-        except UNREADABLE as error:
-            raise Malformed(first_fault(error, type(self.data), "data")) from None
+            decode(type(self.data), encode(self.data))
+        except DECODE_ERRORS as error:
+            raise Malformed(describe_error(error, type(self.data), "data")) from None
         return encode(self)
 
 
-class _Unread(_Attributes):
+class _UndecodedEvent(_Attributes):
     """An event whose data is still JSON: only its type tells how to read it."""
 
     data: msgspec.Raw
@@ -73,44 +73,44 @@ def trace_headers(traceparent: str | None) -> list[tuple[str, bytes]]:
     return [("traceparent", traceparent.encode())] if traceparent else []
 
 
-Kinds = Mapping[str, type[Data]]
+Kinds = Mapping[str, type[EventData]]
 
 
-def kinds(models: Iterable[type[Data]]) -> Kinds:
+def kinds_by_type(models: Iterable[type[EventData]]) -> Kinds:
     """The closed union of a topic, by CloudEvents type."""
     return {model.kind: model for model in models}
 
 
-def parse(raw: bytes, known: Kinds) -> Event:
+def parse_event(raw: bytes, known: Kinds) -> Event:
     """Read one record's value. Raises Malformed naming the field, or NewerKind for a type not in ``known``."""
     try:
-        read = read_as(_Unread, raw)
-    except UNREADABLE as error:
-        raise Malformed(first_fault(error, _Unread)) from None
+        read = decode(_UndecodedEvent, raw)
+    except DECODE_ERRORS as error:
+        raise Malformed(describe_error(error, _UndecodedEvent)) from None
     model = known.get(read.type)
     if model is None:
         raise NewerKind(f"type: {read.type!r} is not known here")
     try:
-        data = read_as(model, read.data)
-    except UNREADABLE as error:
-        raise Malformed(first_fault(error, model, "data")) from None
-    return _event(read, data)
+        data = decode(model, read.data)
+    except DECODE_ERRORS as error:
+        raise Malformed(describe_error(error, model, "data")) from None
+    return _assemble(read, data)
 
 
-def addressed(attributes: Mapping[str, Any], data: Data) -> Event:
+def build_event(attributes: Mapping[str, Any], data: EventData) -> Event:
     """An event under attributes that somebody gave. Raises Malformed naming the one that does not fit."""
     try:
-        given = made_of(_Attributes, attributes)
+        given = convert(_Attributes, attributes)
     except msgspec.ValidationError as error:
-        raise Malformed(first_fault(error, _Attributes)) from None
+        raise Malformed(describe_error(error, _Attributes)) from None
     for name in ("time", "recordedtime", "expirytime"):
         instant = getattr(given, name)
-        if instant is not None and not is_moment(instant):
+        if instant is not None and not is_plausible_instant(instant):
             raise Malformed(f"{name}: it lies centuries away")
-    return _event(in_utc(given), data)
+    return _assemble(to_utc(given), data)
 
 
-def _event(read: _Attributes, data: Data) -> Event:
+def _assemble(read: _Attributes, data: EventData) -> Event:
     return Event(
         id=read.id, source=read.source, type=read.type, subject=read.subject, time=read.time,
         recordedtime=read.recordedtime, tenantid=read.tenantid, partitionkey=read.partitionkey,

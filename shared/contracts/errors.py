@@ -1,7 +1,7 @@
 """Every error Stet raises on purpose. An error's branch says what the caller does next.
 
 StetError
-├── Unfit              the message is at fault          → park it, go on
+├── Unprocessable              the message is at fault          → park it, go on
 │   ├── Malformed        it does not parse
 │   ├── NewerKind        it is of a kind a newer version writes
 │   └── Refused          the far side said no, and will again
@@ -17,7 +17,7 @@ class StetError(Exception):
     """The root; catch a branch instead."""
 
 
-class Unfit(StetError):
+class Unprocessable(StetError):
     """The message itself can never be handled; ``reason`` is the word it is parked under."""
 
     reason = "unfit"
@@ -28,19 +28,19 @@ class Unfit(StetError):
             self.reason = reason
 
 
-class Malformed(Unfit):
+class Malformed(Unprocessable):
     """It does not parse."""
 
     reason = "malformed"
 
 
-class NewerKind(Unfit):
+class NewerKind(Unprocessable):
     """Its kind is unknown here; a newer version will understand it when it is replayed."""
 
     reason = "newer_kind"
 
 
-class Refused(Unfit):
+class Refused(Unprocessable):
     """The far side said no, and will say no again."""
 
     reason = "refused"

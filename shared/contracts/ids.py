@@ -6,47 +6,47 @@ from typing import Annotated, NewType
 
 from msgspec import Meta
 
-_Name = Annotated[str, Meta(max_length=300)]
+_IdText = Annotated[str, Meta(max_length=300)]
 """An index of PostgreSQL takes 2,704 bytes a row; no id anybody gives us is near that, and ours are shorter."""
 
-_Number = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+_IdNumber = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 """What a bigint holds."""
 
 TenantId = NewType("TenantId", str)
-EventId = NewType("EventId", _Name)
-MessageId = NewType("MessageId", _Name)
-WriteId = NewType("WriteId", _Name)
-ChainId = NewType("ChainId", _Name)
-PersonId = NewType("PersonId", _Name)
-ContactId = NewType("ContactId", _Number)
-WorkId = NewType("WorkId", _Number)
-ProductId = NewType("ProductId", _Number)
-RuleId = NewType("RuleId", _Name)
-Revision = NewType("Revision", _Name)
-Line = NewType("Line", _Name)
-Phone = NewType("Phone", _Name)
-Bsuid = NewType("Bsuid", _Name)
-Wamid = NewType("Wamid", _Name)
+EventId = NewType("EventId", _IdText)
+MessageId = NewType("MessageId", _IdText)
+WriteId = NewType("WriteId", _IdText)
+ChainId = NewType("ChainId", _IdText)
+PersonId = NewType("PersonId", _IdText)
+ContactId = NewType("ContactId", _IdNumber)
+WorkId = NewType("WorkId", _IdNumber)
+ProductId = NewType("ProductId", _IdNumber)
+RuleId = NewType("RuleId", _IdText)
+Revision = NewType("Revision", _IdText)
+Line = NewType("Line", _IdText)
+Phone = NewType("Phone", _IdText)
+Bsuid = NewType("Bsuid", _IdText)
+Wamid = NewType("Wamid", _IdText)
 
 _DIGEST_BYTES = 16  # 128 bits: no two of a publisher's events meet by chance
 
 
-def derive(*parts: object) -> str:
+def derive_id(*parts: object) -> str:
     """32 hex characters for these parts, in this order; no two different lists of parts share a spelling."""
-    return hashlib.blake2b(measured(parts), digest_size=_DIGEST_BYTES).hexdigest()
+    return hashlib.blake2b(length_prefixed(parts), digest_size=_DIGEST_BYTES).hexdigest()
 
 
-def measured(parts: Iterable[object]) -> bytes:
+def length_prefixed(parts: Iterable[object]) -> bytes:
     """These parts as bytes, each after its length: what a hash of several words is made of."""
     spelled = [str(part).encode() for part in parts]
     return b"".join(len(part).to_bytes(4, "big") + part for part in spelled)
 
 
-def person_of_contact(tenant: TenantId, contact: ContactId) -> PersonId:
+def person_id_of_contact(tenant: TenantId, contact: ContactId) -> PersonId:
     """The person a Consonance contact stands for; known without asking anybody."""
-    return PersonId("p" + derive(tenant, "contact", contact))
+    return PersonId("p" + derive_id(tenant, "contact", contact))
 
 
-def key_of(tenant: TenantId, *parts: object) -> str:
+def partition_key(tenant: TenantId, *parts: object) -> str:
     """A partition key: everything about one work (or person, or record) has the same one."""
     return "/".join([tenant, *map(str, parts)])

@@ -45,12 +45,12 @@ def classify(text: str | None) -> Intent | None:
     )
 
 
-def is_word_stop(text: str | None) -> bool:
+def is_stop_keyword(text: str | None) -> bool:
     """Whether the text is STOP itself, the one word our own messages name as the way out."""
     return set(_words(text or "")) == {"stop"}
 
 
-def says_something(text: str | None) -> bool:
+def has_words(text: str | None) -> bool:
     """Whether there is a letter or a digit in it: emoji and punctuation alone are no words."""
     return bool(_words(text or ""))
 

@@ -5,9 +5,9 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta, field
 
-from shared.contracts.envelope import Data, kinds
+from shared.contracts.envelope import EventData, kinds_by_type
 from shared.contracts.ids import ChainId, Line, MessageId, PersonId, RuleId, Wamid
-from shared.contracts.values import Frozen, Instant, Text
+from shared.contracts.values import Instant, NonEmptyStr, Value
 
 
 class Lane(StrEnum):
@@ -23,22 +23,22 @@ class Resend(StrEnum):
     IF_UNPROVEN = "if_unproven"
 
 
-class Button(Frozen):
+class Button(Value):
     """``button_id`` is ours, signed and opaque; the title is what the person reads."""
 
     button_id: Annotated[str, Meta(min_length=1, max_length=256)]
     title: Annotated[str, Meta(min_length=1, max_length=20)]
 
 
-class TemplateCall(Frozen):
+class TemplateCall(Value):
     """Outside the customer service window: an approved template by Meta's name, with named parameters."""
 
-    name: Text
-    language: Text
+    name: NonEmptyStr
+    language: NonEmptyStr
     parameters: dict[str, str] = field(default_factory=dict)
 
 
-class SendMessage(Data):
+class SendMessage(EventData):
     """Self-contained: the dispatcher never reads a rule file. ``body`` is the wording inside the window, rendered."""
 
     kind: ClassVar[str] = "messages.message.requested.v1"
@@ -47,9 +47,9 @@ class SendMessage(Data):
     line: Line
     rule: RuleId | None = None
     chain_id: ChainId | None = None
-    say: Text
-    language: Text
-    body: Text
+    say: NonEmptyStr
+    language: NonEmptyStr
+    body: NonEmptyStr
     buttons: tuple[Button, ...] = ()
     template: TemplateCall | None = None
     reply_to: Wamid | None = None
@@ -58,14 +58,14 @@ class SendMessage(Data):
     expires_at: Instant
 
 
-class WithdrawMessage(Data):
+class WithdrawMessage(EventData):
     kind: ClassVar[str] = "messages.withdrawal.requested.v1"
     message_id: MessageId
     person_id: PersonId
-    reason: Text
+    reason: NonEmptyStr
 
 
-class OnMessage(Data):
+class MessageEventData(EventData):
     message_id: MessageId
     person_id: PersonId
     at: Instant
@@ -76,7 +76,7 @@ class Wording(StrEnum):
     TEMPLATE = "template"
 
 
-class MessageAccepted(OnMessage):
+class MessageAccepted(MessageEventData):
     """WhatsApp took it: the first evidence that it was sent."""
 
     kind: ClassVar[str] = "messages.message.accepted.v1"
@@ -84,37 +84,37 @@ class MessageAccepted(OnMessage):
     wording: Wording
 
 
-class MessageDelivered(OnMessage):
+class MessageDelivered(MessageEventData):
     kind: ClassVar[str] = "messages.message.delivered.v1"
     wamid: Wamid
 
 
-class MessageRead(OnMessage):
+class MessageRead(MessageEventData):
     kind: ClassVar[str] = "messages.message.read.v1"
     wamid: Wamid
 
 
-class MessageFailed(OnMessage):
+class MessageFailed(MessageEventData):
     """Refused at once, or accepted and failed later; ``code`` is Meta's."""
 
     kind: ClassVar[str] = "messages.message.failed.v1"
     wamid: Wamid | None = None
     code: int | None = None
-    reason: Text
+    reason: NonEmptyStr
 
 
-class MessageDropped(OnMessage):
+class MessageDropped(MessageEventData):
     """Never attempted, and never will be."""
 
     kind: ClassVar[str] = "messages.message.dropped.v1"
-    reason: Text
+    reason: NonEmptyStr
 
 
-class MessageUncertain(OnMessage):
+class MessageUncertain(MessageEventData):
     """Attempted; nobody knows yet whether WhatsApp took it."""
 
     kind: ClassVar[str] = "messages.message.uncertain.v1"
-    reason: Text
+    reason: NonEmptyStr
 
 
 class Resolution(StrEnum):
@@ -123,29 +123,29 @@ class Resolution(StrEnum):
     RESENT = "resent"
 
 
-class MessageResolved(OnMessage):
+class MessageResolved(MessageEventData):
     """An uncertain send was settled, by evidence or by a person."""
 
     kind: ClassVar[str] = "messages.message.resolved.v1"
     resolution: Resolution
-    evidence: Text
+    evidence: NonEmptyStr
     wamid: Wamid | None = None
 
 
-class MessageWithdrawn(OnMessage):
+class MessageWithdrawn(MessageEventData):
     kind: ClassVar[str] = "messages.message.withdrawn.v1"
-    reason: Text
+    reason: NonEmptyStr
 
 
-class MessageTooLate(OnMessage):
+class MessageTooLate(MessageEventData):
     """A withdrawal found it already attempted."""
 
     kind: ClassVar[str] = "messages.message.too_late.v1"
     wamid: Wamid | None = None
 
 
-REQUEST_KINDS = kinds((SendMessage, WithdrawMessage))
-EVENT_KINDS = kinds(
+REQUEST_KINDS = kinds_by_type((SendMessage, WithdrawMessage))
+EVENT_KINDS = kinds_by_type(
     (
         MessageAccepted, MessageDelivered, MessageRead, MessageFailed, MessageDropped, MessageUncertain,
         MessageResolved, MessageWithdrawn, MessageTooLate,

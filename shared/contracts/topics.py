@@ -39,26 +39,33 @@ METADATA_APPROVED = Topic("metadata.approved", writes.APPROVED_KINDS, timedelta(
 DECISIONS = Topic("decisions", decisions.KINDS, timedelta(days=365))
 
 
-def parked(service: str) -> Topic:
+def parked_topic(service: str) -> Topic:
     """Raw bytes as they came, the reason in the headers."""
     return Topic(f"parked.{service}", {}, timedelta(days=90), max_message_bytes=4 * _MEBIBYTE)
 
 
-ALL = (
+ALL_TOPICS = (
     CONSONANCE_EVENTS, CONTACTS, WHATSAPP_MESSAGES, WHATSAPP_STATUSES, WHATSAPP_ACCOUNT, MESSAGES_REQUESTED,
-    MESSAGES_EVENTS, WRITES_REQUESTED, WRITES_EVENTS, METADATA_APPROVED, DECISIONS, *map(parked, SERVICES),
+    MESSAGES_EVENTS, WRITES_REQUESTED, WRITES_EVENTS, METADATA_APPROVED, DECISIONS, *map(parked_topic, SERVICES),
 )  # fmt: skip
 
-READ: dict[str, tuple[Topic, ...]] = {
+CONSUMED: dict[str, tuple[Topic, ...]] = {
     "ingest": (),
     "rules": (CONSONANCE_EVENTS, CONTACTS, WHATSAPP_MESSAGES, MESSAGES_EVENTS, WRITES_EVENTS),
     "dispatcher": (MESSAGES_REQUESTED, CONTACTS, WHATSAPP_MESSAGES, WHATSAPP_STATUSES, WHATSAPP_ACCOUNT),
     "writeback": (WRITES_REQUESTED, CONTACTS),
 }
-WRITTEN: dict[str, tuple[Topic, ...]] = {
-    "ingest": (CONSONANCE_EVENTS, CONTACTS, WHATSAPP_MESSAGES, WHATSAPP_STATUSES, WHATSAPP_ACCOUNT, parked("ingest")),
-    "rules": (MESSAGES_REQUESTED, WRITES_REQUESTED, DECISIONS, parked("rules")),
-    "dispatcher": (MESSAGES_EVENTS, parked("dispatcher")),
-    "writeback": (WRITES_EVENTS, METADATA_APPROVED, parked("writeback")),
+PRODUCED: dict[str, tuple[Topic, ...]] = {
+    "ingest": (
+        CONSONANCE_EVENTS,
+        CONTACTS,
+        WHATSAPP_MESSAGES,
+        WHATSAPP_STATUSES,
+        WHATSAPP_ACCOUNT,
+        parked_topic("ingest"),
+    ),
+    "rules": (MESSAGES_REQUESTED, WRITES_REQUESTED, DECISIONS, parked_topic("rules")),
+    "dispatcher": (MESSAGES_EVENTS, parked_topic("dispatcher")),
+    "writeback": (WRITES_EVENTS, METADATA_APPROVED, parked_topic("writeback")),
 }
 """By service; what is read may also be written, where a parked record is replayed."""

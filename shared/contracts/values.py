@@ -18,11 +18,11 @@ T = TypeVar("T")
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 """A moment: any offset is read; what Stet makes is in UTC."""
 
-Text = Annotated[str, msgspec.Meta(min_length=1)]
+NonEmptyStr = Annotated[str, msgspec.Meta(min_length=1)]
 """Text that says something."""
 
 
-class _Values(msgspec.StructMeta):
+class _ValueMeta(msgspec.StructMeta):
     """Values hold no cycles, so the garbage collector need not look at them."""
 
     def __new__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **config: Any) -> type:
@@ -31,44 +31,44 @@ class _Values(msgspec.StructMeta):
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(msgspec.field,))
-class Frozen(msgspec.Struct, metaclass=_Values, frozen=True):
+class Value(msgspec.Struct, metaclass=_ValueMeta, frozen=True):
     """A value. Unknown fields are dropped on reading and so never written; a field at its default is not written.
 
     A default is therefore part of the contract: it never changes.
     """
 
-    def but(self, **changes: Any) -> Self:
+    def replace(self, **changes: Any) -> Self:
         """The same value with other fields."""
         return msgspec.structs.replace(self, **changes)
 
 
-FIRST_DAY, LAST_DAY = date(1900, 1, 2), date(2199, 12, 31)
-_NO_DAYS = frozenset({date(1970, 1, 1), date(2099, 12, 31)})
+FIRST_DATE, LAST_DATE = date(1900, 1, 2), date(2199, 12, 31)
+_PLACEHOLDER_DATES = frozenset({date(1970, 1, 1), date(2099, 12, 31)})
 
 
-def is_day(day: date) -> bool:
+def is_plausible_date(day: date) -> bool:
     """Whether a date is one that somebody meant.
 
     Systems write 0001-01-01, 1900-01-01, 1970-01-01, 2099-12-31 or 9999-12-31 where no date is known.
     """
-    return FIRST_DAY <= day <= LAST_DAY and day not in _NO_DAYS
+    return FIRST_DATE <= day <= LAST_DATE and day not in _PLACEHOLDER_DATES
 
 
-def is_moment(instant: datetime) -> bool:
+def is_plausible_instant(instant: datetime) -> bool:
     """Whether an instant lies where a day more or another time zone leads to an instant again."""
-    return FIRST_DAY <= instant.date() <= LAST_DAY
+    return FIRST_DATE <= instant.date() <= LAST_DATE
 
 
-def forget_no_days(value: Frozen, *names: str) -> None:
+def drop_placeholder_dates(value: Value, *names: str) -> None:
     """For ``__post_init__``: of these optional dates, those that are none are absent."""
     for name in names:
         day = getattr(value, name)
-        if day is not None and not is_day(day):
+        if day is not None and not is_plausible_date(day):
             msgspec.structs.force_setattr(value, name, None)
 
 
 @lru_cache(maxsize=4096)
-def spell_instant(instant: datetime) -> str:
+def format_instant(instant: datetime) -> str:
     """RFC 3339 in UTC, with Z. What happens in one batch happens at a few instants."""
     return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
@@ -82,39 +82,39 @@ encode = msgspec.json.Encoder().encode
 _decoder: Callable[[Any], msgspec.json.Decoder[Any]] = cache(msgspec.json.Decoder)
 
 
-def read_as(of: type[T], raw: bytes | str | msgspec.Raw) -> T:
+def decode(of: type[T], raw: bytes | str | msgspec.Raw) -> T:
     """A value from its JSON. Raises one of ``UNREADABLE``."""
     found: T = _decoder(of).decode(raw)
     return found
 
 
-def made_of(of: type[T], document: Mapping[str, Any]) -> T:
+def convert(of: type[T], document: Mapping[str, Any]) -> T:
     """A value from JSON already read, or from Python values. Raises msgspec.ValidationError."""
     return msgspec.convert(document, of)
 
 
-def plain(value: Frozen) -> dict[str, Any]:
+def to_builtins(value: Value) -> dict[str, Any]:
     """All fields of a value as JSON has them; in the values within, what is at its default is left out."""
     names = zip(value.__struct_encode_fields__, value.__struct_fields__, strict=True)
     return {name: msgspec.json.decode(encode(getattr(value, attribute))) for name, attribute in names}
 
 
-def in_utc(value: T) -> T:
+def to_utc(value: T) -> T:
     """The same with every instant in it told in UTC."""
-    return cast("T", _in_utc(value))
+    return cast("T", _to_utc(value))
 
 
-def _in_utc(value: Any) -> Any:
+def _to_utc(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.astimezone(UTC)
-    if isinstance(value, Frozen):
-        return value.but(**{name: _in_utc(getattr(value, name)) for name in value.__struct_fields__})
-    return tuple(map(_in_utc, value)) if isinstance(value, tuple) else value
+    if isinstance(value, Value):
+        return value.replace(**{name: _to_utc(getattr(value, name)) for name in value.__struct_fields__})
+    return tuple(map(_to_utc, value)) if isinstance(value, tuple) else value
 
 
 # ------------------------------------------------------------------ faults
 
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What reading raises: for values that do not fit, for what is no JSON, and for JSON nested a thousand deep."""
 
 _MISSING = re.compile(r"^Object missing required field `(?P<field>.+?)`$")
@@ -122,7 +122,7 @@ _QUOTED = re.compile(r"^Invalid (enum )?value ")
 _INDEX = re.compile(r"\[(\d+|\.\.\.)\]")
 
 
-def first_fault(error: Exception, of: type[Frozen], *within: str) -> str:
+def describe_error(error: Exception, of: type[Value], *within: str) -> str:
     """What msgspec found first in reading a value, as ``field: sentence``; never what it said: it may be personal."""
     if not isinstance(error, msgspec.ValidationError):
         return ": ".join([*within, "it is not JSON"])
@@ -132,7 +132,7 @@ def first_fault(error: Exception, of: type[Frozen], *within: str) -> str:
         path.append(missing["field"])
         sentence = "it is missing"
     elif _QUOTED.match(sentence):
-        words = ", ".join(_words(inspect.type_info(of), path))
+        words = ", ".join(_allowed_words(inspect.type_info(of), path))
         sentence = f"it is none of {words}" if words else "it is no value known here"
     return ": ".join([".".join([*within, *path]), sentence.replace("`", "")]).removeprefix(": ")
 
@@ -143,7 +143,7 @@ def _path(place: str) -> list[str]:
     return [name for name in plain_path.split(".") if name]
 
 
-def _words(kind: inspect.Type, path: Sequence[str]) -> list[str]:
+def _allowed_words(kind: inspect.Type, path: Sequence[str]) -> list[str]:
     """The closed set that a value at this path is from: an enum's, a literal's or a tag's."""
     found: list[str] = []
     within: list[tuple[inspect.Type, Sequence[str]]] = []
@@ -161,4 +161,4 @@ def _words(kind: inspect.Type, path: Sequence[str]) -> list[str]:
         case inspect.StructType() if path:
             found = [str(kind.tag)] if path[0] == kind.tag_field else []
             within = [(field.type, path[1:]) for field in kind.fields if field.encode_name == path[0]]
-    return found + [word for each, rest in within for word in _words(each, rest)]
+    return found + [word for each, rest in within for word in _allowed_words(each, rest)]

@@ -7,7 +7,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from shared.contracts.ids import ContactId, PersonId, ProductId, WorkId
-from shared.contracts.values import Frozen, Instant, Text, forget_no_days
+from shared.contracts.values import Instant, NonEmptyStr, Value, drop_placeholder_dates
 
 
 class Stage(StrEnum):
@@ -105,14 +105,14 @@ class VersionKind(StrEnum):
     CONTENT_HASH = "content_hash"
 
 
-class Named(Frozen):
+class Named(Value):
     id: int
     name: str | None = None
 
 
-class WorkRef(Frozen):
+class WorkRef(Value):
     work_id: WorkId
-    title: Text
+    title: NonEmptyStr
     subtitle: str | None = None
     inhouse_ref: str | None = None
     imprint: Named | None = None
@@ -121,7 +121,7 @@ class WorkRef(Frozen):
     url: str | None = None
 
 
-class ProductRef(Frozen):
+class ProductRef(Value):
     product_id: ProductId
     work_id: WorkId
     isbn13: Annotated[str, Meta(pattern=r"^97[89][0-9]{10}$")] | None = None
@@ -132,31 +132,31 @@ class ProductRef(Frozen):
     publishing_status: str | None = None
 
     def __post_init__(self) -> None:
-        forget_no_days(self, "pub_date", "planned_pub_date")
+        drop_placeholder_dates(self, "pub_date", "planned_pub_date")
 
 
-class PartyRef(Frozen):
+class PartyRef(Value):
     """A person in an event. A sender outside Stet gives ``contact_id``; ingest adds ``person_id`` before publishing."""
 
     person_id: PersonId
     contact_id: ContactId | None = None
     kind: PartyKind = PartyKind.PERSON
-    display_name: Text
+    display_name: NonEmptyStr
     role: Role
     via_agent_contact_id: ContactId | None = None
 
 
-class Actor(Frozen):
+class Actor(Value):
     type: ActorType
     id: str | None = None
     name: str | None = None
 
 
-class DocRef(Frozen):
-    doc_id: Text
-    kind: Text
-    title: Text
-    mime: Text
+class DocRef(Value):
+    doc_id: NonEmptyStr
+    kind: NonEmptyStr
+    title: NonEmptyStr
+    mime: NonEmptyStr
     bytes: int | None = None
     sha256: str | None = None
     url: str | None = None
@@ -164,7 +164,7 @@ class DocRef(Frozen):
     sensitivity: Sensitivity
 
 
-class Version(Frozen):
-    token: Text
+class Version(Value):
+    token: NonEmptyStr
     kind: VersionKind
     observed_at: Instant

@@ -5,9 +5,9 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from shared.contracts.envelope import Data, kinds
+from shared.contracts.envelope import EventData, kinds_by_type
 from shared.contracts.ids import Line, PersonId, Wamid
-from shared.contracts.values import Frozen, Instant, Text
+from shared.contracts.values import Instant, NonEmptyStr, Value
 
 
 class MessageKind(StrEnum):
@@ -26,20 +26,20 @@ class MessageKind(StrEnum):
     OTHER = "other"
 
 
-class Media(Frozen):
+class Media(Value):
     """An attachment as the webhook names it; ``media_id`` lives seven days, ``sha256`` is base64 of the digest.
 
     ``size`` is in bytes and known only where the provider says it, which WhatsApp's webhook usually does not.
     """
 
-    media_id: Text
+    media_id: NonEmptyStr
     mime: str | None = None
     sha256: str | None = None
     filename: str | None = None
     size: int | None = None
 
 
-class MessageReceived(Data):
+class MessageReceived(EventData):
     """``shared_with`` are others who are reached at the very address it came from, so may have written it."""
 
     kind: ClassVar[str] = "whatsapp.message.received.v1"
@@ -62,7 +62,7 @@ class IdentityChange(StrEnum):
     KEY = "key"
 
 
-class IdentityChanged(Data):
+class IdentityChanged(EventData):
     """The person is the same; what they are reached by changed, and arrives on ``contacts``."""
 
     kind: ClassVar[str] = "whatsapp.identity.changed.v1"
@@ -77,7 +77,7 @@ class Preference(StrEnum):
     SIGNUP = "signup"
 
 
-class PreferenceChanged(Data):
+class PreferenceChanged(EventData):
     """WhatsApp's own switch for offers and announcements (marketing only)."""
 
     kind: ClassVar[str] = "whatsapp.preference.changed.v1"
@@ -99,7 +99,7 @@ class Status(StrEnum):
     OTHER = "other"
 
 
-class StatusReported(Data):
+class StatusReported(EventData):
     """``callback`` is what the send carried as biz_opaque_callback_data; ``code`` is Meta's error code."""
 
     kind: ClassVar[str] = "whatsapp.status.reported.v1"
@@ -112,43 +112,43 @@ class StatusReported(Data):
     pricing_category: str | None = None
 
 
-class AccountReported(Data):
+class AccountReported(EventData):
     """Anything WhatsApp says of the account, its numbers and templates, kept as it came (never personal fields)."""
 
     kind: ClassVar[str] = "whatsapp.account.reported.v1"
-    account: Text
-    field: Text
+    account: NonEmptyStr
+    field: NonEmptyStr
     value: dict[str, Any] = msgspec.field(default_factory=dict)
     at: Instant
 
 
-class UnknownReceived(Data):
+class UnknownReceived(EventData):
     """An update of a kind this version does not know; its raw form is not lost, but nobody acts on it."""
 
     kind: ClassVar[str] = "whatsapp.unknown.received.v1"
-    account: Text
-    field: Text
+    account: NonEmptyStr
+    field: NonEmptyStr
     at: Instant
 
 
-class WebhookWhole(Data):
+class WebhookConfirmed(EventData):
     """The heartbeat: every webhook that reached ingest between ``since`` and ``until`` was taken (machine time)."""
 
     kind: ClassVar[str] = "whatsapp.webhook.confirmed.v1"
-    account: Text
+    account: NonEmptyStr
     since: Instant
     until: Instant
 
 
-class GapOpened(Data):
+class WebhookGapOpened(EventData):
     """Ingest refused a webhook, or was away; until redelivered, statuses may be missing since then (machine time)."""
 
     kind: ClassVar[str] = "whatsapp.webhook.gap_opened.v1"
-    account: Text
+    account: NonEmptyStr
     since: Instant
-    reason: Text
+    reason: NonEmptyStr
 
 
-MESSAGE_KINDS = kinds((MessageReceived, IdentityChanged, PreferenceChanged))
-STATUS_KINDS = kinds((StatusReported,))
-ACCOUNT_KINDS = kinds((AccountReported, UnknownReceived, WebhookWhole, GapOpened))
+MESSAGE_KINDS = kinds_by_type((MessageReceived, IdentityChanged, PreferenceChanged))
+STATUS_KINDS = kinds_by_type((StatusReported,))
+ACCOUNT_KINDS = kinds_by_type((AccountReported, UnknownReceived, WebhookConfirmed, WebhookGapOpened))

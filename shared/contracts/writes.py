@@ -7,9 +7,9 @@ from typing import ClassVar
 import msgspec
 
 from shared.contracts.consonance import Level, MetadataField
-from shared.contracts.envelope import Data, kinds
+from shared.contracts.envelope import EventData, kinds_by_type
 from shared.contracts.ids import ChainId, ContactId, MessageId, PersonId, RuleId, Wamid, WorkId, WriteId
-from shared.contracts.values import Frozen, Instant, Text
+from shared.contracts.values import Instant, NonEmptyStr, Value
 from shared.contracts.whatsapp import Media
 
 
@@ -43,58 +43,58 @@ class AcknowledgementKind(StrEnum):
     DISPUTED = "disputed"
 
 
-class RecordDecision(Frozen, tag_field="operation", tag=Operation.RECORD_DECISION.value):
+class RecordDecision(Value, tag_field="operation", tag=Operation.RECORD_DECISION.value):
     """Writeback alone turns approved into approved_subject_to_signature."""
 
     operation: ClassVar[Operation] = Operation.RECORD_DECISION
-    request_id: Text
-    rights_record_id: Text
+    request_id: NonEmptyStr
+    rights_record_id: NonEmptyStr
     decision: Decision
     decided_by: ContactId | None = None
     on_behalf_of: ContactId | None = None
     decided_at: Instant
-    terms_hash: Text
+    terms_hash: NonEmptyStr
     needs_signature: bool
     note: str | None = None
 
 
-class AdvanceWorkflow(Frozen, tag_field="operation", tag=Operation.ADVANCE_WORKFLOW.value):
+class AdvanceWorkflow(Value, tag_field="operation", tag=Operation.ADVANCE_WORKFLOW.value):
     """Moves the rights record, not the book."""
 
     operation: ClassVar[Operation] = Operation.ADVANCE_WORKFLOW
-    request_id: Text
-    rights_record_id: Text
-    to_stage: Text
+    request_id: NonEmptyStr
+    rights_record_id: NonEmptyStr
+    to_stage: NonEmptyStr
 
 
-class MetadataItem(Frozen):
-    item_id: Text
+class MetadataItem(Value):
+    item_id: NonEmptyStr
     field: MetadataField
     level: Level
     target_ids: tuple[int, ...]
     new_value: str
     old_value: str | None = None
-    baseline_hash: Text
+    baseline_hash: NonEmptyStr
 
 
-class ApplyMetadata(Frozen, tag_field="operation", tag=Operation.APPLY_METADATA.value):
+class ApplyMetadata(Value, tag_field="operation", tag=Operation.APPLY_METADATA.value):
     """By compare-and-set: each item is written only where Consonance still holds its baseline."""
 
     operation: ClassVar[Operation] = Operation.APPLY_METADATA
-    request_id: Text
+    request_id: NonEmptyStr
     items: tuple[MetadataItem, ...]
 
 
-class CreateAcquisition(Frozen, tag_field="operation", tag=Operation.CREATE_ACQUISITION.value):
+class CreateAcquisition(Value, tag_field="operation", tag=Operation.CREATE_ACQUISITION.value):
     """Idempotent on ``dedupe_key``; ``reference`` is ours, and is what the person quotes.
 
     ``further`` are the answers to fields that only this form has, by their names.
     """
 
     operation: ClassVar[Operation] = Operation.CREATE_ACQUISITION
-    dedupe_key: Text
-    reference: Text
-    title: Text
+    dedupe_key: NonEmptyStr
+    reference: NonEmptyStr
+    title: NonEmptyStr
     author: str | None = None
     pitch_text: str
     genre: str | None = None
@@ -106,31 +106,31 @@ class CreateAcquisition(Frozen, tag_field="operation", tag=Operation.CREATE_ACQU
     source_message_ids: tuple[Wamid, ...] = ()
 
 
-class AppendAcquisition(Frozen, tag_field="operation", tag=Operation.APPEND_ACQUISITION.value):
+class AppendAcquisition(Value, tag_field="operation", tag=Operation.APPEND_ACQUISITION.value):
     """Append-only."""
 
     operation: ClassVar[Operation] = Operation.APPEND_ACQUISITION
-    reference: Text
+    reference: NonEmptyStr
     text: str | None = None
     attachments: tuple[Media, ...] = ()
     source_message_id: Wamid
 
 
-class RecordAcknowledgement(Frozen, tag_field="operation", tag=Operation.RECORD_ACKNOWLEDGEMENT.value):
+class RecordAcknowledgement(Value, tag_field="operation", tag=Operation.RECORD_ACKNOWLEDGEMENT.value):
     """Never goes back to a lower kind."""
 
     operation: ClassVar[Operation] = Operation.RECORD_ACKNOWLEDGEMENT
-    document_id: Text
+    document_id: NonEmptyStr
     contact_id: ContactId | None = None
     acknowledgement: AcknowledgementKind
     at: Instant
 
 
-class CompleteMilestone(Frozen, tag_field="operation", tag=Operation.COMPLETE_MILESTONE.value):
+class CompleteMilestone(Value, tag_field="operation", tag=Operation.COMPLETE_MILESTONE.value):
     """By a button or an operator, never from free text."""
 
     operation: ClassVar[Operation] = Operation.COMPLETE_MILESTONE
-    milestone_id: Text
+    milestone_id: NonEmptyStr
     done_on: date
 
 
@@ -146,7 +146,7 @@ Input = (
 """JSON tells them apart by ``operation``."""
 
 
-class Evidence(Frozen):
+class Evidence(Value):
     """What proves that a person asked for this; ``rendered`` is the text they answered, ``reply`` what they sent."""
 
     rule: RuleId
@@ -164,12 +164,12 @@ class Evidence(Frozen):
     terms: str | None = None
 
 
-class RequestWrite(Data):
+class RequestWrite(EventData):
     """``record`` names what is written (``rights/R-9``, ``works/61417``); writes of one record keep their order."""
 
     kind: ClassVar[str] = "writes.write.requested.v1"
     write_id: WriteId
-    record: Text
+    record: NonEmptyStr
     work_id: WorkId | None = None
     input: Input
     evidence: Evidence
@@ -185,61 +185,61 @@ class Outcome(StrEnum):
     DONE_BY_HAND = "done_by_hand"
 
 
-STANDS = frozenset({Outcome.VERIFIED, Outcome.ALREADY_APPLIED, Outcome.DONE_BY_HAND})
+SUCCESSFUL_OUTCOMES = frozenset({Outcome.VERIFIED, Outcome.ALREADY_APPLIED, Outcome.DONE_BY_HAND})
 """Outcomes after which what waited on a write goes on."""
 
 
-class OnWrite(Data):
+class WriteEventData(EventData):
     outcome: ClassVar[Outcome]
     write_id: WriteId
     operation: Operation
-    record: Text
+    record: NonEmptyStr
     work_id: WorkId | None = None
     reference: str | None = None
     detail: str | None = None
     at: Instant
 
 
-class WriteVerified(OnWrite):
+class WriteVerified(WriteEventData):
     """``detail`` names what was recorded where that is not what was asked (approved_subject_to_signature)."""
 
     kind: ClassVar[str] = "writes.write.verified.v1"
     outcome: ClassVar[Outcome] = Outcome.VERIFIED
 
 
-class WriteAlreadyApplied(OnWrite):
+class WriteAlreadyApplied(WriteEventData):
     kind: ClassVar[str] = "writes.write.already_applied.v1"
     outcome: ClassVar[Outcome] = Outcome.ALREADY_APPLIED
 
 
-class WriteConflicted(OnWrite):
+class WriteConflicted(WriteEventData):
     """Consonance held neither the baseline nor the new value; nothing was written."""
 
     kind: ClassVar[str] = "writes.write.conflict.v1"
     outcome: ClassVar[Outcome] = Outcome.CONFLICT
 
 
-class WriteUnknown(OnWrite):
+class WriteUnknown(WriteEventData):
     """It may have landed; it is read again before anything else."""
 
     kind: ClassVar[str] = "writes.write.unknown.v1"
     outcome: ClassVar[Outcome] = Outcome.UNKNOWN
 
 
-class WriteManual(OnWrite):
+class WriteManual(WriteEventData):
     """This Consonance cannot do it; a durable task stands for it."""
 
     kind: ClassVar[str] = "writes.write.manual.v1"
     outcome: ClassVar[Outcome] = Outcome.MANUAL
 
 
-class WriteDoneByHand(OnWrite):
+class WriteDoneByHand(WriteEventData):
     kind: ClassVar[str] = "writes.write.done_by_hand.v1"
     outcome: ClassVar[Outcome] = Outcome.DONE_BY_HAND
 
 
-class AppliedChange(Frozen):
-    change_id: Text
+class AppliedChange(Value):
+    change_id: NonEmptyStr
     field: MetadataField
     level: Level
     target_id: int
@@ -247,17 +247,19 @@ class AppliedChange(Frozen):
     new: str
 
 
-class MetadataApproved(Data):
+class MetadataApproved(EventData):
     """For downstream sales and channel systems: confirmed by a person, written, and read back."""
 
     kind: ClassVar[str] = "metadata.change.approved.v1"
-    request_id: Text
+    request_id: NonEmptyStr
     work_id: WorkId
     changes: tuple[AppliedChange, ...]
     approved_by: tuple[ContactId, ...] = ()
     at: Instant
 
 
-REQUEST_KINDS = kinds((RequestWrite,))
-EVENT_KINDS = kinds((WriteVerified, WriteAlreadyApplied, WriteConflicted, WriteUnknown, WriteManual, WriteDoneByHand))
-APPROVED_KINDS = kinds((MetadataApproved,))
+REQUEST_KINDS = kinds_by_type((RequestWrite,))
+EVENT_KINDS = kinds_by_type(
+    (WriteVerified, WriteAlreadyApplied, WriteConflicted, WriteUnknown, WriteManual, WriteDoneByHand)
+)
+APPROVED_KINDS = kinds_by_type((MetadataApproved,))

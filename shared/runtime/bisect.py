@@ -3,12 +3,12 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from shared.runtime.failures import Blame, blame
+from shared.runtime.failures import FailureKind, classify_failure
 
 T = TypeVar("T")
 
 
-async def work_off(
+async def bisect(
     items: Sequence[T],
     attempt: Callable[[Sequence[T]], Awaitable[None]],
     refuse: Callable[[T, Exception], Awaitable[None]],
@@ -23,7 +23,7 @@ async def work_off(
         try:
             await attempt(part)
         except Exception as error:
-            if blame(error) is not Blame.RECORD:
+            if classify_failure(error) is not FailureKind.RECORD:
                 raise
             if len(part) == 1:
                 await refuse(part[0], error)

@@ -13,12 +13,12 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from shared.runtime import progress
-from shared.runtime.batch import Batches
+from shared.runtime.batch import BatchProcessor
 from shared.runtime.clock import Clock
-from shared.runtime.failures import AWAY
+from shared.runtime.failures import TRANSIENT_ERRORS
 from shared.runtime.kafka import security
 from shared.runtime.postgres import Pool
-from shared.runtime.progress import Place
+from shared.runtime.progress import Partition
 from shared.runtime.settings import ServiceSettings
 from shared.runtime.telemetry import gauge, get_logger
 
@@ -30,10 +30,10 @@ _PATIENCE_SECONDS = 30.0
 _HELD_SECONDS = 300.0
 
 
-class OutOfRange(RuntimeError):
+class OffsetOutOfRange(RuntimeError):
     """The broker no longer has what progress expects next: something was lost, and a person must look."""
 
-    def __init__(self, place: Place, expected: int, has: int) -> None:
+    def __init__(self, place: Partition, expected: int, has: int) -> None:
         self.sentence = (
             f"{place[0]}:{place[1]} is to be read from {expected}, but the broker has it only from or up to {has}; "
             "once the loss is accounted for, delete the partition's row of progress to begin at its oldest record"
@@ -41,10 +41,10 @@ class OutOfRange(RuntimeError):
         super().__init__(self.sentence)
 
 
-class Watch:
+class LagMonitor:
     """``look`` may be called by anybody at any time; looks do not overlap."""
 
-    def __init__(self, settings: ServiceSettings, batches: Batches, pool: Pool, clock: Clock) -> None:
+    def __init__(self, settings: ServiceSettings, batches: BatchProcessor, pool: Pool, clock: Clock) -> None:
         self.lag = 0
         self._settings = settings
         self._batches = batches
@@ -52,9 +52,9 @@ class Watch:
         self._clock = clock
         self._client: Any = None
         self._looking = asyncio.Lock()
-        self._caught_up: dict[Place, datetime] = {}
-        self._at_end: dict[Place, float] = {}
-        self._told: set[Place] = set()
+        self._caught_up: dict[Partition, datetime] = {}
+        self._at_end: dict[Partition, float] = {}
+        self._told: set[Partition] = set()
         service = batches.service
         self._records = gauge(f"stet_{service}_lag_records", "Records not read yet, by topic", "topic")
         self._age = gauge(f"stet_{service}_behind_seconds", "Machine time since all of a topic was last read", "topic")
@@ -74,9 +74,9 @@ class Watch:
                 if now - ranges >= _RANGE_SECONDS:
                     ranges = now
                     await self._check_ranges()
-            except OutOfRange as error:
+            except OffsetOutOfRange as error:
                 halt(error)
-            except (KafkaError, *AWAY) as error:
+            except (KafkaError, *TRANSIENT_ERRORS) as error:
                 log.warning("watch.waits", error=type(error).__name__)
                 await asyncio.sleep(_EVERY_SECONDS)
             except Exception:
@@ -99,16 +99,16 @@ class Watch:
             at_end = {place: at for place, at in positions.items() if at == ends[place]}
             self._measure(positions, ends)
             new = {place: at for place, at in at_end.items() if self._caught_up.get(place, _NEVER) < now}
-            for place in await progress.catch_up(self._pool, new, now):
+            for place in await progress.record_caught_up(self._pool, new, now):
                 self._caught_up[place] = now
 
-    async def firsts(self, places: Iterable[Place]) -> dict[Place, int]:
+    async def firsts(self, places: Iterable[Partition]) -> dict[Partition, int]:
         """The oldest record the broker has of each."""
         partitions = [self._partition(place) for place in places]
         found = await (await self._connected()).beginning_offsets(partitions)
         return {self._place(partition): offset for partition, offset in found.items()}
 
-    async def ends(self, places: Iterable[Place]) -> dict[Place, int]:
+    async def ends(self, places: Iterable[Partition]) -> dict[Partition, int]:
         """The offset that the next record of each will have."""
         partitions = [self._partition(place) for place in places]
         found = await (await self._connected()).end_offsets(partitions) if partitions else {}
@@ -125,9 +125,9 @@ class Watch:
         firsts = await self.firsts(positions) if positions else {}
         for place, at in positions.items():
             if at < firsts[place] and self._batches.positions.get(place, at) < firsts[place]:
-                raise OutOfRange(place, at, firsts[place])
+                raise OffsetOutOfRange(place, at, firsts[place])
 
-    def _measure(self, positions: Mapping[Place, int], ends: Mapping[Place, int]) -> None:
+    def _measure(self, positions: Mapping[Partition, int], ends: Mapping[Partition, int]) -> None:
         now = time.monotonic()
         behind: dict[str, int] = dict.fromkeys(self._batches.topics, 0)
         age: dict[str, float] = dict.fromkeys(self._batches.topics, 0.0)
@@ -145,10 +145,10 @@ class Watch:
             self._records.labels(topic).set(records)
             self._age.labels(topic).set(age[topic])
 
-    def _tell(self, place: Place, lag: int, held: float) -> None:
+    def _tell(self, place: Partition, lag: int, held: float) -> None:
         if lag < 0 and held > _PATIENCE_SECONDS:
             at = self._batches.positions.get(place, 0)
-            raise OutOfRange(place, at, at + lag)
+            raise OffsetOutOfRange(place, at, at + lag)
         if held > _HELD_SECONDS and place not in self._told:
             self._told.add(place)
             log.error("partition.behind", topic=place[0], partition=place[1], records=lag, seconds=round(held))
@@ -166,10 +166,10 @@ class Watch:
             self._client = client
         return self._client
 
-    def _partition(self, place: Place) -> TopicPartition:
+    def _partition(self, place: Partition) -> TopicPartition:
         return TopicPartition(self._settings.topic_prefix + place[0], place[1])
 
-    def _place(self, partition: TopicPartition) -> Place:
+    def _place(self, partition: TopicPartition) -> Partition:
         return partition.topic.removeprefix(self._settings.topic_prefix), partition.partition
 
 

@@ -20,12 +20,12 @@ from faststream.kafka.message import FAKE_CONSUMER
 
 from shared.contracts.errors import Throttled
 from shared.runtime import progress
-from shared.runtime.batch import Batches
-from shared.runtime.caught_up import OutOfRange, Watch
-from shared.runtime.failures import AWAY, Blame, blame
+from shared.runtime.batch import BatchProcessor
+from shared.runtime.caught_up import LagMonitor, OffsetOutOfRange
+from shared.runtime.failures import TRANSIENT_ERRORS, FailureKind, classify_failure
 from shared.runtime.kafka import subscriber_security
 from shared.runtime.postgres import Pool
-from shared.runtime.progress import Fenced, Place
+from shared.runtime.progress import Fenced, Partition
 from shared.runtime.settings import ServiceSettings
 from shared.runtime.telemetry import get_logger
 
@@ -51,7 +51,7 @@ _KAFKA_OPTIONS: dict[str, Any] = {
 class BatchConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ships no types
     """Runs until stopped; raises what must end the process, or was not foreseen: then it may be run again."""
 
-    def __init__(self, settings: ServiceSettings, batches: Batches, pool: Pool, watch: Watch) -> None:
+    def __init__(self, settings: ServiceSettings, batches: BatchProcessor, pool: Pool, watch: LagMonitor) -> None:
         self.batches = batches
         self._settings = settings
         self._pool = pool
@@ -61,7 +61,7 @@ class BatchConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
         self._fatal: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._working = asyncio.Lock()
         self._interrupted = asyncio.Event()
-        self._fetched: dict[Place, int] = {}
+        self._fetched: dict[Partition, int] = {}
         self._placing: asyncio.Task[None] | None = None
         self._broker: Any = None
         self._subscriber: Any = None
@@ -102,7 +102,7 @@ class BatchConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
             try:
                 await self._broker.start()
             except (KafkaError, OSError) as error:
-                log.warning("neighbour.waited_for", neighbour="kafka", setting="STET_KAFKA_BOOTSTRAP",
+                log.warning("dependency.awaited", neighbour="kafka", setting="STET_KAFKA_BOOTSTRAP",
                             error=type(error).__name__)  # fmt: skip
                 await self._broker.stop()
                 await asyncio.sleep(1)
@@ -151,9 +151,9 @@ class BatchConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
         while True:
             try:
                 places = await self._look_up(assigned)
-            except OutOfRange as error:
+            except OffsetOutOfRange as error:
                 return self.halt(error)
-            except (KafkaError, *AWAY) as error:
+            except (KafkaError, *TRANSIENT_ERRORS) as error:
                 if told != type(error).__name__:
                     told = type(error).__name__
                     log.warning("assignment.waits", error=told)
@@ -161,15 +161,15 @@ class BatchConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
             else:
                 return self._read_from(places)
 
-    async def _look_up(self, assigned: list[TopicPartition]) -> dict[Place, int]:
+    async def _look_up(self, assigned: list[TopicPartition]) -> dict[Partition, int]:
         firsts = await self._watch.firsts([self._place_of(partition) for partition in assigned])
-        places = await progress.begin(self._pool, firsts)
+        places = await progress.load_progress(self._pool, firsts)
         for place, offset in places.items():
             if offset < firsts[place]:
-                raise OutOfRange(place, offset, firsts[place])
+                raise OffsetOutOfRange(place, offset, firsts[place])
         return places
 
-    def _read_from(self, places: dict[Place, int]) -> None:
+    def _read_from(self, places: dict[Partition, int]) -> None:
         for place, offset in places.items():
             self._consumer.seek(self._partition(place), offset)
         self.batches.positions.update(places)
@@ -201,7 +201,7 @@ class BatchConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
             except Fenced:
                 raise
             except Exception as error:
-                if blame(error) not in {Blame.WORLD, Blame.NOBODY}:
+                if classify_failure(error) not in {FailureKind.TRANSIENT, FailureKind.RETRYABLE}:
                     raise
                 await self._wait_after(error)
                 if time.monotonic() > until:
@@ -222,7 +222,11 @@ class BatchConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
     async def _wait_after(self, error: Exception) -> None:
         """Full jitter; a deadlock's victim comes back at once, a rebalance or the end is not kept waiting."""
         self._failures += 1
-        longest = 0.05 if blame(error) is Blame.NOBODY else min(_LONGEST_WAIT, 0.1 * 2 ** min(self._failures, 10))
+        longest = (
+            0.05
+            if classify_failure(error) is FailureKind.RETRYABLE
+            else min(_LONGEST_WAIT, 0.1 * 2 ** min(self._failures, 10))
+        )
         wait = min(error.wait.total_seconds(), _SLICE_SECONDS) if isinstance(error, Throttled) else 0
         wait += random.uniform(0, longest)
         log.warning("batch.waits", error=type(error).__name__, seconds=round(wait, 2), attempt=self._failures)
@@ -240,7 +244,7 @@ class BatchConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
 
     # -------------------------------------------------------------- between us and Kafka
 
-    async def commit_for_lag(self) -> None:
+    async def commit_offsets(self) -> None:
         """Kafka's own offsets only tell its tools how far we are; after a rebalance it is normal that this fails."""
         assigned = self._consumer.assignment() if self._consumer else ()
         offsets = {self._partition(place): offset for place, offset in self.batches.positions.items()}
@@ -264,10 +268,10 @@ class BatchConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
     def _consumer(self) -> Any:
         return self._subscriber.consumer if self._subscriber is not None else None
 
-    def _partition(self, place: Place) -> TopicPartition:
+    def _partition(self, place: Partition) -> TopicPartition:
         return TopicPartition(self._prefix + place[0], place[1])
 
-    def _place_of(self, partition: TopicPartition) -> Place:
+    def _place_of(self, partition: TopicPartition) -> Partition:
         return partition.topic.removeprefix(self._prefix), partition.partition
 
 

@@ -5,12 +5,12 @@ from pathlib import Path
 _ROOT = Path(__file__).resolve().parents[2]
 
 
-def where(error: BaseException) -> str:
+def error_location(error: BaseException) -> str:
     """The innermost place of ours an error passed: a file and a line."""
-    return (places(error) or ["an unknown place"])[-1]
+    return (error_path(error) or ["an unknown place"])[-1]
 
 
-def places(error: BaseException) -> list[str]:
+def error_path(error: BaseException) -> list[str]:
     """Every place of ours an error passed, outermost first."""
     found = []
     trace = error.__traceback__

@@ -8,12 +8,12 @@ from enum import StrEnum
 
 import asyncpg
 
-from shared.contracts.errors import Misconfigured, Unavailable, Unfit
-from shared.runtime.error_location import where
+from shared.contracts.errors import Misconfigured, Unavailable, Unprocessable
+from shared.runtime.error_location import error_location
 from shared.runtime.postgres import CONNECTION_LOST
-from shared.runtime.transaction import Crowded
+from shared.runtime.transaction import LocksBusy
 
-AWAY = (
+TRANSIENT_ERRORS = (
     Unavailable,
     *CONNECTION_LOST,
     asyncpg.OperatorInterventionError,
@@ -25,36 +25,36 @@ AWAY = (
 )
 """Errors of the world, not of a record."""
 
-_REPEAT = (asyncpg.TransactionRollbackError, asyncpg.LockNotAvailableError, Crowded)
+_RETRYABLE_ERRORS = (asyncpg.TransactionRollbackError, asyncpg.LockNotAvailableError, LocksBusy)
 
 
-class Blame(StrEnum):
+class FailureKind(StrEnum):
     RECORD = "record"
-    WORLD = "world"
-    NOBODY = "nobody"
-    US = "us"
+    TRANSIENT = "transient"
+    RETRYABLE = "retryable"
+    CONFIGURATION = "configuration"
 
 
-def blame(error: BaseException) -> Blame:
+def classify_failure(error: BaseException) -> FailureKind:
     if isinstance(error, Misconfigured):
-        return Blame.US
-    if isinstance(error, _REPEAT):
-        return Blame.NOBODY
+        return FailureKind.CONFIGURATION
+    if isinstance(error, _RETRYABLE_ERRORS):
+        return FailureKind.RETRYABLE
     if isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError):
-        return Blame.RECORD  # a value asyncpg cannot encode for its column, not a lost connection
-    return Blame.WORLD if isinstance(error, AWAY) else Blame.RECORD
+        return FailureKind.RECORD  # a value asyncpg cannot encode for its column, not a lost connection
+    return FailureKind.TRANSIENT if isinstance(error, TRANSIENT_ERRORS) else FailureKind.RECORD
 
 
-def reason_of(error: BaseException) -> str:
+def parking_reason(error: BaseException) -> str:
     """A closed word for labels and lists."""
-    if isinstance(error, Unfit):
+    if isinstance(error, Unprocessable):
         return error.reason
     return "database_refused" if isinstance(error, (asyncpg.PostgresError, asyncpg.InterfaceError)) else "unexpected"
 
 
-def sentence_of(error: BaseException) -> str:
+def describe_failure(error: BaseException) -> str:
     """What happened and where, without a value: errors of libraries quote the data they failed on."""
-    if isinstance(error, Unfit):
+    if isinstance(error, Unprocessable):
         return str(error)
     names = [type(error).__name__, getattr(error, "sqlstate", None), getattr(error, "constraint_name", None)]
-    return f"{' '.join(name for name in names if name)} at {where(error)}"
+    return f"{' '.join(name for name in names if name)} at {error_location(error)}"

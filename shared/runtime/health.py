@@ -12,7 +12,7 @@ from typing import Protocol
 import orjson
 from aiohttp import web
 
-from shared.contracts.values import spell_instant
+from shared.contracts.values import format_instant
 from shared.runtime.telemetry import exposition
 
 Check = Callable[[], Awaitable[bool]]
@@ -21,7 +21,7 @@ Route = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True, slots=True)
-class Idle:
+class IdleStatus:
     """What still moves here, and when something is due next in business time; ``counter`` rises with all work done."""
 
     busy: tuple[str, ...] = ()
@@ -29,14 +29,14 @@ class Idle:
     counter: int = 0
 
 
-class IdleReport(Protocol):
-    async def __call__(self) -> Idle: ...
+class IdleCheck(Protocol):
+    async def __call__(self) -> IdleStatus: ...
 
 
-def merge(parts: list[Idle]) -> Idle:
+def merge_idle_statuses(parts: list[IdleStatus]) -> IdleStatus:
     dues = [part.next_due for part in parts if part.next_due is not None]
     busy = tuple(reason for part in parts for reason in part.busy)
-    return Idle(busy, min(dues, default=None), sum(part.counter for part in parts))
+    return IdleStatus(busy, min(dues, default=None), sum(part.counter for part in parts))
 
 
 @dataclass(slots=True)
@@ -51,8 +51,8 @@ class Health:
     checks: dict[str, Check] = field(default_factory=dict)
     details: list[Detail] = field(default_factory=list)
     routes: dict[str, Route] = field(default_factory=dict)
-    idle: IdleReport | None = None
-    when_unready: list[Callable[[], None]] = field(default_factory=list)
+    idle: IdleCheck | None = None
+    on_unready: list[Callable[[], None]] = field(default_factory=list)
 
     @asynccontextmanager
     async def serving(self, host: str, port: int) -> AsyncIterator[None]:
@@ -75,11 +75,11 @@ class Health:
         return app
 
     async def waiting(self) -> list[str]:
-        """The checks that fail now; ``when_unready`` is told if any does, as a load balancer sends nothing then."""
+        """The checks that fail now; ``on_unready`` is told if any does, as a load balancer sends nothing then."""
         checks = list(self.checks.items())  # a part that starts meanwhile adds its own
         waiting = [name for name, check in checks if not await check()]
         if waiting:
-            for tell in self.when_unready:
+            for tell in self.on_unready:
                 tell()
         return waiting
 
@@ -89,8 +89,8 @@ class Health:
         return web.Response(status=503 if waiting else 200, text="\n".join([*(waiting or ["ready"]), *details]) + "\n")
 
     async def _report(self, _: web.Request) -> web.Response:
-        state = await self.idle() if self.idle is not None else Idle(("starting",))
-        due = spell_instant(state.next_due) if state.next_due else None
+        state = await self.idle() if self.idle is not None else IdleStatus(("starting",))
+        due = format_instant(state.next_due) if state.next_due else None
         body = {"busy": state.busy, "next_due": due, "counter": state.counter}
         return web.Response(body=orjson.dumps(body), content_type="application/json")
 

@@ -11,7 +11,7 @@ import orjson
 from shared.contracts.envelope import Event
 from shared.contracts.topics import WHATSAPP_STATUSES, Topic
 from shared.runtime.clock import machine_now
-from shared.runtime.failures import AWAY
+from shared.runtime.failures import TRANSIENT_ERRORS
 from shared.runtime.postgres import Connection, Pool
 from shared.runtime.telemetry import get_logger
 from shared.runtime.transaction import QUERIES
@@ -30,7 +30,7 @@ _A_FEW = 1000
 _EVERY_SECONDS = 600.0
 
 
-class Carrier(Protocol):
+class HasEvent(Protocol):
     """What carries an event out of a topic."""
 
     @property
@@ -39,10 +39,10 @@ class Carrier(Protocol):
     def topic(self) -> Topic: ...
 
 
-C = TypeVar("C", bound=Carrier)
+C = TypeVar("C", bound=HasEvent)
 
 
-async def unseen(connection: Connection, received: Sequence[C]) -> list[C]:
+async def enter_inbox(connection: Connection, received: Sequence[C]) -> list[C]:
     """Enter all; those the inbox did not hold, in order, each once even where the batch holds it twice."""
     first: dict[tuple[str, str, str], C] = {}
     for one in received:
@@ -59,7 +59,7 @@ async def unseen(connection: Connection, received: Sequence[C]) -> list[C]:
     return list(first.values())
 
 
-async def forget_old(pool: Pool) -> None:
+async def purge_expired(pool: Pool) -> None:
     """Forever, in small batches, so that nobody waits for it."""
     while True:
         for query, arguments in _chores():
@@ -78,5 +78,5 @@ async def _chore(pool: Pool, query: str, arguments: tuple[object, ...]) -> None:
     try:
         while await pool.execute(query, *arguments, _A_FEW) == f"DELETE {_A_FEW}":
             await asyncio.sleep(0.1)
-    except (*AWAY, asyncpg.PostgresError) as error:
+    except (*TRANSIENT_ERRORS, asyncpg.PostgresError) as error:
         log.info("chore.waits", error=type(error).__name__)  # the next round will find it; the other chores go on

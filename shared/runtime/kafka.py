@@ -84,7 +84,7 @@ def subscriber_security(settings: ServiceSettings) -> BaseSecurity | None:
 _SASL = {"PLAIN": SASLPlaintext, "SCRAM-SHA-256": SASLScram256, "SCRAM-SHA-512": SASLScram512}
 
 
-class Leaving(NamedTuple):
+class OutgoingRecord(NamedTuple):
     """A record on its way."""
 
     topic: str
@@ -116,11 +116,11 @@ class Producer:
             try:
                 await producer.start()
             except (KafkaError, OSError) as error:
-                await abandon(producer)
+                await discard_producer(producer)
                 if not told:
                     told = True
                     name = type(error).__name__
-                    log.warning("neighbour.waited_for", neighbour="kafka", setting="STET_KAFKA_BOOTSTRAP", error=name)
+                    log.warning("dependency.awaited", neighbour="kafka", setting="STET_KAFKA_BOOTSTRAP", error=name)
                 await asyncio.sleep(_RETRY_SECONDS)
             else:
                 self._producer = producer
@@ -130,7 +130,7 @@ class Producer:
         """A future, done when every replica in sync has the record. Raises KafkaError."""
         return await self._producer.send(topic, value, key, headers=headers)
 
-    async def send_all(self, records: Sequence[Leaving]) -> list[Any]:
+    async def send_all(self, records: Sequence[OutgoingRecord]) -> list[Any]:
         """Per record a future, as ``send`` gives it, or the KafkaError that keeps it back; in order within a partition.
 
         Those of a partition travel together, which costs much less than sending them one by one.
@@ -152,7 +152,7 @@ class Producer:
                 del places[:taken]
         return results
 
-    async def _send_some(self, to: tuple[str, int], records: Sequence[Leaving]) -> tuple[Any, int]:
+    async def _send_some(self, to: tuple[str, int], records: Sequence[OutgoingRecord]) -> tuple[Any, int]:
         """One batch of as many of these as it holds."""
         batch = self._producer.create_batch()
         taken = 0
@@ -170,7 +170,7 @@ class Producer:
 
     async def renew(self) -> None:
         """Give up what is not acknowledged, and start again with nothing."""
-        await abandon(self._producer)
+        await discard_producer(self._producer)
         await self.start()
 
     async def stop(self) -> None:
@@ -178,7 +178,7 @@ class Producer:
         with suppress(TimeoutError):
             async with asyncio.timeout(_FLUSH_SECONDS):
                 await self._producer.flush()
-        await abandon(self._producer)
+        await discard_producer(self._producer)
 
     def _new(self) -> Any:
         return AIOKafkaProducer(
@@ -188,7 +188,7 @@ class Producer:
         )  # fmt: skip
 
 
-async def abandon(producer: Any) -> None:
+async def discard_producer(producer: Any) -> None:
     """Close a producer without delivering what it holds; aiokafka has no public way, and would wait for ever.
 
     Its sender may fail while it ends: a request under way comes back as failed, and aiokafka looks for its batch among
@@ -203,6 +203,6 @@ async def abandon(producer: Any) -> None:
             log.info("producer.abandoned", error=type(error).__name__)
 
 
-def partition_of(key: str) -> int:
+def partition_for_key(key: str) -> int:
     """The partition a keyed record goes to: murmur2, as the producer's default partitioner and Java's have it."""
     return int((murmur2(key.encode()) & 0x7FFFFFFF) % PARTITIONS)

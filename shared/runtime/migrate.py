@@ -12,10 +12,17 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from shared.contracts.errors import Misconfigured
 from shared.contracts.topics import SERVICES
 from shared.runtime.clock import machine_now
-from shared.runtime.postgres import OLDEST, Connection, connect_writable, load_queries, lock_number, role_of
-from shared.runtime.schema import lacking
+from shared.runtime.postgres import (
+    MIN_VERSION,
+    Connection,
+    advisory_lock_key,
+    connect_writable,
+    load_queries,
+    role_name,
+)
+from shared.runtime.schema import missing_migrations
 from shared.runtime.setting_names import PREFIX
-from shared.runtime.settings import load
+from shared.runtime.settings import load_settings
 
 QUERIES = load_queries(__file__, "migrate.sql")
 
@@ -33,17 +40,17 @@ async def migrate(dsn: str, services: Sequence[str] = SERVICES) -> list[str]:
     """
     connection = await connect_writable(dsn)
     try:
-        if connection.get_server_version().major < OLDEST:
-            raise Misconfigured("STET_POSTGRES_DSN", f"it must be PostgreSQL {OLDEST} or newer")
+        if connection.get_server_version().major < MIN_VERSION:
+            raise Misconfigured("STET_POSTGRES_DSN", f"it must be PostgreSQL {MIN_VERSION} or newer")
         async with connection.transaction():
-            await connection.execute("select pg_advisory_xact_lock($1)", lock_number("stet/migrate"))
+            await connection.execute("select pg_advisory_xact_lock($1)", advisory_lock_key("stet/migrate"))
             return [line for service in services for line in await _service(connection, service)]
     finally:
         await connection.close()
 
 
 async def _service(connection: Connection, service: str) -> list[str]:
-    role = role_of(service)
+    role = role_name(service)
     try:
         await _prepare(connection, service, role)
     except asyncpg.InsufficientPrivilegeError as error:
@@ -52,7 +59,7 @@ async def _service(connection: Connection, service: str) -> list[str]:
     await connection.execute(QUERIES.close_schema.replace("SCHEMA", service))
     await connection.execute(QUERIES.ledger)
     done = []
-    for migration in lacking(service, dict(await connection.fetch(QUERIES.applied))):
+    for migration in missing_migrations(service, dict(await connection.fetch(QUERIES.applied))):
         await connection.execute(migration.text)
         await connection.execute(QUERIES.apply, migration.name, migration.digest, machine_now())
         done.append(f"{service}: {migration.name}")
@@ -87,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--services", nargs="+", choices=SERVICES, default=SERVICES, help="only these (default: all)")
     chosen = parser.parse_args(argv)
     try:
-        settings = load(MigrateSettings)
+        settings = load_settings(MigrateSettings)
         done = asyncio.run(migrate(settings.postgres_dsn.get_secret_value(), chosen.services))
     except Misconfigured as error:
         print(error, file=sys.stderr)  # noqa: T201 -- a command's own output

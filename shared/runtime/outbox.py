@@ -18,12 +18,12 @@ from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from shared.contracts.errors import Malformed
 from shared.runtime.clock import machine_now
-from shared.runtime.failures import AWAY
-from shared.runtime.kafka import RECORD_REFUSED, TOPIC_REFUSED, Leaving, Producer
-from shared.runtime.postgres import Connection, connect, leave_read_only, lock_number
+from shared.runtime.failures import TRANSIENT_ERRORS
+from shared.runtime.kafka import RECORD_REFUSED, TOPIC_REFUSED, OutgoingRecord, Producer
+from shared.runtime.postgres import Connection, advisory_lock_key, connect, raise_if_read_only
 from shared.runtime.settings import ServiceSettings
 from shared.runtime.telemetry import counter, gauge, get_logger, histogram, parked_counter
-from shared.runtime.transaction import QUERIES, pack, unpack
+from shared.runtime.transaction import QUERIES, pack_headers, unpack_headers
 
 log = get_logger()
 _ROUND_RECORDS = 1000
@@ -63,7 +63,7 @@ class Relay:
                 async with self._connected() as connection:
                     await self._hold(connection)
                     await self._relay(connection)
-            except (KafkaError, asyncpg.PostgresError, *AWAY) as error:
+            except (KafkaError, asyncpg.PostgresError, *TRANSIENT_ERRORS) as error:
                 log.warning("relay.waits", error=type(error).__name__)
                 await asyncio.sleep(_RETRY_SECONDS)
 
@@ -87,12 +87,12 @@ class Relay:
     async def _release(self, connection: Connection) -> None:
         """Tell the next holder that there is nothing to wait for."""
         if self._held_until is not None and not self._sending:
-            with suppress(asyncpg.PostgresError, *AWAY):
+            with suppress(asyncpg.PostgresError, *TRANSIENT_ERRORS):
                 await connection.execute(QUERIES.hold_relay, machine_now(), timeout=_RENEW_SECONDS)
 
     async def _hold(self, connection: Connection) -> None:
         self._held_until = None
-        number = lock_number(f"stet/{self._service}/relay")
+        number = advisory_lock_key(f"stet/{self._service}/relay")
         while not await connection.fetchval("select pg_try_advisory_lock($1)", number):
             await asyncio.sleep(_POLL_SECONDS)
         until = await connection.fetchval(QUERIES.relay_held_until)
@@ -100,7 +100,7 @@ class Relay:
         if left > 0:
             log.info("relay.waits_out_holder", seconds=round(left, 1))
             await asyncio.sleep(left)
-        await connection.add_listener(channel(self._service), lambda *_: self._woken.set())
+        await connection.add_listener(outbox_channel(self._service), lambda *_: self._woken.set())
 
     async def _relay(self, connection: Connection) -> None:
         while True:
@@ -117,7 +117,7 @@ class Relay:
                 await self._woken.wait()
         if connection.is_closed():
             raise asyncpg.InterfaceError("the relay's connection is closed")
-        leave_read_only(connection)
+        raise_if_read_only(connection)
 
     async def _renew(self, connection: Connection) -> None:
         """Show that we still hold the lock; raises when it is lost, or nobody answers soon enough."""
@@ -171,7 +171,7 @@ class Relay:
         async with connection.transaction():
             await connection.fetchval(
                 QUERIES.keep_parked, row["topic"], None, None, None, row["key"], row["value"],
-                row["headers"] or pack(()), _REASON, sentence, machine_now(),
+                row["headers"] or pack_headers(()), _REASON, sentence, machine_now(),
             )  # fmt: skip
             await connection.execute(QUERIES.left, [row["id"]])
         self._parked.labels(_REASON).inc()
@@ -191,8 +191,8 @@ class Relay:
     async def _sent(self, connection: Connection, rows: Sequence[Any]) -> list[Any]:
         """Per row its future, done, or the error that kept it back."""
         leaving = [self._leaving(row) for row in rows]
-        sent = iter(await self._producer.send_all([one for one in leaving if isinstance(one, Leaving)]))
-        results = [next(sent) if isinstance(one, Leaving) else one for one in leaving]
+        sent = iter(await self._producer.send_all([one for one in leaving if isinstance(one, OutgoingRecord)]))
+        results = [next(sent) if isinstance(one, OutgoingRecord) else one for one in leaving]
         pending = {result for result in results if isinstance(result, asyncio.Future)}
         for future in pending:
             future.add_done_callback(_look_at)
@@ -205,15 +205,15 @@ class Relay:
                 raise KafkaTimeoutError("the broker takes nothing, or some topic is gone")
         return results
 
-    def _leaving(self, row: Any) -> Leaving | Malformed:
+    def _leaving(self, row: Any) -> OutgoingRecord | Malformed:
         try:
-            headers = unpack(row["headers"])
+            headers = unpack_headers(row["headers"])
         except ValueError:
             return Malformed("its headers cannot be read")
-        return Leaving(self._settings.topic_prefix + row["topic"], row["key"], row["value"], headers)
+        return OutgoingRecord(self._settings.topic_prefix + row["topic"], row["key"], row["value"], headers)
 
 
-def channel(service: str) -> str:
+def outbox_channel(service: str) -> str:
     """What a service's relay listens on; a trigger of its outbox speaks there."""
     return f"stet_outbox_{service}"
 

@@ -14,15 +14,15 @@ from rich.console import Console
 from rich.table import Table
 
 from shared.contracts.errors import Misconfigured
-from shared.contracts.topics import ALL, SERVICES
+from shared.contracts.topics import ALL_TOPICS, SERVICES
 from shared.runtime.clock import machine_now
 from shared.runtime.postgres import Connection, connect, load_queries
 from shared.runtime.setting_names import PREFIX
-from shared.runtime.settings import load
-from shared.runtime.transaction import Transaction, unpack
+from shared.runtime.settings import load_settings
+from shared.runtime.transaction import Transaction, unpack_headers
 
 QUERIES = load_queries(__file__, "parked.sql")
-_TOPICS = frozenset(topic.name for topic in ALL)
+_TOPICS = frozenset(topic.name for topic in ALL_TOPICS)
 _SHOWN = ("id", "topic", "partition", "kafka_offset", "reason", "sentence", "parked_at", "state", "settled_at", "note")
 
 
@@ -55,7 +55,7 @@ async def show_one(connection: Connection, chosen: argparse.Namespace) -> int:
     if not chosen.raw:
         console.print("the record itself may hold personal data; --raw shows it")
         return 0
-    for name, value in unpack(row["headers"]):
+    for name, value in unpack_headers(row["headers"]):
         console.print(f"{'header':>12}: {name} = {printable(value)}", markup=False)
     console.print(f"{'key':>12}: {printable(row['key'] or b'')}", markup=False)
     console.print(printable(row["value"]), markup=False)
@@ -71,7 +71,7 @@ async def replay(connection: Connection, chosen: argparse.Namespace) -> int:
         if row["topic"] not in _TOPICS:
             return _no(f"{chosen.id} came in by {row['topic'] or 'no topic'}, which is no topic; send it there again")
         tx = Transaction(connection, chosen.service, machine_now())
-        headers = [*unpack(row["headers"]), ("stet-replayed", str(row["id"]).encode())]
+        headers = [*unpack_headers(row["headers"]), ("stet-replayed", str(row["id"]).encode())]
         tx.publish_raw(row["topic"], row["key"], row["value"], headers)
         await tx.flush()
         await connection.execute(QUERIES.settle_parked, chosen.id, "replayed", chosen.note, machine_now())
@@ -151,7 +151,7 @@ def _one(command: argparse.ArgumentParser, run: Command) -> argparse.ArgumentPar
 
 
 async def _run(chosen: argparse.Namespace) -> int:
-    settings = load(ParkedSettings)
+    settings = load_settings(ParkedSettings)
     connection = await connect(settings.postgres_dsn.get_secret_value(), chosen.service)
     try:
         return int(await chosen.run(connection, chosen))

@@ -14,7 +14,7 @@ import asyncpg
 from asyncpg.exceptions import TargetServerAttributeNotMatched
 
 from shared.contracts.errors import Misconfigured
-from shared.runtime.schema import SchemaIsOlder, require_migrations
+from shared.runtime.schema import SchemaOutdated, require_migrations
 from shared.runtime.settings import ServiceSettings
 from shared.runtime.telemetry import get_logger
 
@@ -39,10 +39,10 @@ CONNECTION_LOST = (
 )
 """The database is away or going: the same work may succeed later."""
 
-REPEAT = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+SERIALIZATION_FAILURES = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 """Nobody's fault: repeat the transaction."""
 
-OLDEST = 17
+MIN_VERSION = 17
 """The first PostgreSQL with ``transaction_timeout``."""
 
 _FROZEN_SECONDS = 10
@@ -85,24 +85,26 @@ def load_queries(module_file: str, name: str) -> Queries:
 
 
 @lru_cache(maxsize=16_384)
-def lock_number(name: str) -> int:
+def advisory_lock_key(name: str) -> int:
     """The signed 64-bit number an advisory lock of this name has."""
     return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big", signed=True)
 
 
-def role_of(service: str) -> str:
+def role_name(service: str) -> str:
     return f"stet_{service}"
 
 
-def session_of(service: str, **more: str) -> dict[str, str]:
+def session_settings(service: str, **more: str) -> dict[str, str]:
     """Server settings of a session that sees and may touch this service's schema alone."""
-    role = {"search_path": service, "role": role_of(service), "application_name": f"stet-{service}"}
+    role = {"search_path": service, "role": role_name(service), "application_name": f"stet-{service}"}
     return {**_SESSION, **role, **more}
 
 
 async def connect(dsn: str, service: str, **more: str) -> Connection:
     """A connection of its own, outside any pool, to a server that takes writes."""
-    return await connect_writable(dsn, command_timeout=_COMMAND_SECONDS, server_settings=session_of(service, **more))
+    return await connect_writable(
+        dsn, command_timeout=_COMMAND_SECONDS, server_settings=session_settings(service, **more)
+    )
 
 
 async def connect_writable(dsn: str, **options: Any) -> Connection:
@@ -138,7 +140,7 @@ def is_read_only(connection: Connection) -> bool:
     )
 
 
-def leave_read_only(connection: Connection) -> None:
+def raise_if_read_only(connection: Connection) -> None:
     """Raises ReadOnlySQLTransactionError for a connection that must be given up. Asks the server nothing."""
     if is_read_only(connection):
         raise asyncpg.ReadOnlySQLTransactionError("the server takes no writes any more")
@@ -156,18 +158,18 @@ async def open_pool(settings: ServiceSettings, service: str) -> Pool:
         except asyncpg.InvalidAuthorizationSpecificationError as error:
             raise Misconfigured("STET_POSTGRES_DSN", f"PostgreSQL refuses it: {type(error).__name__}") from None
         except asyncpg.UndefinedObjectError:  # a setting of the session that it does not know
-            raise Misconfigured("STET_POSTGRES_DSN", f"it must be PostgreSQL {OLDEST} or newer") from None
-        except (*CONNECTION_LOST, asyncpg.PostgresError, TimeoutError, SchemaIsOlder) as error:
+            raise Misconfigured("STET_POSTGRES_DSN", f"it must be PostgreSQL {MIN_VERSION} or newer") from None
+        except (*CONNECTION_LOST, asyncpg.PostgresError, TimeoutError, SchemaOutdated) as error:
             if type(error).__name__ != told:
                 told = type(error).__name__
-                lacks = error.lacking if isinstance(error, SchemaIsOlder) else []
-                log.warning("neighbour.waited_for", neighbour="postgresql", setting="STET_POSTGRES_DSN", error=told,
+                lacks = error.lacking if isinstance(error, SchemaOutdated) else []
+                log.warning("dependency.awaited", neighbour="postgresql", setting="STET_POSTGRES_DSN", error=told,
                             hint=_HINTS.get(type(error), ""), lacks=lacks)  # fmt: skip
             await asyncio.sleep(_RETRY_SECONDS)
 
 
 _HINTS = {
-    SchemaIsOlder: "run: python -m shared.runtime.migrate",
+    SchemaOutdated: "run: python -m shared.runtime.migrate",
     asyncpg.UndefinedTableError: "run: python -m shared.runtime.migrate",
     asyncpg.InvalidParameterValueError: "run: python -m shared.runtime.migrate",
     asyncpg.InsufficientPrivilegeError: "this login may not act as the role of the service",
@@ -182,7 +184,7 @@ async def _open(settings: ServiceSettings, service: str) -> Pool:
         min_size=1,
         max_size=settings.postgres_pool,
         command_timeout=_COMMAND_SECONDS,
-        server_settings=session_of(service),
+        server_settings=session_settings(service),
         connect=_connect_for_pool,
         setup=_still_writable,
         reset=_keeps_nothing,
@@ -203,7 +205,7 @@ async def _connect_for_pool(dsn: str, **options: Any) -> Connection:
 
 async def _still_writable(connection: Connection) -> None:
     """A pool gives up what is refused here."""
-    leave_read_only(connection)
+    raise_if_read_only(connection)
 
 
 async def _keeps_nothing(connection: Connection) -> None:
@@ -217,7 +219,7 @@ async def _keeps_nothing(connection: Connection) -> None:
 
 
 @asynccontextmanager
-async def pool_of(settings: ServiceSettings, service: str) -> AsyncIterator[Pool]:
+async def connection_pool(settings: ServiceSettings, service: str) -> AsyncIterator[Pool]:
     pool = await open_pool(settings, service)
     try:
         yield pool

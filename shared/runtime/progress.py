@@ -8,7 +8,7 @@ from shared.contracts.errors import Unavailable
 from shared.runtime.postgres import Connection, Pool
 from shared.runtime.transaction import QUERIES
 
-Place = tuple[str, int]
+Partition = tuple[str, int]
 """A topic (without prefix) and a partition."""
 
 
@@ -17,14 +17,14 @@ class Fenced(Unavailable):
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class OffsetRange:
     """What a batch reads of a partition: from the offset expected next, up to and without ``after``."""
 
     expected: int
     after: int
 
 
-async def begin(pool: Pool, firsts: Mapping[Place, int]) -> dict[Place, int]:
+async def load_progress(pool: Pool, firsts: Mapping[Partition, int]) -> dict[Partition, int]:
     """Where to read on; a partition never read before begins at ``firsts``, its oldest record."""
     topics, partitions = _columns(sorted(firsts))
     async with pool.acquire() as connection, connection.transaction():
@@ -33,7 +33,7 @@ async def begin(pool: Pool, firsts: Mapping[Place, int]) -> dict[Place, int]:
     return {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
 
 
-async def claim(connection: Connection, spans: Mapping[Place, Span]) -> None:
+async def advance_progress(connection: Connection, spans: Mapping[Partition, OffsetRange]) -> None:
     """Move these partitions on, first thing in a batch's transaction, and keep them locked until it ends.
 
     Raises Fenced unless each stands where this replica believes.
@@ -46,7 +46,7 @@ async def claim(connection: Connection, spans: Mapping[Place, Span]) -> None:
         raise Fenced("a partition was read by another replica")
 
 
-async def catch_up(pool: Pool, read_to_end: Mapping[Place, int], now: datetime) -> set[Place]:
+async def record_caught_up(pool: Pool, read_to_end: Mapping[Partition, int], now: datetime) -> set[Partition]:
     """These partitions hold nothing beyond what was read; ``now`` was taken before their ends were. Gives those
     that are caught up to it now.
     """
@@ -57,6 +57,6 @@ async def catch_up(pool: Pool, read_to_end: Mapping[Place, int], now: datetime) 
     return {(row["topic"], row["partition"]) for row in rows}
 
 
-def _columns(places: Sequence[Place] | Iterable[Place]) -> tuple[list[str], list[int]]:
+def _columns(places: Sequence[Partition] | Iterable[Partition]) -> tuple[list[str], list[int]]:
     places = list(places)
     return [topic for topic, _ in places], [partition for _, partition in places]

@@ -7,25 +7,25 @@ all of them. The key is one for a tenant's whole installation: another key gives
 import hmac
 from dataclasses import dataclass, field
 
-from shared.contracts.ids import PersonId, measured
+from shared.contracts.ids import PersonId, length_prefixed
 
 _HEX = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Pseudonyms:
+class Pseudonymizer:
     """The same key and the same words always give the same pseudonym, in every process and after every restart."""
 
     key: bytes = field(repr=False)
 
-    def of(self, *parts: object) -> str:
+    def hash(self, *parts: object) -> str:
         """32 hex characters for these parts, in this order."""
-        return hmac.digest(self.key, measured(parts), "sha256").hex()[:_HEX]
+        return hmac.digest(self.key, length_prefixed(parts), "sha256").hex()[:_HEX]
 
-    def of_message(self, wamid: str) -> str:
+    def for_wamid(self, wamid: str) -> str:
         """What stands for WhatsApp's id of a message."""
-        return self.of("wamid", wamid)
+        return self.hash("wamid", wamid)
 
-    def of_stranger(self, tenant: str, address: str) -> PersonId:
+    def visitor_id(self, tenant: str, address: str) -> PersonId:
         """The person id of somebody known only by the address (BSUID, else phone) they first wrote from."""
-        return PersonId("v" + self.of(tenant, "visitor", address))
+        return PersonId("v" + self.hash(tenant, "visitor", address))

@@ -6,15 +6,15 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from shared.contracts.envelope import Event, parse
-from shared.contracts.errors import Unfit
-from shared.contracts.ids import derive
+from shared.contracts.envelope import Event, parse_event
+from shared.contracts.errors import Unprocessable
+from shared.contracts.ids import derive_id
 from shared.contracts.topics import Topic
-from shared.runtime.progress import Place, Span
-from shared.runtime.transaction import Headers, Origin, Transaction
+from shared.runtime.progress import OffsetRange, Partition
+from shared.runtime.transaction import Headers, RecordOrigin, Transaction
 
 
-class Received(Struct, frozen=True, gc=False):
+class ReceivedEvent(Struct, frozen=True, gc=False):
     """A record that parsed. ``record`` is Kafka's: key, headers, timestamp; its header values are bytes."""
 
     event: Event
@@ -33,13 +33,13 @@ class Received(Struct, frozen=True, gc=False):
 
 
 @dataclass(frozen=True, slots=True)
-class Misfit:
+class InvalidRecord:
     """A record to park."""
 
     raw: bytes
     reason: str
     sentence: str
-    origin: Origin
+    origin: RecordOrigin
     topic: Topic
     partition: int
     offset: int
@@ -54,34 +54,34 @@ class Tombstone:
     offset: int
 
 
-Item = Received | Misfit | Tombstone
+ParsedRecord = ReceivedEvent | InvalidRecord | Tombstone
 
 
 class Handler(Protocol):
-    def locks(self, batch: Sequence[Received]) -> Iterable[str]:
+    def locks(self, batch: Sequence[ReceivedEvent]) -> Iterable[str]:
         """Names of the subjects and people the batch touches."""
 
-    async def handle(self, tx: Transaction, batch: Sequence[Received]) -> None:
-        """Put a batch of new events into state and outbox. Unfit blames a record, Unavailable the world."""
+    async def handle(self, tx: Transaction, batch: Sequence[ReceivedEvent]) -> None:
+        """Put a batch of new events into state and outbox. Unprocessable blames a record, Unavailable the world."""
 
 
-def read(topic: Topic, record: Any) -> Item:
+def parse_record(topic: Topic, record: Any) -> ParsedRecord:
     if record.value is None:
         return Tombstone(topic, record.partition, record.offset)
     try:
-        event = parse(record.value, topic.kinds)
-    except Unfit as error:
-        return misfit(topic, record, error.reason, str(error))
-    return Received(event, topic, record.partition, record.offset, record)
+        event = parse_event(record.value, topic.kinds)
+    except Unprocessable as error:
+        return invalid_record(topic, record, error.reason, str(error))
+    return ReceivedEvent(event, topic, record.partition, record.offset, record)
 
 
-def misfit(topic: Topic, record: Any, reason: str, sentence: str, event: Event | None = None) -> Misfit:
-    identity = None if event is None else derive(event.tenantid, event.source, event.id)
-    origin = Origin(topic.name, record.partition, record.offset, record.key, record.headers, identity)
-    return Misfit(record.value, reason, sentence, origin, topic, record.partition, record.offset)
+def invalid_record(topic: Topic, record: Any, reason: str, sentence: str, event: Event | None = None) -> InvalidRecord:
+    identity = None if event is None else derive_id(event.tenantid, event.source, event.id)
+    origin = RecordOrigin(topic.name, record.partition, record.offset, record.key, record.headers, identity)
+    return InvalidRecord(record.value, reason, sentence, origin, topic, record.partition, record.offset)
 
 
-def spans(items: Iterable[Item], positions: dict[Place, int]) -> dict[Place, Span]:
+def offset_ranges(items: Iterable[ParsedRecord], positions: dict[Partition, int]) -> dict[Partition, OffsetRange]:
     """What these items read of each partition. Raises KeyError for one that is not this replica's any more."""
     last = {(item.topic.name, item.partition): item.offset for item in items}
-    return {place: Span(positions[place], offset + 1) for place, offset in last.items()}
+    return {place: OffsetRange(positions[place], offset + 1) for place, offset in last.items()}

@@ -20,7 +20,7 @@ class Migration(NamedTuple):
         return sha256(self.text.encode()).hexdigest()
 
 
-class SchemaIsOlder(Exception):
+class SchemaOutdated(Exception):
     """The code is newer than the schema, which lacks these migrations."""
 
     def __init__(self, lacking: list[str]) -> None:
@@ -37,11 +37,11 @@ def migrations_of(service: str) -> list[Migration]:
 
 def require_migrations(service: str, applied: dict[str, str]) -> None:
     """Raises SchemaIsOlder where the schema lacks what this code was written for."""
-    if older := lacking(service, applied):
-        raise SchemaIsOlder([migration.name for migration in older])
+    if older := missing_migrations(service, applied):
+        raise SchemaOutdated([migration.name for migration in older])
 
 
-def lacking(service: str, applied: dict[str, str]) -> list[Migration]:
+def missing_migrations(service: str, applied: dict[str, str]) -> list[Migration]:
     """Those a schema lacks that has ``applied`` (name → digest). One it has beyond ours is a newer version's.
 
     Raises Misconfigured for a file that was changed after it was applied.

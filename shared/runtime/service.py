@@ -14,17 +14,17 @@ import uvloop
 
 from shared.contracts.errors import Misconfigured
 from shared.contracts.topics import Topic
-from shared.runtime.batch import AWAY, Batches, Handler
-from shared.runtime.caught_up import Watch
+from shared.runtime.batch import TRANSIENT_ERRORS, BatchProcessor, Handler
+from shared.runtime.caught_up import LagMonitor
 from shared.runtime.clock import Clock, DevelopmentClock, machine_now
 from shared.runtime.consumer import BatchConsumer
-from shared.runtime.health import Check, Health, Idle, IdleReport, Route, merge
-from shared.runtime.inbox import forget_old
+from shared.runtime.health import Check, Health, IdleCheck, IdleStatus, Route, merge_idle_statuses
+from shared.runtime.inbox import purge_expired
 from shared.runtime.kafka import Producer
 from shared.runtime.outbox import Relay
 from shared.runtime.postgres import Pool, open_pool
 from shared.runtime.settings import ServiceSettings
-from shared.runtime.supervisor import Work, supervised
+from shared.runtime.supervisor import Work, supervise
 from shared.runtime.telemetry import configure_logs, configure_traces, end_traces, gauge, get_logger
 from shared.runtime.topic_setup import wait_for_topics
 from shared.runtime.transaction import QUERIES
@@ -51,8 +51,8 @@ class Process:
     producer: Producer
     relay: Relay
     health: Health
-    consumers: list[tuple[BatchConsumer, Watch]] = field(default_factory=list)
-    reports: list[IdleReport] = field(default_factory=list)
+    consumers: list[tuple[BatchConsumer, LagMonitor]] = field(default_factory=list)
+    reports: list[IdleCheck] = field(default_factory=list)
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -62,34 +62,36 @@ class Process:
         return self.health.routes
 
     def consume(self, topics: Sequence[Topic], handler: Handler) -> BatchConsumer:
-        batches = Batches(self.service, topics, handler, pool=self.pool, clock=self.clock)
-        watch = Watch(self.settings, batches, self.pool, self.clock)
+        batches = BatchProcessor(self.service, topics, handler, pool=self.pool, clock=self.clock)
+        watch = LagMonitor(self.settings, batches, self.pool, self.clock)
         consumer = BatchConsumer(self.settings, batches, self.pool, watch)
         self.consumers.append((consumer, watch))
         self.task("consumer", consumer.run)
-        self.task("watch", lambda: watch.run(consumer.commit_for_lag, consumer.halt))
-        self.ready_when("consumer", consumer.reads)
+        self.task("watch", lambda: watch.run(consumer.commit_offsets, consumer.halt))
+        self.add_readiness_check("consumer", consumer.reads)
         return consumer
 
     def task(self, name: str, work: Work) -> None:
         """From now on, for as long as the process runs; ``work`` is called again where it fails."""
-        self._tasks[name] = asyncio.ensure_future(supervised(name, work))
+        self._tasks[name] = asyncio.ensure_future(supervise(name, work))
 
-    def ready_when(self, name: str, check: Check) -> None:
+    def add_readiness_check(self, name: str, check: Check) -> None:
         self.health.checks[name] = check
 
-    def idle_when(self, report: IdleReport) -> None:
+    def add_idle_check(self, report: IdleCheck) -> None:
         self.reports.append(report)
 
-    async def idle(self) -> Idle:
+    async def idle(self) -> IdleStatus:
         """This process's own part first: the topics it reads and the outbox."""
         behind = [await _behind(consumer, watch) for consumer, watch in self.consumers]
         waiting = await self.pool.fetchval("select exists (select from outbox)")
         busy = [reason for reason in (*behind, "outbox" if waiting else "") if reason]
         counter = self.relay.relayed + sum(consumer.batches.handled for consumer, _ in self.consumers)
-        return merge([Idle(tuple(busy), None, counter), *[await report() for report in self.reports]])
+        return merge_idle_statuses(
+            [IdleStatus(tuple(busy), None, counter), *[await report() for report in self.reports]]
+        )
 
-    async def until_stopped(self, drain_seconds: float = 0) -> None:
+    async def run_until_stopped(self, drain_seconds: float = 0) -> None:
         """Serve until SIGTERM or SIGINT, or until a task dies of what no restart mends, whose error is raised.
 
         For ``drain_seconds`` after the signal it serves on, not ready any more: who sends requests here must first have
@@ -126,7 +128,7 @@ class Process:
                 parked.clear()
                 for row in await self.pool.fetch(QUERIES.count_parked):
                     parked.labels(row["reason"]).set(row["records"])
-            except AWAY as error:
+            except TRANSIENT_ERRORS as error:
                 log.info("measure.waits", error=type(error).__name__)
             await asyncio.sleep(_MEASURE_SECONDS)
 
@@ -162,7 +164,7 @@ async def _not_yet() -> bool:
     return False
 
 
-async def _behind(consumer: BatchConsumer, watch: Watch) -> str:
+async def _behind(consumer: BatchConsumer, watch: LagMonitor) -> str:
     if not await consumer.reads():
         return "joining"
     await watch.look()
@@ -170,7 +172,7 @@ async def _behind(consumer: BatchConsumer, watch: Watch) -> str:
 
 
 @asynccontextmanager
-async def running(settings: ServiceSettings, service: str) -> AsyncIterator[Process]:
+async def service_process(settings: ServiceSettings, service: str) -> AsyncIterator[Process]:
     """Everything a service stands on, in the order it is needed and given back in the other."""
     configure_logs(service, settings.log_level)
     configure_traces(service, settings.otlp_endpoint)
@@ -188,9 +190,9 @@ async def running(settings: ServiceSettings, service: str) -> AsyncIterator[Proc
         process = Process(settings, service, clock, pool, producer, Relay(settings, service, producer), health)
         stack.push_async_callback(process.end)
         process.task("relay", process.relay.run)
-        process.task("forget", lambda: forget_old(pool))
+        process.task("forget", lambda: purge_expired(pool))
         process.task("measure", process.measure)
-        process.ready_when("database", lambda: _takes_writes(pool))
+        process.add_readiness_check("database", lambda: _takes_writes(pool))
         yield process
 
 
@@ -199,12 +201,12 @@ async def _takes_writes(pool: Pool) -> bool:
     try:
         async with asyncio.timeout(2):
             await pool.execute(QUERIES.write_readiness, machine_now())
-    except (asyncpg.PostgresError, *AWAY):
+    except (asyncpg.PostgresError, *TRANSIENT_ERRORS):
         return False
     return True
 
 
-def start(main: Main) -> None:
+def run_service(main: Main) -> None:
     """Run a service's ``main``. Exit codes: 2 for a wrong setting, named on one line; 1 for a task that died."""
     try:
         uvloop.run(main())

@@ -51,13 +51,13 @@ class ServiceSettings(BaseSettings):
             return self
         if not self.allow_development_clock:
             raise ValueError("STET_DEVELOPMENT_CLOCK also needs STET_ALLOW_DEVELOPMENT_CLOCK=1")
-        neighbours = {**self.neighbours(), "STET_POSTGRES_DSN": ",".join(_postgres_hosts(self._dsn))}
+        neighbours = {**self.dependencies(), "STET_POSTGRES_DSN": ",".join(_postgres_hosts(self._dsn))}
         far = [name for name, address in neighbours.items() if not _is_loopback(address)]
         if far:
             raise ValueError(f"STET_DEVELOPMENT_CLOCK is for loopback neighbours only, not {', '.join(far)}")
         return self
 
-    def neighbours(self) -> dict[str, str]:
+    def dependencies(self) -> dict[str, str]:
         """Setting → address of everything this service talks to."""
         return {
             "STET_KAFKA_BOOTSTRAP": self.kafka_bootstrap,
@@ -103,7 +103,7 @@ def graphql_endpoint(url: str) -> str:
 S = TypeVar("S", bound=BaseSettings)
 
 
-def load(settings: type[S]) -> S:
+def load_settings(settings: type[S]) -> S:
     """Read settings from the environment. Raises Misconfigured naming the variable, never its value.
 
     A ``STET_…`` name that no service knows stops the start too: it was meant for one.

@@ -10,13 +10,13 @@ import time
 from collections.abc import Awaitable, Callable
 
 from shared.contracts.errors import Misconfigured
-from shared.runtime.batch import Halted
-from shared.runtime.caught_up import OutOfRange
-from shared.runtime.error_location import where
+from shared.runtime.batch import ConsumerHalted
+from shared.runtime.caught_up import OffsetOutOfRange
+from shared.runtime.error_location import error_location
 from shared.runtime.progress import Fenced
 from shared.runtime.telemetry import counter, get_logger
 
-ENDS = (Misconfigured, Fenced, Halted, OutOfRange)
+ENDS = (Misconfigured, Fenced, ConsumerHalted, OffsetOutOfRange)
 """Errors that end a process."""
 
 _SHORTEST_SECONDS = 0.5
@@ -28,7 +28,7 @@ log = get_logger()
 Work = Callable[[], Awaitable[None]]
 
 
-async def supervised(name: str, work: Work) -> None:
+async def supervise(name: str, work: Work) -> None:
     """Run ``work``, which must be fit to be called again, for ever. Raises only what ends the process."""
     restarts = counter("task_restarts_total", "Tasks that failed and were started again, by name", "task").labels(name)
     failures = 0
@@ -41,7 +41,7 @@ async def supervised(name: str, work: Work) -> None:
         failures += 1
         restarts.inc()
         log.error(
-            "task.restarts", task=name, error=type(error).__name__, where=where(error), seconds=round(wait, 1),
+            "task.restarts", task=name, error=type(error).__name__, where=error_location(error), seconds=round(wait, 1),
             failures=failures,
         )  # fmt: skip
         await asyncio.sleep(wait)

@@ -25,7 +25,7 @@ from opentelemetry.trace import Link, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from shared.runtime.error_location import places
+from shared.runtime.error_location import error_path
 
 METRICS = CollectorRegistry()
 _MOST_LINKS = 32
@@ -69,7 +69,7 @@ def _say_where(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMappi
         error = sys.exc_info()[1]
     if isinstance(error, BaseException):
         event["error"] = type(error).__name__
-        event["places"] = places(error)
+        event["places"] = error_path(error)
         if sentence := getattr(error, "sentence", None):
             event["sentence"] = sentence
     return event
@@ -86,7 +86,7 @@ class _Libraries(logging.Handler):
         line: dict[str, Any] = {"event": "library.said", "service": self._service, "level": record.levelname.lower()}
         line |= {"logger": record.name, "text": record.getMessage().partition("\n")[0]}
         if record.exc_info and record.exc_info[1] is not None:
-            line |= {"error": type(record.exc_info[1]).__name__, "places": places(record.exc_info[1])}
+            line |= {"error": type(record.exc_info[1]).__name__, "places": error_path(record.exc_info[1])}
         sys.stderr.write(_json(line) + "\n")
 
 

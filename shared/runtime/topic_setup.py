@@ -18,9 +18,9 @@ from aiokafka.errors import (
 from pydantic import Field, SecretStr
 
 from shared.contracts.errors import Misconfigured
-from shared.contracts.topics import ALL, PARTITIONS, READ, WRITTEN, Topic
+from shared.contracts.topics import ALL_TOPICS, CONSUMED, PARTITIONS, PRODUCED, Topic
 from shared.runtime.kafka import security
-from shared.runtime.settings import ServiceSettings, load
+from shared.runtime.settings import ServiceSettings, load_settings
 from shared.runtime.telemetry import get_logger
 
 log = get_logger()
@@ -36,7 +36,7 @@ class TopicSettings(ServiceSettings):
     postgres_dsn: SecretStr = SecretStr("")  # not needed for this
     kafka_replication: int | None = None  # none: three, or as many as there are brokers
 
-    def neighbours(self) -> dict[str, str]:
+    def dependencies(self) -> dict[str, str]:
         return {"STET_KAFKA_BOOTSTRAP": self.kafka_bootstrap}
 
 
@@ -47,15 +47,15 @@ def config_of(topic: Topic) -> dict[str, str]:
     return {**kept, "max.message.bytes": str(topic.max_message_bytes)}
 
 
-async def differences(admin: AIOKafkaAdminClient, prefix: str) -> list[str]:
+async def topic_differences(admin: AIOKafkaAdminClient, prefix: str) -> list[str]:
     """What the broker's topics lack or have otherwise, a line each."""
-    found = await lacks(admin, prefix, ALL)
-    there = [topic for topic in ALL if topic.name not in found]
+    found = await topic_problems(admin, prefix, ALL_TOPICS)
+    there = [topic for topic in ALL_TOPICS if topic.name not in found]
     lines = [f"{prefix}{name}: {lack}" for name, lack in found.items()]
     return lines + await _config_differences(admin, prefix, there)
 
 
-async def lacks(admin: AIOKafkaAdminClient, prefix: str, topics: Sequence[Topic]) -> dict[str, str]:
+async def topic_problems(admin: AIOKafkaAdminClient, prefix: str, topics: Sequence[Topic]) -> dict[str, str]:
     """Topic → what keeps a service from using it. One that this login may not see may well be there."""
     described = {t["topic"]: t for t in await admin.describe_topics([prefix + topic.name for topic in topics])}
     found = {}
@@ -89,13 +89,15 @@ async def _config_differences(admin: AIOKafkaAdminClient, prefix: str, topics: S
     return found
 
 
-async def create(admin: AIOKafkaAdminClient, prefix: str, replication: int | None) -> list[str]:
+async def create_topics(admin: AIOKafkaAdminClient, prefix: str, replication: int | None) -> list[str]:
     """Make what is missing and wait until every partition has a leader; the names made."""
-    missing = {prefix + name for name, lack in (await lacks(admin, prefix, ALL)).items() if lack == MISSING}
+    missing = {
+        prefix + name for name, lack in (await topic_problems(admin, prefix, ALL_TOPICS)).items() if lack == MISSING
+    }
     copies = replication or min(3, len((await admin.describe_cluster())["brokers"]))
     new = [
         NewTopic(prefix + topic.name, PARTITIONS, copies, topic_configs=config_of(topic))
-        for topic in ALL
+        for topic in ALL_TOPICS
         if prefix + topic.name in missing
     ]
     if new:
@@ -127,12 +129,12 @@ async def wait_for_topics(settings: ServiceSettings, service: str) -> None:
     told = ""
     tries = 0
     while True:
-        state, known = await _state(settings, (*READ[service], *WRITTEN[service]))
+        state, known = await _state(settings, (*CONSUMED[service], *PRODUCED[service]))
         if not state:
             return
         if state != told:
             told = state
-            log.warning("neighbour.waited_for", neighbour="kafka", setting="STET_KAFKA_BOOTSTRAP", state=state)
+            log.warning("dependency.awaited", neighbour="kafka", setting="STET_KAFKA_BOOTSTRAP", state=state)
         tries += known
         if tries >= _SURE_AFTER:
             raise Misconfigured("STET_KAFKA_BOOTSTRAP", f"{state}; {_way_out(state, service)}")
@@ -150,7 +152,7 @@ async def _state(settings: ServiceSettings, topics: Sequence[Topic]) -> tuple[st
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap, **security(settings))
     try:
         await admin.start()
-        found = await lacks(admin, settings.topic_prefix, topics)
+        found = await topic_problems(admin, settings.topic_prefix, topics)
     except (KafkaError, OSError) as error:
         return type(error).__name__, False
     finally:
@@ -160,14 +162,14 @@ async def _state(settings: ServiceSettings, topics: Sequence[Topic]) -> tuple[st
 
 
 async def _command(chosen: str) -> int:
-    settings = load(TopicSettings)
+    settings = load_settings(TopicSettings)
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap, **security(settings))
     try:
         await admin.start()
         if chosen == "create":
-            made = await create(admin, settings.topic_prefix, settings.kafka_replication)
+            made = await create_topics(admin, settings.topic_prefix, settings.kafka_replication)
             print("\n".join(f"created {name}" for name in made) or "nothing to do: every topic is there")  # noqa: T201 -- a command's output
-        wrong = await differences(admin, settings.topic_prefix)
+        wrong = await topic_differences(admin, settings.topic_prefix)
         print("\n".join(wrong) or "every topic is as declared")  # noqa: T201 -- the same
     except (KafkaError, OSError) as error:
         print(f"STET_KAFKA_BOOTSTRAP: {type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201 -- the same

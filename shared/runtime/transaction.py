@@ -9,10 +9,10 @@ from functools import lru_cache
 import orjson
 
 from shared.contracts.envelope import Event, trace_headers
-from shared.contracts.errors import Unavailable, Unfit
-from shared.contracts.topics import Topic, parked
+from shared.contracts.errors import Unavailable, Unprocessable
+from shared.contracts.topics import Topic, parked_topic
 from shared.runtime.clock import Clock, machine_now
-from shared.runtime.postgres import Connection, Pool, load_queries, lock_number
+from shared.runtime.postgres import Connection, Pool, advisory_lock_key, load_queries
 
 QUERIES = load_queries(__file__, "delivery.sql")
 _OUTBOX = ("topic", "key", "value", "headers", "written_at")
@@ -26,7 +26,7 @@ Headers = Sequence[tuple[str, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class RecordOrigin:
     """Where a parked record came from: a place in Kafka, or the name of a door; ``event`` identifies what was read."""
 
     topic: str
@@ -47,21 +47,22 @@ class Transaction:
     _leaving: list[tuple[str, bytes | None, bytes, bytes | None]] = field(default_factory=list)
 
     def publish(self, topic: Topic, event: Event) -> None:
-        """To leave by outbox, in the order published; its key is the event's. Raises Unfit if it is too large."""
+        """To leave by outbox, in the order published; its key is the event's. Raises Unprocessable if too large."""
         value = event.to_bytes()
         if len(value) > topic.max_message_bytes - _ENVELOPE_BYTES:
-            raise Unfit(f"{event.type} of {len(value)} bytes does not fit into {topic.name}", reason="too_large")
+            sentence = f"{event.type} of {len(value)} bytes does not fit into {topic.name}"
+            raise Unprocessable(sentence, reason="too_large")
         self._leaving.append((topic.name, event.partitionkey.encode(), value, _packed_trace(event.traceparent)))
 
     def publish_raw(self, topic: str, key: bytes | None, value: bytes, headers: Headers = ()) -> None:
-        self._leaving.append((topic, key, value, pack(headers) if headers else None))
+        self._leaving.append((topic, key, value, pack_headers(headers) if headers else None))
 
-    async def park(self, raw: bytes, reason: str, sentence: str, origin: Origin) -> None:
+    async def park(self, raw: bytes, reason: str, sentence: str, origin: RecordOrigin) -> None:
         """Keep what could not be handled: a row an operator can replay, and a record on ``parked.<service>``."""
         sentence = sentence.replace("\0", "")
         number = await self.connection.fetchval(
             QUERIES.keep_parked, origin.topic, origin.partition, origin.offset, origin.event, origin.key, raw,
-            pack(origin.headers), reason, sentence, machine_now(),
+            pack_headers(origin.headers), reason, sentence, machine_now(),
         )  # fmt: skip
         if number is not None:
             told = {
@@ -69,7 +70,7 @@ class Transaction:
                 "partition": origin.partition, "offset": origin.offset,
             }  # fmt: skip
             headers = [(f"stet-{name}", str(value).encode()) for name, value in told.items()]
-            self.publish_raw(parked(self.service).name, origin.key, raw, [*origin.headers, *headers])
+            self.publish_raw(parked_topic(self.service).name, origin.key, raw, [*origin.headers, *headers])
 
     async def flush(self) -> None:
         """Write the outbox, in the order published, which wakes the relay; called once, last."""
@@ -93,7 +94,7 @@ def _portions(rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:
         yield rows[begin:]
 
 
-def pack(headers: Headers) -> bytes:
+def pack_headers(headers: Headers) -> bytes:
     """Kafka's headers as bytes for one column; their values are bytes of any kind."""
     return orjson.dumps([(name, (value or b"").decode("latin-1")) for name, value in headers])
 
@@ -101,20 +102,20 @@ def pack(headers: Headers) -> bytes:
 @lru_cache(maxsize=1024)
 def _packed_trace(traceparent: str | None) -> bytes | None:
     """What follows from one event has its trace."""
-    return pack(trace_headers(traceparent)) if traceparent else None
+    return pack_headers(trace_headers(traceparent)) if traceparent else None
 
 
-def unpack(packed: bytes | None) -> list[tuple[str, bytes]]:
+def unpack_headers(packed: bytes | None) -> list[tuple[str, bytes]]:
     return [(name, value.encode("latin-1")) for name, value in orjson.loads(packed)] if packed else []
 
 
-class Shared(str):
+class SharedLock(str):
     """The name of a lock that others may hold at the same time, if they share it too."""
 
     __slots__ = ()
 
 
-class Crowded(Unavailable):
+class LocksBusy(Unavailable):
     """Somebody holds one of the locks ``names``: roll back, wait for them before anything else, and do it again."""
 
     def __init__(self, names: Iterable[str]) -> None:
@@ -122,26 +123,26 @@ class Crowded(Unavailable):
         self.names = frozenset(names)
 
 
-async def take_locks(connection: Connection, service: str, names: Iterable[str]) -> None:
+async def acquire_locks(connection: Connection, service: str, names: Iterable[str]) -> None:
     """Advisory locks until the transaction ends, in one order for everybody; another service's names are others."""
     if locks := _locks(service, names):
         await connection.execute(QUERIES.lock_names, *zip(*locks, strict=True))
 
 
-async def try_locks(connection: Connection, service: str, names: Iterable[str]) -> None:
-    """The same, for whoever holds rows already and must not wait. Raises Crowded."""
+async def try_acquire_locks(connection: Connection, service: str, names: Iterable[str]) -> None:
+    """The same, for whoever holds rows already and must not wait. Raises LocksBusy."""
     names = list(names)
     locks = _locks(service, names)
     if locks and not await connection.fetchval(QUERIES.try_names, *zip(*locks, strict=True)):
-        raise Crowded(names)
+        raise LocksBusy(names)
 
 
 def _locks(service: str, names: Iterable[str]) -> list[tuple[int, bool]]:
     """Sorted numbers, and whether each is shared: one that is also asked for alone is not."""
     locks: dict[int, bool] = {}
     for name in names:
-        number = lock_number(f"{service}:{name}")
-        locks[number] = isinstance(name, Shared) and locks.get(number, True)
+        number = advisory_lock_key(f"{service}:{name}")
+        locks[number] = isinstance(name, SharedLock) and locks.get(number, True)
     return sorted(locks.items())
 
 
@@ -151,7 +152,7 @@ async def transaction(
 ) -> AsyncIterator[Transaction]:
     """For doors, timers and loops: commits on leaving, rolls back on an error."""
     async with pool.acquire() as connection, connection.transaction():
-        await take_locks(connection, service, locks)
+        await acquire_locks(connection, service, locks)
         tx = Transaction(connection, service, clock.now())
         yield tx
         await tx.flush()

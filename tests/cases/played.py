@@ -13,7 +13,7 @@ from services.rules.story.play import _MOVES, _Playing, _prepared
 from services.rules.story.read import read_stories
 from services.rules.story.seen import Seen, seen
 from services.rules.world import Person
-from shared.contracts.ids import Line, key_of
+from shared.contracts.ids import Line, partition_key
 from shared.contracts.whatsapp import MessageReceived
 from tests.cases.folder import ROOT
 from tests.services.ingest.payloads import NOW, PSEUDONYMS, messages, webhook
@@ -88,6 +88,6 @@ class Played:
         assert isinstance(data, MessageReceived)
         person = self.person(contact)
         quoted = self.wamids.get(data.quoted_id or "", data.quoted_id)
-        data = data.but(person_id=person.person_id, quoted_id=quoted, at=self._playing.stage.now)
-        self._playing.stage.happens(data, key_of(self._playing.stage.world.tenant, "persons", person.person_id))
+        data = data.replace(person_id=person.person_id, quoted_id=quoted, at=self._playing.stage.now)
+        self._playing.stage.happens(data, partition_key(self._playing.stage.world.tenant, "persons", person.person_id))
         return self.new()

@@ -16,7 +16,7 @@ from services.ingest.observe import contact_view
 from services.rules.story.changes import laid_over
 from services.rules.story.happening import golden_data
 from shared.contracts import consonance
-from shared.contracts.values import made_of, plain
+from shared.contracts.values import convert, to_builtins
 from tests.cases.folder import Kind, lines, of_kind, read_json
 from tests.cases.played import Played
 from tests.services.ingest.test_strange_answers import SCHEMA, Server, ask_all, healthy, listening
@@ -45,8 +45,8 @@ def test_a_date_that_means_none_is_absent_wherever_it_stands(folder: Path) -> No
         if kind not in consonance.KINDS:
             continue
         began = time.process_time()
-        data = made_of(consonance.KINDS[kind], laid_over(golden_data(kind), event["data"]))
-        assert [day for day in _dates(plain(data)) if not 1900 < day.year < 2200] == []
+        data = convert(consonance.KINDS[kind], laid_over(golden_data(kind), event["data"]))
+        assert [day for day in _dates(to_builtins(data)) if not 1900 < day.year < 2200] == []
         values = ", ".join(f"{name}: {value}" for name, value in event["data"].items())
         people = "830: {roles: [designer], country: GB}"
         Played.of(people, f"{{event: {event['type']}, with: {{{values}}}}}", "wait: 60 days").all()

@@ -12,7 +12,7 @@ from services.ingest.records import Personal
 from services.rules.chain import Ending
 from services.rules.story.model import Kind as Effect
 from services.rules.story.read import read_stories
-from shared.contracts.envelope import parse
+from shared.contracts.envelope import parse_event
 from shared.contracts.intents import Intent, classify
 from shared.contracts.topics import WHATSAPP_STATUSES
 from shared.contracts.whatsapp import Status, StatusReported
@@ -110,7 +110,7 @@ async def test_a_webhook_is_taken_and_harms_nothing(folder: Path, post: Sender) 
 def statuses(folder: Path) -> list[StatusReported]:
     outcome = normalise(folder.joinpath("webhook.json").read_bytes(), FRAME)
     records = [record for record in outcome.records if record.topic == WHATSAPP_STATUSES]
-    found = [parse(record.value, WHATSAPP_STATUSES.kinds).data for record in records]
+    found = [parse_event(record.value, WHATSAPP_STATUSES.kinds).data for record in records]
     return [one for one in found if isinstance(one, StatusReported)]
 
 

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import fields
 
 from shared.contracts import consonance, writes
-from shared.contracts.values import Frozen
+from shared.contracts.values import Value
 
 PAGE = Path("docs/reference/events.md")
 IN_EVERY_EVENT = {"work", "actor", "version"}
@@ -29,7 +29,7 @@ def field_names(column: str) -> dict[str, bool]:
     return {name: not optional for name, optional in FIELD.findall(column)}
 
 
-def declared(model: type[Frozen]) -> dict[str, bool]:
+def declared(model: type[Value]) -> dict[str, bool]:
     return {field.encode_name: field.required for field in fields(model) if field.encode_name not in IN_EVERY_EVENT}
 
 

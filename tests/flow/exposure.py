@@ -12,13 +12,13 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from dev.demo.story import Story
 from dev.layout import SERVICES
 from dev.stack import Stack
-from shared.contracts.topics import ALL, DECISIONS, PARTITIONS, Topic, parked
+from shared.contracts.topics import ALL_TOPICS, DECISIONS, PARTITIONS, Topic, parked_topic
 from tests.flow.collector import Collector
 
 _SHORTEST = 8
 """Shorter words may stand anywhere by chance."""
 
-_PARKED = frozenset(parked(service).name for service in SERVICES)
+_PARKED = frozenset(parked_topic(service).name for service in SERVICES)
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ async def expose(stack: Stack, stories: Sequence[Story], collector: Collector) -
             async with session.get(f"{stack.layout.health_url(service)}/metrics") as answer:
                 shown[f"metrics of {service}"] = await answer.read()
         personal = await _personal(stack, stories, session)
-    for topic in ALL:
+    for topic in ALL_TOPICS:
         shown[topic.name] = b"\n".join([part async for part in _around_payloads(stack, topic)])
     return Exposure(shown | {"spans": collector.text().encode()}, personal)
 

@@ -22,15 +22,15 @@ from services.ingest.notes import to_park
 from services.ingest.pushed import House, judge
 from services.ingest.settings import POLLED
 from services.ingest.updates import Bad, spell_to_keep
-from shared.contracts.envelope import Event, parse
-from shared.contracts.errors import Unfit
+from shared.contracts.envelope import Event, parse_event
+from shared.contracts.errors import Unprocessable
 from shared.contracts.topics import (
     CONSONANCE_EVENTS,
     WHATSAPP_ACCOUNT,
     WHATSAPP_MESSAGES,
     WHATSAPP_STATUSES,
 )
-from shared.contracts.whatsapp import GapOpened, WebhookWhole
+from shared.contracts.whatsapp import WebhookConfirmed, WebhookGapOpened
 from shared.runtime.clock import machine_now
 from tests.fuzz.corpus import frame, pushed, webhooks
 from tests.fuzz.mutations import Mutator
@@ -102,12 +102,12 @@ class Live:
     def _expect_of_push(self, body: bytes) -> None:
         try:
             documents = read_cloudevents(body, {}).documents if _is_text(body) else ()
-        except Unfit:
+        except Unprocessable:
             return
         for document in documents:
             try:
                 accepted = judge(document, FRAME, _HOUSE)
-            except Unfit as fault:
+            except Unprocessable as fault:
                 self._expect([Bad(spell_to_keep(document), fault.reason, str(fault))] if _is_parked(fault) else [])
                 continue
             if (accepted.event.source, accepted.event.id) not in self.events:
@@ -168,8 +168,8 @@ def _name(raw: bytes) -> Name:
 
 def _told(raw: bytes) -> Name | None:
     """None for heartbeats, which no input causes."""
-    event: Event = parse(raw, {kind: model for topic in _TOPICS for kind, model in topic.kinds.items()})
-    return None if isinstance(event.data, WebhookWhole | GapOpened) else (event.source, event.id)
+    event: Event = parse_event(raw, {kind: model for topic in _TOPICS for kind, model in topic.kinds.items()})
+    return None if isinstance(event.data, WebhookConfirmed | WebhookGapOpened) else (event.source, event.id)
 
 
 def _signed_event(body: bytes) -> dict[str, str]:
@@ -187,5 +187,5 @@ def _is_text(body: bytes) -> bool:
     return True
 
 
-def _is_parked(fault: Unfit) -> bool:
+def _is_parked(fault: Unprocessable) -> bool:
     return fault.reason != "told_by_poll"

@@ -1,4 +1,4 @@
-"""Rules' judging of whatever the contracts let through: no exception but Unfit, and what is due is done in time."""
+"""Rules judge whatever the contracts let through: no exception but Unprocessable, and what is due is done in time."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta

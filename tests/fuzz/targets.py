@@ -33,10 +33,10 @@ from services.ingest.views import ContactView, WorkView, observed
 from services.ingest.watch import Stream
 from services.writeback.answers import reply_of
 from services.writeback.protocol import Answer
-from shared.contracts.envelope import Event, parse
-from shared.contracts.errors import Unfit
+from shared.contracts.envelope import Event, parse_event
+from shared.contracts.errors import Unprocessable
 from shared.contracts.topics import (
-    ALL,
+    ALL_TOPICS,
     CONSONANCE_EVENTS,
     CONTACTS,
     MESSAGES_EVENTS,
@@ -110,7 +110,7 @@ class Kept:
         for update in updates:
             stranger = minted(update.sighting, frame.tenant, frame.pseudonyms)
             person = recognise(self.register, update.sighting, stranger, frame.now)
-            event = frame.event(update.draft.but(person_id=person), id=update.id, key=person, at=update.at)
+            event = frame.event(update.draft.replace(person_id=person), id=update.id, key=person, at=update.at)
             records.append(Record(WHATSAPP_MESSAGES, person.encode(), event.to_bytes(), update.what, []))
         return records
 
@@ -163,7 +163,7 @@ class Webhooks:
         if events + parked + others != expected and not (whole and events + parked + others <= expected):
             raise Broken(f"{expected} updates became {events} events and {parked} parked rows")
         for record in self.kept.records:
-            parse(record.value, record.topic.kinds)
+            parse_event(record.value, record.topic.kinds)
             if len(record.key) + len(record.value) > _LARGEST_RECORD:
                 raise Broken("a record is larger than its topic takes")
 
@@ -262,7 +262,7 @@ class Pushes:
         if reply.status == 202 and not events:
             raise Broken("taken, and not published")
         for record in self.kept.records:
-            parse(record.value, CONSONANCE_EVENTS.kinds)
+            parse_event(record.value, CONSONANCE_EVENTS.kinds)
 
 
 class Records:
@@ -284,7 +284,7 @@ class Records:
         for read in works:
             version = Version(token=_TOKEN, kind=VersionKind.CONTENT_HASH, observed_at=NOW)
             data = observed(read.view, Stage.UNMAPPED, version, FRAME.tenant)
-            parse(FRAME.event(data, id="e", key="k", at=NOW).to_bytes(), CONSONANCE_EVENTS.kinds)
+            parse_event(FRAME.event(data, id="e", key="k", at=NOW).to_bytes(), CONSONANCE_EVENTS.kinds)
             list(read.to_park("work 1", ()))
         for person in people:
             list(person.to_park("contact 1", ()))
@@ -299,7 +299,7 @@ class Records:
 
 
 class Contracts:
-    """What services read from topics: an event, or Unfit."""
+    """What services read from topics: an event, or Unprocessable."""
 
     def __init__(self, measures: Measures) -> None:
         del measures
@@ -309,12 +309,12 @@ class Contracts:
 
     async def take(self, body: bytes) -> int:
         read = 0
-        for topic in ALL:
+        for topic in ALL_TOPICS:
             try:
-                event = parse(body, topic.kinds)
-                parse(event.to_bytes(), topic.kinds)
+                event = parse_event(body, topic.kinds)
+                parse_event(event.to_bytes(), topic.kinds)
                 read += 1
-            except Unfit:
+            except Unprocessable:
                 continue
         return read
 
@@ -358,8 +358,8 @@ class Rules:
         events = []
         for topic in _KNOWN_TO_RULES:
             try:
-                events.append(parse(body, topic.kinds))
-            except Unfit:
+                events.append(parse_event(body, topic.kinds))
+            except Unprocessable:
                 continue
         return events
 
@@ -367,7 +367,7 @@ class Rules:
         for event in events:
             try:
                 self._judging.judge(event)
-            except Unfit:
+            except Unprocessable:
                 continue
         return len(events)
 

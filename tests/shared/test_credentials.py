@@ -11,7 +11,7 @@ from services.ingest.settings import Settings as IngestSettings
 from services.rules.settings import RulesSettings
 from services.writeback.settings import Settings as WritebackSettings
 from shared.contracts.errors import Misconfigured
-from shared.runtime.settings import load
+from shared.runtime.settings import load_settings
 
 GOOD = {
     "STET_TENANT": "penrose",
@@ -44,7 +44,7 @@ def _good(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("settings", [IngestSettings, RulesSettings, DispatcherSettings, WritebackSettings])
 def test_good_secrets_are_taken(settings: type[BaseSettings]) -> None:
-    load(settings)
+    load_settings(settings)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_a_list_of_no_secrets_is_refused(name: str, monkeypatch: pytest.MonkeyPa
 def refuses(settings: type[BaseSettings], name: str, held: object, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, held if isinstance(held, str) else json.dumps(held))
     with pytest.raises(Misconfigured) as refused:
-        load(settings)
+        load_settings(settings)
     assert refused.value.setting == name
     secret = str(held[-1] if held else "") if isinstance(held, list) else str(held)
     assert not secret.strip() or secret.strip() not in str(refused.value)

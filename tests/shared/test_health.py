@@ -51,7 +51,7 @@ async def test_a_refused_secret_is_named_and_takes_nothing_out_of_service() -> N
 async def test_who_must_know_hears_of_an_answer_that_keeps_requests_away() -> None:
     heard: list[str] = []
     health = Health(driven=False, checks={"kafka": yes})
-    health.when_unready.append(lambda: heard.append("unready"))
+    health.on_unready.append(lambda: heard.append("unready"))
     assert (await health.waiting(), heard) == ([], [])
     health.checks["relay"] = no
     assert (await health.waiting(), heard) == (["relay"], ["unready"])

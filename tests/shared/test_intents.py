@@ -4,7 +4,7 @@ from itertools import combinations
 
 import pytest
 
-from shared.contracts.intents import Intent, _languages, _phrases, classify, is_word_stop, languages, says_something
+from shared.contracts.intents import Intent, _languages, _phrases, classify, has_words, is_stop_keyword, languages
 
 TEMPLATE_LANGUAGES = {
     "af", "sq", "ar", "az", "be", "bn", "bg", "ca", "zh", "hr", "cs", "da", "prs", "nl", "en", "et", "fil",
@@ -106,11 +106,11 @@ def test_no_phrase_has_two_meanings() -> None:
     ("text", "stops"), [("STOP", True), ("Stop.", True), ("stop!", True), ("End", False), (None, False)]
 )
 def test_one_word_stops_where_a_text_is_awaited(text: str | None, stops: bool) -> None:  # noqa: FBT001 -- a column
-    assert is_word_stop(text) is stops
+    assert is_stop_keyword(text) is stops
 
 
 @pytest.mark.parametrize(
     ("text", "says"), [("👍", False), ("❤️", False), ("?!", False), ("1984", True), ("好", True), ("👍 ok", True)]
 )
 def test_emoji_and_punctuation_say_nothing(text: str, says: bool) -> None:  # noqa: FBT001 -- a column
-    assert says_something(text) is says
+    assert has_words(text) is says

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.contracts.topics import PARTITIONS
-from shared.runtime.kafka import partition_of
+from shared.runtime.kafka import partition_for_key
 from shared.runtime.partitioner import partition
 
 EVERY = list(range(PARTITIONS))
@@ -21,4 +21,4 @@ def test_without_a_key_only_available_partitions_count() -> None:
 
 
 def test_a_key_is_named_by_the_same_partition() -> None:
-    assert partition_of("pelican/works/61417") == partition(b"pelican/works/61417", EVERY, EVERY)
+    assert partition_for_key("pelican/works/61417") == partition(b"pelican/works/61417", EVERY, EVERY)

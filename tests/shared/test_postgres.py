@@ -10,8 +10,8 @@ import orjson
 import pytest
 
 from shared.contracts.topics import SERVICES
-from shared.runtime.failures import Blame, blame
-from shared.runtime.outbox import channel
+from shared.runtime.failures import FailureKind, classify_failure
+from shared.runtime.outbox import outbox_channel
 from shared.runtime.postgres import Connection, connect
 from shared.runtime.transaction import QUERIES, Transaction
 
@@ -110,7 +110,7 @@ async def test_much_that_leaves_stays_in_order(postgres_database: str) -> None:
 async def test_the_relay_hears_of_what_leaves(postgres_database: str) -> None:
     heard = asyncio.Event()
     connection, relay = await connect(postgres_database, "rules"), await connect(postgres_database, "rules")
-    await relay.add_listener(channel("rules"), lambda *_: heard.set())
+    await relay.add_listener(outbox_channel("rules"), lambda *_: heard.set())
     tx = Transaction(connection, "rules", NOW)
     tx.publish_raw("decisions", None, b"{}")
     await tx.flush()
@@ -124,5 +124,5 @@ async def test_a_name_that_postgresql_cannot_hold_is_its_records_fault(postgres_
     connection = await connect(postgres_database, "rules")
     with pytest.raises(asyncpg.DataError) as refused:
         await enter(connection, ("a", "1\0"))
-    assert blame(refused.value) is Blame.RECORD
+    assert classify_failure(refused.value) is FailureKind.RECORD
     await connection.close()

@@ -3,7 +3,7 @@
 import base64
 
 from shared.contracts.ids import TenantId
-from shared.runtime.pseudonyms import Pseudonyms
+from shared.runtime.pseudonyms import Pseudonymizer
 
 KEY = b"an-installations-own-key-of-32-bytes"
 NUMBER = "447700900123"
@@ -12,18 +12,18 @@ WAMID = "wamid." + base64.b64encode(b"\x1c\x18\x0c" + NUMBER.encode() + b"\x15\x
 
 
 def test_the_same_wamid_has_the_same_pseudonym_in_every_process() -> None:
-    assert Pseudonyms(KEY).of_message(WAMID) == Pseudonyms(KEY).of_message(WAMID) == STANDS
+    assert Pseudonymizer(KEY).for_wamid(WAMID) == Pseudonymizer(KEY).for_wamid(WAMID) == STANDS
 
 
 def test_another_key_or_another_wamid_gives_another_pseudonym() -> None:
-    made = {Pseudonyms(key).of_message(wamid) for key in (KEY, KEY + b".") for wamid in (WAMID, WAMID + "=")}
+    made = {Pseudonymizer(key).for_wamid(wamid) for key in (KEY, KEY + b".") for wamid in (WAMID, WAMID + "=")}
     assert len(made) == 4
 
 
 def test_a_strangers_person_id_cannot_be_found_by_trying_every_number() -> None:
     tenant = TenantId("penrose")
-    assert Pseudonyms(KEY).of_stranger(tenant, NUMBER) != Pseudonyms(b"a guess" * 6).of_stranger(tenant, NUMBER)
+    assert Pseudonymizer(KEY).visitor_id(tenant, NUMBER) != Pseudonymizer(b"a guess" * 6).visitor_id(tenant, NUMBER)
 
 
 def test_the_key_does_not_show() -> None:
-    assert KEY.decode() not in repr(Pseudonyms(KEY))
+    assert KEY.decode() not in repr(Pseudonymizer(KEY))

@@ -12,11 +12,11 @@ from pydantic import SecretStr
 from dev.kafka import EmbeddedKafka
 from shared.contracts.errors import Misconfigured
 from shared.contracts.ids import TenantId
-from shared.contracts.topics import CONTACTS, READ, WRITTEN, Topic
+from shared.contracts.topics import CONSUMED, CONTACTS, PRODUCED, Topic
 from shared.runtime import topic_setup as topics_check
 from shared.runtime.kafka import security
 from shared.runtime.settings import ServiceSettings
-from shared.runtime.topic_setup import NOT_ALLOWED, create, differences, lacks, wait_for_topics
+from shared.runtime.topic_setup import NOT_ALLOWED, create_topics, topic_differences, topic_problems, wait_for_topics
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 _USERS = {"rules": "password-of-rules", "stranger": "password-of-a-stranger"}
@@ -31,9 +31,9 @@ async def broker(run_folder: Path) -> AsyncIterator[EmbeddedKafka]:
     try:
         await kafka.start()
         async with administrator(kafka) as admin:
-            await create(admin, "", None)
-            await allow(admin, "rules", READ["rules"], _READ)
-            await allow(admin, "rules", WRITTEN["rules"], _WRITE)
+            await create_topics(admin, "", None)
+            await allow(admin, "rules", CONSUMED["rules"], _READ)
+            await allow(admin, "rules", PRODUCED["rules"], _WRITE)
         yield kafka
     finally:
         await kafka.stop()
@@ -79,11 +79,11 @@ async def test_rights_on_its_own_topics_are_enough_for_a_service(
 ) -> None:
     await wait_for_topics(login(broker, "rules"), "rules")
     async with connected(client(broker, "rules")) as admin:
-        found = await differences(admin, "")
+        found = await topic_differences(admin, "")
     assert "parked.writeback: this login may not see it" in found
     assert not [line for line in found if "missing" in line or f"{CONTACTS.name}: this login" in line]
     async with connected(client(broker, "stranger")) as admin:
-        assert set((await lacks(admin, "", READ["rules"])).values()) == {NOT_ALLOWED}
+        assert set((await topic_problems(admin, "", CONSUMED["rules"])).values()) == {NOT_ALLOWED}
     monkeypatch.setattr(topics_check, "_SURE_AFTER", 1)
     with pytest.raises(Misconfigured, match=r"this login may not see it.*; let the login of rules read and write"):
         await wait_for_topics(login(broker, "stranger"), "rules")

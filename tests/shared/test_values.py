@@ -8,12 +8,23 @@ import pytest
 
 from shared.contracts import messages
 from shared.contracts.consonance import KINDS, DateChanged, StageChanged
-from shared.contracts.envelope import addressed, parse
+from shared.contracts.envelope import build_event, parse_event
 from shared.contracts.errors import Malformed
 from shared.contracts.golden import golden
 from shared.contracts.ids import Line, MessageId, PersonId
 from shared.contracts.messages import Lane, Resend, SendMessage
-from shared.contracts.values import Frozen, Instant, Text, encode, first_fault, in_utc, is_day, made_of, plain, read_as
+from shared.contracts.values import (
+    Instant,
+    NonEmptyStr,
+    Value,
+    convert,
+    decode,
+    describe_error,
+    encode,
+    is_plausible_date,
+    to_builtins,
+    to_utc,
+)
 
 NOON = datetime(2027, 3, 3, 12, tzinfo=UTC)
 SECRET = "+447900123456"  # noqa: S105 -- somebody's number, which no fault may show
@@ -23,16 +34,16 @@ ATTRIBUTES = {
 }  # fmt: skip
 
 
-class Part(Frozen):
-    name: Text
+class Part(Value):
+    name: NonEmptyStr
     number: int = 0
 
 
-class Step(Frozen):
+class Step(Value):
     colour: Literal["red", "blue"] | None = None
 
 
-class Whole(Frozen):
+class Whole(Value):
     steps: tuple[Step, ...] = ()
     marks: dict[Lane, int] = msgspec.field(default_factory=dict)
     lane: Lane = Lane.NORMAL
@@ -52,12 +63,12 @@ def message(body: str = "Good news") -> SendMessage:
 def test_what_is_at_its_default_is_not_written_and_is_there_when_read() -> None:
     whole = Whole(parts=(Part(name="a"),), from_="here")
     assert encode(whole) == b'{"parts":[{"name":"a"}],"from":"here"}'
-    assert read_as(Whole, encode(whole)) == whole
+    assert decode(Whole, encode(whole)) == whole
 
 
 def test_a_changed_value_is_another() -> None:
     before = Part(name="a")
-    assert (before.but(number=3), before) == (Part(name="a", number=3), Part(name="a"))
+    assert (before.replace(number=3), before) == (Part(name="a", number=3), Part(name="a"))
 
 
 def test_plain_has_every_field_as_json_has_it() -> None:
@@ -66,13 +77,13 @@ def test_plain_has_every_field_as_json_has_it() -> None:
         "steps": [], "marks": {}, "lane": "normal", "at": "2027-03-03T12:00:00Z", "parts": [{"name": "a"}],
         "words": {}, "from": None,
     }  # fmt: skip
-    assert plain(whole) == told
+    assert to_builtins(whole) == told
 
 
 def test_every_instant_within_is_told_in_utc() -> None:
     berlin = NOON.astimezone(timezone(timedelta(hours=1)))
-    assert in_utc(Whole(at=berlin)).at == NOON
-    assert b"12:00:00Z" in encode(in_utc(Whole(at=berlin)))
+    assert to_utc(Whole(at=berlin)).at == NOON
+    assert b"12:00:00Z" in encode(to_utc(Whole(at=berlin)))
 
 
 @pytest.mark.parametrize(
@@ -93,8 +104,8 @@ def test_every_instant_within_is_told_in_utc() -> None:
 )
 def test_a_fault_says_where_and_what_was_expected(raw: str, fault: str) -> None:
     with pytest.raises(msgspec.DecodeError) as caught:
-        read_as(Whole, raw)
-    assert first_fault(caught.value, Whole) == fault
+        decode(Whole, raw)
+    assert describe_error(caught.value, Whole) == fault
 
 
 @pytest.mark.parametrize(
@@ -102,36 +113,36 @@ def test_a_fault_says_where_and_what_was_expected(raw: str, fault: str) -> None:
 )
 def test_no_bytes_break_the_reader(raw: bytes) -> None:
     with pytest.raises(Malformed):
-        parse(raw, KINDS)
+        parse_event(raw, KINDS)
 
 
 def test_a_number_in_quotes_is_no_number() -> None:
     raw = golden(StageChanged.kind).replace(b'"work_id": 61417', b'"work_id": "61417"')
     with pytest.raises(Malformed, match=r"^data\.work\.work_id: Expected int, got str$"):
-        parse(raw, KINDS)
+        parse_event(raw, KINDS)
 
 
 def test_a_version_of_the_envelope_we_do_not_know_is_told() -> None:
     raw = golden(StageChanged.kind).replace(b'"specversion": "1.0"', b'"specversion": "2.0"')
     with pytest.raises(Malformed, match=r"^specversion: it is none of 1\.0$"):
-        parse(raw, KINDS)
+        parse_event(raw, KINDS)
 
 
 def test_nothing_leaves_that_nobody_could_read() -> None:
     with pytest.raises(Malformed, match=r"^data\.body: "):
-        addressed(ATTRIBUTES, message(body="")).to_bytes()
+        build_event(ATTRIBUTES, message(body="")).to_bytes()
 
 
 def test_attributes_somebody_gave_are_checked_and_told_in_utc() -> None:
-    event = addressed(ATTRIBUTES, message())
+    event = build_event(ATTRIBUTES, message())
     assert event.time == NOON
-    assert parse(event.to_bytes(), messages.REQUEST_KINDS) == event
+    assert parse_event(event.to_bytes(), messages.REQUEST_KINDS) == event
     with pytest.raises(Malformed, match=r"^time: "):
-        addressed({**ATTRIBUTES, "time": "yesterday"}, message())
+        build_event({**ATTRIBUTES, "time": "yesterday"}, message())
 
 
 def test_a_default_is_told_by_its_absence() -> None:
-    told = made_of(SendMessage, {**plain(message()), "lane": "critical"})
+    told = convert(SendMessage, {**to_builtins(message()), "lane": "critical"})
     assert (told.lane, message().lane, told.resend) == (Lane.CRITICAL, Lane.NORMAL, Resend.NEVER)
 
 
@@ -139,7 +150,7 @@ def test_a_default_is_told_by_its_absence() -> None:
 def test_a_date_that_means_none_is_known_is_absent(day: str) -> None:
     changed = KINDS["consonance.schedule.date_changed.v1"]
     raw = golden(changed.kind).replace(b"2027-04-09", day.encode())
-    found = parse(raw, KINDS).data
+    found = parse_event(raw, KINDS).data
     assert isinstance(found, DateChanged)
     assert (found.old_due, found.new_due) == (date(2027, 3, 26), None)
     assert b"new_due" not in encode(found)
@@ -147,16 +158,16 @@ def test_a_date_that_means_none_is_known_is_absent(day: str) -> None:
 
 @pytest.mark.parametrize("day", [date(1900, 1, 2), date(1969, 7, 20), date(2099, 12, 30), date(2199, 12, 31)])
 def test_any_other_date_of_three_centuries_is_one(day: date) -> None:
-    assert is_day(day)
+    assert is_plausible_date(day)
 
 
 @pytest.mark.parametrize("number", [-1, 2**63, 10**40])
 def test_an_id_that_no_column_holds_is_refused_by_its_name(number: int) -> None:
     raw = golden("consonance.work.blocked.v1").replace(b'"work_id": 61419', b'"work_id": %d' % number)
     with pytest.raises(Malformed, match=r"^data\.work\.work_id: "):
-        parse(raw, KINDS)
+        parse_event(raw, KINDS)
 
 
 def test_an_id_that_no_index_takes_is_refused_by_its_name() -> None:
     with pytest.raises(Malformed, match=r"^id: "):
-        addressed({**ATTRIBUTES, "id": "x" * 301}, message())
+        build_event({**ATTRIBUTES, "id": "x" * 301}, message())

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from services.rules.language.faults import Fault
 from services.rules.rulebook import Rulebook, Template
 from services.rules.terms import Place
-from shared.contracts.ids import derive
+from shared.contracts.ids import derive_id
 
 LOCK = "wording.lock"
 _RUN = "run “python -m services.rules.check FOLDER --lock”"
@@ -40,7 +40,7 @@ def grown(book: Rulebook, text: str) -> tuple[str, list[Fault]]:
 def words_of(template: Template) -> str:
     """A hash of everything Meta approves: bodies and buttons, in every language."""
     languages = sorted(template.languages.items())
-    return derive(*(part for name, words in languages for part in (name, words.body, *words.buttons.values())))
+    return derive_id(*(part for name, words in languages for part in (name, words.body, *words.buttons.values())))
 
 
 def _changed(book: Rulebook, locked: Mapping[str, str]) -> list[Fault]:

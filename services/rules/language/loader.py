@@ -16,7 +16,7 @@ from services.rules.language.nodes import Node, key_of, place_of
 from services.rules.language.yaml_reader import parse
 from services.rules.rulebook import Form, Rule, Rulebook, Template
 from services.rules.terms import Place
-from shared.contracts.ids import Revision, RuleId, derive
+from shared.contracts.ids import Revision, RuleId, derive_id
 
 RULE, TEMPLATE, FORM, STORIES = ".rule.yaml", ".template.yaml", ".form.yaml", ".test.yaml"
 SINGLES = ("people.yaml", "calendar.yaml", "limits.yaml", "house.yaml")
@@ -71,7 +71,7 @@ def load_leniently(files: Mapping[str, str]) -> Loaded:
 def revision_of(files: Mapping[str, str]) -> Revision:
     """The same for the same texts under the same names; stories do not count."""
     return Revision(
-        derive(*(part for name in sorted(files) if not name.endswith(STORIES) for part in (name, files[name])))
+        derive_id(*(part for name in sorted(files) if not name.endswith(STORIES) for part in (name, files[name])))
     )
 
 

@@ -12,7 +12,7 @@ from services.rules.rulebook import Rulebook
 from services.rules.story.model import Character, Story
 from services.rules.world import Consent, Person
 from shared.clients.working_calendar import resolve_zone
-from shared.contracts.ids import ContactId, PersonId, RuleId, TenantId, derive, person_of_contact
+from shared.contracts.ids import ContactId, PersonId, RuleId, TenantId, derive_id, person_id_of_contact
 from shared.contracts.vocabulary import Role
 
 TENANT = TenantId("story")
@@ -32,7 +32,7 @@ class Cast:
         """Somebody in an event, as ``like`` says but for who they are; rules may never have heard of them."""
         known = self.people.get(contact)
         if known is None:
-            stranger = person_of_contact(TENANT, contact)
+            stranger = person_id_of_contact(TENANT, contact)
             self.strangers[stranger] = contact
             return {"display_name": f"Person {contact}", **like, "contact_id": contact, "person_id": stranger}
         return {
@@ -101,7 +101,7 @@ def _outside(story: Story, book: Rulebook) -> Iterator[tuple[Character, str]]:
 def _person(each: Character, book: Rulebook) -> Person:
     contact = None if each.visitor else each.contact
     return Person(
-        person_id=_visitor(each.contact) if contact is None else person_of_contact(TENANT, contact),
+        person_id=_visitor(each.contact) if contact is None else person_id_of_contact(TENANT, contact),
         contact_id=contact,
         display_name=each.name or f"Person {each.contact}",
         country=each.country,
@@ -113,7 +113,7 @@ def _person(each: Character, book: Rulebook) -> Person:
 
 
 def _visitor(contact: ContactId) -> PersonId:
-    return PersonId("v" + derive(TENANT, "visitor", contact))
+    return PersonId("v" + derive_id(TENANT, "visitor", contact))
 
 
 def _stopped(start: datetime) -> Consent:

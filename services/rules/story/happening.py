@@ -12,13 +12,13 @@ from services.rules.story.cast import Cast
 from services.rules.story.changes import laid_over
 from services.rules.story.model import Happened, Unplayable
 from shared.contracts import consonance
-from shared.contracts.envelope import Data
+from shared.contracts.envelope import EventData
 from shared.contracts.golden import golden
 from shared.contracts.ids import ContactId
-from shared.contracts.values import first_fault, made_of
+from shared.contracts.values import convert, describe_error
 
 
-def data_of(move: Happened, cast: Cast) -> Data:
+def data_of(move: Happened, cast: Cast) -> EventData:
     kind = f"{consonance.PREFIX}{move.event}{consonance.SUFFIX}"
     return _read(kind, _told(kind, move, cast))
 
@@ -63,8 +63,8 @@ def _party(told: Any, known: Any, cast: Cast) -> Any:
     return told
 
 
-def _read(kind: str, told: dict[str, Any]) -> Data:
+def _read(kind: str, told: dict[str, Any]) -> EventData:
     try:
-        return made_of(consonance.KINDS[kind], told)
+        return convert(consonance.KINDS[kind], told)
     except ValidationError as error:
-        raise Unplayable(f"there is no such event: {first_fault(error, consonance.KINDS[kind])}") from None
+        raise Unplayable(f"there is no such event: {describe_error(error, consonance.KINDS[kind])}") from None

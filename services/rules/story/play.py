@@ -36,7 +36,7 @@ from services.rules.story.setting import Setting
 from services.rules.story.stage import Stage
 from services.rules.world import Person, World
 from shared.contracts.errors import Misconfigured
-from shared.contracts.ids import ContactId, Wamid, key_of
+from shared.contracts.ids import ContactId, Wamid, partition_key
 from shared.contracts.whatsapp import Media
 
 _KEY = b"what a story's buttons are signed with"
@@ -102,7 +102,7 @@ class _Playing:
 def _happened(playing: _Playing, move: Happened) -> list[Fault]:
     data = data_of(move, playing.cast)
     playing.setting.before(data, playing.stage.now)
-    playing.stage.happens(data, key_of(TENANT, "story"))
+    playing.stage.happens(data, partition_key(TENANT, "story"))
     return []
 
 

@@ -15,7 +15,7 @@ from services.rules.story.cast import Cast
 from services.rules.story.model import Expected, Kind
 from services.rules.world import World
 from shared.contracts.ids import ContactId
-from shared.contracts.values import plain, spell_instant
+from shared.contracts.values import format_instant, to_builtins
 from shared.contracts.writes import CreateAcquisition, Input, Operation
 
 _KINDS = {Verb.GIVE_UP: Kind.TELL, Verb.RECORD: Kind.TELL}
@@ -82,7 +82,7 @@ def _seen(effect: Effect, world: World, cast: Cast) -> Seen | None:
 
 def _values_of(asked: Input) -> Mapping[str, object]:
     """The answers to a form's own fields stand beside the others, as their names do in the form."""
-    values: Mapping[str, object] = plain(asked)
+    values: Mapping[str, object] = to_builtins(asked)
     return {**asked.further, **values} if isinstance(asked, CreateAcquisition) else values
 
 
@@ -156,7 +156,7 @@ def _same(expected: object, got: object) -> bool:
 
 def _plain(value: object) -> object:
     if isinstance(value, datetime):
-        return spell_instant(value)
+        return format_instant(value)
     return value.isoformat() if isinstance(value, date) else value
 
 

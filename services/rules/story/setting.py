@@ -19,16 +19,16 @@ from services.rules.world import RightsRecord, Work, World
 from shared.contracts.consonance import (
     Component,
     ComponentChanged,
-    ComponentSeen,
     ComponentState,
-    OnWork,
+    ObservedComponent,
     PubDateChanged,
     PublishingStatusChanged,
     StageChanged,
+    WorkEventData,
     WorkObserved,
 )
-from shared.contracts.envelope import Data
-from shared.contracts.values import first_fault, made_of, plain
+from shared.contracts.envelope import EventData
+from shared.contracts.values import convert, describe_error, to_builtins
 from shared.contracts.vocabulary import WorkRef
 
 _MOST = 3650
@@ -50,28 +50,28 @@ class Setting:
         _apply_to_people(self.world, self.cast, facts)
         _apply_to_records(self.world, facts)
 
-    def before(self, data: Data, now: datetime) -> None:
+    def before(self, data: EventData, now: datetime) -> None:
         """Make known what this event says has changed."""
-        if not isinstance(data, OnWork):
+        if not isinstance(data, WorkEventData):
             return
         known = self.world.works.get(data.work.work_id) or self._with(self._new(data.work), self._facts, now)
-        state = _CHANGES.get(type(data), _unchanged)(known.state.but(work=data.work), data)
-        self.world.keep_work(known.but(state=state))
+        state = _CHANGES.get(type(data), _unchanged)(known.state.replace(work=data.work), data)
+        self.world.keep_work(known.replace(state=state))
 
     def _new(self, work: WorkRef) -> Work:
         """A work that is nowhere near its launch; the cast from outside the house works on it."""
         told = laid_over(golden_data(WorkObserved.kind), {"components": [], "embargo_until": None})
         people = [self.cast.party(self.cast.call(person), {"role": role}) for person, role in self.cast.on_the_work]
-        return Work(state=made_of(WorkObserved, {**told, "work": work, "people": people}))
+        return Work(state=convert(WorkObserved, {**told, "work": work, "people": people}))
 
     def _with(self, work: Work, facts: Mapping[str, object], now: datetime) -> Work:
         for path, value in facts.items():
             head, _, rest = path.partition(".")
             if head == "work" and rest == "open_blocks":
-                work = work.but(blocks=tuple(f"block-{n}" for n in range(_number(path, value))))
+                work = work.replace(blocks=tuple(f"block-{n}" for n in range(_number(path, value))))
             elif head in _OF_WORK:
                 changes = _OF_WORK[head](self, work.state, rest, value, now)
-                work = work.but(state=_changed(work.state, path, changes))
+                work = work.replace(state=_changed(work.state, path, changes))
             elif head not in _ELSEWHERE:
                 hint = nearest(head, (*_OF_WORK, *_ELSEWHERE))
                 raise Unplayable(f"“{path}” is no fact a story can set" + (f"; did you mean “{hint}”?" if hint else ""))
@@ -123,9 +123,9 @@ _ELSEWHERE = ("rights", "sender")
 
 def _changed(state: WorkObserved, path: str, changes: Mapping[str, object]) -> WorkObserved:
     try:
-        return made_of(WorkObserved, laid_over(plain(state), changes))
+        return convert(WorkObserved, laid_over(to_builtins(state), changes))
     except ValidationError as error:
-        raise Unplayable(f"“{path}” cannot be that: {first_fault(error, WorkObserved)}") from None
+        raise Unplayable(f"“{path}” cannot be that: {describe_error(error, WorkObserved)}") from None
 
 
 def _apply_to_people(world: World, cast: Cast, facts: Mapping[str, object]) -> None:
@@ -145,8 +145,8 @@ def _apply_to_records(world: World, facts: Mapping[str, object]) -> None:
         rights["open_requests"] = [f"R-{n}" for n in range(_number("rights.open_requests", count))]
     record_id = str(golden_data("consonance.rights.approval_requested.v1")["rights_record_id"])
     for each in {record_id, *world.records} if rights else ():
-        known = plain(world.records.get(each, RightsRecord()))
-        world.keep_record(each, made_of(RightsRecord, {**known, **rights}))
+        known = to_builtins(world.records.get(each, RightsRecord()))
+        world.keep_record(each, convert(RightsRecord, {**known, **rights}))
 
 
 # ------------------------------------------------------------------ what an event says has changed
@@ -157,20 +157,20 @@ def _unchanged(state: WorkObserved, _data: Any) -> WorkObserved:
 
 
 def _staged(state: WorkObserved, data: StageChanged) -> WorkObserved:
-    return state.but(stage_key=data.to_stage_key)
+    return state.replace(stage_key=data.to_stage_key)
 
 
 def _component(state: WorkObserved, data: ComponentChanged) -> WorkObserved:
     others = (seen for seen in state.components if seen.component is not data.component)
-    return state.but(components=(*others, ComponentSeen(component=data.component, state=data.state)))
+    return state.replace(components=(*others, ObservedComponent(component=data.component, state=data.state)))
 
 
 def _product(state: WorkObserved, data: PubDateChanged | PublishingStatusChanged) -> WorkObserved:
     others = tuple(product for product in state.products if product.product_id != data.product.product_id)
-    return state.but(products=(*others, data.product))
+    return state.replace(products=(*others, data.product))
 
 
-_CHANGES: Mapping[type[Data], Callable[[WorkObserved, Any], WorkObserved]] = {
+_CHANGES: Mapping[type[EventData], Callable[[WorkObserved, Any], WorkObserved]] = {
     StageChanged: _staged,
     ComponentChanged: _component,
     PubDateChanged: _product,

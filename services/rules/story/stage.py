@@ -11,13 +11,13 @@ from services.rules.decide import Decider
 from services.rules.desk import Effect, Said, Wrote
 from services.rules.story.model import Unplayable
 from services.rules.world import World
-from shared.contracts.envelope import Data, Event
-from shared.contracts.ids import EventId, Line, MessageId, PersonId, Wamid, derive, key_of
+from shared.contracts.envelope import Event, EventData
+from shared.contracts.ids import EventId, Line, MessageId, PersonId, Wamid, derive_id, partition_key
 from shared.contracts.messages import MessageAccepted, MessageFailed, MessageRead, Wording
 from shared.contracts.whatsapp import Media, MessageKind, MessageReceived
-from shared.contracts.writes import EVENT_KINDS, OnWrite, Operation, Outcome, RequestWrite
+from shared.contracts.writes import EVENT_KINDS, Operation, Outcome, RequestWrite, WriteEventData
 
-_BY_OUTCOME = {model.outcome: model for model in EVENT_KINDS.values() if issubclass(model, OnWrite)}
+_BY_OUTCOME = {model.outcome: model for model in EVENT_KINDS.values() if issubclass(model, WriteEventData)}
 
 
 @dataclass(slots=True)
@@ -32,10 +32,10 @@ class Stage:
     _lines: dict[PersonId, Line] = field(default_factory=dict)
     _count: int = 0
 
-    def happens(self, data: Data, key: str) -> None:
+    def happens(self, data: EventData, key: str) -> None:
         self._count += 1
         event = Event(
-            id=EventId(derive("story", self._count)), source="story", type=data.kind, time=self.now,
+            id=EventId(derive_id("story", self._count)), source="story", type=data.kind, time=self.now,
             recordedtime=self.now, tenantid=self.world.tenant, partitionkey=key, data=data,
         )  # fmt: skip
         self._take(self.decider.decide(event, self.world, self.now).effects)
@@ -63,7 +63,7 @@ class Stage:
 
     def _receives(self, message: MessageReceived) -> None:
         self._lines[message.person_id] = message.line
-        self.happens(message, key_of(self.world.tenant, "persons", message.person_id))
+        self.happens(message, partition_key(self.world.tenant, "persons", message.person_id))
 
     def _wamid(self) -> Wamid:
         self._count += 1
@@ -146,6 +146,6 @@ class Stage:
             )
         )  # fmt: skip
 
-    def _report(self, data: Data) -> None:
+    def _report(self, data: EventData) -> None:
         person = getattr(data, "person_id", "")
-        self.happens(data, key_of(self.world.tenant, "persons", person))
+        self.happens(data, partition_key(self.world.tenant, "persons", person))

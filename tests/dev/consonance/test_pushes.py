@@ -7,7 +7,7 @@ from typing import Any
 from standardwebhooks import Webhook
 
 from shared.contracts.consonance import KINDS, short_name
-from shared.contracts.values import made_of
+from shared.contracts.values import convert
 from shared.runtime.clock import DevelopmentClock
 from tests.dev.consonance.stand import SECRET, Hook, Stand, standing, until
 
@@ -168,4 +168,4 @@ def _parses(event: dict[str, Any]) -> bool:
     data = event["data"]
     for party in [*data.get("affected", []), *([data["rights_holder"]] if "rights_holder" in data else [])]:
         party["person_id"] = f"p-{party['contact_id']}"
-    return made_of(KINDS[event["type"]], data) is not None
+    return convert(KINDS[event["type"]], data) is not None

@@ -17,14 +17,14 @@ from services.dispatcher.results import SERVICE
 from services.dispatcher.settings import Settings
 from services.dispatcher.whatsapp import WhatsApp
 from shared.contracts.contacts import Addresses, PersonObserved
-from shared.contracts.envelope import Data, Event
+from shared.contracts.envelope import Event, EventData
 from shared.contracts.ids import Bsuid, EventId, Line, MessageId, PersonId, Phone, TenantId, Wamid
 from shared.contracts.messages import Button, Resend, SendMessage, TemplateCall
 from shared.contracts.topics import MESSAGES_REQUESTED
 from shared.contracts.whatsapp import AccountReported, MessageKind, MessageReceived, Status, StatusReported
-from shared.runtime.batch import Received
+from shared.runtime.batch import ReceivedEvent
 from shared.runtime.clock import DevelopmentClock
-from shared.runtime.postgres import Pool, pool_of
+from shared.runtime.postgres import Pool, connection_pool
 from shared.runtime.transaction import transaction
 from tests.dev.whatsapp.stand import ACCOUNT, ACQUISITIONS, MAIN, TOKEN, Hook, Stand
 
@@ -48,15 +48,15 @@ class House:
     _statuses: int = 0
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
-    async def hear(self, *said: Data) -> None:
+    async def hear(self, *said: EventData) -> None:
         """Hand events to the handler as Kafka would: one batch, one transaction."""
         async with self.hearing(*said):
             pass
 
     @asynccontextmanager
-    async def hearing(self, *said: Data) -> AsyncIterator[None]:
+    async def hearing(self, *said: EventData) -> AsyncIterator[None]:
         """Heard, and not committed before the block ends."""
-        batch = [Received(self._event(data), MESSAGES_REQUESTED, 0, place, b"") for place, data in enumerate(said)]
+        batch = [ReceivedEvent(self._event(data), MESSAGES_REQUESTED, 0, place, b"") for place, data in enumerate(said)]
         async with transaction(self.pool, self.clock, SERVICE) as tx:
             await self.parts.handler.handle(tx, batch)
             yield
@@ -119,7 +119,7 @@ class House:
     async def _rested(self) -> bool:
         return not (await self.parts.watch.idle()).busy
 
-    def _event(self, data: Data) -> Event:
+    def _event(self, data: EventData) -> Event:
         self._heard += 1
         now, number = self.clock.now(), self._heard
         return Event(
@@ -134,7 +134,7 @@ async def at_work(
 ) -> AsyncIterator[House]:
     settings = settings_for(database, clock_file, stand, **changes)
     async with AsyncExitStack() as stack:
-        pool = await stack.enter_async_context(pool_of(settings, SERVICE))
+        pool = await stack.enter_async_context(connection_pool(settings, SERVICE))
         whatsapp = await stack.enter_async_context(WhatsApp(settings.endpoint(), settings.sends_in_flight))
         clock = DevelopmentClock(clock_file)
         house = House(settings, pool, clock, compose(settings, pool, clock, whatsapp, ends), stand, hook)
@@ -180,7 +180,7 @@ def request(message_id: str = "m1", person_id: str = "p1", **changes: Any) -> Se
         message_id=MessageId(message_id), person_id=PersonId(person_id), line=Line("main"), say="stage_told",
         language="en", body="The proofs are ready.", template=_CALL, resend=Resend.NEVER, expires_at=_FAR,
     )  # fmt: skip
-    return asked.but(**changes)
+    return asked.replace(**changes)
 
 
 def template_said(at: datetime, event: str) -> AccountReported:
@@ -193,7 +193,7 @@ def wrote(at: datetime, person_id: str = "p1", **changes: Any) -> MessageReceive
         line=Line("main"), person_id=PersonId(person_id), message_id=Wamid("wamid.theirs"),
         message_kind=MessageKind.TEXT, text="Hello", at=at,
     )  # fmt: skip
-    return received.but(**changes)
+    return received.replace(**changes)
 
 
 def status_of(status: dict[str, Any]) -> StatusReported:

@@ -14,7 +14,7 @@ from shared.contracts.topics import (
     WHATSAPP_STATUSES,
     Topic,
 )
-from shared.runtime.progress import Place
+from shared.runtime.progress import Partition
 from tests.dev.whatsapp.stand import Hook, Stand
 from tests.services.dispatcher.house import House, at_work, person, request, until
 
@@ -29,7 +29,7 @@ class Broker:
         self.asked = 0
         self._away = away
 
-    async def __call__(self, places: Iterable[Place], /) -> dict[Place, int]:
+    async def __call__(self, places: Iterable[Partition], /) -> dict[Partition, int]:
         self.asked += 1
         if self.asked <= self._away:
             raise KafkaConnectionError

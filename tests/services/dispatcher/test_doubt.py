@@ -11,7 +11,7 @@ from services.dispatcher import uncertain
 from shared.contracts.ids import MessageId, PersonId, Wamid
 from shared.contracts.messages import Resend, WithdrawMessage
 from shared.contracts.topics import PARTITIONS, WHATSAPP_MESSAGES, WHATSAPP_STATUSES
-from shared.contracts.whatsapp import GapOpened, Status, StatusReported, WebhookWhole
+from shared.contracts.whatsapp import Status, StatusReported, WebhookConfirmed, WebhookGapOpened
 from shared.runtime.clock import machine_now
 from tests.dev.whatsapp.stand import Hook, Stand
 from tests.services.dispatcher.house import House, at_work, person, request, until
@@ -39,7 +39,7 @@ async def _lose_one(house: House, kind: str, **changes: Any) -> None:
 async def _watched(house: House, since: timedelta = _HOUR) -> None:
     """The stream was whole since then and a little longer than until now, and all of it has been read."""
     now = machine_now()
-    await house.hear(WebhookWhole(account="a", since=now - since, until=now + _HOUR))
+    await house.hear(WebhookConfirmed(account="a", since=now - since, until=now + _HOUR))
     for topic in (WHATSAPP_STATUSES, WHATSAPP_MESSAGES):
         await house.pool.execute(
             "insert into progress (topic, partition, next_offset, caught_up_to)"
@@ -81,7 +81,7 @@ async def test_silence_repeats_no_question(house: House) -> None:
 async def test_silence_proves_nothing_while_a_gap_is_open(house: House) -> None:
     await _lose_one(house, "timeout_before", resend=Resend.IF_UNPROVEN)
     await _watched(house)
-    await house.hear(GapOpened(account="a", since=machine_now() + _HOUR, reason="database_away"))
+    await house.hear(WebhookGapOpened(account="a", since=machine_now() + _HOUR, reason="database_away"))
     await _stays_uncertain(house)
 
 
@@ -90,10 +90,10 @@ async def test_a_gap_that_is_told_after_the_heartbeat_that_overlooked_it_takes_i
     await _lose_one(house, "timeout_before", resend=Resend.IF_UNPROVEN)
     before = machine_now() - _HOUR / 2
     await _watched(house)
-    await house.hear(GapOpened(account="a", since=before, reason="kafka_away"))
+    await house.hear(WebhookGapOpened(account="a", since=before, reason="kafka_away"))
     await _stays_uncertain(house)
     now = machine_now()
-    await house.hear(WebhookWhole(account="a", since=before, until=now + 2 * _HOUR))
+    await house.hear(WebhookConfirmed(account="a", since=before, until=now + 2 * _HOUR))
     await house.until_state("accepted")
 
 
@@ -102,14 +102,14 @@ async def test_silence_proves_nothing_before_every_replica_of_ingest_has_had_its
     await _watched(house)
     await house.pool.execute("update streams set whole_until = $1", machine_now() + 5 * _SHORT)
     await _stays_uncertain(house)
-    await house.hear(WebhookWhole(account="a", since=machine_now() - _HOUR, until=machine_now() + _HOUR))
+    await house.hear(WebhookConfirmed(account="a", since=machine_now() - _HOUR, until=machine_now() + _HOUR))
     await house.until_state("accepted")
 
 
 async def test_silence_proves_nothing_where_one_of_two_accounts_has_a_gap(house: House) -> None:
     await _lose_one(house, "timeout_before", resend=Resend.IF_UNPROVEN)
     await _watched(house)
-    await house.hear(GapOpened(account="b", since=machine_now(), reason="restarted"))
+    await house.hear(WebhookGapOpened(account="b", since=machine_now(), reason="restarted"))
     await _stays_uncertain(house)
 
 

@@ -18,7 +18,7 @@ from aiokafka import AIOKafkaProducer
 from dev.ports import free_ports
 from dev.postgres import login_of
 from dev.supervise import Child, Command
-from shared.contracts.envelope import Data, Event
+from shared.contracts.envelope import Event, EventData
 from shared.contracts.ids import EventId, MessageId, PersonId
 from shared.contracts.messages import WithdrawMessage
 from shared.contracts.topics import CONTACTS, MESSAGES_REQUESTED, WHATSAPP_STATUSES, Topic
@@ -53,7 +53,7 @@ class Service:
         await child.start()
         return child
 
-    async def publish(self, topic: Topic, *said: Data) -> None:
+    async def publish(self, topic: Topic, *said: EventData) -> None:
         prefix, bootstrap = self.settings["STET_TOPIC_PREFIX"], self.settings["STET_KAFKA_BOOTSTRAP"]
         async with AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all") as producer:
             for data in said:
@@ -74,7 +74,7 @@ class Service:
         for child in self._children:
             await child.stop()
 
-    def _event(self, data: Data) -> Event:
+    def _event(self, data: EventData) -> Event:
         self._published += 1
         now, number = machine_now(), self._published
         return Event(

@@ -33,7 +33,7 @@ def _accepted() -> Standing:
     return taken(in_flight(), WAMID, NOON).standing
 
 
-def _kinds(news: tuple[messages.OnMessage, ...]) -> list[str]:
+def _kinds(news: tuple[messages.MessageEventData, ...]) -> list[str]:
     return [one.kind for one in news]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from services.dispatcher.metrics import TOKEN_REFUSED
-from shared.contracts.envelope import Data
+from shared.contracts.envelope import EventData
 from shared.contracts.messages import Resend
 from tests.dev.whatsapp.stand import Hook, Stand
 from tests.services.dispatcher.house import House, at_work, person, request, template_said, until
@@ -19,7 +19,7 @@ async def _fault(house: House, code: int, count: int = 1, **match: str) -> None:
     await house.stand.tell("faults", fault | ({"match": match} if match else {}))
 
 
-def _two_people() -> tuple[Data, ...]:
+def _two_people() -> tuple[EventData, ...]:
     return person(), person("p2", "+441632960002"), request(), request("m2", "p2")
 
 

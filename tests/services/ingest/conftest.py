@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from services.ingest.measures import Measures
-from shared.runtime.postgres import Pool, role_of
+from shared.runtime.postgres import Pool, role_name
 from tests.infrastructure import _execute, _in_a_loop, at_database
 from tests.services.ingest.service import Ingest, Sender, ingest, prepare, sender
 
@@ -17,7 +17,7 @@ from tests.services.ingest.service import Ingest, Sender, ingest, prepare, sende
 @pytest.fixture
 async def pool(postgres_database: str) -> AsyncIterator[Pool]:
     """Ingest's own view of a migrated database."""
-    settings = {"search_path": "ingest", "role": role_of("ingest")}
+    settings = {"search_path": "ingest", "role": role_name("ingest")}
     async with asyncpg.create_pool(postgres_database, min_size=1, max_size=4, server_settings=settings) as opened:
         yield opened
 

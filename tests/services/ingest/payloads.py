@@ -10,10 +10,10 @@ import pytest
 
 from services.ingest.records import WebhookFrame
 from shared.contracts.ids import Line, TenantId
-from shared.runtime.pseudonyms import Pseudonyms
+from shared.runtime.pseudonyms import Pseudonymizer
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
-PSEUDONYMS = Pseudonyms(b"an-installations-own-key-of-32-bytes")
+PSEUDONYMS = Pseudonymizer(b"an-installations-own-key-of-32-bytes")
 FRAME = WebhookFrame(TenantId("pelican"), NOW, {"106540352242922": Line("house")}, pseudonyms=PSEUDONYMS)
 _BESIDE = Path(__file__).parents[4] / "shared" / "whatsapp-payloads"
 

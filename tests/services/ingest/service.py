@@ -21,7 +21,7 @@ from standardwebhooks import Webhook
 from dev.ports import LOOPBACK, free_ports
 from dev.postgres import login_of
 from dev.supervise import Child, Command
-from shared.contracts.envelope import Event, parse
+from shared.contracts.envelope import Event, parse_event
 from shared.contracts.topics import PARTITIONS, Topic
 from shared.runtime.clock import machine_now
 from tests.services.ingest.payloads import PSEUDONYMS
@@ -64,7 +64,7 @@ class Ingest:
 
     async def read(self, topic: Topic) -> list[Event]:
         """Everything on a topic so far."""
-        return [parse(value, topic.kinds) for value in await self.read_raw(topic)]
+        return [parse_event(value, topic.kinds) for value in await self.read_raw(topic)]
 
     async def read_raw(self, topic: Topic) -> list[bytes]:
         name = self.prefix + topic.name

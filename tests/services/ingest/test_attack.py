@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from shared.contracts.topics import WHATSAPP_ACCOUNT, WHATSAPP_MESSAGES
-from shared.contracts.whatsapp import WebhookWhole
+from shared.contracts.whatsapp import WebhookConfirmed
 from shared.runtime.clock import machine_now
 from tests.services.ingest.attackers import (
     MEBIBYTE,
@@ -112,11 +112,11 @@ async def test_a_siege_holds_up_no_signed_webhook_and_memory_stays_flat(service:
     assert (await heartbeat_after(service, full)).since > full
 
 
-async def heartbeat_after(service: Ingest, instant: datetime) -> WebhookWhole:
+async def heartbeat_after(service: Ingest, instant: datetime) -> WebhookConfirmed:
     async with asyncio.timeout(30):
         while True:
             for event in await service.read(WHATSAPP_ACCOUNT):
-                if isinstance(event.data, WebhookWhole) and event.data.until > instant:
+                if isinstance(event.data, WebhookConfirmed) and event.data.until > instant:
                     return event.data
             await asyncio.sleep(0.2)
 

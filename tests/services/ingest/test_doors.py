@@ -19,9 +19,9 @@ from shared.contracts.topics import (
     WHATSAPP_MESSAGES,
     WHATSAPP_STATUSES,
     Topic,
-    parked,
+    parked_topic,
 )
-from shared.contracts.whatsapp import MessageReceived, WebhookWhole
+from shared.contracts.whatsapp import MessageReceived, WebhookConfirmed
 from tests.services.ingest.payloads import PSEUDONYMS, messages, status, statuses, text, webhook
 from tests.services.ingest.service import NEXT_APP_SECRET, VERIFY_TOKEN, Ingest, Sender, signed, signed_event
 from tests.services.ingest.test_pushed import blocked, moved
@@ -46,14 +46,14 @@ async def test_a_hundred_statuses_in_one_body_are_a_hundred_records(running_inge
     wamids = [fresh() for _ in range(100)]
     assert await post.webhook(webhook(statuses(*map(status, wamids)))) == 200
     events = await running_ingest.read(WHATSAPP_STATUSES)
-    assert set(map(PSEUDONYMS.of_message, wamids)) <= {event.partitionkey for event in events}
+    assert set(map(PSEUDONYMS.for_wamid, wamids)) <= {event.partitionkey for event in events}
 
 
 async def test_a_message_is_on_its_persons_key_and_the_person_on_contacts(running_ingest: Ingest, post: Sender) -> None:
     wamid = fresh()
     assert await post.webhook(webhook(messages(text(wamid, from_user_id=f"GB.{wamid}")))) == 200
     (event,) = [
-        event for event in await running_ingest.read(WHATSAPP_MESSAGES) if event.id == PSEUDONYMS.of_message(wamid)
+        event for event in await running_ingest.read(WHATSAPP_MESSAGES) if event.id == PSEUDONYMS.for_wamid(wamid)
     ]
     assert isinstance(event.data, MessageReceived)
     person = event.data.person_id
@@ -73,7 +73,7 @@ async def test_only_a_signature_opens_the_webhook(
     wamid = fresh()
     assert await post.webhook(webhook(statuses(status(wamid))), headers) == answer
     published = [event.partitionkey for event in await running_ingest.read(WHATSAPP_STATUSES)]
-    assert published.count(PSEUDONYMS.of_message(wamid)) == (answer == 200)
+    assert published.count(PSEUDONYMS.for_wamid(wamid)) == (answer == 200)
 
 
 async def test_the_next_secret_counts_already(post: Sender) -> None:
@@ -93,9 +93,9 @@ async def test_what_is_sent_to_another_number_is_taken_counted_and_kept_out(
     ]
     assert await post.webhook(webhook(*changes)) == 200
     told = {event.id for event in await running_ingest.read(WHATSAPP_MESSAGES)}
-    assert (PSEUDONYMS.of_message(ours) in told, PSEUDONYMS.of_message(stop) in told) == (True, False)
+    assert (PSEUDONYMS.for_wamid(ours) in told, PSEUDONYMS.for_wamid(stop) in told) == (True, False)
     keys = {event.partitionkey for event in await running_ingest.read(WHATSAPP_STATUSES)}
-    assert PSEUDONYMS.of_message(about) not in keys
+    assert PSEUDONYMS.for_wamid(about) not in keys
     async with post.session.get(f"{running_ingest.health_url}/metrics") as answer:
         assert 'stet_ingest_updates_total{what="other_number"} 2.0' in await answer.text()
     assert '"phone_number_id":"9999"' in running_ingest.child.log.read_text()
@@ -146,7 +146,7 @@ async def test_what_is_no_webhook_is_parked_and_taken(running_ingest: Ingest, po
     body += b" " * (uuid.uuid4().int % 5000)
     assert [await post.webhook(body) for _ in range(2)] == [200, 200]
     async with asyncio.timeout(10):
-        while (kept := await running_ingest.read_raw(parked("ingest"))).count(body) == 0:
+        while (kept := await running_ingest.read_raw(parked_topic("ingest"))).count(body) == 0:
             await asyncio.sleep(0.05)
     assert kept.count(body) == 1
 
@@ -155,11 +155,11 @@ async def test_a_bad_update_is_parked_and_its_neighbours_go_on(running_ingest: I
     good, bad = [fresh(), fresh()], fresh()
     body = webhook(statuses(status(good[0]), {"id": bad, "status": "sent"}, status(good[1])))
     assert await post.webhook(body) == 200
-    assert set(map(PSEUDONYMS.of_message, good)) <= {
+    assert set(map(PSEUDONYMS.for_wamid, good)) <= {
         event.partitionkey for event in await running_ingest.read(WHATSAPP_STATUSES)
     }
     async with asyncio.timeout(10):
-        while not [raw for raw in await running_ingest.read_raw(parked("ingest")) if bad.encode() in raw]:
+        while not [raw for raw in await running_ingest.read_raw(parked_topic("ingest")) if bad.encode() in raw]:
             await asyncio.sleep(0.05)
 
 
@@ -168,7 +168,7 @@ async def test_a_week_old_message_and_a_repeated_one_are_taken(running_ingest: I
     body = webhook(messages(text(wamid, timestamp="1763395200")))
     assert [await post.webhook(body) for _ in range(2)] == [200, 200]
     repeated = [
-        event for event in await running_ingest.read(WHATSAPP_MESSAGES) if event.id == PSEUDONYMS.of_message(wamid)
+        event for event in await running_ingest.read(WHATSAPP_MESSAGES) if event.id == PSEUDONYMS.for_wamid(wamid)
     ]
     assert len({(event.source, event.id, event.partitionkey) for event in repeated}) == 1
 
@@ -260,7 +260,7 @@ async def test_a_move_to_an_unreadable_date_is_taken_and_the_field_is_parked(
 
 async def kept_once(service: Ingest, words: str) -> None:
     async with asyncio.timeout(10):
-        while not (kept := [raw for raw in await service.read_raw(parked("ingest")) if words.encode() in raw]):
+        while not (kept := [raw for raw in await service.read_raw(parked_topic("ingest")) if words.encode() in raw]):
             await asyncio.sleep(0.05)
     assert len(kept) == 1
 
@@ -281,7 +281,7 @@ async def test_the_webhook_is_said_to_be_whole_again_and_again(running_ingest: I
     async with asyncio.timeout(40):
         while True:
             told = [event.data for event in await running_ingest.read(WHATSAPP_ACCOUNT)]
-            wholes = [one for one in told if isinstance(one, WebhookWhole)]
+            wholes = [one for one in told if isinstance(one, WebhookConfirmed)]
             assert [whole.until for whole in wholes] == sorted(whole.until for whole in wholes)
             if max(Counter(whole.since for whole in wholes).values(), default=0) >= 3:
                 return

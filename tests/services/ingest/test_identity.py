@@ -10,7 +10,7 @@ from services.ingest.normalise import normalise
 from services.ingest.people import People
 from services.ingest.records import Record
 from shared.contracts.contacts import PersonObserved
-from shared.contracts.envelope import parse
+from shared.contracts.envelope import parse_event
 from shared.contracts.whatsapp import IdentityChanged, MessageReceived
 from shared.runtime.clock import SystemClock
 from shared.runtime.postgres import Pool
@@ -28,7 +28,7 @@ async def settle(pool: Pool, *items: Any, contacts: list[Any] | None = None) -> 
 def persons(records: list[Record]) -> list[str]:
     found: list[str] = []
     for record in records:
-        data = parse(record.value, record.topic.kinds).data
+        data = parse_event(record.value, record.topic.kinds).data
         assert isinstance(data, MessageReceived | IdentityChanged)
         found.append(data.person_id)
         assert record.key.decode() == f"pelican/persons/{data.person_id}"

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from services.ingest.normalise import normalise
 from services.ingest.records import Personal, Record
-from shared.contracts.envelope import Event, parse
+from shared.contracts.envelope import Event, parse_event
 from shared.contracts.ids import EventId
-from shared.contracts.values import made_of
+from shared.contracts.values import convert
 from shared.contracts.whatsapp import (
     AccountReported,
     IdentityChange,
@@ -28,11 +28,11 @@ from tests.services.ingest.payloads import FRAME, NOW, PSEUDONYMS, messages, sta
 
 
 def read(record: Record) -> Event:
-    return parse(record.value, record.topic.kinds)
+    return parse_event(record.value, record.topic.kinds)
 
 
 def alias(wamid: str) -> str:
-    return PSEUDONYMS.of_message(wamid)
+    return PSEUDONYMS.for_wamid(wamid)
 
 
 def only(body: bytes) -> Personal:
@@ -53,7 +53,7 @@ def test_a_status_says_what_the_webhook_said_of_it() -> None:
         errors=[{"code": 131047, "title": "Re-engagement"}],
     )
     (record,) = normalise(webhook(statuses(item)), FRAME).records
-    data = made_of(
+    data = convert(
         StatusReported,
         {"wamid": "wamid.9", "status": "delivered", "line": "house", "at": "2025-11-24T16:00:00Z",
          "callback": "m1.1", "code": 131047, "pricing_category": "utility"},

@@ -16,7 +16,7 @@ import pytest
 from dev.kafka import EmbeddedKafka
 from dev.postgres import EmbeddedPostgres
 from shared.contracts.topics import CONTACTS, WHATSAPP_ACCOUNT, WHATSAPP_MESSAGES, WHATSAPP_STATUSES
-from shared.contracts.whatsapp import GapOpened, WebhookWhole
+from shared.contracts.whatsapp import WebhookConfirmed, WebhookGapOpened
 from shared.runtime.clock import machine_now
 from shared.runtime.migrate import migrate
 from tests.services.ingest.payloads import PSEUDONYMS, messages, status, statuses, text, webhook
@@ -85,9 +85,9 @@ async def test_without_a_broker_nothing_is_taken_and_later_everything_once(
     await until_taken(post, STATUS)
     await until_taken(post, MESSAGE)
     assert {event.id for event in await service.read(WHATSAPP_STATUSES)} == {
-        f"{PSEUDONYMS.of_message('wamid.s')}/delivered"
+        f"{PSEUDONYMS.for_wamid('wamid.s')}/delivered"
     }
-    assert {event.id for event in await service.read(WHATSAPP_MESSAGES)} == {PSEUDONYMS.of_message("wamid.m")}
+    assert {event.id for event in await service.read(WHATSAPP_MESSAGES)} == {PSEUDONYMS.for_wamid("wamid.m")}
     assert len({event.id for event in await service.read(CONTACTS)}) == 1
 
 
@@ -97,7 +97,7 @@ async def test_a_broker_that_hangs_is_as_good_as_none(service: Ingest, post: Sen
     os.kill(own_kafka.child.pid, signal.SIGCONT)
     await until_taken(post, STATUS)
     assert {event.id for event in await service.read(WHATSAPP_STATUSES)} == {
-        f"{PSEUDONYMS.of_message('wamid.s')}/delivered"
+        f"{PSEUDONYMS.for_wamid('wamid.s')}/delivered"
     }
 
 
@@ -110,7 +110,7 @@ async def test_without_a_database_statuses_go_on_and_messages_wait(
     assert not await service.ready()
     await own_postgres.start()
     await until_taken(post, MESSAGE)
-    assert {event.id for event in await service.read(WHATSAPP_MESSAGES)} == {PSEUDONYMS.of_message("wamid.m")}
+    assert {event.id for event in await service.read(WHATSAPP_MESSAGES)} == {PSEUDONYMS.for_wamid("wamid.m")}
 
 
 async def test_a_database_that_hangs_is_as_good_as_none(post: Sender, own_postgres: EmbeddedPostgres) -> None:
@@ -131,7 +131,7 @@ async def test_a_refusal_is_told_as_a_gap(service: Ingest, post: Sender, own_pos
     await refused_in_time(lambda: post.webhook(MESSAGE))
     await own_postgres.start()
     async with asyncio.timeout(30):
-        while not [one for one in await service.read(WHATSAPP_ACCOUNT) if isinstance(one.data, GapOpened)]:
+        while not [one for one in await service.read(WHATSAPP_ACCOUNT) if isinstance(one.data, WebhookGapOpened)]:
             await asyncio.sleep(0.2)
 
 
@@ -150,7 +150,7 @@ async def test_nothing_is_vouched_for_while_a_neighbour_is_frozen_though_no_webh
     everybody(pid, signal.SIGCONT)
     spans = await heartbeats(service, thawed)
     assert [span for span in spans if min(span.until, thawed) > max(span.since, frozen)] == []
-    gaps = [event.data for event in await service.read(WHATSAPP_ACCOUNT) if isinstance(event.data, GapOpened)]
+    gaps = [event.data for event in await service.read(WHATSAPP_ACCOUNT) if isinstance(event.data, WebhookGapOpened)]
     assert min(gap.since for gap in gaps) <= frozen
 
 
@@ -162,12 +162,12 @@ async def says_ready(service: Ingest) -> bool:
         return False
 
 
-async def heartbeats(service: Ingest, past: datetime) -> list[WebhookWhole]:
+async def heartbeats(service: Ingest, past: datetime) -> list[WebhookConfirmed]:
     """All until some vouch for a time after ``past`` again."""
     async with asyncio.timeout(60):
         while True:
             events = await service.read(WHATSAPP_ACCOUNT)
-            told = [event.data for event in events if isinstance(event.data, WebhookWhole)]
+            told = [event.data for event in events if isinstance(event.data, WebhookConfirmed)]
             if [span for span in told if past < span.since < span.until]:
                 return told
             await asyncio.sleep(0.2)
@@ -179,7 +179,7 @@ async def test_nothing_answered_is_lost_when_the_service_is_killed(service: Inge
     async def deliver(number: int) -> None:
         with suppress(aiohttp.ClientError):
             if await post.webhook(webhook(statuses(status(f"w{number}")))) == 200:
-                answered.append(f"{PSEUDONYMS.of_message(f'w{number}')}/delivered")
+                answered.append(f"{PSEUDONYMS.for_wamid(f'w{number}')}/delivered")
 
     deliveries = [asyncio.create_task(deliver(number)) for number in range(400)]
     while len(answered) < 100:
@@ -196,7 +196,7 @@ async def test_a_restart_opens_a_gap(service: Ingest) -> None:
     await service.start()
     async with asyncio.timeout(20):
         while not (
-            gaps := [one.data for one in await service.read(WHATSAPP_ACCOUNT) if isinstance(one.data, GapOpened)]
+            gaps := [one.data for one in await service.read(WHATSAPP_ACCOUNT) if isinstance(one.data, WebhookGapOpened)]
         ):
             await asyncio.sleep(0.1)
     assert [gap.reason for gap in gaps] == ["restarted"]

@@ -18,7 +18,7 @@ from services.ingest.settings import POLLED
 from shared.contracts.consonance import PubDateChanged, short_name
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.errors import Unavailable
-from shared.contracts.ids import ContactId, person_of_contact
+from shared.contracts.ids import ContactId, person_id_of_contact
 from shared.runtime.postgres import Pool
 from tests.services.ingest.outbox import empty, left
 from tests.services.ingest.payloads import FRAME, NOW, messages, text, webhook
@@ -173,7 +173,7 @@ async def test_contacts_are_told_in_full_when_they_differ(pool: Pool) -> None:
     source = Shelf(people=[contact(8, "+447700900123", "role:agent"), contact(9, None)])
     assert [await contacts_poll(pool, source).run() for _ in range(2)] == [2, 0]
     states = await people(pool)
-    assert states[ContactId(8)].person_id == person_of_contact(FRAME.tenant, ContactId(8))
+    assert states[ContactId(8)].person_id == person_id_of_contact(FRAME.tenant, ContactId(8))
     source.people[0]["name"] = "Another"
     assert await contacts_poll(pool, source).run() == 1
     assert (await people(pool))[ContactId(8)].version == 2

@@ -20,9 +20,9 @@ from shared.contracts.consonance import (
     StatementReady,
     WorkBlocked,
 )
-from shared.contracts.errors import Malformed, Unfit
+from shared.contracts.errors import Malformed, Unprocessable
 from shared.contracts.golden import golden, golden_kinds
-from shared.contracts.ids import ContactId, person_of_contact
+from shared.contracts.ids import ContactId, person_id_of_contact
 from tests.services.ingest.payloads import FRAME, NOW
 
 HOUSE = House(frozenset({"work.stage_changed"}), 5, ZoneInfo("Europe/London"), "GB")
@@ -61,8 +61,8 @@ def test_every_party_gets_the_person_its_contact_stands_for() -> None:
     escalation = [{**OWNER, "contact_id": 12, "role": "escalation_1"}]
     event = accept(blocked(data={**blocked()["data"], "escalation": escalation}), FRAME, HOUSE)
     assert isinstance(event.data, WorkBlocked)
-    assert event.data.owner.person_id == person_of_contact(FRAME.tenant, ContactId(71))
-    assert event.data.escalation[0].person_id == person_of_contact(FRAME.tenant, ContactId(12))
+    assert event.data.owner.person_id == person_id_of_contact(FRAME.tenant, ContactId(71))
+    assert event.data.escalation[0].person_id == person_id_of_contact(FRAME.tenant, ContactId(12))
 
 
 def test_without_a_work_the_payee_is_the_key() -> None:
@@ -253,7 +253,7 @@ def test_a_batch_of_more_than_a_thousand_is_refused() -> None:
 
 
 def test_a_kind_the_poll_tells_is_not_told_twice() -> None:
-    with pytest.raises(Unfit, match=r"^type: "):
+    with pytest.raises(Unprocessable, match=r"^type: "):
         accept(blocked(type="consonance.work.stage_changed.v1"), FRAME, HOUSE)
 
 

@@ -8,7 +8,7 @@ from services.ingest.recognise import minted, recognise
 from services.ingest.records import Sighting
 from services.ingest.register import Register
 from shared.contracts.contacts import Addresses, PersonObserved
-from shared.contracts.ids import Bsuid, ContactId, PersonId, Phone, TenantId, person_of_contact
+from shared.contracts.ids import Bsuid, ContactId, PersonId, Phone, TenantId, person_id_of_contact
 from shared.contracts.whatsapp import IdentityChange
 from tests.services.ingest.payloads import PSEUDONYMS
 
@@ -26,7 +26,7 @@ def numbered(phone: str | None) -> Phone | None:
 
 
 def contact(number: int, phone: str | None = None, bsuid: str | None = None) -> PersonObserved:
-    return known(person_of_contact(TENANT, ContactId(number)), phone, bsuid, number)
+    return known(person_id_of_contact(TENANT, ContactId(number)), phone, bsuid, number)
 
 
 def known(
@@ -104,7 +104,7 @@ def test_a_stranger_becomes_a_visitor_the_same_one_each_time() -> None:
 
 @pytest.mark.parametrize("before", ["WhatsApp visitor", None])
 def test_a_name_that_nobody_gave_is_absent_until_it_is_told(before: str | None) -> None:
-    register = Register([known("v1", P).but(display_name=before)])
+    register = Register([known("v1", P).replace(display_name=before)])
     recognise(register, seen("GB.1", P), STRANGER, NOW)
     assert named_in(register) is None
     recognise(register, seen("GB.1", P, "Ada"), STRANGER, NOW)

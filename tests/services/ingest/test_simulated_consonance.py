@@ -23,7 +23,7 @@ from shared.contracts.consonance import (
 )
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event
-from shared.contracts.ids import ContactId, TenantId, person_of_contact
+from shared.contracts.ids import ContactId, TenantId, person_id_of_contact
 from shared.contracts.topics import CONSONANCE_EVENTS, CONTACTS, Topic
 from shared.contracts.vocabulary import Role, Stage
 from tests.services.ingest.service import ROOT, WEBHOOK_SECRET, Ingest, ingest, prepare
@@ -122,7 +122,7 @@ async def test_people_come_with_their_language_country_roles_and_number(extended
     assert (author.country, Role.AUTHOR in author.roles) == ("GB", True)
     assert (author.addresses.phone or "").startswith("+44")
     assert (holder.country, Role.RIGHTS_HOLDER in holder.roles) == ("FR", True)
-    assert author.person_id == person_of_contact(TenantId("pelican"), ContactId(801))
+    assert author.person_id == person_id_of_contact(TenantId("pelican"), ContactId(801))
 
 
 async def test_edits_are_told_each_as_what_it_is(extended: House) -> None:
@@ -149,7 +149,7 @@ async def test_a_pushed_request_arrives_and_the_next_poll_adds_nothing(extended:
     await extended.edit("rights_requests", "POST", work_id=61418, rights_holder=812, respond_by="2027-01-15")
     events = await extended.told(CONSONANCE_EVENTS, of(ApprovalRequested))
     (asked,) = [event.data for event in events if isinstance(event.data, ApprovalRequested)]
-    assert asked.rights_holder.person_id == person_of_contact(TenantId("pelican"), ContactId(812))
+    assert asked.rights_holder.person_id == person_id_of_contact(TenantId("pelican"), ContactId(812))
 
 
 @pytest.mark.parametrize("fault", [{"kind": "ok_with_errors"}, {"kind": "http_503"}, {"kind": "revoked_key"}])

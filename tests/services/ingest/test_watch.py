@@ -15,7 +15,7 @@ from services.ingest.updates import Bad
 from services.ingest.watch import Stream, Watch
 from shared.contracts.errors import Unavailable
 from shared.contracts.ids import Line, TenantId
-from shared.contracts.whatsapp import GapOpened, WebhookWhole
+from shared.contracts.whatsapp import WebhookConfirmed, WebhookGapOpened
 from shared.runtime.clock import SystemClock, machine_now
 from shared.runtime.postgres import Pool
 from tests.services.ingest.outbox import empty, left
@@ -50,10 +50,10 @@ class Heart:
         await empty(self.pool)
         await self.watch.beat()
         said = [event.data for event in await left(self.pool)]
-        spans = [one for one in said if isinstance(one, WebhookWhole)]
+        spans = [one for one in said if isinstance(one, WebhookConfirmed)]
         assert all(span.since <= span.until for span in spans)
         vouched = any(span.since < before - timedelta(milliseconds=1) and span.since < span.until for span in spans)
-        return [one.reason for one in said if isinstance(one, GapOpened)], vouched
+        return [one.reason for one in said if isinstance(one, WebhookGapOpened)], vouched
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from services.rules.verdicts import Verdicts
 from services.rules.waiting import TOPICS
 from shared.contracts.consonance import WorkObserved
 from shared.contracts.contacts import Addresses, PersonObserved
-from shared.contracts.envelope import Data, Event, parse
+from shared.contracts.envelope import Event, EventData, parse_event
 from shared.contracts.golden import golden
 from shared.contracts.ids import (
     ContactId,
@@ -32,16 +32,16 @@ from shared.contracts.ids import (
     Phone,
     TenantId,
     Wamid,
-    key_of,
-    person_of_contact,
+    partition_key,
+    person_id_of_contact,
 )
 from shared.contracts.messages import MessageAccepted, Wording
 from shared.contracts.topics import PARTITIONS
-from shared.contracts.values import read_as
+from shared.contracts.values import decode
 from shared.contracts.vocabulary import PartyRef, Role
 from shared.contracts.whatsapp import MessageKind, MessageReceived
-from shared.runtime.batch import Received
-from shared.runtime.postgres import Pool, pool_of
+from shared.runtime.batch import ReceivedEvent
+from shared.runtime.postgres import Pool, connection_pool
 from shared.runtime.settings import ServiceSettings
 from shared.runtime.transaction import transaction
 
@@ -68,17 +68,17 @@ class RulesAtWork:
     loops: Loops
     _heard: int = field(default=0)
 
-    async def hear(self, *said: Data | Event) -> list[Event]:
+    async def hear(self, *said: EventData | Event) -> list[Event]:
         """One batch, in one transaction."""
         events = [one if isinstance(one, Event) else self.event(one) for one in said]
-        await self.take([Received(event, TOPICS[0], 0, place, None) for place, event in enumerate(events)])
+        await self.take([ReceivedEvent(event, TOPICS[0], 0, place, None) for place, event in enumerate(events)])
         return events
 
-    async def take(self, batch: Sequence[Received]) -> None:
+    async def take(self, batch: Sequence[ReceivedEvent]) -> None:
         async with transaction(self.pool, self.clock, "rules", locks=self.rules.locks(batch)) as tx:
             await self.rules.handle(tx, batch)
 
-    def event(self, data: Data, key: str = "") -> Event:
+    def event(self, data: EventData, key: str = "") -> Event:
         self._heard += 1
         now = self.clock.now()
         return Event(
@@ -132,7 +132,7 @@ class RulesAtWork:
 
     async def chains(self) -> list[Chain]:
         rows = await self.pool.fetch("select document::text as document from chains order by changed_at, chain_id")
-        return [read_as(Chain, row["document"]) for row in rows]
+        return [decode(Chain, row["document"]) for row in rows]
 
     async def last_to(self, person: PersonId) -> Outgoing:
         found = [m for chain in await self.chains() for m in chain.outgoing if m.person_id == person and m.requested_at]
@@ -142,7 +142,7 @@ class RulesAtWork:
 @asynccontextmanager
 async def rules_at_work(database: str, at: datetime, folder: Path = ROOT / "rules") -> AsyncIterator[RulesAtWork]:
     settings = ServiceSettings(tenant=TENANT, kafka_bootstrap="127.0.0.1:1", postgres_dsn=login_of(database, "rules"))
-    async with pool_of(settings, "rules") as pool:
+    async with connection_pool(settings, "rules") as pool:
         rules, clock = Rules(TENANT, shelf_of(folder), Verdicts()), Hands(at)
         house = RulesAtWork(pool, clock, rules, Loops(rules, pool, clock, tick=0.01))
         await house.read_to(at)
@@ -158,7 +158,7 @@ def shelf_of(folder: Path) -> Shelf:
 
 
 def person_of(contact: int) -> PersonId:
-    return person_of_contact(TENANT, ContactId(contact))
+    return person_id_of_contact(TENANT, ContactId(contact))
 
 
 def somebody(contact: int, *, roles: Iterable[str] = (), version: int = 1, phone: str | None = "+441632960001",
@@ -168,20 +168,20 @@ def somebody(contact: int, *, roles: Iterable[str] = (), version: int = 1, phone
         roles=tuple(map(Role, roles)), addresses=Addresses(phone=Phone(phone) if phone else None),
         observed_at=datetime.fromisoformat("2027-01-01T00:00:00Z"), version=version,
     )  # fmt: skip
-    return seen.but(**changes)
+    return seen.replace(**changes)
 
 
 def told(kind: str, **changes: Any) -> Event:
     """A golden event of a kind, with other data where ``changes`` say so."""
     read = orjson.loads(golden(kind))
-    return parse(orjson.dumps({**read, "data": {**read["data"], **changes}}), _KINDS)
+    return parse_event(orjson.dumps({**read, "data": {**read["data"], **changes}}), _KINDS)
 
 
 def work(*people: tuple[int, str]) -> Event:
     """The golden work, with these people by their roles."""
     event = told("consonance.work.observed.v1")
     assert isinstance(event.data, WorkObserved)
-    return event.but(data=event.data.but(people=tuple(party(contact, role) for contact, role in people)))
+    return event.replace(data=event.data.replace(people=tuple(party(contact, role) for contact, role in people)))
 
 
 def party(contact: int, role: str) -> PartyRef:
@@ -195,7 +195,7 @@ def wrote(contact: int, text: str, at: datetime, **changes: Any) -> MessageRecei
         line=Line("main"), person_id=person_of(contact), message_id=Wamid(f"wamid.{contact}.{text}"),
         message_kind=MessageKind.TEXT, text=text, at=at,
     )  # fmt: skip
-    return message.but(**changes)
+    return message.replace(**changes)
 
 
 def tapped(asked: Outgoing, answer: str, at: datetime) -> MessageReceived:
@@ -212,8 +212,8 @@ def accepted(message: MessageId, person: PersonId, at: datetime, wamid: str = ""
     )  # fmt: skip
 
 
-def _key_of(data: Data) -> str:
+def _key_of(data: EventData) -> str:
     if (person := getattr(data, "person_id", None)) is not None:
-        return key_of(TENANT, "persons", person)
+        return partition_key(TENANT, "persons", person)
     named = getattr(data, "work", None)
-    return key_of(TENANT, "works", named.work_id if named else getattr(data, "work_id", None))
+    return partition_key(TENANT, "works", named.work_id if named else getattr(data, "work_id", None))

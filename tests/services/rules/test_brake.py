@@ -193,7 +193,7 @@ async def test_what_a_stranger_adds_to_a_submission_is_bounded_but_a_folder_of_p
 
 @pytest.mark.integration
 async def test_the_words_themselves_are_not_kept(house: RulesAtWork) -> None:
-    await house.hear(message(1).but(text="The secret garden is mine"))
+    await house.hear(message(1).replace(text="The secret garden is mine"))
     kept = await house.pool.fetchval("select document::text from unasked")
     assert "secret" not in kept
     await house.hear(PersonObserved(person_id=VISITOR, display_name="-", observed_at=NOW, version=2, erased=True))

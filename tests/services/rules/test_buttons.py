@@ -3,10 +3,10 @@
 import pytest
 
 from services.rules import buttons
-from shared.contracts.ids import MessageId, derive
+from shared.contracts.ids import MessageId, derive_id
 
 KEY = b"k" * 32
-MESSAGE = MessageId(derive("a message"))
+MESSAGE = MessageId(derive_id("a message"))
 
 
 def test_a_tap_brings_back_what_was_minted() -> None:
@@ -24,7 +24,7 @@ def test_a_button_fits_whatsapp() -> None:
         "approve",
         f"s1.{MESSAGE}.approve",
         buttons.mint((KEY,), MESSAGE, "approve").replace("approve", "decline"),
-        buttons.mint((KEY,), MESSAGE, "approve").replace(MESSAGE, derive("another")),
+        buttons.mint((KEY,), MESSAGE, "approve").replace(MESSAGE, derive_id("another")),
         buttons.mint((KEY,), MESSAGE, "approve").replace("s1.", "s2."),
         buttons.mint((b"x" * 32,), MESSAGE, "approve"),
         buttons.mint((KEY,), MESSAGE, "approve") + ".approve",

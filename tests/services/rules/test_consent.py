@@ -17,9 +17,9 @@ from services.rules.engine import Engine
 from services.rules.house_rules import with_house_rules
 from services.rules.world import Person, World
 from shared.contracts.contacts import Addresses, PersonObserved
-from shared.contracts.envelope import Data, Event
+from shared.contracts.envelope import Event, EventData
 from shared.contracts.golden import golden
-from shared.contracts.ids import EventId, Line, PersonId, Phone, Wamid, key_of
+from shared.contracts.ids import EventId, Line, PersonId, Phone, Wamid, partition_key
 from shared.contracts.whatsapp import MessageKind, MessageReceived
 from tests.services.rules.at_work import (
     KEYS,
@@ -81,16 +81,16 @@ def decider() -> Decider:
     )
 
 
-def hear(world: World, data: Data, count: int) -> list[Said]:
+def hear(world: World, data: EventData, count: int) -> list[Said]:
     event = Event(
         id=EventId(f"event-{count}"), source="test", type=data.kind, time=NOW, recordedtime=NOW, tenantid=TENANT,
-        partitionkey=key_of(TENANT, "persons", getattr(data, "person_id", "")), data=data,
+        partitionkey=partition_key(TENANT, "persons", getattr(data, "person_id", "")), data=data,
     )  # fmt: skip
     effects = decider().decide(event, world, NOW + timedelta(days=1)).effects
     return [effect for effect in effects if isinstance(effect, Said)]
 
 
-def after(events: Sequence[Data]) -> World:
+def after(events: Sequence[EventData]) -> World:
     known = [somebody(806), *map(visitor, VISITORS)]
     world = World(TENANT, people={one.person_id: Person.of(one, None) for one in known})
     for count, event in enumerate(events):
@@ -137,7 +137,7 @@ def test_whoever_is_stopped_is_sent_nothing_whatever_they_were_called(words: lis
 
 
 @pytest.mark.parametrize("events", list(permutations([*MERGES, said(Word(VISITORS[0], "STOP", 50))])))
-def test_a_visitor_s_stop_is_the_contact_s_in_every_order(events: Sequence[Data]) -> None:
+def test_a_visitor_s_stop_is_the_contact_s_in_every_order(events: Sequence[EventData]) -> None:
     assert after(events).opted_out(CONTACT)
 
 
@@ -152,7 +152,7 @@ def test_who_comes_back_after_the_merge_is_back() -> None:
 
 
 def test_an_id_that_becomes_somebody_of_its_own_again_frees_nobody() -> None:
-    apart = visitor(VISITORS[0]).but(version=3)
+    apart = visitor(VISITORS[0]).replace(version=3)
     world = after([said(Word(VISITORS[0], "STOP", 10)), *MERGES, apart])
     assert world.opted_out(CONTACT)
     assert world.opted_out(VISITORS[0])
@@ -200,7 +200,7 @@ async def test_a_stop_of_the_old_id_after_the_merge_is_the_contact_s_at_once(hou
 
 @pytest.mark.integration
 async def test_a_contact_s_stop_ends_what_the_visitor_was_asked(house: RulesAtWork) -> None:
-    await house.hear(said(Word(VISITORS[0], "A history of tide mills", 1)).but(line=Line("acquisitions")))
+    await house.hear(said(Word(VISITORS[0], "A history of tide mills", 1)).replace(line=Line("acquisitions")))
     prompts = [one for one in await house.messages() if one.get("person_id") == VISITORS[0]]
     await house.hear(MERGES[0])
     await house.hear(said(Word(CONTACT, "STOP", 50)))

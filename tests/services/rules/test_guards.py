@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from services.rules.chain import Chain, Delivery
-from shared.contracts.envelope import Data
+from shared.contracts.envelope import EventData
 from shared.contracts.ids import Wamid
 from tests.services.rules.at_work import RulesAtWork, accepted, person_of, rules_at_work, somebody, tapped, told, wrote
 from tests.services.rules.unsent import Play, sent
@@ -32,7 +32,7 @@ async def house(postgres_database: str) -> AsyncIterator[RulesAtWork]:
 RIGHTS_WORK = {"work_id": 61418, "title": "A Grammar of Tides"}
 
 
-async def news_of_the_question(house: RulesAtWork) -> Data:
+async def news_of_the_question(house: RulesAtWork) -> EventData:
     asked = await house.last_to(HOLDER)
     read = told("messages.message.read.v1", message_id=asked.message_id, person_id=HOLDER, wamid=asked.wamid)
     return read.data
@@ -126,7 +126,7 @@ def test_what_was_held_for_somebody_who_has_no_address_any_more_leaves_nothing_d
     play = Play(HOLD)
     play.move("wait until: 2027-03-03T20:00:00Z", ASKED)
     holder = play.stage.world.people[play.person(812)]
-    play.stage.world.keep_person(holder.but(reachable=False))
+    play.stage.world.keep_person(holder.replace(reachable=False))
     play.move("wait until: 2027-03-04T09:00:00Z")  # raises for a chain that stays due
     assert [m.delivery for m in play.chain.outgoing if m.person_id == holder.person_id] == [Delivery.DROPPED]
     assert "rights_unanswered" in sent(play.stage.effects)

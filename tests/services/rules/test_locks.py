@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from services.rules.chain import Chain
-from shared.contracts.envelope import Data, Event
+from shared.contracts.envelope import Event, EventData
 from shared.contracts.topics import CONSONANCE_EVENTS
-from shared.runtime.batch import Received
-from shared.runtime.transaction import Crowded, transaction
+from shared.runtime.batch import ReceivedEvent
+from shared.runtime.transaction import LocksBusy, transaction
 from tests.services.rules.at_work import (
     RulesAtWork,
     accepted,
@@ -45,24 +45,24 @@ def stage_changed() -> Event:
 def blocked() -> Event:
     """Of another key, to some of the same people."""
     named = {"work_id": 61417, "title": "The Salt Road"}
-    return told("consonance.work.blocked.v1", work=named).but(partitionkey="penrose/works/61419")
+    return told("consonance.work.blocked.v1", work=named).replace(partitionkey="penrose/works/61419")
 
 
-def batch(house: RulesAtWork, said: Data | Event) -> list[Received]:
+def batch(house: RulesAtWork, said: EventData | Event) -> list[ReceivedEvent]:
     event = said if isinstance(said, Event) else house.event(said)
-    return [Received(event, CONSONANCE_EVENTS, 0, 0, None)]
+    return [ReceivedEvent(event, CONSONANCE_EVENTS, 0, 0, None)]
 
 
-async def repeated(house: RulesAtWork, received: list[Received]) -> None:
+async def repeated(house: RulesAtWork, received: list[ReceivedEvent]) -> None:
     """As the consumer does it."""
     while True:
         try:
             return await house.take(received)
-        except Crowded:
+        except LocksBusy:
             await asyncio.sleep(0)
 
 
-async def begun(house: RulesAtWork, received: list[Received], other: Awaitable[None]) -> None:
+async def begun(house: RulesAtWork, received: list[ReceivedEvent], other: Awaitable[None]) -> None:
     """``other`` comes while ``received`` is judged and not committed yet."""
     async with transaction(house.pool, house.clock, "rules", locks=house.rules.locks(received)) as tx:
         await house.rules.handle(tx, received)

@@ -8,8 +8,8 @@ import pytest
 from services.rules import set_aside
 from services.rules.chain import Chain
 from shared.contracts.envelope import Event
-from shared.contracts.errors import Unfit
-from shared.contracts.ids import EventId, key_of
+from shared.contracts.errors import Unprocessable
+from shared.contracts.ids import EventId, partition_key
 from tests.services.rules.at_work import (
     TENANT,
     RulesAtWork,
@@ -42,7 +42,7 @@ def blocked(number: int) -> Event:
     event = told(
         "consonance.work.blocked.v1", block_id=f"BL-{number}", work={"work_id": 61417, "title": "The Salt Road"}
     )
-    return event.but(id=EventId(f"blocked {number}"), partitionkey=key_of(TENANT, "works", 61417))
+    return event.replace(id=EventId(f"blocked {number}"), partitionkey=partition_key(TENANT, "works", 61417))
 
 
 async def escalated(house: RulesAtWork) -> int:
@@ -100,5 +100,5 @@ async def test_whoever_it_wrote_to_is_heard_all_the_same(house: RulesAtWork) -> 
 async def test_what_concerns_it_is_not_judged_without_it(house: RulesAtWork) -> None:
     await unreadable(house, "block_id=BL-3")
     unblocked = told("consonance.work.unblocked.v1", block_id="BL-3", work={"work_id": 61417, "title": "The Salt Road"})
-    with pytest.raises(Unfit, match="cannot be read"):
+    with pytest.raises(Unprocessable, match="cannot be read"):
         await house.hear(unblocked)

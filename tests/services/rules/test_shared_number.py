@@ -14,12 +14,12 @@ from services.ingest.normalise import normalise
 from services.ingest.people import People
 from services.ingest.records import WebhookFrame
 from services.rules import buttons
-from shared.contracts.envelope import parse
+from shared.contracts.envelope import parse_event
 from shared.contracts.golden import golden
 from shared.contracts.ids import Line
 from shared.contracts.whatsapp import MessageReceived
 from shared.runtime.clock import SystemClock
-from shared.runtime.postgres import Pool, role_of
+from shared.runtime.postgres import Pool, role_name
 from tests.services.ingest.payloads import PSEUDONYMS, messages, webhook
 from tests.services.rules.at_work import (
     KEYS,
@@ -56,9 +56,9 @@ class Door:
     async def receives(self, item: dict[str, Any]) -> MessageReceived:
         identity = Identity(self.pool, SystemClock(), People(TENANT))
         records = await identity.settle(normalise(webhook(messages(item)), FRAME).personal, FRAME)
-        events = [parse(record.value, record.topic.kinds) for record in records]
+        events = [parse_event(record.value, record.topic.kinds) for record in records]
         for row in await self.pool.fetch("delete from outbox returning topic, value"):
-            await self.house.hear(parse(row["value"], {somebody(1).kind: type(somebody(1))}))
+            await self.house.hear(parse_event(row["value"], {somebody(1).kind: type(somebody(1))}))
         await self.house.hear(*events)
         (event,) = events
         assert isinstance(event.data, MessageReceived)
@@ -67,7 +67,7 @@ class Door:
 
 @pytest.fixture
 async def door(postgres_database: str) -> AsyncIterator[Door]:
-    settings = {"search_path": "ingest", "role": role_of("ingest")}
+    settings = {"search_path": "ingest", "role": role_name("ingest")}
     async with (
         asyncpg.create_pool(postgres_database, min_size=1, max_size=2, server_settings=settings) as pool,
         rules_at_work(postgres_database, NOW) as house,

@@ -8,7 +8,7 @@ import pytest
 
 from services.rules.waiting import PATIENCE, TOPICS
 from shared.contracts.golden import golden
-from shared.contracts.ids import EventId, Wamid, key_of
+from shared.contracts.ids import EventId, Wamid, partition_key
 from shared.contracts.topics import MESSAGES_EVENTS
 from shared.contracts.whatsapp import MessageReceived
 from tests.services.rules.at_work import (
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.integration
 NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
 STAFF = (11, 12, 21, 22, 31, 40, 41, 51, 52, 53, 61, 71)
 STRANGER = 877
-WORK = key_of(TENANT, "works", 61417)
+WORK = partition_key(TENANT, "works", 61417)
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def quoting(text: str, quoted: str) -> MessageReceived:
 
 async def names_somebody_unknown(house: RulesAtWork) -> None:
     """An event of the work waits for a person of whom rules has not heard yet."""
-    blocked = told("consonance.work.blocked.v1", work=WORK_REF, owner=UNKNOWN).but(partitionkey=WORK)
+    blocked = told("consonance.work.blocked.v1", work=WORK_REF, owner=UNKNOWN).replace(partitionkey=WORK)
     await house.hear(work((STRANGER, "author")), blocked)
     assert await house.waiting() == 1
 
@@ -58,7 +58,7 @@ async def test_every_kind_that_can_stand_in_a_queue_leaves_it_again(house: Rules
     """Also those that an earlier version queued and this one would not."""
     await names_somebody_unknown(house)
     for kind in sorted(kind for topic in TOPICS for kind in topic.kinds):
-        event = told(kind).but(partitionkey=WORK, id=EventId(f"queued {kind}"))
+        event = told(kind).replace(partitionkey=WORK, id=EventId(f"queued {kind}"))
         await queue(house, event.to_bytes())
     await house.later(PATIENCE)
     assert await house.waiting() == 0
@@ -75,9 +75,9 @@ async def queue(house: RulesAtWork, value: bytes) -> None:
 
 
 async def test_what_became_of_our_messages_never_queues(house: RulesAtWork) -> None:
-    key = key_of(TENANT, "persons", person_of(STRANGER))
+    key = partition_key(TENANT, "persons", person_of(STRANGER))
     await house.hear(somebody(STRANGER), quoting("Which one?", "wamid.unknown"))
-    await house.hear(*(told(kind).but(partitionkey=key) for kind in MESSAGES_EVENTS.kinds))
+    await house.hear(*(told(kind).replace(partitionkey=key) for kind in MESSAGES_EVENTS.kinds))
     assert await house.waiting() == 1, "only the one that quotes"
 
 
@@ -132,7 +132,7 @@ async def test_an_event_that_cannot_be_judged_is_parked_and_its_replay_is_new(
 ) -> None:
     await names_somebody_unknown(house)
     good, bad = told("consonance.milestone.completed.v1"), told("writes.write.verified.v1")
-    await house.hear(*(one.but(partitionkey=WORK) for one in (good, bad)))
+    await house.hear(*(one.replace(partitionkey=WORK) for one in (good, bad)))
     assert await house.waiting() == 3
     await house.pool.execute(
         "insert into inbox (tenant, source, id, seen_at, brief) values ($1, $2, $3, $4, false)",

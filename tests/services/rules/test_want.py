@@ -16,7 +16,7 @@ from services.rules.rulebook import Rulebook
 from services.rules.terms import Condition
 from services.rules.want import Wanted, want
 from shared.contracts import consonance, whatsapp
-from shared.contracts.envelope import Event, parse
+from shared.contracts.envelope import Event, parse_event
 from shared.contracts.golden import golden
 from shared.contracts.ids import TenantId
 from tests.services.rules.test_engine import CONDITIONS, DOCUMENTS
@@ -36,7 +36,7 @@ def book() -> Rulebook:
 
 def event(kind: str, **changes: Any) -> Event:
     told = orjson.loads(golden(kind))
-    return parse(orjson.dumps({**told, "data": {**told["data"], **changes}}), KINDS)
+    return parse_event(orjson.dumps({**told, "data": {**told["data"], **changes}}), KINDS)
 
 
 def wanted(*events: Event) -> Wanted:

@@ -25,7 +25,7 @@ from shared.clients.consonance_graphql import ConsonanceClient
 from shared.contracts.envelope import Event
 from shared.contracts.writes import APPROVED_KINDS, EVENT_KINDS
 from shared.runtime.clock import SystemClock
-from shared.runtime.postgres import Pool, connect, role_of
+from shared.runtime.postgres import Pool, connect, role_name
 from tests.dev.consonance.stand import KEY, Stand, standing
 
 MAPPING = Path(services.writeback.__file__).parent / "mapping" / "extended.yaml"
@@ -79,7 +79,7 @@ def client(url: str, seconds: float) -> ConsonanceClient:
 
 @asynccontextmanager
 async def pool_on(dsn: str) -> AsyncIterator[Pool]:
-    where = {"search_path": SERVICE, "role": role_of(SERVICE)}
+    where = {"search_path": SERVICE, "role": role_name(SERVICE)}
     pool = await asyncpg.create_pool(dsn, min_size=1, max_size=10, server_settings=where)
     try:
         yield pool

@@ -6,7 +6,18 @@ from typing import Any
 from shared.contracts.canonical import canonical_hash
 from shared.contracts.consonance import Level, MetadataField
 from shared.contracts.envelope import Event
-from shared.contracts.ids import ChainId, EventId, PersonId, RuleId, TenantId, Wamid, WorkId, WriteId, derive, key_of
+from shared.contracts.ids import (
+    ChainId,
+    EventId,
+    PersonId,
+    RuleId,
+    TenantId,
+    Wamid,
+    WorkId,
+    WriteId,
+    derive_id,
+    partition_key,
+)
 from shared.contracts.writes import (
     AdvanceWorkflow,
     AppendAcquisition,
@@ -68,7 +79,7 @@ def milestone(done_on: date = date(2027, 3, 2)) -> CompleteMilestone:
 def request(asked: Input, name: str = "w1", record: str = "works/61421", work_id: int | None = 61421) -> Event:
     """The event as it travels; ``name`` makes its write one of its own."""
     write = RequestWrite(
-        write_id=WriteId(derive(name)),
+        write_id=WriteId(derive_id(name)),
         record=record,
         work_id=None if work_id is None else WorkId(work_id),
         input=asked,
@@ -82,9 +93,9 @@ def request(asked: Input, name: str = "w1", record: str = "works/61421", work_id
         ),
         requested_at=NOW,
     )
-    lane = key_of(TENANT, "works", work_id) if work_id is not None else key_of(TENANT, record)
+    lane = partition_key(TENANT, "works", work_id) if work_id is not None else partition_key(TENANT, record)
     return Event(
-        id=EventId(derive("asked", name)),
+        id=EventId(derive_id("asked", name)),
         source="stet/rules",
         type=write.kind,
         time=NOW,

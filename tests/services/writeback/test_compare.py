@@ -59,7 +59,7 @@ def test_an_absent_baseline_is_an_empty_one() -> None:
 
 
 def test_what_the_person_was_shown_is_a_baseline_whatever_the_sender_hashed() -> None:
-    odd = item().but(baseline_hash="of another kind")
+    odd = item().replace(baseline_hash="of another kind")
     assert judged(metadata(odd), {"current": SUBTITLE}).standing is CLEAR
 
 

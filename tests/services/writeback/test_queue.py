@@ -27,7 +27,7 @@ def conversations() -> list[Event]:
     asked = [request(one, f"c{n}", f"acquisitions/R{n}", None) for n in range(PITCHES) for one in [a_pitch(n)]]
     for message in range(MESSAGES):
         for n in range(PITCHES):
-            more = follow_up(f"wamid.{n}.{message}").but(reference=f"R{n}")
+            more = follow_up(f"wamid.{n}.{message}").replace(reference=f"R{n}")
             asked.append(request(more, f"m{n}.{message}", f"acquisitions/R{n}", None))
     return asked
 
@@ -95,5 +95,5 @@ async def test_a_person_without_a_name_is_remembered_without_one(desk: Desk) -> 
     asked = request(metadata())
     nameless = PersonObserved(person_id=PersonId("p2"), observed_at=asked.time, version=1)
     async with desk.pool.acquire() as connection:
-        await intake.remember_people(connection, [asked.but(data=nameless, type=nameless.kind)])
+        await intake.remember_people(connection, [asked.replace(data=nameless, type=nameless.kind)])
     assert await desk.pool.fetchval("select display_name from people where person_id = 'p2'") == ""

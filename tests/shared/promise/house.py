@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from typing import cast
 
 from shared.contracts.envelope import Event
-from shared.contracts.errors import Misconfigured, Unfit
-from shared.contracts.ids import EventId, derive
+from shared.contracts.errors import Misconfigured, Unprocessable
+from shared.contracts.ids import EventId, derive_id
 from shared.contracts.messages import MessageWithdrawn, WithdrawMessage
 from shared.contracts.topics import MESSAGES_EVENTS, MESSAGES_REQUESTED
-from shared.runtime.batch import Received
+from shared.runtime.batch import ReceivedEvent
 from shared.runtime.progress import Fenced
-from shared.runtime.service import running, start
-from shared.runtime.settings import ServiceSettings, load
+from shared.runtime.service import run_service, service_process
+from shared.runtime.settings import ServiceSettings, load_settings
 from shared.runtime.telemetry import get_logger
 from shared.runtime.transaction import Transaction
 
@@ -34,10 +34,10 @@ select event_id, key, $3 from unnest($1::text[], $2::text[]) with ordinality as 
 class House:
     worker: str
 
-    def locks(self, batch: Sequence[Received]) -> Iterable[str]:
+    def locks(self, batch: Sequence[ReceivedEvent]) -> Iterable[str]:
         return {received.event.partitionkey for received in batch}
 
-    async def handle(self, tx: Transaction, batch: Sequence[Received]) -> None:
+    async def handle(self, tx: Transaction, batch: Sequence[ReceivedEvent]) -> None:
         events = [received.event for received in batch]
         for event in events:
             self._obey(tx, event)
@@ -48,7 +48,7 @@ class House:
     def _obey(self, tx: Transaction, event: Event) -> None:
         match cast("MessageWithdrawn", event.data).reason:
             case "unfit":
-                raise Unfit("the house cannot use it", reason="unusable")
+                raise Unprocessable("the house cannot use it", reason="unusable")
             case "fault":
                 raise RuntimeError("a fault of the house")
             case "say":
@@ -64,7 +64,7 @@ def _marked(event: Event) -> str:
 def _answer(event: Event) -> Event:
     said = cast("MessageWithdrawn", event.data)
     data = WithdrawMessage(message_id=said.message_id, person_id=said.person_id, reason="said")
-    return event.but(id=EventId(derive(event.id, "said")), source="stet/house", type=data.kind, data=data)
+    return event.replace(id=EventId(derive_id(event.id, "said")), source="stet/house", type=data.kind, data=data)
 
 
 class Shaky:
@@ -97,12 +97,12 @@ async def _fail(error: Exception) -> None:
 
 
 async def main() -> None:
-    settings = load(ServiceSettings)
-    async with running(settings, SERVICE) as process:
+    settings = load_settings(ServiceSettings)
+    async with service_process(settings, SERVICE) as process:
         process.consume([MESSAGES_EVENTS], House(f"worker-{os.getpid()}"))
         process.task("shaky", Shaky().run)
-        await process.until_stopped()
+        await process.run_until_stopped()
 
 
 if __name__ == "__main__":
-    start(main)
+    run_service(main)

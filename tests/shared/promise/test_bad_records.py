@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from shared.contracts.topics import parked
+from shared.contracts.topics import parked_topic
 from tests.shared.promise.stand import Stand, event, until
 
 pytestmark = pytest.mark.integration
@@ -31,7 +31,7 @@ async def test_the_bad_are_parked_and_the_rest_goes_on(stand: Stand) -> None:
     assert await parked_reasons(stand) == {
         "malformed": 1, "newer_kind": 1, "unusable": 2, "unexpected": 1, "database_refused": 1,
     }  # fmt: skip
-    told = [dict(record.headers) for record in await stand.read(parked("rules").name)]
+    told = [dict(record.headers) for record in await stand.read(parked_topic("rules").name)]
     assert sorted(headers["stet-reason"] for headers in told) == sorted(
         reason.encode() for reason in (await parked_reasons(stand)).elements()
     )

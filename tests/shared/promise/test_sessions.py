@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.runtime.postgres import connect, session_of
+from shared.runtime.postgres import connect, session_settings
 from tests.shared.promise.stand import until
 
 pytestmark = pytest.mark.integration
@@ -12,7 +12,7 @@ TRY = "select pg_try_advisory_lock(7)"
 
 
 def test_every_session_has_these_timeouts() -> None:
-    assert session_of("rules").keys() >= SOONER.keys()
+    assert session_settings("rules").keys() >= SOONER.keys()
 
 
 @pytest.mark.parametrize("standing_still_in", ["begin", "prepare"])

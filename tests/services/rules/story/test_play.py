@@ -7,7 +7,7 @@ from services.rules.story.model import Story
 from services.rules.story.play import play
 from services.rules.story.read import read_stories
 from services.rules.world import World
-from shared.contracts.values import encode, read_as
+from shared.contracts.values import decode, encode
 from tests.services.rules.stories import FOLDER, faults, house_book, story
 
 HOLDER = "812: {roles: [rights_holder], country: GB}\n40: {roles: [rights_manager], country: GB}"
@@ -33,7 +33,7 @@ def test_every_chain_of_the_stories_reads_back_as_it_was(monkeypatch: pytest.Mon
     for told in house_stories():
         play(told, house_book())
     assert len(kept) > len(house_stories())
-    assert [chain for chain in kept if read_as(Chain, encode(chain)) != chain] == []
+    assert [chain for chain in kept if decode(Chain, encode(chain)) != chain] == []
 
 
 def test_the_stories_of_the_house_go_as_they_are_told() -> None:
