@@ -57,13 +57,22 @@ class EmbeddedPostgres:
         await self.child.wait_until(self._answers, _READY_SECONDS)
 
     async def follow(self, primary: "EmbeddedPostgres") -> None:
-        """Copy a running server and run as its standby, which answers questions and takes no writes."""
+        """Copy a running server and run as its standby, which answers questions and takes no writes.
+
+        The primary waits for it with every commit from then on, so that a failover loses none.
+        """
         self._data.mkdir(parents=True, exist_ok=True)
         if self._user is not None:
             _open_to(self._user, self._data)
         self._data.chmod(0o700)
         await Child(self._copy(primary), self._run_folder).run()
         await self.start()
+        connection = await asyncpg.connect(primary.dsn)
+        try:
+            await connection.execute("alter system set synchronous_standby_names = '*'")
+            await connection.execute("select pg_reload_conf()")
+        finally:
+            await connection.close()
 
     async def promote(self) -> None:
         """From a standby to a server that takes writes; returns when it does."""

@@ -59,8 +59,16 @@ class LagMonitor:
         self._records = gauge(f"stet_{service}_lag_records", "Records not read yet, by topic", "topic")
         self._age = gauge(f"stet_{service}_behind_seconds", "Machine time since all of a topic was last read", "topic")
 
-    async def run(self, each_second: Callable[[], Awaitable[None]], halt: Callable[[Exception], None]) -> None:
-        """Forever: look, and now and then check that nothing unread was lost."""
+    async def run(
+        self,
+        each_second: Callable[[], Awaitable[None]],
+        restart: Callable[[], None],
+        halt: Callable[[Exception], None],
+    ) -> None:
+        """Run forever: look at the lag, and every ten seconds check that neither records nor progress were lost.
+
+        ``restart`` begins again from the progress in the database, ``halt`` ends the consumer with an error.
+        """
         driven = self._settings.development_clock is not None
         seconds, ranges = 0.0, 0.0
         while True:
@@ -74,6 +82,7 @@ class LagMonitor:
                 if now - ranges >= _RANGE_SECONDS:
                     ranges = now
                     await self._check_ranges()
+                    await self._check_progress(restart)
             except OffsetOutOfRange as error:
                 halt(error)
             except (KafkaError, *TRANSIENT_ERRORS) as error:
@@ -126,6 +135,23 @@ class LagMonitor:
         for place, at in positions.items():
             if at < firsts[place] and self._batches.positions.get(place, at) < firsts[place]:
                 raise OffsetOutOfRange(place, at, firsts[place])
+
+    async def _check_progress(self, restart: Callable[[], None]) -> None:
+        """Restart where the database has less progress than was committed: a failover to a standby that lacked it.
+
+        What was lost must be read again, and perhaps no new record comes that would show it.
+        """
+        positions = dict(self._batches.positions)
+        kept = await progress.read_progress(self._pool, positions)
+        lost = [
+            place for place, at in positions.items()
+            if kept.get(place, -1) < at and self._batches.positions.get(place, -1) >= at
+        ]  # fmt: skip
+        for topic, partition in lost:
+            log.error("progress.lost", topic=topic, partition=partition, read_to=positions[topic, partition],
+                      found=kept.get((topic, partition)))  # fmt: skip
+        if lost:
+            restart()
 
     def _measure(self, positions: Mapping[Partition, int], ends: Mapping[Partition, int]) -> None:
         now = time.monotonic()

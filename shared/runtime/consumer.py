@@ -254,6 +254,12 @@ class BatchConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
                 async with asyncio.timeout(_COMMIT_SECONDS):
                     await self._consumer.commit(offsets)
 
+    def restart(self) -> None:
+        """Begin again where the progress in the database says; the batch in hand is given up."""
+        if self._consumer is not None:
+            self._interrupted.set()
+            self._place_soon(self._consumer.assignment())
+
     def halt(self, error: Exception) -> None:
         """Read nothing more, and end with this error; whether the process ends too, its supervisor knows."""
         log.critical("consumer.halted", exc_info=error)

@@ -33,6 +33,12 @@ async def load_progress(pool: Pool, firsts: Mapping[Partition, int]) -> dict[Par
     return {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
 
 
+async def read_progress(pool: Pool, partitions: Iterable[Partition]) -> dict[Partition, int]:
+    """The next offset of each partition that has a row of progress."""
+    rows = await pool.fetch(QUERIES.read_progress, *_columns(sorted(partitions)))
+    return {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+
+
 async def advance_progress(connection: Connection, spans: Mapping[Partition, OffsetRange]) -> None:
     """Move these partitions on, first thing in a batch's transaction, and keep them locked until it ends.
 

@@ -67,7 +67,7 @@ class Process:
         consumer = BatchConsumer(self.settings, batches, self.pool, watch)
         self.consumers.append((consumer, watch))
         self.task("consumer", consumer.run)
-        self.task("watch", lambda: watch.run(consumer.commit_offsets, consumer.halt))
+        self.task("watch", lambda: watch.run(consumer.commit_offsets, consumer.restart, consumer.halt))
         self.add_readiness_check("consumer", consumer.reads)
         return consumer
 

@@ -121,3 +121,15 @@ async def says(url: str, status: int, words: str) -> bool:
 def signal_all(processes: list[int], number: signal.Signals) -> None:
     for process in processes:
         os.kill(process, number)
+
+
+async def test_progress_that_a_failover_lost_is_read_again_without_a_new_record(stand: Stand) -> None:
+    """As after a failover to a standby that lacked the last commits: progress and effects are older than believed."""
+    house = await stand.house()
+    await stand.produce(EVENTS)
+    await until(stand.all_read)
+    await stand.run_sql("delete from rules.effects; delete from rules.inbox; update rules.progress set next_offset = 0")
+    await until(lambda: house.says("progress.lost"))
+    await until(stand.all_read)
+    assert {event_id for event_id, _ in await stand.effects()} == {one.id for one in EVENTS}
+    assert house.alive
