@@ -5,10 +5,10 @@ from typing import Any
 
 import aiohttp
 
+from services.rules.conversation.rendering import PARAMETER
 from services.rules.language.folder import read_folder
 from services.rules.language.loader import load
 from services.rules.rulebook import Template
-from services.rules.wording import PARAMETER
 
 
 def registrations(folder: Path) -> list[dict[str, Any]]:

@@ -1,11 +1,11 @@
 """The composition root of rules: settings to running process."""
 
 from services.rules.books import Shelf
-from services.rules.handlers import Rules
-from services.rules.loops import Loops
+from services.rules.handlers import RulesHandlers
+from services.rules.metrics import RulesMetrics
+from services.rules.polling import PollingLoops
 from services.rules.settings import RulesSettings
-from services.rules.verdicts import Verdicts
-from services.rules.waiting import TOPICS
+from services.rules.waiting_events import TOPICS
 from shared.runtime.service import service_process
 from shared.runtime.settings import load_settings
 
@@ -16,8 +16,8 @@ async def main() -> None:
     shelf = Shelf.from_folder(settings.rules_dir, keys)
     async with service_process(settings, "rules") as process:
         await shelf.keep(process.pool, process.clock.now())
-        rules = Rules(settings.tenant, shelf, Verdicts())
-        loops = Loops(rules, process.pool, process.clock, tick=0.02 if settings.development_clock else 0.25)
+        rules = RulesHandlers(settings.tenant, shelf, RulesMetrics())
+        loops = PollingLoops(rules, process.pool, process.clock, tick=0.02 if settings.development_clock else 0.25)
         process.consume(TOPICS, rules)
         process.task("due", loops.run_due)
         process.task("waiting", loops.release_waiting)

@@ -5,12 +5,12 @@ from datetime import datetime
 from pathlib import Path
 
 from services.rules import store
-from services.rules.buttons import Keys
 from services.rules.check.prove import prove_folder
-from services.rules.decide import Decider
-from services.rules.engine import Engine
+from services.rules.conversation.button_ids import Keys
+from services.rules.conversation.decider import Decider
 from services.rules.house_rules import with_house_rules
 from services.rules.language.loader import load
+from services.rules.matching.durable_shadow import RuleMatcher
 from services.rules.rulebook import Rulebook
 from shared.clients.working_calendar import resolve_zone
 from shared.contracts.contacts import PersonObserved
@@ -25,7 +25,7 @@ class Shelf:
     def __init__(self, files: Mapping[str, str], book: Rulebook, signing_keys: Keys) -> None:
         self.files = files
         self.book = with_house_rules(book)
-        self.engine = Engine(self.book.rules.values())
+        self.engine = RuleMatcher(self.book.rules.values())
         self._others: dict[Revision, Rulebook] = {}
         self.decider = Decider(
             book=self.book, books=self._of, engine=self.engine, zone_of=self._zone, signing_keys=signing_keys

@@ -1,38 +1,110 @@
-"""Read, decide, act: batches of events, chains that fall due, and events that waited."""
+"""From a decision to the events that leave: messages, withdrawals, writes, and the record of the decision itself.
+
+Read, decide, act: batches of events, chains that fall due, and events that waited.
+"""
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from msgspec import structs
+from msgspec import Struct, structs
 
-from services.rules import locks, store, waiting
+from services.rules import store, waiting_events
 from services.rules.books import Shelf
-from services.rules.chain import Chain
-from services.rules.decide import Decision
-from services.rules.desk import Reason
-from services.rules.emit import Cause, events_of, silence
-from services.rules.verdicts import Verdicts
-from services.rules.want import Wanted, is_stop, staff, want
-from services.rules.world import World
+from services.rules.conversation.chain import Chain
+from services.rules.conversation.context import Effect, Reason, RequestedMessage, RequestedWithdrawal, RequestedWrite
+from services.rules.conversation.decider import Decision
+from services.rules.conversation.facts import Facts
+from services.rules.conversation.required_facts import RequiredFacts, find_required_facts, is_opt_out, staff_ids
+from services.rules.metrics import RulesMetrics
 from shared.contracts.contacts import PersonObserved
-from shared.contracts.envelope import Event
-from shared.contracts.ids import ChainId, EventId, TenantId, partition_key
+from shared.contracts.decisions import SilenceRecorded
+from shared.contracts.envelope import Event, EventData
+from shared.contracts.ids import ChainId, EventId, Revision, TenantId, derive_id, partition_key
+from shared.contracts.topics import DECISIONS, MESSAGES_REQUESTED, WRITES_REQUESTED, Topic
 from shared.runtime.batch import ReceivedEvent
 from shared.runtime.failures import describe_failure, parking_reason
 from shared.runtime.telemetry import past_span
 from shared.runtime.transaction import LocksBusy, Transaction, try_acquire_locks
 
+SOURCE = "stet/rules"
+
+
+class Cause(Struct, frozen=True):
+    """The event, or the due instant, a decision follows from."""
+
+    tenant: TenantId
+    event_id: str
+    key: str
+    correlation: str
+    traceparent: str | None
+    now: datetime
+
+    @classmethod
+    def of(cls, event: Event, now: datetime) -> "Cause":
+        correlation = event.correlationid or event.id
+        return cls(event.tenantid, event.id, event.partitionkey, correlation, event.traceparent, now)
+
+
+def outgoing_events(cause: Cause, decision: Decision) -> Iterator[tuple[Topic, Event]]:
+    for effect in decision.effects:
+        leaving = _leaving(cause, effect)
+        if leaving is not None:
+            yield leaving
+    if decision.record is not None:
+        record_id = derive_id("decision", cause.event_id)
+        yield DECISIONS, _event(cause, record_id, cause.event_id, decision.record)
+
+
+def silence_event(cause: Cause, events: Sequence[str], revision: Revision, reason: str) -> tuple[Topic, Event]:
+    """One record for all events of a batch that were judged and stayed for the same reason."""
+    ids = tuple(EventId(event) for event in events)
+    record = SilenceRecorded(events=ids, revision=revision, reason=reason, decided_at=cause.now)
+    record_id = derive_id("silence", *ids)
+    return DECISIONS, _event(cause, record_id, record_id, record)
+
+
+def _leaving(cause: Cause, effect: Effect) -> tuple[Topic, Event] | None:
+    if isinstance(effect, RequestedMessage):
+        key = partition_key(cause.tenant, "persons", effect.send.person_id)
+        return MESSAGES_REQUESTED, _event(cause, effect.send.message_id, key, effect.send)
+    if isinstance(effect, RequestedWithdrawal):
+        withdrawal = effect.withdrawal
+        key = partition_key(cause.tenant, "persons", withdrawal.person_id)
+        return MESSAGES_REQUESTED, _event(cause, derive_id("withdraw", withdrawal.message_id), key, withdrawal)
+    if isinstance(effect, RequestedWrite):
+        request = effect.request
+        work = partition_key(cause.tenant, "works", request.work_id)
+        key = work if request.work_id is not None else partition_key(cause.tenant, request.record)
+        return WRITES_REQUESTED, _event(cause, request.write_id, key, request)
+    return None
+
+
+def _event(cause: Cause, event_id: str, key: str, data: EventData) -> Event:
+    return Event(
+        id=EventId(event_id),
+        source=SOURCE,
+        type=data.kind,
+        time=cause.now,
+        recordedtime=cause.now,
+        tenantid=cause.tenant,
+        partitionkey=key,
+        correlationid=cause.correlation,
+        causationid=cause.event_id,
+        traceparent=cause.traceparent,
+        data=data,
+    )
+
 
 @dataclass(slots=True)
-class Rules:
+class RulesHandlers:
     """``shelf`` holds the rulebook in force and those that live chains started under."""
 
     tenant: TenantId
     shelf: Shelf
-    verdicts: Verdicts
+    verdicts: RulesMetrics
     _crowded: dict[EventId, frozenset[str]] = field(default_factory=dict)
 
     def locks(self, batch: Sequence[ReceivedEvent]) -> Iterable[str]:
@@ -45,97 +117,101 @@ class Rules:
         states = (event.data for event in events if isinstance(event.data, PersonObserved))
         keys.update(partition_key(self.tenant, "persons", one.merged_into) for one in states if one.merged_into)
         met = [self._crowded.pop(event.id) for event in events if event.id in self._crowded] if self._crowded else ()
-        return {*keys, *locks.alone(events), *(name for names in met for name in names)}
+        return {*keys, *store.exclusive_locks(events), *(name for names in met for name in names)}
 
     async def handle(self, tx: Transaction, batch: Sequence[ReceivedEvent]) -> None:
         """Judge every event of a batch in order; those that lack a fact wait in their key's queue."""
         events = [received.event for received in batch]
-        wanted = want(events, self.shelf.book, self.tenant, tx.now)
+        wanted = find_required_facts(events, self.shelf.book, self.tenant, tx.now)
         try:
-            world = await self._world(tx, wanted)
+            facts = await self._world(tx, wanted)
         except LocksBusy as crowded:
             self._crowded[events[0].id] = crowded.names
             raise
         keys = {event.partitionkey for event in events if event.id not in wanted.idle}
-        queued = await waiting.queued_keys(tx.connection, keys) if keys else set()
-        kept: list[tuple[Event, waiting.Missing]] = []
+        queued = await waiting_events.queued_keys(tx.connection, keys) if keys else set()
+        kept: list[tuple[Event, waiting_events.MissingFacts]] = []
         silent: dict[str, list[str]] = defaultdict(list)
         for event in events:
             if (idle := wanted.idle.get(event.id)) is not None:
-                self.shelf.decider.pass_by(*idle)
+                self.shelf.decider.shadow_evaluate(*idle)
                 silent[Reason.NOTHING_MATCHED].append(event.id)
                 continue
-            lacks = waiting.missing(event, world)
-            if lacks or (event.partitionkey in queued and waiting.may_queue(event)):
+            lacks = waiting_events.find_missing(event, facts)
+            if lacks or (event.partitionkey in queued and waiting_events.may_queue(event)):
                 queued.add(event.partitionkey)
                 kept.append((event, lacks))
             else:
-                self._judge(tx, event, world, silent)
+                self._judge(tx, event, facts, silent)
         self._silences(tx, events, silent)
         await self._keep_waiting(tx, kept)
-        await self._save(tx, world)
+        await self._save(tx, facts)
 
     async def due(self, tx: Transaction, chains: Iterable[ChainId]) -> None:
         """Run what is due of these chains, each judged against the facts of now."""
-        wanted = Wanted(chains=set(chains), people=set(staff(self.shelf.book, self.tenant)))
-        world = await self._world(tx, wanted)
-        for chain in list(world.chains.values()):
-            if not _is_due(chain, world, tx.now):
+        wanted = RequiredFacts(chains=set(chains), people=set(staff_ids(self.shelf.book, self.tenant)))
+        facts = await self._world(tx, wanted)
+        for chain in list(facts.chains.values()):
+            if not _is_due(chain, facts, tx.now):
                 continue
             began = time.time_ns()
-            decision = self.shelf.decider.due(chain, world, tx.now)
+            decision = self.shelf.decider.due(chain, facts, tx.now)
             cause = Cause(
-                self.tenant, decision.about, chain.key, chain.correlation or chain.chain_id,
-                chain.traceparent, tx.now,
-            )  # fmt: skip
+                self.tenant,
+                decision.about,
+                chain.key,
+                chain.correlation or chain.chain_id,
+                chain.traceparent,
+                tx.now,
+            )
             self._emit(tx, _traced(cause, decision, began), decision)
-            if _is_due(world.chains[chain.chain_id], world, tx.now):
+            if _is_due(facts.chains[chain.chain_id], facts, tx.now):
                 raise RuntimeError("the chain stays due")
-        await self._save(tx, world)
+        await self._save(tx, facts)
 
     async def released(self, tx: Transaction, key: str, most: int) -> int:
         """Judge what waited under one key, in order, up to the first event that must wait on; how many left the queue.
 
         An error is that of one of the first ``most``.
         """
-        ready = await waiting.ready_of(tx.connection, key, tx.now, most)
+        ready = await waiting_events.ready_events(tx.connection, key, tx.now, most)
         events = [row.event for row in ready if isinstance(row.event, Event)]
-        await try_acquire_locks(tx.connection, tx.service, locks.alone(events))
-        world = await self._world(tx, want(events, self.shelf.book, self.tenant, tx.now))
+        await try_acquire_locks(tx.connection, tx.service, store.exclusive_locks(events))
+        facts = await self._world(tx, find_required_facts(events, self.shelf.book, self.tenant, tx.now))
         silent: dict[str, list[str]] = defaultdict(list)
         for row in ready:
             if isinstance(row.event, Event):
-                self._judge(tx, row.event, world, silent)
+                self._judge(tx, row.event, facts, silent)
             else:
-                await waiting.park(tx, key, row, row.event.reason, str(row.event))
+                await waiting_events.park_event(tx, key, row, row.event.reason, str(row.event))
         self._silences(tx, events, silent)
-        await waiting.leave_queue(tx.connection, (row.place for row in ready))
-        await self._save(tx, world)
+        await waiting_events.dequeue(tx.connection, (row.place for row in ready))
+        await self._save(tx, facts)
         return len(ready)
 
     async def park_first(self, tx: Transaction, key: str, error: Exception) -> None:
         """The first event waiting under a key cannot be judged: it is parked, and the others go on."""
-        for row in await waiting.ready_of(tx.connection, key, tx.now, 1):
-            await waiting.park(tx, key, row, parking_reason(error), describe_failure(error))
+        for row in await waiting_events.ready_events(tx.connection, key, tx.now, 1):
+            await waiting_events.park_event(tx, key, row, parking_reason(error), describe_failure(error))
 
-    async def _keep_waiting(self, tx: Transaction, kept: Sequence[tuple[Event, waiting.Missing]]) -> None:
-        await waiting.queue(tx.connection, self.tenant, kept, tx.now)
-        stopping = {event.partitionkey for event, _ in kept if is_stop(event.data)}
+    async def _keep_waiting(self, tx: Transaction, kept: Sequence[tuple[Event, waiting_events.MissingFacts]]) -> None:
+        await waiting_events.enqueue(tx.connection, self.tenant, kept, tx.now)
+        stopping = {event.partitionkey for event, _ in kept if is_opt_out(event.data)}
         if stopping:
-            await waiting.hurry(tx.connection, stopping, tx.now)
+            await waiting_events.expire_waits(tx.connection, stopping, tx.now)
 
-    async def _world(self, tx: Transaction, wanted: Wanted) -> World:
-        world = await store.load(tx.connection, self.tenant, wanted)
-        await self.shelf.fetch(tx.connection, (chain.revision for chain in world.chains.values()))
-        return world
+    async def _world(self, tx: Transaction, wanted: RequiredFacts) -> Facts:
+        facts = await store.load(tx.connection, self.tenant, wanted)
+        await self.shelf.fetch(tx.connection, (chain.revision for chain in facts.chains.values()))
+        return facts
 
-    async def _save(self, tx: Transaction, world: World) -> None:
-        await store.save(tx.connection, world, tx.now)
+    async def _save(self, tx: Transaction, facts: Facts) -> None:
+        await store.save(tx.connection, facts, tx.now)
         self.verdicts.tell()
 
-    def _judge(self, tx: Transaction, event: Event, world: World, silent: dict[str, list[str]]) -> None:
+    def _judge(self, tx: Transaction, event: Event, facts: Facts, silent: dict[str, list[str]]) -> None:
         began = time.time_ns()
-        decision = self.shelf.decider.decide(event, world, tx.now)
+        decision = self.shelf.decider.decide(event, facts, tx.now)
         self._emit(tx, _traced(Cause.of(event, tx.now), decision, began), decision)
         if decision.record is None:
             silent[decision.reasons[0]].append(event.id)
@@ -143,13 +219,13 @@ class Rules:
     def _emit(self, tx: Transaction, cause: Cause, decision: Decision) -> None:
         if decision.record is not None:
             self.verdicts.count(decision)
-        for topic, event in events_of(cause, decision):
+        for topic, event in outgoing_events(cause, decision):
             tx.publish(topic, event)
 
     def _silences(self, tx: Transaction, events: Sequence[Event], silent: dict[str, list[str]]) -> None:
         for reason, ids in silent.items():
             self.verdicts.stayed(reason, len(ids))
-            topic, event = silence(Cause.of(events[0], tx.now), ids, self.shelf.book.revision, reason)
+            topic, event = silence_event(Cause.of(events[0], tx.now), ids, self.shelf.book.revision, reason)
             tx.publish(topic, event)
 
 
@@ -160,5 +236,5 @@ def _traced(cause: Cause, decision: Decision, began_ns: int) -> Cause:
     return structs.replace(cause, traceparent=past_span("rules.decide", cause.traceparent, began_ns))
 
 
-def _is_due(chain: Chain, world: World, now: datetime) -> bool:
-    return chain.next_due is not None and chain.next_due <= min(now, world.read_to(chain))
+def _is_due(chain: Chain, facts: Facts, now: datetime) -> bool:
+    return chain.next_due is not None and chain.next_due <= min(now, facts.read_to(chain))

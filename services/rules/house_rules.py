@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from services.rules.listen import BRAKED, INBOX
+from services.rules.conversation.inbound import INBOX_RULE_PREFIX, PAUSED_RULE_PREFIX
 from services.rules.rulebook import Rule, Rulebook, Step, Verb
 from services.rules.terms import Place, Team
 from shared.contracts.ids import RuleId
@@ -16,7 +16,7 @@ _WHY = {
 
 def with_house_rules(book: Rulebook) -> Rulebook:
     """``book`` with an inbox rule for every team, and one that tells it whom we no longer answer."""
-    told = {INBOX: "to_read", BRAKED: "answers_paused"}
+    told = {INBOX_RULE_PREFIX: "to_read", PAUSED_RULE_PREFIX: "answers_paused"}
     own = {RuleId(kind + team): _rule(kind, team, say) for kind, say in told.items() for team in book.people.teams}
     return replace(book, rules={**book.rules, **own})
 

@@ -1,4 +1,9 @@
-"""PostgreSQL, as rules uses it: in comes the part of the world a batch can touch, out goes what changed of it.
+"""Who waits for whom: what changes whether somebody may be written to takes turns with all that may write to them.
+
+A STOP has its person alone; a batch that reads the consent of people shares them with other readers. People stand in
+for one another by their number modulo so many, so that no batch, however large, fills PostgreSQL's table of locks.
+
+PostgreSQL, as rules uses it: in comes the part of the world a batch can touch, out goes what changed of it.
 
 A fixed number of queries each way, whatever the size of the batch.
 """
@@ -10,41 +15,72 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from services.rules.chain import Chain, Delivery
-from services.rules.facts import newest, started_with
-from services.rules.locks import shared
-from services.rules.recipients import parties_in
-from services.rules.want import Wanted
-from services.rules.world import Consent, Person, RightsRecord, Unasked, Work, World
+from services.rules.conversation.chain import Chain, DeliveryState
+from services.rules.conversation.document import newest_data, start_data
+from services.rules.conversation.facts import Consent, Facts, PersonFacts, RightsFacts, UnsolicitedMessages, WorkFacts
+from services.rules.conversation.recipients import people_in
+from services.rules.conversation.required_facts import RequiredFacts
+from shared.contracts.contacts import PersonObserved
+from shared.contracts.envelope import Event
 from shared.contracts.errors import Unprocessable
 from shared.contracts.ids import ChainId, MessageId, PersonId, Revision, RuleId, TenantId, Wamid, partition_key
+from shared.contracts.intents import Intent, classify
 from shared.contracts.topics import CONSONANCE_EVENTS, MESSAGES_EVENTS, WHATSAPP_MESSAGES, WRITES_EVENTS
 from shared.contracts.values import DECODE_ERRORS, Value, decode, encode, format_instant
+from shared.contracts.whatsapp import IdentityChanged, MessageReceived
 from shared.runtime.clock import machine_now
-from shared.runtime.postgres import Connection, load_queries
+from shared.runtime.postgres import Connection, advisory_lock_key, load_queries
 from shared.runtime.telemetry import get_logger
 from shared.runtime.timers import partition_guards
-from shared.runtime.transaction import try_acquire_locks
+from shared.runtime.transaction import SharedLock, try_acquire_locks
+
+_GROUPS = 1024
+_CONSENT = frozenset({Intent.STOP, Intent.START})
+
+
+def exclusive_locks(events: Iterable[Event]) -> set[str]:
+    """The locks of people of whom these events may change whether, or where, they may be written to."""
+    return {_group(person) for event in events for person in _changed(event)}
+
+
+def shared_locks(people: Iterable[PersonId]) -> set[SharedLock]:
+    """The locks of people who may be written to."""
+    return {SharedLock(_group(person)) for person in people}
+
+
+def _changed(event: Event) -> tuple[PersonId, ...]:
+    data = event.data
+    if isinstance(data, MessageReceived):
+        decides = data.button_id is None and classify(data.text) in _CONSENT
+        return (data.person_id, *data.shared_with) if decides else ()
+    if isinstance(data, PersonObserved):
+        return (data.person_id, data.merged_into) if data.merged_into else (data.person_id,)
+    return (data.person_id,) if isinstance(data, IdentityChanged) else ()
+
+
+def _group(person: PersonId) -> str:
+    return f"people/{advisory_lock_key(person) % _GROUPS}"
+
 
 QUERIES = load_queries(__file__, "store.sql")
 log = get_logger()
 
 
-async def load(connection: Connection, tenant: TenantId, wanted: Wanted) -> World:
+async def load(connection: Connection, tenant: TenantId, wanted: RequiredFacts) -> Facts:
     """Chains first, locked; then the works and people they and the events lean on, none of whom changes meanwhile.
 
     Raises LocksBusy where somebody is just being changed.
     """
-    world = World(tenant)
-    wanted.listening |= await _same_people(connection, tenant, wanted.listening)
-    await _load_progress(connection, world)
-    await _load_wamids(connection, world, wanted)
-    await _load_chains(connection, world, wanted)
-    await _load_works(connection, world, wanted)
-    await _load_people(connection, world, wanted)
-    await _load_records(connection, world, wanted)
-    world.changed.clear()
-    return world
+    facts = Facts(tenant)
+    wanted.senders |= await _same_people(connection, tenant, wanted.senders)
+    await _load_progress(connection, facts)
+    await _load_wamids(connection, facts, wanted)
+    await _load_chains(connection, facts, wanted)
+    await _load_works(connection, facts, wanted)
+    await _load_people(connection, facts, wanted)
+    await _load_records(connection, facts, wanted)
+    facts.changed.clear()
+    return facts
 
 
 async def _same_people(connection: Connection, tenant: TenantId, people: Iterable[PersonId]) -> set[PersonId]:
@@ -54,12 +90,12 @@ async def _same_people(connection: Connection, tenant: TenantId, people: Iterabl
     return {*asked, *(PersonId(row["person_id"]) for row in rows)}
 
 
-async def _load_progress(connection: Connection, world: World) -> None:
+async def _load_progress(connection: Connection, facts: Facts) -> None:
     """Before the chains, which may then only know more: an answer they lack was not read when this was."""
     rows = await connection.fetch(QUERIES.read_to)
     read_to = {row["guard"]: row["read_to"] for row in rows if row["read_to"] is not None}
     queued = frozenset(row["guard"] for row in rows if row["read_to"] is None)
-    world.read_to = partial(_read_to, read_to, queued)
+    facts.read_to = partial(_read_to, read_to, queued)
 
 
 def _read_to(read_to: Mapping[str, datetime], queued: frozenset[str], chain: Chain) -> datetime:
@@ -72,22 +108,22 @@ def _read_to(read_to: Mapping[str, datetime], queued: frozenset[str], chain: Cha
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
-async def _load_wamids(connection: Connection, world: World, wanted: Wanted) -> None:
+async def _load_wamids(connection: Connection, facts: Facts, wanted: RequiredFacts) -> None:
     if wanted.wamids:
         rows = await connection.fetch(QUERIES.find_wamids, list(wanted.wamids))
-        world.wamids.update((Wamid(row["wamid"]), MessageId(row["message_id"])) for row in rows)
+        facts.wamids.update((Wamid(row["wamid"]), MessageId(row["message_id"])) for row in rows)
 
 
-async def _load_chains(connection: Connection, world: World, wanted: Wanted) -> None:
-    stopping = wanted.listening if wanted.stops else set()
-    asked = (wanted.messages, wanted.wamids, wanted.writes, wanted.tags, wanted.listening, wanted.chains, stopping)
+async def _load_chains(connection: Connection, facts: Facts, wanted: RequiredFacts) -> None:
+    stopping = wanted.senders if wanted.stops else set()
+    asked = (wanted.messages, wanted.wamids, wanted.writes, wanted.tags, wanted.senders, wanted.chains, stopping)
     if not any(asked):
         return
-    rows = await connection.fetch(QUERIES.find_chains, world.tenant, *([*ids] for ids in asked))
+    rows = await connection.fetch(QUERIES.find_chains, facts.tenant, *([*ids] for ids in asked))
     unreadable = []
     if stopping:
         loose = await connection.fetch(QUERIES.find_loose, list(stopping))
-        world.loose.update((MessageId(row["message_id"]), PersonId(row["person_id"])) for row in loose)
+        facts.notices.update((MessageId(row["message_id"]), PersonId(row["person_id"])) for row in loose)
     for row in rows:
         try:
             chain = decode(Chain, row["document"])
@@ -95,12 +131,12 @@ async def _load_chains(connection: Connection, world: World, wanted: Wanted) -> 
         except DECODE_ERRORS:
             unreadable.append(row["chain_id"])
         else:
-            world.hold_chain(chain)
+            facts.add_chain(chain)
     if unreadable:
         await _leave_out(connection, wanted, unreadable)
 
 
-async def _leave_out(connection: Connection, wanted: Wanted, unreadable: Sequence[str]) -> None:
+async def _leave_out(connection: Connection, wanted: RequiredFacts, unreadable: Sequence[str]) -> None:
     """Who a chain that cannot be read wrote to is heard without it; what is about the chain itself must not be judged.
 
     Raises Unprocessable for that.
@@ -113,10 +149,10 @@ async def _leave_out(connection: Connection, wanted: Wanted, unreadable: Sequenc
     log.error("chain.unreadable", chains=unreadable)
 
 
-def _want_of(wanted: Wanted, chain: Chain) -> None:
+def _want_of(wanted: RequiredFacts, chain: Chain) -> None:
     wanted.people |= chain.people()
-    first, last = started_with(chain), newest(chain)
-    wanted.people.update(parties_in(last))
+    first, last = start_data(chain), newest_data(chain)
+    wanted.people.update(people_in(last))
     if (sender := getattr(first, "person_id", None)) is not None:
         wanted.people.add(sender)
     for data in (first, last):
@@ -126,75 +162,75 @@ def _want_of(wanted: Wanted, chain: Chain) -> None:
             wanted.records.add(record)
 
 
-async def _load_works(connection: Connection, world: World, wanted: Wanted) -> None:
+async def _load_works(connection: Connection, facts: Facts, wanted: RequiredFacts) -> None:
     if not wanted.works:
         return
-    for row in await connection.fetch(QUERIES.find_works, world.tenant, list(wanted.works)):
+    for row in await connection.fetch(QUERIES.find_works, facts.tenant, list(wanted.works)):
         work = _work(row["document"])
-        world.works[work.state.work.work_id] = work
+        facts.works[work.state.work.work_id] = work
         wanted.people.update(person.person_id for person in work.state.people)
 
 
-async def _load_people(connection: Connection, world: World, wanted: Wanted) -> None:
-    wanted.people |= await _same_people(connection, world.tenant, wanted.people)
+async def _load_people(connection: Connection, facts: Facts, wanted: RequiredFacts) -> None:
+    wanted.people |= await _same_people(connection, facts.tenant, wanted.people)
     if not wanted.people:
         return
-    await try_acquire_locks(connection, "rules", shared(wanted.people))
-    for row in await connection.fetch(QUERIES.find_people, world.tenant, list(wanted.people)):
+    await try_acquire_locks(connection, "rules", shared_locks(wanted.people))
+    for row in await connection.fetch(QUERIES.find_people, facts.tenant, list(wanted.people)):
         person = _person(row["person"])
-        world.hold_person(person)
+        facts.add_person(person)
         if row["consent"] is not None:
-            world.consent[person.person_id] = decode(Consent, row["consent"])
+            facts.consent[person.person_id] = decode(Consent, row["consent"])
         if row["unasked"] is not None:
-            world.unasked[person.person_id] = decode(Unasked, row["unasked"])
+            facts.unsolicited[person.person_id] = decode(UnsolicitedMessages, row["unasked"])
         if row["rule"] is not None:
-            world.last_rule[person.person_id] = RuleId(row["rule"])
+            facts.last_rule[person.person_id] = RuleId(row["rule"])
         if row["reference"] is not None:
-            world.acquisitions[person.person_id] = row["reference"]
+            facts.acquisitions[person.person_id] = row["reference"]
 
 
-async def _load_records(connection: Connection, world: World, wanted: Wanted) -> None:
+async def _load_records(connection: Connection, facts: Facts, wanted: RequiredFacts) -> None:
     if not wanted.records and not wanted.requests:
         return
-    rows = await connection.fetch(QUERIES.find_records, world.tenant, list(wanted.records), list(wanted.requests))
+    rows = await connection.fetch(QUERIES.find_records, facts.tenant, list(wanted.records), list(wanted.requests))
     for row in rows:
-        world.records[row["record_id"]] = decode(RightsRecord, row["document"])
+        facts.records[row["record_id"]] = decode(RightsFacts, row["document"])
 
 
 @lru_cache(maxsize=4096)
-def _work(document: str) -> Work:
+def _work(document: str) -> WorkFacts:
     """The same works come again and again; what is written differently is another document."""
-    return decode(Work, document)
+    return decode(WorkFacts, document)
 
 
 @lru_cache(maxsize=16384)
-def _person(document: str) -> Person:
-    return decode(Person, document)
+def _person(document: str) -> PersonFacts:
+    return decode(PersonFacts, document)
 
 
 # ------------------------------------------------------------------ out
 
 
-async def save(connection: Connection, world: World, now: datetime) -> None:
+async def save(connection: Connection, facts: Facts, now: datetime) -> None:
     """Write what changed, kind by kind; ``now`` is business time."""
-    await _save(connection, QUERIES.save_works, world, "work", lambda key: _json(world.works[key]))
-    await _save(connection, QUERIES.save_people, world, "person", lambda key: _json(world.people[key]))
-    await _save(connection, QUERIES.save_consent, world, "consent", lambda key: _json(world.consent[key]), now)
-    await _save(connection, QUERIES.save_unasked, world, "unasked", lambda key: _json(world.unasked[key]))
-    await _save(connection, QUERIES.save_records, world, "record", lambda key: _json(world.records[key]))
-    await _save(connection, QUERIES.save_last_rules, world, "last_rule", lambda key: world.last_rule[key])
-    await _save(connection, QUERIES.save_acquisitions, world, "acquisition", lambda key: world.acquisitions[key])
-    await _save_chains(connection, world, now)
-    world.changed.clear()
+    await _save(connection, QUERIES.save_works, facts, "work", lambda key: _json(facts.works[key]))
+    await _save(connection, QUERIES.save_people, facts, "person", lambda key: _json(facts.people[key]))
+    await _save(connection, QUERIES.save_consent, facts, "consent", lambda key: _json(facts.consent[key]), now)
+    await _save(connection, QUERIES.save_unasked, facts, "unsolicited", lambda key: _json(facts.unsolicited[key]))
+    await _save(connection, QUERIES.save_records, facts, "record", lambda key: _json(facts.records[key]))
+    await _save(connection, QUERIES.save_last_rules, facts, "last_rule", lambda key: facts.last_rule[key])
+    await _save(connection, QUERIES.save_acquisitions, facts, "acquisition", lambda key: facts.acquisitions[key])
+    await _save_chains(connection, facts, now)
+    facts.changed.clear()
 
 
 async def _save(
-    connection: Connection, query: str, world: World, kind: str, value: Callable[[Any], str | None], *extra: object
+    connection: Connection, query: str, facts: Facts, kind: str, value: Callable[[Any], str | None], *extra: object
 ) -> None:
-    keys: list[Any] = [key for changed, key in world.changed if changed == kind]
+    keys: list[Any] = [key for changed, key in facts.changed if changed == kind]
     keys.sort()
     if keys:
-        await connection.execute(query, world.tenant, keys, [value(key) for key in keys], *extra)
+        await connection.execute(query, facts.tenant, keys, [value(key) for key in keys], *extra)
 
 
 def _json(value: Value) -> str:
@@ -208,43 +244,54 @@ def _spelled(value: Value) -> bytes:
     return raw
 
 
-async def _save_chains(connection: Connection, world: World, now: datetime) -> None:
-    loose = [(key, None, None, world.loose[MessageId(key)], True) for key in _keys(world, "loose")]
+async def _save_chains(connection: Connection, facts: Facts, now: datetime) -> None:
+    loose = [(key, None, None, facts.notices[MessageId(key)], True) for key in _keys(facts, "notice")]
     if loose:
         await connection.execute(QUERIES.save_messages, *map(list, zip(*loose, strict=True)))
-    if world.heard_of:
-        await connection.execute(QUERIES.heard_of, list(world.heard_of), list(world.heard_of.values()))
-    chains = [world.chains[ChainId(key)] for key in sorted(_keys(world, "chain"))]
+    if facts.notice_outcomes:
+        await connection.execute(
+            QUERIES.notice_outcomes, list(facts.notice_outcomes), list(facts.notice_outcomes.values())
+        )
+    chains = [facts.chains[ChainId(key)] for key in sorted(_keys(facts, "chain"))]
     if not chains:
         return
     # An ending chain frees its place before another takes it: the index of active chains is checked row by row.
     for part in ([c for c in chains if not c.active], [c for c in chains if c.active]):
         if part:
-            await connection.execute(QUERIES.save_chains, world.tenant, [_row(c) for c in part], now)
+            await connection.execute(QUERIES.save_chains, facts.tenant, [_row(c) for c in part], now)
     sent = [
-        (m.message_id, c.chain_id, m.wamid, m.person_id, m.delivery is Delivery.REQUESTED)
-        for c in chains for m in c.outgoing if m.requested_at is not None
-    ]  # fmt: skip
+        (m.message_id, c.chain_id, m.wamid, m.person_id, m.delivery is DeliveryState.REQUESTED)
+        for c in chains
+        for m in c.messages
+        if m.requested_at is not None
+    ]
     if sent:
         await connection.execute(QUERIES.save_messages, *map(list, zip(*sent, strict=True)))
-    writes = [(w.write_id, c.chain_id) for c in chains for w in c.writings]
+    writes = [(w.write_id, c.chain_id) for c in chains for w in c.writes]
     if writes:
         await connection.execute(QUERIES.save_writes, *map(list, zip(*writes, strict=True)))
 
 
-def _keys(world: World, kind: str) -> Iterable[str]:
-    return (str(key) for changed, key in world.changed if changed == kind)
+def _keys(facts: Facts, kind: str) -> Iterable[str]:
+    return (str(key) for changed, key in facts.changed if changed == kind)
 
 
 def _row(chain: Chain) -> str:
     people = chain.people()
     row = {
-        "chain_id": chain.chain_id, "rule": chain.rule, "subject": chain.subject, "revision": chain.revision,
-        "key": chain.key, "active": chain.active, "live": chain.live, "tags": chain.tags,
-        "people": sorted(people), "guards": guards_of(chain, people) if chain.next_due else [],
+        "chain_id": chain.chain_id,
+        "rule": chain.rule,
+        "subject": chain.subject,
+        "revision": chain.revision,
+        "key": chain.key,
+        "active": chain.active,
+        "live": chain.live,
+        "tags": chain.tags,
+        "people": sorted(people),
+        "guards": guards_of(chain, people) if chain.next_due else [],
         "next_due": format_instant(chain.next_due) if chain.next_due else None,
         "document": orjson.Fragment(_spelled(chain)),
-    }  # fmt: skip
+    }
     return orjson.dumps(row).decode()
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from services.ingest.normalise import normalise
 from services.ingest.records import WebhookFrame
+from services.rules.conversation.facts import PersonFacts
 from services.rules.language.folder import read_folder
 from services.rules.language.loader import load
 from services.rules.rulebook import Rulebook
@@ -12,7 +13,6 @@ from services.rules.story.model import Expect, Story
 from services.rules.story.play import _MOVES, _Playing, _prepared
 from services.rules.story.read import read_stories
 from services.rules.story.seen import Seen, seen
-from services.rules.world import Person
 from shared.contracts.ids import Line, partition_key
 from shared.contracts.whatsapp import MessageReceived
 from tests.cases.folder import ROOT
@@ -57,11 +57,11 @@ class Played:
 
     def new(self) -> list[Seen]:
         stage = self._playing.stage
-        found = seen(stage.effects, stage.world, self._playing.cast)
+        found = seen(stage.effects, stage.facts, self._playing.cast)
         stage.effects.clear()
         return found
 
-    def person(self, contact: int) -> Person:
+    def person(self, contact: int) -> PersonFacts:
         return next(one for known, one in self._playing.cast.people.items() if known == contact)
 
     def reads(self, move: str) -> list[Seen]:
@@ -89,5 +89,5 @@ class Played:
         person = self.person(contact)
         quoted = self.wamids.get(data.quoted_id or "", data.quoted_id)
         data = data.replace(person_id=person.person_id, quoted_id=quoted, at=self._playing.stage.now)
-        self._playing.stage.happens(data, partition_key(self._playing.stage.world.tenant, "persons", person.person_id))
+        self._playing.stage.happens(data, partition_key(self._playing.stage.facts.tenant, "persons", person.person_id))
         return self.new()

@@ -9,7 +9,7 @@ from services.dispatcher.holds import Holds, Target
 from services.dispatcher.outcomes import Faulted
 from services.ingest.normalise import normalise
 from services.ingest.records import Personal
-from services.rules.chain import Ending
+from services.rules.conversation.chain import Ending
 from services.rules.story.model import Kind as Effect
 from services.rules.story.read import read_stories
 from shared.contracts.envelope import parse_event

@@ -5,13 +5,13 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 
-from services.rules.decide import Decider
-from services.rules.engine import Engine
+from services.rules.conversation.decider import Decider
+from services.rules.conversation.facts import Facts
 from services.rules.house_rules import with_house_rules
 from services.rules.language.folder import read_folder
 from services.rules.language.loader import load
+from services.rules.matching.durable_shadow import RuleMatcher
 from services.rules.rulebook import Rulebook
-from services.rules.world import World
 from shared.clients.working_calendar import resolve_zone
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event
@@ -35,30 +35,30 @@ class Judging:
     """A small world that is begun anew after some events, so that one input's cost does not grow with all before."""
 
     decider: Decider = field(init=False)
-    world: World = field(init=False)
+    facts: Facts = field(init=False)
     now: datetime = NOW
     _events: int = 0
 
     def __post_init__(self) -> None:
         book = _book()
         self.decider = Decider(
-            book=book, books=lambda _: book, engine=Engine(book.rules.values()), zone_of=self._zone,
+            book=book, books=lambda _: book, engine=RuleMatcher(book.rules.values()), zone_of=self._zone,
             signing_keys=(b"k" * 32,),
         )  # fmt: skip
         self.begin()
 
     def begin(self) -> None:
-        self.world, self.now, self._events = World(TenantId("penrose")), NOW, 0
+        self.facts, self.now, self._events = Facts(TenantId("penrose")), NOW, 0
 
     def judge(self, event: Event) -> None:
         """The event, and then the next instants of the chains it leaves."""
         self._events += 1
         if self._events > _MOST_EVENTS:
             self.begin()
-        self.decider.decide(event, self.world, self.now)
-        for chain in list(self.world.chains.values())[-_MOST_DUE:]:
+        self.decider.decide(event, self.facts, self.now)
+        for chain in list(self.facts.chains.values())[-_MOST_DUE:]:
             if chain.next_due is not None and chain.next_due - self.now < timedelta(days=3_650):
-                self.decider.due(chain, self.world, max(chain.next_due, self.now))
+                self.decider.due(chain, self.facts, max(chain.next_due, self.now))
 
     def _zone(self, seen: PersonObserved) -> str | None:
         return resolve_zone(seen.zone, seen.country, seen.addresses.phone, "Europe/London")

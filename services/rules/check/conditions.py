@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from datetime import date, datetime
 
 from services.rules.check.fields import View
-from services.rules.conditions import comparisons
 from services.rules.fieldtypes import FieldSpec, FieldType
 from services.rules.language.faults import Report
+from services.rules.matching.conditions import comparisons
 from services.rules.terms import Compare, Condition, Field, Literal, Operator, Place
 
 _ORDERED = frozenset({FieldType.NUMBER, FieldType.DATE, FieldType.INSTANT})

@@ -7,8 +7,8 @@ from services.rules.check.fields import View
 from services.rules.check.guards import present_if
 from services.rules.check.scope import Scope
 from services.rules.check.templates import TITLE_LIMIT, check_languages
+from services.rules.conversation.writes import ACQUISITION_FIELDS
 from services.rules.language.faults import Fault
-from services.rules.record import ACQUISITION_FIELDS
 from services.rules.rulebook import FieldWording, Form, FormField, Rule
 from shared.contracts.writes import CreateAcquisition, Operation
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from functools import reduce
 
-from services.rules.conditions import mentioned
+from services.rules.matching.conditions import mentioned
 from services.rules.terms import AllOf, AnyOf, Compare, Condition, NoneOf, Operator
 
 _NONE: frozenset[str] = frozenset()

@@ -9,9 +9,9 @@ from services.rules.check.fields import View
 from services.rules.check.house_words import EVERYWHERE, HOUSE_TEMPLATES
 from services.rules.check.scope import Scope
 from services.rules.check.uses import Use
+from services.rules.conversation.rendering import BODY_LIMIT, PARAMETER
 from services.rules.rulebook import Template, Wording
 from services.rules.terms import Place
-from services.rules.wording import BODY_LIMIT, PARAMETER
 
 TITLE_LIMIT = 20
 MOST_BUTTONS = 3

@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from services.rules.catalogue import HOUSE_ROLES
+from services.rules.conversation.facts import Consent, PersonFacts
 from services.rules.house import People, StandIn
 from services.rules.rulebook import Rulebook
 from services.rules.story.model import Character, Story
-from services.rules.world import Consent, Person
 from shared.clients.working_calendar import resolve_zone
 from shared.contracts.ids import ContactId, PersonId, RuleId, TenantId, derive_id, person_id_of_contact
 from shared.contracts.vocabulary import Role
@@ -23,9 +23,9 @@ class Cast:
     """``people`` by the number a story calls them by."""
 
     book: Rulebook
-    people: dict[ContactId, Person]
+    people: dict[ContactId, PersonFacts]
     consent: dict[PersonId, Consent]
-    on_the_work: tuple[tuple[Person, str], ...]
+    on_the_work: tuple[tuple[PersonFacts, str], ...]
     strangers: dict[PersonId, ContactId] = field(default_factory=dict)
 
     def party(self, contact: ContactId, like: Mapping[str, Any]) -> dict[str, Any]:
@@ -39,7 +39,7 @@ class Cast:
             **like, "contact_id": known.contact_id, "person_id": known.person_id, "display_name": known.display_name,
         }  # fmt: skip
 
-    def call(self, person: Person) -> ContactId:
+    def call(self, person: PersonFacts) -> ContactId:
         return next(contact for contact, known in self.people.items() if known is person)
 
     def number(self, who: str) -> ContactId | str:
@@ -98,9 +98,9 @@ def _outside(story: Story, book: Rulebook) -> Iterator[tuple[Character, str]]:
                 yield each, role
 
 
-def _person(each: Character, book: Rulebook) -> Person:
+def _person(each: Character, book: Rulebook) -> PersonFacts:
     contact = None if each.visitor else each.contact
-    return Person(
+    return PersonFacts(
         person_id=_visitor(each.contact) if contact is None else person_id_of_contact(TENANT, contact),
         contact_id=contact,
         display_name=each.name or f"Person {each.contact}",

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from services.rules.chain import Ending
+from services.rules.conversation.chain import Ending
 from services.rules.language.faults import Report
 from services.rules.language.nodes import Node, Scalar
 from services.rules.language.values import Part, listed, mapped, text, word

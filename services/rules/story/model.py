@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from services.rules.chain import Ending
+from services.rules.conversation.chain import Ending
 from services.rules.terms import Place
 from shared.clients.working_calendar import Duration
 from shared.contracts.errors import StetError
@@ -44,7 +44,7 @@ class Happened:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class KnownFacts:
     """``facts``: what is known from now on, by dotted path."""
 
     place: Place
@@ -153,7 +153,7 @@ class Expect:
     effects: tuple[Expected, ...]
 
 
-Move = Happened | Facts | Reply | WasRead | Failed | Written | Wait | WaitUntil | Expect
+Move = Happened | KnownFacts | Reply | WasRead | Failed | Written | Wait | WaitUntil | Expect
 
 
 @dataclass(frozen=True, slots=True)

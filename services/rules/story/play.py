@@ -8,20 +8,21 @@ from typing import Any
 
 from msgspec import ValidationError
 
-from services.rules import buttons
-from services.rules.chain import Outgoing
-from services.rules.decide import Decider
-from services.rules.engine import Engine
+from services.rules.conversation import button_ids
+from services.rules.conversation.chain import ChainMessage
+from services.rules.conversation.decider import Decider
+from services.rules.conversation.facts import Facts, PersonFacts
 from services.rules.house_rules import with_house_rules
 from services.rules.language.faults import Fault
+from services.rules.matching.durable_shadow import RuleMatcher
 from services.rules.rulebook import Rulebook
 from services.rules.story.cast import TENANT, Cast, cast_of
 from services.rules.story.happening import data_of
 from services.rules.story.model import (
     Expect,
-    Facts,
     Failed,
     Happened,
+    KnownFacts,
     Move,
     Reply,
     Story,
@@ -34,7 +35,6 @@ from services.rules.story.model import (
 from services.rules.story.seen import Seen, pair, seen, singly, spelled
 from services.rules.story.setting import Setting
 from services.rules.story.stage import Stage
-from services.rules.world import Person, World
 from shared.contracts.errors import Misconfigured
 from shared.contracts.ids import ContactId, Wamid, partition_key
 from shared.contracts.whatsapp import Media
@@ -60,10 +60,10 @@ def play(story: Story, rulebook: Rulebook) -> list[Fault]:
 
 
 @lru_cache(maxsize=2)
-def _prepared(rulebook: Rulebook) -> tuple[Rulebook, Engine]:
+def _prepared(rulebook: Rulebook) -> tuple[Rulebook, RuleMatcher]:
     """Building an engine takes far longer than a story; it keeps nothing from one event to the next."""
     book = with_house_rules(rulebook)
-    return book, Engine(book.rules.values())
+    return book, RuleMatcher(book.rules.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,22 +73,22 @@ class _Playing:
     setting: Setting
 
     @classmethod
-    def of(cls, story: Story, book: Rulebook, engine: Engine) -> "_Playing":
+    def of(cls, story: Story, book: Rulebook, engine: RuleMatcher) -> "_Playing":
         cast = cast_of(story, book)
         decider = Decider(
             book=cast.book, books=lambda _: cast.book, engine=engine,
             zone_of=lambda person: person.zone, signing_keys=(_KEY,),
         )  # fmt: skip
         people = {person.person_id: person for person in cast.people.values()}
-        world = World(TENANT, people=people, consent=dict(cast.consent))
-        return cls(cast, Stage(decider, world, story.start), Setting(cast, world))
+        facts = Facts(TENANT, people=people, consent=dict(cast.consent))
+        return cls(cast, Stage(decider, facts, story.start), Setting(cast, facts))
 
-    def person(self, contact: ContactId) -> Person:
+    def person(self, contact: ContactId) -> PersonFacts:
         if contact not in self.cast.people:
             raise Unplayable(f"{contact} is not among the people of this story")
         return self.cast.people[contact]
 
-    def last_to(self, contact: ContactId, answer: str | None = None, say: str | None = None) -> Outgoing:
+    def last_to(self, contact: ContactId, answer: str | None = None, say: str | None = None) -> ChainMessage:
         found = self.stage.last_to(self.person(contact).person_id, answer, say)
         if found is None:
             which = "".join((f" “{say}”" if say else "", f" with a button “{answer}”" if answer else ""))
@@ -106,7 +106,7 @@ def _happened(playing: _Playing, move: Happened) -> list[Fault]:
     return []
 
 
-def _facts(playing: _Playing, move: Facts) -> list[Fault]:
+def _facts(playing: _Playing, move: KnownFacts) -> list[Fault]:
     playing.setting.known(move.values, playing.stage.now)
     return []
 
@@ -121,7 +121,7 @@ def _reply(playing: _Playing, move: Reply) -> list[Fault]:
         return []
     asked = playing.last_to(move.sender, move.button, move.to) if move.button or move.to else None
     if asked is not None and move.button:
-        button = buttons.mint((_KEY,), asked.message_id, move.button)
+        button = button_ids.sign_button_id((_KEY,), asked.message_id, move.button)
         playing.stage.says(person.person_id, text=_title(playing, asked, move.button), button=button, line=line)
         return []
     media = _document(move, move.document) if move.document else None
@@ -129,7 +129,7 @@ def _reply(playing: _Playing, move: Reply) -> list[Fault]:
     return []
 
 
-def _title(playing: _Playing, asked: Outgoing, answer: str) -> str:
+def _title(playing: _Playing, asked: ChainMessage, answer: str) -> str:
     """What stands on the button, which WhatsApp sends along with its id."""
     template = playing.cast.book.templates.get(asked.say)
     wording = template.languages.get(asked.language or "") if template else None
@@ -171,7 +171,7 @@ def _wait_until(playing: _Playing, move: WaitUntil) -> list[Fault]:
 
 def _expect(playing: _Playing, move: Expect) -> list[Fault]:
     stage = playing.stage
-    effects = seen(stage.effects, stage.world, playing.cast)
+    effects = seen(stage.effects, stage.facts, playing.cast)
     stage.effects.clear()
     expected = tuple(singly(move.effects))
     pairs = pair(expected, effects)
@@ -196,7 +196,7 @@ def _told(effect: Seen, move: Expect) -> str:
 
 _MOVES: Mapping[type[Move], Callable[[_Playing, Any], list[Fault]]] = {
     Happened: _happened,
-    Facts: _facts,
+    KnownFacts: _facts,
     Reply: _reply,
     WasRead: _read,
     Failed: _failed,

@@ -13,9 +13,9 @@ from services.rules.language.yaml_reader import parse
 from services.rules.story.expectations import expect
 from services.rules.story.model import (
     Character,
-    Facts,
     Failed,
     Happened,
+    KnownFacts,
     Move,
     Reply,
     Story,
@@ -128,7 +128,7 @@ def _happened(node: Node, report: Report) -> Move:
 
 def _facts(node: Node, report: Report) -> Move:
     part = Part(node, "“facts”", ("facts",), report)
-    return Facts(part.place, plain_entries(part.get("facts"), report))
+    return KnownFacts(part.place, plain_entries(part.get("facts"), report))
 
 
 def _reply(node: Node, report: Report) -> Move:

@@ -5,15 +5,22 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, assert_never
 
-from services.rules.chain import Ending
-from services.rules.conditions import present
-from services.rules.desk import Effect, Ended, LeftOut, Said, Withdrew, Wrote
-from services.rules.facts import walk
-from services.rules.listen import BRAKED, INBOX
+from services.rules.conversation.chain import Ending
+from services.rules.conversation.context import (
+    Effect,
+    EndedChain,
+    ExcludedPerson,
+    RequestedMessage,
+    RequestedWithdrawal,
+    RequestedWrite,
+)
+from services.rules.conversation.document import read_path
+from services.rules.conversation.facts import Facts
+from services.rules.conversation.inbound import INBOX_RULE_PREFIX, PAUSED_RULE_PREFIX
+from services.rules.matching.conditions import is_present
 from services.rules.rulebook import Verb
 from services.rules.story.cast import Cast
 from services.rules.story.model import Expected, Kind
-from services.rules.world import World
 from shared.contracts.ids import ContactId
 from shared.contracts.values import format_instant, to_builtins
 from shared.contracts.writes import CreateAcquisition, Input, Operation
@@ -51,30 +58,30 @@ class Seen:
                 return f"{{{self.kind}: {self.who}{absent}, say: {self.say}, language: {self.language}}}"
 
 
-def seen(effects: Iterable[Effect], world: World, cast: Cast) -> list[Seen]:
+def seen(effects: Iterable[Effect], facts: Facts, cast: Cast) -> list[Seen]:
     """In order. Somebody left out for one reason is left out once; the house's own chains end unseen."""
     found: list[Seen] = []
     for effect in effects:
-        one = _seen(effect, world, cast)
+        one = _seen(effect, facts, cast)
         if one is not None and not (one.kind is Kind.LEFT_OUT and one in found):
             found.append(one)
     return found
 
 
-def _seen(effect: Effect, world: World, cast: Cast) -> Seen | None:
+def _seen(effect: Effect, facts: Facts, cast: Cast) -> Seen | None:
     match effect:
-        case Said():
+        case RequestedMessage():
             return _said(effect, cast)
-        case Wrote(request):
+        case RequestedWrite(request):
             return Seen(Kind.RECORD, operation=request.input.operation, values=_values_of(request.input))
-        case LeftOut():
+        case ExcludedPerson():
             return Seen(Kind.LEFT_OUT, who=cast.number(effect.who), reason=str(effect.reason))
-        case Withdrew(withdrawal):
-            found = world.chain_of_message(withdrawal.message_id)
+        case RequestedWithdrawal(withdrawal):
+            found = facts.chain_of_message(withdrawal.message_id)
             say = found[1].say if found else None
             return Seen(Kind.WITHDRAW, who=cast.number(withdrawal.person_id), say=say)
-        case Ended():
-            ours = world.chains[effect.chain_id].rule.startswith((INBOX, BRAKED))
+        case EndedChain():
+            ours = facts.chains[effect.chain_id].rule.startswith((INBOX_RULE_PREFIX, PAUSED_RULE_PREFIX))
             return None if ours else Seen(Kind.END, end=effect.ending)
         case _:
             assert_never(effect)
@@ -86,7 +93,7 @@ def _values_of(asked: Input) -> Mapping[str, object]:
     return {**asked.further, **values} if isinstance(asked, CreateAcquisition) else values
 
 
-def _said(effect: Said, cast: Cast) -> Seen:
+def _said(effect: RequestedMessage, cast: Cast) -> Seen:
     sent = effect.send
     return Seen(
         kind=_KINDS.get(effect.verb) or Kind(effect.verb),
@@ -140,13 +147,13 @@ def matches(expected: Expected, effect: Seen) -> bool:
         and all(getattr(expected, name) in {None, getattr(effect, name)} for name in _EQUAL)
         and all(who == effect.who and why == effect.reason for who, why in expected.left_out.items())
         and (expected.text is None or expected.text in (effect.text or ""))
-        and all(_same(value, walk(effect.values, path)) for path, value in expected.values.items())
+        and all(_same(value, read_path(effect.values, path)) for path, value in expected.values.items())
     )
 
 
 def _same(expected: object, got: object) -> bool:
     if isinstance(expected, Mapping):
-        return isinstance(got, Mapping) and all(_same(value, walk(got, path)) for path, value in expected.items())
+        return isinstance(got, Mapping) and all(_same(value, read_path(got, path)) for path, value in expected.items())
     if isinstance(expected, Sequence) and not isinstance(expected, str):
         if not isinstance(got, Sequence) or len(got) != len(expected):
             return False
@@ -179,7 +186,7 @@ def _with(values: Mapping[str, object]) -> str:
 
 
 def _spelled(values: Mapping[Any, object]) -> str:
-    said = (f"{key}: {_value(value)}" for key, value in values.items() if present(value))
+    said = (f"{key}: {_value(value)}" for key, value in values.items() if is_present(value))
     return f"{{{', '.join(said)}}}"
 
 

@@ -10,12 +10,12 @@ from typing import Any
 
 from msgspec import ValidationError
 
+from services.rules.conversation.facts import Facts, RightsFacts, WorkFacts
 from services.rules.language.faults import nearest
 from services.rules.story.cast import Cast
 from services.rules.story.changes import laid_over
 from services.rules.story.happening import golden_data
 from services.rules.story.model import Unplayable
-from services.rules.world import RightsRecord, Work, World
 from shared.contracts.consonance import (
     Component,
     ComponentChanged,
@@ -39,33 +39,33 @@ _LAUNCH = (Component.FRONT_COVER, Component.JACKET_COPY, Component.METADATA)
 @dataclass(slots=True)
 class Setting:
     cast: Cast
-    world: World
+    facts: Facts
     _facts: dict[str, object] = field(default_factory=dict)
 
-    def known(self, facts: Mapping[str, object], now: datetime) -> None:
+    def known(self, changes: Mapping[str, object], now: datetime) -> None:
         """From now on, of every work and record of the story."""
-        self._facts.update(facts)
-        for work in list(self.world.works.values()):
-            self.world.keep_work(self._with(work, facts, now))
-        _apply_to_people(self.world, self.cast, facts)
-        _apply_to_records(self.world, facts)
+        self._facts.update(changes)
+        for work in list(self.facts.works.values()):
+            self.facts.set_work(self._with(work, changes, now))
+        _apply_to_people(self.facts, self.cast, changes)
+        _apply_to_records(self.facts, changes)
 
     def before(self, data: EventData, now: datetime) -> None:
         """Make known what this event says has changed."""
         if not isinstance(data, WorkEventData):
             return
-        known = self.world.works.get(data.work.work_id) or self._with(self._new(data.work), self._facts, now)
+        known = self.facts.works.get(data.work.work_id) or self._with(self._new(data.work), self._facts, now)
         state = _CHANGES.get(type(data), _unchanged)(known.state.replace(work=data.work), data)
-        self.world.keep_work(known.replace(state=state))
+        self.facts.set_work(known.replace(state=state))
 
-    def _new(self, work: WorkRef) -> Work:
+    def _new(self, work: WorkRef) -> WorkFacts:
         """A work that is nowhere near its launch; the cast from outside the house works on it."""
         told = laid_over(golden_data(WorkObserved.kind), {"components": [], "embargo_until": None})
         people = [self.cast.party(self.cast.call(person), {"role": role}) for person, role in self.cast.on_the_work]
-        return Work(state=convert(WorkObserved, {**told, "work": work, "people": people}))
+        return WorkFacts(state=convert(WorkObserved, {**told, "work": work, "people": people}))
 
-    def _with(self, work: Work, facts: Mapping[str, object], now: datetime) -> Work:
-        for path, value in facts.items():
+    def _with(self, work: WorkFacts, changes: Mapping[str, object], now: datetime) -> WorkFacts:
+        for path, value in changes.items():
             head, _, rest = path.partition(".")
             if head == "work" and rest == "open_blocks":
                 work = work.replace(blocks=tuple(f"block-{n}" for n in range(_number(path, value))))
@@ -128,25 +128,25 @@ def _changed(state: WorkObserved, path: str, changes: Mapping[str, object]) -> W
         raise Unplayable(f"“{path}” cannot be that: {describe_error(error, WorkObserved)}") from None
 
 
-def _apply_to_people(world: World, cast: Cast, facts: Mapping[str, object]) -> None:
-    for path, value in facts.items():
+def _apply_to_people(facts: Facts, cast: Cast, changes: Mapping[str, object]) -> None:
+    for path, value in changes.items():
         if path == "sender.open_acquisition":
             for person in cast.people.values():
-                world.keep_acquisition(person.person_id, None if value is None else str(value))
+                facts.set_acquisition(person.person_id, None if value is None else str(value))
         elif path.startswith("sender."):
             raise Unplayable("of a sender only open_acquisition is a fact; the rest is in “people”")
 
 
-def _apply_to_records(world: World, facts: Mapping[str, object]) -> None:
-    rights = {path.removeprefix("rights."): value for path, value in facts.items() if path.startswith("rights.")}
+def _apply_to_records(facts: Facts, changes: Mapping[str, object]) -> None:
+    rights = {path.removeprefix("rights."): value for path, value in changes.items() if path.startswith("rights.")}
     for path in rights:
-        _refuse_unknown("rights", path, RightsRecord.__struct_fields__)
+        _refuse_unknown("rights", path, RightsFacts.__struct_fields__)
     if isinstance(count := rights.get("open_requests"), int):
         rights["open_requests"] = [f"R-{n}" for n in range(_number("rights.open_requests", count))]
     record_id = str(golden_data("consonance.rights.approval_requested.v1")["rights_record_id"])
-    for each in {record_id, *world.records} if rights else ():
-        known = to_builtins(world.records.get(each, RightsRecord()))
-        world.keep_record(each, convert(RightsRecord, {**known, **rights}))
+    for each in {record_id, *facts.records} if rights else ():
+        known = to_builtins(facts.records.get(each, RightsFacts()))
+        facts.set_rights_record(each, convert(RightsFacts, {**known, **rights}))
 
 
 # ------------------------------------------------------------------ what an event says has changed

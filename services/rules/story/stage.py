@@ -6,11 +6,11 @@ Every message that leaves is at once reported as accepted: a question is open fr
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from services.rules.chain import Chain, Outgoing
-from services.rules.decide import Decider
-from services.rules.desk import Effect, Said, Wrote
+from services.rules.conversation.chain import Chain, ChainMessage
+from services.rules.conversation.context import Effect, RequestedMessage, RequestedWrite
+from services.rules.conversation.decider import Decider
+from services.rules.conversation.facts import Facts
 from services.rules.story.model import Unplayable
-from services.rules.world import World
 from shared.contracts.envelope import Event, EventData
 from shared.contracts.ids import EventId, Line, MessageId, PersonId, Wamid, derive_id, partition_key
 from shared.contracts.messages import MessageAccepted, MessageFailed, MessageRead, Wording
@@ -25,7 +25,7 @@ class Stage:
     """``effects`` are those since they were last looked at."""
 
     decider: Decider
-    world: World
+    facts: Facts
     now: datetime
     effects: list[Effect] = field(default_factory=list)
     writes: list[RequestWrite] = field(default_factory=list)
@@ -36,9 +36,9 @@ class Stage:
         self._count += 1
         event = Event(
             id=EventId(derive_id("story", self._count)), source="story", type=data.kind, time=self.now,
-            recordedtime=self.now, tenantid=self.world.tenant, partitionkey=key, data=data,
+            recordedtime=self.now, tenantid=self.facts.tenant, partitionkey=key, data=data,
         )  # fmt: skip
-        self._take(self.decider.decide(event, self.world, self.now).effects)
+        self._take(self.decider.decide(event, self.facts, self.now).effects)
 
     def says(
         self, person: PersonId, *, text: str | None = None, button: str | None = None, media: Media | None = None,
@@ -63,18 +63,18 @@ class Stage:
 
     def _receives(self, message: MessageReceived) -> None:
         self._lines[message.person_id] = message.line
-        self.happens(message, partition_key(self.world.tenant, "persons", message.person_id))
+        self.happens(message, partition_key(self.facts.tenant, "persons", message.person_id))
 
     def _wamid(self) -> Wamid:
         self._count += 1
         return Wamid(f"wamid.in.{self._count}")
 
-    def reads(self, sent: Outgoing) -> None:
+    def reads(self, sent: ChainMessage) -> None:
         if sent.wamid is None:
             return
         self._report(MessageRead(message_id=sent.message_id, person_id=sent.person_id, at=self.now, wamid=sent.wamid))
 
-    def fails(self, sent: Outgoing, code: int | None) -> None:
+    def fails(self, sent: ChainMessage, code: int | None) -> None:
         self._report(
             MessageFailed(
                 message_id=sent.message_id, person_id=sent.person_id, at=self.now, wamid=sent.wamid, code=code,
@@ -102,20 +102,20 @@ class Stage:
         """
         while (due := self._next_due()) is not None and due <= until:
             self.now = max(due, self.now)
-            for chain in [c for c in self.world.chains.values() if c.next_due is not None and c.next_due <= self.now]:
+            for chain in [c for c in self.facts.chains.values() if c.next_due is not None and c.next_due <= self.now]:
                 self._run(chain)
         self.now = until
 
     def _run(self, chain: Chain) -> None:
-        self._take(self.decider.due(chain, self.world, self.now).effects)
-        after = self.world.chains[chain.chain_id].next_due
+        self._take(self.decider.due(chain, self.facts, self.now).effects)
+        after = self.facts.chains[chain.chain_id].next_due
         if after is not None and after <= self.now:
             raise Unplayable(f"“{chain.rule}” stays due at {self.now:%Y-%m-%dT%H:%M:%SZ} and never comes to rest")
 
-    def last_to(self, person: PersonId, answer: str | None = None, say: str | None = None) -> Outgoing | None:
+    def last_to(self, person: PersonId, answer: str | None = None, say: str | None = None) -> ChainMessage | None:
         """The newest message this person got; the newest with this button, or of this template."""
         theirs = [
-            m for c in self.world.chains.values() for m in c.outgoing
+            m for c in self.facts.chains.values() for m in c.messages
             if m.person_id == person and m.requested_at is not None
             and (answer is None or answer in m.buttons) and say in {None, m.say}
         ]  # fmt: skip
@@ -126,15 +126,15 @@ class Stage:
         return self._lines.get(person)
 
     def _next_due(self) -> datetime | None:
-        return min((c.next_due for c in self.world.chains.values() if c.next_due is not None), default=None)
+        return min((c.next_due for c in self.facts.chains.values() if c.next_due is not None), default=None)
 
     def _take(self, effects: tuple[Effect, ...]) -> None:
         self.effects.extend(effects)
-        self.writes.extend(e.request for e in effects if isinstance(e, Wrote))
+        self.writes.extend(e.request for e in effects if isinstance(e, RequestedWrite))
         for effect in effects:
-            if isinstance(effect, Said):
+            if isinstance(effect, RequestedMessage):
                 self._lines[effect.send.person_id] = effect.send.line
-            if isinstance(effect, Said) and effect.send.chain_id is not None:
+            if isinstance(effect, RequestedMessage) and effect.send.chain_id is not None:
                 self._accept(effect.send.message_id, effect.send.person_id)
 
     def _accept(self, message: MessageId, person: PersonId) -> None:
@@ -148,4 +148,4 @@ class Stage:
 
     def _report(self, data: EventData) -> None:
         person = getattr(data, "person_id", "")
-        self.happens(data, partition_key(self.world.tenant, "persons", person))
+        self.happens(data, partition_key(self.facts.tenant, "persons", person))

@@ -12,13 +12,13 @@ import orjson
 
 from dev.layout import ROOT
 from dev.postgres import login_of
-from services.rules import buttons
 from services.rules.books import Shelf
-from services.rules.chain import Chain, Outgoing
-from services.rules.handlers import Rules
-from services.rules.loops import Loops
-from services.rules.verdicts import Verdicts
-from services.rules.waiting import TOPICS
+from services.rules.conversation import button_ids
+from services.rules.conversation.chain import Chain, ChainMessage
+from services.rules.handlers import RulesHandlers
+from services.rules.metrics import RulesMetrics
+from services.rules.polling import PollingLoops
+from services.rules.waiting_events import TOPICS
 from shared.contracts.consonance import WorkObserved
 from shared.contracts.contacts import Addresses, PersonObserved
 from shared.contracts.envelope import Event, EventData, parse_event
@@ -64,8 +64,8 @@ class Hands:
 class RulesAtWork:
     pool: Pool
     clock: Hands
-    rules: Rules
-    loops: Loops
+    rules: RulesHandlers
+    loops: PollingLoops
     _heard: int = field(default=0)
 
     async def hear(self, *said: EventData | Event) -> list[Event]:
@@ -134,8 +134,8 @@ class RulesAtWork:
         rows = await self.pool.fetch("select document::text as document from chains order by changed_at, chain_id")
         return [decode(Chain, row["document"]) for row in rows]
 
-    async def last_to(self, person: PersonId) -> Outgoing:
-        found = [m for chain in await self.chains() for m in chain.outgoing if m.person_id == person and m.requested_at]
+    async def last_to(self, person: PersonId) -> ChainMessage:
+        found = [m for chain in await self.chains() for m in chain.messages if m.person_id == person and m.requested_at]
         return max(found, key=lambda m: m.requested_at or self.clock.at)
 
 
@@ -143,8 +143,8 @@ class RulesAtWork:
 async def rules_at_work(database: str, at: datetime, folder: Path = ROOT / "rules") -> AsyncIterator[RulesAtWork]:
     settings = ServiceSettings(tenant=TENANT, kafka_bootstrap="127.0.0.1:1", postgres_dsn=login_of(database, "rules"))
     async with connection_pool(settings, "rules") as pool:
-        rules, clock = Rules(TENANT, shelf_of(folder), Verdicts()), Hands(at)
-        house = RulesAtWork(pool, clock, rules, Loops(rules, pool, clock, tick=0.01))
+        rules, clock = RulesHandlers(TENANT, shelf_of(folder), RulesMetrics()), Hands(at)
+        house = RulesAtWork(pool, clock, rules, PollingLoops(rules, pool, clock, tick=0.01))
         await house.read_to(at)
         yield house
 
@@ -198,10 +198,11 @@ def wrote(contact: int, text: str, at: datetime, **changes: Any) -> MessageRecei
     return message.replace(**changes)
 
 
-def tapped(asked: Outgoing, answer: str, at: datetime) -> MessageReceived:
+def tapped(asked: ChainMessage, answer: str, at: datetime) -> MessageReceived:
     return MessageReceived(
         line=Line("main"), person_id=asked.person_id, message_id=Wamid(f"wamid.tap.{asked.message_id}.{answer}"),
-        message_kind=MessageKind.BUTTON, text=answer, button_id=buttons.mint(KEYS, asked.message_id, answer), at=at,
+        message_kind=MessageKind.BUTTON, text=answer, at=at,
+        button_id=button_ids.sign_button_id(KEYS, asked.message_id, answer),
     )  # fmt: skip
 
 

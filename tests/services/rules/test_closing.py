@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.rules.chain import Chain, Delivery, Ending, Outgoing
+from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState, Ending
 from services.rules.rulebook import Verb
 from tests.services.rules.unsent import Play, sent, unsent, withdrawn
 
@@ -121,14 +121,14 @@ def test_a_form_that_is_over_takes_back_its_reminder(wait: str, button: str) -> 
     assert len(reminders) == 1
     effects = play.effects_of([f"reply: {{from: 5001, button: {button}}}"])
     assert reminders <= withdrawn(effects) | {
-        m.message_id for m in play.chain.outgoing if m.delivery is Delivery.WITHDRAWN
+        m.message_id for m in play.chain.messages if m.delivery is DeliveryState.WITHDRAWN
     }
 
 
 # ------------------------------------------------------------------ in any order
 
 
-def has_no_reason(chain: Chain, outgoing: Outgoing) -> bool:
+def has_no_reason(chain: Chain, outgoing: ChainMessage) -> bool:
     """After the end: questions, reminders and notices of the steps; not replies, outcomes, or the end's own words."""
     if outgoing.is_question:
         return True
@@ -162,12 +162,12 @@ def test_no_unsent_message_of_a_closed_chain_is_left_without_its_withdrawal(
     for kind, what in moves:
         make(play, kind, what)
     taken_back = withdrawn(play.stage.effects)
-    for chain in play.stage.world.chains.values():
+    for chain in play.stage.facts.chains.values():
         if chain.active or chain.ended is Ending.DONE:
             continue
         left = [m for m in unsent(chain) if has_no_reason(chain, m) and m.message_id not in taken_back]
         assert left == []
-        assert all(m.delivery is not Delivery.HELD or m.answer is not None for m in chain.outgoing)
+        assert all(m.delivery is not DeliveryState.HELD or m.answer is not None for m in chain.messages)
 
 
 def make(play: Play, kind: str, what: object) -> None:
@@ -187,5 +187,5 @@ def make(play: Play, kind: str, what: object) -> None:
         play.move(f"reply: {{from: {what}, text: STOP}}")
 
 
-def messages(play: Play) -> list[Outgoing]:
-    return [m for chain in play.stage.world.chains.values() for m in chain.outgoing]
+def messages(play: Play) -> list[ChainMessage]:
+    return [m for chain in play.stage.facts.chains.values() for m in chain.messages]

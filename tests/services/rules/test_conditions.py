@@ -2,7 +2,7 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from services.rules.conditions import Value, compile_condition, holds, mentioned
+from services.rules.matching.conditions import Value, compile_condition, holds, mentioned
 from services.rules.terms import ALWAYS, AllOf, AnyOf, Compare, Condition, Field, NoneOf, Operand, Operator
 
 NOON = datetime(2027, 3, 1, 12, tzinfo=UTC)

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.rules.decide import Decider
-from services.rules.desk import Said
-from services.rules.engine import Engine
+from services.rules.conversation.context import RequestedMessage
+from services.rules.conversation.decider import Decider
+from services.rules.conversation.facts import Facts, PersonFacts
 from services.rules.house_rules import with_house_rules
-from services.rules.world import Person, World
+from services.rules.matching.durable_shadow import RuleMatcher
 from shared.contracts.contacts import Addresses, PersonObserved
 from shared.contracts.envelope import Event, EventData
 from shared.contracts.golden import golden
@@ -75,27 +75,27 @@ def said(word: Word) -> MessageReceived:
 @cache
 def decider() -> Decider:
     book = with_house_rules(house_book())
-    engine = Engine(book.rules.values())
+    engine = RuleMatcher(book.rules.values())
     return Decider(
         book=book, books=lambda _: book, engine=engine, zone_of=lambda person: person.zone, signing_keys=KEYS
     )
 
 
-def hear(world: World, data: EventData, count: int) -> list[Said]:
+def hear(facts: Facts, data: EventData, count: int) -> list[RequestedMessage]:
     event = Event(
         id=EventId(f"event-{count}"), source="test", type=data.kind, time=NOW, recordedtime=NOW, tenantid=TENANT,
         partitionkey=partition_key(TENANT, "persons", getattr(data, "person_id", "")), data=data,
     )  # fmt: skip
-    effects = decider().decide(event, world, NOW + timedelta(days=1)).effects
-    return [effect for effect in effects if isinstance(effect, Said)]
+    effects = decider().decide(event, facts, NOW + timedelta(days=1)).effects
+    return [effect for effect in effects if isinstance(effect, RequestedMessage)]
 
 
-def after(events: Sequence[EventData]) -> World:
+def after(events: Sequence[EventData]) -> Facts:
     known = [somebody(806), *map(visitor, VISITORS)]
-    world = World(TENANT, people={one.person_id: Person.of(one, None) for one in known})
+    facts = Facts(TENANT, people={one.person_id: PersonFacts.of(one, None) for one in known})
     for count, event in enumerate(events):
-        hear(world, event, count)
-    return world
+        hear(facts, event, count)
+    return facts
 
 
 def stopped(words: Sequence[Word]) -> bool:
@@ -123,15 +123,15 @@ WORDS = st.lists(
 @given(WORDS, st.data())
 def test_any_order_of_merges_and_words_ends_in_the_same_consent(words: list[Word], data: st.DataObject) -> None:
     events = data.draw(st.permutations([*MERGES, *map(said, words)]))
-    world = after(events)
-    assert {world.opted_out(person) for person in EVERYBODY} == {stopped(words)}
+    facts = after(events)
+    assert {facts.opted_out(person) for person in EVERYBODY} == {stopped(words)}
 
 
 @settings(max_examples=60, deadline=None)
 @given(WORDS, st.data())
 def test_whoever_is_stopped_is_sent_nothing_whatever_they_were_called(words: list[Word], data: st.DataObject) -> None:
-    world = after(data.draw(st.permutations([*MERGES, *map(said, words)])))
-    reply = hear(world, said(Word(CONTACT, "Is anybody there?", 100)), 100)
+    facts = after(data.draw(st.permutations([*MERGES, *map(said, words)])))
+    reply = hear(facts, said(Word(CONTACT, "Is anybody there?", 100)), 100)
     sent = [each for each in reply if each.send.person_id in EVERYBODY]
     assert bool(sent) is not stopped(words)
 
@@ -147,15 +147,15 @@ def test_a_start_of_the_contact_before_the_merge_does_not_undo_the_visitor_s_sto
 
 
 def test_who_comes_back_after_the_merge_is_back() -> None:
-    world = after([said(Word(VISITORS[0], "STOP", 10)), *MERGES, said(Word(CONTACT, "START", 70))])
-    assert not any(map(world.opted_out, EVERYBODY))
+    facts = after([said(Word(VISITORS[0], "STOP", 10)), *MERGES, said(Word(CONTACT, "START", 70))])
+    assert not any(map(facts.opted_out, EVERYBODY))
 
 
 def test_an_id_that_becomes_somebody_of_its_own_again_frees_nobody() -> None:
     apart = visitor(VISITORS[0]).replace(version=3)
-    world = after([said(Word(VISITORS[0], "STOP", 10)), *MERGES, apart])
-    assert world.opted_out(CONTACT)
-    assert world.opted_out(VISITORS[0])
+    facts = after([said(Word(VISITORS[0], "STOP", 10)), *MERGES, apart])
+    assert facts.opted_out(CONTACT)
+    assert facts.opted_out(VISITORS[0])
 
 
 # ------------------------------------------------------------------ on a real database

@@ -9,9 +9,8 @@ from durable.engine import durable_rules_engine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.rules.conditions import Value, holds
-from services.rules.engine import Engine
-from services.rules.reference import Reference
+from services.rules.matching.conditions import ConditionIndex, Value, holds
+from services.rules.matching.durable_shadow import RuleMatcher
 from services.rules.rulebook import Rule, Until, until_id
 from services.rules.terms import ALWAYS, NOWHERE, AllOf, AnyOf, Compare, Condition, Field, NoneOf, Operator
 from shared.contracts.ids import RuleId
@@ -29,7 +28,7 @@ def stage(name: str) -> Compare:
 
 
 def test_every_rule_that_holds_is_found() -> None:
-    engine = Engine([rule("a", stage("typesetting")), rule("b", NoneOf(stage("published"))), rule("c", ALWAYS)])
+    engine = RuleMatcher([rule("a", stage("typesetting")), rule("b", NoneOf(stage("published"))), rule("c", ALWAYS)])
     assert engine.judge(EVENT, {"to_stage_key": "typesetting"}) == {"a", "b", "c"}
     assert engine.judge(EVENT, {"to_stage_key": "published"}) == {"c"}
     assert engine.judge("work.blocked", {}) == set()
@@ -38,7 +37,7 @@ def test_every_rule_that_holds_is_found() -> None:
 
 def test_the_engine_keeps_nothing_from_one_fact_to_the_next() -> None:
     stages = [f"stage-{number}" for number in range(20)]
-    engine = Engine([rule(name, stage(name)) for name in stages])
+    engine = RuleMatcher([rule(name, stage(name)) for name in stages])
     for name in stages:  # each a fact of its own, so each is put to the engine
         assert engine.match(EVENT, {"to_stage_key": name}) == {name}
     assert engine.match(EVENT, {"to_stage_key": "proposal"}) == set()
@@ -53,7 +52,7 @@ def test_the_same_numbers_are_put_to_the_engine_once(monkeypatch: pytest.MonkeyP
         return put(handle, fact)
 
     monkeypatch.setattr(durable_rules_engine, "assert_fact", note)
-    engine = Engine([rule("a", stage("typesetting"))])
+    engine = RuleMatcher([rule("a", stage("typesetting"))])
     for name in ("typesetting", "proposal", "published") * 3:
         assert engine.match(EVENT, {"to_stage_key": name}) == ({"a"} if name == "typesetting" else set())
     assert len(asked) == 2  # what no rule names is all the same to it
@@ -61,13 +60,13 @@ def test_the_same_numbers_are_put_to_the_engine_once(monkeypatch: pytest.MonkeyP
 
 def test_no_thread_is_started() -> None:
     before = threading.active_count()
-    Engine([rule("a", ALWAYS)]).judge(EVENT, {})
+    RuleMatcher([rule("a", ALWAYS)]).judge(EVENT, {})
     assert threading.active_count() == before
 
 
 def test_until_lines_are_judged_apart() -> None:
     until = Until(EVENT, Compare("new_terms_hash", Operator.IS, Field("chain.terms_hash")))
-    engine = Engine([rule("a", ALWAYS, Until("work.unblocked"), until, event="work.blocked")])
+    engine = RuleMatcher([rule("a", ALWAYS, Until("work.unblocked"), until, event="work.blocked")])
     assert engine.judge_until(EVENT, {"new_terms_hash": "x", "chain.terms_hash": "x"}) == {until_id(RuleId("a"), 1)}
     assert engine.judge_until(EVENT, {"new_terms_hash": "x", "chain.terms_hash": "y"}) == set()
     assert engine.judge(EVENT, {"new_terms_hash": "x", "chain.terms_hash": "x"}) == set()
@@ -75,27 +74,27 @@ def test_until_lines_are_judged_apart() -> None:
 
 def test_more_rules_than_a_ruleset_bears() -> None:
     rules = [rule(f"r{n}", AllOf((stage(f"s{n % 7}"), Compare(f"f{n}", Operator.AT_LEAST, n)))) for n in range(600)]
-    engine = Engine(rules)
+    engine = RuleMatcher(rules)
     found = engine.judge(EVENT, {"to_stage_key": "s3", "f3": 3, "f10": 9, "f598": 597})
     assert found == {"r3"}
     assert engine.disagreements == 0
 
 
 def test_many_rules_that_read_alike() -> None:
-    engine = Engine([rule(f"r{n}", ALWAYS) for n in range(400)])
+    engine = RuleMatcher([rule(f"r{n}", ALWAYS) for n in range(400)])
     assert len(engine.judge(EVENT, {})) == 400
     assert engine.disagreements == 0
 
 
 def test_a_disagreement_is_counted_and_the_reference_is_right() -> None:
-    engine = Engine([rule("a", stage("typesetting"))])
-    engine._starts._references = {EVENT: Reference([(RuleId("a"), ALWAYS)])}
+    engine = RuleMatcher([rule("a", stage("typesetting"))])
+    engine._starts._references = {EVENT: ConditionIndex([(RuleId("a"), ALWAYS)])}
     assert engine.judge(EVENT, {"to_stage_key": "proposal"}) == {"a"}
     assert engine.disagreements == 1
 
 
 def test_the_rules_of_a_book_are_found() -> None:
-    engine = Engine(good_book().rules.values())
+    engine = RuleMatcher(good_book().rules.values())
     assert engine.judge("rights.approval_requested", {"kind": "permission"}) == {"permission"}
     assert engine.judge("rights.approval_requested", {"kind": "permission", "work.cancelled": True}) == set()
 
@@ -130,7 +129,7 @@ DOCUMENTS = st.dictionaries(FIELDS, VALUES)
 def test_the_engine_and_the_reference_agree(
     conditions: list[Condition], documents: list[Mapping[str, Value | None]]
 ) -> None:
-    engine = Engine([rule(f"r{n}", condition) for n, condition in enumerate(conditions)])
+    engine = RuleMatcher([rule(f"r{n}", condition) for n, condition in enumerate(conditions)])
     for document in documents:
         expected = {f"r{n}" for n, condition in enumerate(conditions) if holds(condition, document)}
         assert engine.match(EVENT, document) == expected
@@ -151,7 +150,7 @@ LARGE: dict[str, Condition] = {
 @pytest.mark.parametrize("name", LARGE)
 def test_no_condition_is_too_large_for_the_engine(name: str) -> None:
     began = time.process_time()
-    engine = Engine([rule("large", LARGE[name]), rule("small", Compare("f0", Operator.IS, "proofs"))])
+    engine = RuleMatcher([rule("large", LARGE[name]), rule("small", Compare("f0", Operator.IS, "proofs"))])
     for word in ("proofs", "draft", "w4999"):
         document: dict[str, Value | None] = {}
         document.update((field, word) for field in WIDE)

@@ -3,7 +3,7 @@
 import pytest
 
 from services.rules.check.prove import prove
-from services.rules.form_answers import CONTENT_TYPES, refused_file
+from services.rules.conversation.forms import CONTENT_TYPES, file_refusal
 from services.rules.language.folder import read_folder
 from services.rules.rulebook import Form, FormField
 from services.rules.story.play import play
@@ -157,5 +157,5 @@ def test_every_known_kind_is_known_by_name_and_by_each_content_type(kind: str) -
     form = Form("f", "w", (FormField("file", document=(kind,)),), "c", Operation.CREATE_ACQUISITION, "d", {}, NOWHERE)
     named = [Media(media_id="1", filename=f"a.{kind}"), Media(media_id="1", filename=f" A.{kind.upper()} ")]
     typed = [Media(media_id="1", mime=mime) for mime in CONTENT_TYPES[kind]]
-    assert [refused_file(form, each) for each in (*named, *typed)] == [None] * (2 + len(typed))
-    assert refused_file(form, Media(media_id="1", filename=kind, mime="application/x-msdownload")) is not None
+    assert [file_refusal(form, each) for each in (*named, *typed)] == [None] * (2 + len(typed))
+    assert file_refusal(form, Media(media_id="1", filename=kind, mime="application/x-msdownload")) is not None

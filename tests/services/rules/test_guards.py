@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from services.rules.chain import Chain, Delivery
+from services.rules.conversation.chain import Chain, DeliveryState
 from shared.contracts.envelope import EventData
 from shared.contracts.ids import Wamid
 from tests.services.rules.at_work import RulesAtWork, accepted, person_of, rules_at_work, somebody, tapped, told, wrote
@@ -105,16 +105,16 @@ def test_only_one_place_lets_time_act(moves: list[str], wait: str, brought: str)
         play.move(move)
         play.stage.tell_all()
     known = play.stage.now
-    play.stage.world.read_to = lambda _: known
+    play.stage.facts.read_to = lambda _: known
     until = datetime.fromisoformat(wait.removeprefix("wait until: "))
     before = len(play.stage.effects)
     play.stage.now = until
-    for chain in list(play.stage.world.chains.values()):
-        play.stage._take(play.stage.decider.due(chain, play.stage.world, until).effects)
+    for chain in list(play.stage.facts.chains.values()):
+        play.stage._take(play.stage.decider.due(chain, play.stage.facts, until).effects)
     assert brought not in sent(play.stage.effects[before:])
-    play.stage.world.read_to = lambda _: until
-    for chain in list(play.stage.world.chains.values()):
-        play.stage._take(play.stage.decider.due(chain, play.stage.world, until).effects)
+    play.stage.facts.read_to = lambda _: until
+    for chain in list(play.stage.facts.chains.values()):
+        play.stage._take(play.stage.decider.due(chain, play.stage.facts, until).effects)
     assert brought in sent(play.stage.effects[before:])
 
 
@@ -125,10 +125,10 @@ def test_what_was_held_for_somebody_who_has_no_address_any_more_leaves_nothing_d
     """Nobody is left to be waited for, so the next step follows at once: nothing stays due."""
     play = Play(HOLD)
     play.move("wait until: 2027-03-03T20:00:00Z", ASKED)
-    holder = play.stage.world.people[play.person(812)]
-    play.stage.world.keep_person(holder.replace(reachable=False))
+    holder = play.stage.facts.people[play.person(812)]
+    play.stage.facts.set_person(holder.replace(reachable=False))
     play.move("wait until: 2027-03-04T09:00:00Z")  # raises for a chain that stays due
-    assert [m.delivery for m in play.chain.outgoing if m.person_id == holder.person_id] == [Delivery.DROPPED]
+    assert [m.delivery for m in play.chain.messages if m.person_id == holder.person_id] == [DeliveryState.DROPPED]
     assert "rights_unanswered" in sent(play.stage.effects)
     assert due_after(play.chain, play.stage.now)
 

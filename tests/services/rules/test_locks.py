@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from services.rules.chain import Chain
+from services.rules.conversation.chain import Chain
 from shared.contracts.envelope import Event, EventData
 from shared.contracts.topics import CONSONANCE_EVENTS
 from shared.runtime.batch import ReceivedEvent

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from services.rules.remembered import remembered
+from services.rules.identity_cache import cached_by_identity
 
 GOLDEN = Path(__file__).parents[3] / "shared" / "contracts" / "golden"
 
 _calls: list[tuple[list[int], str]] = []
 
 
-@remembered(most=2)
+@cached_by_identity(most=2)
 def _spelled(values: list[int], unit: str) -> str:
     _calls.append((values, unit))
     return f"{values}{unit}"

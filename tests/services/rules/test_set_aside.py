@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from services.rules import set_aside
-from services.rules.chain import Chain
+from services.rules.conversation.chain import Chain
 from shared.contracts.envelope import Event
 from shared.contracts.errors import Unprocessable
 from shared.contracts.ids import EventId, partition_key
@@ -47,7 +47,7 @@ def blocked(number: int) -> Event:
 
 async def escalated(house: RulesAtWork) -> int:
     """How many chains have told somebody beyond the owner."""
-    return sum(any(m.step > 0 for m in chain.outgoing) for chain in await house.chains() if chain.outgoing)
+    return sum(any(m.step > 0 for m in chain.messages) for chain in await house.chains() if chain.messages)
 
 
 def fails_for(house: RulesAtWork, monkeypatch: pytest.MonkeyPatch, subject: str) -> None:

@@ -13,7 +13,7 @@ from services.ingest.identity import Identity
 from services.ingest.normalise import normalise
 from services.ingest.people import People
 from services.ingest.records import WebhookFrame
-from services.rules import buttons
+from services.rules.conversation import button_ids
 from shared.contracts.envelope import parse_event
 from shared.contracts.golden import golden
 from shared.contracts.ids import Line
@@ -90,7 +90,7 @@ async def door(postgres_database: str) -> AsyncIterator[Door]:
 
 async def tap(door: Door, sender: str = SHARED, **more: Any) -> dict[str, Any]:
     question = await door.house.last_to(person_of(ASKED))
-    button = {"payload": buttons.mint(KEYS, question.message_id, "approve"), "text": "Approve"}
+    button = {"payload": button_ids.sign_button_id(KEYS, question.message_id, "approve"), "text": "Approve"}
     return {
         "id": "wamid.tap",
         "from": sender.lstrip("+"),

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import orjson
 import pytest
 
-from services.rules.waiting import PATIENCE, TOPICS
+from services.rules.waiting_events import PATIENCE, TOPICS
 from shared.contracts.golden import golden
 from shared.contracts.ids import EventId, Wamid, partition_key
 from shared.contracts.topics import MESSAGES_EVENTS

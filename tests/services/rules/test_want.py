@@ -8,13 +8,12 @@ import orjson
 from hypothesis import given, settings
 
 from dev.layout import ROOT
-from services.rules.conditions import Document, holds
+from services.rules.conversation.required_facts import RequiredFacts, find_required_facts
 from services.rules.language.folder import read_folder
 from services.rules.language.loader import load
-from services.rules.reference import needed_of
+from services.rules.matching.conditions import FieldValues, holds, necessary_condition
 from services.rules.rulebook import Rulebook
 from services.rules.terms import Condition
-from services.rules.want import Wanted, want
 from shared.contracts import consonance, whatsapp
 from shared.contracts.envelope import Event, parse_event
 from shared.contracts.golden import golden
@@ -39,8 +38,8 @@ def event(kind: str, **changes: Any) -> Event:
     return parse_event(orjson.dumps({**told, "data": {**told["data"], **changes}}), KINDS)
 
 
-def wanted(*events: Event) -> Wanted:
-    return want(events, book(), TENANT, NOW)
+def wanted(*events: Event) -> RequiredFacts:
+    return find_required_facts(events, book(), TENANT, NOW)
 
 
 def test_a_stage_no_rule_names_needs_nothing_to_be_known() -> None:
@@ -78,12 +77,12 @@ def test_a_message_needs_all_that_listens_to_its_sender() -> None:
     one = event("whatsapp.message.received.v1", quoted_id="wamid.ours")
     assert isinstance(one.data, whatsapp.MessageReceived)
     found = wanted(one)
-    assert (found.listening, found.wamids) == ({one.data.person_id}, {"wamid.ours"})
+    assert (found.senders, found.wamids) == ({one.data.person_id}, {"wamid.ours"})
 
 
 @settings(max_examples=400, deadline=None)
 @given(CONDITIONS, DOCUMENTS)
-def test_a_condition_holds_nowhere_its_reduced_form_does_not(condition: Condition, document: Document) -> None:
+def test_a_condition_holds_nowhere_its_reduced_form_does_not(condition: Condition, document: FieldValues) -> None:
     told = {field: value for field, value in document.items() if field in {"a", "d"}}
-    reduced = needed_of(condition, lambda field: field in {"a", "d"})
+    reduced = necessary_condition(condition, lambda field: field in {"a", "d"})
     assert holds(reduced, told) or not holds(condition, document)

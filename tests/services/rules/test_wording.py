@@ -3,9 +3,15 @@ from enum import StrEnum
 
 import pytest
 
+from services.rules.conversation.rendering import (
+    ABSENT_VALUE,
+    BODY_LIMIT,
+    choose_language,
+    format_value,
+    render_template,
+)
 from services.rules.rulebook import Category, Template, Wording
 from services.rules.terms import NOWHERE
-from services.rules.wording import BODY_LIMIT, NOTHING, choose_language, render, say
 
 
 class Stage(StrEnum):
@@ -35,7 +41,7 @@ def test_the_language_is_the_exact_one_or_its_base_or_the_house(wanted: str | No
 
 
 def test_a_template_is_filled_in_its_language() -> None:
-    rendered = render(TEMPLATE, "fr", VALUES)
+    rendered = render_template(TEMPLATE, "fr", VALUES)
     assert rendered.body == "Bonjour Ana, « A Book » : réponse avant le 19 mars 2027."
     assert rendered.parameters == {"person": "Ana", "title": "A Book", "by": "19 mars 2027"}
     assert rendered.buttons == (("approve", "J’autorise"),)
@@ -49,8 +55,8 @@ def test_a_template_is_filled_in_its_language() -> None:
         (date(2027, 3, 1), "en_US", "March 1, 2027"),
         (datetime(2027, 3, 1, 9, 30, tzinfo=UTC), "en", "1 March 2027, 9:30"),
         (("cover", "jacket_copy", "metadata"), "fr", "cover, texte de jaquette et metadata"),
-        ((), "en", NOTHING),
-        (None, "en", NOTHING),
+        ((), "en", ABSENT_VALUE),
+        (None, "en", ABSENT_VALUE),
         (Stage.FINAL_PROOF_APPROVED, "en", "final proof approved"),
         (Stage.TYPESETTING, "fr", "composition"),
         ("typesetting", "fr", "typesetting"),  # a title may be a code's word; only a closed set's is translated
@@ -62,11 +68,11 @@ def test_a_template_is_filled_in_its_language() -> None:
 )
 def test_a_value_in_words(value: object, language: str, expected: str) -> None:
     words = {"typesetting": "composition", "jacket_copy": "texte de jaquette"} if language == "fr" else {}
-    assert say(value, language, words) == expected
+    assert format_value(value, language, words) == expected
 
 
 def test_a_long_text_is_cut_so_that_the_whole_fits() -> None:
-    rendered = render(TEMPLATE, "en", {**VALUES, "title": "very " * 400})
+    rendered = render_template(TEMPLATE, "en", {**VALUES, "title": "very " * 400})
     assert len(rendered.body) <= BODY_LIMIT
     assert rendered.parameters["title"].endswith("…")
     assert rendered.parameters["by"] == "19 March 2027"
@@ -74,8 +80,8 @@ def test_a_long_text_is_cut_so_that_the_whole_fits() -> None:
 
 
 def test_a_value_with_braces_is_not_filled_again() -> None:
-    assert "“{by}”" in render(TEMPLATE, "en", {**VALUES, "title": "{by}"}).body
+    assert "“{by}”" in render_template(TEMPLATE, "en", {**VALUES, "title": "{by}"}).body
 
 
 def test_what_is_missing_leaves_a_dash_and_not_a_hole() -> None:
-    assert f"“{NOTHING}”" in render(TEMPLATE, "en", {"person": "Ana"}).body
+    assert f"“{ABSENT_VALUE}”" in render_template(TEMPLATE, "en", {"person": "Ana"}).body

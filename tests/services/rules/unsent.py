@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
 
-from services.rules.chain import Chain, Delivery, Outgoing
-from services.rules.desk import Effect, Said, Withdrew
+from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState
+from services.rules.conversation.context import Effect, RequestedMessage, RequestedWithdrawal
 from services.rules.story.play import _MOVES, _Playing, _prepared
 from services.rules.story.stage import Stage
 from shared.contracts.ids import MessageId, PersonId
@@ -37,7 +37,7 @@ class Play:
     def __init__(self, people: str, about: str = "rights-approval") -> None:
         self._people, self._about = people, about
         playing = _Playing.of(_story(people, "expect: nothing", about=about), *_prepared(house_book()))
-        self.stage = Untold(playing.stage.decider, playing.stage.world, playing.stage.now)
+        self.stage = Untold(playing.stage.decider, playing.stage.facts, playing.stage.now)
         self._playing = _Playing(playing.cast, self.stage, playing.setting)
 
     def move(self, *moves: str) -> None:
@@ -49,7 +49,7 @@ class Play:
 
     @property
     def chain(self) -> Chain:
-        (chain,) = (c for c in self.stage.world.chains.values() if not c.rule.startswith("house-inbox"))
+        (chain,) = (c for c in self.stage.facts.chains.values() if not c.rule.startswith("house-inbox"))
         return chain
 
     def later(self, by: timedelta) -> None:
@@ -65,16 +65,16 @@ _story = lru_cache(maxsize=512)(story)
 
 
 def sent(effects: Sequence[Effect]) -> list[str]:
-    return [effect.send.say for effect in effects if isinstance(effect, Said)]
+    return [effect.send.say for effect in effects if isinstance(effect, RequestedMessage)]
 
 
 def withdrawn(effects: Sequence[Effect]) -> set[MessageId]:
-    return {effect.withdrawal.message_id for effect in effects if isinstance(effect, Withdrew)}
+    return {effect.withdrawal.message_id for effect in effects if isinstance(effect, RequestedWithdrawal)}
 
 
-def unsent(chain: Chain) -> list[Outgoing]:
+def unsent(chain: Chain) -> list[ChainMessage]:
     """Held, or requested without any evidence that it went."""
-    return [m for m in chain.outgoing if m.delivery in {Delivery.HELD, Delivery.REQUESTED}]
+    return [m for m in chain.messages if m.delivery in {DeliveryState.HELD, DeliveryState.REQUESTED}]
 
 
 def at(day: int, hour: int = 10) -> datetime:

@@ -2,11 +2,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from services.rules.chain import Chain
+from services.rules.conversation.chain import Chain
+from services.rules.conversation.facts import Facts
 from services.rules.story.model import Story
 from services.rules.story.play import play
 from services.rules.story.read import read_stories
-from services.rules.world import World
 from shared.contracts.values import decode, encode
 from tests.services.rules.stories import FOLDER, faults, house_book, story
 
@@ -23,13 +23,13 @@ def house_stories() -> Sequence[Story]:
 
 def test_every_chain_of_the_stories_reads_back_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[Chain] = []
-    hold = World.hold_chain
+    hold = Facts.add_chain
 
-    def keep(world: World, chain: Chain) -> None:
+    def keep(facts: Facts, chain: Chain) -> None:
         kept.append(chain)
-        hold(world, chain)
+        hold(facts, chain)
 
-    monkeypatch.setattr(World, "hold_chain", keep)
+    monkeypatch.setattr(Facts, "add_chain", keep)
     for told in house_stories():
         play(told, house_book())
     assert len(kept) > len(house_stories())

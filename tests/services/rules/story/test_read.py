@@ -2,15 +2,15 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from services.rules.chain import Ending
+from services.rules.conversation.chain import Ending
 from services.rules.story.model import (
     Character,
     Expect,
     Expected,
-    Facts,
     Failed,
     Happened,
     Kind,
+    KnownFacts,
     Move,
     Reply,
     Story,
@@ -62,7 +62,7 @@ def test_a_story_has_a_cast_and_a_start() -> None:
             "{event: work.blocked, with: {block_id: B-1, since: 2027-03-01, detail: null}}",
             Happened(AT, "work.blocked", {"block_id": "B-1", "since": date(2027, 3, 1), "detail": None}),
         ),
-        ("facts: {work.stage_key: published}", Facts(AT, {"work.stage_key": "published"})),
+        ("facts: {work.stage_key: published}", KnownFacts(AT, {"work.stage_key": "published"})),
         ("reply: {from: 812, button: approve}", Reply(AT, ContactId(812), button="approve")),
         ("reply: {from: 1, text: hello, line: pitches}", Reply(AT, ContactId(1), text="hello", line="pitches")),
         ("reply: {from: 1, document: a.pdf, to: ask}", Reply(AT, ContactId(1), document="a.pdf", to="ask")),

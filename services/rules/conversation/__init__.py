@@ -1,0 +1,1 @@
+"""What rules decides: chains, whom they concern, the messages and writes that follow. Pure: no database, no clock."""

@@ -1,0 +1,39 @@
+"""Button ids: ours, signed, opaque to others. A tap brings one back; a forged or foreign one answers nothing."""
+
+import hmac
+from collections.abc import Sequence
+from hashlib import blake2b
+
+from shared.contracts.ids import MessageId
+
+_PREFIX = "s1"
+_MAC_BYTES = 12
+
+
+Keys = Sequence[bytes]
+"""The first signs; each of them counts, so that one can be replaced while its buttons are still open."""
+
+
+def sign_button_id(keys: Keys, message: MessageId, answer: str) -> str:
+    """At most 256 characters, as WhatsApp requires of reply buttons (docs/reference/whatsapp.md, 1)."""
+    return f"{_PREFIX}.{message}.{answer}.{_mac(keys[0], message, answer)}"
+
+
+def read_button_id(keys: Keys, button_id: str) -> tuple[MessageId, str] | None:
+    """The message and the answer a button stands for; None where the signature is not ours."""
+    parts = button_id.split(".")
+    if len(parts) != 4 or parts[0] != _PREFIX:
+        return None
+    message, answer, mac = MessageId(parts[1]), parts[2], parts[3]
+    ours = [hmac.compare_digest(mac.encode(), _mac(key, message, answer).encode()) for key in keys]
+    return (message, answer) if any(ours) else None
+
+
+def claimed_message(button_id: str) -> MessageId | None:
+    """The message a button names, unverified: only for loading what a decision may need."""
+    parts = button_id.split(".")
+    return MessageId(parts[1]) if len(parts) == 4 and parts[0] == _PREFIX else None
+
+
+def _mac(key: bytes, message: MessageId, answer: str) -> str:
+    return blake2b(f"{message}.{answer}".encode(), key=key[:64], digest_size=_MAC_BYTES).hexdigest()

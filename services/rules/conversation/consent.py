@@ -1,0 +1,110 @@
+"""Who may be written to: STOP and START, and what becomes of both when two ids turn out to be one person.
+
+The stricter word counts, at once and for every id and chain of the person.
+"""
+
+from collections.abc import Collection
+
+from services.rules.conversation import forms, outbound
+from services.rules.conversation.completion import exclude_person
+from services.rules.conversation.context import DecisionContext, Reason
+from services.rules.conversation.facts import Consent, PersonFacts
+from services.rules.conversation.outbound import send_notice
+from services.rules.conversation.steps import advance
+from services.rules.rulebook import Verb
+from shared.contracts.ids import PersonId
+from shared.contracts.messages import WithdrawMessage
+from shared.contracts.whatsapp import IdentityChange, IdentityChanged, MessageReceived
+
+
+def stop(context: DecisionContext, message: MessageReceived) -> None:
+    """From now on nothing but the confirmation: unsent messages are taken back, chains go on without them.
+
+    It is the address that says so, for everybody who is reached there.
+    """
+    context.add_reason(Reason.OPTED_OUT)
+    writers = (message.person_id, *message.shared_with)
+    before = context.facts.opted_out(message.person_id)
+    for person in writers:
+        known = context.facts.consent.get(person, Consent())
+        _keep(context, person, known.stopped(message.at, message.message_id))
+    if context.facts.opted_out(message.person_id) and not before:
+        send_notice(context, message, "stopped", last_word=True)
+    _leave_all(context, writers)
+
+
+def start(context: DecisionContext, message: MessageReceived, *, answer: bool = True) -> None:
+    context.add_reason(Reason.OPTED_IN)
+    for person in (message.person_id, *message.shared_with):
+        known = context.facts.consent.get(person, Consent())
+        _keep(context, person, known.started(message.at, message.message_id))
+    if answer:
+        send_notice(context, message, "started")
+
+
+def merged(context: DecisionContext, person: PersonId) -> None:
+    """The person may just have turned out to be somebody who stopped, or whom they had stopped for."""
+    if context.facts.current(person) != person:
+        _leave_all(context, (person,))
+
+
+def before_known(context: DecisionContext, known: PersonFacts | None) -> None:
+    """Ids that will no longer be one person keep what counted for both."""
+    if known is None or known.merged_into is None or not context.facts.opted_out(known.person_id):
+        return
+    same = context.facts.ids_of_person(known.person_id)
+    stops = [consent for one in same if (consent := context.facts.consent.get(one)) and consent.opted_out_at]
+    last = max(stops, key=lambda consent: consent.opted_out_at or context.now)
+    for one in (known.person_id, context.facts.current(known.person_id)):
+        before = context.facts.consent.get(one, Consent())
+        _keep(context, one, before.replace(opted_out_at=last.opted_out_at, opted_in_at=None, evidence=last.evidence))
+
+
+def identity_changed(context: DecisionContext, changed: IdentityChanged) -> None:
+    """A changed BSUID may be another person: an opt-in lapses, an opt-out stays."""
+    consent = context.facts.consent.get(changed.person_id, Consent())
+    if changed.change is IdentityChange.BSUID and consent.opted_in_at is not None:
+        _keep(context, changed.person_id, consent.replace(opted_in_at=None))
+    context.add_reason(Reason.FACTS_KEPT)
+
+
+def _keep(context: DecisionContext, person: PersonId, consent: Consent) -> None:
+    if context.facts.consent.get(person) != consent:
+        context.facts.set_consent(person, consent)
+
+
+def _leave_all(context: DecisionContext, people: Collection[PersonId]) -> None:
+    """Every chain of those who stopped, by whatever id it knows them."""
+    for person in sorted(context.facts.ids_of_person(*people)):
+        if context.facts.opted_out(person):
+            _take_back(context, person)
+            _leave_chains(context, person)
+
+
+def _take_back(context: DecisionContext, person: PersonId) -> None:
+    """What is unsent of chains that have ended, and of what the house said without one."""
+    for ended in context.facts.ended_chains_of(person):
+        context.keep(
+            outbound.withdraw_messages(
+                context, ended, str(Reason.OPTED_OUT), lambda m: m.person_id == person, replies=True
+            )
+        )
+    for message, receiver in context.facts.notices.items():
+        if receiver == person and message not in context.spoken:
+            context.withdraw(WithdrawMessage(message_id=message, person_id=person, reason=str(Reason.OPTED_OUT)))
+
+
+def _leave_chains(context: DecisionContext, person: PersonId) -> None:
+    for found in context.facts.chains_of(person):
+        chain = outbound.withdraw_messages(
+            context, found, str(Reason.OPTED_OUT), lambda m: m.person_id == person, replies=True
+        )
+        mine = [m for m in chain.messages if m.person_id == person]
+        for outgoing in mine:
+            chain = chain.with_message(outgoing.replace(closed=True))
+        if chain.form is not None and chain.form.person_id == person:
+            chain = forms.abandon_form(chain)
+        last = next((m for m in reversed(mine) if m.answer is None or m.verb is Verb.COLLECT), None)
+        if last is not None and chain.active:
+            chain = exclude_person(context, chain, last, Reason.OPTED_OUT)
+        context.keep(advance(context, chain))

@@ -1,0 +1,216 @@
+"""The heart: one occurrence in, one decision out. It reads and changes only the world it is given, and reads no clock.
+
+Facts come first (a work is observed before what changed in it is judged), then ``until``, then ``on``.
+"""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from msgspec import Struct
+
+from services.rules.conversation import consent, inbound, outcomes
+from services.rules.conversation.button_ids import Keys
+from services.rules.conversation.chain import Chain
+from services.rules.conversation.context import (
+    DecisionContext,
+    Effect,
+    Reason,
+    RequestedMessage,
+    RequestedWithdrawal,
+    RequestedWrite,
+)
+from services.rules.conversation.document import MESSAGE_RECEIVED, Document, items_asked
+from services.rules.conversation.facts import Facts, PersonFacts, UnsolicitedMessages, apply_event
+from services.rules.conversation.steps import advance
+from services.rules.conversation.triggers import RuleTrigger, end_chains, start_chains
+from services.rules.matching.conditions import holds
+from services.rules.rulebook import Rule, Rulebook, until_id
+from shared.contracts import consonance
+from shared.contracts.canonical import canonical_hash
+from shared.contracts.consonance import MetadataChanged, WorkObserved
+from shared.contracts.contacts import PersonObserved
+from shared.contracts.decisions import DecisionRecorded, RuleVerdict, Verdict
+from shared.contracts.envelope import Event, EventData
+from shared.contracts.ids import Revision, RuleId
+from shared.contracts.messages import MessageEventData
+from shared.contracts.whatsapp import IdentityChanged, MessageReceived
+from shared.contracts.writes import Operation, WriteEventData
+
+
+class Engine(Protocol):
+    """Which conditions hold, by the rulebook in force: the joint answer of the rule engine and its reference."""
+
+    def judge(self, event: str, document: Document) -> Collection[RuleId]:
+        """The rules this event starts."""
+
+    def judge_until(self, event: str, document: Document) -> Collection[RuleId]:
+        """The ``until`` lines that hold, as ``until_id`` names them; the document has the chain they would end."""
+
+
+ZoneOf = Callable[[PersonObserved], str | None]
+
+
+class Decision(Struct, frozen=True):
+    """What follows from one event or one due chain (``about``), and why. ``record`` None: nothing, for one reason."""
+
+    about: str
+    effects: tuple[Effect, ...]
+    reasons: tuple[Reason, ...]
+    record: DecisionRecorded | None
+
+
+@dataclass(frozen=True, slots=True)
+class Decider:
+    """The rulebook in force, and who judges its conditions. ``books`` gives the rulebook a chain started under."""
+
+    book: Rulebook
+    books: Callable[[Revision], Rulebook]
+    engine: Engine
+    zone_of: ZoneOf
+    signing_keys: Keys
+
+    def decide(self, event: Event, facts: Facts, now: datetime) -> Decision:
+        context = self._desk(facts, now, event.id, event.traceparent)
+        data = event.data
+        if isinstance(data, PersonObserved):
+            self._person(context, data)
+        elif isinstance(data, MessageReceived):
+            inbound.handle_inbound(context, data, self._heard(context, event, data), self._matched)
+        elif isinstance(data, MessageEventData):
+            outcomes.apply_delivery(context, data)
+        elif isinstance(data, WriteEventData):
+            outcomes.apply_write_outcome(context, data)
+        elif isinstance(data, IdentityChanged):
+            consent.identity_changed(context, data)
+        elif event.type in consonance.KINDS:
+            self._happened(context, event)
+        return _build_decision(context, event.id)
+
+    def shadow_evaluate(self, name: str, document: Document) -> None:
+        """An event of which nothing can come (``want``): both engines look at it all the same, and would say so."""
+        self.engine.judge(name, document)
+
+    def due(self, chain: Chain, facts: Facts, now: datetime) -> Decision:
+        """A chain's next instant has come: everything of it that is due by now, judged against today's facts."""
+        occurrence = f"{chain.chain_id}@{chain.next_due.isoformat() if chain.next_due else ''}"
+        context = self._desk(facts, now, occurrence, chain.traceparent)
+        context.add_reason(Reason.STEP_DUE, chain)
+        advance(context, chain)
+        return _build_decision(context, occurrence)
+
+    def _desk(self, facts: Facts, now: datetime, cause: str, traceparent: str | None) -> DecisionContext:
+        return DecisionContext(
+            facts, self.book, self.books, now, self.signing_keys, cause=cause, traceparent=traceparent
+        )
+
+    def _matched(self, trigger: RuleTrigger) -> list[Rule]:
+        return [self.book.rules[name] for name in self.engine.judge(trigger.name, trigger.document)]
+
+    def _ends(self, chain: Chain, index: int, name: str, document: Document) -> bool:
+        """A chain of an earlier rulebook is judged by the reference alone: its engine is gone."""
+        if chain.revision == self.book.revision:
+            return until_id(chain.rule, index) in self.engine.judge_until(name, document)
+        return holds(self.books(chain.revision).rules[chain.rule].until[index].condition, document)
+
+    def _person(self, context: DecisionContext, seen: PersonObserved) -> None:
+        known = context.facts.people.get(seen.person_id)
+        if known is not None and known.version >= seen.version:
+            context.add_reason(Reason.STALE)
+            return
+        context.add_reason(Reason.FACTS_KEPT)
+        consent.before_known(context, known)
+        context.facts.set_person(PersonFacts.of(seen, self.zone_of(seen)))
+        consent.merged(context, seen.person_id)
+        if seen.erased:
+            context.facts.set_unsolicited(seen.person_id, UnsolicitedMessages())
+
+    def _heard(self, context: DecisionContext, event: Event, message: MessageReceived) -> RuleTrigger:
+        extra = {"answers_a_question": False}
+        document = Document(
+            message, context.facts, self.book.calendar, context.now, sender=message.person_id, extra=extra
+        )
+        return RuleTrigger(event, MESSAGE_RECEIVED, document, line=message.line)
+
+    def _happened(self, context: DecisionContext, event: Event) -> None:
+        apply_event(context.facts, event)
+        document = Document(event.data, context.facts, self.book.calendar, context.now)
+        trigger = RuleTrigger(event, consonance.short_name(event.type), document)
+        if isinstance(event.data, WorkObserved):
+            context.add_reason(Reason.FACTS_KEPT)
+            return
+        if _own_write(context.facts, event.data):
+            context.add_reason(Reason.OWN_WRITE)
+            return
+        end_chains(context, trigger, self._ends)
+        matched = self._matched(trigger)
+        if matched:
+            start_chains(context, trigger, matched)
+        if not context.reasons:
+            context.add_reason(Reason.NOTHING_MATCHED)
+
+
+def _own_write(facts: Facts, data: EventData) -> bool:
+    """Metadata that changed to exactly what a confirmed answer wrote: our own doing, and no news to anybody."""
+    if not isinstance(data, MetadataChanged):
+        return False
+    ours = {
+        (item.field, item.level, target, canonical_hash(item.field, item.proposed_value))
+        for chain in facts.chains.values()
+        if any(w.operation is Operation.APPLY_METADATA for w in chain.writes)
+        for item in items_asked(chain)
+        for target in item.target_ids
+    }
+    return all((c.field, c.level, c.target_id, canonical_hash(c.field, c.new)) in ours for c in data.changes)
+
+
+# ------------------------------------------------------------------ the record of it
+
+
+def _build_decision(context: DecisionContext, about: str) -> Decision:
+    if not context.reasons:
+        context.add_reason(Reason.NOTHING_MATCHED)
+    reasons = tuple(reason for _, _, reason in context.reasons)
+    if not context.effects and len(reasons) == 1 and reasons[0] in _SILENT_REASONS:
+        return Decision(about, (), reasons, None)
+    verdicts = tuple(_verdict(context, chain, step, reason) for chain, step, reason in context.reasons)
+    record = DecisionRecorded(about=about, revision=context.book.revision, verdicts=verdicts, decided_at=context.now)
+    return Decision(about, tuple(context.effects), reasons, record)
+
+
+_SILENT_REASONS = frozenset(
+    {
+        Reason.NOTHING_MATCHED,
+        Reason.FACTS_KEPT,
+        Reason.STALE,
+        Reason.DELIVERY,
+        Reason.ACKNOWLEDGEMENT,
+        Reason.BRAKED,
+    }
+)
+
+
+def _verdict(context: DecisionContext, chain: Chain | None, step: str | None, reason: Reason) -> RuleVerdict:
+    mine = chain.chain_id if chain else None
+    messages, withdrawn, writes = [], [], []
+    for effect in context.effects:
+        if isinstance(effect, RequestedMessage) and effect.send.chain_id == mine:
+            messages.append(effect.send.message_id)
+        elif isinstance(effect, RequestedWithdrawal) and chain is not None:
+            withdrawn.append(effect.withdrawal.message_id)
+        elif isinstance(effect, RequestedWrite) and effect.request.evidence.chain_id == mine:
+            writes.append(effect.request.write_id)
+    state = context.facts.chains.get(chain.chain_id) if chain else None
+    left_out = {who: why for s in (state.steps if state else ()) for who, why in s.left_out.items()}
+    return RuleVerdict(
+        rule=chain.rule if chain else None,
+        chain_id=chain.chain_id if chain else None,
+        step=step,
+        verdict=Verdict.SPOKE if messages or writes else Verdict.STAYED,
+        reason=reason,
+        messages=tuple(messages),
+        withdrawn=tuple(withdrawn),
+        writes=tuple(writes),
+        left_out=left_out,
+    )

@@ -1,0 +1,286 @@
+"""What a condition or a template may name: the event's own fields, the facts as known now, and the chain's first event.
+
+A ``Document`` answers dotted paths and works out only what is asked of it. Values are typed as the contracts type them.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from functools import cache, lru_cache
+from typing import Any
+
+from msgspec import Raw
+
+from services.rules.conversation.chain import Chain
+from services.rules.conversation.facts import Facts, RightsFacts, WorkFacts, needs_signature
+from services.rules.identity_cache import cached_by_identity
+from shared.clients.working_calendar import PublisherCalendar
+from shared.contracts import consonance
+from shared.contracts.canonical import canonical_hash
+from shared.contracts.consonance import (
+    ApprovalRequested,
+    Component,
+    ComponentState,
+    ConfirmationItem,
+    ConfirmationRequested,
+    MetadataChanged,
+)
+from shared.contracts.contacts import is_real_name
+from shared.contracts.envelope import EventData
+from shared.contracts.ids import PersonId, WorkId
+from shared.contracts.values import Value, decode
+from shared.contracts.whatsapp import MessageReceived
+
+_MANY = 2048  # a few batches
+_CANCELLED = "01"  # ONIX list 64
+_COVERS = frozenset({Component.FRONT_COVER, Component.FULL_COVER})
+_NEEDED = (Component.JACKET_COPY, Component.METADATA)
+MESSAGE_RECEIVED = "message.received"
+_MODELS: Mapping[str, type[EventData]] = {
+    **{consonance.short_name(kind): model for kind, model in consonance.KINDS.items()},
+    MESSAGE_RECEIVED: MessageReceived,
+}
+
+
+@dataclass(slots=True)
+class Document(Mapping[str, Any]):
+    """``data`` is the event's; ``sender`` the person who wrote; ``chain`` the one it is judged for.
+
+    ``newer`` is what the event that ended the chain said: what it tells counts before ``data``.
+    """
+
+    data: EventData
+    facts: Facts
+    calendar: PublisherCalendar
+    now: datetime
+    chain: Chain | None = None
+    sender: PersonId | None = None
+    newer: EventData | None = None
+    extra: Mapping[str, Any] | None = None
+    _known: dict[str, Any] = field(default_factory=dict)
+
+    def __getitem__(self, path: str) -> Any:
+        value = self.get(path)
+        if value is None:
+            raise KeyError(path)
+        return value
+
+    def get(self, path: str, default: Any = None) -> Any:
+        value = self._known.get(path, self)  # no value is the document itself
+        if value is self:
+            value = self._known[path] = self._find(path)
+        return default if value is None else value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**_names(type(self.data)), **(self.extra or {})})
+
+    def __len__(self) -> int:
+        return len({**_names(type(self.data)), **(self.extra or {})})
+
+    def _find(self, path: str) -> Any:
+        if self.extra is not None and path in self.extra:
+            return self.extra[path]
+        return _reader(type(self.data), path)(self)
+
+    @property
+    def work_id(self) -> WorkId | None:
+        work = getattr(self.data, "work", None)
+        return None if work is None else work.work_id
+
+    @property
+    def work(self) -> WorkFacts | None:
+        work = getattr(self.data, "work", None)
+        return None if work is None else self.facts.works.get(work.work_id)
+
+
+_Fact = Callable[[Document, str], Any]
+
+
+def is_event_field(field: str) -> bool:
+    """Whether a field is what the event itself says, and no fact beside it."""
+    return field.partition(".")[0] not in _FACT_NAMES
+
+
+def read_path(value: Any, path: str) -> Any:
+    """The value at a dotted path; of a list of objects, the tuple of that field in each. Absent is None."""
+    return _walk(value, path.split("."))
+
+
+def _walk(value: Any, names: Sequence[str]) -> Any:
+    for name in names:
+        value = tuple([_part(item, name) for item in value]) if isinstance(value, _LISTS) else _part(value, name)
+        if value is None:
+            return None
+    return tuple(value) if isinstance(value, list) else value
+
+
+_LISTS = (tuple, list)
+
+
+def _part(value: Any, name: str) -> Any:
+    if isinstance(value, Value):
+        attribute = _names(type(value)).get(name)
+        return None if attribute is None else getattr(value, attribute)
+    return value.get(name) if isinstance(value, dict) else None
+
+
+@cache
+def _names(model: type[Value]) -> Mapping[str, str]:
+    """Attributes by what a rule file calls them: as the contract does, and ``kind`` is how a message was written."""
+    own = dict(zip(model.__struct_encode_fields__, model.__struct_fields__, strict=True))
+    return {**own, "kind": "message_kind"} if model is MessageReceived else own
+
+
+@cached_by_identity(most=_MANY)
+def read_data(raw: Raw, name: str) -> EventData:
+    """An event's data, from JSON; ``name`` is the event's short name."""
+    return decode(_MODELS[name], raw)
+
+
+def start_data(chain: Chain) -> EventData:
+    return read_data(chain.start, chain.start_name)
+
+
+def newest_data(chain: Chain) -> EventData:
+    return read_data(chain.newest, chain.start_name)
+
+
+def ended_document(chain: Chain, facts: Facts, calendar: PublisherCalendar, now: datetime) -> Document:
+    said = read_data(chain.end, chain.end_name) if chain.end_name is not None else None
+    data = newest_data(chain)
+    sender = getattr(said, "person_id", None) or getattr(data, "person_id", None)
+    return Document(data, facts, calendar, now, chain=chain, sender=sender, newer=said)
+
+
+def document_of(chain: Chain, facts: Facts, calendar: PublisherCalendar, now: datetime) -> Document:
+    """The facts of a chain: its newest event, as known now."""
+    data = newest_data(chain)
+    sender = getattr(data, "person_id", None)
+    return Document(data, facts, calendar, now, chain=chain, sender=sender)
+
+
+def _work(document: Document, rest: str) -> Any:
+    work = document.work
+    if work is None:
+        return 0 if rest == "open_blocks" else None
+    if rest == "open_blocks":
+        return len(work.blocks)
+    value: Any = work.state if rest in _STATE else work.state.work
+    for name in rest.split("."):
+        value = getattr(value, name, None)
+    return value
+
+
+_STATE = frozenset({"stage_key", "cancelled", "embargo_until"})
+
+
+def _days_to(document: Document, rest: str) -> Any:
+    if document.work is None or rest not in {"pub_date", "planned_pub_date"}:
+        return None
+    products = (p for p in document.work.state.products if p.publishing_status != _CANCELLED)
+    dates = [day for product in products if (day := getattr(product, rest)) is not None]
+    if not dates:
+        return None
+    return document.calendar.office.working_days_between(_today(document), min(dates))
+
+
+def _today(document: Document) -> date:
+    return document.calendar.office.local_date(document.now)
+
+
+def _launch(document: Document, rest: str) -> Any:
+    if document.work is None:
+        return None
+    missing = missing_components(document.work)
+    return {"complete": not missing, "missing": missing}.get(rest)
+
+
+def missing_components(work: WorkFacts) -> tuple[str, ...]:
+    """What is not final yet of: a cover (front or full), jacket copy, metadata."""
+    final = {c.component for c in work.state.components if c.state is ComponentState.FINAL}
+    cover = () if final & _COVERS else (Component.FRONT_COVER,)
+    return tuple(str(c) for c in (*cover, *(c for c in _NEEDED if c not in final)))
+
+
+def _rights(document: Document, rest: str) -> Any:
+    record_id = getattr(document.data, "rights_record_id", None)
+    record = document.facts.records.get(str(record_id), RightsFacts())
+    if rest == "needs_signature":
+        asked = document.data
+        return needs_signature(asked) if isinstance(asked, ApprovalRequested) else record.needs_signature
+    if rest == "open_requests":
+        return len(record.open_requests)
+    return record.status if rest == "status" else None
+
+
+def _sender(document: Document, rest: str) -> Any:
+    if document.sender is None:
+        return None
+    person = document.facts.people.get(document.sender)
+    if rest == "person_id":
+        return document.sender
+    if rest == "open_acquisition":
+        return document.facts.acquisitions.get(document.sender)
+    if person is None:
+        return False if rest == "known" else None
+    return {
+        "display_name": person.display_name if is_real_name(person.display_name) else None,
+        "known": person.contact_id is not None,
+        "roles": person.roles,
+    }.get(rest)
+
+
+def _touches(document: Document, rest: str) -> Any:
+    """A confirmed field got a value that is neither what we asked about nor what it was when we asked."""
+    if rest or document.chain is None or not isinstance(document.data, MetadataChanged):
+        return None
+    asked = {
+        (item.field, item.level, target): item.proposed_value
+        for item in items_asked(document.chain)
+        for target in item.target_ids
+    }
+    return any(
+        (key := (change.field, change.level, change.target_id)) in asked
+        and canonical_hash(change.field, change.new) != canonical_hash(change.field, asked[key])
+        for change in document.data.changes
+    )
+
+
+def items_asked(chain: Chain) -> tuple[ConfirmationItem, ...]:
+    """The metadata a chain asks to be confirmed."""
+    asked = newest_data(chain)
+    return asked.items if isinstance(asked, ConfirmationRequested) else ()
+
+
+_FACTS: dict[str, _Fact] = {
+    "work": _work,
+    "days_to": _days_to,
+    "launch": _launch,
+    "rights": _rights,
+    "sender": _sender,
+    "touches_request": _touches,
+}
+
+
+_FACT_NAMES = frozenset({*_FACTS, "chain", "answers_a_question"})
+
+
+@lru_cache(maxsize=_MANY)
+def _reader(model: type[EventData], path: str) -> Callable[[Document], Any]:
+    """How a document of such an event answers a path: a fact comes before what the event itself says."""
+    head, _, rest = path.partition(".")
+    if head == "chain":
+        return lambda document: read_path(start_data(document.chain), rest) if document.chain else None
+    fact, attribute, names = _FACTS.get(head), _names(model).get(head), rest.split(".") if rest else ()
+
+    def told(document: Document) -> Any:
+        if document.newer is not None and read_path(document.newer, head) is not None:
+            return read_path(document.newer, path)
+        if attribute is None:
+            return None
+        value = getattr(document.data, attribute)
+        return _walk(value, names) if names and value is not None else value
+
+    if fact is None:
+        return told
+    return lambda document: told(document) if (found := fact(document, rest)) is None else found

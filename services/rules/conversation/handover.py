@@ -1,0 +1,144 @@
+"""Handing over: offered to people with Take and Not me, until one has it, or it is left with the owner team."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from services.rules.catalogue import HOUSE_ROLES
+from services.rules.conversation import outbound
+from services.rules.conversation.chain import Chain, ChainMessage, Ending, HandoverOffer, StepStatus
+from services.rules.conversation.completion import close_chain
+from services.rules.conversation.context import DecisionContext, is_due
+from services.rules.conversation.outbound import MessageDraft, send_to_recipient
+from services.rules.conversation.recipients import Recipient, resolve_recipients
+from services.rules.rulebook import Step, Verb
+from services.rules.terms import Team, Who
+from shared.contracts.ids import PersonId
+from shared.contracts.values import format_instant
+
+OFFER_BUTTONS = ("take", "not_me")
+ASSIGNEE_BUTTONS = ("done", "give_back")
+
+
+@dataclass(frozen=True, slots=True)
+class HandoverDraft:
+    """What is handed over: by a step, or by an ``answer`` to one; ``key`` tells two offers of one answer apart."""
+
+    who: Who
+    step: int
+    say: str = "to_take"
+    answer: str | None = None
+    key: str = ""
+    words: dict[str, str] = field(default_factory=dict)
+
+
+def offer_handover(context: DecisionContext, chain: Chain, offer: HandoverDraft) -> Chain:
+    """Offer it to people, Take or Not me; nobody has it until somebody takes it.
+
+    What a person said is offered to the owner team, then to the inbox, where nobody else can be given it. What a step
+    hands over is not: the owner team hears that it could be given to nobody.
+    """
+    before = {m.message_id for m in chain.messages}
+    occurrence = chain.steps[offer.step].occurrence
+    draft = MessageDraft(
+        Verb.HAND_OVER, offer.say, offer.step, offer.answer, offer.key, occurrence, OFFER_BUTTONS, words=offer.words
+    )
+    for who in (offer.who,) if offer.answer is None else (offer.who, owner_team(context, chain), _inbox_team(context)):
+        chain = outbound.send_draft(context, chain, who, draft)
+        people = tuple(m.person_id for m in chain.messages if m.message_id not in before)
+        if people:
+            handed = HandoverOffer(step=offer.step, answer=offer.answer, people=people, at=context.now)
+            return chain.replace(handovers=(*chain.handovers, handed), unclaimed=False)
+    return report_unclaimed(context, chain, offer.step)
+
+
+def report_unclaimed(context: DecisionContext, chain: Chain, step: int) -> Chain:
+    """The owner team, else the inbox, hears so, unless a step to come offers it to others or tells the house."""
+    if chain.unclaimed or any(_goes_on(chain, each) for each in context.rule_of(chain).steps):
+        return chain
+    team = {
+        recipient.person.person_id
+        for recipient in resolve_recipients(context, chain, owner_team(context, chain)).recipients
+    }
+    if team and team <= {person for handed in chain.handovers for person in handed.declined}:
+        return chain  # they have just said so themselves
+    draft = MessageDraft(Verb.TELL, "left_with_owner", step, "idle", "nobody_has_it")
+    for who in (owner_team(context, chain), _inbox_team(context)):
+        known = len(chain.messages)
+        chain = outbound.send_draft(context, chain, who, draft)
+        if len(chain.messages) > known:
+            break
+    return chain.replace(unclaimed=True)
+
+
+def _goes_on(chain: Chain, step: Step) -> bool:
+    if chain.steps[step.index].status is not StepStatus.PENDING:
+        return False
+    told = step.tell.who if step.tell is not None else step.who if step.verb is Verb.TELL else ()
+    return step.verb is Verb.HAND_OVER or any(isinstance(who, Team) or who in HOUSE_ROLES for who in told)
+
+
+def _inbox_team(context: DecisionContext) -> Who:
+    return (Team(context.book.people.inbox),)
+
+
+def owner_team(context: DecisionContext, chain: Chain) -> Who:
+    return (Team(context.rule_of(chain).owner),)
+
+
+def idle_due(context: DecisionContext, chain: Chain) -> datetime | None:
+    """When whoever has it, or was offered it last with no step to follow, has been idle for ``taken_for``."""
+    if chain.assignment is not None:
+        return _idle_after(context, chain.assignment.at, (chain.assignment.person_id,))
+    waiting = chain.handovers[-1] if chain.handovers else None
+    if waiting is None or any(not s.over for s in chain.steps):
+        return None
+    return _idle_after(context, waiting.at, waiting.people)
+
+
+def _idle_after(context: DecisionContext, since: datetime, people: tuple[PersonId, ...]) -> datetime:
+    span = context.book.tenant.taken_for
+    calendars = [outbound.working_hours(context, p) for i in people if (p := context.facts.people.get(i)) is not None]
+    return max(c.add(since, span) for c in calendars or [context.book.calendar.office])
+
+
+def remind_assignee(context: DecisionContext, chain: Chain) -> Chain:
+    if not chain.active:
+        return chain
+    if not is_due(context, chain, idle_due(context, chain)):
+        return chain
+    holder = chain.assignment or chain.handovers[-1]
+    if holder.reminded:
+        return leave_with_owner(context, chain)
+    people = (chain.assignment.person_id,) if chain.assignment else chain.handovers[-1].people
+    last = {m.person_id: m for m in chain.messages if m.verb is Verb.HAND_OVER and m.person_id in people}
+    for outgoing in last.values():
+        chain = _remind_of(
+            context,
+            chain,
+            outgoing,
+            ASSIGNEE_BUTTONS if chain.assignment else OFFER_BUTTONS,
+            f"idle.{format_instant(holder.at)}",
+        )
+    if chain.assignment is not None:
+        return chain.replace(assignment=chain.assignment.replace(at=context.now, reminded=True))
+    handed = chain.handovers[-1].replace(at=context.now, reminded=True)
+    return chain.replace(handovers=(*chain.handovers[:-1], handed))
+
+
+def _remind_of(
+    context: DecisionContext, chain: Chain, outgoing: ChainMessage, buttons: tuple[str, ...], key: str
+) -> Chain:
+    person = context.facts.people.get(outgoing.person_id)
+    if person is None:
+        return chain
+    say = "taken" if buttons == ASSIGNEE_BUTTONS else outgoing.say
+    draft = MessageDraft(Verb.REMIND, say, outgoing.step, outgoing.answer or "idle", key, outgoing.occurrence, buttons)
+    return send_to_recipient(context, chain, Recipient(person, "owner"), draft)
+
+
+def leave_with_owner(context: DecisionContext, chain: Chain) -> Chain:
+    step = chain.handovers[-1].step
+    draft = MessageDraft(Verb.TELL, "left_with_owner", step, "idle", "left_with_owner")
+    return close_chain(
+        context, outbound.send_draft(context, chain, owner_team(context, chain), draft), Ending.LEFT_WITH_OWNER
+    )

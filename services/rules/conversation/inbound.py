@@ -1,0 +1,290 @@
+"""How much one person's messages may cause that nobody asked for: against answering machines, and against floods.
+
+Taps on open questions and answers that take a form on are asked for, and are never counted. Of the rest so many in a
+while are answered (``limits.yaml``: ``brake``), and the same again is not. What is held is kept with the reason
+``braked``, is not answered, and is told to a person of the house once a day.
+
+An inbound message: STOP and its like first, then the question it answers, then the rules, then a person.
+
+Reactions, stickers, emoji and thanks that answer no question cause nothing.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from hashlib import blake2b
+
+from services.rules.conversation import consent, forms, replies
+from services.rules.conversation.chain import Chain
+from services.rules.conversation.context import DecisionContext, Reason
+from services.rules.conversation.facts import MessageFingerprint, UnsolicitedMessages
+from services.rules.conversation.outbound import send_notice
+from services.rules.conversation.replies import apply_button_answer, apply_free_text, notice_draft, send_to_person
+from services.rules.conversation.steps import advance
+from services.rules.conversation.triggers import RuleTrigger, start_chain, start_chains
+from services.rules.rulebook import Rule, Verb
+from shared.contracts.ids import ChainId, PersonId, RuleId
+from shared.contracts.intents import Intent, classify, has_words, is_stop_keyword
+from shared.contracts.whatsapp import MessageKind, MessageReceived
+
+_SENTENCE_KEPT = timedelta(days=7)
+"""An away message says the same for as long as its writer is away."""
+_REPORT_EVERY = timedelta(days=1)
+_MOST_TEXTS = 8
+_MOST_WORDS = 40
+_SENTENCE_WORDS = 5
+"""Words. Two people may well say “yes” to two questions, but nobody writes the same sentence twice by chance."""
+_ALIKE = 0.8
+"""Of the words of two sentences, how many both have, unless one holds all of the other; numbers do not count."""
+_WORD = re.compile(r"[^\W\d_]+")
+
+
+def exceeds_limit(
+    context: DecisionContext,
+    message: MessageReceived,
+    about: ChainId | None,
+    *,
+    starts: bool = False,
+    fills: bool = False,
+) -> bool:
+    """Whether this unasked message is too many, or the same again; it is counted either way.
+
+    ``about`` is the chain it would answer; ``starts``: it would start rules, which may be more often than answers.
+    ``fills``: it is meant for a form, which explains more than once what does not fit.
+    """
+    limit, now = context.book.tenant.brake, context.now
+    known = context.facts.unsolicited.get(message.person_id, UnsolicitedMessages())
+    said = MessageFingerprint(words=_word_hashes(message), about=about, at=now)
+    recent = [at for at in (known.started if starts else known.answered) if at > now - limit.within]
+    most = limit.chains if starts else limit.answers
+    again = not fills and any(_is_repetition(said, before, limit.within) for before in known.said)
+    counted = (*recent, now)[-most:]
+    known = known.replace(said=_with_fingerprint(known.said, said), **{"started" if starts else "answered": counted})
+    context.facts.set_unsolicited(message.person_id, known)
+    return again or len(recent) >= most
+
+
+def should_report(context: DecisionContext, message: MessageReceived) -> bool:
+    """Whether a person of the house hears of it now; the next time is a day later at the earliest."""
+    known = context.facts.unsolicited.get(message.person_id, UnsolicitedMessages())
+    if known.told_at is not None and context.now < known.told_at + _REPORT_EVERY:
+        return False
+    context.facts.set_unsolicited(message.person_id, known.replace(told_at=context.now))
+    return True
+
+
+def _is_repetition(said: MessageFingerprint, before: MessageFingerprint, within: timedelta) -> bool:
+    """A sentence is remembered for days, whatever it answered; a few words only for a while, as the same answer."""
+    if not said.words:
+        return False
+    ago = said.at - before.at
+    if min(len(said.words), len(before.words)) < _SENTENCE_WORDS:
+        return ago < within and (said.words, said.about) == (before.words, before.about)
+    mine, theirs = set(said.words), set(before.words)
+    alike = mine <= theirs or theirs <= mine or len(mine & theirs) >= _ALIKE * len(mine | theirs)
+    return ago < _SENTENCE_KEPT and alike
+
+
+def _with_fingerprint(before: Iterable[MessageFingerprint], said: MessageFingerprint) -> tuple[MessageFingerprint, ...]:
+    others = (one for one in before if (one.words, one.about) != (said.words, said.about))
+    return (*others, said)[-_MOST_TEXTS:]
+
+
+def _word_hashes(message: MessageReceived) -> tuple[int, ...]:
+    """Hashes of its words without digits, so that the text itself is not kept; of a file, which one it is.
+
+    None of a tap: machines do not tap, and people tap twice.
+    """
+    if message.media is not None:
+        return (_hash(message.media.sha256 or message.media.media_id),)
+    if message.button_id is not None:
+        return ()
+    words = _WORD.findall((message.text or "").casefold())
+    return tuple(map(_hash, words[:_MOST_WORDS] or [message.text or message.message_kind]))
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(blake2b(text.encode(), digest_size=4).digest())
+
+
+_IGNORED_KINDS = frozenset({MessageKind.EDIT, MessageKind.REVOKE, MessageKind.CALL})
+_CLARIFICATIONS = {replies.UnclearQuestion.SEVERAL: "which_question", replies.UnclearQuestion.SHARED: "shared_number"}
+INBOX_RULE_PREFIX = "house-inbox-"
+PAUSED_RULE_PREFIX = "house-brake-"
+"""The house's own rules, one of each a team: what nobody asked for goes to a person; so does whom we stop answering."""
+
+
+def handle_inbound(
+    context: DecisionContext,
+    message: MessageReceived,
+    trigger: RuleTrigger,
+    match: Callable[[RuleTrigger], Iterable[Rule]],
+) -> None:
+    if message.message_kind in _IGNORED_KINDS or message.in_group or _took_back_reaction(message):
+        context.add_reason(Reason.FACTS_KEPT)
+        return
+    found = replies.find_question(context, message)
+    intent = _intent(context, message, found)
+    if intent is Intent.STOP:
+        consent.stop(context, message)
+    elif _only_acknowledges(message, intent) and not replies.awaits_answer(found, message):
+        context.add_reason(Reason.ACKNOWLEDGEMENT)
+    elif isinstance(found, replies.FoundQuestion) and _is_asked_for(context, found, message):
+        _answer(context, found, message, trigger)
+    else:
+        _handle_unsolicited(context, _Unsolicited(message, trigger, found, intent), match)
+
+
+@dataclass(frozen=True, slots=True)
+class _Unsolicited:
+    """A message that no open question and no form waited for."""
+
+    message: MessageReceived
+    trigger: RuleTrigger
+    found: replies.FoundQuestion | replies.UnclearQuestion
+    intent: Intent | None
+
+    @property
+    def about(self) -> ChainId | None:
+        return self.found.chain.chain_id if isinstance(self.found, replies.FoundQuestion) else None
+
+    @property
+    def may_start(self) -> bool:
+        """Whether it is for the rules: it is about no question, and no word that the house itself understands."""
+        open_to_rules = (
+            self.found is replies.UnclearQuestion.NOTHING or self.found is replies.UnclearQuestion.UNKNOWN_QUOTE
+        )
+        return open_to_rules and self.intent not in {Intent.START, Intent.WHY}
+
+
+def _is_asked_for(context: DecisionContext, found: replies.FoundQuestion, message: MessageReceived) -> bool:
+    """A tap that can still count, or an answer that takes a form on."""
+    if found.answer is not None:
+        return replies.accepts_tap(found)
+    return replies.fills_form(found) and forms.advances_form(context, found.chain, message)
+
+
+def _handle_unsolicited(
+    context: DecisionContext, said: _Unsolicited, match: Callable[[RuleTrigger], Iterable[Rule]]
+) -> None:
+    """Answered, unless it is the same again or too many."""
+    matched = list(match(said.trigger)) if said.may_start else []
+    fills = replies.fills_form(said.found)
+    held = exceeds_limit(context, said.message, said.about, starts=bool(matched), fills=fills)
+    if said.intent is Intent.START:
+        consent.start(context, said.message, answer=not held)
+    if held:
+        _hold_unanswered(context, said)
+    elif said.intent is Intent.WHY:
+        _why(context, said.message)
+    elif said.intent is Intent.START:
+        return
+    elif isinstance(said.found, replies.FoundQuestion):
+        _answer(context, said.found, said.message, said.trigger)
+    elif said.found in _CLARIFICATIONS:
+        context.add_reason(Reason.ASKED_WHICH)
+        send_notice(context, said.message, _CLARIFICATIONS[said.found])
+    elif not start_chains(context, said.trigger, matched):
+        _relay(context, said.message, said.trigger)
+
+
+def _hold_unanswered(context: DecisionContext, said: _Unsolicited) -> None:
+    """It is kept and not answered; once a day a person of the house hears of it."""
+    context.add_reason(Reason.BRAKED)
+    if should_report(context, said.message):
+        rule = context.book.rules[RuleId(PAUSED_RULE_PREFIX + _team_of(context, said.message.person_id))]
+        start_chain(context, said.trigger, rule, f"event={said.trigger.event.id}")
+
+
+def _took_back_reaction(message: MessageReceived) -> bool:
+    return message.message_kind is MessageKind.REACTION and not message.text
+
+
+def _intent(
+    context: DecisionContext, message: MessageReceived, found: replies.FoundQuestion | replies.UnclearQuestion
+) -> Intent | None:
+    """What is written into a form that waits for it is the answer: there only STOP itself stops."""
+    if replies.is_button_tap(context, message):
+        return None
+    if replies.fills_form(found) and forms.accepts_text(context, found.chain, message):
+        return Intent.STOP if is_stop_keyword(message.text) else None
+    return classify(message.text)
+
+
+def _only_acknowledges(message: MessageReceived, intent: Intent | None) -> bool:
+    """A reaction, a sticker, emoji or thanks: it says that something was read, and asks for nothing."""
+    if message.message_kind is MessageKind.TEXT:
+        return intent is Intent.THANKS or not has_words(message.text)
+    return message.message_kind is MessageKind.REACTION or _is_sticker(message)
+
+
+def _is_sticker(message: MessageReceived) -> bool:
+    """WhatsApp takes webp for stickers only: https://developers.facebook.com/docs/whatsapp/cloud-api/reference/media"""
+    media = message.media
+    return media is not None and (media.mime or "").startswith("image/webp") and media.filename is None
+
+
+def _answer(
+    context: DecisionContext, found: replies.FoundQuestion, message: MessageReceived, trigger: RuleTrigger
+) -> None:
+    """It counts for whoever was asked, though the address may be better known as somebody else's."""
+    chain, message = found.chain, message.replace(person_id=found.question.person_id)
+    if found.answer is not None:
+        context.keep(apply_button_answer(context, chain, found.question, found.answer, message))
+        return
+    if chain.active and found.question.verb is Verb.COLLECT and chain.form is not None and not chain.form.over:
+        context.add_reason(Reason.FORM, chain)
+        context.keep(advance(context, forms.fill_form(context, chain, message, None)))
+    elif not chain.active:
+        asked = found.question.is_question or found.question.verb is Verb.COLLECT
+        if asked:
+            _after_the_end(context, chain, found, message)
+        relay_to_team(context, message, trigger, context.rule_of(chain).owner, thank=not asked)
+    else:
+        context.keep(apply_free_text(context, chain, found.question, message))
+
+
+def _after_the_end(
+    context: DecisionContext, chain: Chain, found: replies.FoundQuestion, message: MessageReceived
+) -> None:
+    """Words to a question that is closed: the person is told so; the words go to the owner."""
+    context.add_reason(Reason.CLOSED_QUESTION, chain)
+    context.keep(
+        send_to_person(context, chain, message.person_id, notice_draft("closed_question", found.question.step, message))
+    )
+
+
+def relay_to_team(
+    context: DecisionContext, message: MessageReceived, trigger: RuleTrigger, team: str, *, thank: bool
+) -> None:
+    """What a person wrote unasked goes to a team; ``thank``: and the person is told that it did."""
+    context.add_reason(Reason.RELAYED)
+    rule = context.book.rules[RuleId(INBOX_RULE_PREFIX + team)]
+    chain = start_chain(context, trigger, rule, f"event={trigger.event.id}")
+    if thank:
+        context.keep(send_to_person(context, chain, message.person_id, notice_draft("passed_on", 0, message)))
+
+
+def _relay(context: DecisionContext, message: MessageReceived, trigger: RuleTrigger) -> None:
+    relay_to_team(context, message, trigger, _team_of(context, message.person_id), thank=True)
+
+
+def _team_of(context: DecisionContext, person: PersonId) -> str:
+    """The owner of the rule that last wrote to them, else the inbox."""
+    last = context.facts.last_rule.get(person)
+    rule = context.book.rules.get(last) if last else None
+    return rule.owner if rule else context.book.people.inbox
+
+
+# ------------------------------------------------------------------ understood before any rule
+
+
+def _why(context: DecisionContext, message: MessageReceived) -> None:
+    """The ``why`` of the rule behind the quoted message, else of the one that last wrote to them."""
+    context.add_reason(Reason.ASKED_WHY)
+    quoted = context.facts.wamids.get(message.quoted_id) if message.quoted_id else None
+    found = context.facts.chain_of_message(quoted) if quoted else None
+    last = found[0].rule if found else context.facts.last_rule.get(message.person_id)
+    rule = context.book.rules.get(last) if last else None
+    send_notice(context, message, "why_answer" if rule else "why_unknown", rule)

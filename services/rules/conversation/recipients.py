@@ -1,0 +1,234 @@
+"""Who is meant: names of a rule file to people, with a reason for everyone left out.
+
+A name is looked up as a party field of the event, then the event's parties with that role, then the work's people, then
+people.yaml (by imprint first); then whoever stands in. One person is told once per step, whatever their roles.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from functools import cache, lru_cache
+from typing import Any, get_args
+
+from msgspec import Struct
+from msgspec.structs import fields as fields_of
+
+from services.rules.conversation.chain import Chain, DeliveryState
+from services.rules.conversation.context import DecisionContext, Reason
+from services.rules.conversation.document import Document
+from services.rules.conversation.facts import PersonFacts
+from services.rules.house import Basis, People, StandIn
+from services.rules.identity_cache import cached_by_identity
+from services.rules.rulebook import Verb
+from services.rules.terms import Team, Who
+from shared.contracts.envelope import EventData
+from shared.contracts.ids import ContactId, PersonId, person_id_of_contact
+from shared.contracts.vocabulary import PartyRef
+
+_ALREADY_ADMITTED = frozenset({"sender", "unanswered", "told"})
+"""They wrote first, or were admitted in a role of their own; whoever stands in for them already does."""
+
+
+class Recipient(Struct, frozen=True):
+    """``role`` is why they are meant; ``on_behalf_of`` whom they stand in for."""
+
+    person: PersonFacts
+    role: str
+    on_behalf_of: PersonId | None = None
+
+
+@dataclass(slots=True)
+class ResolvedRecipients:
+    recipients: list[Recipient] = field(default_factory=list)
+    left_out: dict[str, Reason] = field(default_factory=dict)
+
+    def add(self, recipient: Recipient) -> None:
+        if all(known.person.person_id != recipient.person.person_id for known in self.recipients):
+            self.recipients.append(recipient)
+
+
+class _Candidate(Struct, frozen=True):
+    person_id: PersonId
+    contact_id: ContactId | None
+    role: str
+
+
+def resolve_recipients(
+    context: DecisionContext, chain: Chain, who: Who, *, sender: PersonId | None = None
+) -> ResolvedRecipients:
+    """Everybody ``who`` names who may be written to now, and why the others may not."""
+    resolved = ResolvedRecipients()
+    document = context.document(chain)
+    for name in who:
+        meant = _candidates(context, chain, document, name, sender)
+        if not meant and not isinstance(name, Team) and name not in _ALREADY_ADMITTED:
+            resolved.left_out.setdefault(name, Reason.UNKNOWN_ROLE)
+        for one in meant:
+            _add_candidate(context, one, resolved, free=name in _ALREADY_ADMITTED)
+    return resolved
+
+
+def _candidates(
+    context: DecisionContext, chain: Chain, document: Document, name: str | Team, sender: PersonId | None
+) -> list[_Candidate]:
+    if isinstance(name, Team):
+        return list(_team(context, name.name))
+    match name:
+        case "sender":
+            person = sender or document.sender
+            return [_Candidate(person, None, name)] if person else []
+        case "unanswered":
+            return [_Candidate(person, None, name) for person in unanswered_people(chain)]
+        case "told":
+            return [_Candidate(person, None, name) for person in reached_people(chain)]
+        case _:
+            return _by_role(context, document, name)
+
+
+def _by_role(context: DecisionContext, document: Document, role: str) -> list[_Candidate]:
+    parties = _parties(document.data) if _party_fields(type(document.data)) else ()
+    found = [party for name, party in parties if name == role] or [p for _, p in parties if p.role == role]
+    if not found and (work := document.work) is not None:
+        found = [person for person in work.state.people if person.role == role]
+    if not found and role == "affected":
+        found = list(_of_milestone(context, document))
+    if found:
+        return [_Candidate(p.person_id, p.contact_id, str(p.role)) for p in found]
+    return list(_from_people_file(context, document, role))
+
+
+def _of_milestone(context: DecisionContext, document: Document) -> Iterator[PartyRef]:
+    roles = context.book.people.milestones.get(str(document.get("milestone_key")), ())
+    people = document.work.state.people if document.work else ()
+    yield from (person for person in people if person.role in roles)
+
+
+def _from_people_file(context: DecisionContext, document: Document, role: str) -> Iterator[_Candidate]:
+    people = context.book.people
+    imprint = people.imprints.get(document.get("work.imprint.id"), {})
+    contacts = imprint.get(role) or next((team[role] for team in people.teams.values() if role in team), ())
+    yield from (_Candidate(person_id_of_contact(context.tenant, contact), contact, role) for contact in contacts)
+
+
+def _team(context: DecisionContext, team: str) -> Iterator[_Candidate]:
+    for role, contacts in context.book.people.teams.get(team, {}).items():
+        yield from (_Candidate(person_id_of_contact(context.tenant, contact), contact, role) for contact in contacts)
+
+
+def _add_candidate(context: DecisionContext, meant: _Candidate, resolved: ResolvedRecipients, *, free: bool) -> None:
+    stand_in = None if free else _stand_in_for(context, meant)
+    person_id = person_id_of_contact(context.tenant, stand_in) if stand_in else meant.person_id
+    person = context.facts.people.get(person_id)
+    reason = exclusion_reason(context, person, person_id, meant.role, free=free)
+    if reason is not None or person is None:
+        resolved.left_out[person_id] = reason or Reason.UNKNOWN_PERSON
+        return
+    resolved.add(Recipient(person, meant.role, meant.person_id if stand_in else None))
+
+
+def _stand_in_for(context: DecisionContext, meant: _Candidate) -> ContactId | None:
+    """Whoever answers for them today, and for that person in turn; the checker refuses circles."""
+    known = context.facts.people.get(meant.person_id)
+    absent = meant.contact_id or (known.contact_id if known else None)
+    found, rules = None, context.book.people.stands_in
+    if all(rule.absent != absent for rule in rules):
+        return None
+    today = context.book.calendar.office.local_date(context.now)
+    for _ in rules:
+        fitting = (rule for rule in rules if rule.absent == absent and _applies(rule, meant.role, today))
+        if (rule := next(fitting, None)) is None:
+            break
+        found = absent = rule.who
+    return found
+
+
+def _applies(rule: StandIn, role: str, today: date) -> bool:
+    in_time = (rule.first is None or rule.first <= today) and (rule.last is None or today <= rule.last)
+    return in_time and (not rule.roles or role in rule.roles)
+
+
+def exclusion_reason(
+    context: DecisionContext, person: PersonFacts | None, person_id: PersonId, role: str, *, free: bool = False
+) -> Reason | None:
+    """Why this person may not be written to now; ``free``: they wrote first, and are being answered."""
+    if person is None:
+        return Reason.UNKNOWN_PERSON
+    if person.erased:
+        return Reason.ERASED
+    if not person.reachable:
+        return Reason.NO_ADDRESS
+    if context.facts.opted_out(person_id):
+        return Reason.OPTED_OUT
+    consent = context.facts.consent.get(person_id)
+    if free or (consent is not None and consent.opted_in_at is not None) or is_staff(context, person):
+        return None
+    basis = context.book.tenant.basis.get(role)
+    return None if basis in {Basis.CONTRACT, Basis.LEGITIMATE_INTEREST} else Reason.NO_CONSENT
+
+
+def is_staff(context: DecisionContext, person: PersonFacts) -> bool:
+    """All in teams are staff."""
+    return person.contact_id in _roles_of_staff(context.book.people)
+
+
+def staff_roles(people: People, person: PersonFacts) -> frozenset[str]:
+    """The roles people.yaml gives a member of staff."""
+    return _roles_of_staff(people).get(person.contact_id, _NONE)
+
+
+_NONE: frozenset[str] = frozenset()
+
+
+@lru_cache(maxsize=64)
+def _roles_of_staff(people: People) -> Mapping[ContactId | None, frozenset[str]]:
+    given = [(contact, role) for team in people.teams.values() for role, ids in team.items() for contact in ids]
+    return {contact: frozenset(role for one, role in given if one == contact) for contact, _ in given}
+
+
+def reached_people(chain: Chain) -> tuple[PersonId, ...]:
+    """Everybody this chain reached, in order, each once."""
+    sent = (m.person_id for m in chain.messages if m.requested_at and m.delivery not in _NEVER_ARRIVED)
+    return tuple(dict.fromkeys(sent))
+
+
+_NEVER_ARRIVED = frozenset({DeliveryState.FAILED, DeliveryState.DROPPED, DeliveryState.WITHDRAWN, DeliveryState.HELD})
+
+
+def unanswered_people(chain: Chain) -> tuple[PersonId, ...]:
+    """Those with a question, or a form, of this chain still open: asked, reached as far as known, no final answer."""
+    asked = (m for m in chain.messages if m.verb in {Verb.ASK, Verb.REMIND} and m.open)
+    people = dict.fromkeys(m.person_id for m in asked if chain.final_answer_of(m.person_id) is None)
+    if chain.form is not None and not chain.form.over:
+        people[chain.form.person_id] = None
+    return tuple(people)
+
+
+def people_in(data: EventData) -> Iterator[PersonId]:
+    """Every person an event names."""
+    return (party.person_id for _, party in _parties(data)) if _party_fields(type(data)) else iter(())
+
+
+@cached_by_identity(most=2048)
+def _parties(data: EventData) -> tuple[tuple[str, PartyRef], ...]:
+    """With the field each is in; a rule asks the same event for one role after the other."""
+    fields = [(name, getattr(data, name)) for name in _party_fields(type(data))]
+    named = ((name, party) for name, value in fields for party in (value if isinstance(value, tuple) else (value,)))
+    return tuple((name, party) for name, party in named if party is not None)
+
+
+@cache
+def _party_fields(model: type[EventData]) -> tuple[str, ...]:
+    return tuple(info.name for info in fields_of(model) if _mentions_party(info.type))
+
+
+def _mentions_party(annotation: Any) -> bool:
+    return annotation is PartyRef or any(_mentions_party(part) for part in get_args(annotation))
+
+
+def awaited_people(chain: Chain) -> tuple[PersonId, ...]:
+    """Whose calendar a wait runs in: who was asked, else who was handed it and has not declined."""
+    open_questions = unanswered_people(chain)
+    if open_questions:
+        return open_questions
+    handed = (p for h in chain.handovers for p in h.people if p not in h.declined)
+    return tuple(dict.fromkeys(handed))

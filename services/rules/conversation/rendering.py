@@ -1,0 +1,236 @@
+"""A template filled in somebody's language: dates in words, lists joined, codes made readable.
+
+What is shortened is free text only, and only where the whole would be longer than WhatsApp takes.
+
+What the parameters of a template stand for in one message: fields of the event, and the house's own words.
+
+Only what a template names is worked out.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import date, datetime
+from functools import lru_cache
+
+from babel import Locale, UnknownLocaleError
+from babel.dates import format_date, format_datetime
+from babel.lists import format_list
+from babel.numbers import format_decimal
+from msgspec import Struct
+
+from services.rules.conversation.chain import Chain, ChainMessage
+from services.rules.conversation.context import DecisionContext
+from services.rules.conversation.document import Document
+from services.rules.conversation.facts import PersonFacts
+from services.rules.matching import conditions
+from services.rules.rulebook import Template, Wording
+from shared.contracts.contacts import PLACEHOLDER_NAME
+from shared.contracts.ids import ChainId, PersonId
+
+BODY_LIMIT = (
+    1024  # a template's body: https://developers.facebook.com/docs/whatsapp/business-management-api/message-templates
+)
+ABSENT_VALUE = "—"  # an absent value; the checker asks for a guard, so a reader should never meet it
+PARAMETER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+
+_CODE = re.compile(r"[a-z0-9]+(_[a-z0-9]+)+")
+_WORLD_ENGLISH = "en_001"  # plain ``en`` means American dates to Babel
+_ELLIPSIS = "…"
+_FREE = (str, tuple, list)
+_SHORTEST = 12  # a text is not cut below this; better a body that is refused than a riddle
+
+
+class RenderedMessage(Struct, frozen=True):
+    """``parameters`` hold the same words as ``body``; ``buttons`` are (answer, title) in the template's order."""
+
+    body: str
+    parameters: dict[str, str]
+    buttons: tuple[tuple[str, str], ...]
+    language: str
+
+
+def choose_language(template: Template, wanted: str | None, house: str) -> str:
+    """The exact language, else its base (``fr`` for ``fr_CA``), else the house's."""
+    exact = (wanted or house).replace("-", "_")
+    for language in (exact, exact.partition("_")[0], house):
+        if language in template.languages:
+            return language
+    return next(iter(template.languages))
+
+
+def render_template(
+    template: Template,
+    language: str,
+    values: Mapping[str, object],
+    words: Mapping[str, str] | None = None,
+) -> RenderedMessage:
+    """Fill a template; ``words`` are the house's readable forms of codes. An aware instant is said in its own zone."""
+    wording = template.languages[language]
+    spoken = {name: format_value(values.get(name), language, words or {}) for name in parameter_names(wording.body)}
+    body, parameters = _shortened(wording, spoken, values)
+    return RenderedMessage(body, parameters, tuple(wording.buttons.items()), language)
+
+
+@lru_cache(maxsize=4096)
+def parameter_names(body: str) -> tuple[str, ...]:
+    """The parameters of a body, each once, in the order they come."""
+    return tuple(dict.fromkeys(PARAMETER.findall(body)))
+
+
+def format_value(value: object, language: str, words: Mapping[str, str]) -> str:
+    """One value in words."""
+    if isinstance(value, (str, bool)):
+        return ABSENT_VALUE if value == "" else _readable(value, words)
+    if not conditions.is_present(value) or value == []:
+        return ABSENT_VALUE
+    if isinstance(value, (tuple, list)):
+        return format_list([format_value(item, language, words) for item in value], locale=_locale(language))
+    return _format_measure(value, _locale(language))
+
+
+def _format_measure(value: object, locale: Locale) -> str:
+    match value:
+        case datetime():
+            return format_datetime(value, "d MMMM y, H:mm", tzinfo=value.tzinfo, locale=locale)
+        case date():
+            return format_date(value, "long", locale=locale)
+        case int() | float():
+            return format_decimal(value, locale=locale)
+        case _:
+            return str(value)
+
+
+def _readable(value: str | bool, words: Mapping[str, str]) -> str:  # noqa: FBT001 -- a value of an event, not a switch
+    """Codes (a closed set's word, or one with underscores) become words; any other text is left as it is."""
+    if type(value) is str and ("_" not in value or _CODE.fullmatch(value) is None):
+        return value
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return words.get(text, text.replace("_", " "))
+
+
+def _shortened(wording: Wording, spoken: Mapping[str, str], values: Mapping[str, object]) -> tuple[str, dict[str, str]]:
+    """The body; cuts the longest free text until it fits, or until nothing is left to cut."""
+    parameters, body = dict(spoken), _fill(wording.body, spoken)
+    while (over := len(body) - BODY_LIMIT) > 0:
+        free = (name for name in spoken if isinstance(values.get(name), _FREE))
+        longest = max(free, key=lambda name: len(parameters[name]), default=None)
+        if longest is None or len(parameters[longest]) <= _SHORTEST:
+            break
+        keep = max(_SHORTEST, len(parameters[longest]) - over - len(_ELLIPSIS))
+        parameters[longest] = parameters[longest][: keep - 1].rstrip() + _ELLIPSIS
+        body = _fill(wording.body, parameters)
+    return body, parameters
+
+
+def _fill(body: str, parameters: Mapping[str, str]) -> str:
+    pieces = list(_pieces(body))
+    pieces[1::2] = [parameters[name] for name in pieces[1::2]]
+    return "".join(pieces)
+
+
+@lru_cache(maxsize=4096)
+def _pieces(body: str) -> tuple[str, ...]:
+    """Its fixed words, and between each two of them the name of a parameter."""
+    return tuple(PARAMETER.split(body))
+
+
+@lru_cache(maxsize=256)
+def _locale(language: str) -> Locale:
+    """Babel's data for a language; a language Babel does not know is written the English way."""
+    try:
+        return Locale.parse(_WORLD_ENGLISH if language == "en" else language)
+    except (UnknownLocaleError, ValueError):
+        return Locale.parse(_WORLD_ENGLISH)
+
+
+UNTIL_ANSWER = "until"
+"""The answer of what an ``until`` says: its words are those of the event that ended the chain."""
+
+_LINK = "link_"
+_ALPHABET = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"
+"""Without those that are misread."""
+
+
+class _TemplateScope(Struct, frozen=True):
+    context: DecisionContext
+    chain: Chain
+    person: PersonFacts
+    language: str
+
+
+def template_values(
+    context: DecisionContext, chain: Chain, outgoing: ChainMessage, person: PersonFacts, template: Template
+) -> dict[str, object]:
+    """Every name that any language of the template has; a field that is absent may be a house word of its path."""
+    saying = _TemplateScope(context, chain, person, language_of(context, person))
+    document = context.ending(chain) if outgoing.answer == UNTIL_ANSWER else context.document(chain)
+    fields, words = template.fields, outgoing.words
+    return {name: _value(saying, words, document, fields.get(name), name) for name in _template_parameters(template)}
+
+
+@lru_cache(maxsize=1024)
+def _template_parameters(template: Template) -> tuple[str, ...]:
+    return tuple({name: None for wording in template.languages.values() for name in parameter_names(wording.body)})
+
+
+def _value(saying: _TemplateScope, words: Mapping[str, str], document: Document, path: str | None, name: str) -> object:
+    if path is not None and (found := document.get(path)) is not None:
+        return found
+    wanted = path or name
+    if wanted in words:
+        return words[wanted]
+    if wanted.startswith(_LINK):
+        return saying.context.book.tenant.links.get(wanted.removeprefix(_LINK), "")
+    word = _BUILT_IN_VALUES.get(wanted)
+    return word(saying) if word is not None else ""
+
+
+def language_of(context: DecisionContext, person: PersonFacts) -> str:
+    tenant = context.book.tenant
+    return person.language or tenant.languages.get(person.country or "", tenant.language)
+
+
+def _publisher(saying: _TemplateScope) -> object:
+    tenant = saying.context.book.tenant
+    return tenant.publisher.get(saying.language, tenant.publisher[tenant.language])
+
+
+def _why(saying: _TemplateScope) -> object:
+    why = saying.context.rule_of(saying.chain).why
+    return why.get(saying.language, why.get(saying.context.book.tenant.language, ""))
+
+
+def _title(saying: _TemplateScope) -> object:
+    """What the chain is about, in a few words."""
+    document = saying.context.document(saying.chain)
+    for path in ("work.title", "document.title", "name", "line"):
+        if found := document.get(path):
+            return str(found)
+    return saying.context.rule_of(saying.chain).name.replace("-", " ")
+
+
+def _sender(saying: _TemplateScope) -> object:
+    """Whoever has no name is spoken of all the same."""
+    person = saying.context.facts.people.get(saying.context.document(saying.chain).sender or PersonId(""))
+    return person.display_name if person else PLACEHOLDER_NAME
+
+
+_BUILT_IN_VALUES: Mapping[str, Callable[[_TemplateScope], object]] = {
+    "publisher": _publisher,
+    "person": lambda saying: saying.person.display_name,
+    "sender.display_name": _sender,
+    "reference": lambda saying: reference_code(saying.chain.chain_id),
+    "count": lambda _: 1,
+    "title": _title,
+    "why": _why,
+}
+
+
+def reference_code(chain_id: ChainId) -> str:
+    """The short code a person may quote: six characters."""
+    number = int(chain_id[:12], 16)
+    letters = []
+    for _ in range(6):
+        number, index = divmod(number, len(_ALPHABET))
+        letters.append(_ALPHABET[index])
+    return "".join(letters)

@@ -1,0 +1,448 @@
+"""Which question a message answers: by our button, the quoted message, the short code, or as the only open one.
+
+Else the person is asked. A quoted message rules does not know never falls through to a guess.
+
+What an answer does: the quorum, the veto, the write it asks for, and what the person who answered is told.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import TypeGuard
+
+from services.rules.conversation import button_ids, forms, outbound, writes
+from services.rules.conversation.chain import (
+    Assignment,
+    Chain,
+    ChainMessage,
+    DeliveryState,
+    Ending,
+    GivenAnswer,
+    StepStatus,
+)
+from services.rules.conversation.completion import close_chain, conclude, is_decided, send_answer_message
+from services.rules.conversation.context import DecisionContext, Reason
+from services.rules.conversation.handover import (
+    ASSIGNEE_BUTTONS,
+    OFFER_BUTTONS,
+    HandoverDraft,
+    leave_with_owner,
+    offer_handover,
+    owner_team,
+    report_unclaimed,
+)
+from services.rules.conversation.outbound import MessageDraft, send_to_recipient, withdraw_messages
+from services.rules.conversation.recipients import Recipient
+from services.rules.conversation.rendering import reference_code
+from services.rules.conversation.steps import advance, run_step
+from services.rules.rulebook import Answer, HandOver, Step, Verb
+from services.rules.terms import At
+from shared.contracts.ids import PersonId
+from shared.contracts.whatsapp import MessageKind, MessageReceived
+
+_SENT = frozenset({DeliveryState.ACCEPTED, DeliveryState.DELIVERED, DeliveryState.READ})
+_QUESTIONS = frozenset({Verb.ASK, Verb.REMIND, Verb.HAND_OVER, Verb.COLLECT})
+_CODE = re.compile(r"\b[A-HJKMNP-Z2-9]{6}\b")
+QUOTE_PATIENCE = timedelta(minutes=1)
+"""How long a reply waits for rules to learn which message of ours it quotes."""
+
+
+class UnclearQuestion(StrEnum):
+    """``shared``: it may answer a question to somebody else who is reached at the same address."""
+
+    SEVERAL = "several"
+    SHARED = "shared"
+    UNKNOWN_QUOTE = "unknown_quote"
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class FoundQuestion:
+    """``answer`` None: words, not a tap."""
+
+    chain: Chain
+    question: ChainMessage
+    answer: str | None
+
+
+def find_question(context: DecisionContext, message: MessageReceived) -> FoundQuestion | UnclearQuestion:
+    tapped = _by_button(context, message)
+    if tapped is not None:
+        return tapped
+    if message.quoted_id is not None:
+        return _by_quote(context, message)
+    return _by_code(context, message) or _only_open(context, message)
+
+
+def awaits_answer(found: FoundQuestion | UnclearQuestion, message: MessageReceived) -> bool:
+    """Whether what was found still waits for an answer; a form waits for words, which a reaction is not."""
+    if not isinstance(found, FoundQuestion):
+        return found in {UnclearQuestion.SEVERAL, UnclearQuestion.SHARED}
+    if found.answer is not None:
+        return True
+    if found.question.verb is Verb.COLLECT:
+        return message.message_kind is not MessageKind.REACTION and fills_form(found)
+    return _waits_for_answer(found.chain, found.question)
+
+
+def _waits_for_answer(chain: Chain, question: ChainMessage) -> bool:
+    return chain.active and question.open and chain.final_answer_of(question.person_id) is None
+
+
+def accepts_tap(found: FoundQuestion) -> bool:
+    """Whether a tap on this question can still count."""
+    chain, question = found.chain, found.question
+    return chain.active and not question.closed and chain.final_answer_of(question.person_id) is None
+
+
+def fills_form(found: FoundQuestion | UnclearQuestion) -> TypeGuard[FoundQuestion]:
+    """Whether it is the question of a form that is being filled."""
+    return isinstance(found, FoundQuestion) and _fills(found.chain, found.question)
+
+
+def _is_filled_by(chain: Chain, person: PersonId) -> bool:
+    return chain.active and chain.form is not None and not chain.form.over and chain.form.person_id == person
+
+
+def is_button_tap(context: DecisionContext, message: MessageReceived) -> bool:
+    """A tap on a button of ours; its title comes along as text, and means nothing beside it."""
+    return (
+        message.button_id is not None and button_ids.read_button_id(context.signing_keys, message.button_id) is not None
+    )
+
+
+def _by_button(context: DecisionContext, message: MessageReceived) -> FoundQuestion | None:
+    """The button names the question; whoever is reached at the address it was sent to may have tapped it."""
+    claim = button_ids.read_button_id(context.signing_keys, message.button_id) if message.button_id else None
+    found = context.facts.chain_of_message(claim[0]) if claim else None
+    if claim is None or found is None or found[1].person_id not in context.facts.ids_of_person(*_writers(message)):
+        return None
+    return FoundQuestion(found[0], found[1], claim[1])
+
+
+def _writers(message: MessageReceived) -> tuple[PersonId, ...]:
+    """Who may have written it: words alone do not say which of several who share the address."""
+    return (message.person_id, *message.shared_with)
+
+
+def _by_quote(context: DecisionContext, message: MessageReceived) -> FoundQuestion | UnclearQuestion:
+    quoted = context.facts.wamids.get(message.quoted_id) if message.quoted_id else None
+    found = context.facts.chain_of_message(quoted) if quoted else None
+    if found is not None and found[1].person_id == message.person_id:
+        return FoundQuestion(found[0], found[1], None)
+    if found is not None and found[1].person_id in message.shared_with and _waits_for_answer(*found):
+        return UnclearQuestion.SHARED
+    return UnclearQuestion.UNKNOWN_QUOTE
+
+
+def _by_code(context: DecisionContext, message: MessageReceived) -> FoundQuestion | None:
+    codes = set(_CODE.findall((message.text or "").upper()))
+    coded = (c for c in context.facts.chains_of(message.person_id) if reference_code(c.chain_id) in codes)
+    for chain in coded:
+        if (question := _open_question(chain, message.person_id)) is not None:
+            return FoundQuestion(chain, question, None)
+    return None
+
+
+def _only_open(context: DecisionContext, message: MessageReceived) -> FoundQuestion | UnclearQuestion:
+    """A form being filled on this line takes what is written there; else there must be exactly one open question."""
+    if message.message_kind is MessageKind.REACTION:
+        return UnclearQuestion.NOTHING
+    waiting = [(c, q) for person in _writers(message) for c, q in _waiting_for(context, person)]
+    filling = [found for found in waiting if _fills(*found) and found[0].line in {None, message.line}]
+    if filling and (filling[0][1].person_id == message.person_id or len(filling) == 1):
+        return FoundQuestion(*filling[0], None)
+    if any(question.person_id != message.person_id for _, question in waiting):
+        return UnclearQuestion.SHARED
+    if len(waiting) > 1:
+        return UnclearQuestion.SEVERAL
+    return FoundQuestion(*waiting[0], None) if waiting else UnclearQuestion.NOTHING
+
+
+def _waiting_for(context: DecisionContext, person: PersonId) -> Iterator[tuple[Chain, ChainMessage]]:
+    for chain in context.facts.chains_of(person):
+        if chain.active and (question := _open_question(chain, person)) is not None:
+            yield chain, question
+
+
+def _fills(chain: Chain, question: ChainMessage) -> bool:
+    return question.verb is Verb.COLLECT and _is_filled_by(chain, question.person_id)
+
+
+def _open_question(chain: Chain, person: PersonId) -> ChainMessage | None:
+    """The newest thing this chain asked this person and has evidence of having sent."""
+    if _is_filled_by(chain, person):
+        prompts = [m for m in chain.messages if m.verb is Verb.COLLECT and m.person_id == person]
+        return prompts[-1] if prompts else None
+    mine = (m for m in reversed(chain.messages) if m.person_id == person and m.verb in _QUESTIONS)
+    return next((m for m in mine if m.open and m.delivery in _SENT), None)
+
+
+def apply_button_answer(
+    context: DecisionContext, chain: Chain, question: ChainMessage, name: str, message: MessageReceived
+) -> Chain:
+    """A tap on one of our buttons. One answer is final per question and person; a later one is an addendum."""
+    chain = _mark_sent(chain, question)
+    if question.verb is Verb.COLLECT:
+        return _to_form(context, chain, question, name, message)
+    if set(question.buttons) in ({*OFFER_BUTTONS}, {*ASSIGNEE_BUTTONS}):
+        return (
+            _HANDOVER_ANSWERS[name](context, chain, question, message)
+            if chain.active
+            else _answer_too_late(context, chain, question, message)
+        )
+    step, answer = _answer_of(context, chain, question, name)
+    if not chain.active or question.closed or chain.final_answer_of(message.person_id):
+        return _add_addendum(context, chain, question, name, message)
+    if answer is None:
+        return apply_free_text(context, chain, question, message)
+    given = _given_answer(question, name, message, final=answer.final)
+    chain = chain.replace(answers=(*chain.answers, given))
+    if not answer.final:
+        context.add_reason(Reason.ANSWERED, chain, str(step.index))
+        return advance(context, _act_and_go_on(context, chain, step, answer, message))
+    return advance(context, _apply_final_answer(context, chain, step, answer, given))
+
+
+def _mark_sent(chain: Chain, question: ChainMessage) -> Chain:
+    """A tap proves that the question was sent, whatever the dispatcher has told of it so far."""
+    if question.delivery not in {DeliveryState.REQUESTED, DeliveryState.UNCERTAIN}:
+        return chain
+    return chain.with_message(question.replace(delivery=DeliveryState.ACCEPTED))
+
+
+def _to_form(
+    context: DecisionContext, chain: Chain, question: ChainMessage, name: str, message: MessageReceived
+) -> Chain:
+    if question.closed or chain.form is None or chain.form.over or not chain.active:
+        return _answer_too_late(context, chain, question, message)
+    context.add_reason(Reason.FORM, chain)
+    return advance(context, forms.fill_form(context, chain, message, name))
+
+
+def _answer_of(context: DecisionContext, chain: Chain, question: ChainMessage, name: str) -> tuple[Step, Answer | None]:
+    """A reminder gives the answers of the question it repeats, the nearest before it."""
+    steps = context.rule_of(chain).steps[: question.step + 1]
+    asking = next((s for s in reversed(steps) if name in s.answers), steps[-1])
+    return asking, asking.answers.get(name)
+
+
+def _given_answer(question: ChainMessage, name: str, message: MessageReceived, *, final: bool) -> GivenAnswer:
+    return GivenAnswer(
+        person_id=message.person_id,
+        on_behalf_of=question.on_behalf_of,
+        answer=name,
+        final=final,
+        at=message.at,
+        message_id=question.message_id,
+        wamid=message.message_id,
+        reply=name,
+    )
+
+
+def send_to_person(context: DecisionContext, chain: Chain, person: PersonId, draft: MessageDraft) -> Chain:
+    known = context.facts.people.get(context.facts.current(person))
+    return chain if known is None else send_to_recipient(context, chain, Recipient(known, "sender"), draft)
+
+
+def notice_draft(say: str, step: int, message: MessageReceived, **words: str) -> MessageDraft:
+    """A house template in reply to ``message``; told apart by it, so one reply is answered once."""
+    return MessageDraft(Verb.TELL, say, step, "house", f"{say}.{message.message_id}", reply=True, words=words)
+
+
+# ------------------------------------------------------------------ final answers
+
+
+def _apply_final_answer(
+    context: DecisionContext, chain: Chain, step: Step, answer: Answer, given: GivenAnswer
+) -> Chain:
+    noted = MessageDraft(Verb.TELL, "noted", step.index, "house", f"noted.{given.wamid}", reply=True)
+    chain = send_to_person(context, chain, given.person_id, noted)
+    if is_decided(context, chain, step, answer):
+        return conclude(context, chain, step, answer)
+    context.add_reason(Reason.WAITS_FOR_QUORUM, chain, str(step.index))
+    return withdraw_messages(context, chain, "answered", lambda m: m.person_id == given.person_id and m.is_question)
+
+
+# ------------------------------------------------------------------ answers that go on
+
+
+def _act_and_go_on(
+    context: DecisionContext, chain: Chain, step: Step, answer: Answer, message: MessageReceived
+) -> Chain:
+    sender = message.person_id
+    if answer.record is not None:
+        given = (chain.answers[-1],)
+        chain = writes.request_write(context, chain, answer.record, writes.WriteOrigin(step.index, answer.name, given))
+    if answer.tell is not None:
+        chain = send_answer_message(context, chain, step, answer, sender)
+    if answer.form is not None:
+        return forms.begin_form(context, chain, answer.form, step.index, source=message)
+    if answer.hand_over is not None:
+        chain = _hand_to_person(context, chain, step, answer.hand_over, message, answer)
+        return send_to_person(context, chain, sender, notice_draft("handed_over", step.index, message))
+    if answer.tell is None or answer.tell.who != ("sender",):
+        chain = send_to_person(context, chain, sender, notice_draft("noted", step.index, message))
+    return chain
+
+
+def _hand_to_person(
+    context: DecisionContext,
+    chain: Chain,
+    step: Step,
+    handing: HandOver,
+    message: MessageReceived,
+    answer: Answer | None = None,
+) -> Chain:
+    person = context.facts.people.get(message.person_id)
+    words = {"who": person.display_name if person else "", "said": _answer_text(context, chain, message, answer)}
+    name = answer.name if answer else "free_text"
+    return offer_handover(
+        context,
+        chain,
+        HandoverDraft(handing.who, step.index, handing.say or "to_take", name, message.message_id, words),
+    )
+
+
+def _answer_text(context: DecisionContext, chain: Chain, message: MessageReceived, answer: Answer | None) -> str:
+    """What the person wrote, or the title of what they tapped, for whoever takes it."""
+    if answer is None:
+        return message.text or "—"
+    templates = context.rulebook_of(chain).templates
+    for step in context.rule_of(chain).steps:
+        if answer.name in step.answers and step.say is not None and step.say in templates:
+            house = templates[step.say].languages.get(context.book.tenant.language)
+            return house.buttons.get(answer.name, answer.name) if house else answer.name
+    return answer.name
+
+
+def apply_free_text(context: DecisionContext, chain: Chain, question: ChainMessage, message: MessageReceived) -> Chain:
+    """Words and emoji never approve anything: they are kept, and handed to a person of the owner team."""
+    context.add_reason(Reason.FREE_TEXT, chain, str(question.step))
+    given = _given_answer(question, "free_text", message, final=False)
+    chain = chain.replace(answers=(*chain.answers, given))
+    step = context.rule_of(chain).steps[question.step]
+    chain = _hand_to_person(context, chain, step, HandOver(owner_team(context, chain)), message)
+    chain = send_to_person(context, chain, message.person_id, notice_draft("handed_over", question.step, message))
+    return advance(context, chain)
+
+
+# ------------------------------------------------------------------ after the end
+
+
+def _add_addendum(
+    context: DecisionContext, chain: Chain, question: ChainMessage, name: str, message: MessageReceived
+) -> Chain:
+    """Kept and flagged; the owner hears of it only if it differs from what that person said before."""
+    context.add_reason(Reason.ADDENDUM, chain, str(question.step))
+    before = chain.final_answer_of(message.person_id)
+    given = _given_answer(question, name, message, final=False)
+    chain = chain.replace(answers=(*chain.answers, given))
+    chain = _send_closed_question(context, chain, question, message)
+    if before is None or before.answer != name:
+        chain = _send_late_answer_to_owner(context, chain, question, message, name)
+    return advance(context, chain)
+
+
+def _answer_too_late(context: DecisionContext, chain: Chain, question: ChainMessage, message: MessageReceived) -> Chain:
+    context.add_reason(Reason.CLOSED_QUESTION, chain, str(question.step))
+    return context.keep(_send_closed_question(context, chain, question, message))
+
+
+def _send_closed_question(
+    context: DecisionContext, chain: Chain, question: ChainMessage, message: MessageReceived
+) -> Chain:
+    return send_to_person(context, chain, message.person_id, notice_draft("closed_question", question.step, message))
+
+
+def _send_late_answer_to_owner(
+    context: DecisionContext, chain: Chain, question: ChainMessage, message: MessageReceived, name: str
+) -> Chain:
+    person = context.facts.people.get(message.person_id)
+    _, answer = _answer_of(context, chain, question, name)
+    words = {"who": person.display_name if person else "", "said": _answer_text(context, chain, message, answer)}
+    key = f"addendum.{message.message_id}"
+    draft = MessageDraft(Verb.TELL, "late_answer", question.step, "house", key, words=words)
+    return outbound.send_draft(context, chain, owner_team(context, chain), draft)
+
+
+# ------------------------------------------------------------------ take, not me, done, give back
+
+
+def _take(context: DecisionContext, chain: Chain, question: ChainMessage, message: MessageReceived) -> Chain:
+    """The first to take it has it; timed steps pause, questions stay valid."""
+    if chain.assignment is not None and chain.assignment.person_id != message.person_id:
+        return _answer_too_late(context, chain, question, message)
+    context.add_reason(Reason.ANSWERED, chain, "take")
+    chain = chain.replace(assignment=Assignment(person_id=message.person_id, at=context.now))
+    draft = MessageDraft(
+        Verb.TELL, "taken", question.step, "house", f"taken.{message.message_id}", 0, ASSIGNEE_BUTTONS, reply=True
+    )
+    return advance(context, send_to_person(context, chain, message.person_id, draft))
+
+
+def _not_me(context: DecisionContext, chain: Chain, question: ChainMessage, message: MessageReceived) -> Chain:
+    """When everybody it was offered to has declined, the next step runs now; an ``at`` keeps its time."""
+    context.add_reason(Reason.ANSWERED, chain, "not_me")
+    chain = _declined(chain, question, message.person_id)
+    chain = send_to_person(context, chain, message.person_id, notice_draft("noted", question.step, message))
+    if not _by_all(chain, question):
+        return advance(context, chain)
+    following = _following(context, chain)
+    if following is None:
+        return advance(context, leave_with_owner(context, chain))
+    chain = report_unclaimed(context, chain, question.step)
+    return advance(context, chain if isinstance(following.timing, At) else run_step(context, chain, following))
+
+
+def _declined(chain: Chain, question: ChainMessage, person: PersonId) -> Chain:
+    handed = (h.replace(declined=(*h.declined, person)) if _offered(h.step, question) else h for h in chain.handovers)
+    return chain.replace(handovers=tuple(handed))
+
+
+def _by_all(chain: Chain, question: ChainMessage) -> bool:
+    """Whether everybody the latest offer went to has declined it."""
+    last = next((h for h in reversed(chain.handovers) if _offered(h.step, question)), None)
+    if last is None or chain.assignment is not None or last.step < _latest_offer(chain):
+        return False
+    return set(last.people) <= set(last.declined)
+
+
+def _following(context: DecisionContext, chain: Chain) -> Step | None:
+    steps = context.rule_of(chain).steps
+    return next((s for s in steps if chain.steps[s.index].status is StepStatus.PENDING), None)
+
+
+def _offered(step: int, question: ChainMessage) -> bool:
+    return step == question.step
+
+
+def _latest_offer(chain: Chain) -> int:
+    return chain.handovers[-1].step
+
+
+def _done(context: DecisionContext, chain: Chain, question: ChainMessage, message: MessageReceived) -> Chain:
+    if chain.assignment is None or chain.assignment.person_id != message.person_id:
+        return _answer_too_late(context, chain, question, message)
+    context.add_reason(Reason.ANSWERED, chain, "done")
+    chain = send_to_person(context, chain, message.person_id, notice_draft("noted", question.step, message))
+    return advance(context, close_chain(context, chain, Ending.HANDLED))
+
+
+def _give_back(context: DecisionContext, chain: Chain, question: ChainMessage, message: MessageReceived) -> Chain:
+    """Given back, the timed steps go on, counted from now; where nobody else is left to take it, the owner hears so."""
+    if chain.assignment is None or chain.assignment.person_id != message.person_id:
+        return _answer_too_late(context, chain, question, message)
+    context.add_reason(Reason.ANSWERED, chain, "give_back")
+    chain = _declined(chain.replace(assignment=None, base_at=context.now), question, message.person_id)
+    chain = send_to_person(context, chain, message.person_id, notice_draft("noted", question.step, message))
+    if not _by_all(chain, question):
+        return advance(context, chain)
+    if _following(context, chain) is None:
+        return advance(context, leave_with_owner(context, chain))
+    return advance(context, report_unclaimed(context, chain, question.step))
+
+
+_HANDOVER_ANSWERS = {"take": _take, "not_me": _not_me, "done": _done, "give_back": _give_back}

@@ -1,0 +1,156 @@
+"""Which step of a chain is due, and when something of it is due next. All in business time."""
+
+from datetime import date, datetime
+
+from services.rules.conversation import outbound
+from services.rules.conversation.chain import Chain, DeliveryState, StepStatus, earlier
+from services.rules.conversation.context import DecisionContext, is_due
+from services.rules.conversation.handover import idle_due
+from services.rules.conversation.recipients import awaited_people
+from services.rules.rulebook import Step
+from services.rules.terms import After, At
+from shared.clients.working_calendar import TimeUnit, WorkingCalendar
+from shared.contracts.values import is_plausible_date, is_plausible_instant
+
+
+def runnable_step(context: DecisionContext, chain: Chain) -> Step | None:
+    """The step due now. A due ``at`` overtakes every ``after`` step before it; a taken chain waits.
+
+    What follows at once from what has just happened needs no time to come (``guards``).
+    """
+    if chain.assignment is not None:
+        return None
+    steps = context.rule_of(chain).steps
+    due_at = [s for s in steps if _is_due_at(context, chain, s)]
+    if due_at:
+        return due_at[-1]
+    step = _next_in_line(chain, steps)
+    if step is None or isinstance(step.timing, At):
+        return None
+    due = due_of(context, chain, step)
+    at_once = _follows_at_once(chain, step) and due is not None and due <= context.now
+    return step if at_once or is_due(context, chain, due) else None
+
+
+def _is_due_at(context: DecisionContext, chain: Chain, step: Step) -> bool:
+    if not isinstance(step.timing, At) or chain.steps[step.index].status is not StepStatus.PENDING:
+        return False
+    return is_due(context, chain, due_of(context, chain, step))
+
+
+def _next_in_line(chain: Chain, steps: tuple[Step, ...]) -> Step | None:
+    """The first pending step whose predecessors are over; one without a time only needs its predecessor begun."""
+    for step in steps:
+        state = chain.steps[step.index]
+        if state.status is StepStatus.PENDING:
+            return step
+        if state.status is StepStatus.RUNNING:
+            follower = steps[step.index + 1] if step.index + 1 < len(steps) else None
+            begun = follower is not None and follower.timing is None
+            if not begun or follower is None:
+                return None
+    return None
+
+
+def due_of(context: DecisionContext, chain: Chain, step: Step) -> datetime | None:
+    """When a pending step is due; None where its field says no date. Nobody reachable takes no time."""
+    timing = step.timing
+    if isinstance(timing, At):
+        return _due_at(context, chain, timing)
+    if timing is None or _follows_at_once(chain, step):
+        return chain.base_at
+    return _latest(context, chain, timing)
+
+
+def _follows_at_once(chain: Chain, step: Step) -> bool:
+    """It has no time of its own, or nobody is there to be waited for."""
+    return step.timing is None or (step.index > 0 and chain.steps[step.index - 1].unreached)
+
+
+def _latest(context: DecisionContext, chain: Chain, timing: After) -> datetime:
+    """Working units run in the calendar of whoever is awaited; of several, the one who takes longest."""
+    if timing.span.clock_time is not None:
+        return chain.base_at + timing.span.clock_time
+    calendars = [
+        outbound.working_hours(context, p)
+        for i in awaited_people(chain)
+        if (p := context.facts.people.get(i)) is not None
+    ]
+    return max(c.add(chain.base_at, timing.span) for c in calendars or [context.book.calendar.office])
+
+
+def _due_at(context: DecisionContext, chain: Chain, timing: At) -> datetime | None:
+    value = context.document(chain).get(timing.field)
+    office = context.book.calendar.office
+    if isinstance(value, datetime):
+        return _moment(value, timing, office)
+    if not isinstance(value, date) or not is_plausible_date(value):
+        return None
+    if timing.span is None:
+        return office.closing(value)
+    if (day := _day(context, chain, timing)) is None:
+        return _offset(office.closing(value), timing, office)
+    return office.start_of_day(day)
+
+
+def _moment(value: datetime, timing: At, office: WorkingCalendar) -> datetime | None:
+    if not is_plausible_instant(value):
+        return None
+    return value if timing.span is None else _offset(value, timing, office)
+
+
+def _day(context: DecisionContext, chain: Chain, timing: At) -> date | None:
+    """The day that so many days before or after a date is; its messages wait for their receivers' opening."""
+    value = context.document(chain).get(timing.field)
+    if isinstance(value, datetime) or not isinstance(value, date) or not is_plausible_date(value):
+        return None
+    if timing.span is None or timing.span.unit not in {TimeUnit.DAYS, TimeUnit.WORKING_DAYS}:
+        return None
+    return context.book.calendar.office.shift_date(value, timing.span, timing.sign)
+
+
+def has_lapsed(context: DecisionContext, chain: Chain, step: Step) -> bool:
+    """Whether an ``at`` lies behind; a day does once the house has opened on it."""
+    if not isinstance(step.timing, At):
+        return False
+    day = _day(context, chain, step.timing)
+    due = _due_at(context, chain, step.timing) if day is None else context.book.calendar.office.opening(day)
+    return due is not None and due < context.now
+
+
+def _offset(instant: datetime, timing: At, office: WorkingCalendar) -> datetime:
+    return instant if timing.span is None else office.add(instant, timing.span, timing.sign or 1)
+
+
+def skip_past(context: DecisionContext, chain: Chain) -> Chain:
+    """At the start, an ``at`` before now is skipped."""
+    for step in context.rule_of(chain).steps:
+        if has_lapsed(context, chain, step):
+            chain = chain.with_step(step.index, status=StepStatus.SKIPPED)
+    return chain
+
+
+def next_due(context: DecisionContext, chain: Chain) -> datetime | None:
+    due = None
+    for outgoing in chain.messages:
+        if outgoing.delivery is DeliveryState.HELD:
+            due = earlier(due, outgoing.held_until)
+    if not chain.active:
+        return due
+    if chain.assignment is None:
+        due = earlier(due, _next_step_due(context, chain))
+    return earlier(due, idle_due(context, chain))
+
+
+def _next_step_due(context: DecisionContext, chain: Chain) -> datetime | None:
+    steps = context.rule_of(chain).steps
+    due = None
+    for step in steps:
+        if isinstance(step.timing, At) and chain.steps[step.index].status is StepStatus.PENDING:
+            due = earlier(due, due_of(context, chain, step))
+    following = _next_in_line(chain, steps)
+    return (
+        due
+        if following is None or isinstance(following.timing, At)
+        else earlier(due, due_of(context, chain, following))
+    )

@@ -1,0 +1,179 @@
+"""A chain's own course: which step is due, what it does, and when something is due next."""
+
+from services.rules.conversation import forms, outbound, writes
+from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState, Ending, StepStatus
+from services.rules.conversation.completion import close_chain, finish_chain, recount_after_exclusion
+from services.rules.conversation.context import DecisionContext, Reason, is_due
+from services.rules.conversation.document import MESSAGE_RECEIVED
+from services.rules.conversation.handover import HandoverDraft, offer_handover, remind_assignee, report_unclaimed
+from services.rules.conversation.outbound import MessageDraft, send_to_recipient
+from services.rules.conversation.recipients import Recipient, unanswered_people
+from services.rules.conversation.schedule import next_due, runnable_step
+from services.rules.matching.conditions import holds
+from services.rules.rulebook import Rule, Step, Verb
+
+_MOST_ROUNDS = 100  # a fault of ours may keep a chain due for good
+
+
+def advance(context: DecisionContext, chain: Chain) -> Chain:
+    """Release what is due, run what is due, end what is over, until nothing more follows.
+
+    ``next_due`` is then in the future, None, or not read up to yet (``guards``).
+    """
+    for _ in range(_MOST_ROUNDS):
+        before, chain = chain, _once(context, chain)
+        due = next_due(context, chain)
+        if chain is before or not is_due(context, chain, due):
+            break
+    return context.keep(chain if due == chain.next_due else chain.replace(next_due=due))
+
+
+def _once(context: DecisionContext, chain: Chain) -> Chain:
+    chain = _settle_steps(_release(context, chain))
+    while chain.active and (step := runnable_step(context, chain)) is not None:
+        chain = _settle_steps(run_step(context, chain, step))
+    return finish_chain(context, remind_assignee(context, _settle_steps(chain)))
+
+
+def _release(context: DecisionContext, chain: Chain) -> Chain:
+    """Send what was held for its receiver's hours, if its reason still stands; after the end only later words are."""
+    for held in chain.messages:
+        outgoing = chain.message(held.message_id) or held  # one before it may have ended the chain
+        if outgoing.delivery is not DeliveryState.HELD or not is_due(context, chain, outgoing.held_until):
+            continue
+        if outgoing.answer is None and _unless(context, chain, outgoing.step):
+            chain = chain.with_message(outgoing.replace(delivery=DeliveryState.WITHDRAWN))
+        else:
+            chain = _send(context, chain, outgoing)
+    return chain
+
+
+def _send(context: DecisionContext, chain: Chain, outgoing: ChainMessage) -> Chain:
+    """Whoever may not be written to any more is left out, and then the others may be enough."""
+    chain = outbound.request_message(context, chain, outgoing)
+    sent = chain.message(outgoing.message_id)
+    gone = chain.active and sent is not None and sent.delivery is DeliveryState.DROPPED
+    return recount_after_exclusion(context, chain, outgoing) if gone else chain
+
+
+def _unless(context: DecisionContext, chain: Chain, index: int) -> bool:
+    step = context.rule_of(chain).steps[index]
+    return step.unless is not None and holds(step.unless, context.document(chain))
+
+
+def _settle_steps(chain: Chain) -> Chain:
+    """A running step is done once nothing of it is held any more."""
+    for index, state in enumerate(chain.steps):
+        if state.status is StepStatus.RUNNING and not _holds_back(chain, index):
+            chain = _done(chain, index)
+    return chain
+
+
+def _holds_back(chain: Chain, index: int) -> bool:
+    held = any(m.step == index and m.answer is None and m.delivery is DeliveryState.HELD for m in chain.messages)
+    writing = any(
+        w.step == index and w.answer is None and w.depth == 0 and w.pending and not w.manual_reported
+        for w in chain.writes
+    )
+    filling = chain.form is not None and chain.form.step == index and not chain.form.over and chain.form.prompts == 0
+    return held or writing or filling
+
+
+def _done(chain: Chain, index: int) -> Chain:
+    sent = [m.requested_at for m in chain.messages if m.step == index and m.answer is None and m.requested_at]
+    state = chain.steps[index]
+    at = max(sent, default=state.done_at or chain.base_at)
+    nobody = bool(state.left_out) and not outbound.has_reached_anyone(chain, index)
+    chain = chain.with_step(index, status=StepStatus.DONE, done_at=at, unreached=nobody)
+    return chain.replace(base_at=max(at, chain.base_at))
+
+
+# ------------------------------------------------------------------ what a step does
+
+
+def run_step(context: DecisionContext, chain: Chain, step: Step) -> Chain:
+    chain = _overtake(chain, context.rule_of(chain), step)
+    context.add_reason(Reason.STEP_DUE, chain, str(step.index))
+    if step.unless is not None and holds(step.unless, context.document(chain)):
+        chain = chain.replace(base_at=context.now)
+        return chain.with_step(step.index, status=StepStatus.SKIPPED, done_at=context.now)
+    chain = chain.with_step(step.index, status=StepStatus.RUNNING, done_at=context.now, left_out={})
+    return _VERBS[step.verb](context, chain, step)
+
+
+def _overtake(chain: Chain, rule: Rule, step: Step) -> Chain:
+    for earlier in rule.steps[: step.index]:
+        if chain.steps[earlier.index].status is StepStatus.PENDING:
+            chain = chain.with_step(earlier.index, status=StepStatus.SKIPPED)
+    return chain
+
+
+def step_draft(chain: Chain, step: Step, say: str, buttons: tuple[str, ...] = ()) -> MessageDraft:
+    """What a step says to whoever has just written is a reply, and keeps no hours."""
+    reply = chain.start_name == MESSAGE_RECEIVED and step.timing is None and step.who == ("sender",)
+    occurrence = chain.steps[step.index].occurrence
+    return MessageDraft(step.verb, say, step.index, occurrence=occurrence, buttons=buttons, reply=reply)
+
+
+def _tell(context: DecisionContext, chain: Chain, step: Step) -> Chain:
+    return outbound.send_draft(context, chain, step.who, step_draft(chain, step, step.say or ""))
+
+
+def _ask(context: DecisionContext, chain: Chain, step: Step) -> Chain:
+    chain = outbound.send_draft(context, chain, step.who, step_draft(chain, step, step.say or "", tuple(step.answers)))
+    return chain if outbound.has_reached_anyone(chain, step.index) else report_unclaimed(context, chain, step.index)
+
+
+def _remind(context: DecisionContext, chain: Chain, step: Step) -> Chain:
+    """Ask those again who have not answered finally, on behalf of whom they were asked, with the same buttons."""
+    if chain.form is not None and not chain.form.over:
+        return forms.remind_form(context, chain, step_draft(chain, step, step.say or ""))
+    people = unanswered_people(chain)
+    if not people and step.index and chain.steps[step.index - 1].unreached:
+        return _left_out_too(chain, step)
+    for person_id in people:
+        asked = next(m for m in reversed(chain.messages) if m.person_id == person_id and m.open)
+        person = context.facts.people.get(person_id)
+        if person is not None:
+            draft = step_draft(chain, step, step.say or "", asked.buttons)
+            chain = send_to_recipient(context, chain, Recipient(person, "unanswered", asked.on_behalf_of), draft)
+    return chain
+
+
+def _left_out_too(chain: Chain, step: Step) -> Chain:
+    """Whom nothing reached cannot be reminded either, which takes no time."""
+    left_out = {who: why for state in chain.steps for who, why in state.left_out.items()}
+    return chain.with_step(step.index, left_out=left_out)
+
+
+def _collect(context: DecisionContext, chain: Chain, step: Step) -> Chain:
+    return forms.begin_form(context, chain, step.form or "", step.index)
+
+
+def _hand_over(context: DecisionContext, chain: Chain, step: Step) -> Chain:
+    return offer_handover(context, chain, HandoverDraft(step.who, step.index, step.say or "to_take"))
+
+
+def _record(context: DecisionContext, chain: Chain, step: Step) -> Chain:
+    if step.record is None:
+        return chain
+    return writes.request_write(context, chain, step.record, writes.WriteOrigin(step.index))
+
+
+def _give_up(context: DecisionContext, chain: Chain, step: Step) -> Chain:
+    if step.record is not None:
+        chain = writes.request_write(context, chain, step.record, writes.WriteOrigin(step.index))
+    if step.tell is not None:
+        chain = outbound.send_draft(context, chain, step.tell.who, step_draft(chain, step, step.tell.say))
+    return close_chain(context, chain, Ending.GAVE_UP)
+
+
+_VERBS = {
+    Verb.TELL: _tell,
+    Verb.ASK: _ask,
+    Verb.REMIND: _remind,
+    Verb.COLLECT: _collect,
+    Verb.HAND_OVER: _hand_over,
+    Verb.RECORD: _record,
+    Verb.GIVE_UP: _give_up,
+}

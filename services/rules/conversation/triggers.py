@@ -1,0 +1,260 @@
+"""What an event does to chains: it may end those that live (``until``), replan them, or start new ones."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from msgspec import Raw, Struct
+
+from services.rules.conversation import outbound
+from services.rules.conversation.chain import Chain, StepState, StepStatus
+from services.rules.conversation.completion import end_by_until
+from services.rules.conversation.context import DecisionContext, Reason
+from services.rules.conversation.document import Document, is_event_field
+from services.rules.conversation.schedule import due_of, has_lapsed, skip_past
+from services.rules.conversation.steps import advance
+from services.rules.identity_cache import cached_by_identity
+from services.rules.matching.conditions import ConditionIndex, necessary_condition
+from services.rules.rulebook import OnRepeat, Rule, Rulebook, Step
+from services.rules.terms import At
+from shared.contracts.envelope import Event
+from shared.contracts.ids import ChainId, Line, PersonId, RuleId, derive_id
+from shared.contracts.values import encode
+
+
+class RuleTrigger(Struct, frozen=True):
+    """An event as the rules see it: its short name, and the document its conditions read."""
+
+    event: Event
+    name: str
+    document: Document
+    line: Line | None = None
+
+    def said(self) -> Raw:
+        """What the event says, as a chain keeps it."""
+        return Raw(encode(self.event.data))
+
+
+def subject_of(fields: tuple[str, ...], document: Document, event_id: str) -> str | None:
+    """``block_id=B-1``; None where the event lacks a field. Without ``about`` the event itself is the subject."""
+    if not fields:
+        return f"event={event_id}"
+    values = [document.get(field) for field in fields]
+    if any(value is None for value in values):
+        return None
+    return "|".join(f"{field}={value}" for field, value in zip(fields, values, strict=True))
+
+
+def tags_of(rule: Rule, subject: str, document: Document) -> frozenset[str]:
+    """What a live chain is found by: its subject, and the fields its ``until`` lines compare instead."""
+    same = {until.same for until in rule.until if until.same}
+    return frozenset({subject, *(f"{f}={v}" for f in same if (v := document.get(f)) is not None)})
+
+
+@dataclass(frozen=True, slots=True)
+class EventRules:
+    """What an event of one name could do at all: start rules, and end chains found by one of these ways.
+
+    ``first`` looks only at that part of the rules' conditions which the event itself answers.
+    """
+
+    first: ConditionIndex
+    about: Mapping[RuleId, tuple[str, ...]]
+    ends: frozenset[tuple[tuple[str, ...], str | None]]
+
+    def may_start(self, document: Document) -> frozenset[RuleId]:
+        """Rules that what the event itself says does not rule out, whatever else is known."""
+        return self.first.match(document)
+
+    def tags(self, rules: Collection[RuleId], document: Document, event_id: str) -> frozenset[str]:
+        """What live chains are found by that the event would meet if it started these rules, or that it may end."""
+        if not rules and not self.ends:
+            return _NO_TAGS
+        subjects = {subject_of(about, document, event_id) for about in {self.about[rule] for rule in rules}}
+        found = {tag for tag in subjects if tag is not None}
+        return frozenset(found.union(self.tags_to_end(document, event_id)))
+
+    def tags_to_end(self, document: Document, event_id: str) -> Collection[str]:
+        if not self.ends:
+            return _NO_TAGS
+        ways = (
+            subject_of(about, document, event_id) if same is None else _same_tag(same, document)
+            for about, same in self.ends
+        )
+        return {tag for tag in ways if tag is not None}
+
+
+_NO_TAGS: frozenset[str] = frozenset()
+_NO_RULES = EventRules(ConditionIndex(()), {}, frozenset())
+
+
+def rules_of_event(book: Rulebook, name: str) -> EventRules:
+    return _rules_by_event(book.rules).get(name, _NO_RULES)
+
+
+@cached_by_identity(most=64)
+def _rules_by_event(named: Mapping[RuleId, Rule]) -> Mapping[str, EventRules]:
+    """Rulebooks that differ in their people only have the same rules: every story of a test has people of its own."""
+    rules = tuple(named.values())
+    names = {*(name for rule in rules for name in rule.events), *(u.event for rule in rules for u in rule.until)}
+    return {name: _event_rules(rules, name) for name in names}
+
+
+def _event_rules(rules: Iterable[Rule], name: str) -> EventRules:
+    starting = [rule for rule in rules if name in rule.events]
+    return EventRules(
+        first=ConditionIndex([(rule.name, necessary_condition(rule.condition, is_event_field)) for rule in starting]),
+        about={rule.name: rule.about for rule in starting},
+        ends=frozenset((rule.about, until.same) for rule in rules for until in rule.until if until.event == name),
+    )
+
+
+def _same_tag(same: str | None, document: Document) -> str | None:
+    value = document.get(same) if same else None
+    return None if value is None else f"{same}={value}"
+
+
+# ------------------------------------------------------------------ until
+
+
+Ends = Callable[[Chain, int, str, Document], bool]
+"""Whether an ``until`` line (by its index) of a chain's rule holds for an event of this name, in this document."""
+
+
+def end_chains(context: DecisionContext, trigger: RuleTrigger, ends: Ends) -> None:
+    """Judged before ``on``: every live chain one of whose ``until`` lines this event makes true."""
+    tags = rules_of_event(context.book, trigger.name).tags_to_end(trigger.document, trigger.event.id)
+    for chain in context.facts.chains_with_tags(tags) if tags else ():
+        if not chain.active or chain.rule not in context.rulebook_of(chain).rules:
+            continue
+        index = _matching_until(context, chain, trigger, ends)
+        if index is not None:
+            context.add_reason(Reason.UNTIL, chain)
+            advance(context, end_by_until(context, chain, index, trigger.said()))
+
+
+def _matching_until(context: DecisionContext, chain: Chain, trigger: RuleTrigger, ends: Ends) -> int | None:
+    rule = context.rule_of(chain)
+    for index, until in enumerate(rule.until):
+        if until.event != trigger.name or not _same_subject(context, chain, rule, until.same, trigger):
+            continue
+        document = Document(
+            trigger.document.data,
+            context.facts,
+            context.book.calendar,
+            context.now,
+            chain=chain,
+            sender=trigger.document.sender,
+        )
+        if ends(chain, index, trigger.name, document):
+            return index
+    return None
+
+
+def _same_subject(context: DecisionContext, chain: Chain, rule: Rule, same: str | None, trigger: RuleTrigger) -> bool:
+    if same is None:
+        return subject_of(rule.about, trigger.document, trigger.event.id) == chain.subject
+    value = trigger.document.get(same)
+    return value is not None and value == context.document(chain).get(same)
+
+
+# ------------------------------------------------------------------ start and replan
+
+
+def start_chains(context: DecisionContext, trigger: RuleTrigger, matched: Iterable[Rule]) -> bool:
+    """Start or replan a chain for each matched rule; False where none of them has a subject here."""
+    spoke = False
+    for rule in matched:
+        subject = subject_of(rule.about, trigger.document, trigger.event.id)
+        if subject is None:
+            continue
+        spoke = True
+        live = context.facts.active_chain(rule.name, subject)
+        if live is None:
+            start_chain(context, trigger, rule, subject)
+        elif rule.on_repeat is OnRepeat.IGNORE:
+            context.add_reason(Reason.ALREADY_LIVE, live)
+        else:
+            replan_chain(context, live, trigger)
+    return spoke
+
+
+def start_chain(context: DecisionContext, trigger: RuleTrigger, rule: Rule, subject: str) -> Chain:
+    event = trigger.event
+    tags = tuple(sorted(tags_of(rule, subject, trigger.document)))
+    chain = Chain(
+        chain_id=ChainId(derive_id("chain", context.tenant, rule.name, subject, event.id)),
+        tenant=context.tenant,
+        rule=rule.name,
+        revision=context.book.revision,
+        subject=subject,
+        tags=tags,
+        key=event.partitionkey,
+        started_at=context.now,
+        base_at=context.now,
+        start_name=trigger.name,
+        start=trigger.said(),
+        correlation=event.correlationid or event.id,
+        traceparent=event.traceparent,
+        line=trigger.line,
+        steps=(StepState(),) * len(rule.steps),
+    )
+    context.add_reason(Reason.STARTED, chain)
+    return advance(context, skip_past(context, chain))
+
+
+def replan_chain(context: DecisionContext, chain: Chain, trigger: RuleTrigger) -> Chain:
+    """``at`` steps that now lie ahead are due again; of those past the latest unsent goes now; ``after`` stays."""
+    shown = _shown_values(context, chain)
+    chain = chain.replace(event=trigger.said())
+    context.add_reason(Reason.REPLANNED, chain)
+    if _shown_values(context, chain) != shown:
+        chain = _ask_afresh(context, chain)
+    late = []
+    for step in context.rule_of(chain).steps:
+        if not isinstance(step.timing, At) or due_of(context, chain, step) is None:
+            continue
+        if not has_lapsed(context, chain, step):
+            chain = _repeat_step(context, chain, step.index)
+        elif chain.steps[step.index].status is StepStatus.PENDING:
+            late.append(step.index)
+    for index in late[:-1]:
+        chain = chain.with_step(index, status=StepStatus.SKIPPED)
+    return advance(context, chain)
+
+
+def _repeat_step(context: DecisionContext, chain: Chain, index: int) -> Chain:
+    """A step that ran for an earlier date runs for the new one; what of it is unsent is taken back."""
+    state = chain.steps[index]
+    if state.status is StepStatus.PENDING:
+        return chain
+    chain = outbound.withdraw_messages(context, chain, "replaced", lambda m: m.step == index and m.answer is None)
+    chain = chain.replace(handovers=tuple(h for h in chain.handovers if h.step != index))
+    return chain.with_step(
+        index, status=StepStatus.PENDING, occurrence=state.occurrence + 1, left_out={}, unreached=False
+    )
+
+
+def _shown_values(context: DecisionContext, chain: Chain) -> dict[PersonId, tuple[str, ...]]:
+    """The values each open question showed, as its template would fill them now."""
+    document = context.document(chain)
+    shown = {}
+    for outgoing in chain.messages:
+        if outgoing.open and outgoing.answer is None:
+            template = outbound.template_of(context, chain, outgoing.say)
+            shown[outgoing.person_id] = tuple(str(document.get(path)) for path in template.fields.values())
+    return shown
+
+
+def _ask_afresh(context: DecisionContext, chain: Chain) -> Chain:
+    """The question is closed (``replaced``), and asked again at once unless its step has a time of its own."""
+    chain = outbound.close_questions(outbound.withdraw_messages(context, chain, "replaced"))
+    for step in context.rule_of(chain).steps:
+        if step.answers and chain.steps[step.index].over:
+            chain = _asked_again(context, chain, step)
+    return chain
+
+
+def _asked_again(context: DecisionContext, chain: Chain, step: Step) -> Chain:
+    if isinstance(step.timing, At):
+        return chain
+    return _repeat_step(context, chain.with_step(step.index, status=StepStatus.DONE), step.index)

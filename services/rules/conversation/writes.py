@@ -1,0 +1,246 @@
+"""Asking for a write: the typed input an operation takes, and the evidence that a person asked for it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from services.rules.conversation.chain import Chain, ChainWrite, GivenAnswer
+from services.rules.conversation.context import DecisionContext, RequestedWrite
+from services.rules.conversation.document import Document
+from services.rules.conversation.facts import needs_signature
+from services.rules.matching.conditions import holds
+from services.rules.rulebook import Record
+from services.rules.terms import Field
+from shared.contracts.contacts import is_real_name
+from shared.contracts.ids import ContactId, PersonId, WriteId, derive_id
+from shared.contracts.writes import (
+    AcknowledgementKind,
+    AdvanceWorkflow,
+    AppendAcquisition,
+    ApplyMetadata,
+    CompleteMilestone,
+    CreateAcquisition,
+    Decision,
+    Evidence,
+    Input,
+    MetadataItem,
+    Operation,
+    RecordAcknowledgement,
+    RecordDecision,
+    RequestWrite,
+)
+
+ACQUISITION_FIELDS = frozenset({"title", "author", "pitch", "genre", "ai_used"})
+"""Fields of a form that an acquisition has a place of its own for; the others go with it by their names."""
+
+
+@dataclass(frozen=True, slots=True)
+class WriteOrigin:
+    """What asks for the write: a step, or an answer to one with all who gave it, the last of them decisive."""
+
+    step: int
+    answer: str | None = None
+    answers: tuple[GivenAnswer, ...] = ()
+    depth: int = 0
+
+    @property
+    def answerers(self) -> tuple[PersonId, ...]:
+        return tuple(g.person_id for g in self.answers)
+
+
+@dataclass(frozen=True, slots=True)
+class _WriteCase:
+    context: DecisionContext
+    chain: Chain
+    document: Document
+    values: dict[str, Any]
+    origin: WriteOrigin
+
+    @property
+    def asked(self) -> Any:
+        """The event the chain is about; the checker sees to it that its kind has what an operation needs."""
+        return self.document.data
+
+    @property
+    def decider(self) -> GivenAnswer | None:
+        return self.origin.answers[-1] if self.origin.answers else None
+
+    def contact(self, person: PersonId | None) -> ContactId | None:
+        known = self.context.facts.people.get(person) if person else None
+        return known.contact_id if known else None
+
+
+def request_write(context: DecisionContext, chain: Chain, record: Record, origin: WriteOrigin) -> Chain:
+    """Ask for ``record`` unless its ``unless`` holds; what is asked for is remembered on the chain."""
+    document = context.document(chain)
+    if record.unless is not None and holds(record.unless, document):
+        return chain
+    case = _WriteCase(context, chain, document, _values(record, document), origin)
+    step = f"{origin.step}.{origin.answer or ''}.{origin.depth}.{chain.steps[origin.step].occurrence}"
+    source = origin.answers[-1].wamid if origin.answers else context.cause
+    write_id = WriteId(derive_id("write", chain.chain_id, step, record.operation, source))
+    if any(w.write_id == write_id for w in chain.writes):
+        return chain
+    name, build = _BUILDERS[record.operation]
+    request = RequestWrite(
+        write_id=write_id,
+        record=name(case),
+        work_id=document.work_id,
+        input=build(case),
+        evidence=build_evidence(case),
+        requested_at=context.now,
+    )
+    context.effects.append(RequestedWrite(request))
+    return chain.with_write(
+        ChainWrite(
+            write_id=write_id,
+            operation=record.operation,
+            step=origin.step,
+            answer=origin.answer,
+            depth=origin.depth,
+            answerers=origin.answerers,
+        )
+    )
+
+
+def _values(record: Record, document: Document) -> dict[str, Any]:
+    return {k: document.get(v.name) if isinstance(v, Field) else v for k, v in record.values.items()}
+
+
+def build_evidence(case: _WriteCase) -> Evidence:
+    """Who answered what, to which words, by which messages (docs/reference/consonance.md, 5)."""
+    chain, given = case.chain, case.decider
+    bare = Evidence(rule=chain.rule, chain_id=chain.chain_id)
+    if given is None:
+        return bare
+    question = chain.message(given.message_id)
+    template = case.context.rulebook_of(chain).templates.get(question.say) if question else None
+    return bare.replace(
+        person_id=given.person_id,
+        question=given.message_id,
+        answered_at=given.at,
+        question_wamids=(question.wamid,) if question and question.wamid else (),
+        template=question.say if question else None,
+        template_version=template.version if template else None,
+        language=question.language if question else None,
+        rendered=question.rendered if question else None,
+        reply_wamid=given.wamid,
+        reply=given.reply,
+        terms=case.document.get("terms.summary"),
+    )
+
+
+def _decision(case: _WriteCase) -> Input:
+    given, data = case.decider, case.asked
+    return RecordDecision(
+        request_id=data.request_id,
+        rights_record_id=data.rights_record_id,
+        decision=Decision(case.values["decision"]),
+        decided_by=case.contact(given.person_id) if given else None,
+        on_behalf_of=case.contact(given.on_behalf_of) if given else None,
+        decided_at=given.at if given else case.context.now,
+        terms_hash=data.terms_hash,
+        needs_signature=needs_signature(data),
+        note=case.values.get("note"),
+    )
+
+
+def _workflow(case: _WriteCase) -> Input:
+    data = case.asked
+    return AdvanceWorkflow(
+        request_id=data.request_id,
+        rights_record_id=data.rights_record_id,
+        to_stage=str(case.values["to_stage"]),
+    )
+
+
+def _metadata(case: _WriteCase) -> Input:
+    data = case.asked
+    items = tuple(
+        MetadataItem(
+            item_id=item.item_id,
+            field=item.field,
+            level=item.level,
+            target_ids=item.target_ids,
+            new_value=item.proposed_value,
+            old_value=item.current_value,
+            baseline_hash=item.current_hash,
+        )
+        for item in data.items
+    )
+    return ApplyMetadata(request_id=data.request_id, items=items)
+
+
+def _acquisition(case: _WriteCase) -> Input:
+    form = case.chain.form
+    if form is None:
+        raise ValueError("acquisition.create is a form's record")  # the checker refuses a step that asks for it
+    submitter = case.context.facts.people[form.person_id]
+    values = form.values
+    files = {field.name for field in case.context.rulebook_of(case.chain).forms[form.form].fields if field.document}
+    known = ACQUISITION_FIELDS | files
+    return CreateAcquisition(
+        dedupe_key=derive_id(case.context.tenant, form.person_id, " ".join(values.get("title", "").lower().split())),
+        reference=form.reference,
+        title=values.get("title", ""),
+        author=values.get("author"),
+        pitch_text=values.get("pitch", ""),
+        genre=values.get("genre"),
+        ai_use_declared=values.get("ai_used"),
+        submitter_name=submitter.display_name if is_real_name(submitter.display_name) else "",
+        submitter_contact=submitter.contact_id,
+        further={name: value for name, value in values.items() if name not in known and value},
+        attachments=form.attachments,
+        source_message_ids=form.sources,
+    )
+
+
+def _append(case: _WriteCase) -> Input:
+    data = case.asked
+    return AppendAcquisition(
+        reference=str(case.values["reference"]),
+        text=data.text,
+        attachments=(data.media,) if data.media else (),
+        source_message_id=data.message_id,
+    )
+
+
+def _acknowledgement(case: _WriteCase) -> Input:
+    given = case.decider
+    return RecordAcknowledgement(
+        document_id=_document_id(case),
+        contact_id=case.contact(given.person_id) if given else None,
+        acknowledgement=AcknowledgementKind(case.values["kind"]),
+        at=given.at if given else case.context.now,
+    )
+
+
+def _milestone(case: _WriteCase) -> Input:
+    given = case.decider
+    at = given.at if given else case.context.now
+    done_on = case.context.book.calendar.office.local_date(at)
+    return CompleteMilestone(milestone_id=case.asked.milestone_id, done_on=done_on)
+
+
+def _document_id(case: _WriteCase) -> str:
+    return str(case.document.get("statement_id") or case.document.get("document.doc_id"))
+
+
+def _rights(case: _WriteCase) -> str:
+    return f"rights/{case.asked.rights_record_id}"
+
+
+def _reference(case: _WriteCase) -> str:
+    form = case.chain.form
+    return f"acquisitions/{form.reference if form else case.values['reference']}"
+
+
+_BUILDERS: dict[Operation, tuple[Callable[[_WriteCase], str], Callable[[_WriteCase], Input]]] = {
+    Operation.RECORD_DECISION: (_rights, _decision),
+    Operation.ADVANCE_WORKFLOW: (_rights, _workflow),
+    Operation.APPLY_METADATA: (lambda case: f"works/{case.document.work_id}", _metadata),
+    Operation.CREATE_ACQUISITION: (_reference, _acquisition),
+    Operation.APPEND_ACQUISITION: (_reference, _append),
+    Operation.RECORD_ACKNOWLEDGEMENT: (lambda case: f"documents/{_document_id(case)}", _acknowledgement),
+    Operation.COMPLETE_MILESTONE: (lambda case: f"milestones/{case.asked.milestone_id}", _milestone),
+}

@@ -1,0 +1,245 @@
+"""Whether a condition holds of a flat document: the reference that the rule engine is checked against, on every event.
+
+A document maps dotted paths to values; a missing key and None are the same absence, and so is an empty list.
+
+The same conditions as plain functions, behind an index: right, and cheap enough to run beside the engine always.
+"""
+
+import operator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, assert_never
+
+from services.rules.terms import AllOf, AnyOf, Compare, Condition, Field, NoneOf, Operand, Operator
+from shared.contracts.ids import RuleId
+
+Value = str | int | float | Decimal | bool | date | datetime | tuple[object, ...]
+FieldValues = Mapping[str, Value | None]
+Predicate = Callable[[FieldValues], bool]
+
+
+class Scale(StrEnum):
+    """Values that have an order, each kind among its own."""
+
+    NUMBER = "number"
+    DATE = "date"
+    INSTANT = "instant"
+    WALL_TIME = "wall_time"
+
+
+_SCALES: Mapping[type, Scale] = {int: Scale.NUMBER, float: Scale.NUMBER, Decimal: Scale.NUMBER, date: Scale.DATE}
+
+
+def is_present(value: object) -> bool:
+    return value is not None and value != ()
+
+
+def scale_of(value: object) -> Scale | None:
+    """None for what has no order here: texts, flags, lists."""
+    if isinstance(value, datetime):
+        return Scale.INSTANT if value.tzinfo else Scale.WALL_TIME
+    return _SCALES.get(type(value))
+
+
+def is_same_value(left: object, right: object) -> bool:
+    """Equal and of one kind: ``1`` is neither ``true`` nor ``"1"``."""
+    return left == right and isinstance(left, bool) == isinstance(right, bool)
+
+
+def _ordered(test: Callable[[Any, Any], Any]) -> Callable[[object, object], bool]:
+    """Across scales, and for what has none, every comparison is false."""
+
+    def compare(left: object, right: object) -> bool:
+        scale = scale_of(left)
+        return scale is not None and scale is scale_of(right) and bool(test(left, right))
+
+    return compare
+
+
+def _among(left: object, right: object) -> bool:
+    return isinstance(right, tuple) and any(is_same_value(left, choice) for choice in right)
+
+
+def _includes(left: object, right: object) -> bool:
+    return isinstance(left, tuple) and any(is_same_value(item, right) for item in left)
+
+
+_TESTS: Mapping[Operator, Callable[[object, object], bool]] = {
+    Operator.IS: is_same_value,
+    Operator.IS_NOT: lambda left, right: not is_same_value(left, right),
+    Operator.ONE_OF: _among,
+    Operator.AT_LEAST: _ordered(operator.ge),
+    Operator.AT_MOST: _ordered(operator.le),
+    Operator.MORE_THAN: _ordered(operator.gt),
+    Operator.LESS_THAN: _ordered(operator.lt),
+    Operator.INCLUDES: _includes,
+}
+
+
+def compare(condition: Compare, document: FieldValues) -> bool:
+    """One comparison; false where the field, or the field it is compared with, is absent."""
+    left = document.get(condition.field)
+    if condition.operator is Operator.EXISTS:
+        return is_present(left) is condition.operand
+    right: Operand | Value | None = condition.operand
+    if isinstance(right, Field):
+        right = document.get(right.name)
+    return is_present(left) and is_present(right) and _TESTS[condition.operator](left, right)
+
+
+def holds(condition: Condition, document: FieldValues) -> bool:
+    match condition:
+        case Compare():
+            return compare(condition, document)
+        case AllOf(conditions):
+            return all(holds(each, document) for each in conditions)
+        case AnyOf(conditions):
+            return any(holds(each, document) for each in conditions)
+        case NoneOf(inner):
+            return not holds(inner, document)
+        case _:
+            assert_never(condition)
+
+
+def compile_condition(condition: Condition) -> Predicate:
+    """The same answer as ``holds``, several times sooner."""
+    match condition:
+        case Compare():
+            return _compile_compare(condition)
+        case AllOf(conditions):
+            return _compile_all(tuple(map(compile_condition, conditions)))
+        case AnyOf(conditions):
+            return _compile_any(tuple(map(compile_condition, conditions)))
+        case NoneOf(inner):
+            test = compile_condition(inner)
+            return lambda document: not test(document)
+        case _:
+            assert_never(condition)
+
+
+def _compile_compare(condition: Compare) -> Predicate:
+    field, operand = condition.field, condition.operand
+    if condition.operator is Operator.IS and isinstance(operand, str):
+        return lambda document: document.get(field) == operand
+    if condition.operator is Operator.ONE_OF and _all_text(operand):
+        choices = frozenset(operand) if isinstance(operand, tuple) else frozenset()
+        return lambda document: isinstance(value := document.get(field), str) and value in choices
+    return lambda document: compare(condition, document)
+
+
+def _all_text(operand: Operand) -> bool:
+    return isinstance(operand, tuple) and all(isinstance(choice, str) for choice in operand)
+
+
+def _compile_all(tests: tuple[Predicate, ...]) -> Predicate:
+    if len(tests) == 1:
+        return tests[0]
+
+    def every(document: FieldValues) -> bool:
+        for test in tests:  # noqa: SIM110 -- a generator would cost more than most tests do
+            if not test(document):
+                return False
+        return True
+
+    return every
+
+
+def _compile_any(tests: tuple[Predicate, ...]) -> Predicate:
+    return lambda document: any(test(document) for test in tests)
+
+
+def mentioned(condition: Condition) -> frozenset[str]:
+    """Every field a condition looks at, on either side."""
+    return frozenset(name for each in comparisons(condition) for name in _names(each))
+
+
+def comparisons(condition: Condition) -> tuple[Compare, ...]:
+    match condition:
+        case Compare():
+            return (condition,)
+        case AllOf(conditions) | AnyOf(conditions):
+            return tuple(found for each in conditions for found in comparisons(each))
+        case NoneOf(inner):
+            return comparisons(inner)
+        case _:
+            assert_never(condition)
+
+
+def _names(condition: Compare) -> tuple[str, ...]:
+    if isinstance(condition.operand, Field):
+        return (condition.field, condition.operand.name)
+    return (condition.field,)
+
+
+NamedCondition = tuple[RuleId, Condition]
+_Tested = tuple[RuleId, Predicate]
+
+_NO_RULES: frozenset[RuleId] = frozenset()
+_WORTH_AN_INDEX = 4  # fewer rules than this are judged as quickly as they are looked up
+
+
+class ConditionIndex:
+    """Rules of one event. Those that need a field to be one of a few words are only judged when it is."""
+
+    def __init__(self, rules: Sequence[NamedCondition]) -> None:
+        self._indexes: list[tuple[str, Mapping[str, Sequence[_Tested]]]] = []
+        self._rest = [(name, compile_condition(condition)) for name, condition in self._indexed(list(rules))]
+
+    def match(self, document: FieldValues) -> frozenset[RuleId]:
+        found = [name for name, test in self._rest if test(document)] if self._rest else []
+        for field, by_word in self._indexes:
+            value = document.get(field)
+            tested = by_word.get(value) if isinstance(value, str) else None
+            if tested is not None:
+                found += [name for name, test in tested if test(document)]
+        return frozenset(found) if found else _NO_RULES
+
+    def _indexed(self, rules: list[NamedCondition]) -> list[NamedCondition]:
+        """Takes the field most rules need, again and again; returns the rules no index is worth."""
+        needs = {name: _needed_words(condition) for name, condition in rules}
+        while (field := _most_needed(needs[name] for name, _ in rules)) is not None:
+            by_word: defaultdict[str, list[_Tested]] = defaultdict(list)
+            for name, condition in rules:
+                for word in needs[name].get(field, ()):
+                    by_word[word].append((name, compile_condition(condition)))
+            self._indexes.append((field, dict(by_word)))
+            rules = [rule for rule in rules if field not in needs[rule[0]]]
+        return rules
+
+
+def necessary_condition(condition: Condition, known: Callable[[str], bool]) -> Condition:
+    """What must hold for ``condition`` to hold, as far as the fields that are ``known`` tell: which words they have."""
+    words = ((field, some) for field, some in _needed_words(condition).items() if known(field))
+    return AllOf(tuple(Compare(field, Operator.ONE_OF, tuple(sorted(some))) for field, some in words))
+
+
+def _most_needed(needs: Iterable[Mapping[str, frozenset[str]]]) -> str | None:
+    """The field most rules need; of two, the one with more different words, which tells rules apart better."""
+    rules: Counter[str] = Counter()
+    words: defaultdict[str, set[str]] = defaultdict(set)
+    for need in needs:
+        rules.update(need.keys())
+        for field, some in need.items():
+            words[field] |= some
+    best = max(rules, key=lambda field: (rules[field], len(words[field]), field), default=None)
+    return best if best is not None and rules[best] >= _WORTH_AN_INDEX else None
+
+
+def _needed_words(condition: Condition) -> Mapping[str, frozenset[str]]:
+    """Fields that must be one of some words for the condition to hold."""
+    match condition:
+        case Compare(field, Operator.IS, str(word)):
+            return {field: frozenset({str(word)})}
+        case Compare(field, Operator.ONE_OF, tuple(words)) if all(isinstance(word, str) for word in words):
+            return {field: frozenset(map(str, words))}
+        case AllOf(conditions):
+            found: dict[str, frozenset[str]] = {}
+            for each in conditions:
+                for name, needed in _needed_words(each).items():
+                    found[name] = found.get(name, needed) & needed
+            return found
+        case _:
+            return {}
