@@ -1,5 +1,5 @@
 #!/bin/sh
-# Prepares .venv and the Kafka jars: `make setup`. Needs Python 3.11 or 3.12 with its headers, a C compiler and the
+# Prepares .venv and the Kafka jars: `make setup`. Needs Python 3.11 to 3.14 with its headers, a C compiler and the
 # package registries; it installs nothing outside this folder but the caches of uv, Maven's repository and the user's.
 set -eu
 
@@ -8,17 +8,17 @@ UV_VERSION=0.13.9
 say() { printf '%s\n' "setup: $*" >&2; }
 
 # A name on the PATH may be a shim without an interpreter behind it, so each candidate has to show what it can do:
-# durable-rules is compiled, and needs Python.h.
+# durable-rules is compiled up to Python 3.12, and needs Python.h.
 suits() {
     "$1" - 2>/dev/null <<'PYTHON'
 import ensurepip, pathlib, sys, sysconfig, venv
 header = pathlib.Path(sysconfig.get_path("include"), "Python.h")
-sys.exit(not ((3, 11) <= sys.version_info[:2] <= (3, 12) and header.exists()))
+sys.exit(not ((3, 11) <= sys.version_info[:2] <= (3, 14) and header.exists()))
 PYTHON
 }
 
 find_python() {
-    for name in python3.12 python3.11 python3 python; do
+    for name in python3.12 python3.11 python3.14 python3.13 python3 python; do
         old_ifs=$IFS; IFS=:
         for folder in $PATH; do
             IFS=$old_ifs
@@ -29,7 +29,7 @@ find_python() {
         done
         IFS=$old_ifs
     done
-    say "no Python 3.11 or 3.12 with venv, pip and its header files was found on the PATH"
+    say "no Python 3.11 to 3.14 with venv, pip and its header files was found on the PATH"
     return 1
 }
 

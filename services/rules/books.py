@@ -10,7 +10,7 @@ from services.rules.conversation.button_ids import Keys
 from services.rules.conversation.decider import Decider
 from services.rules.house_rules import with_house_rules
 from services.rules.language.loader import load
-from services.rules.matching.durable_shadow import RuleMatcher
+from services.rules.matching.matcher import RuleMatcher
 from services.rules.rulebook import Rulebook
 from shared.clients.working_calendar import resolve_zone
 from shared.contracts.contacts import PersonObserved
@@ -25,10 +25,14 @@ class Shelf:
     def __init__(self, files: Mapping[str, str], book: Rulebook, signing_keys: Keys) -> None:
         self.files = files
         self.book = with_house_rules(book)
-        self.engine = RuleMatcher(self.book.rules.values())
+        self.matcher = RuleMatcher(self.book.rules.values())
         self._others: dict[Revision, Rulebook] = {}
         self.decider = Decider(
-            book=self.book, books=self._of, engine=self.engine, zone_of=self._zone, signing_keys=signing_keys
+            rulebook=self.book,
+            rulebook_of=self._of,
+            matcher=self.matcher,
+            zone_of=self._zone,
+            signing_keys=signing_keys,
         )
 
     @classmethod

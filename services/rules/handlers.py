@@ -104,7 +104,7 @@ class RulesHandlers:
 
     tenant: TenantId
     shelf: Shelf
-    verdicts: RulesMetrics
+    metrics: RulesMetrics
     _crowded: dict[EventId, frozenset[str]] = field(default_factory=dict)
 
     def locks(self, batch: Sequence[ReceivedEvent]) -> Iterable[str]:
@@ -207,7 +207,7 @@ class RulesHandlers:
 
     async def _save(self, tx: Transaction, facts: Facts) -> None:
         await store.save(tx.connection, facts, tx.now)
-        self.verdicts.tell()
+        self.metrics.publish()
 
     def _judge(self, tx: Transaction, event: Event, facts: Facts, silent: dict[str, list[str]]) -> None:
         began = time.time_ns()
@@ -218,13 +218,13 @@ class RulesHandlers:
 
     def _emit(self, tx: Transaction, cause: Cause, decision: Decision) -> None:
         if decision.record is not None:
-            self.verdicts.count(decision)
+            self.metrics.count(decision)
         for topic, event in outgoing_events(cause, decision):
             tx.publish(topic, event)
 
     def _silences(self, tx: Transaction, events: Sequence[Event], silent: dict[str, list[str]]) -> None:
         for reason, ids in silent.items():
-            self.verdicts.stayed(reason, len(ids))
+            self.metrics.count_silent(reason, len(ids))
             topic, event = silence_event(Cause.of(events[0], tx.now), ids, self.shelf.book.revision, reason)
             tx.publish(topic, event)
 

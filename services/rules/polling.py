@@ -17,12 +17,12 @@ from shared.runtime.error_location import error_location
 from shared.runtime.failures import TRANSIENT_ERRORS, FailureKind, classify_failure, describe_failure, parking_reason
 from shared.runtime.health import IdleStatus
 from shared.runtime.postgres import Pool
-from shared.runtime.telemetry import counter, gauge, get_logger
+from shared.runtime.telemetry import get_logger
 from shared.runtime.transaction import LocksBusy, Transaction, transaction
 
 log = get_logger()
-_AT_ONCE = 200
-_SPARED_SECONDS = 60.0
+_BATCH_SIZE = 200
+_POSTPONED_SECONDS = 60.0
 _REPEAT_SECONDS = 0.05
 T = TypeVar("T")
 
@@ -36,21 +36,21 @@ class PollingLoops:
     clock: Clock
     tick: float
     ran: int = 0
-    _spared: dict[str, float] = field(default_factory=dict)
+    _postponed: dict[str, float] = field(default_factory=dict)
 
     async def run_due(self) -> None:
         """Forever: chains whose next instant has come and whose partitions are read up to it."""
         while True:
-            if not await self._turn(self._run_due_once):
+            if not await self._try_once(self._run_due_once):
                 await asyncio.sleep(self.tick)
 
     async def release_waiting(self) -> None:
         """Forever: events whose facts have arrived, or whose patience is over."""
         while True:
-            if not await self._turn(self._release_once):
+            if not await self._try_once(self._release_once):
                 await asyncio.sleep(self.tick)
 
-    async def _turn(self, once: Callable[[], Awaitable[int]]) -> int:
+    async def _try_once(self, once: Callable[[], Awaitable[int]]) -> int:
         try:
             done = await once()
         except Exception as error:
@@ -59,35 +59,35 @@ class PollingLoops:
                 return 1
             if classify_failure(error) is not FailureKind.TRANSIENT:
                 raise
-            log.warning("loop.waits", error=type(error).__name__)
+            log.warning("loop.retried", error=type(error).__name__)
             await asyncio.sleep(1)
             return 0
         self.ran += done
         return done
 
-    def _spare(self, name: str, error: Exception) -> None:
+    def _postpone(self, name: str, error: Exception) -> None:
         """What cannot even be put aside is not looked at for a while, so that the others have their turn."""
-        self._spared[name] = time.monotonic() + _SPARED_SECONDS
-        log.error("loop.spares", name=name, error=type(error).__name__, where=error_location(error))
+        self._postponed[name] = time.monotonic() + _POSTPONED_SECONDS
+        log.error("work.postponed", name=name, error=type(error).__name__, where=error_location(error))
 
-    def _spared_now(self) -> list[str]:
+    def _postponed_now(self) -> list[str]:
         now = time.monotonic()
-        self._spared = {name: until for name, until in self._spared.items() if until > now}
-        return list(self._spared)
+        self._postponed = {name: until for name, until in self._postponed.items() if until > now}
+        return list(self._postponed)
 
     # -------------------------------------------------------------- chains that are due
 
     async def _run_due_once(self) -> int:
         async with self.pool.acquire() as connection:
-            due = await store.due_chains(connection, self.clock.now(), self._spared_now(), _AT_ONCE)
+            due = await store.due_chains(connection, self.clock.now(), self._postponed_now(), _BATCH_SIZE)
         await bisect(due, self._run_chains, self._set_aside)
         return len(due)
 
     async def _run_chains(self, due: Sequence[store.DueChain]) -> None:
         chains = [chain.chain_id for chain in due]
-        await self._take_turns({chain.key for chain in due}, lambda tx: self.rules.due(tx, chains))
+        await self._locked_transaction({chain.key for chain in due}, lambda tx: self.rules.due(tx, chains))
 
-    async def _take_turns(self, locks: set[str], act: Callable[[Transaction], Awaitable[T]]) -> T:
+    async def _locked_transaction(self, locks: set[str], act: Callable[[Transaction], Awaitable[T]]) -> T:
         """Whoever is met in somebody else's hands is waited for, and then it is done from the beginning."""
         try:
             async with transaction(self.pool, self.clock, "rules", locks=locks) as tx:
@@ -105,21 +105,21 @@ class PollingLoops:
         except Exception as second:
             if classify_failure(second) is not FailureKind.RECORD:
                 raise
-            self._spare(chain.chain_id, second)
+            self._postpone(chain.chain_id, second)
 
     # -------------------------------------------------------------- events that waited
 
     async def _release_once(self) -> int:
         async with self.pool.acquire() as connection:
-            keys = await waiting_events.ready_keys(connection, self.clock.now(), self._spared_now())
+            keys = await waiting_events.ready_keys(connection, self.clock.now(), self._postponed_now())
         return sum([await self._release(key) for key in keys])
 
     async def _release(self, key: str) -> int:
         """In halves, down to the one event that cannot be judged: it is parked, and the others go on."""
-        done, most = 0, _AT_ONCE
+        done, most = 0, _BATCH_SIZE
         while True:
             try:
-                done += await self._take_turns({key}, partial(self.rules.released, key=key, most=most))
+                done += await self._locked_transaction({key}, partial(self.rules.released, key=key, most=most))
             except Exception as error:
                 if classify_failure(error) is not FailureKind.RECORD:
                     raise
@@ -127,19 +127,19 @@ class PollingLoops:
                     most //= 2
                     continue
                 await self._park_first(key, error)
-            if most == _AT_ONCE or key in self._spared:
+            if most == _BATCH_SIZE or key in self._postponed:
                 return done
-            most = _AT_ONCE
+            most = _BATCH_SIZE
 
     async def _park_first(self, key: str, error: Exception) -> None:
-        log.error("event.refused", error=type(error).__name__, where=error_location(error))
+        log.error("event.parked", error=type(error).__name__, where=error_location(error))
         try:
             async with transaction(self.pool, self.clock, "rules", locks=[key]) as tx:
                 await self.rules.park_first(tx, key, error)
         except Exception as second:
             if classify_failure(second) is not FailureKind.RECORD:
                 raise
-            self._spare(key, second)
+            self._postpone(key, second)
 
     # -------------------------------------------------------------- how far they are
 
@@ -158,23 +158,16 @@ class PollingLoops:
             return bool(await waiting_events.ready_keys(connection, now))
 
     async def measure(self) -> None:
-        """Forever: what an operator asks first, as gauges; and whether the two condition engines ever differ."""
-        differing = counter("stet_rules_disagreements_total", "Judgements in which engine and reference differed")
-        seen = 0
-        late = gauge("stet_rules_due_late_seconds", "How long the chain longest due has been due")
-        aside = gauge("stet_rules_chains_set_aside", "Chains that could not do what was due, and wait for an operator")
-        oldest = gauge("stet_rules_waiting_oldest_seconds", "Age of the oldest event waiting for a fact")
+        """Run forever: publish every five seconds how far behind rules is, and whether the shadow disagreed."""
+        metrics = self.rules.metrics
         while True:
             await asyncio.sleep(5)
-            disagreements = self.rules.shelf.engine.disagreements
-            differing.inc(disagreements - seen)
-            seen = disagreements
+            metrics.set_disagreements(self.rules.shelf.matcher.disagreements)
+            now = self.clock.now()
             try:
-                aside.set(await self.pool.fetchval(store.QUERIES.count_set_aside))
-                now = self.clock.now()
-                due = (await self.pool.fetchrow(store.QUERIES.oldest_due, now))["next_due"]
-                since = (await self.pool.fetchrow(store.QUERIES.queue_state))["oldest"]
+                set_aside = await self.pool.fetchval(store.QUERIES.count_set_aside)
+                due = await self.pool.fetchrow(store.QUERIES.oldest_due, now)
+                waiting = await self.pool.fetchrow(store.QUERIES.queue_state)
             except TRANSIENT_ERRORS:
                 continue
-            late.set(max(0.0, (now - due).total_seconds()) if due else 0)
-            oldest.set((now - since).total_seconds() if since else 0)
+            metrics.set_backlog(now, oldest_due=due["next_due"], oldest_waiting=waiting["oldest"], set_aside=set_aside)

@@ -7,6 +7,7 @@ import dataclasses
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
+from typing import assert_never
 
 from shared.clients.working_calendar import Duration
 
@@ -76,6 +77,26 @@ class NoneOf:
 Condition = Compare | AllOf | AnyOf | NoneOf
 
 ALWAYS = AllOf(())
+
+
+def comparisons(condition: Condition) -> tuple[Compare, ...]:
+    """Every comparison within a condition, in the order of the file."""
+    match condition:
+        case Compare():
+            return (condition,)
+        case AllOf(conditions) | AnyOf(conditions):
+            return tuple(found for each in conditions for found in comparisons(each))
+        case NoneOf(inner):
+            return comparisons(inner)
+        case _:
+            assert_never(condition)
+
+
+def mentioned_fields(condition: Condition) -> frozenset[str]:
+    """Every field that a condition looks at, on either side of a comparison."""
+    compared = comparisons(condition)
+    others = (each.operand.name for each in compared if isinstance(each.operand, Field))
+    return frozenset((*(each.field for each in compared), *others))
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from shared.contracts.values import convert, to_builtins
 from tests.cases.folder import Kind, lines, of_kind, read_json
 from tests.cases.played import Played
 from tests.services.ingest.test_strange_answers import SCHEMA, Server, ask_all, healthy, listening
-from tests.services.rules.test_shared_number import Door, decisions, door, tap
+from tests.services.rules.conversation.test_shared_number import Door, decisions, door, tap
 
 __all__ = ["door"]
 AT_ONCE = 5

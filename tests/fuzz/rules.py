@@ -10,7 +10,7 @@ from services.rules.conversation.facts import Facts
 from services.rules.house_rules import with_house_rules
 from services.rules.language.folder import read_folder
 from services.rules.language.loader import load
-from services.rules.matching.durable_shadow import RuleMatcher
+from services.rules.matching.matcher import RuleMatcher
 from services.rules.rulebook import Rulebook
 from shared.clients.working_calendar import resolve_zone
 from shared.contracts.contacts import PersonObserved
@@ -42,7 +42,7 @@ class Judging:
     def __post_init__(self) -> None:
         book = _book()
         self.decider = Decider(
-            book=book, books=lambda _: book, engine=RuleMatcher(book.rules.values()), zone_of=self._zone,
+            rulebook=book, rulebook_of=lambda _: book, matcher=RuleMatcher(book.rules.values()), zone_of=self._zone,
             signing_keys=(b"k" * 32,),
         )  # fmt: skip
         self.begin()

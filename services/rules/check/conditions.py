@@ -6,8 +6,7 @@ from datetime import date, datetime
 from services.rules.check.fields import View
 from services.rules.fieldtypes import FieldSpec, FieldType
 from services.rules.language.faults import Report
-from services.rules.matching.conditions import comparisons
-from services.rules.terms import Compare, Condition, Field, Literal, Operator, Place
+from services.rules.terms import Compare, Condition, Field, Literal, Operator, Place, comparisons
 
 _ORDERED = frozenset({FieldType.NUMBER, FieldType.DATE, FieldType.INSTANT})
 _ORDERINGS = frozenset({Operator.AT_LEAST, Operator.AT_MOST, Operator.MORE_THAN, Operator.LESS_THAN})

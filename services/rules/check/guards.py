@@ -3,8 +3,7 @@
 from collections.abc import Iterable
 from functools import reduce
 
-from services.rules.matching.conditions import mentioned
-from services.rules.terms import AllOf, AnyOf, Compare, Condition, NoneOf, Operator
+from services.rules.terms import AllOf, AnyOf, Compare, Condition, NoneOf, Operator, mentioned_fields
 
 _NONE: frozenset[str] = frozenset()
 
@@ -42,7 +41,7 @@ def present_unless(condition: Condition | None) -> frozenset[str]:
 def _compared(compare: Compare) -> frozenset[str]:
     if compare.operator is Operator.EXISTS and not compare.operand:
         return _NONE
-    return mentioned(compare)
+    return mentioned_fields(compare)
 
 
 def _union(found: Iterable[frozenset[str]]) -> frozenset[str]:

@@ -3,10 +3,9 @@
 Facts come first (a work is observed before what changed in it is judged), then ``until``, then ``on``.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
 
 from msgspec import Struct
 
@@ -26,6 +25,7 @@ from services.rules.conversation.facts import Facts, PersonFacts, UnsolicitedMes
 from services.rules.conversation.steps import advance
 from services.rules.conversation.triggers import RuleTrigger, end_chains, start_chains
 from services.rules.matching.conditions import holds
+from services.rules.matching.matcher import RuleMatcher
 from services.rules.rulebook import Rule, Rulebook, until_id
 from shared.contracts import consonance
 from shared.contracts.canonical import canonical_hash
@@ -33,21 +33,10 @@ from shared.contracts.consonance import MetadataChanged, WorkObserved
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.decisions import DecisionRecorded, RuleVerdict, Verdict
 from shared.contracts.envelope import Event, EventData
-from shared.contracts.ids import Revision, RuleId
+from shared.contracts.ids import Revision
 from shared.contracts.messages import MessageEventData
 from shared.contracts.whatsapp import IdentityChanged, MessageReceived
 from shared.contracts.writes import Operation, WriteEventData
-
-
-class Engine(Protocol):
-    """Which conditions hold, by the rulebook in force: the joint answer of the rule engine and its reference."""
-
-    def judge(self, event: str, document: Document) -> Collection[RuleId]:
-        """The rules this event starts."""
-
-    def judge_until(self, event: str, document: Document) -> Collection[RuleId]:
-        """The ``until`` lines that hold, as ``until_id`` names them; the document has the chain they would end."""
-
 
 ZoneOf = Callable[[PersonObserved], str | None]
 
@@ -65,9 +54,9 @@ class Decision(Struct, frozen=True):
 class Decider:
     """The rulebook in force, and who judges its conditions. ``books`` gives the rulebook a chain started under."""
 
-    book: Rulebook
-    books: Callable[[Revision], Rulebook]
-    engine: Engine
+    rulebook: Rulebook
+    rulebook_of: Callable[[Revision], Rulebook]
+    matcher: RuleMatcher
     zone_of: ZoneOf
     signing_keys: Keys
 
@@ -90,7 +79,7 @@ class Decider:
 
     def shadow_evaluate(self, name: str, document: Document) -> None:
         """An event of which nothing can come (``want``): both engines look at it all the same, and would say so."""
-        self.engine.judge(name, document)
+        self.matcher.match_rules(name, document)
 
     def due(self, chain: Chain, facts: Facts, now: datetime) -> Decision:
         """A chain's next instant has come: everything of it that is due by now, judged against today's facts."""
@@ -102,17 +91,17 @@ class Decider:
 
     def _desk(self, facts: Facts, now: datetime, cause: str, traceparent: str | None) -> DecisionContext:
         return DecisionContext(
-            facts, self.book, self.books, now, self.signing_keys, cause=cause, traceparent=traceparent
+            facts, self.rulebook, self.rulebook_of, now, self.signing_keys, cause=cause, traceparent=traceparent
         )
 
     def _matched(self, trigger: RuleTrigger) -> list[Rule]:
-        return [self.book.rules[name] for name in self.engine.judge(trigger.name, trigger.document)]
+        return [self.rulebook.rules[name] for name in self.matcher.match_rules(trigger.name, trigger.document)]
 
     def _ends(self, chain: Chain, index: int, name: str, document: Document) -> bool:
         """A chain of an earlier rulebook is judged by the reference alone: its engine is gone."""
-        if chain.revision == self.book.revision:
-            return until_id(chain.rule, index) in self.engine.judge_until(name, document)
-        return holds(self.books(chain.revision).rules[chain.rule].until[index].condition, document)
+        if chain.revision == self.rulebook.revision:
+            return until_id(chain.rule, index) in self.matcher.match_until(name, document)
+        return holds(self.rulebook_of(chain.revision).rules[chain.rule].until[index].condition, document)
 
     def _person(self, context: DecisionContext, seen: PersonObserved) -> None:
         known = context.facts.people.get(seen.person_id)
@@ -129,13 +118,13 @@ class Decider:
     def _heard(self, context: DecisionContext, event: Event, message: MessageReceived) -> RuleTrigger:
         extra = {"answers_a_question": False}
         document = Document(
-            message, context.facts, self.book.calendar, context.now, sender=message.person_id, extra=extra
+            message, context.facts, self.rulebook.calendar, context.now, sender=message.person_id, extra=extra
         )
         return RuleTrigger(event, MESSAGE_RECEIVED, document, line=message.line)
 
     def _happened(self, context: DecisionContext, event: Event) -> None:
         apply_event(context.facts, event)
-        document = Document(event.data, context.facts, self.book.calendar, context.now)
+        document = Document(event.data, context.facts, self.rulebook.calendar, context.now)
         trigger = RuleTrigger(event, consonance.short_name(event.type), document)
         if isinstance(event.data, WorkObserved):
             context.add_reason(Reason.FACTS_KEPT)

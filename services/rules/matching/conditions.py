@@ -1,8 +1,6 @@
-"""Whether a condition holds of a flat document: the reference that the rule engine is checked against, on every event.
+"""The one evaluator of conditions: compiles them to functions, and finds all that hold of an event.
 
-A document maps dotted paths to values; a missing key and None are the same absence, and so is an empty list.
-
-The same conditions as plain functions, behind an index: right, and cheap enough to run beside the engine always.
+Field values map dotted paths to values. A missing key and None are the same absence, and so is an empty list.
 """
 
 import operator
@@ -13,7 +11,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any, assert_never
 
-from services.rules.terms import AllOf, AnyOf, Compare, Condition, Field, NoneOf, Operand, Operator
+from services.rules.identity_cache import cached_by_identity
+from services.rules.terms import AllOf, AnyOf, Compare, Condition, Field, NoneOf, Operator
 from shared.contracts.ids import RuleId
 
 Value = str | int | float | Decimal | bool | date | datetime | tuple[object, ...]
@@ -79,126 +78,103 @@ _TESTS: Mapping[Operator, Callable[[object, object], bool]] = {
 }
 
 
-def compare(condition: Compare, document: FieldValues) -> bool:
-    """One comparison; false where the field, or the field it is compared with, is absent."""
-    left = document.get(condition.field)
-    if condition.operator is Operator.EXISTS:
-        return is_present(left) is condition.operand
-    right: Operand | Value | None = condition.operand
-    if isinstance(right, Field):
-        right = document.get(right.name)
-    return is_present(left) and is_present(right) and _TESTS[condition.operator](left, right)
-
-
-def holds(condition: Condition, document: FieldValues) -> bool:
-    match condition:
-        case Compare():
-            return compare(condition, document)
-        case AllOf(conditions):
-            return all(holds(each, document) for each in conditions)
-        case AnyOf(conditions):
-            return any(holds(each, document) for each in conditions)
-        case NoneOf(inner):
-            return not holds(inner, document)
-        case _:
-            assert_never(condition)
+def holds(condition: Condition, values: FieldValues) -> bool:
+    """Whether the condition holds of these values."""
+    return _compiled(condition)(values)
 
 
 def compile_condition(condition: Condition) -> Predicate:
-    """The same answer as ``holds``, several times sooner."""
+    """The condition as a function of field values.
+
+    A comparison is false where its field, or the field it is compared with, is absent; ``not`` turns that to true.
+    """
     match condition:
         case Compare():
-            return _compile_compare(condition)
+            return _compile_comparison(condition)
         case AllOf(conditions):
             return _compile_all(tuple(map(compile_condition, conditions)))
         case AnyOf(conditions):
-            return _compile_any(tuple(map(compile_condition, conditions)))
+            tests = tuple(map(compile_condition, conditions))
+            return lambda values: any(test(values) for test in tests)
         case NoneOf(inner):
             test = compile_condition(inner)
-            return lambda document: not test(document)
+            return lambda values: not test(values)
         case _:
             assert_never(condition)
 
 
-def _compile_compare(condition: Compare) -> Predicate:
-    field, operand = condition.field, condition.operand
+@cached_by_identity(most=4096)
+def _compiled(condition: Condition) -> Predicate:
+    """Compiling costs several times what evaluating does, and the conditions of a rulebook never change."""
+    return compile_condition(condition)
+
+
+def _compile_comparison(condition: Compare) -> Predicate:
+    """Equality of texts, which most conditions are, takes a shorter way to the same answer."""
+    name, operand = condition.field, condition.operand
+    if condition.operator is Operator.EXISTS:
+        return lambda values: is_present(values.get(name)) is operand
     if condition.operator is Operator.IS and isinstance(operand, str):
-        return lambda document: document.get(field) == operand
-    if condition.operator is Operator.ONE_OF and _all_text(operand):
-        choices = frozenset(operand) if isinstance(operand, tuple) else frozenset()
-        return lambda document: isinstance(value := document.get(field), str) and value in choices
-    return lambda document: compare(condition, document)
+        return lambda values: values.get(name) == operand
+    if condition.operator is Operator.ONE_OF and isinstance(operand, tuple) and _are_texts(operand):
+        choices = frozenset(operand)
+        return lambda values: isinstance(value := values.get(name), str) and value in choices
+    test = _TESTS[condition.operator]
+    if isinstance(operand, Field):
+        other = operand.name
+        return lambda values: _compare(test, values.get(name), values.get(other))
+    return lambda values: _compare(test, values.get(name), operand)
 
 
-def _all_text(operand: Operand) -> bool:
-    return isinstance(operand, tuple) and all(isinstance(choice, str) for choice in operand)
+def _compare(test: Callable[[object, object], bool], left: object, right: object) -> bool:
+    return is_present(left) and is_present(right) and test(left, right)
+
+
+def _are_texts(operand: tuple[object, ...]) -> bool:
+    return all(isinstance(choice, str) for choice in operand)
 
 
 def _compile_all(tests: tuple[Predicate, ...]) -> Predicate:
     if len(tests) == 1:
         return tests[0]
 
-    def every(document: FieldValues) -> bool:
+    def every(values: FieldValues) -> bool:
         for test in tests:  # noqa: SIM110 -- a generator would cost more than most tests do
-            if not test(document):
+            if not test(values):
                 return False
         return True
 
     return every
 
 
-def _compile_any(tests: tuple[Predicate, ...]) -> Predicate:
-    return lambda document: any(test(document) for test in tests)
-
-
-def mentioned(condition: Condition) -> frozenset[str]:
-    """Every field a condition looks at, on either side."""
-    return frozenset(name for each in comparisons(condition) for name in _names(each))
-
-
-def comparisons(condition: Condition) -> tuple[Compare, ...]:
-    match condition:
-        case Compare():
-            return (condition,)
-        case AllOf(conditions) | AnyOf(conditions):
-            return tuple(found for each in conditions for found in comparisons(each))
-        case NoneOf(inner):
-            return comparisons(inner)
-        case _:
-            assert_never(condition)
-
-
-def _names(condition: Compare) -> tuple[str, ...]:
-    if isinstance(condition.operand, Field):
-        return (condition.field, condition.operand.name)
-    return (condition.field,)
-
-
 NamedCondition = tuple[RuleId, Condition]
 _Tested = tuple[RuleId, Predicate]
 
 _NO_RULES: frozenset[RuleId] = frozenset()
-_WORTH_AN_INDEX = 4  # fewer rules than this are judged as quickly as they are looked up
+_WORTH_AN_INDEX = 4  # fewer rules than this are tried as quickly as they are looked up
 
 
 class ConditionIndex:
-    """Rules of one event. Those that need a field to be one of a few words are only judged when it is."""
+    """The conditions of one event by rule. Those that need a field to be one of a few words are only tried when it is.
+
+    So an event is tried against a few conditions, however many rules there are.
+    """
 
     def __init__(self, rules: Sequence[NamedCondition]) -> None:
         self._indexes: list[tuple[str, Mapping[str, Sequence[_Tested]]]] = []
         self._rest = [(name, compile_condition(condition)) for name, condition in self._indexed(list(rules))]
 
-    def match(self, document: FieldValues) -> frozenset[RuleId]:
-        found = [name for name, test in self._rest if test(document)] if self._rest else []
+    def match(self, values: FieldValues) -> frozenset[RuleId]:
+        found = [name for name, test in self._rest if test(values)] if self._rest else []
         for field, by_word in self._indexes:
-            value = document.get(field)
+            value = values.get(field)
             tested = by_word.get(value) if isinstance(value, str) else None
             if tested is not None:
-                found += [name for name, test in tested if test(document)]
+                found += [name for name, test in tested if test(values)]
         return frozenset(found) if found else _NO_RULES
 
     def _indexed(self, rules: list[NamedCondition]) -> list[NamedCondition]:
-        """Takes the field most rules need, again and again; returns the rules no index is worth."""
+        """Index the field most rules need, again and again. Returns the rules for which an index does not pay."""
         needs = {name: _needed_words(condition) for name, condition in rules}
         while (field := _most_needed(needs[name] for name, _ in rules)) is not None:
             by_word: defaultdict[str, list[_Tested]] = defaultdict(list)
@@ -211,7 +187,7 @@ class ConditionIndex:
 
 
 def necessary_condition(condition: Condition, known: Callable[[str], bool]) -> Condition:
-    """What must hold for ``condition`` to hold, as far as the fields that are ``known`` tell: which words they have."""
+    """A weaker condition that needs only ``known`` fields: it holds wherever ``condition`` does."""
     words = ((field, some) for field, some in _needed_words(condition).items() if known(field))
     return AllOf(tuple(Compare(field, Operator.ONE_OF, tuple(sorted(some))) for field, some in words))
 

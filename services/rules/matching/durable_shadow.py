@@ -1,11 +1,12 @@
-"""Conditions and documents in the only terms in which durable-rules can be trusted: small whole numbers, none absent.
+"""durable-rules as a shadow: it answers beside the evaluator on every event, and never decides.
 
-A text becomes the number of the literal it equals; a number, date or instant becomes its rank among the literals it is
-compared with; whether a field is there is a flag; what compares two fields or looks into a list is worked out before.
+The evaluator (``matching.conditions``) decides; where the answers differ, ``RuleMatcher`` logs and counts it. Where
+durable-rules cannot be imported (Python 3.13 and later) ``IS_AVAILABLE`` is false and the evaluator runs alone.
 
-Which rules an event concerns: durable-rules in its one safe mode, with the reference beside it on every event.
-
-One thread may use an Engine. durable-rules cannot change a registered ruleset: a new rulebook gets a new Engine.
+durable-rules can be trusted with small whole numbers only, none of them absent. So a text becomes the number of the
+literal it equals; a number, date or instant its rank among the literals it is compared with; and what compares two
+fields or looks into a list becomes a flag that the evaluator computes. One thread may use a shadow; a changed rulebook
+gets a new one, since a registered ruleset cannot change.
 """
 
 from bisect import bisect_left
@@ -15,24 +16,36 @@ from dataclasses import dataclass, field
 from typing import Any, assert_never
 
 import orjson
-import structlog
-from durable.engine import Host, durable_rules_engine
 
 from services.rules.matching.conditions import (
-    ConditionIndex,
     FieldValues,
     NamedCondition,
     Predicate,
     Scale,
-    comparisons,
     compile_condition,
     is_present,
     scale_of,
 )
-from services.rules.rulebook import Rule, until_id
-from services.rules.terms import AllOf, AnyOf, Compare, Condition, Field, Literal, NoneOf, Operator
+from services.rules.terms import (
+    AllOf,
+    AnyOf,
+    Compare,
+    Condition,
+    Field,
+    Literal,
+    NoneOf,
+    Operator,
+    comparisons,
+)
 from shared.contracts.errors import StetError
 from shared.contracts.ids import RuleId
+
+try:
+    from durable.engine import Host, durable_rules_engine
+except ImportError:  # it cannot be built for Python 3.13 and later
+    Host, durable_rules_engine = object, None
+
+IS_AVAILABLE = durable_rules_engine is not None
 
 Pattern = Mapping[str, object]
 Encode = Callable[[object], int]
@@ -56,14 +69,14 @@ class Projection:
 
     def __init__(self, conditions: Iterable[Condition]) -> None:
         self._texts: dict[str, int] = {}
-        self._ladders: dict[tuple[str, Scale], list[Any]] = {}
+        self._literals: dict[tuple[str, Scale], list[Any]] = {}
         self._columns: dict[str, dict[str, tuple[str, Encode]]] = {}
         self._flags: dict[str, Predicate] = {}
         self._names = 0
         found = list(conditions)
-        self._climb(found)
+        self._rank_literals(found)
         self.patterns = tuple(
-            self._pattern(condition) if _is_bearable(condition) else self._whole(condition) for condition in found
+            self._pattern(condition) if _is_supported(condition) else self._as_flag(condition) for condition in found
         )
         read = [(field, name, encode) for field, some in self._columns.items() for name, encode in some.values()]
         self._read = tuple((field, encode) for field, _, encode in read)
@@ -75,24 +88,24 @@ class Projection:
         """Properties in a fact."""
         return self._names + 2
 
-    def numbers(self, document: FieldValues) -> tuple[int, ...]:
-        """All the engine gets to know of a document."""
-        found = [encode(document.get(field)) for field, encode in self._read]
+    def numbers(self, values: FieldValues) -> tuple[int, ...]:
+        """All the engine gets to know of a values."""
+        found = [encode(values.get(field)) for field, encode in self._read]
         if self._tests:
-            found += [1 if test(document) else 0 for test in self._tests]
+            found += [1 if test(values) else 0 for test in self._tests]
         return tuple(found)
 
     def fact(self, numbers: tuple[int, ...]) -> dict[str, int]:
         return {"id": 1, _TRUE_PROPERTY: 1, **dict(zip(self._named, numbers, strict=True))}
 
-    def _climb(self, conditions: Iterable[Condition]) -> None:
+    def _rank_literals(self, conditions: Iterable[Condition]) -> None:
         """Sorts the literals each field is ranked among; ranks are only known once all are."""
-        rungs: dict[tuple[str, Scale], set[Any]] = {}
+        ranked: dict[tuple[str, Scale], set[Any]] = {}
         for each in (compared for condition in conditions for compared in comparisons(condition)):
             for literal in each.operand if isinstance(each.operand, tuple) else (each.operand,):
                 if (scale := scale_of(literal)) is not None:
-                    rungs.setdefault((each.field, scale), set()).add(literal)
-        self._ladders = {key: sorted(literals) for key, literals in rungs.items()}
+                    ranked.setdefault((each.field, scale), set()).add(literal)
+        self._literals = {key: sorted(literals) for key, literals in ranked.items()}
 
     def _pattern(self, condition: Condition, *, negated: bool = False) -> Pattern:
         """A pattern without ``not``, which is pushed down to the comparisons."""
@@ -110,7 +123,7 @@ class Projection:
             case _:
                 assert_never(condition)
 
-    def _whole(self, condition: Condition) -> Pattern:
+    def _as_flag(self, condition: Condition) -> Pattern:
         """A condition the engine cannot bear, judged beforehand."""
         name = self._name()
         self._flags[name] = compile_condition(condition)
@@ -138,7 +151,7 @@ class Projection:
         if isinstance(literal, bool):
             name, number = self._column(field, "flag", _encode_flag), 2 if literal else 1
         elif (scale := scale_of(literal)) is not None:
-            name, number = self._rank(field, scale), self._rung(field, scale, literal)
+            name, number = self._rank(field, scale), self._rank_number(field, scale, literal)
         else:
             number = self._texts.setdefault(str(literal), len(self._texts) + 1)
             name = self._column(field, "text", self._encode_text)
@@ -151,24 +164,24 @@ class Projection:
             raise TypeError(f"{condition.operand!r} has no rank")
         name = self._rank(condition.field, scale)
         word = _COMPARED[condition.operator][int(negated)]
-        compared: Pattern = {word: {name: self._rung(condition.field, scale, condition.operand)}}
+        compared: Pattern = {word: {name: self._rank_number(condition.field, scale, condition.operand)}}
         if condition.operator not in _BELOW:
             return compared
         return _either([compared, {name: 0}]) if negated else _both([compared, {"$neq": {name: 0}}])
 
     def _rank(self, field: str, scale: Scale) -> str:
-        ladder = self._ladders[field, scale]
+        literals = self._literals[field, scale]
 
         def encode(value: object) -> int:
             if scale_of(value) is not scale:
                 return 0
-            rung = bisect_left(ladder, value)
-            return 2 * rung + (2 if rung < len(ladder) and ladder[rung] == value else 1)
+            place = bisect_left(literals, value)
+            return 2 * place + (2 if place < len(literals) and literals[place] == value else 1)
 
         return self._column(field, scale, encode)
 
-    def _rung(self, field: str, scale: Scale, literal: object) -> int:
-        return 2 * bisect_left(self._ladders[field, scale], literal) + 2
+    def _rank_number(self, field: str, scale: Scale, literal: object) -> int:
+        return 2 * bisect_left(self._literals[field, scale], literal) + 2
 
     def _has(self, field: str) -> str:
         return self._column(field, "has", _encode_presence)
@@ -193,7 +206,7 @@ class Projection:
         return self._texts.get(value, 0) if isinstance(value, str) else 0
 
 
-def _is_bearable(condition: Condition) -> bool:
+def _is_supported(condition: Condition) -> bool:
     """With 15 groups within a group the engine answers error 113; a thousand alternatives keep it busy for minutes."""
     found = comparisons(condition)
     alternatives = sum(len(each.operand) if isinstance(each.operand, tuple) else 1 for each in found)
@@ -236,13 +249,13 @@ def _encode_flag(value: object) -> int:
 
 _MOST_RULES = 250  # 512 distinct ones hang it, about 255 of one condition are error 108
 _HANDLED, _OBSERVED = 0, 2  # what asserting a fact returns; 1 is that nothing matched
-_MOST_ANSWERS = 4096
+_MOST_CACHED = 4096
 _MOST_PROPERTIES = 200  # 255 in a fact are error 302
 _NO_RULES: frozenset[RuleId] = frozenset()
 
 
-class _Quiet(Host):  # type: ignore[misc]  # durable-rules ships no types
-    """A host without its two polling threads, with which matches are lost."""
+class _ThreadlessHost(Host):  # type: ignore[misc]  # durable-rules ships no types
+    """A host without the two polling threads of durable-rules, which lose matches."""
 
     def _run(self) -> None:
         pass
@@ -255,29 +268,29 @@ class _Shard:
     handle: int
     projection: Projection
     names: Mapping[str, tuple[RuleId, ...]]
-    answers: dict[tuple[int, ...], tuple[RuleId, ...]] = field(default_factory=dict)
+    cached: dict[tuple[int, ...], tuple[RuleId, ...]] = field(default_factory=dict)
 
-    def match(self, document: FieldValues) -> tuple[RuleId, ...]:
+    def match(self, values: FieldValues) -> tuple[RuleId, ...]:
         """The engine keeps nothing from one fact to the next, so the same numbers need not be put to it again."""
-        numbers = self.projection.numbers(document)
-        found = self.answers.get(numbers)
+        numbers = self.projection.numbers(values)
+        found = self.cached.get(numbers)
         if found is None:
-            if len(self.answers) >= _MOST_ANSWERS:
-                self.answers.clear()
-            found = self.answers[numbers] = tuple(self._ask(self.projection.fact(numbers)))
+            if len(self.cached) >= _MOST_CACHED:
+                self.cached.clear()
+            found = self.cached[numbers] = tuple(self._match_fact(self.projection.fact(numbers)))
         return found
 
-    def _ask(self, fact: Mapping[str, int]) -> list[RuleId]:
+    def _match_fact(self, fact: Mapping[str, int]) -> list[RuleId]:
         """Asserts one fact, hears what it fires, retracts it: what Host does, without spelling the fact three times."""
-        spelled = orjson.dumps(fact).decode()
+        encoded = orjson.dumps(fact).decode()
         try:
-            code, state = durable_rules_engine.assert_fact(self.handle, spelled)
+            code, state = durable_rules_engine.assert_fact(self.handle, encoded)
             if code == _OBSERVED:
-                raise EngineFailed("the fact of an earlier event is still there")
+                raise ShadowFailedError("the fact of an earlier event is still there")
             fired = self._fired(state) if code == _HANDLED else ()
             return [name for index in fired for name in self.names[index]]
         finally:
-            durable_rules_engine.retract_fact(self.handle, spelled)
+            durable_rules_engine.retract_fact(self.handle, encoded)
 
     def _fired(self, state: int) -> Iterator[str]:
         """What Ruleset does with the actions of a state, which here are empty: only their names are wanted."""
@@ -289,106 +302,44 @@ class _Shard:
             action = durable_rules_engine.complete_and_start_action(self.handle, state)
 
 
-class EngineFailed(StetError):
-    """durable-rules gave no answer; the reference's stands."""
+class ShadowFailedError(StetError):
+    """durable-rules gave no answer."""
 
 
-class Matcher:
-    """Conditions by event, in durable-rules and as plain functions."""
+class DurableShadow:
+    """The conditions of each event in durable-rules."""
 
-    def __init__(self, named: Mapping[str, Sequence[NamedCondition]], host: Host, prefix: str) -> None:
+    def __init__(self, conditions: Mapping[str, Sequence[NamedCondition]], prefix: str) -> None:
+        host = _ThreadlessHost()
         self._shards = {
             event: tuple(_build(host, f"{prefix}{number}.{part}", piece) for part, piece in enumerate(_pieces(rules)))
-            for number, (event, rules) in enumerate(named.items())
+            for number, (event, rules) in enumerate(conditions.items())
         }
-        self._references = {event: ConditionIndex(rules) for event, rules in named.items()}
 
-    def match(self, event: str, document: FieldValues) -> frozenset[RuleId]:
+    def match(self, event: str, values: FieldValues) -> frozenset[RuleId]:
+        """The rules whose conditions hold. Raises ShadowFailedError where durable-rules gives no answer."""
         found: list[RuleId] = []
-        for shard in self._shards.get(event, ()):
-            found += shard.match(document)
-        return frozenset(found) if found else _NO_RULES
-
-    def reference(self, event: str, document: FieldValues) -> frozenset[RuleId]:
-        reference = self._references.get(event)
-        return reference.match(document) if reference else _NO_RULES
-
-
-class RuleMatcher:
-    """``disagreements`` counts answers in which engine and reference differed; it must stay 0."""
-
-    def __init__(self, rules: Iterable[Rule]) -> None:
-        host = _Quiet()
-        found = tuple(rules)
-        self._starts = Matcher(_starts(found), host, "on")
-        self._ends = Matcher(_ends(found), host, "until")
-        self._log = structlog.get_logger()
-        self.disagreements = 0
-
-    def match(self, event: str, document: FieldValues) -> frozenset[RuleId]:
-        """The engine's answer alone: the rules this event starts."""
-        return self._starts.match(event, document)
-
-    def judge(self, event: str, document: FieldValues) -> frozenset[RuleId]:
-        """Both answer; where they differ the reference is right."""
-        return self._both(self._starts, event, document)
-
-    def judge_until(self, event: str, document: FieldValues) -> frozenset[RuleId]:
-        """The ``until`` lines that hold, as ``rule#until0``, for a document with the chain they would end."""
-        return self._both(self._ends, event, document)
-
-    def _both(self, matcher: Matcher, event: str, document: FieldValues) -> frozenset[RuleId]:
-        expected = matcher.reference(event, document)
         try:
-            found = matcher.match(event, document)
-        except (EngineFailed, durable_rules_engine.error) as error:
-            self._disagreed(event, expected, _NO_RULES, str(error))
-            return expected
-        if found != expected:
-            self._disagreed(event, expected, found)
-        return expected
-
-    def _disagreed(self, event: str, right: frozenset[RuleId], wrong: frozenset[RuleId], error: str = "") -> None:
-        """Names rules only, never what the document said."""
-        self.disagreements += 1
-        self._log.error(
-            "rules.disagreed",
-            event_name=event,
-            missed=sorted(right - wrong),
-            invented=sorted(wrong - right),
-            error=error,
-        )
-
-
-def _starts(rules: Iterable[Rule]) -> Mapping[str, Sequence[NamedCondition]]:
-    found: defaultdict[str, list[NamedCondition]] = defaultdict(list)
-    for rule in rules:
-        for event in dict.fromkeys(rule.events):
-            found[event].append((rule.name, rule.condition))
-    return found
-
-
-def _ends(rules: Iterable[Rule]) -> Mapping[str, Sequence[NamedCondition]]:
-    found: defaultdict[str, list[NamedCondition]] = defaultdict(list)
-    for rule in rules:
-        for index, until in enumerate(rule.until):
-            found[until.event].append((until_id(rule.name, index), until.condition))
-    return found
+            for shard in self._shards.get(event, ()):
+                found += shard.match(values)
+        except durable_rules_engine.error as error:
+            raise ShadowFailedError(str(error)) from error
+        return frozenset(found) if found else _NO_RULES
 
 
 def _pieces(rules: Sequence[NamedCondition]) -> Iterator[Sequence[NamedCondition]]:
     """As many rules as one ruleset bears, by their number and by the properties they need."""
     for start in range(0, len(rules), _MOST_RULES):
-        yield from _halved(rules[start : start + _MOST_RULES])
+        yield from _fitting_pieces(rules[start : start + _MOST_RULES])
 
 
-def _halved(rules: Sequence[NamedCondition]) -> Iterator[Sequence[NamedCondition]]:
+def _fitting_pieces(rules: Sequence[NamedCondition]) -> Iterator[Sequence[NamedCondition]]:
     if len(rules) == 1 or Projection(condition for _, condition in rules).size <= _MOST_PROPERTIES:
         yield rules
     else:
         middle = len(rules) // 2
-        yield from _halved(rules[:middle])
-        yield from _halved(rules[middle:])
+        yield from _fitting_pieces(rules[:middle])
+        yield from _fitting_pieces(rules[middle:])
 
 
 def _build(host: Host, ruleset: str, rules: Sequence[NamedCondition]) -> _Shard:

@@ -14,7 +14,7 @@ from services.rules.conversation.decider import Decider
 from services.rules.conversation.facts import Facts, PersonFacts
 from services.rules.house_rules import with_house_rules
 from services.rules.language.faults import Fault
-from services.rules.matching.durable_shadow import RuleMatcher
+from services.rules.matching.matcher import RuleMatcher
 from services.rules.rulebook import Rulebook
 from services.rules.story.cast import TENANT, Cast, cast_of
 from services.rules.story.happening import data_of
@@ -76,7 +76,7 @@ class _Playing:
     def of(cls, story: Story, book: Rulebook, engine: RuleMatcher) -> "_Playing":
         cast = cast_of(story, book)
         decider = Decider(
-            book=cast.book, books=lambda _: cast.book, engine=engine,
+            rulebook=cast.book, rulebook_of=lambda _: cast.book, matcher=engine,
             zone_of=lambda person: person.zone, signing_keys=(_KEY,),
         )  # fmt: skip
         people = {person.person_id: person for person in cast.people.values()}

@@ -15,7 +15,7 @@ from services.rules.conversation.context import RequestedMessage
 from services.rules.conversation.decider import Decider
 from services.rules.conversation.facts import Facts, PersonFacts
 from services.rules.house_rules import with_house_rules
-from services.rules.matching.durable_shadow import RuleMatcher
+from services.rules.matching.matcher import RuleMatcher
 from shared.contracts.contacts import Addresses, PersonObserved
 from shared.contracts.envelope import Event, EventData
 from shared.contracts.golden import golden
@@ -77,7 +77,7 @@ def decider() -> Decider:
     book = with_house_rules(house_book())
     engine = RuleMatcher(book.rules.values())
     return Decider(
-        book=book, books=lambda _: book, engine=engine, zone_of=lambda person: person.zone, signing_keys=KEYS
+        rulebook=book, rulebook_of=lambda _: book, matcher=engine, zone_of=lambda person: person.zone, signing_keys=KEYS
     )
 
 

@@ -2,8 +2,19 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from services.rules.matching.conditions import Value, compile_condition, holds, mentioned
-from services.rules.terms import ALWAYS, AllOf, AnyOf, Compare, Condition, Field, NoneOf, Operand, Operator
+from services.rules.matching.conditions import Value, compile_condition, holds
+from services.rules.terms import (
+    ALWAYS,
+    AllOf,
+    AnyOf,
+    Compare,
+    Condition,
+    Field,
+    NoneOf,
+    Operand,
+    Operator,
+    mentioned_fields,
+)
 
 NOON = datetime(2027, 3, 1, 12, tzinfo=UTC)
 
@@ -90,4 +101,4 @@ def test_not_turns_the_false_of_an_absent_field_to_true() -> None:
 
 def test_mentioned_names_both_sides() -> None:
     condition = AllOf((YES, NoneOf(Compare("a", Operator.IS, Field("chain.b")))))
-    assert mentioned(condition) == {"yes", "a", "chain.b"}
+    assert mentioned_fields(condition) == {"yes", "a", "chain.b"}

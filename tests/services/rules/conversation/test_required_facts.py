@@ -18,7 +18,7 @@ from shared.contracts import consonance, whatsapp
 from shared.contracts.envelope import Event, parse_event
 from shared.contracts.golden import golden
 from shared.contracts.ids import TenantId
-from tests.services.rules.test_engine import CONDITIONS, DOCUMENTS
+from tests.services.rules.matching.test_matcher import CONDITIONS, DOCUMENTS
 
 NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
 TENANT = TenantId("pelican")

@@ -1,0 +1,89 @@
+"""Finds the rules an event starts and the ``until`` lines it makes true.
+
+The evaluator decides; the durable-rules shadow is asked beside it, and a difference is logged and counted.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+import structlog
+
+from services.rules.matching import durable_shadow
+from services.rules.matching.conditions import ConditionIndex, FieldValues, NamedCondition
+from services.rules.matching.durable_shadow import DurableShadow, ShadowFailedError
+from services.rules.rulebook import Rule, until_id
+from shared.contracts.ids import RuleId
+
+_NO_RULES: frozenset[RuleId] = frozenset()
+
+
+class ConditionSet:
+    """The conditions of each event, for the evaluator and, where it is available, for the shadow."""
+
+    def __init__(self, conditions: Mapping[str, Sequence[NamedCondition]], prefix: str) -> None:
+        self.shadow = DurableShadow(conditions, prefix) if durable_shadow.IS_AVAILABLE else None
+        self._indexes = {event: ConditionIndex(rules) for event, rules in conditions.items()}
+
+    def match(self, event: str, values: FieldValues) -> frozenset[RuleId]:
+        index = self._indexes.get(event)
+        return index.match(values) if index else _NO_RULES
+
+
+class RuleMatcher:
+    """``disagreements`` counts the answers in which evaluator and shadow differed; it must stay 0."""
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        found = tuple(rules)
+        self._starts = ConditionSet(_start_conditions(found), "on")
+        self._untils = ConditionSet(_until_conditions(found), "until")
+        self._log = structlog.get_logger()
+        self.disagreements = 0
+
+    def match_rules(self, event: str, values: FieldValues) -> frozenset[RuleId]:
+        """The rules this event starts."""
+        return self._match(self._starts, event, values)
+
+    def match_until(self, event: str, values: FieldValues) -> frozenset[RuleId]:
+        """The ``until`` lines that hold, as ``until_id`` names them; ``values`` include those of the chain to end."""
+        return self._match(self._untils, event, values)
+
+    def _match(self, conditions: ConditionSet, event: str, values: FieldValues) -> frozenset[RuleId]:
+        decided = conditions.match(event, values)
+        if conditions.shadow is None:
+            return decided
+        try:
+            shadowed, error = conditions.shadow.match(event, values), ""
+        except ShadowFailedError as failure:
+            shadowed, error = _NO_RULES, str(failure)
+        if error or shadowed != decided:
+            self._record_disagreement(event, decided, shadowed, error)
+        return decided
+
+    def _record_disagreement(
+        self, event: str, decided: frozenset[RuleId], shadowed: frozenset[RuleId], error: str
+    ) -> None:
+        """Names rules only, never the values of the event."""
+        self.disagreements += 1
+        self._log.error(
+            "shadow.disagreed",
+            event_name=event,
+            missed=sorted(decided - shadowed),
+            added=sorted(shadowed - decided),
+            error=error,
+        )
+
+
+def _start_conditions(rules: Iterable[Rule]) -> Mapping[str, Sequence[NamedCondition]]:
+    found: defaultdict[str, list[NamedCondition]] = defaultdict(list)
+    for rule in rules:
+        for event in dict.fromkeys(rule.events):
+            found[event].append((rule.name, rule.condition))
+    return found
+
+
+def _until_conditions(rules: Iterable[Rule]) -> Mapping[str, Sequence[NamedCondition]]:
+    found: defaultdict[str, list[NamedCondition]] = defaultdict(list)
+    for rule in rules:
+        for index, until in enumerate(rule.until):
+            found[until.event].append((until_id(rule.name, index), until.condition))
+    return found
