@@ -16,16 +16,24 @@ from services.writeback.changes import Change, changes_of
 from services.writeback.compare import judge
 from services.writeback.entries import Entry
 from services.writeback.judgement import Known, Reason
-from services.writeback.protocol import Answer, Attempt, ByHand, Judged, LookAgain, Settle, WriteNow, next_step
+from services.writeback.protocol import (
+    Answer,
+    Attempt,
+    ByHand,
+    Judged,
+    LookAgain,
+    Settle,
+    WriteNow,
+    after_failed_read,
+    is_in_doubt,
+    next_step,
+)
 from services.writeback.ways import Seen, answers, seen_in
 from shared.clients.consonance_graphql import KeyRefused, NoAnswer, QueryFailed, RequestNotSent
 from shared.contracts.errors import Throttled, Unavailable
 from shared.contracts.writes import Outcome
 from shared.runtime.clock import machine_now
 from shared.runtime.telemetry import counter, get_logger
-
-MOST_FAILED_READS = 5
-"""Reads in a row that were answered with errors, before a person is asked."""
 
 _FIRST_WAIT = timedelta(milliseconds=500)
 _LONGEST_WAIT = timedelta(seconds=30)
@@ -46,7 +54,7 @@ class Ledger(Protocol):
     async def intend(self, entry: Entry, before: Mapping[str, str | None]) -> bool: ...
     async def note_answer(self, entry: Entry, answer: Answer) -> None: ...
     async def take_back(self, entry: Entry, due_at: datetime) -> None: ...
-    async def postpone(self, entry: Entry, due_at: datetime, *, unknown: bool) -> None: ...
+    async def postpone(self, entry: Entry, due_at: datetime, *, unknown: bool, failed_reads: int) -> None: ...
     async def settle(self, entry: Entry, step: Settle, judged: Sequence[Judged]) -> None: ...
     async def hand_over(self, entry: Entry, reason: Reason, judged: Sequence[Judged]) -> None: ...
 
@@ -90,7 +98,7 @@ class Carrier:
             await self._could_not_read(entry, planned, error)
             return None
         except Unavailable:
-            await self._wait(entry, unknown=_in_doubt(entry))
+            await self._wait(entry, unknown=is_in_doubt(entry.attempt), failed_reads=entry.failed_reads)
             raise
         step = next_step(judged, entry.attempt, machine_now(), self.may_land)
         match step:
@@ -137,7 +145,7 @@ class Carrier:
         if not await self.ledger.intend(entry, before):
             return None
         attempt = Attempt(entry.attempts + 1, Answer.UNANSWERED, machine_now())
-        intended = replace(entry, attempt=attempt, before=entry.before or before)
+        intended = replace(entry, attempt=attempt, before=entry.before or before, looks=0, failed_reads=0)
         mutations = [m for each in step.changes for m in _mutations(each, supports[each.change.key])]
         reply = await self._send(intended, mutations)
         await self.ledger.note_answer(intended, reply.answer)
@@ -173,19 +181,21 @@ class Carrier:
     async def _could_not_read(self, entry: Entry, planned: Sequence[_Planned], error: QueryFailed) -> None:
         if error.schema_changed:
             self.abilities.doubt()
-        if entry.looks + 1 < MOST_FAILED_READS:
-            await self._wait(entry, unknown=_in_doubt(entry))
+        failed_reads = entry.failed_reads + 1
+        step = after_failed_read(entry.attempt, failed_reads, machine_now(), self.may_land)
+        if isinstance(step, LookAgain):
+            await self._wait(entry, unknown=step.unknown, failed_reads=failed_reads)
         else:
             blind = [_judged(each, None, Known()) for each in planned]
-            await self._hand_over(entry, Reason.UNREADABLE, blind)
+            await self._hand_over(entry, step.reason, blind)
 
     async def _hand_over(self, entry: Entry, reason: Reason, judged: Sequence[Judged]) -> None:
         await self.ledger.hand_over(entry, reason, judged)
         _tell(entry, Outcome.MANUAL, reason)
 
-    async def _wait(self, entry: Entry, *, unknown: bool) -> None:
+    async def _wait(self, entry: Entry, *, unknown: bool, failed_reads: int = 0) -> None:
         wait = min(_FIRST_WAIT * 2 ** min(entry.looks, _MOST_DOUBLINGS), _LONGEST_WAIT)
-        await self.ledger.postpone(entry, machine_now() + wait, unknown=unknown)
+        await self.ledger.postpone(entry, machine_now() + wait, unknown=unknown, failed_reads=failed_reads)
         if unknown and not entry.unknown_told:
             _tell(entry, Outcome.UNKNOWN, None)
 
@@ -217,10 +227,6 @@ def _mutations(each: Judged, support: Support | None) -> Iterator[_Mutation]:
 def _check_fresh(awake_at: datetime) -> None:
     if machine_now() - awake_at > _FRESH:
         raise RequestNotSent("this process stood still between its intent and its request")
-
-
-def _in_doubt(entry: Entry) -> bool:
-    return entry.attempt is not None and entry.attempt.answer in {Answer.UNANSWERED, Answer.ACCEPTED}
 
 
 def _tell(entry: Entry, outcome: Outcome, detail: str | None) -> None:

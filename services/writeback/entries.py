@@ -11,7 +11,8 @@ from shared.contracts.writes import RequestWrite
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """``lane``: the partition key, and what is locked; ``looks``: looks in a row that settled nothing.
+    """``lane``: the partition key, and what is locked; ``looks``: looks in a row that settled nothing;
+    ``failed_reads``: the latest of them, in a row, that Consonance answered with errors.
 
     ``before``: what each change found before the first attempt; ``said``: the far side's words about the latest one,
     while the process that heard them lives.
@@ -26,6 +27,7 @@ class Entry:
     once_key: str | None = None
     attempt: Attempt | None = None
     looks: int = 0
+    failed_reads: int = 0
     unknown_told: bool = False
     before: Mapping[str, str | None] = field(default_factory=dict)
     said: tuple[str, ...] = ()

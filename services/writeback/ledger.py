@@ -66,6 +66,7 @@ class Ledger:
             once_key=row["once_key"],
             attempt=attempt_of(row["attempts"], row["answer"], row["asked_at"]),
             looks=row["looks"],
+            failed_reads=row["failed_reads"],
             unknown_told=row["unknown_told"],
             before=orjson.loads(row["before"] or "{}"),
         )
@@ -99,16 +100,18 @@ class Ledger:
         """The request never left."""
         await self._pool.execute(queries.take_back_intent, entry.tenant, entry.write.write_id, entry.attempts, due_at)
 
-    async def postpone(self, entry: Entry, due_at: datetime, *, unknown: bool) -> None:
+    async def postpone(self, entry: Entry, due_at: datetime, *, unknown: bool, failed_reads: int) -> None:
         """``unknown`` is told once, however often it is looked at again."""
         async with transaction(self._pool, self._clock, SERVICE, locks=[entry.lane]) as tx:
-            await tx.connection.execute(queries.postpone, entry.tenant, entry.write.write_id, due_at, unknown)
+            await tx.connection.execute(
+                queries.postpone, entry.tenant, entry.write.write_id, due_at, unknown, failed_reads
+            )
             if unknown and not entry.unknown_told:
                 tx.publish(topics.WRITES_EVENTS, outcome_event(entry, Outcome.UNKNOWN, tx.now))
 
     async def set_aside(self, due: Due, due_at: datetime) -> None:
         """What cannot even be understood waits, and others go on."""
-        await self._pool.execute(queries.postpone, due.tenant, due.write_id, due_at, False)  # noqa: FBT003 -- SQL's
+        await self._pool.execute(queries.set_aside, due.tenant, due.write_id, due_at)
 
     async def settle(self, entry: Entry, step: Settle, judged: Sequence[Judged]) -> None:
         async with transaction(self._pool, self._clock, SERVICE, locks=[entry.lane]) as tx:

@@ -25,7 +25,7 @@ limit $3
 -- name: fetch_write
 -- One write with all that is known of it, unless it rests.
 select sequence, tenant, write_id, lane, record, operation, once_key, request, event_id, correlation_id, traceparent,
-    attempts, answer, asked_at, looks, unknown_told, before
+    attempts, answer, asked_at, looks, failed_reads, unknown_told, before
 from writes
 where tenant = $1 and write_id = $2 and state in ('queued', 'intent')
 
@@ -52,7 +52,7 @@ select contact_id from people where tenant = $1 and person_id = $2 and not erase
 -- name: intend
 -- Commits the intent to write before the call; fails where another process has moved the write on.
 update writes
-set state = 'intent', attempts = attempts + 1, answer = 'unanswered', asked_at = $3, looks = 0,
+set state = 'intent', attempts = attempts + 1, answer = 'unanswered', asked_at = $3, looks = 0, failed_reads = 0,
     before = coalesce(before, $5::jsonb)
 where tenant = $1 and write_id = $2 and state in ('queued', 'intent') and attempts = $4
 returning attempts
@@ -74,7 +74,13 @@ where tenant = $1 and write_id = $2 and attempts = $3 and state = 'intent'
 -- name: postpone
 -- To be looked at again later.
 update writes
-set due_at = $3, looks = looks + 1, unknown_told = unknown_told or $4
+set due_at = $3, looks = looks + 1, unknown_told = unknown_told or $4, failed_reads = $5
+where tenant = $1 and write_id = $2 and state in ('queued', 'intent')
+
+-- name: set_aside
+-- What surprised is looked at again later; what is known of it stays.
+update writes
+set due_at = $3, looks = looks + 1
 where tenant = $1 and write_id = $2 and state in ('queued', 'intent')
 
 -- name: settle

@@ -17,6 +17,9 @@ from shared.contracts.writes import Outcome
 MAX_ATTEMPTS = 3
 """Mutations of one write that were answered and did not land, before a person is asked to do it."""
 
+MOST_FAILED_READS = 5
+"""Reads in a row that were answered with errors, before a person is asked."""
+
 RETRY_PAUSE = timedelta(seconds=1)
 """Machine time between an attempt that failed and the next; doubled each time."""
 
@@ -81,9 +84,29 @@ def next_step(judged: Sequence[Judged], attempt: Attempt | None, machine_now: da
         return _settled(Outcome.ALREADY_APPLIED if attempt is None else Outcome.VERIFIED, judged)
     if attempt is None:
         return _first(judged)
-    if attempt.answer in {Answer.UNANSWERED, Answer.ACCEPTED} and machine_now < attempt.at + may_land:
+    if is_in_doubt(attempt) and machine_now < attempt.at + may_land:
         return LookAgain(unknown=True)
     return _after(judged, attempt, machine_now)
+
+
+def after_failed_read(
+    attempt: Attempt | None, failed_reads: int, machine_now: datetime, may_land: timedelta
+) -> LookAgain | ByHand:
+    """``failed_reads``: reads in a row that were answered with errors, this one included.
+
+    An attempt that may have landed is not given to a person while it could still take effect.
+    """
+    in_doubt = is_in_doubt(attempt)
+    if failed_reads < MOST_FAILED_READS:
+        return LookAgain(unknown=in_doubt)
+    if attempt is not None and in_doubt and machine_now < attempt.at + may_land:
+        return LookAgain(unknown=True)
+    return ByHand(Reason.UNREADABLE)
+
+
+def is_in_doubt(attempt: Attempt | None) -> bool:
+    """Whether the attempt may have landed without our having seen it."""
+    return attempt is not None and attempt.answer in {Answer.UNANSWERED, Answer.ACCEPTED}
 
 
 def _first(judged: Sequence[Judged]) -> Next:

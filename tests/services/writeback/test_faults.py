@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from services.writeback import intake
 from services.writeback.gate import Pause
 from tests.services.writeback.desk import Desk, at_desk
 from tests.services.writeback.samples import metadata, pitch, request
@@ -88,3 +89,25 @@ async def paused(desk: Desk, pause: Pause) -> bool:
 
 async def finished(desk: Desk) -> bool:
     return (await desk.ledger.backlog()).moving == 0
+
+
+async def test_one_failed_read_after_many_looks_asks_no_person(desk: Desk) -> None:
+    await desk.fault("ok_with_errors", operation="ReadWorkSubtitle")
+    async with desk.pool.acquire() as connection, connection.transaction():
+        await intake.enqueue(connection, [request(metadata())])
+        await connection.execute("update writes set looks = 9")
+    await desk.heard("verified", "approved")
+
+
+async def test_one_failed_read_back_after_a_late_write_asks_no_person(desk: Desk) -> None:
+    await desk.fault("ok_with_errors", operation="SetWorkSubtitle")  # the attempt fails, so the next one waits
+    async with desk.pool.acquire() as connection, connection.transaction():
+        await intake.enqueue(connection, [request(metadata())])
+        await connection.execute("update writes set looks = 9")
+    await desk.until(lambda: attempted(desk))
+    await desk.fault("ok_with_errors", operation="ReadWorkSubtitle")
+    await desk.heard("verified", "approved")
+
+
+async def attempted(desk: Desk) -> bool:
+    return bool(await desk.pool.fetchval("select attempts from writes"))

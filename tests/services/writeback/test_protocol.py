@@ -8,6 +8,7 @@ from services.writeback.changes import changes_of
 from services.writeback.judgement import Judgement, Reason, Standing
 from services.writeback.protocol import (
     MAX_ATTEMPTS,
+    MOST_FAILED_READS,
     Answer,
     Attempt,
     ByHand,
@@ -16,6 +17,7 @@ from services.writeback.protocol import (
     Next,
     Settle,
     WriteNow,
+    after_failed_read,
     next_step,
 )
 from shared.contracts.writes import Outcome, RequestWrite
@@ -89,3 +91,17 @@ def test_another_value_after_ours_is_for_a_person() -> None:
 
 def test_attempts_come_to_an_end() -> None:
     assert after(Answer.FAILED, CLEAR, number=MAX_ATTEMPTS, seconds=300) == ByHand(Reason.NOT_TAKEN)
+
+
+@pytest.mark.parametrize("answer", [None, *Answer])
+def test_a_failed_read_is_repeated_until_there_were_too_many_in_a_row(answer: Answer | None) -> None:
+    attempt = Attempt(1, answer, NOW) if answer is not None else None
+    late = NOW + MAY_LAND
+    assert isinstance(after_failed_read(attempt, MOST_FAILED_READS - 1, late, MAY_LAND), LookAgain)
+    assert after_failed_read(attempt, MOST_FAILED_READS, late, MAY_LAND) == ByHand(Reason.UNREADABLE)
+
+
+@pytest.mark.parametrize("answer", [Answer.UNANSWERED, Answer.ACCEPTED])
+def test_what_may_have_landed_goes_to_no_person_while_it_could_still_take_effect(answer: Answer) -> None:
+    attempt = Attempt(1, answer, NOW)
+    assert after_failed_read(attempt, 99, NOW + MAY_LAND / 2, MAY_LAND) == LookAgain(unknown=True)
