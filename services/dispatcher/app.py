@@ -1,28 +1,21 @@
-"""The dispatcher, put together: what it reads, what sends, what sweeps, what it reports."""
+"""Puts the dispatcher together: what it reads, what sends, what reconciles, what it reports."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from services.dispatcher.account import Account
-from services.dispatcher.advance import Progress
-from services.dispatcher.backlog import Backlog, Ends
-from services.dispatcher.evidence import Proofs
-from services.dispatcher.handlers import TOPICS, Dispatcher
-from services.dispatcher.hold_store import HoldStore
-from services.dispatcher.holds import Holds
-from services.dispatcher.intake import Intake
-from services.dispatcher.ledger import Ledger
-from services.dispatcher.owning import Owner
-from services.dispatcher.people import People
-from services.dispatcher.portfolio import OWNERS_SESSION, Portfolio
-from services.dispatcher.queue import Queue
-from services.dispatcher.results import SERVICE, Records
-from services.dispatcher.sending import Sender
+from services.dispatcher.delivery_evidence import DeliveryEvidence
+from services.dispatcher.handlers import TOPICS, DispatcherHandler
+from services.dispatcher.leader import LEADER_SESSION, FetchEndOffsets, Leader, LeaderLease, TopicBacklog
+from services.dispatcher.message_updates import SERVICE, MessageUpdater
+from services.dispatcher.monitor import Monitor
+from services.dispatcher.reconciliation import Reconciler
+from services.dispatcher.sender import ResultRecorder, Sender
 from services.dispatcher.settings import Settings
-from services.dispatcher.sweeps import Sweeps
-from services.dispatcher.watching import Watch
-from services.dispatcher.whatsapp import WhatsApp
+from services.dispatcher.store import AccountStore, MessageStore, PeopleStore
+from services.dispatcher.throttle_store import ThrottleStore
+from services.dispatcher.throttles import Throttles
+from services.dispatcher.whatsapp_client import WhatsAppClient
 from shared.runtime.clock import Clock
 from shared.runtime.postgres import Pool, connect
 from shared.runtime.progress import Partition
@@ -31,34 +24,43 @@ from shared.runtime.settings import load_settings
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """``handler`` takes what Kafka brings; the others run for as long as the process does."""
+class DispatcherParts:
+    """``handler`` handles what Kafka delivers; the others run for as long as the process does."""
 
-    handler: Dispatcher
+    handler: DispatcherHandler
     sender: Sender
-    owner: Owner
-    sweeps: Sweeps
-    watch: Watch
+    leader: Leader
+    reconciler: Reconciler
+    monitor: Monitor
 
 
-def compose(settings: Settings, pool: Pool, clock: Clock, whatsapp: WhatsApp, ends: Ends | None = None) -> Parts:
-    """``ends`` asks the broker how far there is to read; without a broker there is nothing to read first."""
+def compose(
+    settings: Settings, pool: Pool, clock: Clock, whatsapp: WhatsAppClient, fetch_ends: FetchEndOffsets | None = None
+) -> DispatcherParts:
+    """Without ``fetch_ends`` there is no broker, and nothing to read before sending."""
     tenant, lines = settings.tenant, tuple(settings.whatsapp_lines)
-    people, queue, ledger, account = People(tenant), Queue(tenant), Ledger(tenant), Account(tenant)
-    progress = Progress(tenant, ledger, people)
-    proofs = Proofs(tenant, progress)
-    records = Records(pool, clock, progress, proofs, HoldStore(tenant))
-    sender = Sender(clock, records, whatsapp, Holds(), settings.sends_in_flight)
-    backlog = Backlog([topic.name for topic in TOPICS], ends)
-    session = partial(connect, settings.postgres_dsn.get_secret_value(), SERVICE, **OWNERS_SESSION)
-    return Parts(
-        handler=Dispatcher(people, Intake(queue, progress), proofs, account),
+    people, store, account = PeopleStore(tenant), MessageStore(tenant), AccountStore(tenant)
+    throttle_store = ThrottleStore(tenant)
+    updater = MessageUpdater(tenant, store, people, throttle_store)
+    evidence = DeliveryEvidence(tenant, updater)
+    recorder = ResultRecorder(pool, clock, updater, evidence, throttle_store)
+    sender = Sender(clock, recorder, whatsapp, Throttles(), settings.sends_in_flight)
+    session = partial(connect, settings.postgres_dsn.get_secret_value(), SERVICE, **LEADER_SESSION)
+    return DispatcherParts(
+        handler=DispatcherHandler(people, store, updater, evidence, account),
         sender=sender,
-        owner=Owner(
-            Portfolio(session, tenant), backlog, records.holds, queue, sender, settings.limits(), lines, settings.lease
+        leader=Leader(
+            lease=LeaderLease(session, tenant),
+            backlog=TopicBacklog([topic.name for topic in TOPICS], fetch_ends),
+            throttle_store=throttle_store,
+            store=store,
+            sender=sender,
+            limits=settings.limits(),
+            lines=lines,
+            send_lease=settings.lease,
         ),
-        sweeps=Sweeps(sender, records, queue, account, lines, settings.unproven_after),
-        watch=Watch(pool, queue, ledger, proofs, sender, lines, settings.unproven_after),
+        reconciler=Reconciler(sender, recorder, store, account, lines, settings.unproven_after),
+        monitor=Monitor(pool, store, evidence, sender, lines, settings.unproven_after),
     )
 
 
@@ -66,25 +68,25 @@ async def main() -> None:
     settings = load_settings(Settings)
     async with (
         service_process(settings, SERVICE) as process,
-        WhatsApp(settings.endpoint(), settings.sends_in_flight) as whatsapp,
+        WhatsAppClient(settings.endpoint(), settings.sends_in_flight) as whatsapp,
     ):
-        parts = compose(settings, process.pool, process.clock, whatsapp, partial(_ends, process))
+        parts = compose(settings, process.pool, process.clock, whatsapp, partial(_fetch_ends, process))
         _register(process, parts)
         await process.run_until_stopped()
 
 
-async def _ends(process: Process, places: Iterable[Partition]) -> Mapping[Partition, int]:
-    """By the connection on which the consumer's own progress is watched."""
+async def _fetch_ends(process: Process, places: Iterable[Partition]) -> Mapping[Partition, int]:
+    """Over the connection on which the consumer's own progress is watched."""
     _, watch = process.consumers[0]
     return await watch.ends(places)
 
 
-def _register(process: Process, parts: Parts) -> None:
+def _register(process: Process, parts: DispatcherParts) -> None:
     process.consume(TOPICS, parts.handler)
-    process.task("owner", parts.owner.run)
+    process.task("leader", parts.leader.run)
     process.task("deliver", parts.sender.deliver)
     process.task("record", parts.sender.record)
-    process.task("sweeps", parts.sweeps.run)
-    process.task("gauges", parts.watch.gauges)
-    process.add_idle_check(parts.watch.idle)
-    process.health.details.append(parts.watch.token)
+    process.task("reconcile", parts.reconciler.run)
+    process.task("gauges", parts.monitor.update_gauges)
+    process.add_idle_check(parts.monitor.idle)
+    process.health.details.append(parts.monitor.token_problem)

@@ -1,20 +1,30 @@
-"""What each topic does to the ledger: one batch, one transaction, in an order that makes the batch's own harmless.
+"""What each topic changes: one batch, one transaction, in an order in which a batch cannot harm itself.
 
-People and windows first (they only add what is known), then new messages, withdrawals, and at last what proves sends.
+People and windows come first, because they only add what is known; then new messages, then withdrawals, and at last
+the evidence of sends.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Protocol, TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
-from services.dispatcher.evidence import Told
-from services.dispatcher.windows import opens
+from services.dispatcher.delivery_evidence import DeliveryEvidence, ReceivedStatus
+from services.dispatcher.message_state import MessageState, withdraw
+from services.dispatcher.message_updates import MessageUpdate, MessageUpdater, message_event
+from services.dispatcher.planner import TemplateState, opens_window
+from services.dispatcher.store import AccountStore, MessageStore, PeopleStore, RequestOrigin
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event, EventData
-from shared.contracts.ids import EventId
-from shared.contracts.messages import SendMessage, WithdrawMessage
-from shared.contracts.topics import CONTACTS, MESSAGES_REQUESTED, WHATSAPP_ACCOUNT, WHATSAPP_MESSAGES, WHATSAPP_STATUSES
+from shared.contracts.messages import MessageWithdrawn, SendMessage, WithdrawMessage
+from shared.contracts.topics import (
+    CONTACTS,
+    MESSAGES_EVENTS,
+    MESSAGES_REQUESTED,
+    WHATSAPP_ACCOUNT,
+    WHATSAPP_MESSAGES,
+    WHATSAPP_STATUSES,
+)
 from shared.contracts.whatsapp import (
     AccountReported,
     MessageReceived,
@@ -23,71 +33,122 @@ from shared.contracts.whatsapp import (
     WebhookGapOpened,
 )
 from shared.runtime.batch import ReceivedEvent
-from shared.runtime.postgres import Connection
 from shared.runtime.transaction import Transaction
 
 TOPICS = (CONTACTS, WHATSAPP_MESSAGES, WHATSAPP_STATUSES, WHATSAPP_ACCOUNT, MESSAGES_REQUESTED)
+
+WAKE_CHANNEL = "stet_dispatcher_wake"
+"""Notifies the leader that there is something to send."""
+
+WITHDRAWN_CHANNEL = "stet_dispatcher_withdrawn"
+"""Notifies the leader of messages whose request must not begin any more."""
+
+_TEMPLATE_STATUS = "message_template_status_update"
+_TEMPLATE_STATES: Mapping[str, TemplateState] = {
+    "APPROVED": TemplateState.USABLE,
+    "FLAGGED": TemplateState.USABLE,
+    "REINSTATED": TemplateState.USABLE,
+    "PAUSED": TemplateState.PAUSED,
+    "LOCKED": TemplateState.PAUSED,
+    "PENDING": TemplateState.PAUSED,
+    "IN_APPEAL": TemplateState.PAUSED,
+    "REJECTED": TemplateState.DISABLED,
+    "DISABLED": TemplateState.DISABLED,
+    "DELETED": TemplateState.DISABLED,
+    "ARCHIVED": TemplateState.DISABLED,
+}
 _D = TypeVar("_D", bound=EventData)
 
 
-class People(Protocol):
-    async def observe(self, connection: Connection, states: Sequence[PersonObserved], now: datetime) -> None: ...
-    async def open_windows(
-        self, connection: Connection, messages: Sequence[MessageReceived], now: datetime
-    ) -> None: ...
-
-
-class Intake(Protocol):
-    async def add(self, tx: Transaction, requests: Sequence[tuple[SendMessage, Event]]) -> None: ...
-    async def withdraw(self, tx: Transaction, requests: Sequence[tuple[WithdrawMessage, Event]]) -> None: ...
-
-
-class Proofs(Protocol):
-    async def hear(self, tx: Transaction, told: Sequence[Told]) -> None: ...
-    async def taps(self, tx: Transaction, messages: Sequence[tuple[MessageReceived, EventId]]) -> None: ...
-
-
-class Account(Protocol):
-    async def hear(
-        self, connection: Connection, said: AccountReported | WebhookConfirmed | WebhookGapOpened, now: datetime
-    ) -> None: ...
-
-
 @dataclass(frozen=True, slots=True)
-class Dispatcher:
-    """The handler of all the dispatcher's topics."""
+class DispatcherHandler:
+    """Handles all topics of the dispatcher."""
 
-    people: People
-    intake: Intake
-    proofs: Proofs
-    account: Account
+    people: PeopleStore
+    store: MessageStore
+    updater: MessageUpdater
+    evidence: DeliveryEvidence
+    account: AccountStore
 
     def locks(self, batch: Sequence[ReceivedEvent]) -> Iterable[str]:
-        """None: what two batches may both touch is a row, and rows are locked in one order."""
+        """None: two batches can meet only in rows, and rows are locked in one order."""
         del batch
         return ()
 
     async def handle(self, tx: Transaction, batch: Sequence[ReceivedEvent]) -> None:
         events = [received.event for received in batch]
-        await self._hear_of_people(tx, events)
-        if requests := _of(events, SendMessage):
-            await self.intake.add(tx, requests)
-        if withdrawals := _of(events, WithdrawMessage):
-            await self.intake.withdraw(tx, withdrawals)
-        if messages := _of(events, MessageReceived):
-            await self.proofs.taps(tx, [(message, event.id) for message, event in messages])
-        if statuses := _of(events, StatusReported):
-            await self.proofs.hear(tx, [Told(status, event.id) for status, event in statuses])
+        await self._save_people(tx, events)
+        if requests := _of_type(events, SendMessage):
+            await self._add_requests(tx, requests)
+        if withdrawals := _of_type(events, WithdrawMessage):
+            await self._withdraw(tx, withdrawals)
+        if messages := _of_type(events, MessageReceived):
+            await self.evidence.apply_taps(tx, [(message, event.id) for message, event in messages])
+        if statuses := _of_type(events, StatusReported):
+            await self.evidence.apply_statuses(tx, [ReceivedStatus(status, event.id) for status, event in statuses])
         for event in events:
-            if isinstance(event.data, AccountReported | WebhookConfirmed | WebhookGapOpened):
-                await self.account.hear(tx.connection, event.data, tx.now)
+            await self._save_account(tx, event)
 
-    async def _hear_of_people(self, tx: Transaction, events: Sequence[Event]) -> None:
-        if states := [state for state, _ in _of(events, PersonObserved)]:
-            await self.people.observe(tx.connection, states, tx.now)
-        if opening := [message for message, _ in _of(events, MessageReceived) if opens(message)]:
+    async def _save_people(self, tx: Transaction, events: Sequence[Event]) -> None:
+        if states := [state for state, _ in _of_type(events, PersonObserved)]:
+            await self.people.save(tx.connection, states, tx.now)
+        if opening := [message for message, _ in _of_type(events, MessageReceived) if opens_window(message)]:
             await self.people.open_windows(tx.connection, opening, tx.now)
 
+    async def _add_requests(self, tx: Transaction, requests: Sequence[tuple[SendMessage, Event]]) -> None:
+        await self.store.add(tx.connection, requests, tx.now)
+        await tx.connection.execute("select pg_notify($1, '')", WAKE_CHANNEL)
 
-def _of(events: Sequence[Event], kind: type[_D]) -> list[tuple[_D, Event]]:
+    async def _withdraw(self, tx: Transaction, requests: Sequence[tuple[WithdrawMessage, Event]]) -> None:
+        """A withdrawal that comes before its message is kept, so that the message never enters the queue."""
+        updates = [
+            MessageUpdate(request.message_id, partial(withdraw, reason=request.reason), event.id)
+            for request, event in requests
+        ]
+        known = await self.updater.apply(tx, updates)
+        for message_id, message in known.items():
+            if message.state is MessageState.INTENT:
+                await tx.connection.execute("select pg_notify($1, $2)", WITHDRAWN_CHANNEL, message_id)
+        early = [(request, event) for request, event in requests if request.message_id not in known]
+        if early:
+            await self._keep_early_withdrawals(tx, early)
+
+    async def _keep_early_withdrawals(self, tx: Transaction, requests: Sequence[tuple[WithdrawMessage, Event]]) -> None:
+        reasons = {request.message_id: request.reason for request, _ in requests}
+        await self.store.add_early_withdrawals(tx.connection, reasons, tx.now)
+        for request, event in requests:
+            withdrawn = MessageWithdrawn(
+                message_id=request.message_id, person_id=request.person_id, at=tx.now, reason=request.reason
+            )
+            origin = RequestOrigin(event.id, event.correlationid, event.traceparent)
+            tx.publish(MESSAGES_EVENTS, message_event(withdrawn, 0, origin, self.updater.tenant, tx.now))
+
+    async def _save_account(self, tx: Transaction, event: Event) -> None:
+        match event.data:
+            case WebhookConfirmed() as heartbeat:
+                await self.account.save_coverage(tx.connection, heartbeat.account, heartbeat.since, heartbeat.until)
+            case WebhookGapOpened() as gap:
+                await self.account.save_gap(tx.connection, gap.account, gap.since)
+            case AccountReported(field=field) as report if field == _TEMPLATE_STATUS:
+                await self._save_template_state(tx, report)
+            case _:
+                pass
+
+    async def _save_template_state(self, tx: Transaction, report: AccountReported) -> None:
+        update = parse_template_update(report.value)
+        if update is not None:
+            template, state = update
+            await self.account.save_template_state(tx.connection, template, state, report.at, tx.now)
+
+
+def parse_template_update(value: Mapping[str, Any]) -> tuple[tuple[str, str], TemplateState] | None:
+    """((name, language), state); None for an update that changes no state here."""
+    name, language = value.get("message_template_name"), value.get("message_template_language")
+    state = _TEMPLATE_STATES.get(str(value.get("event")).upper())
+    if state is None or not isinstance(name, str) or not isinstance(language, str):
+        return None
+    return (name, language), state
+
+
+def _of_type(events: Sequence[Event], kind: type[_D]) -> list[tuple[_D, Event]]:
     return [(event.data, event) for event in events if isinstance(event.data, kind)]

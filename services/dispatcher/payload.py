@@ -1,34 +1,52 @@
-"""The bodies of ``POST /{phone number id}/messages``: text, reply buttons, or a template with named parameters. Pure.
+"""Builds the body of ``POST /{phone number id}/messages``: text, reply buttons, or a template with parameters. Pure.
 
-Meta, "Send messages"; a number goes into ``to`` with its +, a person known only by BSUID into ``recipient``.
+Meta, "Send messages" (https://developers.facebook.com/docs/whatsapp/cloud-api/reference/messages). Texts are cleaned to
+Meta's rules; content that cannot be cleaned is refused here, because WhatsApp would refuse it later.
 """
 
-from collections.abc import Sequence
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
 from msgspec import Struct
 
-from services.dispatcher.parameters import TEMPLATE_BODY, Unsendable, clean_parameters, clean_text
-from services.dispatcher.states import Reason
+from services.dispatcher.reasons import MessageReason
+from shared.contracts.errors import Unprocessable
 from shared.contracts.messages import Wording
 
-_TEXT = 4096
-_INTERACTIVE_BODY = TEMPLATE_BODY
-_REPLY_BUTTONS = 3
-_BUTTON_TITLE = 20
-_BUTTON_PAYLOAD = 128  # for templates Meta names no maximum; this much is known to pass
+_TEMPLATE_BODY_LENGTH = 1024  # of the rendered body; so neither one parameter nor all together may be longer
+_TEXT_LENGTH = 4096
+_INTERACTIVE_BODY_LENGTH = 1024
+_MOST_REPLY_BUTTONS = 3
+_BUTTON_TITLE_LENGTH = 20
+_BUTTON_PAYLOAD_LENGTH = 128  # Meta documents no maximum for templates; this length is known to pass
+
+# Zero-width spaces and marks, bidirectional controls, soft hyphens: invisible, and refused or abused. The zero-width
+# joiners (U+200C, U+200D) stay: emoji and several scripts are spelt with them.
+_INVISIBLE = re.compile("[\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]")
+_CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_WHITESPACE = re.compile(r"\s+")
 
 
-class Address(Struct, frozen=True):
-    """Where WhatsApp reaches a person; at least one of the two."""
+class UnsendableContent(Unprocessable):
+    """WhatsApp would never accept this content; the message is dropped with ``message_reason``."""
+
+    def __init__(self, reason: MessageReason) -> None:
+        super().__init__(reason, reason=reason)
+        self.message_reason = reason
+
+
+class RecipientAddress(Struct, frozen=True):
+    """Where WhatsApp reaches a person; at least one of the two is set."""
 
     phone: str | None
     bsuid: str | None
 
 
-class Spoken(Struct, frozen=True):
-    """What a message says, as rules rendered it; ``buttons`` are (id, title), a template is not always there."""
+class MessageContent(Struct, frozen=True):
+    """A message as rules rendered it; ``buttons`` are (id, title), and the template is optional."""
 
     body: str
     buttons: Sequence[tuple[str, str]] = ()
@@ -36,64 +54,104 @@ class Spoken(Struct, frozen=True):
     reply_to: str | None = None
 
 
-def callback_of(message_id: str, attempt: int) -> str:
-    """``biz_opaque_callback_data``: comes back with every status and says which attempt it is about."""
+def format_callback(message_id: str, attempt: int) -> str:
+    """``biz_opaque_callback_data``: every status carries it back and so names its attempt."""
     return f"{message_id}.{attempt}"
 
 
-def read_callback(callback: str | None) -> tuple[str, int] | None:
-    """(message id, attempt), or None for what this dispatcher did not mint."""
+def parse_callback(callback: str | None) -> tuple[str, int] | None:
+    """(message id, attempt), or None for callback data of another system."""
     message_id, dot, attempt = (callback or "").rpartition(".")
     if not (dot and message_id and attempt.isascii() and attempt.isdigit() and len(attempt) < 10):
         return None
     return message_id, int(attempt)
 
 
-def body_of(spoken: Spoken, wording: Wording, address: Address, callback: str) -> bytes:
-    """The request's body. Raises Unsendable for what Meta would refuse."""
-    said = _template(spoken) if wording is Wording.TEMPLATE else _free(spoken)
+def build_body(content: MessageContent, wording: Wording, address: RecipientAddress, callback: str) -> bytes:
+    """The request's body. A phone number goes into ``to`` with its +, a BSUID into ``recipient``.
+
+    Raises UnsendableContent where Meta would refuse the content.
+    """
+    part = _template_part(content) if wording is Wording.TEMPLATE else _free_text_part(content)
     message: dict[str, Any] = {"messaging_product": "whatsapp", "recipient_type": "individual"}
     if address.phone:
         message["to"] = address.phone
     else:
         message["recipient"] = address.bsuid
-    message.update(said)
-    if spoken.reply_to:
-        message["context"] = {"message_id": spoken.reply_to}
+    message.update(part)
+    if content.reply_to:
+        message["context"] = {"message_id": content.reply_to}
     message["biz_opaque_callback_data"] = callback
     return orjson.dumps(message)
 
 
-def _free(spoken: Spoken) -> dict[str, Any]:
-    if not spoken.buttons:
-        return {"type": "text", "text": {"body": clean_text(spoken.body, _TEXT), "preview_url": False}}
-    _check_buttons(spoken.buttons)
-    buttons = [{"type": "reply", "reply": {"id": button, "title": title}} for button, title in spoken.buttons]
-    body = {"text": clean_text(spoken.body, _INTERACTIVE_BODY)}
+def clean_parameter(value: str) -> str:
+    """One line of visible text without runs of spaces. Raises UnsendableContent."""
+    if value.isascii() and value.isprintable() and "  " not in value and value == value.strip() != "":
+        return _check_length(value, _TEMPLATE_BODY_LENGTH)
+    cleaned = _WHITESPACE.sub(" ", _INVISIBLE.sub("", _CONTROLS.sub(" ", value))).strip()
+    return _check_text(cleaned, _TEMPLATE_BODY_LENGTH)
+
+
+def clean_parameters(values: Mapping[str, str]) -> dict[str, str]:
+    """Raises UnsendableContent where one is empty, or all together are too long."""
+    cleaned = {name: clean_parameter(value) for name, value in values.items()}
+    if sum(map(len, cleaned.values())) > _TEMPLATE_BODY_LENGTH:
+        raise UnsendableContent(MessageReason.TEXT_TOO_LONG)
+    return cleaned
+
+
+def clean_text(body: str, longest: int) -> str:
+    """Free text, which keeps its lines. Raises UnsendableContent."""
+    return _check_text(_INVISIBLE.sub("", _CONTROLS.sub("", body)).strip(), longest)
+
+
+def _free_text_part(content: MessageContent) -> dict[str, Any]:
+    if not content.buttons:
+        return {"type": "text", "text": {"body": clean_text(content.body, _TEXT_LENGTH), "preview_url": False}}
+    _check_buttons(content.buttons)
+    buttons = [{"type": "reply", "reply": {"id": button, "title": title}} for button, title in content.buttons]
+    body = {"text": clean_text(content.body, _INTERACTIVE_BODY_LENGTH)}
     return {"type": "interactive", "interactive": {"type": "button", "body": body, "action": {"buttons": buttons}}}
 
 
-def _check_buttons(buttons: Sequence[tuple[str, str]]) -> None:
-    titles = {title for _, title in buttons}
-    too_long = any(len(title) > _BUTTON_TITLE or not title.strip() for title in titles)
-    if len(buttons) > _REPLY_BUTTONS or len(titles) < len(buttons) or too_long:
-        raise Unsendable(Reason.BUTTONS_NOT_SENDABLE)
-
-
-def _template(spoken: Spoken) -> dict[str, Any]:
-    call = spoken.template
+def _template_part(content: MessageContent) -> dict[str, Any]:
+    call = content.template
     if call is None:
-        raise Unsendable(Reason.NO_TEMPLATE)
+        raise UnsendableContent(MessageReason.NO_TEMPLATE)
     parameters = clean_parameters(call["parameters"])
     named = [{"type": "text", "parameter_name": name, "text": text} for name, text in parameters.items()]
     components: list[dict[str, Any]] = [{"type": "body", "parameters": named}] if named else []
-    components += [_quick_reply(index, button) for index, (button, _) in enumerate(spoken.buttons)]
+    components += [_quick_reply(index, button) for index, (button, _) in enumerate(content.buttons)]
     template = {"name": call["name"], "language": {"code": call["language"]}, "components": components}
     return {"type": "template", "template": template}
 
 
 def _quick_reply(index: int, button: str) -> dict[str, Any]:
-    if len(button) > _BUTTON_PAYLOAD:
-        raise Unsendable(Reason.BUTTONS_NOT_SENDABLE)
+    if len(button) > _BUTTON_PAYLOAD_LENGTH:
+        raise UnsendableContent(MessageReason.BUTTONS_NOT_SENDABLE)
     payload = [{"type": "payload", "payload": button}]
     return {"type": "button", "sub_type": "quick_reply", "index": str(index), "parameters": payload}
+
+
+def _check_buttons(buttons: Sequence[tuple[str, str]]) -> None:
+    titles = {title for _, title in buttons}
+    too_long = any(len(title) > _BUTTON_TITLE_LENGTH or not title.strip() for title in titles)
+    if len(buttons) > _MOST_REPLY_BUTTONS or len(titles) < len(buttons) or too_long:
+        raise UnsendableContent(MessageReason.BUTTONS_NOT_SENDABLE)
+
+
+def _check_text(text: str, longest: int) -> str:
+    if not any(_is_visible(character) for character in text):
+        raise UnsendableContent(MessageReason.EMPTY_TEXT)
+    return _check_length(text, longest)
+
+
+def _check_length(text: str, longest: int) -> str:
+    if len(text) > longest:
+        raise UnsendableContent(MessageReason.TEXT_TOO_LONG)
+    return text
+
+
+def _is_visible(character: str) -> bool:
+    return unicodedata.category(character) not in {"Cf", "Cc", "Zs", "Zl", "Zp"}

@@ -1,12 +1,12 @@
-"""The dispatcher's variables: the WhatsApp Cloud API, its numbers and rates, and how doubt is settled."""
+"""The dispatcher's settings: the WhatsApp Cloud API, its numbers and rate limits, and when silence settles a send."""
 
 from datetime import timedelta
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from services.dispatcher.limits import NUMBER, Limits, Rate
-from services.dispatcher.whatsapp import Endpoint
+from services.dispatcher.rate_limits import NUMBER_RATE_LIMIT, RateLimit, SendLimits
+from services.dispatcher.whatsapp_client import WhatsAppEndpoint
 from shared.contracts.ids import Line
 from shared.runtime.credentials import AccessKey
 from shared.runtime.settings import ServiceSettings
@@ -28,7 +28,7 @@ class Settings(ServiceSettings):
     limits_lifted: bool = False
 
     @model_validator(mode="after")
-    def _lifted_limits_stay_home(self) -> Self:
+    def _check_lifted_limits(self) -> Self:
         """WhatsApp would answer with errors, and then with a ban."""
         if self.limits_lifted and not self.allow_development_clock:
             raise ValueError("STET_LIMITS_LIFTED also needs STET_ALLOW_DEVELOPMENT_CLOCK=1")
@@ -37,8 +37,8 @@ class Settings(ServiceSettings):
     def dependencies(self) -> dict[str, str]:
         return {**super().dependencies(), "STET_WHATSAPP_GRAPH_URL": self.whatsapp_graph_url}
 
-    def endpoint(self) -> Endpoint:
-        return Endpoint(
+    def endpoint(self) -> WhatsAppEndpoint:
+        return WhatsAppEndpoint(
             graph_url=self.whatsapp_graph_url,
             version=self.whatsapp_graph_version,
             token=self.whatsapp_token.get_secret_value(),
@@ -46,16 +46,16 @@ class Settings(ServiceSettings):
             timeout=timedelta(seconds=self.send_timeout_seconds),
         )
 
-    def limits(self) -> Limits:
-        rates = {str(line): Rate(count, NUMBER.per) for line, count in self.whatsapp_rates.items()}
-        return Limits(numbers=rates, lifted=self.limits_lifted)
+    def limits(self) -> SendLimits:
+        rates = {str(line): RateLimit(count, NUMBER_RATE_LIMIT.per) for line, count in self.whatsapp_rates.items()}
+        return SendLimits(numbers=rates, lifted=self.limits_lifted)
 
     @property
     def lease(self) -> timedelta:
-        """Longer than a request may take: what is not answered by then was begun by a process that is gone."""
+        """Longer than a request may take: a send without an outcome by then was begun by a process that has gone."""
         return timedelta(seconds=self.send_timeout_seconds) + _LEASE_MARGIN
 
     @property
     def unproven_after(self) -> timedelta:
-        """How long, on both clocks, before silence may count as proof."""
+        """How long, on both clocks, before silence may count as evidence."""
         return timedelta(seconds=self.unproven_after_seconds)

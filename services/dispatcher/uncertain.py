@@ -1,64 +1,40 @@
-"""``python -m services.dispatcher.uncertain list|show|settle``: sends nobody can prove, decided by a person.
+"""``python -m services.dispatcher.uncertain list|show|settle``: an operator settles sends that nothing proves.
 
-Settling as sent or as not sent is announced on messages.events; ``--resend`` puts a message that was not sent back into
-the queue, where it is sent again only if its time is not over.
+Settling as sent or as not sent is published on messages.events; ``--resend`` puts a message that was not sent back into
+the queue until its expiry.
 """
 
 import argparse
 import asyncio
 import sys
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
 
-from services.dispatcher.advance import Change, Progress
-from services.dispatcher.ledger import Ledger
-from services.dispatcher.people import People
-from services.dispatcher.results import SERVICE
-from services.dispatcher.standing import Standing, Step, not_sent, proved, resent
-from services.dispatcher.states import Evidence, State
+from services.dispatcher.message_updates import SERVICE
+from services.dispatcher.reconciliation import Settlement, settle_by_operator
+from services.dispatcher.store import MessageStore
 from shared.contracts.errors import Misconfigured
 from shared.contracts.ids import Wamid
 from shared.runtime.postgres import Pool, connection_pool
 from shared.runtime.settings import ServiceSettings, load_settings
-from shared.runtime.transaction import Transaction, transaction
-
-_SENT, _NOT_SENT = "sent", "not_sent"
 
 
 async def show_all(pool: Pool, tenant: str) -> list[str]:
-    """A line per uncertain send: when, to whom (our id), what, and whether it may be resent by itself."""
-    return [_line(row) for row in await Ledger(tenant).uncertain(pool)]
+    """A line per uncertain send: when, to whom (our id), which text, and whether it may be sent again without you."""
+    return [_line(row) for row in await MessageStore(tenant).uncertain_sends(pool)]
 
 
 async def show_one(pool: Pool, tenant: str, message_id: str) -> list[str]:
-    rows = await Ledger(tenant).uncertain(pool, message_id)
-    attempts = await Ledger(tenant).attempts(pool, message_id)
+    rows = await MessageStore(tenant).uncertain_sends(pool, message_id)
+    attempts = await MessageStore(tenant).attempts_of_message(pool, message_id)
     return [_line(row) for row in rows] + [_attempt(attempt) for attempt in attempts]
 
 
 async def settle(pool: Pool, settings: ServiceSettings, chosen: argparse.Namespace) -> bool:
-    """Whether it was still uncertain."""
-    progress = Progress(settings.tenant, Ledger(settings.tenant), People(settings.tenant))
-    settled: list[bool] = []
-    async with transaction(pool, settings.clock(), SERVICE) as tx:
-        make = partial(_settle, _decision(chosen, tx), settled)
-        await progress.advance(tx, [Change(chosen.message_id, make)])
-    return any(settled)
-
-
-def _decision(chosen: argparse.Namespace, tx: Transaction) -> Callable[[Standing], Step]:
-    if chosen.settled_as == _SENT:
-        wamid = Wamid(chosen.wamid) if chosen.wamid else None
-        return lambda standing: proved(standing, wamid, Evidence.PERSON, tx.now)
-    if chosen.resend:
-        return lambda standing: resent(standing, Evidence.PERSON, tx.now)
-    return lambda standing: not_sent(standing, Evidence.PERSON, tx.now)
-
-
-def _settle(decide: Callable[[Standing], Step], settled: list[bool], standing: Standing) -> Step:
-    settled.append(standing.state is State.UNCERTAIN)
-    return decide(standing) if settled[-1] else Step(standing)
+    """Whether the send was still uncertain."""
+    settlement = Settlement.RESEND if chosen.resend else Settlement(chosen.settled_as)
+    wamid = Wamid(chosen.wamid) if chosen.wamid else None
+    return await settle_by_operator(pool, settings.clock(), settings.tenant, chosen.message_id, settlement, wamid)
 
 
 def _line(row: Any) -> str:
@@ -81,13 +57,13 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="all of them, the oldest first")
     commands.add_parser("show", help="one, with its attempts").add_argument("message_id")
-    settling = commands.add_parser("settle", help="say what became of one")
+    settling = commands.add_parser("settle", help="decide about one")
     settling.add_argument("message_id")
-    settling.add_argument("--as", dest="settled_as", choices=(_SENT, _NOT_SENT), required=True)
+    settling.add_argument("--as", dest="settled_as", choices=("sent", "not_sent"), required=True)
     settling.add_argument("--wamid", help="where it is known: WhatsApp's id of the message")
     settling.add_argument("--resend", action="store_true", help="with --as not_sent: send it again")
     chosen = parser.parse_args(arguments)
-    if chosen.command == "settle" and chosen.resend and chosen.settled_as == _SENT:
+    if chosen.command == "settle" and chosen.resend and chosen.settled_as == "sent":
         parser.error("what was sent is not sent again: --resend goes with --as not_sent")
     return chosen
 

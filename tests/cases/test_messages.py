@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from services.dispatcher.errors import fault_of
-from services.dispatcher.holds import Holds, Target
-from services.dispatcher.outcomes import Faulted
+from services.dispatcher.provider_responses import SendError, error_policy
+from services.dispatcher.throttles import SendTarget, Throttles
 from services.ingest.normalise import normalise
 from services.ingest.records import Personal
 from services.rules.conversation.chain import Ending
@@ -18,7 +17,7 @@ from shared.contracts.topics import WHATSAPP_STATUSES
 from shared.contracts.whatsapp import Status, StatusReported
 from tests.cases.folder import CASES, Kind, lines, of_kind, read_json
 from tests.cases.played import FRAME, OURS, Played
-from tests.services.dispatcher.making import NOON
+from tests.services.dispatcher.builders import NOON
 from tests.services.ingest.service import Sender
 
 AUTHOR = "801: {roles: [author], country: GB}, 11: {roles: [editor], country: GB}"
@@ -125,11 +124,14 @@ def test_a_failed_status_of_the_account_stops_what_the_same_answer_would(folder:
         pytest.skip("it tells of no failed send")
     for one in failed:
         assert one.code is not None
-        by_status, by_answer = Holds(), Holds()
-        told, target = Faulted(one.code, fault_of(one.code), None), Target("main", "p1", ("stage_told_v1", "en"))
-        by_status.learn(told, target, NOON, NOON, by_status=True)
-        by_answer.learn(told, target, NOON, NOON)
-        assert by_status.changes().kept.keys() == by_answer.changes().kept.keys() != set()
+        by_status, by_answer = Throttles(), Throttles()
+        told, target = (
+            SendError(one.code, error_policy(one.code), None),
+            SendTarget("main", "p1", ("stage_told_v1", "en")),
+        )
+        by_status.record(told, target, NOON, NOON, by_status=True)
+        by_answer.record(told, target, NOON, NOON)
+        assert by_status.take_changes().saved.keys() == by_answer.take_changes().saved.keys() != set()
 
 
 def test_a_stranger_without_a_name_is_asked_for_the_author() -> None:

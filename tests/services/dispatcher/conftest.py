@@ -8,7 +8,7 @@ import pytest
 
 from shared.runtime.clock import DevelopmentClock
 from tests.dev.whatsapp.stand import RIGHTS_REQUEST, Hook, Stand, listening, standing
-from tests.services.dispatcher.house import House, at_work
+from tests.services.dispatcher.dispatcher_under_test import DispatcherUnderTest, running_dispatcher
 
 
 @pytest.fixture
@@ -19,19 +19,21 @@ def clock_file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def hook() -> AsyncIterator[Hook]:
-    async with listening() as hook:
-        yield hook
+async def webhook() -> AsyncIterator[Hook]:
+    async with listening() as webhook:
+        yield webhook
 
 
 @pytest.fixture
-async def stand(hook: Hook, clock_file: Path) -> AsyncIterator[Stand]:
-    async with standing(hook, clock_file) as stand:
-        await stand.tell("templates", [RIGHTS_REQUEST])
-        yield stand
+async def simulator(webhook: Hook, clock_file: Path) -> AsyncIterator[Stand]:
+    async with standing(webhook, clock_file) as simulator:
+        await simulator.tell("templates", [RIGHTS_REQUEST])
+        yield simulator
 
 
 @pytest.fixture
-async def house(postgres_database: str, clock_file: Path, stand: Stand, hook: Hook) -> AsyncIterator[House]:
-    async with at_work(postgres_database, clock_file, stand, hook) as house:
-        yield house
+async def dispatcher(
+    postgres_database: str, clock_file: Path, simulator: Stand, webhook: Hook
+) -> AsyncIterator[DispatcherUnderTest]:
+    async with running_dispatcher(postgres_database, clock_file, simulator, webhook) as dispatcher:
+        yield dispatcher

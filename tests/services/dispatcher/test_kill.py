@@ -25,7 +25,7 @@ from shared.contracts.topics import CONTACTS, MESSAGES_REQUESTED, WHATSAPP_STATU
 from shared.runtime.clock import machine_now
 from tests.dev.whatsapp.stand import MAIN, RIGHTS_REQUEST, TOKEN, Hook, Stand, standing
 from tests.infrastructure import ROOT
-from tests.services.dispatcher.house import TENANT, person, request, status_of, until
+from tests.services.dispatcher.dispatcher_under_test import TENANT, person_observed, send_request, status_of, wait_until
 
 pytestmark = pytest.mark.integration
 _MESSAGES = 150
@@ -38,7 +38,7 @@ class Service:
     settings: dict[str, str]
     folder: Path
     simulator: Stand
-    hook: Hook
+    webhook: Hook
     _published: int = 0
     _children: list[Child] = field(default_factory=list)
 
@@ -53,10 +53,10 @@ class Service:
         await child.start()
         return child
 
-    async def publish(self, topic: Topic, *said: EventData) -> None:
+    async def publish(self, topic: Topic, *payloads: EventData) -> None:
         prefix, bootstrap = self.settings["STET_TOPIC_PREFIX"], self.settings["STET_KAFKA_BOOTSTRAP"]
         async with AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all") as producer:
-            for data in said:
+            for data in payloads:
                 event = self._event(data)
                 await producer.send(prefix + topic.name, event.to_bytes(), event.partitionkey.encode())
 
@@ -84,15 +84,15 @@ class Service:
 
 
 @pytest.fixture
-async def simulator(hook: Hook) -> AsyncIterator[Stand]:
-    async with standing(hook) as stand:
-        await stand.tell("templates", [RIGHTS_REQUEST])
-        yield stand
+async def simulator(webhook: Hook) -> AsyncIterator[Stand]:
+    async with standing(webhook) as simulator:
+        await simulator.tell("templates", [RIGHTS_REQUEST])
+        yield simulator
 
 
 @pytest.fixture
 async def service(
-    kafka_bootstrap: str, postgres_database: str, unique_suffix: str, run_folder: Path, simulator: Stand, hook: Hook
+    kafka_bootstrap: str, postgres_database: str, unique_suffix: str, run_folder: Path, simulator: Stand, webhook: Hook
 ) -> AsyncIterator[Service]:
     settings = {
         "PYTHONPATH": str(ROOT), "STET_TENANT": TENANT, "STET_KAFKA_BOOTSTRAP": kafka_bootstrap,
@@ -101,7 +101,7 @@ async def service(
         "STET_WHATSAPP_GRAPH_VERSION": "v25.0", "STET_WHATSAPP_TOKEN": TOKEN, "STET_SEND_TIMEOUT_SECONDS": "2",
         "STET_WHATSAPP_LINES": orjson.dumps({"main": MAIN}).decode(),
     }  # fmt: skip
-    service = Service(settings, run_folder, simulator, hook)
+    service = Service(settings, run_folder, simulator, webhook)
     await (await service.run("shared.runtime.topic_setup", "create")).run()
     yield service
     await service.end()
@@ -109,20 +109,20 @@ async def service(
 
 async def _ask(service: Service) -> None:
     expires, numbers = machine_now() + timedelta(days=1), range(_MESSAGES)
-    await service.publish(CONTACTS, *(person(f"p{n}", f"+4416329{n:05}") for n in numbers))
-    await service.publish(MESSAGES_REQUESTED, *(request(f"m{n}", f"p{n}", expires_at=expires) for n in numbers))
+    await service.publish(CONTACTS, *(person_observed(f"p{n}", f"+4416329{n:05}") for n in numbers))
+    await service.publish(MESSAGES_REQUESTED, *(send_request(f"m{n}", f"p{n}", expires_at=expires) for n in numbers))
 
 
 @pytest.mark.timeout(180)
 async def test_killed_in_the_middle_nothing_is_doubled_and_nothing_forgotten(service: Service) -> None:
     await _ask(service)
     killed = await service.start()
-    await until(lambda: _at_least(service, 30), 40)
+    await wait_until(lambda: _at_least(service, 30), 40)
     await killed.kill()
     await service.start()
-    await until(lambda: _nothing_waits(service), 60)
+    await wait_until(lambda: _nothing_waits(service), 60)
     await _deliver_statuses(service)
-    await until(lambda: _accounted_for(service), 40)
+    await wait_until(lambda: _accounted_for(service), 40)
     counts = await service.simulator.ask("counts")
     assert counts["repeated_callbacks"] == {}
     assert len({message["person"] for message in await service.sends()}) == counts["sends"]
@@ -132,13 +132,13 @@ async def test_killed_in_the_middle_nothing_is_doubled_and_nothing_forgotten(ser
 async def test_an_owner_that_stands_still_is_replaced_and_wakes_up_too_late(service: Service) -> None:
     await _ask(service)
     frozen = await service.start()
-    await until(lambda: _at_least(service, 30), 40)
+    await wait_until(lambda: _at_least(service, 30), 40)
     os.kill(frozen.pid, signal.SIGSTOP)
     service.settings["STET_HEALTH_PORT"] = str(free_ports(1)[0])
     await service.start()
-    await until(lambda: _nothing_waits(service), 60)
+    await wait_until(lambda: _nothing_waits(service), 60)
     os.kill(frozen.pid, signal.SIGCONT)
-    await until(lambda: _all_delivered(service), 40)
+    await wait_until(lambda: _all_delivered(service), 40)
     counts = await service.simulator.ask("counts")
     assert counts["repeated_callbacks"] == {}
     assert len({message["person"] for message in await service.sends()}) == counts["sends"] == _MESSAGES
@@ -149,14 +149,14 @@ async def test_a_restarted_dispatcher_sends_nothing_that_was_withdrawn_while_it_
     service.settings["STET_WHATSAPP_GRAPH_URL"] = "http://127.0.0.1:9"
     await _ask(service)
     killed = await service.start()
-    await until(lambda: _all_wait(service))
+    await wait_until(lambda: _all_wait(service))
     await killed.kill()
-    kept = request(f"m{_MESSAGES}", "p0", expires_at=machine_now() + timedelta(days=1))
+    kept = send_request(f"m{_MESSAGES}", "p0", expires_at=machine_now() + timedelta(days=1))
     await service.publish(MESSAGES_REQUESTED, *map(_withdrawal, range(_MESSAGES)), kept)
     service.settings["STET_WHATSAPP_GRAPH_URL"] = reached
     await service.start()
-    await until(lambda: _at_least(service, 1), 60)
-    await until(lambda: _none_waits(service))
+    await wait_until(lambda: _at_least(service, 1), 60)
+    await wait_until(lambda: _none_waits(service))
     assert await service.states() == {"withdrawn": _MESSAGES, "accepted": 1}
     assert len(await service.sends()) == 1
 
@@ -195,7 +195,7 @@ async def _nothing_waits(service: Service) -> bool:
 
 async def _deliver_statuses(service: Service) -> None:
     await service.simulator.rest()
-    await service.publish(WHATSAPP_STATUSES, *map(status_of, service.hook.statuses()))
+    await service.publish(WHATSAPP_STATUSES, *map(status_of, service.webhook.statuses()))
 
 
 async def _accounted_for(service: Service) -> bool:

@@ -6,12 +6,17 @@ from datetime import timedelta
 
 import pytest
 
-from services.dispatcher.outcomes import Outcome
-from services.dispatcher.whatsapp import WhatsApp
+from services.dispatcher.provider_responses import SendOutcome
+from services.dispatcher.whatsapp_client import WhatsAppClient
 from shared.contracts.ids import MessageId, PersonId
 from shared.contracts.messages import WithdrawMessage
 from shared.runtime.clock import machine_now
-from tests.services.dispatcher.house import House, person, request, until
+from tests.services.dispatcher.dispatcher_under_test import (
+    DispatcherUnderTest,
+    person_observed,
+    send_request,
+    wait_until,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -19,12 +24,12 @@ pytestmark = pytest.mark.integration
 class SlowConnection:
     """The request waits for a connection: it is claimed, and not begun."""
 
-    def __init__(self, whatsapp: WhatsApp) -> None:
+    def __init__(self, whatsapp: WhatsAppClient) -> None:
         self.open = asyncio.Event()
         self.waiting = 0
         self._whatsapp = whatsapp
 
-    async def send(self, line: str, body: bytes, may_write: Callable[[], bool]) -> Outcome:
+    async def send(self, line: str, body: bytes, may_write: Callable[[], bool]) -> SendOutcome:
         self.waiting += 1
         await self.open.wait()
         return await self._whatsapp.send(line, body, may_write)
@@ -33,7 +38,7 @@ class SlowConnection:
 class SlowAnswer(SlowConnection):
     """The request has been written, and its answer does not come."""
 
-    async def send(self, line: str, body: bytes, may_write: Callable[[], bool]) -> Outcome:
+    async def send(self, line: str, body: bytes, may_write: Callable[[], bool]) -> SendOutcome:
         outcome = await self._whatsapp.send(line, body, may_write)
         self.waiting += 1
         await self.open.wait()
@@ -44,12 +49,12 @@ def _withdrawal(message_id: str = "m1") -> WithdrawMessage:
     return WithdrawMessage(message_id=MessageId(message_id), person_id=PersonId("p1"), reason="no_longer_needed")
 
 
-async def _claimed(house: House, kind: type[SlowConnection] = SlowConnection) -> SlowConnection:
-    sender = house.parts.sender
+async def _claimed(dispatcher: DispatcherUnderTest, kind: type[SlowConnection] = SlowConnection) -> SlowConnection:
+    sender = dispatcher.parts.sender
     slow = kind(sender._whatsapp)
     sender._whatsapp = slow  # type: ignore[assignment]
-    await house.hear(person(), request())
-    await until(lambda: _waits(slow))
+    await dispatcher.handle(person_observed(), send_request())
+    await wait_until(lambda: _waits(slow))
     return slow
 
 
@@ -57,49 +62,51 @@ async def _waits(slow: SlowConnection) -> bool:
     return slow.waiting > 0
 
 
-async def test_a_withdrawal_wins_while_the_request_is_claimed_and_not_begun(house: House) -> None:
-    slow = await _claimed(house)
-    await house.hear(_withdrawal())
-    assert await house.told() == []
-    await until(lambda: _called_back(house))
+async def test_a_withdrawal_wins_while_the_request_is_claimed_and_not_begun(dispatcher: DispatcherUnderTest) -> None:
+    slow = await _claimed(dispatcher)
+    await dispatcher.handle(_withdrawal())
+    assert await dispatcher.published() == []
+    await wait_until(lambda: _cancelled(dispatcher))
     slow.open.set()
-    await house.until_state("withdrawn")
-    assert await house.told() == ["withdrawn"]
-    assert await house.sent() == []
+    await dispatcher.wait_for_state("withdrawn")
+    assert await dispatcher.published() == ["withdrawn"]
+    assert await dispatcher.sent() == []
 
 
-async def _called_back(house: House) -> bool:
-    return bool(house.parts.sender.flight._called_back)
+async def _cancelled(dispatcher: DispatcherUnderTest) -> bool:
+    return bool(dispatcher.parts.sender.in_flight._cancelled)
 
 
-async def test_a_withdrawal_of_a_request_under_way_is_too_late(house: House) -> None:
-    slow = await _claimed(house, SlowAnswer)
-    await house.hear(_withdrawal())
-    await until(lambda: _called_back(house))
+async def test_a_withdrawal_of_a_request_under_way_is_too_late(dispatcher: DispatcherUnderTest) -> None:
+    slow = await _claimed(dispatcher, SlowAnswer)
+    await dispatcher.handle(_withdrawal())
+    await wait_until(lambda: _cancelled(dispatcher))
     slow.open.set()
-    await house.until_state("accepted")
-    assert await house.told() == ["accepted", "too_late"]
-    assert len(await house.sent()) == 1
+    await dispatcher.wait_for_state("accepted")
+    assert await dispatcher.published() == ["accepted", "too_late"]
+    assert len(await dispatcher.sent()) == 1
 
 
-async def test_a_withdrawal_of_what_a_dead_owner_had_claimed_is_too_late_once_its_lease_ends(house: House) -> None:
-    await house.stop()
-    await house.hear(person(), request())
-    await house.pool.execute(
+async def test_a_withdrawal_of_what_a_dead_owner_had_claimed_is_too_late_once_its_lease_ends(
+    dispatcher: DispatcherUnderTest,
+) -> None:
+    await dispatcher.stop()
+    await dispatcher.handle(person_observed(), send_request())
+    await dispatcher.pool.execute(
         "update messages set state = 'intent', attempts = 1, wording = 'template', lease_until = $1",
         machine_now() - timedelta(minutes=1),
     )
-    await house.hear(_withdrawal())
-    await house.start()
-    await house.until_state("uncertain")
-    assert await house.told() == ["uncertain", "too_late"]
+    await dispatcher.handle(_withdrawal())
+    await dispatcher.start()
+    await dispatcher.wait_for_state("uncertain")
+    assert await dispatcher.published() == ["uncertain", "too_late"]
 
 
-async def test_a_message_called_back_twice_says_so_once(house: House) -> None:
-    slow = await _claimed(house)
-    await house.hear(_withdrawal())
-    await house.hear(_withdrawal())
-    await until(lambda: _called_back(house))
+async def test_a_message_called_back_twice_says_so_once(dispatcher: DispatcherUnderTest) -> None:
+    slow = await _claimed(dispatcher)
+    await dispatcher.handle(_withdrawal())
+    await dispatcher.handle(_withdrawal())
+    await wait_until(lambda: _cancelled(dispatcher))
     slow.open.set()
-    await house.until_state("withdrawn")
-    assert await house.told() == ["withdrawn"]
+    await dispatcher.wait_for_state("withdrawn")
+    assert await dispatcher.published() == ["withdrawn"]

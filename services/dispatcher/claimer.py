@@ -1,0 +1,187 @@
+"""Claims what may be sent now: a query finds the due messages, the planner decides, a query commits the intents.
+
+Only a committed intent may leave.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+
+from services.dispatcher import metrics
+from services.dispatcher.payload import UnsendableContent, build_body, format_callback
+from services.dispatcher.planner import DropMessage, SendContext, SendNow, WaitUntil, plan_send
+from services.dispatcher.rate_limits import RateUsage, SendLimits
+from services.dispatcher.reasons import MessageReason
+from services.dispatcher.store import DueMessage, MessageStore, UnreadableMessage
+from services.dispatcher.throttles import SendTarget, Throttles
+from shared.contracts.messages import Wording
+from shared.runtime.failures import describe_failure
+from shared.runtime.postgres import Connection
+from shared.runtime.telemetry import get_logger
+
+log = get_logger()
+_KEPT_IN_MEMORY = frozenset({MessageReason.NUMBER_RATE, MessageReason.NUMBER_HELD})  # the whole line is skipped then
+_TEMPLATE_TRIAL_WAIT = timedelta(seconds=1)  # until the outcome of the one trial message is known
+
+
+class Moment(Struct, frozen=True):
+    """Both clocks, read once for a round of work."""
+
+    business: datetime
+    machine: datetime
+
+
+class SendIntent(Struct, frozen=True):
+    """A committed attempt that may leave until ``lease_until`` (machine time)."""
+
+    message_id: str
+    attempt: int
+    target: SendTarget
+    wording: Wording
+    body: bytes
+    lease_until: datetime
+    traceparent: str | None = None
+
+
+@dataclass(slots=True)
+class ClaimedBatch:
+    """What one round decided. ``busy`` are the people, ``templates`` the templates of sends in flight."""
+
+    intents: dict[str, SendIntent] = field(default_factory=dict)
+    waits: list[tuple[str, datetime, str]] = field(default_factory=list)
+    drops: list[tuple[str, MessageReason]] = field(default_factory=list)
+    busy: set[str] = field(default_factory=set)
+    templates: set[tuple[str, str]] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class Claimer:
+    """``lines`` are the configured ones; ``lease`` is how long a send may take until its response."""
+
+    store: MessageStore
+    usage: RateUsage
+    throttles: Throttles
+    limits: SendLimits
+    lines: Collection[str]
+    lease: timedelta
+
+    def capacities(self, in_flight: Mapping[str, int], at_most: int, moment: Moment) -> dict[str, int]:
+        """Per line, how many messages to fetch: none while it is throttled, one while it is probed."""
+        capacities = {}
+        for line in self.lines:
+            capacity = self._capacity(line, in_flight.get(line, 0), at_most, moment)
+            if capacity > 0:
+                capacities[line] = capacity
+        return capacities
+
+    async def claim(
+        self,
+        connection: Connection,
+        capacities: Mapping[str, int],
+        busy: Collection[str],
+        moment: Moment,
+        templates: Collection[tuple[str, str]] = (),
+    ) -> ClaimedBatch:
+        """One message of a person at a time, so that none overtakes an earlier one."""
+        due = await self.store.find_due(connection, capacities, busy, moment.business, moment.machine)
+        batch = ClaimedBatch(busy=set(busy), templates=set(templates))
+        self._plan_all(due, batch, moment)
+        if batch.waits:
+            await self.store.postpone(connection, batch.waits)
+        if batch.intents:
+            await self._begin(connection, batch, moment)
+        return batch
+
+    def _capacity(self, line: str, in_flight: int, at_most: int, moment: Moment) -> int:
+        if self.throttles.is_stopped(line, moment.machine) or self.throttles.number_until(line, moment.business):
+            return 0
+        if self.throttles.is_probing(line):
+            return 0 if in_flight else 1
+        return self.usage.capacity(line, moment.business, at_most)
+
+    def _plan_all(self, due: Iterable[DueMessage | UnreadableMessage], batch: ClaimedBatch, moment: Moment) -> None:
+        for one in due:
+            if isinstance(one, UnreadableMessage):
+                _drop_unreadable(batch, one.message_id, one.error)
+            elif one.message.person_id not in batch.busy:
+                try:
+                    self._plan(one, batch, moment)
+                except Exception as error:  # noqa: BLE001 -- one message must not keep the others
+                    _drop_unreadable(batch, one.message.message_id, error)
+
+    def _plan(self, due: DueMessage, batch: ClaimedBatch, moment: Moment) -> None:
+        message = due.message
+        context = self._context(due, batch.templates, moment.business)
+        match plan_send(message, context, self.limits, moment.business):
+            case SendNow() as send:
+                self._add_intent(due, send, batch, moment)
+                batch.busy.add(message.person_id)
+            case WaitUntil(until, reason) if reason not in _KEPT_IN_MEMORY:
+                batch.waits.append((message.message_id, until, reason.value))
+            case WaitUntil():
+                batch.busy.add(message.person_id)
+            case DropMessage(reason):
+                batch.drops.append((message.message_id, reason))
+
+    def _add_intent(self, due: DueMessage, send: SendNow, batch: ClaimedBatch, moment: Moment) -> None:
+        message = due.message
+        attempt = message.attempts + 1
+        try:
+            callback = format_callback(message.message_id, attempt)
+            body = build_body(message.content, send.wording, send.address, callback)
+        except UnsendableContent as refused:
+            batch.drops.append((message.message_id, refused.message_reason))
+            return
+        self.usage.reserve(message.line, message.person_id, moment.business)
+        template = _template_of(due) if send.wording is Wording.TEMPLATE else None
+        target = SendTarget(message.line, message.person_id, template)
+        if template:
+            batch.templates.add(template)
+        batch.intents[message.message_id] = SendIntent(
+            message.message_id, attempt, target, send.wording, body, moment.machine + self.lease, due.traceparent
+        )
+
+    async def _begin(self, connection: Connection, batch: ClaimedBatch, moment: Moment) -> None:
+        """A message that was withdrawn since it was fetched is not begun, and not sent."""
+        wordings = {intent.message_id: intent.wording for intent in batch.intents.values()}
+        lease = moment.machine + self.lease
+        begun = await self.store.begin_attempts(connection, wordings, moment.business, moment.machine, lease)
+        for message_id, intent in list(batch.intents.items()):
+            if begun.get(message_id) != intent.attempt:
+                self.usage.release(intent.target.line)
+                del batch.intents[message_id]
+
+    def _context(self, due: DueMessage, templates: Collection[tuple[str, str]], now: datetime) -> SendContext:
+        line, person_id = due.message.line, due.message.person_id
+        return SendContext(
+            line_known=True,
+            person_known=due.person_known,
+            address=due.address,
+            window_opened_at=due.window_opened_at,
+            template=due.template,
+            template_held_until=self._template_held_until(_template_of(due), templates, now),
+            number_held_until=self.throttles.number_until(line, now),
+            pair_held_until=self.throttles.pair_until(line, person_id),
+            number_sends=self.usage.number(line, now),
+            pair_sends=self.usage.pair(line, person_id),
+        )
+
+    def _template_held_until(
+        self, template: tuple[str, str] | None, in_flight: Collection[tuple[str, str]], now: datetime
+    ) -> datetime | None:
+        """A template whose wait is over is tried with one message first."""
+        until = self.throttles.template_until(template)
+        return now + _TEMPLATE_TRIAL_WAIT if until is not None and until <= now and template in in_flight else until
+
+
+def _drop_unreadable(batch: ClaimedBatch, message_id: str, error: Exception) -> None:
+    metrics.SET_ASIDE.labels("claim", MessageReason.UNREADABLE.value).inc()
+    log.error("message.unreadable", message_id=message_id, sentence=describe_failure(error))
+    batch.drops.append((message_id, MessageReason.UNREADABLE))
+
+
+def _template_of(due: DueMessage) -> tuple[str, str] | None:
+    call = due.message.content.template
+    return (call["name"], call["language"]) if call else None

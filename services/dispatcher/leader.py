@@ -1,0 +1,191 @@
+"""The leader: win the lease, read what was published before, load the limits, send until the lease is lost.
+
+One replica at a time sends for all numbers, because the rate limits live in its memory. Before it sends, it reads every
+topic up to the end it had at that moment: withdrawals, addresses, windows, pauses. While the broker is away, or a
+partition is not read, it waits: a late message does less harm than one that rules had withdrawn.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+from aiokafka.errors import KafkaError
+
+from services.dispatcher import metrics
+from services.dispatcher.claimer import Claimer, Moment
+from services.dispatcher.handlers import WAKE_CHANNEL, WITHDRAWN_CHANNEL
+from services.dispatcher.provider_responses import SendUncertain
+from services.dispatcher.rate_limits import RateUsage, SendLimits
+from services.dispatcher.reasons import MessageReason
+from services.dispatcher.sender import Sender
+from services.dispatcher.store import QUERIES, MessageStore
+from services.dispatcher.throttle_store import THROTTLED_CHANNEL, ThrottleStore
+from services.dispatcher.throttles import SendTarget
+from shared.contracts.ids import TenantId
+from shared.contracts.topics import PARTITIONS
+from shared.runtime.batch import TRANSIENT_ERRORS
+from shared.runtime.postgres import SERIALIZATION_FAILURES, Connection, advisory_lock_key
+from shared.runtime.progress import Partition
+from shared.runtime.telemetry import get_logger
+
+log = get_logger()
+
+LEADER_SESSION = {"idle_session_timeout": "15s"}
+"""Settings of the session that holds the lease: the database ends it where the process stands still."""
+
+_TRY_LOCK = "select pg_try_advisory_lock($1)"
+_LOCK_RETRY_SECONDS = 0.5
+_POLL_SECONDS = 0.1
+_BROKER_SECONDS = 5.0  # one question to the broker; the session that holds the lease must be used within 15 seconds
+_BROKER_RETRY_SECONDS = 0.5
+_LOG_EVERY = 30.0  # seconds
+_MOST_NAMED = 5  # partitions in a log line
+_RETRY_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderLease:
+    """The lease is an advisory lock of one session, opened by ``connect`` for nothing else.
+
+    Intents are committed over that very session, so a replica that has lost the lock can begin nothing. What it began
+    before is fenced by the lease of each intent.
+    """
+
+    connect: Callable[[], Awaitable[Connection]]
+    tenant: TenantId
+
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[Connection]:
+        """Wait for the lock; the given connection holds it and ends with the block."""
+        number = advisory_lock_key(f"stet/dispatcher/portfolio/{self.tenant}")
+        connection = await self.connect()
+        try:
+            while not await connection.fetchval(_TRY_LOCK, number):
+                await asyncio.sleep(_LOCK_RETRY_SECONDS)
+            yield connection
+        finally:
+            connection.terminate()
+
+
+class FetchEndOffsets(Protocol):
+    """Asks the broker for the end of each partition."""
+
+    async def __call__(self, places: Iterable[Partition], /) -> Mapping[Partition, int]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class TopicBacklog:
+    """What was published before this replica became the leader. ``fetch_ends`` None: there is no broker to wait for."""
+
+    topics: Collection[str]
+    fetch_ends: FetchEndOffsets | None
+
+    async def wait_until_read(self, connection: Connection) -> None:
+        """Return once any replicas have read everything that was published before the call."""
+        if self.fetch_ends is None:
+            return
+        metrics.CATCHING_UP.set(1)
+        try:
+            await self._wait_for(connection, await self._ends(self.fetch_ends, connection))
+        finally:
+            metrics.CATCHING_UP.set(0)
+
+    async def _ends(self, fetch: FetchEndOffsets, connection: Connection) -> Mapping[Partition, int]:
+        places = [(topic, partition) for topic in self.topics for partition in range(PARTITIONS)]
+        logged_at = 0.0
+        while True:
+            try:
+                async with asyncio.timeout(_BROKER_SECONDS):
+                    return await fetch(places)
+            except (KafkaError, *TRANSIENT_ERRORS) as error:
+                if time.monotonic() - logged_at > _LOG_EVERY:
+                    logged_at = time.monotonic()
+                    log.warning(
+                        "dependency.awaited",
+                        neighbour="kafka",
+                        setting="STET_KAFKA_BOOTSTRAP",
+                        error=type(error).__name__,
+                    )
+            await connection.execute("select")
+            await asyncio.sleep(_BROKER_RETRY_SECONDS)
+
+    async def _wait_for(self, connection: Connection, ends: Mapping[Partition, int]) -> None:
+        logged_at = time.monotonic()
+        while unread := _unread(await self._positions(connection), ends):
+            if time.monotonic() - logged_at > _LOG_EVERY:
+                logged_at = time.monotonic()
+                named = [f"{topic}:{partition}" for topic, partition in unread[:_MOST_NAMED]]
+                log.error("backlog.unread", partitions=len(unread), first=named)
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def _positions(self, connection: Connection) -> Mapping[Partition, int]:
+        rows = await connection.fetch(QUERIES.read_positions, list(self.topics))
+        return {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class Leader:
+    lease: LeaderLease
+    backlog: TopicBacklog
+    throttle_store: ThrottleStore
+    store: MessageStore
+    sender: Sender
+    limits: SendLimits
+    lines: Collection[str]
+    send_lease: timedelta
+
+    async def run(self) -> None:
+        """Until the task is cancelled: wait for the lease, send while it is held."""
+        while True:
+            try:
+                async with self.lease.held() as connection:
+                    await self._lead(connection)
+            except SERIALIZATION_FAILURES:
+                log.info("leadership.retried")
+            except TRANSIENT_ERRORS as error:
+                log.warning("leadership.lost", error=type(error).__name__)
+                await asyncio.sleep(_RETRY_SECONDS)
+            except Exception as error:  # noqa: BLE001 -- the boundary of a loop: no input may end it
+                metrics.record_loop_error("leader", error)
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _lead(self, connection: Connection) -> None:
+        for channel, listener in self._listeners():
+            await connection.add_listener(channel, listener)
+        await self.backlog.wait_until_read(connection)
+        claimer = await self._load_claimer(connection, self.sender.moment())
+        log.info("leadership.acquired", lines=len(self.lines))
+        metrics.LEADER.set(1)
+        try:
+            await self.sender.claim(connection, claimer)
+        finally:
+            metrics.LEADER.set(0)
+
+    def _listeners(self) -> Sequence[tuple[str, Callable[..., None]]]:
+        sender = self.sender
+        return (
+            (WAKE_CHANNEL, sender.wake),
+            (WITHDRAWN_CHANNEL, sender.cancel),
+            (THROTTLED_CHANNEL, sender.reload_throttles),
+        )
+
+    async def _load_claimer(self, connection: Connection, moment: Moment) -> Claimer:
+        """Sends of an earlier leader count: its last burst must still be waited out, its open sends slow lines down."""
+        usage, since = RateUsage(self.limits), moment.business - self.limits.pair.horizon
+        for line, person_id, at in await self.store.recent_attempts(connection, since):
+            usage.record(line, person_id, at)
+        throttles = self.sender.throttles
+        await self.throttle_store.delete_old(connection, moment.business)
+        throttles.merge(await self.throttle_store.load(connection), moment.machine)
+        for line in await self.store.lines_with_intents(connection, self.sender.in_flight.message_ids):
+            outcome = SendUncertain(MessageReason.LEASE_ENDED)
+            throttles.record(outcome, SendTarget(line, ""), moment.business, moment.machine)
+        return Claimer(self.store, usage, throttles, self.limits, self.lines, self.send_lease)
+
+
+def _unread(positions: Mapping[Partition, int], ends: Mapping[Partition, int]) -> list[Partition]:
+    return [place for place, end in sorted(ends.items()) if positions.get(place, 0) < end]

@@ -1,0 +1,134 @@
+"""The one way to change messages: lock them, let the state machine apply each update, save, and publish the events.
+
+Handlers, the sender and the reconciliation all come through here, so a row and its event never differ.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from msgspec import Struct
+
+from services.dispatcher.message_state import EndedAttempt, StateChange, TrackedMessage
+from services.dispatcher.provider_responses import SendError
+from services.dispatcher.store import MessageStore, PeopleStore, RequestOrigin
+from services.dispatcher.throttle_store import ThrottleStore
+from services.dispatcher.throttles import SendTarget
+from shared.contracts.envelope import Event
+from shared.contracts.ids import EventId, TenantId, derive_id, partition_key
+from shared.contracts.messages import MessageEventData, MessageResolved, Wording
+from shared.contracts.topics import MESSAGES_EVENTS
+from shared.runtime.transaction import Transaction
+
+SERVICE = "dispatcher"
+SOURCE = "stet/dispatcher"
+
+_WINDOW_WAS_CLOSED = 131047  # Meta: more than 24 hours since the person's last message
+
+
+class ApplyUpdate(Protocol):
+    """A function of the state machine with all arguments given except the message and the time."""
+
+    def __call__(self, message: TrackedMessage, *, now: datetime) -> StateChange: ...
+
+
+class MessageUpdate(Struct, frozen=True):
+    """``cause`` is the event that brought the update; without one, the message's own request is the cause."""
+
+    message_id: str
+    apply: ApplyUpdate
+    cause: EventId | None = None
+
+
+@dataclass(slots=True)
+class _Unit:
+    """The updates of one transaction, in order; ``messages`` begins as loaded and ends as it is to be saved."""
+
+    messages: dict[str, TrackedMessage]
+    changed: dict[str, TrackedMessage] = field(default_factory=dict)
+    ended: dict[tuple[str, int], EndedAttempt] = field(default_factory=dict)
+    errors: list[tuple[SendError, SendTarget]] = field(default_factory=list)
+
+    def apply(self, update: MessageUpdate, now: datetime) -> StateChange | None:
+        before = self.messages.get(update.message_id)
+        if before is None:
+            return None
+        change = update.apply(before, now=now)
+        if change.ended is not None:
+            self.ended[update.message_id, change.ended.attempt] = change.ended
+        if change.error is not None:
+            self.errors.append((change.error, _target(before)))
+        if change.message is not before:
+            self.messages[update.message_id] = self.changed[update.message_id] = change.message
+        return change
+
+
+@dataclass(frozen=True, slots=True)
+class MessageUpdater:
+    """Stateless: each call works in the transaction it is given."""
+
+    tenant: TenantId
+    store: MessageStore
+    people: PeopleStore
+    throttles: ThrottleStore
+
+    async def apply(self, tx: Transaction, updates: Sequence[MessageUpdate]) -> Mapping[str, TrackedMessage]:
+        """The messages afterwards, by id; unknown messages are missing.
+
+        Raises InvalidTransition, and whatever the database raises; the caller's transaction then saves nothing.
+        """
+        if not updates:
+            return {}
+        loaded = await self.store.load(tx.connection, (update.message_id for update in updates))
+        unit = _Unit({message_id: message for message_id, (message, _) in loaded.items()})
+        for update in updates:
+            change = unit.apply(update, tx.now)
+            if change is not None:
+                origin = loaded[update.message_id][1]
+                for data in change.events:
+                    event = message_event(data, change.message.attempts, origin, self.tenant, tx.now, update.cause)
+                    tx.publish(MESSAGES_EVENTS, event)
+        await self._save(tx, unit)
+        return unit.messages
+
+    async def _save(self, tx: Transaction, unit: _Unit) -> None:
+        if unit.changed:
+            await self.store.save(tx.connection, list(unit.changed.values()), tx.now)
+        if unit.ended:
+            await self.store.end_attempts(tx.connection, unit.ended, tx.now)
+        if unit.errors:
+            await self.throttles.record_errors(tx, unit.errors)
+        closed = [attempt for attempt, ended in unit.ended.items() if ended.code == _WINDOW_WAS_CLOSED]
+        if closed:
+            await self.people.close_windows(tx.connection, closed)
+
+
+def message_event(
+    data: MessageEventData,
+    attempt: int,
+    origin: RequestOrigin,
+    tenant: TenantId,
+    now: datetime,
+    cause: EventId | None = None,
+) -> Event:
+    """The event with an id that follows from its content, so that a repetition has the same id."""
+    resolution = (data.resolution,) if isinstance(data, MessageResolved) else ()
+    return Event(
+        id=EventId(derive_id(data.message_id, data.kind, attempt, *resolution)),
+        source=SOURCE,
+        type=data.kind,
+        time=data.at,
+        recordedtime=now,
+        tenantid=tenant,
+        partitionkey=partition_key(tenant, "persons", data.person_id),
+        correlationid=origin.correlation_id,
+        causationid=cause or origin.request_event,
+        traceparent=origin.traceparent,
+        data=data,
+    )
+
+
+def _target(message: TrackedMessage) -> SendTarget:
+    template = message.template if message.wording is Wording.TEMPLATE else None
+    return SendTarget(message.line, message.person_id, template)

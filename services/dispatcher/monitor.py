@@ -1,0 +1,95 @@
+"""Reports on the running dispatcher: whether it is idle (for a development clock), its gauges, and a refused token."""
+
+import asyncio
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from services.dispatcher import metrics
+from services.dispatcher.claimer import Moment
+from services.dispatcher.delivery_evidence import DeliveryEvidence
+from services.dispatcher.sender import REFUSED_HINT, TOKEN_SETTING, Sender
+from services.dispatcher.store import LineSchedule, MessageStore, OpenSends
+from shared.runtime.batch import TRANSIENT_ERRORS
+from shared.runtime.health import IdleStatus
+from shared.runtime.postgres import Pool
+from shared.runtime.telemetry import get_logger
+
+log = get_logger()
+_EVERY = 5.0  # seconds between two updates of the gauges
+
+
+@dataclass(frozen=True, slots=True)
+class Monitor:
+    pool: Pool
+    store: MessageStore
+    evidence: DeliveryEvidence
+    sender: Sender
+    lines: Collection[str]
+    unproven_after: timedelta
+
+    async def idle(self) -> IdleStatus:
+        """What still moves, and when something is due next in business time."""
+        moment = self.sender.moment()
+        sends = await self.store.open_sends(self.pool)
+        busy = ["in_flight"] if sends.in_flight or self.sender.in_flight else []
+        dues = []
+        await self.store.release_crossed(self.pool, moment.business)  # or a development clock would leap past it
+        for line, schedule in (await self.store.line_schedules(self.pool)).items():
+            due = self._due(line, schedule, moment)
+            if due is None or due <= moment.business:
+                busy.append("queue")
+            else:
+                dues.append(due)
+        if await self.evidence.matched_early_statuses(self.pool):
+            busy.append("statuses")
+        if (settles_at := self._settles_at(sends)) is not None and settles_at > moment.business:
+            dues.append(settles_at)
+        return IdleStatus(tuple(busy), min(dues, default=None), self.sender.recorded)
+
+    async def update_gauges(self) -> None:
+        """Until the task is cancelled."""
+        while True:
+            try:
+                await self._update_gauges(self.sender.moment())
+            except TRANSIENT_ERRORS as error:
+                log.info("gauges.delayed", error=type(error).__name__)
+            except Exception as error:  # noqa: BLE001 -- the boundary of a loop: no input may end it
+                metrics.record_loop_error("gauges", error)
+            await asyncio.sleep(_EVERY)
+
+    async def token_problem(self) -> str:
+        """For readiness: which secret is refused and what to do; empty where none is."""
+        return f"{TOKEN_SETTING}: {REFUSED_HINT}" if self.sender.is_token_refused else ""
+
+    def _due(self, line: str, schedule: LineSchedule, moment: Moment) -> datetime | None:
+        """Business time; None while only machine time holds the line back."""
+        if schedule.expires <= moment.business:
+            return schedule.expires
+        if self.sender.throttles.awaits_operator(line, moment.machine):
+            return schedule.expires
+        if schedule.next <= moment.business and self.sender.throttles.is_stopped(line, moment.machine):
+            return None
+        claimer = self.sender.claimer
+        free_at = claimer.usage.free_at(line, moment.business) if claimer else moment.business
+        held_until = self.sender.throttles.number_until(line, moment.business) or moment.business
+        return min(max(schedule.next, free_at, held_until), schedule.expires)
+
+    def _settles_at(self, sends: OpenSends) -> datetime | None:
+        return sends.next_unproven + self.unproven_after if sends.next_unproven is not None else None
+
+    async def _update_gauges(self, moment: Moment) -> None:
+        sends = await self.store.open_sends(self.pool)
+        totals = await self.store.totals(self.pool)
+        metrics.SENDS_IN_FLIGHT.set(len(self.sender.in_flight))
+        metrics.SENDS_UNCERTAIN.set(sends.uncertain)
+        metrics.OLDEST_UNCERTAIN_AGE.set(_age(sends.oldest_uncertain, moment.business))
+        metrics.MESSAGES_WAITING.set(totals.waiting)
+        metrics.MESSAGES_SET_ASIDE.set(totals.set_aside)
+        metrics.OLDEST_WAITING_AGE.set(_age(totals.oldest, moment.business))
+        for line in self.lines:
+            metrics.LINE_STOPPED.labels(line).set(self.sender.throttles.awaits_operator(line, moment.machine))
+
+
+def _age(since: datetime | None, now: datetime) -> float:
+    return (now - since).total_seconds() if since is not None else 0.0

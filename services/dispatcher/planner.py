@@ -1,0 +1,170 @@
+"""Decides what to do with one waiting message now: send it, let it wait until an instant, or drop it. Pure.
+
+It also judges the customer service window: each message or call of a person to a number opens it for 24 hours
+(docs/reference/whatsapp.md).
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from msgspec import Struct
+
+from services.dispatcher.payload import MessageContent, RecipientAddress
+from services.dispatcher.rate_limits import SendLimits
+from services.dispatcher.reasons import MessageReason
+from shared.contracts.messages import Wording
+from shared.contracts.whatsapp import MessageKind, MessageReceived
+
+_PAUSED_TEMPLATE_WAIT = timedelta(hours=1)  # an approved template releases its messages earlier
+_OPENING_KINDS = frozenset(
+    {
+        MessageKind.TEXT,
+        MessageKind.BUTTON,
+        MessageKind.LIST,
+        MessageKind.MEDIA,
+        MessageKind.LOCATION,
+        MessageKind.CALL,
+        MessageKind.UNSUPPORTED,
+    }
+)
+"""Not reactions, edits and deletions: a window counted too short costs a template, one too long a failed message."""
+
+
+class TemplateState(StrEnum):
+    USABLE = "usable"
+    PAUSED = "paused"
+    DISABLED = "disabled"
+
+
+class QueuedMessage(Struct, frozen=True):
+    """A waiting message. ``template_only``: free text has already failed because the window was closed."""
+
+    message_id: str
+    person_id: str
+    line: str
+    content: MessageContent
+    requested_at: datetime
+    expires_at: datetime
+    template_only: bool = False
+    attempts: int = 0
+
+
+class SendContext(Struct, frozen=True):
+    """What is known now of a message's person, number and template; instants are business time.
+
+    The ``…_held_until`` are throttles of the provider. ``address`` None: the person is known and has no address.
+    ``number_sends`` and ``pair_sends`` are oldest first.
+    """
+
+    line_known: bool
+    person_known: bool
+    address: RecipientAddress | None
+    window_opened_at: datetime | None
+    template: TemplateState = TemplateState.USABLE
+    template_held_until: datetime | None = None
+    number_held_until: datetime | None = None
+    pair_held_until: datetime | None = None
+    number_sends: Sequence[datetime] = ()
+    pair_sends: Sequence[datetime] = ()
+
+
+class SendNow(Struct, frozen=True):
+    wording: Wording
+    address: RecipientAddress
+
+
+class WaitUntil(Struct, frozen=True):
+    until: datetime
+    reason: MessageReason
+
+
+class DropMessage(Struct, frozen=True):
+    reason: MessageReason
+
+
+SendPlan = SendNow | WaitUntil | DropMessage
+
+
+def plan_send(message: QueuedMessage, context: SendContext, limits: SendLimits, now: datetime) -> SendPlan:
+    if now >= message.expires_at:
+        return DropMessage(MessageReason.EXPIRED)
+    if not context.line_known:
+        return DropMessage(MessageReason.UNKNOWN_LINE)
+    if not context.person_known:
+        return _wait_for_person(message, limits, now)
+    if context.address is None:
+        return DropMessage(MessageReason.NO_ADDRESS)
+    wording = _choose_wording(message, context, limits, now)
+    if wording is None:
+        return DropMessage(MessageReason.NO_TEMPLATE)
+    return _find_obstacle(message, wording, context, limits, now) or SendNow(wording, context.address)
+
+
+def opens_window(message: MessageReceived) -> bool:
+    """A message in a group does not open the window of the person's own chat."""
+    return message.message_kind in _OPENING_KINDS and not message.in_group
+
+
+def is_window_open(opened_at: datetime | None, limits: SendLimits, now: datetime) -> bool:
+    """The window closes early by a margin, because a slow request must still arrive inside."""
+    return opened_at is not None and now < opened_at + limits.window - limits.window_margin
+
+
+def _wait_for_person(message: QueuedMessage, limits: SendLimits, now: datetime) -> SendPlan:
+    """Contacts and requests travel on different topics: the person may be on the way."""
+    last_instant = message.requested_at + limits.unknown_person_wait
+    if now >= last_instant:
+        return DropMessage(MessageReason.NO_ADDRESS)
+    return _wait(message, last_instant, MessageReason.UNKNOWN_PERSON)
+
+
+def _choose_wording(message: QueuedMessage, context: SendContext, limits: SendLimits, now: datetime) -> Wording | None:
+    if not message.template_only and is_window_open(context.window_opened_at, limits, now):
+        return Wording.FREE_TEXT
+    return Wording.TEMPLATE if message.content.template is not None else None
+
+
+def _find_obstacle(
+    message: QueuedMessage, wording: Wording, context: SendContext, limits: SendLimits, now: datetime
+) -> WaitUntil | DropMessage | None:
+    obstacle = _find_template_obstacle(message, context, now) if wording is Wording.TEMPLATE else None
+    if obstacle is not None:
+        return obstacle
+    for until, reason in _delays(message.line, context, limits, now):
+        if until is not None and until > now:
+            return _wait(message, until, reason)
+    return None
+
+
+def _find_template_obstacle(
+    message: QueuedMessage, context: SendContext, now: datetime
+) -> WaitUntil | DropMessage | None:
+    if context.template is TemplateState.DISABLED:
+        return DropMessage(MessageReason.TEMPLATE_DISABLED)
+    if context.template is TemplateState.PAUSED:
+        return _wait(message, now + _PAUSED_TEMPLATE_WAIT, MessageReason.TEMPLATE_PAUSED)
+    if context.template_held_until is not None and context.template_held_until > now:
+        return _wait(message, context.template_held_until, MessageReason.TEMPLATE_HELD)
+    return None
+
+
+def _delays(
+    line: str, context: SendContext, limits: SendLimits, now: datetime
+) -> Sequence[tuple[datetime | None, MessageReason]]:
+    throttles = (
+        (context.number_held_until, MessageReason.NUMBER_HELD),
+        (context.pair_held_until, MessageReason.PAIR_HELD),
+    )
+    if limits.lifted:
+        return throttles
+    return (
+        *throttles,
+        (limits.pair.free_at(context.pair_sends, now), MessageReason.PAIR_RATE),
+        (limits.number(line).free_at(context.number_sends, now), MessageReason.NUMBER_RATE),
+    )
+
+
+def _wait(message: QueuedMessage, until: datetime, reason: MessageReason) -> WaitUntil:
+    """No longer than the message's expiry, so that rules receives the drop in time."""
+    return WaitUntil(min(until, message.expires_at), reason)

@@ -1,0 +1,200 @@
+"""What WhatsApp's response to a request means: the types of outcome, the parser, and Meta's error codes as data.
+
+An error is judged by ``error.code`` alone, because HTTP statuses mislead (throttles come as 400). The table follows
+Meta, "WhatsApp Cloud API error codes" (https://developers.facebook.com/docs/whatsapp/cloud-api/support/error-codes).
+Only a plain refusal is safe to repeat. Codes 1, 2, 131000, 131016, 131057 and 133004 are faults of Meta's servers: the
+message may still arrive, so they leave the send uncertain.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+import orjson
+from msgspec import Struct
+
+from services.dispatcher.reasons import MessageReason
+from shared.contracts.ids import Wamid
+
+_LONGEST_WAMID = 1024
+_HIGHEST_CODE = 2**31 - 1  # the attempts table stores an integer
+_MOST_DIGITS = 9
+_HTTP_OK = 200
+_HTTP_REDIRECT = 300
+_HTTP_TOO_MANY_REQUESTS = 429
+_HTTP_SERVER_ERROR = 500
+
+
+# ------------------------------------------------------------------ error codes
+
+
+class ErrorAction(StrEnum):
+    """What happens to the message."""
+
+    RETRY = "retry"  # a refusal that may pass: a few more attempts, then the message fails
+    THROTTLE_NUMBER = "throttle_number"  # later, and the whole number (or account) slows down
+    THROTTLE_PAIR = "throttle_pair"  # later, and only this person's messages wait
+    REFUSE_PERSON = "refuse_person"  # this person cannot be reached
+    REFUSE_TEMPLATE = "refuse_template"  # this template cannot be sent
+    REFUSE_MESSAGE = "refuse_message"  # this message is invalid
+    USE_TEMPLATE = "use_template"  # the window was closed: send again as a template
+    OPERATOR = "operator"  # an operator must act; the queue is kept
+
+
+class ErrorScope(StrEnum):
+    """What else the error stops."""
+
+    MESSAGE = "message"
+    PAIR = "pair"
+    TEMPLATE = "template"
+    NUMBER = "number"
+    ACCOUNT = "account"
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorPolicy:
+    """``ambiguous``: the message may have been sent all the same. ``wait``: how long the scope stops, where known."""
+
+    action: ErrorAction
+    scope: ErrorScope = ErrorScope.MESSAGE
+    ambiguous: bool = False
+    wait: timedelta | None = None
+
+
+_STOP_ACCOUNT = ErrorPolicy(ErrorAction.OPERATOR, ErrorScope.ACCOUNT)
+_STOP_NUMBER = ErrorPolicy(ErrorAction.OPERATOR, ErrorScope.NUMBER)
+_STOP_TEMPLATE = ErrorPolicy(ErrorAction.OPERATOR, ErrorScope.TEMPLATE)
+_MAYBE_SENT = ErrorPolicy(ErrorAction.RETRY, ambiguous=True)
+_REFUSE_MESSAGE = ErrorPolicy(ErrorAction.REFUSE_MESSAGE)
+_REFUSE_TEMPLATE = ErrorPolicy(ErrorAction.REFUSE_TEMPLATE)
+_REFUSE_PERSON = ErrorPolicy(ErrorAction.REFUSE_PERSON)
+
+
+def _each(codes: Iterable[int], policy: ErrorPolicy) -> dict[int, ErrorPolicy]:
+    return dict.fromkeys(codes, policy)
+
+
+ERROR_POLICIES: Mapping[int, ErrorPolicy] = {
+    **_each((0, 190), _STOP_ACCOUNT),  # the token is invalid or has expired
+    **_each((3, 10, *range(200, 300), 131005), _STOP_ACCOUNT),  # a permission is missing
+    **_each((1, 2, 131000, 131016, 133004), _MAYBE_SENT),  # faults of Meta's servers
+    131057: ErrorPolicy(  # the number is being upgraded
+        ErrorAction.RETRY, ErrorScope.NUMBER, ambiguous=True, wait=timedelta(minutes=1)
+    ),
+    4: ErrorPolicy(ErrorAction.THROTTLE_NUMBER, ErrorScope.ACCOUNT),  # calls of the app
+    80007: ErrorPolicy(ErrorAction.THROTTLE_NUMBER, ErrorScope.ACCOUNT),  # all numbers of the business account
+    130429: ErrorPolicy(ErrorAction.THROTTLE_NUMBER, ErrorScope.NUMBER),
+    131056: ErrorPolicy(ErrorAction.THROTTLE_PAIR, ErrorScope.PAIR),
+    131048: _STOP_NUMBER,  # spam or quality: another attempt makes it worse
+    131064: _STOP_ACCOUNT,  # templates were classified wrongly; Meta lifts it after a while
+    33: _STOP_NUMBER,  # the number was deleted
+    **_each((368, 131031), _STOP_NUMBER),  # policy restriction, account locked
+    131037: _STOP_NUMBER,  # a 555 number without an approved display name
+    131042: _STOP_ACCOUNT,  # payment
+    **_each((131045, 133000, 133005, 133006, 133008, 133009, 133010), _STOP_NUMBER),  # (de)registration and PIN
+    133015: ErrorPolicy(ErrorAction.OPERATOR, ErrorScope.NUMBER, wait=timedelta(minutes=5)),
+    133016: ErrorPolicy(ErrorAction.OPERATOR, ErrorScope.NUMBER, wait=timedelta(hours=72)),
+    **_each((131036, 131055, 134100, 134101, 134102), _STOP_NUMBER),  # the number is used by other products of Meta
+    131063: _STOP_TEMPLATE,  # marketing is disabled on Cloud API
+    **_each((130403, 130497, 131026, 131050, 137000), _REFUSE_PERSON),
+    131047: ErrorPolicy(ErrorAction.USE_TEMPLATE),
+    **_each((100, 130472, 131008, 131009, 131021, 131049, 131051, 131052, 131053, 131062), _REFUSE_MESSAGE),
+    **_each((132000, 132005, 132012, 132018), _REFUSE_MESSAGE),
+    **_each((132001, 132007, 132016, 132068, 132069), _REFUSE_TEMPLATE),
+    132015: ErrorPolicy(ErrorAction.OPERATOR, ErrorScope.TEMPLATE, wait=timedelta(hours=1)),  # the template is paused
+    135000: ErrorPolicy(ErrorAction.RETRY),  # generic parameter error
+}
+
+_INVALID_PARAMETER = 100
+_OBJECT_MISSING = 33  # as a subcode of 100: the phone number id is not one of ours
+
+
+def error_policy(code: int, subcode: int | None = None, *, http_status: int = 400) -> ErrorPolicy:
+    """Look an error code up. An undocumented code refuses the message, or leaves it uncertain after a 5xx status."""
+    if code == _INVALID_PARAMETER and subcode == _OBJECT_MISSING:
+        return _STOP_NUMBER
+    documented = ERROR_POLICIES.get(code)
+    if documented is not None:
+        return documented
+    return _MAYBE_SENT if http_status >= _HTTP_SERVER_ERROR else _REFUSE_MESSAGE
+
+
+def error_class(code: int | None) -> str:
+    """A label from a closed set, for metrics."""
+    if code is None:
+        return "none"
+    return ERROR_POLICIES[code].action.value if code in ERROR_POLICIES else "undocumented"
+
+
+# ------------------------------------------------------------------ outcomes of a request
+
+
+class SendAccepted(Struct, frozen=True):
+    """WhatsApp accepted the message."""
+
+    wamid: Wamid
+
+
+class SendError(Struct, frozen=True):
+    """WhatsApp returned an error; ``retry_after`` where it also named a wait."""
+
+    code: int | None
+    policy: ErrorPolicy
+    retry_after: timedelta | None = None
+
+
+class SendUncertain(Struct, frozen=True):
+    """The request left, and its effect is unknown."""
+
+    reason: MessageReason
+
+
+class SendNotStarted(Struct, frozen=True):
+    """The request never left: there was no connection, or its lease had ended."""
+
+    reason: MessageReason
+
+
+SendOutcome = SendAccepted | SendError | SendUncertain | SendNotStarted
+
+_SLOW_DOWN = ErrorPolicy(ErrorAction.THROTTLE_NUMBER, ErrorScope.NUMBER)
+_NOT_WHATSAPP = ErrorPolicy(ErrorAction.OPERATOR, ErrorScope.ACCOUNT)  # a wrong address or a proxy responded
+
+
+def parse_response(status: int, body: bytes, retry_after: timedelta | None = None) -> SendOutcome:
+    """Read an HTTP response. Any body is read without raising; a success without a readable wamid is uncertain."""
+    document = _parse_object(body)
+    if _HTTP_OK <= status < _HTTP_REDIRECT:
+        wamid = _find_wamid(document)
+        return SendAccepted(wamid) if wamid else SendUncertain(MessageReason.UNREADABLE_ANSWER)
+    error = document.get("error")
+    if isinstance(error, dict) and (code := _parse_code(error.get("code"))) is not None:
+        subcode = error.get("error_subcode")
+        return SendError(code, error_policy(code, subcode, http_status=status), retry_after)
+    if status >= _HTTP_SERVER_ERROR:
+        return SendUncertain(MessageReason.SERVER_ERROR)
+    return SendError(None, _SLOW_DOWN if status == _HTTP_TOO_MANY_REQUESTS else _NOT_WHATSAPP, retry_after)
+
+
+def _parse_object(body: bytes) -> dict[str, Any]:
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _find_wamid(document: dict[str, Any]) -> Wamid | None:
+    match document:
+        case {"messages": [{"id": str(wamid)}, *_]} if wamid.isprintable() and 0 < len(wamid) <= _LONGEST_WAMID:
+            return Wamid(wamid)
+    return None
+
+
+def _parse_code(code: object) -> int | None:
+    """A whole number that fits into the attempts table, also where it is written as text."""
+    if isinstance(code, str) and code.isascii() and code.isdigit() and len(code) <= _MOST_DIGITS:
+        return int(code)
+    return code if isinstance(code, int) and not isinstance(code, bool) and abs(code) <= _HIGHEST_CODE else None

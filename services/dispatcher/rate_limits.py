@@ -1,0 +1,160 @@
+"""WhatsApp's rate limits, the arithmetic that finds the next free instant, and the usage that the leader remembers.
+
+Business time throughout.
+"""
+
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+_PRUNE_EVERY = 10_000  # sends between two removals of pairs that no longer matter
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """``count`` per ``per``. With a ``burst``, that many may go at once, and their time is then waited out in full."""
+
+    count: int
+    per: timedelta
+    burst: int = 0
+
+    @property
+    def history_length(self) -> int:
+        """How many of the newest sends are enough to judge the next one."""
+        return max(self.count, self.burst)
+
+    @property
+    def horizon(self) -> timedelta:
+        """Sends older than this no longer matter."""
+        return self.per * max(1, self.burst)
+
+    def free_at(self, sends: Sequence[datetime], now: datetime) -> datetime:
+        """The first instant, not before ``now``, at which one more may go; ``sends`` is oldest first."""
+        return self._after_burst(sends, now) if self.burst else self._after_window(sends, now)
+
+    def capacity(self, sends: Sequence[datetime], now: datetime) -> int:
+        """How many more may go at ``now``; for a limit without a burst."""
+        return self.count - sum(instant > now - self.per for instant in sends)
+
+    def _after_window(self, sends: Sequence[datetime], now: datetime) -> datetime:
+        return now if len(sends) < self.count else max(now, sends[-self.count] + self.per)
+
+    def _after_burst(self, sends: Sequence[datetime], now: datetime) -> datetime:
+        if not sends:
+            return now
+        began = free_again = sends[0]
+        count = 0
+        for instant in sends:
+            if instant >= free_again:
+                began, free_again, count = instant, instant, 0
+            free_again += self.per
+            count += 1
+        if now >= free_again or (count < self.burst and now < began + self.per):
+            return now
+        return free_again
+
+
+# Meta, "Throughput": 80 messages a second and number, in and out together (1,000 after an upgrade, 20 in coexistence).
+# https://developers.facebook.com/docs/whatsapp/cloud-api/overview#throughput
+NUMBER_RATE_LIMIT = RateLimit(80, per=timedelta(seconds=1))
+# Meta, "Pair rate limits": one message in six seconds to one person; up to 45 at once, then their time is waited out.
+PAIR_RATE_LIMIT = RateLimit(1, per=timedelta(seconds=6), burst=45)
+
+
+@dataclass(frozen=True, slots=True)
+class SendLimits:
+    """``lifted`` removes the rate limits (benches only); windows and templates still count.
+
+    ``numbers`` are the lines whose limit differs from Meta's usual one.
+    """
+
+    numbers: Mapping[str, RateLimit] = field(default_factory=dict)
+    pair: RateLimit = PAIR_RATE_LIMIT
+    window: timedelta = timedelta(hours=24)
+    window_margin: timedelta = timedelta(minutes=2)
+    unknown_person_wait: timedelta = timedelta(minutes=10)
+    """How long a message waits for a person of whom no contact event has come yet."""
+    lifted: bool = False
+
+    def number(self, line: str) -> RateLimit:
+        return self.numbers.get(line, NUMBER_RATE_LIMIT)
+
+
+class RateUsage:
+    """The newest sends of each number and each pair (line, person); rebuilt from the database by a new leader.
+
+    WhatsApp counts a request when it arrives. A send that is reserved and not written yet therefore counts as written
+    now, and gets its instant when it is written: ``reserve`` before the request, then ``confirm`` or ``release``.
+    """
+
+    def __init__(self, limits: SendLimits) -> None:
+        self._limits = limits
+        self._numbers: dict[str, deque[datetime]] = {}
+        self._pairs: dict[tuple[str, str], deque[datetime]] = {}
+        self._since_pruning = 0
+        self._reserved: Counter[str] = Counter()  # per line, not written yet
+
+    def reserve(self, line: str, person_id: str, at: datetime) -> None:
+        if self._limits.lifted:
+            return
+        self._reserved[line] += 1
+        self._add_to_pair(line, person_id, at)
+
+    def confirm(self, line: str, person_id: str, at: datetime) -> None:
+        """The reserved request was written."""
+        if self._limits.lifted:
+            return
+        self.release(line)
+        self._add_to_number(line, at)
+        sends = self._pairs.get((line, person_id))
+        if sends:
+            sends[-1] = max(sends[-1], at)  # a person has one request in flight at most
+
+    def release(self, line: str) -> None:
+        """The reserved request was never written."""
+        self._reserved[line] = max(0, self._reserved[line] - 1)
+
+    def record(self, line: str, person_id: str, at: datetime) -> None:
+        """A send of the past."""
+        if self._limits.lifted:
+            return
+        self._add_to_number(line, at)
+        self._add_to_pair(line, person_id, at)
+
+    def number(self, line: str, now: datetime) -> Sequence[datetime]:
+        """The line's newest sends, oldest first."""
+        written, reserved = self._numbers.get(line, ()), self._reserved[line]
+        return [*written, *[now] * reserved] if reserved else written
+
+    def pair(self, line: str, person_id: str) -> Sequence[datetime]:
+        return self._pairs.get((line, person_id), ())
+
+    def capacity(self, line: str, now: datetime, at_most: int) -> int:
+        """How many messages of a line are worth fetching."""
+        if self._limits.lifted:
+            return at_most
+        return min(at_most, self._limits.number(line).capacity(self.number(line, now), now))
+
+    def free_at(self, line: str, now: datetime) -> datetime:
+        return now if self._limits.lifted else self._limits.number(line).free_at(self.number(line, now), now)
+
+    def _add_to_number(self, line: str, at: datetime) -> None:
+        if line not in self._numbers:
+            self._numbers[line] = deque(maxlen=self._limits.number(line).history_length)
+        self._numbers[line].append(at)
+
+    def _add_to_pair(self, line: str, person_id: str, at: datetime) -> None:
+        pair = (line, person_id)
+        if pair not in self._pairs:
+            self._pairs[pair] = deque(maxlen=self._limits.pair.history_length)
+        self._pairs[pair].append(at)
+        self._prune(at)
+
+    def _prune(self, now: datetime) -> None:
+        self._since_pruning += 1
+        if self._since_pruning < _PRUNE_EVERY:
+            return
+        self._since_pruning = 0
+        oldest = now - self._limits.pair.horizon
+        self._pairs = {pair: sends for pair, sends in self._pairs.items() if sends[-1] > oldest}

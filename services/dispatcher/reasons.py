@@ -1,0 +1,44 @@
+"""The closed set of reasons that rows, events, logs, spans and metrics of the dispatcher share.
+
+A module of its own, because the planner, the payload, the response parser and the state machine all need it.
+"""
+
+from enum import StrEnum
+
+
+class MessageReason(StrEnum):
+    """Why a message waits, was dropped, failed or is uncertain."""
+
+    # the message waits
+    PAIR_RATE = "pair_rate"
+    NUMBER_RATE = "number_rate"
+    PAIR_HELD = "pair_held"
+    NUMBER_HELD = "number_held"
+    TEMPLATE_PAUSED = "template_paused"
+    TEMPLATE_HELD = "template_held"
+    UNKNOWN_PERSON = "unknown_person"
+    NOT_REACHED = "not_reached"
+    REFUSED_FOR_NOW = "refused_for_now"
+    WINDOW_WAS_CLOSED = "window_was_closed"
+    REPEATED = "repeated"
+    # the message was dropped
+    EXPIRED = "expired"
+    NO_ADDRESS = "no_address"
+    NO_TEMPLATE = "no_template"
+    TEMPLATE_DISABLED = "template_disabled"
+    UNKNOWN_LINE = "unknown_line"
+    EMPTY_TEXT = "empty_text"
+    TEXT_TOO_LONG = "text_too_long"
+    BUTTONS_NOT_SENDABLE = "buttons_not_sendable"
+    UNREADABLE = "unreadable"
+    # the message failed
+    UNREACHABLE = "unreachable"
+    TEMPLATE_REFUSED = "template_refused"
+    MESSAGE_REFUSED = "message_refused"
+    REFUSED_AGAIN = "refused_again"
+    SETTLED_NOT_SENT = "settled_not_sent"
+    # the send is uncertain
+    NO_ANSWER = "no_answer"
+    UNREADABLE_ANSWER = "unreadable_answer"
+    SERVER_ERROR = "server_error"
+    LEASE_ENDED = "lease_ended"

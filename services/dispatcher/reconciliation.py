@@ -1,0 +1,197 @@
+"""Reconciles messages as time passes: leases end, messages expire, silence settles uncertain sends, and pairs that
+crossed each other on their way are matched. An operator settles by hand what no evidence settles.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from functools import partial
+from typing import assert_never
+
+from services.dispatcher import metrics
+from services.dispatcher.claimer import Moment
+from services.dispatcher.message_state import (
+    MessageState,
+    SendEvidence,
+    StateChange,
+    TrackedMessage,
+    mark_uncertain,
+    prove_sent,
+    settle_and_resend,
+    settle_by_silence,
+    settle_not_sent,
+)
+from services.dispatcher.message_updates import SERVICE, MessageUpdate, MessageUpdater
+from services.dispatcher.reasons import MessageReason
+from services.dispatcher.sender import ResultRecorder, Sender
+from services.dispatcher.store import AccountStore, MessageStore, PeopleStore
+from services.dispatcher.throttle_store import ThrottleStore
+from shared.contracts.ids import TenantId, Wamid
+from shared.runtime.batch import TRANSIENT_ERRORS
+from shared.runtime.bisect import bisect
+from shared.runtime.clock import Clock
+from shared.runtime.failures import describe_failure, parking_reason
+from shared.runtime.postgres import SERIALIZATION_FAILURES, Pool
+from shared.runtime.telemetry import get_logger
+from shared.runtime.transaction import transaction
+
+log = get_logger()
+_EVERY = 0.25  # seconds
+_BATCH = 500
+_GAP_REPORT_DELAY = timedelta(seconds=30)  # six heartbeats of ingest
+_LEASE_MARGIN = timedelta(seconds=2)  # clocks of two machines may differ by this
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciler:
+    """Runs on the leader only. ``unproven_after`` must pass on both clocks before silence counts."""
+
+    sender: Sender
+    recorder: ResultRecorder
+    store: MessageStore
+    account: AccountStore
+    lines: Collection[str]
+    unproven_after: timedelta
+
+    async def run(self) -> None:
+        while True:
+            await asyncio.sleep(_EVERY)
+            if self.sender.claimer is not None:
+                await self.run_once(self.sender.moment())
+
+    async def run_once(self, moment: Moment) -> None:
+        """Every step, whether or not an earlier one failed."""
+        steps: Sequence[Callable[[Moment], Awaitable[None]]] = (
+            self.expire_leases,
+            self.drop_expired,
+            self.settle_silent_sends,
+            self.match_early_statuses,
+            self.release_crossed,
+            self.end_throttles,
+        )
+        for step in steps:
+            try:
+                await step(moment)
+            except SERIALIZATION_FAILURES:
+                log.info("reconciliation.retried", step=step.__name__)
+            except TRANSIENT_ERRORS as error:
+                log.warning("reconciliation.delayed", step=step.__name__, error=type(error).__name__)
+            except Exception as error:  # noqa: BLE001 -- the boundary of a loop: no input may end it
+                metrics.record_loop_error(step.__name__, error)
+
+    async def expire_leases(self, moment: Moment) -> None:
+        """The process that began these sends has gone: their outcome will not come."""
+        expired = await self.store.expired_leases(
+            self.recorder.pool, moment.machine - _LEASE_MARGIN, self.sender.in_flight.message_ids, _BATCH
+        )
+        if expired:
+            log.warning("lease.expired", messages=len(expired))
+            await self.recorder.update_each("reconcile", dict.fromkeys(expired, _expire_lease))
+
+    async def drop_expired(self, moment: Moment) -> None:
+        """Messages whose time is over, and messages of lines that are not configured."""
+        pool = self.recorder.pool
+        expired = await self.store.find_expired(pool, moment.business, _BATCH)
+        unknown = await self.store.find_on_unknown_lines(pool, self.lines, moment.business, _BATCH)
+        drops = [(message_id, MessageReason.EXPIRED) for message_id in expired]
+        drops += [(message_id, MessageReason.UNKNOWN_LINE) for message_id in set(unknown).difference(expired)]
+        if drops:
+            await self.recorder.drop(drops)
+
+    async def settle_silent_sends(self, moment: Moment) -> None:
+        """Proof by absence: the webhooks were complete, all of them are read, and the time has passed on both clocks.
+
+        Replicas of ingest take turns at the heartbeat, and each reports its own gaps at its own turn. Only some turns
+        later is it known that no other replica refused a webhook meanwhile.
+        """
+        pool = self.recorder.pool
+        span = await self.account.covered_span(pool)
+        read = await self.account.caught_up_to(pool)
+        if span is None or read is None:
+            return
+        latest = min(span.until - _GAP_REPORT_DELAY, moment.machine) - self.unproven_after
+        begun_before = min(read, moment.business) - self.unproven_after
+        silent = await self.store.settled_by_silence(pool, begun_before, (span.since, latest), _BATCH)
+        if silent:
+            log.warning("sends.settled", messages=len(silent))
+            await self.recorder.update_each("reconcile", dict.fromkeys(silent, settle_by_silence))
+
+    async def match_early_statuses(self, moment: Moment) -> None:
+        evidence, pool = self.recorder.evidence, self.recorder.pool
+        await bisect(await evidence.matched_early_statuses(pool), self._apply_statuses, self._park_statuses)
+        await evidence.delete_old_early_statuses(pool, moment.business)
+
+    async def release_crossed(self, moment: Moment) -> None:
+        """A person or template may come between the planner's look and the note that a message waits for it."""
+        await self.store.release_crossed(self.recorder.pool, moment.business)
+
+    async def end_throttles(self, _: Moment) -> None:
+        """A throttle that a status caused ends once an attempt begun since then got a good status."""
+        throttles, store, pool = self.sender.throttles, self.recorder.throttles, self.recorder.pool
+        for key, throttle in throttles.awaiting_status().items():
+            if await store.has_succeeded_since(pool, key, throttle):
+                log.info("throttle.ended", scope=key.scope.value, code=throttle.code)
+                throttles.end(key)
+        if changes := throttles.take_changes():
+            try:
+                await store.save(pool, changes)
+            except Exception:
+                throttles.restore_changes(changes)
+                raise
+
+    async def _apply_statuses(self, wamids: Sequence[str]) -> None:
+        async with transaction(self.recorder.pool, self.recorder.clock, SERVICE) as tx:
+            await self.recorder.evidence.apply_early_statuses(tx, wamids)
+
+    async def _park_statuses(self, wamid: str, error: Exception) -> None:
+        metrics.SET_ASIDE.labels("match_early_statuses", parking_reason(error)).inc()
+        async with transaction(self.recorder.pool, self.recorder.clock, SERVICE) as tx:
+            await self.recorder.evidence.park_early_statuses(tx, wamid, parking_reason(error), describe_failure(error))
+
+
+def _expire_lease(message: TrackedMessage, *, now: datetime) -> StateChange:
+    if message.state is not MessageState.INTENT:
+        return StateChange(message)
+    return mark_uncertain(message, MessageReason.LEASE_ENDED, now)
+
+
+class Settlement(StrEnum):
+    """What an operator decides about an uncertain send."""
+
+    SENT = "sent"
+    NOT_SENT = "not_sent"
+    RESEND = "resend"
+
+
+async def settle_by_operator(
+    pool: Pool, clock: Clock, tenant: TenantId, message_id: str, settlement: Settlement, wamid: Wamid | None = None
+) -> bool:
+    """Settle an uncertain send and publish it; False, and nothing changed, where the send is not uncertain any more.
+
+    ``wamid`` goes with SENT where it is known. RESEND puts the message back into the queue until its expiry.
+    """
+    updater = MessageUpdater(tenant, MessageStore(tenant), PeopleStore(tenant), ThrottleStore(tenant))
+    settled: list[str] = []
+    apply = partial(_settle_by_operator, settlement=settlement, wamid=wamid, settled=settled)
+    async with transaction(pool, clock, SERVICE) as tx:
+        await updater.apply(tx, [MessageUpdate(message_id, apply)])
+    return bool(settled)
+
+
+def _settle_by_operator(
+    message: TrackedMessage, *, now: datetime, settlement: Settlement, wamid: Wamid | None, settled: list[str]
+) -> StateChange:
+    if message.state is not MessageState.UNCERTAIN:
+        return StateChange(message)
+    settled.append(message.message_id)
+    match settlement:
+        case Settlement.SENT:
+            return prove_sent(message, wamid, SendEvidence.PERSON, now)
+        case Settlement.NOT_SENT:
+            return settle_not_sent(message, SendEvidence.PERSON, now)
+        case Settlement.RESEND:
+            return settle_and_resend(message, SendEvidence.PERSON, now)
+        case _:
+            assert_never(settlement)

@@ -1,0 +1,393 @@
+"""The dispatcher's tables: messages with their attempts, people with their windows, and the state of the account."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+from msgspec import Struct
+
+from services.dispatcher.message_state import DeliveryRank, EndedAttempt, MessageState, TrackedMessage
+from services.dispatcher.payload import MessageContent, RecipientAddress
+from services.dispatcher.planner import QueuedMessage, TemplateState
+from services.dispatcher.reasons import MessageReason
+from shared.contracts.contacts import PersonObserved
+from shared.contracts.envelope import Event
+from shared.contracts.ids import MessageId, PersonId, Wamid
+from shared.contracts.messages import Lane, Resend, SendMessage, Wording
+from shared.contracts.topics import PARTITIONS, WHATSAPP_MESSAGES, WHATSAPP_STATUSES
+from shared.contracts.values import to_builtins
+from shared.contracts.whatsapp import MessageReceived
+from shared.runtime.postgres import Connection, load_queries
+
+QUERIES = load_queries(__file__, "store.sql")
+
+_LANES = {Lane.CRITICAL: 0, Lane.NORMAL: 1, Lane.BULK: 2}
+_UNIT_SEPARATOR = "\x1f"  # between the button ids of one message
+
+
+# ------------------------------------------------------------------ messages
+
+
+class RequestOrigin(Struct, frozen=True):
+    """The request that brought a message: what its events are correlated to."""
+
+    request_event: str
+    correlation_id: str | None
+    traceparent: str | None
+
+
+class DueMessage(Struct, frozen=True):
+    """A waiting message that is due, with what the database knows of its person and its template."""
+
+    message: QueuedMessage
+    person_known: bool
+    address: RecipientAddress | None
+    window_opened_at: datetime | None
+    template: TemplateState
+    traceparent: str | None
+
+
+class UnreadableMessage(Struct, frozen=True):
+    """A waiting message whose row this version cannot read."""
+
+    message_id: str
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class LineSchedule:
+    """The next instant at which a message of the line may go, and the first expiry; business time."""
+
+    next: datetime
+    expires: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class QueueTotals:
+    """Of all lines; ``oldest`` is when the oldest message was requested (business time)."""
+
+    waiting: int
+    oldest: datetime | None
+    set_aside: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSends:
+    """Sends without an outcome; instants are business time."""
+
+    in_flight: int
+    uncertain: int
+    oldest_uncertain: datetime | None
+    next_unproven: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class MessageStore:
+    """The tables ``messages``, ``attempts`` and ``withdrawals``: the queue, and what became of each message."""
+
+    tenant: str
+
+    async def add(self, connection: Connection, requests: Sequence[tuple[SendMessage, Event]], now: datetime) -> None:
+        columns = zip(*(_request_columns(message, event) for message, event in requests), strict=True)
+        await connection.execute(QUERIES.add_messages, self.tenant, now, *columns)
+
+    async def add_early_withdrawals(
+        self, connection: Connection, reasons: Mapping[MessageId, str], now: datetime
+    ) -> None:
+        await connection.execute(QUERIES.add_early_withdrawals, self.tenant, now, list(reasons), list(reasons.values()))
+
+    async def find_due(
+        self,
+        connection: Connection,
+        capacities: Mapping[str, int],
+        busy: Collection[str],
+        now: datetime,
+        machine: datetime,
+    ) -> list[DueMessage | UnreadableMessage]:
+        """At most as many per line as it has capacity for, and none of the people in ``busy``."""
+        rows = await connection.fetch(
+            QUERIES.find_due, self.tenant, list(capacities), list(capacities.values()), now, machine, list(busy),
+            max(capacities.values()),
+        )  # fmt: skip
+        return [_read_due(row) for row in rows]
+
+    async def begin_attempts(
+        self, connection: Connection, sends: Mapping[str, Wording], now: datetime, machine: datetime, lease: datetime
+    ) -> dict[str, int]:
+        """Commit intents; returns the attempt number of each message that still waited."""
+        wordings = [wording.value for wording in sends.values()]
+        rows = await connection.fetch(QUERIES.begin_attempts, self.tenant, now, machine, lease, list(sends), wordings)
+        return {row["message_id"]: row["attempts"] for row in rows}
+
+    async def postpone(self, connection: Connection, waits: Sequence[tuple[str, datetime, str]]) -> None:
+        """(message id, until, reason) of each."""
+        await connection.execute(QUERIES.postpone, self.tenant, *map(list, zip(*waits, strict=True)))
+
+    async def release_crossed(self, connection: Connection, now: datetime) -> None:
+        """Messages that wait for a person or a template that is there go now."""
+        await connection.execute(QUERIES.release_crossed, self.tenant, now)
+
+    async def find_expired(self, connection: Connection, now: datetime, at_most: int) -> list[str]:
+        return _ids(await connection.fetch(QUERIES.find_expired, self.tenant, now, at_most))
+
+    async def find_on_unknown_lines(
+        self, connection: Connection, lines: Collection[str], now: datetime, at_most: int
+    ) -> list[str]:
+        return _ids(await connection.fetch(QUERIES.find_on_unknown_lines, self.tenant, list(lines), now, at_most))
+
+    async def line_schedules(self, connection: Connection) -> dict[str, LineSchedule]:
+        rows = await connection.fetch(QUERIES.line_schedules, self.tenant)
+        return {row["line"]: LineSchedule(row["next"], row["expires"]) for row in rows}
+
+    async def totals(self, connection: Connection) -> QueueTotals:
+        return QueueTotals(**await connection.fetchrow(QUERIES.queue_totals, self.tenant))
+
+    async def set_aside(self, connection: Connection, message_id: str, reason: str) -> None:
+        """The message keeps its row and its state, and no loop reads it until ``set_aside`` is null again."""
+        await connection.execute(QUERIES.set_aside, self.tenant, message_id, reason)
+
+    async def load(
+        self, connection: Connection, message_ids: Iterable[str]
+    ) -> dict[str, tuple[TrackedMessage, RequestOrigin]]:
+        """Locked until the transaction ends."""
+        rows = await connection.fetch(QUERIES.load_messages, self.tenant, sorted(set(message_ids)))
+        return {row["message_id"]: (_read_message(row), _read_origin(row)) for row in rows}
+
+    async def save(self, connection: Connection, messages: Sequence[TrackedMessage], now: datetime) -> None:
+        columns = zip(*map(_state_columns, messages), strict=True)
+        await connection.execute(QUERIES.save_messages, self.tenant, now, *columns)
+
+    async def end_attempts(
+        self, connection: Connection, ended: Mapping[tuple[str, int], EndedAttempt], now: datetime
+    ) -> None:
+        rows = [
+            (message_id, attempt, end.result.value, end.wamid, end.code) for (message_id, attempt), end in ended.items()
+        ]
+        await connection.execute(QUERIES.end_attempts, self.tenant, now, *zip(*rows, strict=True))
+
+    async def attempts_of_wamids(self, connection: Connection, wamids: Collection[str]) -> dict[str, tuple[str, int]]:
+        """(message id, attempt) by wamid."""
+        rows = await connection.fetch(QUERIES.attempts_of_wamids, self.tenant, list(wamids))
+        return {row["wamid"]: (row["message_id"], row["attempt"]) for row in rows}
+
+    async def unproven_with_buttons(
+        self, connection: Connection, taps: Sequence[tuple[str, str, str | None]]
+    ) -> dict[int, str]:
+        """Per tap (person, button, quoted wamid), by its place in ``taps``: the unproven message with that button."""
+        rows = await connection.fetch(QUERIES.unproven_with_buttons, self.tenant, *map(list, zip(*taps, strict=True)))
+        return {row["place"] - 1: row["message_id"] for row in rows}
+
+    async def expired_leases(
+        self, connection: Connection, machine: datetime, ours: Collection[str], at_most: int
+    ) -> list[str]:
+        """Intents whose lease ended before ``machine``, except ``ours``, which this process still sends."""
+        return _ids(await connection.fetch(QUERIES.expired_leases, self.tenant, machine, list(ours), at_most))
+
+    async def settled_by_silence(
+        self, connection: Connection, begun_before: datetime, machine: tuple[datetime, datetime], at_most: int
+    ) -> list[str]:
+        """Uncertain sends begun before a business instant and within a span of machine time."""
+        rows = await connection.fetch(QUERIES.settled_by_silence, self.tenant, begun_before, *machine, at_most)
+        return _ids(rows)
+
+    async def open_sends(self, connection: Connection) -> OpenSends:
+        return OpenSends(**await connection.fetchrow(QUERIES.open_sends, self.tenant))
+
+    async def uncertain_sends(self, connection: Connection, message_id: str | None = None) -> list[Any]:
+        """All of them, or one: rows for an operator to read."""
+        rows: list[Any] = await connection.fetch(QUERIES.uncertain_sends, self.tenant, message_id)
+        return rows
+
+    async def attempts_of_message(self, connection: Connection, message_id: str) -> list[Any]:
+        rows: list[Any] = await connection.fetch(QUERIES.attempts_of_message, self.tenant, message_id)
+        return rows
+
+    async def recent_attempts(self, connection: Connection, since: datetime) -> list[tuple[str, str, datetime]]:
+        """(line, person, business time), oldest first."""
+        return [tuple(row) for row in await connection.fetch(QUERIES.recent_attempts, self.tenant, since)]
+
+    async def lines_with_intents(self, connection: Connection, ours: Collection[str]) -> list[str]:
+        """Lines with sends in flight that an earlier leader began."""
+        return [row["line"] for row in await connection.fetch(QUERIES.lines_with_intents, self.tenant, list(ours))]
+
+
+def _ids(rows: Sequence[Any]) -> list[str]:
+    return [row["message_id"] for row in rows]
+
+
+def _request_columns(message: SendMessage, event: Event) -> tuple[Any, ...]:
+    template = message.template
+    return (
+        message.message_id, message.person_id, message.line, _LANES[message.lane], _encode_content(message),
+        _UNIT_SEPARATOR.join(button.button_id for button in message.buttons),
+        template.name if template else None, template.language if template else None,
+        message.resend.value, message.expires_at, event.id, event.correlationid, event.traceparent,
+        message.say, message.rule, message.chain_id,
+    )  # fmt: skip
+
+
+def _encode_content(message: SendMessage) -> str:
+    """Only what a payload needs, so that nothing has to be validated again when it is sent."""
+    content = {
+        "body": message.body,
+        "buttons": [(button.button_id, button.title) for button in message.buttons],
+        "template": to_builtins(message.template) if message.template else None,
+        "reply_to": message.reply_to,
+    }
+    return orjson.dumps(content).decode()
+
+
+def _read_due(row: Any) -> DueMessage | UnreadableMessage:
+    try:
+        return _read_due_message(row)
+    except Exception as error:  # noqa: BLE001 -- one row that cannot be read must not keep the others
+        return UnreadableMessage(row["message_id"], error)
+
+
+def _read_due_message(row: Any) -> DueMessage:
+    queued = QueuedMessage(
+        message_id=row["message_id"],
+        person_id=row["person_id"],
+        line=row["line"],
+        content=MessageContent(**orjson.loads(row["content"])),
+        requested_at=row["requested_at"],
+        expires_at=row["expires_at"],
+        template_only=row["template_only"],
+        attempts=row["attempts"],
+    )
+    has_address = row["phone"] or row["bsuid"]
+    return DueMessage(
+        message=queued,
+        person_known=row["known"] is not None,
+        address=RecipientAddress(row["phone"], row["bsuid"]) if has_address else None,
+        window_opened_at=row["opened_at"],
+        template=TemplateState(row["template_state"] or TemplateState.USABLE),
+        traceparent=row["traceparent"],
+    )
+
+
+def _read_message(row: Any) -> TrackedMessage:
+    return TrackedMessage(
+        message_id=MessageId(row["message_id"]),
+        person_id=PersonId(row["person_id"]),
+        line=row["line"],
+        state=MessageState(row["state"]),
+        reason=MessageReason(row["reason"]) if row["reason"] else None,
+        resend=Resend(row["resend"]),
+        has_template=row["has_template"],
+        expires_at=row["expires_at"],
+        not_before=row["not_before"],
+        hold_until=row["hold_until"],
+        attempts=row["attempts"],
+        wording=Wording(row["wording"]) if row["wording"] else None,
+        template_only=row["template_only"],
+        wamid=Wamid(row["wamid"]) if row["wamid"] else None,
+        rank=DeliveryRank(row["rank"]),
+        failed_attempt=row["failed_attempt"],
+        failed_code=row["failed_code"],
+        withdrawal=row["withdrawal"],
+        failures=row["failures"],
+        template=(row["template_name"], row["template_language"]) if row["has_template"] else None,
+    )
+
+
+def _read_origin(row: Any) -> RequestOrigin:
+    return RequestOrigin(row["request_event"], row["correlation_id"], row["traceparent"])
+
+
+def _state_columns(message: TrackedMessage) -> tuple[Any, ...]:
+    return (
+        message.message_id, message.state.value, message.reason.value if message.reason else None,
+        message.not_before, message.hold_until, message.wamid, message.rank.value, message.failed_attempt,
+        message.failed_code, message.template_only, message.withdrawal, message.failures,
+    )  # fmt: skip
+
+
+# ------------------------------------------------------------------ people
+
+
+@dataclass(frozen=True, slots=True)
+class PeopleStore:
+    """The tables ``people`` (their addresses) and ``windows`` (which their messages opened)."""
+
+    tenant: str
+
+    async def save(self, connection: Connection, states: Collection[PersonObserved], now: datetime) -> None:
+        """Save the newest state of each person, and release the messages that waited for them."""
+        newest: dict[str, PersonObserved] = {}
+        for state in states:
+            if state.person_id not in newest or state.version >= newest[state.person_id].version:
+                newest[state.person_id] = state
+        rows = [_address_columns(state) for state in newest.values()]
+        await connection.execute(QUERIES.save_people, self.tenant, *zip(*rows, strict=True))
+        await connection.execute(QUERIES.release_for_people, self.tenant, list(newest), now)
+
+    async def open_windows(self, connection: Connection, messages: Sequence[MessageReceived], now: datetime) -> None:
+        """From WhatsApp's timestamp, but never later than ``now``; for every person who shares the address."""
+        newest: dict[tuple[str, str], datetime] = {}
+        for message in messages:
+            for person_id in (message.person_id, *message.shared_with):
+                key = (message.line, person_id)
+                newest[key] = min(max(message.at, newest.get(key, message.at)), now)
+        rows = [(line, person_id, opened_at) for (line, person_id), opened_at in sorted(newest.items())]
+        await connection.execute(QUERIES.open_windows, self.tenant, *zip(*rows, strict=True))
+
+    async def close_windows(self, connection: Connection, attempts: Collection[tuple[str, int]]) -> None:
+        """(message id, attempt) of sends that WhatsApp refused because the window was closed."""
+        await connection.execute(QUERIES.close_windows, self.tenant, *zip(*attempts, strict=True))
+
+
+def _address_columns(state: PersonObserved) -> tuple[str, str | None, str | None, int]:
+    addresses = state.addresses
+    if state.erased:
+        return state.person_id, None, None, state.version
+    return state.person_id, addresses.phone or None, addresses.bsuid or None, state.version
+
+
+# ------------------------------------------------------------------ the account
+
+
+@dataclass(frozen=True, slots=True)
+class CoverageSpan:
+    """Machine time over which the webhooks of every account are complete."""
+
+    since: datetime
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AccountStore:
+    """The tables ``templates`` and ``webhook_coverage``, and how far the topics with evidence are read."""
+
+    tenant: str
+
+    async def save_template_state(
+        self,
+        connection: Connection,
+        template: tuple[str, str],
+        state: TemplateState,
+        reported_at: datetime,
+        now: datetime,
+    ) -> None:
+        """``template`` is a name and a language. A template that is not paused releases its messages."""
+        await connection.execute(QUERIES.save_template_state, self.tenant, *template, state.value, reported_at)
+        if state is not TemplateState.PAUSED:
+            await connection.execute(QUERIES.release_for_template, self.tenant, *template, now)
+
+    async def save_coverage(self, connection: Connection, account: str, since: datetime, until: datetime) -> None:
+        await connection.execute(QUERIES.save_coverage, self.tenant, account, since, until)
+
+    async def save_gap(self, connection: Connection, account: str, since: datetime) -> None:
+        await connection.execute(QUERIES.save_gap, self.tenant, account, since)
+
+    async def covered_span(self, connection: Connection) -> CoverageSpan | None:
+        row = await connection.fetchrow(QUERIES.covered_span, self.tenant)
+        return CoverageSpan(row["since"], row["until"]) if row["since"] is not None else None
+
+    async def caught_up_to(self, connection: Connection) -> datetime | None:
+        """The business instant up to which every topic that can prove a send is read; None while that is unknown."""
+        topics = [WHATSAPP_STATUSES.name, WHATSAPP_MESSAGES.name]
+        instant: datetime | None = await connection.fetchval(QUERIES.caught_up_to, topics, len(topics) * PARTITIONS)
+        return instant

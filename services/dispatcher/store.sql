@@ -1,0 +1,403 @@
+-- Queries of store.py, throttle_store.py, delivery_evidence.py and leader.py, in the order of their tables.
+
+-- ------------------------------------------------------------------ messages: the queue
+
+-- name: add_messages
+-- New messages. One that is known already, or was withdrawn before it came, stays as it is.
+insert into messages (
+    tenant, message_id, person_id, line, lane, state, content, button_ids, template_name, template_language,
+    resend, requested_at, expires_at, not_before, changed_at, request_event, correlation_id, traceparent, say, rule, chain
+)
+select
+    $1, n.message_id, n.person_id, n.line, n.lane, 'waiting', n.content, string_to_array(n.button_ids, e'\x1f'),
+    n.template_name, n.template_language, n.resend, $2, n.expires_at, $2, $2, n.request_event, n.correlation_id,
+    n.traceparent, n.say, n.rule, n.chain
+from unnest(
+    $3::text[], $4::text[], $5::text[], $6::smallint[], $7::json[], $8::text[], $9::text[], $10::text[],
+    $11::text[], $12::timestamptz[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[]
+) with ordinality as n (
+    message_id, person_id, line, lane, content, button_ids, template_name, template_language,
+    resend, expires_at, request_event, correlation_id, traceparent, say, rule, chain, place
+)
+where not exists (select from withdrawals w where w.tenant = $1 and w.message_id = n.message_id)
+order by n.place
+on conflict (tenant, message_id) do nothing;
+
+-- name: add_early_withdrawals
+-- Withdrawals that came before their message; they keep it out of the queue.
+insert into withdrawals (tenant, message_id, reason, at)
+select $1, w.message_id, w.reason, $2 from unnest($3::text[], $4::text[]) as w (message_id, reason)
+on conflict (tenant, message_id) do nothing;
+
+-- name: find_due
+-- Messages that may go now on lines with capacity: the critical lane first, then by age. Never one of a person with a
+-- send in flight, and never before an earlier message of the same chat that still waits, for whatever reason. Only
+-- where a chain waits for a template may messages of other chains pass it.
+select m.*, w.opened_at, p.person_id as known, p.phone, p.bsuid, t.state as template_state
+from unnest($2::text[], $3::integer[]) as open_lines (line, capacity)
+cross join (values (0::smallint), (1::smallint), (2::smallint)) as lanes (lane)
+cross join lateral (
+    select q.tenant, q.message_id, q.sequence, q.person_id, q.line, q.lane, q.content, q.requested_at, q.expires_at,
+        q.not_before, q.template_only, q.attempts, q.template_name, q.template_language, q.traceparent
+    from messages q
+    where q.state = 'waiting' and q.line = open_lines.line and q.lane = lanes.lane and q.not_before <= $4
+        and (q.hold_until is null or q.hold_until <= $5) and q.tenant = $1
+        and q.set_aside is null and q.person_id <> all ($6::text[])
+        and not exists (
+            select from messages e
+            where e.tenant = $1 and e.person_id = q.person_id and e.line = q.line and e.sequence < q.sequence
+                and e.state in ('waiting', 'intent') and e.set_aside is null
+                and (e.chain = q.chain or not exists (
+                    select from messages t
+                    where t.tenant = $1 and t.person_id = q.person_id and t.line = q.line and t.sequence <= e.sequence
+                        and t.state = 'waiting' and t.reason in ('template_paused', 'template_held')
+                        and (t.sequence = e.sequence or t.chain = e.chain)
+                ))
+        )
+    order by q.not_before, q.sequence
+    limit open_lines.capacity
+) as m
+left join people p on p.tenant = m.tenant and p.person_id = m.person_id
+left join windows w on w.tenant = m.tenant and w.line = m.line and w.person_id = m.person_id
+left join templates t on t.tenant = m.tenant and t.name = m.template_name and t.language = m.template_language
+order by m.lane, m.not_before, m.sequence
+limit $7;
+
+-- name: begin_attempts
+-- Intents: each message that still waits gets its attempt number, its lease and an attempt row. Messages that were
+-- withdrawn meanwhile are left out.
+with begun as (
+    update messages m
+    set state = 'intent', reason = null, attempts = m.attempts + 1, wording = b.wording, lease_until = $4,
+        changed_at = $2, hold_until = null, wamid = null, rank = 0
+    from unnest($5::text[], $6::text[]) as b (message_id, wording)
+    where m.tenant = $1 and m.message_id = any ($5::text[]) and m.message_id = b.message_id and m.state = 'waiting'
+    returning m.message_id, m.attempts, m.wording
+), recorded as (
+    insert into attempts (tenant, message_id, attempt, wording, begun_at, machine_at, lease_until)
+    select $1, message_id, attempts, wording, $2, $3, $4 from begun
+)
+select message_id, attempts from begun;
+
+-- name: postpone
+-- Messages that the planner lets wait: until when, and why.
+update messages m
+set not_before = d.not_before, reason = d.reason
+from unnest($2::text[], $3::timestamptz[], $4::text[]) as d (message_id, not_before, reason)
+where m.tenant = $1 and m.message_id = any ($2::text[]) and m.message_id = d.message_id and m.state = 'waiting';
+
+-- name: release_for_people
+-- Messages that waited for these people wait no longer.
+update messages set not_before = $3, reason = null
+where tenant = $1 and person_id = any ($2::text[]) and state = 'waiting' and reason = 'unknown_person';
+
+-- name: release_for_template
+-- Messages that waited for this template wait no longer.
+update messages set not_before = $4, reason = null
+where tenant = $1 and state = 'waiting' and reason = 'template_paused'
+    and template_name = $2 and template_language = $3;
+
+-- name: release_crossed
+-- Messages that began to wait for a person or a template in the moment it came: neither transaction saw the other.
+update messages m
+set not_before = $2, reason = null
+where m.tenant = $1 and m.state = 'waiting' and m.reason in ('unknown_person', 'template_paused') and m.not_before > $2
+    and case m.reason
+        when 'unknown_person' then exists (
+            select from people p where p.tenant = m.tenant and p.person_id = m.person_id
+        )
+        else exists (
+            select from templates t
+            where t.tenant = m.tenant and t.name = m.template_name and t.language = m.template_language
+                and t.state <> 'paused'
+        )
+    end;
+
+-- name: find_expired
+-- Waiting messages whose time is over, whatever their line waits for.
+select message_id from messages
+where tenant = $1 and state = 'waiting' and set_aside is null and expires_at <= $2
+order by expires_at limit $3;
+
+-- name: find_on_unknown_lines
+-- Waiting messages of lines that are not configured.
+select message_id from messages
+where tenant = $1 and state = 'waiting' and set_aside is null and line <> all ($2::text[]) and not_before <= $3
+limit $4;
+
+-- name: line_schedules
+-- Per line: the next instant at which a message may go (business time), not before the earlier ones of its chat, and the
+-- first expiry. For a development clock; the cost grows with the square of a chat's length.
+select q.line, min(q.expires_at) as expires, min(greatest(q.not_before, (
+    select max(e.not_before) from messages e
+    where e.tenant = $1 and e.person_id = q.person_id and e.line = q.line and e.sequence < q.sequence
+        and e.state = 'waiting' and e.set_aside is null
+        and (e.chain = q.chain or not exists (
+            select from messages t
+            where t.tenant = $1 and t.person_id = q.person_id and t.line = q.line and t.sequence <= e.sequence
+                and t.state = 'waiting' and t.reason in ('template_paused', 'template_held')
+                and (t.sequence = e.sequence or t.chain = e.chain)
+        ))
+))) as next
+from messages q where q.tenant = $1 and q.state = 'waiting' and q.set_aside is null group by q.line;
+
+-- name: queue_totals
+-- How many messages wait, since when the oldest, and how many are set aside.
+select count(*) as waiting, min(requested_at) as oldest,
+    (select count(*) from messages where tenant = $1 and set_aside is not null) as set_aside
+from messages where tenant = $1 and state = 'waiting' and set_aside is null;
+
+-- name: set_aside
+-- Marks a message that a loop cannot handle, so that no loop reads it again.
+update messages set set_aside = $3 where tenant = $1 and message_id = $2;
+
+-- ------------------------------------------------------------------ messages: states and attempts
+
+-- name: load_messages
+-- Messages, locked in one order so that two batches never deadlock.
+select message_id, person_id, line, state, reason, resend, template_name is not null as has_template, expires_at,
+    not_before, hold_until, attempts, wording, template_only, wamid, rank, failed_attempt, failed_code, withdrawal,
+    failures, template_name, template_language, request_event, correlation_id, traceparent
+from messages
+where tenant = $1 and message_id = any ($2::text[])
+order by message_id
+for update;
+
+-- name: save_messages
+-- The new state of locked messages. (The list of ids is repeated so that the query plan never scans the table.)
+update messages m
+set state = s.state, reason = s.reason, not_before = s.not_before, hold_until = s.hold_until, wamid = s.wamid,
+    rank = s.rank, failed_attempt = s.failed_attempt, failed_code = s.failed_code,
+    template_only = s.template_only, withdrawal = s.withdrawal, failures = s.failures, changed_at = $2
+from unnest(
+    $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[], $8::text[], $9::smallint[],
+    $10::integer[], $11::integer[], $12::boolean[], $13::text[], $14::integer[]
+) as s (
+    message_id, state, reason, not_before, hold_until, wamid, rank, failed_attempt, failed_code, template_only,
+    withdrawal, failures
+)
+where m.tenant = $1 and m.message_id = any ($3::text[]) and m.message_id = s.message_id;
+
+-- name: end_attempts
+-- How attempts ended; a later proof overwrites an earlier "uncertain".
+update attempts a
+set ending = e.ending, wamid = coalesce(e.wamid, a.wamid), code = e.code, ended_at = $2
+from unnest($3::text[], $4::integer[], $5::text[], $6::text[], $7::integer[])
+    as e (message_id, attempt, ending, wamid, code)
+where a.tenant = $1 and a.message_id = any ($3::text[]) and a.message_id = e.message_id and a.attempt = e.attempt;
+
+-- name: attempts_of_wamids
+-- The attempt that each wamid belongs to.
+select wamid, message_id, attempt from attempts where tenant = $1 and wamid = any ($2::text[]);
+
+-- name: unproven_with_buttons
+-- Messages not proved yet that offered a tapped button, unless the tap quotes a known send.
+select distinct on (b.place) b.place, m.message_id
+from unnest($2::text[], $3::text[], $4::text[]) with ordinality as b (person_id, button_id, quoted_id, place)
+join messages m on m.tenant = $1 and m.person_id = b.person_id and b.button_id = any (m.button_ids)
+where m.state in ('waiting', 'intent', 'uncertain') and m.attempts > 0
+    and not exists (select from attempts a where a.tenant = $1 and a.wamid = b.quoted_id)
+order by b.place, m.sequence desc;
+
+-- name: expired_leases
+-- Intents whose sender has died or stands still; machine time.
+select message_id from messages
+where tenant = $1 and state = 'intent' and set_aside is null and lease_until < $2 and message_id <> all ($3::text[])
+limit $4;
+
+-- name: settled_by_silence
+-- Uncertain sends old enough by both clocks to be settled by silence, and begun while webhooks were complete.
+select m.message_id
+from messages m
+join attempts a on a.tenant = m.tenant and a.message_id = m.message_id and a.attempt = m.attempts
+where m.tenant = $1 and m.state = 'uncertain' and (m.resend = 'if_unproven' or m.withdrawal is not null)
+    and m.set_aside is null and a.begun_at <= $2 and a.machine_at between $3 and $4
+order by a.machine_at limit $5;
+
+-- name: open_sends
+-- Sends in flight, and uncertain sends with the business instant from which silence may settle the first of them.
+select
+    count(*) filter (where m.state = 'intent') as in_flight,
+    count(*) filter (where m.state = 'uncertain') as uncertain,
+    min(a.begun_at) filter (where m.state = 'uncertain') as oldest_uncertain,
+    min(a.begun_at) filter (
+        where m.state = 'uncertain' and (m.resend = 'if_unproven' or m.withdrawal is not null)
+    ) as next_unproven
+from messages m
+join attempts a on a.tenant = m.tenant and a.message_id = m.message_id and a.attempt = m.attempts
+where m.tenant = $1 and m.state in ('intent', 'uncertain') and m.set_aside is null;
+
+-- name: uncertain_sends
+-- Every uncertain send, or one of them, the oldest first, for an operator.
+select m.message_id, m.person_id, m.line, m.say, m.rule, m.reason, m.resend, m.withdrawal, m.attempts, m.expires_at,
+    a.begun_at
+from messages m
+join attempts a on a.tenant = m.tenant and a.message_id = m.message_id and a.attempt = m.attempts
+where m.tenant = $1 and m.state = 'uncertain' and ($2::text is null or m.message_id = $2)
+order by a.begun_at;
+
+-- name: attempts_of_message
+-- The attempts of one message.
+select attempt, wording, begun_at, machine_at, ending, ended_at, wamid, code
+from attempts where tenant = $1 and message_id = $2 order by attempt;
+
+-- name: recent_attempts
+-- Sends that a new leader must count: to whom, by which line, when.
+select m.line, m.person_id, a.begun_at
+from attempts a
+join messages m on m.tenant = a.tenant and m.message_id = a.message_id
+where a.tenant = $1 and a.begun_at > $2
+order by a.begun_at, m.sequence;
+
+-- name: lines_with_intents
+-- Lines with sends that an earlier leader began and that have no outcome yet.
+select distinct line from messages
+where tenant = $1 and state = 'intent' and set_aside is null and message_id <> all ($2::text[]);
+
+-- ------------------------------------------------------------------ statuses that came early
+
+-- name: keep_early_statuses
+-- Statuses whose message is not known yet.
+insert into early_statuses (tenant, wamid, status, at, code, callback, event, kept_at)
+select $1, s.wamid, s.status, s.at, s.code, s.callback, s.event, $2
+from unnest($3::text[], $4::text[], $5::timestamptz[], $6::integer[], $7::text[], $8::text[])
+    as s (wamid, status, at, code, callback, event)
+on conflict (tenant, wamid, status) do nothing;
+
+-- name: take_early_statuses
+-- Early statuses of these wamids, returned once.
+delete from early_statuses where tenant = $1 and wamid = any ($2::text[])
+returning wamid, status, at, code, callback, event;
+
+-- name: matched_early_statuses
+-- Early statuses whose attempt was committed in the moment they were kept.
+select e.wamid from early_statuses e
+join attempts a on a.tenant = e.tenant and a.wamid = e.wamid
+where e.tenant = $1 limit $2;
+
+-- name: delete_old_early_statuses
+-- Statuses that never found a message: they belong to other systems on the same account.
+delete from early_statuses
+where ctid in (select ctid from early_statuses where tenant = $1 and kept_at < $2 limit $3);
+
+-- ------------------------------------------------------------------ people and windows
+
+-- name: save_people
+-- The newest state of each person; an older version changes nothing.
+insert into people (tenant, person_id, phone, bsuid, version)
+select $1, o.person_id, o.phone, o.bsuid, o.version
+from unnest($2::text[], $3::text[], $4::text[], $5::bigint[]) as o (person_id, phone, bsuid, version)
+on conflict (tenant, person_id) do update
+set phone = excluded.phone, bsuid = excluded.bsuid, version = excluded.version
+where people.version < excluded.version;
+
+-- name: open_windows
+-- The newest message of a person to a line; an older one changes nothing.
+insert into windows (tenant, line, person_id, opened_at)
+select $1, o.line, o.person_id, o.opened_at
+from unnest($2::text[], $3::text[], $4::timestamptz[]) as o (line, person_id, opened_at)
+on conflict (tenant, line, person_id) do update
+set opened_at = greatest(windows.opened_at, excluded.opened_at);
+
+-- name: close_windows
+-- Windows that WhatsApp found closed at these attempts; a window opened after the attempt stays open.
+delete from windows w
+using unnest($2::text[], $3::integer[]) as c (message_id, attempt)
+join attempts a on a.tenant = $1 and a.message_id = c.message_id and a.attempt = c.attempt
+join messages m on m.tenant = $1 and m.message_id = c.message_id
+where w.tenant = $1 and w.line = m.line and w.person_id = m.person_id and w.opened_at <= a.begun_at;
+
+-- ------------------------------------------------------------------ the account: templates and webhook coverage
+
+-- name: save_template_state
+-- The newest state that WhatsApp reported of a template.
+insert into templates (tenant, name, language, state, reported_at) values ($1, $2, $3, $4, $5)
+on conflict (tenant, name, language) do update set state = excluded.state, reported_at = excluded.reported_at
+where templates.reported_at <= excluded.reported_at;
+
+-- name: save_coverage
+-- A heartbeat: the newest one says over which span the webhooks are complete, healed gaps included.
+insert into webhook_coverage (tenant, account, covered_since, covered_until) values ($1, $2, $3, $4)
+on conflict (tenant, account) do update
+set covered_since = excluded.covered_since, covered_until = excluded.covered_until
+where webhook_coverage.covered_until <= excluded.covered_until;
+
+-- name: save_gap
+-- A gap: until a heartbeat covers it, nothing before it counts as complete. A gap that is reported after heartbeats for
+-- its time revokes what they covered.
+insert into webhook_coverage (tenant, account, covered_since, covered_until) values ($1, $2, $3, $3)
+on conflict (tenant, account) do update
+set covered_since = greatest(webhook_coverage.covered_until, $3),
+    covered_until = greatest(webhook_coverage.covered_until, $3);
+
+-- name: covered_span
+-- The span over which the webhooks of every account are complete.
+select max(covered_since) as since, min(covered_until) as until from webhook_coverage where tenant = $1;
+
+-- name: caught_up_to
+-- The business instant up to which these topics are read, once all their partitions are known.
+select case when count(caught_up_to) = $2 then min(caught_up_to) end from progress where topic = any ($1::text[]);
+
+-- name: read_positions
+-- How far these topics have been read, by any replica.
+select topic, partition, next_offset from progress where topic = any ($1::text[]);
+
+-- ------------------------------------------------------------------ throttles
+
+-- name: load_throttles
+-- Every throttle of the tenant.
+select clock, scope, subject, detail, until, wait, trips, since, machine_since, code, ends_early, by_operator, by_status,
+    fixed
+from throttles where tenant = $1;
+
+-- name: lock_throttles
+-- The throttles of these subjects, locked in one order until the transaction ends.
+select clock, scope, subject, detail, until, wait, trips, since, machine_since, code, ends_early, by_operator, by_status,
+    fixed
+from throttles
+where tenant = $1
+    and (clock, scope, subject, detail) in (select * from unnest($2::text[], $3::text[], $4::text[], $5::text[]))
+order by clock, scope, subject, detail
+for update;
+
+-- name: save_throttles
+-- Throttles that began or changed; one that another replica prolonged meanwhile stays.
+insert into throttles (
+    tenant, clock, scope, subject, detail, until, wait, trips, since, machine_since, code, ends_early, by_operator,
+    by_status, fixed
+)
+select $1, h.* from unnest(
+    $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::interval[], $8::integer[], $9::timestamptz[],
+    $10::timestamptz[], $11::integer[], $12::boolean[], $13::boolean[], $14::boolean[], $15::boolean[]
+) as h (
+    clock, scope, subject, detail, until, wait, trips, since, machine_since, code, ends_early, by_operator, by_status,
+    fixed
+)
+order by h.clock, h.scope, h.subject, h.detail
+on conflict (tenant, clock, scope, subject, detail) do update
+set until = excluded.until, wait = excluded.wait, trips = excluded.trips, since = excluded.since,
+    machine_since = excluded.machine_since, code = excluded.code, ends_early = excluded.ends_early,
+    by_operator = excluded.by_operator, by_status = excluded.by_status, fixed = excluded.fixed
+where throttles.until <= excluded.until;
+
+-- name: delete_throttles
+-- Throttles that have ended, unless another replica prolonged one meanwhile.
+delete from throttles h
+using unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[])
+    as o (clock, scope, subject, detail, until)
+where h.tenant = $1
+    and (h.clock, h.scope, h.subject, h.detail, h.until) = (o.clock, o.scope, o.subject, o.detail, o.until);
+
+-- name: delete_old_throttles
+-- Throttles that ended long ago.
+delete from throttles where tenant = $1 and until < $2;
+
+-- name: has_succeeded_since
+-- Whether an attempt begun since then got a good status; empty arguments stand for any line, person or template.
+select exists (
+    select from attempts a
+    join messages m on m.tenant = a.tenant and m.message_id = a.message_id and m.attempts = a.attempt
+    where a.tenant = $1 and a.begun_at >= $2 and a.machine_at >= $3 and m.rank > 0
+        and $4 in ('', m.line) and $5 in ('', m.person_id)
+        and ($6 = '' or a.wording = 'template' and (m.template_name, m.template_language) = ($6, $7))
+);

@@ -1,0 +1,117 @@
+"""Throttles in PostgreSQL: a replica that reads a failed status records what it stops, and notifies the leader."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from services.dispatcher.metrics import record_loop_error
+from services.dispatcher.provider_responses import ErrorScope, SendOutcome
+from services.dispatcher.store import QUERIES
+from services.dispatcher.throttles import (
+    SendTarget,
+    Throttle,
+    ThrottleChanges,
+    ThrottleClock,
+    ThrottleKey,
+    Throttles,
+    throttle_key,
+)
+from shared.runtime.clock import machine_now
+from shared.runtime.postgres import Connection
+from shared.runtime.telemetry import get_logger
+from shared.runtime.transaction import Transaction
+
+THROTTLED_CHANNEL = "stet_dispatcher_throttled"
+"""Notifies the leader of throttles that another replica recorded."""
+
+log = get_logger()
+_KEPT_FOR = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True)
+class ThrottleStore:
+    tenant: str
+
+    async def load(self, connection: Connection) -> dict[ThrottleKey, Throttle]:
+        return _read(await connection.fetch(QUERIES.load_throttles, self.tenant))
+
+    async def save(self, connection: Connection, changes: ThrottleChanges) -> None:
+        if changes.saved:
+            rows = [(*_key_columns(key), *_columns(throttle)) for key, throttle in changes.saved.items()]
+            await connection.execute(QUERIES.save_throttles, self.tenant, *map(list, zip(*rows, strict=True)))
+        if changes.ended:
+            ends = [(*_key_columns(key), until) for key, until in changes.ended.items()]
+            await connection.execute(QUERIES.delete_throttles, self.tenant, *map(list, zip(*ends, strict=True)))
+
+    async def record_errors(self, tx: Transaction, errors: Sequence[tuple[SendOutcome, SendTarget]]) -> None:
+        """Trip the throttles of failed statuses, by the same table as those of responses."""
+        keys = {key for outcome, target in errors if (key := throttle_key(outcome, target)) is not None}
+        if not keys:
+            return
+        columns = map(list, zip(*map(_key_columns, keys), strict=True))
+        throttles = Throttles()
+        throttles.merge(_read(await tx.connection.fetch(QUERIES.lock_throttles, self.tenant, *columns)))
+        for outcome, target in errors:
+            throttles.record(outcome, target, tx.now, machine_now(), by_status=True)
+        if changes := throttles.take_changes():
+            for key, throttle in changes.saved.items():
+                log.warning(
+                    "throttle.tripped", scope=key.scope.value, code=throttle.code, until=throttle.until.isoformat()
+                )
+            await self.save(tx.connection, changes)
+            await tx.connection.execute("select pg_notify($1, '')", THROTTLED_CHANNEL)
+
+    async def has_succeeded_since(self, connection: Connection, key: ThrottleKey, throttle: Throttle) -> bool:
+        """Whether an attempt that began after the throttle got a good status."""
+        template = (key.subject, key.detail) if key.scope is ErrorScope.TEMPLATE else ("", "")
+        line = key.subject if key.scope in {ErrorScope.NUMBER, ErrorScope.PAIR} else ""
+        person = key.detail if key.scope is ErrorScope.PAIR else ""
+        return bool(
+            await connection.fetchval(
+                QUERIES.has_succeeded_since, self.tenant, throttle.since, throttle.machine_since, line, person,
+                *template,
+            )
+        )  # fmt: skip
+
+    async def delete_old(self, connection: Connection, now: datetime) -> None:
+        await connection.execute(QUERIES.delete_old_throttles, self.tenant, now - _KEPT_FOR)
+
+
+def _read(rows: Sequence[Mapping[str, Any]]) -> dict[ThrottleKey, Throttle]:
+    """A throttle of a kind that this version does not know is ignored."""
+    found = {}
+    for row in rows:
+        try:
+            key = ThrottleKey(ThrottleClock(row["clock"]), ErrorScope(row["scope"]), row["subject"], row["detail"])
+        except ValueError as error:
+            record_loop_error("throttles", error)
+        else:
+            found[key] = _read_throttle(row)
+    return found
+
+
+def _read_throttle(row: Mapping[str, Any]) -> Throttle:
+    return Throttle(
+        until=row["until"],
+        wait=row["wait"],
+        trips=row["trips"],
+        since=row["since"],
+        machine_since=row["machine_since"],
+        code=row["code"],
+        ends_early=row["ends_early"],
+        by_operator=row["by_operator"],
+        by_status=row["by_status"],
+        fixed=row["fixed"],
+    )
+
+
+def _key_columns(key: ThrottleKey) -> tuple[str, str, str, str]:
+    return key.clock.value, key.scope.value, key.subject, key.detail
+
+
+def _columns(throttle: Throttle) -> tuple[Any, ...]:
+    return (
+        throttle.until, throttle.wait, throttle.trips, throttle.since, throttle.machine_since, throttle.code,
+        throttle.ends_early, throttle.by_operator, throttle.by_status, throttle.fixed,
+    )  # fmt: skip

@@ -1,0 +1,110 @@
+"""One person's messages by one line leave in the order they were asked for, whatever makes one of them wait."""
+
+from datetime import timedelta
+
+import pytest
+
+from shared.contracts.ids import ChainId, MessageId, PersonId
+from shared.contracts.messages import Lane, WithdrawMessage
+from tests.services.dispatcher.dispatcher_under_test import (
+    DispatcherUnderTest,
+    message_received,
+    person_observed,
+    send_request,
+    template_update,
+)
+
+pytestmark = pytest.mark.integration
+_MINUTE = timedelta(minutes=1)
+
+
+async def _order(dispatcher: DispatcherUnderTest) -> list[str]:
+    await dispatcher.wait_until_idle()
+    return [message["biz_opaque_callback_data"].partition(".")[0] for message in await dispatcher.sent()]
+
+
+async def _free_text(dispatcher: DispatcherUnderTest) -> None:
+    """The person has written, so that words without a template may go."""
+    await dispatcher.simulator.tell("say", {"from": "+441632960001", "line": "main", "kind": "text", "text": "Hello"})
+    await dispatcher.handle(person_observed(), message_received(dispatcher.clock.now()))
+
+
+@pytest.mark.parametrize("code", [135000, 131056, 130429])
+async def test_a_message_that_goes_again_is_not_overtaken(dispatcher: DispatcherUnderTest, code: int) -> None:
+    """A refusal that may pass, a throttled person, a throttled number."""
+    await dispatcher.simulator.tell("faults", {"kind": "error_code", "code": code, "match": {"to": "+441632960001"}})
+    await dispatcher.handle(person_observed(), *(send_request(f"m{number}") for number in range(5)))
+    while await dispatcher.state("m4") != "accepted":
+        await dispatcher.wait_until_idle()
+        dispatcher.advance_clock(timedelta(seconds=1))
+    assert await _order(dispatcher) == [f"m{number}" for number in range(5)]
+
+
+async def test_a_message_asked_for_later_waits_for_one_whose_time_has_not_come(dispatcher: DispatcherUnderTest) -> None:
+    await dispatcher.handle(send_request("m1"))
+    await dispatcher.wait_for_reason("unknown_person", "m1")
+    await dispatcher.pool.execute(
+        "update messages set reason = 'pair_rate', not_before = $1", dispatcher.clock.now() + _MINUTE
+    )
+    await dispatcher.handle(person_observed(), send_request("m2"))
+    await dispatcher.wait_until_idle()
+    assert await dispatcher.sent() == []
+    assert (await dispatcher.parts.monitor.idle()).next_due == dispatcher.clock.now() + _MINUTE
+    dispatcher.advance_clock(_MINUTE)
+    assert await _order(dispatcher) == ["m1", "m2"]
+
+
+async def test_a_critical_message_does_not_overtake_the_same_persons_bulk_message(
+    dispatcher: DispatcherUnderTest,
+) -> None:
+    await dispatcher.stop()
+    await dispatcher.handle(
+        person_observed(), send_request("m1", lane=Lane.BULK), send_request("m2", lane=Lane.CRITICAL)
+    )
+    await dispatcher.start()
+    assert await _order(dispatcher) == ["m1", "m2"]
+
+
+async def test_a_critical_message_goes_before_other_peoples_bulk_messages(dispatcher: DispatcherUnderTest) -> None:
+    await dispatcher.stop()
+    await dispatcher.handle(person_observed(), person_observed("p2", "+441632960002"))
+    await dispatcher.handle(send_request("m1", lane=Lane.BULK), send_request("m2", "p2", lane=Lane.CRITICAL))
+    await dispatcher.start()
+    assert sorted(await _order(dispatcher)) == ["m1", "m2"]
+    begun = await dispatcher.pool.fetch("select message_id from messages order by lane, sequence")
+    assert [row["message_id"] for row in begun] == ["m2", "m1"]
+
+
+async def test_a_message_that_waits_for_its_template_holds_back_its_own_chain_only(
+    dispatcher: DispatcherUnderTest,
+) -> None:
+    await dispatcher.handle(template_update(dispatcher.clock.now(), "PAUSED"), person_observed())
+    await dispatcher.handle(send_request("m1", chain_id=ChainId("c1")))
+    await dispatcher.wait_for_reason("template_paused")
+    await _free_text(dispatcher)
+    await dispatcher.pool.execute("update messages set not_before = $1", dispatcher.clock.now() + timedelta(hours=1))
+    await dispatcher.handle(send_request("m2", chain_id=ChainId("c1")), send_request("m3", chain_id=ChainId("c2")))
+    assert await _order(dispatcher) == ["m3"]
+    await dispatcher.handle(template_update(dispatcher.clock.now(), "APPROVED"))
+    assert await _order(dispatcher) == ["m3", "m1", "m2"]
+
+
+async def test_another_line_is_another_chat(dispatcher: DispatcherUnderTest) -> None:
+    await dispatcher.handle(send_request("m1"))
+    await dispatcher.wait_for_reason("unknown_person", "m1")
+    await dispatcher.pool.execute(
+        "update messages set reason = 'pair_held', not_before = $1", dispatcher.clock.now() + _MINUTE
+    )
+    await dispatcher.handle(person_observed(), send_request("m2", line="acquisitions"))
+    assert await _order(dispatcher) == ["m2"]
+
+
+async def test_what_ends_a_message_frees_the_ones_behind_it(dispatcher: DispatcherUnderTest) -> None:
+    await dispatcher.handle(send_request("m1"))
+    await dispatcher.wait_for_reason("unknown_person", "m1")
+    await dispatcher.pool.execute(
+        "update messages set reason = 'pair_held', not_before = $1", dispatcher.clock.now() + _MINUTE
+    )
+    await dispatcher.handle(person_observed(), send_request("m2"))
+    await dispatcher.handle(WithdrawMessage(message_id=MessageId("m1"), person_id=PersonId("p1"), reason="done"))
+    assert await _order(dispatcher) == ["m2"]

@@ -1,0 +1,123 @@
+"""The state machine: withdrawals, doubt, and how doubt is settled."""
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from services.dispatcher.message_state import (
+    INITIAL,
+    TRANSITIONS,
+    InvalidTransition,
+    MessageState,
+    RetryTime,
+    SendEvidence,
+    TrackedMessage,
+    accept,
+    drop,
+    mark_uncertain,
+    prove_sent,
+    retry,
+    settle_by_silence,
+    settle_not_sent,
+    transition,
+    withdraw,
+)
+from services.dispatcher.reasons import MessageReason
+from shared.contracts import messages
+from shared.contracts.messages import Resend, Resolution
+from tests.services.dispatcher.builders import NOON, WAMID, begun_message, tracked_message
+
+_LATER = RetryTime(NOON)
+
+
+def _uncertain(**changes: Any) -> TrackedMessage:
+    return replace(mark_uncertain(begun_message(), MessageReason.NO_ANSWER, NOON).message, **changes)
+
+
+def test_a_message_taken_says_so_with_its_wamid() -> None:
+    change = accept(begun_message(), WAMID, NOON)
+    assert (change.message.state, change.message.wamid) == (MessageState.ACCEPTED, WAMID)
+    assert [type(events) for events in change.events] == [messages.MessageAccepted]
+
+
+def test_a_waiting_message_is_withdrawn() -> None:
+    change = withdraw(tracked_message(), "stopped", NOON)
+    assert change.message.state is MessageState.WITHDRAWN
+    assert isinstance(change.events[0], messages.MessageWithdrawn)
+
+
+@pytest.mark.parametrize("begun", [_uncertain(), begun_message(state=MessageState.READ, wamid=WAMID)])
+def test_a_begun_message_is_too_late_to_withdraw(begun: TrackedMessage) -> None:
+    change = withdraw(begun, "stopped", NOON)
+    assert change.message.state is begun.state
+    assert [type(events) for events in change.events] == [messages.MessageTooLate]
+
+
+def test_a_withdrawal_of_an_intent_is_noted_until_its_outcome_is_known() -> None:
+    change = withdraw(begun_message(), "stopped", NOON)
+    assert (change.message.state, change.message.withdrawal, change.events) == (MessageState.INTENT, "stopped", ())
+    accepted = accept(change.message, WAMID, NOON)
+    assert [type(event) for event in accepted.events] == [messages.MessageAccepted, messages.MessageTooLate]
+
+
+def test_a_transition_that_the_table_does_not_have_is_refused() -> None:
+    for name, (sources, target) in TRANSITIONS.items():
+        for state in MessageState:
+            if state in sources:
+                assert transition(tracked_message(state=state), name).state is target
+            else:
+                with pytest.raises(InvalidTransition):
+                    transition(tracked_message(state=state), name)
+
+
+def test_every_state_can_be_reached_from_the_first() -> None:
+    reached = {INITIAL}
+    for _ in MessageState:
+        reached |= {target for sources, target in TRANSITIONS.values() if sources & reached}
+    assert reached == set(MessageState)
+
+
+@pytest.mark.parametrize("state", [MessageState.DROPPED, MessageState.WITHDRAWN])
+def test_what_never_went_needs_no_withdrawal(state: MessageState) -> None:
+    assert withdraw(tracked_message(state=state), "stopped", NOON).events == ()
+
+
+def test_a_refused_message_that_was_withdrawn_meanwhile_does_not_go_again() -> None:
+    begun = withdraw(begun_message(), "stopped", NOON).message
+    assert retry(begun, MessageReason.REFUSED_FOR_NOW, _LATER, NOON).message.state is MessageState.WITHDRAWN
+
+
+def test_silence_resends_only_what_may_be_resent() -> None:
+    change = settle_by_silence(_uncertain(resend=Resend.IF_UNPROVEN), NOON)
+    assert change.message.state is MessageState.WAITING
+    assert [getattr(events, "resolution", None) for events in change.events] == [Resolution.RESENT]
+    assert settle_by_silence(_uncertain(resend=Resend.NEVER), NOON).message.state is MessageState.UNCERTAIN
+
+
+def test_silence_never_resends_what_was_withdrawn() -> None:
+    change = settle_by_silence(_uncertain(resend=Resend.IF_UNPROVEN, withdrawal="stopped"), NOON)
+    assert change.message.state is MessageState.WITHDRAWN
+    assert [type(events) for events in change.events] == [messages.MessageResolved, messages.MessageWithdrawn]
+
+
+def test_a_tap_proves_an_uncertain_send_even_without_a_wamid() -> None:
+    change = prove_sent(_uncertain(), None, SendEvidence.TAP, NOON)
+    assert change.message.state is MessageState.ACCEPTED
+    assert isinstance(change.events[0], messages.MessageResolved)
+    assert (change.events[0].resolution, change.events[0].evidence) == (Resolution.SENT, SendEvidence.TAP)
+
+
+def test_proof_of_a_send_in_flight_is_its_receipt() -> None:
+    assert prove_sent(begun_message(), WAMID, SendEvidence.STATUS, NOON) == accept(begun_message(), WAMID, NOON)
+
+
+def test_what_was_attempted_fails_where_the_untouched_is_dropped() -> None:
+    assert drop(tracked_message(), MessageReason.EXPIRED, NOON).message.state is MessageState.DROPPED
+    assert drop(tracked_message(attempts=1), MessageReason.EXPIRED, NOON).message.state is MessageState.FAILED
+
+
+def test_a_person_may_settle_it_as_not_sent() -> None:
+    change = settle_not_sent(_uncertain(), SendEvidence.PERSON, NOON)
+    assert change.message.state is MessageState.FAILED
+    assert isinstance(change.events[0], messages.MessageResolved)

@@ -1,0 +1,111 @@
+"""``plan_send`` as a table: what is known of a message, its person and its number, and the expected plan."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from services.dispatcher.payload import MessageContent
+from services.dispatcher.planner import DropMessage, SendNow, SendPlan, TemplateState, WaitUntil, plan_send
+from services.dispatcher.rate_limits import SendLimits
+from services.dispatcher.reasons import MessageReason
+from shared.contracts.messages import Wording
+from tests.services.dispatcher.builders import NOON, REACHED, queued_message, seconds, send_context
+
+_FREE, _TEMPLATE = SendNow(Wording.FREE_TEXT, REACHED), SendNow(Wording.TEMPLATE, REACHED)
+_DAY = timedelta(days=1)
+_UNTEMPLATED = {"content": MessageContent("Hello")}
+
+_CASES: list[tuple[str, dict[str, Any], dict[str, Any], SendPlan]] = [
+    ("an open window takes free text", {}, {}, _FREE),
+    ("without a window the template goes", {}, {"window_opened_at": None}, _TEMPLATE),
+    (
+        "a window within the margin of closing is closed",
+        {},
+        {"window_opened_at": NOON - _DAY + seconds(120)},
+        _TEMPLATE,
+    ),
+    ("a window is open until the margin", {}, {"window_opened_at": NOON - _DAY + seconds(121)}, _FREE),
+    ("a window that failed is not trusted", {"template_only": True}, {}, _TEMPLATE),
+    ("no window and no template", _UNTEMPLATED, {"window_opened_at": None}, DropMessage(MessageReason.NO_TEMPLATE)),
+    ("its time is over", {"expires_at": NOON}, {}, DropMessage(MessageReason.EXPIRED)),
+    ("nobody configured the line", {}, {"line_known": False}, DropMessage(MessageReason.UNKNOWN_LINE)),
+    ("a known person without an address", {}, {"address": None}, DropMessage(MessageReason.NO_ADDRESS)),
+    (
+        "an unknown person is waited for",
+        {},
+        {"person_known": False, "address": None},
+        WaitUntil(NOON + timedelta(minutes=10), MessageReason.UNKNOWN_PERSON),
+    ),
+    (
+        "an unknown person is not waited for long",
+        {"requested_at": NOON - timedelta(minutes=10)},
+        {"person_known": False, "address": None},
+        DropMessage(MessageReason.NO_ADDRESS),
+    ),
+    (
+        "a paused template waits",
+        {},
+        {"window_opened_at": None, "template": TemplateState.PAUSED},
+        WaitUntil(NOON + timedelta(hours=1), MessageReason.TEMPLATE_PAUSED),
+    ),
+    ("a paused template does not matter inside the window", {}, {"template": TemplateState.PAUSED}, _FREE),
+    (
+        "a disabled template is given up",
+        {},
+        {"window_opened_at": None, "template": TemplateState.DISABLED},
+        DropMessage(MessageReason.TEMPLATE_DISABLED),
+    ),
+    (
+        "a template WhatsApp refused for now",
+        {},
+        {"window_opened_at": None, "template_held_until": NOON + seconds(60)},
+        WaitUntil(NOON + seconds(60), MessageReason.TEMPLATE_HELD),
+    ),
+    (
+        "a number told to slow down",
+        {},
+        {"number_held_until": NOON + seconds(4)},
+        WaitUntil(NOON + seconds(4), MessageReason.NUMBER_HELD),
+    ),
+    ("a hold that is over", {}, {"number_held_until": NOON}, _FREE),
+    (
+        "a person told to wait for",
+        {},
+        {"pair_held_until": NOON + seconds(16)},
+        WaitUntil(NOON + seconds(16), MessageReason.PAIR_HELD),
+    ),
+    (
+        "a number at its rate",
+        {},
+        {"number_sends": [NOON] * 80},
+        WaitUntil(NOON + seconds(1), MessageReason.NUMBER_RATE),
+    ),
+    (
+        "a person after a burst",
+        {},
+        {"pair_sends": [NOON] * 45},
+        WaitUntil(NOON + seconds(270), MessageReason.PAIR_RATE),
+    ),
+    (
+        "no wait outlasts the message",
+        {"expires_at": NOON + seconds(100)},
+        {"pair_sends": [NOON] * 45},
+        WaitUntil(NOON + seconds(100), MessageReason.PAIR_RATE),
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("message", "known", "expected"), [case[1:] for case in _CASES], ids=[case[0] for case in _CASES]
+)
+def test_plan(message: dict[str, Any], known: dict[str, Any], expected: SendPlan) -> None:
+    assert plan_send(queued_message(**message), send_context(**known), SendLimits(), NOON) == expected
+
+
+def test_lifted_limits_ignore_the_rates_and_nothing_else() -> None:
+    busy = send_context(number_sends=[NOON] * 80, pair_sends=[NOON] * 45)
+    assert plan_send(queued_message(), busy, SendLimits(lifted=True), NOON) == _FREE
+    assert plan_send(queued_message(expires_at=NOON), busy, SendLimits(lifted=True), NOON) == DropMessage(
+        MessageReason.EXPIRED
+    )

@@ -1,0 +1,103 @@
+"""Rates: what they allow, and that no sequence of sends ever exceeds them."""
+
+from datetime import datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.dispatcher.rate_limits import NUMBER_RATE_LIMIT, PAIR_RATE_LIMIT, RateLimit, RateUsage, SendLimits
+from tests.services.dispatcher.builders import NOON, seconds
+
+_GAPS = st.lists(st.integers(0, 20_000), min_size=1, max_size=200)
+
+
+def _send_as_early_as_allowed(rate: RateLimit, gaps: list[int]) -> list[datetime]:
+    """Sends asked for ``gaps`` milliseconds after one another, each put off until the rate allows it."""
+    sends: list[datetime] = []
+    now = NOON
+    for gap in gaps:
+        now = max(now + timedelta(milliseconds=gap), NOON)
+        now = rate.free_at(sends[-rate.history_length :], now)
+        sends.append(now)
+    return sends
+
+
+def test_a_number_sends_eighty_in_a_second_and_then_waits() -> None:
+    sends = [NOON] * 80
+    assert NUMBER_RATE_LIMIT.free_at(sends[:79], NOON) == NOON
+    assert NUMBER_RATE_LIMIT.free_at(sends, NOON + seconds(0.4)) == NOON + seconds(1)
+
+
+def test_a_person_may_get_forty_five_at_once_and_then_their_time_is_waited_out() -> None:
+    sends = [NOON] * 45
+    assert PAIR_RATE_LIMIT.free_at(sends[:44], NOON + seconds(2)) == NOON + seconds(2)
+    assert PAIR_RATE_LIMIT.free_at(sends, NOON + seconds(7)) == NOON + seconds(45 * 6)
+
+
+def test_twenty_at_once_are_followed_by_two_minutes() -> None:
+    assert PAIR_RATE_LIMIT.free_at([NOON] * 20, NOON + seconds(30)) == NOON + seconds(120)
+
+
+def test_a_paid_burst_leaves_nothing_behind() -> None:
+    assert PAIR_RATE_LIMIT.free_at([NOON] * 45, NOON + seconds(270)) == NOON + seconds(270)
+
+
+@given(_GAPS, st.integers(1, 30))
+def test_a_number_never_exceeds_its_rate_in_any_second(gaps: list[int], count: int) -> None:
+    rate = RateLimit(count, per=seconds(1))
+    sends = _send_as_early_as_allowed(rate, gaps)
+    assert all(later - earlier >= rate.per for earlier, later in zip(sends, sends[count:], strict=False))
+
+
+@given(_GAPS)
+def test_a_pair_never_overdraws_a_bucket_of_forty_five(gaps: list[int]) -> None:
+    """Meta's own arithmetic, kept apart from ours: a debt of six seconds a message, never above 45 of them."""
+    debt, last = timedelta(0), NOON
+    for now in _send_as_early_as_allowed(PAIR_RATE_LIMIT, gaps):
+        debt = max(debt - (now - last), timedelta(0)) + PAIR_RATE_LIMIT.per
+        last = now
+        assert debt <= PAIR_RATE_LIMIT.per * PAIR_RATE_LIMIT.burst
+
+
+@given(_GAPS)
+def test_what_a_rate_remembers_is_enough(gaps: list[int]) -> None:
+    sends = _send_as_early_as_allowed(PAIR_RATE_LIMIT, gaps)
+    later = sends[-1] + seconds(3)
+    assert PAIR_RATE_LIMIT.free_at(sends[-PAIR_RATE_LIMIT.history_length :], later) == PAIR_RATE_LIMIT.free_at(
+        sends, later
+    )
+
+
+def _reserved(count: int) -> RateUsage:
+    usage = RateUsage(SendLimits())
+    for number in range(count):
+        usage.reserve("main", f"p{number}", NOON)
+    return usage
+
+
+def test_what_is_claimed_takes_room_until_it_is_written_and_a_second_after() -> None:
+    usage, later = _reserved(80), NOON + seconds(5)
+    assert usage.capacity("main", NOON + seconds(4), 100) == 0
+    for number in range(80):
+        usage.confirm("main", f"p{number}", later)
+    assert usage.capacity("main", later + seconds(0.9), 100) == 0
+    assert usage.capacity("main", later + seconds(1), 100) == 80
+
+
+def test_what_is_never_written_gives_its_room_back() -> None:
+    usage = _reserved(80)
+    usage.release("main")
+    assert usage.capacity("main", NOON, 100) == 1
+
+
+def test_a_person_is_paid_back_from_when_the_request_was_written() -> None:
+    usage = _reserved(1)
+    usage.confirm("main", "p0", NOON + seconds(30))
+    assert list(usage.pair("main", "p0")) == [NOON + seconds(30)]
+
+
+def test_a_take_over_remembers_what_is_over() -> None:
+    usage = RateUsage(SendLimits())
+    for number in range(80):
+        usage.record("main", f"p{number}", NOON)
+    assert usage.free_at("main", NOON) == NOON + timedelta(seconds=1)

@@ -1,0 +1,221 @@
+"""Sends nobody can prove: settled by a status, by silence, or by a person; never repeated on a guess."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.dispatcher import uncertain
+from shared.contracts.ids import MessageId, PersonId, Wamid
+from shared.contracts.messages import Resend, WithdrawMessage
+from shared.contracts.topics import PARTITIONS, WHATSAPP_MESSAGES, WHATSAPP_STATUSES
+from shared.contracts.whatsapp import Status, StatusReported, WebhookConfirmed, WebhookGapOpened
+from shared.runtime.clock import machine_now
+from tests.dev.whatsapp.stand import Hook, Stand
+from tests.services.dispatcher.dispatcher_under_test import (
+    DispatcherUnderTest,
+    person_observed,
+    running_dispatcher,
+    send_request,
+    wait_until,
+)
+
+pytestmark = pytest.mark.integration
+_SHORT = timedelta(seconds=1)
+_HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+async def dispatcher(
+    postgres_database: str, clock_file: Path, simulator: Stand, webhook: Hook
+) -> AsyncIterator[DispatcherUnderTest]:
+    async with running_dispatcher(
+        postgres_database, clock_file, simulator, webhook, send_timeout_seconds=1, unproven_after_seconds=1
+    ) as dispatcher:
+        yield dispatcher
+
+
+async def _lose_one(dispatcher: DispatcherUnderTest, kind: str, **changes: Any) -> None:
+    """Send m1 into the void: taken or not, its answer never comes."""
+    await dispatcher.simulator.tell("faults", {"kind": kind, "seconds": 30})
+    await dispatcher.handle(person_observed(), send_request(**changes))
+    await dispatcher.wait_for_state("uncertain")
+
+
+async def _watched(dispatcher: DispatcherUnderTest, since: timedelta = _HOUR) -> None:
+    """The stream was whole since then and a little longer than until now, and all of it has been read."""
+    now = machine_now()
+    await dispatcher.handle(WebhookConfirmed(account="a", since=now - since, until=now + _HOUR))
+    for topic in (WHATSAPP_STATUSES, WHATSAPP_MESSAGES):
+        await dispatcher.pool.execute(
+            "insert into progress (topic, partition, next_offset, caught_up_to)"
+            " select $1, n, 0, $3 from generate_series(0, $2 - 1) as n",
+            topic.name, PARTITIONS, dispatcher.clock.now() + _HOUR,
+        )  # fmt: skip
+
+
+async def _stays_uncertain(dispatcher: DispatcherUnderTest) -> None:
+    """Both clocks have passed the policy's time."""
+    dispatcher.advance_clock(_SHORT)
+    await dispatcher.pool.execute("update attempts set machine_at = $1", machine_now() - 2 * _SHORT)
+    await dispatcher.parts.reconciler.run_once(dispatcher.parts.sender.moment())
+    assert await dispatcher.state() == "uncertain"
+
+
+async def test_a_status_settles_a_send_whose_answer_never_came(dispatcher: DispatcherUnderTest) -> None:
+    await _lose_one(dispatcher, "timeout_after_accept")
+    await dispatcher.handle_statuses()
+    assert await dispatcher.published() == ["uncertain", "resolved", "delivered"]
+    assert len(await dispatcher.sent()) == 1
+
+
+async def test_silence_resends_what_may_be_resent_once(dispatcher: DispatcherUnderTest) -> None:
+    await _lose_one(dispatcher, "timeout_before", resend=Resend.IF_UNPROVEN)
+    await _watched(dispatcher)
+    dispatcher.advance_clock(_SHORT)
+    await dispatcher.wait_for_state("accepted")
+    assert await dispatcher.published() == ["uncertain", "resolved", "accepted"]
+    assert [message["biz_opaque_callback_data"] for message in await dispatcher.sent()] == ["m1.2"]
+
+
+async def test_silence_repeats_no_question(dispatcher: DispatcherUnderTest) -> None:
+    await _lose_one(dispatcher, "timeout_before")
+    await _watched(dispatcher)
+    await _stays_uncertain(dispatcher)
+
+
+async def test_silence_proves_nothing_while_a_gap_is_open(dispatcher: DispatcherUnderTest) -> None:
+    await _lose_one(dispatcher, "timeout_before", resend=Resend.IF_UNPROVEN)
+    await _watched(dispatcher)
+    await dispatcher.handle(WebhookGapOpened(account="a", since=machine_now() + _HOUR, reason="database_away"))
+    await _stays_uncertain(dispatcher)
+
+
+async def test_a_gap_that_is_told_after_the_heartbeat_that_overlooked_it_takes_its_word_back(
+    dispatcher: DispatcherUnderTest,
+) -> None:
+    """Another replica of ingest refused a webhook, and told of it at its own turn."""
+    await _lose_one(dispatcher, "timeout_before", resend=Resend.IF_UNPROVEN)
+    before = machine_now() - _HOUR / 2
+    await _watched(dispatcher)
+    await dispatcher.handle(WebhookGapOpened(account="a", since=before, reason="kafka_away"))
+    await _stays_uncertain(dispatcher)
+    now = machine_now()
+    await dispatcher.handle(WebhookConfirmed(account="a", since=before, until=now + 2 * _HOUR))
+    await dispatcher.wait_for_state("accepted")
+
+
+async def test_silence_proves_nothing_before_every_replica_of_ingest_has_had_its_turn(
+    dispatcher: DispatcherUnderTest,
+) -> None:
+    await _lose_one(dispatcher, "timeout_before", resend=Resend.IF_UNPROVEN)
+    await _watched(dispatcher)
+    await dispatcher.pool.execute("update streams set whole_until = $1", machine_now() + 5 * _SHORT)
+    await _stays_uncertain(dispatcher)
+    await dispatcher.handle(WebhookConfirmed(account="a", since=machine_now() - _HOUR, until=machine_now() + _HOUR))
+    await dispatcher.wait_for_state("accepted")
+
+
+async def test_silence_proves_nothing_where_one_of_two_accounts_has_a_gap(dispatcher: DispatcherUnderTest) -> None:
+    await _lose_one(dispatcher, "timeout_before", resend=Resend.IF_UNPROVEN)
+    await _watched(dispatcher)
+    await dispatcher.handle(WebhookGapOpened(account="b", since=machine_now(), reason="restarted"))
+    await _stays_uncertain(dispatcher)
+
+
+async def test_silence_proves_nothing_while_one_partition_of_statuses_is_unread(
+    dispatcher: DispatcherUnderTest,
+) -> None:
+    await _lose_one(dispatcher, "timeout_before", resend=Resend.IF_UNPROVEN)
+    await _watched(dispatcher)
+    await dispatcher.pool.execute(
+        "update progress set caught_up_to = $1 where topic = $2 and partition = 3",
+        dispatcher.clock.now() - _HOUR, WHATSAPP_STATUSES.name,
+    )  # fmt: skip
+    await _stays_uncertain(dispatcher)
+
+
+async def test_silence_proves_nothing_without_a_heartbeat(dispatcher: DispatcherUnderTest) -> None:
+    await _lose_one(dispatcher, "timeout_before", resend=Resend.IF_UNPROVEN)
+    await _stays_uncertain(dispatcher)
+
+
+async def test_a_withdrawn_doubt_is_closed_and_not_resent(dispatcher: DispatcherUnderTest) -> None:
+    await _lose_one(dispatcher, "timeout_before", resend=Resend.IF_UNPROVEN)
+    await dispatcher.handle(WithdrawMessage(message_id=MessageId("m1"), person_id=PersonId("p1"), reason="done"))
+    await _watched(dispatcher)
+    dispatcher.advance_clock(_SHORT)
+    await dispatcher.wait_for_state("withdrawn")
+    assert await dispatcher.published() == ["uncertain", "too_late", "resolved", "withdrawn"]
+
+
+async def test_a_person_settles_what_nothing_proves(
+    dispatcher: DispatcherUnderTest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await _lose_one(dispatcher, "timeout_before")
+    await uncertain.run(dispatcher.settings, uncertain._arguments(["list"]))
+    assert "m1" in capsys.readouterr().out
+    assert await uncertain.run(dispatcher.settings, uncertain._arguments(["show", "m1"])) == 0
+    assert "attempt 1" in capsys.readouterr().out
+    assert await uncertain.run(dispatcher.settings, uncertain._arguments(["show", "m2"])) == 1
+    assert capsys.readouterr().out == "no message m2 was ever sent\n"
+    settling = uncertain._arguments(["settle", "m1", "--as", "not_sent", "--resend"])
+    assert await uncertain.run(dispatcher.settings, settling) == 0
+    await dispatcher.wait_for_state("accepted")
+    assert await uncertain.run(dispatcher.settings, settling) == 1
+    assert await dispatcher.published() == ["uncertain", "resolved", "accepted"]
+
+
+async def test_a_status_without_our_callback_waits_for_its_receipt(dispatcher: DispatcherUnderTest) -> None:
+    early = StatusReported(wamid=Wamid("wamid.early"), status=Status.DELIVERED, at=dispatcher.clock.now())
+    await dispatcher.handle(early)
+    assert await dispatcher.published() == []
+    await _lose_one(dispatcher, "timeout_before")
+    settling = uncertain._arguments(["settle", "m1", "--as", "sent", "--wamid", "wamid.early"])
+    await uncertain.run(dispatcher.settings, settling)
+    await dispatcher.wait_for_state("delivered")
+    assert await dispatcher.published() == ["uncertain", "resolved", "delivered"]
+
+
+async def test_an_intent_whose_owner_has_gone_is_uncertain_and_not_free(dispatcher: DispatcherUnderTest) -> None:
+    await dispatcher.stop()
+    await dispatcher.handle(person_observed(), send_request())
+    moment = dispatcher.parts.sender.moment()
+    await dispatcher.pool.execute(
+        "update messages set state = 'intent', attempts = 1, wording = 'template', lease_until = $1",
+        moment.machine - 5 * _SHORT,
+    )
+    await dispatcher.start()
+    await dispatcher.wait_for_state("uncertain")
+    assert (await dispatcher.events())[0]["data"]["reason"] == "lease_ended"
+    assert await dispatcher.sent() == []
+
+
+async def test_one_replica_sends_and_the_other_takes_over(dispatcher: DispatcherUnderTest, clock_file: Path) -> None:
+    dsn = dispatcher.settings.postgres_dsn.get_secret_value()
+    async with running_dispatcher(dsn, clock_file, dispatcher.simulator, dispatcher.webhook) as second:
+        await dispatcher.handle(person_observed(), send_request())
+        await dispatcher.wait_for_state("accepted")
+        assert second.parts.sender.claimer is None
+        await dispatcher.stop()
+        await second.handle(send_request("m2"))
+        await second.wait_for_state("accepted", "m2")
+    assert len(await dispatcher.sent()) == 2
+
+
+async def test_a_takeover_remembers_what_a_person_was_sent(dispatcher: DispatcherUnderTest) -> None:
+    await dispatcher.handle(person_observed(), *(send_request(f"m{number:02}") for number in range(45)))
+    await dispatcher.wait_until_idle()
+    await dispatcher.stop()
+    await dispatcher.start()
+    await wait_until(lambda: _is_leader(dispatcher))
+    await dispatcher.handle(send_request("m99"))
+    await dispatcher.wait_until_idle()
+    assert await dispatcher.state("m99") == "waiting"
+    assert (await dispatcher.simulator.ask("counts"))["errors"]["answer"] == {}
+
+
+async def _is_leader(dispatcher: DispatcherUnderTest) -> bool:
+    return dispatcher.parts.sender.claimer is not None

@@ -1,0 +1,157 @@
+"""From a request to a phone and back, against the simulator over real sockets and a real database."""
+
+from datetime import timedelta
+
+import pytest
+
+from shared.contracts.ids import MessageId, PersonId, Wamid
+from shared.contracts.messages import WithdrawMessage
+from shared.contracts.whatsapp import MessageKind
+from tests.services.dispatcher.dispatcher_under_test import (
+    BUTTONS,
+    DispatcherUnderTest,
+    message_received,
+    person_observed,
+    send_request,
+    template_update,
+)
+
+pytestmark = pytest.mark.integration
+
+
+def _withdraw(message_id: str = "m1") -> WithdrawMessage:
+    return WithdrawMessage(message_id=MessageId(message_id), person_id=PersonId("p1"), reason="no_longer_needed")
+
+
+async def test_outside_the_window_the_template_goes_and_its_statuses_come_back(dispatcher: DispatcherUnderTest) -> None:
+    await dispatcher.handle(person_observed(), send_request(buttons=BUTTONS))
+    await dispatcher.wait_for_state("accepted")
+    await dispatcher.handle_statuses()
+    assert [message["type"] for message in await dispatcher.sent()] == ["template"]
+    assert await dispatcher.published() == ["accepted", "delivered"]
+
+
+async def test_inside_the_window_free_text_goes(dispatcher: DispatcherUnderTest) -> None:
+    await dispatcher.simulator.tell("say", {"from": "+441632960001", "line": "main", "kind": "text", "text": "Hello"})
+    await dispatcher.handle(person_observed(), message_received(dispatcher.clock.now()), send_request(buttons=BUTTONS))
+    await dispatcher.wait_for_state("accepted")
+    assert [message["type"] for message in await dispatcher.sent()] == ["interactive"]
+
+
+async def test_a_person_known_by_bsuid_only_is_reached(dispatcher: DispatcherUnderTest) -> None:
+    await dispatcher.simulator.tell("people", {"id": "wren", "bsuid": "GB.12345", "name": "Wren"})
+    await dispatcher.handle(person_observed(phone=None, bsuid="GB.12345"), send_request())
+    await dispatcher.wait_for_state("accepted")
+    assert [message["person"] for message in await dispatcher.sent()] == ["wren"]
+
+
+async def test_a_window_that_proved_closed_is_answered_with_the_template(dispatcher: DispatcherUnderTest) -> None:
+    """The person's message is known here and not to the simulator, as when a webhook's time was read wrongly."""
+    await dispatcher.handle(person_observed(), message_received(dispatcher.clock.now()), send_request())
+    await dispatcher.wait_for_state("accepted")
+    await dispatcher.handle_statuses()
+    await dispatcher.wait_until_idle()
+    await dispatcher.handle_statuses()
+    assert await dispatcher.published() == ["accepted", "accepted", "delivered"]
+    await dispatcher.handle(send_request("m2"))
+    await dispatcher.wait_for_state("accepted", "m2")
+    assert [message["type"] for message in await dispatcher.sent()][-2:] == ["template", "template"]
+
+
+async def test_a_request_waits_for_its_person(dispatcher: DispatcherUnderTest) -> None:
+    await dispatcher.handle(send_request())
+    await dispatcher.wait_until_idle()
+    assert await dispatcher.state() == "waiting"
+    await dispatcher.handle(person_observed())
+    await dispatcher.wait_for_state("accepted")
+
+
+async def test_a_person_and_a_request_that_cross_find_each_other(dispatcher: DispatcherUnderTest) -> None:
+    """The person is not committed yet when the request is looked at, nor the note that it waits when the person is."""
+    async with dispatcher.handling(person_observed()):
+        await dispatcher.handle(send_request())
+        await dispatcher.wait_for_reason("unknown_person")
+    await dispatcher.wait_for_state("accepted")
+
+
+async def test_a_template_and_a_request_that_cross_find_each_other(dispatcher: DispatcherUnderTest) -> None:
+    await dispatcher.handle(template_update(dispatcher.clock.now(), "PAUSED"), person_observed())
+    async with dispatcher.handling(template_update(dispatcher.clock.now(), "APPROVED")):
+        await dispatcher.handle(send_request())
+        await dispatcher.wait_for_reason("template_paused")
+    await dispatcher.wait_for_state("accepted")
+
+
+async def test_a_known_person_without_an_address_is_dropped(dispatcher: DispatcherUnderTest) -> None:
+    await dispatcher.handle(person_observed(phone=None), send_request())
+    await dispatcher.wait_for_state("dropped")
+    assert (await dispatcher.events())[0]["data"]["reason"] == "no_address"
+
+
+async def test_a_message_whose_time_is_over_is_dropped(dispatcher: DispatcherUnderTest) -> None:
+    await dispatcher.handle(send_request(expires_at=dispatcher.clock.now() + timedelta(minutes=1)))
+    dispatcher.advance_clock(timedelta(minutes=1))
+    await dispatcher.wait_for_state("dropped")
+    assert await dispatcher.sent() == []
+
+
+async def test_a_withdrawal_in_time_is_kept_and_one_too_late_is_said(dispatcher: DispatcherUnderTest) -> None:
+    await dispatcher.handle(send_request(), _withdraw())
+    assert await dispatcher.state() == "withdrawn"
+    await dispatcher.handle(person_observed(), send_request("m2"))
+    await dispatcher.wait_for_state("accepted", "m2")
+    await dispatcher.handle(_withdraw("m2"))
+    assert await dispatcher.published("m1") == ["withdrawn"]
+    assert await dispatcher.published("m2") == ["accepted", "too_late"]
+
+
+async def test_a_withdrawal_before_its_message_keeps_it_from_going(dispatcher: DispatcherUnderTest) -> None:
+    await dispatcher.handle(_withdraw())
+    await dispatcher.handle(person_observed(), send_request(), send_request("m2"))
+    await dispatcher.wait_for_state("accepted", "m2")
+    assert len(await dispatcher.sent()) == 1
+    assert await dispatcher.published("m1") == ["withdrawn"]
+
+
+async def test_a_request_told_twice_is_sent_once(dispatcher: DispatcherUnderTest) -> None:
+    await dispatcher.handle(person_observed(), send_request(), send_request())
+    await dispatcher.handle(send_request())
+    await dispatcher.wait_for_state("accepted")
+    await dispatcher.wait_until_idle()
+    assert len(await dispatcher.sent()) == 1
+
+
+async def test_a_burst_to_one_person_is_sent_in_order_and_then_waits(dispatcher: DispatcherUnderTest) -> None:
+    await dispatcher.handle(person_observed(), *(send_request(f"m{number:02}") for number in range(50)))
+    await dispatcher.wait_until_idle()
+    first = [message["biz_opaque_callback_data"] for message in await dispatcher.sent()]
+    assert first == [f"m{number:02}.1" for number in range(45)]
+    idle = await dispatcher.parts.monitor.idle()
+    assert idle.next_due == dispatcher.clock.now() + timedelta(seconds=270)
+    dispatcher.advance_clock(timedelta(seconds=270))
+    await dispatcher.wait_until_idle()
+    assert len(await dispatcher.sent()) == 50
+    assert (await dispatcher.simulator.ask("counts"))["errors"]["answer"] == {}
+
+
+async def test_a_number_never_sends_more_than_its_rate(dispatcher: DispatcherUnderTest) -> None:
+    await dispatcher.handle(*(person_observed(f"p{n}", f"+4416329{n:05}") for n in range(200)))
+    await dispatcher.handle(*(send_request(f"m{n}", f"p{n}") for n in range(200)))
+    for seconds in range(3):
+        await dispatcher.wait_until_idle()
+        assert len(await dispatcher.sent()) == min(80 * (seconds + 1), 200)
+        dispatcher.advance_clock(timedelta(seconds=1))
+    assert (await dispatcher.simulator.ask("counts"))["errors"]["answer"] == {}
+
+
+async def test_a_tap_may_come_before_everything_else(dispatcher: DispatcherUnderTest) -> None:
+    """The answer never came and no status either, but a finger on a button needs a message on a screen."""
+    await dispatcher.simulator.tell("faults", {"kind": "timeout_after_accept", "seconds": 30})
+    await dispatcher.handle(person_observed(), send_request(buttons=BUTTONS))
+    await dispatcher.wait_for_state("uncertain")
+    tap = message_received(
+        dispatcher.clock.now(), message_kind=MessageKind.BUTTON, button_id="yes.m1", quoted_id=Wamid("wamid.q")
+    )
+    await dispatcher.handle(tap)
+    assert await dispatcher.published() == ["uncertain", "resolved"]
+    assert (await dispatcher.events())[-1]["data"]["evidence"] == "tap"

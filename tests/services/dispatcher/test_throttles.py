@@ -1,0 +1,167 @@
+"""Holds: what an outcome stops, for how long, and what ends it."""
+
+from datetime import datetime, timedelta
+
+import pytest
+from msgspec.structs import replace
+
+from services.dispatcher.provider_responses import (
+    SendAccepted,
+    SendError,
+    SendNotStarted,
+    SendOutcome,
+    SendUncertain,
+    error_policy,
+)
+from services.dispatcher.reasons import MessageReason
+from services.dispatcher.throttles import SendTarget, Throttles
+from tests.services.dispatcher.builders import NOON, WAMID, seconds
+
+_TARGET = SendTarget("main", "p1", ("stage_told_v1", "en"))
+
+
+def _error(code: int, wait: timedelta | None = None) -> SendError:
+    return SendError(code, error_policy(code), wait)
+
+
+def test_a_pair_waits_four_to_the_power_of_its_strikes() -> None:
+    throttles, now, waits = Throttles(), NOON, []
+    for _ in range(4):
+        until = throttles.record(_error(131056), _TARGET, now, now).not_before
+        waits.append((until - now).total_seconds())
+        now = until
+    assert waits == [1, 4, 16, 64]
+    assert throttles.number_until("main", NOON) is None
+
+
+def test_many_sends_in_flight_strike_once() -> None:
+    throttles = Throttles()
+    untils = {throttles.record(_error(130429), _TARGET, NOON, NOON).not_before for _ in range(50)}
+    assert untils == {NOON + seconds(1)}
+
+
+def test_whatsapp_may_name_the_wait() -> None:
+    throttles = Throttles()
+    assert throttles.record(_error(80007, seconds(90)), _TARGET, NOON, NOON).not_before == NOON + seconds(90)
+    assert throttles.number_until("another", NOON) == NOON + seconds(90)
+
+
+@pytest.mark.parametrize(("code", "others"), [(190, True), (131031, False)])
+def test_an_operators_error_stops_its_scope_by_the_machines_time(code: int, others: bool) -> None:  # noqa: FBT001 -- a table
+    throttles = Throttles()
+    assert throttles.record(_error(code), _TARGET, NOON, NOON).not_before == NOON
+    assert throttles.awaits_operator("main", NOON)
+    assert throttles.is_stopped("another", NOON) is others
+    assert not throttles.is_stopped("main", NOON + timedelta(minutes=5))
+    assert throttles.is_probing("main")
+
+
+def test_a_send_that_goes_through_ends_an_outage_but_no_throttle() -> None:
+    throttles = Throttles()
+    throttles.record(SendUncertain(MessageReason.SERVER_ERROR), _TARGET, NOON, NOON)
+    throttles.record(_error(130429), _TARGET, NOON, NOON)
+    throttles.record(SendAccepted(WAMID), _TARGET, NOON, NOON)
+    assert not throttles.is_stopped("main", NOON)
+    assert throttles.number_until("main", NOON) == NOON + seconds(1)
+
+
+def test_an_outage_grows_to_a_minute_and_ends_with_the_first_success() -> None:
+    throttles, machine = Throttles(), NOON
+    for _ in range(8):
+        throttles.record(SendNotStarted(MessageReason.NOT_REACHED), _TARGET, NOON, machine)
+        machine += seconds(64)
+    assert throttles.is_stopped("main", machine - seconds(1))
+    throttles.record(SendAccepted(WAMID), _TARGET, NOON, machine)
+    assert not throttles.is_probing("main")
+
+
+def test_a_paused_template_is_held_alone() -> None:
+    throttles = Throttles()
+    throttles.record(_error(132015), _TARGET, NOON, NOON)
+    assert throttles.template_until(_TARGET.template) == NOON + timedelta(hours=1)
+    assert not throttles.is_stopped("main", NOON)
+
+
+@pytest.mark.parametrize("code", [131031, 131042, 131048, 368, 190, 131045, 130429, 131056, 80007, 132015, 4, 133016])
+def test_a_failed_status_stops_what_the_answer_would_have_stopped(code: int) -> None:
+    answer, status = Throttles(), Throttles()
+    answer.record(_error(code), _TARGET, NOON, NOON)
+    status.record(_error(code), _TARGET, NOON, NOON, by_status=True)
+    (held, hold), (same, learned) = *answer.take_changes().saved.items(), *status.take_changes().saved.items()
+    assert (held, hold) == (same, replace(learned, by_status=False))
+
+
+def test_an_accepted_send_does_not_end_what_a_status_stopped() -> None:
+    throttles = Throttles()
+    throttles.record(_error(131031), _TARGET, NOON, NOON, by_status=True)
+    over = NOON + timedelta(minutes=5)
+    assert not throttles.is_stopped("main", over)
+    throttles.record(SendAccepted(WAMID), _TARGET, over, over)
+    assert throttles.is_stopped("main", over + timedelta(minutes=4))
+    (held,) = throttles.awaiting_status()
+    throttles.end(held)
+    assert not throttles.is_probing("main")
+
+
+def test_an_operators_wait_grows_to_half_an_hour() -> None:
+    throttles, machine, waits = Throttles(), NOON, []
+    for _ in range(5):
+        throttles.record(_error(190), _TARGET, NOON, machine)
+        (hold,) = throttles.take_changes().saved.values()
+        waits.append((hold.until - machine).total_seconds() / 60)
+        machine = hold.until
+    assert waits == [5, 10, 20, 30, 30]
+
+
+def _restarted(throttles: Throttles, machine: datetime) -> Throttles:
+    after = Throttles()
+    after.merge(throttles.take_changes().saved, machine)
+    return after
+
+
+@pytest.mark.parametrize("outcome", [SendUncertain(MessageReason.NO_ANSWER), SendNotStarted(MessageReason.NOT_REACHED)])
+def test_a_restart_keeps_the_wait_after_a_doubt_and_how_far_it_has_grown(outcome: SendOutcome) -> None:
+    throttles, machine = Throttles(), NOON
+    for wait in (1, 2, 4):
+        throttles.record(outcome, _TARGET, NOON, machine)
+        machine += seconds(wait)
+    after = _restarted(throttles, machine - seconds(4))
+    assert after.is_stopped("main", machine - seconds(1))
+    assert after.is_probing("main")
+    after.record(outcome, _TARGET, NOON, machine)
+    assert after.is_stopped("main", machine + seconds(7))
+
+
+def test_a_restart_tries_at_once_what_waits_for_an_operator_but_not_what_meta_timed() -> None:
+    throttles = Throttles()
+    throttles.record(_error(190), _TARGET, NOON, NOON)
+    assert not _restarted(throttles, NOON).is_stopped("main", NOON)
+    timed = Throttles()
+    timed.record(_error(133016), _TARGET, NOON, NOON)
+    assert _restarted(timed, NOON).is_stopped("main", NOON + timedelta(hours=71))
+
+
+def test_what_could_not_be_written_is_told_again() -> None:
+    throttles = Throttles()
+    throttles.record(_error(131056), _TARGET, NOON, NOON)
+    told = throttles.take_changes()
+    assert not throttles.take_changes()
+    throttles.restore_changes(told)
+    assert throttles.take_changes() == told
+    throttles.record(SendAccepted(WAMID), _TARGET, NOON + seconds(1), NOON)
+    over = throttles.take_changes()
+    assert over.ended == {held: hold.until for held, hold in told.saved.items()}
+    throttles.restore_changes(over)
+    assert throttles.take_changes() == over
+
+
+def test_a_replica_hears_of_a_longer_wait_and_keeps_its_own_longer_one() -> None:
+    ours, theirs = Throttles(), Throttles()
+    ours.record(_error(131056), _TARGET, NOON, NOON)
+    theirs.record(_error(131056, seconds(90)), _TARGET, NOON, NOON, by_status=True)
+    ours.merge(theirs.take_changes().saved)
+    assert ours.pair_until("main", "p1") == NOON + seconds(90)
+    shorter = Throttles()
+    shorter.record(_error(131056), _TARGET, NOON, NOON)
+    ours.merge(shorter.take_changes().saved)
+    assert ours.pair_until("main", "p1") == NOON + seconds(90)

@@ -1,0 +1,317 @@
+"""What WhatsApp's errors stop: the right scope, for the right time, and never the queue."""
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import orjson
+import pytest
+
+from services.dispatcher.metrics import TOKEN_REFUSED
+from shared.contracts.envelope import EventData
+from shared.contracts.ids import Wamid
+from shared.contracts.messages import Resend
+from shared.contracts.whatsapp import Status, StatusReported
+from shared.runtime.clock import machine_now
+from tests.dev.whatsapp.stand import Hook, Stand
+from tests.services.dispatcher.dispatcher_under_test import (
+    DispatcherUnderTest,
+    person_observed,
+    running_dispatcher,
+    send_request,
+    template_update,
+    wait_until,
+)
+
+pytestmark = pytest.mark.integration
+
+
+async def _fault(dispatcher: DispatcherUnderTest, code: int, count: int = 1, **match: str) -> None:
+    fault = {"kind": "error_code", "code": code, "count": count}
+    await dispatcher.simulator.tell("faults", fault | ({"match": match} if match else {}))
+
+
+def _two_people() -> tuple[EventData, ...]:
+    return person_observed(), person_observed("p2", "+441632960002"), send_request(), send_request("m2", "p2")
+
+
+async def test_a_throttled_person_waits_and_the_others_do_not(dispatcher: DispatcherUnderTest) -> None:
+    await _fault(dispatcher, 131056, 2, to="+441632960001")
+    await dispatcher.handle(*_two_people())
+    await dispatcher.wait_for_state("accepted", "m2")
+    await dispatcher.wait_until_idle()
+    assert (await dispatcher.parts.monitor.idle()).next_due == dispatcher.clock.now() + timedelta(seconds=1)
+    dispatcher.advance_clock(timedelta(seconds=1))
+    await dispatcher.wait_until_idle()
+    assert (await dispatcher.parts.monitor.idle()).next_due == dispatcher.clock.now() + timedelta(seconds=4)
+    dispatcher.advance_clock(timedelta(seconds=4))
+    await dispatcher.wait_for_state("accepted")
+
+
+async def test_a_throttled_number_waits_and_its_neighbour_does_not(dispatcher: DispatcherUnderTest) -> None:
+    await _fault(dispatcher, 130429)
+    await dispatcher.handle(person_observed(), send_request())
+    await dispatcher.wait_until_idle()
+    await dispatcher.handle(send_request("m2", "p1", line="acquisitions"))
+    await dispatcher.wait_for_state("accepted", "m2")
+    assert await dispatcher.state() == "waiting"
+    dispatcher.advance_clock(timedelta(seconds=1))
+    await dispatcher.wait_for_state("accepted")
+
+
+async def test_a_throttled_account_stops_every_number(dispatcher: DispatcherUnderTest) -> None:
+    await _fault(dispatcher, 80007)
+    await dispatcher.handle(person_observed(), send_request())
+    await dispatcher.wait_until_idle()
+    await dispatcher.handle(send_request("m2", "p1", line="acquisitions"))
+    await dispatcher.wait_until_idle()
+    assert await dispatcher.sent() == []
+    dispatcher.advance_clock(timedelta(seconds=1))
+    await dispatcher.wait_for_state("accepted", "m2")
+
+
+async def test_a_revoked_token_stops_all_sends_and_keeps_the_queue(
+    postgres_database: str, clock_file: Path, simulator: Stand, webhook: Hook
+) -> None:
+    async with running_dispatcher(
+        postgres_database,
+        clock_file,
+        simulator,
+        webhook,
+        whatsapp_token="revoked-token",  # noqa: S106 -- made up
+    ) as dispatcher:
+        await dispatcher.handle(person_observed(), *(send_request(f"m{number}") for number in range(20)))
+        await wait_until(lambda: _stopped(dispatcher))
+        await dispatcher.wait_until_idle()
+        assert await dispatcher.state("m19") == "waiting"
+        assert (await dispatcher.parts.monitor.token_problem()).startswith("STET_WHATSAPP_TOKEN: ")
+        assert TOKEN_REFUSED._value.get() == 1
+        assert sum((await simulator.ask("counts"))["errors"]["answer"].values()) <= 2
+    async with running_dispatcher(postgres_database, clock_file, simulator, webhook) as repaired:
+        await repaired.wait_until_idle()
+        assert len(await repaired.sent()) == 20
+        assert (await repaired.parts.monitor.token_problem(), TOKEN_REFUSED._value.get()) == ("", 0)
+
+
+async def _stopped(dispatcher: DispatcherUnderTest) -> bool:
+    return dispatcher.parts.sender.throttles.awaits_operator("main", dispatcher.parts.sender.moment().machine)
+
+
+async def test_a_503_is_doubt_and_the_number_slows_down(dispatcher: DispatcherUnderTest) -> None:
+    await dispatcher.simulator.tell("faults", {"kind": "http_503"})
+    await dispatcher.handle(person_observed(), send_request(resend=Resend.IF_UNPROVEN), send_request("m2"))
+    await dispatcher.wait_for_state("uncertain")
+    await dispatcher.wait_for_state("accepted", "m2")
+    assert [message["biz_opaque_callback_data"] for message in await dispatcher.sent()] == ["m2.1"]
+
+
+async def test_a_provider_out_of_reach_keeps_the_queue(
+    postgres_database: str, clock_file: Path, simulator: Stand, webhook: Hook
+) -> None:
+    async with running_dispatcher(
+        postgres_database, clock_file, Stand("http://127.0.0.1:9", simulator.session), webhook
+    ) as dispatcher:
+        await dispatcher.handle(person_observed(), send_request())
+        await wait_until(lambda: _refused(dispatcher))
+    async with running_dispatcher(postgres_database, clock_file, simulator, webhook) as dispatcher:
+        await dispatcher.wait_for_state("accepted")
+        assert await dispatcher.published() == ["accepted"]
+
+
+async def _refused(dispatcher: DispatcherUnderTest) -> bool:
+    return bool(await dispatcher.pool.fetchval("select exists (select from attempts where ending = 'not_written')"))
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"), [(131026, "unreachable"), (132001, "template_refused"), (100, "message_refused")]
+)
+async def test_a_plain_refusal_fails_the_message(dispatcher: DispatcherUnderTest, code: int, reason: str) -> None:
+    await _fault(dispatcher, code)
+    await dispatcher.handle(person_observed(), send_request())
+    await dispatcher.wait_for_state("failed")
+    published = (await dispatcher.events())[-1]["data"]
+    assert (published["code"], published["reason"]) == (code, reason)
+
+
+async def test_a_paused_template_holds_back_only_its_own_messages(dispatcher: DispatcherUnderTest) -> None:
+    await dispatcher.handle(template_update(dispatcher.clock.now(), "PAUSED"))
+    await dispatcher.simulator.tell(
+        "say", {"from": "+441632960001", "line": "acquisitions", "kind": "text", "text": "Hello"}
+    )
+    await dispatcher.handle(
+        person_observed(), send_request(), send_request("m2", template=None, expires_at=dispatcher.clock.now())
+    )
+    await dispatcher.wait_until_idle()
+    assert (await dispatcher.state(), await dispatcher.state("m2")) == ("waiting", "dropped")
+    await dispatcher.handle(template_update(dispatcher.clock.now(), "APPROVED"))
+    await dispatcher.wait_for_state("accepted")
+
+
+async def test_a_disabled_template_drops_its_messages(dispatcher: DispatcherUnderTest) -> None:
+    await dispatcher.handle(template_update(dispatcher.clock.now(), "DISABLED"), person_observed(), send_request())
+    await dispatcher.wait_for_state("dropped")
+    assert (await dispatcher.events())[-1]["data"]["reason"] == "template_disabled"
+
+
+pytestmark = pytest.mark.integration
+_CASES = Path(os.environ.get("STET_CASES", "../shared/cases"))
+_MINUTE = timedelta(minutes=1)
+_LOCKED = 131031
+
+
+async def _fail(dispatcher: DispatcherUnderTest, code: int, message_id: str = "m1", attempt: int = 1) -> None:
+    """The send was accepted; then a status says that it failed."""
+    await dispatcher.wait_for_state("accepted", message_id)
+    wamid = await dispatcher.pool.fetchval("select wamid from messages where message_id = $1", message_id)
+    await dispatcher.handle(
+        StatusReported(
+            wamid=Wamid(wamid),
+            status=Status.FAILED,
+            at=dispatcher.clock.now(),
+            code=code,
+            callback=f"{message_id}.{attempt}",
+        )
+    )
+
+
+async def _sends(dispatcher: DispatcherUnderTest) -> list[str]:
+    return [message["biz_opaque_callback_data"] for message in await dispatcher.sent()]
+
+
+@pytest.mark.parametrize("code", [131031, 131042, 131048, 368, 190, 131045])
+async def test_an_account_level_error_stops_the_number_whichever_way_it_comes(
+    dispatcher: DispatcherUnderTest, code: int
+) -> None:
+    await dispatcher.handle(person_observed(), person_observed("p2", "+441632960002"), send_request())
+    await _fail(dispatcher, code)
+    await wait_until(lambda: _stopped(dispatcher))
+    await dispatcher.handle(send_request("m2", "p2"))
+    dispatcher.advance_clock(10 * _MINUTE)
+    await dispatcher.wait_until_idle()
+    assert await _sends(dispatcher) == ["m1.1"]
+    assert (await dispatcher.state(), await dispatcher.state("m2")) == ("waiting", "waiting")
+
+
+def _code_of_case() -> int:
+    webhook = orjson.loads((_CASES / "13-failed-status-account-locked" / "webhook.json").read_bytes())
+    status = webhook["entry"][0]["changes"][0]["value"]["statuses"][0]
+    return int(status["errors"][0]["code"])
+
+
+@pytest.mark.skipif(not _CASES.is_dir(), reason="STET_CASES names no folder of inputs that failed")
+async def test_the_case_of_a_locked_account_is_not_sent_again_every_minute(dispatcher: DispatcherUnderTest) -> None:
+    await dispatcher.handle(person_observed(), send_request())
+    await _fail(dispatcher, _code_of_case())
+    await wait_until(lambda: _stopped(dispatcher))
+    for _ in range(30):
+        dispatcher.advance_clock(_MINUTE)
+        await dispatcher.wait_until_idle()
+    assert await _sends(dispatcher) == ["m1.1"]
+
+
+@pytest.mark.parametrize(("code", "others"), [(130429, 0), (80007, 0), (131056, 1)])
+async def test_a_throttle_slows_its_scope_whichever_way_it_comes(
+    dispatcher: DispatcherUnderTest, code: int, others: int
+) -> None:
+    await dispatcher.handle(person_observed(), person_observed("p2", "+441632960002"), send_request())
+    await _fail(dispatcher, code)
+    await wait_until(lambda: _knows_holds(dispatcher))
+    await dispatcher.handle(send_request("m2"), send_request("m3", "p2"))
+    await dispatcher.wait_until_idle()
+    assert len(await _sends(dispatcher)) == 1 + others
+    dispatcher.advance_clock(_MINUTE)
+    await dispatcher.wait_until_idle()
+    assert (await _sends(dispatcher))[1 + others] == ("m3.1" if not others else "m1.2") or others == 0
+
+
+async def _knows_holds(dispatcher: DispatcherUnderTest) -> bool:
+    return dispatcher.parts.sender.throttles.is_probing("main") or bool(
+        dispatcher.parts.sender.throttles.awaiting_status()
+    )
+
+
+async def test_one_send_is_tried_after_the_wait_and_a_good_status_opens_the_queue(
+    postgres_database: str, clock_file: Path, simulator: Stand, webhook: Hook
+) -> None:
+    async with running_dispatcher(postgres_database, clock_file, simulator, webhook) as dispatcher:
+        await dispatcher.handle(
+            *(person_observed(f"p{n}", f"+44163296000{n}") for n in range(4)), send_request("m0", "p0")
+        )
+        await _fail(dispatcher, _LOCKED, "m0")
+        await dispatcher.handle(*(send_request(f"m{n}", f"p{n}") for n in range(1, 4)))
+        dispatcher.advance_clock(2 * _MINUTE)
+        await wait_until(lambda: _stopped(dispatcher))
+    async with running_dispatcher(postgres_database, clock_file, simulator, webhook) as restarted:
+        await wait_until(lambda: _sent_so_many(restarted, 2))
+        await restarted.wait_until_idle()
+        assert len(await _sends(restarted)) == 2
+        await restarted.handle_statuses()
+        await wait_until(lambda: _sent_so_many(restarted, 4))
+
+
+async def _sent_so_many(dispatcher: DispatcherUnderTest, count: int) -> bool:
+    return len(await dispatcher.sent()) == count
+
+
+async def test_a_replica_that_only_reads_tells_the_one_that_sends(
+    dispatcher: DispatcherUnderTest, postgres_database: str, clock_file: Path, simulator: Stand, webhook: Hook
+) -> None:
+    await dispatcher.handle(person_observed(), send_request())
+    await dispatcher.wait_for_state("accepted")
+    async with running_dispatcher(postgres_database, clock_file, simulator, webhook) as reader:
+        await _fail(reader, _LOCKED)
+        await wait_until(lambda: _stopped(dispatcher))
+        await dispatcher.handle(send_request("m2"))
+        await dispatcher.wait_until_idle()
+    assert await _sends(dispatcher) == ["m1.1"]
+
+
+async def test_an_unknown_code_fails_its_message_and_stops_nothing(dispatcher: DispatcherUnderTest) -> None:
+    await dispatcher.handle(person_observed(), send_request())
+    await _fail(dispatcher, 987_654)
+    await dispatcher.wait_for_state("failed")
+    assert (await dispatcher.events())[-1]["data"]["reason"] == "message_refused"
+    await dispatcher.handle(send_request("m2"))
+    await dispatcher.wait_for_state("accepted", "m2")
+
+
+async def test_the_pause_after_doubt_survives_a_restart(
+    postgres_database: str, clock_file: Path, simulator: Stand, webhook: Hook
+) -> None:
+    async with running_dispatcher(
+        postgres_database, clock_file, simulator, webhook, send_timeout_seconds=1
+    ) as dispatcher:
+        await simulator.tell("faults", {"kind": "timeout_before", "seconds": 30})
+        await dispatcher.handle(person_observed(), person_observed("p2", "+441632960002"), send_request())
+        await dispatcher.wait_for_state("uncertain")
+        await dispatcher.pool.execute("update holds set until = $1, strikes = 5", machine_now() + timedelta(hours=1))
+    async with running_dispatcher(postgres_database, clock_file, simulator, webhook) as restarted:
+        await wait_until(lambda: _is_leader(restarted))
+        await restarted.handle(send_request("m2", "p2"))
+        assert restarted.parts.sender.throttles.is_stopped("main", machine_now() + timedelta(minutes=59))
+        assert await restarted.state("m2") == "waiting"
+
+
+async def _is_leader(dispatcher: DispatcherUnderTest) -> bool:
+    return dispatcher.parts.sender.claimer is not None
+
+
+async def test_sends_that_a_predecessor_left_without_an_answer_slow_the_next_owner_down(
+    dispatcher: DispatcherUnderTest,
+) -> None:
+    await dispatcher.stop()
+    await dispatcher.handle(
+        *(person_observed(f"p{n}", f"+44163296000{n}") for n in range(2)),
+        send_request("m0", "p0"),
+        send_request("m1", "p1"),
+    )
+    await dispatcher.pool.execute(
+        "update messages set state = 'intent', attempts = 1, wording = 'template', lease_until = $1"
+        " where message_id = 'm0'",
+        machine_now() + _MINUTE,
+    )
+    await dispatcher.start()
+    await wait_until(lambda: _is_leader(dispatcher))
+    assert dispatcher.parts.sender.throttles.is_probing("main")
+    await dispatcher.wait_for_state("accepted", "m1")
+    assert not dispatcher.parts.sender.throttles.is_probing("main")

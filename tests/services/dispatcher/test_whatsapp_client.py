@@ -1,0 +1,85 @@
+"""The client: what certainly did not leave, what may have left, and what WhatsApp says."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+
+from services.dispatcher.payload import MessageContent, RecipientAddress, build_body
+from services.dispatcher.provider_responses import ErrorAction, SendAccepted, SendError, SendNotStarted, SendUncertain
+from services.dispatcher.reasons import MessageReason
+from services.dispatcher.whatsapp_client import WhatsAppClient, WhatsAppEndpoint, _parse_wait
+from shared.contracts.messages import Wording
+from tests.dev.whatsapp.stand import MAIN, TOKEN, Stand
+from tests.services.dispatcher.builders import REACHED
+
+_CALL = {"name": "rights_request_v3", "language": "en", "parameters": {"person": "Ada", "title": "Home"}}
+_BUTTONS = (("id-yes", "Approve"), ("id-no", "Decline"))
+
+
+def _endpoint(url: str, token: str = TOKEN, seconds: float = 5) -> WhatsAppEndpoint:
+    return WhatsAppEndpoint(url, "v25.0", token, {"main": MAIN}, timedelta(seconds=seconds))
+
+
+def _body(wording: Wording = Wording.TEMPLATE, address: RecipientAddress = REACHED) -> bytes:
+    return build_body(MessageContent("Agree?", _BUTTONS, _CALL), wording, address, "m1.1")
+
+
+def _always() -> bool:
+    return True
+
+
+@pytest.fixture
+async def whatsapp(simulator: Stand) -> AsyncIterator[WhatsAppClient]:
+    async with WhatsAppClient(_endpoint(simulator.url, seconds=1), 4) as whatsapp:
+        yield whatsapp
+
+
+@pytest.mark.parametrize("address", [REACHED, RecipientAddress(None, "GB.12345")])
+async def test_what_we_build_whatsapp_takes(
+    whatsapp: WhatsAppClient, simulator: Stand, address: RecipientAddress
+) -> None:
+    await simulator.tell("people", {"id": "wren", "bsuid": "GB.12345"})
+    assert isinstance(await whatsapp.send("main", _body(address=address), _always), SendAccepted)
+    assert isinstance(await whatsapp.send("main", _body(Wording.FREE_TEXT, address), _always), SendAccepted | SendError)
+
+
+async def test_without_a_lease_nothing_is_written(whatsapp: WhatsAppClient, simulator: Stand) -> None:
+    assert await whatsapp.send("main", _body(), lambda: False) == SendNotStarted(MessageReason.LEASE_ENDED)
+    assert await simulator.ask("messages") == []
+
+
+async def test_a_connection_nobody_accepts_carried_nothing() -> None:
+    async with WhatsAppClient(_endpoint("http://127.0.0.1:9"), 4) as whatsapp:
+        assert await whatsapp.send("main", _body(), _always) == SendNotStarted(MessageReason.NOT_REACHED)
+
+
+@pytest.mark.parametrize("kind", ["timeout_after_accept", "timeout_before", "refuse_connection"])
+async def test_once_written_no_answer_is_doubt(whatsapp: WhatsAppClient, simulator: Stand, kind: str) -> None:
+    await simulator.tell("faults", {"kind": kind, "seconds": 10})
+    assert await whatsapp.send("main", _body(), _always) == SendUncertain(MessageReason.NO_ANSWER)
+
+
+async def test_a_revoked_token_is_the_operators(simulator: Stand) -> None:
+    async with WhatsAppClient(_endpoint(simulator.url, token="revoked"), 4) as whatsapp:  # noqa: S106 -- made up
+        outcome = await whatsapp.send("main", _body(), _always)
+    assert isinstance(outcome, SendError)
+    assert (outcome.code, outcome.policy.action) == (190, ErrorAction.OPERATOR)
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait"),
+    [
+        ({}, None),
+        ({"Retry-After": "7"}, timedelta(seconds=7)),
+        ({"Retry-After": "soon"}, None),
+        (
+            {"X-Business-Use-Case-Usage": '{"1":[{"estimated_time_to_regain_access":3}]}'},
+            timedelta(minutes=3),
+        ),
+        ({"X-Business-Use-Case-Usage": '{"1":[{"estimated_time_to_regain_access":0}]}'}, None),
+        ({"X-Business-Use-Case-Usage": "[]"}, None),
+    ],
+)
+def test_how_long_whatsapp_asks_to_wait(headers: dict[str, str], wait: timedelta | None) -> None:
+    assert _parse_wait(headers) == wait
