@@ -1,4 +1,4 @@
-"""Puts the dispatcher together: what it reads, what sends, what reconciles, what it reports."""
+"""Puts the dispatcher together: handler, sender, leader, reconciliation and monitor of one process."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from shared.runtime.settings import load_settings
 
 @dataclass(frozen=True, slots=True)
 class DispatcherParts:
-    """``handler`` handles what Kafka delivers; the others run for as long as the process does."""
+    """``handler`` handles the batches of Kafka; the others run for as long as the process does."""
 
     handler: DispatcherHandler
     sender: Sender

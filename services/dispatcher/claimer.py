@@ -1,4 +1,4 @@
-"""Claims what may be sent now: a query finds the due messages, the planner decides, a query commits the intents.
+"""Claims the messages that may be sent now: a query finds them, the planner decides, a query commits the intents.
 
 Only a committed intent may leave.
 """
@@ -47,7 +47,7 @@ class SendIntent(Struct, frozen=True):
 
 @dataclass(slots=True)
 class ClaimedBatch:
-    """What one round decided. ``busy`` are the people, ``templates`` the templates of sends in flight."""
+    """The decisions of one round. ``busy`` are the people, ``templates`` the templates of sends in flight."""
 
     intents: dict[str, SendIntent] = field(default_factory=dict)
     waits: list[tuple[str, datetime, str]] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What proves or moves a send: statuses, whenever they come, and taps on buttons that only a sent message has."""
+"""Evidence that a message was sent: statuses, whenever they come, and taps on buttons that only a sent message has."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
-"""What the outcome of a request, or a later status, changes in a message: the policy on top of the state machine.
+"""Applies the outcome of a request, or a later status, to a message: the policy on top of the state machine.
 
-Pure. An outcome is what the sender saw of its own request; a status is WhatsApp's later report on the same attempt.
+Pure. The sender observes the outcome of its own request; a status is WhatsApp's later report on the same attempt.
 """
 
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""What each topic changes: one batch, one transaction, in an order in which a batch cannot harm itself.
+"""Handles the batches of every topic: one batch, one transaction, in an order in which a batch cannot harm itself.
 
 People and windows come first, because they only add what is known; then new messages, then withdrawals, and at last
 the evidence of sends.

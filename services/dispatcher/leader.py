@@ -1,4 +1,4 @@
-"""The leader: win the lease, read what was published before, load the limits, send until the lease is lost.
+"""The leader: win the lease, catch up with the topics, load the limits, send until the lease is lost.
 
 One replica at a time sends for all numbers, because the rate limits live in its memory. Before it sends, it reads every
 topic up to the end it had at that moment: withdrawals, addresses, windows, pauses. While the broker is away, or a
@@ -51,8 +51,8 @@ _RETRY_SECONDS = 0.5
 class LeaderLease:
     """The lease is an advisory lock of one session, opened by ``connect`` for nothing else.
 
-    Intents are committed over that very session, so a replica that has lost the lock can begin nothing. What it began
-    before is fenced by the lease of each intent.
+    Intents are committed over that very session, so a replica that has lost the lock can begin nothing. Intents from
+    before are fenced by their own leases.
     """
 
     connect: Callable[[], Awaitable[Connection]]
@@ -79,7 +79,7 @@ class FetchEndOffsets(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TopicBacklog:
-    """What was published before this replica became the leader. ``fetch_ends`` None: there is no broker to wait for."""
+    """The records published before this replica became the leader; without ``fetch_ends`` there is no broker."""
 
     topics: Collection[str]
     fetch_ends: FetchEndOffsets | None

@@ -47,7 +47,7 @@ class Transition(StrEnum):
     ACCEPT = "accept"  # WhatsApp accepted the newest attempt
     DELIVER = "deliver"  # a status: delivered
     READ = "read"  # a status: read or played
-    DOUBT = "doubt"  # the request left, and no readable response came
+    MARK_UNCERTAIN = "mark_uncertain"  # the request left, and no readable response came
     PROVE = "prove"  # a status, a tap, a late response or an operator proves that the message was sent
     RETRY = "retry"  # the attempt did not arrive, and the message goes back into the queue
     FAIL = "fail"  # the message is given up after an attempt
@@ -64,7 +64,7 @@ TRANSITIONS: Mapping[Transition, tuple[frozenset[MessageState], MessageState]] =
     Transition.ACCEPT: (frozenset({MessageState.INTENT}), MessageState.ACCEPTED),
     Transition.DELIVER: (frozenset({MessageState.ACCEPTED}), MessageState.DELIVERED),
     Transition.READ: (frozenset({MessageState.ACCEPTED, MessageState.DELIVERED}), MessageState.READ),
-    Transition.DOUBT: (frozenset({MessageState.INTENT, MessageState.UNCERTAIN}), MessageState.UNCERTAIN),
+    Transition.MARK_UNCERTAIN: (frozenset({MessageState.INTENT, MessageState.UNCERTAIN}), MessageState.UNCERTAIN),
     Transition.PROVE: (frozenset(MessageState) - SENT - {MessageState.DROPPED}, MessageState.ACCEPTED),
     Transition.RETRY: (_ATTEMPTED, MessageState.WAITING),
     Transition.FAIL: (_ON_THE_WAY, MessageState.FAILED),
@@ -88,7 +88,7 @@ class DeliveryRank(IntEnum):
 
 
 class SendEvidence(StrEnum):
-    """What settled an uncertain send."""
+    """The evidence that settled an uncertain send."""
 
     STATUS = "status"
     TAP = "tap"
@@ -146,7 +146,7 @@ class EndedAttempt(Struct, frozen=True):
 
 
 class StateChange(Struct, frozen=True):
-    """``error`` is what a failed status reported, for throttles that concern more than this message."""
+    """``error`` comes from a failed status, for throttles that concern more than this message."""
 
     message: TrackedMessage
     events: tuple[MessageEventData, ...] = ()
@@ -203,7 +203,7 @@ def mark_uncertain(
     """The newest attempt began, and its effect is unknown."""
     uncertain = messages.MessageUncertain(**_subject(message, now), reason=reason)
     return StateChange(
-        transition(message, Transition.DOUBT, reason=reason, failed_code=code),
+        transition(message, Transition.MARK_UNCERTAIN, reason=reason, failed_code=code),
         (uncertain, *_too_late(message, now)),
         EndedAttempt(message.attempts, AttemptResult.UNCERTAIN, code=code),
     )

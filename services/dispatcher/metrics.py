@@ -32,7 +32,7 @@ OLDEST_UNCERTAIN_AGE = gauge(
 LINE_STOPPED = gauge("stet_dispatcher_line_stopped", "1 while a line sends nothing until an operator acts.", "line")
 LEADER = gauge("stet_dispatcher_leader", "1 while this replica is the leader and sends.")
 CATCHING_UP = gauge(
-    "stet_dispatcher_catching_up", "1 while the leader reads what was published before it, and does not send yet."
+    "stet_dispatcher_catching_up", "1 while the leader catches up with the topics and does not send yet."
 )
 SET_ASIDE = counter(
     "stet_dispatcher_set_aside_total",

@@ -29,7 +29,7 @@ class Monitor:
     unproven_after: timedelta
 
     async def idle(self) -> IdleStatus:
-        """What still moves, and when something is due next in business time."""
+        """Work that still moves, and the business instant at which something is due next."""
         moment = self.sender.moment()
         sends = await self.store.open_sends(self.pool)
         busy = ["in_flight"] if sends.in_flight or self.sender.in_flight else []
@@ -59,7 +59,7 @@ class Monitor:
             await asyncio.sleep(_EVERY)
 
     async def token_problem(self) -> str:
-        """For readiness: which secret is refused and what to do; empty where none is."""
+        """For readiness: the refused secret and the remedy; empty where none is refused."""
         return f"{TOKEN_SETTING}: {REFUSED_HINT}" if self.sender.is_token_refused else ""
 
     def _due(self, line: str, schedule: LineSchedule, moment: Moment) -> datetime | None:

@@ -1,6 +1,6 @@
 """Builds the body of ``POST /{phone number id}/messages``: text, reply buttons, or a template with parameters. Pure.
 
-Meta, "Send messages" (https://developers.facebook.com/docs/whatsapp/cloud-api/reference/messages). Texts are cleaned to
+Meta, "Send messages" (docs/reference/whatsapp.md). Texts are cleaned to
 Meta's rules; content that cannot be cleaned is refused here, because WhatsApp would refuse it later.
 """
 

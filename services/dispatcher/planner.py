@@ -51,7 +51,7 @@ class QueuedMessage(Struct, frozen=True):
 
 
 class SendContext(Struct, frozen=True):
-    """What is known now of a message's person, number and template; instants are business time.
+    """The present knowledge of a message's person, number and template; instants are business time.
 
     The ``…_held_until`` are throttles of the provider. ``address`` None: the person is known and has no address.
     ``number_sends`` and ``pair_sends`` are oldest first.

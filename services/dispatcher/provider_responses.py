@@ -1,7 +1,7 @@
-"""What WhatsApp's response to a request means: the types of outcome, the parser, and Meta's error codes as data.
+"""The meaning of WhatsApp's response to a request: the types of outcome, the parser, and Meta's error codes as data.
 
 An error is judged by ``error.code`` alone, because HTTP statuses mislead (throttles come as 400). The table follows
-Meta, "WhatsApp Cloud API error codes" (https://developers.facebook.com/docs/whatsapp/cloud-api/support/error-codes).
+Meta, "Cloud API error codes" (https://developers.facebook.com/docs/whatsapp/cloud-api/support/error-codes).
 Only a plain refusal is safe to repeat. Codes 1, 2, 131000, 131016, 131057 and 133004 are faults of Meta's servers: the
 message may still arrive, so they leave the send uncertain.
 """
@@ -31,7 +31,7 @@ _HTTP_SERVER_ERROR = 500
 
 
 class ErrorAction(StrEnum):
-    """What happens to the message."""
+    """The consequence for the message."""
 
     RETRY = "retry"  # a refusal that may pass: a few more attempts, then the message fails
     THROTTLE_NUMBER = "throttle_number"  # later, and the whole number (or account) slows down
@@ -44,7 +44,7 @@ class ErrorAction(StrEnum):
 
 
 class ErrorScope(StrEnum):
-    """What else the error stops."""
+    """The scope in which the error also stops other messages."""
 
     MESSAGE = "message"
     PAIR = "pair"

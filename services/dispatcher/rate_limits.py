@@ -56,9 +56,9 @@ class RateLimit:
 
 
 # Meta, "Throughput": 80 messages a second and number, in and out together (1,000 after an upgrade, 20 in coexistence).
-# https://developers.facebook.com/docs/whatsapp/cloud-api/overview#throughput
+# https://developers.facebook.com/documentation/business-messaging/whatsapp/throughput
 NUMBER_RATE_LIMIT = RateLimit(80, per=timedelta(seconds=1))
-# Meta, "Pair rate limits": one message in six seconds to one person; up to 45 at once, then their time is waited out.
+# Meta, "About the platform": one message in six seconds to one person; up to 45 at once, then their time is waited out.
 PAIR_RATE_LIMIT = RateLimit(1, per=timedelta(seconds=6), burst=45)
 
 

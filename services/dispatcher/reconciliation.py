@@ -1,5 +1,5 @@
 """Reconciles messages as time passes: leases end, messages expire, silence settles uncertain sends, and pairs that
-crossed each other on their way are matched. An operator settles by hand what no evidence settles.
+crossed each other on their way are matched. An operator settles the other uncertain sends by hand.
 """
 
 import asyncio
@@ -158,7 +158,7 @@ def _expire_lease(message: TrackedMessage, *, now: datetime) -> StateChange:
 
 
 class Settlement(StrEnum):
-    """What an operator decides about an uncertain send."""
+    """An operator's decision about an uncertain send."""
 
     SENT = "sent"
     NOT_SENT = "not_sent"

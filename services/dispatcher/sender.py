@@ -1,4 +1,4 @@
-"""The sender: claims what is due, sends it over many connections at once, and records the outcomes in batches.
+"""The sender: claims due messages, sends them over many connections at once, and records the outcomes in batches.
 
 Only the leader claims. Sends in flight when it loses its lease, or is asked to stop, are finished and recorded first. A
 process that dies leaves intents; their leases end, and they become uncertain.
@@ -216,7 +216,7 @@ class Sender:
             await asyncio.shield(self.drain())
 
     async def deliver(self) -> None:
-        """Send what is claimed, with as many tasks as requests may be open."""
+        """Send claimed messages, with as many tasks as requests may be open."""
         async with asyncio.TaskGroup() as group:
             for _ in range(self._max_requests):
                 group.create_task(self._deliver())

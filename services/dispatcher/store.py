@@ -31,7 +31,7 @@ _UNIT_SEPARATOR = "\x1f"  # between the button ids of one message
 
 
 class RequestOrigin(Struct, frozen=True):
-    """The request that brought a message: what its events are correlated to."""
+    """The request that brought a message, and to which its events are correlated."""
 
     request_event: str
     correlation_id: str | None
@@ -39,7 +39,7 @@ class RequestOrigin(Struct, frozen=True):
 
 
 class DueMessage(Struct, frozen=True):
-    """A waiting message that is due, with what the database knows of its person and its template."""
+    """A waiting message that is due, with the stored facts about its person and its template."""
 
     message: QueuedMessage
     person_known: bool
@@ -85,7 +85,7 @@ class OpenSends:
 
 @dataclass(frozen=True, slots=True)
 class MessageStore:
-    """The tables ``messages``, ``attempts`` and ``withdrawals``: the queue, and what became of each message."""
+    """The tables ``messages``, ``attempts`` and ``withdrawals``: the queue, and the state of each message."""
 
     tenant: str
 

@@ -1,4 +1,4 @@
-"""Throttles in PostgreSQL: a replica that reads a failed status records what it stops, and notifies the leader."""
+"""Throttles in PostgreSQL: a replica that reads a failed status records its throttles and notifies the leader."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

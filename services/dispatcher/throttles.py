@@ -56,7 +56,7 @@ class ThrottleClock(StrEnum):
 
 
 class ThrottleKey(Struct, frozen=True, order=True):
-    """What is throttled: a pair (line, person), a template (name, language), a number (line), or the account."""
+    """The throttled scope: a pair (line, person), a template (name, language), a number (line), or the account."""
 
     clock: ThrottleClock
     scope: ErrorScope
@@ -85,7 +85,7 @@ class Throttle(Struct, frozen=True):
 
 
 class ThrottleChanges(Struct, frozen=True):
-    """What the database does not know yet: throttles to save, and ended ones with the ``until`` it has of each."""
+    """Changes to write: throttles to save, and ended ones with the ``until`` that the database has of each."""
 
     saved: Mapping[ThrottleKey, Throttle]
     ended: Mapping[ThrottleKey, datetime]
@@ -167,9 +167,9 @@ class Throttles:
     # ------------------------------------------------------------------ between memory and the database
 
     def merge(self, stored: Mapping[ThrottleKey, Throttle], machine: datetime | None = None) -> None:
-        """Take over what the database knows better.
+        """Take over the throttles that the database has and memory has not, or has with an earlier end.
 
-        ``machine`` is given at a start. An operator starts the process, so what waits for an operator is tried at once.
+        ``machine`` is given at a start. A start is an operator's act: a throttle that waits for one is tried at once.
         """
         for key, throttle in stored.items():
             known_until = self._stored.get(key)
@@ -181,7 +181,7 @@ class Throttles:
                 self._throttles[key] = _tried_at_start(throttle, machine) if machine is not None else throttle
 
     def take_changes(self) -> ThrottleChanges:
-        """What has to be saved; a second call returns nothing until there are new changes."""
+        """The changes since the last call; a second call returns nothing until there are new changes."""
         saved = {key: self._throttles[key] for key in sorted(self._changed) if key in self._throttles}
         ended = {key: self._stored.pop(key) for key in self._changed - saved.keys() if key in self._stored}
         self._stored.update({key: throttle.until for key, throttle in saved.items()})
@@ -256,7 +256,7 @@ class Throttles:
 
 
 def throttle_key(outcome: SendOutcome, target: SendTarget) -> ThrottleKey | None:
-    """What the outcome would throttle."""
+    """The key that the outcome would throttle, if any."""
     trip = _trip_of(outcome, target)
     return trip.key if trip else None
 

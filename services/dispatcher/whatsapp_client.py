@@ -96,7 +96,7 @@ class WhatsAppClient:
             await self._session.close()
 
     async def send(self, line: str, body: bytes, may_write: Callable[[], bool]) -> SendOutcome:
-        """Never raises for what the network or the response does; ``may_write`` is asked as the body is written."""
+        """Never raises for an error of the network or the response; ``may_write`` is called as the body is written."""
         assert self._session is not None, "open it first"  # noqa: S101 -- a fault of this code, not of the input
         payload = _Body(body, may_write)
         try:

@@ -1,4 +1,4 @@
-"""Messages, standings and instants for the dispatcher's tests."""
+"""Builds messages, contexts and instants for the tests of the dispatcher's pure parts."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""The simulator, its webhook and a dispatcher between them and a database of the test's own."""
+"""Fixtures: the simulator, its webhook, and a dispatcher between them with a database of the test's own."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime

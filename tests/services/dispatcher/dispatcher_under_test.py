@@ -1,4 +1,4 @@
-"""A dispatcher at work in the test's own process: a real database, the simulator over real sockets, no broker."""
+"""A dispatcher that runs in the test's process: a real database, the simulator over real sockets, no broker."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -29,7 +29,7 @@ from shared.runtime.transaction import transaction
 from tests.dev.whatsapp.stand import ACCOUNT, ACQUISITIONS, MAIN, TOKEN, Hook, Stand
 
 TENANT = TenantId("penrose")
-PATIENCE = 20.0  # seconds
+TIMEOUT = 20.0  # seconds
 _LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 _FAR = datetime(2026, 12, 24, tzinfo=UTC)
 _CALL = TemplateCall(name="rights_request_v3", language="en", parameters={"person": "Ada", "title": "The Long Way"})
@@ -44,7 +44,7 @@ class DispatcherUnderTest:
     parts: DispatcherParts
     simulator: Stand
     webhook: Hook
-    _heard: int = 0
+    _handled: int = 0
     _statuses: int = 0
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -64,7 +64,7 @@ class DispatcherUnderTest:
             yield
 
     async def handle_statuses(self) -> None:
-        """What the simulator posted since, as ingest would publish it."""
+        """Handle the statuses that the simulator has posted since, as ingest would publish them."""
         await self.simulator.rest()
         fresh = self.webhook.statuses()[self._statuses :]
         self._statuses += len(fresh)
@@ -83,26 +83,26 @@ class DispatcherUnderTest:
         return str(await self.pool.fetchval("select state from messages where message_id = $1", message_id))
 
     async def sent(self) -> list[dict[str, Any]]:
-        """What reached people, by the simulator."""
+        """The messages that reached people, from the simulator."""
         found: list[dict[str, Any]] = await self.simulator.ask("messages")
         return found
 
     async def wait_until_idle(self) -> None:
         """Until nothing is in flight and nothing is due."""
-        await wait_until(self._rested)
+        await wait_until(self._is_idle)
 
     async def wait_for_state(self, state: str, message_id: str = "m1") -> None:
-        async def reached() -> bool:
+        async def has_state() -> bool:
             return await self.state(message_id) == state
 
-        await wait_until(reached)
+        await wait_until(has_state)
 
     async def wait_for_reason(self, reason: str, message_id: str = "m1") -> None:
-        async def noted() -> bool:
+        async def has_reason() -> bool:
             query = "select reason from messages where message_id = $1 and state = 'waiting'"
             return bool(await self.pool.fetchval(query, message_id) == reason)
 
-        await wait_until(noted)
+        await wait_until(has_reason)
 
     def advance_clock(self, by: timedelta) -> datetime:
         self.clock.set(self.clock.now() + by)
@@ -110,20 +110,20 @@ class DispatcherUnderTest:
 
     async def start(self) -> None:
         parts = self.parts
-        works = (parts.leader.run, parts.sender.deliver, parts.sender.record, parts.reconciler.run)
-        self._tasks = [asyncio.ensure_future(work()) for work in works]
+        loops = (parts.leader.run, parts.sender.deliver, parts.sender.record, parts.reconciler.run)
+        self._tasks = [asyncio.ensure_future(loop()) for loop in loops]
 
     async def stop(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _rested(self) -> bool:
+    async def _is_idle(self) -> bool:
         return not (await self.parts.monitor.idle()).busy
 
     def _event(self, data: EventData) -> Event:
-        self._heard += 1
-        now, number = self.clock.now(), self._heard
+        self._handled += 1
+        now, number = self.clock.now(), self._handled
         return Event(
             id=EventId(f"event-{number}"), source="test", type=data.kind, time=now, recordedtime=now, tenantid=TENANT,
             partitionkey="penrose/persons/p1", correlationid="story", data=data,
@@ -172,9 +172,9 @@ def settings_for(database: str, clock_file: Path, simulator: Stand, **changes: A
     return Settings(**(given | changes))
 
 
-async def wait_until(throttles: Callable[[], Any], patience: float = PATIENCE) -> None:
-    async with asyncio.timeout(patience):
-        while not await throttles():
+async def wait_until(condition: Callable[[], Any], seconds: float = TIMEOUT) -> None:
+    async with asyncio.timeout(seconds):
+        while not await condition():
             await asyncio.sleep(0.02)
 
 
@@ -188,11 +188,11 @@ def person_observed(
 
 
 def send_request(message_id: str = "m1", person_id: str = "p1", **changes: Any) -> SendMessage:
-    asked = SendMessage(
+    message = SendMessage(
         message_id=MessageId(message_id), person_id=PersonId(person_id), line=Line("main"), say="stage_told",
         language="en", body="The proofs are ready.", template=_CALL, resend=Resend.NEVER, expires_at=_FAR,
     )  # fmt: skip
-    return asked.replace(**changes)
+    return message.replace(**changes)
 
 
 def template_update(at: datetime, event: str) -> AccountReported:

@@ -1,4 +1,4 @@
-"""One person's messages by one line leave in the order they were asked for, whatever makes one of them wait."""
+"""The messages of one line to one person leave in the order of their requests, whatever makes one of them wait."""
 
 from datetime import timedelta
 
@@ -24,13 +24,13 @@ async def _order(dispatcher: DispatcherUnderTest) -> list[str]:
 
 
 async def _free_text(dispatcher: DispatcherUnderTest) -> None:
-    """The person has written, so that words without a template may go."""
+    """The person has written, so that free text may go."""
     await dispatcher.simulator.tell("say", {"from": "+441632960001", "line": "main", "kind": "text", "text": "Hello"})
     await dispatcher.handle(person_observed(), message_received(dispatcher.clock.now()))
 
 
 @pytest.mark.parametrize("code", [135000, 131056, 130429])
-async def test_a_message_that_goes_again_is_not_overtaken(dispatcher: DispatcherUnderTest, code: int) -> None:
+async def test_a_retried_message_is_not_overtaken(dispatcher: DispatcherUnderTest, code: int) -> None:
     """A refusal that may pass, a throttled person, a throttled number."""
     await dispatcher.simulator.tell("faults", {"kind": "error_code", "code": code, "match": {"to": "+441632960001"}})
     await dispatcher.handle(person_observed(), *(send_request(f"m{number}") for number in range(5)))
@@ -40,7 +40,7 @@ async def test_a_message_that_goes_again_is_not_overtaken(dispatcher: Dispatcher
     assert await _order(dispatcher) == [f"m{number}" for number in range(5)]
 
 
-async def test_a_message_asked_for_later_waits_for_one_whose_time_has_not_come(dispatcher: DispatcherUnderTest) -> None:
+async def test_a_later_message_waits_for_an_earlier_one_that_is_postponed(dispatcher: DispatcherUnderTest) -> None:
     await dispatcher.handle(send_request("m1"))
     await dispatcher.wait_for_reason("unknown_person", "m1")
     await dispatcher.pool.execute(
@@ -99,7 +99,7 @@ async def test_another_line_is_another_chat(dispatcher: DispatcherUnderTest) -> 
     assert await _order(dispatcher) == ["m2"]
 
 
-async def test_what_ends_a_message_frees_the_ones_behind_it(dispatcher: DispatcherUnderTest) -> None:
+async def test_the_end_of_a_message_frees_the_later_ones(dispatcher: DispatcherUnderTest) -> None:
     await dispatcher.handle(send_request("m1"))
     await dispatcher.wait_for_reason("unknown_person", "m1")
     await dispatcher.pool.execute(

@@ -1,4 +1,4 @@
-"""Answers and statuses: ranks rise, failures stand apart, doubt ends with proof."""
+"""Outcomes and statuses: ranks only rise, failures have no rank, and proof settles an uncertain send."""
 
 from datetime import timedelta
 from itertools import permutations
@@ -71,38 +71,40 @@ def _kinds(events: tuple[messages.MessageEventData, ...]) -> list[str]:
         (_error(100), MessageState.FAILED, AttemptResult.REFUSED),
     ],
 )
-def test_an_answer_decides(outcome: SendOutcome, state: MessageState, result: AttemptResult) -> None:
+def test_an_outcome_decides_the_state_and_the_result_of_the_attempt(
+    outcome: SendOutcome, state: MessageState, result: AttemptResult
+) -> None:
     change = apply_outcome(begun_message(), 1, outcome, _DELAY, NOON)
     assert change.message.state is state
     assert change.ended is not None
     assert change.ended.result is result
 
 
-def test_a_passing_refusal_fails_after_three_attempts() -> None:
+def test_a_temporary_refusal_fails_after_three_attempts() -> None:
     change = apply_outcome(begun_message(attempts=3), 3, _error(135000), _DELAY, NOON)
     assert change.message.reason is MessageReason.REFUSED_AGAIN
 
 
-def test_an_answer_to_an_older_attempt_changes_nothing() -> None:
+def test_an_outcome_of_an_older_attempt_changes_nothing() -> None:
     begun = begun_message(attempts=2)
     assert apply_outcome(begun, 1, SendAccepted(WAMID), _DELAY, NOON).message == begun
 
 
-def test_an_answer_after_the_lease_settles_the_doubt() -> None:
-    doubt = mark_uncertain(begun_message(), MessageReason.LEASE_ENDED, NOON).message
-    change = apply_outcome(doubt, 1, SendAccepted(WAMID), _DELAY, NOON)
+def test_a_response_after_the_lease_settles_the_uncertain_send() -> None:
+    uncertain = mark_uncertain(begun_message(), MessageReason.LEASE_ENDED, NOON).message
+    change = apply_outcome(uncertain, 1, SendAccepted(WAMID), _DELAY, NOON)
     assert _kinds(change.events) == [messages.MessageResolved.kind]
 
 
-def test_a_status_before_the_answer_is_the_receipt() -> None:
+def test_a_status_before_the_response_proves_the_send() -> None:
     change = apply_status(begun_message(), _report(Status.DELIVERED), NOON)
     assert _kinds(change.events) == [messages.MessageAccepted.kind, messages.MessageDelivered.kind]
     assert apply_outcome(change.message, 1, SendUncertain(MessageReason.NO_ANSWER), _DELAY, NOON).events == ()
 
 
 def test_a_status_settles_an_uncertain_send() -> None:
-    doubt = mark_uncertain(begun_message(), MessageReason.NO_ANSWER, NOON).message
-    change = apply_status(doubt, _report(Status.SENT), NOON)
+    uncertain = mark_uncertain(begun_message(), MessageReason.NO_ANSWER, NOON).message
+    change = apply_status(uncertain, _report(Status.SENT), NOON)
     assert change.message.state is MessageState.ACCEPTED
     assert _kinds(change.events) == [messages.MessageResolved.kind]
 
@@ -141,8 +143,8 @@ def test_a_failure_after_the_delivery_reverses_nothing() -> None:
 
 
 def test_a_failure_of_an_uncertain_send_proves_and_fails_it() -> None:
-    doubt = mark_uncertain(begun_message(), MessageReason.NO_ANSWER, NOON).message
-    change = apply_status(doubt, _report(Status.FAILED, 131026), NOON)
+    uncertain = mark_uncertain(begun_message(), MessageReason.NO_ANSWER, NOON).message
+    change = apply_status(uncertain, _report(Status.FAILED, 131026), NOON)
     assert change.message.state is MessageState.FAILED
     assert _kinds(change.events) == [messages.MessageResolved.kind, messages.MessageFailed.kind]
 
@@ -163,8 +165,8 @@ def test_a_closed_window_without_a_template_fails() -> None:
 
 
 def test_a_withdrawn_message_is_not_sent_again_as_a_template() -> None:
-    taken_back = accept(begun_message(withdrawal="stopped"), WAMID, NOON).message
-    assert apply_status(taken_back, _report(Status.FAILED, 131047), NOON).message.state is MessageState.WITHDRAWN
+    withdrawn = accept(begun_message(withdrawal="stopped"), WAMID, NOON).message
+    assert apply_status(withdrawn, _report(Status.FAILED, 131047), NOON).message.state is MessageState.WITHDRAWN
 
 
 def test_statuses_of_an_older_attempt_do_not_fail_the_newer() -> None:
@@ -172,8 +174,8 @@ def test_statuses_of_an_older_attempt_do_not_fail_the_newer() -> None:
     assert apply_status(second, _report(Status.FAILED, 131026, attempt=1), NOON).message == second
 
 
-def _forgotten() -> TrackedMessage:
-    """Its lease ended while the process that sends it stood still."""
+def _lease_ended() -> TrackedMessage:
+    """The message of a lease that ended while the sending process stood still."""
     return mark_uncertain(begun_message(), MessageReason.LEASE_ENDED, NOON).message
 
 
@@ -187,20 +189,20 @@ def _forgotten() -> TrackedMessage:
         (_error(131026), MessageState.FAILED),
     ],
 )
-def test_a_late_answer_ends_the_doubt_it_can(outcome: SendOutcome, state: MessageState) -> None:
-    assert apply_outcome(_forgotten(), 1, outcome, _DELAY, NOON).message.state is state
+def test_a_late_outcome_settles_an_uncertain_send_where_it_can(outcome: SendOutcome, state: MessageState) -> None:
+    assert apply_outcome(_lease_ended(), 1, outcome, _DELAY, NOON).message.state is state
 
 
-def test_a_late_answer_of_an_earlier_attempt_says_nothing() -> None:
-    retry = apply_outcome(_forgotten(), 1, SendNotStarted(MessageReason.LEASE_ENDED), _DELAY, NOON).message
+def test_a_late_outcome_of_an_earlier_attempt_changes_nothing() -> None:
+    retry = apply_outcome(_lease_ended(), 1, SendNotStarted(MessageReason.LEASE_ENDED), _DELAY, NOON).message
     assert apply_outcome(retry, 1, SendAccepted(WAMID), _DELAY, NOON).message is retry
 
 
 _ACCOUNT_LEVEL = (131031, 131042, 131048, 368, 190, 131045, 130429, 131056, 80007)
 
 
-def _repeated(code: int, *, by_status: bool) -> int:
-    """How often a message is attempted that fails with this code every time."""
+def _attempts_until_failed(code: int, *, by_status: bool) -> int:
+    """The number of attempts of a message that fails with this code every time."""
     message = tracked_message()
     for attempt in range(1, 100):
         begun = replace(message, state=MessageState.INTENT, attempts=attempt)
@@ -218,11 +220,11 @@ def _repeated(code: int, *, by_status: bool) -> int:
 @pytest.mark.parametrize("by_status", [True, False])
 def test_no_message_is_attempted_for_ever(code: int, *, by_status: bool) -> None:
     if by_status or not error_policy(code).ambiguous:
-        assert _repeated(code, by_status=by_status) <= MAX_FAILURES
+        assert _attempts_until_failed(code, by_status=by_status) <= MAX_FAILURES
 
 
 @pytest.mark.parametrize("code", _ACCOUNT_LEVEL)
-def test_a_failed_status_tells_what_it_stops_beyond_its_message(code: int) -> None:
+def test_a_failed_status_returns_the_error_for_the_throttles(code: int) -> None:
     change = apply_status(_accepted(), _report(Status.FAILED, code), NOON)
     assert change.message.state is MessageState.WAITING
     assert change.error == _error(code)

@@ -1,4 +1,4 @@
-"""``kill -9`` between intent and result: the simulator counts that nothing was sent twice, and nothing is forgotten."""
+"""``kill -9`` between intent and outcome: the simulator counts that nothing was sent twice, and nothing is lost."""
 
 import asyncio
 import os
@@ -114,7 +114,7 @@ async def _ask(service: Service) -> None:
 
 
 @pytest.mark.timeout(180)
-async def test_killed_in_the_middle_nothing_is_doubled_and_nothing_forgotten(service: Service) -> None:
+async def test_a_kill_between_intent_and_outcome_doubles_nothing_and_loses_nothing(service: Service) -> None:
     await _ask(service)
     killed = await service.start()
     await wait_until(lambda: _at_least(service, 30), 40)
@@ -129,7 +129,7 @@ async def test_killed_in_the_middle_nothing_is_doubled_and_nothing_forgotten(ser
 
 
 @pytest.mark.timeout(120)
-async def test_an_owner_that_stands_still_is_replaced_and_wakes_up_too_late(service: Service) -> None:
+async def test_a_frozen_leader_is_replaced_and_wakes_up_too_late(service: Service) -> None:
     await _ask(service)
     frozen = await service.start()
     await wait_until(lambda: _at_least(service, 30), 40)
@@ -178,7 +178,7 @@ async def _none_waits(service: Service) -> bool:
 
 
 async def _all_delivered(service: Service) -> bool:
-    """What the frozen process had begun it says never left, or a status proves that it did."""
+    """The frozen process reports that its sends never left, or a status proves that they did."""
     await _deliver_statuses(service)
     await asyncio.sleep(0.5)
     return await service.states() == {"delivered": _MESSAGES}
@@ -199,6 +199,6 @@ async def _deliver_statuses(service: Service) -> None:
 
 
 async def _accounted_for(service: Service) -> bool:
-    """Every send the simulator saw is delivered in the ledger; what it never saw, and only that, stays uncertain."""
+    """Every send that reached the simulator is delivered; the others, and only they, stay uncertain."""
     states, sends = await service.states(), len(await service.sends())
     return states.get("delivered") == sends and states.get("uncertain", 0) == _MESSAGES - sends

@@ -1,4 +1,4 @@
-"""Nothing is sent before all that was written earlier has been read, by whichever replica."""
+"""A leader sends nothing before any replicas have read everything that was published earlier."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.integration
 
 
 class Broker:
-    """Holds ten records in one partition; ``away`` is how often it does not answer first."""
+    """Has ten records in one partition; ``away`` is how often it fails to respond first."""
 
     def __init__(self, topic: Topic, away: int = 0) -> None:
         self.place = (topic.name, 7)
@@ -49,8 +49,8 @@ class Broker:
         )  # fmt: skip
 
 
-async def _catches_up(dispatcher: DispatcherUnderTest) -> bool:
-    """It owns the portfolio, and is not ready to send."""
+async def _is_catching_up(dispatcher: DispatcherUnderTest) -> bool:
+    """It holds the lease, and is not ready to send."""
     query = "select exists (select from pg_locks where locktype = 'advisory' and granted)"
     return bool(await dispatcher.pool.fetchval(query)) and dispatcher.parts.sender.claimer is None
 
@@ -58,7 +58,7 @@ async def _catches_up(dispatcher: DispatcherUnderTest) -> bool:
 @pytest.mark.parametrize(
     "topic", [MESSAGES_REQUESTED, WHATSAPP_MESSAGES, WHATSAPP_STATUSES, WHATSAPP_ACCOUNT, CONTACTS]
 )
-async def test_an_owner_sends_once_every_partition_is_read_up(
+async def test_a_leader_sends_once_every_partition_is_read(
     postgres_database: str, clock_file: Path, simulator: Stand, webhook: Hook, topic: Topic
 ) -> None:
     broker = Broker(topic)
@@ -66,7 +66,7 @@ async def test_an_owner_sends_once_every_partition_is_read_up(
         await dispatcher.handle(person_observed(), send_request())
         for offset in (0, 9):
             await broker.read_to(dispatcher, offset)
-            await wait_until(lambda: _catches_up(dispatcher))
+            await wait_until(lambda: _is_catching_up(dispatcher))
             assert await dispatcher.state() == "waiting"
         await broker.read_to(dispatcher, 10)
         await dispatcher.wait_for_state("accepted")
@@ -80,7 +80,7 @@ async def test_a_broker_that_is_away_is_waited_for(
     async with running_dispatcher(postgres_database, clock_file, simulator, webhook, fetch_ends=broker) as dispatcher:
         await dispatcher.handle(person_observed(), send_request())
         await broker.read_to(dispatcher, 10)
-        await wait_until(lambda: _catches_up(dispatcher))
+        await wait_until(lambda: _is_catching_up(dispatcher))
         assert await dispatcher.state() == "waiting"
         await dispatcher.wait_for_state("accepted")
         assert broker.asked == 3

@@ -1,4 +1,4 @@
-"""The state machine: withdrawals, doubt, and how doubt is settled."""
+"""The state machine: its table, withdrawals, and the settling of uncertain sends."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ def _uncertain(**changes: Any) -> TrackedMessage:
     return replace(mark_uncertain(begun_message(), MessageReason.NO_ANSWER, NOON).message, **changes)
 
 
-def test_a_message_taken_says_so_with_its_wamid() -> None:
+def test_an_accepted_message_is_published_with_its_wamid() -> None:
     change = accept(begun_message(), WAMID, NOON)
     assert (change.message.state, change.message.wamid) == (MessageState.ACCEPTED, WAMID)
     assert [type(events) for events in change.events] == [messages.MessageAccepted]
@@ -79,11 +79,11 @@ def test_every_state_can_be_reached_from_the_first() -> None:
 
 
 @pytest.mark.parametrize("state", [MessageState.DROPPED, MessageState.WITHDRAWN])
-def test_what_never_went_needs_no_withdrawal(state: MessageState) -> None:
+def test_a_message_that_was_never_sent_needs_no_withdrawal(state: MessageState) -> None:
     assert withdraw(tracked_message(state=state), "stopped", NOON).events == ()
 
 
-def test_a_refused_message_that_was_withdrawn_meanwhile_does_not_go_again() -> None:
+def test_a_refused_message_that_was_withdrawn_meanwhile_is_not_retried() -> None:
     begun = withdraw(begun_message(), "stopped", NOON).message
     assert retry(begun, MessageReason.REFUSED_FOR_NOW, _LATER, NOON).message.state is MessageState.WITHDRAWN
 
@@ -95,7 +95,7 @@ def test_silence_resends_only_what_may_be_resent() -> None:
     assert settle_by_silence(_uncertain(resend=Resend.NEVER), NOON).message.state is MessageState.UNCERTAIN
 
 
-def test_silence_never_resends_what_was_withdrawn() -> None:
+def test_silence_never_resends_a_withdrawn_message() -> None:
     change = settle_by_silence(_uncertain(resend=Resend.IF_UNPROVEN, withdrawal="stopped"), NOON)
     assert change.message.state is MessageState.WITHDRAWN
     assert [type(events) for events in change.events] == [messages.MessageResolved, messages.MessageWithdrawn]
@@ -108,16 +108,16 @@ def test_a_tap_proves_an_uncertain_send_even_without_a_wamid() -> None:
     assert (change.events[0].resolution, change.events[0].evidence) == (Resolution.SENT, SendEvidence.TAP)
 
 
-def test_proof_of_a_send_in_flight_is_its_receipt() -> None:
+def test_proof_of_a_send_in_flight_accepts_it() -> None:
     assert prove_sent(begun_message(), WAMID, SendEvidence.STATUS, NOON) == accept(begun_message(), WAMID, NOON)
 
 
-def test_what_was_attempted_fails_where_the_untouched_is_dropped() -> None:
+def test_an_attempted_message_fails_where_an_untouched_one_is_dropped() -> None:
     assert drop(tracked_message(), MessageReason.EXPIRED, NOON).message.state is MessageState.DROPPED
     assert drop(tracked_message(attempts=1), MessageReason.EXPIRED, NOON).message.state is MessageState.FAILED
 
 
-def test_a_person_may_settle_it_as_not_sent() -> None:
+def test_an_operator_may_settle_it_as_not_sent() -> None:
     change = settle_not_sent(_uncertain(), SendEvidence.PERSON, NOON)
     assert change.message.state is MessageState.FAILED
     assert isinstance(change.events[0], messages.MessageResolved)

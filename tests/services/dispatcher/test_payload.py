@@ -1,4 +1,4 @@
-"""Cleaning: what Meta would refuse is repaired or refused here."""
+"""Request bodies and cleaned texts; test_whatsapp_client.py sends the bodies to the simulator."""
 
 import re
 from typing import Any
@@ -35,7 +35,7 @@ from tests.services.dispatcher.builders import REACHED, TEMPLATE
         ("نامه\u200cها", "نامه\u200cها"),
     ],
 )
-def test_clean_parameter(given_value: str, cleaned: str) -> None:
+def test_a_parameter_becomes_one_line_of_visible_text(given_value: str, cleaned: str) -> None:
     assert clean_parameter(given_value) == cleaned
 
 
@@ -124,16 +124,18 @@ def test_a_template_names_its_parameters_and_carries_our_ids() -> None:
         (MessageContent("x"), Wording.TEMPLATE, MessageReason.NO_TEMPLATE),
     ],
 )
-def test_what_would_fail_is_not_sent(content: MessageContent, wording: Wording, reason: MessageReason) -> None:
+def test_content_that_whatsapp_would_refuse_is_not_sent(
+    content: MessageContent, wording: Wording, reason: MessageReason
+) -> None:
     with pytest.raises(UnsendableContent) as refused:
         _body(content, wording)
     assert refused.value.message_reason is reason
 
 
-def test_a_callback_says_which_attempt() -> None:
+def test_a_callback_names_its_attempt() -> None:
     assert parse_callback(format_callback("a.b", 12)) == ("a.b", 12)
 
 
 @pytest.mark.parametrize("foreign", [None, "", "order-77", "a.", ".1", "a.x", "a.-1", "a.99999999999"])
-def test_a_foreign_callback_says_nothing(foreign: str | None) -> None:
+def test_a_foreign_callback_is_ignored(foreign: str | None) -> None:
     assert parse_callback(foreign) is None

@@ -1,4 +1,4 @@
-"""``plan_send`` as a table: what is known of a message, its person and its number, and the expected plan."""
+"""The planner as a table: a message, the knowledge about its person and number, and the expected plan."""
 
 from datetime import timedelta
 from typing import Any
@@ -29,7 +29,7 @@ _CASES: list[tuple[str, dict[str, Any], dict[str, Any], SendPlan]] = [
     ("a window that failed is not trusted", {"template_only": True}, {}, _TEMPLATE),
     ("no window and no template", _UNTEMPLATED, {"window_opened_at": None}, DropMessage(MessageReason.NO_TEMPLATE)),
     ("its time is over", {"expires_at": NOON}, {}, DropMessage(MessageReason.EXPIRED)),
-    ("nobody configured the line", {}, {"line_known": False}, DropMessage(MessageReason.UNKNOWN_LINE)),
+    ("the line is not configured", {}, {"line_known": False}, DropMessage(MessageReason.UNKNOWN_LINE)),
     ("a known person without an address", {}, {"address": None}, DropMessage(MessageReason.NO_ADDRESS)),
     (
         "an unknown person is waited for",
@@ -63,14 +63,14 @@ _CASES: list[tuple[str, dict[str, Any], dict[str, Any], SendPlan]] = [
         WaitUntil(NOON + seconds(60), MessageReason.TEMPLATE_HELD),
     ),
     (
-        "a number told to slow down",
+        "a throttled number waits",
         {},
         {"number_held_until": NOON + seconds(4)},
         WaitUntil(NOON + seconds(4), MessageReason.NUMBER_HELD),
     ),
     ("a hold that is over", {}, {"number_held_until": NOON}, _FREE),
     (
-        "a person told to wait for",
+        "a throttled pair waits",
         {},
         {"pair_held_until": NOON + seconds(16)},
         WaitUntil(NOON + seconds(16), MessageReason.PAIR_HELD),
@@ -99,7 +99,7 @@ _CASES: list[tuple[str, dict[str, Any], dict[str, Any], SendPlan]] = [
 @pytest.mark.parametrize(
     ("message", "known", "expected"), [case[1:] for case in _CASES], ids=[case[0] for case in _CASES]
 )
-def test_plan(message: dict[str, Any], known: dict[str, Any], expected: SendPlan) -> None:
+def test_the_planner_decides_by_its_table(message: dict[str, Any], known: dict[str, Any], expected: SendPlan) -> None:
     assert plan_send(queued_message(**message), send_context(**known), SendLimits(), NOON) == expected
 
 

@@ -1,4 +1,4 @@
-"""The error table against Meta's list of codes, kept here apart from it."""
+"""The error table against a separate copy of Meta's list of codes, and the parsing of responses."""
 
 from datetime import timedelta
 
@@ -53,7 +53,7 @@ def test_every_documented_code_has_its_action() -> None:
     }
 
 
-def test_only_the_servers_own_trouble_is_ambiguous() -> None:
+def test_only_faults_of_metas_servers_are_ambiguous() -> None:
     assert {code for code, policy in ERROR_POLICIES.items() if policy.ambiguous} == {
         1,
         2,
@@ -91,7 +91,7 @@ def test_a_missing_object_is_the_operators_a_bad_parameter_the_messages() -> Non
     assert error_policy(100).action is ErrorAction.REFUSE_MESSAGE
 
 
-def test_an_undocumented_code_fails_the_message_or_leaves_it_in_doubt() -> None:
+def test_an_undocumented_code_fails_the_message_or_leaves_it_uncertain() -> None:
     assert error_policy(999_999).action is ErrorAction.REFUSE_MESSAGE
     assert error_policy(999_999, http_status=503).ambiguous
     assert error_class(999_999) == "undocumented"
@@ -113,14 +113,14 @@ _HTML = b"<html>Bad gateway</html>"
         (500, b"[]", SendUncertain(MessageReason.SERVER_ERROR)),
     ],
 )
-def test_read_answer(status: int, body: bytes, outcome: SendOutcome) -> None:
+def test_a_response_is_parsed_to_its_outcome(status: int, body: bytes, outcome: SendOutcome) -> None:
     assert parse_response(status, body) == outcome
 
 
 @pytest.mark.parametrize(
     ("status", "action"), [(404, ErrorAction.OPERATOR), (302, ErrorAction.OPERATOR), (429, ErrorAction.THROTTLE_NUMBER)]
 )
-def test_an_answer_that_is_not_whatsapps_keeps_the_queue(status: int, action: ErrorAction) -> None:
+def test_a_response_that_is_not_whatsapps_keeps_the_queue(status: int, action: ErrorAction) -> None:
     outcome = parse_response(status, _HTML, timedelta(seconds=3))
     assert isinstance(outcome, SendError)
     assert outcome.policy.action is action

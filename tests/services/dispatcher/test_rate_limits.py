@@ -1,4 +1,4 @@
-"""Rates: what they allow, and that no sequence of sends ever exceeds them."""
+"""Rate limits: the first free instant, and that no sequence of sends ever exceeds a limit."""
 
 from datetime import datetime, timedelta
 
@@ -12,7 +12,7 @@ _GAPS = st.lists(st.integers(0, 20_000), min_size=1, max_size=200)
 
 
 def _send_as_early_as_allowed(rate: RateLimit, gaps: list[int]) -> list[datetime]:
-    """Sends asked for ``gaps`` milliseconds after one another, each put off until the rate allows it."""
+    """Sends requested ``gaps`` milliseconds after one another, each put off until the rate allows it."""
     sends: list[datetime] = []
     now = NOON
     for gap in gaps:
@@ -38,7 +38,7 @@ def test_twenty_at_once_are_followed_by_two_minutes() -> None:
     assert PAIR_RATE_LIMIT.free_at([NOON] * 20, NOON + seconds(30)) == NOON + seconds(120)
 
 
-def test_a_paid_burst_leaves_nothing_behind() -> None:
+def test_a_burst_that_was_waited_out_leaves_no_debt() -> None:
     assert PAIR_RATE_LIMIT.free_at([NOON] * 45, NOON + seconds(270)) == NOON + seconds(270)
 
 
@@ -60,7 +60,7 @@ def test_a_pair_never_overdraws_a_bucket_of_forty_five(gaps: list[int]) -> None:
 
 
 @given(_GAPS)
-def test_what_a_rate_remembers_is_enough(gaps: list[int]) -> None:
+def test_the_history_of_a_rate_limit_is_long_enough(gaps: list[int]) -> None:
     sends = _send_as_early_as_allowed(PAIR_RATE_LIMIT, gaps)
     later = sends[-1] + seconds(3)
     assert PAIR_RATE_LIMIT.free_at(sends[-PAIR_RATE_LIMIT.history_length :], later) == PAIR_RATE_LIMIT.free_at(
@@ -75,7 +75,7 @@ def _reserved(count: int) -> RateUsage:
     return usage
 
 
-def test_what_is_claimed_takes_room_until_it_is_written_and_a_second_after() -> None:
+def test_a_reserved_send_takes_capacity_until_a_second_after_it_is_written() -> None:
     usage, later = _reserved(80), NOON + seconds(5)
     assert usage.capacity("main", NOON + seconds(4), 100) == 0
     for number in range(80):
@@ -84,19 +84,19 @@ def test_what_is_claimed_takes_room_until_it_is_written_and_a_second_after() -> 
     assert usage.capacity("main", later + seconds(1), 100) == 80
 
 
-def test_what_is_never_written_gives_its_room_back() -> None:
+def test_a_released_send_gives_its_capacity_back() -> None:
     usage = _reserved(80)
     usage.release("main")
     assert usage.capacity("main", NOON, 100) == 1
 
 
-def test_a_person_is_paid_back_from_when_the_request_was_written() -> None:
+def test_a_pair_counts_from_the_instant_the_request_was_written() -> None:
     usage = _reserved(1)
     usage.confirm("main", "p0", NOON + seconds(30))
     assert list(usage.pair("main", "p0")) == [NOON + seconds(30)]
 
 
-def test_a_take_over_remembers_what_is_over() -> None:
+def test_recorded_sends_of_the_past_count() -> None:
     usage = RateUsage(SendLimits())
     for number in range(80):
         usage.record("main", f"p{number}", NOON)

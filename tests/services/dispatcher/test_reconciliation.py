@@ -1,4 +1,4 @@
-"""Sends nobody can prove: settled by a status, by silence, or by a person; never repeated on a guess."""
+"""Uncertain sends are settled by a status, by silence, or by an operator, and are never repeated on a guess."""
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -37,15 +37,15 @@ async def dispatcher(
         yield dispatcher
 
 
-async def _lose_one(dispatcher: DispatcherUnderTest, kind: str, **changes: Any) -> None:
-    """Send m1 into the void: taken or not, its answer never comes."""
+async def _lose_response(dispatcher: DispatcherUnderTest, kind: str, **changes: Any) -> None:
+    """Send m1 so that its response never comes, whether or not it was accepted."""
     await dispatcher.simulator.tell("faults", {"kind": kind, "seconds": 30})
     await dispatcher.handle(person_observed(), send_request(**changes))
     await dispatcher.wait_for_state("uncertain")
 
 
-async def _watched(dispatcher: DispatcherUnderTest, since: timedelta = _HOUR) -> None:
-    """The stream was whole since then and a little longer than until now, and all of it has been read."""
+async def _cover_webhooks(dispatcher: DispatcherUnderTest, since: timedelta = _HOUR) -> None:
+    """Webhooks are covered from then until a little later than now, and all of them have been read."""
     now = machine_now()
     await dispatcher.handle(WebhookConfirmed(account="a", since=now - since, until=now + _HOUR))
     for topic in (WHATSAPP_STATUSES, WHATSAPP_MESSAGES):
@@ -56,7 +56,7 @@ async def _watched(dispatcher: DispatcherUnderTest, since: timedelta = _HOUR) ->
         )  # fmt: skip
 
 
-async def _stays_uncertain(dispatcher: DispatcherUnderTest) -> None:
+async def _assert_stays_uncertain(dispatcher: DispatcherUnderTest) -> None:
     """Both clocks have passed the policy's time."""
     dispatcher.advance_clock(_SHORT)
     await dispatcher.pool.execute("update attempts set machine_at = $1", machine_now() - 2 * _SHORT)
@@ -64,16 +64,16 @@ async def _stays_uncertain(dispatcher: DispatcherUnderTest) -> None:
     assert await dispatcher.state() == "uncertain"
 
 
-async def test_a_status_settles_a_send_whose_answer_never_came(dispatcher: DispatcherUnderTest) -> None:
-    await _lose_one(dispatcher, "timeout_after_accept")
+async def test_a_status_settles_a_send_whose_response_never_came(dispatcher: DispatcherUnderTest) -> None:
+    await _lose_response(dispatcher, "timeout_after_accept")
     await dispatcher.handle_statuses()
     assert await dispatcher.published() == ["uncertain", "resolved", "delivered"]
     assert len(await dispatcher.sent()) == 1
 
 
 async def test_silence_resends_what_may_be_resent_once(dispatcher: DispatcherUnderTest) -> None:
-    await _lose_one(dispatcher, "timeout_before", resend=Resend.IF_UNPROVEN)
-    await _watched(dispatcher)
+    await _lose_response(dispatcher, "timeout_before", resend=Resend.IF_UNPROVEN)
+    await _cover_webhooks(dispatcher)
     dispatcher.advance_clock(_SHORT)
     await dispatcher.wait_for_state("accepted")
     assert await dispatcher.published() == ["uncertain", "resolved", "accepted"]
@@ -81,27 +81,27 @@ async def test_silence_resends_what_may_be_resent_once(dispatcher: DispatcherUnd
 
 
 async def test_silence_repeats_no_question(dispatcher: DispatcherUnderTest) -> None:
-    await _lose_one(dispatcher, "timeout_before")
-    await _watched(dispatcher)
-    await _stays_uncertain(dispatcher)
+    await _lose_response(dispatcher, "timeout_before")
+    await _cover_webhooks(dispatcher)
+    await _assert_stays_uncertain(dispatcher)
 
 
 async def test_silence_proves_nothing_while_a_gap_is_open(dispatcher: DispatcherUnderTest) -> None:
-    await _lose_one(dispatcher, "timeout_before", resend=Resend.IF_UNPROVEN)
-    await _watched(dispatcher)
+    await _lose_response(dispatcher, "timeout_before", resend=Resend.IF_UNPROVEN)
+    await _cover_webhooks(dispatcher)
     await dispatcher.handle(WebhookGapOpened(account="a", since=machine_now() + _HOUR, reason="database_away"))
-    await _stays_uncertain(dispatcher)
+    await _assert_stays_uncertain(dispatcher)
 
 
-async def test_a_gap_that_is_told_after_the_heartbeat_that_overlooked_it_takes_its_word_back(
+async def test_a_gap_reported_after_a_heartbeat_revokes_the_coverage_of_that_heartbeat(
     dispatcher: DispatcherUnderTest,
 ) -> None:
-    """Another replica of ingest refused a webhook, and told of it at its own turn."""
-    await _lose_one(dispatcher, "timeout_before", resend=Resend.IF_UNPROVEN)
+    """Another replica of ingest refused a webhook, and reported the gap at its own turn."""
+    await _lose_response(dispatcher, "timeout_before", resend=Resend.IF_UNPROVEN)
     before = machine_now() - _HOUR / 2
-    await _watched(dispatcher)
+    await _cover_webhooks(dispatcher)
     await dispatcher.handle(WebhookGapOpened(account="a", since=before, reason="kafka_away"))
-    await _stays_uncertain(dispatcher)
+    await _assert_stays_uncertain(dispatcher)
     now = machine_now()
     await dispatcher.handle(WebhookConfirmed(account="a", since=before, until=now + 2 * _HOUR))
     await dispatcher.wait_for_state("accepted")
@@ -110,51 +110,51 @@ async def test_a_gap_that_is_told_after_the_heartbeat_that_overlooked_it_takes_i
 async def test_silence_proves_nothing_before_every_replica_of_ingest_has_had_its_turn(
     dispatcher: DispatcherUnderTest,
 ) -> None:
-    await _lose_one(dispatcher, "timeout_before", resend=Resend.IF_UNPROVEN)
-    await _watched(dispatcher)
-    await dispatcher.pool.execute("update streams set whole_until = $1", machine_now() + 5 * _SHORT)
-    await _stays_uncertain(dispatcher)
+    await _lose_response(dispatcher, "timeout_before", resend=Resend.IF_UNPROVEN)
+    await _cover_webhooks(dispatcher)
+    await dispatcher.pool.execute("update webhook_coverage set covered_until = $1", machine_now() + 5 * _SHORT)
+    await _assert_stays_uncertain(dispatcher)
     await dispatcher.handle(WebhookConfirmed(account="a", since=machine_now() - _HOUR, until=machine_now() + _HOUR))
     await dispatcher.wait_for_state("accepted")
 
 
 async def test_silence_proves_nothing_where_one_of_two_accounts_has_a_gap(dispatcher: DispatcherUnderTest) -> None:
-    await _lose_one(dispatcher, "timeout_before", resend=Resend.IF_UNPROVEN)
-    await _watched(dispatcher)
+    await _lose_response(dispatcher, "timeout_before", resend=Resend.IF_UNPROVEN)
+    await _cover_webhooks(dispatcher)
     await dispatcher.handle(WebhookGapOpened(account="b", since=machine_now(), reason="restarted"))
-    await _stays_uncertain(dispatcher)
+    await _assert_stays_uncertain(dispatcher)
 
 
 async def test_silence_proves_nothing_while_one_partition_of_statuses_is_unread(
     dispatcher: DispatcherUnderTest,
 ) -> None:
-    await _lose_one(dispatcher, "timeout_before", resend=Resend.IF_UNPROVEN)
-    await _watched(dispatcher)
+    await _lose_response(dispatcher, "timeout_before", resend=Resend.IF_UNPROVEN)
+    await _cover_webhooks(dispatcher)
     await dispatcher.pool.execute(
         "update progress set caught_up_to = $1 where topic = $2 and partition = 3",
         dispatcher.clock.now() - _HOUR, WHATSAPP_STATUSES.name,
     )  # fmt: skip
-    await _stays_uncertain(dispatcher)
+    await _assert_stays_uncertain(dispatcher)
 
 
 async def test_silence_proves_nothing_without_a_heartbeat(dispatcher: DispatcherUnderTest) -> None:
-    await _lose_one(dispatcher, "timeout_before", resend=Resend.IF_UNPROVEN)
-    await _stays_uncertain(dispatcher)
+    await _lose_response(dispatcher, "timeout_before", resend=Resend.IF_UNPROVEN)
+    await _assert_stays_uncertain(dispatcher)
 
 
-async def test_a_withdrawn_doubt_is_closed_and_not_resent(dispatcher: DispatcherUnderTest) -> None:
-    await _lose_one(dispatcher, "timeout_before", resend=Resend.IF_UNPROVEN)
+async def test_a_withdrawn_uncertain_send_is_closed_and_not_resent(dispatcher: DispatcherUnderTest) -> None:
+    await _lose_response(dispatcher, "timeout_before", resend=Resend.IF_UNPROVEN)
     await dispatcher.handle(WithdrawMessage(message_id=MessageId("m1"), person_id=PersonId("p1"), reason="done"))
-    await _watched(dispatcher)
+    await _cover_webhooks(dispatcher)
     dispatcher.advance_clock(_SHORT)
     await dispatcher.wait_for_state("withdrawn")
     assert await dispatcher.published() == ["uncertain", "too_late", "resolved", "withdrawn"]
 
 
-async def test_a_person_settles_what_nothing_proves(
+async def test_an_operator_settles_a_send_that_nothing_proves(
     dispatcher: DispatcherUnderTest, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    await _lose_one(dispatcher, "timeout_before")
+    await _lose_response(dispatcher, "timeout_before")
     await uncertain.run(dispatcher.settings, uncertain._arguments(["list"]))
     assert "m1" in capsys.readouterr().out
     assert await uncertain.run(dispatcher.settings, uncertain._arguments(["show", "m1"])) == 0
@@ -168,18 +168,18 @@ async def test_a_person_settles_what_nothing_proves(
     assert await dispatcher.published() == ["uncertain", "resolved", "accepted"]
 
 
-async def test_a_status_without_our_callback_waits_for_its_receipt(dispatcher: DispatcherUnderTest) -> None:
+async def test_a_status_without_our_callback_waits_for_its_attempt(dispatcher: DispatcherUnderTest) -> None:
     early = StatusReported(wamid=Wamid("wamid.early"), status=Status.DELIVERED, at=dispatcher.clock.now())
     await dispatcher.handle(early)
     assert await dispatcher.published() == []
-    await _lose_one(dispatcher, "timeout_before")
+    await _lose_response(dispatcher, "timeout_before")
     settling = uncertain._arguments(["settle", "m1", "--as", "sent", "--wamid", "wamid.early"])
     await uncertain.run(dispatcher.settings, settling)
     await dispatcher.wait_for_state("delivered")
     assert await dispatcher.published() == ["uncertain", "resolved", "delivered"]
 
 
-async def test_an_intent_whose_owner_has_gone_is_uncertain_and_not_free(dispatcher: DispatcherUnderTest) -> None:
+async def test_an_intent_whose_sender_has_gone_is_uncertain_and_not_free(dispatcher: DispatcherUnderTest) -> None:
     await dispatcher.stop()
     await dispatcher.handle(person_observed(), send_request())
     moment = dispatcher.parts.sender.moment()
@@ -205,7 +205,7 @@ async def test_one_replica_sends_and_the_other_takes_over(dispatcher: Dispatcher
     assert len(await dispatcher.sent()) == 2
 
 
-async def test_a_takeover_remembers_what_a_person_was_sent(dispatcher: DispatcherUnderTest) -> None:
+async def test_a_new_leader_counts_the_earlier_sends_to_a_person(dispatcher: DispatcherUnderTest) -> None:
     await dispatcher.handle(person_observed(), *(send_request(f"m{number:02}") for number in range(45)))
     await dispatcher.wait_until_idle()
     await dispatcher.stop()

@@ -1,4 +1,4 @@
-"""From a request to a phone and back, against the simulator over real sockets and a real database."""
+"""A message from its request to the phone and back, with the simulator over real sockets and a real database."""
 
 from datetime import timedelta
 
@@ -95,7 +95,9 @@ async def test_a_message_whose_time_is_over_is_dropped(dispatcher: DispatcherUnd
     assert await dispatcher.sent() == []
 
 
-async def test_a_withdrawal_in_time_is_kept_and_one_too_late_is_said(dispatcher: DispatcherUnderTest) -> None:
+async def test_a_withdrawal_in_time_wins_and_a_late_one_is_reported_as_too_late(
+    dispatcher: DispatcherUnderTest,
+) -> None:
     await dispatcher.handle(send_request(), _withdraw())
     assert await dispatcher.state() == "withdrawn"
     await dispatcher.handle(person_observed(), send_request("m2"))
@@ -113,7 +115,7 @@ async def test_a_withdrawal_before_its_message_keeps_it_from_going(dispatcher: D
     assert await dispatcher.published("m1") == ["withdrawn"]
 
 
-async def test_a_request_told_twice_is_sent_once(dispatcher: DispatcherUnderTest) -> None:
+async def test_a_request_received_twice_is_sent_once(dispatcher: DispatcherUnderTest) -> None:
     await dispatcher.handle(person_observed(), send_request(), send_request())
     await dispatcher.handle(send_request())
     await dispatcher.wait_for_state("accepted")
@@ -145,7 +147,7 @@ async def test_a_number_never_sends_more_than_its_rate(dispatcher: DispatcherUnd
 
 
 async def test_a_tap_may_come_before_everything_else(dispatcher: DispatcherUnderTest) -> None:
-    """The answer never came and no status either, but a finger on a button needs a message on a screen."""
+    """Neither the response nor a status came, but only a message on a screen can be tapped."""
     await dispatcher.simulator.tell("faults", {"kind": "timeout_after_accept", "seconds": 30})
     await dispatcher.handle(person_observed(), send_request(buttons=BUTTONS))
     await dispatcher.wait_for_state("uncertain")

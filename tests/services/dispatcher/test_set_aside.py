@@ -1,4 +1,4 @@
-"""One row or answer that no loop can handle is set aside with a reason; the rest goes on, and so does the process."""
+"""A row or response that no loop can handle is set aside with a reason; the rest goes on, and so does the process."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -27,28 +27,28 @@ from tests.services.dispatcher.dispatcher_under_test import (
 pytestmark = pytest.mark.integration
 
 
-async def _two(dispatcher: DispatcherUnderTest, poison: str, *values: object) -> None:
-    """Two people's messages wait, and the row of the first is made what no version writes."""
+async def _add_two_messages(dispatcher: DispatcherUnderTest, corruption: str, *values: object) -> None:
+    """Messages of two people wait, and the row of the first is corrupted: no version writes such a row."""
     await dispatcher.stop()
     await dispatcher.handle(
         person_observed(), person_observed("p2", "+441632960002"), send_request(), send_request("m2", "p2")
     )
-    await dispatcher.pool.execute(f"update messages set {poison} where message_id = 'm1'", *values)  # noqa: S608 -- the test's own words
+    await dispatcher.pool.execute(f"update messages set {corruption} where message_id = 'm1'", *values)  # noqa: S608 -- a literal of this test
 
 
 _WHOLE = '{"body": "x", "buttons": %s, "template": {"name": "a", "language": "en", "parameters": %s}}'
 
 
 @pytest.mark.parametrize(
-    "spoken",
+    "content",
     ["null", "[]", '"text"', "{}", '{"body": "x", "nonsense": 1}', '{"body": "x", "template": {"name": 5}}',
      '{"body": "x", "template": {"name": "a", "language": "en"}}',
      _WHOLE % ("7", "{}"), _WHOLE % ("[]", '{"x": null}')],
 )  # fmt: skip
 async def test_a_message_that_cannot_be_read_is_dropped_and_the_next_goes(
-    dispatcher: DispatcherUnderTest, spoken: str
+    dispatcher: DispatcherUnderTest, content: str
 ) -> None:
-    await _two(dispatcher, "spoken = $1", spoken)
+    await _add_two_messages(dispatcher, "content = $1", content)
     await dispatcher.start()
     await dispatcher.wait_for_state("accepted", "m2")
     await dispatcher.wait_for_state("dropped")
@@ -56,13 +56,13 @@ async def test_a_message_that_cannot_be_read_is_dropped_and_the_next_goes(
     assert [data["reason"] for data in published] == ["unreadable"]
 
 
-async def test_a_result_that_cannot_be_written_is_left_and_its_message_set_aside(
+async def test_a_result_that_cannot_be_recorded_is_left_out_and_its_message_set_aside(
     postgres_database: str, clock_file: Path, simulator: Stand, webhook: Hook
 ) -> None:
     async with running_dispatcher(
         postgres_database, clock_file, simulator, webhook, send_timeout_seconds=1
     ) as dispatcher:
-        await _two(dispatcher, "resend = 'sometimes'")
+        await _add_two_messages(dispatcher, "resend = 'sometimes'")
         await dispatcher.start()
         await dispatcher.wait_for_state("accepted", "m2")
         await wait_until(lambda: _left(dispatcher))
@@ -81,12 +81,12 @@ async def _set_aside(dispatcher: DispatcherUnderTest) -> bool:
 
 
 @pytest.mark.parametrize(
-    "poison", ["expires_at = '2020-01-01'", "line = 'of_nobody'", "state = 'intent', lease_until = '2020-01-01'"]
+    "corruption", ["expires_at = '2020-01-01'", "line = 'unknown'", "state = 'intent', lease_until = '2020-01-01'"]
 )
-async def test_a_sweep_sets_a_row_aside_that_it_cannot_move_and_moves_the_others(
-    dispatcher: DispatcherUnderTest, poison: str
+async def test_reconciliation_sets_a_row_aside_that_it_cannot_change_and_changes_the_others(
+    dispatcher: DispatcherUnderTest, corruption: str
 ) -> None:
-    await _two(dispatcher, f"resend = 'sometimes', {poison}")
+    await _add_two_messages(dispatcher, f"resend = 'sometimes', {corruption}")
     await dispatcher.pool.execute("update messages set expires_at = '2020-01-01' where message_id = 'm2'")
     await dispatcher.start()
     await wait_until(lambda: _set_aside(dispatcher))
@@ -142,7 +142,7 @@ async def _outcome(body: bytes, status: int = 200, **headers: str) -> SendOutcom
      b'{"messages":[{"id":"a\\u0000b"}]}', b'{"messages":[{"id":"' + b"x" * 5000 + b'"}]}',
      b'{"messages":[{"id":"w"}],"x":"' + b"x" * 400_000 + b'"}', b"[" * 100_000],
 )  # fmt: skip
-async def test_an_answer_of_the_wrong_shape_leaves_the_send_in_doubt(body: bytes) -> None:
+async def test_a_response_of_the_wrong_shape_leaves_the_send_uncertain(body: bytes) -> None:
     assert await _outcome(body) == SendUncertain(MessageReason.UNREADABLE_ANSWER)
 
 
@@ -151,7 +151,7 @@ async def test_an_answer_of_the_wrong_shape_leaves_the_send_in_doubt(body: bytes
     [(b'"131031"', 131031), (b"true", None), (b"1e400", None), (b"99999999999999999999", None), (b"9999999999", None),
      (b"null", None), (b"[190]", None), (b'"NaN"', None)],
 )  # fmt: skip
-async def test_a_code_is_a_whole_number_that_the_ledger_can_hold(code: bytes, read: int | None) -> None:
+async def test_a_code_is_a_whole_number_that_fits_its_column(code: bytes, read: int | None) -> None:
     outcome = await _outcome(b'{"error":{"code":' + code + b"}}", 400)
     assert isinstance(outcome, SendError)
     assert outcome.code == read
@@ -168,15 +168,15 @@ async def test_an_absurd_wait_is_a_day_at_most(headers: dict[str, str]) -> None:
     assert outcome.retry_after in {None, timedelta(days=1)}
 
 
-async def test_the_owner_goes_on_after_an_error_that_no_row_explains(dispatcher: DispatcherUnderTest) -> None:
+async def test_the_leader_goes_on_after_an_error_that_no_row_explains(dispatcher: DispatcherUnderTest) -> None:
     await dispatcher.stop()
     await dispatcher.pool.execute("alter table templates rename to templates_away")
     await dispatcher.handle(person_observed(), send_request())
     await dispatcher.start()
-    await wait_until(_owner_failed)
+    await wait_until(_leader_failed)
     await dispatcher.pool.execute("alter table templates_away rename to templates")
     await dispatcher.wait_for_state("accepted")
 
 
-async def _owner_failed() -> bool:
-    return bool(LOOP_ERRORS.labels("owner")._value.get())
+async def _leader_failed() -> bool:
+    return bool(LOOP_ERRORS.labels("leader")._value.get())

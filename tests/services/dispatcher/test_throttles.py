@@ -1,4 +1,4 @@
-"""Holds: what an outcome stops, for how long, and what ends it."""
+"""Throttles: the scope that an outcome stops, for how long, and the event that ends it."""
 
 from datetime import datetime, timedelta
 
@@ -24,7 +24,7 @@ def _error(code: int, wait: timedelta | None = None) -> SendError:
     return SendError(code, error_policy(code), wait)
 
 
-def test_a_pair_waits_four_to_the_power_of_its_strikes() -> None:
+def test_a_pair_waits_four_to_the_power_of_its_trips() -> None:
     throttles, now, waits = Throttles(), NOON, []
     for _ in range(4):
         until = throttles.record(_error(131056), _TARGET, now, now).not_before
@@ -34,7 +34,7 @@ def test_a_pair_waits_four_to_the_power_of_its_strikes() -> None:
     assert throttles.number_until("main", NOON) is None
 
 
-def test_many_sends_in_flight_strike_once() -> None:
+def test_many_sends_in_flight_trip_a_throttle_once() -> None:
     throttles = Throttles()
     untils = {throttles.record(_error(130429), _TARGET, NOON, NOON).not_before for _ in range(50)}
     assert untils == {NOON + seconds(1)}
@@ -47,7 +47,7 @@ def test_whatsapp_may_name_the_wait() -> None:
 
 
 @pytest.mark.parametrize(("code", "others"), [(190, True), (131031, False)])
-def test_an_operators_error_stops_its_scope_by_the_machines_time(code: int, others: bool) -> None:  # noqa: FBT001 -- a table
+def test_an_operators_error_stops_its_scope_by_machine_time(code: int, others: bool) -> None:  # noqa: FBT001 -- a table
     throttles = Throttles()
     assert throttles.record(_error(code), _TARGET, NOON, NOON).not_before == NOON
     assert throttles.awaits_operator("main", NOON)
@@ -56,7 +56,7 @@ def test_an_operators_error_stops_its_scope_by_the_machines_time(code: int, othe
     assert throttles.is_probing("main")
 
 
-def test_a_send_that_goes_through_ends_an_outage_but_no_throttle() -> None:
+def test_an_accepted_send_ends_an_outage_but_no_rate_throttle() -> None:
     throttles = Throttles()
     throttles.record(SendUncertain(MessageReason.SERVER_ERROR), _TARGET, NOON, NOON)
     throttles.record(_error(130429), _TARGET, NOON, NOON)
@@ -75,7 +75,7 @@ def test_an_outage_grows_to_a_minute_and_ends_with_the_first_success() -> None:
     assert not throttles.is_probing("main")
 
 
-def test_a_paused_template_is_held_alone() -> None:
+def test_a_paused_template_is_throttled_alone() -> None:
     throttles = Throttles()
     throttles.record(_error(132015), _TARGET, NOON, NOON)
     assert throttles.template_until(_TARGET.template) == NOON + timedelta(hours=1)
@@ -83,7 +83,7 @@ def test_a_paused_template_is_held_alone() -> None:
 
 
 @pytest.mark.parametrize("code", [131031, 131042, 131048, 368, 190, 131045, 130429, 131056, 80007, 132015, 4, 133016])
-def test_a_failed_status_stops_what_the_answer_would_have_stopped(code: int) -> None:
+def test_a_failed_status_trips_the_same_throttle_as_a_response(code: int) -> None:
     answer, status = Throttles(), Throttles()
     answer.record(_error(code), _TARGET, NOON, NOON)
     status.record(_error(code), _TARGET, NOON, NOON, by_status=True)
@@ -91,7 +91,7 @@ def test_a_failed_status_stops_what_the_answer_would_have_stopped(code: int) -> 
     assert (held, hold) == (same, replace(learned, by_status=False))
 
 
-def test_an_accepted_send_does_not_end_what_a_status_stopped() -> None:
+def test_an_accepted_send_does_not_end_a_throttle_that_a_status_caused() -> None:
     throttles = Throttles()
     throttles.record(_error(131031), _TARGET, NOON, NOON, by_status=True)
     over = NOON + timedelta(minutes=5)
@@ -120,7 +120,7 @@ def _restarted(throttles: Throttles, machine: datetime) -> Throttles:
 
 
 @pytest.mark.parametrize("outcome", [SendUncertain(MessageReason.NO_ANSWER), SendNotStarted(MessageReason.NOT_REACHED)])
-def test_a_restart_keeps_the_wait_after_a_doubt_and_how_far_it_has_grown(outcome: SendOutcome) -> None:
+def test_a_restart_keeps_the_grown_wait_after_an_uncertain_send(outcome: SendOutcome) -> None:
     throttles, machine = Throttles(), NOON
     for wait in (1, 2, 4):
         throttles.record(outcome, _TARGET, NOON, machine)
@@ -132,7 +132,7 @@ def test_a_restart_keeps_the_wait_after_a_doubt_and_how_far_it_has_grown(outcome
     assert after.is_stopped("main", machine + seconds(7))
 
 
-def test_a_restart_tries_at_once_what_waits_for_an_operator_but_not_what_meta_timed() -> None:
+def test_a_restart_tries_an_operators_throttle_at_once_unless_meta_named_the_wait() -> None:
     throttles = Throttles()
     throttles.record(_error(190), _TARGET, NOON, NOON)
     assert not _restarted(throttles, NOON).is_stopped("main", NOON)
@@ -141,21 +141,21 @@ def test_a_restart_tries_at_once_what_waits_for_an_operator_but_not_what_meta_ti
     assert _restarted(timed, NOON).is_stopped("main", NOON + timedelta(hours=71))
 
 
-def test_what_could_not_be_written_is_told_again() -> None:
+def test_changes_that_could_not_be_saved_are_returned_again() -> None:
     throttles = Throttles()
     throttles.record(_error(131056), _TARGET, NOON, NOON)
-    told = throttles.take_changes()
+    changes = throttles.take_changes()
     assert not throttles.take_changes()
-    throttles.restore_changes(told)
-    assert throttles.take_changes() == told
+    throttles.restore_changes(changes)
+    assert throttles.take_changes() == changes
     throttles.record(SendAccepted(WAMID), _TARGET, NOON + seconds(1), NOON)
-    over = throttles.take_changes()
-    assert over.ended == {held: hold.until for held, hold in told.saved.items()}
-    throttles.restore_changes(over)
-    assert throttles.take_changes() == over
+    ended = throttles.take_changes()
+    assert ended.ended == {key: throttle.until for key, throttle in changes.saved.items()}
+    throttles.restore_changes(ended)
+    assert throttles.take_changes() == ended
 
 
-def test_a_replica_hears_of_a_longer_wait_and_keeps_its_own_longer_one() -> None:
+def test_a_replica_merges_a_longer_wait_and_keeps_its_own_longer_one() -> None:
     ours, theirs = Throttles(), Throttles()
     ours.record(_error(131056), _TARGET, NOON, NOON)
     theirs.record(_error(131056, seconds(90)), _TARGET, NOON, NOON, by_status=True)

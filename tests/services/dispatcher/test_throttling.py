@@ -1,4 +1,4 @@
-"""What WhatsApp's errors stop: the right scope, for the right time, and never the queue."""
+"""WhatsApp's errors, in responses and in statuses, throttle the right scope for the right time and keep the queue."""
 
 import os
 from datetime import timedelta
@@ -48,7 +48,7 @@ async def test_a_throttled_person_waits_and_the_others_do_not(dispatcher: Dispat
     await dispatcher.wait_for_state("accepted")
 
 
-async def test_a_throttled_number_waits_and_its_neighbour_does_not(dispatcher: DispatcherUnderTest) -> None:
+async def test_a_throttled_number_waits_and_another_number_does_not(dispatcher: DispatcherUnderTest) -> None:
     await _fault(dispatcher, 130429)
     await dispatcher.handle(person_observed(), send_request())
     await dispatcher.wait_until_idle()
@@ -97,7 +97,7 @@ async def _stopped(dispatcher: DispatcherUnderTest) -> bool:
     return dispatcher.parts.sender.throttles.awaits_operator("main", dispatcher.parts.sender.moment().machine)
 
 
-async def test_a_503_is_doubt_and_the_number_slows_down(dispatcher: DispatcherUnderTest) -> None:
+async def test_a_503_leaves_the_send_uncertain_and_slows_the_number_down(dispatcher: DispatcherUnderTest) -> None:
     await dispatcher.simulator.tell("faults", {"kind": "http_503"})
     await dispatcher.handle(person_observed(), send_request(resend=Resend.IF_UNPROVEN), send_request("m2"))
     await dispatcher.wait_for_state("uncertain")
@@ -160,7 +160,7 @@ _LOCKED = 131031
 
 
 async def _fail(dispatcher: DispatcherUnderTest, code: int, message_id: str = "m1", attempt: int = 1) -> None:
-    """The send was accepted; then a status says that it failed."""
+    """Wait until the send is accepted; then a status reports that it failed."""
     await dispatcher.wait_for_state("accepted", message_id)
     wamid = await dispatcher.pool.fetchval("select wamid from messages where message_id = $1", message_id)
     await dispatcher.handle(
@@ -179,9 +179,7 @@ async def _sends(dispatcher: DispatcherUnderTest) -> list[str]:
 
 
 @pytest.mark.parametrize("code", [131031, 131042, 131048, 368, 190, 131045])
-async def test_an_account_level_error_stops_the_number_whichever_way_it_comes(
-    dispatcher: DispatcherUnderTest, code: int
-) -> None:
+async def test_an_account_level_error_in_a_status_stops_the_number(dispatcher: DispatcherUnderTest, code: int) -> None:
     await dispatcher.handle(person_observed(), person_observed("p2", "+441632960002"), send_request())
     await _fail(dispatcher, code)
     await wait_until(lambda: _stopped(dispatcher))
@@ -210,9 +208,7 @@ async def test_the_case_of_a_locked_account_is_not_sent_again_every_minute(dispa
 
 
 @pytest.mark.parametrize(("code", "others"), [(130429, 0), (80007, 0), (131056, 1)])
-async def test_a_throttle_slows_its_scope_whichever_way_it_comes(
-    dispatcher: DispatcherUnderTest, code: int, others: int
-) -> None:
+async def test_a_throttle_in_a_status_slows_its_scope(dispatcher: DispatcherUnderTest, code: int, others: int) -> None:
     await dispatcher.handle(person_observed(), person_observed("p2", "+441632960002"), send_request())
     await _fail(dispatcher, code)
     await wait_until(lambda: _knows_holds(dispatcher))
@@ -253,7 +249,7 @@ async def _sent_so_many(dispatcher: DispatcherUnderTest, count: int) -> bool:
     return len(await dispatcher.sent()) == count
 
 
-async def test_a_replica_that_only_reads_tells_the_one_that_sends(
+async def test_a_replica_that_only_reads_notifies_the_leader(
     dispatcher: DispatcherUnderTest, postgres_database: str, clock_file: Path, simulator: Stand, webhook: Hook
 ) -> None:
     await dispatcher.handle(person_observed(), send_request())
@@ -275,7 +271,7 @@ async def test_an_unknown_code_fails_its_message_and_stops_nothing(dispatcher: D
     await dispatcher.wait_for_state("accepted", "m2")
 
 
-async def test_the_pause_after_doubt_survives_a_restart(
+async def test_the_pause_after_an_uncertain_send_survives_a_restart(
     postgres_database: str, clock_file: Path, simulator: Stand, webhook: Hook
 ) -> None:
     async with running_dispatcher(
@@ -284,7 +280,7 @@ async def test_the_pause_after_doubt_survives_a_restart(
         await simulator.tell("faults", {"kind": "timeout_before", "seconds": 30})
         await dispatcher.handle(person_observed(), person_observed("p2", "+441632960002"), send_request())
         await dispatcher.wait_for_state("uncertain")
-        await dispatcher.pool.execute("update holds set until = $1, strikes = 5", machine_now() + timedelta(hours=1))
+        await dispatcher.pool.execute("update throttles set until = $1, trips = 5", machine_now() + timedelta(hours=1))
     async with running_dispatcher(postgres_database, clock_file, simulator, webhook) as restarted:
         await wait_until(lambda: _is_leader(restarted))
         await restarted.handle(send_request("m2", "p2"))
@@ -296,7 +292,7 @@ async def _is_leader(dispatcher: DispatcherUnderTest) -> bool:
     return dispatcher.parts.sender.claimer is not None
 
 
-async def test_sends_that_a_predecessor_left_without_an_answer_slow_the_next_owner_down(
+async def test_sends_without_an_outcome_of_an_earlier_leader_slow_the_next_one_down(
     dispatcher: DispatcherUnderTest,
 ) -> None:
     await dispatcher.stop()

@@ -1,4 +1,4 @@
-"""The client: what certainly did not leave, what may have left, and what WhatsApp says."""
+"""The client tells apart a request that never left, one that may have left, and WhatsApp's own errors."""
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -36,7 +36,7 @@ async def whatsapp(simulator: Stand) -> AsyncIterator[WhatsAppClient]:
 
 
 @pytest.mark.parametrize("address", [REACHED, RecipientAddress(None, "GB.12345")])
-async def test_what_we_build_whatsapp_takes(
+async def test_whatsapp_accepts_the_bodies_that_we_build(
     whatsapp: WhatsAppClient, simulator: Stand, address: RecipientAddress
 ) -> None:
     await simulator.tell("people", {"id": "wren", "bsuid": "GB.12345"})
@@ -49,13 +49,15 @@ async def test_without_a_lease_nothing_is_written(whatsapp: WhatsAppClient, simu
     assert await simulator.ask("messages") == []
 
 
-async def test_a_connection_nobody_accepts_carried_nothing() -> None:
+async def test_a_refused_connection_carried_nothing() -> None:
     async with WhatsAppClient(_endpoint("http://127.0.0.1:9"), 4) as whatsapp:
         assert await whatsapp.send("main", _body(), _always) == SendNotStarted(MessageReason.NOT_REACHED)
 
 
 @pytest.mark.parametrize("kind", ["timeout_after_accept", "timeout_before", "refuse_connection"])
-async def test_once_written_no_answer_is_doubt(whatsapp: WhatsAppClient, simulator: Stand, kind: str) -> None:
+async def test_a_written_request_without_a_response_is_uncertain(
+    whatsapp: WhatsAppClient, simulator: Stand, kind: str
+) -> None:
     await simulator.tell("faults", {"kind": kind, "seconds": 10})
     assert await whatsapp.send("main", _body(), _always) == SendUncertain(MessageReason.NO_ANSWER)
 
@@ -81,5 +83,7 @@ async def test_a_revoked_token_is_the_operators(simulator: Stand) -> None:
         ({"X-Business-Use-Case-Usage": "[]"}, None),
     ],
 )
-def test_how_long_whatsapp_asks_to_wait(headers: dict[str, str], wait: timedelta | None) -> None:
+def test_the_wait_that_whatsapp_asks_for_is_read_from_its_headers(
+    headers: dict[str, str], wait: timedelta | None
+) -> None:
     assert _parse_wait(headers) == wait

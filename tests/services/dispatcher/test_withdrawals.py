@@ -1,4 +1,4 @@
-"""A withdrawal wins as long as the request has not begun, and is said to be too late as soon as it has."""
+"""A withdrawal wins as long as the request has not begun, and is reported as too late afterwards."""
 
 import asyncio
 from collections.abc import Callable
@@ -35,8 +35,8 @@ class SlowConnection:
         return await self._whatsapp.send(line, body, may_write)
 
 
-class SlowAnswer(SlowConnection):
-    """The request has been written, and its answer does not come."""
+class SlowResponse(SlowConnection):
+    """The request has been written, and its response does not come."""
 
     async def send(self, line: str, body: bytes, may_write: Callable[[], bool]) -> SendOutcome:
         outcome = await self._whatsapp.send(line, body, may_write)
@@ -66,28 +66,28 @@ async def test_a_withdrawal_wins_while_the_request_is_claimed_and_not_begun(disp
     slow = await _claimed(dispatcher)
     await dispatcher.handle(_withdrawal())
     assert await dispatcher.published() == []
-    await wait_until(lambda: _cancelled(dispatcher))
+    await wait_until(lambda: _is_cancelled(dispatcher))
     slow.open.set()
     await dispatcher.wait_for_state("withdrawn")
     assert await dispatcher.published() == ["withdrawn"]
     assert await dispatcher.sent() == []
 
 
-async def _cancelled(dispatcher: DispatcherUnderTest) -> bool:
+async def _is_cancelled(dispatcher: DispatcherUnderTest) -> bool:
     return bool(dispatcher.parts.sender.in_flight._cancelled)
 
 
 async def test_a_withdrawal_of_a_request_under_way_is_too_late(dispatcher: DispatcherUnderTest) -> None:
-    slow = await _claimed(dispatcher, SlowAnswer)
+    slow = await _claimed(dispatcher, SlowResponse)
     await dispatcher.handle(_withdrawal())
-    await wait_until(lambda: _cancelled(dispatcher))
+    await wait_until(lambda: _is_cancelled(dispatcher))
     slow.open.set()
     await dispatcher.wait_for_state("accepted")
     assert await dispatcher.published() == ["accepted", "too_late"]
     assert len(await dispatcher.sent()) == 1
 
 
-async def test_a_withdrawal_of_what_a_dead_owner_had_claimed_is_too_late_once_its_lease_ends(
+async def test_a_withdrawal_of_a_dead_senders_intent_is_too_late_once_its_lease_ends(
     dispatcher: DispatcherUnderTest,
 ) -> None:
     await dispatcher.stop()
@@ -102,11 +102,11 @@ async def test_a_withdrawal_of_what_a_dead_owner_had_claimed_is_too_late_once_it
     assert await dispatcher.published() == ["uncertain", "too_late"]
 
 
-async def test_a_message_called_back_twice_says_so_once(dispatcher: DispatcherUnderTest) -> None:
+async def test_a_message_withdrawn_twice_is_reported_once(dispatcher: DispatcherUnderTest) -> None:
     slow = await _claimed(dispatcher)
     await dispatcher.handle(_withdrawal())
     await dispatcher.handle(_withdrawal())
-    await wait_until(lambda: _cancelled(dispatcher))
+    await wait_until(lambda: _is_cancelled(dispatcher))
     slow.open.set()
     await dispatcher.wait_for_state("withdrawn")
     assert await dispatcher.published() == ["withdrawn"]
