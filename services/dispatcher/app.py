@@ -11,7 +11,7 @@ from services.dispatcher.message_updates import SERVICE, MessageUpdater
 from services.dispatcher.monitor import Monitor
 from services.dispatcher.reconciliation import Reconciler
 from services.dispatcher.sender import ResultRecorder, Sender
-from services.dispatcher.settings import Settings
+from services.dispatcher.settings import DispatcherSettings
 from services.dispatcher.store import AccountStore, MessageStore, PeopleStore
 from services.dispatcher.throttle_store import ThrottleStore
 from services.dispatcher.throttles import Throttles
@@ -35,7 +35,11 @@ class DispatcherParts:
 
 
 def compose(
-    settings: Settings, pool: Pool, clock: Clock, whatsapp: WhatsAppClient, fetch_ends: FetchEndOffsets | None = None
+    settings: DispatcherSettings,
+    pool: Pool,
+    clock: Clock,
+    whatsapp: WhatsAppClient,
+    fetch_ends: FetchEndOffsets | None = None,
 ) -> DispatcherParts:
     """Without ``fetch_ends`` there is no broker, and nothing to read before sending."""
     tenant, lines = settings.tenant, tuple(settings.whatsapp_lines)
@@ -65,13 +69,20 @@ def compose(
 
 
 async def main() -> None:
-    settings = load_settings(Settings)
+    settings = load_settings(DispatcherSettings)
     async with (
         service_process(settings, SERVICE) as process,
         WhatsAppClient(settings.endpoint(), settings.sends_in_flight) as whatsapp,
     ):
         parts = compose(settings, process.pool, process.clock, whatsapp, partial(_fetch_ends, process))
-        _register(process, parts)
+        process.consume(TOPICS, parts.handler)
+        process.task("leader", parts.leader.run)
+        process.task("deliver", parts.sender.deliver)
+        process.task("record", parts.sender.record)
+        process.task("reconcile", parts.reconciler.run)
+        process.task("gauges", parts.monitor.update_gauges)
+        process.add_idle_check(parts.monitor.idle)
+        process.health.details.append(parts.monitor.token_problem)
         await process.run_until_stopped()
 
 
@@ -79,14 +90,3 @@ async def _fetch_ends(process: Process, places: Iterable[Partition]) -> Mapping[
     """Over the connection on which the consumer's own progress is watched."""
     _, watch = process.consumers[0]
     return await watch.ends(places)
-
-
-def _register(process: Process, parts: DispatcherParts) -> None:
-    process.consume(TOPICS, parts.handler)
-    process.task("leader", parts.leader.run)
-    process.task("deliver", parts.sender.deliver)
-    process.task("record", parts.sender.record)
-    process.task("reconcile", parts.reconciler.run)
-    process.task("gauges", parts.monitor.update_gauges)
-    process.add_idle_check(parts.monitor.idle)
-    process.health.details.append(parts.monitor.token_problem)

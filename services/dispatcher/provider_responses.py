@@ -6,7 +6,7 @@ Only a plain refusal is safe to repeat. Codes 1, 2, 131000, 131016, 131057 and 1
 message may still arrive, so they leave the send uncertain.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -72,14 +72,10 @@ _REFUSE_TEMPLATE = ErrorPolicy(ErrorAction.REFUSE_TEMPLATE)
 _REFUSE_PERSON = ErrorPolicy(ErrorAction.REFUSE_PERSON)
 
 
-def _each(codes: Iterable[int], policy: ErrorPolicy) -> dict[int, ErrorPolicy]:
-    return dict.fromkeys(codes, policy)
-
-
 ERROR_POLICIES: Mapping[int, ErrorPolicy] = {
-    **_each((0, 190), _STOP_ACCOUNT),  # the token is invalid or has expired
-    **_each((3, 10, *range(200, 300), 131005), _STOP_ACCOUNT),  # a permission is missing
-    **_each((1, 2, 131000, 131016, 133004), _MAYBE_SENT),  # faults of Meta's servers
+    **dict.fromkeys((0, 190), _STOP_ACCOUNT),  # the token is invalid or has expired
+    **dict.fromkeys((3, 10, *range(200, 300), 131005), _STOP_ACCOUNT),  # a permission is missing
+    **dict.fromkeys((1, 2, 131000, 131016, 133004), _MAYBE_SENT),  # faults of Meta's servers
     131057: ErrorPolicy(  # the number is being upgraded
         ErrorAction.RETRY, ErrorScope.NUMBER, ambiguous=True, wait=timedelta(minutes=1)
     ),
@@ -90,19 +86,21 @@ ERROR_POLICIES: Mapping[int, ErrorPolicy] = {
     131048: _STOP_NUMBER,  # spam or quality: another attempt makes it worse
     131064: _STOP_ACCOUNT,  # templates were classified wrongly; Meta lifts it after a while
     33: _STOP_NUMBER,  # the number was deleted
-    **_each((368, 131031), _STOP_NUMBER),  # policy restriction, account locked
+    **dict.fromkeys((368, 131031), _STOP_NUMBER),  # policy restriction, account locked
     131037: _STOP_NUMBER,  # a 555 number without an approved display name
     131042: _STOP_ACCOUNT,  # payment
-    **_each((131045, 133000, 133005, 133006, 133008, 133009, 133010), _STOP_NUMBER),  # (de)registration and PIN
+    **dict.fromkeys((131045, 133000, 133005, 133006, 133008, 133009, 133010), _STOP_NUMBER),  # (de)registration and PIN
     133015: ErrorPolicy(ErrorAction.OPERATOR, ErrorScope.NUMBER, wait=timedelta(minutes=5)),
     133016: ErrorPolicy(ErrorAction.OPERATOR, ErrorScope.NUMBER, wait=timedelta(hours=72)),
-    **_each((131036, 131055, 134100, 134101, 134102), _STOP_NUMBER),  # the number is used by other products of Meta
+    **dict.fromkeys(
+        (131036, 131055, 134100, 134101, 134102), _STOP_NUMBER
+    ),  # the number is used by other products of Meta
     131063: _STOP_TEMPLATE,  # marketing is disabled on Cloud API
-    **_each((130403, 130497, 131026, 131050, 137000), _REFUSE_PERSON),
+    **dict.fromkeys((130403, 130497, 131026, 131050, 137000), _REFUSE_PERSON),
     131047: ErrorPolicy(ErrorAction.USE_TEMPLATE),
-    **_each((100, 130472, 131008, 131009, 131021, 131049, 131051, 131052, 131053, 131062), _REFUSE_MESSAGE),
-    **_each((132000, 132005, 132012, 132018), _REFUSE_MESSAGE),
-    **_each((132001, 132007, 132016, 132068, 132069), _REFUSE_TEMPLATE),
+    **dict.fromkeys((100, 130472, 131008, 131009, 131021, 131049, 131051, 131052, 131053, 131062), _REFUSE_MESSAGE),
+    **dict.fromkeys((132000, 132005, 132012, 132018), _REFUSE_MESSAGE),
+    **dict.fromkeys((132001, 132007, 132016, 132068, 132069), _REFUSE_TEMPLATE),
     132015: ErrorPolicy(ErrorAction.OPERATOR, ErrorScope.TEMPLATE, wait=timedelta(hours=1)),  # the template is paused
     135000: ErrorPolicy(ErrorAction.RETRY),  # generic parameter error
 }

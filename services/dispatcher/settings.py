@@ -14,7 +14,7 @@ from shared.runtime.settings import ServiceSettings
 _LEASE_MARGIN = timedelta(seconds=5)
 
 
-class Settings(ServiceSettings):
+class DispatcherSettings(ServiceSettings):
     """``whatsapp_lines`` maps each line to its phone number id; ``whatsapp_rates`` a line to its messages a second."""
 
     whatsapp_graph_url: Annotated[str, Field(pattern=r"^https?://")]

@@ -6,16 +6,15 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from msgspec import Struct
+from msgspec import Struct, convert
 
-from services.dispatcher.message_state import DeliveryRank, EndedAttempt, MessageState, TrackedMessage
+from services.dispatcher.message_state import EndedAttempt, TrackedMessage
 from services.dispatcher.payload import MessageContent, RecipientAddress
 from services.dispatcher.planner import QueuedMessage, TemplateState
-from services.dispatcher.reasons import MessageReason
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event
-from shared.contracts.ids import MessageId, PersonId, Wamid
-from shared.contracts.messages import Lane, Resend, SendMessage, Wording
+from shared.contracts.ids import MessageId
+from shared.contracts.messages import Lane, SendMessage, Wording
 from shared.contracts.topics import PARTITIONS, WHATSAPP_MESSAGES, WHATSAPP_STATUSES
 from shared.contracts.values import to_builtins
 from shared.contracts.whatsapp import MessageReceived
@@ -107,10 +106,10 @@ class MessageStore:
         machine: datetime,
     ) -> list[DueMessage | UnreadableMessage]:
         """At most as many per line as it has capacity for, and none of the people in ``busy``."""
+        lines, most = list(capacities), max(capacities.values())
         rows = await connection.fetch(
-            QUERIES.find_due, self.tenant, list(capacities), list(capacities.values()), now, machine, list(busy),
-            max(capacities.values()),
-        )  # fmt: skip
+            QUERIES.find_due, self.tenant, lines, list(capacities.values()), now, machine, list(busy), most
+        )
         return [_read_due(row) for row in rows]
 
     async def begin_attempts(
@@ -218,6 +217,7 @@ def _ids(rows: Sequence[Any]) -> list[str]:
 
 
 def _request_columns(message: SendMessage, event: Event) -> tuple[Any, ...]:
+    """In the order of the query add_messages."""
     template = message.template
     return (
         message.message_id, message.person_id, message.line, _LANES[message.lane], _encode_content(message),
@@ -269,28 +269,8 @@ def _read_due_message(row: Any) -> DueMessage:
 
 
 def _read_message(row: Any) -> TrackedMessage:
-    return TrackedMessage(
-        message_id=MessageId(row["message_id"]),
-        person_id=PersonId(row["person_id"]),
-        line=row["line"],
-        state=MessageState(row["state"]),
-        reason=MessageReason(row["reason"]) if row["reason"] else None,
-        resend=Resend(row["resend"]),
-        has_template=row["has_template"],
-        expires_at=row["expires_at"],
-        not_before=row["not_before"],
-        hold_until=row["hold_until"],
-        attempts=row["attempts"],
-        wording=Wording(row["wording"]) if row["wording"] else None,
-        template_only=row["template_only"],
-        wamid=Wamid(row["wamid"]) if row["wamid"] else None,
-        rank=DeliveryRank(row["rank"]),
-        failed_attempt=row["failed_attempt"],
-        failed_code=row["failed_code"],
-        withdrawal=row["withdrawal"],
-        failures=row["failures"],
-        template=(row["template_name"], row["template_language"]) if row["has_template"] else None,
-    )
+    template = (row["template_name"], row["template_language"]) if row["has_template"] else None
+    return convert({**row, "template": template}, TrackedMessage)
 
 
 def _read_origin(row: Any) -> RequestOrigin:
@@ -298,6 +278,7 @@ def _read_origin(row: Any) -> RequestOrigin:
 
 
 def _state_columns(message: TrackedMessage) -> tuple[Any, ...]:
+    """In the order of the query save_messages."""
     return (
         message.message_id, message.state.value, message.reason.value if message.reason else None,
         message.not_before, message.hold_until, message.wamid, message.rank.value, message.failed_attempt,

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from msgspec.structs import astuple
+
 from services.dispatcher.metrics import record_loop_error
 from services.dispatcher.provider_responses import ErrorScope, SendOutcome
 from services.dispatcher.store import QUERIES
@@ -38,7 +40,7 @@ class ThrottleStore:
 
     async def save(self, connection: Connection, changes: ThrottleChanges) -> None:
         if changes.saved:
-            rows = [(*_key_columns(key), *_columns(throttle)) for key, throttle in changes.saved.items()]
+            rows = [(*_key_columns(key), *astuple(throttle)) for key, throttle in changes.saved.items()]
             await connection.execute(QUERIES.save_throttles, self.tenant, *map(list, zip(*rows, strict=True)))
         if changes.ended:
             ends = [(*_key_columns(key), until) for key, until in changes.ended.items()]
@@ -69,10 +71,15 @@ class ThrottleStore:
         person = key.detail if key.scope is ErrorScope.PAIR else ""
         return bool(
             await connection.fetchval(
-                QUERIES.has_succeeded_since, self.tenant, throttle.since, throttle.machine_since, line, person,
+                QUERIES.has_succeeded_since,
+                self.tenant,
+                throttle.since,
+                throttle.machine_since,
+                line,
+                person,
                 *template,
             )
-        )  # fmt: skip
+        )
 
     async def delete_old(self, connection: Connection, now: datetime) -> None:
         await connection.execute(QUERIES.delete_old_throttles, self.tenant, now - _KEPT_FOR)
@@ -87,31 +94,9 @@ def _read(rows: Sequence[Mapping[str, Any]]) -> dict[ThrottleKey, Throttle]:
         except ValueError as error:
             record_loop_error("throttles", error)
         else:
-            found[key] = _read_throttle(row)
+            found[key] = Throttle(*(row[name] for name in Throttle.__struct_fields__))
     return found
-
-
-def _read_throttle(row: Mapping[str, Any]) -> Throttle:
-    return Throttle(
-        until=row["until"],
-        wait=row["wait"],
-        trips=row["trips"],
-        since=row["since"],
-        machine_since=row["machine_since"],
-        code=row["code"],
-        ends_early=row["ends_early"],
-        by_operator=row["by_operator"],
-        by_status=row["by_status"],
-        fixed=row["fixed"],
-    )
 
 
 def _key_columns(key: ThrottleKey) -> tuple[str, str, str, str]:
     return key.clock.value, key.scope.value, key.subject, key.detail
-
-
-def _columns(throttle: Throttle) -> tuple[Any, ...]:
-    return (
-        throttle.until, throttle.wait, throttle.trips, throttle.since, throttle.machine_since, throttle.code,
-        throttle.ends_early, throttle.by_operator, throttle.by_status, throttle.fixed,
-    )  # fmt: skip

@@ -65,7 +65,9 @@ class ThrottleKey(Struct, frozen=True, order=True):
 
 
 class Throttle(Struct, frozen=True):
-    """``until`` is by the clock of its key; ``wait`` is how long its newest wait was; ``trips`` counts the waits.
+    """The columns of the table ``throttles`` that follow its key, in their order.
+
+    ``until`` is by the clock of the key; ``wait`` is the length of its newest wait; ``trips`` counts the waits.
 
     ``ends_early``: the first accepted send ends it. ``by_operator``: an operator must act first. ``by_status``: only a
     good status of an attempt begun after ``since`` (business time) and ``machine_since`` ends it. ``fixed``: Meta named

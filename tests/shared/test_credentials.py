@@ -6,7 +6,7 @@ import json
 import pytest
 from pydantic_settings import BaseSettings
 
-from services.dispatcher.settings import Settings as DispatcherSettings
+from services.dispatcher.settings import DispatcherSettings
 from services.ingest.settings import Settings as IngestSettings
 from services.rules.settings import RulesSettings
 from services.writeback.settings import Settings as WritebackSettings

@@ -14,7 +14,7 @@ from dev.postgres import login_of
 from services.dispatcher.app import DispatcherParts, compose
 from services.dispatcher.leader import FetchEndOffsets
 from services.dispatcher.message_updates import SERVICE
-from services.dispatcher.settings import Settings
+from services.dispatcher.settings import DispatcherSettings
 from services.dispatcher.whatsapp_client import WhatsAppClient
 from shared.contracts.contacts import Addresses, PersonObserved
 from shared.contracts.envelope import Event, EventData
@@ -38,7 +38,7 @@ BUTTONS = (Button(button_id="yes.m1", title="Approve"), Button(button_id="no.m1"
 
 @dataclass
 class DispatcherUnderTest:
-    settings: Settings
+    settings: DispatcherSettings
     pool: Pool
     clock: DevelopmentClock
     parts: DispatcherParts
@@ -155,7 +155,7 @@ async def running_dispatcher(
             await dispatcher.stop()
 
 
-def settings_for(database: str, clock_file: Path, simulator: Stand, **changes: Any) -> Settings:
+def settings_for(database: str, clock_file: Path, simulator: Stand, **changes: Any) -> DispatcherSettings:
     given: dict[str, Any] = {
         "tenant": TENANT,
         "kafka_bootstrap": "127.0.0.1:1",
@@ -169,7 +169,7 @@ def settings_for(database: str, clock_file: Path, simulator: Stand, **changes: A
         "sends_in_flight": 16,
         "send_timeout_seconds": 3,
     }
-    return Settings(**(given | changes))
+    return DispatcherSettings(**(given | changes))
 
 
 async def wait_until(condition: Callable[[], Any], seconds: float = TIMEOUT) -> None:
