@@ -5,10 +5,8 @@ from typing import Any
 
 import aiohttp
 
-from services.rules.conversation.rendering import PARAMETER
-from services.rules.language.folder import read_folder
-from services.rules.language.loader import load
-from services.rules.rulebook import Template
+from services.rules.rulebook.loader import load, read_folder
+from services.rules.rulebook.model import PARAMETER, Template
 
 
 def registrations(folder: Path) -> list[dict[str, Any]]:

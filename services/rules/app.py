@@ -2,13 +2,18 @@
 
 import platform
 
-from services.rules.books import Shelf
+from services.rules.conversation.button_ids import Keys
+from services.rules.conversation.decider import Decider
 from services.rules.handlers import RulesHandlers
 from services.rules.matching import durable_shadow
+from services.rules.matching.matcher import RuleMatcher
 from services.rules.metrics import RulesMetrics
 from services.rules.polling import PollingLoops
+from services.rules.rulebook.registry import RulebookRegistry
 from services.rules.settings import RulesSettings
 from services.rules.waiting_events import TOPICS
+from shared.clients.working_calendar import resolve_zone
+from shared.contracts.contacts import PersonObserved
 from shared.runtime.service import service_process
 from shared.runtime.settings import load_settings
 from shared.runtime.telemetry import get_logger
@@ -19,12 +24,12 @@ log = get_logger()
 async def main() -> None:
     settings = load_settings(RulesSettings)
     keys = tuple(key.get_secret_value().encode() for key in settings.signing_keys)
-    shelf = Shelf.from_folder(settings.rules_dir, keys)
+    registry = RulebookRegistry.from_folder(settings.rules_dir)
     async with service_process(settings, "rules") as process:
-        await shelf.keep(process.pool, process.clock.now())
+        await registry.store_current(process.pool, process.clock.now())
         metrics = RulesMetrics()
         _announce_shadow(metrics)
-        rules = RulesHandlers(settings.tenant, shelf, metrics)
+        rules = RulesHandlers(settings.tenant, registry, decider_of(registry, keys), metrics)
         loops = PollingLoops(rules, process.pool, process.clock, tick=0.02 if settings.development_clock else 0.25)
         process.consume(TOPICS, rules)
         process.task("due", loops.run_due)
@@ -39,3 +44,19 @@ def _announce_shadow(metrics: RulesMetrics) -> None:
     metrics.set_shadow(available=durable_shadow.IS_AVAILABLE)
     if not durable_shadow.IS_AVAILABLE:
         log.warning("shadow.disabled", cause="durable-rules cannot be imported", python=platform.python_version())
+
+
+def decider_of(registry: RulebookRegistry, signing_keys: Keys) -> Decider:
+    """The decider of a process: people without a zone of their own get the zone of their country or phone number."""
+    book = registry.current
+
+    def zone_of(seen: PersonObserved) -> str | None:
+        return resolve_zone(seen.zone, seen.country, seen.addresses.phone, book.calendar.office.zone)
+
+    return Decider(
+        rulebook=book,
+        rulebook_of=registry.of_revision,
+        matcher=RuleMatcher(book.rules.values()),
+        zone_of=zone_of,
+        signing_keys=signing_keys,
+    )

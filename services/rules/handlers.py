@@ -12,13 +12,13 @@ from datetime import datetime
 from msgspec import Struct, structs
 
 from services.rules import store, waiting_events
-from services.rules.books import Shelf
 from services.rules.conversation.chain import Chain
 from services.rules.conversation.context import Effect, Reason, RequestedMessage, RequestedWithdrawal, RequestedWrite
-from services.rules.conversation.decider import Decision
+from services.rules.conversation.decider import Decider, Decision
 from services.rules.conversation.facts import Facts
 from services.rules.conversation.required_facts import RequiredFacts, find_required_facts, is_opt_out, staff_ids
 from services.rules.metrics import RulesMetrics
+from services.rules.rulebook.registry import RulebookRegistry
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.decisions import SilenceRecorded
 from shared.contracts.envelope import Event, EventData
@@ -100,10 +100,11 @@ def _event(cause: Cause, event_id: str, key: str, data: EventData) -> Event:
 
 @dataclass(slots=True)
 class RulesHandlers:
-    """``shelf`` holds the rulebook in force and those that live chains started under."""
+    """``registry`` holds the current rulebook and those that live chains started under."""
 
     tenant: TenantId
-    shelf: Shelf
+    registry: RulebookRegistry
+    decider: Decider
     metrics: RulesMetrics
     _crowded: dict[EventId, frozenset[str]] = field(default_factory=dict)
 
@@ -122,7 +123,7 @@ class RulesHandlers:
     async def handle(self, tx: Transaction, batch: Sequence[ReceivedEvent]) -> None:
         """Judge every event of a batch in order; those that lack a fact wait in their key's queue."""
         events = [received.event for received in batch]
-        wanted = find_required_facts(events, self.shelf.book, self.tenant, tx.now)
+        wanted = find_required_facts(events, self.registry.current, self.tenant, tx.now)
         try:
             facts = await self._world(tx, wanted)
         except LocksBusy as crowded:
@@ -134,7 +135,7 @@ class RulesHandlers:
         silent: dict[str, list[str]] = defaultdict(list)
         for event in events:
             if (idle := wanted.idle.get(event.id)) is not None:
-                self.shelf.decider.shadow_evaluate(*idle)
+                self.decider.shadow_evaluate(*idle)
                 silent[Reason.NOTHING_MATCHED].append(event.id)
                 continue
             lacks = waiting_events.find_missing(event, facts)
@@ -149,13 +150,13 @@ class RulesHandlers:
 
     async def due(self, tx: Transaction, chains: Iterable[ChainId]) -> None:
         """Run what is due of these chains, each judged against the facts of now."""
-        wanted = RequiredFacts(chains=set(chains), people=set(staff_ids(self.shelf.book, self.tenant)))
+        wanted = RequiredFacts(chains=set(chains), people=set(staff_ids(self.registry.current, self.tenant)))
         facts = await self._world(tx, wanted)
         for chain in list(facts.chains.values()):
             if not _is_due(chain, facts, tx.now):
                 continue
             began = time.time_ns()
-            decision = self.shelf.decider.due(chain, facts, tx.now)
+            decision = self.decider.due(chain, facts, tx.now)
             cause = Cause(
                 self.tenant,
                 decision.about,
@@ -177,7 +178,7 @@ class RulesHandlers:
         ready = await waiting_events.ready_events(tx.connection, key, tx.now, most)
         events = [row.event for row in ready if isinstance(row.event, Event)]
         await try_acquire_locks(tx.connection, tx.service, store.exclusive_locks(events))
-        facts = await self._world(tx, find_required_facts(events, self.shelf.book, self.tenant, tx.now))
+        facts = await self._world(tx, find_required_facts(events, self.registry.current, self.tenant, tx.now))
         silent: dict[str, list[str]] = defaultdict(list)
         for row in ready:
             if isinstance(row.event, Event):
@@ -202,7 +203,7 @@ class RulesHandlers:
 
     async def _world(self, tx: Transaction, wanted: RequiredFacts) -> Facts:
         facts = await store.load(tx.connection, self.tenant, wanted)
-        await self.shelf.fetch(tx.connection, (chain.revision for chain in facts.chains.values()))
+        await self.registry.load_earlier(tx.connection, (chain.revision for chain in facts.chains.values()))
         return facts
 
     async def _save(self, tx: Transaction, facts: Facts) -> None:
@@ -211,7 +212,7 @@ class RulesHandlers:
 
     def _judge(self, tx: Transaction, event: Event, facts: Facts, silent: dict[str, list[str]]) -> None:
         began = time.time_ns()
-        decision = self.shelf.decider.decide(event, facts, tx.now)
+        decision = self.decider.decide(event, facts, tx.now)
         self._emit(tx, _traced(Cause.of(event, tx.now), decision, began), decision)
         if decision.record is None:
             silent[decision.reasons[0]].append(event.id)
@@ -225,7 +226,7 @@ class RulesHandlers:
     def _silences(self, tx: Transaction, events: Sequence[Event], silent: dict[str, list[str]]) -> None:
         for reason, ids in silent.items():
             self.metrics.count_silent(reason, len(ids))
-            topic, event = silence_event(Cause.of(events[0], tx.now), ids, self.shelf.book.revision, reason)
+            topic, event = silence_event(Cause.of(events[0], tx.now), ids, self.registry.current.revision, reason)
             tx.publish(topic, event)
 
 

@@ -162,7 +162,7 @@ class PollingLoops:
         metrics = self.rules.metrics
         while True:
             await asyncio.sleep(5)
-            metrics.set_disagreements(self.rules.shelf.matcher.disagreements)
+            metrics.set_disagreements(self.rules.decider.matcher.disagreements)
             now = self.clock.now()
             try:
                 set_aside = await self.pool.fetchval(store.QUERIES.count_set_aside)

@@ -23,7 +23,7 @@ from services.rules.conversation.required_facts import RequiredFacts
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event
 from shared.contracts.errors import Unprocessable
-from shared.contracts.ids import ChainId, MessageId, PersonId, Revision, RuleId, TenantId, Wamid, partition_key
+from shared.contracts.ids import ChainId, MessageId, PersonId, RuleId, TenantId, Wamid, partition_key
 from shared.contracts.intents import Intent, classify
 from shared.contracts.topics import CONSONANCE_EVENTS, MESSAGES_EVENTS, WHATSAPP_MESSAGES, WRITES_EVENTS
 from shared.contracts.values import DECODE_ERRORS, Value, decode, encode, format_instant
@@ -328,12 +328,3 @@ async def due_chains(connection: Connection, now: datetime, spared: Sequence[str
 
 async def set_aside(connection: Connection, chain: DueChain, reason: str, sentence: str) -> None:
     await connection.execute(QUERIES.set_aside, chain.chain_id, chain.due, reason, sentence, machine_now())
-
-
-async def keep_rulebook(connection: Connection, revision: Revision, files: Mapping[str, str], now: datetime) -> None:
-    await connection.execute(QUERIES.keep_rulebook, revision, orjson.dumps(dict(files)).decode(), now)
-
-
-async def find_rulebook(connection: Connection, revision: Revision) -> dict[str, str] | None:
-    found = await connection.fetchval(QUERIES.find_rulebook, revision)
-    return None if found is None else dict(orjson.loads(found))

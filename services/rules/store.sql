@@ -209,12 +209,6 @@ returning c.chain_id;
 -- The next instant anything falls due, held over or not; and how many are due by now.
 select min(next_due) as next_due, count(*) filter (where next_due <= $1) as due from chains where next_due is not null;
 
--- name: keep_rulebook
-insert into rulebooks (revision, files, first_seen) values ($1, $2::jsonb, $3) on conflict (revision) do nothing;
-
--- name: find_rulebook
-select files::text from rulebooks where revision = $1;
-
 -- name: queued_keys
 -- Keys with events already waiting: later ones of theirs queue behind.
 select distinct key from waiting where key = any($1::text[]);

@@ -6,9 +6,8 @@ from typing import Any
 from services.ingest.normalise import normalise
 from services.ingest.records import WebhookFrame
 from services.rules.conversation.facts import PersonFacts
-from services.rules.language.folder import read_folder
-from services.rules.language.loader import load
-from services.rules.rulebook import Rulebook
+from services.rules.rulebook.loader import load, read_folder
+from services.rules.rulebook.model import Rulebook
 from services.rules.story.model import Expect, Story
 from services.rules.story.play import _MOVES, _Playing, _prepared
 from services.rules.story.read import read_stories

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from services.rules.check.prove import Proof, prove, prove_folder
-from services.rules.language.folder import read_folder
-from services.rules.language.loader import SINGLES
+from services.rules.check import Checked, check_files, check_folder
+from services.rules.rulebook.loader import SINGLES, read_folder
 from services.rules.story.play import play
 from tests.cases.folder import ROOT, Kind, house_folder, of_kind
 
@@ -23,7 +22,7 @@ def test_a_rule_folder_does_what_its_story_states(folder: Path, tmp_path: Path) 
     """Or, where it changes a file of the house that was wrong, is refused there."""
     laid = house_folder(tmp_path / "rules")
     shutil.copytree(folder, laid, dirs_exist_ok=True)
-    proof, _ = prove_folder(laid)
+    proof = check_folder(laid)
     if proof.faults:
         _assert_refused(folder, proof)
         return
@@ -31,10 +30,10 @@ def test_a_rule_folder_does_what_its_story_states(folder: Path, tmp_path: Path) 
     assert [str(fault) for story in proof.stories for fault in play(story, proof.rulebook)] == []
 
 
-def _assert_refused(folder: Path, proof: Proof) -> None:
+def _assert_refused(folder: Path, proof: Checked) -> None:
     """In a house file that the case brings, and nowhere else: its rules and stories are right."""
     brought = {path.name for path in folder.rglob("*.yaml")} & set(SINGLES)
-    assert {fault.place.file for fault in proof.faults} <= brought, [str(fault) for fault in proof.faults]
+    assert {fault.location.file for fault in proof.faults} <= brought, [str(fault) for fault in proof.faults]
     assert all(PLACE.fullmatch(str(fault)) for fault in proof.faults)
 
 
@@ -44,13 +43,13 @@ def test_a_subdivision_that_is_none_is_refused_with_the_known_ones_and_works_whe
         pytest.skip("there is no such case")
     laid = house_folder(tmp_path / "rules")
     shutil.copytree(folder, laid, dirs_exist_ok=True)
-    faults = [str(fault) for fault in prove_folder(laid)[0].faults]
+    faults = [str(fault) for fault in check_folder(laid).faults]
     assert len(faults) == 1
     assert faults[0].startswith("calendar.yaml:1:")
     assert all(known in faults[0] for known in ("ENG", "NIR", "SCT", "WLS"))
     calendar = laid / "calendar.yaml"
     calendar.write_text(calendar.read_text("utf-8").replace("ENGLAND", "ENG"), "utf-8")
-    proof, _ = prove_folder(laid)
+    proof = check_folder(laid)
     assert [str(fault) for fault in proof.faults] == []
     assert [str(fault) for story in proof.stories for fault in play(story, proof.rulebook)] == []
 
@@ -59,14 +58,14 @@ def test_a_subdivision_that_is_none_is_refused_with_the_known_ones_and_works_whe
 def test_rule_files_that_cannot_be_right_are_a_fault_with_its_place_at_once(folder: Path, tmp_path: Path) -> None:
     for file, text in read_folder(folder).items():
         began = time.process_time()
-        faults = [str(fault) for fault in prove({file: text}, tested=False).faults]
+        faults = [str(fault) for fault in check_files({file: text}, tested=False).faults]
         assert time.process_time() - began < AT_ONCE
         own = [fault for fault in faults if fault.startswith(f"{file}:")]
         assert own
         assert all(PLACE.fullmatch(fault) for fault in own)
         laid = house_folder(tmp_path / file)
         shutil.copy(folder / file, laid / Path(file).name)
-        assert prove_folder(laid, tested=False)[0].faults
+        assert check_folder(laid, tested=False).faults
 
 
 @pytest.mark.parametrize("folder", of_kind(Kind.STORY), ids=lambda path: path.name)
@@ -75,7 +74,7 @@ def test_a_story_about_the_shipped_rules_can_be_played(folder: Path, tmp_path: P
     laid = tmp_path / "rules"
     shutil.copytree(ROOT / "rules", laid, ignore=shutil.ignore_patterns("*.test.yaml"))
     shutil.copy(folder / "story.test.yaml", laid / "deadline-reminders.test.yaml")
-    proof, _ = prove_folder(laid)
-    own = [fault for fault in proof.faults if fault.place.file == "deadline-reminders.test.yaml"]
+    proof = check_folder(laid)
+    own = [fault for fault in proof.faults if fault.location.file == "deadline-reminders.test.yaml"]
     assert [str(fault) for fault in own] == []
     assert [str(fault) for story in proof.stories for fault in play(story, proof.rulebook)] == []

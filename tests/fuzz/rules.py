@@ -7,11 +7,10 @@ from pathlib import Path
 
 from services.rules.conversation.decider import Decider
 from services.rules.conversation.facts import Facts
-from services.rules.house_rules import with_house_rules
-from services.rules.language.folder import read_folder
-from services.rules.language.loader import load
 from services.rules.matching.matcher import RuleMatcher
-from services.rules.rulebook import Rulebook
+from services.rules.rulebook.built_in import add_built_in_rules
+from services.rules.rulebook.loader import load, read_folder
+from services.rules.rulebook.model import Rulebook
 from shared.clients.working_calendar import resolve_zone
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event
@@ -27,7 +26,7 @@ _MOST_DUE = 3
 def _book() -> Rulebook:
     book, faults = load(read_folder(_FOLDER))
     assert book is not None, faults
-    return with_house_rules(book)
+    return add_built_in_rules(book)
 
 
 @dataclass

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from msgspec import Raw, field
 
-from services.rules.rulebook import Verb
+from services.rules.rulebook.model import Verb
 from shared.contracts.ids import ChainId, Line, MessageId, PersonId, Revision, RuleId, TenantId, Wamid, WriteId
 from shared.contracts.values import Instant, Value
 from shared.contracts.whatsapp import Media

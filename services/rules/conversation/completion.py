@@ -13,8 +13,8 @@ from services.rules.conversation.context import DecisionContext, EndedChain, Rea
 from services.rules.conversation.outbound import MessageDraft, withdraw_messages
 from services.rules.conversation.recipients import awaited_people
 from services.rules.conversation.rendering import UNTIL_ANSWER
-from services.rules.rulebook import Answer, Quorum, Step, Verb
-from services.rules.terms import Field
+from services.rules.rulebook.model import AnswerAction, Field, Step, Verb
+from shared.contracts.consonance import Quorum
 from shared.contracts.ids import PersonId
 
 
@@ -94,7 +94,7 @@ def recount(context: DecisionContext, chain: Chain) -> Chain:
     return chain
 
 
-def conclude(context: DecisionContext, chain: Chain, step: Step, answer: Answer) -> Chain:
+def conclude(context: DecisionContext, chain: Chain, step: Step, answer: AnswerAction) -> Chain:
     """A final answer stands: its write is asked for, or who hears of it is told, and the chain ends."""
     context.add_reason(Reason.ANSWERED, chain, str(step.index))
     agreed = tuple(g for g in chain.answers if g.final and g.answer == answer.name)
@@ -105,7 +105,7 @@ def conclude(context: DecisionContext, chain: Chain, step: Step, answer: Answer)
     return close_chain(context, chain, Ending.ANSWERED)
 
 
-def is_decided(context: DecisionContext, chain: Chain, step: Step, answer: Answer) -> bool:
+def is_decided(context: DecisionContext, chain: Chain, step: Step, answer: AnswerAction) -> bool:
     """``first``: now. ``all``: once all have said the same who were asked, or will be once their hours begin."""
     if _quorum(context, chain, answer) is Quorum.FIRST:
         return True
@@ -121,14 +121,16 @@ def _may_answer(question: ChainMessage) -> bool:
 _NEVER_ASKED = frozenset({DeliveryState.FAILED, DeliveryState.DROPPED, DeliveryState.WITHDRAWN})
 
 
-def _quorum(context: DecisionContext, chain: Chain, answer: Answer) -> Quorum:
+def _quorum(context: DecisionContext, chain: Chain, answer: AnswerAction) -> Quorum:
     declared = answer.quorum
     if isinstance(declared, Field):
         return Quorum(context.document(chain).get(declared.name, Quorum.FIRST))
     return declared
 
 
-def send_answer_message(context: DecisionContext, chain: Chain, step: Step, answer: Answer, sender: PersonId) -> Chain:
+def send_answer_message(
+    context: DecisionContext, chain: Chain, step: Step, answer: AnswerAction, sender: PersonId
+) -> Chain:
     if answer.tell is None:
         return chain
     draft = MessageDraft(Verb.TELL, answer.tell.say, step.index, answer.name, f"tell.{len(chain.answers)}")

@@ -11,7 +11,7 @@ from services.rules.conversation.context import DecisionContext, Reason
 from services.rules.conversation.facts import Consent, PersonFacts
 from services.rules.conversation.outbound import send_notice
 from services.rules.conversation.steps import advance
-from services.rules.rulebook import Verb
+from services.rules.rulebook.model import Verb
 from shared.contracts.ids import PersonId
 from shared.contracts.messages import WithdrawMessage
 from shared.contracts.whatsapp import IdentityChange, IdentityChanged, MessageReceived

@@ -17,9 +17,9 @@ from services.rules.conversation.button_ids import Keys
 from services.rules.conversation.chain import Chain, Ending
 from services.rules.conversation.document import Document, document_of, ended_document
 from services.rules.conversation.facts import Facts
-from services.rules.rulebook import Rule, Rulebook, Verb
-from services.rules.terms import Field as FieldRef
-from services.rules.terms import Severity
+from services.rules.rulebook.model import Field as FieldRef
+from services.rules.rulebook.model import Rule, Rulebook, Verb
+from shared.contracts.consonance import Severity
 from shared.contracts.ids import ChainId, MessageId, PersonId, Revision, TenantId
 from shared.contracts.messages import SendMessage, WithdrawMessage
 from shared.contracts.writes import RequestWrite

@@ -26,7 +26,7 @@ from services.rules.conversation.steps import advance
 from services.rules.conversation.triggers import RuleTrigger, end_chains, start_chains
 from services.rules.matching.conditions import holds
 from services.rules.matching.matcher import RuleMatcher
-from services.rules.rulebook import Rule, Rulebook, until_id
+from services.rules.rulebook.model import Rule, Rulebook, until_id
 from shared.contracts import consonance
 from shared.contracts.canonical import canonical_hash
 from shared.contracts.consonance import MetadataChanged, WorkObserved

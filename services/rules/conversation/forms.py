@@ -24,7 +24,7 @@ from services.rules.conversation.outbound import (
     template_of,
 )
 from services.rules.conversation.recipients import Recipient
-from services.rules.rulebook import FieldWording, Form, FormField, Record, Verb
+from services.rules.rulebook.model import FieldText, Form, FormField, Verb, WriteAction
 from shared.contracts.ids import Wamid
 from shared.contracts.intents import Intent, classify, has_words
 from shared.contracts.whatsapp import Media, MessageReceived
@@ -69,7 +69,7 @@ ASK_AGAIN = Refusal("")
 """The question itself says what would do."""
 
 
-def read_answer(asked: FormField, said: str, words: FieldWording | None) -> str | None:
+def read_answer(asked: FormField, said: str, words: FieldText | None) -> str | None:
     """The value a text stands for; None where it does not fit the field, as emoji alone never do.
 
     Options answer by button, number or name.
@@ -253,7 +253,7 @@ def _filler(context: DecisionContext, chain: Chain) -> PersonFacts:
     return context.facts.people[_form_state(chain).person_id]
 
 
-def _field_wordings(context: DecisionContext, chain: Chain, form: Form) -> dict[str, FieldWording]:
+def _field_wordings(context: DecisionContext, chain: Chain, form: Form) -> dict[str, FieldText]:
     wanted = rendering.language_of(context, _filler(context, chain))
     house = form.languages.get(context.book.tenant.language) or next(iter(form.languages.values()))
     return dict(form.languages.get(wanted) or form.languages.get(wanted.partition("_")[0]) or house)
@@ -385,7 +385,7 @@ def _submit(context: DecisionContext, chain: Chain, form: Form, message: Message
     given = _given_by_form(context, summary, message, "send")
     chain = chain.replace(answers=(*chain.answers, given))
     chain = writes.request_write(
-        context, chain, Record(form.record, {}), writes.WriteOrigin(state.step, "form", (given,))
+        context, chain, WriteAction(form.record, {}), writes.WriteOrigin(state.step, "form", (given,))
     )
     context.facts.set_acquisition(state.person_id, state.reference)
     chain = _send(context, chain, form.done, words=_spoken_values(context, chain, form))

@@ -3,15 +3,14 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from services.rules.catalogue import HOUSE_ROLES
 from services.rules.conversation import outbound
 from services.rules.conversation.chain import Chain, ChainMessage, Ending, HandoverOffer, StepStatus
 from services.rules.conversation.completion import close_chain
 from services.rules.conversation.context import DecisionContext, is_due
 from services.rules.conversation.outbound import MessageDraft, send_to_recipient
 from services.rules.conversation.recipients import Recipient, resolve_recipients
-from services.rules.rulebook import Step, Verb
-from services.rules.terms import Team, Who
+from services.rules.rulebook.catalogue import STAFF_ROLES
+from services.rules.rulebook.model import Addressees, Step, Team, Verb
 from shared.contracts.ids import PersonId
 from shared.contracts.values import format_instant
 
@@ -23,7 +22,7 @@ ASSIGNEE_BUTTONS = ("done", "give_back")
 class HandoverDraft:
     """What is handed over: by a step, or by an ``answer`` to one; ``key`` tells two offers of one answer apart."""
 
-    who: Who
+    who: Addressees
     step: int
     say: str = "to_take"
     answer: str | None = None
@@ -74,14 +73,14 @@ def _goes_on(chain: Chain, step: Step) -> bool:
     if chain.steps[step.index].status is not StepStatus.PENDING:
         return False
     told = step.tell.who if step.tell is not None else step.who if step.verb is Verb.TELL else ()
-    return step.verb is Verb.HAND_OVER or any(isinstance(who, Team) or who in HOUSE_ROLES for who in told)
+    return step.verb is Verb.HAND_OVER or any(isinstance(who, Team) or who in STAFF_ROLES for who in told)
 
 
-def _inbox_team(context: DecisionContext) -> Who:
+def _inbox_team(context: DecisionContext) -> Addressees:
     return (Team(context.book.people.inbox),)
 
 
-def owner_team(context: DecisionContext, chain: Chain) -> Who:
+def owner_team(context: DecisionContext, chain: Chain) -> Addressees:
     return (Team(context.rule_of(chain).owner),)
 
 

@@ -23,7 +23,8 @@ from services.rules.conversation.outbound import send_notice
 from services.rules.conversation.replies import apply_button_answer, apply_free_text, notice_draft, send_to_person
 from services.rules.conversation.steps import advance
 from services.rules.conversation.triggers import RuleTrigger, start_chain, start_chains
-from services.rules.rulebook import Rule, Verb
+from services.rules.rulebook.built_in import INBOX_RULE_PREFIX, PAUSED_RULE_PREFIX
+from services.rules.rulebook.model import Rule, Verb
 from shared.contracts.ids import ChainId, PersonId, RuleId
 from shared.contracts.intents import Intent, classify, has_words, is_stop_keyword
 from shared.contracts.whatsapp import MessageKind, MessageReceived
@@ -53,7 +54,7 @@ def exceeds_limit(
     ``about`` is the chain it would answer; ``starts``: it would start rules, which may be more often than answers.
     ``fills``: it is meant for a form, which explains more than once what does not fit.
     """
-    limit, now = context.book.tenant.brake, context.now
+    limit, now = context.book.tenant.unsolicited, context.now
     known = context.facts.unsolicited.get(message.person_id, UnsolicitedMessages())
     said = MessageFingerprint(words=_word_hashes(message), about=about, at=now)
     recent = [at for at in (known.started if starts else known.answered) if at > now - limit.within]
@@ -110,9 +111,6 @@ def _hash(text: str) -> int:
 
 _IGNORED_KINDS = frozenset({MessageKind.EDIT, MessageKind.REVOKE, MessageKind.CALL})
 _CLARIFICATIONS = {replies.UnclearQuestion.SEVERAL: "which_question", replies.UnclearQuestion.SHARED: "shared_number"}
-INBOX_RULE_PREFIX = "house-inbox-"
-PAUSED_RULE_PREFIX = "house-brake-"
-"""The house's own rules, one of each a team: what nobody asked for goes to a person; so does whom we stop answering."""
 
 
 def handle_inbound(

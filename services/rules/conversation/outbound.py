@@ -21,9 +21,9 @@ from services.rules.conversation.recipients import (
     staff_roles,
 )
 from services.rules.conversation.rendering import language_of, template_values
-from services.rules.rulebook import Rule, Rulebook, Template, Verb
-from services.rules.terms import Severity, Who
+from services.rules.rulebook.model import Addressees, Rule, Rulebook, Template, Verb
 from shared.clients.working_calendar import Duration, PublisherCalendar, WorkingCalendar
+from shared.contracts.consonance import Severity
 from shared.contracts.ids import Line, MessageId, PersonId, derive_id
 from shared.contracts.messages import Button, Lane, Resend, SendMessage, TemplateCall, WithdrawMessage
 from shared.contracts.whatsapp import MessageReceived
@@ -74,7 +74,7 @@ def _hours(
 
 
 def send_draft(
-    context: DecisionContext, chain: Chain, who: Who, draft: MessageDraft, *, sender: PersonId | None = None
+    context: DecisionContext, chain: Chain, who: Addressees, draft: MessageDraft, *, sender: PersonId | None = None
 ) -> Chain:
     """Say it to everybody ``who`` names; those left out are kept with their reason on the step."""
     resolved = resolve_recipients(context, chain, who, sender=sender)

@@ -8,7 +8,7 @@ from services.rules.conversation.handover import owner_team
 from services.rules.conversation.outbound import MessageDraft
 from services.rules.conversation.replies import send_to_person
 from services.rules.conversation.steps import advance
-from services.rules.rulebook import Record, Tell, Verb
+from services.rules.rulebook.model import Notification, Verb, WriteAction
 from shared.contracts.ids import PersonId
 from shared.contracts.messages import (
     MessageAccepted,
@@ -118,7 +118,9 @@ def _resume(context: DecisionContext, chain: Chain) -> Chain:
     return advance(context, chain)
 
 
-def _origin_of(context: DecisionContext, chain: Chain, writing: ChainWrite) -> tuple[Record | None, Tell | None]:
+def _origin_of(
+    context: DecisionContext, chain: Chain, writing: ChainWrite
+) -> tuple[WriteAction | None, Notification | None]:
     """The record this write is, and what is told beside it; a form's record says its own ``done``."""
     step = context.rule_of(chain).steps[writing.step]
     answer = step.answers.get(writing.answer) if writing.answer else None

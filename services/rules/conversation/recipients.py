@@ -17,10 +17,8 @@ from services.rules.conversation.chain import Chain, DeliveryState
 from services.rules.conversation.context import DecisionContext, Reason
 from services.rules.conversation.document import Document
 from services.rules.conversation.facts import PersonFacts
-from services.rules.house import Basis, People, StandIn
 from services.rules.identity_cache import cached_by_identity
-from services.rules.rulebook import Verb
-from services.rules.terms import Team, Who
+from services.rules.rulebook.model import Addressees, ContactBasis, StaffDirectory, StandIn, Team, Verb
 from shared.contracts.envelope import EventData
 from shared.contracts.ids import ContactId, PersonId, person_id_of_contact
 from shared.contracts.vocabulary import PartyRef
@@ -54,7 +52,7 @@ class _Candidate(Struct, frozen=True):
 
 
 def resolve_recipients(
-    context: DecisionContext, chain: Chain, who: Who, *, sender: PersonId | None = None
+    context: DecisionContext, chain: Chain, who: Addressees, *, sender: PersonId | None = None
 ) -> ResolvedRecipients:
     """Everybody ``who`` names who may be written to now, and why the others may not."""
     resolved = ResolvedRecipients()
@@ -163,7 +161,7 @@ def exclusion_reason(
     if free or (consent is not None and consent.opted_in_at is not None) or is_staff(context, person):
         return None
     basis = context.book.tenant.basis.get(role)
-    return None if basis in {Basis.CONTRACT, Basis.LEGITIMATE_INTEREST} else Reason.NO_CONSENT
+    return None if basis in {ContactBasis.CONTRACT, ContactBasis.LEGITIMATE_INTEREST} else Reason.NO_CONSENT
 
 
 def is_staff(context: DecisionContext, person: PersonFacts) -> bool:
@@ -171,7 +169,7 @@ def is_staff(context: DecisionContext, person: PersonFacts) -> bool:
     return person.contact_id in _roles_of_staff(context.book.people)
 
 
-def staff_roles(people: People, person: PersonFacts) -> frozenset[str]:
+def staff_roles(people: StaffDirectory, person: PersonFacts) -> frozenset[str]:
     """The roles people.yaml gives a member of staff."""
     return _roles_of_staff(people).get(person.contact_id, _NONE)
 
@@ -180,7 +178,7 @@ _NONE: frozenset[str] = frozenset()
 
 
 @lru_cache(maxsize=64)
-def _roles_of_staff(people: People) -> Mapping[ContactId | None, frozenset[str]]:
+def _roles_of_staff(people: StaffDirectory) -> Mapping[ContactId | None, frozenset[str]]:
     given = [(contact, role) for team in people.teams.values() for role, ids in team.items() for contact in ids]
     return {contact: frozenset(role for one, role in given if one == contact) for contact, _ in given}
 

@@ -23,15 +23,11 @@ from services.rules.conversation.context import DecisionContext
 from services.rules.conversation.document import Document
 from services.rules.conversation.facts import PersonFacts
 from services.rules.matching import conditions
-from services.rules.rulebook import Template, Wording
+from services.rules.rulebook.model import BODY_LIMIT, PARAMETER, Template, TemplateText
 from shared.contracts.contacts import PLACEHOLDER_NAME
 from shared.contracts.ids import ChainId, PersonId
 
-BODY_LIMIT = (
-    1024  # a template's body: https://developers.facebook.com/docs/whatsapp/business-management-api/message-templates
-)
 ABSENT_VALUE = "—"  # an absent value; the checker asks for a guard, so a reader should never meet it
-PARAMETER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 
 _CODE = re.compile(r"[a-z0-9]+(_[a-z0-9]+)+")
 _WORLD_ENGLISH = "en_001"  # plain ``en`` means American dates to Babel
@@ -108,7 +104,9 @@ def _readable(value: str | bool, words: Mapping[str, str]) -> str:  # noqa: FBT0
     return words.get(text, text.replace("_", " "))
 
 
-def _shortened(wording: Wording, spoken: Mapping[str, str], values: Mapping[str, object]) -> tuple[str, dict[str, str]]:
+def _shortened(
+    wording: TemplateText, spoken: Mapping[str, str], values: Mapping[str, object]
+) -> tuple[str, dict[str, str]]:
     """The body; cuts the longest free text until it fits, or until nothing is left to cut."""
     parameters, body = dict(spoken), _fill(wording.body, spoken)
     while (over := len(body) - BODY_LIMIT) > 0:

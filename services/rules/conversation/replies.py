@@ -37,8 +37,7 @@ from services.rules.conversation.outbound import MessageDraft, send_to_recipient
 from services.rules.conversation.recipients import Recipient
 from services.rules.conversation.rendering import reference_code
 from services.rules.conversation.steps import advance, run_step
-from services.rules.rulebook import Answer, HandOver, Step, Verb
-from services.rules.terms import At
+from services.rules.rulebook.model import AnswerAction, At, HandoverAction, Step, Verb
 from shared.contracts.ids import PersonId
 from shared.contracts.whatsapp import MessageKind, MessageReceived
 
@@ -222,7 +221,9 @@ def _to_form(
     return advance(context, forms.fill_form(context, chain, message, name))
 
 
-def _answer_of(context: DecisionContext, chain: Chain, question: ChainMessage, name: str) -> tuple[Step, Answer | None]:
+def _answer_of(
+    context: DecisionContext, chain: Chain, question: ChainMessage, name: str
+) -> tuple[Step, AnswerAction | None]:
     """A reminder gives the answers of the question it repeats, the nearest before it."""
     steps = context.rule_of(chain).steps[: question.step + 1]
     asking = next((s for s in reversed(steps) if name in s.answers), steps[-1])
@@ -256,7 +257,7 @@ def notice_draft(say: str, step: int, message: MessageReceived, **words: str) ->
 
 
 def _apply_final_answer(
-    context: DecisionContext, chain: Chain, step: Step, answer: Answer, given: GivenAnswer
+    context: DecisionContext, chain: Chain, step: Step, answer: AnswerAction, given: GivenAnswer
 ) -> Chain:
     noted = MessageDraft(Verb.TELL, "noted", step.index, "house", f"noted.{given.wamid}", reply=True)
     chain = send_to_person(context, chain, given.person_id, noted)
@@ -270,7 +271,7 @@ def _apply_final_answer(
 
 
 def _act_and_go_on(
-    context: DecisionContext, chain: Chain, step: Step, answer: Answer, message: MessageReceived
+    context: DecisionContext, chain: Chain, step: Step, answer: AnswerAction, message: MessageReceived
 ) -> Chain:
     sender = message.person_id
     if answer.record is not None:
@@ -292,9 +293,9 @@ def _hand_to_person(
     context: DecisionContext,
     chain: Chain,
     step: Step,
-    handing: HandOver,
+    handing: HandoverAction,
     message: MessageReceived,
-    answer: Answer | None = None,
+    answer: AnswerAction | None = None,
 ) -> Chain:
     person = context.facts.people.get(message.person_id)
     words = {"who": person.display_name if person else "", "said": _answer_text(context, chain, message, answer)}
@@ -306,7 +307,7 @@ def _hand_to_person(
     )
 
 
-def _answer_text(context: DecisionContext, chain: Chain, message: MessageReceived, answer: Answer | None) -> str:
+def _answer_text(context: DecisionContext, chain: Chain, message: MessageReceived, answer: AnswerAction | None) -> str:
     """What the person wrote, or the title of what they tapped, for whoever takes it."""
     if answer is None:
         return message.text or "—"
@@ -324,7 +325,7 @@ def apply_free_text(context: DecisionContext, chain: Chain, question: ChainMessa
     given = _given_answer(question, "free_text", message, final=False)
     chain = chain.replace(answers=(*chain.answers, given))
     step = context.rule_of(chain).steps[question.step]
-    chain = _hand_to_person(context, chain, step, HandOver(owner_team(context, chain)), message)
+    chain = _hand_to_person(context, chain, step, HandoverAction(owner_team(context, chain)), message)
     chain = send_to_person(context, chain, message.person_id, notice_draft("handed_over", question.step, message))
     return advance(context, chain)
 

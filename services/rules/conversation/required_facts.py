@@ -10,7 +10,7 @@ from services.rules.conversation.document import MESSAGE_RECEIVED, Document
 from services.rules.conversation.facts import Facts, updates_facts
 from services.rules.conversation.recipients import people_in
 from services.rules.conversation.triggers import rules_of_event
-from services.rules.rulebook import Rulebook
+from services.rules.rulebook.model import Rulebook
 from shared.contracts import consonance, messages, whatsapp, writes
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event, EventData

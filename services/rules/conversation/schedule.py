@@ -7,8 +7,7 @@ from services.rules.conversation.chain import Chain, DeliveryState, StepStatus, 
 from services.rules.conversation.context import DecisionContext, is_due
 from services.rules.conversation.handover import idle_due
 from services.rules.conversation.recipients import awaited_people
-from services.rules.rulebook import Step
-from services.rules.terms import After, At
+from services.rules.rulebook.model import After, At, Step
 from shared.clients.working_calendar import TimeUnit, WorkingCalendar
 from shared.contracts.values import is_plausible_date, is_plausible_instant
 
@@ -69,14 +68,14 @@ def _follows_at_once(chain: Chain, step: Step) -> bool:
 
 def _latest(context: DecisionContext, chain: Chain, timing: After) -> datetime:
     """Working units run in the calendar of whoever is awaited; of several, the one who takes longest."""
-    if timing.span.clock_time is not None:
-        return chain.base_at + timing.span.clock_time
+    if timing.duration.clock_time is not None:
+        return chain.base_at + timing.duration.clock_time
     calendars = [
         outbound.working_hours(context, p)
         for i in awaited_people(chain)
         if (p := context.facts.people.get(i)) is not None
     ]
-    return max(c.add(chain.base_at, timing.span) for c in calendars or [context.book.calendar.office])
+    return max(c.add(chain.base_at, timing.duration) for c in calendars or [context.book.calendar.office])
 
 
 def _due_at(context: DecisionContext, chain: Chain, timing: At) -> datetime | None:
@@ -86,7 +85,7 @@ def _due_at(context: DecisionContext, chain: Chain, timing: At) -> datetime | No
         return _moment(value, timing, office)
     if not isinstance(value, date) or not is_plausible_date(value):
         return None
-    if timing.span is None:
+    if timing.duration is None:
         return office.closing(value)
     if (day := _day(context, chain, timing)) is None:
         return _offset(office.closing(value), timing, office)
@@ -96,7 +95,7 @@ def _due_at(context: DecisionContext, chain: Chain, timing: At) -> datetime | No
 def _moment(value: datetime, timing: At, office: WorkingCalendar) -> datetime | None:
     if not is_plausible_instant(value):
         return None
-    return value if timing.span is None else _offset(value, timing, office)
+    return value if timing.duration is None else _offset(value, timing, office)
 
 
 def _day(context: DecisionContext, chain: Chain, timing: At) -> date | None:
@@ -104,9 +103,9 @@ def _day(context: DecisionContext, chain: Chain, timing: At) -> date | None:
     value = context.document(chain).get(timing.field)
     if isinstance(value, datetime) or not isinstance(value, date) or not is_plausible_date(value):
         return None
-    if timing.span is None or timing.span.unit not in {TimeUnit.DAYS, TimeUnit.WORKING_DAYS}:
+    if timing.duration is None or timing.duration.unit not in {TimeUnit.DAYS, TimeUnit.WORKING_DAYS}:
         return None
-    return context.book.calendar.office.shift_date(value, timing.span, timing.sign)
+    return context.book.calendar.office.shift_date(value, timing.duration, timing.sign)
 
 
 def has_lapsed(context: DecisionContext, chain: Chain, step: Step) -> bool:
@@ -119,7 +118,7 @@ def has_lapsed(context: DecisionContext, chain: Chain, step: Step) -> bool:
 
 
 def _offset(instant: datetime, timing: At, office: WorkingCalendar) -> datetime:
-    return instant if timing.span is None else office.add(instant, timing.span, timing.sign or 1)
+    return instant if timing.duration is None else office.add(instant, timing.duration, timing.sign or 1)
 
 
 def skip_past(context: DecisionContext, chain: Chain) -> Chain:

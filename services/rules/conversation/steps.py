@@ -10,7 +10,7 @@ from services.rules.conversation.outbound import MessageDraft, send_to_recipient
 from services.rules.conversation.recipients import Recipient, unanswered_people
 from services.rules.conversation.schedule import next_due, runnable_step
 from services.rules.matching.conditions import holds
-from services.rules.rulebook import Rule, Step, Verb
+from services.rules.rulebook.model import Rule, Step, Verb
 
 _MOST_ROUNDS = 100  # a fault of ours may keep a chain due for good
 

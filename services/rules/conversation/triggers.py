@@ -14,8 +14,7 @@ from services.rules.conversation.schedule import due_of, has_lapsed, skip_past
 from services.rules.conversation.steps import advance
 from services.rules.identity_cache import cached_by_identity
 from services.rules.matching.conditions import ConditionIndex, necessary_condition
-from services.rules.rulebook import OnRepeat, Rule, Rulebook, Step
-from services.rules.terms import At
+from services.rules.rulebook.model import At, OnRepeat, Rule, Rulebook, Step
 from shared.contracts.envelope import Event
 from shared.contracts.ids import ChainId, Line, PersonId, RuleId, derive_id
 from shared.contracts.values import encode

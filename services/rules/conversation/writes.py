@@ -9,8 +9,7 @@ from services.rules.conversation.context import DecisionContext, RequestedWrite
 from services.rules.conversation.document import Document
 from services.rules.conversation.facts import needs_signature
 from services.rules.matching.conditions import holds
-from services.rules.rulebook import Record
-from services.rules.terms import Field
+from services.rules.rulebook.model import ACQUISITION_FIELDS, Field, WriteAction
 from shared.contracts.contacts import is_real_name
 from shared.contracts.ids import ContactId, PersonId, WriteId, derive_id
 from shared.contracts.writes import (
@@ -29,9 +28,6 @@ from shared.contracts.writes import (
     RecordDecision,
     RequestWrite,
 )
-
-ACQUISITION_FIELDS = frozenset({"title", "author", "pitch", "genre", "ai_used"})
-"""Fields of a form that an acquisition has a place of its own for; the others go with it by their names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +66,7 @@ class _WriteCase:
         return known.contact_id if known else None
 
 
-def request_write(context: DecisionContext, chain: Chain, record: Record, origin: WriteOrigin) -> Chain:
+def request_write(context: DecisionContext, chain: Chain, record: WriteAction, origin: WriteOrigin) -> Chain:
     """Ask for ``record`` unless its ``unless`` holds; what is asked for is remembered on the chain."""
     document = context.document(chain)
     if record.unless is not None and holds(record.unless, document):
@@ -103,7 +99,7 @@ def request_write(context: DecisionContext, chain: Chain, record: Record, origin
     )
 
 
-def _values(record: Record, document: Document) -> dict[str, Any]:
+def _values(record: WriteAction, document: Document) -> dict[str, Any]:
     return {k: document.get(v.name) if isinstance(v, Field) else v for k, v in record.values.items()}
 
 

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 
 from services.rules.language.conditions import condition
-from services.rules.language.faults import Report
-from services.rules.language.nodes import Node, Scalar
 from services.rules.language.values import Part, choice_or_field, flag, literal_or_field, mapped, text, word
 from services.rules.language.who import tell, who
-from services.rules.rulebook import Answer, HandOver, Quorum, Record
-from services.rules.terms import NOWHERE, Field, Literal
+from services.rules.rulebook.faults import FaultReport
+from services.rules.rulebook.model import NOWHERE, AnswerAction, Field, HandoverAction, Literal, WriteAction
+from services.rules.rulebook.yaml_tree import Node, ScalarNode
+from shared.contracts.consonance import Quorum
 from shared.contracts.writes import Operation
 
 RECORD_KEYS = ("record", "with", "then")
@@ -17,11 +17,11 @@ _ANSWER_KEYS = (*_THEN_KEYS, "tell", "say", "hand_over", "collect", "form", "quo
 _DEEDS = ("record", "tell", "hand_over", "collect", "continue")
 
 
-def record(part: Part, report: Report, *, unless: bool = False) -> Record | None:
+def record(part: Part, report: FaultReport, *, unless: bool = False) -> WriteAction | None:
     """``unless`` is the record's own here, and not the step's."""
     if "record" not in part:
         return None
-    return Record(
+    return WriteAction(
         operation=word(part.get("record"), Operation, report, Operation.RECORD_DECISION),
         values=_values(part.get("with"), report),
         then=_then(part.get("then"), report),
@@ -29,26 +29,26 @@ def record(part: Part, report: Report, *, unless: bool = False) -> Record | None
     )
 
 
-def _then(node: Node | None, report: Report) -> Record | None:
+def _then(node: Node | None, report: FaultReport) -> WriteAction | None:
     part = Part(node, "“then”", _THEN_KEYS, report)
     part.need("record")
     return record(part, report, unless=True)
 
 
-def _values(node: Node | None, report: Report) -> Mapping[str, Literal | Field]:
+def _values(node: Node | None, report: FaultReport) -> Mapping[str, Literal | Field]:
     return {name: literal_or_field(each, report) for name, each in mapped(node, report, "“with”").items()}
 
 
-def answers(node: Node | None, report: Report) -> Mapping[str, Answer]:
+def answers(node: Node | None, report: FaultReport) -> Mapping[str, AnswerAction]:
     """By button, in the order written."""
     found = mapped(node, report, "“answers”")
     return {name: _answer(name, each, report) for name, each in found.items()}
 
 
-def _answer(name: str, node: Node, report: Report) -> Answer:
+def _answer(name: str, node: Node, report: FaultReport) -> AnswerAction:
     part = Part(node, f"the answer “{name}”", _ANSWER_KEYS, report)
     _refuse_idle(name, part, report)
-    return Answer(
+    return AnswerAction(
         name=name,
         record=record(part, report, unless=True),
         tell=tell(part, report),
@@ -59,19 +59,19 @@ def _answer(name: str, node: Node, report: Report) -> Answer:
     )
 
 
-def _hand_over(part: Part, report: Report) -> HandOver | None:
+def _hand_over(part: Part, report: FaultReport) -> HandoverAction | None:
     """A ``say`` beside both ``tell`` and ``hand_over`` is the tell's."""
     if "hand_over" not in part:
         return None
     say = text(part.get("say"), report) if "say" in part and "tell" not in part else None
-    return HandOver(who(part.get("hand_over"), report), say)
+    return HandoverAction(who(part.get("hand_over"), report), say)
 
 
-def _refuse_idle(name: str, part: Part, report: Report) -> None:
-    if part.place is not NOWHERE and not any(key in part for key in _DEEDS):
-        report.add(part.place, f"the answer “{name}” does nothing: {', '.join(_DEEDS)}")
+def _refuse_idle(name: str, part: Part, report: FaultReport) -> None:
+    if part.location is not NOWHERE and not any(key in part for key in _DEEDS):
+        report.add(part.location, f"the answer “{name}” does nothing: {', '.join(_DEEDS)}")
     collect = part.get("collect")
-    if isinstance(collect, Scalar) and collect.text != "sender":
-        report.add(collect.place, "a form is collected from “sender” and nobody else")
+    if isinstance(collect, ScalarNode) and collect.text != "sender":
+        report.add(collect.location, "a form is collected from “sender” and nobody else")
     if "say" in part and "tell" not in part and "hand_over" not in part:
         report.add(part.where("say"), "“say” needs somebody to say it to: “tell”")

@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from services.rules.house import Basis, Brake, Tenant
-from services.rules.language.faults import Report
 from services.rules.language.known_words import by_language, check_country, language, language_keys
-from services.rules.language.nodes import Entries, Node, Scalar
 from services.rules.language.spans import span
 from services.rules.language.values import Part, mapped, number, text, word
-from services.rules.terms import Severity
+from services.rules.rulebook.faults import FaultReport
+from services.rules.rulebook.model import ContactBasis, Tenant, UnsolicitedLimit
+from services.rules.rulebook.yaml_tree import MappingNode, Node, ScalarNode
 from shared.clients.working_calendar import Duration, TimeUnit
+from shared.contracts.consonance import Severity
 
 _HOUSE_KEYS = ("publisher", "language", "countries", "line", "links", "basis", "words")
 _LIMIT_KEYS = ("per_person", "free", "pass", "digest", "taken_for", "send_within", "brake")
@@ -27,10 +27,10 @@ class Limits:
     staff_pass: Severity | None = None
     taken_for: Duration = _TAKEN_FOR
     send_within: Duration = _SEND_WITHIN
-    brake: Brake = field(default_factory=Brake)
+    brake: UnsolicitedLimit = field(default_factory=UnsolicitedLimit)
 
 
-def house(node: Node | None, limits: Limits, report: Report) -> Tenant:
+def house(node: Node | None, limits: Limits, report: FaultReport) -> Tenant:
     part = Part(node, "house.yaml", _HOUSE_KEYS, report)
     basis = mapped(part.get("basis"), report, "“basis”")
     words = language_keys(part.get("words"), report, "“words”")
@@ -40,29 +40,29 @@ def house(node: Node | None, limits: Limits, report: Report) -> Tenant:
         languages=_languages(part.get("countries"), report),
         default_line=text(part.need("line"), report),
         links=_texts(part.get("links"), report, "“links”"),
-        basis={role: word(each, Basis, report, Basis.OPT_IN) for role, each in basis.items()},
+        basis={role: word(each, ContactBasis, report, ContactBasis.OPT_IN) for role, each in basis.items()},
         words={code: _texts(each, report, "the words of a language") for code, each in words.items()},
         staff_pass=limits.staff_pass,
         taken_for=limits.taken_for,
         send_within=limits.send_within,
-        brake=limits.brake,
+        unsolicited=limits.brake,
     )
 
 
-def _languages(node: Node | None, report: Report) -> Mapping[str, str]:
+def _languages(node: Node | None, report: FaultReport) -> Mapping[str, str]:
     """By country."""
     found = mapped(node, report, "“countries”")
     for code in found:
-        if isinstance(node, Entries):
+        if isinstance(node, MappingNode):
             check_country(code, node.keys[code], report)
     return {code: language(each, report) for code, each in found.items()}
 
 
-def _texts(node: Node | None, report: Report, what: str) -> Mapping[str, str]:
+def _texts(node: Node | None, report: FaultReport, what: str) -> Mapping[str, str]:
     return {name: text(each, report) for name, each in mapped(node, report, what).items()}
 
 
-def limits(node: Node | None, report: Report) -> Limits:
+def limits(node: Node | None, report: FaultReport) -> Limits:
     part = Part(node, "limits.yaml", _LIMIT_KEYS, report)
     for key in _LIMITS_LATER:
         if key in part:
@@ -77,27 +77,27 @@ def limits(node: Node | None, report: Report) -> Limits:
     )
 
 
-def _brake(node: Node | None, report: Report) -> Brake:
-    standard = Brake()
+def _brake(node: Node | None, report: FaultReport) -> UnsolicitedLimit:
+    standard = UnsolicitedLimit()
     if node is None:
         return standard
     part = Part(node, "“brake”", ("answers", "chains", "within"), report)
-    return Brake(
+    return UnsolicitedLimit(
         answers=number(part.get("answers"), report) if "answers" in part else standard.answers,
         chains=number(part.get("chains"), report) if "chains" in part else standard.chains,
         within=_while(part.get("within"), report) if "within" in part else standard.within,
     )
 
 
-def _while(node: Node | None, report: Report) -> timedelta:
+def _while(node: Node | None, report: FaultReport) -> timedelta:
     """By the clock: an answering machine keeps no office hours."""
     found = span(node, report)
     if found.clock_time is None and node is not None:
-        report.add(node.place, "the brake counts by the clock: minutes, hours or days, like “1 hour”")
+        report.add(node.location, "the brake counts by the clock: minutes, hours or days, like “1 hour”")
     return found.clock_time or timedelta(hours=found.count)
 
 
-def _pass(node: Node | None, report: Report) -> Severity | None:
+def _pass(node: Node | None, report: FaultReport) -> Severity | None:
     if node is None:
         return None
     part = Part(node, "“pass”", ("severity", "only"), report)
@@ -105,6 +105,6 @@ def _pass(node: Node | None, report: Report) -> Severity | None:
     return word(part.need("severity"), Severity, report, Severity.CRITICAL)
 
 
-def _only(node: Node | None, key: str, value: str, report: Report) -> None:
-    if node is not None and not (isinstance(node, Scalar) and node.text == value):
-        report.add(node.place, f"“{key}” can only be “{value}”")
+def _only(node: Node | None, key: str, value: str, report: FaultReport) -> None:
+    if node is not None and not (isinstance(node, ScalarNode) and node.text == value):
+        report.add(node.location, f"“{key}” can only be “{value}”")

@@ -1,14 +1,14 @@
 """A ``*.rule.yaml``: when what happens, who is told or asked what, and what ends it."""
 
 from services.rules.language.conditions import condition
-from services.rules.language.faults import Report
 from services.rules.language.known_words import by_language
-from services.rules.language.nodes import Entries, Node, Scalar
 from services.rules.language.steps import steps
 from services.rules.language.values import Part, choice_or_field, listed, text, texts, word
 from services.rules.language.who import tell
-from services.rules.rulebook import OnRepeat, Rule, Until
-from services.rules.terms import Severity
+from services.rules.rulebook.faults import FaultReport
+from services.rules.rulebook.model import OnRepeat, Rule, Until
+from services.rules.rulebook.yaml_tree import MappingNode, Node, ScalarNode
+from shared.contracts.consonance import Severity
 from shared.contracts.ids import RuleId
 
 _KEYS = ("rule", "owner", "why", "severity", "on", "if", "about", "on_repeat", "on_change", "steps", "until")
@@ -18,7 +18,7 @@ _REPEATS_LATER = ("join",)
 _CHANGES_LATER = ("migrate", "cancel")
 
 
-def rule(node: Node, report: Report) -> Rule:
+def rule(node: Node, report: FaultReport) -> Rule:
     part = Part(node, "a rule", _KEYS, report)
     _refuse_later(part.get("on_repeat"), "on_repeat", _REPEATS_LATER, report)
     _on_change(part.get("on_change"), report)
@@ -28,7 +28,7 @@ def rule(node: Node, report: Report) -> Rule:
         why=by_language(part.need("why"), report, "“why”"),
         events=texts(part.need("on"), report),
         steps=steps(part.need("steps"), report),
-        place=part.place,
+        location=part.location,
         severity=choice_or_field(part.get("severity"), Severity, report, Severity.INFO),
         condition=condition(part.get("if"), report),
         about=texts(part.get("about"), report),
@@ -37,28 +37,28 @@ def rule(node: Node, report: Report) -> Rule:
     )
 
 
-def _on_repeat(node: Node | None, report: Report) -> OnRepeat:
-    if isinstance(node, Scalar) and node.text in _REPEATS_LATER:
+def _on_repeat(node: Node | None, report: FaultReport) -> OnRepeat:
+    if isinstance(node, ScalarNode) and node.text in _REPEATS_LATER:
         return OnRepeat.REPLAN
     return word(node, OnRepeat, report, OnRepeat.REPLAN)
 
 
-def _on_change(node: Node | None, report: Report) -> None:
+def _on_change(node: Node | None, report: FaultReport) -> None:
     """Only ``pin`` exists so far: a chain keeps the steps it began with."""
     _refuse_later(node, "on_change", _CHANGES_LATER, report)
-    if isinstance(node, Scalar) and node.text not in ("pin", *_CHANGES_LATER):
-        report.unknown(node.place, f"“{node.text}” is none of pin, migrate, cancel", node.text, ("pin",))
+    if isinstance(node, ScalarNode) and node.text not in ("pin", *_CHANGES_LATER):
+        report.unknown(node.location, f"“{node.text}” is none of pin, migrate, cancel", node.text, ("pin",))
 
 
-def _refuse_later(node: Node | None, key: str, words: tuple[str, ...], report: Report) -> None:
-    if isinstance(node, Scalar) and node.text in words:
-        report.add(node.place, f"“{key}: {node.text}” {LATER}")
+def _refuse_later(node: Node | None, key: str, words: tuple[str, ...], report: FaultReport) -> None:
+    if isinstance(node, ScalarNode) and node.text in words:
+        report.add(node.location, f"“{key}: {node.text}” {LATER}")
 
 
-def _until(node: Node, report: Report) -> tuple[Until, ...]:
+def _until(node: Node, report: FaultReport) -> tuple[Until, ...]:
     """One for each event named."""
-    if not isinstance(node, Entries):
-        return (Until(text(node, report), place=node.place),)
+    if not isinstance(node, MappingNode):
+        return (Until(text(node, report), location=node.location),)
     part = Part(node, "“until”", _UNTIL_KEYS, report)
     if "say" in part and "tell" not in part:
         report.add(part.where("say"), "“say” needs somebody to say it to: “tell”")
@@ -68,7 +68,7 @@ def _until(node: Node, report: Report) -> tuple[Until, ...]:
             condition=condition(part.get("if"), report),
             same=text(part.get("same"), report) or None,
             tell=tell(part, report),
-            place=part.place,
+            location=part.location,
         )
         for event in texts(part.need("on"), report)
     )

@@ -3,10 +3,10 @@
 import re
 from collections.abc import Mapping
 
-from services.rules.language.faults import Report
-from services.rules.language.nodes import Node, Scalar
 from services.rules.language.values import text
-from services.rules.terms import At
+from services.rules.rulebook.faults import FaultReport
+from services.rules.rulebook.model import At
+from services.rules.rulebook.yaml_tree import Node, ScalarNode
 from shared.clients.working_calendar import Duration, TimeUnit
 
 _SPAN = re.compile(r"(\d+) +((?:working +)?[a-z]+)")
@@ -27,15 +27,15 @@ _MOST: Mapping[TimeUnit, int] = {
 """Ten years and a little more: what is longer is a slip, and soon leaves the calendar."""
 
 
-def span(node: Node | None, report: Report) -> Duration:
+def span(node: Node | None, report: FaultReport) -> Duration:
     """``2 working days``."""
     written = text(node, report)
     found = read_span(written)
     if node is not None and written and found is None:
         sentence = f"“{written}” is no duration, like “2 working days” or “4 hours”"
-        report.unknown(node.place, sentence, _unit(written), _OFFERED)
+        report.unknown(node.location, sentence, _unit(written), _OFFERED)
     elif node is not None and found is not None and found.count > _MOST[found.unit]:
-        report.add(node.place, f"“{written}” is too long; a duration has at most {_MOST[found.unit]:,} {found.unit}")
+        report.add(node.location, f"“{written}” is too long; a duration has at most {_MOST[found.unit]:,} {found.unit}")
         return _NONE
     return found or _NONE
 
@@ -46,17 +46,17 @@ def read_span(written: str) -> Duration | None:
     return Duration(int(found[1]), unit) if found and unit and int(found[1]) > 0 else None
 
 
-def at(node: Node, report: Report) -> At:
+def at(node: Node, report: FaultReport) -> At:
     """``respond_by``, or ``5 working days before new_due``."""
     written = text(node, report)
     if " " not in written:
         return At(written)
     words = written.split() if len(written) <= _LONGEST_WRITTEN else []
     if len(words) < 3 or words[-2] not in _SIGNS:
-        report.add(node.place, f"“{written}” is neither a field nor like “5 working days before new_due”")
+        report.add(node.location, f"“{written}” is neither a field nor like “5 working days before new_due”")
         return At("")
     duration = " ".join(words[:-2])
-    offset = span(Scalar(node.place, duration, duration), report)
+    offset = span(ScalarNode(node.location, duration, duration), report)
     return At(words[-1], offset, _SIGNS[words[-2]])
 
 

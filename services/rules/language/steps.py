@@ -4,13 +4,12 @@ from collections.abc import Mapping
 
 from services.rules.language.actions import RECORD_KEYS, answers, record
 from services.rules.language.conditions import condition
-from services.rules.language.faults import Report
-from services.rules.language.nodes import Node, Scalar
 from services.rules.language.spans import at, span
 from services.rules.language.values import Part, listed, text
 from services.rules.language.who import tell, who
-from services.rules.rulebook import Step, Verb
-from services.rules.terms import NOWHERE, After, Timing
+from services.rules.rulebook.faults import FaultReport
+from services.rules.rulebook.model import NOWHERE, After, Step, Timing, Verb
+from services.rules.rulebook.yaml_tree import Node, ScalarNode
 
 MOST_STEPS = 100
 _WHEN = ("after", "at", "unless")
@@ -28,18 +27,18 @@ _BESIDE = {Verb.RECORD: {Verb.TELL}, Verb.GIVE_UP: {Verb.RECORD, Verb.TELL}}
 _ONLY = {Verb.REMIND: "unanswered", Verb.COLLECT: "sender"}
 
 
-def steps(node: Node | None, report: Report) -> tuple[Step, ...]:
+def steps(node: Node | None, report: FaultReport) -> tuple[Step, ...]:
     """Every step that has a verb; ``index`` counts what was written."""
     written = listed(node)
     if len(written) > MOST_STEPS:
-        report.add(written[MOST_STEPS].place, f"a rule has at most {MOST_STEPS} steps; this has {len(written)}")
+        report.add(written[MOST_STEPS].location, f"a rule has at most {MOST_STEPS} steps; this has {len(written)}")
     found = [_step(index, each, report) for index, each in enumerate(written[:MOST_STEPS])]
     if node is not None and not found:
-        report.add(node.place, "a rule has at least one step")
+        report.add(node.location, "a rule has at least one step")
     return tuple(step for step in found if step)
 
 
-def _step(index: int, node: Node, report: Report) -> Step | None:
+def _step(index: int, node: Node, report: FaultReport) -> Step | None:
     part = Part(node, "a step", _ANY_KEY, report)
     verb = _verb(part, report)
     if verb is None:
@@ -50,7 +49,7 @@ def _step(index: int, node: Node, report: Report) -> Step | None:
     return Step(
         index=index,
         verb=verb,
-        place=part.place,
+        location=part.location,
         who=own,
         say=_say(part, verb, report),
         timing=_timing(part, report),
@@ -63,23 +62,23 @@ def _step(index: int, node: Node, report: Report) -> Step | None:
     )
 
 
-def _verb(part: Part, report: Report) -> Verb | None:
+def _verb(part: Part, report: FaultReport) -> Verb | None:
     found = [verb for verb in Verb if verb in part]
     for verb in (Verb.GIVE_UP, Verb.RECORD):
         if verb in found and set(found) <= {verb, *_BESIDE[verb]}:
             return verb
     if len(found) == 1:
         return found[0]
-    if part.place is NOWHERE:
+    if part.location is NOWHERE:
         return None
     if found:
         report.add(part.where(found[-1]), f"a step has one verb; this has {' and '.join(found)}")
         return found[0]
-    report.add(part.place, f"a step needs a verb: {', '.join(Verb)}")
+    report.add(part.location, f"a step needs a verb: {', '.join(Verb)}")
     return None
 
 
-def _refuse_strays(part: Part, verb: Verb, report: Report) -> None:
+def _refuse_strays(part: Part, verb: Verb, report: FaultReport) -> None:
     """Keys of other verbs; unknown ones were reported when the part was opened."""
     for key in _ANY_KEY:
         if key in part and key not in _KEYS[verb] and key not in list(Verb):
@@ -88,15 +87,15 @@ def _refuse_strays(part: Part, verb: Verb, report: Report) -> None:
         report.add(part.where("at"), "a step has at most one time: “after” or “at”")
 
 
-def _refuse_others(part: Part, verb: Verb, report: Report) -> None:
+def _refuse_others(part: Part, verb: Verb, report: FaultReport) -> None:
     only, written = _ONLY.get(verb), part.get(verb)
-    if only and isinstance(written, Scalar) and written.text != only:
-        report.unknown(written.place, f"“{verb}” is for “{only}” and nobody else", written.text, (only,))
-    elif only and written and not isinstance(written, Scalar):
-        report.add(written.place, f"“{verb}” is for “{only}” and nobody else")
+    if only and isinstance(written, ScalarNode) and written.text != only:
+        report.unknown(written.location, f"“{verb}” is for “{only}” and nobody else", written.text, (only,))
+    elif only and written and not isinstance(written, ScalarNode):
+        report.add(written.location, f"“{verb}” is for “{only}” and nobody else")
 
 
-def _say(part: Part, verb: Verb, report: Report) -> str | None:
+def _say(part: Part, verb: Verb, report: FaultReport) -> str | None:
     match verb:
         case Verb.TELL | Verb.ASK | Verb.REMIND:
             return text(part.need("say"), report)
@@ -108,7 +107,7 @@ def _say(part: Part, verb: Verb, report: Report) -> str | None:
             return None
 
 
-def _timing(part: Part, report: Report) -> Timing | None:
+def _timing(part: Part, report: FaultReport) -> Timing | None:
     when = part.get("at")
     if when is not None:
         return at(when, report)

@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping
 
-from services.rules.language.faults import Report
 from services.rules.language.known_words import language_keys
-from services.rules.language.nodes import Entries, Node
 from services.rules.language.values import Part, field, flag, is_field, mapped, number, text, texts, word
-from services.rules.rulebook import Category, FieldWording, Form, FormField, Template, Wording
-from services.rules.terms import Field
+from services.rules.rulebook.faults import FaultReport
+from services.rules.rulebook.model import Category, Field, FieldText, Form, FormField, Template, TemplateText
+from services.rules.rulebook.yaml_tree import MappingNode, Node
 from shared.contracts.writes import Operation
 
 _TEMPLATE_KEYS = ("template", "category", "version", "fields", "languages")
@@ -15,7 +14,7 @@ _FORM_KEYS = ("form", "welcome", "fields", "confirm", "record", "done", "languag
 _FIELD_KEYS = ("required", "max", "default", "choose", "document", "max_mb")
 
 
-def template(node: Node, report: Report) -> Template:
+def template(node: Node, report: FaultReport) -> Template:
     part = Part(node, "a template", _TEMPLATE_KEYS, report)
     fields = mapped(part.get("fields"), report, "“fields”")
     languages = language_keys(part.need("languages"), report, "“languages”")
@@ -25,20 +24,20 @@ def template(node: Node, report: Report) -> Template:
         version=number(part.need("version"), report),
         fields={name: text(each, report) for name, each in fields.items()},
         languages={language: _wording(each, report) for language, each in languages.items()},
-        place=part.place,
+        location=part.location,
     )
 
 
-def _wording(node: Node, report: Report) -> Wording:
+def _wording(node: Node, report: FaultReport) -> TemplateText:
     part = Part(node, "a language", ("body", "buttons"), report)
     buttons = mapped(part.get("buttons"), report, "“buttons”")
-    return Wording(
+    return TemplateText(
         body=text(part.need("body"), report).strip(),
         buttons={answer: text(title, report) for answer, title in buttons.items()},
     )
 
 
-def form(node: Node, report: Report) -> Form:
+def form(node: Node, report: FaultReport) -> Form:
     part = Part(node, "a form", _FORM_KEYS, report)
     fields = mapped(part.need("fields"), report, "“fields”")
     languages = language_keys(part.need("languages"), report, "“languages”")
@@ -50,11 +49,11 @@ def form(node: Node, report: Report) -> Form:
         record=word(part.need("record"), Operation, report, Operation.CREATE_ACQUISITION),
         done=text(part.need("done"), report),
         languages={language: _form_wording(each, report) for language, each in languages.items()},
-        place=part.place,
+        location=part.location,
     )
 
 
-def _form_field(name: str, node: Node, report: Report) -> FormField:
+def _form_field(name: str, node: Node, report: FaultReport) -> FormField:
     part = Part(node, f"the field “{name}”", _FIELD_KEYS, report)
 
     return FormField(
@@ -68,24 +67,24 @@ def _form_field(name: str, node: Node, report: Report) -> FormField:
     )
 
 
-def _default(node: Node | None, report: Report) -> Field | None:
+def _default(node: Node | None, report: FaultReport) -> Field | None:
     if node is None:
         return None
     if is_field(node):
         return field(Part(node, "a default", ("field",), report).get("field"), report)
-    report.add(node.place, "a default is another field: {field: sender.display_name}")
+    report.add(node.location, "a default is another field: {field: sender.display_name}")
     return None
 
 
-def _form_wording(node: Node, report: Report) -> Mapping[str, FieldWording]:
+def _form_wording(node: Node, report: FaultReport) -> Mapping[str, FieldText]:
     return {name: _field_wording(each, report) for name, each in mapped(node, report, "a language").items()}
 
 
-def _field_wording(node: Node, report: Report) -> FieldWording:
+def _field_wording(node: Node, report: FaultReport) -> FieldText:
     """One question, or ``ask`` and a label for each option."""
-    if not isinstance(node, Entries):
-        return FieldWording(text(node, report), {})
+    if not isinstance(node, MappingNode):
+        return FieldText(text(node, report), {})
     if "ask" not in node.nodes:
-        report.add(node.place, "a question with options needs “ask”")
+        report.add(node.location, "a question with options needs “ask”")
     labels = {name: text(each, report) for name, each in node.nodes.items()}
-    return FieldWording(labels.pop("ask", ""), labels)
+    return FieldText(labels.pop("ask", ""), labels)

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, assert_never
 
 from services.rules.identity_cache import cached_by_identity
-from services.rules.terms import AllOf, AnyOf, Compare, Condition, Field, NoneOf, Operator
+from services.rules.rulebook.model import AllOf, AnyOf, Compare, Condition, Field, NoneOf, Operator
 from shared.contracts.ids import RuleId
 
 Value = str | int | float | Decimal | bool | date | datetime | tuple[object, ...]

@@ -26,7 +26,7 @@ from services.rules.matching.conditions import (
     is_present,
     scale_of,
 )
-from services.rules.terms import (
+from services.rules.rulebook.model import (
     AllOf,
     AnyOf,
     Compare,

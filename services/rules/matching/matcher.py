@@ -11,7 +11,7 @@ import structlog
 from services.rules.matching import durable_shadow
 from services.rules.matching.conditions import ConditionIndex, FieldValues, NamedCondition
 from services.rules.matching.durable_shadow import DurableShadow, ShadowFailedError
-from services.rules.rulebook import Rule, until_id
+from services.rules.rulebook.model import Rule, until_id
 from shared.contracts.ids import RuleId
 
 _NO_RULES: frozenset[RuleId] = frozenset()

@@ -6,10 +6,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from services.rules.catalogue import HOUSE_ROLES
 from services.rules.conversation.facts import Consent, PersonFacts
-from services.rules.house import People, StandIn
-from services.rules.rulebook import Rulebook
+from services.rules.rulebook.catalogue import STAFF_ROLES
+from services.rules.rulebook.model import Rulebook, StaffDirectory, StandIn
 from services.rules.story.model import Character, Story
 from shared.clients.working_calendar import resolve_zone
 from shared.contracts.ids import ContactId, PersonId, RuleId, TenantId, derive_id, person_id_of_contact
@@ -61,7 +60,7 @@ def cast_of(story: Story, book: Rulebook) -> Cast:
     )
 
 
-def _people(story: Story, book: Rulebook, teams: dict[str, dict[str, tuple[ContactId, ...]]]) -> People:
+def _people(story: Story, book: Rulebook, teams: dict[str, dict[str, tuple[ContactId, ...]]]) -> StaffDirectory:
     stands_in = tuple(StandIn(each.stands_in_for, each.contact) for each in story.people if each.stands_in_for)
     return replace(book.people, teams=teams, imprints={}, stands_in=stands_in)
 
@@ -87,7 +86,7 @@ def _teams_of(each: Character, role: str, book: Rulebook, owner: str) -> Iterato
 
 
 def _of_the_house(role: str, book: Rulebook) -> bool:
-    return role in HOUSE_ROLES or any(role in roles for roles in book.people.teams.values())
+    return role in STAFF_ROLES or any(role in roles for roles in book.people.teams.values())
 
 
 def _outside(story: Story, book: Rulebook) -> Iterator[tuple[Character, str]]:

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 from services.rules.conversation.chain import Ending
-from services.rules.language.faults import Report
-from services.rules.language.nodes import Node, Scalar
 from services.rules.language.values import Part, listed, mapped, text, word
+from services.rules.rulebook.faults import FaultReport
+from services.rules.rulebook.yaml_tree import Node, ScalarNode
 from services.rules.story.model import Expect, Expected, Kind
 from services.rules.story.plain import contact, plain_entries
 from shared.contracts.ids import ContactId
@@ -20,23 +20,23 @@ _KEYS: Mapping[Kind, tuple[str, ...]] = {
 }
 
 
-def expect(node: Node, report: Report) -> Expect:
+def expect(node: Node, report: FaultReport) -> Expect:
     part = Part(node, "a move", ("expect",), report)
     effects = part.get("expect")
-    if isinstance(effects, Scalar):
+    if isinstance(effects, ScalarNode):
         if effects.text != "nothing":
-            report.unknown(effects.place, f"“{effects.text}” is no list of effects", effects.text, ("nothing",))
-        return Expect(part.place, ())
+            report.unknown(effects.location, f"“{effects.text}” is no list of effects", effects.text, ("nothing",))
+        return Expect(part.location, ())
     found = (_effect(each, report) for each in listed(effects))
-    return Expect(part.place, tuple(effect for effect in found if effect is not None))
+    return Expect(part.location, tuple(effect for effect in found if effect is not None))
 
 
-def _effect(node: Node, report: Report) -> Expected | None:
+def _effect(node: Node, report: FaultReport) -> Expected | None:
     known = tuple(dict.fromkeys(key for keys in _KEYS.values() for key in keys))
     part = Part(node, "an effect", (*Kind, *known), report)
     found = [kind for kind in Kind if kind in part]
     if len(found) != 1:
-        report.add(node.place, f"an effect is one of {', '.join(Kind)}")
+        report.add(node.location, f"an effect is one of {', '.join(Kind)}")
         return None
     kind = found[0]
     for key in known:
@@ -45,26 +45,26 @@ def _effect(node: Node, report: Report) -> Expected | None:
     return _expected(part, kind, report)
 
 
-def _expected(part: Part, kind: Kind, report: Report) -> Expected:
+def _expected(part: Part, kind: Kind, report: FaultReport) -> Expected:
     match kind:
         case Kind.RECORD:
             operation = word(part.get(kind), Operation, report, Operation.RECORD_DECISION)
-            return Expected(part.place, kind, operation=operation, values=plain_entries(part.get("with"), report))
+            return Expected(part.location, kind, operation=operation, values=plain_entries(part.get("with"), report))
         case Kind.LEFT_OUT:
-            return Expected(part.place, kind, left_out=_left_out(part, report))
+            return Expected(part.location, kind, left_out=_left_out(part, report))
         case Kind.END:
-            return Expected(part.place, kind, end=word(part.get(kind), Ending, report, Ending.DONE))
+            return Expected(part.location, kind, end=word(part.get(kind), Ending, report, Ending.DONE))
         case _:
             return _message(part, kind, report)
 
 
-def _message(part: Part, kind: Kind, report: Report) -> Expected:
+def _message(part: Part, kind: Kind, report: FaultReport) -> Expected:
     absent = part.get("for")
     return Expected(
-        place=part.place,
+        place=part.location,
         kind=kind,
         who=contact(text(part.get(kind), report), part.where(kind), report),
-        absent=contact(text(absent, report), absent.place, report) if absent else None,
+        absent=contact(text(absent, report), absent.location, report) if absent else None,
         say=text(part.get("say"), report) or None,
         language=text(part.get("language"), report) or None,
         line=text(part.get("line"), report) or None,
@@ -72,6 +72,6 @@ def _message(part: Part, kind: Kind, report: Report) -> Expected:
     )
 
 
-def _left_out(part: Part, report: Report) -> Mapping[ContactId | str, str]:
+def _left_out(part: Part, report: FaultReport) -> Mapping[ContactId | str, str]:
     reasons = mapped(part.get(Kind.LEFT_OUT), report, "“left_out”")
     return {ContactId(int(who)) if who.isdecimal() else who: text(why, report) for who, why in reasons.items()}

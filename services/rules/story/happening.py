@@ -6,8 +6,8 @@ from typing import Any
 import orjson
 from msgspec import ValidationError
 
-from services.rules.catalogue import party_fields
-from services.rules.language.faults import nearest
+from services.rules.rulebook.catalogue import party_fields
+from services.rules.rulebook.faults import nearest_word
 from services.rules.story.cast import Cast
 from services.rules.story.changes import laid_over
 from services.rules.story.model import Happened, Unplayable
@@ -43,7 +43,7 @@ def _refuse_unknown(kind: str, move: Happened) -> None:
     for path in move.values:
         name = path.partition(".")[0]
         if name not in fields:
-            hint = nearest(name, fields)
+            hint = nearest_word(name, fields)
             raise Unplayable(f"{move.event} has no “{name}”" + (f"; did you mean “{hint}”?" if hint else ""))
 
 

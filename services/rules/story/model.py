@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from services.rules.conversation.chain import Ending
-from services.rules.terms import Place
+from services.rules.rulebook.model import Location
 from shared.clients.working_calendar import Duration
 from shared.contracts.errors import StetError
 from shared.contracts.ids import ContactId
@@ -21,7 +21,7 @@ class Character:
     """A person of the story; the cast replaces people.yaml. ``visitor``: no contact in Consonance, only an address."""
 
     contact: ContactId
-    place: Place
+    place: Location
     roles: tuple[str, ...] = ()
     name: str | None = None
     country: str | None = None
@@ -38,7 +38,7 @@ class Character:
 class Happened:
     """``event``: the golden event of that name, changed by ``values``; a None in it removes the field."""
 
-    place: Place
+    place: Location
     event: str
     values: Mapping[str, object]
 
@@ -47,7 +47,7 @@ class Happened:
 class KnownFacts:
     """``facts``: what is known from now on, by dotted path."""
 
-    place: Place
+    place: Location
     values: Mapping[str, object]
 
 
@@ -61,7 +61,7 @@ class Reply:
     button, a reaction on the newest of all, and a text quotes nothing.
     """
 
-    place: Place
+    place: Location
     sender: ContactId
     button: str | None = None
     text: str | None = None
@@ -75,7 +75,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class WasRead:
-    place: Place
+    place: Location
     person: ContactId
 
 
@@ -83,7 +83,7 @@ class WasRead:
 class Failed:
     """The newest message to that person failed with this code of Meta's."""
 
-    place: Place
+    place: Location
     to: ContactId
     code: int
 
@@ -92,14 +92,14 @@ class Failed:
 class Written:
     """The oldest write of that operation that has not come to rest came to this."""
 
-    place: Place
+    place: Location
     operation: Operation
     outcome: Outcome
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    place: Place
+    place: Location
     span: Duration
 
 
@@ -107,7 +107,7 @@ class Wait:
 class WaitUntil:
     """Inclusive: what falls due at ``instant`` has happened."""
 
-    place: Place
+    place: Location
     instant: datetime
 
 
@@ -131,7 +131,7 @@ class Expected:
     the role nobody fills; ``text`` is words the message must contain.
     """
 
-    place: Place
+    place: Location
     kind: Kind
     who: ContactId | None = None
     absent: ContactId | None = None
@@ -149,7 +149,7 @@ class Expected:
 class Expect:
     """Everything since the last one, in any order; no effects at all where ``effects`` is empty."""
 
-    place: Place
+    place: Location
     effects: tuple[Expected, ...]
 
 
@@ -165,7 +165,7 @@ class Story:
     start: datetime
     people: tuple[Character, ...]
     play: tuple[Move, ...]
-    place: Place
+    place: Location
 
 
 class Unplayable(StetError):

@@ -2,28 +2,28 @@
 
 from collections.abc import Mapping
 
-from services.rules.language.faults import Report
-from services.rules.language.nodes import Entries, Items, Node, Scalar
 from services.rules.language.values import mapped
-from services.rules.terms import Place
+from services.rules.rulebook.faults import FaultReport
+from services.rules.rulebook.model import Location
+from services.rules.rulebook.yaml_tree import MappingNode, Node, ScalarNode, SequenceNode
 from shared.contracts.ids import ContactId
 
 
 def plain(node: Node) -> object:
     match node:
-        case Scalar():
+        case ScalarNode():
             return node.value
-        case Items():
+        case SequenceNode():
             return [plain(each) for each in node.nodes]
-        case Entries():
+        case MappingNode():
             return {key: plain(each) for key, each in node.nodes.items()}
 
 
-def plain_entries(node: Node | None, report: Report) -> Mapping[str, object]:
+def plain_entries(node: Node | None, report: FaultReport) -> Mapping[str, object]:
     return {key: plain(each) for key, each in mapped(node, report, "this").items()}
 
 
-def contact(written: str, place: Place, report: Report) -> ContactId:
+def contact(written: str, place: Location, report: FaultReport) -> ContactId:
     """A person of the story is their Consonance contact id, or any number for a visitor."""
     if written.isdecimal():
         return ContactId(int(written))

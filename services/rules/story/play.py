@@ -12,10 +12,10 @@ from services.rules.conversation import button_ids
 from services.rules.conversation.chain import ChainMessage
 from services.rules.conversation.decider import Decider
 from services.rules.conversation.facts import Facts, PersonFacts
-from services.rules.house_rules import with_house_rules
-from services.rules.language.faults import Fault
 from services.rules.matching.matcher import RuleMatcher
-from services.rules.rulebook import Rulebook
+from services.rules.rulebook.built_in import add_built_in_rules
+from services.rules.rulebook.faults import FileFault
+from services.rules.rulebook.model import Rulebook
 from services.rules.story.cast import TENANT, Cast, cast_of
 from services.rules.story.happening import data_of
 from services.rules.story.model import (
@@ -44,25 +44,25 @@ _UNKNOWN = Wamid("wamid.unknown")
 """What somebody reacts to who has got no message of ours that rules could know."""
 
 
-def play(story: Story, rulebook: Rulebook) -> list[Fault]:
+def play(story: Story, rulebook: Rulebook) -> list[FileFault]:
     """The first move that cannot be made, or expectation that is not met; what follows it would only repeat it."""
     playing = _Playing.of(story, *_prepared(rulebook))
     for move in story.play:
         try:
             faults = _MOVES[type(move)](playing, move)
         except Unplayable as error:
-            faults = [Fault(move.place, str(error))]
+            faults = [FileFault(move.place, str(error))]
         except (Misconfigured, ValidationError, ValueError, TypeError, ArithmeticError, LookupError) as error:
-            faults = [Fault(move.place, f"this cannot be played: {error}")]
+            faults = [FileFault(move.place, f"this cannot be played: {error}")]
         if faults:
-            return [Fault(fault.place, f"{story.it}: {fault.sentence}", fault.hint) for fault in faults]
+            return [FileFault(fault.location, f"{story.it}: {fault.sentence}", fault.hint) for fault in faults]
     return []
 
 
 @lru_cache(maxsize=2)
 def _prepared(rulebook: Rulebook) -> tuple[Rulebook, RuleMatcher]:
     """Building an engine takes far longer than a story; it keeps nothing from one event to the next."""
-    book = with_house_rules(rulebook)
+    book = add_built_in_rules(rulebook)
     return book, RuleMatcher(book.rules.values())
 
 
@@ -99,19 +99,19 @@ class _Playing:
 # ------------------------------------------------------------------ moves
 
 
-def _happened(playing: _Playing, move: Happened) -> list[Fault]:
+def _happened(playing: _Playing, move: Happened) -> list[FileFault]:
     data = data_of(move, playing.cast)
     playing.setting.before(data, playing.stage.now)
     playing.stage.happens(data, partition_key(TENANT, "story"))
     return []
 
 
-def _facts(playing: _Playing, move: KnownFacts) -> list[Fault]:
+def _facts(playing: _Playing, move: KnownFacts) -> list[FileFault]:
     playing.setting.known(move.values, playing.stage.now)
     return []
 
 
-def _reply(playing: _Playing, move: Reply) -> list[Fault]:
+def _reply(playing: _Playing, move: Reply) -> list[FileFault]:
     person = playing.person(move.sender)
     line = move.line or playing.stage.line_of(person.person_id) or playing.cast.book.tenant.default_line
     if move.reaction is not None:
@@ -141,35 +141,35 @@ def _document(move: Reply, name: str) -> Media:
     return Media(media_id=f"media.{name}", mime=move.mime or mimetypes.guess_type(name)[0], filename=name, size=size)
 
 
-def _read(playing: _Playing, move: WasRead) -> list[Fault]:
+def _read(playing: _Playing, move: WasRead) -> list[FileFault]:
     playing.stage.reads(playing.last_to(move.person))
     return []
 
 
-def _failed(playing: _Playing, move: Failed) -> list[Fault]:
+def _failed(playing: _Playing, move: Failed) -> list[FileFault]:
     playing.stage.fails(playing.last_to(move.to), move.code)
     return []
 
 
-def _written(playing: _Playing, move: Written) -> list[Fault]:
+def _written(playing: _Playing, move: Written) -> list[FileFault]:
     if not playing.stage.written(move.operation, move.outcome):
         raise Unplayable(f"no {move.operation} has been asked for that is not settled")
     return []
 
 
-def _wait(playing: _Playing, move: Wait) -> list[Fault]:
+def _wait(playing: _Playing, move: Wait) -> list[FileFault]:
     playing.stage.wait(playing.cast.book.calendar.office.add(playing.stage.now, move.span))
     return []
 
 
-def _wait_until(playing: _Playing, move: WaitUntil) -> list[Fault]:
+def _wait_until(playing: _Playing, move: WaitUntil) -> list[FileFault]:
     if move.instant < playing.stage.now:
         raise Unplayable(f"it is {playing.stage.now:%Y-%m-%dT%H:%M:%SZ} already")
     playing.stage.wait(move.instant)
     return []
 
 
-def _expect(playing: _Playing, move: Expect) -> list[Fault]:
+def _expect(playing: _Playing, move: Expect) -> list[FileFault]:
     stage = playing.stage
     effects = seen(stage.effects, stage.facts, playing.cast)
     stage.effects.clear()
@@ -177,13 +177,13 @@ def _expect(playing: _Playing, move: Expect) -> list[Fault]:
     pairs = pair(expected, effects)
     listed = ", ".join(_told(effect, move) for effect in effects) or "nothing"
     missing = [
-        Fault(one.place, f"expected {spelled(one)}; what happened: {listed}")
+        FileFault(one.place, f"expected {spelled(one)}; what happened: {listed}")
         for place, one in enumerate(expected)
         if place not in pairs
     ]
     extra = [_told(effect, move) for place, effect in enumerate(effects) if place not in pairs.values()]
     if extra and not missing:
-        missing = [Fault(move.place, f"also happened: {', '.join(extra)}")]
+        missing = [FileFault(move.place, f"also happened: {', '.join(extra)}")]
     return missing
 
 
@@ -194,7 +194,7 @@ def _told(effect: Seen, move: Expect) -> str:
     return f"{str(effect)[:-1]}, text: {effect.text}}}"
 
 
-_MOVES: Mapping[type[Move], Callable[[_Playing, Any], list[Fault]]] = {
+_MOVES: Mapping[type[Move], Callable[[_Playing, Any], list[FileFault]]] = {
     Happened: _happened,
     KnownFacts: _facts,
     Reply: _reply,

@@ -16,9 +16,9 @@ from services.rules.conversation.context import (
 )
 from services.rules.conversation.document import read_path
 from services.rules.conversation.facts import Facts
-from services.rules.conversation.inbound import INBOX_RULE_PREFIX, PAUSED_RULE_PREFIX
 from services.rules.matching.conditions import is_present
-from services.rules.rulebook import Verb
+from services.rules.rulebook.built_in import INBOX_RULE_PREFIX, PAUSED_RULE_PREFIX
+from services.rules.rulebook.model import Verb
 from services.rules.story.cast import Cast
 from services.rules.story.model import Expected, Kind
 from shared.contracts.ids import ContactId

@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import ValidationError
 
 from services.rules.conversation.facts import Facts, RightsFacts, WorkFacts
-from services.rules.language.faults import nearest
+from services.rules.rulebook.faults import nearest_word
 from services.rules.story.cast import Cast
 from services.rules.story.changes import laid_over
 from services.rules.story.happening import golden_data
@@ -73,7 +73,7 @@ class Setting:
                 changes = _OF_WORK[head](self, work.state, rest, value, now)
                 work = work.replace(state=_changed(work.state, path, changes))
             elif head not in _ELSEWHERE:
-                hint = nearest(head, (*_OF_WORK, *_ELSEWHERE))
+                hint = nearest_word(head, (*_OF_WORK, *_ELSEWHERE))
                 raise Unplayable(f"“{path}” is no fact a story can set" + (f"; did you mean “{hint}”?" if hint else ""))
         return work
 
@@ -103,7 +103,7 @@ class Setting:
 def _refuse_unknown(head: str, rest: str, known: Sequence[str]) -> None:
     name = rest.partition(".")[0]
     if name not in known:
-        hint = nearest(name, known)
+        hint = nearest_word(name, known)
         raise Unplayable(f"“{head}” has no “{name}”" + (f"; did you mean “{hint}”?" if hint else ""))
 
 

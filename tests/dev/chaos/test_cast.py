@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from dev.chaos.cast import Cast, draw, house_files, open_at, write_rules
-from services.rules.check.prove import prove
-from services.rules.language.folder import read_folder
-from services.rules.language.loader import load_leniently
+from services.rules.check import check_files
+from services.rules.rulebook.loader import read_folder, read_rulebook
 
 _DAYS = (datetime(2026, 11, 28, tzinfo=UTC), datetime(2026, 12, 25, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC))
 
@@ -21,7 +20,7 @@ def cast_at(now: datetime) -> Cast:
 
 def test_the_rules_of_a_run_have_no_fault(tmp_path: Path) -> None:
     write_rules(cast_at(_DAYS[0]), tmp_path / "rules")
-    assert prove(read_folder(tmp_path / "rules"), tested=False).faults == ()
+    assert check_files(read_folder(tmp_path / "rules"), tested=False).faults == ()
 
 
 @pytest.mark.parametrize("day", _DAYS)
@@ -29,7 +28,7 @@ def test_the_rules_of_a_run_have_no_fault(tmp_path: Path) -> None:
 def test_some_are_awake_and_some_sleep_until_a_minute_of_the_run(day: datetime, hour: int) -> None:
     now = day + timedelta(hours=hour, minutes=59, seconds=30)
     cast = cast_at(now)
-    calendar = load_leniently({"calendar.yaml": house_files(cast)["calendar.yaml"]}).rulebook.calendar
+    calendar = read_rulebook({"calendar.yaml": house_files(cast)["calendar.yaml"]}).rulebook.calendar
     opens = {
         zone: calendar.calendar_of(country=cast.country, zone=zone, roles=(), staff=True).next_open(now)
         for zone in (cast.day_zone, cast.night_zone)

@@ -12,12 +12,14 @@ import orjson
 
 from dev.layout import ROOT
 from dev.postgres import login_of
-from services.rules.books import Shelf
+from services.rules.app import decider_of
 from services.rules.conversation import button_ids
 from services.rules.conversation.chain import Chain, ChainMessage
+from services.rules.conversation.decider import Decider
 from services.rules.handlers import RulesHandlers
 from services.rules.metrics import RulesMetrics
 from services.rules.polling import PollingLoops
+from services.rules.rulebook.registry import RulebookRegistry
 from services.rules.waiting_events import TOPICS
 from shared.contracts.consonance import WorkObserved
 from shared.contracts.contacts import Addresses, PersonObserved
@@ -143,15 +145,16 @@ class RulesAtWork:
 async def rules_at_work(database: str, at: datetime, folder: Path = ROOT / "rules") -> AsyncIterator[RulesAtWork]:
     settings = ServiceSettings(tenant=TENANT, kafka_bootstrap="127.0.0.1:1", postgres_dsn=login_of(database, "rules"))
     async with connection_pool(settings, "rules") as pool:
-        rules, clock = RulesHandlers(TENANT, shelf_of(folder), RulesMetrics()), Hands(at)
+        rules, clock = RulesHandlers(TENANT, *core_of(folder), RulesMetrics()), Hands(at)
         house = RulesAtWork(pool, clock, rules, PollingLoops(rules, pool, clock, tick=0.01))
         await house.read_to(at)
         yield house
 
 
 @cache
-def shelf_of(folder: Path) -> Shelf:
-    return Shelf.from_folder(folder, KEYS)
+def core_of(folder: Path) -> tuple[RulebookRegistry, Decider]:
+    registry = RulebookRegistry.from_folder(folder)
+    return registry, decider_of(registry, KEYS)
 
 
 # ------------------------------------------------------------------ what is told

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from services.rules.language.folder import read_folder
-from services.rules.language.loader import load
-from services.rules.rulebook import Rulebook
+from services.rules.rulebook.loader import load, read_folder
+from services.rules.rulebook.model import Rulebook
 
 BOOK = Path(__file__).parent / "book"
 

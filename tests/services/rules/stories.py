@@ -3,9 +3,8 @@
 from functools import lru_cache
 from pathlib import Path
 
-from services.rules.language.folder import read_folder
-from services.rules.language.loader import load
-from services.rules.rulebook import Rulebook
+from services.rules.rulebook.loader import load, read_folder
+from services.rules.rulebook.model import Rulebook
 from services.rules.story.model import Story
 from services.rules.story.play import play
 from services.rules.story.read import read_stories

@@ -1,7 +1,14 @@
 import pytest
 
-from services.rules.catalogue import EVENTS, FACTS, fields, known_paths, party_fields, resolve
-from services.rules.fieldtypes import FieldType
+from services.rules.rulebook.catalogue import (
+    EVENTS,
+    FACTS,
+    FieldType,
+    fields_of_event,
+    known_paths,
+    party_fields,
+    resolve,
+)
 
 ASKED = ("rights.approval_requested",)
 
@@ -70,6 +77,6 @@ def test_party_fields_are_people() -> None:
 
 
 def test_every_fact_is_known_for_some_event_and_says_what_it_is() -> None:
-    everywhere = {path for event in EVENTS for path in fields(event)}
+    everywhere = {path for event in EVENTS for path in fields_of_event(event)}
     assert {fact.spec.path for fact in FACTS} <= everywhere
     assert all(fact.spec.sentence.endswith(".") for fact in FACTS)

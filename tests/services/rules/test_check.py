@@ -3,12 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from services.rules.check.command import Exit, main
-from services.rules.check.guards import present_if, present_unless
-from services.rules.check.prove import prove
-from services.rules.language.folder import read_folder
+from services.rules.check import Exit, check_files, main
+from services.rules.rulebook.field_validation import present_if, present_unless
+from services.rules.rulebook.loader import read_folder
+from services.rules.rulebook.model import AllOf, AnyOf, Compare, Condition, Field, NoneOf, Operator
 from services.rules.story.play import play
-from services.rules.terms import AllOf, AnyOf, Compare, Condition, Field, NoneOf, Operator
 from tests.services.rules.books import good_files
 
 THERE = Compare("a", Operator.EXISTS, operand=True)
@@ -40,16 +39,16 @@ def test_a_condition_guards_the_fields_it_needs(
 def test_a_rule_has_a_story_and_a_story_a_rule() -> None:
     files = good_files()
     files["pitches.test.yaml"] = files.pop("pitch/pitch.test.yaml")
-    assert [str(fault) for fault in prove(files).faults] == [
+    assert [str(fault) for fault in check_files(files).faults] == [
         "pitch/pitch.rule.yaml:1:1: “pitch” has no story: write pitch.test.yaml beside it",
         "pitches.test.yaml:1:3: there is no rule “pitches” to test (did you mean “pitch”?)",
     ]
-    assert prove(files, tested=False).faults == ()
+    assert check_files(files, tested=False).faults == ()
 
 
 def test_a_template_that_cannot_be_read_is_not_missing_too() -> None:
     files = good_files() | {"rights/permission_void.template.yaml": "template: ["}
-    assert [fault.place.file for fault in prove(files).faults] == ["rights/permission_void.template.yaml"]
+    assert [fault.location.file for fault in check_files(files).faults] == ["rights/permission_void.template.yaml"]
 
 
 def test_faults_of_every_file_are_told_at_once() -> None:
@@ -57,7 +56,7 @@ def test_faults_of_every_file_are_told_at_once() -> None:
     del files["people.yaml"]
     files["limits.yaml"] += "per_person: []\n"
     files["rights/permission.rule.yaml"] = files["rights/permission.rule.yaml"].replace("2 working", "2 werking")
-    places = [fault.place.file for fault in prove(files).faults]
+    places = [fault.location.file for fault in check_files(files).faults]
     assert {"people.yaml", "limits.yaml", "rights/permission.rule.yaml"} <= set(places)
 
 
@@ -71,7 +70,7 @@ def test_the_command_says_what_is_wrong_and_where(tmp_path: Path, capsys: pytest
 def test_the_rule_a_newcomer_copies_from_the_readme_stands_beside_the_house_s_own() -> None:
     copied = re.findall(r"`rules/(\S+\.yaml)`:\n\n```yaml\n(.*?)```", Path("README.md").read_text("utf-8"), re.DOTALL)
     assert {name.partition(".")[2] for name, _ in copied} == {"rule.yaml", "template.yaml", "test.yaml"}
-    proof = prove(read_folder(Path("rules")) | dict(copied))
+    proof = check_files(read_folder(Path("rules")) | dict(copied))
     assert [str(fault) for fault in proof.faults] == []
     told = [story for story in proof.stories if story.about == "proofs-out"]
     assert told

@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from services.rules.check.command import Exit, main
-from services.rules.check.lock import LOCK, grown, lock_faults
-from services.rules.language.loader import load
-from services.rules.rulebook import Rulebook
+from services.rules.check import Exit, main
+from services.rules.rulebook.loader import load
+from services.rules.rulebook.lock import LOCK_FILE, check_lock, extend_lock
+from services.rules.rulebook.model import Rulebook
 from tests.services.rules.books import good_book, good_files
 
 NOTED = "house/noted.template.yaml"
@@ -20,35 +20,35 @@ def book_with(old: str, new: str) -> Rulebook:
 
 @pytest.fixture
 def lock() -> str:
-    text, faults = grown(good_book(), "")
+    text, faults = extend_lock(good_book(), "")
     assert not faults
     return text
 
 
 def test_what_is_locked_and_unchanged_is_fine(lock: str) -> None:
-    assert lock_faults(good_book(), lock) == []
+    assert check_lock(good_book(), lock) == []
 
 
 def test_new_words_need_a_new_version(lock: str) -> None:
     changed = book_with("is noted", "was noted")
-    assert [str(fault) for fault in lock_faults(changed, lock)] == [
+    assert [str(fault) for fault in check_lock(changed, lock)] == [
         f"{NOTED}:1:1: its words changed, and Meta knows others as noted_v1: raise “version”"
     ]
-    assert grown(changed, lock)[1] == lock_faults(changed, lock)
+    assert extend_lock(changed, lock)[1] == check_lock(changed, lock)
 
 
 def test_a_new_version_is_to_be_locked_and_the_old_one_stays(lock: str) -> None:
     raised = book_with("version: 1", "version: 2")
-    assert "does not know noted_v2" in str(lock_faults(raised, lock)[0])
-    text, faults = grown(raised, lock)
+    assert "does not know noted_v2" in str(check_lock(raised, lock)[0])
+    text, faults = extend_lock(raised, lock)
     assert not faults
     assert "noted_v1" in text
-    assert lock_faults(raised, text) == []
+    assert check_lock(raised, text) == []
 
 
 def test_what_is_no_lock_is_never_overwritten() -> None:
-    assert "this is no lock" in str(lock_faults(good_book(), "{")[0])
-    assert grown(good_book(), "[]") == ("[]", lock_faults(good_book(), "[]"))
+    assert "this is no lock" in str(check_lock(good_book(), "{")[0])
+    assert extend_lock(good_book(), "[]") == ("[]", check_lock(good_book(), "[]"))
 
 
 def test_the_command_locks_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -59,4 +59,4 @@ def test_the_command_locks_a_folder(tmp_path: Path, capsys: pytest.CaptureFixtur
     (tmp_path / NOTED).write_text(good_files()[NOTED].replace("is noted", "was noted"), "utf-8")
     assert main([f"{tmp_path}"]) == Exit.AT_FAULT
     assert main([f"{tmp_path}", "--lock"]) == Exit.AT_FAULT
-    assert f"1 fault; {LOCK} was not written" in capsys.readouterr().out
+    assert f"1 fault; {LOCK_FILE} was not written" in capsys.readouterr().out

@@ -16,7 +16,7 @@ MEGABYTES = 150
 CHECK = """\
 import sys
 from pathlib import Path
-from services.rules.check.command import main
+from services.rules.check import main
 code = main(sys.argv[1:])
 print(Path("/proc/self/status").read_text())
 sys.exit(code)

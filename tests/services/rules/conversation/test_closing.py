@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState, Ending
-from services.rules.rulebook import Verb
+from services.rules.rulebook.model import Verb
 from tests.services.rules.unsent import Play, sent, unsent, withdrawn
 
 RIGHTS = "812: {roles: [rights_holder], country: GB}\n40: {roles: [rights_manager], country: GB}"

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from services.rules.conversation.context import RequestedMessage
 from services.rules.conversation.decider import Decider
 from services.rules.conversation.facts import Facts, PersonFacts
-from services.rules.house_rules import with_house_rules
 from services.rules.matching.matcher import RuleMatcher
+from services.rules.rulebook.built_in import add_built_in_rules
 from shared.contracts.contacts import Addresses, PersonObserved
 from shared.contracts.envelope import Event, EventData
 from shared.contracts.golden import golden
@@ -74,7 +74,7 @@ def said(word: Word) -> MessageReceived:
 
 @cache
 def decider() -> Decider:
-    book = with_house_rules(house_book())
+    book = add_built_in_rules(house_book())
     engine = RuleMatcher(book.rules.values())
     return Decider(
         rulebook=book, rulebook_of=lambda _: book, matcher=engine, zone_of=lambda person: person.zone, signing_keys=KEYS

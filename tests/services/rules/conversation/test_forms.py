@@ -2,12 +2,11 @@
 
 import pytest
 
-from services.rules.check.prove import prove
+from services.rules.check import check_files
 from services.rules.conversation.forms import CONTENT_TYPES, file_refusal
-from services.rules.language.folder import read_folder
-from services.rules.rulebook import Form, FormField
+from services.rules.rulebook.loader import read_folder
+from services.rules.rulebook.model import NOWHERE, Form, FormField
 from services.rules.story.play import play
-from services.rules.terms import NOWHERE
 from shared.contracts.whatsapp import Media
 from shared.contracts.writes import Operation
 from tests.services.rules.stories import FOLDER, HEAD
@@ -68,7 +67,7 @@ def told(*moves: str, country: str = "GB") -> list[str]:
     lines = "\n".join(f"    - {move}" for move in moves)
     people = f"    5001: {{visitor: true, name: Maud, country: {country}}}"
     files["offer.test.yaml"] = HEAD.format(people=people, play=lines)
-    proof = prove(files)
+    proof = check_files(files)
     assert [str(fault) for fault in proof.faults] == []
     return [fault.sentence for story in proof.stories for fault in play(story, proof.rulebook)]
 

@@ -3,15 +3,8 @@ from enum import StrEnum
 
 import pytest
 
-from services.rules.conversation.rendering import (
-    ABSENT_VALUE,
-    BODY_LIMIT,
-    choose_language,
-    format_value,
-    render_template,
-)
-from services.rules.rulebook import Category, Template, Wording
-from services.rules.terms import NOWHERE
+from services.rules.conversation.rendering import ABSENT_VALUE, choose_language, format_value, render_template
+from services.rules.rulebook.model import BODY_LIMIT, NOWHERE, Category, Template, TemplateText
 
 
 class Stage(StrEnum):
@@ -25,10 +18,10 @@ TEMPLATE = Template(
     version=3,
     fields={"title": "work.title", "by": "respond_by"},
     languages={
-        "en": Wording("Hello {person}, about “{title}”: please answer by {by}.", {"approve": "Approve"}),
-        "fr": Wording("Bonjour {person}, « {title} » : réponse avant le {by}.", {"approve": "J’autorise"}),
+        "en": TemplateText("Hello {person}, about “{title}”: please answer by {by}.", {"approve": "Approve"}),
+        "fr": TemplateText("Bonjour {person}, « {title} » : réponse avant le {by}.", {"approve": "J’autorise"}),
     },
-    place=NOWHERE,
+    location=NOWHERE,
 )
 VALUES = {"person": "Ana", "title": "A Book", "by": date(2027, 3, 19)}
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from services.rules.check.prove import prove
-from services.rules.language.folder import read_folder
+from services.rules.check import check_files
+from services.rules.rulebook.loader import read_folder
 from services.rules.story.play import play
 from tests.services.rules.stories import FOLDER, HEAD, faults
 
@@ -55,7 +55,7 @@ def told(steps: str, people: list[str], *moves: str) -> list[str]:
         files[f"{name}.template.yaml"] = TEXT.format(name=name) + (f"    buttons: {buttons}\n" if buttons else "")
     cast, play_ = "\n".join(f"    {one}" for one in people), "\n".join(f"    - {move}" for move in moves)
     files["expiring.test.yaml"] = HEAD.format(people=cast, play=play_)
-    proof = prove(files)
+    proof = check_files(files)
     assert [str(fault) for fault in proof.faults] == []
     return [fault.sentence for story in proof.stories for fault in play(story, proof.rulebook)]
 

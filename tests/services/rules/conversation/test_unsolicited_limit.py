@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from services.rules.house import Brake
-from services.rules.language.loader import load
+from services.rules.rulebook.loader import load
+from services.rules.rulebook.model import UnsolicitedLimit
 from shared.contracts.contacts import Addresses, PersonObserved
 from shared.contracts.ids import Line, PersonId, Phone, Wamid
 from shared.contracts.whatsapp import Media, MessageKind, MessageReceived
@@ -202,6 +202,6 @@ async def test_the_words_themselves_are_not_kept(house: RulesAtWork) -> None:
 
 def test_the_limits_may_say_other_numbers() -> None:
     files = good_files()
-    assert load(files)[0].tenant.brake == Brake()  # type: ignore[union-attr]
+    assert load(files)[0].tenant.unsolicited == UnsolicitedLimit()  # type: ignore[union-attr]
     files["limits.yaml"] += "brake: {answers: 2, within: 2 days}\n"
-    assert load(files)[0].tenant.brake == Brake(2, 20, timedelta(days=2))  # type: ignore[union-attr]
+    assert load(files)[0].tenant.unsolicited == UnsolicitedLimit(2, 20, timedelta(days=2))  # type: ignore[union-attr]

@@ -1,11 +1,21 @@
 from dataclasses import asdict
 from datetime import date, time
 
-from services.rules.house import Basis
-from services.rules.language.loader import load
-from services.rules.rulebook import OnRepeat, Until, Verb
-from services.rules.terms import After, At, Compare, Field, NoneOf, Operator, Severity
+from services.rules.rulebook.loader import load
+from services.rules.rulebook.model import (
+    After,
+    At,
+    Compare,
+    ContactBasis,
+    Field,
+    NoneOf,
+    OnRepeat,
+    Operator,
+    Until,
+    Verb,
+)
 from shared.clients.working_calendar import Duration, TimeUnit
+from shared.contracts.consonance import Severity
 from shared.contracts.ids import RuleId
 from shared.contracts.writes import Operation
 from tests.services.rules.books import good_book, good_files
@@ -60,7 +70,7 @@ def test_the_house_its_people_and_its_calendar() -> None:
     assert book.people.imprints[7]["production_coordinator"] == (23,)
     assert book.calendar.office.opens == time(9)
     assert book.calendar.fairs[0].roles == {"rights_manager", "agent"}
-    assert book.tenant.basis["author"] is Basis.CONTRACT
+    assert book.tenant.basis["author"] is ContactBasis.CONTRACT
     assert book.tenant.words["fr"]["final_proof_approved"] == "épreuves validées"
     assert book.tenant.staff_pass is Severity.CRITICAL
 

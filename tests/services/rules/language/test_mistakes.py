@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from services.rules.check.prove import prove
-from services.rules.language.loader import SINGLES
+from services.rules.check import check_files
+from services.rules.rulebook.loader import SINGLES
 from tests.services.rules.books import good_files
 
 MISTAKES = sorted(Path(__file__).parent.joinpath("mistakes").iterdir())
@@ -19,7 +19,7 @@ def told(mistake: Path) -> list[str]:
     """The faults of the good book with this one mistake in it."""
     name = next((single for single in SINGLES if mistake.name.endswith(f".{single}")), mistake.name)
     files = good_files() | {name: mistake.read_text("utf-8")}
-    return [str(fault).removeprefix(f"{name}:") for fault in prove(files, tested=False).faults]
+    return [str(fault).removeprefix(f"{name}:") for fault in check_files(files, tested=False).faults]
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda path: path.name)
@@ -31,4 +31,4 @@ def test_a_mistake_is_told(mistake: Path) -> None:
 
 
 def test_the_book_itself_has_none() -> None:
-    assert prove(good_files()).faults == ()
+    assert check_files(good_files()).faults == ()

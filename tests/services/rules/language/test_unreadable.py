@@ -8,11 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.rules.check.command import Exit, main
-from services.rules.check.prove import prove, prove_folder
-from services.rules.language.faults import Report
-from services.rules.language.folder import read_folder
-from services.rules.language.yaml_reader import DEEPEST, parse
+from services.rules.check import Exit, check_files, check_folder, main
+from services.rules.rulebook.faults import FaultReport
+from services.rules.rulebook.loader import read_folder
+from services.rules.rulebook.yaml_tree import DEEPEST, parse
 from tests.services.rules.books import good_files
 
 RULE = "rule: odd\nowner: rights\nwhy: {en: x}\non: rights.expiring\nsteps:\n"
@@ -56,7 +55,7 @@ def test_a_hostile_file_is_a_fault_at_once(name: str) -> None:
     text, expected = HOSTILE[name]
     suffix = "template" if text.startswith("template") else "rule"
     began = time.process_time()
-    faults = [str(fault) for fault in prove({f"odd.{suffix}.yaml": text}, tested=False).faults]
+    faults = [str(fault) for fault in check_files({f"odd.{suffix}.yaml": text}, tested=False).faults]
     assert any(expected in fault for fault in faults if fault.startswith(f"odd.{suffix}.yaml:")), faults
     assert all(len(fault) < 2_000 and fault.isprintable() for fault in faults)
     assert time.process_time() - began < 5
@@ -66,7 +65,7 @@ def test_a_hostile_file_is_a_fault_at_once(name: str) -> None:
 def test_a_hostile_story_is_a_fault_at_once(name: str) -> None:
     text, _ = HOSTILE[name]
     began = time.process_time()
-    faults = [str(fault) for fault in prove({"odd.test.yaml": text}).faults]
+    faults = [str(fault) for fault in check_files({"odd.test.yaml": text}).faults]
     assert any(fault.startswith("odd.test.yaml:") for fault in faults)
     assert time.process_time() - began < 5
 
@@ -74,15 +73,15 @@ def test_a_hostile_story_is_a_fault_at_once(name: str) -> None:
 @settings(deadline=None, max_examples=300)
 @given(st.text(st.sampled_from("ab1 -:,[]{}&*!|>'\"%@`#?\n\t\\\0\ufeff\ud800é\x85\u2028~0.") | st.characters()))
 def test_no_text_ends_the_reader(text: str) -> None:
-    report = Report()
+    report = FaultReport()
     tree = parse("odd.rule.yaml", text, report)
     assert tree is not None or report.faults
-    assert all(fault.place.line > 0 and fault.place.column > 0 for fault in report.faults)
+    assert all(fault.location.line > 0 and fault.location.column > 0 for fault in report.faults)
 
 
 def test_a_byte_order_mark_is_passed_over() -> None:
     files = good_files()
-    assert prove(files | {"house.yaml": "\ufeff" + files["house.yaml"]}).faults == ()
+    assert check_files(files | {"house.yaml": "\ufeff" + files["house.yaml"]}).faults == ()
 
 
 # ------------------------------------------------------------------ folders
@@ -97,7 +96,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def told(folder: Path) -> list[str]:
-    return [str(fault) for fault in prove_folder(folder)[0].faults]
+    return [str(fault) for fault in check_folder(folder).faults]
 
 
 def test_a_file_that_is_not_utf_8_is_named_and_everything_else_still_told(
@@ -154,7 +153,7 @@ def test_a_config_map_volume_is_read_once_through_its_links(
     for each in volume.joinpath("..data").iterdir():
         volume.joinpath(each.name).symlink_to(f"..data/{each.name}")
     assert read_folder(volume) == good_files()
-    assert prove_folder(volume)[0].faults == ()
+    assert check_folder(volume).faults == ()
 
 
 def test_links_in_a_circle_end(folder: Path) -> None:

@@ -3,7 +3,7 @@ from datetime import UTC, date, datetime
 import pytest
 
 from services.rules.matching.conditions import Value, compile_condition, holds
-from services.rules.terms import (
+from services.rules.rulebook.model import (
     ALWAYS,
     AllOf,
     AnyOf,

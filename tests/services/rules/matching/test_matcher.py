@@ -11,8 +11,20 @@ from hypothesis import strategies as st
 from services.rules.matching import durable_shadow
 from services.rules.matching.conditions import ConditionIndex, Value, holds
 from services.rules.matching.matcher import RuleMatcher
-from services.rules.rulebook import Rule, Until, until_id
-from services.rules.terms import ALWAYS, NOWHERE, AllOf, AnyOf, Compare, Condition, Field, NoneOf, Operator
+from services.rules.rulebook.model import (
+    ALWAYS,
+    NOWHERE,
+    AllOf,
+    AnyOf,
+    Compare,
+    Condition,
+    Field,
+    NoneOf,
+    Operator,
+    Rule,
+    Until,
+    until_id,
+)
 from shared.contracts.ids import RuleId
 from tests.services.rules.books import good_book
 

@@ -55,7 +55,7 @@ def test_what_also_happened_is_said() -> None:
 
 def test_a_fault_stands_at_the_line_of_its_expectation() -> None:
     (fault,) = play(story(HOLDER, ASKED, "expect: [{ask: 812}, {ask: 40}]"), house_book())
-    assert (fault.place.file, fault.place.line) == ("rights-approval.test.yaml", 8)
+    assert (fault.location.file, fault.location.line) == ("rights-approval.test.yaml", 8)
 
 
 def test_two_expectations_never_share_an_effect() -> None:

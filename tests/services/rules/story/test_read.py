@@ -3,6 +3,7 @@ from datetime import UTC, date, datetime
 import pytest
 
 from services.rules.conversation.chain import Ending
+from services.rules.rulebook.model import NOWHERE, Location
 from services.rules.story.model import (
     Character,
     Expect,
@@ -20,7 +21,6 @@ from services.rules.story.model import (
     Written,
 )
 from services.rules.story.read import read_stories
-from services.rules.terms import NOWHERE, Place
 from shared.clients.working_calendar import Duration, TimeUnit
 from shared.contracts.ids import ContactId
 from shared.contracts.writes import Operation, Outcome
@@ -32,7 +32,7 @@ HEAD = """\
   people: {812: {roles: [author], country: FR}, 900: {stands_in_for: 812, opted_out: true, reachable: false}}
   play:
 """
-AT = Place("a.test.yaml", 5, 7)
+AT = Location("a.test.yaml", 5, 7)
 
 
 def only_story(*moves: str) -> Story:

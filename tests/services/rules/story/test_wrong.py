@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from services.rules.check.prove import prove
+from services.rules.check import check_files
 from services.rules.story.play import play
 from services.rules.story.read import read_stories
 from tests.services.rules.books import good_files
@@ -30,7 +30,7 @@ def story(people: str, *moves: str) -> str:
 )
 def test_a_person_of_a_story_is_somebody_there_can_be(person: str, sentence: str) -> None:
     files = good_files() | {"rights/permission.test.yaml": story(person, "expect: nothing")}
-    told = [str(fault) for fault in prove(files).faults]
+    told = [str(fault) for fault in check_files(files).faults]
     assert len(told) == 1
     assert told[0].startswith("rights/permission.test.yaml:4:")
     assert told[0].endswith(sentence)
@@ -56,7 +56,7 @@ def test_a_move_that_cannot_be_is_a_fault_at_once(move: str) -> None:
         {"blocked-title.test.yaml": story("812: {roles: [author]}", "event: work.blocked", move)}
     )
     told = faults or [fault for each in stories for fault in play(each, house_book())]
-    assert [fault.place.line for fault in told] == [7]
+    assert [fault.location.line for fault in told] == [7]
     assert time.process_time() - began < 5
 
 

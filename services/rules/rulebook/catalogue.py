@@ -1,24 +1,128 @@
-"""Every field and fact a rule may name, with its type: events as dotted paths, and the facts beside them.
+"""Every field and fact that a rule may name, with its type: events as dotted paths, and the facts beside them.
 
-``work.`` is what is known now, also where the event itself carries a work; a list of objects is read through, so
+``work.`` is what is known now, also where the event itself carries a work. A list of objects is read through, so
 ``changes.field`` is the list of each change's field.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from enum import StrEnum
+from datetime import date, datetime
+from decimal import Decimal
+from enum import Enum, StrEnum
 from functools import cache
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
-from services.rules.fieldtypes import FieldSpec, FieldType, fields_of
+from msgspec import structs
+
 from shared.contracts import consonance
 from shared.contracts.consonance import Component, WorkObserved
 from shared.contracts.envelope import EventData
-from shared.contracts.vocabulary import Role, Stage
+from shared.contracts.values import Value
+from shared.contracts.vocabulary import PartyRef, Role, Stage
 from shared.contracts.whatsapp import MessageReceived
+
+
+class FieldType(StrEnum):
+    TEXT = "text"
+    NUMBER = "number"
+    FLAG = "flag"
+    DATE = "date"
+    INSTANT = "instant"
+    LIST = "list"
+    PARTY = "party"
+    RECORD = "record"
+
+
+@dataclass(frozen=True, slots=True)
+class FieldSpec:
+    """``values`` is the closed set of a text, or of a list's items; ``item`` is the type of a list's items."""
+
+    path: str
+    type: FieldType
+    optional: bool = False
+    values: tuple[str, ...] = ()
+    item: FieldType | None = None
+    sentence: str = ""
+
+
+_PLAIN: tuple[tuple[type, FieldType], ...] = (
+    (bool, FieldType.FLAG),
+    (int, FieldType.NUMBER),
+    (float, FieldType.NUMBER),
+    (Decimal, FieldType.NUMBER),
+    (datetime, FieldType.INSTANT),
+    (date, FieldType.DATE),
+    (PartyRef, FieldType.PARTY),
+    (Value, FieldType.RECORD),
+)
+
+
+def fields_of_model(model: type[Value]) -> tuple[FieldSpec, ...]:
+    """Every path of ``model``: its fields as the contract spells them, the fields of those, and so on."""
+    return tuple(_walk(model, "", within_list=False, optional=False))
+
+
+def _walk(model: type[Value], prefix: str, *, within_list: bool, optional: bool) -> Iterator[FieldSpec]:
+    for info in structs.fields(model):
+        path = f"{prefix}{info.encode_name}"
+        spec, inner = _spec(path, info)
+        spec = _as_list(spec, optional=optional) if within_list else replace(spec, optional=spec.optional or optional)
+        yield spec
+        if inner is not None:
+            listed = within_list or spec.type is FieldType.LIST
+            yield from _walk(inner, f"{path}.", within_list=listed, optional=spec.optional)
+
+
+def _spec(path: str, info: structs.FieldInfo) -> tuple[FieldSpec, type[Value] | None]:
+    choices = _unwrapped(info.type)
+    optional = NoneType in choices
+    found = [choice for choice in choices if choice is not NoneType]
+    listed = next((choice for choice in found if get_origin(choice) is tuple), None)
+    if listed is not None:
+        item = _unwrapped(get_args(listed)[0])[0]
+        spec = FieldSpec(path, FieldType.LIST, optional or not info.required, _values(item), _type(item))
+        return spec, _model(item)
+    first = found[0]
+    return FieldSpec(path, _type(first), optional, _values(first)), _model(first)
+
+
+def _unwrapped(annotation: Any) -> list[Any]:
+    """The types of a union, without their annotations."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _unwrapped(get_args(annotation)[0])
+    if origin in (Union, UnionType):
+        return [each for choice in get_args(annotation) for each in _unwrapped(choice)]
+    return _unwrapped(annotation.__supertype__) if hasattr(annotation, "__supertype__") else [annotation]
+
+
+def _type(plain: Any) -> FieldType:
+    if isinstance(plain, type):
+        for kind, field_type in _PLAIN:
+            if issubclass(plain, kind):
+                return field_type
+    return FieldType.RECORD if get_origin(plain) is dict else FieldType.TEXT
+
+
+def _values(plain: Any) -> tuple[str, ...]:
+    return tuple(str(each.value) for each in plain) if isinstance(plain, type) and issubclass(plain, Enum) else ()
+
+
+def _model(plain: Any) -> type[Value] | None:
+    return plain if isinstance(plain, type) and issubclass(plain, Value) else None
+
+
+def _as_list(spec: FieldSpec, *, optional: bool) -> FieldSpec:
+    """A field of the objects of a list is the list of that field in each, and is there when the list is."""
+    if spec.type is FieldType.LIST:
+        return replace(spec, optional=optional)
+    return replace(spec, type=FieldType.LIST, item=spec.type, optional=optional)
+
 
 MESSAGE_RECEIVED = "message.received"
 CHAIN = "chain"
-HOUSE_ROLES = frozenset(
+STAFF_ROLES = frozenset(
     {
         Role.COMMISSIONING_EDITOR, Role.PRODUCTION_LEAD, Role.PRODUCTION_COORDINATOR, Role.MANAGING_EDITOR,
         Role.RIGHTS_MANAGER, Role.METADATA_MANAGER, Role.MARKETING, Role.PUBLICITY, Role.SALES, Role.FINANCE,
@@ -123,12 +227,14 @@ EVENTS: Mapping[str, type[EventData]] = _models()
 
 
 @cache
-def fields(event: str) -> Mapping[str, FieldSpec]:
+def fields_of_event(event: str) -> Mapping[str, FieldSpec]:
     """Everything a rule on ``event`` may name, but for ``chain.``, which is the same again for its first event."""
     model = EVENTS.get(event)
     if model is None:
         return {}
-    own = {_renamed(event, spec.path): replace(spec, path=_renamed(event, spec.path)) for spec in fields_of(model)}
+    own = {
+        _renamed(event, spec.path): replace(spec, path=_renamed(event, spec.path)) for spec in fields_of_model(model)
+    }
     facts = {fact.spec.path: fact.spec for fact in _facts_for(event, own)}
     return {**own, **facts}
 
@@ -161,7 +267,7 @@ def resolve(events: tuple[str, ...], path: str, started_by: tuple[str, ...] = ()
     if head == CHAIN and rest:
         found = resolve(started_by or events, rest)
         return found and replace(found, path=path)
-    specs = [fields(event).get(path) for event in events]
+    specs = [fields_of_event(event).get(path) for event in events]
     first = next((spec for spec in specs if spec is not None), None)
     if first is None:
         return None
@@ -170,13 +276,13 @@ def resolve(events: tuple[str, ...], path: str, started_by: tuple[str, ...] = ()
 
 def known_paths(events: tuple[str, ...], started_by: tuple[str, ...] = ()) -> frozenset[str]:
     """Everything ``resolve`` finds, for the nearest right word."""
-    now = {path for event in events for path in fields(event)}
-    return frozenset(now | {f"{CHAIN}.{path}" for event in started_by or events for path in fields(event)})
+    now = {path for event in events for path in fields_of_event(event)}
+    return frozenset(now | {f"{CHAIN}.{path}" for event in started_by or events for path in fields_of_event(event)})
 
 
 @cache
 def party_fields(event: str) -> frozenset[str]:
     """Fields of the event that are a person, or people."""
     model = EVENTS.get(event)
-    found = fields_of(model) if model else ()
+    found = fields_of_model(model) if model else ()
     return frozenset(spec.path for spec in found if FieldType.PARTY in (spec.type, spec.item) and "." not in spec.path)

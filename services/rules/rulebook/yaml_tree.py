@@ -1,7 +1,7 @@
-"""Reads one YAML 1.2 text into nodes, in bounded time and memory whatever the text is.
+"""A YAML 1.2 text as a tree that knows line and column of every key and value, read in bounded time and memory.
 
 Plain ``on``, ``no`` and ``yes`` are words. Keys are always words, so ``812:`` is the key ``"812"``. The tree is built
-from the events of the library's parser, without recursion; an alias shares the node it names.
+from the events of ruamel.yaml's parser, without recursion; an alias shares the node it names.
 """
 
 import math
@@ -24,12 +24,65 @@ from ruamel.yaml.events import (
     ScalarEvent,
     SequenceStartEvent,
 )
-from ruamel.yaml.nodes import ScalarNode
+from ruamel.yaml.nodes import ScalarNode as PlainNode
 from ruamel.yaml.reader import ReaderError
 
-from services.rules.language.faults import Report
-from services.rules.language.nodes import Entries, Items, Node, Plain, Scalar
-from services.rules.terms import Place
+from services.rules.rulebook.faults import FaultReport
+from services.rules.rulebook.model import Location
+
+Plain = str | int | float | bool | date | datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ScalarNode:
+    """``text`` is what was written, ``value`` what it means."""
+
+    location: Location
+    text: str
+    value: Plain
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceNode:
+    location: Location
+    nodes: tuple["Node", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MappingNode:
+    """``keys`` says where each key stands."""
+
+    location: Location
+    nodes: Mapping[str, "Node"]
+    keys: Mapping[str, Location]
+
+
+Node = ScalarNode | SequenceNode | MappingNode
+
+
+def location_of(node: Node, *path: str | int) -> Location:
+    """Where the word at ``path`` stands, or the key of what is more than a word."""
+    key, found = _walked(node, path)
+    return found.location if isinstance(found, ScalarNode) and found.text else key
+
+
+def key_location_of(node: Node, *path: str | int) -> Location:
+    return _walked(node, path)[0]
+
+
+def _walked(node: Node, path: tuple[str | int, ...]) -> tuple[Location, Node]:
+    """As far as the path goes in what was written."""
+    location = node.location
+    for part in path:
+        if isinstance(node, MappingNode) and part in node.nodes:
+            location, node = node.keys[str(part)], node.nodes[str(part)]
+        elif isinstance(node, SequenceNode) and isinstance(part, int) and part < len(node.nodes):
+            node = node.nodes[part]
+            location = node.location
+        else:
+            break
+    return location, node
+
 
 DEEPEST = 50
 """Collections within collections; the deepest rule a person writes has about ten."""
@@ -41,30 +94,30 @@ LARGEST_NUMBER = 2**53
 _UNCARRIED = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 
-def parse(file: str, text: str, report: Report) -> Node | None:
+def parse(file: str, text: str, report: FaultReport) -> Node | None:
     """The tree of one file; None where it is no YAML, or nothing, which is reported."""
     builder = _Builder(file, report)
     try:
         for event in _events(text):
             builder.take(event)
     except _Unreadable as error:
-        report.add(error.place or Place(file, 1, 1), str(error))
+        report.add(error.location or Location(file, 1, 1), str(error))
         return None
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file, 1, 1)
-        report.add(place, f"this is not YAML: {error.problem or error.context}")
+        location = Location(file, mark.line + 1, mark.column + 1) if mark else Location(file, 1, 1)
+        report.add(location, f"this is not YAML: {error.problem or error.context}")
         return None
     except ReaderError as error:
-        place = _place_at(file, text, error.position)
-        report.add(place, f"this is not YAML: no text may hold the character U+{ord(text[error.position]):04X}")
+        location = _location_at(file, text, error.position)
+        report.add(location, f"this is not YAML: no text may hold the character U+{ord(text[error.position]):04X}")
         return None
     except (YAMLStreamError, ValueError, ArithmeticError, LookupError, AttributeError, AssertionError, TypeError):
         # the library raises these for odd escapes and directives
         report.add(builder.last, "this is not YAML")
         return None
     if builder.root is None:
-        report.add(Place(file, 1, 1), "the file is empty")
+        report.add(Location(file, 1, 1), "the file is empty")
     return builder.root
 
 
@@ -79,40 +132,40 @@ def _events(text: str) -> Iterator[Event]:
     return events
 
 
-def _place_at(file: str, text: str, position: int) -> Place:
+def _location_at(file: str, text: str, position: int) -> Location:
     before = text[:position]
-    return Place(file, before.count("\n") + 1, position - (before.rfind("\n") + 1) + 1)
+    return Location(file, before.count("\n") + 1, position - (before.rfind("\n") + 1) + 1)
 
 
 class _Unreadable(Exception):
     """The file cannot be read further."""
 
-    def __init__(self, sentence: str, place: Place | None = None) -> None:
+    def __init__(self, sentence: str, location: Location | None = None) -> None:
         super().__init__(sentence)
-        self.place = place
+        self.location = location
 
 
 @dataclass(slots=True)
 class _Open:
     """A collection whose end has not come: ``key`` is that of the value to come, ``size`` counts repeated nodes too."""
 
-    place: Place
+    location: Location
     mapping: bool
     anchor: str | None
     size: int = 1
     items: list[Node] = field(default_factory=list)
     nodes: dict[str, Node] = field(default_factory=dict)
-    keys: dict[str, Place] = field(default_factory=dict)
+    keys: dict[str, Location] = field(default_factory=dict)
     key: str | None = None
     awaits_value: bool = False
 
 
 class _Builder:
-    """``last`` is the place of the event taken last."""
+    """``last`` is the location of the event taken last."""
 
-    def __init__(self, file: str, report: Report) -> None:
+    def __init__(self, file: str, report: FaultReport) -> None:
         self.root: Node | None = None
-        self.last = Place(file, 1, 1)
+        self.last = Location(file, 1, 1)
         self._file = file
         self._report = report
         self._open: list[_Open] = []
@@ -121,50 +174,52 @@ class _Builder:
 
     def take(self, event: Event) -> None:
         mark = event.start_mark
-        place = self.last = Place(self._file, mark.line + 1, mark.column + 1) if mark else self.last
+        location = self.last = Location(self._file, mark.line + 1, mark.column + 1) if mark else self.last
         match event:
             case ScalarEvent():
-                self._keep(_scalar(event, place, self._tag_of(event), self._report), 1, event.anchor)
+                self._keep(_scalar(event, location, self._tag_of(event), self._report), 1, event.anchor)
             case AliasEvent():
-                self._repeat(event, place)
+                self._repeat(event, location)
             case SequenceStartEvent() | MappingStartEvent():
-                self._begin(event, place)
+                self._begin(event, location)
             case CollectionEndEvent():
                 self._end()
             case DocumentStartEvent() if self.root is not None:
-                raise _Unreadable("a file holds one document; a second begins here", place)
+                raise _Unreadable("a file holds one document; a second begins here", location)
             case _:
                 pass
 
     def _tag_of(self, event: ScalarEvent) -> str:
         if event.tag is not None and event.tag != "!":
             return str(event.tag)
-        return str(_resolver().resolve(ScalarNode, event.value, event.implicit))
+        return str(_resolver().resolve(PlainNode, event.value, event.implicit))
 
-    def _begin(self, event: NodeEvent, place: Place) -> None:
+    def _begin(self, event: NodeEvent, location: Location) -> None:
         if len(self._open) >= DEEPEST:
-            raise _Unreadable(f"this is nested more than {DEEPEST} deep", place)
+            raise _Unreadable(f"this is nested more than {DEEPEST} deep", location)
         if event.anchor is not None:
             self._anchors[event.anchor] = None
-        self._open.append(_Open(place, isinstance(event, MappingStartEvent), event.anchor))
+        self._open.append(_Open(location, isinstance(event, MappingStartEvent), event.anchor))
 
     def _end(self) -> None:
         done = self._open.pop()
         node: Node = (
-            Entries(done.place, done.nodes, done.keys) if done.mapping else Items(done.place, tuple(done.items))
+            MappingNode(done.location, done.nodes, done.keys)
+            if done.mapping
+            else SequenceNode(done.location, tuple(done.items))
         )
         self._keep(node, done.size, done.anchor)
 
-    def _repeat(self, event: AliasEvent, place: Place) -> None:
+    def _repeat(self, event: AliasEvent, location: Location) -> None:
         if event.anchor not in self._anchors:
-            raise _Unreadable(f"nothing above is anchored “&{event.anchor}”", place)
+            raise _Unreadable(f"nothing above is anchored “&{event.anchor}”", location)
         known = self._anchors[event.anchor]
         if known is None:
-            raise _Unreadable(f"“*{event.anchor}” stands within itself", place)
+            raise _Unreadable(f"“*{event.anchor}” stands within itself", location)
         node, size = known
         self._repeated += size
         if self._repeated > MOST_REPEATED:
-            raise _Unreadable(f"the aliases of this file repeat more than {MOST_REPEATED:,} values", place)
+            raise _Unreadable(f"the aliases of this file repeat more than {MOST_REPEATED:,} values", location)
         self._keep(node, size, None)
 
     def _keep(self, node: Node, size: int, anchor: str | None) -> None:
@@ -185,14 +240,14 @@ class _Builder:
 
     def _key(self, parent: _Open, node: Node) -> None:
         parent.awaits_value, parent.key = True, None
-        if not isinstance(node, Scalar):
-            self._report.add(node.place, "a key is a single word")
+        if not isinstance(node, ScalarNode):
+            self._report.add(node.location, "a key is a single word")
         elif node.text in parent.nodes:
             first = parent.keys[node.text].line
-            self._report.add(node.place, f"“{node.text}” is said twice; the first is on line {first}")
+            self._report.add(node.location, f"“{node.text}” is said twice; the first is on line {first}")
         else:
             parent.key = node.text
-            parent.keys[node.text] = node.place
+            parent.keys[node.text] = node.location
 
     def _value(self, parent: _Open, node: Node) -> None:
         parent.awaits_value = False
@@ -231,23 +286,23 @@ _MEANINGS: Mapping[str, Callable[[str], Plain]] = {
 }
 
 
-def _scalar(event: Any, place: Place, tag: str, report: Report) -> Scalar:
+def _scalar(event: Any, location: Location, tag: str, report: FaultReport) -> ScalarNode:
     """``report`` hears of a value that looks like what it is not; its text is taken for a word then."""
     text = str(event.value)
     if found := _UNCARRIED.search(text):
-        report.add(place, f"no text may hold the character U+{ord(found[0]):04X}")
+        report.add(location, f"no text may hold the character U+{ord(found[0]):04X}")
         text = _UNCARRIED.sub("", text)
     kind = tag.rpartition(":")[2]
     read = _MEANINGS.get(kind)
     if read is None:
-        report.add(place, f"“{tag}”: tags have no meaning here")
-        return Scalar(place, text, text)
+        report.add(location, f"“{tag}”: tags have no meaning here")
+        return ScalarNode(location, text, text)
     try:
-        return Scalar(place, text, read(text))
+        return ScalarNode(location, text, read(text))
     except ValueError:
         written = "this" if kind == "int" else f"“{text}”"  # it may be somebody's phone number
-        report.add(place, f"{written} looks like {_KINDS.get(kind, kind)}, but is none")
-        return Scalar(place, text, text)
+        report.add(location, f"{written} looks like {_KINDS.get(kind, kind)}, but is none")
+        return ScalarNode(location, text, text)
 
 
 _KINDS = {"int": "a number", "float": "a number", "timestamp": "a date"}

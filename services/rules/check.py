@@ -1,0 +1,194 @@
+"""``python -m services.rules.check FOLDER``: every fault of the rule files, then their stories in virtual time.
+
+The services themselves only validate the rules; stories are read and played here alone.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+
+from services.rules.rulebook.catalogue import EVENTS, fields_of_event
+from services.rules.rulebook.faults import FaultReport, FileFault
+from services.rules.rulebook.field_validation import known_roles
+from services.rules.rulebook.loader import read_folder
+from services.rules.rulebook.lock import LOCK_FILE, check_lock, extend_lock
+from services.rules.rulebook.model import Rulebook
+from services.rules.rulebook.validation import validate
+from services.rules.story.model import Story
+from services.rules.story.read import read_stories
+
+_DESCRIPTION = """\
+Checks a folder of rules: every fault of its files with file, line, column and the nearest right word, all at once;
+then plays its stories (*.test.yaml) in virtual time. Nothing is sent and nothing is written."""
+_EPILOG = """\
+exit code: 0 all is well, 2 the command is wrong, 3 the files are at fault, 4 a story failed"""
+
+
+class Exit(IntEnum):
+    FINE = 0
+    USAGE = 2
+    AT_FAULT = 3
+    STORIES_FAILED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A folder's rulebook and stories; both are complete only where there are no faults. ``notes`` are warnings."""
+
+    rulebook: Rulebook
+    stories: tuple[Story, ...]
+    faults: tuple[FileFault, ...]
+    notes: tuple[FileFault, ...]
+
+
+def check_files(files: Mapping[str, str], *, tested: bool = True) -> Checked:
+    """All faults of rules and stories at once. With ``tested``, each rule must have a story."""
+    validation, report = validate(files), FaultReport()
+    stories, story_faults = read_stories(files)
+    report.faults += [*validation.faults, *story_faults]
+    _check_people(validation.rulebook, stories, report)
+    if tested:
+        _check_tested(validation.rulebook, stories, report)
+    return Checked(validation.rulebook, stories, tuple(report.sorted()), validation.notes)
+
+
+def check_folder(folder: Path, *, tested: bool = True) -> Checked:
+    """``check_files`` of a folder; files that cannot be read are among the faults."""
+    report = FaultReport()
+    checked = check_files(read_folder(folder, report), tested=tested)
+    report.faults.extend(checked.faults)
+    return Checked(checked.rulebook, checked.stories, tuple(report.sorted()), checked.notes)
+
+
+def _check_people(book: Rulebook, stories: Iterable[Story], report: FaultReport) -> None:
+    """The roles and teams that a story gives its people exist."""
+    roles, teams = known_roles(book), book.people.teams
+    for story in stories:
+        for each in story.people:
+            for role in each.roles:
+                if role and role not in roles:
+                    report.unknown(each.place, f"there is no role “{role}”", role, roles)
+            if each.team is not None and each.team not in teams:
+                report.unknown(each.place, f"people.yaml has no team “{each.team}”", each.team, teams)
+
+
+def _check_tested(book: Rulebook, stories: Iterable[Story], report: FaultReport) -> None:
+    """Each rule has a story, in a file of its name."""
+    about = {story.about for story in stories}
+    for rule in book.rules.values():
+        if rule.name and rule.name not in about:
+            report.add(rule.location, f"“{rule.name}” has no story: write {rule.name}.test.yaml beside it")
+    for story in stories:
+        if story.about not in book.rules:
+            report.unknown(story.place, f"there is no rule “{story.about}” to test", story.about, book.rules)
+
+
+# ------------------------------------------------------------------ the command
+
+
+def main(arguments: Sequence[str]) -> int:
+    chosen = _parser().parse_args(arguments)
+    if chosen.fields is not None:
+        return _list_fields(chosen.fields)
+    if chosen.folder is None or not chosen.folder.is_dir():
+        return _complain(f"{chosen.folder or 'FOLDER'}: there is no such folder")
+    return _lock(chosen.folder) if chosen.lock else _check(chosen.folder)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m services.rules.check",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("folder", metavar="FOLDER", type=Path, nargs="?", help="where the rule files are")
+    parser.add_argument("--lock", action="store_true", help=f"write {LOCK_FILE}: later changes need a new version")
+    parser.add_argument("--fields", metavar="EVENT", help="list every field and fact a rule on EVENT may name")
+    return parser
+
+
+def _check(folder: Path) -> int:
+    checked, lock = check_folder(folder), folder / LOCK_FILE
+    locked = check_lock(checked.rulebook, _text(lock)) if lock.exists() else []
+    if checked.faults or locked:
+        return _at_fault(folder, [*checked.faults, *locked], "the stories were not played")
+    failed = _played(checked)
+    _print_faults(folder, [*checked.notes, *failed])
+    _print(f"{_summary(checked)}: {_count(len(failed), 'fault') if failed else 'fine'}")
+    return Exit.STORIES_FAILED if failed else Exit.FINE
+
+
+def _lock(folder: Path) -> int:
+    """Adds new templates; refuses where a text changed under a name and version that Meta approved."""
+    lock, checked = folder / LOCK_FILE, check_folder(folder)
+    text, changed = extend_lock(checked.rulebook, _text(lock))
+    if checked.faults or changed:
+        return _at_fault(folder, [*checked.faults, *changed], f"{LOCK_FILE} was not written")
+    lock.write_text(text, "utf-8")
+    _print(f"{lock}: {_count(len(checked.rulebook.templates), 'template')} locked")
+    return Exit.FINE
+
+
+def _text(lock: Path) -> str:
+    """Empty where there is no lock yet; an unreadable file is no lock."""
+    try:
+        return lock.read_text("utf-8", "replace") if lock.exists() else ""
+    except OSError:
+        return "unreadable"
+
+
+def _at_fault(folder: Path, faults: Sequence[FileFault], consequence: str) -> int:
+    _print_faults(folder, faults)
+    _print(f"{_count(len(faults), 'fault')}; {consequence}")
+    return Exit.AT_FAULT
+
+
+def _played(checked: Checked) -> list[FileFault]:
+    from services.rules.story.play import play  # noqa: PLC0415 -- only a rulebook without faults can be played
+
+    return [fault for story in checked.stories for fault in play(story, checked.rulebook)]
+
+
+def _print_faults(folder: Path, faults: Iterable[FileFault]) -> None:
+    """With the folder in front, so that a terminal or editor can open the location."""
+    for fault in faults:
+        _print(f"{folder / str(fault)}")
+
+
+def _summary(checked: Checked) -> str:
+    book = checked.rulebook
+    counts = ((book.rules, "rule"), (book.templates, "template"), (book.forms, "form"), (checked.stories, "story"))
+    return ", ".join(_count(len(things), word) for things, word in counts if things)
+
+
+def _count(number: int, word: str) -> str:
+    plural = f"{word[:-1]}ies" if word.endswith("y") else f"{word}s"
+    return f"{number} {word if number == 1 else plural}"
+
+
+def _list_fields(event: str) -> int:
+    if event not in EVENTS:
+        return _complain(f"there is no event “{event}”; there are {', '.join(sorted(EVENTS))}")
+    for path, spec in fields_of_event(event).items():
+        kind = f"{spec.type} of {spec.item}" if spec.item else spec.type
+        absent = ", may be absent" if spec.optional else ""
+        values = f": {' '.join(spec.values)}" if spec.values else ""
+        _print(f"{path}  {kind}{absent}{values}{'  ' + spec.sentence if spec.sentence else ''}")
+    return Exit.FINE
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+
+
+def _complain(line: str) -> int:
+    sys.stderr.write(f"{line}\n")
+    return Exit.USAGE
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

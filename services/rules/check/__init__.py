@@ -1,1 +1,0 @@
-"""Proves a folder of rules before anybody's phone buzzes: ``python -m services.rules.check FOLDER``."""

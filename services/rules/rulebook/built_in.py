@@ -1,0 +1,82 @@
+"""The templates and rules that the service itself uses, whatever the rule files contain."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from services.rules.rulebook.model import Location, Rule, Rulebook, Step, Team, Verb
+from shared.contracts.ids import RuleId
+
+TAKE = ("take", "not_me")
+FINISH = ("done", "give_back")
+SUMMARY = ("send", "change", "cancel")
+EVERYWHERE = frozenset({"publisher", "person", "why"})
+IN_A_CHAIN = frozenset({"reference", "count", "title"})
+ANSWERED = frozenset({"who", "said"})
+"""The person who tapped or wrote, and the text of the answer that is handed over."""
+
+RESERVED_PREFIX = "house-"
+INBOX_RULE_PREFIX = f"{RESERVED_PREFIX}inbox-"
+PAUSED_RULE_PREFIX = f"{RESERVED_PREFIX}brake-"
+"""Prefixes of built-in rules, one of each per team: unasked messages go to its people, and so does the news that a
+person's messages are no longer answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltInTemplate:
+    """The buttons the template must offer and the words it may name. ``chain``: it is used within a chain, and may
+    name the subject of the chain.
+    """
+
+    buttons: tuple[str, ...] = ()
+    words: frozenset[str] = frozenset()
+    chain: bool = True
+
+
+BUILT_IN_TEMPLATES: Mapping[str, BuiltInTemplate] = {
+    "noted": BuiltInTemplate(),
+    "handed_over": BuiltInTemplate(),
+    "to_take": BuiltInTemplate(TAKE, ANSWERED),
+    "taken": BuiltInTemplate(FINISH),
+    "not_written": BuiltInTemplate(),
+    "by_hand": BuiltInTemplate(),
+    "closed_question": BuiltInTemplate(),
+    "late_answer": BuiltInTemplate(words=ANSWERED),
+    "left_with_owner": BuiltInTemplate(),
+    "passed_on": BuiltInTemplate(),
+    "to_read": BuiltInTemplate(),
+    "answers_paused": BuiltInTemplate(),
+    "form_change": BuiltInTemplate(words=frozenset({"choices"})),
+    "form_too_long": BuiltInTemplate(words=frozenset({"length", "most"})),
+    "form_no_file": BuiltInTemplate(),
+    "form_wrong_file": BuiltInTemplate(words=frozenset({"kinds"})),
+    "form_large_file": BuiltInTemplate(words=frozenset({"most"})),
+    "taken_as_answer": BuiltInTemplate(words=frozenset({"said"})),
+    "which_question": BuiltInTemplate(chain=False),
+    "shared_number": BuiltInTemplate(chain=False),
+    "stopped": BuiltInTemplate(chain=False),
+    "started": BuiltInTemplate(chain=False),
+    "why_answer": BuiltInTemplate(chain=False),
+    "why_unknown": BuiltInTemplate(chain=False),
+}
+
+_BUILT_IN = Location("house", 0, 0)
+_WHY = {
+    "en": "Somebody wrote to the house, and your team looks after them.",
+    "fr": "Quelqu’un a écrit à la maison, et votre équipe s’en occupe.",
+}
+
+
+def add_built_in_rules(book: Rulebook) -> Rulebook:
+    """``book`` with an inbox rule and a brake rule for every team."""
+    templates = {INBOX_RULE_PREFIX: "to_read", PAUSED_RULE_PREFIX: "answers_paused"}
+    own = {
+        RuleId(prefix + team): _rule(prefix, team, template)
+        for prefix, template in templates.items()
+        for team in book.people.teams
+    }
+    return replace(book, rules={**book.rules, **own})
+
+
+def _rule(prefix: str, team: str, template: str) -> Rule:
+    tell = Step(index=0, verb=Verb.TELL, location=_BUILT_IN, who=(Team(team),), say=template)
+    return Rule(name=RuleId(prefix + team), owner=team, why=_WHY, events=(), steps=(tell,), location=_BUILT_IN)

@@ -1,0 +1,65 @@
+"""Faults of rule files: location, one sentence and the nearest right word. All are collected and reported at once."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from services.rules.rulebook.model import Location
+
+_LONGEST_WORD = 60
+"""A longer text is no misspelt word, and comparing it takes seconds."""
+_MOST_HINTS = 300
+_QUOTED = re.compile("“([^”]{80})[^”]{10,}”")
+_UNPRINTABLE = re.compile(r"[\0-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class FileFault:
+    location: Location
+    sentence: str
+    hint: str | None = None
+
+    def __str__(self) -> str:
+        hint = f" (did you mean “{self.hint}”?)" if self.hint else ""
+        at = self.location
+        return _printable(f"{at.file}:{at.line}:{at.column}: {self.sentence}{hint}")
+
+
+def _printable(text: str) -> str:
+    """Shortens long quotations and escapes control characters."""
+    shortened = _QUOTED.sub(r"“\1…”", text)
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), shortened)
+
+
+def nearest_word(word: str, right: Iterable[str]) -> str | None:
+    """The right word most similar to this one, or None; a path may be recognised by its last part."""
+    if len(word) > _LONGEST_WORD:
+        return None
+    words = sorted(right)
+    close = get_close_matches(word, words, n=1, cutoff=0.6)
+    if close:
+        return close[0]
+    ends = [each for each in words if each.rpartition(".")[2] == word.rpartition(".")[2]]
+    return ends[0] if ends else None
+
+
+class FaultReport:
+    """Collects faults."""
+
+    def __init__(self) -> None:
+        self.faults: list[FileFault] = []
+        self._hints = 0
+
+    def add(self, location: Location, sentence: str) -> None:
+        self.faults.append(FileFault(location, sentence))
+
+    def unknown(self, location: Location, sentence: str, word: str, right: Iterable[str]) -> None:
+        """Add a fault of a word that is not one of the right ones, with the nearest of them."""
+        hint = nearest_word(word, right) if self._hints < _MOST_HINTS else None
+        self._hints += 1
+        self.faults.append(FileFault(location, sentence, hint))
+
+    def sorted(self) -> list[FileFault]:
+        """By location, each once."""
+        return sorted(dict.fromkeys(self.faults), key=lambda fault: (fault.location, fault.sentence))

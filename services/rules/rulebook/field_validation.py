@@ -1,0 +1,253 @@
+"""The context of every check, and the checks of fields: declared for the rule's events, present where they are needed,
+and compared with values of their type.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import reduce
+
+from services.rules.rulebook.catalogue import FieldSpec, FieldType, known_paths, resolve
+from services.rules.rulebook.faults import FaultReport
+from services.rules.rulebook.loader import FORM, TEMPLATE, Loaded, stem
+from services.rules.rulebook.model import (
+    AllOf,
+    AnyOf,
+    Compare,
+    Condition,
+    Field,
+    Literal,
+    Location,
+    NoneOf,
+    Operator,
+    Rule,
+    Rulebook,
+    comparisons,
+    mentioned_fields,
+)
+from shared.contracts.vocabulary import Role
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationContext:
+    loaded: Loaded
+
+    @property
+    def book(self) -> Rulebook:
+        return self.loaded.rulebook
+
+    @property
+    def report(self) -> FaultReport:
+        return self.loaded.report
+
+    def location(self, rule: Rule, *path: str | int) -> Location:
+        return self.loaded.location(rule.location.file, *path)
+
+    def locations(self, rule: Rule, count: int, *path: str | int) -> tuple[Location, ...]:
+        """Where each of so many items stands."""
+        return tuple(self.location(rule, *path, index) for index in range(count))
+
+    def single(self, name: str, *path: str | int) -> Location:
+        """A location in people.yaml and its like, wherever in the folder that is."""
+        return self.loaded.location(self._file(name), *path)
+
+    def single_key(self, name: str, *path: str | int) -> Location:
+        return self.loaded.key(self._file(name), *path)
+
+    def _file(self, name: str) -> str:
+        return next((file for file in self.loaded.trees if file.rpartition("/")[2] == name), name)
+
+    def templates(self) -> frozenset[str]:
+        """Names of templates, those included that could not be read."""
+        return frozenset(self.book.templates) | {stem(file) for file in self.loaded.broken if file.endswith(TEMPLATE)}
+
+    def forms(self) -> frozenset[str]:
+        return frozenset(self.book.forms) | {stem(file) for file in self.loaded.broken if file.endswith(FORM)}
+
+    def roles(self) -> frozenset[str]:
+        return known_roles(self.book)
+
+
+def staffed_roles(book: Rulebook) -> frozenset[str]:
+    """Roles that people.yaml gives at least one contact."""
+    tables = (*book.people.teams.values(), *book.people.imprints.values())
+    return frozenset(role for table in tables for role, contacts in table.items() if contacts)
+
+
+def known_roles(book: Rulebook) -> frozenset[str]:
+    return frozenset(map(str, Role)) | staffed_roles(book)
+
+
+@dataclass(frozen=True, slots=True)
+class FieldScope:
+    """What may be named at one spot: ``sure`` fields are there although their event may lack them."""
+
+    events: tuple[str, ...]
+    report: FaultReport
+    started_by: tuple[str, ...] = ()
+    sure: frozenset[str] = frozenset()
+
+    def find(self, path: str, location: Location) -> FieldSpec | None:
+        """The field, or None after saying that there is none."""
+        if not path:
+            return None
+        found = resolve(self.events, path, self.started_by)
+        if found is None and self.events:
+            known = known_paths(self.events, self.started_by)
+            self.report.unknown(location, f"{self._said()} has no “{path}”", path, known)
+        return found
+
+    def lean_on(self, path: str, location: Location, what: str) -> FieldSpec | None:
+        """The field, which must be there: declared, and guarded where it may be absent."""
+        found = self.find(path, location)
+        if found is not None and found.optional and not self._is_sure(path):
+            self.report.add(location, f"“{path}” may be absent, and {what}; guard it: if: {{{path}: {{exists: true}}}}")
+        return found
+
+    def _is_sure(self, path: str) -> bool:
+        """A field is there when it was asked for, or anything within it was."""
+        return any(sure == path or sure.startswith(f"{path}.") for sure in self.sure)
+
+    def _said(self) -> str:
+        return " or ".join(self.events)
+
+
+_NONE: frozenset[str] = frozenset()
+
+
+def present_if(condition: Condition | None) -> frozenset[str]:
+    """Fields that are there whenever the condition holds: every comparison is false where its field is not."""
+    match condition:
+        case Compare():
+            return _compared(condition)
+        case AllOf(conditions):
+            return _union(map(present_if, conditions))
+        case AnyOf(conditions):
+            return _common(map(present_if, conditions))
+        case NoneOf(inner):
+            return present_unless(inner)
+        case _:
+            return _NONE
+
+
+def present_unless(condition: Condition | None) -> frozenset[str]:
+    """Fields that are there whenever the condition does not hold."""
+    match condition:
+        case Compare(field, Operator.EXISTS, operand):
+            return _NONE if operand else frozenset({field})
+        case AllOf(conditions):
+            return _common(map(present_unless, conditions))
+        case AnyOf(conditions):
+            return _union(map(present_unless, conditions))
+        case NoneOf(inner):
+            return present_if(inner)
+        case _:
+            return _NONE
+
+
+def _compared(compare: Compare) -> frozenset[str]:
+    if compare.operator is Operator.EXISTS and not compare.operand:
+        return _NONE
+    return mentioned_fields(compare)
+
+
+def _union(found: Iterable[frozenset[str]]) -> frozenset[str]:
+    return reduce(frozenset.union, found, _NONE)
+
+
+def _common(found: Iterable[frozenset[str]]) -> frozenset[str]:
+    each = list(found)
+    return reduce(frozenset.intersection, each) if each else _NONE
+
+
+_ORDERED = frozenset({FieldType.NUMBER, FieldType.DATE, FieldType.INSTANT})
+_ORDERINGS = frozenset({Operator.AT_LEAST, Operator.AT_MOST, Operator.MORE_THAN, Operator.LESS_THAN})
+_WHOLE = frozenset({FieldType.PARTY, FieldType.RECORD})
+_SPELLED = {
+    FieldType.TEXT: "a text",
+    FieldType.NUMBER: "a number",
+    FieldType.FLAG: "true or false",
+    FieldType.DATE: "a date, like 2027-03-19",
+    FieldType.INSTANT: "an instant, like 2027-03-19T10:00:00Z",
+}
+
+
+def check_condition(condition: Condition | None, view: FieldScope) -> None:
+    for compare in comparisons(condition) if condition else ():
+        found = view.find(compare.field, compare.location)
+        if found is not None and _suits(compare, found, view.report):
+            _check_operands(compare, found, view)
+
+
+def _suits(compare: Compare, found: FieldSpec, report: FaultReport) -> bool:
+    """Whether the operator means anything for a field of this type."""
+    sentence = _misfit(compare, found)
+    if sentence:
+        report.add(compare.location, sentence)
+    return sentence is None
+
+
+def _misfit(compare: Compare, found: FieldSpec) -> str | None:
+    operator = compare.operator
+    if operator is Operator.EXISTS:
+        return None
+    if found.type in _WHOLE:
+        return f"“{found.path}” is a {found.type} and can only be asked for with “exists”; name a field of it"
+    if (found.type is FieldType.LIST) is not (operator is Operator.INCLUDES):
+        return (
+            f"“{found.path}” is a list; say {{includes: …}}" if operator is not Operator.INCLUDES else _no_list(found)
+        )
+    if operator in _ORDERINGS and found.type not in _ORDERED:
+        return f"“{found.path}” is {_SPELLED[found.type]} and has no “{operator}”"
+    return None
+
+
+def _no_list(found: FieldSpec) -> str:
+    return f"“{found.path}” is no list and includes nothing"
+
+
+def _check_operands(compare: Compare, found: FieldSpec, view: FieldScope) -> None:
+    kind = found.item or found.type
+    if isinstance(compare.operand, Field):
+        _check_other(compare, compare.operand, kind, view)
+        return
+    for literal, location in _literals(compare):
+        check_literal(literal, kind, found, location, view.report)
+
+
+def _check_other(compare: Compare, other: Field, kind: FieldType, view: FieldScope) -> None:
+    right = view.find(other.name, other.location)
+    if right is not None and right.type is not kind:
+        view.report.add(
+            other.location, f"“{compare.field}” and “{other.name}” are of different types and never compare"
+        )
+
+
+def _literals(compare: Compare) -> Iterator[tuple[Literal, Location]]:
+    if compare.operator is Operator.EXISTS or isinstance(compare.operand, Field):
+        return
+    found = compare.operand if isinstance(compare.operand, tuple) else (compare.operand,)
+    locations = compare.operand_locations or (compare.location,) * len(found)
+    yield from ((literal, location) for literal, location in zip(found, locations, strict=True) if literal != "")
+
+
+def check_literal(literal: Literal, kind: FieldType, found: FieldSpec, location: Location, report: FaultReport) -> None:
+    if not _is_of(literal, kind):
+        written = str(literal).lower() if isinstance(literal, bool) else literal
+        report.add(location, f"“{found.path}” is {_SPELLED.get(kind, kind)}, and “{written}” is none")
+    elif found.values and isinstance(literal, str) and literal not in found.values:
+        report.unknown(location, f"“{found.path}” is never “{literal}”", literal, found.values)
+
+
+def _is_of(literal: Literal, kind: FieldType) -> bool:
+    match literal:
+        case bool():
+            return kind is FieldType.FLAG
+        case int() | float():
+            return kind is FieldType.NUMBER
+        case datetime():
+            return kind is FieldType.INSTANT and literal.tzinfo is not None
+        case date():
+            return kind is FieldType.DATE
+        case _:
+            return kind is FieldType.TEXT

@@ -1,0 +1,190 @@
+"""Reads a folder of rule files into one Rulebook; its revision is the hash of the files' contents.
+
+Stories (``*.test.yaml``) are no part of a rulebook. A faulty file still yields the parts that could be read, so that
+all faults are reported at once. Names that begin with a dot are skipped: a ConfigMap volume keeps its data in such
+folders and links to it, and editors leave locks and drafts of that name.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Final, TypeVar
+
+from services.rules.language import calendar, house, people, rules, templates
+from services.rules.rulebook.faults import FaultReport, FileFault
+from services.rules.rulebook.model import Form, Location, Rule, Rulebook, Template
+from services.rules.rulebook.yaml_tree import Node, key_location_of, location_of, parse
+from shared.contracts.ids import Revision, RuleId, derive_id
+
+SUFFIXES: Final = (".yaml", ".yml")
+LARGEST_FILE: Final = 4 * 2**20
+"""Bytes; the 82 stories of the shipped rules have 40,000."""
+
+
+def read_folder(folder: Path, report: FaultReport | None = None, *, stories: bool = True) -> dict[str, str]:
+    """Relative name → text of every YAML file in ``folder`` and below, in the order of their names.
+
+    A file that cannot be read is added to ``report``; one that is not UTF-8 is read with replacement characters, so
+    that its other faults are reported too. With ``stories`` False, no ``*.test.yaml`` is opened.
+    """
+    report = report or FaultReport()
+    found = sorted(_found(folder, folder, report))
+    wanted = [(name, path) for name, path in found if stories or not name.endswith(STORIES)]
+    texts = ((name, _text(path, Location(name, 1, 1), report)) for name, path in wanted)
+    return {name: text for name, text in texts if text is not None}
+
+
+def _found(
+    root: Path, folder: Path, report: FaultReport, above: frozenset[str] = frozenset()
+) -> Iterator[tuple[str, Path]]:
+    """Links to folders are followed, but for those that lead back to where they stand."""
+    real = os.path.realpath(folder)
+    if real in above:
+        return
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        report.add(Location(_name(root, folder), 1, 1), f"the folder cannot be read: {error.strerror}")
+        return
+    for path in entries:
+        if path.name.startswith("."):
+            continue
+        if os.path.isdir(path):  # noqa: PTH112 -- False where it may not be looked at, and no error
+            _refuse_name(root, path, report)
+            yield from _found(root, path, report, above | {real})
+        elif path.name.lower().endswith(SUFFIXES):
+            yield _name(root, path), path
+
+
+def _refuse_name(root: Path, folder: Path, report: FaultReport) -> None:
+    if folder.name.lower().endswith(SUFFIXES):
+        report.add(Location(_name(root, folder), 1, 1), "this is a folder, and is named like a file of rules")
+
+
+def _name(root: Path, path: Path) -> str:
+    return path.relative_to(root).as_posix() if path != root else path.name
+
+
+def _text(path: Path, location: Location, report: FaultReport) -> str | None:
+    try:
+        if not path.is_file():
+            report.add(location, "this is no file that could be read" if path.exists() else "this links to no file")
+            return None
+        with path.open("rb") as file:
+            raw = file.read(LARGEST_FILE + 1)
+    except OSError as error:
+        report.add(location, f"the file cannot be read: {error.strerror}")
+        return None
+    if len(raw) > LARGEST_FILE:
+        report.add(location, f"the file is larger than {LARGEST_FILE // 2**20} MB")
+        return None
+    return _decoded(raw, location, report)
+
+
+def _decoded(raw: bytes, location: Location, report: FaultReport) -> str:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        before = raw[: error.start].decode("utf-8")
+        line, column = before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
+        report.add(Location(location.file, line, column), "the file is not written in UTF-8; save it so")
+        return raw.decode("utf-8", "replace")
+
+
+RULE, TEMPLATE, FORM, STORIES = ".rule.yaml", ".template.yaml", ".form.yaml", ".test.yaml"
+SINGLES = ("people.yaml", "calendar.yaml", "limits.yaml", "house.yaml")
+
+Item = TypeVar("Item", Rule, Template, Form)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What could be read; ``trees`` know the locations, ``broken`` files are no YAML at all."""
+
+    rulebook: Rulebook
+    trees: Mapping[str, Node]
+    broken: frozenset[str]
+    report: FaultReport = field(default_factory=FaultReport)
+
+    def location(self, file: str, *path: str | int) -> Location:
+        """Where a word stands; ``key``: where it is asked for."""
+        return location_of(self.trees[file], *path) if file in self.trees else Location(file, 1, 1)
+
+    def key(self, file: str, *path: str | int) -> Location:
+        return key_location_of(self.trees[file], *path) if file in self.trees else Location(file, 1, 1)
+
+
+def load(files: Mapping[str, str]) -> tuple[Rulebook | None, list[FileFault]]:
+    """The rulebook, or every fault of form; what the words mean together is the checker's business."""
+    loaded = read_rulebook(files)
+    faults = loaded.report.sorted()
+    return (None if faults else loaded.rulebook), faults
+
+
+def read_rulebook(files: Mapping[str, str]) -> Loaded:
+    report = FaultReport()
+    texts = {name: files[name] for name in sorted(files) if not name.endswith(STORIES)}
+    trees = {name: tree for name, text in texts.items() if (tree := parse(name, text, report))}
+    _refuse_strangers(texts, report)
+    singles = {single: _single(single, texts, trees, report) for single in SINGLES}
+    limits = house.limits(singles["limits.yaml"], report)
+    found = _named(RULE, trees, partial(rules.rule, report=report), report)
+    rulebook = Rulebook(
+        revision=revision_of(texts),
+        rules={RuleId(name): rule for name, rule in found.items()},
+        templates=_named(TEMPLATE, trees, partial(templates.template, report=report), report),
+        forms=_named(FORM, trees, partial(templates.form, report=report), report),
+        people=people.people(singles["people.yaml"], report),
+        calendar=calendar.calendar(singles["calendar.yaml"], report),
+        tenant=house.house(singles["house.yaml"], limits, report),
+    )
+    return Loaded(rulebook, trees, frozenset(texts.keys() - trees.keys()), report)
+
+
+def revision_of(files: Mapping[str, str]) -> Revision:
+    """The same for the same texts under the same names; stories do not count."""
+    return Revision(
+        derive_id(*(part for name in sorted(files) if not name.endswith(STORIES) for part in (name, files[name])))
+    )
+
+
+def stem(file: str) -> str:
+    """``rights/rights-approval.rule.yaml`` → ``rights-approval``."""
+    return PurePosixPath(file).name.split(".")[0]
+
+
+def _named(
+    suffix: str, trees: Mapping[str, Node], read: Callable[[Node], Item], report: FaultReport
+) -> dict[str, Item]:
+    """By name, which is also the file's; a second one of the same name is a fault."""
+    found: dict[str, Item] = {}
+    for file, tree in trees.items():
+        if not file.endswith(suffix):
+            continue
+        item = read(tree)
+        if item.name and item.name != stem(file):
+            report.add(tree.location, f"“{item.name}” is in a file named “{stem(file)}”")
+        if stem(file) in found:
+            report.add(tree.location, f"“{stem(file)}” is also in {found[stem(file)].location.file}")
+        found[stem(file)] = item
+    return found
+
+
+def _single(name: str, texts: Mapping[str, str], trees: Mapping[str, Node], report: FaultReport) -> Node | None:
+    at = [file for file in texts if PurePosixPath(file).name == name]
+    if not at:
+        report.add(Location(name, 1, 1), f"the folder has no {name}")
+    for extra in at[1:]:
+        report.add(Location(extra, 1, 1), f"there is one {name}, and it is {at[0]}")
+    return trees.get(at[0]) if at else None
+
+
+def _refuse_strangers(texts: Mapping[str, str], report: FaultReport) -> None:
+    for file in texts:
+        name = PurePosixPath(file).name
+        if name not in SINGLES and not name.endswith((RULE, TEMPLATE, FORM)):
+            kinds = (*(f"*{suffix}" for suffix in (RULE, TEMPLATE, FORM, STORIES)), *SINGLES)
+            sentence = f"no file of a rulebook is called so; there are {', '.join(kinds)}"
+            report.unknown(Location(file, 1, 1), sentence, f"*.{name.partition('.')[2]}", kinds)

@@ -1,0 +1,399 @@
+"""A rulebook as values: conditions, rules, steps, templates, forms, and the publisher's people, calendar and choices.
+
+The loader builds them, the validation checks them, and the conversation follows them. All are frozen.
+"""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from enum import StrEnum
+from typing import assert_never
+
+from shared.clients.working_calendar import Duration, PublisherCalendar
+from shared.contracts.consonance import Quorum, Severity
+from shared.contracts.ids import ContactId, Revision, RuleId
+from shared.contracts.writes import Operation
+
+BODY_LIMIT = 1024
+"""Characters of a template's body: https://developers.facebook.com/docs/whatsapp/business-management-api/message-templates"""
+PARAMETER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+ACQUISITION_FIELDS = frozenset({"title", "author", "pitch", "genre", "ai_used"})
+"""Form fields that an acquisition record has a field for; the record keeps the others by their names."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Location:
+    """A position in a rule file. Line and column count from 1."""
+
+    file: str
+    line: int
+    column: int
+
+
+NOWHERE = Location("", 0, 0)
+
+
+# ------------------------------------------------------------------ conditions
+
+
+class Operator(StrEnum):
+    IS = "is"
+    IS_NOT = "is_not"
+    ONE_OF = "one_of"
+    AT_LEAST = "at_least"
+    AT_MOST = "at_most"
+    MORE_THAN = "more_than"
+    LESS_THAN = "less_than"
+    INCLUDES = "includes"
+    EXISTS = "exists"
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """Another field's value: ``{field: chain.terms_hash}``."""
+
+    name: str
+    location: Location = dataclasses.field(default=NOWHERE, compare=False, repr=False)
+
+
+Literal = str | int | float | bool | date
+Operand = Literal | tuple[Literal, ...] | Field
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    field: str
+    operator: Operator
+    operand: Operand
+    operand_locations: tuple[Location, ...] = dataclasses.field(default=(), compare=False, repr=False)
+    location: Location = dataclasses.field(default=NOWHERE, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AllOf:
+    conditions: tuple["Condition", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    conditions: tuple["Condition", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NoneOf:
+    """``not:``. The comparison of an absent field is false, so its ``not`` is true."""
+
+    condition: "Condition"
+
+
+Condition = Compare | AllOf | AnyOf | NoneOf
+
+ALWAYS = AllOf(())
+
+
+def comparisons(condition: Condition) -> tuple[Compare, ...]:
+    """Every comparison of a condition, in the order written."""
+    match condition:
+        case Compare():
+            return (condition,)
+        case AllOf(conditions) | AnyOf(conditions):
+            return tuple(found for each in conditions for found in comparisons(each))
+        case NoneOf(inner):
+            return comparisons(inner)
+        case _:
+            assert_never(condition)
+
+
+def mentioned_fields(condition: Condition) -> frozenset[str]:
+    """The names of all fields a condition reads, on either side of its comparisons."""
+    compared = comparisons(condition)
+    operands = (each.operand.name for each in compared if isinstance(each.operand, Field))
+    return frozenset((*(each.field for each in compared), *operands))
+
+
+# ------------------------------------------------------------------ time and people
+
+
+@dataclass(frozen=True, slots=True)
+class After:
+    """Counted from the sending of the last step that was done."""
+
+    duration: Duration
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """The date or instant in a field, or a duration before (``sign`` -1) or after (+1) it."""
+
+    field: str
+    duration: Duration | None = None
+    sign: int = 0
+
+
+Timing = After | At
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    name: str
+
+
+Addressees = tuple[str | Team, ...]
+"""Roles, party fields, ``sender``, ``unanswered``, ``told``, or teams. A person named twice is addressed once."""
+
+
+# ------------------------------------------------------------------ rules
+
+
+class Verb(StrEnum):
+    TELL = "tell"
+    ASK = "ask"
+    REMIND = "remind"
+    COLLECT = "collect"
+    HAND_OVER = "hand_over"
+    RECORD = "record"
+    GIVE_UP = "give_up"
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """``tell`` with ``say``, beside another action."""
+
+    who: Addressees
+    say: str
+
+
+@dataclass(frozen=True, slots=True)
+class WriteAction:
+    """A write in Consonance. ``then`` follows when it succeeded; ``unless`` is evaluated when it would be requested."""
+
+    operation: Operation
+    values: Mapping[str, Literal | Field]
+    then: "WriteAction | None" = None
+    unless: Condition | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HandoverAction:
+    who: Addressees
+    say: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerAction:
+    """The effect of one button. A ``final`` answer ends the chain; one that continues or hands over does not."""
+
+    name: str
+    record: WriteAction | None = None
+    tell: Notification | None = None
+    hand_over: HandoverAction | None = None
+    form: str | None = None
+    quorum: Quorum | Field = Quorum.FIRST
+    continues: bool = False
+
+    @property
+    def final(self) -> bool:
+        return not (self.continues or self.hand_over or self.form)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One verb, at most one time. ``say`` names a template; ``reason`` belongs to give_up, ``form`` to collect."""
+
+    index: int
+    verb: Verb
+    location: Location
+    who: Addressees = ()
+    say: str | None = None
+    timing: Timing | None = None
+    unless: Condition | None = None
+    answers: Mapping[str, AnswerAction] = field(default_factory=dict)
+    form: str | None = None
+    record: WriteAction | None = None
+    tell: Notification | None = None
+    reason: str | None = None
+
+
+class OnRepeat(StrEnum):
+    REPLAN = "replan"
+    IGNORE = "ignore"
+
+
+@dataclass(frozen=True, slots=True)
+class Until:
+    """An event that ends a chain of the same subject: ``about``, or the field ``same`` where it is given."""
+
+    event: str
+    condition: Condition = ALWAYS
+    same: str | None = None
+    tell: Notification | None = None
+    location: Location = dataclasses.field(default=NOWHERE, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """``events`` are short names; without ``about`` the event itself is the subject."""
+
+    name: RuleId
+    owner: str
+    why: Mapping[str, str]
+    events: tuple[str, ...]
+    steps: tuple[Step, ...]
+    location: Location
+    severity: Severity | Field = Severity.INFO
+    condition: Condition = ALWAYS
+    about: tuple[str, ...] = ()
+    on_repeat: OnRepeat = OnRepeat.REPLAN
+    until: tuple[Until, ...] = ()
+
+
+def until_id(rule: RuleId, index: int) -> RuleId:
+    """The name under which conditions are matched for one ``until`` line of a rule."""
+    return RuleId(f"{rule}#until{index}")
+
+
+# ------------------------------------------------------------------ templates and forms
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateText:
+    """One language of a template: the body with named parameters in braces, the buttons by answer name."""
+
+    body: str
+    buttons: Mapping[str, str]
+
+
+class Category(StrEnum):
+    UTILITY = "utility"
+    MARKETING = "marketing"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Template:
+    """``fields`` binds a parameter to a typed field; Meta's name is ``name_vVERSION``."""
+
+    name: str
+    category: Category
+    version: int
+    fields: Mapping[str, str]
+    languages: Mapping[str, TemplateText]
+    location: Location
+
+    @property
+    def meta_name(self) -> str:
+        return f"{self.name}_v{self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class FormField:
+    """A text by default; ``choose`` offers options, ``document`` takes a file of these extensions."""
+
+    name: str
+    required: bool = False
+    longest: int | None = None
+    default: Field | None = None
+    choose: tuple[str, ...] = ()
+    document: tuple[str, ...] = ()
+    max_mb: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FieldText:
+    """One language of a form's field: the question, and a label for each option."""
+
+    ask: str
+    options: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    name: str
+    welcome: str
+    fields: tuple[FormField, ...]
+    confirm: str
+    record: Operation
+    done: str
+    languages: Mapping[str, Mapping[str, FieldText]]
+    location: Location
+
+
+# ------------------------------------------------------------------ the publisher
+
+
+@dataclass(frozen=True, slots=True)
+class StandIn:
+    """``who`` answers for ``absent`` in ``roles`` (empty: all), from ``first`` to ``last`` inclusive (None: open)."""
+
+    absent: ContactId
+    who: ContactId
+    roles: frozenset[str] = frozenset()
+    first: date | None = None
+    last: date | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StaffDirectory:
+    """The people of a role that an event does not name: Consonance contact ids by imprint, else by team and role."""
+
+    teams: Mapping[str, Mapping[str, tuple[ContactId, ...]]]
+    imprints: Mapping[int, Mapping[str, tuple[ContactId, ...]]]
+    milestones: Mapping[str, tuple[str, ...]]
+    stands_in: tuple[StandIn, ...]
+    inbox: str
+
+
+class ContactBasis(StrEnum):
+    """The legal basis for writing to people of a role."""
+
+    CONTRACT = "contract"
+    LEGITIMATE_INTEREST = "legitimate_interest"
+    OPT_IN = "opt_in"
+
+
+@dataclass(frozen=True, slots=True)
+class UnsolicitedLimit:
+    """How many unasked messages of one person are answered, and how many start rules, ``within`` a period."""
+
+    answers: int = 5
+    chains: int = 20
+    within: timedelta = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """The publisher's words and choices: ``house.yaml`` and ``limits.yaml``.
+
+    ``languages`` is by country; ``words`` are the readable forms of codes, by language. From ``staff_pass`` on,
+    messages to staff ignore quiet hours.
+    """
+
+    publisher: Mapping[str, str]
+    language: str
+    languages: Mapping[str, str]
+    default_line: str
+    links: Mapping[str, str]
+    basis: Mapping[str, ContactBasis]
+    staff_pass: Severity | None
+    taken_for: Duration
+    send_within: Duration
+    words: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    unsolicited: UnsolicitedLimit = UnsolicitedLimit()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rulebook:
+    """All rule files of one revision; ``revision`` is the hash of their contents.
+
+    A rulebook, its people, calendar and templates compare by identity: results computed for one of them are cached
+    by identity, without comparing its contents.
+    """
+
+    revision: Revision
+    rules: Mapping[RuleId, Rule]
+    templates: Mapping[str, Template]
+    forms: Mapping[str, Form]
+    people: StaffDirectory
+    calendar: PublisherCalendar
+    tenant: Tenant
