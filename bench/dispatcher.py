@@ -13,7 +13,7 @@ from bench.ground import Ground, ground, held, once, until
 from bench.rounds import take_turns
 from bench.stream import fill
 from bench.table import Row, against_floor
-from dev.supervise import Child
+from dev.processes import Child
 from shared.contracts.ids import Line, MessageId, derive_id
 from shared.contracts.messages import Resend, SendMessage, TemplateCall
 from shared.contracts.topics import CONTACTS, MESSAGES_REQUESTED

@@ -17,8 +17,8 @@ import orjson
 
 from dev.layout import ROOT, Layout, preparation
 from dev.ports import LOOPBACK, free_ports
-from dev.stack import Options, Stack
-from dev.supervise import Child, Command, ProcessFailed
+from dev.processes import Child, Command, ProcessFailed
+from dev.stack import Stack, StackOptions
 
 READY_SECONDS = 60
 _LOOK_SECONDS = 0.01
@@ -72,7 +72,7 @@ class Ground:
 
 @asynccontextmanager
 async def ground(clock: datetime | None = None) -> AsyncIterator[Ground]:
-    async with Stack.open("bench", clock, Options(services=(), simulators=())) as stack:
+    async with Stack.open("bench", clock, StackOptions(services=(), simulators=())) as stack:
         for tool in (
             preparation("topics", "shared.runtime.topic_setup", stack.neighbours, "create"),
             preparation("migrate", "shared.runtime.migrate", stack.neighbours),

@@ -21,7 +21,7 @@ from bench.ground import Ground, ground, until
 from bench.provider import Provider
 from bench.rulebooks import conversing
 from bench.table import Row
-from dev.supervise import ProcessFailed
+from dev.processes import ProcessFailed
 from shared.runtime.clock import machine_now
 
 _A_SECOND = 20

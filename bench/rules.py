@@ -15,7 +15,7 @@ from bench.rounds import repeat
 from bench.rulebooks import telling
 from bench.stream import fill
 from bench.table import Row, against_floor
-from dev.supervise import Child
+from dev.processes import Child
 from shared.contracts.topics import CONSONANCE_EVENTS, CONTACTS
 
 NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from dev.supervise import ProcessFailed
+from dev.processes import ProcessFailed
 from shared.contracts.decisions import DecisionRecorded, SilenceRecorded
 from shared.contracts.messages import SendMessage
 from shared.contracts.topics import DECISIONS, MESSAGES_REQUESTED, PARTITIONS

@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaError
 
 from dev.kafka_jars import class_path
 from dev.ports import LOOPBACK, free_ports
-from dev.supervise import Child, Command
+from dev.processes import Child, Command
 
 _JVM = (
     *("-Xms64m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),

@@ -11,7 +11,7 @@ import orjson
 
 from dev.ports import LOOPBACK, free_ports
 from dev.postgres import login_of
-from dev.supervise import Command
+from dev.processes import Command
 
 ROOT = Path(__file__).parent.parent
 SERVICES = ("ingest", "rules", "dispatcher", "writeback")

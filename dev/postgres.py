@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 import asyncpg
 
 from dev.ports import LOOPBACK, free_ports
-from dev.supervise import Child, Command
+from dev.processes import Child, Command
 from shared.contracts.errors import Misconfigured
 from shared.contracts.topics import SERVICES
 from shared.runtime.postgres import role_name

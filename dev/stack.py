@@ -1,40 +1,42 @@
-"""A whole Stet on this machine: broker, database, both simulators and the four services, each a process of its own.
+"""A complete Stet on this machine: broker, database, both simulators and the four services, each in its own process.
 
-A broker or a database named by STET_KAFKA_BOOTSTRAP or STET_POSTGRES_DSN is used instead of an embedded one. What
-belongs to a stack lies in ``.run/<name>/``: its logs stay when it ends, its data does not.
+A broker or a database named by STET_KAFKA_BOOTSTRAP or STET_POSTGRES_DSN is used instead of an embedded one. The files
+of a stack are in ``.run/<name>/``: its logs stay when it ends, its data does not.
 """
 
 import asyncio
+import fcntl
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
-from dev.claim import claimed
-from dev.conductor import Conductor
 from dev.kafka import EmbeddedKafka
 from dev.layout import ROOT, SERVICES, SIMULATORS, Layout, Neighbours, preparation
-from dev.leftovers import end_leftovers
 from dev.postgres import EmbeddedPostgres, give_passwords
-from dev.supervise import Child, Command
-from dev.templates import register
+from dev.processes import Child, Command, end_leftovers
+from dev.virtual_clock import VirtualClock
+from services.rules.rulebook.loader import load, read_folder
+from services.rules.rulebook.model import PARAMETER, Template
+from shared.contracts.errors import Misconfigured
 from shared.runtime.clock import DevelopmentClock
 
 RUN = ROOT / ".run"
 _READY_SECONDS = 60
 _DEFAULT_NAME = "default"
 
-Say = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Options:
-    """What differs from an ordinary stack: fewer processes, more settings by service, more arguments by simulator."""
+class StackOptions:
+    """Differences from an ordinary stack: fewer processes, more settings by service, more arguments by simulator."""
 
     services: tuple[str, ...] = SERVICES
     simulators: tuple[str, ...] = SIMULATORS
@@ -45,14 +47,14 @@ class Options:
 class Stack:
     """Open one with ``Stack.open``; every process it has ends with the block, or with this process."""
 
-    def __init__(self, folder: Path, clock: DevelopmentClock | None, options: Options, say: Say) -> None:
+    def __init__(self, folder: Path, clock: DevelopmentClock | None, options: StackOptions, report: Report) -> None:
         self.layout = Layout(folder, None if clock is None else folder / "clock")
         self.clock = clock
         self.kafka: EmbeddedKafka | None = None
         self.postgres: EmbeddedPostgres | None = None
         self.children: dict[str, Child] = {}
         self._options = options
-        self._say = say
+        self._report = report
         self._down: set[str] = set()  # killed on purpose
 
     @staticmethod
@@ -60,21 +62,21 @@ class Stack:
     async def open(
         name: str = "",
         development_clock: datetime | None = None,
-        options: Options | None = None,
-        say: Say = lambda _: None,
+        options: StackOptions | None = None,
+        report: Report = lambda _: None,
     ) -> AsyncIterator["Stack"]:
         """Start everything, wait until it is ready, and end it with the block.
 
-        ``development_clock`` is the instant business time starts at; without one it is the machine's. Raises
-        ProcessFailed with the end of the log of whoever did not start.
+        ``development_clock`` is the instant at which business time starts; without one it is the machine's. Raises
+        ProcessFailed with the end of the log of a process that did not start, Misconfigured for a name in use.
         """
         folder = RUN / (name or _DEFAULT_NAME)
         folder.mkdir(parents=True, exist_ok=True)
-        with claimed(folder):
+        with locked(folder):
             announcement(name).unlink(missing_ok=True)
-            await _clean(folder, say)
+            await _clean(folder, report)
             clock = DevelopmentClock.create(folder / "clock", development_clock) if development_clock else None
-            stack = Stack(folder, clock, options or Options(), say)
+            stack = Stack(folder, clock, options or StackOptions(), report)
             try:
                 await stack._start()
                 yield stack
@@ -89,12 +91,12 @@ class Stack:
         return Neighbours(kafka, postgres)
 
     @property
-    def conductor(self) -> Conductor:
-        """Moves this stack's business time; it needs a development clock."""
+    def virtual_clock(self) -> VirtualClock:
+        """Moves this stack's business time. Raises RuntimeError where it runs on the real clock."""
         if self.clock is None:
             raise RuntimeError("this stack runs on the real clock")
         names = (*self._options.simulators, *self._options.services)
-        return Conductor(self.clock, {name: self.layout.idle_url(name) for name in names}, self.check)
+        return VirtualClock(self.clock, {name: self.layout.idle_url(name) for name in names}, self.check)
 
     def document(self) -> dict[str, object]:
         health = {service: self.layout.health_url(service) for service in self._options.services}
@@ -102,7 +104,7 @@ class Stack:
         return self.layout.document(self.neighbours) | {"health_urls": health, "pids": pids}
 
     def check(self) -> None:
-        """Raises ProcessFailed when a process has ended that nobody killed on purpose."""
+        """Raises ProcessFailed when a process has ended that was not killed on purpose."""
         for name, child in self.children.items():
             if name not in self._down:
                 child.check()
@@ -125,19 +127,19 @@ class Stack:
 
     async def _start(self) -> None:
         options = self._options
-        self._say("starting Kafka, PostgreSQL and the simulators")
+        self._report("starting Kafka, PostgreSQL and the simulators")
         simulators = [self._start_simulator(name) for name in options.simulators]
-        await _together(self._start_kafka(), self._start_postgres(), *simulators)
+        await _run_all(self._start_kafka(), self._start_postgres(), *simulators)
         if options.services:
-            self._say("creating topics and migrating the database")
+            self._report("creating topics and migrating the database")
             await self._prepare()
-            self._say("starting " + ", ".join(options.services))
-            await _together(*(self._start_service(name) for name in options.services))
+            self._report("starting " + ", ".join(options.services))
+            await _run_all(*(self._start_service(name) for name in options.services))
             if "whatsapp" in options.simulators and "rules" in options.services:
-                await register(self.layout.whatsapp_url, ROOT / "rules")
+                await register_templates(self.layout.whatsapp_url, ROOT / "rules")
 
     async def _stop(self) -> None:
-        """The services first: they say goodbye to the others."""
+        """The services first: they still talk to the others when they stop."""
         for names in (SERVICES, SIMULATORS, ("kafka", "postgres")):
             await asyncio.gather(*(self.children[name].stop() for name in names if name in self.children))
 
@@ -166,7 +168,7 @@ class Stack:
     async def _prepare(self) -> None:
         topics = preparation("topics", "shared.runtime.topic_setup", self.neighbours, "create")
         migrations = preparation("migrate", "shared.runtime.migrate", self.neighbours)
-        await _together(*(Child(tool, self.layout.folder).run() for tool in (topics, migrations)))
+        await _run_all(*(Child(tool, self.layout.folder).run() for tool in (topics, migrations)))
         await give_passwords(self.neighbours.postgres_dsn)
 
     @property
@@ -175,19 +177,19 @@ class Stack:
 
 
 def announcement(name: str) -> Path:
-    """The document of the stack called ``name``: only one that runs and is ready has any."""
+    """The path of the document of the stack called ``name``; it exists while that stack runs and is ready."""
     return RUN / name / "stack.json"
 
 
-async def _clean(folder: Path, say: Say) -> None:
-    """End and remove what an earlier stack of this name left, should it have been killed."""
+async def _clean(folder: Path, report: Report) -> None:
+    """End and remove what an earlier stack of this name left when it was killed."""
     for name in await end_leftovers(folder):
-        say(f"ended {name}, left running by an earlier stack")
+        report(f"ended {name}, left running by an earlier stack")
     for remains in ("data", "logs"):
         shutil.rmtree(folder / remains, ignore_errors=True)
 
 
-async def _together(*jobs: Coroutine[object, object, None]) -> None:
+async def _run_all(*jobs: Coroutine[object, object, None]) -> None:
     """Run all at once; the first failure ends the others and is raised as it is."""
     try:
         async with asyncio.TaskGroup() as group:
@@ -207,3 +209,48 @@ async def _is_ready(session: aiohttp.ClientSession, address: str) -> bool:
         async with session.get(address, timeout=aiohttp.ClientTimeout(total=2)) as answer:
             return answer.ok
     return False
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Lock ``folder`` for the block; the lock ends with this process. Raises Misconfigured when it is locked."""
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Misconfigured("RUN", f"a stack named {folder.name} is running already; choose another name") from None
+        yield
+
+
+# ------------------------------------------------------------------ templates
+
+
+def template_documents(folder: Path) -> list[dict[str, Any]]:
+    """One document for each template and language, by Meta's name with its version. Raises ValueError."""
+    book, faults = load(read_folder(folder))
+    if book is None:
+        raise ValueError(f"{folder} does not load: {faults[0]}")
+    return [entry for template in book.templates.values() for entry in _languages(template)]
+
+
+def _languages(template: Template) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": template.meta_name,
+            "language": language,
+            "category": template.category,
+            "body": wording.body,
+            "parameters": list(dict.fromkeys(PARAMETER.findall(wording.body))),
+            "buttons": list(wording.buttons.values()),
+        }
+        for language, wording in template.languages.items()
+    ]
+
+
+async def register_templates(whatsapp_url: str, folder: Path) -> int:
+    """Register the templates of a rule folder with the simulator, as a person does at Meta; returns how many."""
+    async with aiohttp.ClientSession(raise_for_status=True) as session:
+        entries = template_documents(folder)
+        async with session.post(f"{whatsapp_url}/_simulator/templates", json=entries) as answer:
+            await answer.read()
+    return len(entries)

@@ -10,13 +10,13 @@ from pathlib import Path
 import orjson
 from rich.console import Console
 
-from dev.stack import Options, Stack, announcement
+from dev.stack import Stack, StackOptions, announcement
 from shared.contracts.errors import StetError
 
 _WATCH_SECONDS = 0.5
 
 
-def main(name: str, options: Options | None = None) -> int:
+def main(name: str, options: StackOptions | None = None) -> int:
     """Run the stack called ``name`` ("" for the default one); returns the exit code."""
     console = Console(stderr=True)
     try:
@@ -27,19 +27,19 @@ def main(name: str, options: Options | None = None) -> int:
     return 0
 
 
-async def _up(name: str, options: Options | None, console: Console) -> None:
+async def _up(name: str, options: StackOptions | None, console: Console) -> None:
     _cancel_on_signals()
     began = time.monotonic()
 
-    def say(line: str) -> None:
+    def report(line: str) -> None:
         console.print(f"{time.monotonic() - began:5.1f} s  {line}", highlight=False)
 
     with suppress(asyncio.CancelledError):
-        async with Stack.open(name, options=options, say=say) as stack:
+        async with Stack.open(name, options=options, report=report) as stack:
             with _announced(name, stack) as place:
-                say(f"ready: {place}; Ctrl-C ends it")
+                report(f"ready: {place}; Ctrl-C stops it")
                 await _watch(stack)
-    say("ended")
+    report("stopped")
 
 
 async def _watch(stack: Stack) -> None:

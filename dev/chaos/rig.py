@@ -20,15 +20,12 @@ import asyncpg
 import psutil
 
 from dev.chaos.balancer import Backend, balancing
-from dev.claim import claimed
 from dev.kafka import EmbeddedKafka
 from dev.layout import SERVICES, SIMULATORS, Layout, Neighbours, preparation
-from dev.leftovers import end_leftovers, family_of
 from dev.ports import free_ports
 from dev.postgres import EmbeddedPostgres
-from dev.stack import RUN
-from dev.supervise import Child, Command, ProcessFailed
-from dev.templates import register
+from dev.processes import Child, Command, ProcessFailed, end_leftovers, family_of
+from dev.stack import RUN, locked, register_templates
 
 REPLICAS = 2
 DISK_MIB = 768
@@ -182,7 +179,7 @@ async def rig(
     """
     folder = RUN / name
     folder.mkdir(parents=True, exist_ok=True)
-    with claimed(folder):
+    with locked(folder):
         await end_leftovers(folder)
         async with AsyncExitStack() as stack:
             disk = stack.enter_context(_disk(folder / "data"))
@@ -260,7 +257,7 @@ async def _services(run: Rig, rules: Path, say: Callable[[str], None]) -> AsyncI
     port = int(run.layout.ingest_url.rpartition(":")[2])
     async with balancing(port, doors):
         say("starting " + ", ".join(f"{REPLICAS} × {service}" for service in SERVICES))
-        await register(run.layout.whatsapp_url, rules)
+        await register_templates(run.layout.whatsapp_url, rules)
         await asyncio.gather(*(run.start(name) for service in SERVICES for name in run.replicas(service)))
         tending = asyncio.ensure_future(run.tend())
         try:

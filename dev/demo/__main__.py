@@ -1,8 +1,57 @@
-"""``python -m dev.demo`` is ``make demo``; its exit code is 0 only if every story ended as it should."""
+"""``make demo``: plays the eight stories on a stack of its own; exits 0 only if every story ended as expected."""
 
+import asyncio
 import sys
+import time
+from collections.abc import Callable
+from datetime import datetime
 
-from dev.demo.evening import main
+from rich.console import Console
+from rich.status import Status
+
+from dev.demo.report import format_time, print_result
+from dev.demo.runner import POLLED_ON_REQUEST, DemoResult, play_stories
+from dev.demo.stories import STORIES
+from dev.demo.story import STARTS_AT
+from dev.stack import Stack
+from shared.contracts.errors import StetError
+
+_STACK = "demo"
+
+
+def main() -> int:
+    """Return the exit code."""
+    console = Console()
+    started = time.monotonic()
+    try:
+        result = asyncio.run(_play(console, started))
+    except StetError as failure:
+        console.print(str(failure), style="red", markup=False, highlight=False)
+        return 1
+    except KeyboardInterrupt:
+        console.print("interrupted; every process that it started has ended")
+        return 130
+    print_result(console, result)
+    console.print(f"{len(STORIES)} stories in {time.monotonic() - started:.0f} s", highlight=False)
+    return 0 if result.passed else 1
+
+
+async def _play(console: Console, started: float) -> DemoResult:
+    with console.status("setting up") as status:
+
+        def report(line: str) -> None:
+            console.print(f"{time.monotonic() - started:5.1f} s  {line}", style="dim", highlight=False)
+
+        async with Stack.open(_STACK, STARTS_AT, POLLED_ON_REQUEST, report) as stack:
+            report("playing the stories side by side, on a clock that jumps to the next due time")
+            result = await play_stories(stack, STORIES, on_instant=_show_time(status))
+            status.update("stopping")
+        return result
+
+
+def _show_time(status: Status) -> Callable[[datetime], None]:
+    return lambda now: status.update(f"it is {format_time(now)}")
+
 
 if __name__ == "__main__":
     sys.exit(main())

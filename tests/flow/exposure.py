@@ -1,4 +1,4 @@
-"""What a stack keeps or shows outside payloads, and what in it is personal: in clear, in base64 or in hex."""
+"""What a stack keeps or shows simulators payloads, and what in it is personal: in clear, in base64 or in hex."""
 
 import base64
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence

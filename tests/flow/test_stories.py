@@ -5,60 +5,60 @@ import re
 
 import pytest
 
-from dev.demo.performance import POLLED_BY_HAND, Performance, perform
+from dev.demo.runner import POLLED_ON_REQUEST, DemoResult, play_stories
 from dev.demo.stories import STORIES
-from dev.demo.story import BEGINS
+from dev.demo.story import STARTS_AT
 from dev.layout import SERVICES
-from dev.stack import Options, Stack
+from dev.stack import Stack, StackOptions
 from tests.flow.collector import Collector, collecting
 from tests.flow.exposure import Exposure, expose
-from tests.flow.performed import check
+from tests.flow.played_stories import assert_passed
 from tests.flow.stories import closed_question, stop, two_questions
 
 pytestmark = [pytest.mark.flow, pytest.mark.timeout(180)]
 
-_TOLD = (*STORIES, stop.STORY, two_questions.STORY, closed_question.STORY)
+_STORIES = (*STORIES, stop.STORY, two_questions.STORY, closed_question.STORY)
 
 
 _PHONE = re.compile(r"\+?(44|33|49)[0-9]{9,10}")
 
 
 @pytest.fixture(scope="module")
-def evening() -> tuple[Performance, Collector, Exposure]:
-    return asyncio.run(_evening())
+def played() -> tuple[DemoResult, Collector, Exposure]:
+    return asyncio.run(_play())
 
 
-async def _evening() -> tuple[Performance, Collector, Exposure]:
+async def _play() -> tuple[DemoResult, Collector, Exposure]:
     async with collecting() as collector:
         traced = {service: {"STET_OTLP_ENDPOINT": collector.url} for service in SERVICES}
-        traced["ingest"] |= POLLED_BY_HAND.settings["ingest"]
-        async with Stack.open("flow-stories", BEGINS, Options(settings=traced)) as stack:
-            performance = await perform(stack, _TOLD)
-            return performance, collector, await expose(stack, _TOLD, collector)
+        traced["ingest"] |= POLLED_ON_REQUEST.settings["ingest"]
+        async with Stack.open("flow-stories", STARTS_AT, StackOptions(settings=traced)) as stack:
+            result = await play_stories(stack, _STORIES)
+            return result, collector, await expose(stack, _STORIES, collector)
 
 
 @pytest.fixture(scope="module")
-def performance(evening: tuple[Performance, Collector, Exposure]) -> Performance:
-    return evening[0]
+def result(played: tuple[DemoResult, Collector, Exposure]) -> DemoResult:
+    return played[0]
 
 
 @pytest.fixture(scope="module")
-def collector(evening: tuple[Performance, Collector, Exposure]) -> Collector:
-    return evening[1]
+def collector(played: tuple[DemoResult, Collector, Exposure]) -> Collector:
+    return played[1]
 
 
 @pytest.fixture(scope="module")
-def exposure(evening: tuple[Performance, Collector, Exposure]) -> Exposure:
-    return evening[2]
+def exposure(played: tuple[DemoResult, Collector, Exposure]) -> Exposure:
+    return played[2]
 
 
-@pytest.mark.parametrize("title", [story.title for story in _TOLD])
-def test_a_story_ends_as_it_should(performance: Performance, title: str) -> None:
-    check(performance, title)
+@pytest.mark.parametrize("title", [story.title for story in _STORIES])
+def test_a_story_ends_as_expected(result: DemoResult, title: str) -> None:
+    assert_passed(result, title)
 
 
-def test_nothing_is_lost_doubled_or_left_behind(performance: Performance) -> None:
-    assert performance.faults == []
+def test_nothing_is_lost_sent_twice_or_left_over(result: DemoResult) -> None:
+    assert result.faults == []
 
 
 def test_one_trace_leads_from_what_came_in_to_what_was_written_and_read_back(collector: Collector) -> None:

@@ -3,10 +3,9 @@
 import re
 from typing import Any
 
-from dev.demo.cast import Player
-from dev.demo.stage import Stage
-from dev.demo.story import Story, london
-from dev.demo.transcript import Kind
+from dev.demo.people import DemoPerson
+from dev.demo.story import LineKind, Story, london
+from dev.demo.story_run import StoryRun
 
 _FINANCE = 61
 _AGENTS = {901: 3001, 902: 3002}  # who is paid, for whom
@@ -28,77 +27,79 @@ _DOCUMENT = {"title": "Statement", "mime": "application/pdf", "sensitivity": "co
 _AMOUNT = re.compile(r"[£€$]|\d[.,]\d\d\b|\b(GBP|EUR|USD)\b")
 
 
-async def play(stage: Stage) -> None:
-    await stage.at(london(4, 14, 14))
-    await _statements(stage)
-    await _dispute(stage)
-    await stage.at(london(4, 15, 14))
-    await _payment_issue(stage)
-    await stage.at(london(4, 22, 10))
+async def play(run: StoryRun) -> None:
+    await run.wait_until(london(4, 14, 14))
+    await _statements(run)
+    await _dispute(run)
+    await run.wait_until(london(4, 15, 14))
+    await _payment_issue(run)
+    await run.wait_until(london(4, 22, 10))
     for contact in _FORGETTING:
-        stage.hears(player := stage.world.cast[contact], _REMINDER[player.language])
+        run.expect_message(person := run.people[contact], _REMINDER[person.language])
 
 
-async def _statements(stage: Stage) -> None:
+async def _statements(run: StoryRun) -> None:
     """In Consonance's one batch; acknowledgements come within the hour, from people who know what to tap."""
-    cast = stage.world.cast
-    await stage.world.outside.at_whatsapp("scripts", [_acknowledges(cast[contact]) for contact in _ACKNOWLEDGING])
+    people = run.people
+    await run.context.simulators.whatsapp("scripts", [_acknowledges(people[contact]) for contact in _ACKNOWLEDGING])
     events = [_statement(payee) for payee in _PAYEES]
-    await stage.consonance(f"{len(events)} royalty statements are ready", "push_batch", {"events": events})
-    await stage.at(london(4, 14, 18))
+    await run.change(f"{len(events)} royalty statements are ready", "push_batch", {"events": events})
+    await run.wait_until(london(4, 14, 18))
     for contact in _PAYEES:
-        message = stage.hears(
-            player := cast[contact], _READY[player.language], aloud=contact in (_DISPUTING, 902, 3003)
+        message = run.expect_message(
+            person := people[contact], _READY[person.language], in_transcript=contact in (_DISPUTING, 902, 3003)
         )
-        stage.expect(not _AMOUNT.search(message.text), "no amount is written", aloud=False)
-    stage.tell(Kind.NOTED, "", f"{len(_PAYEES)} payees in all have heard of theirs; no message has an amount")
+        run.expect(not _AMOUNT.search(message.text), "no amount is written", in_transcript=False)
+    run.note(LineKind.CHECKED, "", f"{len(_PAYEES)} payees in all have heard of theirs; no message has an amount")
     for contact in _ACKNOWLEDGING:
-        stage.hears(player := cast[contact], _NOTED[player.language], aloud=False)
+        run.expect_message(person := people[contact], _NOTED[person.language], in_transcript=False)
         wanted = {"document_id": f"S-{contact}", "contact_id": contact, "kind": "acknowledged"}
-        await stage.wrote("recordAcknowledgement", aloud=False, **wanted)
-    kept = await stage.world.outside.in_consonance("state/acknowledgements")
-    stage.expect(len(kept) == len(_ACKNOWLEDGING), f"{len(_ACKNOWLEDGING)} acknowledge by a tap; each is in Consonance")
-    stage.silence()
+        await run.expect_write("recordAcknowledgement", in_transcript=False, **wanted)
+    kept = await run.context.simulators.consonance("state/acknowledgements")
+    run.expect(len(kept) == len(_ACKNOWLEDGING), f"{len(_ACKNOWLEDGING)} acknowledge by a tap; each is in Consonance")
+    run.expect_no_message()
 
 
-async def _dispute(stage: Stage) -> None:
-    cast = stage.world.cast
-    agent, finance = cast[_DISPUTING], cast[_FINANCE]
-    await stage.at(london(4, 15, 10))
-    await stage.taps(agent, "Something is wrong")
-    await stage.wrote("recordAcknowledgement", document_id=f"S-{_DISPUTING}", contact_id=_DISPUTING, kind="disputed")
-    await stage.reads("acknowledgements", {"document_id": f"S-{_DISPUTING}"}, kind="disputed")
-    stage.hears(agent, _PASSED_ON["en"])
-    stage.hears(finance, f"{agent.name} says “Something is wrong”")
-    await _finance_takes_it(stage)
+async def _dispute(run: StoryRun) -> None:
+    people = run.people
+    agent, finance = people[_DISPUTING], people[_FINANCE]
+    await run.wait_until(london(4, 15, 10))
+    await run.tap(agent, "Something is wrong")
+    await run.expect_write(
+        "recordAcknowledgement", document_id=f"S-{_DISPUTING}", contact_id=_DISPUTING, kind="disputed"
+    )
+    await run.expect_record("acknowledgements", {"document_id": f"S-{_DISPUTING}"}, kind="disputed")
+    run.expect_message(agent, _PASSED_ON["en"])
+    run.expect_message(finance, f"{agent.name} says “Something is wrong”")
+    await _finance_takes_it(run)
 
 
-async def _payment_issue(stage: Stage) -> None:
-    payee = stage.world.cast[_UNPAID]
-    await stage.push(
+async def _payment_issue(run: StoryRun) -> None:
+    payee = run.people[_UNPAID]
+    await run.push(
         f"a payment to {payee.name} is held up", "royalty.payment_issue",
         payment_id="P-2027-7", payee=_party(_UNPAID), issue="bank_details_missing",
     )  # fmt: skip
-    message = stage.hears(payee, _HELD_UP[payee.language])
-    stage.expect("://" not in message.text, "it has no link to a form")
-    await stage.taps(payee, _DEALT_WITH[payee.language])
-    stage.hears(payee, _PASSED_ON[payee.language])
-    stage.hears(stage.world.cast[_FINANCE], f"{payee.name} says “I have dealt with it”")
-    await _finance_takes_it(stage)
+    message = run.expect_message(payee, _HELD_UP[payee.language])
+    run.expect("://" not in message.text, "it has no link to a form")
+    await run.tap(payee, _DEALT_WITH[payee.language])
+    run.expect_message(payee, _PASSED_ON[payee.language])
+    run.expect_message(run.people[_FINANCE], f"{payee.name} says “I have dealt with it”")
+    await _finance_takes_it(run)
 
 
-async def _finance_takes_it(stage: Stage) -> None:
-    finance = stage.world.cast[_FINANCE]
-    await stage.taps(finance, "Take it")
-    stage.hears(finance, "You have taken")
-    await stage.taps(finance, "Done")
-    stage.hears(finance, "Your answer is noted")
-    stage.silence()
+async def _finance_takes_it(run: StoryRun) -> None:
+    finance = run.people[_FINANCE]
+    await run.tap(finance, "Take it")
+    run.expect_message(finance, "You have taken")
+    await run.tap(finance, "Done")
+    run.expect_message(finance, "Your answer is noted")
+    run.expect_no_message()
 
 
-def _acknowledges(player: Player) -> dict[str, Any]:
-    title = _RECEIVED[player.language]
-    return {"person": player.handle, "on": {"template": "royalty_statement"}, "do": "tap", "value": title, "after": 900}
+def _acknowledges(person: DemoPerson) -> dict[str, Any]:
+    title = _RECEIVED[person.language]
+    return {"person": person.handle, "on": {"template": "royalty_statement"}, "do": "tap", "value": title, "after": 900}
 
 
 def _party(contact: int) -> dict[str, object]:

@@ -1,24 +1,24 @@
 """A work reaches “Final proof approved” in Consonance; author, illustrator, editor and production lead are told."""
 
-from dev.demo.stage import Stage
 from dev.demo.story import Story, london
+from dev.demo.story_run import StoryRun
 
 _WORK = "works/61417"
 _AUTHOR, _ILLUSTRATOR, _EDITOR, _LEAD = 801, 802, 11, 22
 
 
-async def play(stage: Stage) -> None:
-    cast = stage.world.cast
-    await stage.at(london(4, 12, 10, 5))
-    await stage.edit("the proofs of The Salt Road are marked final", _WORK, stage="Final proof approved")
-    stage.hears(cast[_AUTHOR], "it is now at “final proofs approved”")
-    stage.hears(cast[_ILLUSTRATOR], "l’ouvrage en est maintenant à « épreuves finales validées »")
-    stage.hears(cast[_EDITOR], "The next step is with your team")
-    stage.hears(cast[_LEAD], "The next step is with your team")
-    stage.silence()
-    await stage.at(london(4, 12, 11, 5))
-    stage.expect(await stage.poll() == 0, "a second poll tells nothing")
-    stage.silence()
+async def play(run: StoryRun) -> None:
+    people = run.people
+    await run.wait_until(london(4, 12, 10, 5))
+    await run.edit("the proofs of The Salt Road are marked final", _WORK, stage="Final proof approved")
+    run.expect_message(people[_AUTHOR], "it is now at “final proofs approved”")
+    run.expect_message(people[_ILLUSTRATOR], "l’ouvrage en est maintenant à « épreuves finales validées »")
+    run.expect_message(people[_EDITOR], "The next step is with your team")
+    run.expect_message(people[_LEAD], "The next step is with your team")
+    run.expect_no_message()
+    await run.wait_until(london(4, 12, 11, 5))
+    run.expect(await run.poll() == 0, "a second poll tells nothing")
+    run.expect_no_message()
 
 
 STORY = Story(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dev.kafka import EmbeddedKafka
 from dev.postgres import EmbeddedPostgres
-from dev.supervise import Child, Command
+from dev.processes import Child, Command
 
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
 FORKING = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {STUBBORN!r}])"

@@ -15,13 +15,12 @@ import psutil
 import pytest
 
 from dev import stack as stacks
-from dev.claim import claimed
 from dev.layout import ROOT, Layout, Neighbours
-from dev.stack import Options, Stack, announcement
-from dev.supervise import ProcessFailed
+from dev.processes import ProcessFailed
+from dev.stack import Stack, StackOptions, announcement, locked
 from shared.contracts.errors import Misconfigured
 
-BARE = Options(services=(), simulators=())
+BARE = StackOptions(services=(), simulators=())
 NEIGHBOURS = Neighbours("127.0.0.1:1", "postgresql://postgres@127.0.0.1:2/postgres")
 PROMISED = {
     "ingest_url", "whatsapp_graph_url", "consonance_url", "kafka_bootstrap", "postgres_dsn", "whatsapp_app_secret",
@@ -63,9 +62,9 @@ def test_the_development_clock_needs_its_flag(tmp_path: Path) -> None:
 
 
 def test_a_name_is_taken_while_its_stack_runs(tmp_path: Path) -> None:
-    with claimed(tmp_path), pytest.raises(Misconfigured, match="is running already"), claimed(tmp_path):
+    with locked(tmp_path), pytest.raises(Misconfigured, match="is running already"), locked(tmp_path):
         pass
-    with claimed(tmp_path):
+    with locked(tmp_path):
         pass
 
 
@@ -98,17 +97,17 @@ async def test_business_time_starts_where_it_is_told() -> None:
     announcement(name).parent.mkdir(parents=True, exist_ok=True)
     announcement(name).write_text("{}")  # left by one that was killed
     async with Stack.open(
-        name, development_clock=start, options=Options(services=(), simulators=("whatsapp",))
+        name, development_clock=start, options=StackOptions(services=(), simulators=("whatsapp",))
     ) as stack:
         assert not announcement(name).exists()
-        await stack.conductor.run_until(start.replace(hour=17))
+        await stack.virtual_clock.run_until(start.replace(hour=17))
         assert stack.clock is not None
         assert stack.clock.now() == start.replace(hour=17)
 
 
 @pytest.mark.integration
 async def test_one_that_does_not_start_is_named_and_the_others_end() -> None:
-    options = Options(services=(), simulators=("whatsapp",), arguments={"whatsapp": ("--no-such-option",)})
+    options = StackOptions(services=(), simulators=("whatsapp",), arguments={"whatsapp": ("--no-such-option",)})
     with pytest.raises(ProcessFailed, match=r"(?s)^whatsapp ended with code 2.*--no-such-option"):
         async with Stack.open("broken", options=options):
             pytest.fail("it started")
@@ -116,7 +115,7 @@ async def test_one_that_does_not_start_is_named_and_the_others_end() -> None:
 
 @contextmanager
 def up(name: str) -> Iterator[subprocess.Popen[str]]:
-    script = "import sys; from dev.up import main, Options; sys.exit(main(sys.argv[1], Options((), ())))"
+    script = "import sys; from dev.up import main, StackOptions; sys.exit(main(sys.argv[1], StackOptions((), ())))"
     argv = [sys.executable, "-c", script, name]
     with subprocess.Popen(argv, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603 -- our own module
         yield process

@@ -1,43 +1,43 @@
 """The same question open twice in one chat: words alone are asked about; a quote or a button decides."""
 
-from dev.demo.stage import Stage
 from dev.demo.story import Story, london
+from dev.demo.story_run import StoryRun
 
 _HOLDER, _MANAGERS = 813, (40, 41)
 _FIRST, _SECOND = "R-two-1", "R-two-2"
 
 
-async def play(stage: Stage) -> None:
-    holder = stage.world.cast[_HOLDER]
-    await stage.at(london(4, 12, 10, 20))
+async def play(run: StoryRun) -> None:
+    holder = run.people[_HOLDER]
+    await run.wait_until(london(4, 12, 10, 20))
     for request, work in ((_FIRST, 60008), (_SECOND, 60015)):
         asked = {"request_id": request, "work_id": work, "rights_holder": _HOLDER, "respond_by": "2027-05-07"}
-        await stage.consonance("a permission is asked", "rights_requests", asked)
-    first = stage.hears(holder, "in “Northern Rivers”")
-    stage.hears(holder, "in “Paper Clocks”")
-    await stage.writes(holder, "Yes, that is fine with me")
-    stage.hears(holder, "You have more than one open question from us")
-    stage.silence()
-    await stage.writes(holder, "I mean this one", quoted=first.wamid)
-    stage.hears(holder, "has your message and will come back to you")
+        await run.change("a permission is asked", "rights_requests", asked)
+    first = run.expect_message(holder, "in “Northern Rivers”")
+    run.expect_message(holder, "in “Paper Clocks”")
+    await run.send_text(holder, "Yes, that is fine with me")
+    run.expect_message(holder, "You have more than one open question from us")
+    run.expect_no_message()
+    await run.send_text(holder, "I mean this one", quoted=first.wamid)
+    run.expect_message(holder, "has your message and will come back to you")
     for manager in _MANAGERS:
-        stage.hears(stage.world.cast[manager], "About Northern Rivers: Jürgen Abendroth says “I mean this one”")
-    stage.silence()
-    await _buttons(stage, first.wamid)
+        run.expect_message(run.people[manager], "About Northern Rivers: Jürgen Abendroth says “I mean this one”")
+    run.expect_no_message()
+    await _buttons(run, first.wamid)
 
 
-async def _buttons(stage: Stage, first: str) -> None:
-    holder = stage.world.cast[_HOLDER]
-    await stage.taps(holder, "Approve", message=first)
-    await stage.wrote("recordRightsDecision", request_id=_FIRST, decision="approved")
-    await stage.wrote("advanceRightsWorkflow", to_stage="licensed")
-    stage.hears(holder, "Your answer is noted")
-    await stage.taps(holder, "Decline")
-    await stage.wrote("recordRightsDecision", request_id=_SECOND, decision="declined")
-    stage.hears(holder, "Your answer is noted")
+async def _buttons(run: StoryRun, first: str) -> None:
+    holder = run.people[_HOLDER]
+    await run.tap(holder, "Approve", message=first)
+    await run.expect_write("recordRightsDecision", request_id=_FIRST, decision="approved")
+    await run.expect_write("advanceRightsWorkflow", to_stage="licensed")
+    run.expect_message(holder, "Your answer is noted")
+    await run.tap(holder, "Decline")
+    await run.expect_write("recordRightsDecision", request_id=_SECOND, decision="declined")
+    run.expect_message(holder, "Your answer is noted")
     for manager in _MANAGERS:
-        stage.hears(stage.world.cast[manager], "approved the photograph of the quay for “Northern Rivers”")
-        stage.hears(stage.world.cast[manager], "declined the photograph of the quay for “Paper Clocks”")
+        run.expect_message(run.people[manager], "approved the photograph of the quay for “Northern Rivers”")
+        run.expect_message(run.people[manager], "declined the photograph of the quay for “Paper Clocks”")
 
 
 STORY = Story(

@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaProducer
 
 from dev.ports import free_ports
 from dev.postgres import login_of
-from dev.supervise import Child, Command
+from dev.processes import Child, Command
 from shared.contracts.envelope import Event, EventData
 from shared.contracts.ids import EventId, MessageId, PersonId
 from shared.contracts.messages import WithdrawMessage

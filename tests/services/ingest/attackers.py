@@ -11,7 +11,7 @@ from pathlib import Path
 import uvloop
 
 from dev.ports import LOOPBACK
-from dev.supervise import Child, Command
+from dev.processes import Child, Command
 from tests.services.ingest.payloads import status, statuses, webhook
 from tests.services.ingest.service import signed
 

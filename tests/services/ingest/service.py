@@ -20,7 +20,7 @@ from standardwebhooks import Webhook
 
 from dev.ports import LOOPBACK, free_ports
 from dev.postgres import login_of
-from dev.supervise import Child, Command
+from dev.processes import Child, Command
 from shared.contracts.envelope import Event, parse_event
 from shared.contracts.topics import PARTITIONS, Topic
 from shared.runtime.clock import machine_now

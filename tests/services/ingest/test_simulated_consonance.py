@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from dev.ports import LOOPBACK, free_ports
-from dev.supervise import Child, Command
+from dev.processes import Child, Command
 from shared.contracts.consonance import (
     ApprovalRequested,
     ComponentChanged,

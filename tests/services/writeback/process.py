@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from dev.ports import LOOPBACK, free_ports
 from dev.postgres import login_of
-from dev.supervise import Child, Command
+from dev.processes import Child, Command
 from shared.contracts.envelope import Event
 from shared.contracts.topics import PARTITIONS, Topic
 from tests.dev.consonance.stand import KEY

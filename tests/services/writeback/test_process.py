@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dev.supervise import ProcessFailed
+from dev.processes import ProcessFailed
 from shared.contracts import topics
 from shared.runtime.clock import DevelopmentClock
 from tests.dev.consonance.stand import Stand, standing

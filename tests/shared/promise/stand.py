@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from dev.ports import free_ports
 from dev.postgres import login_of
-from dev.supervise import Child, Command
+from dev.processes import Child, Command
 from shared.contracts.envelope import Event
 from shared.contracts.ids import EventId, MessageId, PersonId, TenantId
 from shared.contracts.messages import MessageWithdrawn

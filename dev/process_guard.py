@@ -1,7 +1,7 @@
-"""Ends a process with the one that asked for it: ``python leash.py PID_FILE SIGNAL GRACE USER COMMAND…``.
+"""Runs a command that ends when its starter ends: ``python process_guard.py PID_FILE SIGNAL GRACE USER COMMAND…``.
 
-Standard input is the leash. Only the starter holds its other end, so it closes when the starter ends, even by SIGKILL;
-the command is then asked to end by SIGNAL and, GRACE seconds later, made to. The standard library is all this needs.
+Only the starter holds the other end of this process's standard input, so the input closes when the starter ends, even
+by SIGKILL. The command then gets SIGNAL, and SIGKILL after GRACE seconds. It needs the standard library only.
 """
 
 import contextlib
@@ -14,14 +14,14 @@ import threading
 from pathlib import Path
 from typing import Any
 
-SELF = Path(__file__)
+SCRIPT = Path(__file__)
 
 
-def hold(pid_file: Path, ending: signal.Signals, grace: float, user: str | None, command: list[str]) -> int:
-    """Run ``command`` in a session of its own until it ends or standard input closes; returns a shell's code."""
+def guard(pid_file: Path, ending: signal.Signals, grace: float, user: str | None, command: list[str]) -> int:
+    """Run ``command`` in a session of its own until it ends or standard input closes; returns a shell's exit code."""
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, **_identity(user))
     _write(pid_file, process.pid)
-    threading.Thread(target=_let_go, args=(process, ending, grace), daemon=True).start()
+    threading.Thread(target=_end_with_input, args=(process, ending, grace), daemon=True).start()
     code = process.wait()
     _kill_group(process.pid)
     return code if code >= 0 else 128 - code
@@ -40,7 +40,7 @@ def _write(pid_file: Path, pid: int) -> None:
     draft.replace(pid_file)
 
 
-def _let_go(process: subprocess.Popen[bytes], ending: signal.Signals, grace: float) -> None:
+def _end_with_input(process: subprocess.Popen[bytes], ending: signal.Signals, grace: float) -> None:
     while os.read(sys.stdin.fileno(), 1):
         pass
     process.send_signal(ending)
@@ -59,4 +59,4 @@ if __name__ == "__main__":
     for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(ignored, lambda *_: None)
     _pid_file, _signal, _grace, _user, *_command = sys.argv[1:]
-    sys.exit(hold(Path(_pid_file), signal.Signals[_signal], float(_grace), _user or None, _command))
+    sys.exit(guard(Path(_pid_file), signal.Signals[_signal], float(_grace), _user or None, _command))

@@ -1,7 +1,7 @@
 """Child processes that end with the process that started them, however it ends.
 
-Each runs on a leash (``dev/leash.py``), its pid in a file while it lives. A child belongs to no event loop: it
-may be started in one and killed in another, as fixtures of a whole test session need.
+Each runs under the process guard (``dev/process_guard.py``), with its id in a file while it runs. A child belongs to
+no event loop: it may be started in one and killed in another, as fixtures of a whole test session need.
 """
 
 import asyncio
@@ -15,11 +15,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dev import leash
-from dev.leftovers import family_of, gone
+import psutil
+
+from dev import process_guard
 from shared.contracts.errors import StetError
 
 _TICK = 0.02  # seconds between two looks at a process
+_CHILDREN_SECONDS = 2.0  # for children to notice that their parent has ended
+_AGE_SECONDS = 2.0  # by which a process may seem older or younger than its pid file
 _TAIL_LINES = 25
 
 
@@ -34,7 +37,7 @@ class ProcessFailed(StetError):
 
 @dataclass(frozen=True)
 class Command:
-    """What to run; ``ending`` asks it to stop, ``grace`` is how many seconds it has to obey."""
+    """A process to run; ``ending`` is the signal that stops it, ``grace`` the seconds it then has."""
 
     name: str
     argv: tuple[str, ...]
@@ -51,7 +54,7 @@ class Child:
         self.command = command
         self.log = folder / "logs" / f"{command.name}.log"
         self._pid_file = folder / "pids" / f"{command.name}.pid"
-        self._leash: subprocess.Popen[bytes] | None = None
+        self._guard: subprocess.Popen[bytes] | None = None
         self._pid: int | None = None
 
     @property
@@ -62,15 +65,15 @@ class Child:
 
     @property
     def alive(self) -> bool:
-        return self._leash is not None and self._leash.poll() is None
+        return self._guard is not None and self._guard.poll() is None
 
     async def start(self) -> None:
         for path in (self.log, self._pid_file):
             path.parent.mkdir(parents=True, exist_ok=True)
         self._pid_file.unlink(missing_ok=True)
         with self.log.open("ab") as log:
-            self._leash = subprocess.Popen(  # noqa: ASYNC220 -- outlives the event loop it was started in
-                self._leash_argv(),
+            self._guard = subprocess.Popen(  # noqa: ASYNC220 -- outlives the event loop it was started in
+                self._guard_argv(),
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
@@ -83,11 +86,11 @@ class Child:
             await self.stop()
             raise
 
-    async def wait_until(self, ready: Callable[[], Awaitable[bool]], timeout: float) -> None:  # noqa: ASYNC109 -- names the culprit
-        """Return once ``ready``; raises ProcessFailed when the process ends first or ``timeout`` seconds pass."""
+    async def wait_until(self, ready: Callable[[], Awaitable[bool]], timeout: float) -> None:  # noqa: ASYNC109 -- the error names the process
+        """Return once ``ready``. Raises ProcessFailed when the process ends first or ``timeout`` seconds pass."""
         deadline = time.monotonic() + timeout
         while True:
-            alive = self.alive  # looked at first: what it did before it ended counts
+            alive = self.alive  # read first: what it did before it ended counts
             if await ready():
                 return
             if not alive:
@@ -98,11 +101,11 @@ class Child:
 
     def check(self) -> None:
         """Raises ProcessFailed when it was started and has ended."""
-        if self._leash is not None and not self.alive:
+        if self._guard is not None and not self.alive:
             raise self._failed(f"ended with code {self._code()}")
 
     async def run(self) -> None:
-        """Start a process that does one job, and wait for it; raises ProcessFailed when it did not succeed."""
+        """Run a process that does one job, to its end. Raises ProcessFailed when its exit code is not 0."""
         try:
             await self.start()
             code = await self.ended()
@@ -118,19 +121,19 @@ class Child:
         return self._code()
 
     async def stop(self) -> None:
-        """Ask it to end, and after its grace make it; nothing happens if it has ended already."""
-        if self._leash is not None and self._leash.stdin is not None:
-            self._leash.stdin.close()
+        """Ask it to end, and kill it after its grace; does nothing if it has ended already."""
+        if self._guard is not None and self._guard.stdin is not None:
+            self._guard.stdin.close()
             await self.ended()
             self._pid_file.unlink(missing_ok=True)
 
     async def kill(self) -> None:
-        """SIGKILL, and wait until it and all it forked are gone."""
+        """SIGKILL, and wait until it and its children have ended."""
         family = family_of(self.pid)
         with suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
         await self.ended()
-        await gone(family)
+        await ended(family)
         await self.stop()
 
     def tail(self, lines: int = _TAIL_LINES) -> str:
@@ -141,10 +144,10 @@ class Child:
     def _failed(self, what: str) -> ProcessFailed:
         return ProcessFailed(self.command.name, what, self.log, self.tail())
 
-    def _leash_argv(self) -> list[str]:
+    def _guard_argv(self) -> list[str]:
         command = self.command
-        how = [str(self._pid_file), command.ending.name, str(command.grace), command.user or ""]
-        return [sys.executable, "-S", "-E", str(leash.SELF), *how, *command.argv]
+        settings = [str(self._pid_file), command.ending.name, str(command.grace), command.user or ""]
+        return [sys.executable, "-S", "-E", str(process_guard.SCRIPT), *settings, *command.argv]
 
     async def _started(self) -> bool:
         with suppress(FileNotFoundError):
@@ -153,9 +156,62 @@ class Child:
         return False
 
     def _code(self) -> int:
-        return self._leash.returncode if self._leash is not None else -1
+        return self._guard.returncode if self._guard is not None else -1
 
 
 def _inherited() -> dict[str, str]:
     """The starter's environment without its own STET_ settings."""
     return {name: value for name, value in os.environ.items() if not name.startswith("STET_")}
+
+
+# ------------------------------------------------------------------ processes of an earlier start
+
+
+async def end_leftovers(folder: Path) -> list[str]:
+    """Kill the processes that an earlier starter of ``folder`` left running; returns their names."""
+    names = []
+    for pid_file in sorted((folder / "pids").glob("*.pid")):
+        pid = int(pid_file.read_text())
+        if _is_the_same(pid, pid_file.stat().st_mtime):
+            family = family_of(pid)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            await ended(family)
+            names.append(pid_file.stem)
+        pid_file.unlink(missing_ok=True)
+    return names
+
+
+def _is_the_same(pid: int, written: float) -> bool:
+    """A process older or younger than its file only has the same number."""
+    try:
+        born = psutil.Process(pid).create_time()
+    except psutil.NoSuchProcess:
+        return False
+    return bool(abs(born - written) < _AGE_SECONDS)
+
+
+def family_of(pid: int) -> list[psutil.Process]:
+    try:
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+async def ended(family: list[psutil.Process]) -> None:
+    """Wait for processes that end with their parent by themselves; after _CHILDREN_SECONDS kill the rest."""
+    deadline = time.monotonic() + _CHILDREN_SECONDS
+    while alive := [process for process in family if _runs(process)]:
+        if time.monotonic() > deadline:
+            for process in alive:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+        await asyncio.sleep(_TICK)
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

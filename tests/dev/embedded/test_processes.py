@@ -11,8 +11,7 @@ import psutil
 import pytest
 
 from dev.layout import ROOT
-from dev.leftovers import end_leftovers, family_of
-from dev.supervise import Child, Command, ProcessFailed
+from dev.processes import Child, Command, ProcessFailed, end_leftovers, family_of
 from tests.dev.embedded.starter import FORKING
 
 SLEEPS = "import time; time.sleep(600)"

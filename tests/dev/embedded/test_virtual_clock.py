@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from dev.conductor import Conductor, Unsettled
 from dev.ports import LOOPBACK, free_ports
+from dev.virtual_clock import NotIdle, VirtualClock
 from shared.runtime.clock import DevelopmentClock
 
 Report = Callable[[], dict[str, object]]
@@ -22,19 +22,19 @@ def clock(tmp_path: Path) -> DevelopmentClock:
 
 
 @dataclass
-class Participant:
-    """Does one thing at each of its due instants, some looks later than it could have."""
+class SimulatedProcess:
+    """Does one thing at each of its due instants, some polls after it became due."""
 
     clock: DevelopmentClock
     due: list[datetime] = field(default_factory=list)
     done_at: list[datetime] = field(default_factory=list)
-    looks_busy: int = 0
+    polls_busy: int = 0
     busy: int = 0
 
     def report(self) -> dict[str, object]:
         if self.due and self.due[0] <= self.clock.now() and not self.busy:
             self.due.pop(0)
-            self.busy = self.looks_busy + 1
+            self.busy = self.polls_busy + 1
         if self.busy:
             self.busy -= 1
             if not self.busy:
@@ -45,28 +45,28 @@ class Participant:
 
 
 @asynccontextmanager
-async def served(**participants: Report) -> AsyncIterator[dict[str, str]]:
+async def served(**processes: Report) -> AsyncIterator[dict[str, str]]:
     app = web.Application()
-    for name, report in participants.items():
-        app.router.add_get(f"/{name}", _answering(report))
+    for name, report in processes.items():
+        app.router.add_get(f"/{name}", _handler(report))
     runner = web.AppRunner(app)
     await runner.setup()
     (port,) = free_ports(1)
     await web.TCPSite(runner, LOOPBACK, port).start()
     try:
-        yield {name: f"http://{LOOPBACK}:{port}/{name}" for name in participants}
+        yield {name: f"http://{LOOPBACK}:{port}/{name}" for name in processes}
     finally:
         await runner.cleanup()
 
 
-def _answering(report: Report) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _handler(report: Report) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def answer(_: web.Request) -> web.Response:
         return web.json_response(report())
 
     return answer
 
 
-def saying(busy: list[str], next_due: datetime | None = None) -> Report:
+def reporting(busy: list[str], next_due: datetime | None = None) -> Report:
     return lambda: {"busy": busy, "next_due": next_due and next_due.isoformat(), "counter": 1}
 
 
@@ -75,58 +75,58 @@ def at(minutes: int) -> datetime:
 
 
 async def test_time_stops_at_everything_due_and_waits_until_it_is_done(clock: DevelopmentClock) -> None:
-    rules = Participant(clock, [at(10), at(30)], looks_busy=3)
-    dispatcher = Participant(clock, [at(20)], looks_busy=1)
+    rules = SimulatedProcess(clock, [at(10), at(30)], polls_busy=3)
+    dispatcher = SimulatedProcess(clock, [at(20)], polls_busy=1)
     async with served(rules=rules.report, dispatcher=dispatcher.report) as addresses:
-        await Conductor(clock, addresses).run_until(at(60))
+        await VirtualClock(clock, addresses).run_until(at(60))
     assert (rules.done_at, dispatcher.done_at) == ([at(10), at(30)], [at(20)])
     assert clock.now() == at(60)
 
 
-async def test_it_does_not_run_past_the_instant_asked_for(clock: DevelopmentClock) -> None:
-    rules = Participant(clock, [at(10), at(90)])
+async def test_time_does_not_run_past_the_requested_instant(clock: DevelopmentClock) -> None:
+    rules = SimulatedProcess(clock, [at(10), at(90)])
     async with served(rules=rules.report) as addresses:
-        await Conductor(clock, addresses).run_for(timedelta(minutes=60))
+        await VirtualClock(clock, addresses).run_for(timedelta(minutes=60))
     assert rules.done_at == [at(10)]
     assert clock.now() == at(60)
 
 
-async def test_settling_moves_no_time(clock: DevelopmentClock) -> None:
-    rules = Participant(clock, [START, at(10)], looks_busy=2)
+async def test_business_time_stands_still_while_processes_settle(clock: DevelopmentClock) -> None:
+    rules = SimulatedProcess(clock, [START, at(10)], polls_busy=2)
     async with served(rules=rules.report) as addresses:
-        await Conductor(clock, addresses).settle()
+        await VirtualClock(clock, addresses).settle()
     assert rules.done_at == [START]
     assert clock.now() == START
 
 
-async def test_a_counter_that_moves_is_work_though_nobody_is_busy(clock: DevelopmentClock) -> None:
+async def test_a_rising_counter_counts_as_work_although_no_process_is_busy(clock: DevelopmentClock) -> None:
     counters = iter([1, 2, 3, *[4] * 100])
     async with served(rules=lambda: {"busy": [], "next_due": None, "counter": next(counters)}) as addresses:
-        await Conductor(clock, addresses).settle()
+        await VirtualClock(clock, addresses).settle()
     assert next(counters) == 4
 
 
-async def test_who_is_busy_with_what_is_named(clock: DevelopmentClock) -> None:
-    async with served(rules=saying(["outbox"]), ingest=saying([])) as addresses:
-        with pytest.raises(Unsettled, match=r"not idle after 0 s at 2027-03-03 09:00:00: rules: outbox$"):
-            await Conductor(clock, addresses).settle(within=0.2)
+async def test_the_error_names_the_busy_process_and_its_task(clock: DevelopmentClock) -> None:
+    async with served(rules=reporting(["outbox"]), ingest=reporting([])) as addresses:
+        with pytest.raises(NotIdle, match=r"not idle after 0 s at 2027-03-03 09:00:00: rules: outbox$"):
+            await VirtualClock(clock, addresses).settle(within=0.2)
 
 
-async def test_what_is_due_and_never_done_is_named(clock: DevelopmentClock) -> None:
-    async with served(rules=saying([], next_due=START)) as addresses:
-        with pytest.raises(Unsettled, match="rules: due at 2027-03-03 09:00:00"):
-            await Conductor(clock, addresses).settle(within=0.2)
+async def test_the_error_names_what_is_due_and_never_done(clock: DevelopmentClock) -> None:
+    async with served(rules=reporting([], next_due=START)) as addresses:
+        with pytest.raises(NotIdle, match="rules: due at 2027-03-03 09:00:00"):
+            await VirtualClock(clock, addresses).settle(within=0.2)
 
 
-async def test_a_participant_that_does_not_answer_is_not_idle(clock: DevelopmentClock) -> None:
+async def test_a_process_that_does_not_answer_is_not_idle(clock: DevelopmentClock) -> None:
     (port,) = free_ports(1)
-    with pytest.raises(Unsettled, match="writeback: no answer"):
-        await Conductor(clock, {"writeback": f"http://{LOOPBACK}:{port}/idle"}).settle(within=0.2)
+    with pytest.raises(NotIdle, match="writeback: no answer"):
+        await VirtualClock(clock, {"writeback": f"http://{LOOPBACK}:{port}/idle"}).settle(within=0.2)
 
 
-async def test_a_process_that_died_is_told_at_once(clock: DevelopmentClock) -> None:
+async def test_a_process_that_died_is_reported_at_once(clock: DevelopmentClock) -> None:
     def check() -> None:
         raise RuntimeError("rules ended")
 
     with pytest.raises(RuntimeError, match="rules ended"):
-        await Conductor(clock, {}, check).settle()
+        await VirtualClock(clock, {}, check).settle()

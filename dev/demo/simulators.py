@@ -1,0 +1,48 @@
+"""The control APIs of both simulators, and ingest's development route, as the demo calls them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import orjson
+
+from shared.contracts.errors import StetError
+
+_TIMEOUT = aiohttp.ClientTimeout(total=30)
+
+Json = dict[str, Any]
+
+
+class CallRefused(StetError):
+    """A simulator or ingest refused a call of the demo."""
+
+
+@dataclass(frozen=True)
+class Simulators:
+    """``whatsapp_url`` and ``consonance_url`` end in the simulators' control paths."""
+
+    session: aiohttp.ClientSession
+    whatsapp_url: str
+    consonance_url: str
+    ingest_url: str
+
+    async def poll(self) -> int:
+        """Let ingest poll Consonance now; returns how many events it published. Raises CallRefused."""
+        return int((await self._call("POST", f"{self.ingest_url}/development/poll"))["events"])
+
+    async def whatsapp(self, path: str, body: object = None) -> Any:
+        """Raises CallRefused."""
+        return await self._call("GET" if body is None else "POST", f"{self.whatsapp_url}/{path}", body)
+
+    async def consonance(self, path: str, body: object = None, method: str = "POST") -> Any:
+        """Raises CallRefused."""
+        return await self._call("GET" if body is None else method, f"{self.consonance_url}/{path}", body)
+
+    async def _call(self, method: str, url: str, body: object = None) -> Any:
+        data = None if body is None else orjson.dumps(body)
+        async with self.session.request(method, url, data=data, timeout=_TIMEOUT) as response:
+            content = await response.read()
+            if not response.ok:
+                text = content.decode(errors="replace")
+                raise CallRefused(f"{method} {url} was answered {response.status}: {text}")
+        return orjson.loads(content)
