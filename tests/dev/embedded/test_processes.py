@@ -41,22 +41,22 @@ async def vanished(family: list[psutil.Process]) -> None:
 async def test_everything_ends_with_a_starter_that_is_killed(what: str, run_folder: Path) -> None:
     with starter(what, run_folder) as process:
         family = psutil.Process(process.pid).children(recursive=True)
-        assert len(family) >= 2  # the leash and at least one on it
+        assert len(family) >= 2  # the guard and at least one process under it
         process.send_signal(signal.SIGKILL)
         await vanished(family)
 
 
 @pytest.mark.integration
-async def test_a_database_whose_leash_was_killed_too_is_ended_by_the_next_start(run_folder: Path) -> None:
+async def test_a_database_whose_guard_was_killed_too_is_ended_by_the_next_start(run_folder: Path) -> None:
     with starter("postgres", run_folder) as process:
-        leash, *family = psutil.Process(process.pid).children(recursive=True)
-        leash.kill()
+        guard, *family = psutil.Process(process.pid).children(recursive=True)
+        guard.kill()
     assert all(process.is_running() for process in family)
     assert await end_leftovers(run_folder) == ["postgres"]
     await vanished(family)
 
 
-async def test_a_process_that_only_inherited_the_number_is_left_alone(tmp_path: Path) -> None:
+async def test_an_unrelated_process_with_the_same_id_is_left_alone(tmp_path: Path) -> None:
     pid_file = tmp_path / "pids" / "postgres.pid"
     pid_file.parent.mkdir()
     pid_file.write_text(str(os.getpid()))
@@ -65,7 +65,7 @@ async def test_a_process_that_only_inherited_the_number_is_left_alone(tmp_path: 
     assert not pid_file.exists()
 
 
-async def test_stop_asks_first(tmp_path: Path) -> None:
+async def test_stop_first_asks_a_process_to_end(tmp_path: Path) -> None:
     farewell = "import signal, time; signal.signal(15, lambda *_: print('bye') or exit(3)); print('up', flush=True);"
     polite = child(tmp_path, farewell + SLEEPS)
     await polite.start()
@@ -75,7 +75,7 @@ async def test_stop_asks_first(tmp_path: Path) -> None:
     assert polite.tail() == "up\nbye"
 
 
-async def test_stop_ends_who_does_not_listen_and_whom_they_forked(tmp_path: Path) -> None:
+async def test_stop_kills_a_process_that_ignores_the_signal_and_its_children(tmp_path: Path) -> None:
     deaf = child(tmp_path, FORKING, grace=0.1)
     await deaf.start()
     family = family_of(deaf.pid)
@@ -102,7 +102,7 @@ async def test_an_early_end_names_the_process_and_shows_its_last_lines(tmp_path:
     await process.stop()
 
 
-async def test_one_that_is_never_ready_is_named(tmp_path: Path) -> None:
+async def test_the_error_names_a_process_that_is_never_ready(tmp_path: Path) -> None:
     process = child(tmp_path, SLEEPS)
     await process.start()
     with pytest.raises(ProcessFailed, match="sample was not ready after 0 s"):
@@ -110,7 +110,7 @@ async def test_one_that_is_never_ready_is_named(tmp_path: Path) -> None:
     await process.stop()
 
 
-async def test_a_program_that_is_not_there_is_named(tmp_path: Path) -> None:
+async def test_the_error_names_a_program_that_does_not_exist(tmp_path: Path) -> None:
     missing = Child(Command("sample", ("/nowhere/at/all",)), tmp_path)
     with pytest.raises(ProcessFailed, match=r"(?s)sample ended.*/nowhere/at/all"):
         await missing.start()

@@ -33,7 +33,7 @@ def _runs_elsewhere(run_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stacks, "RUN", run_folder)
 
 
-def test_the_document_tells_what_was_promised(tmp_path: Path) -> None:
+def test_the_document_has_every_promised_address(tmp_path: Path) -> None:
     document = Layout(tmp_path).document(NEIGHBOURS)
     assert document.keys() >= PROMISED
     assert json.loads(json.dumps(document)) == document
@@ -61,7 +61,7 @@ def test_the_development_clock_needs_its_flag(tmp_path: Path) -> None:
     assert settings["STET_DEVELOPMENT_CLOCK"] == str(tmp_path / "clock")
 
 
-def test_a_name_is_taken_while_its_stack_runs(tmp_path: Path) -> None:
+def test_a_name_is_in_use_while_its_stack_runs(tmp_path: Path) -> None:
     with locked(tmp_path), pytest.raises(Misconfigured, match="is running already"), locked(tmp_path):
         pass
     with locked(tmp_path):
@@ -69,7 +69,7 @@ def test_a_name_is_taken_while_its_stack_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
-async def test_two_stacks_run_side_by_side_and_leave_nothing(run_folder: Path) -> None:
+async def test_two_stacks_run_side_by_side_and_leave_no_process(run_folder: Path) -> None:
     async with Stack.open("one", options=BARE) as one, Stack.open("two", options=BARE) as two:
         assert one.neighbours != two.neighbours
         children = [psutil.Process(child.pid) for stack in (one, two) for child in stack.children.values()]
@@ -78,7 +78,7 @@ async def test_two_stacks_run_side_by_side_and_leave_nothing(run_folder: Path) -
 
 
 @pytest.mark.integration
-async def test_a_killed_database_is_told_unless_it_was_killed_on_purpose() -> None:
+async def test_a_database_that_died_is_reported_unless_it_was_killed_on_purpose() -> None:
     async with Stack.open(options=BARE) as stack:
         await stack.kill("postgres")
         stack.check()
@@ -91,7 +91,7 @@ async def test_a_killed_database_is_told_unless_it_was_killed_on_purpose() -> No
 
 
 @pytest.mark.integration
-async def test_business_time_starts_where_it_is_told() -> None:
+async def test_business_time_starts_at_the_given_instant() -> None:
     start = datetime(2027, 3, 3, 9, tzinfo=UTC)
     name = "clocked"
     announcement(name).parent.mkdir(parents=True, exist_ok=True)
@@ -106,7 +106,7 @@ async def test_business_time_starts_where_it_is_told() -> None:
 
 
 @pytest.mark.integration
-async def test_one_that_does_not_start_is_named_and_the_others_end() -> None:
+async def test_a_process_that_does_not_start_is_named_and_the_others_end() -> None:
     options = StackOptions(services=(), simulators=("whatsapp",), arguments={"whatsapp": ("--no-such-option",)})
     with pytest.raises(ProcessFailed, match=r"(?s)^whatsapp ended with code 2.*--no-such-option"):
         async with Stack.open("broken", options=options):
@@ -148,7 +148,7 @@ def test_up_runs_until_it_is_interrupted(how: signal.Signals, unique_suffix: str
 
 
 @pytest.mark.integration
-def test_up_ends_and_says_so_when_a_process_ends_by_itself(unique_suffix: str) -> None:
+def test_up_ends_with_an_error_when_a_process_ends_by_itself(unique_suffix: str) -> None:
     with up(unique_suffix) as process:
         pids = announced(process, unique_suffix)["pids"]
         assert isinstance(pids, dict)
