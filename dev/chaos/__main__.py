@@ -1,6 +1,6 @@
-"""``python -m dev.chaos [--seed N] [--minutes M] [--folder NAME]``: one run and its verdict.
+"""``python -m dev.chaos [--seed N] [--minutes M] [--name NAME]``: one run and its judgement.
 
-Exit codes: 0 the promise held, 1 it was broken (the run's folder is kept and named), 2 the run could not be made.
+Exit codes: 0 the promise held, 1 it was broken (the run's folder is kept and named), 2 the run failed.
 """
 
 import argparse
@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from dev.chaos.checks.verdict import judge
-from dev.chaos.performance import perform
 from dev.chaos.report import show
+from dev.chaos.run import run_chaos
 from shared.contracts.errors import StetError
 
 
@@ -24,9 +24,9 @@ def main() -> int:
     parser.add_argument("--judge", type=Path, metavar="FOLDER", help="judge the files of an earlier run once more")
     chosen = parser.parse_args()
     try:
-        folder = chosen.judge or asyncio.run(perform(chosen.name, chosen.seed, chosen.minutes))
+        folder = chosen.judge or asyncio.run(run_chaos(chosen.name, chosen.seed, chosen.minutes))
     except (StetError, OSError, RuntimeError) as failure:
-        print(f"the run could not be made: {failure}", file=sys.stderr)
+        print(f"the run failed: {failure}", file=sys.stderr)
         return 2
     return show(judge(folder), folder)
 

@@ -1,7 +1,7 @@
-"""What stands before the replicas of ingest: each connection goes to one that is ready, in turn.
+"""A load balancer before the replicas of ingest: each connection goes to a ready replica, in turn.
 
-A replica that is killed cuts its connections; one that stands still keeps them until the caller's patience ends, and is
-given no new ones once it no longer says that it is ready.
+A killed replica closes its connections; a frozen one keeps them until the caller's timeout, and gets no new ones once
+it is no longer ready.
 """
 
 import asyncio
@@ -30,22 +30,24 @@ class Balancer:
     _turn: int = 0
 
     async def watch(self) -> None:
-        """For ever: which replicas say that they are ready."""
+        """Run for ever: ask which replicas are ready."""
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=1)) as session:
             while True:
                 answers = await asyncio.gather(*(_is_ready(session, one.ready_url) for one in self.backends))
                 self._ready = {one for one, ready in zip(self.backends, answers, strict=True) if ready}
                 await asyncio.sleep(_LOOK_SECONDS)
 
-    async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection, to whichever replica takes it; with none it is closed."""
+    async def forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Forward one connection to the first replica that takes it; close it where none does."""
         opened = await self._open()
         if opened is None:
             writer.close()
             return
         far_reader, far_writer = opened
-        ways = (_pump(reader, far_writer), _pump(far_reader, writer))
-        _, left = await asyncio.wait([asyncio.ensure_future(way) for way in ways], return_when=asyncio.FIRST_COMPLETED)
+        directions = (_pump(reader, far_writer), _pump(far_reader, writer))
+        _, left = await asyncio.wait(
+            [asyncio.ensure_future(one) for one in directions], return_when=asyncio.FIRST_COMPLETED
+        )
         for task in left:
             task.cancel()
         for one in (writer, far_writer):
@@ -75,9 +77,9 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 @asynccontextmanager
-async def balancing(port: int, backends: Sequence[Backend]) -> AsyncIterator[None]:
+async def load_balancer(port: int, backends: Sequence[Backend]) -> AsyncIterator[None]:
     balancer = Balancer(backends)
-    server = await asyncio.start_server(balancer.carry, LOOPBACK, port)
+    server = await asyncio.start_server(balancer.forward, LOOPBACK, port)
     watching = asyncio.ensure_future(balancer.watch())
     try:
         yield

@@ -1,16 +1,16 @@
-"""The verdict, printed: counts, recoveries, what was judged and what was found."""
+"""Prints the result of a run: counts, recoveries, and what each check judged and found."""
 
 from collections import defaultdict
 from pathlib import Path
 from statistics import median
 
 from dev.chaos.checks.recovery import Recovery
-from dev.chaos.checks.verdict import Verdict
+from dev.chaos.checks.verdict import RunVerdict
 
 _SHOWN = 8  # violations of one check
 
 
-def show(verdict: Verdict, folder: Path) -> int:
+def show(verdict: RunVerdict, folder: Path) -> int:
     """Print it; returns the exit code."""
     print(f"\nseed {verdict.seed}")
     for name, number in verdict.counts.items():
@@ -27,13 +27,14 @@ def show(verdict: Verdict, folder: Path) -> int:
         if len(finding.violations) > _SHOWN:
             print(f"  ! {finding.check}: and {len(finding.violations) - _SHOWN} more")
     total = sum(len(finding.violations) for finding in verdict.findings)
-    print(f"\nseed {verdict.seed}: {total or 'no'} violations in {verdict.counts['strikes']} strikes; files: {folder}")
+    disruptions = verdict.counts["disruptions"]
+    print(f"\nseed {verdict.seed}: {total or 'no'} violations in {disruptions} disruptions; files: {folder}")
     return 0 if verdict.holds else 1
 
 
 def _show_recoveries(found: list[Recovery]) -> None:
-    """After each strike, and then for each kind of it."""
-    print("\nrecovery: seconds until something came of a later event, and of all events of the first two seconds")
+    """For each disruption, then for each kind."""
+    print("\nrecovery: seconds until the first effect of a later event, and of all events of the first two seconds")
     for number, one in enumerate(found, start=1):
         print(f"  {number:4d}  {one.kind:26s} {_seconds(one.first)}  {_seconds(one.slowest)}")
     kinds: dict[str, list[Recovery]] = defaultdict(list)

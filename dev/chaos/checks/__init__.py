@@ -1,4 +1,4 @@
-"""The checks: pure functions over the JSON lines of a run. Nothing here imports services/ or shared/, on purpose.
+"""The checks: pure functions over the JSON lines of a run. They import nothing of services/ or shared/, on purpose.
 
-Each check returns what it judged and the violations it found; its docstring says what counts as in flight, and why.
+Each check returns the number of things it judged and the violations; its docstring says what counts as in flight.
 """

@@ -1,37 +1,37 @@
-"""Nothing is lost: every accepted event has its one decision or parked row, every requested message its end."""
+"""Checks that nothing is lost: each accepted event has one decision or parked row, each message and write an end."""
 
 from collections.abc import Iterator
 
-from dev.chaos.checks.files import Files, Finding, Record, Row
+from dev.chaos.checks.files import Finding, RecordedEvent, Row, RunFiles
 
 _READ_BY_RULES = ("consonance.events", "contacts", "whatsapp.messages", "messages.events", "writes.events")
 _ENDS = frozenset({"accepted", "failed", "dropped", "withdrawn", "resolved"})
 _CLOSED = frozenset({"failed", "dropped", "withdrawn"})
 
 
-def events(files: Files) -> Finding:
-    """Whatever a service answered with 2xx is on its topic or parked, and rules decided it once or parked it.
+def events(files: RunFiles) -> Finding:
+    """An event that a service answered with 2xx is on its topic or parked, and rules decided it once or parked it.
 
-    Nothing is in flight here: the run is drained before it is judged. The same decision on the topic twice (by a relay
-    that was killed) is one; two that differ are two.
+    Nothing is in flight here: the run is drained before it is judged. The same decision twice on the topic (from a
+    killed relay) is one; two that differ are two.
     """
     finding = Finding("lost event")
     parked = _parked(files)
     present = {record.id for topic in _READ_BY_RULES for record in files.topic(topic)}
     for event_id in _accepted(files):
         if event_id not in present and event_id not in parked:
-            finding.against("was accepted and is neither on its topic nor parked", event_id)
+            finding.add_violation("was accepted and is neither on its topic nor parked", event_id)
     for record in (record for topic in _READ_BY_RULES for record in files.topic(topic)):
         finding.judged += 1
         decisions = files.decided.get(record.id, [])
         if not decisions and record.id not in parked:
-            finding.against(f"of {record.topic} has no decision and is not parked", record.id)
+            finding.add_violation(f"of {record.topic} has no decision and is not parked", record.id)
         if len(decisions) > 1:
-            finding.against(f"of {record.topic} was decided {len(decisions)} times", record.id)
+            finding.add_violation(f"of {record.topic} was decided {len(decisions)} times", record.id)
     return finding
 
 
-def repeated_decisions(files: Files) -> Finding:
+def repeated_decisions(files: RunFiles) -> Finding:
     """One decision id, one content: a decision made again after a kill would differ at least in its instant."""
     finding = Finding("decided twice")
     first: dict[str, Row] = {}
@@ -40,11 +40,11 @@ def repeated_decisions(files: Files) -> Finding:
             finding.judged += 1
             data = row["event"]["data"]
             if first.setdefault(row["event"]["id"], data) != data:
-                finding.against("was decided twice, differently", row["event"].get("causationid"))
+                finding.add_violation("was decided twice, differently", row["event"].get("causationid"))
     return finding
 
 
-def _accepted(files: Files) -> Iterator[str]:
+def _accepted(files: RunFiles) -> Iterator[str]:
     for push in files.rows["pushed"]:
         if push["state"] == "taken":
             body = push["body"]
@@ -52,32 +52,34 @@ def _accepted(files: Files) -> Iterator[str]:
     yield from (files.replies.get(reply["wamid"], reply["wamid"]) for reply in files.rows["said"])
 
 
-def _parked(files: Files) -> set[str]:
+def _parked(files: RunFiles) -> set[str]:
     """Ids of events that are parked, as the rows and the topics have them."""
     return {word for row in files.rows["parked"] for word in str(row["event"] or "").split()}
 
 
-def parked(files: Files) -> Finding:
-    """Nothing the driver sends is unfit, so nothing has a reason to be parked: a neighbour away is waited for."""
-    finding = Finding("parked in vain")
+def parked(files: RunFiles) -> Finding:
+    """All records of the load are valid, so none has a reason to be parked; a neighbour that is away is waited for."""
+    finding = Finding("parked without a reason")
     for row in files.rows["parked"]:
         finding.judged += 1
-        finding.against(f"{row['service']} parked a fit record: {row['reason']}: {row['sentence']}", row["event"])
+        finding.add_violation(
+            f"{row['service']} parked a valid record: {row['reason']}: {row['sentence']}", row["event"]
+        )
     return finding
 
 
-def refused(files: Files) -> Finding:
+def refused(files: RunFiles) -> Finding:
     """Every push is well formed and signed, so none may be refused for good."""
-    finding = Finding("refused in vain")
+    finding = Finding("refused without a reason")
     for push in files.rows["pushed"]:
         finding.judged += 1
         if push["state"] != "taken":
-            finding.against(f"a push is {push['state']}, answered {push['statuses'][-3:]}", push["id"])
+            finding.add_violation(f"a push is {push['state']}, answered {push['statuses'][-3:]}", push["id"])
     return finding
 
 
-def decided_effects(files: Files) -> Finding:
-    """What a decision says it asked for is on the topics: the record and its effects leave together or not at all."""
+def decided_effects(files: RunFiles) -> Finding:
+    """The messages and writes that a decision names are on their topics: they leave together or not at all."""
     finding = Finding("lost effect")
     writes = {record.data["write_id"] for record in files.topic("writes.requested")}
     known = {"messages": files.requested, "withdrawn": files.withdrawals, "writes": writes}
@@ -87,43 +89,43 @@ def decided_effects(files: Files) -> Finding:
                 for one in verdict.get(name, ()):
                     finding.judged += 1
                     if one not in there:
-                        finding.against(f"a decision names one of its {name} that never left", one, record.id)
+                        finding.add_violation(
+                            f"a decision names one of its {name} that was never published", one, record.id
+                        )
     return finding
 
 
-def messages(files: Files) -> Finding:
-    """Every requested message was taken, failed, dropped or withdrawn, or is said to be uncertain.
+def messages(files: RunFiles) -> Finding:
+    """Every requested message was accepted, failed, dropped, withdrawn or is uncertain.
 
-    Uncertain is an end only where nothing proves more: of what WhatsApp took statuses came, so that must be settled.
+    Uncertain is an end only without more evidence: an accepted message has statuses, so it has to be resolved.
     """
     finding = Finding("message without an end")
     for message_id, record in files.requested.items():
         finding.judged += 1
         kinds = {outcome.kind for outcome in files.outcomes.get(message_id, ())}
         if not kinds & _ENDS and "uncertain" not in kinds:
-            finding.against(f"was requested ({record.data['say']}) and came to no end", message_id)
+            finding.add_violation(f"was requested ({record.data['say']}) and has no end", message_id)
         elif not kinds & _ENDS and files.sends_of.get(message_id):
-            finding.against("is called uncertain although WhatsApp took it and reported it", message_id)
+            finding.add_violation("is uncertain although WhatsApp accepted it and sent statuses", message_id)
     return finding
 
 
-def withdrawals(files: Files) -> Finding:
-    """Every withdrawal is answered: the message was withdrawn, had ended otherwise, or it is said to be too late."""
+def withdrawals(files: RunFiles) -> Finding:
+    """Every withdrawal has a result: the message was withdrawn, had ended before, or it was too late."""
     finding = Finding("withdrawal without an end")
     for message_id, record in files.withdrawals.items():
         finding.judged += 1
         kinds = {outcome.kind for outcome in files.outcomes.get(message_id, ())}
         if not kinds & (_CLOSED | {"too_late"}):
-            finding.against(
-                f"was to be withdrawn ({record.data['reason']}), and nothing says what became of that", message_id
-            )
+            finding.add_violation(f"was to be withdrawn ({record.data['reason']}), and has no result", message_id)
     return finding
 
 
-def notices(files: Files) -> Finding:
-    """A notice reached each author of its work, by what WhatsApp delivered and no service's word for it.
+def notices(files: RunFiles) -> Finding:
+    """A notice reached each author of its work, by the messages that WhatsApp delivered.
 
-    One that did not must have been dropped, failed, withdrawn or called uncertain, or its author had said STOP.
+    One that did not was dropped, failed, withdrawn or uncertain, or its author had sent STOP.
     """
     finding = Finding("lost notice")
     delivered = {(sent.person, word) for sent in files.sends for word in _words(sent.row["text"])}
@@ -133,7 +135,7 @@ def notices(files: Files) -> Finding:
             finding.judged += 1
             if (phone, event["data"]["to_stage"]) in delivered or _excused(files, event, phone, phones_stopped):
                 continue
-            finding.against("never reached an author, and nothing says why", event["id"], phone)
+            finding.add_violation("never reached an author, without a reason", event["id"], phone)
     return finding
 
 
@@ -141,7 +143,7 @@ def _words(text: str) -> Iterator[str]:
     return (word.strip(".,") for word in text.split())
 
 
-def _stage_changes(files: Files) -> Iterator[Row]:
+def _stage_changes(files: RunFiles) -> Iterator[Row]:
     for push in files.rows["pushed"]:
         body = push["body"]
         for event in body if isinstance(body, list) else [body]:
@@ -149,7 +151,7 @@ def _stage_changes(files: Files) -> Iterator[Row]:
                 yield event
 
 
-def _excused(files: Files, event: Row, phone: str, stopped: dict[str | None, Record]) -> bool:
+def _excused(files: RunFiles, event: Row, phone: str, stopped: dict[str | None, RecordedEvent]) -> bool:
     decision = files.decision(event["id"])
     if phone in stopped and (decision is None or stopped[phone].time <= decision.time + 1e-3):
         return True
@@ -162,9 +164,9 @@ def _excused(files: Files, event: Row, phone: str, stopped: dict[str | None, Rec
     return False
 
 
-def undrained(files: Files) -> Finding:
-    """What was still under way when patience ended; whatever hangs on it shows in the other checks too."""
+def unfinished(files: RunFiles) -> Finding:
+    """Work that was not finished when the run was given up; its consequences show in the other checks too."""
     finding = Finding("never finished", judged=1)
     for name, number in files.run["left"].items():
-        finding.against(f"{number} {name} when the run was given up")
+        finding.add_violation(f"{number} {name} when the run was given up")
     return finding

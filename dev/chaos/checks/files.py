@@ -1,6 +1,6 @@
-"""The files of a run, read and put in the order the checks need: records by topic, each event once, and indexes.
+"""The files of a run in the order that checks need: records by topic, each event once, with indexes.
 
-A topic may carry the same event twice (a relay that was killed repeats what was not acknowledged): the first counts.
+A topic may have the same event twice, since a killed relay repeats what was not acknowledged: the first counts.
 """
 
 import json
@@ -38,19 +38,19 @@ class Violation:
 
 @dataclass
 class Finding:
-    """What one check saw: how many things it judged, and what was wrong with some."""
+    """The result of one check: the number of things it judged, and its violations."""
 
     check: str
     judged: int = 0
     violations: list[Violation] = field(default_factory=list)
 
-    def against(self, sentence: str, *ids: object) -> None:
+    def add_violation(self, sentence: str, *ids: object) -> None:
         self.violations.append(Violation(self.check, sentence, tuple(map(str, ids))))
 
 
 @dataclass(frozen=True)
-class Record:
-    """One event of a topic; ``seen_at`` is when a reader that was never killed had it."""
+class RecordedEvent:
+    """One event of a topic; ``seen_at`` is when the recorder, which is never killed, read it."""
 
     topic: str
     partition: int
@@ -78,8 +78,8 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Sent:
-    """One message WhatsApp took; ``begun_at`` is when its attempt was written down before the request left."""
+class RecordedSend:
+    """One message that WhatsApp accepted; ``begun_at`` is when its attempt was committed, before the request left."""
 
     message_id: str
     attempt: int
@@ -92,23 +92,23 @@ class Sent:
 
 
 @dataclass(frozen=True)
-class Tap:
+class ButtonTap:
     """One of our buttons, tapped."""
 
-    record: Record
+    record: RecordedEvent
     message_id: str
     answer: str
 
 
 @dataclass(frozen=True)
-class Files:
-    """Everything that is judged. ``run`` is what the run says of itself; the rest are rows of its files."""
+class RunFiles:
+    """All that is judged. ``run`` describes the run; ``rows`` are those of its files."""
 
     run: Row
     rows: Mapping[str, list[Any]]
 
     @classmethod
-    def load(cls, folder: Path) -> "Files":
+    def load(cls, folder: Path) -> "RunFiles":
         """Raises OSError or ValueError where a file is missing or broken."""
         rows = {name: _lines(folder / f"{name}.jsonl") for name in _LISTS}
         return cls(json.loads((folder / "run.json").read_text()), rows)
@@ -116,81 +116,81 @@ class Files:
     # ------------------------------------------------------------------ topics
 
     @cached_property
-    def by_topic(self) -> Mapping[str, list[Record]]:
+    def by_topic(self) -> Mapping[str, list[RecordedEvent]]:
         """In the order of partition and offset, each event once."""
-        found: dict[str, dict[tuple[str, str], Record]] = defaultdict(dict)
+        found: dict[str, dict[tuple[str, str], RecordedEvent]] = defaultdict(dict)
         for row in sorted(self.rows["topics"], key=lambda row: (row["topic"], row["partition"], row["offset"])):
             if "id" in row["event"]:
-                record = Record(row["topic"], row["partition"], row["offset"], row["seen_at"], row["event"])
+                record = RecordedEvent(row["topic"], row["partition"], row["offset"], row["seen_at"], row["event"])
                 found[record.topic].setdefault((record.event["source"], record.id), record)
         return {topic: list(records.values()) for topic, records in found.items()}
 
-    def topic(self, name: str) -> list[Record]:
+    def topic(self, name: str) -> list[RecordedEvent]:
         return self.by_topic.get(name, [])
 
     @cached_property
-    def requested(self) -> Mapping[str, Record]:
-        """Messages rules asked for, by message id."""
+    def requested(self) -> Mapping[str, RecordedEvent]:
+        """Requested messages by message id."""
         asked = (record for record in self.topic("messages.requested") if "body" in record.data)
         return {record.data["message_id"]: record for record in asked}
 
     @cached_property
-    def withdrawals(self) -> Mapping[str, Record]:
-        taken_back = (record for record in self.topic("messages.requested") if "body" not in record.data)
-        return {record.data["message_id"]: record for record in taken_back}
+    def withdrawals(self) -> Mapping[str, RecordedEvent]:
+        withdrawn = (record for record in self.topic("messages.requested") if "body" not in record.data)
+        return {record.data["message_id"]: record for record in withdrawn}
 
     @cached_property
-    def outcomes(self) -> Mapping[str, list[Record]]:
+    def outcomes(self) -> Mapping[str, list[RecordedEvent]]:
         """``messages.events`` by message id."""
         return _grouped(self.topic("messages.events"), "message_id")
 
     @cached_property
-    def written(self) -> Mapping[str, list[Record]]:
+    def written(self) -> Mapping[str, list[RecordedEvent]]:
         """``writes.events`` by write id."""
         return _grouped(self.topic("writes.events"), "write_id")
 
     @cached_property
-    def inbound(self) -> Mapping[str, Record]:
-        """What people wrote or tapped, by event id."""
+    def inbound(self) -> Mapping[str, RecordedEvent]:
+        """Inbound messages by event id."""
         return {record.id: record for record in self.topic("whatsapp.messages") if record.kind == "received"}
 
     @cached_property
     def replies(self) -> Mapping[str, str]:
-        """The event of each thing a person said, by WhatsApp's id of it."""
+        """The event id of each inbound message, by its wamid."""
         return {record.data["message_id"]: record.id for record in self.inbound.values()}
 
     @cached_property
-    def taps(self) -> list[Tap]:
-        """In the order each person's arrived."""
+    def taps(self) -> list[ButtonTap]:
+        """Taps on our buttons, in the order of arrival for each person."""
         found = []
         for record in self.inbound.values():
             parts = str(record.data.get("button_id") or "").split(".")
             if len(parts) == 4 and parts[0] == "s1":
-                found.append(Tap(record, parts[1], parts[2]))
+                found.append(ButtonTap(record, parts[1], parts[2]))
         return found
 
     # ------------------------------------------------------------------ decisions
 
     @cached_property
-    def decided(self) -> Mapping[str, list[Record]]:
-        """Decisions by what they are about; one that says nothing for many events is about each of them."""
-        found: dict[str, list[Record]] = defaultdict(list)
+    def decided(self) -> Mapping[str, list[RecordedEvent]]:
+        """Decisions by the event they are about; one without effects for many events counts for each of them."""
+        found: dict[str, list[RecordedEvent]] = defaultdict(list)
         for record in self.topic("decisions"):
             for about in record.data.get("events") or [record.data["about"]]:
                 found[about].append(record)
         return found
 
-    def decision(self, about: str) -> Record | None:
+    def decision(self, about: str) -> RecordedEvent | None:
         return next(iter(self.decided.get(about, ())), None)
 
-    def decision_on(self, wamid: str) -> Record | None:
-        """What was decided about something a person said, by WhatsApp's id of it."""
+    def decision_on(self, wamid: str) -> RecordedEvent | None:
+        """The decision about an inbound message, by its wamid."""
         return self.decision(self.replies.get(wamid, wamid))
 
     @cached_property
-    def verdicts(self) -> Mapping[str, list[tuple[Record, Row]]]:
-        """What was decided about each chain, in time order."""
-        found: dict[str, list[tuple[Record, Row]]] = defaultdict(list)
+    def verdicts(self) -> Mapping[str, list[tuple[RecordedEvent, Row]]]:
+        """The verdicts on each chain, in time order."""
+        found: dict[str, list[tuple[RecordedEvent, Row]]] = defaultdict(list)
         for record in sorted(self.topic("decisions"), key=lambda record: record.time):
             for verdict in record.data.get("verdicts", ()):
                 if verdict.get("chain_id"):
@@ -200,15 +200,15 @@ class Files:
     # ------------------------------------------------------------------ messages and chains
 
     @cached_property
-    def sends(self) -> list[Sent]:
-        """In the order WhatsApp took them."""
+    def sends(self) -> list[RecordedSend]:
+        """Accepted sends, in the order in which WhatsApp took them."""
         begun = {(row["message_id"], row["attempt"]): epoch(row["begun_at"]) for row in self.rows["attempts"]}
         found = [_sent(row, begun) for row in self.rows["sent"] if row["biz_opaque_callback_data"]]
         return sorted(found, key=lambda sent: sent.at)
 
     @cached_property
-    def sends_of(self) -> Mapping[str, list[Sent]]:
-        found: dict[str, list[Sent]] = defaultdict(list)
+    def sends_of(self) -> Mapping[str, list[RecordedSend]]:
+        found: dict[str, list[RecordedSend]] = defaultdict(list)
         for sent in self.sends:
             found[sent.message_id].append(sent)
         return found
@@ -218,18 +218,18 @@ class Files:
         return {row["chain_id"]: row["document"] for row in self.rows["chains"]}
 
     @cached_property
-    def messages_of(self) -> Mapping[str, list[Record]]:
-        """Messages asked for, by chain, in time order."""
-        found: dict[str, list[Record]] = defaultdict(list)
+    def messages_of(self) -> Mapping[str, list[RecordedEvent]]:
+        """Requested messages by chain, in time order."""
+        found: dict[str, list[RecordedEvent]] = defaultdict(list)
         for record in sorted(self.requested.values(), key=lambda record: record.time):
             if record.data.get("chain_id"):
                 found[record.data["chain_id"]].append(record)
         return found
 
     @cached_property
-    def stops(self) -> Mapping[str, Record]:
-        """By person, the decision that took their STOP for one; who began again since is not among them."""
-        found: dict[str, Record] = {}
+    def stops(self) -> Mapping[str, RecordedEvent]:
+        """By person, the decision that accepted their STOP; without people who have started again."""
+        found: dict[str, RecordedEvent] = {}
         for record in sorted(self.topic("decisions"), key=lambda record: record.time):
             about = self.inbound.get(record.data.get("about", ""))
             reasons = {verdict["reason"] for verdict in record.data.get("verdicts", ())}
@@ -241,7 +241,7 @@ class Files:
 
     @cached_property
     def phones(self) -> Mapping[str, str]:
-        """By person, the digits WhatsApp knows them by."""
+        """By person, the digits of their number at WhatsApp."""
         return {
             self.requested[sent.message_id].data["person_id"]: sent.person
             for sent in self.sends
@@ -249,15 +249,17 @@ class Files:
         }
 
 
-def _sent(row: Row, begun: Mapping[tuple[str, int], float]) -> Sent:
+def _sent(row: Row, begun: Mapping[tuple[str, int], float]) -> RecordedSend:
     message_id, _, attempt = str(row["biz_opaque_callback_data"]).rpartition(".")
     number, at = int(attempt), epoch(row["at"])
     failed = "failed" in row["statuses"]
-    return Sent(message_id, number, row["person"], row["line"], at, begun.get((message_id, number), at), failed, row)
+    return RecordedSend(
+        message_id, number, row["person"], row["line"], at, begun.get((message_id, number), at), failed, row
+    )
 
 
-def _grouped(records: Iterable[Record], name: str) -> Mapping[str, list[Record]]:
-    found: dict[str, list[Record]] = defaultdict(list)
+def _grouped(records: Iterable[RecordedEvent], name: str) -> Mapping[str, list[RecordedEvent]]:
+    found: dict[str, list[RecordedEvent]] = defaultdict(list)
     for record in records:
         found[record.data[name]].append(record)
     return found

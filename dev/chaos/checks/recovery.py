@@ -1,18 +1,18 @@
-"""How soon after each strike something came of an event that happened after it. Not judged, but told."""
+"""Measures how soon after each disruption later events have an effect. It is reported, not judged."""
 
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dev.chaos.checks.files import Files, epoch
+from dev.chaos.checks.files import RunFiles, epoch
 
 _FIRST_EVENTS_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
 class Recovery:
-    """Seconds from the strike: ``first`` until the first effect of a later event, ``slowest`` until those of all events
-    of the first two seconds had theirs; None where none came.
+    """Seconds after a disruption: ``first`` to the first effect of a later event, ``slowest`` until all events
+    of the first two seconds have had their effect; None without any.
     """
 
     kind: str
@@ -21,11 +21,11 @@ class Recovery:
     slowest: float | None
 
 
-def recoveries(files: Files) -> list[Recovery]:
+def recoveries(files: RunFiles) -> list[Recovery]:
     pairs = sorted(_effects(files))
     happened = [began for began, _ in pairs]
     found = []
-    for row in (row for row in files.rows["journal"] if row["kind"] == "strike"):
+    for row in (row for row in files.rows["journal"] if row["kind"] == "disruption"):
         at = row["at"]
         later = pairs[bisect_left(happened, at) :]
         soon = [effect for began, effect in later if began < at + _FIRST_EVENTS_SECONDS]
@@ -40,8 +40,8 @@ def _since(instant: float | None, at: float) -> float | None:
     return None if instant is None else instant - at
 
 
-def _effects(files: Files) -> Iterator[tuple[float, float]]:
-    """When a push happened, and when the first message it caused was taken."""
+def _effects(files: RunFiles) -> Iterator[tuple[float, float]]:
+    """The time of each push, and the time at which WhatsApp took its first message."""
     happened = {}
     for push in files.rows["pushed"]:
         body = push["body"]

@@ -1,15 +1,15 @@
-"""Nobody is written to twice, nothing leaves once its reason is gone, each person's messages keep their order."""
+"""Checks sends: none twice, none after its reason is gone, each person's messages in their order."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
-from dev.chaos.checks.files import Files, Finding, Record, Row, Sent, epoch
+from dev.chaos.checks.files import Finding, RecordedEvent, RecordedSend, Row, RunFiles, epoch
 
 IN_FLIGHT_SECONDS = 2.0
-"""Between the moment every reader could have a record and the moment a reader on a busy machine has acted on it.
+"""From the time at which every consumer could have a record to the time at which one on a busy machine has acted on it.
 
-Only an attempt begun in it is excused: one that was written down (``attempts``) before its request left, so that nobody
-could have taken it back without knowing whether it was gone. A reader that is killed or frozen is no excuse.
+Only an attempt begun in these seconds is excused: it was committed before its request left, so no other process could
+withdraw it without knowing whether it had left. A consumer that is killed or frozen is no excuse.
 """
 
 _PAIR_EVERY, _PAIR_BURST = 6.0, 45
@@ -19,25 +19,25 @@ _THROTTLED = ("130429", "131056")
 _STALE = frozenset({"answered", "handled", "until", "gave_up", "replaced", "left_with_owner"})
 
 
-def doubled(files: Files) -> Finding:
-    """A message id is taken by WhatsApp once, and once more for each time its repetition was declared beforehand.
+def sent_twice(files: RunFiles) -> Finding:
+    """WhatsApp takes a message id once, and once more for each repetition declared beforehand.
 
-    Declared is: ``resolved`` as ``resent``, or a ``failed`` status of the earlier one, which proves that it did not
-    arrive. A message that was uncertain and proved sent may not go again.
+    A repetition is declared by ``resolved`` as ``resent``, or by a ``failed`` status of the earlier send, which proves
+    that it did not arrive. An uncertain message with evidence of its delivery may not be sent again.
     """
-    finding = Finding("doubled message")
+    finding = Finding("message sent twice")
     for message_id, sends in files.sends_of.items():
         finding.judged += 1
         arrived = [sent for sent in sends if not sent.failed]
         declared = [o for o in files.outcomes.get(message_id, ()) if o.data.get("resolution") == "resent"]
         if len(arrived) > 1 + len(declared):
-            finding.against(f"arrived {len(arrived)} times, {len(declared)} repetitions declared", message_id)
+            finding.add_violation(f"arrived {len(arrived)} times, {len(declared)} repetitions declared", message_id)
     return finding
 
 
-def doubled_words(files: Files) -> Finding:
-    """One cause says one thing to one person once, whatever ids its messages have."""
-    finding = Finding("said twice")
+def same_text_twice(files: RunFiles) -> Finding:
+    """One cause sends one text to one person once, whatever ids the messages have."""
+    finding = Finding("text sent twice")
     said: dict[tuple[object, ...], set[str]] = defaultdict(set)
     for message_id, record in files.requested.items():
         if message_id in files.sends_of:
@@ -46,28 +46,28 @@ def doubled_words(files: Files) -> Finding:
             said[record.event.get("causationid"), data["person_id"], data["say"], data["body"]].add(message_id)
     for (cause, person, say, _), ids in said.items():
         if len(ids) > 1:
-            finding.against(f"{say} went {len(ids)} times to {person} for one cause {cause}", *ids)
+            finding.add_violation(f"{say} went {len(ids)} times to {person} for one cause {cause}", *ids)
     return finding
 
 
-def unasked(files: Files) -> Finding:
-    """WhatsApp took nothing that rules did not ask for."""
-    finding = Finding("unasked message")
+def not_requested(files: RunFiles) -> Finding:
+    """WhatsApp took no message that rules did not request."""
+    finding = Finding("message without a request")
     for sent in files.sends:
         finding.judged += 1
         if sent.message_id not in files.requested:
-            finding.against("was sent and never requested", sent.message_id)
+            finding.add_violation("was sent and never requested", sent.message_id)
     for row in files.rows["sent"]:
         if not row["biz_opaque_callback_data"]:
-            finding.against("was sent without saying which message it is", row["wamid"])
+            finding.add_violation("was sent without callback data", row["wamid"])
     return finding
 
 
 # ------------------------------------------------------------------ after the reason is gone
 
 
-def withdrawn(files: Files) -> Finding:
-    """Nothing begins after its withdrawal could be read by everybody, but for what is in flight (above)."""
+def withdrawn(files: RunFiles) -> Finding:
+    """No attempt begins after every consumer could read its withdrawal, except in flight (above)."""
     finding = Finding("send after withdrawal")
     for message_id, record in files.withdrawals.items():
         finding.judged += 1
@@ -76,11 +76,10 @@ def withdrawn(files: Files) -> Finding:
     return finding
 
 
-def ended(files: Files) -> Finding:
-    """No question, reminder or offer of a chain begins after the decision that ended the chain could be read.
+def ended(files: RunFiles) -> Finding:
+    """No question, reminder or offer of a chain is sent after the decision that ended the chain could be read.
 
-    In flight is as above. What an ending itself says (thanks, "no longer stands") has no buttons and is not meant, nor
-    is the answer to what somebody has just tapped: it tells them what became of that.
+    In flight is as above. Messages about the end itself have no buttons and are not meant, nor are replies to a tap.
     """
     finding = Finding("send after the end")
     for chain_id, chain in files.chains.items():
@@ -96,11 +95,11 @@ def ended(files: Files) -> Finding:
     return finding
 
 
-def answered(files: Files) -> Finding:
-    """The late reminder: a question or reminder that begins after this person's own answer was decided.
+def answered(files: RunFiles) -> Finding:
+    """No question or reminder begins after this person's own answer was decided.
 
-    In flight is as above. One that rules asks for after that decision is late whatever the delay, unless the decision
-    itself takes it back.
+    In flight is as above. One that rules requests after that decision is late whatever the delay, unless the decision
+    itself withdraws it.
     """
     finding = Finding("late reminder")
     for chain_id, chain in files.chains.items():
@@ -110,20 +109,20 @@ def answered(files: Files) -> Finding:
                 what = f"{asked.data['say']} went out {{late:.1f}} s after {person} had answered"
                 if asked.data["say"] in _asking(files, str(chain["rule"])):
                     if asked.time > decision.time and asked.id not in _taken_back(decision):
-                        finding.against("was asked for after the answer", asked.data["message_id"], chain_id)
+                        finding.add_violation("was asked for after the answer", asked.data["message_id"], chain_id)
                     _late(finding, sent, decision, what, chain_id)
     return finding
 
 
-def _taken_back(decision: Record) -> set[str]:
-    """What a decision withdraws it knew of: a batch may carry an instant from before it was let in."""
+def _taken_back(decision: RecordedEvent) -> set[str]:
+    """Messages that a decision withdraws: a batch may carry an instant from before it could be committed."""
     return {one for verdict in decision.data.get("verdicts", ()) for one in verdict.get("withdrawn", ())}
 
 
-def stopped(files: Files) -> Finding:
-    """After STOP was decided nothing but its confirmation is asked for; what was asked for before may be in flight."""
+def stopped(files: RunFiles) -> Finding:
+    """After the decision about STOP only its confirmation is requested; earlier requests may be in flight."""
     finding = Finding("send after STOP")
-    by_person: dict[str, list[Sent]] = defaultdict(list)
+    by_person: dict[str, list[RecordedSend]] = defaultdict(list)
     for sent in files.sends:
         if sent.message_id in files.requested:
             by_person[files.requested[sent.message_id].data["person_id"]].append(sent)
@@ -134,39 +133,41 @@ def stopped(files: Files) -> Finding:
             if asked.data["say"] == "stopped":
                 continue
             if asked.time > decision.time:
-                finding.against(f"{asked.data['say']} was asked for after STOP", sent.message_id)
+                finding.add_violation(f"{asked.data['say']} was asked for after STOP", sent.message_id)
             _late(finding, sent, decision, f"{asked.data['say']} went out {{late:.1f}} s after STOP")
     return finding
 
 
-def _late(finding: Finding, sent: Sent, known: Record, sentence: str, *ids: str) -> None:
+def _late(finding: Finding, sent: RecordedSend, known: RecordedEvent, sentence: str, *ids: str) -> None:
     late = sent.begun_at - known.seen_at
     if late > IN_FLIGHT_SECONDS:
-        finding.against(sentence.format(late=late), f"{sent.message_id}.{sent.attempt}", *ids)
+        finding.add_violation(sentence.format(late=late), f"{sent.message_id}.{sent.attempt}", *ids)
 
 
-def _questions(files: Files, chain_id: str, person: str | None = None) -> Iterator[tuple[Record, Sent]]:
+def _questions(
+    files: RunFiles, chain_id: str, person: str | None = None
+) -> Iterator[tuple[RecordedEvent, RecordedSend]]:
     for record in files.messages_of.get(chain_id, ()):
         if record.data.get("buttons") and person in (None, record.data["person_id"]):
             for sent in files.sends_of.get(record.data["message_id"], ()):
                 yield record, sent
 
 
-def _asking(files: Files, rule: str) -> set[str]:
-    """The words of a rule's questions and reminders."""
+def _asking(files: RunFiles, rule: str) -> set[str]:
+    """The templates of a rule's questions and reminders."""
     return {step["say"] for step in files.run["steps"].get(rule, ()) if step["verb"] in ("ask", "remind")}
 
 
-def _answers(files: Files, chain: Row) -> Iterator[tuple[str, Record]]:
-    """Who gave a final answer, and the decision that took it."""
+def _answers(files: RunFiles, chain: Row) -> Iterator[tuple[str, RecordedEvent]]:
+    """Each person with a final answer, and the decision about it."""
     for given in chain.get("given", ()):
         decision = files.decision_on(given["wamid"])
         if given.get("final") and decision is not None:
             yield given["person_id"], decision
 
 
-def closing_of(files: Files, chain_id: str, chain: Row) -> Record | None:
-    """The decision that ended a chain for a reason that makes its questions stale; None where it lives or is done."""
+def closing_of(files: RunFiles, chain_id: str, chain: Row) -> RecordedEvent | None:
+    """The decision that ended a chain for a reason that makes its questions stale; None for a live or done chain."""
     if chain.get("closing") not in _STALE:
         return None
     finals = [given for given in chain.get("given", ()) if given.get("final")]
@@ -178,7 +179,7 @@ def closing_of(files: Files, chain_id: str, chain: Row) -> Record | None:
 
 
 def _ends(chain: Row, verdict: Row, reason: str | None) -> bool:
-    """Whether a verdict is of the kind that brings a chain's end about."""
+    """Whether a verdict is of the kind that ends a chain."""
     if reason is not None:
         return bool(verdict["reason"] == reason)
     if chain["closing"] == "handled":
@@ -191,11 +192,11 @@ def _ends(chain: Row, verdict: Row, reason: str | None) -> bool:
 # ------------------------------------------------------------------ order and limits
 
 
-def order(files: Files) -> Finding:
-    """What one line says to one person arrives in the order it was asked for, whatever held a message back.
+def order(files: RunFiles) -> Finding:
+    """Messages of one line to one person arrive in the order of their requests, whatever held one back.
 
-    Excused is the overtaken one that had been called uncertain before the other was begun: nobody knew by then that it
-    had not arrived, and doubt holds nothing back. One that was in flight then is no excuse: the other had to wait.
+    An uncertain message may be overtaken by one begun later: it may have arrived, and uncertain sends hold nothing
+    back. A message in flight may not: the other has to wait.
     """
     finding = Finding("overtaken message")
     for chat in _chats(files).values():
@@ -203,16 +204,16 @@ def order(files: Files) -> Finding:
             finding.judged += 1
             for earlier in chat[:place]:
                 if earlier.at > sent.at and not _in_doubt(files, earlier.message_id, sent.begun_at):
-                    finding.against(
+                    finding.add_violation(
                         f"arrived {earlier.at - sent.at:.1f} s after one to {sent.person} that was asked for later",
                         earlier.message_id, sent.message_id,
                     )  # fmt: skip
     return finding
 
 
-def _chats(files: Files) -> Mapping[tuple[str, str], list[Sent]]:
+def _chats(files: RunFiles) -> Mapping[tuple[str, str], list[RecordedSend]]:
     """The first arrival of each message, by person and line, in the order they were asked for."""
-    chats: dict[tuple[str, str], list[Sent]] = defaultdict(list)
+    chats: dict[tuple[str, str], list[RecordedSend]] = defaultdict(list)
     for record in sorted(files.requested.values(), key=lambda record: (record.partition, record.offset)):
         sends = files.sends_of.get(record.data["message_id"])
         if sends:
@@ -220,22 +221,22 @@ def _chats(files: Files) -> Mapping[tuple[str, str], list[Sent]]:
     return chats
 
 
-def _in_doubt(files: Files, message_id: str, by: float) -> bool:
+def _in_doubt(files: RunFiles, message_id: str, by: float) -> bool:
     doubts = (outcome for outcome in files.outcomes.get(message_id, ()) if outcome.kind == "uncertain")
     return any(doubt.time <= by + _SAME_MOMENT for doubt in doubts)
 
 
-def limits(files: Files) -> Finding:
-    """As the simulator counts: nothing was refused for its rate, and what was taken fits number and pair once more.
+def limits(files: RunFiles) -> Finding:
+    """The simulator refused nothing for its rate, and the accepted messages fit the rates of number and pair.
 
-    A number's rate counts both directions. Nothing is in flight: what arrives counts when it arrives.
+    A number's rate counts both directions. Nothing is in flight: a message counts when it arrives.
     """
     finding = Finding("limit exceeded")
     for counts in files.rows["counts"]:
         for code in _THROTTLED:
             if refused := counts["errors"]["answer"].get(code, 0):
-                finding.against(f"WhatsApp refused {refused} sends with {code}")
-    moves: list[tuple[float, str, Sent | None]] = [(one.at, one.line, one) for one in files.sends]
+                finding.add_violation(f"WhatsApp refused {refused} sends with {code}")
+    moves: list[tuple[float, str, RecordedSend | None]] = [(one.at, one.line, one) for one in files.sends]
     moves += [(epoch(row["at"]), row["line"], None) for row in files.rows["said"]]
     per_second = files.run["per_second"]
     numbers, pairs = _Buckets(1 / per_second, per_second), _Buckets(_PAIR_EVERY, _PAIR_BURST)
@@ -245,9 +246,9 @@ def limits(files: Files) -> Finding:
             continue
         finding.judged += 1
         if not fits:
-            finding.against(f"line {files.run['lines'].get(line, line)} sent too fast", send.message_id)
+            finding.add_violation(f"line {files.run['lines'].get(line, line)} sent too fast", send.message_id)
         if not pairs.take((line, send.person), at):
-            finding.against("was one too many to this person in a short time", send.message_id)
+            finding.add_violation("exceeded the rate of messages to this person", send.message_id)
     return finding
 
 

@@ -1,19 +1,19 @@
-"""Timers fire neither before their time nor before what had arrived by then was judged; quiet hours are kept."""
+"""Checks timers: none fires before its time or before earlier events are decided; quiet hours are kept."""
 
 from collections.abc import Iterator
 from itertools import pairwise
 
-from dev.chaos.checks.files import Files, Finding, Record, Row, Tap
+from dev.chaos.checks.files import ButtonTap, Finding, RecordedEvent, Row, RunFiles
 
 _CLOCK_SECONDS = 0.05  # instants in records are rounded, and a batch is decided at one instant
 _SHORTCUTS = frozenset({"not_me", "give_back", "take", "done"})
 
 
-def early(files: Files) -> Finding:
-    """The early timer: a step's first message is asked for sooner than it waits after the step before it.
+def early(files: RunFiles) -> Finding:
+    """A step's first message is not requested before its wait has passed.
 
-    A wait that the rules cut short is not meant: nobody of the step before could be reached, everybody declined, or
-    somebody gave the matter back. Nothing is in flight: instants are those of the decisions.
+    A wait that the rules cut short is not meant: no recipient of the previous step could be reached, all declined, or
+    one gave the matter back. Nothing is in flight: the instants are those of the decisions.
     """
     finding = Finding("early timer")
     for chain_id, asked in files.messages_of.items():
@@ -22,12 +22,12 @@ def early(files: Files) -> Finding:
             finding.judged += 1
             early_by = before + wait - step.time
             if early_by > _CLOCK_SECONDS and not _cut_short(files, chain_id):
-                finding.against(f"{step.data['say']} was asked for {early_by:.2f} s too soon", chain_id, step.id)
+                finding.add_violation(f"{step.data['say']} was asked for {early_by:.2f} s too soon", chain_id, step.id)
     return finding
 
 
-def _followers(files: Files, chain: Row, asked: list[Record]) -> Iterator[tuple[float, Record, float]]:
-    """When a step was asked for, the first message of the next, and how long that waits."""
+def _followers(files: RunFiles, chain: Row, asked: list[RecordedEvent]) -> Iterator[tuple[float, RecordedEvent, float]]:
+    """The time of a step, the first message of the next, and the wait between them in seconds."""
     steps = files.run["steps"].get(chain.get("rule"), [])
     for step, following in pairwise(steps):
         mine = [record for record in asked if record.data["say"] == step["say"]]
@@ -36,19 +36,19 @@ def _followers(files: Files, chain: Row, asked: list[Record]) -> Iterator[tuple[
             yield max(record.time for record in mine), then[0], following["after"]
 
 
-def _cut_short(files: Files, chain_id: str) -> bool:
+def _cut_short(files: RunFiles, chain_id: str) -> bool:
     verdicts = files.verdicts.get(chain_id, ())
     return any(verdict.get("left_out") or verdict.get("step") in _SHORTCUTS for _, verdict in verdicts)
 
 
-def unheard(files: Files) -> Finding:
-    """The other early timer: a reminder is asked for though an answer to it had arrived before the reminder was due.
+def timer_before_answer(files: RunFiles) -> Finding:
+    """A reminder is not requested where an answer had arrived before the reminder was due.
 
-    The answer was on its topic, readable by all, before the due instant, yet was judged only after the reminder. There
-    is no tolerance: a timer waits until its partitions are read up to its due time.
+    The fault: the answer was on its topic before the due instant, and was decided only after the reminder. There is no
+    tolerance: a timer waits until its partitions are read up to its due time.
     """
     finding = Finding("timer before the answer")
-    first: dict[tuple[str, str], Tap] = {}
+    first: dict[tuple[str, str], ButtonTap] = {}
     for tap in sorted(files.taps, key=lambda tap: tap.record.seen_at):
         asked = files.requested.get(tap.message_id)
         if asked is not None and asked.data.get("chain_id"):
@@ -59,14 +59,14 @@ def unheard(files: Files) -> Finding:
             finding.judged += 1
             judged = files.decision(tap.record.id)
             if tap.record.seen_at < due and judged is not None and judged.time > reminder.time:
-                finding.against(
+                finding.add_violation(
                     f"{reminder.data['say']} was due {due - tap.record.seen_at:.2f} s after the answer had arrived",
                     chain_id, reminder.id, tap.record.id,
                 )  # fmt: skip
     return finding
 
 
-def _reminders(files: Files, chain_id: str, person: str, rule: str | None) -> Iterator[tuple[Record, float]]:
+def _reminders(files: RunFiles, chain_id: str, person: str, rule: str | None) -> Iterator[tuple[RecordedEvent, float]]:
     steps = files.run["steps"].get(rule, [])
     asked = files.messages_of.get(chain_id, ())
     for step, following in pairwise(steps):
@@ -77,8 +77,8 @@ def _reminders(files: Files, chain_id: str, person: str, rule: str | None) -> It
                 yield record, max(base) + following["after"]
 
 
-def quiet(files: Files) -> Finding:
-    """Those who sleep hear nothing before their morning, but for the answer to a message of their own."""
+def quiet_hours(files: RunFiles) -> Finding:
+    """Sleepers get no message before their morning, except a reply to a message of their own."""
     finding = Finding("sent in quiet hours")
     for sent in files.sends:
         asked = files.requested.get(sent.message_id)
@@ -86,7 +86,7 @@ def quiet(files: Files) -> Finding:
             continue
         finding.judged += 1
         if asked.time < files.run["opens"] - _CLOCK_SECONDS and asked.data["say"].startswith("chaos_statement"):
-            finding.against(
+            finding.add_violation(
                 f"was asked for {files.run['opens'] - asked.time:.0f} s before the morning", sent.message_id
             )
     return finding

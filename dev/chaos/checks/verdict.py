@@ -1,25 +1,101 @@
-"""All checks of one run, in the order they are told."""
+"""All checks of one run, in the order they are run."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dev.chaos.checks import coverage, ends, recovery, sends, timers, writes
-from dev.chaos.checks.files import Files, Finding
+from dev.chaos.checks import ends, recovery, sends, timers, writes
+from dev.chaos.checks.files import Finding, RunFiles
 
-CHECKS: tuple[Callable[[Files], Finding], ...] = (
+_LEAST: Mapping[str, int] = {
+    "events accepted": 100,
+    "messages sent": 100,
+    "answers": 10,
+    "reminders": 5,
+    "offers": 5,
+    "STOPs": 1,
+    "withdrawals": 1,
+    "writes that stand": 10,
+    "pitches recorded": 1,
+    "messages held for the morning": 1,
+    "sends in doubt": 1,
+    "bursts": 1,
+}
+"""Runs of two minutes have more than this; a run with less proves nothing."""
+
+
+_SHARE_SENT = 0.6  # of what was requested; the rest may be withdrawn, or too late after an outage
+
+
+def counts(files: RunFiles) -> dict[str, int]:
+    says = Counter(record.data["say"] for record in files.requested.values())
+    kinds = Counter(record.kind for record in files.topic("messages.events"))
+    writes = Counter(record.kind for record in files.topic("writes.events"))
+    journal = Counter(row["kind"] for row in files.rows["journal"])
+    return {
+        "events accepted": sum(push["state"] == "taken" for push in files.rows["pushed"]) + len(files.rows["said"]),
+        "events decided": len(files.decided),
+        "messages requested": len(files.requested),
+        "messages sent": len(files.sends),
+        "answers": sum(bool(g.get("final")) for chain in files.chains.values() for g in chain.get("given", ())),
+        "reminders": sum(number for say, number in says.items() if say.endswith("reminder")),
+        "offers": sum(says[say] for say in ("chaos_blocked", "chaos_escalated", "chaos_unanswered", "to_take")),
+        "STOPs": len(files.stops),
+        "withdrawals": len(files.withdrawals),
+        "sends in doubt": kinds["uncertain"],
+        "repetitions declared": sum(o.data.get("resolution") == "resent" for o in files.topic("messages.events")),
+        "messages dropped": kinds["dropped"],
+        "messages failed": kinds["failed"],
+        "writes that stand": writes["verified"] + writes["already_applied"],
+        "writes in conflict": writes["conflict"],
+        "manual tasks": len(files.rows["tasks"]),
+        "pitches recorded": len(files.rows["acquisitions"]),
+        "messages held for the morning": says["chaos_statement"],
+        "bursts": journal["burst"],
+        "disruptions": journal["disruption"],
+        "processes ended by themselves": len(files.run["ended"]),
+    }
+
+
+def enough(files: RunFiles) -> Finding:
+    """Enough of everything that the checks judge happened, and each kind of disruption and fault came at least once."""
+    finding = Finding("too little judged")
+    seen = counts(files)
+    for name, least in _LEAST.items():
+        finding.judged += 1
+        if seen[name] < least:
+            finding.add_violation(f"the run proves nothing: {seen[name]} {name}, at least {least} are needed")
+    disrupted = Counter(f"{row['how']} {row['target']}" for row in files.rows["journal"] if row["kind"] == "disruption")
+    for kind in files.run["kinds"]:
+        finding.judged += 1
+        if not disrupted[kind]:
+            finding.add_violation(f"the run proves nothing: no disruption was “{kind}”")
+    injected = Counter(row["fault"] for row in files.rows["journal"] if row["kind"] == "fault")
+    for fault in files.run["faults"]:
+        finding.judged += 1
+        if not injected[fault]:
+            finding.add_violation(f"the run proves nothing: no answer was injected by “{fault}”")
+    if seen["messages sent"] < _SHARE_SENT * seen["messages requested"]:
+        finding.add_violation(
+            f"the run proves nothing: of {seen['messages requested']} messages {seen['messages sent']} left"
+        )
+    return finding
+
+
+CHECKS: tuple[Callable[[RunFiles], Finding], ...] = (
     ends.events, ends.repeated_decisions, ends.parked, ends.refused, ends.decided_effects, ends.messages,
     ends.withdrawals, ends.notices,
-    sends.doubled, sends.doubled_words, sends.unasked,
+    sends.sent_twice, sends.same_text_twice, sends.not_requested,
     sends.withdrawn, sends.ended, sends.answered, sends.stopped, sends.order, sends.limits,
-    timers.early, timers.unheard, timers.quiet,
-    writes.answers, writes.asked_twice, writes.ends, writes.truth, writes.twice,
-    ends.undrained, coverage.enough,
+    timers.early, timers.timer_before_answer, timers.quiet_hours,
+    writes.answers, writes.requested_twice, writes.ends, writes.missing_in_consonance, writes.applied_twice,
+    ends.unfinished, enough,
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Verdict:
+class RunVerdict:
     seed: int
     counts: dict[str, int]
     findings: list[Finding]
@@ -31,11 +107,11 @@ class Verdict:
         return not any(finding.violations for finding in self.findings)
 
 
-def judge_files(files: Files) -> Verdict:
+def judge_files(files: RunFiles) -> RunVerdict:
     findings = [check(files) for check in CHECKS]
-    ended = [f"{one['name']} with {one['code']}: {one['last_words'][:200]}" for one in files.run["ended"]]
-    return Verdict(files.run["seed"], coverage.counts(files), findings, recovery.recoveries(files), ended)
+    ended = [f"{one['name']} with {one['code']}: {one['last_log_line'][:200]}" for one in files.run["ended"]]
+    return RunVerdict(files.run["seed"], counts(files), findings, recovery.recoveries(files), ended)
 
 
-def judge(folder: Path) -> Verdict:
-    return judge_files(Files.load(folder))
+def judge(folder: Path) -> RunVerdict:
+    return judge_files(RunFiles.load(folder))

@@ -1,9 +1,9 @@
-"""Each first answer is written once, in conflict or a manual task; Consonance is told nothing twice."""
+"""Checks writes: each first answer is written once, in conflict or a manual task; Consonance applies nothing twice."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 
-from dev.chaos.checks.files import Files, Finding, Record, Row, Tap
+from dev.chaos.checks.files import ButtonTap, Finding, RecordedEvent, Row, RunFiles
 from dev.chaos.checks.sends import closing_of
 
 _ENDS = frozenset({"verified", "already_applied", "conflict", "manual", "done_by_hand"})
@@ -12,11 +12,11 @@ _WRITING = frozenset({"approve", "decline", "seen", "send"})
 """Answers that ask for a write by themselves; ``confirm`` needs its quorum."""
 
 
-def answers(files: Files) -> Finding:
-    """The first answer to a question that stood gets its write asked for.
+def answers(files: RunFiles) -> Finding:
+    """The first answer to an open question gets its write requested.
 
-    A question that had ended when the answer was judged takes none: the decision that ended it is earlier than the one
-    about the answer. What arrives at the same time goes by those decisions, so there is nothing in flight.
+    A question that had ended takes no answer: the decision that ended it is earlier than the decision about the answer.
+    For simultaneous events these decisions count, so nothing is in flight.
     """
     finding = Finding("unwritten answer")
     written = {record.data["evidence"]["chain_id"] for record in files.topic("writes.requested")}
@@ -24,17 +24,17 @@ def answers(files: Files) -> Finding:
         finding.judged += 1
         decision = files.decision(tap.record.id)
         if decision is None:
-            finding.against(f"“{tap.answer}” was never decided", chain_id, tap.record.id)
+            finding.add_violation(f"“{tap.answer}” was never decided", chain_id, tap.record.id)
         elif chain_id not in written and not _ended_before(files, chain_id, tap, decision):
-            finding.against(f"“{tap.answer}” has no write", chain_id, tap.record.id)
+            finding.add_violation(f"“{tap.answer}” has no write", chain_id, tap.record.id)
     for chain_id in _agreed(files):
         finding.judged += 1
         if chain_id not in written:
-            finding.against("everybody asked has confirmed, and there is no write", chain_id)
+            finding.add_violation("all who were asked have confirmed, and there is no write", chain_id)
     return finding
 
 
-def _first_answers(files: Files) -> Iterator[tuple[str, Tap]]:
+def _first_answers(files: RunFiles) -> Iterator[tuple[str, ButtonTap]]:
     seen: set[str] = set()
     for tap in sorted(files.taps, key=lambda tap: tap.record.seen_at):
         asked = files.requested.get(tap.message_id)
@@ -44,7 +44,7 @@ def _first_answers(files: Files) -> Iterator[tuple[str, Tap]]:
             yield chain_id, tap
 
 
-def _ended_before(files: Files, chain_id: str, tap: Tap, decision: Record) -> bool:
+def _ended_before(files: RunFiles, chain_id: str, tap: ButtonTap, decision: RecordedEvent) -> bool:
     chain = files.chains.get(chain_id)
     if chain is None:
         return False
@@ -56,8 +56,8 @@ def _ended_before(files: Files, chain_id: str, tap: Tap, decision: Record) -> bo
     return earlier or (stopped is not None and stopped.time <= decision.time)
 
 
-def _asked_again(files: Files, chain_id: str, tap: Tap, decision: Record) -> bool:
-    """Whether a form had shown its summary anew, which closes the one that was tapped."""
+def _asked_again(files: RunFiles, chain_id: str, tap: ButtonTap, decision: RecordedEvent) -> bool:
+    """Whether a form had shown its summary again, which closes the tapped one."""
     shown = files.requested[tap.message_id]
     return tap.answer == "send" and any(
         shown.time <= other.time < decision.time and other.data["say"] == shown.data["say"] and other.id != shown.id
@@ -65,8 +65,8 @@ def _asked_again(files: Files, chain_id: str, tap: Tap, decision: Record) -> boo
     )
 
 
-def _agreed(files: Files) -> Iterator[str]:
-    """Chains in which each person asked to confirm said so first of all, with nothing else having ended it."""
+def _agreed(files: RunFiles) -> Iterator[str]:
+    """Chains in which the first answer of each person asked is a confirmation, and that nothing else ended."""
     for chain_id, chain in files.chains.items():
         if chain["rule"] != "chaos-metadata" or chain.get("closing") not in {None, "answered"}:
             continue
@@ -76,8 +76,8 @@ def _agreed(files: Files) -> Iterator[str]:
             yield chain_id
 
 
-def asked_twice(files: Files) -> Finding:
-    """One chain asks for one write of each operation."""
+def requested_twice(files: RunFiles) -> Finding:
+    """One chain requests at most one write of each operation."""
     finding = Finding("write asked for twice")
     asked: dict[tuple[str, str], set[str]] = defaultdict(set)
     for record in files.topic("writes.requested"):
@@ -85,25 +85,25 @@ def asked_twice(files: Files) -> Finding:
         asked[record.data["evidence"]["chain_id"], record.data["input"]["operation"]].add(record.data["write_id"])
     for (chain_id, operation), ids in asked.items():
         if len(ids) > 1:
-            finding.against(f"{operation} was asked for {len(ids)} times", chain_id, *sorted(ids))
+            finding.add_violation(f"{operation} was asked for {len(ids)} times", chain_id, *sorted(ids))
     return finding
 
 
-def ends(files: Files) -> Finding:
-    """Every write asked for is verified, was applied already, is in conflict or a manual task; unknown is no end."""
+def ends(files: RunFiles) -> Finding:
+    """Every requested write is verified, already applied, in conflict or a manual task; unknown is no end."""
     finding = Finding("write without an end")
     for record in files.topic("writes.requested"):
         finding.judged += 1
         kinds = {outcome.kind for outcome in files.written.get(record.data["write_id"], ())}
         if not kinds & _ENDS:
             said = ", ".join(sorted(kinds)) or "nothing"
-            finding.against(f"{record.data['input']['operation']} ended as {said}", record.data["write_id"])
+            finding.add_violation(f"{record.data['input']['operation']} ended as {said}", record.data["write_id"])
     return finding
 
 
-def truth(files: Files) -> Finding:
-    """What is said to be written stands in Consonance's log."""
-    finding = Finding("said to be written")
+def missing_in_consonance(files: RunFiles) -> Finding:
+    """A write with a successful outcome is in Consonance's log."""
+    finding = Finding("write missing in Consonance")
     applied = {key for row in files.rows["written"] if row["fate"] != "refused" for key in [_log_key(row)]}
     for record in files.topic("writes.requested"):
         kinds = {outcome.kind for outcome in files.written.get(record.data["write_id"], ())}
@@ -111,18 +111,18 @@ def truth(files: Files) -> Finding:
             finding.judged += 1
             missing = [key for key in _keys(record.data["input"]) if key not in applied]
             if missing:
-                finding.against(f"stands nowhere in Consonance: {missing[0]}", record.data["write_id"])
+                finding.add_violation(f"is not in the log of Consonance: {missing[0]}", record.data["write_id"])
     return finding
 
 
-def twice(files: Files) -> Finding:
-    """Consonance applied nothing twice; a repetition that found it done already is not counted."""
+def applied_twice(files: RunFiles) -> Finding:
+    """Consonance applied nothing twice; a repetition that found the value there is not counted."""
     finding = Finding("written twice")
     applied = Counter(_log_key(row) for row in files.rows["written"] if row["fate"] == "applied")
     for key, number in applied.items():
         finding.judged += 1
         if number > 1 and key[0] in _IDENTITY:
-            finding.against(f"{key[0]} was applied {number} times", *key[1:])
+            finding.add_violation(f"{key[0]} was applied {number} times", *key[1:])
     return finding
 
 
@@ -134,7 +134,7 @@ _IDENTITY: dict[str, Callable[[Row], tuple[object, ...]]] = {
     "appendToAcquisition": lambda given: (given["reference"], given["source_message_id"]),
     "recordAcknowledgement": lambda given: (given["document_id"], given.get("kind")),
 }
-"""What makes two writes the same, of the operations a run has."""
+"""The fields that make two writes the same, by operation."""
 
 
 def _log_key(row: Row) -> tuple[object, ...]:
@@ -143,7 +143,7 @@ def _log_key(row: Row) -> tuple[object, ...]:
 
 
 def _keys(asked: Row) -> list[tuple[object, ...]]:
-    """The log's keys of a write as it was asked for."""
+    """The keys in the log of a requested write."""
     match asked["operation"]:
         case "rights.record_decision":
             return [("recordRightsDecision", asked["request_id"], asked["decision"])]

@@ -1,4 +1,4 @@
-"""The load: what happens in Consonance and what people say unasked, several times a second until it is told to end."""
+"""The load of a run: changes in Consonance and unasked messages, several a second until ``ending`` is set."""
 
 import asyncio
 import random
@@ -11,24 +11,24 @@ from typing import Any
 import aiohttp
 import orjson
 
-from dev.chaos.cast import Cast, Person, Work
-from dev.chaos.journal import Journal
-from dev.chaos.people import scripts, visitor
+from dev.chaos.population import ChaosPerson, ChaosWork, Population
+from dev.chaos.recorder import RunLog
+from dev.chaos.scripted_replies import scripts, visitor
 from shared.contracts.canonical import canonical_hash
 from shared.contracts.consonance import MetadataField
 
-_EVERY = 0.2  # seconds between two acts, on average
-_MANY = 50  # notices in a burst
+_PAUSE_SECONDS = 0.2  # between two actions, on average
+_BURST = 50  # notices at once
 _SCRIPTS_AT_ONCE = 5_000
 
 
 @dataclass
-class Driver:
-    """``ending`` set: it finishes the act in hand and returns."""
+class LoadGenerator:
+    """Once ``ending`` is set, it finishes the current action and returns."""
 
-    cast: Cast
+    population: Population
     seed: int
-    journal: Journal
+    journal: RunLog
     consonance: str
     whatsapp: str
     ending: asyncio.Event = field(default_factory=asyncio.Event)
@@ -37,26 +37,26 @@ class Driver:
     _confirming: set[int] = field(default_factory=set)
     _open_requests: list[str] = field(default_factory=list)
     _open_blocks: list[tuple[str, int]] = field(default_factory=list)
-    _spoken: list[str] = field(default_factory=list)
+    _visitors: list[str] = field(default_factory=list)
 
     async def prepare(self) -> None:
-        """The scripts of everybody, before anything happens."""
+        """Give the simulator the scripted replies of all people."""
         async with aiohttp.ClientSession() as self._session:
-            told = scripts(self.cast, self.seed)
-            for start in range(0, len(told), _SCRIPTS_AT_ONCE):
-                await self._at_whatsapp("scripts", told[start : start + _SCRIPTS_AT_ONCE])
+            replies = scripts(self.population, self.seed)
+            for start in range(0, len(replies), _SCRIPTS_AT_ONCE):
+                await self._call_whatsapp("scripts", replies[start : start + _SCRIPTS_AT_ONCE])
 
     async def run(self) -> None:
         chance = random.Random(f"{self.seed}/driver")
-        acts, weights = zip(*self._acts(), strict=True)
+        actions, weights = zip(*self._actions(), strict=True)
         async with aiohttp.ClientSession() as self._session:
             while not self.ending.is_set():
-                await chance.choices(acts, weights)[0](chance)
+                await chance.choices(actions, weights)[0](chance)
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(chance.expovariate(1 / _EVERY)):
+                    async with asyncio.timeout(chance.expovariate(1 / _PAUSE_SECONDS)):
                         await self.ending.wait()
 
-    def _acts(self) -> list[tuple[Callable[[random.Random], Awaitable[None]], int]]:
+    def _actions(self) -> list[tuple[Callable[[random.Random], Awaitable[None]], int]]:
         return [
             (self._notice, 60), (self._rights, 36), (self._metadata, 20), (self._block, 16), (self._unblock, 8),
             (self._change_request, 8), (self._statement, 8), (self._pitch, 8), (self._follow_up, 4),
@@ -72,28 +72,28 @@ class Driver:
         """Many at once, so that the numbers' rates are reached."""
         events = [
             {"type": "work.stage_changed", "data": self._stage_changed(self._work(chance)), "id": self._name("evt")}
-            for _ in range(_MANY)
+            for _ in range(_BURST)
         ]
         self.journal.note("burst", events=[event["id"] for event in events])
-        await self._in_consonance("POST", "push_batch", {"events": events})
+        await self._call_consonance("POST", "push_batch", {"events": events})
 
-    def _stage_changed(self, work: Work) -> dict[str, Any]:
+    def _stage_changed(self, work: ChaosWork) -> dict[str, Any]:
         return {
             "work": work.id, "to_stage": self._name("N"), "to_stage_key": "typesetting",
-            "changed_at": datetime.now(UTC).isoformat(),  # noqa: TID251 -- the driver's own clock
+            "changed_at": datetime.now(UTC).isoformat(),  # noqa: TID251 -- the load's own clock
         }  # fmt: skip
 
     async def _rights(self, chance: random.Random) -> None:
         work, holder, name = self._work(chance), self._awake(chance), self._name("R")
         self.journal.note("rights", request=name, holder=holder.contact)
-        await self._in_consonance(
+        await self._call_consonance(
             "POST", "rights_requests",
             {"request_id": name, "work_id": work.id, "rights_holder": holder.contact, "respond_by": _in_days(20)},
         )  # fmt: skip
         self._open_requests.append(name)
 
     async def _change_request(self, chance: random.Random) -> None:
-        """New terms or an end: the question no longer stands."""
+        """New terms or a cancellation: the question is no longer valid."""
         if not self._open_requests:
             return
         name = self._open_requests.pop(_recent(chance, len(self._open_requests)))
@@ -101,10 +101,10 @@ class Driver:
         if chance.random() < 0.3:
             change = {"terms": _terms(f"with a new print run, {name}")}
         self.journal.note("request_ended", request=name)
-        await self._in_consonance("PATCH", f"rights_requests/{name}", change)
+        await self._call_consonance("PATCH", f"rights_requests/{name}", change)
 
     async def _metadata(self, chance: random.Random) -> None:
-        """One confirmation for each work in a run: the next would lean on a value that may be about to change."""
+        """One confirmation for each work in a run: a second would assume a value that may be about to change."""
         work = self._work(chance)
         if work.id in self._confirming:
             return
@@ -115,23 +115,23 @@ class Driver:
             "current_value": work.subtitle, "current_hash": canonical_hash(MetadataField.SUBTITLE, work.subtitle),
             "proposed_value": f"As {name} has it",
         }  # fmt: skip
-        people = chance.sample(self.cast.awake, chance.choice((1, 2, 2, 3)))
+        people = chance.sample(self.population.awake, chance.choice((1, 2, 2, 3)))
         await self._push(
             "metadata.confirmation_requested", work=work.id, request_id=name, items=[item], quorum=quorum,
             confirmers=[{"contact_id": one.contact, "role": "author"} for one in people], respond_by=_in_days(20),
         )  # fmt: skip
 
     async def _edit(self, chance: random.Random) -> None:
-        """Somebody changes a subtitle that may be under confirmation."""
+        """Change a subtitle that may be under confirmation."""
         if self._confirming:
             work = chance.choice(sorted(self._confirming))
             name = self._name("E")
             self.journal.note("edit", work=work, subtitle=f"As {name} has it")
-            await self._in_consonance("PATCH", f"works/{work}", {"subtitle": f"As {name} has it"})
+            await self._call_consonance("PATCH", f"works/{work}", {"subtitle": f"As {name} has it"})
 
     async def _block(self, chance: random.Random) -> None:
         work, name = self._work(chance), self._name("B")
-        owner, first, second = chance.sample(self.cast.awake, 3)
+        owner, first, second = chance.sample(self.population.awake, 3)
         await self._push(
             "work.blocked", work=work.id, block_id=name, cause="late_file", detail="it is late", blocking="printing",
             owner={"contact_id": owner.contact, "role": "production_lead"},
@@ -140,7 +140,7 @@ class Driver:
                 {"contact_id": second.contact, "role": "escalation_2"},
             ],
             severity="critical" if chance.random() < 0.3 else "warning",
-            since=datetime.now(UTC).isoformat(),  # noqa: TID251 -- the driver's own clock
+            since=datetime.now(UTC).isoformat(),  # noqa: TID251 -- the load's own clock
         )  # fmt: skip
         self._open_blocks.append((name, work.id))
 
@@ -152,8 +152,8 @@ class Driver:
             )  # fmt: skip
 
     async def _statement(self, chance: random.Random) -> None:
-        """For somebody who sleeps, until their morning begins."""
-        payee, name = chance.choice(self.cast.sleepers), self._name("S")
+        """For a sleeper: the message is held until the morning."""
+        payee, name = chance.choice(self.population.sleepers), self._name("S")
         await self._push(
             "royalty.statement_ready", statement_id=name, batch_id="B-1", currency="GBP", has_payment=True,
             ack_required=True, period={"from": "2026-01-01", "to": "2026-06-30"},
@@ -168,61 +168,63 @@ class Driver:
 
     async def _pitch(self, _: random.Random) -> None:
         self._number += 1
-        told, answers = visitor(self._number, self.seed)
-        await self._at_whatsapp("people", told)
-        await self._at_whatsapp("scripts", answers)
-        self._spoken.append(told["id"])
-        await self._say(told["id"], line="acquisitions", text=f"I have written a book, by {told['name']}")
+        registration, answers = visitor(self._number, self.seed)
+        await self._call_whatsapp("people", registration)
+        await self._call_whatsapp("scripts", answers)
+        self._visitors.append(registration["id"])
+        await self._send(
+            registration["id"], line="acquisitions", text=f"I have written a book, by {registration['name']}"
+        )
 
     async def _follow_up(self, chance: random.Random) -> None:
-        if self._spoken[:-3]:
-            name = chance.choice(self._spoken[:-3])
-            await self._say(name, line="acquisitions", text=f"One more thing, {self._name('W')}")
+        if self._visitors[:-3]:
+            name = chance.choice(self._visitors[:-3])
+            await self._send(name, line="acquisitions", text=f"One more thing, {self._name('W')}")
 
     async def _words(self, chance: random.Random) -> None:
-        await self._say(self._awake(chance).digits, line="main", text=f"By the way, {self._name('W')}")
+        await self._send(self._awake(chance).digits, line="main", text=f"By the way, {self._name('W')}")
 
-    # ------------------------------------------------------------------ how
+    # ------------------------------------------------------------------ calls
 
     async def _push(self, kind: str, **data: Any) -> None:
         event = self._name("evt")
         self.journal.note("push", event=event, type=kind)
-        await self._in_consonance("POST", "push", {"type": kind, "id": event, "data": data})
+        await self._call_consonance("POST", "push", {"type": kind, "id": event, "data": data})
 
-    async def _say(self, who: str, **said: Any) -> None:
-        await self._at_whatsapp("say", {"from": who, **said})
+    async def _send(self, who: str, **message: Any) -> None:
+        await self._call_whatsapp("say", {"from": who, **message})
 
-    async def _in_consonance(self, method: str, path: str, body: object) -> Any:
+    async def _call_consonance(self, method: str, path: str, body: object) -> Any:
         return await self._call(method, f"{self.consonance}/_simulator/{path}", body)
 
-    async def _at_whatsapp(self, path: str, body: object) -> Any:
+    async def _call_whatsapp(self, path: str, body: object) -> Any:
         return await self._call("POST", f"{self.whatsapp}/_simulator/{path}", body)
 
     async def _call(self, method: str, url: str, body: object) -> Any:
         if self._session is None:
-            raise RuntimeError("the driver does not run")
+            raise RuntimeError("the load is not running")
         async with self._session.request(method, url, data=orjson.dumps(body)) as answer:
-            said = orjson.loads(await answer.read())
+            content = orjson.loads(await answer.read())
             if not answer.ok:
-                raise RuntimeError(f"{url} answered {answer.status}: {said}")
-            return said
+                raise RuntimeError(f"{url} answered {answer.status}: {content}")
+            return content
 
     def _name(self, kind: str) -> str:
         self._number += 1
         return f"{kind}-{self._number:06d}"
 
-    def _work(self, chance: random.Random) -> Work:
+    def _work(self, chance: random.Random) -> ChaosWork:
         """Some works are far busier than others."""
-        works = list(self.cast.works.values())
+        works = list(self.population.works.values())
         return works[min(int(chance.expovariate(4) * len(works)), len(works) - 1)]
 
-    def _awake(self, chance: random.Random) -> Person:
-        people = self.cast.awake
+    def _awake(self, chance: random.Random) -> ChaosPerson:
+        people = self.population.awake
         return people[min(int(chance.expovariate(3) * len(people)), len(people) - 1)]
 
 
 def _recent(chance: random.Random, count: int) -> int:
-    """A place near the end: what was begun a moment ago."""
+    """An index near the end: something begun a moment ago."""
     return max(0, count - 1 - int(chance.expovariate(0.25)))
 
 

@@ -1,6 +1,6 @@
 """The stack of a run: one broker, one database, both simulators, and two replicas of every service, on the real clock.
 
-What ends is started again, as an orchestrator would; only the killer ends anything on purpose.
+A process that ends is started again, as an orchestrator would; only fault injection ends one on purpose.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ import aiohttp
 import asyncpg
 import psutil
 
-from dev.chaos.balancer import Backend, balancing
+from dev.chaos.balancer import Backend, load_balancer
 from dev.kafka import EmbeddedKafka
 from dev.layout import SERVICES, SIMULATORS, Layout, Neighbours, preparation
 from dev.ports import free_ports
@@ -31,9 +31,9 @@ REPLICAS = 2
 DISK_MIB = 768
 _READY_SECONDS = 90
 _LOOK_SECONDS = 0.1
-_AGAIN_SECONDS = 1.0  # before a process that ended by itself is started again
+_RESTART_SECONDS = 1.0  # before a process that ended by itself is started again
 PER_SECOND = 40
-"""How much the provider takes of one number in a second; the dispatcher is told less, as what comes in counts too."""
+"""Messages of one number that the provider takes in a second. The dispatcher gets a lower rate: inbound counts too."""
 
 _SETTINGS: Mapping[str, Mapping[str, str]] = {
     "ingest": {
@@ -53,18 +53,18 @@ _SETTINGS: Mapping[str, Mapping[str, str]] = {
 
 
 @dataclass(frozen=True)
-class Ended:
-    """A process that ended though nobody killed it."""
+class UnexpectedExit:
+    """A process that ended without being killed."""
 
     name: str
     at: float
     code: int
-    last_words: str
+    last_log_line: str
 
 
 @dataclass
-class Rig:
-    """``down`` are the processes the killer has ended and not started again; ``ended`` those that ended themselves."""
+class ChaosStack:
+    """``down`` are the killed processes not started again yet; ``ended`` those that ended by themselves."""
 
     folder: Path
     layout: Layout
@@ -74,7 +74,7 @@ class Rig:
     children: dict[str, Child] = field(default_factory=dict)
     ready_urls: dict[str, str] = field(default_factory=dict)
     down: set[str] = field(default_factory=set)
-    ended: list[Ended] = field(default_factory=list)
+    ended: list[UnexpectedExit] = field(default_factory=list)
 
     @property
     def neighbours(self) -> Neighbours:
@@ -98,7 +98,7 @@ class Rig:
         await self.until_ready(name)
 
     async def bring_back(self, name: str) -> None:
-        """Start what was killed, as often as it takes: its neighbours may be struck before it is ready."""
+        """Start a killed process, as often as needed: its neighbours may be disrupted before it is ready."""
         while True:
             try:
                 if not self.child(name).alive:
@@ -117,9 +117,9 @@ class Rig:
     async def _note_if_ended(self, name: str) -> None:
         child = self.child(name)
         if not child.alive:
-            self.ended.append(Ended(name, time.time(), await child.ended(), _last_words(child)))
+            self.ended.append(UnexpectedExit(name, time.time(), await child.ended(), _last_log_line(child)))
             await child.stop()
-            await asyncio.sleep(_AGAIN_SECONDS)
+            await asyncio.sleep(_RESTART_SECONDS)
 
     async def _begin(self, name: str) -> None:
         if name in ("kafka", "postgres"):
@@ -137,11 +137,11 @@ class Rig:
     def freeze(self, name: str) -> None:
         _signal_family(self.child(name), signal.SIGSTOP)
 
-    def thaw(self, name: str) -> None:
+    def resume(self, name: str) -> None:
         _signal_family(self.child(name), signal.SIGCONT)
 
-    async def tend(self) -> None:
-        """For ever: start again what ended by itself, and remember that it did."""
+    async def restart_ended(self) -> None:
+        """Run for ever: start processes that ended by themselves again, and note it."""
         while True:
             for name in [*self.children, "postgres", "kafka"]:
                 if name not in self.down and not self.child(name).alive:
@@ -151,12 +151,12 @@ class Rig:
             await asyncio.sleep(_LOOK_SECONDS)
 
 
-def _last_words(child: Child) -> str:
+def _last_log_line(child: Child) -> str:
     return child.tail(1)[-300:]
 
 
 def _signal_family(child: Child, number: signal.Signals) -> None:
-    """A database stands still only when all its processes do."""
+    """All processes of the child: a database stands still only when all its processes do."""
     for process in family_of(child.pid):
         with suppress(psutil.NoSuchProcess):
             process.send_signal(number)
@@ -170,10 +170,10 @@ async def _answers(session: aiohttp.ClientSession, url: str) -> bool:
 
 
 @asynccontextmanager
-async def rig(
-    name: str, crowd: Path, rules: Path, prepare: Callable[[], None], say: Callable[[str], None]
-) -> AsyncIterator[Rig]:
-    """Everything started and ready; it ends with the block, data and all, but for the logs.
+async def open_chaos_stack(
+    name: str, crowd: Path, rules: Path, prepare: Callable[[], None], report: Callable[[str], None]
+) -> AsyncIterator[ChaosStack]:
+    """Start everything and wait until it is ready; it ends with the block, and its data is removed, not its logs.
 
     ``prepare`` writes ``rules`` just before the services start.
     """
@@ -181,20 +181,20 @@ async def rig(
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
         await end_leftovers(folder)
-        async with AsyncExitStack() as stack:
-            disk = stack.enter_context(_disk(folder / "data"))
+        async with AsyncExitStack() as exit_stack:
+            disk = exit_stack.enter_context(_disk(folder / "data"))
             (folder / "logs").mkdir(exist_ok=True)
             layout = Layout(folder)
             postgres = EmbeddedPostgres(folder / "data" / "postgres", folder)
-            run = Rig(folder, layout, EmbeddedKafka(folder / "data" / "kafka", folder), postgres, disk)
-            stack.push_async_callback(_stop, run)
-            say("starting Kafka, PostgreSQL and the simulators")
-            await _start_neighbours(run, crowd)
-            say("creating topics and migrating the database")
-            await _prepare(run)
+            stack = ChaosStack(folder, layout, EmbeddedKafka(folder / "data" / "kafka", folder), postgres, disk)
+            exit_stack.push_async_callback(_stop, stack)
+            report("starting Kafka, PostgreSQL and the simulators")
+            await _start_neighbours(stack, crowd)
+            report("creating topics and migrating the database")
+            await _prepare(stack)
             prepare()
-            await stack.enter_async_context(_services(run, rules, say))
-            yield run
+            await exit_stack.enter_async_context(_services(stack, rules, report))
+            yield stack
 
 
 @contextmanager
@@ -224,62 +224,62 @@ def _mount(*command: str) -> bool:
         return False
 
 
-async def _start_neighbours(run: Rig, crowd: Path) -> None:
+async def _start_neighbours(stack: ChaosStack, crowd: Path) -> None:
     arguments = {"whatsapp": (f"--per-second={PER_SECOND}",), "consonance": (f"--crowd={crowd}",)}
     for name in SIMULATORS:
-        run.children[name] = Child(run.layout.simulator(name, arguments[name]), run.folder)
-        run.ready_urls[name] = run.layout.ready_url(name)
-    await asyncio.gather(run.kafka.start(), run.postgres.start(), *(run.start(name) for name in SIMULATORS))
+        stack.children[name] = Child(stack.layout.simulator(name, arguments[name]), stack.folder)
+        stack.ready_urls[name] = stack.layout.ready_url(name)
+    await asyncio.gather(stack.kafka.start(), stack.postgres.start(), *(stack.start(name) for name in SIMULATORS))
 
 
-async def _prepare(run: Rig) -> None:
+async def _prepare(stack: ChaosStack) -> None:
     tools = (
-        preparation("topics", "shared.runtime.topic_setup", run.neighbours, "create"),
-        preparation("migrate", "shared.runtime.migrate", run.neighbours),
+        preparation("topics", "shared.runtime.topic_setup", stack.neighbours, "create"),
+        preparation("migrate", "shared.runtime.migrate", stack.neighbours),
     )
-    await asyncio.gather(*(Child(tool, run.folder).run() for tool in tools))
+    await asyncio.gather(*(Child(tool, stack.folder).run() for tool in tools))
 
 
 @asynccontextmanager
-async def _services(run: Rig, rules: Path, say: Callable[[str], None]) -> AsyncIterator[None]:
-    doors = []
+async def _services(stack: ChaosStack, rules: Path, report: Callable[[str], None]) -> AsyncIterator[None]:
+    backends = []
     for service in SERVICES:
-        for name in run.replicas(service):
+        for name in stack.replicas(service):
             health, listen = free_ports(2)
             own = {
                 **_SETTINGS[service], "STET_HEALTH_PORT": str(health), "STET_INSTANCE": name,
                 "STET_LISTEN_PORT": str(listen), "STET_RULES_DIR": str(rules),
             }  # fmt: skip
-            command = run.layout.service(service, run.neighbours, own)
-            run.children[name] = Child(_named(command, name), run.folder)
-            run.ready_urls[name] = f"http://127.0.0.1:{health}/readyz"
-            doors += [Backend(listen, run.ready_urls[name])] if service == "ingest" else []
-    port = int(run.layout.ingest_url.rpartition(":")[2])
-    async with balancing(port, doors):
-        say("starting " + ", ".join(f"{REPLICAS} × {service}" for service in SERVICES))
-        await register_templates(run.layout.whatsapp_url, rules)
-        await asyncio.gather(*(run.start(name) for service in SERVICES for name in run.replicas(service)))
-        tending = asyncio.ensure_future(run.tend())
+            command = stack.layout.service(service, stack.neighbours, own)
+            stack.children[name] = Child(_named(command, name), stack.folder)
+            stack.ready_urls[name] = f"http://127.0.0.1:{health}/readyz"
+            backends += [Backend(listen, stack.ready_urls[name])] if service == "ingest" else []
+    port = int(stack.layout.ingest_url.rpartition(":")[2])
+    async with load_balancer(port, backends):
+        report("starting " + ", ".join(f"{REPLICAS} × {service}" for service in SERVICES))
+        await register_templates(stack.layout.whatsapp_url, rules)
+        await asyncio.gather(*(stack.start(name) for service in SERVICES for name in stack.replicas(service)))
+        restarting = asyncio.ensure_future(stack.restart_ended())
         try:
             yield
         finally:
-            tending.cancel()
+            restarting.cancel()
 
 
 def _named(command: Command, name: str) -> Command:
     return Command(name, command.argv, command.environment)
 
 
-async def _stop(run: Rig) -> None:
-    """The services first; frozen ones are woken to hear it."""
-    simulators, services = set(SIMULATORS), [name for name in run.children if name not in SIMULATORS]
-    for name in [*run.children, "kafka", "postgres"]:
+async def _stop(stack: ChaosStack) -> None:
+    """The services first; frozen processes are resumed to receive the signal."""
+    simulators, services = set(SIMULATORS), [name for name in stack.children if name not in SIMULATORS]
+    for name in [*stack.children, "kafka", "postgres"]:
         with suppress(Exception):
-            run.thaw(name)
+            stack.resume(name)
     for names in (services, simulators, ("kafka", "postgres")):
-        await asyncio.gather(*(run.child(name).stop() for name in names))
+        await asyncio.gather(*(stack.child(name).stop() for name in names))
 
 
-async def connect(run: Rig) -> Any:
-    """A superuser's connection, for looking on."""
-    return await asyncpg.connect(run.postgres.dsn, timeout=5)
+async def connect(stack: ChaosStack) -> Any:
+    """A connection as superuser."""
+    return await asyncpg.connect(stack.postgres.dsn, timeout=5)

@@ -1,11 +1,11 @@
-"""The files of a small run in which everything is as it should be, as rows one can doctor."""
+"""The files of a small run without a fault, as rows that a test can falsify."""
 
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from dev.chaos.checks.files import Files
+from dev.chaos.checks.files import RunFiles
 
 _BEGAN = datetime(2027, 3, 3, 10, tzinfo=UTC).timestamp()
 MAIN = "100000000000001"
@@ -23,13 +23,13 @@ def instant(second: float) -> float:
 
 
 @dataclass
-class Ledgers:
-    """Each method adds what one happening leaves behind; ``files`` is what the checks judge."""
+class SmallRun:
+    """Each method adds the rows of one event; ``files`` returns what the checks judge."""
 
     rows: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))
     _offsets: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
-    def files(self) -> Files:
+    def files(self) -> RunFiles:
         run = {
             "seed": 1, "per_second": 30, "lines": {MAIN: "main"}, "kinds": ["kill rules"], "faults": ["whatsapp hang"],
             "opens": instant(60), "sleepers": [], "authors": {"7": [_DIGITS[ANNA]]}, "left": {}, "ended": [],
@@ -45,7 +45,7 @@ class Ledgers:
             "topics", "journal", "attempts", "messages", "chains", "waiting", "writes", "tasks", "parked", "sent",
             "said", "counts", "pushed", "written", "acquisitions",
         )  # fmt: skip
-        return Files(run, {name: self.rows[name] for name in names})
+        return RunFiles(run, {name: self.rows[name] for name in names})
 
     # ------------------------------------------------------------------ topics
 
@@ -76,12 +76,12 @@ class Ledgers:
     # ------------------------------------------------------------------ messages
 
     def ask(self, id_: str, at: float, cause: str, **data: Any) -> None:
-        """Rules asks for a message."""
+        """Rules requests a message."""
         asked = {"message_id": id_, "person_id": ANNA, "line": "main", "body": f"words of {id_}", "say": "x", **data}
         self.record("messages.requested", "messages.message.requested", id_, at, asked, cause)
 
     def send(self, id_: str, at: float, person: str = ANNA, attempt: int = 1, text: str = "") -> None:
-        """WhatsApp takes it, and rules hears of that."""
+        """WhatsApp accepts a message, and rules reads the event."""
         self.rows["attempts"].append(
             {"message_id": id_, "attempt": attempt, "begun_at": iso(at - 0.05), "ending": "accepted"}
         )  # fmt: skip
@@ -92,10 +92,10 @@ class Ledgers:
                 "biz_opaque_callback_data": f"{id_}.{attempt}",
             }
         )  # fmt: skip
-        self.hear(id_, "accepted", at)
+        self.message_event(id_, "accepted", at)
 
-    def hear(self, id_: str, kind: str, at: float, **more: Any) -> None:
-        """What became of a message, said and taken note of."""
+    def message_event(self, id_: str, kind: str, at: float, **more: Any) -> None:
+        """An event about a message, with its decision."""
         event = f"{kind}-{id_}-{at}"
         self.record("messages.events", f"messages.message.{kind}", event, at, {"message_id": id_, **more})
         self.silent(event, at=at + 0.1)
@@ -106,14 +106,14 @@ class Ledgers:
             {"message_id": id_, "person_id": ANNA, "reason": reason},
         )  # fmt: skip
 
-    def say(self, id_: str, at: float, person: str = ANNA, **more: Any) -> None:
-        """A person writes, or taps; the event's id is not WhatsApp's."""
+    def send_reply(self, id_: str, at: float, person: str = ANNA, **more: Any) -> None:
+        """A person writes or taps; the event's id is not WhatsApp's."""
         self.rows["said"].append({"wamid": id_, "person": _DIGITS[person], "line": MAIN, "at": iso(at)})
         data = {"message_id": id_, "person_id": person, "at": iso(at), **more}
         self.record("whatsapp.messages", "whatsapp.message.received", f"k-{id_}", at, data)
 
     def tap(self, id_: str, at: float, message: str, answer: str, person: str = ANNA) -> None:
-        self.say(id_, at, person, button_id=f"s1.{message}.{answer}.mac")
+        self.send_reply(id_, at, person, button_id=f"s1.{message}.{answer}.mac")
 
     # ------------------------------------------------------------------ chains and writes
 
@@ -124,7 +124,7 @@ class Ledgers:
         )  # fmt: skip
 
     def write(self, id_: str, at: float, chain: str, **given: Any) -> None:
-        """Rules asks for a write, Consonance takes it, writeback says so."""
+        """Rules asks for a write, Consonance applies it, writeback reports it."""
         data = {"write_id": id_, "input": given, "evidence": {"chain_id": chain}}
         self.record("writes.requested", "writes.write.requested", id_, at, data)
         self.rows["written"].append(
@@ -138,57 +138,57 @@ class Ledgers:
         self.silent(f"v-{id_}", at=at + 1.1)
 
 
-def clean() -> Ledgers:
+def clean() -> SmallRun:
     """A notice; a question asked, reminded of and answered, its answer written; a withdrawal; a STOP."""
-    told = Ledgers()
-    told.rows["counts"].append({"errors": {"answer": {}, "webhook": {}}})
-    _notice(told)
-    _question(told)
-    _withdrawal(told)
-    _stop(told)
-    told.rows["topics"].sort(key=lambda row: row["seen_at"])
-    return told
+    run = SmallRun()
+    run.rows["counts"].append({"errors": {"answer": {}, "webhook": {}}})
+    _notice(run)
+    _question(run)
+    _withdrawal(run)
+    _stop(run)
+    run.rows["topics"].sort(key=lambda row: row["seen_at"])
+    return run
 
 
-def _notice(told: Ledgers) -> None:
-    told.push("e-notice", "work.stage_changed", 1, work={"work_id": 7}, to_stage="N-1")
-    told.ask("m-notice", 1.2, "e-notice", say="chaos_notice", rule="chaos-notice", chain_id="c-notice")
-    told.decide("e-notice", 1.2, {"chain_id": "c-notice", "reason": "started", "messages": ["m-notice"]})
-    told.send("m-notice", 1.5, text="Dear Anna, “Work” has reached the stage N-1 today.")
-    told.chain("c-notice", "chaos-notice", steps=[{}], closing="done")
+def _notice(run: SmallRun) -> None:
+    run.push("e-notice", "work.stage_changed", 1, work={"work_id": 7}, to_stage="N-1")
+    run.ask("m-notice", 1.2, "e-notice", say="chaos_notice", rule="chaos-notice", chain_id="c-notice")
+    run.decide("e-notice", 1.2, {"chain_id": "c-notice", "reason": "started", "messages": ["m-notice"]})
+    run.send("m-notice", 1.5, text="Dear Anna, “Work” has reached the stage N-1 today.")
+    run.chain("c-notice", "chaos-notice", steps=[{}], closing="done")
 
 
-def _question(told: Ledgers) -> None:
+def _question(run: SmallRun) -> None:
     rights = {"rule": "chaos-rights", "chain_id": "c-rights", "buttons": [{"button_id": "b"}]}
-    told.push("e-rights", "rights.approval_requested", 2)
-    told.ask("m-question", 2.2, "e-rights", say="chaos_question", **rights)
-    told.decide("e-rights", 2.2, {"chain_id": "c-rights", "reason": "started", "messages": ["m-question"]})
-    told.send("m-question", 2.5)
-    told.ask("m-reminder", 8.3, "c-rights@8.2", say="chaos_reminder", **rights)
-    told.decide("c-rights@8.2", 8.3, {"chain_id": "c-rights", "reason": "step_due", "step": "1"})
-    told.send("m-reminder", 8.5)
-    told.tap("w-answer", 9, "m-question", "approve")
-    told.decide(
+    run.push("e-rights", "rights.approval_requested", 2)
+    run.ask("m-question", 2.2, "e-rights", say="chaos_question", **rights)
+    run.decide("e-rights", 2.2, {"chain_id": "c-rights", "reason": "started", "messages": ["m-question"]})
+    run.send("m-question", 2.5)
+    run.ask("m-reminder", 8.3, "c-rights@8.2", say="chaos_reminder", **rights)
+    run.decide("c-rights@8.2", 8.3, {"chain_id": "c-rights", "reason": "step_due", "step": "1"})
+    run.send("m-reminder", 8.5)
+    run.tap("w-answer", 9, "m-question", "approve")
+    run.decide(
         "k-w-answer", 9.2, {"chain_id": "c-rights", "reason": "answered", "step": "0", "writes": ["x-approve"]}
     )  # fmt: skip
-    told.write("x-approve", 9.2, "c-rights", operation="rights.record_decision", request_id="R-1", decision="approved")
+    run.write("x-approve", 9.2, "c-rights", operation="rights.record_decision", request_id="R-1", decision="approved")
     given = {"person_id": ANNA, "answer": "approve", "final": True, "wamid": "w-answer"}
-    told.chain("c-rights", "chaos-rights", given=[given], closing="answered", ended="answered")
+    run.chain("c-rights", "chaos-rights", given=[given], closing="answered", ended="answered")
 
 
-def _withdrawal(told: Ledgers) -> None:
-    told.push("e-block", "work.blocked", 20)
-    told.ask("m-offer", 20.2, "e-block", say="chaos_blocked", rule="chaos-blocked", chain_id="c-block", buttons=[{}])
-    told.decide("e-block", 20.2, {"chain_id": "c-block", "reason": "started", "messages": ["m-offer"]})
-    told.push("e-unblock", "work.unblocked", 21)
-    told.withdraw("m-offer", 21.2)
-    told.decide("e-unblock", 21.2, {"chain_id": "c-block", "reason": "until", "withdrawn": ["m-offer"]})
-    told.hear("m-offer", "withdrawn", 21.5)
-    told.chain("c-block", "chaos-blocked", closing="until", ended="until")
+def _withdrawal(run: SmallRun) -> None:
+    run.push("e-block", "work.blocked", 20)
+    run.ask("m-offer", 20.2, "e-block", say="chaos_blocked", rule="chaos-blocked", chain_id="c-block", buttons=[{}])
+    run.decide("e-block", 20.2, {"chain_id": "c-block", "reason": "started", "messages": ["m-offer"]})
+    run.push("e-unblock", "work.unblocked", 21)
+    run.withdraw("m-offer", 21.2)
+    run.decide("e-unblock", 21.2, {"chain_id": "c-block", "reason": "until", "withdrawn": ["m-offer"]})
+    run.message_event("m-offer", "withdrawn", 21.5)
+    run.chain("c-block", "chaos-blocked", closing="until", ended="until")
 
 
-def _stop(told: Ledgers) -> None:
-    told.say("w-stop", 30, BEN, text="STOP")
-    told.ask("m-stopped", 30.2, "k-w-stop", say="stopped", person_id=BEN)
-    told.decide("k-w-stop", 30.2, {"reason": "opted_out", "messages": []})
-    told.send("m-stopped", 30.5, BEN)
+def _stop(run: SmallRun) -> None:
+    run.send_reply("w-stop", 30, BEN, text="STOP")
+    run.ask("m-stopped", 30.2, "k-w-stop", say="stopped", person_id=BEN)
+    run.decide("k-w-stop", 30.2, {"reason": "opted_out", "messages": []})
+    run.send("m-stopped", 30.5, BEN)

@@ -1,6 +1,6 @@
-"""Writes down what every topic carries, as a reader of its own, and at the end what tables and simulators hold.
+"""Records every topic with a consumer of its own, and at the end the tables and the simulators.
 
-``seen_at`` is when a reader that is never killed had a record: by then every reader could have had it.
+``seen_at`` is the time at which this consumer, which is never killed, read a record: by then every consumer could have.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ import orjson
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from dev.chaos.rig import Rig, connect
+from dev.chaos.chaos_stack import ChaosStack, connect
 from shared.contracts.topics import ALL_TOPICS, PARTITIONS
 from shared.runtime.postgres import load_queries
 
@@ -34,8 +34,22 @@ _SIMULATORS: Mapping[str, tuple[str, str]] = {
 
 
 @dataclass
-class Witness:
-    """``read`` is how far each partition was written down."""
+class RunLog:
+    """The actions of the run itself, one JSON line each (pushes, disruptions, recoveries, faults), counted by kind."""
+
+    file: Path
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def note(self, kind: str, **more: Any) -> None:
+        """``at`` is seconds since 1970."""
+        self.counts[kind] = self.counts.get(kind, 0) + 1
+        with self.file.open("ab") as out:
+            out.write(orjson.dumps({"at": time.time(), "kind": kind, **more}) + b"\n")
+
+
+@dataclass
+class TopicRecorder:
+    """``read`` is the next offset of each partition."""
 
     consumer: AIOKafkaConsumer
     file: Path
@@ -43,7 +57,7 @@ class Witness:
     read: dict[tuple[str, int], int] = field(default_factory=dict)
 
     async def watch(self) -> None:
-        """For ever; a broker that is away is waited for."""
+        """Run for ever; wait while the broker is away."""
         with self.file.open("ab") as out:
             while True:
                 with suppress(KafkaError):
@@ -55,7 +69,7 @@ class Witness:
                     out.flush()
 
     async def behind(self) -> int:
-        """How many records the broker has that are not written down yet."""
+        """The number of records in the broker that are not recorded yet."""
         places = [TopicPartition(*place) for place in _places()]
         ends = await self.consumer.end_offsets(places)
         return sum(end - self.read.get((place.topic, place.partition), 0) for place, end in ends.items())
@@ -70,14 +84,14 @@ def _places() -> list[tuple[str, int]]:
 
 
 @asynccontextmanager
-async def witnessing(bootstrap: str, folder: Path) -> AsyncIterator[Witness]:
+async def recording(bootstrap: str, folder: Path) -> AsyncIterator[TopicRecorder]:
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, auto_offset_reset="earliest")
     await consumer.start()
     consumer.assign([TopicPartition(*place) for place in _places()])
-    witness = Witness(consumer, folder / "topics.jsonl")
-    watching = asyncio.ensure_future(witness.watch())
+    recorder = TopicRecorder(consumer, folder / "topics.jsonl")
+    watching = asyncio.ensure_future(recorder.watch())
     try:
-        yield witness
+        yield recorder
     finally:
         watching.cancel()
         with suppress(asyncio.CancelledError):
@@ -95,16 +109,16 @@ def _line(record: Any, seen_at: float) -> bytes:
     return orjson.dumps({**where, "key": key, "event": value}) + b"\n"
 
 
-async def write_down(run: Rig, folder: Path) -> None:
-    """The tables and the simulators' ledgers, each a file of JSON lines."""
-    connection = await connect(run)
+async def save_tables(stack: ChaosStack, folder: Path) -> None:
+    """Save the tables and the simulators' logs, each as a file of JSON lines."""
+    connection = await connect(stack)
     try:
         for name in _TABLES:
             rows = [_plain(row) for row in await connection.fetch(getattr(_QUERIES, name))]
             _write(folder / f"{name}.jsonl", rows)
     finally:
         await connection.close()
-    urls = {"whatsapp": run.layout.whatsapp_url, "consonance": run.layout.consonance_url}
+    urls = {"whatsapp": stack.layout.whatsapp_url, "consonance": stack.layout.consonance_url}
     async with aiohttp.ClientSession(raise_for_status=True) as session:
         for name, (simulator, path) in _SIMULATORS.items():
             async with session.get(f"{urls[simulator]}/_simulator/{path}") as answer:

@@ -1,7 +1,7 @@
-"""Who takes part in a run, and in which works: drawn from the seed, written as the files the stack starts with.
+"""People and works of a run: drawn from the seed, written as the files the stack starts with.
 
-Everybody is staff, so that the house's hours hold for them, and these are open at whatever hour a run is made: the
-people of the day are in a zone whose morning is over, those who sleep in a zone whose morning begins within the run.
+All people are staff, so the publisher's working hours hold for them. A run is possible at any hour: most people are in
+a zone whose morning is over, the sleepers in a zone whose morning begins within the run.
 """
 
 import math
@@ -21,29 +21,29 @@ _FIRST_PHONE = 5_000
 _COUNTRIES = ("JP", "GB", "TH", "EG", "KE", "IN")
 _STAGE = 8
 _IMPRINT = 7
-_NIGHT_AT = 6  # o'clock, where those who sleep are, when the run is prepared
-_DAY_AHEAD = 3  # hours, of the people of the day
-_MENDED = {"id": 835, "name": "Leonora Briggs", "country": "GB", "phone": _PHONE.format(99, 99), "tags": []}
-"""The seed's one contact whose number is none: in these runs nothing is unfit, so that nothing may be parked."""
+_NIGHT_AT = 6  # o'clock in the sleepers' zone when the run is prepared
+_DAY_AHEAD = 3  # hours, of the zone of the others
+_MENDED_CONTACT = {"id": 835, "name": "Leonora Briggs", "country": "GB", "phone": _PHONE.format(99, 99), "tags": []}
+"""The seed's one contact with an unusable number, mended: in these runs no record is invalid, so none may be parked."""
 RULES = Path(__file__).parent / "rules"
-_HOUSE_WORDS = Path(__file__).parent.parent.parent / "rules" / "house"
+_OWN_TEMPLATES = Path(__file__).parent.parent.parent / "rules" / "house"
 
 
 @dataclass(frozen=True)
-class Person:
+class ChaosPerson:
     contact: int
     phone: str
     asleep: bool
 
     @property
     def digits(self) -> str:
-        """As WhatsApp knows them."""
+        """The number as WhatsApp writes it."""
         return "".join(c for c in self.phone if c.isdigit())
 
 
 @dataclass
-class Work:
-    """``subtitle`` is what Consonance holds as far as the driver knows."""
+class ChaosWork:
+    """``subtitle`` is the value in Consonance, as far as the load knows."""
 
     id: int
     title: str
@@ -53,33 +53,33 @@ class Work:
 
 
 @dataclass
-class Cast:
-    """``opens`` is when those who sleep may be written to."""
+class Population:
+    """``opens`` is the instant from which sleepers may be written to."""
 
-    people: dict[int, Person]
-    works: dict[int, Work]
+    people: dict[int, ChaosPerson]
+    works: dict[int, ChaosWork]
     opens: datetime
     country: str
     night_zone: str
     day_zone: str
 
     @property
-    def awake(self) -> list[Person]:
+    def awake(self) -> list[ChaosPerson]:
         return [person for person in self.people.values() if not person.asleep]
 
     @property
-    def sleepers(self) -> list[Person]:
+    def sleepers(self) -> list[ChaosPerson]:
         return [person for person in self.people.values() if person.asleep]
 
 
-def draw(seed: int, now: datetime, people: int, works: int) -> Cast:
+def draw_population(seed: int, now: datetime, people: int, works: int) -> Population:
     """The same seed gives the same people and works; the zones follow from ``now``."""
     chance = random.Random(f"{seed}/cast")
     night = _etc_zone(_NIGHT_AT - now.hour)
     asleep = max(4, people // 12)
     crowd = {_FIRST_CONTACT + n: _person(n, asleep=n < asleep) for n in range(people)}
     awake = [contact for contact, person in crowd.items() if not person.asleep]
-    return Cast(
+    return Population(
         people=crowd,
         works={_FIRST_WORK + n: _work(n, awake, chance) for n in range(works)},
         opens=now,
@@ -89,19 +89,19 @@ def draw(seed: int, now: datetime, people: int, works: int) -> Cast:
     )
 
 
-def _person(number: int, *, asleep: bool) -> Person:
+def _person(number: int, *, asleep: bool) -> ChaosPerson:
     place = _FIRST_PHONE + number
-    return Person(_FIRST_CONTACT + number, _PHONE.format(*divmod(place, 100)), asleep)
+    return ChaosPerson(_FIRST_CONTACT + number, _PHONE.format(*divmod(place, 100)), asleep)
 
 
-def _work(number: int, awake: list[int], chance: random.Random) -> Work:
+def _work(number: int, awake: list[int], chance: random.Random) -> ChaosWork:
     authors = chance.sample(awake, 1 + number % 3)
     editor = chance.choice([contact for contact in awake if contact not in authors])
-    return Work(_FIRST_WORK + number, f"Work {number}", f"The {number}th book", tuple(authors), editor)
+    return ChaosWork(_FIRST_WORK + number, f"Work {number}", f"The {number}th book", tuple(authors), editor)
 
 
 def _etc_zone(hours: int) -> int:
-    """So many hours ahead of UTC, from -12 to 11: together with a day ahead still a zone that exists."""
+    """Hours ahead of UTC, from -12 to 11, so that a zone ``_DAY_AHEAD`` hours further exists too."""
     return (hours + 12) % 24 - 12
 
 
@@ -116,53 +116,53 @@ def _country_without_holiday(now: datetime) -> str:
     return next(free, _COUNTRIES[0])
 
 
-def write_crowd(cast: Cast, file: Path) -> None:
+def write_records(population: Population, file: Path) -> None:
     """For the Consonance simulator."""
-    contacts = [_MENDED, *(_contact(cast, person) for person in cast.people.values())]
+    contacts = [_MENDED_CONTACT, *(_contact(population, person) for person in population.people.values())]
     works = [
         {
             "id": work.id, "title": work.title, "subtitle": work.subtitle, "imprint": _IMPRINT, "stage": _STAGE,
             "people": {**{str(author): "A01" for author in work.authors}, str(work.editor): "B01"},
         }
-        for work in cast.works.values()
+        for work in population.works.values()
     ]  # fmt: skip
     file.write_bytes(orjson.dumps({"contacts": contacts, "works": works}))
 
 
-def _contact(cast: Cast, person: Person) -> dict[str, Any]:
-    zone = cast.night_zone if person.asleep else cast.day_zone
+def _contact(population: Population, person: ChaosPerson) -> dict[str, Any]:
+    zone = population.night_zone if person.asleep else population.day_zone
     return {
-        "id": person.contact, "name": f"Person {person.contact}", "country": cast.country, "phone": person.phone,
+        "id": person.contact, "name": f"Person {person.contact}", "country": population.country, "phone": person.phone,
         "tags": ["language:en", f"zone:{zone}"],
     }  # fmt: skip
 
 
-def open_at(cast: Cast, earliest: datetime) -> None:
-    """Those who sleep may be written to from the next full minute on."""
-    cast.opens = datetime.fromtimestamp(math.ceil(earliest.timestamp() / 60) * 60, UTC)
+def set_opening(population: Population, earliest: datetime) -> None:
+    """Let sleepers be written to from the next full minute after ``earliest``."""
+    population.opens = datetime.fromtimestamp(math.ceil(earliest.timestamp() / 60) * 60, UTC)
 
 
-def write_rules(cast: Cast, folder: Path) -> None:
-    """The rules of a run: those beside this file, the house's own words, and a house that is open now."""
+def write_rules(population: Population, folder: Path) -> None:
+    """Write the rules of a run, the publisher's own templates, and a calendar that is open now."""
     shutil.copytree(RULES, folder)
-    shutil.copytree(_HOUSE_WORDS, folder / "house")
-    for name, text in house_files(cast).items():
+    shutil.copytree(_OWN_TEMPLATES, folder / "house")
+    for name, text in publisher_files(population).items():
         (folder / name).write_text(text, "utf-8")
 
 
-def house_files(cast: Cast) -> dict[str, str]:
-    """The house of a run: open now for those awake, all of whom are staff; by file name."""
-    ahead = _ahead(cast.night_zone)
-    hours = f"{cast.opens + timedelta(hours=ahead):%H:%M}-23:59"
-    everybody = ", ".join(map(str, cast.people))
-    desk = ", ".join(str(person.contact) for person in cast.awake[:3])
+def publisher_files(population: Population) -> dict[str, str]:
+    """The publisher's files of a run by name: open now for all who are awake."""
+    ahead = _ahead(population.night_zone)
+    hours = f"{population.opens + timedelta(hours=ahead):%H:%M}-23:59"
+    all_contacts = ", ".join(map(str, population.people))
+    editors = ", ".join(str(person.contact) for person in population.awake[:3])
     return {
         "calendar.yaml": (
-            f'house: {{country: {cast.country}, zone: {cast.day_zone}, hours: "{hours}",'
+            f'house: {{country: {population.country}, zone: {population.day_zone}, hours: "{hours}",'
             " days: [mon, tue, wed, thu, fri, sat, sun]}\n"
         ),
         "people.yaml": (
-            f"teams:\n  editorial: {{managing_editor: [{desk}]}}\n  crowd: {{freelancer: [{everybody}]}}\n"
+            f"teams:\n  editorial: {{managing_editor: [{editors}]}}\n  crowd: {{freelancer: [{all_contacts}]}}\n"
             "inbox: editorial\n"
         ),
         "house.yaml": "publisher: {en: Penrose}\nlanguage: en\nline: main\nbasis: {author: contract}\n",

@@ -1,14 +1,14 @@
-"""What people do when they are written to, drawn from the seed and told to the simulator as scripts beforehand.
+"""Replies of people to their messages: drawn from the seed, and given to the simulator as scripts beforehand.
 
-Each person has a list of things to do for each kind of message, one use each: most answer at once, some as the reminder
-falls due, some never, some in words, some with STOP.
+Each person has a list of replies for each kind of message, each used once: most tap at once, some when the reminder
+falls due, some never; some write text, some STOP.
 """
 
 import random
 from collections.abc import Iterator
 from typing import Any
 
-from dev.chaos.cast import Cast, Person
+from dev.chaos.population import ChaosPerson, Population
 
 _DEPTH = 25  # answers planned for each person and kind of message
 _DECISION = (
@@ -57,11 +57,11 @@ _FORM = (
 )
 
 
-def scripts(cast: Cast, seed: int) -> list[dict[str, Any]]:
-    return [script for person in cast.people.values() for script in _of_person(person, seed)]
+def scripts(population: Population, seed: int) -> list[dict[str, Any]]:
+    return [script for person in population.people.values() for script in _of_person(person, seed)]
 
 
-def _of_person(person: Person, seed: int) -> Iterator[dict[str, Any]]:
+def _of_person(person: ChaosPerson, seed: int) -> Iterator[dict[str, Any]]:
     chance = random.Random(f"{seed}/person/{person.contact}")
     for button, table in _BUTTONS:
         for _ in range(_DEPTH):
@@ -72,10 +72,10 @@ def _of_person(person: Person, seed: int) -> Iterator[dict[str, Any]]:
 
 
 def visitor(number: int, seed: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """A stranger who pitches a book, known by a business-scoped id only; and what they answer to the form."""
+    """A stranger with a book proposal, known by a BSUID only: the registration, and the replies to the form."""
     chance = random.Random(f"{seed}/visitor/{number}")
     name = f"visitor-{number}"
-    told = {"id": name, "name": f"Visitor {number}"}
+    registration = {"id": name, "name": f"Visitor {number}"}
     answers = [
         {
             "person": name, "on": {"contains": words}, "after": round(chance.uniform(0.2, 2.0), 2), **act,
@@ -83,4 +83,4 @@ def visitor(number: int, seed: int) -> tuple[dict[str, Any], list[dict[str, Any]
         }
         for words, act in _FORM
     ]  # fmt: skip
-    return told, answers
+    return registration, answers
