@@ -1,15 +1,15 @@
-"""A faithful stand-in for the WhatsApp Cloud API: one process on loopback that answers sends and posts signed webhooks.
+"""A simulator of the WhatsApp Cloud API: one process on loopback that answers sends and posts signed webhooks.
 
-Run it as ``python -m dev.whatsapp --port N …`` (``--help`` lists the options). Nothing is kept when it ends.
+Run it as ``python -m dev.whatsapp --port N …`` (``--help`` lists the options). It stores nothing.
 
-Business time (windows, limits, timestamps, scripted people) comes from the development clock where one is given; the
-delivery of webhooks (lingering, backoff, timeouts) runs on the machine's. What disorder does to an update follows from
-the seed and the message's id, not from the order in which things happen to run.
+Business time (windows, limits, timestamps, scripts) comes from the development clock where one is given; the delivery
+of webhooks (collecting, backoff, timeouts) uses the machine's. The effect of disorder on an update follows from the
+seed and the message's id, not from the order in which tasks run.
 
 Graph API
     POST /v{N}.0/{phone_number_id}/messages   text, template, interactive (button, list, cta_url), read receipts
 
-Control API, JSON in and out; a body it cannot read is answered 400 with the reason
+Commands API, JSON in and out; a body it cannot read is answered 400 with the reason
     POST /_simulator/people      {id, phone?, bsuid?, name?, username?, country?, on_whatsapp?} or a list of them.
                                  Without a phone the person is known by BSUID only. A number nobody registered belongs
                                  to an ordinary person whose id is the number.

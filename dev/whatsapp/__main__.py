@@ -4,8 +4,7 @@ import sys
 
 import uvloop
 
-from dev.whatsapp.app import serve
-from dev.whatsapp.options import parse
+from dev.whatsapp.app import parse, serve
 
 if __name__ == "__main__":
     uvloop.run(serve(parse(sys.argv[1:])))

@@ -1,25 +1,91 @@
-"""Composition root: the routes, the background work, and the server on loopback."""
+"""The simulator as a process: its command line, its routes, and the server on loopback."""
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from aiohttp import web
 
-from dev.whatsapp.control import Control, explain
-from dev.whatsapp.graph import Graph
-from dev.whatsapp.inspection import Inspection
-from dev.whatsapp.options import Options
-from dev.whatsapp.simulator import Simulator
+from dev.whatsapp.control_api import Commands, Queries, explain
+from dev.whatsapp.graph_api import GraphApi
+from dev.whatsapp.simulator import WhatsAppSimulator
+
+_KEPT_WHEN_FAST = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhatsAppOptions:
+    """``keep`` caps the messages held for inspection (None: all of them)."""
+
+    app_secret: str = field(repr=False)
+    token: str = field(repr=False)
+    verify_token: str = field(repr=False)
+    business_account: str
+    lines: Mapping[str, str]
+    port: int = 0
+    webhook_url: str | None = None
+    development_clock: Path | None = None
+    seed: int = 7
+    disorder: float = 0.3
+    fast: bool = False
+    keep: int | None = None
+    per_second: int = 80
+    accept_any_template: bool = False
+
+
+def parse(arguments: Sequence[str]) -> WhatsAppOptions:
+    given = _parser().parse_args(arguments)
+    values = vars(given)
+    if given.fast:
+        values["disorder"] = 0.0
+        values["keep"] = _KEPT_WHEN_FAST if given.keep is None else given.keep
+    return WhatsAppOptions(**values)
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser("dev.whatsapp", description="A stand-in for the WhatsApp Cloud API, on loopback.")
+    say = parser.add_argument
+    say("--port", type=int, required=True, help="0 picks a free one; the ready line names it")
+    say("--webhook-url", help="where updates are posted; without it none are")
+    say("--app-secret", required=True)
+    say("--verify-token", required=True)
+    say("--token", required=True, help="the bearer token of a sender")
+    say("--business-account", required=True, metavar="WABA")
+    say("--lines", type=_lines, required=True, metavar="NAME=ID,…")
+    say("--development-clock", type=Path, metavar="FILE", help="business time; the machine's where absent")
+    say("--seed", type=int, default=7)
+    say("--disorder", type=_share, default=0.3, help="0 to 1: how much webhooks are mixed, repeated and skipped")
+    say("--fast", action="store_true", help="no disorder, limits lifted, few messages kept; for benches")
+    say("--keep", type=int, help="messages held for inspection")
+    say("--per-second", type=int, default=80, help="sends a second and number")
+    say("--accept-any-template", action="store_true")
+    return parser
+
+
+def _lines(text: str) -> dict[str, str]:
+    pairs = [part.partition("=") for part in text.split(",")]
+    if not all(name and number_id.isdecimal() for name, _, number_id in pairs):
+        raise ArgumentTypeError("expected name=phone_number_id, separated by commas")
+    return {name: number_id for name, _, number_id in pairs}
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 <= share <= 1:
+        raise ArgumentTypeError("expected a number from 0 to 1")
+    return share
+
 
 _LOOPBACK = "127.0.0.1"
 _GRACE = 0.2  # seconds; held connections are cut after it
 
 
-def application(simulator: Simulator) -> web.Application:
-    graph, inspection = Graph(simulator), Inspection(simulator)
+def application(simulator: WhatsAppSimulator) -> web.Application:
+    graph, inspection = GraphApi(simulator), Queries(simulator)
     app = web.Application()
     app.add_routes(
         [
@@ -27,11 +93,11 @@ def application(simulator: Simulator) -> web.Application:
             web.get("/healthz", inspection.healthz),
         ]
     )
-    app.add_subapp("/_simulator", _controls(Control(simulator), inspection))
+    app.add_subapp("/_simulator", _controls(Commands(simulator), inspection))
     return app
 
 
-def _controls(control: Control, inspection: Inspection) -> web.Application:
+def _controls(control: Commands, inspection: Queries) -> web.Application:
     app = web.Application(middlewares=[explain])
     for command in ("people", "templates", "scripts", "say", "faults", "settings", "verify", "reset"):
         app.router.add_post(f"/{command}", getattr(control, command))
@@ -47,14 +113,14 @@ class Running:
 
 
 @asynccontextmanager
-async def running(options: Options) -> AsyncIterator[Running]:
+async def running(options: WhatsAppOptions) -> AsyncIterator[Running]:
     """The simulator at work until the block ends; what broke in the background is raised then."""
-    simulator = Simulator(options)
+    simulator = WhatsAppSimulator(options)
     runner = web.AppRunner(application(simulator), access_log=None, shutdown_timeout=_GRACE)
     await runner.setup()
     site = web.TCPSite(runner, _LOOPBACK, options.port)
     await site.start()
-    background = asyncio.create_task(simulator.webhooks.run()), asyncio.create_task(simulator.schedule.pump())
+    background = asyncio.create_task(simulator.webhooks.run()), asyncio.create_task(simulator.schedule.run())
     try:
         yield Running(f"http://{_LOOPBACK}:{runner.addresses[0][1]}", background)
     finally:
@@ -66,7 +132,7 @@ async def running(options: Options) -> AsyncIterator[Running]:
             broken.result()
 
 
-async def serve(options: Options) -> None:
+async def serve(options: WhatsAppOptions) -> None:
     """Until SIGTERM, SIGINT or a fault of its own; one line on standard output says that it is ready, and where."""
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,4 +1,4 @@
-"""Chance that can be repeated: every draw follows from the seed and a name, so concurrency cannot change an outcome."""
+"""Randomness that repeats: every draw follows from the seed and a name, so concurrency cannot change an outcome."""
 
 import base64
 import hashlib

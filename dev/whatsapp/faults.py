@@ -1,11 +1,11 @@
-"""Trouble on request: a fault waits for the sends it matches, spoils so many of them, and is gone."""
+"""Faults on request: each waits for the sends that it matches, applies to a number of them, and is gone."""
 
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
-class FaultKind(StrEnum):
+class SendFaultKind(StrEnum):
     TIMEOUT_AFTER_ACCEPT = "timeout_after_accept"
     TIMEOUT_BEFORE = "timeout_before"
     HTTP_500 = "http_500"
@@ -23,34 +23,34 @@ class Match(BaseModel):
     line: str | None = None
 
 
-class Fault(BaseModel):
+class SendFault(BaseModel):
     """``seconds`` of machine time: how long a timeout holds the connection, or a hang the work."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    kind: FaultKind
+    kind: SendFaultKind
     count: int = Field(default=1, ge=1)
     code: int | None = None
     seconds: float = Field(default=120.0, gt=0)
     match: Match = Match()
 
     @model_validator(mode="after")
-    def _code_where_needed(self) -> "Fault":
-        if (self.kind is FaultKind.ERROR_CODE) != (self.code is not None):
+    def _code_where_needed(self) -> "SendFault":
+        if (self.kind is SendFaultKind.ERROR_CODE) != (self.code is not None):
             raise ValueError("code goes with error_code, and only with it")
         return self
 
 
-class Faults:
+class SendFaults:
     def __init__(self) -> None:
-        self._waiting: list[tuple[Fault, int]] = []
+        self._waiting: list[tuple[SendFault, int]] = []
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
 
-    def add(self, fault: Fault) -> None:
+    def add(self, fault: SendFault) -> None:
         self._waiting.append((fault, fault.count))
 
-    def take(self, addresses: set[str], line: set[str]) -> Fault | None:
+    def take(self, addresses: set[str], line: set[str]) -> SendFault | None:
         """The oldest fault for a send to somebody of these names on a line of these names."""
         for place, (fault, left) in enumerate(self._waiting):
             if fault.match.to in {None, *addresses} and fault.match.line in {None, *line}:

@@ -1,13 +1,12 @@
-"""Meta's rates: how fast one number may send, and how fast one person may be written to. Pure; time comes in.
+"""Meta's rates: how fast one number may send, and how fast one person may be written to. Pure; time is an argument.
 
-Sources: Meta, "Throughput" (80 messages a second) and "About the platform" (one in six seconds to one person, with a
-burst of 45 borrowed from the future).
+Source: docs/reference/whatsapp.md, 3.
 """
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from dev.whatsapp.errors import GraphError
+from dev.whatsapp.graph_errors import GraphError
 
 PAIR_EVERY = timedelta(seconds=6)
 PAIR_BURST = 45
@@ -33,7 +32,7 @@ class Bucket:
         return max(self.full_at - now, timedelta(0)) if self.full_at else timedelta(0)
 
 
-class Limits:
+class ProviderLimits:
     """The buckets of every number and pair, and every pair's customer service window; business time throughout."""
 
     def __init__(self, *, per_second: int, lifted: bool) -> None:
@@ -41,7 +40,7 @@ class Limits:
         self._lifted = lifted
         self._numbers: dict[str, Bucket] = {}
         self._pairs: dict[tuple[str, str], Bucket] = {}
-        self._heard: dict[tuple[str, str], datetime] = {}
+        self._received_at: dict[tuple[str, str], datetime] = {}
 
     def sent(self, line: str, person: str, now: datetime) -> None:
         """Count one message out; raises GraphError where Meta would throttle, and then counts nothing."""
@@ -56,13 +55,13 @@ class Limits:
         number.take(now)
         pair.take(now)
 
-    def heard(self, line: str, person: str, now: datetime) -> None:
+    def received(self, line: str, person: str, now: datetime) -> None:
         """A person wrote: their window opens, and the number's throughput counts it too."""
-        self._heard[line, person] = now
+        self._received_at[line, person] = now
         self._number(line).take(now)
 
     def window_is_open(self, line: str, person: str, now: datetime) -> bool:
-        heard = self._heard.get((line, person))
+        heard = self._received_at.get((line, person))
         return self._lifted or (heard is not None and now - heard < WINDOW)
 
     def _number(self, line: str) -> Bucket:

@@ -1,4 +1,4 @@
-"""Templates as registered with the simulator, and what a send makes of one; Meta's rules for parameters live here."""
+"""Registered templates, what a send makes of one, and Meta's rules for parameters."""
 
 import re
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 
-from dev.whatsapp.errors import GraphError
+from dev.whatsapp.graph_errors import GraphError
 
 _PLACE = re.compile(r"\{\{?\s*(\w+)\s*\}?\}")
 
@@ -37,7 +37,7 @@ def _spelled_out(button: object) -> object:
     return {"text": button} if isinstance(button, str) else button
 
 
-class Template(BaseModel):
+class RegisteredTemplate(BaseModel):
     """A template in one language; ``parameters`` are its names, or "1", "2", … for a positional one."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -67,20 +67,20 @@ class Template(BaseModel):
         return _PLACE.sub(lambda place: values.get(place[1], place[0]), self.body)
 
 
-class Templates:
+class TemplateRegistry:
     """The registered templates, by name and language; no other language stands in for a missing one."""
 
     def __init__(self, *, accept_any: bool) -> None:
         self.accept_any = accept_any
-        self._known: dict[tuple[str, str], Template] = {}
+        self._known: dict[tuple[str, str], RegisteredTemplate] = {}
 
-    def add(self, template: Template) -> None:
+    def add(self, template: RegisteredTemplate) -> None:
         self._known[template.name, template.language] = template
 
-    def find(self, name: str, language: str) -> Template:
+    def find(self, name: str, language: str) -> RegisteredTemplate:
         template = self._known.get((name, language))
         if template is None and self.accept_any:
-            return Template(name=name, language=language, open=True)
+            return RegisteredTemplate(name=name, language=language, open=True)
         if template is None or template.status in {TemplateStatus.PENDING, TemplateStatus.REJECTED}:
             raise GraphError(132001, f"no approved template {name} in {language}")
         if template.status is TemplateStatus.PAUSED:

@@ -1,6 +1,6 @@
-"""Delivers updates to the webhook: gathered into bodies, signed, posted again until answered 200, mixed up as asked.
+"""Delivers updates to the webhook: collected into bodies, signed, repeated until answered 200, and mixed on request.
 
-All timing here is machine time. Meta retries for days; so does this, only faster. Nothing accepted is ever given up.
+All times here are machine time. Like Meta it never gives up an update, but it retries faster.
 """
 
 import asyncio
@@ -15,8 +15,8 @@ from typing import Protocol
 import aiohttp
 
 from dev.whatsapp.chance import Chance
-from dev.whatsapp.ledger import Tally
-from dev.whatsapp.payloads import Update, encode, envelope, signature
+from dev.whatsapp.messages import Counts
+from dev.whatsapp.webhook_payloads import WebhookUpdate, encode, envelope, signature
 
 _WORKERS = 4
 _MOST_UPDATES = 100  # in one body; Meta promises at most 1,000
@@ -29,7 +29,7 @@ _MOST_BODIES = 16  # unanswered at a time; while the webhook is away the rest ga
 _LATEST = 0.25  # seconds: how long a straggler may be held
 
 
-class Trouble(Protocol):
+class DeliverySettings(Protocol):
     """What the control API may change while the simulator runs."""
 
     webhook_url: str | None
@@ -39,7 +39,7 @@ class Trouble(Protocol):
 @dataclass(slots=True)
 class _Body:
     content: bytes
-    era: object
+    generation: object
     name: str
     attempts: int = 0
     answered: bool = False
@@ -48,27 +48,29 @@ class _Body:
 class Webhooks:
     """``strict`` keeps the order of updates where there is no disorder; without it bodies overtake each other."""
 
-    def __init__(self, account: str, secret: str, trouble: Trouble, chance: Chance, *, strict: bool = True) -> None:
+    def __init__(
+        self, account: str, secret: str, delivery: DeliverySettings, chance: Chance, *, strict: bool = True
+    ) -> None:
         self._account = account
         self._secret = secret
-        self._trouble = trouble
+        self._trouble = delivery
         self._chance = chance
         self._strict = strict
         self._order = asyncio.Lock()
-        self._tally = Tally()
-        self._pending: deque[Update] = deque()
+        self._tally = Counts()
+        self._pending: deque[WebhookUpdate] = deque()
         self._bodies: asyncio.Queue[_Body] = asyncio.Queue()
         self._gathered = asyncio.Event()
         self._later = 0
         self._unanswered = 0
         self._answered = asyncio.Event()
         self._posting = 0
-        self._era = object()
+        self._generation = object()
 
-    def forget(self, tally: Tally) -> None:
-        """Drop everything undelivered and count from here into ``tally``."""
-        self._tally = tally
-        self._era = object()
+    def forget(self, counters: Counts) -> None:
+        """Drop everything undelivered and count from here into ``counters``."""
+        self._tally = counters
+        self._generation = object()
         self._later = 0
         self._unanswered = 0
         self._answered.set()
@@ -80,18 +82,18 @@ class Webhooks:
     def undelivered(self) -> int:
         return len(self._pending) + self._bodies.qsize() + self._later + self._posting
 
-    def put(self, update: Update) -> None:
+    def put(self, update: WebhookUpdate) -> None:
         if self._trouble.webhook_url is None:
             return
         self._tally.add("webhooks.updates")
         disorder = self._trouble.disorder
         if self._chance.happens(_HELD * disorder, update.name, "held"):
-            self._after(self._straggle(update), lambda: self._gather(update))
+            self._after(self._delay_of(update), lambda: self._gather(update))
         else:
             self._gather(update)
         if self._chance.happens(_REPEATED * disorder, update.name, "repeated"):
             self._tally.add("webhooks.repeated")
-            self._after(self._straggle(update), lambda: self._gather(update))
+            self._after(self._delay_of(update), lambda: self._gather(update))
 
     async def run(self) -> None:
         """Build and post until cancelled."""
@@ -101,19 +103,19 @@ class Webhooks:
             for _ in range(_WORKERS):
                 tasks.create_task(self._work(session))
 
-    def _straggle(self, update: Update) -> float:
+    def _delay_of(self, update: WebhookUpdate) -> float:
         return _LATEST * self._chance.draw(update.name, "late")
 
-    def _gather(self, update: Update) -> None:
+    def _gather(self, update: WebhookUpdate) -> None:
         self._pending.append(update)
         self._gathered.set()
 
     def _after(self, seconds: float, action: Callable[[], None]) -> None:
         self._later += 1
-        asyncio.get_running_loop().call_later(seconds, self._now_do, self._era, action)
+        asyncio.get_running_loop().call_later(seconds, self._run_later, self._generation, action)
 
-    def _now_do(self, era: object, action: Callable[[], None]) -> None:
-        if era is self._era:
+    def _run_later(self, generation: object, action: Callable[[], None]) -> None:
+        if generation is self._generation:
             self._later -= 1
             action()
 
@@ -140,7 +142,7 @@ class Webhooks:
             Random(name).shuffle(batch)
         apart = self._chance.happens(disorder, name, "apart")
         content = encode(envelope(self._account, batch, one_change_each=apart))
-        return _Body(content, self._era, name)
+        return _Body(content, self._generation, name)
 
     async def _work(self, session: aiohttp.ClientSession) -> None:
         while True:
@@ -159,10 +161,10 @@ class Webhooks:
 
     async def _deliver(self, session: aiohttp.ClientSession, body: _Body) -> None:
         answered = await self._post(session, body)
-        while not answered and body.era is self._era and self._in_order:
+        while not answered and body.generation is self._generation and self._in_order:
             await asyncio.sleep(_backoff(body.attempts))
             answered = await self._post(session, body)
-        if body.era is not self._era:
+        if body.generation is not self._generation:
             return
         if not answered:
             self._after(_backoff(body.attempts), lambda: self._bodies.put_nowait(body))
@@ -189,7 +191,7 @@ class Webhooks:
                 answered = answer.status == HTTPStatus.OK
         except (aiohttp.ClientError, TimeoutError):
             answered = False
-        if body.era is self._era:
+        if body.generation is self._generation:
             self._count(body, answered=answered)
         return answered
 

@@ -11,8 +11,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from dev.whatsapp.app import running
-from dev.whatsapp.options import Options
+from dev.whatsapp.app import WhatsAppOptions, running
 
 MAIN, ACQUISITIONS = "106540352242922", "106540352242923"
 TOKEN, SECRET, VERIFY, ACCOUNT = "EAAG" + "x" * 60, "5f" * 16, "verify-me", "102290129340398"
@@ -122,7 +121,7 @@ async def standing(hook: Hook | None, clock: Path | None = None, **changes: Any)
         "development_clock": clock,
         "disorder": 0.0,
     }
-    async with running(Options(**{**options, **changes})) as simulator, aiohttp.ClientSession() as session:
+    async with running(WhatsAppOptions(**{**options, **changes})) as simulator, aiohttp.ClientSession() as session:
         yield Stand(simulator.url, session)
 
 

@@ -1,4 +1,4 @@
-"""Trouble on request, as a sender sees it."""
+"""Faults on request, as a sender sees them."""
 
 import aiohttp
 import pytest

@@ -1,4 +1,4 @@
-"""People known by BSUID only, what they say, and how it arrives."""
+"""People known by BSUID only: their messages, and how they arrive."""
 
 import base64
 from typing import Any

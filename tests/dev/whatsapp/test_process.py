@@ -10,7 +10,7 @@ import aiohttp
 import psutil
 import pytest
 
-from dev.whatsapp.options import parse
+from dev.whatsapp.app import parse
 from tests.dev.whatsapp.stand import ACCOUNT, MAIN, SECRET, TOKEN, VERIFY, Stand, templated
 
 REQUIRED = [

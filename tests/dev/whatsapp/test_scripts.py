@@ -1,4 +1,4 @@
-"""People with a plan, under a development clock."""
+"""People with scripts, under a development clock."""
 
 from datetime import timedelta
 from typing import Any

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from dev.whatsapp import validate
-from dev.whatsapp.errors import GraphError
-from dev.whatsapp.outbound import Choice, ReadReceipt, Send
-from dev.whatsapp.templates import Template, Templates, TemplateStatus
+from dev.whatsapp.graph_errors import GraphError
+from dev.whatsapp.messages import Choice, ReadReceipt, SendRequest
+from dev.whatsapp.send_validation import phone_digits, read_send
+from dev.whatsapp.templates import RegisteredTemplate, TemplateRegistry, TemplateStatus
 from tests.dev.whatsapp.stand import asking, envelope, filled, listing, payload, templated, text
 
 TO = "+447700900123"
@@ -15,15 +15,15 @@ FULL = filled(person="Ana", title="Dune")
 
 
 @pytest.fixture(scope="module")
-def templates() -> Templates:
-    known = Templates(accept_any=False)
-    known.add(Template(name="ask", language="en", body="Hello {{person}}: {{title}}?", buttons=("Yes", "No")))
-    known.add(Template(name="ask", language="fr", body="Bonjour {{1}} : {{2}} ?"))
-    known.add(Template(name="paused", language="en", status=TemplateStatus.PAUSED))
-    known.add(Template(name="disabled", language="en", status=TemplateStatus.DISABLED))
-    known.add(Template(name="pending", language="en", status=TemplateStatus.PENDING))
+def templates() -> TemplateRegistry:
+    known = TemplateRegistry(accept_any=False)
+    known.add(RegisteredTemplate(name="ask", language="en", body="Hello {{person}}: {{title}}?", buttons=("Yes", "No")))
+    known.add(RegisteredTemplate(name="ask", language="fr", body="Bonjour {{1}} : {{2}} ?"))
+    known.add(RegisteredTemplate(name="paused", language="en", status=TemplateStatus.PAUSED))
+    known.add(RegisteredTemplate(name="disabled", language="en", status=TemplateStatus.DISABLED))
+    known.add(RegisteredTemplate(name="pending", language="en", status=TemplateStatus.PENDING))
     link = {"type": "url", "text": "Open", "url": "https://example.org/{{1}}"}
-    known.add(Template.model_validate({"name": "link", "language": "en", "body": "See", "buttons": [link]}))
+    known.add(RegisteredTemplate.model_validate({"name": "link", "language": "en", "body": "See", "buttons": [link]}))
     return known
 
 
@@ -35,8 +35,8 @@ def button(title: str, reply_id: str = "1") -> dict[str, Any]:
     return {"type": "reply", "reply": {"id": reply_id, "title": title}}
 
 
-def link(url: str = "https://example.org", shown: str = "Open") -> dict[str, Any]:
-    action = {"name": "cta_url", "parameters": {"display_text": shown, "url": url}}
+def link(url: str = "https://example.org", as_json_object: str = "Open") -> dict[str, Any]:
+    action = {"name": "cta_url", "parameters": {"display_text": as_json_object, "url": url}}
     return interactive(type="cta_url", body={"text": "Read"}, action=action)
 
 
@@ -75,7 +75,7 @@ REFUSED: list[tuple[str, object, int]] = [
     ("no rows", rows(0), 131009),
     ("eleven rows", rows(11), 131009),
     ("long row", listing(TO, "x" * 25), 131009),
-    ("link shown too long", link(shown="x" * 21), 131009),
+    ("link as_json_object too long", link(as_json_object="x" * 21), 131009),
     ("not a link", link(url="ftp://example.org"), 131009),
     ("unknown template", templated(TO, "nothing"), 132001),
     ("pending template", templated(TO, "pending"), 132001),
@@ -98,9 +98,9 @@ REFUSED: list[tuple[str, object, int]] = [
 
 
 @pytest.mark.parametrize(("body", "code"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED])
-def test_what_meta_refuses_is_refused_with_its_code(body: object, code: int, templates: Templates) -> None:
+def test_what_meta_refuses_is_refused_with_its_code(body: object, code: int, templates: TemplateRegistry) -> None:
     with pytest.raises(GraphError) as refusal:
-        validate.request(body, templates)
+        read_send(body, templates)
     assert refusal.value.code == code
 
 
@@ -117,44 +117,44 @@ ACCEPTED: list[tuple[str, object]] = [
 
 
 @pytest.mark.parametrize("body", [case[1] for case in ACCEPTED], ids=[case[0] for case in ACCEPTED])
-def test_what_is_just_within_the_limits_is_accepted(body: object, templates: Templates) -> None:
-    assert isinstance(validate.request(body, templates), Send)
+def test_what_is_just_within_the_limits_is_accepted(body: object, templates: TemplateRegistry) -> None:
+    assert isinstance(read_send(body, templates), SendRequest)
 
 
-def sent(body: object, templates: Templates) -> Send:
-    asked = validate.request(body, templates)
-    assert isinstance(asked, Send)
+def sent(body: object, templates: TemplateRegistry) -> SendRequest:
+    asked = read_send(body, templates)
+    assert isinstance(asked, SendRequest)
     return asked
 
 
-def test_a_named_template_is_rendered_and_its_buttons_carry_our_payloads(templates: Templates) -> None:
+def test_a_named_template_is_rendered_and_its_buttons_carry_our_payloads(templates: TemplateRegistry) -> None:
     content = sent(templated(TO, "ask", FULL, payload(0, "yes-1")), templates).content
     assert content.text == "Hello Ana: Dune?"
     assert content.parameters == {"person": "Ana", "title": "Dune"}
     assert content.choices == (Choice("yes-1", "Yes"), Choice("No", "No"))
 
 
-def test_a_positional_template_takes_its_parameters_in_order(templates: Templates) -> None:
+def test_a_positional_template_takes_its_parameters_in_order(templates: TemplateRegistry) -> None:
     body = {"type": "body", "parameters": [{"type": "text", "text": "Ana"}, {"type": "text", "text": "Dune"}]}
     said = {"name": "ask", "language": {"code": "fr"}, "components": [body]}
     assert sent(envelope(TO, type="template", template=said), templates).content.text == "Bonjour Ana : Dune ?"
 
 
-def test_no_other_language_stands_in(templates: Templates) -> None:
+def test_no_other_language_stands_in(templates: TemplateRegistry) -> None:
     said = {"name": "ask", "language": {"code": "en_GB"}, "components": [FULL]}
     with pytest.raises(GraphError) as refusal:
-        validate.request(envelope(TO, type="template", template=said), templates)
+        read_send(envelope(TO, type="template", template=said), templates)
     assert refusal.value.code == 132001
 
 
-def test_the_phone_number_wins_over_the_bsuid(templates: Templates) -> None:
+def test_the_phone_number_wins_over_the_bsuid(templates: TemplateRegistry) -> None:
     asked = sent(text(TO, recipient="US.13491208655302741918"), templates)
     assert (asked.to, asked.recipient) == (TO, None)
 
 
-def test_a_receipt_is_told_from_a_send(templates: Templates) -> None:
+def test_a_receipt_is_told_from_a_send(templates: TemplateRegistry) -> None:
     body = {"messaging_product": "whatsapp", "status": "read", "message_id": "wamid.A"}
-    assert validate.request(body, templates) == ReadReceipt("wamid.A")
+    assert read_send(body, templates) == ReadReceipt("wamid.A")
 
 
 @pytest.mark.parametrize(
@@ -162,4 +162,4 @@ def test_a_receipt_is_told_from_a_send(templates: Templates) -> None:
     [("+44 7700 900-123", "447700900123"), ("+1 (650) 555.1234", "16505551234"), ("7700900123", "17700900123")],
 )
 def test_without_a_plus_the_house_code_is_put_in_front(to: str, digits: str) -> None:
-    assert validate.phone_digits(to, "1") == digits
+    assert phone_digits(to, "1") == digits

@@ -1,4 +1,4 @@
-"""The Graph API's route for sends: who may, faults on request, validation, and the answer in Meta's shape."""
+"""``POST /{version}/{phone number id}/messages``: the Graph API, and the faults that tests ask for."""
 
 import asyncio
 import hmac
@@ -8,19 +8,19 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from dev.whatsapp import validate
-from dev.whatsapp.errors import MISSING_OBJECT, GraphError, envelope, http_status
-from dev.whatsapp.faults import Fault, FaultKind
-from dev.whatsapp.lines import Line
-from dev.whatsapp.outbound import ReadReceipt
-from dev.whatsapp.simulator import Simulator
+from dev.whatsapp.directory import BusinessLine
+from dev.whatsapp.faults import SendFault, SendFaultKind
+from dev.whatsapp.graph_errors import MISSING_OBJECT, GraphError, envelope, http_status
+from dev.whatsapp.messages import ReadReceipt
+from dev.whatsapp.send_validation import read_send
+from dev.whatsapp.simulator import WhatsAppSimulator
 
 _JSON = "application/json"
 
 
 @dataclass(frozen=True, slots=True)
-class Graph:
-    simulator: Simulator
+class GraphApi:
+    simulator: WhatsAppSimulator
 
     async def messages(self, request: web.Request) -> web.StreamResponse:
         content = await request.read()
@@ -29,12 +29,12 @@ class Graph:
             body = _parsed(content)
             fault = self._fault(body, line) if self.simulator.faults else None
             if fault is not None:
-                return await self._spoil(fault, request, line, body)
+                return await self._apply_fault(fault, request, line, body)
             return _answer(self._handle(line, body))
         except GraphError as error:
             return self._refusal(error)
 
-    def _authorised(self, request: web.Request) -> Line:
+    def _authorised(self, request: web.Request) -> BusinessLine:
         expected = f"Bearer {self.simulator.options.token}".encode()
         if not hmac.compare_digest(request.headers.get("Authorization", "").encode(), expected):
             raise GraphError(190, "the access token cannot be read")
@@ -44,17 +44,17 @@ class Graph:
             raise GraphError(100, f"object {number_id} does not exist or may not be used", subcode=MISSING_OBJECT)
         return line
 
-    def _handle(self, line: Line, body: object) -> dict[str, Any]:
+    def _handle(self, line: BusinessLine, body: object) -> dict[str, Any]:
         simulator = self.simulator
-        asked = validate.request(body, simulator.templates)
+        asked = read_send(body, simulator.templates)
         if isinstance(asked, ReadReceipt):
-            if not any(reply.wamid == asked.wamid for reply in simulator.network.ledger.replies):
+            if not any(reply.wamid == asked.wamid for reply in simulator.network.message_log.replies):
                 raise GraphError(131009, "message_id is not a message received by this number")
-            simulator.tally.add("read_receipts")
+            simulator.counters.add("read_receipts")
             return {"success": True}
         return simulator.network.send(line, asked)
 
-    def _fault(self, body: object, line: Line) -> Fault | None:
+    def _fault(self, body: object, line: BusinessLine) -> SendFault | None:
         address = str(body.get("to") or body.get("recipient") or "") if isinstance(body, dict) else ""
         person = self.simulator.people.find(address)
         names = {address, address.lstrip("+")}
@@ -62,32 +62,34 @@ class Graph:
             names |= {person.id, person.bsuid, f"+{person.phone}", person.phone or ""}
         return self.simulator.faults.take(names, {line.name, line.phone_number_id})
 
-    async def _spoil(self, fault: Fault, request: web.Request, line: Line, body: object) -> web.StreamResponse:
-        self.simulator.tally.add(f"faults.{fault.kind}")
+    async def _apply_fault(
+        self, fault: SendFault, request: web.Request, line: BusinessLine, body: object
+    ) -> web.StreamResponse:
+        self.simulator.counters.add(f"faults.{fault.kind}")
         match fault.kind:
-            case FaultKind.ERROR_CODE:
+            case SendFaultKind.ERROR_CODE:
                 raise GraphError(fault.code or 1, "asked for by the control API")
-            case FaultKind.HTTP_500:
+            case SendFaultKind.HTTP_500:
                 raise GraphError(131000, "asked for by the control API")
-            case FaultKind.HTTP_503:  # as a proxy in front of the API answers: not even JSON
+            case SendFaultKind.HTTP_503:  # as a proxy in front of the API answers: not even JSON
                 return web.Response(status=503, text="<html><body>503</body></html>", content_type="text/html")
-            case FaultKind.HANG:
+            case SendFaultKind.HANG:
                 with self.simulator.busy("held"):
                     await asyncio.sleep(fault.seconds)
                 return _answer(self._handle(line, body))
-            case FaultKind.TIMEOUT_AFTER_ACCEPT:
+            case SendFaultKind.TIMEOUT_AFTER_ACCEPT:
                 self._handle(line, body)
                 await asyncio.sleep(fault.seconds)
-            case FaultKind.TIMEOUT_BEFORE:
+            case SendFaultKind.TIMEOUT_BEFORE:
                 await asyncio.sleep(fault.seconds)
-            case FaultKind.REFUSE_CONNECTION:
+            case SendFaultKind.REFUSE_CONNECTION:
                 pass
         return _cut(request)
 
     def _refusal(self, error: GraphError) -> web.Response:
-        tally = self.simulator.tally
-        tally.add(f"errors.answer.{error.code}")
-        trace = self.simulator.chance.whole(16, "trace", tally.total)
+        counters = self.simulator.counters
+        counters.add(f"errors.answer.{error.code}")
+        trace = self.simulator.chance.whole(16, "trace", counters.total)
         return _answer(envelope(error, f"A{trace}"), http_status(error.code))
 
 

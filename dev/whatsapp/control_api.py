@@ -1,20 +1,21 @@
-"""The control API's commands under ``/_simulator``: who exists, what they will do and say, and what goes wrong."""
+"""The control API below ``/_simulator``: commands for people, templates, scripts and faults, and queries."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, TypeVar
 
 import orjson
 from aiohttp import ClientError, ClientSession, ClientTimeout, web
 from aiohttp.typedefs import Handler
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from dev.whatsapp.faults import Fault
-from dev.whatsapp.lines import Line
-from dev.whatsapp.people import NewPerson, Person
-from dev.whatsapp.saying import Say, meant, said
-from dev.whatsapp.scripts import Script
-from dev.whatsapp.simulator import Simulator
-from dev.whatsapp.templates import Template
+from dev.whatsapp.directory import BusinessLine, PersonRegistration, WhatsAppPerson
+from dev.whatsapp.faults import SendFault
+from dev.whatsapp.messages import AcceptedMessage, PersonReply
+from dev.whatsapp.scripted_people import SayCommand, Script, message_meant, said
+from dev.whatsapp.simulator import WhatsAppSimulator
+from dev.whatsapp.templates import RegisteredTemplate
 from shared.contracts.errors import Malformed
 
 
@@ -27,10 +28,10 @@ class NewSettings(BaseModel):
     accept_any_template: bool | None = None
 
 
-_PEOPLE = TypeAdapter(list[NewPerson])
-_TEMPLATES = TypeAdapter(list[Template])
+_PEOPLE = TypeAdapter(list[PersonRegistration])
+_TEMPLATES = TypeAdapter(list[RegisteredTemplate])
 _SCRIPTS = TypeAdapter(list[Script])
-_FAULTS = TypeAdapter(list[Fault])
+_FAULTS = TypeAdapter(list[SendFault])
 
 
 @web.middleware
@@ -43,8 +44,8 @@ async def explain(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 @dataclass(frozen=True, slots=True)
-class Control:
-    simulator: Simulator
+class Commands:
+    simulator: WhatsAppSimulator
 
     async def people(self, request: web.Request) -> web.Response:
         added = [self.simulator.people.add(person) for person in _PEOPLE.validate_python(await _several(request))]
@@ -71,21 +72,21 @@ class Control:
 
     async def settings(self, request: web.Request) -> web.Response:
         new = NewSettings.model_validate(await _body(request))
-        trouble, templates = self.simulator.trouble, self.simulator.templates
+        delivery, templates = self.simulator.delivery, self.simulator.templates
         if "webhook_url" in new.model_fields_set:
-            trouble.webhook_url = new.webhook_url
+            delivery.webhook_url = new.webhook_url
         if new.disorder is not None:
-            trouble.disorder = new.disorder
+            delivery.disorder = new.disorder
         if new.accept_any_template is not None:
             templates.accept_any = new.accept_any_template
-        return as_json({"webhook_url": trouble.webhook_url, "disorder": trouble.disorder})
+        return as_json({"webhook_url": delivery.webhook_url, "disorder": delivery.disorder})
 
     async def say(self, request: web.Request) -> web.Response:
-        say = Say.model_validate(await _body(request))
+        say = SayCommand.model_validate(await _body(request))
         network = self.simulator.network
         person = self._person(say.sender)
         line = self._line(say.line) if say.line else None
-        about = meant(say, network.ledger, person.id, line.phone_number_id if line else None)
+        about = message_meant(say, network.message_log, person.id, line.phone_number_id if line else None)
         words = said(say, about)
         line = line or self._line(about.line if about else next(iter(self.simulator.lines)).name)
         return as_json({"wamid": network.say(line, person, words)})
@@ -97,13 +98,13 @@ class Control:
         self.simulator.reset()
         return as_json({"reset": True})
 
-    def _person(self, who: str) -> Person:
+    def _person(self, who: str) -> WhatsAppPerson:
         person = self.simulator.people.find(who)
         if person is None:
             raise Malformed(f"nobody is called {who}")
         return person
 
-    def _line(self, word: str) -> Line:
+    def _line(self, word: str) -> BusinessLine:
         line = self.simulator.lines.find(word)
         if line is None:
             raise Malformed(f"there is no line {word}")
@@ -114,12 +115,12 @@ def as_json(body: dict[str, Any] | list[dict[str, Any]], status: int = 200) -> w
     return web.Response(body=orjson.dumps(body), status=status, content_type="application/json")
 
 
-async def _proves_its_token(simulator: Simulator) -> bool:
+async def _proves_its_token(simulator: WhatsAppSimulator) -> bool:
     """Meta's handshake: the webhook echoes the bare challenge, and only for the right token."""
-    url = simulator.trouble.webhook_url
+    url = simulator.delivery.webhook_url
     if url is None:
         return False
-    challenge = simulator.chance.whole(10, "challenge", simulator.tally.total)
+    challenge = simulator.chance.whole(10, "challenge", simulator.counters.total)
     asked = {
         "hub.mode": "subscribe",
         "hub.challenge": challenge,
@@ -145,3 +146,61 @@ async def _body(request: web.Request) -> Any:
 async def _several(request: web.Request) -> list[Any]:
     body = await _body(request)
     return body if isinstance(body, list) else [body]
+
+
+_Found = TypeVar("_Found", AcceptedMessage, PersonReply)
+_COUNTED = ("sends", "replies", "read_receipts", "dropped_silently", "scripts_played", "scripts_failed")
+
+
+@dataclass(frozen=True, slots=True)
+class Queries:
+    simulator: WhatsAppSimulator
+
+    async def messages(self, request: web.Request) -> web.Response:
+        found = self._asked_for(request, self.simulator.network.message_log.messages())
+        return as_json([message.as_json_object() for message in found])
+
+    async def replies(self, request: web.Request) -> web.Response:
+        found = self._asked_for(request, self.simulator.network.message_log.replies)
+        return as_json([reply.as_json_object() for reply in found])
+
+    async def counts(self, _: web.Request) -> web.Response:
+        counters = self.simulator.counters
+        return as_json(
+            {
+                **{name: counters.of(name) for name in _COUNTED},
+                "repeated_callbacks": self.simulator.network.message_log.repeated_callbacks(),
+                "errors": {"answer": counters.under("errors.answer."), "webhook": counters.under("errors.webhook.")},
+                "faults": counters.under("faults."),
+                "webhooks": {**counters.under("webhooks."), "undelivered": self.simulator.webhooks.undelivered},
+            }
+        )
+
+    async def idle(self, _: web.Request) -> web.Response:
+        busy = self.simulator.busy_tasks()
+        due = self.simulator.schedule.next_due
+        next_due = due.isoformat() if due else None
+        return as_json({"busy": busy, "next_due": next_due, "counter": self.simulator.counters.total})
+
+    async def healthz(self, _: web.Request) -> web.Response:
+        return as_json({"ok": True})
+
+    def _asked_for(self, request: web.Request, all_of_them: Iterable[_Found]) -> Iterator[_Found]:
+        who, word = request.query.get("person"), request.query.get("line")
+        person = self.simulator.people.find(who) if who else None
+        line = self.simulator.lines.find(word) if word else None
+        since = _instant(request.query["since"]) if "since" in request.query else None
+        for found in all_of_them:
+            theirs = who is None or (person is not None and found.person.id == person.id)
+            there = word is None or (line is not None and found.line == line.phone_number_id)
+            if theirs and there and (since is None or found.at >= since):
+                yield found
+
+
+def _instant(text: str) -> datetime:
+    """An ISO instant; one without a zone is UTC."""
+    try:
+        found = datetime.fromisoformat(text.replace(" ", "+"))  # a plus in a query arrives as a space
+    except ValueError as error:
+        raise Malformed("since must be an ISO instant") from error
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

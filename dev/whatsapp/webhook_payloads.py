@@ -1,7 +1,6 @@
-"""The JSON of webhooks and answers, in Meta's shapes. Pure.
+"""The JSON of webhooks and answers in Meta's shapes. Pure.
 
-A person without a phone number has the fields that would hold it left out or empty: Meta has done both, so ``blank``
-alternates.
+Fields for the phone number of a person without one are absent or empty: Meta has done both, so ``blank`` alternates.
 """
 
 import hashlib
@@ -13,20 +12,19 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
-from dev.whatsapp.errors import in_webhook
-from dev.whatsapp.ledger import Message, Status
-from dev.whatsapp.lines import Line
-from dev.whatsapp.people import Person
+from dev.whatsapp.directory import BusinessLine, WhatsAppPerson
+from dev.whatsapp.graph_errors import in_webhook
+from dev.whatsapp.messages import AcceptedMessage, DeliveryStatus
 
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Update:
+class WebhookUpdate:
     """One status or one inbound message, on its way to the webhook; ``name`` seeds what disorder does to it."""
 
     name: str
-    line: Line
+    line: BusinessLine
     kind: str  # "statuses" or "messages"
     item: Json
     contact: Json | None
@@ -38,18 +36,20 @@ class Failure:
     details: str
 
 
-def contact(person: Person, *, blank: bool) -> Json:
+def contact(person: WhatsAppPerson, *, blank: bool) -> Json:
     profile = {"name": person.name, **({"username": person.username} if person.username else {})}
     return {"profile": profile, **number("wa_id", person, blank=blank), "user_id": person.bsuid}
 
 
-def number(key: str, person: Person, *, blank: bool) -> Json:
+def number(key: str, person: WhatsAppPerson, *, blank: bool) -> Json:
     if person.phone:
         return {key: person.phone}
     return {key: ""} if blank else {}
 
 
-def status(message: Message, word: Status, at: datetime, *, blank: bool, failure: Failure | None = None) -> Json:
+def status(
+    message: AcceptedMessage, word: DeliveryStatus, at: datetime, *, blank: bool, failure: Failure | None = None
+) -> Json:
     item: Json = {
         "id": message.wamid,
         "status": word.value,
@@ -61,18 +61,18 @@ def status(message: Message, word: Status, at: datetime, *, blank: bool, failure
         item["biz_opaque_callback_data"] = message.callback
     if failure is not None:
         item["errors"] = [in_webhook(failure.code, failure.details)]
-    elif word is not Status.READ:
+    elif word is not DeliveryStatus.READ:
         category = message.content.category
         item["pricing"] = {"billable": True, "pricing_model": "PMP", "type": "regular", "category": category}
     return item
 
 
-def inbound(wamid: str, person: Person, at: datetime, said: Json, *, blank: bool) -> Json:
+def inbound(wamid: str, person: WhatsAppPerson, at: datetime, said: Json, *, blank: bool) -> Json:
     sender = {**number("from", person, blank=blank), "from_user_id": person.bsuid}
     return {**sender, "id": wamid, "timestamp": str(int(at.timestamp())), **said}
 
 
-def envelope(account: str, updates: Iterable[Update], *, one_change_each: bool) -> Json:
+def envelope(account: str, updates: Iterable[WebhookUpdate], *, one_change_each: bool) -> Json:
     """All updates in one body: a change per neighbouring updates of the same line and kind, or a change each."""
     changes = [
         _change(list(group))
@@ -84,7 +84,7 @@ def envelope(account: str, updates: Iterable[Update], *, one_change_each: bool) 
     return {"object": "whatsapp_business_account", "entry": [{"id": account, "changes": changes}]}
 
 
-def _change(group: list[tuple[int, Update]]) -> Json:
+def _change(group: list[tuple[int, WebhookUpdate]]) -> Json:
     updates = [update for _, update in group]
     value: Json = {"messaging_product": "whatsapp", "metadata": updates[0].line.metadata}
     contacts = {update.contact["user_id"]: update.contact for update in updates if update.contact is not None}

@@ -1,18 +1,74 @@
-"""What was sent and said, for inspection, and the tally of everything that happened. In memory, capped where asked."""
+"""Messages in the simulator: content, accepted sends, replies of people, and counts of all work. In memory."""
 
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from itertools import count
 from typing import Any
 
-from dev.whatsapp.outbound import Content
-from dev.whatsapp.people import Person
+from dev.whatsapp.directory import WhatsAppPerson
 
 
-class Status(StrEnum):
+class MessageType(StrEnum):
+    TEXT = "text"
+    TEMPLATE = "template"
+    INTERACTIVE = "interactive"
+
+
+class TapKind(StrEnum):
+    """How a tap on a message comes back in the webhook."""
+
+    QUICK_REPLY = "button"
+    BUTTON = "button_reply"
+    ROW = "list_reply"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Something a person can tap; ``id`` is what the business gets back."""
+
+    id: str
+    title: str
+    description: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What the person sees."""
+
+    kind: MessageType
+    text: str
+    choices: tuple[Choice, ...] = ()
+    tap: TapKind | None = None
+    template: str | None = None
+    language: str | None = None
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    category: str = "service"
+
+    def choice(self, wanted: str) -> Choice | None:
+        return next((choice for choice in self.choices if wanted in {choice.id, choice.title}), None)
+
+
+@dataclass(frozen=True, slots=True)
+class SendRequest:
+    """A message to one person: by phone number in ``to``, else by BSUID in ``recipient``."""
+
+    to: str | None
+    recipient: str | None
+    content: Content
+    callback: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadReceipt:
+    """The business has read a person's message."""
+
+    wamid: str
+
+
+class DeliveryStatus(StrEnum):
     SENT = "sent"
     DELIVERED = "delivered"
     READ = "read"
@@ -20,27 +76,27 @@ class Status(StrEnum):
 
 
 @dataclass(slots=True)
-class Message:
+class AcceptedMessage:
     """One accepted send; ``at`` is business time."""
 
     wamid: str
-    person: Person
+    person: WhatsAppPerson
     to: str
     line: str
     content: Content
     callback: str | None
     at: datetime
-    statuses: list[Status] = field(default_factory=list)
+    statuses: list[DeliveryStatus] = field(default_factory=list)
 
     @property
     def unread(self) -> bool:
-        return self.arrived and Status.READ not in self.statuses
+        return self.arrived and DeliveryStatus.READ not in self.statuses
 
     @property
     def arrived(self) -> bool:
-        return Status.FAILED not in self.statuses
+        return DeliveryStatus.FAILED not in self.statuses
 
-    def shown(self) -> dict[str, Any]:
+    def as_json_object(self) -> dict[str, Any]:
         content = self.content
         return {
             "wamid": self.wamid,
@@ -60,21 +116,21 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class PersonReply:
     """One thing a person said; ``said`` is the message node of its webhook, without addresses."""
 
     wamid: str
-    person: Person
+    person: WhatsAppPerson
     line: str
     at: datetime
     said: dict[str, Any]
 
-    def shown(self) -> dict[str, Any]:
+    def as_json_object(self) -> dict[str, Any]:
         where = {"wamid": self.wamid, "person": self.person.id, "line": self.line, "at": self.at.isoformat()}
         return {**where, **self.said}
 
 
-class Tally:
+class Counts:
     """Counts by name; ``total`` rises with every piece of work and so shows that something moved."""
 
     def __init__(self) -> None:
@@ -93,21 +149,21 @@ class Tally:
         return {name.removeprefix(prefix): n for name, n in self._counts.items() if name.startswith(prefix)}
 
 
-class Ledger:
+class MessageLog:
     """Messages by arrival, wamid and person; beyond ``keep`` the oldest is forgotten, callback data and all."""
 
     def __init__(self, keep: int | None) -> None:
         self._keep = keep
-        self._messages: dict[str, Message] = {}  # keeps arrival order
-        self._by_person: dict[str, deque[Message]] = {}
+        self._messages: dict[str, AcceptedMessage] = {}  # keeps arrival order
+        self._by_person: dict[str, deque[AcceptedMessage]] = {}
         self._callbacks: Counter[str] = Counter()
         self._numbers = count(1)
-        self.replies: deque[Reply] = deque(maxlen=keep)
+        self.replies: deque[PersonReply] = deque(maxlen=keep)
 
     def next_number(self) -> int:
         return next(self._numbers)
 
-    def add(self, message: Message) -> None:
+    def add(self, message: AcceptedMessage) -> None:
         self._messages[message.wamid] = message
         self._by_person.setdefault(message.person.id, deque()).append(message)
         if message.callback is not None:
@@ -115,13 +171,13 @@ class Ledger:
         if self._keep is not None and len(self._messages) > self._keep:
             self._forget_oldest()
 
-    def find(self, wamid: str) -> Message | None:
+    def find(self, wamid: str) -> AcceptedMessage | None:
         return self._messages.get(wamid)
 
-    def messages(self) -> Iterator[Message]:
+    def messages(self) -> Iterator[AcceptedMessage]:
         return iter(self._messages.values())
 
-    def newest_first(self, person_id: str) -> Iterator[Message]:
+    def newest_first(self, person_id: str) -> Iterator[AcceptedMessage]:
         return reversed(self._by_person.get(person_id, deque()))
 
     def repeated_callbacks(self) -> dict[str, int]:

@@ -1,11 +1,47 @@
-"""The people on the other side: some with a phone number, some known by their business-scoped user id (BSUID) only."""
+"""The business's own numbers, and the people who can be written to, with their addresses."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from dev.whatsapp.chance import Chance
 
+HOME_CODE = "1"  # the country code of every display number
+_FIRST_DISPLAY = 15550783881
 
-class NewPerson(BaseModel):
+
+@dataclass(frozen=True, slots=True)
+class BusinessLine:
+    name: str
+    phone_number_id: str
+    display: str
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        return {"display_phone_number": self.display, "phone_number_id": self.phone_number_id}
+
+
+class BusinessLines:
+    def __init__(self, phone_number_ids: Mapping[str, str]) -> None:
+        self._all = [
+            BusinessLine(name, number_id, str(_FIRST_DISPLAY + place))
+            for place, (name, number_id) in enumerate(phone_number_ids.items())
+        ]
+        self._by_id = {line.phone_number_id: line for line in self._all}
+
+    def __iter__(self) -> Iterator[BusinessLine]:
+        return iter(self._all)
+
+    def numbered(self, phone_number_id: str) -> BusinessLine | None:
+        return self._by_id.get(phone_number_id)
+
+    def find(self, word: str) -> BusinessLine | None:
+        """By name or phone number id."""
+        return self._by_id.get(word) or next((line for line in self._all if line.name == word), None)
+
+
+class PersonRegistration(BaseModel):
     """A person as the control API is told of one; without ``phone`` their webhooks carry no number."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -18,7 +54,7 @@ class NewPerson(BaseModel):
     on_whatsapp: bool = True
 
 
-class Person(BaseModel):
+class WhatsAppPerson(BaseModel):
     """``phone`` is bare digits, as WhatsApp's ``wa_id`` is."""
 
     model_config = ConfigDict(frozen=True)
@@ -30,17 +66,17 @@ class Person(BaseModel):
     on_whatsapp: bool = True
 
 
-class People:
+class WhatsAppPeople:
     def __init__(self, chance: Chance) -> None:
         self._chance = chance
-        self._by_id: dict[str, Person] = {}
-        self._by_phone: dict[str, Person] = {}
-        self._by_bsuid: dict[str, Person] = {}
+        self._by_id: dict[str, WhatsAppPerson] = {}
+        self._by_phone: dict[str, WhatsAppPerson] = {}
+        self._by_bsuid: dict[str, WhatsAppPerson] = {}
 
-    def add(self, new: NewPerson) -> Person:
+    def add(self, new: PersonRegistration) -> WhatsAppPerson:
         """Register a person; the same id again replaces them."""
         self._forget(new.id)
-        person = Person(
+        person = WhatsAppPerson(
             id=new.id,
             phone=new.phone.lstrip("+") if new.phone else None,
             bsuid=new.bsuid or self._minted(new.country, new.id),
@@ -54,15 +90,17 @@ class People:
             self._by_phone[person.phone] = person
         return person
 
-    def at_phone(self, digits: str) -> Person:
+    def at_phone(self, digits: str) -> WhatsAppPerson:
         """Whoever has this number; one that nobody registered belongs to an ordinary person, not remembered here."""
         known = self._by_phone.get(digits)
-        return known or Person(id=digits, phone=digits, bsuid=self._minted("GB", digits), name=f"Person {digits[-4:]}")
+        return known or WhatsAppPerson(
+            id=digits, phone=digits, bsuid=self._minted("GB", digits), name=f"Person {digits[-4:]}"
+        )
 
-    def at_bsuid(self, bsuid: str) -> Person | None:
+    def at_bsuid(self, bsuid: str) -> WhatsAppPerson | None:
         return self._by_bsuid.get(bsuid)
 
-    def find(self, who: str) -> Person | None:
+    def find(self, who: str) -> WhatsAppPerson | None:
         """By id, BSUID or phone number."""
         known = self._by_id.get(who) or self._by_bsuid.get(who)
         digits = who.lstrip("+")

@@ -1,7 +1,4 @@
-"""Meta's error answers: the codes the simulator gives, their HTTP status, and the envelope they travel in.
-
-The code decides, not the HTTP status (rate limits are 400). Table: Meta, "WhatsApp Cloud API error codes".
-"""
+"""Meta's error answers: codes, HTTP statuses and JSON (docs/reference/whatsapp.md, 4). The code decides, not the status."""
 
 from typing import Any
 

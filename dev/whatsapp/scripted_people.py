@@ -1,0 +1,232 @@
+"""What people do: messages they send by command, and scripts that react to messages. Pure."""
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from dev.whatsapp.chance import Chance
+from dev.whatsapp.directory import BusinessLine
+from dev.whatsapp.messages import AcceptedMessage, Choice, MessageLog, TapKind
+from shared.contracts.errors import Malformed
+
+_CONTEXT_LOST = 0.4  # of template taps, at full disorder: Meta leaves their context out now and then
+
+
+class PersonMessageKind(StrEnum):
+    TEXT = "text"
+    TAP = "tap"
+    DOCUMENT = "document"
+    REACTION = "reaction"
+    IMAGE = "image"
+
+
+@dataclass(frozen=True, slots=True)
+class PersonMessage:
+    """``about`` is the wamid tapped, reacted to or quoted; ``text`` is a body, caption or emoji."""
+
+    kind: PersonMessageKind
+    text: str = ""
+    about: str | None = None
+    choice: Choice | None = None
+    tap: TapKind | None = None
+    filename: str = "pitch.pdf"
+    mime: str | None = None
+
+
+def node(said: PersonMessage, line: BusinessLine, wamid: str, chance: Chance, disorder: float) -> dict[str, Any]:
+    """``type``, the node of that type, and ``context`` where there is one."""
+    if said.kind is PersonMessageKind.REACTION:
+        emoji = {"emoji": said.text} if said.text else {}
+        return {"type": "reaction", "reaction": {"message_id": said.about, **emoji}}
+    lost = said.tap is TapKind.QUICK_REPLY and chance.happens(_CONTEXT_LOST * disorder, wamid, "context")
+    context = {"context": {"from": line.display, "id": said.about}} if said.about and not lost else {}
+    return {**context, **_content(said, wamid, chance)}
+
+
+def _content(said: PersonMessage, wamid: str, chance: Chance) -> dict[str, Any]:
+    match said.kind:
+        case PersonMessageKind.TAP:
+            return _tapped(said)
+        case PersonMessageKind.DOCUMENT:
+            mime = said.mime or "application/pdf"
+            return {"type": "document", "document": {"filename": said.filename, **_media(said, mime, wamid, chance)}}
+        case PersonMessageKind.IMAGE:
+            return {"type": "image", "image": _media(said, said.mime or "image/jpeg", wamid, chance)}
+        case _:
+            return {"type": "text", "text": {"body": said.text}}
+
+
+def _tapped(said: PersonMessage) -> dict[str, Any]:
+    choice = said.choice or Choice("", "")
+    if said.tap is TapKind.QUICK_REPLY:
+        return {"type": "button", "button": {"payload": choice.id, "text": choice.title}}
+    kind = said.tap or TapKind.BUTTON
+    reply = {"id": choice.id, "title": choice.title}
+    if choice.description:
+        reply["description"] = choice.description
+    return {"type": "interactive", "interactive": {"type": kind.value, kind.value: reply}}
+
+
+def _media(said: PersonMessage, mime: str, wamid: str, chance: Chance) -> dict[str, Any]:
+    digest = hashlib.sha256(f"{wamid}:{said.filename}".encode()).digest()
+    media = {"id": chance.whole(16, "media", wamid), "mime_type": mime, "sha256": base64.b64encode(digest).decode()}
+    return {**media, **({"caption": said.text} if said.text else {})}
+
+
+class ScriptAction(StrEnum):
+    TAP = "tap"
+    TYPE = "type"
+    READ = "read"
+    IGNORE = "ignore"
+    STOP = "stop"
+    REACT = "react"
+    DOCUMENT = "document"
+
+
+class Trigger(BaseModel):
+    """Every condition given must hold; ``any`` stands for none."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    any: bool = False
+    template: str | None = None
+    contains: str | None = None
+    button: str | None = None
+    line: str | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "Trigger":
+        if not (self.any or self.template or self.contains or self.button or self.line):
+            raise ValueError("say template, contains, button, line or any: true")
+        return self
+
+    def fits(self, message: AcceptedMessage, line_name: str) -> bool:
+        content = message.content
+        return (
+            (self.template is None or same_template(self.template, content.template))
+            and (self.contains is None or self.contains in content.text)
+            and (self.button is None or content.choice(self.button) is not None)
+            and (self.line is None or self.line in {line_name, message.line})
+        )
+
+
+class Script(BaseModel):
+    """``after`` is in seconds of business time; ``times`` None means always."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    person: str
+    on: Trigger
+    do: ScriptAction
+    value: str | None = None
+    after: float = Field(default=0.0, ge=0)
+    times: int | None = Field(default=1, ge=1)
+
+
+def same_template(wanted: str, sent: str | None) -> bool:
+    return sent is not None and re.fullmatch(re.escape(wanted) + r"(_v\d+)?", sent) is not None
+
+
+@dataclass(slots=True)
+class _Standing:
+    script: Script
+    left: int | None
+
+
+class Scripts:
+    """Each person's scripts in the order they were given."""
+
+    def __init__(self) -> None:
+        self._by_person: dict[str, list[_Standing]] = {}
+
+    def add(self, person_id: str, script: Script) -> None:
+        self._by_person.setdefault(person_id, []).append(_Standing(script, script.times))
+
+    def take(self, message: AcceptedMessage, line_name: str) -> Script | None:
+        """The first script that fits, one use of it spent."""
+        for standing in self._by_person.get(message.person.id, ()):
+            if standing.left != 0 and standing.script.on.fits(message, line_name):
+                if standing.left is not None:
+                    standing.left -= 1
+                return standing.script
+        return None
+
+
+def message_of_script(script: Script, message: AcceptedMessage) -> PersonMessage | None:
+    """What a script has its person say about a message; None where there is nothing to say or to tap."""
+    match script.do:
+        case ScriptAction.TAP:
+            return tap(message, script.value)
+        case ScriptAction.TYPE:
+            return PersonMessage(PersonMessageKind.TEXT, script.value or "")
+        case ScriptAction.STOP:
+            return PersonMessage(PersonMessageKind.TEXT, script.value or "STOP")
+        case ScriptAction.REACT:
+            return PersonMessage(PersonMessageKind.REACTION, script.value or "\N{THUMBS UP SIGN}", about=message.wamid)
+        case ScriptAction.DOCUMENT:
+            return PersonMessage(PersonMessageKind.DOCUMENT, filename=script.value or "pitch.pdf")
+        case ScriptAction.READ | ScriptAction.IGNORE:
+            return None
+
+
+def tap(message: AcceptedMessage, wanted: str | None) -> PersonMessage | None:
+    """A tap on the button of this id or title (the first where none is named)."""
+    content = message.content
+    choice = content.choice(wanted) if wanted is not None else next(iter(content.choices), None)
+    if choice is None:
+        return None
+    return PersonMessage(PersonMessageKind.TAP, about=message.wamid, choice=choice, tap=content.tap)
+
+
+class SayCommand(BaseModel):
+    """``button`` is a title or id; ``message`` the wamid tapped or reacted to; ``quoted`` a wamid, or true.
+
+    ``line`` None stands for the line of the message message_meant, else the first line.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    sender: str = Field(alias="from")
+    line: str | None = None
+    kind: PersonMessageKind = PersonMessageKind.TEXT
+    text: str = ""
+    button: str | None = None
+    message: str | None = None
+    quoted: str | bool = False
+    filename: str = "pitch.pdf"
+    mime: str | None = None
+
+
+def message_meant(say: SayCommand, message_log: MessageLog, person_id: str, line: str | None) -> AcceptedMessage | None:
+    """The message tapped, reacted to or quoted: by its wamid, else the newest that fits."""
+    wamid = say.message or (say.quoted if isinstance(say.quoted, str) else None)
+    if wamid is not None:
+        return message_log.find(wamid)
+    return next(_candidates(say, message_log, person_id, line), None)
+
+
+def said(say: SayCommand, about: AcceptedMessage | None) -> PersonMessage:
+    """Raises Malformed where there is nothing to tap, react to or quote."""
+    if say.kind is PersonMessageKind.TAP:
+        tapped = tap(about, say.button) if about is not None else None
+        if tapped is None:
+            raise Malformed(f"{say.sender} has no message that offers {say.button}")
+        return tapped
+    needs_one = say.kind is PersonMessageKind.REACTION or say.quoted is True
+    if about is None and needs_one and say.message is None:
+        raise Malformed(f"{say.sender} has no message to react to or to quote")
+    wamid = about.wamid if about is not None else say.message or say.quoted or None
+    quoted = wamid if say.quoted or say.kind is PersonMessageKind.REACTION else None
+    return PersonMessage(say.kind, say.text, str(quoted) if quoted else None, filename=say.filename, mime=say.mime)
+
+
+def _candidates(
+    say: SayCommand, message_log: MessageLog, person_id: str, line: str | None
+) -> Iterator[AcceptedMessage]:
+    for message in message_log.newest_first(person_id):
+        fits = say.kind is not PersonMessageKind.TAP or tap(message, say.button) is not None
+        if fits and message.arrived and line in {None, message.line}:
+            yield message
