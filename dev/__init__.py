@@ -1,1 +1,1 @@
-"""What stands in for the outside world on a laptop: a real broker and database, two simulators, the demo."""
+"""Tools for a developer's machine: a real broker and database, two simulators, the demo, chaos runs."""

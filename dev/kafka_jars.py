@@ -22,9 +22,9 @@ Report = Callable[[int, int, str], None]
 
 
 def class_path(progress: Report | None = None, cache: Path | None = None) -> str:
-    """Paths of all jars, joined for ``java -cp``; ``progress(done, of, jar)`` is told while they are fetched."""
+    """Paths of all jars, joined for ``java -cp``; ``progress(done, of, jar)`` is called while they are fetched."""
     listing = (cache or _cache()) / f"kafka-{KAFKA_VERSION}.json"
-    jars = _read(listing) or _resolve(listing, progress or _say)
+    jars = _read(listing) or _resolve(listing, progress or _print_progress)
     return os.pathsep.join(jars)
 
 
@@ -32,7 +32,7 @@ def _cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stet"
 
 
-def _say(done: int, of: int, jar: str) -> None:
+def _print_progress(done: int, of: int, jar: str) -> None:
     if done in {0, of}:
         print(f"Apache Kafka {KAFKA_VERSION}: {jar}", file=sys.stderr)
 
@@ -74,7 +74,7 @@ def check_versions(versions: dict[str, str]) -> None:
         )
 
 
-def _show() -> None:
+def _fetch_with_progress_bar() -> None:
     """Fetch the jars with a progress bar; without a word when they are here."""
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(f"Apache Kafka {KAFKA_VERSION}", total=None)
@@ -82,4 +82,4 @@ def _show() -> None:
 
 
 if __name__ == "__main__":
-    _show()
+    _fetch_with_progress_bar()

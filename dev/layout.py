@@ -1,4 +1,4 @@
-"""What a development stack consists of: its ports, its secrets, each process with its settings. Nothing starts here."""
+"""The parts of a development stack: its ports, its secrets, each process with its settings. It starts nothing."""
 
 import base64
 import secrets
@@ -41,7 +41,7 @@ class Secrets:
 
 @dataclass(frozen=True)
 class Neighbours:
-    """The broker and the database, embedded or somebody's own."""
+    """The addresses of the broker and the database, embedded or external."""
 
     kafka_bootstrap: str
     postgres_dsn: str
@@ -96,10 +96,10 @@ class Layout:
     def settings(self, neighbours: Neighbours) -> dict[str, str]:
         """Every STET_ variable the processes have in common; each reads those it knows."""
         clock = {} if self.clock is None else _clock_settings(self.clock)
-        return _neighbour_settings(neighbours) | self._provider_settings() | self._house_settings() | clock
+        return _neighbour_settings(neighbours) | self._provider_settings() | self._publisher_settings() | clock
 
     def document(self, neighbours: Neighbours) -> dict[str, object]:
-        """What ``stack.json`` tells whoever wants to talk to the stack."""
+        """The content of ``stack.json``: how to reach the stack."""
         return {
             "ingest_url": self.ingest_url,
             "whatsapp_graph_url": self.whatsapp_url,
@@ -156,7 +156,7 @@ class Layout:
             "STET_CONSONANCE_POLL_SECONDS": "1",
         }
 
-    def _house_settings(self) -> dict[str, str]:
+    def _publisher_settings(self) -> dict[str, str]:
         return {
             "STET_TENANT": TENANT,
             "STET_RULES_DIR": str(ROOT / "rules"),

@@ -171,7 +171,7 @@ async def _answers(session: aiohttp.ClientSession, url: str) -> bool:
 
 @asynccontextmanager
 async def open_chaos_stack(
-    name: str, crowd: Path, rules: Path, prepare: Callable[[], None], report: Callable[[str], None]
+    name: str, records: Path, rules: Path, prepare: Callable[[], None], report: Callable[[str], None]
 ) -> AsyncIterator[ChaosStack]:
     """Start everything and wait until it is ready; it ends with the block, and its data is removed, not its logs.
 
@@ -189,7 +189,7 @@ async def open_chaos_stack(
             stack = ChaosStack(folder, layout, EmbeddedKafka(folder / "data" / "kafka", folder), postgres, disk)
             exit_stack.push_async_callback(_stop, stack)
             report("starting Kafka, PostgreSQL and the simulators")
-            await _start_neighbours(stack, crowd)
+            await _start_neighbours(stack, records)
             report("creating topics and migrating the database")
             await _prepare(stack)
             prepare()
@@ -224,8 +224,8 @@ def _mount(*command: str) -> bool:
         return False
 
 
-async def _start_neighbours(stack: ChaosStack, crowd: Path) -> None:
-    arguments = {"whatsapp": (f"--per-second={PER_SECOND}",), "consonance": (f"--crowd={crowd}",)}
+async def _start_neighbours(stack: ChaosStack, records: Path) -> None:
+    arguments = {"whatsapp": (f"--per-second={PER_SECOND}",), "consonance": (f"--extra-records={records}",)}
     for name in SIMULATORS:
         stack.children[name] = Child(stack.layout.simulator(name, arguments[name]), stack.folder)
         stack.ready_urls[name] = stack.layout.ready_url(name)

@@ -54,7 +54,7 @@ async def run_chaos(name: str, seed: int, minutes: float) -> Path:
     plan = RunPlan(name, seed, minutes, _folder(name, seed), report)
     report(f"seed {seed}, {minutes:g} minutes, {plan.folder}")
     population = draw_population(seed, _now(), _PEOPLE, _WORKS)
-    write_records(population, plan.folder / "crowd.json")
+    write_records(population, plan.folder / "records.json")
     await _run_on_stack(plan, population)
     return plan.folder
 
@@ -66,7 +66,7 @@ async def _run_on_stack(plan: RunPlan, population: Population) -> None:
         set_opening(population, _now() + _OPENS_AFTER)
         write_rules(population, rules)
 
-    async with open_chaos_stack(plan.name, plan.folder / "crowd.json", rules, prepare, plan.report) as stack:
+    async with open_chaos_stack(plan.name, plan.folder / "records.json", rules, prepare, plan.report) as stack:
         async with recording(stack.neighbours.kafka_bootstrap, plan.folder) as recorder:
             await _run(stack, recorder, population, plan)
         with suppress(OSError):
@@ -141,7 +141,7 @@ def _describe(stack: ChaosStack, population: Population, plan: RunPlan, more: di
         "steps": _steps(plan.folder / "rules"),
         "ended": [vars(one) for one in stack.ended],
     }
-    (plan.folder / "stack.json").write_bytes(orjson.dumps(about, option=orjson.OPT_INDENT_2))
+    (plan.folder / "run.json").write_bytes(orjson.dumps(about, option=orjson.OPT_INDENT_2))
 
 
 def _steps(rules: Path) -> dict[str, list[dict[str, Any]]]:

@@ -1,8 +1,8 @@
-"""A stand-in for Consonance: its documented GraphQL API, an extended profile that is not public, and signed pushes.
+"""A simulator of Consonance: its documented GraphQL API, an extended profile that is not public, and signed pushes.
 
-In: POST /graphql (Bearer key). Out: CloudEvents to --webhook-url. Keeps: all in memory, the same seed each time.
+In: POST /graphql (Bearer key). Out: CloudEvents to --webhook-url. All data is in memory, from the same seed each time.
 
-Control API, all under /_simulator, JSON in and out; a command that makes no sense answers 400 or 404 and says why.
+Control API, all under /_simulator, JSON in and out; an invalid command is answered 400 or 404 with the reason.
 
   GET, PATCH works/{id}           title, subtitle, stage (its name or number), acronym, season, marketing_tier,
                                   embargo_until

@@ -3,8 +3,7 @@
 import asyncio
 import sys
 
-from dev.consonance.app import serve
-from dev.consonance.options import parse
+from dev.consonance.app import parse, serve
 
 if __name__ == "__main__":
     asyncio.run(serve(parse(sys.argv[1:])))

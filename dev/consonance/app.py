@@ -1,26 +1,46 @@
-"""Composition root: the routes, the pushing, and the server on loopback."""
+"""The simulator as a process: its command line, its routes, and the server on loopback."""
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
+from argparse import ArgumentParser
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 from aiohttp import web
 
-from dev.consonance.control import Control, explain
-from dev.consonance.endpoint import Endpoint
-from dev.consonance.inspection import Inspection
-from dev.consonance.options import Options
-from dev.consonance.schema import executable
-from dev.consonance.simulator import Simulator
+from dev.consonance.control_api import ControlCommands, ControlQueries, explain
+from dev.consonance.graphql_endpoint import GraphqlEndpoint
+from dev.consonance.schema import Profile, executable
+from dev.consonance.simulator import ConsonanceOptions, ConsonanceSimulator
+
+
+def parse(arguments: Sequence[str]) -> ConsonanceOptions:
+    return ConsonanceOptions(**vars(_parser().parse_args(arguments)))
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser("dev.consonance", description="A stand-in for Consonance's GraphQL API, on loopback.")
+    say = parser.add_argument
+    say("--port", type=int, required=True, help="0 picks a free one; the ready line names it")
+    say("--webhook-url", help="where events are pushed; without it every push counts as refused")
+    say("--webhook-secret", required=True, metavar="whsec_…")
+    say("--key", required=True, help="the bearer key of a client")
+    say("--profile", type=Profile, choices=list(Profile), default=Profile.EXTENDED)
+    say("--development-clock", type=Path, metavar="FILE", help="business time; the machine's where absent")
+    say("--seed", type=int, default=7, help="of the list around the cast of the stories")
+    say("--tenant", default="penrose", help="the last part of every event's source")
+    say("--extra-records", type=Path, metavar="FILE", help="more contacts and works (dev/consonance/seed_data.py)")
+    return parser
+
 
 _LOOPBACK = "127.0.0.1"
 _GRACE = 0.2  # seconds; held connections are cut after it
 
 
-def application(simulator: Simulator) -> web.Application:
-    endpoint = Endpoint(simulator, executable(simulator.options.profile))
-    inspection = Inspection(simulator)
+def application(simulator: ConsonanceSimulator) -> web.Application:
+    endpoint = GraphqlEndpoint(simulator, executable(simulator.options.profile))
+    inspection = ControlQueries(simulator)
     app = web.Application()
     app.add_routes(
         [
@@ -29,11 +49,11 @@ def application(simulator: Simulator) -> web.Application:
             web.get("/healthz", inspection.healthz),
         ]
     )
-    app.add_subapp("/_simulator", _controls(Control(simulator), inspection))
+    app.add_subapp("/_simulator", _controls(ControlCommands(simulator), inspection))
     return app
 
 
-def _controls(control: Control, inspection: Inspection) -> web.Application:
+def _controls(control: ControlCommands, inspection: ControlQueries) -> web.Application:
     app = web.Application(middlewares=[explain])
     for record in ("work", "product", "contact"):
         path = rf"/{record}s/{{id:\d+}}"
@@ -52,9 +72,9 @@ def _controls(control: Control, inspection: Inspection) -> web.Application:
 
 
 @asynccontextmanager
-async def running(options: Options) -> AsyncIterator[str]:
+async def running(options: ConsonanceOptions) -> AsyncIterator[str]:
     """The simulator at work until the block ends; its root URL is what the block gets."""
-    simulator = Simulator(options)
+    simulator = ConsonanceSimulator(options)
     runner = web.AppRunner(application(simulator), access_log=None, shutdown_timeout=_GRACE)
     await runner.setup()
     await web.TCPSite(runner, _LOOPBACK, options.port).start()
@@ -68,7 +88,7 @@ async def running(options: Options) -> AsyncIterator[str]:
         await runner.cleanup()
 
 
-async def serve(options: Options) -> None:
+async def serve(options: ConsonanceOptions) -> None:
     """Until SIGTERM or SIGINT; one line on standard output says that it is ready, and where."""
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,53 +1,54 @@
-"""Changes to works, products and contacts, by a mutation or by somebody at a keyboard: checked, tidied, dated."""
+"""Changes to works, products and contacts, by a mutation or the control API: checked, normalised, dated."""
 
 from collections.abc import Callable, Mapping
 from datetime import date
 from typing import Any, TypeVar
 
 from dev.consonance import trade
-from dev.consonance.complaints import Complaint, Missing
-from dev.consonance.house import House
-from dev.consonance.normalise import line, prose, split_title
-from dev.consonance.records import Contact, MarketingText, Product, Work
+from dev.consonance.mutation_results import FieldRefused, RecordMissing
+from dev.consonance.publisher import Publisher, line, prose, split_title
+from dev.consonance.records import Contact, MarketingText, Product, WorkRecord
 
 _TITLE_LENGTH = 255
 Fields = Mapping[str, Any]
 _T = TypeVar("_T")
 
 
-def work_of(house: House, work_id: int) -> Work:
-    return _found(house.works, work_id, "Work")
+def work_of(publisher: Publisher, work_id: int) -> WorkRecord:
+    return _found(publisher.works, work_id, "Work")
 
 
-def product_of(house: House, product_id: int) -> Product:
-    return _found(house.products, product_id, "Product")
+def product_of(publisher: Publisher, product_id: int) -> Product:
+    return _found(publisher.products, product_id, "Product")
 
 
-def contact_of(house: House, contact_id: int) -> Contact:
-    return _found(house.contacts, contact_id, "Contact")
+def contact_of(publisher: Publisher, contact_id: int) -> Contact:
+    return _found(publisher.contacts, contact_id, "Contact")
 
 
 def _found(records: Mapping[int, _T], id_: int, kind: str) -> _T:
     try:
         return records[id_]
     except KeyError:
-        raise Missing(f"Couldn't find {kind} with 'id'={id_}") from None
+        raise RecordMissing(f"Couldn't find {kind} with 'id'={id_}") from None
 
 
-def edit_work(house: House, work_id: int, fields: Fields, today: date) -> Work:
+def edit_work(publisher: Publisher, work_id: int, fields: Fields, today: date) -> WorkRecord:
     """All of ``fields`` or, when one is refused, none."""
-    work = work_of(house, work_id)
-    _apply(work, {_WORK_NAMES.get(name, name): _checked(_WORK, name, value, house) for name, value in fields.items()})
+    work = work_of(publisher, work_id)
+    _apply(
+        work, {_WORK_NAMES.get(name, name): _checked(_WORK, name, value, publisher) for name, value in fields.items()}
+    )
     work.changed_on = today
     return work
 
 
-def edit_product(house: House, product_id: int, fields: Fields, today: date) -> Product:
+def edit_product(publisher: Publisher, product_id: int, fields: Fields, today: date) -> Product:
     """A title of its own that comes without a prefix is split: ``The Salt Road`` reads back in two parts."""
-    product = product_of(house, product_id)
+    product = product_of(publisher, product_id)
     kept: dict[str, Any] = {}
     for name, value in fields.items():
-        kept[_PRODUCT_NAMES.get(name, name)] = _checked(_PRODUCT, name, value, house)
+        kept[_PRODUCT_NAMES.get(name, name)] = _checked(_PRODUCT, name, value, publisher)
     if "own_title" in kept and "title_prefix" not in kept:
         kept["title_prefix"], rest = split_title(kept["own_title"] or "")
         kept["own_title"] = rest or None
@@ -56,31 +57,31 @@ def edit_product(house: House, product_id: int, fields: Fields, today: date) -> 
     return product
 
 
-def edit_contact(house: House, contact_id: int, fields: Fields, today: date) -> Contact:
-    contact = contact_of(house, contact_id)
-    _apply(contact, {name: _checked(_CONTACT, name, value, house) for name, value in fields.items()})
+def edit_contact(publisher: Publisher, contact_id: int, fields: Fields, today: date) -> Contact:
+    contact = contact_of(publisher, contact_id)
+    _apply(contact, {name: _checked(_CONTACT, name, value, publisher) for name, value in fields.items()})
     contact.changed_on = today
     return contact
 
 
-def add_text(house: House, work_id: int, variant: str, fields: Fields, today: date) -> MarketingText:
-    work = work_of(house, work_id)
+def add_text(publisher: Publisher, work_id: int, variant: str, fields: Fields, today: date) -> MarketingText:
+    work = work_of(publisher, work_id)
     given: dict[str, Any] = {name: prose(value) if isinstance(value, str) else value for name, value in fields.items()}
     if not given.get("external_text_markdown"):
-        raise Complaint("externalTextMarkdown", "can't be blank")
-    text = MarketingText(house.new_id(), work_id, variant, **given)
-    house.marketing_texts[text.id] = text
+        raise FieldRefused("externalTextMarkdown", "can't be blank")
+    text = MarketingText(publisher.new_id(), work_id, variant, **given)
+    publisher.marketing_texts[text.id] = text
     work.changed_on = today
     return text
 
 
-def _checked(tests: Mapping[str, Callable[[Any, House], Any]], name: str, value: Any, house: House) -> Any:
+def _checked(tests: Mapping[str, Callable[[Any, Publisher], Any]], name: str, value: Any, publisher: Publisher) -> Any:
     if name not in tests:
-        raise Complaint(name, "is not a field that can be changed")
+        raise FieldRefused(name, "is not a field that can be changed")
     try:
-        return tests[name](value, house)
+        return tests[name](value, publisher)
     except ValueError as error:
-        raise Complaint(name, str(error)) from None
+        raise FieldRefused(name, str(error)) from None
 
 
 def _apply(record: object, kept: Fields) -> None:
@@ -88,7 +89,7 @@ def _apply(record: object, kept: Fields) -> None:
         setattr(record, name, value)
 
 
-def _title(value: str | None, _: House) -> str:
+def _title(value: str | None, _: Publisher) -> str:
     title = line(value or "")
     if not title:
         raise ValueError("can't be blank")
@@ -97,37 +98,37 @@ def _title(value: str | None, _: House) -> str:
     return title
 
 
-def _text(value: str | None, _: House) -> str | None:
+def _text(value: str | None, _: Publisher) -> str | None:
     return line(value or "") or None
 
 
-def _as_is(value: Any, _: House) -> Any:
+def _as_is(value: Any, _: Publisher) -> Any:
     return value
 
 
-def _stage(value: int | str, house: House) -> int:
+def _stage(value: int | str, publisher: Publisher) -> int:
     """A number from a mutation; from the keyboard its name will do."""
-    ids = {name: id_ for id_, name in house.stages.items()} | {id_: id_ for id_ in house.stages}
+    ids = {name: id_ for id_, name in publisher.stages.items()} | {id_: id_ for id_ in publisher.stages}
     if value not in ids:
         raise ValueError("must exist")
     return ids[value]
 
 
-def _status(value: str, _: House) -> str:
+def _status(value: str, _: Publisher) -> str:
     code = value.removeprefix("_")
     if code not in trade.STATUS_CODES:
         raise ValueError("is not included in the list")
     return code
 
 
-def _isbn(value: str | None, _: House) -> str | None:
+def _isbn(value: str | None, _: Publisher) -> str | None:
     if value and not trade.is_isbn(value):
         raise ValueError("is not a valid ISBN")
     return trade.plain_isbn(value) if value else None
 
 
 _WORK_NAMES = {"stage": "project_stage_id", "alternative_titles": "titles_elsewhere"}
-_WORK: Mapping[str, Callable[[Any, House], Any]] = {
+_WORK: Mapping[str, Callable[[Any, Publisher], Any]] = {
     "title": _title,
     "subtitle": _text,
     "acronym": _text,
@@ -148,7 +149,7 @@ _PRODUCT_NAMES = {
     "status": "status_code",
     "price": "amount",
 }
-_PRODUCT: Mapping[str, Callable[[Any, House], Any]] = {
+_PRODUCT: Mapping[str, Callable[[Any, Publisher], Any]] = {
     "title": _text,
     "subtitle": _text,
     "prefix": _text,
@@ -159,7 +160,7 @@ _PRODUCT: Mapping[str, Callable[[Any, House], Any]] = {
     "publication_date": _as_is,
     "planned_publication_date": _as_is,
 }
-_CONTACT: Mapping[str, Callable[[Any, House], Any]] = {
+_CONTACT: Mapping[str, Callable[[Any, Publisher], Any]] = {
     "given_name": _title,
     "key_names": _text,
     "country": _as_is,

@@ -1,4 +1,4 @@
-"""What is told to go wrong, and how often yet."""
+"""Faults on request, and how often each still applies."""
 
 from collections.abc import Callable
 from enum import StrEnum
@@ -6,10 +6,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from dev.consonance.asked import WorkEdit
+from dev.consonance.control_inputs import WorkEdit
 
 
-class FaultKind(StrEnum):
+class RequestFaultKind(StrEnum):
     OK_WITH_ERRORS = "ok_with_errors"
     LATENCY = "latency"
     WRITE_THEN_TIMEOUT = "write_then_timeout"
@@ -25,14 +25,14 @@ class ErrorPlace(StrEnum):
     PAYLOAD = "payload"
 
 
-class Fault(BaseModel):
+class RequestFault(BaseModel):
     """``operation`` is a root field or the document's operation name; without it any request will do. ``count`` null:
     until the faults are cleared. ``seconds`` are machine time. The last three are of ``edit_before_write``.
     """
 
     model_config = ConfigDict(extra="forbid")
 
-    kind: FaultKind
+    kind: RequestFaultKind
     count: int | None = 1
     operation: str | None = None
     seconds: float = 2.0
@@ -43,31 +43,31 @@ class Fault(BaseModel):
     value: Any = None
 
     @model_validator(mode="after")
-    def _edit_says_what(self) -> "Fault":
-        if self.kind is FaultKind.EDIT_BEFORE_WRITE and (self.work is None or self.field is None):
+    def _edit_says_what(self) -> "RequestFault":
+        if self.kind is RequestFaultKind.EDIT_BEFORE_WRITE and (self.work is None or self.field is None):
             raise ValueError("edit_before_write needs work and field")
         self.edit()
         return self
 
     def edit(self) -> dict[str, Any]:
-        """What the somebody of ``edit_before_write`` changes."""
+        """The fields that ``edit_before_write`` changes."""
         return {} if self.field is None else WorkEdit.model_validate({self.field: self.value}).said()
 
 
-class Faults:
+class RequestFaults:
     def __init__(self) -> None:
-        self._waiting: list[Fault] = []
+        self._waiting: list[RequestFault] = []
 
-    def add(self, fault: Fault) -> None:
+    def add(self, fault: RequestFault) -> None:
         self._waiting.append(fault)
 
     def clear(self) -> None:
         self._waiting.clear()
 
-    def waiting(self) -> list[Fault]:
+    def waiting(self) -> list[RequestFault]:
         return list(self._waiting)
 
-    def take(self, kind: FaultKind, fits: Callable[[Fault], bool]) -> Fault | None:
+    def take(self, kind: RequestFaultKind, fits: Callable[[RequestFault], bool]) -> RequestFault | None:
         """The oldest of this kind that fits, one fewer of which is left."""
         found = next((one for one in self._waiting if one.kind is kind and fits(one)), None)
         if found is not None and found.count is not None:

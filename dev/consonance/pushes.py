@@ -1,4 +1,4 @@
-"""Events on their way to the webhook: signed, in order, one at a time, again until they are taken or refused."""
+"""EventPushes events to the webhook: signed, in order, one at a time, repeated until they are accepted or refused."""
 
 import asyncio
 from collections.abc import Mapping
@@ -12,8 +12,46 @@ import aiohttp
 import orjson
 from standardwebhooks import Webhook
 
+from dev.consonance.edits import contact_of, work_of
+from dev.consonance.publisher import Publisher, credits_of
 from shared.contracts.consonance import PREFIX, SUFFIX
 from shared.runtime.clock import machine_now
+
+
+def work_ref(publisher: Publisher, work_id: int) -> dict[str, Any]:
+    work = work_of(publisher, work_id)
+    return {
+        "work_id": work.id,
+        "title": work.title,
+        "subtitle": work.subtitle,
+        "inhouse_ref": work.in_house_work_reference,
+        "imprint": {"id": work.imprint_id, "name": publisher.imprints[work.imprint_id]},
+        "contributors_display": credits_of(publisher, work.id) or None,
+        "stage": publisher.stages[work.project_stage_id],
+        "url": f"https://web.consonance.app/works/{work.id}",
+    }
+
+
+def expand(publisher: Publisher, said: Any) -> Any:
+    """A ``work`` that is a number becomes a WorkRef, so do ``works``; a party with a contact id gets kind and name."""
+    if isinstance(said, list):
+        return [expand(publisher, one) for one in said]
+    if not isinstance(said, dict):
+        return said
+    filled = {name: expand(publisher, value) for name, value in said.items()}
+    if isinstance(filled.get("work"), int):
+        filled["work"] = work_ref(publisher, filled["work"])
+    if isinstance(filled.get("works"), list):
+        filled["works"] = [work_ref(publisher, one) if isinstance(one, int) else one for one in filled["works"]]
+    return _party(publisher, filled) if {"contact_id", "role"} <= filled.keys() else filled
+
+
+def _party(publisher: Publisher, said: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(said["contact_id"], int):
+        return said
+    contact = contact_of(publisher, said["contact_id"])
+    return {"kind": str(contact.kind), "display_name": contact.name, **said}
+
 
 SOURCE = "https://web.consonance.app/{}"
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0  # seconds of machine time
@@ -28,7 +66,7 @@ class PushState(StrEnum):
 
 
 @dataclass
-class Push:
+class EventPush:
     """``statuses`` holds what every attempt was answered; 0 stands for no answer."""
 
     id: str
@@ -60,30 +98,30 @@ def cloud_event(
     return event if subject is None else {**event, "subject": subject}
 
 
-class Pushes:
+class EventPushes:
     def __init__(self, url: str | None, secret: str) -> None:
         self._url = url
         self._webhook = Webhook(secret)
         self._arrived = asyncio.Event()
-        self.all: list[Push] = []
+        self.all: list[EventPush] = []
         self.attempts = 0
 
-    def send(self, event: Mapping[str, Any]) -> Push:
+    def send(self, event: Mapping[str, Any]) -> EventPush:
         """In structured mode."""
         return self._queue(event["id"], "application/cloudevents+json", event, [event["type"]])
 
-    def send_batch(self, events: list[dict[str, Any]]) -> Push:
+    def send_batch(self, events: list[dict[str, Any]]) -> EventPush:
         types = [event["type"] for event in events]
         return self._queue(f"batch_{uuid4().hex}", "application/cloudevents-batch+json", events, types)
 
-    def waiting(self) -> list[Push]:
+    def waiting(self) -> list[EventPush]:
         return [push for push in self.all if push.state is PushState.WAITING]
 
     def forget(self) -> None:
         self.all.clear()
 
     async def run(self) -> None:
-        """Until cancelled. A push that nobody takes holds back those behind it, so order is kept."""
+        """Run until cancelled. A push that is not accepted holds back those behind it, so order is kept."""
         limit = aiohttp.ClientTimeout(total=_ANSWER_SECONDS)
         async with aiohttp.ClientSession(timeout=limit) as session:
             while True:
@@ -92,15 +130,15 @@ class Pushes:
                 while waiting := self.waiting():
                     await self._deliver(session, waiting[0])
 
-    def _queue(self, id_: str, content_type: str, body: object, types: list[str]) -> Push:
-        push = Push(id_, content_type, orjson.dumps(body), types)
+    def _queue(self, id_: str, content_type: str, body: object, types: list[str]) -> EventPush:
+        push = EventPush(id_, content_type, orjson.dumps(body), types)
         if self._url is None:
             push.state = PushState.REFUSED
         self.all.append(push)
         self._arrived.set()
         return push
 
-    async def _deliver(self, session: aiohttp.ClientSession, push: Push) -> None:
+    async def _deliver(self, session: aiohttp.ClientSession, push: EventPush) -> None:
         pause = _FIRST_PAUSE
         while push in self.all:
             status = await self._attempt(session, push)
@@ -114,8 +152,8 @@ class Pushes:
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 
-    async def _attempt(self, session: aiohttp.ClientSession, push: Push) -> int:
-        """0: nobody answered."""
+    async def _attempt(self, session: aiohttp.ClientSession, push: EventPush) -> int:
+        """Post it; returns the status, or 0 without an answer."""
         self.attempts += 1
         signed_at = machine_now()
         headers = {

@@ -76,7 +76,7 @@ class SupportingResource:
 
 
 @dataclass
-class Work:
+class WorkRecord:
     """``project_stage_id`` names the stage; ``metadata_status`` and ``embargo_until`` are extended."""
 
     id: int
@@ -180,7 +180,7 @@ class RightsRequest:
 
 
 @dataclass
-class RightsRecord:
+class RightsRecordRow:
     """Extended. A card on the rights board."""
 
     rights_record_id: str

@@ -1,4 +1,4 @@
-"""Reads the schema files into an executable schema. Product types are completed from their interface first."""
+"""Reads the schema files into an executable schema; product types first get the fields of their interface."""
 
 from collections.abc import Callable, Mapping
 from datetime import date
@@ -11,7 +11,7 @@ from ariadne import EnumType, InterfaceType, ObjectType, ScalarType, make_execut
 from graphql import GraphQLSchema, parse, print_ast
 from graphql.language import DocumentNode, InterfaceTypeDefinitionNode, ObjectTypeDefinitionNode
 
-from dev.consonance import mutations, queries, read_people, read_products, read_works
+from dev.consonance import contact_fields, mutations, product_fields, queries, work_fields
 from dev.consonance.records import Contact, ContactKind
 from dev.consonance.trade import STATUS_CODES
 
@@ -34,7 +34,7 @@ def executable(profile: Profile) -> GraphQLSchema:
     """Holds no records of its own, so simulators of one process share it."""
     extended = profile is Profile.EXTENDED
     sources = [_completed((_FOLDER / "schema.graphql").read_text("utf-8"))]
-    reads = [read_works.FIELDS, read_products.FIELDS, read_people.FIELDS, queries.FIELDS]
+    reads = [work_fields.FIELDS, product_fields.FIELDS, contact_fields.FIELDS, queries.FIELDS]
     if extended:
         sources.append((_FOLDER / "extended.graphql").read_text("utf-8"))
         reads.append(queries.EXTENDED)
@@ -79,7 +79,7 @@ def _readers(tables: list[Mapping[str, Mapping[str, Any]]]) -> list[ObjectType |
 
 
 def _reader(read: Callable[..., object]) -> Callable[..., object]:
-    return lambda record, info, **arguments: read(info.context.house, record, **arguments)
+    return lambda record, info, **arguments: read(info.context.publisher, record, **arguments)
 
 
 def _writers(*, extended: bool) -> ObjectType:

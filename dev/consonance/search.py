@@ -1,12 +1,11 @@
-"""Which records a query's search attributes let through, and how they are paged. Pure."""
+"""Which records a query's search attributes select, and how they are paged. Pure."""
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from typing import Any, Protocol, TypeVar
 
-from dev.consonance.house import House
-from dev.consonance.records import Product, Work
-from dev.consonance.titles import full_title, title_of, title_prefix
+from dev.consonance.publisher import Publisher, full_title, title_of, title_prefix
+from dev.consonance.records import Product, WorkRecord
 
 PAGE = 50
 """Works and products in one answer; the vendor does not say, so a client must page until an empty one."""
@@ -21,22 +20,22 @@ class _Numbered(Protocol):
 _T = TypeVar("_T", bound=_Numbered)
 
 
-def works(house: House, work_search: Search | None, product_search: Search | None) -> list[Work]:
-    found = [work for work in house.works.values() if _passes(house, work, work_search, _WORK)]
+def works(publisher: Publisher, work_search: Search | None, product_search: Search | None) -> list[WorkRecord]:
+    found = [work for work in publisher.works.values() if _passes(publisher, work, work_search, _WORK)]
     if product_search:
-        found = [work for work in found if _some_product(house, work, product_search)]
+        found = [work for work in found if _some_product(publisher, work, product_search)]
     return _page(found)
 
 
-def products(house: House, product_search: Search | None, work_search: Search | None) -> list[Product]:
-    found = [product for product in house.products.values() if product_passes(house, product, product_search)]
+def products(publisher: Publisher, product_search: Search | None, work_search: Search | None) -> list[Product]:
+    found = [product for product in publisher.products.values() if product_passes(publisher, product, product_search)]
     if work_search:
-        found = [one for one in found if _passes(house, house.works[one.work_id], work_search, _WORK)]
+        found = [one for one in found if _passes(publisher, publisher.works[one.work_id], work_search, _WORK)]
     return _page(found)
 
 
-def product_passes(house: House, product: Product, search: Search | None) -> bool:
-    return _passes(house, product, search, _PRODUCT)
+def product_passes(publisher: Publisher, product: Product, search: Search | None) -> bool:
+    return _passes(publisher, product, search, _PRODUCT)
 
 
 def price_passes(product: Product, search: Search | None) -> bool:
@@ -55,17 +54,17 @@ def _page(records: Iterable[_T]) -> list[_T]:
     return sorted(records, key=lambda record: record.id)[:PAGE]
 
 
-def _passes(house: House, record: Any, search: Search | None, tests: Mapping[str, Callable[..., bool]]) -> bool:
+def _passes(publisher: Publisher, record: Any, search: Search | None, tests: Mapping[str, Callable[..., bool]]) -> bool:
     asked = {name: value for name, value in (search or {}).items() if value is not None}
-    return all(tests[name](house, record, value) for name, value in asked.items())
+    return all(tests[name](publisher, record, value) for name, value in asked.items())
 
 
-def _some_product(house: House, work: Work, search: Search) -> bool:
-    return any(product_passes(house, product, search) for product in house.products_of(work.id))
+def _some_product(publisher: Publisher, work: WorkRecord, search: Search) -> bool:
+    return any(product_passes(publisher, product, search) for product in publisher.products_of(work.id))
 
 
-def _under_contract(house: House, work: Work, contract_id: int) -> bool:
-    contract = house.contracts.get(contract_id)
+def _under_contract(publisher: Publisher, work: WorkRecord, contract_id: int) -> bool:
+    contract = publisher.contracts.get(contract_id)
     return contract is not None and contract.work_id == work.id
 
 
@@ -81,7 +80,7 @@ _WORK: Mapping[str, Callable[..., bool]] = {
     "after": lambda _, work, value: work.id > value,
     "id_eq": lambda _, work, value: work.id == value,
     "contract_id_eq": _under_contract,
-    "changed_since": lambda house, work, value: house.changed_on(work.id) >= value,
+    "changed_since": lambda publisher, work, value: publisher.changed_on(work.id) >= value,
     "title_eq": lambda _, work, value: work.title == value,
     "title_cont": lambda _, work, value: _holds(work.title, value),
     "subtitle_eq": lambda _, work, value: work.subtitle == value,
@@ -95,15 +94,17 @@ _PRODUCT: Mapping[str, Callable[..., bool]] = {
     "isbn_13_eq": lambda _, product, value: product.isbn_13 == value,
     "isbn_13_in": lambda _, product, value: product.isbn_13 in value,
     "isbn_13_assigned": lambda _, product, value: (product.isbn_13 is not None) == value,
-    "title_eq": lambda house, product, value: title_of(house, product) == value,
-    "title_cont": lambda house, product, value: _holds(full_title(house, product), value),
-    "title_prefix_present": lambda house, product, value: bool(title_prefix(house, product)) == (value != "false"),
+    "title_eq": lambda publisher, product, value: title_of(publisher, product) == value,
+    "title_cont": lambda publisher, product, value: _holds(full_title(publisher, product), value),
+    "title_prefix_present": lambda publisher, product, value: (
+        bool(title_prefix(publisher, product)) == (value != "false")
+    ),
     "publication_date_eq": lambda _, product, value: product.publication_date == value,
     "publication_date_gt": lambda _, product, value: _dated(product, lambda day: day > value),
     "publication_date_lt": lambda _, product, value: _dated(product, lambda day: day < value),
     "publication_date_gteq": lambda _, product, value: _dated(product, lambda day: day >= value),
     "publication_date_lteq": lambda _, product, value: _dated(product, lambda day: day <= value),
     "onix_21_product_form_code_in": lambda _, product, value: product.form_code in value,
-    "changed_since": lambda house, product, value: house.changed_on(product.work_id) >= value,
+    "changed_since": lambda publisher, product, value: publisher.changed_on(product.work_id) >= value,
     "product_types": lambda _, product, value: not value or product.typename in value,
 }

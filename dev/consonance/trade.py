@@ -1,4 +1,4 @@
-"""What the book trade adds to a record: product forms, types and prices, ISBNs, the meanings of ONIX codes."""
+"""Facts of the book trade: product forms, types and prices, ISBNs, the meanings of ONIX codes."""
 
 from datetime import date
 
@@ -83,7 +83,7 @@ def plain_isbn(text: str) -> str:
 
 
 def onix(code: str) -> dict[str, object]:
-    """A code of any list this house uses, with its meaning; ``value`` is how an enum spells it."""
+    """A code of any list this publisher uses, with its meaning; ``value`` is how an enum spells it."""
     meanings = _CONTRIBUTOR_ROLES | _COUNTRIES | {form: said[0] for form, said in _FORMS.items()}
     return {
         "code": code,

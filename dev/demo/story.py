@@ -29,7 +29,7 @@ def london(month: int, day: int, hour: int, minute: int = 0) -> datetime:
 @dataclass(frozen=True, eq=False)
 class Story:
     """``roles`` are the recipients of the story's messages, by contact id, with their role. ``about`` are words that
-    only this story's messages contain; they tell it from a story that writes to the same person. ``guests`` are people
+    only this story's messages contain, unlike a story that writes to the same person. ``guests`` are people
     whom Consonance does not know.
     """
 
@@ -64,7 +64,7 @@ class TranscriptLine:
 
 @dataclass
 class Transcript:
-    """What happened in one run of a story, each line at its business time."""
+    """The events of one run of a story, each line at its business time."""
 
     lines: list[TranscriptLine] = field(default_factory=list)
 

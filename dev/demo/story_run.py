@@ -27,7 +27,7 @@ class StoryFailed(StetError):
 
 @dataclass(frozen=True)
 class DemoContext:
-    """What all stories of a run share."""
+    """Everything that all stories of a run share."""
 
     stack: Stack
     simulators: Simulators

@@ -3,38 +3,18 @@
 import asyncio
 import signal
 from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import web
 
 from dev.whatsapp.control_api import Commands, Queries, explain
 from dev.whatsapp.graph_api import GraphApi
-from dev.whatsapp.simulator import WhatsAppSimulator
+from dev.whatsapp.simulator import WhatsAppOptions, WhatsAppSimulator
 
 _KEPT_WHEN_FAST = 10_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WhatsAppOptions:
-    """``keep`` caps the messages held for inspection (None: all of them)."""
-
-    app_secret: str = field(repr=False)
-    token: str = field(repr=False)
-    verify_token: str = field(repr=False)
-    business_account: str
-    lines: Mapping[str, str]
-    port: int = 0
-    webhook_url: str | None = None
-    development_clock: Path | None = None
-    seed: int = 7
-    disorder: float = 0.3
-    fast: bool = False
-    keep: int | None = None
-    per_second: int = 80
-    accept_any_template: bool = False
 
 
 def parse(arguments: Sequence[str]) -> WhatsAppOptions:

@@ -42,7 +42,7 @@ class BusinessLines:
 
 
 class PersonRegistration(BaseModel):
-    """A person as the control API is told of one; without ``phone`` their webhooks carry no number."""
+    """A person in the control API; without ``phone`` their webhooks carry no number."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     id: str
@@ -91,7 +91,7 @@ class WhatsAppPeople:
         return person
 
     def at_phone(self, digits: str) -> WhatsAppPerson:
-        """Whoever has this number; one that nobody registered belongs to an ordinary person, not remembered here."""
+        """The person with this number; an unregistered number belongs to an ordinary person, who is not stored."""
         known = self._by_phone.get(digits)
         return known or WhatsAppPerson(
             id=digits, phone=digits, bsuid=self._minted("GB", digits), name=f"Person {digits[-4:]}"

@@ -51,7 +51,7 @@ class SendFaults:
         self._waiting.append((fault, fault.count))
 
     def take(self, addresses: set[str], line: set[str]) -> SendFault | None:
-        """The oldest fault for a send to somebody of these names on a line of these names."""
+        """The oldest fault that matches one of the addresses and one of the names of the line."""
         for place, (fault, left) in enumerate(self._waiting):
             if fault.match.to in {None, *addresses} and fault.match.line in {None, *line}:
                 if left > 1:

@@ -1,4 +1,4 @@
-"""Meta's error answers: codes, HTTP statuses and JSON (docs/reference/whatsapp.md, 4). The code decides, not the status."""
+"""Meta's error answers: codes, HTTP statuses and JSON (docs/reference/whatsapp.md, 4). The code decides."""
 
 from typing import Any
 

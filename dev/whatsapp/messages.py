@@ -36,7 +36,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What the person sees."""
+    """The content that the person sees."""
 
     kind: MessageType
     text: str

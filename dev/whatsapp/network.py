@@ -125,7 +125,7 @@ class Network:
         return wamid
 
     def _recipient(self, line: BusinessLine, send: SendRequest) -> WhatsAppPerson | None:
-        """None where Meta accepts the address and delivers to nobody."""
+        """None where Meta accepts the address and delivers to no person."""
         if send.to is None:
             person = self.people.at_bsuid(send.recipient or "")
             if person is None:
@@ -199,7 +199,7 @@ class Network:
         return self.chance.happens(0.5, name, "blank")
 
     def _wamid(self, direction: Direction, person: WhatsAppPerson | None) -> str:
-        """With the person's number; whoever is known by a BSUID alone is some other number in it."""
+        """A wamid with the person's number; with an invented one for a person known by BSUID only."""
         number = self.message_log.next_number()
         within = (person and person.phone) or self.chance.whole(15, "within", person.id if person else number)
         return self.chance.wamid(direction, number, within)

@@ -1,4 +1,4 @@
-"""What people do: messages they send by command, and scripts that react to messages. Pure."""
+"""Messages of people: sent by a command, or by scripts that react to messages. Pure."""
 
 import base64
 import hashlib
@@ -157,7 +157,7 @@ class Scripts:
 
 
 def message_of_script(script: Script, message: AcceptedMessage) -> PersonMessage | None:
-    """What a script has its person say about a message; None where there is nothing to say or to tap."""
+    """The message that a script sends about a message; None where there is none, or nothing to tap."""
     match script.do:
         case ScriptAction.TAP:
             return tap(message, script.value)

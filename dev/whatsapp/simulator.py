@@ -1,11 +1,11 @@
 """The parts of the simulator put together, and the reset that replaces all but the wiring."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from dev.whatsapp.app import WhatsAppOptions
 from dev.whatsapp.chance import Chance
 from dev.whatsapp.directory import BusinessLines, WhatsAppPeople
 from dev.whatsapp.faults import SendFaults
@@ -16,6 +16,26 @@ from dev.whatsapp.scripted_people import Scripts
 from dev.whatsapp.templates import TemplateRegistry
 from dev.whatsapp.webhooks import Webhooks
 from shared.runtime.clock import Clock, DevelopmentClock, SystemClock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhatsAppOptions:
+    """``keep`` caps the messages held for inspection (None: all of them)."""
+
+    app_secret: str = field(repr=False)
+    token: str = field(repr=False)
+    verify_token: str = field(repr=False)
+    business_account: str
+    lines: Mapping[str, str]
+    port: int = 0
+    webhook_url: str | None = None
+    development_clock: Path | None = None
+    seed: int = 7
+    disorder: float = 0.3
+    fast: bool = False
+    keep: int | None = None
+    per_second: int = 80
+    accept_any_template: bool = False
 
 
 @dataclass(slots=True)

@@ -30,7 +30,7 @@ _LATEST = 0.25  # seconds: how long a straggler may be held
 
 
 class DeliverySettings(Protocol):
-    """What the control API may change while the simulator runs."""
+    """Settings that the control API may change while the simulator runs."""
 
     webhook_url: str | None
     disorder: float

@@ -1,4 +1,4 @@
-"""What a stack keeps or shows simulators payloads, and what in it is personal: in clear, in base64 or in hex."""
+"""All that a stack stores or shows outside payloads, searched for personal data: in clear, in base64 or in hex."""
 
 import base64
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
@@ -29,7 +29,7 @@ class Exposure:
     personal: dict[str, frozenset[str]]
 
     def leaks(self, kind: str) -> list[str]:
-        """The places where something of this kind stands; what it is stays unsaid."""
+        """The places that contain personal data of this kind; the data itself is not returned."""
         spellings = [spelling for secret in self.personal[kind] for spelling in spellings_of(secret)]
         return sorted(place for place, text in self.shown.items() if any(one in text for one in spellings))
 

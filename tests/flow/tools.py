@@ -8,7 +8,7 @@ from dev.stack import Stack
 
 
 async def run_tool(stack: Stack, module: str, *arguments: str) -> str:
-    """What ``python -m module`` prints, with the settings of the services; it has to succeed."""
+    """The output of ``python -m module`` with the settings of the services; it has to succeed."""
     environment = stack.layout.settings(stack.neighbours) | {"COLUMNS": "200", "PYTHONPATH": str(ROOT)}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", module, *arguments, env=environment, stdout=asyncio.subprocess.PIPE

@@ -75,7 +75,7 @@ def enough(files: RunFiles) -> Finding:
     for fault in files.run["faults"]:
         finding.judged += 1
         if not injected[fault]:
-            finding.add_violation(f"the run proves nothing: no answer was injected by “{fault}”")
+            finding.add_violation(f"the run proves nothing: no answer had the fault “{fault}”")
     if seen["messages sent"] < _SHARE_SENT * seen["messages requested"]:
         finding.add_violation(
             f"the run proves nothing: of {seen['messages requested']} messages {seen['messages sent']} left"

@@ -1,6 +1,6 @@
-"""One module a story; ``STORIES`` in the order in which they are told."""
+"""One module for each story; ``STORIES`` in the order of the report."""
 
 from dev.demo.stories import blocks, deadline, launch, metadata, pitch, rights, royalties, stage_change
 
-_TOLD = (stage_change, rights, deadline, pitch, metadata, launch, royalties, blocks)
-STORIES = tuple(module.STORY for module in _TOLD)
+_MODULES = (stage_change, rights, deadline, pitch, metadata, launch, royalties, blocks)
+STORIES = tuple(module.STORY for module in _MODULES)

@@ -1,4 +1,4 @@
-"""A date is set, moves, passes and is escalated; the moment the milestone is done, nobody hears of it again."""
+"""A date is set, moves, passes and is escalated; once the milestone is done, no message follows."""
 
 from dev.demo.story import Story, london
 from dev.demo.story_run import StoryRun

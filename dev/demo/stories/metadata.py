@@ -1,4 +1,4 @@
-"""Two people confirm a subtitle, and it goes downstream; in a second run somebody edits it first, and nothing does."""
+"""Two people confirm a subtitle, and it goes downstream; a second time another user edits it first, and none does."""
 
 from collections.abc import Sequence
 

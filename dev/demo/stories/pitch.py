@@ -34,14 +34,14 @@ async def _first_answers(run: StoryRun) -> None:
 
 
 async def _correction(run: StoryRun) -> None:
-    run.expect_message(_STRANGER, "Title: The Keepers. Author: Wren Calloway. LineKind: Non-fiction.", buttons=_SUMMARY)
+    run.expect_message(_STRANGER, "Title: The Keepers. Author: Wren Calloway. Kind: Non-fiction.", buttons=_SUMMARY)
     await run.tap(_STRANGER, "Change")
     run.expect_message(_STRANGER, "Which part shall we change?")
     await run.send_text(_STRANGER, "1", line="acquisitions")
     run.expect_message(_STRANGER, "What is the working title?")
     await run.send_text(_STRANGER, "The Keepers of the Light", line="acquisitions")
     run.expect_message(
-        _STRANGER, f"Title: The Keepers of the Light. Author: Wren Calloway. LineKind: Non-fiction. About: {_PITCH}"
+        _STRANGER, f"Title: The Keepers of the Light. Author: Wren Calloway. Kind: Non-fiction. About: {_PITCH}"
     )
 
 

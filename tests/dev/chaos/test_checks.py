@@ -233,7 +233,7 @@ def test_a_run_that_judged_too_little_fails() -> None:
     said = " ".join(one.sentence for one in found)
     assert "0 pitches recorded" in said
     assert "no disruption was “kill rules”" in said
-    assert "no answer was injected by “whatsapp hang”" in said
+    assert "no answer had the fault “whatsapp hang”" in said
 
 
 def test_work_left_at_the_end_of_a_run_is_reported() -> None:

@@ -12,8 +12,8 @@ import aiohttp
 from aiohttp import web
 
 from dev.consonance.app import running
-from dev.consonance.options import Options
 from dev.consonance.schema import Profile
+from dev.consonance.simulator import ConsonanceOptions
 
 KEY = "k" * 32
 SECRET = "whsec_" + base64.b64encode(b"a secret for a test, of 32 bytes").decode()
@@ -79,7 +79,9 @@ class Stand:
 async def standing(
     hook_url: str | None = None, clock: Path | None = None, profile: Profile = Profile.EXTENDED
 ) -> AsyncIterator[Stand]:
-    options = Options(key=KEY, webhook_secret=SECRET, webhook_url=hook_url, development_clock=clock, profile=profile)
+    options = ConsonanceOptions(
+        key=KEY, webhook_secret=SECRET, webhook_url=hook_url, development_clock=clock, profile=profile
+    )
     async with running(options) as url, aiohttp.ClientSession() as session:
         yield Stand(session, url)
 

@@ -1,4 +1,4 @@
-"""What a user of Consonance does, and what the API shows of it."""
+"""Changes by a user of Consonance, and how the API shows them."""
 
 from typing import Any
 

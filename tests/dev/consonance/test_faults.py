@@ -1,4 +1,4 @@
-"""What goes wrong when it is told to, and for how long."""
+"""Faults on request, and for how long they apply."""
 
 import time
 from typing import Any

@@ -1,4 +1,4 @@
-"""What introspection shows of the two profiles."""
+"""The two profiles, as introspection shows them."""
 
 from typing import Any
 

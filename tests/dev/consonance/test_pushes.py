@@ -54,7 +54,7 @@ async def test_a_push_is_a_signed_cloud_event_at_business_time(hook: Hook, stand
     assert (event["subject"], event["time"]) == ("works/61424", "2027-03-03T10:00:00Z")
 
 
-async def test_ids_in_the_data_are_filled_from_the_house(hook: Hook, stand: Stand) -> None:
+async def test_ids_in_the_data_are_filled_from_the_records(hook: Hook, stand: Stand) -> None:
     await _push(stand)
     [event] = await _received(hook)
     assert event["data"]["work"]["title"] == "Winter Ferries"

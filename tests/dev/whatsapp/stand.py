@@ -11,7 +11,8 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from dev.whatsapp.app import WhatsAppOptions, running
+from dev.whatsapp.app import running
+from dev.whatsapp.simulator import WhatsAppOptions
 
 MAIN, ACQUISITIONS = "106540352242922", "106540352242923"
 TOKEN, SECRET, VERIFY, ACCOUNT = "EAAG" + "x" * 60, "5f" * 16, "verify-me", "102290129340398"

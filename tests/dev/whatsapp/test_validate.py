@@ -1,4 +1,4 @@
-"""What Meta refuses, and with which code: one line each."""
+"""Sends that Meta refuses, each with its code."""
 
 from typing import Any
 
@@ -75,7 +75,7 @@ REFUSED: list[tuple[str, object, int]] = [
     ("no rows", rows(0), 131009),
     ("eleven rows", rows(11), 131009),
     ("long row", listing(TO, "x" * 25), 131009),
-    ("link as_json_object too long", link(as_json_object="x" * 21), 131009),
+    ("link shown too long", link(as_json_object="x" * 21), 131009),
     ("not a link", link(url="ftp://example.org"), 131009),
     ("unknown template", templated(TO, "nothing"), 132001),
     ("pending template", templated(TO, "pending"), 132001),

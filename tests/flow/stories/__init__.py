@@ -1,1 +1,1 @@
-"""What is told beside the eight stories of the demo, by the same verbs."""
+"""Stories beside the eight of the demo, with the same functions."""

@@ -1,4 +1,4 @@
-"""A reply to a question that is closed changes nothing: the person is told so, and the owner hears what they said."""
+"""A reply to a question that is closed changes nothing: the person is informed, and the owner gets the text."""
 
 from dev.demo.story import Story, london
 from dev.demo.story_run import StoryRun

@@ -1,4 +1,4 @@
-"""STOP in the middle of a chain: one person hears nothing more, the others do, and the chain goes on."""
+"""STOP in the middle of a chain: one person gets no more messages, the others do, and the chain goes on."""
 
 from dev.demo.story import Story, london
 from dev.demo.story_run import StoryRun
@@ -32,7 +32,7 @@ async def _first_reminder(run: StoryRun) -> None:
 
 
 async def _without_her(run: StoryRun) -> None:
-    """On the 19th only she would be asked; on the 21st the coordinator hears alone that the date has passed."""
+    """On the 19th only she would be asked; on the 21st only the coordinator is informed that the date has passed."""
     await run.wait_until(london(4, 20, 12))
     run.expect_no_message()
     await run.wait_until(london(4, 21, 9, 30))

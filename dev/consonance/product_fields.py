@@ -1,11 +1,19 @@
-"""What the fields of products and prices answer, where that is more than an attribute."""
+"""Values of the fields of products and prices that are more than an attribute."""
 
 from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
-from dev.consonance import titles, trade
-from dev.consonance.house import House
+from dev.consonance import trade
+from dev.consonance.publisher import (
+    Publisher,
+    credits_of,
+    full_title,
+    subtitle_of,
+    title_of,
+    title_prefix,
+    title_without_prefix,
+)
 from dev.consonance.records import MarketingText, Product, SupportingResource
 from dev.consonance.search import Search, price_passes
 
@@ -31,20 +39,22 @@ def price_of(product: Product) -> dict[str, Any]:
     }
 
 
-def prices(_: House, product: Product, price_search: Search | None = None) -> list[dict[str, Any]]:
+def prices(_: Publisher, product: Product, price_search: Search | None = None) -> list[dict[str, Any]]:
     return [price_of(product)] if price_passes(product, price_search) else []
 
 
-def _texts(house: House, product: Product, variant_in: list[str] | None = None) -> list[MarketingText]:
-    texts = [text for text in house.texts_of(product.work_id) if not text.product_ids or product.id in text.product_ids]
+def _texts(publisher: Publisher, product: Product, variant_in: list[str] | None = None) -> list[MarketingText]:
+    texts = [
+        text for text in publisher.texts_of(product.work_id) if not text.product_ids or product.id in text.product_ids
+    ]
     return [text for text in texts if not variant_in or text.variant in variant_in]
 
 
-def _resources(house: House, product: Product) -> list[SupportingResource]:
-    return house.resources_of(product.work_id)
+def _resources(publisher: Publisher, product: Product) -> list[SupportingResource]:
+    return publisher.resources_of(product.work_id)
 
 
-def _isbn(_: House, product: Product) -> dict[str, str] | None:
+def _isbn(_: Publisher, product: Product) -> dict[str, str] | None:
     return None if product.isbn_13 is None else trade.isbn_parts(product.isbn_13)
 
 
@@ -57,14 +67,14 @@ def _length(millimetres: float, unit: str | None) -> float:
 
 
 _SHARED: Mapping[str, Any] = {
-    "title": titles.title_of,
-    "fullTitle": titles.full_title,
-    "titlePrefix": titles.title_prefix,
-    "titleWithoutPrefix": titles.title_without_prefix,
-    "subtitle": titles.subtitle_of,
-    "authorshipDescription": lambda house, product: titles.credits_of(house, product.work_id),
+    "title": title_of,
+    "fullTitle": full_title,
+    "titlePrefix": title_prefix,
+    "titleWithoutPrefix": title_without_prefix,
+    "subtitle": subtitle_of,
+    "authorshipDescription": lambda publisher, product: credits_of(publisher, product.work_id),
     "productAuthorshipDescription": lambda *_: None,
-    "contributions": lambda house, product: house.contributions_of(product.work_id),
+    "contributions": lambda publisher, product: publisher.contributions_of(product.work_id),
     "isbn": _isbn,
     "isForSaleWorldwide": lambda *_: True,
     "forSaleCountryCodes": lambda *_: [],
@@ -87,7 +97,7 @@ _SHARED: Mapping[str, Any] = {
     ),
     "prices": prices,
     "webLinks": lambda *_: [],
-    "work": lambda house, product: house.works[product.work_id],
+    "work": lambda publisher, product: publisher.works[product.work_id],
 }
 FIELDS: Mapping[str, Mapping[str, Any]] = {
     "Product": _SHARED,

@@ -1,16 +1,16 @@
-"""What the fields of contacts and contributions answer, where that is more than an attribute."""
+"""Values of the fields of contacts and contributions that are more than an attribute."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from dev.consonance import trade
-from dev.consonance.house import House
+from dev.consonance.publisher import Publisher
 from dev.consonance.records import Contact, ContactKind, Contribution
 
 _POSTCODES = {"GB": "ZZ99 3VZ", "US": "00000"}
 
 
-def _addresses(_: House, contact: Contact) -> list[dict[str, object]]:
+def _addresses(_: Publisher, contact: Contact) -> list[dict[str, object]]:
     return [
         {
             "address_line_1": f"{contact.id % 97 + 1} Quay Street",
@@ -21,16 +21,16 @@ def _addresses(_: House, contact: Contact) -> list[dict[str, object]]:
     ]
 
 
-def _contributions(house: House, contact: Contact) -> list[Contribution]:
-    return [one for one in house.contributions.values() if one.contact_id == contact.id]
+def _contributions(publisher: Publisher, contact: Contact) -> list[Contribution]:
+    return [one for one in publisher.contributions.values() if one.contact_id == contact.id]
 
 
-def _inverted(_: House, person: Contact) -> str:
+def _inverted(_: Publisher, person: Contact) -> str:
     return f"{person.key_names}, {person.given_name}" if person.key_names else person.given_name
 
 
-def _affiliation(house: House, person: Contact, agency_id: int) -> dict[str, object]:
-    agency = house.contacts[agency_id]
+def _affiliation(publisher: Publisher, person: Contact, agency_id: int) -> dict[str, object]:
+    agency = publisher.contacts[agency_id]
     return {
         "id": person.id * 10,
         "contact": person,
@@ -40,17 +40,17 @@ def _affiliation(house: House, person: Contact, agency_id: int) -> dict[str, obj
     }
 
 
-def _affiliations(house: House, person: Contact) -> list[dict[str, object]]:
-    return [] if person.agency_id is None else [_affiliation(house, person, person.agency_id)]
+def _affiliations(publisher: Publisher, person: Contact) -> list[dict[str, object]]:
+    return [] if person.agency_id is None else [_affiliation(publisher, person, person.agency_id)]
 
 
-def _affiliated(house: House, organisation: Contact) -> list[dict[str, object]]:
-    members = (one for one in house.contacts.values() if one.agency_id == organisation.id)
-    return [_affiliation(house, one, organisation.id) for one in members]
+def _affiliated(publisher: Publisher, organisation: Contact) -> list[dict[str, object]]:
+    members = (one for one in publisher.contacts.values() if one.agency_id == organisation.id)
+    return [_affiliation(publisher, one, organisation.id) for one in members]
 
 
-def _product_ids(house: House, contribution: Contribution) -> list[int]:
-    return [product.id for product in house.products_of(contribution.work_id)]
+def _product_ids(publisher: Publisher, contribution: Contribution) -> list[int]:
+    return [product.id for product in publisher.products_of(contribution.work_id)]
 
 
 _CONTACT: Mapping[str, Any] = {
@@ -59,7 +59,7 @@ _CONTACT: Mapping[str, Any] = {
     "corporateName": lambda _, contact: contact.name if contact.kind is ContactKind.ORGANISATION else None,
 }
 _CONTRIBUTION: Mapping[str, Any] = {
-    "contributor": lambda house, one: house.contacts[one.contact_id],
+    "contributor": lambda publisher, one: publisher.contacts[one.contact_id],
     "languagesFrom": lambda *_: [],
     "languagesFromCodes": lambda *_: [],
     "languagesTo": lambda *_: [],
@@ -69,7 +69,7 @@ _CONTRIBUTION: Mapping[str, Any] = {
     "onixTerritories": lambda *_: [],
     "onixTerritoryCodes": lambda *_: [],
     "productIds": _product_ids,
-    "work": lambda house, one: house.works[one.work_id],
+    "work": lambda publisher, one: publisher.works[one.work_id],
 }
 FIELDS: Mapping[str, Mapping[str, Any]] = {
     "Contact": _CONTACT,

@@ -1,39 +1,38 @@
-"""What the fields of works, texts and contracts answer, where that is more than an attribute."""
+"""Values of the fields of works, texts and contracts that are more than an attribute."""
 
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from dev.consonance import normalise, trade
-from dev.consonance.house import House
-from dev.consonance.read_products import price_of
-from dev.consonance.records import GratisCopy, MarketingText, Product, Work
+from dev.consonance import trade
+from dev.consonance.product_fields import price_of
+from dev.consonance.publisher import Publisher, credits_of, html, plain
+from dev.consonance.records import GratisCopy, MarketingText, Product, WorkRecord
 from dev.consonance.search import Search, product_passes
-from dev.consonance.titles import credits_of
 
 _PRINTED_BEFORE = timedelta(weeks=6)
 _PRINT_RUN = 3_000
 _SCHEMES = {"THEMA": "Thema", "BISAC": "BISAC", "BIC": "BIC"}
 
 
-def _full_title(_: House, work: Work) -> str:
+def _full_title(_: Publisher, work: WorkRecord) -> str:
     return f"{work.title}: {work.subtitle}" if work.subtitle else work.title
 
 
-def _texts(house: House, work: Work, variant_in: list[str] | None = None) -> list[MarketingText]:
-    return [text for text in house.texts_of(work.id) if not variant_in or text.variant in variant_in]
+def _texts(publisher: Publisher, work: WorkRecord, variant_in: list[str] | None = None) -> list[MarketingText]:
+    return [text for text in publisher.texts_of(work.id) if not variant_in or text.variant in variant_in]
 
 
-def _products(house: House, work: Work, product_search: Search | None = None) -> list[Product]:
-    return [product for product in house.products_of(work.id) if product_passes(house, product, product_search)]
+def _products(publisher: Publisher, work: WorkRecord, product_search: Search | None = None) -> list[Product]:
+    return [product for product in publisher.products_of(work.id) if product_passes(publisher, product, product_search)]
 
 
-def _imprint(house: House, work: Work) -> dict[str, object]:
-    return {"id": work.imprint_id, "name": house.imprints[work.imprint_id]}
+def _imprint(publisher: Publisher, work: WorkRecord) -> dict[str, object]:
+    return {"id": work.imprint_id, "name": publisher.imprints[work.imprint_id]}
 
 
 def _subjects(
-    _: House, work: Work, schemes_in: list[str] | None = None, *, main_only: bool | None = None
+    _: Publisher, work: WorkRecord, schemes_in: list[str] | None = None, *, main_only: bool | None = None
 ) -> list[dict[str, object]]:
     codes = [
         {"scheme": _SCHEMES[scheme], "code": code, "description": code, "main": place == 0}
@@ -44,17 +43,17 @@ def _subjects(
     return [code for code in codes if code["main"] or not main_only]
 
 
-def _memberships(house: House, work: Work) -> list[dict[str, object]]:
+def _memberships(publisher: Publisher, work: WorkRecord) -> list[dict[str, object]]:
     if work.series_id is None:
         return []
-    series = house.series[work.series_id]
+    series = publisher.series[work.series_id]
     whole = f"{series['name']}: {series['subtitle']}" if series["subtitle"] else series["name"]
     named = {**series, "title_with_subtitle": whole}
     return [{"id": work.id * 10, "part_number": work.part_number, "series": named}]
 
 
-def _production_runs(house: House, work: Work) -> list[dict[str, object]]:
-    printed = [one for one in house.products_of(work.id) if one.typename == "PhysicalBookProduct"]
+def _production_runs(publisher: Publisher, work: WorkRecord) -> list[dict[str, object]]:
+    printed = [one for one in publisher.products_of(work.id) if one.typename == "PhysicalBookProduct"]
     empty: dict[str, list[object]] = {
         part: [] for part in ("bindings", "covers", "embellishments", "finishes", "interiors")
     }
@@ -73,51 +72,53 @@ def _production_runs(house: House, work: Work) -> list[dict[str, object]]:
     ]
 
 
-def _alternate(_: House, text: MarketingText, *, strip_html: bool | None = None) -> str:
+def _alternate(_: Publisher, text: MarketingText, *, strip_html: bool | None = None) -> str:
     return _shown(text.alternate_external_text_markdown, strip_html)
 
 
-def _external(_: House, text: MarketingText, *, strip_html: bool | None = None) -> str:
+def _external(_: Publisher, text: MarketingText, *, strip_html: bool | None = None) -> str:
     return _shown(text.external_text_markdown, strip_html)
 
 
-def _internal(_: House, text: MarketingText, *, strip_html: bool | None = None) -> str:
+def _internal(_: Publisher, text: MarketingText, *, strip_html: bool | None = None) -> str:
     return _shown(text.internal_text_markdown, strip_html)
 
 
 def _shown(markdown: str, strip_html: bool | None) -> str:  # noqa: FBT001 -- the API's own argument
-    return normalise.plain(markdown) if strip_html else normalise.html(markdown)
+    return plain(markdown) if strip_html else html(markdown)
 
 
-def _gratis_copies(house: House, contract: Any) -> list[GratisCopy]:
-    return [copy for copy in house.gratis_copies.values() if copy.contract_id == contract.id]
+def _gratis_copies(publisher: Publisher, contract: Any) -> list[GratisCopy]:
+    return [copy for copy in publisher.gratis_copies.values() if copy.contract_id == contract.id]
 
 
-def _client(house: House, record: Any) -> dict[str, object]:
-    return {"id": record.client_id, "name": house.name}
+def _client(publisher: Publisher, record: Any) -> dict[str, object]:
+    return {"id": record.client_id, "name": publisher.name}
 
 
 _WORK: Mapping[str, Any] = {
     "alternativeTitles": lambda _, work: "; ".join(work.titles_elsewhere) or None,
     "audience": lambda *_: {"description": "General readers", "onix_audiences": [], "content_warnings": []},
-    "authorshipDescription": lambda house, work: credits_of(house, work.id),
+    "authorshipDescription": lambda publisher, work: credits_of(publisher, work.id),
     "bics": lambda _, work: work.subjects.get("BIC", []),
     "bisacs": lambda _, work: work.subjects.get("BISAC", []),
     "bindersOfRecord": lambda *_: [],
     "bindersOfRecordIds": lambda *_: [],
-    "contributions": lambda house, work: house.contributions_of(work.id),
-    "contributorPrettyList": lambda house, work: credits_of(house, work.id),
+    "contributions": lambda publisher, work: publisher.contributions_of(work.id),
+    "contributorPrettyList": lambda publisher, work: credits_of(publisher, work.id),
     "imprint": _imprint,
     "marketingTexts": _texts,
-    "prices": lambda house, work: [price_of(one) for one in house.products_of(work.id) if one.amount is not None],
+    "prices": lambda publisher, work: [
+        price_of(one) for one in publisher.products_of(work.id) if one.amount is not None
+    ],
     "prizes": lambda *_: [],
     "productionRuns": _production_runs,
     "products": _products,
-    "projectStage": lambda house, work: house.stages[work.project_stage_id],
+    "projectStage": lambda publisher, work: publisher.stages[work.project_stage_id],
     "seriesMemberships": _memberships,
     "similarProducts": lambda *_: [],
     "subjectCodes": _subjects,
-    "supportingResources": lambda house, work: house.resources_of(work.id),
+    "supportingResources": lambda publisher, work: publisher.resources_of(work.id),
     "titleStatement": _full_title,
 }
 _MARKETING_TEXT: Mapping[str, Any] = {
@@ -125,7 +126,7 @@ _MARKETING_TEXT: Mapping[str, Any] = {
     "approvalStatusName": lambda _, text: text.approval_status.replace("_", " ").capitalize(),
     "externalText": _external,
     "externalTextNumberOfCharacters": lambda _, text: len(text.external_text_markdown),
-    "htmlCharsCount": lambda _, text: str(len(normalise.html(text.external_text_markdown))),
+    "htmlCharsCount": lambda _, text: str(len(html(text.external_text_markdown))),
     "internalText": _internal,
     "internalTextNumberOfCharacters": lambda _, text: len(text.internal_text_markdown),
     "onixContentAudiences": lambda _, text: [trade.onix(code) for code in text.onix_content_audience_codes],
@@ -136,6 +137,6 @@ FIELDS: Mapping[str, Mapping[str, Any]] = {
     "Contract": {
         "client": _client,
         "gratisCopies": _gratis_copies,
-        "work": lambda house, contract: house.works[contract.work_id],
+        "work": lambda publisher, contract: publisher.works[contract.work_id],
     },
 }

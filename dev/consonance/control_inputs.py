@@ -1,4 +1,4 @@
-"""What the control API takes: an unknown or missing field is an error that names it."""
+"""The bodies that the control API takes: an unknown or missing field is an error that names it."""
 
 import hashlib
 from datetime import date
@@ -35,11 +35,11 @@ def _contract(of: type[Any]) -> PlainValidator:
     return PlainValidator(read)
 
 
-class Given(BaseModel):
+class ControlInput(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Edit(Given):
+class Edit(ControlInput):
     """Only what is given is changed."""
 
     def said(self) -> dict[str, Any]:
@@ -69,7 +69,7 @@ class ProductEdit(Edit):
     planned_publication_date: date | None = None
 
 
-class PhoneGiven(Given):
+class PhoneInput(ControlInput):
     phone_number: str
     phone_type: str = "mobile"
 
@@ -79,12 +79,12 @@ class ContactEdit(Edit):
     key_names: str | None = None
     country: str | None = Field(default=None, pattern=r"^[A-Z]{2}$")
     town: str | None = None
-    phones: list[PhoneGiven] | None = None
+    phones: list[PhoneInput] | None = None
     contact_tags: list[str] | None = None
     biographical_note: str | None = None
 
 
-class EventGiven(Given):
+class EventInput(ControlInput):
     """``type`` may be short. ``data`` may name works and people by id (references)."""
 
     type: str
@@ -93,17 +93,17 @@ class EventGiven(Given):
     id: str | None = None
 
 
-class BatchGiven(Given):
-    events: list[EventGiven] = Field(min_length=1)
+class BatchInput(ControlInput):
+    events: list[EventInput] = Field(min_length=1)
 
 
-class PartyGiven(Given):
+class PartyInput(ControlInput):
     contact_id: int
     role: Role
 
 
-class RightsRequestGiven(Given):
-    """``push`` tells the webhook too, as an integration platform would."""
+class RightsRequestInput(ControlInput):
+    """``push`` also sends the event to the webhook, as an integration platform would."""
 
     request_id: str | None = None
     work_id: int
@@ -124,7 +124,7 @@ class RightsRequestGiven(Given):
     push: bool = True
 
 
-class RightsRequestChange(Given):
+class RightsRequestChange(ControlInput):
     """New terms, or an end."""
 
     terms: Annotated[Terms, _contract(Terms)] | None = None
@@ -132,18 +132,18 @@ class RightsRequestChange(Given):
     push: bool = True
 
 
-class MilestoneGiven(Given):
+class MilestoneInput(ControlInput):
     milestone_id: str | None = None
     work_id: int
     name: str
     milestone_key: MilestoneKey
     due_on: date | None = None
     basis: Basis = Basis.ABSOLUTE
-    affected: list[PartyGiven] = []
+    affected: list[PartyInput] = []
     push: bool = True
 
 
-class MilestoneChange(Given):
+class MilestoneChange(ControlInput):
     """Only what is given is changed; null takes a date away."""
 
     due_on: date | None = None
@@ -152,7 +152,7 @@ class MilestoneChange(Given):
     push: bool = True
 
 
-class ComponentsGiven(Given):
+class ComponentsInput(ControlInput):
     front_cover: ComponentState | None = None
     full_cover: ComponentState | None = None
     jacket_copy: ComponentState | None = None

@@ -1,4 +1,4 @@
-"""``POST /graphql``: the key, the faults that were asked for, then ariadne."""
+"""``POST /graphql``: checks the key, applies requested faults, then lets ariadne answer."""
 
 import asyncio
 from collections.abc import Mapping
@@ -11,13 +11,13 @@ from ariadne import graphql
 from graphql import GraphQLError, GraphQLSchema, OperationType, parse
 from graphql.language import FieldNode, OperationDefinitionNode
 
-from dev.consonance.faults import ErrorPlace, Fault, FaultKind
-from dev.consonance.simulator import Session, Simulator
+from dev.consonance.faults import ErrorPlace, RequestFault, RequestFaultKind
+from dev.consonance.simulator import ConsonanceSimulator, MutationContext
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What a document is about: the names a fault may be aimed at, and whether it writes."""
+class RequestTarget:
+    """The names in a document that a fault may match, and whether it writes."""
 
     names: frozenset[str]
     writes: bool
@@ -40,17 +40,17 @@ class Asked:
         }
         return cls(frozenset(named | fields), any(node.operation is OperationType.MUTATION for node in operations))
 
-    def hit_by(self, fault: Fault) -> bool:
+    def hit_by(self, fault: RequestFault) -> bool:
         return fault.operation is None or fault.operation in self.names
 
 
-class Endpoint:
-    def __init__(self, simulator: Simulator, schema: GraphQLSchema) -> None:
+class GraphqlEndpoint:
+    def __init__(self, simulator: ConsonanceSimulator, schema: GraphQLSchema) -> None:
         self._simulator = simulator
         self._schema = schema
 
     async def graphql(self, request: web.Request) -> web.StreamResponse:
-        self._simulator.worked += 1
+        self._simulator.work_count += 1
         self._simulator.answering += 1
         try:
             return await self._answer(request)
@@ -66,38 +66,42 @@ class Endpoint:
             return _json({"error": "The body is not JSON."}, status=400)
         if not isinstance(document, dict):
             return _json({"error": "The body is not a JSON object."}, status=400)
-        return await self._weigh(request, document, Asked.of(document))
+        return await self._apply_faults(request, document, RequestTarget.of(document))
 
-    async def _weigh(self, request: web.Request, document: dict[str, Any], asked: Asked) -> web.StreamResponse:
-        if self._take(FaultKind.REVOKED_KEY, asked):
+    async def _apply_faults(
+        self, request: web.Request, document: dict[str, Any], asked: RequestTarget
+    ) -> web.StreamResponse:
+        if self._take(RequestFaultKind.REVOKED_KEY, asked):
             return _json({"error": "HTTP Token: Access denied."}, status=401)
-        if self._take(FaultKind.HTTP_503, asked):
+        if self._take(RequestFaultKind.HTTP_503, asked):
             return _json({"error": "The service is being deployed."}, status=503, headers={"Retry-After": "1"})
-        if late := self._take(FaultKind.LATENCY, asked):
+        if late := self._take(RequestFaultKind.LATENCY, asked):
             await asyncio.sleep(late.seconds)
         if edit := self._take_aimed_edit(asked):
-            self._simulator.interfere(edit)
-        refusal = self._take(FaultKind.OK_WITH_ERRORS, asked)
+            self._simulator.edit_before_write(edit)
+        refusal = self._take(RequestFaultKind.OK_WITH_ERRORS, asked)
         if refusal and (refusal.place is ErrorPlace.GRAPHQL or not asked.writes):
             return _json({"data": None, "errors": [{"message": refusal.message}]})
-        lost = self._take(FaultKind.WRITE_THEN_TIMEOUT, asked) if asked.writes else None
+        lost = self._take(RequestFaultKind.WRITE_THEN_TIMEOUT, asked) if asked.writes else None
         answer = await self._execute(document, refusal)
-        return answer if lost is None else await _never(request, lost.seconds)
+        return answer if lost is None else await _close_after_write(request, lost.seconds)
 
-    def _take(self, kind: FaultKind, asked: Asked) -> Fault | None:
+    def _take(self, kind: RequestFaultKind, asked: RequestTarget) -> RequestFault | None:
         return self._simulator.faults.take(kind, asked.hit_by)
 
-    def _take_aimed_edit(self, asked: Asked) -> Fault | None:
-        """One without an operation waits for the mutation itself (``Session``)."""
-        return self._simulator.faults.take(FaultKind.EDIT_BEFORE_WRITE, lambda fault: fault.operation in asked.names)
+    def _take_aimed_edit(self, asked: RequestTarget) -> RequestFault | None:
+        """One without an operation waits for the mutation itself (``MutationContext``)."""
+        return self._simulator.faults.take(
+            RequestFaultKind.EDIT_BEFORE_WRITE, lambda fault: fault.operation in asked.names
+        )
 
-    async def _execute(self, document: dict[str, Any], refusal: Fault | None) -> web.Response:
-        session = Session(self._simulator, refusal)
+    async def _execute(self, document: dict[str, Any], refusal: RequestFault | None) -> web.Response:
+        session = MutationContext(self._simulator, refusal)
         _, answer = await graphql(self._schema, document, context_value=session, logger="dev.consonance")
         return _json(answer)
 
 
-async def _never(request: web.Request, seconds: float) -> web.StreamResponse:
+async def _close_after_write(request: web.Request, seconds: float) -> web.StreamResponse:
     """The write has landed; the connection ends without a word of it."""
     await asyncio.sleep(seconds)
     if request.transport is not None:
