@@ -324,7 +324,7 @@ class ExtraRecords(BaseModel):
 
 
 def add_extra_records(publisher: Publisher, file: Path) -> None:
-    """Add the people and works of ``file`` to ``publisher``. Raises ValidationError where the file has another shape."""
+    """Add the people and works of ``file`` to ``publisher``. Raises ValidationError for another shape."""
     extra = ExtraRecords.model_validate_json(file.read_bytes())
     for contact in extra.contacts:
         publisher.contacts[contact.id] = _extra_contact(contact)

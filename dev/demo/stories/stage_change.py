@@ -1,4 +1,4 @@
-"""A work reaches “Final proof approved” in Consonance; author, illustrator, editor and production lead get a message."""
+"""A work reaches “Final proof approved” in Consonance; author, illustrator, editor and production lead are informed."""
 
 from dev.demo.story import Story, london
 from dev.demo.story_run import StoryRun
