@@ -1,6 +1,6 @@
-"""Ingest: what the outside says, made into events; who people are.
+"""Ingest: turns input from WhatsApp and Consonance into events, and identifies people.
 
-In: ``GET/POST /whatsapp/webhook``, ``POST /consonance/events``, Consonance's GraphQL API.
-Out: ``whatsapp.messages``, ``whatsapp.statuses``, ``whatsapp.account``, ``contacts``, ``consonance.events``.
-Keeps: people and their addresses, what Consonance last said, how far its webhook has been whole.
+Reads: ``GET/POST /whatsapp/webhook``, ``POST /consonance/events``, Consonance's GraphQL API.
+Writes: ``whatsapp.messages``, ``whatsapp.statuses``, ``whatsapp.account``, ``contacts``, ``consonance.events``.
+Stores: people and their addresses, snapshots of Consonance, and the coverage of the webhook.
 """

@@ -1,4 +1,4 @@
-"""Puts ingest together: two doors on one port, the polls of Consonance, and the heartbeat of the webhook."""
+"""Wires ingest: both endpoints on one port, the polls of Consonance, the heartbeat of the webhook's coverage."""
 
 import asyncio
 import time
@@ -7,60 +7,90 @@ from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 
-from services.ingest.connections import Cut
+import orjson
+from aiohttp import web
+
 from services.ingest.consonance import ConsonanceReader, connected
-from services.ingest.consonance_intake import PATH as EVENTS_PATH
-from services.ingest.consonance_intake import Consonance
-from services.ingest.development import idle_report, poll_route
-from services.ingest.door import Door
-from services.ingest.handlers import PATH as WEBHOOK_PATH
-from services.ingest.handlers import WhatsApp
-from services.ingest.identity import Identity
-from services.ingest.listener import Listener
-from services.ingest.measures import Measures
-from services.ingest.parking import Parking
-from services.ingest.people import People
-from services.ingest.poll_contacts import ContactsPoll
-from services.ingest.poll_works import WorksPoll
-from services.ingest.polling import Polling
+from services.ingest.coverage import CoverageTracker
+from services.ingest.handlers import EVENTS_PATH, WEBHOOK_PATH, ConsonanceEvents, WhatsAppWebhook
+from services.ingest.heartbeat import Heartbeat
+from services.ingest.http.connections import DropReason
+from services.ingest.http.router import Router
+from services.ingest.http.server import HttpServer
+from services.ingest.identity_resolver import IdentityResolver
+from services.ingest.metrics import IngestMetrics
+from services.ingest.poll.loop import PollLoop
+from services.ingest.poll.passes import ContactsPoll, WorksPoll
 from services.ingest.publisher import Publisher
-from services.ingest.seen import SeenBefore
 from services.ingest.settings import Settings
 from services.ingest.signatures import SignatureCounts
-from services.ingest.watch import Stream, Watch
-from shared.contracts.errors import Unavailable
+from services.ingest.store import ParkedInputStore, PersonStore, ReceivedEventStore
+from shared.contracts.errors import Unavailable, Unprocessable
+from shared.runtime.health import IdleCheck, IdleStatus, Route
 from shared.runtime.service import Process, service_process
 from shared.runtime.settings import load_settings
 
-_FORGET_SECONDS = 600.0
+_DELETE_INTERVAL_SECONDS = 600.0
 
 
 async def main() -> None:
-    settings, measures, stream = load_settings(Settings), Measures(), Stream()
+    settings, metrics, coverage = load_settings(Settings), IngestMetrics(), CoverageTracker()
     key = settings.consonance_key.get_secret_value()
     async with (
         service_process(settings, "ingest") as process,
-        connected(settings.consonance_endpoint, key) as source,
+        connected(settings.consonance_endpoint, key) as client,
     ):
         publisher = Publisher(process.producer, settings.topic_prefix)
-        _watch(process, settings, stream, measures)
-        polling = _poll(process, settings, source, measures)
-        door = _listen(process, settings, publisher, stream, measures)
-        process.add_readiness_check("broker", publisher.reachable)
-        process.add_idle_check(idle_report(door, measures, polling))
-        process.routes["/development/poll"] = poll_route(polling)
+        _start_heartbeat(process, settings, coverage, metrics)
+        loop = _start_polling(process, settings, client, metrics)
+        router = _start_server(process, settings, publisher, coverage, metrics)
+        process.add_readiness_check("broker", publisher.is_reachable)
+        process.add_idle_check(idle_check(router, metrics, loop))
+        process.routes["/development/poll"] = poll_route(loop)
         await process.run_until_stopped(settings.drain_seconds)
 
 
-def _listen(process: Process, settings: Settings, publisher: Publisher, stream: Stream, measures: Measures) -> Door:
+def _start_server(
+    process: Process, settings: Settings, publisher: Publisher, coverage: CoverageTracker, metrics: IngestMetrics
+) -> Router:
+    received = ReceivedEventStore(process.pool, settings.tenant)
+    webhook = _whatsapp_webhook(process, settings, publisher, coverage, metrics)
+    events = ConsonanceEvents(
+        publisher=publisher,
+        received=received,
+        parking=ParkedInputStore(process.pool, process.clock, settings.tenant),
+        metrics=metrics,
+        clock=process.clock,
+        tenant=settings.tenant,
+        settings=settings.push_settings,
+        secrets=tuple(secret.get_secret_value() for secret in settings.consonance_webhook_secrets),
+    )
+    routes = {
+        WEBHOOK_PATH: {"GET": webhook.verify, "POST": webhook.receive},
+        EVENTS_PATH: {"POST": events.receive},
+    }
+    for counts in (webhook.signatures, events.signatures):
+        process.health.details.append(partial(_signature_detail, counts))
+    router = Router(routes, metrics.count_unread_rejection)
+    on_dropped = _on_dropped(metrics, coverage)
+    server = HttpServer(router, settings.limits, on_dropped, settings.listen_address, settings.listen_port)
+    metrics.watch_connections(server.open_connections, server.body_bytes)
+    process.task("listener", server.serve)
+    process.add_readiness_check("listener", server.is_listening)
+    process.task("received events", lambda: _delete_old(received))
+    return router
+
+
+def _whatsapp_webhook(
+    process: Process, settings: Settings, publisher: Publisher, coverage: CoverageTracker, metrics: IngestMetrics
+) -> WhatsAppWebhook:
     pool, clock, tenant = process.pool, process.clock, settings.tenant
-    parking, seen = Parking(pool, clock, tenant), SeenBefore(pool, tenant)
-    whatsapp = WhatsApp(
-        records=publisher,
-        persons=Identity(pool, clock, People(tenant)),
-        parking=parking,
-        stream=stream,
-        measures=measures,
+    return WhatsAppWebhook(
+        publisher=publisher,
+        persons=IdentityResolver(pool, clock, PersonStore(tenant)),
+        parking=ParkedInputStore(pool, clock, tenant),
+        coverage=coverage,
+        metrics=metrics,
         clock=clock,
         tenant=tenant,
         lines={number: line for line, number in settings.whatsapp_lines.items()},
@@ -68,75 +98,85 @@ def _listen(process: Process, settings: Settings, publisher: Publisher, stream: 
         verify_token=settings.whatsapp_verify_token.get_secret_value(),
         pseudonyms=settings.pseudonyms,
     )
-    secrets = tuple(secret.get_secret_value() for secret in settings.consonance_webhook_secrets)
-    consonance = Consonance(publisher, seen, parking, measures, clock, tenant, settings.house, secrets)
-    routes = {
-        WEBHOOK_PATH: {"GET": whatsapp.verify, "POST": whatsapp.receive},
-        EVENTS_PATH: {"POST": consonance.receive},
-    }
-    for counts in (whatsapp.signatures, consonance.signatures):
-        process.health.details.append(partial(_detail, counts))
-    door = Door(routes, measures.cut_off)
-    listener = Listener(door, settings.limits, _cut(measures, stream), settings.listen_address, settings.listen_port)
-    measures.watch_connections(listener.open_connections, listener.body_bytes)
-    process.task("listener", listener.serve)
-    process.add_readiness_check("listener", listener.takes)
-    process.task("forget", lambda: _forget(seen))
-    return door
 
 
-async def _detail(counts: SignatureCounts) -> str:
+async def _signature_detail(counts: SignatureCounts) -> str:
     return counts.detail(time.monotonic())
 
 
-def _cut(measures: Measures, stream: Stream) -> Callable[[Cut], None]:
-    """A connection given up for want of room may have carried a webhook."""
+def _on_dropped(metrics: IngestMetrics, coverage: CoverageTracker) -> Callable[[DropReason], None]:
+    """A connection dropped for lack of room may have carried a webhook."""
 
-    def cut(why: Cut) -> None:
-        measures.cut(why)
-        if why in {Cut.FULL, Cut.BYTES}:
-            stream.tear("full")
+    def record(reason: DropReason) -> None:
+        metrics.count_dropped(reason)
+        if reason in {DropReason.TOO_MANY_CONNECTIONS, DropReason.BODY_MEMORY_FULL}:
+            coverage.record_miss("full")
 
-    return cut
+    return record
 
 
-def _poll(process: Process, settings: Settings, source: ConsonanceReader, measures: Measures) -> Polling:
-    pool, clock, tenant, words = process.pool, process.clock, settings.tenant, settings.words
-    process.health.details.append(source.key)
-    parking = Parking(pool, clock, tenant)
-    contacts = ContactsPoll(source, pool, clock, tenant, words, parking)
+def _start_polling(process: Process, settings: Settings, client: ConsonanceReader, metrics: IngestMetrics) -> PollLoop:
+    pool, clock, tenant, vocabulary = process.pool, process.clock, settings.tenant, settings.vocabulary
+    process.health.details.append(client.key)
+    parking = ParkedInputStore(pool, clock, tenant)
+    contacts = ContactsPoll(client, pool, clock, tenant, vocabulary, parking)
     works = WorksPoll(
-        source, pool, clock, tenant, words, parking, settings.consonance_polled, settings.consonance_source
+        client, pool, clock, tenant, vocabulary, parking, settings.consonance_polled, settings.consonance_source
     )
-    polling = Polling({"contacts": contacts.run, "works": works.run}, settings.consonance_poll_seconds, measures)
+    loop = PollLoop({"contacts": contacts.run, "works": works.run}, settings.consonance_poll_seconds, metrics)
     if settings.consonance_poll_seconds:
-        process.task("polling", polling.forever)
-    return polling
+        process.task("polling", loop.run_forever)
+    return loop
 
 
-def _watch(process: Process, settings: Settings, stream: Stream, measures: Measures) -> None:
-    every, redelivery = settings.whatsapp_heartbeat_seconds, settings.whatsapp_redelivery_seconds
-
-    async def ready() -> bool:
+def _start_heartbeat(process: Process, settings: Settings, coverage: CoverageTracker, metrics: IngestMetrics) -> None:
+    async def is_ready() -> bool:
         return not await process.health.waiting()
 
-    watch = Watch(
-        stream=stream,
+    heartbeat = Heartbeat(
+        tracker=coverage,
         pool=process.pool,
         clock=process.clock,
         tenant=settings.tenant,
         account=settings.whatsapp_business_account,
-        every=timedelta(seconds=every),
-        redelivery=timedelta(seconds=redelivery),
-        measures=measures,
-        ready=ready,
+        interval=timedelta(seconds=settings.whatsapp_heartbeat_seconds),
+        redelivery_period=timedelta(seconds=settings.whatsapp_redelivery_seconds),
+        metrics=metrics,
+        is_ready=is_ready,
     )
-    process.health.on_unready.append(stream.miss)
-    process.task("heartbeat", watch.forever)
+    process.health.on_unready.append(coverage.record_unready)
+    process.task("heartbeat", heartbeat.run_forever)
 
 
-async def _forget(seen: SeenBefore) -> None:
+async def _delete_old(received: ReceivedEventStore) -> None:
     while True:
-        await asyncio.sleep(_FORGET_SECONDS)
-        with suppress(Unavailable):  # the next round will find them
-            await seen.forget_old()
+        await asyncio.sleep(_DELETE_INTERVAL_SECONDS)
+        with suppress(Unavailable):  # the next round deletes them
+            await received.delete_old()
+
+
+# ------------------------------------------------------------------ for a stack on a driven clock
+
+
+def idle_check(router: Router, metrics: IngestMetrics, loop: PollLoop) -> IdleCheck:
+    """Whether requests are in flight, and a number that grows with everything received."""
+
+    async def report() -> IdleStatus:
+        busy = ("requests",) if router.in_flight else ()
+        return IdleStatus(busy, None, metrics.updates_counted + loop.events_published)
+
+    return report
+
+
+def poll_route(loop: PollLoop) -> Route:
+    """POST: a poll that begins now; the response has the number of its events and of all complete polls so far."""
+
+    async def poll(_: web.Request) -> web.StreamResponse:
+        try:
+            events = await loop.run_once()
+        except (Unavailable, Unprocessable) as fault:
+            return web.Response(status=503, text=str(fault))
+        answer = {"events": events, "completed": loop.completed}
+        return web.Response(body=orjson.dumps(answer), content_type="application/json")
+
+    return poll

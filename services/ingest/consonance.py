@@ -13,7 +13,7 @@ from typing import Any
 
 from graphql import parse, print_ast
 
-from services.ingest.updates import read_json
+from services.ingest.records import parse_json
 from shared.clients.consonance_graphql import ConsonanceClient
 from shared.contracts.errors import Unavailable
 
@@ -85,7 +85,9 @@ def _offered(types: Any) -> Iterator[tuple[str, str]]:
 @asynccontextmanager
 async def connected(url: str, key: str) -> AsyncIterator[ConsonanceReader]:
     """A session kept open; nothing is asked yet. Half a surrogate in one record does not cost the others."""
-    client = ConsonanceClient(url, key, REQUEST_TIMEOUT, service="ingest", meanwhile="webhooks go on", decode=read_json)
+    client = ConsonanceClient(
+        url, key, REQUEST_TIMEOUT, service="ingest", meanwhile="webhooks go on", decode=parse_json
+    )
     async with client:
         yield ConsonanceReader(client)
 

@@ -1,41 +1,86 @@
-"""What is behind the door: a request is read, decided on by the pure modules, and acted on before it is answered.
+"""Handlers of the two HTTP endpoints: a request is verified, parsed by pure modules, and stored before its response.
 
-An answer of 200 or 202 means that all of the request is durable: in Kafka, or in a committed transaction. Everything
-that cannot be made so in time is answered 503, and sent again by its sender.
+A response of 200 or 202 means that everything in the request is durable: in Kafka, or in a committed transaction. A
+request that cannot be made durable in time gets 503, and its sender sends it again.
 """
 
+import asyncio
 import hmac
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Protocol
+from typing import Any, Protocol
 
-from services.ingest.door import Reply, Request
-from services.ingest.measures import Door, Measures, Refusal
-from services.ingest.normalise import normalise
-from services.ingest.parking import Parks
-from services.ingest.patience import Patience, leavable
-from services.ingest.records import Personal, Record, Sorted, WebhookFrame
-from services.ingest.seldom import SeldomLog
-from services.ingest.signatures import SignatureCounts, looks_like_metas, signed_by_meta
-from services.ingest.updates import Bad, one_update
-from services.ingest.watch import Stream
-from shared.contracts.errors import Unavailable
+from services.ingest.cloudevents import (
+    POLLED_KIND,
+    PushedDocuments,
+    PushSettings,
+    ValidatedEvent,
+    decode_request,
+    validate_event,
+)
+from services.ingest.coverage import CoverageTracker
+from services.ingest.deadlines import Deadlines, run_detachable
+from services.ingest.fields import to_invalid_inputs
+from services.ingest.http.router import HttpRequest, HttpResponse, json_response
+from services.ingest.metrics import Endpoint, IngestMetrics, RejectionReason
+from services.ingest.records import EventContext, InvalidInput, KafkaRecord, WebhookContext, to_parkable_json
+from services.ingest.signatures import (
+    RateLimitedLog,
+    SignatureCounts,
+    has_meta_signature_format,
+    is_signed_by_meta,
+    is_signed_for_consonance,
+)
+from services.ingest.webhook_parser import ParsedWebhook, PersonUpdate, parse_webhook
+from services.ingest.webhook_updates import to_webhook
+from shared.contracts.envelope import Event
+from shared.contracts.errors import Unavailable, Unprocessable
 from shared.contracts.ids import Line, TenantId
+from shared.contracts.topics import CONSONANCE_EVENTS
 from shared.runtime.bisect import bisect
 from shared.runtime.clock import Clock
 from shared.runtime.failures import describe_failure, parking_reason
 from shared.runtime.pseudonyms import Pseudonymizer
 from shared.runtime.telemetry import get_logger, intake_span
 
-PATH = "/whatsapp/webhook"
+WEBHOOK_PATH = "/whatsapp/webhook"
+EVENTS_PATH = "/consonance/events"
 
-ACT_SECONDS = 4.0
-"""For everything after the body has been read: a sender is answered within five seconds, whatever is away."""
+HANDLING_SECONDS = 4.0
+"""For everything after the body is read: a sender gets its response within five seconds, whatever is unavailable."""
+
+_log = get_logger()
 
 
-def signatures_of_meta() -> SignatureCounts:
+class RecordPublisher(Protocol):
+    async def publish(self, records: Sequence[KafkaRecord]) -> None:
+        """Return when the broker has all of them. Raises Unavailable."""
+
+
+class PersonResolver(Protocol):
+    async def resolve(self, updates: Sequence[PersonUpdate], context: WebhookContext) -> list[KafkaRecord]:
+        """The records of these updates, in order. Raises Unavailable."""
+
+
+class InputParking(Protocol):
+    async def park(self, inputs: Sequence[InvalidInput], origin: str) -> None:
+        """Return when they are stored. Raises Unavailable."""
+
+
+class ReceivedEvents(Protocol):
+    async def find(self, events: Sequence[Event]) -> set[tuple[str, str]]:
+        """(source, id) of those received before. Raises Unavailable."""
+
+    async def add(self, events: Sequence[Event]) -> None:
+        """Remember them as received. Raises Unavailable."""
+
+
+# ------------------------------------------------------------------ POST and GET /whatsapp/webhook
+
+
+def meta_signature_counts() -> SignatureCounts:
     return SignatureCounts(
         "WhatsApp webhook",
         "STET_WHATSAPP_APP_SECRETS",
@@ -43,118 +88,194 @@ def signatures_of_meta() -> SignatureCounts:
     )
 
 
-_TAKEN = Reply(HTTPStatus.OK)
-
-_log = get_logger()
-
-
-class Records(Protocol):
-    async def publish(self, records: Sequence[Record]) -> None:
-        """Return once the broker has all. Raises Unavailable."""
-
-
-class Persons(Protocol):
-    async def settle(self, updates: Sequence[Personal], frame: WebhookFrame) -> list[Record]:
-        """The records of these updates, in order. Raises Unavailable."""
-
-
 @dataclass(frozen=True, slots=True)
-class WhatsApp:
-    """The webhook. Statuses never touch the database; messages get their person there before they go to Kafka."""
+class WhatsAppWebhook:
+    """Statuses need no database; messages get their person there before they are published."""
 
-    records: Records
-    persons: Persons
-    parking: Parks
-    stream: Stream
-    measures: Measures
+    publisher: RecordPublisher
+    persons: PersonResolver
+    parking: InputParking
+    coverage: CoverageTracker
+    metrics: IngestMetrics
     clock: Clock
     tenant: TenantId
     lines: Mapping[str, Line]
     app_secrets: tuple[bytes, ...]
     verify_token: str
     pseudonyms: Pseudonymizer
-    signatures: SignatureCounts = field(default_factory=signatures_of_meta)
-    other_numbers: SeldomLog = field(default_factory=lambda: SeldomLog("number.not_ours"))
-    patience: Patience = field(default_factory=lambda: Patience(ACT_SECONDS))
+    signatures: SignatureCounts = field(default_factory=meta_signature_counts)
+    foreign_numbers: RateLimitedLog = field(default_factory=lambda: RateLimitedLog("number.ignored"))
+    deadlines: Deadlines = field(default_factory=lambda: Deadlines(HANDLING_SECONDS))
 
-    async def verify(self, request: Request) -> Reply:
+    async def verify(self, request: HttpRequest) -> HttpResponse:
         """https://developers.facebook.com/docs/graph-api/webhooks/getting-started#verification-requests"""
         token = request.query.get("hub.verify_token", "")
-        known = hmac.compare_digest(token.encode(), self.verify_token.encode())
-        if request.query.get("hub.mode") != "subscribe" or not known:
-            return self._refuse(HTTPStatus.FORBIDDEN, Refusal.VERIFY_TOKEN)
-        return Reply(HTTPStatus.OK, request.query.get("hub.challenge", "").encode())
+        is_known = hmac.compare_digest(token.encode(), self.verify_token.encode())
+        if request.query.get("hub.mode") != "subscribe" or not is_known:
+            return self._reject(HTTPStatus.FORBIDDEN, RejectionReason.VERIFY_TOKEN)
+        return HttpResponse(HTTPStatus.OK, request.query.get("hub.challenge", "").encode())
 
-    async def receive(self, request: Request) -> Reply:
-        """200 once every update of the body is durable. WhatsApp counts nothing else as taken."""
+    async def receive(self, request: HttpRequest) -> HttpResponse:
+        """200 when every update of the body is durable. WhatsApp redelivers after any other status."""
         signature = request.headers.get(b"x-hub-signature-256")
-        if not signed_by_meta(request.body, signature, self.app_secrets):
-            return self._refuse_signature(signature)
-        self.signatures.accept(time.monotonic())
-        self.stream.trust()
-        arrival, taken = self.stream.begin(), False
+        if not is_signed_by_meta(request.body, signature, self.app_secrets):
+            return self._reject_signature(signature)
+        self.signatures.count_accepted(time.monotonic())
+        self.coverage.record_valid_signature()
+        token, is_accepted = self.coverage.begin_request(), False
         try:
-            with self.patience.limit():
-                await self._take(request.body)
-            taken = True
+            with self.deadlines.enforce():
+                await self._accept(request.body)
+            is_accepted = True
         except (Unavailable, TimeoutError) as fault:
-            _log.warning("webhook.refused", fault=str(fault) or "too slow")
-            return self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, Refusal.UNAVAILABLE)
+            _log.warning("webhook.rejected", fault=str(fault) or "too slow")
+            return self._reject(HTTPStatus.SERVICE_UNAVAILABLE, RejectionReason.UNAVAILABLE)
         finally:
-            if not taken:
-                self.stream.tear("refused")
-            self.stream.end(arrival)
-        return _TAKEN
+            if not is_accepted:
+                self.coverage.record_miss("refused")
+            self.coverage.end_request(token)
+        return HttpResponse(HTTPStatus.OK)
 
-    def _refuse_signature(self, signature: bytes | None) -> Reply:
-        """Of a secret that was changed at Meta alone we see nothing but this: then no webhook is taken."""
-        self.signatures.refuse(time.monotonic())
-        if looks_like_metas(signature):
-            self.stream.doubt()
-        return self._refuse(HTTPStatus.UNAUTHORIZED, Refusal.SIGNATURE)
+    def _reject_signature(self, signature: bytes | None) -> HttpResponse:
+        """When a secret is changed only at Meta, this is all that the service sees: it can accept no webhook."""
+        self.signatures.count_rejected(time.monotonic())
+        if has_meta_signature_format(signature):
+            self.coverage.record_suspect_signature()
+        return self._reject(HTTPStatus.UNAUTHORIZED, RejectionReason.SIGNATURE)
 
-    async def _take(self, body: bytes) -> None:
+    async def _accept(self, body: bytes) -> None:
         with intake_span("ingest.webhook") as traceparent:
-            frame = WebhookFrame(self.tenant, self.clock.now(), self.lines, traceparent, pseudonyms=self.pseudonyms)
-            sorted_ = normalise(body, frame)
+            context = WebhookContext(self.tenant, self.clock.now(), self.lines, traceparent, pseudonyms=self.pseudonyms)
+            parsed = parse_webhook(body, context)
             began = time.monotonic()
-            records = sorted_.records
-            if sorted_.personal or sorted_.bad:
-                records = [*records, *await leavable(self._settle(sorted_, frame))]
-            await self.records.publish(records)
-        self.measures.published(time.monotonic() - began)
-        self.measures.updates(_whats(sorted_))
-        self._tell_others(sorted_.others)
+            records = parsed.records
+            if parsed.person_updates or parsed.invalid:
+                records = [*records, *await run_detachable(self._store(parsed, context))]
+            await self.publisher.publish(records)
+        self.metrics.observe_publish(time.monotonic() - began)
+        self.metrics.count_updates(_update_kinds(parsed))
+        self._count_foreign_numbers(parsed.foreign_numbers)
 
-    async def _settle(self, sorted_: Sorted, frame: WebhookFrame) -> list[Record]:
-        """What needs the database; an update it refuses is parked, and its neighbours go on."""
-        records: list[Record] = []
-        if sorted_.bad:
-            await self.parking.park(sorted_.bad, PATH)
+    async def _store(self, parsed: ParsedWebhook, context: WebhookContext) -> list[KafkaRecord]:
+        """Do what needs the database; an update that the database refuses is parked, and the others go on."""
+        records: list[KafkaRecord] = []
+        if parsed.invalid:
+            await self.parking.park(parsed.invalid, WEBHOOK_PATH)
 
-        async def attempt(some: Sequence[Personal]) -> None:
-            records.extend(await self.persons.settle(some, frame))
+        async def resolve(updates: Sequence[PersonUpdate]) -> None:
+            records.extend(await self.persons.resolve(updates, context))
 
-        async def refuse(one: Personal, fault: Exception) -> None:
-            await self.parking.park([Bad(one_update(one.update), parking_reason(fault), describe_failure(fault))], PATH)
+        async def park(update: PersonUpdate, fault: Exception) -> None:
+            invalid = InvalidInput(to_webhook(update.update), parking_reason(fault), describe_failure(fault))
+            await self.parking.park([invalid], WEBHOOK_PATH)
 
-        await bisect(sorted_.personal, attempt, refuse)
+        await bisect(parsed.person_updates, resolve, park)
         return records
 
-    def _tell_others(self, others: Mapping[str, int]) -> None:
-        """Counted and kept out: whoever writes to another product's number does not talk to us."""
-        for number, count in others.items():
-            self.measures.updates(["other_number"] * count)
-            named = number if number.isdecimal() else "(not a number)"
-            self.other_numbers.report(
-                time.monotonic(), named, count, phone_number_id=named, setting="STET_WHATSAPP_LINES"
+    def _count_foreign_numbers(self, counts: Mapping[str, int]) -> None:
+        """Messages to another product's number are counted, and not published."""
+        for number, count in counts.items():
+            self.metrics.count_updates(["other_number"] * count)
+            shown = number if number.isdecimal() else "(not a number)"
+            self.foreign_numbers.warning(
+                time.monotonic(), shown, count, phone_number_id=shown, setting="STET_WHATSAPP_LINES"
             )
 
-    def _refuse(self, status: HTTPStatus, refusal: Refusal) -> Reply:
-        self.measures.refused(Door.WHATSAPP, refusal)
-        return Reply(status)
+    def _reject(self, status: HTTPStatus, reason: RejectionReason) -> HttpResponse:
+        self.metrics.count_rejection(Endpoint.WHATSAPP, reason)
+        return HttpResponse(status)
 
 
-def _whats(sorted_: Sorted) -> list[str]:
-    counted: list[Record | Personal] = [*sorted_.records, *sorted_.personal]
-    return [one.what for one in counted] + ["parked"] * len(sorted_.bad)
+def _update_kinds(parsed: ParsedWebhook) -> list[str]:
+    records = [record.update_kind for record in parsed.records]
+    return records + [update.kind for update in parsed.person_updates] + ["parked"] * len(parsed.invalid)
+
+
+# ------------------------------------------------------------------ POST /consonance/events
+
+
+def consonance_signature_counts() -> SignatureCounts:
+    return SignatureCounts(
+        "Consonance events", "STET_CONSONANCE_WEBHOOK_SECRETS", "the signing secret where the sender is set up"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ValidatedBatch:
+    """``faults`` are for the response, ``invalid`` is parked."""
+
+    events: list[ValidatedEvent] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    invalid: list[InvalidInput] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class ConsonanceEvents:
+    """Pushed CloudEvents: signed, validated, published, and remembered, so that a repetition is not published again."""
+
+    publisher: RecordPublisher
+    received: ReceivedEvents
+    parking: InputParking
+    metrics: IngestMetrics
+    clock: Clock
+    tenant: TenantId
+    settings: PushSettings
+    secrets: tuple[str, ...]
+    signatures: SignatureCounts = field(default_factory=consonance_signature_counts)
+
+    async def receive(self, request: HttpRequest) -> HttpResponse:
+        """202 when all are in Kafka; 200 when all were received before; 400 naming each invalid field.
+
+        The valid events of a batch are published; the others are parked and named in the response.
+        """
+        if not is_signed_for_consonance(request.body, request.headers, self.secrets):
+            self.signatures.count_rejected(time.monotonic())
+            return self._reject(HTTPStatus.UNAUTHORIZED, RejectionReason.SIGNATURE)
+        self.signatures.count_accepted(time.monotonic())
+        try:
+            pushed = decode_request(request.body, request.headers)
+            async with asyncio.timeout(HANDLING_SECONDS):
+                return await run_detachable(self._accept(pushed, request))
+        except Unprocessable as fault:
+            return self._reject(HTTPStatus.BAD_REQUEST, RejectionReason.SHAPE, str(fault))
+        except (Unavailable, TimeoutError) as fault:
+            _log.warning("events.rejected", fault=str(fault) or "too slow")
+            return self._reject(HTTPStatus.SERVICE_UNAVAILABLE, RejectionReason.UNAVAILABLE)
+
+    async def _accept(self, pushed: PushedDocuments, request: HttpRequest) -> HttpResponse:
+        sender_trace = request.headers.get(b"traceparent", b"").decode("latin-1") or None
+        with intake_span("ingest.push", sender_trace) as traceparent:
+            return await self._publish(pushed, EventContext(self.tenant, self.clock.now(), {}, traceparent))
+
+    async def _publish(self, pushed: PushedDocuments, context: EventContext) -> HttpResponse:
+        batch = self._validate(pushed, context)
+        before = await self.received.find([each.event for each in batch.events])
+        new = [each for each in batch.events if (each.event.source, each.event.id) not in before]
+        unreadable = [one for each in new for one in to_invalid_inputs(each.label, each.fields.unreadable, ())]
+        if batch.invalid or unreadable:
+            await self.parking.park([*batch.invalid, *unreadable], EVENTS_PATH)
+        if new:
+            await self.publisher.publish([KafkaRecord.of(CONSONANCE_EVENTS, each.event, "pushed") for each in new])
+            await self.received.add([each.event for each in new])
+        self.metrics.count_updates(["pushed"] * len(new) + ["parked"] * len(batch.invalid))
+        if batch.faults:
+            return self._reject(HTTPStatus.BAD_REQUEST, RejectionReason.SHAPE, *batch.faults, accepted=len(new))
+        return json_response(HTTPStatus.ACCEPTED if new else HTTPStatus.OK, accepted=len(new))
+
+    def _validate(self, pushed: PushedDocuments, context: EventContext) -> ValidatedBatch:
+        """An event of a kind that the poll publishes is a fault of its sender, but is not parked."""
+        batch = ValidatedBatch()
+        for position, document in enumerate(pushed.documents):
+            try:
+                batch.events.append(validate_event(document, context, self.settings))
+            except Unprocessable as fault:
+                batch.faults.append(f"[{position}].{fault}" if pushed.is_batch else str(fault))
+                if fault.reason != POLLED_KIND:
+                    batch.invalid.append(InvalidInput(to_parkable_json(document), fault.reason, str(fault)))
+        return batch
+
+    def _reject(self, status: HTTPStatus, reason: RejectionReason, *faults: str, **more: Any) -> HttpResponse:
+        self.metrics.count_rejection(Endpoint.CONSONANCE, reason)
+        if reason is not RejectionReason.SIGNATURE:  # anybody can cause those: they are only counted
+            _log.info("events.rejected", reason=reason.value, faults=faults)
+        return json_response(status, error=reason.value, faults=faults, **more)

@@ -1,92 +1,236 @@
-"""Whose are these updates? Known people are only read; what teaches us something is written, and told."""
+"""Identifies the person behind addresses: addresses seen together belong to one person. Pure.
 
-from collections.abc import Sequence
+The person is a contact of Consonance, or a visitor until a contact with the same address appears. What WhatsApp shows
+is added to the person: a BSUID beside a known number, a changed number, a changed BSUID. Two contacts are never merged,
+because Consonance keeps them apart.
+"""
+
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from datetime import datetime
 
-from services.ingest.contact_states import address_locks, state_event
-from services.ingest.database import writing
-from services.ingest.people import People
-from services.ingest.recognise import addresses_of, minted, recognise
-from services.ingest.records import Personal, Record, WebhookFrame
-from services.ingest.register import Register
-from shared.contracts.envelope import trace_headers
-from shared.contracts.ids import PersonId, partition_key
-from shared.contracts.topics import CONTACTS, WHATSAPP_MESSAGES
-from shared.contracts.whatsapp import MessageReceived
-from shared.runtime.clock import Clock
-from shared.runtime.postgres import Pool
+from services.ingest.fields import phone_key
+from services.ingest.poll.snapshots import ContactSnapshot
+from services.ingest.records import EventContext
+from shared.contracts.contacts import PLACEHOLDER_NAME, Addresses, PersonObserved
+from shared.contracts.envelope import Event
+from shared.contracts.ids import Bsuid, PersonId, Phone, TenantId, derive_id, partition_key, person_id_of_contact
+from shared.contracts.vocabulary import PartyKind
+from shared.contracts.whatsapp import IdentityChange
+from shared.runtime.pseudonyms import Pseudonymizer
 
-_AT_ONCE = 200
-"""Updates in one transaction. Each takes up to five locks, of which PostgreSQL has some thousand for everybody."""
+_AFTER_ALL_CONTACTS = 2**63
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
-    """States leave by outbox, committed before the updates that need them are published."""
+class ObservedIdentity:
+    """Addresses seen together, so of one person. ``change``: they replace the former addresses."""
 
-    pool: Pool
-    clock: Clock
-    people: People
-
-    async def settle(self, updates: Sequence[Personal], frame: WebhookFrame) -> list[Record]:
-        """The records of these updates, in order, each with its person.
-
-        What is learnt is committed some people at a time: a body of thousands of strangers takes no more locks than a
-        small one, and what does not fit into the time for one request is known when it comes again.
-        """
-        records: list[Record] = []
-        for begin in range(0, len(updates), _AT_ONCE):
-            records += await self._settle_some(updates[begin : begin + _AT_ONCE], frame)
-        return records
-
-    async def _settle_some(self, updates: Sequence[Personal], frame: WebhookFrame) -> list[Record]:
-        addresses = sorted({address for update in updates for address in addresses_of(update.sighting)})
-        visitors = sorted({_stranger(update, frame) for update in updates})
-        register = await self.people.look(self.pool, addresses, visitors)
-        senders = _recognise_all(register, updates, frame)
-        if register.changed(frame.now):
-            senders = await self._learn(updates, addresses, visitors, frame)
-        return [_record(update, sender, frame) for update, sender in zip(updates, senders, strict=True)]
-
-    async def _learn(
-        self, updates: Sequence[Personal], addresses: list[str], visitors: list[PersonId], frame: WebhookFrame
-    ) -> list["_Sender"]:
-        """The same again under lock: somebody may have learnt it meanwhile."""
-        locks = address_locks(frame.tenant, [*addresses, *visitors])
-        async with writing(self.pool, self.clock, locks) as tx:
-            register = await self.people.take(tx.connection, addresses, visitors)
-            senders = _recognise_all(register, updates, frame)
-            states = register.changed(frame.now)
-            await self.people.save(tx.connection, states)
-            for state in states:
-                tx.publish(CONTACTS, state_event(state, frame))
-        return senders
+    bsuid: Bsuid | None
+    phone: Phone | None
+    name: str | None = None
+    change: IdentityChange | None = None
+    former_bsuid: Bsuid | None = None
+    former_phone: Phone | None = None
 
 
-class _Sender(NamedTuple):
-    """``shared_with`` are reached at the same address."""
+class PersonDirectory:
+    """The people of one transaction, in memory: found by address, changed, merged; a change raises the version.
 
-    person: PersonId
-    shared_with: tuple[PersonId, ...]
+    An address leads to one person: a BSUID to its owner; a number to a contact before a visitor, and among contacts
+    that share a number to the one with the lowest id.
+    """
+
+    def __init__(self, people: Iterable[PersonObserved] = ()) -> None:
+        self._people: dict[PersonId, PersonObserved] = {}
+        self._by_address: dict[str, set[PersonId]] = {}
+        for person in people:
+            self.put(person)
+        self._loaded = dict(self._people)
+
+    def get(self, person_id: PersonId) -> PersonObserved | None:
+        return self._people.get(person_id)
+
+    def put(self, person: PersonObserved) -> None:
+        former = self._people.get(person.person_id)
+        for address in () if former is None else _address_keys(former):
+            self._by_address[address].discard(person.person_id)
+        for address in _address_keys(person):
+            self._by_address.setdefault(address, set()).add(person.person_id)
+        self._people[person.person_id] = person
+
+    def by_bsuid(self, bsuid: Bsuid | None) -> PersonObserved | None:
+        return None if bsuid is None else self._first_at(bsuid)
+
+    def by_phone(self, phone: Phone | None) -> PersonObserved | None:
+        return None if phone is None else self._first_at(phone_key(phone))
+
+    def others_at(self, person_id: PersonId, *addresses: str) -> tuple[PersonId, ...]:
+        """Other people with one of these addresses, or with the person's own number or BSUID."""
+        person = self._people[person_id]
+        keys = (*addresses, *_address_keys(person))
+        found = {other for address in keys for other in self._by_address.get(address, ())}
+        return tuple(sorted(found - {person_id}))
+
+    def changed(self, now: datetime) -> list[PersonObserved]:
+        """The people that differ from those loaded, each with its next version."""
+        return [
+            person.replace(version=_version(self._loaded, person.person_id) + 1, observed_at=now)
+            for person in self._people.values()
+            if person != self._loaded.get(person.person_id)
+        ]
+
+    def merge(self, visitor: PersonObserved, into: PersonObserved) -> PersonObserved:
+        """The visitor is a known person: it loses its addresses, which fill the gaps of the other's."""
+        self.put(visitor.replace(merged_into=into.person_id, addresses=Addresses()))
+        phone = into.addresses.phone or visitor.addresses.phone
+        bsuid = into.addresses.bsuid or visitor.addresses.bsuid
+        merged = into.replace(addresses=Addresses(phone=phone, bsuid=bsuid))
+        self.put(merged)
+        return merged
+
+    def _first_at(self, address: str) -> PersonObserved | None:
+        found = (self._people[person_id] for person_id in self._by_address.get(address, ()))
+        return min(found, key=lambda person: (person.contact_id or _AFTER_ALL_CONTACTS, person.person_id), default=None)
 
 
-def _recognise_all(register: Register, updates: Sequence[Personal], frame: WebhookFrame) -> list[_Sender]:
-    persons = [recognise(register, update.sighting, _stranger(update, frame), frame.now) for update in updates]
-    return [
-        _Sender(person, register.sharing(person, *addresses_of(update.sighting)))
-        for update, person in zip(updates, persons, strict=True)
-    ]
+def _address_keys(person: PersonObserved) -> list[str]:
+    """A BSUID never looks like a number: it has a dot, and a number begins with a plus."""
+    phone, bsuid = person.addresses.phone, person.addresses.bsuid
+    return [*([phone_key(phone)] if phone else []), *([bsuid] if bsuid else [])]
 
 
-def _stranger(update: Personal, frame: WebhookFrame) -> PersonId:
-    return minted(update.sighting, frame.tenant, frame.pseudonyms)
+def _version(loaded: Mapping[PersonId, PersonObserved], person_id: PersonId) -> int:
+    former = loaded.get(person_id)
+    return 0 if former is None else former.version
 
 
-def _record(update: Personal, sender: _Sender, frame: WebhookFrame) -> Record:
-    key = partition_key(frame.tenant, "persons", sender.person)
-    draft = update.draft.replace(person_id=sender.person)
-    if isinstance(draft, MessageReceived):
-        draft = draft.replace(shared_with=sender.shared_with)
-    event = frame.event(draft, id=update.id, key=key, at=update.at)
-    return Record(WHATSAPP_MESSAGES, key.encode(), event.to_bytes(), update.what, trace_headers(event.traceparent))
+def lookup_keys(identity: ObservedIdentity) -> list[str]:
+    """The addresses that the directory must be loaded with before ``identify``: BSUIDs, and keys of numbers."""
+    bsuids = [bsuid for bsuid in (identity.bsuid, identity.former_bsuid) if bsuid]
+    phones = [phone_key(phone) for phone in (identity.phone, identity.former_phone) if phone]
+    return [*bsuids, *phones]
+
+
+def visitor_id(identity: ObservedIdentity, tenant: TenantId, pseudonyms: Pseudonymizer) -> PersonId:
+    """The person id of an unknown person with these addresses: the same one each time."""
+    return pseudonyms.visitor_id(tenant, identity.bsuid or identity.phone or "")
+
+
+def identify(directory: PersonDirectory, identity: ObservedIdentity, visitor: PersonId, now: datetime) -> PersonId:
+    """The person with these addresses, of which one must be present. Adds to ``directory`` what they show.
+
+    ``visitor`` is the id of a new person where none is known at the addresses.
+    """
+    if identity.change in {IdentityChange.NUMBER, IdentityChange.BSUID}:
+        return _change_addresses(directory, identity, visitor, now)
+    by_bsuid, by_phone = directory.by_bsuid(identity.bsuid), directory.by_phone(identity.phone)
+    person = _same_person(directory, by_bsuid, by_phone)
+    if person is None:
+        return _add_visitor(directory, identity, visitor, now)
+    return _add_addresses(directory, person, identity)
+
+
+def apply_contact(
+    directory: PersonDirectory, new: ContactSnapshot, old: ContactSnapshot | None, tenant: TenantId, now: datetime
+) -> None:
+    """Put a contact's state in Consonance into ``directory``; a visitor with its number is merged into it.
+
+    A number learnt from WhatsApp stays until Consonance has another number than in ``old``.
+    """
+    person_id = person_id_of_contact(tenant, new.contact_id)
+    known = directory.get(person_id)
+    has_new_phone = old is None or old.phone != new.phone
+    addresses = known.addresses if known else Addresses()
+    visitor = directory.by_phone(new.phone)
+    person = PersonObserved(
+        person_id=person_id,
+        contact_id=new.contact_id,
+        party=new.kind,
+        display_name=new.name,
+        country=new.country,
+        language=new.language,
+        zone=new.zone,
+        roles=new.roles,
+        addresses=Addresses(phone=new.phone if has_new_phone else addresses.phone, bsuid=addresses.bsuid),
+        observed_at=known.observed_at if known else now,
+        version=known.version if known else 0,
+    )
+    directory.put(person)
+    if visitor is not None and visitor.contact_id is None:
+        directory.merge(visitor, person)
+
+
+def _change_addresses(
+    directory: PersonDirectory, identity: ObservedIdentity, visitor: PersonId, now: datetime
+) -> PersonId:
+    """A person's addresses changed; a person already known at the new ones is the same."""
+    before = directory.by_bsuid(identity.former_bsuid) or directory.by_phone(identity.former_phone)
+    after = directory.by_bsuid(identity.bsuid) or directory.by_phone(identity.phone)
+    person = _same_person(directory, before, after)
+    if person is None:
+        return _add_visitor(directory, identity, visitor, now)
+    addresses = Addresses(
+        phone=identity.phone or person.addresses.phone, bsuid=identity.bsuid or person.addresses.bsuid
+    )
+    directory.put(person.replace(addresses=addresses))
+    return person.person_id
+
+
+def _same_person(
+    directory: PersonDirectory, one: PersonObserved | None, other: PersonObserved | None
+) -> PersonObserved | None:
+    """The person found at two addresses; a visitor among two people is merged into the other."""
+    if one is None or other is None or one.person_id == other.person_id:
+        return one or other
+    if one.contact_id is not None and other.contact_id is not None:
+        return one
+    if one.contact_id is None and other.contact_id is not None:
+        return directory.merge(one, other)
+    return directory.merge(other, one)
+
+
+def _add_addresses(directory: PersonDirectory, person: PersonObserved, identity: ObservedIdentity) -> PersonId:
+    """A BSUID belongs to the person it is seen with; a contact keeps the number that Consonance has."""
+    keeps_phone = person.contact_id is not None and person.addresses.phone is not None
+    phone = person.addresses.phone if keeps_phone else identity.phone or person.addresses.phone
+    bsuid = person.addresses.bsuid
+    owner = directory.by_bsuid(identity.bsuid)
+    if identity.bsuid is not None and (owner is None or owner.person_id == person.person_id):
+        bsuid = identity.bsuid
+    name = _known_name(person) or identity.name
+    updated = person.replace(addresses=Addresses(phone=phone, bsuid=bsuid), display_name=name)
+    if updated != person:
+        directory.put(updated)
+    return person.person_id
+
+
+def _add_visitor(directory: PersonDirectory, identity: ObservedIdentity, visitor: PersonId, now: datetime) -> PersonId:
+    """A visitor seen before, whose addresses had another owner since, is that visitor again."""
+    before = directory.get(visitor)
+    person = PersonObserved(
+        person_id=visitor,
+        party=PartyKind.PERSON,
+        display_name=identity.name or _known_name(before),
+        addresses=Addresses(phone=identity.phone, bsuid=identity.bsuid),
+        observed_at=now,
+        version=before.version if before else 0,
+    )
+    directory.put(person)
+    return person.person_id
+
+
+def _known_name(person: PersonObserved | None) -> str | None:
+    return None if person is None or person.display_name == PLACEHOLDER_NAME else person.display_name
+
+
+def person_event(person: PersonObserved, context: EventContext) -> Event:
+    """A person's full state for ``contacts``. Its id contains the version, so each state is published once."""
+    key = partition_key(context.tenant, "persons", person.person_id)
+    event_id = derive_id(context.tenant, "person", person.person_id, person.version)
+    return context.event(person, id=event_id, key=key, at=person.observed_at)
+
+
+def address_locks(tenant: str, addresses: list[str]) -> list[str]:
+    """The advisory locks under which people with these addresses are changed."""
+    return [f"{tenant}/address/{address}" for address in addresses]

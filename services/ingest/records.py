@@ -1,28 +1,44 @@
-"""What one webhook turns into: records for Kafka as bytes, and updates that still need to know whose they are."""
+"""Events in the making: the context they share, the Kafka records made of them, and input that must be parked.
 
-from collections import Counter
+JSON is read and written here as well, with bounds that hold for whatever a sender may send.
+"""
+
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from services.ingest.updates import LONGEST_NAME, Bad, Update
-from shared.contracts.envelope import Event, EventData
+import msgspec
+import orjson
+
+from shared.contracts.envelope import Event, EventData, trace_headers
 from shared.contracts.errors import Malformed
-from shared.contracts.ids import Bsuid, EventId, Line, Phone, TenantId
+from shared.contracts.ids import EventId, Line, TenantId
 from shared.contracts.topics import Topic
 from shared.contracts.values import is_plausible_instant
-from shared.contracts.whatsapp import IdentityChange
 from shared.runtime.pseudonyms import Pseudonymizer
 
 SOURCE = "stet/ingest"
-MAX_VALUE = 1_000_000
-"""Bytes; the topics take a mebibyte, its keys and headers included."""
+
+MAX_RECORD_BYTES = 1_000_000
+"""The topics take a mebibyte, the record's key and headers included."""
+
+MAX_NAME_LENGTH = 300
+"""Characters of an account, a field or an id that a sender names; they are used in keys and indexes."""
+
+_MAX_PARKED_DEPTH = 500
+_ESCAPED_NUL = b"\\u0000"
+_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")  # after an even number of backslashes, which are text themselves
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
-    """What every event of one request shares. ``now`` is business time; ``lines`` are named by phone number id."""
+class EventContext:
+    """The attributes that all events of one request share. ``now`` is business time.
+
+    ``lines`` are the tenant's phone lines by WhatsApp's phone number id.
+    """
 
     tenant: TenantId
     now: datetime
@@ -30,9 +46,9 @@ class Frame:
     traceparent: str | None = None
 
     def event(self, data: EventData, *, id: str, key: str, at: datetime, source: str = SOURCE) -> Event:  # noqa: A002 -- the attribute's name
-        """Raises Malformed for an id that no index takes."""
-        if len(id) > LONGEST_NAME:
-            raise Malformed(f"id: longer than {LONGEST_NAME} characters")
+        """Put ``data`` into its envelope. Raises Malformed for an id that is too long for an index."""
+        if len(id) > MAX_NAME_LENGTH:
+            raise Malformed(f"id: longer than {MAX_NAME_LENGTH} characters")
         return Event(
             id=EventId(id),
             source=source,
@@ -47,56 +63,37 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
-class WebhookFrame(Frame):
-    """``pseudonyms`` stand for what contains a person's number: wamids, and the addresses of strangers."""
+class WebhookContext(EventContext):
+    """``pseudonyms`` replace ids that contain a person's number: wamids, and the addresses of strangers."""
 
     pseudonyms: Pseudonymizer = field(kw_only=True)
 
 
-class Record(NamedTuple):
-    """``what`` is the word it is counted under; ``headers`` are those of its Kafka record."""
+class KafkaRecord(NamedTuple):
+    """A record to publish. ``update_kind`` is the label under which its update is counted."""
 
     topic: Topic
     key: bytes
     value: bytes
-    what: str
+    update_kind: str
     headers: list[tuple[str, bytes]]
 
-
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """Addresses seen together, so one person's. ``change``: they replace the former ones."""
-
-    bsuid: Bsuid | None
-    phone: Phone | None
-    name: str | None = None
-    change: IdentityChange | None = None
-    former_bsuid: Bsuid | None = None
-    former_phone: Phone | None = None
+    @classmethod
+    def of(cls, topic: Topic, event: Event, update_kind: str) -> "KafkaRecord":
+        headers = trace_headers(event.traceparent)
+        return cls(topic, event.partitionkey.encode(), event.to_bytes(), update_kind, headers)
 
 
 @dataclass(frozen=True, slots=True)
-class Personal:
-    """An update about a person: ``draft`` lacks only its ``person_id``; ``update`` is what is parked if it must be."""
+class InvalidInput:
+    """Input that cannot be handled: ``raw`` is parked; ``sentence`` explains the fault and never quotes the input."""
 
-    sighting: Sighting
-    draft: EventData
-    id: str
-    at: datetime
-    what: str
-    update: Update
+    raw: bytes
+    reason: str
+    sentence: str
 
 
-class Sorted(NamedTuple):
-    """One body, sorted by what is to be done with it; ``others`` counts updates to numbers that are not ours."""
-
-    records: list[Record]
-    personal: list[Personal]
-    bad: list[Bad]
-    others: Counter[str]
-
-
-def instant_of(value: Any) -> datetime:
+def parse_timestamp(value: Any) -> datetime:
     """Meta's seconds since 1970, as text or number. Raises ValueError."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise ValueError("timestamp: it is not a number of seconds")  # noqa: TRY004 -- callers park on ValueError
@@ -107,3 +104,65 @@ def instant_of(value: Any) -> datetime:
     if not is_plausible_instant(instant):
         raise ValueError("timestamp: it lies centuries away")
     return instant
+
+
+def parse_json(body: bytes) -> Any:
+    """JSON without NUL characters, which PostgreSQL refuses; half surrogates become U+FFFD. Raises ValueError."""
+    if _ESCAPED_NUL in body:
+        body = _NUL.sub(rb"\1", body)
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return _parse_leniently(body)
+
+
+def _parse_leniently(body: bytes) -> Any:
+    """For half a surrogate inside a text, which orjson refuses and careless senders write."""
+    try:
+        document = json.loads(body, parse_constant=_reject_constant)
+        return orjson.loads(json.dumps(document, ensure_ascii=False).encode("utf-8", "replace"))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _reject_constant(constant: str) -> float:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def to_json(document: Any, *, option: int | None = None) -> bytes:
+    """Raises ValueError where the document is nested deeper than 254 levels."""
+    try:
+        return orjson.dumps(document, option=option)
+    except orjson.JSONEncodeError as error:
+        raise ValueError(str(error)) from None
+
+
+def to_deep_json(document: Any) -> bytes:
+    """As ``to_json``, up to 500 levels, which is fewer than any caller's stack leaves room for. Raises ValueError."""
+    try:
+        return orjson.dumps(document)
+    except orjson.JSONEncodeError:
+        if _is_deeper(document, _MAX_PARKED_DEPTH):
+            raise ValueError("nested too deeply") from None
+        try:
+            return msgspec.json.encode(document)
+        except (RecursionError, msgspec.MsgspecError, TypeError) as error:
+            raise ValueError(str(error)) from None
+
+
+def to_parkable_json(document: Any) -> bytes:
+    """JSON for the parked table; a sentence in its place where the document is nested too deeply."""
+    try:
+        return to_deep_json(document)
+    except ValueError:
+        return b"too deeply nested to be kept"
+
+
+def _is_deeper(document: Any, levels: int) -> bool:
+    parts = [document]
+    for _ in range(levels):
+        inner = [part.values() if isinstance(part, dict) else part for part in parts if isinstance(part, dict | list)]
+        parts = [part for several in inner for part in several]
+        if not parts:
+            return False
+    return True

@@ -1,14 +1,14 @@
-"""What ingest is told by its STET_ variables."""
+"""The settings of ingest, read from STET_ variables."""
 
 from typing import Annotated
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, field_validator
 
-from services.ingest.connections import Limits
-from services.ingest.door import MAX_BODY
-from services.ingest.house_words import Words
-from services.ingest.pushed import House
+from services.ingest.cloudevents import PushSettings
+from services.ingest.http.connections import ConnectionLimits
+from services.ingest.http.router import MAX_BODY_BYTES
+from services.ingest.poll.vocabulary import TenantVocabulary
 from shared.contracts import consonance
 from shared.contracts.consonance import ComponentState
 from shared.contracts.ids import Line
@@ -17,7 +17,7 @@ from shared.runtime.credentials import AccessKey, AppSecret, PseudonymKey, Verif
 from shared.runtime.pseudonyms import Pseudonymizer
 from shared.runtime.settings import ServiceSettings, graphql_endpoint
 
-POLLED = (
+POLLED_KINDS = (
     "work.observed",
     "work.stage_changed",
     "metadata.changed",
@@ -29,15 +29,15 @@ _KINDS = frozenset(map(consonance.short_name, consonance.KINDS))
 
 
 class Settings(ServiceSettings):
-    """``consonance_polled``: the kinds of event the poll tells; every other kind is pushed. No kind comes by both.
+    """``consonance_polled`` are the kinds of event that the poll publishes; all other kinds are pushed.
 
-    For ``drain_seconds`` after SIGTERM the public port stays open while ``/readyz`` already says no.
+    For ``drain_seconds`` after SIGTERM the public port stays open while ``/readyz`` already answers 503.
     """
 
     listen_address: str = "127.0.0.1"
     listen_port: Annotated[int, Field(ge=0, le=65535)] = 8080
     listen_connections: Annotated[int, Field(ge=64)] = 2048
-    listen_body_bytes: Annotated[int, Field(ge=MAX_BODY)] = 64 * 1024 * 1024
+    listen_body_bytes: Annotated[int, Field(ge=MAX_BODY_BYTES)] = 64 * 1024 * 1024
     listen_header_seconds: Annotated[float, Field(gt=0)] = 5
     listen_body_seconds: Annotated[float, Field(gt=0)] = 10
     listen_idle_seconds: Annotated[float, Field(gt=0)] = 30
@@ -55,7 +55,7 @@ class Settings(ServiceSettings):
     consonance_key: AccessKey
     consonance_webhook_secrets: Annotated[tuple[WebhookSecret, ...], Field(min_length=1)]
     consonance_poll_seconds: Annotated[float, Field(ge=0)] = 60
-    consonance_polled: frozenset[str] = frozenset(POLLED)
+    consonance_polled: frozenset[str] = frozenset(POLLED_KINDS)
 
     stages: dict[str, Stage] = Field(default_factory=dict)
     approvals: dict[str, ComponentState] = Field(default_factory=dict)
@@ -69,14 +69,14 @@ class Settings(ServiceSettings):
 
     @field_validator("house_zone")
     @classmethod
-    def _known_zone(cls, zone: str) -> str:
+    def _check_zone(cls, zone: str) -> str:
         if zone not in available_timezones():
             raise ValueError("no such time zone")
         return zone
 
     @field_validator("consonance_polled")
     @classmethod
-    def _known_kinds(cls, polled: frozenset[str]) -> frozenset[str]:
+    def _check_kinds(cls, polled: frozenset[str]) -> frozenset[str]:
         unknown = sorted(polled - _KINDS)
         if unknown:
             raise ValueError(f"no such event: {', '.join(unknown)}")
@@ -87,8 +87,8 @@ class Settings(ServiceSettings):
         return Pseudonymizer(self.pseudonym_key.get_secret_value().encode())
 
     @property
-    def limits(self) -> Limits:
-        return Limits(
+    def limits(self) -> ConnectionLimits:
+        return ConnectionLimits(
             connections=self.listen_connections,
             body_bytes=self.listen_body_bytes,
             header_seconds=self.listen_header_seconds,
@@ -102,13 +102,13 @@ class Settings(ServiceSettings):
 
     @property
     def consonance_source(self) -> str:
-        """The ``source`` of polled events, wherever the tenant logs in."""
+        """The ``source`` of polled events, whatever ``consonance_url`` is."""
         return f"https://web.consonance.app/{self.tenant}"
 
     @property
-    def house(self) -> House:
-        return House(self.consonance_polled, self.respond_within, ZoneInfo(self.house_zone), self.house_country)
+    def push_settings(self) -> PushSettings:
+        return PushSettings(self.consonance_polled, self.respond_within, ZoneInfo(self.house_zone), self.house_country)
 
     @property
-    def words(self) -> Words:
-        return Words(self.stages, self.approvals, self.contact_tags)
+    def vocabulary(self) -> TenantVocabulary:
+        return TenantVocabulary(self.stages, self.approvals, self.contact_tags)

@@ -1,6 +1,7 @@
-"""Who sent this? Meta's HMAC over the raw bytes; Standard Webhooks for Consonance's events. In constant time.
+"""Signatures of requests: Meta's HMAC over the raw body, Standard Webhooks for Consonance's events, in constant time.
 
-And how often the answer was no: a stranger's forgery looks like our own wrong secret, so both are told in numbers.
+Rejected signatures are counted and logged at a limited rate: a forgery looks like a wrong secret of our own, so
+operators get the numbers of both.
 
 https://developers.facebook.com/docs/graph-api/webhooks/getting-started · https://www.standardwebhooks.com
 """
@@ -10,26 +11,31 @@ import re
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from services.ingest.seldom import SeldomLog
+from shared.runtime.telemetry import get_logger
 
 WINDOW_MINUTES = 10
+LOG_INTERVAL_SECONDS = 60.0
+_MAX_LOG_SUBJECTS = 64
 _PREFIX = b"sha256="
-_META = re.compile(rb"sha256=[0-9a-fA-F]{64}")
+_META_SIGNATURE = re.compile(rb"sha256=[0-9a-fA-F]{64}")
+
+_log = get_logger()
 
 
-def signed_by_meta(body: bytes, header: bytes | None, secrets: Iterable[bytes]) -> bool:
-    """``header`` is X-Hub-Signature-256. Every secret is tried, so that one can be replaced without a gap."""
+def is_signed_by_meta(body: bytes, header: bytes | None, secrets: Iterable[bytes]) -> bool:
+    """``header`` is X-Hub-Signature-256. Any of the secrets may have signed, so that one can be replaced."""
     if header is None or not header.startswith(_PREFIX):
         return False
     claimed = header.removeprefix(_PREFIX).lower()
     return any([hmac.compare_digest(hmac.digest(key, body, "sha256").hex().encode(), claimed) for key in secrets])  # noqa: C419 -- every secret is tried
 
 
-def signed_for_consonance(body: bytes, headers: Mapping[bytes, bytes], secrets: Iterable[str]) -> bool:
-    """``headers`` as the door has them. Signatures older or newer than five minutes of machine time do not count."""
+def is_signed_for_consonance(body: bytes, headers: Mapping[bytes, bytes], secrets: Iterable[str]) -> bool:
+    """``headers`` in lower case. Signatures older or newer than five minutes of machine time are not valid."""
     texts = {name.decode("latin-1"): text.decode("latin-1") for name, text in headers.items()}
     return any([_verifies(body, texts, secret) for secret in secrets])  # noqa: C419 -- every secret is tried
 
@@ -42,54 +48,89 @@ def _verifies(body: bytes, headers: dict[str, str], secret: str) -> bool:
     return True
 
 
-def looks_like_metas(header: bytes | None) -> bool:
-    """Whether it could be Meta's signature with a secret we do not have."""
-    return header is not None and _META.fullmatch(header) is not None
+def has_meta_signature_format(header: bytes | None) -> bool:
+    """Whether it could be Meta's signature with a secret that this service does not have."""
+    return header is not None and _META_SIGNATURE.fullmatch(header) is not None
+
+
+class RateLimitedLog:
+    """Warnings that anybody on the internet can cause: logged at once, and then at most once a minute.
+
+    ``times`` in a line counts the occurrences since the line before. ``now`` is monotonic. Each ``subject`` is counted
+    for itself; beyond 64 of them within a minute they share one line.
+    """
+
+    def __init__(self, event: str) -> None:
+        self._event = event
+        self._logged_at: dict[str, float] = {}
+        self._suppressed: dict[str, int] = {}
+
+    def warning(self, now: float, subject: str = "", times: int = 1, **fields: Any) -> None:
+        if subject not in self._logged_at and len(self._logged_at) >= _MAX_LOG_SUBJECTS:
+            self._forget_old(now)
+            subject = subject if len(self._logged_at) < _MAX_LOG_SUBJECTS else ""
+        times += self._suppressed.pop(subject, 0)
+        if now - self._logged_at.get(subject, -LOG_INTERVAL_SECONDS) < LOG_INTERVAL_SECONDS:
+            self._suppressed[subject] = times
+            return
+        self._logged_at[subject] = now
+        _log.warning(self._event, times=times, **fields)
+
+    def _forget_old(self, now: float) -> None:
+        """Remove the subjects that were last logged a minute ago and have not occurred since."""
+        old = [subject for subject, logged in self._logged_at.items() if now - logged >= LOG_INTERVAL_SECONDS]
+        for subject in old:
+            if subject not in self._suppressed:
+                del self._logged_at[subject]
 
 
 @dataclass(slots=True)
 class _Minute:
     number: int
     accepted: int = 0
-    refused: int = 0
+    rejected: int = 0
 
 
 @dataclass(slots=True)
 class SignatureCounts:
-    """One sender's requests of the last ten minutes. ``setting`` has our secrets; ``where`` is the sender's own copy.
+    """The requests of one sender in the last ten minutes, by whether their signature was valid.
 
-    ``now`` is monotonic.
+    ``setting`` holds our secrets; ``location`` says where the sender keeps its own. ``now`` is monotonic.
     """
 
     sender: str
     setting: str
-    where: str
+    location: str
     _minutes: deque[_Minute] = field(default_factory=lambda: deque(maxlen=WINDOW_MINUTES))
-    _log: SeldomLog = field(default_factory=lambda: SeldomLog("signature.refused"))
+    _log: RateLimitedLog = field(default_factory=lambda: RateLimitedLog("signature.rejected"))
 
-    def accept(self, now: float) -> None:
+    def count_accepted(self, now: float) -> None:
         self._minute(now).accepted += 1
 
-    def refuse(self, now: float) -> None:
-        self._minute(now).refused += 1
-        accepted, _ = self.lately(now)
-        self._log.report(now, sender=self.sender, setting=self.setting, where=self.where, accepted_lately=accepted)
+    def count_rejected(self, now: float) -> None:
+        self._minute(now).rejected += 1
+        accepted, _ = self.recent(now)
+        self._log.warning(
+            now, sender=self.sender, setting=self.setting, location=self.location, recently_accepted=accepted
+        )
 
-    def lately(self, now: float) -> tuple[int, int]:
-        """Accepted, refused."""
+    def recent(self, now: float) -> tuple[int, int]:
+        """Accepted and rejected requests of the last ten minutes."""
         oldest = int(now // 60) - WINDOW_MINUTES
         minutes = [minute for minute in self._minutes if minute.number > oldest]
-        return sum(minute.accepted for minute in minutes), sum(minute.refused for minute in minutes)
+        return sum(minute.accepted for minute in minutes), sum(minute.rejected for minute in minutes)
 
     def detail(self, now: float) -> str:
-        """What to do, where something was refused lately, else empty; it is forgotten after ten minutes."""
-        accepted, refused = self.lately(now)
-        if not refused:
+        """A line for ``/readyz`` that says what to do about rejected signatures; empty if there were none lately."""
+        accepted, rejected = self.recent(now)
+        if not rejected:
             return ""
-        told = f"{self.sender}: in the last {WINDOW_MINUTES} minutes {refused} refused for their signature"
+        counted = f"{self.sender}: in the last {WINDOW_MINUTES} minutes {rejected} rejected for their signature"
         if accepted:
-            return f"{told}, {accepted} accepted: somebody else's, or one of two secrets is missing in {self.setting}"
-        return f"{told}, none accepted: {self.setting} may not be what the sender signs with ({self.where})"
+            return (
+                f"{counted}, {accepted} accepted: from a stranger, or one of two secrets is missing in {self.setting}"
+            )
+        return f"{counted}, none accepted: {self.setting} may not be what the sender signs with ({self.location})"
 
     def _minute(self, now: float) -> _Minute:
         number = int(now // 60)

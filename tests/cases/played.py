@@ -3,8 +3,8 @@
 from functools import lru_cache
 from typing import Any
 
-from services.ingest.normalise import normalise
-from services.ingest.records import WebhookFrame
+from services.ingest.records import WebhookContext
+from services.ingest.webhook_parser import parse_webhook
 from services.rules.conversation.facts import PersonFacts
 from services.rules.rulebook.loader import load, read_folder
 from services.rules.rulebook.model import Rulebook
@@ -18,7 +18,7 @@ from tests.cases.folder import ROOT
 from tests.services.ingest.payloads import NOW, PSEUDONYMS, messages, webhook
 
 OURS = {"1065": Line("main"), "1066": Line("acquisitions")}
-FRAME = WebhookFrame("story", NOW, OURS, pseudonyms=PSEUDONYMS)  # type: ignore[arg-type]  # the tenant of every story
+FRAME = WebhookContext("story", NOW, OURS, pseudonyms=PSEUDONYMS)  # type: ignore[arg-type]  # the tenant of every story
 BEGIN = "2027-03-03T10:00:00Z"
 
 
@@ -80,9 +80,9 @@ class Played:
     def hears(self, contact: int, item: dict[str, Any], number: str = "1065") -> list[Seen]:
         """An item of a webhook from this person on one of our numbers."""
         given = {"from": "447700900123", "id": "wamid.case", "timestamp": "1803981600", **item}
-        outcome = normalise(webhook(messages(given, metadata={"phone_number_id": number})), FRAME)
-        assert outcome.bad == []
-        (heard,) = outcome.personal
+        parsed = parse_webhook(webhook(messages(given, metadata={"phone_number_id": number})), FRAME)
+        assert parsed.invalid == []
+        (heard,) = parsed.person_updates
         data = heard.draft
         assert isinstance(data, MessageReceived)
         person = self.person(contact)

@@ -8,18 +8,17 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from services.ingest.addresses import phone_of_contact
 from services.ingest.consonance import connected
-from services.ingest.house_words import Words
-from services.ingest.notes import Notes
-from services.ingest.observe import contact_view
+from services.ingest.fields import FieldReader, find_phone
+from services.ingest.poll.snapshot_parser import parse_contact
+from services.ingest.poll.vocabulary import TenantVocabulary
 from services.rules.story.changes import laid_over
 from services.rules.story.happening import golden_data
 from shared.contracts import consonance
 from shared.contracts.values import convert, to_builtins
 from tests.cases.folder import Kind, lines, of_kind, read_json
 from tests.cases.played import Played
-from tests.services.ingest.test_strange_answers import SCHEMA, Server, ask_all, healthy, listening
+from tests.services.ingest.test_consonance_answers import SCHEMA, Server, ask_all, healthy, listening
 from tests.services.rules.conversation.test_shared_number import Door, decisions, door, tap
 
 __all__ = ["door"]
@@ -29,8 +28,8 @@ AT_ONCE = 5
 
 @pytest.mark.parametrize("folder", of_kind(Kind.CONTACT), ids=lambda path: path.name)
 def test_a_contact_is_read_whatever_its_fields_hold_and_what_cannot_be_is_told(folder: Path) -> None:
-    contact, notes = read_json(folder / "contact.json"), Notes()
-    view = contact_view(contact, Words(), notes)
+    contact, notes = read_json(folder / "contact.json"), FieldReader()
+    view = parse_contact(contact, TenantVocabulary(), notes)
     assert view.contact_id == contact["id"]
     assert view.zone is None or ZoneInfo(view.zone)
     zones = [tag for tag in contact.get("contactTags", ()) if tag.startswith("zone:")]
@@ -71,15 +70,15 @@ NUMBERS = [(folder.name, line) for folder in of_kind(Kind.NUMBERS) for line in l
 def test_a_phone_field_gives_its_number_or_is_told(name: str, written: str) -> None:
     del name
     country = "US" if written == "4084568908#" else "GB"
-    notes = Notes()
+    notes = FieldReader()
     contact = {
         "id": 1,
         "personName": "A",
         "phones": [{"phoneNumber": written}],
         "addresses": [{"country": {"code": country}}],
     }
-    view = contact_view(contact, Words(), notes)
-    assert view.phone == phone_of_contact(written, country)
+    view = parse_contact(contact, TenantVocabulary(), notes)
+    assert view.phone == find_phone(written, country)
     assert view.phone is not None or notes.digests()
 
 
@@ -91,8 +90,8 @@ def test_the_number_that_is_there_is_taken() -> None:
         "+54 9 351 631 5733 ext.": "+5493516315733",
         "555-1234": None,
     }
-    assert {written: phone_of_contact(written, "GB") for written in expected} == expected
-    assert phone_of_contact("4084568908#", "US") == "+14084568908"
+    assert {written: find_phone(written, "GB") for written in expected} == expected
+    assert find_phone("4084568908#", "US") == "+14084568908"
 
 
 ANSWERS = [(folder.name, line) for folder in of_kind(Kind.ANSWERS) for line in lines(folder / "answers.txt")]

@@ -6,8 +6,7 @@ import pytest
 
 from services.dispatcher.provider_responses import SendError, error_policy
 from services.dispatcher.throttles import SendTarget, Throttles
-from services.ingest.normalise import normalise
-from services.ingest.records import Personal
+from services.ingest.webhook_parser import PersonUpdate, parse_webhook
 from services.rules.conversation.chain import Ending
 from services.rules.story.model import Kind as Effect
 from services.rules.story.read import read_stories
@@ -22,7 +21,7 @@ from tests.services.ingest.service import Sender
 
 AUTHOR = "801: {roles: [author], country: GB}, 11: {roles: [editor], country: GB}"
 STRANGER = "5001: {visitor: true, name: Maud Ferrier, country: GB}, 71: {roles: [commissioning_editor], country: GB}"
-NAMELESS = "5001: {visitor: true, name: WhatsApp visitor, country: GB}"
+PLACEHOLDER_NAME = "5001: {visitor: true, name: WhatsApp visitor, country: GB}"
 AWAY_SAYS = 12
 AWAY_HEARS = 4
 """Messages of ours that an automatic answer may bring about, the question itself included."""
@@ -93,9 +92,9 @@ WEBHOOKS = of_kind(Kind.WEBHOOK)
 
 @pytest.mark.parametrize("folder", WEBHOOKS, ids=lambda path: path.name)
 def test_every_update_of_a_webhook_is_read_or_counted(folder: Path) -> None:
-    outcome = normalise(folder.joinpath("webhook.json").read_bytes(), FRAME)
-    assert outcome.bad == []
-    assert len(outcome.records) + len(outcome.personal) + sum(outcome.others.values()) > 0
+    parsed = parse_webhook(folder.joinpath("webhook.json").read_bytes(), FRAME)
+    assert parsed.invalid == []
+    assert len(parsed.records) + len(parsed.person_updates) + sum(parsed.foreign_numbers.values()) > 0
 
 
 @pytest.mark.integration
@@ -107,14 +106,14 @@ async def test_a_webhook_is_taken_and_harms_nothing(folder: Path, post: Sender) 
 
 
 def statuses(folder: Path) -> list[StatusReported]:
-    outcome = normalise(folder.joinpath("webhook.json").read_bytes(), FRAME)
-    records = [record for record in outcome.records if record.topic == WHATSAPP_STATUSES]
+    parsed = parse_webhook(folder.joinpath("webhook.json").read_bytes(), FRAME)
+    records = [record for record in parsed.records if record.topic == WHATSAPP_STATUSES]
     found = [parse_event(record.value, WHATSAPP_STATUSES.kinds).data for record in records]
     return [one for one in found if isinstance(one, StatusReported)]
 
 
-def personal(folder: Path) -> list[Personal]:
-    return normalise(folder.joinpath("webhook.json").read_bytes(), FRAME).personal
+def person_updates(folder: Path) -> list[PersonUpdate]:
+    return parse_webhook(folder.joinpath("webhook.json").read_bytes(), FRAME).person_updates
 
 
 @pytest.mark.parametrize("folder", WEBHOOKS, ids=lambda path: path.name)
@@ -135,18 +134,18 @@ def test_a_failed_status_of_the_account_stops_what_the_same_answer_would(folder:
 
 
 def test_a_stranger_without_a_name_is_asked_for_the_author() -> None:
-    (one,) = personal(named(Kind.WEBHOOK, "35"))
-    assert one.sighting.name is None
-    played = Played.of(NAMELESS)
+    (one,) = person_updates(named(Kind.WEBHOOK, "35"))
+    assert one.identity.name is None
+    played = Played.of(PLACEHOLDER_NAME)
     played.hears(5001, one.update.item, "1066")
     asked = [played.reads(f"reply: {{from: 5001, text: {said}}}") for said in ("The Tide Millers", "Maud Ferrier")]
     assert next(one.say for effects in asked for one in effects) == "pitch.author"
 
 
 def test_a_message_to_a_number_that_is_not_ours_is_kept_out() -> None:
-    outcome = normalise(named(Kind.WEBHOOK, "11").joinpath("webhook.json").read_bytes(), FRAME)
-    assert outcome.personal == []
-    assert sum(outcome.others.values()) == 1
+    parsed = parse_webhook(named(Kind.WEBHOOK, "11").joinpath("webhook.json").read_bytes(), FRAME)
+    assert parsed.person_updates == []
+    assert sum(parsed.foreign_numbers.values()) == 1
 
 
 # ------------------------------------------------------------------ stories

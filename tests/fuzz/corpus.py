@@ -9,12 +9,12 @@ from typing import Any
 
 import orjson
 
-from services.ingest.records import WebhookFrame
-from services.ingest.updates import phone_number_id
+from services.ingest.records import WebhookContext
+from services.ingest.webhook_updates import phone_number_id
 from shared.contracts import consonance
 from shared.contracts.golden import golden, golden_kinds
 from shared.contracts.ids import Line
-from tests.services.ingest.payloads import FRAME, messages, status, statuses, text, webhook
+from tests.services.ingest.payloads import CONTEXT, messages, status, statuses, text, webhook
 
 _BESIDE = Path(__file__).parents[3] / "shared" / "whatsapp-payloads"
 
@@ -74,11 +74,11 @@ def webhooks() -> tuple[Any, ...]:
 
 
 @lru_cache(maxsize=1)
-def frame() -> WebhookFrame:
+def frame() -> WebhookContext:
     """All of the published numbers are ours; a placeholder, or one that a mutation makes, is another product's."""
     changes = [change for webhook in webhooks() for entry in webhook.get("entry", ()) for change in entry["changes"]]
     numbers = sorted({number for change in changes if (number := phone_number_id(change["value"]) or "").isdigit()})
-    return replace(FRAME, lines={number: Line(f"line-{place}") for place, number in enumerate(numbers)})
+    return replace(CONTEXT, lines={number: Line(f"line-{place}") for place, number in enumerate(numbers)})
 
 
 def _own() -> Iterable[Any]:

@@ -16,12 +16,11 @@ import asyncpg
 import orjson
 from standardwebhooks import Webhook
 
-from services.ingest.cloudevents_http import read_cloudevents
-from services.ingest.normalise import normalise
-from services.ingest.notes import to_park
-from services.ingest.pushed import House, judge
-from services.ingest.settings import POLLED
-from services.ingest.updates import Bad, spell_to_keep
+from services.ingest.cloudevents import POLLED_KIND, PushSettings, decode_request, validate_event
+from services.ingest.fields import to_invalid_inputs
+from services.ingest.records import InvalidInput, to_parkable_json
+from services.ingest.settings import POLLED_KINDS
+from services.ingest.webhook_parser import parse_webhook
 from shared.contracts.envelope import Event, parse_event
 from shared.contracts.errors import Unprocessable
 from shared.contracts.topics import (
@@ -34,12 +33,12 @@ from shared.contracts.whatsapp import WebhookConfirmed, WebhookGapOpened
 from shared.runtime.clock import machine_now
 from tests.fuzz.corpus import frame, pushed, webhooks
 from tests.fuzz.mutations import Mutator
-from tests.services.ingest.payloads import FRAME
-from tests.services.ingest.service import WEBHOOK_SECRET, Ingest, ingest, prepare, signed
+from tests.services.ingest.payloads import CONTEXT
+from tests.services.ingest.service import WEBHOOK_SECRET, IngestProcess, create_topics, ingest_process, signed
 
 _AT_ONCE = 8
 _TOPICS = (WHATSAPP_MESSAGES, WHATSAPP_STATUSES, WHATSAPP_ACCOUNT, CONSONANCE_EVENTS)
-_HOUSE = House(frozenset(POLLED), 5, ZoneInfo("Europe/London"), "GB")
+_PUSH_SETTINGS = PushSettings(frozenset(POLLED_KINDS), 5, ZoneInfo("Europe/London"), "GB")
 
 Name = tuple[str, str]
 """The source and id of an event."""
@@ -74,7 +73,7 @@ def pushed_bodies(seed: int, count: int) -> list[bytes]:
 class Live:
     """What must be there at the end: events by name, and what is parked by its bytes."""
 
-    service: Ingest
+    service: IngestProcess
     dsn: str
     session: aiohttp.ClientSession
     sent: int = 0
@@ -87,10 +86,10 @@ class Live:
 
     async def send_webhooks(self, bodies: Sequence[bytes]) -> None:
         for body in bodies:
-            sorted_ = normalise(body, frame())
-            self.events |= {_name(record.value) for record in sorted_.records}
-            self.events |= {("stet/ingest", personal.id) for personal in sorted_.personal}
-            self._expect(sorted_.bad)
+            parsed = parse_webhook(body, frame())
+            self.events |= {_name(record.value) for record in parsed.records}
+            self.events |= {("stet/ingest", update.id) for update in parsed.person_updates}
+            self._expect(parsed.invalid)
         await self._send(bodies, "/whatsapp/webhook", signed, frozenset({200}))
 
     async def send_events(self, bodies: Sequence[bytes]) -> None:
@@ -101,21 +100,23 @@ class Live:
 
     def _expect_of_push(self, body: bytes) -> None:
         try:
-            documents = read_cloudevents(body, {}).documents if _is_text(body) else ()
+            documents = decode_request(body, {}).documents if _is_text(body) else ()
         except Unprocessable:
             return
         for document in documents:
             try:
-                accepted = judge(document, FRAME, _HOUSE)
+                accepted = validate_event(document, CONTEXT, _PUSH_SETTINGS)
             except Unprocessable as fault:
-                self._expect([Bad(spell_to_keep(document), fault.reason, str(fault))] if _is_parked(fault) else [])
+                self._expect(
+                    [InvalidInput(to_parkable_json(document), fault.reason, str(fault))] if _is_parked(fault) else []
+                )
                 continue
             if (accepted.event.source, accepted.event.id) not in self.events:
                 self.events.add((accepted.event.source, accepted.event.id))
-                self._expect(list(to_park(accepted.record, accepted.notes.unread, ())))
+                self._expect(list(to_invalid_inputs(accepted.label, accepted.fields.unreadable, ())))
 
-    def _expect(self, bad: Sequence[Bad]) -> None:
-        self.parked |= {one.raw for one in bad}
+    def _expect(self, inputs: Sequence[InvalidInput]) -> None:
+        self.parked |= {one.raw for one in inputs}
 
     async def _send(
         self, bodies: Sequence[bytes], path: str, headers: Callable[[bytes], dict[str, str]], right: frozenset[int]
@@ -151,8 +152,8 @@ class Live:
 @asynccontextmanager
 async def running(bootstrap: str, dsn: str, folder: Path) -> AsyncIterator[Live]:
     lines = {line: number for number, line in frame().lines.items()}
-    service = ingest(bootstrap, dsn, folder, STET_WHATSAPP_LINES=orjson.dumps(lines).decode())
-    await prepare(service, folder)
+    service = ingest_process(bootstrap, dsn, folder, STET_WHATSAPP_LINES=orjson.dumps(lines).decode())
+    await create_topics(service, folder)
     await service.start()
     try:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session:
@@ -188,4 +189,4 @@ def _is_text(body: bytes) -> bool:
 
 
 def _is_parked(fault: Unprocessable) -> bool:
-    return fault.reason != "told_by_poll"
+    return fault.reason != POLLED_KIND

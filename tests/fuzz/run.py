@@ -17,7 +17,7 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
-from services.ingest.measures import Measures
+from services.ingest.metrics import IngestMetrics
 from tests.fuzz.mutations import Mutator
 from tests.fuzz.targets import AIMS, Counts, Target
 
@@ -100,7 +100,7 @@ def take(seed: int, portion: Portion) -> Report:
     aim = AIMS[portion.aim]
     inputs, report = aim.corpus(), Report()
     mutator = Mutator(f"{seed}/{portion.aim}/{portion.start}", inputs)
-    target = aim.make(_measures())
+    target = aim.make(_metrics())
     loop = asyncio.new_event_loop()
     try:
         with silent():
@@ -138,8 +138,8 @@ def _measured(target: Target, body: bytes, loop: asyncio.AbstractEventLoop, coun
 
 
 @lru_cache(maxsize=1)
-def _measures() -> Measures:
-    return Measures()
+def _metrics() -> IngestMetrics:
+    return IngestMetrics()
 
 
 @contextmanager

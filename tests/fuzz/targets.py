@@ -16,21 +16,18 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
-from services.ingest.consonance_intake import Consonance
-from services.ingest.door import Reply, Request
-from services.ingest.handlers import WhatsApp
-from services.ingest.house_words import Words
-from services.ingest.measures import Measures
-from services.ingest.normalise import normalise
-from services.ingest.observe import contact_view, work_view
-from services.ingest.pushed import House
-from services.ingest.reading import read_all
-from services.ingest.recognise import minted, recognise
-from services.ingest.records import Personal, Record, WebhookFrame
-from services.ingest.register import Register
-from services.ingest.updates import KNOWN_ARRAYS, MOST_UPDATES, Bad
-from services.ingest.views import ContactView, WorkView, observed
-from services.ingest.watch import Stream
+from services.ingest.cloudevents import PushSettings
+from services.ingest.coverage import CoverageTracker
+from services.ingest.handlers import ConsonanceEvents, WhatsAppWebhook
+from services.ingest.http.router import HttpRequest, HttpResponse
+from services.ingest.identity import PersonDirectory, identify, visitor_id
+from services.ingest.metrics import IngestMetrics
+from services.ingest.poll.snapshot_parser import parse_contact, parse_page, parse_work
+from services.ingest.poll.snapshots import ContactSnapshot, WorkSnapshot, work_observed
+from services.ingest.poll.vocabulary import TenantVocabulary
+from services.ingest.records import InvalidInput, KafkaRecord, WebhookContext
+from services.ingest.webhook_parser import PersonUpdate, parse_webhook
+from services.ingest.webhook_updates import KNOWN_ARRAYS, MAX_UPDATES
 from services.writeback.answers import reply_of
 from services.writeback.protocol import Answer
 from shared.contracts.envelope import Event, parse_event
@@ -47,7 +44,7 @@ from shared.contracts.vocabulary import Stage, Version, VersionKind
 from shared.runtime.clock import machine_now
 from tests.fuzz import corpus
 from tests.fuzz.rules import Judging
-from tests.services.ingest.payloads import FRAME, NOW, PSEUDONYMS
+from tests.services.ingest.payloads import CONTEXT, NOW, PSEUDONYMS
 from tests.services.ingest.service import VERIFY_TOKEN
 
 SECRET = b"app-secret"
@@ -95,29 +92,29 @@ class Now:
 class Kept:
     """Stands for Kafka, for the people in PostgreSQL, for the parked table and for the memory of pushed events."""
 
-    records: list[Record] = field(default_factory=list)
-    parked: list[Bad] = field(default_factory=list)
-    register: Register = field(default_factory=Register)
+    records: list[KafkaRecord] = field(default_factory=list)
+    parked: list[InvalidInput] = field(default_factory=list)
+    directory: PersonDirectory = field(default_factory=PersonDirectory)
 
-    async def publish(self, records: Sequence[Record]) -> None:
+    async def publish(self, records: Sequence[KafkaRecord]) -> None:
         self.records += records
 
-    async def park(self, bad: Sequence[Bad], door: str) -> None:  # noqa: ARG002 -- the handlers' protocol
-        self.parked += bad
+    async def park(self, inputs: Sequence[InvalidInput], origin: str) -> None:  # noqa: ARG002 -- the handlers' protocol
+        self.parked += inputs
 
-    async def settle(self, updates: Sequence[Personal], frame: WebhookFrame) -> list[Record]:
+    async def resolve(self, updates: Sequence[PersonUpdate], context: WebhookContext) -> list[KafkaRecord]:
         records = []
         for update in updates:
-            stranger = minted(update.sighting, frame.tenant, frame.pseudonyms)
-            person = recognise(self.register, update.sighting, stranger, frame.now)
-            event = frame.event(update.draft.replace(person_id=person), id=update.id, key=person, at=update.at)
-            records.append(Record(WHATSAPP_MESSAGES, person.encode(), event.to_bytes(), update.what, []))
+            visitor = visitor_id(update.identity, context.tenant, context.pseudonyms)
+            person = identify(self.directory, update.identity, visitor, context.now)
+            event = context.event(update.draft.replace(person_id=person), id=update.id, key=person, at=update.at)
+            records.append(KafkaRecord(WHATSAPP_MESSAGES, person.encode(), event.to_bytes(), update.kind, []))
         return records
 
-    async def among(self, events: Sequence[Event]) -> set[tuple[str, str]]:  # noqa: ARG002 -- nothing is known
+    async def find(self, events: Sequence[Event]) -> set[tuple[str, str]]:  # noqa: ARG002 -- nothing is known
         return set()
 
-    async def remember(self, events: Sequence[Event]) -> None:
+    async def add(self, events: Sequence[Event]) -> None:
         """As PostgreSQL would: what its index or its encoding refuses is an error."""
         for event in events:
             entry = f"{event.tenantid}{event.source}{event.id}".encode()
@@ -125,7 +122,7 @@ class Kept:
                 raise Broken("an event was published whose id PostgreSQL refuses")
 
     def clear(self) -> None:
-        self.records, self.parked, self.register = [], [], Register()
+        self.records, self.parked, self.directory = [], [], PersonDirectory()
 
 
 _INDEX_BYTES = 2_600
@@ -134,32 +131,33 @@ _INDEX_BYTES = 2_600
 class Webhooks:
     """The signed webhook: each update is an event or parked, whatever is beside it."""
 
-    def __init__(self, measures: Measures) -> None:
+    def __init__(self, metrics: IngestMetrics) -> None:
         self.kept = Kept()
-        self._handler = WhatsApp(
-            records=self.kept, persons=self.kept, parking=self.kept, stream=Stream(), measures=measures, clock=Now(),
-            tenant=FRAME.tenant, lines=corpus.frame().lines, app_secrets=(SECRET,), verify_token=VERIFY_TOKEN,
+        self._handler = WhatsAppWebhook(
+            publisher=self.kept, persons=self.kept, parking=self.kept, coverage=CoverageTracker(), metrics=metrics,
+            clock=Now(), tenant=CONTEXT.tenant, lines=corpus.frame().lines, app_secrets=(SECRET,),
+            verify_token=VERIFY_TOKEN,
             pseudonyms=PSEUDONYMS,
         )  # fmt: skip
 
-    def prepare(self, body: bytes) -> Request:
+    def prepare(self, body: bytes) -> HttpRequest:
         self.kept.clear()
         digest = hmac.new(SECRET, body, hashlib.sha256).hexdigest().encode()
-        return Request("POST", "/whatsapp/webhook", {b"x-hub-signature-256": b"sha256=" + digest}, b"", body)
+        return HttpRequest("POST", "/whatsapp/webhook", {b"x-hub-signature-256": b"sha256=" + digest}, b"", body)
 
-    async def take(self, request: Request) -> Reply:
+    async def take(self, request: HttpRequest) -> HttpResponse:
         return await self._handler.receive(request)
 
-    def check(self, request: Request, reply: Reply, counts: Counts) -> None:
-        others = sum(normalise(request.body, corpus.frame()).others.values())
+    def check(self, request: HttpRequest, response: HttpResponse, counts: Counts) -> None:
+        others = sum(parse_webhook(request.body, corpus.frame()).foreign_numbers.values())
         expected, events, parked = count(request.body), len(self.kept.records), len(self.kept.parked)
         counts.not_ours += others
         counts.updates += expected
         counts.events += events
         counts.parked += parked
-        if reply.status != 200:
-            raise Broken(f"answered {reply.status.value}")
-        whole = any(bad.raw == request.body for bad in self.kept.parked)
+        if response.status != 200:
+            raise Broken(f"answered {response.status.value}")
+        whole = any(one.raw == request.body for one in self.kept.parked)
         if events + parked + others != expected and not (whole and events + parked + others <= expected):
             raise Broken(f"{expected} updates became {events} events and {parked} parked rows")
         for record in self.kept.records:
@@ -183,7 +181,7 @@ def count(body: bytes) -> int:
     if not isinstance(entries, list) or not entries or not named:
         return 1
     total = sum(map(_of_entry, entries))
-    return total if total <= MOST_UPDATES else 1
+    return total if total <= MAX_UPDATES else 1
 
 
 _OBJECT = "whatsapp_business_account"
@@ -224,14 +222,14 @@ def _of_change(change: Any) -> int:
 class Pushes:
     """Pushed CloudEvents: each is an event, or named in the answer and parked, or told by the poll."""
 
-    def __init__(self, measures: Measures) -> None:
+    def __init__(self, metrics: IngestMetrics) -> None:
         self.kept = Kept()
-        house = House(frozenset({"work.stage_changed"}), 5, LONDON, "GB")
-        self._handler = Consonance(
-            self.kept, self.kept, self.kept, measures, Now(), FRAME.tenant, house, (WEBHOOK_SECRET,)
+        settings = PushSettings(frozenset({"work.stage_changed"}), 5, LONDON, "GB")
+        self._handler = ConsonanceEvents(
+            self.kept, self.kept, self.kept, metrics, Now(), CONTEXT.tenant, settings, (WEBHOOK_SECRET,)
         )
 
-    def prepare(self, body: bytes) -> Request:
+    def prepare(self, body: bytes) -> HttpRequest:
         self.kept.clear()
         seconds = int(machine_now().timestamp())
         signed = b"m1.%d." % seconds + body
@@ -241,25 +239,25 @@ class Pushes:
             b"webhook-id": b"m1", b"webhook-timestamp": b"%d" % seconds, b"webhook-signature": signature,
             b"content-type": b"application/cloudevents+json",
         }  # fmt: skip
-        return Request("POST", "/consonance/events", headers, b"", body)
+        return HttpRequest("POST", "/consonance/events", headers, b"", body)
 
-    async def take(self, request: Request) -> Reply:
+    async def take(self, request: HttpRequest) -> HttpResponse:
         return await self._handler.receive(request)
 
-    def check(self, request: Request, reply: Reply, counts: Counts) -> None:
-        answer = orjson.loads(reply.body)
-        events, parked = len(self.kept.records), len({bad.sentence for bad in self.kept.parked})
+    def check(self, request: HttpRequest, response: HttpResponse, counts: Counts) -> None:
+        answer = orjson.loads(response.body)
+        events, parked = len(self.kept.records), len({one.sentence for one in self.kept.parked})
         counts.updates += 1
         counts.events += events
         counts.parked += parked
-        counts.refused += reply.status == 400
-        if reply.status not in {200, 202, 400, 401}:
-            raise Broken(f"answered {reply.status.value}")
-        if reply.status == 401 and _is_text(request.body):
+        counts.refused += response.status == 400
+        if response.status not in {200, 202, 400, 401}:
+            raise Broken(f"answered {response.status.value}")
+        if response.status == 401 and _is_text(request.body):
             raise Broken("a signature that is right was refused")
-        if reply.status == 400 and not answer["faults"]:
+        if response.status == 400 and not answer["faults"]:
             raise Broken("refused without a field")
-        if reply.status == 202 and not events:
+        if response.status == 202 and not events:
             raise Broken("taken, and not published")
         for record in self.kept.records:
             parse_event(record.value, CONSONANCE_EVENTS.kinds)
@@ -268,8 +266,8 @@ class Pushes:
 class Records:
     """Polled records: one that names itself gives a view whose events can be read; every other is parked."""
 
-    def __init__(self, measures: Measures) -> None:
-        del measures
+    def __init__(self, metrics: IngestMetrics) -> None:
+        del metrics
 
     def prepare(self, body: bytes) -> Any:
         try:
@@ -278,17 +276,19 @@ class Records:
             return None
 
     async def take(self, node: Any) -> tuple[int, int]:
-        words = Words()
-        works, bad = read_all(WorkView, [node], lambda one, notes: work_view(one, words, notes))
-        people, also = read_all(ContactView, [node], lambda one, notes: contact_view(one, words, notes))
+        vocabulary = TenantVocabulary()
+        works, invalid = parse_page(WorkSnapshot, [node], lambda one, reader: parse_work(one, vocabulary, reader))
+        people, also_invalid = parse_page(
+            ContactSnapshot, [node], lambda one, reader: parse_contact(one, vocabulary, reader)
+        )
         for read in works:
             version = Version(token=_TOKEN, kind=VersionKind.CONTENT_HASH, observed_at=NOW)
-            data = observed(read.view, Stage.UNMAPPED, version, FRAME.tenant)
-            parse_event(FRAME.event(data, id="e", key="k", at=NOW).to_bytes(), CONSONANCE_EVENTS.kinds)
-            list(read.to_park("work 1", ()))
+            data = work_observed(read.snapshot, Stage.UNMAPPED, version, CONTEXT.tenant)
+            parse_event(CONTEXT.event(data, id="e", key="k", at=NOW).to_bytes(), CONSONANCE_EVENTS.kinds)
+            list(read.invalid_fields("work 1", ()))
         for person in people:
-            list(person.to_park("contact 1", ()))
-        return len(works) + len(people), len(bad) + len(also)
+            list(person.invalid_fields("contact 1", ()))
+        return len(works) + len(people), len(invalid) + len(also_invalid)
 
     def check(self, node: Any, became: tuple[int, int], counts: Counts) -> None:  # noqa: ARG002 -- a target's shape
         counts.updates += 2
@@ -301,8 +301,8 @@ class Records:
 class Contracts:
     """What services read from topics: an event, or Unprocessable."""
 
-    def __init__(self, measures: Measures) -> None:
-        del measures
+    def __init__(self, metrics: IngestMetrics) -> None:
+        del metrics
 
     def prepare(self, body: bytes) -> bytes:
         return body
@@ -325,10 +325,10 @@ class Contracts:
 
 
 class Answers:
-    """What Consonance answers to a write: no success without a payload."""
+    """What ConsonanceEvents answers to a write: no success without a payload."""
 
-    def __init__(self, measures: Measures) -> None:
-        del measures
+    def __init__(self, metrics: IngestMetrics) -> None:
+        del metrics
 
     def prepare(self, body: bytes) -> Any:
         try:
@@ -350,8 +350,8 @@ class Answers:
 class Rules:
     """Events that a contract lets through, judged by the project's own rules."""
 
-    def __init__(self, measures: Measures) -> None:
-        del measures
+    def __init__(self, metrics: IngestMetrics) -> None:
+        del metrics
         self._judging = Judging()
 
     def prepare(self, body: bytes) -> list[Event]:
@@ -381,7 +381,7 @@ class Rules:
 class Aim:
     """A target, what its inputs are made of, and its share of a hundred inputs."""
 
-    make: Callable[[Measures], Target]
+    make: Callable[[IngestMetrics], Target]
     corpus: Callable[[], tuple[Any, ...]]
     share: int
 

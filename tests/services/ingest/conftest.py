@@ -1,4 +1,4 @@
-"""What the tests of ingest's places and of its process ask for."""
+"""Fixtures: ingest's database, and a running ingest process."""
 
 import shutil
 import tempfile
@@ -8,31 +8,31 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from services.ingest.measures import Measures
+from services.ingest.metrics import IngestMetrics
 from shared.runtime.postgres import Pool, role_name
 from tests.infrastructure import _execute, _in_a_loop, at_database
-from tests.services.ingest.service import Ingest, Sender, ingest, prepare, sender
+from tests.services.ingest.service import IngestProcess, Sender, create_topics, ingest_process, sender
 
 
 @pytest.fixture
 async def pool(postgres_database: str) -> AsyncIterator[Pool]:
-    """Ingest's own view of a migrated database."""
+    """IngestProcess's own view of a migrated database."""
     settings = {"search_path": "ingest", "role": role_name("ingest")}
     async with asyncpg.create_pool(postgres_database, min_size=1, max_size=4, server_settings=settings) as opened:
         yield opened
 
 
 @pytest.fixture(scope="session")
-def measures() -> Measures:
-    return Measures()
+def metrics() -> IngestMetrics:
+    return IngestMetrics()
 
 
 @pytest.fixture(scope="package")
-def running_ingest(kafka_bootstrap: str, postgres_dsn: str, postgres_template: str) -> Iterator[Ingest]:
+def running_ingest(kafka_bootstrap: str, postgres_dsn: str, postgres_template: str) -> Iterator[IngestProcess]:
     """One process for all tests that only talk to it; each uses ids of its own."""
     folder = Path(tempfile.mkdtemp(prefix="stet-ingest-"))
     name = f"ingest_{folder.name[-8:].lower()}"
-    service = ingest(kafka_bootstrap, at_database(postgres_dsn, name), folder)
+    service = ingest_process(kafka_bootstrap, at_database(postgres_dsn, name), folder)
     _in_a_loop(_begin(service, folder, postgres_dsn, f'CREATE DATABASE "{name}" TEMPLATE "{postgres_template}"'))
     yield service
     _in_a_loop(_finish(service, postgres_dsn, f'DROP DATABASE "{name}" WITH (FORCE)'))
@@ -40,17 +40,17 @@ def running_ingest(kafka_bootstrap: str, postgres_dsn: str, postgres_template: s
 
 
 @pytest.fixture
-async def post(running_ingest: Ingest) -> AsyncIterator[Sender]:
+async def post(running_ingest: IngestProcess) -> AsyncIterator[Sender]:
     async with sender(running_ingest) as ready:
         yield ready
 
 
-async def _begin(service: Ingest, folder: Path, dsn: str, statement: str) -> None:
+async def _begin(service: IngestProcess, folder: Path, dsn: str, statement: str) -> None:
     await _execute(dsn, statement)
-    await prepare(service, folder)
+    await create_topics(service, folder)
     await service.start()
 
 
-async def _finish(service: Ingest, dsn: str, statement: str) -> None:
+async def _finish(service: IngestProcess, dsn: str, statement: str) -> None:
     await service.child.stop()
     await _execute(dsn, statement)

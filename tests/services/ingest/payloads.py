@@ -1,4 +1,4 @@
-"""Where the published WhatsApp payloads are, and webhook bodies made by hand."""
+"""Webhook bodies made by hand, and the folder of the published WhatsApp payloads."""
 
 import os
 from datetime import UTC, datetime
@@ -8,13 +8,13 @@ from typing import Any
 import orjson
 import pytest
 
-from services.ingest.records import WebhookFrame
+from services.ingest.records import WebhookContext
 from shared.contracts.ids import Line, TenantId
 from shared.runtime.pseudonyms import Pseudonymizer
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 PSEUDONYMS = Pseudonymizer(b"an-installations-own-key-of-32-bytes")
-FRAME = WebhookFrame(TenantId("pelican"), NOW, {"106540352242922": Line("house")}, pseudonyms=PSEUDONYMS)
+CONTEXT = WebhookContext(TenantId("pelican"), NOW, {"106540352242922": Line("house")}, pseudonyms=PSEUDONYMS)
 _BESIDE = Path(__file__).parents[4] / "shared" / "whatsapp-payloads"
 
 
@@ -43,8 +43,8 @@ def text(wamid: str = "wamid.1", sender: str = "447700900123", body: str = "Hell
     return {"id": wamid, "from": sender, "timestamp": "1764000000", "type": "text", "text": {"body": body}, **more}
 
 
-def status(wamid: str = "wamid.9", said: str = "delivered", **more: Any) -> dict[str, Any]:
-    return {"id": wamid, "status": said, "timestamp": "1764000000", **more}
+def status(wamid: str = "wamid.9", word: str = "delivered", **more: Any) -> dict[str, Any]:
+    return {"id": wamid, "status": word, "timestamp": "1764000000", **more}
 
 
 def _change(field: str, value: dict[str, Any]) -> dict[str, Any]:

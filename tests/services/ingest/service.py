@@ -1,4 +1,4 @@
-"""A real ingest process on a real broker and database, what a sender needs to talk to it, and what it wrote."""
+"""A real ingest process on a real broker and database, and a sender of webhooks and events."""
 
 import base64
 import hashlib
@@ -33,7 +33,7 @@ _READY_SECONDS = 40
 
 
 @dataclass(frozen=True)
-class Ingest:
+class IngestProcess:
     """``prefix`` stands before the names of its topics."""
 
     bootstrap: str
@@ -83,9 +83,9 @@ class Ingest:
             await consumer.stop()
 
 
-def ingest(
+def ingest_process(
     bootstrap: str, dsn: str, folder: Path, consonance_url: str = f"http://{LOOPBACK}:9/graphql", **settings: str
-) -> Ingest:
+) -> IngestProcess:
     """Not started yet. Without a Consonance it does not poll."""
     prefix = f"t{uuid.uuid4().hex[:8]}."
     port, health_port = free_ports(2)
@@ -101,11 +101,11 @@ def ingest(
         "STET_CONSONANCE_WEBHOOK_SECRETS": orjson.dumps([WEBHOOK_SECRET]).decode(),
     }  # fmt: skip
     command = Command("ingest", (sys.executable, "-m", "services.ingest"), environment | settings)
-    return Ingest(bootstrap, prefix, port, health_port, Child(command, folder))
+    return IngestProcess(bootstrap, prefix, port, health_port, Child(command, folder))
 
 
-async def prepare(service: Ingest, folder: Path) -> None:
-    """Its topics; the database is migrated by whoever made it."""
+async def create_topics(service: IngestProcess, folder: Path) -> None:
+    """Create its topics; its database is migrated already."""
     environment = {key: service.child.command.environment[key] for key in ("PYTHONPATH", "STET_KAFKA_BOOTSTRAP")}
     command = Command(
         "topics",
@@ -131,7 +131,7 @@ def signed_event(
 
 @dataclass(frozen=True)
 class Sender:
-    """Somebody who posts to the doors; gives back status and body."""
+    """Posts to the endpoints; returns status and body."""
 
     session: aiohttp.ClientSession
     url: str
@@ -149,6 +149,6 @@ class Sender:
 
 
 @asynccontextmanager
-async def sender(service: Ingest) -> AsyncIterator[Sender]:
+async def sender(service: IngestProcess) -> AsyncIterator[Sender]:
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=15)) as session:
         yield Sender(session, service.url)

@@ -1,76 +1,164 @@
-"""Whose a message is, settled in a real database."""
+"""The person with the addresses that WhatsApp shows."""
 
-import asyncio
-from typing import Any
+from datetime import UTC, datetime
 
 import pytest
 
-from services.ingest.identity import Identity
-from services.ingest.normalise import normalise
-from services.ingest.people import People
-from services.ingest.records import Record
-from shared.contracts.contacts import PersonObserved
-from shared.contracts.envelope import parse_event
-from shared.contracts.whatsapp import IdentityChanged, MessageReceived
-from shared.runtime.clock import SystemClock
-from shared.runtime.postgres import Pool
-from tests.services.ingest.outbox import empty, left
-from tests.services.ingest.payloads import FRAME, messages, text, webhook
+from services.ingest.identity import ObservedIdentity, PersonDirectory, identify, visitor_id
+from shared.contracts.contacts import Addresses, PersonObserved
+from shared.contracts.ids import Bsuid, ContactId, PersonId, Phone, TenantId, person_id_of_contact
+from shared.contracts.whatsapp import IdentityChange
+from tests.services.ingest.payloads import PSEUDONYMS
 
-pytestmark = pytest.mark.integration
+TENANT = TenantId("pelican")
+NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
+VISITOR = PersonId("v-new")
 
 
-async def settle(pool: Pool, *items: Any, contacts: list[Any] | None = None) -> list[Record]:
-    identity = Identity(pool, SystemClock(), People(FRAME.tenant))
-    return await identity.settle(normalise(webhook(messages(*items, contacts=contacts)), FRAME).personal, FRAME)
+def named(bsuid: str | None) -> Bsuid | None:
+    return Bsuid(bsuid) if bsuid else None
 
 
-def persons(records: list[Record]) -> list[str]:
-    found: list[str] = []
-    for record in records:
-        data = parse_event(record.value, record.topic.kinds).data
-        assert isinstance(data, MessageReceived | IdentityChanged)
-        found.append(data.person_id)
-        assert record.key.decode() == f"pelican/persons/{data.person_id}"
-    return found
+def numbered(phone: str | None) -> Phone | None:
+    return Phone(phone) if phone else None
 
 
-async def states(pool: Pool) -> list[PersonObserved]:
-    return [event.data for event in await left(pool) if isinstance(event.data, PersonObserved)]
+def contact(number: int, phone: str | None = None, bsuid: str | None = None) -> PersonObserved:
+    return known(person_id_of_contact(TENANT, ContactId(number)), phone, bsuid, number)
 
 
-async def test_a_stranger_is_told_once_and_known_afterwards(pool: Pool) -> None:
-    first = persons(await settle(pool, text("w1"), text("w2")))
-    again = persons(await settle(pool, text("w3")))
-    assert len({*first, *again}) == 1
-    (state,) = await states(pool)
-    assert (state.person_id, state.version, state.addresses.phone) == (first[0], 1, "+447700900123")
+def known(
+    person_id: str, phone: str | None = None, bsuid: str | None = None, contact_id: int | None = None
+) -> PersonObserved:
+    return PersonObserved(
+        person_id=PersonId(person_id),
+        contact_id=None if contact_id is None else ContactId(contact_id),
+        display_name="Ada",
+        addresses=Addresses(phone=numbered(phone), bsuid=named(bsuid)),
+        observed_at=NOW,
+        version=3,
+    )
 
 
-async def test_a_bsuid_seen_beside_a_number_is_the_same_person_and_told(pool: Pool) -> None:
-    (before,) = persons(await settle(pool, text()))
-    (joined,) = persons(await settle(pool, text("w2", from_user_id="GB.1")))
-    (alone,) = persons(await settle(pool, {**text("w3"), "from": "", "from_user_id": "GB.1"}))
-    assert before == joined == alone
-    assert [state.version for state in await states(pool)] == [1, 2]
+def observed(bsuid: str | None = None, phone: str | None = None, name: str | None = None) -> ObservedIdentity:
+    return ObservedIdentity(named(bsuid), numbered(phone), name)
 
 
-async def test_a_changed_number_moves_the_person(pool: Pool) -> None:
-    (before,) = persons(await settle(pool, text()))
-    note = {"type": "user_changed_number", "wa_id": "12195555358"}
-    (moved,) = persons(await settle(pool, text("w2", type="system", system=note)))
-    (after,) = persons(await settle(pool, text("w3", sender="12195555358")))
-    assert before == moved == after
+def changed_identity(
+    change: IdentityChange, former: tuple[str | None, str | None], now: tuple[str | None, str | None]
+) -> ObservedIdentity:
+    return ObservedIdentity(
+        bsuid=named(now[0]),
+        phone=numbered(now[1]),
+        change=change,
+        former_bsuid=named(former[0]),
+        former_phone=numbered(former[1]),
+    )
 
 
-async def test_many_at_once_meet_one_person(pool: Pool) -> None:
-    settled = await asyncio.gather(*(settle(pool, text(f"w{n}", from_user_id="GB.1")) for n in range(8)))
-    assert len({person for records in settled for person in persons(records)}) == 1
-    assert [state.version for state in await states(pool)] == [1]
+def addresses_in(directory: PersonDirectory, person_id: str) -> tuple[str | None, str | None]:
+    person = directory.get(PersonId(person_id))
+    assert person is not None
+    return person.addresses.bsuid, person.addresses.phone
 
 
-async def test_a_redelivered_body_teaches_nothing_again(pool: Pool) -> None:
-    await settle(pool, text(from_user_id="GB.1"))
-    await empty(pool)
-    await settle(pool, text(from_user_id="GB.1"))
-    assert await left(pool) == []
+P, Q = "+447700900123", "+447700900999"
+
+
+@pytest.mark.parametrize(
+    ("people", "identity", "index", "reached"),
+    [
+        ([contact(8, P)], observed("GB.1", P), 0, ("GB.1", P)),
+        ([contact(8, P, "GB.0")], observed("GB.1", P), 0, ("GB.1", P)),
+        ([contact(8, P, "GB.1")], observed("GB.1"), 0, ("GB.1", P)),
+        ([contact(8, P, "GB.1")], observed("GB.1", Q), 0, ("GB.1", P)),
+        ([contact(8, None, "GB.1")], observed("GB.1", Q), 0, ("GB.1", Q)),
+        ([contact(8, P), contact(5, P)], observed(None, P), 1, (None, P)),
+        ([contact(8, P), known("v1", P)], observed(None, P), 0, (None, P)),
+        ([known("v1", None, "GB.1")], observed("GB.1", Q), 0, ("GB.1", Q)),
+        ([contact(8, P), known("v1", None, "GB.1")], observed("GB.1", P), 0, ("GB.1", P)),
+        ([contact(8, P), contact(9, Q, "GB.1")], observed("GB.1", P), 1, ("GB.1", Q)),
+        ([known("v1", None, "GB.1"), known("v2", P)], observed("GB.1", P), 0, ("GB.1", P)),
+        ([contact(8, "+5511987654321")], observed(None, "+551187654321"), 0, (None, "+5511987654321")),
+        ([contact(8, "+525512345678")], observed(None, "+5215512345678"), 0, (None, "+525512345678")),
+    ],
+)
+def test_an_address_leads_to_its_person(
+    people: list[PersonObserved], identity: ObservedIdentity, index: int, reached: tuple[str | None, str | None]
+) -> None:
+    directory = PersonDirectory(people)
+    assert identify(directory, identity, VISITOR, NOW) == people[index].person_id
+    assert addresses_in(directory, people[index].person_id) == reached
+
+
+def test_a_stranger_becomes_the_same_visitor_each_time() -> None:
+    first, second = PersonDirectory(), PersonDirectory()
+    named, nameless = observed("GB.1", None, "Ada"), observed("GB.1")
+    one = identify(first, named, visitor_id(named, TENANT, PSEUDONYMS), NOW)
+    assert one == identify(second, nameless, visitor_id(nameless, TENANT, PSEUDONYMS), NOW)
+    (visitor,) = first.changed(NOW)
+    assert (visitor.display_name, visitor.contact_id, visitor.version) == ("Ada", None, 1)
+
+
+@pytest.mark.parametrize("before", ["WhatsApp visitor", None])
+def test_a_placeholder_name_is_absent_until_a_name_is_known(before: str | None) -> None:
+    directory = PersonDirectory([known("v1", P).replace(display_name=before)])
+    identify(directory, observed("GB.1", P), VISITOR, NOW)
+    assert named_in(directory) is None
+    identify(directory, observed("GB.1", P, "Ada"), VISITOR, NOW)
+    assert named_in(directory) == "Ada"
+    identify(directory, observed("GB.1", P), VISITOR, NOW)
+    assert named_in(directory) == "Ada"
+
+
+def named_in(directory: PersonDirectory) -> str | None:
+    person = directory.get(PersonId("v1"))
+    assert person is not None
+    return person.display_name
+
+
+def test_a_stranger_without_a_name_has_none() -> None:
+    directory = PersonDirectory()
+    identify(directory, observed("GB.1"), VISITOR, NOW)
+    (visitor,) = directory.changed(NOW)
+    assert visitor.display_name is None
+
+
+def test_a_visitor_that_is_a_contact_is_merged_and_loses_its_addresses() -> None:
+    people = [contact(8, P), known("v1", None, "GB.1")]
+    directory = PersonDirectory(people)
+    identify(directory, observed("GB.1", P), VISITOR, NOW)
+    states = {person.person_id: person for person in directory.changed(NOW)}
+    assert states[PersonId("v1")].merged_into == people[0].person_id
+    assert states[PersonId("v1")].addresses == Addresses()
+    assert {person.version for person in states.values()} == {4}
+
+
+def test_known_addresses_change_nothing() -> None:
+    directory = PersonDirectory([contact(8, P, "GB.1")])
+    identify(directory, observed("GB.1", P), VISITOR, NOW)
+    assert directory.changed(NOW) == []
+
+
+@pytest.mark.parametrize(
+    ("people", "identity", "index", "reached"),
+    [
+        ([contact(8, P, "GB.1")], changed_identity(IdentityChange.NUMBER, (None, P), (None, Q)), 0, ("GB.1", Q)),
+        ([contact(8, P, "GB.1")], changed_identity(IdentityChange.BSUID, ("GB.1", None), ("GB.2", P)), 0, ("GB.2", P)),
+        ([contact(8, P)], changed_identity(IdentityChange.BSUID, (None, P), ("GB.2", Q)), 0, ("GB.2", Q)),
+        ([contact(8, P), known("v1", Q)], changed_identity(IdentityChange.NUMBER, (None, P), (None, Q)), 0, (None, Q)),
+        ([known("v1", P), contact(8, Q)], changed_identity(IdentityChange.NUMBER, (None, P), (None, Q)), 1, (None, Q)),
+    ],
+)
+def test_a_person_whose_address_changed_stays_the_same_person(
+    people: list[PersonObserved], identity: ObservedIdentity, index: int, reached: tuple[str | None, str | None]
+) -> None:
+    directory = PersonDirectory(people)
+    assert identify(directory, identity, VISITOR, NOW) == people[index].person_id
+    assert addresses_in(directory, people[index].person_id) == reached
+
+
+def test_a_changed_number_of_an_unknown_person_is_a_visitor_at_the_new_number() -> None:
+    directory = PersonDirectory()
+    person = identify(directory, changed_identity(IdentityChange.NUMBER, (None, P), (None, Q)), VISITOR, NOW)
+    assert addresses_in(directory, person) == (None, Q)

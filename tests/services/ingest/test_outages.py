@@ -1,4 +1,4 @@
-"""A neighbour killed, or too slow: 503 in time, and once it is back a redelivery that repeats nothing."""
+"""A broker or database that is killed or hangs: 503 in time, and later a redelivery that repeats nothing."""
 
 import asyncio
 import os
@@ -20,8 +20,8 @@ from shared.contracts.whatsapp import WebhookConfirmed, WebhookGapOpened
 from shared.runtime.clock import machine_now
 from shared.runtime.migrate import migrate
 from tests.services.ingest.payloads import PSEUDONYMS, messages, status, statuses, text, webhook
-from tests.services.ingest.service import Ingest, Sender, ingest, prepare, sender
-from tests.services.ingest.test_pushed import blocked
+from tests.services.ingest.service import IngestProcess, Sender, create_topics, ingest_process, sender
+from tests.services.ingest.test_cloudevents import blocked
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 IN_TIME = 5.0  # seconds
@@ -31,10 +31,12 @@ MESSAGE = webhook(messages(text("wamid.m", from_user_id="GB.1")))
 
 
 @pytest.fixture
-async def service(own_kafka: EmbeddedKafka, own_postgres: EmbeddedPostgres, run_folder: Path) -> AsyncIterator[Ingest]:
+async def service(
+    own_kafka: EmbeddedKafka, own_postgres: EmbeddedPostgres, run_folder: Path
+) -> AsyncIterator[IngestProcess]:
     await migrate(own_postgres.dsn)
-    ready = ingest(own_kafka.bootstrap, own_postgres.dsn, run_folder)
-    await prepare(ready, run_folder)
+    ready = ingest_process(own_kafka.bootstrap, own_postgres.dsn, run_folder)
+    await create_topics(ready, run_folder)
     await ready.start()
     yield ready
     await ready.child.stop()
@@ -42,48 +44,48 @@ async def service(own_kafka: EmbeddedKafka, own_postgres: EmbeddedPostgres, run_
 
 
 @pytest.fixture
-async def post(service: Ingest) -> AsyncIterator[Sender]:
+async def post(service: IngestProcess) -> AsyncIterator[Sender]:
     async with sender(service) as ready:
         yield ready
 
 
-async def refused_in_time(ask: Callable[[], Awaitable[int]]) -> None:
+async def rejected_in_time(ask: Callable[[], Awaitable[int]]) -> None:
     began = time.monotonic()
     assert await ask() == 503
     assert time.monotonic() - began < IN_TIME
 
 
-def everybody(pid: int, what: signal.Signals) -> None:
+def signal_all(pid: int, what: signal.Signals) -> None:
     """The server and each of its backends."""
     server = psutil.Process(pid)
     for process in (server, *server.children(recursive=True)):
         process.send_signal(what)
 
 
-async def until_watched(service: Ingest) -> None:
-    """The first heartbeat is told: from here on somebody can say that something was missed."""
+async def wait_for_heartbeat(service: IngestProcess) -> None:
+    """The first heartbeat is published: from now on a gap can be opened."""
     async with asyncio.timeout(20):
         while not await service.read(WHATSAPP_ACCOUNT):
             await asyncio.sleep(0.1)
 
 
-async def until_taken(post: Sender, body: bytes) -> None:
-    """As WhatsApp does: again and again until it is 200."""
+async def send_until_accepted(post: Sender, body: bytes) -> None:
+    """Send again until the response is 200, as WhatsApp does."""
     async with asyncio.timeout(60):
         while await post.webhook(body) != 200:
             await asyncio.sleep(0.2)
 
 
-async def test_without_a_broker_nothing_is_taken_and_later_everything_once(
-    service: Ingest, post: Sender, own_kafka: EmbeddedKafka
+async def test_without_a_broker_everything_is_rejected_and_later_published_once(
+    service: IngestProcess, post: Sender, own_kafka: EmbeddedKafka
 ) -> None:
     await own_kafka.kill()
-    await refused_in_time(lambda: post.webhook(STATUS))
-    await refused_in_time(lambda: post.webhook(MESSAGE))
+    await rejected_in_time(lambda: post.webhook(STATUS))
+    await rejected_in_time(lambda: post.webhook(MESSAGE))
     assert not await service.ready()
     await own_kafka.start()
-    await until_taken(post, STATUS)
-    await until_taken(post, MESSAGE)
+    await send_until_accepted(post, STATUS)
+    await send_until_accepted(post, MESSAGE)
     assert {event.id for event in await service.read(WHATSAPP_STATUSES)} == {
         f"{PSEUDONYMS.for_wamid('wamid.s')}/delivered"
     }
@@ -91,89 +93,91 @@ async def test_without_a_broker_nothing_is_taken_and_later_everything_once(
     assert len({event.id for event in await service.read(CONTACTS)}) == 1
 
 
-async def test_a_broker_that_hangs_is_as_good_as_none(service: Ingest, post: Sender, own_kafka: EmbeddedKafka) -> None:
+async def test_a_broker_that_hangs_is_treated_as_unavailable(
+    service: IngestProcess, post: Sender, own_kafka: EmbeddedKafka
+) -> None:
     os.kill(own_kafka.child.pid, signal.SIGSTOP)
-    await asyncio.gather(*(refused_in_time(lambda: post.webhook(STATUS)) for _ in range(20)))
+    await asyncio.gather(*(rejected_in_time(lambda: post.webhook(STATUS)) for _ in range(20)))
     os.kill(own_kafka.child.pid, signal.SIGCONT)
-    await until_taken(post, STATUS)
+    await send_until_accepted(post, STATUS)
     assert {event.id for event in await service.read(WHATSAPP_STATUSES)} == {
         f"{PSEUDONYMS.for_wamid('wamid.s')}/delivered"
     }
 
 
-async def test_without_a_database_statuses_go_on_and_messages_wait(
-    service: Ingest, post: Sender, own_postgres: EmbeddedPostgres
+async def test_without_a_database_statuses_are_accepted_and_messages_rejected(
+    service: IngestProcess, post: Sender, own_postgres: EmbeddedPostgres
 ) -> None:
     await own_postgres.kill()
     assert await post.webhook(STATUS) == 200
-    await refused_in_time(lambda: post.webhook(MESSAGE))
+    await rejected_in_time(lambda: post.webhook(MESSAGE))
     assert not await service.ready()
     await own_postgres.start()
-    await until_taken(post, MESSAGE)
+    await send_until_accepted(post, MESSAGE)
     assert {event.id for event in await service.read(WHATSAPP_MESSAGES)} == {PSEUDONYMS.for_wamid("wamid.m")}
 
 
-async def test_a_database_that_hangs_is_as_good_as_none(post: Sender, own_postgres: EmbeddedPostgres) -> None:
-    await until_taken(post, MESSAGE)
-    everybody(own_postgres.child.pid, signal.SIGSTOP)
+async def test_a_database_that_hangs_is_treated_as_unavailable(post: Sender, own_postgres: EmbeddedPostgres) -> None:
+    await send_until_accepted(post, MESSAGE)
+    signal_all(own_postgres.child.pid, signal.SIGSTOP)
     try:
-        await asyncio.gather(*(refused_in_time(lambda: post.webhook(MESSAGE)) for _ in range(15)))
+        await asyncio.gather(*(rejected_in_time(lambda: post.webhook(MESSAGE)) for _ in range(15)))
         code, _ = await post.events(blocked())
         assert code == 503
     finally:
-        everybody(own_postgres.child.pid, signal.SIGCONT)
-    await until_taken(post, MESSAGE)
+        signal_all(own_postgres.child.pid, signal.SIGCONT)
+    await send_until_accepted(post, MESSAGE)
 
 
-async def test_a_refusal_is_told_as_a_gap(service: Ingest, post: Sender, own_postgres: EmbeddedPostgres) -> None:
-    await until_watched(service)
+async def test_a_rejection_opens_a_gap(service: IngestProcess, post: Sender, own_postgres: EmbeddedPostgres) -> None:
+    await wait_for_heartbeat(service)
     await own_postgres.kill()
-    await refused_in_time(lambda: post.webhook(MESSAGE))
+    await rejected_in_time(lambda: post.webhook(MESSAGE))
     await own_postgres.start()
     async with asyncio.timeout(30):
         while not [one for one in await service.read(WHATSAPP_ACCOUNT) if isinstance(one.data, WebhookGapOpened)]:
             await asyncio.sleep(0.2)
 
 
-@pytest.mark.parametrize("neighbour", ["broker", "database"])
-async def test_nothing_is_vouched_for_while_a_neighbour_is_frozen_though_no_webhook_came(
-    service: Ingest, own_kafka: EmbeddedKafka, own_postgres: EmbeddedPostgres, neighbour: str
+@pytest.mark.parametrize("dependency", ["broker", "database"])
+async def test_no_time_is_confirmed_while_the_broker_or_the_database_is_frozen(
+    service: IngestProcess, own_kafka: EmbeddedKafka, own_postgres: EmbeddedPostgres, dependency: str
 ) -> None:
-    pid = {"broker": own_kafka.child.pid, "database": own_postgres.child.pid}[neighbour]
-    await until_watched(service)
-    everybody(pid, signal.SIGSTOP)
+    pid = {"broker": own_kafka.child.pid, "database": own_postgres.child.pid}[dependency]
+    await wait_for_heartbeat(service)
+    signal_all(pid, signal.SIGSTOP)
     frozen = machine_now()
     async with asyncio.timeout(20):
-        while await says_ready(service):
+        while await is_ready(service):
             await asyncio.sleep(0.1)
     thawed = machine_now()
-    everybody(pid, signal.SIGCONT)
+    signal_all(pid, signal.SIGCONT)
     spans = await heartbeats(service, thawed)
     assert [span for span in spans if min(span.until, thawed) > max(span.since, frozen)] == []
     gaps = [event.data for event in await service.read(WHATSAPP_ACCOUNT) if isinstance(event.data, WebhookGapOpened)]
     assert min(gap.since for gap in gaps) <= frozen
 
 
-async def says_ready(service: Ingest) -> bool:
-    """As a probe sees it, for which no answer is one."""
+async def is_ready(service: IngestProcess) -> bool:
+    """As a readiness probe sees it: no response means no."""
     try:
         return await asyncio.wait_for(service.ready(), 3)
     except TimeoutError:
         return False
 
 
-async def heartbeats(service: Ingest, past: datetime) -> list[WebhookConfirmed]:
-    """All until some vouch for a time after ``past`` again."""
+async def heartbeats(service: IngestProcess, past: datetime) -> list[WebhookConfirmed]:
+    """All heartbeats, once one confirms a time after ``past``."""
     async with asyncio.timeout(60):
         while True:
             events = await service.read(WHATSAPP_ACCOUNT)
-            told = [event.data for event in events if isinstance(event.data, WebhookConfirmed)]
-            if [span for span in told if past < span.since < span.until]:
-                return told
+            published = [event.data for event in events if isinstance(event.data, WebhookConfirmed)]
+            if [span for span in published if past < span.since < span.until]:
+                return published
             await asyncio.sleep(0.2)
 
 
-async def test_nothing_answered_is_lost_when_the_service_is_killed(service: Ingest, post: Sender) -> None:
+async def test_an_accepted_webhook_is_not_lost_when_the_service_is_killed(service: IngestProcess, post: Sender) -> None:
     answered: list[str] = []
 
     async def deliver(number: int) -> None:
@@ -190,8 +194,8 @@ async def test_nothing_answered_is_lost_when_the_service_is_killed(service: Inge
     assert len(answered) < 400
 
 
-async def test_a_restart_opens_a_gap(service: Ingest) -> None:
-    await until_watched(service)
+async def test_a_restart_opens_a_gap(service: IngestProcess) -> None:
+    await wait_for_heartbeat(service)
     await service.child.kill()
     await service.start()
     async with asyncio.timeout(20):

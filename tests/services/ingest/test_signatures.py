@@ -1,4 +1,4 @@
-"""Whose signature counts."""
+"""Valid and invalid signatures, and how rejected ones are counted and logged."""
 
 import hashlib
 import hmac
@@ -8,7 +8,14 @@ import pytest
 import structlog
 from standardwebhooks import Webhook
 
-from services.ingest.signatures import SignatureCounts, looks_like_metas, signed_by_meta, signed_for_consonance
+from services.ingest.signatures import (
+    LOG_INTERVAL_SECONDS,
+    RateLimitedLog,
+    SignatureCounts,
+    has_meta_signature_format,
+    is_signed_by_meta,
+    is_signed_for_consonance,
+)
 from shared.runtime.clock import machine_now
 
 BODY = b'{"entry":[]}'
@@ -25,70 +32,70 @@ def consonance(secret: str, at: datetime) -> dict[bytes, bytes]:
     return {b"webhook-id": b"m1", b"webhook-timestamp": stamp.encode(), b"webhook-signature": signature.encode()}
 
 
-def test_either_secret_counts_while_one_replaces_the_other() -> None:
-    assert signed_by_meta(BODY, meta(b"old"), [b"old", b"new"])
-    assert signed_by_meta(BODY, meta(b"new"), [b"old", b"new"])
+def test_either_secret_is_valid_while_one_replaces_the_other() -> None:
+    assert is_signed_by_meta(BODY, meta(b"old"), [b"old", b"new"])
+    assert is_signed_by_meta(BODY, meta(b"new"), [b"old", b"new"])
 
 
 @pytest.mark.parametrize(
     "header", [None, b"", b"sha256=", b"sha1=abc", meta(b"other"), meta(b"old", b"x"), b"sha256=\xe9"]
 )
-def test_nothing_else_does(header: bytes | None) -> None:
-    assert not signed_by_meta(BODY, header, [b"old", b"new"])
+def test_any_other_header_is_invalid(header: bytes | None) -> None:
+    assert not is_signed_by_meta(BODY, header, [b"old", b"new"])
 
 
 def test_consonance_may_sign_with_any_of_its_secrets() -> None:
     now = machine_now()
     for secret in (SECRET, NEXT):
-        assert signed_for_consonance(BODY, consonance(secret, now), [SECRET, NEXT])
-    assert not signed_for_consonance(BODY + b" ", consonance(SECRET, now), [SECRET])
+        assert is_signed_for_consonance(BODY, consonance(secret, now), [SECRET, NEXT])
+    assert not is_signed_for_consonance(BODY + b" ", consonance(SECRET, now), [SECRET])
 
 
 @pytest.mark.parametrize("age", [timedelta(minutes=6), timedelta(minutes=-6)])
-def test_an_old_signature_or_one_from_the_future_does_not_count(age: timedelta) -> None:
-    assert not signed_for_consonance(BODY, consonance(SECRET, machine_now() - age), [SECRET])
+def test_an_old_signature_or_one_from_the_future_is_invalid(age: timedelta) -> None:
+    assert not is_signed_for_consonance(BODY, consonance(SECRET, machine_now() - age), [SECRET])
 
 
 @pytest.mark.parametrize("wrong", [b"", b"v1", b"v1,???", b"v2,abc", b"v1,\xe9"])
-def test_a_broken_signature_does_not_count(wrong: bytes) -> None:
+def test_a_malformed_signature_is_invalid(wrong: bytes) -> None:
     headers = consonance(SECRET, machine_now()) | {b"webhook-signature": wrong}
-    assert not signed_for_consonance(BODY, headers, [SECRET])
-    assert not signed_for_consonance(b"\xff", headers, [SECRET])
+    assert not is_signed_for_consonance(BODY, headers, [SECRET])
+    assert not is_signed_for_consonance(b"\xff", headers, [SECRET])
 
 
-def counts(*seen: tuple[float, bool]) -> SignatureCounts:
+def counts(*requests: tuple[float, bool]) -> SignatureCounts:
     """(minute, whether it was accepted)."""
     found = SignatureCounts("Sender", "STET_WHATSAPP_APP_SECRETS", "their page")
-    for minute, accepted in seen:
-        (found.accept if accepted else found.refuse)(minute * 60)
+    for minute, accepted in requests:
+        (found.count_accepted if accepted else found.count_rejected)(minute * 60)
     return found
 
 
 @pytest.mark.parametrize(
-    ("seen", "at", "told"),
+    ("requests", "at", "text"),
     [
         ([], 0, ""),
         ([(0, True)], 1, ""),
-        ([(0, False)], 1, "1 refused for their signature, none accepted: STET_WHATSAPP_APP_SECRETS may not be what"),
-        ([(0, True), (1, False), (1, False)], 5, "2 refused for their signature, 1 accepted: somebody else's, or"),
+        ([(0, False)], 1, "1 rejected for their signature, none accepted: STET_WHATSAPP_APP_SECRETS may not be what"),
+        ([(0, True), (1, False), (1, False)], 5, "2 rejected for their signature, 1 accepted: from a stranger, or"),
         ([(0, False), (4, True)], 11, ""),
         ([(0, False), (300, True)], 300, ""),
-        ([(0, True), (50, False)], 51, "1 refused for their signature, none accepted"),
+        ([(0, True), (50, False)], 51, "1 rejected for their signature, none accepted"),
     ],
 )
-def test_what_was_refused_lately_is_told_and_then_forgotten(
-    seen: list[tuple[float, bool]], at: float, told: str
+def test_recent_rejections_are_reported_and_then_forgotten(
+    requests: list[tuple[float, bool]], at: float, text: str
 ) -> None:
-    detail = counts(*seen).detail(at * 60)
-    assert told in detail
-    assert bool(told) == bool(detail)
+    detail = counts(*requests).detail(at * 60)
+    assert text in detail
+    assert bool(text) == bool(detail)
 
 
-def test_a_refusal_says_which_secret_and_where_the_other_one_is() -> None:
+def test_a_rejection_is_logged_with_the_setting_and_the_senders_location() -> None:
     with structlog.testing.capture_logs() as lines:
         counts((0, True), (0, False), (0, False))
-    assert [(line["event"], line["setting"], line["where"], line["accepted_lately"]) for line in lines] == [
-        ("signature.refused", "STET_WHATSAPP_APP_SECRETS", "their page", 1)
+    assert [(line["event"], line["setting"], line["location"], line["recently_accepted"]) for line in lines] == [
+        ("signature.rejected", "STET_WHATSAPP_APP_SECRETS", "their page", 1)
     ]
 
 
@@ -101,5 +108,31 @@ def test_a_refusal_says_which_secret_and_where_the_other_one_is() -> None:
         (b"sha256=" + b"aB" * 32, True),
     ],
 )
-def test_a_forgery_may_look_like_whatsapps(header: bytes | None, *, answer: bool) -> None:
-    assert looks_like_metas(header) is answer
+def test_a_header_may_have_the_format_of_metas_signature(header: bytes | None, *, answer: bool) -> None:
+    assert has_meta_signature_format(header) is answer
+
+
+def test_a_warning_is_logged_at_once_and_then_once_a_minute_with_the_count() -> None:
+    with structlog.testing.capture_logs() as lines:
+        log = RateLimitedLog("signature.rejected")
+        for second in range(1000, 1150):
+            log.warning(second, sender="x")
+    assert [(line["event"], line["times"]) for line in lines] == [("signature.rejected", n) for n in (1, 60, 60)]
+
+
+def test_each_subject_is_counted_for_itself() -> None:
+    with structlog.testing.capture_logs() as lines:
+        log = RateLimitedLog("number.ignored")
+        for subject in "abab":
+            log.warning(0.0, subject, 2, name=subject)
+    assert [(line["name"], line["times"]) for line in lines] == [("a", 2), ("b", 2)]
+
+
+def test_many_subjects_are_bounded_in_lines_and_memory() -> None:
+    with structlog.testing.capture_logs() as lines:
+        log = RateLimitedLog("number.ignored")
+        for number in range(10_000):
+            log.warning(0.0, str(number))
+        log.warning(LOG_INTERVAL_SECONDS, "a")
+    assert len(lines) == 66
+    assert {line["times"] for line in lines} == {1}

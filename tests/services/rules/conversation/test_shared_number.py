@@ -9,10 +9,10 @@ import asyncpg
 import orjson
 import pytest
 
-from services.ingest.identity import Identity
-from services.ingest.normalise import normalise
-from services.ingest.people import People
-from services.ingest.records import WebhookFrame
+from services.ingest.identity_resolver import IdentityResolver
+from services.ingest.records import WebhookContext
+from services.ingest.store import PersonStore
+from services.ingest.webhook_parser import parse_webhook
 from services.rules.conversation import button_ids
 from shared.contracts.envelope import parse_event
 from shared.contracts.golden import golden
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.integration
 NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
 ASKED, HOUSEMATE, MANAGER, OTHER = 813, 801, 40, 816
 SHARED, ELSEWHERE = "+447700900123", "+447700900999"
-FRAME = WebhookFrame(TENANT, NOW, {"106540352242922": Line("main")}, pseudonyms=PSEUDONYMS)
+FRAME = WebhookContext(TENANT, NOW, {"106540352242922": Line("main")}, pseudonyms=PSEUDONYMS)
 CONTACTS = (
     somebody(ASKED, phone=SHARED, roles=["rights_holder"]),
     somebody(HOUSEMATE, phone=SHARED, roles=["author"]),
@@ -54,8 +54,8 @@ class Door:
     house: RulesAtWork
 
     async def receives(self, item: dict[str, Any]) -> MessageReceived:
-        identity = Identity(self.pool, SystemClock(), People(TENANT))
-        records = await identity.settle(normalise(webhook(messages(item)), FRAME).personal, FRAME)
+        identity = IdentityResolver(self.pool, SystemClock(), PersonStore(TENANT))
+        records = await identity.resolve(parse_webhook(webhook(messages(item)), FRAME).person_updates, FRAME)
         events = [parse_event(record.value, record.topic.kinds) for record in records]
         for row in await self.pool.fetch("delete from outbox returning topic, value"):
             await self.house.hear(parse_event(row["value"], {somebody(1).kind: type(somebody(1))}))
@@ -73,7 +73,7 @@ async def door(postgres_database: str) -> AsyncIterator[Door]:
         rules_at_work(postgres_database, NOW) as house,
     ):
         async with pool.acquire() as connection:
-            await People(TENANT).save(connection, CONTACTS)
+            await PersonStore(TENANT).save(connection, CONTACTS)
         await house.hear(somebody(MANAGER), somebody(41), *CONTACTS, work((ASKED, "rights_holder")))
         holder = {
             "person_id": person_of(ASKED),

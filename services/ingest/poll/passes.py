@@ -1,0 +1,282 @@
+"""Passes over Consonance's works and contacts: read, compare with the last snapshots, store, publish.
+
+Works are read by page, one transaction each; a pass that was interrupted continues after its last page. The first
+complete pass over a field is its baseline and publishes only states. Contacts are read in full each time, because
+nothing shows which of them have changed.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any, Protocol
+
+from services.ingest.fields import FieldReader, JsonObject, phone_key
+from services.ingest.identity import address_locks, apply_contact, person_event
+from services.ingest.poll.comparison import COMPARED_FIELDS, ComparisonContext, compare_works
+from services.ingest.poll.snapshot_parser import (
+    ParsedRecord,
+    last_id,
+    parse_contact,
+    parse_page,
+    parse_work,
+    requestable_ids,
+)
+from services.ingest.poll.snapshots import ContactSnapshot, WorkSnapshot
+from services.ingest.poll.vocabulary import TenantVocabulary
+from services.ingest.records import EventContext
+from services.ingest.store import (
+    ParkedInputStore,
+    PersonStore,
+    PollPass,
+    SnapshotStore,
+    StoredSnapshot,
+    decode_snapshot,
+    park_in,
+    raises_unavailable,
+    write_transaction,
+)
+from shared.contracts.ids import TenantId, partition_key, person_id_of_contact
+from shared.contracts.topics import CONSONANCE_EVENTS, CONTACTS
+from shared.contracts.values import encode
+from shared.runtime.bisect import bisect
+from shared.runtime.clock import Clock, machine_now
+from shared.runtime.failures import describe_failure, parking_reason
+from shared.runtime.postgres import Pool
+from shared.runtime.telemetry import intake_span
+from shared.runtime.transaction import Transaction
+
+OVERLAP = timedelta(days=1)
+"""``changedSince`` counts whole days in an undocumented time zone, so a pass asks for a day more."""
+
+_CONTACTS_PER_TRANSACTION = 200
+_WORKS_ORIGIN = "polled works"
+_CONTACTS_ORIGIN = "polled contacts"
+
+
+def next_pass(last: PollPass | None, now: datetime, fields: Collection[str]) -> PollPass:
+    """The interrupted pass, else a new one: over all records while a field still lacks its first pass."""
+    if last is None:
+        return PollPass(started_at=now)
+    if last.completed_at is None:
+        return last
+    lacks_baseline = not last.fields >= set(fields)
+    since = None if lacks_baseline else last.started_at.date() - OVERLAP
+    return PollPass(started_at=now, changed_since=since, fields=last.fields)
+
+
+# ------------------------------------------------------------------ works
+
+
+class WorksClient(Protocol):
+    async def works(self, after: int, changed_since: date | None) -> list[Any]:
+        """The next page above ``after``; empty at the end."""
+
+    async def work(self, work_id: int) -> list[Any]:
+        """One, or none."""
+
+    async def products(self, after: int, changed_since: date | None) -> list[Any]:
+        """The next page above ``after``; empty at the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorksPoll:
+    """``source`` names Consonance in the events; ``polled`` are the kinds of event that the poll publishes."""
+
+    client: WorksClient
+    pool: Pool
+    clock: Clock
+    tenant: TenantId
+    vocabulary: TenantVocabulary
+    parking: ParkedInputStore
+    polled: frozenset[str]
+    source: str
+
+    async def run(self) -> int:
+        """One pass; returns the number of events published. Raises Unavailable."""
+        current = await self._begin()
+        published, seen, after = 0, set[int](), current.after
+        while page := await self.client.works(after, current.changed_since):
+            published += await self._process_page(page, current)
+            seen.update(requestable_ids(page))
+            after = last_id(page, after)
+            await self._advance(after)
+        if current.changed_since is not None:
+            published += await self._process_works_of_products(current, seen)
+        await self._complete(current)
+        return published
+
+    async def _process_works_of_products(self, current: PollPass, seen: set[int]) -> int:
+        """Works that were on no page, although a product of theirs changed."""
+        published, after = 0, 0
+        while page := await self.client.products(after, current.changed_since):
+            works = [product.get("work") for product in page if isinstance(product, dict)]
+            for work_id in sorted({*requestable_ids(works)} - seen):
+                seen.add(work_id)
+                published += await self._process_page(await self.client.work(work_id), current)
+            after = last_id(page, after)
+        return published
+
+    async def _process_page(self, page: Sequence[Any], current: PollPass) -> int:
+        parsed, invalid = parse_page(WorkSnapshot, page, self._parse)
+        if invalid:
+            await self.parking.park(invalid, _WORKS_ORIGIN)
+        published: list[int] = []
+
+        async def store(records: Sequence[ParsedRecord[WorkSnapshot]]) -> None:
+            published.append(await self._store(records, current))
+
+        async def park(record: ParsedRecord[WorkSnapshot], fault: Exception) -> None:
+            await self.parking.park(
+                [record.to_invalid_input(parking_reason(fault), describe_failure(fault))], _WORKS_ORIGIN
+            )
+
+        await bisect(list({one.snapshot.work_id: one for one in parsed}.values()), store, park)
+        return sum(published)
+
+    async def _store(self, records: Sequence[ParsedRecord[WorkSnapshot]], current: PollPass) -> int:
+        locks = [partition_key(self.tenant, "works", one.snapshot.work_id) for one in records]
+        async with write_transaction(self.pool, self.clock, locks) as tx:
+            stored = await self._snapshots.load(tx.connection, [one.snapshot.work_id for one in records])
+            changed = [one for one in records if _stored_work(stored, one.snapshot) != one.snapshot]
+            works = [one.snapshot for one in changed]
+            published = sum([self._publish(stored, work, current, tx) for work in works])
+            new = [_next_snapshot(stored, work.work_id, work) for work in works]
+            await self._snapshots.save(tx.connection, new, tx.now)
+            for one in changed:
+                old = _stored_work(stored, one.snapshot)
+                fields = one.invalid_fields(f"work {one.snapshot.work_id}", old.unread if old else ())
+                await park_in(tx, fields, _WORKS_ORIGIN)
+        return published
+
+    def _parse(self, node: JsonObject, reader: FieldReader) -> WorkSnapshot:
+        return parse_work(node, self.vocabulary, reader)
+
+    def _publish(
+        self, stored: Mapping[int, StoredSnapshot], work: WorkSnapshot, current: PollPass, tx: Transaction
+    ) -> int:
+        """The events of one work, in a trace of its own; returns their number."""
+        version, key = _next_version(stored, work.work_id), partition_key(self.tenant, "works", work.work_id)
+        comparison = ComparisonContext(self.tenant, self.vocabulary, tx.now, version, current.fields, self.polled)
+        events = compare_works(_stored_work(stored, work), work, comparison)
+        with intake_span("ingest.poll") as traceparent:
+            context = EventContext(self.tenant, tx.now, {}, traceparent)
+            for one in events:
+                event = context.event(one.data, id=one.id, key=key, at=tx.now, source=self.source)
+                tx.publish(CONSONANCE_EVENTS, event)
+        return len(events)
+
+    async def _begin(self) -> PollPass:
+        async with write_transaction(self.pool, self.clock, [f"{self.tenant}/poll/works"]) as tx:
+            last = await self._snapshots.last_pass(tx.connection)
+            current = next_pass(last, tx.now, COMPARED_FIELDS)
+            if current is not last:
+                await self._snapshots.begin_pass(tx.connection, current)
+        return current
+
+    async def _advance(self, after: int) -> None:
+        with raises_unavailable():
+            await self._snapshots.advance_pass(self.pool, after)
+
+    async def _complete(self, current: PollPass) -> None:
+        with raises_unavailable():
+            fields = current.fields | set(COMPARED_FIELDS)
+            await self._snapshots.complete_pass(self.pool, machine_now(), fields)
+
+    @property
+    def _snapshots(self) -> SnapshotStore:
+        return SnapshotStore(self.tenant, "works")
+
+
+# ------------------------------------------------------------------ contacts
+
+
+class ContactsClient(Protocol):
+    async def contacts(self) -> list[Any]:
+        """All contacts."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContactsPoll:
+    client: ContactsClient
+    pool: Pool
+    clock: Clock
+    tenant: TenantId
+    vocabulary: TenantVocabulary
+    parking: ParkedInputStore
+
+    async def run(self) -> int:
+        """One pass; returns the number of people whose state was published. Raises Unavailable."""
+        return sum([await self._process(nodes) for nodes in _batches(await self.client.contacts())])
+
+    async def _process(self, nodes: Sequence[Any]) -> int:
+        parsed, invalid = parse_page(ContactSnapshot, nodes, self._parse)
+        if invalid:
+            await self.parking.park(invalid, _CONTACTS_ORIGIN)
+        published: list[int] = []
+
+        async def store(records: Sequence[ParsedRecord[ContactSnapshot]]) -> None:
+            published.append(await self._store(records))
+
+        async def park(record: ParsedRecord[ContactSnapshot], fault: Exception) -> None:
+            await self.parking.park(
+                [record.to_invalid_input(parking_reason(fault), describe_failure(fault))], _CONTACTS_ORIGIN
+            )
+
+        await bisect(parsed, store, park)
+        return sum(published)
+
+    async def _store(self, records: Sequence[ParsedRecord[ContactSnapshot]]) -> int:
+        with raises_unavailable():
+            stored = await self._snapshots.load(self.pool, [one.snapshot.contact_id for one in records])
+        changed = [one for one in records if _stored_contact(stored, one.snapshot) != one.snapshot]
+        if not changed:
+            return 0
+        contacts = [one.snapshot for one in changed]
+        addresses = [phone_key(contact.phone) for contact in contacts if contact.phone]
+        persons = [person_id_of_contact(self.tenant, contact.contact_id) for contact in contacts]
+        async with write_transaction(self.pool, self.clock, address_locks(self.tenant, [*addresses, *persons])) as tx:
+            directory = await PersonStore(self.tenant).load_for_update(tx.connection, addresses, persons)
+            for contact in contacts:
+                apply_contact(directory, contact, _stored_contact(stored, contact), self.tenant, tx.now)
+            people = directory.changed(tx.now)
+            await PersonStore(self.tenant).save(tx.connection, people)
+            new = [_next_snapshot(stored, contact.contact_id, contact) for contact in contacts]
+            await self._snapshots.save(tx.connection, new, tx.now)
+            for person in people:
+                tx.publish(CONTACTS, person_event(person, EventContext(self.tenant, tx.now, {})))
+            for one in changed:
+                old = _stored_contact(stored, one.snapshot)
+                fields = one.invalid_fields(f"contact {one.snapshot.contact_id}", old.unread if old else ())
+                await park_in(tx, fields, _CONTACTS_ORIGIN)
+        return len(people)
+
+    def _parse(self, node: JsonObject, reader: FieldReader) -> ContactSnapshot:
+        return parse_contact(node, self.vocabulary, reader)
+
+    @property
+    def _snapshots(self) -> SnapshotStore:
+        return SnapshotStore(self.tenant, "contacts")
+
+
+def _batches(nodes: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    starts = range(0, len(nodes), _CONTACTS_PER_TRANSACTION)
+    return (nodes[start : start + _CONTACTS_PER_TRANSACTION] for start in starts)
+
+
+def _stored_work(stored: Mapping[int, StoredSnapshot], work: WorkSnapshot) -> WorkSnapshot | None:
+    return decode_snapshot(WorkSnapshot, stored.get(work.work_id))
+
+
+def _stored_contact(stored: Mapping[int, StoredSnapshot], contact: ContactSnapshot) -> ContactSnapshot | None:
+    return decode_snapshot(ContactSnapshot, stored.get(contact.contact_id))
+
+
+def _next_snapshot(
+    stored: Mapping[int, StoredSnapshot], record_id: int, snapshot: WorkSnapshot | ContactSnapshot
+) -> StoredSnapshot:
+    return StoredSnapshot(record_id, _next_version(stored, record_id), encode(snapshot).decode())
+
+
+def _next_version(stored: Mapping[int, StoredSnapshot], record_id: int) -> int:
+    snapshot = stored.get(record_id)
+    return 1 if snapshot is None else snapshot.version + 1

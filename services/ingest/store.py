@@ -1,0 +1,230 @@
+"""The tables of ingest in PostgreSQL: people, snapshots of Consonance, received CloudEvents, parked input, coverage.
+
+A database that is away, shutting down or locked by others raises Unavailable.
+"""
+
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import TypeVar
+
+from services.ingest.coverage import Coverage
+from services.ingest.fields import phone_key
+from services.ingest.identity import PersonDirectory
+from services.ingest.records import InvalidInput
+from shared.contracts.contacts import PersonObserved
+from shared.contracts.envelope import Event
+from shared.contracts.errors import Unavailable
+from shared.contracts.ids import PersonId, TenantId, derive_id
+from shared.contracts.values import DECODE_ERRORS, Value, decode, encode
+from shared.runtime.batch import TRANSIENT_ERRORS
+from shared.runtime.clock import Clock, machine_now
+from shared.runtime.postgres import SERIALIZATION_FAILURES, Connection, Pool, load_queries
+from shared.runtime.telemetry import get_logger, parked_counter
+from shared.runtime.transaction import RecordOrigin, Transaction, transaction
+
+EVENT_RETENTION = timedelta(days=100)
+"""Received CloudEvents are kept as long as in the inboxes of consumers; machine time."""
+
+_PARKED_SOURCE = "parked"
+_UNAVAILABLE = (*TRANSIENT_ERRORS, *SERIALIZATION_FAILURES)
+_S = TypeVar("_S", bound=Value)
+
+queries = load_queries(__file__, "store.sql")
+_log = get_logger()
+
+
+@contextmanager
+def raises_unavailable() -> Iterator[None]:
+    """Turn errors of a database that cannot be used now into Unavailable."""
+    try:
+        yield
+    except _UNAVAILABLE as error:
+        raise Unavailable(f"PostgreSQL: {type(error).__name__}") from error
+
+
+@asynccontextmanager
+async def write_transaction(pool: Pool, clock: Clock, locks: Iterable[str] = ()) -> AsyncIterator[Transaction]:
+    """A transaction with its outbox, in ingest's schema. Raises Unavailable."""
+    with raises_unavailable():
+        async with transaction(pool, clock, "ingest", locks=locks) as tx:
+            yield tx
+
+
+# ------------------------------------------------------------------ people
+
+
+@dataclass(frozen=True, slots=True)
+class PersonStore:
+    """People by address: BSUIDs, and the keys of numbers (``phone_key``). Versions only rise."""
+
+    tenant: TenantId
+
+    async def load(self, pool: Pool, addresses: Iterable[str], persons: Iterable[PersonId]) -> PersonDirectory:
+        """Raises Unavailable."""
+        with raises_unavailable():
+            rows = await pool.fetch(queries.people_at, self.tenant, list(addresses), list(persons))
+        return _to_directory(rows)
+
+    async def load_for_update(
+        self, connection: Connection, addresses: Iterable[str], persons: Iterable[PersonId]
+    ) -> PersonDirectory:
+        """The rows are locked until the transaction ends."""
+        rows = await connection.fetch(queries.people_at_for_update, self.tenant, list(addresses), list(persons))
+        return _to_directory(rows)
+
+    async def save(self, connection: Connection, changed: Sequence[PersonObserved]) -> None:
+        await connection.execute(
+            queries.save_people,
+            self.tenant,
+            [person.person_id for person in changed],
+            [person.contact_id for person in changed],
+            [person.addresses.bsuid for person in changed],
+            [phone_key(person.addresses.phone) if person.addresses.phone else None for person in changed],
+            [person.version for person in changed],
+            [encode(person).decode() for person in changed],
+        )
+
+
+def _to_directory(rows: Iterable[Mapping[str, str]]) -> PersonDirectory:
+    return PersonDirectory(decode(PersonObserved, row["state"]) for row in rows)
+
+
+# ------------------------------------------------------------------ snapshots and poll passes
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSnapshot:
+    """``content`` is JSON; ``version`` rises with every difference."""
+
+    id: int
+    version: int
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class PollPass:
+    """A pass over all records of an entity. All up to the id ``after`` are read.
+
+    ``fields`` had a complete first pass, so differences in them are published. ``started_at`` is business time, for it
+    is compared with dates of Consonance; ``completed_at`` is machine time.
+    """
+
+    started_at: datetime
+    changed_since: date | None = None
+    after: int = 0
+    completed_at: datetime | None = None
+    fields: frozenset[str] = frozenset()
+
+
+def decode_snapshot(model: type[_S], stored: StoredSnapshot | None) -> _S | None:
+    """None also for a snapshot of another version of this service that cannot be read."""
+    try:
+        return None if stored is None else decode(model, stored.content)
+    except DECODE_ERRORS:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotStore:
+    """The snapshots and the passes of one tenant and one entity (``works``, ``contacts``)."""
+
+    tenant: TenantId
+    entity: str
+
+    async def load(self, connection: Connection, ids: Collection[int]) -> Mapping[int, StoredSnapshot]:
+        rows = await connection.fetch(queries.load_snapshots, self.tenant, self.entity, list(ids))
+        return {row["id"]: StoredSnapshot(row["id"], row["version"], row["view"]) for row in rows}
+
+    async def save(self, connection: Connection, changed: Sequence[StoredSnapshot], now: datetime) -> None:
+        ids, versions, contents = ([getattr(one, name) for one in changed] for name in ("id", "version", "content"))
+        await connection.execute(queries.save_snapshots, self.tenant, self.entity, now, ids, versions, contents)
+
+    async def last_pass(self, connection: Connection) -> PollPass | None:
+        row = await connection.fetchrow(queries.load_pass, self.tenant, self.entity)
+        return None if row is None else PollPass(**{**row, "fields": frozenset(row["fields"])})
+
+    async def begin_pass(self, connection: Connection, new: PollPass) -> None:
+        await connection.execute(queries.begin_pass, self.tenant, self.entity, new.started_at, new.changed_since)
+
+    async def advance_pass(self, connection: Connection, after: int) -> None:
+        await connection.execute(queries.advance_pass, self.tenant, self.entity, after)
+
+    async def complete_pass(self, connection: Connection, at: datetime, fields: Collection[str]) -> None:
+        """``at`` is machine time."""
+        await connection.execute(queries.complete_pass, self.tenant, self.entity, at, list(fields))
+
+
+# ------------------------------------------------------------------ received CloudEvents
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedEventStore:
+    """The CloudEvents that were received before, by source and id. All methods raise Unavailable."""
+
+    pool: Pool
+    tenant: TenantId
+
+    async def find(self, events: Sequence[Event]) -> set[tuple[str, str]]:
+        """(source, id) of those events that were received before."""
+        with raises_unavailable():
+            rows = await self.pool.fetch(queries.find_received, self.tenant, *_sources_and_ids(events))
+        return {(row["source"], row["id"]) for row in rows}
+
+    async def add(self, events: Sequence[Event]) -> None:
+        with raises_unavailable():
+            await self.pool.execute(queries.add_received, self.tenant, *_sources_and_ids(events), machine_now())
+
+    async def delete_old(self) -> None:
+        """Delete some of those older than 100 days."""
+        with raises_unavailable():
+            await self.pool.execute(queries.delete_old_received, machine_now() - EVENT_RETENTION)
+
+
+def _sources_and_ids(events: Sequence[Event]) -> tuple[list[str], list[str]]:
+    return [event.source for event in events], [event.id for event in events]
+
+
+# ------------------------------------------------------------------ parked input
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedInputStore:
+    """Keeps invalid input for an operator; the same bytes once, however often they are sent."""
+
+    pool: Pool
+    clock: Clock
+    tenant: TenantId
+
+    async def park(self, inputs: Sequence[InvalidInput], origin: str) -> None:
+        """Return after they are stored. ``origin`` is the path or the poll they came from. Raises Unavailable."""
+        by_id = {derive_id(origin, one.raw.hex()): one for one in inputs}
+        async with write_transaction(self.pool, self.clock, [f"{self.tenant}/{_PARKED_SOURCE}"]) as tx:
+            ids = list(by_id)
+            sources = [_PARKED_SOURCE] * len(ids)
+            new = await tx.connection.fetch(queries.add_received, self.tenant, sources, ids, machine_now())
+            await park_in(tx, [by_id[row["id"]] for row in new], origin)
+
+
+async def park_in(tx: Transaction, inputs: Iterable[InvalidInput], origin: str) -> None:
+    """Park in a transaction that is open, also input that was parked before."""
+    parked = parked_counter("ingest")
+    for one in inputs:
+        parked.labels(one.reason).inc()
+        await tx.park(one.raw, one.reason, one.sentence, RecordOrigin(origin))
+        _log.warning("input.parked", reason=one.reason, sentence=one.sentence)
+
+
+# ------------------------------------------------------------------ coverage of the webhook
+
+
+async def load_coverage(connection: Connection, tenant: TenantId, account: str) -> Coverage | None:
+    """The row is locked until the transaction ends."""
+    row = await connection.fetchrow(queries.load_coverage, tenant, account)
+    return None if row is None else Coverage(**row)
+
+
+async def save_coverage(connection: Connection, tenant: TenantId, account: str, coverage: Coverage) -> None:
+    edges = (coverage.since, coverage.until, coverage.gap_since, coverage.gap_until)
+    await connection.execute(queries.save_coverage, tenant, account, *edges)

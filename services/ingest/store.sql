@@ -1,0 +1,93 @@
+-- name: people_at
+-- The people at these BSUIDs or numbers, those with these ids, and those who share a number with a person at one of
+-- these BSUIDs.
+select state::text as state from people
+where tenant = $1 and (
+    bsuid = any($2::text[]) or phone_key = any($2::text[]) or person_id = any($3::text[])
+    or phone_key = any(array(select phone_key from people where tenant = $1 and bsuid = any($2::text[])))
+);
+
+-- name: people_at_for_update
+-- The same people, locked until the transaction ends.
+select state::text as state from people
+where tenant = $1 and (
+    bsuid = any($2::text[]) or phone_key = any($2::text[]) or person_id = any($3::text[])
+    or phone_key = any(array(select phone_key from people where tenant = $1 and bsuid = any($2::text[])))
+)
+order by person_id
+for update;
+
+-- name: save_people
+-- The new state of each person; an older version never overwrites a newer one.
+insert into people (tenant, person_id, contact_id, bsuid, phone_key, version, state)
+select $1, person_id, contact_id, bsuid, phone_key, version, state::jsonb
+from unnest($2::text[], $3::bigint[], $4::text[], $5::text[], $6::bigint[], $7::text[])
+    as given (person_id, contact_id, bsuid, phone_key, version, state)
+on conflict (tenant, person_id) do update set
+    contact_id = excluded.contact_id,
+    bsuid = excluded.bsuid,
+    phone_key = excluded.phone_key,
+    version = excluded.version,
+    state = excluded.state
+where people.version < excluded.version;
+
+-- name: load_snapshots
+-- The last snapshots of these records.
+select id, version, view::text as view from snapshots where tenant = $1 and entity = $2 and id = any($3::bigint[]);
+
+-- name: save_snapshots
+-- The new snapshots of these records.
+insert into snapshots (tenant, entity, id, version, view, observed_at)
+select $1, $2, id, version, view::jsonb, $3
+from unnest($4::bigint[], $5::bigint[], $6::text[]) as given (id, version, view)
+on conflict (tenant, entity, id) do update set
+    version = excluded.version, view = excluded.view, observed_at = excluded.observed_at;
+
+-- name: load_pass
+-- The pass over an entity that is under way, or the last one.
+select started_at, changed_since, after, completed_at, fields from passes where tenant = $1 and entity = $2;
+
+-- name: begin_pass
+-- A new pass, from the first record.
+insert into passes (tenant, entity, started_at, changed_since, after, completed_at, fields)
+values ($1, $2, $3, $4, 0, null, '{}')
+on conflict (tenant, entity) do update set
+    started_at = excluded.started_at, changed_since = excluded.changed_since, after = 0, completed_at = null;
+
+-- name: advance_pass
+-- All records up to this id have been read.
+update passes set after = $3 where tenant = $1 and entity = $2;
+
+-- name: complete_pass
+-- All records have been read: from now on differences in these fields are published.
+update passes set completed_at = $3, fields = $4::text[] where tenant = $1 and entity = $2;
+
+-- name: find_received
+-- Those of these CloudEvents that were received before.
+select pushed.source, pushed.id from pushed
+join unnest($2::text[], $3::text[]) as given (source, id) using (source, id)
+where pushed.tenant = $1;
+
+-- name: add_received
+-- These CloudEvents are received; returns those that were not before.
+insert into pushed (tenant, source, id, taken_at)
+select $1, source, id, $4 from unnest($2::text[], $3::text[]) as given (source, id)
+on conflict do nothing
+returning source, id;
+
+-- name: delete_old_received
+-- Delete the oldest of the received CloudEvents, at most 1,000 at a time.
+delete from pushed where ctid in (select ctid from pushed where taken_at < $1 order by taken_at limit 1000);
+
+-- name: load_coverage
+-- The coverage of an account's webhook, locked, so that replicas take turns.
+select since, until, gap_since, gap_until from wholeness where tenant = $1 and account = $2 for update;
+
+-- name: save_coverage
+-- The coverage after a heartbeat.
+insert into wholeness (tenant, account, since, until, gap_since, gap_until) values ($1, $2, $3, $4, $5, $6)
+on conflict (tenant, account) do update set
+    since = excluded.since,
+    until = excluded.until,
+    gap_since = excluded.gap_since,
+    gap_until = excluded.gap_until;

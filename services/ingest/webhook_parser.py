@@ -1,0 +1,396 @@
+"""Parses the body of a WhatsApp webhook: each update becomes exactly one event, or is parked with its reason.
+
+Pure; ``parse_webhook`` never raises. Updates about a person still lack their ``person_id``, which needs the database.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import orjson
+
+from services.ingest.fields import parse_bsuid, parse_person_name, parse_whatsapp_phone
+from services.ingest.identity import ObservedIdentity
+from services.ingest.message_content import quoted_message, read_content
+from services.ingest.records import (
+    MAX_NAME_LENGTH,
+    MAX_RECORD_BYTES,
+    InvalidInput,
+    KafkaRecord,
+    WebhookContext,
+    parse_timestamp,
+    to_json,
+)
+from services.ingest.webhook_updates import (
+    UNNAMED,
+    InvalidUpdates,
+    Update,
+    contact_entry,
+    phone_number_id,
+    split_body,
+    to_webhook,
+)
+from shared.contracts.envelope import EventData
+from shared.contracts.errors import Malformed
+from shared.contracts.ids import Line, PersonId, Wamid
+from shared.contracts.topics import WHATSAPP_ACCOUNT, WHATSAPP_STATUSES
+from shared.contracts.values import DECODE_ERRORS, decode, describe_error, encode
+from shared.contracts.whatsapp import (
+    AccountReported,
+    IdentityChange,
+    IdentityChanged,
+    MessageKind,
+    MessageReceived,
+    Preference,
+    PreferenceChanged,
+    Status,
+    StatusReported,
+    UnknownReceived,
+)
+from shared.runtime.error_location import error_location
+
+ACCOUNT_FIELDS = frozenset(
+    {
+        "account_update",
+        "account_alerts",
+        "account_review_update",
+        "business_capability_update",
+        "message_template_status_update",
+        "message_template_quality_update",
+        "message_template_components_update",
+        "template_category_update",
+        "phone_number_name_update",
+        "phone_number_quality_update",
+        "security",
+    }
+)
+"""Fields whose value is published: it is about the account, its templates and its numbers, never about a person."""
+
+_PERSONAL_KEYS = frozenset({"requester"})
+"""``security`` names the employee who asked."""
+
+_MAX_ERROR_CODE = 2**31 - 1
+_STATUSES = {status.value: status for status in Status}
+_PERSON_UNKNOWN = PersonId("")
+
+
+@dataclass(frozen=True, slots=True)
+class PersonUpdate:
+    """An update about a person. ``draft`` lacks only its ``person_id``; ``update`` is what is parked if it must be.
+
+    ``kind`` is the label under which it is counted.
+    """
+
+    identity: ObservedIdentity
+    draft: EventData
+    id: str
+    at: datetime
+    kind: str
+    update: Update
+
+
+class ParsedWebhook(NamedTuple):
+    """One body, sorted by what comes next. ``foreign_numbers`` counts updates to numbers that are not ours."""
+
+    records: list[KafkaRecord]
+    person_updates: list[PersonUpdate]
+    invalid: list[InvalidInput]
+    foreign_numbers: Counter[str]
+
+
+def parse_webhook(body: bytes, context: WebhookContext) -> ParsedWebhook:
+    updates, invalid = split_body(body)
+    parsed = ParsedWebhook([], [], invalid.inputs, Counter())
+    for update in updates:
+        number = phone_number_id(update.value)
+        if number is not None and number not in context.lines:  # of another product under the same Meta app
+            parsed.foreign_numbers[number[:MAX_NAME_LENGTH]] += 1
+            continue
+        try:
+            _add(_parse_update(update, context), parsed)
+        except (ValueError, Malformed) as fault:  # neither ever quotes a value
+            reason = fault.reason if isinstance(fault, Malformed) else "malformed"
+            _add_invalid(invalid, update, reason, str(fault))
+        except Exception as fault:  # noqa: BLE001 -- the boundary of one update: its surprise must not stop the others
+            _add_invalid(invalid, update, "unexpected", f"{type(fault).__name__} at {error_location(fault)}")
+    return parsed
+
+
+def _parse_update(update: Update, context: WebhookContext) -> KafkaRecord | PersonUpdate:
+    """Only these fields are acted on: echoes, history and standby hold messages of others."""
+    match update.field, update.array:
+        case "messages", "statuses":
+            return _parse_status(update, context)
+        case "messages", "messages":
+            return _parse_message(update, context) or _unknown_record(update, context)
+        case "calls", "calls":
+            return _parse_call(update, context) or _unknown_record(update, context)
+        case "user_preferences", "user_preferences":
+            return _parse_preference(update, context)
+        case "user_id_update", "user_id_update":
+            return _parse_bsuid_update(update, context)
+        case _:
+            return _parse_account_update(update, context)
+
+
+def _add(parsed_update: KafkaRecord | PersonUpdate, parsed: ParsedWebhook) -> None:
+    """Raises Malformed for an update that could not be published later, when others would have to wait for it."""
+    if isinstance(parsed_update, KafkaRecord):
+        _check_size(len(parsed_update.value))
+        parsed.records.append(parsed_update)
+    else:
+        _check_size(len(_encode_draft(parsed_update)))
+        parsed.person_updates.append(parsed_update)
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_RECORD_BYTES:
+        raise Malformed(f"it is larger than {MAX_RECORD_BYTES} bytes", reason="too_large")
+
+
+def _encode_draft(update: PersonUpdate) -> bytes:
+    raw = encode(update.draft)
+    try:
+        decode(type(update.draft), raw)
+    except DECODE_ERRORS as error:
+        raise Malformed(describe_error(error, type(update.draft))) from None
+    return raw
+
+
+def _add_invalid(invalid: InvalidUpdates, update: Update, reason: str, sentence: str) -> None:
+    invalid.add(lambda: to_webhook(update), reason, sentence)
+
+
+# ------------------------------------------------------------------ messages, calls, preferences, identities
+
+
+def _parse_message(update: Update, context: WebhookContext) -> PersonUpdate | None:
+    """None for a system note that this version does not know. Raises ValueError naming the field."""
+    item = update.item
+    if item.get("type") == "system":
+        return _parse_system_note(update, context)
+    at, wamid = parse_timestamp(item.get("timestamp")), _required_text(item.get("id"), "messages.id")
+    content = read_content(item, has_errors=bool(item.get("errors") or update.errors))
+    draft = MessageReceived(
+        line=_line(update, context),
+        person_id=_PERSON_UNKNOWN,
+        message_id=Wamid(wamid),
+        in_group=bool(item.get("group_id")),
+        at=at,
+        **{"quoted_id": quoted_message(item), **content},
+    )
+    return PersonUpdate(_sender(update), draft, context.pseudonyms.for_wamid(wamid), at, "message", update)
+
+
+def _parse_call(update: Update, context: WebhookContext) -> PersonUpdate | None:
+    """A call that a person starts opens their window as a message does; for all other events of calls None."""
+    item = update.item
+    if item.get("direction") != "USER_INITIATED" or item.get("event") != "connect":
+        return None
+    at, call_id = parse_timestamp(item.get("timestamp")), _required_text(item.get("id"), "calls.id")
+    draft = MessageReceived(
+        line=_line(update, context),
+        person_id=_PERSON_UNKNOWN,
+        message_id=Wamid(call_id),
+        message_kind=MessageKind.CALL,
+        at=at,
+    )
+    return PersonUpdate(_sender(update), draft, context.pseudonyms.for_wamid(call_id), at, "message", update)
+
+
+def _parse_preference(update: Update, context: WebhookContext) -> PersonUpdate:
+    item, at = update.item, parse_timestamp(update.item.get("timestamp"))
+    try:
+        value = Preference(str(item.get("value")))
+    except ValueError:
+        raise ValueError("user_preferences.value: it is none of stop, resume, signup") from None
+    draft = PreferenceChanged(
+        line=_line(update, context),
+        person_id=_PERSON_UNKNOWN,
+        category=_required_text(item.get("category"), "user_preferences.category"),
+        value=value,
+        at=at,
+    )
+    return PersonUpdate(_sender(update), draft, _content_id(update, context), at, "preference", update)
+
+
+def _parse_bsuid_update(update: Update, context: WebhookContext) -> PersonUpdate:
+    item = update.item
+    pair = item.get("user_id")
+    former, current = (pair.get("previous"), pair.get("current")) if isinstance(pair, dict) else (None, None)
+    identity = ObservedIdentity(
+        bsuid=parse_bsuid(_required_text(current, "user_id_update.user_id.current")),
+        phone=parse_whatsapp_phone(item.get("wa_id")),
+        name=_profile_name(_contact(update)),
+        change=IdentityChange.BSUID,
+        former_bsuid=parse_bsuid(former),
+    )
+    return _identity_update(update, identity, _content_id(update, context))
+
+
+def _parse_system_note(update: Update, context: WebhookContext) -> PersonUpdate | None:
+    """A changed number, BSUID or security key: https://developers.facebook.com/docs/whatsapp, system messages."""
+    note = update.item.get("system")
+    event_id = context.pseudonyms.for_wamid(_required_text(update.item.get("id"), "messages.id"))
+    if not isinstance(note, dict):
+        raise ValueError("messages.system: it has not the shape of its type")  # noqa: TRY004 -- callers park on it
+    kind = _required_text(note.get("type"), "messages.system.type")
+    before = _sender(update)
+    if kind == "customer_identity_changed":
+        identity = ObservedIdentity(before.bsuid, before.phone, before.name, IdentityChange.KEY)
+        return _identity_update(update, identity, event_id)
+    change = {"user_changed_number": IdentityChange.NUMBER, "user_changed_user_id": IdentityChange.BSUID}.get(kind)
+    if change is None:
+        return None
+    after = ObservedIdentity(
+        bsuid=parse_bsuid(note.get("user_id")),
+        phone=parse_whatsapp_phone(note.get("wa_id") or note.get("new_wa_id")),
+        name=before.name,
+        change=change,
+        former_bsuid=before.bsuid,
+        former_phone=before.phone,
+    )
+    return _identity_update(update, after, event_id)
+
+
+def _identity_update(update: Update, identity: ObservedIdentity, event_id: str) -> PersonUpdate:
+    at = parse_timestamp(update.item.get("timestamp"))
+    if identity.bsuid is None and identity.phone is None:
+        raise ValueError("messages.system: it names no address")
+    change = identity.change or IdentityChange.KEY
+    draft = IdentityChanged(person_id=_PERSON_UNKNOWN, change=change, at=at)
+    return PersonUpdate(identity, draft, event_id, at, "identity", update)
+
+
+def _sender(update: Update) -> ObservedIdentity:
+    """The addresses of the item, completed from the ``contacts`` entry of the same person."""
+    item, contact = update.item, _contact(update)
+    bsuid = parse_bsuid(item.get("from_user_id") or item.get("user_id") or contact.get("user_id"))
+    phone = parse_whatsapp_phone(item.get("from") or item.get("wa_id") or contact.get("wa_id"))
+    if phone is None:
+        phone = parse_whatsapp_phone(contact.get("wa_id"))
+    if bsuid is None and phone is None:
+        raise ValueError("from: it names no sender")
+    return ObservedIdentity(bsuid, phone, _profile_name(contact))
+
+
+def _contact(update: Update) -> dict[str, Any]:
+    """The entry of the item's sender; a single entry where the item has no address."""
+    item, found = update.item, contact_entry(update)
+    if found:
+        return found
+    listed = update.value.get("contacts")
+    contacts = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
+    phone = item.get("from") or item.get("wa_id")
+    has_address = item.get("from_user_id") or item.get("user_id") or parse_whatsapp_phone(phone)
+    return contacts[0] if len(contacts) == 1 and not has_address else {}
+
+
+def _profile_name(contact: dict[str, Any]) -> str | None:
+    profile = contact.get("profile")
+    return parse_person_name(profile.get("name")) if isinstance(profile, dict) else None
+
+
+def _line(update: Update, context: WebhookContext) -> Line:
+    """The name of the line; an update without a number was still sent to one of ours."""
+    return context.lines.get(phone_number_id(update.value) or "", Line(UNNAMED))
+
+
+def _required_text(value: Any, field: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{field}: it is missing")
+    if len(value) > MAX_NAME_LENGTH:
+        raise ValueError(f"{field}: longer than {MAX_NAME_LENGTH} characters")
+    return value
+
+
+# ------------------------------------------------------------------ statuses
+
+
+def _parse_status(update: Update, context: WebhookContext) -> KafkaRecord:
+    """Raises ValueError naming the field."""
+    item = update.item
+    wamid, status = item.get("id"), item.get("status")
+    if not isinstance(wamid, str) or not wamid:
+        raise ValueError("statuses.id: it is missing")
+    if not isinstance(status, str) or not status:
+        raise ValueError("statuses.status: it is missing")
+    if len(wamid) + len(status) >= MAX_NAME_LENGTH:
+        raise ValueError(f"statuses.id, statuses.status: longer than {MAX_NAME_LENGTH} characters")
+    at = parse_timestamp(item.get("timestamp"))
+    details = _status_details(update, context)
+    data = StatusReported(wamid=Wamid(wamid), status=_STATUSES.get(status, Status.OTHER), at=at, **details)
+    message = context.pseudonyms.for_wamid(wamid)
+    event = context.event(data, id=f"{message}/{status}", key=message, at=at)
+    return KafkaRecord.of(WHATSAPP_STATUSES, event, "status")
+
+
+def _status_details(update: Update, context: WebhookContext) -> dict[str, Any]:
+    """The optional fields of a status; a value of the wrong type is left out, and the status itself still counts."""
+    item = update.item
+    found: dict[str, Any] = {}
+    line = context.lines.get(phone_number_id(update.value) or "")
+    if line is not None:
+        found["line"] = line
+    callback = item.get("biz_opaque_callback_data")
+    if isinstance(callback, str):
+        found["callback"] = callback
+    pricing = item.get("pricing")
+    if isinstance(pricing, dict) and isinstance(pricing.get("category"), str):
+        found["pricing_category"] = pricing["category"]
+    code = _first_code(item.get("errors")) or (_first_code(update.errors) if item.get("status") == "failed" else None)
+    if code is not None:
+        found["code"] = code
+    return found
+
+
+def _first_code(errors: Any) -> int | None:
+    if not isinstance(errors, list | tuple) or not errors or not isinstance(errors[0], dict):
+        return None
+    code = errors[0].get("code")
+    return code if isinstance(code, int) and not isinstance(code, bool) and abs(code) <= _MAX_ERROR_CODE else None
+
+
+# ------------------------------------------------------------------ the account, and updates of unknown kinds
+
+
+def _parse_account_update(update: Update, context: WebhookContext) -> KafkaRecord:
+    at = _time_of(update, context.now)
+    if update.array is None and update.field in ACCOUNT_FIELDS:
+        value = {key: part for key, part in update.value.items() if key not in _PERSONAL_KEYS}
+        report = AccountReported(account=update.account, field=update.field, value=value, at=at)
+        return _account_record(report, "account", update, context)
+    if update.array is None and update.field == "messages" and update.errors:
+        errors = [{key: error.get(key) for key in ("code", "title")} for error in update.errors]
+        report = AccountReported(account=update.account, field="errors", value={"errors": errors}, at=at)
+        return _account_record(report, "account", update, context)
+    return _unknown_record(update, context)
+
+
+def _unknown_record(update: Update, context: WebhookContext) -> KafkaRecord:
+    unknown = UnknownReceived(account=update.account, field=update.field, at=_time_of(update, context.now))
+    return _account_record(unknown, "unknown", update, context)
+
+
+def _account_record(data: EventData, kind: str, update: Update, context: WebhookContext) -> KafkaRecord:
+    at = _time_of(update, context.now)
+    event = context.event(data, id=_content_id(update, context), key=update.account, at=at)
+    return KafkaRecord.of(WHATSAPP_ACCOUNT, event, kind)
+
+
+def _content_id(update: Update, context: WebhookContext) -> str:
+    """The id of an update that has none: from its account, its canonical JSON and the time of its entry."""
+    content = to_json([update.field, update.array, update.time, update.item], option=orjson.OPT_SORT_KEYS)
+    return context.pseudonyms.hash("update", update.account, content.decode())
+
+
+def _time_of(update: Update, now: datetime) -> datetime:
+    """The update's own time, else its entry's, else now."""
+    candidates: tuple[Any, ...] = (update.item.get("timestamp"), update.time)
+    for candidate in candidates:
+        try:
+            return parse_timestamp(candidate)
+        except ValueError:
+            continue
+    return now

@@ -1,0 +1,153 @@
+"""The time that a heartbeat confirms, and the causes of a gap; in a real database."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from http import HTTPStatus
+
+import pytest
+
+from services.ingest.coverage import CoverageTracker
+from services.ingest.handlers import WhatsAppWebhook
+from services.ingest.heartbeat import Heartbeat
+from services.ingest.http.router import HttpRequest
+from services.ingest.metrics import IngestMetrics
+from services.ingest.records import InvalidInput, KafkaRecord, WebhookContext
+from services.ingest.webhook_parser import PersonUpdate
+from shared.contracts.errors import Unavailable
+from shared.contracts.ids import Line, TenantId
+from shared.contracts.whatsapp import WebhookConfirmed, WebhookGapOpened
+from shared.runtime.clock import SystemClock, machine_now
+from shared.runtime.postgres import Pool
+from tests.services.ingest.outbox import clear_outbox, outbox_events
+from tests.services.ingest.payloads import PSEUDONYMS, status, statuses, webhook
+from tests.services.ingest.service import APP_SECRET, VERIFY_TOKEN, signed
+
+pytestmark = pytest.mark.integration
+BODY = webhook(statuses(status()))
+
+
+@dataclass
+class HeartbeatUnderTest:
+    """A heartbeat whose readiness the test decides; ``beat`` returns what was published."""
+
+    pool: Pool
+    metrics: IngestMetrics
+    tracker: CoverageTracker = field(default_factory=CoverageTracker)
+    ready: bool = True
+
+    def __post_init__(self) -> None:
+        hour = timedelta(hours=1)
+        self.heartbeat = Heartbeat(
+            self.tracker, self.pool, SystemClock(), TenantId("pelican"), "1", hour, hour, self.metrics, self.is_ready
+        )
+
+    async def is_ready(self) -> bool:
+        return self.ready
+
+    async def beat(self) -> tuple[list[str], bool]:
+        """The reasons of gaps opened, and whether the time since the last beat is confirmed."""
+        before = machine_now()
+        await clear_outbox(self.pool)
+        await self.heartbeat.beat()
+        events = [event.data for event in await outbox_events(self.pool)]
+        spans = [one for one in events if isinstance(one, WebhookConfirmed)]
+        assert all(span.since <= span.until for span in spans)
+        confirmed = any(span.since < before - timedelta(milliseconds=1) and span.since < span.until for span in spans)
+        return [one.reason for one in events if isinstance(one, WebhookGapOpened)], confirmed
+
+
+@pytest.fixture
+async def tested(pool: Pool, metrics: IngestMetrics) -> HeartbeatUnderTest:
+    """It has started, and has confirmed its first interval."""
+    tested = HeartbeatUnderTest(pool, metrics)
+    await tested.beat()
+    assert await tested.beat() == ([], True)
+    return tested
+
+
+async def test_coverage_starts_when_the_service_is_ready_for_two_heartbeats(pool: Pool, metrics: IngestMetrics) -> None:
+    tested = HeartbeatUnderTest(pool, metrics, ready=False)
+    tested.tracker.record_miss("restarted")
+    assert [await tested.beat() for _ in range(2)] == [([], False)] * 2
+    assert await outbox_events(pool) == []
+    tested.ready = True
+    assert await tested.beat() == ([], False)
+    assert await outbox_events(pool) == []
+    assert [await tested.beat() for _ in range(2)] == [([], False), ([], True)]
+
+
+async def test_an_unready_service_has_a_gap_until_it_is_ready_for_two_heartbeats(tested: HeartbeatUnderTest) -> None:
+    tested.ready = False
+    assert [await tested.beat() for _ in range(2)] == [(["unready"], False), ([], False)]
+    tested.ready = True
+    assert [await tested.beat() for _ in range(2)] == [([], False), ([], True)]
+
+
+async def test_a_failed_readiness_probe_between_two_heartbeats_opens_a_gap(tested: HeartbeatUnderTest) -> None:
+    tested.tracker.record_unready()
+    assert await tested.beat() == (["unready"], False)
+
+
+async def test_a_connection_dropped_for_lack_of_room_opens_a_gap(tested: HeartbeatUnderTest) -> None:
+    tested.tracker.record_miss("full")
+    assert await tested.beat() == (["full"], False)
+
+
+async def test_a_suspect_signature_opens_a_gap_unless_a_valid_one_follows(tested: HeartbeatUnderTest) -> None:
+    tested.tracker.record_suspect_signature()
+    tested.tracker.record_valid_signature()
+    assert await tested.beat() == ([], True)
+    tested.tracker.record_valid_signature()
+    tested.tracker.record_suspect_signature()
+    assert await tested.beat() == (["signature"], False)
+
+
+async def test_a_rejection_during_the_readiness_check_opens_a_gap(tested: HeartbeatUnderTest) -> None:
+    async def rejects_meanwhile() -> bool:
+        tested.tracker.record_miss("refused")
+        return True
+
+    tested.heartbeat = Heartbeat(
+        **{name: getattr(tested.heartbeat, name) for name in Heartbeat.__slots__} | {"is_ready": rejects_meanwhile}
+    )
+    assert await tested.beat() == (["refused"], False)
+
+
+class FakePublisher:
+    """A broker that may fail; the database is not needed for statuses."""
+
+    def __init__(self, fault: Exception | None) -> None:
+        self.fault = fault
+
+    async def publish(self, records: Sequence[KafkaRecord]) -> None:
+        assert len(records) == 1
+        if self.fault is not None:
+            raise self.fault
+
+    async def resolve(self, updates: Sequence[PersonUpdate], context: WebhookContext) -> list[KafkaRecord]:
+        raise NotImplementedError
+
+    async def park(self, inputs: Sequence[InvalidInput], origin: str) -> None:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("fault", "missed"), [(None, False), (Unavailable("gone"), True), (RuntimeError(), True), (TimeoutError(), True)]
+)
+async def test_every_signed_webhook_without_a_200_is_recorded_as_missed(
+    metrics: IngestMetrics, fault: Exception | None, *, missed: bool
+) -> None:
+    tracker, publisher = CoverageTracker(), FakePublisher(fault)
+    whatsapp = WhatsAppWebhook(
+        publisher=publisher, persons=publisher, parking=publisher, coverage=tracker, metrics=metrics,
+        clock=SystemClock(), tenant=TenantId("pelican"), lines={"106540352242922": Line("house")},
+        app_secrets=(APP_SECRET.encode(),), verify_token=VERIFY_TOKEN, pseudonyms=PSEUDONYMS,
+    )  # fmt: skip
+    headers = {name.lower().encode(): value.encode() for name, value in signed(BODY).items()}
+    try:
+        answer = (await whatsapp.receive(HttpRequest("POST", "/whatsapp/webhook", headers, b"", BODY))).status
+    except RuntimeError:
+        answer = HTTPStatus.INTERNAL_SERVER_ERROR
+    assert (answer == HTTPStatus.OK, tracker.missed_at is not None) == (not missed, missed)
+    assert tracker.in_flight == {}

@@ -1,0 +1,78 @@
+"""The person behind a message, resolved in a real database."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from services.ingest.identity_resolver import IdentityResolver
+from services.ingest.records import KafkaRecord
+from services.ingest.store import PersonStore
+from services.ingest.webhook_parser import parse_webhook
+from shared.contracts.contacts import PersonObserved
+from shared.contracts.envelope import parse_event
+from shared.contracts.whatsapp import IdentityChanged, MessageReceived
+from shared.runtime.clock import SystemClock
+from shared.runtime.postgres import Pool
+from tests.services.ingest.outbox import clear_outbox, outbox_events
+from tests.services.ingest.payloads import CONTEXT, messages, text, webhook
+
+pytestmark = pytest.mark.integration
+
+
+async def resolve(pool: Pool, *items: Any, contacts: list[Any] | None = None) -> list[KafkaRecord]:
+    resolver = IdentityResolver(pool, SystemClock(), PersonStore(CONTEXT.tenant))
+    return await resolver.resolve(
+        parse_webhook(webhook(messages(*items, contacts=contacts)), CONTEXT).person_updates, CONTEXT
+    )
+
+
+def persons(records: list[KafkaRecord]) -> list[str]:
+    found: list[str] = []
+    for record in records:
+        data = parse_event(record.value, record.topic.kinds).data
+        assert isinstance(data, MessageReceived | IdentityChanged)
+        found.append(data.person_id)
+        assert record.key.decode() == f"pelican/persons/{data.person_id}"
+    return found
+
+
+async def states(pool: Pool) -> list[PersonObserved]:
+    return [event.data for event in await outbox_events(pool) if isinstance(event.data, PersonObserved)]
+
+
+async def test_the_state_of_a_stranger_is_published_once(pool: Pool) -> None:
+    first = persons(await resolve(pool, text("w1"), text("w2")))
+    again = persons(await resolve(pool, text("w3")))
+    assert len({*first, *again}) == 1
+    (state,) = await states(pool)
+    assert (state.person_id, state.version, state.addresses.phone) == (first[0], 1, "+447700900123")
+
+
+async def test_a_bsuid_beside_a_known_number_is_added_to_its_person_and_published(pool: Pool) -> None:
+    (before,) = persons(await resolve(pool, text()))
+    (joined,) = persons(await resolve(pool, text("w2", from_user_id="GB.1")))
+    (alone,) = persons(await resolve(pool, {**text("w3"), "from": "", "from_user_id": "GB.1"}))
+    assert before == joined == alone
+    assert [state.version for state in await states(pool)] == [1, 2]
+
+
+async def test_a_person_whose_number_changed_stays_the_same_person(pool: Pool) -> None:
+    (before,) = persons(await resolve(pool, text()))
+    note = {"type": "user_changed_number", "wa_id": "12195555358"}
+    (moved,) = persons(await resolve(pool, text("w2", type="system", system=note)))
+    (after,) = persons(await resolve(pool, text("w3", sender="12195555358")))
+    assert before == moved == after
+
+
+async def test_concurrent_updates_of_a_stranger_give_one_person(pool: Pool) -> None:
+    resolved = await asyncio.gather(*(resolve(pool, text(f"w{n}", from_user_id="GB.1")) for n in range(8)))
+    assert len({person for records in resolved for person in persons(records)}) == 1
+    assert [state.version for state in await states(pool)] == [1]
+
+
+async def test_a_redelivered_body_publishes_no_state_again(pool: Pool) -> None:
+    await resolve(pool, text(from_user_id="GB.1"))
+    await clear_outbox(pool)
+    await resolve(pool, text(from_user_id="GB.1"))
+    assert await outbox_events(pool) == []
