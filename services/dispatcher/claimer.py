@@ -22,7 +22,9 @@ from shared.runtime.postgres import Connection
 from shared.runtime.telemetry import get_logger
 
 log = get_logger()
-_KEPT_IN_MEMORY = frozenset({MessageReason.NUMBER_RATE, MessageReason.NUMBER_HELD})  # the whole line is skipped then
+_KEPT_IN_MEMORY = frozenset(
+    {MessageReason.NUMBER_RATE, MessageReason.NUMBER_THROTTLED}
+)  # the whole line is skipped then
 _TEMPLATE_TRIAL_WAIT = timedelta(seconds=1)  # until the outcome of the one trial message is known
 
 
@@ -161,14 +163,14 @@ class Claimer:
             address=due.address,
             window_opened_at=due.window_opened_at,
             template=due.template,
-            template_held_until=self._template_held_until(_template_of(due), templates, now),
-            number_held_until=self.throttles.number_until(line, now),
-            pair_held_until=self.throttles.pair_until(line, person_id),
+            template_throttled_until=self._template_throttled_until(_template_of(due), templates, now),
+            number_throttled_until=self.throttles.number_until(line, now),
+            pair_throttled_until=self.throttles.pair_until(line, person_id),
             number_sends=self.usage.number(line, now),
             pair_sends=self.usage.pair(line, person_id),
         )
 
-    def _template_held_until(
+    def _template_throttled_until(
         self, template: tuple[str, str] | None, in_flight: Collection[tuple[str, str]], now: datetime
     ) -> datetime | None:
         """A template whose wait is over is tried with one message first."""

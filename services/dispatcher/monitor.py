@@ -72,8 +72,8 @@ class Monitor:
             return None
         claimer = self.sender.claimer
         free_at = claimer.usage.free_at(line, moment.business) if claimer else moment.business
-        held_until = self.sender.throttles.number_until(line, moment.business) or moment.business
-        return min(max(schedule.next, free_at, held_until), schedule.expires)
+        throttled_until = self.sender.throttles.number_until(line, moment.business) or moment.business
+        return min(max(schedule.next, free_at, throttled_until), schedule.expires)
 
     def _settles_at(self, sends: OpenSends) -> datetime | None:
         return sends.next_unproven + self.unproven_after if sends.next_unproven is not None else None

@@ -53,7 +53,7 @@ class QueuedMessage(Struct, frozen=True):
 class SendContext(Struct, frozen=True):
     """The present knowledge of a message's person, number and template; instants are business time.
 
-    The ``…_held_until`` are throttles of the provider. ``address`` None: the person is known and has no address.
+    The ``…_throttled_until`` are throttles of the provider. ``address`` None: the person is known and has no address.
     ``number_sends`` and ``pair_sends`` are oldest first.
     """
 
@@ -62,9 +62,9 @@ class SendContext(Struct, frozen=True):
     address: RecipientAddress | None
     window_opened_at: datetime | None
     template: TemplateState = TemplateState.USABLE
-    template_held_until: datetime | None = None
-    number_held_until: datetime | None = None
-    pair_held_until: datetime | None = None
+    template_throttled_until: datetime | None = None
+    number_throttled_until: datetime | None = None
+    pair_throttled_until: datetime | None = None
     number_sends: Sequence[datetime] = ()
     pair_sends: Sequence[datetime] = ()
 
@@ -144,8 +144,8 @@ def _find_template_obstacle(
         return DropMessage(MessageReason.TEMPLATE_DISABLED)
     if context.template is TemplateState.PAUSED:
         return _wait(message, now + _PAUSED_TEMPLATE_WAIT, MessageReason.TEMPLATE_PAUSED)
-    if context.template_held_until is not None and context.template_held_until > now:
-        return _wait(message, context.template_held_until, MessageReason.TEMPLATE_HELD)
+    if context.template_throttled_until is not None and context.template_throttled_until > now:
+        return _wait(message, context.template_throttled_until, MessageReason.TEMPLATE_THROTTLED)
     return None
 
 
@@ -153,8 +153,8 @@ def _delays(
     line: str, context: SendContext, limits: SendLimits, now: datetime
 ) -> Sequence[tuple[datetime | None, MessageReason]]:
     throttles = (
-        (context.number_held_until, MessageReason.NUMBER_HELD),
-        (context.pair_held_until, MessageReason.PAIR_HELD),
+        (context.number_throttled_until, MessageReason.NUMBER_THROTTLED),
+        (context.pair_throttled_until, MessageReason.PAIR_THROTTLED),
     )
     if limits.lifted:
         return throttles

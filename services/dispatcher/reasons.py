@@ -12,10 +12,10 @@ class MessageReason(StrEnum):
     # the message waits
     PAIR_RATE = "pair_rate"
     NUMBER_RATE = "number_rate"
-    PAIR_HELD = "pair_held"
-    NUMBER_HELD = "number_held"
+    PAIR_THROTTLED = "pair_throttled"
+    NUMBER_THROTTLED = "number_throttled"
     TEMPLATE_PAUSED = "template_paused"
-    TEMPLATE_HELD = "template_held"
+    TEMPLATE_THROTTLED = "template_throttled"
     UNKNOWN_PERSON = "unknown_person"
     NOT_REACHED = "not_reached"
     REFUSED_FOR_NOW = "refused_for_now"

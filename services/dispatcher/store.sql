@@ -50,7 +50,7 @@ cross join lateral (
                 and (e.chain = q.chain or not exists (
                     select from messages t
                     where t.tenant = $1 and t.person_id = q.person_id and t.line = q.line and t.sequence <= e.sequence
-                        and t.state = 'waiting' and t.reason in ('template_paused', 'template_held')
+                        and t.state = 'waiting' and t.reason in ('template_paused', 'template_throttled')
                         and (t.sequence = e.sequence or t.chain = e.chain)
                 ))
         )
@@ -135,7 +135,7 @@ select q.line, min(q.expires_at) as expires, min(greatest(q.not_before, (
         and (e.chain = q.chain or not exists (
             select from messages t
             where t.tenant = $1 and t.person_id = q.person_id and t.line = q.line and t.sequence <= e.sequence
-                and t.state = 'waiting' and t.reason in ('template_paused', 'template_held')
+                and t.state = 'waiting' and t.reason in ('template_paused', 'template_throttled')
                 and (t.sequence = e.sequence or t.chain = e.chain)
         ))
 ))) as next

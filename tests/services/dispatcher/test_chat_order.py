@@ -93,7 +93,7 @@ async def test_another_line_is_another_chat(dispatcher: DispatcherUnderTest) -> 
     await dispatcher.handle(send_request("m1"))
     await dispatcher.wait_for_reason("unknown_person", "m1")
     await dispatcher.pool.execute(
-        "update messages set reason = 'pair_held', not_before = $1", dispatcher.clock.now() + _MINUTE
+        "update messages set reason = 'pair_throttled', not_before = $1", dispatcher.clock.now() + _MINUTE
     )
     await dispatcher.handle(person_observed(), send_request("m2", line="acquisitions"))
     assert await _order(dispatcher) == ["m2"]
@@ -103,7 +103,7 @@ async def test_the_end_of_a_message_frees_the_later_ones(dispatcher: DispatcherU
     await dispatcher.handle(send_request("m1"))
     await dispatcher.wait_for_reason("unknown_person", "m1")
     await dispatcher.pool.execute(
-        "update messages set reason = 'pair_held', not_before = $1", dispatcher.clock.now() + _MINUTE
+        "update messages set reason = 'pair_throttled', not_before = $1", dispatcher.clock.now() + _MINUTE
     )
     await dispatcher.handle(person_observed(), send_request("m2"))
     await dispatcher.handle(WithdrawMessage(message_id=MessageId("m1"), person_id=PersonId("p1"), reason="done"))

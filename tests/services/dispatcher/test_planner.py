@@ -59,21 +59,21 @@ _CASES: list[tuple[str, dict[str, Any], dict[str, Any], SendPlan]] = [
     (
         "a template WhatsApp refused for now",
         {},
-        {"window_opened_at": None, "template_held_until": NOON + seconds(60)},
-        WaitUntil(NOON + seconds(60), MessageReason.TEMPLATE_HELD),
+        {"window_opened_at": None, "template_throttled_until": NOON + seconds(60)},
+        WaitUntil(NOON + seconds(60), MessageReason.TEMPLATE_THROTTLED),
     ),
     (
         "a throttled number waits",
         {},
-        {"number_held_until": NOON + seconds(4)},
-        WaitUntil(NOON + seconds(4), MessageReason.NUMBER_HELD),
+        {"number_throttled_until": NOON + seconds(4)},
+        WaitUntil(NOON + seconds(4), MessageReason.NUMBER_THROTTLED),
     ),
-    ("a hold that is over", {}, {"number_held_until": NOON}, _FREE),
+    ("a hold that is over", {}, {"number_throttled_until": NOON}, _FREE),
     (
         "a throttled pair waits",
         {},
-        {"pair_held_until": NOON + seconds(16)},
-        WaitUntil(NOON + seconds(16), MessageReason.PAIR_HELD),
+        {"pair_throttled_until": NOON + seconds(16)},
+        WaitUntil(NOON + seconds(16), MessageReason.PAIR_THROTTLED),
     ),
     (
         "a number at its rate",
