@@ -23,6 +23,8 @@ from services.dispatcher.reasons import MessageReason
 from shared.contracts.messages import Wording
 from tests.services.dispatcher.builders import REACHED, TEMPLATE
 
+_BUTTONS = (("id-yes", "Approve"), ("id-no", "Decline"))
+
 
 @pytest.mark.parametrize(
     ("given_value", "cleaned"),
@@ -64,9 +66,6 @@ def test_a_cleaned_parameter_obeys_meta(value: str) -> None:
 
 def test_free_text_keeps_its_lines() -> None:
     assert clean_text("One\nTwo\x00\u202e\n", 4096) == "One\nTwo"
-
-
-_BUTTONS = (("id-yes", "Approve"), ("id-no", "Decline"))
 
 
 def _body(

@@ -46,6 +46,8 @@ _ACTIONS = {
     "O": ErrorAction.OPERATOR,
 }
 
+_HTML = b"<html>Bad gateway</html>"
+
 
 def test_every_documented_code_has_its_action() -> None:
     assert {code: policy.action for code, policy in ERROR_POLICIES.items()} == {
@@ -95,9 +97,6 @@ def test_an_undocumented_code_fails_the_message_or_leaves_it_uncertain() -> None
     assert error_policy(999_999).action is ErrorAction.REFUSE_MESSAGE
     assert error_policy(999_999, http_status=503).ambiguous
     assert error_class(999_999) == "undocumented"
-
-
-_HTML = b"<html>Bad gateway</html>"
 
 
 @pytest.mark.parametrize(

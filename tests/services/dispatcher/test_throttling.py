@@ -24,6 +24,9 @@ from tests.services.dispatcher.dispatcher_under_test import (
 )
 
 pytestmark = pytest.mark.integration
+_CASES = Path(os.environ.get("STET_CASES", "../shared/cases"))
+_MINUTE = timedelta(minutes=1)
+_LOCKED = 131031
 
 
 async def _fault(dispatcher: DispatcherUnderTest, code: int, count: int = 1, **match: str) -> None:
@@ -153,10 +156,7 @@ async def test_a_disabled_template_drops_its_messages(dispatcher: DispatcherUnde
     assert (await dispatcher.events())[-1]["data"]["reason"] == "template_disabled"
 
 
-pytestmark = pytest.mark.integration
-_CASES = Path(os.environ.get("STET_CASES", "../shared/cases"))
-_MINUTE = timedelta(minutes=1)
-_LOCKED = 131031
+# ------------------------------------------------------------------ errors in statuses
 
 
 async def _fail(dispatcher: DispatcherUnderTest, code: int, message_id: str = "m1", attempt: int = 1) -> None:
