@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import median
 
 import grimp
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -23,6 +24,8 @@ PARTS = (*PRODUCTION, "dev", "bench", "tests")
 _LONG_FUNCTION = 30  # lines
 _LARGE_MODULE = 500  # lines
 _SMALL_MODULE = 60  # lines
+
+_CAPTION = "lines of modules and of functions (def): medians, and how many are small or large"
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -96,13 +99,12 @@ def _row(name: str, modules: Sequence[Module]) -> list[str]:
 
 
 def _table(parts: Mapping[str, Sequence[Module]]) -> Table:
-    table = Table()
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=_CAPTION)
     table.add_column("part", no_wrap=True)
     for heading in (
-        "modules", "lines", "median", f"under {_SMALL_MODULE}", f"over {_LARGE_MODULE}", "function median",
-        f"over {_LONG_FUNCTION}",
+        "modules", "lines", "median", f"<{_SMALL_MODULE}", f">{_LARGE_MODULE}", "def", f">{_LONG_FUNCTION}",
     ):  # fmt: skip
-        table.add_column(heading, justify="right", overflow="fold")
+        table.add_column(heading, justify="right", no_wrap=True)
     for name, modules in parts.items():
         table.add_row(*_row(name, modules))
     table.add_section()

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from dev.consonance import trade
-from dev.consonance.publisher import Publisher
+from dev.consonance.publisher import PublisherRecords
 from dev.consonance.records import Contact, ContactKind, Contribution
 
 _POSTCODES = {"GB": "ZZ99 3VZ", "US": "00000"}
 
 
-def _addresses(_: Publisher, contact: Contact) -> list[dict[str, object]]:
+def _addresses(_: PublisherRecords, contact: Contact) -> list[dict[str, object]]:
     return [
         {
             "address_line_1": f"{contact.id % 97 + 1} Quay Street",
@@ -21,15 +21,15 @@ def _addresses(_: Publisher, contact: Contact) -> list[dict[str, object]]:
     ]
 
 
-def _contributions(publisher: Publisher, contact: Contact) -> list[Contribution]:
+def _contributions(publisher: PublisherRecords, contact: Contact) -> list[Contribution]:
     return [one for one in publisher.contributions.values() if one.contact_id == contact.id]
 
 
-def _inverted(_: Publisher, person: Contact) -> str:
+def _inverted(_: PublisherRecords, person: Contact) -> str:
     return f"{person.key_names}, {person.given_name}" if person.key_names else person.given_name
 
 
-def _affiliation(publisher: Publisher, person: Contact, agency_id: int) -> dict[str, object]:
+def _affiliation(publisher: PublisherRecords, person: Contact, agency_id: int) -> dict[str, object]:
     agency = publisher.contacts[agency_id]
     return {
         "id": person.id * 10,
@@ -40,16 +40,16 @@ def _affiliation(publisher: Publisher, person: Contact, agency_id: int) -> dict[
     }
 
 
-def _affiliations(publisher: Publisher, person: Contact) -> list[dict[str, object]]:
+def _affiliations(publisher: PublisherRecords, person: Contact) -> list[dict[str, object]]:
     return [] if person.agency_id is None else [_affiliation(publisher, person, person.agency_id)]
 
 
-def _affiliated(publisher: Publisher, organisation: Contact) -> list[dict[str, object]]:
+def _affiliated(publisher: PublisherRecords, organisation: Contact) -> list[dict[str, object]]:
     members = (one for one in publisher.contacts.values() if one.agency_id == organisation.id)
     return [_affiliation(publisher, one, organisation.id) for one in members]
 
 
-def _product_ids(publisher: Publisher, contribution: Contribution) -> list[int]:
+def _product_ids(publisher: PublisherRecords, contribution: Contribution) -> list[int]:
     return [product.id for product in publisher.products_of(contribution.work_id)]
 
 

@@ -23,7 +23,7 @@ from dev.consonance.control_inputs import (
 from dev.consonance.edits import contact_of, edit_contact, edit_product, edit_work, product_of, work_of
 from dev.consonance.faults import RequestFault
 from dev.consonance.mutation_results import FieldRefused, RecordMissing
-from dev.consonance.publisher import Publisher, full_title
+from dev.consonance.publisher import PublisherRecords, full_title
 from dev.consonance.publisher_actions import (
     ask_for_rights,
     change_milestone,
@@ -46,7 +46,7 @@ def answer(said: object, *, status: int = 200) -> web.Response:
     return web.Response(body=body, status=status, content_type="application/json")
 
 
-def work_shown(publisher: Publisher, work_id: int) -> dict[str, Any]:
+def work_shown(publisher: PublisherRecords, work_id: int) -> dict[str, Any]:
     work = work_of(publisher, work_id)
     return asdict(work) | {
         "stage": publisher.stages[work.project_stage_id],
@@ -54,12 +54,12 @@ def work_shown(publisher: Publisher, work_id: int) -> dict[str, Any]:
     }
 
 
-def product_shown(publisher: Publisher, product_id: int) -> dict[str, Any]:
+def product_shown(publisher: PublisherRecords, product_id: int) -> dict[str, Any]:
     product = product_of(publisher, product_id)
     return asdict(product) | {"full_title": full_title(publisher, product)}
 
 
-def contact_shown(publisher: Publisher, contact_id: int) -> dict[str, Any]:
+def contact_shown(publisher: PublisherRecords, contact_id: int) -> dict[str, Any]:
     contact = contact_of(publisher, contact_id)
     return asdict(contact) | {"name": contact.name}
 

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from dev.consonance import trade
 from dev.consonance.mutation_results import FieldRefused, RecordMissing
-from dev.consonance.publisher import Publisher, line, prose, split_title
+from dev.consonance.publisher import PublisherRecords, line, prose, split_title
 from dev.consonance.records import Contact, MarketingText, Product, WorkRecord
 
 _TITLE_LENGTH = 255
@@ -14,15 +14,15 @@ Fields = Mapping[str, Any]
 _T = TypeVar("_T")
 
 
-def work_of(publisher: Publisher, work_id: int) -> WorkRecord:
+def work_of(publisher: PublisherRecords, work_id: int) -> WorkRecord:
     return _found(publisher.works, work_id, "Work")
 
 
-def product_of(publisher: Publisher, product_id: int) -> Product:
+def product_of(publisher: PublisherRecords, product_id: int) -> Product:
     return _found(publisher.products, product_id, "Product")
 
 
-def contact_of(publisher: Publisher, contact_id: int) -> Contact:
+def contact_of(publisher: PublisherRecords, contact_id: int) -> Contact:
     return _found(publisher.contacts, contact_id, "Contact")
 
 
@@ -33,7 +33,7 @@ def _found(records: Mapping[int, _T], id_: int, kind: str) -> _T:
         raise RecordMissing(f"Couldn't find {kind} with 'id'={id_}") from None
 
 
-def edit_work(publisher: Publisher, work_id: int, fields: Fields, today: date) -> WorkRecord:
+def edit_work(publisher: PublisherRecords, work_id: int, fields: Fields, today: date) -> WorkRecord:
     """All of ``fields`` or, when one is refused, none."""
     work = work_of(publisher, work_id)
     _apply(
@@ -43,7 +43,7 @@ def edit_work(publisher: Publisher, work_id: int, fields: Fields, today: date) -
     return work
 
 
-def edit_product(publisher: Publisher, product_id: int, fields: Fields, today: date) -> Product:
+def edit_product(publisher: PublisherRecords, product_id: int, fields: Fields, today: date) -> Product:
     """A title of its own that comes without a prefix is split: ``The Salt Road`` reads back in two parts."""
     product = product_of(publisher, product_id)
     kept: dict[str, Any] = {}
@@ -57,14 +57,14 @@ def edit_product(publisher: Publisher, product_id: int, fields: Fields, today: d
     return product
 
 
-def edit_contact(publisher: Publisher, contact_id: int, fields: Fields, today: date) -> Contact:
+def edit_contact(publisher: PublisherRecords, contact_id: int, fields: Fields, today: date) -> Contact:
     contact = contact_of(publisher, contact_id)
     _apply(contact, {name: _checked(_CONTACT, name, value, publisher) for name, value in fields.items()})
     contact.changed_on = today
     return contact
 
 
-def add_text(publisher: Publisher, work_id: int, variant: str, fields: Fields, today: date) -> MarketingText:
+def add_text(publisher: PublisherRecords, work_id: int, variant: str, fields: Fields, today: date) -> MarketingText:
     work = work_of(publisher, work_id)
     given: dict[str, Any] = {name: prose(value) if isinstance(value, str) else value for name, value in fields.items()}
     if not given.get("external_text_markdown"):
@@ -75,7 +75,9 @@ def add_text(publisher: Publisher, work_id: int, variant: str, fields: Fields, t
     return text
 
 
-def _checked(tests: Mapping[str, Callable[[Any, Publisher], Any]], name: str, value: Any, publisher: Publisher) -> Any:
+def _checked(
+    tests: Mapping[str, Callable[[Any, PublisherRecords], Any]], name: str, value: Any, publisher: PublisherRecords
+) -> Any:
     if name not in tests:
         raise FieldRefused(name, "is not a field that can be changed")
     try:
@@ -89,7 +91,7 @@ def _apply(record: object, kept: Fields) -> None:
         setattr(record, name, value)
 
 
-def _title(value: str | None, _: Publisher) -> str:
+def _title(value: str | None, _: PublisherRecords) -> str:
     title = line(value or "")
     if not title:
         raise ValueError("can't be blank")
@@ -98,15 +100,15 @@ def _title(value: str | None, _: Publisher) -> str:
     return title
 
 
-def _text(value: str | None, _: Publisher) -> str | None:
+def _text(value: str | None, _: PublisherRecords) -> str | None:
     return line(value or "") or None
 
 
-def _as_is(value: Any, _: Publisher) -> Any:
+def _as_is(value: Any, _: PublisherRecords) -> Any:
     return value
 
 
-def _stage(value: int | str, publisher: Publisher) -> int:
+def _stage(value: int | str, publisher: PublisherRecords) -> int:
     """A number from a mutation; from the keyboard its name will do."""
     ids = {name: id_ for id_, name in publisher.stages.items()} | {id_: id_ for id_ in publisher.stages}
     if value not in ids:
@@ -114,21 +116,21 @@ def _stage(value: int | str, publisher: Publisher) -> int:
     return ids[value]
 
 
-def _status(value: str, _: Publisher) -> str:
+def _status(value: str, _: PublisherRecords) -> str:
     code = value.removeprefix("_")
     if code not in trade.STATUS_CODES:
         raise ValueError("is not included in the list")
     return code
 
 
-def _isbn(value: str | None, _: Publisher) -> str | None:
+def _isbn(value: str | None, _: PublisherRecords) -> str | None:
     if value and not trade.is_isbn(value):
         raise ValueError("is not a valid ISBN")
     return trade.plain_isbn(value) if value else None
 
 
 _WORK_NAMES = {"stage": "project_stage_id", "alternative_titles": "titles_elsewhere"}
-_WORK: Mapping[str, Callable[[Any, Publisher], Any]] = {
+_WORK: Mapping[str, Callable[[Any, PublisherRecords], Any]] = {
     "title": _title,
     "subtitle": _text,
     "acronym": _text,
@@ -149,7 +151,7 @@ _PRODUCT_NAMES = {
     "status": "status_code",
     "price": "amount",
 }
-_PRODUCT: Mapping[str, Callable[[Any, Publisher], Any]] = {
+_PRODUCT: Mapping[str, Callable[[Any, PublisherRecords], Any]] = {
     "title": _text,
     "subtitle": _text,
     "prefix": _text,
@@ -160,7 +162,7 @@ _PRODUCT: Mapping[str, Callable[[Any, Publisher], Any]] = {
     "publication_date": _as_is,
     "planned_publication_date": _as_is,
 }
-_CONTACT: Mapping[str, Callable[[Any, Publisher], Any]] = {
+_CONTACT: Mapping[str, Callable[[Any, PublisherRecords], Any]] = {
     "given_name": _title,
     "key_names": _text,
     "country": _as_is,

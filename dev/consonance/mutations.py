@@ -8,7 +8,7 @@ from typing import Any
 
 from dev.consonance.edits import add_text, contact_of, edit_product, edit_work, product_of, work_of
 from dev.consonance.mutation_results import FieldRefused, MutationResult, RecordMissing, RefusalShape
-from dev.consonance.publisher import Publisher, line, prose
+from dev.consonance.publisher import PublisherRecords, line, prose
 from dev.consonance.records import Acknowledgement, Acquisition, GratisCopy, RightsRequest
 
 _SUBJECTS = {"themas": "THEMA", "bisacs": "BISAC", "bics": "BIC"}
@@ -38,7 +38,7 @@ _TEXT = (
 Input = Mapping[str, Any]
 
 
-def update_work(publisher: Publisher, given: Input, today: date) -> MutationResult:
+def update_work(publisher: PublisherRecords, given: Input, today: date) -> MutationResult:
     """All or nothing, nested products too. Documented fields of no use here (season, tier ids, …) are dropped."""
     work = work_of(publisher, given["id"])
     fields = {name: given[name] for name in _WORK if name in given}
@@ -57,12 +57,12 @@ def update_work(publisher: Publisher, given: Input, today: date) -> MutationResu
     return MutationResult(work)
 
 
-def update_product(publisher: Publisher, given: Input, today: date) -> MutationResult:
+def update_product(publisher: PublisherRecords, given: Input, today: date) -> MutationResult:
     fields = {name: given[name] for name in _PRODUCT if name in given}
     return MutationResult(edit_product(publisher, given["id"], fields, today))
 
 
-def update_contract(publisher: Publisher, given: Input, _: date) -> MutationResult:
+def update_contract(publisher: PublisherRecords, given: Input, _: date) -> MutationResult:
     contract = publisher.contracts.get(given["id"])
     if contract is None:
         raise RecordMissing(f"Couldn't find Contract with 'id'={given['id']}")
@@ -74,7 +74,7 @@ def update_contract(publisher: Publisher, given: Input, _: date) -> MutationResu
     return MutationResult(contract)
 
 
-def create_gratis_copy(publisher: Publisher, given: Input, _: date) -> MutationResult:
+def create_gratis_copy(publisher: PublisherRecords, given: Input, _: date) -> MutationResult:
     product_of(publisher, given["product_id"])
     contact_of(publisher, given["contact_id"])
     if given["number_of_copies"] < 1:
@@ -86,7 +86,7 @@ def create_gratis_copy(publisher: Publisher, given: Input, _: date) -> MutationR
     return MutationResult(made)
 
 
-def update_gratis_copy(publisher: Publisher, given: Input, _: date) -> MutationResult:
+def update_gratis_copy(publisher: PublisherRecords, given: Input, _: date) -> MutationResult:
     known = publisher.gratis_copies.get(given["id"])
     if known is None:
         raise RecordMissing(f"Couldn't find GratisCopy with 'id'={given['id']}")
@@ -96,7 +96,7 @@ def update_gratis_copy(publisher: Publisher, given: Input, _: date) -> MutationR
     return MutationResult(known)
 
 
-def create_marketing_text(publisher: Publisher, given: Input, today: date) -> MutationResult:
+def create_marketing_text(publisher: PublisherRecords, given: Input, today: date) -> MutationResult:
     if given.get("work_id") is None:
         raise FieldRefused("work", "must exist")
     fields = {name: given[name] for name in _TEXT if given.get(name) is not None}
@@ -123,7 +123,7 @@ _CARD_STAGES = frozenset(
 _RANK = {"delivered": 0, "read": 1, "acknowledged": 2, "disputed": 3}
 
 
-def record_rights_decision(publisher: Publisher, given: Input, _: date) -> MutationResult:
+def record_rights_decision(publisher: PublisherRecords, given: Input, _: date) -> MutationResult:
     request = _rights_request(publisher, given["request_id"])
     decision = given["decision"]
     _check_decision(request, decision, given["terms_hash"])
@@ -134,7 +134,7 @@ def record_rights_decision(publisher: Publisher, given: Input, _: date) -> Mutat
     return MutationResult(request)
 
 
-def _rights_request(publisher: Publisher, request_id: str) -> RightsRequest:
+def _rights_request(publisher: PublisherRecords, request_id: str) -> RightsRequest:
     try:
         return publisher.rights_requests[request_id]
     except KeyError:
@@ -154,7 +154,7 @@ def _check_decision(request: RightsRequest, decision: str, terms_hash: str) -> N
         raise FieldRefused("decision", "needs a signature")
 
 
-def advance_rights_workflow(publisher: Publisher, given: Input, _: date) -> MutationResult:
+def advance_rights_workflow(publisher: PublisherRecords, given: Input, _: date) -> MutationResult:
     card = publisher.rights_records.get(given["rights_record_id"])
     if card is None:
         raise RecordMissing(f"Couldn't find RightsRecord {given['rights_record_id']}")
@@ -167,7 +167,7 @@ def advance_rights_workflow(publisher: Publisher, given: Input, _: date) -> Muta
     return MutationResult(card, changed)
 
 
-def create_acquisition(publisher: Publisher, given: Input, _: date) -> MutationResult:
+def create_acquisition(publisher: PublisherRecords, given: Input, _: date) -> MutationResult:
     known = next((one for one in publisher.acquisitions.values() if one.dedupe_key == given["dedupe_key"]), None)
     if known is not None:
         return MutationResult(known, changed=False, more={"created": False})
@@ -184,7 +184,7 @@ def create_acquisition(publisher: Publisher, given: Input, _: date) -> MutationR
     return MutationResult(made, more={"created": True})
 
 
-def append_to_acquisition(publisher: Publisher, given: Input, _: date) -> MutationResult:
+def append_to_acquisition(publisher: PublisherRecords, given: Input, _: date) -> MutationResult:
     """The same message appended twice stands there twice: a writer that repeats itself is to be seen."""
     acquisition = publisher.acquisitions.get(given["reference"])
     if acquisition is None:
@@ -199,7 +199,7 @@ def append_to_acquisition(publisher: Publisher, given: Input, _: date) -> Mutati
     return MutationResult(acquisition)
 
 
-def record_acknowledgement(publisher: Publisher, given: Input, _: date) -> MutationResult:
+def record_acknowledgement(publisher: PublisherRecords, given: Input, _: date) -> MutationResult:
     kind, contact_id = given["kind"], given.get("contact_id")
     if kind not in _RANK:
         raise FieldRefused("kind", "is not included in the list")
@@ -214,7 +214,7 @@ def record_acknowledgement(publisher: Publisher, given: Input, _: date) -> Mutat
     return MutationResult(made)
 
 
-def complete_milestone(publisher: Publisher, given: Input, _: date) -> MutationResult:
+def complete_milestone(publisher: PublisherRecords, given: Input, _: date) -> MutationResult:
     milestone = publisher.milestones.get(given["milestone_id"])
     if milestone is None:
         raise RecordMissing(f"Couldn't find Milestone {given['milestone_id']}")
@@ -225,7 +225,7 @@ def complete_milestone(publisher: Publisher, given: Input, _: date) -> MutationR
     return MutationResult(milestone, changed)
 
 
-def create_contact_note(publisher: Publisher, given: Input, _: date) -> MutationResult:
+def create_contact_note(publisher: PublisherRecords, given: Input, _: date) -> MutationResult:
     contact = contact_of(publisher, given["contact_id"])
     text = prose(given["note_text"])
     if not text:
@@ -234,7 +234,7 @@ def create_contact_note(publisher: Publisher, given: Input, _: date) -> Mutation
     return MutationResult(contact)
 
 
-def delete_marketing_text(publisher: Publisher, given: Input, today: date) -> MutationResult:
+def delete_marketing_text(publisher: PublisherRecords, given: Input, today: date) -> MutationResult:
     text = publisher.marketing_texts.pop(given["id"], None)
     if text is None:
         raise RecordMissing(f"Couldn't find MarketingText with 'id'={given['id']}")
@@ -242,7 +242,7 @@ def delete_marketing_text(publisher: Publisher, given: Input, today: date) -> Mu
     return MutationResult(text)
 
 
-Apply = Callable[[Publisher, Mapping[str, Any], date], MutationResult]
+Apply = Callable[[PublisherRecords, Mapping[str, Any], date], MutationResult]
 
 
 @dataclass(frozen=True)

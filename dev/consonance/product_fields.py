@@ -6,7 +6,7 @@ from typing import Any
 
 from dev.consonance import trade
 from dev.consonance.publisher import (
-    Publisher,
+    PublisherRecords,
     credits_of,
     full_title,
     subtitle_of,
@@ -39,22 +39,22 @@ def price_of(product: Product) -> dict[str, Any]:
     }
 
 
-def prices(_: Publisher, product: Product, price_search: Search | None = None) -> list[dict[str, Any]]:
+def prices(_: PublisherRecords, product: Product, price_search: Search | None = None) -> list[dict[str, Any]]:
     return [price_of(product)] if price_passes(product, price_search) else []
 
 
-def _texts(publisher: Publisher, product: Product, variant_in: list[str] | None = None) -> list[MarketingText]:
+def _texts(publisher: PublisherRecords, product: Product, variant_in: list[str] | None = None) -> list[MarketingText]:
     texts = [
         text for text in publisher.texts_of(product.work_id) if not text.product_ids or product.id in text.product_ids
     ]
     return [text for text in texts if not variant_in or text.variant in variant_in]
 
 
-def _resources(publisher: Publisher, product: Product) -> list[SupportingResource]:
+def _resources(publisher: PublisherRecords, product: Product) -> list[SupportingResource]:
     return publisher.resources_of(product.work_id)
 
 
-def _isbn(_: Publisher, product: Product) -> dict[str, str] | None:
+def _isbn(_: PublisherRecords, product: Product) -> dict[str, str] | None:
     return None if product.isbn_13 is None else trade.isbn_parts(product.isbn_13)
 
 

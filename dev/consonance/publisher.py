@@ -26,7 +26,7 @@ _FIRST_NEW_ID = 900_001
 
 
 @dataclass
-class Publisher:
+class PublisherRecords:
     name: str
     imprints: dict[int, str] = field(default_factory=dict)
     stages: dict[int, str] = field(default_factory=dict)
@@ -118,30 +118,30 @@ def plain(markdown: str) -> str:
     return _TAG.sub("", html(markdown).replace("</p><p>", "\n\n"))
 
 
-def title_prefix(publisher: Publisher, product: Product) -> str | None:
+def title_prefix(publisher: PublisherRecords, product: Product) -> str | None:
     if product.own_title is not None or product.title_prefix is not None:
         return product.title_prefix
     return split_title(publisher.works[product.work_id].title)[0]
 
 
-def title_without_prefix(publisher: Publisher, product: Product) -> str:
+def title_without_prefix(publisher: PublisherRecords, product: Product) -> str:
     return product.own_title or split_title(publisher.works[product.work_id].title)[1]
 
 
-def title_of(publisher: Publisher, product: Product) -> str:
+def title_of(publisher: PublisherRecords, product: Product) -> str:
     return join_title(title_prefix(publisher, product), title_without_prefix(publisher, product))
 
 
-def subtitle_of(publisher: Publisher, product: Product) -> str | None:
+def subtitle_of(publisher: PublisherRecords, product: Product) -> str | None:
     return product.own_subtitle if product.own_subtitle is not None else publisher.works[product.work_id].subtitle
 
 
-def full_title(publisher: Publisher, product: Product) -> str:
+def full_title(publisher: PublisherRecords, product: Product) -> str:
     subtitle = subtitle_of(publisher, product)
     return f"{title_of(publisher, product)}: {subtitle}" if subtitle else title_of(publisher, product)
 
 
-def credits_of(publisher: Publisher, work_id: int) -> str:
+def credits_of(publisher: PublisherRecords, work_id: int) -> str:
     """The authors as a cover names them; other roles are not."""
     names = [
         publisher.contacts[one.contact_id].name for one in publisher.contributions_of(work_id) if one.role_code == "A01"

@@ -19,7 +19,7 @@ from dev.consonance.control_inputs import (
 )
 from dev.consonance.edits import contact_of, work_of
 from dev.consonance.mutation_results import RecordMissing
-from dev.consonance.publisher import Publisher
+from dev.consonance.publisher import PublisherRecords
 from dev.consonance.records import MarketingText, Milestone, RightsRecordRow, RightsRequest, SupportingResource
 from dev.consonance.simulator import ConsonanceSimulator
 from dev.consonance.trade import PICTURE
@@ -35,7 +35,9 @@ _STATE = {status: state for state, status in _STATUS.items()}
 COVER_COPY = "COVER_COPY"
 
 
-def set_components(publisher: Publisher, work_id: int, said: Mapping[Component, ComponentState], today: date) -> None:
+def set_components(
+    publisher: PublisherRecords, work_id: int, said: Mapping[Component, ComponentState], today: date
+) -> None:
     work = work_of(publisher, work_id)
     for component, state in said.items():
         match component:
@@ -48,7 +50,7 @@ def set_components(publisher: Publisher, work_id: int, said: Mapping[Component, 
     work.changed_on = today
 
 
-def components(publisher: Publisher, work_id: int) -> dict[Component, ComponentState]:
+def components(publisher: PublisherRecords, work_id: int) -> dict[Component, ComponentState]:
     work = work_of(publisher, work_id)
     held = {Component(one.variant): _STATE[one.status] for one in publisher.resources_of(work_id)}
     copy = [_STATE[text.approval_status] for text in publisher.texts_of(work_id) if text.variant == COVER_COPY]
@@ -56,7 +58,7 @@ def components(publisher: Publisher, work_id: int) -> dict[Component, ComponentS
     return held | {Component.METADATA: _STATE[work.metadata_status]}
 
 
-def _set_copy(publisher: Publisher, work_id: int, state: ComponentState) -> None:
+def _set_copy(publisher: PublisherRecords, work_id: int, state: ComponentState) -> None:
     texts = [text for text in publisher.texts_of(work_id) if text.variant == COVER_COPY]
     if state is ComponentState.MISSING:
         for text in texts:
@@ -68,7 +70,7 @@ def _set_copy(publisher: Publisher, work_id: int, state: ComponentState) -> None
     texts[-1].approval_status = _STATUS[state]
 
 
-def _set_resource(publisher: Publisher, work_id: int, component: Component, state: ComponentState) -> None:
+def _set_resource(publisher: PublisherRecords, work_id: int, component: Component, state: ComponentState) -> None:
     held = next((one for one in publisher.resources_of(work_id) if one.variant == component), None)
     if state is ComponentState.MISSING:
         if held is not None:

@@ -13,12 +13,12 @@ import orjson
 from standardwebhooks import Webhook
 
 from dev.consonance.edits import contact_of, work_of
-from dev.consonance.publisher import Publisher, credits_of
+from dev.consonance.publisher import PublisherRecords, credits_of
 from shared.contracts.consonance import PREFIX, SUFFIX
 from shared.runtime.clock import machine_now
 
 
-def work_ref(publisher: Publisher, work_id: int) -> dict[str, Any]:
+def work_ref(publisher: PublisherRecords, work_id: int) -> dict[str, Any]:
     work = work_of(publisher, work_id)
     return {
         "work_id": work.id,
@@ -32,7 +32,7 @@ def work_ref(publisher: Publisher, work_id: int) -> dict[str, Any]:
     }
 
 
-def expand(publisher: Publisher, said: Any) -> Any:
+def expand(publisher: PublisherRecords, said: Any) -> Any:
     """A ``work`` that is a number becomes a WorkRef, so do ``works``; a party with a contact id gets kind and name."""
     if isinstance(said, list):
         return [expand(publisher, one) for one in said]
@@ -46,7 +46,7 @@ def expand(publisher: Publisher, said: Any) -> Any:
     return _party(publisher, filled) if {"contact_id", "role"} <= filled.keys() else filled
 
 
-def _party(publisher: Publisher, said: dict[str, Any]) -> dict[str, Any]:
+def _party(publisher: PublisherRecords, said: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(said["contact_id"], int):
         return said
     contact = contact_of(publisher, said["contact_id"])

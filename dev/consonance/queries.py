@@ -6,7 +6,7 @@ from typing import Any
 from dev.consonance import search
 from dev.consonance.edits import contact_of
 from dev.consonance.product_fields import prices
-from dev.consonance.publisher import Publisher
+from dev.consonance.publisher import PublisherRecords
 from dev.consonance.records import (
     Acknowledgement,
     Acquisition,
@@ -22,17 +22,17 @@ from dev.consonance.search import Search
 
 
 def _works(
-    publisher: Publisher, _: None, work_search: Search | None = None, product_search: Search | None = None
+    publisher: PublisherRecords, _: None, work_search: Search | None = None, product_search: Search | None = None
 ) -> list[WorkRecord]:
     return search.works(publisher, work_search, product_search)
 
 
-def _work(publisher: Publisher, _: None, work_search: Search | None = None) -> WorkRecord | None:
+def _work(publisher: PublisherRecords, _: None, work_search: Search | None = None) -> WorkRecord | None:
     return next(iter(search.works(publisher, work_search, None)), None)
 
 
 def _products(
-    publisher: Publisher,
+    publisher: PublisherRecords,
     _: None,
     product_search: Search | None = None,
     work_search: Search | None = None,
@@ -42,33 +42,33 @@ def _products(
     return [one for one in found if prices(publisher, one, price_search)] if price_search else found
 
 
-def _product(publisher: Publisher, _: None, product_search: Search | None = None) -> Product | None:
+def _product(publisher: PublisherRecords, _: None, product_search: Search | None = None) -> Product | None:
     return next(iter(search.products(publisher, product_search, None)), None)
 
 
-def _contract(publisher: Publisher, _: None, contract_search: Search | None = None) -> Contract | None:
+def _contract(publisher: PublisherRecords, _: None, contract_search: Search | None = None) -> Contract | None:
     return publisher.contracts.get((contract_search or {}).get("id_eq", 0))
 
 
-def _contacts(publisher: Publisher, _: None, contact_search: Search | None = None) -> list[Contact]:
+def _contacts(publisher: PublisherRecords, _: None, contact_search: Search | None = None) -> list[Contact]:
     """All of them: no page or filter by time is known for contacts."""
     part = (contact_search or {}).get("person_name_cont") or ""
     return [one for one in publisher.contacts.values() if part.casefold() in one.name.casefold()]
 
 
-def _organisation(publisher: Publisher, _: None, organisation_search: Search | None = None) -> Contact | None:
+def _organisation(publisher: PublisherRecords, _: None, organisation_search: Search | None = None) -> Contact | None:
     name = (organisation_search or {}).get("name_eq")
     organisations = (one for one in publisher.contacts.values() if one.kind is ContactKind.ORGANISATION)
     return next((one for one in organisations if one.name == name), None)
 
 
-def _person(publisher: Publisher, _: None, id: int | None = None) -> Contact | None:  # noqa: A002 -- the API's argument
+def _person(publisher: PublisherRecords, _: None, id: int | None = None) -> Contact | None:  # noqa: A002 -- the API's argument
     found = publisher.contacts.get(id or 0)
     return found if found and found.kind is ContactKind.PERSON else None
 
 
 def _acquisition(
-    publisher: Publisher,
+    publisher: PublisherRecords,
     _: None,
     reference: str | None = None,
     dedupe_key: str | None = None,
@@ -81,16 +81,16 @@ def _acquisition(
 
 
 def _acknowledgement(
-    publisher: Publisher, _: None, document_id: str, contact_id: int | None = None
+    publisher: PublisherRecords, _: None, document_id: str, contact_id: int | None = None
 ) -> Acknowledgement | None:
     return publisher.acknowledgements.get(f"{document_id}/{contact_id or ''}")
 
 
-def _rights_requests(publisher: Publisher, _: None, work_id: int | None = None) -> list[RightsRequest]:
+def _rights_requests(publisher: PublisherRecords, _: None, work_id: int | None = None) -> list[RightsRequest]:
     return [one for one in publisher.rights_requests.values() if work_id in (None, one.work_id)]
 
 
-def _milestones(publisher: Publisher, _: None, work_id: int | None = None) -> list[Milestone]:
+def _milestones(publisher: PublisherRecords, _: None, work_id: int | None = None) -> list[Milestone]:
     return [one for one in publisher.milestones.values() if work_id in (None, one.work_id)]
 
 

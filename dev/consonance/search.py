@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from typing import Any, Protocol, TypeVar
 
-from dev.consonance.publisher import Publisher, full_title, title_of, title_prefix
+from dev.consonance.publisher import PublisherRecords, full_title, title_of, title_prefix
 from dev.consonance.records import Product, WorkRecord
 
 PAGE = 50
@@ -20,21 +20,21 @@ class _Numbered(Protocol):
 _T = TypeVar("_T", bound=_Numbered)
 
 
-def works(publisher: Publisher, work_search: Search | None, product_search: Search | None) -> list[WorkRecord]:
+def works(publisher: PublisherRecords, work_search: Search | None, product_search: Search | None) -> list[WorkRecord]:
     found = [work for work in publisher.works.values() if _passes(publisher, work, work_search, _WORK)]
     if product_search:
         found = [work for work in found if _some_product(publisher, work, product_search)]
     return _page(found)
 
 
-def products(publisher: Publisher, product_search: Search | None, work_search: Search | None) -> list[Product]:
+def products(publisher: PublisherRecords, product_search: Search | None, work_search: Search | None) -> list[Product]:
     found = [product for product in publisher.products.values() if product_passes(publisher, product, product_search)]
     if work_search:
         found = [one for one in found if _passes(publisher, publisher.works[one.work_id], work_search, _WORK)]
     return _page(found)
 
 
-def product_passes(publisher: Publisher, product: Product, search: Search | None) -> bool:
+def product_passes(publisher: PublisherRecords, product: Product, search: Search | None) -> bool:
     return _passes(publisher, product, search, _PRODUCT)
 
 
@@ -54,16 +54,18 @@ def _page(records: Iterable[_T]) -> list[_T]:
     return sorted(records, key=lambda record: record.id)[:PAGE]
 
 
-def _passes(publisher: Publisher, record: Any, search: Search | None, tests: Mapping[str, Callable[..., bool]]) -> bool:
+def _passes(
+    publisher: PublisherRecords, record: Any, search: Search | None, tests: Mapping[str, Callable[..., bool]]
+) -> bool:
     asked = {name: value for name, value in (search or {}).items() if value is not None}
     return all(tests[name](publisher, record, value) for name, value in asked.items())
 
 
-def _some_product(publisher: Publisher, work: WorkRecord, search: Search) -> bool:
+def _some_product(publisher: PublisherRecords, work: WorkRecord, search: Search) -> bool:
     return any(product_passes(publisher, product, search) for product in publisher.products_of(work.id))
 
 
-def _under_contract(publisher: Publisher, work: WorkRecord, contract_id: int) -> bool:
+def _under_contract(publisher: PublisherRecords, work: WorkRecord, contract_id: int) -> bool:
     contract = publisher.contracts.get(contract_id)
     return contract is not None and contract.work_id == work.id
 

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 from ruamel.yaml import YAML
 
-from dev.consonance.publisher import Publisher
+from dev.consonance.publisher import PublisherRecords
 from dev.consonance.records import (
     LONG_AGO,
     Contact,
@@ -77,7 +77,9 @@ _PUBLISHED = 18
 
 
 class Backlist:
-    def __init__(self, publisher: Publisher, numbers: FictionalNumbers, words: Mapping[str, Any], seed: int) -> None:
+    def __init__(
+        self, publisher: PublisherRecords, numbers: FictionalNumbers, words: Mapping[str, Any], seed: int
+    ) -> None:
         self._publisher = publisher
         self._numbers = numbers
         self._words = words
@@ -172,7 +174,7 @@ _FIRST_CAST_PRODUCT = 94_741
 _FIRST_CONTRACT = 88
 
 
-def seeded_publisher(seed: int) -> Publisher:
+def seeded_publisher(seed: int) -> PublisherRecords:
     publisher = _new_publisher(_read("publisher"))
     numbers = FictionalNumbers()
     people = _read("people")
@@ -192,12 +194,16 @@ def _read(name: str) -> Any:
     return YAML(typ="safe", pure=True).load((_SEED / f"{name}.yaml").read_text("utf-8"))
 
 
-def _new_publisher(said: Mapping[str, Any]) -> Publisher:
+def _new_publisher(said: Mapping[str, Any]) -> PublisherRecords:
     series = {id_: {"id": id_, **one} for id_, one in said["series"].items()}
-    return Publisher(name=said["name"], imprints=dict(said["imprints"]), stages=dict(said["stages"]), series=series)
+    return PublisherRecords(
+        name=said["name"], imprints=dict(said["imprints"]), stages=dict(said["stages"]), series=series
+    )
 
 
-def _add_contact(publisher: Publisher, numbers: FictionalNumbers, contact_id: int, said: Mapping[str, Any]) -> None:
+def _add_contact(
+    publisher: PublisherRecords, numbers: FictionalNumbers, contact_id: int, said: Mapping[str, Any]
+) -> None:
     name = said["name"]
     organisation = isinstance(name, str)
     given, family = (name, None) if organisation else name
@@ -234,7 +240,7 @@ def _tags(said: Mapping[str, Any]) -> list[str]:
     return [*tags, f"language:{said.get('language', _LANGUAGES[said['country']])}"]
 
 
-def _add_work(publisher: Publisher, work_id: int, said: Mapping[str, Any], number: int) -> None:
+def _add_work(publisher: PublisherRecords, work_id: int, said: Mapping[str, Any], number: int) -> None:
     publisher.works[work_id] = WorkRecord(
         id=work_id,
         title=said["title"],
@@ -259,7 +265,7 @@ def _add_work(publisher: Publisher, work_id: int, said: Mapping[str, Any], numbe
     _add_contract(publisher, work_id, said, number)
 
 
-def _add_launch(publisher: Publisher, work_id: int, said: Mapping[str, Any]) -> None:
+def _add_launch(publisher: PublisherRecords, work_id: int, said: Mapping[str, Any]) -> None:
     final = said.get("final", ())
     cover, text, short = publisher.new_id(), publisher.new_id(), publisher.new_id()
     status = "approved" if "front_cover" in final else "draft"
@@ -272,7 +278,7 @@ def _add_launch(publisher: Publisher, work_id: int, said: Mapping[str, Any]) -> 
     )
 
 
-def _add_contract(publisher: Publisher, work_id: int, said: Mapping[str, Any], number: int) -> None:
+def _add_contract(publisher: PublisherRecords, work_id: int, said: Mapping[str, Any], number: int) -> None:
     contract_id = _FIRST_CONTRACT + number
     first_day = min(said["products"].values())
     publisher.contracts[contract_id] = Contract(
@@ -323,7 +329,7 @@ class ExtraRecords(BaseModel):
     works: list[ExtraWork]
 
 
-def add_extra_records(publisher: Publisher, file: Path) -> None:
+def add_extra_records(publisher: PublisherRecords, file: Path) -> None:
     """Add the people and works of ``file`` to ``publisher``. Raises ValidationError for another shape."""
     extra = ExtraRecords.model_validate_json(file.read_bytes())
     for contact in extra.contacts:
@@ -346,7 +352,7 @@ def _extra_contact(given: ExtraContact) -> Contact:
     )
 
 
-def _add_extra_work(publisher: Publisher, given: ExtraWork) -> None:
+def _add_extra_work(publisher: PublisherRecords, given: ExtraWork) -> None:
     publisher.works[given.id] = WorkRecord(
         id=given.id,
         title=given.title,

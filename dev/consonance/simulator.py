@@ -12,7 +12,7 @@ from dev.consonance.edits import edit_work
 from dev.consonance.faults import RequestFault, RequestFaultKind, RequestFaults
 from dev.consonance.mutation_results import FieldRefused, MutationLog, MutationOutcome, RecordMissing, refusal_as_json
 from dev.consonance.mutations import Mutation
-from dev.consonance.publisher import Publisher
+from dev.consonance.publisher import PublisherRecords
 from dev.consonance.pushes import EventPush, EventPushes, cloud_event, expand
 from dev.consonance.schema import Profile
 from dev.consonance.seed_data import add_extra_records, seeded_publisher
@@ -44,7 +44,7 @@ class ConsonanceSimulator:
         self.faults = RequestFaults()
         self.work_count = 0
         self.answering = 0
-        self.publisher: Publisher
+        self.publisher: PublisherRecords
         self.mutation_log: MutationLog
         self.reset()
 
@@ -82,7 +82,7 @@ class MutationContext:
     refusal: RequestFault | None = None
 
     @property
-    def publisher(self) -> Publisher:
+    def publisher(self) -> PublisherRecords:
         return self.simulator.publisher
 
     def mutate(self, mutation: Mutation, given: Mapping[str, Any] | None) -> dict[str, Any]:

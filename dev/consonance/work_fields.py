@@ -6,7 +6,7 @@ from typing import Any
 
 from dev.consonance import trade
 from dev.consonance.product_fields import price_of
-from dev.consonance.publisher import Publisher, credits_of, html, plain
+from dev.consonance.publisher import PublisherRecords, credits_of, html, plain
 from dev.consonance.records import GratisCopy, MarketingText, Product, WorkRecord
 from dev.consonance.search import Search, product_passes
 
@@ -15,24 +15,24 @@ _PRINT_RUN = 3_000
 _SCHEMES = {"THEMA": "Thema", "BISAC": "BISAC", "BIC": "BIC"}
 
 
-def _full_title(_: Publisher, work: WorkRecord) -> str:
+def _full_title(_: PublisherRecords, work: WorkRecord) -> str:
     return f"{work.title}: {work.subtitle}" if work.subtitle else work.title
 
 
-def _texts(publisher: Publisher, work: WorkRecord, variant_in: list[str] | None = None) -> list[MarketingText]:
+def _texts(publisher: PublisherRecords, work: WorkRecord, variant_in: list[str] | None = None) -> list[MarketingText]:
     return [text for text in publisher.texts_of(work.id) if not variant_in or text.variant in variant_in]
 
 
-def _products(publisher: Publisher, work: WorkRecord, product_search: Search | None = None) -> list[Product]:
+def _products(publisher: PublisherRecords, work: WorkRecord, product_search: Search | None = None) -> list[Product]:
     return [product for product in publisher.products_of(work.id) if product_passes(publisher, product, product_search)]
 
 
-def _imprint(publisher: Publisher, work: WorkRecord) -> dict[str, object]:
+def _imprint(publisher: PublisherRecords, work: WorkRecord) -> dict[str, object]:
     return {"id": work.imprint_id, "name": publisher.imprints[work.imprint_id]}
 
 
 def _subjects(
-    _: Publisher, work: WorkRecord, schemes_in: list[str] | None = None, *, main_only: bool | None = None
+    _: PublisherRecords, work: WorkRecord, schemes_in: list[str] | None = None, *, main_only: bool | None = None
 ) -> list[dict[str, object]]:
     codes = [
         {"scheme": _SCHEMES[scheme], "code": code, "description": code, "main": place == 0}
@@ -43,7 +43,7 @@ def _subjects(
     return [code for code in codes if code["main"] or not main_only]
 
 
-def _memberships(publisher: Publisher, work: WorkRecord) -> list[dict[str, object]]:
+def _memberships(publisher: PublisherRecords, work: WorkRecord) -> list[dict[str, object]]:
     if work.series_id is None:
         return []
     series = publisher.series[work.series_id]
@@ -52,7 +52,7 @@ def _memberships(publisher: Publisher, work: WorkRecord) -> list[dict[str, objec
     return [{"id": work.id * 10, "part_number": work.part_number, "series": named}]
 
 
-def _production_runs(publisher: Publisher, work: WorkRecord) -> list[dict[str, object]]:
+def _production_runs(publisher: PublisherRecords, work: WorkRecord) -> list[dict[str, object]]:
     printed = [one for one in publisher.products_of(work.id) if one.typename == "PhysicalBookProduct"]
     empty: dict[str, list[object]] = {
         part: [] for part in ("bindings", "covers", "embellishments", "finishes", "interiors")
@@ -72,15 +72,15 @@ def _production_runs(publisher: Publisher, work: WorkRecord) -> list[dict[str, o
     ]
 
 
-def _alternate(_: Publisher, text: MarketingText, *, strip_html: bool | None = None) -> str:
+def _alternate(_: PublisherRecords, text: MarketingText, *, strip_html: bool | None = None) -> str:
     return _shown(text.alternate_external_text_markdown, strip_html)
 
 
-def _external(_: Publisher, text: MarketingText, *, strip_html: bool | None = None) -> str:
+def _external(_: PublisherRecords, text: MarketingText, *, strip_html: bool | None = None) -> str:
     return _shown(text.external_text_markdown, strip_html)
 
 
-def _internal(_: Publisher, text: MarketingText, *, strip_html: bool | None = None) -> str:
+def _internal(_: PublisherRecords, text: MarketingText, *, strip_html: bool | None = None) -> str:
     return _shown(text.internal_text_markdown, strip_html)
 
 
@@ -88,11 +88,11 @@ def _shown(markdown: str, strip_html: bool | None) -> str:  # noqa: FBT001 -- th
     return plain(markdown) if strip_html else html(markdown)
 
 
-def _gratis_copies(publisher: Publisher, contract: Any) -> list[GratisCopy]:
+def _gratis_copies(publisher: PublisherRecords, contract: Any) -> list[GratisCopy]:
     return [copy for copy in publisher.gratis_copies.values() if copy.contract_id == contract.id]
 
 
-def _client(publisher: Publisher, record: Any) -> dict[str, object]:
+def _client(publisher: PublisherRecords, record: Any) -> dict[str, object]:
     return {"id": record.client_id, "name": publisher.name}
 
 

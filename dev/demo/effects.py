@@ -12,7 +12,7 @@ import orjson
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from dev.demo.simulators import Json, Simulators
-from dev.demo.story import Story
+from dev.demo.story import DemoStory
 from shared.contracts.topics import PARTITIONS
 
 _APPLIED = "applied"
@@ -38,7 +38,7 @@ class SentMessages:
     """All messages of a run, in order; ``refresh`` fetches those since the last one."""
 
     simulators: Simulators
-    stories: Sequence[Story]
+    stories: Sequence[DemoStory]
     _messages: dict[str, SentMessage] = field(default_factory=dict)
     _since: str = ""
 
@@ -48,18 +48,18 @@ class SentMessages:
             self._messages.setdefault(document["wamid"], _message(document))
             self._since = document["at"]
 
-    def unexpected(self, story: Story | None) -> list[SentMessage]:
+    def unexpected(self, story: DemoStory | None) -> list[SentMessage]:
         """Messages that no line expected yet, of this story; with None those that belong to no story."""
         left = (message for message in self._messages.values() if not message.expected)
         return [message for message in left if self._story_of(message) is story]
 
-    def _story_of(self, message: SentMessage) -> Story | None:
+    def _story_of(self, message: SentMessage) -> DemoStory | None:
         named = [story for story in self.stories if any(words in message.text for words in story.about)]
         played = [story for story in self.stories if message.to in _handles(story)]
         return next(iter(named or played), None)
 
 
-def _handles(story: Story) -> set[str]:
+def _handles(story: DemoStory) -> set[str]:
     return {str(contact) for contact in story.roles} | {guest.handle for guest in story.guests}
 
 

@@ -11,7 +11,7 @@ import asyncpg
 from dev.demo.effects import ApprovedMetadata, ConsonanceWrites, SentMessages
 from dev.demo.people import read_people, register_people
 from dev.demo.simulators import CallRefused, Simulators
-from dev.demo.story import ENDS_AT, Story, Transcript
+from dev.demo.story import ENDS_AT, DemoStory, Transcript
 from dev.demo.story_run import DemoContext, StoryFailed, StoryRun
 from dev.demo.timeline import ClockDriver, Timeline
 from dev.layout import SERVICES
@@ -34,7 +34,7 @@ OnInstant = Callable[[datetime], None]
 class StoryResult:
     """``fault`` is None where the story ended as expected."""
 
-    story: Story
+    story: DemoStory
     transcript: Transcript
     fault: str | None
 
@@ -53,7 +53,7 @@ class DemoResult:
 
 async def play_stories(
     stack: Stack,
-    stories: Sequence[Story],
+    stories: Sequence[DemoStory],
     *,
     on_instant: OnInstant = lambda _: None,
     driver: ClockDriver | None = None,
@@ -65,7 +65,7 @@ async def play_stories(
         timeline = Timeline(clock, driver or stack.virtual_clock, _refresh(sent_messages, clock, on_instant))
         context = await _prepare(stack, sent_messages, timeline)
         runs = [StoryRun(story, context) for story in stories]
-        faults: dict[Story, str] = {}
+        faults: dict[DemoStory, str] = {}
         await timeline.play([_play(run, faults) for run in runs])
         results = [StoryResult(run.story, run.transcript, faults.get(run.story)) for run in runs]
         return DemoResult(results, await unexpected_effects(context))
@@ -107,7 +107,7 @@ def _refresh(sent_messages: SentMessages, clock: Clock, on_instant: OnInstant) -
     return refresh
 
 
-async def _play(run: StoryRun, faults: dict[Story, str]) -> None:
+async def _play(run: StoryRun, faults: dict[DemoStory, str]) -> None:
     """Play a story, and wait until ENDS_AT: no message may follow its end."""
     try:
         await run.story.play(run)

@@ -27,7 +27,7 @@ def london(month: int, day: int, hour: int, minute: int = 0) -> datetime:
 
 
 @dataclass(frozen=True, eq=False)
-class Story:
+class DemoStory:
     """``roles`` are the recipients of the story's messages, by contact id, with their role. ``about`` are words that
     only this story's messages contain, unlike a story that writes to the same person. ``guests`` are people
     whom Consonance does not know.

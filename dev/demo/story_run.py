@@ -12,7 +12,7 @@ from typing import Any
 from dev.demo.effects import ApprovedMetadata, ConsonanceWrites, SentMessage, SentMessages
 from dev.demo.people import DemoPeople, DemoPerson
 from dev.demo.simulators import Simulators
-from dev.demo.story import LineKind, Story, Transcript
+from dev.demo.story import DemoStory, LineKind, Transcript
 from dev.demo.timeline import Timeline
 from dev.stack import Stack
 from shared.contracts.errors import StetError
@@ -42,7 +42,7 @@ class DemoContext:
 class StoryRun:
     """A story with what it shares with the others, and its transcript."""
 
-    story: Story
+    story: DemoStory
     context: DemoContext
     transcript: Transcript = field(default_factory=Transcript)
 

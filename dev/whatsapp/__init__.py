@@ -9,7 +9,7 @@ seed and the message's id, not from the order in which tasks run.
 Graph API
     POST /v{N}.0/{phone_number_id}/messages   text, template, interactive (button, list, cta_url), read receipts
 
-Commands API, JSON in and out; a body it cannot read is answered 400 with the reason
+SimulatorCommands API, JSON in and out; a body it cannot read is answered 400 with the reason
     POST /_simulator/people      {id, phone?, bsuid?, name?, username?, country?, on_whatsapp?} or a list of them.
                                  Without a phone the person is known by BSUID only. A number nobody registered belongs
                                  to an ordinary person whose id is the number.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from dev.whatsapp.control_api import Commands, Queries, explain
+from dev.whatsapp.control_api import MessageQueries, SimulatorCommands, explain
 from dev.whatsapp.graph_api import GraphApi
 from dev.whatsapp.simulator import WhatsAppOptions, WhatsAppSimulator
 
@@ -65,7 +65,7 @@ _GRACE = 0.2  # seconds; held connections are cut after it
 
 
 def application(simulator: WhatsAppSimulator) -> web.Application:
-    graph, inspection = GraphApi(simulator), Queries(simulator)
+    graph, inspection = GraphApi(simulator), MessageQueries(simulator)
     app = web.Application()
     app.add_routes(
         [
@@ -73,11 +73,11 @@ def application(simulator: WhatsAppSimulator) -> web.Application:
             web.get("/healthz", inspection.healthz),
         ]
     )
-    app.add_subapp("/_simulator", _controls(Commands(simulator), inspection))
+    app.add_subapp("/_simulator", _controls(SimulatorCommands(simulator), inspection))
     return app
 
 
-def _controls(control: Commands, inspection: Queries) -> web.Application:
+def _controls(control: SimulatorCommands, inspection: MessageQueries) -> web.Application:
     app = web.Application(middlewares=[explain])
     for command in ("people", "templates", "scripts", "say", "faults", "settings", "verify", "reset"):
         app.router.add_post(f"/{command}", getattr(control, command))

@@ -44,7 +44,7 @@ async def explain(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 @dataclass(frozen=True, slots=True)
-class Commands:
+class SimulatorCommands:
     simulator: WhatsAppSimulator
 
     async def people(self, request: web.Request) -> web.Response:
@@ -153,7 +153,7 @@ _COUNTED = ("sends", "replies", "read_receipts", "dropped_silently", "scripts_pl
 
 
 @dataclass(frozen=True, slots=True)
-class Queries:
+class MessageQueries:
     simulator: WhatsAppSimulator
 
     async def messages(self, request: web.Request) -> web.Response:

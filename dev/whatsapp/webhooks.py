@@ -29,7 +29,7 @@ _MOST_BODIES = 16  # unanswered at a time; while the webhook is away the rest ga
 _LATEST = 0.25  # seconds: how long a straggler may be held
 
 
-class DeliverySettings(Protocol):
+class WebhookSettings(Protocol):
     """Settings that the control API may change while the simulator runs."""
 
     webhook_url: str | None
@@ -49,7 +49,7 @@ class Webhooks:
     """``strict`` keeps the order of updates where there is no disorder; without it bodies overtake each other."""
 
     def __init__(
-        self, account: str, secret: str, delivery: DeliverySettings, chance: Chance, *, strict: bool = True
+        self, account: str, secret: str, delivery: WebhookSettings, chance: Chance, *, strict: bool = True
     ) -> None:
         self._account = account
         self._secret = secret

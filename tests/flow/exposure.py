@@ -9,7 +9,7 @@ import aiohttp
 import orjson
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from dev.demo.story import Story
+from dev.demo.story import DemoStory
 from dev.layout import SERVICES
 from dev.stack import Stack
 from shared.contracts.topics import ALL_TOPICS, DECISIONS, PARTITIONS, Topic, parked_topic
@@ -34,7 +34,7 @@ class Exposure:
         return sorted(place for place, text in self.shown.items() if any(one in text for one in spellings))
 
 
-async def expose(stack: Stack, stories: Sequence[Story], collector: Collector) -> Exposure:
+async def expose(stack: Stack, stories: Sequence[DemoStory], collector: Collector) -> Exposure:
     """Read all of it from a stack that still runs."""
     async with aiohttp.ClientSession() as session:
         shown = {
@@ -91,7 +91,7 @@ def _around(topic: Topic, record: Any) -> bytes:
 
 
 async def _personal(
-    stack: Stack, stories: Sequence[Story], session: aiohttp.ClientSession
+    stack: Stack, stories: Sequence[DemoStory], session: aiohttp.ClientSession
 ) -> dict[str, frozenset[str]]:
     layout = stack.layout
     contacts = await _json(session, f"{layout.consonance_url.removesuffix('/graphql')}/_simulator/state/contacts")

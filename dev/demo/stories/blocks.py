@@ -1,6 +1,6 @@
 """A critical block on a Friday afternoon goes from person to person until one takes it; one at night just passes."""
 
-from dev.demo.story import Story, london
+from dev.demo.story import DemoStory, london
 from dev.demo.story_run import StoryRun
 
 _OWNER, _FIRST, _SECOND = 71, 12, 11
@@ -62,7 +62,7 @@ async def _unblocked(run: StoryRun, work: int) -> None:
     await run.push("it is unblocked", "work.unblocked", work=work, block_id=f"B-{work}", resolved_by=user)
 
 
-STORY = Story(
+STORY = DemoStory(
     title="Two blocked titles: one is taken up, one never mentioned",
     about=("Winter Ferries", "Small Hours"),
     roles={_OWNER: "owner", _FIRST: "first escalation contact", _SECOND: "second escalation contact"},

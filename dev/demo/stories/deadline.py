@@ -1,6 +1,6 @@
 """A date is set, moves, passes and is escalated; once the milestone is done, no message follows."""
 
-from dev.demo.story import Story, london
+from dev.demo.story import DemoStory, london
 from dev.demo.story_run import StoryRun
 
 _DESIGNER, _COORDINATOR, _ESCALATION = 830, 22, 21
@@ -54,7 +54,7 @@ async def _overdue(run: StoryRun) -> None:
     await run.edit("the first layouts are done", f"milestones/{_MILESTONE}", done_on="2027-04-28")
 
 
-STORY = Story(
+STORY = DemoStory(
     title="A deadline comes near, moves, passes and is met late",
     about=("The Cartographer’s Garden",),
     roles={_DESIGNER: "designer", _COORDINATOR: "production coordinator", _ESCALATION: "escalation contact"},

@@ -1,6 +1,6 @@
 """Cover, jacket copy and metadata become final one by one, which is said once; so is that the cover was rejected."""
 
-from dev.demo.story import Story, london
+from dev.demo.story import DemoStory, london
 from dev.demo.story_run import StoryRun
 
 _MARKETING, _PUBLICITY, _SALES = 51, 52, 53
@@ -29,7 +29,7 @@ async def play(run: StoryRun) -> None:
     await run.poll()
 
 
-STORY = Story(
+STORY = DemoStory(
     title="A title is ready for launch, and then it is not",
     about=("The Lighthouse Cookbook",),
     roles={_MARKETING: "marketing", _PUBLICITY: "publicity", _SALES: "sales"},

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from dev.demo.story import LineKind, Story, london
+from dev.demo.story import DemoStory, LineKind, london
 from dev.demo.story_run import CONSONANCE, StoryRun
 from shared.contracts.canonical import canonical_hash
 from shared.contracts.consonance import MetadataField
@@ -81,7 +81,7 @@ async def _somebody_edits(run: StoryRun) -> None:
     await run.context.simulators.consonance("faults", {**edit, "field": "subtitle", "value": _MEANWHILE})
 
 
-STORY = Story(
+STORY = DemoStory(
     title="Metadata are confirmed by two; the second time somebody was faster",
     about=("Night Trains of Europe", "Ferrymen"),
     roles={_HISTORIAN: "author", _TRAVELLER: "author", _FERRYWOMAN: "author", _MANAGER: "metadata manager"},

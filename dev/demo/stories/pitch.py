@@ -1,7 +1,7 @@
 """A stranger, known to WhatsApp by a user id only, pitches a book in chat; what they write later is added to it."""
 
 from dev.demo.people import DemoPerson
-from dev.demo.story import Story, london
+from dev.demo.story import DemoStory, london
 from dev.demo.story_run import StoryRun
 
 _STRANGER = DemoPerson("a stranger", "Wren Calloway", "en", "US")
@@ -69,7 +69,7 @@ async def _follow_up(run: StoryRun, reference: str) -> None:
     run.expect_message(_STRANGER, f"with your submission {reference}")
 
 
-STORY = Story(
+STORY = DemoStory(
     title="A stranger pitches a book, and writes again",
     roles={},
     guests={_STRANGER: "stranger"},

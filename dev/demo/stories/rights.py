@@ -1,6 +1,6 @@
 """A permission is asked and given by the agent who stands in for the holder; an exclusive licence needs a signature."""
 
-from dev.demo.story import Story, london
+from dev.demo.story import DemoStory, london
 from dev.demo.story_run import StoryRun
 
 _PERMISSION, _LICENCE = "R-2027-18", "R-2027-19"
@@ -68,7 +68,7 @@ async def _licence(run: StoryRun) -> None:
         run.expect_message(people[manager], "The rights holder approved the translation for “Le Phare d’hiver”")
 
 
-STORY = Story(
+STORY = DemoStory(
     title="A permission is asked and given",
     about=("A Grammar of Tides", "Le Phare d’hiver"),
     roles={

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from dev.demo.people import DemoPerson
-from dev.demo.story import LineKind, Story, london
+from dev.demo.story import DemoStory, LineKind, london
 from dev.demo.story_run import StoryRun
 
 _FINANCE = 61
@@ -118,7 +118,7 @@ def _statement(payee: int) -> dict[str, object]:
     return {"type": "royalty.statement_ready", "subject": f"statements/S-{payee}", "data": data}
 
 
-STORY = Story(
+STORY = DemoStory(
     title="Royalty statements for 200 payees, and a payment held up",
     roles={contact: "agent" if contact in _AGENTS else "payee" for contact in _PAYEES} | {_FINANCE: "finance"},
     play=play,

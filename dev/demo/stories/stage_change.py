@@ -1,6 +1,6 @@
 """A work reaches “Final proof approved” in Consonance; author, illustrator, editor and production lead are informed."""
 
-from dev.demo.story import Story, london
+from dev.demo.story import DemoStory, london
 from dev.demo.story_run import StoryRun
 
 _WORK = "works/61417"
@@ -21,7 +21,7 @@ async def play(run: StoryRun) -> None:
     run.expect_no_message()
 
 
-STORY = Story(
+STORY = DemoStory(
     title="A manuscript moves to a new stage",
     about=("The Salt Road",),
     roles={_AUTHOR: "author", _ILLUSTRATOR: "illustrator", _EDITOR: "editor", _LEAD: "production lead"},

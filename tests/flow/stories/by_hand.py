@@ -1,6 +1,6 @@
 """A Consonance that only has its documented mutations: the other writes become tasks, and a person's word goes on."""
 
-from dev.demo.story import Story, london
+from dev.demo.story import DemoStory, london
 from dev.demo.story_run import StoryRun
 from tests.flow.tools import run_tool
 
@@ -34,7 +34,7 @@ async def _does(run: StoryRun, operation: str) -> None:
     await run.context.timeline.settled()
 
 
-STORY = Story(
+STORY = DemoStory(
     title="Only the documented mutations",
     about=("A Grammar of Tides",),
     roles={_AGENT: "agent", **dict.fromkeys(_MANAGERS, "rights manager")},

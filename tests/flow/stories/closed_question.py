@@ -1,6 +1,6 @@
 """A reply to a question that is closed changes nothing: the person is informed, and the owner gets the text."""
 
-from dev.demo.story import Story, london
+from dev.demo.story import DemoStory, london
 from dev.demo.story_run import StoryRun
 
 _ESTATE, _MANAGERS = 817, (40, 41)
@@ -29,7 +29,7 @@ async def play(run: StoryRun) -> None:
     await run.expect_record("rights_requests", {"request_id": _REQUEST}, decision=None, status="cancelled")
 
 
-STORY = Story(
+STORY = DemoStory(
     title="A reply to a closed question",
     about=("Copper Bridges", "Étienne Rousselot"),
     roles={_ESTATE: "estate", **dict.fromkeys(_MANAGERS, "rights manager")},

@@ -1,6 +1,6 @@
 """STOP in the middle of a chain: one person gets no more messages, the others do, and the chain goes on."""
 
-from dev.demo.story import Story, london
+from dev.demo.story import DemoStory, london
 from dev.demo.story_run import StoryRun
 
 _DESIGNER, _COORDINATOR, _ESCALATION = 831, 22, 21
@@ -43,7 +43,7 @@ async def _without_her(run: StoryRun) -> None:
     await run.edit("the first layouts are done", f"milestones/{_MILESTONE}", done_on="2027-04-23")
 
 
-STORY = Story(
+STORY = DemoStory(
     title="STOP in the middle of a chain",
     about=("The Harbourmaster’s Account",),
     roles={_DESIGNER: "designer", _COORDINATOR: "production coordinator", _ESCALATION: "escalation contact"},

@@ -1,6 +1,6 @@
 """The same question open twice in one chat: words alone are asked about; a quote or a button decides."""
 
-from dev.demo.story import Story, london
+from dev.demo.story import DemoStory, london
 from dev.demo.story_run import StoryRun
 
 _HOLDER, _MANAGERS = 813, (40, 41)
@@ -40,7 +40,7 @@ async def _buttons(run: StoryRun, first: str) -> None:
         run.expect_message(run.people[manager], "declined the photograph of the quay for “Paper Clocks”")
 
 
-STORY = Story(
+STORY = DemoStory(
     title="The same question twice in one chat",
     about=("Northern Rivers", "Paper Clocks"),
     roles={_HOLDER: "rights holder", **dict.fromkeys(_MANAGERS, "rights manager")},
