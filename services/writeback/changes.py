@@ -1,4 +1,4 @@
-"""A requested write as the single changes it consists of, and the facts their documents are filled from.
+"""Splits a requested write into single changes, each with the inputs that its GraphQL variables are filled from.
 
 Metadata is one change per item and target; every other operation is one change.
 """
@@ -15,15 +15,15 @@ from shared.contracts.writes import (
     ApplyMetadata,
     CompleteMilestone,
     CreateAcquisition,
+    Input,
     MetadataItem,
     Operation,
     RecordAcknowledgement,
     RecordDecision,
     RequestWrite,
 )
-from shared.contracts.writes import Input as Asked
 
-Part = (
+ChangeRequest = (
     RecordDecision
     | AdvanceWorkflow
     | MetadataItem
@@ -33,7 +33,7 @@ Part = (
     | CompleteMilestone
 )
 
-_PARTS: Mapping[Operation, type[Value]] = {
+_REQUEST_TYPES: Mapping[Operation, type[Value]] = {
     Operation.RECORD_DECISION: RecordDecision,
     Operation.ADVANCE_WORKFLOW: AdvanceWorkflow,
     Operation.APPLY_METADATA: MetadataItem,
@@ -42,63 +42,72 @@ _PARTS: Mapping[Operation, type[Value]] = {
     Operation.RECORD_ACKNOWLEDGEMENT: RecordAcknowledgement,
     Operation.COMPLETE_MILESTONE: CompleteMilestone,
 }
-_ALWAYS = frozenset({"tenant", "write_id", "record", "work_id", "value", "current"})
-"""``value``: what is to be written, as judged; ``current``: what Consonance showed just before."""
-_METADATA = frozenset({"request_id", "target_id", "stale_id"})
+_COMMON_INPUTS = frozenset({"tenant", "write_id", "record", "work_id", "value", "current"})
+"""``value``: the value to write, after the comparison; ``current``: the value that Consonance held before."""
+_METADATA_INPUTS = frozenset({"request_id", "target_id", "stale_id"})
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """``key`` is unique within its write and stays the same when the write is carried out again."""
+class WriteChange:
+    """``key`` is unique within its write and the same in every attempt."""
 
     key: str
     operation: Operation
-    part: Part
-    facts: Mapping[str, Any]
+    request: ChangeRequest
+    inputs: Mapping[str, Any]
 
 
-def facts_of(operation: Operation) -> frozenset[str]:
-    """The names a mapping file may fill variables of this operation from."""
-    own = frozenset(_PARTS[operation].__struct_fields__)
-    return own | _ALWAYS | (_METADATA if operation is Operation.APPLY_METADATA else frozenset())
+def input_names(operation: Operation) -> frozenset[str]:
+    """The inputs that a mapping file may use for the variables of this operation."""
+    own = frozenset(_REQUEST_TYPES[operation].__struct_fields__)
+    return own | _COMMON_INPUTS | (_METADATA_INPUTS if operation is Operation.APPLY_METADATA else frozenset())
 
 
-def changes_of(tenant: TenantId, write: RequestWrite) -> tuple[Change, ...]:
-    around = {"tenant": tenant, "write_id": write.write_id, "record": write.record, "work_id": write.work_id}
-    asked = write.input
-    if isinstance(asked, ApplyMetadata):
+def split_write(tenant: TenantId, write: RequestWrite) -> tuple[WriteChange, ...]:
+    common = {"tenant": tenant, "write_id": write.write_id, "record": write.record, "work_id": write.work_id}
+    request = write.input
+    if isinstance(request, ApplyMetadata):
         return tuple(
-            Change(
-                key=f"{item.item_id}/{target}",
-                operation=asked.operation,
-                part=item,
-                facts={**around, "request_id": asked.request_id, "target_id": target, **to_builtins(item)},
+            WriteChange(
+                key=metadata_key(item, target),
+                operation=request.operation,
+                request=item,
+                inputs={**common, "request_id": request.request_id, "target_id": target, **to_builtins(item)},
             )
-            for item in asked.items
+            for item in request.items
             for target in item.target_ids
         )
-    facts = {**around, **to_builtins(asked)}
-    if isinstance(asked, CreateAcquisition):
-        facts["pitch_text"] = _with_further(asked)
-    return (Change(key=asked.operation.value, operation=asked.operation, part=asked, facts=facts),)
+    inputs = {**common, **to_builtins(request)}
+    if isinstance(request, CreateAcquisition):
+        inputs["pitch_text"] = _text_with_further_answers(request)
+    return (WriteChange(key=request.operation.value, operation=request.operation, request=request, inputs=inputs),)
 
 
-def _with_further(asked: CreateAcquisition) -> str:
-    """A record has no field for what only one form asks: it stands below the pitch, a line each."""
-    further = (f"{name}: {said}" for name, said in asked.further.items())
-    return "\n".join(part for part in (asked.pitch_text, *further) if part)
+def metadata_key(item: MetadataItem, target: int) -> str:
+    return f"{item.item_id}/{target}"
 
 
-def once_key(asked: Asked) -> str | None:
-    """What may be settled only once, whichever write asks: a request's decision, an acquisition's creation."""
-    match asked:
+def _text_with_further_answers(request: CreateAcquisition) -> str:
+    """A record has no field for the answers that only one form asks for: each is a line below the pitch."""
+    lines = (f"{name}: {answer}" for name, answer in request.further.items())
+    return "\n".join(part for part in (request.pitch_text, *lines) if part)
+
+
+def idempotency_key(request: Input) -> str | None:
+    """Writes with the same key have one effect together: one decision per request, one record per acquisition."""
+    match request:
         case RecordDecision():
-            return f"decision/{asked.request_id}"
+            return decision_key(request.request_id)
         case AdvanceWorkflow():
-            return f"stage/{asked.request_id}"
+            return f"stage/{request.request_id}"
         case CreateAcquisition():
-            return f"acquisition/{asked.dedupe_key}"
+            return f"acquisition/{request.dedupe_key}"
         case ApplyMetadata() | AppendAcquisition() | RecordAcknowledgement() | CompleteMilestone():
             return None
         case _:
-            assert_never(asked)
+            assert_never(request)
+
+
+def decision_key(request_id: str) -> str:
+    """The idempotency key of the decision about a rights request."""
+    return f"decision/{request_id}"

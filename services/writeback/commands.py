@@ -1,4 +1,4 @@
-"""What writeback's commands stand on: the database, and the clock of the stack they are called beside."""
+"""The settings and the database connection of writeback's command lines."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,7 +8,7 @@ import asyncpg
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from services.writeback.ledger import SERVICE
+from services.writeback.store import SERVICE
 from shared.runtime.clock import Clock, DevelopmentClock, SystemClock
 from shared.runtime.postgres import Pool, role_name
 from shared.runtime.setting_names import PREFIX

@@ -1,4 +1,4 @@
-"""``python -m services.writeback.evidence show RECORD``: what proves each write of a record, as JSON, one a line."""
+"""``python -m services.writeback.evidence show RECORD``: the evidence of each write of a record, as JSON lines."""
 
 import argparse
 import asyncio
@@ -9,35 +9,16 @@ import asyncpg
 import orjson
 
 from services.writeback.commands import CommandSettings, database
+from services.writeback.store import fetch_evidence
 from shared.contracts.errors import Misconfigured
-from shared.contracts.values import format_instant
-from shared.runtime.postgres import Connection, load_queries
 from shared.runtime.settings import load_settings
-
-queries = load_queries(__file__, "evidence.sql")
-_JSON = ("asked", "proof", "read_back")
-
-
-async def lines_of(connection: Connection, record: str) -> list[str]:
-    """Holds personal data, as evidence must."""
-    rows = await connection.fetch(queries.of_record, record)
-    return [
-        orjson.dumps(
-            {
-                **row,
-                **{name: orjson.loads(row[name]) for name in _JSON},
-                "recorded_at": format_instant(row["recorded_at"]),
-            }
-        ).decode()
-        for row in rows
-    ]
 
 
 async def _show(record: str) -> int:
     async with database(load_settings(CommandSettings)) as pool:
-        lines = await lines_of(pool, record)
-    sys.stdout.writelines(f"{line}\n" for line in lines)
-    return 0 if lines else 1
+        rows = await fetch_evidence(pool, record)
+    sys.stdout.writelines(f"{orjson.dumps(row).decode()}\n" for row in rows)
+    return 0 if rows else 1
 
 
 def main(argv: Sequence[str] | None = None) -> int:

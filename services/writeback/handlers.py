@@ -1,8 +1,8 @@
-"""Reads batches of requests and contacts, and keeps them; carrying writes out is the queue's work."""
+"""Stores batches of requested writes and observed people; the worker executes the writes."""
 
 from collections.abc import Iterable, Sequence
 
-from services.writeback import intake
+from services.writeback.store import enqueue_writes, save_people
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.errors import Refused
 from shared.contracts.writes import ApplyMetadata, RequestWrite
@@ -10,26 +10,26 @@ from shared.runtime.batch import ReceivedEvent
 from shared.runtime.transaction import Transaction
 
 
-class Intake:
+class WritebackHandler:
     """The handler of the service's one consumer."""
 
     def locks(self, batch: Sequence[ReceivedEvent]) -> Iterable[str]:
-        """The lane of each write, as the queue locks it when it settles one; a person's key for a contact."""
+        """The ordering key of each write, as the store locks it when it settles one; a person's key for a contact."""
         return (received.event.partitionkey for received in batch)
 
     async def handle(self, tx: Transaction, batch: Sequence[ReceivedEvent]) -> None:
-        asked = [received.event for received in batch if isinstance(received.event.data, RequestWrite)]
+        """Raises Refused for a write that could never be settled: it would hold up its record."""
+        writes = [received.event for received in batch if isinstance(received.event.data, RequestWrite)]
         people = [received.event for received in batch if isinstance(received.event.data, PersonObserved)]
-        for event in asked:
+        for event in writes:
             _check(event.data)
-        if asked:
-            await intake.enqueue(tx.connection, asked)
+        if writes:
+            await enqueue_writes(tx.connection, writes)
         if people:
-            await intake.remember_people(tx.connection, people)
+            await save_people(tx.connection, people)
 
 
 def _check(write: object) -> None:
-    """What could never be settled is refused before it holds up its record."""
     if isinstance(write, RequestWrite) and isinstance(write.input, ApplyMetadata):
         if write.work_id is None:
             raise Refused("metadata.apply names no work")

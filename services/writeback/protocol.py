@@ -1,7 +1,7 @@
-"""The compare-and-set protocol as one pure decision: after every look at Consonance, what comes next for a write.
+"""The compare-and-set protocol as one pure decision: after every read of Consonance, the next step of a write.
 
-Look, then settle, write, wait or hand to a person; after writing, look again. Nothing is written twice unless the first
-attempt is proven not to have landed: the far side answered, or the time in which it could still land has passed.
+Read, then settle, write, wait or open a task; after writing, read again. Nothing is written twice unless the first
+attempt is proven not to have landed: the server answered, or the time in which it could still land has passed.
 """
 
 from collections.abc import Sequence
@@ -10,22 +10,25 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
-from services.writeback.changes import Change
-from services.writeback.judgement import Judgement, Reason, Standing
+from services.writeback.changes import WriteChange
+from services.writeback.comparison import ChangeComparison, ComparisonStatus, WriteReason
 from shared.contracts.writes import Outcome
 
 MAX_ATTEMPTS = 3
-"""Mutations of one write that were answered and did not land, before a person is asked to do it."""
+"""Attempts at one write that were answered and did not land, before a person is asked to do it."""
 
-MOST_FAILED_READS = 5
+MAX_FAILED_READS = 5
 """Reads in a row that were answered with errors, before a person is asked."""
 
 RETRY_PAUSE = timedelta(seconds=1)
 """Machine time between an attempt that failed and the next; doubled each time."""
 
 
-class Answer(StrEnum):
-    """How an attempt to write was answered; ``unanswered`` also stands for a process that died waiting."""
+class MutationAnswer(StrEnum):
+    """How an attempt was answered; ``unanswered`` also stands for a process that died while it waited.
+
+    ``refused``: the payload names errors, and will again; ``failed``: any other answer that shows no success.
+    """
 
     UNANSWERED = "unanswered"
     ACCEPTED = "accepted"
@@ -33,109 +36,111 @@ class Answer(StrEnum):
     FAILED = "failed"
 
 
-class Attempt(NamedTuple):
-    """The latest attempt: its number from 1, how it was answered, the last moment (machine time) it was in flight."""
+class WriteAttempt(NamedTuple):
+    """The latest attempt: its number from 1, its answer, the last moment (machine time) it was in flight."""
 
     number: int
-    answer: Answer
+    answer: MutationAnswer
     at: datetime
 
 
-class Judged(NamedTuple):
-    """``possible``: introspection shows every mutation this change still needs."""
+class ComparedChange(NamedTuple):
+    """``is_supported``: the schema has every mutation that this change still needs."""
 
-    change: Change
-    judgement: Judgement
-    possible: bool
+    change: WriteChange
+    comparison: ChangeComparison
+    is_supported: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Settle:
+class SettleWrite:
     outcome: Outcome
     detail: str | None = None
     reference: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class WriteNow:
-    changes: tuple[Judged, ...]
+class SendMutations:
+    changes: tuple[ComparedChange, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class ByHand:
+class OpenTask:
     """A durable task for a person."""
 
-    reason: Reason
+    reason: WriteReason
 
 
 @dataclass(frozen=True, slots=True)
-class LookAgain:
-    """Read again before anything else; ``unknown``: the attempt may still land."""
+class ReadAgain:
+    """Read again before anything else; ``is_in_doubt``: the attempt may still land."""
 
-    unknown: bool
-
-
-Next = Settle | WriteNow | ByHand | LookAgain
+    is_in_doubt: bool
 
 
-def next_step(judged: Sequence[Judged], attempt: Attempt | None, machine_now: datetime, may_land: timedelta) -> Next:
+NextStep = SettleWrite | SendMutations | OpenTask | ReadAgain
+
+
+def next_step(
+    compared: Sequence[ComparedChange], attempt: WriteAttempt | None, machine_now: datetime, may_land: timedelta
+) -> NextStep:
     """``may_land``: how long after an attempt was last in flight its mutation could still take effect."""
-    if all(each.judgement.standing is Standing.APPLIED for each in judged):
-        return _settled(Outcome.ALREADY_APPLIED if attempt is None else Outcome.VERIFIED, judged)
+    if all(each.comparison.status is ComparisonStatus.APPLIED for each in compared):
+        return _settle(Outcome.ALREADY_APPLIED if attempt is None else Outcome.VERIFIED, compared)
     if attempt is None:
-        return _first(judged)
+        return _step_before_attempt(compared)
     if is_in_doubt(attempt) and machine_now < attempt.at + may_land:
-        return LookAgain(unknown=True)
-    return _after(judged, attempt, machine_now)
+        return ReadAgain(is_in_doubt=True)
+    return _step_after_attempt(compared, attempt, machine_now)
 
 
-def after_failed_read(
-    attempt: Attempt | None, failed_reads: int, machine_now: datetime, may_land: timedelta
-) -> LookAgain | ByHand:
+def step_after_failed_read(
+    attempt: WriteAttempt | None, failed_reads: int, machine_now: datetime, may_land: timedelta
+) -> ReadAgain | OpenTask:
     """``failed_reads``: reads in a row that were answered with errors, this one included.
 
     An attempt that may have landed is not given to a person while it could still take effect.
     """
     in_doubt = is_in_doubt(attempt)
-    if failed_reads < MOST_FAILED_READS:
-        return LookAgain(unknown=in_doubt)
+    if failed_reads < MAX_FAILED_READS:
+        return ReadAgain(is_in_doubt=in_doubt)
     if attempt is not None and in_doubt and machine_now < attempt.at + may_land:
-        return LookAgain(unknown=True)
-    return ByHand(Reason.UNREADABLE)
+        return ReadAgain(is_in_doubt=True)
+    return OpenTask(WriteReason.UNREADABLE)
 
 
-def is_in_doubt(attempt: Attempt | None) -> bool:
-    """Whether the attempt may have landed without our having seen it."""
-    return attempt is not None and attempt.answer in {Answer.UNANSWERED, Answer.ACCEPTED}
+def is_in_doubt(attempt: WriteAttempt | None) -> bool:
+    """Whether the attempt may have landed although no read has shown it."""
+    return attempt is not None and attempt.answer in {MutationAnswer.UNANSWERED, MutationAnswer.ACCEPTED}
 
 
-def _first(judged: Sequence[Judged]) -> Next:
-    for each in judged:
-        if each.judgement.standing is Standing.CONFLICT:
-            return Settle(Outcome.CONFLICT, detail=each.judgement.reason)
-    return _write(judged)
+def _step_before_attempt(compared: Sequence[ComparedChange]) -> NextStep:
+    for each in compared:
+        if each.comparison.status is ComparisonStatus.CONFLICT:
+            return SettleWrite(Outcome.CONFLICT, detail=each.comparison.reason)
+    return _send_or_open_task(compared)
 
 
-def _after(judged: Sequence[Judged], attempt: Attempt, machine_now: datetime) -> Next:
-    if attempt.answer is Answer.REFUSED:
-        return ByHand(Reason.REFUSED)
-    if any(each.judgement.standing is Standing.CONFLICT for each in judged):
-        return ByHand(Reason.READ_BACK_DIFFERS)
+def _step_after_attempt(compared: Sequence[ComparedChange], attempt: WriteAttempt, machine_now: datetime) -> NextStep:
+    if attempt.answer is MutationAnswer.REFUSED:
+        return OpenTask(WriteReason.REFUSED)
+    if any(each.comparison.status is ComparisonStatus.CONFLICT for each in compared):
+        return OpenTask(WriteReason.READ_BACK_DIFFERS)
     if attempt.number >= MAX_ATTEMPTS:
-        return ByHand(Reason.NOT_TAKEN)
+        return OpenTask(WriteReason.NOT_TAKEN)
     if machine_now < attempt.at + RETRY_PAUSE * 2 ** (attempt.number - 1):
-        return LookAgain(unknown=False)
-    return _write(judged)
+        return ReadAgain(is_in_doubt=False)
+    return _send_or_open_task(compared)
 
 
-def _write(judged: Sequence[Judged]) -> Next:
+def _send_or_open_task(compared: Sequence[ComparedChange]) -> NextStep:
     """All of a write's changes or none: a person who must do one of them is better given the whole."""
-    clear = tuple(each for each in judged if each.judgement.standing is Standing.CLEAR)
-    if not all(each.possible for each in clear):
-        return ByHand(Reason.UNSUPPORTED)
-    return WriteNow(clear)
+    clear = tuple(each for each in compared if each.comparison.status is ComparisonStatus.CLEAR)
+    if not all(each.is_supported for each in clear):
+        return OpenTask(WriteReason.UNSUPPORTED)
+    return SendMutations(clear)
 
 
-def _settled(outcome: Outcome, judged: Sequence[Judged]) -> Settle:
-    first = judged[0].judgement
-    return Settle(outcome, detail=first.detail, reference=first.reference)
+def _settle(outcome: Outcome, compared: Sequence[ComparedChange]) -> SettleWrite:
+    first = compared[0].comparison
+    return SettleWrite(outcome, detail=first.detail, reference=first.reference)

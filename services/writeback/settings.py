@@ -1,5 +1,6 @@
-"""The variables of writeback."""
+"""The settings of writeback."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -11,11 +12,11 @@ from shared.runtime.settings import ServiceSettings, graphql_endpoint
 _MAPPING = Path(__file__).parent / "mapping" / "extended.yaml"
 
 
-class Settings(ServiceSettings):
-    """``consonance_url`` is where one logs in, or the GraphQL endpoint; seconds are machine time.
+class WritebackSettings(ServiceSettings):
+    """``consonance_url`` is the login address or the GraphQL endpoint; seconds are machine time.
 
-    A request unanswered after ``consonance_timeout`` may still land for ``consonance_may_land`` more: so long a write
-    is unknown and not repeated. Nothing is known of the vendor's own limits; a minute is ours.
+    A request unanswered after ``consonance_timeout`` may still land for ``consonance_may_land`` more: so long the
+    outcome is unknown and the write is not repeated. The vendor publishes no limit; a minute is our choice.
     """
 
     consonance_url: HttpUrl
@@ -31,3 +32,8 @@ class Settings(ServiceSettings):
     @property
     def consonance_endpoint(self) -> str:
         return graphql_endpoint(str(self.consonance_url))
+
+    @property
+    def attempt_lifetime(self) -> timedelta:
+        """From the start of a request to the moment from which its mutation can no longer take effect."""
+        return timedelta(seconds=self.consonance_timeout + self.consonance_may_land)

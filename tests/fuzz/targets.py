@@ -28,8 +28,8 @@ from services.ingest.poll.vocabulary import TenantVocabulary
 from services.ingest.records import InvalidInput, KafkaRecord, WebhookContext
 from services.ingest.webhook_parser import PersonUpdate, parse_webhook
 from services.ingest.webhook_updates import KNOWN_ARRAYS, MAX_UPDATES
-from services.writeback.answers import reply_of
-from services.writeback.protocol import Answer
+from services.writeback.mutation_result import read_mutation_result
+from services.writeback.protocol import MutationAnswer
 from shared.contracts.envelope import Event, parse_event
 from shared.contracts.errors import Unprocessable
 from shared.contracts.topics import (
@@ -336,14 +336,14 @@ class Answers:
         except orjson.JSONDecodeError:
             return None
 
-    async def take(self, body: Any) -> Answer:
-        return reply_of(body, "errors").answer
+    async def take(self, body: Any) -> MutationAnswer:
+        return read_mutation_result(body, "errors").answer
 
-    def check(self, body: Any, answer: Answer, counts: Counts) -> None:
+    def check(self, body: Any, answer: MutationAnswer, counts: Counts) -> None:
         counts.updates += 1
-        counts.refused += answer is not Answer.ACCEPTED
+        counts.refused += answer is not MutationAnswer.ACCEPTED
         data = body.get("data") if isinstance(body, dict) else None
-        if answer is Answer.ACCEPTED and not (isinstance(data, dict) and data):
+        if answer is MutationAnswer.ACCEPTED and not (isinstance(data, dict) and data):
             raise Broken("accepted without a payload")
 
 

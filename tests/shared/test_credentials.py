@@ -9,7 +9,7 @@ from pydantic_settings import BaseSettings
 from services.dispatcher.settings import DispatcherSettings
 from services.ingest.settings import Settings as IngestSettings
 from services.rules.settings import RulesSettings
-from services.writeback.settings import Settings as WritebackSettings
+from services.writeback.settings import WritebackSettings
 from shared.contracts.errors import Misconfigured
 from shared.runtime.settings import load_settings
 

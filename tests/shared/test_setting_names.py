@@ -10,7 +10,7 @@ from services.dispatcher.settings import DispatcherSettings
 from services.ingest.settings import Settings as IngestSettings
 from services.rules.settings import RulesSettings
 from services.writeback.commands import CommandSettings
-from services.writeback.settings import Settings as WritebackSettings
+from services.writeback.settings import WritebackSettings
 from shared.contracts.errors import Misconfigured
 from shared.runtime.migrate import MigrateSettings
 from shared.runtime.parked import ParkedSettings

@@ -1,20 +1,20 @@
-"""A desk: writeback's queue at work between a database of its own and a Consonance simulator."""
+"""Fixtures: writeback's worker between a database of its own and a Consonance simulator."""
 
 from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.services.writeback.desk import Desk, at_desk
+from tests.services.writeback.writeback_under_test import WritebackUnderTest, running_writeback
 
 
 @pytest.fixture
-async def desk(postgres_database: str) -> AsyncIterator[Desk]:
-    async with at_desk(postgres_database) as desk:
-        yield desk
+async def writeback(postgres_database: str) -> AsyncIterator[WritebackUnderTest]:
+    async with running_writeback(postgres_database) as writeback:
+        yield writeback
 
 
 @pytest.fixture
-async def narrow_desk(postgres_database: str) -> AsyncIterator[Desk]:
-    """One that carries no more than two writes at once."""
-    async with at_desk(postgres_database, width=2) as desk:
-        yield desk
+async def narrow_writeback(postgres_database: str) -> AsyncIterator[WritebackUnderTest]:
+    """Executes at most two writes at once."""
+    async with running_writeback(postgres_database, concurrency=2) as writeback:
+        yield writeback

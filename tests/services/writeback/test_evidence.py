@@ -4,16 +4,18 @@ import asyncpg
 import orjson
 import pytest
 
-from tests.services.writeback.desk import Desk
 from tests.services.writeback.samples import NEW_SUBTITLE, SUBTITLE, metadata, request
-from tests.services.writeback.test_tasks import command
+from tests.services.writeback.test_manual_tasks import command
+from tests.services.writeback.writeback_under_test import WritebackUnderTest
 
 pytestmark = pytest.mark.integration
 
 
-async def test_it_says_what_was_asked_what_proves_it_and_what_was_read_back(desk: Desk, postgres_database: str) -> None:
-    await desk.ask(request(metadata()))
-    await desk.heard("verified", "approved")
+async def test_it_says_what_was_asked_what_proves_it_and_what_was_read_back(
+    writeback: WritebackUnderTest, postgres_database: str
+) -> None:
+    await writeback.enqueue(request(metadata()))
+    await writeback.wait_for_outcomes("verified", "approved")
     shown = command(postgres_database, "evidence", "show", "works/61421")
     (line,) = map(orjson.loads, shown.stdout.splitlines())
     assert (line["outcome"], line["proof"]["reply"], line["proof"]["rendered"]) == (
@@ -28,17 +30,17 @@ async def test_it_says_what_was_asked_what_proves_it_and_what_was_read_back(desk
 @pytest.mark.parametrize(
     "statement", ["update evidence set outcome = 'conflict'", "delete from evidence", "truncate evidence"]
 )
-async def test_it_is_append_only(desk: Desk, statement: str) -> None:
-    await desk.ask(request(metadata()))
-    await desk.heard("verified", "approved")
+async def test_it_is_append_only(writeback: WritebackUnderTest, statement: str) -> None:
+    await writeback.enqueue(request(metadata()))
+    await writeback.wait_for_outcomes("verified", "approved")
     with pytest.raises(asyncpg.RaiseError, match="append-only"):
-        await desk.pool.execute(statement)
+        await writeback.pool.execute(statement)
 
 
-async def test_a_conflict_leaves_evidence_too(desk: Desk) -> None:
-    await desk.stand.tell("PATCH", "works/61421", {"subtitle": "Theirs"})
-    await desk.ask(request(metadata()))
-    await desk.heard("conflict")
-    (row,) = await desk.pool.fetch("select outcome, detail, read_back from evidence")
+async def test_a_conflict_leaves_evidence_too(writeback: WritebackUnderTest) -> None:
+    await writeback.control("PATCH", "works/61421", {"subtitle": "Theirs"})
+    await writeback.enqueue(request(metadata()))
+    await writeback.wait_for_outcomes("conflict")
+    (row,) = await writeback.pool.fetch("select outcome, detail, read_back from evidence")
     assert (row["outcome"], row["detail"]) == ("conflict", "changed_meanwhile")
     assert orjson.loads(row["read_back"])[0]["read"] == "Theirs"

@@ -10,8 +10,8 @@ from dev.processes import ProcessFailed
 from shared.contracts import topics
 from shared.runtime.clock import DevelopmentClock
 from tests.dev.consonance.stand import Stand, standing
-from tests.services.writeback.process import Writeback, writeback
 from tests.services.writeback.samples import NOW, metadata, pitch, request
+from tests.services.writeback.writeback_process import WritebackProcess, writeback
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
@@ -25,7 +25,7 @@ async def stand() -> AsyncIterator[Stand]:
 @pytest.fixture
 async def service(
     kafka_bootstrap: str, postgres_database: str, run_folder: Path, stand: Stand
-) -> AsyncIterator[Writeback]:
+) -> AsyncIterator[WritebackProcess]:
     DevelopmentClock.create(run_folder / "clock", NOW)
     driven = {"STET_DEVELOPMENT_CLOCK": str(run_folder / "clock"), "STET_ALLOW_DEVELOPMENT_CLOCK": "1"}
     service = await writeback(kafka_bootstrap, postgres_database, run_folder, stand.url, **driven)
@@ -44,7 +44,7 @@ async def created(stand: Stand, count: int) -> None:
         await asyncio.sleep(0.01)
 
 
-async def test_from_a_request_to_a_verified_write_and_downstream(service: Writeback) -> None:
+async def test_from_a_request_to_a_verified_write_and_downstream(service: WritebackProcess) -> None:
     asked = request(metadata())
     await service.send(topics.WRITES_REQUESTED, asked, asked)
     (verified,) = await service.heard(topics.WRITES_EVENTS, 1)
@@ -55,7 +55,9 @@ async def test_from_a_request_to_a_verified_write_and_downstream(service: Writeb
     assert 'outcome="verified"' in (await service.get("metrics"))[1]
 
 
-async def test_killed_between_intent_and_result_it_looks_before_it_writes(service: Writeback, stand: Stand) -> None:
+async def test_killed_between_intent_and_result_it_looks_before_it_writes(
+    service: WritebackProcess, stand: Stand
+) -> None:
     fault = {"kind": "write_then_timeout", "operation": "CreateAcquisition", "seconds": 60}
     await stand.tell("POST", "faults", fault)
     await service.send(topics.WRITES_REQUESTED, request(pitch(), "w1", "acquisitions/PITCH-7", None))
@@ -66,7 +68,7 @@ async def test_killed_between_intent_and_result_it_looks_before_it_writes(servic
     assert len(await stand.tell("GET", "log?operation=createAcquisition")) == 1
 
 
-async def test_killed_again_and_again_it_writes_each_once(service: Writeback, stand: Stand) -> None:
+async def test_killed_again_and_again_it_writes_each_once(service: WritebackProcess, stand: Stand) -> None:
     names = [f"p{number}" for number in range(40)]
     asked = [
         request(pitch(dedupe_key=name, reference=name, title=name), name, f"acquisitions/{name}", None)

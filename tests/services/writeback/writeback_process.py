@@ -23,7 +23,7 @@ _READY_SECONDS = 40
 
 
 @dataclass(frozen=True)
-class Writeback:
+class WritebackProcess:
     """``prefix`` stands before the names of its topics."""
 
     bootstrap: str
@@ -78,7 +78,7 @@ class Writeback:
             return False
 
 
-async def writeback(bootstrap: str, dsn: str, folder: Path, consonance_url: str, **settings: str) -> Writeback:
+async def writeback(bootstrap: str, dsn: str, folder: Path, consonance_url: str, **settings: str) -> WritebackProcess:
     """Not started yet; its topics are there."""
     (health_port,) = free_ports(1)
     prefix = f"t{uuid.uuid4().hex[:8]}."
@@ -93,4 +93,4 @@ async def writeback(bootstrap: str, dsn: str, folder: Path, consonance_url: str,
         Command("topics", (sys.executable, "-m", "shared.runtime.topic_setup", "create"), environment), folder
     ).run()
     command = Command("writeback", (sys.executable, "-m", "services.writeback"), environment)
-    return Writeback(bootstrap, health_port, Child(command, folder), prefix)
+    return WritebackProcess(bootstrap, health_port, Child(command, folder), prefix)

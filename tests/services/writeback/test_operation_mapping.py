@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import services.writeback
-from services.writeback.mapping_file import read_mapping
+from services.writeback.operation_mapping import load_mapping
 from shared.contracts.errors import Misconfigured
 
 MAPPINGS = Path(services.writeback.__file__).parent / "mapping"
@@ -28,18 +28,18 @@ def faults(folder: Path, text: str) -> list[str]:
     path = folder / "m.yaml"
     path.write_text(text)
     with pytest.raises(Misconfigured) as wrong:
-        read_mapping(path)
+        load_mapping(path)
     return str(wrong.value).removeprefix("STET_CONSONANCE_MAPPING: ").splitlines()
 
 
 def test_the_files_that_come_with_it_are_right() -> None:
-    assert len(read_mapping(MAPPINGS / "consonance.yaml")) == 6
-    assert set(read_mapping(MAPPINGS / "consonance.yaml")) < set(read_mapping(MAPPINGS / "extended.yaml"))
+    assert len(load_mapping(MAPPINGS / "consonance.yaml")) == 6
+    assert set(load_mapping(MAPPINGS / "consonance.yaml")) < set(load_mapping(MAPPINGS / "extended.yaml"))
 
 
 def test_a_good_file_is_read(tmp_path: Path) -> None:
     (tmp_path / "m.yaml").write_text(GOOD)
-    assert list(read_mapping(tmp_path / "m.yaml")) == ["milestone"]
+    assert list(load_mapping(tmp_path / "m.yaml")) == ["milestone"]
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_a_good_file_is_read(tmp_path: Path) -> None:
         (
             "id: milestone_id}\n      found",
             "id: milestone_idd}\n      found",
-            "6:19: 'milestone_idd' is not a fact here",
+            "6:19: 'milestone_idd' is not an input here",
         ),
         (
             "id: milestone_id}\n      found",
@@ -77,4 +77,4 @@ def test_all_faults_come_at_once(tmp_path: Path) -> None:
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match="STET_CONSONANCE_MAPPING"):
-        read_mapping(tmp_path / "none.yaml")
+        load_mapping(tmp_path / "none.yaml")

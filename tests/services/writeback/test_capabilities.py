@@ -6,12 +6,12 @@ import pytest
 from graphql import GraphQLSchema, build_schema
 
 import services.writeback
-from services.writeback.capability import Support, choose, examine
-from services.writeback.judgement import Judgement, Standing
-from services.writeback.mapping_file import read_mapping
+from services.writeback.capabilities import OperationSupport, choose_support, examine_schema
+from services.writeback.comparison import ChangeComparison, ComparisonStatus
+from services.writeback.operation_mapping import load_mapping
 from shared.contracts.writes import Operation
 
-WAYS = read_mapping(Path(services.writeback.__file__).parent / "mapping" / "extended.yaml")
+WAYS = load_mapping(Path(services.writeback.__file__).parent / "mapping" / "extended.yaml")
 SCHEMA = """
     type Query { work(workSearch: Search): Work }
     input Search { idEq: Int }
@@ -22,9 +22,9 @@ SCHEMA = """
 """
 
 
-def title(errors: str) -> Support:
+def title(errors: str) -> OperationSupport:
     schema = build_schema(SCHEMA % errors)
-    found = choose(examine(schema, WAYS), Operation.APPLY_METADATA, {"field": "title", "level": "work"})
+    found = choose_support(examine_schema(schema, WAYS), Operation.APPLY_METADATA, {"field": "title", "level": "work"})
     assert found is not None
     return found
 
@@ -46,19 +46,21 @@ def test_errors_are_asked_for_as_the_schema_shows_them(errors: str, selected: st
 
 def test_what_the_schema_lacks_is_not_supported() -> None:
     schema: GraphQLSchema = build_schema(SCHEMA % "")
-    by_name = {support.name: support for support in examine(schema, WAYS)}
+    by_name = {support.name: support for support in examine_schema(schema, WAYS)}
     assert by_name["work title"].write is not None
     assert by_name["work subtitle"].write is None
-    assert "subtitle" in by_name["work subtitle"].refusals[0]
+    assert "subtitle" in by_name["work subtitle"].schema_errors[0]
 
 
 def test_a_text_that_must_be_removed_needs_its_mutation() -> None:
     support = title("")
-    assert support.allows(Judgement(Standing.CLEAR))
-    assert not support.allows(Judgement(Standing.CLEAR, stale=(7,)))
-    assert not support._replace(write=None).allows(Judgement(Standing.CLEAR))
+    assert support.allows(ChangeComparison(ComparisonStatus.CLEAR))
+    assert not support.allows(ChangeComparison(ComparisonStatus.CLEAR, stale=(7,)))
+    assert not support._replace(write=None).allows(ChangeComparison(ComparisonStatus.CLEAR))
 
 
 def test_a_field_nobody_mapped_has_no_way() -> None:
-    capabilities = examine(build_schema(SCHEMA % ""), WAYS)
-    assert choose(capabilities, Operation.APPLY_METADATA, {"field": "contributor_name", "level": "work"}) is None
+    capabilities = examine_schema(build_schema(SCHEMA % ""), WAYS)
+    assert (
+        choose_support(capabilities, Operation.APPLY_METADATA, {"field": "contributor_name", "level": "work"}) is None
+    )

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from services.writeback.answers import reply_of
-from services.writeback.protocol import Answer
+from services.writeback.mutation_result import read_mutation_result
+from services.writeback.protocol import MutationAnswer
 
 
 @pytest.mark.parametrize(
@@ -20,13 +20,13 @@ from services.writeback.protocol import Answer
     ],
 )
 def test_every_shape_of_refusal_is_understood(error: Any, sentence: str) -> None:
-    reply = reply_of({"data": {"updateWork": {"work": {"id": 1}, "errors": [error]}}}, "errors")
-    assert (reply.answer, reply.sentences) == (Answer.REFUSED, (sentence,))
+    reply = read_mutation_result({"data": {"updateWork": {"work": {"id": 1}, "errors": [error]}}}, "errors")
+    assert (reply.answer, reply.messages) == (MutationAnswer.REFUSED, (sentence,))
 
 
 @pytest.mark.parametrize("errors", ["no", 7, {"message": "no"}, [["no"]], {"field": [], "messages": {"a": 1}}])
 def test_a_refusal_of_any_shape_is_one(errors: Any) -> None:
-    assert reply_of({"data": {"updateWork": {"errors": errors}}}, "errors").answer is Answer.REFUSED
+    assert read_mutation_result({"data": {"updateWork": {"errors": errors}}}, "errors").answer is MutationAnswer.REFUSED
 
 
 def test_a_refusal_nested_as_deep_as_json_allows_is_one() -> None:
@@ -34,18 +34,26 @@ def test_a_refusal_nested_as_deep_as_json_allows_is_one() -> None:
     for _ in range(1_000):
         deep = [deep]
     for errors in (deep, [{"message": deep}], [{"field": deep, "messages": deep}]):
-        assert reply_of({"data": {"updateWork": {"errors": errors}}}, "errors").answer is Answer.REFUSED
-        assert reply_of({"errors": [{"message": deep, "extensions": {"code": deep}}]}, "errors").answer is Answer.FAILED
+        assert (
+            read_mutation_result({"data": {"updateWork": {"errors": errors}}}, "errors").answer
+            is MutationAnswer.REFUSED
+        )
+        assert (
+            read_mutation_result({"errors": [{"message": deep, "extensions": {"code": deep}}]}, "errors").answer
+            is MutationAnswer.FAILED
+        )
 
 
 def test_what_a_server_says_at_length_is_kept_in_short() -> None:
-    reply = reply_of({"errors": [{"message": "x" * 10_000}] * 1_000}, "errors")
-    assert sum(map(len, reply.sentences)) <= 10_000
+    reply = read_mutation_result({"errors": [{"message": "x" * 10_000}] * 1_000}, "errors")
+    assert sum(map(len, reply.messages)) <= 10_000
 
 
 @pytest.mark.parametrize("errors", [[], None])
 def test_no_errors_and_a_payload_is_accepted(errors: Any) -> None:
-    assert reply_of({"data": {"updateWork": {"errors": errors}}}, "errors").answer is Answer.ACCEPTED
+    assert (
+        read_mutation_result({"data": {"updateWork": {"errors": errors}}}, "errors").answer is MutationAnswer.ACCEPTED
+    )
 
 
 @pytest.mark.parametrize(
@@ -68,7 +76,7 @@ def test_no_errors_and_a_payload_is_accepted(errors: Any) -> None:
     ],
 )
 def test_anything_less_is_no_success(body: Any) -> None:
-    assert reply_of(body, "errors").answer is Answer.FAILED
+    assert read_mutation_result(body, "errors").answer is MutationAnswer.FAILED
 
 
 @pytest.mark.parametrize(
@@ -81,4 +89,4 @@ def test_anything_less_is_no_success(body: Any) -> None:
     ],
 )
 def test_a_server_that_no_longer_knows_a_field_is_noticed(error: Any, *, changed: bool) -> None:
-    assert reply_of({"errors": [error]}, "errors").schema_changed is changed
+    assert read_mutation_result({"errors": [error]}, "errors").schema_changed is changed

@@ -1,0 +1,62 @@
+"""A circuit breaker: pauses all requests while Consonance is down, asks for a pause, or refuses the key.
+
+While it is open nothing is claimed, so memory stays flat and the queue keeps its order. After a pause one write is
+tried (half-open); an answer closes the breaker. All times are machine time.
+"""
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from shared.clients.consonance_graphql import KeyRefused
+from shared.contracts.errors import Throttled, Unavailable
+
+_FIRST_PAUSE = timedelta(seconds=1)
+_LONGEST_PAUSE = timedelta(seconds=30)
+
+
+class PauseReason(StrEnum):
+    DOWN = "down"
+    THROTTLED = "throttled"
+    KEY_REFUSED = "key_refused"
+
+
+class CircuitBreaker:
+    """``max_concurrency``: how many writes may be in flight while the breaker is closed."""
+
+    def __init__(self, max_concurrency: int) -> None:
+        self._max_concurrency = max_concurrency
+        self._failures = 0
+        self._retry_at: datetime | None = None
+        self.pause_reason: PauseReason | None = None
+
+    def allowed_concurrency(self, machine_now: datetime) -> int:
+        """0 while open, 1 while half-open, else ``max_concurrency``."""
+        if self._retry_at is None:
+            return self._max_concurrency
+        return 0 if machine_now < self._retry_at else 1
+
+    def record_failure(self, error: Unavailable, machine_now: datetime) -> datetime:
+        """Returns the time of the next try. Further failures during a pause do not lengthen it."""
+        if self._retry_at is None or machine_now >= self._retry_at:
+            self._failures += 1
+            self._retry_at = machine_now + self._pause(error)
+        self.pause_reason = _pause_reason(error)
+        return self._retry_at
+
+    def record_success(self) -> None:
+        """Consonance answered and accepts the key: close."""
+        self._failures = 0
+        self._retry_at = None
+        self.pause_reason = None
+
+    def _pause(self, error: Unavailable) -> timedelta:
+        if isinstance(error, Throttled):
+            return error.wait
+        doubled: timedelta = _FIRST_PAUSE * 2 ** (self._failures - 1)
+        return min(doubled, _LONGEST_PAUSE)
+
+
+def _pause_reason(error: Unavailable) -> PauseReason:
+    if isinstance(error, KeyRefused):
+        return PauseReason.KEY_REFUSED
+    return PauseReason.THROTTLED if isinstance(error, Throttled) else PauseReason.DOWN

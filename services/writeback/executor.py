@@ -1,0 +1,248 @@
+"""Executes one write by the protocol: read Consonance, take the next step, read again.
+
+``protocol`` decides; this module acts. Every failure on the way leaves the write in a state from which the next read
+finds the truth.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple, assert_never
+
+from services.writeback import metrics
+from services.writeback.capabilities import Capabilities, OperationSupport
+from services.writeback.changes import WriteChange, split_write
+from services.writeback.comparison import EarlierWrites, WriteReason, compare_change
+from services.writeback.mutation_result import MutationResult, read_mutation_result
+from services.writeback.operation_mapping import ReadResult
+from services.writeback.protocol import (
+    ComparedChange,
+    MutationAnswer,
+    OpenTask,
+    ReadAgain,
+    SendMutations,
+    SettleWrite,
+    WriteAttempt,
+    is_in_doubt,
+    next_step,
+    step_after_failed_read,
+)
+from services.writeback.store import WriteStore
+from services.writeback.write_state import StoredWrite
+from shared.clients.consonance_graphql import ConsonanceClient, KeyRefused, NoAnswer, QueryFailed, RequestNotSent
+from shared.contracts.errors import Throttled, Unavailable
+from shared.contracts.writes import Outcome
+from shared.runtime.clock import machine_now
+from shared.runtime.telemetry import get_logger
+
+_FIRST_WAIT = timedelta(milliseconds=500)
+_LONGEST_WAIT = timedelta(seconds=30)
+_MAX_DOUBLINGS = 6
+_MAX_INTENT_AGE = timedelta(seconds=5)
+"""How old an intent may be when its request leaves: a process frozen for longer may have lost its lock meanwhile."""
+
+_WRONG_SHAPE = (AttributeError, LookupError, TypeError, ValueError)
+"""The errors of a comparison where a text is a list, or a list a number."""
+
+_NOT_EXECUTED = (RequestNotSent, KeyRefused, Throttled)
+
+log = get_logger()
+
+
+class _PlannedChange(NamedTuple):
+    change: WriteChange
+    support: OperationSupport | None
+
+
+class _Mutation(NamedTuple):
+    document: str
+    variables: Mapping[str, Any]
+    errors_field: str
+
+
+@dataclass(frozen=True, slots=True)
+class WriteExecutor:
+    """``may_land``: how long after the end of a request its mutation could still take effect (machine time)."""
+
+    store: WriteStore
+    client: ConsonanceClient
+    capabilities: Capabilities
+    may_land: timedelta
+
+    async def execute(self, stored: StoredWrite) -> None:
+        """Until the write is at rest or has to wait. Raises Unavailable where no write could go on now."""
+        current: StoredWrite | None = stored
+        while current is not None:
+            current = await self._read_and_step(current)
+
+    async def _read_and_step(self, stored: StoredWrite) -> StoredWrite | None:
+        """Returns the write as it is after its mutations, to be read back; None where it rests or waits."""
+        planned = self._plan(stored)
+        try:
+            compared = await self._compare(stored, planned)
+        except QueryFailed as error:
+            await self._handle_failed_read(stored, planned, error)
+            return None
+        except Unavailable:
+            await self._wait(stored, is_unknown=is_in_doubt(stored.attempt), failed_reads=stored.failed_reads)
+            raise
+        step = next_step(compared, stored.attempt, machine_now(), self.may_land)
+        match step:
+            case SendMutations():
+                return await self._attempt(stored, step, compared, {p.change.key: p.support for p in planned})
+            case ReadAgain():
+                await self._wait(stored, is_unknown=step.is_in_doubt)
+            case SettleWrite():
+                await self.store.settle(stored, step, compared)
+                _record_outcome("write.settled", stored, step.outcome, step.detail)
+            case OpenTask():
+                await self._open_task(stored, step.reason, compared)
+            case _:
+                assert_never(step)
+        return None
+
+    def _plan(self, stored: StoredWrite) -> list[_PlannedChange]:
+        changes = split_write(stored.tenant, stored.write)
+        return [_PlannedChange(change, self.capabilities.choose(change)) for change in changes]
+
+    # -------------------------------------------------------------- reading
+
+    async def _compare(self, stored: StoredWrite, planned: Sequence[_PlannedChange]) -> list[ComparedChange]:
+        """Raises QueryFailed where Consonance answers with errors or in a wrong shape, Unavailable where it is away."""
+        earlier = await self.store.fetch_earlier_writes(stored)
+        answers = [await self._read(each) for each in planned]
+        try:
+            return [_compared(each, _result(each, data), earlier) for each, data in zip(planned, answers, strict=True)]
+        except _WRONG_SHAPE as error:
+            sentence = f"a query was answered in another shape than requested ({type(error).__name__})"
+            raise QueryFailed(sentence, schema_changed=False) from None
+
+    async def _read(self, planned: _PlannedChange) -> Mapping[str, Any] | None:
+        change, support = planned
+        if support is None or support.read is None:
+            return None
+        read = support.mapped.read
+        data = await self.client.query(support.read, read.fill_variables(change.inputs))
+        if not read.is_answered_by(data):
+            raise Unavailable("Consonance answered a query without the requested record")
+        return data
+
+    async def _handle_failed_read(
+        self, stored: StoredWrite, planned: Sequence[_PlannedChange], error: QueryFailed
+    ) -> None:
+        if error.schema_changed:
+            self.capabilities.mark_outdated()
+        failed_reads = stored.failed_reads + 1
+        step = step_after_failed_read(stored.attempt, failed_reads, machine_now(), self.may_land)
+        if isinstance(step, ReadAgain):
+            await self._wait(stored, is_unknown=step.is_in_doubt, failed_reads=failed_reads)
+        else:
+            unread = [_compared(each, None, EarlierWrites()) for each in planned]
+            await self._open_task(stored, step.reason, unread)
+
+    # -------------------------------------------------------------- writing
+
+    async def _attempt(
+        self,
+        stored: StoredWrite,
+        step: SendMutations,
+        compared: Sequence[ComparedChange],
+        supports: Mapping[str, OperationSupport | None],
+    ) -> StoredWrite | None:
+        before = {each.change.key: each.comparison.current for each in compared}
+        if not await self.store.start_attempt(stored, before):
+            return None
+        attempt = WriteAttempt(stored.attempts + 1, MutationAnswer.UNANSWERED, machine_now())
+        started = replace(stored, attempt=attempt, before=stored.before or before, reads=0, failed_reads=0)
+        mutations = [m for each in step.changes for m in _mutations(each, supports[each.change.key])]
+        result = await self._send(started, mutations, attempt.at)
+        await self.store.record_answer(started, result.answer)
+        answered = attempt._replace(answer=result.answer, at=machine_now())
+        return replace(started, attempt=answered, error_messages=result.messages)
+
+    async def _send(
+        self, started: StoredWrite, mutations: Sequence[_Mutation], intended_at: datetime
+    ) -> MutationResult:
+        """In order, up to the first that is not accepted; the next read shows what that means for the rest."""
+        result = MutationResult(MutationAnswer.ACCEPTED)
+        last_active = intended_at
+        for number, mutation in enumerate(mutations):
+            try:
+                _check_intent_age(last_active)
+                body = await self.client.mutate(mutation.document, mutation.variables)
+                last_active = machine_now()
+            except NoAnswer:
+                return MutationResult(MutationAnswer.UNANSWERED)
+            except _NOT_EXECUTED:
+                await self._undo_attempt(started, is_nothing_sent=number == 0)
+                raise
+            result = read_mutation_result(body, mutation.errors_field)
+            if result.schema_changed:
+                self.capabilities.mark_outdated()
+            if result.answer is not MutationAnswer.ACCEPTED:
+                return result
+        return result
+
+    async def _undo_attempt(self, started: StoredWrite, *, is_nothing_sent: bool) -> None:
+        if is_nothing_sent:
+            await self.store.withdraw_attempt(started, machine_now() + _FIRST_WAIT)
+        else:
+            await self.store.record_answer(started, MutationAnswer.FAILED)
+
+    # -------------------------------------------------------------- outcomes
+
+    async def _open_task(self, stored: StoredWrite, reason: WriteReason, compared: Sequence[ComparedChange]) -> None:
+        await self.store.open_task(stored, reason, compared)
+        _record_outcome("task.opened", stored, Outcome.MANUAL, reason)
+
+    async def _wait(self, stored: StoredWrite, *, is_unknown: bool, failed_reads: int = 0) -> None:
+        wait = min(_FIRST_WAIT * 2 ** min(stored.reads, _MAX_DOUBLINGS), _LONGEST_WAIT)
+        await self.store.postpone(stored, machine_now() + wait, is_unknown=is_unknown, failed_reads=failed_reads)
+        if is_unknown and not stored.is_unknown_published:
+            _record_outcome("write.postponed", stored, Outcome.UNKNOWN, None)
+
+
+def _result(planned: _PlannedChange, data: Mapping[str, Any] | None) -> ReadResult | None:
+    return None if data is None or planned.support is None else planned.support.mapped.read.extract(data)
+
+
+def _compared(planned: _PlannedChange, read: ReadResult | None, earlier: EarlierWrites) -> ComparedChange:
+    change, support = planned
+    expected_from = support.mapped.expected_from if support is not None else frozenset()
+    comparison = compare_change(change, read, earlier, expected_from)
+    return ComparedChange(change, comparison, is_supported=support is not None and support.allows(comparison))
+
+
+def _mutations(compared: ComparedChange, support: OperationSupport | None) -> Iterator[_Mutation]:
+    """The new value first, then the removal of the one that it replaces."""
+    change, comparison, _ = compared
+    inputs = {**change.inputs, "value": comparison.value, "current": comparison.current}
+    if support is None:
+        return
+    write, remove = support.mapped.write, support.mapped.remove
+    if comparison.create and support.write is not None:
+        yield _Mutation(support.write, write.fill_variables(inputs), write.errors)
+    if remove is not None and support.remove is not None:
+        for stale in comparison.stale:
+            yield _Mutation(support.remove, remove.fill_variables({**inputs, "stale_id": stale}), remove.errors)
+
+
+def _check_intent_age(last_active: datetime) -> None:
+    """Raises RequestNotSent for an intent that is too old."""
+    if machine_now() - last_active > _MAX_INTENT_AGE:
+        raise RequestNotSent("this process was frozen between its intent and its request")
+
+
+def _record_outcome(event: str, stored: StoredWrite, outcome: Outcome, detail: str | None) -> None:
+    write = stored.write
+    operation = write.input.operation
+    metrics.OUTCOMES.labels(operation, outcome).inc()
+    log.info(
+        event,
+        write_id=write.write_id,
+        record=write.record,
+        operation=operation,
+        outcome=outcome,
+        detail=detail,
+        attempts=stored.attempts,
+    )

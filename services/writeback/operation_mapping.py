@@ -1,0 +1,314 @@
+"""The mapping file: how each operation is read and written through a tenant's GraphQL.
+
+A file is data only (YAML 1.2) and may extend another one beside it. All faults of a file are reported at once, each
+with file, line, column and the nearest right word.
+"""
+
+import difflib
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+from graphql import GraphQLSyntaxError, OperationDefinitionNode, OperationType
+from graphql import parse as parse_document
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import MarkedYAMLError
+
+from services.writeback.changes import input_names
+from shared.contracts.errors import Misconfigured
+from shared.contracts.writes import Operation
+
+SETTING = "STET_CONSONANCE_MAPPING"
+
+READ_VALUES: Mapping[Operation, tuple[str, ...]] = {
+    Operation.APPLY_METADATA: ("current", "source", "ids"),
+    Operation.RECORD_DECISION: ("decision", "status", "terms_hash", "exclusivity", "requires_signature", "right_type"),
+    Operation.ADVANCE_WORKFLOW: ("stage",),
+    Operation.CREATE_ACQUISITION: ("reference",),
+    Operation.APPEND_ACQUISITION: ("message_ids",),
+    Operation.RECORD_ACKNOWLEDGEMENT: ("kind",),
+    Operation.COMPLETE_MILESTONE: ("done_on",),
+}
+"""The values that a comparison can use; the first of each operation is required."""
+
+Place = tuple[str | int, ...]
+"""A path of keys and indexes into the file."""
+
+NonEmpty = Annotated[str, Field(min_length=1)]
+
+
+# ------------------------------------------------------------------ the models of the file
+
+
+class _StrictModel(BaseModel):
+    """An unknown key is a fault."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True)
+
+
+class ListVariable(_StrictModel):
+    """A list variable: every element of the input ``source``, its parts renamed (GraphQL name → part of the input)."""
+
+    source: Annotated[NonEmpty, Field(alias="each")]
+    parts: Annotated[dict[str, NonEmpty], Field(alias="as")]
+
+
+Variable = NonEmpty | ListVariable
+"""What fills a variable: the name of an input, or a list of renamed parts."""
+
+
+class GraphQLCall(_StrictModel):
+    """A document, and the input that each of its variables is filled from."""
+
+    document: NonEmpty
+    variables: dict[str, Variable]
+
+    def fill_variables(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: _variable_value(variable, inputs) for name, variable in self.variables.items()}
+
+
+class ReadCall(GraphQLCall):
+    """``found``: a path that is null where the record does not exist; ``values``: paths of what a comparison uses."""
+
+    found: NonEmpty
+    values: dict[str, NonEmpty]
+
+    def is_answered_by(self, data: Mapping[str, Any]) -> bool:
+        """Whether ``data`` holds the field at ``found``, be it null: otherwise it says nothing about the record."""
+        first, *further = self.found.split(".")
+        if first not in data:
+            return False
+        value = data[first]
+        for part in further:
+            if not isinstance(value, Mapping):
+                return value is None
+            value = value.get(part)
+        return True
+
+    def extract(self, data: Mapping[str, Any]) -> "ReadResult":
+        values = {name: value_at(data, path) for name, path in self.values.items()}
+        return ReadResult(found=value_at(data, self.found) is not None, values=values)
+
+
+class MutationCall(GraphQLCall):
+    """``errors``: the field of the payload that holds refusals; requested only where the schema has it."""
+
+    errors: NonEmpty = "errors"
+
+
+class MappedOperation(_StrictModel):
+    """One way to read and write a kind of change; whether it is possible here, the schema shows.
+
+    ``when`` narrows it to changes with these inputs; ``expected_from``: the states a record may be in for the write to
+    make sense, empty means any; ``remove`` removes the text that a created one replaces.
+    """
+
+    operation: Operation
+    when: dict[str, NonEmpty] = Field(default_factory=dict)
+    expected_from: frozenset[str] = frozenset()
+    read: ReadCall
+    write: MutationCall
+    remove: MutationCall | None = None
+
+    def matches(self, operation: Operation, inputs: Mapping[str, Any]) -> bool:
+        return operation is self.operation and all(inputs.get(name) == value for name, value in self.when.items())
+
+
+OperationMapping = Mapping[str, MappedOperation]
+"""By name, in the order in which they are tried."""
+
+
+class _MappingFile(_StrictModel):
+    extends: NonEmpty | None = None
+    ways: dict[str, MappedOperation]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadResult:
+    """The values of one read."""
+
+    found: bool
+    values: Mapping[str, Any]
+
+
+def value_at(data: Any, path: str) -> Any:
+    """The value at a dotted path; through a list, the list of the values in its elements."""
+    for index, part in enumerate(parts := path.split(".")):
+        if isinstance(data, list):
+            return [value_at(element, ".".join(parts[index:])) for element in data]
+        if not isinstance(data, Mapping):
+            return None
+        data = data.get(part)
+    return data
+
+
+def _variable_value(variable: Variable, inputs: Mapping[str, Any]) -> Any:
+    if isinstance(variable, str):
+        return inputs.get(variable)
+    elements = inputs.get(variable.source) or ()
+    return [{name: element.get(part) for name, part in variable.parts.items()} for element in elements]
+
+
+# ------------------------------------------------------------------ loading
+
+
+class MappingFault(NamedTuple):
+    file: str
+    line: int
+    column: int
+    sentence: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}: {self.sentence}"
+
+
+def load_mapping(path: Path) -> OperationMapping:
+    """Raises Misconfigured with every fault of the file, one a line."""
+    tree = _load_tree(path)
+    try:
+        file = _MappingFile.model_validate(tree)
+    except ValidationError as error:
+        raise _misconfigured(_schema_faults(path, tree, error)) from None
+    faults = [
+        _fault(path, tree, ("ways", name, *place), sentence)
+        for name, mapped in file.ways.items()
+        for place, sentence in _semantic_faults(mapped)
+    ]
+    if faults:
+        raise _misconfigured(faults)
+    inherited = load_mapping(path.parent / file.extends) if file.extends else {}
+    return {**inherited, **file.ways}
+
+
+def _load_tree(path: Path) -> CommentedMap:
+    try:
+        tree = YAML().load(path.read_text())
+    except OSError as error:
+        raise Misconfigured(SETTING, f"{path}: {error.strerror}") from error
+    except MarkedYAMLError as error:
+        mark = error.problem_mark
+        raise _misconfigured([MappingFault(path.name, mark.line + 1, mark.column + 1, str(error.problem))]) from None
+    if not isinstance(tree, CommentedMap):
+        raise _misconfigured([MappingFault(path.name, 1, 1, "a mapping file holds ways")])
+    return tree
+
+
+def _misconfigured(faults: Iterable[MappingFault]) -> Misconfigured:
+    return Misconfigured(SETTING, "\n".join(map(str, sorted(faults))))
+
+
+# ------------------------------------------------------------------ faults of the schema
+
+_WORDS = {
+    *map(str, Operation),
+    *(
+        name
+        for model in (_MappingFile, MappedOperation, ReadCall, MutationCall, GraphQLCall)
+        for name in model.model_fields
+    ),
+    "each",
+    "as",
+}
+_MODEL_PARTS = frozenset({"function-after", "str", ListVariable.__name__})
+"""Parts of a pydantic location that are no keys of the file."""
+
+
+def _schema_faults(path: Path, tree: CommentedMap, error: ValidationError) -> Iterator[MappingFault]:
+    for fault in error.errors(include_url=False, include_context=False):
+        place = tuple(part for part in fault["loc"] if part not in _MODEL_PARTS)
+        yield _fault(path, tree, place, _schema_sentence(fault["type"], fault["msg"], place, fault["input"]))
+
+
+def _schema_sentence(kind: str, message: str, place: Place, given: Any) -> str:
+    if kind == "extra_forbidden":
+        return f"{place[-1]!r} is not a key here{_suggestion(str(place[-1]), _WORDS)}"
+    if kind == "enum":
+        return f"{given!r} is not an operation{_suggestion(str(given), _WORDS)}"
+    if kind == "missing":
+        return f"{place[-1]!r} is missing"
+    return f"{message}{_suggestion(given, _WORDS) if isinstance(given, str) else ''}"
+
+
+def _suggestion(word: str, allowed: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, sorted(allowed), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _fault(path: Path, tree: CommentedMap, place: Place, sentence: str) -> MappingFault:
+    line, column = _position(tree, place)
+    return MappingFault(path.name, line, column, sentence)
+
+
+def _position(tree: CommentedMap, place: Place) -> tuple[int, int]:
+    """Line and column, from 1, of the deepest key of the place that is in the file."""
+    node: Any = tree
+    line, column = 0, 0
+    for part in place:
+        if isinstance(node, CommentedMap) and part in node:
+            line, column = node.lc.key(part)
+        elif isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node):
+            line, column = node.lc.item(part)
+        else:
+            break
+        node = node[part]
+    return line + 1, column + 1
+
+
+# ------------------------------------------------------------------ faults that the schema does not show
+
+PlacedSentence = tuple[tuple[str, ...], str]
+"""A place in the mapped operation, and the sentence."""
+
+
+def _semantic_faults(mapped: MappedOperation) -> Iterator[PlacedSentence]:
+    allowed = input_names(mapped.operation)
+    yield from ((("when", name), _unknown("an input", name, allowed)) for name in mapped.when if name not in allowed)
+    yield from _value_faults(mapped)
+    yield from _call_faults("read", mapped.read, OperationType.QUERY, allowed)
+    yield from _call_faults("write", mapped.write, OperationType.MUTATION, allowed)
+    if mapped.remove is not None:
+        yield from _call_faults("remove", mapped.remove, OperationType.MUTATION, allowed)
+
+
+def _value_faults(mapped: MappedOperation) -> Iterator[PlacedSentence]:
+    allowed = READ_VALUES[mapped.operation]
+    if allowed[0] not in mapped.read.values:
+        yield ("read", "values"), f"{allowed[0]!r} is missing: {mapped.operation} is compared by it"
+    for name in mapped.read.values:
+        if name not in allowed:
+            yield ("read", "values", name), _unknown("a value", name, allowed)
+
+
+def _call_faults(key: str, call: GraphQLCall, kind: OperationType, allowed: frozenset[str]) -> Iterator[PlacedSentence]:
+    for variable, filling in call.variables.items():
+        source = filling.source if isinstance(filling, ListVariable) else filling
+        if source not in allowed:
+            yield (key, "variables", variable), _unknown("an input", source, allowed)
+    try:
+        operation = _only_operation(call.document)
+    except GraphQLSyntaxError as error:
+        location = error.locations[0] if error.locations else None
+        suffix = f" (line {location.line} of the document)" if location else ""
+        yield (key, "document"), error.message + suffix
+        return
+    if operation is None or operation.operation is not kind:
+        yield (key, "document"), f"one {kind.value} is expected here"
+        return
+    declared = {definition.variable.name.value for definition in operation.variable_definitions or ()}
+    for name in {*call.variables} - declared:
+        yield (key, "variables", name), _unknown("a variable", name, declared)
+    for name in declared - {*call.variables}:
+        yield (key, "document"), f"variable ${name} is never filled"
+
+
+def _only_operation(document: str) -> OperationDefinitionNode | None:
+    definitions = parse_document(document).definitions
+    only = definitions[0] if len(definitions) == 1 else None
+    return only if isinstance(only, OperationDefinitionNode) else None
+
+
+def _unknown(kind: str, word: str, allowed: Collection[str]) -> str:
+    return f"{word!r} is not {kind} here{_suggestion(word, allowed)}"

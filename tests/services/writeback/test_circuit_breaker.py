@@ -1,0 +1,51 @@
+"""The circuit breaker: open while Consonance is away, half-open to try it, closed when it answered."""
+
+from datetime import timedelta
+
+import pytest
+
+from services.writeback.circuit_breaker import CircuitBreaker, PauseReason
+from shared.clients.consonance_graphql import KeyRefused, RequestNotSent
+from shared.contracts.errors import Throttled, Unavailable
+from tests.services.writeback.samples import NOW
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (RequestNotSent("x"), PauseReason.DOWN),
+        (KeyRefused("x"), PauseReason.KEY_REFUSED),
+        (Throttled("x", wait=timedelta(seconds=7)), PauseReason.THROTTLED),
+    ],
+)
+def test_an_open_breaker_has_a_reason(error: Unavailable, reason: PauseReason) -> None:
+    breaker = CircuitBreaker(8)
+    breaker.record_failure(error, NOW)
+    assert breaker.pause_reason is reason
+
+
+def test_one_write_is_tried_before_the_breaker_closes() -> None:
+    breaker = CircuitBreaker(8)
+    retry_at = breaker.record_failure(RequestNotSent("x"), NOW)
+    assert (breaker.allowed_concurrency(NOW), breaker.allowed_concurrency(retry_at)) == (0, 1)
+    breaker.record_success()
+    assert breaker.allowed_concurrency(retry_at) == 8
+
+
+def test_pauses_grow_up_to_half_a_minute() -> None:
+    breaker, now, pauses = CircuitBreaker(8), NOW, []
+    for _ in range(7):
+        retry_at = breaker.record_failure(RequestNotSent("x"), now)
+        pauses.append((retry_at - now).total_seconds())
+        now = retry_at
+    assert pauses == [1, 2, 4, 8, 16, 30, 30]
+
+
+def test_failures_during_a_pause_count_once() -> None:
+    breaker = CircuitBreaker(8)
+    assert breaker.record_failure(RequestNotSent("x"), NOW) == breaker.record_failure(RequestNotSent("x"), NOW)
+
+
+def test_a_requested_pause_is_kept() -> None:
+    error = Throttled("x", wait=timedelta(seconds=7))
+    assert CircuitBreaker(8).record_failure(error, NOW) == NOW + timedelta(seconds=7)

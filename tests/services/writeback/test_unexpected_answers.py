@@ -1,0 +1,110 @@
+"""Answers that no GraphQL server gives: the worker waits until Consonance answers properly, and then writes once."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from dev.ports import LOOPBACK
+from tests.dev.consonance.stand import standing
+from tests.services.writeback.samples import metadata, request
+from tests.services.writeback.writeback_under_test import WritebackUnderTest, consonance_client, running_worker
+from tests.shared.unexpected_answers import NOT_GRAPHQL, NOT_SCHEMAS
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+
+WRONG_SHAPES = {
+    "a text": b'{"data":{"work":"gone"}}',
+    "a list": b'{"data":{"work":[{"id":1},{"id":2}]}}',
+    "texts that are objects": b'{"data":{"work":{"id":61417,"title":{"html":"x"},"subtitle":{"html":"x"}}}}',
+    "lists that are numbers": b'{"data":{"work":{"id":61417,"title":7,"subtitle":7,"marketingTexts":7}}}',
+}
+LEFT_OUT = b'{"data":{}}'
+
+
+class FaultyProxy:
+    """A proxy before a healthy Consonance; answers requests that contain ``operation`` with ``body`` instead."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self.replacement: tuple[str, bytes] | None = None
+        self.replaced = 0
+
+    async def reply(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        if self.replacement is not None and self.replacement[0].encode() in body:
+            self.replaced += 1
+            return web.Response(body=self.replacement[1], content_type="text/html")
+        headers = {"Authorization": request.headers["Authorization"]}
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(self._url, data=body, headers=headers) as answer,
+        ):
+            return web.Response(body=await answer.read(), status=answer.status, content_type="application/json")
+
+    async def has_replaced(self) -> bool:
+        return self.replaced > 0
+
+
+@asynccontextmanager
+async def faulty_proxy(url: str) -> AsyncIterator[tuple[FaultyProxy, str]]:
+    proxy = FaultyProxy(url)
+    app = web.Application()
+    app.router.add_post("/graphql", proxy.reply)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, LOOPBACK, 0).start()
+    try:
+        yield proxy, f"http://{LOOPBACK}:{runner.addresses[0][1]}/graphql"
+    finally:
+        await runner.cleanup()
+
+
+@pytest.fixture
+async def proxied(postgres_database: str) -> AsyncIterator[tuple[WritebackUnderTest, FaultyProxy]]:
+    """A worker that reaches Consonance through the proxy; introspection fails at first."""
+    async with (
+        standing() as simulator,
+        faulty_proxy(f"{simulator.url}/graphql") as (proxy, url),
+        consonance_client(url, 2) as client,
+    ):
+        proxy.replacement = ("__schema", b"null")
+        async with running_worker(postgres_database, simulator, client, timedelta(seconds=1)) as writeback:
+            yield writeback, proxy
+
+
+async def wait_through(writeback: WritebackUnderTest, proxy: FaultyProxy, operation: str, bodies: list[bytes]) -> None:
+    for body in bodies:
+        proxy.replacement, proxy.replaced = (operation, body), 0
+        writeback.breaker.record_success()  # the pauses are no part of this test
+        await writeback.wait_until(proxy.has_replaced)
+    proxy.replacement = None
+    writeback.breaker.record_success()
+
+
+async def test_a_worker_waits_through_unexpected_answers_and_then_writes_once(
+    proxied: tuple[WritebackUnderTest, FaultyProxy],
+) -> None:
+    writeback, proxy = proxied
+    await writeback.enqueue(request(metadata()))
+    await wait_through(writeback, proxy, "__schema", [NOT_GRAPHQL["a page"], *NOT_SCHEMAS.values()])
+    unreadable = [NOT_GRAPHQL["null"], NOT_GRAPHQL["data is null"], LEFT_OUT]
+    await wait_through(writeback, proxy, "ReadWorkSubtitle", unreadable)
+    await writeback.wait_for_outcomes("verified", "approved")
+    assert len(await writeback.mutation_log("updateWork")) == 1
+
+
+@pytest.mark.parametrize("body", WRONG_SHAPES.values(), ids=list(WRONG_SHAPES))
+async def test_a_record_in_another_shape_is_never_taken_for_written(
+    proxied: tuple[WritebackUnderTest, FaultyProxy], body: bytes
+) -> None:
+    writeback, proxy = proxied
+    proxy.replacement = ("ReadWorkSubtitle", body)
+    await writeback.enqueue(request(metadata()))
+    await writeback.wait_until(proxy.has_replaced)
+    proxy.replacement = None
+    await writeback.wait_for_outcomes("verified", "approved")
+    assert len(await writeback.mutation_log("updateWork")) == 1

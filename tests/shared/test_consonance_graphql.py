@@ -1,0 +1,123 @@
+"""The GraphQL client of Consonance, before a server that answers anything."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import pytest
+from aiohttp import web
+
+from dev.ports import LOOPBACK
+from shared.clients import consonance_graphql
+from shared.clients.consonance_graphql import (
+    ConsonanceClient,
+    KeyRefused,
+    NoAnswer,
+    QueryFailed,
+    RequestNotSent,
+    is_schema_error,
+)
+from shared.contracts.errors import Throttled, Unavailable
+from tests.shared.unexpected_answers import NOT_GRAPHQL, NOT_SCHEMAS
+
+QUERY, MUTATION = "{ work { id } }", "mutation { x }"
+
+
+def client(url: str, seconds: float = 5) -> ConsonanceClient:
+    return ConsonanceClient(url, "a-key", timedelta(seconds=seconds), service="test", meanwhile="nothing goes on")
+
+
+@asynccontextmanager
+async def server(
+    body: bytes = b'{"data":{"work":{"id":1}}}', status: int = 200, headers: dict[str, str] | None = None
+) -> AsyncIterator[str]:
+    async def reply(_: web.Request) -> web.Response:
+        return web.Response(status=status, body=body, headers=headers)
+
+    app = web.Application()
+    app.router.add_post("/graphql", reply)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, LOOPBACK, 0).start()
+    try:
+        yield f"http://{LOOPBACK}:{runner.addresses[0][1]}/graphql"
+    finally:
+        await runner.cleanup()
+
+
+async def test_the_data_of_a_query_is_returned() -> None:
+    async with server() as url, client(url) as consonance:
+        assert await consonance.query(QUERY, {}) == {"work": {"id": 1}}
+
+
+@pytest.mark.parametrize("body", NOT_GRAPHQL.values(), ids=list(NOT_GRAPHQL))
+async def test_an_answer_that_is_no_graphql_is_an_unavailable_consonance(body: bytes) -> None:
+    async with server(body) as url, client(url) as consonance:
+        with pytest.raises(Unavailable) as failure:
+            await consonance.query(QUERY, {})
+        assert not isinstance(failure.value, QueryFailed)
+        is_object = b"{" in body and b"[[[" not in body
+        if not is_object:
+            with pytest.raises(NoAnswer):
+                await consonance.mutate(MUTATION, {})
+
+
+@pytest.mark.parametrize("body", [*NOT_GRAPHQL.values(), *NOT_SCHEMAS.values()], ids=[*NOT_GRAPHQL, *NOT_SCHEMAS])
+async def test_an_introspection_without_a_valid_schema_is_an_unavailable_consonance(body: bytes) -> None:
+    async with server(body) as url, client(url) as consonance:
+        with pytest.raises(Unavailable):
+            await consonance.fetch_schema()
+
+
+async def test_errors_count_whatever_the_http_status_and_data() -> None:
+    body = b'{"errors":[{"message":"Cannot query field x on type Work."}],"data":{"work":{"id":1}}}'
+    async with server(body) as url, client(url) as consonance:
+        with pytest.raises(QueryFailed) as failure:
+            await consonance.query(QUERY, {})
+    assert failure.value.schema_changed
+
+
+async def test_a_server_error_leaves_open_whether_a_mutation_was_executed() -> None:
+    async with server(status=503) as url, client(url) as consonance:
+        with pytest.raises(NoAnswer):
+            await consonance.mutate(MUTATION, {})
+
+
+async def test_a_request_without_a_connection_was_not_sent() -> None:
+    async with server() as url:
+        pass
+    async with client(url) as consonance:
+        with pytest.raises(RequestNotSent):
+            await consonance.mutate(MUTATION, {})
+
+
+async def test_an_answer_is_read_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consonance_graphql, "LARGEST_ANSWER", 100_000)
+    async with server(b" " * 200_000) as url, client(url) as consonance:
+        with pytest.raises(NoAnswer):
+            await consonance.query(QUERY, {})
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_refused_key_is_named_and_never_shown(status: int) -> None:
+    async with server(status=status) as url, client(url) as consonance:
+        assert await consonance.key_detail() == ""
+        with pytest.raises(KeyRefused):
+            await consonance.query(QUERY, {})
+        detail = await consonance.key_detail()
+    assert detail.startswith("STET_CONSONANCE_KEY: ")
+    assert "a-key" not in detail
+
+
+@pytest.mark.parametrize("retry_after", ["99999999999999999999", "²", "-5", "soon", "0", ""])
+async def test_a_requested_pause_ends_within_the_hour(retry_after: str) -> None:
+    headers = {"Retry-After": retry_after.encode().decode("latin-1")}
+    async with server(status=429, headers=headers) as url, client(url) as consonance:
+        with pytest.raises(Throttled) as failure:
+            await consonance.query(QUERY, {})
+    assert timedelta(0) <= failure.value.wait <= timedelta(hours=1)
+
+
+@pytest.mark.parametrize("errors", [None, 7, "no", [None], [{"message": 7}], [{"extensions": {"code": []}}]])
+def test_errors_of_any_shape_are_no_schema_errors(errors: object) -> None:
+    assert not is_schema_error(errors)
