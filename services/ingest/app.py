@@ -2,15 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
 import orjson
 from aiohttp import web
 
-from services.ingest.consonance import ConsonanceReader, connected
 from services.ingest.coverage import CoverageTracker
 from services.ingest.handlers import EVENTS_PATH, WEBHOOK_PATH, ConsonanceEvents, WhatsAppWebhook
 from services.ingest.heartbeat import Heartbeat
@@ -19,10 +18,11 @@ from services.ingest.http.router import Router
 from services.ingest.http.server import HttpServer
 from services.ingest.identity_resolver import IdentityResolver
 from services.ingest.metrics import IngestMetrics
+from services.ingest.poll.consonance_reader import ConsonanceReader, connect
 from services.ingest.poll.loop import PollLoop
 from services.ingest.poll.passes import ContactsPoll, WorksPoll
-from services.ingest.publisher import Publisher
-from services.ingest.settings import Settings
+from services.ingest.publisher import KafkaPublisher
+from services.ingest.settings import IngestSettings
 from services.ingest.signatures import SignatureCounts
 from services.ingest.store import ParkedInputStore, PersonStore, ReceivedEventStore
 from shared.contracts.errors import Unavailable, Unprocessable
@@ -33,66 +33,68 @@ from shared.runtime.settings import load_settings
 _DELETE_INTERVAL_SECONDS = 600.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """The parts that all of the wiring needs."""
+
+    process: Process
+    settings: IngestSettings
+    metrics: IngestMetrics
+    coverage: CoverageTracker
+
+    @property
+    def parking(self) -> ParkedInputStore:
+        return ParkedInputStore(self.process.pool, self.process.clock, self.settings.tenant)
+
+
 async def main() -> None:
-    settings, metrics, coverage = load_settings(Settings), IngestMetrics(), CoverageTracker()
+    settings = load_settings(IngestSettings)
     key = settings.consonance_key.get_secret_value()
     async with (
         service_process(settings, "ingest") as process,
-        connected(settings.consonance_endpoint, key) as client,
+        connect(settings.consonance_endpoint, key) as reader,
     ):
-        publisher = Publisher(process.producer, settings.topic_prefix)
-        _start_heartbeat(process, settings, coverage, metrics)
-        loop = _start_polling(process, settings, client, metrics)
-        router = _start_server(process, settings, publisher, coverage, metrics)
+        parts = _Parts(process, settings, IngestMetrics(), CoverageTracker())
+        publisher = KafkaPublisher(process.producer, settings.topic_prefix)
+        _start_heartbeat(parts)
+        loop = _start_polling(parts, reader)
+        router = _start_server(parts, publisher)
         process.add_readiness_check("broker", publisher.is_reachable)
-        process.add_idle_check(idle_check(router, metrics, loop))
+        process.add_idle_check(idle_check(router, parts.metrics, loop))
         process.routes["/development/poll"] = poll_route(loop)
         await process.run_until_stopped(settings.drain_seconds)
 
 
-def _start_server(
-    process: Process, settings: Settings, publisher: Publisher, coverage: CoverageTracker, metrics: IngestMetrics
-) -> Router:
+def _start_server(parts: _Parts, publisher: KafkaPublisher) -> Router:
+    process, settings = parts.process, parts.settings
     received = ReceivedEventStore(process.pool, settings.tenant)
-    webhook = _whatsapp_webhook(process, settings, publisher, coverage, metrics)
-    events = ConsonanceEvents(
-        publisher=publisher,
-        received=received,
-        parking=ParkedInputStore(process.pool, process.clock, settings.tenant),
-        metrics=metrics,
-        clock=process.clock,
-        tenant=settings.tenant,
-        settings=settings.push_settings,
-        secrets=tuple(secret.get_secret_value() for secret in settings.consonance_webhook_secrets),
-    )
+    webhook, events = _whatsapp_webhook(parts, publisher), _consonance_events(parts, publisher, received)
     routes = {
         WEBHOOK_PATH: {"GET": webhook.verify, "POST": webhook.receive},
         EVENTS_PATH: {"POST": events.receive},
     }
     for counts in (webhook.signatures, events.signatures):
         process.health.details.append(partial(_signature_detail, counts))
-    router = Router(routes, metrics.count_unread_rejection)
-    on_dropped = _on_dropped(metrics, coverage)
+    router = Router(routes, parts.metrics.count_unread_rejection)
+    on_dropped = partial(_record_dropped, parts)
     server = HttpServer(router, settings.limits, on_dropped, settings.listen_address, settings.listen_port)
-    metrics.watch_connections(server.open_connections, server.body_bytes)
+    parts.metrics.watch_connections(server.open_connections, server.body_bytes)
     process.task("listener", server.serve)
     process.add_readiness_check("listener", server.is_listening)
     process.task("received events", lambda: _delete_old(received))
     return router
 
 
-def _whatsapp_webhook(
-    process: Process, settings: Settings, publisher: Publisher, coverage: CoverageTracker, metrics: IngestMetrics
-) -> WhatsAppWebhook:
-    pool, clock, tenant = process.pool, process.clock, settings.tenant
+def _whatsapp_webhook(parts: _Parts, publisher: KafkaPublisher) -> WhatsAppWebhook:
+    process, settings = parts.process, parts.settings
     return WhatsAppWebhook(
         publisher=publisher,
-        persons=IdentityResolver(pool, clock, PersonStore(tenant)),
-        parking=ParkedInputStore(pool, clock, tenant),
-        coverage=coverage,
-        metrics=metrics,
-        clock=clock,
-        tenant=tenant,
+        persons=IdentityResolver(process.pool, process.clock, PersonStore(settings.tenant)),
+        parking=parts.parking,
+        coverage=parts.coverage,
+        metrics=parts.metrics,
+        clock=process.clock,
+        tenant=settings.tenant,
         lines={number: line for line, number in settings.whatsapp_lines.items()},
         app_secrets=tuple(secret.get_secret_value().encode() for secret in settings.whatsapp_app_secrets),
         verify_token=settings.whatsapp_verify_token.get_secret_value(),
@@ -100,51 +102,61 @@ def _whatsapp_webhook(
     )
 
 
+def _consonance_events(parts: _Parts, publisher: KafkaPublisher, received: ReceivedEventStore) -> ConsonanceEvents:
+    settings = parts.settings
+    return ConsonanceEvents(
+        publisher=publisher,
+        received=received,
+        parking=parts.parking,
+        metrics=parts.metrics,
+        clock=parts.process.clock,
+        tenant=settings.tenant,
+        settings=settings.push_settings,
+        secrets=tuple(secret.get_secret_value() for secret in settings.consonance_webhook_secrets),
+    )
+
+
 async def _signature_detail(counts: SignatureCounts) -> str:
     return counts.detail(time.monotonic())
 
 
-def _on_dropped(metrics: IngestMetrics, coverage: CoverageTracker) -> Callable[[DropReason], None]:
-    """A connection dropped for lack of room may have carried a webhook."""
-
-    def record(reason: DropReason) -> None:
-        metrics.count_dropped(reason)
-        if reason in {DropReason.TOO_MANY_CONNECTIONS, DropReason.BODY_MEMORY_FULL}:
-            coverage.record_miss("full")
-
-    return record
+def _record_dropped(parts: _Parts, reason: DropReason) -> None:
+    """A connection that is dropped for lack of room may have carried a webhook."""
+    parts.metrics.count_dropped(reason)
+    if reason in {DropReason.TOO_MANY_CONNECTIONS, DropReason.BODY_MEMORY_FULL}:
+        parts.coverage.record_miss("full")
 
 
-def _start_polling(process: Process, settings: Settings, client: ConsonanceReader, metrics: IngestMetrics) -> PollLoop:
-    pool, clock, tenant, vocabulary = process.pool, process.clock, settings.tenant, settings.vocabulary
-    process.health.details.append(client.key)
-    parking = ParkedInputStore(pool, clock, tenant)
-    contacts = ContactsPoll(client, pool, clock, tenant, vocabulary, parking)
-    works = WorksPoll(
-        client, pool, clock, tenant, vocabulary, parking, settings.consonance_polled, settings.consonance_source
-    )
-    loop = PollLoop({"contacts": contacts.run, "works": works.run}, settings.consonance_poll_seconds, metrics)
+def _start_polling(parts: _Parts, reader: ConsonanceReader) -> PollLoop:
+    process, settings = parts.process, parts.settings
+    process.health.details.append(reader.key_detail)
+    pass_settings = (process.pool, process.clock, settings.tenant, settings.vocabulary, parts.parking)
+    contacts = ContactsPoll(reader, *pass_settings)
+    works = WorksPoll(reader, *pass_settings, settings.consonance_polled, settings.consonance_source)
+    loop = PollLoop({"contacts": contacts.run, "works": works.run}, settings.consonance_poll_seconds, parts.metrics)
     if settings.consonance_poll_seconds:
         process.task("polling", loop.run_forever)
     return loop
 
 
-def _start_heartbeat(process: Process, settings: Settings, coverage: CoverageTracker, metrics: IngestMetrics) -> None:
+def _start_heartbeat(parts: _Parts) -> None:
+    process, settings = parts.process, parts.settings
+
     async def is_ready() -> bool:
         return not await process.health.waiting()
 
     heartbeat = Heartbeat(
-        tracker=coverage,
+        tracker=parts.coverage,
         pool=process.pool,
         clock=process.clock,
         tenant=settings.tenant,
         account=settings.whatsapp_business_account,
         interval=timedelta(seconds=settings.whatsapp_heartbeat_seconds),
         redelivery_period=timedelta(seconds=settings.whatsapp_redelivery_seconds),
-        metrics=metrics,
+        metrics=parts.metrics,
         is_ready=is_ready,
     )
-    process.health.on_unready.append(coverage.record_unready)
+    process.health.on_unready.append(parts.coverage.record_unready)
     process.task("heartbeat", heartbeat.run_forever)
 
 

@@ -12,7 +12,7 @@ from shared.runtime.kafka import Producer
 _METADATA_SECONDS = 2.0
 
 
-class Publisher:
+class KafkaPublisher:
     """Uses the process's only producer: idempotent, ``acks=all``. ``prefix`` is put before the name of each topic."""
 
     def __init__(self, producer: Producer, prefix: str) -> None:

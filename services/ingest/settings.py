@@ -28,7 +28,7 @@ POLLED_KINDS = (
 _KINDS = frozenset(map(consonance.short_name, consonance.KINDS))
 
 
-class Settings(ServiceSettings):
+class IngestSettings(ServiceSettings):
     """``consonance_polled`` are the kinds of event that the poll publishes; all other kinds are pushed.
 
     For ``drain_seconds`` after SIGTERM the public port stays open while ``/readyz`` already answers 503.

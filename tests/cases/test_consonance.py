@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from services.ingest.consonance import connected
 from services.ingest.fields import FieldReader, find_phone
+from services.ingest.poll.consonance_reader import connect
 from services.ingest.poll.snapshot_parser import parse_contact
 from services.ingest.poll.vocabulary import TenantVocabulary
 from services.rules.story.changes import laid_over
@@ -101,7 +101,7 @@ ANSWERS = [(folder.name, line) for folder in of_kind(Kind.ANSWERS) for line in l
 async def test_an_answer_of_any_shape_is_waited_out(name: str, answer: str) -> None:
     del name
     server = Server()
-    async with listening(server) as url, connected(url, "k" * 32) as asked:
+    async with listening(server) as url, connect(url, "k" * 32) as asked:
         server.answer = lambda _: (200, answer.encode())
         assert all(fault.startswith("Consonance") for fault in await ask_all(asked))
         server.answer = lambda question: (200, SCHEMA if question == "offered" else answer.encode())

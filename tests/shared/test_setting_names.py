@@ -7,7 +7,7 @@ import pytest
 from pydantic_settings import BaseSettings
 
 from services.dispatcher.settings import DispatcherSettings
-from services.ingest.settings import Settings as IngestSettings
+from services.ingest.settings import IngestSettings
 from services.rules.settings import RulesSettings
 from services.writeback.commands import CommandSettings
 from services.writeback.settings import WritebackSettings

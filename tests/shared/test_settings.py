@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from services.ingest.settings import Settings
+from services.ingest.settings import IngestSettings
 from shared.contracts.errors import Misconfigured
 from shared.runtime.settings import load_settings
 from shared.runtime.topic_setup import TopicSettings
@@ -35,7 +35,7 @@ def _nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_missing_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(name)
     with pytest.raises(Misconfigured) as refused:
-        load_settings(Settings)
+        load_settings(IngestSettings)
     assert str(refused.value) == f"{name}: not set"
 
 
@@ -57,7 +57,7 @@ def test_what_is_wrong_is_named_and_its_value_is_not_told(
 ) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(Misconfigured) as refused:
-        load_settings(Settings)
+        load_settings(IngestSettings)
     assert refused.value.setting == name
     assert HELD not in str(refused.value)
 
@@ -66,14 +66,14 @@ def test_everything_at_fault_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.delenv("STET_CONSONANCE_KEY")
     monkeypatch.setenv("STET_LISTEN_PORT", "70000")
     with pytest.raises(Misconfigured, match=r"STET_LISTEN_PORT: .*; STET_CONSONANCE_KEY: not set"):
-        load_settings(Settings)
+        load_settings(IngestSettings)
 
 
 def test_a_secret_may_be_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("STET_CONSONANCE_KEY")
     monkeypatch.setenv("STET_SECRETS_DIR", str(tmp_path))
     (tmp_path / "STET_CONSONANCE_KEY").write_text("from-a-file\n")
-    assert load_settings(Settings).consonance_key.get_secret_value() == "from-a-file"
+    assert load_settings(IngestSettings).consonance_key.get_secret_value() == "from-a-file"
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_a_driven_clock_stays_at_home(
     for name, value in {"STET_DEVELOPMENT_CLOCK": str(tmp_path / "clock"), **also}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(Misconfigured) as refused:
-        load_settings(Settings)
+        load_settings(IngestSettings)
     assert str(refused.value) == sentence
 
 
@@ -117,7 +117,7 @@ def test_a_driven_clock_never_reaches_a_database_elsewhere(
     for name, value in {**driven, "STET_POSTGRES_DSN": dsn, **environment}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(Misconfigured, match="STET_DEVELOPMENT_CLOCK: is for loopback neighbours only"):
-        load_settings(Settings)
+        load_settings(IngestSettings)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_a_driven_clock_works_with_a_database_on_this_machine(
     driven = {"STET_DEVELOPMENT_CLOCK": str(tmp_path / "clock"), "STET_ALLOW_DEVELOPMENT_CLOCK": "1"}
     for name, value in {**driven, "STET_POSTGRES_DSN": dsn}.items():
         monkeypatch.setenv(name, value)
-    assert load_settings(Settings).development_clock is not None
+    assert load_settings(IngestSettings).development_clock is not None
 
 
 def test_a_service_reads_only_what_it_knows_from_the_folder_of_secrets(
@@ -146,7 +146,7 @@ def test_a_service_reads_only_what_it_knows_from_the_folder_of_secrets(
     (tmp_path / "..data").mkdir()  # as Kubernetes lays a projected volume out
     for name in ("ca.crt", "STET_SIGNING_KEYS", "STET_WHATSAPP_TOKEN"):
         (tmp_path / name).write_text("of another service")
-    assert load_settings(Settings).tenant == "penrose"
+    assert load_settings(IngestSettings).tenant == "penrose"
 
 
 def test_topics_are_made_on_a_driven_clock_without_a_database(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

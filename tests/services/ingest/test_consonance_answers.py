@@ -11,8 +11,8 @@ import pytest
 from aiohttp import web
 
 from dev.ports import LOOPBACK
-from services.ingest.consonance import ConsonanceReader, connected
 from services.ingest.metrics import IngestMetrics
+from services.ingest.poll.consonance_reader import ConsonanceReader, connect
 from services.ingest.poll.loop import PollLoop
 from shared.clients import consonance_graphql
 from shared.contracts.contacts import PersonObserved
@@ -109,7 +109,7 @@ async def ask_all(consonance: ConsonanceReader) -> list[str]:
 async def test_any_invalid_response_is_unavailable(body: bytes, status: int) -> None:
     server = Server()
     server.answer = lambda name: (200, SCHEMA) if name == "offered" else (status, body)
-    async with listening(server) as url, connected(url, "k" * 32) as consonance:
+    async with listening(server) as url, connect(url, "k" * 32) as consonance:
         for fault in await ask_all(consonance):
             assert fault.startswith("Consonance")
 
@@ -118,7 +118,7 @@ async def test_any_invalid_response_is_unavailable(body: bytes, status: int) -> 
 async def test_an_invalid_schema_is_asked_for_again(body: bytes) -> None:
     server = Server()
     server.answer = lambda _: (200, body)
-    async with listening(server) as url, connected(url, "k" * 32) as consonance:
+    async with listening(server) as url, connect(url, "k" * 32) as consonance:
         await ask_all(consonance)
         server.answer = healthy()
         assert await consonance.works(0, None) == []
@@ -128,7 +128,7 @@ async def test_an_endless_response_is_not_read_to_its_end(monkeypatch: pytest.Mo
     monkeypatch.setattr(consonance_graphql, "LARGEST_ANSWER", 100_000)
     server = Server()
     server.answer = lambda name: (200, SCHEMA if name == "offered" else b" " * 200_000)
-    async with listening(server) as url, connected(url, "k" * 32) as consonance:
+    async with listening(server) as url, connect(url, "k" * 32) as consonance:
         await ask_all(consonance)
 
 
@@ -137,7 +137,7 @@ async def test_half_a_surrogate_in_one_record_does_not_cost_the_others() -> None
     server.answer = lambda name: (
         200, SCHEMA if name == "offered" else b'{"data":{"works":[{"id":1,"title":"\\ud83d"},{"id":2}]}}',
     )  # fmt: skip
-    async with listening(server) as url, connected(url, "k" * 32) as consonance:
+    async with listening(server) as url, connect(url, "k" * 32) as consonance:
         assert [work["id"] for work in await consonance.works(0, None)] == [1, 2]
 
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 
-from services.ingest.consonance import connected
+from services.ingest.poll.consonance_reader import connect
 from shared.contracts.errors import Unavailable
 
 
@@ -29,21 +29,21 @@ async def answers() -> AsyncIterator[tuple[str, list[int]]]:
 @pytest.mark.parametrize("status", [401, 403])
 async def test_a_refused_key_is_reported_until_it_is_accepted(answers: tuple[str, list[int]], status: int) -> None:
     url, statuses = answers
-    async with connected(url, "a-key") as consonance:
+    async with connect(url, "a-key") as consonance:
         statuses[:] = [status]
         with pytest.raises(Unavailable):
             await consonance.contacts()
-        assert (await consonance.key()).startswith("STET_CONSONANCE_KEY: ")
-        assert "a-key" not in await consonance.key()
+        assert (await consonance.key_detail()).startswith("STET_CONSONANCE_KEY: ")
+        assert "a-key" not in await consonance.key_detail()
         statuses[:] = [200]
         await consonance.contacts()
-        assert await consonance.key() == ""
+        assert await consonance.key_detail() == ""
 
 
 async def test_a_failing_server_does_not_mean_a_refused_key(answers: tuple[str, list[int]]) -> None:
     url, statuses = answers
-    async with connected(url, "a-key") as consonance:
+    async with connect(url, "a-key") as consonance:
         statuses[:] = [500]
         with pytest.raises(Unavailable):
             await consonance.contacts()
-        assert await consonance.key() == ""
+        assert await consonance.key_detail() == ""

@@ -1,7 +1,6 @@
-"""What ingest reads from Consonance: works, products and contacts, with the fields that the tenant's schema offers.
+"""Reads works, products and contacts from Consonance, with the fields that the tenant's schema offers.
 
-The schema is asked for once. Whatever goes wrong is ``Unavailable``: an answer that has not the shape it was asked for
-is waited out as if none had come.
+The schema is read once. Every failure is ``Unavailable``: a response of the wrong shape counts as no response.
 """
 
 import re
@@ -13,18 +12,17 @@ from typing import Any
 
 from graphql import parse, print_ast
 
+from services.ingest.fields import JsonObject
 from services.ingest.records import parse_json
 from shared.clients.consonance_graphql import ConsonanceClient
 from shared.contracts.errors import Unavailable
 
 REQUEST_TIMEOUT = timedelta(seconds=30)
 
-_WHERE = re.compile(r"#\s*where\s+(\w+)\.(\w+)\s*$")
+_CONDITION = re.compile(r"#\s*where\s+(\w+)\.(\w+)\s*$")
 
-Offered = frozenset[tuple[str, str]]
+SchemaMembers = frozenset[tuple[str, str]]
 """(type, field or enum value) pairs."""
-
-Answer = dict[str, Any]
 
 
 class ConsonanceReader:
@@ -32,48 +30,54 @@ class ConsonanceReader:
 
     def __init__(self, client: ConsonanceClient) -> None:
         self._client = client
-        self._offered: Offered | None = None
+        self._schema: SchemaMembers | None = None
 
-    async def key(self) -> str:
-        """For readiness: the refused secret and the remedy, or nothing."""
+    async def key_detail(self) -> str:
+        """For readiness: the refused secret and the remedy; empty while the key is accepted."""
         return await self._client.key_detail()
 
     async def works(self, after: int, changed_since: date | None) -> list[Any]:
-        """The next page above ``after``; empty at the end. ``changed_since`` counts whole days and over-reports."""
+        """The next page above ``after``; empty at the end.
+
+        ``changed_since`` counts whole days, and also returns works that did not change.
+        """
         return await self._nodes("works", _search(after, changed_since))
 
     async def work(self, work_id: int) -> list[Any]:
+        """One, or none."""
         return await self._nodes("works", {"idEq": work_id})
 
     async def products(self, after: int, changed_since: date | None) -> list[Any]:
+        """As ``works``."""
         return await self._nodes("products", _search(after, changed_since))
 
     async def contacts(self) -> list[Any]:
+        """All contacts."""
         return await self._nodes("contacts", None)
 
-    async def _nodes(self, name: str, search: Answer | None) -> list[Any]:
-        if self._offered is None:
-            self._offered = await self._introspect()
-        query = only_offered(query_text(name), self._offered)
-        answer = await self._ask(query, {} if search is None else {"search": search})
+    async def _nodes(self, name: str, search: JsonObject | None) -> list[Any]:
+        if self._schema is None:
+            self._schema = await self._read_schema()
+        query = select_offered(load_query(name), self._schema)
+        answer = await self._query(query, {} if search is None else {"search": search})
         nodes = answer.get(name)
         if not isinstance(nodes, list):
             raise Unavailable(f"Consonance answered no {name}")
         return nodes
 
-    async def _introspect(self) -> Offered:
-        schema = (await self._ask(query_text("offered"), {})).get("__schema")
-        offered = frozenset(_offered(schema.get("types") if isinstance(schema, dict) else None))
-        if not offered:
+    async def _read_schema(self) -> SchemaMembers:
+        schema = (await self._query(load_query("offered"), {})).get("__schema")
+        members = frozenset(_members(schema.get("types") if isinstance(schema, dict) else None))
+        if not members:
             raise Unavailable("Consonance did not describe its types")
-        return offered
+        return members
 
-    async def _ask(self, query: str, variables: Answer) -> Answer:
+    async def _query(self, query: str, variables: JsonObject) -> JsonObject:
         """The query is sent without its comments."""
         return await self._client.query(print_ast(parse(query)), variables)
 
 
-def _offered(types: Any) -> Iterator[tuple[str, str]]:
+def _members(types: Any) -> Iterator[tuple[str, str]]:
     for kind in types if isinstance(types, list) else ():
         for members in ("fields", "enumValues"):
             listed = kind.get(members) if isinstance(kind, dict) else None
@@ -83,8 +87,8 @@ def _offered(types: Any) -> Iterator[tuple[str, str]]:
 
 
 @asynccontextmanager
-async def connected(url: str, key: str) -> AsyncIterator[ConsonanceReader]:
-    """A session kept open; nothing is asked yet. Half a surrogate in one record does not cost the others."""
+async def connect(url: str, key: str) -> AsyncIterator[ConsonanceReader]:
+    """A session that stays open; no request is sent yet. Half a surrogate in one record does not cost the others."""
     client = ConsonanceClient(
         url, key, REQUEST_TIMEOUT, service="ingest", meanwhile="webhooks go on", decode=parse_json
     )
@@ -92,16 +96,16 @@ async def connected(url: str, key: str) -> AsyncIterator[ConsonanceReader]:
         yield ConsonanceReader(client)
 
 
-def query_text(name: str) -> str:
-    return files("services.ingest").joinpath(f"graphql/{name}.graphql").read_text()
+def load_query(name: str) -> str:
+    return files("services.ingest.poll").joinpath(f"graphql/{name}.graphql").read_text()
 
 
-def only_offered(query: str, offered: Offered) -> str:
-    """The query without the lines whose "# where" the schema does not meet."""
-    lines = ((line, _WHERE.search(line)) for line in query.splitlines())
-    return "\n".join(line for line, where in lines if where is None or (where[1], where[2]) in offered)
+def select_offered(query: str, schema: SchemaMembers) -> str:
+    """The query without the lines that end in "# where Type.member" for a member that is not in the schema."""
+    lines = ((line, _CONDITION.search(line)) for line in query.splitlines())
+    return "\n".join(line for line, condition in lines if condition is None or condition.groups() in schema)
 
 
-def _search(after: int, changed_since: date | None) -> Answer:
+def _search(after: int, changed_since: date | None) -> JsonObject:
     since = {} if changed_since is None else {"changedSince": changed_since.isoformat()}
     return {"after": after, **since}
