@@ -168,7 +168,7 @@ class _WorkChanges:
             one.contact_id: one.name for one in self.new.people if names.get(one.contact_id, one.name) != one.name
         }
         for contact_id, name in renamed.items():
-            yield from self._work_field(MetadataField.CONTRIBUTOR_NAME, names.get(contact_id, name), name)
+            yield from self._work_field(MetadataField.CONTRIBUTOR_NAME, names[contact_id], name)
         old, new = _credits(self.old), _credits(self.new)
         if old != new:
             is_role = sorted(old) != sorted(new)
