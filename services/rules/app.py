@@ -55,7 +55,7 @@ def decider_of(registry: RulebookRegistry, signing_keys: Keys) -> Decider:
 
     return Decider(
         rulebook=book,
-        rulebook_of=registry.of_revision,
+        rulebook_at=registry.of_revision,
         matcher=RuleMatcher(book.rules.values()),
         zone_of=zone_of,
         signing_keys=signing_keys,

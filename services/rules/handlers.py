@@ -1,6 +1,6 @@
-"""From a decision to the events that leave: messages, withdrawals, writes, and the record of the decision itself.
+"""Handles batches of events, due chains and waiting events: load the facts, decide, publish, save.
 
-Read, decide, act: batches of events, chains that fall due, and events that waited.
+A decision becomes events here: the messages, withdrawals and writes it requests, and the record of itself.
 """
 
 import time
@@ -33,7 +33,7 @@ SOURCE = "stet/rules"
 
 
 class Cause(Struct, frozen=True):
-    """The event, or the due instant, a decision follows from."""
+    """The event, or the due instant, that a decision is about."""
 
     tenant: TenantId
     event_id: str
@@ -50,23 +50,23 @@ class Cause(Struct, frozen=True):
 
 def outgoing_events(cause: Cause, decision: Decision) -> Iterator[tuple[Topic, Event]]:
     for effect in decision.effects:
-        leaving = _leaving(cause, effect)
-        if leaving is not None:
-            yield leaving
+        command = _command_event(cause, effect)
+        if command is not None:
+            yield command
     if decision.record is not None:
         record_id = derive_id("decision", cause.event_id)
         yield DECISIONS, _event(cause, record_id, cause.event_id, decision.record)
 
 
 def silence_event(cause: Cause, events: Sequence[str], revision: Revision, reason: str) -> tuple[Topic, Event]:
-    """One record for all events of a batch that were judged and stayed for the same reason."""
+    """One record for all events of a batch from which nothing follows, for the same reason."""
     ids = tuple(EventId(event) for event in events)
     record = SilenceRecorded(events=ids, revision=revision, reason=reason, decided_at=cause.now)
     record_id = derive_id("silence", *ids)
     return DECISIONS, _event(cause, record_id, record_id, record)
 
 
-def _leaving(cause: Cause, effect: Effect) -> tuple[Topic, Event] | None:
+def _command_event(cause: Cause, effect: Effect) -> tuple[Topic, Event] | None:
     if isinstance(effect, RequestedMessage):
         key = partition_key(cause.tenant, "persons", effect.send.person_id)
         return MESSAGES_REQUESTED, _event(cause, effect.send.message_id, key, effect.send)
@@ -100,63 +100,74 @@ def _event(cause: Cause, event_id: str, key: str, data: EventData) -> Event:
 
 @dataclass(slots=True)
 class RulesHandlers:
-    """``registry`` holds the current rulebook and those that live chains started under."""
+    """``registry`` holds the current rulebook and those that live chains started under.
+
+    ``_busy_locks`` are, by the first event of a batch, the locks to take when it is tried again.
+    """
 
     tenant: TenantId
     registry: RulebookRegistry
     decider: Decider
     metrics: RulesMetrics
-    _crowded: dict[EventId, frozenset[str]] = field(default_factory=dict)
+    _busy_locks: dict[EventId, frozenset[str]] = field(default_factory=dict)
 
     def locks(self, batch: Sequence[ReceivedEvent]) -> Iterable[str]:
-        """The keys of a batch, whoever it changes, and whom it met in somebody else's hands when it was tried before.
+        """The locks of a batch: its keys, the people it changes, and the locks that were busy when it was tried before.
 
-        Two ids that become one person take turns with what is said to, or by, either.
+        A person that is merged into another locks both ids.
         """
         events = [received.event for received in batch]
         keys = {event.partitionkey for event in events}
         states = (event.data for event in events if isinstance(event.data, PersonObserved))
         keys.update(partition_key(self.tenant, "persons", one.merged_into) for one in states if one.merged_into)
-        met = [self._crowded.pop(event.id) for event in events if event.id in self._crowded] if self._crowded else ()
+        met = (
+            [self._busy_locks.pop(event.id) for event in events if event.id in self._busy_locks]
+            if self._busy_locks
+            else ()
+        )
         return {*keys, *store.exclusive_locks(events), *(name for names in met for name in names)}
 
     async def handle(self, tx: Transaction, batch: Sequence[ReceivedEvent]) -> None:
-        """Judge every event of a batch in order; those that lack a fact wait in their key's queue."""
+        """Decide every event of a batch in order; those that miss a fact wait in the queue of their key.
+
+        Raises LocksBusy where another transaction is changing a person of the batch.
+        """
         events = [received.event for received in batch]
-        wanted = find_required_facts(events, self.registry.current, self.tenant, tx.now)
+        required = find_required_facts(events, self.registry.current, self.tenant, tx.now)
         try:
-            facts = await self._world(tx, wanted)
-        except LocksBusy as crowded:
-            self._crowded[events[0].id] = crowded.names
+            facts = await self._load_facts(tx, required)
+        except LocksBusy as busy:
+            self._busy_locks[events[0].id] = busy.names
             raise
-        keys = {event.partitionkey for event in events if event.id not in wanted.idle}
+        keys = {event.partitionkey for event in events if event.id not in required.idle}
         queued = await waiting_events.queued_keys(tx.connection, keys) if keys else set()
-        kept: list[tuple[Event, waiting_events.MissingFacts]] = []
+        waiting: list[tuple[Event, waiting_events.MissingFacts]] = []
         silent: dict[str, list[str]] = defaultdict(list)
         for event in events:
-            if (idle := wanted.idle.get(event.id)) is not None:
+            if (idle := required.idle.get(event.id)) is not None:
                 self.decider.shadow_evaluate(*idle)
                 silent[Reason.NOTHING_MATCHED].append(event.id)
                 continue
-            lacks = waiting_events.find_missing(event, facts)
-            if lacks or (event.partitionkey in queued and waiting_events.may_queue(event)):
+            missing = waiting_events.find_missing(event, facts)
+            if missing or (event.partitionkey in queued and waiting_events.may_queue(event)):
                 queued.add(event.partitionkey)
-                kept.append((event, lacks))
+                waiting.append((event, missing))
             else:
-                self._judge(tx, event, facts, silent)
-        self._silences(tx, events, silent)
-        await self._keep_waiting(tx, kept)
+                self._decide(tx, event, facts, silent)
+        self._publish_silences(tx, events, silent)
+        await self._enqueue(tx, waiting)
         await self._save(tx, facts)
 
-    async def due(self, tx: Transaction, chains: Iterable[ChainId]) -> None:
-        """Run what is due of these chains, each judged against the facts of now."""
-        wanted = RequiredFacts(chains=set(chains), people=set(staff_ids(self.registry.current, self.tenant)))
-        facts = await self._world(tx, wanted)
+    async def run_due(self, tx: Transaction, chains: Iterable[ChainId]) -> None:
+        """Run what is due of these chains, each by the facts of now."""
+        required = RequiredFacts(chains=set(chains), people=set(staff_ids(self.registry.current, self.tenant)))
+        facts = await self._load_facts(tx, required)
         for chain in list(facts.chains.values()):
             if not _is_due(chain, facts, tx.now):
                 continue
             began = time.time_ns()
-            decision = self.decider.due(chain, facts, tx.now)
+            decision = self.decider.decide_due(chain, facts, tx.now)
+            facts.apply_changes(decision.changes)
             cause = Cause(
                 self.tenant,
                 decision.about,
@@ -165,44 +176,44 @@ class RulesHandlers:
                 chain.traceparent,
                 tx.now,
             )
-            self._emit(tx, _traced(cause, decision, began), decision)
+            self._publish(tx, _with_span(cause, decision, began), decision)
             if _is_due(facts.chains[chain.chain_id], facts, tx.now):
-                raise RuntimeError("the chain stays due")
+                raise RuntimeError(f"chain {chain.chain_id} stays due at {tx.now}")
         await self._save(tx, facts)
 
-    async def released(self, tx: Transaction, key: str, most: int) -> int:
-        """Judge what waited under one key, in order, up to the first event that must wait on; how many left the queue.
+    async def release_waiting(self, tx: Transaction, key: str, most: int) -> int:
+        """Decide the first waiting events of a key, up to the first that must wait longer; returns how many.
 
-        An error is that of one of the first ``most``.
+        An error comes from one of the first ``most``.
         """
         ready = await waiting_events.ready_events(tx.connection, key, tx.now, most)
         events = [row.event for row in ready if isinstance(row.event, Event)]
         await try_acquire_locks(tx.connection, tx.service, store.exclusive_locks(events))
-        facts = await self._world(tx, find_required_facts(events, self.registry.current, self.tenant, tx.now))
+        facts = await self._load_facts(tx, find_required_facts(events, self.registry.current, self.tenant, tx.now))
         silent: dict[str, list[str]] = defaultdict(list)
         for row in ready:
             if isinstance(row.event, Event):
-                self._judge(tx, row.event, facts, silent)
+                self._decide(tx, row.event, facts, silent)
             else:
                 await waiting_events.park_event(tx, key, row, row.event.reason, str(row.event))
-        self._silences(tx, events, silent)
+        self._publish_silences(tx, events, silent)
         await waiting_events.dequeue(tx.connection, (row.place for row in ready))
         await self._save(tx, facts)
         return len(ready)
 
-    async def park_first(self, tx: Transaction, key: str, error: Exception) -> None:
-        """The first event waiting under a key cannot be judged: it is parked, and the others go on."""
+    async def park_first_waiting(self, tx: Transaction, key: str, error: Exception) -> None:
+        """Park the first waiting event of a key, which cannot be decided."""
         for row in await waiting_events.ready_events(tx.connection, key, tx.now, 1):
             await waiting_events.park_event(tx, key, row, parking_reason(error), describe_failure(error))
 
-    async def _keep_waiting(self, tx: Transaction, kept: Sequence[tuple[Event, waiting_events.MissingFacts]]) -> None:
-        await waiting_events.enqueue(tx.connection, self.tenant, kept, tx.now)
-        stopping = {event.partitionkey for event, _ in kept if is_opt_out(event.data)}
-        if stopping:
-            await waiting_events.expire_waits(tx.connection, stopping, tx.now)
+    async def _enqueue(self, tx: Transaction, waiting: Sequence[tuple[Event, waiting_events.MissingFacts]]) -> None:
+        await waiting_events.enqueue(tx.connection, self.tenant, waiting, tx.now)
+        opting_out = {event.partitionkey for event, _ in waiting if is_opt_out(event.data)}
+        if opting_out:
+            await waiting_events.expire_waits(tx.connection, opting_out, tx.now)
 
-    async def _world(self, tx: Transaction, wanted: RequiredFacts) -> Facts:
-        facts = await store.load(tx.connection, self.tenant, wanted)
+    async def _load_facts(self, tx: Transaction, required: RequiredFacts) -> Facts:
+        facts = await store.load(tx.connection, self.tenant, required)
         await self.registry.load_earlier(tx.connection, (chain.revision for chain in facts.chains.values()))
         return facts
 
@@ -210,28 +221,29 @@ class RulesHandlers:
         await store.save(tx.connection, facts, tx.now)
         self.metrics.publish()
 
-    def _judge(self, tx: Transaction, event: Event, facts: Facts, silent: dict[str, list[str]]) -> None:
+    def _decide(self, tx: Transaction, event: Event, facts: Facts, silent: dict[str, list[str]]) -> None:
         began = time.time_ns()
         decision = self.decider.decide(event, facts, tx.now)
-        self._emit(tx, _traced(Cause.of(event, tx.now), decision, began), decision)
+        facts.apply_changes(decision.changes)
+        self._publish(tx, _with_span(Cause.of(event, tx.now), decision, began), decision)
         if decision.record is None:
             silent[decision.reasons[0]].append(event.id)
 
-    def _emit(self, tx: Transaction, cause: Cause, decision: Decision) -> None:
+    def _publish(self, tx: Transaction, cause: Cause, decision: Decision) -> None:
         if decision.record is not None:
             self.metrics.count(decision)
         for topic, event in outgoing_events(cause, decision):
             tx.publish(topic, event)
 
-    def _silences(self, tx: Transaction, events: Sequence[Event], silent: dict[str, list[str]]) -> None:
+    def _publish_silences(self, tx: Transaction, events: Sequence[Event], silent: dict[str, list[str]]) -> None:
         for reason, ids in silent.items():
             self.metrics.count_silent(reason, len(ids))
             topic, event = silence_event(Cause.of(events[0], tx.now), ids, self.registry.current.revision, reason)
             tx.publish(topic, event)
 
 
-def _traced(cause: Cause, decision: Decision, began_ns: int) -> Cause:
-    """A span for a decision that has effects; what follows from them goes on from it."""
+def _with_span(cause: Cause, decision: Decision, began_ns: int) -> Cause:
+    """Make a span for a decision with effects, so that the trace of what follows continues it."""
     if not decision.effects:
         return cause
     return structs.replace(cause, traceparent=past_span("rules.decide", cause.traceparent, began_ns))

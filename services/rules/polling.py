@@ -85,7 +85,7 @@ class PollingLoops:
 
     async def _run_chains(self, due: Sequence[store.DueChain]) -> None:
         chains = [chain.chain_id for chain in due]
-        await self._locked_transaction({chain.key for chain in due}, lambda tx: self.rules.due(tx, chains))
+        await self._locked_transaction({chain.key for chain in due}, lambda tx: self.rules.run_due(tx, chains))
 
     async def _locked_transaction(self, locks: set[str], act: Callable[[Transaction], Awaitable[T]]) -> T:
         """Whoever is met in somebody else's hands is waited for, and then it is done from the beginning."""
@@ -119,7 +119,7 @@ class PollingLoops:
         done, most = 0, _BATCH_SIZE
         while True:
             try:
-                done += await self._locked_transaction({key}, partial(self.rules.released, key=key, most=most))
+                done += await self._locked_transaction({key}, partial(self.rules.release_waiting, key=key, most=most))
             except Exception as error:
                 if classify_failure(error) is not FailureKind.RECORD:
                     raise
@@ -135,7 +135,7 @@ class PollingLoops:
         log.error("event.parked", error=type(error).__name__, where=error_location(error))
         try:
             async with transaction(self.pool, self.clock, "rules", locks=[key]) as tx:
-                await self.rules.park_first(tx, key, error)
+                await self.rules.park_first_waiting(tx, key, error)
         except Exception as second:
             if classify_failure(second) is not FailureKind.RECORD:
                 raise
@@ -145,8 +145,8 @@ class PollingLoops:
 
     async def idle(self) -> IdleStatus:
         now = self.clock.now()
-        due = await self.pool.fetchrow(store.QUERIES.oldest_due, now)
-        queued = await self.pool.fetchrow(store.QUERIES.queue_state)
+        due = await self.pool.fetchrow(store.QUERIES.due_state, now)
+        queued = await self.pool.fetchrow(store.QUERIES.waiting_state)
         busy = ["due"] if due["due"] else []
         if queued["waiting"] and await self._ready(now):
             busy.append("waiting")
@@ -166,8 +166,8 @@ class PollingLoops:
             now = self.clock.now()
             try:
                 set_aside = await self.pool.fetchval(store.QUERIES.count_set_aside)
-                due = await self.pool.fetchrow(store.QUERIES.oldest_due, now)
-                waiting = await self.pool.fetchrow(store.QUERIES.queue_state)
+                due = await self.pool.fetchrow(store.QUERIES.due_state, now)
+                waiting = await self.pool.fetchrow(store.QUERIES.waiting_state)
             except TRANSIENT_ERRORS:
                 continue
             metrics.set_backlog(now, oldest_due=due["next_due"], oldest_waiting=waiting["oldest"], set_aside=set_aside)

@@ -22,7 +22,7 @@ _SHOWN = ("chain_id", "rule", "subject", "due", "reason", "sentence", "set_aside
 
 async def show_all(pool: Pool) -> Table | str:
     """A line per chain: which rule about what, what was due when, and what failed where."""
-    rows = await pool.fetch(store.QUERIES.list_set_aside)
+    rows = await pool.fetch(store.QUERIES.find_set_aside)
     table = Table(*(name.replace("_", " ") for name in _SHOWN))
     for row in rows:
         times = {name: row[name].isoformat(timespec="minutes") for name in ("due", "set_aside_at")}
@@ -32,7 +32,7 @@ async def show_all(pool: Pool) -> Table | str:
 
 async def retry(pool: Pool, chain_ids: Sequence[str]) -> list[str]:
     """Which of these chains, or of all where none are named, are due again."""
-    rows = await pool.fetch(store.QUERIES.let_go_on, list(chain_ids) or None)
+    rows = await pool.fetch(store.QUERIES.retry_set_aside, list(chain_ids) or None)
     return [row["chain_id"] for row in rows]
 
 

@@ -92,7 +92,7 @@ async def _same_people(connection: Connection, tenant: TenantId, people: Iterabl
 
 async def _load_progress(connection: Connection, facts: Facts) -> None:
     """Before the chains, which may then only know more: an answer they lack was not read when this was."""
-    rows = await connection.fetch(QUERIES.read_to)
+    rows = await connection.fetch(QUERIES.find_progress)
     read_to = {row["guard"]: row["read_to"] for row in rows if row["read_to"] is not None}
     queued = frozenset(row["guard"] for row in rows if row["read_to"] is None)
     facts.read_to = partial(_read_to, read_to, queued)
@@ -122,7 +122,7 @@ async def _load_chains(connection: Connection, facts: Facts, wanted: RequiredFac
     rows = await connection.fetch(QUERIES.find_chains, facts.tenant, *([*ids] for ids in asked))
     unreadable = []
     if stopping:
-        loose = await connection.fetch(QUERIES.find_loose, list(stopping))
+        loose = await connection.fetch(QUERIES.find_notices, list(stopping))
         facts.notices.update((MessageId(row["message_id"]), PersonId(row["person_id"])) for row in loose)
     for row in rows:
         try:
@@ -142,7 +142,7 @@ async def _leave_out(connection: Connection, wanted: RequiredFacts, unreadable: 
     Raises Unprocessable for that.
     """
     about = [[*ids] for ids in (wanted.messages, wanted.wamids, wanted.writes, wanted.tags)]
-    concerned = await connection.fetch(QUERIES.concerned, unreadable, *about)
+    concerned = await connection.fetch(QUERIES.find_concerned_chains, unreadable, *about)
     named = {row["chain_id"] for row in concerned} | wanted.chains.intersection(unreadable)
     if named:
         raise Unprocessable(f"chain {min(named)} cannot be read back", reason="chain_unreadable")
@@ -250,7 +250,7 @@ async def _save_chains(connection: Connection, facts: Facts, now: datetime) -> N
         await connection.execute(QUERIES.save_messages, *map(list, zip(*loose, strict=True)))
     if facts.notice_outcomes:
         await connection.execute(
-            QUERIES.notice_outcomes, list(facts.notice_outcomes), list(facts.notice_outcomes.values())
+            QUERIES.save_notice_outcomes, list(facts.notice_outcomes), list(facts.notice_outcomes.values())
         )
     chains = [facts.chains[ChainId(key)] for key in sorted(_keys(facts, "chain"))]
     if not chains:

@@ -1,11 +1,11 @@
--- name: read_to
--- Up to when each partition is read, and (without an instant) the keys of which something read has not been judged yet.
+-- name: find_progress
+-- How far each partition is applied; and, without an instant, the keys that have waiting events.
 select topic || ':' || partition as guard, coalesce(caught_up_to, '-infinity') as read_to from progress
 union all
 select distinct key, null::timestamptz from waiting;
 
 -- name: find_chains
--- Every chain a batch may concern, locked in one order, so that two batches never wait for each other in a ring.
+-- Every chain a batch may concern, locked in one order so that two batches cannot deadlock.
 select chain_id, document::text from chains
 where chain_id in (
     select chain_id from messages where message_id = any($2::text[]) or wamid = any($3::text[])
@@ -23,8 +23,8 @@ where chain_id in (
 order by chain_id
 for update;
 
--- name: concerned
--- Which of these chains a batch is about: it names a message, a write or the subject of them.
+-- name: find_concerned_chains
+-- Which of these chains a batch names by a message, a write or a tag.
 select chain_id from chains
 where chain_id = any($1::text[])
 and (
@@ -34,16 +34,16 @@ and (
 );
 
 -- name: find_wamids
--- Which message of ours each of these WhatsApp ids is.
+-- Our message ids for WhatsApp's ids.
 select wamid, message_id from messages where wamid = any($1::text[]);
 
 -- name: find_works
--- Works as last observed.
+-- The last observed state of works.
 select document::text from works where tenant = $1 and work_id = any($2::bigint[]);
 
 -- name: find_people
--- People with their consent, what they lately wrote unasked, the rule that last wrote to them and their open submission: each looked up by its key,
--- where a join may be done by reading the whole table.
+-- People with consent, unsolicited messages, the rule that last wrote to them and their open submission. Subqueries use the
+-- keys, where a join may read the whole table.
 select
     p.document::text as person,
     (select c.document::text from consent c where c.tenant = p.tenant and c.person_id = p.person_id) as consent,
@@ -54,7 +54,7 @@ from people p
 where p.tenant = $1 and p.person_id = any($2::text[]);
 
 -- name: find_same_people
--- Whoever these people were merged into, and everybody who was merged into any of them.
+-- Every id that these people have or had: what they were merged into, and what was merged into that.
 with recursive later as (
     select merged.person_id from unnest($2::text[]) as merged (person_id)
     union
@@ -76,17 +76,19 @@ select record_id, document::text from rights_records
 where tenant = $1 and (record_id = any($2::text[]) or open_requests && $3::text[]);
 
 -- name: save_works
+-- Works by id.
 insert into works (tenant, work_id, document)
 select $1, work_id, document::jsonb from unnest($2::bigint[], $3::text[]) as t(work_id, document)
 on conflict (tenant, work_id) do update set document = excluded.document;
 
 -- name: save_people
+-- People by id.
 insert into people (tenant, person_id, document)
 select $1, person_id, document::jsonb from unnest($2::text[], $3::text[]) as t(person_id, document)
 on conflict (tenant, person_id) do update set document = excluded.document;
 
 -- name: save_consent
--- The newest state, and an entry in the ledger for each change.
+-- The newest consent of people, with an entry in the ledger for each change.
 with changed as (
     select person_id, document::jsonb as document from unnest($2::text[], $3::text[]) as t(person_id, document)
 ), entered as (
@@ -98,12 +100,13 @@ select $1, person_id, document from changed
 on conflict (tenant, person_id) do update set document = excluded.document;
 
 -- name: save_unasked
--- What each of these people lately wrote that nobody had asked for.
+-- The unsolicited messages of people.
 insert into unasked (tenant, person_id, document)
 select $1, person_id, document::jsonb from unnest($2::text[], $3::text[]) as t(person_id, document)
 on conflict (tenant, person_id) do update set document = excluded.document;
 
 -- name: save_records
+-- Rights records with the requests open on them.
 insert into rights_records (tenant, record_id, open_requests, document)
 select $1, record_id, array(select jsonb_array_elements_text(document::jsonb -> 'open_requests')), document::jsonb
 from unnest($2::text[], $3::text[]) as t(record_id, document)
@@ -111,11 +114,13 @@ on conflict (tenant, record_id) do update
 set document = excluded.document, open_requests = excluded.open_requests;
 
 -- name: save_last_rules
+-- The rule that last wrote to each person.
 insert into last_rules (tenant, person_id, rule)
 select $1, person_id, rule from unnest($2::text[], $3::text[]) as t(person_id, rule)
 on conflict (tenant, person_id) do update set rule = excluded.rule;
 
 -- name: save_acquisitions
+-- The open submission of each person.
 insert into acquisitions (tenant, person_id, reference)
 select $1, person_id, reference from unnest($2::text[], $3::text[]) as t(person_id, reference)
 on conflict (tenant, person_id) do update set reference = excluded.reference;
@@ -138,33 +143,34 @@ on conflict (chain_id) do update set
     next_due = excluded.next_due, changed_at = excluded.changed_at, document = excluded.document;
 
 -- name: save_messages
+-- Messages of ours by chain; WhatsApp's id is never lost.
 insert into messages (message_id, chain_id, wamid, person_id, unsent)
 select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bool[])
 on conflict (message_id) do update
 set wamid = coalesce(excluded.wamid, messages.wamid), person_id = excluded.person_id, unsent = excluded.unsent;
 
--- name: find_loose
--- Messages without a chain to these people that nobody has heard of since they were asked for.
+-- name: find_notices
+-- Messages to these people that belong to no chain and whose outcome is unknown.
 select message_id, person_id from messages where unsent and chain_id is null and person_id = any($1::text[]);
 
--- name: heard_of
--- Messages without a chain whose fate is known now, and WhatsApp's ids of those that went.
-update messages m set unsent = false, wamid = coalesce(told.wamid, m.wamid)
-from unnest($1::text[], $2::text[]) as told (message_id, wamid)
-where m.message_id = told.message_id and m.chain_id is null;
+-- name: save_notice_outcomes
+-- Outcomes of messages that belong to no chain, with WhatsApp's ids of those that were sent.
+update messages m set unsent = false, wamid = coalesce(known.wamid, m.wamid)
+from unnest($1::text[], $2::text[]) as known (message_id, wamid)
+where m.message_id = known.message_id and m.chain_id is null;
 
 -- name: save_writes
+-- Which chain each write belongs to.
 insert into writes (write_id, chain_id)
 select write_id, chain_id from unnest($1::text[], $2::text[]) as t(write_id, chain_id)
 on conflict (write_id) do nothing;
 
 -- name: any_due
--- What is asked all the time is asked cheaply: planning the next query costs more than its mostly empty answer.
+-- Cheap check before the next query, whose planning costs more than its mostly empty result.
 select exists (select from chains where next_due <= $1);
 
 -- name: due_chains
--- Chains whose next instant has come, all of whose guards are read up to it, and of which nothing waits to be judged; the
--- longest due first.
+-- Due chains whose guards are caught up and whose keys have no waiting events; the longest due first.
 select chain_id, key, next_due from chains c
 where next_due <= $1
 and chain_id <> all($2::text[])
@@ -177,7 +183,7 @@ order by next_due
 limit $3;
 
 -- name: set_aside
--- What is due of a chain failed: it is due no more, until an operator lets it go on.
+-- Set a chain aside whose due step failed: it is not due until an operator retries it.
 with stopped as (
     update chains set next_due = null where chain_id = $1 and next_due is not null returning chain_id
 )
@@ -187,33 +193,34 @@ on conflict (chain_id) do update
 set due = excluded.due, reason = excluded.reason, sentence = excluded.sentence, set_aside_at = excluded.set_aside_at;
 
 -- name: count_set_aside
--- One that an event has brought on its way again is due by itself.
+-- Chains set aside; one that an event made due again does not count.
 select count(*) from chains_set_aside s join chains c using (chain_id) where c.live and c.next_due is null;
 
--- name: list_set_aside
--- For an operator: the oldest first.
+-- name: find_set_aside
+-- Chains set aside with their reasons, the oldest first.
 select s.chain_id, c.rule, c.subject, s.due, s.reason, s.sentence, s.set_aside_at
 from chains_set_aside s join chains c using (chain_id)
 where c.live and c.next_due is null
 order by s.set_aside_at;
 
--- name: let_go_on
--- The chains are due again at the instant they were; all that are set aside where no ids are given.
+-- name: retry_set_aside
+-- Make chains due again at the instant they were due; all that are set aside where no ids are given.
 with freed as (
     delete from chains_set_aside where $1::text[] is null or chain_id = any($1) returning chain_id, due
 )
 update chains c set next_due = coalesce(c.next_due, freed.due) from freed where c.chain_id = freed.chain_id
 returning c.chain_id;
 
--- name: oldest_due
--- The next instant anything falls due, held over or not; and how many are due by now.
+-- name: due_state
+-- The next due instant of all chains, and how many are due by now.
 select min(next_due) as next_due, count(*) filter (where next_due <= $1) as due from chains where next_due is not null;
 
 -- name: queued_keys
--- Keys with events already waiting: later ones of theirs queue behind.
+-- Keys that have waiting events.
 select distinct key from waiting where key = any($1::text[]);
 
--- name: queue
+-- name: enqueue
+-- Add waiting events.
 insert into waiting (tenant, key, event_id, value, people, work_id, wamid, since, until)
 select $1, row ->> 'key', row ->> 'event_id', decode(row ->> 'value', 'base64'),
     array(select jsonb_array_elements_text(row -> 'people')), (row ->> 'work_id')::bigint, row ->> 'wamid',
@@ -221,11 +228,11 @@ select $1, row ->> 'key', row ->> 'event_id', decode(row ->> 'value', 'base64'),
 from unnest($2::jsonb[]) as t(row);
 
 -- name: any_waiting
--- What is asked all the time is asked cheaply: planning the next query costs more than its mostly empty answer.
+-- Cheap check before the next query, whose planning costs more than its mostly empty result.
 select exists (select from waiting);
 
 -- name: ready_keys
--- Keys whose first event need not wait any more: its time is up, or all it misses is known.
+-- Keys whose first event need not wait: its time is up, or everything it misses is known.
 select w.key from waiting w
 where w.place = (select min(place) from waiting first where first.key = w.key)
 and w.key <> all($3::text[])
@@ -243,8 +250,8 @@ and (
 order by w.place
 limit $2;
 
--- name: queue_of
--- What waits under one key, in order, with whether each still misses something.
+-- name: find_waiting
+-- The waiting events of a key in order, and whether each still misses something.
 select w.place, w.value, w.until,
     exists (
         select 1 from unnest(w.people) as missing
@@ -254,17 +261,18 @@ select w.place, w.value, w.until,
     or (w.wamid is not null and not exists (select 1 from messages where wamid = w.wamid)) as misses
 from waiting w where w.key = $1 order by w.place limit $2;
 
--- name: leave_queue
+-- name: dequeue
+-- Remove events from the queue.
 delete from waiting where place = any($1::bigint[]);
 
--- name: hurry
--- Somebody whose events these are must be heard at once.
+-- name: expire_waits
+-- End the wait of every event of these keys.
 update waiting set until = $2 where key = any($1::text[]) and until > $2;
 
 -- name: forget_seen_event
--- What is parked out of the queue entered the inbox when it came; its replay must not be taken for a repetition.
+-- Forget an event that is parked from the queue, so that its replay does not count as a duplicate.
 delete from inbox where tenant = $1 and source = $2 and id = $3;
 
--- name: queue_state
--- The next instant a wait is up, how many wait, and since when the oldest.
+-- name: waiting_state
+-- When the next wait ends, how many events wait, and since when the oldest waits.
 select min(until) as next_due, count(*) as waiting, min(since) as oldest from waiting;

@@ -95,7 +95,7 @@ async def enqueue(
 ) -> None:
     if waiting:
         rows = [_row(event, lacks, now).decode() for event, lacks in waiting]
-        await connection.execute(QUERIES.queue, tenant, rows)
+        await connection.execute(QUERIES.enqueue, tenant, rows)
 
 
 def _row(event: Event, lacks: MissingFacts, now: datetime) -> bytes:
@@ -122,7 +122,7 @@ async def ready_keys(connection: Connection, now: datetime, spared: Iterable[str
 
 async def ready_events(connection: Connection, key: str, now: datetime, most: int) -> list[WaitingEvent]:
     """What of a key need not wait any more, in order, up to the first event that must."""
-    rows = await connection.fetch(QUERIES.queue_of, key, most)
+    rows = await connection.fetch(QUERIES.find_waiting, key, most)
     queued = [_queued(row, now) for row in rows]
     return queued[: next((place for place, one in enumerate(queued) if not one.judge_now), len(queued))]
 
@@ -137,12 +137,12 @@ def _queued(row: Any, now: datetime) -> WaitingEvent:
 
 
 async def dequeue(connection: Connection, places: Iterable[int]) -> None:
-    await connection.execute(QUERIES.leave_queue, list(places))
+    await connection.execute(QUERIES.dequeue, list(places))
 
 
 async def expire_waits(connection: Connection, keys: Iterable[str], now: datetime) -> None:
     """Nothing of these keys is waited for any more: what stands there is judged without it, in order."""
-    await connection.execute(QUERIES.hurry, list(keys), now)
+    await connection.execute(QUERIES.expire_waits, list(keys), now)
 
 
 # ------------------------------------------------------------------ what cannot be judged

@@ -41,7 +41,7 @@ class Judging:
     def __post_init__(self) -> None:
         book = _book()
         self.decider = Decider(
-            rulebook=book, rulebook_of=lambda _: book, matcher=RuleMatcher(book.rules.values()), zone_of=self._zone,
+            rulebook=book, rulebook_at=lambda _: book, matcher=RuleMatcher(book.rules.values()), zone_of=self._zone,
             signing_keys=(b"k" * 32,),
         )  # fmt: skip
         self.begin()
@@ -54,10 +54,11 @@ class Judging:
         self._events += 1
         if self._events > _MOST_EVENTS:
             self.begin()
-        self.decider.decide(event, self.facts, self.now)
+        self.facts.apply_changes(self.decider.decide(event, self.facts, self.now).changes)
         for chain in list(self.facts.chains.values())[-_MOST_DUE:]:
             if chain.next_due is not None and chain.next_due - self.now < timedelta(days=3_650):
-                self.decider.due(chain, self.facts, max(chain.next_due, self.now))
+                decision = self.decider.decide_due(chain, self.facts, max(chain.next_due, self.now))
+                self.facts.apply_changes(decision.changes)
 
     def _zone(self, seen: PersonObserved) -> str | None:
         return resolve_zone(seen.zone, seen.country, seen.addresses.phone, "Europe/London")

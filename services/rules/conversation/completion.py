@@ -42,7 +42,7 @@ def _belongs_to_the_end(context: DecisionContext, chain: Chain, outgoing: ChainM
     last = outgoing.step == len(chain.steps) - 1 and outgoing.verb is Verb.GIVE_UP
     if outgoing.reply or last:
         return True
-    return outgoing.answer is not None and (outgoing.message_id in context.spoken or _stays_true(chain, outgoing))
+    return outgoing.answer is not None and (outgoing.message_id in context.drafted or _stays_true(chain, outgoing))
 
 
 def _stays_true(chain: Chain, outgoing: ChainMessage) -> bool:
@@ -70,7 +70,7 @@ def end_by_until(context: DecisionContext, chain: Chain, index: int, said: Raw |
     if said is not None:
         chain = chain.replace(end_name=until.event, end=said)
     if any(w.pending and not w.manual_reported for w in chain.writes):
-        return context.keep(chain.replace(deferred_until=index))
+        return context.save_chain(chain.replace(deferred_until=index))
     if until.tell is not None:
         draft = MessageDraft(
             Verb.TELL, until.tell.say, _last_begun(chain), UNTIL_ANSWER, str(chain.steps[0].occurrence)

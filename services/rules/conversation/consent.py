@@ -27,7 +27,7 @@ def stop(context: DecisionContext, message: MessageReceived) -> None:
     before = context.facts.opted_out(message.person_id)
     for person in writers:
         known = context.facts.consent.get(person, Consent())
-        _keep(context, person, known.stopped(message.at, message.message_id))
+        _keep(context, person, known.with_opt_out(message.at, message.message_id))
     if context.facts.opted_out(message.person_id) and not before:
         send_notice(context, message, "stopped", last_word=True)
     _leave_all(context, writers)
@@ -37,14 +37,14 @@ def start(context: DecisionContext, message: MessageReceived, *, answer: bool = 
     context.add_reason(Reason.OPTED_IN)
     for person in (message.person_id, *message.shared_with):
         known = context.facts.consent.get(person, Consent())
-        _keep(context, person, known.started(message.at, message.message_id))
+        _keep(context, person, known.with_opt_in(message.at, message.message_id))
     if answer:
         send_notice(context, message, "started")
 
 
 def merged(context: DecisionContext, person: PersonId) -> None:
     """The person may just have turned out to be somebody who stopped, or whom they had stopped for."""
-    if context.facts.current(person) != person:
+    if context.facts.current_id(person) != person:
         _leave_all(context, (person,))
 
 
@@ -55,7 +55,7 @@ def before_known(context: DecisionContext, known: PersonFacts | None) -> None:
     same = context.facts.ids_of_person(known.person_id)
     stops = [consent for one in same if (consent := context.facts.consent.get(one)) and consent.opted_out_at]
     last = max(stops, key=lambda consent: consent.opted_out_at or context.now)
-    for one in (known.person_id, context.facts.current(known.person_id)):
+    for one in (known.person_id, context.facts.current_id(known.person_id)):
         before = context.facts.consent.get(one, Consent())
         _keep(context, one, before.replace(opted_out_at=last.opted_out_at, opted_in_at=None, evidence=last.evidence))
 
@@ -84,14 +84,16 @@ def _leave_all(context: DecisionContext, people: Collection[PersonId]) -> None:
 def _take_back(context: DecisionContext, person: PersonId) -> None:
     """What is unsent of chains that have ended, and of what the house said without one."""
     for ended in context.facts.ended_chains_of(person):
-        context.keep(
+        context.save_chain(
             outbound.withdraw_messages(
                 context, ended, str(Reason.OPTED_OUT), lambda m: m.person_id == person, replies=True
             )
         )
     for message, receiver in context.facts.notices.items():
-        if receiver == person and message not in context.spoken:
-            context.withdraw(WithdrawMessage(message_id=message, person_id=person, reason=str(Reason.OPTED_OUT)))
+        if receiver == person and message not in context.drafted:
+            context.request_withdrawal(
+                WithdrawMessage(message_id=message, person_id=person, reason=str(Reason.OPTED_OUT))
+            )
 
 
 def _leave_chains(context: DecisionContext, person: PersonId) -> None:
@@ -107,4 +109,4 @@ def _leave_chains(context: DecisionContext, person: PersonId) -> None:
         last = next((m for m in reversed(mine) if m.answer is None or m.verb is Verb.COLLECT), None)
         if last is not None and chain.active:
             chain = exclude_person(context, chain, last, Reason.OPTED_OUT)
-        context.keep(advance(context, chain))
+        context.save_chain(advance(context, chain))

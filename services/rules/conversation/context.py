@@ -1,10 +1,4 @@
-"""The desk a decision is made at: what is known, the time, the effects so far. It touches only the world it holds.
-
-The one place that decides whether the time of something has come: what only time brings about happens nowhere else.
-
-Its instant must lie behind us, and all that was said before it must have been read: an answer that stood in Kafka, or
-stands in a queue, before a reminder was due, comes before the reminder.
-"""
+"""What one decision works with: the facts, the rulebook, the time, and the effects and reasons decided so far."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,7 +20,7 @@ from shared.contracts.writes import RequestWrite
 
 
 class Reason(StrEnum):
-    """Why a rule spoke or stayed, and why somebody was left out. The same word stands in log, metric and row."""
+    """Why something was done or not, and why a person was excluded. The same word is in logs, metrics and decisions."""
 
     STARTED = "started"
     REPLANNED = "replanned"
@@ -50,7 +44,7 @@ class Reason(StrEnum):
     UNTIL = "until"
     OWN_WRITE = "own_write"
     NOTHING_MATCHED = "nothing_matched"
-    FACTS_KEPT = "facts_kept"
+    FACTS_KEPT = "facts_cached"
     STALE = "stale"
     NO_CONSENT = "no_consent"
     NO_ADDRESS = "no_address"
@@ -61,7 +55,7 @@ class Reason(StrEnum):
 
 
 class RequestedMessage(Struct, frozen=True):
-    """A message leaves. ``verb`` is the step's word for it."""
+    """A message that the dispatcher is asked to send. ``verb`` is the verb of its step."""
 
     send: SendMessage
     verb: Verb
@@ -77,7 +71,7 @@ class RequestedWrite(Struct, frozen=True):
 
 
 class ExcludedPerson(Struct, frozen=True):
-    """``who`` is a person, or the role nobody fills."""
+    """``who`` is a person, or a role without a person."""
 
     chain_id: ChainId
     who: PersonId | str
@@ -93,7 +87,7 @@ Effect = RequestedMessage | RequestedWithdrawal | RequestedWrite | ExcludedPerso
 
 
 class _CachedDocument(Struct):
-    """The document made last, and what it was made of."""
+    """The newest document with what it was made of."""
 
     start: Raw
     event: Raw
@@ -103,22 +97,23 @@ class _CachedDocument(Struct):
 
 @dataclass(slots=True)
 class DecisionContext:
-    """``books`` gives the rulebook of a revision: a chain keeps the steps it started with.
+    """What one decision reads, and what it has decided so far. Its facts are a draft of its own.
 
-    ``spoken`` are the messages made here, held ones too.
+    ``rulebook_at`` gives the rulebook of a revision: a chain keeps the steps it started with. ``drafted`` are the
+    messages this decision made, held ones included.
     """
 
     facts: Facts
-    book: Rulebook
-    books: Callable[[Revision], Rulebook]
+    rulebook: Rulebook
+    rulebook_at: Callable[[Revision], Rulebook]
     now: datetime
     signing_keys: Keys
     cause: str = ""
     traceparent: str | None = None
     effects: list[Effect] = field(default_factory=list)
     reasons: list[tuple[Chain | None, str | None, Reason]] = field(default_factory=list)
-    spoken: set[MessageId] = field(default_factory=set)
-    _kept: _CachedDocument | None = None
+    drafted: set[MessageId] = field(default_factory=set)
+    _cached: _CachedDocument | None = None
 
     @property
     def tenant(self) -> TenantId:
@@ -128,19 +123,24 @@ class DecisionContext:
         return self.rulebook_of(chain).rules[chain.rule]
 
     def rulebook_of(self, chain: Chain) -> Rulebook:
-        return self.book if chain.revision == self.book.revision else self.books(chain.revision)
+        return self.rulebook if chain.revision == self.rulebook.revision else self.rulebook_at(chain.revision)
 
     def document(self, chain: Chain) -> Document:
-        """The facts of a chain: the same document until another event, or a fact beside it, becomes known."""
-        kept, version = self._kept, self.facts.version
-        if kept is None or kept.event is not chain.event or kept.start is not chain.start or kept.version != version:
-            document = document_of(chain, self.facts, self.book.calendar, self.now)
-            kept = self._kept = _CachedDocument(chain.start, chain.event, version, document)
-        return kept.document
+        """The document of a chain's newest event; made once until the event or a fact changes."""
+        cached, version = self._cached, self.facts.version
+        if (
+            cached is None
+            or cached.event is not chain.event
+            or cached.start is not chain.start
+            or cached.version != version
+        ):
+            document = document_of(chain, self.facts, self.rulebook.calendar, self.now)
+            cached = self._cached = _CachedDocument(chain.start, chain.event, version, document)
+        return cached.document
 
-    def ending(self, chain: Chain) -> Document:
-        """The facts of a chain and what the event that ended it said; the newer word counts."""
-        return ended_document(chain, self.facts, self.book.calendar, self.now)
+    def ended_document(self, chain: Chain) -> Document:
+        """The document of a chain and of the event that ended it, whose fields come first."""
+        return ended_document(chain, self.facts, self.rulebook.calendar, self.now)
 
     def severity(self, chain: Chain) -> Severity:
         declared = self.rule_of(chain).severity
@@ -152,29 +152,33 @@ class DecisionContext:
         self.reasons.append((chain, step, reason))
 
     def cancel_request(self, message: MessageId) -> bool:
-        """Whether a message was to leave by this very decision: then it does not."""
+        """Take back a message that this decision itself requested; False where it did not."""
         others = [
             effect
             for effect in self.effects
             if not (isinstance(effect, RequestedMessage) and effect.send.message_id == message)
         ]
-        unsaid = len(others) < len(self.effects)
+        cancelled = len(others) < len(self.effects)
         self.effects[:] = others
-        return unsaid
+        return cancelled
 
-    def withdraw(self, withdrawal: WithdrawMessage) -> None:
-        """Once for a message, however many reasons there are."""
+    def request_withdrawal(self, withdrawal: WithdrawMessage) -> None:
+        """Request the withdrawal of a message once, however many reasons there are."""
         if all(
             not isinstance(e, RequestedWithdrawal) or e.withdrawal.message_id != withdrawal.message_id
             for e in self.effects
         ):
             self.effects.append(RequestedWithdrawal(withdrawal))
 
-    def keep(self, chain: Chain) -> Chain:
+    def save_chain(self, chain: Chain) -> Chain:
         self.facts.set_chain(chain)
         return chain
 
 
 def is_due(context: DecisionContext, chain: Chain, due: datetime | None) -> bool:
-    """Whether something of this chain that is due then may happen now."""
+    """Whether something of this chain may happen by time alone.
+
+    Its due instant must have passed, and every event from before it must have been applied: an answer that is still in
+    Kafka, or in the queue of waiting events, comes before the reminder it makes needless.
+    """
     return due is not None and due <= context.now and due <= context.facts.read_to(chain)

@@ -1,6 +1,6 @@
-"""The heart: one occurrence in, one decision out. It reads and changes only the world it is given, and reads no clock.
+"""Decides what follows from one event or one due chain: a pure function to a decision with the changed facts.
 
-Facts come first (a work is observed before what changed in it is judged), then ``until``, then ``on``.
+Facts are brought up to date first, then ``until`` lines end chains, then rules start them.
 """
 
 from collections.abc import Callable
@@ -42,31 +42,39 @@ ZoneOf = Callable[[PersonObserved], str | None]
 
 
 class Decision(Struct, frozen=True):
-    """What follows from one event or one due chain (``about``), and why. ``record`` None: nothing, for one reason."""
+    """What follows from one event or one due chain (``about``), with its reasons and the changed facts.
+
+    ``changes`` is a draft of the facts that were given, which stay as they are. ``record`` is None where nothing
+    follows, for one reason that is counted rather than recorded.
+    """
 
     about: str
     effects: tuple[Effect, ...]
     reasons: tuple[Reason, ...]
     record: DecisionRecorded | None
+    changes: Facts
 
 
 @dataclass(frozen=True, slots=True)
 class Decider:
-    """The rulebook in force, and who judges its conditions. ``books`` gives the rulebook a chain started under."""
+    """Decides on events and due chains by the rulebook in force. It changes nothing it is given and reads no clock.
+
+    ``rulebook_at`` gives the rulebook a chain started under; ``zone_of`` the time zone of a person.
+    """
 
     rulebook: Rulebook
-    rulebook_of: Callable[[Revision], Rulebook]
+    rulebook_at: Callable[[Revision], Rulebook]
     matcher: RuleMatcher
     zone_of: ZoneOf
     signing_keys: Keys
 
     def decide(self, event: Event, facts: Facts, now: datetime) -> Decision:
-        context = self._desk(facts, now, event.id, event.traceparent)
+        context = self._context(facts, now, event.id, event.traceparent)
         data = event.data
         if isinstance(data, PersonObserved):
-            self._person(context, data)
+            self._apply_person(context, data)
         elif isinstance(data, MessageReceived):
-            inbound.handle_inbound(context, data, self._heard(context, event, data), self._matched)
+            inbound.handle_inbound(context, data, self._message_trigger(context, event, data), self._match_rules)
         elif isinstance(data, MessageEventData):
             outcomes.apply_delivery(context, data)
         elif isinstance(data, WriteEventData):
@@ -74,36 +82,36 @@ class Decider:
         elif isinstance(data, IdentityChanged):
             consent.identity_changed(context, data)
         elif event.type in consonance.KINDS:
-            self._happened(context, event)
+            self._apply_business_event(context, event)
         return _build_decision(context, event.id)
 
     def shadow_evaluate(self, name: str, document: Document) -> None:
-        """An event of which nothing can come (``want``): both engines look at it all the same, and would say so."""
+        """Match rules against an idle event, from which nothing can follow, so that the shadow sees every event."""
         self.matcher.match_rules(name, document)
 
-    def due(self, chain: Chain, facts: Facts, now: datetime) -> Decision:
-        """A chain's next instant has come: everything of it that is due by now, judged against today's facts."""
+    def decide_due(self, chain: Chain, facts: Facts, now: datetime) -> Decision:
+        """Run everything of a chain that is due by ``now``, by the facts of now."""
         occurrence = f"{chain.chain_id}@{chain.next_due.isoformat() if chain.next_due else ''}"
-        context = self._desk(facts, now, occurrence, chain.traceparent)
+        context = self._context(facts, now, occurrence, chain.traceparent)
         context.add_reason(Reason.STEP_DUE, chain)
         advance(context, chain)
         return _build_decision(context, occurrence)
 
-    def _desk(self, facts: Facts, now: datetime, cause: str, traceparent: str | None) -> DecisionContext:
+    def _context(self, facts: Facts, now: datetime, cause: str, traceparent: str | None) -> DecisionContext:
         return DecisionContext(
-            facts, self.rulebook, self.rulebook_of, now, self.signing_keys, cause=cause, traceparent=traceparent
+            facts.draft(), self.rulebook, self.rulebook_at, now, self.signing_keys, cause=cause, traceparent=traceparent
         )
 
-    def _matched(self, trigger: RuleTrigger) -> list[Rule]:
+    def _match_rules(self, trigger: RuleTrigger) -> list[Rule]:
         return [self.rulebook.rules[name] for name in self.matcher.match_rules(trigger.name, trigger.document)]
 
-    def _ends(self, chain: Chain, index: int, name: str, document: Document) -> bool:
-        """A chain of an earlier rulebook is judged by the reference alone: its engine is gone."""
+    def _until_holds(self, chain: Chain, index: int, name: str, document: Document) -> bool:
+        """A chain of an earlier rulebook is evaluated without the shadow, which knows the rulebook in force only."""
         if chain.revision == self.rulebook.revision:
             return until_id(chain.rule, index) in self.matcher.match_until(name, document)
-        return holds(self.rulebook_of(chain.revision).rules[chain.rule].until[index].condition, document)
+        return holds(self.rulebook_at(chain.revision).rules[chain.rule].until[index].condition, document)
 
-    def _person(self, context: DecisionContext, seen: PersonObserved) -> None:
+    def _apply_person(self, context: DecisionContext, seen: PersonObserved) -> None:
         known = context.facts.people.get(seen.person_id)
         if known is not None and known.version >= seen.version:
             context.add_reason(Reason.STALE)
@@ -115,14 +123,14 @@ class Decider:
         if seen.erased:
             context.facts.set_unsolicited(seen.person_id, UnsolicitedMessages())
 
-    def _heard(self, context: DecisionContext, event: Event, message: MessageReceived) -> RuleTrigger:
+    def _message_trigger(self, context: DecisionContext, event: Event, message: MessageReceived) -> RuleTrigger:
         extra = {"answers_a_question": False}
         document = Document(
             message, context.facts, self.rulebook.calendar, context.now, sender=message.person_id, extra=extra
         )
         return RuleTrigger(event, MESSAGE_RECEIVED, document, line=message.line)
 
-    def _happened(self, context: DecisionContext, event: Event) -> None:
+    def _apply_business_event(self, context: DecisionContext, event: Event) -> None:
         apply_event(context.facts, event)
         document = Document(event.data, context.facts, self.rulebook.calendar, context.now)
         trigger = RuleTrigger(event, consonance.short_name(event.type), document)
@@ -132,8 +140,8 @@ class Decider:
         if _own_write(context.facts, event.data):
             context.add_reason(Reason.OWN_WRITE)
             return
-        end_chains(context, trigger, self._ends)
-        matched = self._matched(trigger)
+        end_chains(context, trigger, self._until_holds)
+        matched = self._match_rules(trigger)
         if matched:
             start_chains(context, trigger, matched)
         if not context.reasons:
@@ -141,7 +149,7 @@ class Decider:
 
 
 def _own_write(facts: Facts, data: EventData) -> bool:
-    """Metadata that changed to exactly what a confirmed answer wrote: our own doing, and no news to anybody."""
+    """Whether metadata changed to exactly what a confirmed answer asked to write."""
     if not isinstance(data, MetadataChanged):
         return False
     ours = {
@@ -154,18 +162,17 @@ def _own_write(facts: Facts, data: EventData) -> bool:
     return all((c.field, c.level, c.target_id, canonical_hash(c.field, c.new)) in ours for c in data.changes)
 
 
-# ------------------------------------------------------------------ the record of it
-
-
 def _build_decision(context: DecisionContext, about: str) -> Decision:
     if not context.reasons:
         context.add_reason(Reason.NOTHING_MATCHED)
     reasons = tuple(reason for _, _, reason in context.reasons)
     if not context.effects and len(reasons) == 1 and reasons[0] in _SILENT_REASONS:
-        return Decision(about, (), reasons, None)
+        return Decision(about, (), reasons, None, context.facts)
     verdicts = tuple(_verdict(context, chain, step, reason) for chain, step, reason in context.reasons)
-    record = DecisionRecorded(about=about, revision=context.book.revision, verdicts=verdicts, decided_at=context.now)
-    return Decision(about, tuple(context.effects), reasons, record)
+    record = DecisionRecorded(
+        about=about, revision=context.rulebook.revision, verdicts=verdicts, decided_at=context.now
+    )
+    return Decision(about, tuple(context.effects), reasons, record, context.facts)
 
 
 _SILENT_REASONS = frozenset(

@@ -1,14 +1,12 @@
-"""What rules knows when it decides: works, people, consent, records and the chains that may be concerned.
+"""The facts that decisions are based on: works, people, consent, rights and chains, as far as a batch needs them.
 
-A ``World`` is the part of that a batch can touch, in memory; deciding reads it, and what was decided is added to it.
-
-What events teach: the facts beside an event that later ones are judged by.
+Deciding reads ``Facts`` and makes its changes on a draft of them; applying an event to facts is here too.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from services.rules.conversation.chain import Chain, ChainMessage
 from shared.contracts import consonance
@@ -28,11 +26,14 @@ from shared.contracts.ids import (
 )
 from shared.contracts.values import Instant, Value
 
-_EVER = datetime.min.replace(tzinfo=UTC)
+K = TypeVar("K")
+V = TypeVar("V")
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+_ALWAYS = datetime.max.replace(tzinfo=UTC)
 
 
 class PersonFacts(Value):
-    """A person without their addresses: rules only needs to know that there is one."""
+    """A person without addresses: rules needs to know only whether there is one (``reachable``)."""
 
     person_id: PersonId
     contact_id: ContactId | None = None
@@ -49,7 +50,7 @@ class PersonFacts(Value):
 
     @classmethod
     def of(cls, seen: PersonObserved, zone: str | None) -> "PersonFacts":
-        """``zone`` is the person's own, or the one their country and number hint at."""
+        """``zone`` is the person's own time zone, or the one that country and phone number suggest."""
         return cls(
             person_id=seen.person_id,
             contact_id=seen.contact_id,
@@ -67,9 +68,9 @@ class PersonFacts(Value):
 
 
 class Consent(Value):
-    """The ledger of one person id: the last opt-out and opt-in, with the message that proves it.
+    """The last opt-out and opt-in of one person id, with the message that proves the newest.
 
-    A person may have been known by several ids; whether they may be written to is ``World.opted_out``.
+    A person may have several ids: ``Facts.opted_out`` says whether one may write to the person.
     """
 
     opted_out_at: Instant | None = None
@@ -82,35 +83,38 @@ class Consent(Value):
             return False
         return self.opted_in_at is None or self.opted_in_at <= self.opted_out_at
 
-    def stopped(self, at: datetime, evidence: Wamid | None) -> "Consent":
-        """In whatever order they are heard, the last word of each kind counts."""
+    def with_opt_out(self, at: datetime, evidence: Wamid | None) -> "Consent":
+        """The newest of each kind counts, in whatever order they arrive."""
         newer = self.opted_out_at is None or self.opted_out_at < at
         return self.replace(opted_out_at=at, evidence=evidence) if newer else self
 
-    def started(self, at: datetime, evidence: Wamid | None) -> "Consent":
+    def with_opt_in(self, at: datetime, evidence: Wamid | None) -> "Consent":
         newer = self.opted_in_at is None or self.opted_in_at < at
         return self.replace(opted_in_at=at, evidence=evidence) if newer else self
 
 
 class MessageFingerprint(Value):
-    """What an unasked message said, as hashes of its words, and the chain it answered, if any."""
+    """An unsolicited message as hashes of its words, and the chain it would answer."""
 
     words: tuple[int, ...]
     about: ChainId | None = None
     at: Instant
 
 
-class UnsolicitedMessages(Value):
-    """What a person lately wrote that nobody had asked for; ``brake`` counts and bounds it."""
+class UnsolicitedMessages(Value, rename={"recent": "said", "reported_at": "told_at"}):
+    """The messages a person wrote lately without being asked: when they were answered or started a rule, and hashes.
+
+    ``reported_at``: when a colleague last heard that the person is not answered any more.
+    """
 
     answered: tuple[Instant, ...] = ()
     started: tuple[Instant, ...] = ()
-    said: tuple[MessageFingerprint, ...] = ()
-    told_at: Instant | None = None
+    recent: tuple[MessageFingerprint, ...] = ()
+    reported_at: Instant | None = None
 
 
 class WorkFacts(Value):
-    """The last full state of a work, and what is open on it."""
+    """The last observed state of a work, and the ids of the blocks open on it."""
 
     state: WorkObserved
     blocks: tuple[str, ...] = ()
@@ -122,12 +126,42 @@ class RightsFacts(Value):
     open_requests: tuple[str, ...] = ()
 
 
-_ALWAYS = datetime.max.replace(tzinfo=UTC)
+class Overlay(MutableMapping[K, V]):
+    """Changed values over a mapping that stays as it is. Nothing can be removed."""
+
+    __slots__ = ("_base", "changed")
+
+    def __init__(self, base: Mapping[K, V]) -> None:
+        self._base = base
+        self.changed: dict[K, V] = {}
+
+    def __getitem__(self, key: K) -> V:
+        return self.changed[key] if key in self.changed else self._base[key]
+
+    def get(self, key: K, default: Any = None) -> Any:
+        found = self.changed.get(key, self) if self.changed else self  # no value is the overlay itself
+        return self._base.get(key, default) if found is self else found
+
+    def __setitem__(self, key: K, value: V) -> None:
+        self.changed[key] = value
+
+    def __delitem__(self, key: K) -> None:
+        raise NotImplementedError(f"{key!r} cannot be removed from facts")
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.changed or key in self._base
+
+    def __iter__(self) -> Iterator[K]:
+        yield from self._base
+        yield from (key for key in self.changed if key not in self._base)
+
+    def __len__(self) -> int:
+        return len(self._base) + sum(key not in self._base for key in self.changed)
 
 
 @dataclass(slots=True)
 class Facts:
-    """Facts in memory. Missing means: not known to rules, not merely not loaded.
+    """Facts in memory. What is missing here is unknown to rules.
 
     ``notices`` are requested messages that belong to no chain and whose outcome is unknown; ``notice_outcomes`` are
     those whose outcome became known, with WhatsApp's id. ``version`` counts changes of facts, not of chains.
@@ -135,42 +169,73 @@ class Facts:
     """
 
     tenant: TenantId
-    works: dict[WorkId, WorkFacts] = field(default_factory=dict)
-    people: dict[PersonId, PersonFacts] = field(default_factory=dict)
-    consent: dict[PersonId, Consent] = field(default_factory=dict)
-    unsolicited: dict[PersonId, UnsolicitedMessages] = field(default_factory=dict)
-    records: dict[str, RightsFacts] = field(default_factory=dict)
-    last_rule: dict[PersonId, RuleId] = field(default_factory=dict)
-    acquisitions: dict[PersonId, str | None] = field(default_factory=dict)
-    chains: dict[ChainId, Chain] = field(default_factory=dict)
-    wamids: dict[Wamid, MessageId] = field(default_factory=dict)
-    changed: set[tuple[str, object]] = field(default_factory=set)
-    notices: dict[MessageId, PersonId] = field(default_factory=dict)
+    works: MutableMapping[WorkId, WorkFacts] = field(default_factory=dict)
+    people: MutableMapping[PersonId, PersonFacts] = field(default_factory=dict)
+    consent: MutableMapping[PersonId, Consent] = field(default_factory=dict)
+    unsolicited: MutableMapping[PersonId, UnsolicitedMessages] = field(default_factory=dict)
+    records: MutableMapping[str, RightsFacts] = field(default_factory=dict)
+    last_rule: MutableMapping[PersonId, RuleId] = field(default_factory=dict)
+    acquisitions: MutableMapping[PersonId, str | None] = field(default_factory=dict)
+    chains: MutableMapping[ChainId, Chain] = field(default_factory=dict)
+    wamids: MutableMapping[Wamid, MessageId] = field(default_factory=dict)
+    notices: MutableMapping[MessageId, PersonId] = field(default_factory=dict)
     notice_outcomes: dict[MessageId, Wamid | None] = field(default_factory=dict)
+    changed: set[tuple[str, object]] = field(default_factory=set)
     version: int = 0
     read_to: Callable[[Chain], datetime] = lambda _: _ALWAYS
-    _chains_by_key: dict[object, dict[ChainId, None]] = field(default_factory=dict)
-    _merged: dict[PersonId, set[PersonId]] = field(default_factory=dict)
+    chains_by_key: dict[object, dict[ChainId, None]] = field(default_factory=dict)
+    merged: MutableMapping[PersonId, frozenset[PersonId]] = field(default_factory=dict)
+    _base: "Facts | None" = None
 
     def __post_init__(self) -> None:
-        for person in self.people.values():
-            self.add_person(person)
+        if self._base is None:
+            for person in self.people.values():
+                self.add_person(person)
+
+    def draft(self) -> "Facts":
+        """A copy to decide on: what is changed in it leaves these facts as they are."""
+        return Facts(
+            self.tenant,
+            works=Overlay(self.works),
+            people=Overlay(self.people),
+            consent=Overlay(self.consent),
+            unsolicited=Overlay(self.unsolicited),
+            records=Overlay(self.records),
+            last_rule=Overlay(self.last_rule),
+            acquisitions=Overlay(self.acquisitions),
+            chains=Overlay(self.chains),
+            wamids=Overlay(self.wamids),
+            notices=Overlay(self.notices),
+            merged=Overlay(self.merged),
+            read_to=self.read_to,
+            _base=self,
+        )
+
+    def apply_changes(self, draft: "Facts") -> None:
+        """Take over everything that was changed in a draft of these facts."""
+        for name in _TABLES:
+            getattr(self, name).update(getattr(draft, name).changed)
+        for key, chains in draft.chains_by_key.items():
+            self.chains_by_key.setdefault(key, {}).update(chains)
+        self.notice_outcomes.update(draft.notice_outcomes)
+        self.changed |= draft.changed
+        self.version += draft.version
 
     def add_person(self, person: PersonFacts) -> None:
-        """As it is kept already."""
-        known = self.people.get(person.person_id)
+        """Add a person as they are stored already."""
+        known, this = self.people.get(person.person_id), frozenset((person.person_id,))
         if known is not None and known.merged_into is not None:
-            self._merged.get(known.merged_into, set()).discard(person.person_id)
+            self.merged[known.merged_into] = self.merged.get(known.merged_into, _NO_PEOPLE) - this
         if person.merged_into is not None:
-            self._merged.setdefault(person.merged_into, set()).add(person.person_id)
+            self.merged[person.merged_into] = self.merged.get(person.merged_into, _NO_PEOPLE) | this
         self.people[person.person_id] = person
 
-    def current(self, person: PersonId) -> PersonId:
-        """The id a person is known by now, whatever they were merged into."""
+    def current_id(self, person: PersonId) -> PersonId:
+        """The id a person has now, after all merges."""
         return self._path(person)[-1]
 
     def _path(self, person: PersonId) -> list[PersonId]:
-        """From one id to what it was merged into, and so on."""
+        """This id, the id it was merged into, and so on."""
         path, known = [person], self.people.get(person)
         while known is not None and known.merged_into is not None and known.merged_into not in path:
             path.append(known.merged_into)
@@ -178,20 +243,20 @@ class Facts:
         return path
 
     def ids_of_person(self, *people: PersonId) -> frozenset[PersonId]:
-        """Every id these people are or were known by, as far as it is loaded."""
+        """Every id these people have or had, as far as it is loaded."""
         found: set[PersonId] = set()
-        left = [self.current(person) for person in people]
+        left = [self.current_id(person) for person in people]
         while left:
             one = left.pop()
             if one not in found:
                 found.add(one)
-                left.extend(self._merged.get(one, ()))
+                left.extend(self.merged.get(one, ()))
         return frozenset(found)
 
     def opted_out(self, person: PersonId) -> bool:
-        """Whether the person, by any of their ids, said STOP and has not come back since.
+        """Whether a STOP by any id of the person still counts.
 
-        Who comes back by one id is back for what they stopped by another only once it was known that both are the same.
+        A START by another id ends it only if it came after both ids were known to be one person.
         """
         same = self.ids_of_person(person)
         return any(self._stopped(one, same) for one in same)
@@ -206,16 +271,16 @@ class Facts:
         )
 
     def _joined_at(self, *people: PersonId) -> datetime:
-        """Since when all of these are known to be one person."""
+        """Since when all these ids are known to be one person."""
         known = (self.people.get(one) for person in people for one in self._path(person))
-        return max((one.merged_at for one in known if one is not None and one.merged_at is not None), default=_EVER)
+        return max((one.merged_at for one in known if one is not None and one.merged_at is not None), default=_LONG_AGO)
 
     def chains_with_tags(self, tags: Iterable[str]) -> list[Chain]:
-        """Chains with any of these tags, in the order they came."""
+        """Chains with any of these tags, in the order they were added."""
         return self._chains_by(("tag", tag) for tag in tags)
 
     def active_chain(self, rule: RuleId, subject: str) -> Chain | None:
-        """The one live chain of a rule and subject; a closing one only waits for its writes and hinders nobody."""
+        """The one active chain of a rule and subject; a closing one does not count."""
         return next((c for c in self._chains_by([(rule, subject)]) if c.active), None)
 
     def chains_of(self, person: PersonId) -> list[Chain]:
@@ -224,7 +289,7 @@ class Facts:
         return sorted(mine, key=lambda c: (c.started_at, c.chain_id))
 
     def ended_chains_of(self, person: PersonId) -> list[Chain]:
-        """Ended chains that wrote to this person, as far as something of theirs is unsent."""
+        """Ended chains that wrote to this person and still have unsent messages."""
         return [c for c in self._chains_by([("person", person)]) if not c.live and person in c.people()]
 
     def add_notice(self, message: MessageId, person: PersonId) -> None:
@@ -241,14 +306,18 @@ class Facts:
         return next(iter(self._chains_by([("write", write)])), None)
 
     def add_chain(self, chain: Chain) -> None:
-        """As it is kept already; whoever looks for it by what it holds now finds it."""
+        """Add a chain as it is stored already; it is found by its tags, people, messages and writes."""
         self.chains[chain.chain_id] = chain
         for key in _search_keys(chain):
-            self._chains_by_key.setdefault(key, {})[chain.chain_id] = None
+            self.chains_by_key.setdefault(key, {})[chain.chain_id] = None
 
     def _chains_by(self, keys: Iterable[object]) -> list[Chain]:
-        found = dict.fromkeys(chain_id for key in keys for chain_id in self._chains_by_key.get(key, ()))
+        found = dict.fromkeys(chain_id for key in keys for chain_id in self.chain_ids(key))
         return [self.chains[chain_id] for chain_id in found]
+
+    def chain_ids(self, key: object) -> Iterable[ChainId]:
+        own: Iterable[ChainId] = self.chains_by_key.get(key, ())
+        return own if self._base is None else (*self._base.chain_ids(key), *own)
 
     def set_work(self, work: WorkFacts) -> None:
         self.works[work.state.work.work_id] = work
@@ -263,7 +332,6 @@ class Facts:
         self._mark_changed("consent", person)
 
     def set_unsolicited(self, person: PersonId, messages: UnsolicitedMessages) -> None:
-        """No fact that rules lean on."""
         self.unsolicited[person] = messages
         self.changed.add(("unsolicited", person))
 
@@ -272,7 +340,7 @@ class Facts:
         self._mark_changed("record", record_id)
 
     def set_last_rule(self, person: PersonId, rule: RuleId) -> None:
-        """Which rule last wrote to a person, for what they write back unasked."""
+        """The rule that last wrote to a person; its owner gets their unsolicited messages."""
         if self.last_rule.get(person) != rule:
             self.last_rule[person] = rule
             self.changed.add(("last_rule", person))
@@ -291,24 +359,33 @@ class Facts:
         self.changed.add(("chain", chain.chain_id))
 
 
+_TABLES = (
+    "works", "people", "consent", "unsolicited", "records", "last_rule", "acquisitions", "chains", "wamids", "notices",
+    "merged",
+)  # fmt: skip
+"""The attributes of ``Facts`` that a draft has overlays of."""
+
+_NO_PEOPLE: frozenset[PersonId] = frozenset()
+
+
 def _search_keys(chain: Chain) -> Iterator[object]:
-    """In a world of hundreds of chains each event looks for a few of them."""
+    """The keys a chain is found by: an event looks for a few among hundreds."""
     yield chain.rule, chain.subject
     yield from (("tag", tag) for tag in chain.tags)
-    yield from (("message", outgoing.message_id) for outgoing in chain.messages)
-    yield from (("write", writing.write_id) for writing in chain.writes)
+    yield from (("message", message.message_id) for message in chain.messages)
+    yield from (("write", write.write_id) for write in chain.writes)
     yield from (("person", person) for person in chain.people())
 
 
 def apply_event(facts: Facts, event: Event) -> None:
-    """What an event teaches, before anything is judged by it."""
-    fold = _APPLIERS.get(type(event.data))
-    if fold is not None:
-        fold(facts, event.data)
+    """Bring the facts up to date with an event, before rules are matched against it."""
+    apply = _APPLIERS.get(type(event.data))
+    if apply is not None:
+        apply(facts, event.data)
 
 
 def updates_facts(data: EventData) -> bool:
-    """Whether an event changes what is known, or may tell of a write of our own."""
+    """Whether an event changes facts, or may report one of our own writes."""
     return type(data) in _APPLIERS or isinstance(data, consonance.MetadataChanged)
 
 

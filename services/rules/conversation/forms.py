@@ -255,7 +255,7 @@ def _filler(context: DecisionContext, chain: Chain) -> PersonFacts:
 
 def _field_wordings(context: DecisionContext, chain: Chain, form: Form) -> dict[str, FieldText]:
     wanted = rendering.language_of(context, _filler(context, chain))
-    house = form.languages.get(context.book.tenant.language) or next(iter(form.languages.values()))
+    house = form.languages.get(context.rulebook.tenant.language) or next(iter(form.languages.values()))
     return dict(form.languages.get(wanted) or form.languages.get(wanted.partition("_")[0]) or house)
 
 

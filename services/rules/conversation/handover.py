@@ -77,7 +77,7 @@ def _goes_on(chain: Chain, step: Step) -> bool:
 
 
 def _inbox_team(context: DecisionContext) -> Addressees:
-    return (Team(context.book.people.inbox),)
+    return (Team(context.rulebook.people.inbox),)
 
 
 def owner_team(context: DecisionContext, chain: Chain) -> Addressees:
@@ -95,9 +95,9 @@ def idle_due(context: DecisionContext, chain: Chain) -> datetime | None:
 
 
 def _idle_after(context: DecisionContext, since: datetime, people: tuple[PersonId, ...]) -> datetime:
-    span = context.book.tenant.taken_for
+    span = context.rulebook.tenant.taken_for
     calendars = [outbound.working_hours(context, p) for i in people if (p := context.facts.people.get(i)) is not None]
-    return max(c.add(since, span) for c in calendars or [context.book.calendar.office])
+    return max(c.add(since, span) for c in calendars or [context.rulebook.calendar.office])
 
 
 def remind_assignee(context: DecisionContext, chain: Chain) -> Chain:

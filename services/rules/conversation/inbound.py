@@ -54,14 +54,16 @@ def exceeds_limit(
     ``about`` is the chain it would answer; ``starts``: it would start rules, which may be more often than answers.
     ``fills``: it is meant for a form, which explains more than once what does not fit.
     """
-    limit, now = context.book.tenant.unsolicited, context.now
+    limit, now = context.rulebook.tenant.unsolicited, context.now
     known = context.facts.unsolicited.get(message.person_id, UnsolicitedMessages())
     said = MessageFingerprint(words=_word_hashes(message), about=about, at=now)
     recent = [at for at in (known.started if starts else known.answered) if at > now - limit.within]
     most = limit.chains if starts else limit.answers
-    again = not fills and any(_is_repetition(said, before, limit.within) for before in known.said)
+    again = not fills and any(_is_repetition(said, before, limit.within) for before in known.recent)
     counted = (*recent, now)[-most:]
-    known = known.replace(said=_with_fingerprint(known.said, said), **{"started" if starts else "answered": counted})
+    known = known.replace(
+        recent=_with_fingerprint(known.recent, said), **{"started" if starts else "answered": counted}
+    )
     context.facts.set_unsolicited(message.person_id, known)
     return again or len(recent) >= most
 
@@ -69,9 +71,9 @@ def exceeds_limit(
 def should_report(context: DecisionContext, message: MessageReceived) -> bool:
     """Whether a person of the house hears of it now; the next time is a day later at the earliest."""
     known = context.facts.unsolicited.get(message.person_id, UnsolicitedMessages())
-    if known.told_at is not None and context.now < known.told_at + _REPORT_EVERY:
+    if known.reported_at is not None and context.now < known.reported_at + _REPORT_EVERY:
         return False
-    context.facts.set_unsolicited(message.person_id, known.replace(told_at=context.now))
+    context.facts.set_unsolicited(message.person_id, known.replace(reported_at=context.now))
     return True
 
 
@@ -191,7 +193,7 @@ def _hold_unanswered(context: DecisionContext, said: _Unsolicited) -> None:
     """It is kept and not answered; once a day a person of the house hears of it."""
     context.add_reason(Reason.BRAKED)
     if should_report(context, said.message):
-        rule = context.book.rules[RuleId(PAUSED_RULE_PREFIX + _team_of(context, said.message.person_id))]
+        rule = context.rulebook.rules[RuleId(PAUSED_RULE_PREFIX + _team_of(context, said.message.person_id))]
         start_chain(context, said.trigger, rule, f"event={said.trigger.event.id}")
 
 
@@ -229,18 +231,18 @@ def _answer(
     """It counts for whoever was asked, though the address may be better known as somebody else's."""
     chain, message = found.chain, message.replace(person_id=found.question.person_id)
     if found.answer is not None:
-        context.keep(apply_button_answer(context, chain, found.question, found.answer, message))
+        context.save_chain(apply_button_answer(context, chain, found.question, found.answer, message))
         return
     if chain.active and found.question.verb is Verb.COLLECT and chain.form is not None and not chain.form.over:
         context.add_reason(Reason.FORM, chain)
-        context.keep(advance(context, forms.fill_form(context, chain, message, None)))
+        context.save_chain(advance(context, forms.fill_form(context, chain, message, None)))
     elif not chain.active:
         asked = found.question.is_question or found.question.verb is Verb.COLLECT
         if asked:
             _after_the_end(context, chain, found, message)
         relay_to_team(context, message, trigger, context.rule_of(chain).owner, thank=not asked)
     else:
-        context.keep(apply_free_text(context, chain, found.question, message))
+        context.save_chain(apply_free_text(context, chain, found.question, message))
 
 
 def _after_the_end(
@@ -248,7 +250,7 @@ def _after_the_end(
 ) -> None:
     """Words to a question that is closed: the person is told so; the words go to the owner."""
     context.add_reason(Reason.CLOSED_QUESTION, chain)
-    context.keep(
+    context.save_chain(
         send_to_person(context, chain, message.person_id, notice_draft("closed_question", found.question.step, message))
     )
 
@@ -258,10 +260,10 @@ def relay_to_team(
 ) -> None:
     """What a person wrote unasked goes to a team; ``thank``: and the person is told that it did."""
     context.add_reason(Reason.RELAYED)
-    rule = context.book.rules[RuleId(INBOX_RULE_PREFIX + team)]
+    rule = context.rulebook.rules[RuleId(INBOX_RULE_PREFIX + team)]
     chain = start_chain(context, trigger, rule, f"event={trigger.event.id}")
     if thank:
-        context.keep(send_to_person(context, chain, message.person_id, notice_draft("passed_on", 0, message)))
+        context.save_chain(send_to_person(context, chain, message.person_id, notice_draft("passed_on", 0, message)))
 
 
 def _relay(context: DecisionContext, message: MessageReceived, trigger: RuleTrigger) -> None:
@@ -271,8 +273,8 @@ def _relay(context: DecisionContext, message: MessageReceived, trigger: RuleTrig
 def _team_of(context: DecisionContext, person: PersonId) -> str:
     """The owner of the rule that last wrote to them, else the inbox."""
     last = context.facts.last_rule.get(person)
-    rule = context.book.rules.get(last) if last else None
-    return rule.owner if rule else context.book.people.inbox
+    rule = context.rulebook.rules.get(last) if last else None
+    return rule.owner if rule else context.rulebook.people.inbox
 
 
 # ------------------------------------------------------------------ understood before any rule
@@ -284,5 +286,5 @@ def _why(context: DecisionContext, message: MessageReceived) -> None:
     quoted = context.facts.wamids.get(message.quoted_id) if message.quoted_id else None
     found = context.facts.chain_of_message(quoted) if quoted else None
     last = found[0].rule if found else context.facts.last_rule.get(message.person_id)
-    rule = context.book.rules.get(last) if last else None
+    rule = context.rulebook.rules.get(last) if last else None
     send_notice(context, message, "why_answer" if rule else "why_unknown", rule)

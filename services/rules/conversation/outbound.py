@@ -52,7 +52,7 @@ class MessageDraft(Struct, frozen=True):
 
 
 def working_hours(context: DecisionContext, person: PersonFacts) -> WorkingCalendar:
-    return _hours_of(context.book, person)
+    return _hours_of(context.rulebook, person)
 
 
 @lru_cache(maxsize=4096)
@@ -107,7 +107,7 @@ def send_to_recipient(context: DecisionContext, chain: Chain, recipient: Recipie
     )
     if chain.message(outgoing.message_id) is not None:
         return chain
-    context.spoken.add(outgoing.message_id)
+    context.drafted.add(outgoing.message_id)
     if outgoing.held_until is not None and outgoing.held_until > context.now:
         return chain.with_message(outgoing)
     return request_message(context, chain, outgoing)
@@ -136,7 +136,7 @@ def _expiry(of: WorkingCalendar, now: datetime, within: Duration) -> datetime:
 
 
 def _passes_quiet_hours(context: DecisionContext, chain: Chain, person: PersonFacts) -> bool:
-    return context.book.tenant.staff_pass is context.severity(chain) and is_staff(context, person)
+    return context.rulebook.tenant.staff_pass is context.severity(chain) and is_staff(context, person)
 
 
 def request_message(context: DecisionContext, chain: Chain, outgoing: ChainMessage) -> Chain:
@@ -168,7 +168,7 @@ def build_message(context: DecisionContext, chain: Chain, outgoing: ChainMessage
     return SendMessage(
         message_id=outgoing.message_id,
         person_id=person.person_id,
-        line=chain.line or Line(context.book.tenant.default_line),
+        line=chain.line or Line(context.rulebook.tenant.default_line),
         rule=chain.rule,
         chain_id=chain.chain_id,
         say=outgoing.say,
@@ -178,7 +178,7 @@ def build_message(context: DecisionContext, chain: Chain, outgoing: ChainMessage
         template=template,
         lane=_LANES[context.severity(chain)],
         resend=Resend.NEVER if outgoing.buttons else Resend.IF_UNPROVEN,
-        expires_at=_expiry(working_hours(context, person), context.now, context.book.tenant.send_within),
+        expires_at=_expiry(working_hours(context, person), context.now, context.rulebook.tenant.send_within),
     )
 
 
@@ -205,8 +205,8 @@ def _render(
 def _render_template(
     context: DecisionContext, template: Template, wanted: str, values: Mapping[str, object]
 ) -> tuple[rendering.RenderedMessage, TemplateCall]:
-    language = rendering.choose_language(template, wanted, context.book.tenant.language)
-    said = rendering.render_template(template, language, values, context.book.tenant.words.get(language))
+    language = rendering.choose_language(template, wanted, context.rulebook.tenant.language)
+    said = rendering.render_template(template, language, values, context.rulebook.tenant.words.get(language))
     return said, TemplateCall(name=template.meta_name, language=language, parameters=said.parameters)
 
 
@@ -217,16 +217,16 @@ def send_notice(
 
     ``last_word``: also to somebody who has just said STOP.
     """
-    person = context.facts.people.get(context.facts.current(message.person_id))
+    person = context.facts.people.get(context.facts.current_id(message.person_id))
     refused = exclusion_reason(context, person, person.person_id, "", free=True) if person else None
     if person is None or refused not in {None, Reason.OPTED_OUT if last_word else None}:
         return
-    tenant = context.book.tenant
+    tenant = context.rulebook.tenant
     wanted = language_of(context, person)
     why = (rule.why.get(wanted) or rule.why.get(tenant.language, "")) if rule else ""
     publisher = tenant.publisher.get(wanted, tenant.publisher[tenant.language])
     values: dict[str, object] = {"publisher": publisher, "person": person.display_name, "why": why}
-    said, template = _render_template(context, context.book.templates[say], wanted, values)
+    said, template = _render_template(context, context.rulebook.templates[say], wanted, values)
     sent = SendMessage(
         message_id=MessageId(derive_id("house", say, message.message_id)),
         person_id=person.person_id,
@@ -240,13 +240,13 @@ def send_notice(
     )
     context.effects.append(RequestedMessage(sent, Verb.TELL, None))
     if not last_word:
-        context.spoken.add(sent.message_id)
+        context.drafted.add(sent.message_id)
         context.facts.add_notice(sent.message_id, person.person_id)
 
 
 def notice_text(context: DecisionContext, person: PersonFacts, say: str, **words: str) -> str:
     """The text of a house template, to stand within another message to this person."""
-    return _render_template(context, context.book.templates[say], language_of(context, person), words)[0].body
+    return _render_template(context, context.rulebook.templates[say], language_of(context, person), words)[0].body
 
 
 def _titles(outgoing: ChainMessage) -> dict[str, str]:
@@ -259,7 +259,7 @@ def _titles(outgoing: ChainMessage) -> dict[str, str]:
 
 def template_of(context: DecisionContext, chain: Chain, say: str) -> Template:
     """House words follow the house; a rule's own templates are those the chain started with."""
-    return context.rulebook_of(chain).templates.get(say) or context.book.templates[say]
+    return context.rulebook_of(chain).templates.get(say) or context.rulebook.templates[say]
 
 
 def withdraw_messages(
@@ -281,7 +281,7 @@ def withdraw_messages(
             chain = chain.with_message(outgoing.replace(delivery=DeliveryState.WITHDRAWN))
         elif replies or outgoing.is_question or not outgoing.reply:
             message = WithdrawMessage(message_id=outgoing.message_id, person_id=outgoing.person_id, reason=reason)
-            context.withdraw(message)
+            context.request_withdrawal(message)
     return chain
 
 

@@ -55,7 +55,7 @@ def apply_delivery(context: DecisionContext, said: MessageEventData) -> None:
     chain = chain.with_message(outgoing)
     if chain.live and reached in {DeliveryState.FAILED, DeliveryState.DROPPED} and outgoing.delivery is reached:
         chain = _unreachable(context, chain, outgoing)
-    context.keep(advance(context, chain) if chain.live else chain)
+    context.save_chain(advance(context, chain) if chain.live else chain)
 
 
 def _reached(said: MessageEventData) -> DeliveryState | None:
@@ -102,7 +102,7 @@ def apply_write_outcome(context: DecisionContext, said: WriteEventData) -> None:
         chain = _send_to_all_concerned(context, chain, writing, "not_written")
     elif said.outcome is Outcome.MANUAL and not told_before:
         chain = _send_to_answerers(context, chain, writing, "by_hand")
-    context.keep(_resume(context, chain))
+    context.save_chain(_resume(context, chain))
 
 
 def _by_hand_already(chain: Chain, writing: ChainWrite) -> bool:

@@ -96,20 +96,20 @@ def _by_role(context: DecisionContext, document: Document, role: str) -> list[_C
 
 
 def _of_milestone(context: DecisionContext, document: Document) -> Iterator[PartyRef]:
-    roles = context.book.people.milestones.get(str(document.get("milestone_key")), ())
+    roles = context.rulebook.people.milestones.get(str(document.get("milestone_key")), ())
     people = document.work.state.people if document.work else ()
     yield from (person for person in people if person.role in roles)
 
 
 def _from_people_file(context: DecisionContext, document: Document, role: str) -> Iterator[_Candidate]:
-    people = context.book.people
+    people = context.rulebook.people
     imprint = people.imprints.get(document.get("work.imprint.id"), {})
     contacts = imprint.get(role) or next((team[role] for team in people.teams.values() if role in team), ())
     yield from (_Candidate(person_id_of_contact(context.tenant, contact), contact, role) for contact in contacts)
 
 
 def _team(context: DecisionContext, team: str) -> Iterator[_Candidate]:
-    for role, contacts in context.book.people.teams.get(team, {}).items():
+    for role, contacts in context.rulebook.people.teams.get(team, {}).items():
         yield from (_Candidate(person_id_of_contact(context.tenant, contact), contact, role) for contact in contacts)
 
 
@@ -128,10 +128,10 @@ def _stand_in_for(context: DecisionContext, meant: _Candidate) -> ContactId | No
     """Whoever answers for them today, and for that person in turn; the checker refuses circles."""
     known = context.facts.people.get(meant.person_id)
     absent = meant.contact_id or (known.contact_id if known else None)
-    found, rules = None, context.book.people.stands_in
+    found, rules = None, context.rulebook.people.stands_in
     if all(rule.absent != absent for rule in rules):
         return None
-    today = context.book.calendar.office.local_date(context.now)
+    today = context.rulebook.calendar.office.local_date(context.now)
     for _ in rules:
         fitting = (rule for rule in rules if rule.absent == absent and _applies(rule, meant.role, today))
         if (rule := next(fitting, None)) is None:
@@ -160,13 +160,13 @@ def exclusion_reason(
     consent = context.facts.consent.get(person_id)
     if free or (consent is not None and consent.opted_in_at is not None) or is_staff(context, person):
         return None
-    basis = context.book.tenant.basis.get(role)
+    basis = context.rulebook.tenant.basis.get(role)
     return None if basis in {ContactBasis.CONTRACT, ContactBasis.LEGITIMATE_INTEREST} else Reason.NO_CONSENT
 
 
 def is_staff(context: DecisionContext, person: PersonFacts) -> bool:
     """All in teams are staff."""
-    return person.contact_id in _roles_of_staff(context.book.people)
+    return person.contact_id in _roles_of_staff(context.rulebook.people)
 
 
 def staff_roles(people: StaffDirectory, person: PersonFacts) -> frozenset[str]:

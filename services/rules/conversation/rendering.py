@@ -161,7 +161,7 @@ def template_values(
 ) -> dict[str, object]:
     """Every name that any language of the template has; a field that is absent may be a house word of its path."""
     saying = _TemplateScope(context, chain, person, language_of(context, person))
-    document = context.ending(chain) if outgoing.answer == UNTIL_ANSWER else context.document(chain)
+    document = context.ended_document(chain) if outgoing.answer == UNTIL_ANSWER else context.document(chain)
     fields, words = template.fields, outgoing.words
     return {name: _value(saying, words, document, fields.get(name), name) for name in _template_parameters(template)}
 
@@ -178,24 +178,24 @@ def _value(saying: _TemplateScope, words: Mapping[str, str], document: Document,
     if wanted in words:
         return words[wanted]
     if wanted.startswith(_LINK):
-        return saying.context.book.tenant.links.get(wanted.removeprefix(_LINK), "")
+        return saying.context.rulebook.tenant.links.get(wanted.removeprefix(_LINK), "")
     word = _BUILT_IN_VALUES.get(wanted)
     return word(saying) if word is not None else ""
 
 
 def language_of(context: DecisionContext, person: PersonFacts) -> str:
-    tenant = context.book.tenant
+    tenant = context.rulebook.tenant
     return person.language or tenant.languages.get(person.country or "", tenant.language)
 
 
 def _publisher(saying: _TemplateScope) -> object:
-    tenant = saying.context.book.tenant
+    tenant = saying.context.rulebook.tenant
     return tenant.publisher.get(saying.language, tenant.publisher[tenant.language])
 
 
 def _why(saying: _TemplateScope) -> object:
     why = saying.context.rule_of(saying.chain).why
-    return why.get(saying.language, why.get(saying.context.book.tenant.language, ""))
+    return why.get(saying.language, why.get(saying.context.rulebook.tenant.language, ""))
 
 
 def _title(saying: _TemplateScope) -> object:

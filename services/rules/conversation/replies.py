@@ -244,7 +244,7 @@ def _given_answer(question: ChainMessage, name: str, message: MessageReceived, *
 
 
 def send_to_person(context: DecisionContext, chain: Chain, person: PersonId, draft: MessageDraft) -> Chain:
-    known = context.facts.people.get(context.facts.current(person))
+    known = context.facts.people.get(context.facts.current_id(person))
     return chain if known is None else send_to_recipient(context, chain, Recipient(known, "sender"), draft)
 
 
@@ -314,7 +314,7 @@ def _answer_text(context: DecisionContext, chain: Chain, message: MessageReceive
     templates = context.rulebook_of(chain).templates
     for step in context.rule_of(chain).steps:
         if answer.name in step.answers and step.say is not None and step.say in templates:
-            house = templates[step.say].languages.get(context.book.tenant.language)
+            house = templates[step.say].languages.get(context.rulebook.tenant.language)
             return house.buttons.get(answer.name, answer.name) if house else answer.name
     return answer.name
 
@@ -349,7 +349,7 @@ def _add_addendum(
 
 def _answer_too_late(context: DecisionContext, chain: Chain, question: ChainMessage, message: MessageReceived) -> Chain:
     context.add_reason(Reason.CLOSED_QUESTION, chain, str(question.step))
-    return context.keep(_send_closed_question(context, chain, question, message))
+    return context.save_chain(_send_closed_question(context, chain, question, message))
 
 
 def _send_closed_question(

@@ -75,12 +75,12 @@ def _latest(context: DecisionContext, chain: Chain, timing: After) -> datetime:
         for i in awaited_people(chain)
         if (p := context.facts.people.get(i)) is not None
     ]
-    return max(c.add(chain.base_at, timing.duration) for c in calendars or [context.book.calendar.office])
+    return max(c.add(chain.base_at, timing.duration) for c in calendars or [context.rulebook.calendar.office])
 
 
 def _due_at(context: DecisionContext, chain: Chain, timing: At) -> datetime | None:
     value = context.document(chain).get(timing.field)
-    office = context.book.calendar.office
+    office = context.rulebook.calendar.office
     if isinstance(value, datetime):
         return _moment(value, timing, office)
     if not isinstance(value, date) or not is_plausible_date(value):
@@ -105,7 +105,7 @@ def _day(context: DecisionContext, chain: Chain, timing: At) -> date | None:
         return None
     if timing.duration is None or timing.duration.unit not in {TimeUnit.DAYS, TimeUnit.WORKING_DAYS}:
         return None
-    return context.book.calendar.office.shift_date(value, timing.duration, timing.sign)
+    return context.rulebook.calendar.office.shift_date(value, timing.duration, timing.sign)
 
 
 def has_lapsed(context: DecisionContext, chain: Chain, step: Step) -> bool:
@@ -113,7 +113,7 @@ def has_lapsed(context: DecisionContext, chain: Chain, step: Step) -> bool:
     if not isinstance(step.timing, At):
         return False
     day = _day(context, chain, step.timing)
-    due = _due_at(context, chain, step.timing) if day is None else context.book.calendar.office.opening(day)
+    due = _due_at(context, chain, step.timing) if day is None else context.rulebook.calendar.office.opening(day)
     return due is not None and due < context.now
 
 

@@ -25,7 +25,7 @@ def advance(context: DecisionContext, chain: Chain) -> Chain:
         due = next_due(context, chain)
         if chain is before or not is_due(context, chain, due):
             break
-    return context.keep(chain if due == chain.next_due else chain.replace(next_due=due))
+    return context.save_chain(chain if due == chain.next_due else chain.replace(next_due=due))
 
 
 def _once(context: DecisionContext, chain: Chain) -> Chain:

@@ -28,7 +28,7 @@ class RuleTrigger(Struct, frozen=True):
     document: Document
     line: Line | None = None
 
-    def said(self) -> Raw:
+    def data_json(self) -> Raw:
         """What the event says, as a chain keeps it."""
         return Raw(encode(self.event.data))
 
@@ -121,14 +121,14 @@ Ends = Callable[[Chain, int, str, Document], bool]
 
 def end_chains(context: DecisionContext, trigger: RuleTrigger, ends: Ends) -> None:
     """Judged before ``on``: every live chain one of whose ``until`` lines this event makes true."""
-    tags = rules_of_event(context.book, trigger.name).tags_to_end(trigger.document, trigger.event.id)
+    tags = rules_of_event(context.rulebook, trigger.name).tags_to_end(trigger.document, trigger.event.id)
     for chain in context.facts.chains_with_tags(tags) if tags else ():
         if not chain.active or chain.rule not in context.rulebook_of(chain).rules:
             continue
         index = _matching_until(context, chain, trigger, ends)
         if index is not None:
             context.add_reason(Reason.UNTIL, chain)
-            advance(context, end_by_until(context, chain, index, trigger.said()))
+            advance(context, end_by_until(context, chain, index, trigger.data_json()))
 
 
 def _matching_until(context: DecisionContext, chain: Chain, trigger: RuleTrigger, ends: Ends) -> int | None:
@@ -139,7 +139,7 @@ def _matching_until(context: DecisionContext, chain: Chain, trigger: RuleTrigger
         document = Document(
             trigger.document.data,
             context.facts,
-            context.book.calendar,
+            context.rulebook.calendar,
             context.now,
             chain=chain,
             sender=trigger.document.sender,
@@ -184,14 +184,14 @@ def start_chain(context: DecisionContext, trigger: RuleTrigger, rule: Rule, subj
         chain_id=ChainId(derive_id("chain", context.tenant, rule.name, subject, event.id)),
         tenant=context.tenant,
         rule=rule.name,
-        revision=context.book.revision,
+        revision=context.rulebook.revision,
         subject=subject,
         tags=tags,
         key=event.partitionkey,
         started_at=context.now,
         base_at=context.now,
         start_name=trigger.name,
-        start=trigger.said(),
+        start=trigger.data_json(),
         correlation=event.correlationid or event.id,
         traceparent=event.traceparent,
         line=trigger.line,
@@ -204,7 +204,7 @@ def start_chain(context: DecisionContext, trigger: RuleTrigger, rule: Rule, subj
 def replan_chain(context: DecisionContext, chain: Chain, trigger: RuleTrigger) -> Chain:
     """``at`` steps that now lie ahead are due again; of those past the latest unsent goes now; ``after`` stays."""
     shown = _shown_values(context, chain)
-    chain = chain.replace(event=trigger.said())
+    chain = chain.replace(event=trigger.data_json())
     context.add_reason(Reason.REPLANNED, chain)
     if _shown_values(context, chain) != shown:
         chain = _ask_afresh(context, chain)

@@ -214,7 +214,7 @@ def _acknowledgement(case: _WriteCase) -> Input:
 def _milestone(case: _WriteCase) -> Input:
     given = case.decider
     at = given.at if given else case.context.now
-    done_on = case.context.book.calendar.office.local_date(at)
+    done_on = case.context.rulebook.calendar.office.local_date(at)
     return CompleteMilestone(milestone_id=case.asked.milestone_id, done_on=done_on)
 
 

@@ -76,7 +76,7 @@ class _Playing:
     def of(cls, story: Story, book: Rulebook, engine: RuleMatcher) -> "_Playing":
         cast = cast_of(story, book)
         decider = Decider(
-            rulebook=cast.book, rulebook_of=lambda _: cast.book, matcher=engine,
+            rulebook=cast.book, rulebook_at=lambda _: cast.book, matcher=engine,
             zone_of=lambda person: person.zone, signing_keys=(_KEY,),
         )  # fmt: skip
         people = {person.person_id: person for person in cast.people.values()}

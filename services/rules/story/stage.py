@@ -8,7 +8,7 @@ from datetime import datetime
 
 from services.rules.conversation.chain import Chain, ChainMessage
 from services.rules.conversation.context import Effect, RequestedMessage, RequestedWrite
-from services.rules.conversation.decider import Decider
+from services.rules.conversation.decider import Decider, Decision
 from services.rules.conversation.facts import Facts
 from services.rules.story.model import Unplayable
 from shared.contracts.envelope import Event, EventData
@@ -38,7 +38,7 @@ class Stage:
             id=EventId(derive_id("story", self._count)), source="story", type=data.kind, time=self.now,
             recordedtime=self.now, tenantid=self.facts.tenant, partitionkey=key, data=data,
         )  # fmt: skip
-        self._take(self.decider.decide(event, self.facts, self.now).effects)
+        self._take(self.decider.decide(event, self.facts, self.now))
 
     def says(
         self, person: PersonId, *, text: str | None = None, button: str | None = None, media: Media | None = None,
@@ -107,7 +107,7 @@ class Stage:
         self.now = until
 
     def _run(self, chain: Chain) -> None:
-        self._take(self.decider.due(chain, self.facts, self.now).effects)
+        self._take(self.decider.decide_due(chain, self.facts, self.now))
         after = self.facts.chains[chain.chain_id].next_due
         if after is not None and after <= self.now:
             raise Unplayable(f"“{chain.rule}” stays due at {self.now:%Y-%m-%dT%H:%M:%SZ} and never comes to rest")
@@ -128,7 +128,9 @@ class Stage:
     def _next_due(self) -> datetime | None:
         return min((c.next_due for c in self.facts.chains.values() if c.next_due is not None), default=None)
 
-    def _take(self, effects: tuple[Effect, ...]) -> None:
+    def _take(self, decision: Decision) -> None:
+        effects = decision.effects
+        self.facts.apply_changes(decision.changes)
         self.effects.extend(effects)
         self.writes.extend(e.request for e in effects if isinstance(e, RequestedWrite))
         for effect in effects:

@@ -110,11 +110,11 @@ def test_only_one_place_lets_time_act(moves: list[str], wait: str, brought: str)
     before = len(play.stage.effects)
     play.stage.now = until
     for chain in list(play.stage.facts.chains.values()):
-        play.stage._take(play.stage.decider.due(chain, play.stage.facts, until).effects)
+        play.stage._take(play.stage.decider.decide_due(chain, play.stage.facts, until))
     assert brought not in sent(play.stage.effects[before:])
     play.stage.facts.read_to = lambda _: until
     for chain in list(play.stage.facts.chains.values()):
-        play.stage._take(play.stage.decider.due(chain, play.stage.facts, until).effects)
+        play.stage._take(play.stage.decider.decide_due(chain, play.stage.facts, until))
     assert brought in sent(play.stage.effects[before:])
 
 

@@ -51,14 +51,14 @@ async def escalated(house: RulesAtWork) -> int:
 
 
 def fails_for(house: RulesAtWork, monkeypatch: pytest.MonkeyPatch, subject: str) -> None:
-    due = type(house.rules.decider).due
+    due = type(house.rules.decider).decide_due
 
     def failing(self: object, chain: Chain, *rest: object) -> object:
         if chain.subject == subject:
             raise RuntimeError("a fault of ours")
         return due(self, chain, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(type(house.rules.decider), "due", failing)
+    monkeypatch.setattr(type(house.rules.decider), "decide_due", failing)
 
 
 async def test_one_that_fails_stands_still_and_the_others_go_on(

@@ -147,14 +147,14 @@ async def test_an_event_that_cannot_be_judged_is_parked_and_its_replay_is_new(
 
 
 def fails_for(house: RulesAtWork, monkeypatch: pytest.MonkeyPatch, event_id: str) -> None:
-    judge = type(house.rules)._judge
+    judge = type(house.rules)._decide
 
     def failing(self: object, tx: object, event: object, *rest: object) -> None:
         if getattr(event, "id", "") == event_id:
             raise RuntimeError("a fault of ours")
         judge(self, tx, event, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(type(house.rules), "_judge", failing)
+    monkeypatch.setattr(type(house.rules), "_decide", failing)
 
 
 async def test_what_cannot_even_be_parked_keeps_no_other_key_waiting(

@@ -77,7 +77,7 @@ def decider() -> Decider:
     book = add_built_in_rules(house_book())
     engine = RuleMatcher(book.rules.values())
     return Decider(
-        rulebook=book, rulebook_of=lambda _: book, matcher=engine, zone_of=lambda person: person.zone, signing_keys=KEYS
+        rulebook=book, rulebook_at=lambda _: book, matcher=engine, zone_of=lambda person: person.zone, signing_keys=KEYS
     )
 
 
@@ -86,7 +86,9 @@ def hear(facts: Facts, data: EventData, count: int) -> list[RequestedMessage]:
         id=EventId(f"event-{count}"), source="test", type=data.kind, time=NOW, recordedtime=NOW, tenantid=TENANT,
         partitionkey=partition_key(TENANT, "persons", getattr(data, "person_id", "")), data=data,
     )  # fmt: skip
-    effects = decider().decide(event, facts, NOW + timedelta(days=1)).effects
+    decision = decider().decide(event, facts, NOW + timedelta(days=1))
+    facts.apply_changes(decision.changes)
+    effects = decision.effects
     return [effect for effect in effects if isinstance(effect, RequestedMessage)]
 
 
