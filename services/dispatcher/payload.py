@@ -13,15 +13,9 @@ import orjson
 from msgspec import Struct
 
 from services.dispatcher.reasons import MessageReason
+from shared.clients.whatsapp_limits import BODY_LENGTH, BUTTON_PAYLOAD_LENGTH, BUTTON_TITLE_LENGTH, BUTTONS, TEXT_LENGTH
 from shared.contracts.errors import Unprocessable
 from shared.contracts.messages import Wording
-
-_TEMPLATE_BODY_LENGTH = 1024  # of the rendered body; so neither one parameter nor all together may be longer
-_TEXT_LENGTH = 4096
-_INTERACTIVE_BODY_LENGTH = 1024
-_MOST_REPLY_BUTTONS = 3
-_BUTTON_TITLE_LENGTH = 20
-_BUTTON_PAYLOAD_LENGTH = 128  # Meta documents no maximum for templates; this length is known to pass
 
 # Zero-width spaces and marks, bidirectional controls, soft hyphens: invisible, and refused or abused. The zero-width
 # joiners (U+200C, U+200D) stay: emoji and several scripts are spelt with them.
@@ -88,15 +82,15 @@ def build_body(content: MessageContent, wording: Wording, address: RecipientAddr
 def clean_parameter(value: str) -> str:
     """One line of visible text without runs of spaces. Raises UnsendableContent."""
     if value.isascii() and value.isprintable() and "  " not in value and value == value.strip() != "":
-        return _check_length(value, _TEMPLATE_BODY_LENGTH)
+        return _check_length(value, BODY_LENGTH)
     cleaned = _WHITESPACE.sub(" ", _INVISIBLE.sub("", _CONTROLS.sub(" ", value))).strip()
-    return _check_text(cleaned, _TEMPLATE_BODY_LENGTH)
+    return _check_text(cleaned, BODY_LENGTH)
 
 
 def clean_parameters(values: Mapping[str, str]) -> dict[str, str]:
     """Raises UnsendableContent where one is empty, or all together are too long."""
     cleaned = {name: clean_parameter(value) for name, value in values.items()}
-    if sum(map(len, cleaned.values())) > _TEMPLATE_BODY_LENGTH:
+    if sum(map(len, cleaned.values())) > BODY_LENGTH:
         raise UnsendableContent(MessageReason.TEXT_TOO_LONG)
     return cleaned
 
@@ -108,10 +102,10 @@ def clean_text(body: str, longest: int) -> str:
 
 def _free_text_part(content: MessageContent) -> dict[str, Any]:
     if not content.buttons:
-        return {"type": "text", "text": {"body": clean_text(content.body, _TEXT_LENGTH), "preview_url": False}}
+        return {"type": "text", "text": {"body": clean_text(content.body, TEXT_LENGTH), "preview_url": False}}
     _check_buttons(content.buttons)
     buttons = [{"type": "reply", "reply": {"id": button, "title": title}} for button, title in content.buttons]
-    body = {"text": clean_text(content.body, _INTERACTIVE_BODY_LENGTH)}
+    body = {"text": clean_text(content.body, BODY_LENGTH)}
     return {"type": "interactive", "interactive": {"type": "button", "body": body, "action": {"buttons": buttons}}}
 
 
@@ -128,7 +122,7 @@ def _template_part(content: MessageContent) -> dict[str, Any]:
 
 
 def _quick_reply(index: int, button: str) -> dict[str, Any]:
-    if len(button) > _BUTTON_PAYLOAD_LENGTH:
+    if len(button) > BUTTON_PAYLOAD_LENGTH:
         raise UnsendableContent(MessageReason.BUTTONS_NOT_SENDABLE)
     payload = [{"type": "payload", "payload": button}]
     return {"type": "button", "sub_type": "quick_reply", "index": str(index), "parameters": payload}
@@ -136,8 +130,8 @@ def _quick_reply(index: int, button: str) -> dict[str, Any]:
 
 def _check_buttons(buttons: Sequence[tuple[str, str]]) -> None:
     titles = {title for _, title in buttons}
-    too_long = any(len(title) > _BUTTON_TITLE_LENGTH or not title.strip() for title in titles)
-    if len(buttons) > _MOST_REPLY_BUTTONS or len(titles) < len(buttons) or too_long:
+    too_long = any(len(title) > BUTTON_TITLE_LENGTH or not title.strip() for title in titles)
+    if len(buttons) > BUTTONS or len(titles) < len(buttons) or too_long:
         raise UnsendableContent(MessageReason.BUTTONS_NOT_SENDABLE)
 
 

@@ -25,6 +25,7 @@ from services.rules.conversation.outbound import (
 )
 from services.rules.conversation.recipients import Recipient
 from services.rules.rulebook.model import FieldText, Form, FormField, Verb, WriteAction
+from shared.clients.whatsapp_limits import BUTTONS
 from shared.contracts.ids import Wamid
 from shared.contracts.intents import Intent, classify, has_words
 from shared.contracts.whatsapp import Media, MessageReceived
@@ -121,7 +122,6 @@ def _is_one_of(kinds: tuple[str, ...], media: Media) -> bool:
 
 
 SUMMARY = ("send", "change", "cancel")
-_MOST_BUTTONS = 3
 _RETRIES = 1
 
 
@@ -329,7 +329,7 @@ def _ask(context: DecisionContext, chain: Chain, form: Form, field: FormField, *
     words = _field_wordings(context, chain, form)[field.name]
     state = _form_state(chain).replace(asking=field.name, phase=FormPhase.ASKING)
     titles = [words.options.get(name, name) for name in field.choose]
-    few = len(titles) <= _MOST_BUTTONS
+    few = len(titles) <= BUTTONS
     body = words.ask if few else "\n".join([words.ask, *(f"{n}. {t}" for n, t in enumerate(titles, start=1))])
     if before is not None:
         body = f"{before}\n\n{body}"

@@ -23,7 +23,8 @@ from services.rules.conversation.context import DecisionContext
 from services.rules.conversation.document import Document
 from services.rules.conversation.facts import PersonFacts
 from services.rules.matching import conditions
-from services.rules.rulebook.model import BODY_LIMIT, PARAMETER, Template, TemplateText
+from services.rules.rulebook.model import PARAMETER, Template, TemplateText
+from shared.clients.whatsapp_limits import BODY_LENGTH
 from shared.contracts.contacts import PLACEHOLDER_NAME
 from shared.contracts.ids import ChainId, PersonId
 
@@ -109,7 +110,7 @@ def _shortened(
 ) -> tuple[str, dict[str, str]]:
     """The body; cuts the longest free text until it fits, or until nothing is left to cut."""
     parameters, body = dict(spoken), _fill(wording.body, spoken)
-    while (over := len(body) - BODY_LIMIT) > 0:
+    while (over := len(body) - BODY_LENGTH) > 0:
         free = (name for name in spoken if isinstance(values.get(name), _FREE))
         longest = max(free, key=lambda name: len(parameters[name]), default=None)
         if longest is None or len(parameters[longest]) <= _SHORTEST:

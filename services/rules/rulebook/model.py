@@ -16,8 +16,6 @@ from shared.contracts.consonance import Quorum, Severity
 from shared.contracts.ids import ContactId, Revision, RuleId
 from shared.contracts.writes import Operation
 
-BODY_LIMIT = 1024
-"""Characters of a template's body: https://developers.facebook.com/docs/whatsapp/business-management-api/message-templates"""
 PARAMETER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 ACQUISITION_FIELDS = frozenset({"title", "author", "pitch", "genre", "ai_used"})
 """Form fields that an acquisition record has a field for; the record keeps the others by their names."""

@@ -36,7 +36,8 @@ from services.rules.rulebook.model import (
     Verb,
     WriteAction,
 )
-from services.rules.rulebook.template_validation import MOST_BUTTONS, check_languages, check_use, uses_of
+from services.rules.rulebook.template_validation import check_languages, check_use, uses_of
+from shared.clients.whatsapp_limits import BUTTONS
 from shared.clients.working_calendar import TimeUnit
 from shared.contracts.consonance import Quorum, RightsStatus, Severity
 from shared.contracts.writes import AcknowledgementKind, Decision, Operation
@@ -213,8 +214,8 @@ def _check_answers(scope: ValidationContext, rule: Rule, step: Step, view: Field
     location = scope.location(rule, "steps", step.index, "answers")
     if step.verb is Verb.ASK and not step.answers:
         scope.report.add(location, "a question has at least one answer")
-    if len(step.answers) > MOST_BUTTONS:
-        scope.report.add(location, f"a question has at most {MOST_BUTTONS} answers, one for each button")
+    if len(step.answers) > BUTTONS:
+        scope.report.add(location, f"a question has at most {BUTTONS} answers, one for each button")
     for answer in step.answers.values():
         _check_answer(scope, rule, answer, view, ("steps", step.index, "answers", answer.name))
 

@@ -11,7 +11,6 @@ from services.rules.rulebook.faults import FileFault
 from services.rules.rulebook.field_validation import FieldScope, ValidationContext, present_if, present_unless
 from services.rules.rulebook.model import (
     ACQUISITION_FIELDS,
-    BODY_LIMIT,
     PARAMETER,
     AnswerAction,
     FieldText,
@@ -25,6 +24,7 @@ from services.rules.rulebook.model import (
     TemplateText,
     Verb,
 )
+from shared.clients.whatsapp_limits import BODY_LENGTH, BUTTON_TITLE_LENGTH, BUTTONS
 from shared.contracts.writes import CreateAcquisition, Operation
 
 
@@ -120,8 +120,6 @@ def reminded(rule: Rule, step: Step) -> tuple[str, ...]:
     return tuple(before[-1].answers) if before else ()
 
 
-TITLE_LIMIT = 20
-MOST_BUTTONS = 3
 _NAME = re.compile(r"[a-z0-9_]+")
 _BRACES = re.compile(r"\{[^{}]*\}|[{}]")
 _SIDE_BY_SIDE = re.compile(r"\}\s*\{")
@@ -149,19 +147,21 @@ def _check_wording(scope: ValidationContext, template: Template, language: str, 
     for sentence in _body_faults(wording.body):
         scope.report.add(location, sentence)
     buttons = _location(scope, template, language, "buttons")
-    if len(wording.buttons) > MOST_BUTTONS:
-        scope.report.add(buttons, f"a message has at most {MOST_BUTTONS} buttons")
+    if len(wording.buttons) > BUTTONS:
+        scope.report.add(buttons, f"a message has at most {BUTTONS} buttons")
     if len(set(wording.buttons.values())) < len(wording.buttons):
         scope.report.add(buttons, "two buttons read the same")
     for answer, title in wording.buttons.items():
-        if len(title) > TITLE_LIMIT:
+        if len(title) > BUTTON_TITLE_LENGTH:
             where = _location(scope, template, language, "buttons", answer)
-            scope.report.add(where, f"“{title}” has {len(title)} characters; a button has at most {TITLE_LIMIT}")
+            scope.report.add(
+                where, f"“{title}” has {len(title)} characters; a button has at most {BUTTON_TITLE_LENGTH}"
+            )
 
 
 def _body_faults(body: str) -> list[str]:
-    if len(body) > BODY_LIMIT:
-        return [f"the body has {len(body)} characters; Meta takes {BODY_LIMIT}"]
+    if len(body) > BODY_LENGTH:
+        return [f"the body has {len(body)} characters; Meta takes {BODY_LENGTH}"]
     faults = [f"“{found}” is no parameter; one looks like {{title}}" for found in _ill_formed(body)]
     if body.startswith("{"):
         faults.append("the body begins with a parameter; Meta wants a word before it")
@@ -346,5 +346,7 @@ def _check_language(scope: ValidationContext, form: Form, language: str, wording
             said = ", ".join(fields[name].choose) or "none"
             scope.report.add(where, f"“{language}” labels other options than those of “{name}”: {said}")
         for label in wording.options.values():
-            if len(label) > TITLE_LIMIT:
-                scope.report.add(where, f"“{label}” has {len(label)} characters; a label has at most {TITLE_LIMIT}")
+            if len(label) > BUTTON_TITLE_LENGTH:
+                scope.report.add(
+                    where, f"“{label}” has {len(label)} characters; a label has at most {BUTTON_TITLE_LENGTH}"
+                )

@@ -4,7 +4,8 @@ from enum import StrEnum
 import pytest
 
 from services.rules.conversation.rendering import ABSENT_VALUE, choose_language, format_value, render_template
-from services.rules.rulebook.model import BODY_LIMIT, NOWHERE, Category, Template, TemplateText
+from services.rules.rulebook.model import NOWHERE, Category, Template, TemplateText
+from shared.clients.whatsapp_limits import BODY_LENGTH
 
 
 class Stage(StrEnum):
@@ -66,7 +67,7 @@ def test_a_value_in_words(value: object, language: str, expected: str) -> None:
 
 def test_a_long_text_is_cut_so_that_the_whole_fits() -> None:
     rendered = render_template(TEMPLATE, "en", {**VALUES, "title": "very " * 400})
-    assert len(rendered.body) <= BODY_LIMIT
+    assert len(rendered.body) <= BODY_LENGTH
     assert rendered.parameters["title"].endswith("…")
     assert rendered.parameters["by"] == "19 March 2027"
     assert rendered.parameters["title"] in rendered.body
