@@ -1,4 +1,4 @@
-"""Requests as rules would make them, for works and cards of the simulator's cast."""
+"""Requests as rules would make them, for works and cards of the simulator."""
 
 from datetime import UTC, date, datetime
 from typing import Any
@@ -76,13 +76,13 @@ def milestone(done_on: date = date(2027, 3, 2)) -> CompleteMilestone:
     return CompleteMilestone(milestone_id="MS-1", done_on=done_on)
 
 
-def request(asked: Input, name: str = "w1", record: str = "works/61421", work_id: int | None = 61421) -> Event:
-    """The event as it travels; ``name`` makes its write one of its own."""
+def request(write_input: Input, name: str = "w1", record: str = "works/61421", work_id: int | None = 61421) -> Event:
+    """The event as rules publishes it; each ``name`` makes another write."""
     write = RequestWrite(
         write_id=WriteId(derive_id(name)),
         record=record,
         work_id=None if work_id is None else WorkId(work_id),
-        input=asked,
+        input=write_input,
         evidence=Evidence(
             rule=RuleId("a-rule"),
             chain_id=ChainId("c1"),

@@ -1,4 +1,4 @@
-"""What a Consonance can do is what its schema accepts; the errors of a payload are asked for as it shows them."""
+"""Capabilities follow from the schema, and so does the selection of a payload's errors."""
 
 from pathlib import Path
 
@@ -38,13 +38,13 @@ def title(errors: str) -> OperationSupport:
         ("", "{ work { id } } }"),
     ],
 )
-def test_errors_are_asked_for_as_the_schema_shows_them(errors: str, selected: str) -> None:
+def test_errors_are_requested_as_the_schema_has_them(errors: str, selected: str) -> None:
     written = title(errors).write
     assert written is not None
     assert selected in " ".join(written.split())
 
 
-def test_what_the_schema_lacks_is_not_supported() -> None:
+def test_an_operation_is_unsupported_where_the_schema_lacks_a_field() -> None:
     schema: GraphQLSchema = build_schema(SCHEMA % "")
     by_name = {support.name: support for support in examine_schema(schema, WAYS)}
     assert by_name["work title"].write is not None
@@ -52,14 +52,14 @@ def test_what_the_schema_lacks_is_not_supported() -> None:
     assert "subtitle" in by_name["work subtitle"].schema_errors[0]
 
 
-def test_a_text_that_must_be_removed_needs_its_mutation() -> None:
+def test_replacing_a_text_needs_the_mutation_that_removes_it() -> None:
     support = title("")
     assert support.allows(ChangeComparison(ComparisonStatus.CLEAR))
     assert not support.allows(ChangeComparison(ComparisonStatus.CLEAR, stale=(7,)))
     assert not support._replace(write=None).allows(ChangeComparison(ComparisonStatus.CLEAR))
 
 
-def test_a_field_nobody_mapped_has_no_way() -> None:
+def test_a_field_that_is_not_mapped_has_no_support() -> None:
     capabilities = examine_schema(build_schema(SCHEMA % ""), WAYS)
     assert (
         choose_support(capabilities, Operation.APPLY_METADATA, {"field": "contributor_name", "level": "work"}) is None

@@ -1,4 +1,4 @@
-"""Compare-and-set, case by case: what is applied, what may be written, what is in conflict, and why."""
+"""Compare-and-set, case by case: applied, clear to write, or in conflict, and the reason."""
 
 from datetime import date
 from typing import Any
@@ -38,21 +38,21 @@ APPLIED, CLEAR, CONFLICT = ComparisonStatus
 NOTHING = EarlierWrites()
 
 
-def change_of(asked: Input) -> WriteChange:
-    write = request(asked).data
+def change_of(requested: Input) -> WriteChange:
+    write = request(requested).data
     assert isinstance(write, RequestWrite)
     return split_write(TENANT, write)[0]
 
 
 def compared(
-    asked: Input, seen: dict[str, Any] | None, known: EarlierWrites = NOTHING, *, found: bool = True
+    requested: Input, values: dict[str, Any] | None, earlier: EarlierWrites = NOTHING, *, found: bool = True
 ) -> ChangeComparison:
-    look = None if seen is None else ReadResult(found=found, values=seen)
-    return compare_change(change_of(asked), look, known, frozenset())
+    read = None if values is None else ReadResult(found=found, values=values)
+    return compare_change(change_of(requested), read, earlier, frozenset())
 
 
 @pytest.mark.parametrize(
-    ("current", "standing"),
+    ("current", "status"),
     [
         (SUBTITLE, CLEAR),
         (f"  {SUBTITLE}\r\n", CLEAR),
@@ -62,20 +62,22 @@ def compared(
         (None, CONFLICT),
     ],
 )
-def test_a_subtitle_is_written_only_over_what_was_shown(current: str | None, standing: ComparisonStatus) -> None:
-    assert compared(metadata(), {"current": current}).status is standing
+def test_a_subtitle_is_written_only_over_the_value_that_was_shown(
+    current: str | None, status: ComparisonStatus
+) -> None:
+    assert compared(metadata(), {"current": current}).status is status
 
 
-def test_an_absent_baseline_is_an_empty_one() -> None:
+def test_an_absent_baseline_equals_an_empty_value() -> None:
     assert compared(metadata(item(old=None)), {"current": ""}).status is CLEAR
 
 
-def test_what_the_person_was_shown_is_a_baseline_whatever_the_sender_hashed() -> None:
+def test_the_old_value_is_a_baseline_whatever_hash_the_sender_gave() -> None:
     odd = item().replace(baseline_hash="of another kind")
     assert compared(metadata(odd), {"current": SUBTITLE}).status is CLEAR
 
 
-def test_a_record_that_is_gone_is_a_conflict() -> None:
+def test_a_missing_record_is_a_conflict() -> None:
     assert compared(metadata(), {"current": None}, found=False).reason is WriteReason.RECORD_MISSING
 
 
@@ -83,7 +85,7 @@ COPY = item(new="New copy", old="Old copy", field=MetadataField.COVER_COPY)
 
 
 @pytest.mark.parametrize(
-    ("texts", "standing", "stale", "create"),
+    ("texts", "status", "stale", "create"),
     [
         (["<p>Old  copy</p>"], CLEAR, (1,), True),
         (["<p>New copy</p>"], APPLIED, (), True),
@@ -93,21 +95,21 @@ COPY = item(new="New copy", old="Old copy", field=MetadataField.COVER_COPY)
         ([], CONFLICT, (), True),
     ],
 )
-def test_a_text_is_replaced_and_never_doubled(
-    texts: list[str], standing: ComparisonStatus, stale: tuple[int, ...], *, create: bool
+def test_a_text_is_replaced_and_never_duplicated(
+    texts: list[str], status: ComparisonStatus, stale: tuple[int, ...], *, create: bool
 ) -> None:
     comparison = compared(metadata(COPY), {"current": texts, "ids": list(range(1, len(texts) + 1))})
-    assert (comparison.status, comparison.stale, comparison.create) == (standing, stale, create)
+    assert (comparison.status, comparison.stale, comparison.create) == (status, stale, create)
 
 
-def test_the_markdown_a_text_was_written_in_counts_as_the_text() -> None:
+def test_the_markdown_source_of_a_text_counts_as_the_text() -> None:
     bold = item(new="**New** copy", old="Old copy", field=MetadataField.COVER_COPY)
     seen = {"current": ["<p><strong>New</strong> copy</p>"], "source": ["**New** copy"], "ids": [3]}
     assert compared(metadata(bold), seen).status is APPLIED
 
 
 @pytest.mark.parametrize(
-    ("current", "asked", "standing"),
+    ("current", "requested", "status"),
     [
         (None, AcknowledgementKind.DELIVERED, CLEAR),
         ("delivered", AcknowledgementKind.READ, CLEAR),
@@ -120,11 +122,11 @@ def test_the_markdown_a_text_was_written_in_counts_as_the_text() -> None:
         ("disputed", AcknowledgementKind.DISPUTED, APPLIED),
     ],
 )
-def test_an_acknowledgement_only_rises(
-    current: str | None, asked: AcknowledgementKind, standing: ComparisonStatus
+def test_an_acknowledgement_only_becomes_stronger(
+    current: str | None, requested: AcknowledgementKind, status: ComparisonStatus
 ) -> None:
-    write = RecordAcknowledgement(document_id="S-1", acknowledgement=asked, at=NOW)
-    assert compared(write, {"kind": current}, found=current is not None).status is standing
+    write = RecordAcknowledgement(document_id="S-1", acknowledgement=requested, at=NOW)
+    assert compared(write, {"kind": current}, found=current is not None).status is status
 
 
 def test_a_pitch_is_created_once_per_dedupe_key() -> None:
@@ -140,7 +142,7 @@ def test_a_message_is_appended_once() -> None:
     assert compared(follow_up(), {"message_ids": None}, found=False).reason is WriteReason.RECORD_MISSING
 
 
-def test_a_milestone_that_is_done_stays_done_on_its_day() -> None:
+def test_a_done_milestone_keeps_its_day() -> None:
     assert compared(milestone(), {"done_on": None}).value == "2027-03-02"
     assert compared(milestone(), {"done_on": "2027-03-02"}).detail is None
     other = compared(milestone(date(2027, 3, 3)), {"done_on": "2027-03-02"})
@@ -164,18 +166,18 @@ def compared_decision(decided: Decision, **values: Any) -> ChangeComparison:
 @pytest.mark.parametrize(
     "values", [{"requires_signature": True}, {"exclusivity": "exclusive"}, {"right_type": "assignment"}]
 )
-def test_the_record_itself_may_ask_for_a_signature(values: dict[str, Any]) -> None:
+def test_the_record_can_require_a_signature(values: dict[str, Any]) -> None:
     comparison = compared_decision(Decision.APPROVED, **values)
     assert (comparison.status, comparison.value, comparison.detail) == (ComparisonStatus.CLEAR, SUBJECT, SUBJECT)
 
 
-def test_the_request_may_ask_for_a_signature() -> None:
+def test_the_request_can_require_a_signature() -> None:
     assert decision_to_record(decision(needs_signature=True), None) is SUBJECT
     assert decision_to_record(decision(Decision.DECLINED, needs_signature=True), None) is Decision.DECLINED
 
 
 @pytest.mark.parametrize(
-    ("recorded", "asked", "standing"),
+    ("recorded", "requested", "status"),
     [
         (None, Decision.APPROVED, ComparisonStatus.CLEAR),
         ("question", Decision.APPROVED, ComparisonStatus.CLEAR),
@@ -186,11 +188,11 @@ def test_the_request_may_ask_for_a_signature() -> None:
         ("approved", Decision.QUESTION, ComparisonStatus.CONFLICT),
     ],
 )
-def test_one_final_decision_stands(recorded: str | None, asked: Decision, standing: ComparisonStatus) -> None:
-    assert compared_decision(asked, decision=recorded).status is standing
+def test_a_request_has_one_final_decision(recorded: str | None, requested: Decision, status: ComparisonStatus) -> None:
+    assert compared_decision(requested, decision=recorded).status is status
 
 
-def test_other_terms_are_another_question() -> None:
+def test_changed_terms_are_a_conflict() -> None:
     assert compared_decision(Decision.APPROVED, terms_hash="other").reason is WriteReason.TERMS_CHANGED
 
 
@@ -198,7 +200,7 @@ def test_a_closed_request_takes_no_decision() -> None:
     assert compared_decision(Decision.APPROVED, status="closed").reason is WriteReason.STATE_NOT_EXPECTED
 
 
-def test_where_nothing_can_be_read_the_ledger_remembers_what_was_done_by_hand() -> None:
+def test_a_decision_by_hand_counts_where_nothing_can_be_read() -> None:
     by_hand = EarlierWrites(value_by_hand="approved")
     assert compare_decision(decision(), None, by_hand, OPEN).status is ComparisonStatus.APPLIED
     assert compare_decision(decision(Decision.DECLINED), None, by_hand, OPEN).reason is WriteReason.DECIDED_OTHERWISE
@@ -215,15 +217,15 @@ def test_where_nothing_can_be_read_the_ledger_remembers_what_was_done_by_hand() 
     ],
 )
 def test_a_card_moves_only_after_its_decision(stage: str, decided: str | None, reason: WriteReason | None) -> None:
-    look = ReadResult(found=True, values={"stage": stage})
-    comparison = compare_stage(advance(), look, EarlierWrites(decision=decided), OPEN)
+    read = ReadResult(found=True, values={"stage": stage})
+    comparison = compare_stage(advance(), read, EarlierWrites(decision=decided), OPEN)
     assert comparison.reason is reason
     assert comparison.status is (ComparisonStatus.CLEAR if reason is None else ComparisonStatus.CONFLICT)
 
 
-def test_a_card_that_stands_there_is_applied() -> None:
-    look = ReadResult(found=True, values={"stage": "licensed"})
-    assert compare_stage(advance(), look, EarlierWrites(), OPEN).status is ComparisonStatus.APPLIED
+def test_a_card_that_is_in_the_stage_already_is_applied() -> None:
+    read = ReadResult(found=True, values={"stage": "licensed"})
+    assert compare_stage(advance(), read, EarlierWrites(), OPEN).status is ComparisonStatus.APPLIED
 
 
 def test_a_missing_rights_record_is_a_conflict() -> None:

@@ -1,4 +1,4 @@
-"""Evidence is kept for every outcome, tells the whole of it, and cannot be altered by the service that wrote it."""
+"""Evidence is complete, exists for every outcome, and cannot be altered by the service that wrote it."""
 
 import asyncpg
 import orjson
@@ -11,7 +11,7 @@ from tests.services.writeback.writeback_under_test import WritebackUnderTest
 pytestmark = pytest.mark.integration
 
 
-async def test_it_says_what_was_asked_what_proves_it_and_what_was_read_back(
+async def test_evidence_holds_the_request_its_proof_and_the_value_read_back(
     writeback: WritebackUnderTest, postgres_database: str
 ) -> None:
     await writeback.enqueue(request(metadata()))
@@ -30,14 +30,14 @@ async def test_it_says_what_was_asked_what_proves_it_and_what_was_read_back(
 @pytest.mark.parametrize(
     "statement", ["update evidence set outcome = 'conflict'", "delete from evidence", "truncate evidence"]
 )
-async def test_it_is_append_only(writeback: WritebackUnderTest, statement: str) -> None:
+async def test_evidence_is_append_only(writeback: WritebackUnderTest, statement: str) -> None:
     await writeback.enqueue(request(metadata()))
     await writeback.wait_for_outcomes("verified", "approved")
     with pytest.raises(asyncpg.RaiseError, match="append-only"):
         await writeback.pool.execute(statement)
 
 
-async def test_a_conflict_leaves_evidence_too(writeback: WritebackUnderTest) -> None:
+async def test_a_conflict_leaves_evidence(writeback: WritebackUnderTest) -> None:
     await writeback.control("PATCH", "works/61421", {"subtitle": "Theirs"})
     await writeback.enqueue(request(metadata()))
     await writeback.wait_for_outcomes("conflict")

@@ -1,4 +1,4 @@
-"""Writes against the simulator: written once, read back, and never over what somebody else wrote."""
+"""Writes against the simulator: written once, read back, and never over another edit."""
 
 from typing import NamedTuple
 
@@ -24,7 +24,7 @@ from tests.services.writeback.writeback_under_test import WritebackUnderTest
 pytestmark = pytest.mark.integration
 
 
-async def test_a_confirmed_subtitle_is_written_and_announced_downstream(writeback: WritebackUnderTest) -> None:
+async def test_a_confirmed_subtitle_is_written_and_published_downstream(writeback: WritebackUnderTest) -> None:
     await writeback.enqueue(request(metadata()))
     await writeback.wait_for_outcomes("verified", "approved")
     assert (await writeback.control("GET", "works/61421"))["subtitle"] == NEW_SUBTITLE
@@ -38,7 +38,7 @@ async def test_the_same_request_twice_is_written_once(writeback: WritebackUnderT
     assert len(await writeback.mutation_log("updateWork")) == 1
 
 
-async def test_somebody_elses_edit_is_a_conflict_and_stays(writeback: WritebackUnderTest) -> None:
+async def test_another_edit_is_a_conflict_and_is_kept(writeback: WritebackUnderTest) -> None:
     await writeback.control("PATCH", "works/61421", {"subtitle": "Theirs"})
     await writeback.enqueue(request(metadata()))
     await writeback.wait_for_outcomes("conflict")
@@ -46,7 +46,7 @@ async def test_somebody_elses_edit_is_a_conflict_and_stays(writeback: WritebackU
     assert (await writeback.events())[0]["data"]["detail"] == "changed_meanwhile"
 
 
-async def test_an_edit_between_the_answer_and_the_write_is_seen(writeback: WritebackUnderTest) -> None:
+async def test_an_edit_between_reply_and_write_is_a_conflict(writeback: WritebackUnderTest) -> None:
     await writeback.inject_fault(
         "edit_before_write", operation="ReadWorkSubtitle", work=61421, field="subtitle", value="Theirs"
     )
@@ -55,14 +55,14 @@ async def test_an_edit_between_the_answer_and_the_write_is_seen(writeback: Write
     assert await writeback.mutation_log("updateWork") == []
 
 
-async def test_one_item_in_conflict_and_none_is_written(writeback: WritebackUnderTest) -> None:
+async def test_no_item_is_written_where_one_is_in_conflict(writeback: WritebackUnderTest) -> None:
     other = item("New title", "Not what stands there", field=MetadataField.TITLE, item_id="i2")
     await writeback.enqueue(request(metadata(item(), other)))
     await writeback.wait_for_outcomes("conflict")
     assert await writeback.mutation_log("updateWork") == []
 
 
-async def test_a_cover_copy_is_replaced_and_only_one_lives(writeback: WritebackUnderTest) -> None:
+async def test_a_replaced_cover_copy_leaves_one_text(writeback: WritebackUnderTest) -> None:
     old = "Forty sleeper lines and what can be seen from each at dawn."
     copy = item("Forty **lines**, and dawn.", old, field=MetadataField.COVER_COPY)
     await writeback.enqueue(request(metadata(copy)))
@@ -71,7 +71,7 @@ async def test_a_cover_copy_is_replaced_and_only_one_lives(writeback: WritebackU
     assert [one["external_text_markdown"] for one in texts if one["variant"] == "COVER_COPY"] == [copy.new_value]
 
 
-async def test_a_publication_date_and_a_product_title(writeback: WritebackUnderTest) -> None:
+async def test_a_publication_date_and_a_product_title_are_written(writeback: WritebackUnderTest) -> None:
     products = await writeback.control("GET", "state/products")
     product = next(one for one in products if one["work_id"] == 61421 and one["form_code"] == "BB")
     where = {"level": Level.PRODUCT, "target_ids": (product["id"],)}
@@ -83,14 +83,14 @@ async def test_a_publication_date_and_a_product_title(writeback: WritebackUnderT
 
 
 class Licence(NamedTuple):
-    """A request for a right that stands in the simulator."""
+    """A rights request in the simulator."""
 
     terms_hash: str
     card: str
 
     def decided(self, name: str, kind: Decision = Decision.APPROVED) -> Event:
-        asked = decision(kind, terms_hash=self.terms_hash, rights_record_id=self.card)
-        return request(asked, name, f"rights/{self.card}", 61418)
+        licensed = decision(kind, terms_hash=self.terms_hash, rights_record_id=self.card)
+        return request(licensed, name, f"rights/{self.card}", 61418)
 
     def advanced(self, name: str) -> Event:
         return request(advance(rights_record_id=self.card), name, f"rights/{self.card}", 61418)
@@ -99,30 +99,32 @@ class Licence(NamedTuple):
 async def licence(writeback: WritebackUnderTest, exclusivity: str = "non_exclusive") -> Licence:
     terms = {"summary": "inside the book", "territory": "world", "exclusivity": exclusivity}
     given = {"request_id": "RQ-1", "work_id": 61418, "rights_holder": 812, "respond_by": "2027-03-20", "push": False}
-    told = await writeback.control("POST", "rights_requests", {**given, "terms": terms})
-    return Licence(told["terms_hash"], told["rights_record_id"])
+    result = await writeback.control("POST", "rights_requests", {**given, "terms": terms})
+    return Licence(result["terms_hash"], result["rights_record_id"])
 
 
 async def test_a_decision_is_recorded_and_then_the_card_moves(writeback: WritebackUnderTest) -> None:
-    asked = await licence(writeback)
-    await writeback.enqueue(asked.decided("w1"), asked.advanced("w2"))
+    licensed = await licence(writeback)
+    await writeback.enqueue(licensed.decided("w1"), licensed.advanced("w2"))
     await writeback.wait_for_outcomes("verified", "verified")
     (recorded,) = await writeback.control("GET", "state/rights_requests")
     (card,) = await writeback.control("GET", "state/rights_records")
     assert (recorded["decision"], card["workflow_stage"]) == ("approved", "licensed")
 
 
-async def test_an_exclusive_licence_ends_subject_to_signature_and_its_card_stays(writeback: WritebackUnderTest) -> None:
-    asked = await licence(writeback, "exclusive")
-    await writeback.enqueue(asked.decided("w1"), asked.advanced("w2"))
+async def test_an_exclusive_licence_is_subject_to_signature_and_its_card_does_not_move(
+    writeback: WritebackUnderTest,
+) -> None:
+    licensed = await licence(writeback, "exclusive")
+    await writeback.enqueue(licensed.decided("w1"), licensed.advanced("w2"))
     await writeback.wait_for_outcomes("verified", "conflict")
     first, second = [event["data"]["detail"] for event in await writeback.events()]
     assert (first, second) == ("approved_subject_to_signature", "awaits_signature")
 
 
-async def test_one_final_decision_and_the_next_is_a_conflict(writeback: WritebackUnderTest) -> None:
-    asked = await licence(writeback)
-    await writeback.enqueue(asked.decided("w1"), asked.decided("w2"), asked.decided("w3", Decision.DECLINED))
+async def test_a_second_final_decision_is_a_conflict(writeback: WritebackUnderTest) -> None:
+    licensed = await licence(writeback)
+    await writeback.enqueue(licensed.decided("w1"), licensed.decided("w2"), licensed.decided("w3", Decision.DECLINED))
     await writeback.wait_for_outcomes("verified", "already_applied", "conflict")
 
 
@@ -140,10 +142,12 @@ async def test_a_pitch_is_created_once_and_a_message_appended_once(writeback: Wr
     assert [entry["source_message_id"] for entry in made["entries"]] == ["wamid.2"]
 
 
-async def test_acknowledgements_only_rise(writeback: WritebackUnderTest) -> None:
+async def test_acknowledgements_only_become_stronger(writeback: WritebackUnderTest) -> None:
     kinds = [AcknowledgementKind.ACKNOWLEDGED, AcknowledgementKind.READ, AcknowledgementKind.DISPUTED]
-    asked = [RecordAcknowledgement(document_id="S-1", acknowledgement=kind, at=NOW) for kind in kinds]
-    await writeback.enqueue(*(request(one, f"w{number}", "statements/S-1", None) for number, one in enumerate(asked)))
+    licensed = [RecordAcknowledgement(document_id="S-1", acknowledgement=kind, at=NOW) for kind in kinds]
+    await writeback.enqueue(
+        *(request(one, f"w{number}", "statements/S-1", None) for number, one in enumerate(licensed))
+    )
     await writeback.wait_for_outcomes("verified", "already_applied", "verified")
 
 

@@ -1,4 +1,4 @@
-"""What Consonance cannot do becomes a task with the exact values; a person closes it, and what waited goes on."""
+"""An unsupported write becomes a task with the exact values; once it is closed, later writes go on."""
 
 import os
 import subprocess
@@ -18,18 +18,18 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture
 async def documented(postgres_database: str) -> AsyncIterator[WritebackUnderTest]:
-    """A Consonance that offers only what is public."""
+    """Before a Consonance with only the documented mutations."""
     async with running_writeback(postgres_database, profile=Profile.DOCUMENTED) as writeback:
         yield writeback
 
 
-def command(dsn: str, module: str, *words: str) -> subprocess.CompletedProcess[str]:
+def command(dsn: str, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "STET_POSTGRES_DSN": dsn, "COLUMNS": "200"}
-    call = [sys.executable, "-m", f"services.writeback.{module}", *words]
+    call = [sys.executable, "-m", f"services.writeback.{module}", *arguments]
     return subprocess.run(call, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 -- ours
 
 
-async def test_later_writes_of_the_record_wait_behind_its_task(
+async def test_later_writes_of_a_record_wait_behind_its_task(
     documented: WritebackUnderTest, postgres_database: str
 ) -> None:
     decided = request(decision(needs_signature=True), "w1", "rights/R-9", 61418)
@@ -39,12 +39,12 @@ async def test_later_writes_of_the_record_wait_behind_its_task(
     await documented.enqueue(request(metadata(), "w3"))
     await documented.wait_for_outcomes("manual", "verified", "approved")
     assert (await documented.store.fetch_backlog())[:3] == (0, 2, 1)
-    told = command(postgres_database, "tasks", "done", "1", "--note", "entered in the contract")
-    assert told.returncode == 0, told.stderr
+    result = command(postgres_database, "tasks", "done", "1", "--note", "entered in the contract")
+    assert result.returncode == 0, result.stderr
     await documented.wait_for_outcomes("manual", "verified", "approved", "done_by_hand", "already_applied", "conflict")
 
 
-async def test_a_task_names_what_to_do_and_why(documented: WritebackUnderTest, postgres_database: str) -> None:
+async def test_a_task_shows_the_change_and_its_evidence(documented: WritebackUnderTest, postgres_database: str) -> None:
     name = item("Ann Writer", "A. Writer", field=MetadataField.CONTRIBUTOR_NAME)
     await documented.enqueue(request(metadata(name)))
     await documented.wait_for_outcomes("manual")
@@ -52,7 +52,7 @@ async def test_a_task_names_what_to_do_and_why(documented: WritebackUnderTest, p
     shown = command(postgres_database, "tasks", "show", "1").stdout
     assert "metadata.apply" in listed
     assert "unsupported" in listed
-    assert all(words in shown for words in ("A. Writer", "Ann Writer", "Shall the subtitle read so?", "wamid.1"))
+    assert all(text in shown for text in ("A. Writer", "Ann Writer", "Shall the subtitle read so?", "wamid.1"))
 
 
 async def test_metadata_done_by_hand_goes_downstream(documented: WritebackUnderTest, postgres_database: str) -> None:
@@ -64,7 +64,7 @@ async def test_metadata_done_by_hand_goes_downstream(documented: WritebackUnderT
     assert (change["old"], change["new"]) == ("A.", "Ann")
 
 
-async def test_a_pitch_by_hand_keeps_its_reference_and_is_not_asked_for_again(
+async def test_a_pitch_by_hand_keeps_its_reference_and_is_created_once(
     documented: WritebackUnderTest, postgres_database: str
 ) -> None:
     await documented.enqueue(request(pitch(), "w1", "acquisitions/d1", None))
@@ -75,7 +75,7 @@ async def test_a_pitch_by_hand_keeps_its_reference_and_is_not_asked_for_again(
     assert [event["data"]["reference"] for event in await documented.events()] == ["PITCH-7"] * 3
 
 
-async def test_what_is_readable_is_compared_before_a_person_is_asked(documented: WritebackUnderTest) -> None:
+async def test_a_readable_value_is_compared_before_a_task_is_opened(documented: WritebackUnderTest) -> None:
     old = item("New", "Not what stands", field=MetadataField.SHORT_DESCRIPTION)
     await documented.enqueue(request(metadata(old)))
     await documented.wait_for_outcomes("conflict")
@@ -93,5 +93,5 @@ async def test_a_task_is_closed_once(documented: WritebackUnderTest, postgres_da
 def test_a_missing_setting_is_named() -> None:
     environment = {name: value for name, value in os.environ.items() if name != "STET_POSTGRES_DSN"}
     call = [sys.executable, "-m", "services.writeback.tasks", "list"]
-    told = subprocess.run(call, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 -- ours
-    assert (told.returncode, told.stderr) == (2, "STET_POSTGRES_DSN: not set\n")
+    result = subprocess.run(call, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 -- ours
+    assert (result.returncode, result.stderr) == (2, "STET_POSTGRES_DSN: not set\n")

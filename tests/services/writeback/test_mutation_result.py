@@ -1,4 +1,4 @@
-"""An answer is read for what it says, whatever its HTTP status: three shapes of refusal, errors beside data."""
+"""Answers to a mutation: three shapes of refusal, errors beside data, and answers of no known shape."""
 
 from typing import Any
 
@@ -16,20 +16,20 @@ from services.writeback.protocol import MutationAnswer
         ({"field": "title", "messages": ["is too long", "is odd"]}, "title: is too long; is odd"),
         ({"field": "title", "attribute": None, "message": None, "messages": ["is odd"]}, "title: is odd"),
         ({"message": "no"}, "no"),
-        ("just words", "just words"),
+        ("just text", "just text"),
     ],
 )
-def test_every_shape_of_refusal_is_understood(error: Any, sentence: str) -> None:
+def test_every_known_shape_of_refusal_gives_its_message(error: Any, sentence: str) -> None:
     reply = read_mutation_result({"data": {"updateWork": {"work": {"id": 1}, "errors": [error]}}}, "errors")
     assert (reply.answer, reply.messages) == (MutationAnswer.REFUSED, (sentence,))
 
 
 @pytest.mark.parametrize("errors", ["no", 7, {"message": "no"}, [["no"]], {"field": [], "messages": {"a": 1}}])
-def test_a_refusal_of_any_shape_is_one(errors: Any) -> None:
+def test_errors_of_any_shape_are_a_refusal(errors: Any) -> None:
     assert read_mutation_result({"data": {"updateWork": {"errors": errors}}}, "errors").answer is MutationAnswer.REFUSED
 
 
-def test_a_refusal_nested_as_deep_as_json_allows_is_one() -> None:
+def test_deeply_nested_errors_are_a_refusal() -> None:
     deep: Any = "no"
     for _ in range(1_000):
         deep = [deep]
@@ -44,13 +44,13 @@ def test_a_refusal_nested_as_deep_as_json_allows_is_one() -> None:
         )
 
 
-def test_what_a_server_says_at_length_is_kept_in_short() -> None:
+def test_long_error_messages_are_shortened() -> None:
     reply = read_mutation_result({"errors": [{"message": "x" * 10_000}] * 1_000}, "errors")
     assert sum(map(len, reply.messages)) <= 10_000
 
 
 @pytest.mark.parametrize("errors", [[], None])
-def test_no_errors_and_a_payload_is_accepted(errors: Any) -> None:
+def test_a_payload_without_errors_is_accepted(errors: Any) -> None:
     assert (
         read_mutation_result({"data": {"updateWork": {"errors": errors}}}, "errors").answer is MutationAnswer.ACCEPTED
     )
@@ -75,7 +75,7 @@ def test_no_errors_and_a_payload_is_accepted(errors: Any) -> None:
         {"errors": [None, 7, {"extensions": {"code": []}, "messages": 7}]},
     ],
 )
-def test_anything_less_is_no_success(body: Any) -> None:
+def test_any_other_answer_is_a_failure(body: Any) -> None:
     assert read_mutation_result(body, "errors").answer is MutationAnswer.FAILED
 
 
@@ -88,5 +88,5 @@ def test_anything_less_is_no_success(body: Any) -> None:
         ({"message": "boom"}, False),
     ],
 )
-def test_a_server_that_no_longer_knows_a_field_is_noticed(error: Any, *, changed: bool) -> None:
+def test_an_unknown_field_shows_a_changed_schema(error: Any, *, changed: bool) -> None:
     assert read_mutation_result({"errors": [error]}, "errors").schema_changed is changed

@@ -1,4 +1,4 @@
-"""A mapping file's faults are told all at once, with file, line, column and the nearest right word."""
+"""All faults of a mapping file are reported at once, with file, line, column and the nearest right word."""
 
 from pathlib import Path
 
@@ -32,12 +32,12 @@ def faults(folder: Path, text: str) -> list[str]:
     return str(wrong.value).removeprefix("STET_CONSONANCE_MAPPING: ").splitlines()
 
 
-def test_the_files_that_come_with_it_are_right() -> None:
+def test_the_shipped_mapping_files_are_valid() -> None:
     assert len(load_mapping(MAPPINGS / "consonance.yaml")) == 6
     assert set(load_mapping(MAPPINGS / "consonance.yaml")) < set(load_mapping(MAPPINGS / "extended.yaml"))
 
 
-def test_a_good_file_is_read(tmp_path: Path) -> None:
+def test_a_valid_file_is_loaded(tmp_path: Path) -> None:
     (tmp_path / "m.yaml").write_text(GOOD)
     assert list(load_mapping(tmp_path / "m.yaml")) == ["milestone"]
 
@@ -64,17 +64,17 @@ def test_a_good_file_is_read(tmp_path: Path) -> None:
         ("operation: milestone.complete", "operation: [", "5:15: expected"),
     ],
 )
-def test_a_fault_is_told_with_its_place(tmp_path: Path, old: str, new: str, fault: str) -> None:
+def test_a_fault_is_reported_with_its_place(tmp_path: Path, old: str, new: str, fault: str) -> None:
     assert old in GOOD
-    told = faults(tmp_path, GOOD.replace(old, new, 1))
-    assert any(line.startswith("m.yaml:") and fault in line for line in told), told
+    result = faults(tmp_path, GOOD.replace(old, new, 1))
+    assert any(line.startswith("m.yaml:") and fault in line for line in result), result
 
 
-def test_all_faults_come_at_once(tmp_path: Path) -> None:
+def test_all_faults_are_reported_at_once(tmp_path: Path) -> None:
     wrong = GOOD.replace("operation:", "opperation:").replace("found:", "fownd:")
     assert len(faults(tmp_path, wrong)) == 4
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match="STET_CONSONANCE_MAPPING"):
         load_mapping(tmp_path / "none.yaml")

@@ -1,4 +1,4 @@
-"""What comes next for a write, after every look at Consonance."""
+"""The next step of a write after every read of Consonance."""
 
 from datetime import timedelta
 
@@ -43,58 +43,58 @@ def first(*each: ComparedChange) -> NextStep:
     return next_step(each, None, NOW, MAY_LAND)
 
 
-def test_what_stands_before_the_first_attempt_was_applied_already() -> None:
+def test_a_value_found_before_the_first_attempt_was_applied_already() -> None:
     assert first(judged(APPLIED)) == SettleWrite(Outcome.ALREADY_APPLIED, detail="so")
 
 
-def test_one_conflict_and_nothing_is_written() -> None:
+def test_one_conflict_settles_the_whole_write() -> None:
     assert first(judged(CLEAR), judged(CONFLICT)) == SettleWrite(Outcome.CONFLICT, detail=WriteReason.CHANGED_MEANWHILE)
 
 
-def test_only_what_does_not_stand_yet_is_written() -> None:
+def test_only_missing_changes_are_written() -> None:
     assert first(judged(APPLIED), judged(CLEAR)) == SendMutations((judged(CLEAR),))
 
 
-def test_one_change_that_cannot_be_written_and_a_person_gets_the_whole() -> None:
+def test_one_unsupported_change_makes_the_whole_write_a_task() -> None:
     assert first(judged(CLEAR), judged(CLEAR, possible=False)) == OpenTask(WriteReason.UNSUPPORTED)
 
 
 @pytest.mark.parametrize("answer", MutationAnswer)
-def test_what_stands_after_an_attempt_is_verified_whatever_was_answered(answer: MutationAnswer) -> None:
+def test_a_value_found_after_an_attempt_is_verified_whatever_was_answered(answer: MutationAnswer) -> None:
     assert after(answer, APPLIED) == SettleWrite(Outcome.VERIFIED, detail="so")
 
 
 @pytest.mark.parametrize("answer", [MutationAnswer.UNANSWERED, MutationAnswer.ACCEPTED])
 @pytest.mark.parametrize("shown", [CLEAR, CONFLICT])
-def test_what_may_still_land_is_only_looked_at(answer: MutationAnswer, shown: ChangeComparison) -> None:
+def test_an_attempt_that_may_still_land_is_only_read_again(answer: MutationAnswer, shown: ChangeComparison) -> None:
     assert after(answer, shown, seconds=59) == ReadAgain(is_in_doubt=True)
 
 
 @pytest.mark.parametrize("answer", [MutationAnswer.UNANSWERED, MutationAnswer.ACCEPTED])
-def test_what_can_no_longer_land_is_written_again(answer: MutationAnswer) -> None:
+def test_an_attempt_that_can_no_longer_land_is_repeated(answer: MutationAnswer) -> None:
     assert isinstance(after(answer, CLEAR, seconds=61), SendMutations)
 
 
-def test_an_attempt_that_failed_is_repeated_after_a_pause() -> None:
+def test_a_failed_attempt_is_repeated_after_a_pause() -> None:
     assert after(MutationAnswer.FAILED, CLEAR, seconds=0.5) == ReadAgain(is_in_doubt=False)
     assert isinstance(after(MutationAnswer.FAILED, CLEAR, seconds=1), SendMutations)
     assert after(MutationAnswer.FAILED, CLEAR, number=2, seconds=1) == ReadAgain(is_in_doubt=False)
 
 
-def test_a_refusal_is_final() -> None:
+def test_a_refused_attempt_becomes_a_task() -> None:
     assert after(MutationAnswer.REFUSED, CLEAR) == OpenTask(WriteReason.REFUSED)
 
 
-def test_another_value_after_ours_is_for_a_person() -> None:
+def test_another_value_after_ours_becomes_a_task() -> None:
     assert after(MutationAnswer.ACCEPTED, APPLIED, CONFLICT, seconds=61) == OpenTask(WriteReason.READ_BACK_DIFFERS)
 
 
-def test_attempts_come_to_an_end() -> None:
+def test_the_last_failed_attempt_becomes_a_task() -> None:
     assert after(MutationAnswer.FAILED, CLEAR, number=MAX_ATTEMPTS, seconds=300) == OpenTask(WriteReason.NOT_TAKEN)
 
 
 @pytest.mark.parametrize("answer", [None, *MutationAnswer])
-def test_a_failed_read_is_repeated_until_there_were_too_many_in_a_row(answer: MutationAnswer | None) -> None:
+def test_too_many_failed_reads_in_a_row_become_a_task(answer: MutationAnswer | None) -> None:
     attempt = WriteAttempt(1, answer, NOW) if answer is not None else None
     late = NOW + MAY_LAND
     assert isinstance(step_after_failed_read(attempt, MAX_FAILED_READS - 1, late, MAY_LAND), ReadAgain)
@@ -102,6 +102,6 @@ def test_a_failed_read_is_repeated_until_there_were_too_many_in_a_row(answer: Mu
 
 
 @pytest.mark.parametrize("answer", [MutationAnswer.UNANSWERED, MutationAnswer.ACCEPTED])
-def test_what_may_have_landed_goes_to_no_person_while_it_could_still_take_effect(answer: MutationAnswer) -> None:
+def test_failed_reads_open_no_task_while_the_attempt_may_still_land(answer: MutationAnswer) -> None:
     attempt = WriteAttempt(1, answer, NOW)
     assert step_after_failed_read(attempt, 99, NOW + MAY_LAND / 2, MAY_LAND) == ReadAgain(is_in_doubt=True)

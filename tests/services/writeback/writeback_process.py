@@ -1,4 +1,4 @@
-"""A real writeback process on a real broker and database: what it is asked, what it says, and how it is killed."""
+"""A real writeback process on a real broker and database: requests in, events out."""
 
 import asyncio
 import sys
@@ -24,7 +24,7 @@ _READY_SECONDS = 40
 
 @dataclass(frozen=True)
 class WritebackProcess:
-    """``prefix`` stands before the names of its topics."""
+    """``prefix``: the prefix of its topic names."""
 
     bootstrap: str
     health_port: int
@@ -51,8 +51,8 @@ class WritebackProcess:
         finally:
             await producer.stop()
 
-    async def heard(self, topic: Topic, count: int) -> list[dict[str, Any]]:
-        """The first ``count`` events of a topic, and whatever came with them, each once, as a reader takes them."""
+    async def read_topic(self, topic: Topic, count: int) -> list[dict[str, Any]]:
+        """The first ``count`` events of a topic and those fetched with them, each id once."""
         consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap, auto_offset_reset="earliest")
         await consumer.start()
         try:
@@ -66,8 +66,8 @@ class WritebackProcess:
         finally:
             await consumer.stop()
 
-    async def at_rest(self) -> None:
-        """Until nothing moves any more."""
+    async def wait_until_idle(self) -> None:
+        """Until the process reports nothing to do."""
         while orjson.loads((await self.get("development/idle"))[1])["busy"]:
             await asyncio.sleep(0.05)
 
@@ -78,8 +78,10 @@ class WritebackProcess:
             return False
 
 
-async def writeback(bootstrap: str, dsn: str, folder: Path, consonance_url: str, **settings: str) -> WritebackProcess:
-    """Not started yet; its topics are there."""
+async def prepare_process(
+    bootstrap: str, dsn: str, folder: Path, consonance_url: str, **settings: str
+) -> WritebackProcess:
+    """Creates its topics and does not start it yet."""
     (health_port,) = free_ports(1)
     prefix = f"t{uuid.uuid4().hex[:8]}."
     environment = {

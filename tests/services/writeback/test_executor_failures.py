@@ -1,4 +1,4 @@
-"""When Consonance misbehaves: nothing is claimed that is not seen, and nothing is written twice."""
+"""When Consonance misbehaves, no unseen write is reported and none is repeated without need."""
 
 import asyncio
 
@@ -12,14 +12,14 @@ from tests.services.writeback.writeback_under_test import WritebackUnderTest, ru
 pytestmark = pytest.mark.integration
 
 
-async def test_errors_beside_a_200_are_no_success_and_are_tried_again(writeback: WritebackUnderTest) -> None:
+async def test_errors_in_a_200_are_a_failure_and_the_write_is_repeated(writeback: WritebackUnderTest) -> None:
     await writeback.inject_fault("ok_with_errors", operation="SetWorkSubtitle")
     await writeback.enqueue(request(metadata()))
     await writeback.wait_for_outcomes("verified", "approved")
     assert len(await writeback.mutation_log("updateWork")) == 1
 
 
-async def test_a_refusal_in_the_payload_becomes_a_task_with_its_words(writeback: WritebackUnderTest) -> None:
+async def test_a_refusal_in_the_payload_becomes_a_task_with_its_message(writeback: WritebackUnderTest) -> None:
     await writeback.inject_fault("ok_with_errors", operation="SetWorkSubtitle", place="payload", message="is too odd")
     await writeback.enqueue(request(metadata()))
     await writeback.wait_for_outcomes("manual")
@@ -36,14 +36,14 @@ async def test_a_write_that_landed_without_an_answer_is_verified_and_not_repeate
     assert len(await writeback.mutation_log("createAcquisition")) == 1
 
 
-async def test_what_may_still_land_is_unknown_until_it_does(writeback: WritebackUnderTest) -> None:
+async def test_a_write_that_may_still_land_is_unknown_until_it_does(writeback: WritebackUnderTest) -> None:
     await writeback.inject_fault("latency", operation="SetWorkSubtitle", seconds=1.6)
     await writeback.enqueue(request(metadata()))
     await writeback.wait_for_outcomes("unknown", "verified", "approved")
     assert len(await writeback.mutation_log("updateWork")) == 1
 
 
-async def test_what_never_landed_is_unknown_and_then_written(postgres_database: str) -> None:
+async def test_a_write_that_never_landed_is_unknown_and_then_repeated(postgres_database: str) -> None:
     async with running_writeback(postgres_database, may_land=0.5) as writeback:
         await writeback.inject_fault("http_503", operation="SetWorkSubtitle")
         await writeback.enqueue(request(metadata()))
@@ -70,14 +70,14 @@ async def test_a_revoked_key_pauses_everything_until_it_is_good_again(writeback:
     await writeback.wait_for_outcomes("verified", "approved")
 
 
-async def test_a_schema_that_changed_is_looked_at_again(writeback: WritebackUnderTest) -> None:
+async def test_a_changed_schema_is_introspected_again(writeback: WritebackUnderTest) -> None:
     refused = "Cannot query field 'subtitle' on type 'Work'."
     await writeback.inject_fault("ok_with_errors", operation="ReadWorkSubtitle", message=refused)
     await writeback.enqueue(request(metadata()))
     await writeback.wait_for_outcomes("verified", "approved")
 
 
-async def test_a_record_that_cannot_be_read_goes_to_a_person(writeback: WritebackUnderTest) -> None:
+async def test_a_record_that_cannot_be_read_becomes_a_task(writeback: WritebackUnderTest) -> None:
     await writeback.inject_fault("ok_with_errors", operation="ReadWorkSubtitle", count=None)
     async with asyncio.timeout(30):
         await writeback.enqueue(request(metadata()))
@@ -93,7 +93,7 @@ async def finished(writeback: WritebackUnderTest) -> bool:
     return (await writeback.store.fetch_backlog()).pending == 0
 
 
-async def test_one_failed_read_after_many_looks_asks_no_person(writeback: WritebackUnderTest) -> None:
+async def test_one_failed_read_after_many_good_ones_opens_no_task(writeback: WritebackUnderTest) -> None:
     await writeback.inject_fault("ok_with_errors", operation="ReadWorkSubtitle")
     async with writeback.pool.acquire() as connection, connection.transaction():
         await enqueue_writes(connection, [request(metadata())])
@@ -101,7 +101,7 @@ async def test_one_failed_read_after_many_looks_asks_no_person(writeback: Writeb
     await writeback.wait_for_outcomes("verified", "approved")
 
 
-async def test_one_failed_read_back_after_a_late_write_asks_no_person(writeback: WritebackUnderTest) -> None:
+async def test_one_failed_read_back_after_a_retry_opens_no_task(writeback: WritebackUnderTest) -> None:
     await writeback.inject_fault(
         "ok_with_errors", operation="SetWorkSubtitle"
     )  # the attempt fails, so the next one waits
