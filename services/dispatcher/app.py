@@ -49,19 +49,20 @@ def compose(
     evidence = DeliveryEvidence(tenant, updater)
     recorder = ResultRecorder(pool, clock, updater, evidence, throttle_store)
     sender = Sender(clock, recorder, whatsapp, Throttles(), settings.sends_in_flight)
+    backlog = TopicBacklog([topic.name for topic in TOPICS], fetch_ends)
     session = partial(connect, settings.postgres_dsn.get_secret_value(), SERVICE, **LEADER_SESSION)
     return DispatcherParts(
         handler=DispatcherHandler(people, store, updater, evidence, account),
         sender=sender,
         leader=Leader(
-            lease=LeaderLease(session, tenant),
-            backlog=TopicBacklog([topic.name for topic in TOPICS], fetch_ends),
-            throttle_store=throttle_store,
-            store=store,
-            sender=sender,
-            limits=settings.limits(),
-            lines=lines,
-            send_lease=settings.lease,
+            LeaderLease(session, tenant),
+            backlog,
+            throttle_store,
+            store,
+            sender,
+            settings.limits(),
+            lines,
+            settings.lease,
         ),
         reconciler=Reconciler(sender, recorder, store, account, lines, settings.unproven_after),
         monitor=Monitor(pool, store, evidence, sender, lines, settings.unproven_after),

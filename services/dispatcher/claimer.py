@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from services.dispatcher import metrics
 from services.dispatcher.payload import UnsendableContent, build_body, format_callback
-from services.dispatcher.planner import DropMessage, SendContext, SendNow, WaitUntil, plan_send
+from services.dispatcher.planner import DropMessage, SendContext, SendNow, Postpone, plan_send
 from services.dispatcher.rate_limits import RateUsage, SendLimits
 from services.dispatcher.reasons import MessageReason
 from services.dispatcher.store import DueMessage, MessageStore, UnreadableMessage
@@ -120,9 +120,9 @@ class Claimer:
             case SendNow() as send:
                 self._add_intent(due, send, batch, moment)
                 batch.busy.add(message.person_id)
-            case WaitUntil(until, reason) if reason not in _KEPT_IN_MEMORY:
+            case Postpone(until, reason) if reason not in _KEPT_IN_MEMORY:
                 batch.waits.append((message.message_id, until, reason.value))
-            case WaitUntil():
+            case Postpone():
                 batch.busy.add(message.person_id)
             case DropMessage(reason):
                 batch.drops.append((message.message_id, reason))

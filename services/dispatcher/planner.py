@@ -74,7 +74,7 @@ class SendNow(Struct, frozen=True):
     address: RecipientAddress
 
 
-class WaitUntil(Struct, frozen=True):
+class Postpone(Struct, frozen=True):
     until: datetime
     reason: MessageReason
 
@@ -83,7 +83,7 @@ class DropMessage(Struct, frozen=True):
     reason: MessageReason
 
 
-SendPlan = SendNow | WaitUntil | DropMessage
+SendPlan = SendNow | Postpone | DropMessage
 
 
 def plan_send(message: QueuedMessage, context: SendContext, limits: SendLimits, now: datetime) -> SendPlan:
@@ -127,7 +127,7 @@ def _choose_wording(message: QueuedMessage, context: SendContext, limits: SendLi
 
 def _find_obstacle(
     message: QueuedMessage, wording: Wording, context: SendContext, limits: SendLimits, now: datetime
-) -> WaitUntil | DropMessage | None:
+) -> Postpone | DropMessage | None:
     obstacle = _find_template_obstacle(message, context, now) if wording is Wording.TEMPLATE else None
     if obstacle is not None:
         return obstacle
@@ -139,7 +139,7 @@ def _find_obstacle(
 
 def _find_template_obstacle(
     message: QueuedMessage, context: SendContext, now: datetime
-) -> WaitUntil | DropMessage | None:
+) -> Postpone | DropMessage | None:
     if context.template is TemplateState.DISABLED:
         return DropMessage(MessageReason.TEMPLATE_DISABLED)
     if context.template is TemplateState.PAUSED:
@@ -165,6 +165,6 @@ def _delays(
     )
 
 
-def _wait(message: QueuedMessage, until: datetime, reason: MessageReason) -> WaitUntil:
+def _wait(message: QueuedMessage, until: datetime, reason: MessageReason) -> Postpone:
     """No longer than the message's expiry, so that rules receives the drop in time."""
-    return WaitUntil(min(until, message.expires_at), reason)
+    return Postpone(min(until, message.expires_at), reason)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from services.dispatcher.payload import MessageContent
-from services.dispatcher.planner import DropMessage, SendNow, SendPlan, TemplateState, WaitUntil, plan_send
+from services.dispatcher.planner import DropMessage, SendNow, SendPlan, TemplateState, Postpone, plan_send
 from services.dispatcher.rate_limits import SendLimits
 from services.dispatcher.reasons import MessageReason
 from shared.contracts.messages import Wording
@@ -35,7 +35,7 @@ _CASES: list[tuple[str, dict[str, Any], dict[str, Any], SendPlan]] = [
         "an unknown person is waited for",
         {},
         {"person_known": False, "address": None},
-        WaitUntil(NOON + timedelta(minutes=10), MessageReason.UNKNOWN_PERSON),
+        Postpone(NOON + timedelta(minutes=10), MessageReason.UNKNOWN_PERSON),
     ),
     (
         "an unknown person is not waited for long",
@@ -47,7 +47,7 @@ _CASES: list[tuple[str, dict[str, Any], dict[str, Any], SendPlan]] = [
         "a paused template waits",
         {},
         {"window_opened_at": None, "template": TemplateState.PAUSED},
-        WaitUntil(NOON + timedelta(hours=1), MessageReason.TEMPLATE_PAUSED),
+        Postpone(NOON + timedelta(hours=1), MessageReason.TEMPLATE_PAUSED),
     ),
     ("a paused template does not matter inside the window", {}, {"template": TemplateState.PAUSED}, _FREE),
     (
@@ -60,38 +60,38 @@ _CASES: list[tuple[str, dict[str, Any], dict[str, Any], SendPlan]] = [
         "a template WhatsApp refused for now",
         {},
         {"window_opened_at": None, "template_throttled_until": NOON + seconds(60)},
-        WaitUntil(NOON + seconds(60), MessageReason.TEMPLATE_THROTTLED),
+        Postpone(NOON + seconds(60), MessageReason.TEMPLATE_THROTTLED),
     ),
     (
         "a throttled number waits",
         {},
         {"number_throttled_until": NOON + seconds(4)},
-        WaitUntil(NOON + seconds(4), MessageReason.NUMBER_THROTTLED),
+        Postpone(NOON + seconds(4), MessageReason.NUMBER_THROTTLED),
     ),
     ("a hold that is over", {}, {"number_throttled_until": NOON}, _FREE),
     (
         "a throttled pair waits",
         {},
         {"pair_throttled_until": NOON + seconds(16)},
-        WaitUntil(NOON + seconds(16), MessageReason.PAIR_THROTTLED),
+        Postpone(NOON + seconds(16), MessageReason.PAIR_THROTTLED),
     ),
     (
         "a number at its rate",
         {},
         {"number_sends": [NOON] * 80},
-        WaitUntil(NOON + seconds(1), MessageReason.NUMBER_RATE),
+        Postpone(NOON + seconds(1), MessageReason.NUMBER_RATE),
     ),
     (
         "a person after a burst",
         {},
         {"pair_sends": [NOON] * 45},
-        WaitUntil(NOON + seconds(270), MessageReason.PAIR_RATE),
+        Postpone(NOON + seconds(270), MessageReason.PAIR_RATE),
     ),
     (
         "no wait outlasts the message",
         {"expires_at": NOON + seconds(100)},
         {"pair_sends": [NOON] * 45},
-        WaitUntil(NOON + seconds(100), MessageReason.PAIR_RATE),
+        Postpone(NOON + seconds(100), MessageReason.PAIR_RATE),
     ),
 ]
 
