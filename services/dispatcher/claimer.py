@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from services.dispatcher import metrics
 from services.dispatcher.payload import UnsendableContent, build_body, format_callback
-from services.dispatcher.planner import DropMessage, SendContext, SendNow, Postpone, plan_send
+from services.dispatcher.planner import DropMessage, Postpone, SendContext, SendNow, plan_send
 from services.dispatcher.rate_limits import RateUsage, SendLimits
 from services.dispatcher.reasons import MessageReason
 from services.dispatcher.store import DueMessage, MessageStore, UnreadableMessage

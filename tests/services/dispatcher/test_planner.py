@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from services.dispatcher.payload import MessageContent
-from services.dispatcher.planner import DropMessage, SendNow, SendPlan, TemplateState, Postpone, plan_send
+from services.dispatcher.planner import DropMessage, Postpone, SendNow, SendPlan, TemplateState, plan_send
 from services.dispatcher.rate_limits import SendLimits
 from services.dispatcher.reasons import MessageReason
 from shared.contracts.messages import Wording
