@@ -11,7 +11,7 @@ from typing import Any, assert_never
 from services.writeback.changes import WriteChange
 from services.writeback.operation_mapping import ReadResult
 from shared.contracts.canonical import canonical_hash, canonical_of
-from shared.contracts.consonance import Exclusivity, RightType
+from shared.contracts.consonance import licence_needs_signature
 from shared.contracts.writes import (
     AcknowledgementKind,
     AdvanceWorkflow,
@@ -188,15 +188,13 @@ def compare_decision(
 def decision_to_record(request: RecordDecision, read: ReadResult | None) -> Decision:
     """``approved`` becomes subject to signature where the request, or the record as it now reads, needs one.
 
-    An exclusive licence or an assignment must be signed: CDPA 1988 s.90(3) and s.92,
-    https://www.legislation.gov.uk/ukpga/1988/48. It is never recorded as approved.
+    A licence that must be signed is never recorded as approved.
     """
     values = read.values if read is not None else {}
-    needs_signature = (
-        request.needs_signature
-        or bool(values.get("requires_signature"))
-        or values.get("exclusivity") == Exclusivity.EXCLUSIVE
-        or values.get("right_type") == RightType.ASSIGNMENT
+    needs_signature = request.needs_signature or licence_needs_signature(
+        requires_signature=bool(values.get("requires_signature")),
+        exclusivity=values.get("exclusivity"),
+        right_type=values.get("right_type"),
     )
     if request.decision is Decision.APPROVED and needs_signature:
         return Decision.APPROVED_SUBJECT_TO_SIGNATURE

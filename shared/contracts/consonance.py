@@ -267,6 +267,22 @@ class ApprovalRequested(WorkEventData):
     requires_signature: bool
     documents: tuple[DocRef, ...] = ()
 
+    @property
+    def needs_signature(self) -> bool:
+        return licence_needs_signature(
+            requires_signature=self.requires_signature,
+            exclusivity=self.terms.exclusivity,
+            right_type=self.right_type,
+        )
+
+
+def licence_needs_signature(*, requires_signature: bool, exclusivity: str | None, right_type: str | None) -> bool:
+    """Whether a licence holds only once it is signed: its terms say so, it is exclusive, or it is an assignment.
+
+    Copyright, Designs and Patents Act 1988, https://www.legislation.gov.uk/ukpga/1988/48/section/90 (3) and section 92.
+    """
+    return requires_signature or exclusivity == Exclusivity.EXCLUSIVE or right_type == RightType.ASSIGNMENT
+
 
 class RequestChangeReason(StrEnum):
     SUPERSEDED = "superseded"

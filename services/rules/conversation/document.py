@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import Raw
 
 from services.rules.conversation.chain import Chain
-from services.rules.conversation.facts import Facts, RightsFacts, WorkFacts, needs_signature
+from services.rules.conversation.facts import Facts, RightsFacts, WorkFacts
 from services.rules.identity_cache import cached_by_identity
 from shared.clients.working_calendar import PublisherCalendar
 from shared.contracts import consonance
@@ -207,7 +207,7 @@ def _rights(document: Document, rest: str) -> Any:
     record = document.facts.records.get(str(record_id), RightsFacts())
     if rest == "needs_signature":
         asked = document.data
-        return needs_signature(asked) if isinstance(asked, ApprovalRequested) else record.needs_signature
+        return asked.needs_signature if isinstance(asked, ApprovalRequested) else record.needs_signature
     if rest == "open_requests":
         return len(record.open_requests)
     return record.status if rest == "status" else None

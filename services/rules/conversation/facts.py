@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from services.rules.conversation.chain import Chain, ChainMessage
 from shared.contracts import consonance
-from shared.contracts.consonance import AcquisitionStatus, ApprovalRequested, Exclusivity, RightType, WorkObserved
+from shared.contracts.consonance import AcquisitionStatus, WorkObserved
 from shared.contracts.contacts import PLACEHOLDER_NAME, PersonObserved
 from shared.contracts.envelope import Event, EventData
 from shared.contracts.ids import (
@@ -418,7 +418,7 @@ def _apply_block(facts: Facts, data: consonance.WorkBlocked | consonance.WorkUnb
 
 def _apply_request(facts: Facts, data: consonance.ApprovalRequested) -> None:
     record = _without_request(facts.records.get(data.rights_record_id, RightsFacts()), data.request_id)
-    signed = needs_signature(data)
+    signed = data.needs_signature
     opened = (*record.open_requests, data.request_id)
     facts.set_rights_record(data.rights_record_id, record.replace(open_requests=opened, needs_signature=signed))
 
@@ -427,12 +427,6 @@ def _apply_withdrawal(facts: Facts, data: consonance.RequestWithdrawn) -> None:
     for record_id, record in list(facts.records.items()):
         if data.request_id in record.open_requests:
             facts.set_rights_record(record_id, _without_request(record, data.request_id))
-
-
-def needs_signature(request: ApprovalRequested) -> bool:
-    """An exclusive licence or assignment needs a signed writing: docs/reference/consonance.md, 5."""
-    exclusive = request.terms.exclusivity is Exclusivity.EXCLUSIVE
-    return request.requires_signature or exclusive or request.right_type is RightType.ASSIGNMENT
 
 
 def _without_request(record: RightsFacts, request: str) -> RightsFacts:

@@ -7,7 +7,6 @@ from typing import Any
 from services.rules.conversation.chain import Chain, ChainWrite, GivenAnswer
 from services.rules.conversation.context import DecisionContext, RequestedWrite
 from services.rules.conversation.document import Document
-from services.rules.conversation.facts import needs_signature
 from services.rules.matching.conditions import holds
 from services.rules.rulebook.model import ACQUISITION_FIELDS, Field, WriteAction
 from shared.contracts.contacts import is_real_name
@@ -136,7 +135,7 @@ def _decision(case: _WriteCase) -> Input:
         on_behalf_of=case.contact(given.on_behalf_of) if given else None,
         decided_at=given.at if given else case.context.now,
         terms_hash=data.terms_hash,
-        needs_signature=needs_signature(data),
+        needs_signature=data.needs_signature,
         note=case.values.get("note"),
     )
 

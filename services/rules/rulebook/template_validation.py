@@ -24,7 +24,14 @@ from services.rules.rulebook.model import (
     TemplateText,
     Verb,
 )
-from shared.clients.whatsapp_limits import BODY_LENGTH, BUTTON_TITLE_LENGTH, BUTTONS
+from shared.clients.whatsapp_limits import (
+    BODY_LENGTH,
+    BUTTON_TITLE_LENGTH,
+    BUTTONS,
+    DOCUMENT_MEGABYTES,
+    LIST_ROWS,
+    TEMPLATE_NAME,
+)
 from shared.contracts.writes import CreateAcquisition, Operation
 
 
@@ -120,13 +127,12 @@ def reminded(rule: Rule, step: Step) -> tuple[str, ...]:
     return tuple(before[-1].answers) if before else ()
 
 
-_NAME = re.compile(r"[a-z0-9_]+")
 _BRACES = re.compile(r"\{[^{}]*\}|[{}]")
 _SIDE_BY_SIDE = re.compile(r"\}\s*\{")
 
 
 def check_template(scope: ValidationContext, template: Template) -> None:
-    if not _NAME.fullmatch(template.name or "unnamed"):
+    if not TEMPLATE_NAME.fullmatch(template.name or "unnamed"):
         scope.report.add(template.location, f"“{template.name}”: Meta takes small letters, digits and underscores only")
     for language, wording in template.languages.items():
         _check_wording(scope, template, language, wording)
@@ -253,9 +259,6 @@ def _location(scope: ValidationContext, template: Template, *path: str, root: st
 
 
 _SIZE_NOTE = "note: “max_mb” refuses a file whose size is known; WhatsApp seldom says it before the file is fetched"
-MOST_OPTIONS = 10
-MOST_MB = 100
-"""Of a document, by WhatsApp: https://developers.facebook.com/docs/whatsapp/cloud-api/reference/media"""
 _KIND = re.compile(r"[a-z0-9]{1,8}")
 _TAKEN = frozenset(CreateAcquisition.__struct_fields__) - ACQUISITION_FIELDS
 
@@ -316,8 +319,8 @@ def _text_faults(field: FormField) -> Iterator[str]:
         yield "is no text and has no “max”"
     if field.default is not None and (field.choose or field.document):
         yield "is no text and has no “default”"
-    if len(field.choose) > MOST_OPTIONS:
-        yield f"has {len(field.choose)} options; a list has at most {MOST_OPTIONS}"
+    if len(field.choose) > LIST_ROWS:
+        yield f"has {len(field.choose)} options; a list has at most {LIST_ROWS}"
 
 
 def _file_faults(field: FormField) -> Iterator[str]:
@@ -325,8 +328,8 @@ def _file_faults(field: FormField) -> Iterator[str]:
         yield "is a choice or a document, not both"
     if field.max_mb is not None and not field.document:
         yield "is no document and has no “max_mb”"
-    if field.max_mb is not None and field.max_mb > MOST_MB:
-        yield f"takes up to {field.max_mb} MB; WhatsApp brings no file over {MOST_MB} MB"
+    if field.max_mb is not None and field.max_mb > DOCUMENT_MEGABYTES:
+        yield f"takes up to {field.max_mb} MB; WhatsApp brings no file over {DOCUMENT_MEGABYTES} MB"
     for kind in field.document:
         if kind and not _KIND.fullmatch(kind):
             yield f"takes “{kind}”, which is no kind of file; write its extension in small letters, like pdf"
