@@ -1,4 +1,4 @@
-"""The floor of ingest: verify, parse, produce one record per status with ``acks=all``, wait, answer. Nothing else.
+"""The floor of ingest: verify, parse, produce one record per status with ``acks=all``, wait, respond. Nothing else.
 
 A ready-made server, the same loop and the same producer settings as ingest; no limits, no envelope, no identity, no
 metrics.
@@ -20,19 +20,19 @@ from granian.server.embed import Server
 _TOPIC = "whatsapp.statuses"
 
 
-class _Floor:
+class _FloorHandler:
     def __init__(self, producer: AIOKafkaProducer, secret: bytes) -> None:
         self._producer = producer
         self._secret = secret
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
-            status = 200 if scope["method"] == "GET" else await self._take(scope, receive)
+            status = 200 if scope["method"] == "GET" else await self._handle(scope, receive)
             await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
             await send({"type": "http.response.body", "body": b""})
 
-    async def _take(self, scope: Any, receive: Any) -> int:
-        body = await _whole(receive)
+    async def _handle(self, scope: Any, receive: Any) -> int:
+        body = await _read_body(receive)
         given = next((value for name, value in scope["headers"] if name == b"x-hub-signature-256"), b"")
         expected = b"sha256=" + hmac.new(self._secret, body, hashlib.sha256).hexdigest().encode()
         if not hmac.compare_digest(given, expected):
@@ -48,7 +48,7 @@ class _Floor:
         return 200
 
 
-async def _whole(receive: Any) -> bytes:
+async def _read_body(receive: Any) -> bytes:
     message = await receive()
     body: bytes = message["body"]
     while message["more_body"]:
@@ -57,15 +57,13 @@ async def _whole(receive: Any) -> bytes:
     return body
 
 
-async def _serve(chosen: argparse.Namespace) -> None:
-    producer = AIOKafkaProducer(
-        bootstrap_servers=chosen.kafka, acks="all", enable_idempotence=True, max_batch_size=256 * 1024
-    )
+async def _serve(port: int, kafka: str, secret: str) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=kafka, acks="all", enable_idempotence=True, max_batch_size=256 * 1024)
     async with producer:
         server = Server(
-            _Floor(producer, chosen.secret.encode()),
+            _FloorHandler(producer, secret.encode()),
             address="127.0.0.1",
-            port=chosen.port,
+            port=port,
             interface=Interfaces.ASGINL,
             backlog=1024,
             backpressure=512,
@@ -81,7 +79,8 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--kafka", required=True)
     parser.add_argument("--secret", required=True)
-    uvloop.run(_serve(parser.parse_args()))
+    options = parser.parse_args()
+    uvloop.run(_serve(options.port, options.kafka, options.secret))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Ingest beside a bare ASGI handler: signed webhooks a second, and statuses a second in large bodies."""
+"""Ingest beside a bare ASGI handler: signed webhooks per second, and statuses per second in large bodies."""
 
 from collections.abc import AsyncIterator
 from functools import partial
@@ -8,27 +8,30 @@ from bench.ground import free_port, ground, once
 from bench.rounds import take_turns
 from bench.table import Row, against_floor
 
-_WANTED = 0.7
-_LARGE = 100
+_MIN_RATIO = 0.7
+_BATCH = 100
 
 
 async def measure(seconds: float) -> AsyncIterator[Row]:
     async with ground() as footing:
-        layout, port = footing.layout, free_port()
+        layout, floor_port = footing.layout, free_port()
         secret, number = layout.secrets.whatsapp_app_secret, layout.lines["main"]
         await footing.service("ingest")
-        await footing.tool("floor_ingest", "--kafka", footing.kafka, "--secret", secret, port=port)
-        door = urlsplit(layout.ingest_url).port or 0
-        load = partial(_loaded, secret=secret, number=number, seconds=seconds)
-        rounds = await take_turns(partial(load, door, statuses=1), partial(load, port, statuses=1))
-        yield against_floor("ingest: signed one-status webhooks", rounds, _WANTED)
-        rounds = await take_turns(partial(load, door, statuses=_LARGE), partial(load, port, statuses=_LARGE))
-        yield against_floor(f"ingest: statuses, {_LARGE} a body", rounds, _WANTED)
+        await footing.tool("floor_ingest", "--kafka", footing.kafka, "--secret", secret, port=floor_port)
+        ingest_port = urlsplit(layout.ingest_url).port or 0
+        load = partial(_measure_load, secret=secret, number=number, seconds=seconds)
+        rounds = await take_turns(partial(load, ingest_port, statuses=1), partial(load, floor_port, statuses=1))
+        yield against_floor("ingest: signed one-status webhooks", rounds, _MIN_RATIO)
+        rounds = await take_turns(
+            partial(load, ingest_port, statuses=_BATCH),
+            partial(load, floor_port, statuses=_BATCH),
+        )
+        yield against_floor(f"ingest: statuses, {_BATCH} a body", rounds, _MIN_RATIO)
 
 
-async def _loaded(port: int, *, secret: str, number: str, statuses: int, seconds: float) -> float:
-    found = await once(
+async def _measure_load(port: int, *, secret: str, number: str, statuses: int, seconds: float) -> float:
+    result = await once(
         "load", "--port", str(port), "--secret", secret, "--number", number,
         "--statuses", str(statuses), "--seconds", str(seconds),
     )  # fmt: skip
-    return float(found["webhooks"] * statuses / found["seconds"])
+    return float(result["webhooks"] * statuses / result["seconds"])

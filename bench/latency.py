@@ -56,7 +56,7 @@ class _Conversation:
     async def tap(self, phone: str) -> None:
         number, at = self.footing.layout.lines["main"], int(machine_now().timestamp())
         button, quoted = self.questions[phone]
-        body = webhooks.tap(number, phone, f"wamid.TAP{phone}", (button, "Go on"), quoted, at)
+        body = webhooks.button_reply(number, phone, f"wamid.TAP{phone}", (button, "Go on"), quoted, at)
         self.tapped[phone] = time.monotonic()
         await self._post(body)
 

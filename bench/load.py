@@ -1,6 +1,6 @@
-"""The load on the webhook, in a process of its own: kept connections, each with one signed request under way.
+"""The load on the webhook, in a process of its own: open connections, each with one signed request in flight.
 
-Requests are written as bytes prepared beforehand; only answers of 200 count, and any other ends the run.
+Requests are written as bytes prepared beforehand; only responses of 200 count, and any other ends the run.
 """
 
 import argparse
@@ -18,29 +18,29 @@ from bench.webhooks import PATH, signature, statuses
 _BODIES = 500
 
 
-class _Connection(asyncio.Protocol):
-    """Sends the next request as soon as an answer has come; neither door answers with a body."""
+class _LoadConnection(asyncio.Protocol):
+    """Sends the next request as soon as it has the response; neither server responds with a body."""
 
     def __init__(self, requests: Sequence[bytes], first: int) -> None:
         self.answered = 0
-        self.wrong = b""
+        self.unexpected = b""
         self._requests = requests
         self._next = first
         self._transport: asyncio.Transport | None = None
-        self._seen = b""
+        self._received = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is none of asyncio's classes
         self._send()
 
     def data_received(self, data: bytes) -> None:
-        self._seen += data
-        if not self._seen.endswith(b"\r\n\r\n"):
+        self._received += data
+        if not self._received.endswith(b"\r\n\r\n"):
             return
-        if not self._seen.startswith(b"HTTP/1.1 200"):
-            self.wrong = self._seen
+        if not self._received.startswith(b"HTTP/1.1 200"):
+            self.unexpected = self._received
             return
-        self._seen = b""
+        self._received = b""
         self.answered += 1
         self._send()
 
@@ -54,29 +54,28 @@ class _Connection(asyncio.Protocol):
             self._transport.abort()
 
 
-async def _load(chosen: argparse.Namespace) -> dict[str, float]:
+async def _load(port: int, requests: Sequence[bytes], seconds: float, connections: int) -> dict[str, float]:
     loop = asyncio.get_running_loop()
-    requests = _requests(chosen)
-    connections = []
-    for number in range(chosen.connections):
-        opened = partial(_Connection, requests, number * len(requests) // chosen.connections)
-        _, connection = await loop.create_connection(opened, "127.0.0.1", chosen.port)
-        connections.append(connection)
-    began, before = loop.time(), sum(one.answered for one in connections)
-    await asyncio.sleep(chosen.seconds)
-    answered, took = sum(one.answered for one in connections) - before, loop.time() - began
-    for connection in connections:
+    opened = []
+    for number in range(connections):
+        factory = partial(_LoadConnection, requests, number * len(requests) // connections)
+        _, connection = await loop.create_connection(factory, "127.0.0.1", port)
+        opened.append(connection)
+    began, before = loop.time(), sum(one.answered for one in opened)
+    await asyncio.sleep(seconds)
+    answered, took = sum(one.answered for one in opened) - before, loop.time() - began
+    for connection in opened:
         connection.close()
-        if connection.wrong:
-            sys.exit(f"not answered 200: {connection.wrong[:200]!r}")
+        if connection.unexpected:
+            sys.exit(f"not answered 200: {connection.unexpected[:200]!r}")
     if not answered:
         sys.exit("nothing was answered")
     return {"webhooks": answered, "seconds": took}
 
 
-def _requests(chosen: argparse.Namespace) -> list[bytes]:
-    bodies = (statuses(chosen.number, place, chosen.statuses) for place in range(max(10, _BODIES // chosen.statuses)))
-    return [_request(body, chosen.secret) for body in bodies]
+def _requests(secret: str, number: str, count: int) -> list[bytes]:
+    """Of bodies with ``count`` statuses each."""
+    return [_request(statuses(number, place, count), secret) for place in range(max(10, _BODIES // count))]
 
 
 def _request(body: bytes, secret: str) -> bytes:
@@ -95,8 +94,10 @@ def main() -> None:
     parser.add_argument("--statuses", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--connections", type=int, default=64)
-    found = uvloop.run(_load(parser.parse_args()))
-    sys.stdout.buffer.write(orjson.dumps(found))
+    options = parser.parse_args()
+    requests = _requests(options.secret, options.number, options.statuses)
+    result = uvloop.run(_load(options.port, requests, options.seconds, options.connections))
+    sys.stdout.buffer.write(orjson.dumps(result))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Signed webhooks as WhatsApp sends them: statuses for the load, texts and taps for the conversation."""
+"""Signed webhooks as WhatsApp sends them: statuses for the load, texts and button replies for conversations."""
 
 import hashlib
 import hmac
@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 PATH = "/whatsapp/webhook"
-_AT = "1764000000"  # seconds since 1970: any instant will do for statuses
+_AT = "1764000000"  # seconds since 1970: any instant is valid for statuses
 _ACCOUNT = "102290129340398"
 
 
@@ -16,15 +16,15 @@ def signature(body: bytes, secret: str) -> str:
 
 
 def statuses(number: str, place: int, count: int) -> bytes:
-    """A body of ``count`` statuses; different places name different messages."""
+    """A body of ``count`` statuses; each place has messages of its own."""
     return _body(number, {"statuses": [_status(f"wamid.BENCH{place:08d}{index:04d}==") for index in range(count)]})
 
 
-def text(number: str, phone: str, wamid: str, words: str, at: int) -> bytes:
-    return _message(number, phone, {"id": wamid, "timestamp": str(at), "type": "text", "text": {"body": words}})
+def text(number: str, phone: str, wamid: str, body: str, at: int) -> bytes:
+    return _message(number, phone, {"id": wamid, "timestamp": str(at), "type": "text", "text": {"body": body}})
 
 
-def tap(number: str, phone: str, wamid: str, button: tuple[str, str], quoted: str, at: int) -> bytes:
+def button_reply(number: str, phone: str, wamid: str, button: tuple[str, str], quoted: str, at: int) -> bytes:
     """``button`` is its id and title, as the question offered it."""
     reply = {"type": "button_reply", "button_reply": {"id": button[0], "title": button[1]}}
     return _message(number, phone, {
