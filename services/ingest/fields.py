@@ -30,7 +30,7 @@ MAX_PERSON_NAME_LENGTH = 200
 UNREAD_VALUE = "unread_value"
 """The reason under which a field that cannot be read is parked."""
 
-_NO_NAMES = frozenset(
+_PLACEHOLDER_NAMES = frozenset(
     {
         "contact", "desconocido", "dummy", "inconnu", "inconnue", "n / a", "n.a", "n/a", "name", "nil", "no name",
         "noname", "none", "not applicable", "not available", "not known", "null", "placeholder", "sconosciuto", "tba",
@@ -68,7 +68,7 @@ def _parse_person_name(value: str) -> str | None:
     shown = "".join(letter for letter in value if unicodedata.category(letter) != "Cc")
     name = " ".join(shown.split())[:MAX_PERSON_NAME_LENGTH].rstrip()
     bare = name.casefold().strip(" .,:;!?*-_()[]<>\"'")
-    return None if bare in _NO_NAMES or name == "NA" or not any(map(str.isalpha, bare)) else name
+    return None if bare in _PLACEHOLDER_NAMES or name == "NA" or not any(map(str.isalpha, bare)) else name
 
 
 def parse_day(value: Any) -> date | None:
