@@ -1,4 +1,4 @@
-"""The dispatcher beside a bare client loop: messages a second from Kafka through ledger and plan to a provider."""
+"""The dispatcher beside a bare client loop: messages a second from Kafka through queue and planner to a provider."""
 
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -40,9 +40,9 @@ class _Sends:
         with held(self.dispatcher):
             requests = _requests(self.asked, self.messages, machine_now())
             self.asked += await fill(self.footing.kafka, MESSAGES_REQUESTED, requests)
-        wanted = await self._heard() + self.messages
+        wanted = await self._sent() + self.messages
         began = time.monotonic()
-        await until(self._heard, wanted, self.dispatcher)
+        await until(self._sent, wanted, self.dispatcher)
         took = time.monotonic() - began
         await until(self._settled, 1, self.dispatcher)
         return self.messages / took
@@ -54,7 +54,7 @@ class _Sends:
         )  # fmt: skip
         return float(found["messages"] / found["seconds"])
 
-    async def _heard(self) -> int:
+    async def _sent(self) -> int:
         async with self.session.get(self.footing.layout.whatsapp_url + "/count") as answer:
             return int((await answer.json())["count"])
 

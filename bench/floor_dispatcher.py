@@ -1,4 +1,4 @@
-"""The floor of the dispatcher: one aiohttp client that sends the same bodies, as many at once. No ledger, no plan."""
+"""The floor of the dispatcher: one aiohttp client that sends the same bodies, as many at once. No queue, no planner."""
 
 import argparse
 import asyncio
