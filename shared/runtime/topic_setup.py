@@ -143,7 +143,7 @@ async def wait_for_topics(settings: ServiceSettings, service: str) -> None:
 
 def _way_out(state: str, service: str) -> str:
     if NOT_ALLOWED in state:
-        return f"let the login of {service} read and write the topics README.md names"
+        return f"let the login of {service} read and write the topics that docs/settings.md names"
     return "run: python -m shared.runtime.topic_setup create"
 
 

@@ -22,7 +22,7 @@ _TARGET = re.compile(r"(?:^|\s)make ([a-z][a-z-]*)")
 _PLACEHOLDER = re.compile(r"<\w+>|…")
 
 TOP_FOLDERS = tuple(f"{path.name}/" for path in ROOT.iterdir() if path.is_dir() and path.name not in {".git", ".venv"})
-TO_BE_WRITTEN = {  # files that the README asks its reader to write
+TO_BE_WRITTEN = {  # files that docs/first-rule.md asks its reader to write
     f"rules/stages/{name}"
     for name in (
         "proofs-out.rule.yaml", "proofs-out.test.yaml", "proofs_out.template.yaml", "proofs_unanswered.template.yaml",

@@ -67,8 +67,10 @@ def test_the_command_says_what_is_wrong_and_where(tmp_path: Path, capsys: pytest
     assert said[-1].endswith("faults; the stories were not played")
 
 
-def test_the_rule_a_newcomer_copies_from_the_readme_stands_beside_the_house_s_own() -> None:
-    copied = re.findall(r"`rules/(\S+\.yaml)`:\n\n```yaml\n(.*?)```", Path("README.md").read_text("utf-8"), re.DOTALL)
+def test_the_rule_a_newcomer_copies_from_the_docs_stands_beside_the_house_s_own() -> None:
+    copied = re.findall(
+        r"`rules/(\S+\.yaml)`:\n\n```yaml\n(.*?)```", Path("docs/first-rule.md").read_text("utf-8"), re.DOTALL
+    )
     assert {name.partition(".")[2] for name, _ in copied} == {"rule.yaml", "template.yaml", "test.yaml"}
     proof = check_files(read_folder(Path("rules")) | dict(copied))
     assert [str(fault) for fault in proof.faults] == []
