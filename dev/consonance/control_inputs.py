@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator
 from shared.contracts.consonance import (
     Asset,
     AssetType,
-    Basis,
     Component,
     ComponentState,
+    DateBasis,
     Exclusivity,
     RequestKind,
     RightType,
@@ -138,7 +138,7 @@ class MilestoneInput(ControlInput):
     name: str
     milestone_key: MilestoneKey
     due_on: date | None = None
-    basis: Basis = Basis.ABSOLUTE
+    basis: DateBasis = DateBasis.ABSOLUTE
     affected: list[PartyInput] = []
     push: bool = True
 

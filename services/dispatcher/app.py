@@ -89,5 +89,5 @@ async def main() -> None:
 
 async def _fetch_ends(process: Process, places: Iterable[Partition]) -> Mapping[Partition, int]:
     """Over the connection on which the consumer's own progress is watched."""
-    _, watch = process.consumers[0]
-    return await watch.ends(places)
+    _, lag = process.consumers[0]
+    return await lag.end_offsets(places)

@@ -16,7 +16,7 @@ from services.dispatcher.rate_limits import RateUsage, SendLimits
 from services.dispatcher.reasons import MessageReason
 from services.dispatcher.store import DueMessage, MessageStore, UnreadableMessage
 from services.dispatcher.throttles import SendTarget, Throttles
-from shared.contracts.messages import Wording
+from shared.contracts.messages import MessageForm
 from shared.runtime.failures import describe_failure
 from shared.runtime.postgres import Connection
 from shared.runtime.telemetry import get_logger
@@ -41,7 +41,7 @@ class SendIntent(Struct, frozen=True):
     message_id: str
     attempt: int
     target: SendTarget
-    wording: Wording
+    wording: MessageForm
     body: bytes
     lease_until: datetime
     traceparent: str | None = None
@@ -137,7 +137,7 @@ class Claimer:
             batch.drops.append((message.message_id, refused.message_reason))
             return
         self.usage.reserve(message.line, message.person_id, moment.business)
-        template = _template_of(due) if send.wording is Wording.TEMPLATE else None
+        template = _template_of(due) if send.wording is MessageForm.TEMPLATE else None
         target = SendTarget(message.line, message.person_id, template)
         if template:
             batch.templates.add(template)

@@ -16,9 +16,9 @@ from services.dispatcher.payload import parse_callback
 from services.dispatcher.store import QUERIES
 from shared.contracts.ids import EventId
 from shared.contracts.topics import WHATSAPP_STATUSES
-from shared.contracts.whatsapp import MessageReceived, Status, StatusReported
+from shared.contracts.whatsapp import DeliveryStatus, MessageReceived, StatusReported
+from shared.runtime.outbox import RecordOrigin, Transaction
 from shared.runtime.postgres import Connection
-from shared.runtime.transaction import RecordOrigin, Transaction
 
 _KEPT_FOR = timedelta(days=14)  # as long as the inbox keeps the ids of statuses
 _BATCH = 500
@@ -111,5 +111,9 @@ def _status_update(received: ReceivedStatus, message_id: str, attempt: int) -> M
 
 def _read_status(row: Mapping[str, Any]) -> StatusReported:
     return StatusReported(
-        wamid=row["wamid"], status=Status(row["status"]), at=row["at"], code=row["code"], callback=row["callback"]
+        wamid=row["wamid"],
+        status=DeliveryStatus(row["status"]),
+        at=row["at"],
+        code=row["code"],
+        callback=row["callback"],
     )

@@ -39,7 +39,7 @@ from services.dispatcher.provider_responses import (
 from services.dispatcher.reasons import MessageReason
 from shared.contracts import messages
 from shared.contracts.ids import Wamid
-from shared.contracts.whatsapp import Status
+from shared.contracts.whatsapp import DeliveryStatus
 
 _MAX_ATTEMPTS = 3  # of a message that WhatsApp refuses with an error that may pass
 _RETRY_AFTER_FAILED_STATUS = timedelta(minutes=1)
@@ -52,10 +52,10 @@ _REFUSALS = {
     ErrorAction.USE_TEMPLATE: MessageReason.NO_TEMPLATE,
 }
 _RANKS = {
-    Status.SENT: DeliveryRank.SENT,
-    Status.DELIVERED: DeliveryRank.DELIVERED,
-    Status.READ: DeliveryRank.READ,
-    Status.PLAYED: DeliveryRank.READ,
+    DeliveryStatus.SENT: DeliveryRank.SENT,
+    DeliveryStatus.DELIVERED: DeliveryRank.DELIVERED,
+    DeliveryStatus.READ: DeliveryRank.READ,
+    DeliveryStatus.PLAYED: DeliveryRank.READ,
 }
 _EVENTS: dict[DeliveryRank, type[messages.MessageDelivered | messages.MessageRead]] = {
     DeliveryRank.DELIVERED: messages.MessageDelivered,
@@ -68,7 +68,7 @@ class StatusReport(Struct, frozen=True):
 
     wamid: Wamid
     attempt: int
-    status: Status
+    status: DeliveryStatus
     at: datetime
     code: int | None = None
 
@@ -88,7 +88,7 @@ def apply_outcome(
 
 def apply_status(message: TrackedMessage, report: StatusReport, now: datetime) -> StateChange:
     """Ranks only rise. A failure after the delivery is noted and reverses nothing."""
-    if report.status is Status.FAILED:
+    if report.status is DeliveryStatus.FAILED:
         return _apply_failed_status(message, report, now)
     rank = _RANKS.get(report.status)
     if rank is None or message.state in {MessageState.DROPPED, MessageState.WITHDRAWN}:

@@ -33,7 +33,7 @@ from shared.contracts.whatsapp import (
     WebhookGapOpened,
 )
 from shared.runtime.batch import ReceivedEvent
-from shared.runtime.transaction import Transaction
+from shared.runtime.outbox import Transaction
 
 TOPICS = (CONTACTS, WHATSAPP_MESSAGES, WHATSAPP_STATUSES, WHATSAPP_ACCOUNT, MESSAGES_REQUESTED)
 

@@ -27,8 +27,8 @@ from services.dispatcher.throttle_store import THROTTLED_CHANNEL, ThrottleStore
 from services.dispatcher.throttles import SendTarget
 from shared.contracts.ids import TenantId
 from shared.contracts.topics import PARTITIONS
-from shared.runtime.batch import TRANSIENT_ERRORS
-from shared.runtime.postgres import SERIALIZATION_FAILURES, Connection, advisory_lock_key
+from shared.runtime.failures import SERIALIZATION_FAILURES, TRANSIENT_ERRORS
+from shared.runtime.postgres import Connection, advisory_lock_key
 from shared.runtime.progress import Partition
 from shared.runtime.telemetry import get_logger
 
@@ -106,7 +106,7 @@ class TopicBacklog:
                     logged_at = time.monotonic()
                     log.warning(
                         "dependency.awaited",
-                        neighbour="kafka",
+                        dependency="kafka",
                         setting="STET_KAFKA_BOOTSTRAP",
                         error=type(error).__name__,
                     )

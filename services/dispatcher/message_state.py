@@ -16,7 +16,7 @@ from services.dispatcher.provider_responses import SendError
 from services.dispatcher.reasons import MessageReason
 from shared.contracts import messages
 from shared.contracts.ids import MessageId, PersonId, Wamid
-from shared.contracts.messages import MessageEventData, Resend, Resolution, Wording
+from shared.contracts.messages import MessageEventData, MessageForm, Resend, Resolution
 
 MAX_FAILURES = 10
 """Attempts of one message that may fail, for whatever reason, before the message fails."""
@@ -127,7 +127,7 @@ class TrackedMessage(Struct, frozen=True):
     not_before: datetime
     hold_until: datetime | None = None
     attempts: int = 0
-    wording: Wording | None = None
+    wording: MessageForm | None = None
     template_only: bool = False
     wamid: Wamid | None = None
     rank: DeliveryRank = DeliveryRank.NONE
@@ -172,7 +172,7 @@ def transition(message: TrackedMessage, name: Transition, **changes: object) -> 
 def accept(message: TrackedMessage, wamid: Wamid, now: datetime) -> StateChange:
     """WhatsApp accepted the newest attempt."""
     accepted = messages.MessageAccepted(
-        **_subject(message, now), wamid=wamid, wording=message.wording or Wording.FREE_TEXT
+        **_subject(message, now), wamid=wamid, wording=message.wording or MessageForm.FREE_TEXT
     )
     return StateChange(
         transition(message, Transition.ACCEPT, reason=None, wamid=wamid, rank=DeliveryRank.NONE),

@@ -17,9 +17,9 @@ from services.dispatcher.throttle_store import ThrottleStore
 from services.dispatcher.throttles import SendTarget
 from shared.contracts.envelope import Event
 from shared.contracts.ids import EventId, TenantId, derive_id, partition_key
-from shared.contracts.messages import MessageEventData, MessageResolved, Wording
+from shared.contracts.messages import MessageEventData, MessageForm, MessageResolved
 from shared.contracts.topics import MESSAGES_EVENTS
-from shared.runtime.transaction import Transaction
+from shared.runtime.outbox import Transaction
 
 SERVICE = "dispatcher"
 SOURCE = "stet/dispatcher"
@@ -130,5 +130,5 @@ def message_event(
 
 
 def _target(message: TrackedMessage) -> SendTarget:
-    template = message.template if message.wording is Wording.TEMPLATE else None
+    template = message.template if message.wording is MessageForm.TEMPLATE else None
     return SendTarget(message.line, message.person_id, template)

@@ -10,7 +10,7 @@ from services.dispatcher.claimer import Moment
 from services.dispatcher.delivery_evidence import DeliveryEvidence
 from services.dispatcher.sender import REFUSED_HINT, TOKEN_SETTING, Sender
 from services.dispatcher.store import LineSchedule, MessageStore, OpenSends
-from shared.runtime.batch import TRANSIENT_ERRORS
+from shared.runtime.failures import TRANSIENT_ERRORS
 from shared.runtime.health import IdleStatus
 from shared.runtime.postgres import Pool
 from shared.runtime.telemetry import get_logger

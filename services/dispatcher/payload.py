@@ -15,7 +15,7 @@ from msgspec import Struct
 from services.dispatcher.reasons import MessageReason
 from shared.clients.whatsapp_limits import BODY_LENGTH, BUTTON_PAYLOAD_LENGTH, BUTTON_TITLE_LENGTH, BUTTONS, TEXT_LENGTH
 from shared.contracts.errors import Unprocessable
-from shared.contracts.messages import Wording
+from shared.contracts.messages import MessageForm
 
 # Zero-width spaces and marks, bidirectional controls, soft hyphens: invisible, and refused or abused. The zero-width
 # joiners (U+200C, U+200D) stay: emoji and several scripts are spelt with them.
@@ -61,12 +61,12 @@ def parse_callback(callback: str | None) -> tuple[str, int] | None:
     return message_id, int(attempt)
 
 
-def build_body(content: MessageContent, wording: Wording, address: RecipientAddress, callback: str) -> bytes:
+def build_body(content: MessageContent, wording: MessageForm, address: RecipientAddress, callback: str) -> bytes:
     """The request's body. A phone number goes into ``to`` with its +, a BSUID into ``recipient``.
 
     Raises UnsendableContent where Meta would refuse the content.
     """
-    part = _template_part(content) if wording is Wording.TEMPLATE else _free_text_part(content)
+    part = _template_part(content) if wording is MessageForm.TEMPLATE else _free_text_part(content)
     message: dict[str, Any] = {"messaging_product": "whatsapp", "recipient_type": "individual"}
     if address.phone:
         message["to"] = address.phone

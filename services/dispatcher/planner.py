@@ -13,7 +13,7 @@ from msgspec import Struct
 from services.dispatcher.payload import MessageContent, RecipientAddress
 from services.dispatcher.rate_limits import SendLimits
 from services.dispatcher.reasons import MessageReason
-from shared.contracts.messages import Wording
+from shared.contracts.messages import MessageForm
 from shared.contracts.whatsapp import MessageKind, MessageReceived
 
 _PAUSED_TEMPLATE_WAIT = timedelta(hours=1)  # an approved template releases its messages earlier
@@ -70,7 +70,7 @@ class SendContext(Struct, frozen=True):
 
 
 class SendNow(Struct, frozen=True):
-    wording: Wording
+    wording: MessageForm
     address: RecipientAddress
 
 
@@ -119,16 +119,18 @@ def _wait_for_person(message: QueuedMessage, limits: SendLimits, now: datetime) 
     return _wait(message, last_instant, MessageReason.UNKNOWN_PERSON)
 
 
-def _choose_wording(message: QueuedMessage, context: SendContext, limits: SendLimits, now: datetime) -> Wording | None:
+def _choose_wording(
+    message: QueuedMessage, context: SendContext, limits: SendLimits, now: datetime
+) -> MessageForm | None:
     if not message.template_only and is_window_open(context.window_opened_at, limits, now):
-        return Wording.FREE_TEXT
-    return Wording.TEMPLATE if message.content.template is not None else None
+        return MessageForm.FREE_TEXT
+    return MessageForm.TEMPLATE if message.content.template is not None else None
 
 
 def _find_obstacle(
-    message: QueuedMessage, wording: Wording, context: SendContext, limits: SendLimits, now: datetime
+    message: QueuedMessage, wording: MessageForm, context: SendContext, limits: SendLimits, now: datetime
 ) -> Postpone | DropMessage | None:
-    obstacle = _find_template_obstacle(message, context, now) if wording is Wording.TEMPLATE else None
+    obstacle = _find_template_obstacle(message, context, now) if wording is MessageForm.TEMPLATE else None
     if obstacle is not None:
         return obstacle
     for until, reason in _delays(message.line, context, limits, now):

@@ -29,13 +29,12 @@ from services.dispatcher.sender import ResultRecorder, Sender
 from services.dispatcher.store import AccountStore, MessageStore, PeopleStore
 from services.dispatcher.throttle_store import ThrottleStore
 from shared.contracts.ids import TenantId, Wamid
-from shared.runtime.batch import TRANSIENT_ERRORS
-from shared.runtime.bisect import bisect
+from shared.runtime.batch import bisect
 from shared.runtime.clock import Clock
-from shared.runtime.failures import describe_failure, parking_reason
-from shared.runtime.postgres import SERIALIZATION_FAILURES, Pool
+from shared.runtime.failures import SERIALIZATION_FAILURES, TRANSIENT_ERRORS, describe_failure, parking_reason
+from shared.runtime.outbox import transaction
+from shared.runtime.postgres import Pool
 from shared.runtime.telemetry import get_logger
-from shared.runtime.transaction import transaction
 
 log = get_logger()
 _EVERY = 0.25  # seconds

@@ -25,12 +25,12 @@ from services.dispatcher.reasons import MessageReason
 from services.dispatcher.throttle_store import ThrottleStore
 from services.dispatcher.throttles import ThrottleChanges, Throttles
 from services.dispatcher.whatsapp_client import WhatsAppClient
-from shared.runtime.bisect import bisect
+from shared.runtime.batch import bisect
 from shared.runtime.clock import Clock, machine_now
 from shared.runtime.failures import describe_failure, parking_reason
+from shared.runtime.outbox import transaction
 from shared.runtime.postgres import Connection, Pool, raise_if_read_only
 from shared.runtime.telemetry import effect_span, get_logger
-from shared.runtime.transaction import transaction
 
 log = get_logger()
 

@@ -14,7 +14,7 @@ from services.dispatcher.planner import QueuedMessage, TemplateState
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event
 from shared.contracts.ids import MessageId
-from shared.contracts.messages import Lane, SendMessage, Wording
+from shared.contracts.messages import Lane, MessageForm, SendMessage
 from shared.contracts.topics import PARTITIONS, WHATSAPP_MESSAGES, WHATSAPP_STATUSES
 from shared.contracts.values import to_builtins
 from shared.contracts.whatsapp import MessageReceived
@@ -113,7 +113,12 @@ class MessageStore:
         return [_read_due(row) for row in rows]
 
     async def begin_attempts(
-        self, connection: Connection, sends: Mapping[str, Wording], now: datetime, machine: datetime, lease: datetime
+        self,
+        connection: Connection,
+        sends: Mapping[str, MessageForm],
+        now: datetime,
+        machine: datetime,
+        lease: datetime,
     ) -> dict[str, int]:
         """Commit intents; returns the attempt number of each message that still waited."""
         wordings = [wording.value for wording in sends.values()]

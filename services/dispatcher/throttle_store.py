@@ -20,9 +20,9 @@ from services.dispatcher.throttles import (
     throttle_key,
 )
 from shared.runtime.clock import machine_now
+from shared.runtime.outbox import Transaction
 from shared.runtime.postgres import Connection
 from shared.runtime.telemetry import get_logger
-from shared.runtime.transaction import Transaction
 
 THROTTLED_CHANNEL = "stet_dispatcher_throttled"
 """Notifies the leader of throttles that another replica recorded."""

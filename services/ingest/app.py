@@ -143,7 +143,7 @@ def _start_heartbeat(parts: _Parts) -> None:
     process, settings = parts.process, parts.settings
 
     async def is_ready() -> bool:
-        return not await process.health.waiting()
+        return not await process.health.failing_checks()
 
     heartbeat = Heartbeat(
         tracker=parts.coverage,

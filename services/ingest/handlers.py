@@ -39,10 +39,10 @@ from shared.contracts.envelope import Event
 from shared.contracts.errors import Unavailable, Unprocessable
 from shared.contracts.ids import Line, TenantId
 from shared.contracts.topics import CONSONANCE_EVENTS
-from shared.runtime.bisect import bisect
+from shared.runtime.batch import bisect
 from shared.runtime.clock import Clock
+from shared.runtime.credentials import Pseudonymizer
 from shared.runtime.failures import describe_failure, parking_reason
-from shared.runtime.pseudonyms import Pseudonymizer
 from shared.runtime.telemetry import get_logger, intake_span
 
 WEBHOOK_PATH = "/whatsapp/webhook"

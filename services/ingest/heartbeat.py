@@ -21,9 +21,9 @@ from shared.contracts.topics import WHATSAPP_ACCOUNT
 from shared.contracts.values import encode
 from shared.contracts.whatsapp import WebhookConfirmed, WebhookGapOpened
 from shared.runtime.clock import Clock, machine_now
+from shared.runtime.outbox import Transaction
 from shared.runtime.postgres import Pool
 from shared.runtime.telemetry import get_logger
-from shared.runtime.transaction import Transaction
 
 _ABSENT_AFTER = 3  # heartbeats
 _PROBE_SECONDS = 3.0

@@ -17,7 +17,7 @@ from shared.contracts.envelope import Event
 from shared.contracts.ids import Bsuid, PersonId, Phone, TenantId, derive_id, partition_key, person_id_of_contact
 from shared.contracts.vocabulary import PartyKind
 from shared.contracts.whatsapp import IdentityChange
-from shared.runtime.pseudonyms import Pseudonymizer
+from shared.runtime.credentials import Pseudonymizer
 
 _AFTER_ALL_CONTACTS = 2**63
 

@@ -18,7 +18,7 @@ from shared.contracts.errors import Malformed
 from shared.contracts.ids import EventId, Line, TenantId
 from shared.contracts.topics import Topic
 from shared.contracts.values import is_plausible_instant
-from shared.runtime.pseudonyms import Pseudonymizer
+from shared.runtime.credentials import Pseudonymizer
 
 SOURCE = "stet/ingest"
 

@@ -13,8 +13,7 @@ from shared.contracts import consonance
 from shared.contracts.consonance import ComponentState
 from shared.contracts.ids import Line
 from shared.contracts.vocabulary import Stage
-from shared.runtime.credentials import AccessKey, AppSecret, PseudonymKey, VerifyToken, WebhookSecret
-from shared.runtime.pseudonyms import Pseudonymizer
+from shared.runtime.credentials import AccessKey, AppSecret, Pseudonymizer, PseudonymKey, VerifyToken, WebhookSecret
 from shared.runtime.settings import ServiceSettings, graphql_endpoint
 
 POLLED_KINDS = (

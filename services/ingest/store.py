@@ -18,11 +18,11 @@ from shared.contracts.envelope import Event
 from shared.contracts.errors import Unavailable
 from shared.contracts.ids import PersonId, TenantId, derive_id
 from shared.contracts.values import DECODE_ERRORS, Value, decode, encode
-from shared.runtime.batch import TRANSIENT_ERRORS
 from shared.runtime.clock import Clock, machine_now
-from shared.runtime.postgres import SERIALIZATION_FAILURES, Connection, Pool, load_queries
+from shared.runtime.failures import SERIALIZATION_FAILURES, TRANSIENT_ERRORS
+from shared.runtime.outbox import RecordOrigin, Transaction, transaction
+from shared.runtime.postgres import Connection, Pool, load_queries
 from shared.runtime.telemetry import get_logger, parked_counter
-from shared.runtime.transaction import RecordOrigin, Transaction, transaction
 
 EVENT_RETENTION = timedelta(days=100)
 """Received CloudEvents are kept as long as in the inboxes of consumers; machine time."""

@@ -38,17 +38,17 @@ from shared.contracts.topics import WHATSAPP_ACCOUNT, WHATSAPP_STATUSES
 from shared.contracts.values import DECODE_ERRORS, decode, describe_error, encode
 from shared.contracts.whatsapp import (
     AccountReported,
+    DeliveryStatus,
     IdentityChange,
     IdentityChanged,
     MessageKind,
     MessageReceived,
     Preference,
     PreferenceChanged,
-    Status,
     StatusReported,
     UnknownReceived,
 )
-from shared.runtime.error_location import error_location
+from shared.runtime.telemetry import error_location
 
 ACCOUNT_FIELDS = frozenset(
     {
@@ -71,7 +71,7 @@ _PERSONAL_KEYS = frozenset({"requester"})
 """``security`` names the employee who asked."""
 
 _MAX_ERROR_CODE = 2**31 - 1
-_STATUSES = {status.value: status for status in Status}
+_STATUSES = {status.value: status for status in DeliveryStatus}
 _PERSON_UNKNOWN = PersonId("")
 
 
@@ -320,7 +320,7 @@ def _parse_status(update: Update, context: WebhookContext) -> KafkaRecord:
         raise ValueError(f"statuses.id, statuses.status: longer than {MAX_NAME_LENGTH} characters")
     at = parse_timestamp(item.get("timestamp"))
     details = _status_details(update, context)
-    data = StatusReported(wamid=Wamid(wamid), status=_STATUSES.get(status, Status.OTHER), at=at, **details)
+    data = StatusReported(wamid=Wamid(wamid), status=_STATUSES.get(status, DeliveryStatus.OTHER), at=at, **details)
     message = context.pseudonyms.for_wamid(wamid)
     event = context.event(data, id=f"{message}/{status}", key=message, at=at)
     return KafkaRecord.of(WHATSAPP_STATUSES, event, "status")

@@ -25,9 +25,10 @@ from shared.contracts.envelope import Event, EventData
 from shared.contracts.ids import ChainId, EventId, Revision, TenantId, derive_id, partition_key
 from shared.contracts.topics import DECISIONS, MESSAGES_REQUESTED, WRITES_REQUESTED, Topic
 from shared.runtime.batch import ReceivedEvent
-from shared.runtime.failures import describe_failure, parking_reason
+from shared.runtime.failures import LocksBusy, describe_failure, parking_reason
+from shared.runtime.outbox import Transaction
+from shared.runtime.postgres import try_acquire_locks
 from shared.runtime.telemetry import past_span
-from shared.runtime.transaction import LocksBusy, Transaction, try_acquire_locks
 
 SOURCE = "stet/rules"
 

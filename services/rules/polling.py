@@ -11,14 +11,20 @@ from typing import TypeVar
 
 from services.rules import store, waiting_events
 from services.rules.handlers import RulesHandlers
-from shared.runtime.bisect import bisect
+from shared.runtime.batch import bisect
 from shared.runtime.clock import Clock
-from shared.runtime.error_location import error_location
-from shared.runtime.failures import TRANSIENT_ERRORS, FailureKind, classify_failure, describe_failure, parking_reason
+from shared.runtime.failures import (
+    TRANSIENT_ERRORS,
+    FailureKind,
+    LocksBusy,
+    classify_failure,
+    describe_failure,
+    parking_reason,
+)
 from shared.runtime.health import IdleStatus
+from shared.runtime.outbox import Transaction, transaction
 from shared.runtime.postgres import Pool
-from shared.runtime.telemetry import get_logger
-from shared.runtime.transaction import LocksBusy, Transaction, transaction
+from shared.runtime.telemetry import error_location, get_logger
 
 log = get_logger()
 _BATCH_SIZE = 200

@@ -24,18 +24,17 @@ from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event
 from shared.contracts.errors import Unprocessable
 from shared.contracts.ids import ChainId, MessageId, PersonId, RuleId, TenantId, Wamid, partition_key
-from shared.contracts.intents import Intent, classify
+from shared.contracts.intents import ReplyIntent, classify
 from shared.contracts.topics import CONSONANCE_EVENTS, MESSAGES_EVENTS, WHATSAPP_MESSAGES, WRITES_EVENTS
 from shared.contracts.values import DECODE_ERRORS, Value, decode, encode, format_instant
 from shared.contracts.whatsapp import IdentityChanged, MessageReceived
 from shared.runtime.clock import machine_now
-from shared.runtime.postgres import Connection, advisory_lock_key, load_queries
+from shared.runtime.partitioner import partition_guards
+from shared.runtime.postgres import Connection, SharedLock, advisory_lock_key, load_queries, try_acquire_locks
 from shared.runtime.telemetry import get_logger
-from shared.runtime.timers import partition_guards
-from shared.runtime.transaction import SharedLock, try_acquire_locks
 
 _GROUPS = 1024
-_CONSENT = frozenset({Intent.STOP, Intent.START})
+_CONSENT = frozenset({ReplyIntent.STOP, ReplyIntent.START})
 
 
 def exclusive_locks(events: Iterable[Event]) -> set[str]:

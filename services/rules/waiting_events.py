@@ -27,8 +27,8 @@ from shared.contracts.messages import MessageEventData
 from shared.contracts.topics import CONSONANCE_EVENTS, CONTACTS, MESSAGES_EVENTS, WHATSAPP_MESSAGES, WRITES_EVENTS
 from shared.contracts.values import format_instant
 from shared.contracts.whatsapp import MessageReceived
+from shared.runtime.outbox import RecordOrigin, Transaction
 from shared.runtime.postgres import Connection
-from shared.runtime.transaction import RecordOrigin, Transaction
 
 PATIENCE = timedelta(minutes=2)
 """Business time: ``contacts`` and ``work.observed`` travel at most one poll behind what names them."""

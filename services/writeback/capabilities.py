@@ -29,7 +29,7 @@ from services.writeback.comparison import ChangeComparison
 from services.writeback.operation_mapping import GraphQLCall, MappedOperation, MutationCall, OperationMapping
 from shared.clients.consonance_graphql import ConsonanceClient
 from shared.contracts.errors import Unavailable
-from shared.contracts.writes import Operation
+from shared.contracts.writes import WriteOperation
 from shared.runtime.telemetry import get_logger
 
 log = get_logger()
@@ -88,7 +88,7 @@ def examine_schema(schema: GraphQLSchema, mapping: OperationMapping) -> tuple[Op
 
 
 def choose_support(
-    supports: tuple[OperationSupport, ...], operation: Operation, inputs: Mapping[str, Any]
+    supports: tuple[OperationSupport, ...], operation: WriteOperation, inputs: Mapping[str, Any]
 ) -> OperationSupport | None:
     """The first that can both read and write; else one that can at least be read; None where nothing matches."""
     matching = [support for support in supports if support.mapped.matches(operation, inputs)]

@@ -15,12 +15,12 @@ from shared.contracts.writes import (
     ApplyMetadata,
     CompleteMilestone,
     CreateAcquisition,
-    Input,
     MetadataItem,
-    Operation,
     RecordAcknowledgement,
     RecordDecision,
     RequestWrite,
+    WriteInput,
+    WriteOperation,
 )
 
 ChangeRequest = (
@@ -33,14 +33,14 @@ ChangeRequest = (
     | CompleteMilestone
 )
 
-_REQUEST_TYPES: Mapping[Operation, type[Value]] = {
-    Operation.RECORD_DECISION: RecordDecision,
-    Operation.ADVANCE_WORKFLOW: AdvanceWorkflow,
-    Operation.APPLY_METADATA: MetadataItem,
-    Operation.CREATE_ACQUISITION: CreateAcquisition,
-    Operation.APPEND_ACQUISITION: AppendAcquisition,
-    Operation.RECORD_ACKNOWLEDGEMENT: RecordAcknowledgement,
-    Operation.COMPLETE_MILESTONE: CompleteMilestone,
+_REQUEST_TYPES: Mapping[WriteOperation, type[Value]] = {
+    WriteOperation.RECORD_DECISION: RecordDecision,
+    WriteOperation.ADVANCE_WORKFLOW: AdvanceWorkflow,
+    WriteOperation.APPLY_METADATA: MetadataItem,
+    WriteOperation.CREATE_ACQUISITION: CreateAcquisition,
+    WriteOperation.APPEND_ACQUISITION: AppendAcquisition,
+    WriteOperation.RECORD_ACKNOWLEDGEMENT: RecordAcknowledgement,
+    WriteOperation.COMPLETE_MILESTONE: CompleteMilestone,
 }
 _COMMON_INPUTS = frozenset({"tenant", "write_id", "record", "work_id", "value", "current"})
 """``value``: the value to write, after the comparison; ``current``: the value that Consonance held before."""
@@ -52,15 +52,15 @@ class WriteChange:
     """``key`` is unique within its write and the same in every attempt."""
 
     key: str
-    operation: Operation
+    operation: WriteOperation
     request: ChangeRequest
     inputs: Mapping[str, Any]
 
 
-def input_names(operation: Operation) -> frozenset[str]:
+def input_names(operation: WriteOperation) -> frozenset[str]:
     """The inputs that a mapping file may use for the variables of this operation."""
     own = frozenset(_REQUEST_TYPES[operation].__struct_fields__)
-    return own | _COMMON_INPUTS | (_METADATA_INPUTS if operation is Operation.APPLY_METADATA else frozenset())
+    return own | _COMMON_INPUTS | (_METADATA_INPUTS if operation is WriteOperation.APPLY_METADATA else frozenset())
 
 
 def split_write(tenant: TenantId, write: RequestWrite) -> tuple[WriteChange, ...]:
@@ -93,7 +93,7 @@ def _text_with_further_answers(request: CreateAcquisition) -> str:
     return "\n".join(part for part in (request.pitch_text, *lines) if part)
 
 
-def idempotency_key(request: Input) -> str | None:
+def idempotency_key(request: WriteInput) -> str | None:
     """Writes with the same key have one effect together: one decision per request, one record per acquisition."""
     match request:
         case RecordDecision():

@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from services.writeback.store import SERVICE
 from shared.runtime.clock import Clock, DevelopmentClock, SystemClock
 from shared.runtime.postgres import Pool, role_name
-from shared.runtime.setting_names import PREFIX
+from shared.runtime.settings import PREFIX
 
 
 class CommandSettings(BaseSettings):

@@ -18,13 +18,15 @@ from shared.contracts.writes import (
     AppendAcquisition,
     CompleteMilestone,
     CreateAcquisition,
-    Decision,
     MetadataItem,
     RecordAcknowledgement,
     RecordDecision,
+    RightsDecision,
 )
 
-FINAL_DECISIONS = frozenset({Decision.APPROVED, Decision.APPROVED_SUBJECT_TO_SIGNATURE, Decision.DECLINED})
+FINAL_DECISIONS = frozenset(
+    {RightsDecision.APPROVED, RightsDecision.APPROVED_SUBJECT_TO_SIGNATURE, RightsDecision.DECLINED}
+)
 """A request has at most one of these; a question, a counter-offer and ``expired`` leave it open."""
 
 _RANK = {kind.value: rank for rank, kind in enumerate(AcknowledgementKind)}
@@ -185,7 +187,7 @@ def compare_decision(
     return ChangeComparison(ComparisonStatus.CLEAR, value=decision, current=recorded, detail=detail)
 
 
-def decision_to_record(request: RecordDecision, read: ReadResult | None) -> Decision:
+def decision_to_record(request: RecordDecision, read: ReadResult | None) -> RightsDecision:
     """``approved`` becomes subject to signature where the request, or the record as it now reads, needs one.
 
     A licence that must be signed is never recorded as approved.
@@ -196,8 +198,8 @@ def decision_to_record(request: RecordDecision, read: ReadResult | None) -> Deci
         exclusivity=values.get("exclusivity"),
         right_type=values.get("right_type"),
     )
-    if request.decision is Decision.APPROVED and needs_signature:
-        return Decision.APPROVED_SUBJECT_TO_SIGNATURE
+    if request.decision is RightsDecision.APPROVED and needs_signature:
+        return RightsDecision.APPROVED_SUBJECT_TO_SIGNATURE
     return request.decision
 
 
@@ -212,7 +214,7 @@ def compare_stage(
         return ChangeComparison(ComparisonStatus.APPLIED, value=request.to_stage, current=current)
     if earlier.decision not in FINAL_DECISIONS:
         return _conflict(WriteReason.DECISION_MISSING, current)
-    if earlier.decision == Decision.APPROVED_SUBJECT_TO_SIGNATURE:
+    if earlier.decision == RightsDecision.APPROVED_SUBJECT_TO_SIGNATURE:
         return _conflict(WriteReason.AWAITS_SIGNATURE, current)
     if expected_from and current not in {None, *expected_from}:
         return _conflict(WriteReason.STATE_NOT_EXPECTED, current)

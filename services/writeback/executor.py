@@ -31,7 +31,7 @@ from services.writeback.store import WriteStore
 from services.writeback.write_state import StoredWrite
 from shared.clients.consonance_graphql import ConsonanceClient, KeyRefused, NoAnswer, QueryFailed, RequestNotSent
 from shared.contracts.errors import Throttled, Unavailable
-from shared.contracts.writes import Outcome
+from shared.contracts.writes import WriteOutcome
 from shared.runtime.clock import machine_now
 from shared.runtime.telemetry import get_logger
 
@@ -193,13 +193,13 @@ class WriteExecutor:
 
     async def _open_task(self, stored: StoredWrite, reason: WriteReason, compared: Sequence[ComparedChange]) -> None:
         await self.store.open_task(stored, reason, compared)
-        _record_outcome("task.opened", stored, Outcome.MANUAL, reason)
+        _record_outcome("task.opened", stored, WriteOutcome.MANUAL, reason)
 
     async def _wait(self, stored: StoredWrite, *, is_unknown: bool, failed_reads: int = 0) -> None:
         wait = min(_FIRST_WAIT * 2 ** min(stored.reads, _MAX_DOUBLINGS), _LONGEST_WAIT)
         await self.store.postpone(stored, machine_now() + wait, is_unknown=is_unknown, failed_reads=failed_reads)
         if is_unknown and not stored.is_unknown_published:
-            _record_outcome("write.postponed", stored, Outcome.UNKNOWN, None)
+            _record_outcome("write.postponed", stored, WriteOutcome.UNKNOWN, None)
 
 
 def _result(planned: _PlannedChange, data: Mapping[str, Any] | None) -> ReadResult | None:
@@ -233,7 +233,7 @@ def _check_intent_age(last_active: datetime) -> None:
         raise RequestNotSent("this process was frozen between its intent and its request")
 
 
-def _record_outcome(event: str, stored: StoredWrite, outcome: Outcome, detail: str | None) -> None:
+def _record_outcome(event: str, stored: StoredWrite, outcome: WriteOutcome, detail: str | None) -> None:
     write = stored.write
     operation = write.input.operation
     metrics.OUTCOMES.labels(operation, outcome).inc()

@@ -7,7 +7,7 @@ from shared.contracts.contacts import PersonObserved
 from shared.contracts.errors import Refused
 from shared.contracts.writes import ApplyMetadata, RequestWrite
 from shared.runtime.batch import ReceivedEvent
-from shared.runtime.transaction import Transaction
+from shared.runtime.outbox import Transaction
 
 
 class WritebackHandler:

@@ -19,18 +19,25 @@ from ruamel.yaml.error import MarkedYAMLError
 
 from services.writeback.changes import input_names
 from shared.contracts.errors import Misconfigured
-from shared.contracts.writes import Operation
+from shared.contracts.writes import WriteOperation
 
 SETTING = "STET_CONSONANCE_MAPPING"
 
-READ_VALUES: Mapping[Operation, tuple[str, ...]] = {
-    Operation.APPLY_METADATA: ("current", "source", "ids"),
-    Operation.RECORD_DECISION: ("decision", "status", "terms_hash", "exclusivity", "requires_signature", "right_type"),
-    Operation.ADVANCE_WORKFLOW: ("stage",),
-    Operation.CREATE_ACQUISITION: ("reference",),
-    Operation.APPEND_ACQUISITION: ("message_ids",),
-    Operation.RECORD_ACKNOWLEDGEMENT: ("kind",),
-    Operation.COMPLETE_MILESTONE: ("done_on",),
+READ_VALUES: Mapping[WriteOperation, tuple[str, ...]] = {
+    WriteOperation.APPLY_METADATA: ("current", "source", "ids"),
+    WriteOperation.RECORD_DECISION: (
+        "decision",
+        "status",
+        "terms_hash",
+        "exclusivity",
+        "requires_signature",
+        "right_type",
+    ),
+    WriteOperation.ADVANCE_WORKFLOW: ("stage",),
+    WriteOperation.CREATE_ACQUISITION: ("reference",),
+    WriteOperation.APPEND_ACQUISITION: ("message_ids",),
+    WriteOperation.RECORD_ACKNOWLEDGEMENT: ("kind",),
+    WriteOperation.COMPLETE_MILESTONE: ("done_on",),
 }
 """The values that a comparison can use; the first of each operation is required."""
 
@@ -106,14 +113,14 @@ class MappedOperation(_StrictModel):
     make sense, empty means any; ``remove`` removes the text that a created one replaces.
     """
 
-    operation: Operation
+    operation: WriteOperation
     when: dict[str, NonEmpty] = Field(default_factory=dict)
     expected_from: frozenset[str] = frozenset()
     read: ReadCall
     write: MutationCall
     remove: MutationCall | None = None
 
-    def matches(self, operation: Operation, inputs: Mapping[str, Any]) -> bool:
+    def matches(self, operation: WriteOperation, inputs: Mapping[str, Any]) -> bool:
         return operation is self.operation and all(inputs.get(name) == value for name, value in self.when.items())
 
 
@@ -203,7 +210,7 @@ def _misconfigured(faults: Iterable[MappingFault]) -> Misconfigured:
 # ------------------------------------------------------------------ faults of the schema
 
 _WORDS = {
-    *map(str, Operation),
+    *map(str, WriteOperation),
     *(
         name
         for model in (_MappingFile, MappedOperation, ReadCall, MutationCall, GraphQLCall)

@@ -15,25 +15,30 @@ from shared.contracts.writes import (
     AppliedChange,
     ApplyMetadata,
     MetadataApproved,
-    Outcome,
     WriteAlreadyApplied,
     WriteConflicted,
     WriteDoneByHand,
     WriteEventData,
     WriteManual,
+    WriteOutcome,
     WriteUnknown,
     WriteVerified,
 )
 
 SOURCE = "stet/writeback"
-_EVENT_TYPES: Mapping[Outcome, type[WriteEventData]] = {
+_EVENT_TYPES: Mapping[WriteOutcome, type[WriteEventData]] = {
     kind.outcome: kind
     for kind in (WriteVerified, WriteAlreadyApplied, WriteConflicted, WriteUnknown, WriteManual, WriteDoneByHand)
 }
 
 
 def outcome_event(
-    stored: StoredWrite, outcome: Outcome, now: datetime, *, detail: str | None = None, reference: str | None = None
+    stored: StoredWrite,
+    outcome: WriteOutcome,
+    now: datetime,
+    *,
+    detail: str | None = None,
+    reference: str | None = None,
 ) -> Event:
     write = stored.write
     data = _EVENT_TYPES[outcome](
@@ -48,7 +53,9 @@ def outcome_event(
     return _event(stored, data, now, outcome.value)
 
 
-def approved_event(stored: StoredWrite, outcome: Outcome, approved_by: ContactId | None, now: datetime) -> Event | None:
+def approved_event(
+    stored: StoredWrite, outcome: WriteOutcome, approved_by: ContactId | None, now: datetime
+) -> Event | None:
     """None unless the write is metadata and its outcome a success."""
     request = stored.write.input
     work_id = stored.write.work_id

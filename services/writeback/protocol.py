@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from services.writeback.changes import WriteChange
 from services.writeback.comparison import ChangeComparison, ComparisonStatus, WriteReason
-from shared.contracts.writes import Outcome
+from shared.contracts.writes import WriteOutcome
 
 MAX_ATTEMPTS = 3
 """Attempts at one write that were answered and did not land, before a person is asked to do it."""
@@ -54,7 +54,7 @@ class ComparedChange(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SettleWrite:
-    outcome: Outcome
+    outcome: WriteOutcome
     detail: str | None = None
     reference: str | None = None
 
@@ -86,7 +86,7 @@ def next_step(
 ) -> NextStep:
     """``may_land``: how long after an attempt was last in flight its mutation could still take effect."""
     if all(each.comparison.status is ComparisonStatus.APPLIED for each in compared):
-        return _settle(Outcome.ALREADY_APPLIED if attempt is None else Outcome.VERIFIED, compared)
+        return _settle(WriteOutcome.ALREADY_APPLIED if attempt is None else WriteOutcome.VERIFIED, compared)
     if attempt is None:
         return _step_before_attempt(compared)
     if is_in_doubt(attempt) and machine_now < attempt.at + may_land:
@@ -117,7 +117,7 @@ def is_in_doubt(attempt: WriteAttempt | None) -> bool:
 def _step_before_attempt(compared: Sequence[ComparedChange]) -> NextStep:
     for each in compared:
         if each.comparison.status is ComparisonStatus.CONFLICT:
-            return SettleWrite(Outcome.CONFLICT, detail=each.comparison.reason)
+            return SettleWrite(WriteOutcome.CONFLICT, detail=each.comparison.reason)
     return _send_or_open_task(compared)
 
 
@@ -141,6 +141,6 @@ def _send_or_open_task(compared: Sequence[ComparedChange]) -> NextStep:
     return SendMutations(clear)
 
 
-def _settle(outcome: Outcome, compared: Sequence[ComparedChange]) -> SettleWrite:
+def _settle(outcome: WriteOutcome, compared: Sequence[ComparedChange]) -> SettleWrite:
     first = compared[0].comparison
     return SettleWrite(outcome, detail=first.detail, reference=first.reference)

@@ -20,10 +20,10 @@ from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event
 from shared.contracts.ids import ContactId, TenantId, WriteId
 from shared.contracts.values import decode, encode, format_instant
-from shared.contracts.writes import AdvanceWorkflow, CreateAcquisition, Outcome, RecordDecision, RequestWrite
+from shared.contracts.writes import AdvanceWorkflow, CreateAcquisition, RecordDecision, RequestWrite, WriteOutcome
 from shared.runtime.clock import Clock, machine_now
+from shared.runtime.outbox import Transaction, transaction
 from shared.runtime.postgres import Connection, Pool, load_queries
-from shared.runtime.transaction import Transaction, transaction
 
 SERVICE = "writeback"
 QUERIES = load_queries(__file__, "store.sql")
@@ -130,7 +130,7 @@ class WriteStore:
                 source_states(WriteEvent.POSTPONED),
             )
             if is_unknown and not stored.is_unknown_published:
-                tx.publish(topics.WRITES_EVENTS, outcome_event(stored, Outcome.UNKNOWN, tx.now))
+                tx.publish(topics.WRITES_EVENTS, outcome_event(stored, WriteOutcome.UNKNOWN, tx.now))
 
     async def defer(self, due: DueWrite, due_at: datetime) -> None:
         """For a write that cannot even be decoded: it waits, and others go on."""
@@ -138,7 +138,7 @@ class WriteStore:
 
     async def settle(self, stored: StoredWrite, step: SettleWrite, compared: Sequence[ComparedChange]) -> None:
         async with transaction(self._pool, self._clock, SERVICE, locks=[stored.ordering_key]) as tx:
-            value = compared[0].comparison.value if step.outcome is not Outcome.CONFLICT else None
+            value = compared[0].comparison.value if step.outcome is not WriteOutcome.CONFLICT else None
             if await _record_outcome(tx, stored, WriteEvent.OUTCOME_RECORDED, step.outcome, value):
                 await _add_evidence(tx, stored, step.outcome, step.detail, report_changes(compared, stored))
                 await _publish_outcome(tx, stored, step.outcome, detail=step.detail, reference=step.reference)
@@ -147,7 +147,7 @@ class WriteStore:
         """Opens the durable task for the write; later writes of its record wait behind it."""
         first = compared[0].comparison
         async with transaction(self._pool, self._clock, SERVICE, locks=[stored.ordering_key]) as tx:
-            if not await _record_outcome(tx, stored, WriteEvent.TASK_OPENED, Outcome.MANUAL, first.value):
+            if not await _record_outcome(tx, stored, WriteEvent.TASK_OPENED, WriteOutcome.MANUAL, first.value):
                 return
             changes = report_changes(compared, stored)
             await tx.connection.execute(
@@ -155,8 +155,8 @@ class WriteStore:
                 *(stored.tenant, stored.write.write_id, reason),
                 *(orjson.dumps(changes).decode(), orjson.dumps(stored.error_messages).decode(), tx.now),
             )
-            await _add_evidence(tx, stored, Outcome.MANUAL, reason, changes)
-            await _publish_outcome(tx, stored, Outcome.MANUAL, detail=reason, reference=first.reference)
+            await _add_evidence(tx, stored, WriteOutcome.MANUAL, reason, changes)
+            await _publish_outcome(tx, stored, WriteOutcome.MANUAL, detail=reason, reference=first.reference)
 
     async def fetch_backlog(self) -> WriteBacklog:
         row = await self._pool.fetchrow(QUERIES.fetch_backlog)
@@ -186,7 +186,7 @@ def report_changes(compared: Sequence[ComparedChange], stored: StoredWrite) -> l
 
 
 async def _record_outcome(
-    tx: Transaction, stored: StoredWrite, event: WriteEvent, outcome: Outcome, value: str | None
+    tx: Transaction, stored: StoredWrite, event: WriteEvent, outcome: WriteOutcome, value: str | None
 ) -> bool:
     """False where another process was first."""
     row = await tx.connection.fetchrow(
@@ -200,7 +200,7 @@ async def _record_outcome(
 async def _add_evidence(
     tx: Transaction,
     stored: StoredWrite,
-    outcome: Outcome,
+    outcome: WriteOutcome,
     detail: str | None,
     changes: Sequence[ChangeReport],
     note: str | None = None,
@@ -215,7 +215,12 @@ async def _add_evidence(
 
 
 async def _publish_outcome(
-    tx: Transaction, stored: StoredWrite, outcome: Outcome, *, detail: str | None = None, reference: str | None = None
+    tx: Transaction,
+    stored: StoredWrite,
+    outcome: WriteOutcome,
+    *,
+    detail: str | None = None,
+    reference: str | None = None,
 ) -> None:
     """The outcome for rules and, where metadata is now in force, the approved change for systems downstream."""
     tx.publish(topics.WRITES_EVENTS, outcome_event(stored, outcome, tx.now, detail=detail, reference=reference))
@@ -330,8 +335,8 @@ async def close_task(pool: Pool, clock: Clock, task: ManualTask, note: str | Non
             *(stored.tenant, stored.write.write_id, tx.now, target_state(event), source_states(event)),
         )
         detail, reference = _detail_and_reference(task)
-        await _add_evidence(tx, stored, Outcome.DONE_BY_HAND, detail, task.changes, note)
-        await _publish_outcome(tx, stored, Outcome.DONE_BY_HAND, detail=detail, reference=reference)
+        await _add_evidence(tx, stored, WriteOutcome.DONE_BY_HAND, detail, task.changes, note)
+        await _publish_outcome(tx, stored, WriteOutcome.DONE_BY_HAND, detail=detail, reference=reference)
         await tx.connection.execute(QUERIES.notify_workers)
     return True
 

@@ -16,9 +16,9 @@ from services.writeback.metrics import record_loop_error
 from services.writeback.store import QUERIES, DueWrite
 from shared.contracts.errors import Unavailable
 from shared.runtime.clock import machine_now
-from shared.runtime.failures import TRANSIENT_ERRORS, describe_failure, parking_reason
+from shared.runtime.failures import SERIALIZATION_FAILURES, TRANSIENT_ERRORS, describe_failure, parking_reason
 from shared.runtime.health import IdleStatus
-from shared.runtime.postgres import SERIALIZATION_FAILURES, Connection, advisory_lock_key, raise_if_read_only
+from shared.runtime.postgres import Connection, advisory_lock_key, raise_if_read_only
 from shared.runtime.telemetry import effect_span, get_logger
 
 CHANNEL = "stet_writeback_queue"

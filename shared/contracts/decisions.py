@@ -13,9 +13,9 @@ from shared.contracts.ids import ChainId, EventId, MessageId, Revision, RuleId, 
 from shared.contracts.values import Instant, NonEmptyStr, Value
 
 
-class Verdict(StrEnum):
-    SPOKE = "spoke"
-    STAYED = "stayed"
+class VerdictKind(StrEnum):
+    ACTED = "spoke"
+    NOT_ACTED = "stayed"
 
 
 class RuleVerdict(Value):
@@ -24,7 +24,7 @@ class RuleVerdict(Value):
     rule: RuleId | None = None
     chain_id: ChainId | None = None
     step: str | None = None
-    verdict: Verdict
+    verdict: VerdictKind
     reason: NonEmptyStr
     messages: tuple[MessageId, ...] = ()
     withdrawn: tuple[MessageId, ...] = ()

@@ -22,7 +22,7 @@ _LONGEST_TEXT = 250
 """Characters; what is longer says more than one of these things."""
 
 
-class Intent(StrEnum):
+class ReplyIntent(StrEnum):
     STOP = "stop"
     START = "start"
     WHY = "why"
@@ -31,17 +31,17 @@ class Intent(StrEnum):
     THANKS = "thanks"
 
 
-def classify(text: str | None) -> Intent | None:
+def classify(text: str | None) -> ReplyIntent | None:
     """The first intent, in the order of ``Intent``, of which the whole text consists."""
     if not text or len(text) > _LONGEST_TEXT:
         return None
     phrases = _phrases()
     words, exact = _words(text), _words(text, _exact)
     if phrases.are(exact, phrases.stop_exact, phrases.beside_exact):
-        return Intent.STOP
-    beside = {Intent.THANKS: phrases.with_thanks}
+        return ReplyIntent.STOP
+    beside = {ReplyIntent.THANKS: phrases.with_thanks}
     return next(
-        (each for each in Intent if phrases.are(words, phrases.of[each], beside.get(each, phrases.beside))), None
+        (each for each in ReplyIntent if phrases.are(words, phrases.of[each], beside.get(each, phrases.beside))), None
     )
 
 
@@ -71,7 +71,7 @@ Spelling = Callable[[str], str]
 class _Phrases:
     """``beside`` are courtesies; ``exact`` sets are compared with accents. ``longest`` is in words."""
 
-    of: Mapping[Intent, frozenset[Words]]
+    of: Mapping[ReplyIntent, frozenset[Words]]
     beside: frozenset[Words]
     with_thanks: frozenset[Words]
     stop_exact: frozenset[Words]
@@ -100,7 +100,7 @@ def _languages() -> Mapping[str, Mapping[str, list[str]]]:
 
 @cache
 def _phrases() -> _Phrases:
-    of = {intent: _set(intent) for intent in Intent}
+    of = {intent: _set(intent) for intent in ReplyIntent}
     beside, with_thanks, exact = _set("beside"), _set("with_thanks"), _set("stop_exact", _exact)
     everything = (*of.values(), beside, with_thanks, exact)
     return _Phrases(

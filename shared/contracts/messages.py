@@ -71,7 +71,7 @@ class MessageEventData(EventData):
     at: Instant
 
 
-class Wording(StrEnum):
+class MessageForm(StrEnum):
     FREE_TEXT = "free_text"
     TEMPLATE = "template"
 
@@ -81,7 +81,7 @@ class MessageAccepted(MessageEventData):
 
     kind: ClassVar[str] = "messages.message.accepted.v1"
     wamid: Wamid
-    wording: Wording
+    wording: MessageForm
 
 
 class MessageDelivered(MessageEventData):

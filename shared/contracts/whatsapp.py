@@ -88,7 +88,7 @@ class PreferenceChanged(EventData):
     at: Instant
 
 
-class Status(StrEnum):
+class DeliveryStatus(StrEnum):
     """Ranks: sent < delivered < read < played; failed stands apart."""
 
     SENT = "sent"
@@ -104,7 +104,7 @@ class StatusReported(EventData):
 
     kind: ClassVar[str] = "whatsapp.status.reported.v1"
     wamid: Wamid
-    status: Status
+    status: DeliveryStatus
     line: Line | None = None
     at: Instant
     callback: str | None = None

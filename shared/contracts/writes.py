@@ -13,7 +13,7 @@ from shared.contracts.values import Instant, NonEmptyStr, Value
 from shared.contracts.whatsapp import Media
 
 
-class Operation(StrEnum):
+class WriteOperation(StrEnum):
     """The word that a rule file uses after ``record``; docs/reference/events.md lists their input and rules."""
 
     RECORD_DECISION = "rights.record_decision"
@@ -25,7 +25,7 @@ class Operation(StrEnum):
     COMPLETE_MILESTONE = "milestone.complete"
 
 
-class Decision(StrEnum):
+class RightsDecision(StrEnum):
     APPROVED = "approved"
     APPROVED_SUBJECT_TO_SIGNATURE = "approved_subject_to_signature"
     DECLINED = "declined"
@@ -43,13 +43,13 @@ class AcknowledgementKind(StrEnum):
     DISPUTED = "disputed"
 
 
-class RecordDecision(Value, tag_field="operation", tag=Operation.RECORD_DECISION.value):
+class RecordDecision(Value, tag_field="operation", tag=WriteOperation.RECORD_DECISION.value):
     """Writeback alone turns approved into approved_subject_to_signature."""
 
-    operation: ClassVar[Operation] = Operation.RECORD_DECISION
+    operation: ClassVar[WriteOperation] = WriteOperation.RECORD_DECISION
     request_id: NonEmptyStr
     rights_record_id: NonEmptyStr
-    decision: Decision
+    decision: RightsDecision
     decided_by: ContactId | None = None
     on_behalf_of: ContactId | None = None
     decided_at: Instant
@@ -58,10 +58,10 @@ class RecordDecision(Value, tag_field="operation", tag=Operation.RECORD_DECISION
     note: str | None = None
 
 
-class AdvanceWorkflow(Value, tag_field="operation", tag=Operation.ADVANCE_WORKFLOW.value):
+class AdvanceWorkflow(Value, tag_field="operation", tag=WriteOperation.ADVANCE_WORKFLOW.value):
     """Moves the rights record, not the book."""
 
-    operation: ClassVar[Operation] = Operation.ADVANCE_WORKFLOW
+    operation: ClassVar[WriteOperation] = WriteOperation.ADVANCE_WORKFLOW
     request_id: NonEmptyStr
     rights_record_id: NonEmptyStr
     to_stage: NonEmptyStr
@@ -77,21 +77,21 @@ class MetadataItem(Value):
     baseline_hash: NonEmptyStr
 
 
-class ApplyMetadata(Value, tag_field="operation", tag=Operation.APPLY_METADATA.value):
+class ApplyMetadata(Value, tag_field="operation", tag=WriteOperation.APPLY_METADATA.value):
     """By compare-and-set: each item is written only where Consonance still holds its baseline."""
 
-    operation: ClassVar[Operation] = Operation.APPLY_METADATA
+    operation: ClassVar[WriteOperation] = WriteOperation.APPLY_METADATA
     request_id: NonEmptyStr
     items: tuple[MetadataItem, ...]
 
 
-class CreateAcquisition(Value, tag_field="operation", tag=Operation.CREATE_ACQUISITION.value):
+class CreateAcquisition(Value, tag_field="operation", tag=WriteOperation.CREATE_ACQUISITION.value):
     """Idempotent on ``dedupe_key``; ``reference`` is ours, and is what the person quotes.
 
     ``further`` are the answers to fields that only this form has, by their names.
     """
 
-    operation: ClassVar[Operation] = Operation.CREATE_ACQUISITION
+    operation: ClassVar[WriteOperation] = WriteOperation.CREATE_ACQUISITION
     dedupe_key: NonEmptyStr
     reference: NonEmptyStr
     title: NonEmptyStr
@@ -106,35 +106,35 @@ class CreateAcquisition(Value, tag_field="operation", tag=Operation.CREATE_ACQUI
     source_message_ids: tuple[Wamid, ...] = ()
 
 
-class AppendAcquisition(Value, tag_field="operation", tag=Operation.APPEND_ACQUISITION.value):
+class AppendAcquisition(Value, tag_field="operation", tag=WriteOperation.APPEND_ACQUISITION.value):
     """Append-only."""
 
-    operation: ClassVar[Operation] = Operation.APPEND_ACQUISITION
+    operation: ClassVar[WriteOperation] = WriteOperation.APPEND_ACQUISITION
     reference: NonEmptyStr
     text: str | None = None
     attachments: tuple[Media, ...] = ()
     source_message_id: Wamid
 
 
-class RecordAcknowledgement(Value, tag_field="operation", tag=Operation.RECORD_ACKNOWLEDGEMENT.value):
+class RecordAcknowledgement(Value, tag_field="operation", tag=WriteOperation.RECORD_ACKNOWLEDGEMENT.value):
     """Never goes back to a lower kind."""
 
-    operation: ClassVar[Operation] = Operation.RECORD_ACKNOWLEDGEMENT
+    operation: ClassVar[WriteOperation] = WriteOperation.RECORD_ACKNOWLEDGEMENT
     document_id: NonEmptyStr
     contact_id: ContactId | None = None
     acknowledgement: AcknowledgementKind
     at: Instant
 
 
-class CompleteMilestone(Value, tag_field="operation", tag=Operation.COMPLETE_MILESTONE.value):
+class CompleteMilestone(Value, tag_field="operation", tag=WriteOperation.COMPLETE_MILESTONE.value):
     """By a button or an operator, never from free text."""
 
-    operation: ClassVar[Operation] = Operation.COMPLETE_MILESTONE
+    operation: ClassVar[WriteOperation] = WriteOperation.COMPLETE_MILESTONE
     milestone_id: NonEmptyStr
     done_on: date
 
 
-Input = (
+WriteInput = (
     RecordDecision
     | AdvanceWorkflow
     | ApplyMetadata
@@ -146,7 +146,7 @@ Input = (
 """JSON tells them apart by ``operation``."""
 
 
-class Evidence(Value):
+class WriteEvidence(Value):
     """What proves that a person asked for this; ``rendered`` is the text they answered, ``reply`` what they sent."""
 
     rule: RuleId
@@ -171,12 +171,12 @@ class RequestWrite(EventData):
     write_id: WriteId
     record: NonEmptyStr
     work_id: WorkId | None = None
-    input: Input
-    evidence: Evidence
+    input: WriteInput
+    evidence: WriteEvidence
     requested_at: Instant
 
 
-class Outcome(StrEnum):
+class WriteOutcome(StrEnum):
     VERIFIED = "verified"
     ALREADY_APPLIED = "already_applied"
     CONFLICT = "conflict"
@@ -185,14 +185,14 @@ class Outcome(StrEnum):
     DONE_BY_HAND = "done_by_hand"
 
 
-SUCCESSFUL_OUTCOMES = frozenset({Outcome.VERIFIED, Outcome.ALREADY_APPLIED, Outcome.DONE_BY_HAND})
+SUCCESSFUL_OUTCOMES = frozenset({WriteOutcome.VERIFIED, WriteOutcome.ALREADY_APPLIED, WriteOutcome.DONE_BY_HAND})
 """Outcomes after which what waited on a write goes on."""
 
 
 class WriteEventData(EventData):
-    outcome: ClassVar[Outcome]
+    outcome: ClassVar[WriteOutcome]
     write_id: WriteId
-    operation: Operation
+    operation: WriteOperation
     record: NonEmptyStr
     work_id: WorkId | None = None
     reference: str | None = None
@@ -204,38 +204,38 @@ class WriteVerified(WriteEventData):
     """``detail`` names what was recorded where that is not what was asked (approved_subject_to_signature)."""
 
     kind: ClassVar[str] = "writes.write.verified.v1"
-    outcome: ClassVar[Outcome] = Outcome.VERIFIED
+    outcome: ClassVar[WriteOutcome] = WriteOutcome.VERIFIED
 
 
 class WriteAlreadyApplied(WriteEventData):
     kind: ClassVar[str] = "writes.write.already_applied.v1"
-    outcome: ClassVar[Outcome] = Outcome.ALREADY_APPLIED
+    outcome: ClassVar[WriteOutcome] = WriteOutcome.ALREADY_APPLIED
 
 
 class WriteConflicted(WriteEventData):
     """Consonance held neither the baseline nor the new value; nothing was written."""
 
     kind: ClassVar[str] = "writes.write.conflict.v1"
-    outcome: ClassVar[Outcome] = Outcome.CONFLICT
+    outcome: ClassVar[WriteOutcome] = WriteOutcome.CONFLICT
 
 
 class WriteUnknown(WriteEventData):
     """It may have landed; it is read again before anything else."""
 
     kind: ClassVar[str] = "writes.write.unknown.v1"
-    outcome: ClassVar[Outcome] = Outcome.UNKNOWN
+    outcome: ClassVar[WriteOutcome] = WriteOutcome.UNKNOWN
 
 
 class WriteManual(WriteEventData):
     """This Consonance cannot do it; a durable task stands for it."""
 
     kind: ClassVar[str] = "writes.write.manual.v1"
-    outcome: ClassVar[Outcome] = Outcome.MANUAL
+    outcome: ClassVar[WriteOutcome] = WriteOutcome.MANUAL
 
 
 class WriteDoneByHand(WriteEventData):
     kind: ClassVar[str] = "writes.write.done_by_hand.v1"
-    outcome: ClassVar[Outcome] = Outcome.DONE_BY_HAND
+    outcome: ClassVar[WriteOutcome] = WriteOutcome.DONE_BY_HAND
 
 
 class AppliedChange(Value):

@@ -1,43 +1,151 @@
-"""The batch consumer's heart: how records become state, exactly once in effect, in one transaction per batch.
+"""Applies a batch of Kafka records to a service's state, exactly once in effect, in one transaction per batch.
 
-Parse, claim the progress, lock, park the unfit, enter the inbox, let the handler act, fill the outbox, commit. A record
-the handler or the database refuses is found by halving the batch and parked; the rest goes on.
+One batch: parse, advance the progress, take the locks, park invalid records, enter the inbox, call the handler, write
+the outbox, commit. A record that the handler or the database refuses is found by bisection and parked.
 """
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
+import msgspec
+
+from shared.contracts.envelope import Event, parse_event
+from shared.contracts.errors import Unprocessable
+from shared.contracts.ids import derive_id
 from shared.contracts.topics import PARTITIONS, Topic
-from shared.runtime.bisect import bisect
 from shared.runtime.clock import Clock
-from shared.runtime.error_location import error_location
-from shared.runtime.failures import TRANSIENT_ERRORS, FailureKind, classify_failure, describe_failure, parking_reason
+from shared.runtime.failures import FailureKind, classify_failure, describe_failure, parking_reason
 from shared.runtime.inbox import enter_inbox
-from shared.runtime.postgres import Pool
-from shared.runtime.progress import Fenced, Partition, advance_progress
-from shared.runtime.received import (
-    Handler,
-    InvalidRecord,
-    ParsedRecord,
-    ReceivedEvent,
-    invalid_record,
-    offset_ranges,
-    parse_record,
-)
-from shared.runtime.telemetry import batch_span, counter, get_logger, histogram, parked_counter
-from shared.runtime.transaction import Transaction, acquire_locks
-
-__all__ = ["TRANSIENT_ERRORS", "BatchProcessor", "ConsumerHalted", "Handler", "ReceivedEvent"]
+from shared.runtime.outbox import Headers, RecordOrigin, Transaction
+from shared.runtime.postgres import Pool, acquire_locks
+from shared.runtime.progress import Fenced, OffsetRange, Partition, advance_progress
+from shared.runtime.telemetry import batch_span, counter, error_location, get_logger, histogram, parked_counter
 
 log = get_logger()
+T = TypeVar("T")
+
+_MAX_SPAN_LINKS = 32
+_MIN_RECORDS_PER_PART = 64
+_MAX_CONCURRENT_PARTS = 4
+_SIZE_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 4000)
+
+
+# ------------------------------------------------------------------ parse
+
+
+class ReceivedEvent(msgspec.Struct, frozen=True, gc=False):
+    """A record that parsed. ``record`` is the client's: key, headers, timestamp; its header values are bytes."""
+
+    event: Event
+    topic: Topic
+    partition: int
+    offset: int
+    record: Any
+
+    @property
+    def raw(self) -> bytes:
+        return bytes(self.record.value)
+
+    @property
+    def headers(self) -> Headers:
+        return tuple(self.record.headers)
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidRecord:
+    """A record to park."""
+
+    raw: bytes
+    reason: str
+    sentence: str
+    origin: RecordOrigin
+    topic: Topic
+    partition: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """A record without a value: a compacted topic deletes a key."""
+
+    topic: Topic
+    partition: int
+    offset: int
+
+
+ParsedRecord = ReceivedEvent | InvalidRecord | Tombstone
+
+
+def parse_record(topic: Topic, record: Any) -> ParsedRecord:
+    if record.value is None:
+        return Tombstone(topic, record.partition, record.offset)
+    try:
+        event = parse_event(record.value, topic.kinds)
+    except Unprocessable as error:
+        return invalid_record(topic, record, error.reason, str(error))
+    return ReceivedEvent(event, topic, record.partition, record.offset, record)
+
+
+def invalid_record(topic: Topic, record: Any, reason: str, sentence: str, event: Event | None = None) -> InvalidRecord:
+    identity = None if event is None else derive_id(event.tenantid, event.source, event.id)
+    origin = RecordOrigin(topic.name, record.partition, record.offset, record.key, record.headers, identity)
+    return InvalidRecord(record.value, reason, sentence, origin, topic, record.partition, record.offset)
+
+
+def offset_ranges(items: Iterable[ParsedRecord], positions: dict[Partition, int]) -> dict[Partition, OffsetRange]:
+    """The offsets these records cover, by partition. Raises KeyError for a partition this replica no longer has."""
+    last = {(item.topic.name, item.partition): item.offset for item in items}
+    return {partition: OffsetRange(positions[partition], offset + 1) for partition, offset in last.items()}
+
+
+# ------------------------------------------------------------------ bisect
+
+
+async def bisect(
+    items: Sequence[T],
+    attempt: Callable[[Sequence[T]], Awaitable[None]],
+    refuse: Callable[[T, Exception], Awaitable[None]],
+) -> None:
+    """Attempt all items in order; where that fails, halve them until the failing item stands alone, and ``refuse`` it.
+
+    One failing item among n costs about log2(n) more attempts; parts that succeeded are not attempted again.
+    Raises every error that is not of the kind ``record``.
+    """
+    pending = [items] if items else []
+    while pending:
+        part = pending.pop()
+        try:
+            await attempt(part)
+        except Exception as error:
+            if classify_failure(error) is not FailureKind.RECORD:
+                raise
+            if len(part) == 1:
+                await refuse(part[0], error)
+            else:
+                middle = len(part) // 2
+                pending += [part[middle:], part[:middle]]
+
+
+# ------------------------------------------------------------------ apply
+
+
+class Handler(Protocol):
+    """A service's reaction to its events."""
+
+    def locks(self, batch: Sequence[ReceivedEvent]) -> Iterable[str]:
+        """Names of the subjects and people that the batch touches."""
+
+    async def handle(self, tx: Transaction, batch: Sequence[ReceivedEvent]) -> None:
+        """Apply new events to state and outbox. Raises Unprocessable for a record at fault, Unavailable otherwise."""
 
 
 class ConsumerHalted(RuntimeError):
-    """So many records in a row were refused that the fault is ours: the process stops, loudly.
+    """So many records in a row were refused that the code must be at fault: the process stops.
 
-    ``sentence`` may be logged; the text of an error in general may not.
+    ``sentence`` may be logged; the text of other errors may not.
     """
 
     def __init__(self, records: int, reason: str) -> None:
@@ -46,7 +154,7 @@ class ConsumerHalted(RuntimeError):
 
 
 class BatchProcessor:
-    """Applies records to a service's state. ``positions`` is what this replica believes it reads next."""
+    """Applies records to a service's state. ``positions`` holds the next offset of each partition of this replica."""
 
     def __init__(
         self,
@@ -65,62 +173,63 @@ class BatchProcessor:
         self._handler = handler
         self._pool = pool
         self._clock = clock
-        self._most_refused = max_consecutive_failures
-        self._refused_in_a_row = 0
-        self._at_once = asyncio.Semaphore(_PARTS_AT_ONCE)
-        self._seconds = histogram(f"stet_{service}_batch_seconds", "From a batch's records to its commit")
-        self._size = histogram(f"stet_{service}_batch_records", "Records in a batch", buckets=_SIZES)
-        self._records = counter(f"stet_{service}_records_total", "Records read, by topic", "topic")
+        self._max_consecutive_failures = max_consecutive_failures
+        self._consecutive_failures = 0
+        self._part_slots = asyncio.Semaphore(_MAX_CONCURRENT_PARTS)
+        self._seconds = histogram(f"stet_{service}_batch_seconds", "Time from a batch's records to its commit.")
+        self._size = histogram(f"stet_{service}_batch_records", "Records in a batch.", buckets=_SIZE_BUCKETS)
+        self._records = counter(f"stet_{service}_records_total", "Records read, by topic.", "topic")
         self._parked = parked_counter(service)
 
-    def fresh(self, topic: str, record: Any) -> bool:
-        """Whether a record is one this replica should read now: assigned, and not read before."""
+    def is_unread(self, topic: str, record: Any) -> bool:
+        """Whether this replica should read the record now: its partition is assigned and it was not read before."""
         position = self.positions.get((topic, record.partition))
         return position is not None and record.offset >= position
 
-    async def take(self, records: Sequence[tuple[str, Any]]) -> None:
-        """Apply (topic, consumer record) pairs in order. Raises Fenced, Halted, and what is not a record's fault.
+    async def process(self, records: Sequence[tuple[str, Any]]) -> None:
+        """Apply (topic, consumer record) pairs in order.
 
-        Called again with the same records after an error, it goes on where it was. Many records go in parts, a few at
-        once: some are read and acted on while others wait for PostgreSQL. Records of a key are in partitions of one
-        number whatever their topic, so never in two parts.
+        Called again with the same records after an error, it continues where it stopped. Many records are split into
+        parts that run a few at a time, so that some are parsed while others wait for PostgreSQL. Records of one key
+        have one partition number in every topic, so they are always in the same part.
+        Raises Fenced, ConsumerHalted, and every error that is not of the kind ``record``.
         """
-        fresh = [(topic, record) for topic, record in records if self.fresh(topic, record)]
-        count = max(1, min(PARTITIONS, len(fresh) // _WORTH_A_PART))
+        unread = [(topic, record) for topic, record in records if self.is_unread(topic, record)]
+        count = max(1, min(PARTITIONS, len(unread) // _MIN_RECORDS_PER_PART))
         parts: list[list[tuple[str, Any]]] = [[] for _ in range(count)]
-        for one in fresh:
+        for one in unread:
             parts[one[1].partition % count].append(one)
-        ended = await asyncio.gather(*map(self._take_part, filter(None, parts)), return_exceptions=True)
-        errors = [error for error in ended if isinstance(error, BaseException)]
+        results = await asyncio.gather(*map(self._process_part, filter(None, parts)), return_exceptions=True)
+        errors = [error for error in results if isinstance(error, BaseException)]
         if errors:
             raise min(errors, key=_retry_rank)
 
-    async def _take_part(self, records: Sequence[tuple[str, Any]]) -> None:
-        async with self._at_once:
+    async def _process_part(self, records: Sequence[tuple[str, Any]]) -> None:
+        async with self._part_slots:
             items = [parse_record(self.topics[topic], record) for topic, record in records]
-            traces = [item.event.traceparent for item in items[:_LINKED] if isinstance(item, ReceivedEvent)]
+            traces = [item.event.traceparent for item in items[:_MAX_SPAN_LINKS] if isinstance(item, ReceivedEvent)]
             with self._seconds.time(), batch_span(f"{self.service}.batch", traces, records=len(items)):
                 await bisect(items, self._attempt, self._refuse)
             self._size.observe(len(items))
 
     async def _attempt(self, items: Sequence[ParsedRecord]) -> None:
         try:
-            claimed = offset_ranges(items, self.positions)
+            ranges = offset_ranges(items, self.positions)
         except KeyError:
             raise Fenced("a partition was assigned to another replica") from None
         received = [item for item in items if isinstance(item, ReceivedEvent)]
         async with self._pool.acquire() as connection, connection.transaction():
-            await advance_progress(connection, claimed)
-            acted = await self._act(Transaction(connection, self.service, self._clock.now()), items, received)
-        for place, span in claimed.items():
-            if self.positions.get(place) == span.expected:
-                self.positions[place] = span.after
-        if acted:
-            self._refused_in_a_row = 0
+            await advance_progress(connection, ranges)
+            handled_any = await self._apply(Transaction(connection, self.service, self._clock.now()), items, received)
+        for partition, offsets in ranges.items():
+            if self.positions.get(partition) == offsets.expected:
+                self.positions[partition] = offsets.after
+        if handled_any:
+            self._consecutive_failures = 0
         self._count(items)
 
-    async def _act(self, tx: Transaction, items: Sequence[ParsedRecord], received: Sequence[ReceivedEvent]) -> bool:
-        """Whether there was anything new for the handler."""
+    async def _apply(self, tx: Transaction, items: Sequence[ParsedRecord], received: Sequence[ReceivedEvent]) -> bool:
+        """Whether any event was new to the handler."""
         if received:
             await acquire_locks(tx.connection, self.service, self._handler.locks(received))
             tx.now = self._clock.now()
@@ -134,15 +243,20 @@ class BatchProcessor:
 
     async def _refuse(self, item: ParsedRecord, error: Exception) -> None:
         if not isinstance(item, ReceivedEvent):
-            raise error  # what was parked without being read could not be parked: our fault
-        self._refused_in_a_row += 1
+            raise error  # an unparsed record that cannot be parked is no fault of the record
+        self._consecutive_failures += 1
         reason = parking_reason(error)
         log.error(
-            "record.refused", topic=item.topic.name, partition=item.partition, offset=item.offset, reason=reason,
-            error=type(error).__name__, where=error_location(error),
-        )  # fmt: skip
-        if self._refused_in_a_row > self._most_refused:
-            raise ConsumerHalted(self._refused_in_a_row, reason) from error
+            "record.refused",
+            topic=item.topic.name,
+            partition=item.partition,
+            offset=item.offset,
+            reason=reason,
+            error=type(error).__name__,
+            where=error_location(error),
+        )
+        if self._consecutive_failures > self._max_consecutive_failures:
+            raise ConsumerHalted(self._consecutive_failures, reason) from error
         await self._attempt([invalid_record(item.topic, item.record, reason, describe_failure(error), item.event)])
 
     def _count(self, items: Sequence[ParsedRecord]) -> None:
@@ -152,8 +266,8 @@ class BatchProcessor:
         for item in items:
             if isinstance(item, InvalidRecord):
                 self._parked.labels(item.reason).inc()
-                log.warning("record.parked", topic=item.topic.name, partition=item.partition, offset=item.offset,
-                            reason=item.reason)  # fmt: skip
+                fields = {"topic": item.topic.name, "partition": item.partition, "offset": item.offset}
+                log.warning("record.parked", **fields, reason=item.reason)
 
 
 async def _park(tx: Transaction, items: Sequence[ParsedRecord]) -> None:
@@ -163,13 +277,7 @@ async def _park(tx: Transaction, items: Sequence[ParsedRecord]) -> None:
 
 
 def _retry_rank(error: BaseException) -> int:
-    """Of two errors the one that must not be waited out is told."""
+    """Of several errors the one that waiting does not mend is raised first."""
     if isinstance(error, Fenced):
         return 1
     return 2 if classify_failure(error) in {FailureKind.TRANSIENT, FailureKind.RETRYABLE} else 0
-
-
-_LINKED = 32
-_WORTH_A_PART = 64
-_PARTS_AT_ONCE = 4
-_SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 4000)

@@ -1,12 +1,12 @@
-"""Reading Kafka: one FastStream batch subscriber for all topics of a service, placed by PostgreSQL's progress.
+"""Reads Kafka: one FastStream batch subscriber for all topics of a service, positioned by PostgreSQL's progress.
 
-The client's own offsets are never relied on: every assignment is paused, placed where progress says, checked against
-what the broker still has, and only then read. An outage is waited out in slices shorter than the group's patience.
+The offsets committed to Kafka are not used: every assignment is paused, compared with what the broker still has,
+positioned where progress says, and only then read. A batch that waits for a dependency is given up before the consumer
+group would miss this replica, and fetched again.
 """
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -19,56 +19,57 @@ from faststream.kafka import KafkaBroker, KafkaMessage
 from faststream.kafka.message import FAKE_CONSUMER
 
 from shared.contracts.errors import Throttled
-from shared.runtime import progress
 from shared.runtime.batch import BatchProcessor
-from shared.runtime.caught_up import LagMonitor, OffsetOutOfRange
 from shared.runtime.failures import TRANSIENT_ERRORS, FailureKind, classify_failure
 from shared.runtime.kafka import subscriber_security
 from shared.runtime.postgres import Pool
-from shared.runtime.progress import Fenced, Partition
+from shared.runtime.progress import Fenced, LagMonitor, OffsetOutOfRange, Partition, load_progress
+from shared.runtime.retry import Backoff, until_available
 from shared.runtime.settings import ServiceSettings
 from shared.runtime.telemetry import get_logger
 
 log = get_logger()
-_MOST_RECORDS = 4000
-_SLICE_SECONDS = 25.0
-_LONGEST_WAIT = 5.0
-_LET_GO_SECONDS = 3.0
+_MAX_RECORDS = 4000
+_MAX_BATCH_WAIT_SECONDS = 25.0
+_TRANSIENT_BACKOFF = Backoff(first=0.2, longest=5.0)
+_COLLISION_BACKOFF = Backoff(first=0.05, longest=0.05)
+_ASSIGNMENT_BACKOFF = Backoff(first=0.5, longest=0.5, jitter=0.6)
+_FINISH_SECONDS = 3.0
 _COMMIT_SECONDS = 2.0
-_SESSION_MS = 6000  # the least a broker takes unless told otherwise; a killed process is missed after it
+_SESSION_MS = 6000  # the least a broker takes by default; the group notices a killed process after it
 _KAFKA_OPTIONS: dict[str, Any] = {
     "auto_offset_reset": "none",
     "batch_timeout_ms": 10,
-    "fetch_max_wait_ms": 100,  # a partition just read up waits for the fetch under way
+    "fetch_max_wait_ms": 100,  # a partition just read to its end waits for the fetch under way
     "fetch_max_bytes": 16 * 1024 * 1024,
     "max_partition_fetch_bytes": 1024 * 1024,
-    "max_records": _MOST_RECORDS,
+    "max_records": _MAX_RECORDS,
     "session_timeout_ms": _SESSION_MS,
     "heartbeat_interval_ms": _SESSION_MS // 4,
 }
 
 
 class BatchConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka ships no types
-    """Runs until stopped; raises what must end the process, or was not foreseen: then it may be run again."""
+    """``run`` ends by cancellation or with an error; after an unforeseen error it may run again."""
 
-    def __init__(self, settings: ServiceSettings, batches: BatchProcessor, pool: Pool, watch: LagMonitor) -> None:
-        self.batches = batches
+    def __init__(self, settings: ServiceSettings, processor: BatchProcessor, pool: Pool, lag: LagMonitor) -> None:
+        self.processor = processor
         self._settings = settings
         self._pool = pool
-        self._watch = watch
+        self._lag = lag
         self._prefix = settings.topic_prefix
         self._failures = 0
         self._fatal: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._working = asyncio.Lock()
+        self._processing = asyncio.Lock()
         self._interrupted = asyncio.Event()
         self._fetched: dict[Partition, int] = {}
-        self._placing: asyncio.Task[None] | None = None
+        self._positioning: asyncio.Task[None] | None = None
         self._broker: Any = None
         self._subscriber: Any = None
 
     async def run(self) -> None:
         self._fatal = asyncio.get_running_loop().create_future()
-        self._working, self._interrupted = asyncio.Lock(), asyncio.Event()
+        self._processing, self._interrupted = asyncio.Lock(), asyncio.Event()
         self._broker, self._subscriber = self._subscribed()
         try:
             await self._start()
@@ -76,128 +77,127 @@ class BatchConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
         finally:
             await self._stop()
 
-    async def reads(self) -> bool:
-        """Whether it has partitions, and has been placed in them."""
-        return bool(self.batches.positions)
+    async def is_assigned(self) -> bool:
+        """Whether it has partitions and reads them."""
+        return bool(self.processor.positions)
 
     def _subscribed(self) -> tuple[KafkaBroker, Any]:
-        settings, service = self._settings, self.batches.service
+        settings, service = self._settings, self.processor.service
         broker = KafkaBroker(
             settings.kafka_bootstrap, client_id=f"stet-{service}", security=subscriber_security(settings),
             consumer_only=True, allow_auto_create_topics=False, apply_types=False,
-            logger=_quiet(), log_level=logging.DEBUG, graceful_timeout=_LET_GO_SECONDS,
+            logger=_error_logger(), log_level=logging.DEBUG, graceful_timeout=_FINISH_SECONDS,
         )  # fmt: skip
         group = f"{self._prefix}stet.{service}"
         instance = f"{group}.{settings.instance}" if settings.instance else None
         subscriber = broker.subscriber(
-            *(self._prefix + name for name in self.batches.topics), batch=True, group_id=group,
-            group_instance_id=instance, ack_policy=AckPolicy.MANUAL, listener=self, parser=_whole, decoder=_records,
-            **_KAFKA_OPTIONS,
+            *(self._prefix + name for name in self.processor.topics), batch=True, group_id=group,
+            group_instance_id=instance, ack_policy=AckPolicy.MANUAL, listener=self, parser=_unparsed,
+            decoder=_raw_records, **_KAFKA_OPTIONS,
         )  # fmt: skip
         subscriber(self._on_batch)
         return broker, subscriber
 
     async def _start(self) -> None:
-        while True:
-            try:
-                await self._broker.start()
-            except (KafkaError, OSError) as error:
-                log.warning("dependency.awaited", neighbour="kafka", setting="STET_KAFKA_BOOTSTRAP",
-                            error=type(error).__name__)  # fmt: skip
-                await self._broker.stop()
-                await asyncio.sleep(1)
-            else:
-                return
+        await until_available("kafka", "STET_KAFKA_BOOTSTRAP", self._started, errors=(KafkaError, OSError))
+
+    async def _started(self) -> None:
+        try:
+            await self._broker.start()
+        except (KafkaError, OSError):
+            await self._broker.stop()
+            raise
 
     async def _stop(self) -> None:
-        """Finish the batch in hand, then leave the group."""
+        """Finish the current batch, then leave the group."""
         self._interrupted.set()
         with suppress(TimeoutError):
-            async with asyncio.timeout(_LET_GO_SECONDS):
-                await self._working.acquire()
-        self.batches.positions.clear()
-        if self._placing is not None:
-            self._placing.cancel()
+            async with asyncio.timeout(_FINISH_SECONDS):
+                await self._processing.acquire()
+        self.processor.positions.clear()
+        if self._positioning is not None:
+            self._positioning.cancel()
         await self._broker.stop()
 
     # -------------------------------------------------------------- assignment
 
     async def on_partitions_revoked(self, revoked: Any) -> None:  # noqa: ARG002 -- eager assignors revoke all
-        """The batch in hand may finish; one that waits for the world is given up. Progress decides what counts."""
+        """The current batch may finish, unless it waits for a dependency. Progress decides which batches count."""
         self._interrupted.set()
         with suppress(TimeoutError):
-            async with asyncio.timeout(_LET_GO_SECONDS):
-                async with self._working:
+            async with asyncio.timeout(_FINISH_SECONDS):
+                async with self._processing:
                     pass
-        self.batches.positions.clear()
+        self.processor.positions.clear()
 
     async def on_partitions_assigned(self, assigned: Any) -> None:
-        """Returns at once, since no heartbeat is sent meanwhile; partitions stay paused until they are placed."""
-        self._place_soon(assigned)
+        """Returns at once, since no heartbeat is sent meanwhile; partitions stay paused until they are positioned."""
+        self._start_positioning(assigned)
 
-    def _place_soon(self, assigned: Iterable[TopicPartition]) -> None:
+    def _start_positioning(self, assigned: Iterable[TopicPartition]) -> None:
         assigned = list(assigned)
         self._consumer.pause(*assigned)
         for partition in assigned:
             self._consumer.seek(partition, 0)  # else the client looks for a committed offset, and fails without one
-        self.batches.positions.clear()
+        self.processor.positions.clear()
         self._interrupted = asyncio.Event()
-        if self._placing is not None:
-            self._placing.cancel()
-        self._placing = asyncio.ensure_future(self._place(assigned)) if assigned else None
+        if self._positioning is not None:
+            self._positioning.cancel()
+        self._positioning = asyncio.ensure_future(self._position(assigned)) if assigned else None
 
-    async def _place(self, assigned: list[TopicPartition]) -> None:
-        told = ""
+    async def _position(self, assigned: list[TopicPartition]) -> None:
+        logged = ""
         while True:
             try:
-                places = await self._look_up(assigned)
+                positions = await self._load_positions(assigned)
             except OffsetOutOfRange as error:
                 return self.halt(error)
             except (KafkaError, *TRANSIENT_ERRORS) as error:
-                if told != type(error).__name__:
-                    told = type(error).__name__
-                    log.warning("assignment.waits", error=told)
-                await asyncio.sleep(random.uniform(0.2, 0.5))
+                if logged != type(error).__name__:
+                    logged = type(error).__name__
+                    log.warning("assignment.retried", error=logged)
+                await asyncio.sleep(_ASSIGNMENT_BACKOFF.wait(1))
             else:
-                return self._read_from(places)
+                return self._read_from(positions)
 
-    async def _look_up(self, assigned: list[TopicPartition]) -> dict[Partition, int]:
-        firsts = await self._watch.firsts([self._place_of(partition) for partition in assigned])
-        places = await progress.load_progress(self._pool, firsts)
-        for place, offset in places.items():
-            if offset < firsts[place]:
-                raise OffsetOutOfRange(place, offset, firsts[place])
-        return places
+    async def _load_positions(self, assigned: list[TopicPartition]) -> dict[Partition, int]:
+        """Raises OffsetOutOfRange where the broker deleted records that were not read yet."""
+        firsts = await self._lag.first_offsets([self._from_kafka(partition) for partition in assigned])
+        positions = await load_progress(self._pool, firsts)
+        for partition, offset in positions.items():
+            if offset < firsts[partition]:
+                raise OffsetOutOfRange(partition, offset, firsts[partition])
+        return positions
 
-    def _read_from(self, places: dict[Partition, int]) -> None:
-        for place, offset in places.items():
-            self._consumer.seek(self._partition(place), offset)
-        self.batches.positions.update(places)
-        self._fetched = dict(places)
-        self._consumer.resume(*map(self._partition, places))
-        log.info("partitions.assigned", partitions=len(places))
+    def _read_from(self, positions: dict[Partition, int]) -> None:
+        for partition, offset in positions.items():
+            self._consumer.seek(self._to_kafka(partition), offset)
+        self.processor.positions.update(positions)
+        self._fetched = dict(positions)
+        self._consumer.resume(*map(self._to_kafka, positions))
+        log.info("partitions.assigned", partitions=len(positions))
 
     # -------------------------------------------------------------- records
 
     async def _on_batch(self, records: tuple[ConsumerRecord[bytes, bytes], ...]) -> None:
-        async with self._working:
+        async with self._processing:
             try:
-                await self._work([(record.topic.removeprefix(self._prefix), record) for record in records])
+                await self._process([(record.topic.removeprefix(self._prefix), record) for record in records])
             except Fenced as error:
                 log.warning("batch.fenced", sentence=str(error))
                 if not self._interrupted.is_set():
-                    self._place_soon(self._consumer.assignment())
-            except Exception as error:  # noqa: BLE001 -- whatever is left is ours: FastStream would swallow it
+                    self._start_positioning(self._consumer.assignment())
+            except Exception as error:  # noqa: BLE001 -- FastStream would swallow it
                 self.halt(error)
 
-    async def _work(self, records: list[tuple[str, Any]]) -> None:
-        if not self._follows(records):
-            self._read_again()
+    async def _process(self, records: list[tuple[str, Any]]) -> None:
+        if not self._is_contiguous(records):
+            self._fetch_again()
             return
-        until, interrupted = time.monotonic() + _SLICE_SECONDS, self._interrupted
+        until, interrupted = time.monotonic() + _MAX_BATCH_WAIT_SECONDS, self._interrupted
         while not interrupted.is_set():
             try:
-                await self.batches.take(records)
+                await self.processor.process(records)
             except Fenced:
                 raise
             except Exception as error:
@@ -205,49 +205,46 @@ class BatchConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
                     raise
                 await self._wait_after(error)
                 if time.monotonic() > until:
-                    self._read_again()
+                    self._fetch_again()
                     return
             else:
                 self._failures = 0
                 return
 
-    def _follows(self, records: list[tuple[str, Any]]) -> bool:
-        """Whether all that was fetched before these was handled: what was given up must be fetched again first."""
+    def _is_contiguous(self, records: list[tuple[str, Any]]) -> bool:
+        """Whether all records fetched before these were handled; a batch given up must be fetched again first."""
         after = {(topic, record.partition): record.offset + 1 for topic, record in records}
-        follows = all(self._fetched.get(place) == self.batches.positions.get(place) for place in after)
-        if follows:
+        positions = self.processor.positions
+        is_contiguous = all(self._fetched.get(partition) == positions.get(partition) for partition in after)
+        if is_contiguous:
             self._fetched.update(after)
-        return follows
+        return is_contiguous
 
     async def _wait_after(self, error: Exception) -> None:
-        """Full jitter; a deadlock's victim comes back at once, a rebalance or the end is not kept waiting."""
+        """A rebalance or the end of the process interrupts the wait; the victim of a deadlock hardly waits."""
         self._failures += 1
-        longest = (
-            0.05
-            if classify_failure(error) is FailureKind.RETRYABLE
-            else min(_LONGEST_WAIT, 0.1 * 2 ** min(self._failures, 10))
-        )
-        wait = min(error.wait.total_seconds(), _SLICE_SECONDS) if isinstance(error, Throttled) else 0
-        wait += random.uniform(0, longest)
-        log.warning("batch.waits", error=type(error).__name__, seconds=round(wait, 2), attempt=self._failures)
+        is_collision = classify_failure(error) is FailureKind.RETRYABLE
+        wait = min(error.wait.total_seconds(), _MAX_BATCH_WAIT_SECONDS) if isinstance(error, Throttled) else 0
+        wait += (_COLLISION_BACKOFF if is_collision else _TRANSIENT_BACKOFF).wait(self._failures)
+        log.warning("batch.retried", error=type(error).__name__, seconds=round(wait, 2), attempt=self._failures)
         with suppress(TimeoutError):
             async with asyncio.timeout(wait):
                 await self._interrupted.wait()
 
-    def _read_again(self) -> None:
-        """Let go of the records in hand: the loop polls, which keeps us in the group, and fetches them anew."""
+    def _fetch_again(self) -> None:
+        """Give up the current records: the client polls, which keeps it in the group, and fetches them again."""
         assigned = self._consumer.assignment()
-        for place, offset in self.batches.positions.items():
-            if self._partition(place) in assigned:
-                self._consumer.seek(self._partition(place), offset)
-        self._fetched = dict(self.batches.positions)
+        for partition, offset in self.processor.positions.items():
+            if self._to_kafka(partition) in assigned:
+                self._consumer.seek(self._to_kafka(partition), offset)
+        self._fetched = dict(self.processor.positions)
 
-    # -------------------------------------------------------------- between us and Kafka
+    # -------------------------------------------------------------- Kafka
 
     async def commit_offsets(self) -> None:
-        """Kafka's own offsets only tell its tools how far we are; after a rebalance it is normal that this fails."""
+        """Commit offsets for Kafka's own tools, which show the lag; after a rebalance this may fail without harm."""
         assigned = self._consumer.assignment() if self._consumer else ()
-        offsets = {self._partition(place): offset for place, offset in self.batches.positions.items()}
+        offsets = {self._to_kafka(partition): offset for partition, offset in self.processor.positions.items()}
         offsets = {partition: offset for partition, offset in offsets.items() if partition in assigned}
         if offsets:
             with suppress(KafkaError, TimeoutError):
@@ -255,18 +252,18 @@ class BatchConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
                     await self._consumer.commit(offsets)
 
     def restart(self) -> None:
-        """Begin again where the progress in the database says; the batch in hand is given up."""
+        """Begin again where the progress in the database says, and give up the current batch."""
         if self._consumer is not None:
             self._interrupted.set()
-            self._place_soon(self._consumer.assignment())
+            self._start_positioning(self._consumer.assignment())
 
     def halt(self, error: Exception) -> None:
-        """Read nothing more, and end with this error; whether the process ends too, its supervisor knows."""
+        """Read nothing more, and end ``run`` with this error; the supervisor decides whether the process ends too."""
         log.critical("consumer.halted", exc_info=error)
         self._interrupted.set()
         if self._consumer is not None:
             self._consumer.pause(*self._consumer.assignment())
-        self.batches.positions.clear()
+        self.processor.positions.clear()
         if not self._fatal.done():
             self._fatal.set_exception(error)
 
@@ -274,24 +271,24 @@ class BatchConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
     def _consumer(self) -> Any:
         return self._subscriber.consumer if self._subscriber is not None else None
 
-    def _partition(self, place: Partition) -> TopicPartition:
-        return TopicPartition(self._prefix + place[0], place[1])
+    def _to_kafka(self, partition: Partition) -> TopicPartition:
+        return TopicPartition(self._prefix + partition[0], partition[1])
 
-    def _place_of(self, partition: TopicPartition) -> Partition:
+    def _from_kafka(self, partition: TopicPartition) -> Partition:
         return partition.topic.removeprefix(self._prefix), partition.partition
 
 
-def _quiet() -> logging.Logger:
-    """FastStream would tell of every batch, on a handler of its own."""
+def _error_logger() -> logging.Logger:
+    """FastStream would log every batch, on a handler of its own."""
     logger = logging.getLogger("stet.faststream")
     logger.setLevel(logging.ERROR)
     return logger
 
 
-async def _whole(records: Any) -> KafkaMessage:
-    """FastStream's own parser decodes every header of every record, and fails for all on one that is no text."""
+async def _unparsed(records: Any) -> KafkaMessage:
+    """FastStream's own parser decodes the headers of all records, and fails for the batch on one that is no text."""
     return KafkaMessage(raw_message=records, body=b"", consumer=FAKE_CONSUMER)
 
 
-async def _records(message: KafkaMessage) -> Any:
+async def _raw_records(message: KafkaMessage) -> Any:
     return message.raw_message

@@ -1,16 +1,21 @@
-"""The shapes of secrets, checked at start: one that cannot be right would start, and then refuse or let in everything.
+"""Types for secrets, checked at start, and the keyed hash that stands for personal data in ids, keys and logs.
 
-No error quotes a secret. Meta documents no format of its app secrets (32 hexadecimal digits today), so only what none
-of them can be is refused.
+A secret that cannot be right would start, and then refuse or admit every request. No error quotes a secret. Meta
+documents no format of its app secrets (32 hexadecimal digits today), so only what none of them can be is refused.
 """
 
 import base64
 import binascii
+import hmac
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from pydantic import AfterValidator, SecretStr
 
+from shared.contracts.ids import PersonId, length_prefixed
+
+_PSEUDONYM_HEX = 32
 _WEBHOOK_PREFIX = "whsec_"
 _WEBHOOK_BYTES = range(24, 65)
 
@@ -26,7 +31,7 @@ def _of_length(least: int, most: int) -> Callable[[SecretStr], SecretStr]:
 
 
 def _check_visible(text: str) -> None:
-    """A blank or a line break comes from copying it, or from a file, and is part of no secret."""
+    """A blank or a line break comes from copying or from a file, and is part of no secret."""
     if not text:
         raise ValueError("it is empty")
     if not all("!" <= character <= "~" for character in text):
@@ -49,19 +54,42 @@ def _check_webhook_secret(secret: SecretStr) -> SecretStr:
 
 
 AppSecret = Annotated[SecretStr, AfterValidator(_of_length(16, 128))]
-"""Meta's, which signs webhooks: App Dashboard, Settings, Basic."""
+"""Meta signs webhooks with it: App Dashboard, Settings, Basic."""
 
 WebhookSecret = Annotated[SecretStr, AfterValidator(_check_webhook_secret)]
-"""Of Standard Webhooks: ``whsec_`` and base64 of 24 to 64 bytes."""
+"""A secret of Standard Webhooks: ``whsec_`` and base64 of 24 to 64 bytes."""
 
 VerifyToken = Annotated[SecretStr, AfterValidator(_of_length(8, 256))]
-"""A word of the operator's own, which Meta repeats when a webhook is subscribed."""
+"""Chosen by the operator; Meta sends it back when a webhook is subscribed."""
 
 AccessKey = Annotated[SecretStr, AfterValidator(_of_length(1, 4096))]
-"""A token or key that a neighbour gave us, of whatever length, sent in a header."""
+"""A token or key issued by another system, of any length, sent in a header."""
 
 SigningKey = Annotated[SecretStr, AfterValidator(_of_length(16, 256))]
 """A key of our own, better of 32 characters or more: ``openssl rand -hex 32``."""
 
 PseudonymKey = Annotated[SecretStr, AfterValidator(_of_length(32, 256))]
 """A key of our own: ``openssl rand -hex 32``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pseudonymizer:
+    """Keyed hashes of what contains a phone number. The same key and parts give the same hash in every process.
+
+    A wamid is base64 around the person's number, and a number has so few digits that a plain hash of it is found by
+    trying all of them. There is one key for a tenant's whole installation: another key gives other ids.
+    """
+
+    key: bytes = field(repr=False)
+
+    def hash(self, *parts: object) -> str:
+        """32 hex characters for these parts, in this order."""
+        return hmac.digest(self.key, length_prefixed(parts), "sha256").hex()[:_PSEUDONYM_HEX]
+
+    def for_wamid(self, wamid: str) -> str:
+        """Stands for WhatsApp's id of a message."""
+        return self.hash("wamid", wamid)
+
+    def visitor_id(self, tenant: str, address: str) -> PersonId:
+        """The person id of a person known only by the address (BSUID, else phone) they first wrote from."""
+        return PersonId("v" + self.hash(tenant, "visitor", address))

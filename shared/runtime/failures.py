@@ -1,17 +1,37 @@
-"""Whose fault an error is: a record's, the world's, or nobody's. It decides whether to park, to wait, or to repeat.
+"""Classifies errors: whether to park the record, wait for a dependency, repeat the transaction, or stop the process.
 
-What nobody foresaw is the record's fault: it is then found by halving, parked with the place it failed at, and the rest
-goes on; when everything fails so, the consumer halts.
+An unforeseen error counts as the record's: bisection finds that record and parks it with the place of the error, and
+the rest goes on. Where every record fails so, the consumer halts.
 """
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 import asyncpg
 
 from shared.contracts.errors import Misconfigured, Unavailable, Unprocessable
-from shared.runtime.error_location import error_location
-from shared.runtime.postgres import CONNECTION_LOST
-from shared.runtime.transaction import LocksBusy
+from shared.runtime.telemetry import error_location
+
+
+class LocksBusy(Unavailable):
+    """Another transaction holds one of the locks ``names``. Roll back, wait for them first, and repeat."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        super().__init__("another transaction holds one of these locks")
+        self.names = frozenset(names)
+
+
+CONNECTION_LOST = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # raised where the server is killed between two messages of one query
+    asyncpg.CannotConnectNowError,
+    OSError,
+)
+"""PostgreSQL is away or shutting down: the same work may succeed later."""
+
+SERIALIZATION_FAILURES = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+"""Two transactions collided: repeat the transaction."""
 
 TRANSIENT_ERRORS = (
     Unavailable,
@@ -23,12 +43,14 @@ TRANSIENT_ERRORS = (
     asyncpg.TransactionTimeoutError,
     TimeoutError,
 )
-"""Errors of the world, not of a record."""
+"""Errors of a dependency, not of a record."""
 
 _RETRYABLE_ERRORS = (asyncpg.TransactionRollbackError, asyncpg.LockNotAvailableError, LocksBusy)
 
 
 class FailureKind(StrEnum):
+    """``record``: park it · ``transient``: wait, repeat · ``retryable``: repeat at once · ``configuration``: stop."""
+
     RECORD = "record"
     TRANSIENT = "transient"
     RETRYABLE = "retryable"
@@ -41,19 +63,19 @@ def classify_failure(error: BaseException) -> FailureKind:
     if isinstance(error, _RETRYABLE_ERRORS):
         return FailureKind.RETRYABLE
     if isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError):
-        return FailureKind.RECORD  # a value asyncpg cannot encode for its column, not a lost connection
+        return FailureKind.RECORD  # a value that asyncpg cannot encode for its column, not a lost connection
     return FailureKind.TRANSIENT if isinstance(error, TRANSIENT_ERRORS) else FailureKind.RECORD
 
 
 def parking_reason(error: BaseException) -> str:
-    """A closed word for labels and lists."""
+    """The word, from a closed set, under which a record with this error is parked and counted."""
     if isinstance(error, Unprocessable):
         return error.reason
     return "database_refused" if isinstance(error, (asyncpg.PostgresError, asyncpg.InterfaceError)) else "unexpected"
 
 
 def describe_failure(error: BaseException) -> str:
-    """What happened and where, without a value: errors of libraries quote the data they failed on."""
+    """The error and its place, without any value: the texts of library errors quote the data they failed on."""
     if isinstance(error, Unprocessable):
         return str(error)
     names = [type(error).__name__, getattr(error, "sqlstate", None), getattr(error, "constraint_name", None)]

@@ -1,6 +1,6 @@
-"""The port beside the public one: ``/healthz``, ``/readyz``, ``/metrics``; with a driven clock also ``/development/…``.
+"""Serves ``/healthz``, ``/readyz``, ``/metrics`` on a port of their own; with a virtual clock also ``/development/…``.
 
-It answers from the moment the process begins to wait for its neighbours.
+It answers from the moment the process begins to wait for its dependencies.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -22,7 +22,7 @@ Route = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True, slots=True)
 class IdleStatus:
-    """What still moves here, and when something is due next in business time; ``counter`` rises with all work done."""
+    """``busy``: why work is left. ``next_due``: business time of the next timer. ``counter`` rises with all work."""
 
     busy: tuple[str, ...] = ()
     next_due: datetime | None = None
@@ -43,8 +43,8 @@ def merge_idle_statuses(parts: list[IdleStatus]) -> IdleStatus:
 class Health:
     """``driven``: with a development clock ``/development/idle`` exists, and ``routes`` (POST, by path).
 
-    ``details`` say on ``/readyz`` what a person must mend (a refused secret) and make nothing unready: taken out of
-    service, a process could do even less. A detail is one line, or nothing.
+    ``details`` add lines to ``/readyz`` for an operator (such as a refused secret) and do not make the process unready:
+    out of service it could do even less. A detail without a problem returns an empty line.
     """
 
     driven: bool
@@ -74,19 +74,19 @@ class Health:
             app.router.add_post("/development/{name}", self._route)
         return app
 
-    async def waiting(self) -> list[str]:
-        """The checks that fail now; ``on_unready`` is told if any does, as a load balancer sends nothing then."""
-        checks = list(self.checks.items())  # a part that starts meanwhile adds its own
-        waiting = [name for name, check in checks if not await check()]
-        if waiting:
-            for tell in self.on_unready:
-                tell()
-        return waiting
+    async def failing_checks(self) -> list[str]:
+        """The checks that fail now; calls ``on_unready`` if any does, as a load balancer then sends nothing."""
+        checks = list(self.checks.items())  # a task that starts meanwhile may add one
+        failing = [name for name, check in checks if not await check()]
+        if failing:
+            for callback in self.on_unready:
+                callback()
+        return failing
 
     async def _ready(self, _: web.Request) -> web.Response:
-        waiting = await self.waiting()
+        failing = await self.failing_checks()
         details = [line for detail in self.details if (line := await detail())]
-        return web.Response(status=503 if waiting else 200, text="\n".join([*(waiting or ["ready"]), *details]) + "\n")
+        return web.Response(status=503 if failing else 200, text="\n".join([*(failing or ["ready"]), *details]) + "\n")
 
     async def _report(self, _: web.Request) -> web.Response:
         state = await self.idle() if self.idle is not None else IdleStatus(("starting",))

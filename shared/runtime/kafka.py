@@ -1,4 +1,4 @@
-"""Kafka: the connection settings, the one producer of a process, and where a key's partition is."""
+"""Kafka: the connection settings, and the one producer of a process."""
 
 import asyncio
 from collections.abc import Sequence
@@ -23,8 +23,8 @@ from aiokafka.helpers import create_ssl_context
 from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
 
 from shared.contracts.errors import Misconfigured
-from shared.contracts.topics import PARTITIONS
-from shared.runtime.partitioner import murmur2, partition
+from shared.runtime.partitioner import partition
+from shared.runtime.retry import until_available
 from shared.runtime.settings import ServiceSettings
 from shared.runtime.telemetry import get_logger
 
@@ -36,18 +36,19 @@ BATCH_BYTES = 512 * 1024
 
 _REQUEST_SECONDS = 4
 _FLUSH_SECONDS = 2
-_RETRY_SECONDS = 1.0
 
 Headers = list[tuple[str, bytes]]
+
+_BROKER_AWAY = (KafkaError, OSError)
 
 RECORD_REFUSED = (
     MessageSizeTooLargeError, RecordListTooLargeError, InvalidTimestampError, UnsupportedForMessageFormatError,
     PolicyViolationError, UnknownError,
 )  # fmt: skip
-"""The broker will never take such a record; aiokafka does not know INVALID_RECORD, which it calls unknown."""
+"""The broker will never take such a record. aiokafka does not know INVALID_RECORD, and reports it as UnknownError."""
 
 TOPIC_REFUSED = (TopicAuthorizationFailedError, UnknownTopicOrPartitionError, InvalidTopicError)
-"""The topic is missing or not ours to write, until somebody mends that."""
+"""The topic is missing, or this login may not write it, until an operator mends that."""
 
 
 def security(settings: ServiceSettings) -> dict[str, Any]:
@@ -67,7 +68,7 @@ def security(settings: ServiceSettings) -> dict[str, Any]:
 
 
 def subscriber_security(settings: ServiceSettings) -> BaseSecurity | None:
-    """The same, in FastStream's words."""
+    """The same as FastStream takes it. Raises Misconfigured for an unknown mechanism."""
     if settings.kafka_security_protocol == "PLAINTEXT":
         return None
     context = security(settings).get("ssl_context")
@@ -85,7 +86,7 @@ _SASL = {"PLAIN": SASLPlaintext, "SCRAM-SHA-256": SASLScram256, "SCRAM-SHA-512":
 
 
 class OutgoingRecord(NamedTuple):
-    """A record on its way."""
+    """A record for Kafka; ``topic`` has the installation's prefix."""
 
     topic: str
     key: bytes | None
@@ -96,8 +97,7 @@ class OutgoingRecord(NamedTuple):
 class Producer:
     """The one producer of a process: idempotent, ``acks=all``; records of a partition arrive in the order sent.
 
-    An idempotent producer of aiokafka never gives a record up: it retries until the broker is back. ``renew`` is how to
-    take back what it has not delivered.
+    aiokafka's idempotent producer retries a record until the broker is back; ``restart`` discards what is undelivered.
     """
 
     def __init__(self, settings: ServiceSettings) -> None:
@@ -109,50 +109,45 @@ class Producer:
         return self._producer.client
 
     async def start(self) -> None:
-        """A broker that is down is waited for, and said."""
-        told = False
-        while True:
-            producer = self._new()
-            try:
-                await producer.start()
-            except (KafkaError, OSError) as error:
-                await discard_producer(producer)
-                if not told:
-                    told = True
-                    name = type(error).__name__
-                    log.warning("dependency.awaited", neighbour="kafka", setting="STET_KAFKA_BOOTSTRAP", error=name)
-                await asyncio.sleep(_RETRY_SECONDS)
-            else:
-                self._producer = producer
-                return
+        """Waits for a broker that is down."""
+        self._producer = await until_available("kafka", "STET_KAFKA_BOOTSTRAP", self._connected, errors=_BROKER_AWAY)
+
+    async def _connected(self) -> Any:
+        producer = self._new()
+        try:
+            await producer.start()
+        except _BROKER_AWAY:
+            await discard_producer(producer)
+            raise
+        return producer
 
     async def send(self, topic: str, value: bytes, key: bytes | None, headers: Headers | None = None) -> Any:
         """A future, done when every replica in sync has the record. Raises KafkaError."""
         return await self._producer.send(topic, value, key, headers=headers)
 
     async def send_all(self, records: Sequence[OutgoingRecord]) -> list[Any]:
-        """Per record a future, as ``send`` gives it, or the KafkaError that keeps it back; in order within a partition.
+        """For each record a future, as of ``send``, or the KafkaError that keeps it back; in order within a partition.
 
-        Those of a partition travel together, which costs much less than sending them one by one.
+        Records of one partition are sent in one batch, which costs much less than one by one.
         """
         results: list[Any] = [None] * len(records)
         partitions = {topic: await self._partitions(topic) for topic in {record.topic for record in records}}
-        together: dict[tuple[str, int], list[int]] = {}
-        for place, record in enumerate(records):
+        batches: dict[tuple[str, int], list[int]] = {}
+        for index, record in enumerate(records):
             every = partitions[record.topic]
             if isinstance(every, KafkaError):
-                results[place] = every
+                results[index] = every
             else:
-                together.setdefault((record.topic, partition(record.key, every, every)), []).append(place)
-        for to, places in together.items():
-            while places:
-                future, taken = await self._send_some(to, [records[place] for place in places])
-                for place in places[:taken]:
-                    results[place] = future
-                del places[:taken]
+                batches.setdefault((record.topic, partition(record.key, every, every)), []).append(index)
+        for to, indexes in batches.items():
+            while indexes:
+                future, taken = await self._send_batch(to, [records[index] for index in indexes])
+                for index in indexes[:taken]:
+                    results[index] = future
+                del indexes[:taken]
         return results
 
-    async def _send_some(self, to: tuple[str, int], records: Sequence[OutgoingRecord]) -> tuple[Any, int]:
+    async def _send_batch(self, to: tuple[str, int], records: Sequence[OutgoingRecord]) -> tuple[Any, int]:
         """One batch of as many of these as it holds."""
         batch = self._producer.create_batch()
         taken = 0
@@ -168,13 +163,13 @@ class Producer:
         except TOPIC_REFUSED as error:
             return error
 
-    async def renew(self) -> None:
-        """Give up what is not acknowledged, and start again with nothing."""
+    async def restart(self) -> None:
+        """Discard the records that are not acknowledged, and start with none."""
         await discard_producer(self._producer)
         await self.start()
 
     async def stop(self) -> None:
-        """Deliver what is left, if the broker takes it soon."""
+        """Deliver what is left, if the broker takes it within two seconds."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_FLUSH_SECONDS):
                 await self._producer.flush()
@@ -189,20 +184,15 @@ class Producer:
 
 
 async def discard_producer(producer: Any) -> None:
-    """Close a producer without delivering what it holds; aiokafka has no public way, and would wait for ever.
+    """Close a producer without delivering what it holds; aiokafka has no public way to, and would wait for ever.
 
-    Its sender may fail while it ends: a request under way comes back as failed, and aiokafka looks for its batch among
-    those that were just given up. Nothing hangs on that any more.
+    Its sender may fail meanwhile: aiokafka looks for the batch of a failed request among those just discarded. That
+    error has no consequence.
     """
     sender = producer._sender  # noqa: SLF001 -- see above
     producer._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001 -- the same
     for close in (sender.close, producer.stop):
         try:
             await close()
-        except Exception as error:  # noqa: BLE001 -- whatever it is, the producer is given up
-            log.info("producer.abandoned", error=type(error).__name__)
-
-
-def partition_for_key(key: str) -> int:
-    """The partition a keyed record goes to: murmur2, as the producer's default partitioner and Java's have it."""
-    return int((murmur2(key.encode()) & 0x7FFFFFFF) % PARTITIONS)
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the producer is discarded
+            log.info("producer.discarded", error=type(error).__name__)

@@ -18,11 +18,10 @@ from shared.runtime.postgres import (
     advisory_lock_key,
     connect_writable,
     load_queries,
+    missing_migrations,
     role_name,
 )
-from shared.runtime.schema import missing_migrations
-from shared.runtime.setting_names import PREFIX
-from shared.runtime.settings import load_settings
+from shared.runtime.settings import PREFIX, load_settings
 
 QUERIES = load_queries(__file__, "migrate.sql")
 

@@ -1,115 +1,240 @@
-"""The relay: what a transaction left in the outbox goes to Kafka, in order of id, and is deleted once acknowledged.
+"""The transactional outbox: a ``Transaction`` writes what it publishes into a table, and the ``Relay`` sends it on.
 
-A record the broker will never take is parked, and a topic it refuses is left for a while: neither holds up the others.
-
-One process of a service relays at a time, by a session lock. A new holder waits out what a lost one may still deliver,
-as a late copy of an old state must not overtake a newer one.
+What a transaction publishes is sent if, and only if, it commits. The relay sends in the order of ids and deletes what
+the broker acknowledged. A record that the broker will never take is parked, and a topic that it refuses is left alone
+for a while: neither holds up the others. One process of a service relays at a time; a new leader waits until nothing
+that a lost one sent can still arrive, as a late copy of an old state must not overtake a newer one.
 """
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache, partial
 from typing import Any
 
 import asyncpg
+import orjson
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 
-from shared.contracts.errors import Malformed
-from shared.runtime.clock import machine_now
+from shared.contracts.envelope import Event, trace_headers
+from shared.contracts.errors import Malformed, Unprocessable
+from shared.contracts.topics import Topic, parked_topic
+from shared.runtime.clock import Clock, machine_now
 from shared.runtime.failures import TRANSIENT_ERRORS
 from shared.runtime.kafka import RECORD_REFUSED, TOPIC_REFUSED, OutgoingRecord, Producer
-from shared.runtime.postgres import Connection, advisory_lock_key, connect, raise_if_read_only
+from shared.runtime.leader import LeaderLease
+from shared.runtime.postgres import Connection, Pool, acquire_locks, connect, load_queries, raise_if_read_only
 from shared.runtime.settings import ServiceSettings
 from shared.runtime.telemetry import counter, gauge, get_logger, histogram, parked_counter
-from shared.runtime.transaction import QUERIES, pack_headers, unpack_headers
 
 log = get_logger()
+QUERIES = load_queries(__file__, "delivery.sql")
+
+Headers = Sequence[tuple[str, bytes]]
+
+
+# ------------------------------------------------------------------ write
+
+_Row = tuple[str, bytes | None, bytes, bytes | None, datetime]
+_COLUMNS = ("topic", "key", "value", "headers", "written_at")
+_ROW_BYTES = 128  # a topic's name, an instant, and the lengths
+_COPY_BYTES = 400 * 1024  # asyncpg waits for room once half a mebibyte is unsent
+_ENVELOPE_BYTES = 2048
+"""Room for key, headers and Kafka's own bytes beside a value."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordOrigin:
+    """Where a parked record came from: a place in Kafka, or the name of an HTTP route; ``event`` is the event's id."""
+
+    topic: str
+    partition: int | None = None
+    offset: int | None = None
+    key: bytes | None = None
+    headers: Headers = ()
+    event: str | None = None
+
+
+@dataclass(slots=True)
+class Transaction:
+    """An open database transaction. ``now`` is business time, the same for everything in it."""
+
+    connection: Connection
+    service: str
+    now: datetime
+    _outgoing: list[tuple[str, bytes | None, bytes, bytes | None]] = field(default_factory=list)
+
+    def publish(self, topic: Topic, event: Event) -> None:
+        """Publish an event, in the order of calls, under its own key. Raises Unprocessable if it is too large."""
+        value = event.to_bytes()
+        if len(value) > topic.max_message_bytes - _ENVELOPE_BYTES:
+            sentence = f"{event.type} of {len(value)} bytes does not fit into {topic.name}"
+            raise Unprocessable(sentence, reason="too_large")
+        self._outgoing.append((topic.name, event.partitionkey.encode(), value, _packed_trace(event.traceparent)))
+
+    def publish_raw(self, topic: str, key: bytes | None, value: bytes, headers: Headers = ()) -> None:
+        self._outgoing.append((topic, key, value, pack_headers(headers) if headers else None))
+
+    async def park(self, raw: bytes, reason: str, sentence: str, origin: RecordOrigin) -> None:
+        """Keep what could not be handled: a row that an operator can replay, and a record on ``parked.<service>``."""
+        sentence = sentence.replace("\0", "")
+        number = await self.connection.fetchval(
+            QUERIES.keep_parked, origin.topic, origin.partition, origin.offset, origin.event, origin.key, raw,
+            pack_headers(origin.headers), reason, sentence, machine_now(),
+        )  # fmt: skip
+        if number is not None:
+            fields = {
+                "parked-id": number,
+                "reason": reason,
+                "sentence": sentence,
+                "topic": origin.topic,
+                "partition": origin.partition,
+                "offset": origin.offset,
+            }
+            headers = [(f"stet-{name}", str(value).encode()) for name, value in fields.items()]
+            self.publish_raw(parked_topic(self.service).name, origin.key, raw, [*origin.headers, *headers])
+
+    async def flush(self) -> None:
+        """Write the outbox, in the order published, which wakes the relay; called once, last."""
+        now = machine_now()
+        rows = [(*outgoing, now) for outgoing in self._outgoing]
+        for some in _copy_portions(rows):
+            await self.connection.copy_records_to_table("outbox", records=some, columns=_COLUMNS)
+        self._outgoing.clear()
+
+
+@asynccontextmanager
+async def transaction(
+    pool: Pool, clock: Clock, service: str, *, locks: Iterable[str] = ()
+) -> AsyncIterator[Transaction]:
+    """For HTTP routes, timers and loops: commits on leaving, rolls back on an error."""
+    async with pool.acquire() as connection, connection.transaction():
+        await acquire_locks(connection, service, locks)
+        tx = Transaction(connection, service, clock.now())
+        yield tx
+        await tx.flush()
+
+
+def pack_headers(headers: Headers) -> bytes:
+    """Kafka's headers as bytes for one column; their values are bytes of any kind."""
+    return orjson.dumps([(name, (value or b"").decode("latin-1")) for name, value in headers])
+
+
+def unpack_headers(packed: bytes | None) -> list[tuple[str, bytes]]:
+    """Raises ValueError for bytes that ``pack_headers`` did not make."""
+    return [(name, value.encode("latin-1")) for name, value in orjson.loads(packed)] if packed else []
+
+
+@lru_cache(maxsize=1024)
+def _packed_trace(traceparent: str | None) -> bytes | None:
+    """Cached: all events that follow from one event have its trace."""
+    return pack_headers(trace_headers(traceparent)) if traceparent else None
+
+
+def _copy_portions(rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:
+    """Rows that asyncpg sends without waiting for room: neither a timeout nor a lost connection would end that wait."""
+    begin, size = 0, 0
+    for index, (_, key, value, headers, _) in enumerate(rows):
+        more = len(key or b"") + len(value) + len(headers or b"") + _ROW_BYTES
+        if index > begin and size + more > _COPY_BYTES:
+            yield rows[begin:index]
+            begin, size = index, 0
+        size += more
+    if rows:
+        yield rows[begin:]
+
+
+# ------------------------------------------------------------------ relay
+
 _ROUND_RECORDS = 1000
-_ROUND_BYTES = 384 * 1024  # one batch of the producer per partition, so nothing of a round waits for the rest of it
-_HOLD = timedelta(seconds=3)
+_ROUND_BYTES = 384 * 1024  # one batch of the producer per partition, so that no part of a round waits for another
+_DELIVERY_WINDOW = timedelta(seconds=3)
 _RENEW_SECONDS = 1.0
 _POLL_SECONDS = 1.0
 _RETRY_SECONDS = 0.5
 _ROUND_SECONDS = 30.0
-_TOPIC_SECONDS = 10.0
-_REASON = "refused_by_broker"
-_OF_A_RECORD = (*RECORD_REFUSED, Malformed)
-_REFUSED = (*_OF_A_RECORD, *TOPIC_REFUSED)
-_SESSION = {"idle_session_timeout": "10s"}  # a frozen holder loses the lock
+_BLOCKED_TOPIC_SECONDS = 10.0
+_PARKING_REASON = "refused_by_broker"
+_RECORD_ERRORS = (*RECORD_REFUSED, Malformed)
+_REFUSALS = (*_RECORD_ERRORS, *TOPIC_REFUSED)
+_SESSION = {"idle_session_timeout": "10s"}  # a frozen leader loses the lock
 
 
 class Relay:
+    """Sends the outbox of one service to Kafka, in one process of the service at a time."""
+
     def __init__(self, settings: ServiceSettings, service: str, producer: Producer) -> None:
         self.relayed = 0
-        self._settings = settings
+        self._topic_prefix = settings.topic_prefix
         self._service = service
         self._producer = producer
+        session = partial(connect, settings.postgres_dsn.get_secret_value(), service, **_SESSION)
+        self._lease = LeaderLease(f"stet/{service}/relay", session, _POLL_SECONDS)
         self._woken = asyncio.Event()
         self._held_until: datetime | None = None
         self._sending = False
-        self._held_topics: dict[str, float] = {}
-        self._left = counter(f"stet_{service}_outbox_relayed_total", "Records relayed to Kafka")
+        self._blocked_topics: dict[str, float] = {}
+        self._relayed_total = counter(f"stet_{service}_outbox_relayed_total", "Records relayed to Kafka.")
         self._parked = parked_counter(service)
-        self._held = gauge(f"stet_{service}_outbox_topics_held", "Topics that refuse records of the outbox, which wait")
-        self._seconds = histogram(f"stet_{service}_outbox_round_seconds", "From reading a round to its deletion")
+        self._blocked = gauge(
+            f"stet_{service}_outbox_topics_held", "Topics that refuse the outbox's records, which wait."
+        )
+        self._seconds = histogram(
+            f"stet_{service}_outbox_round_seconds", "Time from reading a round of records to deleting it."
+        )
 
     async def run(self) -> None:
-        """Forever: hold the lock, relay, start again when the database or the broker comes back."""
+        """For ever: become the leader, relay, and start again when the database or the broker comes back."""
         while True:
-            await self._take_back()
+            await self._discard_unacknowledged()
             try:
-                async with self._connected() as connection:
-                    await self._hold(connection)
-                    await self._relay(connection)
+                async with self._lease.held() as connection:
+                    await self._lead(connection)
             except (KafkaError, asyncpg.PostgresError, *TRANSIENT_ERRORS) as error:
-                log.warning("relay.waits", error=type(error).__name__)
+                log.warning("relay.retried", error=type(error).__name__)
                 await asyncio.sleep(_RETRY_SECONDS)
 
-    async def _take_back(self) -> None:
-        """After any error the lock may be another's: nothing of ours may arrive any more."""
+    async def _discard_unacknowledged(self) -> None:
+        """After any error another process may lead: nothing that this one sent may arrive any more."""
         if self._sending:
-            await self._producer.renew()
+            await self._producer.restart()
             self._sending = False
 
-    @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[Connection]:
-        connection = await connect(self._settings.postgres_dsn.get_secret_value(), self._service, **_SESSION)
+    async def _lead(self, connection: Connection) -> None:
         try:
-            yield connection
+            await self._await_predecessor(connection)
+            await self._relay(connection)
         except asyncio.CancelledError:
             await self._release(connection)
             raise
-        finally:
-            connection.terminate()
+
+    async def _await_predecessor(self, connection: Connection) -> None:
+        self._held_until = None
+        until = await connection.fetchval(QUERIES.relay_held_until)
+        left = 0.0 if until is None else min(until - machine_now(), _DELIVERY_WINDOW).total_seconds()
+        if left > 0:
+            log.info("relay.delayed", seconds=round(left, 1))
+            await asyncio.sleep(left)
+        await connection.add_listener(outbox_channel(self._service), lambda *_: self._woken.set())
 
     async def _release(self, connection: Connection) -> None:
-        """Tell the next holder that there is nothing to wait for."""
+        """Record that the next leader has nothing to wait for."""
         if self._held_until is not None and not self._sending:
             with suppress(asyncpg.PostgresError, *TRANSIENT_ERRORS):
                 await connection.execute(QUERIES.hold_relay, machine_now(), timeout=_RENEW_SECONDS)
 
-    async def _hold(self, connection: Connection) -> None:
-        self._held_until = None
-        number = advisory_lock_key(f"stet/{self._service}/relay")
-        while not await connection.fetchval("select pg_try_advisory_lock($1)", number):
-            await asyncio.sleep(_POLL_SECONDS)
-        until = await connection.fetchval(QUERIES.relay_held_until)
-        left = 0.0 if until is None else min(until - machine_now(), _HOLD).total_seconds()
-        if left > 0:
-            log.info("relay.waits_out_holder", seconds=round(left, 1))
-            await asyncio.sleep(left)
-        await connection.add_listener(outbox_channel(self._service), lambda *_: self._woken.set())
-
     async def _relay(self, connection: Connection) -> None:
         while True:
             self._woken.clear()
-            rows = await connection.fetch(QUERIES.next_to_leave, _ROUND_RECORDS, _ROUND_BYTES, self._held_now())
+            blocked = self._blocked_now()
+            rows = await connection.fetch(QUERIES.next_to_leave, _ROUND_RECORDS, _ROUND_BYTES, blocked)
             if not rows:
                 await self._sleep(connection)
             else:
-                await self._round(connection, rows)
+                await self._send_round(connection, rows)
 
     async def _sleep(self, connection: Connection) -> None:
         with suppress(TimeoutError):
@@ -120,82 +245,79 @@ class Relay:
         raise_if_read_only(connection)
 
     async def _renew(self, connection: Connection) -> None:
-        """Show that we still hold the lock; raises when it is lost, or nobody answers soon enough."""
+        """Prove that this process still leads; raises where it does not, or PostgreSQL does not answer in time."""
         now = machine_now()
-        if (
-            self._held_until is None
-            or (self._held_until - now).total_seconds() < _HOLD.total_seconds() - _RENEW_SECONDS
-        ):
-            await connection.execute(QUERIES.hold_relay, now + _HOLD, timeout=_RENEW_SECONDS)
-            self._held_until = now + _HOLD
+        renew_from = (_DELIVERY_WINDOW - timedelta(seconds=_RENEW_SECONDS)).total_seconds()
+        if self._held_until is None or (self._held_until - now).total_seconds() < renew_from:
+            await connection.execute(QUERIES.hold_relay, now + _DELIVERY_WINDOW, timeout=_RENEW_SECONDS)
+            self._held_until = now + _DELIVERY_WINDOW
 
-    async def _round(self, connection: Connection, rows: Sequence[Any]) -> None:
-        """Send all, wait for all, delete what was acknowledged; then look one by one at what the broker refused."""
+    async def _send_round(self, connection: Connection, rows: Sequence[Any]) -> None:
+        """Send all, wait for all, delete what was acknowledged; then send one by one what the broker refused."""
         await self._renew(connection)
         with self._seconds.time():
             self._sending = True
-            results = _errors_of(await self._sent(connection, rows))
-            if not any(isinstance(error, _REFUSED) for error in results):
+            results = _errors_of(await self._send(connection, rows))
+            if not any(isinstance(error, _REFUSALS) for error in results):
                 _raise_first(results)
-            await self._leave(
-                connection, [row["id"] for row, error in zip(rows, results, strict=True) if error is None]
-            )
-            failed = [(row, error) for row, error in zip(rows, results, strict=True) if error is not None]
-            self._hold_topics({row["topic"] for row, error in failed if isinstance(error, TOPIC_REFUSED)})
-            again = [row for row, _ in failed if row["topic"] not in self._held_topics]
+            pairs = list(zip(rows, results, strict=True))
+            await self._delete(connection, [row["id"] for row, error in pairs if error is None])
+            failed = [(row, error) for row, error in pairs if error is not None]
+            self._block_topics({row["topic"] for row, error in failed if isinstance(error, TOPIC_REFUSED)})
+            again = [row for row, _ in failed if row["topic"] not in self._blocked_topics]
             if again:
-                await self._producer.renew()  # the broker expects the numbers of what it refused
+                await self._producer.restart()  # the broker expects the sequence numbers of what it refused
             for row in again:
-                await self._one(connection, row)
+                await self._send_one(connection, row)
             self._sending = False
 
-    async def _one(self, connection: Connection, row: Any) -> None:
-        """By itself, so that the record the broker refuses is told from those that only travelled with it."""
-        (error,) = _errors_of(await self._sent(connection, [row]))
+    async def _send_one(self, connection: Connection, row: Any) -> None:
+        """Alone, so that the record the broker refuses is told from those that were only in its batch."""
+        (error,) = _errors_of(await self._send(connection, [row]))
         if error is None:
-            await self._leave(connection, [row["id"]])
-        elif isinstance(error, _OF_A_RECORD):
-            await self._producer.renew()
+            await self._delete(connection, [row["id"]])
+        elif isinstance(error, _RECORD_ERRORS):
+            await self._producer.restart()
             await self._park(connection, row, error)
         else:
             raise error
 
-    async def _leave(self, connection: Connection, done: Sequence[int]) -> None:
-        await connection.execute(QUERIES.left, done)
-        self.relayed += len(done)
-        self._left.inc(len(done))
+    async def _delete(self, connection: Connection, ids: Sequence[int]) -> None:
+        await connection.execute(QUERIES.left, ids)
+        self.relayed += len(ids)
+        self._relayed_total.inc(len(ids))
 
     async def _park(self, connection: Connection, row: Any, error: BaseException) -> None:
-        """Among the parked, where it can be replayed; the others of its key go on."""
+        """Park a record, from where it can be replayed; the others of its key are sent on."""
         sentence = f"{type(error).__name__}: {row['topic']} will never take it"
         async with connection.transaction():
             await connection.fetchval(
                 QUERIES.keep_parked, row["topic"], None, None, None, row["key"], row["value"],
-                row["headers"] or pack_headers(()), _REASON, sentence, machine_now(),
+                row["headers"] or pack_headers(()), _PARKING_REASON, sentence, machine_now(),
             )  # fmt: skip
             await connection.execute(QUERIES.left, [row["id"]])
-        self._parked.labels(_REASON).inc()
+        self._parked.labels(_PARKING_REASON).inc()
         log.error("relay.parked", topic=row["topic"], error=type(error).__name__, bytes=len(row["value"]))
 
-    def _hold_topics(self, topics: set[str]) -> None:
+    def _block_topics(self, topics: set[str]) -> None:
         for topic in topics:
-            log.error("relay.topic_refused", topic=topic, seconds=_TOPIC_SECONDS)
-            self._held_topics[topic] = time.monotonic() + _TOPIC_SECONDS
+            log.error("relay.topic_refused", topic=topic, seconds=_BLOCKED_TOPIC_SECONDS)
+            self._blocked_topics[topic] = time.monotonic() + _BLOCKED_TOPIC_SECONDS
 
-    def _held_now(self) -> list[str]:
+    def _blocked_now(self) -> list[str]:
         now = time.monotonic()
-        self._held_topics = {topic: until for topic, until in self._held_topics.items() if until > now}
-        self._held.set(len(self._held_topics))
-        return list(self._held_topics)
+        self._blocked_topics = {topic: until for topic, until in self._blocked_topics.items() if until > now}
+        self._blocked.set(len(self._blocked_topics))
+        return list(self._blocked_topics)
 
-    async def _sent(self, connection: Connection, rows: Sequence[Any]) -> list[Any]:
-        """Per row its future, done, or the error that kept it back."""
-        leaving = [self._leaving(row) for row in rows]
-        sent = iter(await self._producer.send_all([one for one in leaving if isinstance(one, OutgoingRecord)]))
-        results = [next(sent) if isinstance(one, OutgoingRecord) else one for one in leaving]
+    async def _send(self, connection: Connection, rows: Sequence[Any]) -> list[Any]:
+        """For each row its future, done, or the error that kept it back."""
+        outgoing = [self._outgoing(row) for row in rows]
+        sent = iter(await self._producer.send_all([one for one in outgoing if isinstance(one, OutgoingRecord)]))
+        results = [next(sent) if isinstance(one, OutgoingRecord) else one for one in outgoing]
         pending = {result for result in results if isinstance(result, asyncio.Future)}
         for future in pending:
-            future.add_done_callback(_look_at)
+            future.add_done_callback(_retrieve_exception)
         until = time.monotonic() + _ROUND_SECONDS
         while pending:
             _, pending = await asyncio.wait(pending, timeout=_RENEW_SECONDS)
@@ -205,21 +327,21 @@ class Relay:
                 raise KafkaTimeoutError("the broker takes nothing, or some topic is gone")
         return results
 
-    def _leaving(self, row: Any) -> OutgoingRecord | Malformed:
+    def _outgoing(self, row: Any) -> OutgoingRecord | Malformed:
         try:
             headers = unpack_headers(row["headers"])
         except ValueError:
             return Malformed("its headers cannot be read")
-        return OutgoingRecord(self._settings.topic_prefix + row["topic"], row["key"], row["value"], headers)
+        return OutgoingRecord(self._topic_prefix + row["topic"], row["key"], row["value"], headers)
 
 
 def outbox_channel(service: str) -> str:
-    """What a service's relay listens on; a trigger of its outbox speaks there."""
+    """The PostgreSQL channel on which a trigger of the outbox notifies the relay."""
     return f"stet_outbox_{service}"
 
 
-def _look_at(future: "asyncio.Future[Any]") -> None:
-    """Whoever takes a round back does not ask its futures for their errors."""
+def _retrieve_exception(future: "asyncio.Future[Any]") -> None:
+    """Asyncio warns of a future whose exception was never retrieved, as happens where a round is given up."""
     if not future.cancelled():
         future.exception()
 
@@ -229,7 +351,7 @@ def _errors_of(results: Sequence[Any]) -> list[BaseException | None]:
 
 
 def _raise_first(errors: Sequence[BaseException | None]) -> None:
-    """What is not one record's or one topic's error is the broker's, or ours."""
+    """An error of neither one record nor one topic is the broker's, or the code's."""
     for error in errors:
         if error is not None:
             raise error

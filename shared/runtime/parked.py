@@ -16,10 +16,9 @@ from rich.table import Table
 from shared.contracts.errors import Misconfigured
 from shared.contracts.topics import ALL_TOPICS, SERVICES
 from shared.runtime.clock import machine_now
+from shared.runtime.outbox import Transaction, unpack_headers
 from shared.runtime.postgres import Connection, connect, load_queries
-from shared.runtime.setting_names import PREFIX
-from shared.runtime.settings import load_settings
-from shared.runtime.transaction import Transaction, unpack_headers
+from shared.runtime.settings import PREFIX, load_settings
 
 QUERIES = load_queries(__file__, "parked.sql")
 _TOPICS = frozenset(topic.name for topic in ALL_TOPICS)

@@ -1,59 +1,44 @@
-"""PostgreSQL: named queries from ``.sql`` files, a pool per service on its own schema and role, lock numbers."""
+"""PostgreSQL: named queries from ``.sql`` files, connections and pools for one service's schema, locks, migrations."""
 
-import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from functools import cache, lru_cache
-from hashlib import blake2b
+from hashlib import blake2b, sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 from asyncpg.exceptions import TargetServerAttributeNotMatched
 
 from shared.contracts.errors import Misconfigured
-from shared.runtime.schema import SchemaOutdated, require_migrations
+from shared.runtime.failures import CONNECTION_LOST, LocksBusy
+from shared.runtime.retry import until_available
 from shared.runtime.settings import ServiceSettings
-from shared.runtime.telemetry import get_logger
 
 Connection = Any
 """An asyncpg connection, pooled or not; asyncpg ships no types."""
 
 Pool = Any
 
-log = get_logger()
+ROOT = Path(__file__).resolve().parents[2]
 _NAME = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
-_RETRY_SECONDS = 1.0
 _COMMAND_SECONDS = 30.0
 _CONNECT_SECONDS = 10.0
-_NEXT_SERVER_SECONDS = 3.0  # ingest answers its sender within five
-
-CONNECTION_LOST = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # a server killed between two messages of one query shows so
-    asyncpg.CannotConnectNowError,
-    OSError,
-)
-"""The database is away or going: the same work may succeed later."""
-
-SERIALIZATION_FAILURES = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
-"""Nobody's fault: repeat the transaction."""
+_NEXT_SERVER_SECONDS = 3.0  # ingest must answer its sender within five
 
 MIN_VERSION = 17
 """The first PostgreSQL with ``transaction_timeout``."""
 
 _FROZEN_SECONDS = 10
 _SESSION = {
-    # a process frozen in the middle of a transaction, or whose machine is gone, must not hold its locks for ever
+    # a process frozen inside a transaction, or whose machine is gone, must not hold its locks for ever
     "idle_in_transaction_session_timeout": f"{_FROZEN_SECONDS}s",
     "transaction_timeout": f"{3 * _FROZEN_SECONDS}s",  # frozen in the middle of a statement, which is not idle
     "plan_cache_mode": "force_custom_plan",  # a plan made while a table was empty would scan it for ever
-    # What a service asks for is found by an index. A table too young for statistics, or one whose past outgrows what
-    # still lives of it, looks to the planner as if reading it whole were as good; the price it then puts on the few
-    # small tables that have no index to read must not make it compile their statements.
+    # Every query of a service uses an index. For a table without statistics yet, or with many dead rows, the planner
+    # would choose a sequential scan. The high cost it then assumes for small tables must not start the JIT compiler.
     "enable_seqscan": "off",
     "jit": "off",
     "tcp_keepalives_idle": "10",
@@ -86,8 +71,11 @@ def load_queries(module_file: str, name: str) -> Queries:
 
 @lru_cache(maxsize=16_384)
 def advisory_lock_key(name: str) -> int:
-    """The signed 64-bit number an advisory lock of this name has."""
+    """The signed 64-bit key of the advisory lock with this name."""
     return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big", signed=True)
+
+
+# ------------------------------------------------------------------ connections
 
 
 def role_name(service: str) -> str:
@@ -95,22 +83,22 @@ def role_name(service: str) -> str:
 
 
 def session_settings(service: str, **more: str) -> dict[str, str]:
-    """Server settings of a session that sees and may touch this service's schema alone."""
+    """Server settings of a session that may read and write this service's schema alone."""
     role = {"search_path": service, "role": role_name(service), "application_name": f"stet-{service}"}
     return {**_SESSION, **role, **more}
 
 
 async def connect(dsn: str, service: str, **more: str) -> Connection:
-    """A connection of its own, outside any pool, to a server that takes writes."""
+    """A connection outside any pool, to a server that takes writes. Raises as ``connect_writable``."""
     return await connect_writable(
         dsn, command_timeout=_COMMAND_SECONDS, server_settings=session_settings(service, **more)
     )
 
 
 async def connect_writable(dsn: str, **options: Any) -> Connection:
-    """To the first server of ``dsn`` that answers in time and takes writes; a standby is passed over.
+    """Connect to the first server of ``dsn`` that answers in time and takes writes; skip a standby.
 
-    asyncpg would wait for a server that hangs without trying the next, so each is an address of its own here.
+    asyncpg would wait for a hung server without trying the next, so each server is tried as an address of its own.
     Raises the last server's error where none will do.
     """
     servers = _servers_of(dsn)
@@ -121,7 +109,7 @@ async def connect_writable(dsn: str, **options: Any) -> Connection:
         except (*CONNECTION_LOST, TimeoutError):
             if place == len(servers):
                 raise
-    raise AssertionError("an address names a server")
+    raise AssertionError("a DSN names at least one server")
 
 
 def _servers_of(dsn: str) -> list[str]:
@@ -132,7 +120,7 @@ def _servers_of(dsn: str) -> list[str]:
 
 
 def is_read_only(connection: Connection) -> bool:
-    """Whether the server became a standby, or was told to take no writes: it reports both by itself, with an answer."""
+    """Whether the server became a standby or read-only: it reports both unasked, together with any answer."""
     reported = connection.get_settings()
     return "on" in (
         getattr(reported, "in_hot_standby", "off"),
@@ -141,31 +129,122 @@ def is_read_only(connection: Connection) -> bool:
 
 
 def raise_if_read_only(connection: Connection) -> None:
-    """Raises ReadOnlySQLTransactionError for a connection that must be given up. Asks the server nothing."""
+    """Raises ReadOnlySQLTransactionError for a connection that must be closed. Sends nothing to the server."""
     if is_read_only(connection):
         raise asyncpg.ReadOnlySQLTransactionError("the server takes no writes any more")
 
 
-async def open_pool(settings: ServiceSettings, service: str) -> Pool:
-    """A pool that sees only this service's schema; one that is down, or older than we are, is waited for.
+# ------------------------------------------------------------------ advisory locks
 
-    Raises Misconfigured when the database refuses who we are, or is too old.
+_LOCKS = load_queries(__file__, "delivery.sql")
+
+
+class SharedLock(str):
+    """The name of a lock that several transactions may hold at once, if all of them share it."""
+
+    __slots__ = ()
+
+
+async def acquire_locks(connection: Connection, service: str, names: Iterable[str]) -> None:
+    """Advisory locks until the transaction ends, always in the same order; each service has its own names."""
+    if locks := _sorted_locks(service, names):
+        await connection.execute(_LOCKS.lock_names, *zip(*locks, strict=True))
+
+
+async def try_acquire_locks(connection: Connection, service: str, names: Iterable[str]) -> None:
+    """The same for a transaction that holds rows already and must not wait. Raises LocksBusy."""
+    names = list(names)
+    locks = _sorted_locks(service, names)
+    if locks and not await connection.fetchval(_LOCKS.try_names, *zip(*locks, strict=True)):
+        raise LocksBusy(names)
+
+
+def _sorted_locks(service: str, names: Iterable[str]) -> list[tuple[int, bool]]:
+    """Lock keys, sorted, and whether each is shared: one that is also asked for alone is not."""
+    locks: dict[int, bool] = {}
+    for name in names:
+        key = advisory_lock_key(f"{service}:{name}")
+        locks[key] = isinstance(name, SharedLock) and locks.get(key, True)
+    return sorted(locks.items())
+
+
+# ------------------------------------------------------------------ migrations
+
+
+class Migration(NamedTuple):
+    """``name`` is kept in the schema's table ``migrations``, beside the ``digest`` of the text."""
+
+    name: str
+    text: str
+
+    @property
+    def digest(self) -> str:
+        return sha256(self.text.encode()).hexdigest()
+
+
+class SchemaOutdated(Exception):
+    """The code is newer than the schema, which lacks the migrations named in ``missing``."""
+
+    def __init__(self, missing: list[str]) -> None:
+        self.missing = missing
+        super().__init__(f"the schema lacks {', '.join(missing)}")
+
+
+def migrations_of(service: str) -> list[Migration]:
+    """The shared migrations first, then the service's own, by number."""
+    folders = {"shared": Path(__file__).with_name("migrations"), service: ROOT / "services" / service / "migrations"}
+    files = [(owner, path) for owner, folder in folders.items() for path in sorted(folder.glob("*.sql"))]
+    return [Migration(f"{owner}/{path.name}", path.read_text()) for owner, path in files]
+
+
+def require_migrations(service: str, applied: dict[str, str]) -> None:
+    """Raises SchemaOutdated where the schema lacks a migration that this code needs."""
+    if missing := missing_migrations(service, applied):
+        raise SchemaOutdated([migration.name for migration in missing])
+
+
+def missing_migrations(service: str, applied: dict[str, str]) -> list[Migration]:
+    """The migrations that a schema with these ``applied`` (name → digest) lacks; unknown ones are of a newer version.
+
+    Raises Misconfigured for a file that was changed after it was applied.
     """
-    told = ""
-    while True:
-        try:
-            return await _open(settings, service)
-        except asyncpg.InvalidAuthorizationSpecificationError as error:
-            raise Misconfigured("STET_POSTGRES_DSN", f"PostgreSQL refuses it: {type(error).__name__}") from None
-        except asyncpg.UndefinedObjectError:  # a setting of the session that it does not know
-            raise Misconfigured("STET_POSTGRES_DSN", f"it must be PostgreSQL {MIN_VERSION} or newer") from None
-        except (*CONNECTION_LOST, asyncpg.PostgresError, TimeoutError, SchemaOutdated) as error:
-            if type(error).__name__ != told:
-                told = type(error).__name__
-                lacks = error.lacking if isinstance(error, SchemaOutdated) else []
-                log.warning("dependency.awaited", neighbour="postgresql", setting="STET_POSTGRES_DSN", error=told,
-                            hint=_HINTS.get(type(error), ""), lacks=lacks)  # fmt: skip
-            await asyncio.sleep(_RETRY_SECONDS)
+    migrations = migrations_of(service)
+    for migration in migrations:
+        if applied.get(migration.name, migration.digest) != migration.digest:
+            raise Misconfigured(migration.name, "this migration was changed after it was applied; write a new one")
+    return [migration for migration in migrations if migration.name not in applied]
+
+
+# ------------------------------------------------------------------ pools
+
+
+async def open_pool(settings: ServiceSettings, service: str) -> Pool:
+    """A pool that sees only this service's schema; waits for a database that is down, or whose schema is outdated.
+
+    Raises Misconfigured where the database refuses the login, or is too old.
+    """
+    return await until_available(
+        "postgresql",
+        "STET_POSTGRES_DSN",
+        lambda: _open_or_refuse(settings, service),
+        errors=(*CONNECTION_LOST, asyncpg.PostgresError, TimeoutError, SchemaOutdated),
+        fields=_advice,
+    )
+
+
+async def _open_or_refuse(settings: ServiceSettings, service: str) -> Pool:
+    """Raises Misconfigured for what waiting does not mend."""
+    try:
+        return await _open(settings, service)
+    except asyncpg.InvalidAuthorizationSpecificationError as error:
+        raise Misconfigured("STET_POSTGRES_DSN", f"PostgreSQL refuses it: {type(error).__name__}") from None
+    except asyncpg.UndefinedObjectError:  # a setting of the session that the server does not know
+        raise Misconfigured("STET_POSTGRES_DSN", f"it must be PostgreSQL {MIN_VERSION} or newer") from None
+
+
+def _advice(error: Exception) -> dict[str, object]:
+    lacks = error.missing if isinstance(error, SchemaOutdated) else []
+    return {"hint": _HINTS.get(type(error), ""), "lacks": lacks}
 
 
 _HINTS = {
@@ -186,8 +265,8 @@ async def _open(settings: ServiceSettings, service: str) -> Pool:
         command_timeout=_COMMAND_SECONDS,
         server_settings=session_settings(service),
         connect=_connect_for_pool,
-        setup=_still_writable,
-        reset=_keeps_nothing,
+        setup=_check_writable,
+        reset=_reset,
     )
     try:
         require_migrations(service, dict(await pool.fetch("select name, digest from migrations")))
@@ -198,21 +277,21 @@ async def _open(settings: ServiceSettings, service: str) -> Pool:
 
 
 async def _connect_for_pool(dsn: str, **options: Any) -> Connection:
-    """A pool gives its event loop along, which asyncpg no longer needs."""
+    """The pool passes its event loop, which asyncpg no longer takes."""
     del options["loop"]
     return await connect_writable(dsn, **options)
 
 
-async def _still_writable(connection: Connection) -> None:
-    """A pool gives up what is refused here."""
+async def _check_writable(connection: Connection) -> None:
+    """The pool closes a connection for which this raises."""
     raise_if_read_only(connection)
 
 
-async def _keeps_nothing(connection: Connection) -> None:
-    """Who borrows a connection leaves nothing in its session beyond a transaction, which asyncpg ends by itself.
+async def _reset(connection: Connection) -> None:
+    """In place of asyncpg's own reset: a borrower leaves nothing in the session but a transaction, which asyncpg ends.
 
-    Locks by session and listening are for connections of their own (``connect``). One to a server that no longer takes
-    writes is not kept.
+    Session locks and listeners need a connection of their own (``connect``). A connection to a server that takes no
+    writes any more is closed.
     """
     if is_read_only(connection):
         connection.terminate()

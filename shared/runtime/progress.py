@@ -1,35 +1,56 @@
-"""How far a service has read, kept in PostgreSQL with the state it read it into; Kafka's own offsets only show lag."""
+"""Keeps in PostgreSQL how far a service has read, beside the state it read it into, and measures how far it lags.
 
-from collections.abc import Iterable, Mapping, Sequence
+Kafka's own committed offsets only serve Kafka's tools. A partition read to its end is "caught up" to the business time
+at which its end was looked up; timers wait for that.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
 
 from shared.contracts.errors import Unavailable
-from shared.runtime.postgres import Connection, Pool
-from shared.runtime.transaction import QUERIES
+from shared.runtime.clock import Clock
+from shared.runtime.failures import TRANSIENT_ERRORS
+from shared.runtime.kafka import security
+from shared.runtime.postgres import Connection, Pool, load_queries
+from shared.runtime.settings import ServiceSettings
+from shared.runtime.telemetry import gauge, get_logger
+
+log = get_logger()
+QUERIES = load_queries(__file__, "delivery.sql")
 
 Partition = tuple[str, int]
-"""A topic (without prefix) and a partition."""
+"""A topic (without prefix) and the number of a partition."""
+
+
+# ------------------------------------------------------------------ progress
 
 
 class Fenced(Unavailable):
-    """Somebody else has read on, or will: this replica's batch is void, and blames no record."""
+    """Another replica has read on, or will: this replica's batch is void, through no fault of a record."""
 
 
 @dataclass(frozen=True, slots=True)
 class OffsetRange:
-    """What a batch reads of a partition: from the offset expected next, up to and without ``after``."""
+    """The offsets of a batch in one partition: from the ``expected`` next one, up to and without ``after``."""
 
     expected: int
     after: int
 
 
-async def load_progress(pool: Pool, firsts: Mapping[Partition, int]) -> dict[Partition, int]:
-    """Where to read on; a partition never read before begins at ``firsts``, its oldest record."""
-    topics, partitions = _columns(sorted(firsts))
+async def load_progress(pool: Pool, first_offsets: Mapping[Partition, int]) -> dict[Partition, int]:
+    """The next offset of each partition; one never read before starts at its ``first_offsets``, the oldest record."""
+    partitions = sorted(first_offsets)
+    columns = _columns(partitions)
     async with pool.acquire() as connection, connection.transaction():
-        await connection.execute(QUERIES.begin_progress, topics, partitions, [firsts[p] for p in sorted(firsts)])
-        rows = await connection.fetch(QUERIES.read_progress, topics, partitions)
+        await connection.execute(QUERIES.begin_progress, *columns, [first_offsets[p] for p in partitions])
+        rows = await connection.fetch(QUERIES.read_progress, *columns)
     return {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
 
 
@@ -39,30 +60,229 @@ async def read_progress(pool: Pool, partitions: Iterable[Partition]) -> dict[Par
     return {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
 
 
-async def advance_progress(connection: Connection, spans: Mapping[Partition, OffsetRange]) -> None:
-    """Move these partitions on, first thing in a batch's transaction, and keep them locked until it ends.
+async def advance_progress(connection: Connection, ranges: Mapping[Partition, OffsetRange]) -> None:
+    """Move these partitions on, as the first statement of a batch's transaction, and lock them until it ends.
 
-    Raises Fenced unless each stands where this replica believes.
+    Raises Fenced unless each partition is where this replica expects it.
     """
-    places = sorted(spans)
-    topics, partitions = _columns(places)
-    expected, after = [spans[p].expected for p in places], [spans[p].after for p in places]
-    done = await connection.execute(QUERIES.claim_progress, topics, partitions, expected, after)
-    if done != f"UPDATE {len(places)}":
+    partitions = sorted(ranges)
+    expected, after = [ranges[p].expected for p in partitions], [ranges[p].after for p in partitions]
+    done = await connection.execute(QUERIES.claim_progress, *_columns(partitions), expected, after)
+    if done != f"UPDATE {len(partitions)}":
         raise Fenced("a partition was read by another replica")
 
 
 async def record_caught_up(pool: Pool, read_to_end: Mapping[Partition, int], now: datetime) -> set[Partition]:
-    """These partitions hold nothing beyond what was read; ``now`` was taken before their ends were. Gives those
-    that are caught up to it now.
+    """Record that these partitions hold nothing beyond what was read; ``now`` was taken before their ends were.
+
+    Returns the partitions that are caught up to ``now``.
     """
-    places = sorted(read_to_end)
-    if not places:
+    partitions = sorted(read_to_end)
+    if not partitions:
         return set()
-    rows = await pool.fetch(QUERIES.catch_up, *_columns(places), [read_to_end[place] for place in places], now)
+    rows = await pool.fetch(QUERIES.catch_up, *_columns(partitions), [read_to_end[p] for p in partitions], now)
     return {(row["topic"], row["partition"]) for row in rows}
 
 
-def _columns(places: Sequence[Partition] | Iterable[Partition]) -> tuple[list[str], list[int]]:
-    places = list(places)
-    return [topic for topic, _ in places], [partition for _, partition in places]
+def _columns(partitions: Iterable[Partition]) -> tuple[list[str], list[int]]:
+    partitions = list(partitions)
+    return [topic for topic, _ in partitions], [partition for _, partition in partitions]
+
+
+# ------------------------------------------------------------------ lag
+
+_REFRESH_SECONDS = 1.0
+_REFRESH_SECONDS_ON_VIRTUAL_CLOCK = 0.02
+_RANGE_CHECK_SECONDS = 10.0
+_LOST_END_SECONDS = 30.0  # a broker that comes back may report an old end for a while
+_STUCK_SECONDS = 300.0
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+class OffsetOutOfRange(RuntimeError):
+    """The broker no longer has the next offset to read: records were lost, and a person must look."""
+
+    def __init__(self, partition: Partition, expected: int, has: int) -> None:
+        self.sentence = (
+            f"{partition[0]}:{partition[1]} is to be read from {expected}, but the broker has it only from or up to "
+            f"{has}; once the loss is accounted for, delete the partition's row of progress to begin at its oldest "
+            "record"
+        )
+        super().__init__(self.sentence)
+
+
+class LagMonitor:
+    """Compares a consumer's ``positions`` with the ends of its partitions; ``refresh`` may be called at any time.
+
+    It has a connection of its own to the broker: a request on the consumer's connection would wait for its long poll.
+    """
+
+    def __init__(
+        self,
+        settings: ServiceSettings,
+        service: str,
+        topics: Iterable[str],
+        positions: Mapping[Partition, int],
+        *,
+        pool: Pool,
+        clock: Clock,
+    ) -> None:
+        self.lag = 0
+        self._settings = settings
+        self._topics = list(topics)
+        self._positions = positions
+        self._pool = pool
+        self._clock = clock
+        self._client: Any = None
+        self._refreshing = asyncio.Lock()
+        self._caught_up: dict[Partition, datetime] = {}
+        self._last_at_end: dict[Partition, float] = {}
+        self._reported_stuck: set[Partition] = set()
+        self._records = gauge(f"stet_{service}_lag_records", "Records not read yet, by topic.", "topic")
+        self._age = gauge(
+            f"stet_{service}_behind_seconds", "Machine time since all of a topic was last read, by topic.", "topic"
+        )
+
+    async def run(
+        self,
+        each_second: Callable[[], Awaitable[None]],
+        restart: Callable[[], None],
+        halt: Callable[[Exception], None],
+    ) -> None:
+        """Refresh for ever, and check every ten seconds that neither records nor progress were lost.
+
+        ``restart`` begins again from the progress in the database, ``halt`` ends the consumer with an error.
+        """
+        driven = self._settings.development_clock is not None
+        refreshed, checked = 0.0, 0.0
+        while True:
+            now = time.monotonic()
+            try:
+                if now - refreshed >= _REFRESH_SECONDS or (driven and not self.is_caught_up):
+                    await self.refresh()
+                if now - refreshed >= _REFRESH_SECONDS:
+                    refreshed = now
+                    await each_second()
+                if now - checked >= _RANGE_CHECK_SECONDS:
+                    checked = now
+                    await self._check_ranges()
+                    await self._check_progress(restart)
+            except OffsetOutOfRange as error:
+                halt(error)
+            except (KafkaError, *TRANSIENT_ERRORS) as error:
+                log.warning("lag_monitor.retried", error=type(error).__name__)
+                await asyncio.sleep(_REFRESH_SECONDS)
+            except Exception:
+                await self.stop()  # a client in an unforeseen state is not used again
+                raise
+            await asyncio.sleep(_REFRESH_SECONDS_ON_VIRTUAL_CLOCK if driven else _REFRESH_SECONDS / 4)
+
+    @property
+    def is_caught_up(self) -> bool:
+        """Whether at the last refresh every partition was caught up to the present business time."""
+        now = self._clock.now()
+        return bool(self._positions) and all(self._caught_up.get(p, _NEVER) >= now for p in self._positions)
+
+    async def refresh(self) -> None:
+        """Read the business time first, then the ends: a partition read to its end is caught up to that time."""
+        async with self._refreshing:
+            now = self._clock.now()
+            ends = await self.end_offsets(self._positions)
+            positions = {partition: at for partition, at in self._positions.items() if partition in ends}
+            at_end = {partition: at for partition, at in positions.items() if at == ends[partition]}
+            self._measure(positions, ends)
+            new = {partition: at for partition, at in at_end.items() if self._caught_up.get(partition, _NEVER) < now}
+            for partition in await record_caught_up(self._pool, new, now):
+                self._caught_up[partition] = now
+
+    async def first_offsets(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        """The offset of the oldest record that the broker has, by partition. Raises KafkaError."""
+        asked = [self._to_kafka(partition) for partition in partitions]
+        found = await (await self._connected()).beginning_offsets(asked)
+        return {self._from_kafka(partition): offset for partition, offset in found.items()}
+
+    async def end_offsets(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        """The offset that the next record will have, by partition. Raises KafkaError."""
+        asked = [self._to_kafka(partition) for partition in partitions]
+        found = await (await self._connected()).end_offsets(asked) if asked else {}
+        return {self._from_kafka(partition): offset for partition, offset in found.items()}
+
+    async def stop(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            await client.stop()
+
+    async def _check_ranges(self) -> None:
+        """Raises OffsetOutOfRange where the broker deleted records that were not read yet."""
+        positions = dict(self._positions)
+        firsts = await self.first_offsets(positions) if positions else {}
+        for partition, at in positions.items():
+            if at < firsts[partition] and self._positions.get(partition, at) < firsts[partition]:
+                raise OffsetOutOfRange(partition, at, firsts[partition])
+
+    async def _check_progress(self, restart: Callable[[], None]) -> None:
+        """Restart where the database has less progress than was committed: a failover to a standby that lacked it.
+
+        What was lost must be read again, and perhaps no new record comes that would show it.
+        """
+        positions = dict(self._positions)
+        kept = await read_progress(self._pool, positions)
+        lost = [
+            partition
+            for partition, at in positions.items()
+            if kept.get(partition, -1) < at and self._positions.get(partition, -1) >= at
+        ]
+        for partition in lost:
+            topic, number = partition
+            found = kept.get(partition)
+            log.error("progress.lost", topic=topic, partition=number, read_to=positions[partition], found=found)
+        if lost:
+            restart()
+
+    def _measure(self, positions: Mapping[Partition, int], ends: Mapping[Partition, int]) -> None:
+        now = time.monotonic()
+        behind: dict[str, int] = dict.fromkeys(self._topics, 0)
+        age: dict[str, float] = dict.fromkeys(self._topics, 0.0)
+        for partition, at in positions.items():
+            lag = ends[partition] - at
+            if lag == 0:
+                self._last_at_end[partition] = now
+                self._reported_stuck.discard(partition)
+            seconds = now - self._last_at_end.setdefault(partition, now)
+            self._report(partition, lag, seconds)
+            behind[partition[0]] += max(lag, 0)
+            age[partition[0]] = max(age[partition[0]], seconds)
+        self.lag = sum(behind.values())
+        for topic, records in behind.items():
+            self._records.labels(topic).set(records)
+            self._age.labels(topic).set(age[topic])
+
+    def _report(self, partition: Partition, lag: int, seconds: float) -> None:
+        """Raises OffsetOutOfRange for a partition whose end lies, and stays, before what was read of it."""
+        if lag < 0 and seconds > _LOST_END_SECONDS:
+            at = self._positions.get(partition, 0)
+            raise OffsetOutOfRange(partition, at, at + lag)
+        if seconds > _STUCK_SECONDS and partition not in self._reported_stuck:
+            self._reported_stuck.add(partition)
+            log.error(
+                "partition.behind", topic=partition[0], partition=partition[1], records=lag, seconds=round(seconds)
+            )
+
+    async def _connected(self) -> Any:
+        if self._client is None:
+            client = AIOKafkaConsumer(
+                bootstrap_servers=self._settings.kafka_bootstrap, request_timeout_ms=10_000, **security(self._settings)
+            )
+            try:
+                await client.start()
+            except BaseException:
+                await client.stop()
+                raise
+            self._client = client
+        return self._client
+
+    def _to_kafka(self, partition: Partition) -> TopicPartition:
+        return TopicPartition(self._settings.topic_prefix + partition[0], partition[1])
+
+    def _from_kafka(self, partition: TopicPartition) -> Partition:
+        return partition.topic.removeprefix(self._settings.topic_prefix), partition.partition

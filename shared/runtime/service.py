@@ -1,10 +1,16 @@
-"""What every service's process is made of: neighbours waited for, telemetry, a relay, a consumer, health, an end."""
+"""The process of a service: its dependencies, telemetry, relay, consumers, tasks and health, and an orderly end.
+
+A task that fails is started again after a while. Only an error that no restart mends ends the process: a wrong
+setting, lost fencing, lost records, too many refused records. A task sets aside by itself what it cannot handle (a
+row, an answer, a record); the restart is for errors that were not foreseen.
+"""
 
 import asyncio
 import gc
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,35 +20,101 @@ import uvloop
 
 from shared.contracts.errors import Misconfigured
 from shared.contracts.topics import Topic
-from shared.runtime.batch import TRANSIENT_ERRORS, BatchProcessor, Handler
-from shared.runtime.caught_up import LagMonitor
+from shared.runtime.batch import BatchProcessor, ConsumerHalted, Handler
 from shared.runtime.clock import Clock, DevelopmentClock, machine_now
 from shared.runtime.consumer import BatchConsumer
+from shared.runtime.failures import TRANSIENT_ERRORS
 from shared.runtime.health import Check, Health, IdleCheck, IdleStatus, Route, merge_idle_statuses
 from shared.runtime.inbox import purge_expired
 from shared.runtime.kafka import Producer
 from shared.runtime.outbox import Relay
-from shared.runtime.postgres import Pool, open_pool
+from shared.runtime.postgres import Pool, load_queries, open_pool
+from shared.runtime.progress import Fenced, LagMonitor, OffsetOutOfRange
+from shared.runtime.retry import Backoff
 from shared.runtime.settings import ServiceSettings
-from shared.runtime.supervisor import Work, supervise
-from shared.runtime.telemetry import configure_logs, configure_traces, end_traces, gauge, get_logger
+from shared.runtime.telemetry import (
+    configure_logs,
+    configure_traces,
+    counter,
+    end_traces,
+    error_location,
+    gauge,
+    get_logger,
+)
 from shared.runtime.topic_setup import wait_for_topics
-from shared.runtime.transaction import QUERIES
 
 log = get_logger()
-_STOP_SECONDS = 4.5
+QUERIES = load_queries(__file__, "delivery.sql")
+
+_SHUTDOWN_SECONDS = 4.5
 _MEASURE_SECONDS = 5.0
 _NEW_OBJECTS = 50_000  # between two collections; a batch makes some tens of thousands, and frees them itself
 
 Main = Callable[[], Coroutine[Any, Any, None]]
+Work = Callable[[], Awaitable[None]]
+
+
+# ------------------------------------------------------------------ tasks
+
+FATAL_ERRORS = (Misconfigured, Fenced, ConsumerHalted, OffsetOutOfRange)
+"""Errors that end a process."""
+
+_RESTART_BACKOFF = Backoff(first=0.5, longest=30.0, jitter=0.5)
+_HEALTHY_SECONDS = 60.0  # after so long a run the next failure counts as the first
+
+
+async def supervise(name: str, work: Work) -> None:
+    """Run ``work`` for ever; it must be safe to call again after a failure. Raises one of FATAL_ERRORS."""
+    restarts = counter("task_restarts_total", "Tasks that failed and were started again, by name.", "task").labels(name)
+    failures = 0
+    while True:
+        began = time.monotonic()
+        error = await _failure_of(name, work)
+        if time.monotonic() - began > _HEALTHY_SECONDS:
+            failures = 0
+        failures += 1
+        wait = _RESTART_BACKOFF.wait(failures)
+        restarts.inc()
+        log.error(
+            "task.restarted",
+            task=name,
+            error=type(error).__name__,
+            where=error_location(error),
+            seconds=round(wait, 1),
+            failures=failures,
+        )
+        await asyncio.sleep(wait)
+
+
+async def _failure_of(name: str, work: Work) -> Exception:
+    try:
+        await work()
+    except FATAL_ERRORS:
+        raise
+    except ExceptionGroup as group:
+        if (fatal := _fatal_error_in(group)) is not None:
+            raise fatal from group
+        return group
+    except Exception as error:  # noqa: BLE001 -- the boundary of one task: its failure must not end the others
+        return error
+    return RuntimeError(f"the task {name} ended by itself")
+
+
+def _fatal_error_in(group: ExceptionGroup[Exception]) -> Exception | None:
+    for error in group.exceptions:
+        if isinstance(error, FATAL_ERRORS):
+            return error
+        if isinstance(error, ExceptionGroup) and (found := _fatal_error_in(error)) is not None:
+            return found
+    return None
+
+
+# ------------------------------------------------------------------ process
 
 
 @dataclass(slots=True)
 class Process:
-    """Register consumers, tasks and reports, then wait in ``until_stopped``.
-
-    A task that fails is started again (``supervisor``); only an error that no restart mends ends the process.
-    """
+    """A running service. Register consumers, tasks and checks, then await ``run_until_stopped``."""
 
     settings: ServiceSettings
     service: str
@@ -52,74 +124,73 @@ class Process:
     relay: Relay
     health: Health
     consumers: list[tuple[BatchConsumer, LagMonitor]] = field(default_factory=list)
-    reports: list[IdleCheck] = field(default_factory=list)
+    idle_checks: list[IdleCheck] = field(default_factory=list)
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def routes(self) -> dict[str, Route]:
-        """What a development stack may POST to, by path; they exist only with a development clock."""
+        """POST routes for a development stack, by path; they exist only with a development clock."""
         return self.health.routes
 
     def consume(self, topics: Sequence[Topic], handler: Handler) -> BatchConsumer:
-        batches = BatchProcessor(self.service, topics, handler, pool=self.pool, clock=self.clock)
-        watch = LagMonitor(self.settings, batches, self.pool, self.clock)
-        consumer = BatchConsumer(self.settings, batches, self.pool, watch)
-        self.consumers.append((consumer, watch))
+        processor = BatchProcessor(self.service, topics, handler, pool=self.pool, clock=self.clock)
+        lag = LagMonitor(
+            self.settings, self.service, processor.topics, processor.positions, pool=self.pool, clock=self.clock
+        )
+        consumer = BatchConsumer(self.settings, processor, self.pool, lag)
+        self.consumers.append((consumer, lag))
         self.task("consumer", consumer.run)
-        self.task("watch", lambda: watch.run(consumer.commit_offsets, consumer.restart, consumer.halt))
-        self.add_readiness_check("consumer", consumer.reads)
+        self.task("lag_monitor", lambda: lag.run(consumer.commit_offsets, consumer.restart, consumer.halt))
+        self.add_readiness_check("consumer", consumer.is_assigned)
         return consumer
 
     def task(self, name: str, work: Work) -> None:
-        """From now on, for as long as the process runs; ``work`` is called again where it fails."""
+        """Run ``work`` from now on, for as long as the process runs; it is called again where it fails."""
         self._tasks[name] = asyncio.ensure_future(supervise(name, work))
 
     def add_readiness_check(self, name: str, check: Check) -> None:
         self.health.checks[name] = check
 
-    def add_idle_check(self, report: IdleCheck) -> None:
-        self.reports.append(report)
+    def add_idle_check(self, check: IdleCheck) -> None:
+        self.idle_checks.append(check)
 
-    async def idle(self) -> IdleStatus:
-        """This process's own part first: the topics it reads and the outbox."""
-        behind = [await _behind(consumer, watch) for consumer, watch in self.consumers]
+    async def idle_status(self) -> IdleStatus:
+        """The topics and the outbox first, then the service's own checks."""
+        behind = [await _behind(consumer, lag) for consumer, lag in self.consumers]
         waiting = await self.pool.fetchval("select exists (select from outbox)")
-        busy = [reason for reason in (*behind, "outbox" if waiting else "") if reason]
-        counter = self.relay.relayed + sum(consumer.batches.handled for consumer, _ in self.consumers)
-        return merge_idle_statuses(
-            [IdleStatus(tuple(busy), None, counter), *[await report() for report in self.reports]]
-        )
+        busy = tuple(reason for reason in (*behind, "outbox" if waiting else "") if reason)
+        handled = self.relay.relayed + sum(consumer.processor.handled for consumer, _ in self.consumers)
+        return merge_idle_statuses([IdleStatus(busy, None, handled), *[await check() for check in self.idle_checks]])
 
     async def run_until_stopped(self, drain_seconds: float = 0) -> None:
-        """Serve until SIGTERM or SIGINT, or until a task dies of what no restart mends, whose error is raised.
+        """Serve until SIGTERM or SIGINT. Raises the error of a task that no restart mends.
 
-        For ``drain_seconds`` after the signal it serves on, not ready any more: who sends requests here must first have
-        seen that it is not.
+        After the signal it serves on for ``drain_seconds`` without being ready, so that load balancers notice first.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
-        self.health.idle = self.idle
+        self.health.idle = self.idle_status
         self.health.checks.pop("start", None)
-        _spare_the_collector()
+        _tune_garbage_collector()
         log.info("process.started", tenant=self.settings.tenant)
         stopping = asyncio.ensure_future(self._stopping.wait())
         try:
             await asyncio.wait({stopping, *self._tasks.values()}, return_when=asyncio.FIRST_COMPLETED)
-            self._raise_of_the_dead()
+            self._raise_failed_task()
             if drain_seconds:
-                log.info("process.drains", seconds=drain_seconds)
+                log.info("drain.started", seconds=drain_seconds)
                 await asyncio.wait(self._tasks.values(), timeout=drain_seconds, return_when=asyncio.FIRST_COMPLETED)
-                self._raise_of_the_dead()
+                self._raise_failed_task()
         finally:
             stopping.cancel()
 
     async def measure(self) -> None:
-        """Forever: what waits in the outbox, and what is parked."""
-        rows = gauge(f"stet_{self.service}_outbox_rows", "Records waiting to leave (counted up to 10,000)")
-        age = gauge(f"stet_{self.service}_outbox_oldest_seconds", "Age of the oldest record waiting to leave")
-        parked = gauge(f"stet_{self.service}_parked_records", "Records parked now, by reason", "reason")
+        """For ever: how much waits in the outbox, and how much is parked."""
+        rows = gauge(f"stet_{self.service}_outbox_rows", "Records waiting in the outbox (counted up to 10,000).")
+        age = gauge(f"stet_{self.service}_outbox_oldest_seconds", "Age of the oldest record waiting in the outbox.")
+        parked = gauge(f"stet_{self.service}_parked_records", "Records parked now, by reason.", "reason")
         while True:
             try:
                 state = await self.pool.fetchrow(QUERIES.outbox_state)
@@ -129,55 +200,55 @@ class Process:
                 for row in await self.pool.fetch(QUERIES.count_parked):
                     parked.labels(row["reason"]).set(row["records"])
             except TRANSIENT_ERRORS as error:
-                log.info("measure.waits", error=type(error).__name__)
+                log.info("measurement.retried", error=type(error).__name__)
             await asyncio.sleep(_MEASURE_SECONDS)
 
-    async def end(self) -> None:
-        """Every task is asked to end, and given a little time: a batch in hand is finished, locks are given back."""
+    async def shut_down(self) -> None:
+        """Cancel every task and wait a little: a current batch is finished, locks are released."""
         for task in self._tasks.values():
             task.cancel()
         if self._tasks:
-            await asyncio.wait(self._tasks.values(), timeout=_STOP_SECONDS)
-        for _, watch in self.consumers:
-            await watch.stop()
+            await asyncio.wait(self._tasks.values(), timeout=_SHUTDOWN_SECONDS)
+        for _, lag in self.consumers:
+            await lag.stop()
         log.info("process.stopped")
 
     def _stop(self) -> None:
-        self.health.checks["stopping"] = _not_yet
+        self.health.checks["stopping"] = _never_ready
         self._stopping.set()
 
-    def _raise_of_the_dead(self) -> None:
+    def _raise_failed_task(self) -> None:
         for name, task in self._tasks.items():
             if task.done() and not task.cancelled():
                 error = task.exception() or RuntimeError(f"the task {name} ended by itself")
-                log.critical("task.died", task=name, exc_info=error)
+                log.critical("task.failed", task=name, exc_info=error)
                 raise error
 
 
-def _spare_the_collector() -> None:
-    """What lives as long as the process is not looked at again; the rest goes without it, as values hold no cycles."""
+def _tune_garbage_collector() -> None:
+    """Objects that live as long as the process are not visited again; the rest holds no cycles and needs few visits."""
     gc.freeze()
     gc.set_threshold(_NEW_OBJECTS, 20, 100)
 
 
-async def _not_yet() -> bool:
+async def _never_ready() -> bool:
     return False
 
 
-async def _behind(consumer: BatchConsumer, watch: LagMonitor) -> str:
-    if not await consumer.reads():
+async def _behind(consumer: BatchConsumer, lag: LagMonitor) -> str:
+    if not await consumer.is_assigned():
         return "joining"
-    await watch.look()
-    return "" if watch.settled and watch.lag == 0 else "behind"
+    await lag.refresh()
+    return "" if lag.is_caught_up and lag.lag == 0 else "behind"
 
 
 @asynccontextmanager
 async def service_process(settings: ServiceSettings, service: str) -> AsyncIterator[Process]:
-    """Everything a service stands on, in the order it is needed and given back in the other."""
+    """Open what a service needs, in order, and close it in reverse. Raises Misconfigured."""
     configure_logs(service, settings.log_level)
     configure_traces(service, settings.otlp_endpoint)
     clock = settings.clock()
-    health = Health(driven=isinstance(clock, DevelopmentClock), checks={"start": _not_yet})
+    health = Health(driven=isinstance(clock, DevelopmentClock), checks={"start": _never_ready})
     async with AsyncExitStack() as stack:
         stack.callback(end_traces)
         await stack.enter_async_context(health.serving(settings.health_host, settings.health_port))
@@ -188,16 +259,16 @@ async def service_process(settings: ServiceSettings, service: str) -> AsyncItera
         await producer.start()
         stack.push_async_callback(producer.stop)
         process = Process(settings, service, clock, pool, producer, Relay(settings, service, producer), health)
-        stack.push_async_callback(process.end)
+        stack.push_async_callback(process.shut_down)
         process.task("relay", process.relay.run)
-        process.task("forget", lambda: purge_expired(pool))
+        process.task("purge", lambda: purge_expired(pool))
         process.task("measure", process.measure)
-        process.add_readiness_check("database", lambda: _takes_writes(pool))
+        process.add_readiness_check("database", lambda: _can_write(pool))
         yield process
 
 
-async def _takes_writes(pool: Pool) -> bool:
-    """A row that is really committed: a standby answers questions, and a full disk or a lost synchronous copy too."""
+async def _can_write(pool: Pool) -> bool:
+    """Commits a row: a standby, a full disk or a lost synchronous replica answers questions too."""
     try:
         async with asyncio.timeout(2):
             await pool.execute(QUERIES.write_readiness, machine_now())
@@ -207,7 +278,7 @@ async def _takes_writes(pool: Pool) -> bool:
 
 
 def run_service(main: Main) -> None:
-    """Run a service's ``main``. Exit codes: 2 for a wrong setting, named on one line; 1 for a task that died."""
+    """Run a service's ``main``. Exit codes: 2 for a wrong setting, named on one line; 1 for a task that failed."""
     try:
         uvloop.run(main())
     except Misconfigured as error:
@@ -216,5 +287,5 @@ def run_service(main: Main) -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        log.critical("process.died", exc_info=error)
+        log.critical("process.failed", exc_info=error)
         sys.exit(1)

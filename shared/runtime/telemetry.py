@@ -11,9 +11,11 @@ import threading
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import orjson
+import stamina.instrumentation
 import structlog
 from opentelemetry import trace
 from opentelemetry.context import Context, get_current
@@ -25,10 +27,9 @@ from opentelemetry.trace import Link, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from shared.runtime.error_location import error_path
-
+_ROOT = Path(__file__).resolve().parents[2]
 METRICS = CollectorRegistry()
-_MOST_LINKS = 32
+_MAX_LINKS = 32
 _FLUSH_SECONDS = 0.5
 _PROPAGATOR = TraceContextTextMapPropagator()
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -42,19 +43,20 @@ def get_logger(name: str | None = None) -> Any:
 
 
 def configure_logs(service: str, level: str) -> None:
-    """JSON lines on stderr, from us and from the libraries below us."""
+    """Write JSON lines on stderr, from this code and from libraries."""
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            _say_where,
+            _add_error_path,
             structlog.processors.JSONRenderer(_json),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
     )
     structlog.contextvars.bind_contextvars(service=service)
+    stamina.instrumentation.set_on_retry_hooks(())  # its own hook would log the texts of errors
     logging.basicConfig(level=logging.WARNING, handlers=[_Libraries(service)], force=True)
 
 
@@ -62,8 +64,8 @@ def _json(event: Mapping[str, Any], **_: Any) -> str:
     return orjson.dumps(event, default=str).decode()
 
 
-def _say_where(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """An error is its type and its way through our files: its own text may quote what nobody may read."""
+def _add_error_path(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Log an error as its type and its path through this repository: its own text may quote personal data."""
     error = event.pop("exc_info", None)
     if error is True:
         error = sys.exc_info()[1]
@@ -76,18 +78,41 @@ def _say_where(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMappi
 
 
 class _Libraries(logging.Handler):
-    """What libraries log, in our shape."""
+    """Writes the log records of libraries in the same JSON form."""
 
     def __init__(self, service: str) -> None:
         super().__init__()
         self._service = service
 
     def emit(self, record: logging.LogRecord) -> None:
-        line: dict[str, Any] = {"event": "library.said", "service": self._service, "level": record.levelname.lower()}
+        line: dict[str, Any] = {"event": "library.logged", "service": self._service, "level": record.levelname.lower()}
         line |= {"logger": record.name, "text": record.getMessage().partition("\n")[0]}
         if record.exc_info and record.exc_info[1] is not None:
             line |= {"error": type(record.exc_info[1]).__name__, "places": error_path(record.exc_info[1])}
         sys.stderr.write(_json(line) + "\n")
+
+
+# ------------------------------------------------------------------ error locations
+
+
+def error_location(error: BaseException) -> str:
+    """File and line of the innermost frame of this repository that the error passed."""
+    return (error_path(error) or ["an unknown place"])[-1]
+
+
+def error_path(error: BaseException) -> list[str]:
+    """File and line of each frame of this repository that the error passed, outermost first.
+
+    Logs show it in place of the error's text, which may quote personal data.
+    """
+    found = []
+    trace = error.__traceback__
+    while trace is not None:
+        path = Path(trace.tb_frame.f_code.co_filename)
+        if path.is_relative_to(_ROOT) and "site-packages" not in path.parts:
+            found.append(f"{path.relative_to(_ROOT)}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    return found
 
 
 # ------------------------------------------------------------------ traces
@@ -96,16 +121,20 @@ class _Libraries(logging.Handler):
 def configure_traces(service: str, endpoint: str | None) -> None:
     """Without an endpoint no spans are recorded; traceparents still travel."""
     if endpoint is None:
-        trace.set_tracer_provider(trace.NoOpTracerProvider())  # unset, it is looked for in the environment each time
+        trace.set_tracer_provider(
+            trace.NoOpTracerProvider()
+        )  # unset, it would be looked up in the environment each time
         return
     resource = Resource.create({"service.name": f"stet-{service}"})
-    provider = TracerProvider(resource=resource, shutdown_on_exit=False)  # it would wait half a minute for a collector
+    provider = TracerProvider(
+        resource=resource, shutdown_on_exit=False
+    )  # its own exit hook waits half a minute for a collector
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces")))
     trace.set_tracer_provider(provider)
 
 
 def end_traces() -> None:
-    """What spans are left go to the collector, if it takes them at once: nobody's exit waits for it."""
+    """Send the remaining spans if the collector takes them within half a second; the exit does not wait longer."""
     provider = trace.get_tracer_provider()
     if isinstance(provider, TracerProvider):
         flush = threading.Thread(target=provider.shutdown, daemon=True)
@@ -114,7 +143,7 @@ def end_traces() -> None:
 
 
 def intake_span(name: str, traceparent: str | None = None) -> AbstractContextManager[str]:
-    """Where something comes in: a trace begins here, or goes on from the sender's; gives the traceparent inside.
+    """A span for an incoming request: begins a trace, or continues the sender's; gives the traceparent inside.
 
     https://www.w3.org/TR/trace-context/#traceparent-header
     """
@@ -127,32 +156,32 @@ def batch_span(name: str, traceparents: Sequence[str | None], **fields: str | in
     """One span for a batch, linked to (at most 32 of) the traces its records belong to."""
     if not _recording():
         return nullcontext()
-    contexts = [c for parent in traceparents[:_MOST_LINKS] if (c := _context(parent)) is not None]
+    contexts = [c for parent in traceparents[:_MAX_LINKS] if (c := _context(parent)) is not None]
     return _span(name, links=[Link(c) for c in contexts], kind=SpanKind.CONSUMER, attributes=fields)
 
 
 def effect_span(name: str, traceparent: str | None, **fields: str | int) -> AbstractContextManager[str | None]:
-    """A span of its own, in the message's trace, where something is sent or written; gives the traceparent inside."""
+    """A span for a send or a write, in the message's trace; gives the traceparent inside."""
     if not _recording():
         return nullcontext(traceparent)
     return _span(name, context=_parent(traceparent), kind=SpanKind.CLIENT, attributes=fields)
 
 
 def past_span(name: str, traceparent: str | None, began_ns: int, **fields: str | int) -> str | None:
-    """A span of what is over already, where only the end shows that it is worth one; gives its traceparent."""
+    """A span for work that has ended, where only the end shows that it deserves one; gives its traceparent."""
     if not _recording():
         return traceparent
     span = _tracer().start_span(name, context=_parent(traceparent), start_time=began_ns, attributes=dict(fields))
     span.end()
-    return _spelled(trace.set_span_in_context(span))
+    return _traceparent(trace.set_span_in_context(span))
 
 
 @contextmanager
 def _span(name: str, **how: Any) -> Iterator[str]:
-    """An error leaves its type there and nothing else: its text may quote what nobody may read."""
+    """An error is recorded by its type alone: its text may quote personal data."""
     with _tracer().start_as_current_span(name, record_exception=False, set_status_on_exception=False, **how) as span:
         try:
-            yield _spelled(get_current()) or ""
+            yield _traceparent(get_current()) or ""
         except BaseException as error:
             span.set_status(StatusCode.ERROR, type(error).__name__)
             raise
@@ -167,11 +196,11 @@ def _tracer() -> trace.Tracer:
 
 
 def _parent(traceparent: str | None) -> Context:
-    """Without one an empty context: nothing that happens to surround us is its parent."""
+    """Without a traceparent an empty context: the current span is never the parent."""
     return _PROPAGATOR.extract({"traceparent": traceparent} if traceparent else {}, context=Context())
 
 
-def _spelled(context: Context) -> str | None:
+def _traceparent(context: Context) -> str | None:
     carrier: dict[str, str] = {}
     _PROPAGATOR.inject(carrier, context=context)
     return carrier.get("traceparent")
@@ -191,8 +220,8 @@ def counter(name: str, sentence: str, *labels: str) -> Counter:
 
 
 def parked_counter(service: str) -> Counter:
-    """The one count of what a service parked, wherever in it that was done."""
-    return counter(f"stet_{service}_parked_total", "Records parked, by reason", "reason")
+    """The one counter of a service's parked records, whichever part of it parks them."""
+    return counter(f"stet_{service}_parked_total", "Records parked, by reason.", "reason")
 
 
 @cache

@@ -134,7 +134,7 @@ async def wait_for_topics(settings: ServiceSettings, service: str) -> None:
             return
         if state != told:
             told = state
-            log.warning("dependency.awaited", neighbour="kafka", setting="STET_KAFKA_BOOTSTRAP", state=state)
+            log.warning("dependency.awaited", dependency="kafka", setting="STET_KAFKA_BOOTSTRAP", state=state)
         tries += known
         if tries >= _SURE_AFTER:
             raise Misconfigured("STET_KAFKA_BOOTSTRAP", f"{state}; {_way_out(state, service)}")

@@ -11,9 +11,9 @@ from services.rules.conversation.chain import Ending
 from services.rules.story.model import Kind as Effect
 from services.rules.story.read import read_stories
 from shared.contracts.envelope import parse_event
-from shared.contracts.intents import Intent, classify
+from shared.contracts.intents import ReplyIntent, classify
 from shared.contracts.topics import WHATSAPP_STATUSES
-from shared.contracts.whatsapp import Status, StatusReported
+from shared.contracts.whatsapp import DeliveryStatus, StatusReported
 from tests.cases.folder import CASES, Kind, lines, of_kind, read_json
 from tests.cases.played import FRAME, OURS, Played
 from tests.services.dispatcher.builders import NOON
@@ -82,7 +82,7 @@ def test_a_file_is_the_manuscript_or_refused_with_what_would_do(folder: Path) ->
 def test_words_that_stop_are_understood(folder: Path) -> None:
     words = lines(folder / "texts.txt")
     assert words
-    assert [word for word in words if classify(word) is not Intent.STOP] == []
+    assert [word for word in words if classify(word) is not ReplyIntent.STOP] == []
 
 
 # ------------------------------------------------------------------ webhooks
@@ -118,7 +118,7 @@ def person_updates(folder: Path) -> list[PersonUpdate]:
 
 @pytest.mark.parametrize("folder", WEBHOOKS, ids=lambda path: path.name)
 def test_a_failed_status_of_the_account_stops_what_the_same_answer_would(folder: Path) -> None:
-    failed = [one for one in statuses(folder) if one.status is Status.FAILED and one.code is not None]
+    failed = [one for one in statuses(folder) if one.status is DeliveryStatus.FAILED and one.code is not None]
     if not failed:
         pytest.skip("it tells of no failed send")
     for one in failed:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from shared.runtime import setting_names
+from shared.runtime.settings import KNOWN_SETTINGS
 from tests.docs.pages import ROOT
 
 SERVICES = ("ingest", "rules", "dispatcher", "writeback")
@@ -54,7 +54,7 @@ def targets() -> frozenset[str]:
 
 @cache
 def settings() -> frozenset[str]:
-    return setting_names.KNOWN
+    return KNOWN_SETTINGS
 
 
 @cache

@@ -34,7 +34,7 @@ def declared(model: type[Value]) -> dict[str, bool]:
 
 
 EVENTS = {consonance.short_name(kind): model for kind, model in consonance.KINDS.items()}
-OPERATIONS = {model.operation.value: model for model in get_args(writes.Input)}
+OPERATIONS = {model.operation.value: model for model in get_args(writes.WriteInput)}
 WORK_COLUMN = {None: "no", False: "may", True: "yes"}
 
 

@@ -52,6 +52,6 @@ async def test_who_must_know_hears_of_an_answer_that_keeps_requests_away() -> No
     heard: list[str] = []
     health = Health(driven=False, checks={"kafka": yes})
     health.on_unready.append(lambda: heard.append("unready"))
-    assert (await health.waiting(), heard) == ([], [])
+    assert (await health.failing_checks(), heard) == ([], [])
     health.checks["relay"] = no
-    assert (await health.waiting(), heard) == (["relay"], ["unready"])
+    assert (await health.failing_checks(), heard) == (["relay"], ["unready"])

@@ -4,7 +4,7 @@ from itertools import combinations
 
 import pytest
 
-from shared.contracts.intents import Intent, _languages, _phrases, classify, has_words, is_stop_keyword, languages
+from shared.contracts.intents import ReplyIntent, _languages, _phrases, classify, has_words, is_stop_keyword, languages
 
 TEMPLATE_LANGUAGES = {
     "af", "sq", "ar", "az", "be", "bn", "bg", "ca", "zh", "hr", "cs", "da", "prs", "nl", "en", "et", "fil",
@@ -38,7 +38,7 @@ def test_a_stop_word_stops_however_it_is_written(language: str) -> None:
             f"{word} please",
             f"{word}\n",
         )
-        assert {way: classify(way) for way in ways if classify(way) is not Intent.STOP} == {}
+        assert {way: classify(way) for way in ways if classify(way) is not ReplyIntent.STOP} == {}
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_stop_word_stops_however_it_is_written(language: str) -> None:
     ],
 )  # fmt: skip
 def test_this_stops(text: str) -> None:
-    assert classify(text) is Intent.STOP
+    assert classify(text) is ReplyIntent.STOP
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_this_stops(text: str) -> None:
     ],
 )  # fmt: skip
 def test_this_does_not_stop(text: str) -> None:
-    assert classify(text) is not Intent.STOP
+    assert classify(text) is not ReplyIntent.STOP
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_this_does_not_stop(text: str) -> None:
     ],
 )  # fmt: skip
 def test_this_is_only_thanks(text: str) -> None:
-    assert classify(text) is Intent.THANKS
+    assert classify(text) is ReplyIntent.THANKS
 
 
 @pytest.mark.parametrize(
@@ -90,16 +90,23 @@ def test_thanks_that_say_more_are_words(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "intent"),
-    [("START", Intent.START), ("Reprendre svp", Intent.START), ("Why?", Intent.WHY), ("pourquoi ?", Intent.WHY),
-     ("Not me.", Intent.WRONG_PERSON), ("ce n’est pas moi", Intent.WRONG_PERSON), ("Out of office", Intent.AWAY)],
-)  # fmt: skip
-def test_the_other_intents_are_as_they_were(text: str, intent: Intent) -> None:
+    [
+        ("START", ReplyIntent.START),
+        ("Reprendre svp", ReplyIntent.START),
+        ("Why?", ReplyIntent.WHY),
+        ("pourquoi ?", ReplyIntent.WHY),
+        ("Not me.", ReplyIntent.WRONG_PERSON),
+        ("ce n’est pas moi", ReplyIntent.WRONG_PERSON),
+        ("Out of office", ReplyIntent.AWAY),
+    ],
+)
+def test_the_other_intents_are_as_they_were(text: str, intent: ReplyIntent) -> None:
     assert classify(text) is intent
 
 
 def test_no_phrase_has_two_meanings() -> None:
     phrases = _phrases().of
-    assert [(a, b) for a, b in combinations(Intent, 2) if phrases[a] & phrases[b]] == []
+    assert [(a, b) for a, b in combinations(ReplyIntent, 2) if phrases[a] & phrases[b]] == []
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,7 @@ from shared.contracts.errors import Misconfigured
 from shared.contracts.ids import TenantId
 from shared.contracts.topics import SERVICES
 from shared.runtime.migrate import migrate
-from shared.runtime.postgres import connect, open_pool
-from shared.runtime.schema import migrations_of
+from shared.runtime.postgres import connect, migrations_of, open_pool
 from shared.runtime.settings import ServiceSettings
 
 pytestmark = pytest.mark.integration

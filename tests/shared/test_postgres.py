@@ -11,9 +11,8 @@ import pytest
 
 from shared.contracts.topics import SERVICES
 from shared.runtime.failures import FailureKind, classify_failure
-from shared.runtime.outbox import outbox_channel
+from shared.runtime.outbox import QUERIES, Transaction, outbox_channel
 from shared.runtime.postgres import Connection, connect
-from shared.runtime.transaction import QUERIES, Transaction
 
 pytestmark = pytest.mark.integration
 

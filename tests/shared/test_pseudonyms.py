@@ -3,7 +3,7 @@
 import base64
 
 from shared.contracts.ids import TenantId
-from shared.runtime.pseudonyms import Pseudonymizer
+from shared.runtime.credentials import Pseudonymizer
 
 KEY = b"an-installations-own-key-of-32-bytes"
 NUMBER = "447700900123"

@@ -14,7 +14,7 @@ from services.writeback.settings import WritebackSettings
 from shared.contracts.errors import Misconfigured
 from shared.runtime.migrate import MigrateSettings
 from shared.runtime.parked import ParkedSettings
-from shared.runtime.setting_names import KNOWN, PREFIX, SERVICES, check_names
+from shared.runtime.settings import KNOWN_SETTINGS, PREFIX, SERVICE_SETTINGS, check_names
 from shared.runtime.topic_setup import TopicSettings
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +25,7 @@ MODELS: list[type[BaseSettings]] = [
 
 
 def test_the_known_names_are_those_of_all_settings() -> None:
-    assert {PREFIX + field.upper() for model in MODELS for field in model.model_fields} == SERVICES
+    assert {PREFIX + field.upper() for model in MODELS for field in model.model_fields} == SERVICE_SETTINGS
 
 
 def test_every_name_in_code_and_docs_is_known() -> None:
@@ -33,7 +33,7 @@ def test_every_name_in_code_and_docs_is_known() -> None:
     files = [file for folder in folders for end in ("py", "md", "sh") for file in (ROOT / folder).rglob(f"*.{end}")]
     texts = [file.read_text() for file in (*files, ROOT / "README.md", ROOT / "Makefile") if file != Path(__file__)]
     named = {name for text in texts for name in re.findall(r"\bSTET_[A-Z_]*[A-Z]\b", text)}
-    assert named - KNOWN == set()
+    assert named - KNOWN_SETTINGS == set()
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_a_secret_may_be_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         ({}, "STET_DEVELOPMENT_CLOCK: also needs STET_ALLOW_DEVELOPMENT_CLOCK=1"),
         (
             {"STET_ALLOW_DEVELOPMENT_CLOCK": "1", "STET_CONSONANCE_URL": "https://consonance.example"},
-            "STET_DEVELOPMENT_CLOCK: is for loopback neighbours only, not STET_CONSONANCE_URL",
+            "STET_DEVELOPMENT_CLOCK: is for loopback addresses only, not STET_CONSONANCE_URL",
         ),
     ],
 )
@@ -116,7 +116,7 @@ def test_a_driven_clock_never_reaches_a_database_elsewhere(
     driven = {"STET_DEVELOPMENT_CLOCK": str(tmp_path / "clock"), "STET_ALLOW_DEVELOPMENT_CLOCK": "1"}
     for name, value in {**driven, "STET_POSTGRES_DSN": dsn, **environment}.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(Misconfigured, match="STET_DEVELOPMENT_CLOCK: is for loopback neighbours only"):
+    with pytest.raises(Misconfigured, match="STET_DEVELOPMENT_CLOCK: is for loopback addresses only"):
         load_settings(IngestSettings)
 
 

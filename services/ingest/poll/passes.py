@@ -38,12 +38,12 @@ from services.ingest.store import (
 from shared.contracts.ids import TenantId, partition_key, person_id_of_contact
 from shared.contracts.topics import CONSONANCE_EVENTS, CONTACTS
 from shared.contracts.values import encode
-from shared.runtime.bisect import bisect
+from shared.runtime.batch import bisect
 from shared.runtime.clock import Clock, machine_now
 from shared.runtime.failures import describe_failure, parking_reason
+from shared.runtime.outbox import Transaction
 from shared.runtime.postgres import Pool
 from shared.runtime.telemetry import intake_span
-from shared.runtime.transaction import Transaction
 
 OVERLAP = timedelta(days=1)
 """``changedSince`` counts whole days in an undocumented time zone, so a pass asks for a day more."""

@@ -28,7 +28,7 @@ from services.ingest.poll.vocabulary import TenantVocabulary
 from services.ingest.records import MAX_RECORD_BYTES, InvalidInput, to_parkable_json
 from shared.clients.working_calendar import find_zone
 from shared.contracts.canonical import canonical_text
-from shared.contracts.consonance import Check, Component, ComponentState, MetadataField
+from shared.contracts.consonance import Component, ComponentCheck, ComponentState, MetadataField
 from shared.contracts.errors import Malformed, Unavailable
 from shared.contracts.ids import ContactId, Phone, ProductId, WorkId
 from shared.contracts.values import Value, decode, describe_error, encode
@@ -163,7 +163,7 @@ def _texts(node: JsonObject, reader: FieldReader) -> dict[MetadataField, str]:
 
 
 def _components(
-    node: JsonObject, vocabulary: TenantVocabulary, checks: tuple[Check, ...], reader: FieldReader
+    node: JsonObject, vocabulary: TenantVocabulary, checks: tuple[ComponentCheck, ...], reader: FieldReader
 ) -> dict[Component, ComponentState]:
     """Only the components whose state this tenant's Consonance offers."""
     found: dict[Component, ComponentState] = {}
@@ -184,7 +184,7 @@ def _approval(node: JsonObject | None, name: str, vocabulary: TenantVocabulary, 
 
 
 def _metadata(
-    node: JsonObject, vocabulary: TenantVocabulary, checks: tuple[Check, ...], reader: FieldReader
+    node: JsonObject, vocabulary: TenantVocabulary, checks: tuple[ComponentCheck, ...], reader: FieldReader
 ) -> ComponentState:
     """The status that Consonance gives; without one, final when all checks pass."""
     if "metadataStatus" in node:
@@ -194,14 +194,14 @@ def _metadata(
 
 def _checks(
     node: JsonObject, products: tuple[ProductSnapshot, ...], texts: Mapping[MetadataField, str]
-) -> tuple[Check, ...]:
+) -> tuple[ComponentCheck, ...]:
     """The checks for a bibliographic record that is complete enough to announce the work."""
     dated = any(product.pub_date for product in products)
     return (
-        Check(rule="has_title", ok=bool(node.get("title"))),
-        Check(rule="has_contributor", ok=bool(objects_in(node.get("contributions")))),
-        Check(rule="has_publication_date", ok=dated),
-        Check(rule="has_description", ok=MetadataField.SHORT_DESCRIPTION in texts),
+        ComponentCheck(rule="has_title", ok=bool(node.get("title"))),
+        ComponentCheck(rule="has_contributor", ok=bool(objects_in(node.get("contributions")))),
+        ComponentCheck(rule="has_publication_date", ok=dated),
+        ComponentCheck(rule="has_description", ok=MetadataField.SHORT_DESCRIPTION in texts),
     )
 
 

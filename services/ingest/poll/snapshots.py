@@ -4,7 +4,14 @@ from datetime import date
 
 from msgspec import field
 
-from shared.contracts.consonance import Check, Component, ComponentState, MetadataField, ObservedComponent, WorkObserved
+from shared.contracts.consonance import (
+    Component,
+    ComponentCheck,
+    ComponentState,
+    MetadataField,
+    ObservedComponent,
+    WorkObserved,
+)
 from shared.contracts.ids import ContactId, Phone, ProductId, TenantId, WorkId, person_id_of_contact
 from shared.contracts.values import Value
 from shared.contracts.vocabulary import Named, PartyKind, PartyRef, ProductRef, Role, Stage, Version, WorkRef
@@ -49,7 +56,7 @@ class WorkSnapshot(Value):
     products: tuple[ProductSnapshot, ...] = ()
     texts: dict[MetadataField, str] = field(default_factory=dict)
     components: dict[Component, ComponentState] = field(default_factory=dict)
-    checks: tuple[Check, ...] = ()
+    checks: tuple[ComponentCheck, ...] = ()
     cancelled: bool = False
     embargo_until: date | None = None
     unread: tuple[str, ...] = ()

@@ -9,7 +9,7 @@ from services.rules.rulebook.model import Verb
 from shared.contracts.ids import ChainId, Line, MessageId, PersonId, Revision, RuleId, TenantId, Wamid, WriteId
 from shared.contracts.values import Instant, Value
 from shared.contracts.whatsapp import Media
-from shared.contracts.writes import SUCCESSFUL_OUTCOMES, Operation, Outcome
+from shared.contracts.writes import SUCCESSFUL_OUTCOMES, WriteOperation, WriteOutcome
 
 
 class DeliveryState(StrEnum):
@@ -128,17 +128,17 @@ class ChainWrite(Value, rename=_KEPT_AS):
     """A write asked for. ``step``/``answer`` say what asked; ``depth`` 0 is the record itself, 1 its ``then``."""
 
     write_id: WriteId
-    operation: Operation
+    operation: WriteOperation
     step: int
     answer: str | None = None
     depth: int = 0
     answerers: tuple[PersonId, ...] = ()
-    outcome: Outcome | None = None
+    outcome: WriteOutcome | None = None
     manual_reported: bool = False
 
     @property
     def pending(self) -> bool:
-        return self.outcome not in SUCCESSFUL_OUTCOMES and self.outcome is not Outcome.CONFLICT
+        return self.outcome not in SUCCESSFUL_OUTCOMES and self.outcome is not WriteOutcome.CONFLICT
 
 
 class HandoverOffer(Value):

@@ -31,12 +31,12 @@ from shared.contracts import consonance
 from shared.contracts.canonical import canonical_hash
 from shared.contracts.consonance import MetadataChanged, WorkObserved
 from shared.contracts.contacts import PersonObserved
-from shared.contracts.decisions import DecisionRecorded, RuleVerdict, Verdict
+from shared.contracts.decisions import DecisionRecorded, RuleVerdict, VerdictKind
 from shared.contracts.envelope import Event, EventData
 from shared.contracts.ids import Revision
 from shared.contracts.messages import MessageEventData
 from shared.contracts.whatsapp import IdentityChanged, MessageReceived
-from shared.contracts.writes import Operation, WriteEventData
+from shared.contracts.writes import WriteEventData, WriteOperation
 
 ZoneOf = Callable[[PersonObserved], str | None]
 
@@ -155,7 +155,7 @@ def _own_write(facts: Facts, data: EventData) -> bool:
     ours = {
         (item.field, item.level, target, canonical_hash(item.field, item.proposed_value))
         for chain in facts.chains.values()
-        if any(w.operation is Operation.APPLY_METADATA for w in chain.writes)
+        if any(w.operation is WriteOperation.APPLY_METADATA for w in chain.writes)
         for item in items_asked(chain)
         for target in item.target_ids
     }
@@ -203,7 +203,7 @@ def _verdict(context: DecisionContext, chain: Chain | None, step: str | None, re
         rule=chain.rule if chain else None,
         chain_id=chain.chain_id if chain else None,
         step=step,
-        verdict=Verdict.SPOKE if messages or writes else Verdict.STAYED,
+        verdict=VerdictKind.ACTED if messages or writes else VerdictKind.NOT_ACTED,
         reason=reason,
         messages=tuple(messages),
         withdrawn=tuple(withdrawn),

@@ -27,7 +27,7 @@ from services.rules.conversation.recipients import Recipient
 from services.rules.rulebook.model import FieldText, Form, FormField, Verb, WriteAction
 from shared.clients.whatsapp_limits import BUTTONS
 from shared.contracts.ids import Wamid
-from shared.contracts.intents import Intent, classify, has_words
+from shared.contracts.intents import ReplyIntent, classify, has_words
 from shared.contracts.whatsapp import Media, MessageReceived
 
 CONTENT_TYPES: Mapping[str, frozenset[str]] = {
@@ -282,7 +282,11 @@ def _take_answer(context: DecisionContext, chain: Chain, form: Form, said: str, 
     if value is None and (refusal := _refusal_of(chain, form, field, said)) is not None:
         return _ask(context, chain, form, field, before=_reason(context, chain, refusal))
     chain = chain.replace(form=state.replace(values={**state.values, field.name: value or ""}))
-    stop = Refusal("taken_as_answer", {"said": value}) if value is not None and classify(said) is Intent.STOP else None
+    stop = (
+        Refusal("taken_as_answer", {"said": value})
+        if value is not None and classify(said) is ReplyIntent.STOP
+        else None
+    )
     return _ask_next(context, chain, form, before=_reason(context, chain, file.refusal or stop))
 
 

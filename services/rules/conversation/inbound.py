@@ -26,7 +26,7 @@ from services.rules.conversation.triggers import RuleTrigger, start_chain, start
 from services.rules.rulebook.built_in import INBOX_RULE_PREFIX, PAUSED_RULE_PREFIX
 from services.rules.rulebook.model import Rule, Verb
 from shared.contracts.ids import ChainId, PersonId, RuleId
-from shared.contracts.intents import Intent, classify, has_words, is_stop_keyword
+from shared.contracts.intents import ReplyIntent, classify, has_words, is_stop_keyword
 from shared.contracts.whatsapp import MessageKind, MessageReceived
 
 _SENTENCE_KEPT = timedelta(days=7)
@@ -126,7 +126,7 @@ def handle_inbound(
         return
     found = replies.find_question(context, message)
     intent = _intent(context, message, found)
-    if intent is Intent.STOP:
+    if intent is ReplyIntent.STOP:
         consent.stop(context, message)
     elif _only_acknowledges(message, intent) and not replies.awaits_answer(found, message):
         context.add_reason(Reason.ACKNOWLEDGEMENT)
@@ -143,7 +143,7 @@ class _Unsolicited:
     message: MessageReceived
     trigger: RuleTrigger
     found: replies.FoundQuestion | replies.UnclearQuestion
-    intent: Intent | None
+    intent: ReplyIntent | None
 
     @property
     def about(self) -> ChainId | None:
@@ -155,7 +155,7 @@ class _Unsolicited:
         open_to_rules = (
             self.found is replies.UnclearQuestion.NOTHING or self.found is replies.UnclearQuestion.UNKNOWN_QUOTE
         )
-        return open_to_rules and self.intent not in {Intent.START, Intent.WHY}
+        return open_to_rules and self.intent not in {ReplyIntent.START, ReplyIntent.WHY}
 
 
 def _is_asked_for(context: DecisionContext, found: replies.FoundQuestion, message: MessageReceived) -> bool:
@@ -172,13 +172,13 @@ def _handle_unsolicited(
     matched = list(match(said.trigger)) if said.may_start else []
     fills = replies.fills_form(said.found)
     held = exceeds_limit(context, said.message, said.about, starts=bool(matched), fills=fills)
-    if said.intent is Intent.START:
+    if said.intent is ReplyIntent.START:
         consent.start(context, said.message, answer=not held)
     if held:
         _hold_unanswered(context, said)
-    elif said.intent is Intent.WHY:
+    elif said.intent is ReplyIntent.WHY:
         _why(context, said.message)
-    elif said.intent is Intent.START:
+    elif said.intent is ReplyIntent.START:
         return
     elif isinstance(said.found, replies.FoundQuestion):
         _answer(context, said.found, said.message, said.trigger)
@@ -203,19 +203,19 @@ def _took_back_reaction(message: MessageReceived) -> bool:
 
 def _intent(
     context: DecisionContext, message: MessageReceived, found: replies.FoundQuestion | replies.UnclearQuestion
-) -> Intent | None:
+) -> ReplyIntent | None:
     """What is written into a form that waits for it is the answer: there only STOP itself stops."""
     if replies.is_button_tap(context, message):
         return None
     if replies.fills_form(found) and forms.accepts_text(context, found.chain, message):
-        return Intent.STOP if is_stop_keyword(message.text) else None
+        return ReplyIntent.STOP if is_stop_keyword(message.text) else None
     return classify(message.text)
 
 
-def _only_acknowledges(message: MessageReceived, intent: Intent | None) -> bool:
+def _only_acknowledges(message: MessageReceived, intent: ReplyIntent | None) -> bool:
     """A reaction, a sticker, emoji or thanks: it says that something was read, and asks for nothing."""
     if message.message_kind is MessageKind.TEXT:
-        return intent is Intent.THANKS or not has_words(message.text)
+        return intent is ReplyIntent.THANKS or not has_words(message.text)
     return message.message_kind is MessageKind.REACTION or _is_sticker(message)
 
 

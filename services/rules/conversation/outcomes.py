@@ -22,7 +22,7 @@ from shared.contracts.messages import (
     MessageWithdrawn,
     Resolution,
 )
-from shared.contracts.writes import SUCCESSFUL_OUTCOMES, Outcome, WriteEventData
+from shared.contracts.writes import SUCCESSFUL_OUTCOMES, WriteEventData, WriteOutcome
 
 _DELIVERIES: dict[type[MessageEventData], DeliveryState] = {
     MessageAccepted: DeliveryState.ACCEPTED,
@@ -94,13 +94,13 @@ def apply_write_outcome(context: DecisionContext, said: WriteEventData) -> None:
         return
     context.add_reason(Reason.WRITE_SETTLED, chain, str(writing.step))
     told_before = _by_hand_already(chain, writing)
-    told = writing.manual_reported or said.outcome is Outcome.MANUAL
+    told = writing.manual_reported or said.outcome is WriteOutcome.MANUAL
     chain = chain.with_write(writing.replace(outcome=said.outcome, manual_reported=told))
     if said.outcome in SUCCESSFUL_OUTCOMES:
         chain = _follow_up_write(context, chain, writing)
-    elif said.outcome is Outcome.CONFLICT:
+    elif said.outcome is WriteOutcome.CONFLICT:
         chain = _send_to_all_concerned(context, chain, writing, "not_written")
-    elif said.outcome is Outcome.MANUAL and not told_before:
+    elif said.outcome is WriteOutcome.MANUAL and not told_before:
         chain = _send_to_answerers(context, chain, writing, "by_hand")
     context.save_chain(_resume(context, chain))
 

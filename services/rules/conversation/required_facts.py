@@ -26,13 +26,13 @@ from shared.contracts.ids import (
     WriteId,
     person_id_of_contact,
 )
-from shared.contracts.intents import Intent, classify
+from shared.contracts.intents import ReplyIntent, classify
 from shared.contracts.whatsapp import IdentityChanged, MessageReceived
 
 
 def is_opt_out(data: object) -> bool:
     """Somebody asks to be left alone: that needs no message of ours to be known, and waits for nothing it can spare."""
-    return isinstance(data, MessageReceived) and data.button_id is None and classify(data.text) is Intent.STOP
+    return isinstance(data, MessageReceived) and data.button_id is None and classify(data.text) is ReplyIntent.STOP
 
 
 @dataclass(slots=True)

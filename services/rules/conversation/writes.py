@@ -18,14 +18,14 @@ from shared.contracts.writes import (
     ApplyMetadata,
     CompleteMilestone,
     CreateAcquisition,
-    Decision,
-    Evidence,
-    Input,
     MetadataItem,
-    Operation,
     RecordAcknowledgement,
     RecordDecision,
     RequestWrite,
+    RightsDecision,
+    WriteEvidence,
+    WriteInput,
+    WriteOperation,
 )
 
 
@@ -102,10 +102,10 @@ def _values(record: WriteAction, document: Document) -> dict[str, Any]:
     return {k: document.get(v.name) if isinstance(v, Field) else v for k, v in record.values.items()}
 
 
-def build_evidence(case: _WriteCase) -> Evidence:
+def build_evidence(case: _WriteCase) -> WriteEvidence:
     """Who answered what, to which words, by which messages (docs/reference/consonance.md, 5)."""
     chain, given = case.chain, case.decider
-    bare = Evidence(rule=chain.rule, chain_id=chain.chain_id)
+    bare = WriteEvidence(rule=chain.rule, chain_id=chain.chain_id)
     if given is None:
         return bare
     question = chain.message(given.message_id)
@@ -125,12 +125,12 @@ def build_evidence(case: _WriteCase) -> Evidence:
     )
 
 
-def _decision(case: _WriteCase) -> Input:
+def _decision(case: _WriteCase) -> WriteInput:
     given, data = case.decider, case.asked
     return RecordDecision(
         request_id=data.request_id,
         rights_record_id=data.rights_record_id,
-        decision=Decision(case.values["decision"]),
+        decision=RightsDecision(case.values["decision"]),
         decided_by=case.contact(given.person_id) if given else None,
         on_behalf_of=case.contact(given.on_behalf_of) if given else None,
         decided_at=given.at if given else case.context.now,
@@ -140,7 +140,7 @@ def _decision(case: _WriteCase) -> Input:
     )
 
 
-def _workflow(case: _WriteCase) -> Input:
+def _workflow(case: _WriteCase) -> WriteInput:
     data = case.asked
     return AdvanceWorkflow(
         request_id=data.request_id,
@@ -149,7 +149,7 @@ def _workflow(case: _WriteCase) -> Input:
     )
 
 
-def _metadata(case: _WriteCase) -> Input:
+def _metadata(case: _WriteCase) -> WriteInput:
     data = case.asked
     items = tuple(
         MetadataItem(
@@ -166,7 +166,7 @@ def _metadata(case: _WriteCase) -> Input:
     return ApplyMetadata(request_id=data.request_id, items=items)
 
 
-def _acquisition(case: _WriteCase) -> Input:
+def _acquisition(case: _WriteCase) -> WriteInput:
     form = case.chain.form
     if form is None:
         raise ValueError("acquisition.create is a form's record")  # the checker refuses a step that asks for it
@@ -190,7 +190,7 @@ def _acquisition(case: _WriteCase) -> Input:
     )
 
 
-def _append(case: _WriteCase) -> Input:
+def _append(case: _WriteCase) -> WriteInput:
     data = case.asked
     return AppendAcquisition(
         reference=str(case.values["reference"]),
@@ -200,7 +200,7 @@ def _append(case: _WriteCase) -> Input:
     )
 
 
-def _acknowledgement(case: _WriteCase) -> Input:
+def _acknowledgement(case: _WriteCase) -> WriteInput:
     given = case.decider
     return RecordAcknowledgement(
         document_id=_document_id(case),
@@ -210,7 +210,7 @@ def _acknowledgement(case: _WriteCase) -> Input:
     )
 
 
-def _milestone(case: _WriteCase) -> Input:
+def _milestone(case: _WriteCase) -> WriteInput:
     given = case.decider
     at = given.at if given else case.context.now
     done_on = case.context.rulebook.calendar.office.local_date(at)
@@ -230,12 +230,12 @@ def _reference(case: _WriteCase) -> str:
     return f"acquisitions/{form.reference if form else case.values['reference']}"
 
 
-_BUILDERS: dict[Operation, tuple[Callable[[_WriteCase], str], Callable[[_WriteCase], Input]]] = {
-    Operation.RECORD_DECISION: (_rights, _decision),
-    Operation.ADVANCE_WORKFLOW: (_rights, _workflow),
-    Operation.APPLY_METADATA: (lambda case: f"works/{case.document.work_id}", _metadata),
-    Operation.CREATE_ACQUISITION: (_reference, _acquisition),
-    Operation.APPEND_ACQUISITION: (_reference, _append),
-    Operation.RECORD_ACKNOWLEDGEMENT: (lambda case: f"documents/{_document_id(case)}", _acknowledgement),
-    Operation.COMPLETE_MILESTONE: (lambda case: f"milestones/{case.asked.milestone_id}", _milestone),
+_BUILDERS: dict[WriteOperation, tuple[Callable[[_WriteCase], str], Callable[[_WriteCase], WriteInput]]] = {
+    WriteOperation.RECORD_DECISION: (_rights, _decision),
+    WriteOperation.ADVANCE_WORKFLOW: (_rights, _workflow),
+    WriteOperation.APPLY_METADATA: (lambda case: f"works/{case.document.work_id}", _metadata),
+    WriteOperation.CREATE_ACQUISITION: (_reference, _acquisition),
+    WriteOperation.APPEND_ACQUISITION: (_reference, _append),
+    WriteOperation.RECORD_ACKNOWLEDGEMENT: (lambda case: f"documents/{_document_id(case)}", _acknowledgement),
+    WriteOperation.COMPLETE_MILESTONE: (lambda case: f"milestones/{case.asked.milestone_id}", _milestone),
 }

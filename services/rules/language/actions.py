@@ -8,8 +8,8 @@ from services.rules.language.who import tell, who
 from services.rules.rulebook.faults import FaultReport
 from services.rules.rulebook.model import NOWHERE, AnswerAction, Field, HandoverAction, Literal, WriteAction
 from services.rules.rulebook.yaml_tree import Node, ScalarNode
-from shared.contracts.consonance import Quorum
-from shared.contracts.writes import Operation
+from shared.contracts.consonance import ConfirmationQuorum
+from shared.contracts.writes import WriteOperation
 
 RECORD_KEYS = ("record", "with", "then")
 _THEN_KEYS = (*RECORD_KEYS, "unless")
@@ -22,7 +22,7 @@ def record(part: Part, report: FaultReport, *, unless: bool = False) -> WriteAct
     if "record" not in part:
         return None
     return WriteAction(
-        operation=word(part.get("record"), Operation, report, Operation.RECORD_DECISION),
+        operation=word(part.get("record"), WriteOperation, report, WriteOperation.RECORD_DECISION),
         values=_values(part.get("with"), report),
         then=_then(part.get("then"), report),
         unless=condition(part.get("unless"), report) if unless and "unless" in part else None,
@@ -54,7 +54,7 @@ def _answer(name: str, node: Node, report: FaultReport) -> AnswerAction:
         tell=tell(part, report),
         hand_over=_hand_over(part, report),
         form=text(part.need("form"), report) if "collect" in part else None,
-        quorum=choice_or_field(part.get("quorum"), Quorum, report, Quorum.FIRST),
+        quorum=choice_or_field(part.get("quorum"), ConfirmationQuorum, report, ConfirmationQuorum.FIRST),
         continues=flag(part.get("continue"), report),
     )
 

@@ -11,7 +11,7 @@ from services.rules.rulebook.faults import FaultReport
 from services.rules.rulebook.model import ContactBasis, Tenant, UnsolicitedLimit
 from services.rules.rulebook.yaml_tree import MappingNode, Node, ScalarNode
 from shared.clients.working_calendar import Duration, TimeUnit
-from shared.contracts.consonance import Severity
+from shared.contracts.consonance import BlockSeverity
 
 _HOUSE_KEYS = ("publisher", "language", "countries", "line", "links", "basis", "words")
 _LIMIT_KEYS = ("per_person", "free", "pass", "digest", "taken_for", "send_within", "brake")
@@ -24,7 +24,7 @@ _SEND_WITHIN = Duration(2, TimeUnit.WORKING_DAYS)
 class Limits:
     """``staff_pass``: from this severity on, messages to staff pass quiet hours."""
 
-    staff_pass: Severity | None = None
+    staff_pass: BlockSeverity | None = None
     taken_for: Duration = _TAKEN_FOR
     send_within: Duration = _SEND_WITHIN
     brake: UnsolicitedLimit = field(default_factory=UnsolicitedLimit)
@@ -97,12 +97,12 @@ def _while(node: Node | None, report: FaultReport) -> timedelta:
     return found.clock_time or timedelta(hours=found.count)
 
 
-def _pass(node: Node | None, report: FaultReport) -> Severity | None:
+def _pass(node: Node | None, report: FaultReport) -> BlockSeverity | None:
     if node is None:
         return None
     part = Part(node, "“pass”", ("severity", "only"), report)
     _only(part.need("only"), "only", "staff", report)
-    return word(part.need("severity"), Severity, report, Severity.CRITICAL)
+    return word(part.need("severity"), BlockSeverity, report, BlockSeverity.CRITICAL)
 
 
 def _only(node: Node | None, key: str, value: str, report: FaultReport) -> None:

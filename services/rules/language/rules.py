@@ -8,7 +8,7 @@ from services.rules.language.who import tell
 from services.rules.rulebook.faults import FaultReport
 from services.rules.rulebook.model import OnRepeat, Rule, Until
 from services.rules.rulebook.yaml_tree import MappingNode, Node, ScalarNode
-from shared.contracts.consonance import Severity
+from shared.contracts.consonance import BlockSeverity
 from shared.contracts.ids import RuleId
 
 _KEYS = ("rule", "owner", "why", "severity", "on", "if", "about", "on_repeat", "on_change", "steps", "until")
@@ -29,7 +29,7 @@ def rule(node: Node, report: FaultReport) -> Rule:
         events=texts(part.need("on"), report),
         steps=steps(part.need("steps"), report),
         location=part.location,
-        severity=choice_or_field(part.get("severity"), Severity, report, Severity.INFO),
+        severity=choice_or_field(part.get("severity"), BlockSeverity, report, BlockSeverity.INFO),
         condition=condition(part.get("if"), report),
         about=texts(part.get("about"), report),
         on_repeat=_on_repeat(part.get("on_repeat"), report),

@@ -7,7 +7,7 @@ from services.rules.language.values import Part, field, flag, is_field, mapped, 
 from services.rules.rulebook.faults import FaultReport
 from services.rules.rulebook.model import Category, Field, FieldText, Form, FormField, Template, TemplateText
 from services.rules.rulebook.yaml_tree import MappingNode, Node
-from shared.contracts.writes import Operation
+from shared.contracts.writes import WriteOperation
 
 _TEMPLATE_KEYS = ("template", "category", "version", "fields", "languages")
 _FORM_KEYS = ("form", "welcome", "fields", "confirm", "record", "done", "languages")
@@ -46,7 +46,7 @@ def form(node: Node, report: FaultReport) -> Form:
         welcome=text(part.need("welcome"), report),
         fields=tuple(_form_field(name, each, report) for name, each in fields.items()),
         confirm=text(part.need("confirm"), report),
-        record=word(part.need("record"), Operation, report, Operation.CREATE_ACQUISITION),
+        record=word(part.need("record"), WriteOperation, report, WriteOperation.CREATE_ACQUISITION),
         done=text(part.need("done"), report),
         languages={language: _form_wording(each, report) for language, each in languages.items()},
         location=part.location,

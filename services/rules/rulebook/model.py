@@ -12,9 +12,9 @@ from enum import StrEnum
 from typing import assert_never
 
 from shared.clients.working_calendar import Duration, PublisherCalendar
-from shared.contracts.consonance import Quorum, Severity
+from shared.contracts.consonance import BlockSeverity, ConfirmationQuorum
 from shared.contracts.ids import ContactId, Revision, RuleId
-from shared.contracts.writes import Operation
+from shared.contracts.writes import WriteOperation
 
 PARAMETER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 ACQUISITION_FIELDS = frozenset({"title", "author", "pitch", "genre", "ai_used"})
@@ -167,7 +167,7 @@ class Notification:
 class WriteAction:
     """A write in Consonance. ``then`` follows when it succeeded; ``unless`` is evaluated when it would be requested."""
 
-    operation: Operation
+    operation: WriteOperation
     values: Mapping[str, Literal | Field]
     then: "WriteAction | None" = None
     unless: Condition | None = None
@@ -188,7 +188,7 @@ class AnswerAction:
     tell: Notification | None = None
     hand_over: HandoverAction | None = None
     form: str | None = None
-    quorum: Quorum | Field = Quorum.FIRST
+    quorum: ConfirmationQuorum | Field = ConfirmationQuorum.FIRST
     continues: bool = False
 
     @property
@@ -240,7 +240,7 @@ class Rule:
     events: tuple[str, ...]
     steps: tuple[Step, ...]
     location: Location
-    severity: Severity | Field = Severity.INFO
+    severity: BlockSeverity | Field = BlockSeverity.INFO
     condition: Condition = ALWAYS
     about: tuple[str, ...] = ()
     on_repeat: OnRepeat = OnRepeat.REPLAN
@@ -311,7 +311,7 @@ class Form:
     welcome: str
     fields: tuple[FormField, ...]
     confirm: str
-    record: Operation
+    record: WriteOperation
     done: str
     languages: Mapping[str, Mapping[str, FieldText]]
     location: Location
@@ -373,7 +373,7 @@ class Tenant:
     default_line: str
     links: Mapping[str, str]
     basis: Mapping[str, ContactBasis]
-    staff_pass: Severity | None
+    staff_pass: BlockSeverity | None
     taken_for: Duration
     send_within: Duration
     words: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

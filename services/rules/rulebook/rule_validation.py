@@ -39,8 +39,8 @@ from services.rules.rulebook.model import (
 from services.rules.rulebook.template_validation import check_languages, check_use, uses_of
 from shared.clients.whatsapp_limits import BUTTONS
 from shared.clients.working_calendar import TimeUnit
-from shared.contracts.consonance import Quorum, RightsStatus, Severity
-from shared.contracts.writes import AcknowledgementKind, Decision, Operation
+from shared.contracts.consonance import BlockSeverity, ConfirmationQuorum, RightsStatus
+from shared.contracts.writes import AcknowledgementKind, RightsDecision, WriteOperation
 
 _SENDER, _UNANSWERED, _TOLD = "sender", "unanswered", "told"
 _ANSWERING = frozenset({_SENDER, _UNANSWERED, _TOLD})
@@ -109,15 +109,15 @@ def _text(name: str, *values: str) -> dict[str, FieldSpec]:
     return {name: FieldSpec(name, FieldType.TEXT, values=tuple(map(str, values)))}
 
 
-_INPUTS: Mapping[Operation, _Input] = {
-    Operation.RECORD_DECISION: _Input(
-        ("request_id", "rights_record_id", "terms_hash"), _text("decision", *Decision), _text("note")
+_INPUTS: Mapping[WriteOperation, _Input] = {
+    WriteOperation.RECORD_DECISION: _Input(
+        ("request_id", "rights_record_id", "terms_hash"), _text("decision", *RightsDecision), _text("note")
     ),
-    Operation.ADVANCE_WORKFLOW: _Input(("request_id", "rights_record_id"), _text("to_stage", *RightsStatus)),
-    Operation.APPLY_METADATA: _Input(("items",)),
-    Operation.APPEND_ACQUISITION: _Input(needs=_text("reference"), events=(MESSAGE_RECEIVED,)),
-    Operation.RECORD_ACKNOWLEDGEMENT: _Input(("document",), _text("kind", *AcknowledgementKind)),
-    Operation.COMPLETE_MILESTONE: _Input(("milestone_id",)),
+    WriteOperation.ADVANCE_WORKFLOW: _Input(("request_id", "rights_record_id"), _text("to_stage", *RightsStatus)),
+    WriteOperation.APPLY_METADATA: _Input(("items",)),
+    WriteOperation.APPEND_ACQUISITION: _Input(needs=_text("reference"), events=(MESSAGE_RECEIVED,)),
+    WriteOperation.RECORD_ACKNOWLEDGEMENT: _Input(("document",), _text("kind", *AcknowledgementKind)),
+    WriteOperation.COMPLETE_MILESTONE: _Input(("milestone_id",)),
 }
 
 
@@ -230,7 +230,7 @@ def _check_answer(
     if answer.record is not None:
         _check_record(scope, rule, answer.record, view, path)
     if isinstance(answer.quorum, Field):
-        check_choice(answer.quorum, tuple(Quorum), view)
+        check_choice(answer.quorum, tuple(ConfirmationQuorum), view)
     _check_form(scope, answer.form, scope.location(rule, *path, "form"))
 
 
@@ -266,7 +266,7 @@ def check_rule(scope: ValidationContext, rule: Rule) -> None:
     for name in rule.about:
         _check_subject(view, name, scope.location(rule, "about"))
     if isinstance(rule.severity, Field):
-        check_choice(rule.severity, tuple(Severity), view)
+        check_choice(rule.severity, tuple(BlockSeverity), view)
     check_steps(scope, rule)
     for until in rule.until:
         _check_until(scope, rule, until)

@@ -32,7 +32,7 @@ from shared.clients.whatsapp_limits import (
     LIST_ROWS,
     TEMPLATE_NAME,
 )
-from shared.contracts.writes import CreateAcquisition, Operation
+from shared.contracts.writes import CreateAcquisition, WriteOperation
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,9 +265,9 @@ _TAKEN = frozenset(CreateAcquisition.__struct_fields__) - ACQUISITION_FIELDS
 
 def check_form(scope: ValidationContext, form: Form) -> None:
     check_languages(scope, form.languages, form.location, f"the form “{form.name}”")
-    if form.record is not Operation.CREATE_ACQUISITION:
+    if form.record is not WriteOperation.CREATE_ACQUISITION:
         location = scope.loaded.location(form.location.file, "record")
-        scope.report.add(location, f"a form records “{Operation.CREATE_ACQUISITION}” and nothing else")
+        scope.report.add(location, f"a form records “{WriteOperation.CREATE_ACQUISITION}” and nothing else")
     _check_record(scope, form)
     for field in form.fields:
         _check_field(scope, form, field)

@@ -9,7 +9,7 @@ from services.rules.rulebook.yaml_tree import Node, ScalarNode
 from services.rules.story.model import Expect, Expected, Kind
 from services.rules.story.plain import contact, plain_entries
 from shared.contracts.ids import ContactId
-from shared.contracts.writes import Operation
+from shared.contracts.writes import WriteOperation
 
 _MESSAGE_KEYS = ("for", "say", "language", "line", "text")
 _KEYS: Mapping[Kind, tuple[str, ...]] = {
@@ -48,7 +48,7 @@ def _effect(node: Node, report: FaultReport) -> Expected | None:
 def _expected(part: Part, kind: Kind, report: FaultReport) -> Expected:
     match kind:
         case Kind.RECORD:
-            operation = word(part.get(kind), Operation, report, Operation.RECORD_DECISION)
+            operation = word(part.get(kind), WriteOperation, report, WriteOperation.RECORD_DECISION)
             return Expected(part.location, kind, operation=operation, values=plain_entries(part.get("with"), report))
         case Kind.LEFT_OUT:
             return Expected(part.location, kind, left_out=_left_out(part, report))

@@ -13,7 +13,7 @@ from services.rules.rulebook.model import Location
 from shared.clients.working_calendar import Duration
 from shared.contracts.errors import StetError
 from shared.contracts.ids import ContactId
-from shared.contracts.writes import Operation, Outcome
+from shared.contracts.writes import WriteOperation, WriteOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +93,8 @@ class Written:
     """The oldest write of that operation that has not come to rest came to this."""
 
     place: Location
-    operation: Operation
-    outcome: Outcome
+    operation: WriteOperation
+    outcome: WriteOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ class Expected:
     language: str | None = None
     line: str | None = None
     text: str | None = None
-    operation: Operation | None = None
+    operation: WriteOperation | None = None
     values: Mapping[str, object] = field(default_factory=dict)
     left_out: Mapping[ContactId | str, str] = field(default_factory=dict)
     end: Ending | None = None

@@ -26,7 +26,7 @@ from services.rules.story.model import (
 from services.rules.story.plain import contact, plain_entries
 from shared.contracts import consonance
 from shared.contracts.ids import ContactId
-from shared.contracts.writes import Operation, Outcome
+from shared.contracts.writes import WriteOperation, WriteOutcome
 
 _STORY_KEYS = ("it", "start", "people", "play")
 _PERSON_KEYS = (
@@ -169,8 +169,8 @@ def _failed(node: Node, report: FaultReport) -> Move:
 def _written(node: Node, report: FaultReport) -> Move:
     outer = Part(node, "a move", ("written",), report)
     part = Part(outer.get("written"), "“written”", ("record", "as"), report)
-    operation = word(part.need("record"), Operation, report, Operation.RECORD_DECISION)
-    return Written(part.location, operation, word(part.need("as"), Outcome, report, Outcome.VERIFIED))
+    operation = word(part.need("record"), WriteOperation, report, WriteOperation.RECORD_DECISION)
+    return Written(part.location, operation, word(part.need("as"), WriteOutcome, report, WriteOutcome.VERIFIED))
 
 
 def _wait(node: Node, report: FaultReport) -> Move:

@@ -23,7 +23,7 @@ from services.rules.story.cast import Cast
 from services.rules.story.model import Expected, Kind
 from shared.contracts.ids import ContactId
 from shared.contracts.values import format_instant, to_builtins
-from shared.contracts.writes import CreateAcquisition, Input, Operation
+from shared.contracts.writes import CreateAcquisition, WriteInput, WriteOperation
 
 _KINDS = {Verb.GIVE_UP: Kind.TELL, Verb.RECORD: Kind.TELL}
 
@@ -39,7 +39,7 @@ class Seen:
     language: str | None = None
     line: str | None = None
     text: str | None = None
-    operation: Operation | None = None
+    operation: WriteOperation | None = None
     values: Mapping[str, object] = field(default_factory=dict)
     reason: str | None = None
     end: Ending | None = None
@@ -87,7 +87,7 @@ def _seen(effect: Effect, facts: Facts, cast: Cast) -> Seen | None:
             assert_never(effect)
 
 
-def _values_of(asked: Input) -> Mapping[str, object]:
+def _values_of(asked: WriteInput) -> Mapping[str, object]:
     """The answers to a form's own fields stand beside the others, as their names do in the form."""
     values: Mapping[str, object] = to_builtins(asked)
     return {**asked.further, **values} if isinstance(asked, CreateAcquisition) else values

@@ -13,9 +13,9 @@ from services.rules.conversation.facts import Facts
 from services.rules.story.model import Unplayable
 from shared.contracts.envelope import Event, EventData
 from shared.contracts.ids import EventId, Line, MessageId, PersonId, Wamid, derive_id, partition_key
-from shared.contracts.messages import MessageAccepted, MessageFailed, MessageRead, Wording
+from shared.contracts.messages import MessageAccepted, MessageFailed, MessageForm, MessageRead
 from shared.contracts.whatsapp import Media, MessageKind, MessageReceived
-from shared.contracts.writes import EVENT_KINDS, Operation, Outcome, RequestWrite, WriteEventData
+from shared.contracts.writes import EVENT_KINDS, RequestWrite, WriteEventData, WriteOperation, WriteOutcome
 
 _BY_OUTCOME = {model.outcome: model for model in EVENT_KINDS.values() if issubclass(model, WriteEventData)}
 
@@ -82,12 +82,12 @@ class Stage:
             )
         )  # fmt: skip
 
-    def written(self, operation: Operation, outcome: Outcome) -> bool:
+    def written(self, operation: WriteOperation, outcome: WriteOutcome) -> bool:
         """Settle the oldest write of this operation that has not come to rest; False where there is none."""
         waiting = next((w for w in self.writes if w.input.operation is operation), None)
         if waiting is None:
             return False
-        if outcome not in {Outcome.MANUAL, Outcome.UNKNOWN}:
+        if outcome not in {WriteOutcome.MANUAL, WriteOutcome.UNKNOWN}:
             self.writes.remove(waiting)
         settled = _BY_OUTCOME[outcome](
             write_id=waiting.write_id, operation=operation, record=waiting.record, work_id=waiting.work_id, at=self.now
@@ -144,7 +144,7 @@ class Stage:
         wamid = Wamid(f"wamid.out.{self._count:06}")
         self._report(
             MessageAccepted(
-                message_id=message, person_id=person, at=self.now, wamid=wamid, wording=Wording.FREE_TEXT
+                message_id=message, person_id=person, at=self.now, wamid=wamid, wording=MessageForm.FREE_TEXT
             )
         )  # fmt: skip
 

@@ -9,7 +9,7 @@ from services.dispatcher.message_state import MessageState, TrackedMessage
 from services.dispatcher.payload import MessageContent, RecipientAddress
 from services.dispatcher.planner import QueuedMessage, SendContext
 from shared.contracts.ids import MessageId, PersonId, Wamid
-from shared.contracts.messages import Resend, Wording
+from shared.contracts.messages import MessageForm, Resend
 
 NOON = datetime(2026, 9, 14, 12, 0, tzinfo=UTC)
 WAMID = Wamid("wamid.one")
@@ -53,5 +53,5 @@ def tracked_message(**changes: Any) -> TrackedMessage:
 
 
 def begun_message(**changes: Any) -> TrackedMessage:
-    begun = {"state": MessageState.INTENT, "attempts": 1, "wording": Wording.FREE_TEXT}
+    begun = {"state": MessageState.INTENT, "attempts": 1, "wording": MessageForm.FREE_TEXT}
     return tracked_message(**(begun | changes))

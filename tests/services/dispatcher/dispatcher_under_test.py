@@ -21,11 +21,11 @@ from shared.contracts.envelope import Event, EventData
 from shared.contracts.ids import Bsuid, EventId, Line, MessageId, PersonId, Phone, TenantId, Wamid
 from shared.contracts.messages import Button, Resend, SendMessage, TemplateCall
 from shared.contracts.topics import MESSAGES_REQUESTED
-from shared.contracts.whatsapp import AccountReported, MessageKind, MessageReceived, Status, StatusReported
+from shared.contracts.whatsapp import AccountReported, DeliveryStatus, MessageKind, MessageReceived, StatusReported
 from shared.runtime.batch import ReceivedEvent
 from shared.runtime.clock import DevelopmentClock
+from shared.runtime.outbox import transaction
 from shared.runtime.postgres import Pool, connection_pool
-from shared.runtime.transaction import transaction
 from tests.dev.whatsapp.stand import ACCOUNT, ACQUISITIONS, MAIN, TOKEN, Hook, Stand
 
 TENANT = TenantId("penrose")
@@ -212,6 +212,6 @@ def status_of(status: dict[str, Any]) -> StatusReported:
     errors = status.get("errors") or [{}]
     at = datetime.fromtimestamp(int(status["timestamp"]), UTC)
     return StatusReported(
-        wamid=Wamid(status["id"]), status=Status(status["status"]), at=at,
+        wamid=Wamid(status["id"]), status=DeliveryStatus(status["status"]), at=at,
         callback=status.get("biz_opaque_callback_data"), code=errors[0].get("code"),
     )  # fmt: skip

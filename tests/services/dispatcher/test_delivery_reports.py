@@ -31,13 +31,13 @@ from services.dispatcher.provider_responses import (
 from services.dispatcher.reasons import MessageReason
 from shared.contracts import messages
 from shared.contracts.ids import Wamid
-from shared.contracts.whatsapp import Status
+from shared.contracts.whatsapp import DeliveryStatus
 from tests.services.dispatcher.builders import NOON, WAMID, begun_message, tracked_message
 
 _DELAY = RetryTime(NOON + timedelta(seconds=4))
 
 
-def _report(status: Status, code: int | None = None, attempt: int = 1) -> StatusReport:
+def _report(status: DeliveryStatus, code: int | None = None, attempt: int = 1) -> StatusReport:
     return StatusReport(WAMID, attempt, status, NOON, code)
 
 
@@ -97,26 +97,28 @@ def test_a_response_after_the_lease_settles_the_uncertain_send() -> None:
 
 
 def test_a_status_before_the_response_proves_the_send() -> None:
-    change = apply_status(begun_message(), _report(Status.DELIVERED), NOON)
+    change = apply_status(begun_message(), _report(DeliveryStatus.DELIVERED), NOON)
     assert _kinds(change.events) == [messages.MessageAccepted.kind, messages.MessageDelivered.kind]
     assert apply_outcome(change.message, 1, SendUncertain(MessageReason.NO_ANSWER), _DELAY, NOON).events == ()
 
 
 def test_a_status_settles_an_uncertain_send() -> None:
     uncertain = mark_uncertain(begun_message(), MessageReason.NO_ANSWER, NOON).message
-    change = apply_status(uncertain, _report(Status.SENT), NOON)
+    change = apply_status(uncertain, _report(DeliveryStatus.SENT), NOON)
     assert change.message.state is MessageState.ACCEPTED
     assert _kinds(change.events) == [messages.MessageResolved.kind]
 
 
 def test_a_status_stops_a_resend_that_still_waits() -> None:
     waiting = tracked_message(attempts=1, reason=MessageReason.REPEATED)
-    change = apply_status(waiting, _report(Status.SENT), NOON)
+    change = apply_status(waiting, _report(DeliveryStatus.SENT), NOON)
     assert change.message.state is MessageState.ACCEPTED
 
 
-@pytest.mark.parametrize("order", list(permutations([Status.SENT, Status.DELIVERED, Status.READ])))
-def test_in_any_order_the_highest_rank_stands(order: tuple[Status, ...]) -> None:
+@pytest.mark.parametrize(
+    "order", list(permutations([DeliveryStatus.SENT, DeliveryStatus.DELIVERED, DeliveryStatus.READ]))
+)
+def test_in_any_order_the_highest_rank_stands(order: tuple[DeliveryStatus, ...]) -> None:
     message = _accepted()
     events: list[str] = []
     for status in (*order, *order):
@@ -124,11 +126,13 @@ def test_in_any_order_the_highest_rank_stands(order: tuple[Status, ...]) -> None
         message, events = change.message, [*events, *_kinds(change.events)]
     assert (message.state, message.rank) == (MessageState.READ, DeliveryRank.READ)
     assert events.count(messages.MessageRead.kind) == 1
-    assert events.count(messages.MessageDelivered.kind) == (order.index(Status.DELIVERED) < order.index(Status.READ))
+    assert events.count(messages.MessageDelivered.kind) == (
+        order.index(DeliveryStatus.DELIVERED) < order.index(DeliveryStatus.READ)
+    )
 
 
-@given(st.lists(st.sampled_from(Status), max_size=12))
-def test_a_rank_never_falls(statuses: list[Status]) -> None:
+@given(st.lists(st.sampled_from(DeliveryStatus), max_size=12))
+def test_a_rank_never_falls(statuses: list[DeliveryStatus]) -> None:
     message = _accepted()
     for status in statuses:
         after = apply_status(message, _report(status, 131026), NOON).message
@@ -137,41 +141,41 @@ def test_a_rank_never_falls(statuses: list[Status]) -> None:
 
 
 def test_a_failure_after_the_delivery_reverses_nothing() -> None:
-    delivered = apply_status(_accepted(), _report(Status.DELIVERED), NOON).message
-    change = apply_status(delivered, _report(Status.FAILED, 131026), NOON)
+    delivered = apply_status(_accepted(), _report(DeliveryStatus.DELIVERED), NOON).message
+    change = apply_status(delivered, _report(DeliveryStatus.FAILED, 131026), NOON)
     assert (change.message.state, change.message.failed_code, change.events) == (MessageState.DELIVERED, 131026, ())
 
 
 def test_a_failure_of_an_uncertain_send_proves_and_fails_it() -> None:
     uncertain = mark_uncertain(begun_message(), MessageReason.NO_ANSWER, NOON).message
-    change = apply_status(uncertain, _report(Status.FAILED, 131026), NOON)
+    change = apply_status(uncertain, _report(DeliveryStatus.FAILED, 131026), NOON)
     assert change.message.state is MessageState.FAILED
     assert _kinds(change.events) == [messages.MessageResolved.kind, messages.MessageFailed.kind]
 
 
 def test_a_closed_window_sends_it_again_as_its_template() -> None:
-    change = apply_status(_accepted(), _report(Status.FAILED, 131047), NOON)
+    change = apply_status(_accepted(), _report(DeliveryStatus.FAILED, 131047), NOON)
     retry = change.message
     assert (retry.state, retry.template_only, retry.not_before) == (MessageState.WAITING, True, NOON)
     assert change.events == ()
-    assert apply_status(retry, _report(Status.SENT), NOON).message == retry
-    assert apply_status(retry, _report(Status.FAILED, 131047), NOON).message == retry
+    assert apply_status(retry, _report(DeliveryStatus.SENT), NOON).message == retry
+    assert apply_status(retry, _report(DeliveryStatus.FAILED, 131047), NOON).message == retry
 
 
 def test_a_closed_window_without_a_template_fails() -> None:
     bare = accept(begun_message(has_template=False), WAMID, NOON).message
-    change = apply_status(bare, _report(Status.FAILED, 131047), NOON)
+    change = apply_status(bare, _report(DeliveryStatus.FAILED, 131047), NOON)
     assert (change.message.state, change.message.reason) == (MessageState.FAILED, MessageReason.NO_TEMPLATE)
 
 
 def test_a_withdrawn_message_is_not_sent_again_as_a_template() -> None:
     withdrawn = accept(begun_message(withdrawal="stopped"), WAMID, NOON).message
-    assert apply_status(withdrawn, _report(Status.FAILED, 131047), NOON).message.state is MessageState.WITHDRAWN
+    assert apply_status(withdrawn, _report(DeliveryStatus.FAILED, 131047), NOON).message.state is MessageState.WITHDRAWN
 
 
 def test_statuses_of_an_older_attempt_do_not_fail_the_newer() -> None:
     second = accept(begun_message(attempts=2), Wamid("wamid.two"), NOON).message
-    assert apply_status(second, _report(Status.FAILED, 131026, attempt=1), NOON).message == second
+    assert apply_status(second, _report(DeliveryStatus.FAILED, 131026, attempt=1), NOON).message == second
 
 
 def _lease_ended() -> TrackedMessage:
@@ -208,7 +212,7 @@ def _attempts_until_failed(code: int, *, by_status: bool) -> int:
         begun = replace(message, state=MessageState.INTENT, attempts=attempt)
         if by_status:
             accepted = accept(begun, WAMID, NOON).message
-            message = apply_status(accepted, _report(Status.FAILED, code, attempt), NOON).message
+            message = apply_status(accepted, _report(DeliveryStatus.FAILED, code, attempt), NOON).message
         else:
             message = apply_outcome(begun, attempt, _error(code), _DELAY, NOON).message
         if message.state is MessageState.FAILED:
@@ -225,11 +229,11 @@ def test_no_message_is_attempted_for_ever(code: int, *, by_status: bool) -> None
 
 @pytest.mark.parametrize("code", _ACCOUNT_LEVEL)
 def test_a_failed_status_returns_the_error_for_the_throttles(code: int) -> None:
-    change = apply_status(_accepted(), _report(Status.FAILED, code), NOON)
+    change = apply_status(_accepted(), _report(DeliveryStatus.FAILED, code), NOON)
     assert change.message.state is MessageState.WAITING
     assert change.error == _error(code)
 
 
 def test_a_failed_status_of_an_older_attempt_stops_nothing() -> None:
     second = accept(begun_message(attempts=2), Wamid("wamid.two"), NOON).message
-    assert apply_status(second, _report(Status.FAILED, 131031, attempt=1), NOON).error is None
+    assert apply_status(second, _report(DeliveryStatus.FAILED, 131031, attempt=1), NOON).error is None

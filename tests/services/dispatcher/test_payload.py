@@ -20,7 +20,7 @@ from services.dispatcher.payload import (
     parse_callback,
 )
 from services.dispatcher.reasons import MessageReason
-from shared.contracts.messages import Wording
+from shared.contracts.messages import MessageForm
 from tests.services.dispatcher.builders import REACHED, TEMPLATE
 
 _BUTTONS = (("id-yes", "Approve"), ("id-no", "Decline"))
@@ -69,7 +69,7 @@ def test_free_text_keeps_its_lines() -> None:
 
 
 def _body(
-    content: MessageContent, wording: Wording = Wording.FREE_TEXT, address: RecipientAddress = REACHED
+    content: MessageContent, wording: MessageForm = MessageForm.FREE_TEXT, address: RecipientAddress = REACHED
 ) -> dict[str, Any]:
     document: dict[str, Any] = orjson.loads(build_body(content, wording, address, "m1.1"))
     return document
@@ -95,7 +95,7 @@ def test_buttons_inside_the_window_carry_our_ids() -> None:
 
 
 def test_a_template_names_its_parameters_and_carries_our_ids() -> None:
-    components = _body(MessageContent("x", _BUTTONS, TEMPLATE), Wording.TEMPLATE)["template"]["components"]
+    components = _body(MessageContent("x", _BUTTONS, TEMPLATE), MessageForm.TEMPLATE)["template"]["components"]
     assert components[0]["parameters"] == [{"type": "text", "parameter_name": "title", "text": "The Long Way"}]
     assert [part["parameters"][0]["payload"] for part in components[1:]] == ["id-yes", "id-no"]
     assert [part["index"] for part in components[1:]] == ["0", "1"]
@@ -104,27 +104,31 @@ def test_a_template_names_its_parameters_and_carries_our_ids() -> None:
 @pytest.mark.parametrize(
     ("content", "wording", "reason"),
     [
-        (MessageContent(" \n"), Wording.FREE_TEXT, MessageReason.EMPTY_TEXT),
-        (MessageContent("x" * 4097), Wording.FREE_TEXT, MessageReason.TEXT_TOO_LONG),
-        (MessageContent("x" * 1025, _BUTTONS), Wording.FREE_TEXT, MessageReason.TEXT_TOO_LONG),
+        (MessageContent(" \n"), MessageForm.FREE_TEXT, MessageReason.EMPTY_TEXT),
+        (MessageContent("x" * 4097), MessageForm.FREE_TEXT, MessageReason.TEXT_TOO_LONG),
+        (MessageContent("x" * 1025, _BUTTONS), MessageForm.FREE_TEXT, MessageReason.TEXT_TOO_LONG),
         (
             MessageContent("x", [(str(n), str(n)) for n in range(4)]),
-            Wording.FREE_TEXT,
+            MessageForm.FREE_TEXT,
             MessageReason.BUTTONS_NOT_SENDABLE,
         ),
-        (MessageContent("x", [("a", "Same"), ("b", "Same")]), Wording.FREE_TEXT, MessageReason.BUTTONS_NOT_SENDABLE),
-        (MessageContent("x", [("a", "t" * 21)]), Wording.FREE_TEXT, MessageReason.BUTTONS_NOT_SENDABLE),
-        (MessageContent("x", [("p" * 129, "Yes")], TEMPLATE), Wording.TEMPLATE, MessageReason.BUTTONS_NOT_SENDABLE),
+        (
+            MessageContent("x", [("a", "Same"), ("b", "Same")]),
+            MessageForm.FREE_TEXT,
+            MessageReason.BUTTONS_NOT_SENDABLE,
+        ),
+        (MessageContent("x", [("a", "t" * 21)]), MessageForm.FREE_TEXT, MessageReason.BUTTONS_NOT_SENDABLE),
+        (MessageContent("x", [("p" * 129, "Yes")], TEMPLATE), MessageForm.TEMPLATE, MessageReason.BUTTONS_NOT_SENDABLE),
         (
             MessageContent("x", (), TEMPLATE | {"parameters": {"title": "\t"}}),
-            Wording.TEMPLATE,
+            MessageForm.TEMPLATE,
             MessageReason.EMPTY_TEXT,
         ),
-        (MessageContent("x"), Wording.TEMPLATE, MessageReason.NO_TEMPLATE),
+        (MessageContent("x"), MessageForm.TEMPLATE, MessageReason.NO_TEMPLATE),
     ],
 )
 def test_content_that_whatsapp_would_refuse_is_not_sent(
-    content: MessageContent, wording: Wording, reason: MessageReason
+    content: MessageContent, wording: MessageForm, reason: MessageReason
 ) -> None:
     with pytest.raises(UnsendableContent) as refused:
         _body(content, wording)

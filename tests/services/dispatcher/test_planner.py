@@ -9,10 +9,10 @@ from services.dispatcher.payload import MessageContent
 from services.dispatcher.planner import DropMessage, Postpone, SendNow, SendPlan, TemplateState, plan_send
 from services.dispatcher.rate_limits import SendLimits
 from services.dispatcher.reasons import MessageReason
-from shared.contracts.messages import Wording
+from shared.contracts.messages import MessageForm
 from tests.services.dispatcher.builders import NOON, REACHED, queued_message, seconds, send_context
 
-_FREE, _TEMPLATE = SendNow(Wording.FREE_TEXT, REACHED), SendNow(Wording.TEMPLATE, REACHED)
+_FREE, _TEMPLATE = SendNow(MessageForm.FREE_TEXT, REACHED), SendNow(MessageForm.TEMPLATE, REACHED)
 _DAY = timedelta(days=1)
 _UNTEMPLATED = {"content": MessageContent("Hello")}
 

@@ -11,7 +11,7 @@ from services.dispatcher import uncertain
 from shared.contracts.ids import MessageId, PersonId, Wamid
 from shared.contracts.messages import Resend, WithdrawMessage
 from shared.contracts.topics import PARTITIONS, WHATSAPP_MESSAGES, WHATSAPP_STATUSES
-from shared.contracts.whatsapp import Status, StatusReported, WebhookConfirmed, WebhookGapOpened
+from shared.contracts.whatsapp import DeliveryStatus, StatusReported, WebhookConfirmed, WebhookGapOpened
 from shared.runtime.clock import machine_now
 from tests.dev.whatsapp.stand import Hook, Stand
 from tests.services.dispatcher.dispatcher_under_test import (
@@ -169,7 +169,7 @@ async def test_an_operator_settles_a_send_that_nothing_proves(
 
 
 async def test_a_status_without_our_callback_waits_for_its_attempt(dispatcher: DispatcherUnderTest) -> None:
-    early = StatusReported(wamid=Wamid("wamid.early"), status=Status.DELIVERED, at=dispatcher.clock.now())
+    early = StatusReported(wamid=Wamid("wamid.early"), status=DeliveryStatus.DELIVERED, at=dispatcher.clock.now())
     await dispatcher.handle(early)
     assert await dispatcher.published() == []
     await _lose_response(dispatcher, "timeout_before")

@@ -13,7 +13,7 @@ from services.dispatcher.provider_responses import SendError, SendOutcome, SendU
 from services.dispatcher.reasons import MessageReason
 from services.dispatcher.whatsapp_client import WhatsAppClient, WhatsAppEndpoint
 from shared.contracts.ids import Wamid
-from shared.contracts.whatsapp import Status, StatusReported
+from shared.contracts.whatsapp import DeliveryStatus, StatusReported
 from shared.runtime.clock import machine_now
 from tests.dev.whatsapp.stand import MAIN, Hook, Stand
 from tests.services.dispatcher.dispatcher_under_test import (
@@ -98,7 +98,7 @@ async def test_an_early_status_of_a_row_that_cannot_be_read_is_parked(dispatcher
     await dispatcher.wait_for_state("accepted")
     wamid = Wamid(str(await dispatcher.pool.fetchval("select wamid from messages")))
     await dispatcher.handle(
-        StatusReported(wamid=Wamid("wamid.early"), status=Status.DELIVERED, at=dispatcher.clock.now())
+        StatusReported(wamid=Wamid("wamid.early"), status=DeliveryStatus.DELIVERED, at=dispatcher.clock.now())
     )
     await dispatcher.pool.execute("update messages set resend = 'sometimes'")
     await dispatcher.pool.execute("update early_statuses set wamid = $1", wamid)

@@ -11,7 +11,7 @@ from services.dispatcher.metrics import TOKEN_REFUSED
 from shared.contracts.envelope import EventData
 from shared.contracts.ids import Wamid
 from shared.contracts.messages import Resend
-from shared.contracts.whatsapp import Status, StatusReported
+from shared.contracts.whatsapp import DeliveryStatus, StatusReported
 from shared.runtime.clock import machine_now
 from tests.dev.whatsapp.stand import Hook, Stand
 from tests.services.dispatcher.dispatcher_under_test import (
@@ -166,7 +166,7 @@ async def _fail(dispatcher: DispatcherUnderTest, code: int, message_id: str = "m
     await dispatcher.handle(
         StatusReported(
             wamid=Wamid(wamid),
-            status=Status.FAILED,
+            status=DeliveryStatus.FAILED,
             at=dispatcher.clock.now(),
             code=code,
             callback=f"{message_id}.{attempt}",

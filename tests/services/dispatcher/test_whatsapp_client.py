@@ -9,7 +9,7 @@ from services.dispatcher.payload import MessageContent, RecipientAddress, build_
 from services.dispatcher.provider_responses import ErrorAction, SendAccepted, SendError, SendNotStarted, SendUncertain
 from services.dispatcher.reasons import MessageReason
 from services.dispatcher.whatsapp_client import WhatsAppClient, WhatsAppEndpoint, _parse_wait
-from shared.contracts.messages import Wording
+from shared.contracts.messages import MessageForm
 from tests.dev.whatsapp.stand import MAIN, TOKEN, Stand
 from tests.services.dispatcher.builders import REACHED
 
@@ -21,7 +21,7 @@ def _endpoint(url: str, token: str = TOKEN, seconds: float = 5) -> WhatsAppEndpo
     return WhatsAppEndpoint(url, "v25.0", token, {"main": MAIN}, timedelta(seconds=seconds))
 
 
-def _body(wording: Wording = Wording.TEMPLATE, address: RecipientAddress = REACHED) -> bytes:
+def _body(wording: MessageForm = MessageForm.TEMPLATE, address: RecipientAddress = REACHED) -> bytes:
     return build_body(MessageContent("Agree?", _BUTTONS, _CALL), wording, address, "m1.1")
 
 
@@ -41,7 +41,9 @@ async def test_whatsapp_accepts_the_bodies_that_we_build(
 ) -> None:
     await simulator.tell("people", {"id": "wren", "bsuid": "GB.12345"})
     assert isinstance(await whatsapp.send("main", _body(address=address), _always), SendAccepted)
-    assert isinstance(await whatsapp.send("main", _body(Wording.FREE_TEXT, address), _always), SendAccepted | SendError)
+    assert isinstance(
+        await whatsapp.send("main", _body(MessageForm.FREE_TEXT, address), _always), SendAccepted | SendError
+    )
 
 
 async def test_without_a_lease_nothing_is_written(whatsapp: WhatsAppClient, simulator: Stand) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from services.ingest.records import WebhookContext
 from shared.contracts.ids import Line, TenantId
-from shared.runtime.pseudonyms import Pseudonymizer
+from shared.runtime.credentials import Pseudonymizer
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 PSEUDONYMS = Pseudonymizer(b"an-installations-own-key-of-32-bytes")

@@ -16,11 +16,11 @@ from shared.contracts.ids import EventId
 from shared.contracts.values import convert
 from shared.contracts.whatsapp import (
     AccountReported,
+    DeliveryStatus,
     IdentityChange,
     MessageKind,
     MessageReceived,
     PreferenceChanged,
-    Status,
     StatusReported,
     UnknownReceived,
 )
@@ -67,7 +67,7 @@ def test_an_unknown_status_is_published_as_other_under_its_own_id() -> None:
     (record,) = parse_webhook(webhook(statuses(status(word="teleported"))), CONTEXT).records
     event = read(record)
     assert isinstance(event.data, StatusReported)
-    assert (event.id, event.data.status) == (f"{alias('wamid.9')}/teleported", Status.OTHER)
+    assert (event.id, event.data.status) == (f"{alias('wamid.9')}/teleported", DeliveryStatus.OTHER)
 
 
 @pytest.mark.parametrize(

@@ -37,15 +37,15 @@ from shared.contracts.ids import (
     partition_key,
     person_id_of_contact,
 )
-from shared.contracts.messages import MessageAccepted, Wording
+from shared.contracts.messages import MessageAccepted, MessageForm
 from shared.contracts.topics import PARTITIONS
 from shared.contracts.values import decode
 from shared.contracts.vocabulary import PartyRef, Role
 from shared.contracts.whatsapp import MessageKind, MessageReceived
 from shared.runtime.batch import ReceivedEvent
+from shared.runtime.outbox import transaction
 from shared.runtime.postgres import Pool, connection_pool
 from shared.runtime.settings import ServiceSettings
-from shared.runtime.transaction import transaction
 
 TENANT = TenantId("penrose")
 KEYS = (b"what the buttons of these tests are signed with",)
@@ -212,7 +212,7 @@ def tapped(asked: ChainMessage, answer: str, at: datetime) -> MessageReceived:
 def accepted(message: MessageId, person: PersonId, at: datetime, wamid: str = "") -> MessageAccepted:
     return MessageAccepted(
         message_id=message, person_id=person, at=at, wamid=Wamid(wamid or f"wamid.of.{message}"),
-        wording=Wording.TEMPLATE,
+        wording=MessageForm.TEMPLATE,
     )  # fmt: skip
 
 

@@ -10,7 +10,8 @@ from services.rules.conversation.chain import Chain
 from shared.contracts.envelope import Event, EventData
 from shared.contracts.topics import CONSONANCE_EVENTS
 from shared.runtime.batch import ReceivedEvent
-from shared.runtime.transaction import LocksBusy, transaction
+from shared.runtime.failures import LocksBusy
+from shared.runtime.outbox import transaction
 from tests.services.rules.at_work import (
     RulesAtWork,
     accepted,

@@ -24,12 +24,12 @@ from shared.contracts.writes import (
     ApplyMetadata,
     CompleteMilestone,
     CreateAcquisition,
-    Decision,
-    Evidence,
-    Input,
     MetadataItem,
     RecordDecision,
     RequestWrite,
+    RightsDecision,
+    WriteEvidence,
+    WriteInput,
 )
 
 TENANT = TenantId("penrose")
@@ -47,7 +47,7 @@ def metadata(*items: MetadataItem) -> ApplyMetadata:
     return ApplyMetadata(request_id="M-1", items=items or (item(),))
 
 
-def decision(decided: Decision = Decision.APPROVED, **fields: Any) -> RecordDecision:
+def decision(decided: RightsDecision = RightsDecision.APPROVED, **fields: Any) -> RecordDecision:
     given = {
         "request_id": "RQ-1",
         "rights_record_id": "R-9",
@@ -76,14 +76,16 @@ def milestone(done_on: date = date(2027, 3, 2)) -> CompleteMilestone:
     return CompleteMilestone(milestone_id="MS-1", done_on=done_on)
 
 
-def request(write_input: Input, name: str = "w1", record: str = "works/61421", work_id: int | None = 61421) -> Event:
+def request(
+    write_input: WriteInput, name: str = "w1", record: str = "works/61421", work_id: int | None = 61421
+) -> Event:
     """The event as rules publishes it; each ``name`` makes another write."""
     write = RequestWrite(
         write_id=WriteId(derive_id(name)),
         record=record,
         work_id=None if work_id is None else WorkId(work_id),
         input=write_input,
-        evidence=Evidence(
+        evidence=WriteEvidence(
             rule=RuleId("a-rule"),
             chain_id=ChainId("c1"),
             person_id=PersonId("p1"),

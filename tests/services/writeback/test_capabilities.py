@@ -9,7 +9,7 @@ import services.writeback
 from services.writeback.capabilities import OperationSupport, choose_support, examine_schema
 from services.writeback.comparison import ChangeComparison, ComparisonStatus
 from services.writeback.operation_mapping import load_mapping
-from shared.contracts.writes import Operation
+from shared.contracts.writes import WriteOperation
 
 WAYS = load_mapping(Path(services.writeback.__file__).parent / "mapping" / "extended.yaml")
 SCHEMA = """
@@ -24,7 +24,9 @@ SCHEMA = """
 
 def title(errors: str) -> OperationSupport:
     schema = build_schema(SCHEMA % errors)
-    found = choose_support(examine_schema(schema, WAYS), Operation.APPLY_METADATA, {"field": "title", "level": "work"})
+    found = choose_support(
+        examine_schema(schema, WAYS), WriteOperation.APPLY_METADATA, {"field": "title", "level": "work"}
+    )
     assert found is not None
     return found
 
@@ -62,5 +64,6 @@ def test_replacing_a_text_needs_the_mutation_that_removes_it() -> None:
 def test_a_field_that_is_not_mapped_has_no_support() -> None:
     capabilities = examine_schema(build_schema(SCHEMA % ""), WAYS)
     assert (
-        choose_support(capabilities, Operation.APPLY_METADATA, {"field": "contributor_name", "level": "work"}) is None
+        choose_support(capabilities, WriteOperation.APPLY_METADATA, {"field": "contributor_name", "level": "work"})
+        is None
     )

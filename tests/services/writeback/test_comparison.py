@@ -18,7 +18,7 @@ from services.writeback.comparison import (
 )
 from services.writeback.operation_mapping import ReadResult
 from shared.contracts.consonance import MetadataField
-from shared.contracts.writes import AcknowledgementKind, Decision, Input, RecordAcknowledgement, RequestWrite
+from shared.contracts.writes import AcknowledgementKind, RecordAcknowledgement, RequestWrite, RightsDecision, WriteInput
 from tests.services.writeback.samples import (
     NEW_SUBTITLE,
     NOW,
@@ -38,14 +38,14 @@ APPLIED, CLEAR, CONFLICT = ComparisonStatus
 NOTHING = EarlierWrites()
 
 
-def change_of(requested: Input) -> WriteChange:
+def change_of(requested: WriteInput) -> WriteChange:
     write = request(requested).data
     assert isinstance(write, RequestWrite)
     return split_write(TENANT, write)[0]
 
 
 def compared(
-    requested: Input, values: dict[str, Any] | None, earlier: EarlierWrites = NOTHING, *, found: bool = True
+    requested: WriteInput, values: dict[str, Any] | None, earlier: EarlierWrites = NOTHING, *, found: bool = True
 ) -> ChangeComparison:
     read = None if values is None else ReadResult(found=found, values=values)
     return compare_change(change_of(requested), read, earlier, frozenset())
@@ -151,7 +151,7 @@ def test_a_done_milestone_keeps_its_day() -> None:
 
 # ------------------------------------------------------------------ rights
 
-SUBJECT = Decision.APPROVED_SUBJECT_TO_SIGNATURE
+SUBJECT = RightsDecision.APPROVED_SUBJECT_TO_SIGNATURE
 OPEN = frozenset({"pending", "more_information_requested", "expired"})
 
 
@@ -159,7 +159,7 @@ def read_request(**values: Any) -> ReadResult:
     return ReadResult(found=True, values={"decision": None, "status": "pending", "terms_hash": "t" * 64, **values})
 
 
-def compared_decision(decided: Decision, **values: Any) -> ChangeComparison:
+def compared_decision(decided: RightsDecision, **values: Any) -> ChangeComparison:
     return compare_decision(decision(decided), read_request(**values), EarlierWrites(), OPEN)
 
 
@@ -167,43 +167,47 @@ def compared_decision(decided: Decision, **values: Any) -> ChangeComparison:
     "values", [{"requires_signature": True}, {"exclusivity": "exclusive"}, {"right_type": "assignment"}]
 )
 def test_the_record_can_require_a_signature(values: dict[str, Any]) -> None:
-    comparison = compared_decision(Decision.APPROVED, **values)
+    comparison = compared_decision(RightsDecision.APPROVED, **values)
     assert (comparison.status, comparison.value, comparison.detail) == (ComparisonStatus.CLEAR, SUBJECT, SUBJECT)
 
 
 def test_the_request_can_require_a_signature() -> None:
     assert decision_to_record(decision(needs_signature=True), None) is SUBJECT
-    assert decision_to_record(decision(Decision.DECLINED, needs_signature=True), None) is Decision.DECLINED
+    assert decision_to_record(decision(RightsDecision.DECLINED, needs_signature=True), None) is RightsDecision.DECLINED
 
 
 @pytest.mark.parametrize(
     ("recorded", "requested", "status"),
     [
-        (None, Decision.APPROVED, ComparisonStatus.CLEAR),
-        ("question", Decision.APPROVED, ComparisonStatus.CLEAR),
-        ("expired", Decision.APPROVED, ComparisonStatus.CLEAR),
-        ("approved", Decision.APPROVED, ComparisonStatus.APPLIED),
-        ("declined", Decision.APPROVED, ComparisonStatus.CONFLICT),
-        ("approved", Decision.EXPIRED, ComparisonStatus.CONFLICT),
-        ("approved", Decision.QUESTION, ComparisonStatus.CONFLICT),
+        (None, RightsDecision.APPROVED, ComparisonStatus.CLEAR),
+        ("question", RightsDecision.APPROVED, ComparisonStatus.CLEAR),
+        ("expired", RightsDecision.APPROVED, ComparisonStatus.CLEAR),
+        ("approved", RightsDecision.APPROVED, ComparisonStatus.APPLIED),
+        ("declined", RightsDecision.APPROVED, ComparisonStatus.CONFLICT),
+        ("approved", RightsDecision.EXPIRED, ComparisonStatus.CONFLICT),
+        ("approved", RightsDecision.QUESTION, ComparisonStatus.CONFLICT),
     ],
 )
-def test_a_request_has_one_final_decision(recorded: str | None, requested: Decision, status: ComparisonStatus) -> None:
+def test_a_request_has_one_final_decision(
+    recorded: str | None, requested: RightsDecision, status: ComparisonStatus
+) -> None:
     assert compared_decision(requested, decision=recorded).status is status
 
 
 def test_changed_terms_are_a_conflict() -> None:
-    assert compared_decision(Decision.APPROVED, terms_hash="other").reason is WriteReason.TERMS_CHANGED
+    assert compared_decision(RightsDecision.APPROVED, terms_hash="other").reason is WriteReason.TERMS_CHANGED
 
 
 def test_a_closed_request_takes_no_decision() -> None:
-    assert compared_decision(Decision.APPROVED, status="closed").reason is WriteReason.STATE_NOT_EXPECTED
+    assert compared_decision(RightsDecision.APPROVED, status="closed").reason is WriteReason.STATE_NOT_EXPECTED
 
 
 def test_a_decision_by_hand_counts_where_nothing_can_be_read() -> None:
     by_hand = EarlierWrites(value_by_hand="approved")
     assert compare_decision(decision(), None, by_hand, OPEN).status is ComparisonStatus.APPLIED
-    assert compare_decision(decision(Decision.DECLINED), None, by_hand, OPEN).reason is WriteReason.DECIDED_OTHERWISE
+    assert (
+        compare_decision(decision(RightsDecision.DECLINED), None, by_hand, OPEN).reason is WriteReason.DECIDED_OTHERWISE
+    )
 
 
 @pytest.mark.parametrize(

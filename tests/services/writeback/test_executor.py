@@ -6,7 +6,7 @@ import pytest
 
 from shared.contracts.consonance import Level, MetadataField
 from shared.contracts.envelope import Event
-from shared.contracts.writes import AcknowledgementKind, Decision, RecordAcknowledgement
+from shared.contracts.writes import AcknowledgementKind, RecordAcknowledgement, RightsDecision
 from tests.services.writeback.samples import (
     NEW_SUBTITLE,
     NOW,
@@ -88,7 +88,7 @@ class Licence(NamedTuple):
     terms_hash: str
     card: str
 
-    def decided(self, name: str, kind: Decision = Decision.APPROVED) -> Event:
+    def decided(self, name: str, kind: RightsDecision = RightsDecision.APPROVED) -> Event:
         licensed = decision(kind, terms_hash=self.terms_hash, rights_record_id=self.card)
         return request(licensed, name, f"rights/{self.card}", 61418)
 
@@ -124,7 +124,9 @@ async def test_an_exclusive_licence_is_subject_to_signature_and_its_card_does_no
 
 async def test_a_second_final_decision_is_a_conflict(writeback: WritebackUnderTest) -> None:
     licensed = await licence(writeback)
-    await writeback.enqueue(licensed.decided("w1"), licensed.decided("w2"), licensed.decided("w3", Decision.DECLINED))
+    await writeback.enqueue(
+        licensed.decided("w1"), licensed.decided("w2"), licensed.decided("w3", RightsDecision.DECLINED)
+    )
     await writeback.wait_for_outcomes("verified", "already_applied", "conflict")
 
 

@@ -20,7 +20,7 @@ from services.writeback.protocol import (
     next_step,
     step_after_failed_read,
 )
-from shared.contracts.writes import Outcome, RequestWrite
+from shared.contracts.writes import RequestWrite, WriteOutcome
 from tests.services.writeback.samples import NOW, TENANT, metadata, request
 
 MAY_LAND = timedelta(seconds=60)
@@ -44,11 +44,13 @@ def first(*each: ComparedChange) -> NextStep:
 
 
 def test_a_value_found_before_the_first_attempt_was_applied_already() -> None:
-    assert first(judged(APPLIED)) == SettleWrite(Outcome.ALREADY_APPLIED, detail="so")
+    assert first(judged(APPLIED)) == SettleWrite(WriteOutcome.ALREADY_APPLIED, detail="so")
 
 
 def test_one_conflict_settles_the_whole_write() -> None:
-    assert first(judged(CLEAR), judged(CONFLICT)) == SettleWrite(Outcome.CONFLICT, detail=WriteReason.CHANGED_MEANWHILE)
+    assert first(judged(CLEAR), judged(CONFLICT)) == SettleWrite(
+        WriteOutcome.CONFLICT, detail=WriteReason.CHANGED_MEANWHILE
+    )
 
 
 def test_only_missing_changes_are_written() -> None:
@@ -61,7 +63,7 @@ def test_one_unsupported_change_makes_the_whole_write_a_task() -> None:
 
 @pytest.mark.parametrize("answer", MutationAnswer)
 def test_a_value_found_after_an_attempt_is_verified_whatever_was_answered(answer: MutationAnswer) -> None:
-    assert after(answer, APPLIED) == SettleWrite(Outcome.VERIFIED, detail="so")
+    assert after(answer, APPLIED) == SettleWrite(WriteOutcome.VERIFIED, detail="so")
 
 
 @pytest.mark.parametrize("answer", [MutationAnswer.UNANSWERED, MutationAnswer.ACCEPTED])

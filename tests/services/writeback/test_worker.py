@@ -17,7 +17,7 @@ from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event
 from shared.contracts.ids import PersonId
 from shared.runtime.clock import SystemClock
-from shared.runtime.postgres import CONNECTION_LOST
+from shared.runtime.failures import CONNECTION_LOST
 from tests.services.writeback.samples import follow_up, metadata, pitch, request
 from tests.services.writeback.writeback_under_test import WritebackUnderTest
 

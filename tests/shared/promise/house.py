@@ -16,11 +16,11 @@ from shared.contracts.ids import EventId, derive_id
 from shared.contracts.messages import MessageWithdrawn, WithdrawMessage
 from shared.contracts.topics import MESSAGES_EVENTS, MESSAGES_REQUESTED
 from shared.runtime.batch import ReceivedEvent
+from shared.runtime.outbox import Transaction
 from shared.runtime.progress import Fenced
 from shared.runtime.service import run_service, service_process
 from shared.runtime.settings import ServiceSettings, load_settings
 from shared.runtime.telemetry import get_logger
-from shared.runtime.transaction import Transaction
 
 SERVICE = "rules"
 PAUSE = float(os.environ.get("STET_HOUSE_PAUSE", "0"))

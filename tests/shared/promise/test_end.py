@@ -47,7 +47,7 @@ async def test_a_batch_in_hand_is_finished_first(stand: Stand) -> None:
     await stand.produce(event(f"person-{number}", number) for number in range(50))
     await until(lambda: stand.reached(1))
     assert await seconds_to_leave(house) < _SECONDS
-    assert not await house.says("batch.waits")
+    assert not await house.says("batch.retried")
 
 
 async def test_readiness_falls_before_the_public_port_closes(stand: Stand) -> None:

@@ -41,7 +41,7 @@ async def test_the_database_is_killed(own_stand: Stand, own_postgres: EmbeddedPo
     house = await own_stand.house(STET_HOUSE_PAUSE="0.05")
     await until(lambda: own_stand.reached(500))
     await own_postgres.kill()
-    await until(lambda: house.says("batch.waits"))
+    await until(lambda: house.says("batch.retried"))
     await own_postgres.start()
     await each_once(own_stand)
     assert house.alive
@@ -53,7 +53,7 @@ async def test_the_broker_is_killed(own_stand: Stand, own_kafka: EmbeddedKafka) 
     house = await own_stand.house(STET_HOUSE_PAUSE="0.05")
     await until(lambda: own_stand.reached(500))
     await own_kafka.kill()
-    await until(lambda: house.says("watch.waits"))
+    await until(lambda: house.says("lag_monitor.retried"))
     await own_kafka.start()
     await each_once(own_stand)
     assert house.alive

@@ -34,7 +34,7 @@ async def test_a_request_under_way_is_given_up_and_the_next_record_leaves(own_ka
         with frozen(own_kafka.child.pid):
             given_up = await producer.send(TOPIC, b"second", b"key")
             await until(lambda: is_under_way(producer))
-            renewing = asyncio.create_task(producer.renew())
+            renewing = asyncio.create_task(producer.restart())
             with pytest.raises(KafkaError):
                 await given_up
             await asyncio.wait([renewing], timeout=5)  # aiokafka waits for the request until it times out

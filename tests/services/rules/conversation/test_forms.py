@@ -8,7 +8,7 @@ from services.rules.rulebook.loader import read_folder
 from services.rules.rulebook.model import NOWHERE, Form, FormField
 from services.rules.story.play import play
 from shared.contracts.whatsapp import Media
-from shared.contracts.writes import Operation
+from shared.contracts.writes import WriteOperation
 from tests.services.rules.stories import FOLDER, HEAD
 
 RULE = """\
@@ -153,7 +153,9 @@ def test_a_refusal_is_in_the_person_s_language() -> None:
 
 @pytest.mark.parametrize("kind", sorted(CONTENT_TYPES))
 def test_every_known_kind_is_known_by_name_and_by_each_content_type(kind: str) -> None:
-    form = Form("f", "w", (FormField("file", document=(kind,)),), "c", Operation.CREATE_ACQUISITION, "d", {}, NOWHERE)
+    form = Form(
+        "f", "w", (FormField("file", document=(kind,)),), "c", WriteOperation.CREATE_ACQUISITION, "d", {}, NOWHERE
+    )
     named = [Media(media_id="1", filename=f"a.{kind}"), Media(media_id="1", filename=f" A.{kind.upper()} ")]
     typed = [Media(media_id="1", mime=mime) for mime in CONTENT_TYPES[kind]]
     assert [file_refusal(form, each) for each in (*named, *typed)] == [None] * (2 + len(typed))

@@ -23,7 +23,7 @@ from services.rules.story.model import (
 from services.rules.story.read import read_stories
 from shared.clients.working_calendar import Duration, TimeUnit
 from shared.contracts.ids import ContactId
-from shared.contracts.writes import Operation, Outcome
+from shared.contracts.writes import WriteOperation, WriteOutcome
 from tests.services.rules.books import good_files
 
 HEAD = """\
@@ -70,7 +70,7 @@ def test_a_story_has_a_cast_and_a_start() -> None:
         ("failed: {to: 812, code: 131026}", Failed(AT, ContactId(812), 131026)),
         (
             "written: {record: metadata.apply, as: conflict}",
-            Written(AT, Operation.APPLY_METADATA, Outcome.CONFLICT),
+            Written(AT, WriteOperation.APPLY_METADATA, WriteOutcome.CONFLICT),
         ),
         ("wait: 3 working days", Wait(AT, Duration(3, TimeUnit.WORKING_DAYS))),
         ("wait until: 2027-03-30T08:00:00Z", WaitUntil(AT, datetime(2027, 3, 30, 8, tzinfo=UTC))),
@@ -97,7 +97,7 @@ def _fields(move: Move) -> list[str]:
         ),
         (
             "{record: rights.record_decision, with: {decision: approved}}",
-            Expected(NOWHERE, Kind.RECORD, operation=Operation.RECORD_DECISION, values={"decision": "approved"}),
+            Expected(NOWHERE, Kind.RECORD, operation=WriteOperation.RECORD_DECISION, values={"decision": "approved"}),
         ),
         (
             "{left_out: {812: opted_out, marketing: unknown_role}}",

@@ -1,0 +1,46 @@
+"""What every Consonance event carries, and the events about the source itself and about a contact."""
+
+from functools import lru_cache
+from typing import ClassVar
+
+from shared.contracts.envelope import EventData
+from shared.contracts.ids import ContactId
+from shared.contracts.values import Instant, NonEmptyStr
+from shared.contracts.vocabulary import Actor, Version, WorkRef
+
+PREFIX = "consonance."
+SUFFIX = ".v1"
+
+
+@lru_cache(maxsize=128)
+def short_name(kind: str) -> str:
+    """``consonance.work.stage_changed.v1`` → ``work.stage_changed``, as rule files say it."""
+    return kind.removeprefix(PREFIX).removesuffix(SUFFIX)
+
+
+class ConsonanceData(EventData):
+    """What every Consonance event may carry besides its own fields."""
+
+    actor: Actor | None = None
+    version: Version | None = None
+
+
+class WorkEventData(ConsonanceData):
+    work: WorkRef
+
+
+class ErasureRequested(ConsonanceData):
+    kind: ClassVar[str] = "consonance.contact.erasure_requested.v1"
+    contact_id: ContactId
+    requested_at: Instant
+
+
+class GapDetected(ConsonanceData):
+    kind: ClassVar[str] = "consonance.source.gap_detected.v1"
+    adapter: NonEmptyStr
+    since: Instant | None = None
+    detail: NonEmptyStr
+
+
+class CapabilityChanged(GapDetected):
+    kind: ClassVar[str] = "consonance.source.capability_changed.v1"
