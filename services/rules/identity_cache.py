@@ -1,6 +1,6 @@
-"""Work done once per value, remembered by which value it was rather than by what it holds.
+"""Caches results by the identity of a value: for values that never change and are costly to compare or hash.
 
-For values that never change and are costly to compare, such as a rulebook or an event's data. One thread only.
+A rulebook, a condition and the data of an event are such values. One thread only.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ Ts = TypeVarTuple("Ts")
 
 
 def cached_by_identity(most: int) -> Callable[[Callable[[K, *Ts], V]], Callable[[K, *Ts], V]]:
-    """Keeps the ``most`` newest results of a function; its first argument counts by identity, the others by value."""
+    """Keep the ``most`` newest results; the first argument counts by identity, the others by value."""
 
     def decorate(work: Callable[[K, *Ts], V]) -> Callable[[K, *Ts], V]:
         kept: dict[tuple[object, ...], tuple[K, V]] = {}
@@ -25,7 +25,7 @@ def cached_by_identity(most: int) -> Callable[[Callable[[K, *Ts], V]], Callable[
             if found is None:
                 if len(kept) >= most:
                     del kept[next(iter(kept))]
-                found = kept[key] = (first, work(first, *rest))  # while it is kept, nobody else has its id
+                found = kept[key] = (first, work(first, *rest))  # keeps the value alive, so that its id stays unique
             return found[1]
 
         return once

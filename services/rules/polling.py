@@ -1,4 +1,4 @@
-"""What rules does without being told: runs what is due, and judges what has waited. Machine time only polls."""
+"""The loops of rules: run due chains, release waiting events, and measure. Machine time only paces them."""
 
 import asyncio
 import random
@@ -45,13 +45,13 @@ class PollingLoops:
     _postponed: dict[str, float] = field(default_factory=dict)
 
     async def run_due(self) -> None:
-        """Forever: chains whose next instant has come and whose partitions are read up to it."""
+        """Run forever the chains that are due and whose partitions are applied up to it."""
         while True:
             if not await self._try_once(self._run_due_once):
                 await asyncio.sleep(self.tick)
 
     async def release_waiting(self) -> None:
-        """Forever: events whose facts have arrived, or whose patience is over."""
+        """Release forever the events whose facts have arrived, or whose patience is over."""
         while True:
             if not await self._try_once(self._release_once):
                 await asyncio.sleep(self.tick)
@@ -72,7 +72,7 @@ class PollingLoops:
         return done
 
     def _postpone(self, name: str, error: Exception) -> None:
-        """What cannot even be put aside is not looked at for a while, so that the others have their turn."""
+        """Leave out for a while what could not even be set aside or parked, so that the others go on."""
         self._postponed[name] = time.monotonic() + _POSTPONED_SECONDS
         log.error("work.postponed", name=name, error=type(error).__name__, where=error_location(error))
 
@@ -80,8 +80,6 @@ class PollingLoops:
         now = time.monotonic()
         self._postponed = {name: until for name, until in self._postponed.items() if until > now}
         return list(self._postponed)
-
-    # -------------------------------------------------------------- chains that are due
 
     async def _run_due_once(self) -> int:
         async with self.pool.acquire() as connection:
@@ -94,7 +92,7 @@ class PollingLoops:
         await self._locked_transaction({chain.key for chain in due}, lambda tx: self.rules.run_due(tx, chains))
 
     async def _locked_transaction(self, locks: set[str], act: Callable[[Transaction], Awaitable[T]]) -> T:
-        """Whoever is met in somebody else's hands is waited for, and then it is done from the beginning."""
+        """Run in a transaction with these locks; where others are busy, once more with those too."""
         try:
             async with transaction(self.pool, self.clock, "rules", locks=locks) as tx:
                 return await act(tx)
@@ -103,7 +101,7 @@ class PollingLoops:
                 return await act(tx)
 
     async def _set_aside(self, chain: store.DueChain, error: Exception) -> None:
-        """A chain that cannot do what is due is told of, and stands still until an operator lets it go on."""
+        """Set a chain aside whose due step failed; an operator lets it go on."""
         log.error("chain.set_aside", chain_id=chain.chain_id, error=type(error).__name__, where=error_location(error))
         try:
             async with transaction(self.pool, self.clock, "rules", locks=[chain.key]) as tx:
@@ -113,15 +111,13 @@ class PollingLoops:
                 raise
             self._postpone(chain.chain_id, second)
 
-    # -------------------------------------------------------------- events that waited
-
     async def _release_once(self) -> int:
         async with self.pool.acquire() as connection:
             keys = await waiting_events.ready_keys(connection, self.clock.now(), self._postponed_now())
         return sum([await self._release(key) for key in keys])
 
     async def _release(self, key: str) -> int:
-        """In halves, down to the one event that cannot be judged: it is parked, and the others go on."""
+        """Release the events of a key by halves, down to the one that fails; that one is parked."""
         done, most = 0, _BATCH_SIZE
         while True:
             try:
@@ -146,8 +142,6 @@ class PollingLoops:
             if classify_failure(second) is not FailureKind.RECORD:
                 raise
             self._postpone(key, second)
-
-    # -------------------------------------------------------------- how far they are
 
     async def idle(self) -> IdleStatus:
         now = self.clock.now()

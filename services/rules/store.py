@@ -1,11 +1,6 @@
-"""Who waits for whom: what changes whether somebody may be written to takes turns with all that may write to them.
+"""Loads the facts a batch needs from PostgreSQL and saves what changed, in a fixed number of queries each way.
 
-A STOP has its person alone; a batch that reads the consent of people shares them with other readers. People stand in
-for one another by their number modulo so many, so that no batch, however large, fills PostgreSQL's table of locks.
-
-PostgreSQL, as rules uses it: in comes the part of the world a batch can touch, out goes what changed of it.
-
-A fixed number of queries each way, whatever the size of the batch.
+Advisory locks on people order a change of consent or address against all messages to them.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -38,7 +33,7 @@ _CONSENT = frozenset({ReplyIntent.STOP, ReplyIntent.START})
 
 
 def exclusive_locks(events: Iterable[Event]) -> set[str]:
-    """The locks of people of whom these events may change whether, or where, they may be written to."""
+    """The locks of people whose consent or address these events may change."""
     return {_group(person) for event in events for person in _changed(event)}
 
 
@@ -65,19 +60,19 @@ QUERIES = load_queries(__file__, "store.sql")
 log = get_logger()
 
 
-async def load(connection: Connection, tenant: TenantId, wanted: RequiredFacts) -> Facts:
+async def load(connection: Connection, tenant: TenantId, required: RequiredFacts) -> Facts:
     """Chains first, locked; then the works and people they and the events lean on, none of whom changes meanwhile.
 
     Raises LocksBusy where somebody is just being changed.
     """
     facts = Facts(tenant)
-    wanted.senders |= await _same_people(connection, tenant, wanted.senders)
+    required.senders |= await _same_people(connection, tenant, required.senders)
     await _load_progress(connection, facts)
-    await _load_wamids(connection, facts, wanted)
-    await _load_chains(connection, facts, wanted)
-    await _load_works(connection, facts, wanted)
-    await _load_people(connection, facts, wanted)
-    await _load_records(connection, facts, wanted)
+    await _load_wamids(connection, facts, required)
+    await _load_chains(connection, facts, required)
+    await _load_works(connection, facts, required)
+    await _load_people(connection, facts, required)
+    await _load_records(connection, facts, required)
     facts.changed.clear()
     return facts
 
@@ -107,15 +102,23 @@ def _read_to(read_to: Mapping[str, datetime], queued: frozenset[str], chain: Cha
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
-async def _load_wamids(connection: Connection, facts: Facts, wanted: RequiredFacts) -> None:
-    if wanted.wamids:
-        rows = await connection.fetch(QUERIES.find_wamids, list(wanted.wamids))
+async def _load_wamids(connection: Connection, facts: Facts, required: RequiredFacts) -> None:
+    if required.wamids:
+        rows = await connection.fetch(QUERIES.find_wamids, list(required.wamids))
         facts.wamids.update((Wamid(row["wamid"]), MessageId(row["message_id"])) for row in rows)
 
 
-async def _load_chains(connection: Connection, facts: Facts, wanted: RequiredFacts) -> None:
-    stopping = wanted.senders if wanted.stops else set()
-    asked = (wanted.messages, wanted.wamids, wanted.writes, wanted.tags, wanted.senders, wanted.chains, stopping)
+async def _load_chains(connection: Connection, facts: Facts, required: RequiredFacts) -> None:
+    stopping = required.senders if required.stops else set()
+    asked = (
+        required.messages,
+        required.wamids,
+        required.writes,
+        required.tags,
+        required.senders,
+        required.chains,
+        stopping,
+    )
     if not any(asked):
         return
     rows = await connection.fetch(QUERIES.find_chains, facts.tenant, *([*ids] for ids in asked))
@@ -126,56 +129,56 @@ async def _load_chains(connection: Connection, facts: Facts, wanted: RequiredFac
     for row in rows:
         try:
             chain = decode(Chain, row["document"])
-            _want_of(wanted, chain)
+            _want_of(required, chain)
         except DECODE_ERRORS:
             unreadable.append(row["chain_id"])
         else:
             facts.add_chain(chain)
     if unreadable:
-        await _leave_out(connection, wanted, unreadable)
+        await _leave_out(connection, required, unreadable)
 
 
-async def _leave_out(connection: Connection, wanted: RequiredFacts, unreadable: Sequence[str]) -> None:
+async def _leave_out(connection: Connection, required: RequiredFacts, unreadable: Sequence[str]) -> None:
     """Who a chain that cannot be read wrote to is heard without it; what is about the chain itself must not be judged.
 
     Raises Unprocessable for that.
     """
-    about = [[*ids] for ids in (wanted.messages, wanted.wamids, wanted.writes, wanted.tags)]
+    about = [[*ids] for ids in (required.messages, required.wamids, required.writes, required.tags)]
     concerned = await connection.fetch(QUERIES.find_concerned_chains, unreadable, *about)
-    named = {row["chain_id"] for row in concerned} | wanted.chains.intersection(unreadable)
+    named = {row["chain_id"] for row in concerned} | required.chains.intersection(unreadable)
     if named:
         raise Unprocessable(f"chain {min(named)} cannot be read back", reason="chain_unreadable")
     log.error("chain.unreadable", chains=unreadable)
 
 
-def _want_of(wanted: RequiredFacts, chain: Chain) -> None:
-    wanted.people |= chain.people()
+def _want_of(required: RequiredFacts, chain: Chain) -> None:
+    required.people |= chain.people()
     first, last = start_data(chain), newest_data(chain)
-    wanted.people.update(people_in(last))
+    required.people.update(people_in(last))
     if (sender := getattr(first, "person_id", None)) is not None:
-        wanted.people.add(sender)
+        required.people.add(sender)
     for data in (first, last):
         if (work := getattr(data, "work", None)) is not None:
-            wanted.works.add(work.work_id)
+            required.works.add(work.work_id)
         if (record := getattr(data, "rights_record_id", None)) is not None:
-            wanted.records.add(record)
+            required.records.add(record)
 
 
-async def _load_works(connection: Connection, facts: Facts, wanted: RequiredFacts) -> None:
-    if not wanted.works:
+async def _load_works(connection: Connection, facts: Facts, required: RequiredFacts) -> None:
+    if not required.works:
         return
-    for row in await connection.fetch(QUERIES.find_works, facts.tenant, list(wanted.works)):
+    for row in await connection.fetch(QUERIES.find_works, facts.tenant, list(required.works)):
         work = _work(row["document"])
         facts.works[work.state.work.work_id] = work
-        wanted.people.update(person.person_id for person in work.state.people)
+        required.people.update(person.person_id for person in work.state.people)
 
 
-async def _load_people(connection: Connection, facts: Facts, wanted: RequiredFacts) -> None:
-    wanted.people |= await _same_people(connection, facts.tenant, wanted.people)
-    if not wanted.people:
+async def _load_people(connection: Connection, facts: Facts, required: RequiredFacts) -> None:
+    required.people |= await _same_people(connection, facts.tenant, required.people)
+    if not required.people:
         return
-    await try_acquire_locks(connection, "rules", shared_locks(wanted.people))
-    for row in await connection.fetch(QUERIES.find_people, facts.tenant, list(wanted.people)):
+    await try_acquire_locks(connection, "rules", shared_locks(required.people))
+    for row in await connection.fetch(QUERIES.find_people, facts.tenant, list(required.people)):
         person = _person(row["person"])
         facts.add_person(person)
         if row["consent"] is not None:
@@ -188,10 +191,10 @@ async def _load_people(connection: Connection, facts: Facts, wanted: RequiredFac
             facts.acquisitions[person.person_id] = row["reference"]
 
 
-async def _load_records(connection: Connection, facts: Facts, wanted: RequiredFacts) -> None:
-    if not wanted.records and not wanted.requests:
+async def _load_records(connection: Connection, facts: Facts, required: RequiredFacts) -> None:
+    if not required.records and not required.requests:
         return
-    rows = await connection.fetch(QUERIES.find_records, facts.tenant, list(wanted.records), list(wanted.requests))
+    rows = await connection.fetch(QUERIES.find_records, facts.tenant, list(required.records), list(required.requests))
     for row in rows:
         facts.records[row["record_id"]] = decode(RightsFacts, row["document"])
 
@@ -205,9 +208,6 @@ def _work(document: str) -> WorkFacts:
 @lru_cache(maxsize=16384)
 def _person(document: str) -> PersonFacts:
     return decode(PersonFacts, document)
-
-
-# ------------------------------------------------------------------ out
 
 
 async def save(connection: Connection, facts: Facts, now: datetime) -> None:
@@ -254,7 +254,7 @@ async def _save_chains(connection: Connection, facts: Facts, now: datetime) -> N
     chains = [facts.chains[ChainId(key)] for key in sorted(_keys(facts, "chain"))]
     if not chains:
         return
-    # An ending chain frees its place before another takes it: the index of active chains is checked row by row.
+    # Ended chains first: the unique index of active chains is checked row by row.
     for part in ([c for c in chains if not c.active], [c for c in chains if c.active]):
         if part:
             await connection.execute(QUERIES.save_chains, facts.tenant, [_row(c) for c in part], now)
@@ -309,20 +309,17 @@ def guards_of(chain: Chain, people: Iterable[PersonId]) -> list[str]:
     return sorted(guards)
 
 
-# ------------------------------------------------------------------ due, and revisions
-
-
 class DueChain(NamedTuple):
     chain_id: ChainId
     key: str
     due: datetime
 
 
-async def due_chains(connection: Connection, now: datetime, spared: Sequence[str], most: int) -> list[DueChain]:
+async def due_chains(connection: Connection, now: datetime, excluded: Sequence[str], most: int) -> list[DueChain]:
     """The longest due first; ``spared`` ones are not looked at."""
     if not await connection.fetchval(QUERIES.any_due, now):
         return []
-    return [DueChain(*row) for row in await connection.fetch(QUERIES.due_chains, now, list(spared), most)]
+    return [DueChain(*row) for row in await connection.fetch(QUERIES.due_chains, now, list(excluded), most)]
 
 
 async def set_aside(connection: Connection, chain: DueChain, reason: str, sentence: str) -> None:

@@ -1,7 +1,7 @@
-"""Events that cannot be judged yet: they name somebody, a work or a message rules has not heard of.
+"""Events that cannot be decided yet, since they name a person, a work or a message that is unknown.
 
-They wait in a table. Later events of the same key queue behind; the partition does not. What never arrives is judged
-without it. What an event may wait for never queues itself: states, and news of our own messages.
+They wait in a table, and later events of the same key queue behind them; the partition goes on. After their patience
+they are decided without what they miss. Events that others may wait for never queue: states, and reports on messages.
 """
 
 import base64
@@ -31,17 +31,17 @@ from shared.runtime.outbox import RecordOrigin, Transaction
 from shared.runtime.postgres import Connection
 
 PATIENCE = timedelta(minutes=2)
-"""Business time: ``contacts`` and ``work.observed`` travel at most one poll behind what names them."""
+"""Business time: ``contacts`` and ``work.observed`` arrive at most one poll after the events that name them."""
 
 TOPICS = (CONSONANCE_EVENTS, CONTACTS, WHATSAPP_MESSAGES, MESSAGES_EVENTS, WRITES_EVENTS)
-"""What rules reads: an event of any of their kinds may stand in a queue, and must be readable there."""
+"""The topics of rules. An event of any of their kinds may be queued, and must be readable there."""
 
 _KINDS = {kind: model for topic in TOPICS for kind, model in topic.kinds.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class MissingFacts:
-    """What an event names that rules does not know."""
+    """What an event names and rules does not know."""
 
     people: tuple[PersonId, ...] = ()
     work: WorkId | None = None
@@ -57,16 +57,16 @@ class MissingFacts:
 
 @dataclass(frozen=True, slots=True)
 class WaitingEvent:
-    """``event`` is what could be read, or why it could not: then there is nothing to wait for."""
+    """``event`` is the event, or why it cannot be read: then there is nothing to wait for."""
 
     place: int
     value: bytes
     event: Event | Unprocessable
-    judge_now: bool
+    is_ready: bool
 
 
 def find_missing(event: Event, facts: Facts) -> MissingFacts:
-    """What has to arrive before this event can be judged well; state itself never waits."""
+    """What must arrive before this event can be decided; an event that carries state never waits."""
     data = event.data
     if isinstance(data, MessageReceived):
         unknown = () if data.person_id in facts.people else (data.person_id,)
@@ -81,7 +81,7 @@ def find_missing(event: Event, facts: Facts) -> MissingFacts:
 
 
 def may_queue(event: Event) -> bool:
-    """Whether it may stand behind others of its key: not what they may be waiting for."""
+    """Whether an event may queue behind others of its key: not if they may be waiting for it."""
     return not isinstance(event.data, (WorkObserved, PersonObserved, MessageEventData))
 
 
@@ -94,37 +94,37 @@ async def enqueue(
     connection: Connection, tenant: TenantId, waiting: Sequence[tuple[Event, MissingFacts]], now: datetime
 ) -> None:
     if waiting:
-        rows = [_row(event, lacks, now).decode() for event, lacks in waiting]
+        rows = [_row(event, missing, now).decode() for event, missing in waiting]
         await connection.execute(QUERIES.enqueue, tenant, rows)
 
 
-def _row(event: Event, lacks: MissingFacts, now: datetime) -> bytes:
+def _row(event: Event, missing: MissingFacts, now: datetime) -> bytes:
     return orjson.dumps(
         {
             "key": event.partitionkey,
             "event_id": event.id,
             "value": base64.b64encode(event.to_bytes()).decode(),
-            "people": lacks.people,
-            "work_id": lacks.work,
-            "wamid": lacks.wamid,
+            "people": missing.people,
+            "work_id": missing.work,
+            "wamid": missing.wamid,
             "since": format_instant(now),
-            "until": format_instant(now + lacks.patience),
+            "until": format_instant(now + missing.patience),
         }
     )
 
 
-async def ready_keys(connection: Connection, now: datetime, spared: Iterable[str] = (), most: int = 100) -> list[str]:
-    """Keys of which something can be judged; ``spared`` ones are not looked at."""
+async def ready_keys(connection: Connection, now: datetime, excluded: Iterable[str] = (), most: int = 100) -> list[str]:
+    """Keys with an event that can be decided; ``spared`` keys are left out."""
     if not await connection.fetchval(QUERIES.any_waiting):
         return []
-    return [row["key"] for row in await connection.fetch(QUERIES.ready_keys, now, most, list(spared))]
+    return [row["key"] for row in await connection.fetch(QUERIES.ready_keys, now, most, list(excluded))]
 
 
 async def ready_events(connection: Connection, key: str, now: datetime, most: int) -> list[WaitingEvent]:
-    """What of a key need not wait any more, in order, up to the first event that must."""
+    """The first events of a key that need not wait, up to the first that must."""
     rows = await connection.fetch(QUERIES.find_waiting, key, most)
     queued = [_queued(row, now) for row in rows]
-    return queued[: next((place for place, one in enumerate(queued) if not one.judge_now), len(queued))]
+    return queued[: next((place for place, one in enumerate(queued) if not one.is_ready), len(queued))]
 
 
 def _queued(row: Any, now: datetime) -> WaitingEvent:
@@ -141,15 +141,12 @@ async def dequeue(connection: Connection, places: Iterable[int]) -> None:
 
 
 async def expire_waits(connection: Connection, keys: Iterable[str], now: datetime) -> None:
-    """Nothing of these keys is waited for any more: what stands there is judged without it, in order."""
+    """End the wait of all events of these keys: they are decided without what they miss, in order."""
     await connection.execute(QUERIES.expire_waits, list(keys), now)
 
 
-# ------------------------------------------------------------------ what cannot be judged
-
-
 async def park_event(tx: Transaction, key: str, queued: WaitingEvent, reason: str, sentence: str) -> None:
-    """Out of the queue and among the parked, as one that never came: replayed, it is new again."""
+    """Move an event from the queue to the parked ones; it leaves the inbox, so that its replay is new."""
     said = _attributes(queued.value)
     topic = _topic_of(said.get("type", ""))
     identity = (said.get("tenantid"), said.get("source"), said.get("id"))
@@ -160,7 +157,7 @@ async def park_event(tx: Transaction, key: str, queued: WaitingEvent, reason: st
 
 
 def _attributes(value: bytes) -> dict[str, str]:
-    """What can still be read of an event whose whole cannot be."""
+    """The attributes that can be read of an event that is otherwise unreadable."""
     try:
         read = orjson.loads(value)
     except orjson.JSONDecodeError:
@@ -170,7 +167,7 @@ def _attributes(value: bytes) -> dict[str, str]:
 
 
 def _topic_of(kind: str) -> str:
-    """Where an event of this kind, known here or not, came from; ``waiting`` where that cannot be told."""
+    """The topic of an event of this kind, by its area if the kind is unknown; ``waiting`` where that fails too."""
     known = next((topic.name for topic in TOPICS if kind in topic.kinds), None)
     area = next((topic.name for topic in TOPICS if topic.name.partition(".")[0] == kind.partition(".")[0]), "waiting")
     return known or area

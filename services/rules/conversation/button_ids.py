@@ -1,4 +1,4 @@
-"""Button ids: ours, signed, opaque to others. A tap brings one back; a forged or foreign one answers nothing."""
+"""Signed button ids: a tap brings one back, and a forged or foreign id answers nothing."""
 
 import hmac
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ _MAC_BYTES = 12
 
 
 Keys = Sequence[bytes]
-"""The first signs; each of them counts, so that one can be replaced while its buttons are still open."""
+"""The first signs; all are accepted, so that a key can be replaced while its buttons are still open."""
 
 
 def sign_button_id(keys: Keys, message: MessageId, answer: str) -> str:
@@ -20,7 +20,7 @@ def sign_button_id(keys: Keys, message: MessageId, answer: str) -> str:
 
 
 def read_button_id(keys: Keys, button_id: str) -> tuple[MessageId, str] | None:
-    """The message and the answer a button stands for; None where the signature is not ours."""
+    """The message and the answer of a button; None where the signature is not ours."""
     parts = button_id.split(".")
     if len(parts) != 4 or parts[0] != _PREFIX:
         return None
@@ -30,7 +30,7 @@ def read_button_id(keys: Keys, button_id: str) -> tuple[MessageId, str] | None:
 
 
 def claimed_message(button_id: str) -> MessageId | None:
-    """The message a button names, unverified: only for loading what a decision may need."""
+    """The message that a button names, unverified: only for loading what a decision may need."""
     parts = button_id.split(".")
     return MessageId(parts[1]) if len(parts) == 4 and parts[0] == _PREFIX else None
 

@@ -1,11 +1,16 @@
-"""The state of a chain: one rule at work on one subject, from its starting event to its end. Saved whole, as JSON."""
+"""The chain: one rule at work on one subject, as one value with named transitions. It is stored whole, as JSON.
 
+``TRANSITIONS`` is the state machine of a chain and ``STEP_TRANSITIONS`` that of its steps.
+"""
+
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 
 from msgspec import Raw, field
 
 from services.rules.rulebook.model import Verb
+from shared.contracts.errors import StetError
 from shared.contracts.ids import ChainId, Line, MessageId, PersonId, Revision, RuleId, TenantId, Wamid, WriteId
 from shared.contracts.values import Instant, Value
 from shared.contracts.whatsapp import Media
@@ -13,7 +18,7 @@ from shared.contracts.writes import SUCCESSFUL_OUTCOMES, WriteOperation, WriteOu
 
 
 class DeliveryState(StrEnum):
-    """Where a message of ours is: decided but held, given to the dispatcher, or as far as WhatsApp said."""
+    """How far a message is: held for working hours, requested from the dispatcher, or as far as WhatsApp reports."""
 
     HELD = "held"
     REQUESTED = "requested"
@@ -27,7 +32,7 @@ class DeliveryState(StrEnum):
 
 
 NO_EVENT = Raw(b"null")
-"""No event: msgspec cannot read a ``Raw`` that may be None."""
+"""JSON null for no event, since msgspec cannot read a ``Raw`` that may be None."""
 
 UNSENT = frozenset({DeliveryState.HELD, DeliveryState.FAILED, DeliveryState.DROPPED, DeliveryState.WITHDRAWN})
 DELIVERY_RANK = {
@@ -53,7 +58,7 @@ _KEPT_AS = {
     "assignment": "taken",
     "manual_reported": "told_manual",
 }
-"""Attribute to key in the JSON of kept chains, which older versions have written."""
+"""The keys of these attributes in stored JSON, which older versions have written."""
 
 
 class ChainMessage(Value):
@@ -196,11 +201,72 @@ class Ending(StrEnum):
     LEFT_WITH_OWNER = "left_with_owner"
 
 
-class Chain(Value, rename=_KEPT_AS):
-    """``start`` is the data of the first event, ``event`` of the newest if it is another, ``end`` of the last: JSON.
+class ChainState(StrEnum):
+    """``assigned``: a person has taken the matter, and timed steps pause. ``closing``: only writes are pending."""
 
-    ``closing`` waits only for its writes. ``unclaimed``: somebody was to be asked or given it, nobody could be, and the
-    owner team was told so.
+    RUNNING = "running"
+    ASSIGNED = "assigned"
+    CLOSING = "closing"
+    ENDED = "ended"
+
+
+class ChainTransition(StrEnum):
+    """The name of each arrow in the state diagram of a chain."""
+
+    REPLAN = "replan"  # a matching event came again
+    ASSIGN = "assign"  # a person takes the matter
+    GIVE_BACK = "give_back"  # that person gives it back
+    CLOSE = "close"  # the last message is sent: questions are closed, and pending writes are awaited
+    FINISH = "finish"  # nothing is pending any more
+
+
+INITIAL_STATE = ChainState.RUNNING
+TRANSITIONS: Mapping[tuple[ChainState, ChainTransition], ChainState] = {
+    (ChainState.RUNNING, ChainTransition.REPLAN): ChainState.RUNNING,
+    (ChainState.RUNNING, ChainTransition.ASSIGN): ChainState.ASSIGNED,
+    (ChainState.RUNNING, ChainTransition.CLOSE): ChainState.CLOSING,
+    (ChainState.ASSIGNED, ChainTransition.REPLAN): ChainState.ASSIGNED,
+    (ChainState.ASSIGNED, ChainTransition.ASSIGN): ChainState.ASSIGNED,
+    (ChainState.ASSIGNED, ChainTransition.GIVE_BACK): ChainState.RUNNING,
+    (ChainState.ASSIGNED, ChainTransition.CLOSE): ChainState.CLOSING,
+    (ChainState.CLOSING, ChainTransition.FINISH): ChainState.ENDED,
+}
+"""The state each transition leads to, by the state it starts from."""
+
+
+class StepTransition(StrEnum):
+    """The name of each arrow in the state diagram of a step."""
+
+    BEGIN = "begin"  # the step is due and does what its verb says
+    COMPLETE = "complete"  # nothing of it is held or pending any more
+    SKIP = "skip"  # its time had passed, a later step overtook it, or its ``unless`` holds
+    REPEAT = "repeat"  # the event came again with other values
+
+
+STEP_TRANSITIONS: Mapping[tuple[StepStatus, StepTransition], StepStatus] = {
+    (StepStatus.PENDING, StepTransition.BEGIN): StepStatus.RUNNING,
+    (StepStatus.PENDING, StepTransition.SKIP): StepStatus.SKIPPED,
+    (StepStatus.PENDING, StepTransition.COMPLETE): StepStatus.DONE,  # a form begun before the step was repeated
+    (StepStatus.RUNNING, StepTransition.COMPLETE): StepStatus.DONE,
+    (StepStatus.RUNNING, StepTransition.REPEAT): StepStatus.PENDING,
+    (StepStatus.DONE, StepTransition.COMPLETE): StepStatus.DONE,
+    (StepStatus.DONE, StepTransition.REPEAT): StepStatus.PENDING,
+    (StepStatus.SKIPPED, StepTransition.COMPLETE): StepStatus.DONE,  # the same, and the step was skipped since
+    (StepStatus.SKIPPED, StepTransition.REPEAT): StepStatus.PENDING,
+}
+"""The status each transition leads to, by the status it starts from."""
+
+
+class InvalidChainTransition(StetError):
+    """There is no such transition from the state of the chain, or of its step: a fault in the code."""
+
+
+class Chain(Value, rename=_KEPT_AS):
+    """``start`` is the data of the first event, ``event`` of the newest if it is another, ``end`` of the ending one.
+
+    ``base_at`` is the instant that ``after`` steps count from. ``unclaimed``: there was no person to ask or to hand the
+    matter to, and the owner team was told so. ``deferred_until`` is the ``until`` line that ends the chain once its
+    writes are settled. Transitions raise InvalidChainTransition where the table has none.
     """
 
     chain_id: ChainId
@@ -238,12 +304,20 @@ class Chain(Value, rename=_KEPT_AS):
         return self.start if self.event == NO_EVENT else self.event
 
     @property
+    def state(self) -> ChainState:
+        if self.ended is not None:
+            return ChainState.ENDED
+        if self.closing is not None:
+            return ChainState.CLOSING
+        return ChainState.RUNNING if self.assignment is None else ChainState.ASSIGNED
+
+    @property
     def live(self) -> bool:
         return self.ended is None
 
     @property
     def active(self) -> bool:
-        """Live, and not merely waiting for its writes."""
+        """Running or assigned: not yet waiting for its writes only."""
         return self.ended is None and self.closing is None
 
     def message(self, message_id: MessageId) -> ChainMessage | None:
@@ -256,17 +330,81 @@ class Chain(Value, rename=_KEPT_AS):
         kept = tuple(changed if m.message_id == changed.message_id else m for m in self.messages)
         return self.replace(messages=kept)
 
-    def with_step(self, index: int, **changes: object) -> "Chain":
+    def replan(self, event: Raw) -> "Chain":
+        """The starting event came again: ``event`` is the newest now."""
+        return self._follow(ChainTransition.REPLAN, event=event)
+
+    def assign(self, person: PersonId, now: datetime) -> "Chain":
+        """A person takes the matter."""
+        return self._follow(ChainTransition.ASSIGN, assignment=Assignment(person_id=person, at=now))
+
+    def give_back(self, now: datetime) -> "Chain":
+        """The person who had it gives it back: timed steps count from now."""
+        return self._follow(ChainTransition.GIVE_BACK, assignment=None, base_at=now)
+
+    def close(self, ending: Ending) -> "Chain":
+        """Close all questions; only pending writes are awaited. A matter without a person stays with the owner team."""
+        unusual = self.unclaimed and ending in {Ending.DONE, Ending.GAVE_UP}
+        closing = Ending.LEFT_WITH_OWNER if unusual else ending
+        return self._follow(ChainTransition.CLOSE, closing=closing, assignment=None).close_questions()
+
+    def finish(self) -> "Chain":
+        """Nothing is pending any more."""
+        return self._follow(ChainTransition.FINISH, ended=self.closing, next_due=None)
+
+    def _follow(self, transition: ChainTransition, **changes: object) -> "Chain":
+        target = TRANSITIONS.get((self.state, transition))
+        changed = self.replace(**changes)
+        if changed.state is not target:
+            raise InvalidChainTransition(f"chain {self.chain_id} is {self.state}: it cannot {transition}")
+        return changed
+
+    def begin_step(self, index: int, now: datetime) -> "Chain":
+        return self._follow_step(index, StepTransition.BEGIN, done_at=now, left_out={})
+
+    def complete_step(self, index: int, **changes: object) -> "Chain":
+        return self._follow_step(index, StepTransition.COMPLETE, **changes)
+
+    def skip_step(self, index: int, **changes: object) -> "Chain":
+        return self._follow_step(index, StepTransition.SKIP, **changes)
+
+    def repeat_step(self, index: int) -> "Chain":
+        """The step runs again, as its next occurrence."""
+        occurrence = self.steps[index].occurrence + 1
+        return self._follow_step(index, StepTransition.REPEAT, occurrence=occurrence, left_out={}, unreached=False)
+
+    def _follow_step(self, index: int, transition: StepTransition, **changes: object) -> "Chain":
+        status = self.steps[index].status
+        target = STEP_TRANSITIONS.get((status, transition))
+        if target is None:
+            raise InvalidChainTransition(f"step {index} of chain {self.chain_id} is {status}: it cannot {transition}")
+        return self._with_step(index, status=target, **changes)
+
+    def exclude(self, index: int, reasons: Mapping[str, str]) -> "Chain":
+        """Keep on a step who was left out of it, person or role, and why."""
+        return self._with_step(index, left_out={**self.steps[index].left_out, **reasons})
+
+    def mark_unreached(self, index: int) -> "Chain":
+        """A step reached no person, so the next one does not wait."""
+        return self._with_step(index, unreached=True)
+
+    def _with_step(self, index: int, **changes: object) -> "Chain":
         steps = list(self.steps)
         steps[index] = steps[index].replace(**changes)
         return self.replace(steps=tuple(steps))
+
+    def close_questions(self) -> "Chain":
+        """No question of this chain can be answered any more."""
+        return self.replace(
+            messages=tuple(m.replace(closed=True) if m.is_question and not m.closed else m for m in self.messages)
+        )
 
     def with_write(self, changed: ChainWrite) -> "Chain":
         others = tuple(w for w in self.writes if w.write_id != changed.write_id)
         return self.replace(writes=(*others, changed))
 
     def people(self) -> frozenset[PersonId]:
-        """Everybody this chain wrote to, or waits for."""
+        """All people this chain wrote to, or waits for."""
         people = {m.person_id for m in self.messages} | {m.on_behalf_of for m in self.messages if m.on_behalf_of}
         if self.form:
             people.add(self.form.person_id)
@@ -277,7 +415,7 @@ class Chain(Value, rename=_KEPT_AS):
 
 
 def earlier(first: datetime | None, second: datetime | None) -> datetime | None:
-    """The earlier of two due times, where None is never."""
+    """The earlier of two due instants, where None means never."""
     if first is None or second is None:
         return first or second
     return min(first, second)

@@ -1,8 +1,6 @@
-"""How chains end: what is unsent is taken back, questions close, and writes asked for may still come to rest.
+"""When a chain is over: answers that decide, people who are excluded, ``until`` lines, and closing.
 
-When the answers of several people decide: the quorum of a step, and who still counts for it.
-
-Who was asked counts, also while the question is held for their hours; who is gone counts no more.
+A person who was asked counts for the quorum, also while the question is held; an excluded person does not.
 """
 
 from msgspec import Raw
@@ -19,39 +17,34 @@ from shared.contracts.ids import PersonId
 
 
 def close_chain(context: DecisionContext, chain: Chain, ending: Ending) -> Chain:
-    """The chain's last word is said: questions close, and all that is unsent is taken back but what this end says."""
-    chain = withdraw_messages(context, chain, str(ending), lambda m: not _belongs_to_the_end(context, chain, m))
-    return finish_chain(
-        context, outbound.close_questions(chain).replace(closing=_as_left(chain, ending), assignment=None)
-    )
+    """Withdraw the unsent messages that do not belong to this ending, and close the chain.
 
-
-def _as_left(chain: Chain, ending: Ending) -> Ending:
-    """What nobody could be asked or given rests with the owner team, and did not come to its usual end."""
-    unusual = chain.unclaimed and ending in {Ending.DONE, Ending.GAVE_UP}
-    return Ending.LEFT_WITH_OWNER if unusual else ending
-
-
-def _belongs_to_the_end(context: DecisionContext, chain: Chain, outgoing: ChainMessage) -> bool:
-    """Replies, and what the answer, the last step or the ``until`` says by which the chain ends now.
-
-    What is said of a write, or of somebody's second thoughts, is no less true after the end.
+    It ends at once where no write is pending and no message is held.
     """
-    if outgoing.is_question:
+    chain = withdraw_messages(context, chain, str(ending), lambda m: not _belongs_to_ending(context, chain, m))
+    return finish_chain(context, chain.close(ending))
+
+
+def _belongs_to_ending(context: DecisionContext, chain: Chain, message: ChainMessage) -> bool:
+    """Replies, and the messages of the answer, the step or the ``until`` line that ends the chain now.
+
+    Reports of a write, or of a person's changed answer, stay true after the end.
+    """
+    if message.is_question:
         return False
-    last = outgoing.step == len(chain.steps) - 1 and outgoing.verb is Verb.GIVE_UP
-    if outgoing.reply or last:
+    last = message.step == len(chain.steps) - 1 and message.verb is Verb.GIVE_UP
+    if message.reply or last:
         return True
-    return outgoing.answer is not None and (outgoing.message_id in context.drafted or _stays_true(chain, outgoing))
+    return message.answer is not None and (message.message_id in context.drafted or _stays_true(chain, message))
 
 
-def _stays_true(chain: Chain, outgoing: ChainMessage) -> bool:
-    of_a_write = any((w.step, w.answer or "write") == (outgoing.step, outgoing.answer) for w in chain.writes)
-    return outgoing.verb is Verb.TELL and (of_a_write or outgoing.answer == "house")
+def _stays_true(chain: Chain, message: ChainMessage) -> bool:
+    of_a_write = any((w.step, w.answer or "write") == (message.step, message.answer) for w in chain.writes)
+    return message.verb is Verb.TELL and (of_a_write or message.answer == "house")
 
 
 def finish_chain(context: DecisionContext, chain: Chain) -> Chain:
-    """End what is over: a closing chain whose writes rest, or one whose steps are all over and await nobody."""
+    """End a closing chain whose writes are settled, or one whose steps are all over and that awaits no person."""
     if not chain.live or any(w.pending for w in chain.writes):
         return chain
     if any(m.delivery is DeliveryState.HELD for m in chain.messages):
@@ -59,16 +52,19 @@ def finish_chain(context: DecisionContext, chain: Chain) -> Chain:
     if chain.closing is None:
         if not all(s.over for s in chain.steps) or (chain.handovers and not chain.unclaimed) or chain.assignment:
             return chain
-        chain = outbound.close_questions(chain).replace(closing=_as_left(chain, Ending.DONE))
+        chain = chain.close(Ending.DONE)
     context.effects.append(EndedChain(chain.chain_id, chain.closing or Ending.DONE))
-    return chain.replace(ended=chain.closing, next_due=None)
+    return chain.finish()
 
 
-def end_by_until(context: DecisionContext, chain: Chain, index: int, said: Raw | None = None) -> Chain:
-    """An ``until`` came true by what was ``said``: tell, withdraw the rest, end; while a write is pending it waits."""
+def end_by_until(context: DecisionContext, chain: Chain, index: int, data: Raw | None = None) -> Chain:
+    """An ``until`` line came true by an event: send its message, withdraw the rest and close.
+
+    While a write is pending, this is deferred until the write is settled. ``data`` is that of the event.
+    """
     until = context.rule_of(chain).until[index]
-    if said is not None:
-        chain = chain.replace(end_name=until.event, end=said)
+    if data is not None:
+        chain = chain.replace(end_name=until.event, end=data)
     if any(w.pending and not w.manual_reported for w in chain.writes):
         return context.save_chain(chain.replace(deferred_until=index))
     if until.tell is not None:
@@ -85,17 +81,17 @@ def _last_begun(chain: Chain) -> int:
 
 
 def recount(context: DecisionContext, chain: Chain) -> Chain:
-    """One who was asked is gone: those who are left may all have said the same already."""
+    """A person who was asked is excluded: the others may all have given the same answer already."""
     for step in context.rule_of(chain).steps:
         for answer in step.answers.values():
-            said = any(g.final and g.answer == answer.name for g in chain.answers)
-            if chain.active and said and is_decided(context, chain, step, answer):
+            is_given = any(g.final and g.answer == answer.name for g in chain.answers)
+            if chain.active and is_given and is_decided(context, chain, step, answer):
                 chain = conclude(context, chain, step, answer)
     return chain
 
 
 def conclude(context: DecisionContext, chain: Chain, step: Step, answer: AnswerAction) -> Chain:
-    """A final answer stands: its write is asked for, or who hears of it is told, and the chain ends."""
+    """A final answer counts: request its write, or else send its message, and close the chain."""
     context.add_reason(Reason.ANSWERED, chain, str(step.index))
     agreed = tuple(g for g in chain.answers if g.final and g.answer == answer.name)
     if answer.record is not None:
@@ -106,7 +102,7 @@ def conclude(context: DecisionContext, chain: Chain, step: Step, answer: AnswerA
 
 
 def is_decided(context: DecisionContext, chain: Chain, step: Step, answer: AnswerAction) -> bool:
-    """``first``: now. ``all``: once all have said the same who were asked, or will be once their hours begin."""
+    """Quorum ``first``: at once. ``all``: when everyone with an open or held question gave the same answer."""
     if _quorum(context, chain, answer) is ConfirmationQuorum.FIRST:
         return True
     asked = {m.person_id for m in chain.messages if m.step == step.index and m.answer is None and _may_answer(m)}
@@ -133,27 +129,21 @@ def send_answer_message(
 ) -> Chain:
     if answer.tell is None:
         return chain
-    draft = MessageDraft(Verb.TELL, answer.tell.say, step.index, answer.name, f"tell.{len(chain.answers)}")
-    if answer.tell.who == ("sender",):
-        draft = MessageDraft(
-            Verb.TELL, answer.tell.say, step.index, answer.name, f"tell.{len(chain.answers)}", reply=True
-        )
+    key, is_reply = f"tell.{len(chain.answers)}", answer.tell.who == ("sender",)
+    draft = MessageDraft(Verb.TELL, answer.tell.say, step.index, answer.name, key, reply=is_reply)
     return outbound.send_draft(context, chain, answer.tell.who, draft, sender=sender)
 
 
-# ------------------------------------------------------------------ who is gone
+def exclude_person(context: DecisionContext, chain: Chain, message: ChainMessage, reason: Reason) -> Chain:
+    """Stop waiting for the person of a message. The others may be enough; without others the next step runs now."""
+    chain = chain.exclude(message.step, {message.person_id: str(reason)})
+    return recount_after_exclusion(context, chain, message)
 
 
-def exclude_person(context: DecisionContext, chain: Chain, outgoing: ChainMessage, reason: Reason) -> Chain:
-    """Somebody cannot be waited for any more: the others may be enough; where nobody is left the next step runs now."""
-    left_out = {**chain.steps[outgoing.step].left_out, outgoing.person_id: str(reason)}
-    return recount_after_exclusion(context, chain.with_step(outgoing.step, left_out=left_out), outgoing)
-
-
-def recount_after_exclusion(context: DecisionContext, chain: Chain, outgoing: ChainMessage) -> Chain:
-    """The same, where the reason is kept on the step already."""
+def recount_after_exclusion(context: DecisionContext, chain: Chain, message: ChainMessage) -> Chain:
+    """The same for a person whose exclusion is on the step already."""
     chain = recount(context, chain)
-    if (outgoing.answer is not None and outgoing.verb is not Verb.COLLECT) or awaited_people(chain):
+    if (message.answer is not None and message.verb is not Verb.COLLECT) or awaited_people(chain):
         return chain
     over = [index for index, state in enumerate(chain.steps) if state.status is StepStatus.DONE]
-    return chain.with_step(over[-1], unreached=True) if over else chain
+    return chain.mark_unreached(over[-1]) if over else chain

@@ -1,6 +1,6 @@
-"""Who may be written to: STOP and START, and what becomes of both when two ids turn out to be one person.
+"""Opt-out and opt-in (STOP and START), and both where two ids turn out to be one person.
 
-The stricter word counts, at once and for every id and chain of the person.
+An opt-out counts at once, for every id and every chain of the person.
 """
 
 from collections.abc import Collection
@@ -18,9 +18,9 @@ from shared.contracts.whatsapp import IdentityChange, IdentityChanged, MessageRe
 
 
 def stop(context: DecisionContext, message: MessageReceived) -> None:
-    """From now on nothing but the confirmation: unsent messages are taken back, chains go on without them.
+    """Opt out everyone who is reached at the address: withdraw their messages, and leave them out of their chains.
 
-    It is the address that says so, for everybody who is reached there.
+    They get one confirmation, and nothing after it.
     """
     context.add_reason(Reason.OPTED_OUT)
     writers = (message.person_id, *message.shared_with)
@@ -43,13 +43,13 @@ def start(context: DecisionContext, message: MessageReceived, *, answer: bool = 
 
 
 def merged(context: DecisionContext, person: PersonId) -> None:
-    """The person may just have turned out to be somebody who stopped, or whom they had stopped for."""
+    """A person was merged into another id: an opt-out of either counts for both."""
     if context.facts.current_id(person) != person:
         _leave_all(context, (person,))
 
 
 def before_known(context: DecisionContext, known: PersonFacts | None) -> None:
-    """Ids that will no longer be one person keep what counted for both."""
+    """A merge is undone: an opt-out that counted for both ids is kept on both."""
     if known is None or known.merged_into is None or not context.facts.opted_out(known.person_id):
         return
     same = context.facts.ids_of_person(known.person_id)
@@ -61,7 +61,7 @@ def before_known(context: DecisionContext, known: PersonFacts | None) -> None:
 
 
 def identity_changed(context: DecisionContext, changed: IdentityChanged) -> None:
-    """A changed BSUID may be another person: an opt-in lapses, an opt-out stays."""
+    """A changed BSUID may belong to another person: the opt-in lapses, an opt-out stays."""
     consent = context.facts.consent.get(changed.person_id, Consent())
     if changed.change is IdentityChange.BSUID and consent.opted_in_at is not None:
         _keep(context, changed.person_id, consent.replace(opted_in_at=None))
@@ -74,7 +74,7 @@ def _keep(context: DecisionContext, person: PersonId, consent: Consent) -> None:
 
 
 def _leave_all(context: DecisionContext, people: Collection[PersonId]) -> None:
-    """Every chain of those who stopped, by whatever id it knows them."""
+    """Leave opted-out people out of every chain, by whatever id the chain knows them."""
     for person in sorted(context.facts.ids_of_person(*people)):
         if context.facts.opted_out(person):
             _take_back(context, person)
@@ -82,7 +82,7 @@ def _leave_all(context: DecisionContext, people: Collection[PersonId]) -> None:
 
 
 def _take_back(context: DecisionContext, person: PersonId) -> None:
-    """What is unsent of chains that have ended, and of what the house said without one."""
+    """Withdraw the unsent messages of ended chains, and those that belong to no chain."""
     for ended in context.facts.ended_chains_of(person):
         context.save_chain(
             outbound.withdraw_messages(
@@ -102,8 +102,8 @@ def _leave_chains(context: DecisionContext, person: PersonId) -> None:
             context, found, str(Reason.OPTED_OUT), lambda m: m.person_id == person, replies=True
         )
         mine = [m for m in chain.messages if m.person_id == person]
-        for outgoing in mine:
-            chain = chain.with_message(outgoing.replace(closed=True))
+        for message in mine:
+            chain = chain.with_message(message.replace(closed=True))
         if chain.form is not None and chain.form.person_id == person:
             chain = forms.abandon_form(chain)
         last = next((m for m in reversed(mine) if m.answer is None or m.verb is Verb.COLLECT), None)

@@ -1,6 +1,6 @@
-"""What a condition or a template may name: the event's own fields, the facts as known now, and the chain's first event.
+"""What conditions and templates can refer to: fields of the event, facts as they are now, and the chain's first event.
 
-A ``Document`` answers dotted paths and works out only what is asked of it. Values are typed as the contracts type them.
+A ``Document`` looks up dotted paths, and computes only what is asked for. Values have the types of the contracts.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -44,9 +44,9 @@ _MODELS: Mapping[str, type[EventData]] = {
 
 @dataclass(slots=True)
 class Document(Mapping[str, Any]):
-    """``data`` is the event's; ``sender`` the person who wrote; ``chain`` the one it is judged for.
+    """``data`` is the event's, ``sender`` the person who wrote, ``chain`` the one it is evaluated for.
 
-    ``newer`` is what the event that ended the chain said: what it tells counts before ``data``.
+    ``newer`` is the data of the event that ended the chain; its fields come before those of ``data``.
     """
 
     data: EventData
@@ -97,12 +97,12 @@ _Fact = Callable[[Document, str], Any]
 
 
 def is_event_field(field: str) -> bool:
-    """Whether a field is what the event itself says, and no fact beside it."""
+    """Whether a field is one of the event itself, and not a fact."""
     return field.partition(".")[0] not in _FACT_NAMES
 
 
 def read_path(value: Any, path: str) -> Any:
-    """The value at a dotted path; of a list of objects, the tuple of that field in each. Absent is None."""
+    """The value at a dotted path, None if absent; for a list of objects, the tuple of that field in each."""
     return _walk(value, path.split("."))
 
 
@@ -126,14 +126,14 @@ def _part(value: Any, name: str) -> Any:
 
 @cache
 def _names(model: type[Value]) -> Mapping[str, str]:
-    """Attributes by what a rule file calls them: as the contract does, and ``kind`` is how a message was written."""
+    """Attributes by their names in rule files: those of the contract, and ``kind`` for the kind of a message."""
     own = dict(zip(model.__struct_encode_fields__, model.__struct_fields__, strict=True))
     return {**own, "kind": "message_kind"} if model is MessageReceived else own
 
 
 @cached_by_identity(most=_MANY)
 def read_data(raw: Raw, name: str) -> EventData:
-    """An event's data, from JSON; ``name`` is the event's short name."""
+    """The data of an event from JSON; ``name`` is its short name."""
     return decode(_MODELS[name], raw)
 
 
@@ -146,14 +146,14 @@ def newest_data(chain: Chain) -> EventData:
 
 
 def ended_document(chain: Chain, facts: Facts, calendar: PublisherCalendar, now: datetime) -> Document:
-    said = read_data(chain.end, chain.end_name) if chain.end_name is not None else None
+    ending_data = read_data(chain.end, chain.end_name) if chain.end_name is not None else None
     data = newest_data(chain)
-    sender = getattr(said, "person_id", None) or getattr(data, "person_id", None)
-    return Document(data, facts, calendar, now, chain=chain, sender=sender, newer=said)
+    sender = getattr(ending_data, "person_id", None) or getattr(data, "person_id", None)
+    return Document(data, facts, calendar, now, chain=chain, sender=sender, newer=ending_data)
 
 
 def document_of(chain: Chain, facts: Facts, calendar: PublisherCalendar, now: datetime) -> Document:
-    """The facts of a chain: its newest event, as known now."""
+    """The document of a chain: its newest event with the facts of now."""
     data = newest_data(chain)
     sender = getattr(data, "person_id", None)
     return Document(data, facts, calendar, now, chain=chain, sender=sender)
@@ -196,7 +196,7 @@ def _launch(document: Document, rest: str) -> Any:
 
 
 def missing_components(work: WorkFacts) -> tuple[str, ...]:
-    """What is not final yet of: a cover (front or full), jacket copy, metadata."""
+    """The components that are not final yet: a cover (front or full), jacket copy, metadata."""
     final = {c.component for c in work.state.components if c.state is ComponentState.FINAL}
     cover = () if final & _COVERS else (Component.FRONT_COVER,)
     return tuple(str(c) for c in (*cover, *(c for c in _NEEDED if c not in final)))
@@ -231,7 +231,7 @@ def _sender(document: Document, rest: str) -> Any:
 
 
 def _touches(document: Document, rest: str) -> Any:
-    """A confirmed field got a value that is neither what we asked about nor what it was when we asked."""
+    """Whether a confirmed field changed to a value that is neither the proposed one nor the one before."""
     if rest or document.chain is None or not isinstance(document.data, MetadataChanged):
         return None
     asked = {
@@ -247,7 +247,7 @@ def _touches(document: Document, rest: str) -> Any:
 
 
 def items_asked(chain: Chain) -> tuple[ConfirmationItem, ...]:
-    """The metadata a chain asks to be confirmed."""
+    """The metadata that a chain asks to confirm."""
     asked = newest_data(chain)
     return asked.items if isinstance(asked, ConfirmationRequested) else ()
 
@@ -267,13 +267,13 @@ _FACT_NAMES = frozenset({*_FACTS, "chain", "answers_a_question"})
 
 @lru_cache(maxsize=_MANY)
 def _reader(model: type[EventData], path: str) -> Callable[[Document], Any]:
-    """How a document of such an event answers a path: a fact comes before what the event itself says."""
+    """How a document of this event looks up a path: a fact comes before a field of the event."""
     head, _, rest = path.partition(".")
     if head == "chain":
         return lambda document: read_path(start_data(document.chain), rest) if document.chain else None
     fact, attribute, names = _FACTS.get(head), _names(model).get(head), rest.split(".") if rest else ()
 
-    def told(document: Document) -> Any:
+    def event_field(document: Document) -> Any:
         if document.newer is not None and read_path(document.newer, head) is not None:
             return read_path(document.newer, path)
         if attribute is None:
@@ -282,5 +282,5 @@ def _reader(model: type[EventData], path: str) -> Callable[[Document], Any]:
         return _walk(value, names) if names and value is not None else value
 
     if fact is None:
-        return told
-    return lambda document: told(document) if (found := fact(document, rest)) is None else found
+        return event_field
+    return lambda document: event_field(document) if (found := fact(document, rest)) is None else found

@@ -1,8 +1,7 @@
-"""What a form takes for an answer, and the sentence that says what would do where it takes none.
+"""Fills a short form in chat: one question at a time, a summary, then Send, Change or Cancel.
 
-A short form filled in chat: one question at a time, a summary, then Send, Change or Cancel.
-
-What the first message already says answers the field whose default it is, and is corrected at the summary.
+The first message may already answer fields by their defaults; a person corrects these at the summary. What a field
+does not accept is refused with a text that says what it accepts.
 """
 
 from collections.abc import Mapping
@@ -11,7 +10,7 @@ from dataclasses import dataclass, field
 from msgspec import Struct
 
 from services.rules.conversation import rendering, writes
-from services.rules.conversation.chain import Chain, ChainMessage, Ending, FormPhase, FormState, GivenAnswer, StepStatus
+from services.rules.conversation.chain import Chain, ChainMessage, Ending, FormPhase, FormState, GivenAnswer
 from services.rules.conversation.completion import close_chain
 from services.rules.conversation.context import DecisionContext
 from services.rules.conversation.facts import PersonFacts
@@ -54,51 +53,51 @@ CONTENT_TYPES: Mapping[str, frozenset[str]] = {
     "mp4": frozenset({"video/mp4"}),
     "zip": frozenset({"application/zip", "application/x-zip-compressed"}),
 }
-"""Extension → what senders and WhatsApp call such a file: https://www.iana.org/assignments/media-types"""
+"""Extension → the content types of such a file: https://www.iana.org/assignments/media-types"""
 _MEGABYTE = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """``say`` is the house template that tells the person what would do."""
+    """``say`` is the built-in template that tells the person what would be accepted."""
 
     say: str
     words: Mapping[str, str] = field(default_factory=dict)
 
 
 ASK_AGAIN = Refusal("")
-"""The question itself says what would do."""
+"""The question itself says what is accepted."""
 
 
-def read_answer(asked: FormField, said: str, words: FieldText | None) -> str | None:
-    """The value a text stands for; None where it does not fit the field, as emoji alone never do.
+def read_answer(asked: FormField, text: str, words: FieldText | None) -> str | None:
+    """The value that a text stands for; None where it does not fit the field, or consists of emoji only.
 
-    Options answer by button, number or name.
+    Options are answered by title, number or name.
     """
-    if not has_words(said) or length_refusal(asked, said) is not None:
+    if not has_words(text) or length_refusal(asked, text) is not None:
         return None
     if not asked.choose:
-        return None if asked.document else said
+        return None if asked.document else text
     titles = words.options if words else {}
-    spoken = {name: titles.get(name, name).casefold() for name in asked.choose}
+    texts = {name: titles.get(name, name).casefold() for name in asked.choose}
     by_number = {str(n): name for n, name in enumerate(asked.choose, start=1)}
-    matches = (n for n in asked.choose if said == n or said.casefold() == spoken[n])
-    return by_number.get(said.rstrip(".")) or next(matches, None)
+    matches = (n for n in asked.choose if text == n or text.casefold() == texts[n])
+    return by_number.get(text.rstrip(".")) or next(matches, None)
 
 
-def length_refusal(asked: FormField, said: str) -> Refusal | None:
-    if asked.longest is None or len(said) <= asked.longest:
+def length_refusal(asked: FormField, text: str) -> Refusal | None:
+    if asked.longest is None or len(text) <= asked.longest:
         return None
-    return Refusal("form_too_long", {"length": str(len(said)), "most": str(asked.longest)})
+    return Refusal("form_too_long", {"length": str(len(text)), "most": str(asked.longest)})
 
 
 def file_field(form: Form) -> FormField | None:
-    """A form has one field for files at most; the checker sees to it."""
+    """The field for files, if any; validation allows one at most."""
     return next((each for each in form.fields if each.document), None)
 
 
 def file_refusal(form: Form, media: Media) -> Refusal | None:
-    """Why the form cannot take this file: it takes none, or none of this kind or size."""
+    """Why the form cannot accept this file, or None: it has no field for files, or not for this kind or size."""
     asked = file_field(form)
     if asked is None:
         return Refusal("form_no_file")
@@ -115,7 +114,7 @@ def accepted_kinds(form: Form) -> str:
 
 
 def _is_one_of(kinds: tuple[str, ...], media: Media) -> bool:
-    """By its name or by its content type: many devices send a name without extension."""
+    """By name or by content type: many devices send names without extension."""
     _, dot, extension = (media.filename or "").strip().lower().rpartition(".")
     content = (media.mime or "").partition(";")[0].strip().lower()
     return (bool(dot) and extension in kinds) or any(content in CONTENT_TYPES.get(kind, frozenset()) for kind in kinds)
@@ -126,7 +125,7 @@ _RETRIES = 1
 
 
 class _File(Struct, frozen=True):
-    """Whether a file came with the message, and why it was not taken."""
+    """Whether a file came with the message, and why it was refused."""
 
     came: bool
     refusal: Refusal | None
@@ -135,7 +134,7 @@ class _File(Struct, frozen=True):
 def begin_form(
     context: DecisionContext, chain: Chain, name: str, step: int, *, source: MessageReceived | None = None
 ) -> Chain:
-    """Welcome, then the first question; ``source`` is the message that asked for it where that is not the first."""
+    """Send the welcome and the first question. ``source`` is the message that asked for the form, if not the first."""
     form = context.rulebook_of(chain).forms[name]
     document = context.document(chain)
     sender = source.person_id if source else document.sender
@@ -160,12 +159,12 @@ def begin_form(
 
 
 def _fitting(form: Form, defaults: Mapping[str, object]) -> dict[str, str]:
-    said = {field: str(defaults.get(field.name) or "").strip() for field in form.fields}
-    return {field.name: value for field, value in said.items() if read_answer(field, value, None) is not None}
+    text = {field: str(defaults.get(field.name) or "").strip() for field in form.fields}
+    return {field.name: value for field, value in text.items() if read_answer(field, value, None) is not None}
 
 
 def fill_form(context: DecisionContext, chain: Chain, message: MessageReceived, button: str | None) -> Chain:
-    """One more message of the person filling it: an answer to the field asked, a document, or a summary button."""
+    """Apply one more message: an answer to the field asked, a document, or a summary button."""
     form = _form_of(context, chain)
     state = _form_state(chain)
     sources = (*state.sources, message.message_id)
@@ -186,47 +185,47 @@ def fill_form(context: DecisionContext, chain: Chain, message: MessageReceived, 
 
 
 def accepts_text(context: DecisionContext, chain: Chain, message: MessageReceived) -> bool:
-    """Whether the form waits for a text of the person's own, or the text is one of the choices it offers."""
-    form, state, said = _form_of(context, chain), _form_state(chain), (message.text or "").strip()
+    """Whether the form waits for free text, or the text is one of the options it offers."""
+    form, state, text = _form_of(context, chain), _form_state(chain), (message.text or "").strip()
     if state.phase is FormPhase.SUMMARY:
-        return _is_cancel_text(context, chain, said)
+        return _is_cancel_text(context, chain, text)
     field = _asked_field(form, state)
     if field is None or field.document or state.phase is not FormPhase.ASKING:
         return False
     return (
-        not field.choose or read_answer(field, said, _field_wordings(context, chain, form).get(field.name)) is not None
+        not field.choose or read_answer(field, text, _field_wordings(context, chain, form).get(field.name)) is not None
     )
 
 
 def advances_form(context: DecisionContext, chain: Chain, message: MessageReceived) -> bool:
-    """Whether the message takes the form on; any other only makes it ask the same again."""
-    form, state, said = _form_of(context, chain), _form_state(chain), (message.text or "").strip()
+    """Whether the message takes the form further; any other message repeats the question."""
+    form, state, text = _form_of(context, chain), _form_state(chain), (message.text or "").strip()
     if _take_document(form, state, message.media)[0] is not state:
         return True
     if state.phase is FormPhase.SUMMARY:
-        return _is_cancel_text(context, chain, said)
+        return _is_cancel_text(context, chain, text)
     if state.phase is FormPhase.CHANGING:
-        return _chosen(form, said) is not None
+        return _chosen(form, text) is not None
     field = _asked_field(form, state)
-    if field is None or not said:
+    if field is None or not text:
         return field is None
-    fits = read_answer(field, said, _field_wordings(context, chain, form).get(field.name)) is not None
-    return fits or _refusal_of(chain, form, field, said) is None
+    fits = read_answer(field, text, _field_wordings(context, chain, form).get(field.name)) is not None
+    return fits or _refusal_of(chain, form, field, text) is None
 
 
 def _asked_field(form: Form, state: FormState) -> FormField | None:
     return next((f for f in form.fields if f.name == state.asking), None)
 
 
-def _is_cancel_text(context: DecisionContext, chain: Chain, said: str) -> bool:
-    """Whether the title of the summary's Cancel button was written instead of tapped."""
+def _is_cancel_text(context: DecisionContext, chain: Chain, text: str) -> bool:
+    """Whether the title of the Cancel button was written instead of tapped."""
     template = template_of(context, chain, _form_of(context, chain).confirm)
     titles = {words.buttons.get("cancel", "").casefold() for words in template.languages.values()}
-    return said.casefold() in {"cancel", *titles} if said else False
+    return text.casefold() in {"cancel", *titles} if text else False
 
 
 def abandon_form(chain: Chain) -> Chain:
-    """Whoever was filling it is gone: nobody is waited for any more."""
+    """Cancel the form of a person who is excluded."""
     state = _form_state(chain)
     if state.over:
         return chain
@@ -234,7 +233,7 @@ def abandon_form(chain: Chain) -> Chain:
 
 
 def remind_form(context: DecisionContext, chain: Chain, draft: MessageDraft) -> Chain:
-    """The reminder, then the question that is open, again."""
+    """Send the reminder to the person who fills the form."""
     person = context.facts.people.get(_form_state(chain).person_id)
     return chain if person is None else send_to_recipient(context, chain, Recipient(person, "unanswered"), draft)
 
@@ -254,13 +253,13 @@ def _filler(context: DecisionContext, chain: Chain) -> PersonFacts:
 
 
 def _field_wordings(context: DecisionContext, chain: Chain, form: Form) -> dict[str, FieldText]:
-    wanted = rendering.language_of(context, _filler(context, chain))
-    house = form.languages.get(context.rulebook.tenant.language) or next(iter(form.languages.values()))
-    return dict(form.languages.get(wanted) or form.languages.get(wanted.partition("_")[0]) or house)
+    language = rendering.language_of(context, _filler(context, chain))
+    default = form.languages.get(context.rulebook.tenant.language) or next(iter(form.languages.values()))
+    return dict(form.languages.get(language) or form.languages.get(language.partition("_")[0]) or default)
 
 
 def _take_document(form: Form, state: FormState, media: Media | None) -> tuple[FormState, Refusal | None]:
-    """A document answers the form's document field whenever it arrives, asked or not; no other file does."""
+    """A document answers the form's document field whenever it arrives; other files do not."""
     if media is None:
         return state, None
     refusal, field = file_refusal(form, media), file_field(form)
@@ -271,28 +270,28 @@ def _take_document(form: Form, state: FormState, media: Media | None) -> tuple[F
     return state.replace(values=values, attachments=(*state.attachments, media), asking=asking), None
 
 
-def _take_answer(context: DecisionContext, chain: Chain, form: Form, said: str, file: _File) -> Chain:
+def _take_answer(context: DecisionContext, chain: Chain, form: Form, text: str, file: _File) -> Chain:
     state = _form_state(chain)
     field = _asked_field(form, state)
     if field is None:
         return _ask_next(context, chain, form, before=_reason(context, chain, file.refusal))
-    if file.came and (not said or (field.document and file.refusal is not None)):
+    if file.came and (not text or (field.document and file.refusal is not None)):
         return _ask(context, chain, form, field, before=_reason(context, chain, file.refusal))
-    value = read_answer(field, said, _field_wordings(context, chain, form).get(field.name))
-    if value is None and (refusal := _refusal_of(chain, form, field, said)) is not None:
+    value = read_answer(field, text, _field_wordings(context, chain, form).get(field.name))
+    if value is None and (refusal := _refusal_of(chain, form, field, text)) is not None:
         return _ask(context, chain, form, field, before=_reason(context, chain, refusal))
     chain = chain.replace(form=state.replace(values={**state.values, field.name: value or ""}))
     stop = (
         Refusal("taken_as_answer", {"said": value})
-        if value is not None and classify(said) is ReplyIntent.STOP
+        if value is not None and classify(text) is ReplyIntent.STOP
         else None
     )
     return _ask_next(context, chain, form, before=_reason(context, chain, file.refusal or stop))
 
 
-def _refusal_of(chain: Chain, form: Form, field: FormField, said: str) -> Refusal | None:
-    """Why the same is asked again, if it is; ``again`` alone where the question itself says what would do."""
-    if (long := length_refusal(field, said)) is not None:
+def _refusal_of(chain: Chain, form: Form, field: FormField, text: str) -> Refusal | None:
+    """Why the question is asked again, or None; ``ASK_AGAIN`` where the question itself says what is accepted."""
+    if (long := length_refusal(field, text)) is not None:
         return long
     if field.document:
         return Refusal("form_wrong_file", {"kinds": accepted_kinds(form)}) if field.required else None
@@ -300,7 +299,7 @@ def _refusal_of(chain: Chain, form: Form, field: FormField, said: str) -> Refusa
 
 
 def _reason(context: DecisionContext, chain: Chain, refusal: Refusal | None) -> str | None:
-    """What is said before the next question, in the person's language."""
+    """The text of a refusal in the person's language, to stand before the next question."""
     if refusal is None or not refusal.say:
         return None
     return notice_text(context, _filler(context, chain), refusal.say, **refusal.words)
@@ -311,7 +310,7 @@ def _asked_times(chain: Chain, field: FormField) -> int:
 
 
 def _ask_next(context: DecisionContext, chain: Chain, form: Form, *, before: str | None = None) -> Chain:
-    """``before`` stands before the next question: why something was not taken, or that STOP was taken for an answer."""
+    """Ask the next missing field, else send the summary. ``before`` is a text to stand before it."""
     missing = next((f for f in form.fields if f.name not in _form_state(chain).values), None)
     if missing is not None:
         before = before or _reason(context, chain, _long_default(context, chain, missing))
@@ -323,7 +322,7 @@ def _ask_next(context: DecisionContext, chain: Chain, form: Form, *, before: str
 
 
 def _long_default(context: DecisionContext, chain: Chain, field: FormField) -> Refusal | None:
-    """What the first message already said was too long for the field it would have answered."""
+    """The refusal of a default from the first message that is too long for its field."""
     if field.default is None or _asked_times(chain, field):
         return None
     return length_refusal(field, str(context.document(chain).get(field.default.name) or ""))
@@ -338,9 +337,9 @@ def _ask(context: DecisionContext, chain: Chain, form: Form, field: FormField, *
     if before is not None:
         body = f"{before}\n\n{body}"
     shown = dict(zip(field.choose, titles, strict=True)) if few else {}
-    said = {BODY_VALUE: body, **{BUTTON_TITLE_PREFIX + name: title for name, title in shown.items()}}
+    text = {BODY_VALUE: body, **{BUTTON_TITLE_PREFIX + name: title for name, title in shown.items()}}
     chain = chain.replace(form=state)
-    return _send(context, chain, f"{form.name}.{field.name}", field=field.name, buttons=tuple(shown), words=said)
+    return _send(context, chain, f"{form.name}.{field.name}", field=field.name, buttons=tuple(shown), words=text)
 
 
 def _summary(context: DecisionContext, chain: Chain, form: Form) -> Chain:
@@ -352,9 +351,9 @@ def _summary(context: DecisionContext, chain: Chain, form: Form) -> Chain:
 def _spoken_values(context: DecisionContext, chain: Chain, form: Form) -> dict[str, str]:
     words = _field_wordings(context, chain, form)
     values = _form_state(chain).values
-    spoken = {f.name: values.get(f.name) or "—" for f in form.fields}
-    options = {f.name: words[f.name].options.get(spoken[f.name], spoken[f.name]) for f in form.fields if f.choose}
-    return {**spoken, **options, "reference": _form_state(chain).reference}
+    texts = {f.name: values.get(f.name) or "—" for f in form.fields}
+    options = {f.name: words[f.name].options.get(texts[f.name], texts[f.name]) for f in form.fields if f.choose}
+    return {**texts, **options, "reference": _form_state(chain).reference}
 
 
 def _send(
@@ -375,14 +374,14 @@ def _send(
 
 
 def _close_prompts(chain: Chain) -> Chain:
-    for outgoing in chain.messages:
-        if outgoing.verb is Verb.COLLECT and outgoing.is_question and not outgoing.closed:
-            chain = chain.with_message(outgoing.replace(closed=True))
+    for message in chain.messages:
+        if message.verb is Verb.COLLECT and message.is_question and not message.closed:
+            chain = chain.with_message(message.replace(closed=True))
     return chain
 
 
 def _submit(context: DecisionContext, chain: Chain, form: Form, message: MessageReceived) -> Chain:
-    """Sent: the record is asked for, and the person has a reference to quote from now on."""
+    """The form is sent: request its record, and give the person the reference to quote."""
     state = _form_state(chain).replace(phase=FormPhase.SENT)
     chain = chain.replace(form=state)
     summary = next(m for m in reversed(chain.messages) if m.say == form.confirm)
@@ -403,7 +402,7 @@ def _cancel(context: DecisionContext, chain: Chain, form: Form, _message: Messag
 
 
 def _complete(context: DecisionContext, chain: Chain) -> Chain:
-    chain = chain.with_step(_form_state(chain).step, status=StepStatus.DONE)
+    chain = chain.complete_step(_form_state(chain).step)
     return close_chain(context, chain, Ending.ANSWERED)
 
 
@@ -428,13 +427,13 @@ def _change(context: DecisionContext, chain: Chain, form: Form, _message: Messag
     return _send(context, chain.replace(form=state), "form_change", words={"choices": choices})
 
 
-def _choose_change(context: DecisionContext, chain: Chain, form: Form, said: str) -> Chain:
-    field = _chosen(form, said)
+def _choose_change(context: DecisionContext, chain: Chain, form: Form, text: str) -> Chain:
+    field = _chosen(form, text)
     return _summary(context, chain, form) if field is None else _ask(context, chain, form, field)
 
 
-def _chosen(form: Form, said: str) -> FormField | None:
-    chosen = said.strip().rstrip(".").casefold()
+def _chosen(form: Form, text: str) -> FormField | None:
+    chosen = text.strip().rstrip(".").casefold()
     return next((f for n, f in enumerate(form.fields, start=1) if chosen in {str(n), f.name}), None)
 
 

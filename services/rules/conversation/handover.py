@@ -1,4 +1,4 @@
-"""Handing over: offered to people with Take and Not me, until one has it, or it is left with the owner team."""
+"""Hands a matter over to a person: offers it with Take and Not me, reminds, and leaves it with the owner team."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,7 +20,7 @@ ASSIGNEE_BUTTONS = ("done", "give_back")
 
 @dataclass(frozen=True, slots=True)
 class HandoverDraft:
-    """What is handed over: by a step, or by an ``answer`` to one; ``key`` tells two offers of one answer apart."""
+    """A hand-over by a step, or by an ``answer`` to one; ``key`` tells apart two offers of one answer."""
 
     who: Addressees
     step: int
@@ -31,10 +31,10 @@ class HandoverDraft:
 
 
 def offer_handover(context: DecisionContext, chain: Chain, offer: HandoverDraft) -> Chain:
-    """Offer it to people, Take or Not me; nobody has it until somebody takes it.
+    """Offer a matter to people, with Take and Not me.
 
-    What a person said is offered to the owner team, then to the inbox, where nobody else can be given it. What a step
-    hands over is not: the owner team hears that it could be given to nobody.
+    What a person wrote or answered is offered to the owner team next, then to the inbox team, if the people named
+    cannot be reached. What a step hands over is not: the owner team hears that it reached no person.
     """
     before = {m.message_id for m in chain.messages}
     occurrence = chain.steps[offer.step].occurrence
@@ -51,7 +51,10 @@ def offer_handover(context: DecisionContext, chain: Chain, offer: HandoverDraft)
 
 
 def report_unclaimed(context: DecisionContext, chain: Chain, step: int) -> Chain:
-    """The owner team, else the inbox, hears so, unless a step to come offers it to others or tells the house."""
+    """Tell the owner team, else the inbox team, that the matter has no person.
+
+    A later step that hands over, or writes to a team, makes this needless.
+    """
     if chain.unclaimed or any(_goes_on(chain, each) for each in context.rule_of(chain).steps):
         return chain
     team = {
@@ -59,7 +62,7 @@ def report_unclaimed(context: DecisionContext, chain: Chain, step: int) -> Chain
         for recipient in resolve_recipients(context, chain, owner_team(context, chain)).recipients
     }
     if team and team <= {person for handed in chain.handovers for person in handed.declined}:
-        return chain  # they have just said so themselves
+        return chain  # the whole team has declined it
     draft = MessageDraft(Verb.TELL, "left_with_owner", step, "idle", "nobody_has_it")
     for who in (owner_team(context, chain), _inbox_team(context)):
         known = len(chain.messages)
@@ -72,8 +75,8 @@ def report_unclaimed(context: DecisionContext, chain: Chain, step: int) -> Chain
 def _goes_on(chain: Chain, step: Step) -> bool:
     if chain.steps[step.index].status is not StepStatus.PENDING:
         return False
-    told = step.tell.who if step.tell is not None else step.who if step.verb is Verb.TELL else ()
-    return step.verb is Verb.HAND_OVER or any(isinstance(who, Team) or who in STAFF_ROLES for who in told)
+    addressed = step.tell.who if step.tell is not None else step.who if step.verb is Verb.TELL else ()
+    return step.verb is Verb.HAND_OVER or any(isinstance(who, Team) or who in STAFF_ROLES for who in addressed)
 
 
 def _inbox_team(context: DecisionContext) -> Addressees:
@@ -85,7 +88,7 @@ def owner_team(context: DecisionContext, chain: Chain) -> Addressees:
 
 
 def idle_due(context: DecisionContext, chain: Chain) -> datetime | None:
-    """When whoever has it, or was offered it last with no step to follow, has been idle for ``taken_for``."""
+    """When the person who has the matter, or who got the last offer, has done nothing for ``taken_for``."""
     if chain.assignment is not None:
         return _idle_after(context, chain.assignment.at, (chain.assignment.person_id,))
     waiting = chain.handovers[-1] if chain.handovers else None
@@ -110,11 +113,11 @@ def remind_assignee(context: DecisionContext, chain: Chain) -> Chain:
         return leave_with_owner(context, chain)
     people = (chain.assignment.person_id,) if chain.assignment else chain.handovers[-1].people
     last = {m.person_id: m for m in chain.messages if m.verb is Verb.HAND_OVER and m.person_id in people}
-    for outgoing in last.values():
+    for message in last.values():
         chain = _remind_of(
             context,
             chain,
-            outgoing,
+            message,
             ASSIGNEE_BUTTONS if chain.assignment else OFFER_BUTTONS,
             f"idle.{format_instant(holder.at)}",
         )
@@ -125,13 +128,13 @@ def remind_assignee(context: DecisionContext, chain: Chain) -> Chain:
 
 
 def _remind_of(
-    context: DecisionContext, chain: Chain, outgoing: ChainMessage, buttons: tuple[str, ...], key: str
+    context: DecisionContext, chain: Chain, message: ChainMessage, buttons: tuple[str, ...], key: str
 ) -> Chain:
-    person = context.facts.people.get(outgoing.person_id)
+    person = context.facts.people.get(message.person_id)
     if person is None:
         return chain
-    say = "taken" if buttons == ASSIGNEE_BUTTONS else outgoing.say
-    draft = MessageDraft(Verb.REMIND, say, outgoing.step, outgoing.answer or "idle", key, outgoing.occurrence, buttons)
+    say = "taken" if buttons == ASSIGNEE_BUTTONS else message.say
+    draft = MessageDraft(Verb.REMIND, say, message.step, message.answer or "idle", key, message.occurrence, buttons)
     return send_to_recipient(context, chain, Recipient(person, "owner"), draft)
 
 

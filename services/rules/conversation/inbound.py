@@ -1,12 +1,9 @@
-"""How much one person's messages may cause that nobody asked for: against answering machines, and against floods.
+"""Handles an inbound message: opt-out first, then the question it answers, then the rules, then a person of the team.
 
-Taps on open questions and answers that take a form on are asked for, and are never counted. Of the rest so many in a
-while are answered (``limits.yaml``: ``brake``), and the same again is not. What is held is kept with the reason
-``braked``, is not answered, and is told to a person of the house once a day.
-
-An inbound message: STOP and its like first, then the question it answers, then the rules, then a person.
-
-Reactions, stickers, emoji and thanks that answer no question cause nothing.
+Unsolicited messages are limited (``limits.yaml``: ``brake``), against answering machines and floods: only so many are
+answered in a while, and repetitions are not. Taps on open questions and answers that a form accepts never count. Above
+the limit a message is kept with the reason ``braked``, and a colleague hears of it once a day. Reactions, stickers,
+emoji and thanks that answer no question cause nothing.
 """
 
 import re
@@ -30,14 +27,14 @@ from shared.contracts.intents import ReplyIntent, classify, has_words, is_stop_k
 from shared.contracts.whatsapp import MessageKind, MessageReceived
 
 _SENTENCE_KEPT = timedelta(days=7)
-"""An away message says the same for as long as its writer is away."""
+"""An away message repeats its text for as long as its writer is away."""
 _REPORT_EVERY = timedelta(days=1)
 _MOST_TEXTS = 8
 _MOST_WORDS = 40
 _SENTENCE_WORDS = 5
-"""Words. Two people may well say “yes” to two questions, but nobody writes the same sentence twice by chance."""
+"""In words. A person may write “yes” to two questions, but does not write the same sentence twice by chance."""
 _ALIKE = 0.8
-"""Of the words of two sentences, how many both have, unless one holds all of the other; numbers do not count."""
+"""The share of words that two sentences have in common; numbers do not count."""
 _WORD = re.compile(r"[^\W\d_]+")
 
 
@@ -49,27 +46,27 @@ def exceeds_limit(
     starts: bool = False,
     fills: bool = False,
 ) -> bool:
-    """Whether this unasked message is too many, or the same again; it is counted either way.
+    """Count an unsolicited message, and say whether it is above the limit or a repetition.
 
-    ``about`` is the chain it would answer; ``starts``: it would start rules, which may be more often than answers.
-    ``fills``: it is meant for a form, which explains more than once what does not fit.
+    ``about`` is the chain it would answer. ``starts``: it would start rules, for which the limit is higher. ``fills``:
+    it is meant for a form, which explains again what it does not accept.
     """
     limit, now = context.rulebook.tenant.unsolicited, context.now
     known = context.facts.unsolicited.get(message.person_id, UnsolicitedMessages())
-    said = MessageFingerprint(words=_word_hashes(message), about=about, at=now)
+    fingerprint = MessageFingerprint(words=_word_hashes(message), about=about, at=now)
     recent = [at for at in (known.started if starts else known.answered) if at > now - limit.within]
     most = limit.chains if starts else limit.answers
-    again = not fills and any(_is_repetition(said, before, limit.within) for before in known.recent)
+    again = not fills and any(_is_repetition(fingerprint, before, limit.within) for before in known.recent)
     counted = (*recent, now)[-most:]
     known = known.replace(
-        recent=_with_fingerprint(known.recent, said), **{"started" if starts else "answered": counted}
+        recent=_with_fingerprint(known.recent, fingerprint), **{"started" if starts else "answered": counted}
     )
     context.facts.set_unsolicited(message.person_id, known)
     return again or len(recent) >= most
 
 
 def should_report(context: DecisionContext, message: MessageReceived) -> bool:
-    """Whether a person of the house hears of it now; the next time is a day later at the earliest."""
+    """Whether a colleague hears of it now; at most once a day for each person."""
     known = context.facts.unsolicited.get(message.person_id, UnsolicitedMessages())
     if known.reported_at is not None and context.now < known.reported_at + _REPORT_EVERY:
         return False
@@ -77,27 +74,29 @@ def should_report(context: DecisionContext, message: MessageReceived) -> bool:
     return True
 
 
-def _is_repetition(said: MessageFingerprint, before: MessageFingerprint, within: timedelta) -> bool:
-    """A sentence is remembered for days, whatever it answered; a few words only for a while, as the same answer."""
-    if not said.words:
+def _is_repetition(fingerprint: MessageFingerprint, before: MessageFingerprint, within: timedelta) -> bool:
+    """A sentence counts as a repetition for days; a few words only within the limit's span, to the same question."""
+    if not fingerprint.words:
         return False
-    ago = said.at - before.at
-    if min(len(said.words), len(before.words)) < _SENTENCE_WORDS:
-        return ago < within and (said.words, said.about) == (before.words, before.about)
-    mine, theirs = set(said.words), set(before.words)
+    ago = fingerprint.at - before.at
+    if min(len(fingerprint.words), len(before.words)) < _SENTENCE_WORDS:
+        return ago < within and (fingerprint.words, fingerprint.about) == (before.words, before.about)
+    mine, theirs = set(fingerprint.words), set(before.words)
     alike = mine <= theirs or theirs <= mine or len(mine & theirs) >= _ALIKE * len(mine | theirs)
     return ago < _SENTENCE_KEPT and alike
 
 
-def _with_fingerprint(before: Iterable[MessageFingerprint], said: MessageFingerprint) -> tuple[MessageFingerprint, ...]:
-    others = (one for one in before if (one.words, one.about) != (said.words, said.about))
-    return (*others, said)[-_MOST_TEXTS:]
+def _with_fingerprint(
+    before: Iterable[MessageFingerprint], fingerprint: MessageFingerprint
+) -> tuple[MessageFingerprint, ...]:
+    others = (one for one in before if (one.words, one.about) != (fingerprint.words, fingerprint.about))
+    return (*others, fingerprint)[-_MOST_TEXTS:]
 
 
 def _word_hashes(message: MessageReceived) -> tuple[int, ...]:
-    """Hashes of its words without digits, so that the text itself is not kept; of a file, which one it is.
+    """Hashes of the words without digits, so that the text is not kept; for a file, the hash of its id.
 
-    None of a tap: machines do not tap, and people tap twice.
+    A tap has none: machines do not tap, and people tap twice.
     """
     if message.media is not None:
         return (_hash(message.media.sha256 or message.media.media_id),)
@@ -138,7 +137,7 @@ def handle_inbound(
 
 @dataclass(frozen=True, slots=True)
 class _Unsolicited:
-    """A message that no open question and no form waited for."""
+    """A message that no open question and no form was waiting for."""
 
     message: MessageReceived
     trigger: RuleTrigger
@@ -151,7 +150,7 @@ class _Unsolicited:
 
     @property
     def may_start(self) -> bool:
-        """Whether it is for the rules: it is about no question, and no word that the house itself understands."""
+        """Whether rules may start by it: it is about no question, and neither START nor a why."""
         open_to_rules = (
             self.found is replies.UnclearQuestion.NOTHING or self.found is replies.UnclearQuestion.UNKNOWN_QUOTE
         )
@@ -159,42 +158,42 @@ class _Unsolicited:
 
 
 def _is_asked_for(context: DecisionContext, found: replies.FoundQuestion, message: MessageReceived) -> bool:
-    """A tap that can still count, or an answer that takes a form on."""
+    """Whether it is a tap that still counts, or an answer that the form accepts."""
     if found.answer is not None:
         return replies.accepts_tap(found)
     return replies.fills_form(found) and forms.advances_form(context, found.chain, message)
 
 
 def _handle_unsolicited(
-    context: DecisionContext, said: _Unsolicited, match: Callable[[RuleTrigger], Iterable[Rule]]
+    context: DecisionContext, unsolicited: _Unsolicited, match: Callable[[RuleTrigger], Iterable[Rule]]
 ) -> None:
-    """Answered, unless it is the same again or too many."""
-    matched = list(match(said.trigger)) if said.may_start else []
-    fills = replies.fills_form(said.found)
-    held = exceeds_limit(context, said.message, said.about, starts=bool(matched), fills=fills)
-    if said.intent is ReplyIntent.START:
-        consent.start(context, said.message, answer=not held)
-    if held:
-        _hold_unanswered(context, said)
-    elif said.intent is ReplyIntent.WHY:
-        _why(context, said.message)
-    elif said.intent is ReplyIntent.START:
+    """Answer an unsolicited message, unless it is above the limit."""
+    matched = list(match(unsolicited.trigger)) if unsolicited.may_start else []
+    fills = replies.fills_form(unsolicited.found)
+    is_limited = exceeds_limit(context, unsolicited.message, unsolicited.about, starts=bool(matched), fills=fills)
+    if unsolicited.intent is ReplyIntent.START:
+        consent.start(context, unsolicited.message, answer=not is_limited)
+    if is_limited:
+        _hold_unanswered(context, unsolicited)
+    elif unsolicited.intent is ReplyIntent.WHY:
+        _why(context, unsolicited.message)
+    elif unsolicited.intent is ReplyIntent.START:
         return
-    elif isinstance(said.found, replies.FoundQuestion):
-        _answer(context, said.found, said.message, said.trigger)
-    elif said.found in _CLARIFICATIONS:
+    elif isinstance(unsolicited.found, replies.FoundQuestion):
+        _answer(context, unsolicited.found, unsolicited.message, unsolicited.trigger)
+    elif unsolicited.found in _CLARIFICATIONS:
         context.add_reason(Reason.ASKED_WHICH)
-        send_notice(context, said.message, _CLARIFICATIONS[said.found])
-    elif not start_chains(context, said.trigger, matched):
-        _relay(context, said.message, said.trigger)
+        send_notice(context, unsolicited.message, _CLARIFICATIONS[unsolicited.found])
+    elif not start_chains(context, unsolicited.trigger, matched):
+        _relay(context, unsolicited.message, unsolicited.trigger)
 
 
-def _hold_unanswered(context: DecisionContext, said: _Unsolicited) -> None:
-    """It is kept and not answered; once a day a person of the house hears of it."""
+def _hold_unanswered(context: DecisionContext, unsolicited: _Unsolicited) -> None:
+    """Keep the message without an answer, and report it to a colleague once a day."""
     context.add_reason(Reason.BRAKED)
-    if should_report(context, said.message):
-        rule = context.rulebook.rules[RuleId(PAUSED_RULE_PREFIX + _team_of(context, said.message.person_id))]
-        start_chain(context, said.trigger, rule, f"event={said.trigger.event.id}")
+    if should_report(context, unsolicited.message):
+        rule = context.rulebook.rules[RuleId(PAUSED_RULE_PREFIX + _team_of(context, unsolicited.message.person_id))]
+        start_chain(context, unsolicited.trigger, rule, f"event={unsolicited.trigger.event.id}")
 
 
 def _took_back_reaction(message: MessageReceived) -> bool:
@@ -204,7 +203,7 @@ def _took_back_reaction(message: MessageReceived) -> bool:
 def _intent(
     context: DecisionContext, message: MessageReceived, found: replies.FoundQuestion | replies.UnclearQuestion
 ) -> ReplyIntent | None:
-    """What is written into a form that waits for it is the answer: there only STOP itself stops."""
+    """The intent of the words. In a form that waits for words they are the answer, and only STOP itself opts out."""
     if replies.is_button_tap(context, message):
         return None
     if replies.fills_form(found) and forms.accepts_text(context, found.chain, message):
@@ -213,7 +212,7 @@ def _intent(
 
 
 def _only_acknowledges(message: MessageReceived, intent: ReplyIntent | None) -> bool:
-    """A reaction, a sticker, emoji or thanks: it says that something was read, and asks for nothing."""
+    """Whether it is a reaction, a sticker, emoji or thanks: it asks for nothing."""
     if message.message_kind is MessageKind.TEXT:
         return intent is ReplyIntent.THANKS or not has_words(message.text)
     return message.message_kind is MessageKind.REACTION or _is_sticker(message)
@@ -228,7 +227,7 @@ def _is_sticker(message: MessageReceived) -> bool:
 def _answer(
     context: DecisionContext, found: replies.FoundQuestion, message: MessageReceived, trigger: RuleTrigger
 ) -> None:
-    """It counts for whoever was asked, though the address may be better known as somebody else's."""
+    """Apply an answer in the name of the person who was asked, who may share the address with the writer."""
     chain, message = found.chain, message.replace(person_id=found.question.person_id)
     if found.answer is not None:
         context.save_chain(apply_button_answer(context, chain, found.question, found.answer, message))
@@ -248,7 +247,7 @@ def _answer(
 def _after_the_end(
     context: DecisionContext, chain: Chain, found: replies.FoundQuestion, message: MessageReceived
 ) -> None:
-    """Words to a question that is closed: the person is told so; the words go to the owner."""
+    """Tell the person that the question is closed; the words go to the owner team."""
     context.add_reason(Reason.CLOSED_QUESTION, chain)
     context.save_chain(
         send_to_person(context, chain, message.person_id, notice_draft("closed_question", found.question.step, message))
@@ -258,7 +257,7 @@ def _after_the_end(
 def relay_to_team(
     context: DecisionContext, message: MessageReceived, trigger: RuleTrigger, team: str, *, thank: bool
 ) -> None:
-    """What a person wrote unasked goes to a team; ``thank``: and the person is told that it did."""
+    """Start a chain that hands the message to a team; ``thank``: and tell the person so."""
     context.add_reason(Reason.RELAYED)
     rule = context.rulebook.rules[RuleId(INBOX_RULE_PREFIX + team)]
     chain = start_chain(context, trigger, rule, f"event={trigger.event.id}")
@@ -271,17 +270,14 @@ def _relay(context: DecisionContext, message: MessageReceived, trigger: RuleTrig
 
 
 def _team_of(context: DecisionContext, person: PersonId) -> str:
-    """The owner of the rule that last wrote to them, else the inbox."""
+    """The owner team of the rule that last wrote to the person, else the inbox team."""
     last = context.facts.last_rule.get(person)
     rule = context.rulebook.rules.get(last) if last else None
     return rule.owner if rule else context.rulebook.people.inbox
 
 
-# ------------------------------------------------------------------ understood before any rule
-
-
 def _why(context: DecisionContext, message: MessageReceived) -> None:
-    """The ``why`` of the rule behind the quoted message, else of the one that last wrote to them."""
+    """Answer with the ``why`` of the rule of the quoted message, else of the rule that last wrote to the person."""
     context.add_reason(Reason.ASKED_WHY)
     quoted = context.facts.wamids.get(message.quoted_id) if message.quoted_id else None
     found = context.facts.chain_of_message(quoted) if quoted else None

@@ -1,6 +1,7 @@
-"""Making messages: to whom, whether now or at their next open hour, in which words.
+"""The one way out: turns a draft and its recipients into held or requested messages, and withdraws them.
 
-A held message has no words yet; it is judged and worded when it is released, with the facts of that moment.
+A message to a person outside working hours is held as a draft without text. When it is released it is checked again
+and rendered with the facts of that moment.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,16 +30,19 @@ from shared.contracts.messages import Button, Lane, Resend, SendMessage, Templat
 from shared.contracts.whatsapp import MessageReceived
 
 BODY_VALUE = "body"
-"""The word of a message that has its own text and no template: a form's question, inside the window by nature."""
+"""The key in ``words`` of a body without a template: a form's question, which is always inside the window."""
 
 BUTTON_TITLE_PREFIX = "button."
-"""The words that title its buttons."""
+"""The prefix of the keys in ``words`` for button titles."""
 
 _LANES = {BlockSeverity.CRITICAL: Lane.CRITICAL, BlockSeverity.WARNING: Lane.NORMAL, BlockSeverity.INFO: Lane.NORMAL}
 
 
 class MessageDraft(Struct, frozen=True):
-    """What is to be said, before it is known to whom. ``key`` tells two messages of one step and person apart."""
+    """A message before its recipients are known. ``say`` names the template, as rule files do.
+
+    ``key`` tells apart two messages of one step to one person; a ``reply`` is free of quiet hours.
+    """
 
     verb: Verb
     say: str
@@ -69,21 +73,20 @@ def _hours(
     roles: frozenset[str],
     staff: bool,  # noqa: FBT001 -- a cached call is keyed by position
 ) -> WorkingCalendar:
-    """People in one country and one part share theirs."""
+    """People with the same country, zone and roles share their hours."""
     return calendar.calendar_of(country=country, zone=zone or calendar.office.zone, roles=roles, staff=staff)
 
 
 def send_draft(
     context: DecisionContext, chain: Chain, who: Addressees, draft: MessageDraft, *, sender: PersonId | None = None
 ) -> Chain:
-    """Say it to everybody ``who`` names; those left out are kept with their reason on the step."""
+    """Send a draft to everyone that ``who`` addresses; excluded people are kept on the step with the reason."""
     resolved = resolve_recipients(context, chain, who, sender=sender)
     for name, reason in resolved.left_out.items():
         context.effects.append(ExcludedPerson(chain.chain_id, name, reason))
     if resolved.left_out:
         reasons = {name: str(reason) for name, reason in resolved.left_out.items()}
-        left_out = {**chain.steps[draft.step].left_out, **reasons}
-        chain = chain.with_step(draft.step, left_out=left_out)
+        chain = chain.exclude(draft.step, reasons)
     for recipient in resolved.recipients:
         chain = send_to_recipient(context, chain, recipient, draft)
     return chain
@@ -91,7 +94,7 @@ def send_draft(
 
 def send_to_recipient(context: DecisionContext, chain: Chain, recipient: Recipient, draft: MessageDraft) -> Chain:
     person = recipient.person
-    outgoing = ChainMessage(
+    message = ChainMessage(
         message_id=_message_id(chain, draft, person.person_id),
         person_id=person.person_id,
         on_behalf_of=recipient.on_behalf_of,
@@ -105,12 +108,12 @@ def send_to_recipient(context: DecisionContext, chain: Chain, recipient: Recipie
         buttons=draft.buttons,
         held_until=_release_time(context, chain, person, reply=draft.reply),
     )
-    if chain.message(outgoing.message_id) is not None:
+    if chain.message(message.message_id) is not None:
         return chain
-    context.drafted.add(outgoing.message_id)
-    if outgoing.held_until is not None and outgoing.held_until > context.now:
-        return chain.with_message(outgoing)
-    return request_message(context, chain, outgoing)
+    context.drafted.add(message.message_id)
+    if message.held_until is not None and message.held_until > context.now:
+        return chain.with_message(message)
+    return request_message(context, chain, message)
 
 
 def _message_id(chain: Chain, draft: MessageDraft, person: PersonId) -> MessageId:
@@ -126,7 +129,7 @@ def _release_time(context: DecisionContext, chain: Chain, person: PersonFacts, *
 
 @lru_cache(maxsize=4096)
 def _opening(of: WorkingCalendar, now: datetime) -> datetime:
-    """Everything of a batch is decided at one instant."""
+    """All messages of a batch are decided at one instant, so the result is asked for again and again."""
     return of.next_open(now)
 
 
@@ -139,101 +142,102 @@ def _passes_quiet_hours(context: DecisionContext, chain: Chain, person: PersonFa
     return context.rulebook.tenant.staff_pass is context.severity(chain) and is_staff(context, person)
 
 
-def request_message(context: DecisionContext, chain: Chain, outgoing: ChainMessage) -> Chain:
-    """Word it and give it to the dispatcher; someone who may not be written to any more is left out instead."""
-    person = context.facts.people.get(outgoing.person_id)
-    reason = exclusion_reason(context, person, outgoing.person_id, "", free=True)
+def request_message(context: DecisionContext, chain: Chain, chain_message: ChainMessage) -> Chain:
+    """Render a message and request it from the dispatcher, or drop it where its person may not be written to."""
+    person = context.facts.people.get(chain_message.person_id)
+    reason = exclusion_reason(context, person, chain_message.person_id, "", free=True)
     if person is None or reason is not None:
-        context.effects.append(ExcludedPerson(chain.chain_id, outgoing.person_id, reason)) if reason else None
-        left_out = {**chain.steps[outgoing.step].left_out, outgoing.person_id: str(reason)}
-        chain = chain.with_step(outgoing.step, left_out=left_out)
-        return chain.with_message(outgoing.replace(delivery=DeliveryState.DROPPED))
-    message = build_message(context, chain, outgoing, person)
-    context.effects.append(RequestedMessage(message, outgoing.verb, outgoing.on_behalf_of))
+        context.effects.append(ExcludedPerson(chain.chain_id, chain_message.person_id, reason)) if reason else None
+        chain = chain.exclude(chain_message.step, {chain_message.person_id: str(reason)})
+        return chain.with_message(chain_message.replace(delivery=DeliveryState.DROPPED))
+    message = build_message(context, chain, chain_message, person)
+    context.effects.append(RequestedMessage(message, chain_message.verb, chain_message.on_behalf_of))
     if context.rule_of(chain).events:
         context.facts.set_last_rule(person.person_id, chain.rule)
     return chain.with_message(
-        outgoing.replace(
+        chain_message.replace(
             delivery=DeliveryState.REQUESTED,
             requested_at=context.now,
             held_until=None,
             language=message.language,
-            rendered=message.body if outgoing.buttons else None,
+            rendered=message.body if chain_message.buttons else None,
         )
     )
 
 
-def build_message(context: DecisionContext, chain: Chain, outgoing: ChainMessage, person: PersonFacts) -> SendMessage:
-    said, template = _render(context, chain, outgoing, person)
+def build_message(context: DecisionContext, chain: Chain, message: ChainMessage, person: PersonFacts) -> SendMessage:
+    rendered, template = _render(context, chain, message, person)
     return SendMessage(
-        message_id=outgoing.message_id,
+        message_id=message.message_id,
         person_id=person.person_id,
         line=chain.line or Line(context.rulebook.tenant.default_line),
         rule=chain.rule,
         chain_id=chain.chain_id,
-        say=outgoing.say,
-        language=said.language,
-        body=said.body,
-        buttons=_buttons(context, outgoing, said) if outgoing.buttons else (),
+        say=message.say,
+        language=rendered.language,
+        body=rendered.body,
+        buttons=_buttons(context, message, rendered) if message.buttons else (),
         template=template,
         lane=_LANES[context.severity(chain)],
-        resend=Resend.NEVER if outgoing.buttons else Resend.IF_UNPROVEN,
+        resend=Resend.NEVER if message.buttons else Resend.IF_UNPROVEN,
         expires_at=_expiry(working_hours(context, person), context.now, context.rulebook.tenant.send_within),
     )
 
 
-def _buttons(context: DecisionContext, outgoing: ChainMessage, said: rendering.RenderedMessage) -> tuple[Button, ...]:
-    titles: dict[str, str] = {**dict(said.buttons), **_titles(outgoing)}
+def _buttons(
+    context: DecisionContext, message: ChainMessage, rendered: rendering.RenderedMessage
+) -> tuple[Button, ...]:
+    titles: dict[str, str] = {**dict(rendered.buttons), **_titles(message)}
     return tuple(
         Button(
-            button_id=button_ids.sign_button_id(context.signing_keys, outgoing.message_id, answer), title=titles[answer]
+            button_id=button_ids.sign_button_id(context.signing_keys, message.message_id, answer), title=titles[answer]
         )
-        for answer in outgoing.buttons
+        for answer in message.buttons
     )
 
 
 def _render(
-    context: DecisionContext, chain: Chain, outgoing: ChainMessage, person: PersonFacts
+    context: DecisionContext, chain: Chain, message: ChainMessage, person: PersonFacts
 ) -> tuple[rendering.RenderedMessage, TemplateCall | None]:
-    wanted = language_of(context, person)
-    if (body := outgoing.words.get(BODY_VALUE)) is not None:
-        return rendering.RenderedMessage(body=body, parameters={}, buttons=(), language=wanted), None
-    template = template_of(context, chain, outgoing.say)
-    return _render_template(context, template, wanted, template_values(context, chain, outgoing, person, template))
+    language = language_of(context, person)
+    if (body := message.words.get(BODY_VALUE)) is not None:
+        return rendering.RenderedMessage(body=body, parameters={}, buttons=(), language=language), None
+    template = template_of(context, chain, message.say)
+    return _render_template(context, template, language, template_values(context, chain, message, person, template))
 
 
 def _render_template(
     context: DecisionContext, template: Template, wanted: str, values: Mapping[str, object]
 ) -> tuple[rendering.RenderedMessage, TemplateCall]:
     language = rendering.choose_language(template, wanted, context.rulebook.tenant.language)
-    said = rendering.render_template(template, language, values, context.rulebook.tenant.words.get(language))
-    return said, TemplateCall(name=template.meta_name, language=language, parameters=said.parameters)
+    rendered = rendering.render_template(template, language, values, context.rulebook.tenant.words.get(language))
+    return rendered, TemplateCall(name=template.meta_name, language=language, parameters=rendered.parameters)
 
 
 def send_notice(
     context: DecisionContext, message: MessageReceived, say: str, rule: Rule | None = None, *, last_word: bool = False
 ) -> None:
-    """A reply of the house that belongs to no chain: on the line they wrote to, at once, and not a question.
+    """Answer a message with a built-in template, at once and without a chain, on the line it came by.
 
-    ``last_word``: also to somebody who has just said STOP.
+    ``last_word``: also to a person who has just opted out.
     """
     person = context.facts.people.get(context.facts.current_id(message.person_id))
     refused = exclusion_reason(context, person, person.person_id, "", free=True) if person else None
     if person is None or refused not in {None, Reason.OPTED_OUT if last_word else None}:
         return
     tenant = context.rulebook.tenant
-    wanted = language_of(context, person)
-    why = (rule.why.get(wanted) or rule.why.get(tenant.language, "")) if rule else ""
-    publisher = tenant.publisher.get(wanted, tenant.publisher[tenant.language])
+    language = language_of(context, person)
+    why = (rule.why.get(language) or rule.why.get(tenant.language, "")) if rule else ""
+    publisher = tenant.publisher.get(language, tenant.publisher[tenant.language])
     values: dict[str, object] = {"publisher": publisher, "person": person.display_name, "why": why}
-    said, template = _render_template(context, context.rulebook.templates[say], wanted, values)
+    rendered, template = _render_template(context, context.rulebook.templates[say], language, values)
     sent = SendMessage(
         message_id=MessageId(derive_id("house", say, message.message_id)),
         person_id=person.person_id,
         line=message.line,
         say=say,
-        language=said.language,
-        body=said.body,
+        language=rendered.language,
+        body=rendered.body,
         template=template,
         resend=Resend.IF_UNPROVEN,
         expires_at=_expiry(working_hours(context, person), context.now, tenant.send_within),
@@ -245,20 +249,20 @@ def send_notice(
 
 
 def notice_text(context: DecisionContext, person: PersonFacts, say: str, **words: str) -> str:
-    """The text of a house template, to stand within another message to this person."""
+    """The text of a built-in template, to stand within another message to this person."""
     return _render_template(context, context.rulebook.templates[say], language_of(context, person), words)[0].body
 
 
-def _titles(outgoing: ChainMessage) -> dict[str, str]:
+def _titles(message: ChainMessage) -> dict[str, str]:
     return {
         name.removeprefix(BUTTON_TITLE_PREFIX): title
-        for name, title in outgoing.words.items()
+        for name, title in message.words.items()
         if name.startswith(BUTTON_TITLE_PREFIX)
     }
 
 
 def template_of(context: DecisionContext, chain: Chain, say: str) -> Template:
-    """House words follow the house; a rule's own templates are those the chain started with."""
+    """A template of the chain's rulebook, else a built-in template of the current one."""
     return context.rulebook_of(chain).templates.get(say) or context.rulebook.templates[say]
 
 
@@ -270,30 +274,25 @@ def withdraw_messages(
     *,
     replies: bool = False,
 ) -> Chain:
-    """Take back what is decided and not known to be sent; what is already with WhatsApp stays said.
+    """Withdraw the messages that are held or requested; a message that WhatsApp has cannot be withdrawn.
 
-    Replies to what a person wrote stay, unless ``replies``.
+    Replies to a person's message are not withdrawn, unless ``replies``.
     """
-    for outgoing in chain.messages:
-        if outgoing.delivery not in {DeliveryState.HELD, DeliveryState.REQUESTED} or not takes(outgoing):
+    for chain_message in chain.messages:
+        if chain_message.delivery not in {DeliveryState.HELD, DeliveryState.REQUESTED} or not takes(chain_message):
             continue
-        if outgoing.delivery is DeliveryState.HELD or context.cancel_request(outgoing.message_id):
-            chain = chain.with_message(outgoing.replace(delivery=DeliveryState.WITHDRAWN))
-        elif replies or outgoing.is_question or not outgoing.reply:
-            message = WithdrawMessage(message_id=outgoing.message_id, person_id=outgoing.person_id, reason=reason)
+        if chain_message.delivery is DeliveryState.HELD or context.cancel_request(chain_message.message_id):
+            chain = chain.with_message(chain_message.replace(delivery=DeliveryState.WITHDRAWN))
+        elif replies or chain_message.is_question or not chain_message.reply:
+            message = WithdrawMessage(
+                message_id=chain_message.message_id, person_id=chain_message.person_id, reason=reason
+            )
             context.request_withdrawal(message)
     return chain
 
 
-def close_questions(chain: Chain) -> Chain:
-    for outgoing in chain.messages:
-        if outgoing.is_question and not outgoing.closed:
-            chain = chain.with_message(outgoing.replace(closed=True))
-    return chain
-
-
 def has_reached_anyone(chain: Chain, step: int) -> bool:
-    """Whether anybody was, or will be, written to by this step as it runs now."""
+    """Whether a message of this occurrence of the step was sent to anyone, or is held."""
     occurrence = chain.steps[step].occurrence
     mine = (m for m in chain.messages if m.step == step and m.answer is None and m.occurrence == occurrence)
     return any(m.delivery is DeliveryState.HELD or m.delivery not in UNSENT for m in mine)

@@ -1,4 +1,4 @@
-"""What became of what was asked of others: deliveries by the dispatcher, writes by writeback."""
+"""Applies what other services report: deliveries by the dispatcher, and outcomes of writes by writeback."""
 
 from services.rules.conversation import outbound, writes
 from services.rules.conversation.chain import DELIVERY_RANK, UNSENT, Chain, ChainMessage, ChainWrite, DeliveryState
@@ -35,38 +35,35 @@ _DELIVERIES: dict[type[MessageEventData], DeliveryState] = {
 }
 
 
-# ------------------------------------------------------------------ deliveries
-
-
-def apply_delivery(context: DecisionContext, said: MessageEventData) -> None:
-    found = context.facts.chain_of_message(said.message_id)
-    reached = _reached(said)
+def apply_delivery(context: DecisionContext, data: MessageEventData) -> None:
+    found = context.facts.chain_of_message(data.message_id)
+    reached = _reached(data)
     if found is None and reached is not None:
-        context.facts.notice_outcomes[said.message_id] = getattr(said, "wamid", None)
+        context.facts.notice_outcomes[data.message_id] = getattr(data, "wamid", None)
     if found is None or reached is None:
         return
-    chain, outgoing = found
-    context.add_reason(Reason.DELIVERY, chain, str(outgoing.step))
-    if (wamid := getattr(said, "wamid", None)) is not None:
-        outgoing = outgoing.replace(wamid=wamid)
-        context.facts.wamids[wamid] = outgoing.message_id
-    if _rises(outgoing.delivery, reached):
-        outgoing = outgoing.replace(delivery=reached)
-    chain = chain.with_message(outgoing)
-    if chain.live and reached in {DeliveryState.FAILED, DeliveryState.DROPPED} and outgoing.delivery is reached:
-        chain = _unreachable(context, chain, outgoing)
+    chain, message = found
+    context.add_reason(Reason.DELIVERY, chain, str(message.step))
+    if (wamid := getattr(data, "wamid", None)) is not None:
+        message = message.replace(wamid=wamid)
+        context.facts.wamids[wamid] = message.message_id
+    if _rises(message.delivery, reached):
+        message = message.replace(delivery=reached)
+    chain = chain.with_message(message)
+    if chain.live and reached in {DeliveryState.FAILED, DeliveryState.DROPPED} and message.delivery is reached:
+        chain = _unreachable(context, chain, message)
     context.save_chain(advance(context, chain) if chain.live else chain)
 
 
-def _reached(said: MessageEventData) -> DeliveryState | None:
-    if isinstance(said, MessageResolved):
-        sent = said.resolution in {Resolution.SENT, Resolution.RESENT}
+def _reached(data: MessageEventData) -> DeliveryState | None:
+    if isinstance(data, MessageResolved):
+        sent = data.resolution in {Resolution.SENT, Resolution.RESENT}
         return DeliveryState.ACCEPTED if sent else DeliveryState.FAILED
-    return _DELIVERIES.get(type(said))
+    return _DELIVERIES.get(type(data))
 
 
 def _rises(now: DeliveryState, reached: DeliveryState) -> bool:
-    """Statuses only rise; a failure counts only while nothing better is known."""
+    """Whether a state is news: states only rise, and a failure counts only while nothing better is known."""
     if reached in UNSENT:
         return DELIVERY_RANK.get(now, -1) in {
             DELIVERY_RANK[DeliveryState.REQUESTED],
@@ -76,38 +73,35 @@ def _rises(now: DeliveryState, reached: DeliveryState) -> bool:
     return DELIVERY_RANK.get(now, -1) < DELIVERY_RANK[reached]
 
 
-def _unreachable(context: DecisionContext, chain: Chain, outgoing: ChainMessage) -> Chain:
-    context.effects.append(ExcludedPerson(chain.chain_id, outgoing.person_id, Reason.UNREACHABLE))
-    return exclude_person(context, chain, outgoing, Reason.UNREACHABLE)
+def _unreachable(context: DecisionContext, chain: Chain, message: ChainMessage) -> Chain:
+    context.effects.append(ExcludedPerson(chain.chain_id, message.person_id, Reason.UNREACHABLE))
+    return exclude_person(context, chain, message, Reason.UNREACHABLE)
 
 
-# ------------------------------------------------------------------ writes
-
-
-def apply_write_outcome(context: DecisionContext, said: WriteEventData) -> None:
-    """A write rests, or is known to hang: follow up on the answer or step that asked for it."""
-    chain = context.facts.chain_of_write(said.write_id)
+def apply_write_outcome(context: DecisionContext, data: WriteEventData) -> None:
+    """A write is settled, or became a manual task: continue with the answer or step that asked for it."""
+    chain = context.facts.chain_of_write(data.write_id)
     if chain is None:
         return
-    writing = next(w for w in chain.writes if w.write_id == said.write_id)
-    if not writing.pending:
+    write = next(w for w in chain.writes if w.write_id == data.write_id)
+    if not write.pending:
         return
-    context.add_reason(Reason.WRITE_SETTLED, chain, str(writing.step))
-    told_before = _by_hand_already(chain, writing)
-    told = writing.manual_reported or said.outcome is WriteOutcome.MANUAL
-    chain = chain.with_write(writing.replace(outcome=said.outcome, manual_reported=told))
-    if said.outcome in SUCCESSFUL_OUTCOMES:
-        chain = _follow_up_write(context, chain, writing)
-    elif said.outcome is WriteOutcome.CONFLICT:
-        chain = _send_to_all_concerned(context, chain, writing, "not_written")
-    elif said.outcome is WriteOutcome.MANUAL and not told_before:
-        chain = _send_to_answerers(context, chain, writing, "by_hand")
+    context.add_reason(Reason.WRITE_SETTLED, chain, str(write.step))
+    reported_before = _by_hand_already(chain, write)
+    reported = write.manual_reported or data.outcome is WriteOutcome.MANUAL
+    chain = chain.with_write(write.replace(outcome=data.outcome, manual_reported=reported))
+    if data.outcome in SUCCESSFUL_OUTCOMES:
+        chain = _follow_up_write(context, chain, write)
+    elif data.outcome is WriteOutcome.CONFLICT:
+        chain = _send_to_all_concerned(context, chain, write, "not_written")
+    elif data.outcome is WriteOutcome.MANUAL and not reported_before:
+        chain = _send_to_answerers(context, chain, write, "by_hand")
     context.save_chain(_resume(context, chain))
 
 
-def _by_hand_already(chain: Chain, writing: ChainWrite) -> bool:
-    """One word about one answer, however many writes follow from it."""
-    same = (w for w in chain.writes if (w.step, w.answer) == (writing.step, writing.answer))
+def _by_hand_already(chain: Chain, write: ChainWrite) -> bool:
+    """Whether the answerers know already that a write of this answer is a manual task."""
+    same = (w for w in chain.writes if (w.step, w.answer) == (write.step, write.answer))
     return any(w.manual_reported for w in same)
 
 
@@ -119,53 +113,51 @@ def _resume(context: DecisionContext, chain: Chain) -> Chain:
 
 
 def _origin_of(
-    context: DecisionContext, chain: Chain, writing: ChainWrite
+    context: DecisionContext, chain: Chain, write: ChainWrite
 ) -> tuple[WriteAction | None, Notification | None]:
-    """The record this write is, and what is told beside it; a form's record says its own ``done``."""
-    step = context.rule_of(chain).steps[writing.step]
-    answer = step.answers.get(writing.answer) if writing.answer else None
-    if writing.answer and answer is None:
+    """The record of this write, and the message that reports its success; a form's record has none."""
+    step = context.rule_of(chain).steps[write.step]
+    answer = step.answers.get(write.answer) if write.answer else None
+    if write.answer and answer is None:
         return None, None
     asked, tell = (
         (answer.record, answer.tell) if answer else (step.record, step.tell if step.verb is Verb.RECORD else None)
     )
-    for _ in range(writing.depth):
+    for _ in range(write.depth):
         asked, tell = asked.then if asked else None, None
     return asked, tell
 
 
-def _follow_up_write(context: DecisionContext, chain: Chain, writing: ChainWrite) -> Chain:
-    asked, tell = _origin_of(context, chain, writing)
+def _follow_up_write(context: DecisionContext, chain: Chain, write: ChainWrite) -> Chain:
+    asked, tell = _origin_of(context, chain, write)
     if asked is not None and asked.then is not None:
-        given = tuple(g for g in chain.answers if g.person_id in writing.answerers and g.answer == writing.answer)
-        origin = writes.WriteOrigin(writing.step, writing.answer, given, writing.depth + 1)
+        given = tuple(g for g in chain.answers if g.person_id in write.answerers and g.answer == write.answer)
+        origin = writes.WriteOrigin(write.step, write.answer, given, write.depth + 1)
         chain = writes.request_write(context, chain, asked.then, origin)
     if tell is not None:
-        chain = outbound.send_draft(context, chain, tell.who, _write_draft(writing, tell.say), sender=_sender(writing))
+        chain = outbound.send_draft(context, chain, tell.who, _write_draft(write, tell.say), sender=_sender(write))
     return chain
 
 
-def _send_to_all_concerned(context: DecisionContext, chain: Chain, writing: ChainWrite, say: str) -> Chain:
-    """Nothing was written: whoever answered hears it, and so do those who would have been told of the success."""
-    chain = _send_to_answerers(context, chain, writing, say)
-    answer = context.rule_of(chain).steps[writing.step].answers.get(writing.answer or "")
+def _send_to_all_concerned(context: DecisionContext, chain: Chain, write: ChainWrite, say: str) -> Chain:
+    """Nothing was written: tell the answerers, and the people who would have heard of the success."""
+    chain = _send_to_answerers(context, chain, write, say)
+    answer = context.rule_of(chain).steps[write.step].answers.get(write.answer or "")
     tell = answer.tell if answer else None
     who = tell.who if tell else owner_team(context, chain)
-    return outbound.send_draft(context, chain, who, _write_draft(writing, say, key="owner"), sender=_sender(writing))
+    return outbound.send_draft(context, chain, who, _write_draft(write, say, key="owner"), sender=_sender(write))
 
 
-def _send_to_answerers(context: DecisionContext, chain: Chain, writing: ChainWrite, say: str) -> Chain:
-    for person in writing.answerers:
-        draft = MessageDraft(
-            Verb.TELL, say, writing.step, writing.answer or "write", f"{say}.{writing.write_id}", reply=True
-        )
+def _send_to_answerers(context: DecisionContext, chain: Chain, write: ChainWrite, say: str) -> Chain:
+    for person in write.answerers:
+        draft = MessageDraft(Verb.TELL, say, write.step, write.answer or "write", f"{say}.{write.write_id}", reply=True)
         chain = send_to_person(context, chain, person, draft)
     return chain
 
 
-def _write_draft(writing: ChainWrite, say: str, *, key: str = "") -> MessageDraft:
-    return MessageDraft(Verb.TELL, say, writing.step, writing.answer or "write", f"{say}.{key or writing.write_id}")
+def _write_draft(write: ChainWrite, say: str, *, key: str = "") -> MessageDraft:
+    return MessageDraft(Verb.TELL, say, write.step, write.answer or "write", f"{say}.{key or write.write_id}")
 
 
-def _sender(writing: ChainWrite) -> PersonId | None:
-    return writing.answerers[-1] if writing.answerers else None
+def _sender(write: ChainWrite) -> PersonId | None:
+    return write.answerers[-1] if write.answerers else None

@@ -1,7 +1,7 @@
-"""Who is meant: names of a rule file to people, with a reason for everyone left out.
+"""Resolves the people that a rule addresses, with a reason for everyone who is excluded.
 
-A name is looked up as a party field of the event, then the event's parties with that role, then the work's people, then
-people.yaml (by imprint first); then whoever stands in. One person is told once per step, whatever their roles.
+A role is looked up as a party field of the event, then among the event's parties, then among the people of the work,
+then in people.yaml (by imprint first); then stand-ins are applied. A person is a recipient once for each step.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,11 +24,11 @@ from shared.contracts.ids import ContactId, PersonId, person_id_of_contact
 from shared.contracts.vocabulary import PartyRef
 
 _ALREADY_ADMITTED = frozenset({"sender", "unanswered", "told"})
-"""They wrote first, or were admitted in a role of their own; whoever stands in for them already does."""
+"""These people wrote first, or were resolved in a role before, stand-ins included."""
 
 
 class Recipient(Struct, frozen=True):
-    """``role`` is why they are meant; ``on_behalf_of`` whom they stand in for."""
+    """``role`` is why the person is addressed; ``on_behalf_of`` the person they stand in for."""
 
     person: PersonFacts
     role: str
@@ -54,7 +54,7 @@ class _Candidate(Struct, frozen=True):
 def resolve_recipients(
     context: DecisionContext, chain: Chain, who: Addressees, *, sender: PersonId | None = None
 ) -> ResolvedRecipients:
-    """Everybody ``who`` names who may be written to now, and why the others may not."""
+    """All people that ``who`` addresses and who may be written to now, and why the others may not."""
     resolved = ResolvedRecipients()
     document = context.document(chain)
     for name in who:
@@ -125,7 +125,7 @@ def _add_candidate(context: DecisionContext, meant: _Candidate, resolved: Resolv
 
 
 def _stand_in_for(context: DecisionContext, meant: _Candidate) -> ContactId | None:
-    """Whoever answers for them today, and for that person in turn; the checker refuses circles."""
+    """The contact who stands in today, directly or through others; validation refuses circles."""
     known = context.facts.people.get(meant.person_id)
     absent = meant.contact_id or (known.contact_id if known else None)
     found, rules = None, context.rulebook.people.stands_in
@@ -148,7 +148,7 @@ def _applies(rule: StandIn, role: str, today: date) -> bool:
 def exclusion_reason(
     context: DecisionContext, person: PersonFacts | None, person_id: PersonId, role: str, *, free: bool = False
 ) -> Reason | None:
-    """Why this person may not be written to now; ``free``: they wrote first, and are being answered."""
+    """Why this person may not be written to now, or None. ``free``: the person wrote first, and gets a reply."""
     if person is None:
         return Reason.UNKNOWN_PERSON
     if person.erased:
@@ -165,12 +165,12 @@ def exclusion_reason(
 
 
 def is_staff(context: DecisionContext, person: PersonFacts) -> bool:
-    """All in teams are staff."""
+    """Whether the person is in a team of people.yaml."""
     return person.contact_id in _roles_of_staff(context.rulebook.people)
 
 
 def staff_roles(people: StaffDirectory, person: PersonFacts) -> frozenset[str]:
-    """The roles people.yaml gives a member of staff."""
+    """The roles that people.yaml gives a member of staff."""
     return _roles_of_staff(people).get(person.contact_id, _NONE)
 
 
@@ -184,7 +184,7 @@ def _roles_of_staff(people: StaffDirectory) -> Mapping[ContactId | None, frozens
 
 
 def reached_people(chain: Chain) -> tuple[PersonId, ...]:
-    """Everybody this chain reached, in order, each once."""
+    """The people this chain reached, in order, each once."""
     sent = (m.person_id for m in chain.messages if m.requested_at and m.delivery not in _NEVER_ARRIVED)
     return tuple(dict.fromkeys(sent))
 
@@ -193,7 +193,7 @@ _NEVER_ARRIVED = frozenset({DeliveryState.FAILED, DeliveryState.DROPPED, Deliver
 
 
 def unanswered_people(chain: Chain) -> tuple[PersonId, ...]:
-    """Those with a question, or a form, of this chain still open: asked, reached as far as known, no final answer."""
+    """The people with an open question or form of this chain, and no final answer."""
     asked = (m for m in chain.messages if m.verb in {Verb.ASK, Verb.REMIND} and m.open)
     people = dict.fromkeys(m.person_id for m in asked if chain.final_answer_of(m.person_id) is None)
     if chain.form is not None and not chain.form.over:
@@ -208,7 +208,7 @@ def people_in(data: EventData) -> Iterator[PersonId]:
 
 @cached_by_identity(most=2048)
 def _parties(data: EventData) -> tuple[tuple[str, PartyRef], ...]:
-    """With the field each is in; a rule asks the same event for one role after the other."""
+    """The parties of an event with the fields they are in; rules ask one event for several roles."""
     fields = [(name, getattr(data, name)) for name in _party_fields(type(data))]
     named = ((name, party) for name, value in fields for party in (value if isinstance(value, tuple) else (value,)))
     return tuple((name, party) for name, party in named if party is not None)
@@ -224,7 +224,7 @@ def _mentions_party(annotation: Any) -> bool:
 
 
 def awaited_people(chain: Chain) -> tuple[PersonId, ...]:
-    """Whose calendar a wait runs in: who was asked, else who was handed it and has not declined."""
+    """The people whose calendars a wait runs in: with open questions, else with an offer they have not declined."""
     open_questions = unanswered_people(chain)
     if open_questions:
         return open_questions

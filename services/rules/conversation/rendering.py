@@ -1,10 +1,7 @@
-"""A template filled in somebody's language: dates in words, lists joined, codes made readable.
+"""Renders a template in a person's language, with the values of one message.
 
-What is shortened is free text only, and only where the whole would be longer than WhatsApp takes.
-
-What the parameters of a template stand for in one message: fields of the event, and the house's own words.
-
-Only what a template names is worked out.
+Dates are written in words, lists are joined, codes become readable. Only free text is shortened, and only where the
+body would be longer than WhatsApp accepts.
 """
 
 import re
@@ -28,17 +25,17 @@ from shared.clients.whatsapp_limits import BODY_LENGTH
 from shared.contracts.contacts import PLACEHOLDER_NAME
 from shared.contracts.ids import ChainId, PersonId
 
-ABSENT_VALUE = "—"  # an absent value; the checker asks for a guard, so a reader should never meet it
+ABSENT_VALUE = "—"  # an absent value; validation asks for a guard, so no message should show it
 
 _CODE = re.compile(r"[a-z0-9]+(_[a-z0-9]+)+")
 _WORLD_ENGLISH = "en_001"  # plain ``en`` means American dates to Babel
 _ELLIPSIS = "…"
 _FREE = (str, tuple, list)
-_SHORTEST = 12  # a text is not cut below this; better a body that is refused than a riddle
+_SHORTEST = 12  # a text is not cut below this length: a refused body is better than an unreadable one
 
 
 class RenderedMessage(Struct, frozen=True):
-    """``parameters`` hold the same words as ``body``; ``buttons`` are (answer, title) in the template's order."""
+    """``parameters`` hold the same text as ``body``; ``buttons`` are (answer, title) in the template's order."""
 
     body: str
     parameters: dict[str, str]
@@ -46,10 +43,10 @@ class RenderedMessage(Struct, frozen=True):
     language: str
 
 
-def choose_language(template: Template, wanted: str | None, house: str) -> str:
-    """The exact language, else its base (``fr`` for ``fr_CA``), else the house's."""
-    exact = (wanted or house).replace("-", "_")
-    for language in (exact, exact.partition("_")[0], house):
+def choose_language(template: Template, preferred: str | None, default: str) -> str:
+    """The exact language, else its base (``fr`` for ``fr_CA``), else the publisher's."""
+    exact = (preferred or default).replace("-", "_")
+    for language in (exact, exact.partition("_")[0], default):
         if language in template.languages:
             return language
     return next(iter(template.languages))
@@ -61,21 +58,21 @@ def render_template(
     values: Mapping[str, object],
     words: Mapping[str, str] | None = None,
 ) -> RenderedMessage:
-    """Fill a template; ``words`` are the house's readable forms of codes. An aware instant is said in its own zone."""
+    """Fill a template. ``words`` are the publisher's readable forms of codes; an instant is written in its own zone."""
     wording = template.languages[language]
-    spoken = {name: format_value(values.get(name), language, words or {}) for name in parameter_names(wording.body)}
-    body, parameters = _shortened(wording, spoken, values)
+    texts = {name: format_value(values.get(name), language, words or {}) for name in parameter_names(wording.body)}
+    body, parameters = _shortened(wording, texts, values)
     return RenderedMessage(body, parameters, tuple(wording.buttons.items()), language)
 
 
 @lru_cache(maxsize=4096)
 def parameter_names(body: str) -> tuple[str, ...]:
-    """The parameters of a body, each once, in the order they come."""
+    """The parameters of a body, each once, in order."""
     return tuple(dict.fromkeys(PARAMETER.findall(body)))
 
 
 def format_value(value: object, language: str, words: Mapping[str, str]) -> str:
-    """One value in words."""
+    """One value as text."""
     if isinstance(value, (str, bool)):
         return ABSENT_VALUE if value == "" else _readable(value, words)
     if not conditions.is_present(value) or value == []:
@@ -98,7 +95,7 @@ def _format_measure(value: object, locale: Locale) -> str:
 
 
 def _readable(value: str | bool, words: Mapping[str, str]) -> str:  # noqa: FBT001 -- a value of an event, not a switch
-    """Codes (a closed set's word, or one with underscores) become words; any other text is left as it is."""
+    """A code (lower case with underscores) becomes words; any other text stays as it is."""
     if type(value) is str and ("_" not in value or _CODE.fullmatch(value) is None):
         return value
     text = str(value).lower() if isinstance(value, bool) else str(value)
@@ -106,12 +103,12 @@ def _readable(value: str | bool, words: Mapping[str, str]) -> str:  # noqa: FBT0
 
 
 def _shortened(
-    wording: TemplateText, spoken: Mapping[str, str], values: Mapping[str, object]
+    wording: TemplateText, texts: Mapping[str, str], values: Mapping[str, object]
 ) -> tuple[str, dict[str, str]]:
-    """The body; cuts the longest free text until it fits, or until nothing is left to cut."""
-    parameters, body = dict(spoken), _fill(wording.body, spoken)
+    """Cut the longest free text until the body fits, or nothing is left to cut."""
+    parameters, body = dict(texts), _fill(wording.body, texts)
     while (over := len(body) - BODY_LENGTH) > 0:
-        free = (name for name in spoken if isinstance(values.get(name), _FREE))
+        free = (name for name in texts if isinstance(values.get(name), _FREE))
         longest = max(free, key=lambda name: len(parameters[name]), default=None)
         if longest is None or len(parameters[longest]) <= _SHORTEST:
             break
@@ -129,13 +126,13 @@ def _fill(body: str, parameters: Mapping[str, str]) -> str:
 
 @lru_cache(maxsize=4096)
 def _pieces(body: str) -> tuple[str, ...]:
-    """Its fixed words, and between each two of them the name of a parameter."""
+    """The fixed texts of a body, with the name of a parameter between each two."""
     return tuple(PARAMETER.split(body))
 
 
 @lru_cache(maxsize=256)
 def _locale(language: str) -> Locale:
-    """Babel's data for a language; a language Babel does not know is written the English way."""
+    """Babel's data for a language; English for a language that Babel does not know."""
     try:
         return Locale.parse(_WORLD_ENGLISH if language == "en" else language)
     except (UnknownLocaleError, ValueError):
@@ -143,11 +140,11 @@ def _locale(language: str) -> Locale:
 
 
 UNTIL_ANSWER = "until"
-"""The answer of what an ``until`` says: its words are those of the event that ended the chain."""
+"""The ``answer`` of messages of an ``until`` line, which are filled from the event that ended the chain."""
 
 _LINK = "link_"
 _ALPHABET = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"
-"""Without those that are misread."""
+"""Without characters that are easily misread."""
 
 
 class _TemplateScope(Struct, frozen=True):
@@ -158,13 +155,13 @@ class _TemplateScope(Struct, frozen=True):
 
 
 def template_values(
-    context: DecisionContext, chain: Chain, outgoing: ChainMessage, person: PersonFacts, template: Template
+    context: DecisionContext, chain: Chain, message: ChainMessage, person: PersonFacts, template: Template
 ) -> dict[str, object]:
-    """Every name that any language of the template has; a field that is absent may be a house word of its path."""
-    saying = _TemplateScope(context, chain, person, language_of(context, person))
-    document = context.ended_document(chain) if outgoing.answer == UNTIL_ANSWER else context.document(chain)
-    fields, words = template.fields, outgoing.words
-    return {name: _value(saying, words, document, fields.get(name), name) for name in _template_parameters(template)}
+    """A value for every parameter in any language; an absent field may be a built-in value of the same path."""
+    scope = _TemplateScope(context, chain, person, language_of(context, person))
+    document = context.ended_document(chain) if message.answer == UNTIL_ANSWER else context.document(chain)
+    fields, words = template.fields, message.words
+    return {name: _value(scope, words, document, fields.get(name), name) for name in _template_parameters(template)}
 
 
 @lru_cache(maxsize=1024)
@@ -172,16 +169,16 @@ def _template_parameters(template: Template) -> tuple[str, ...]:
     return tuple({name: None for wording in template.languages.values() for name in parameter_names(wording.body)})
 
 
-def _value(saying: _TemplateScope, words: Mapping[str, str], document: Document, path: str | None, name: str) -> object:
+def _value(scope: _TemplateScope, words: Mapping[str, str], document: Document, path: str | None, name: str) -> object:
     if path is not None and (found := document.get(path)) is not None:
         return found
-    wanted = path or name
-    if wanted in words:
-        return words[wanted]
-    if wanted.startswith(_LINK):
-        return saying.context.rulebook.tenant.links.get(wanted.removeprefix(_LINK), "")
-    word = _BUILT_IN_VALUES.get(wanted)
-    return word(saying) if word is not None else ""
+    preferred = path or name
+    if preferred in words:
+        return words[preferred]
+    if preferred.startswith(_LINK):
+        return scope.context.rulebook.tenant.links.get(preferred.removeprefix(_LINK), "")
+    word = _BUILT_IN_VALUES.get(preferred)
+    return word(scope) if word is not None else ""
 
 
 def language_of(context: DecisionContext, person: PersonFacts) -> str:
@@ -189,28 +186,28 @@ def language_of(context: DecisionContext, person: PersonFacts) -> str:
     return person.language or tenant.languages.get(person.country or "", tenant.language)
 
 
-def _publisher(saying: _TemplateScope) -> object:
-    tenant = saying.context.rulebook.tenant
-    return tenant.publisher.get(saying.language, tenant.publisher[tenant.language])
+def _publisher(scope: _TemplateScope) -> object:
+    tenant = scope.context.rulebook.tenant
+    return tenant.publisher.get(scope.language, tenant.publisher[tenant.language])
 
 
-def _why(saying: _TemplateScope) -> object:
-    why = saying.context.rule_of(saying.chain).why
-    return why.get(saying.language, why.get(saying.context.rulebook.tenant.language, ""))
+def _why(scope: _TemplateScope) -> object:
+    why = scope.context.rule_of(scope.chain).why
+    return why.get(scope.language, why.get(scope.context.rulebook.tenant.language, ""))
 
 
-def _title(saying: _TemplateScope) -> object:
-    """What the chain is about, in a few words."""
-    document = saying.context.document(saying.chain)
+def _title(scope: _TemplateScope) -> object:
+    """The subject of the chain in a few words."""
+    document = scope.context.document(scope.chain)
     for path in ("work.title", "document.title", "name", "line"):
         if found := document.get(path):
             return str(found)
-    return saying.context.rule_of(saying.chain).name.replace("-", " ")
+    return scope.context.rule_of(scope.chain).name.replace("-", " ")
 
 
-def _sender(saying: _TemplateScope) -> object:
-    """Whoever has no name is spoken of all the same."""
-    person = saying.context.facts.people.get(saying.context.document(saying.chain).sender or PersonId(""))
+def _sender(scope: _TemplateScope) -> object:
+    """The name of the person who wrote, or a placeholder."""
+    person = scope.context.facts.people.get(scope.context.document(scope.chain).sender or PersonId(""))
     return person.display_name if person else PLACEHOLDER_NAME
 
 
@@ -226,7 +223,7 @@ _BUILT_IN_VALUES: Mapping[str, Callable[[_TemplateScope], object]] = {
 
 
 def reference_code(chain_id: ChainId) -> str:
-    """The short code a person may quote: six characters."""
+    """The short code of a chain that a person may quote: six characters."""
     number = int(chain_id[:12], 16)
     letters = []
     for _ in range(6):

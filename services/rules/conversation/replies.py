@@ -1,8 +1,8 @@
-"""Which question a message answers: by our button, the quoted message, the short code, or as the only open one.
+"""Finds the question that a message answers, and applies the answer.
 
-Else the person is asked. A quoted message rules does not know never falls through to a guess.
-
-What an answer does: the quorum, the veto, the write it asks for, and what the person who answered is told.
+A question is found by the signed button, the quoted message, the short code, or as the only open one; otherwise the
+person is asked which one they mean. A quote of an unknown message is never guessed at. Answers count for the quorum,
+request writes, hand over, or begin a form.
 """
 
 import re
@@ -14,7 +14,6 @@ from typing import TypeGuard
 
 from services.rules.conversation import button_ids, forms, outbound, writes
 from services.rules.conversation.chain import (
-    Assignment,
     Chain,
     ChainMessage,
     DeliveryState,
@@ -45,11 +44,11 @@ _SENT = frozenset({DeliveryState.ACCEPTED, DeliveryState.DELIVERED, DeliveryStat
 _QUESTIONS = frozenset({Verb.ASK, Verb.REMIND, Verb.HAND_OVER, Verb.COLLECT})
 _CODE = re.compile(r"\b[A-HJKMNP-Z2-9]{6}\b")
 QUOTE_PATIENCE = timedelta(minutes=1)
-"""How long a reply waits for rules to learn which message of ours it quotes."""
+"""How long a reply waits until rules knows the message that it quotes."""
 
 
 class UnclearQuestion(StrEnum):
-    """``shared``: it may answer a question to somebody else who is reached at the same address."""
+    """Why no question was found. ``shared``: one to another person at the same address may be meant."""
 
     SEVERAL = "several"
     SHARED = "shared"
@@ -59,7 +58,7 @@ class UnclearQuestion(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FoundQuestion:
-    """``answer`` None: words, not a tap."""
+    """``answer`` is the button's answer, None for words."""
 
     chain: Chain
     question: ChainMessage
@@ -76,7 +75,7 @@ def find_question(context: DecisionContext, message: MessageReceived) -> FoundQu
 
 
 def awaits_answer(found: FoundQuestion | UnclearQuestion, message: MessageReceived) -> bool:
-    """Whether what was found still waits for an answer; a form waits for words, which a reaction is not."""
+    """Whether the question found still waits for an answer; a form waits for words, which a reaction is not."""
     if not isinstance(found, FoundQuestion):
         return found in {UnclearQuestion.SEVERAL, UnclearQuestion.SHARED}
     if found.answer is not None:
@@ -91,13 +90,13 @@ def _waits_for_answer(chain: Chain, question: ChainMessage) -> bool:
 
 
 def accepts_tap(found: FoundQuestion) -> bool:
-    """Whether a tap on this question can still count."""
+    """Whether a tap on this question still counts."""
     chain, question = found.chain, found.question
     return chain.active and not question.closed and chain.final_answer_of(question.person_id) is None
 
 
 def fills_form(found: FoundQuestion | UnclearQuestion) -> TypeGuard[FoundQuestion]:
-    """Whether it is the question of a form that is being filled."""
+    """Whether it is a question of a form that is being filled."""
     return isinstance(found, FoundQuestion) and _fills(found.chain, found.question)
 
 
@@ -106,14 +105,14 @@ def _is_filled_by(chain: Chain, person: PersonId) -> bool:
 
 
 def is_button_tap(context: DecisionContext, message: MessageReceived) -> bool:
-    """A tap on a button of ours; its title comes along as text, and means nothing beside it."""
+    """Whether it is a tap on one of our buttons; the text that comes with it is the button's title."""
     return (
         message.button_id is not None and button_ids.read_button_id(context.signing_keys, message.button_id) is not None
     )
 
 
 def _by_button(context: DecisionContext, message: MessageReceived) -> FoundQuestion | None:
-    """The button names the question; whoever is reached at the address it was sent to may have tapped it."""
+    """The question that the button names, if it went to a person who is reached at the writer's address."""
     claim = button_ids.read_button_id(context.signing_keys, message.button_id) if message.button_id else None
     found = context.facts.chain_of_message(claim[0]) if claim else None
     if claim is None or found is None or found[1].person_id not in context.facts.ids_of_person(*_writers(message)):
@@ -122,7 +121,7 @@ def _by_button(context: DecisionContext, message: MessageReceived) -> FoundQuest
 
 
 def _writers(message: MessageReceived) -> tuple[PersonId, ...]:
-    """Who may have written it: words alone do not say which of several who share the address."""
+    """The people who may have written it: all who share the address."""
     return (message.person_id, *message.shared_with)
 
 
@@ -146,7 +145,7 @@ def _by_code(context: DecisionContext, message: MessageReceived) -> FoundQuestio
 
 
 def _only_open(context: DecisionContext, message: MessageReceived) -> FoundQuestion | UnclearQuestion:
-    """A form being filled on this line takes what is written there; else there must be exactly one open question."""
+    """The form that is being filled on this line, else the only open question."""
     if message.message_kind is MessageKind.REACTION:
         return UnclearQuestion.NOTHING
     waiting = [(c, q) for person in _writers(message) for c, q in _waiting_for(context, person)]
@@ -171,7 +170,7 @@ def _fills(chain: Chain, question: ChainMessage) -> bool:
 
 
 def _open_question(chain: Chain, person: PersonId) -> ChainMessage | None:
-    """The newest thing this chain asked this person and has evidence of having sent."""
+    """The newest question of this chain to this person that is known to be sent."""
     if _is_filled_by(chain, person):
         prompts = [m for m in chain.messages if m.verb is Verb.COLLECT and m.person_id == person]
         return prompts[-1] if prompts else None
@@ -182,7 +181,7 @@ def _open_question(chain: Chain, person: PersonId) -> ChainMessage | None:
 def apply_button_answer(
     context: DecisionContext, chain: Chain, question: ChainMessage, name: str, message: MessageReceived
 ) -> Chain:
-    """A tap on one of our buttons. One answer is final per question and person; a later one is an addendum."""
+    """Apply a tap. One answer is final for each question and person; a later one is an addendum."""
     chain = _mark_sent(chain, question)
     if question.verb is Verb.COLLECT:
         return _to_form(context, chain, question, name, message)
@@ -206,7 +205,7 @@ def apply_button_answer(
 
 
 def _mark_sent(chain: Chain, question: ChainMessage) -> Chain:
-    """A tap proves that the question was sent, whatever the dispatcher has told of it so far."""
+    """A tap proves that the question was sent."""
     if question.delivery not in {DeliveryState.REQUESTED, DeliveryState.UNCERTAIN}:
         return chain
     return chain.with_message(question.replace(delivery=DeliveryState.ACCEPTED))
@@ -224,7 +223,7 @@ def _to_form(
 def _answer_of(
     context: DecisionContext, chain: Chain, question: ChainMessage, name: str
 ) -> tuple[Step, AnswerAction | None]:
-    """A reminder gives the answers of the question it repeats, the nearest before it."""
+    """The step and the action of an answer. A reminder has the answers of the nearest question before it."""
     steps = context.rule_of(chain).steps[: question.step + 1]
     asking = next((s for s in reversed(steps) if name in s.answers), steps[-1])
     return asking, asking.answers.get(name)
@@ -249,11 +248,8 @@ def send_to_person(context: DecisionContext, chain: Chain, person: PersonId, dra
 
 
 def notice_draft(say: str, step: int, message: MessageReceived, **words: str) -> MessageDraft:
-    """A house template in reply to ``message``; told apart by it, so one reply is answered once."""
+    """A built-in template in reply to ``message``; its key is the message, so that one message is answered once."""
     return MessageDraft(Verb.TELL, say, step, "house", f"{say}.{message.message_id}", reply=True, words=words)
-
-
-# ------------------------------------------------------------------ final answers
 
 
 def _apply_final_answer(
@@ -265,9 +261,6 @@ def _apply_final_answer(
         return conclude(context, chain, step, answer)
     context.add_reason(Reason.WAITS_FOR_QUORUM, chain, str(step.index))
     return withdraw_messages(context, chain, "answered", lambda m: m.person_id == given.person_id and m.is_question)
-
-
-# ------------------------------------------------------------------ answers that go on
 
 
 def _act_and_go_on(
@@ -308,7 +301,7 @@ def _hand_to_person(
 
 
 def _answer_text(context: DecisionContext, chain: Chain, message: MessageReceived, answer: AnswerAction | None) -> str:
-    """What the person wrote, or the title of what they tapped, for whoever takes it."""
+    """The text of the person, or the title of the button they tapped, for the person who takes it over."""
     if answer is None:
         return message.text or "—"
     templates = context.rulebook_of(chain).templates
@@ -320,7 +313,7 @@ def _answer_text(context: DecisionContext, chain: Chain, message: MessageReceive
 
 
 def apply_free_text(context: DecisionContext, chain: Chain, question: ChainMessage, message: MessageReceived) -> Chain:
-    """Words and emoji never approve anything: they are kept, and handed to a person of the owner team."""
+    """Keep words and emoji, which never approve anything, and hand them to a person of the owner team."""
     context.add_reason(Reason.FREE_TEXT, chain, str(question.step))
     given = _given_answer(question, "free_text", message, final=False)
     chain = chain.replace(answers=(*chain.answers, given))
@@ -330,13 +323,10 @@ def apply_free_text(context: DecisionContext, chain: Chain, question: ChainMessa
     return advance(context, chain)
 
 
-# ------------------------------------------------------------------ after the end
-
-
 def _add_addendum(
     context: DecisionContext, chain: Chain, question: ChainMessage, name: str, message: MessageReceived
 ) -> Chain:
-    """Kept and flagged; the owner hears of it only if it differs from what that person said before."""
+    """Keep a later answer; the owner team hears of it only if it differs from the final one."""
     context.add_reason(Reason.ADDENDUM, chain, str(question.step))
     before = chain.final_answer_of(message.person_id)
     given = _given_answer(question, name, message, final=False)
@@ -369,15 +359,12 @@ def _send_late_answer_to_owner(
     return outbound.send_draft(context, chain, owner_team(context, chain), draft)
 
 
-# ------------------------------------------------------------------ take, not me, done, give back
-
-
 def _take(context: DecisionContext, chain: Chain, question: ChainMessage, message: MessageReceived) -> Chain:
-    """The first to take it has it; timed steps pause, questions stay valid."""
+    """The first person to take it has it; timed steps pause, questions stay open."""
     if chain.assignment is not None and chain.assignment.person_id != message.person_id:
         return _answer_too_late(context, chain, question, message)
     context.add_reason(Reason.ANSWERED, chain, "take")
-    chain = chain.replace(assignment=Assignment(person_id=message.person_id, at=context.now))
+    chain = chain.assign(message.person_id, context.now)
     draft = MessageDraft(
         Verb.TELL, "taken", question.step, "house", f"taken.{message.message_id}", 0, ASSIGNEE_BUTTONS, reply=True
     )
@@ -385,7 +372,7 @@ def _take(context: DecisionContext, chain: Chain, question: ChainMessage, messag
 
 
 def _not_me(context: DecisionContext, chain: Chain, question: ChainMessage, message: MessageReceived) -> Chain:
-    """When everybody it was offered to has declined, the next step runs now; an ``at`` keeps its time."""
+    """A person declines. When all have declined, the next step runs now, unless it has an ``at`` time."""
     context.add_reason(Reason.ANSWERED, chain, "not_me")
     chain = _declined(chain, question, message.person_id)
     chain = send_to_person(context, chain, message.person_id, notice_draft("noted", question.step, message))
@@ -404,7 +391,7 @@ def _declined(chain: Chain, question: ChainMessage, person: PersonId) -> Chain:
 
 
 def _by_all(chain: Chain, question: ChainMessage) -> bool:
-    """Whether everybody the latest offer went to has declined it."""
+    """Whether everyone who got the latest offer has declined it."""
     last = next((h for h in reversed(chain.handovers) if _offered(h.step, question)), None)
     if last is None or chain.assignment is not None or last.step < _latest_offer(chain):
         return False
@@ -433,11 +420,11 @@ def _done(context: DecisionContext, chain: Chain, question: ChainMessage, messag
 
 
 def _give_back(context: DecisionContext, chain: Chain, question: ChainMessage, message: MessageReceived) -> Chain:
-    """Given back, the timed steps go on, counted from now; where nobody else is left to take it, the owner hears so."""
+    """The person gives it back: timed steps count from now. The owner team hears where no other person is left."""
     if chain.assignment is None or chain.assignment.person_id != message.person_id:
         return _answer_too_late(context, chain, question, message)
     context.add_reason(Reason.ANSWERED, chain, "give_back")
-    chain = _declined(chain.replace(assignment=None, base_at=context.now), question, message.person_id)
+    chain = _declined(chain.give_back(context.now), question, message.person_id)
     chain = send_to_person(context, chain, message.person_id, notice_draft("noted", question.step, message))
     if not _by_all(chain, question):
         return advance(context, chain)

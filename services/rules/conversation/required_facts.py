@@ -1,4 +1,4 @@
-"""What must be known to decide a batch: found from its events alone, so that loading takes a fixed number of steps."""
+"""Finds the facts that a batch needs from its events alone, so that a fixed number of queries loads them."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -31,17 +31,16 @@ from shared.contracts.whatsapp import IdentityChanged, MessageReceived
 
 
 def is_opt_out(data: object) -> bool:
-    """Somebody asks to be left alone: that needs no message of ours to be known, and waits for nothing it can spare."""
+    """Whether a person opts out in words. Such a message waits for nothing that it can do without."""
     return isinstance(data, MessageReceived) and data.button_id is None and classify(data.text) is ReplyIntent.STOP
 
 
 @dataclass(slots=True)
 class RequiredFacts:
-    """``listening`` are people all of whose live chains are wanted, since their message may answer any of them.
+    """What to load. ``senders`` are people all of whose live chains are needed: their message may answer any of them.
 
-    ``stops``: some of them ask to be left alone, so that what is unsent of ended chains is wanted too.
-    ``idle`` events need nothing to be known: whatever is, they start nothing, end nothing and teach nothing. Each by
-    its id, with its name and what it says.
+    ``stops``: some of them opt out, so unsent messages of ended chains are needed too. ``idle`` events need nothing:
+    they start no rule, end no chain and change no fact. They are kept by id, with their names and documents.
     """
 
     works: set[WorkId] = field(default_factory=set)
@@ -59,73 +58,73 @@ class RequiredFacts:
 
 
 def find_required_facts(events: Iterable[Event], book: Rulebook, tenant: TenantId, now: datetime) -> RequiredFacts:
-    wanted, nobody = RequiredFacts(), Facts(tenant)
+    required, no_facts = RequiredFacts(), Facts(tenant)
     events = list(events)
     for event in events:
-        _REQUIREMENTS.get(type(event.data), _of_consonance)(wanted, event, book, nobody, now)
-    if len(wanted.idle) < len(events):
-        wanted.people.update(staff_ids(book, tenant))
-    return wanted
+        _REQUIREMENTS.get(type(event.data), _of_consonance)(required, event, book, no_facts, now)
+    if len(required.idle) < len(events):
+        required.people.update(staff_ids(book, tenant))
+    return required
 
 
 def staff_ids(book: Rulebook, tenant: TenantId) -> Iterable[PersonId]:
-    """Everybody people.yaml may bring in: teams, imprints and whoever stands in."""
+    """All people of people.yaml: teams, imprints and stand-ins."""
     people = book.people
     of_teams = (c for team in (*people.teams.values(), *people.imprints.values()) for ids in team.values() for c in ids)
     for contact in (*of_teams, *(stand_in.who for stand_in in people.stands_in)):
         yield person_id_of_contact(tenant, ContactId(contact))
 
 
-def _of_message(wanted: RequiredFacts, event: Event, book: Rulebook, nobody: Facts, now: datetime) -> None:
+def _of_message(required: RequiredFacts, event: Event, book: Rulebook, no_facts: Facts, now: datetime) -> None:
     message = cast("MessageReceived", event.data)
     writers = (message.person_id, *message.shared_with)
-    wanted.people.update(writers)
-    wanted.senders.update(writers)
-    wanted.stops |= is_opt_out(message)
+    required.people.update(writers)
+    required.senders.update(writers)
+    required.stops |= is_opt_out(message)
     claimed = button_ids.claimed_message(message.button_id) if message.button_id else None
     if claimed is not None:
-        wanted.messages.add(claimed)
+        required.messages.add(claimed)
     if message.quoted_id is not None:
-        wanted.wamids.add(message.quoted_id)
-    document = Document(message, nobody, book.calendar, now, sender=message.person_id)
-    opening = rules_of_event(book, MESSAGE_RECEIVED)
-    wanted.tags |= opening.tags(opening.may_start(document), document, event.id)
+        required.wamids.add(message.quoted_id)
+    document = Document(message, no_facts, book.calendar, now, sender=message.person_id)
+    event_rules = rules_of_event(book, MESSAGE_RECEIVED)
+    required.tags |= event_rules.tags(event_rules.may_start(document), document, event.id)
 
 
-def _of_consonance(wanted: RequiredFacts, event: Event, book: Rulebook, nobody: Facts, now: datetime) -> None:
-    """Nothing is wanted for an event that teaches nothing, and that no rule can start or end by."""
+def _of_consonance(required: RequiredFacts, event: Event, book: Rulebook, no_facts: Facts, now: datetime) -> None:
+    """An event that changes no fact, and that no rule can start or end by, needs nothing."""
     data, name = event.data, consonance.short_name(event.type)
-    document, opening = Document(data, nobody, book.calendar, now), rules_of_event(book, name)
-    rules = opening.may_start(document)
-    tags = opening.tags(rules, document, event.id)
+    document, event_rules = Document(data, no_facts, book.calendar, now), rules_of_event(book, name)
+    rules = event_rules.may_start(document)
+    tags = event_rules.tags(rules, document, event.id)
     if not tags and not rules and not updates_facts(event.data):
-        wanted.idle[event.id] = (name, document)
+        required.idle[event.id] = (name, document)
         return
-    wanted.people.update(people_in(event.data))
-    wanted.tags |= tags
+    required.people.update(people_in(event.data))
+    required.tags |= tags
     if document.work_id is not None:
-        wanted.works.add(document.work_id)
-        wanted.tags.add(f"work.work_id={document.work_id}")
+        required.works.add(document.work_id)
+        required.tags.add(f"work.work_id={document.work_id}")
     if (record := getattr(data, "rights_record_id", None)) is not None:
-        wanted.records.add(record)
+        required.records.add(record)
     if (request := getattr(data, "request_id", None)) is not None:
-        wanted.requests.add(request)
+        required.requests.add(request)
 
 
-def _of_person(wanted: RequiredFacts, event: Event, *_: object) -> None:
+def _of_person(required: RequiredFacts, event: Event, *_: object) -> None:
     data = cast("PersonObserved | IdentityChanged", event.data)
-    wanted.people.add(data.person_id)
+    required.people.add(data.person_id)
     if isinstance(data, PersonObserved) and data.merged_into is not None:
-        wanted.people.add(data.merged_into)
-        wanted.senders.update((data.person_id, data.merged_into))
+        required.people.add(data.merged_into)
+        required.senders.update((data.person_id, data.merged_into))
 
 
-def _of_delivery(wanted: RequiredFacts, event: Event, *_: object) -> None:
-    wanted.messages.add(cast("messages.MessageEventData", event.data).message_id)
+def _of_delivery(required: RequiredFacts, event: Event, *_: object) -> None:
+    required.messages.add(cast("messages.MessageEventData", event.data).message_id)
 
 
-def _of_write(wanted: RequiredFacts, event: Event, *_: object) -> None:
-    wanted.writes.add(cast("writes.WriteEventData", event.data).write_id)
+def _of_write(required: RequiredFacts, event: Event, *_: object) -> None:
+    required.writes.add(cast("writes.WriteEventData", event.data).write_id)
 
 
 def _of_nothing(*_: object) -> None:
@@ -140,4 +139,4 @@ _REQUIREMENTS: dict[type[EventData], Callable[[RequiredFacts, Event, Rulebook, F
     IdentityChanged: _of_person,
     MessageReceived: _of_message,
 }
-"""By the kind of event; what is not here comes from Consonance. A model is looked up sooner than asked what it is."""
+"""By the type of event data; other types come from Consonance. A look-up is faster than ``isinstance``."""

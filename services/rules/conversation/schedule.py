@@ -1,4 +1,4 @@
-"""Which step of a chain is due, and when something of it is due next. All in business time."""
+"""Which step of a chain is due now, and when something of the chain is due next. All in business time."""
 
 from datetime import date, datetime
 
@@ -13,9 +13,9 @@ from shared.contracts.values import is_plausible_date, is_plausible_instant
 
 
 def runnable_step(context: DecisionContext, chain: Chain) -> Step | None:
-    """The step due now. A due ``at`` overtakes every ``after`` step before it; a taken chain waits.
+    """The step to run now. A due ``at`` step overtakes ``after`` steps before it; an assigned chain waits.
 
-    What follows at once from what has just happened needs no time to come (``guards``).
+    A step that follows at once from the one before needs no time to pass (``is_due``).
     """
     if chain.assignment is not None:
         return None
@@ -38,7 +38,7 @@ def _is_due_at(context: DecisionContext, chain: Chain, step: Step) -> bool:
 
 
 def _next_in_line(chain: Chain, steps: tuple[Step, ...]) -> Step | None:
-    """The first pending step whose predecessors are over; one without a time only needs its predecessor begun."""
+    """The first pending step after completed ones; a step without a time needs only that the one before began."""
     for step in steps:
         state = chain.steps[step.index]
         if state.status is StepStatus.PENDING:
@@ -52,7 +52,7 @@ def _next_in_line(chain: Chain, steps: tuple[Step, ...]) -> Step | None:
 
 
 def due_of(context: DecisionContext, chain: Chain, step: Step) -> datetime | None:
-    """When a pending step is due; None where its field says no date. Nobody reachable takes no time."""
+    """When a pending step is due; None where its field has no date. A step that reached no person takes no time."""
     timing = step.timing
     if isinstance(timing, At):
         return _due_at(context, chain, timing)
@@ -62,12 +62,12 @@ def due_of(context: DecisionContext, chain: Chain, step: Step) -> datetime | Non
 
 
 def _follows_at_once(chain: Chain, step: Step) -> bool:
-    """It has no time of its own, or nobody is there to be waited for."""
+    """Whether the step has no time of its own, or there is no person to wait for."""
     return step.timing is None or (step.index > 0 and chain.steps[step.index - 1].unreached)
 
 
 def _latest(context: DecisionContext, chain: Chain, timing: After) -> datetime:
-    """Working units run in the calendar of whoever is awaited; of several, the one who takes longest."""
+    """Working time runs in the calendars of the awaited people; the slowest counts."""
     if timing.duration.clock_time is not None:
         return chain.base_at + timing.duration.clock_time
     calendars = [
@@ -99,7 +99,7 @@ def _moment(value: datetime, timing: At, office: WorkingCalendar) -> datetime | 
 
 
 def _day(context: DecisionContext, chain: Chain, timing: At) -> date | None:
-    """The day that so many days before or after a date is; its messages wait for their receivers' opening."""
+    """The day so many days before or after a date; its messages are held until their people's opening hours."""
     value = context.document(chain).get(timing.field)
     if isinstance(value, datetime) or not isinstance(value, date) or not is_plausible_date(value):
         return None
@@ -109,7 +109,7 @@ def _day(context: DecisionContext, chain: Chain, timing: At) -> date | None:
 
 
 def has_lapsed(context: DecisionContext, chain: Chain, step: Step) -> bool:
-    """Whether an ``at`` lies behind; a day does once the house has opened on it."""
+    """Whether an ``at`` time has passed; a day has passed once the office has opened on it."""
     if not isinstance(step.timing, At):
         return False
     day = _day(context, chain, step.timing)
@@ -122,18 +122,18 @@ def _offset(instant: datetime, timing: At, office: WorkingCalendar) -> datetime:
 
 
 def skip_past(context: DecisionContext, chain: Chain) -> Chain:
-    """At the start, an ``at`` before now is skipped."""
+    """Skip the ``at`` steps that have passed when the chain starts."""
     for step in context.rule_of(chain).steps:
         if has_lapsed(context, chain, step):
-            chain = chain.with_step(step.index, status=StepStatus.SKIPPED)
+            chain = chain.skip_step(step.index)
     return chain
 
 
 def next_due(context: DecisionContext, chain: Chain) -> datetime | None:
     due = None
-    for outgoing in chain.messages:
-        if outgoing.delivery is DeliveryState.HELD:
-            due = earlier(due, outgoing.held_until)
+    for message in chain.messages:
+        if message.delivery is DeliveryState.HELD:
+            due = earlier(due, message.held_until)
     if not chain.active:
         return due
     if chain.assignment is None:

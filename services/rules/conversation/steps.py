@@ -1,4 +1,4 @@
-"""A chain's own course: which step is due, what it does, and when something is due next."""
+"""Runs the steps of a chain: sends what is released, runs what is due, and ends what is over."""
 
 from services.rules.conversation import forms, outbound, writes
 from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState, Ending, StepStatus
@@ -12,13 +12,13 @@ from services.rules.conversation.schedule import next_due, runnable_step
 from services.rules.matching.conditions import holds
 from services.rules.rulebook.model import Rule, Step, Verb
 
-_MOST_ROUNDS = 100  # a fault of ours may keep a chain due for good
+_MOST_ROUNDS = 100  # a fault in the code may keep a chain due forever
 
 
 def advance(context: DecisionContext, chain: Chain) -> Chain:
-    """Release what is due, run what is due, end what is over, until nothing more follows.
+    """Bring a chain as far as it goes now, and save it with the instant at which it is due next.
 
-    ``next_due`` is then in the future, None, or not read up to yet (``guards``).
+    ``next_due`` is then in the future or None, or lies before events that are not applied yet (``is_due``).
     """
     for _ in range(_MOST_ROUNDS):
         before, chain = chain, _once(context, chain)
@@ -36,24 +36,24 @@ def _once(context: DecisionContext, chain: Chain) -> Chain:
 
 
 def _release(context: DecisionContext, chain: Chain) -> Chain:
-    """Send what was held for its receiver's hours, if its reason still stands; after the end only later words are."""
+    """Request held messages whose hour has come; a step's message is withdrawn if its ``unless`` holds now."""
     for held in chain.messages:
-        outgoing = chain.message(held.message_id) or held  # one before it may have ended the chain
-        if outgoing.delivery is not DeliveryState.HELD or not is_due(context, chain, outgoing.held_until):
+        message = chain.message(held.message_id) or held  # an earlier one may have ended the chain
+        if message.delivery is not DeliveryState.HELD or not is_due(context, chain, message.held_until):
             continue
-        if outgoing.answer is None and _unless(context, chain, outgoing.step):
-            chain = chain.with_message(outgoing.replace(delivery=DeliveryState.WITHDRAWN))
+        if message.answer is None and _unless(context, chain, message.step):
+            chain = chain.with_message(message.replace(delivery=DeliveryState.WITHDRAWN))
         else:
-            chain = _send(context, chain, outgoing)
+            chain = _send(context, chain, message)
     return chain
 
 
-def _send(context: DecisionContext, chain: Chain, outgoing: ChainMessage) -> Chain:
-    """Whoever may not be written to any more is left out, and then the others may be enough."""
-    chain = outbound.request_message(context, chain, outgoing)
-    sent = chain.message(outgoing.message_id)
+def _send(context: DecisionContext, chain: Chain, message: ChainMessage) -> Chain:
+    """Request one held message. If its person may not be written to any more, the others may be enough."""
+    chain = outbound.request_message(context, chain, message)
+    sent = chain.message(message.message_id)
     gone = chain.active and sent is not None and sent.delivery is DeliveryState.DROPPED
-    return recount_after_exclusion(context, chain, outgoing) if gone else chain
+    return recount_after_exclusion(context, chain, message) if gone else chain
 
 
 def _unless(context: DecisionContext, chain: Chain, index: int) -> bool:
@@ -62,7 +62,7 @@ def _unless(context: DecisionContext, chain: Chain, index: int) -> bool:
 
 
 def _settle_steps(chain: Chain) -> Chain:
-    """A running step is done once nothing of it is held any more."""
+    """Complete the running steps of which nothing is held or pending any more."""
     for index, state in enumerate(chain.steps):
         if state.status is StepStatus.RUNNING and not _holds_back(chain, index):
             chain = _done(chain, index)
@@ -71,24 +71,21 @@ def _settle_steps(chain: Chain) -> Chain:
 
 def _holds_back(chain: Chain, index: int) -> bool:
     held = any(m.step == index and m.answer is None and m.delivery is DeliveryState.HELD for m in chain.messages)
-    writing = any(
+    write = any(
         w.step == index and w.answer is None and w.depth == 0 and w.pending and not w.manual_reported
         for w in chain.writes
     )
     filling = chain.form is not None and chain.form.step == index and not chain.form.over and chain.form.prompts == 0
-    return held or writing or filling
+    return held or write or filling
 
 
 def _done(chain: Chain, index: int) -> Chain:
     sent = [m.requested_at for m in chain.messages if m.step == index and m.answer is None and m.requested_at]
     state = chain.steps[index]
     at = max(sent, default=state.done_at or chain.base_at)
-    nobody = bool(state.left_out) and not outbound.has_reached_anyone(chain, index)
-    chain = chain.with_step(index, status=StepStatus.DONE, done_at=at, unreached=nobody)
+    unreached = bool(state.left_out) and not outbound.has_reached_anyone(chain, index)
+    chain = chain.complete_step(index, done_at=at, unreached=unreached)
     return chain.replace(base_at=max(at, chain.base_at))
-
-
-# ------------------------------------------------------------------ what a step does
 
 
 def run_step(context: DecisionContext, chain: Chain, step: Step) -> Chain:
@@ -96,20 +93,20 @@ def run_step(context: DecisionContext, chain: Chain, step: Step) -> Chain:
     context.add_reason(Reason.STEP_DUE, chain, str(step.index))
     if step.unless is not None and holds(step.unless, context.document(chain)):
         chain = chain.replace(base_at=context.now)
-        return chain.with_step(step.index, status=StepStatus.SKIPPED, done_at=context.now)
-    chain = chain.with_step(step.index, status=StepStatus.RUNNING, done_at=context.now, left_out={})
+        return chain.skip_step(step.index, done_at=context.now)
+    chain = chain.begin_step(step.index, context.now)
     return _VERBS[step.verb](context, chain, step)
 
 
 def _overtake(chain: Chain, rule: Rule, step: Step) -> Chain:
     for earlier in rule.steps[: step.index]:
         if chain.steps[earlier.index].status is StepStatus.PENDING:
-            chain = chain.with_step(earlier.index, status=StepStatus.SKIPPED)
+            chain = chain.skip_step(earlier.index)
     return chain
 
 
 def step_draft(chain: Chain, step: Step, say: str, buttons: tuple[str, ...] = ()) -> MessageDraft:
-    """What a step says to whoever has just written is a reply, and keeps no hours."""
+    """The draft of a step. To a person who has just written it is a reply, free of quiet hours."""
     reply = chain.start_name == MESSAGE_RECEIVED and step.timing is None and step.who == ("sender",)
     occurrence = chain.steps[step.index].occurrence
     return MessageDraft(step.verb, say, step.index, occurrence=occurrence, buttons=buttons, reply=reply)
@@ -125,7 +122,7 @@ def _ask(context: DecisionContext, chain: Chain, step: Step) -> Chain:
 
 
 def _remind(context: DecisionContext, chain: Chain, step: Step) -> Chain:
-    """Ask those again who have not answered finally, on behalf of whom they were asked, with the same buttons."""
+    """Ask again, with the same buttons, everyone without a final answer."""
     if chain.form is not None and not chain.form.over:
         return forms.remind_form(context, chain, step_draft(chain, step, step.say or ""))
     people = unanswered_people(chain)
@@ -141,9 +138,8 @@ def _remind(context: DecisionContext, chain: Chain, step: Step) -> Chain:
 
 
 def _left_out_too(chain: Chain, step: Step) -> Chain:
-    """Whom nothing reached cannot be reminded either, which takes no time."""
-    left_out = {who: why for state in chain.steps for who, why in state.left_out.items()}
-    return chain.with_step(step.index, left_out=left_out)
+    """A reminder of a question that reached no person leaves out the same people."""
+    return chain.exclude(step.index, {who: why for state in chain.steps for who, why in state.left_out.items()})
 
 
 def _collect(context: DecisionContext, chain: Chain, step: Step) -> Chain:

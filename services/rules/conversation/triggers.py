@@ -1,4 +1,4 @@
-"""What an event does to chains: it may end those that live (``until``), replan them, or start new ones."""
+"""What an event does to chains: ``until`` lines end them, and matching rules start or replan them."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from services.rules.conversation.schedule import due_of, has_lapsed, skip_past
 from services.rules.conversation.steps import advance
 from services.rules.identity_cache import cached_by_identity
 from services.rules.matching.conditions import ConditionIndex, necessary_condition
-from services.rules.rulebook.model import At, OnRepeat, Rule, Rulebook, Step
+from services.rules.rulebook.model import At, OnRepeat, Rule, Rulebook
 from shared.contracts.envelope import Event
 from shared.contracts.ids import ChainId, Line, PersonId, RuleId, derive_id
 from shared.contracts.values import encode
 
 
 class RuleTrigger(Struct, frozen=True):
-    """An event as the rules see it: its short name, and the document its conditions read."""
+    """An event as rules see it: its short name, and the document that conditions are evaluated on."""
 
     event: Event
     name: str
@@ -29,12 +29,15 @@ class RuleTrigger(Struct, frozen=True):
     line: Line | None = None
 
     def data_json(self) -> Raw:
-        """What the event says, as a chain keeps it."""
+        """The data of the event, as a chain stores it."""
         return Raw(encode(self.event.data))
 
 
 def subject_of(fields: tuple[str, ...], document: Document, event_id: str) -> str | None:
-    """``block_id=B-1``; None where the event lacks a field. Without ``about`` the event itself is the subject."""
+    """The subject, like ``block_id=B-1``; None where the event lacks a field.
+
+    Without ``about`` the event itself is the subject.
+    """
     if not fields:
         return f"event={event_id}"
     values = [document.get(field) for field in fields]
@@ -44,16 +47,16 @@ def subject_of(fields: tuple[str, ...], document: Document, event_id: str) -> st
 
 
 def tags_of(rule: Rule, subject: str, document: Document) -> frozenset[str]:
-    """What a live chain is found by: its subject, and the fields its ``until`` lines compare instead."""
+    """The tags a live chain is found by: its subject, and the fields that its ``until`` lines compare instead."""
     same = {until.same for until in rule.until if until.same}
     return frozenset({subject, *(f"{f}={v}" for f in same if (v := document.get(f)) is not None)})
 
 
 @dataclass(frozen=True, slots=True)
 class EventRules:
-    """What an event of one name could do at all: start rules, and end chains found by one of these ways.
+    """What an event of one name could do: start rules, and end chains that are found in one of these ways.
 
-    ``first`` looks only at that part of the rules' conditions which the event itself answers.
+    ``first`` evaluates only the part of the rules' conditions that the event's own fields answer.
     """
 
     first: ConditionIndex
@@ -61,11 +64,11 @@ class EventRules:
     ends: frozenset[tuple[tuple[str, ...], str | None]]
 
     def may_start(self, document: Document) -> frozenset[RuleId]:
-        """Rules that what the event itself says does not rule out, whatever else is known."""
+        """The rules that the event's own fields do not rule out."""
         return self.first.match(document)
 
     def tags(self, rules: Collection[RuleId], document: Document, event_id: str) -> frozenset[str]:
-        """What live chains are found by that the event would meet if it started these rules, or that it may end."""
+        """The tags of live chains that the event would meet if it started these rules, or that it may end."""
         if not rules and not self.ends:
             return _NO_TAGS
         subjects = {subject_of(about, document, event_id) for about in {self.about[rule] for rule in rules}}
@@ -92,7 +95,7 @@ def rules_of_event(book: Rulebook, name: str) -> EventRules:
 
 @cached_by_identity(most=64)
 def _rules_by_event(named: Mapping[RuleId, Rule]) -> Mapping[str, EventRules]:
-    """Rulebooks that differ in their people only have the same rules: every story of a test has people of its own."""
+    """Cached by the rules alone, since rulebooks of stories differ in their people only."""
     rules = tuple(named.values())
     names = {*(name for rule in rules for name in rule.events), *(u.event for rule in rules for u in rule.until)}
     return {name: _event_rules(rules, name) for name in names}
@@ -112,15 +115,12 @@ def _same_tag(same: str | None, document: Document) -> str | None:
     return None if value is None else f"{same}={value}"
 
 
-# ------------------------------------------------------------------ until
-
-
 Ends = Callable[[Chain, int, str, Document], bool]
-"""Whether an ``until`` line (by its index) of a chain's rule holds for an event of this name, in this document."""
+"""Whether the ``until`` line at an index of a chain's rule holds for an event name and a document."""
 
 
 def end_chains(context: DecisionContext, trigger: RuleTrigger, ends: Ends) -> None:
-    """Judged before ``on``: every live chain one of whose ``until`` lines this event makes true."""
+    """End every live chain that has an ``until`` line which this event makes true."""
     tags = rules_of_event(context.rulebook, trigger.name).tags_to_end(trigger.document, trigger.event.id)
     for chain in context.facts.chains_with_tags(tags) if tags else ():
         if not chain.active or chain.rule not in context.rulebook_of(chain).rules:
@@ -156,11 +156,8 @@ def _same_subject(context: DecisionContext, chain: Chain, rule: Rule, same: str 
     return value is not None and value == context.document(chain).get(same)
 
 
-# ------------------------------------------------------------------ start and replan
-
-
 def start_chains(context: DecisionContext, trigger: RuleTrigger, matched: Iterable[Rule]) -> bool:
-    """Start or replan a chain for each matched rule; False where none of them has a subject here."""
+    """Start or replan a chain for each matched rule; False where none of the rules has a subject here."""
     spoke = False
     for rule in matched:
         subject = subject_of(rule.about, trigger.document, trigger.event.id)
@@ -202,9 +199,12 @@ def start_chain(context: DecisionContext, trigger: RuleTrigger, rule: Rule, subj
 
 
 def replan_chain(context: DecisionContext, chain: Chain, trigger: RuleTrigger) -> Chain:
-    """``at`` steps that now lie ahead are due again; of those past the latest unsent goes now; ``after`` stays."""
+    """A matching event came again: ``at`` steps that lie ahead now are due again.
+
+    Of the pending ``at`` steps that lie behind, only the latest runs, now. ``after`` steps stay as they are.
+    """
     shown = _shown_values(context, chain)
-    chain = chain.replace(event=trigger.data_json())
+    chain = chain.replan(trigger.data_json())
     context.add_reason(Reason.REPLANNED, chain)
     if _shown_values(context, chain) != shown:
         chain = _ask_afresh(context, chain)
@@ -217,43 +217,34 @@ def replan_chain(context: DecisionContext, chain: Chain, trigger: RuleTrigger) -
         elif chain.steps[step.index].status is StepStatus.PENDING:
             late.append(step.index)
     for index in late[:-1]:
-        chain = chain.with_step(index, status=StepStatus.SKIPPED)
+        chain = chain.skip_step(index)
     return advance(context, chain)
 
 
 def _repeat_step(context: DecisionContext, chain: Chain, index: int) -> Chain:
-    """A step that ran for an earlier date runs for the new one; what of it is unsent is taken back."""
-    state = chain.steps[index]
-    if state.status is StepStatus.PENDING:
+    """A step that ran for an earlier date runs again for the new one; its unsent messages are withdrawn."""
+    if chain.steps[index].status is StepStatus.PENDING:
         return chain
     chain = outbound.withdraw_messages(context, chain, "replaced", lambda m: m.step == index and m.answer is None)
     chain = chain.replace(handovers=tuple(h for h in chain.handovers if h.step != index))
-    return chain.with_step(
-        index, status=StepStatus.PENDING, occurrence=state.occurrence + 1, left_out={}, unreached=False
-    )
+    return chain.repeat_step(index)
 
 
 def _shown_values(context: DecisionContext, chain: Chain) -> dict[PersonId, tuple[str, ...]]:
-    """The values each open question showed, as its template would fill them now."""
+    """The values of each open question, as its template would show them now."""
     document = context.document(chain)
     shown = {}
-    for outgoing in chain.messages:
-        if outgoing.open and outgoing.answer is None:
-            template = outbound.template_of(context, chain, outgoing.say)
-            shown[outgoing.person_id] = tuple(str(document.get(path)) for path in template.fields.values())
+    for message in chain.messages:
+        if message.open and message.answer is None:
+            template = outbound.template_of(context, chain, message.say)
+            shown[message.person_id] = tuple(str(document.get(path)) for path in template.fields.values())
     return shown
 
 
 def _ask_afresh(context: DecisionContext, chain: Chain) -> Chain:
-    """The question is closed (``replaced``), and asked again at once unless its step has a time of its own."""
-    chain = outbound.close_questions(outbound.withdraw_messages(context, chain, "replaced"))
+    """Close the questions, and ask them again at once unless their step has a time of its own."""
+    chain = outbound.withdraw_messages(context, chain, "replaced").close_questions()
     for step in context.rule_of(chain).steps:
-        if step.answers and chain.steps[step.index].over:
-            chain = _asked_again(context, chain, step)
+        if step.answers and chain.steps[step.index].over and not isinstance(step.timing, At):
+            chain = _repeat_step(context, chain, step.index)
     return chain
-
-
-def _asked_again(context: DecisionContext, chain: Chain, step: Step) -> Chain:
-    if isinstance(step.timing, At):
-        return chain
-    return _repeat_step(context, chain.with_step(step.index, status=StepStatus.DONE), step.index)

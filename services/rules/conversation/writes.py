@@ -1,4 +1,4 @@
-"""Asking for a write: the typed input an operation takes, and the evidence that a person asked for it."""
+"""Requests writes: builds the typed input of an operation, and the evidence that a person asked for it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ from shared.contracts.writes import (
 
 @dataclass(frozen=True, slots=True)
 class WriteOrigin:
-    """What asks for the write: a step, or an answer to one with all who gave it, the last of them decisive."""
+    """What asks for a write: a step, or an answer to one with all who gave it; the last of them decided."""
 
     step: int
     answer: str | None = None
@@ -53,7 +53,7 @@ class _WriteCase:
 
     @property
     def asked(self) -> Any:
-        """The event the chain is about; the checker sees to it that its kind has what an operation needs."""
+        """The event the chain is about; validation makes sure that its kind has the fields an operation needs."""
         return self.document.data
 
     @property
@@ -66,7 +66,7 @@ class _WriteCase:
 
 
 def request_write(context: DecisionContext, chain: Chain, record: WriteAction, origin: WriteOrigin) -> Chain:
-    """Ask for ``record`` unless its ``unless`` holds; what is asked for is remembered on the chain."""
+    """Request ``record`` unless its ``unless`` holds, once for each source; the chain keeps the write."""
     document = context.document(chain)
     if record.unless is not None and holds(record.unless, document):
         return chain
@@ -103,7 +103,7 @@ def _values(record: WriteAction, document: Document) -> dict[str, Any]:
 
 
 def build_evidence(case: _WriteCase) -> WriteEvidence:
-    """Who answered what, to which words, by which messages (docs/reference/consonance.md, 5)."""
+    """Who answered what, to which text, by which messages (docs/reference/consonance.md, 5)."""
     chain, given = case.chain, case.decider
     bare = WriteEvidence(rule=chain.rule, chain_id=chain.chain_id)
     if given is None:
@@ -169,7 +169,7 @@ def _metadata(case: _WriteCase) -> WriteInput:
 def _acquisition(case: _WriteCase) -> WriteInput:
     form = case.chain.form
     if form is None:
-        raise ValueError("acquisition.create is a form's record")  # the checker refuses a step that asks for it
+        raise ValueError("acquisition.create is a form's record")  # validation refuses a step that asks for it
     submitter = case.context.facts.people[form.person_id]
     values = form.values
     files = {field.name for field in case.context.rulebook_of(case.chain).forms[form.form].fields if field.document}

@@ -50,7 +50,7 @@ IS_AVAILABLE = durable_rules_engine is not None
 Pattern = Mapping[str, object]
 Encode = Callable[[object], int]
 
-_TRUE_PROPERTY = "z"  # 1 in every fact, for conditions that hold whatever is said
+_TRUE_PROPERTY = "z"  # 1 in every fact, for conditions that always hold
 _COMPARED = {
     Operator.AT_LEAST: ("$gte", "$lt"),
     Operator.LESS_THAN: ("$lt", "$gte"),
@@ -58,7 +58,7 @@ _COMPARED = {
     Operator.AT_MOST: ("$lte", "$gt"),
 }
 _GROUPED = frozenset({Operator.ONE_OF, Operator.IS_NOT, Operator.LESS_THAN, Operator.AT_MOST})
-"""Comparisons that are more than one to the engine."""
+"""Comparisons that durable-rules needs several patterns for."""
 _MOST_GROUPS = 12
 _MOST_ALTERNATIVES = 250
 _BELOW = (Operator.LESS_THAN, Operator.AT_MOST)
