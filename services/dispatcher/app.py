@@ -6,7 +6,7 @@ from functools import partial
 
 from services.dispatcher.delivery_evidence import DeliveryEvidence
 from services.dispatcher.handlers import TOPICS, DispatcherHandler
-from services.dispatcher.leader import LEADER_SESSION, FetchEndOffsets, Leader, LeaderLease, TopicBacklog
+from services.dispatcher.leader import LEADER_SESSION, FetchEndOffsets, Leader, TopicBacklog
 from services.dispatcher.message_updates import SERVICE, MessageUpdater
 from services.dispatcher.monitor import Monitor
 from services.dispatcher.reconciliation import Reconciler
@@ -17,6 +17,7 @@ from services.dispatcher.throttle_store import ThrottleStore
 from services.dispatcher.throttles import Throttles
 from services.dispatcher.whatsapp_client import WhatsAppClient
 from shared.runtime.clock import Clock
+from shared.runtime.leader import LeaderLease
 from shared.runtime.postgres import Pool, connect
 from shared.runtime.progress import Partition
 from shared.runtime.service import Process, service_process
@@ -55,7 +56,7 @@ def compose(
         handler=DispatcherHandler(people, store, updater, evidence, account),
         sender=sender,
         leader=Leader(
-            LeaderLease(session, tenant),
+            LeaderLease(f"stet/dispatcher/portfolio/{tenant}", session),
             backlog,
             throttle_store,
             store,

@@ -1,14 +1,14 @@
 """The leader: win the lease, catch up with the topics, load the limits, send until the lease is lost.
 
-One replica at a time sends for all numbers, because the rate limits live in its memory. Before it sends, it reads every
-topic up to the end it had at that moment: withdrawals, addresses, windows, pauses. While the broker is away, or a
+One replica at a time sends for all numbers, because the rate limits live in its memory. It commits intents over the
+session that holds the lease; intents of an earlier leader are fenced by their own leases. Before it sends, it reads
+every topic up to the end it had at that moment: withdrawals, addresses, windows, pauses. While the broker is away, or a
 partition is not read, it waits: a late message does less harm than one that rules had withdrawn.
 """
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
@@ -25,11 +25,13 @@ from services.dispatcher.sender import Sender
 from services.dispatcher.store import QUERIES, MessageStore
 from services.dispatcher.throttle_store import THROTTLED_CHANNEL, ThrottleStore
 from services.dispatcher.throttles import SendTarget
-from shared.contracts.ids import TenantId
+from shared.contracts.errors import Unavailable
 from shared.contracts.topics import PARTITIONS
 from shared.runtime.failures import SERIALIZATION_FAILURES, TRANSIENT_ERRORS
-from shared.runtime.postgres import Connection, advisory_lock_key
+from shared.runtime.leader import LeaderLease
+from shared.runtime.postgres import Connection
 from shared.runtime.progress import Partition
+from shared.runtime.retry import until_available
 from shared.runtime.telemetry import get_logger
 
 log = get_logger()
@@ -37,44 +39,17 @@ log = get_logger()
 LEADER_SESSION = {"idle_session_timeout": "15s"}
 """Settings of the session that holds the lease: the database ends it where the process stands still."""
 
-_TRY_LOCK = "select pg_try_advisory_lock($1)"
-_LOCK_RETRY_SECONDS = 0.5
 _POLL_SECONDS = 0.1
 _BROKER_SECONDS = 5.0  # one question to the broker; the session that holds the lease must be used within 15 seconds
-_BROKER_RETRY_SECONDS = 0.5
 _LOG_EVERY = 30.0  # seconds
 _MOST_NAMED = 5  # partitions in a log line
 _RETRY_SECONDS = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class LeaderLease:
-    """The lease is an advisory lock of one session, opened by ``connect`` for nothing else.
-
-    Intents are committed over that very session, so a replica that has lost the lock can begin nothing. Intents from
-    before are fenced by their own leases.
-    """
-
-    connect: Callable[[], Awaitable[Connection]]
-    tenant: TenantId
-
-    @asynccontextmanager
-    async def held(self) -> AsyncIterator[Connection]:
-        """Wait for the lock; the given connection holds it and ends with the block."""
-        number = advisory_lock_key(f"stet/dispatcher/portfolio/{self.tenant}")
-        connection = await self.connect()
-        try:
-            while not await connection.fetchval(_TRY_LOCK, number):
-                await asyncio.sleep(_LOCK_RETRY_SECONDS)
-            yield connection
-        finally:
-            connection.terminate()
-
-
 class FetchEndOffsets(Protocol):
     """Asks the broker for the end of each partition."""
 
-    async def __call__(self, places: Iterable[Partition], /) -> Mapping[Partition, int]: ...
+    async def __call__(self, partitions: Iterable[Partition], /) -> Mapping[Partition, int]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,23 +70,15 @@ class TopicBacklog:
             metrics.CATCHING_UP.set(0)
 
     async def _ends(self, fetch: FetchEndOffsets, connection: Connection) -> Mapping[Partition, int]:
-        places = [(topic, partition) for topic in self.topics for partition in range(PARTITIONS)]
-        logged_at = 0.0
-        while True:
-            try:
-                async with asyncio.timeout(_BROKER_SECONDS):
-                    return await fetch(places)
-            except (KafkaError, *TRANSIENT_ERRORS) as error:
-                if time.monotonic() - logged_at > _LOG_EVERY:
-                    logged_at = time.monotonic()
-                    log.warning(
-                        "dependency.awaited",
-                        dependency="kafka",
-                        setting="STET_KAFKA_BOOTSTRAP",
-                        error=type(error).__name__,
-                    )
-            await connection.execute("select")
-            await asyncio.sleep(_BROKER_RETRY_SECONDS)
+        partitions = [(topic, partition) for topic in self.topics for partition in range(PARTITIONS)]
+
+        async def attempt() -> Mapping[Partition, int]:
+            await connection.execute("select")  # a session that stays silent while the broker is away would end
+            async with asyncio.timeout(_BROKER_SECONDS):
+                return await fetch(partitions)
+
+        errors = (KafkaError, Unavailable, OSError, TimeoutError)
+        return await until_available("kafka", "STET_KAFKA_BOOTSTRAP", attempt, errors=errors)
 
     async def _wait_for(self, connection: Connection, ends: Mapping[Partition, int]) -> None:
         logged_at = time.monotonic()
