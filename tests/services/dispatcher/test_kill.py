@@ -32,8 +32,8 @@ _MESSAGES = 150
 
 
 @dataclass
-class Service:
-    """The dispatcher as a process of its own, on topics of its own."""
+class DispatcherProcess:
+    """The dispatcher in a process and on topics of its own."""
 
     settings: dict[str, str]
     folder: Path
@@ -67,8 +67,8 @@ class Service:
         return dict(rows)
 
     async def sends(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = await self.simulator.ask("messages")
-        return found
+        messages: list[dict[str, Any]] = await self.simulator.ask("messages")
+        return messages
 
     async def end(self) -> None:
         for child in self._children:
@@ -93,7 +93,7 @@ async def simulator(webhook: Hook) -> AsyncIterator[Stand]:
 @pytest.fixture
 async def service(
     kafka_bootstrap: str, postgres_database: str, unique_suffix: str, run_folder: Path, simulator: Stand, webhook: Hook
-) -> AsyncIterator[Service]:
+) -> AsyncIterator[DispatcherProcess]:
     settings = {
         "PYTHONPATH": str(ROOT), "STET_TENANT": TENANT, "STET_KAFKA_BOOTSTRAP": kafka_bootstrap,
         "STET_POSTGRES_DSN": login_of(postgres_database, "dispatcher"), "STET_TOPIC_PREFIX": f"{unique_suffix}.",
@@ -101,21 +101,21 @@ async def service(
         "STET_WHATSAPP_GRAPH_VERSION": "v25.0", "STET_WHATSAPP_TOKEN": TOKEN, "STET_SEND_TIMEOUT_SECONDS": "2",
         "STET_WHATSAPP_LINES": orjson.dumps({"main": MAIN}).decode(),
     }  # fmt: skip
-    service = Service(settings, run_folder, simulator, webhook)
+    service = DispatcherProcess(settings, run_folder, simulator, webhook)
     await (await service.run("shared.runtime.topic_setup", "create")).run()
     yield service
     await service.end()
 
 
-async def _ask(service: Service) -> None:
+async def _publish_requests(service: DispatcherProcess) -> None:
     expires, numbers = machine_now() + timedelta(days=1), range(_MESSAGES)
     await service.publish(CONTACTS, *(person_observed(f"p{n}", f"+4416329{n:05}") for n in numbers))
     await service.publish(MESSAGES_REQUESTED, *(send_request(f"m{n}", f"p{n}", expires_at=expires) for n in numbers))
 
 
 @pytest.mark.timeout(180)
-async def test_a_kill_between_intent_and_outcome_doubles_nothing_and_loses_nothing(service: Service) -> None:
-    await _ask(service)
+async def test_a_kill_between_intent_and_outcome_doubles_nothing_and_loses_nothing(service: DispatcherProcess) -> None:
+    await _publish_requests(service)
     killed = await service.start()
     await wait_until(lambda: _at_least(service, 30), 40)
     await killed.kill()
@@ -129,8 +129,8 @@ async def test_a_kill_between_intent_and_outcome_doubles_nothing_and_loses_nothi
 
 
 @pytest.mark.timeout(120)
-async def test_a_frozen_leader_is_replaced_and_wakes_up_too_late(service: Service) -> None:
-    await _ask(service)
+async def test_a_frozen_leader_is_replaced_and_wakes_up_too_late(service: DispatcherProcess) -> None:
+    await _publish_requests(service)
     frozen = await service.start()
     await wait_until(lambda: _at_least(service, 30), 40)
     os.kill(frozen.pid, signal.SIGSTOP)
@@ -144,10 +144,12 @@ async def test_a_frozen_leader_is_replaced_and_wakes_up_too_late(service: Servic
     assert len({message["person"] for message in await service.sends()}) == counts["sends"] == _MESSAGES
 
 
-async def test_a_restarted_dispatcher_sends_nothing_that_was_withdrawn_while_it_was_away(service: Service) -> None:
+async def test_a_restarted_dispatcher_sends_nothing_that_was_withdrawn_while_it_was_away(
+    service: DispatcherProcess,
+) -> None:
     reached = service.settings["STET_WHATSAPP_GRAPH_URL"]
     service.settings["STET_WHATSAPP_GRAPH_URL"] = "http://127.0.0.1:9"
-    await _ask(service)
+    await _publish_requests(service)
     killed = await service.start()
     await wait_until(lambda: _all_wait(service))
     await killed.kill()
@@ -165,40 +167,40 @@ def _withdrawal(number: int) -> WithdrawMessage:
     return WithdrawMessage(message_id=MessageId(f"m{number}"), person_id=PersonId(f"p{number}"), reason="done")
 
 
-async def _all_wait(service: Service) -> bool:
-    """All are in the queue, and one has found that WhatsApp cannot be reached."""
+async def _all_wait(service: DispatcherProcess) -> bool:
+    """All are in the queue, and one has messages that WhatsApp cannot be reached."""
     connection = await asyncpg.connect(service.settings["STET_POSTGRES_DSN"])
     tried = await connection.fetchval("select count(*) from dispatcher.attempts where ending = 'not_written'")
     await connection.close()
     return bool(tried) and await service.states() == {"waiting": _MESSAGES}
 
 
-async def _none_waits(service: Service) -> bool:
+async def _none_waits(service: DispatcherProcess) -> bool:
     return not {"waiting", "intent"} & (await service.states()).keys()
 
 
-async def _all_delivered(service: Service) -> bool:
+async def _all_delivered(service: DispatcherProcess) -> bool:
     """The frozen process reports that its sends never left, or a status proves that they did."""
     await _deliver_statuses(service)
     await asyncio.sleep(0.5)
     return await service.states() == {"delivered": _MESSAGES}
 
 
-async def _at_least(service: Service, sends: int) -> bool:
+async def _at_least(service: DispatcherProcess, sends: int) -> bool:
     return len(await service.sends()) >= sends
 
 
-async def _nothing_waits(service: Service) -> bool:
+async def _nothing_waits(service: DispatcherProcess) -> bool:
     states = await service.states()
     return sum(states.values()) == _MESSAGES and not {"waiting", "intent"} & states.keys()
 
 
-async def _deliver_statuses(service: Service) -> None:
+async def _deliver_statuses(service: DispatcherProcess) -> None:
     await service.simulator.rest()
     await service.publish(WHATSAPP_STATUSES, *map(status_of, service.webhook.statuses()))
 
 
-async def _accounted_for(service: Service) -> bool:
+async def _accounted_for(service: DispatcherProcess) -> bool:
     """Every send that reached the simulator is delivered; the others, and only they, stay uncertain."""
     states, sends = await service.states(), len(await service.sends())
     return states.get("delivered") == sends and states.get("uncertain", 0) == _MESSAGES - sends

@@ -27,7 +27,7 @@ from tests.services.dispatcher.dispatcher_under_test import (
 pytestmark = pytest.mark.integration
 
 
-class Broker:
+class FakeBroker:
     """Has ten records in one partition; ``away`` is how often it fails to respond first."""
 
     def __init__(self, topic: Topic, away: int = 0) -> None:
@@ -61,7 +61,7 @@ async def _is_catching_up(dispatcher: DispatcherUnderTest) -> bool:
 async def test_a_leader_sends_once_every_partition_is_read(
     postgres_database: str, clock_file: Path, simulator: Stand, webhook: Hook, topic: Topic
 ) -> None:
-    broker = Broker(topic)
+    broker = FakeBroker(topic)
     async with running_dispatcher(postgres_database, clock_file, simulator, webhook, fetch_ends=broker) as dispatcher:
         await dispatcher.handle(person_observed(), send_request())
         for offset in (0, 9):
@@ -76,7 +76,7 @@ async def test_a_leader_sends_once_every_partition_is_read(
 async def test_a_broker_that_is_away_is_waited_for(
     postgres_database: str, clock_file: Path, simulator: Stand, webhook: Hook
 ) -> None:
-    broker = Broker(MESSAGES_REQUESTED, away=2)
+    broker = FakeBroker(MESSAGES_REQUESTED, away=2)
     async with running_dispatcher(postgres_database, clock_file, simulator, webhook, fetch_ends=broker) as dispatcher:
         await dispatcher.handle(person_observed(), send_request())
         await broker.read_to(dispatcher, 10)
