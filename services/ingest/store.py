@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mappi
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from services.ingest.coverage import Coverage
 from services.ingest.fields import phone_key
@@ -95,15 +95,6 @@ def _to_directory(rows: Iterable[Mapping[str, str]]) -> PersonDirectory:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredSnapshot:
-    """``content`` is JSON; ``version`` rises with every difference."""
-
-    id: int
-    version: int
-    content: str
-
-
-@dataclass(frozen=True, slots=True)
 class PollPass:
     """A pass over all records of an entity. All up to the id ``after`` are read.
 
@@ -118,28 +109,41 @@ class PollPass:
     fields: frozenset[str] = frozenset()
 
 
-def decode_snapshot(model: type[_S], stored: StoredSnapshot | None) -> _S | None:
-    """None also for a snapshot of another version of this service that cannot be read."""
-    try:
-        return None if stored is None else decode(model, stored.content)
-    except DECODE_ERRORS:
-        return None
+@dataclass(frozen=True, slots=True)
+class StoredSnapshot(Generic[_S]):
+    """``version`` rises with every difference, from 0 for a record never seen. ``snapshot`` None: never seen, or stored
+    by another version of this service in a form that cannot be read.
+    """
+
+    version: int
+    snapshot: _S | None
 
 
 @dataclass(frozen=True, slots=True)
-class SnapshotStore:
+class SnapshotStore(Generic[_S]):
     """The snapshots and the passes of one tenant and one entity (``works``, ``contacts``)."""
 
     tenant: TenantId
     entity: str
+    model: type[_S]
 
-    async def load(self, connection: Connection, ids: Collection[int]) -> Mapping[int, StoredSnapshot]:
+    async def load(self, connection: Connection, ids: Collection[int]) -> Mapping[int, StoredSnapshot[_S]]:
+        """One for each of the ids."""
         rows = await connection.fetch(queries.load_snapshots, self.tenant, self.entity, list(ids))
-        return {row["id"]: StoredSnapshot(row["id"], row["version"], row["view"]) for row in rows}
+        found = {row["id"]: StoredSnapshot(row["version"], self._decode(row["view"])) for row in rows}
+        return {one: found.get(one) or StoredSnapshot(0, None) for one in ids}
 
-    async def save(self, connection: Connection, changed: Sequence[StoredSnapshot], now: datetime) -> None:
-        ids, versions, contents = ([getattr(one, name) for one in changed] for name in ("id", "version", "content"))
+    async def save(self, connection: Connection, new: Sequence[tuple[int, int, _S]], now: datetime) -> None:
+        """``new``: id, version and snapshot of each record."""
+        ids, versions = [record_id for record_id, _, _ in new], [version for _, version, _ in new]
+        contents = [encode(snapshot).decode() for _, _, snapshot in new]
         await connection.execute(queries.save_snapshots, self.tenant, self.entity, now, ids, versions, contents)
+
+    def _decode(self, content: str) -> _S | None:
+        try:
+            return decode(self.model, content)
+        except DECODE_ERRORS:
+            return None
 
     async def last_pass(self, connection: Connection) -> PollPass | None:
         row = await connection.fetchrow(queries.load_pass, self.tenant, self.entity)

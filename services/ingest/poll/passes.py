@@ -5,10 +5,11 @@ complete pass over a field is its baseline and publishes only states. Contacts a
 nothing shows which of them have changed.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 from services.ingest.fields import FieldReader, JsonObject, phone_key
 from services.ingest.identity import address_locks, apply_contact, person_event
@@ -30,14 +31,13 @@ from services.ingest.store import (
     PollPass,
     SnapshotStore,
     StoredSnapshot,
-    decode_snapshot,
     park_in,
     raises_unavailable,
     write_transaction,
 )
 from shared.contracts.ids import TenantId, partition_key, person_id_of_contact
 from shared.contracts.topics import CONSONANCE_EVENTS, CONTACTS
-from shared.contracts.values import encode
+from shared.contracts.values import Value
 from shared.runtime.batch import bisect
 from shared.runtime.clock import Clock, machine_now
 from shared.runtime.failures import describe_failure, parking_reason
@@ -47,6 +47,8 @@ from shared.runtime.telemetry import intake_span
 
 OVERLAP = timedelta(days=1)
 """``changedSince`` counts whole days in an undocumented time zone, so a pass asks for a day more."""
+
+_S = TypeVar("_S", bound=Value)
 
 _CONTACTS_PER_TRANSACTION = 200
 _WORKS_ORIGIN = "polled works"
@@ -120,30 +122,20 @@ class WorksPoll:
         parsed, invalid = parse_page(WorkSnapshot, page, self._parse)
         if invalid:
             await self.parking.park(invalid, _WORKS_ORIGIN)
-        published: list[int] = []
+        by_id = {one.snapshot.work_id: one for one in parsed}
+        return await _store_or_park(list(by_id.values()), partial(self._store, current), self.parking, _WORKS_ORIGIN)
 
-        async def store(records: Sequence[ParsedRecord[WorkSnapshot]]) -> None:
-            published.append(await self._store(records, current))
-
-        async def park(record: ParsedRecord[WorkSnapshot], fault: Exception) -> None:
-            await self.parking.park(
-                [record.to_invalid_input(parking_reason(fault), describe_failure(fault))], _WORKS_ORIGIN
-            )
-
-        await bisect(list({one.snapshot.work_id: one for one in parsed}.values()), store, park)
-        return sum(published)
-
-    async def _store(self, records: Sequence[ParsedRecord[WorkSnapshot]], current: PollPass) -> int:
+    async def _store(self, current: PollPass, records: Sequence[ParsedRecord[WorkSnapshot]]) -> int:
         locks = [partition_key(self.tenant, "works", one.snapshot.work_id) for one in records]
         async with write_transaction(self.pool, self.clock, locks) as tx:
             stored = await self._snapshots.load(tx.connection, [one.snapshot.work_id for one in records])
-            changed = [one for one in records if _stored_work(stored, one.snapshot) != one.snapshot]
+            changed = [one for one in records if stored[one.snapshot.work_id].snapshot != one.snapshot]
             works = [one.snapshot for one in changed]
-            published = sum([self._publish(stored, work, current, tx) for work in works])
-            new = [_next_snapshot(stored, work.work_id, work) for work in works]
+            published = sum([self._publish(stored[work.work_id], work, current, tx) for work in works])
+            new = [(work.work_id, stored[work.work_id].version + 1, work) for work in works]
             await self._snapshots.save(tx.connection, new, tx.now)
             for one in changed:
-                old = _stored_work(stored, one.snapshot)
+                old = stored[one.snapshot.work_id].snapshot
                 fields = one.invalid_fields(f"work {one.snapshot.work_id}", old.unread if old else ())
                 await park_in(tx, fields, _WORKS_ORIGIN)
         return published
@@ -152,12 +144,12 @@ class WorksPoll:
         return parse_work(node, self.vocabulary, reader)
 
     def _publish(
-        self, stored: Mapping[int, StoredSnapshot], work: WorkSnapshot, current: PollPass, tx: Transaction
+        self, stored: StoredSnapshot[WorkSnapshot], work: WorkSnapshot, current: PollPass, tx: Transaction
     ) -> int:
         """The events of one work, in a trace of its own; returns their number."""
-        version, key = _next_version(stored, work.work_id), partition_key(self.tenant, "works", work.work_id)
+        version, key = stored.version + 1, partition_key(self.tenant, "works", work.work_id)
         comparison = ComparisonContext(self.tenant, self.vocabulary, tx.now, version, current.fields, self.polled)
-        events = compare_works(_stored_work(stored, work), work, comparison)
+        events = compare_works(stored.snapshot, work, comparison)
         with intake_span("ingest.poll") as traceparent:
             context = EventContext(self.tenant, tx.now, {}, traceparent)
             for one in events:
@@ -183,8 +175,8 @@ class WorksPoll:
             await self._snapshots.complete_pass(self.pool, machine_now(), fields)
 
     @property
-    def _snapshots(self) -> SnapshotStore:
-        return SnapshotStore(self.tenant, "works")
+    def _snapshots(self) -> SnapshotStore[WorkSnapshot]:
+        return SnapshotStore(self.tenant, "works", WorkSnapshot)
 
 
 # ------------------------------------------------------------------ contacts
@@ -212,23 +204,12 @@ class ContactsPoll:
         parsed, invalid = parse_page(ContactSnapshot, nodes, self._parse)
         if invalid:
             await self.parking.park(invalid, _CONTACTS_ORIGIN)
-        published: list[int] = []
-
-        async def store(records: Sequence[ParsedRecord[ContactSnapshot]]) -> None:
-            published.append(await self._store(records))
-
-        async def park(record: ParsedRecord[ContactSnapshot], fault: Exception) -> None:
-            await self.parking.park(
-                [record.to_invalid_input(parking_reason(fault), describe_failure(fault))], _CONTACTS_ORIGIN
-            )
-
-        await bisect(parsed, store, park)
-        return sum(published)
+        return await _store_or_park(parsed, self._store, self.parking, _CONTACTS_ORIGIN)
 
     async def _store(self, records: Sequence[ParsedRecord[ContactSnapshot]]) -> int:
         with raises_unavailable():
             stored = await self._snapshots.load(self.pool, [one.snapshot.contact_id for one in records])
-        changed = [one for one in records if _stored_contact(stored, one.snapshot) != one.snapshot]
+        changed = [one for one in records if stored[one.snapshot.contact_id].snapshot != one.snapshot]
         if not changed:
             return 0
         contacts = [one.snapshot for one in changed]
@@ -237,15 +218,15 @@ class ContactsPoll:
         async with write_transaction(self.pool, self.clock, address_locks(self.tenant, [*addresses, *persons])) as tx:
             directory = await PersonStore(self.tenant).load_for_update(tx.connection, addresses, persons)
             for contact in contacts:
-                apply_contact(directory, contact, _stored_contact(stored, contact), self.tenant, tx.now)
+                apply_contact(directory, contact, stored[contact.contact_id].snapshot, self.tenant, tx.now)
             people = directory.changed(tx.now)
             await PersonStore(self.tenant).save(tx.connection, people)
-            new = [_next_snapshot(stored, contact.contact_id, contact) for contact in contacts]
+            new = [(one.contact_id, stored[one.contact_id].version + 1, one) for one in contacts]
             await self._snapshots.save(tx.connection, new, tx.now)
             for person in people:
                 tx.publish(CONTACTS, person_event(person, EventContext(self.tenant, tx.now, {})))
             for one in changed:
-                old = _stored_contact(stored, one.snapshot)
+                old = stored[one.snapshot.contact_id].snapshot
                 fields = one.invalid_fields(f"contact {one.snapshot.contact_id}", old.unread if old else ())
                 await park_in(tx, fields, _CONTACTS_ORIGIN)
         return len(people)
@@ -254,8 +235,8 @@ class ContactsPoll:
         return parse_contact(node, self.vocabulary, reader)
 
     @property
-    def _snapshots(self) -> SnapshotStore:
-        return SnapshotStore(self.tenant, "contacts")
+    def _snapshots(self) -> SnapshotStore[ContactSnapshot]:
+        return SnapshotStore(self.tenant, "contacts", ContactSnapshot)
 
 
 def _batches(nodes: Sequence[Any]) -> Iterator[Sequence[Any]]:
@@ -263,20 +244,20 @@ def _batches(nodes: Sequence[Any]) -> Iterator[Sequence[Any]]:
     return (nodes[start : start + _CONTACTS_PER_TRANSACTION] for start in starts)
 
 
-def _stored_work(stored: Mapping[int, StoredSnapshot], work: WorkSnapshot) -> WorkSnapshot | None:
-    return decode_snapshot(WorkSnapshot, stored.get(work.work_id))
+async def _store_or_park(
+    records: Sequence[ParsedRecord[_S]],
+    store: Callable[[Sequence[ParsedRecord[_S]]], Awaitable[int]],
+    parking: ParkedInputStore,
+    origin: str,
+) -> int:
+    """The number of events published; a record that the database refuses is parked, and the others are stored."""
+    published: list[int] = []
 
+    async def attempt(some: Sequence[ParsedRecord[_S]]) -> None:
+        published.append(await store(some))
 
-def _stored_contact(stored: Mapping[int, StoredSnapshot], contact: ContactSnapshot) -> ContactSnapshot | None:
-    return decode_snapshot(ContactSnapshot, stored.get(contact.contact_id))
+    async def park(record: ParsedRecord[_S], fault: Exception) -> None:
+        await parking.park([record.to_invalid_input(parking_reason(fault), describe_failure(fault))], origin)
 
-
-def _next_snapshot(
-    stored: Mapping[int, StoredSnapshot], record_id: int, snapshot: WorkSnapshot | ContactSnapshot
-) -> StoredSnapshot:
-    return StoredSnapshot(record_id, _next_version(stored, record_id), encode(snapshot).decode())
-
-
-def _next_version(stored: Mapping[int, StoredSnapshot], record_id: int) -> int:
-    snapshot = stored.get(record_id)
-    return 1 if snapshot is None else snapshot.version + 1
+    await bisect(records, attempt, park)
+    return sum(published)
