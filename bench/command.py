@@ -1,7 +1,7 @@
 """``make bench``: measures each part beside its floor, in one run, and prints one table.
 
-The machine's own speed means nothing here: what counts is the ratio to a floor measured in the same minutes. A missed
-wish is printed as such and fails nothing; only what could not be measured does.
+The machine's own speed means nothing here: only the ratio to a floor measured in the same minutes counts. A missed
+target is printed and fails nothing; only a failed measurement does.
 """
 
 import argparse
@@ -11,52 +11,52 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 from rich.console import Console
 
-from bench import dispatcher, ingest, latency, memory, rules
-from bench.table import Row, print_table
+from bench import dispatcher, ingest, latency, rules
+from bench.results import BenchResult, print_results
 from shared.contracts.errors import StetError
 
-Section = Callable[[float], AsyncIterator[Row]]
+Bench = Callable[[float], AsyncIterator[BenchResult]]
 
-_SECTIONS: dict[str, Section] = {
+_BENCHES: dict[str, Bench] = {
     "ingest": ingest.measure,
     "rules": rules.measure,
     "dispatcher": dispatcher.measure,
     "latency": latency.measure,
 }
-_OWN_SERVERS = ("STET_KAFKA_BOOTSTRAP", "STET_POSTGRES_DSN")
+_SERVER_SETTINGS = ("STET_KAFKA_BOOTSTRAP", "STET_POSTGRES_DSN")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    chosen = _parser().parse_args(argv)
-    for name in _OWN_SERVERS:
-        os.environ.pop(name, None)  # a bench fills its broker and database with invented people: always its own ones
+    options = _parser().parse_args(argv)
+    for name in _SERVER_SETTINGS:
+        os.environ.pop(name, None)  # a bench fills its servers with invented people, so it always starts its own
     console = Console(stderr=True)
     try:
-        rows = asyncio.run(_run(chosen, console))
+        results = asyncio.run(_run(options, console))
     except StetError as failure:
         console.print(str(failure), style="red", markup=False, highlight=False)
         return 1
-    print_table(rows)
+    print_results(results)
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measures Stet beside what its parts can do.")
-    parser.add_argument("--only", choices=_SECTIONS, help="one part instead of all")
-    parser.add_argument("--seconds", type=float, default=2.0, help="how long a round is loaded (default: 2)")
+    parser.add_argument("--only", choices=_BENCHES, help="one part instead of all")
+    parser.add_argument("--seconds", type=float, default=2.0, help="the length of a round (default: 2)")
     parser.add_argument(
         "--million", action="store_true", help="instead: a million events through rules, and its memory"
     )
     return parser
 
 
-async def _run(chosen: argparse.Namespace, console: Console) -> list[Row]:
-    if chosen.million:
-        return [row async for row in memory.measure()]
-    rows = []
-    for name in [chosen.only] if chosen.only else list(_SECTIONS):
+async def _run(options: argparse.Namespace, console: Console) -> list[BenchResult]:
+    if options.million:
+        return [result async for result in rules.measure_memory()]
+    results = []
+    for name in [options.only] if options.only else list(_BENCHES):
         console.print(f"measuring {name}", highlight=False)
-        async for row in _SECTIONS[name](chosen.seconds):
-            console.print(f"  {row.sentence}", highlight=False)
-            rows.append(row)
-    return rows
+        async for result in _BENCHES[name](options.seconds):
+            console.print(f"  {result.sentence}", highlight=False)
+            results.append(result)
+    return results

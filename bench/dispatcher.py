@@ -1,4 +1,4 @@
-"""The dispatcher beside a bare client loop: messages a second from Kafka through queue and planner to a provider."""
+"""The dispatcher beside a bare client loop: messages per second from Kafka through store and planner to a provider."""
 
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -8,86 +8,92 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from bench import people
-from bench.ground import Ground, ground, held, once, until
-from bench.rounds import take_turns
-from bench.stream import fill
-from bench.table import Row, against_floor
+from bench import records
+from bench.environment import BenchEnvironment, bench_environment, run_tool, suspended, wait_until_reached
+from bench.records import fill_topic
+from bench.results import BenchResult, compare_with_floor, measure_in_turns
 from dev.processes import Child
 from shared.contracts.ids import Line, MessageId, derive_id
 from shared.contracts.messages import Resend, SendMessage, TemplateCall
 from shared.contracts.topics import CONTACTS, MESSAGES_REQUESTED
 from shared.runtime.clock import machine_now
 
-_WANTED = 0.4
-_AT_ONCE = 256
+_TARGET = 0.4
+_CONCURRENCY = 256
 _PATH = "/v25.0/123456789012345/messages"
-_MESSAGES_A_SECOND = 2_000
-_KNOWN = "select count(*) from dispatcher.people"
-_OPEN = "select not exists (select from dispatcher.messages where state in ('waiting', 'intent'))"
+_MESSAGES_PER_SECOND = 2_000
+_COUNT_PEOPLE = "select count(*) from dispatcher.people"
+_HAS_NO_OPEN_SEND = "select not exists (select from dispatcher.messages where state in ('waiting', 'intent'))"
 
 
 @dataclass
-class _Sends:
-    footing: Ground
+class _SendRounds:
+    environment: BenchEnvironment
     dispatcher: Child
     session: aiohttp.ClientSession
     messages: int
-    asked: int = 0
+    requested: int = 0
 
-    async def ours(self) -> float:
-        """Messages a second, from the first record read to the last message at the provider."""
-        with held(self.dispatcher):
-            requests = _requests(self.asked, self.messages, machine_now())
-            self.asked += await fill(self.footing.kafka, MESSAGES_REQUESTED, requests)
-        wanted = await self._sent() + self.messages
+    async def measure_ours(self) -> float:
+        """Messages per second, from the first record read to the last message at the provider."""
+        with suspended(self.dispatcher):
+            requests = _requests(self.requested, self.messages, machine_now())
+            self.requested += await fill_topic(self.environment.kafka, MESSAGES_REQUESTED, requests)
+        target = await self._received() + self.messages
         began = time.monotonic()
-        await until(self._sent, wanted, self.dispatcher)
+        await wait_until_reached(self._received, target, self.dispatcher)
         took = time.monotonic() - began
-        await until(self._settled, 1, self.dispatcher)
+        await wait_until_reached(self._is_settled, 1, self.dispatcher)
         return self.messages / took
 
-    async def floor(self) -> float:
-        found = await once(
-            "floor_dispatcher", "--origin", self.footing.layout.whatsapp_url, "--path", _PATH,
-            "--messages", str(self.messages), "--at-once", str(_AT_ONCE),
+    async def measure_floor(self) -> float:
+        measured = await run_tool(
+            "floor_dispatcher", "--origin", self.environment.layout.whatsapp_url, "--path", _PATH,
+            "--messages", str(self.messages), "--at-once", str(_CONCURRENCY),
         )  # fmt: skip
-        return float(found["messages"] / found["seconds"])
+        return float(measured["messages"] / measured["seconds"])
 
-    async def _sent(self) -> int:
-        async with self.session.get(self.footing.layout.whatsapp_url + "/count") as answer:
+    async def _received(self) -> int:
+        async with self.session.get(self.environment.layout.whatsapp_url + "/count") as answer:
             return int((await answer.json())["count"])
 
-    async def _settled(self) -> int:
-        return int(await self.footing.database.fetchval(_OPEN))
+    async def _is_settled(self) -> int:
+        return int(await self.environment.database.fetchval(_HAS_NO_OPEN_SEND))
 
 
-async def measure(seconds: float) -> AsyncIterator[Row]:
-    async with ground() as footing, aiohttp.ClientSession() as session:
-        await footing.tool("provider", port=urlsplit(footing.layout.whatsapp_url).port)
-        dispatcher = await footing.service(
-            "dispatcher", STET_LIMITS_LIFTED="1", STET_ALLOW_DEVELOPMENT_CLOCK="1", STET_SENDS_IN_FLIGHT=str(_AT_ONCE)
+async def measure(seconds: float) -> AsyncIterator[BenchResult]:
+    async with bench_environment() as environment, aiohttp.ClientSession() as session:
+        await environment.start_tool("provider", port=urlsplit(environment.layout.whatsapp_url).port)
+        dispatcher = await environment.start_service(
+            "dispatcher",
+            STET_LIMITS_LIFTED="1",
+            STET_ALLOW_DEVELOPMENT_CLOCK="1",
+            STET_SENDS_IN_FLIGHT=str(_CONCURRENCY),
         )
-        await fill(footing.kafka, CONTACTS, people.people(people.PEOPLE, machine_now()))
-        await until(lambda: _known(footing), people.PEOPLE, dispatcher)
-        sends = _Sends(footing, dispatcher, session, int(_MESSAGES_A_SECOND * seconds))
-        yield against_floor("dispatcher: messages to the provider", await take_turns(sends.ours, sends.floor), _WANTED)
+        await fill_topic(environment.kafka, CONTACTS, records.people_records(records.PEOPLE, machine_now()))
+        await wait_until_reached(lambda: _known_people(environment), records.PEOPLE, dispatcher)
+        rounds = _SendRounds(environment, dispatcher, session, int(_MESSAGES_PER_SECOND * seconds))
+        yield compare_with_floor(
+            "dispatcher: messages to the provider",
+            await measure_in_turns(rounds.measure_ours, rounds.measure_floor),
+            _TARGET,
+        )
 
 
-async def _known(footing: Ground) -> int:
-    return int(await footing.database.fetchval(_KNOWN))
+async def _known_people(environment: BenchEnvironment) -> int:
+    return int(await environment.database.fetchval(_COUNT_PEOPLE))
 
 
-def _requests(first: int, count: int, now: datetime) -> Iterator[people.Record]:
+def _requests(first: int, count: int, now: datetime) -> Iterator[records.KeyedRecord]:
     for number in range(first, first + count):
-        person = people.person_id(number % people.PEOPLE)
-        words = f"Good news about “The Book of Number {number}”, Reader: it is now at “proofs”. There is nothing to do."
+        person = records.person_id(number % records.PEOPLE)
+        text = f"Good news about “The Book of Number {number}”, Reader: it is now at “proofs”. There is nothing to do."
         template = TemplateCall(
-            name="bench_told_v1", language="en", parameters={"title": f"Number {number}", "stage": "proofs"}
+            name="bench_notice_v1", language="en", parameters={"title": f"Number {number}", "stage": "proofs"}
         )
         request = SendMessage(
-            message_id=MessageId(derive_id("bench", number)), person_id=person, line=Line("main"), say="bench_told",
-            language="en", body=words, template=template, resend=Resend.IF_UNPROVEN,
+            message_id=MessageId(derive_id("bench", number)), person_id=person, line=Line("main"), say="bench_notice",
+            language="en", body=text, template=template, resend=Resend.IF_UNPROVEN,
             expires_at=now + timedelta(days=2),
         )  # fmt: skip
-        yield people.record(request, request.message_id, people.person_key(person), now)
+        yield records.keyed_record(request, request.message_id, records.person_key(person), now)

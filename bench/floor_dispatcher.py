@@ -1,4 +1,4 @@
-"""The floor of the dispatcher: one aiohttp client that sends the same bodies, as many at once. No queue, no planner."""
+"""The floor of the dispatcher: one aiohttp client that sends the same bodies, as many at once, without a store."""
 
 import argparse
 import asyncio
@@ -10,19 +10,21 @@ import orjson
 import uvloop
 
 
-async def _send_all(chosen: argparse.Namespace) -> dict[str, float]:
+async def _send_all(options: argparse.Namespace) -> dict[str, float]:
     loop = asyncio.get_running_loop()
-    connector = aiohttp.TCPConnector(limit=chosen.at_once, keepalive_timeout=15)
+    connector = aiohttp.TCPConnector(limit=options.at_once, keepalive_timeout=15)
     headers = {"Authorization": "Bearer " + "x" * 64, "Content-Type": "application/json"}
     async with aiohttp.ClientSession(
         connector=connector, headers=headers, cookie_jar=aiohttp.DummyCookieJar()
     ) as session:
-        async with session.get(f"{chosen.origin}/last") as response:
+        async with session.get(f"{options.origin}/last") as response:
             body = await response.read()
-        bodies = iter([body] * chosen.messages)
+        bodies = iter([body] * options.messages)
         began = loop.time()
-        await asyncio.gather(*(_send(session, f"{chosen.origin}{chosen.path}", bodies) for _ in range(chosen.at_once)))
-        return {"messages": chosen.messages, "seconds": loop.time() - began}
+        await asyncio.gather(
+            *(_send(session, f"{options.origin}{options.path}", bodies) for _ in range(options.at_once))
+        )
+        return {"messages": options.messages, "seconds": loop.time() - began}
 
 
 async def _send(session: aiohttp.ClientSession, url: str, bodies: Iterator[bytes]) -> None:

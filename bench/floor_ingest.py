@@ -20,22 +20,22 @@ from granian.server.embed import Server
 _TOPIC = "whatsapp.statuses"
 
 
-class _FloorHandler:
+class _WebhookFloor:
     def __init__(self, producer: AIOKafkaProducer, secret: bytes) -> None:
         self._producer = producer
         self._secret = secret
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
-            status = 200 if scope["method"] == "GET" else await self._handle(scope, receive)
+            status = 200 if scope["method"] == "GET" else await self._handle_webhook(scope, receive)
             await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
             await send({"type": "http.response.body", "body": b""})
 
-    async def _handle(self, scope: Any, receive: Any) -> int:
+    async def _handle_webhook(self, scope: Any, receive: Any) -> int:
         body = await _read_body(receive)
-        given = next((value for name, value in scope["headers"] if name == b"x-hub-signature-256"), b"")
+        signature = next((value for name, value in scope["headers"] if name == b"x-hub-signature-256"), b"")
         expected = b"sha256=" + hmac.new(self._secret, body, hashlib.sha256).hexdigest().encode()
-        if not hmac.compare_digest(given, expected):
+        if not hmac.compare_digest(signature, expected):
             return 401
         send = self._producer.send
         acknowledged = [
@@ -57,13 +57,15 @@ async def _read_body(receive: Any) -> bytes:
     return body
 
 
-async def _serve(port: int, kafka: str, secret: str) -> None:
-    producer = AIOKafkaProducer(bootstrap_servers=kafka, acks="all", enable_idempotence=True, max_batch_size=256 * 1024)
+async def _serve(options: argparse.Namespace) -> None:
+    producer = AIOKafkaProducer(
+        bootstrap_servers=options.kafka, acks="all", enable_idempotence=True, max_batch_size=256 * 1024
+    )
     async with producer:
         server = Server(
-            _FloorHandler(producer, secret.encode()),
+            _WebhookFloor(producer, options.secret.encode()),
             address="127.0.0.1",
-            port=port,
+            port=options.port,
             interface=Interfaces.ASGINL,
             backlog=1024,
             backpressure=512,
@@ -80,7 +82,7 @@ def main() -> None:
     parser.add_argument("--kafka", required=True)
     parser.add_argument("--secret", required=True)
     options = parser.parse_args()
-    uvloop.run(_serve(options.port, options.kafka, options.secret))
+    uvloop.run(_serve(options))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The floor of rules: a bare consumer that does the inserts of rules, as many and as large, and decides nothing.
+"""The floor of rules: a bare consumer that does the same number of inserts of the same size, and decides nothing.
 
-It reads the same records in batches of the same size, one transaction each. What it inserts are copies of what rules
-was seen to write.
+It reads the same records in batches of the same size, one transaction each, and inserts copies of a sample of what
+rules wrote.
 """
 
 import argparse
@@ -16,17 +16,17 @@ import orjson
 import uvloop
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from bench.people import stage_of
+from bench.records import stage_of
 from shared.contracts.topics import CONSONANCE_EVENTS, PARTITIONS
 from shared.runtime.clock import machine_now
 from shared.runtime.postgres import load_queries
 
 _SQL = load_queries(__file__, "floor_rules.sql")
 _MOST_RECORDS = 500
-_SPOKEN_OF = stage_of(0)[: len("bench-")]
+_MATCHING_PREFIX = stage_of(0)[: len("bench-")]
 
 
-class _Floor:
+class _RulesFloor:
     def __init__(self, connection: Any, sample: dict[str, Any]) -> None:
         self._connection = connection
         self._chain = sample["chain"]
@@ -34,45 +34,47 @@ class _Floor:
         self._decision = base64.b64decode(sample["decision"])
         self._silence = base64.b64decode(sample["silence"])
 
-    async def take(self, records: Sequence[Any]) -> None:
+    async def insert_batch(self, records: Sequence[Any]) -> None:
         events = [orjson.loads(record.value) for record in records]
-        chains = [_id(event["id"]) for event in events if event["data"].get("to_stage", "").startswith(_SPOKEN_OF)]
+        chains = [
+            _id(event["id"]) for event in events if event["data"].get("to_stage", "").startswith(_MATCHING_PREFIX)
+        ]
         now = machine_now()
         async with self._connection.transaction():
-            await self._connection.execute(_SQL.see, [event["id"] for event in events], now)
+            await self._connection.execute(_SQL.insert_inbox, [event["id"] for event in events], now)
             if chains:
-                await self._keep(chains, now)
-            await self._leave(chains, now)
+                await self._insert_chains(chains, now)
+            await self._insert_outbox(chains, now)
             offsets = {record.partition: record.offset + 1 for record in records}
-            await self._connection.execute(_SQL.move_progress, list(offsets), list(offsets.values()))
+            await self._connection.execute(_SQL.update_progress, list(offsets), list(offsets.values()))
 
-    async def _keep(self, chains: list[str], now: datetime) -> None:
+    async def _insert_chains(self, chains: list[str], now: datetime) -> None:
         row = self._chain
         await self._connection.execute(
-            _SQL.keep_chains, chains, row["tenant"], row["rule"], row["subject"], row["revision"], row["key"],
+            _SQL.insert_chains, chains, row["tenant"], row["rule"], row["subject"], row["revision"], row["key"],
             row["tags"], row["people"], row["guards"], now, row["document"],
         )  # fmt: skip
         pairs = [(_id(f"{chain}/{place}"), chain) for chain in chains for place in range(2)]
-        await self._connection.execute(_SQL.keep_messages, *map(list, zip(*pairs, strict=True)))
+        await self._connection.execute(_SQL.insert_messages, *map(list, zip(*pairs, strict=True)))
 
-    async def _leave(self, chains: list[str], now: datetime) -> None:
-        leaving = [("decisions", b"silence", self._silence)]
+    async def _insert_outbox(self, chains: list[str], now: datetime) -> None:
+        outgoing = [("decisions", b"silence", self._silence)]
         for chain in chains:
             key = chain.encode()
-            leaving += [("messages.requested", key, self._message)] * 2 + [("decisions", key, self._decision)]
-        await self._connection.execute(_SQL.leave, *map(list, zip(*leaving, strict=True)), now)
+            outgoing += [("messages.requested", key, self._message)] * 2 + [("decisions", key, self._decision)]
+        await self._connection.execute(_SQL.insert_outbox, *map(list, zip(*outgoing, strict=True)), now)
 
 
 def _id(name: str) -> str:
     return blake2b(name.encode(), digest_size=16).hexdigest()
 
 
-async def _run(chosen: argparse.Namespace) -> None:
-    connection = await asyncpg.connect(chosen.postgres, server_settings={"search_path": "floor"})
-    await connection.execute(_SQL.make)
-    floor = _Floor(connection, orjson.loads(chosen.sample))
+async def _run(options: argparse.Namespace) -> None:
+    connection = await asyncpg.connect(options.postgres, server_settings={"search_path": "floor"})
+    await connection.execute(_SQL.create_tables)
+    floor = _RulesFloor(connection, orjson.loads(options.sample))
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=chosen.kafka, enable_auto_commit=False, auto_offset_reset="earliest",
+        bootstrap_servers=options.kafka, enable_auto_commit=False, auto_offset_reset="earliest",
         fetch_max_bytes=16 * 1024 * 1024, max_partition_fetch_bytes=4 * 1024 * 1024,
     )  # fmt: skip
     consumer.assign([TopicPartition(CONSONANCE_EVENTS.name, partition) for partition in range(PARTITIONS)])
@@ -80,7 +82,7 @@ async def _run(chosen: argparse.Namespace) -> None:
         while True:
             found = await consumer.getmany(timeout_ms=10, max_records=_MOST_RECORDS)
             if records := [record for some in found.values() for record in some]:
-                await floor.take(records)
+                await floor.insert_batch(records)
 
 
 def main() -> None:

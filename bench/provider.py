@@ -1,6 +1,6 @@
-"""A bare provider: accepts every message at once, and remembers only how many came.
+"""A provider that accepts every message at once and keeps only their number and the last body.
 
-``Provider`` can also run inside another process, which is told of each message and when it came.
+``Provider`` can also run inside another process, which gets each message by a callback.
 """
 
 import argparse
@@ -12,15 +12,15 @@ from typing import cast
 import orjson
 import uvloop
 
-Heard = Callable[[bytes, str], None]
-"""Told the body of a message and the wamid it was given."""
+OnMessage = Callable[[bytes, str], None]
+"""Takes the body of a message and its wamid."""
 
 
 class Provider:
-    def __init__(self, heard: Heard | None = None) -> None:
+    def __init__(self, on_message: OnMessage | None = None) -> None:
         self.count = 0
         self.last = b"{}"
-        self._heard = heard
+        self._on_message = on_message
 
     async def serve(self, port: int) -> asyncio.Server:
         return await asyncio.get_running_loop().create_server(partial(_Connection, self), "127.0.0.1", port)
@@ -34,28 +34,28 @@ class Provider:
         self.count += 1
         self.last = body
         wamid = f"wamid.PROVIDER{self.count:012d}"
-        if self._heard is not None:
-            self._heard(body, wamid)
+        if self._on_message is not None:
+            self._on_message(body, wamid)
         return b'{"messaging_product":"whatsapp","contacts":[],"messages":[{"id":"%s"}]}' % wamid.encode()
 
 
 class _Connection(asyncio.Protocol):
-    """HTTP/1.1 as a pooled client speaks it: one request at a time, its length announced."""
+    """HTTP/1.1 for a pooled client: one request at a time, with a content length."""
 
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
-        self._seen = b""
+        self._buffer = b""
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is none of asyncio's classes
 
     def data_received(self, data: bytes) -> None:
-        self._seen += data
-        head, end, rest = self._seen.partition(b"\r\n\r\n")
+        self._buffer += data
+        head, end, rest = self._buffer.partition(b"\r\n\r\n")
         if not end or len(rest) < _length(head):
             return
-        self._seen = b""
+        self._buffer = b""
         if self._transport is not None:
             self._transport.write(self._provider.answer(head, rest))
 

@@ -1,111 +1,194 @@
-"""Rules beside a bare consumer that does the same inserts: events a second, from Kafka to what is committed.
+"""Rules beside a bare consumer that does the same inserts: events per second, from Kafka to the commit.
 
-Both stand still while a round's events are written, so that only reading, deciding and committing is measured.
+Both are suspended while a round's events are written, so that only reading, deciding and committing is measured.
+``measure_memory`` sends a million events through rules and watches the memory of its process.
 """
 
+import base64
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
 
-from bench import people, samples
-from bench.ground import Ground, ground, held, until
-from bench.rounds import repeat
-from bench.rulebooks import telling
-from bench.stream import fill
-from bench.table import Row, against_floor
-from dev.processes import Child
-from shared.contracts.topics import CONSONANCE_EVENTS, CONTACTS
+import orjson
+import psutil
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from rich.console import Console
+
+from bench import records
+from bench.environment import BenchEnvironment, bench_environment, suspended, wait_until_reached
+from bench.records import fill_topic
+from bench.results import BenchResult, compare_with_floor, repeat_pair
+from bench.rule_folders import write_notice_rules
+from dev.processes import Child, ProcessFailed
+from shared.contracts.decisions import DecisionRecorded, SilenceRecorded
+from shared.contracts.messages import SendMessage
+from shared.contracts.topics import CONSONANCE_EVENTS, CONTACTS, DECISIONS, MESSAGES_REQUESTED, PARTITIONS
 
 NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
-"""A Wednesday morning, at which business time stands still: nobody is asleep, so every message leaves at once."""
+"""A Wednesday morning, at which business time stands still: no quiet hours, so every message leaves at once."""
 
-_WANTED = 0.4
+_TARGET = 0.4
 _RULES = (50, 500)
-_EVENTS_A_SECOND = 10_000
-_READ = "select coalesce(sum(next_offset), 0) from {schema}.progress where topic = 'consonance.events'"
+_EVENTS_PER_SECOND = 10_000
+_READ_OFFSETS = "select coalesce(sum(next_offset), 0) from {schema}.progress where topic = 'consonance.events'"
 
 
 @dataclass
-class Reading:
-    """Where the readers of ``consonance.events`` are; ``written`` is where the topic ends."""
+class EventStream:
+    """The topic ``consonance.events`` and the progress of its readers; ``written`` is the end of the topic."""
 
-    footing: Ground
+    environment: BenchEnvironment
     written: int = 0
     changes: int = 0
 
-    async def known(self) -> None:
-        """Everybody and every work the events will name."""
-        await fill(self.footing.kafka, CONTACTS, people.people(people.PEOPLE, NOW))
-        self.written += await fill(self.footing.kafka, CONSONANCE_EVENTS, people.works(NOW))
+    async def write_people_and_works(self) -> None:
+        """All the people and works that the events will name."""
+        kafka = self.environment.kafka
+        await fill_topic(kafka, CONTACTS, records.people_records(records.PEOPLE, NOW))
+        self.written += await fill_topic(kafka, CONSONANCE_EVENTS, records.work_records(NOW))
 
-    async def more(self, count: int, rules: int) -> None:
-        changes = people.stage_changes(self.changes, count, rules, NOW)
-        self.written += await fill(self.footing.kafka, CONSONANCE_EVENTS, changes)
+    async def write_changes(self, count: int, rules: int) -> None:
+        changes = records.stage_change_records(self.changes, count, rules, NOW)
+        self.written += await fill_topic(self.environment.kafka, CONSONANCE_EVENTS, changes)
         self.changes += count
 
-    async def read(self, schema: str) -> int:
-        return int(await self.footing.database.fetchval(_READ.format(schema=schema)))
+    async def committed(self, schema: str) -> int:
+        return int(await self.environment.database.fetchval(_READ_OFFSETS.format(schema=schema)))
 
-    async def rate(self, schema: str, reader: Child) -> float:
-        """Events a second until ``schema`` has committed all that is written."""
-        began, before = time.monotonic(), await self.read(schema)
-        await until(lambda: self.read(schema), self.written, reader)
+    async def measure_rate(self, schema: str, reader: Child) -> float:
+        """Events per second until ``schema`` has committed everything that is written."""
+        began, before = time.monotonic(), await self.committed(schema)
+        await wait_until_reached(lambda: self.committed(schema), self.written, reader)
         return (self.written - before) / (time.monotonic() - began)
 
-    async def relayed(self, reader: Child) -> None:
-        """What rules committed has left its outbox, so that the relay disturbs nobody else's round."""
-        await until(self._outbox_empty, 1, reader)
+    async def wait_until_relayed(self, reader: Child) -> None:
+        """Until the outbox of rules is empty, so that its relay does not run into the other round."""
+        await wait_until_reached(self._is_outbox_empty, 1, reader)
 
-    async def _outbox_empty(self) -> int:
-        return int(await self.footing.database.fetchval("select not exists (select from rules.outbox)"))
+    async def _is_outbox_empty(self) -> int:
+        return int(await self.environment.database.fetchval("select not exists (select from rules.outbox)"))
 
 
-async def measure(seconds: float) -> AsyncIterator[Row]:
-    count = int(_EVENTS_A_SECOND * seconds)
-    async with ground(NOW) as footing:
-        reading = Reading(footing)
-        await reading.known()
+async def measure(seconds: float) -> AsyncIterator[BenchResult]:
+    count = int(_EVENTS_PER_SECOND * seconds)
+    async with bench_environment(NOW) as environment:
+        stream = EventStream(environment)
+        await stream.write_people_and_works()
         floor: Child | None = None
         for rules in _RULES:
-            ours = await start(footing, rules)
-            await settled(reading, ours, rules)
-            floor = floor or await _start_floor(footing)
-            await until(lambda: reading.read("floor"), reading.written, floor)
-            rounds = await repeat(partial(_pair, reading, ours, floor, (count, rules)))
-            yield against_floor(f"rules: events, {rules} rules", rounds, _WANTED)
-            await footing.end(ours)
+            ours = await _start_rules(environment, rules)
+            await _warm_up(stream, ours, rules)
+            floor = floor or await _start_floor(environment)
+            await wait_until_reached(lambda: stream.committed("floor"), stream.written, floor)
+            medians = await repeat_pair(partial(_measure_pair, stream, ours, floor, (count, rules)))
+            yield compare_with_floor(f"rules: events, {rules} rules", medians, _TARGET)
+            await environment.stop(ours)
 
 
-async def start(footing: Ground, rules: int) -> Child:
-    folder = telling(footing.layout.folder / "data" / f"rules-{rules}", rules)
-    return await footing.service("rules", STET_RULES_DIR=str(folder))
+async def _start_rules(environment: BenchEnvironment, rules: int) -> Child:
+    folder = write_notice_rules(environment.layout.folder / "data" / f"rules-{rules}", rules)
+    return await environment.start_service("rules", STET_RULES_DIR=str(folder))
 
 
-async def settled(reading: Reading, ours: Child, rules: int) -> None:
-    """People, works and a first lot of events are behind it."""
-    await reading.more(_EVENTS_A_SECOND, rules)
-    await until(lambda: reading.read("rules"), reading.written, ours)
-    await reading.relayed(ours)
+async def _warm_up(stream: EventStream, ours: Child, rules: int) -> None:
+    """Until people, works and a first set of events are processed."""
+    await stream.write_changes(_EVENTS_PER_SECOND, rules)
+    await wait_until_reached(lambda: stream.committed("rules"), stream.written, ours)
+    await stream.wait_until_relayed(ours)
 
 
-async def _start_floor(footing: Ground) -> Child:
-    sample = await samples.of_rules(footing.kafka, footing.database)
-    arguments = ("--kafka", footing.kafka, "--postgres", footing.stack.neighbours.postgres_dsn, "--sample", sample)
-    floor = await footing.tool("floor_rules", *arguments)
-    await until(lambda: _has_schema(footing), 1, floor)
+async def _start_floor(environment: BenchEnvironment) -> Child:
+    sample = await _sample_of_rules(environment.kafka, environment.database)
+    dsn = environment.stack.neighbours.postgres_dsn
+    arguments = ("--kafka", environment.kafka, "--postgres", dsn, "--sample", sample)
+    floor = await environment.start_tool("floor_rules", *arguments)
+    await wait_until_reached(lambda: _has_schema(environment), 1, floor)
     return floor
 
 
-async def _has_schema(footing: Ground) -> int:
-    return int(await footing.database.fetchval("select to_regclass('floor.messages') is not null"))
+async def _has_schema(environment: BenchEnvironment) -> int:
+    return int(await environment.database.fetchval("select to_regclass('floor.messages') is not null"))
 
 
-async def _pair(reading: Reading, ours: Child, floor: Child, load: tuple[int, int]) -> tuple[float, float]:
-    with held(floor):
-        with held(ours):
-            await reading.more(*load)
-        mine = await reading.rate("rules", ours)
-        await reading.relayed(ours)
-    return mine, await reading.rate("floor", floor)
+async def _measure_pair(stream: EventStream, ours: Child, floor: Child, load: tuple[int, int]) -> tuple[float, float]:
+    with suspended(floor):
+        with suspended(ours):
+            await stream.write_changes(*load)
+        our_rate = await stream.measure_rate("rules", ours)
+        await stream.wait_until_relayed(ours)
+    return our_rate, await stream.measure_rate("floor", floor)
+
+
+# ------------------------------------------------------------------ a sample of what rules writes
+
+_SELECT_CHAIN = """\
+select tenant, rule, subject, revision, key, tags, people, guards, document::text from rules.chains
+order by changed_at desc limit 1"""
+_SAMPLED_KINDS = {"message": SendMessage.kind, "decision": DecisionRecorded.kind, "silence": SilenceRecorded.kind}
+
+
+async def _sample_of_rules(kafka: str, database: Any) -> str:
+    """JSON with a chain's row and the largest record of each kind as base64: the floor writes rows of the same size.
+
+    Raises ProcessFailed where rules wrote no chain or none of a kind.
+    """
+    largest = await _largest_by_kind(kafka)
+    missing = [kind for kind in _SAMPLED_KINDS.values() if kind not in largest]
+    chain = await database.fetchrow(_SELECT_CHAIN)
+    if missing or chain is None:
+        raise ProcessFailed("rules", f"wrote none of {', '.join(missing) or 'a chain'}", Path("-"), "")
+    sampled = {name: base64.b64encode(largest[kind]).decode() for name, kind in _SAMPLED_KINDS.items()}
+    return orjson.dumps({"chain": dict(chain), **sampled}).decode()
+
+
+async def _largest_by_kind(kafka: str) -> dict[str, bytes]:
+    """Of all records written so far."""
+    partitions = [
+        TopicPartition(topic.name, number) for topic in (DECISIONS, MESSAGES_REQUESTED) for number in range(PARTITIONS)
+    ]
+    consumer = AIOKafkaConsumer(bootstrap_servers=kafka, enable_auto_commit=False, auto_offset_reset="earliest")
+    consumer.assign(partitions)
+    largest: dict[str, bytes] = {}
+    async with consumer:
+        left = sum((await consumer.end_offsets(partitions)).values())
+        while left > 0:
+            for fetched in (await consumer.getmany(timeout_ms=500)).values():
+                left -= len(fetched)
+                for record in fetched:
+                    kind = orjson.loads(record.value)["type"]
+                    largest[kind] = max(largest.get(kind, b""), record.value, key=len)
+    return largest
+
+
+# ------------------------------------------------------------------ memory
+
+_MEMORY_EVENTS = 1_000_000
+_MEMORY_STEP = 50_000
+_MEMORY_RULES = 50
+_MAX_GROWTH = 1.1  # from the first quarter of the way to the last
+_QUARTER = 5  # steps; fetched but unread records make any single reading differ by a tenth
+
+
+async def measure_memory() -> AsyncIterator[BenchResult]:
+    console = Console(stderr=True)
+    async with bench_environment(NOW) as environment:
+        stream = EventStream(environment)
+        await stream.write_people_and_works()
+        ours = await _start_rules(environment, _MEMORY_RULES)
+        await _warm_up(stream, ours, _MEMORY_RULES)
+        process, readings = psutil.Process(ours.pid), []
+        for done in range(_MEMORY_STEP, _MEMORY_EVENTS + 1, _MEMORY_STEP):
+            await stream.write_changes(_MEMORY_STEP, _MEMORY_RULES)
+            await wait_until_reached(lambda: stream.committed("rules"), stream.written, ours, seconds=600)
+            await stream.wait_until_relayed(ours)
+            readings.append(process.memory_info().rss / 2**20)
+            console.print(f"  {done:,} events: {readings[-1]:.0f} MiB", highlight=False)
+    first, last = median(readings[1 : 1 + _QUARTER]), median(readings[-_QUARTER:])
+    growth = last / first
+    name = "rules: memory over a million events"
+    yield BenchResult(name, f"{first:.0f} MiB", f"{last:.0f} MiB", growth, f"≤ {_MAX_GROWTH}", growth <= _MAX_GROWTH)

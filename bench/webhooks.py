@@ -15,9 +15,9 @@ def signature(body: bytes, secret: str) -> str:
     return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
 
 
-def statuses(number: str, place: int, count: int) -> bytes:
-    """A body of ``count`` statuses; each place has messages of its own."""
-    return _body(number, {"statuses": [_status(f"wamid.BENCH{place:08d}{index:04d}==") for index in range(count)]})
+def statuses(number: str, first: int, count: int) -> bytes:
+    """A body of ``count`` statuses; another ``first`` names other messages."""
+    return _body(number, {"statuses": [_status(f"wamid.BENCH{first:08d}{index:04d}==") for index in range(count)]})
 
 
 def text(number: str, phone: str, wamid: str, body: str, at: int) -> bytes:

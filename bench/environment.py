@@ -1,10 +1,10 @@
-"""What a bench stands on: a broker and a database of its own, migrated, and processes that end with it."""
+"""The environment of a bench: a broker and a database of its own, migrated, and processes that end with it."""
 
 import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,12 +21,12 @@ from dev.processes import Child, Command, ProcessFailed
 from dev.stack import Stack, StackOptions
 
 READY_SECONDS = 60
-_LOOK_SECONDS = 0.01
+_POLL_SECONDS = 0.01
 
 
 @dataclass
-class Ground:
-    """``database`` is a connection of the superuser's, for looking on."""
+class BenchEnvironment:
+    """``database`` is a connection of the superuser."""
 
     stack: Stack
     database: Any
@@ -40,26 +40,26 @@ class Ground:
     def kafka(self) -> str:
         return self.stack.neighbours.kafka_bootstrap
 
-    async def service(self, name: str, **settings: str) -> Child:
-        """A real service with its settings; returns when it is ready."""
+    async def start_service(self, name: str, **settings: str) -> Child:
+        """Starts a real service; returns when it is ready."""
         command = self.layout.service(name, self.stack.neighbours, {"STET_CONSONANCE_POLL_SECONDS": "0", **settings})
-        return await self._started(command, self.layout.ready_url(name))
+        return await self._start(command, self.layout.ready_url(name))
 
-    async def tool(self, module: str, *arguments: str, port: int | None = None) -> Child:
-        """A process of the bench; where it listens on ``port``, it answers there when this returns."""
+    async def start_tool(self, module: str, *arguments: str, port: int | None = None) -> Child:
+        """Starts a process of the bench; where it listens on ``port``, returns when it answers there."""
         listens = () if port is None else ("--port", str(port))
         argv = (sys.executable, "-m", f"bench.{module}", *listens, *arguments)
-        command = Command(f"bench-{module}", argv, environment())
-        return await self._started(command, f"http://{LOOPBACK}:{port}/readyz" if port else None)
+        command = Command(f"bench-{module}", argv, environment_variables())
+        return await self._start(command, f"http://{LOOPBACK}:{port}/readyz" if port else None)
 
-    async def end(self, child: Child) -> None:
+    async def stop(self, child: Child) -> None:
         self._children.remove(child)
         await child.stop()
 
-    async def end_all(self) -> None:
+    async def stop_all(self) -> None:
         await asyncio.gather(*(child.stop() for child in self._children))
 
-    async def _started(self, command: Command, ready_url: str | None) -> Child:
+    async def _start(self, command: Command, ready_url: str | None) -> Child:
         child = Child(command, self.layout.folder)
         self._children.append(child)
         await child.start()
@@ -71,7 +71,7 @@ class Ground:
 
 
 @asynccontextmanager
-async def ground(clock: datetime | None = None) -> AsyncIterator[Ground]:
+async def bench_environment(clock: datetime | None = None) -> AsyncIterator[BenchEnvironment]:
     async with Stack.open("bench", clock, StackOptions(services=(), simulators=())) as stack:
         for tool in (
             preparation("topics", "shared.runtime.topic_setup", stack.neighbours, "create"),
@@ -79,27 +79,27 @@ async def ground(clock: datetime | None = None) -> AsyncIterator[Ground]:
         ):
             await Child(tool, stack.layout.folder).run()
         database = await asyncpg.connect(stack.neighbours.postgres_dsn)
-        footing = Ground(stack, database)
+        environment = BenchEnvironment(stack, database)
         try:
-            yield footing
+            yield environment
         finally:
-            await footing.end_all()
+            await environment.stop_all()
             database.terminate()
 
 
-async def once(module: str, *arguments: str) -> dict[str, Any]:
-    """Run a tool of the bench to its end; what it measured, which it prints as JSON."""
+async def run_tool(module: str, *arguments: str) -> dict[str, Any]:
+    """Runs a process of the bench to its end and returns the JSON that it prints."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", f"bench.{module}", *arguments,
-        stdout=asyncio.subprocess.PIPE, env=os.environ | dict(environment()),
+        stdout=asyncio.subprocess.PIPE, env=os.environ | dict(environment_variables()),
     )  # fmt: skip
     output, _ = await process.communicate()
     if process.returncode:
         raise ProcessFailed(
             f"bench.{module}", f"ended with code {process.returncode}", Path("(its standard error)"), ""
         )
-    found: dict[str, Any] = orjson.loads(output)
-    return found
+    measured: dict[str, Any] = orjson.loads(output)
+    return measured
 
 
 def free_port() -> int:
@@ -107,13 +107,13 @@ def free_port() -> int:
     return port
 
 
-def environment() -> Mapping[str, str]:
+def environment_variables() -> Mapping[str, str]:
     return {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
 
 
 @contextmanager
-def held(*children: Child) -> Iterator[None]:
-    """Processes that stand still for the length of the block, so that work can pile up before them."""
+def suspended(*children: Child) -> Iterator[None]:
+    """Stops the processes for the length of the block, so that work can queue up before them."""
     for child in children:
         os.kill(child.pid, signal.SIGSTOP)
     try:
@@ -124,16 +124,18 @@ def held(*children: Child) -> Iterator[None]:
                 os.kill(child.pid, signal.SIGCONT)
 
 
-async def until(looked_at: Any, wanted: int, *children: Child, seconds: float = 120) -> None:
-    """Wait until ``await looked_at()`` has reached ``wanted``; raises ProcessFailed when a process ends first."""
+async def wait_until_reached(
+    read: Callable[[], Awaitable[int]], target: int, *children: Child, seconds: float = 120
+) -> None:
+    """Polls ``read`` until it returns ``target`` or more. Raises ProcessFailed when time or a process ends first."""
     loop = asyncio.get_running_loop()
-    ends = loop.time() + seconds
-    while (seen := await looked_at()) < wanted:
+    deadline = loop.time() + seconds
+    while (value := await read()) < target:
         for child in children:
             child.check()
-        if loop.time() > ends:
-            raise ProcessFailed("bench", f"saw {seen} of {wanted} within {seconds:.0f} s", Path("-"), "")
-        await asyncio.sleep(_LOOK_SECONDS)
+        if loop.time() > deadline:
+            raise ProcessFailed("bench", f"reached {value} of {target} within {seconds:.0f} s", Path("-"), "")
+        await asyncio.sleep(_POLL_SECONDS)
 
 
 async def _answers(session: aiohttp.ClientSession, url: str) -> bool:

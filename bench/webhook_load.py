@@ -1,4 +1,4 @@
-"""The load on the webhook, in a process of its own: open connections, each with one signed request in flight.
+"""The load on the webhook, in a process of its own: kept connections, each with one signed request in flight.
 
 Requests are written as bytes prepared beforehand; only responses of 200 count, and any other ends the run.
 """
@@ -18,8 +18,8 @@ from bench.webhooks import PATH, signature, statuses
 _BODIES = 500
 
 
-class _LoadConnection(asyncio.Protocol):
-    """Sends the next request as soon as it has the response; neither server responds with a body."""
+class _Connection(asyncio.Protocol):
+    """Sends the next request as soon as an answer has come; no answer has a body."""
 
     def __init__(self, requests: Sequence[bytes], first: int) -> None:
         self.answered = 0
@@ -27,20 +27,20 @@ class _LoadConnection(asyncio.Protocol):
         self._requests = requests
         self._next = first
         self._transport: asyncio.Transport | None = None
-        self._received = b""
+        self._buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is none of asyncio's classes
         self._send()
 
     def data_received(self, data: bytes) -> None:
-        self._received += data
-        if not self._received.endswith(b"\r\n\r\n"):
+        self._buffer += data
+        if not self._buffer.endswith(b"\r\n\r\n"):
             return
-        if not self._received.startswith(b"HTTP/1.1 200"):
-            self.unexpected = self._received
+        if not self._buffer.startswith(b"HTTP/1.1 200"):
+            self.unexpected = self._buffer
             return
-        self._received = b""
+        self._buffer = b""
         self.answered += 1
         self._send()
 
@@ -54,17 +54,18 @@ class _LoadConnection(asyncio.Protocol):
             self._transport.abort()
 
 
-async def _load(port: int, requests: Sequence[bytes], seconds: float, connections: int) -> dict[str, float]:
+async def _load(options: argparse.Namespace) -> dict[str, float]:
     loop = asyncio.get_running_loop()
-    opened = []
-    for number in range(connections):
-        factory = partial(_LoadConnection, requests, number * len(requests) // connections)
-        _, connection = await loop.create_connection(factory, "127.0.0.1", port)
-        opened.append(connection)
-    began, before = loop.time(), sum(one.answered for one in opened)
-    await asyncio.sleep(seconds)
-    answered, took = sum(one.answered for one in opened) - before, loop.time() - began
-    for connection in opened:
+    requests = _requests(options)
+    connections = []
+    for number in range(options.connections):
+        opened = partial(_Connection, requests, number * len(requests) // options.connections)
+        _, connection = await loop.create_connection(opened, "127.0.0.1", options.port)
+        connections.append(connection)
+    began, before = loop.time(), sum(each.answered for each in connections)
+    await asyncio.sleep(options.seconds)
+    answered, took = sum(each.answered for each in connections) - before, loop.time() - began
+    for connection in connections:
         connection.close()
         if connection.unexpected:
             sys.exit(f"not answered 200: {connection.unexpected[:200]!r}")
@@ -73,9 +74,11 @@ async def _load(port: int, requests: Sequence[bytes], seconds: float, connection
     return {"webhooks": answered, "seconds": took}
 
 
-def _requests(secret: str, number: str, count: int) -> list[bytes]:
-    """Of bodies with ``count`` statuses each."""
-    return [_request(statuses(number, place, count), secret) for place in range(max(10, _BODIES // count))]
+def _requests(options: argparse.Namespace) -> list[bytes]:
+    bodies = (
+        statuses(options.number, number, options.statuses) for number in range(max(10, _BODIES // options.statuses))
+    )
+    return [_request(body, options.secret) for body in bodies]
 
 
 def _request(body: bytes, secret: str) -> bytes:
@@ -94,10 +97,8 @@ def main() -> None:
     parser.add_argument("--statuses", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--connections", type=int, default=64)
-    options = parser.parse_args()
-    requests = _requests(options.secret, options.number, options.statuses)
-    result = uvloop.run(_load(options.port, requests, options.seconds, options.connections))
-    sys.stdout.buffer.write(orjson.dumps(result))
+    measured = uvloop.run(_load(parser.parse_args()))
+    sys.stdout.buffer.write(orjson.dumps(measured))
 
 
 if __name__ == "__main__":

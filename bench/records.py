@@ -1,9 +1,10 @@
-"""Invented people, works and events, as the records ingest would have published; the same on every run."""
+"""Invented people, works and events, as the records that ingest would publish; the same on every run."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 import orjson
+from aiokafka import AIOKafkaProducer
 from msgspec import to_builtins
 
 from dev.layout import TENANT
@@ -20,15 +21,16 @@ from shared.contracts.ids import (
     partition_key,
     person_id_of_contact,
 )
+from shared.contracts.topics import Topic
 from shared.contracts.vocabulary import PartyRef, Role, Stage, WorkRef
 
-Record = tuple[str, bytes]
+KeyedRecord = tuple[str, bytes]
 """A key and a value."""
 
 PEOPLE = 2_000
 WORKS = 1_000
-RULE_EVERY = 10
-"""One event in so many is one that a rule speaks of."""
+MATCHING_EVERY = 10
+"""One event in so many matches a rule."""
 
 _TENANT = TenantId(TENANT)
 
@@ -37,34 +39,34 @@ def person_id(number: int) -> PersonId:
     return person_id_of_contact(_TENANT, ContactId(10_000 + number))
 
 
-def people(count: int, now: datetime) -> Iterator[Record]:
+def people_records(count: int, now: datetime) -> Iterator[KeyedRecord]:
     for number in range(count):
         contact = ContactId(10_000 + number)
-        seen = PersonObserved(
+        observed = PersonObserved(
             person_id=person_id(number), contact_id=contact, display_name=f"Reader {number}", country="GB",
             language="en", zone="Europe/London", addresses=Addresses(phone=Phone(f"+4479{number:08d}")),
             observed_at=now, version=1,
         )  # fmt: skip
-        yield record(seen, f"contact-{number}", person_key(seen.person_id), now)
+        yield keyed_record(observed, f"contact-{number}", person_key(observed.person_id), now)
 
 
-def works(now: datetime) -> Iterator[Record]:
-    """Each has an author and an illustrator, who are the two recipients of a rule that speaks of it."""
+def work_records(now: datetime) -> Iterator[KeyedRecord]:
+    """Each work has an author and an illustrator, the two recipients of a rule about it."""
     for number in range(WORKS):
         work = _work(number)
-        told = tuple(_party(2 * number + place, role) for place, role in enumerate((Role.AUTHOR, Role.ILLUSTRATOR)))
-        seen = WorkObserved(work=work, stage_key=Stage.UNMAPPED, people=told)
-        yield record(seen, f"work-{number}", _work_key(work.work_id), now)
+        people = tuple(_party(2 * number + place, role) for place, role in enumerate((Role.AUTHOR, Role.ILLUSTRATOR)))
+        observed = WorkObserved(work=work, stage_key=Stage.UNMAPPED, people=people)
+        yield keyed_record(observed, f"work-{number}", _work_key(work.work_id), now)
 
 
-def stage_changes(first: int, count: int, rules: int, now: datetime) -> Iterator[Record]:
-    """Events ``first`` and on: one in ten names a stage that exactly one of ``rules`` rules waits for."""
-    sample = orjson.loads(record(_change(0, now), "change", "key", now)[1])
+def stage_change_records(first: int, count: int, rules: int, now: datetime) -> Iterator[KeyedRecord]:
+    """Events ``first`` and on: one in ten names a stage that exactly one of ``rules`` rules matches."""
+    sample = orjson.loads(keyed_record(_change(0, now), "change", "key", now)[1])
     for number in range(first, first + count):
-        turn, rest = divmod(number, RULE_EVERY)
-        work = _work(number // RULE_EVERY % WORKS if rest == 0 else number % WORKS)
+        match, rest = divmod(number, MATCHING_EVERY)
+        work = _work(number // MATCHING_EVERY % WORKS if rest == 0 else number % WORKS)
         key = _work_key(work.work_id)
-        stage = stage_of(turn % rules) if rest == 0 else f"elsewhere-{number % 97}"
+        stage = stage_of(match % rules) if rest == 0 else f"elsewhere-{number % 97}"
         data = {**sample["data"], "work": to_builtins(work), "to_stage": stage}
         yield key, orjson.dumps({**sample, "id": f"change-{number}", "partitionkey": key, "data": data})
 
@@ -96,9 +98,21 @@ def _work_key(work: WorkId) -> str:
     return partition_key(_TENANT, "works", work)
 
 
-def record(data: EventData, event_id: str, key: str, now: datetime) -> Record:
+def keyed_record(data: EventData, event_id: str, key: str, now: datetime) -> KeyedRecord:
     event = Event(
         id=EventId(event_id), source="bench", type=data.kind, time=now, recordedtime=now, tenantid=_TENANT,
         partitionkey=key, traceparent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", data=data,
     )  # fmt: skip
     return key, event.to_bytes()
+
+
+async def fill_topic(kafka: str, topic: Topic, records: Iterable[KeyedRecord]) -> int:
+    """Writes the records and returns their number once all are acknowledged."""
+    count = 0
+    producer = AIOKafkaProducer(bootstrap_servers=kafka, max_batch_size=256 * 1024, linger_ms=5)
+    async with producer:
+        for key, value in records:
+            await producer.send(topic.name, value, key.encode())
+            count += 1
+        await producer.flush()
+    return count
