@@ -4,6 +4,7 @@ The services themselves only validate the rules; stories are read and played her
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from pathlib import Path
 from services.rules.rulebook.catalogue import EVENTS, fields_of_event
 from services.rules.rulebook.faults import FaultReport, FileFault
 from services.rules.rulebook.field_validation import known_roles
-from services.rules.rulebook.loader import read_folder
+from services.rules.rulebook.loader import SCHEMAS, read_folder
 from services.rules.rulebook.lock import LOCK_FILE, check_lock, extend_lock
 from services.rules.rulebook.model import Rulebook
 from services.rules.rulebook.validation import validate
@@ -93,6 +94,8 @@ def main(arguments: Sequence[str]) -> int:
     chosen = _parser().parse_args(arguments)
     if chosen.fields is not None:
         return _list_fields(chosen.fields)
+    if chosen.schema is not None:
+        return _print_schema(chosen.schema)
     if chosen.folder is None or not chosen.folder.is_dir():
         return _complain(f"{chosen.folder or 'FOLDER'}: there is no such folder")
     return _lock(chosen.folder) if chosen.lock else _check(chosen.folder)
@@ -108,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("folder", metavar="FOLDER", type=Path, nargs="?", help="where the rule files are")
     parser.add_argument("--lock", action="store_true", help=f"write {LOCK_FILE}: later changes need a new version")
     parser.add_argument("--fields", metavar="EVENT", help="list every field and fact a rule on EVENT may name")
+    parser.add_argument("--schema", metavar="KIND", choices=SCHEMAS, help="print the JSON Schema of a kind of file")
     return parser
 
 
@@ -178,6 +182,12 @@ def _list_fields(event: str) -> int:
         absent = ", may be absent" if spec.optional else ""
         values = f": {' '.join(spec.values)}" if spec.values else ""
         _print(f"{path}  {kind}{absent}{values}{'  ' + spec.sentence if spec.sentence else ''}")
+    return Exit.FINE
+
+
+def _print_schema(kind: str) -> int:
+    """For editors, which complete keys by it."""
+    _print(json.dumps(SCHEMAS[kind].model_json_schema(), indent=2, ensure_ascii=False))
     return Exit.FINE
 
 

@@ -11,8 +11,7 @@ from services.rules.conversation.context import DecisionContext, EndedChain, Rea
 from services.rules.conversation.outbound import MessageDraft, withdraw_messages
 from services.rules.conversation.recipients import awaited_people
 from services.rules.conversation.rendering import UNTIL_ANSWER
-from services.rules.rulebook.model import AnswerAction, Field, Step, Verb
-from shared.contracts.consonance import ConfirmationQuorum
+from services.rules.rulebook.model import AnswerAction, Field, Quorum, Step, Verb
 from shared.contracts.ids import PersonId
 
 
@@ -103,7 +102,7 @@ def conclude(context: DecisionContext, chain: Chain, step: Step, answer: AnswerA
 
 def is_decided(context: DecisionContext, chain: Chain, step: Step, answer: AnswerAction) -> bool:
     """Quorum ``first``: at once. ``all``: when everyone with an open or held question gave the same answer."""
-    if _quorum(context, chain, answer) is ConfirmationQuorum.FIRST:
+    if _quorum(context, chain, answer) is Quorum.FIRST:
         return True
     asked = {m.person_id for m in chain.messages if m.step == step.index and m.answer is None and _may_answer(m)}
     agreed = {g.person_id for g in chain.answers if g.final and g.answer == answer.name}
@@ -117,10 +116,10 @@ def _may_answer(question: ChainMessage) -> bool:
 _NEVER_ASKED = frozenset({DeliveryState.FAILED, DeliveryState.DROPPED, DeliveryState.WITHDRAWN})
 
 
-def _quorum(context: DecisionContext, chain: Chain, answer: AnswerAction) -> ConfirmationQuorum:
+def _quorum(context: DecisionContext, chain: Chain, answer: AnswerAction) -> Quorum:
     declared = answer.quorum
     if isinstance(declared, Field):
-        return ConfirmationQuorum(context.document(chain).get(declared.name, ConfirmationQuorum.FIRST))
+        return Quorum(context.document(chain).get(declared.name, Quorum.FIRST))
     return declared
 
 

@@ -12,8 +12,7 @@ from services.rules.conversation.chain import Chain, Ending
 from services.rules.conversation.document import Document, document_of, ended_document
 from services.rules.conversation.facts import Facts
 from services.rules.rulebook.model import Field as FieldRef
-from services.rules.rulebook.model import Rule, Rulebook, Verb
-from shared.contracts.consonance import BlockSeverity
+from services.rules.rulebook.model import Rule, Rulebook, Severity, Verb
 from shared.contracts.ids import ChainId, MessageId, PersonId, Revision, TenantId
 from shared.contracts.messages import SendMessage, WithdrawMessage
 from shared.contracts.writes import RequestWrite
@@ -142,10 +141,10 @@ class DecisionContext:
         """The document of a chain and of the event that ended it, whose fields come first."""
         return ended_document(chain, self.facts, self.rulebook.calendar, self.now)
 
-    def severity(self, chain: Chain) -> BlockSeverity:
+    def severity(self, chain: Chain) -> Severity:
         declared = self.rule_of(chain).severity
         if isinstance(declared, FieldRef):
-            return BlockSeverity(self.document(chain).get(declared.name, BlockSeverity.INFO))
+            return Severity(self.document(chain).get(declared.name, Severity.INFO))
         return declared
 
     def add_reason(self, reason: Reason, chain: Chain | None = None, step: str | None = None) -> None:

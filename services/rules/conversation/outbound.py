@@ -22,9 +22,8 @@ from services.rules.conversation.recipients import (
     staff_roles,
 )
 from services.rules.conversation.rendering import language_of, template_values
-from services.rules.rulebook.model import Addressees, Rule, Rulebook, Template, Verb
+from services.rules.rulebook.model import Addressees, Rule, Rulebook, Severity, Template, Verb
 from shared.clients.working_calendar import Duration, PublisherCalendar, WorkingCalendar
-from shared.contracts.consonance import BlockSeverity
 from shared.contracts.ids import Line, MessageId, PersonId, derive_id
 from shared.contracts.messages import Button, Lane, Resend, SendMessage, TemplateCall, WithdrawMessage
 from shared.contracts.whatsapp import MessageReceived
@@ -35,7 +34,7 @@ BODY_VALUE = "body"
 BUTTON_TITLE_PREFIX = "button."
 """The prefix of the keys in ``words`` for button titles."""
 
-_LANES = {BlockSeverity.CRITICAL: Lane.CRITICAL, BlockSeverity.WARNING: Lane.NORMAL, BlockSeverity.INFO: Lane.NORMAL}
+_LANES = {Severity.CRITICAL: Lane.CRITICAL, Severity.WARNING: Lane.NORMAL, Severity.INFO: Lane.NORMAL}
 
 
 class MessageDraft(Struct, frozen=True):

@@ -8,13 +8,14 @@ folders and links to it, and editors leave locks and drafts of that name.
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Final, TypeVar
 
-from services.rules.language import calendar, house, people, rules, templates
 from services.rules.rulebook.faults import FaultReport, FileFault
+from services.rules.rulebook.file_schemas import CalendarFile, FormFile, HouseFile, LimitsFile, PeopleFile, TemplateFile
 from services.rules.rulebook.model import Form, Location, Rule, Rulebook, Template
+from services.rules.rulebook.rule_schema import RuleFile
+from services.rules.rulebook.schema import Section
 from services.rules.rulebook.yaml_tree import Node, key_location_of, location_of, parse
 from shared.contracts.ids import Revision, RuleId, derive_id
 
@@ -94,6 +95,16 @@ def _decoded(raw: bytes, location: Location, report: FaultReport) -> str:
 
 
 RULE, TEMPLATE, FORM, STORIES = ".rule.yaml", ".template.yaml", ".form.yaml", ".test.yaml"
+SCHEMAS: Mapping[str, type[Section]] = {
+    "rule": RuleFile,
+    "template": TemplateFile,
+    "form": FormFile,
+    "people": PeopleFile,
+    "calendar": CalendarFile,
+    "house": HouseFile,
+    "limits": LimitsFile,
+}
+"""The schema of each kind of file."""
 SINGLES = ("people.yaml", "calendar.yaml", "limits.yaml", "house.yaml")
 
 Item = TypeVar("Item", Rule, Template, Form)
@@ -128,17 +139,17 @@ def read_rulebook(files: Mapping[str, str]) -> Loaded:
     texts = {name: files[name] for name in sorted(files) if not name.endswith(STORIES)}
     trees = {name: tree for name, text in texts.items() if (tree := parse(name, text, report))}
     _refuse_strangers(texts, report)
-    singles = {single: _single(single, texts, trees, report) for single in SINGLES}
-    limits = house.limits(singles["limits.yaml"], report)
-    found = _named(RULE, trees, partial(rules.rule, report=report), report)
+    singles = {name: _single(name, texts, trees, report) for name in SINGLES}
+    limits = LimitsFile.read(singles["limits.yaml"], report)
+    rules = _named(RULE, trees, lambda node: RuleFile.read(node, report).build(), report)
     rulebook = Rulebook(
         revision=revision_of(texts),
-        rules={RuleId(name): rule for name, rule in found.items()},
-        templates=_named(TEMPLATE, trees, partial(templates.template, report=report), report),
-        forms=_named(FORM, trees, partial(templates.form, report=report), report),
-        people=people.people(singles["people.yaml"], report),
-        calendar=calendar.calendar(singles["calendar.yaml"], report),
-        tenant=house.house(singles["house.yaml"], limits, report),
+        rules={RuleId(name): rule for name, rule in rules.items()},
+        templates=_named(TEMPLATE, trees, lambda node: TemplateFile.read(node, report).build(), report),
+        forms=_named(FORM, trees, lambda node: FormFile.read(node, report).build(), report),
+        people=PeopleFile.read(singles["people.yaml"], report).build(),
+        calendar=CalendarFile.read(singles["calendar.yaml"], report).build(),
+        tenant=HouseFile.read(singles["house.yaml"], report).build(limits),
     )
     return Loaded(rulebook, trees, frozenset(texts.keys() - trees.keys()), report)
 

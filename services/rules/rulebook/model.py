@@ -12,7 +12,6 @@ from enum import StrEnum
 from typing import assert_never
 
 from shared.clients.working_calendar import Duration, PublisherCalendar
-from shared.contracts.consonance import BlockSeverity, ConfirmationQuorum
 from shared.contracts.ids import ContactId, Revision, RuleId
 from shared.contracts.writes import WriteOperation
 
@@ -155,6 +154,19 @@ class Verb(StrEnum):
     GIVE_UP = "give_up"
 
 
+class Severity(StrEnum):
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+class Quorum(StrEnum):
+    """Whether the first answer counts, or the answers of all are needed."""
+
+    FIRST = "first"
+    ALL = "all"
+
+
 @dataclass(frozen=True, slots=True)
 class Notification:
     """``tell`` with ``say``, beside another action."""
@@ -188,7 +200,7 @@ class AnswerAction:
     tell: Notification | None = None
     hand_over: HandoverAction | None = None
     form: str | None = None
-    quorum: ConfirmationQuorum | Field = ConfirmationQuorum.FIRST
+    quorum: Quorum | Field = Quorum.FIRST
     continues: bool = False
 
     @property
@@ -240,7 +252,7 @@ class Rule:
     events: tuple[str, ...]
     steps: tuple[Step, ...]
     location: Location
-    severity: BlockSeverity | Field = BlockSeverity.INFO
+    severity: Severity | Field = Severity.INFO
     condition: Condition = ALWAYS
     about: tuple[str, ...] = ()
     on_repeat: OnRepeat = OnRepeat.REPLAN
@@ -373,7 +385,7 @@ class Tenant:
     default_line: str
     links: Mapping[str, str]
     basis: Mapping[str, ContactBasis]
-    staff_pass: BlockSeverity | None
+    staff_pass: Severity | None
     taken_for: Duration
     send_within: Duration
     words: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

@@ -29,7 +29,9 @@ from services.rules.rulebook.model import (
     Field,
     Literal,
     Location,
+    Quorum,
     Rule,
+    Severity,
     Step,
     Team,
     Until,
@@ -39,7 +41,7 @@ from services.rules.rulebook.model import (
 from services.rules.rulebook.template_validation import check_languages, check_use, uses_of
 from shared.clients.whatsapp_limits import BUTTONS
 from shared.clients.working_calendar import TimeUnit
-from shared.contracts.consonance import BlockSeverity, ConfirmationQuorum, RightsStatus
+from shared.contracts.consonance import RightsStatus
 from shared.contracts.writes import AcknowledgementKind, RightsDecision, WriteOperation
 
 _SENDER, _UNANSWERED, _TOLD = "sender", "unanswered", "told"
@@ -230,7 +232,7 @@ def _check_answer(
     if answer.record is not None:
         _check_record(scope, rule, answer.record, view, path)
     if isinstance(answer.quorum, Field):
-        check_choice(answer.quorum, tuple(ConfirmationQuorum), view)
+        check_choice(answer.quorum, tuple(Quorum), view)
     _check_form(scope, answer.form, scope.location(rule, *path, "form"))
 
 
@@ -266,7 +268,7 @@ def check_rule(scope: ValidationContext, rule: Rule) -> None:
     for name in rule.about:
         _check_subject(view, name, scope.location(rule, "about"))
     if isinstance(rule.severity, Field):
-        check_choice(rule.severity, tuple(BlockSeverity), view)
+        check_choice(rule.severity, tuple(Severity), view)
     check_steps(scope, rule)
     for until in rule.until:
         _check_until(scope, rule, until)

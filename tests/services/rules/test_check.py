@@ -1,3 +1,4 @@
+import json
 import re
 from pathlib import Path
 
@@ -5,8 +6,9 @@ import pytest
 
 from services.rules.check import Exit, check_files, main
 from services.rules.rulebook.field_validation import present_if, present_unless
-from services.rules.rulebook.loader import read_folder
+from services.rules.rulebook.loader import SCHEMAS, read_folder
 from services.rules.rulebook.model import AllOf, AnyOf, Compare, Condition, Field, NoneOf, Operator
+from services.rules.rulebook.registry import RulebookRegistry
 from services.rules.story.play import play
 from tests.services.rules.books import good_files
 
@@ -83,6 +85,21 @@ def test_the_command_needs_a_folder(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == Exit.USAGE
     assert main(["nowhere"]) == Exit.USAGE
     assert "nowhere: there is no such folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", SCHEMAS)
+def test_the_schema_of_a_kind_of_file_names_its_keys_for_editors(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--schema", kind]) == Exit.FINE
+    assert set(json.loads(capsys.readouterr().out)["properties"]) == set(SCHEMAS[kind].known_keys())
+
+
+def test_a_broken_story_stops_the_check_and_not_the_service(tmp_path: Path) -> None:
+    for name, text in good_files().items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, "utf-8")
+    (tmp_path / "pitch/pitch.test.yaml").write_bytes(b"\xff: [")
+    assert main([f"{tmp_path}"]) == Exit.AT_FAULT
+    assert RulebookRegistry.from_folder(tmp_path).current.rules
 
 
 def test_the_fields_of_an_event_are_listed(capsys: pytest.CaptureFixture[str]) -> None:

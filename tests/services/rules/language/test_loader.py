@@ -11,11 +11,11 @@ from services.rules.rulebook.model import (
     NoneOf,
     OnRepeat,
     Operator,
+    Severity,
     Until,
     Verb,
 )
 from shared.clients.working_calendar import Duration, TimeUnit
-from shared.contracts.consonance import BlockSeverity
 from shared.contracts.ids import RuleId
 from shared.contracts.writes import WriteOperation
 from tests.services.rules.books import good_book, good_files
@@ -29,7 +29,7 @@ def test_a_rule_says_who_is_asked_when_and_until() -> None:
     assert rule.steps[1].timing == After(Duration(2, TimeUnit.WORKING_DAYS))
     assert rule.steps[2].timing == At("respond_by")
     assert rule.about == ("request_id",)
-    assert rule.severity is BlockSeverity.WARNING
+    assert rule.severity is Severity.WARNING
     assert rule.on_repeat is OnRepeat.REPLAN
     assert rule.until[1] == Until("rights.request_withdrawn")
 
@@ -72,7 +72,7 @@ def test_the_house_its_people_and_its_calendar() -> None:
     assert book.calendar.fairs[0].roles == {"rights_manager", "agent"}
     assert book.tenant.basis["author"] is ContactBasis.CONTRACT
     assert book.tenant.words["fr"]["final_proof_approved"] == "épreuves validées"
-    assert book.tenant.staff_pass is BlockSeverity.CRITICAL
+    assert book.tenant.staff_pass is Severity.CRITICAL
 
 
 def test_a_revision_is_what_the_files_say_and_not_how_they_are_tested() -> None:

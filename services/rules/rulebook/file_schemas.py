@@ -1,0 +1,436 @@
+"""The schemas of templates, forms, people.yaml, calendar.yaml, house.yaml and limits.yaml."""
+
+import re
+from datetime import date, time, timedelta
+from enum import StrEnum
+from typing import Annotated, Any
+
+import holidays
+from pydantic import ConfigDict, Field, WithJsonSchema
+
+from services.rules.rulebook import model
+from services.rules.rulebook.faults import FaultReport
+from services.rules.rulebook.model import Category, ContactBasis, Severity, UnsolicitedLimit
+from services.rules.rulebook.schema import (
+    ABSENT,
+    Country,
+    Day,
+    DurationText,
+    FieldReference,
+    Flag,
+    InvalidValue,
+    Language,
+    OneOrMore,
+    Section,
+    Text,
+    Texts,
+    WholeNumber,
+    Zone,
+    check_country,
+    check_language,
+    mapping,
+    only,
+    read_text,
+    value,
+    word,
+)
+from services.rules.rulebook.yaml_tree import MappingNode, Node, ScalarNode
+from shared.clients.working_calendar import (
+    CLOSES,
+    MONDAY_TO_FRIDAY,
+    OPENS,
+    Closure,
+    Duration,
+    PublisherCalendar,
+    TimeUnit,
+    WorkingCalendar,
+)
+from shared.contracts.ids import ContactId
+from shared.contracts.writes import WriteOperation
+
+# ------------------------------------------------------------------ templates
+
+
+class TemplateLanguage(Section):
+    label = "a language"
+    body: Text
+    """The text, with parameters in braces."""
+    buttons: Annotated[dict[str, Text], mapping("“buttons”")] = Field(default_factory=dict)
+    """The titles of the buttons, by the answers of the rule that uses the template."""
+
+    def build(self) -> model.TemplateText:
+        return model.TemplateText(self.body.strip(), self.buttons)
+
+
+class TemplateFile(Section):
+    """A message in every language, as Meta approves it."""
+
+    label = "a template"
+    template: Text
+    """The template's name, which is also the file's."""
+    category: Annotated[Category, word(Category, Category.UTILITY)]
+    version: WholeNumber
+    """Meta knows each version as a template of its own."""
+    fields: Annotated[dict[str, Text], mapping("“fields”")] = Field(default_factory=dict)
+    """The field of the event that each parameter stands for."""
+    languages: Annotated[dict[str, TemplateLanguage], mapping("“languages”", check_language)]
+
+    def build(self) -> model.Template:
+        languages = {code: text.build() for code, text in self.languages.items()}
+        return model.Template(self.template, self.category, self.version, self.fields, languages, self.location)
+
+
+# ------------------------------------------------------------------ forms
+
+
+class FieldDefault(FieldReference):
+    label = "a default"
+
+    @classmethod
+    def report_no_mapping(cls, node: Any, label: str, report: FaultReport) -> None:
+        if node is not ABSENT:
+            report.add(node.location, f"{label} is another field: {{field: sender.display_name}}")
+
+
+class FormFieldSection(Section):
+    """A text, unless it offers options or takes a file."""
+
+    label = "the field “{}”"
+    required: Flag = False
+    max: WholeNumber | None = None
+    """The most characters of a text."""
+    default: FieldDefault | None = None
+    """The field of the event that answers it."""
+    choose: Texts = ()
+    """The options."""
+    document: Texts = ()
+    """The extensions of files that are taken, like pdf."""
+    max_mb: WholeNumber | None = None
+    """The largest file, in megabytes."""
+
+    def build(self, name: str) -> model.FormField:
+        default = self.default.build() if self.default and self.default.field else None
+        return model.FormField(name, self.required, self.max, default, self.choose, self.document, self.max_mb)
+
+
+class FormQuestion(Section):
+    """The question, and a label for each option."""
+
+    model_config = ConfigDict(extra="allow")
+    label = "a question with options"
+    shorthand = "ask"
+    ask: Text
+    __pydantic_extra__: dict[str, Text] = Field(init=False)
+
+    def build(self) -> model.FieldText:
+        return model.FieldText(self.ask, dict(self.__pydantic_extra__))
+
+
+class FormFile(Section):
+    """A form that a person fills in chat, one question at a time."""
+
+    label = "a form"
+    form: Text
+    """The form's name, which is also the file's."""
+    welcome: Text
+    """The template before the first question."""
+    fields: Annotated[dict[str, FormFieldSection], mapping("“fields”", named=True)]
+    confirm: Text
+    """The template of the summary."""
+    record: Annotated[WriteOperation, word(WriteOperation, WriteOperation.CREATE_ACQUISITION)]
+    done: Text
+    """The template after the form was sent."""
+    languages: Annotated[
+        dict[str, Annotated[dict[str, FormQuestion], mapping("a language")]], mapping("“languages”", check_language)
+    ]
+
+    def build(self) -> model.Form:
+        return model.Form(
+            name=self.form,
+            welcome=self.welcome,
+            fields=tuple(field.build(name) for name, field in self.fields.items()),
+            confirm=self.confirm,
+            record=self.record,
+            done=self.done,
+            languages={
+                code: {name: question.build() for name, question in questions.items()}
+                for code, questions in self.languages.items()
+            },
+            location=self.location,
+        )
+
+
+# ------------------------------------------------------------------ people.yaml
+
+_CONTACT = re.compile(r"[1-9][0-9]{0,6}")
+
+
+def _read_contact(node: Node) -> ContactId:
+    """The sentence does not contain what was written: it may be a person's phone number."""
+    if isinstance(node, ScalarNode) and _CONTACT.fullmatch(node.text):
+        return ContactId(int(node.text))
+    raise InvalidValue("this is no contact id of Consonance, a number of up to seven digits; write no phone number")
+
+
+def _check_imprint(key: str) -> None:
+    if not _CONTACT.fullmatch(key):
+        raise InvalidValue("an imprint is its Consonance id, a number of up to seven digits")
+
+
+Contact = Annotated[ContactId, value(_read_contact, ContactId(1))]
+Contacts = Annotated[tuple[Contact, ...], OneOrMore()]
+Roles = Annotated[dict[str, Contacts], mapping("a team")]
+"""The contacts of each role."""
+
+
+class StandInSection(Section):
+    """One person answers for another."""
+
+    label = "“stands_in”"
+    for_: Contact = Field(alias="for")
+    who: Contact
+    as_: Texts = Field((), alias="as")
+    """The roles; all without them."""
+    from_: Day = Field(None, alias="from")
+    to: Day = None
+    """The last day."""
+
+    def report_faults(self, report: FaultReport) -> None:
+        if self.from_ and self.to and self.to < self.from_:
+            report.add(self.key_location("to"), "“to” is before “from”")
+
+    def build(self) -> model.StandIn:
+        return model.StandIn(self.for_, self.who, frozenset(self.as_), self.from_, self.to)
+
+
+class PeopleFile(Section):
+    """The people of each role, for events that do not name them, and the people who stand in for others."""
+
+    label = "people.yaml"
+    teams: Annotated[dict[str, Roles], mapping("“teams”")]
+    imprints: Annotated[dict[str, Roles], mapping("“imprints”", _check_imprint)] = Field(default_factory=dict)
+    """The roles of one imprint, by its Consonance id."""
+    milestones: Annotated[dict[str, Texts], mapping("“milestones”")] = Field(default_factory=dict)
+    """The roles that a milestone concerns."""
+    stands_in: Annotated[tuple[StandInSection, ...], OneOrMore()] = ()
+    inbox: Text
+    """The team that reads messages nobody asked for."""
+
+    def build(self) -> model.StaffDirectory:
+        return model.StaffDirectory(
+            teams=self.teams,
+            imprints={int(key): roles for key, roles in self.imprints.items() if _CONTACT.fullmatch(key)},
+            milestones=self.milestones,
+            stands_in=tuple(each.build() for each in self.stands_in),
+            inbox=self.inbox,
+        )
+
+
+# ------------------------------------------------------------------ calendar.yaml
+
+_HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
+
+
+def _read_hours(node: Node) -> tuple[time, time]:
+    found = _HOURS.fullmatch(read_text(node))
+    if found is None:
+        raise InvalidValue("hours are like “09:00-18:00”")
+    opens, closes = time(int(found[1]), int(found[2])), time(int(found[3]), int(found[4]))
+    if closes <= opens:
+        raise InvalidValue("the house closes after it opens, on the same day")
+    return opens, closes
+
+
+class Weekday(StrEnum):
+    MON = "mon"
+    TUE = "tue"
+    WED = "wed"
+    THU = "thu"
+    FRI = "fri"
+    SAT = "sat"
+    SUN = "sun"
+
+
+class OfficeSection(Section):
+    """The publisher's office."""
+
+    label = "the house"
+    country: Country
+    """For public holidays: two capital letters of ISO 3166, like GB."""
+    subdivision: Text | None = None
+    """A part of the country with public holidays of its own."""
+    zone: Zone
+    """Like Europe/London."""
+    hours: Annotated[tuple[time, time], value(_read_hours, (OPENS, CLOSES)), WithJsonSchema({"type": "string"})]
+    """Like 09:00-18:00."""
+    days: Annotated[tuple[Annotated[Weekday | None, word(Weekday, None)], ...], OneOrMore()]
+
+    def report_faults(self, report: FaultReport) -> None:
+        if "days" in self.written and not any(self.days):
+            report.add(self.value_location("days"), "the house works on at least one day")
+        if self.country and self.subdivision and not _has_holidays(self.country, self.subdivision):
+            known = holidays.list_supported_countries().get(self.country, [])
+            parts = f"there are {', '.join(known)}" if known else "none has public holidays of its own"
+            sentence = f"“{self.subdivision}” is no part of {self.country} with public holidays; {parts}"
+            report.unknown(self.value_location("subdivision"), sentence, self.subdivision.upper(), known)
+
+    def build(self, closures: tuple[Closure, ...]) -> WorkingCalendar:
+        opens, closes = self.hours
+        days = frozenset(list(Weekday).index(day) for day in self.days if day is not None)
+        subdivision = self.subdivision or None
+        return WorkingCalendar(self.zone, self.country, subdivision, opens, closes, days or MONDAY_TO_FRIDAY, closures)
+
+
+def _has_holidays(country: str, subdivision: str) -> bool:
+    try:
+        holidays.country_holidays(country, subdiv=subdivision)
+    except (NotImplementedError, AttributeError):
+        return False
+    return True
+
+
+class _Days(Section):
+    from_: Day = Field(alias="from")
+    """The first day off."""
+    to: Day
+    """The last day off."""
+
+    def report_faults(self, report: FaultReport) -> None:
+        if self.to and self.to < self.first:
+            report.add(self.key_location("to"), "“to” is before “from”")
+
+    @property
+    def first(self) -> date:
+        return self.from_ or date.min
+
+    @property
+    def last(self) -> date:
+        return self.to or self.first
+
+
+class ClosureSection(_Days):
+    """Days on which the office is closed."""
+
+    label = "a closure"
+    why: Text | None = None
+
+    def build(self) -> Closure:
+        return Closure(self.first, self.last, reason=self.why or "")
+
+
+class FairSection(_Days):
+    """Days on which some roles are at a fair."""
+
+    label = "a fair"
+    name: Text | None = None
+    roles: Texts
+
+    def build(self) -> Closure:
+        return Closure(self.first, self.last, self.name or "", frozenset(self.roles))
+
+
+class CalendarFile(Section):
+    """The publisher's working time."""
+
+    label = "calendar.yaml"
+    house: OfficeSection
+    closed: Annotated[tuple[ClosureSection, ...], OneOrMore()] = ()
+    fairs: Annotated[tuple[FairSection, ...], OneOrMore()] = ()
+
+    def build(self) -> PublisherCalendar:
+        closures = tuple(each.build() for each in self.closed)
+        return PublisherCalendar(self.house.build(closures), fairs=tuple(each.build() for each in self.fairs))
+
+
+# ------------------------------------------------------------------ house.yaml and limits.yaml
+
+
+_STANDARD = UnsolicitedLimit()
+
+
+class LimitsBrake(Section):
+    """How many messages that nobody asked for are answered, and start rules, for one person."""
+
+    label = "“brake”"
+    answers: WholeNumber = _STANDARD.answers
+    chains: WholeNumber = _STANDARD.chains
+    within: DurationText | None = None
+    """By the clock: minutes, hours or days."""
+
+    def report_faults(self, report: FaultReport) -> None:
+        if self.within is not None and self.within.clock_time is None:
+            sentence = "the brake counts by the clock: minutes, hours or days, like “1 hour”"
+            report.add(self.value_location("within"), sentence)
+
+    def build(self) -> UnsolicitedLimit:
+        if self.within is None:
+            return UnsolicitedLimit(self.answers, self.chains)
+        within = self.within.clock_time or timedelta(hours=self.within.count)
+        return UnsolicitedLimit(self.answers, self.chains, within)
+
+
+class LimitsPass(Section):
+    """The severity from which messages to staff ignore quiet hours."""
+
+    label = "“pass”"
+    severity: Annotated[Severity, word(Severity, Severity.CRITICAL)]
+    only: Annotated[str, only("staff", "“only” can only be “staff”")]
+
+
+class LimitsFile(Section):
+    """How far messages may go."""
+
+    label = "limits.yaml"
+    free: Annotated[str, only("replies", "“free” can only be “replies”")] | None = None
+    pass_: LimitsPass | None = Field(None, alias="pass")
+    taken_for: DurationText = Duration(5, TimeUnit.WORKING_DAYS)
+    """How long a person who took a case may be silent."""
+    send_within: DurationText = Duration(2, TimeUnit.WORKING_DAYS)
+    """How long a message may wait before it is not sent any more."""
+    brake: LimitsBrake | None = None
+
+    @classmethod
+    def report_unknown_key(cls, node: MappingNode, key: str, label: str, report: FaultReport) -> None:
+        if key in {"per_person", "digest"}:
+            report.add(node.keys[key], f"“{key}” comes later; write limits.yaml without it for now")
+        else:
+            super().report_unknown_key(node, key, label, report)
+
+
+class HouseFile(Section):
+    """The publisher's own words and choices."""
+
+    label = "house.yaml"
+    publisher: Annotated[dict[str, Text], mapping("“publisher”", check_language)]
+    """The publisher's name, by language."""
+    language: Language
+    """The language that everything is written in at least."""
+    countries: Annotated[dict[str, Language], mapping("“countries”", check_country)] = Field(default_factory=dict)
+    """The language of each country."""
+    line: Text
+    """The WhatsApp number to write from, by its name in the settings."""
+    links: Annotated[dict[str, Text], mapping("“links”")] = Field(default_factory=dict)
+    """Links that templates may contain, as {link_NAME}."""
+    basis: Annotated[
+        dict[str, Annotated[ContactBasis, word(ContactBasis, ContactBasis.OPT_IN)]], mapping("“basis”")
+    ] = Field(default_factory=dict)
+    """Why people of a role may be written to."""
+    words: Annotated[
+        dict[str, Annotated[dict[str, Text], mapping("the words of a language")]], mapping("“words”", check_language)
+    ] = Field(default_factory=dict)
+    """Readable forms of codes, by language."""
+
+    def build(self, limits: LimitsFile) -> model.Tenant:
+        return model.Tenant(
+            publisher=self.publisher,
+            language=self.language,
+            languages=self.countries,
+            default_line=self.line,
+            links=self.links,
+            basis=self.basis,
+            words=self.words,
+            staff_pass=None if limits.pass_ is None else limits.pass_.severity,
+            taken_for=limits.taken_for,
+            send_within=limits.send_within,
+            unsolicited=_STANDARD if limits.brake is None else limits.brake.build(),
+        )

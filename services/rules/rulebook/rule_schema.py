@@ -1,0 +1,552 @@
+"""The schema of a ``*.rule.yaml``: events and conditions that start a chain, its steps, and the events that end it."""
+
+from collections.abc import Collection, Iterator, Mapping
+from enum import StrEnum
+from functools import cache
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationInfo
+from pydantic.json_schema import SkipJsonSchema
+
+from services.rules.rulebook import model
+from services.rules.rulebook.faults import FaultReport
+from services.rules.rulebook.model import (
+    ALWAYS,
+    AllOf,
+    AnyOf,
+    Compare,
+    Condition,
+    NoneOf,
+    OnRepeat,
+    Operator,
+    Quorum,
+    Severity,
+    Verb,
+)
+from services.rules.rulebook.schema import (
+    ABSENT,
+    VALUE_OR_FIELD,
+    AtText,
+    DurationText,
+    FieldReference,
+    Flag,
+    Literal,
+    LiteralOrField,
+    OneOrMore,
+    Section,
+    Text,
+    Texts,
+    check_language,
+    items,
+    mapping,
+    node_kind,
+    only,
+    report_of,
+    word,
+)
+from services.rules.rulebook.yaml_tree import MappingNode, ScalarNode, SequenceNode
+from shared.contracts.ids import RuleId
+from shared.contracts.writes import WriteOperation
+
+MOST_STEPS = 100
+
+# ------------------------------------------------------------------ conditions
+
+
+class Comparisons(Section):
+    """Comparisons of one field, all of which must hold. A comparison of an absent field does not hold."""
+
+    label = "comparison"
+    is_not: LiteralOrField | None = None
+    at_least: LiteralOrField | None = None
+    at_most: LiteralOrField | None = None
+    more_than: LiteralOrField | None = None
+    less_than: LiteralOrField | None = None
+    includes: LiteralOrField | None = None
+    exists: Flag | None = None
+    field: Text | None = None
+    """Another field, to be equal to."""
+
+    @classmethod
+    def report_unknown_key(cls, node: MappingNode, key: str, label: str, report: FaultReport) -> None:
+        known = cls.known_keys()
+        report.unknown(node.keys[key], f"“{key}” is no {label}; there are {', '.join(known)}", key, known)
+
+    def build(self, name: str, location: model.Location) -> Condition:
+        if self.field is not None:
+            operand = model.Field(self.field, self.value_location("field"))
+            return Compare(name, Operator.IS, operand, location=location)
+        return _together(
+            [self._compare(name, Operator(key)) for key in self.written if key in Comparisons.model_fields]
+        )
+
+    def _compare(self, name: str, operator: Operator) -> Compare:
+        operand = _built(getattr(self, operator))
+        return Compare(name, operator, operand, (self.value_location(operator),), self.key_location(operator))
+
+
+Compared = Annotated[
+    Annotated[Literal, Tag("value")]
+    | Annotated[tuple[Literal, ...], OneOrMore(), Tag("list")]
+    | Annotated[Comparisons, Tag("mapping")],
+    Discriminator(node_kind),
+]
+"""A value to be equal to, a list of values of which it must be one, or comparisons."""
+
+
+def _one_line_each(node: Any) -> Any:
+    """Each line of a mapping is a condition of its own."""
+    if not isinstance(node, MappingNode):
+        return node
+    lines = (MappingNode(each.location, {key: each}, {key: node.keys[key]}) for key, each in node.nodes.items())
+    return SequenceNode(node.location, tuple(lines))
+
+
+class ConditionSection(Section):
+    """Fields with the values they must have. All lines must hold."""
+
+    model_config = ConfigDict(extra="allow")
+    label = "a condition"
+    all: Annotated[tuple["ConditionSection", ...], OneOrMore(), BeforeValidator(_one_line_each)] = ()
+    """Conditions that must all hold."""
+    any: Annotated[tuple["ConditionSection", ...], OneOrMore(), BeforeValidator(_one_line_each)] = ()
+    """Conditions of which one must hold."""
+    not_: "ConditionSection | None" = Field(None, alias="not")
+    """A condition that must not hold."""
+    __pydantic_extra__: dict[str, Compared] = Field(init=False)
+
+    @classmethod
+    def report_no_mapping(cls, node: Any, label: str, report: FaultReport) -> None:
+        if node is not ABSENT:
+            report.add(node.location, f"{label} is a mapping, like “to_stage_key: typesetting”")
+
+    @classmethod
+    def read_keys(cls, node: Any, label: str, report: FaultReport) -> dict[str, Any]:
+        entries = super().read_keys(node, label, report)
+        for key in [key for key, each in entries.items() if isinstance(each, ScalarNode) and each.value is None]:
+            report.add(entries.pop(key).location, f"“{key}” is compared with nothing; say {{exists: false}}")
+        return entries
+
+    def build(self) -> Condition:
+        return _together(list(self._lines()))
+
+    def _lines(self) -> Iterator[Condition]:
+        for key, node in self.written.items():
+            match key:
+                case "all":
+                    yield AllOf(tuple(each.build() for each in self.all))
+                case "any":
+                    yield AnyOf(tuple(each.build() for each in self.any))
+                case "not":
+                    yield NoneOf(self.not_.build() if self.not_ else ALWAYS)
+                case _:
+                    if key in self.__pydantic_extra__:
+                        yield self._comparison(key, self.__pydantic_extra__[key], node)
+
+    def _comparison(self, name: str, compared: Any, node: Any) -> Condition:
+        match compared:
+            case Comparisons():
+                return compared.build(name, self.key_location(name))
+            case tuple():
+                locations = tuple(each.location for each in node.nodes)
+                return Compare(name, Operator.ONE_OF, compared, locations, self.key_location(name))
+            case _:
+                return Compare(name, Operator.IS, compared, (node.location,), self.key_location(name))
+
+
+def _together(conditions: list[Condition]) -> Condition:
+    return conditions[0] if len(conditions) == 1 else AllOf(tuple(conditions))
+
+
+# ------------------------------------------------------------------ people and actions
+
+
+class TeamReference(Section):
+    """A team of people.yaml: all of it."""
+
+    label = "a team"
+    team: Text
+
+
+Addressees = Annotated[
+    tuple[
+        Annotated[
+            Annotated[Text, Tag("value")] | Annotated[TeamReference, Tag("mapping")],
+            Discriminator(lambda node: "mapping" if node_kind(node) == "mapping" else "value"),
+        ],
+        ...,
+    ],
+    OneOrMore(),
+]
+"""Roles, parties of the event, ``sender``, ``told``, ``unanswered``, and teams."""
+
+
+def _addressees(written: tuple[str | TeamReference, ...] | None) -> model.Addressees:
+    return tuple(model.Team(each.team) if isinstance(each, TeamReference) else each for each in written or ())
+
+
+OperationWord = Annotated[WriteOperation, word(WriteOperation, WriteOperation.RECORD_DECISION)]
+
+
+class NotifyKeys(Section):
+    """A message beside another action."""
+
+    tell: Addressees | None = None
+    """The people who get a message."""
+    say: Text | None = None
+    """The template of the message."""
+
+    def report_faults(self, report: FaultReport) -> None:
+        super().report_faults(report)
+        if "tell" in self.written and "say" not in self.written:
+            report.add(self.location, f"{self._label} needs “say”")
+        if "say" in self.written and not self._has_reader():
+            report.add(self.key_location("say"), "“say” needs somebody to say it to: “tell”")
+
+    def _has_reader(self) -> bool:
+        return "tell" in self.written
+
+    def build_notification(self) -> model.Notification | None:
+        return None if self.tell is None else model.Notification(_addressees(self.tell), self.say or "")
+
+
+class WriteKeys(Section):
+    """A write in Consonance."""
+
+    record: OperationWord | None = None
+    """The operation."""
+    with_: Annotated[dict[str, LiteralOrField], mapping("“with”")] = Field({}, alias="with")
+    """The values that the operation takes, by name."""
+    then: "ThenSection | None" = None
+    """A further write, when this one succeeded."""
+
+    def build_write(self, unless: ConditionSection | None = None) -> model.WriteAction | None:
+        if self.record is None or "record" not in self.written:
+            return None
+        return model.WriteAction(
+            operation=self.record,
+            values={name: _built(each) for name, each in self.with_.items()},
+            then=None if self.then is None else self.then.build_write(self.then.unless),
+            unless=None if unless is None else unless.build(),
+        )
+
+
+class ThenSection(WriteKeys):
+    label = "“then”"
+    record: OperationWord
+    unless: ConditionSection | None = None
+    """A condition under which this is not written."""
+
+
+_DEEDS = ("record", "tell", "hand_over", "collect", "continue")
+
+
+class AnswerSection(WriteKeys, NotifyKeys):
+    """The effect of one button. An answer ends the chain, unless it continues, hands over or begins a form."""
+
+    label = "the answer “{}”"
+    unless: ConditionSection | None = None
+    """A condition under which nothing is written."""
+    hand_over: Addressees | None = None
+    """The people of whom one takes the case."""
+    collect: Annotated[str, only("sender", "a form is collected from “sender” and nobody else")] | None = None
+    form: Text | None = None
+    quorum: Annotated[
+        Annotated[Quorum, word(Quorum, Quorum.FIRST), Tag("value")] | Annotated[FieldReference, Tag("field")],
+        VALUE_OR_FIELD,
+    ] = Quorum.FIRST
+    """Whether the first answer counts, or all are needed."""
+    continue_: Flag = Field(default=False, alias="continue")
+
+    def report_faults(self, report: FaultReport) -> None:
+        super().report_faults(report)
+        if not any(key in self.written for key in _DEEDS):
+            report.add(self.location, f"{self._label} does nothing: {', '.join(_DEEDS)}")
+        if "collect" in self.written and "form" not in self.written:
+            report.add(self.location, f"{self._label} needs “form”")
+
+    def _has_reader(self) -> bool:
+        return "tell" in self.written or "hand_over" in self.written
+
+    def build(self, name: str) -> model.AnswerAction:
+        """A ``say`` beside both ``tell`` and ``hand_over`` belongs to ``tell``."""
+        say = None if self.tell is not None else self.say
+        return model.AnswerAction(
+            name=name,
+            record=self.build_write(self.unless),
+            tell=self.build_notification(),
+            hand_over=None if self.hand_over is None else model.HandoverAction(_addressees(self.hand_over), say),
+            form=None if self.collect is None else self.form or "",
+            quorum=_built(self.quorum),
+            continues=self.continue_,
+        )
+
+
+Built = TypeVar("Built")
+
+
+def _built(written: Built | FieldReference) -> Built | model.Field:
+    return written.build() if isinstance(written, FieldReference) else written
+
+
+# ------------------------------------------------------------------ steps
+
+
+class StepSection(Section):
+    """One verb, at most one time."""
+
+    label = "a step"
+    after: DurationText | None = None
+    """How long after the step before it, like “2 working days”."""
+    at: AtText | None = None
+    """A field with a date or an instant, or like “5 working days before new_due”."""
+    unless: ConditionSection | None = None
+    """A condition under which the step is skipped."""
+
+    @classmethod
+    def report_unknown_key(cls, node: MappingNode, key: str, label: str, report: FaultReport) -> None:
+        if key not in _step_keys():
+            report.unknown(node.keys[key], f"{label} has no “{key}”", key, _step_keys())
+        elif key not in list(Verb) and (verb := _verb_of(node)) is not None:
+            report.add(node.keys[key], f"“{key}” does not go with “{verb}”")
+
+    def report_faults(self, report: FaultReport) -> None:
+        super().report_faults(report)
+        verbs = [verb for verb in Verb if verb in self.written]
+        if len(verbs) > 1 and not _is_combined(verbs):
+            report.add(self.key_location(verbs[-1]), f"a step has one verb; this has {' and '.join(verbs)}")
+        if "after" in self.written and "at" in self.written:
+            report.add(self.key_location("at"), "a step has at most one time: “after” or “at”")
+
+    def build(self, index: int) -> model.Step | None:
+        verb = _verb_of(self._node)
+        return None if verb is None else self.build_verb(index, verb)
+
+    def build_verb(self, index: int, verb: Verb, **more: Any) -> model.Step:
+        timing = self.at or (None if self.after is None else model.After(self.after))
+        unless = None if self.unless is None else self.unless.build()
+        return model.Step(index, verb, self.location, timing=timing, unless=unless, **more)
+
+
+class TellStep(StepSection):
+    """Send a message."""
+
+    tell: Addressees
+    say: Text
+    """The template of the message."""
+
+    def build_verb(self, index: int, verb: Verb, **more: Any) -> model.Step:
+        return super().build_verb(index, verb, who=_addressees(self.tell), say=self.say, **more)
+
+
+class AskStep(StepSection):
+    """Ask a question; each answer is a button of its template."""
+
+    ask: Addressees
+    say: Text
+    """The template of the question."""
+    answers: Annotated[dict[str, AnswerSection], mapping("“answers”", named=True)]
+    """The answers, by the names of the template's buttons."""
+
+    def build_verb(self, index: int, verb: Verb, **more: Any) -> model.Step:
+        answers = {name: answer.build(name) for name, answer in self.answers.items()}
+        return super().build_verb(index, verb, who=_addressees(self.ask), say=self.say, answers=answers, **more)
+
+
+class RemindStep(StepSection):
+    """Remind the people who have not answered."""
+
+    remind: Annotated[str, only("unanswered", "“remind” is for “unanswered” and nobody else")]
+    say: Text
+    """The template of the reminder."""
+
+    def build_verb(self, index: int, verb: Verb, **more: Any) -> model.Step:
+        return super().build_verb(index, verb, who=(self.remind,), say=self.say, **more)
+
+
+class CollectStep(StepSection):
+    """Fill a form with the person who wrote."""
+
+    collect: Annotated[str, only("sender", "“collect” is for “sender” and nobody else")]
+    form: Text
+    """The form's name."""
+
+    def build_verb(self, index: int, verb: Verb, **more: Any) -> model.Step:
+        return super().build_verb(index, verb, who=(self.collect,), form=self.form, **more)
+
+
+class HandOverStep(StepSection):
+    """Hand the case over: one of these people takes it."""
+
+    hand_over: Addressees
+    say: Text | None = None
+    """The template; it has the buttons “take” and “not_me”."""
+
+    def build_verb(self, index: int, verb: Verb, **more: Any) -> model.Step:
+        return super().build_verb(index, verb, who=_addressees(self.hand_over), say=self.say, **more)
+
+
+class RecordStep(WriteKeys, NotifyKeys, StepSection):
+    """Write in Consonance."""
+
+    record: OperationWord
+
+    def build_verb(self, index: int, verb: Verb, **more: Any) -> model.Step:
+        return super().build_verb(index, verb, record=self.build_write(), tell=self.build_notification(), **more)
+
+
+class GiveUpStep(WriteKeys, NotifyKeys, StepSection):
+    """End the chain without an answer."""
+
+    give_up: Text
+    """The reason, for the record."""
+
+    def build_verb(self, index: int, verb: Verb, **more: Any) -> model.Step:
+        write, notification = self.build_write(), self.build_notification()
+        return super().build_verb(index, verb, reason=self.give_up, record=write, tell=notification, **more)
+
+
+class VerblessStep(StepSection):
+    """A step without a verb, which is a fault."""
+
+    @classmethod
+    def read_keys(cls, node: Any, label: str, report: FaultReport) -> dict[str, Any]:
+        if isinstance(node, MappingNode):
+            report.add(node.location, f"a step needs a verb: {', '.join(Verb)}")
+            for key in node.nodes:
+                cls.report_unknown_key(node, key, label, report)
+        else:
+            report.add(node.location, f"{label} is a mapping of {', '.join(_step_keys())}")
+        return {}
+
+
+_STEPS: Mapping[Verb, type[StepSection]] = {
+    Verb.TELL: TellStep,
+    Verb.ASK: AskStep,
+    Verb.REMIND: RemindStep,
+    Verb.COLLECT: CollectStep,
+    Verb.HAND_OVER: HandOverStep,
+    Verb.RECORD: RecordStep,
+    Verb.GIVE_UP: GiveUpStep,
+}
+_BESIDE = {Verb.RECORD: {Verb.TELL}, Verb.GIVE_UP: {Verb.RECORD, Verb.TELL}}
+"""Verbs that another one may contain."""
+
+
+@cache
+def _step_keys() -> tuple[str, ...]:
+    keys = dict.fromkeys(key for section in _STEPS.values() for key in section.known_keys())
+    return (*(key for key in keys if key not in StepSection.known_keys()), *StepSection.known_keys())
+
+
+def _is_combined(verbs: Collection[Verb]) -> bool:
+    return any(verb in verbs and set(verbs) <= {verb, *beside} for verb, beside in _BESIDE.items())
+
+
+def _verb_of(node: Any) -> Verb | None:
+    """The verb that contains the others, else the first one."""
+    found = [verb for verb in Verb if verb in node.nodes] if isinstance(node, MappingNode) else []
+    if _is_combined(found):
+        return Verb.GIVE_UP if Verb.GIVE_UP in found else Verb.RECORD
+    return found[0] if found else None
+
+
+Step = Annotated[
+    Annotated[TellStep, Tag(Verb.TELL)]
+    | Annotated[AskStep, Tag(Verb.ASK)]
+    | Annotated[RemindStep, Tag(Verb.REMIND)]
+    | Annotated[CollectStep, Tag(Verb.COLLECT)]
+    | Annotated[HandOverStep, Tag(Verb.HAND_OVER)]
+    | Annotated[RecordStep, Tag(Verb.RECORD)]
+    | Annotated[GiveUpStep, Tag(Verb.GIVE_UP)]
+    | SkipJsonSchema[Annotated[VerblessStep, Tag("verbless")]],
+    Discriminator(lambda node: str(_verb_of(node) or "verbless")),
+]
+
+
+def _at_most_100(nodes: Any, info: ValidationInfo) -> Any:
+    """Reports a rule without steps, and one with too many of them."""
+    if nodes is ABSENT:
+        return nodes
+    steps = items(nodes)
+    if not steps:
+        report_of(info).add(nodes.location, "a rule has at least one step")
+    if len(steps) > MOST_STEPS:
+        sentence = f"a rule has at most {MOST_STEPS} steps; this has {len(steps)}"
+        report_of(info).add(steps[MOST_STEPS].location, sentence)
+    return SequenceNode(nodes.location, steps[:MOST_STEPS])
+
+
+# ------------------------------------------------------------------ rules
+
+SeverityOrField = Annotated[
+    Annotated[Severity, word(Severity, Severity.INFO), Tag("value")] | Annotated[FieldReference, Tag("field")],
+    VALUE_OR_FIELD,
+]
+
+
+class OnChange(StrEnum):
+    PIN = "pin"
+
+
+class UntilSection(NotifyKeys):
+    """An event that ends a chain of the same subject."""
+
+    label = "“until”"
+    shorthand = "on"
+    on: Texts
+    """The event, or events."""
+    if_: ConditionSection | None = Field(None, alias="if")
+    """What must hold for the event to end the chain."""
+    same: Text | None = None
+    """A field that both events have, and that names the subject where “about” does not."""
+
+    def build(self) -> Iterator[model.Until]:
+        """One for each event named."""
+        condition = ALWAYS if self.if_ is None else self.if_.build()
+        for event in self.on:
+            yield model.Until(event, condition, self.same or None, self.build_notification(), self.location)
+
+
+class RuleFile(Section):
+    """An escalation rule: who is told or asked what, when something happens, and what ends it."""
+
+    label = "a rule"
+    rule: Text
+    """The rule's name, which is also the file's."""
+    owner: Text
+    """The team of people.yaml that answers for it."""
+    why: Annotated[dict[str, Text], mapping("“why”", check_language)]
+    """By language: why a person gets a message of this rule."""
+    severity: SeverityOrField = Severity.INFO
+    on: Texts
+    """The events that start it; “python -m services.rules.check --fields EVENT” lists their fields."""
+    if_: ConditionSection | None = Field(None, alias="if")
+    """What must hold for the event to start it."""
+    about: Texts = ()
+    """Fields that name the subject: there is one chain for each."""
+    on_repeat: Annotated[OnRepeat, word(OnRepeat, OnRepeat.REPLAN, later=("join",), key="on_repeat")] = OnRepeat.REPLAN
+    """What another event about the same subject does to a running chain."""
+    on_change: Annotated[OnChange, word(OnChange, OnChange.PIN, later=("migrate", "cancel"), key="on_change")] = (
+        OnChange.PIN
+    )
+    """What a change of this file does to a running chain: nothing, it keeps the steps it began with."""
+    steps: Annotated[tuple[Step, ...], OneOrMore(), BeforeValidator(_at_most_100)]
+    until: Annotated[tuple[UntilSection, ...], OneOrMore()] = ()
+    """The events that end a chain."""
+
+    def build(self) -> model.Rule:
+        steps = (step.build(index) for index, step in enumerate(self.steps))
+        return model.Rule(
+            name=RuleId(self.rule),
+            owner=self.owner,
+            why=self.why,
+            events=self.on,
+            steps=tuple(step for step in steps if step is not None),
+            location=self.location,
+            severity=_built(self.severity),
+            condition=ALWAYS if self.if_ is None else self.if_.build(),
+            about=self.about,
+            on_repeat=self.on_repeat,
+            until=tuple(until for each in self.until for until in each.build()),
+        )

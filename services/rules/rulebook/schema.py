@@ -1,0 +1,442 @@
+"""The base of the rule files' schemas, and the values they are made of.
+
+Each kind of file is a pydantic model of ``Section``s over the nodes of its YAML text. A section reports every fault of
+its own with its location and yields a harmless value in its place, so that one reading finds the faults of all files.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+from functools import cache
+from typing import Annotated, Any, ClassVar, Final, Self, TypeVar
+from zoneinfo import available_timezones
+
+import phonenumbers
+from babel import Locale, UnknownLocaleError
+from babel.localedata import locale_identifiers
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    Tag,
+    ValidationInfo,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import CoreSchema, core_schema
+
+from services.rules.rulebook import model
+from services.rules.rulebook.faults import FaultReport
+from services.rules.rulebook.model import NOWHERE, Location
+from services.rules.rulebook.yaml_tree import MappingNode, Node, ScalarNode, SequenceNode
+from shared.clients.working_calendar import Duration, TimeUnit, countries_with_zones
+
+SANE_YEARS: Final = range(1970, 2200)
+"""Years that a date in a rule file may lie in."""
+
+
+class InvalidValue(ValueError):
+    """The sentence says what is wrong; ``right`` are the words that ``word`` may have been meant for."""
+
+    def __init__(self, sentence: str, word: str = "", right: Iterable[str] = ()) -> None:
+        super().__init__(sentence)
+        self.word = word
+        self.right = tuple(right)
+
+    def report_to(self, report: FaultReport, location: Location) -> None:
+        if self.right:
+            report.unknown(location, str(self), self.word, self.right)
+        else:
+            report.add(location, str(self))
+
+
+class Absent:
+    """In place of the node of a required key that is not written. Every value reads it as its fallback."""
+
+
+ABSENT: Final = Absent()
+
+
+def report_of(info: ValidationInfo) -> FaultReport:
+    """The report that collects the faults of the reading."""
+    if not isinstance(info.context, FaultReport):
+        raise TypeError("a section is read with a report as its context")
+    return info.context
+
+
+def value(read: Callable[[Node], Any], fallback: Any) -> BeforeValidator:
+    """A value read from one node by ``read``, which raises InvalidValue; then ``fallback`` takes its place."""
+
+    def read_or_report(node: Any, info: ValidationInfo) -> Any:
+        if node is ABSENT:
+            return fallback
+        try:
+            return read(node)
+        except InvalidValue as fault:
+            fault.report_to(report_of(info), node.location)
+            return fallback
+
+    return BeforeValidator(read_or_report)
+
+
+# ------------------------------------------------------------------ sections
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """A node of a mapping with the author's own keys, and its key."""
+
+    name: str
+    node: Node
+
+
+class Section(BaseModel):
+    """One mapping of a rule file: its fields are the keys, ``label`` is its name in messages.
+
+    Keys that are unknown or missing are reported when it is read; ``report_faults`` adds what concerns several keys.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, use_attribute_docstrings=True)
+    label: ClassVar[str]
+    shorthand: ClassVar[str | None] = None
+    """The key that is meant where a single value is written instead of a mapping."""
+    _node: Node | None = PrivateAttr(default=None)
+    _label: str = PrivateAttr(default="")
+
+    @classmethod
+    def read(cls, node: Node | None, report: FaultReport) -> Self:
+        return cls.model_validate(ABSENT if node is None else node, context=report)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _read(cls, node: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
+        if isinstance(node, dict):
+            return handler(node)  # read already: pydantic calls this twice for a model that contains itself
+        label, report = cls.label, report_of(info)
+        if isinstance(node, _Named):
+            label, node = label.format(node.name), node.node
+        section = handler(cls.read_keys(node, label, report))
+        if node is not ABSENT:
+            section._node, section._label = node, label  # noqa: SLF001 -- its own
+            section.report_faults(report)
+        return section
+
+    @classmethod
+    def read_keys(cls, node: Any, label: str, report: FaultReport) -> dict[str, Any]:
+        """The nodes by key, without unknown keys and with ABSENT for missing ones."""
+        known, required = _keys_of(cls)
+        absent: dict[str, Any] = dict.fromkeys(required, ABSENT)
+        if not isinstance(node, MappingNode):
+            if node is ABSENT or cls.shorthand is None:
+                cls.report_no_mapping(node, label, report)
+                return absent
+            return {**absent, cls.shorthand: node}
+        for key in [key for key in required if key not in node.nodes]:
+            report.add(node.location, f"{label} needs “{key}”")
+        if cls.model_config["extra"] == "allow":
+            return {**absent, **node.nodes}
+        for key in [key for key in node.nodes if key not in known]:
+            cls.report_unknown_key(node, key, label, report)
+        return {**absent, **{key: each for key, each in node.nodes.items() if key in known}}
+
+    @classmethod
+    def known_keys(cls) -> tuple[str, ...]:
+        return _keys_of(cls)[0]
+
+    @classmethod
+    def report_no_mapping(cls, node: Any, label: str, report: FaultReport) -> None:
+        if node is not ABSENT:
+            report.add(node.location, f"{label} is a mapping of {', '.join(_keys_of(cls)[0])}")
+
+    @classmethod
+    def report_unknown_key(cls, node: MappingNode, key: str, label: str, report: FaultReport) -> None:
+        report.unknown(node.keys[key], f"{label} has no “{key}”", key, _keys_of(cls)[0])
+
+    def report_faults(self, report: FaultReport) -> None:
+        """Report what is wrong with several keys together."""
+
+    @property
+    def location(self) -> Location:
+        return NOWHERE if self._node is None else self._node.location
+
+    @property
+    def written(self) -> Mapping[str, Node]:
+        """The nodes by key, in the order written."""
+        return self._node.nodes if isinstance(self._node, MappingNode) else {}
+
+    def key_location(self, key: str) -> Location:
+        return self._node.keys.get(key, self.location) if isinstance(self._node, MappingNode) else self.location
+
+    def value_location(self, key: str) -> Location:
+        return self.written[key].location if key in self.written else self.location
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        schema = handler(core)
+        return schema if cls.shorthand is None else {"anyOf": [{"type": ["string", "number", "boolean"]}, schema]}
+
+
+@cache
+def _keys_of(section: type[Section]) -> tuple[tuple[str, ...], frozenset[str]]:
+    """All keys of a section in the order declared, and the required ones."""
+    keys = {name: field.alias or name for name, field in section.model_fields.items()}
+    required = frozenset(keys[name] for name, field in section.model_fields.items() if field.is_required())
+    return tuple(keys.values()), required
+
+
+@dataclass(frozen=True, slots=True)
+class OneOrMore:
+    """A list, or a single item of it."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(items, handler(source))
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        schema = handler(core)
+        return {"anyOf": [schema["items"], schema]} if "items" in schema else schema
+
+
+def items(node: Any) -> tuple[Node, ...]:
+    if node is ABSENT:
+        return ()
+    return node.nodes if isinstance(node, SequenceNode) else (node,)
+
+
+def mapping(label: str, check_key: Callable[[str], object] = str, *, named: bool = False) -> BeforeValidator:
+    """A mapping whose keys are the author's own words. A key for which ``check_key`` raises InvalidValue is reported.
+
+    With ``named``, the labels of its sections contain their keys.
+    """
+
+    def entries(node: Any, info: ValidationInfo) -> Mapping[str, Any]:
+        if isinstance(node, MappingNode):
+            for key in node.nodes:
+                try:
+                    check_key(key)
+                except InvalidValue as fault:
+                    fault.report_to(report_of(info), node.keys[key])
+            return {key: _Named(key, each) for key, each in node.nodes.items()} if named else node.nodes
+        if node is not ABSENT:
+            report_of(info).add(node.location, f"{label} is a mapping")
+        return {}
+
+    return BeforeValidator(entries)
+
+
+# ------------------------------------------------------------------ single values
+
+
+def read_text(node: Node) -> str:
+    """A word, a number or a date as it is written."""
+    if isinstance(node, ScalarNode) and node.text and node.value is not None:
+        return node.text
+    raise InvalidValue("a text belongs here")
+
+
+def read_flag(node: Node) -> bool:
+    if isinstance(node, ScalarNode) and isinstance(node.value, bool):
+        return node.value
+    raise InvalidValue("true or false belongs here")
+
+
+def whole_number(least: int = 1) -> BeforeValidator:
+    def read(node: Node) -> int:
+        if isinstance(node, ScalarNode) and type(node.value) is int and node.value >= least:
+            return node.value
+        raise InvalidValue(f"a whole number belongs here, at least {least}")
+
+    return value(read, least)
+
+
+def read_date(node: Node) -> date:
+    if isinstance(node, ScalarNode) and isinstance(node.value, date) and not isinstance(node.value, datetime):
+        if node.value.year in SANE_YEARS:
+            return node.value
+        raise InvalidValue(f"this date lies outside of {SANE_YEARS[0]} to {SANE_YEARS[-1]}")
+    raise InvalidValue("a date belongs here, like 2027-03-19")
+
+
+def read_literal(node: Node) -> model.Literal:
+    if isinstance(node, ScalarNode) and node.value is not None:
+        return node.value
+    raise InvalidValue("a single value belongs here")
+
+
+Word = TypeVar("Word", bound=StrEnum)
+
+
+def word(words: type[Word], fallback: Word | None, *, later: Iterable[str] = (), key: str = "") -> BeforeValidator:
+    """One of a closed set of words. Those that come ``later`` are known, and refused for now."""
+
+    def read(node: Node) -> Word:
+        written = node.text if isinstance(node, ScalarNode) else ""
+        if written in list(words):
+            return words(written)
+        if written in later:
+            raise InvalidValue(f"“{key}: {written}” comes later; write the rule without it for now")
+        raise InvalidValue(f"“{written}” is none of {', '.join(words)}", written, list(words))
+
+    return value(read, fallback)
+
+
+def only(word: str, sentence: str) -> BeforeValidator:
+    """A key for which there is one value so far."""
+
+    def read(node: Node) -> str:
+        if isinstance(node, ScalarNode) and node.text == word:
+            return word
+        raise InvalidValue(sentence, node.text if isinstance(node, ScalarNode) else "", (word,))
+
+    return value(read, word)
+
+
+Text = Annotated[str, value(read_text, "")]
+Texts = Annotated[tuple[Text, ...], OneOrMore()]
+Flag = Annotated[bool, value(read_flag, fallback=False)]
+WholeNumber = Annotated[int, Field(ge=1), whole_number()]
+Day = Annotated[date | None, value(read_date, None)]
+Literal = Annotated[str | int | float | bool | datetime | date, value(read_literal, "")]
+
+
+class FieldReference(Section):
+    """Another field's value: ``{field: chain.terms_hash}``."""
+
+    label = "a value"
+    field: Text
+
+    def build(self) -> model.Field:
+        return model.Field(self.field, self.value_location("field"))
+
+
+def node_kind(node: Any) -> str:
+    """The shape of a node, for values that may be written in several."""
+    return "mapping" if isinstance(node, MappingNode) else "list" if isinstance(node, SequenceNode) else "value"
+
+
+def _value_or_field(node: Any) -> str:
+    return "field" if isinstance(node, MappingNode | FieldReference) else "value"
+
+
+VALUE_OR_FIELD: Final = Discriminator(_value_or_field)
+LiteralOrField = Annotated[Annotated[Literal, Tag("value")] | Annotated[FieldReference, Tag("field")], VALUE_OR_FIELD]
+
+
+# ------------------------------------------------------------------ durations
+
+_DURATION = re.compile(r"(\d+) +((?:working +)?[a-z]+)")
+_UNITS = {spelling: unit for unit in TimeUnit for spelling in (unit.value, unit.value.removesuffix("s"))}
+_OFFERED = [spelling for spelling, unit in _UNITS.items() if unit is not TimeUnit.SECONDS]  # seconds are for rehearsals
+_LONGEST_WRITTEN = 200
+"""Characters; longer texts are not parsed."""
+_MOST: Mapping[TimeUnit, int] = {
+    TimeUnit.SECONDS: 3650 * 24 * 3600,
+    TimeUnit.MINUTES: 3650 * 24 * 60,
+    TimeUnit.HOURS: 3650 * 24,
+    TimeUnit.DAYS: 3650,
+    TimeUnit.WORKING_HOURS: 3650 * 8,
+    TimeUnit.WORKING_DAYS: 3650,
+}
+"""About ten years: a longer duration is a mistake, and soon leaves the calendar."""
+_ANY_DURATION: Final = Duration(1, TimeUnit.DAYS)
+
+
+def read_duration(node: Node) -> Duration:
+    """``2 working days``."""
+    return parse_duration(read_text(node))
+
+
+def parse_duration(written: str) -> Duration:
+    """Raises InvalidValue."""
+    found = _DURATION.fullmatch(written.strip()) if len(written) <= _LONGEST_WRITTEN else None
+    unit = _UNITS.get(" ".join(found[2].split())) if found else None
+    if found is None or unit is None or int(found[1]) == 0:
+        sentence = f"“{written}” is no duration, like “2 working days” or “4 hours”"
+        raise InvalidValue(sentence, written.lstrip("0123456789 "), _OFFERED)
+    if int(found[1]) > _MOST[unit]:
+        raise InvalidValue(f"“{written}” is too long; a duration has at most {_MOST[unit]:,} {unit}")
+    return Duration(int(found[1]), unit)
+
+
+def read_at(node: Node) -> model.At:
+    """``respond_by``, or ``5 working days before new_due``."""
+    written = read_text(node)
+    if " " not in written:
+        return model.At(written)
+    words = written.split() if len(written) <= _LONGEST_WRITTEN else []
+    signs = {"before": -1, "after": 1}
+    if len(words) < 3 or words[-2] not in signs:
+        raise InvalidValue(f"“{written}” is neither a field nor like “5 working days before new_due”")
+    return model.At(words[-1], parse_duration(" ".join(words[:-2])), signs[words[-2]])
+
+
+DurationText = Annotated[Duration, value(read_duration, _ANY_DURATION), WithJsonSchema({"type": "string"})]
+AtText = Annotated[model.At, value(read_at, model.At("")), WithJsonSchema({"type": "string"})]
+
+
+# ------------------------------------------------------------------ countries, languages, time zones
+
+_LANGUAGE = re.compile(r"[a-z]{2,3}(_[A-Z][a-z]{3})?(_[A-Z]{2})?")
+_MEANT = {"UK": "GB", "EL": "GR", "UNITED KINGDOM": "GB", "ENGLAND": "GB", "USA": "US"}
+"""Common names of countries, and their codes."""
+
+
+def check_country(code: str) -> str:
+    """An ISO 3166 code, like GB. Raises InvalidValue."""
+    if code not in _countries():
+        meant = _MEANT.get(code.upper(), code.upper())
+        sentence = f"“{code}” is no country; use its two capital letters of ISO 3166, like GB"
+        raise InvalidValue(sentence, meant, {meant} & _countries())
+    return code
+
+
+def check_language(code: str) -> str:
+    """An ISO 639 code, perhaps with a country: en, en_GB. Raises InvalidValue."""
+    if not _is_language(code):
+        sentence = f"“{code}” is no language; use its code of ISO 639, like en or en_GB"
+        raise InvalidValue(sentence, code.replace("-", "_"), _languages())
+    return code
+
+
+def check_zone(name: str) -> str:
+    """An IANA time zone, like Europe/London. Raises InvalidValue."""
+    if name not in _zones():
+        meant = next((each for each in sorted(_zones()) if each.endswith(f"/{name}")), name)
+        raise InvalidValue(f"“{name}” is no time zone, like Europe/London", meant, _zones())
+    return name
+
+
+@cache
+def _countries() -> frozenset[str]:
+    return countries_with_zones() | frozenset(phonenumbers.SUPPORTED_REGIONS)
+
+
+@cache
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones())
+
+
+@cache
+def _is_language(code: str) -> bool:
+    try:
+        found = Locale.parse(code) if _LANGUAGE.fullmatch(code) else None
+    except (UnknownLocaleError, ValueError):
+        return False
+    return found is not None and found.language == code.partition("_")[0]
+
+
+@cache
+def _languages() -> frozenset[str]:
+    return frozenset(code for code in locale_identifiers() if _LANGUAGE.fullmatch(code))
+
+
+Country = Annotated[str, value(lambda node: check_country(read_text(node)), "")]
+Language = Annotated[str, value(lambda node: check_language(read_text(node)), "")]
+Zone = Annotated[str, value(lambda node: check_zone(read_text(node)), "UTC")]
