@@ -13,7 +13,7 @@ from services.writeback import metrics
 from services.writeback.capabilities import Capabilities, OperationSupport
 from services.writeback.changes import WriteChange, split_write
 from services.writeback.comparison import EarlierWrites, WriteReason, compare_change
-from services.writeback.mutation_result import MutationResult, read_mutation_result
+from services.writeback.mutation_response import MutationResponse, read_mutation_response
 from services.writeback.operation_mapping import ReadResult
 from services.writeback.protocol import (
     ComparedChange,
@@ -155,16 +155,16 @@ class WriteExecutor:
         attempt = WriteAttempt(stored.attempts + 1, MutationAnswer.UNANSWERED, machine_now())
         started = replace(stored, attempt=attempt, before=stored.before or before, reads=0, failed_reads=0)
         mutations = [m for each in step.changes for m in _mutations(each, supports[each.change.key])]
-        result = await self._send(started, mutations, attempt.at)
-        await self.store.record_answer(started, result.answer)
-        answered = attempt._replace(answer=result.answer, at=machine_now())
-        return replace(started, attempt=answered, error_messages=result.messages)
+        response = await self._send(started, mutations, attempt.at)
+        await self.store.record_answer(started, response.answer)
+        answered = attempt._replace(answer=response.answer, at=machine_now())
+        return replace(started, attempt=answered, error_messages=response.messages)
 
     async def _send(
         self, started: StoredWrite, mutations: Sequence[_Mutation], intended_at: datetime
-    ) -> MutationResult:
+    ) -> MutationResponse:
         """In order, up to the first that is not accepted; the next read shows what that means for the rest."""
-        result = MutationResult(MutationAnswer.ACCEPTED)
+        response = MutationResponse(MutationAnswer.ACCEPTED)
         last_active = intended_at
         for number, mutation in enumerate(mutations):
             try:
@@ -172,16 +172,16 @@ class WriteExecutor:
                 body = await self.client.mutate(mutation.document, mutation.variables)
                 last_active = machine_now()
             except NoAnswer:
-                return MutationResult(MutationAnswer.UNANSWERED)
+                return MutationResponse(MutationAnswer.UNANSWERED)
             except _NOT_EXECUTED:
                 await self._undo_attempt(started, is_nothing_sent=number == 0)
                 raise
-            result = read_mutation_result(body, mutation.errors_field)
-            if result.schema_changed:
+            response = read_mutation_response(body, mutation.errors_field)
+            if response.schema_changed:
                 self.capabilities.mark_outdated()
-            if result.answer is not MutationAnswer.ACCEPTED:
-                return result
-        return result
+            if response.answer is not MutationAnswer.ACCEPTED:
+                return response
+        return response
 
     async def _undo_attempt(self, started: StoredWrite, *, is_nothing_sent: bool) -> None:
         if is_nothing_sent:

@@ -28,7 +28,7 @@ from services.ingest.poll.vocabulary import TenantVocabulary
 from services.ingest.records import InvalidInput, KafkaRecord, WebhookContext
 from services.ingest.webhook_parser import PersonUpdate, parse_webhook
 from services.ingest.webhook_updates import KNOWN_ARRAYS, MAX_UPDATES
-from services.writeback.mutation_result import read_mutation_result
+from services.writeback.mutation_response import read_mutation_response
 from services.writeback.protocol import MutationAnswer
 from shared.contracts.envelope import Event, parse_event
 from shared.contracts.errors import Unprocessable
@@ -337,7 +337,7 @@ class Answers:
             return None
 
     async def take(self, body: Any) -> MutationAnswer:
-        return read_mutation_result(body, "errors").answer
+        return read_mutation_response(body, "errors").answer
 
     def check(self, body: Any, answer: MutationAnswer, counts: Counts) -> None:
         counts.updates += 1

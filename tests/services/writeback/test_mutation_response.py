@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from services.writeback.mutation_result import read_mutation_result
+from services.writeback.mutation_response import read_mutation_response
 from services.writeback.protocol import MutationAnswer
 
 
@@ -20,13 +20,15 @@ from services.writeback.protocol import MutationAnswer
     ],
 )
 def test_every_known_shape_of_refusal_gives_its_message(error: Any, sentence: str) -> None:
-    reply = read_mutation_result({"data": {"updateWork": {"work": {"id": 1}, "errors": [error]}}}, "errors")
+    reply = read_mutation_response({"data": {"updateWork": {"work": {"id": 1}, "errors": [error]}}}, "errors")
     assert (reply.answer, reply.messages) == (MutationAnswer.REFUSED, (sentence,))
 
 
 @pytest.mark.parametrize("errors", ["no", 7, {"message": "no"}, [["no"]], {"field": [], "messages": {"a": 1}}])
 def test_errors_of_any_shape_are_a_refusal(errors: Any) -> None:
-    assert read_mutation_result({"data": {"updateWork": {"errors": errors}}}, "errors").answer is MutationAnswer.REFUSED
+    assert (
+        read_mutation_response({"data": {"updateWork": {"errors": errors}}}, "errors").answer is MutationAnswer.REFUSED
+    )
 
 
 def test_deeply_nested_errors_are_a_refusal() -> None:
@@ -35,24 +37,24 @@ def test_deeply_nested_errors_are_a_refusal() -> None:
         deep = [deep]
     for errors in (deep, [{"message": deep}], [{"field": deep, "messages": deep}]):
         assert (
-            read_mutation_result({"data": {"updateWork": {"errors": errors}}}, "errors").answer
+            read_mutation_response({"data": {"updateWork": {"errors": errors}}}, "errors").answer
             is MutationAnswer.REFUSED
         )
         assert (
-            read_mutation_result({"errors": [{"message": deep, "extensions": {"code": deep}}]}, "errors").answer
+            read_mutation_response({"errors": [{"message": deep, "extensions": {"code": deep}}]}, "errors").answer
             is MutationAnswer.FAILED
         )
 
 
 def test_long_error_messages_are_shortened() -> None:
-    reply = read_mutation_result({"errors": [{"message": "x" * 10_000}] * 1_000}, "errors")
+    reply = read_mutation_response({"errors": [{"message": "x" * 10_000}] * 1_000}, "errors")
     assert sum(map(len, reply.messages)) <= 10_000
 
 
 @pytest.mark.parametrize("errors", [[], None])
 def test_a_payload_without_errors_is_accepted(errors: Any) -> None:
     assert (
-        read_mutation_result({"data": {"updateWork": {"errors": errors}}}, "errors").answer is MutationAnswer.ACCEPTED
+        read_mutation_response({"data": {"updateWork": {"errors": errors}}}, "errors").answer is MutationAnswer.ACCEPTED
     )
 
 
@@ -76,7 +78,7 @@ def test_a_payload_without_errors_is_accepted(errors: Any) -> None:
     ],
 )
 def test_any_other_answer_is_a_failure(body: Any) -> None:
-    assert read_mutation_result(body, "errors").answer is MutationAnswer.FAILED
+    assert read_mutation_response(body, "errors").answer is MutationAnswer.FAILED
 
 
 @pytest.mark.parametrize(
@@ -89,4 +91,4 @@ def test_any_other_answer_is_a_failure(body: Any) -> None:
     ],
 )
 def test_an_unknown_field_shows_a_changed_schema(error: Any, *, changed: bool) -> None:
-    assert read_mutation_result({"errors": [error]}, "errors").schema_changed is changed
+    assert read_mutation_response({"errors": [error]}, "errors").schema_changed is changed

@@ -13,7 +13,7 @@ from shared.clients.consonance_graphql import is_schema_error
 _MOST_MESSAGES, _LONGEST_MESSAGE = 20, 500
 
 
-class MutationResult(NamedTuple):
+class MutationResponse(NamedTuple):
     """``messages`` are the server's own error texts; ``schema_changed``: it no longer knows a field or type."""
 
     answer: MutationAnswer
@@ -21,21 +21,21 @@ class MutationResult(NamedTuple):
     schema_changed: bool = False
 
 
-def read_mutation_result(body: Any, errors_field: str) -> MutationResult:
+def read_mutation_response(body: Any, errors_field: str) -> MutationResponse:
     """``body`` is the decoded answer. A payload that is missing, or is no object, is no success either."""
     if not isinstance(body, Mapping):
-        return MutationResult(MutationAnswer.FAILED)
+        return MutationResponse(MutationAnswer.FAILED)
     if errors := body.get("errors"):
-        return MutationResult(MutationAnswer.FAILED, error_messages(errors), is_schema_error(errors))
+        return MutationResponse(MutationAnswer.FAILED, error_messages(errors), is_schema_error(errors))
     payloads = body.get("data")
     if not isinstance(payloads, Mapping) or not payloads or not all(payloads.values()):
-        return MutationResult(MutationAnswer.FAILED)
+        return MutationResponse(MutationAnswer.FAILED)
     if not all(isinstance(payload, Mapping) for payload in payloads.values()):
-        return MutationResult(MutationAnswer.FAILED)
+        return MutationResponse(MutationAnswer.FAILED)
     refusals = [error for payload in payloads.values() for error in _as_list(payload.get(errors_field))]
     if refusals:
-        return MutationResult(MutationAnswer.REFUSED, error_messages(refusals))
-    return MutationResult(MutationAnswer.ACCEPTED)
+        return MutationResponse(MutationAnswer.REFUSED, error_messages(refusals))
+    return MutationResponse(MutationAnswer.ACCEPTED)
 
 
 def error_messages(errors: Any) -> tuple[str, ...]:
