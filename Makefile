@@ -21,11 +21,11 @@ up: $(READY) ## start the stack on the real clock until interrupted; .run/stack.
 demo: $(READY) ## play the eight stories through a stack of their own
 	@$(PYTHON) -m dev.demo
 
-check: $(READY) ## format, lint, types, imports, rule files, dependencies, spelling and unit tests, in about a minute
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target format lint types imports rule-files dependencies spelling unit
+check: $(READY) ## format, lint, types, imports, rule files, dependencies, spelling, unused code and unit tests, in about a minute
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target format lint types imports rule-files dependencies spelling unused unit
 
 test: $(READY) ## run everything: the checks, then all tests on a real broker and a real database
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target format lint types imports rule-files dependencies spelling unit
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target format lint types imports rule-files dependencies spelling unused unit
 	@$(PYTHON) -m tests.containers
 	@$(PYTHON) -m pytest -m "integration or flow" --numprocesses=2 --dist=loadfile
 

@@ -20,6 +20,7 @@ CALLED_BY_LIBRARIES = (
     "on_*",  # httptools, aiokafka's rebalance listener
     "enter_*", "leave_*",  # graphql-core's visitors
     "pytest_*",
+    "IntrospectionQuery",  # named in a string, for typing.cast
     "__*__",
 )  # fmt: skip
 DECORATORS = ("@*validator", "@*.fixture", "@pytest_asyncio.*", "@*.command", "@*.callback", "@*.set_field", "@*.field")

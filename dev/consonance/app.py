@@ -21,16 +21,16 @@ def parse(arguments: Sequence[str]) -> ConsonanceOptions:
 
 def _parser() -> ArgumentParser:
     parser = ArgumentParser("dev.consonance", description="A stand-in for Consonance's GraphQL API, on loopback.")
-    say = parser.add_argument
-    say("--port", type=int, required=True, help="0 picks a free one; the ready line names it")
-    say("--webhook-url", help="where events are pushed; without it every push counts as refused")
-    say("--webhook-secret", required=True, metavar="whsec_…")
-    say("--key", required=True, help="the bearer key of a client")
-    say("--profile", type=Profile, choices=list(Profile), default=Profile.EXTENDED)
-    say("--development-clock", type=Path, metavar="FILE", help="business time; the machine's where absent")
-    say("--seed", type=int, default=7, help="of the list around the cast of the stories")
-    say("--tenant", default="penrose", help="the last part of every event's source")
-    say("--extra-records", type=Path, metavar="FILE", help="more contacts and works (dev/consonance/seed_data.py)")
+    add = parser.add_argument
+    add("--port", type=int, required=True, help="0 picks a free one; the ready line names it")
+    add("--webhook-url", help="where events are pushed; without it every push counts as refused")
+    add("--webhook-secret", required=True, metavar="whsec_…")
+    add("--key", required=True, help="the bearer key of a client")
+    add("--profile", type=Profile, choices=list(Profile), default=Profile.EXTENDED)
+    add("--development-clock", type=Path, metavar="FILE", help="business time; the machine's where absent")
+    add("--seed", type=int, default=7, help="of the backlist around the works of the stories")
+    add("--tenant", default="penrose", help="the last part of every event's source")
+    add("--extra-records", type=Path, metavar="FILE", help="more contacts and works (dev/consonance/seed_data.py)")
     return parser
 
 
@@ -40,34 +40,46 @@ _GRACE = 0.2  # seconds; held connections are cut after it
 
 def application(simulator: ConsonanceSimulator) -> web.Application:
     endpoint = GraphqlEndpoint(simulator, executable(simulator.options.profile))
-    inspection = ControlQueries(simulator)
+    queries = ControlQueries(simulator)
     app = web.Application()
     app.add_routes(
         [
             web.post("/", endpoint.graphql),
             web.post("/graphql", endpoint.graphql),
-            web.get("/healthz", inspection.healthz),
+            web.get("/healthz", queries.healthz),
         ]
     )
-    app.add_subapp("/_simulator", _controls(ControlCommands(simulator), inspection))
+    app.add_subapp("/_simulator", _control_api(ControlCommands(simulator), queries))
     return app
 
 
-def _controls(control: ControlCommands, inspection: ControlQueries) -> web.Application:
+def _control_api(commands: ControlCommands, queries: ControlQueries) -> web.Application:
     app = web.Application(middlewares=[explain])
-    for record in ("work", "product", "contact"):
-        path = rf"/{record}s/{{id:\d+}}"
-        app.router.add_get(path, getattr(inspection, record))
-        app.router.add_patch(path, getattr(control, record))
-    app.router.add_patch(r"/works/{id:\d+}/components", control.components)
-    app.router.add_patch("/rights_requests/{id}", control.rights_request)
-    app.router.add_patch("/milestones/{id}", control.milestone)
-    for command in ("rights_requests", "milestones", "push", "push_batch", "faults", "reset"):
-        app.router.add_post(f"/{command}", getattr(control, command))
-    app.router.add_delete("/faults", control.no_faults)
-    app.router.add_get("/state/{kind}", inspection.state)
-    for question in ("log", "pushes", "faults", "idle"):
-        app.router.add_get(f"/{question}", getattr(inspection, question))
+    app.add_routes(
+        [
+            web.get(r"/works/{id:\d+}", queries.work),
+            web.patch(r"/works/{id:\d+}", commands.work),
+            web.patch(r"/works/{id:\d+}/components", commands.components),
+            web.get(r"/products/{id:\d+}", queries.product),
+            web.patch(r"/products/{id:\d+}", commands.product),
+            web.get(r"/contacts/{id:\d+}", queries.contact),
+            web.patch(r"/contacts/{id:\d+}", commands.contact),
+            web.post("/rights_requests", commands.rights_requests),
+            web.patch("/rights_requests/{id}", commands.rights_request),
+            web.post("/milestones", commands.milestones),
+            web.patch("/milestones/{id}", commands.milestone),
+            web.post("/push", commands.push),
+            web.post("/push_batch", commands.push_batch),
+            web.get("/pushes", queries.pushes),
+            web.get("/faults", queries.faults),
+            web.post("/faults", commands.faults),
+            web.delete("/faults", commands.no_faults),
+            web.get("/state/{kind}", queries.state),
+            web.get("/log", queries.log),
+            web.get("/idle", queries.idle),
+            web.post("/reset", commands.reset),
+        ]
+    )
     return app
 
 

@@ -64,9 +64,6 @@ class PublisherRecords:
     def resources_of(self, work_id: int) -> list[SupportingResource]:
         return [resource for resource in self.supporting_resources.values() if resource.work_id == work_id]
 
-    def contract_of(self, work_id: int) -> Contract | None:
-        return next((one for one in self.contracts.values() if one.work_id == work_id), None)
-
     def changed_on(self, work_id: int) -> date:
         """The last edit of a work or of anything close to it: what makes ``changedSince`` over-report."""
         return max(self._edits(work_id))

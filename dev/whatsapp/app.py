@@ -28,21 +28,21 @@ def parse(arguments: Sequence[str]) -> WhatsAppOptions:
 
 def _parser() -> ArgumentParser:
     parser = ArgumentParser("dev.whatsapp", description="A stand-in for the WhatsApp Cloud API, on loopback.")
-    say = parser.add_argument
-    say("--port", type=int, required=True, help="0 picks a free one; the ready line names it")
-    say("--webhook-url", help="where updates are posted; without it none are")
-    say("--app-secret", required=True)
-    say("--verify-token", required=True)
-    say("--token", required=True, help="the bearer token of a sender")
-    say("--business-account", required=True, metavar="WABA")
-    say("--lines", type=_lines, required=True, metavar="NAME=ID,…")
-    say("--development-clock", type=Path, metavar="FILE", help="business time; the machine's where absent")
-    say("--seed", type=int, default=7)
-    say("--disorder", type=_share, default=0.3, help="0 to 1: how much webhooks are mixed, repeated and skipped")
-    say("--fast", action="store_true", help="no disorder, limits lifted, few messages kept; for benches")
-    say("--keep", type=int, help="messages held for inspection")
-    say("--per-second", type=int, default=80, help="sends a second and number")
-    say("--accept-any-template", action="store_true")
+    add = parser.add_argument
+    add("--port", type=int, required=True, help="0 picks a free one; the ready line names it")
+    add("--webhook-url", help="where updates are posted; without it none are")
+    add("--app-secret", required=True)
+    add("--verify-token", required=True)
+    add("--token", required=True, help="the bearer token of a sender")
+    add("--business-account", required=True, metavar="WABA")
+    add("--lines", type=_lines, required=True, metavar="NAME=ID,…")
+    add("--development-clock", type=Path, metavar="FILE", help="business time; the machine's where absent")
+    add("--seed", type=int, default=7)
+    add("--disorder", type=_share, default=0.3, help="0 to 1: how much webhooks are mixed, repeated and skipped")
+    add("--fast", action="store_true", help="no disorder, limits lifted, few messages kept; for benches")
+    add("--keep", type=int, help="messages held for inspection")
+    add("--per-second", type=int, default=80, help="sends a second and number")
+    add("--accept-any-template", action="store_true")
     return parser
 
 
@@ -65,24 +65,36 @@ _GRACE = 0.2  # seconds; held connections are cut after it
 
 
 def application(simulator: WhatsAppSimulator) -> web.Application:
-    graph, inspection = GraphApi(simulator), MessageQueries(simulator)
+    graph, queries = GraphApi(simulator), MessageQueries(simulator)
     app = web.Application()
     app.add_routes(
         [
             web.post(r"/{version:v\d+\.0}/{phone_number_id}/messages", graph.messages),
-            web.get("/healthz", inspection.healthz),
+            web.get("/healthz", queries.healthz),
         ]
     )
-    app.add_subapp("/_simulator", _controls(SimulatorCommands(simulator), inspection))
+    app.add_subapp("/_simulator", _control_api(SimulatorCommands(simulator), queries))
     return app
 
 
-def _controls(control: SimulatorCommands, inspection: MessageQueries) -> web.Application:
+def _control_api(commands: SimulatorCommands, queries: MessageQueries) -> web.Application:
     app = web.Application(middlewares=[explain])
-    for command in ("people", "templates", "scripts", "say", "faults", "settings", "verify", "reset"):
-        app.router.add_post(f"/{command}", getattr(control, command))
-    for question in ("messages", "replies", "counts", "idle"):
-        app.router.add_get(f"/{question}", getattr(inspection, question))
+    app.add_routes(
+        [
+            web.post("/people", commands.people),
+            web.post("/templates", commands.templates),
+            web.post("/scripts", commands.scripts),
+            web.post("/say", commands.say),
+            web.post("/faults", commands.faults),
+            web.post("/settings", commands.settings),
+            web.post("/verify", commands.verify),
+            web.post("/reset", commands.reset),
+            web.get("/messages", queries.messages),
+            web.get("/replies", queries.replies),
+            web.get("/counts", queries.counts),
+            web.get("/idle", queries.idle),
+        ]
+    )
     return app
 
 
