@@ -158,7 +158,6 @@ class Claimer:
     def _context(self, due: DueMessage, templates: Collection[tuple[str, str]], now: datetime) -> SendContext:
         line, person_id = due.message.line, due.message.person_id
         return SendContext(
-            line_known=True,
             person_known=due.person_known,
             address=due.address,
             window_opened_at=due.window_opened_at,

@@ -128,7 +128,7 @@ def _apply_late(message: TrackedMessage, outcome: SendOutcome, retry_at: RetryTi
 def _refuse(
     message: TrackedMessage, ended: EndedAttempt, policy: ErrorPolicy, retry_at: RetryTime, now: datetime
 ) -> StateChange:
-    if policy.action is ErrorAction.USE_TEMPLATE and message.has_template and not message.template_only:
+    if policy.action is ErrorAction.USE_TEMPLATE and message.template and not message.template_only:
         as_template = replace(message, template_only=True)
         return retry(as_template, MessageReason.WINDOW_WAS_CLOSED, retry_at, now, ended)
     counted = replace(message, failures=message.failures + 1, failed_code=ended.code)

@@ -122,7 +122,6 @@ class TrackedMessage(Struct, frozen=True):
     state: MessageState
     reason: MessageReason | None
     resend: Resend
-    has_template: bool
     expires_at: datetime
     not_before: datetime
     hold_until: datetime | None = None

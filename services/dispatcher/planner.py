@@ -57,7 +57,6 @@ class SendContext(Struct, frozen=True):
     ``number_sends`` and ``pair_sends`` are oldest first.
     """
 
-    line_known: bool
     person_known: bool
     address: RecipientAddress | None
     window_opened_at: datetime | None
@@ -89,8 +88,6 @@ SendPlan = SendNow | Postpone | DropMessage
 def plan_send(message: QueuedMessage, context: SendContext, limits: SendLimits, now: datetime) -> SendPlan:
     if now >= message.expires_at:
         return DropMessage(MessageReason.EXPIRED)
-    if not context.line_known:
-        return DropMessage(MessageReason.UNKNOWN_LINE)
     if not context.person_known:
         return _wait_for_person(message, limits, now)
     if context.address is None:

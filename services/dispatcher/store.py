@@ -274,7 +274,7 @@ def _read_due_message(row: Any) -> DueMessage:
 
 
 def _read_message(row: Any) -> TrackedMessage:
-    template = (row["template_name"], row["template_language"]) if row["has_template"] else None
+    template = (row["template_name"], row["template_language"]) if row["template_name"] else None
     return convert({**row, "template": template}, TrackedMessage)
 
 

@@ -155,9 +155,8 @@ update messages set set_aside = $3 where tenant = $1 and message_id = $2;
 
 -- name: load_messages
 -- Messages, locked in one order so that two batches never deadlock.
-select message_id, person_id, line, state, reason, resend, template_name is not null as has_template, expires_at,
-    not_before, hold_until, attempts, wording, template_only, wamid, rank, failed_attempt, failed_code, withdrawal,
-    failures, template_name, template_language, request_event, correlation_id, traceparent
+select message_id, person_id, line, state, reason, resend, expires_at, not_before, hold_until, attempts,
+    wording, template_only, wamid, rank, failed_attempt, failed_code, withdrawal, failures, template_name, template_language, request_event, correlation_id, traceparent
 from messages
 where tenant = $1 and message_id = any ($2::text[])
 order by message_id

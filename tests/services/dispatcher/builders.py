@@ -34,7 +34,7 @@ def queued_message(**changes: Any) -> QueuedMessage:
 
 
 def send_context(**changes: Any) -> SendContext:
-    return replace(SendContext(line_known=True, person_known=True, address=REACHED, window_opened_at=NOON), **changes)
+    return replace(SendContext(person_known=True, address=REACHED, window_opened_at=NOON), **changes)
 
 
 def tracked_message(**changes: Any) -> TrackedMessage:
@@ -45,9 +45,9 @@ def tracked_message(**changes: Any) -> TrackedMessage:
         state=MessageState.WAITING,
         reason=None,
         resend=Resend.NEVER,
-        has_template=True,
         expires_at=NOON + timedelta(days=2),
         not_before=NOON,
+        template=("stage_told_v1", "en"),
     )
     return replace(message, **changes)
 

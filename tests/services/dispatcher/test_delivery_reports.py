@@ -163,7 +163,7 @@ def test_a_closed_window_sends_it_again_as_its_template() -> None:
 
 
 def test_a_closed_window_without_a_template_fails() -> None:
-    bare = accept(begun_message(has_template=False), WAMID, NOON).message
+    bare = accept(begun_message(template=None), WAMID, NOON).message
     change = apply_status(bare, _report(DeliveryStatus.FAILED, 131047), NOON)
     assert (change.message.state, change.message.reason) == (MessageState.FAILED, MessageReason.NO_TEMPLATE)
 

@@ -29,7 +29,6 @@ _CASES: list[tuple[str, dict[str, Any], dict[str, Any], SendPlan]] = [
     ("a window that failed is not trusted", {"template_only": True}, {}, _TEMPLATE),
     ("no window and no template", _UNTEMPLATED, {"window_opened_at": None}, DropMessage(MessageReason.NO_TEMPLATE)),
     ("its time is over", {"expires_at": NOON}, {}, DropMessage(MessageReason.EXPIRED)),
-    ("the line is not configured", {}, {"line_known": False}, DropMessage(MessageReason.UNKNOWN_LINE)),
     ("a known person without an address", {}, {"address": None}, DropMessage(MessageReason.NO_ADDRESS)),
     (
         "an unknown person is waited for",
