@@ -1,5 +1,7 @@
-"""The context of every check, and the checks of fields: declared for the rule's events, present where they are needed,
-and compared with values of their type.
+"""The context of every check, and the checks of fields.
+
+A field must be declared for the rule's events, be present where it is required, and be compared with values of its
+type.
 """
 
 from collections.abc import Iterable, Iterator
@@ -9,7 +11,7 @@ from functools import reduce
 
 from services.rules.rulebook.catalogue import FieldSpec, FieldType, known_paths, resolve
 from services.rules.rulebook.faults import FaultReport
-from services.rules.rulebook.loader import FORM, TEMPLATE, Loaded, stem
+from services.rules.rulebook.loader import FORM, TEMPLATE, LoadedFiles, stem
 from services.rules.rulebook.model import (
     AllOf,
     AnyOf,
@@ -30,7 +32,9 @@ from shared.contracts.vocabulary import Role
 
 @dataclass(frozen=True, slots=True)
 class ValidationContext:
-    loaded: Loaded
+    """The files that were read, and the locations in them."""
+
+    loaded: LoadedFiles
 
     @property
     def book(self) -> Rulebook:
@@ -44,15 +48,15 @@ class ValidationContext:
         return self.loaded.location(rule.location.file, *path)
 
     def locations(self, rule: Rule, count: int, *path: str | int) -> tuple[Location, ...]:
-        """Where each of so many items stands."""
+        """The locations of the items of a list."""
         return tuple(self.location(rule, *path, index) for index in range(count))
 
-    def single(self, name: str, *path: str | int) -> Location:
-        """A location in people.yaml and its like, wherever in the folder that is."""
+    def file_location(self, name: str, *path: str | int) -> Location:
+        """A location in people.yaml, calendar.yaml, house.yaml or limits.yaml, in whichever folder the file is."""
         return self.loaded.location(self._file(name), *path)
 
-    def single_key(self, name: str, *path: str | int) -> Location:
-        return self.loaded.key(self._file(name), *path)
+    def file_key_location(self, name: str, *path: str | int) -> Location:
+        return self.loaded.key_location(self._file(name), *path)
 
     def _file(self, name: str) -> str:
         return next((file for file in self.loaded.trees if file.rpartition("/")[2] == name), name)
@@ -80,35 +84,35 @@ def known_roles(book: Rulebook) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True)
 class FieldScope:
-    """What may be named at one spot: ``sure`` fields are there although their event may lack them."""
+    """The fields that may be named at one place. ``present`` fields are there although their event may lack them."""
 
     events: tuple[str, ...]
     report: FaultReport
     started_by: tuple[str, ...] = ()
-    sure: frozenset[str] = frozenset()
+    present: frozenset[str] = frozenset()
 
     def find(self, path: str, location: Location) -> FieldSpec | None:
-        """The field, or None after saying that there is none."""
+        """The field; None if it is not declared, which is reported."""
         if not path:
             return None
         found = resolve(self.events, path, self.started_by)
         if found is None and self.events:
             known = known_paths(self.events, self.started_by)
-            self.report.unknown(location, f"{self._said()} has no “{path}”", path, known)
+            self.report.unknown(location, f"{self._event_names()} has no “{path}”", path, known)
         return found
 
-    def lean_on(self, path: str, location: Location, what: str) -> FieldSpec | None:
-        """The field, which must be there: declared, and guarded where it may be absent."""
+    def require(self, path: str, location: Location, what: str) -> FieldSpec | None:
+        """The field, which must be present: declared, and guarded where it may be absent. ``what`` says why."""
         found = self.find(path, location)
-        if found is not None and found.optional and not self._is_sure(path):
+        if found is not None and found.optional and not self._is_present(path):
             self.report.add(location, f"“{path}” may be absent, and {what}; guard it: if: {{{path}: {{exists: true}}}}")
         return found
 
-    def _is_sure(self, path: str) -> bool:
-        """A field is there when it was asked for, or anything within it was."""
-        return any(sure == path or sure.startswith(f"{path}.") for sure in self.sure)
+    def _is_present(self, path: str) -> bool:
+        """A field is present when a condition needs it, or a field within it."""
+        return any(present == path or present.startswith(f"{path}.") for present in self.present)
 
-    def _said(self) -> str:
+    def _event_names(self) -> str:
         return " or ".join(self.events)
 
 
@@ -116,7 +120,7 @@ _NONE: frozenset[str] = frozenset()
 
 
 def present_if(condition: Condition | None) -> frozenset[str]:
-    """Fields that are there whenever the condition holds: every comparison is false where its field is not."""
+    """Fields that are present whenever the condition holds: a comparison of an absent field is false."""
     match condition:
         case Compare():
             return _compared(condition)
@@ -131,7 +135,7 @@ def present_if(condition: Condition | None) -> frozenset[str]:
 
 
 def present_unless(condition: Condition | None) -> frozenset[str]:
-    """Fields that are there whenever the condition does not hold."""
+    """Fields that are present whenever the condition does not hold."""
     match condition:
         case Compare(field, Operator.EXISTS, operand):
             return _NONE if operand else frozenset({field})
@@ -163,7 +167,7 @@ def _common(found: Iterable[frozenset[str]]) -> frozenset[str]:
 _ORDERED = frozenset({FieldType.NUMBER, FieldType.DATE, FieldType.INSTANT})
 _ORDERINGS = frozenset({Operator.AT_LEAST, Operator.AT_MOST, Operator.MORE_THAN, Operator.LESS_THAN})
 _WHOLE = frozenset({FieldType.PARTY, FieldType.RECORD})
-_SPELLED = {
+_TYPE_NAMES = {
     FieldType.TEXT: "a text",
     FieldType.NUMBER: "a number",
     FieldType.FLAG: "true or false",
@@ -172,53 +176,44 @@ _SPELLED = {
 }
 
 
-def check_condition(condition: Condition | None, view: FieldScope) -> None:
+def check_condition(condition: Condition | None, scope: FieldScope) -> None:
     for compare in comparisons(condition) if condition else ():
-        found = view.find(compare.field, compare.location)
-        if found is not None and _suits(compare, found, view.report):
-            _check_operands(compare, found, view)
+        found = scope.find(compare.field, compare.location)
+        if found is None:
+            continue
+        if (sentence := _operator_fault(compare.operator, found)) is not None:
+            scope.report.add(compare.location, sentence)
+        else:
+            _check_operands(compare, found, scope)
 
 
-def _suits(compare: Compare, found: FieldSpec, report: FaultReport) -> bool:
-    """Whether the operator means anything for a field of this type."""
-    sentence = _misfit(compare, found)
-    if sentence:
-        report.add(compare.location, sentence)
-    return sentence is None
-
-
-def _misfit(compare: Compare, found: FieldSpec) -> str | None:
-    operator = compare.operator
+def _operator_fault(operator: Operator, found: FieldSpec) -> str | None:
+    """Why the operator means nothing for a field of this type."""
     if operator is Operator.EXISTS:
         return None
     if found.type in _WHOLE:
         return f"“{found.path}” is a {found.type} and can only be asked for with “exists”; name a field of it"
     if (found.type is FieldType.LIST) is not (operator is Operator.INCLUDES):
-        return (
-            f"“{found.path}” is a list; say {{includes: …}}" if operator is not Operator.INCLUDES else _no_list(found)
-        )
+        is_list = found.type is FieldType.LIST
+        return f"“{found.path}” is {'a list; say {includes: …}' if is_list else 'no list and includes nothing'}"
     if operator in _ORDERINGS and found.type not in _ORDERED:
-        return f"“{found.path}” is {_SPELLED[found.type]} and has no “{operator}”"
+        return f"“{found.path}” is {_TYPE_NAMES[found.type]} and has no “{operator}”"
     return None
 
 
-def _no_list(found: FieldSpec) -> str:
-    return f"“{found.path}” is no list and includes nothing"
-
-
-def _check_operands(compare: Compare, found: FieldSpec, view: FieldScope) -> None:
+def _check_operands(compare: Compare, found: FieldSpec, scope: FieldScope) -> None:
     kind = found.item or found.type
     if isinstance(compare.operand, Field):
-        _check_other(compare, compare.operand, kind, view)
+        _check_other_field(compare, compare.operand, kind, scope)
         return
     for literal, location in _literals(compare):
-        check_literal(literal, kind, found, location, view.report)
+        check_literal(literal, kind, found, location, scope.report)
 
 
-def _check_other(compare: Compare, other: Field, kind: FieldType, view: FieldScope) -> None:
-    right = view.find(other.name, other.location)
+def _check_other_field(compare: Compare, other: Field, kind: FieldType, scope: FieldScope) -> None:
+    right = scope.find(other.name, other.location)
     if right is not None and right.type is not kind:
-        view.report.add(
+        scope.report.add(
             other.location, f"“{compare.field}” and “{other.name}” are of different types and never compare"
         )
 
@@ -232,14 +227,14 @@ def _literals(compare: Compare) -> Iterator[tuple[Literal, Location]]:
 
 
 def check_literal(literal: Literal, kind: FieldType, found: FieldSpec, location: Location, report: FaultReport) -> None:
-    if not _is_of(literal, kind):
+    if not _is_of_type(literal, kind):
         written = str(literal).lower() if isinstance(literal, bool) else literal
-        report.add(location, f"“{found.path}” is {_SPELLED.get(kind, kind)}, and “{written}” is none")
+        report.add(location, f"“{found.path}” is {_TYPE_NAMES.get(kind, kind)}, and “{written}” is none")
     elif found.values and isinstance(literal, str) and literal not in found.values:
         report.unknown(location, f"“{found.path}” is never “{literal}”", literal, found.values)
 
 
-def _is_of(literal: Literal, kind: FieldType) -> bool:
+def _is_of_type(literal: Literal, kind: FieldType) -> bool:
     match literal:
         case bool():
             return kind is FieldType.FLAG

@@ -53,13 +53,13 @@ def _found(
         if path.name.startswith("."):
             continue
         if os.path.isdir(path):  # noqa: PTH112 -- False where it may not be looked at, and no error
-            _refuse_name(root, path, report)
+            _report_folder_name(root, path, report)
             yield from _found(root, path, report, above | {real})
         elif path.name.lower().endswith(SUFFIXES):
             yield _name(root, path), path
 
 
-def _refuse_name(root: Path, folder: Path, report: FaultReport) -> None:
+def _report_folder_name(root: Path, folder: Path, report: FaultReport) -> None:
     if folder.name.lower().endswith(SUFFIXES):
         report.add(Location(_name(root, folder), 1, 1), "this is a folder, and is named like a file of rules")
 
@@ -111,8 +111,8 @@ Item = TypeVar("Item", Rule, Template, Form)
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
-    """What could be read; ``trees`` know the locations, ``broken`` files are no YAML at all."""
+class LoadedFiles:
+    """The parts that could be read. ``trees`` know the locations; ``broken`` files are no YAML."""
 
     rulebook: Rulebook
     trees: Mapping[str, Node]
@@ -120,25 +120,25 @@ class Loaded:
     report: FaultReport = field(default_factory=FaultReport)
 
     def location(self, file: str, *path: str | int) -> Location:
-        """Where a word stands; ``key``: where it is asked for."""
+        """The location of a single value, or of the key of anything larger."""
         return location_of(self.trees[file], *path) if file in self.trees else Location(file, 1, 1)
 
-    def key(self, file: str, *path: str | int) -> Location:
+    def key_location(self, file: str, *path: str | int) -> Location:
         return key_location_of(self.trees[file], *path) if file in self.trees else Location(file, 1, 1)
 
 
 def load(files: Mapping[str, str]) -> tuple[Rulebook | None, list[FileFault]]:
-    """The rulebook, or every fault of form; what the words mean together is the checker's business."""
+    """The rulebook, or every fault of its schemas. ``validate`` checks what the files mean together."""
     loaded = read_rulebook(files)
     faults = loaded.report.sorted()
     return (None if faults else loaded.rulebook), faults
 
 
-def read_rulebook(files: Mapping[str, str]) -> Loaded:
+def read_rulebook(files: Mapping[str, str]) -> LoadedFiles:
     report = FaultReport()
     texts = {name: files[name] for name in sorted(files) if not name.endswith(STORIES)}
     trees = {name: tree for name, text in texts.items() if (tree := parse(name, text, report))}
-    _refuse_strangers(texts, report)
+    _report_unknown_files(texts, report)
     singles = {name: _single(name, texts, trees, report) for name in SINGLES}
     limits = LimitsFile.read(singles["limits.yaml"], report)
     rules = _named(RULE, trees, lambda node: RuleFile.read(node, report).build(), report)
@@ -151,11 +151,11 @@ def read_rulebook(files: Mapping[str, str]) -> Loaded:
         calendar=CalendarFile.read(singles["calendar.yaml"], report).build(),
         tenant=HouseFile.read(singles["house.yaml"], report).build(limits),
     )
-    return Loaded(rulebook, trees, frozenset(texts.keys() - trees.keys()), report)
+    return LoadedFiles(rulebook, trees, frozenset(texts.keys() - trees.keys()), report)
 
 
 def revision_of(files: Mapping[str, str]) -> Revision:
-    """The same for the same texts under the same names; stories do not count."""
+    """A hash of the file names and texts. Stories do not count."""
     return Revision(
         derive_id(*(part for name in sorted(files) if not name.endswith(STORIES) for part in (name, files[name])))
     )
@@ -169,7 +169,7 @@ def stem(file: str) -> str:
 def _named(
     suffix: str, trees: Mapping[str, Node], read: Callable[[Node], Item], report: FaultReport
 ) -> dict[str, Item]:
-    """By name, which is also the file's; a second one of the same name is a fault."""
+    """By name, which is also the file's. Reports a second one of the same name."""
     found: dict[str, Item] = {}
     for file, tree in trees.items():
         if not file.endswith(suffix):
@@ -192,7 +192,7 @@ def _single(name: str, texts: Mapping[str, str], trees: Mapping[str, Node], repo
     return trees.get(at[0]) if at else None
 
 
-def _refuse_strangers(texts: Mapping[str, str], report: FaultReport) -> None:
+def _report_unknown_files(texts: Mapping[str, str], report: FaultReport) -> None:
     for file in texts:
         name = PurePosixPath(file).name
         if name not in SINGLES and not name.endswith((RULE, TEMPLATE, FORM)):

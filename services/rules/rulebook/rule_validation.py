@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from services.rules.rulebook.built_in import RESERVED_PREFIX
 from services.rules.rulebook.catalogue import (
     CHAIN,
     EVENTS,
@@ -48,54 +49,56 @@ _SENDER, _UNANSWERED, _TOLD = "sender", "unanswered", "told"
 _ANSWERING = frozenset({_SENDER, _UNANSWERED, _TOLD})
 
 
-def check_who(scope: ValidationContext, rule: Rule, who: Addressees, *path: str | int, answered: bool = False) -> None:
-    """``answered``: somebody tapped or wrote, so there is a sender whatever the event."""
-    locations = scope.locations(rule, len(who), *path)
-    check_names(scope, rule, who, locations, answered=answered)
+def check_addressees(
+    context: ValidationContext, rule: Rule, who: Addressees, *path: str | int, answered: bool = False
+) -> None:
+    """``answered``: a person tapped or wrote, so there is a sender whatever the event."""
+    locations = context.locations(rule, len(who), *path)
+    check_each_addressee(context, rule, who, locations, answered=answered)
     if not who:
-        scope.report.add(scope.location(rule, *path), "this names nobody")
+        context.report.add(context.location(rule, *path), "this names nobody")
 
 
-def check_names(
-    scope: ValidationContext, rule: Rule, who: Addressees, locations: Sequence[Location], *, answered: bool = False
+def check_each_addressee(
+    context: ValidationContext, rule: Rule, who: Addressees, locations: Sequence[Location], *, answered: bool = False
 ) -> None:
     for name, location in zip(who, locations, strict=True):
         if isinstance(name, Team):
-            check_team(scope, name.name, location)
+            check_team(context, name.name, location)
         elif name == _SENDER:
-            _check_sender(scope, rule, location, answered=answered)
+            _check_sender(context, rule, location, answered=answered)
         elif name not in _ANSWERING and name:
-            _check_name(scope, rule, name, location)
+            _check_name(context, rule, name, location)
 
 
-def check_team(scope: ValidationContext, team: str, location: Location) -> None:
-    teams = scope.book.people.teams
+def check_team(context: ValidationContext, team: str, location: Location) -> None:
+    teams = context.book.people.teams
     if team and team not in teams:
-        scope.report.unknown(location, f"people.yaml has no team “{team}”", team, teams)
+        context.report.unknown(location, f"people.yaml has no team “{team}”", team, teams)
 
 
-def _check_sender(scope: ValidationContext, rule: Rule, location: Location, *, answered: bool) -> None:
+def _check_sender(context: ValidationContext, rule: Rule, location: Location, *, answered: bool) -> None:
     if not answered and set(rule.events) != {MESSAGE_RECEIVED}:
-        scope.report.add(location, f"nobody wrote, so there is no sender: {' or '.join(rule.events)} is no message")
+        context.report.add(location, f"nobody wrote, so there is no sender: {' or '.join(rule.events)} is no message")
 
 
-def _check_name(scope: ValidationContext, rule: Rule, name: str, location: Location) -> None:
+def _check_name(context: ValidationContext, rule: Rule, name: str, location: Location) -> None:
     parties = frozenset(party for event in rule.events for party in party_fields(event))
-    known = parties | scope.roles() | _ANSWERING
+    known = parties | context.roles() | _ANSWERING
     if name not in known:
-        scope.report.unknown(location, f"“{name}” is no role, party of the event, or team member", name, known)
-    elif name in STAFF_ROLES - parties - staffed_roles(scope.book) and not _comes_with(rule, name):
-        scope.report.add(location, f"nobody fills “{name}”: no team of people.yaml has it")
+        context.report.unknown(location, f"“{name}” is no role, party of the event, or team member", name, known)
+    elif name in STAFF_ROLES - parties - staffed_roles(context.book) and not _comes_with_event(rule, name):
+        context.report.add(location, f"nobody fills “{name}”: no team of people.yaml has it")
 
 
-def _comes_with(rule: Rule, name: str) -> bool:
+def _comes_with_event(rule: Rule, name: str) -> bool:
     """Escalation contacts may come with the event that asks for them."""
     return name.startswith("escalation") and any("escalation" in party_fields(event) for event in rule.events)
 
 
 @dataclass(frozen=True, slots=True)
-class _Input:
-    """``events`` say ``fields``; ``needs`` and ``takes`` are the keys of ``with``, needed and optional."""
+class _OperationInput:
+    """``events`` carry ``fields``; ``needs`` and ``takes`` are the required and optional keys of ``with``."""
 
     fields: tuple[str, ...] = ()
     needs: Mapping[str, FieldSpec] = field(default_factory=dict)
@@ -111,51 +114,55 @@ def _text(name: str, *values: str) -> dict[str, FieldSpec]:
     return {name: FieldSpec(name, FieldType.TEXT, values=tuple(map(str, values)))}
 
 
-_INPUTS: Mapping[WriteOperation, _Input] = {
-    WriteOperation.RECORD_DECISION: _Input(
+_INPUTS: Mapping[WriteOperation, _OperationInput] = {
+    WriteOperation.RECORD_DECISION: _OperationInput(
         ("request_id", "rights_record_id", "terms_hash"), _text("decision", *RightsDecision), _text("note")
     ),
-    WriteOperation.ADVANCE_WORKFLOW: _Input(("request_id", "rights_record_id"), _text("to_stage", *RightsStatus)),
-    WriteOperation.APPLY_METADATA: _Input(("items",)),
-    WriteOperation.APPEND_ACQUISITION: _Input(needs=_text("reference"), events=(MESSAGE_RECEIVED,)),
-    WriteOperation.RECORD_ACKNOWLEDGEMENT: _Input(("document",), _text("kind", *AcknowledgementKind)),
-    WriteOperation.COMPLETE_MILESTONE: _Input(("milestone_id",)),
+    WriteOperation.ADVANCE_WORKFLOW: _OperationInput(
+        ("request_id", "rights_record_id"), _text("to_stage", *RightsStatus)
+    ),
+    WriteOperation.APPLY_METADATA: _OperationInput(("items",)),
+    WriteOperation.APPEND_ACQUISITION: _OperationInput(needs=_text("reference"), events=(MESSAGE_RECEIVED,)),
+    WriteOperation.RECORD_ACKNOWLEDGEMENT: _OperationInput(("document",), _text("kind", *AcknowledgementKind)),
+    WriteOperation.COMPLETE_MILESTONE: _OperationInput(("milestone_id",)),
 }
 
 
-def check_record(
-    scope: ValidationContext, rule: Rule, record: WriteAction, view: FieldScope, path: tuple[str | int, ...]
+def check_write(
+    context: ValidationContext, rule: Rule, record: WriteAction, scope: FieldScope, path: tuple[str | int, ...]
 ) -> None:
-    """``path`` leads to what says ``record``."""
-    location = scope.location(rule, *path, "record")
+    """``path`` leads to the mapping with the key ``record``."""
+    location = context.location(rule, *path, "record")
     known = _INPUTS.get(record.operation)
     if known is None:
-        scope.report.add(location, f"“{record.operation}” is what a form records; a step or an answer cannot")
+        context.report.add(location, f"“{record.operation}” is what a form records; a step or an answer cannot")
         return
-    _check_event(scope, rule, record, known, location)
+    _check_event(context, rule, record, known, location)
     for name in known.needs.keys() - record.values.keys():
-        scope.report.add(location, f"“{record.operation}” needs “with: {{{name}: …}}”")
+        context.report.add(location, f"“{record.operation}” needs “with: {{{name}: …}}”")
     for name, value in record.values.items():
         if name in known.allowed:
-            _check_value(known.allowed[name], value, scope.location(rule, *path, "with", name), view)
+            _check_value(known.allowed[name], value, context.location(rule, *path, "with", name), scope)
         else:
-            where = scope.loaded.key(rule.location.file, *path, "with", name)
-            scope.report.unknown(where, f"“{record.operation}” takes no “{name}”", name, known.allowed)
+            where = context.loaded.key_location(rule.location.file, *path, "with", name)
+            context.report.unknown(where, f"“{record.operation}” takes no “{name}”", name, known.allowed)
 
 
-def _check_event(scope: ValidationContext, rule: Rule, record: WriteAction, known: _Input, location: Location) -> None:
+def _check_event(
+    context: ValidationContext, rule: Rule, record: WriteAction, known: _OperationInput, location: Location
+) -> None:
     for event in rule.events:
         lacks = [name for name in known.fields if resolve((event,), name) is None]
         if lacks or (known.events and event not in known.events):
-            said = f"it needs {', '.join(lacks)}" if lacks else f"it belongs to {', '.join(known.events)}"
-            scope.report.add(location, f"“{record.operation}” cannot follow {event}: {said}")
+            reason = f"it needs {', '.join(lacks)}" if lacks else f"it belongs to {', '.join(known.events)}"
+            context.report.add(location, f"“{record.operation}” cannot follow {event}: {reason}")
 
 
-def _check_value(spec: FieldSpec, value: Literal | Field, location: Location, view: FieldScope) -> None:
+def _check_value(spec: FieldSpec, value: Literal | Field, location: Location, scope: FieldScope) -> None:
     if isinstance(value, Field):
-        view.lean_on(value.name, value.location, "a write leans on it")
+        scope.require(value.name, value.location, "a write leans on it")
     else:
-        check_literal(value, spec.type, spec, location, view.report)
+        check_literal(value, spec.type, spec, location, scope.report)
 
 
 _LAST = frozenset({Verb.GIVE_UP, Verb.HAND_OVER, Verb.TELL, Verb.RECORD})
@@ -163,154 +170,159 @@ _ASKING = frozenset({Verb.ASK, Verb.COLLECT})
 _DAYS = frozenset({TimeUnit.DAYS, TimeUnit.WORKING_DAYS})
 
 
-def check_steps(scope: ValidationContext, rule: Rule) -> None:
+def check_steps(context: ValidationContext, rule: Rule) -> None:
     for step in rule.steps:
-        _check_step(scope, rule, step)
+        _check_step(context, rule, step)
     if rule.steps and rule.steps[-1].verb not in _LAST:
         last = rule.steps[-1]
-        scope.report.add(last.location, f"the last step is “{last.verb}”; a rule ends with {', '.join(sorted(_LAST))}")
+        context.report.add(
+            last.location, f"the last step is “{last.verb}”; a rule ends with {', '.join(sorted(_LAST))}"
+        )
 
 
-def _check_step(scope: ValidationContext, rule: Rule, step: Step) -> None:
+def _check_step(context: ValidationContext, rule: Rule, step: Step) -> None:
     before = [each for each in rule.steps if each.index < step.index]
     if any(each.verb is Verb.GIVE_UP for each in before):
-        scope.report.add(step.location, "nothing comes after “give_up”")
+        context.report.add(step.location, "nothing comes after “give_up”")
     if step.verb is Verb.REMIND and not any(each.verb in _ASKING for each in before):
-        scope.report.add(step.location, "there is nothing to remind of: no question and no form comes before")
-    view = FieldScope(rule.events, scope.report, sure=present_if(rule.condition) | present_unless(step.unless))
-    check_condition(step.unless, view)
-    _check_people(scope, rule, step)
-    _check_time(scope, rule, step, view)
-    _check_form(scope, step.form, scope.location(rule, "steps", step.index, "form"))
-    _check_answers(scope, rule, step, view)
+        context.report.add(step.location, "there is nothing to remind of: no question and no form comes before")
+    scope = FieldScope(rule.events, context.report, present=present_if(rule.condition) | present_unless(step.unless))
+    check_condition(step.unless, scope)
+    _check_people(context, rule, step)
+    _check_time(context, rule, step, scope)
+    _check_form(context, step.form, context.location(rule, "steps", step.index, "form"))
+    _check_answers(context, rule, step, scope)
     if step.record is not None:
-        _check_record(scope, rule, step.record, view, ("steps", step.index))
+        _check_writes(context, rule, step.record, scope, ("steps", step.index))
 
 
-def _check_people(scope: ValidationContext, rule: Rule, step: Step) -> None:
+def _check_people(context: ValidationContext, rule: Rule, step: Step) -> None:
     if step.verb not in (Verb.RECORD, Verb.GIVE_UP):
-        check_who(scope, rule, step.who, "steps", step.index, step.verb)
+        check_addressees(context, rule, step.who, "steps", step.index, step.verb)
     if step.tell is not None:
-        check_who(scope, rule, step.tell.who, "steps", step.index, "tell")
+        check_addressees(context, rule, step.tell.who, "steps", step.index, "tell")
 
 
-def _check_time(scope: ValidationContext, rule: Rule, step: Step, view: FieldScope) -> None:
+def _check_time(context: ValidationContext, rule: Rule, step: Step, scope: FieldScope) -> None:
     if not isinstance(step.timing, At):
         return
-    location = scope.location(rule, "steps", step.index, "at")
-    found = view.lean_on(step.timing.field, location, "a step is timed by it")
+    location = context.location(rule, "steps", step.index, "at")
+    found = scope.require(step.timing.field, location, "a step is timed by it")
     if found is None:
         return
     if found.type not in (FieldType.DATE, FieldType.INSTANT):
-        scope.report.add(location, f"“{found.path}” is no date and no instant")
+        context.report.add(location, f"“{found.path}” is no date and no instant")
     elif found.type is FieldType.DATE and step.timing.duration and step.timing.duration.unit not in _DAYS:
-        scope.report.add(location, f"“{found.path}” is a date; count days or working days from it")
+        context.report.add(location, f"“{found.path}” is a date; count days or working days from it")
 
 
-def _check_form(scope: ValidationContext, form: str | None, location: Location) -> None:
-    if form and form not in scope.forms():
-        scope.report.unknown(location, f"there is no form “{form}”", form, scope.forms())
+def _check_form(context: ValidationContext, form: str | None, location: Location) -> None:
+    if form and form not in context.forms():
+        context.report.unknown(location, f"there is no form “{form}”", form, context.forms())
 
 
-def _check_answers(scope: ValidationContext, rule: Rule, step: Step, view: FieldScope) -> None:
-    location = scope.location(rule, "steps", step.index, "answers")
+def _check_answers(context: ValidationContext, rule: Rule, step: Step, scope: FieldScope) -> None:
+    location = context.location(rule, "steps", step.index, "answers")
     if step.verb is Verb.ASK and not step.answers:
-        scope.report.add(location, "a question has at least one answer")
+        context.report.add(location, "a question has at least one answer")
     if len(step.answers) > BUTTONS:
-        scope.report.add(location, f"a question has at most {BUTTONS} answers, one for each button")
+        context.report.add(location, f"a question has at most {BUTTONS} answers, one for each button")
     for answer in step.answers.values():
-        _check_answer(scope, rule, answer, view, ("steps", step.index, "answers", answer.name))
+        _check_answer(context, rule, answer, scope, ("steps", step.index, "answers", answer.name))
 
 
 def _check_answer(
-    scope: ValidationContext, rule: Rule, answer: AnswerAction, view: FieldScope, path: tuple[str | int, ...]
+    context: ValidationContext, rule: Rule, answer: AnswerAction, scope: FieldScope, path: tuple[str | int, ...]
 ) -> None:
     if answer.tell is not None:
-        check_who(scope, rule, answer.tell.who, *path, "tell", answered=True)
+        check_addressees(context, rule, answer.tell.who, *path, "tell", answered=True)
     if answer.hand_over is not None:
-        check_who(scope, rule, answer.hand_over.who, *path, "hand_over", answered=True)
+        check_addressees(context, rule, answer.hand_over.who, *path, "hand_over", answered=True)
     if answer.record is not None:
-        _check_record(scope, rule, answer.record, view, path)
+        _check_writes(context, rule, answer.record, scope, path)
     if isinstance(answer.quorum, Field):
-        check_choice(answer.quorum, tuple(Quorum), view)
-    _check_form(scope, answer.form, scope.location(rule, *path, "form"))
+        check_choice(answer.quorum, tuple(Quorum), scope)
+    _check_form(context, answer.form, context.location(rule, *path, "form"))
 
 
-def check_choice(named: Field, words: tuple[str, ...], view: FieldScope) -> None:
-    """A field that stands for one of these words can be nothing else."""
-    found = view.lean_on(named.name, named.location, "the rule leans on it")
+def check_choice(named: Field, words: tuple[str, ...], scope: FieldScope) -> None:
+    """A field that is used for one of these words must have no other values."""
+    found = scope.require(named.name, named.location, "the rule leans on it")
     if found is not None and not (found.values and set(found.values) <= set(words)):
-        view.report.add(named.location, f"“{found.path}” is not one of {', '.join(words)}")
+        scope.report.add(named.location, f"“{found.path}” is not one of {', '.join(words)}")
 
 
-def _check_record(
-    scope: ValidationContext, rule: Rule, record: WriteAction, view: FieldScope, path: tuple[str | int, ...]
+def _check_writes(
+    context: ValidationContext, rule: Rule, record: WriteAction, scope: FieldScope, path: tuple[str | int, ...]
 ) -> None:
-    check_record(scope, rule, record, view, path)
-    check_condition(record.unless, view)
+    check_write(context, rule, record, scope, path)
+    check_condition(record.unless, scope)
     if record.then is not None:
-        _check_record(scope, rule, record.then, view, (*path, "then"))
+        _check_writes(context, rule, record.then, scope, (*path, "then"))
 
 
-_OURS = "house-"
 _WHOLE = frozenset({FieldType.PARTY, FieldType.RECORD, FieldType.LIST})
 
 
-def check_rule(scope: ValidationContext, rule: Rule) -> None:
-    if rule.name.startswith(_OURS):
-        scope.report.add(scope.location(rule, "rule"), f"names that begin with “{_OURS}” are the house's own")
-    check_team(scope, rule.owner, scope.location(rule, "owner"))
-    check_languages(scope, rule.why, scope.location(rule, "why"), "“why”")
-    if not _check_events(scope, rule):
+def check_rule(context: ValidationContext, rule: Rule) -> None:
+    if rule.name.startswith(RESERVED_PREFIX):
+        context.report.add(
+            context.location(rule, "rule"), f"names that begin with “{RESERVED_PREFIX}” are the house's own"
+        )
+    check_team(context, rule.owner, context.location(rule, "owner"))
+    check_languages(context, rule.why, context.location(rule, "why"), "“why”")
+    if not _check_events(context, rule):
         return
-    view = FieldScope(rule.events, scope.report, sure=present_if(rule.condition))
-    check_condition(rule.condition, view)
+    scope = FieldScope(rule.events, context.report, present=present_if(rule.condition))
+    check_condition(rule.condition, scope)
     for name in rule.about:
-        _check_subject(view, name, scope.location(rule, "about"))
+        _check_subject(scope, name, context.location(rule, "about"))
     if isinstance(rule.severity, Field):
-        check_choice(rule.severity, tuple(Severity), view)
-    check_steps(scope, rule)
+        check_choice(rule.severity, tuple(Severity), scope)
+    check_steps(context, rule)
     for until in rule.until:
-        _check_until(scope, rule, until)
-    for use in uses_of(scope, rule):
-        check_use(scope, use)
+        _check_until(context, rule, until)
+    for use in uses_of(context, rule):
+        check_use(context, use)
 
 
-def _check_events(scope: ValidationContext, rule: Rule) -> bool:
-    """Whether all are known; with an unknown one every field would be unknown too."""
-    location = scope.location(rule, "on")
+def _check_events(context: ValidationContext, rule: Rule) -> bool:
+    """False where an event is unknown: every field would be unknown too."""
+    location = context.location(rule, "on")
     for event in rule.events:
         if event and event not in EVENTS:
-            scope.report.unknown(location, f"there is no event “{event}”", event, EVENTS)
+            context.report.unknown(location, f"there is no event “{event}”", event, EVENTS)
     return bool(rule.events) and all(event in EVENTS for event in rule.events)
 
 
-def _check_subject(view: FieldScope, name: str, location: Location) -> None:
-    found = view.lean_on(name, location, "a chain is about it")
+def _check_subject(scope: FieldScope, name: str, location: Location) -> None:
+    found = scope.require(name, location, "a chain is about it")
     if found is not None and found.type in _WHOLE:
-        view.report.add(location, f"“{name}” is a {found.type} and names no subject; name a field of it")
+        scope.report.add(location, f"“{name}” is a {found.type} and names no subject; name a field of it")
 
 
-def _check_until(scope: ValidationContext, rule: Rule, until: Until) -> None:
+def _check_until(context: ValidationContext, rule: Rule, until: Until) -> None:
     endings = EVENTS.keys() - {MESSAGE_RECEIVED}
     if until.event not in endings:
-        scope.report.unknown(until.location, f"no event “{until.event}” ends a chain", until.event, endings)
+        context.report.unknown(until.location, f"no event “{until.event}” ends a chain", until.event, endings)
         return
-    check_condition(until.condition, FieldScope((until.event,), scope.report, started_by=rule.events))
+    check_condition(until.condition, FieldScope((until.event,), context.report, started_by=rule.events))
     if until.tell is not None:
-        check_names(scope, rule, until.tell.who, (until.location,) * len(until.tell.who))
-    _check_same(scope, rule, until)
+        check_each_addressee(context, rule, until.tell.who, (until.location,) * len(until.tell.who))
+    _check_same(context, rule, until)
 
 
-def _check_same(scope: ValidationContext, rule: Rule, until: Until) -> None:
-    """Both events must say which subject they are about."""
+def _check_same(context: ValidationContext, rule: Rule, until: Until) -> None:
+    """Both events must have the fields that name the subject."""
     if until.same is not None:
         for event in (*rule.events, until.event):
-            FieldScope((event,), scope.report).find(until.same, until.location)
+            FieldScope((event,), context.report).find(until.same, until.location)
         return
     if not rule.about:
-        scope.report.add(until.location, "a rule without “about” has no subject that an event could end; say “same: …”")
+        context.report.add(
+            until.location, "a rule without “about” has no subject that an event could end; say “same: …”"
+        )
     for name in rule.about:
         if name.partition(".")[0] != CHAIN and resolve((until.event,), name) is None:
-            said = f"{until.event} has no “{name}”, so it would end nothing; say “same: …” with a field both have"
-            scope.report.add(until.location, said)
+            sentence = f"{until.event} has no “{name}”, so it would end nothing; say “same: …” with a field both have"
+            context.report.add(until.location, sentence)

@@ -37,91 +37,93 @@ from shared.contracts.writes import CreateAcquisition, WriteOperation
 
 @dataclass(frozen=True, slots=True)
 class TemplateUse:
-    """``sure`` fields are there although the events may lack them; ``words`` are those beside the house's own."""
+    """One use of a template. ``present`` fields are there although the events may lack them; ``words`` are the
+    parameters that the service fills in here.
+    """
 
     template: str
     location: Location
     events: tuple[str, ...] = ()
-    sure: frozenset[str] = frozenset()
+    present: frozenset[str] = frozenset()
     buttons: tuple[str, ...] = ()
     words: frozenset[str] = IN_A_CHAIN
 
 
-def uses_of(scope: ValidationContext, rule: Rule) -> Iterator[TemplateUse]:
-    sure = present_if(rule.condition)
+def uses_of(context: ValidationContext, rule: Rule) -> Iterator[TemplateUse]:
+    present = present_if(rule.condition)
     for step in rule.steps:
-        yield from _of_step(scope, rule, step, sure | present_unless(step.unless))
+        yield from _of_step(context, rule, step, present | present_unless(step.unless))
     for until in rule.until:
         if until.tell is not None:
-            yield TemplateUse(until.tell.say, until.location, rule.events, sure)
+            yield TemplateUse(until.tell.say, until.location, rule.events, present)
 
 
-def built_in_uses(scope: ValidationContext) -> Iterator[TemplateUse]:
-    """What must be there though no rule says it."""
-    for name, house in BUILT_IN_TEMPLATES.items():
-        words = house.words | (IN_A_CHAIN if house.chain else frozenset())
-        found = scope.book.templates.get(name)
+def built_in_uses(context: ValidationContext) -> Iterator[TemplateUse]:
+    """The uses by the service itself: these templates must exist."""
+    for name, built_in in BUILT_IN_TEMPLATES.items():
+        words = built_in.words | (IN_A_CHAIN if built_in.chain else frozenset())
+        found = context.book.templates.get(name)
         location = found.location if found else Location(f"{name}.template.yaml", 1, 1)
-        yield TemplateUse(name, location, ("message.received",), frozenset({"text"}), house.buttons, words)
+        yield TemplateUse(name, location, ("message.received",), frozenset({"text"}), built_in.buttons, words)
 
 
-def form_uses(scope: ValidationContext, rule: Rule, form: Form, sure: frozenset[str]) -> Iterator[TemplateUse]:
+def form_uses(context: ValidationContext, rule: Rule, form: Form, present: frozenset[str]) -> Iterator[TemplateUse]:
     words = IN_A_CHAIN | {field.name for field in form.fields}
-    plain = TemplateUse("", form.location, rule.events, sure, words=words)
-    said = {"welcome": (form.welcome, ()), "confirm": (form.confirm, SUMMARY), "done": (form.done, ())}
-    for key, (template, buttons) in said.items():
-        location = scope.loaded.location(form.location.file, key)
+    plain = TemplateUse("", form.location, rule.events, present, words=words)
+    templates = {"welcome": (form.welcome, ()), "confirm": (form.confirm, SUMMARY), "done": (form.done, ())}
+    for key, (template, buttons) in templates.items():
+        location = context.loaded.location(form.location.file, key)
         yield replace(plain, template=template, location=location, buttons=buttons)
 
 
-def _of_step(scope: ValidationContext, rule: Rule, step: Step, sure: frozenset[str]) -> Iterator[TemplateUse]:
-    location = scope.location(rule, "steps", step.index, "say")
-    said = TemplateUse(step.say or "", location, rule.events, sure)
-    yield from _by_verb(rule, step, said)
+def _of_step(context: ValidationContext, rule: Rule, step: Step, present: frozenset[str]) -> Iterator[TemplateUse]:
+    location = context.location(rule, "steps", step.index, "say")
+    use = TemplateUse(step.say or "", location, rule.events, present)
+    yield from _by_verb(rule, step, use)
     for answer in step.answers.values():
-        at = replace(said, location=scope.location(rule, "steps", step.index, "answers", answer.name, "say"))
+        at = replace(use, location=context.location(rule, "steps", step.index, "answers", answer.name, "say"))
         yield from _of_answer(answer, at)
-    for name in begun_by(step):
-        if (form := scope.book.forms.get(name)) is not None:
-            yield from form_uses(scope, rule, form, sure)
+    for name in forms_of_step(step):
+        if (form := context.book.forms.get(name)) is not None:
+            yield from form_uses(context, rule, form, present)
 
 
-def _by_verb(rule: Rule, step: Step, said: TemplateUse) -> Iterator[TemplateUse]:
+def _by_verb(rule: Rule, step: Step, use: TemplateUse) -> Iterator[TemplateUse]:
     match step.verb:
         case Verb.TELL:
-            yield said
+            yield use
         case Verb.ASK:
-            yield replace(said, buttons=tuple(step.answers))
+            yield replace(use, buttons=tuple(step.answers))
         case Verb.REMIND:
-            yield replace(said, buttons=reminded(rule, step))
+            yield replace(use, buttons=reminded_answers(rule, step))
         case Verb.HAND_OVER:
-            yield replace(said, template=step.say or "to_take", buttons=TAKE, words=_taking(step.say))
+            yield replace(use, template=step.say or "to_take", buttons=TAKE, words=_take_words(step.say))
         case Verb.RECORD | Verb.GIVE_UP | Verb.COLLECT:
-            yield from _of_tell(step.tell, said)
+            yield from _of_notification(step.tell, use)
 
 
-def _of_tell(tell: Notification | None, said: TemplateUse) -> Iterator[TemplateUse]:
+def _of_notification(tell: Notification | None, use: TemplateUse) -> Iterator[TemplateUse]:
     if tell is not None:
-        yield replace(said, template=tell.say)
+        yield replace(use, template=tell.say)
 
 
-def _of_answer(answer: AnswerAction, said: TemplateUse) -> Iterator[TemplateUse]:
-    yield from _of_tell(answer.tell, said)
+def _of_answer(answer: AnswerAction, use: TemplateUse) -> Iterator[TemplateUse]:
+    yield from _of_notification(answer.tell, use)
     if answer.hand_over is not None:
         say = answer.hand_over.say
-        yield replace(said, template=say or "to_take", buttons=TAKE, words=IN_A_CHAIN | ANSWERED)
+        yield replace(use, template=say or "to_take", buttons=TAKE, words=IN_A_CHAIN | ANSWERED)
 
 
-def _taking(say: str | None) -> frozenset[str]:
+def _take_words(say: str | None) -> frozenset[str]:
     return IN_A_CHAIN if say else IN_A_CHAIN | ANSWERED
 
 
-def begun_by(step: Step) -> Iterator[str]:
-    """Forms begun by the step itself or by an answer to it."""
+def forms_of_step(step: Step) -> Iterator[str]:
+    """The names of forms that the step or an answer to it begins."""
     yield from (name for name in (step.form, *(answer.form for answer in step.answers.values())) if name)
 
 
-def reminded(rule: Rule, step: Step) -> tuple[str, ...]:
+def reminded_answers(rule: Rule, step: Step) -> tuple[str, ...]:
     """The answers of the question a reminder repeats: the last one asked before it; none where a form is collected."""
     before = [each for each in rule.steps if each.index < step.index and each.verb in (Verb.ASK, Verb.COLLECT)]
     return tuple(before[-1].answers) if before else ()
@@ -131,36 +133,38 @@ _BRACES = re.compile(r"\{[^{}]*\}|[{}]")
 _SIDE_BY_SIDE = re.compile(r"\}\s*\{")
 
 
-def check_template(scope: ValidationContext, template: Template) -> None:
+def check_template(context: ValidationContext, template: Template) -> None:
     if not TEMPLATE_NAME.fullmatch(template.name or "unnamed"):
-        scope.report.add(template.location, f"“{template.name}”: Meta takes small letters, digits and underscores only")
-    for language, wording in template.languages.items():
-        _check_wording(scope, template, language, wording)
-    _check_alike(scope, template)
-    _check_said(scope, template)
-    check_languages(scope, template.languages, template.location, f"the template “{template.name}”")
+        context.report.add(
+            template.location, f"“{template.name}”: Meta takes small letters, digits and underscores only"
+        )
+    for language, text in template.languages.items():
+        _check_text(context, template, language, text)
+    _check_languages_agree(context, template)
+    _check_fields_used(context, template)
+    check_languages(context, template.languages, template.location, f"the template “{template.name}”")
 
 
-def check_languages(scope: ValidationContext, languages: object, location: Location, what: str) -> None:
-    """Everybody can be written to in the house's language, so everything is said in it."""
-    house = scope.book.tenant.language
-    if house and isinstance(languages, dict) and house not in languages:
-        scope.report.add(location, f"{what} is not said in “{house}”, the language of the house")
+def check_languages(context: ValidationContext, languages: object, location: Location, what: str) -> None:
+    """Every text exists in the publisher's language, the fallback for every person."""
+    own = context.book.tenant.language
+    if own and isinstance(languages, dict) and own not in languages:
+        context.report.add(location, f"{what} is not said in “{own}”, the language of the house")
 
 
-def _check_wording(scope: ValidationContext, template: Template, language: str, wording: TemplateText) -> None:
-    location = _location(scope, template, language, "body")
-    for sentence in _body_faults(wording.body):
-        scope.report.add(location, sentence)
-    buttons = _location(scope, template, language, "buttons")
-    if len(wording.buttons) > BUTTONS:
-        scope.report.add(buttons, f"a message has at most {BUTTONS} buttons")
-    if len(set(wording.buttons.values())) < len(wording.buttons):
-        scope.report.add(buttons, "two buttons read the same")
-    for answer, title in wording.buttons.items():
+def _check_text(context: ValidationContext, template: Template, language: str, text: TemplateText) -> None:
+    location = _location(context, template, language, "body")
+    for sentence in _body_faults(text.body):
+        context.report.add(location, sentence)
+    buttons = _location(context, template, language, "buttons")
+    if len(text.buttons) > BUTTONS:
+        context.report.add(buttons, f"a message has at most {BUTTONS} buttons")
+    if len(set(text.buttons.values())) < len(text.buttons):
+        context.report.add(buttons, "two buttons read the same")
+    for answer, title in text.buttons.items():
         if len(title) > BUTTON_TITLE_LENGTH:
-            where = _location(scope, template, language, "buttons", answer)
-            scope.report.add(
+            where = _location(context, template, language, "buttons", answer)
+            context.report.add(
                 where, f"“{title}” has {len(title)} characters; a button has at most {BUTTON_TITLE_LENGTH}"
             )
 
@@ -182,80 +186,82 @@ def _ill_formed(body: str) -> list[str]:
     return [found for found in _BRACES.findall(body) if not PARAMETER.fullmatch(found)]
 
 
-def _check_alike(scope: ValidationContext, template: Template) -> None:
+def _check_languages_agree(context: ValidationContext, template: Template) -> None:
     """Languages have the same parameters and the same buttons as the first."""
     languages = iter(template.languages.items())
     first, model = next(languages, ("", TemplateText("", {})))
-    for language, wording in languages:
-        if odd := _parameters(wording) ^ _parameters(model):
-            location = _location(scope, template, language, "body")
-            scope.report.add(location, f"“{language}” and “{first}” differ in {_braced(odd)}")
-        if list(wording.buttons) != list(model.buttons):
-            location = _location(scope, template, language, "buttons")
-            scope.report.add(location, f"“{language}” and “{first}” differ in their buttons, or in the order of them")
+    for language, text in languages:
+        if odd := _parameters(text) ^ _parameters(model):
+            location = _location(context, template, language, "body")
+            context.report.add(location, f"“{language}” and “{first}” differ in {_braced(odd)}")
+        if list(text.buttons) != list(model.buttons):
+            location = _location(context, template, language, "buttons")
+            context.report.add(location, f"“{language}” and “{first}” differ in their buttons, or in the order of them")
 
 
-def _check_said(scope: ValidationContext, template: Template) -> None:
-    said = {name for wording in template.languages.values() for name in _parameters(wording)}
-    for name in template.fields.keys() - said:
-        scope.report.add(scope.loaded.key(template.location.file, "fields", name), f"“{name}” is said in no language")
+def _check_fields_used(context: ValidationContext, template: Template) -> None:
+    used = {name for text in template.languages.values() for name in _parameters(text)}
+    for name in template.fields.keys() - used:
+        context.report.add(
+            context.loaded.key_location(template.location.file, "fields", name), f"“{name}” is said in no language"
+        )
 
 
-def check_use(scope: ValidationContext, use: TemplateUse) -> None:
-    """A template where it is said: it exists, offers these buttons, and can name what it names."""
+def check_use(context: ValidationContext, use: TemplateUse) -> None:
+    """The template exists, offers these buttons, and names only fields that are present."""
     if not use.template:
         return
-    template = scope.book.templates.get(use.template)
+    template = context.book.templates.get(use.template)
     if template is None:
-        if use.template not in scope.templates():
-            names = scope.templates()
-            scope.report.unknown(use.location, f"there is no template “{use.template}”", use.template, names)
+        if use.template not in context.templates():
+            names = context.templates()
+            context.report.unknown(use.location, f"there is no template “{use.template}”", use.template, names)
         return
-    _check_buttons(scope, use, template)
-    _check_parameters(scope, use, template)
-    view = FieldScope(use.events, scope.report, sure=use.sure)
+    _check_buttons(context, use, template)
+    _check_parameters(context, use, template)
+    scope = FieldScope(use.events, context.report, present=use.present)
     for name, path in template.fields.items():
-        if view.find(path, _location(scope, template, name, root="fields")) is not None:
-            view.lean_on(path, use.location, f"“{template.name}” says it")
+        if scope.find(path, _location(context, template, name, root="fields")) is not None:
+            scope.require(path, use.location, f"“{template.name}” says it")
 
 
-def _check_buttons(scope: ValidationContext, use: TemplateUse, template: Template) -> None:
-    offered = next((tuple(wording.buttons) for wording in template.languages.values()), ())
+def _check_buttons(context: ValidationContext, use: TemplateUse, template: Template) -> None:
+    offered = next((tuple(text.buttons) for text in template.languages.values()), ())
     if set(offered) != set(use.buttons):
         has = f"has the buttons {', '.join(offered)}" if offered else "has no buttons"
         wants = f"it needs {', '.join(use.buttons)}" if use.buttons else "nothing answers to them"
-        scope.report.add(use.location, f"“{template.name}” {has}; here {wants}")
+        context.report.add(use.location, f"“{template.name}” {has}; here {wants}")
 
 
-def _check_parameters(scope: ValidationContext, use: TemplateUse, template: Template) -> None:
-    links = {f"link_{name}" for name in scope.book.tenant.links}
+def _check_parameters(context: ValidationContext, use: TemplateUse, template: Template) -> None:
+    links = {f"link_{name}" for name in context.book.tenant.links}
     known = EVERYWHERE | use.words | links | template.fields.keys()
-    for language, wording in template.languages.items():
-        for name in sorted(_parameters(wording) - known):
-            if name in special_words(scope):
-                scope.report.add(use.location, f"“{template.name}” says {{{name}}}, which is not known here")
+    for language, text in template.languages.items():
+        for name in sorted(_parameters(text) - known):
+            if name in _restricted_words(context):
+                context.report.add(use.location, f"“{template.name}” says {{{name}}}, which is not known here")
             else:
-                location = _location(scope, template, language, "body")
-                said = f"{{{name}}} is no field of the template and no word of the house"
-                scope.report.unknown(location, said, name, known)
+                location = _location(context, template, language, "body")
+                sentence = f"{{{name}}} is no field of the template and no word of the house"
+                context.report.unknown(location, sentence, name, known)
 
 
-def special_words(scope: ValidationContext) -> frozenset[str]:
-    """Words of some templates, known only where those are said."""
-    asked = frozenset(field.name for form in scope.book.forms.values() for field in form.fields)
-    return asked.union(*(house.words for house in BUILT_IN_TEMPLATES.values()))
+def _restricted_words(context: ValidationContext) -> frozenset[str]:
+    """Parameters that the service fills in for some templates only."""
+    asked = frozenset(field.name for form in context.book.forms.values() for field in form.fields)
+    return asked.union(*(each.words for each in BUILT_IN_TEMPLATES.values()))
 
 
-def _parameters(wording: TemplateText) -> frozenset[str]:
-    return frozenset(PARAMETER.findall(wording.body))
+def _parameters(text: TemplateText) -> frozenset[str]:
+    return frozenset(PARAMETER.findall(text.body))
 
 
 def _braced(names: frozenset[str]) -> str:
     return ", ".join(f"{{{name}}}" for name in sorted(names))
 
 
-def _location(scope: ValidationContext, template: Template, *path: str, root: str = "languages") -> Location:
-    return scope.loaded.location(template.location.file, root, *path)
+def _location(context: ValidationContext, template: Template, *path: str, root: str = "languages") -> Location:
+    return context.loaded.location(template.location.file, root, *path)
 
 
 _SIZE_NOTE = "note: “max_mb” refuses a file whose size is known; WhatsApp seldom says it before the file is fetched"
@@ -263,55 +269,55 @@ _KIND = re.compile(r"[a-z0-9]{1,8}")
 _TAKEN = frozenset(CreateAcquisition.__struct_fields__) - ACQUISITION_FIELDS
 
 
-def check_form(scope: ValidationContext, form: Form) -> None:
-    check_languages(scope, form.languages, form.location, f"the form “{form.name}”")
+def check_form(context: ValidationContext, form: Form) -> None:
+    check_languages(context, form.languages, form.location, f"the form “{form.name}”")
     if form.record is not WriteOperation.CREATE_ACQUISITION:
-        location = scope.loaded.location(form.location.file, "record")
-        scope.report.add(location, f"a form records “{WriteOperation.CREATE_ACQUISITION}” and nothing else")
-    _check_record(scope, form)
+        location = context.loaded.location(form.location.file, "record")
+        context.report.add(location, f"a form records “{WriteOperation.CREATE_ACQUISITION}” and nothing else")
+    _check_record(context, form)
     for field in form.fields:
-        _check_field(scope, form, field)
-    for language, wordings in form.languages.items():
-        _check_language(scope, form, language, dict(wordings))
+        _check_field(context, form, field)
+    for language, texts in form.languages.items():
+        _check_language(context, form, language, dict(texts))
 
 
-def size_notes(scope: ValidationContext) -> Iterator[FileFault]:
-    """``max_mb`` holds only as far as the size of a file is known, which the rule's author must know."""
-    for form in scope.book.forms.values():
+def size_notes(context: ValidationContext) -> Iterator[FileFault]:
+    """A warning for the author: ``max_mb`` has an effect only where the size of a file is known."""
+    for form in context.book.forms.values():
         for field in form.fields:
             if field.max_mb is not None:
-                location = scope.loaded.key(form.location.file, "fields", field.name, "max_mb")
+                location = context.loaded.key_location(form.location.file, "fields", field.name, "max_mb")
                 yield FileFault(location, _SIZE_NOTE)
 
 
-def check_defaults(scope: ValidationContext, rule: Rule, form: Form) -> None:
-    """What a form is prefilled with, for the rule that collects it; a default may be absent, and is then asked for."""
-    view = FieldScope(rule.events, scope.report, sure=present_if(rule.condition))
+def check_defaults(context: ValidationContext, rule: Rule, form: Form) -> None:
+    """The defaults of a form are fields of the rule that collects it. An absent default is asked for."""
+    scope = FieldScope(rule.events, context.report, present=present_if(rule.condition))
     for field in form.fields:
         if field.default is not None:
-            view.find(field.default.name, field.default.location)
+            scope.find(field.default.name, field.default.location)
 
 
-def _check_record(scope: ValidationContext, form: Form) -> None:
-    """What is asked reaches the record: it has a title, and no field by a name that the record uses itself."""
-    location = scope.loaded.location(form.location.file, "fields")
+def _check_record(context: ValidationContext, form: Form) -> None:
+    """The record can take the form: it has a title, and no field with a name that the record uses itself."""
+    location = context.loaded.location(form.location.file, "fields")
     title = next((field for field in form.fields if field.name == "title"), None)
     if title is None or not title.required or title.document:
-        scope.report.add(location, f"“{form.record}” needs a field “title” with “required: true”")
+        context.report.add(location, f"“{form.record}” needs a field “title” with “required: true”")
     files = [field for field in form.fields if field.document]
     for field in files[1:]:
-        where = scope.loaded.key(form.location.file, "fields", field.name)
-        scope.report.add(where, f"a form has one field for files, and it is “{files[0].name}”")
+        where = context.loaded.key_location(form.location.file, "fields", field.name)
+        context.report.add(where, f"a form has one field for files, and it is “{files[0].name}”")
     for field in form.fields:
         if field.name in _TAKEN:
-            where = scope.loaded.key(form.location.file, "fields", field.name)
-            scope.report.add(where, f"the record has a “{field.name}” of its own; name the field otherwise")
+            where = context.loaded.key_location(form.location.file, "fields", field.name)
+            context.report.add(where, f"the record has a “{field.name}” of its own; name the field otherwise")
 
 
-def _check_field(scope: ValidationContext, form: Form, field: FormField) -> None:
-    location = scope.loaded.location(form.location.file, "fields", field.name)
+def _check_field(context: ValidationContext, form: Form, field: FormField) -> None:
+    location = context.loaded.location(form.location.file, "fields", field.name)
     for sentence in (*_text_faults(field), *_file_faults(field)):
-        scope.report.add(location, f"“{field.name}” {sentence}")
+        context.report.add(location, f"“{field.name}” {sentence}")
 
 
 def _text_faults(field: FormField) -> Iterator[str]:
@@ -335,21 +341,21 @@ def _file_faults(field: FormField) -> Iterator[str]:
             yield f"takes “{kind}”, which is no kind of file; write its extension in small letters, like pdf"
 
 
-def _check_language(scope: ValidationContext, form: Form, language: str, wordings: dict[str, FieldText]) -> None:
-    location = scope.loaded.location(form.location.file, "languages", language)
+def _check_language(context: ValidationContext, form: Form, language: str, texts: dict[str, FieldText]) -> None:
+    location = context.loaded.location(form.location.file, "languages", language)
     fields = {field.name: field for field in form.fields}
-    for name in fields.keys() - wordings.keys():
-        scope.report.add(location, f"“{language}” does not ask for “{name}”")
-    for name, wording in wordings.items():
-        where = scope.loaded.location(form.location.file, "languages", language, name)
+    for name in fields.keys() - texts.keys():
+        context.report.add(location, f"“{language}” does not ask for “{name}”")
+    for name, text in texts.items():
+        where = context.loaded.location(form.location.file, "languages", language, name)
         if name not in fields:
-            scope.report.unknown(where, f"the form has no field “{name}”", name, fields)
+            context.report.unknown(where, f"the form has no field “{name}”", name, fields)
             continue
-        if set(wording.options) != set(fields[name].choose):
+        if set(text.options) != set(fields[name].choose):
             said = ", ".join(fields[name].choose) or "none"
-            scope.report.add(where, f"“{language}” labels other options than those of “{name}”: {said}")
-        for label in wording.options.values():
+            context.report.add(where, f"“{language}” labels other options than those of “{name}”: {said}")
+        for label in text.options.values():
             if len(label) > BUTTON_TITLE_LENGTH:
-                scope.report.add(
+                context.report.add(
                     where, f"“{label}” has {len(label)} characters; a label has at most {BUTTON_TITLE_LENGTH}"
                 )
