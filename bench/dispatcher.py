@@ -48,9 +48,16 @@ class _SendRounds:
 
     async def measure_floor(self) -> float:
         measured = await run_tool(
-            "floor_dispatcher", "--origin", self.environment.layout.whatsapp_url, "--path", _PATH,
-            "--messages", str(self.messages), "--at-once", str(_CONCURRENCY),
-        )  # fmt: skip
+            "floor_dispatcher",
+            "--origin",
+            self.environment.layout.whatsapp_url,
+            "--path",
+            _PATH,
+            "--messages",
+            str(self.messages),
+            "--at-once",
+            str(_CONCURRENCY),
+        )
         return float(measured["messages"] / measured["seconds"])
 
     async def _received(self) -> int:
@@ -92,8 +99,14 @@ def _requests(first: int, count: int, now: datetime) -> Iterator[records.KeyedRe
             name="bench_notice_v1", language="en", parameters={"title": f"Number {number}", "stage": "proofs"}
         )
         request = SendMessage(
-            message_id=MessageId(derive_id("bench", number)), person_id=person, line=Line("main"), say="bench_notice",
-            language="en", body=text, template=template, resend=Resend.IF_UNPROVEN,
+            message_id=MessageId(derive_id("bench", number)),
+            person_id=person,
+            line=Line("main"),
+            say="bench_notice",
+            language="en",
+            body=text,
+            template=template,
+            resend=Resend.IF_UNPROVEN,
             expires_at=now + timedelta(days=2),
-        )  # fmt: skip
+        )
         yield records.keyed_record(request, request.message_id, records.person_key(person), now)

@@ -90,9 +90,13 @@ async def bench_environment(clock: datetime | None = None) -> AsyncIterator[Benc
 async def run_tool(module: str, *arguments: str) -> dict[str, Any]:
     """Runs a process of the bench to its end and returns the JSON that it prints."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", f"bench.{module}", *arguments,
-        stdout=asyncio.subprocess.PIPE, env=os.environ | dict(environment_variables()),
-    )  # fmt: skip
+        sys.executable,
+        "-m",
+        f"bench.{module}",
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        env=os.environ | dict(environment_variables()),
+    )
     output, _ = await process.communicate()
     if process.returncode:
         raise ProcessFailed(

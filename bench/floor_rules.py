@@ -51,9 +51,19 @@ class _RulesFloor:
     async def _insert_chains(self, chains: list[str], now: datetime) -> None:
         row = self._chain
         await self._connection.execute(
-            _SQL.insert_chains, chains, row["tenant"], row["rule"], row["subject"], row["revision"], row["key"],
-            row["tags"], row["people"], row["guards"], now, row["document"],
-        )  # fmt: skip
+            _SQL.insert_chains,
+            chains,
+            row["tenant"],
+            row["rule"],
+            row["subject"],
+            row["revision"],
+            row["key"],
+            row["tags"],
+            row["people"],
+            row["guards"],
+            now,
+            row["document"],
+        )
         pairs = [(_id(f"{chain}/{place}"), chain) for chain in chains for place in range(2)]
         await self._connection.execute(_SQL.insert_messages, *map(list, zip(*pairs, strict=True)))
 
@@ -74,9 +84,12 @@ async def _run(options: argparse.Namespace) -> None:
     await connection.execute(_SQL.create_tables)
     floor = _RulesFloor(connection, orjson.loads(options.sample))
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=options.kafka, enable_auto_commit=False, auto_offset_reset="earliest",
-        fetch_max_bytes=16 * 1024 * 1024, max_partition_fetch_bytes=4 * 1024 * 1024,
-    )  # fmt: skip
+        bootstrap_servers=options.kafka,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        fetch_max_bytes=16 * 1024 * 1024,
+        max_partition_fetch_bytes=4 * 1024 * 1024,
+    )
     consumer.assign([TopicPartition(CONSONANCE_EVENTS.name, partition) for partition in range(PARTITIONS)])
     async with consumer:
         while True:

@@ -29,7 +29,16 @@ async def measure(seconds: float) -> AsyncIterator[BenchResult]:
 
 async def _measure_load(port: int, *, secret: str, number: str, statuses: int, seconds: float) -> float:
     measured = await run_tool(
-        "webhook_load", "--port", str(port), "--secret", secret, "--number", number,
-        "--statuses", str(statuses), "--seconds", str(seconds),
-    )  # fmt: skip
+        "webhook_load",
+        "--port",
+        str(port),
+        "--secret",
+        secret,
+        "--number",
+        number,
+        "--statuses",
+        str(statuses),
+        "--seconds",
+        str(seconds),
+    )
     return float(measured["webhooks"] * statuses / measured["seconds"])

@@ -43,10 +43,16 @@ def people_records(count: int, now: datetime) -> Iterator[KeyedRecord]:
     for number in range(count):
         contact = ContactId(10_000 + number)
         observed = PersonObserved(
-            person_id=person_id(number), contact_id=contact, display_name=f"Reader {number}", country="GB",
-            language="en", zone="Europe/London", addresses=Addresses(phone=Phone(f"+4479{number:08d}")),
-            observed_at=now, version=1,
-        )  # fmt: skip
+            person_id=person_id(number),
+            contact_id=contact,
+            display_name=f"Reader {number}",
+            country="GB",
+            language="en",
+            zone="Europe/London",
+            addresses=Addresses(phone=Phone(f"+4479{number:08d}")),
+            observed_at=now,
+            version=1,
+        )
         yield keyed_record(observed, f"contact-{number}", person_key(observed.person_id), now)
 
 
@@ -100,9 +106,16 @@ def _work_key(work: WorkId) -> str:
 
 def keyed_record(data: EventData, event_id: str, key: str, now: datetime) -> KeyedRecord:
     event = Event(
-        id=EventId(event_id), source="bench", type=data.kind, time=now, recordedtime=now, tenantid=_TENANT,
-        partitionkey=key, traceparent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", data=data,
-    )  # fmt: skip
+        id=EventId(event_id),
+        source="bench",
+        type=data.kind,
+        time=now,
+        recordedtime=now,
+        tenantid=_TENANT,
+        partitionkey=key,
+        traceparent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        data=data,
+    )
     return key, event.to_bytes()
 
 

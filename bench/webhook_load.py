@@ -83,9 +83,14 @@ def _requests(options: argparse.Namespace) -> list[bytes]:
 
 def _request(body: bytes, secret: str) -> bytes:
     lines = (
-        f"POST {PATH} HTTP/1.1", "host: 127.0.0.1", "content-type: application/json",
-        f"content-length: {len(body)}", f"x-hub-signature-256: {signature(body, secret)}", "", "",
-    )  # fmt: skip
+        f"POST {PATH} HTTP/1.1",
+        "host: 127.0.0.1",
+        "content-type: application/json",
+        f"content-length: {len(body)}",
+        f"x-hub-signature-256: {signature(body, secret)}",
+        "",
+        "",
+    )
     return "\r\n".join(lines).encode() + body
 
 

@@ -27,19 +27,29 @@ def text(number: str, phone: str, wamid: str, body: str, at: int) -> bytes:
 def button_reply(number: str, phone: str, wamid: str, button: tuple[str, str], quoted: str, at: int) -> bytes:
     """``button`` is its id and title, as the question offered it."""
     reply = {"type": "button_reply", "button_reply": {"id": button[0], "title": button[1]}}
-    return _message(number, phone, {
-        "id": wamid, "timestamp": str(at), "type": "interactive", "interactive": reply,
-        "context": {"from": "15550783881", "id": quoted},
-    })  # fmt: skip
+    return _message(
+        number,
+        phone,
+        {
+            "id": wamid,
+            "timestamp": str(at),
+            "type": "interactive",
+            "interactive": reply,
+            "context": {"from": "15550783881", "id": quoted},
+        },
+    )
 
 
 def _status(wamid: str) -> dict[str, Any]:
     return {
-        "id": wamid, "status": "delivered", "timestamp": _AT, "recipient_id": "16505551234",
+        "id": wamid,
+        "status": "delivered",
+        "timestamp": _AT,
+        "recipient_id": "16505551234",
         "conversation": {"id": "6ceb9d929c9bdc4f90967a32f8639b4a", "origin": {"type": "utility"}},
         "pricing": {"billable": True, "pricing_model": "PMP", "category": "utility", "type": "regular"},
         "biz_opaque_callback_data": "0123456789abcdef0123456789abcdef.1",
-    }  # fmt: skip
+    }
 
 
 def _message(number: str, phone: str, message: dict[str, Any]) -> bytes:

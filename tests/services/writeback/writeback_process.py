@@ -85,12 +85,18 @@ async def prepare_process(
     (health_port,) = free_ports(1)
     prefix = f"t{uuid.uuid4().hex[:8]}."
     environment = {
-        "PYTHONPATH": str(ROOT), "STET_TENANT": "penrose", "STET_KAFKA_BOOTSTRAP": bootstrap,
+        "PYTHONPATH": str(ROOT),
+        "STET_TENANT": "penrose",
+        "STET_KAFKA_BOOTSTRAP": bootstrap,
         "STET_POSTGRES_DSN": login_of(dsn, "writeback"),
-        "STET_TOPIC_PREFIX": prefix, "STET_HEALTH_PORT": str(health_port), "STET_CONSONANCE_KEY": KEY,
-        "STET_CONSONANCE_URL": f"{consonance_url}/graphql", "STET_CONSONANCE_TIMEOUT": "2",
-        "STET_CONSONANCE_MAY_LAND": "4", **settings,
-    }  # fmt: skip
+        "STET_TOPIC_PREFIX": prefix,
+        "STET_HEALTH_PORT": str(health_port),
+        "STET_CONSONANCE_KEY": KEY,
+        "STET_CONSONANCE_URL": f"{consonance_url}/graphql",
+        "STET_CONSONANCE_TIMEOUT": "2",
+        "STET_CONSONANCE_MAY_LAND": "4",
+        **settings,
+    }
     await Child(
         Command("topics", (sys.executable, "-m", "shared.runtime.topic_setup", "create"), environment), folder
     ).run()
