@@ -25,7 +25,7 @@ RETRY_PAUSE = timedelta(seconds=1)
 
 
 class MutationAnswer(StrEnum):
-    """How an attempt was answered; ``unanswered`` also stands for a process that died while it waited.
+    """How an attempt was answered; ``unanswered`` is also the answer of a process that died while it waited.
 
     ``refused``: the payload names errors, and will again; ``failed``: any other answer that shows no success.
     """

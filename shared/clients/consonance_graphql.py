@@ -72,8 +72,8 @@ class QueryFailed(Unavailable):
 class ConsonanceClient:
     """``timeout`` bounds one request as a whole; the key is sent in one header and appears nowhere else.
 
-    ``decode`` reads the JSON of an answer and raises ValueError where it cannot. ``service`` names the metric of a
-    refused key, ``meanwhile`` tells the operator in one clause what goes on while the key is refused.
+    ``decode`` reads the JSON of an answer and raises ValueError where it cannot. ``service`` is part of the name of
+    the metric of a refused key; ``meanwhile`` ends its hint to the operator: what goes on while the key is refused.
     """
 
     def __init__(
