@@ -172,10 +172,17 @@ def closing_of(files: RunFiles, chain_id: str, chain: Row) -> RecordedEvent | No
         return None
     finals = [given for given in chain.get("given", ()) if given.get("final")]
     if chain["closing"] == "answered" and finals:
-        return files.decision_on(finals[-1]["wamid"])
+        return _answered(files, chain_id, str(finals[-1]["wamid"]))
     reason = "until" if chain["closing"] == "until" else None
     said = [record for record, verdict in files.verdicts.get(chain_id, ()) if _ends(chain, verdict, reason)]
     return said[-1] if said else None
+
+
+def _answered(files: RunFiles, chain_id: str, last_answer: str) -> RecordedEvent | None:
+    """The decision on the last answer, or a later one: a STOP may leave nobody else that the quorum waits for."""
+    records = [record for record, verdict in files.verdicts.get(chain_id, ()) if verdict["reason"] == "answered"]
+    decision = files.decision_on(last_answer)
+    return max([*records, *([decision] if decision else [])], key=lambda record: record.time, default=None)
 
 
 def _ends(chain: Row, verdict: Row, reason: str | None) -> bool:

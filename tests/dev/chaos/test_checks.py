@@ -243,6 +243,25 @@ def test_work_left_at_the_end_of_a_run_is_reported() -> None:
     assert "never finished: 2 chains alive when the run was given up []" in found
 
 
+def test_a_quorum_that_a_stop_completes_is_no_earlier_end() -> None:
+    """Ben may be asked while Anna's answer waits for his; his STOP ends the chain."""
+    run = clean()
+    asked = {"rule": "chaos-metadata", "chain_id": "c-both", "buttons": [{"button_id": "b"}], "say": "chaos_confirm"}
+    run.push("e-both", "metadata.confirmation_requested", 10)
+    run.ask("m-anna", 10.2, "e-both", **asked)
+    run.ask("m-ben", 10.2, "e-both", person_id=BEN, line="second", **asked)
+    run.decide("e-both", 10.2, {"chain_id": "c-both", "reason": "started", "messages": ["m-anna", "m-ben"]})
+    run.send("m-anna", 10.5)
+    run.tap("w-both", 11, "m-anna", "confirm")
+    run.decide("k-w-both", 11.2, {"chain_id": "c-both", "reason": "waits_for_quorum", "step": "0"})
+    run.send("m-ben", 25, BEN)
+    stop = next(row for row in run.rows["topics"] if row["event"]["data"].get("about") == "k-w-stop")
+    stop["event"]["data"]["verdicts"].append({"chain_id": "c-both", "reason": "answered", "step": "0"})
+    given = {"person_id": ANNA, "answer": "confirm", "final": True, "wamid": "w-both"}
+    run.chain("c-both", "chaos-metadata", given=[given], closing="answered", ended="answered")
+    assert violations(run) == []
+
+
 def _forget(run: SmallRun, name: str, which: Callable[[Any], bool]) -> None:
     run.rows[name] = [row for row in run.rows[name] if not which(row)]
 
