@@ -48,12 +48,12 @@ def test_a_rule_has_a_story_and_a_story_a_rule() -> None:
     assert check_files(files, tested=False).faults == ()
 
 
-def test_a_template_that_cannot_be_read_is_not_missing_too() -> None:
+def test_a_template_that_cannot_be_read_is_not_reported_as_missing_too() -> None:
     files = good_files() | {"rights/permission_void.template.yaml": "template: ["}
     assert [fault.location.file for fault in check_files(files).faults] == ["rights/permission_void.template.yaml"]
 
 
-def test_faults_of_every_file_are_told_at_once() -> None:
+def test_the_faults_of_all_files_are_reported_at_once() -> None:
     files = good_files()
     del files["people.yaml"]
     files["limits.yaml"] += "per_person: []\n"
@@ -62,14 +62,14 @@ def test_faults_of_every_file_are_told_at_once() -> None:
     assert {"people.yaml", "limits.yaml", "rights/permission.rule.yaml"} <= set(places)
 
 
-def test_the_command_says_what_is_wrong_and_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_each_fault_with_its_location(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([f"{tmp_path}"]) == Exit.AT_FAULT
     said = capsys.readouterr().out.splitlines()
     assert f"{tmp_path}/people.yaml:1:1: the folder has no people.yaml" in said
     assert said[-1].endswith("faults; the stories were not played")
 
 
-def test_the_rule_a_newcomer_copies_from_the_docs_stands_beside_the_house_s_own() -> None:
+def test_the_example_rule_of_the_docs_is_valid_beside_the_shipped_rules() -> None:
     copied = re.findall(
         r"`rules/(\S+\.yaml)`:\n\n```yaml\n(.*?)```", Path("docs/first-rule.md").read_text("utf-8"), re.DOTALL
     )

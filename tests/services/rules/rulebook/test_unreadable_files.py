@@ -1,4 +1,4 @@
-"""Whatever lies in a rule folder: a fault with file, line and column, at once; never a traceback, never seconds."""
+"""Every file in a rule folder yields a rule or a fault with its location, within seconds, and never a traceback."""
 
 import os
 import time
@@ -51,7 +51,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_file_is_a_fault_at_once(name: str) -> None:
+def test_a_hostile_file_is_reported_at_once(name: str) -> None:
     text, expected = HOSTILE[name]
     suffix = "template" if text.startswith("template") else "rule"
     began = time.process_time()
@@ -62,7 +62,7 @@ def test_a_hostile_file_is_a_fault_at_once(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_story_is_a_fault_at_once(name: str) -> None:
+def test_a_hostile_story_is_reported_at_once(name: str) -> None:
     text, _ = HOSTILE[name]
     began = time.process_time()
     faults = [str(fault) for fault in check_files({"odd.test.yaml": text}).faults]
@@ -72,14 +72,14 @@ def test_a_hostile_story_is_a_fault_at_once(name: str) -> None:
 
 @settings(deadline=None, max_examples=300)
 @given(st.text(st.sampled_from("ab1 -:,[]{}&*!|>'\"%@`#?\n\t\\\0\ufeff\ud800é\x85\u2028~0.") | st.characters()))
-def test_no_text_ends_the_reader(text: str) -> None:
+def test_no_text_raises_an_error(text: str) -> None:
     report = FaultReport()
     tree = parse("odd.rule.yaml", text, report)
     assert tree is not None or report.faults
     assert all(fault.location.line > 0 and fault.location.column > 0 for fault in report.faults)
 
 
-def test_a_byte_order_mark_is_passed_over() -> None:
+def test_a_byte_order_mark_is_skipped() -> None:
     files = good_files()
     assert check_files(files | {"house.yaml": "\ufeff" + files["house.yaml"]}).faults == ()
 
@@ -95,11 +95,11 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def told(folder: Path) -> list[str]:
+def faults_of(folder: Path) -> list[str]:
     return [str(fault) for fault in check_folder(folder).faults]
 
 
-def test_a_file_that_is_not_utf_8_is_named_and_everything_else_still_told(
+def test_a_file_that_is_not_utf_8_is_named_and_everything_else_still_reported(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder.joinpath("latin.rule.yaml").write_bytes("rule: latin\nwhy: {en: déjà}\n".encode("latin-1"))
@@ -113,13 +113,13 @@ def test_a_file_that_is_not_utf_8_is_named_and_everything_else_still_told(
 
 def test_a_folder_named_like_a_file_of_rules_is_a_fault(folder: Path) -> None:
     folder.joinpath("rights", "old.rule.yaml").mkdir()
-    assert told(folder) == ["rights/old.rule.yaml:1:1: this is a folder, and is named like a file of rules"]
+    assert faults_of(folder) == ["rights/old.rule.yaml:1:1: this is a folder, and is named like a file of rules"]
 
 
-def test_what_is_no_file_is_a_fault_and_is_not_waited_for(folder: Path) -> None:
+def test_a_pipe_or_a_dead_link_is_a_fault_and_does_not_block(folder: Path) -> None:
     folder.joinpath("gone.rule.yaml").symlink_to("nowhere")
     os.mkfifo(folder / "pipe.rule.yaml")
-    assert told(folder) == [
+    assert faults_of(folder) == [
         "gone.rule.yaml:1:1: this links to no file",
         "pipe.rule.yaml:1:1: this is no file that could be read",
     ]
@@ -128,10 +128,10 @@ def test_what_is_no_file_is_a_fault_and_is_not_waited_for(folder: Path) -> None:
 def test_a_file_too_large_is_a_fault(folder: Path) -> None:
     with folder.joinpath("large.rule.yaml").open("wb") as file:
         file.truncate(5 * 2**20)
-    assert told(folder) == ["large.rule.yaml:1:1: the file is larger than 4 MB"]
+    assert faults_of(folder) == ["large.rule.yaml:1:1: the file is larger than 4 MB"]
 
 
-def test_names_that_begin_with_a_dot_are_passed_over(folder: Path) -> None:
+def test_names_that_begin_with_a_dot_are_skipped(folder: Path) -> None:
     """Editors' locks and drafts, folders of tools."""
     before = read_folder(folder)
     folder.joinpath(".draft.rule.yaml").write_text("rule: [", "utf-8")
@@ -140,7 +140,7 @@ def test_names_that_begin_with_a_dot_are_passed_over(folder: Path) -> None:
     folder.joinpath(".git", "old.rule.yaml").write_text("rule: [", "utf-8")
     folder.joinpath("rights", "permission.rule.yaml~").write_text("rule: [", "utf-8")
     assert read_folder(folder) == before
-    assert told(folder) == []
+    assert faults_of(folder) == []
 
 
 def test_a_config_map_volume_is_read_once_through_its_links(
@@ -161,9 +161,9 @@ def test_links_in_a_circle_end(folder: Path) -> None:
     assert "rights/permission.rule.yaml" in read_folder(folder)
 
 
-def test_a_suffix_in_capitals_is_not_passed_over(folder: Path) -> None:
+def test_a_suffix_in_capitals_is_not_skipped(folder: Path) -> None:
     folder.joinpath("Shout.RULE.YAML").write_text("rule: shout", "utf-8")
-    assert [fault.split(":")[0] for fault in told(folder)] == ["Shout.RULE.YAML"]
+    assert [fault.split(":")[0] for fault in faults_of(folder)] == ["Shout.RULE.YAML"]
 
 
 @pytest.mark.parametrize("text", ["\0", "[" * 100_000, "7", "{"])

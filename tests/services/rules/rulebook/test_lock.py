@@ -11,7 +11,7 @@ from tests.services.rules.books import good_book, good_files
 NOTED = "house/noted.template.yaml"
 
 
-def book_with(old: str, new: str) -> Rulebook:
+def rulebook_with(old: str, new: str) -> Rulebook:
     files = good_files()
     book, _ = load(files | {NOTED: files[NOTED].replace(old, new)})
     assert book is not None
@@ -25,20 +25,20 @@ def lock() -> str:
     return text
 
 
-def test_what_is_locked_and_unchanged_is_fine(lock: str) -> None:
+def test_an_unchanged_template_passes_the_lock(lock: str) -> None:
     assert check_lock(good_book(), lock) == []
 
 
-def test_new_words_need_a_new_version(lock: str) -> None:
-    changed = book_with("is noted", "was noted")
+def test_a_changed_text_needs_a_new_version(lock: str) -> None:
+    changed = rulebook_with("is noted", "was noted")
     assert [str(fault) for fault in check_lock(changed, lock)] == [
         f"{NOTED}:1:1: its words changed, and Meta knows others as noted_v1: raise “version”"
     ]
     assert extend_lock(changed, lock)[1] == check_lock(changed, lock)
 
 
-def test_a_new_version_is_to_be_locked_and_the_old_one_stays(lock: str) -> None:
-    raised = book_with("version: 1", "version: 2")
+def test_a_new_version_must_be_locked_and_the_old_one_stays(lock: str) -> None:
+    raised = rulebook_with("version: 1", "version: 2")
     assert "does not know noted_v2" in str(check_lock(raised, lock)[0])
     text, faults = extend_lock(raised, lock)
     assert not faults
@@ -46,7 +46,7 @@ def test_a_new_version_is_to_be_locked_and_the_old_one_stays(lock: str) -> None:
     assert check_lock(raised, text) == []
 
 
-def test_what_is_no_lock_is_never_overwritten() -> None:
+def test_a_file_that_is_no_lock_is_never_overwritten() -> None:
     assert "this is no lock" in str(check_lock(good_book(), "{")[0])
     assert extend_lock(good_book(), "[]") == ("[]", check_lock(good_book(), "[]"))
 

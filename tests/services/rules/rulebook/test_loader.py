@@ -23,7 +23,7 @@ from tests.services.rules.books import good_book, good_files
 PERMISSION = RuleId("permission")
 
 
-def test_a_rule_says_who_is_asked_when_and_until() -> None:
+def test_a_rule_has_its_steps_times_and_endings() -> None:
     rule = good_book().rules[PERMISSION]
     assert [step.verb for step in rule.steps] == [Verb.ASK, Verb.REMIND, Verb.GIVE_UP]
     assert rule.steps[1].timing == After(Duration(2, TimeUnit.WORKING_DAYS))
@@ -55,7 +55,7 @@ def test_an_answer_that_hands_over_is_not_final() -> None:
     assert not question.final
 
 
-def test_yes_and_no_stay_words() -> None:
+def test_yes_and_no_are_words_and_not_flags() -> None:
     files = good_files()
     name = "pitch/pitch.form.yaml"
     files[name] = files[name].replace("[fiction, other]", "[no, yes]")
@@ -64,7 +64,7 @@ def test_yes_and_no_stay_words() -> None:
     assert rulebook.forms["pitch"].fields[2].choose == ("no", "yes")
 
 
-def test_the_house_its_people_and_its_calendar() -> None:
+def test_the_publisher_s_people_calendar_and_choices_are_read() -> None:
     book = good_book()
     assert book.people.stands_in[1].first == date(2027, 7, 5)
     assert book.people.imprints[7]["production_coordinator"] == (23,)
@@ -75,7 +75,7 @@ def test_the_house_its_people_and_its_calendar() -> None:
     assert book.tenant.staff_pass is Severity.CRITICAL
 
 
-def test_a_revision_is_what_the_files_say_and_not_how_they_are_tested() -> None:
+def test_a_revision_depends_on_the_rule_files_and_not_on_the_stories() -> None:
     files = good_files()
     book = good_book()
     tested = files | {"pitch/pitch.test.yaml": "[]"}

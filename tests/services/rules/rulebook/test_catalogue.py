@@ -50,11 +50,11 @@ def test_a_field_has_a_type(event: str, path: str, kind: FieldType, *, optional:
         ("work.observed", "stage_key"),
     ],
 )
-def test_a_field_of_another_event_is_none_of_this_one(event: str, path: str) -> None:
+def test_a_field_of_another_event_is_unknown(event: str, path: str) -> None:
     assert resolve((event,), path) is None
 
 
-def test_a_closed_set_is_known() -> None:
+def test_a_closed_set_of_values_is_known() -> None:
     stage = resolve(("work.stage_changed",), "to_stage_key")
     assert stage is not None
     assert "final_proof_approved" in stage.values
@@ -66,7 +66,7 @@ def test_the_chain_is_the_event_that_started_it() -> None:
     assert "chain.terms_hash" in known_paths(("rights.request_changed",), ASKED)
 
 
-def test_what_only_some_events_say_may_be_absent() -> None:
+def test_a_field_of_only_some_events_may_be_absent() -> None:
     found = resolve(("royalty.payment_issue", "royalty.payment_sent"), "issue")
     assert found is not None
     assert found.optional
@@ -76,7 +76,7 @@ def test_party_fields_are_people() -> None:
     assert party_fields("work.blocked") == {"owner", "escalation"}
 
 
-def test_every_fact_is_known_for_some_event_and_says_what_it_is() -> None:
+def test_every_fact_belongs_to_an_event_and_has_a_description() -> None:
     everywhere = {path for event in EVENTS for path in fields_of_event(event)}
     assert {fact.spec.path for fact in FACTS} <= everywhere
     assert all(fact.spec.sentence.endswith(".") for fact in FACTS)
