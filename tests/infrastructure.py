@@ -58,7 +58,7 @@ def postgres_template(postgres_dsn: str) -> Iterator[str]:
     """The name of a database that is migrated once and copied for each test."""
     name = f"template_{uuid.uuid4().hex[:8]}"
     _in_a_loop(_execute(postgres_dsn, f'CREATE DATABASE "{name}"'))
-    if find_spec("shared.runtime.migrate") is not None:
+    if find_spec("ops.migrate") is not None:
         _migrate(at_database(postgres_dsn, name))
         _in_a_loop(give_passwords(postgres_dsn))
     yield name
@@ -161,7 +161,7 @@ async def _execute(dsn: str, statement: str) -> None:
 
 def _migrate(dsn: str) -> None:
     subprocess.run(
-        [sys.executable, "-m", "shared.runtime.migrate"],
+        [sys.executable, "-m", "ops", "migrate"],
         check=True,
         cwd=ROOT,
         env=os.environ | {"STET_POSTGRES_DSN": dsn},

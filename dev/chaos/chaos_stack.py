@@ -234,8 +234,8 @@ async def _start_neighbours(stack: ChaosStack, records: Path) -> None:
 
 async def _prepare(stack: ChaosStack) -> None:
     tools = (
-        preparation("topics", "shared.runtime.topic_setup", stack.neighbours, "create"),
-        preparation("migrate", "shared.runtime.migrate", stack.neighbours),
+        preparation("topics", "ops", stack.neighbours, "topics", "create"),
+        preparation("migrate", "ops", stack.neighbours, "migrate"),
     )
     await asyncio.gather(*(Child(tool, stack.folder).run() for tool in tools))
 

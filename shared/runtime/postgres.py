@@ -248,9 +248,9 @@ def _advice(error: Exception) -> dict[str, object]:
 
 
 _HINTS = {
-    SchemaOutdated: "run: python -m shared.runtime.migrate",
-    asyncpg.UndefinedTableError: "run: python -m shared.runtime.migrate",
-    asyncpg.InvalidParameterValueError: "run: python -m shared.runtime.migrate",
+    SchemaOutdated: "run: python -m ops migrate",
+    asyncpg.UndefinedTableError: "run: python -m ops migrate",
+    asyncpg.InvalidParameterValueError: "run: python -m ops migrate",
     asyncpg.InsufficientPrivilegeError: "this login may not act as the role of the service",
     asyncpg.InvalidCatalogNameError: "the database it names does not exist",
     TargetServerAttributeNotMatched: "no server it names takes writes",

@@ -1,10 +1,8 @@
-"""Makes and checks the topics (``python -m shared.runtime.topic_setup``), and checks them when a service starts."""
+"""Creates the topics, compares them with their declaration, and waits for them when a service starts."""
 
-import argparse
 import asyncio
-import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -15,29 +13,17 @@ from aiokafka.errors import (
     UnknownTopicOrPartitionError,
     for_code,
 )
-from pydantic import Field, SecretStr
 
 from shared.contracts.errors import Misconfigured
 from shared.contracts.topics import ALL_TOPICS, CONSUMED, PARTITIONS, PRODUCED, Topic
 from shared.runtime.kafka import security
-from shared.runtime.settings import ServiceSettings, load_settings
+from shared.runtime.settings import ServiceSettings
 from shared.runtime.telemetry import get_logger
 
 log = get_logger()
 _RETRY_SECONDS = 1.0
 _SURE_AFTER = 30
 MISSING, NOT_ALLOWED = "missing", "this login may not see it"
-
-
-class TopicSettings(ServiceSettings):
-    """Only the broker's settings are needed to make topics."""
-
-    tenant: Annotated[str, Field()] = "none"  # type: ignore[assignment] # not needed for this
-    postgres_dsn: SecretStr = SecretStr("")  # not needed for this
-    kafka_replication: int | None = None  # none: three, or as many as there are brokers
-
-    def dependencies(self) -> dict[str, str]:
-        return {"STET_KAFKA_BOOTSTRAP": self.kafka_bootstrap}
 
 
 def config_of(topic: Topic) -> dict[str, str]:
@@ -144,7 +130,7 @@ async def wait_for_topics(settings: ServiceSettings, service: str) -> None:
 def _way_out(state: str, service: str) -> str:
     if NOT_ALLOWED in state:
         return f"let the login of {service} read and write the topics that docs/settings.md names"
-    return "run: python -m shared.runtime.topic_setup create"
+    return "run: python -m ops topics create"
 
 
 async def _state(settings: ServiceSettings, topics: Sequence[Topic]) -> tuple[str, bool]:
@@ -159,39 +145,3 @@ async def _state(settings: ServiceSettings, topics: Sequence[Topic]) -> tuple[st
         await admin.close()
     wrong = [f"{settings.topic_prefix}{name}: {lack}" for name, lack in found.items()]
     return "; ".join(wrong[:3]), True
-
-
-async def _command(chosen: str) -> int:
-    settings = load_settings(TopicSettings)
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap, **security(settings))
-    try:
-        await admin.start()
-        if chosen == "create":
-            made = await create_topics(admin, settings.topic_prefix, settings.kafka_replication)
-            print("\n".join(f"created {name}" for name in made) or "nothing to do: every topic is there")  # noqa: T201 -- a command's output
-        wrong = await topic_differences(admin, settings.topic_prefix)
-        print("\n".join(wrong) or "every topic is as declared")  # noqa: T201 -- the same
-    except (KafkaError, OSError) as error:
-        print(f"STET_KAFKA_BOOTSTRAP: {type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201 -- the same
-        return 1
-    else:
-        return 1 if wrong else 0
-    finally:
-        await admin.close()
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m shared.runtime.topic_setup", description="The topics of Stet on STET_KAFKA_BOOTSTRAP."
-    )
-    parser.add_argument("command", choices=("create", "check"), help="create what is missing; check what differs")
-    chosen = parser.parse_args(argv)
-    try:
-        return asyncio.run(_command(chosen.command))
-    except Misconfigured as error:
-        print(error, file=sys.stderr)  # noqa: T201 -- a command's output
-        return 2
-
-
-if __name__ == "__main__":
-    sys.exit(main())

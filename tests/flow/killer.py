@@ -10,7 +10,7 @@ import aiohttp
 from dev.stack import Stack
 from tests.flow.tools import run_tool
 
-_UNCERTAIN = "services.dispatcher.uncertain"
+_SENDS = ("ops", "sends")
 _LATEST_SECONDS = 0.1  # after work was seen: about as long as an event takes through all services
 _SENDS_SECONDS = 30.0  # for a kill that waits for messages
 
@@ -85,9 +85,9 @@ class ProcessKiller:
     async def _settle_uncertain(self, within: float) -> None:
         """The operator's part: a send that no status has proved, after all of them have come, did not arrive."""
         await self.stack.virtual_clock.settle(within)
-        for line in (await run_tool(self.stack, _UNCERTAIN, "list")).splitlines():
+        for line in (await run_tool(self.stack, *_SENDS, "list")).splitlines():
             if " resend " in line:
-                await run_tool(self.stack, _UNCERTAIN, "settle", line.split()[0], "--as", "not_sent", "--resend")
+                await run_tool(self.stack, *_SENDS, "settle", line.split()[0], "--as", "not_sent", "--resend")
                 self.uncertain += 1
 
 

@@ -9,10 +9,10 @@ import pytest
 from pydantic import SecretStr
 
 from dev.postgres import EmbeddedPostgres, login_of
+from ops.migrate import migrate
 from shared.contracts.errors import Misconfigured
 from shared.contracts.ids import TenantId
 from shared.contracts.topics import SERVICES
-from shared.runtime.migrate import migrate
 from shared.runtime.postgres import connect, migrations_of, open_pool
 from shared.runtime.settings import ServiceSettings
 
@@ -102,7 +102,7 @@ async def test_newer_code_waits_for_an_older_schema_and_says_what_it_lacks(
     while newest not in said:
         said += "".join(capfd.readouterr())
         await asyncio.sleep(0.05)
-    assert "run: python -m shared.runtime.migrate" in said
+    assert "run: python -m ops migrate" in said
     assert not opening.done()
     await administrator.execute("insert into rules.migrations values ($1, $2, $3)", *row.values())
     (await opening).terminate()

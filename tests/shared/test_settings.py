@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from ops.topics import TopicSettings
 from services.ingest.settings import IngestSettings
 from shared.contracts.errors import Misconfigured
 from shared.runtime.settings import load_settings
-from shared.runtime.topic_setup import TopicSettings
 
 HELD = "s3cret-of-theirs"
 GOOD = {

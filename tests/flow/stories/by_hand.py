@@ -4,7 +4,7 @@ from dev.demo.story import DemoStory, london
 from dev.demo.story_run import StoryRun
 from tests.flow.tools import run_tool
 
-_TASKS = "services.writeback.tasks"
+_TASKS = ("ops", "tasks")
 _AGENT, _HOLDER, _MANAGERS = 900, 812, (40, 41)
 
 
@@ -22,15 +22,15 @@ async def play(run: StoryRun) -> None:
     await _does(run, "rights.advance_workflow")
     for manager in _MANAGERS:
         run.expect_message(people[manager], "The rights holder approved the photograph of the quay")
-    run.expect("nothing waits" in await run_tool(run.context.stack, _TASKS, "list"), "no task is left")
+    run.expect("nothing waits" in await run_tool(run.context.stack, *_TASKS, "list"), "no task is left")
 
 
 async def _does(run: StoryRun, operation: str) -> None:
-    listed = await run_tool(run.context.stack, _TASKS, "list")
+    listed = await run_tool(run.context.stack, *_TASKS, "list")
     rows = [line for line in listed.splitlines() if operation.partition(".")[2] in line]
     run.expect(len(rows) == 1, f"one task is open: {operation}")
     number = next(word for word in rows[0].split() if word.isdecimal())
-    await run_tool(run.context.stack, _TASKS, "done", number, "--note", "entered by hand")
+    await run_tool(run.context.stack, *_TASKS, "done", number, "--note", "entered by hand")
     await run.context.timeline.settled()
 
 

@@ -102,7 +102,7 @@ async def service(
         "STET_WHATSAPP_LINES": orjson.dumps({"main": MAIN}).decode(),
     }  # fmt: skip
     service = DispatcherProcess(settings, run_folder, simulator, webhook)
-    await (await service.run("shared.runtime.topic_setup", "create")).run()
+    await (await service.run("ops", "topics", "create")).run()
     yield service
     await service.end()
 

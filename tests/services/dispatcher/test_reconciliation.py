@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from services.dispatcher import uncertain
+from ops import sends
+from services.dispatcher.reconciliation import Settlement
 from shared.contracts.ids import MessageId, PersonId, Wamid
 from shared.contracts.messages import Resend, WithdrawMessage
 from shared.contracts.topics import PARTITIONS, WHATSAPP_MESSAGES, WHATSAPP_STATUSES
@@ -155,16 +156,15 @@ async def test_an_operator_settles_a_send_that_nothing_proves(
     dispatcher: DispatcherUnderTest, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await _lose_response(dispatcher, "timeout_before")
-    await uncertain.run(dispatcher.settings, uncertain._arguments(["list"]))
+    assert await sends.list_sends(dispatcher.settings) == 0
     assert "m1" in capsys.readouterr().out
-    assert await uncertain.run(dispatcher.settings, uncertain._arguments(["show", "m1"])) == 0
+    assert await sends.show_send(dispatcher.settings, "m1") == 0
     assert "attempt 1" in capsys.readouterr().out
-    assert await uncertain.run(dispatcher.settings, uncertain._arguments(["show", "m2"])) == 1
+    assert await sends.show_send(dispatcher.settings, "m2") == 1
     assert capsys.readouterr().out == "no message m2 was ever sent\n"
-    settling = uncertain._arguments(["settle", "m1", "--as", "not_sent", "--resend"])
-    assert await uncertain.run(dispatcher.settings, settling) == 0
+    assert await sends.settle_send(dispatcher.settings, "m1", Settlement.RESEND) == 0
     await dispatcher.wait_for_state("accepted")
-    assert await uncertain.run(dispatcher.settings, settling) == 1
+    assert await sends.settle_send(dispatcher.settings, "m1", Settlement.RESEND) == 1
     assert await dispatcher.published() == ["uncertain", "resolved", "accepted"]
 
 
@@ -173,8 +173,7 @@ async def test_a_status_without_our_callback_waits_for_its_attempt(dispatcher: D
     await dispatcher.handle(early)
     assert await dispatcher.published() == []
     await _lose_response(dispatcher, "timeout_before")
-    settling = uncertain._arguments(["settle", "m1", "--as", "sent", "--wamid", "wamid.early"])
-    await uncertain.run(dispatcher.settings, settling)
+    await sends.settle_send(dispatcher.settings, "m1", Settlement.SENT, "wamid.early")
     await dispatcher.wait_for_state("delivered")
     assert await dispatcher.published() == ["uncertain", "resolved", "delivered"]
 

@@ -109,7 +109,7 @@ async def create_topics(service: IngestProcess, folder: Path) -> None:
     environment = {key: service.child.command.environment[key] for key in ("PYTHONPATH", "STET_KAFKA_BOOTSTRAP")}
     command = Command(
         "topics",
-        (sys.executable, "-m", "shared.runtime.topic_setup", "create"),
+        (sys.executable, "-m", "ops", "topics", "create"),
         environment | {"STET_TOPIC_PREFIX": service.prefix},
     )
     await Child(command, folder).run()

@@ -15,10 +15,10 @@ import pytest
 
 from dev.kafka import EmbeddedKafka
 from dev.postgres import EmbeddedPostgres
+from ops.migrate import migrate
 from shared.contracts.topics import CONTACTS, WHATSAPP_ACCOUNT, WHATSAPP_MESSAGES, WHATSAPP_STATUSES
 from shared.contracts.whatsapp import WebhookConfirmed, WebhookGapOpened
 from shared.runtime.clock import machine_now
-from shared.runtime.migrate import migrate
 from tests.services.ingest.payloads import PSEUDONYMS, messages, status, statuses, text, webhook
 from tests.services.ingest.service import IngestProcess, Sender, create_topics, ingest_process, sender
 from tests.services.ingest.test_cloudevents import blocked

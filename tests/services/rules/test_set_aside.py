@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from services.rules import set_aside
+from ops import chains
 from services.rules.conversation.chain import Chain
 from shared.contracts.envelope import Event
 from shared.contracts.errors import Unprocessable
@@ -72,11 +72,11 @@ async def test_one_that_fails_stands_still_and_the_others_go_on(
         assert row["reason"] == "unexpected"
         assert row["sentence"].startswith("RuntimeError at ")
     assert await house.pool.fetchval("select count(*) from chains where next_due <= $1", house.clock.at) == 0
-    (freed,) = await set_aside.retry(house.pool, [])
+    (freed,) = await chains.retry(house.pool, [])
     await house.turn()
     assert freed in {chain.chain_id for chain in await house.chains()}
     assert await escalated(house) == COUNT
-    assert await set_aside.retry(house.pool, []) == []
+    assert await chains.retry(house.pool, []) == []
 
 
 async def unreadable(house: RulesAtWork, subject: str) -> str:

@@ -23,9 +23,9 @@ async def documented(postgres_database: str) -> AsyncIterator[WritebackUnderTest
         yield writeback
 
 
-def command(dsn: str, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def command(dsn: str, group: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "STET_POSTGRES_DSN": dsn, "COLUMNS": "200"}
-    call = [sys.executable, "-m", f"services.writeback.{module}", *arguments]
+    call = [sys.executable, "-m", "ops", group, *arguments]
     return subprocess.run(call, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 -- ours
 
 
@@ -92,6 +92,6 @@ async def test_a_task_is_closed_once(documented: WritebackUnderTest, postgres_da
 
 def test_a_missing_setting_is_named() -> None:
     environment = {name: value for name, value in os.environ.items() if name != "STET_POSTGRES_DSN"}
-    call = [sys.executable, "-m", "services.writeback.tasks", "list"]
+    call = [sys.executable, "-m", "ops", "tasks", "list"]
     result = subprocess.run(call, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 -- ours
     assert (result.returncode, result.stderr) == (2, "STET_POSTGRES_DSN: not set\n")

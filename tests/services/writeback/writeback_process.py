@@ -97,8 +97,6 @@ async def prepare_process(
         "STET_CONSONANCE_MAY_LAND": "4",
         **settings,
     }
-    await Child(
-        Command("topics", (sys.executable, "-m", "shared.runtime.topic_setup", "create"), environment), folder
-    ).run()
+    await Child(Command("topics", (sys.executable, "-m", "ops", "topics", "create"), environment), folder).run()
     command = Command("writeback", (sys.executable, "-m", "services.writeback"), environment)
     return WritebackProcess(bootstrap, health_port, Child(command, folder), prefix)

@@ -74,7 +74,7 @@ class Stand:
         }  # fmt: skip
 
     async def prepare(self) -> None:
-        await self.run("topics", "shared.runtime.topic_setup", "create")
+        await self.run("topics", "ops", "topics", "create")
         connection = await asyncpg.connect(self.dsn)
         await connection.execute(TABLE)
         await connection.close()

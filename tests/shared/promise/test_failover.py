@@ -13,8 +13,8 @@ import pytest
 
 from dev.ports import free_ports
 from dev.postgres import EmbeddedPostgres, login_of
+from ops.migrate import migrate
 from shared.contracts.topics import MESSAGES_REQUESTED
-from shared.runtime.migrate import migrate
 from tests.shared.promise.stand import House, Stand, event, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(150)]

@@ -8,8 +8,8 @@ import pytest
 
 from dev.kafka import EmbeddedKafka
 from dev.postgres import EmbeddedPostgres
+from ops.migrate import migrate
 from shared.contracts.topics import MESSAGES_REQUESTED
-from shared.runtime.migrate import migrate
 from tests.shared.promise.stand import Stand, event, until
 
 pytestmark = pytest.mark.integration

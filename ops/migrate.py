@@ -1,14 +1,12 @@
-"""A schema and a role for each service, and its migrations in order: ``python -m shared.runtime.migrate``."""
+"""Creates or updates the schema and the role of each service: its migrations, in order."""
 
-import argparse
-import asyncio
-import sys
 from collections.abc import Sequence
+from typing import Annotated
 
 import asyncpg
-from pydantic import SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+import typer
 
+from ops.command_line import CommandSettings, Service, run
 from shared.contracts.errors import Misconfigured
 from shared.contracts.topics import SERVICES
 from shared.runtime.clock import machine_now
@@ -21,19 +19,29 @@ from shared.runtime.postgres import (
     missing_migrations,
     role_name,
 )
-from shared.runtime.settings import PREFIX, load_settings
+from shared.runtime.settings import load_settings
 
 QUERIES = load_queries(__file__, "migrate.sql")
 
 
-class MigrateSettings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
+def migrate_command(
+    services: Annotated[
+        list[Service] | None, typer.Option("--services", help="Only this service; may be repeated (default: all).")
+    ] = None,
+) -> None:
+    """Create or update the schemas in STET_POSTGRES_DSN."""
 
-    postgres_dsn: SecretStr
+    async def command() -> int:
+        dsn = load_settings(CommandSettings).postgres_dsn.get_secret_value()
+        done = await migrate(dsn, services or SERVICES)
+        typer.echo("\n".join(done) or "nothing to do: every schema is up to date")
+        return 0
+
+    run(command())
 
 
 async def migrate(dsn: str, services: Sequence[str] = SERVICES) -> list[str]:
-    """Bring every service's schema up to date; what was done, a line each.
+    """Bring every service's schema up to date; returns a line for each migration applied.
 
     Raises Misconfigured for a changed file, and for a database that is too old.
     """
@@ -43,17 +51,17 @@ async def migrate(dsn: str, services: Sequence[str] = SERVICES) -> list[str]:
             raise Misconfigured("STET_POSTGRES_DSN", f"it must be PostgreSQL {MIN_VERSION} or newer")
         async with connection.transaction():
             await connection.execute("select pg_advisory_xact_lock($1)", advisory_lock_key("stet/migrate"))
-            return [line for service in services for line in await _service(connection, service)]
+            return [line for service in services for line in await _migrate_service(connection, service)]
     finally:
         await connection.close()
 
 
-async def _service(connection: Connection, service: str) -> list[str]:
+async def _migrate_service(connection: Connection, service: str) -> list[str]:
     role = role_name(service)
     try:
         await _prepare(connection, service, role)
     except asyncpg.InsufficientPrivilegeError as error:
-        raise Misconfigured("STET_POSTGRES_DSN", _what_it_takes(service, role, error)) from None
+        raise Misconfigured("STET_POSTGRES_DSN", _advice(service, role, error)) from None
     await connection.execute(f"set local role {role}; set local search_path to {service}")
     await connection.execute(QUERIES.close_schema.replace("SCHEMA", service))
     await connection.execute(QUERIES.ledger)
@@ -67,7 +75,7 @@ async def _service(connection: Connection, service: str) -> list[str]:
 
 
 async def _prepare(connection: Connection, service: str, role: str) -> None:
-    """The role and the schema; what is there already needs no right to create it."""
+    """Create the role and the schema where they are missing; existing ones need no right to create them."""
     known = await connection.fetchrow(QUERIES.has_role, role)
     if not known["it_exists"]:
         await connection.execute(QUERIES.create_role.replace("ROLE", role))
@@ -77,33 +85,10 @@ async def _prepare(connection: Connection, service: str, role: str) -> None:
         await connection.execute(QUERIES.create_schema.replace("SCHEMA", service).replace("ROLE", role))
 
 
-def _what_it_takes(service: str, role: str, error: asyncpg.PostgresError) -> str:
+def _advice(service: str, role: str, error: asyncpg.PostgresError) -> str:
     refused = str(error).partition("\n")[0]
     return (
         f"this login may not prepare {service} ({refused}). Log in as one that may create roles and schemas, or have "
         f"an administrator run: create role {role} login; grant {role} to <this login> with set true; "
         f"create schema {service} authorization {role}"
     )
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m shared.runtime.migrate", description="Create or update the schemas in STET_POSTGRES_DSN."
-    )
-    parser.add_argument("--services", nargs="+", choices=SERVICES, default=SERVICES, help="only these (default: all)")
-    chosen = parser.parse_args(argv)
-    try:
-        settings = load_settings(MigrateSettings)
-        done = asyncio.run(migrate(settings.postgres_dsn.get_secret_value(), chosen.services))
-    except Misconfigured as error:
-        print(error, file=sys.stderr)  # noqa: T201 -- a command's own output
-        return 2
-    except (OSError, asyncpg.PostgresError) as error:
-        print(f"STET_POSTGRES_DSN: {type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201 -- the same
-        return 1
-    print("\n".join(done) or "nothing to do: every schema is up to date")  # noqa: T201 -- the same
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Stet's command line for operators."""

@@ -1,0 +1,73 @@
+"""Chains that could not do what was due and were set aside; the others went on.
+
+Once the cause is gone, ``retry`` makes a chain due again, at the instant it was due.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from ops.command_line import Json, command_group, print_json, run
+from services.rules import store
+from shared.runtime.postgres import Pool, connection_pool
+from shared.runtime.settings import ServiceSettings, load_settings
+
+app = command_group("Chains that were set aside.")
+_FIELDS = ("chain_id", "rule", "subject", "due", "reason", "sentence", "set_aside_at")
+
+
+@app.command("list")
+def list_command(*, as_json: Json = False) -> None:
+    """List all of them, the oldest first."""
+
+    async def command() -> int:
+        async with connection_pool(load_settings(ServiceSettings), "rules") as pool:
+            rows = await list_set_aside(pool)
+        if as_json:
+            print_json(rows)
+        else:
+            Console().print(_table(rows) if rows else "no chain is set aside")
+        return 0
+
+    run(command(), unreachable=2)
+
+
+@app.command("retry")
+def retry_command(
+    chain_ids: Annotated[list[str] | None, typer.Argument(help="The chains to retry.", metavar="[CHAIN_ID]...")] = None,
+    *,
+    everything: Annotated[bool, typer.Option("--all", help="Every chain that is set aside.")] = False,
+) -> None:
+    """Let chains go on: those named, or --all."""
+    if bool(chain_ids) is everything:
+        raise typer.BadParameter("name the chains to retry, or give --all")
+
+    async def command() -> int:
+        async with connection_pool(load_settings(ServiceSettings), "rules") as pool:
+            again = await retry(pool, chain_ids or ())
+        Console().print("\n".join(f"{chain_id} is due again" for chain_id in again) or "none of these is set aside")
+        return 0 if again else 1
+
+    run(command(), unreachable=2)
+
+
+async def list_set_aside(pool: Pool) -> Sequence[Any]:
+    return list(await pool.fetch(store.QUERIES.find_set_aside))
+
+
+def _table(rows: Sequence[Any]) -> Table:
+    """A line per chain: which rule about what, what was due when, and what failed where."""
+    table = Table(*(name.replace("_", " ") for name in _FIELDS))
+    for row in rows:
+        times = {name: row[name].isoformat(timespec="minutes") for name in ("due", "set_aside_at")}
+        table.add_row(*(times.get(name, str(row[name])) for name in _FIELDS))
+    return table
+
+
+async def retry(pool: Pool, chain_ids: Sequence[str]) -> list[str]:
+    """Which of these chains, or of all where none are named, are due again."""
+    rows = await pool.fetch(store.QUERIES.retry_set_aside, list(chain_ids) or None)
+    return [row["chain_id"] for row in rows]

@@ -1,0 +1,65 @@
+"""The command line for operators: each command explains itself, and names a wrong argument or setting."""
+
+import pytest
+from typer.testing import CliRunner
+
+from ops.__main__ import app
+
+COMMANDS = [
+    ["parked", "list"], ["parked", "show"], ["parked", "replay"], ["parked", "discard"], ["sends", "list"],
+    ["sends", "show"], ["sends", "settle"], ["tasks", "list"], ["tasks", "show"], ["tasks", "done"],
+    ["evidence", "show"], ["chains", "list"], ["chains", "retry"], ["topics", "create"], ["topics", "check"],
+    ["migrate"],
+]  # fmt: skip
+
+
+@pytest.fixture
+def runner(monkeypatch: pytest.MonkeyPatch) -> CliRunner:
+    monkeypatch.delenv("STET_POSTGRES_DSN", raising=False)
+    return CliRunner()
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_explains_itself(runner: CliRunner, command: list[str]) -> None:
+    result = runner.invoke(app, [*command, "--help"])
+    assert result.exit_code == 0
+    assert "Usage" in result.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["parked", "list"],
+        ["parked", "list", "--service", "none"],
+        ["parked", "discard", "--service", "rules", "7"],
+        ["sends", "settle", "m1"],
+        ["sends", "settle", "m1", "--as", "sent", "--resend"],
+        ["tasks", "done", "first"],
+        ["chains", "retry"],
+        ["chains", "retry", "c1", "--all"],
+        ["topics"],
+    ],
+    ids=" ".join,
+)
+def test_a_wrong_argument_ends_with_code_2(runner: CliRunner, arguments: list[str]) -> None:
+    assert runner.invoke(app, arguments).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["parked", "list", "--service", "rules"], ["sends", "list"], ["tasks", "list"], ["chains", "list"], ["migrate"]],
+    ids=" ".join,
+)
+def test_a_missing_setting_ends_with_code_2_and_is_named(runner: CliRunner, arguments: list[str]) -> None:
+    result = runner.invoke(app, arguments)
+    assert result.exit_code == 2
+    assert "STET_" in result.output
+
+
+def test_an_unreachable_database_ends_with_code_1_and_its_setting(
+    runner: CliRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STET_POSTGRES_DSN", "postgresql://stet@127.0.0.1:1/stet")
+    result = runner.invoke(app, ["tasks", "list"])
+    assert result.exit_code == 1
+    assert "STET_POSTGRES_DSN" in result.output
