@@ -55,7 +55,7 @@ def extend_coverage(
 
 @dataclass(slots=True)
 class CoverageTracker:
-    """What this process knows of the webhook between two heartbeats."""
+    """The state of the webhook in this process between two heartbeats."""
 
     missed_at: datetime | None = None
     reason: str = ""

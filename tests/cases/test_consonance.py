@@ -18,7 +18,7 @@ from shared.contracts import consonance
 from shared.contracts.values import convert, to_builtins
 from tests.cases.folder import Kind, lines, of_kind, read_json
 from tests.cases.played import Played
-from tests.services.ingest.test_consonance_answers import SCHEMA, Server, ask_all, healthy, listening
+from tests.services.ingest.test_consonance_answers import SCHEMA, FakeConsonanceServer, ask_all, healthy, listening
 from tests.services.rules.conversation.test_shared_number import Door, decisions, door, tap
 
 __all__ = ["door"]
@@ -100,7 +100,7 @@ ANSWERS = [(folder.name, line) for folder in of_kind(Kind.ANSWERS) for line in l
 @pytest.mark.parametrize(("name", "answer"), ANSWERS)
 async def test_an_answer_of_any_shape_is_waited_out(name: str, answer: str) -> None:
     del name
-    server = Server()
+    server = FakeConsonanceServer()
     async with listening(server) as url, connect(url, "k" * 32) as asked:
         server.answer = lambda _: (200, answer.encode())
         assert all(fault.startswith("Consonance") for fault in await ask_all(asked))

@@ -17,7 +17,7 @@ from shared.contracts.whatsapp import DeliveryStatus, StatusReported
 from tests.cases.folder import CASES, Kind, lines, of_kind, read_json
 from tests.cases.played import FRAME, OURS, Played
 from tests.services.dispatcher.builders import NOON
-from tests.services.ingest.service import Sender
+from tests.services.ingest.service import WebhookClient
 
 AUTHOR = "801: {roles: [author], country: GB}, 11: {roles: [editor], country: GB}"
 STRANGER = "5001: {visitor: true, name: Maud Ferrier, country: GB}, 71: {roles: [commissioning_editor], country: GB}"
@@ -100,7 +100,7 @@ def test_every_update_of_a_webhook_is_read_or_counted(folder: Path) -> None:
 @pytest.mark.integration
 @pytest.mark.timeout(180)  # the first starts a broker
 @pytest.mark.parametrize("folder", WEBHOOKS, ids=lambda path: path.name)
-async def test_a_webhook_is_taken_and_harms_nothing(folder: Path, post: Sender) -> None:
+async def test_a_webhook_is_taken_and_harms_nothing(folder: Path, post: WebhookClient) -> None:
     assert await post.webhook(folder.joinpath("webhook.json").read_bytes()) == 200
     assert await post.webhook(b'{"object":"whatsapp_business_account","entry":[]}') == 200
 

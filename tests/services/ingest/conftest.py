@@ -11,7 +11,7 @@ import pytest
 from services.ingest.metrics import IngestMetrics
 from shared.runtime.postgres import Pool, role_name
 from tests.infrastructure import _execute, _in_a_loop, at_database
-from tests.services.ingest.service import IngestProcess, Sender, create_topics, ingest_process, sender
+from tests.services.ingest.service import IngestProcess, WebhookClient, create_topics, ingest_process, sender
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def running_ingest(kafka_bootstrap: str, postgres_dsn: str, postgres_template: s
 
 
 @pytest.fixture
-async def post(running_ingest: IngestProcess) -> AsyncIterator[Sender]:
+async def post(running_ingest: IngestProcess) -> AsyncIterator[WebhookClient]:
     async with sender(running_ingest) as ready:
         yield ready
 

@@ -111,7 +111,7 @@ async def under_attack(port: int, folder: Path, **counts: int) -> AsyncIterator[
 
 
 async def seconds_allowed(port: int, attack: Attack) -> float:
-    """How long one of them is kept."""
+    """The seconds for which the connection of one such client is kept."""
     began = time.monotonic()
     await _once(port, attack)
     return time.monotonic() - began

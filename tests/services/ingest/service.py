@@ -130,7 +130,7 @@ def signed_event(
 
 
 @dataclass(frozen=True)
-class Sender:
+class WebhookClient:
     """Posts to the endpoints; returns status and body."""
 
     session: aiohttp.ClientSession
@@ -149,6 +149,6 @@ class Sender:
 
 
 @asynccontextmanager
-async def sender(service: IngestProcess) -> AsyncIterator[Sender]:
+async def sender(service: IngestProcess) -> AsyncIterator[WebhookClient]:
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=15)) as session:
-        yield Sender(session, service.url)
+        yield WebhookClient(session, service.url)

@@ -55,7 +55,7 @@ SCHEMAS = {
 SCHEMA = b'{"data":{"__schema":{"types":[{"name":"Work","fields":[{"name":"id"}]}]}}}'
 
 
-class Server:
+class FakeConsonanceServer:
     """Answers each query with the bytes that ``answer`` returns for it."""
 
     def __init__(self) -> None:
@@ -70,7 +70,7 @@ class Server:
 
 
 @asynccontextmanager
-async def listening(server: Server) -> AsyncIterator[str]:
+async def listening(server: FakeConsonanceServer) -> AsyncIterator[str]:
     app = web.Application()
     app.router.add_post("/graphql", server.reply)
     runner = web.AppRunner(app)
@@ -107,7 +107,7 @@ async def ask_all(consonance: ConsonanceReader) -> list[str]:
 @pytest.mark.parametrize("body", STRANGE.values(), ids=list(STRANGE))
 @pytest.mark.parametrize("status", [200, 500])
 async def test_any_invalid_response_is_unavailable(body: bytes, status: int) -> None:
-    server = Server()
+    server = FakeConsonanceServer()
     server.answer = lambda name: (200, SCHEMA) if name == "offered" else (status, body)
     async with listening(server) as url, connect(url, "k" * 32) as consonance:
         for fault in await ask_all(consonance):
@@ -116,7 +116,7 @@ async def test_any_invalid_response_is_unavailable(body: bytes, status: int) -> 
 
 @pytest.mark.parametrize("body", [*STRANGE.values(), *SCHEMAS.values()], ids=[*STRANGE, *SCHEMAS])
 async def test_an_invalid_schema_is_asked_for_again(body: bytes) -> None:
-    server = Server()
+    server = FakeConsonanceServer()
     server.answer = lambda _: (200, body)
     async with listening(server) as url, connect(url, "k" * 32) as consonance:
         await ask_all(consonance)
@@ -126,14 +126,14 @@ async def test_an_invalid_schema_is_asked_for_again(body: bytes) -> None:
 
 async def test_an_endless_response_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(consonance_graphql, "LARGEST_ANSWER", 100_000)
-    server = Server()
+    server = FakeConsonanceServer()
     server.answer = lambda name: (200, SCHEMA if name == "offered" else b" " * 200_000)
     async with listening(server) as url, connect(url, "k" * 32) as consonance:
         await ask_all(consonance)
 
 
 async def test_half_a_surrogate_in_one_record_does_not_cost_the_others() -> None:
-    server = Server()
+    server = FakeConsonanceServer()
     server.answer = lambda name: (
         200, SCHEMA if name == "offered" else b'{"data":{"works":[{"id":1,"title":"\\ud83d"},{"id":2}]}}',
     )  # fmt: skip
@@ -162,8 +162,8 @@ async def test_a_pass_that_fails_stops_neither_the_others_nor_the_loop(metrics: 
 @pytest.fixture
 async def polled(
     kafka_bootstrap: str, postgres_database: str, run_folder: Path
-) -> AsyncIterator[tuple[IngestProcess, Server]]:
-    server = Server()
+) -> AsyncIterator[tuple[IngestProcess, FakeConsonanceServer]]:
+    server = FakeConsonanceServer()
     async with listening(server) as url:
         service = ingest_process(
             kafka_bootstrap, postgres_database, run_folder, url, STET_CONSONANCE_POLL_SECONDS="0.02"
@@ -178,7 +178,9 @@ async def polled(
 
 
 @pytest.mark.timeout(180)
-async def test_webhooks_are_accepted_whatever_consonance_answers(polled: tuple[IngestProcess, Server]) -> None:
+async def test_webhooks_are_accepted_whatever_consonance_answers(
+    polled: tuple[IngestProcess, FakeConsonanceServer],
+) -> None:
     service, server = polled
     async with sender(service) as post, aiohttp.ClientSession() as session:
         for number, body in enumerate([*STRANGE.values(), *SCHEMAS.values()]):

@@ -1,4 +1,4 @@
-"""When the time of a webhook counts as covered."""
+"""The time of a webhook that counts as covered."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -23,7 +23,14 @@ from shared.contracts.topics import (
 )
 from shared.contracts.whatsapp import MessageReceived, WebhookConfirmed
 from tests.services.ingest.payloads import PSEUDONYMS, messages, status, statuses, text, webhook
-from tests.services.ingest.service import NEXT_APP_SECRET, VERIFY_TOKEN, IngestProcess, Sender, signed, signed_event
+from tests.services.ingest.service import (
+    NEXT_APP_SECRET,
+    VERIFY_TOKEN,
+    IngestProcess,
+    WebhookClient,
+    signed,
+    signed_event,
+)
 from tests.services.ingest.test_cloudevents import blocked, moved
 
 pytestmark = pytest.mark.integration
@@ -45,7 +52,7 @@ async def wait_for(
 
 
 async def test_a_hundred_statuses_in_one_body_are_a_hundred_records(
-    running_ingest: IngestProcess, post: Sender
+    running_ingest: IngestProcess, post: WebhookClient
 ) -> None:
     wamids = [fresh() for _ in range(100)]
     assert await post.webhook(webhook(statuses(*map(status, wamids)))) == 200
@@ -54,7 +61,7 @@ async def test_a_hundred_statuses_in_one_body_are_a_hundred_records(
 
 
 async def test_a_message_is_on_its_persons_key_and_the_person_on_contacts(
-    running_ingest: IngestProcess, post: Sender
+    running_ingest: IngestProcess, post: WebhookClient
 ) -> None:
     wamid = fresh()
     assert await post.webhook(webhook(messages(text(wamid, from_user_id=f"GB.{wamid}")))) == 200
@@ -74,7 +81,7 @@ async def test_a_message_is_on_its_persons_key_and_the_person_on_contacts(
     [({}, 401), ({"X-Hub-Signature-256": "sha256=00"}, 401), (None, 200)],
 )
 async def test_only_signed_webhooks_are_accepted(
-    running_ingest: IngestProcess, post: Sender, headers: dict[str, str] | None, answer: int
+    running_ingest: IngestProcess, post: WebhookClient, headers: dict[str, str] | None, answer: int
 ) -> None:
     wamid = fresh()
     assert await post.webhook(webhook(statuses(status(wamid))), headers) == answer
@@ -82,13 +89,13 @@ async def test_only_signed_webhooks_are_accepted(
     assert published.count(PSEUDONYMS.for_wamid(wamid)) == (answer == 200)
 
 
-async def test_the_next_secret_is_already_valid(post: Sender) -> None:
+async def test_the_next_secret_is_already_valid(post: WebhookClient) -> None:
     body = webhook(statuses(status(fresh())))
     assert await post.webhook(body, signed(body, NEXT_APP_SECRET)) == 200
 
 
 async def test_an_update_to_another_number_is_counted_and_not_published(
-    running_ingest: IngestProcess, post: Sender
+    running_ingest: IngestProcess, post: WebhookClient
 ) -> None:
     other = {"phone_number_id": "9999", "display_phone_number": "442070009999"}
     stop, ours, about = fresh(), fresh(), fresh()
@@ -108,7 +115,7 @@ async def test_an_update_to_another_number_is_counted_and_not_published(
 
 
 async def test_a_wrong_signature_is_reported_with_readiness_and_once_in_the_log(
-    running_ingest: IngestProcess, post: Sender
+    running_ingest: IngestProcess, post: WebhookClient
 ) -> None:
     body = webhook(statuses(status(fresh())))
     assert [await post.webhook(body, signed(body, "wrong")) for _ in range(30)] == [401] * 30
@@ -125,19 +132,19 @@ async def test_a_wrong_signature_is_reported_with_readiness_and_once_in_the_log(
     assert 1 <= log.count('"event":"signature.rejected"') <= 4
 
 
-async def test_rejections_are_counted(running_ingest: IngestProcess, post: Sender) -> None:
+async def test_rejections_are_counted(running_ingest: IngestProcess, post: WebhookClient) -> None:
     await post.webhook(b"{}", {})
     async with post.session.get(f"{running_ingest.health_url}/metrics") as answer:
         assert 'stet_ingest_requests_rejected_total{endpoint="whatsapp",reason="signature"}' in await answer.text()
 
 
 @pytest.mark.parametrize(("size", "answer"), [(3 * MEBIBYTE, 200), (3 * MEBIBYTE + 1, 413)])
-async def test_a_body_over_three_mebibytes_is_not_read(post: Sender, size: int, answer: int) -> None:
+async def test_a_body_over_three_mebibytes_is_not_read(post: WebhookClient, size: int, answer: int) -> None:
     body = b" " * (size - 2) + b"{}"
     assert await post.webhook(body) == answer
 
 
-async def test_a_large_body_without_a_length_is_not_read(post: Sender) -> None:
+async def test_a_large_body_without_a_length_is_not_read(post: WebhookClient) -> None:
     async def endless() -> Any:
         for _ in range(60):
             yield b" " * 100_000
@@ -149,7 +156,7 @@ async def test_a_large_body_without_a_length_is_not_read(post: Sender) -> None:
 
 @pytest.mark.parametrize("body", [b"not json", b"[1,2]", b'{"object":"page","entry":[{"id":1}]}', b'{"error":{}}'])
 async def test_a_body_that_is_no_webhook_is_accepted_and_parked_once(
-    running_ingest: IngestProcess, post: Sender, body: bytes
+    running_ingest: IngestProcess, post: WebhookClient, body: bytes
 ) -> None:
     body += b" " * (uuid.uuid4().int % 5000)
     assert [await post.webhook(body) for _ in range(2)] == [200, 200]
@@ -160,7 +167,7 @@ async def test_a_body_that_is_no_webhook_is_accepted_and_parked_once(
 
 
 async def test_an_invalid_update_is_parked_and_the_others_are_published(
-    running_ingest: IngestProcess, post: Sender
+    running_ingest: IngestProcess, post: WebhookClient
 ) -> None:
     good, bad = [fresh(), fresh()], fresh()
     body = webhook(statuses(status(good[0]), {"id": bad, "status": "sent"}, status(good[1])))
@@ -173,7 +180,9 @@ async def test_an_invalid_update_is_parked_and_the_others_are_published(
             await asyncio.sleep(0.05)
 
 
-async def test_an_old_message_and_a_repeated_one_are_accepted(running_ingest: IngestProcess, post: Sender) -> None:
+async def test_an_old_message_and_a_repeated_one_are_accepted(
+    running_ingest: IngestProcess, post: WebhookClient
+) -> None:
     wamid = fresh()
     body = webhook(messages(text(wamid, timestamp="1763395200")))
     assert [await post.webhook(body) for _ in range(2)] == [200, 200]
@@ -187,7 +196,9 @@ async def test_an_old_message_and_a_repeated_one_are_accepted(running_ingest: In
     ("token", "mode", "answer"),
     [(VERIFY_TOKEN, "subscribe", 200), ("wrong", "subscribe", 403), (VERIFY_TOKEN, "x", 403)],
 )
-async def test_the_challenge_is_returned_for_the_right_token(post: Sender, token: str, mode: str, answer: int) -> None:
+async def test_the_challenge_is_returned_for_the_right_token(
+    post: WebhookClient, token: str, mode: str, answer: int
+) -> None:
     query = {"hub.mode": mode, "hub.challenge": "1158201444", "hub.verify_token": token}
     async with post.session.get(f"{post.url}/whatsapp/webhook", params=query) as got:
         assert got.status == answer
@@ -203,12 +214,12 @@ async def test_the_challenge_is_returned_for_the_right_token(post: Sender, token
         ("GET", "/consonance/events", 405),
     ],
 )
-async def test_other_paths_and_methods_are_rejected(post: Sender, method: str, path: str, answer: int) -> None:
+async def test_other_paths_and_methods_are_rejected(post: WebhookClient, method: str, path: str, answer: int) -> None:
     async with post.session.request(method, post.url + path) as got:
         assert got.status == answer
 
 
-async def test_a_pushed_event_is_published_once(running_ingest: IngestProcess, post: Sender) -> None:
+async def test_a_pushed_event_is_published_once(running_ingest: IngestProcess, post: WebhookClient) -> None:
     event = blocked(id=fresh())
     assert [await post.events(event) for _ in range(2)] == [(202, {"accepted": 1}), (200, {"accepted": 0})]
     (taken,) = [one for one in await running_ingest.read(CONSONANCE_EVENTS) if one.id == event["id"]]
@@ -216,7 +227,7 @@ async def test_a_pushed_event_is_published_once(running_ingest: IngestProcess, p
 
 
 async def test_a_signed_body_is_not_accepted_again_under_an_id_from_headers(
-    running_ingest: IngestProcess, post: Sender
+    running_ingest: IngestProcess, post: WebhookClient
 ) -> None:
     event = blocked(id=fresh())
     body = orjson.dumps(event)
@@ -235,7 +246,7 @@ async def test_a_signed_body_is_not_accepted_again_under_an_id_from_headers(
     [({"specversion": "2"}, "specversion: "), ({"data": {}}, "data.work: "), ({"type": "x"}, "type: ")],
 )
 async def test_an_invalid_pushed_event_is_rejected_with_the_name_of_its_field(
-    post: Sender, wrong: Any, fault: str
+    post: WebhookClient, wrong: Any, fault: str
 ) -> None:
     code, answer = await post.events(blocked(**wrong))
     assert code == 400
@@ -243,7 +254,7 @@ async def test_an_invalid_pushed_event_is_rejected_with_the_name_of_its_field(
 
 
 async def test_the_valid_events_of_a_batch_are_published_and_the_invalid_one_is_named(
-    running_ingest: IngestProcess, post: Sender
+    running_ingest: IngestProcess, post: WebhookClient
 ) -> None:
     good = blocked(id=fresh())
     code, answer = await post.events([good, blocked(data={})], "application/cloudevents-batch+json")
@@ -253,7 +264,7 @@ async def test_the_valid_events_of_a_batch_are_published_and_the_invalid_one_is_
 
 
 async def test_an_id_too_long_for_an_index_is_rejected_before_it_is_published(
-    running_ingest: IngestProcess, post: Sender
+    running_ingest: IngestProcess, post: WebhookClient
 ) -> None:  # fmt: skip
     event = blocked(id=fresh() + "x" * 3_000)
     assert [(await post.events(event))[0] for _ in range(2)] == [400, 400]
@@ -262,7 +273,7 @@ async def test_an_id_too_long_for_an_index_is_rejected_before_it_is_published(
 
 
 async def test_a_move_to_an_unreadable_date_is_published_and_the_field_is_parked(
-    running_ingest: IngestProcess, post: Sender
+    running_ingest: IngestProcess, post: WebhookClient
 ) -> None:  # fmt: skip
     event = moved(new_due="31/12/2027", reason=fresh()) | {"id": fresh()}
     assert [code for code, _ in [await post.events(event) for _ in range(2)]] == [202, 200]
@@ -282,12 +293,12 @@ async def wait_until_parked_once(service: IngestProcess, text_in_it: str) -> Non
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b'"x"'])
-async def test_a_body_that_is_no_event_is_rejected(post: Sender, body: bytes) -> None:
+async def test_a_body_that_is_no_event_is_rejected(post: WebhookClient, body: bytes) -> None:
     async with post.session.post(f"{post.url}/consonance/events", data=body, headers=signed_event(body)) as answer:
         assert answer.status == 400
 
 
-async def test_unsigned_events_are_rejected(post: Sender) -> None:
+async def test_unsigned_events_are_rejected(post: WebhookClient) -> None:
     async with post.session.post(f"{post.url}/consonance/events", data=orjson.dumps(blocked())) as answer:
         assert answer.status == 401
 
@@ -304,7 +315,7 @@ async def test_the_coverage_is_published_repeatedly(running_ingest: IngestProces
             await asyncio.sleep(0.2)
 
 
-async def test_many_concurrent_senders_are_all_answered(post: Sender) -> None:
+async def test_many_concurrent_senders_are_all_answered(post: WebhookClient) -> None:
     bodies = [webhook(messages(text(fresh(), sender=f"4477009{number:05}"))) for number in range(200)]
     assert set(await asyncio.gather(*map(post.webhook, bodies))) == {200}
 
@@ -321,7 +332,9 @@ async def test_a_sender_rejected_while_it_sends_still_gets_the_reason(running_in
     writer.close()
 
 
-async def test_a_sender_that_disconnects_does_not_affect_others(running_ingest: IngestProcess, post: Sender) -> None:
+async def test_a_sender_that_disconnects_does_not_affect_others(
+    running_ingest: IngestProcess, post: WebhookClient
+) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", running_ingest.port)
     writer.write(b"POST /whatsapp/webhook HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhalf")
     await writer.drain()

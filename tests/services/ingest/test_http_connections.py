@@ -17,7 +17,7 @@ LIMITS = ConnectionLimits(connections=3, body_bytes=100, header_seconds=5, body_
 
 
 @dataclass(eq=False)
-class Peer:
+class FakeConnection:
     """Behaves as a connection of the port."""
 
     name: str
@@ -42,18 +42,18 @@ class Peer:
 
 
 @dataclass
-class Port:
+class TableUnderTest:
     log: list[str] = field(default_factory=list)
     reasons: list[DropReason] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.table = ConnectionTable(LIMITS, self.reasons.append)
 
-    def peer(self, name: str, state: ConnectionState, at: float = 0) -> Peer:
-        peer = Peer(name, self.table, self.log)
-        assert self.table.admit(peer, at)
-        self.table.set_state(peer, state, at)
-        return peer
+    def connect(self, name: str, state: ConnectionState, at: float = 0) -> FakeConnection:
+        connection = FakeConnection(name, self.table, self.log)
+        assert self.table.admit(connection, at)
+        self.table.set_state(connection, state, at)
+        return connection
 
 
 @pytest.mark.parametrize(
@@ -67,20 +67,20 @@ class Port:
     ],
 )
 def test_each_state_has_its_time_limit(state: ConnectionState, seconds: float, end: str) -> None:
-    port = Port()
-    port.peer("a", state, at=1)
-    port.peer("b", state, at=2)
-    port.table.drop_overdue(1 + seconds - 0.01)
-    assert port.log == []
-    port.table.drop_overdue(1 + seconds)
-    assert port.log == [end]
+    tested = TableUnderTest()
+    tested.connect("a", state, at=1)
+    tested.connect("b", state, at=2)
+    tested.table.drop_overdue(1 + seconds - 0.01)
+    assert tested.log == []
+    tested.table.drop_overdue(1 + seconds)
+    assert tested.log == [end]
 
 
 def test_a_request_that_is_handled_has_no_time_limit() -> None:
-    port = Port()
-    port.peer("a", ConnectionState.HANDLING)
-    port.table.drop_overdue(10_000)
-    assert port.log == []
+    tested = TableUnderTest()
+    tested.connect("a", ConnectionState.HANDLING)
+    tested.table.drop_overdue(10_000)
+    assert tested.log == []
 
 
 @pytest.mark.parametrize(
@@ -96,56 +96,56 @@ def test_a_request_that_is_handled_has_no_time_limit() -> None:
 def test_a_connection_too_many_drops_the_one_that_waits_longest_for_the_least(
     states: tuple[ConnectionState, ...], dropped: str
 ) -> None:
-    port = Port()
+    tested = TableUnderTest()
     for name, state in zip("abc", states, strict=True):
-        port.peer(name, state)
-    port.peer("d", ConnectionState.HEADER)
-    assert port.log == [f"{dropped} aborted"]
-    assert len(port.table) == LIMITS.connections
+        tested.connect(name, state)
+    tested.connect("d", ConnectionState.HEADER)
+    assert tested.log == [f"{dropped} aborted"]
+    assert len(tested.table) == LIMITS.connections
 
 
 def test_a_request_in_flight_is_not_dropped_for_a_new_connection() -> None:
-    port = Port()
+    tested = TableUnderTest()
     for name in "abc":
-        port.peer(name, ConnectionState.HANDLING)
-    assert not port.table.admit(Peer("d", port.table, port.log), 0)
-    assert (port.log, port.reasons) == ([], [DropReason.TOO_MANY_CONNECTIONS])
+        tested.connect(name, ConnectionState.HANDLING)
+    assert not tested.table.admit(FakeConnection("d", tested.table, tested.log), 0)
+    assert (tested.log, tested.reasons) == ([], [DropReason.TOO_MANY_CONNECTIONS])
 
 
 def test_the_oldest_body_is_dropped_for_the_bytes_of_others() -> None:
-    port = Port()
+    tested = TableUnderTest()
     old, young, new = (
-        port.peer(name, state)
+        tested.connect(name, state)
         for name, state in (("a", ConnectionState.BODY), ("b", ConnectionState.BODY), ("c", ConnectionState.HEADER))
     )
-    assert port.table.reserve_bytes(old, 60)
-    assert port.table.reserve_bytes(young, 40)
-    assert port.table.reserve_bytes(new, 30)
-    assert port.log == ["a dropped for body_memory_full"]
-    assert port.table.body_bytes == 70
+    assert tested.table.reserve_bytes(old, 60)
+    assert tested.table.reserve_bytes(young, 40)
+    assert tested.table.reserve_bytes(new, 30)
+    assert tested.log == ["a dropped for body_memory_full"]
+    assert tested.table.body_bytes == 70
 
 
 def test_a_body_is_dropped_for_its_own_remaining_bytes_when_it_is_the_oldest() -> None:
-    port = Port()
-    old = port.peer("a", ConnectionState.BODY)
-    assert port.table.reserve_bytes(old, 90)
-    assert not port.table.reserve_bytes(old, 20)
-    assert port.log == ["a dropped for body_memory_full"]
-    assert port.table.body_bytes == old.body_bytes == 0
+    tested = TableUnderTest()
+    old = tested.connect("a", ConnectionState.BODY)
+    assert tested.table.reserve_bytes(old, 90)
+    assert not tested.table.reserve_bytes(old, 20)
+    assert tested.log == ["a dropped for body_memory_full"]
+    assert tested.table.body_bytes == old.body_bytes == 0
 
 
 def test_bodies_in_flight_are_kept_and_a_new_one_is_rejected() -> None:
-    port = Port()
-    busy, new = port.peer("a", ConnectionState.HANDLING), port.peer("b", ConnectionState.HEADER)
-    assert port.table.reserve_bytes(busy, 90)
-    assert not port.table.reserve_bytes(new, 20)
-    assert (port.log, port.reasons, port.table.body_bytes) == ([], [DropReason.BODY_MEMORY_FULL], 90)
+    tested = TableUnderTest()
+    busy, new = tested.connect("a", ConnectionState.HANDLING), tested.connect("b", ConnectionState.HEADER)
+    assert tested.table.reserve_bytes(busy, 90)
+    assert not tested.table.reserve_bytes(new, 20)
+    assert (tested.log, tested.reasons, tested.table.body_bytes) == ([], [DropReason.BODY_MEMORY_FULL], 90)
 
 
 def test_a_closed_connection_frees_its_place_and_its_bytes() -> None:
-    port = Port()
-    gone = port.peer("a", ConnectionState.BODY)
-    port.table.reserve_bytes(gone, 50)
-    port.table.remove(gone)
-    port.table.remove(gone)
-    assert (len(port.table), port.table.body_bytes) == (0, 0)
+    tested = TableUnderTest()
+    gone = tested.connect("a", ConnectionState.BODY)
+    tested.table.reserve_bytes(gone, 50)
+    tested.table.remove(gone)
+    tested.table.remove(gone)
+    assert (len(tested.table), tested.table.body_bytes) == (0, 0)

@@ -31,7 +31,7 @@ async def broken(_: HttpRequest) -> HttpResponse:
     raise KeyError
 
 
-class Port:
+class ServerUnderTest:
     """A port with a few routes; ``reasons`` are those of dropped connections."""
 
     def __init__(self) -> None:
@@ -67,18 +67,18 @@ class Port:
 
 
 @pytest.fixture
-async def port() -> AsyncIterator[Port]:
-    port = Port()
+async def tested() -> AsyncIterator[ServerUnderTest]:
+    tested = ServerUnderTest()
     server = await asyncio.get_running_loop().create_server(
-        lambda: HttpConnection(port.router, port.connections), LOOPBACK, 0
+        lambda: HttpConnection(tested.router, tested.connections), LOOPBACK, 0
     )
-    port.number = server.sockets[0].getsockname()[1]
-    yield port
+    tested.number = server.sockets[0].getsockname()[1]
+    yield tested
     server.close()
     async with asyncio.timeout(5):
-        while len(port.connections):
+        while len(tested.connections):
             await asyncio.sleep(0.01)
-    assert port.connections.body_bytes == 0
+    assert tested.connections.body_bytes == 0
 
 
 def codes(answered: bytes) -> list[int]:
@@ -122,38 +122,38 @@ def pieces_of(data: bytes, size: int = 1) -> Iterable[bytes]:
     ],
 )
 async def test_requests_are_answered_in_order_and_strangers_are_disconnected(
-    port: Port, sent: bytes, answers: list[int]
+    tested: ServerUnderTest, sent: bytes, answers: list[int]
 ) -> None:
-    assert codes(await port.ask(sent)) == answers
+    assert codes(await tested.ask(sent)) == answers
 
 
 @pytest.mark.parametrize("size", [1, 7, 60])
-async def test_a_request_may_arrive_in_small_pieces(port: Port, size: int) -> None:
-    answered = await port.ask(*pieces_of(POST + GET, size), pause=0.001)
+async def test_a_request_may_arrive_in_small_pieces(tested: ServerUnderTest, size: int) -> None:
+    answered = await tested.ask(*pieces_of(POST + GET, size), pause=0.001)
     assert codes(answered) == [200, 200]
     assert answered.endswith(b"\r\n\r\n2")
     assert b"\r\n\r\nping" in answered
 
 
-async def test_a_connection_serves_many_requests(port: Port) -> None:
-    assert codes(await port.ask(*[POST] * 5, pause=0.05)) == [200] * 5
+async def test_a_connection_serves_many_requests(tested: ServerUnderTest) -> None:
+    assert codes(await tested.ask(*[POST] * 5, pause=0.05)) == [200] * 5
 
 
-async def test_a_sender_that_closed_its_side_still_gets_its_response(port: Port) -> None:
-    reader, writer = await port.connect()
+async def test_a_sender_that_closed_its_side_still_gets_its_response(tested: ServerUnderTest) -> None:
+    reader, writer = await tested.connect()
     writer.write(POST)
     writer.write_eof()
     assert codes(await asyncio.wait_for(reader.read(), 5)) == [200]
     writer.close()
 
 
-async def test_trailers_do_not_replace_headers(port: Port) -> None:
+async def test_trailers_do_not_replace_headers(tested: ServerUnderTest) -> None:
     head = b"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\nX-A: 1\r\n\r\n4\r\nping\r\n0\r\nX-A: 2\r\n\r\n"
-    assert codes(await port.ask(head)) == [200]
+    assert codes(await tested.ask(head)) == [200]
 
 
-async def test_a_large_response_is_sent_at_the_pace_of_its_reader(port: Port) -> None:
-    reader, writer = await port.connect()
+async def test_a_large_response_is_sent_at_the_pace_of_its_reader(tested: ServerUnderTest) -> None:
+    reader, writer = await tested.connect()
     writer.write(GET.replace(b"/echo", b"/large") + GET)
     await asyncio.sleep(0.2)
     async with asyncio.timeout(10):
@@ -163,40 +163,40 @@ async def test_a_large_response_is_sent_at_the_pace_of_its_reader(port: Port) ->
     writer.close()
 
 
-async def test_a_sender_that_disconnects_in_the_middle_leaves_nothing_in_memory(port: Port) -> None:
+async def test_a_sender_that_disconnects_in_the_middle_leaves_nothing_in_memory(tested: ServerUnderTest) -> None:
     for sent in (b"", b"POST", POST[:-2], POST, GET.replace(b"/echo", b"/large")):
-        _, writer = await port.connect()
+        _, writer = await tested.connect()
         writer.write(sent)
         await asyncio.sleep(0.005)
         writer.transport.abort()
 
 
-async def test_a_body_of_the_largest_allowed_size_is_accepted(port: Port) -> None:
+async def test_a_body_of_the_largest_allowed_size_is_accepted(tested: ServerUnderTest) -> None:
     body = bytes(range(256)) * (MAX_BODY_BYTES // 256)
     head = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % MAX_BODY_BYTES
-    answered = await port.ask(head, *pieces_of(body, 500_000))
+    answered = await tested.ask(head, *pieces_of(body, 500_000))
     assert answered.partition(b"\r\n\r\n")[2] == body
 
 
-async def test_new_connections_replace_silent_ones(port: Port) -> None:
-    silent = [await port.connect() for _ in range(LIMITS.connections)]
+async def test_new_connections_replace_silent_ones(tested: ServerUnderTest) -> None:
+    silent = [await tested.connect() for _ in range(LIMITS.connections)]
     await asyncio.sleep(0.05)
-    assert codes(await port.ask(POST)) == [200]
-    assert port.reasons == [DropReason.TOO_MANY_CONNECTIONS]
+    assert codes(await tested.ask(POST)) == [200]
+    assert tested.reasons == [DropReason.TOO_MANY_CONNECTIONS]
     assert await asyncio.wait_for(silent[0][0].read(), 5) == b""
     for _, writer in silent:
         writer.close()
 
 
-async def test_bodies_share_a_memory_limit_and_the_oldest_gets_503(port: Port) -> None:
+async def test_bodies_share_a_memory_limit_and_the_oldest_gets_503(tested: ServerUnderTest) -> None:
     head = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % MAX_BODY_BYTES
-    unfinished = [await port.connect() for _ in range(5)]
+    unfinished = [await tested.connect() for _ in range(5)]
     for _, writer in unfinished:
         writer.write(head + b" " * (MAX_BODY_BYTES - 1))
         await writer.drain()
         await asyncio.sleep(0.05)
-        assert port.connections.body_bytes <= LIMITS.body_bytes
+        assert tested.connections.body_bytes <= LIMITS.body_bytes
     assert (await asyncio.wait_for(unfinished[0][0].readline(), 5)).startswith(b"HTTP/1.1 503")
-    assert codes(await port.ask(POST)) == [200]
+    assert codes(await tested.ask(POST)) == [200]
     for _, writer in unfinished:
         writer.transport.abort()

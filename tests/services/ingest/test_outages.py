@@ -20,7 +20,7 @@ from shared.contracts.topics import CONTACTS, WHATSAPP_ACCOUNT, WHATSAPP_MESSAGE
 from shared.contracts.whatsapp import WebhookConfirmed, WebhookGapOpened
 from shared.runtime.clock import machine_now
 from tests.services.ingest.payloads import PSEUDONYMS, messages, status, statuses, text, webhook
-from tests.services.ingest.service import IngestProcess, Sender, create_topics, ingest_process, sender
+from tests.services.ingest.service import IngestProcess, WebhookClient, create_topics, ingest_process, sender
 from tests.services.ingest.test_cloudevents import blocked
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
@@ -44,7 +44,7 @@ async def service(
 
 
 @pytest.fixture
-async def post(service: IngestProcess) -> AsyncIterator[Sender]:
+async def post(service: IngestProcess) -> AsyncIterator[WebhookClient]:
     async with sender(service) as ready:
         yield ready
 
@@ -69,7 +69,7 @@ async def wait_for_heartbeat(service: IngestProcess) -> None:
             await asyncio.sleep(0.1)
 
 
-async def send_until_accepted(post: Sender, body: bytes) -> None:
+async def send_until_accepted(post: WebhookClient, body: bytes) -> None:
     """Send again until the response is 200, as WhatsApp does."""
     async with asyncio.timeout(60):
         while await post.webhook(body) != 200:
@@ -77,7 +77,7 @@ async def send_until_accepted(post: Sender, body: bytes) -> None:
 
 
 async def test_without_a_broker_everything_is_rejected_and_later_published_once(
-    service: IngestProcess, post: Sender, own_kafka: EmbeddedKafka
+    service: IngestProcess, post: WebhookClient, own_kafka: EmbeddedKafka
 ) -> None:
     await own_kafka.kill()
     await rejected_in_time(lambda: post.webhook(STATUS))
@@ -94,7 +94,7 @@ async def test_without_a_broker_everything_is_rejected_and_later_published_once(
 
 
 async def test_a_broker_that_hangs_is_treated_as_unavailable(
-    service: IngestProcess, post: Sender, own_kafka: EmbeddedKafka
+    service: IngestProcess, post: WebhookClient, own_kafka: EmbeddedKafka
 ) -> None:
     os.kill(own_kafka.child.pid, signal.SIGSTOP)
     await asyncio.gather(*(rejected_in_time(lambda: post.webhook(STATUS)) for _ in range(20)))
@@ -106,7 +106,7 @@ async def test_a_broker_that_hangs_is_treated_as_unavailable(
 
 
 async def test_without_a_database_statuses_are_accepted_and_messages_rejected(
-    service: IngestProcess, post: Sender, own_postgres: EmbeddedPostgres
+    service: IngestProcess, post: WebhookClient, own_postgres: EmbeddedPostgres
 ) -> None:
     await own_postgres.kill()
     assert await post.webhook(STATUS) == 200
@@ -117,7 +117,9 @@ async def test_without_a_database_statuses_are_accepted_and_messages_rejected(
     assert {event.id for event in await service.read(WHATSAPP_MESSAGES)} == {PSEUDONYMS.for_wamid("wamid.m")}
 
 
-async def test_a_database_that_hangs_is_treated_as_unavailable(post: Sender, own_postgres: EmbeddedPostgres) -> None:
+async def test_a_database_that_hangs_is_treated_as_unavailable(
+    post: WebhookClient, own_postgres: EmbeddedPostgres
+) -> None:
     await send_until_accepted(post, MESSAGE)
     signal_all(own_postgres.child.pid, signal.SIGSTOP)
     try:
@@ -129,7 +131,9 @@ async def test_a_database_that_hangs_is_treated_as_unavailable(post: Sender, own
     await send_until_accepted(post, MESSAGE)
 
 
-async def test_a_rejection_opens_a_gap(service: IngestProcess, post: Sender, own_postgres: EmbeddedPostgres) -> None:
+async def test_a_rejection_opens_a_gap(
+    service: IngestProcess, post: WebhookClient, own_postgres: EmbeddedPostgres
+) -> None:
     await wait_for_heartbeat(service)
     await own_postgres.kill()
     await rejected_in_time(lambda: post.webhook(MESSAGE))
@@ -177,7 +181,9 @@ async def heartbeats(service: IngestProcess, past: datetime) -> list[WebhookConf
             await asyncio.sleep(0.2)
 
 
-async def test_an_accepted_webhook_is_not_lost_when_the_service_is_killed(service: IngestProcess, post: Sender) -> None:
+async def test_an_accepted_webhook_is_not_lost_when_the_service_is_killed(
+    service: IngestProcess, post: WebhookClient
+) -> None:
     answered: list[str] = []
 
     async def deliver(number: int) -> None:
