@@ -1,7 +1,6 @@
 """Hands a matter over to a person: offers it with Take and Not me, reminds, and leaves it with the owner team."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from services.rules.conversation import outbound
 from services.rules.conversation.chain import Chain, ChainMessage, Ending, HandoverOffer, StepStatus
@@ -9,9 +8,9 @@ from services.rules.conversation.completion import close_chain
 from services.rules.conversation.context import DecisionContext, is_due
 from services.rules.conversation.outbound import MessageDraft, send_to_recipient
 from services.rules.conversation.recipients import Recipient, resolve_recipients
+from services.rules.conversation.schedule import idle_due
 from services.rules.rulebook.catalogue import STAFF_ROLES
 from services.rules.rulebook.model import Addressees, Step, Team, Verb
-from shared.contracts.ids import PersonId
 from shared.contracts.values import format_instant
 
 OFFER_BUTTONS = ("take", "not_me")
@@ -85,22 +84,6 @@ def _inbox_team(context: DecisionContext) -> Addressees:
 
 def owner_team(context: DecisionContext, chain: Chain) -> Addressees:
     return (Team(context.rule_of(chain).owner),)
-
-
-def idle_due(context: DecisionContext, chain: Chain) -> datetime | None:
-    """When the person who has the matter, or who got the last offer, has done nothing for ``taken_for``."""
-    if chain.assignment is not None:
-        return _idle_after(context, chain.assignment.at, (chain.assignment.person_id,))
-    waiting = chain.handovers[-1] if chain.handovers else None
-    if waiting is None or any(not s.over for s in chain.steps):
-        return None
-    return _idle_after(context, waiting.at, waiting.people)
-
-
-def _idle_after(context: DecisionContext, since: datetime, people: tuple[PersonId, ...]) -> datetime:
-    span = context.rulebook.tenant.taken_for
-    calendars = [outbound.working_hours(context, p) for i in people if (p := context.facts.people.get(i)) is not None]
-    return max(c.add(since, span) for c in calendars or [context.rulebook.calendar.office])
 
 
 def remind_assignee(context: DecisionContext, chain: Chain) -> Chain:

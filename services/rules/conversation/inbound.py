@@ -16,8 +16,8 @@ from services.rules.conversation import consent, forms, replies
 from services.rules.conversation.chain import Chain
 from services.rules.conversation.context import DecisionContext, Reason
 from services.rules.conversation.facts import MessageFingerprint, UnsolicitedMessages
-from services.rules.conversation.outbound import send_notice
-from services.rules.conversation.replies import apply_button_answer, apply_free_text, notice_draft, send_to_person
+from services.rules.conversation.outbound import notice_draft, send_notice, send_to_person
+from services.rules.conversation.replies import apply_button_answer, apply_free_text
 from services.rules.conversation.steps import advance
 from services.rules.conversation.triggers import RuleTrigger, start_chain, start_chains
 from services.rules.rulebook.built_in import INBOX_RULE_PREFIX, PAUSED_RULE_PREFIX

@@ -19,11 +19,11 @@ from services.rules.conversation.recipients import (
     exclusion_reason,
     is_staff,
     resolve_recipients,
-    staff_roles,
+    working_hours,
 )
 from services.rules.conversation.rendering import language_of, template_values
-from services.rules.rulebook.model import Addressees, Rule, Rulebook, Severity, Template, Verb
-from shared.clients.working_calendar import Duration, PublisherCalendar, WorkingCalendar
+from services.rules.rulebook.model import Addressees, Rule, Severity, Template, Verb
+from shared.clients.working_calendar import Duration, WorkingCalendar
 from shared.contracts.ids import Line, MessageId, PersonId, derive_id
 from shared.contracts.messages import Button, Lane, Resend, SendMessage, TemplateCall, WithdrawMessage
 from shared.contracts.whatsapp import MessageReceived
@@ -52,28 +52,6 @@ class MessageDraft(Struct, frozen=True):
     buttons: tuple[str, ...] = ()
     reply: bool = False
     words: dict[str, str] = field(default_factory=dict)
-
-
-def working_hours(context: DecisionContext, person: PersonFacts) -> WorkingCalendar:
-    return _hours_of(context.rulebook, person)
-
-
-@lru_cache(maxsize=4096)
-def _hours_of(book: Rulebook, person: PersonFacts) -> WorkingCalendar:
-    house = staff_roles(book.people, person)
-    return _hours(book.calendar, person.country, person.zone, house.union(person.roles), bool(house))
-
-
-@lru_cache(maxsize=4096)
-def _hours(
-    calendar: PublisherCalendar,
-    country: str | None,
-    zone: str | None,
-    roles: frozenset[str],
-    staff: bool,  # noqa: FBT001 -- a cached call is keyed by position
-) -> WorkingCalendar:
-    """People with the same country, zone and roles share their hours."""
-    return calendar.calendar_of(country=country, zone=zone or calendar.office.zone, roles=roles, staff=staff)
 
 
 def send_draft(
@@ -295,3 +273,13 @@ def has_reached_anyone(chain: Chain, step: int) -> bool:
     occurrence = chain.steps[step].occurrence
     mine = (m for m in chain.messages if m.step == step and m.answer is None and m.occurrence == occurrence)
     return any(m.delivery is DeliveryState.HELD or m.delivery not in UNSENT for m in mine)
+
+
+def send_to_person(context: DecisionContext, chain: Chain, person: PersonId, draft: MessageDraft) -> Chain:
+    known = context.facts.people.get(context.facts.current_id(person))
+    return chain if known is None else send_to_recipient(context, chain, Recipient(known, "sender"), draft)
+
+
+def notice_draft(say: str, step: int, message: MessageReceived, **words: str) -> MessageDraft:
+    """A built-in template in reply to ``message``; its key is the message, so that one message is answered once."""
+    return MessageDraft(Verb.TELL, say, step, "house", f"{say}.{message.message_id}", reply=True, words=words)

@@ -5,8 +5,7 @@ from services.rules.conversation.chain import DELIVERY_RANK, UNSENT, Chain, Chai
 from services.rules.conversation.completion import end_by_until, exclude_person
 from services.rules.conversation.context import DecisionContext, ExcludedPerson, Reason
 from services.rules.conversation.handover import owner_team
-from services.rules.conversation.outbound import MessageDraft
-from services.rules.conversation.replies import send_to_person
+from services.rules.conversation.outbound import MessageDraft, send_to_person
 from services.rules.conversation.steps import advance
 from services.rules.rulebook.model import Notification, Verb, WriteAction
 from shared.contracts.ids import PersonId

@@ -18,7 +18,8 @@ from services.rules.conversation.context import DecisionContext, Reason
 from services.rules.conversation.document import Document
 from services.rules.conversation.facts import PersonFacts
 from services.rules.identity_cache import cached_by_identity
-from services.rules.rulebook.model import Addressees, ContactBasis, StaffDirectory, StandIn, Team, Verb
+from services.rules.rulebook.model import Addressees, ContactBasis, Rulebook, StaffDirectory, StandIn, Team, Verb
+from shared.clients.working_calendar import PublisherCalendar, WorkingCalendar
 from shared.contracts.envelope import EventData
 from shared.contracts.ids import ContactId, PersonId, person_id_of_contact
 from shared.contracts.vocabulary import PartyRef
@@ -230,3 +231,25 @@ def awaited_people(chain: Chain) -> tuple[PersonId, ...]:
         return open_questions
     handed = (p for h in chain.handovers for p in h.people if p not in h.declined)
     return tuple(dict.fromkeys(handed))
+
+
+def working_hours(context: DecisionContext, person: PersonFacts) -> WorkingCalendar:
+    return _hours_of(context.rulebook, person)
+
+
+@lru_cache(maxsize=4096)
+def _hours_of(book: Rulebook, person: PersonFacts) -> WorkingCalendar:
+    house = staff_roles(book.people, person)
+    return _hours(book.calendar, person.country, person.zone, house.union(person.roles), bool(house))
+
+
+@lru_cache(maxsize=4096)
+def _hours(
+    calendar: PublisherCalendar,
+    country: str | None,
+    zone: str | None,
+    roles: frozenset[str],
+    staff: bool,  # noqa: FBT001 -- a cached call is keyed by position
+) -> WorkingCalendar:
+    """People with the same country, zone and roles share their hours."""
+    return calendar.calendar_of(country=country, zone=zone or calendar.office.zone, roles=roles, staff=staff)

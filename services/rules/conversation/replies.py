@@ -32,8 +32,7 @@ from services.rules.conversation.handover import (
     owner_team,
     report_unclaimed,
 )
-from services.rules.conversation.outbound import MessageDraft, send_to_recipient, withdraw_messages
-from services.rules.conversation.recipients import Recipient
+from services.rules.conversation.outbound import MessageDraft, notice_draft, send_to_person, withdraw_messages
 from services.rules.conversation.rendering import reference_code
 from services.rules.conversation.steps import advance, run_step
 from services.rules.rulebook.model import AnswerAction, At, HandoverAction, Step, Verb
@@ -240,16 +239,6 @@ def _given_answer(question: ChainMessage, name: str, message: MessageReceived, *
         wamid=message.message_id,
         reply=name,
     )
-
-
-def send_to_person(context: DecisionContext, chain: Chain, person: PersonId, draft: MessageDraft) -> Chain:
-    known = context.facts.people.get(context.facts.current_id(person))
-    return chain if known is None else send_to_recipient(context, chain, Recipient(known, "sender"), draft)
-
-
-def notice_draft(say: str, step: int, message: MessageReceived, **words: str) -> MessageDraft:
-    """A built-in template in reply to ``message``; its key is the message, so that one message is answered once."""
-    return MessageDraft(Verb.TELL, say, step, "house", f"{say}.{message.message_id}", reply=True, words=words)
 
 
 def _apply_final_answer(

@@ -2,13 +2,12 @@
 
 from datetime import date, datetime
 
-from services.rules.conversation import outbound
 from services.rules.conversation.chain import Chain, DeliveryState, StepStatus, earlier
 from services.rules.conversation.context import DecisionContext, is_due
-from services.rules.conversation.handover import idle_due
-from services.rules.conversation.recipients import awaited_people
+from services.rules.conversation.recipients import awaited_people, working_hours
 from services.rules.rulebook.model import After, At, Step
 from shared.clients.working_calendar import TimeUnit, WorkingCalendar
+from shared.contracts.ids import PersonId
 from shared.contracts.values import is_plausible_date, is_plausible_instant
 
 
@@ -71,9 +70,7 @@ def _latest(context: DecisionContext, chain: Chain, timing: After) -> datetime:
     if timing.duration.clock_time is not None:
         return chain.base_at + timing.duration.clock_time
     calendars = [
-        outbound.working_hours(context, p)
-        for i in awaited_people(chain)
-        if (p := context.facts.people.get(i)) is not None
+        working_hours(context, p) for i in awaited_people(chain) if (p := context.facts.people.get(i)) is not None
     ]
     return max(c.add(chain.base_at, timing.duration) for c in calendars or [context.rulebook.calendar.office])
 
@@ -153,3 +150,19 @@ def _next_step_due(context: DecisionContext, chain: Chain) -> datetime | None:
         if following is None or isinstance(following.timing, At)
         else earlier(due, due_of(context, chain, following))
     )
+
+
+def idle_due(context: DecisionContext, chain: Chain) -> datetime | None:
+    """When the person who has the matter, or who got the last offer, has done nothing for ``taken_for``."""
+    if chain.assignment is not None:
+        return _idle_after(context, chain.assignment.at, (chain.assignment.person_id,))
+    waiting = chain.handovers[-1] if chain.handovers else None
+    if waiting is None or any(not s.over for s in chain.steps):
+        return None
+    return _idle_after(context, waiting.at, waiting.people)
+
+
+def _idle_after(context: DecisionContext, since: datetime, people: tuple[PersonId, ...]) -> datetime:
+    span = context.rulebook.tenant.taken_for
+    calendars = [working_hours(context, p) for i in people if (p := context.facts.people.get(i)) is not None]
+    return max(c.add(since, span) for c in calendars or [context.rulebook.calendar.office])
