@@ -19,9 +19,9 @@ from shared.contracts.values import convert, to_builtins
 from tests.cases.folder import Kind, lines, of_kind, read_json
 from tests.cases.played import Played
 from tests.services.ingest.test_consonance_answers import SCHEMA, FakeConsonanceServer, ask_all, healthy, listening
-from tests.services.rules.conversation.test_shared_number import Door, decisions, door, tap
+from tests.services.rules.conversation.test_shared_number import IngestAndRules, decisions, services, tap
 
-__all__ = ["door"]
+__all__ = ["services"]
 AT_ONCE = 5
 """Seconds of this process."""
 
@@ -113,8 +113,8 @@ async def test_an_answer_of_any_shape_is_waited_out(name: str, answer: str) -> N
 @pytest.mark.integration
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("folder", of_kind(Kind.CASE), ids=lambda path: path.name)
-async def test_a_tap_from_a_shared_number_counts_for_whom_it_was_asked(folder: Path, door: Door) -> None:
+async def test_a_tap_from_a_shared_number_counts_for_whom_it_was_asked(folder: Path, services: IngestAndRules) -> None:
     case = read_json(folder / "case.json")
     assert len({contact["phone"] for contact in case["contacts"]}) == 1
-    await door.receives(await tap(door, f"+{case['tap_from']}"))
-    assert [said for said, _ in await decisions(door)] == ["approved"]
+    await services.receives(await tap(services, f"+{case['tap_from']}"))
+    assert [said for said, _ in await decisions(services)] == ["approved"]

@@ -1,4 +1,4 @@
-"""Short stories told to the house's own rules, for what needs more than one of them or a table."""
+"""Short stories for the rule files of this repository, for tests that need several of them or a table."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -21,19 +21,19 @@ HEAD = """\
 
 
 @lru_cache(maxsize=1)
-def house_book() -> Rulebook:
-    book, faults = load(read_folder(FOLDER))
-    assert book is not None, faults
+def own_rulebook() -> Rulebook:
+    book, story_faults = load(read_folder(FOLDER))
+    assert book is not None, story_faults
     return book
 
 
 def story(people: str, *moves: str, about: str = "rights-approval") -> Story:
     cast = "\n".join(f"    {line}" for line in people.splitlines())
     text = HEAD.format(people=cast, play="\n".join(f"    - {move}" for move in moves))
-    stories, faults = read_stories({f"{about}.test.yaml": text})
-    assert not faults, faults
+    stories, story_faults = read_stories({f"{about}.test.yaml": text})
+    assert not story_faults, story_faults
     return stories[0]
 
 
-def faults(people: str, *moves: str) -> list[str]:
-    return [fault.sentence for fault in play(story(people, *moves), house_book())]
+def story_faults(people: str, *moves: str) -> list[str]:
+    return [fault.sentence for fault in play(story(people, *moves), own_rulebook())]

@@ -10,7 +10,7 @@ from services.rules.rulebook.loader import SCHEMAS, read_folder
 from services.rules.rulebook.model import AllOf, AnyOf, Compare, Condition, Field, NoneOf, Operator
 from services.rules.rulebook.registry import RulebookRegistry
 from services.rules.story.play import play
-from tests.services.rules.books import good_files
+from tests.services.rules.rulebooks import good_files
 
 THERE = Compare("a", Operator.EXISTS, operand=True)
 GONE = Compare("a", Operator.EXISTS, operand=False)

@@ -1,4 +1,4 @@
-"""A step runs only once all that was said before it was due has been read and judged, whatever event comes along."""
+"""A step runs only once every event from before it was due has been applied."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -8,8 +8,17 @@ import pytest
 from services.rules.conversation.chain import Chain, DeliveryState
 from shared.contracts.envelope import EventData
 from shared.contracts.ids import Wamid
-from tests.services.rules.at_work import RulesAtWork, accepted, person_of, rules_at_work, somebody, tapped, told, wrote
-from tests.services.rules.unsent import Play, sent
+from tests.services.rules.delayed_dispatcher import DelayedStory, sent_templates
+from tests.services.rules.rules_service import (
+    RulesUnderTest,
+    button_tap,
+    golden_event,
+    message_accepted,
+    person_observed,
+    person_of,
+    rules_under_test,
+    text_message,
+)
 
 NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
 DUE = datetime(2027, 3, 5, 10, tzinfo=UTC)  # two working days later
@@ -19,69 +28,71 @@ REMINDER = (HOLDER, "rights_reminder")
 
 
 @pytest.fixture
-async def house(postgres_database: str) -> AsyncIterator[RulesAtWork]:
+async def house(postgres_database: str) -> AsyncIterator[RulesUnderTest]:
     """A permission is asked for, and the question was sent."""
-    async with rules_at_work(postgres_database, NOW) as house:
-        await house.hear(*map(somebody, (*STAFF, 812, 900)), told("consonance.work.observed.v1", work=RIGHTS_WORK))
-        await house.hear(told("consonance.rights.approval_requested.v1"))
-        asked = await house.last_to(HOLDER)
-        await house.hear(accepted(asked.message_id, HOLDER, NOW))
-        yield house
+    async with rules_under_test(postgres_database, NOW) as service:
+        await service.receive(
+            *map(person_observed, (*STAFF, 812, 900)), golden_event("consonance.work.observed.v1", work=RIGHTS_WORK)
+        )
+        await service.receive(golden_event("consonance.rights.approval_requested.v1"))
+        asked = await service.last_to(HOLDER)
+        await service.receive(message_accepted(asked.message_id, HOLDER, NOW))
+        yield service
 
 
 RIGHTS_WORK = {"work_id": 61418, "title": "A Grammar of Tides"}
 
 
-async def news_of_the_question(house: RulesAtWork) -> EventData:
-    asked = await house.last_to(HOLDER)
-    read = told("messages.message.read.v1", message_id=asked.message_id, person_id=HOLDER, wamid=asked.wamid)
+async def news_of_the_question(service: RulesUnderTest) -> EventData:
+    asked = await service.last_to(HOLDER)
+    read = golden_event("messages.message.read.v1", message_id=asked.message_id, person_id=HOLDER, wamid=asked.wamid)
     return read.data
 
 
 @pytest.mark.integration
-async def test_a_delivery_runs_no_step_that_an_unread_answer_may_forbid(house: RulesAtWork) -> None:
-    await house.read_to(DUE - timedelta(seconds=1))
-    house.clock.at = DUE + timedelta(minutes=1)
-    await house.hear(await news_of_the_question(house))
-    assert REMINDER not in await house.said()
-    await house.hear(tapped(await house.last_to(HOLDER), "approve", DUE - timedelta(seconds=1)))
-    await house.read_to(house.clock.at)
-    await house.turn()
-    assert REMINDER not in await house.said()
+async def test_a_delivery_runs_no_step_that_an_unread_answer_may_forbid(service: RulesUnderTest) -> None:
+    await service.catch_up(DUE - timedelta(seconds=1))
+    service.clock.at = DUE + timedelta(minutes=1)
+    await service.receive(await news_of_the_question(service))
+    assert REMINDER not in await service.requested()
+    await service.receive(button_tap(await service.last_to(HOLDER), "approve", DUE - timedelta(seconds=1)))
+    await service.catch_up(service.clock.at)
+    await service.poll_once()
+    assert REMINDER not in await service.requested()
 
 
 @pytest.mark.integration
-async def test_it_runs_once_all_is_read(house: RulesAtWork) -> None:
-    house.clock.at = DUE
-    await house.read_to(DUE)
-    await house.hear(await news_of_the_question(house))
-    assert REMINDER in await house.said()
+async def test_it_runs_once_all_is_read(service: RulesUnderTest) -> None:
+    service.clock.at = DUE
+    await service.catch_up(DUE)
+    await service.receive(await news_of_the_question(service))
+    assert REMINDER in await service.requested()
 
 
 @pytest.mark.integration
-async def test_a_partition_nothing_is_known_of_is_not_read_up_to(house: RulesAtWork) -> None:
-    house.clock.at = DUE
-    await house.read_to(DUE)
-    await house.pool.execute("delete from progress where topic = 'whatsapp.messages'")
-    await house.turn()
-    assert REMINDER not in await house.said()
+async def test_a_partition_nothing_is_known_of_is_not_read_up_to(service: RulesUnderTest) -> None:
+    service.clock.at = DUE
+    await service.catch_up(DUE)
+    await service.pool.execute("delete from progress where topic = 'whatsapp.messages'")
+    await service.poll_once()
+    assert REMINDER not in await service.requested()
 
 
 @pytest.mark.integration
-async def test_an_answer_that_stands_in_a_queue_comes_before_the_reminder(house: RulesAtWork) -> None:
-    asked = await house.last_to(HOLDER)
-    house.clock.at = DUE - timedelta(seconds=10)
-    await house.hear(wrote(900, "And this?", house.clock.at, quoted_id=Wamid("wamid.unknown")))
-    await house.hear(tapped(asked, "approve", house.clock.at))
-    assert await house.waiting() == 2
-    house.clock.at = DUE
-    await house.read_to(DUE)
-    await house.loops._run_due_once()
-    await house.hear(await news_of_the_question(house))
-    assert REMINDER not in await house.said()
-    await house.later(timedelta(minutes=2))
-    assert await house.waiting() == 0
-    assert REMINDER not in await house.said()
+async def test_an_answer_in_the_queue_comes_before_the_reminder(service: RulesUnderTest) -> None:
+    asked = await service.last_to(HOLDER)
+    service.clock.at = DUE - timedelta(seconds=10)
+    await service.receive(text_message(900, "And this?", service.clock.at, quoted_id=Wamid("wamid.unknown")))
+    await service.receive(button_tap(asked, "approve", service.clock.at))
+    assert await service.waiting() == 2
+    service.clock.at = DUE
+    await service.catch_up(DUE)
+    await service.loops._run_due_once()
+    await service.receive(await news_of_the_question(service))
+    assert REMINDER not in await service.requested()
+    await service.pass_time(timedelta(minutes=2))
+    assert await service.waiting() == 0
+    assert REMINDER not in await service.requested()
 
 
 # ------------------------------------------------------------------ everything that time alone brings about
@@ -100,10 +111,10 @@ ASKED = "{event: rights.approval_requested, with: {respond_by: 2027-03-19}}"
     ],
 )
 def test_only_one_place_lets_time_act(moves: list[str], wait: str, brought: str) -> None:
-    play = Play(HOLD)
+    play = DelayedStory(HOLD)
     for move in moves:
         play.move(move)
-        play.stage.tell_all()
+        play.stage.report_all()
     known = play.stage.now
     play.stage.facts.read_to = lambda _: known
     until = datetime.fromisoformat(wait.removeprefix("wait until: "))
@@ -111,25 +122,25 @@ def test_only_one_place_lets_time_act(moves: list[str], wait: str, brought: str)
     play.stage.now = until
     for chain in list(play.stage.facts.chains.values()):
         play.stage._take(play.stage.decider.decide_due(chain, play.stage.facts, until))
-    assert brought not in sent(play.stage.effects[before:])
+    assert brought not in sent_templates(play.stage.effects[before:])
     play.stage.facts.read_to = lambda _: until
     for chain in list(play.stage.facts.chains.values()):
         play.stage._take(play.stage.decider.decide_due(chain, play.stage.facts, until))
-    assert brought in sent(play.stage.effects[before:])
+    assert brought in sent_templates(play.stage.effects[before:])
 
 
 # ------------------------------------------------------------------ to the fixed point
 
 
-def test_what_was_held_for_somebody_who_has_no_address_any_more_leaves_nothing_due() -> None:
+def test_a_held_message_to_a_person_without_an_address_leaves_nothing_due() -> None:
     """Nobody is left to be waited for, so the next step follows at once: nothing stays due."""
-    play = Play(HOLD)
+    play = DelayedStory(HOLD)
     play.move("wait until: 2027-03-03T20:00:00Z", ASKED)
     holder = play.stage.facts.people[play.person(812)]
     play.stage.facts.set_person(holder.replace(reachable=False))
     play.move("wait until: 2027-03-04T09:00:00Z")  # raises for a chain that stays due
     assert [m.delivery for m in play.chain.messages if m.person_id == holder.person_id] == [DeliveryState.DROPPED]
-    assert "rights_unanswered" in sent(play.stage.effects)
+    assert "rights_unanswered" in sent_templates(play.stage.effects)
     assert due_after(play.chain, play.stage.now)
 
 

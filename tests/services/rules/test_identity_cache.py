@@ -1,4 +1,4 @@
-"""What was worked out for a value is worked out once, and only for that value."""
+"""A result is computed once for a value, and only for that value."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Events that cannot be judged yet, and what queues behind them: no queue stops, or holds anything back for good."""
+"""Events that cannot be decided yet, and the queues behind them: no queue stops or waits forever."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -11,16 +11,16 @@ from shared.contracts.golden import golden
 from shared.contracts.ids import EventId, Wamid, partition_key
 from shared.contracts.topics import MESSAGES_EVENTS
 from shared.contracts.whatsapp import MessageReceived
-from tests.services.rules.at_work import (
+from tests.services.rules.rules_service import (
     TENANT,
-    RulesAtWork,
-    accepted,
+    RulesUnderTest,
+    golden_event,
+    message_accepted,
+    person_observed,
     person_of,
-    rules_at_work,
-    somebody,
-    told,
-    work,
-    wrote,
+    rules_under_test,
+    text_message,
+    work_observed,
 )
 
 pytestmark = pytest.mark.integration
@@ -31,21 +31,21 @@ WORK = partition_key(TENANT, "works", 61417)
 
 
 @pytest.fixture
-async def house(postgres_database: str) -> AsyncIterator[RulesAtWork]:
-    async with rules_at_work(postgres_database, NOW) as house:
-        await house.hear(*map(somebody, STAFF))
-        yield house
+async def house(postgres_database: str) -> AsyncIterator[RulesUnderTest]:
+    async with rules_under_test(postgres_database, NOW) as service:
+        await service.receive(*map(person_observed, STAFF))
+        yield service
 
 
 def quoting(text: str, quoted: str) -> MessageReceived:
-    return wrote(STRANGER, text, NOW, quoted_id=Wamid(quoted))
+    return text_message(STRANGER, text, NOW, quoted_id=Wamid(quoted))
 
 
-async def names_somebody_unknown(house: RulesAtWork) -> None:
+async def names_somebody_unknown(service: RulesUnderTest) -> None:
     """An event of the work waits for a person of whom rules has not heard yet."""
-    blocked = told("consonance.work.blocked.v1", work=WORK_REF, owner=UNKNOWN).replace(partitionkey=WORK)
-    await house.hear(work((STRANGER, "author")), blocked)
-    assert await house.waiting() == 1
+    blocked = golden_event("consonance.work.blocked.v1", work=WORK_REF, owner=UNKNOWN).replace(partitionkey=WORK)
+    await service.receive(work_observed((STRANGER, "author")), blocked)
+    assert await service.waiting() == 1
 
 
 WORK_REF = orjson.loads(golden("consonance.work.observed.v1"))["data"]["work"]
@@ -54,53 +54,57 @@ UNKNOWN = {
 }  # fmt: skip
 
 
-async def test_every_kind_that_can_stand_in_a_queue_leaves_it_again(house: RulesAtWork) -> None:
+async def test_every_kind_that_can_stand_in_a_queue_leaves_it_again(service: RulesUnderTest) -> None:
     """Also those that an earlier version queued and this one would not."""
-    await names_somebody_unknown(house)
+    await names_somebody_unknown(service)
     for kind in sorted(kind for topic in TOPICS for kind in topic.kinds):
-        event = told(kind).replace(partitionkey=WORK, id=EventId(f"queued {kind}"))
-        await queue(house, event.to_bytes())
-    await house.later(PATIENCE)
-    assert await house.waiting() == 0
-    assert await house.parked() == []
+        event = golden_event(kind).replace(partitionkey=WORK, id=EventId(f"queued {kind}"))
+        await queue(service, event.to_bytes())
+    await service.pass_time(PATIENCE)
+    assert await service.waiting() == 0
+    assert await service.parked() == []
 
 
-async def queue(house: RulesAtWork, value: bytes) -> None:
+async def queue(service: RulesUnderTest, value: bytes) -> None:
     """As an earlier version may have left it."""
-    await house.pool.execute(
+    await service.pool.execute(
         "insert into waiting (tenant, key, event_id, value, people, since, until) "
         "values ($1, $2, 'old', $3, '{}', $4, $4)",
         TENANT, WORK, value, NOW,
     )  # fmt: skip
 
 
-async def test_what_became_of_our_messages_never_queues(house: RulesAtWork) -> None:
+async def test_delivery_reports_never_queue(service: RulesUnderTest) -> None:
     key = partition_key(TENANT, "persons", person_of(STRANGER))
-    await house.hear(somebody(STRANGER), quoting("Which one?", "wamid.unknown"))
-    await house.hear(*(told(kind).replace(partitionkey=key) for kind in MESSAGES_EVENTS.kinds))
-    assert await house.waiting() == 1, "only the one that quotes"
+    await service.receive(person_observed(STRANGER), quoting("Which one?", "wamid.unknown"))
+    await service.receive(*(golden_event(kind).replace(partitionkey=key) for kind in MESSAGES_EVENTS.kinds))
+    assert await service.waiting() == 1, "only the one that quotes"
 
 
-async def test_a_quote_is_judged_as_soon_as_the_receipt_of_the_message_is_there(house: RulesAtWork) -> None:
-    await house.hear(somebody(812), somebody(900), told("consonance.work.observed.v1", work=RIGHTS_WORK))
-    await house.hear(told("consonance.rights.approval_requested.v1"))
-    asked = await house.last_to(person_of(900))
-    await house.hear(wrote(900, "What is this?", NOW, quoted_id=Wamid("wamid.asked")))
-    assert await house.waiting() == 1
-    await house.hear(accepted(asked.message_id, asked.person_id, NOW, "wamid.asked"))
-    await house.turn()
-    assert await house.waiting() == 0
-    assert (person_of(900), "handed_over") in await house.said(), "its words went with the question"
+async def test_a_quote_is_judged_as_soon_as_the_receipt_of_the_message_is_there(service: RulesUnderTest) -> None:
+    await service.receive(
+        person_observed(812), person_observed(900), golden_event("consonance.work.observed.v1", work=RIGHTS_WORK)
+    )
+    await service.receive(golden_event("consonance.rights.approval_requested.v1"))
+    asked = await service.last_to(person_of(900))
+    await service.receive(text_message(900, "What is this?", NOW, quoted_id=Wamid("wamid.asked")))
+    assert await service.waiting() == 1
+    await service.receive(message_accepted(asked.message_id, asked.person_id, NOW, "wamid.asked"))
+    await service.poll_once()
+    assert await service.waiting() == 0
+    assert (person_of(900), "handed_over") in await service.requested(), "its words went with the question"
 
 
 RIGHTS_WORK = orjson.loads(golden("consonance.rights.approval_requested.v1"))["data"]["work"]
 
 
-async def test_a_stop_is_heard_at_once_whatever_waits_before_it(house: RulesAtWork) -> None:
-    await house.hear(somebody(STRANGER), quoting("Hello?", "wamid.unknown"), quoting("STOP", "wamid.unknown.too"))
-    await house.turn()
-    assert await house.waiting() == 0
-    assert (person_of(STRANGER), "stopped") in await house.said()
+async def test_an_opt_out_is_applied_at_once_whatever_waits_before_it(service: RulesUnderTest) -> None:
+    await service.receive(
+        person_observed(STRANGER), quoting("Hello?", "wamid.unknown"), quoting("STOP", "wamid.unknown.too")
+    )
+    await service.poll_once()
+    assert await service.waiting() == 0
+    assert (person_of(STRANGER), "stopped") in await service.requested()
 
 
 @pytest.mark.parametrize(
@@ -116,54 +120,54 @@ async def test_a_stop_is_heard_at_once_whatever_waits_before_it(house: RulesAtWo
         (golden("writes.write.verified.v1").replace(b'"write_id"', b'"no_id"'), "writes.events", "malformed"),
     ],
 )
-async def test_a_row_nobody_can_read_is_parked_and_the_queue_goes_on(
-    house: RulesAtWork, value: bytes, topic: str, reason: str
+async def test_an_unreadable_row_is_parked_and_the_queue_goes_on(
+    service: RulesUnderTest, value: bytes, topic: str, reason: str
 ) -> None:
-    await names_somebody_unknown(house)
-    await queue(house, value)
-    await house.hear(told("consonance.work.unblocked.v1", work=WORK_REF))
-    await house.later(PATIENCE)
-    assert await house.waiting() == 0
-    assert await house.parked() == [(topic, reason)]
+    await names_somebody_unknown(service)
+    await queue(service, value)
+    await service.receive(golden_event("consonance.work.unblocked.v1", work=WORK_REF))
+    await service.pass_time(PATIENCE)
+    assert await service.waiting() == 0
+    assert await service.parked() == [(topic, reason)]
 
 
 async def test_an_event_that_cannot_be_judged_is_parked_and_its_replay_is_new(
-    house: RulesAtWork, monkeypatch: pytest.MonkeyPatch
+    service: RulesUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await names_somebody_unknown(house)
-    good, bad = told("consonance.milestone.completed.v1"), told("writes.write.verified.v1")
-    await house.hear(*(one.replace(partitionkey=WORK) for one in (good, bad)))
-    assert await house.waiting() == 3
-    await house.pool.execute(
+    await names_somebody_unknown(service)
+    good, bad = golden_event("consonance.milestone.completed.v1"), golden_event("writes.write.verified.v1")
+    await service.receive(*(one.replace(partitionkey=WORK) for one in (good, bad)))
+    assert await service.waiting() == 3
+    await service.pool.execute(
         "insert into inbox (tenant, source, id, seen_at, brief) values ($1, $2, $3, $4, false)",
         bad.tenantid, bad.source, bad.id, NOW,
     )  # fmt: skip
-    fails_for(house, monkeypatch, bad.id)
-    await house.later(PATIENCE)
-    assert await house.parked() == [("writes.events", "unexpected")]
-    assert await house.waiting() == 0
-    assert not await house.pool.fetchval("select exists (select from inbox where id = $1)", bad.id)
-    assert await house.said(), "what stood before it was judged"
+    fails_for(service, monkeypatch, bad.id)
+    await service.pass_time(PATIENCE)
+    assert await service.parked() == [("writes.events", "unexpected")]
+    assert await service.waiting() == 0
+    assert not await service.pool.fetchval("select exists (select from inbox where id = $1)", bad.id)
+    assert await service.requested(), "what stood before it was judged"
 
 
-def fails_for(house: RulesAtWork, monkeypatch: pytest.MonkeyPatch, event_id: str) -> None:
-    judge = type(house.rules)._decide
+def fails_for(service: RulesUnderTest, monkeypatch: pytest.MonkeyPatch, event_id: str) -> None:
+    judge = type(service.rules)._decide
 
     def failing(self: object, tx: object, event: object, *rest: object) -> None:
         if getattr(event, "id", "") == event_id:
             raise RuntimeError("a fault of ours")
         judge(self, tx, event, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(type(house.rules), "_decide", failing)
+    monkeypatch.setattr(type(service.rules), "_decide", failing)
 
 
-async def test_what_cannot_even_be_parked_keeps_no_other_key_waiting(
-    house: RulesAtWork, monkeypatch: pytest.MonkeyPatch
+async def test_an_event_that_cannot_be_parked_does_not_delay_other_keys(
+    service: RulesUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await names_somebody_unknown(house)
-    await house.hear(somebody(878), wrote(878, "What?", NOW, quoted_id=Wamid("wamid.nowhere")))
-    blocked = await house.pool.fetchval("select event_id from waiting where key = $1", WORK)
-    fails_for(house, monkeypatch, blocked)
-    await house.pool.execute("alter table parked add constraint no_room check (false) not valid")
-    await house.later(timedelta(minutes=5))
-    assert await house.waiting() == 1, "the other key was judged"
+    await names_somebody_unknown(service)
+    await service.receive(person_observed(878), text_message(878, "What?", NOW, quoted_id=Wamid("wamid.nowhere")))
+    blocked = await service.pool.fetchval("select event_id from waiting where key = $1", WORK)
+    fails_for(service, monkeypatch, blocked)
+    await service.pool.execute("alter table parked add constraint no_room check (false) not valid")
+    await service.pass_time(timedelta(minutes=5))
+    assert await service.waiting() == 1, "the other key was judged"

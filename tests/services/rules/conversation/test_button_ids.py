@@ -1,4 +1,4 @@
-"""A button id is ours, signed and opaque; one that is not answers nothing."""
+"""A button id is signed; a forged or foreign one answers nothing."""
 
 import pytest
 
@@ -9,7 +9,7 @@ KEY = b"k" * 32
 MESSAGE = MessageId(derive_id("a message"))
 
 
-def test_a_tap_brings_back_what_was_minted() -> None:
+def test_a_tap_brings_back_the_signed_button_id() -> None:
     assert button_ids.read_button_id((KEY,), button_ids.sign_button_id((KEY,), MESSAGE, "approve")) == (
         MESSAGE,
         "approve",

@@ -1,8 +1,8 @@
-"""What chains do beside one another and over time, in tables too dull for a story of their own."""
+"""Chains beside one another and over time, in tables."""
 
 import pytest
 
-from tests.services.rules.stories import faults
+from tests.services.rules.stories import story_faults
 
 PRESS = "830: {roles: [designer], country: GB}\n22: {roles: [production_coordinator], country: GB}"
 NEAR = "{tell: 830, say: deadline_near}, {tell: 22, say: deadline_near}"
@@ -30,7 +30,7 @@ def test_a_plan_moves_with_its_date(moved_at: str, new_due: str, said_at_once: s
         "wait until: 2027-03-15T09:30:00Z" if said_next != "nothing" else "wait: 1 minute",
         f"expect: {said_next}",
     )
-    assert faults(PRESS, *moves) == []
+    assert story_faults(PRESS, *moves) == []
 
 
 CONFIRMERS = (
@@ -56,7 +56,7 @@ def test_a_quorum_is_of_people_not_of_taps(quorum: str, taps: list[str], last: s
     for tap in taps[:-1]:
         moves += [f"reply: {{from: {tap}, button: confirm}}", f"expect: [{NOTED.format(tap)}]"]
     moves += [f"reply: {{from: {taps[-1]}, button: confirm}}", f"expect: {last}"]
-    assert faults(CONFIRMERS, *moves) == []
+    assert story_faults(CONFIRMERS, *moves) == []
 
 
 TOKYO = CONFIRMERS.replace("802: {roles: [illustrator], country: GB}", "802: {roles: [illustrator], country: JP}")
@@ -64,25 +64,25 @@ ALL = "{event: metadata.confirmation_requested, with: {quorum: all, confirmers: 
 CONFIRM = "reply: {{from: {0}, button: confirm}}"
 
 
-def test_all_are_all_who_are_asked_also_while_one_of_them_sleeps() -> None:
+def test_a_quorum_of_all_waits_for_a_person_whose_question_is_held() -> None:
     """In Tokyo it is evening: the question is held until the morning, and the others cannot decide before."""
     moves = (
         ALL, "expect: [{ask: 801}]", CONFIRM.format(801), f"expect: [{NOTED.format(801)}]",
         "wait until: 2027-03-04T00:00:00Z", "expect: [{ask: 802}]", CONFIRM.format(802),
         f"expect: [{NOTED.format(802)}, {WRITES}]",
     )  # fmt: skip
-    assert faults(TOKYO, *moves) == []
+    assert story_faults(TOKYO, *moves) == []
 
 
-def test_who_stopped_while_the_question_was_held_is_waited_for_no_more() -> None:
+def test_a_person_who_opts_out_while_the_question_is_held_no_longer_counts() -> None:
     moves = (
         ALL, CONFIRM.format(801), "reply: {from: 802, text: STOP}",
         f"expect: [{{ask: 801}}, {NOTED.format(801)}, {{tell: 802, say: stopped}}, {WRITES}]",
     )  # fmt: skip
-    assert faults(TOKYO, *moves) == []
+    assert story_faults(TOKYO, *moves) == []
 
 
-def test_a_chain_that_ends_takes_back_what_it_holds() -> None:
+def test_a_chain_that_ends_withdraws_its_held_messages() -> None:
     cast = "22: {roles: [production_coordinator], country: GB}"
     moves = (
         "wait until: 2027-03-03T20:00:00Z",
@@ -92,7 +92,7 @@ def test_a_chain_that_ends_takes_back_what_it_holds() -> None:
         "wait: 30 days",
         "expect: nothing",
     )
-    assert faults(cast, *moves) == []
+    assert story_faults(cast, *moves) == []
 
 
 def test_one_subject_has_one_live_chain_and_another_after_its_end() -> None:
@@ -105,7 +105,7 @@ def test_one_subject_has_one_live_chain_and_another_after_its_end() -> None:
         "event: work.blocked",
         "expect: [{end: until}, {hand_over: 22}]",
     )
-    assert faults(cast, *moves) == []
+    assert story_faults(cast, *moves) == []
 
 
 def test_a_matter_taken_twice_is_reminded_of_twice() -> None:
@@ -119,4 +119,4 @@ def test_a_matter_taken_twice_is_reminded_of_twice() -> None:
         "wait: 5 working days",
         "expect: [{tell: 22, say: taken}, {remind: 22, say: taken}]",
     )
-    assert faults(cast, *moves) == []
+    assert story_faults(cast, *moves) == []

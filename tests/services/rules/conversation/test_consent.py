@@ -1,4 +1,4 @@
-"""STOP and START of somebody known by several ids: in whatever order it is heard, the stricter word counts."""
+"""Opt-out and opt-in of a person with several ids: in any order, the stricter one counts."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -21,18 +21,18 @@ from shared.contracts.envelope import Event, EventData
 from shared.contracts.golden import golden
 from shared.contracts.ids import EventId, Line, PersonId, Phone, Wamid, partition_key
 from shared.contracts.whatsapp import MessageKind, MessageReceived
-from tests.services.rules.at_work import (
+from tests.services.rules.rules_service import (
     KEYS,
     TENANT,
-    RulesAtWork,
+    RulesUnderTest,
+    golden_event,
+    person_observed,
     person_of,
-    rules_at_work,
-    somebody,
-    told,
-    work,
-    wrote,
+    rules_under_test,
+    text_message,
+    work_observed,
 )
-from tests.services.rules.stories import house_book
+from tests.services.rules.stories import own_rulebook
 
 NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
 CONTACT = person_of(806)
@@ -74,29 +74,51 @@ def said(word: Word) -> MessageReceived:
 
 @cache
 def decider() -> Decider:
-    book = add_built_in_rules(house_book())
+    book = add_built_in_rules(own_rulebook())
     engine = RuleMatcher(book.rules.values())
     return Decider(
         rulebook=book, rulebook_at=lambda _: book, matcher=engine, zone_of=lambda person: person.zone, signing_keys=KEYS
     )
 
 
-def hear(facts: Facts, data: EventData, count: int) -> list[RequestedMessage]:
-    event = Event(
+def event_of(data: EventData, count: int) -> Event:
+    return Event(
         id=EventId(f"event-{count}"), source="test", type=data.kind, time=NOW, recordedtime=NOW, tenantid=TENANT,
         partitionkey=partition_key(TENANT, "persons", getattr(data, "person_id", "")), data=data,
     )  # fmt: skip
+
+
+def apply(facts: Facts, data: EventData, count: int) -> list[RequestedMessage]:
+    event = event_of(data, count)
     decision = decider().decide(event, facts, NOW + timedelta(days=1))
     facts.apply_changes(decision.changes)
     effects = decision.effects
     return [effect for effect in effects if isinstance(effect, RequestedMessage)]
 
 
+def test_a_decision_changes_nothing_it_is_given() -> None:
+    facts = after([*MERGES])
+    before = snapshot(facts)
+    opt_out = event_of(said(Word(CONTACT, "STOP", 100)), 100)
+    first = decider().decide(opt_out, facts, NOW + timedelta(days=1))
+    second = decider().decide(opt_out, facts, NOW + timedelta(days=1))
+    assert snapshot(facts) == before
+    assert (first.effects, first.reasons, first.record) == (second.effects, second.reasons, second.record)
+    assert first.changes.opted_out(CONTACT)
+    assert not facts.opted_out(CONTACT)
+    facts.apply_changes(first.changes)
+    assert facts.opted_out(CONTACT)
+
+
+def snapshot(facts: Facts) -> list[object]:
+    return [dict(facts.people), dict(facts.consent), dict(facts.chains), dict(facts.unsolicited), set(facts.changed)]
+
+
 def after(events: Sequence[EventData]) -> Facts:
-    known = [somebody(806), *map(visitor, VISITORS)]
+    known = [person_observed(806), *map(visitor, VISITORS)]
     facts = Facts(TENANT, people={one.person_id: PersonFacts.of(one, None) for one in known})
     for count, event in enumerate(events):
-        hear(facts, event, count)
+        apply(facts, event, count)
     return facts
 
 
@@ -123,7 +145,7 @@ WORDS = st.lists(
 
 @settings(max_examples=150, deadline=None)
 @given(WORDS, st.data())
-def test_any_order_of_merges_and_words_ends_in_the_same_consent(words: list[Word], data: st.DataObject) -> None:
+def test_any_order_of_merges_and_messages_ends_in_the_same_consent(words: list[Word], data: st.DataObject) -> None:
     events = data.draw(st.permutations([*MERGES, *map(said, words)]))
     facts = after(events)
     assert {facts.opted_out(person) for person in EVERYBODY} == {stopped(words)}
@@ -131,9 +153,9 @@ def test_any_order_of_merges_and_words_ends_in_the_same_consent(words: list[Word
 
 @settings(max_examples=60, deadline=None)
 @given(WORDS, st.data())
-def test_whoever_is_stopped_is_sent_nothing_whatever_they_were_called(words: list[Word], data: st.DataObject) -> None:
+def test_an_opted_out_person_gets_no_message_under_any_id(words: list[Word], data: st.DataObject) -> None:
     facts = after(data.draw(st.permutations([*MERGES, *map(said, words)])))
-    reply = hear(facts, said(Word(CONTACT, "Is anybody there?", 100)), 100)
+    reply = apply(facts, said(Word(CONTACT, "Is anybody there?", 100)), 100)
     sent = [each for each in reply if each.send.person_id in EVERYBODY]
     assert bool(sent) is not stopped(words)
 
@@ -148,12 +170,12 @@ def test_a_start_of_the_contact_before_the_merge_does_not_undo_the_visitor_s_sto
     assert after([said(stop), said(start), *MERGES]).opted_out(CONTACT)
 
 
-def test_who_comes_back_after_the_merge_is_back() -> None:
+def test_an_opt_in_after_the_merge_counts_for_all_ids() -> None:
     facts = after([said(Word(VISITORS[0], "STOP", 10)), *MERGES, said(Word(CONTACT, "START", 70))])
     assert not any(map(facts.opted_out, EVERYBODY))
 
 
-def test_an_id_that_becomes_somebody_of_its_own_again_frees_nobody() -> None:
+def test_an_undone_merge_keeps_the_opt_out_of_both_ids() -> None:
     apart = visitor(VISITORS[0]).replace(version=3)
     facts = after([said(Word(VISITORS[0], "STOP", 10)), *MERGES, apart])
     assert facts.opted_out(CONTACT)
@@ -164,65 +186,67 @@ def test_an_id_that_becomes_somebody_of_its_own_again_frees_nobody() -> None:
 
 
 @pytest.fixture
-async def house(postgres_database: str) -> AsyncIterator[RulesAtWork]:
-    async with rules_at_work(postgres_database, NOW) as house:
-        await house.hear(*map(somebody, (11, 12, 21, 22, 31, 40, 41, 51, 52, 53, 61, 71)), somebody(806))
-        await house.hear(visitor(VISITORS[0]))
-        yield house
+async def house(postgres_database: str) -> AsyncIterator[RulesUnderTest]:
+    async with rules_under_test(postgres_database, NOW) as service:
+        await service.receive(
+            *map(person_observed, (11, 12, 21, 22, 31, 40, 41, 51, 52, 53, 61, 71)), person_observed(806)
+        )
+        await service.receive(visitor(VISITORS[0]))
+        yield service
 
 
 WORK_REF = orjson.loads(golden("consonance.work.observed.v1"))["data"]["work"]
 
 
-async def asks_the_contact(house: RulesAtWork) -> str:
+async def asks_the_contact(service: RulesUnderTest) -> str:
     """The question is with the dispatcher, and not known to be sent."""
     holder = {"person_id": CONTACT, "contact_id": 806, "display_name": "Person 806", "role": "rights_holder"}
-    asked = told("consonance.rights.approval_requested.v1", rights_holder=holder, work=WORK_REF)
-    await house.hear(work((806, "rights_holder")), asked)
-    return (await house.last_to(CONTACT)).message_id
+    asked = golden_event("consonance.rights.approval_requested.v1", rights_holder=holder, work=WORK_REF)
+    await service.receive(work_observed((806, "rights_holder")), asked)
+    return (await service.last_to(CONTACT)).message_id
 
 
 @pytest.mark.integration
-async def test_a_visitor_who_stopped_takes_the_contact_s_messages_along(house: RulesAtWork) -> None:
-    question = await asks_the_contact(house)
-    await house.hear(said(Word(VISITORS[0], "STOP", 1)))
-    assert await house.withdrawn() == []
-    await house.hear(MERGES[0])
-    assert await house.withdrawn() == [question]
+async def test_an_opt_out_of_a_visitor_withdraws_the_messages_to_the_contact(service: RulesUnderTest) -> None:
+    question = await asks_the_contact(service)
+    await service.receive(said(Word(VISITORS[0], "STOP", 1)))
+    assert await service.withdrawn() == []
+    await service.receive(MERGES[0])
+    assert await service.withdrawn() == [question]
 
 
 @pytest.mark.integration
-async def test_a_stop_of_the_old_id_after_the_merge_is_the_contact_s_at_once(house: RulesAtWork) -> None:
-    question = await asks_the_contact(house)
-    await house.hear(MERGES[0])
-    await house.hear(said(Word(VISITORS[0], "STOP", 1)))
-    assert await house.withdrawn() == [question]
-    assert (CONTACT, "stopped") in await house.said()
+async def test_a_stop_of_the_old_id_after_the_merge_is_the_contact_s_at_once(service: RulesUnderTest) -> None:
+    question = await asks_the_contact(service)
+    await service.receive(MERGES[0])
+    await service.receive(said(Word(VISITORS[0], "STOP", 1)))
+    assert await service.withdrawn() == [question]
+    assert (CONTACT, "stopped") in await service.requested()
 
 
 @pytest.mark.integration
-async def test_a_contact_s_stop_ends_what_the_visitor_was_asked(house: RulesAtWork) -> None:
-    await house.hear(said(Word(VISITORS[0], "A history of tide mills", 1)).replace(line=Line("acquisitions")))
-    prompts = [one for one in await house.messages() if one.get("person_id") == VISITORS[0]]
-    await house.hear(MERGES[0])
-    await house.hear(said(Word(CONTACT, "STOP", 50)))
-    assert sorted(await house.withdrawn()) == sorted(one["message_id"] for one in prompts)
-    (chain,) = [chain for chain in await house.chains() if chain.form is not None]
+async def test_an_opt_out_of_a_contact_withdraws_the_questions_to_the_visitor(service: RulesUnderTest) -> None:
+    await service.receive(said(Word(VISITORS[0], "A history of tide mills", 1)).replace(line=Line("acquisitions")))
+    prompts = [one for one in await service.messages() if one.get("person_id") == VISITORS[0]]
+    await service.receive(MERGES[0])
+    await service.receive(said(Word(CONTACT, "STOP", 50)))
+    assert sorted(await service.withdrawn()) == sorted(one["message_id"] for one in prompts)
+    (chain,) = [chain for chain in await service.chains() if chain.form is not None]
     assert chain.form is not None
     assert chain.form.over
 
 
 @pytest.mark.integration
-async def test_nothing_is_said_to_a_merged_person_who_stopped(house: RulesAtWork) -> None:
-    await house.hear(said(Word(VISITORS[0], "STOP", 1)), MERGES[0])
-    moved = told("consonance.work.stage_changed.v1", work=WORK_REF, to_stage_key="final_proof_approved")
-    await house.hear(work((806, "author")), moved)
-    assert [say for who, say in await house.said() if who == CONTACT] == []
+async def test_a_merged_person_who_opted_out_gets_no_message(service: RulesUnderTest) -> None:
+    await service.receive(said(Word(VISITORS[0], "STOP", 1)), MERGES[0])
+    moved = golden_event("consonance.work.stage_changed.v1", work=WORK_REF, to_stage_key="final_proof_approved")
+    await service.receive(work_observed((806, "author")), moved)
+    assert [say for who, say in await service.requested() if who == CONTACT] == []
 
 
 @pytest.mark.integration
-async def test_stop_from_a_shared_number_stops_all_who_are_reached_there(house: RulesAtWork) -> None:
-    question = await asks_the_contact(house)
-    await house.hear(somebody(815))
-    await house.hear(wrote(815, "STOP", NOW, shared_with=(CONTACT,)))
-    assert await house.withdrawn() == [question]
+async def test_an_opt_out_from_a_shared_number_counts_for_everyone_reached_there(service: RulesUnderTest) -> None:
+    question = await asks_the_contact(service)
+    await service.receive(person_observed(815))
+    await service.receive(text_message(815, "STOP", NOW, shared_with=(CONTACT,)))
+    assert await service.withdrawn() == [question]

@@ -1,4 +1,4 @@
-"""Forms: every answer reaches the record or is refused with a sentence that says what would do."""
+"""Every answer to a form reaches the record, or is refused with a text that says what is accepted."""
 
 import pytest
 
@@ -72,7 +72,7 @@ def told(*moves: str, country: str = "GB") -> list[str]:
     return [fault.sentence for story in proof.stories for fault in play(story, proof.rulebook)]
 
 
-def test_what_only_this_form_asks_reaches_the_record_by_its_name() -> None:
+def test_a_field_of_one_form_reaches_the_record_by_its_name() -> None:
     moves = [
         *TO_ISBN,
         'reply: {from: 5001, text: "9781784420017"}',
@@ -95,7 +95,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("before", "answer", "asked", "sentence"), REFUSED)
-def test_what_does_not_fit_is_asked_for_again_with_what_would_do(
+def test_a_refused_answer_is_asked_for_again_with_what_is_accepted(
     before: list[str], answer: str, asked: str, sentence: str
 ) -> None:
     again = [f"reply: {{from: 5001, {answer}}}", f"expect: [{{collect: 5001, say: {asked}, text: '{sentence}'}}]"]

@@ -1,8 +1,8 @@
-"""Everyone left out has a reason, and everyone reached has a role; told as stories of one event."""
+"""Every excluded person has a reason, and every recipient a role."""
 
 import pytest
 
-from tests.services.rules.stories import faults
+from tests.services.rules.stories import story_faults
 
 MANAGER = "\n40: {roles: [rights_manager], country: GB}"
 ASKED = "event: rights.approval_requested"
@@ -15,35 +15,35 @@ ASKED = "event: rights.approval_requested"
         ("812: {roles: [rights_holder], reachable: false}", "no_address"),
     ],
 )
-def test_one_who_cannot_be_asked_is_left_out_and_the_next_step_runs_now(holder: str, reason: str) -> None:
+def test_a_person_who_cannot_be_asked_is_left_out_and_the_next_step_runs_now(holder: str, reason: str) -> None:
     expected = f"expect: [{{left_out: {{812: {reason}}}}}, {{hand_over: 40}}]"
-    assert faults(holder + MANAGER, ASKED, expected) == []
+    assert story_faults(holder + MANAGER, ASKED, expected) == []
 
 
 def test_a_role_without_a_basis_may_not_be_written_to() -> None:
     asked = "{event: rights.approval_requested, with: {rights_holder: {contact_id: 812, role: sales}}}"
     cast = "812: {roles: [rights_holder], country: GB}" + MANAGER
-    assert faults(cast, asked, "expect: [{left_out: {812: no_consent}}, {hand_over: 40}]") == []
+    assert story_faults(cast, asked, "expect: [{left_out: {812: no_consent}}, {hand_over: 40}]") == []
 
 
-def test_one_who_opted_in_may() -> None:
+def test_a_person_who_opted_in_may_be_written_to() -> None:
     asked = "{event: rights.approval_requested, with: {rights_holder: {contact_id: 812, role: sales}}}"
     cast = "812: {roles: [rights_holder], country: GB}" + MANAGER
     moves = ("reply: {from: 812, text: START}", asked, "expect: [{tell: 812, say: started}, {ask: 812}]")
-    assert faults(cast, *moves) == []
+    assert story_faults(cast, *moves) == []
 
 
-def test_whoever_stands_in_for_a_stand_in_is_asked() -> None:
+def test_the_stand_in_of_a_stand_in_is_asked() -> None:
     cast = "812: {roles: [rights_holder]}\n900: {stands_in_for: 812}\n901: {stands_in_for: 900}"
-    assert faults(cast, ASKED, "expect: [{ask: 901, for: 812}]") == []
+    assert story_faults(cast, ASKED, "expect: [{ask: 901, for: 812}]") == []
 
 
 def test_an_opt_out_is_the_stand_in_s_own() -> None:
     cast = "812: {roles: [rights_holder]}\n900: {stands_in_for: 812, opted_out: true}" + MANAGER
-    assert faults(cast, ASKED, "expect: [{left_out: {900: opted_out}}, {hand_over: 40}]") == []
+    assert story_faults(cast, ASKED, "expect: [{left_out: {900: opted_out}}, {hand_over: 40}]") == []
 
 
-def test_a_party_of_the_event_comes_before_the_house_s_own() -> None:
+def test_a_party_of_the_event_comes_before_the_staff() -> None:
     cast = "22: {roles: [production_coordinator]}\n21: {roles: [escalation_1]}\n12: {roles: [escalation_1]}"
     moves = (
         "{event: work.blocked, with: {owner: 22, escalation: [12]}}",
@@ -51,14 +51,14 @@ def test_a_party_of_the_event_comes_before_the_house_s_own() -> None:
         "reply: {from: 22, button: not_me}",
         "expect: [{tell: 22, say: noted}, {hand_over: 12}]",
     )
-    assert faults(cast, *moves) == []
+    assert story_faults(cast, *moves) == []
 
 
-def test_the_house_s_own_fill_what_the_event_leaves_open() -> None:
+def test_staff_fill_roles_that_the_event_does_not_name() -> None:
     cast = "22: {roles: [production_coordinator]}\n21: {roles: [escalation_1]}"
     moves = (
         "{event: work.blocked, with: {owner: 22, escalation: null}}",
         "reply: {from: 22, button: not_me}",
         "expect: [{hand_over: 22}, {tell: 22, say: noted}, {hand_over: 21}]",
     )
-    assert faults(cast, *moves) == []
+    assert story_faults(cast, *moves) == []

@@ -30,7 +30,7 @@ VALUES = {"person": "Ana", "title": "A Book", "by": date(2027, 3, 19)}
 @pytest.mark.parametrize(
     ("wanted", "expected"), [("fr", "fr"), ("fr_CA", "fr"), ("fr-BE", "fr"), ("pt_BR", "en"), (None, "en")]
 )
-def test_the_language_is_the_exact_one_or_its_base_or_the_house(wanted: str | None, expected: str) -> None:
+def test_the_language_is_the_exact_one_or_its_base_or_the_publisher_s(wanted: str | None, expected: str) -> None:
     assert choose_language(TEMPLATE, wanted, "en") == expected
 
 
@@ -60,7 +60,7 @@ def test_a_template_is_filled_in_its_language() -> None:
         ("{title}", "en", "{title}"),
     ],
 )
-def test_a_value_in_words(value: object, language: str, expected: str) -> None:
+def test_a_value_is_formatted_as_text(value: object, language: str, expected: str) -> None:
     words = {"typesetting": "composition", "jacket_copy": "texte de jaquette"} if language == "fr" else {}
     assert format_value(value, language, words) == expected
 
@@ -77,5 +77,5 @@ def test_a_value_with_braces_is_not_filled_again() -> None:
     assert "“{by}”" in render_template(TEMPLATE, "en", {**VALUES, "title": "{by}"}).body
 
 
-def test_what_is_missing_leaves_a_dash_and_not_a_hole() -> None:
+def test_a_missing_value_leaves_a_dash() -> None:
     assert f"“{ABSENT_VALUE}”" in render_template(TEMPLATE, "en", {"person": "Ana"}).body

@@ -1,8 +1,8 @@
-"""What people are answered: reactions and thanks, words that stop, and titles that only look like them."""
+"""Replies of people: reactions and thanks, opt-out words, and titles that only look like them."""
 
 import pytest
 
-from tests.services.rules.stories import faults
+from tests.services.rules.stories import story_faults
 
 MAUD = "5001: {visitor: true, name: Maud Ferrier, country: GB}\n71: {roles: [commissioning_editor], country: GB}"
 AUTHOR = "801: {roles: [author], country: GB}\n12: {roles: [managing_editor], country: GB}"
@@ -25,13 +25,13 @@ ACKNOWLEDGEMENTS = ["👍", "❤️", "Thanks!", "ok", "merci", "Thank you so mu
 @pytest.mark.parametrize("to", [", to: stage_changed", ""])
 def test_a_reaction_or_thanks_to_a_notice_causes_nothing(said: str, to: str) -> None:
     moves = (STAGE, TOLD, f"reply: {{from: 801, {said}{to}}}")
-    assert faults(AUTHOR, *moves, "expect: nothing") == []
+    assert story_faults(AUTHOR, *moves, "expect: nothing") == []
 
 
 @pytest.mark.parametrize("said", ["reaction: 👍", 'text: "👍"', "text: ok", "text: Thank you so much 🙏"])
 def test_a_reaction_or_thanks_to_a_question_approves_nothing_and_is_handed_to_a_person(said: str) -> None:
     moves = (ASKED, "expect: [{ask: 812}]", f"reply: {{from: 812, {said}, to: rights_request}}")
-    assert faults(HOLDER, *moves, "expect: [{hand_over: 40, say: to_take}, {tell: 812, say: handed_over}]") == []
+    assert story_faults(HOLDER, *moves, "expect: [{hand_over: 40, say: to_take}, {tell: 812, say: handed_over}]") == []
 
 
 def test_a_reaction_to_a_question_that_is_answered_causes_nothing() -> None:
@@ -44,38 +44,38 @@ def test_a_reaction_to_a_question_that_is_answered_causes_nothing() -> None:
         "reply: {from: 812, text: Thanks, to: rights_request}",
         "expect: nothing",
     )
-    assert faults(HOLDER, *moves) == []
+    assert story_faults(HOLDER, *moves) == []
 
 
-def test_words_to_a_notice_go_to_its_owner_and_close_no_question() -> None:
+def test_a_reply_to_a_notice_goes_to_its_owner_and_closes_no_question() -> None:
     moves = (
         STAGE,
         TOLD,
         "reply: {from: 801, text: When will it be out?, to: stage_changed}",
         "expect: [{tell: 12, say: to_read, text: When will it be out?}, {tell: 801, say: passed_on}]",
     )
-    assert faults(AUTHOR, *moves) == []
+    assert story_faults(AUTHOR, *moves) == []
 
 
 @pytest.mark.parametrize("said", ["reaction: ❤", 'text: "❤️"', 'text: "👍🏽👍🏽"', "text: Thanks!", "text: merci"])
 def test_a_heart_starts_no_pitch(said: str) -> None:
-    assert faults(MAUD, f"reply: {{from: 5001, line: acquisitions, {said}}}", "expect: nothing") == []
+    assert story_faults(MAUD, f"reply: {{from: 5001, line: acquisitions, {said}}}", "expect: nothing") == []
 
 
 @pytest.mark.parametrize("said", ["reaction: ❤", 'text: "❤️"', "text: Thank you so much 🙏"])
 def test_a_heart_is_appended_to_no_record(said: str) -> None:
     known = "facts: {sender.open_acquisition: K7PQ2M}"
-    assert faults(MAUD, known, f"reply: {{from: 5001, line: acquisitions, {said}}}", "expect: nothing") == []
+    assert story_faults(MAUD, known, f"reply: {{from: 5001, line: acquisitions, {said}}}", "expect: nothing") == []
 
 
 @pytest.mark.parametrize("said", ["reaction: ❤", "reaction: 👍"])
 def test_a_reaction_to_a_form_s_question_is_no_answer(said: str) -> None:
-    assert faults(MAUD, *BEGUN, f"reply: {{from: 5001, {said}, to: pitch.title}}", "expect: nothing") == []
+    assert story_faults(MAUD, *BEGUN, f"reply: {{from: 5001, {said}, to: pitch.title}}", "expect: nothing") == []
 
 
 def test_emoji_are_no_title_and_the_form_asks_again() -> None:
     moves = (*BEGUN, 'reply: {from: 5001, text: "❤️"}', "expect: [{collect: 5001, say: pitch.title}]")
-    assert faults(MAUD, *moves) == []
+    assert story_faults(MAUD, *moves) == []
 
 
 @pytest.mark.parametrize(
@@ -92,29 +92,29 @@ def test_a_title_is_a_title(title: str) -> None:
         "reply: {from: 5001, text: later}",
         f"expect: [{{collect: 5001}}, {{collect: 5001}}, {{collect: 5001, text: 'Title: {title}. Author'}}]",
     )
-    assert faults(MAUD, *BEGUN, *moves) == []
+    assert story_faults(MAUD, *BEGUN, *moves) == []
 
 
-def test_a_title_that_is_a_stop_word_is_said_back_with_the_way_to_stop() -> None:
+def test_a_title_that_is_a_stop_word_is_confirmed_with_the_way_to_opt_out() -> None:
     moves = (
         *BEGUN,
         "reply: {from: 5001, text: Basta}",
         'expect: [{collect: 5001, say: pitch.genre, text: "write STOP"}]',
     )
-    assert faults(MAUD, *moves) == []
+    assert story_faults(MAUD, *moves) == []
 
 
 @pytest.mark.parametrize("said", ["STOP", "Stop.", "stop!"])
 def test_stop_itself_ends_a_form_too(said: str) -> None:
     moves = (*BEGUN, f'reply: {{from: 5001, text: "{said}"}}', "expect: [{tell: 5001, say: stopped}, {end: gave_up}]")
-    assert faults(MAUD, *moves) == []
+    assert story_faults(MAUD, *moves) == []
 
 
 @pytest.mark.parametrize("said", ["END", "Quit", "Basta"])
-def test_where_a_form_offers_choices_a_stop_word_stops(said: str) -> None:
+def test_a_stop_word_opts_out_where_a_form_offers_options(said: str) -> None:
     moves = (*BEGUN, "reply: {from: 5001, text: Marsh Light}", "expect: [{collect: 5001, say: pitch.genre}]")
     stopped = (f"reply: {{from: 5001, text: {said}}}", "expect: [{tell: 5001, say: stopped}, {end: gave_up}]")
-    assert faults(MAUD, *moves, *stopped) == []
+    assert story_faults(MAUD, *moves, *stopped) == []
 
 
 def test_cancel_written_at_the_summary_cancels_the_form_and_no_more() -> None:
@@ -126,18 +126,18 @@ def test_cancel_written_at_the_summary_cancels_the_form_and_no_more() -> None:
         "expect: [{collect: 5001}, {collect: 5001}, {collect: 5001}, {collect: 5001, say: pitch_summary}]",
     )
     cancelled = ("reply: {from: 5001, text: Cancel}", "expect: [{collect: 5001, say: noted}, {end: answered}]")
-    assert faults(MAUD, *BEGUN, *filled, *cancelled) == []
+    assert story_faults(MAUD, *BEGUN, *filled, *cancelled) == []
 
 
 @pytest.mark.parametrize("said", ["QUIT", "END", "REVOKE", "CANCEL", "PARE", "стоп", "停止", "توقف", "please stop"])
-def test_a_stop_word_under_a_question_stops(said: str) -> None:
+def test_a_stop_word_in_reply_to_a_question_opts_out(said: str) -> None:
     moves = (
         ASKED,
         "expect: [{ask: 812}]",
         f"reply: {{from: 812, text: {said}}}",
         "expect: [{tell: 812, say: stopped}, {hand_over: 40, say: rights_unanswered}]",
     )
-    assert faults(HOLDER, *moves) == []
+    assert story_faults(HOLDER, *moves) == []
 
 
 DONE = "{collect: 5001, say: pitch_received}"
@@ -145,7 +145,7 @@ CREATED = "{record: acquisition.create, with: {author: Maud Ferrier, submitter_n
 
 
 @pytest.mark.parametrize("name", ["WhatsApp visitor", "+44 7700 900777", "🌸", "."])
-def test_somebody_without_a_name_is_asked_for_the_author_s(name: str) -> None:
+def test_a_person_without_a_name_is_asked_for_the_author_s_name(name: str) -> None:
     moves = (
         'reply: {from: 5001, line: acquisitions, text: "48213 is your login code. Do not share it."}',
         "reply: {from: 5001, text: Marsh Light}",
@@ -157,13 +157,13 @@ def test_somebody_without_a_name_is_asked_for_the_author_s(name: str) -> None:
         "reply: {from: 5001, button: send}",
         f"expect: [{3 * '{collect: 5001}, '}{{collect: 5001, text: 'Author: Maud Ferrier.'}}, {CREATED}, {DONE}]",
     )
-    assert faults(f'5001: {{visitor: true, name: "{name}", country: GB}}', *moves) == []
+    assert story_faults(f'5001: {{visitor: true, name: "{name}", country: GB}}', *moves) == []
 
 
-def test_the_words_of_somebody_without_a_name_still_say_who_wrote() -> None:
+def test_a_message_of_a_person_without_a_name_shows_a_placeholder() -> None:
     cast = "5001: {visitor: true, name: WhatsApp visitor, country: GB}\n11: {roles: [editor], country: GB}"
     moves = (
         "reply: {from: 5001, text: Do you take novels?}",
         "expect: [{tell: 11, say: to_read, text: from WhatsApp visitor}, {tell: 5001, say: passed_on}]",
     )
-    assert faults(cast, *moves) == []
+    assert story_faults(cast, *moves) == []

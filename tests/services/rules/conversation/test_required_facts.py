@@ -1,4 +1,4 @@
-"""What a batch needs to be known, and what of its events needs nothing."""
+"""The facts a batch needs, and events that need none."""
 
 from datetime import UTC, datetime
 from functools import cache
@@ -57,13 +57,13 @@ def test_a_stage_some_rule_names_needs_its_work_its_people_and_the_chain_it_may_
     assert found.people, "staff, at least"
 
 
-def test_what_may_end_a_chain_is_never_idle() -> None:
+def test_an_event_that_may_end_a_chain_is_never_idle() -> None:
     one = event("consonance.work.unblocked.v1")
     assert isinstance(one.data, consonance.WorkUnblocked)
     assert f"block_id={one.data.block_id}" in wanted(one).tags
 
 
-def test_what_changes_a_fact_is_never_idle() -> None:
+def test_an_event_that_changes_a_fact_is_never_idle() -> None:
     kinds = (
         "work.observed", "work.blocked", "work.unblocked", "rights.approval_requested", "rights.request_withdrawn",
         "rights.status_changed", "acquisition.status_changed", "metadata.changed",

@@ -1,11 +1,11 @@
-"""Where nobody can be asked or given something, the owner team hears so, and the chain says that it rests with them."""
+"""Where there is no person to ask or to hand over to, the owner team is told and the chain is left with it."""
 
 import pytest
 
 from services.rules.check import check_files
 from services.rules.rulebook.loader import read_folder
 from services.rules.story.play import play
-from tests.services.rules.stories import FOLDER, HEAD, faults
+from tests.services.rules.stories import FOLDER, HEAD, story_faults
 
 RULE = """\
 rule: expiring
@@ -75,25 +75,25 @@ def told(steps: str, people: list[str], *moves: str) -> list[str]:
         (ASK + TAKE, "[{left_out: {sales: unknown_role}}, {hand_over: 40, say: expiring_take}]"),
     ],
 )
-def test_the_owner_hears_where_nobody_fills_a_role(steps: str, expected: str) -> None:
+def test_the_owner_is_told_when_a_role_has_no_person(steps: str, expected: str) -> None:
     assert told(steps, [MANAGER], HAPPENS, f"expect: {expected}") == []
 
 
-def test_what_rests_with_the_owner_is_named() -> None:
+def test_a_matter_left_with_the_owner_is_named() -> None:
     expected = "[NOBODY, {tell: 40, say: left_with_owner, text: A Grammar of Tides}, {end: left_with_owner}]".replace(
         "NOBODY", NOBODY
     )
     assert told(TO_FINANCE, [MANAGER], HAPPENS, f"expect: {expected}") == []
 
 
-def test_the_inbox_hears_where_nobody_of_the_owner_can_be_reached() -> None:
+def test_the_inbox_team_is_told_when_the_owner_team_cannot_be_reached() -> None:
     unreachable = "40: {roles: [rights_manager], country: GB, reachable: false}"
     editor = "11: {roles: [editor], team: editorial, country: GB}"
     expected = "[{left_out: {40: no_address}}, {tell: 11, say: left_with_owner}, {end: left_with_owner}]"
     assert told(TAKE, [unreachable, editor], HAPPENS, f"expect: {expected}") == []
 
 
-def test_what_somebody_says_is_offered_to_the_owner_where_nobody_else_can_be_given_it() -> None:
+def test_a_reply_is_offered_to_the_owner_when_no_other_person_can_take_it() -> None:
     moves = (
         "reply: {from: 53, button: other}",
         "expect: [{left_out: {finance: unknown_role}}, {hand_over: 40}, {tell: 53}]",
@@ -102,7 +102,7 @@ def test_what_somebody_says_is_offered_to_the_owner_where_nobody_else_can_be_giv
 
 
 @pytest.mark.parametrize("decline", ["not_me", "take"])
-def test_the_owner_hears_where_everybody_declines_or_the_last_gives_it_back(decline: str) -> None:
+def test_the_owner_is_told_when_all_decline_or_the_last_gives_back(decline: str) -> None:
     moves = [HAPPENS, "expect: [{hand_over: 61}]", f"reply: {{from: 61, button: {decline}}}"]
     if decline == "take":
         moves += ["expect: [{tell: 61, say: taken}]", "reply: {from: 61, button: give_back}"]
@@ -110,13 +110,13 @@ def test_the_owner_hears_where_everybody_declines_or_the_last_gives_it_back(decl
     assert told(TO_FINANCE, [MANAGER, ACCOUNTANT], *moves) == []
 
 
-def test_the_owner_hears_at_once_where_everybody_declines_and_the_rule_would_only_give_up() -> None:
+def test_the_owner_is_told_at_once_when_all_decline_and_the_rule_would_give_up() -> None:
     moves = [HAPPENS, "expect: [{hand_over: 61}]", "reply: {from: 61, button: not_me}"]
     moves += ["expect: [{tell: 61, say: noted}, {tell: 40, say: left_with_owner}, {end: left_with_owner}]"]
     assert told(TO_FINANCE + LATER, [MANAGER, ACCOUNTANT], *moves) == []
 
 
-def test_a_deadline_whose_escalation_nobody_fills_is_left_with_the_owner() -> None:
+def test_a_deadline_is_left_with_the_owner_when_its_escalation_has_no_person() -> None:
     people = (
         "830: {roles: [designer], country: GB}\n22: {roles: [production_coordinator], team: production, country: GB}"
     )
@@ -129,4 +129,4 @@ def test_a_deadline_whose_escalation_nobody_fills_is_left_with_the_owner() -> No
         "wait: 10 days",
         "expect: [{end: left_with_owner}]",
     )
-    assert faults(people, *moves) == []
+    assert story_faults(people, *moves) == []

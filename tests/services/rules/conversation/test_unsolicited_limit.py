@@ -1,4 +1,4 @@
-"""The brake: an answering machine is answered once, a flood is bounded, and nobody who fills a form meets it."""
+"""The limit on unsolicited messages: a machine is answered once, a flood is limited, forms are not affected."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -10,9 +10,9 @@ from services.rules.rulebook.model import UnsolicitedLimit
 from shared.contracts.contacts import Addresses, PersonObserved
 from shared.contracts.ids import Line, PersonId, Phone, Wamid
 from shared.contracts.whatsapp import Media, MessageKind, MessageReceived
-from tests.services.rules.at_work import RulesAtWork, rules_at_work, somebody
-from tests.services.rules.books import good_files
-from tests.services.rules.stories import faults
+from tests.services.rules.rulebooks import good_files
+from tests.services.rules.rules_service import RulesUnderTest, person_observed, rules_under_test
+from tests.services.rules.stories import story_faults
 
 HOLDER = "812: {roles: [rights_holder], country: GB}\n40: {roles: [rights_manager], team: rights, country: GB}"
 STRANGER = "5001: {visitor: true, name: Maud Ferrier, country: GB}\n11: {roles: [editor], country: GB}"
@@ -37,18 +37,18 @@ def says(who: int, text: str, more: str = "") -> str:
         ["本日は休業しております。月曜日にご連絡いたします。"] * 12,
     ],
 )
-def test_an_away_message_is_answered_once_handed_over_once_and_told_once(texts: list[str]) -> None:
+def test_an_away_message_is_answered_handed_over_and_reported_once(texts: list[str]) -> None:
     moves = (ASKED, "expect: [{ask: 812}]", *(says(812, text) for text in texts))
-    assert faults(HOLDER, *moves, f"expect: [{ONCE}, {PAUSED}]") == []
+    assert story_faults(HOLDER, *moves, f"expect: [{ONCE}, {PAUSED}]") == []
 
 
-def test_different_words_without_end_are_answered_five_times_an_hour() -> None:
+def test_endless_different_messages_are_answered_five_times_an_hour() -> None:
     texts = ["One", "and two", "three", "a fourth", "five", "six", "seven", "eight"]
     moves = (ASKED, "expect: [{ask: 812}]", *(says(812, text) for text in texts))
-    assert faults(HOLDER, *moves, f"expect: [{', '.join([ONCE] * 5)}, {PAUSED}]") == []
+    assert story_faults(HOLDER, *moves, f"expect: [{', '.join([ONCE] * 5)}, {PAUSED}]") == []
 
 
-def test_after_a_quiet_hour_a_person_is_answered_again_and_the_house_told_once_a_day() -> None:
+def test_after_a_quiet_hour_a_person_is_answered_again_and_reported_once_a_day() -> None:
     texts = ["One", "and two", "three", "a fourth", "five", "six"]
     later = ["seven", "eight", "nine", "ten", "eleven", "twelve"]
     moves = (
@@ -59,7 +59,7 @@ def test_after_a_quiet_hour_a_person_is_answered_again_and_the_house_told_once_a
         *(says(812, text) for text in later),
         f"expect: [{', '.join([ONCE] * 5)}]",
     )
-    assert faults(HOLDER, *moves) == []
+    assert story_faults(HOLDER, *moves) == []
 
 
 def test_an_away_message_to_the_next_question_is_known_again() -> None:
@@ -73,13 +73,13 @@ def test_an_away_message_to_the_next_question_is_known_again() -> None:
         says(812, AWAY, ", to: rights_request"),
         f"expect: [{{ask: 812}}, {PAUSED}]",
     )
-    assert faults(HOLDER, *moves) == []
+    assert story_faults(HOLDER, *moves) == []
 
 
-def test_the_same_word_to_two_questions_is_no_machine() -> None:
+def test_the_same_word_to_two_questions_is_no_repetition() -> None:
     again = "{event: rights.approval_requested, with: {respond_by: 2027-04-30, rights_holder: 812, request_id: R-10}}"
     yes = says(812, "Yes", ", to: rights_request")
-    assert faults(HOLDER, ASKED, yes, again, yes, f"expect: [{{ask: 812}}, {ONCE}, {{ask: 812}}, {ONCE}]") == []
+    assert story_faults(HOLDER, ASKED, yes, again, yes, f"expect: [{{ask: 812}}, {ONCE}, {{ask: 812}}, {ONCE}]") == []
 
 
 def test_a_tap_is_taken_however_much_was_written_before() -> None:
@@ -90,7 +90,7 @@ def test_a_tap_is_taken_however_much_was_written_before() -> None:
         "reply: {from: 812, button: approve}",
         "expect: [{record: rights.record_decision}, {tell: 812, say: noted}]",
     )
-    assert faults(HOLDER, *moves) == []
+    assert story_faults(HOLDER, *moves) == []
 
 
 def test_stop_is_taken_however_much_was_written_before_and_start_is_believed() -> None:
@@ -107,14 +107,14 @@ def test_stop_is_taken_however_much_was_written_before_and_start_is_believed() -
         says(5001, "Do you take novels?"),
         f"expect: [{relayed}]",
     )
-    assert faults(STRANGER, *moves) == []
+    assert story_faults(STRANGER, *moves) == []
 
 
 def collects(*prompts: str) -> str:
     return ", ".join(f"{{collect: 5001, say: {each}}}" for each in prompts)
 
 
-def test_a_form_filled_fast_with_the_same_word_is_a_conversation() -> None:
+def test_a_form_filled_fast_with_the_same_word_is_not_limited() -> None:
     prompts = ("welcome", ".title", ".genre", ".genre", ".ai_used", ".manuscript", "summary")
     said = collects(*(f"pitch{each if each[0] == '.' else '_' + each}" for each in prompts))
     moves = (
@@ -122,7 +122,7 @@ def test_a_form_filled_fast_with_the_same_word_is_a_conversation() -> None:
         *(says(5001, text) for text in ("Yes", "Yes", "1", "Yes", "Yes")),
         f"expect: [{said}]",
     )
-    assert faults(STRANGER, *moves) == []
+    assert story_faults(STRANGER, *moves) == []
 
 
 def test_a_machine_that_fills_a_form_does_not_get_its_summary_for_ever() -> None:
@@ -130,7 +130,7 @@ def test_a_machine_that_fills_a_form_does_not_get_its_summary_for_ever() -> None
     prompts = collects("pitch_welcome", "pitch.title", *(f"pitch.{each}" for each in asked), *["pitch_summary"] * 4)
     told = "{tell: 71, say: answers_paused}"
     moves = (*[says(5001, AWAY, ", line: acquisitions")] * 40, f"expect: [{prompts}, {told}]")
-    assert faults(STRANGER.replace("11: {roles: [editor]", "71: {roles: [commissioning_editor]"), *moves) == []
+    assert story_faults(STRANGER.replace("11: {roles: [editor]", "71: {roles: [commissioning_editor]"), *moves) == []
 
 
 # ------------------------------------------------------------------ on a real database
@@ -141,16 +141,16 @@ VISITOR = PersonId("v-flood")
 
 
 @pytest.fixture
-async def house(postgres_database: str) -> AsyncIterator[RulesAtWork]:
-    async with rules_at_work(postgres_database, NOW) as house:
-        await house.hear(*map(somebody, (11, 12, 21, 22, 31, 40, 41, 51, 52, 53, 61, 71)))
-        await house.hear(
+async def house(postgres_database: str) -> AsyncIterator[RulesUnderTest]:
+    async with rules_under_test(postgres_database, NOW) as service:
+        await service.receive(*map(person_observed, (11, 12, 21, 22, 31, 40, 41, 51, 52, 53, 61, 71)))
+        await service.receive(
             PersonObserved(
                 person_id=VISITOR, display_name="Maud", addresses=Addresses(phone=Phone("+447700900777")),
                 observed_at=NOW, version=1,
             )
         )  # fmt: skip
-        yield house
+        yield service
 
 
 def message(number: int, *, line: str = "main", media: Media | None = None) -> MessageReceived:
@@ -165,39 +165,39 @@ def _text(number: int) -> str:
 
 
 @pytest.mark.integration
-async def test_two_hundred_texts_of_a_stranger_make_a_handful_of_chains(house: RulesAtWork) -> None:
+async def test_two_hundred_texts_of_a_stranger_make_a_handful_of_chains(service: RulesUnderTest) -> None:
     for start in range(0, 200, 40):
-        await house.hear(*(message(number) for number in range(start, start + 40)))
-    said = [say for _, say in await house.said()]
+        await service.receive(*(message(number) for number in range(start, start + 40)))
+    said = [say for _, say in await service.requested()]
     assert (said.count("to_read"), said.count("passed_on"), said.count("answers_paused")) == (10, 5, 2), said
-    assert len(await house.chains()) == 6
-    assert await house.pool.fetchval("select count(*) from unasked") == 1
-    silent = [one["data"] for one in await house.left("decisions") if one["data"].get("reason") == "braked"]
+    assert len(await service.chains()) == 6
+    assert await service.pool.fetchval("select count(*) from unasked") == 1
+    silent = [one["data"] for one in await service.published("decisions") if one["data"].get("reason") == "braked"]
     assert sum(len(each["events"]) for each in silent) == 194
 
 
 @pytest.mark.integration
-async def test_what_a_stranger_adds_to_a_submission_is_bounded_but_a_folder_of_pictures_is_not(
-    house: RulesAtWork,
+async def test_additions_of_a_stranger_to_a_submission_are_limited_but_not_a_folder_of_pictures(
+    service: RulesUnderTest,
 ) -> None:
-    await house.pool.execute(
+    await service.pool.execute(
         "insert into acquisitions (tenant, person_id, reference) values ('penrose', $1, 'K7PQ2M')", VISITOR
     )
     pictures = [Media(media_id=f"media.{n}", mime="image/jpeg") for n in range(30)]
     sent = [message(n, line="acquisitions", media=one) for n, one in enumerate(pictures)]
-    await house.hear(*sent[:15])
-    assert len(await house.left("writes.requested")) == 15
-    await house.hear(*sent[15:])
-    assert len(await house.left("writes.requested")) == 20
+    await service.receive(*sent[:15])
+    assert len(await service.published("writes.requested")) == 15
+    await service.receive(*sent[15:])
+    assert len(await service.published("writes.requested")) == 20
 
 
 @pytest.mark.integration
-async def test_the_words_themselves_are_not_kept(house: RulesAtWork) -> None:
-    await house.hear(message(1).replace(text="The secret garden is mine"))
-    kept = await house.pool.fetchval("select document::text from unasked")
+async def test_the_text_of_unsolicited_messages_is_not_kept(service: RulesUnderTest) -> None:
+    await service.receive(message(1).replace(text="The secret garden is mine"))
+    kept = await service.pool.fetchval("select document::text from unasked")
     assert "secret" not in kept
-    await house.hear(PersonObserved(person_id=VISITOR, display_name="-", observed_at=NOW, version=2, erased=True))
-    assert await house.pool.fetchval("select document::text from unasked") == "{}"
+    await service.receive(PersonObserved(person_id=VISITOR, display_name="-", observed_at=NOW, version=2, erased=True))
+    assert await service.pool.fetchval("select document::text from unasked") == "{}"
 
 
 def test_the_limits_may_say_other_numbers() -> None:

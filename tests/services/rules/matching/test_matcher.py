@@ -26,7 +26,7 @@ from services.rules.rulebook.model import (
     until_id,
 )
 from shared.contracts.ids import RuleId
-from tests.services.rules.books import good_book
+from tests.services.rules.rulebooks import good_book
 
 EVENT = "work.stage_changed"
 

@@ -18,7 +18,7 @@ from services.rules.rulebook.model import (
 from shared.clients.working_calendar import Duration, TimeUnit
 from shared.contracts.ids import RuleId
 from shared.contracts.writes import WriteOperation
-from tests.services.rules.books import good_book, good_files
+from tests.services.rules.rulebooks import good_book, good_files
 
 PERMISSION = RuleId("permission")
 

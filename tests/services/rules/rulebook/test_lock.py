@@ -6,7 +6,7 @@ from services.rules.check import Exit, main
 from services.rules.rulebook.loader import load
 from services.rules.rulebook.lock import LOCK_FILE, check_lock, extend_lock
 from services.rules.rulebook.model import Rulebook
-from tests.services.rules.books import good_book, good_files
+from tests.services.rules.rulebooks import good_book, good_files
 
 NOTED = "house/noted.template.yaml"
 

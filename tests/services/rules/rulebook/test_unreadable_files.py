@@ -12,7 +12,7 @@ from services.rules.check import Exit, check_files, check_folder, main
 from services.rules.rulebook.faults import FaultReport
 from services.rules.rulebook.loader import read_folder
 from services.rules.rulebook.yaml_tree import DEEPEST, parse
-from tests.services.rules.books import good_files
+from tests.services.rules.rulebooks import good_files
 
 RULE = "rule: odd\nowner: rights\nwhy: {en: x}\non: rights.expiring\nsteps:\n"
 NESTED_ALIASES = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(

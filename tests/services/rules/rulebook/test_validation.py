@@ -9,7 +9,7 @@ import pytest
 
 from services.rules.check import check_files
 from services.rules.rulebook.loader import SINGLES
-from tests.services.rules.books import good_files
+from tests.services.rules.rulebooks import good_files
 
 MISTAKES = sorted(Path(__file__).parent.joinpath("mistakes").iterdir())
 EXPECTED = "#! "

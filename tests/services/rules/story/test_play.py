@@ -8,7 +8,7 @@ from services.rules.story.model import Story
 from services.rules.story.play import play
 from services.rules.story.read import read_stories
 from shared.contracts.values import decode, encode
-from tests.services.rules.stories import FOLDER, faults, house_book, story
+from tests.services.rules.stories import FOLDER, own_rulebook, story, story_faults
 
 HOLDER = "812: {roles: [rights_holder], country: GB}\n40: {roles: [rights_manager], country: GB}"
 ASKED = "event: rights.approval_requested"
@@ -31,35 +31,35 @@ def test_every_chain_of_the_stories_reads_back_as_it_was(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(Facts, "add_chain", keep)
     for told in house_stories():
-        play(told, house_book())
+        play(told, own_rulebook())
     assert len(kept) > len(house_stories())
     assert [chain for chain in kept if decode(Chain, encode(chain)) != chain] == []
 
 
 def test_the_stories_of_the_house_go_as_they_are_told() -> None:
-    assert [str(fault) for told in house_stories() for fault in play(told, house_book())] == []
+    assert [str(fault) for told in house_stories() for fault in play(told, own_rulebook())] == []
 
 
 def test_what_was_expected_and_did_not_happen_is_said_beside_what_did() -> None:
-    (sentence,) = faults(HOLDER, ASKED, "expect: [{ask: 812, language: fr}]")
+    (sentence,) = story_faults(HOLDER, ASKED, "expect: [{ask: 812, language: fr}]")
     assert sentence == (
         "goes so: expected {ask: 812, language: fr}; what happened: {ask: 812, say: rights_request, language: en}"
     )
 
 
 def test_what_also_happened_is_said() -> None:
-    assert faults(HOLDER, ASKED, "expect: nothing") == [
+    assert story_faults(HOLDER, ASKED, "expect: nothing") == [
         "goes so: also happened: {ask: 812, say: rights_request, language: en}"
     ]
 
 
 def test_a_fault_stands_at_the_line_of_its_expectation() -> None:
-    (fault,) = play(story(HOLDER, ASKED, "expect: [{ask: 812}, {ask: 40}]"), house_book())
+    (fault,) = play(story(HOLDER, ASKED, "expect: [{ask: 812}, {ask: 40}]"), own_rulebook())
     assert (fault.location.file, fault.location.line) == ("rights-approval.test.yaml", 8)
 
 
 def test_two_expectations_never_share_an_effect() -> None:
-    (sentence,) = faults(HOLDER, ASKED, "expect: [{ask: 812}, {ask: 812, say: rights_request}]")
+    (sentence,) = story_faults(HOLDER, ASKED, "expect: [{ask: 812}, {ask: 812, say: rights_request}]")
     assert "expected {ask: 812" in sentence
 
 
@@ -69,7 +69,7 @@ def test_the_wider_expectation_leaves_the_narrower_its_effect() -> None:
         "{event: rights.approval_requested, with: {request_id: B, rights_holder: 813}}",
     )
     cast = "812: {roles: [rights_holder], country: GB}\n813: {roles: [rights_holder], country: FR}"
-    assert faults(cast, *two, "expect: [{ask: 813, say: rights_request}, {ask: 812}]") == []
+    assert story_faults(cast, *two, "expect: [{ask: 813, say: rights_request}, {ask: 812}]") == []
 
 
 @pytest.mark.parametrize(
@@ -91,11 +91,11 @@ def test_the_wider_expectation_leaves_the_narrower_its_effect() -> None:
     ],
 )
 def test_a_move_that_cannot_be_made_is_said(move: str, sentence: str) -> None:
-    (said,) = faults(HOLDER, move)
+    (said,) = story_faults(HOLDER, move)
     assert said.startswith(f"goes so: {sentence}")
 
 
 def test_an_event_may_name_somebody_rules_never_heard_of() -> None:
     cast = "40: {roles: [rights_manager], country: GB}"
     expected = "expect: [{left_out: {812: unknown_person}}, {hand_over: 40, say: rights_unanswered}]"
-    assert faults(cast, ASKED, expected) == []
+    assert story_faults(cast, ASKED, expected) == []

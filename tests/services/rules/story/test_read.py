@@ -24,7 +24,7 @@ from services.rules.story.read import read_stories
 from shared.clients.working_calendar import Duration, TimeUnit
 from shared.contracts.ids import ContactId
 from shared.contracts.writes import WriteOperation, WriteOutcome
-from tests.services.rules.books import good_files
+from tests.services.rules.rulebooks import good_files
 
 HEAD = """\
 - it: does

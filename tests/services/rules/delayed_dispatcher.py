@@ -1,4 +1,4 @@
-"""Stories played with a dispatcher that is down: messages are requested, and what became of them is told when asked."""
+"""Stories with a dispatcher that is down: the test says when it reports on the messages it was asked to send."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,11 +10,11 @@ from services.rules.conversation.context import Effect, RequestedMessage, Reques
 from services.rules.story.play import _MOVES, _Playing, _prepared
 from services.rules.story.stage import Stage
 from shared.contracts.ids import MessageId, PersonId
-from tests.services.rules.stories import house_book, story
+from tests.services.rules.stories import own_rulebook, story
 
 
 @dataclass(slots=True)
-class Untold(Stage):
+class SilentDispatcherStage(Stage):
     """A stage on which nobody reports what became of a message, until the test says so; the effects all stay."""
 
     requested: list[tuple[MessageId, PersonId]] = field(default_factory=list)
@@ -22,22 +22,22 @@ class Untold(Stage):
     def _accept(self, message: MessageId, person: PersonId) -> None:
         self.requested.append((message, person))
 
-    def tell(self, place: int) -> None:
+    def report_one(self, place: int) -> None:
         """The dispatcher has sent one of those it was asked to send."""
         Stage._accept(self, *self.requested.pop(place))
 
-    def tell_all(self) -> None:
+    def report_all(self) -> None:
         while self.requested:
-            self.tell(0)
+            self.report_one(0)
 
 
-class Play:
+class DelayedStory:
     """``moves`` are those of a story, except ``expect``: one at a time, or several."""
 
     def __init__(self, people: str, about: str = "rights-approval") -> None:
         self._people, self._about = people, about
-        playing = _Playing.of(_story(people, "expect: nothing", about=about), *_prepared(house_book()))
-        self.stage = Untold(playing.stage.decider, playing.stage.facts, playing.stage.now)
+        playing = _Playing.of(_story(people, "expect: nothing", about=about), *_prepared(own_rulebook()))
+        self.stage = SilentDispatcherStage(playing.stage.decider, playing.stage.facts, playing.stage.now)
         self._playing = _Playing(playing.cast, self.stage, playing.setting)
 
     def move(self, *moves: str) -> None:
@@ -52,7 +52,7 @@ class Play:
         (chain,) = (c for c in self.stage.facts.chains.values() if not c.rule.startswith("house-inbox"))
         return chain
 
-    def later(self, by: timedelta) -> None:
+    def pass_time(self, by: timedelta) -> None:
         self.stage.wait(self.stage.now + by)
 
     def effects_of(self, moves: Sequence[str]) -> list[Effect]:
@@ -64,7 +64,7 @@ class Play:
 _story = lru_cache(maxsize=512)(story)
 
 
-def sent(effects: Sequence[Effect]) -> list[str]:
+def sent_templates(effects: Sequence[Effect]) -> list[str]:
     return [effect.send.say for effect in effects if isinstance(effect, RequestedMessage)]
 
 
@@ -72,7 +72,7 @@ def withdrawn(effects: Sequence[Effect]) -> set[MessageId]:
     return {effect.withdrawal.message_id for effect in effects if isinstance(effect, RequestedWithdrawal)}
 
 
-def unsent(chain: Chain) -> list[ChainMessage]:
+def unsent_messages(chain: Chain) -> list[ChainMessage]:
     """Held, or requested without any evidence that it went."""
     return [m for m in chain.messages if m.delivery in {DeliveryState.HELD, DeliveryState.REQUESTED}]
 

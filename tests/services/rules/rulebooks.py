@@ -1,4 +1,4 @@
-"""The small rulebook that these tests read, and how one file of it is made wrong."""
+"""The small rulebook of these tests, and how one of its files is made wrong."""
 
 from pathlib import Path
 

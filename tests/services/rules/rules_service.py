@@ -1,4 +1,4 @@
-"""Rules at work on a real database: batches are handed over as Kafka would, loops take a turn when they are told to."""
+"""Rules on a real database: a test gives it batches as Kafka would, and lets its loops run once."""
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -53,7 +53,7 @@ _KINDS = {kind: model for topic in TOPICS for kind, model in topic.kinds.items()
 
 
 @dataclass
-class Hands:
+class ManualClock:
     """A clock that stands where it is put."""
 
     at: datetime
@@ -63,20 +63,22 @@ class Hands:
 
 
 @dataclass
-class RulesAtWork:
+class RulesUnderTest:
     pool: Pool
-    clock: Hands
+    clock: ManualClock
     rules: RulesHandlers
     loops: PollingLoops
     _heard: int = field(default=0)
 
-    async def hear(self, *said: EventData | Event) -> list[Event]:
+    async def receive(self, *said: EventData | Event) -> list[Event]:
         """One batch, in one transaction."""
         events = [one if isinstance(one, Event) else self.event(one) for one in said]
-        await self.take([ReceivedEvent(event, TOPICS[0], 0, place, None) for place, event in enumerate(events)])
+        await self.receive_batch(
+            [ReceivedEvent(event, TOPICS[0], 0, place, None) for place, event in enumerate(events)]
+        )
         return events
 
-    async def take(self, batch: Sequence[ReceivedEvent]) -> None:
+    async def receive_batch(self, batch: Sequence[ReceivedEvent]) -> None:
         async with transaction(self.pool, self.clock, "rules", locks=self.rules.locks(batch)) as tx:
             await self.rules.handle(tx, batch)
 
@@ -88,12 +90,12 @@ class RulesAtWork:
             tenantid=TENANT, partitionkey=key or _key_of(data), data=data,
         )  # fmt: skip
 
-    async def turn(self) -> None:
+    async def poll_once(self) -> None:
         """Everything that is due, and everything that has waited long enough, once."""
         await self.loops._release_once()
         await self.loops._run_due_once()
 
-    async def read_to(self, instant: datetime | None) -> None:
+    async def catch_up(self, instant: datetime | None) -> None:
         """Every partition is caught up to this business time."""
         await self.pool.execute(
             "insert into progress (topic, partition, next_offset, caught_up_to) "
@@ -102,23 +104,23 @@ class RulesAtWork:
             [topic.name for topic in TOPICS], instant, PARTITIONS - 1,
         )  # fmt: skip
 
-    async def later(self, by: timedelta) -> None:
+    async def pass_time(self, by: timedelta) -> None:
         """So much time has passed, all was read, and what is due has run."""
         self.clock.at += by
-        await self.read_to(self.clock.at)
-        await self.turn()
+        await self.catch_up(self.clock.at)
+        await self.poll_once()
 
     # -------------------------------------------------------------- what came of it
 
-    async def left(self, topic: str) -> list[dict[str, Any]]:
+    async def published(self, topic: str) -> list[dict[str, Any]]:
         rows = await self.pool.fetch("select value from outbox where topic = $1 order by id", topic)
         return [orjson.loads(row["value"]) for row in rows]
 
     async def messages(self) -> list[dict[str, Any]]:
         """The data of what was requested so far: messages and withdrawals, in order."""
-        return [event["data"] for event in await self.left("messages.requested")]
+        return [event["data"] for event in await self.published("messages.requested")]
 
-    async def said(self) -> list[tuple[str, str]]:
+    async def requested(self) -> list[tuple[str, str]]:
         """(person, template) of every message requested so far."""
         return [(one["person_id"], one["say"]) for one in await self.messages() if "say" in one]
 
@@ -142,13 +144,13 @@ class RulesAtWork:
 
 
 @asynccontextmanager
-async def rules_at_work(database: str, at: datetime, folder: Path = ROOT / "rules") -> AsyncIterator[RulesAtWork]:
+async def rules_under_test(database: str, at: datetime, folder: Path = ROOT / "rules") -> AsyncIterator[RulesUnderTest]:
     settings = ServiceSettings(tenant=TENANT, kafka_bootstrap="127.0.0.1:1", postgres_dsn=login_of(database, "rules"))
     async with connection_pool(settings, "rules") as pool:
-        rules, clock = RulesHandlers(TENANT, *core_of(folder), RulesMetrics()), Hands(at)
-        house = RulesAtWork(pool, clock, rules, PollingLoops(rules, pool, clock, tick=0.01))
-        await house.read_to(at)
-        yield house
+        rules, clock = RulesHandlers(TENANT, *core_of(folder), RulesMetrics()), ManualClock(at)
+        service = RulesUnderTest(pool, clock, rules, PollingLoops(rules, pool, clock, tick=0.01))
+        await service.catch_up(at)
+        yield service
 
 
 @cache
@@ -164,7 +166,7 @@ def person_of(contact: int) -> PersonId:
     return person_id_of_contact(TENANT, ContactId(contact))
 
 
-def somebody(contact: int, *, roles: Iterable[str] = (), version: int = 1, phone: str | None = "+441632960001",
+def person_observed(contact: int, *, roles: Iterable[str] = (), version: int = 1, phone: str | None = "+441632960001",
              **changes: Any) -> PersonObserved:  # fmt: skip
     seen = PersonObserved(
         person_id=person_of(contact), contact_id=ContactId(contact), display_name=f"Person {contact}", country="GB",
@@ -174,26 +176,26 @@ def somebody(contact: int, *, roles: Iterable[str] = (), version: int = 1, phone
     return seen.replace(**changes)
 
 
-def told(kind: str, **changes: Any) -> Event:
+def golden_event(kind: str, **changes: Any) -> Event:
     """A golden event of a kind, with other data where ``changes`` say so."""
     read = orjson.loads(golden(kind))
     return parse_event(orjson.dumps({**read, "data": {**read["data"], **changes}}), _KINDS)
 
 
-def work(*people: tuple[int, str]) -> Event:
+def work_observed(*people: tuple[int, str]) -> Event:
     """The golden work, with these people by their roles."""
-    event = told("consonance.work.observed.v1")
+    event = golden_event("consonance.work.observed.v1")
     assert isinstance(event.data, WorkObserved)
-    return event.replace(data=event.data.replace(people=tuple(party(contact, role) for contact, role in people)))
+    return event.replace(data=event.data.replace(people=tuple(party_ref(contact, role) for contact, role in people)))
 
 
-def party(contact: int, role: str) -> PartyRef:
+def party_ref(contact: int, role: str) -> PartyRef:
     return PartyRef(
         person_id=person_of(contact), contact_id=ContactId(contact), display_name=f"Person {contact}", role=Role(role)
     )
 
 
-def wrote(contact: int, text: str, at: datetime, **changes: Any) -> MessageReceived:
+def text_message(contact: int, text: str, at: datetime, **changes: Any) -> MessageReceived:
     message = MessageReceived(
         line=Line("main"), person_id=person_of(contact), message_id=Wamid(f"wamid.{contact}.{text}"),
         message_kind=MessageKind.TEXT, text=text, at=at,
@@ -201,7 +203,7 @@ def wrote(contact: int, text: str, at: datetime, **changes: Any) -> MessageRecei
     return message.replace(**changes)
 
 
-def tapped(asked: ChainMessage, answer: str, at: datetime) -> MessageReceived:
+def button_tap(asked: ChainMessage, answer: str, at: datetime) -> MessageReceived:
     return MessageReceived(
         line=Line("main"), person_id=asked.person_id, message_id=Wamid(f"wamid.tap.{asked.message_id}.{answer}"),
         message_kind=MessageKind.BUTTON, text=answer, at=at,
@@ -209,7 +211,7 @@ def tapped(asked: ChainMessage, answer: str, at: datetime) -> MessageReceived:
     )  # fmt: skip
 
 
-def accepted(message: MessageId, person: PersonId, at: datetime, wamid: str = "") -> MessageAccepted:
+def message_accepted(message: MessageId, person: PersonId, at: datetime, wamid: str = "") -> MessageAccepted:
     return MessageAccepted(
         message_id=message, person_id=person, at=at, wamid=Wamid(wamid or f"wamid.of.{message}"),
         wording=MessageForm.TEMPLATE,
