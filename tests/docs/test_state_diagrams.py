@@ -1,11 +1,14 @@
 """The state diagrams of docs/architecture.md are those of the code's own tables, arrow by arrow."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import TypeVar
 
 import pytest
 
 from services.dispatcher import message_state
+from services.rules.conversation import chain
 from services.writeback import write_state
 from tests.docs.pages import ROOT
 
@@ -25,13 +28,19 @@ def message_arrows() -> list[Arrow]:
     ]
 
 
-def write_arrows() -> list[Arrow]:
-    return [(source.value, name.value, target.value) for (source, name), target in write_state.TRANSITIONS.items()]
+S = TypeVar("S", bound=StrEnum)
+T = TypeVar("T", bound=StrEnum)
+
+
+def table_arrows(table: Mapping[tuple[S, T], S]) -> list[Arrow]:
+    return [(source.value, name.value, target.value) for (source, name), target in table.items()]
 
 
 MACHINES = {
     "A message in the dispatcher": (message_state.INITIAL.value, message_arrows()),
-    "A write in writeback": (write_state.WriteState.QUEUED.value, write_arrows()),
+    "A chain in rules": (chain.INITIAL_STATE.value, table_arrows(chain.TRANSITIONS)),
+    "A step of a chain": (chain.StepStatus.PENDING.value, table_arrows(chain.STEP_TRANSITIONS)),
+    "A write in writeback": (write_state.WriteState.QUEUED.value, table_arrows(write_state.TRANSITIONS)),
 }
 
 
