@@ -28,7 +28,7 @@ REMINDER = (HOLDER, "rights_reminder")
 
 
 @pytest.fixture
-async def house(postgres_database: str) -> AsyncIterator[RulesUnderTest]:
+async def service(postgres_database: str) -> AsyncIterator[RulesUnderTest]:
     """A permission is asked for, and the question was sent."""
     async with rules_under_test(postgres_database, NOW) as service:
         await service.receive(

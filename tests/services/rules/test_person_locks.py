@@ -31,7 +31,7 @@ AUTHOR = person_of(801)
 
 
 @pytest.fixture
-async def house(postgres_database: str) -> AsyncIterator[RulesUnderTest]:
+async def service(postgres_database: str) -> AsyncIterator[RulesUnderTest]:
     async with rules_under_test(postgres_database, NOW) as service:
         await service.receive(*map(person_observed, (*STAFF, 801)), work_observed((801, "author")))
         yield service

@@ -29,7 +29,7 @@ LATER = timedelta(days=7)
 
 
 @pytest.fixture
-async def house(postgres_database: str) -> AsyncIterator[RulesUnderTest]:
+async def service(postgres_database: str) -> AsyncIterator[RulesUnderTest]:
     """So many titles are blocked, and their escalation is due some time later."""
     async with rules_under_test(postgres_database, NOW) as service:
         await service.receive(*map(person_observed, STAFF), work_observed((801, "author")))

@@ -141,7 +141,7 @@ VISITOR = PersonId("v-flood")
 
 
 @pytest.fixture
-async def house(postgres_database: str) -> AsyncIterator[RulesUnderTest]:
+async def service(postgres_database: str) -> AsyncIterator[RulesUnderTest]:
     async with rules_under_test(postgres_database, NOW) as service:
         await service.receive(*map(person_observed, (11, 12, 21, 22, 31, 40, 41, 51, 52, 53, 61, 71)))
         await service.receive(
