@@ -7,13 +7,18 @@ from pathlib import Path
 import pytest
 
 from shared.runtime.clock import DevelopmentClock
-from tests.dev.consonance.stand import Hook, Stand, listening, standing
+from tests.dev.consonance.simulator_under_test import (
+    RecordingWebhook,
+    SimulatorUnderTest,
+    recording_webhook,
+    running_simulator,
+)
 
 
 @pytest.fixture
-async def hook() -> AsyncIterator[Hook]:
-    async with listening() as hook:
-        yield hook
+async def webhook() -> AsyncIterator[RecordingWebhook]:
+    async with recording_webhook() as webhook:
+        yield webhook
 
 
 @pytest.fixture
@@ -29,6 +34,6 @@ def clock(clock_file: Path) -> DevelopmentClock:
 
 
 @pytest.fixture
-async def stand(hook: Hook, clock_file: Path) -> AsyncIterator[Stand]:
-    async with standing(hook.url, clock_file) as stand:
-        yield stand
+async def simulator(webhook: RecordingWebhook, clock_file: Path) -> AsyncIterator[SimulatorUnderTest]:
+    async with running_simulator(webhook.url, clock_file) as simulator:
+        yield simulator

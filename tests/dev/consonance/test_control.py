@@ -4,46 +4,46 @@ from typing import Any
 
 import pytest
 
-from tests.dev.consonance.stand import Stand
+from tests.dev.consonance.simulator_under_test import SimulatorUnderTest
 
 _LAUNCH = """{ work(workSearch: {idEq: 61422}) { metadataStatus
     supportingResources { variant status } marketingTexts(variantIn: [COVER_COPY]) { approvalStatusName } } }"""
 
 
-async def test_a_stage_moves_by_its_name(stand: Stand) -> None:
-    shown = await stand.tell("PATCH", "works/61417", {"stage": "Final proof approved"})
+async def test_a_stage_moves_by_its_name(simulator: SimulatorUnderTest) -> None:
+    shown = await simulator.tell("PATCH", "works/61417", {"stage": "Final proof approved"})
     assert shown["stage"] == "Final proof approved"
-    read = await stand.ask("{ work(workSearch: {idEq: 61417}) { projectStage } }")
+    read = await simulator.ask("{ work(workSearch: {idEq: 61417}) { projectStage } }")
     assert read["work"]["projectStage"] == "Final proof approved"
 
 
-async def test_components_show_where_consonance_keeps_them(stand: Stand) -> None:
+async def test_components_are_visible_in_their_records(simulator: SimulatorUnderTest) -> None:
     said = {"front_cover": "final", "jacket_copy": "in_review", "metadata": "final"}
-    shown = await stand.tell("PATCH", "works/61422/components", said)
+    shown = await simulator.tell("PATCH", "works/61422/components", said)
     assert shown["components"] == said
-    work = (await stand.ask(_LAUNCH))["work"]
+    work = (await simulator.ask(_LAUNCH))["work"]
     assert work["metadataStatus"] == "approved"
     assert work["supportingResources"] == [{"variant": "front_cover", "status": "approved"}]
     assert work["marketingTexts"] == [{"approvalStatusName": "In review"}]
 
 
-async def test_a_component_can_go_missing_and_come_back(stand: Stand) -> None:
-    await stand.tell("PATCH", "works/61422/components", {"front_cover": "missing", "jacket_copy": "missing"})
-    work = (await stand.ask(_LAUNCH))["work"]
+async def test_a_component_can_go_missing_and_come_back(simulator: SimulatorUnderTest) -> None:
+    await simulator.tell("PATCH", "works/61422/components", {"front_cover": "missing", "jacket_copy": "missing"})
+    work = (await simulator.ask(_LAUNCH))["work"]
     assert (work["supportingResources"], work["marketingTexts"]) == ([], [])
-    shown = await stand.tell("PATCH", "works/61422/components", {"full_cover": "rejected", "jacket_copy": "draft"})
+    shown = await simulator.tell("PATCH", "works/61422/components", {"full_cover": "rejected", "jacket_copy": "draft"})
     assert shown["components"] == {"full_cover": "rejected", "jacket_copy": "draft", "metadata": "draft"}
 
 
-async def test_an_embargo_is_set(stand: Stand) -> None:
-    await stand.tell("PATCH", "works/61422", {"embargo_until": "2027-08-01"})
-    read = await stand.ask("{ work(workSearch: {idEq: 61422}) { embargoUntil } }")
+async def test_an_embargo_is_set(simulator: SimulatorUnderTest) -> None:
+    await simulator.tell("PATCH", "works/61422", {"embargo_until": "2027-08-01"})
+    read = await simulator.ask("{ work(workSearch: {idEq: 61422}) { embargoUntil } }")
     assert read["work"]["embargoUntil"] == "2027-08-01"
 
 
-async def test_a_contact_changes_number(stand: Stand) -> None:
-    await stand.tell("PATCH", "contacts/801", {"phones": [{"phone_number": "020 7946 0999"}]})
-    read = await stand.ask("{ person(id: 801) { phones { phoneNumber phoneType } } }")
+async def test_a_contact_changes_number(simulator: SimulatorUnderTest) -> None:
+    await simulator.tell("PATCH", "contacts/801", {"phones": [{"phone_number": "020 7946 0999"}]})
+    read = await simulator.ask("{ person(id: 801) { phones { phoneNumber phoneType } } }")
     assert read["person"]["phones"] == [{"phoneNumber": "020 7946 0999", "phoneType": "mobile"}]
 
 
@@ -63,23 +63,23 @@ async def test_a_contact_changes_number(stand: Stand) -> None:
         ("GET", "state/royalties", None, 404, "acquisitions"),
     ],
 )
-async def test_a_command_that_makes_no_sense_says_why(
-    stand: Stand, method: str, path: str, said: Any, status: int, named: str
+async def test_an_invalid_command_is_answered_with_the_reason(
+    simulator: SimulatorUnderTest, method: str, path: str, said: Any, status: int, named: str
 ) -> None:
-    got, answer = await stand.control(method, path, said)
+    got, answer = await simulator.control(method, path, said)
     assert got == status
     assert named in answer["error"]
 
 
-async def test_a_refused_edit_changes_nothing(stand: Stand) -> None:
-    before = await stand.tell("GET", "works/61417")
-    await stand.control("PATCH", "works/61417", {"title": "New", "stage": "Nowhere"})
-    assert await stand.tell("GET", "works/61417") == before
+async def test_a_refused_edit_changes_nothing(simulator: SimulatorUnderTest) -> None:
+    before = await simulator.tell("GET", "works/61417")
+    await simulator.control("PATCH", "works/61417", {"title": "New", "stage": "Nowhere"})
+    assert await simulator.tell("GET", "works/61417") == before
 
 
-async def test_every_request_and_edit_raises_the_counter(stand: Stand) -> None:
-    first = (await stand.tell("GET", "idle"))["counter"]
-    await stand.ask("{ projectStages { id } }")
-    second = (await stand.tell("GET", "idle"))["counter"]
-    await stand.tell("PATCH", "products/94741", {"status": "04"})
-    assert first < second < (await stand.tell("GET", "idle"))["counter"]
+async def test_every_request_and_edit_raises_the_counter(simulator: SimulatorUnderTest) -> None:
+    first = (await simulator.tell("GET", "idle"))["counter"]
+    await simulator.ask("{ projectStages { id } }")
+    second = (await simulator.tell("GET", "idle"))["counter"]
+    await simulator.tell("PATCH", "products/94741", {"status": "04"})
+    assert first < second < (await simulator.tell("GET", "idle"))["counter"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.dev.consonance.stand import KEY, SECRET
+from tests.dev.consonance.simulator_under_test import KEY, SECRET
 
 _ROOT = Path(__file__).parents[3]
 
@@ -27,7 +27,7 @@ async def process() -> AsyncIterator[asyncio.subprocess.Process]:
         await started.wait()
 
 
-async def test_it_says_where_it_is_and_ends_when_asked(process: asyncio.subprocess.Process) -> None:
+async def test_the_process_prints_its_url_and_ends_on_a_signal(process: asyncio.subprocess.Process) -> None:
     assert process.stdout is not None
     ready = json.loads(await process.stdout.readline())
     async with aiohttp.ClientSession() as session, session.get(f"{ready['url']}/healthz") as answer:

@@ -6,7 +6,7 @@ import pytest
 from graphql import GraphQLField, GraphQLObjectType, GraphQLSchema, build_client_schema, get_introspection_query
 
 from dev.consonance.schema import Profile
-from tests.dev.consonance.stand import standing
+from tests.dev.consonance.simulator_under_test import running_simulator
 
 _DOCUMENTED_MUTATIONS = {
     "updateWork",
@@ -19,8 +19,8 @@ _DOCUMENTED_MUTATIONS = {
 
 
 async def _introspected(profile: Profile) -> GraphQLSchema:
-    async with standing(profile=profile) as stand:
-        shown: Any = await stand.ask(get_introspection_query(input_value_deprecation=True))
+    async with running_simulator(profile=profile) as simulator:
+        shown: Any = await simulator.ask(get_introspection_query(input_value_deprecation=True))
         return build_client_schema(shown)
 
 
@@ -37,7 +37,7 @@ async def test_the_documented_profile_offers_the_documented_mutations_and_no_mor
     assert "status" not in _fields(schema, "SupportingResource")
 
 
-async def test_the_extended_profile_says_of_everything_it_adds_that_it_is_not_public() -> None:
+async def test_the_extended_profile_marks_every_addition_as_not_public() -> None:
     documented, extended = await _introspected(Profile.DOCUMENTED), await _introspected(Profile.EXTENDED)
     for name in ("Query", "Mutation", "Work", "SupportingResource", "MarketingText"):
         added = _fields(extended, name).keys() - _fields(documented, name).keys()
@@ -55,7 +55,7 @@ async def test_every_product_type_has_the_fields_of_its_interface(kind: str) -> 
 
 
 async def test_the_documented_profile_refuses_what_is_not_public() -> None:
-    async with standing(profile=Profile.DOCUMENTED) as stand:
-        status, answer = await stand.post("{ projectStages { id } }")
+    async with running_simulator(profile=Profile.DOCUMENTED) as simulator:
+        status, answer = await simulator.post("{ projectStages { id } }")
     assert status == 400 or "errors" in answer
     assert "projectStages" in answer["errors"][0]["message"]

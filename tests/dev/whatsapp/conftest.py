@@ -7,13 +7,19 @@ from pathlib import Path
 import pytest
 
 from shared.runtime.clock import DevelopmentClock
-from tests.dev.whatsapp.stand import RIGHTS_REQUEST, Hook, Stand, listening, standing
+from tests.dev.whatsapp.simulator_under_test import (
+    RIGHTS_REQUEST,
+    RecordingWebhook,
+    SimulatorUnderTest,
+    recording_webhook,
+    running_simulator,
+)
 
 
 @pytest.fixture
-async def hook() -> AsyncIterator[Hook]:
-    async with listening() as hook:
-        yield hook
+async def webhook() -> AsyncIterator[RecordingWebhook]:
+    async with recording_webhook() as webhook:
+        yield webhook
 
 
 @pytest.fixture
@@ -29,8 +35,8 @@ def clock(clock_file: Path) -> DevelopmentClock:
 
 
 @pytest.fixture
-async def stand(hook: Hook, clock_file: Path) -> AsyncIterator[Stand]:
+async def simulator(webhook: RecordingWebhook, clock_file: Path) -> AsyncIterator[SimulatorUnderTest]:
     """Without disorder, on the development clock, with one template registered."""
-    async with standing(hook, clock_file) as stand:
-        await stand.tell("templates", [RIGHTS_REQUEST])
-        yield stand
+    async with running_simulator(webhook, clock_file) as simulator:
+        await simulator.tell("templates", [RIGHTS_REQUEST])
+        yield simulator

@@ -48,7 +48,7 @@ def test_after_the_burst_one_more_comes_free_every_six_seconds() -> None:
     assert refusal(limits, "ana", seconds(6)) == 131056
 
 
-def test_a_pair_that_is_full_stops_nobody_else() -> None:
+def test_a_full_pair_stops_no_other_pair() -> None:
     limits = ProviderLimits(per_second=80, lifted=False)
     sends(limits, 45, NOON, one_person=True)
     assert refusal(limits, "ben", NOON) is None
@@ -60,7 +60,7 @@ def test_a_refused_send_costs_nothing() -> None:
     assert sends(limits, 36, NOON) == [None] * 35 + [130429]
 
 
-def test_what_people_write_counts_for_the_number() -> None:
+def test_inbound_messages_count_for_the_number() -> None:
     limits = ProviderLimits(per_second=2, lifted=False)
     limits.received("main", "ana", NOON)
     assert sends(limits, 2, NOON) == [None, 130429]

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from dev.whatsapp.app import parse
-from tests.dev.whatsapp.stand import ACCOUNT, MAIN, SECRET, TOKEN, VERIFY, Stand, templated
+from tests.dev.whatsapp.simulator_under_test import ACCOUNT, MAIN, SECRET, TOKEN, VERIFY, SimulatorUnderTest, templated
 
 REQUIRED = [
     *("--app-secret", SECRET, "--verify-token", VERIFY, "--token", TOKEN),
@@ -21,48 +21,48 @@ ASK = templated("+447700900123", "anything")
 
 
 @asynccontextmanager
-async def started(*arguments: str) -> AsyncIterator[tuple[Stand, asyncio.subprocess.Process]]:
+async def started(*arguments: str) -> AsyncIterator[tuple[SimulatorUnderTest, asyncio.subprocess.Process]]:
     command = [sys.executable, "-m", "dev.whatsapp", "--port", "0", *REQUIRED, *arguments]
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     assert process.stdout is not None
     ready = json.loads(await process.stdout.readline())
     async with aiohttp.ClientSession() as session:
-        yield Stand(ready["url"], session), process
+        yield SimulatorUnderTest(ready["url"], session), process
     if process.returncode is None:
         process.terminate()
     assert await process.wait() == 0
 
 
-async def burst(stand: Stand, number: int) -> int:
+async def burst(simulator: SimulatorUnderTest, number: int) -> int:
     waiting = iter(range(number))
 
     async def sender() -> int:
-        return sum([(await stand.send(ASK)).status == 200 for _ in waiting])
+        return sum([(await simulator.send(ASK)).status == 200 for _ in waiting])
 
     return sum(await asyncio.gather(*(sender() for _ in range(32))))
 
 
 async def test_it_answers_and_ends_on_sigterm() -> None:
-    async with started() as (stand, process), stand.session.get(f"{stand.url}/healthz") as answer:
+    async with started() as (simulator, process), simulator.session.get(f"{simulator.url}/healthz") as answer:
         assert answer.status == 200
         assert process.returncode is None
 
 
 async def test_a_held_connection_does_not_keep_it_alive() -> None:
-    async with started("--accept-any-template") as (stand, _):
-        await stand.tell("faults", {"kind": "timeout_before"})
+    async with started("--accept-any-template") as (simulator, _):
+        await simulator.tell("faults", {"kind": "timeout_before"})
         with pytest.raises(TimeoutError):
-            await stand.send(ASK, within=0.2)
+            await simulator.send(ASK, within=0.2)
 
 
 async def test_fast_mode_takes_thousands_of_sends_and_keeps_few() -> None:
-    async with started("--fast", "--accept-any-template", "--keep", "100") as (stand, process):
-        assert await burst(stand, 2000) == 2000
+    async with started("--fast", "--accept-any-template", "--keep", "100") as (simulator, process):
+        assert await burst(simulator, 2000) == 2000
         before = psutil.Process(process.pid).memory_info().rss
-        assert await burst(stand, 4000) == 4000
+        assert await burst(simulator, 4000) == 4000
         grown = psutil.Process(process.pid).memory_info().rss - before
-        assert (await stand.ask("counts"))["sends"] == 6000
-        assert len(await stand.ask("messages")) == 100
+        assert (await simulator.ask("counts"))["sends"] == 6000
+        assert len(await simulator.ask("messages")) == 100
         assert grown < 8 << 20
 
 

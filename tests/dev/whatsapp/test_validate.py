@@ -8,7 +8,7 @@ from dev.whatsapp.graph_errors import GraphError
 from dev.whatsapp.messages import Choice, ReadReceipt, SendRequest
 from dev.whatsapp.send_validation import phone_digits, read_send
 from dev.whatsapp.templates import RegisteredTemplate, TemplateRegistry, TemplateStatus
-from tests.dev.whatsapp.stand import asking, envelope, filled, listing, payload, templated, text
+from tests.dev.whatsapp.simulator_under_test import asking, envelope, filled, listing, payload, templated, text
 
 TO = "+447700900123"
 FULL = filled(person="Ana", title="Dune")
@@ -98,7 +98,9 @@ REFUSED: list[tuple[str, object, int]] = [
 
 
 @pytest.mark.parametrize(("body", "code"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED])
-def test_what_meta_refuses_is_refused_with_its_code(body: object, code: int, templates: TemplateRegistry) -> None:
+def test_a_send_that_meta_refuses_is_refused_with_its_code(
+    body: object, code: int, templates: TemplateRegistry
+) -> None:
     with pytest.raises(GraphError) as refusal:
         read_send(body, templates)
     assert refusal.value.code == code
@@ -117,7 +119,7 @@ ACCEPTED: list[tuple[str, object]] = [
 
 
 @pytest.mark.parametrize("body", [case[1] for case in ACCEPTED], ids=[case[0] for case in ACCEPTED])
-def test_what_is_just_within_the_limits_is_accepted(body: object, templates: TemplateRegistry) -> None:
+def test_a_send_just_within_the_limits_is_accepted(body: object, templates: TemplateRegistry) -> None:
     assert isinstance(read_send(body, templates), SendRequest)
 
 
@@ -140,7 +142,7 @@ def test_a_positional_template_takes_its_parameters_in_order(templates: Template
     assert sent(envelope(TO, type="template", template=said), templates).content.text == "Bonjour Ana : Dune ?"
 
 
-def test_no_other_language_stands_in(templates: TemplateRegistry) -> None:
+def test_no_other_language_is_a_fallback(templates: TemplateRegistry) -> None:
     said = {"name": "ask", "language": {"code": "en_GB"}, "components": [FULL]}
     with pytest.raises(GraphError) as refusal:
         read_send(envelope(TO, type="template", template=said), templates)
@@ -152,7 +154,7 @@ def test_the_phone_number_wins_over_the_bsuid(templates: TemplateRegistry) -> No
     assert (asked.to, asked.recipient) == (TO, None)
 
 
-def test_a_receipt_is_told_from_a_send(templates: TemplateRegistry) -> None:
+def test_a_read_receipt_is_distinguished_from_a_send(templates: TemplateRegistry) -> None:
     body = {"messaging_product": "whatsapp", "status": "read", "message_id": "wamid.A"}
     assert read_send(body, templates) == ReadReceipt("wamid.A")
 
@@ -161,5 +163,5 @@ def test_a_receipt_is_told_from_a_send(templates: TemplateRegistry) -> None:
     ("to", "digits"),
     [("+44 7700 900-123", "447700900123"), ("+1 (650) 555.1234", "16505551234"), ("7700900123", "17700900123")],
 )
-def test_without_a_plus_the_house_code_is_put_in_front(to: str, digits: str) -> None:
+def test_without_a_plus_the_home_country_code_is_added(to: str, digits: str) -> None:
     assert phone_digits(to, "1") == digits

@@ -9,16 +9,16 @@ from collections import Counter
 from pathlib import Path
 
 from shared.runtime.clock import DevelopmentClock
-from tests.dev.whatsapp.stand import (
+from tests.dev.whatsapp.simulator_under_test import (
     MAIN,
     RIGHTS_REQUEST,
     SECRET,
-    Hook,
-    Stand,
+    RecordingWebhook,
+    SimulatorUnderTest,
     filled,
-    listening,
     payload,
-    standing,
+    recording_webhook,
+    running_simulator,
     templated,
     until,
 )
@@ -31,139 +31,153 @@ def ask(place: int) -> dict[str, object]:
     return templated(f"+4477009{place:05d}", "rights_request_v3", filling, payload(0, "y"))
 
 
-def ranks(hook: Hook) -> dict[str, list[str]]:
+def ranks(webhook: RecordingWebhook) -> dict[str, list[str]]:
     heard: dict[str, list[str]] = {}
-    for status in hook.statuses():
+    for status in webhook.statuses():
         heard.setdefault(status["id"], []).append(status["status"])
     return heard
 
 
-async def test_the_signature_is_over_the_bytes_as_they_arrive(stand: Stand, hook: Hook) -> None:
-    await stand.tell("say", {"from": ANA, "text": "Zoë – 👍"})
-    await stand.rest()
-    expected = hmac.new(SECRET.encode(), hook.bodies[0], hashlib.sha256).hexdigest()
-    assert hook.signatures == [f"sha256={expected}"]
-    assert hook.messages()[0]["text"]["body"] == "Zoë – 👍"
+async def test_the_signature_is_over_the_bytes_as_they_arrive(
+    simulator: SimulatorUnderTest, webhook: RecordingWebhook
+) -> None:
+    await simulator.tell("say", {"from": ANA, "text": "Zoë – 👍"})
+    await simulator.rest()
+    expected = hmac.new(SECRET.encode(), webhook.bodies[0], hashlib.sha256).hexdigest()
+    assert webhook.signatures == [f"sha256={expected}"]
+    assert webhook.messages()[0]["text"]["body"] == "Zoë – 👍"
 
 
-async def test_the_bytes_are_ascii_with_escapes(stand: Stand, hook: Hook) -> None:
-    await stand.tell("say", {"from": ANA, "text": "Zoë 👍"})
-    await stand.rest()
-    assert b"Zo\\u00eb \\ud83d\\udc4d" in hook.bodies[0]
-    assert hook.bodies[0].isascii()
+async def test_the_bytes_are_ascii_with_escapes(simulator: SimulatorUnderTest, webhook: RecordingWebhook) -> None:
+    await simulator.tell("say", {"from": ANA, "text": "Zoë 👍"})
+    await simulator.rest()
+    assert b"Zo\\u00eb \\ud83d\\udc4d" in webhook.bodies[0]
+    assert webhook.bodies[0].isascii()
 
 
-async def test_a_body_is_posted_again_until_it_is_answered_200(stand: Stand, hook: Hook) -> None:
-    hook.answers = [503, 500, 401, 204, 302]
-    await stand.tell("say", {"from": ANA, "text": "Hello"})
-    await stand.rest()
-    assert len(hook.bodies) == 6
-    assert len(set(hook.bodies)) == 1
-    counts = (await stand.ask("counts"))["webhooks"]
+async def test_a_body_is_posted_again_until_it_is_answered_200(
+    simulator: SimulatorUnderTest, webhook: RecordingWebhook
+) -> None:
+    webhook.answers = [503, 500, 401, 204, 302]
+    await simulator.tell("say", {"from": ANA, "text": "Hello"})
+    await simulator.rest()
+    assert len(webhook.bodies) == 6
+    assert len(set(webhook.bodies)) == 1
+    counts = (await simulator.ask("counts"))["webhooks"]
     assert (counts["redelivered"], counts["refused"], counts["delivered"]) == (5, 5, 1)
 
 
-async def test_updates_wait_for_a_webhook_that_is_away(hook: Hook, clock_file: Path, clock: DevelopmentClock) -> None:
-    async with listening() as away:
+async def test_updates_wait_for_a_webhook_that_is_away(
+    webhook: RecordingWebhook, clock_file: Path, clock: DevelopmentClock
+) -> None:
+    async with recording_webhook() as away:
         pass  # its port is closed now
-    async with standing(away, clock_file) as stand:
-        await stand.tell("say", {"from": ANA, "text": "Hello"})
-        assert (await stand.ask("idle"))["busy"] == ["webhooks: 1"]
-        await stand.tell("settings", {"webhook_url": hook.url})
-        await stand.rest()
-    assert [message["text"]["body"] for message in hook.messages()] == ["Hello"]
-    assert {message["timestamp"] for message in hook.messages()} == {str(int(clock.now().timestamp()))}
+    async with running_simulator(away, clock_file) as simulator:
+        await simulator.tell("say", {"from": ANA, "text": "Hello"})
+        assert (await simulator.ask("idle"))["busy"] == ["webhooks: 1"]
+        await simulator.tell("settings", {"webhook_url": webhook.url})
+        await simulator.rest()
+    assert [message["text"]["body"] for message in webhook.messages()] == ["Hello"]
+    assert {message["timestamp"] for message in webhook.messages()} == {str(int(clock.now().timestamp()))}
 
 
-async def test_without_disorder_order_is_kept_even_through_refusals(stand: Stand, hook: Hook) -> None:
-    hook.answers = [503, 503]
+async def test_without_disorder_order_is_kept_even_through_refusals(
+    simulator: SimulatorUnderTest, webhook: RecordingWebhook
+) -> None:
+    webhook.answers = [503, 503]
     for number in range(30):
-        await stand.tell("say", {"from": ANA, "text": str(number)})
-    await stand.rest()
-    accepted = [*dict.fromkeys(message["text"]["body"] for message in hook.messages())]
+        await simulator.tell("say", {"from": ANA, "text": str(number)})
+    await simulator.rest()
+    accepted = [*dict.fromkeys(message["text"]["body"] for message in webhook.messages())]
     assert accepted == [str(number) for number in range(30)]
 
 
-async def test_disorder_loses_nothing_and_does_everything_meta_does(hook: Hook) -> None:
-    async with standing(hook, disorder=1.0, per_second=1000) as stand:
-        await stand.tell("templates", RIGHTS_REQUEST)
-        wamids = {(await stand.send(ask(place))).wamid for place in range(200)}
-        await stand.rest()
-    heard = ranks(hook)
+async def test_disorder_loses_nothing_and_does_everything_meta_does(webhook: RecordingWebhook) -> None:
+    async with running_simulator(webhook, disorder=1.0, per_second=1000) as simulator:
+        await simulator.tell("templates", RIGHTS_REQUEST)
+        wamids = {(await simulator.send(ask(place))).wamid for place in range(200)}
+        await simulator.rest()
+    heard = ranks(webhook)
     assert set(heard) == wamids
     assert all("sent" in words and {"delivered", "read"} & set(words) for words in heard.values())
     assert any("delivered" not in words for words in heard.values()), "delivered is sometimes skipped"
     assert any(words.index("sent") > 0 for words in heard.values()), "order is sometimes lost"
     assert any(len(words) > len(set(words)) for words in heard.values()), "updates are sometimes repeated"
-    assert max(Counter(hook.bodies).values()) > 1, "bodies are sometimes delivered again after a 200"
+    assert max(Counter(webhook.bodies).values()) > 1, "bodies are sometimes delivered again after a 200"
 
 
-async def test_disorder_puts_several_updates_and_changes_in_one_body(hook: Hook) -> None:
-    async with standing(hook, disorder=1.0, per_second=1000) as stand:
-        await stand.tell("templates", RIGHTS_REQUEST)
+async def test_disorder_puts_several_updates_and_changes_in_one_body(webhook: RecordingWebhook) -> None:
+    async with running_simulator(webhook, disorder=1.0, per_second=1000) as simulator:
+        await simulator.tell("templates", RIGHTS_REQUEST)
         for place in range(100):
-            await stand.send(ask(place))
-        await stand.rest()
-    assert max(len(json.loads(body)["entry"][0]["changes"]) for body in hook.bodies) > 1
-    assert any("contacts" not in value for value in hook.values()), "contacts are optional in statuses"
+            await simulator.send(ask(place))
+        await simulator.rest()
+    assert max(len(json.loads(body)["entry"][0]["changes"]) for body in webhook.bodies) > 1
+    assert any("contacts" not in value for value in webhook.values()), "contacts are optional in statuses"
 
 
-async def test_what_gathers_while_the_webhook_is_away_comes_in_few_bodies(stand: Stand, hook: Hook) -> None:
-    await stand.tell("settings", {"webhook_url": "http://127.0.0.1:1/away"})
+async def test_updates_collected_while_the_webhook_is_away_come_in_few_bodies(
+    simulator: SimulatorUnderTest, webhook: RecordingWebhook
+) -> None:
+    await simulator.tell("settings", {"webhook_url": "http://127.0.0.1:1/away"})
     for place in range(60):
-        await stand.send(ask(place))
-    await stand.tell("settings", {"webhook_url": hook.url})
-    await stand.rest()
-    assert len(hook.bodies) < 20
-    assert max(len(value["statuses"]) for value in hook.values()) > 20
-    assert len(hook.statuses()) == 120
+        await simulator.send(ask(place))
+    await simulator.tell("settings", {"webhook_url": webhook.url})
+    await simulator.rest()
+    assert len(webhook.bodies) < 20
+    assert max(len(value["statuses"]) for value in webhook.values()) > 20
+    assert len(webhook.statuses()) == 120
 
 
-async def test_the_context_of_a_template_tap_is_sometimes_missing(hook: Hook) -> None:
-    async with standing(hook, disorder=1.0, per_second=1000) as stand:
-        await stand.tell("templates", RIGHTS_REQUEST)
+async def test_the_context_of_a_template_tap_is_sometimes_missing(webhook: RecordingWebhook) -> None:
+    async with running_simulator(webhook, disorder=1.0, per_second=1000) as simulator:
+        await simulator.tell("templates", RIGHTS_REQUEST)
         for place in range(40):
-            await stand.send(ask(place))
-            await stand.tell("say", {"from": f"4477009{place:05d}", "kind": "tap", "button": "y"})
-        await stand.rest()
-    assert {"context" in message for message in hook.messages()} == {True, False}
+            await simulator.send(ask(place))
+            await simulator.tell("say", {"from": f"4477009{place:05d}", "kind": "tap", "button": "y"})
+        await simulator.rest()
+    assert {"context" in message for message in webhook.messages()} == {True, False}
 
 
-async def test_the_same_seed_gives_the_same_ids_and_fates() -> None:
+async def test_the_same_seed_gives_the_same_ids_and_disorder() -> None:
     fates = []
     for _ in range(2):
-        async with standing(None, disorder=1.0, per_second=1000, seed=11) as stand:
-            await stand.tell("templates", RIGHTS_REQUEST)
+        async with running_simulator(None, disorder=1.0, per_second=1000, seed=11) as simulator:
+            await simulator.tell("templates", RIGHTS_REQUEST)
             for place in range(20):
-                await stand.send(ask(place))
-            fates.append([(it["wamid"], it["statuses"]) for it in await stand.ask("messages")])
+                await simulator.send(ask(place))
+            fates.append([(it["wamid"], it["statuses"]) for it in await simulator.ask("messages")])
     assert fates[0] == fates[1]
     assert len({wamid for wamid, _ in fates[0]}) == 20
 
 
-async def test_the_handshake_needs_the_right_token(stand: Stand, hook: Hook) -> None:
-    assert await stand.tell("verify") == {"verified": True}
-    async with standing(hook, verify_token="guess") as other:  # noqa: S106 -- a wrong one, of no use to anybody
+async def test_the_handshake_needs_the_right_token(simulator: SimulatorUnderTest, webhook: RecordingWebhook) -> None:
+    assert await simulator.tell("verify") == {"verified": True}
+    async with running_simulator(webhook, verify_token="guess") as other:  # noqa: S106 -- a wrong one, of no use to anybody
         assert await other.tell("verify") == {"verified": False}
 
 
-async def test_a_reset_forgets_messages_people_and_what_was_undelivered(stand: Stand, hook: Hook) -> None:
-    hook.answers = [503] * 1000
-    await stand.tell("say", {"from": ANA, "text": "Hello"})
-    await until(lambda: hook.bodies)
-    await stand.tell("reset")
-    posted = len(hook.bodies)
-    assert (await stand.rest())["counter"] == 0
-    assert await stand.ask("messages") == []
-    assert (await stand.send(ask(1), line=MAIN)).code == 132001
-    assert len(hook.bodies) <= posted + 1
+async def test_a_reset_forgets_messages_people_and_what_was_undelivered(
+    simulator: SimulatorUnderTest, webhook: RecordingWebhook
+) -> None:
+    webhook.answers = [503] * 1000
+    await simulator.tell("say", {"from": ANA, "text": "Hello"})
+    await until(lambda: webhook.bodies)
+    await simulator.tell("reset")
+    posted = len(webhook.bodies)
+    assert (await simulator.rest())["counter"] == 0
+    assert await simulator.ask("messages") == []
+    assert (await simulator.send(ask(1), line=MAIN)).code == 132001
+    assert len(webhook.bodies) <= posted + 1
 
 
-async def test_a_wamid_is_base64_around_the_persons_number_as_metas_are(stand: Stand, hook: Hook) -> None:
-    await stand.tell("say", {"from": ANA, "text": "Hello"})
-    await stand.rest()
-    inbound = base64.b64decode(hook.messages()[0]["id"].removeprefix("wamid."))
+async def test_a_wamid_is_base64_around_the_persons_number_as_metas_are(
+    simulator: SimulatorUnderTest, webhook: RecordingWebhook
+) -> None:
+    await simulator.tell("say", {"from": ANA, "text": "Hello"})
+    await simulator.rest()
+    inbound = base64.b64decode(webhook.messages()[0]["id"].removeprefix("wamid."))
     assert re.fullmatch(rb"\x1c\x18\x0c447700900123\x15\x02\x00\x12\x18\x14[0-9A-F]{20}\x00", inbound)
-    await stand.tell("say", {"from": ANA, "text": "Hello"})
-    await stand.rest()
-    assert len({message["id"] for message in hook.messages()}) == 2
+    await simulator.tell("say", {"from": ANA, "text": "Hello"})
+    await simulator.rest()
+    assert len({message["id"] for message in webhook.messages()}) == 2

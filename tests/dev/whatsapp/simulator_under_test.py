@@ -1,4 +1,4 @@
-"""A running simulator, the webhook it posts to, and short ways to send, look and wait."""
+"""A running WhatsApp simulator, the webhook it posts to, and short functions to send, query and wait."""
 
 import asyncio
 import json
@@ -16,12 +16,12 @@ from dev.whatsapp.simulator import WhatsAppOptions
 
 MAIN, ACQUISITIONS = "106540352242922", "106540352242923"
 TOKEN, SECRET, VERIFY, ACCOUNT = "EAAG" + "x" * 60, "5f" * 16, "verify-me", "102290129340398"
-PATIENCE = 20.0  # seconds
+WAIT_SECONDS = 20.0  # seconds
 
 
 @dataclass
-class Hook:
-    """A webhook that keeps what it gets and answers 200, after the ``answers`` lined up first."""
+class RecordingWebhook:
+    """Records every request; answers with ``answers`` in order, then 200."""
 
     url: str = ""
     bodies: list[bytes] = field(default_factory=list)
@@ -69,11 +69,13 @@ class Answer:
 
 
 @dataclass
-class Stand:
+class SimulatorUnderTest:
     url: str
     session: aiohttp.ClientSession
 
-    async def send(self, body: object, *, line: str = MAIN, bearer: str = TOKEN, within: float = PATIENCE) -> Answer:
+    async def send(
+        self, body: object, *, line: str = MAIN, bearer: str = TOKEN, within: float = WAIT_SECONDS
+    ) -> Answer:
         headers = {"Authorization": f"Bearer {bearer}"}
         patience = aiohttp.ClientTimeout(total=within)
         url = f"{self.url}/v25.0/{line}/messages"
@@ -90,27 +92,29 @@ class Stand:
 
     async def rest(self) -> dict[str, Any]:
         """Wait until nothing is undelivered."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(WAIT_SECONDS):
             while (idle := await self.ask("idle"))["busy"]:
                 await asyncio.sleep(0.01)
         return dict(idle)
 
 
 @asynccontextmanager
-async def listening() -> AsyncIterator[Hook]:
-    hook = Hook()
+async def recording_webhook() -> AsyncIterator[RecordingWebhook]:
+    webhook = RecordingWebhook()
     app = web.Application(client_max_size=4 << 20)
-    app.add_routes([web.post("/whatsapp/webhook", hook.take), web.get("/whatsapp/webhook", hook.prove)])
+    app.add_routes([web.post("/whatsapp/webhook", webhook.take), web.get("/whatsapp/webhook", webhook.prove)])
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    hook.url = f"http://127.0.0.1:{runner.addresses[0][1]}/whatsapp/webhook"
-    yield hook
+    webhook.url = f"http://127.0.0.1:{runner.addresses[0][1]}/whatsapp/webhook"
+    yield webhook
     await runner.cleanup()
 
 
 @asynccontextmanager
-async def standing(hook: Hook | None, clock: Path | None = None, **changes: Any) -> AsyncIterator[Stand]:
+async def running_simulator(
+    webhook: RecordingWebhook | None, clock: Path | None = None, **changes: Any
+) -> AsyncIterator[SimulatorUnderTest]:
     """A simulator without disorder unless ``changes`` say otherwise."""
     options: dict[str, Any] = {
         "app_secret": SECRET,
@@ -118,16 +122,16 @@ async def standing(hook: Hook | None, clock: Path | None = None, **changes: Any)
         "verify_token": VERIFY,
         "business_account": ACCOUNT,
         "lines": {"main": MAIN, "acquisitions": ACQUISITIONS},
-        "webhook_url": hook.url if hook else None,
+        "webhook_url": webhook.url if webhook else None,
         "development_clock": clock,
         "disorder": 0.0,
     }
     async with running(WhatsAppOptions(**{**options, **changes})) as simulator, aiohttp.ClientSession() as session:
-        yield Stand(simulator.url, session)
+        yield SimulatorUnderTest(simulator.url, session)
 
 
 async def until(holds: Callable[[], object]) -> None:
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(WAIT_SECONDS):
         while not holds():
             await asyncio.sleep(0.01)
 

@@ -1,4 +1,4 @@
-"""A simulator at work with a webhook beside it, and the few words a test needs to speak to both."""
+"""A running Consonance simulator, the webhook it pushes to, and short functions to use both."""
 
 import asyncio
 import base64
@@ -20,8 +20,8 @@ SECRET = "whsec_" + base64.b64encode(b"a secret for a test, of 32 bytes").decode
 
 
 @dataclass
-class Hook:
-    """Keeps every request; answers 202, or first whatever stands in ``statuses``."""
+class RecordingWebhook:
+    """Records every request; answers with ``statuses`` in order, then 202."""
 
     url: str = ""
     statuses: list[int] = field(default_factory=list)
@@ -34,20 +34,20 @@ class Hook:
 
 
 @asynccontextmanager
-async def listening() -> AsyncIterator[Hook]:
-    hook = Hook()
+async def recording_webhook() -> AsyncIterator[RecordingWebhook]:
+    webhook = RecordingWebhook()
     app = web.Application()
-    app.add_routes([web.post("/consonance/events", hook.receive)])
+    app.add_routes([web.post("/consonance/events", webhook.receive)])
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    hook.url = f"http://127.0.0.1:{runner.addresses[0][1]}/consonance/events"
-    yield hook
+    webhook.url = f"http://127.0.0.1:{runner.addresses[0][1]}/consonance/events"
+    yield webhook
     await runner.cleanup()
 
 
 @dataclass
-class Stand:
+class SimulatorUnderTest:
     session: aiohttp.ClientSession
     url: str
 
@@ -76,14 +76,14 @@ class Stand:
 
 
 @asynccontextmanager
-async def standing(
+async def running_simulator(
     hook_url: str | None = None, clock: Path | None = None, profile: Profile = Profile.EXTENDED
-) -> AsyncIterator[Stand]:
+) -> AsyncIterator[SimulatorUnderTest]:
     options = ConsonanceOptions(
         key=KEY, webhook_secret=SECRET, webhook_url=hook_url, development_clock=clock, profile=profile
     )
     async with running(options) as url, aiohttp.ClientSession() as session:
-        yield Stand(session, url)
+        yield SimulatorUnderTest(session, url)
 
 
 async def until(true: Callable[[], bool]) -> None:
