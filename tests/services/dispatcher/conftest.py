@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 
 from shared.runtime.clock import DevelopmentClock
-from tests.dev.whatsapp.stand import RIGHTS_REQUEST, Hook, Stand, listening, standing
+from tests.dev.whatsapp.simulator_under_test import (
+    RIGHTS_REQUEST,
+    RecordingWebhook,
+    SimulatorUnderTest,
+    recording_webhook,
+    running_simulator,
+)
 from tests.services.dispatcher.dispatcher_under_test import DispatcherUnderTest, running_dispatcher
 
 
@@ -19,21 +25,21 @@ def clock_file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def webhook() -> AsyncIterator[Hook]:
-    async with listening() as webhook:
+async def webhook() -> AsyncIterator[RecordingWebhook]:
+    async with recording_webhook() as webhook:
         yield webhook
 
 
 @pytest.fixture
-async def simulator(webhook: Hook, clock_file: Path) -> AsyncIterator[Stand]:
-    async with standing(webhook, clock_file) as simulator:
+async def simulator(webhook: RecordingWebhook, clock_file: Path) -> AsyncIterator[SimulatorUnderTest]:
+    async with running_simulator(webhook, clock_file) as simulator:
         await simulator.tell("templates", [RIGHTS_REQUEST])
         yield simulator
 
 
 @pytest.fixture
 async def dispatcher(
-    postgres_database: str, clock_file: Path, simulator: Stand, webhook: Hook
+    postgres_database: str, clock_file: Path, simulator: SimulatorUnderTest, webhook: RecordingWebhook
 ) -> AsyncIterator[DispatcherUnderTest]:
     async with running_dispatcher(postgres_database, clock_file, simulator, webhook) as dispatcher:
         yield dispatcher

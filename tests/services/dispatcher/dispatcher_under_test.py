@@ -26,7 +26,14 @@ from shared.runtime.batch import ReceivedEvent
 from shared.runtime.clock import DevelopmentClock
 from shared.runtime.outbox import transaction
 from shared.runtime.postgres import Pool, connection_pool
-from tests.dev.whatsapp.stand import ACCOUNT, ACQUISITIONS, MAIN, TOKEN, Hook, Stand
+from tests.dev.whatsapp.simulator_under_test import (
+    ACCOUNT,
+    ACQUISITIONS,
+    MAIN,
+    TOKEN,
+    RecordingWebhook,
+    SimulatorUnderTest,
+)
 
 TENANT = TenantId("penrose")
 TIMEOUT = 20.0  # seconds
@@ -42,8 +49,8 @@ class DispatcherUnderTest:
     pool: Pool
     clock: DevelopmentClock
     parts: DispatcherParts
-    simulator: Stand
-    webhook: Hook
+    simulator: SimulatorUnderTest
+    webhook: RecordingWebhook
     _handled: int = 0
     _statuses: int = 0
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -134,8 +141,8 @@ class DispatcherUnderTest:
 async def running_dispatcher(
     database: str,
     clock_file: Path,
-    simulator: Stand,
-    webhook: Hook,
+    simulator: SimulatorUnderTest,
+    webhook: RecordingWebhook,
     *,
     fetch_ends: FetchEndOffsets | None = None,
     **changes: Any,
@@ -155,7 +162,7 @@ async def running_dispatcher(
             await dispatcher.stop()
 
 
-def settings_for(database: str, clock_file: Path, simulator: Stand, **changes: Any) -> DispatcherSettings:
+def settings_for(database: str, clock_file: Path, simulator: SimulatorUnderTest, **changes: Any) -> DispatcherSettings:
     given: dict[str, Any] = {
         "tenant": TENANT,
         "kafka_bootstrap": "127.0.0.1:1",

@@ -23,7 +23,14 @@ from shared.contracts.ids import EventId, MessageId, PersonId
 from shared.contracts.messages import WithdrawMessage
 from shared.contracts.topics import CONTACTS, MESSAGES_REQUESTED, WHATSAPP_STATUSES, Topic
 from shared.runtime.clock import machine_now
-from tests.dev.whatsapp.stand import MAIN, RIGHTS_REQUEST, TOKEN, Hook, Stand, standing
+from tests.dev.whatsapp.simulator_under_test import (
+    MAIN,
+    RIGHTS_REQUEST,
+    TOKEN,
+    RecordingWebhook,
+    SimulatorUnderTest,
+    running_simulator,
+)
 from tests.infrastructure import ROOT
 from tests.services.dispatcher.dispatcher_under_test import TENANT, person_observed, send_request, status_of, wait_until
 
@@ -37,8 +44,8 @@ class DispatcherProcess:
 
     settings: dict[str, str]
     folder: Path
-    simulator: Stand
-    webhook: Hook
+    simulator: SimulatorUnderTest
+    webhook: RecordingWebhook
     _published: int = 0
     _children: list[Child] = field(default_factory=list)
 
@@ -84,15 +91,20 @@ class DispatcherProcess:
 
 
 @pytest.fixture
-async def simulator(webhook: Hook) -> AsyncIterator[Stand]:
-    async with standing(webhook) as simulator:
+async def simulator(webhook: RecordingWebhook) -> AsyncIterator[SimulatorUnderTest]:
+    async with running_simulator(webhook) as simulator:
         await simulator.tell("templates", [RIGHTS_REQUEST])
         yield simulator
 
 
 @pytest.fixture
 async def service(
-    kafka_bootstrap: str, postgres_database: str, unique_suffix: str, run_folder: Path, simulator: Stand, webhook: Hook
+    kafka_bootstrap: str,
+    postgres_database: str,
+    unique_suffix: str,
+    run_folder: Path,
+    simulator: SimulatorUnderTest,
+    webhook: RecordingWebhook,
 ) -> AsyncIterator[DispatcherProcess]:
     settings = {
         "PYTHONPATH": str(ROOT), "STET_TENANT": TENANT, "STET_KAFKA_BOOTSTRAP": kafka_bootstrap,

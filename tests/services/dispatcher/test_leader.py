@@ -15,7 +15,7 @@ from shared.contracts.topics import (
     Topic,
 )
 from shared.runtime.progress import Partition
-from tests.dev.whatsapp.stand import Hook, Stand
+from tests.dev.whatsapp.simulator_under_test import RecordingWebhook, SimulatorUnderTest
 from tests.services.dispatcher.dispatcher_under_test import (
     DispatcherUnderTest,
     person_observed,
@@ -59,7 +59,7 @@ async def _is_catching_up(dispatcher: DispatcherUnderTest) -> bool:
     "topic", [MESSAGES_REQUESTED, WHATSAPP_MESSAGES, WHATSAPP_STATUSES, WHATSAPP_ACCOUNT, CONTACTS]
 )
 async def test_a_leader_sends_once_every_partition_is_read(
-    postgres_database: str, clock_file: Path, simulator: Stand, webhook: Hook, topic: Topic
+    postgres_database: str, clock_file: Path, simulator: SimulatorUnderTest, webhook: RecordingWebhook, topic: Topic
 ) -> None:
     broker = FakeBroker(topic)
     async with running_dispatcher(postgres_database, clock_file, simulator, webhook, fetch_ends=broker) as dispatcher:
@@ -74,7 +74,7 @@ async def test_a_leader_sends_once_every_partition_is_read(
 
 
 async def test_a_broker_that_is_away_is_waited_for(
-    postgres_database: str, clock_file: Path, simulator: Stand, webhook: Hook
+    postgres_database: str, clock_file: Path, simulator: SimulatorUnderTest, webhook: RecordingWebhook
 ) -> None:
     broker = FakeBroker(MESSAGES_REQUESTED, away=2)
     async with running_dispatcher(postgres_database, clock_file, simulator, webhook, fetch_ends=broker) as dispatcher:

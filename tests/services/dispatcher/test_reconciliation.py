@@ -14,7 +14,7 @@ from shared.contracts.messages import Resend, WithdrawMessage
 from shared.contracts.topics import PARTITIONS, WHATSAPP_MESSAGES, WHATSAPP_STATUSES
 from shared.contracts.whatsapp import DeliveryStatus, StatusReported, WebhookConfirmed, WebhookGapOpened
 from shared.runtime.clock import machine_now
-from tests.dev.whatsapp.stand import Hook, Stand
+from tests.dev.whatsapp.simulator_under_test import RecordingWebhook, SimulatorUnderTest
 from tests.services.dispatcher.dispatcher_under_test import (
     DispatcherUnderTest,
     person_observed,
@@ -30,7 +30,7 @@ _HOUR = timedelta(hours=1)
 
 @pytest.fixture
 async def dispatcher(
-    postgres_database: str, clock_file: Path, simulator: Stand, webhook: Hook
+    postgres_database: str, clock_file: Path, simulator: SimulatorUnderTest, webhook: RecordingWebhook
 ) -> AsyncIterator[DispatcherUnderTest]:
     async with running_dispatcher(
         postgres_database, clock_file, simulator, webhook, send_timeout_seconds=1, unproven_after_seconds=1

@@ -15,7 +15,7 @@ from services.dispatcher.whatsapp_client import WhatsAppClient, WhatsAppEndpoint
 from shared.contracts.ids import Wamid
 from shared.contracts.whatsapp import DeliveryStatus, StatusReported
 from shared.runtime.clock import machine_now
-from tests.dev.whatsapp.stand import MAIN, Hook, Stand
+from tests.dev.whatsapp.simulator_under_test import MAIN, RecordingWebhook, SimulatorUnderTest
 from tests.services.dispatcher.dispatcher_under_test import (
     DispatcherUnderTest,
     person_observed,
@@ -57,7 +57,7 @@ async def test_a_message_that_cannot_be_read_is_dropped_and_the_next_goes(
 
 
 async def test_a_result_that_cannot_be_recorded_is_left_out_and_its_message_set_aside(
-    postgres_database: str, clock_file: Path, simulator: Stand, webhook: Hook
+    postgres_database: str, clock_file: Path, simulator: SimulatorUnderTest, webhook: RecordingWebhook
 ) -> None:
     async with running_dispatcher(
         postgres_database, clock_file, simulator, webhook, send_timeout_seconds=1

@@ -13,7 +13,7 @@ from shared.contracts.ids import Wamid
 from shared.contracts.messages import Resend
 from shared.contracts.whatsapp import DeliveryStatus, StatusReported
 from shared.runtime.clock import machine_now
-from tests.dev.whatsapp.stand import Hook, Stand
+from tests.dev.whatsapp.simulator_under_test import RecordingWebhook, SimulatorUnderTest
 from tests.services.dispatcher.dispatcher_under_test import (
     DispatcherUnderTest,
     person_observed,
@@ -74,7 +74,7 @@ async def test_a_throttled_account_stops_every_number(dispatcher: DispatcherUnde
 
 
 async def test_a_revoked_token_stops_all_sends_and_keeps_the_queue(
-    postgres_database: str, clock_file: Path, simulator: Stand, webhook: Hook
+    postgres_database: str, clock_file: Path, simulator: SimulatorUnderTest, webhook: RecordingWebhook
 ) -> None:
     async with running_dispatcher(
         postgres_database,
@@ -109,10 +109,10 @@ async def test_a_503_leaves_the_send_uncertain_and_slows_the_number_down(dispatc
 
 
 async def test_a_provider_out_of_reach_keeps_the_queue(
-    postgres_database: str, clock_file: Path, simulator: Stand, webhook: Hook
+    postgres_database: str, clock_file: Path, simulator: SimulatorUnderTest, webhook: RecordingWebhook
 ) -> None:
     async with running_dispatcher(
-        postgres_database, clock_file, Stand("http://127.0.0.1:9", simulator.session), webhook
+        postgres_database, clock_file, SimulatorUnderTest("http://127.0.0.1:9", simulator.session), webhook
     ) as dispatcher:
         await dispatcher.handle(person_observed(), send_request())
         await wait_until(lambda: _refused(dispatcher))
@@ -227,7 +227,7 @@ async def _knows_holds(dispatcher: DispatcherUnderTest) -> bool:
 
 
 async def test_one_send_is_tried_after_the_wait_and_a_good_status_opens_the_queue(
-    postgres_database: str, clock_file: Path, simulator: Stand, webhook: Hook
+    postgres_database: str, clock_file: Path, simulator: SimulatorUnderTest, webhook: RecordingWebhook
 ) -> None:
     async with running_dispatcher(postgres_database, clock_file, simulator, webhook) as dispatcher:
         await dispatcher.handle(
@@ -250,7 +250,11 @@ async def _sent_so_many(dispatcher: DispatcherUnderTest, count: int) -> bool:
 
 
 async def test_a_replica_that_only_reads_notifies_the_leader(
-    dispatcher: DispatcherUnderTest, postgres_database: str, clock_file: Path, simulator: Stand, webhook: Hook
+    dispatcher: DispatcherUnderTest,
+    postgres_database: str,
+    clock_file: Path,
+    simulator: SimulatorUnderTest,
+    webhook: RecordingWebhook,
 ) -> None:
     await dispatcher.handle(person_observed(), send_request())
     await dispatcher.wait_for_state("accepted")
@@ -272,7 +276,7 @@ async def test_an_unknown_code_fails_its_message_and_stops_nothing(dispatcher: D
 
 
 async def test_the_pause_after_an_uncertain_send_survives_a_restart(
-    postgres_database: str, clock_file: Path, simulator: Stand, webhook: Hook
+    postgres_database: str, clock_file: Path, simulator: SimulatorUnderTest, webhook: RecordingWebhook
 ) -> None:
     async with running_dispatcher(
         postgres_database, clock_file, simulator, webhook, send_timeout_seconds=1

@@ -10,7 +10,7 @@ from services.dispatcher.provider_responses import ErrorAction, SendAccepted, Se
 from services.dispatcher.reasons import MessageReason
 from services.dispatcher.whatsapp_client import WhatsAppClient, WhatsAppEndpoint, _parse_wait
 from shared.contracts.messages import MessageForm
-from tests.dev.whatsapp.stand import MAIN, TOKEN, Stand
+from tests.dev.whatsapp.simulator_under_test import MAIN, TOKEN, SimulatorUnderTest
 from tests.services.dispatcher.builders import REACHED
 
 _CALL = {"name": "rights_request_v3", "language": "en", "parameters": {"person": "Ada", "title": "Home"}}
@@ -30,14 +30,14 @@ def _always() -> bool:
 
 
 @pytest.fixture
-async def whatsapp(simulator: Stand) -> AsyncIterator[WhatsAppClient]:
+async def whatsapp(simulator: SimulatorUnderTest) -> AsyncIterator[WhatsAppClient]:
     async with WhatsAppClient(_endpoint(simulator.url, seconds=1), 4) as whatsapp:
         yield whatsapp
 
 
 @pytest.mark.parametrize("address", [REACHED, RecipientAddress(None, "GB.12345")])
 async def test_whatsapp_accepts_the_bodies_that_we_build(
-    whatsapp: WhatsAppClient, simulator: Stand, address: RecipientAddress
+    whatsapp: WhatsAppClient, simulator: SimulatorUnderTest, address: RecipientAddress
 ) -> None:
     await simulator.tell("people", {"id": "wren", "bsuid": "GB.12345"})
     assert isinstance(await whatsapp.send("main", _body(address=address), _always), SendAccepted)
@@ -46,7 +46,7 @@ async def test_whatsapp_accepts_the_bodies_that_we_build(
     )
 
 
-async def test_without_a_lease_nothing_is_written(whatsapp: WhatsAppClient, simulator: Stand) -> None:
+async def test_without_a_lease_nothing_is_written(whatsapp: WhatsAppClient, simulator: SimulatorUnderTest) -> None:
     assert await whatsapp.send("main", _body(), lambda: False) == SendNotStarted(MessageReason.LEASE_ENDED)
     assert await simulator.ask("messages") == []
 
@@ -58,13 +58,13 @@ async def test_a_refused_connection_carried_nothing() -> None:
 
 @pytest.mark.parametrize("kind", ["timeout_after_accept", "timeout_before", "refuse_connection"])
 async def test_a_written_request_without_a_response_is_uncertain(
-    whatsapp: WhatsAppClient, simulator: Stand, kind: str
+    whatsapp: WhatsAppClient, simulator: SimulatorUnderTest, kind: str
 ) -> None:
     await simulator.tell("faults", {"kind": kind, "seconds": 10})
     assert await whatsapp.send("main", _body(), _always) == SendUncertain(MessageReason.NO_ANSWER)
 
 
-async def test_a_revoked_token_is_the_operators(simulator: Stand) -> None:
+async def test_a_revoked_token_is_the_operators(simulator: SimulatorUnderTest) -> None:
     async with WhatsAppClient(_endpoint(simulator.url, token="revoked"), 4) as whatsapp:  # noqa: S106 -- made up
         outcome = await whatsapp.send("main", _body(), _always)
     assert isinstance(outcome, SendError)

@@ -9,7 +9,7 @@ import pytest
 from dev.processes import ProcessFailed
 from shared.contracts import topics
 from shared.runtime.clock import DevelopmentClock
-from tests.dev.consonance.stand import Stand, standing
+from tests.dev.consonance.simulator_under_test import SimulatorUnderTest, running_simulator
 from tests.services.writeback.samples import NOW, metadata, pitch, request
 from tests.services.writeback.writeback_process import WritebackProcess, prepare_process
 
@@ -17,14 +17,14 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
 
 @pytest.fixture
-async def stand() -> AsyncIterator[Stand]:
-    async with standing() as stand:
+async def stand() -> AsyncIterator[SimulatorUnderTest]:
+    async with running_simulator() as stand:
         yield stand
 
 
 @pytest.fixture
 async def service(
-    kafka_bootstrap: str, postgres_database: str, run_folder: Path, stand: Stand
+    kafka_bootstrap: str, postgres_database: str, run_folder: Path, stand: SimulatorUnderTest
 ) -> AsyncIterator[WritebackProcess]:
     DevelopmentClock.create(run_folder / "clock", NOW)
     driven = {"STET_DEVELOPMENT_CLOCK": str(run_folder / "clock"), "STET_ALLOW_DEVELOPMENT_CLOCK": "1"}
@@ -38,7 +38,7 @@ def outcomes(events: list[dict[str, object]]) -> list[str]:
     return [str(event["type"]).split(".")[-2] for event in events]
 
 
-async def created(stand: Stand, count: int) -> None:
+async def created(stand: SimulatorUnderTest, count: int) -> None:
     """Waits until so many acquisitions were requested; the time limit of the test ends a wait in vain."""
     while len(await stand.tell("GET", "log?operation=createAcquisition")) < count:
         await asyncio.sleep(0.01)
@@ -56,7 +56,7 @@ async def test_a_request_becomes_a_verified_write_and_an_approved_change(service
 
 
 async def test_a_process_killed_during_a_request_reads_before_it_writes(
-    service: WritebackProcess, stand: Stand
+    service: WritebackProcess, stand: SimulatorUnderTest
 ) -> None:
     fault = {"kind": "write_then_timeout", "operation": "CreateAcquisition", "seconds": 60}
     await stand.tell("POST", "faults", fault)
@@ -68,7 +68,9 @@ async def test_a_process_killed_during_a_request_reads_before_it_writes(
     assert len(await stand.tell("GET", "log?operation=createAcquisition")) == 1
 
 
-async def test_a_process_killed_repeatedly_writes_each_record_once(service: WritebackProcess, stand: Stand) -> None:
+async def test_a_process_killed_repeatedly_writes_each_record_once(
+    service: WritebackProcess, stand: SimulatorUnderTest
+) -> None:
     names = [f"p{number}" for number in range(40)]
     requested = [
         request(pitch(dedupe_key=name, reference=name, title=name), name, f"acquisitions/{name}", None)

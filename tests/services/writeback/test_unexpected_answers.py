@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from dev.ports import LOOPBACK
-from tests.dev.consonance.stand import standing
+from tests.dev.consonance.simulator_under_test import running_simulator
 from tests.services.writeback.samples import metadata, request
 from tests.services.writeback.writeback_under_test import WritebackUnderTest, consonance_client, running_worker
 from tests.shared.unexpected_answers import NOT_GRAPHQL, NOT_SCHEMAS
@@ -67,7 +67,7 @@ async def faulty_proxy(url: str) -> AsyncIterator[tuple[FaultyProxy, str]]:
 async def proxied(postgres_database: str) -> AsyncIterator[tuple[WritebackUnderTest, FaultyProxy]]:
     """A worker that reaches Consonance through the proxy; introspection fails at first."""
     async with (
-        standing() as simulator,
+        running_simulator() as simulator,
         faulty_proxy(f"{simulator.url}/graphql") as (proxy, url),
         consonance_client(url, 2) as client,
     ):

@@ -16,7 +16,7 @@ from dev.postgres import login_of
 from dev.processes import Child, Command
 from shared.contracts.envelope import Event
 from shared.contracts.topics import PARTITIONS, Topic
-from tests.dev.consonance.stand import KEY
+from tests.dev.consonance.simulator_under_test import KEY
 from tests.infrastructure import ROOT
 
 _READY_SECONDS = 40

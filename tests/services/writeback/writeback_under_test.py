@@ -24,7 +24,7 @@ from shared.clients.consonance_graphql import ConsonanceClient
 from shared.contracts.envelope import Event
 from shared.runtime.clock import SystemClock
 from shared.runtime.postgres import Pool, connect, role_name
-from tests.dev.consonance.stand import KEY, Stand, standing
+from tests.dev.consonance.simulator_under_test import KEY, SimulatorUnderTest, running_simulator
 
 MAPPING = Path(services.writeback.__file__).parent / "mapping" / "extended.yaml"
 
@@ -36,7 +36,7 @@ class WritebackUnderTest:
     worker: WriteWorker
     breaker: CircuitBreaker
     client: ConsonanceClient
-    simulator: Stand
+    simulator: SimulatorUnderTest
 
     async def enqueue(self, *requests: Event) -> None:
         async with self.pool.acquire() as connection, connection.transaction():
@@ -99,7 +99,7 @@ async def running_writeback(
 ) -> AsyncIterator[WritebackUnderTest]:
     """``may_land`` is in seconds too."""
     async with (
-        standing(profile=profile) as simulator,
+        running_simulator(profile=profile) as simulator,
         consonance_client(f"{simulator.url}/graphql", request_seconds) as client,
         running_worker(dsn, simulator, client, timedelta(seconds=may_land), concurrency) as writeback,
     ):
@@ -108,7 +108,7 @@ async def running_writeback(
 
 @asynccontextmanager
 async def running_worker(
-    dsn: str, simulator: Stand, client: ConsonanceClient, may_land: timedelta, concurrency: int = 4
+    dsn: str, simulator: SimulatorUnderTest, client: ConsonanceClient, may_land: timedelta, concurrency: int = 4
 ) -> AsyncIterator[WritebackUnderTest]:
     async with open_pool(dsn) as pool:
         store, breaker = WriteStore(pool, SystemClock()), CircuitBreaker(concurrency)
