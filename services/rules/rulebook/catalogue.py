@@ -22,6 +22,8 @@ from shared.contracts.values import Value
 from shared.contracts.vocabulary import PartyRef, Role, Stage
 from shared.contracts.whatsapp import MessageReceived
 
+# ------------------------------------------------------------------ an event's model as typed paths
+
 
 class FieldType(StrEnum):
     TEXT = "text"
@@ -114,10 +116,13 @@ def _model(plain: Any) -> type[Value] | None:
 
 
 def _as_list(spec: FieldSpec, *, optional: bool) -> FieldSpec:
-    """A field of the objects of a list is the list of that field in each, and is there when the list is."""
+    """A field of the objects of a list is the list of that field in each, and is present when the list is."""
     if spec.type is FieldType.LIST:
         return replace(spec, optional=optional)
     return replace(spec, type=FieldType.LIST, item=spec.type, optional=optional)
+
+
+# ------------------------------------------------------------------ the catalogue
 
 
 MESSAGE_RECEIVED = "message.received"
@@ -129,11 +134,11 @@ STAFF_ROLES = frozenset(
         Role.ESCALATION_1, Role.ESCALATION_2,
     }
 )  # fmt: skip
-"""Roles of the house's own people: somebody in people.yaml fills each that is named, whatever an event brings."""
+"""Roles of the publisher's own people. A rule that names one needs a contact for it in people.yaml."""
 
 
-class Group(StrEnum):
-    """Which events a fact is known for."""
+class FactGroup(StrEnum):
+    """The events that a fact is known for."""
 
     WORK = "work"
     RIGHTS = "rights"
@@ -142,13 +147,13 @@ class Group(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Fact:
-    group: Group
+class CatalogueFact:
+    group: FactGroup
     spec: FieldSpec
 
 
 def _fact(  # noqa: PLR0913 -- a row of the table below
-    group: Group,
+    group: FactGroup,
     path: str,
     kind: FieldType,
     sentence: str,
@@ -156,69 +161,69 @@ def _fact(  # noqa: PLR0913 -- a row of the table below
     optional: bool = False,
     values: Iterable[str] = (),
     item: FieldType | None = None,
-) -> Fact:
-    return Fact(group, FieldSpec(path, kind, optional, tuple(map(str, values)), item, sentence))
+) -> CatalogueFact:
+    return CatalogueFact(group, FieldSpec(path, kind, optional, tuple(map(str, values)), item, sentence))
 
 
-FACTS: tuple[Fact, ...] = (
-    _fact(Group.WORK, "work.work_id", FieldType.NUMBER, "The work's id in Consonance."),
-    _fact(Group.WORK, "work.title", FieldType.TEXT, "The work's title as known now."),
-    _fact(Group.WORK, "work.subtitle", FieldType.TEXT, "Its subtitle.", optional=True),
-    _fact(Group.WORK, "work.inhouse_ref", FieldType.TEXT, "The house's own reference.", optional=True),
-    _fact(Group.WORK, "work.imprint.id", FieldType.NUMBER, "The imprint's id in Consonance.", optional=True),
-    _fact(Group.WORK, "work.imprint.name", FieldType.TEXT, "The imprint's name.", optional=True),
-    _fact(Group.WORK, "work.contributors_display", FieldType.TEXT, "The contributors as printed.", optional=True),
-    _fact(Group.WORK, "work.url", FieldType.TEXT, "The work's page in Consonance, for staff.", optional=True),
-    _fact(Group.WORK, "work.stage_key", FieldType.TEXT, "The stage it is at now.", values=Stage),
-    _fact(Group.WORK, "work.cancelled", FieldType.FLAG, "Whether the work was cancelled."),
-    _fact(Group.WORK, "work.embargo_until", FieldType.DATE, "The day its embargo ends.", optional=True),
-    _fact(Group.WORK, "work.open_blocks", FieldType.NUMBER, "How many blocks on it are open."),
+FACTS: tuple[CatalogueFact, ...] = (
+    _fact(FactGroup.WORK, "work.work_id", FieldType.NUMBER, "The work's id in Consonance."),
+    _fact(FactGroup.WORK, "work.title", FieldType.TEXT, "The work's title as known now."),
+    _fact(FactGroup.WORK, "work.subtitle", FieldType.TEXT, "Its subtitle.", optional=True),
+    _fact(FactGroup.WORK, "work.inhouse_ref", FieldType.TEXT, "The publisher's own reference.", optional=True),
+    _fact(FactGroup.WORK, "work.imprint.id", FieldType.NUMBER, "The imprint's id in Consonance.", optional=True),
+    _fact(FactGroup.WORK, "work.imprint.name", FieldType.TEXT, "The imprint's name.", optional=True),
+    _fact(FactGroup.WORK, "work.contributors_display", FieldType.TEXT, "The contributors as printed.", optional=True),
+    _fact(FactGroup.WORK, "work.url", FieldType.TEXT, "The work's page in Consonance, for staff.", optional=True),
+    _fact(FactGroup.WORK, "work.stage_key", FieldType.TEXT, "The stage it is at now.", values=Stage),
+    _fact(FactGroup.WORK, "work.cancelled", FieldType.FLAG, "Whether the work was cancelled."),
+    _fact(FactGroup.WORK, "work.embargo_until", FieldType.DATE, "The day its embargo ends.", optional=True),
+    _fact(FactGroup.WORK, "work.open_blocks", FieldType.NUMBER, "How many blocks on it are open."),
     _fact(
-        Group.WORK, "days_to.pub_date", FieldType.NUMBER,
-        "Working days of the house to the earliest publication date of a product not cancelled.", optional=True,
+        FactGroup.WORK, "days_to.pub_date", FieldType.NUMBER,
+        "Working days to the earliest publication date of a product not cancelled.", optional=True,
     ),
     _fact(
-        Group.WORK, "days_to.planned_pub_date", FieldType.NUMBER,
-        "Working days of the house to the earliest planned publication date of a product not cancelled.", optional=True,
+        FactGroup.WORK, "days_to.planned_pub_date", FieldType.NUMBER,
+        "Working days to the earliest planned publication date of a product not cancelled.", optional=True,
     ),
     _fact(
-        Group.WORK, "launch.complete", FieldType.FLAG,
+        FactGroup.WORK, "launch.complete", FieldType.FLAG,
         "Whether a cover, the jacket copy and the metadata are all final.",
     ),
     _fact(
-        Group.WORK, "launch.missing", FieldType.LIST, "The components of a launch that are not final.", optional=True,
+        FactGroup.WORK, "launch.missing", FieldType.LIST, "The components of a launch that are not final.", optional=True,
         values=Component, item=FieldType.TEXT,
     ),
     _fact(
-        Group.RIGHTS, "rights.status", FieldType.TEXT, "The rights record's status as last heard.", optional=True,
+        FactGroup.RIGHTS, "rights.status", FieldType.TEXT, "The rights record's status as last heard.", optional=True,
         values=consonance.RightsStatus,
     ),
     _fact(
-        Group.RIGHTS, "rights.needs_signature", FieldType.FLAG,
+        FactGroup.RIGHTS, "rights.needs_signature", FieldType.FLAG,
         "Whether a yes still needs a signed agreement: exclusive, an assignment, or said so.",
     ),
-    _fact(Group.RIGHTS, "rights.open_requests", FieldType.NUMBER, "How many requests on the record are open."),
-    _fact(Group.MESSAGE, "sender.person_id", FieldType.TEXT, "Who wrote."),
-    _fact(Group.MESSAGE, "sender.display_name", FieldType.TEXT, "Their name, as Consonance or WhatsApp has it."),
-    _fact(Group.MESSAGE, "sender.known", FieldType.FLAG, "Whether they are a contact, and not a visitor."),
+    _fact(FactGroup.RIGHTS, "rights.open_requests", FieldType.NUMBER, "How many requests on the record are open."),
+    _fact(FactGroup.MESSAGE, "sender.person_id", FieldType.TEXT, "Who wrote."),
+    _fact(FactGroup.MESSAGE, "sender.display_name", FieldType.TEXT, "Their name, as Consonance or WhatsApp has it."),
+    _fact(FactGroup.MESSAGE, "sender.known", FieldType.FLAG, "Whether they are a contact, and not a visitor."),
     _fact(
-        Group.MESSAGE, "sender.roles", FieldType.LIST, "Their roles in Consonance.", optional=True, values=Role,
+        FactGroup.MESSAGE, "sender.roles", FieldType.LIST, "Their roles in Consonance.", optional=True, values=Role,
         item=FieldType.TEXT,
     ),
     _fact(
-        Group.MESSAGE, "sender.open_acquisition", FieldType.TEXT, "The reference of their open submission.",
+        FactGroup.MESSAGE, "sender.open_acquisition", FieldType.TEXT, "The reference of their open submission.",
         optional=True,
     ),
-    _fact(Group.MESSAGE, "answers_a_question", FieldType.FLAG, "Whether the message answers a question of ours."),
+    _fact(FactGroup.MESSAGE, "answers_a_question", FieldType.FLAG, "Whether the message answers a question of ours."),
     _fact(
-        Group.METADATA, "touches_request", FieldType.FLAG,
+        FactGroup.METADATA, "touches_request", FieldType.FLAG,
         "Whether a field under confirmation got a value other than the proposed one.",
     ),
 )  # fmt: skip
 
 
 def _models() -> Mapping[str, type[EventData]]:
-    """Events a rule may start on; full state teaches facts and starts nothing."""
+    """The events that may start a rule. ``work.observed`` is full state: it updates facts and starts nothing."""
     told = {consonance.short_name(k): model for k, model in consonance.KINDS.items() if model is not WorkObserved}
     return {**told, MESSAGE_RECEIVED: MessageReceived}
 
@@ -228,7 +233,7 @@ EVENTS: Mapping[str, type[EventData]] = _models()
 
 @cache
 def fields_of_event(event: str) -> Mapping[str, FieldSpec]:
-    """Everything a rule on ``event`` may name, but for ``chain.``, which is the same again for its first event."""
+    """Every field and fact that a rule on ``event`` may name; ``chain.`` has those of the starting event."""
     model = EVENTS.get(event)
     if model is None:
         return {}
@@ -240,26 +245,26 @@ def fields_of_event(event: str) -> Mapping[str, FieldSpec]:
 
 
 def _renamed(event: str, path: str) -> str:
-    """``kind`` is the word of a rule file for how a message was written."""
+    """In a rule file, ``kind`` is a message's ``message_kind``."""
     return "kind" if event == MESSAGE_RECEIVED and path == "message_kind" else path
 
 
-def _facts_for(event: str, own: Mapping[str, FieldSpec]) -> Iterator[Fact]:
+def _facts_for(event: str, own: Mapping[str, FieldSpec]) -> Iterator[CatalogueFact]:
     known = {
-        Group.WORK: "work.work_id" in own,
-        Group.RIGHTS: "rights_record_id" in own,
-        Group.MESSAGE: event == MESSAGE_RECEIVED,
-        Group.METADATA: event == "metadata.changed",
+        FactGroup.WORK: "work.work_id" in own,
+        FactGroup.RIGHTS: "rights_record_id" in own,
+        FactGroup.MESSAGE: event == MESSAGE_RECEIVED,
+        FactGroup.METADATA: event == "metadata.changed",
     }
     maybe = "work.work_id" in own and own["work.work_id"].optional
     for fact in FACTS:
         if known[fact.group]:
-            absent = fact.spec.optional or (maybe and fact.group is Group.WORK)
+            absent = fact.spec.optional or (maybe and fact.group is FactGroup.WORK)
             yield replace(fact, spec=replace(fact.spec, optional=absent))
 
 
 def resolve(events: tuple[str, ...], path: str, started_by: tuple[str, ...] = ()) -> FieldSpec | None:
-    """What ``path`` is for a rule on these events; ``chain.`` is looked up in ``started_by``, or in ``events`` again.
+    """The field at ``path`` for a rule on these events, or None. ``chain.`` is resolved for ``started_by``, else ``events``.
 
     A field that only some of the events have counts as one that may be absent.
     """
@@ -275,14 +280,14 @@ def resolve(events: tuple[str, ...], path: str, started_by: tuple[str, ...] = ()
 
 
 def known_paths(events: tuple[str, ...], started_by: tuple[str, ...] = ()) -> frozenset[str]:
-    """Everything ``resolve`` finds, for the nearest right word."""
+    """Every path that ``resolve`` finds, for the nearest right word."""
     now = {path for event in events for path in fields_of_event(event)}
     return frozenset(now | {f"{CHAIN}.{path}" for event in started_by or events for path in fields_of_event(event)})
 
 
 @cache
 def party_fields(event: str) -> frozenset[str]:
-    """Fields of the event that are a person, or people."""
+    """The fields of the event that hold a person, or several."""
     model = EVENTS.get(event)
     found = fields_of_model(model) if model else ()
     return frozenset(spec.path for spec in found if FieldType.PARTY in (spec.type, spec.item) and "." not in spec.path)

@@ -82,6 +82,9 @@ def known_roles(book: Rulebook) -> frozenset[str]:
     return frozenset(map(str, Role)) | staffed_roles(book)
 
 
+# ------------------------------------------------------------------ fields
+
+
 @dataclass(frozen=True, slots=True)
 class FieldScope:
     """The fields that may be named at one place. ``present`` fields are there although their event may lack them."""
@@ -115,6 +118,8 @@ class FieldScope:
     def _event_names(self) -> str:
         return " or ".join(self.events)
 
+
+# ------------------------------------------------------------------ fields that a condition guards
 
 _NONE: frozenset[str] = frozenset()
 
@@ -163,6 +168,8 @@ def _common(found: Iterable[frozenset[str]]) -> frozenset[str]:
     each = list(found)
     return reduce(frozenset.intersection, each) if each else _NONE
 
+
+# ------------------------------------------------------------------ comparisons
 
 _ORDERED = frozenset({FieldType.NUMBER, FieldType.DATE, FieldType.INSTANT})
 _ORDERINGS = frozenset({Operator.AT_LEAST, Operator.AT_MOST, Operator.MORE_THAN, Operator.LESS_THAN})

@@ -20,80 +20,6 @@ from services.rules.rulebook.yaml_tree import Node, key_location_of, location_of
 from shared.contracts.ids import Revision, RuleId, derive_id
 
 SUFFIXES: Final = (".yaml", ".yml")
-LARGEST_FILE: Final = 4 * 2**20
-"""Bytes; the 82 stories of the shipped rules have 40,000."""
-
-
-def read_folder(folder: Path, report: FaultReport | None = None, *, stories: bool = True) -> dict[str, str]:
-    """Relative name → text of every YAML file in ``folder`` and below, in the order of their names.
-
-    A file that cannot be read is added to ``report``; one that is not UTF-8 is read with replacement characters, so
-    that its other faults are reported too. With ``stories`` False, no ``*.test.yaml`` is opened.
-    """
-    report = report or FaultReport()
-    found = sorted(_found(folder, folder, report))
-    wanted = [(name, path) for name, path in found if stories or not name.endswith(STORIES)]
-    texts = ((name, _text(path, Location(name, 1, 1), report)) for name, path in wanted)
-    return {name: text for name, text in texts if text is not None}
-
-
-def _found(
-    root: Path, folder: Path, report: FaultReport, above: frozenset[str] = frozenset()
-) -> Iterator[tuple[str, Path]]:
-    """Links to folders are followed, but for those that lead back to where they stand."""
-    real = os.path.realpath(folder)
-    if real in above:
-        return
-    try:
-        entries = sorted(folder.iterdir())
-    except OSError as error:
-        report.add(Location(_name(root, folder), 1, 1), f"the folder cannot be read: {error.strerror}")
-        return
-    for path in entries:
-        if path.name.startswith("."):
-            continue
-        if os.path.isdir(path):  # noqa: PTH112 -- False where it may not be looked at, and no error
-            _report_folder_name(root, path, report)
-            yield from _found(root, path, report, above | {real})
-        elif path.name.lower().endswith(SUFFIXES):
-            yield _name(root, path), path
-
-
-def _report_folder_name(root: Path, folder: Path, report: FaultReport) -> None:
-    if folder.name.lower().endswith(SUFFIXES):
-        report.add(Location(_name(root, folder), 1, 1), "this is a folder, and is named like a file of rules")
-
-
-def _name(root: Path, path: Path) -> str:
-    return path.relative_to(root).as_posix() if path != root else path.name
-
-
-def _text(path: Path, location: Location, report: FaultReport) -> str | None:
-    try:
-        if not path.is_file():
-            report.add(location, "this is no file that could be read" if path.exists() else "this links to no file")
-            return None
-        with path.open("rb") as file:
-            raw = file.read(LARGEST_FILE + 1)
-    except OSError as error:
-        report.add(location, f"the file cannot be read: {error.strerror}")
-        return None
-    if len(raw) > LARGEST_FILE:
-        report.add(location, f"the file is larger than {LARGEST_FILE // 2**20} MB")
-        return None
-    return _decoded(raw, location, report)
-
-
-def _decoded(raw: bytes, location: Location, report: FaultReport) -> str:
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        before = raw[: error.start].decode("utf-8")
-        line, column = before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
-        report.add(Location(location.file, line, column), "the file is not written in UTF-8; save it so")
-        return raw.decode("utf-8", "replace")
-
-
 RULE, TEMPLATE, FORM, STORIES = ".rule.yaml", ".template.yaml", ".form.yaml", ".test.yaml"
 SCHEMAS: Mapping[str, type[Section]] = {
     "rule": RuleFile,
@@ -107,7 +33,85 @@ SCHEMAS: Mapping[str, type[Section]] = {
 """The schema of each kind of file."""
 SINGLES = ("people.yaml", "calendar.yaml", "limits.yaml", "house.yaml")
 
+LARGEST_FILE: Final = 4 * 2**20
+"""Bytes; the 82 stories of the shipped rules have 40,000."""
+
 Item = TypeVar("Item", Rule, Template, Form)
+
+# ------------------------------------------------------------------ a folder to texts
+
+
+def read_folder(folder: Path, report: FaultReport | None = None, *, stories: bool = True) -> dict[str, str]:
+    """Relative name → text of every YAML file in ``folder`` and below, in the order of their names.
+
+    A file that cannot be read is added to ``report``; one that is not UTF-8 is read with replacement characters, so
+    that its other faults are reported too. With ``stories`` False, no ``*.test.yaml`` is opened.
+    """
+    report = report or FaultReport()
+    found = sorted(_find_files(folder, folder, report))
+    wanted = [(name, path) for name, path in found if stories or not name.endswith(STORIES)]
+    texts = ((name, _read_text(path, Location(name, 1, 1), report)) for name, path in wanted)
+    return {name: text for name, text in texts if text is not None}
+
+
+def _find_files(
+    root: Path, folder: Path, report: FaultReport, above: frozenset[str] = frozenset()
+) -> Iterator[tuple[str, Path]]:
+    """The YAML files below ``folder``. Follows links to folders, except one that leads back to a folder above."""
+    real = os.path.realpath(folder)
+    if real in above:
+        return
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        report.add(Location(_name(root, folder), 1, 1), f"the folder cannot be read: {error.strerror}")
+        return
+    for path in entries:
+        if path.name.startswith("."):
+            continue
+        if os.path.isdir(path):  # noqa: PTH112 -- False, and no error, where access is denied
+            _report_folder_name(root, path, report)
+            yield from _find_files(root, path, report, above | {real})
+        elif path.name.lower().endswith(SUFFIXES):
+            yield _name(root, path), path
+
+
+def _report_folder_name(root: Path, folder: Path, report: FaultReport) -> None:
+    if folder.name.lower().endswith(SUFFIXES):
+        report.add(Location(_name(root, folder), 1, 1), "this is a folder, and is named like a file of rules")
+
+
+def _name(root: Path, path: Path) -> str:
+    return path.relative_to(root).as_posix() if path != root else path.name
+
+
+def _read_text(path: Path, location: Location, report: FaultReport) -> str | None:
+    try:
+        if not path.is_file():
+            report.add(location, "this is no file that could be read" if path.exists() else "this links to no file")
+            return None
+        with path.open("rb") as file:
+            raw = file.read(LARGEST_FILE + 1)
+    except OSError as error:
+        report.add(location, f"the file cannot be read: {error.strerror}")
+        return None
+    if len(raw) > LARGEST_FILE:
+        report.add(location, f"the file is larger than {LARGEST_FILE // 2**20} MB")
+        return None
+    return _decode(raw, location, report)
+
+
+def _decode(raw: bytes, location: Location, report: FaultReport) -> str:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        before = raw[: error.start].decode("utf-8")
+        line, column = before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
+        report.add(Location(location.file, line, column), "the file is not written in UTF-8; save it so")
+        return raw.decode("utf-8", "replace")
+
+
+# ------------------------------------------------------------------ texts to a rulebook
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,14 +143,14 @@ def read_rulebook(files: Mapping[str, str]) -> LoadedFiles:
     texts = {name: files[name] for name in sorted(files) if not name.endswith(STORIES)}
     trees = {name: tree for name, text in texts.items() if (tree := parse(name, text, report))}
     _report_unknown_files(texts, report)
-    singles = {name: _single(name, texts, trees, report) for name in SINGLES}
+    singles = {name: _find_single(name, texts, trees, report) for name in SINGLES}
     limits = LimitsFile.read(singles["limits.yaml"], report)
-    rules = _named(RULE, trees, lambda node: RuleFile.read(node, report).build(), report)
+    rules = _read_named(RULE, trees, lambda node: RuleFile.read(node, report).build(), report)
     rulebook = Rulebook(
         revision=revision_of(texts),
         rules={RuleId(name): rule for name, rule in rules.items()},
-        templates=_named(TEMPLATE, trees, lambda node: TemplateFile.read(node, report).build(), report),
-        forms=_named(FORM, trees, lambda node: FormFile.read(node, report).build(), report),
+        templates=_read_named(TEMPLATE, trees, lambda node: TemplateFile.read(node, report).build(), report),
+        forms=_read_named(FORM, trees, lambda node: FormFile.read(node, report).build(), report),
         people=PeopleFile.read(singles["people.yaml"], report).build(),
         calendar=CalendarFile.read(singles["calendar.yaml"], report).build(),
         tenant=HouseFile.read(singles["house.yaml"], report).build(limits),
@@ -166,7 +170,7 @@ def stem(file: str) -> str:
     return PurePosixPath(file).name.split(".")[0]
 
 
-def _named(
+def _read_named(
     suffix: str, trees: Mapping[str, Node], read: Callable[[Node], Item], report: FaultReport
 ) -> dict[str, Item]:
     """By name, which is also the file's. Reports a second one of the same name."""
@@ -183,7 +187,7 @@ def _named(
     return found
 
 
-def _single(name: str, texts: Mapping[str, str], trees: Mapping[str, Node], report: FaultReport) -> Node | None:
+def _find_single(name: str, texts: Mapping[str, str], trees: Mapping[str, Node], report: FaultReport) -> Node | None:
     at = [file for file in texts if PurePosixPath(file).name == name]
     if not at:
         report.add(Location(name, 1, 1), f"the folder has no {name}")

@@ -49,6 +49,9 @@ _SENDER, _UNANSWERED, _TOLD = "sender", "unanswered", "told"
 _ANSWERING = frozenset({_SENDER, _UNANSWERED, _TOLD})
 
 
+# ------------------------------------------------------------------ people
+
+
 def check_addressees(
     context: ValidationContext, rule: Rule, who: Addressees, *path: str | int, answered: bool = False
 ) -> None:
@@ -94,6 +97,9 @@ def _check_name(context: ValidationContext, rule: Rule, name: str, location: Loc
 def _comes_with_event(rule: Rule, name: str) -> bool:
     """Escalation contacts may come with the event that asks for them."""
     return name.startswith("escalation") and any("escalation" in party_fields(event) for event in rule.events)
+
+
+# ------------------------------------------------------------------ writes
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +170,8 @@ def _check_value(spec: FieldSpec, value: Literal | Field, location: Location, sc
     else:
         check_literal(value, spec.type, spec, location, scope.report)
 
+
+# ------------------------------------------------------------------ steps
 
 _LAST = frozenset({Verb.GIVE_UP, Verb.HAND_OVER, Verb.TELL, Verb.RECORD})
 _ASKING = frozenset({Verb.ASK, Verb.COLLECT})
@@ -260,6 +268,8 @@ def _check_writes(
     if record.then is not None:
         _check_writes(context, rule, record.then, scope, (*path, "then"))
 
+
+# ------------------------------------------------------------------ the rule
 
 _WHOLE = frozenset({FieldType.PARTY, FieldType.RECORD, FieldType.LIST})
 

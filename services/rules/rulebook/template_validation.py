@@ -34,6 +34,8 @@ from shared.clients.whatsapp_limits import (
 )
 from shared.contracts.writes import CreateAcquisition, WriteOperation
 
+# ------------------------------------------------------------------ where templates are used
+
 
 @dataclass(frozen=True, slots=True)
 class TemplateUse:
@@ -128,6 +130,8 @@ def reminded_answers(rule: Rule, step: Step) -> tuple[str, ...]:
     before = [each for each in rule.steps if each.index < step.index and each.verb in (Verb.ASK, Verb.COLLECT)]
     return tuple(before[-1].answers) if before else ()
 
+
+# ------------------------------------------------------------------ templates
 
 _BRACES = re.compile(r"\{[^{}]*\}|[{}]")
 _SIDE_BY_SIDE = re.compile(r"\}\s*\{")
@@ -263,6 +267,8 @@ def _braced(names: frozenset[str]) -> str:
 def _location(context: ValidationContext, template: Template, *path: str, root: str = "languages") -> Location:
     return context.loaded.location(template.location.file, root, *path)
 
+
+# ------------------------------------------------------------------ forms
 
 _SIZE_NOTE = "note: “max_mb” refuses a file whose size is known; WhatsApp seldom says it before the file is fetched"
 _KIND = re.compile(r"[a-z0-9]{1,8}")

@@ -30,6 +30,9 @@ from ruamel.yaml.reader import ReaderError
 from services.rules.rulebook.faults import FaultReport
 from services.rules.rulebook.model import Location
 
+# ------------------------------------------------------------------ the tree
+
+
 Plain = str | int | float | bool | date | datetime | None
 
 
@@ -50,7 +53,7 @@ class SequenceNode:
 
 @dataclass(frozen=True, slots=True)
 class MappingNode:
-    """``keys`` says where each key stands."""
+    """``keys`` has the location of each key."""
 
     location: Location
     nodes: Mapping[str, "Node"]
@@ -61,17 +64,17 @@ Node = ScalarNode | SequenceNode | MappingNode
 
 
 def location_of(node: Node, *path: str | int) -> Location:
-    """Where the word at ``path`` stands, or the key of what is more than a word."""
-    key, found = _walked(node, path)
+    """The location of the single value at ``path``, or of the key of anything larger."""
+    key, found = _walk(node, path)
     return found.location if isinstance(found, ScalarNode) and found.text else key
 
 
 def key_location_of(node: Node, *path: str | int) -> Location:
-    return _walked(node, path)[0]
+    return _walk(node, path)[0]
 
 
-def _walked(node: Node, path: tuple[str | int, ...]) -> tuple[Location, Node]:
-    """As far as the path goes in what was written."""
+def _walk(node: Node, path: tuple[str | int, ...]) -> tuple[Location, Node]:
+    """The key's location and the node, as deep as the path exists in the file."""
     location = node.location
     for part in path:
         if isinstance(node, MappingNode) and part in node.nodes:
@@ -84,18 +87,21 @@ def _walked(node: Node, path: tuple[str | int, ...]) -> tuple[Location, Node]:
     return location, node
 
 
+# ------------------------------------------------------------------ the parser
+
+
 DEEPEST = 50
-"""Collections within collections; the deepest rule a person writes has about ten."""
+"""Nested collections; a rule that a person writes has about ten."""
 MOST_REPEATED = 100_000
 """Nodes of one file that aliases repeat."""
 LARGEST_NUMBER = 2**53
-"""Beyond it a number is not the same everywhere that JSON is read."""
+"""A larger number is not exact in every reader of JSON."""
 
-_UNCARRIED = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+_FORBIDDEN_CHARACTERS = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 
 def parse(file: str, text: str, report: FaultReport) -> Node | None:
-    """The tree of one file; None where it is no YAML, or nothing, which is reported."""
+    """The tree of one file; None for an empty file and for one that is no YAML, which is reported."""
     builder = _Builder(file, report)
     try:
         for event in _events(text):
@@ -123,7 +129,7 @@ def parse(file: str, text: str, report: FaultReport) -> Node | None:
 
 @cache
 def _resolver() -> Any:
-    """What a plain word means by YAML 1.2; it keeps nothing from one to the next."""
+    """Resolves the type of a plain word by YAML 1.2; it has no state."""
     return YAML(typ="safe", pure=True).resolver
 
 
@@ -147,7 +153,7 @@ class _Unreadable(Exception):
 
 @dataclass(slots=True)
 class _Open:
-    """A collection whose end has not come: ``key`` is that of the value to come, ``size`` counts repeated nodes too."""
+    """A collection that is not complete: ``key`` belongs to the next value, ``size`` includes repeated nodes."""
 
     location: Location
     mapping: bool
@@ -161,7 +167,7 @@ class _Open:
 
 
 class _Builder:
-    """``last`` is the location of the event taken last."""
+    """``last`` is the location of the latest event."""
 
     def __init__(self, file: str, report: FaultReport) -> None:
         self.root: Node | None = None
@@ -223,7 +229,7 @@ class _Builder:
         self._keep(node, size, None)
 
     def _keep(self, node: Node, size: int, anchor: str | None) -> None:
-        """Put a whole node where it belongs: the root, an item, a key or a value."""
+        """Add a complete node to its parent: as the root, an item, a key or a value."""
         if anchor is not None:
             self._anchors[anchor] = (node, size)
         if not self._open:
@@ -287,11 +293,11 @@ _MEANINGS: Mapping[str, Callable[[str], Plain]] = {
 
 
 def _scalar(event: Any, location: Location, tag: str, report: FaultReport) -> ScalarNode:
-    """``report`` hears of a value that looks like what it is not; its text is taken for a word then."""
+    """Reports a value that looks like a number or date and is none, and takes its text instead."""
     text = str(event.value)
-    if found := _UNCARRIED.search(text):
+    if found := _FORBIDDEN_CHARACTERS.search(text):
         report.add(location, f"no text may hold the character U+{ord(found[0]):04X}")
-        text = _UNCARRIED.sub("", text)
+        text = _FORBIDDEN_CHARACTERS.sub("", text)
     kind = tag.rpartition(":")[2]
     read = _MEANINGS.get(kind)
     if read is None:
