@@ -3,13 +3,15 @@
 The services themselves only validate the rules; stories are read and played here alone.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from services.rules.rulebook.catalogue import EVENTS, fields_of_event
 from services.rules.rulebook.faults import FaultReport, FileFault
@@ -90,29 +92,41 @@ def _check_tested(book: Rulebook, stories: Iterable[Story], report: FaultReport)
 # ------------------------------------------------------------------ the command
 
 
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command(help=_DESCRIPTION, epilog=_EPILOG)
+def check(
+    folder: Annotated[Path | None, typer.Argument(metavar="FOLDER", help="Where the rule files are.")] = None,
+    *,
+    lock: Annotated[bool, typer.Option("--lock", help=f"Write {LOCK_FILE}: later changes need a new version.")] = False,
+    fields: Annotated[
+        str | None, typer.Option(metavar="EVENT", help="List every field and fact a rule on EVENT may name.")
+    ] = None,
+    schema: Annotated[
+        str | None, typer.Option(metavar="KIND", help=f"Print the JSON Schema of a kind of file: {', '.join(SCHEMAS)}.")
+    ] = None,
+) -> None:
+    raise typer.Exit(_run(folder, lock=lock, fields=fields, schema=schema))
+
+
 def main(arguments: Sequence[str]) -> int:
-    chosen = _parser().parse_args(arguments)
-    if chosen.fields is not None:
-        return _list_fields(chosen.fields)
-    if chosen.schema is not None:
-        return _print_schema(chosen.schema)
-    if chosen.folder is None or not chosen.folder.is_dir():
-        return _complain(f"{chosen.folder or 'FOLDER'}: there is no such folder")
-    return _lock(chosen.folder) if chosen.lock else _check(chosen.folder)
+    """Run the command; returns its exit code."""
+    try:
+        app(list(arguments), prog_name="python -m services.rules.check")
+    except SystemExit as end:
+        return int(end.code or 0)
+    return Exit.FINE
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m services.rules.check",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("folder", metavar="FOLDER", type=Path, nargs="?", help="where the rule files are")
-    parser.add_argument("--lock", action="store_true", help=f"write {LOCK_FILE}: later changes need a new version")
-    parser.add_argument("--fields", metavar="EVENT", help="list every field and fact a rule on EVENT may name")
-    parser.add_argument("--schema", metavar="KIND", choices=SCHEMAS, help="print the JSON Schema of a kind of file")
-    return parser
+def _run(folder: Path | None, *, lock: bool, fields: str | None, schema: str | None) -> int:
+    if fields is not None:
+        return _list_fields(fields)
+    if schema is not None:
+        return _print_schema(schema)
+    if folder is None or not folder.is_dir():
+        return _complain(f"{folder or 'FOLDER'}: there is no such folder")
+    return _lock(folder) if lock else _check(folder)
 
 
 def _check(folder: Path) -> int:
@@ -187,6 +201,8 @@ def _list_fields(event: str) -> int:
 
 def _print_schema(kind: str) -> int:
     """For editors, which complete keys by it."""
+    if kind not in SCHEMAS:
+        return _complain(f"there is no kind of file “{kind}”; there are {', '.join(SCHEMAS)}")
     _print(json.dumps(SCHEMAS[kind].model_json_schema(), indent=2, ensure_ascii=False))
     return Exit.FINE
 

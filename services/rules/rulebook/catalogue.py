@@ -191,8 +191,8 @@ FACTS: tuple[CatalogueFact, ...] = (
         "Whether a cover, the jacket copy and the metadata are all final.",
     ),
     _fact(
-        FactGroup.WORK, "launch.missing", FieldType.LIST, "The components of a launch that are not final.", optional=True,
-        values=Component, item=FieldType.TEXT,
+        FactGroup.WORK, "launch.missing", FieldType.LIST, "The components of a launch that are not final.",
+        optional=True, values=Component, item=FieldType.TEXT,
     ),
     _fact(
         FactGroup.RIGHTS, "rights.status", FieldType.TEXT, "The rights record's status as last heard.", optional=True,
@@ -264,7 +264,7 @@ def _facts_for(event: str, own: Mapping[str, FieldSpec]) -> Iterator[CatalogueFa
 
 
 def resolve(events: tuple[str, ...], path: str, started_by: tuple[str, ...] = ()) -> FieldSpec | None:
-    """The field at ``path`` for a rule on these events, or None. ``chain.`` is resolved for ``started_by``, else ``events``.
+    """The field at ``path`` for a rule on these events, or None. ``chain.`` uses ``started_by``, else ``events``.
 
     A field that only some of the events have counts as one that may be absent.
     """
