@@ -42,7 +42,7 @@ class MessageUpdate(Struct, frozen=True):
 
 
 @dataclass(slots=True)
-class _Unit:
+class _UnitOfWork:
     """The updates of one transaction, in order; ``messages`` begins as loaded and ends as it is to be saved."""
 
     messages: dict[str, TrackedMessage]
@@ -81,7 +81,7 @@ class MessageUpdater:
         if not updates:
             return {}
         loaded = await self.store.load(tx.connection, (update.message_id for update in updates))
-        unit = _Unit({message_id: message for message_id, (message, _) in loaded.items()})
+        unit = _UnitOfWork({message_id: message for message_id, (message, _) in loaded.items()})
         for update in updates:
             change = unit.apply(update, tx.now)
             if change is not None:
@@ -92,7 +92,7 @@ class MessageUpdater:
         await self._save(tx, unit)
         return unit.messages
 
-    async def _save(self, tx: Transaction, unit: _Unit) -> None:
+    async def _save(self, tx: Transaction, unit: _UnitOfWork) -> None:
         if unit.changed:
             await self.store.save(tx.connection, list(unit.changed.values()), tx.now)
         if unit.ended:

@@ -157,7 +157,7 @@ class SendNotStarted(Struct, frozen=True):
 
 SendOutcome = SendAccepted | SendError | SendUncertain | SendNotStarted
 
-_SLOW_DOWN = ErrorPolicy(ErrorAction.THROTTLE_NUMBER, ErrorScope.NUMBER)
+_THROTTLE_NUMBER = ErrorPolicy(ErrorAction.THROTTLE_NUMBER, ErrorScope.NUMBER)
 _NOT_WHATSAPP = ErrorPolicy(ErrorAction.OPERATOR, ErrorScope.ACCOUNT)  # a wrong address or a proxy responded
 
 
@@ -173,7 +173,7 @@ def parse_response(status: int, body: bytes, retry_after: timedelta | None = Non
         return SendError(code, error_policy(code, subcode, http_status=status), retry_after)
     if status >= _HTTP_SERVER_ERROR:
         return SendUncertain(MessageReason.SERVER_ERROR)
-    return SendError(None, _SLOW_DOWN if status == _HTTP_TOO_MANY_REQUESTS else _NOT_WHATSAPP, retry_after)
+    return SendError(None, _THROTTLE_NUMBER if status == _HTTP_TOO_MANY_REQUESTS else _NOT_WHATSAPP, retry_after)
 
 
 def _parse_object(body: bytes) -> dict[str, Any]:
