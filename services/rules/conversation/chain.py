@@ -64,7 +64,7 @@ _KEPT_AS = {
 class ChainMessage(Value):
     """One message to one person. ``step`` is the step's index, ``answer`` the answer it follows, if any.
 
-    ``reply`` frees it of quiet hours; ``rendered`` are the words of a question, which the evidence of its answer shows.
+    ``reply`` frees it of quiet hours; ``rendered`` is the text of a question, for the evidence of its answer.
     """
 
     message_id: MessageId
@@ -103,7 +103,7 @@ class StepStatus(StrEnum):
 
 
 class StepState(Value):
-    """``unreached``: done, but nobody could be told, so the next step does not wait."""
+    """``unreached``: the step reached no person, so the next one does not wait."""
 
     status: StepStatus = StepStatus.PENDING
     occurrence: int = 0
@@ -147,7 +147,7 @@ class ChainWrite(Value, rename=_KEPT_AS):
 
 
 class HandoverOffer(Value):
-    """A hand-over waiting for a taker; ``declined`` are those who said not me."""
+    """An offer that waits for a person to take it; ``declined`` are the people who tapped Not me."""
 
     step: int
     answer: str | None = None

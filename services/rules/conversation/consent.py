@@ -29,7 +29,7 @@ def stop(context: DecisionContext, message: MessageReceived) -> None:
         known = context.facts.consent.get(person, Consent())
         _keep(context, person, known.with_opt_out(message.at, message.message_id))
     if context.facts.opted_out(message.person_id) and not before:
-        send_notice(context, message, "stopped", last_word=True)
+        send_notice(context, message, "stopped", after_opt_out=True)
     _leave_all(context, writers)
 
 

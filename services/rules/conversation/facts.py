@@ -104,7 +104,7 @@ class MessageFingerprint(Value):
 class UnsolicitedMessages(Value, rename={"recent": "said", "reported_at": "told_at"}):
     """The messages a person wrote lately without being asked: when they were answered or started a rule, and hashes.
 
-    ``reported_at``: when a colleague last heard that the person is not answered any more.
+    ``reported_at``: when it was last reported to a colleague that the person is not answered any more.
     """
 
     answered: tuple[Instant, ...] = ()

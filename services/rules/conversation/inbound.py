@@ -2,7 +2,7 @@
 
 Unsolicited messages are limited (``limits.yaml``: ``brake``), against answering machines and floods: only so many are
 answered in a while, and repetitions are not. Taps on open questions and answers that a form accepts never count. Above
-the limit a message is kept with the reason ``braked``, and a colleague hears of it once a day. Reactions, stickers,
+the limit a message is kept with the reason ``braked``, and is reported to a colleague once a day. Reactions, stickers,
 emoji and thanks that answer no question cause nothing.
 """
 
@@ -66,7 +66,7 @@ def exceeds_limit(
 
 
 def should_report(context: DecisionContext, message: MessageReceived) -> bool:
-    """Whether a colleague hears of it now; at most once a day for each person."""
+    """Whether to report it to a colleague now: at most once a day for each person."""
     known = context.facts.unsolicited.get(message.person_id, UnsolicitedMessages())
     if known.reported_at is not None and context.now < known.reported_at + _REPORT_EVERY:
         return False

@@ -192,22 +192,24 @@ def _render_template(
 
 
 def send_notice(
-    context: DecisionContext, message: MessageReceived, say: str, rule: Rule | None = None, *, last_word: bool = False
+    context: DecisionContext,
+    message: MessageReceived,
+    say: str,
+    rule: Rule | None = None,
+    *,
+    after_opt_out: bool = False,
 ) -> None:
     """Answer a message with a built-in template, at once and without a chain, on the line it came by.
 
-    ``last_word``: also to a person who has just opted out.
+    ``after_opt_out``: also to a person who has just opted out.
     """
     person = context.facts.people.get(context.facts.current_id(message.person_id))
     refused = exclusion_reason(context, person, person.person_id, "", free=True) if person else None
-    if person is None or refused not in {None, Reason.OPTED_OUT if last_word else None}:
+    if person is None or refused not in {None, Reason.OPTED_OUT if after_opt_out else None}:
         return
-    tenant = context.rulebook.tenant
-    language = language_of(context, person)
-    why = (rule.why.get(language) or rule.why.get(tenant.language, "")) if rule else ""
-    publisher = tenant.publisher.get(language, tenant.publisher[tenant.language])
-    values: dict[str, object] = {"publisher": publisher, "person": person.display_name, "why": why}
-    rendered, template = _render_template(context, context.rulebook.templates[say], language, values)
+    values = _notice_values(context, person, rule)
+    template = context.rulebook.templates[say]
+    rendered, call = _render_template(context, template, language_of(context, person), values)
     sent = SendMessage(
         message_id=MessageId(derive_id("house", say, message.message_id)),
         person_id=person.person_id,
@@ -215,14 +217,21 @@ def send_notice(
         say=say,
         language=rendered.language,
         body=rendered.body,
-        template=template,
+        template=call,
         resend=Resend.IF_UNPROVEN,
-        expires_at=_expiry(working_hours(context, person), context.now, tenant.send_within),
+        expires_at=_expiry(working_hours(context, person), context.now, context.rulebook.tenant.send_within),
     )
     context.effects.append(RequestedMessage(sent, Verb.TELL, None))
-    if not last_word:
+    if not after_opt_out:
         context.drafted.add(sent.message_id)
         context.facts.add_notice(sent.message_id, person.person_id)
+
+
+def _notice_values(context: DecisionContext, person: PersonFacts, rule: Rule | None) -> dict[str, object]:
+    tenant, language = context.rulebook.tenant, language_of(context, person)
+    why = (rule.why.get(language) or rule.why.get(tenant.language, "")) if rule else ""
+    publisher = tenant.publisher.get(language, tenant.publisher[tenant.language])
+    return {"publisher": publisher, "person": person.display_name, "why": why}
 
 
 def notice_text(context: DecisionContext, person: PersonFacts, say: str, **words: str) -> str:

@@ -139,7 +139,7 @@ def _follow_up_write(context: DecisionContext, chain: Chain, write: ChainWrite) 
 
 
 def _send_to_all_concerned(context: DecisionContext, chain: Chain, write: ChainWrite, say: str) -> Chain:
-    """Nothing was written: tell the answerers, and the people who would have heard of the success."""
+    """Nothing was written: notify the answerers, and the people who would have been notified of the success."""
     chain = _send_to_answerers(context, chain, write, say)
     answer = context.rule_of(chain).steps[write.step].answers.get(write.answer or "")
     tell = answer.tell if answer else None

@@ -239,8 +239,8 @@ def working_hours(context: DecisionContext, person: PersonFacts) -> WorkingCalen
 
 @lru_cache(maxsize=4096)
 def _hours_of(book: Rulebook, person: PersonFacts) -> WorkingCalendar:
-    house = staff_roles(book.people, person)
-    return _hours(book.calendar, person.country, person.zone, house.union(person.roles), bool(house))
+    own = staff_roles(book.people, person)
+    return _hours(book.calendar, person.country, person.zone, own.union(person.roles), bool(own))
 
 
 @lru_cache(maxsize=4096)

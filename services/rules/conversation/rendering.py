@@ -172,13 +172,13 @@ def _template_parameters(template: Template) -> tuple[str, ...]:
 def _value(scope: _TemplateScope, words: Mapping[str, str], document: Document, path: str | None, name: str) -> object:
     if path is not None and (found := document.get(path)) is not None:
         return found
-    preferred = path or name
-    if preferred in words:
-        return words[preferred]
-    if preferred.startswith(_LINK):
-        return scope.context.rulebook.tenant.links.get(preferred.removeprefix(_LINK), "")
-    word = _BUILT_IN_VALUES.get(preferred)
-    return word(scope) if word is not None else ""
+    source = path or name
+    if source in words:
+        return words[source]
+    if source.startswith(_LINK):
+        return scope.context.rulebook.tenant.links.get(source.removeprefix(_LINK), "")
+    built_in = _BUILT_IN_VALUES.get(source)
+    return built_in(scope) if built_in is not None else ""
 
 
 def language_of(context: DecisionContext, person: PersonFacts) -> str:

@@ -158,12 +158,12 @@ def _same_subject(context: DecisionContext, chain: Chain, rule: Rule, same: str 
 
 def start_chains(context: DecisionContext, trigger: RuleTrigger, matched: Iterable[Rule]) -> bool:
     """Start or replan a chain for each matched rule; False where none of the rules has a subject here."""
-    spoke = False
+    has_subject = False
     for rule in matched:
         subject = subject_of(rule.about, trigger.document, trigger.event.id)
         if subject is None:
             continue
-        spoke = True
+        has_subject = True
         live = context.facts.active_chain(rule.name, subject)
         if live is None:
             start_chain(context, trigger, rule, subject)
@@ -171,7 +171,7 @@ def start_chains(context: DecisionContext, trigger: RuleTrigger, matched: Iterab
             context.add_reason(Reason.ALREADY_LIVE, live)
         else:
             replan_chain(context, live, trigger)
-    return spoke
+    return has_subject
 
 
 def start_chain(context: DecisionContext, trigger: RuleTrigger, rule: Rule, subject: str) -> Chain:

@@ -71,9 +71,7 @@ def request_write(context: DecisionContext, chain: Chain, record: WriteAction, o
     if record.unless is not None and holds(record.unless, document):
         return chain
     case = _WriteCase(context, chain, document, _values(record, document), origin)
-    step = f"{origin.step}.{origin.answer or ''}.{origin.depth}.{chain.steps[origin.step].occurrence}"
-    source = origin.answers[-1].wamid if origin.answers else context.cause
-    write_id = WriteId(derive_id("write", chain.chain_id, step, record.operation, source))
+    write_id = _write_id(context, chain, record, origin)
     if any(w.write_id == write_id for w in chain.writes):
         return chain
     name, build = _BUILDERS[record.operation]
@@ -96,6 +94,12 @@ def request_write(context: DecisionContext, chain: Chain, record: WriteAction, o
             answerers=origin.answerers,
         )
     )
+
+
+def _write_id(context: DecisionContext, chain: Chain, record: WriteAction, origin: WriteOrigin) -> WriteId:
+    step = f"{origin.step}.{origin.answer or ''}.{origin.depth}.{chain.steps[origin.step].occurrence}"
+    source = origin.answers[-1].wamid if origin.answers else context.cause
+    return WriteId(derive_id("write", chain.chain_id, step, record.operation, source))
 
 
 def _values(record: WriteAction, document: Document) -> dict[str, Any]:
