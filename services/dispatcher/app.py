@@ -52,19 +52,11 @@ def compose(
     sender = Sender(clock, recorder, whatsapp, Throttles(), settings.sends_in_flight)
     backlog = TopicBacklog([topic.name for topic in TOPICS], fetch_ends)
     session = partial(connect, settings.postgres_dsn.get_secret_value(), SERVICE, **LEADER_SESSION)
+    lease = LeaderLease(f"stet/dispatcher/portfolio/{tenant}", session)
     return DispatcherParts(
         handler=DispatcherHandler(people, store, updater, evidence, account),
         sender=sender,
-        leader=Leader(
-            LeaderLease(f"stet/dispatcher/portfolio/{tenant}", session),
-            backlog,
-            throttle_store,
-            store,
-            sender,
-            settings.limits(),
-            lines,
-            settings.lease,
-        ),
+        leader=Leader(lease, backlog, throttle_store, store, sender, settings.limits(), lines, settings.lease),
         reconciler=Reconciler(sender, recorder, store, account, lines, settings.unproven_after),
         monitor=Monitor(pool, store, evidence, sender, lines, settings.unproven_after),
     )
