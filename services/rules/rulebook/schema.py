@@ -316,6 +316,13 @@ class FieldReference(Section):
         return model.Field(self.field, self.value_location("field"))
 
 
+Built = TypeVar("Built")
+
+
+def build_value(written: Built | FieldReference) -> Built | model.Field:
+    return written.build() if isinstance(written, FieldReference) else written
+
+
 def node_kind(node: Any) -> str:
     """The shape of a node, for values that may be written in several."""
     return "mapping" if isinstance(node, MappingNode) else "list" if isinstance(node, SequenceNode) else "value"

@@ -1,0 +1,135 @@
+"""The schema of conditions, as in ``if`` and ``unless``: fields with the values they must have."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag
+
+from services.rules.rulebook import model
+from services.rules.rulebook.faults import FaultReport
+from services.rules.rulebook.model import (
+    ALWAYS,
+    AllOf,
+    AnyOf,
+    Compare,
+    Condition,
+    NoneOf,
+    Operator,
+)
+from services.rules.rulebook.schema import (
+    ABSENT,
+    Flag,
+    Literal,
+    LiteralOrField,
+    OneOrMore,
+    Section,
+    Text,
+    build_value,
+    node_kind,
+)
+from services.rules.rulebook.yaml_tree import MappingNode, ScalarNode, SequenceNode
+
+
+class Comparisons(Section):
+    """Comparisons of one field, all of which must hold. A comparison of an absent field does not hold."""
+
+    label = "comparison"
+    is_not: LiteralOrField | None = None
+    at_least: LiteralOrField | None = None
+    at_most: LiteralOrField | None = None
+    more_than: LiteralOrField | None = None
+    less_than: LiteralOrField | None = None
+    includes: LiteralOrField | None = None
+    exists: Flag | None = None
+    field: Text | None = None
+    """Another field, to be equal to."""
+
+    @classmethod
+    def report_unknown_key(cls, node: MappingNode, key: str, label: str, report: FaultReport) -> None:
+        known = cls.known_keys()
+        report.unknown(node.keys[key], f"“{key}” is no {label}; there are {', '.join(known)}", key, known)
+
+    def build(self, name: str, location: model.Location) -> Condition:
+        if self.field is not None:
+            operand = model.Field(self.field, self.value_location("field"))
+            return Compare(name, Operator.IS, operand, location=location)
+        return _together(
+            [self._compare(name, Operator(key)) for key in self.written if key in Comparisons.model_fields]
+        )
+
+    def _compare(self, name: str, operator: Operator) -> Compare:
+        operand = build_value(getattr(self, operator))
+        return Compare(name, operator, operand, (self.value_location(operator),), self.key_location(operator))
+
+
+Compared = Annotated[
+    Annotated[Literal, Tag("value")]
+    | Annotated[tuple[Literal, ...], OneOrMore(), Tag("list")]
+    | Annotated[Comparisons, Tag("mapping")],
+    Discriminator(node_kind),
+]
+"""A value to be equal to, a list of values of which it must be one, or comparisons."""
+
+
+def _one_line_each(node: Any) -> Any:
+    """Each line of a mapping is a condition of its own."""
+    if not isinstance(node, MappingNode):
+        return node
+    lines = (MappingNode(each.location, {key: each}, {key: node.keys[key]}) for key, each in node.nodes.items())
+    return SequenceNode(node.location, tuple(lines))
+
+
+class ConditionSection(Section):
+    """Fields with the values they must have. All lines must hold."""
+
+    model_config = ConfigDict(extra="allow")
+    label = "a condition"
+    all: Annotated[tuple["ConditionSection", ...], OneOrMore(), BeforeValidator(_one_line_each)] = ()
+    """Conditions that must all hold."""
+    any: Annotated[tuple["ConditionSection", ...], OneOrMore(), BeforeValidator(_one_line_each)] = ()
+    """Conditions of which one must hold."""
+    not_: "ConditionSection | None" = Field(None, alias="not")
+    """A condition that must not hold."""
+    __pydantic_extra__: dict[str, Compared] = Field(init=False)
+
+    @classmethod
+    def report_no_mapping(cls, node: Any, label: str, report: FaultReport) -> None:
+        if node is not ABSENT:
+            report.add(node.location, f"{label} is a mapping, like “to_stage_key: typesetting”")
+
+    @classmethod
+    def read_keys(cls, node: Any, label: str, report: FaultReport) -> dict[str, Any]:
+        entries = super().read_keys(node, label, report)
+        for key in [key for key, each in entries.items() if isinstance(each, ScalarNode) and each.value is None]:
+            report.add(entries.pop(key).location, f"“{key}” is compared with nothing; say {{exists: false}}")
+        return entries
+
+    def build(self) -> Condition:
+        return _together(list(self._lines()))
+
+    def _lines(self) -> Iterator[Condition]:
+        for key, node in self.written.items():
+            match key:
+                case "all":
+                    yield AllOf(tuple(each.build() for each in self.all))
+                case "any":
+                    yield AnyOf(tuple(each.build() for each in self.any))
+                case "not":
+                    yield NoneOf(self.not_.build() if self.not_ else ALWAYS)
+                case _:
+                    if key in self.__pydantic_extra__:
+                        yield self._comparison(key, self.__pydantic_extra__[key], node)
+
+    def _comparison(self, name: str, compared: Any, node: Any) -> Condition:
+        match compared:
+            case Comparisons():
+                return compared.build(name, self.key_location(name))
+            case tuple():
+                locations = tuple(each.location for each in node.nodes)
+                return Compare(name, Operator.ONE_OF, compared, locations, self.key_location(name))
+            case _:
+                return Compare(name, Operator.IS, compared, (node.location,), self.key_location(name))
+
+
+def _together(conditions: list[Condition]) -> Condition:
+    return conditions[0] if len(conditions) == 1 else AllOf(tuple(conditions))
