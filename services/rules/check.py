@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from pydantic import TypeAdapter
 
 from services.rules.rulebook.catalogue import EVENTS, fields_of_event
 from services.rules.rulebook.faults import FaultReport, FileFault
@@ -20,14 +21,17 @@ from services.rules.rulebook.loader import SCHEMAS, read_folder
 from services.rules.rulebook.lock import LOCK_FILE, check_lock, extend_lock
 from services.rules.rulebook.model import Rulebook
 from services.rules.rulebook.validation import validate
-from services.rules.story.model import Story
-from services.rules.story.read import read_stories
+from services.rules.scenario.story_file import Story, read_stories
 
 _DESCRIPTION = """\
 Checks a folder of rules: every fault of its files with file, line, column and the nearest right word, all at once;
 then plays its stories (*.test.yaml) in virtual time. Nothing is sent and nothing is written."""
 _EPILOG = """\
 exit code: 0 all is well, 2 the command is wrong, 3 the files are at fault, 4 a story failed"""
+
+
+_FILE_KINDS: Mapping[str, Any] = {**SCHEMAS, "test": list[Story]}
+"""Types of what a file of each kind holds."""
 
 
 class Exit(IntEnum):
@@ -70,23 +74,23 @@ def _check_people(book: Rulebook, stories: Iterable[Story], report: FaultReport)
     """The roles and teams that a story gives its people exist."""
     roles, teams = known_roles(book), book.people.teams
     for story in stories:
-        for each in story.people:
+        for each in story.people.values():
             for role in each.roles:
                 if role and role not in roles:
-                    report.unknown(each.place, f"there is no role “{role}”", role, roles)
+                    report.unknown(each.location, f"there is no role “{role}”", role, roles)
             if each.team is not None and each.team not in teams:
-                report.unknown(each.place, f"people.yaml has no team “{each.team}”", each.team, teams)
+                report.unknown(each.location, f"people.yaml has no team “{each.team}”", each.team, teams)
 
 
 def _check_tested(book: Rulebook, stories: Iterable[Story], report: FaultReport) -> None:
     """Each rule has a story, in a file of its name."""
-    about = {story.about for story in stories}
+    tested = {story.rule for story in stories}
     for rule in book.rules.values():
-        if rule.name and rule.name not in about:
+        if rule.name and rule.name not in tested:
             report.add(rule.location, f"“{rule.name}” has no story: write {rule.name}.test.yaml beside it")
     for story in stories:
-        if story.about not in book.rules:
-            report.unknown(story.place, f"there is no rule “{story.about}” to test", story.about, book.rules)
+        if story.rule not in book.rules:
+            report.unknown(story.location, f"there is no rule “{story.rule}” to test", story.rule, book.rules)
 
 
 # ------------------------------------------------------------------ the command
@@ -104,7 +108,8 @@ def check(
         str | None, typer.Option(metavar="EVENT", help="List every field and fact a rule on EVENT may name.")
     ] = None,
     schema: Annotated[
-        str | None, typer.Option(metavar="KIND", help=f"Print the JSON Schema of a kind of file: {', '.join(SCHEMAS)}.")
+        str | None,
+        typer.Option(metavar="KIND", help=f"Print the JSON Schema of a file: {', '.join(_FILE_KINDS)}."),
     ] = None,
 ) -> None:
     raise typer.Exit(_run(folder, lock=lock, fields=fields, schema=schema))
@@ -166,9 +171,9 @@ def _at_fault(folder: Path, faults: Sequence[FileFault], consequence: str) -> in
 
 
 def _played(checked: Checked) -> list[FileFault]:
-    from services.rules.story.play import play  # noqa: PLC0415 -- only a rulebook without faults can be played
+    from services.rules.scenario.player import play_story  # noqa: PLC0415 -- only a rulebook without faults can be played
 
-    return [fault for story in checked.stories for fault in play(story, checked.rulebook)]
+    return [fault for story in checked.stories for fault in play_story(story, checked.rulebook)]
 
 
 def _print_faults(folder: Path, faults: Iterable[FileFault]) -> None:
@@ -201,9 +206,9 @@ def _list_fields(event: str) -> int:
 
 def _print_schema(kind: str) -> int:
     """For editors, which complete keys by it."""
-    if kind not in SCHEMAS:
-        return _complain(f"there is no kind of file “{kind}”; there are {', '.join(SCHEMAS)}")
-    _print(json.dumps(SCHEMAS[kind].model_json_schema(), indent=2, ensure_ascii=False))
+    if kind not in _FILE_KINDS:
+        return _complain(f"there is no kind of file “{kind}”; there are {', '.join(_FILE_KINDS)}")
+    _print(json.dumps(TypeAdapter(_FILE_KINDS[kind]).json_schema(), indent=2, ensure_ascii=False))
     return Exit.FINE
 
 

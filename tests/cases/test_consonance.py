@@ -12,12 +12,11 @@ from services.ingest.fields import FieldReader, find_phone
 from services.ingest.poll.consonance_reader import connect
 from services.ingest.poll.snapshot_parser import parse_contact
 from services.ingest.poll.vocabulary import TenantVocabulary
-from services.rules.story.changes import laid_over
-from services.rules.story.happening import golden_data
+from services.rules.scenario.story_world import golden_data, overlay
 from shared.contracts import consonance
 from shared.contracts.values import convert, to_builtins
-from tests.cases.folder import Kind, lines, of_kind, read_json
-from tests.cases.played import Played
+from tests.cases.case_folders import CaseKind, cases_of, lines, read_json
+from tests.cases.shipped_story import ShippedStory
 from tests.services.ingest.test_consonance_answers import SCHEMA, FakeConsonanceServer, ask_all, healthy, listening
 from tests.services.rules.conversation.test_shared_number import IngestAndRules, decisions, services, tap
 
@@ -26,7 +25,7 @@ AT_ONCE = 5
 """Seconds of this process."""
 
 
-@pytest.mark.parametrize("folder", of_kind(Kind.CONTACT), ids=lambda path: path.name)
+@pytest.mark.parametrize("folder", cases_of(CaseKind.CONTACT), ids=lambda path: path.name)
 def test_a_contact_is_read_whatever_its_fields_hold_and_what_cannot_be_is_told(folder: Path) -> None:
     contact, notes = read_json(folder / "contact.json"), FieldReader()
     view = parse_contact(contact, TenantVocabulary(), notes)
@@ -37,18 +36,18 @@ def test_a_contact_is_read_whatever_its_fields_hold_and_what_cannot_be_is_told(f
         assert notes.digests()
 
 
-@pytest.mark.parametrize("folder", of_kind(Kind.EVENTS), ids=lambda path: path.name)
+@pytest.mark.parametrize("folder", cases_of(CaseKind.EVENTS), ids=lambda path: path.name)
 def test_a_date_that_means_none_is_absent_wherever_it_stands(folder: Path) -> None:
     for event in read_json(folder / "events.json"):
         kind = f"{consonance.PREFIX}{event['type']}{consonance.SUFFIX}"
         if kind not in consonance.KINDS:
             continue
         began = time.process_time()
-        data = convert(consonance.KINDS[kind], laid_over(golden_data(kind), event["data"]))
+        data = convert(consonance.KINDS[kind], overlay(golden_data(kind), event["data"]))
         assert [day for day in _dates(to_builtins(data)) if not 1900 < day.year < 2200] == []
         values = ", ".join(f"{name}: {value}" for name, value in event["data"].items())
         people = "830: {roles: [designer], country: GB}"
-        Played.of(people, f"{{event: {event['type']}, with: {{{values}}}}}", "wait: 60 days").all()
+        ShippedStory.of(people, f"{{event: {event['type']}, with: {{{values}}}}}", "wait: 60 days").play_all()
         assert time.process_time() - began < AT_ONCE
 
 
@@ -63,7 +62,7 @@ def _dates(value: Any) -> list[date]:
         return []
 
 
-NUMBERS = [(folder.name, line) for folder in of_kind(Kind.NUMBERS) for line in lines(folder / "numbers.txt")]
+NUMBERS = [(folder.name, line) for folder in cases_of(CaseKind.NUMBERS) for line in lines(folder / "numbers.txt")]
 
 
 @pytest.mark.parametrize(("name", "written"), NUMBERS)
@@ -94,7 +93,7 @@ def test_the_number_that_is_there_is_taken() -> None:
     assert find_phone("4084568908#", "US") == "+14084568908"
 
 
-ANSWERS = [(folder.name, line) for folder in of_kind(Kind.ANSWERS) for line in lines(folder / "answers.txt")]
+ANSWERS = [(folder.name, line) for folder in cases_of(CaseKind.ANSWERS) for line in lines(folder / "answers.txt")]
 
 
 @pytest.mark.parametrize(("name", "answer"), ANSWERS)
@@ -112,7 +111,7 @@ async def test_an_answer_of_any_shape_is_waited_out(name: str, answer: str) -> N
 
 @pytest.mark.integration
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("folder", of_kind(Kind.CASE), ids=lambda path: path.name)
+@pytest.mark.parametrize("folder", cases_of(CaseKind.CASE), ids=lambda path: path.name)
 async def test_a_tap_from_a_shared_number_counts_for_whom_it_was_asked(folder: Path, services: IngestAndRules) -> None:
     case = read_json(folder / "case.json")
     assert len({contact["phone"] for contact in case["contacts"]}) == 1

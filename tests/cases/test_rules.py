@@ -1,4 +1,4 @@
-"""Rule folders, rule files and stories: what they state is what happens, and what is wrong in them is told."""
+"""Rule folders, rule files and stories: right ones do what they state, wrong ones are refused with the place."""
 
 import re
 import shutil
@@ -9,25 +9,25 @@ import pytest
 
 from services.rules.check import Checked, check_files, check_folder
 from services.rules.rulebook.loader import SINGLES, read_folder
-from services.rules.story.play import play
-from tests.cases.folder import ROOT, Kind, house_folder, of_kind
+from services.rules.scenario.player import play_story
+from tests.cases.case_folders import ROOT, CaseKind, cases_of, copy_shared_rule_files
 
 PLACE = re.compile(r"\S.*:[1-9]\d*:[1-9]\d*: .+")
 AT_ONCE = 10
 """Seconds of this process, for what should take a fraction of one."""
 
 
-@pytest.mark.parametrize("folder", of_kind(Kind.RULES), ids=lambda path: path.name)
+@pytest.mark.parametrize("folder", cases_of(CaseKind.RULES), ids=lambda path: path.name)
 def test_a_rule_folder_does_what_its_story_states(folder: Path, tmp_path: Path) -> None:
     """Or, where it changes a file of the house that was wrong, is refused there."""
-    laid = house_folder(tmp_path / "rules")
+    laid = copy_shared_rule_files(tmp_path / "rules")
     shutil.copytree(folder, laid, dirs_exist_ok=True)
     proof = check_folder(laid)
     if proof.faults:
         _assert_refused(folder, proof)
         return
     assert proof.stories
-    assert [str(fault) for story in proof.stories for fault in play(story, proof.rulebook)] == []
+    assert [str(fault) for story in proof.stories for fault in play_story(story, proof.rulebook)] == []
 
 
 def _assert_refused(folder: Path, proof: Checked) -> None:
@@ -38,10 +38,10 @@ def _assert_refused(folder: Path, proof: Checked) -> None:
 
 
 def test_a_subdivision_that_is_none_is_refused_with_the_known_ones_and_works_when_put_right(tmp_path: Path) -> None:
-    folder = next((each for each in of_kind(Kind.RULES) if "unknown-subdivision" in each.name), None)
+    folder = next((each for each in cases_of(CaseKind.RULES) if "unknown-subdivision" in each.name), None)
     if folder is None:
         pytest.skip("there is no such case")
-    laid = house_folder(tmp_path / "rules")
+    laid = copy_shared_rule_files(tmp_path / "rules")
     shutil.copytree(folder, laid, dirs_exist_ok=True)
     faults = [str(fault) for fault in check_folder(laid).faults]
     assert len(faults) == 1
@@ -51,10 +51,10 @@ def test_a_subdivision_that_is_none_is_refused_with_the_known_ones_and_works_whe
     calendar.write_text(calendar.read_text("utf-8").replace("ENGLAND", "ENG"), "utf-8")
     proof = check_folder(laid)
     assert [str(fault) for fault in proof.faults] == []
-    assert [str(fault) for story in proof.stories for fault in play(story, proof.rulebook)] == []
+    assert [str(fault) for story in proof.stories for fault in play_story(story, proof.rulebook)] == []
 
 
-@pytest.mark.parametrize("folder", of_kind(Kind.FILES), ids=lambda path: path.name)
+@pytest.mark.parametrize("folder", cases_of(CaseKind.FILES), ids=lambda path: path.name)
 def test_rule_files_that_cannot_be_right_are_a_fault_with_its_place_at_once(folder: Path, tmp_path: Path) -> None:
     for file, text in read_folder(folder).items():
         began = time.process_time()
@@ -63,12 +63,12 @@ def test_rule_files_that_cannot_be_right_are_a_fault_with_its_place_at_once(fold
         own = [fault for fault in faults if fault.startswith(f"{file}:")]
         assert own
         assert all(PLACE.fullmatch(fault) for fault in own)
-        laid = house_folder(tmp_path / file)
+        laid = copy_shared_rule_files(tmp_path / file)
         shutil.copy(folder / file, laid / Path(file).name)
         assert check_folder(laid, tested=False).faults
 
 
-@pytest.mark.parametrize("folder", of_kind(Kind.STORY), ids=lambda path: path.name)
+@pytest.mark.parametrize("folder", cases_of(CaseKind.STORY), ids=lambda path: path.name)
 def test_a_story_about_the_shipped_rules_can_be_played(folder: Path, tmp_path: Path) -> None:
     """Under the name of each rule that its events concern; what must come of it is asserted by the tests below."""
     laid = tmp_path / "rules"
@@ -77,4 +77,4 @@ def test_a_story_about_the_shipped_rules_can_be_played(folder: Path, tmp_path: P
     proof = check_folder(laid)
     own = [fault for fault in proof.faults if fault.location.file == "deadline-reminders.test.yaml"]
     assert [str(fault) for fault in own] == []
-    assert [str(fault) for story in proof.stories for fault in play(story, proof.rulebook)] == []
+    assert [str(fault) for story in proof.stories for fault in play_story(story, proof.rulebook)] == []

@@ -7,24 +7,23 @@ from functools import lru_cache
 
 from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState
 from services.rules.conversation.context import Effect, RequestedMessage, RequestedWithdrawal
-from services.rules.story.play import _MOVES, _Playing, _prepared
-from services.rules.story.stage import Stage
+from services.rules.scenario.player import Simulation, StoryPlayer
 from shared.contracts.ids import MessageId, PersonId
 from tests.services.rules.stories import own_rulebook, story
 
 
 @dataclass(slots=True)
-class SilentDispatcherStage(Stage):
-    """A stage on which nobody reports what became of a message, until the test says so; the effects all stay."""
+class SilentSimulation(Simulation):
+    """Requested messages wait in ``requested`` until the test reports them; effects are never cleared."""
 
     requested: list[tuple[MessageId, PersonId]] = field(default_factory=list)
 
-    def _accept(self, message: MessageId, person: PersonId) -> None:
+    def report_accepted(self, message: MessageId, person: PersonId) -> None:
         self.requested.append((message, person))
 
-    def report_one(self, place: int) -> None:
+    def report_one(self, index: int) -> None:
         """The dispatcher has sent one of those it was asked to send."""
-        Stage._accept(self, *self.requested.pop(place))
+        Simulation.report_accepted(self, *self.requested.pop(index))
 
     def report_all(self) -> None:
         while self.requested:
@@ -32,33 +31,34 @@ class SilentDispatcherStage(Stage):
 
 
 class DelayedStory:
-    """``moves`` are those of a story, except ``expect``: one at a time, or several."""
+    """Plays steps as a story file has them, except ``expect``: one at a time, or several."""
 
-    def __init__(self, people: str, about: str = "rights-approval") -> None:
-        self._people, self._about = people, about
-        playing = _Playing.of(_story(people, "expect: nothing", about=about), *_prepared(own_rulebook()))
-        self.stage = SilentDispatcherStage(playing.stage.decider, playing.stage.facts, playing.stage.now)
-        self._playing = _Playing(playing.cast, self.stage, playing.setting)
+    def __init__(self, people: str, rule: str = "rights-approval") -> None:
+        self._people, self._rule = people, rule
+        self._player = StoryPlayer.of(_story(people, "expect: nothing", rule=rule), own_rulebook())
+        prompt = self._player.simulation
+        self.simulation = SilentSimulation(prompt.decider, prompt.facts, prompt.now)
+        self._player.simulation = self.simulation
 
-    def move(self, *moves: str) -> None:
-        for move in _story(self._people, *moves, about=self._about).play:
-            assert _MOVES[type(move)](self._playing, move) == []
+    def play(self, *steps: str) -> None:
+        for step in _story(self._people, *steps, rule=self._rule).steps:
+            assert self._player.play(step) == []
 
     def person(self, contact: int) -> PersonId:
-        return next(p.person_id for c, p in self._playing.cast.people.items() if c == contact)
+        return next(p.person_id for c, p in self._player.people.people.items() if c == contact)
 
     @property
     def chain(self) -> Chain:
-        (chain,) = (c for c in self.stage.facts.chains.values() if not c.rule.startswith("house-inbox"))
+        (chain,) = (c for c in self.simulation.facts.chains.values() if not c.rule.startswith("house-inbox"))
         return chain
 
     def pass_time(self, by: timedelta) -> None:
-        self.stage.wait(self.stage.now + by)
+        self.simulation.advance(self.simulation.now + by)
 
-    def effects_of(self, moves: Sequence[str]) -> list[Effect]:
-        before = len(self.stage.effects)
-        self.move(*moves)
-        return self.stage.effects[before:]
+    def effects_of(self, steps: Sequence[str]) -> list[Effect]:
+        before = len(self.simulation.effects)
+        self.play(*steps)
+        return self.simulation.effects[before:]
 
 
 _story = lru_cache(maxsize=512)(story)

@@ -5,9 +5,8 @@ from pathlib import Path
 
 from services.rules.rulebook.loader import load, read_folder
 from services.rules.rulebook.model import Rulebook
-from services.rules.story.model import Story
-from services.rules.story.play import play
-from services.rules.story.read import read_stories
+from services.rules.scenario.player import play_story
+from services.rules.scenario.story_file import Story, read_stories
 
 FOLDER = Path(__file__).parents[3] / "rules"
 HEAD = """\
@@ -22,18 +21,18 @@ HEAD = """\
 
 @lru_cache(maxsize=1)
 def own_rulebook() -> Rulebook:
-    book, story_faults = load(read_folder(FOLDER))
-    assert book is not None, story_faults
+    book, faults = load(read_folder(FOLDER))
+    assert book is not None, faults
     return book
 
 
-def story(people: str, *moves: str, about: str = "rights-approval") -> Story:
-    cast = "\n".join(f"    {line}" for line in people.splitlines())
-    text = HEAD.format(people=cast, play="\n".join(f"    - {move}" for move in moves))
-    stories, story_faults = read_stories({f"{about}.test.yaml": text})
-    assert not story_faults, story_faults
+def story(people: str, *steps: str, rule: str = "rights-approval") -> Story:
+    lines = "\n".join(f"    {line}" for line in people.splitlines())
+    text = HEAD.format(people=lines, play="\n".join(f"    - {step}" for step in steps))
+    stories, faults = read_stories({f"{rule}.test.yaml": text})
+    assert not faults, faults
     return stories[0]
 
 
-def story_faults(people: str, *moves: str) -> list[str]:
-    return [fault.sentence for fault in play(story(people, *moves), own_rulebook())]
+def story_faults(people: str, *steps: str) -> list[str]:
+    return [fault.sentence for fault in play_story(story(people, *steps), own_rulebook())]

@@ -9,7 +9,7 @@ from services.rules.rulebook.field_validation import present_if, present_unless
 from services.rules.rulebook.loader import SCHEMAS, read_folder
 from services.rules.rulebook.model import AllOf, AnyOf, Compare, Condition, Field, NoneOf, Operator
 from services.rules.rulebook.registry import RulebookRegistry
-from services.rules.story.play import play
+from services.rules.scenario.player import play_story
 from tests.services.rules.rulebooks import good_files
 
 THERE = Compare("a", Operator.EXISTS, operand=True)
@@ -76,9 +76,9 @@ def test_the_example_rule_of_the_docs_is_valid_beside_the_shipped_rules() -> Non
     assert {name.partition(".")[2] for name, _ in copied} == {"rule.yaml", "template.yaml", "test.yaml"}
     proof = check_files(read_folder(Path("rules")) | dict(copied))
     assert [str(fault) for fault in proof.faults] == []
-    told = [story for story in proof.stories if story.about == "proofs-out"]
+    told = [story for story in proof.stories if story.rule == "proofs-out"]
     assert told
-    assert [fault.sentence for story in told for fault in play(story, proof.rulebook)] == []
+    assert [fault.sentence for story in told for fault in play_story(story, proof.rulebook)] == []
 
 
 def test_the_command_needs_a_folder(capsys: pytest.CaptureFixture[str]) -> None:

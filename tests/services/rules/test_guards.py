@@ -111,22 +111,22 @@ ASKED = "{event: rights.approval_requested, with: {respond_by: 2027-03-19}}"
     ],
 )
 def test_only_one_place_lets_time_act(moves: list[str], wait: str, brought: str) -> None:
-    play = DelayedStory(HOLD)
+    story = DelayedStory(HOLD)
     for move in moves:
-        play.move(move)
-        play.stage.report_all()
-    known = play.stage.now
-    play.stage.facts.read_to = lambda _: known
+        story.play(move)
+        story.simulation.report_all()
+    known = story.simulation.now
+    story.simulation.facts.read_to = lambda _: known
     until = datetime.fromisoformat(wait.removeprefix("wait until: "))
-    before = len(play.stage.effects)
-    play.stage.now = until
-    for chain in list(play.stage.facts.chains.values()):
-        play.stage._take(play.stage.decider.decide_due(chain, play.stage.facts, until))
-    assert brought not in sent_templates(play.stage.effects[before:])
-    play.stage.facts.read_to = lambda _: until
-    for chain in list(play.stage.facts.chains.values()):
-        play.stage._take(play.stage.decider.decide_due(chain, play.stage.facts, until))
-    assert brought in sent_templates(play.stage.effects[before:])
+    before = len(story.simulation.effects)
+    story.simulation.now = until
+    for chain in list(story.simulation.facts.chains.values()):
+        story.simulation._apply(story.simulation.decider.decide_due(chain, story.simulation.facts, until))
+    assert brought not in sent_templates(story.simulation.effects[before:])
+    story.simulation.facts.read_to = lambda _: until
+    for chain in list(story.simulation.facts.chains.values()):
+        story.simulation._apply(story.simulation.decider.decide_due(chain, story.simulation.facts, until))
+    assert brought in sent_templates(story.simulation.effects[before:])
 
 
 # ------------------------------------------------------------------ to the fixed point
@@ -134,14 +134,14 @@ def test_only_one_place_lets_time_act(moves: list[str], wait: str, brought: str)
 
 def test_a_held_message_to_a_person_without_an_address_leaves_nothing_due() -> None:
     """Nobody is left to be waited for, so the next step follows at once: nothing stays due."""
-    play = DelayedStory(HOLD)
-    play.move("wait until: 2027-03-03T20:00:00Z", ASKED)
-    holder = play.stage.facts.people[play.person(812)]
-    play.stage.facts.set_person(holder.replace(reachable=False))
-    play.move("wait until: 2027-03-04T09:00:00Z")  # raises for a chain that stays due
-    assert [m.delivery for m in play.chain.messages if m.person_id == holder.person_id] == [DeliveryState.DROPPED]
-    assert "rights_unanswered" in sent_templates(play.stage.effects)
-    assert due_after(play.chain, play.stage.now)
+    story = DelayedStory(HOLD)
+    story.play("wait until: 2027-03-03T20:00:00Z", ASKED)
+    holder = story.simulation.facts.people[story.person(812)]
+    story.simulation.facts.set_person(holder.replace(reachable=False))
+    story.play("wait until: 2027-03-04T09:00:00Z")  # raises for a chain that stays due
+    assert [m.delivery for m in story.chain.messages if m.person_id == holder.person_id] == [DeliveryState.DROPPED]
+    assert "rights_unanswered" in sent_templates(story.simulation.effects)
+    assert due_after(story.chain, story.simulation.now)
 
 
 def due_after(chain: Chain, now: datetime) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cases.folder import ROOT, house_folder
+from tests.cases.case_folders import ROOT, copy_shared_rule_files
 
 MANY = 150
 SECONDS = 2 * 60 * MANY / 2000 + 3
@@ -68,7 +68,7 @@ STORY = """\
 
 @pytest.mark.timeout(300)  # the budget is of its own time, whatever else runs on the machine
 def test_many_rules_with_their_stories_are_checked_within_the_budget(tmp_path: Path) -> None:
-    folder = house_folder(tmp_path / "rules")
+    folder = copy_shared_rule_files(tmp_path / "rules")
     for number in range(MANY):
         name = f"r{number:04}"
         folder.joinpath(f"{name}.rule.yaml").write_text(RULE.format(name=name), "utf-8")

@@ -31,99 +31,99 @@ METADATA = (
     ],
 )
 def test_a_chain_that_ends_withdraws_its_requested_messages(end: str, ending: Ending | None) -> None:
-    play = DelayedStory(RIGHTS)
-    play.move(*REMINDED)
-    question, reminder = unsent_messages(play.chain)
+    story = DelayedStory(RIGHTS)
+    story.play(*REMINDED)
+    question, reminder = unsent_messages(story.chain)
     tapped = {question.message_id} if "reply" in end else set()
-    effects = play.effects_of([end])
+    effects = story.effects_of([end])
     assert {question.message_id, reminder.message_id} - tapped <= withdrawn(effects)
-    assert play.chain.ended is ending
-    assert not play.chain.active
+    assert story.chain.ended is ending
+    assert not story.chain.active
 
 
 def test_the_messages_of_an_ending_are_not_withdrawn() -> None:
-    play = DelayedStory(RIGHTS)
-    play.move(ASKED)
-    play.stage.report_one(0)
-    effects = play.effects_of(["event: rights.request_withdrawn"])
+    story = DelayedStory(RIGHTS)
+    story.play(ASKED)
+    story.simulation.report_one(0)
+    effects = story.effects_of(["event: rights.request_withdrawn"])
     assert sent_templates(effects) == ["rights_request_void"]
     assert withdrawn(effects) == set()
 
 
 def test_a_report_of_a_write_after_the_end_is_not_withdrawn() -> None:
-    play = DelayedStory(RIGHTS)
-    play.move(ASKED)
-    play.stage.report_one(0)
-    play.move("reply: {from: 812, button: approve}")
-    effects = play.effects_of(["written: {record: rights.record_decision, as: verified}"])
+    story = DelayedStory(RIGHTS)
+    story.play(ASKED)
+    story.simulation.report_one(0)
+    story.play("reply: {from: 812, button: approve}")
+    effects = story.effects_of(["written: {record: rights.record_decision, as: verified}"])
     assert sent_templates(effects) == ["rights_approved"]
     assert withdrawn(effects) == set()
 
 
 def test_a_notice_the_end_did_not_make_is_taken_back() -> None:
     cast = "830: {roles: [designer], country: GB}\n22: {roles: [production_coordinator], country: GB}"
-    play = DelayedStory(cast, about="deadline-reminders")
-    play.move(
+    story = DelayedStory(cast, rule="deadline-reminders")
+    story.play(
         "{event: schedule.date_set, with: {new_due: 2027-03-19, affected: [830]}}", "wait until: 2027-03-12T12:00:00Z"
     )
-    notices = {m.message_id for m in unsent_messages(play.chain)}
+    notices = {m.message_id for m in unsent_messages(story.chain)}
     assert len(notices) == 2
-    assert withdrawn(play.effects_of(["event: milestone.completed"])) == notices
+    assert withdrawn(story.effects_of(["event: milestone.completed"])) == notices
 
 
 def test_messages_for_an_earlier_date_are_withdrawn_when_the_date_moves() -> None:
     cast = "830: {roles: [designer], country: GB}\n22: {roles: [production_coordinator], country: GB}"
-    play = DelayedStory(cast, about="deadline-reminders")
-    play.move(
+    story = DelayedStory(cast, rule="deadline-reminders")
+    story.play(
         "{event: schedule.date_set, with: {new_due: 2027-03-19, affected: [830]}}", "wait until: 2027-03-12T12:00:00Z"
     )
-    notices = {m.message_id for m in unsent_messages(play.chain)}
+    notices = {m.message_id for m in unsent_messages(story.chain)}
     moved = "{event: schedule.date_changed, with: {new_due: 2027-04-30, affected: [830]}}"
-    assert withdrawn(play.effects_of([moved])) == notices
+    assert withdrawn(story.effects_of([moved])) == notices
 
 
 def test_a_message_that_falls_due_with_the_end_is_not_requested() -> None:
     """After days without timers the reminder is due, and so is the end: only the end speaks."""
-    play = DelayedStory(RIGHTS)
-    play.move(ASKED)
-    play.stage.report_one(0)
-    play.stage.now += timedelta(days=40)
-    before = len(play.stage.effects)
-    play.stage._run(play.chain)
-    assert "rights_reminder" not in sent_templates(play.stage.effects[before:])
-    assert play.chain.closing is Ending.GAVE_UP
+    story = DelayedStory(RIGHTS)
+    story.play(ASKED)
+    story.simulation.report_one(0)
+    story.simulation.now += timedelta(days=40)
+    before = len(story.simulation.effects)
+    story.simulation._run_due(story.chain)
+    assert "rights_reminder" not in sent_templates(story.simulation.effects[before:])
+    assert story.chain.closing is Ending.GAVE_UP
 
 
 def test_a_person_who_has_answered_is_not_reminded() -> None:
-    play = DelayedStory(CONFIRMERS, about="metadata-confirmation")
-    play.move(METADATA)
-    play.stage.report_one(0)
-    play.stage.report_one(0)
-    play.move("wait: 1 working day")
-    mine, theirs = (m for m in unsent_messages(play.chain) if m.verb is Verb.REMIND)
-    effects = play.effects_of(["reply: {from: 801, button: confirm, to: metadata_confirm}"])
+    story = DelayedStory(CONFIRMERS, rule="metadata-confirmation")
+    story.play(METADATA)
+    story.simulation.report_one(0)
+    story.simulation.report_one(0)
+    story.play("wait: 1 working day")
+    mine, theirs = (m for m in unsent_messages(story.chain) if m.verb is Verb.REMIND)
+    effects = story.effects_of(["reply: {from: 801, button: confirm, to: metadata_confirm}"])
     assert withdrawn(effects) == {mine.message_id}
-    assert mine.person_id == play.person(801)
-    assert play.chain.message(theirs.message_id) == theirs
+    assert mine.person_id == story.person(801)
+    assert story.chain.message(theirs.message_id) == theirs
 
 
 @pytest.mark.parametrize("wait", ["wait: 20 hours", "wait: 24 hours"])  # the reminder is held, or requested
 @pytest.mark.parametrize("button", ["send", "cancel"])
 def test_a_form_that_is_over_takes_back_its_reminder(wait: str, button: str) -> None:
-    play = DelayedStory(
-        "5001: {visitor: true, name: Maud Ferrier, country: GB}\n71: {country: GB}", about="pitch-intake"
+    story = DelayedStory(
+        "5001: {visitor: true, name: Maud Ferrier, country: GB}\n71: {country: GB}", rule="pitch-intake"
     )
-    play.move(
+    story.play(
         "reply: {from: 5001, line: acquisitions, text: A history of tide mills}",
         *(f"reply: {{from: 5001, {what}}}" for what in ("text: The Tide Millers", "text: '2'", "button: 'no'")),
         "reply: {from: 5001, document: mills.pdf}",
         wait,
     )
-    reminders = {m.message_id for m in unsent_messages(play.chain) if m.verb is Verb.REMIND}
+    reminders = {m.message_id for m in unsent_messages(story.chain) if m.verb is Verb.REMIND}
     assert len(reminders) == 1
-    effects = play.effects_of([f"reply: {{from: 5001, button: {button}}}"])
+    effects = story.effects_of([f"reply: {{from: 5001, button: {button}}}"])
     assert reminders <= withdrawn(effects) | {
-        m.message_id for m in play.chain.messages if m.delivery is DeliveryState.WITHDRAWN
+        m.message_id for m in story.chain.messages if m.delivery is DeliveryState.WITHDRAWN
     }
 
 
@@ -159,12 +159,12 @@ def test_no_unsent_message_of_a_closed_chain_is_left_without_its_withdrawal(
     moves: list[tuple[str, object]], quorum: str, country: str
 ) -> None:
     cast = CONFIRMERS.replace("translator], country: GB", f"translator], country: {country}")
-    play = DelayedStory(cast, about="metadata-confirmation")
-    play.move(METADATA.replace("quorum: all", f"quorum: {quorum}"))
+    story = DelayedStory(cast, rule="metadata-confirmation")
+    story.play(METADATA.replace("quorum: all", f"quorum: {quorum}"))
     for kind, what in moves:
-        make(play, kind, what)
-    taken_back = withdrawn(play.stage.effects)
-    for chain in play.stage.facts.chains.values():
+        make(story, kind, what)
+    taken_back = withdrawn(story.simulation.effects)
+    for chain in story.simulation.facts.chains.values():
         if chain.active or chain.ended is Ending.DONE:
             continue
         left = [m for m in unsent_messages(chain) if has_no_reason(chain, m) and m.message_id not in taken_back]
@@ -172,22 +172,24 @@ def test_no_unsent_message_of_a_closed_chain_is_left_without_its_withdrawal(
         assert all(m.delivery is not DeliveryState.HELD or m.answer is not None for m in chain.messages)
 
 
-def make(play: DelayedStory, kind: str, what: object) -> None:
+def make(story: DelayedStory, kind: str, what: object) -> None:
     """What cannot be done at this moment is not done."""
-    if kind == "tell" and play.stage.requested:
-        play.stage.report_one(int(str(what)) % len(play.stage.requested))
+    if kind == "tell" and story.simulation.requested:
+        story.simulation.report_one(int(str(what)) % len(story.simulation.requested))
     elif kind == "wait":
-        play.pass_time(timedelta(hours=int(str(what))))
+        story.pass_time(timedelta(hours=int(str(what))))
     elif kind == "reply" and isinstance(what, tuple):
-        if any(m.person_id == play.person(what[0]) and m.requested_at and what[1] in m.buttons for m in messages(play)):
-            play.move(f"reply: {{from: {what[0]}, button: {what[1]}}}")
+        if any(
+            m.person_id == story.person(what[0]) and m.requested_at and what[1] in m.buttons for m in messages(story)
+        ):
+            story.play(f"reply: {{from: {what[0]}, button: {what[1]}}}")
     elif kind == "event":
-        play.move(f"{{event: {what}}}")
-    elif kind == "write" and play.stage.writes:
-        play.move(f"written: {{record: {play.stage.writes[0].input.operation}, as: {what}}}")
+        story.play(f"{{event: {what}}}")
+    elif kind == "write" and story.simulation.writes:
+        story.play(f"written: {{record: {story.simulation.writes[0].input.operation}, as: {what}}}")
     elif kind == "stop":
-        play.move(f"reply: {{from: {what}, text: STOP}}")
+        story.play(f"reply: {{from: {what}, text: STOP}}")
 
 
-def messages(play: DelayedStory) -> list[ChainMessage]:
-    return [m for chain in play.stage.facts.chains.values() for m in chain.messages]
+def messages(story: DelayedStory) -> list[ChainMessage]:
+    return [m for chain in story.simulation.facts.chains.values() for m in chain.messages]

@@ -6,7 +6,7 @@ from services.rules.check import check_files
 from services.rules.conversation.forms import CONTENT_TYPES, file_refusal
 from services.rules.rulebook.loader import read_folder
 from services.rules.rulebook.model import NOWHERE, Form, FormField
-from services.rules.story.play import play
+from services.rules.scenario.player import play_story
 from shared.contracts.whatsapp import Media
 from shared.contracts.writes import WriteOperation
 from tests.services.rules.stories import FOLDER, HEAD
@@ -69,7 +69,7 @@ def told(*moves: str, country: str = "GB") -> list[str]:
     files["offer.test.yaml"] = HEAD.format(people=people, play=lines)
     proof = check_files(files)
     assert [str(fault) for fault in proof.faults] == []
-    return [fault.sentence for story in proof.stories for fault in play(story, proof.rulebook)]
+    return [fault.sentence for story in proof.stories for fault in play_story(story, proof.rulebook)]
 
 
 def test_a_field_of_one_form_reaches_the_record_by_its_name() -> None:

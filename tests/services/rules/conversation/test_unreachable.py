@@ -4,7 +4,7 @@ import pytest
 
 from services.rules.check import check_files
 from services.rules.rulebook.loader import read_folder
-from services.rules.story.play import play
+from services.rules.scenario.player import play_story
 from tests.services.rules.stories import FOLDER, HEAD, story_faults
 
 RULE = """\
@@ -57,7 +57,7 @@ def told(steps: str, people: list[str], *moves: str) -> list[str]:
     files["expiring.test.yaml"] = HEAD.format(people=cast, play=play_)
     proof = check_files(files)
     assert [str(fault) for fault in proof.faults] == []
-    return [fault.sentence for story in proof.stories for fault in play(story, proof.rulebook)]
+    return [fault.sentence for story in proof.stories for fault in play_story(story, proof.rulebook)]
 
 
 @pytest.mark.parametrize(

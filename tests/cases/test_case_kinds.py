@@ -4,17 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.cases.folder import CASES, Kind, folders, kind_of
+from tests.cases.case_folders import CASES, CaseKind, case_folders, kind_of
 
 
 def test_there_are_cases_to_walk() -> None:
-    if not folders():
+    if not case_folders():
         pytest.skip(f"there are no cases at {CASES}; STET_CASES names another folder")
 
 
-@pytest.mark.parametrize("folder", folders(), ids=lambda path: path.name)
+@pytest.mark.parametrize("folder", case_folders(), ids=lambda path: path.name)
 def test_a_case_is_of_a_kind_that_is_walked(folder: Path) -> None:
-    kinds = ", ".join(Kind)
+    kinds = ", ".join(CaseKind)
     assert kind_of(folder) is not None, (
         f"{folder} is of no kind that a test walks ({kinds}): write its test in tests/cases"
     )

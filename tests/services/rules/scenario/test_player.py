@@ -4,9 +4,8 @@ import pytest
 
 from services.rules.conversation.chain import Chain
 from services.rules.conversation.facts import Facts
-from services.rules.story.model import Story
-from services.rules.story.play import play
-from services.rules.story.read import read_stories
+from services.rules.scenario.player import play_story
+from services.rules.scenario.story_file import Story, read_stories
 from shared.contracts.values import decode, encode
 from tests.services.rules.stories import FOLDER, own_rulebook, story, story_faults
 
@@ -31,13 +30,13 @@ def test_every_chain_of_the_stories_reads_back_as_it_was(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(Facts, "add_chain", keep)
     for told in house_stories():
-        play(told, own_rulebook())
+        play_story(told, own_rulebook())
     assert len(kept) > len(house_stories())
     assert [chain for chain in kept if decode(Chain, encode(chain)) != chain] == []
 
 
 def test_the_stories_of_the_house_go_as_they_are_told() -> None:
-    assert [str(fault) for told in house_stories() for fault in play(told, own_rulebook())] == []
+    assert [str(fault) for told in house_stories() for fault in play_story(told, own_rulebook())] == []
 
 
 def test_what_was_expected_and_did_not_happen_is_said_beside_what_did() -> None:
@@ -54,7 +53,7 @@ def test_what_also_happened_is_said() -> None:
 
 
 def test_a_fault_stands_at_the_line_of_its_expectation() -> None:
-    (fault,) = play(story(HOLDER, ASKED, "expect: [{ask: 812}, {ask: 40}]"), own_rulebook())
+    (fault,) = play_story(story(HOLDER, ASKED, "expect: [{ask: 812}, {ask: 40}]"), own_rulebook())
     assert (fault.location.file, fault.location.line) == ("rights-approval.test.yaml", 8)
 
 

@@ -5,8 +5,8 @@ import time
 import pytest
 
 from services.rules.check import check_files
-from services.rules.story.play import play
-from services.rules.story.read import read_stories
+from services.rules.scenario.player import play_story
+from services.rules.scenario.story_file import read_stories
 from tests.services.rules.rulebooks import good_files
 from tests.services.rules.stories import HEAD, own_rulebook
 
@@ -55,7 +55,7 @@ def test_a_move_that_cannot_be_is_a_fault_at_once(move: str) -> None:
     stories, faults = read_stories(
         {"blocked-title.test.yaml": story("812: {roles: [author]}", "event: work.blocked", move)}
     )
-    told = faults or [fault for each in stories for fault in play(each, own_rulebook())]
+    told = faults or [fault for each in stories for fault in play_story(each, own_rulebook())]
     assert [fault.location.line for fault in told] == [7]
     assert time.process_time() - began < 5
 

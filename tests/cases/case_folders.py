@@ -1,4 +1,4 @@
-"""Where the cases lie, and what kind of input each folder holds."""
+"""Finds the folders of cases, and the kind of input in each."""
 
 import json
 import os
@@ -11,8 +11,8 @@ ROOT = Path(__file__).parents[2]
 CASES = Path(os.environ.get("STET_CASES", ROOT / ".." / "shared" / "cases")).resolve()
 
 
-class Kind(StrEnum):
-    """Told apart by the files a folder holds."""
+class CaseKind(StrEnum):
+    """Recognised by the files in a folder."""
 
     RULES = "a rule folder"
     STORY = "a story"
@@ -28,38 +28,38 @@ class Kind(StrEnum):
 
 
 _BY_FILE = {
-    "story.test.yaml": Kind.STORY,
-    "webhook.json": Kind.WEBHOOK,
-    "contact.json": Kind.CONTACT,
-    "events.json": Kind.EVENTS,
-    "numbers.txt": Kind.NUMBERS,
-    "texts.txt": Kind.TEXTS,
-    "answers.txt": Kind.ANSWERS,
-    "message.json": Kind.MESSAGE,
-    "case.json": Kind.CASE,
+    "story.test.yaml": CaseKind.STORY,
+    "webhook.json": CaseKind.WEBHOOK,
+    "contact.json": CaseKind.CONTACT,
+    "events.json": CaseKind.EVENTS,
+    "numbers.txt": CaseKind.NUMBERS,
+    "texts.txt": CaseKind.TEXTS,
+    "answers.txt": CaseKind.ANSWERS,
+    "message.json": CaseKind.MESSAGE,
+    "case.json": CaseKind.CASE,
 }
 
 
-def folders() -> list[Path]:
+def case_folders() -> list[Path]:
     return sorted(path for path in CASES.iterdir() if path.is_dir()) if CASES.is_dir() else []
 
 
-def kind_of(folder: Path) -> Kind | None:
-    """None: no test here knows what to do with it."""
+def kind_of(folder: Path) -> CaseKind | None:
+    """None for a folder that no test reads."""
     if folder.name.startswith("rules-"):
-        return Kind.RULES
+        return CaseKind.RULES
     for name, kind in _BY_FILE.items():
         if folder.joinpath(name).is_file():
             return kind
-    return Kind.FILES if any(folder.rglob("*.yaml")) else None
+    return CaseKind.FILES if any(folder.rglob("*.yaml")) else None
 
 
-def of_kind(kind: Kind) -> list[Path]:
-    return [folder for folder in folders() if kind_of(folder) is kind]
+def cases_of(kind: CaseKind) -> list[Path]:
+    return [folder for folder in case_folders() if kind_of(folder) is kind]
 
 
 def read_json(path: Path) -> Any:
-    """The document a file begins with; what is written behind it is a remark."""
+    """The document a file begins with; text after it is a remark."""
     return json.JSONDecoder().raw_decode(path.read_text("utf-8").lstrip())[0]
 
 
@@ -67,7 +67,7 @@ def lines(path: Path) -> list[str]:
     return [line for line in path.read_text("utf-8").splitlines() if line.strip()]
 
 
-def house_folder(to: Path) -> Path:
-    """A copy of the project's rule folder without its own rules and stories."""
+def copy_shared_rule_files(to: Path) -> Path:
+    """A copy of the shipped rule folder without its rules and stories."""
     shutil.copytree(ROOT / "rules", to, ignore=shutil.ignore_patterns("*.rule.yaml", "*.test.yaml"))
     return to

@@ -1,0 +1,229 @@
+"""Compares the effects of rules with those that a story expects, and describes both as a story writes them."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any, assert_never
+
+from services.rules.conversation.chain import Ending
+from services.rules.conversation.context import (
+    Effect,
+    EndedChain,
+    ExcludedPerson,
+    RequestedMessage,
+    RequestedWithdrawal,
+    RequestedWrite,
+)
+from services.rules.conversation.document import read_path
+from services.rules.conversation.facts import Facts
+from services.rules.matching.conditions import is_present
+from services.rules.rulebook.built_in import INBOX_RULE_PREFIX, PAUSED_RULE_PREFIX
+from services.rules.rulebook.faults import FileFault
+from services.rules.rulebook.model import Verb
+from services.rules.scenario.story_file import EffectKind, ExpectedEffect, ExpectStep
+from services.rules.scenario.story_world import StoryPeople
+from shared.contracts.ids import ContactId
+from shared.contracts.values import format_instant, to_builtins
+from shared.contracts.writes import CreateAcquisition, WriteInput, WriteOperation
+
+_KIND_OF_VERB = {Verb.GIVE_UP: EffectKind.TELL, Verb.RECORD: EffectKind.TELL}
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedEffect:
+    """An effect as a story would expect it, with everything filled in."""
+
+    kind: EffectKind
+    person: ContactId | str | None = None
+    on_behalf_of: ContactId | str | None = None
+    template: str | None = None
+    language: str | None = None
+    line: str | None = None
+    text: str | None = None
+    record: WriteOperation | None = None
+    values: Mapping[str, object] = field(default_factory=dict)
+    reason: str | None = None
+    end: Ending | None = None
+
+    def __str__(self) -> str:
+        """As it would stand under ``expect``."""
+        match self.kind:
+            case EffectKind.RECORD:
+                return f"{{record: {self.record}, with: {_format_mapping(self.values)}}}"
+            case EffectKind.LEFT_OUT:
+                return f"{{left_out: {{{self.person}: {self.reason}}}}}"
+            case EffectKind.END:
+                return f"{{end: {self.end}}}"
+            case _:
+                absent = f", for: {self.on_behalf_of}" if self.on_behalf_of else ""
+                return f"{{{self.kind}: {self.person}{absent}, say: {self.template}, language: {self.language}}}"
+
+
+def observe_effects(effects: Iterable[Effect], facts: Facts, people: StoryPeople) -> list[ObservedEffect]:
+    """In order. A person is left out once for one reason; the end of a built-in rule's chain is left out."""
+    found: list[ObservedEffect] = []
+    for effect in effects:
+        one = _observe(effect, facts, people)
+        if one is not None and not (one.kind is EffectKind.LEFT_OUT and one in found):
+            found.append(one)
+    return found
+
+
+def _observe(effect: Effect, facts: Facts, people: StoryPeople) -> ObservedEffect | None:
+    match effect:
+        case RequestedMessage():
+            return _observe_message(effect, people)
+        case RequestedWrite(request):
+            return ObservedEffect(EffectKind.RECORD, record=request.input.operation, values=_values_of(request.input))
+        case ExcludedPerson():
+            return ObservedEffect(EffectKind.LEFT_OUT, person=people.name_of(effect.who), reason=str(effect.reason))
+        case RequestedWithdrawal(withdrawal):
+            found = facts.chain_of_message(withdrawal.message_id)
+            return ObservedEffect(
+                EffectKind.WITHDRAW,
+                person=people.name_of(withdrawal.person_id),
+                template=found[1].say if found else None,
+            )
+        case EndedChain():
+            ours = facts.chains[effect.chain_id].rule.startswith((INBOX_RULE_PREFIX, PAUSED_RULE_PREFIX))
+            return None if ours else ObservedEffect(EffectKind.END, end=effect.ending)
+        case _:
+            assert_never(effect)
+
+
+def _values_of(asked: WriteInput) -> Mapping[str, object]:
+    """The answers to a form's own fields stand beside the others, as their names do in the form."""
+    values: Mapping[str, object] = to_builtins(asked)
+    return {**asked.further, **values} if isinstance(asked, CreateAcquisition) else values
+
+
+def _observe_message(effect: RequestedMessage, people: StoryPeople) -> ObservedEffect:
+    sent = effect.send
+    return ObservedEffect(
+        kind=_KIND_OF_VERB.get(effect.verb) or EffectKind(effect.verb),
+        person=people.name_of(sent.person_id),
+        on_behalf_of=people.name_of(effect.on_behalf_of) if effect.on_behalf_of else None,
+        template=sent.say,
+        language=sent.language,
+        line=sent.line,
+        text=sent.body,
+    )
+
+
+# ------------------------------------------------------------------ comparison
+
+
+def compare_effects(step: ExpectStep, observed: Sequence[ObservedEffect]) -> list[FileFault]:
+    """The expected effects that are missing; else, as one fault, those that no one expected."""
+    expected = tuple(_split_left_out(step.effects))
+    pairs = match_effects(expected, observed)
+    with_text = any(one.text is not None for one in step.effects)
+    described = [_describe(effect, with_text=with_text) for effect in observed]
+    missing = [one for index, one in enumerate(expected) if index not in pairs]
+    if missing:
+        listed = ", ".join(described) or "nothing"
+        return [FileFault(one.location, f"expected {format_expected(one)}; what happened: {listed}") for one in missing]
+    extra = [text for index, text in enumerate(described) if index not in pairs.values()]
+    return [FileFault(step.location, f"also happened: {', '.join(extra)}")] if extra else []
+
+
+def _describe(effect: ObservedEffect, *, with_text: bool) -> str:
+    if effect.text is None or not with_text:
+        return str(effect)
+    return f"{str(effect)[:-1]}, text: {effect.text}}}"
+
+
+def _split_left_out(expected: Iterable[ExpectedEffect]) -> Iterator[ExpectedEffect]:
+    """``left_out`` may name several people; each is an effect."""
+    for one in expected:
+        if not one.left_out:
+            yield one
+        for name, reason in one.left_out.items():
+            yield one.model_copy(update={"left_out": {name: reason}})
+
+
+def match_effects(expected: Sequence[ExpectedEffect], effects: Sequence[ObservedEffect]) -> dict[int, int]:
+    """As many of the expected effects as possible, each with an observed one of its own, by their indexes."""
+    taken: dict[int, int] = {}
+
+    def find(one: int, tried: set[int]) -> bool:
+        for other, effect in enumerate(effects):
+            if other in tried or not matches(expected[one], effect):
+                continue
+            tried.add(other)
+            if other not in taken or find(taken[other], tried):
+                taken[other] = one
+                return True
+        return False
+
+    for one in range(len(expected)):
+        find(one, set())
+    return {one: other for other, one in taken.items()}
+
+
+_EQUAL = ("person", "on_behalf_of", "template", "language", "line", "record", "end")
+
+
+def matches(expected: ExpectedEffect, effect: ObservedEffect) -> bool:
+    """Whether everything that is expected is so; what is not expected may be anything."""
+    return (
+        expected.kind is effect.kind
+        and all(getattr(expected, name) in {None, getattr(effect, name)} for name in _EQUAL)
+        and all(name == str(effect.person) and why == effect.reason for name, why in expected.left_out.items())
+        and (expected.text is None or expected.text in (effect.text or ""))
+        and all(_same(value, read_path(effect.values, path)) for path, value in expected.values.items())
+    )
+
+
+def _same(expected: object, got: object) -> bool:
+    if isinstance(expected, Mapping):
+        return isinstance(got, Mapping) and all(_same(value, read_path(got, path)) for path, value in expected.items())
+    if isinstance(expected, Sequence) and not isinstance(expected, str):
+        if not isinstance(got, Sequence) or len(got) != len(expected):
+            return False
+        return all(_same(one, other) for one, other in zip(expected, got, strict=True))
+    return _plain(expected) == _plain(got)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return format_instant(value)
+    return value.isoformat() if isinstance(value, date) else value
+
+
+def format_expected(expected: ExpectedEffect) -> str:
+    """As it stands under ``expect``."""
+    match expected.kind:
+        case EffectKind.RECORD:
+            return f"{{record: {expected.record}{_format_values(expected.values)}}}"
+        case EffectKind.LEFT_OUT:
+            return f"{{left_out: {_format_mapping(expected.left_out)}}}"
+        case EffectKind.END:
+            return f"{{end: {expected.end}}}"
+        case _:
+            written = {
+                expected.kind: expected.person,
+                "for": expected.on_behalf_of,
+                "say": expected.template,
+                "language": expected.language,
+                "line": expected.line,
+                "text": expected.text,
+            }
+            return _format_mapping(written)
+
+
+def _format_values(values: Mapping[str, object]) -> str:
+    return f", with: {_format_mapping(values)}" if values else ""
+
+
+def _format_mapping(values: Mapping[Any, object]) -> str:
+    entries = (f"{key}: {_format_value(value)}" for key, value in values.items() if is_present(value))
+    return f"{{{', '.join(entries)}}}"
+
+
+def _format_value(value: object) -> str:
+    if isinstance(value, Mapping):
+        return _format_mapping(value)
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return f"[{', '.join(map(_format_value, value))}]"
+    return str(value)

@@ -1,0 +1,342 @@
+"""Plays a story in virtual time, and reports the line at which its effects differ from the expected ones.
+
+There is no broker and no database. Every requested message is at once reported as accepted, since a question is open
+from the first evidence that it was sent.
+"""
+
+import mimetypes
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+from msgspec import ValidationError
+
+from services.rules.conversation.button_ids import sign_button_id
+from services.rules.conversation.chain import Chain, ChainMessage
+from services.rules.conversation.context import Effect, RequestedMessage, RequestedWrite
+from services.rules.conversation.decider import Decider, Decision
+from services.rules.conversation.facts import Facts, PersonFacts
+from services.rules.matching.matcher import RuleMatcher
+from services.rules.rulebook.built_in import add_built_in_rules
+from services.rules.rulebook.faults import FileFault
+from services.rules.rulebook.model import Rulebook
+from services.rules.scenario.comparison import compare_effects, observe_effects
+from services.rules.scenario.story_file import (
+    EventStep,
+    ExpectStep,
+    FactsStep,
+    FailureStep,
+    ReadStep,
+    Reply,
+    ReplyStep,
+    Story,
+    StoryStep,
+    UnplayableStep,
+    WaitStep,
+    WaitUntilStep,
+    WriteStep,
+)
+from services.rules.scenario.story_world import TENANT, StoryFacts, StoryPeople, event_data, make_people
+from shared.contracts.envelope import Event, EventData
+from shared.contracts.errors import Misconfigured
+from shared.contracts.ids import ContactId, EventId, Line, MessageId, PersonId, Wamid, derive_id, partition_key
+from shared.contracts.messages import MessageAccepted, MessageFailed, MessageForm, MessageRead
+from shared.contracts.whatsapp import Media, MessageKind, MessageReceived
+from shared.contracts.writes import EVENT_KINDS, RequestWrite, WriteEventData, WriteOperation, WriteOutcome
+
+_SIGNING_KEY = b"what a story's buttons are signed with"
+_UNKNOWN_MESSAGE = Wamid("wamid.unknown")
+"""The message of a reaction by a person to whom no message was sent that rules could know."""
+
+_EVENT_BY_OUTCOME = {model.outcome: model for model in EVENT_KINDS.values() if issubclass(model, WriteEventData)}
+
+
+# ------------------------------------------------------------------ rules in virtual time
+
+
+@dataclass(slots=True)
+class Simulation:
+    """Feeds events and replies to the rules, and collects their effects.
+
+    ``now`` is virtual time. ``effects`` are cleared by the reader, ``writes`` are the unsettled ones.
+    """
+
+    decider: Decider
+    facts: Facts
+    now: datetime
+    effects: list[Effect] = field(default_factory=list)
+    writes: list[RequestWrite] = field(default_factory=list)
+    _lines: dict[PersonId, Line] = field(default_factory=dict)
+    _count: int = 0
+
+    def publish(self, data: EventData, key: str) -> None:
+        self._count += 1
+        event = Event(
+            id=EventId(derive_id("story", self._count)),
+            source="story",
+            type=data.kind,
+            time=self.now,
+            recordedtime=self.now,
+            tenantid=self.facts.tenant,
+            partitionkey=key,
+            data=data,
+        )
+        self._apply(self.decider.decide(event, self.facts, self.now))
+
+    def receive(self, person: PersonId, line: str, kind: MessageKind, **content: Any) -> None:
+        """A message from the person on this line; ``content`` are further fields of MessageReceived."""
+        self._count += 1
+        message = MessageReceived(
+            line=Line(line),
+            person_id=person,
+            message_id=Wamid(f"wamid.in.{self._count}"),
+            message_kind=kind,
+            at=self.now,
+            **content,
+        )
+        self._lines[person] = message.line
+        self._publish_of_person(message, person)
+
+    def report_read(self, sent: ChainMessage) -> None:
+        if sent.wamid is not None:
+            read = MessageRead(message_id=sent.message_id, person_id=sent.person_id, at=self.now, wamid=sent.wamid)
+            self._publish_of_person(read, sent.person_id)
+
+    def report_failed(self, sent: ChainMessage, code: int | None) -> None:
+        failed = MessageFailed(
+            message_id=sent.message_id,
+            person_id=sent.person_id,
+            at=self.now,
+            wamid=sent.wamid,
+            code=code,
+            reason="undeliverable",
+        )
+        self._publish_of_person(failed, sent.person_id)
+
+    def settle_write(self, operation: WriteOperation, outcome: WriteOutcome) -> bool:
+        """Report the outcome of the oldest unsettled write of this operation; False where there is none."""
+        write = next((each for each in self.writes if each.input.operation is operation), None)
+        if write is None:
+            return False
+        if outcome not in {WriteOutcome.MANUAL, WriteOutcome.UNKNOWN}:
+            self.writes.remove(write)
+        settled = _EVENT_BY_OUTCOME[outcome](
+            write_id=write.write_id, operation=operation, record=write.record, work_id=write.work_id, at=self.now
+        )
+        self.publish(settled, write.record)
+        return True
+
+    def advance(self, until: datetime) -> None:
+        """Let time pass, inclusive: everything that falls due happens at its own instant.
+
+        Raises UnplayableStep for a chain that stays due, which would stop time for good.
+        """
+        while (due := self._next_due()) is not None and due <= until:
+            self.now = max(due, self.now)
+            for chain in [c for c in self.facts.chains.values() if c.next_due is not None and c.next_due <= self.now]:
+                self._run_due(chain)
+        self.now = until
+
+    def newest_message(
+        self, person: PersonId, answer: str | None = None, template: str | None = None
+    ) -> ChainMessage | None:
+        """The newest message to this person; with ``answer`` of those with this button, or of this template."""
+        theirs = [
+            message
+            for chain in self.facts.chains.values()
+            for message in chain.messages
+            if message.person_id == person
+            and message.requested_at is not None
+            and (answer is None or answer in message.buttons)
+            and template in {None, message.say}
+        ]
+        return max(theirs, key=lambda m: (m.requested_at or self.now, m.wamid or ""), default=None)
+
+    def line_of(self, person: PersonId) -> Line | None:
+        """The line of the last message from or to this person."""
+        return self._lines.get(person)
+
+    def report_accepted(self, message: MessageId, person: PersonId) -> None:
+        self._count += 1
+        accepted = MessageAccepted(
+            message_id=message,
+            person_id=person,
+            at=self.now,
+            wamid=Wamid(f"wamid.out.{self._count:06}"),
+            wording=MessageForm.FREE_TEXT,
+        )
+        self._publish_of_person(accepted, person)
+
+    def _publish_of_person(self, data: EventData, person: PersonId) -> None:
+        self.publish(data, partition_key(self.facts.tenant, "persons", person))
+
+    def _run_due(self, chain: Chain) -> None:
+        self._apply(self.decider.decide_due(chain, self.facts, self.now))
+        after = self.facts.chains[chain.chain_id].next_due
+        if after is not None and after <= self.now:
+            raise UnplayableStep(f"“{chain.rule}” stays due at {self.now:%Y-%m-%dT%H:%M:%SZ} and never comes to rest")
+
+    def _next_due(self) -> datetime | None:
+        return min((c.next_due for c in self.facts.chains.values() if c.next_due is not None), default=None)
+
+    def _apply(self, decision: Decision) -> None:
+        self.facts.apply_changes(decision.changes)
+        self.effects.extend(decision.effects)
+        self.writes.extend(effect.request for effect in decision.effects if isinstance(effect, RequestedWrite))
+        for effect in decision.effects:
+            if isinstance(effect, RequestedMessage):
+                self._lines[effect.send.person_id] = effect.send.line
+                if effect.send.chain_id is not None:
+                    self.report_accepted(effect.send.message_id, effect.send.person_id)
+
+
+# ------------------------------------------------------------------ the steps of a story
+
+
+def play_story(story: Story, rulebook: Rulebook) -> list[FileFault]:
+    """The faults of the first step that cannot be played, or whose effects differ; later ones would only follow."""
+    player = StoryPlayer.of(story, rulebook)
+    for step in story.steps:
+        try:
+            faults = player.play(step)
+        except UnplayableStep as error:
+            faults = [FileFault(step.location, str(error))]
+        except (Misconfigured, ValidationError, ValueError, TypeError, ArithmeticError, LookupError) as error:
+            faults = [FileFault(step.location, f"this cannot be played: {error}")]
+        if faults:
+            return [FileFault(fault.location, f"{story.it}: {fault.sentence}", fault.hint) for fault in faults]
+    return []
+
+
+@lru_cache(maxsize=2)
+def _prepare(rulebook: Rulebook) -> tuple[Rulebook, RuleMatcher]:
+    """Building a matcher takes far longer than a story; it keeps nothing from one event to the next."""
+    book = add_built_in_rules(rulebook)
+    return book, RuleMatcher(book.rules.values())
+
+
+@dataclass(slots=True)
+class StoryPlayer:
+    people: StoryPeople
+    simulation: Simulation
+    facts: StoryFacts
+
+    @classmethod
+    def of(cls, story: Story, rulebook: Rulebook) -> "StoryPlayer":
+        book, matcher = _prepare(rulebook)
+        people = make_people(story, book)
+        decider = Decider(
+            rulebook=people.book,
+            rulebook_at=lambda _: people.book,
+            matcher=matcher,
+            zone_of=lambda person: person.zone,
+            signing_keys=(_SIGNING_KEY,),
+        )
+        persons = {person.person_id: person for person in people.people.values()}
+        facts = Facts(TENANT, people=persons, consent=dict(people.consent))
+        return cls(people, Simulation(decider, facts, story.start), StoryFacts(people, facts))
+
+    def play(self, step: StoryStep) -> list[FileFault]:
+        """The faults of an ``expect``; other steps have none. Raises UnplayableStep."""
+        if isinstance(step, ExpectStep):
+            return self._compare(step)
+        _PLAYS[type(step)](self, step)
+        return []
+
+    def person(self, contact: ContactId) -> PersonFacts:
+        if contact not in self.people.people:
+            raise UnplayableStep(f"{contact} is not among the people of this story")
+        return self.people.people[contact]
+
+    def newest_message(
+        self, contact: ContactId, answer: str | None = None, template: str | None = None
+    ) -> ChainMessage:
+        found = self.simulation.newest_message(self.person(contact).person_id, answer, template)
+        if found is None:
+            which = "".join((f" “{template}”" if template else "", f" with a button “{answer}”" if answer else ""))
+            raise UnplayableStep(f"{contact} has got no message{which}")
+        return found
+
+    def _compare(self, step: ExpectStep) -> list[FileFault]:
+        observed = observe_effects(self.simulation.effects, self.simulation.facts, self.people)
+        self.simulation.effects.clear()
+        return compare_effects(step, observed)
+
+
+def _play_event(player: StoryPlayer, step: EventStep) -> None:
+    data = event_data(step, player.people)
+    player.facts.apply_event(data, player.simulation.now)
+    player.simulation.publish(data, partition_key(TENANT, "story"))
+
+
+def _play_facts(player: StoryPlayer, step: FactsStep) -> None:
+    player.facts.set_facts(step.facts, player.simulation.now)
+
+
+def _play_reply(player: StoryPlayer, step: ReplyStep) -> None:
+    reply, simulation = step.reply, player.simulation
+    person = player.person(reply.sender).person_id
+    line = reply.line or simulation.line_of(person) or player.people.book.tenant.default_line
+    if reply.reaction is not None:
+        quoted = simulation.newest_message(person, template=reply.to)
+        wamid = (quoted.wamid if quoted else None) or _UNKNOWN_MESSAGE
+        simulation.receive(person, line, MessageKind.REACTION, text=reply.reaction, quoted_id=wamid)
+        return
+    message = player.newest_message(reply.sender, reply.button, reply.to) if reply.button or reply.to else None
+    if message is not None and reply.button:
+        button = sign_button_id((_SIGNING_KEY,), message.message_id, reply.button)
+        title = _button_title(player.people.book, message, reply.button)
+        simulation.receive(person, line, MessageKind.BUTTON, text=title, button_id=button)
+        return
+    media = _document(reply, reply.document) if reply.document else None
+    kind = MessageKind.MEDIA if media else MessageKind.TEXT
+    simulation.receive(person, line, kind, text=reply.text, media=media, quoted_id=message.wamid if message else None)
+
+
+def _button_title(book: Rulebook, message: ChainMessage, answer: str) -> str:
+    """The title of the button, which WhatsApp sends along with its id."""
+    template = book.templates.get(message.say)
+    text = template.languages.get(message.language or "") if template else None
+    return text.buttons.get(answer, answer) if text else answer
+
+
+def _document(reply: Reply, name: str) -> Media:
+    size = None if reply.mb is None else reply.mb * 1_000_000
+    return Media(media_id=f"media.{name}", mime=reply.mime or mimetypes.guess_type(name)[0], filename=name, size=size)
+
+
+def _play_read(player: StoryPlayer, step: ReadStep) -> None:
+    player.simulation.report_read(player.newest_message(step.person))
+
+
+def _play_failure(player: StoryPlayer, step: FailureStep) -> None:
+    player.simulation.report_failed(player.newest_message(step.failed.to), step.failed.code)
+
+
+def _play_write(player: StoryPlayer, step: WriteStep) -> None:
+    if not player.simulation.settle_write(step.write.operation, step.write.outcome):
+        raise UnplayableStep(f"no {step.write.operation} has been asked for that is not settled")
+
+
+def _play_wait(player: StoryPlayer, step: WaitStep) -> None:
+    player.simulation.advance(player.people.book.calendar.office.add(player.simulation.now, step.wait))
+
+
+def _play_wait_until(player: StoryPlayer, step: WaitUntilStep) -> None:
+    if step.instant < player.simulation.now:
+        raise UnplayableStep(f"it is {player.simulation.now:%Y-%m-%dT%H:%M:%SZ} already")
+    player.simulation.advance(step.instant)
+
+
+_PLAYS: Mapping[type, Callable[[StoryPlayer, Any], None]] = {
+    EventStep: _play_event,
+    FactsStep: _play_facts,
+    ReplyStep: _play_reply,
+    ReadStep: _play_read,
+    FailureStep: _play_failure,
+    WriteStep: _play_write,
+    WaitStep: _play_wait,
+    WaitUntilStep: _play_wait_until,
+}

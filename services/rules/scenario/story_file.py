@@ -1,0 +1,377 @@
+"""The schema of story files (``*.test.yaml``), and reading them with file, line and column of every fault.
+
+A story has people, and steps in order; an ``expect`` covers all effects since the previous one.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag
+
+from services.rules.conversation.chain import Ending
+from services.rules.rulebook.faults import FaultReport, FileFault
+from services.rules.rulebook.loader import STORIES, stem
+from services.rules.rulebook.model import Location
+from services.rules.rulebook.schema import (
+    SANE_YEARS,
+    Country,
+    DurationText,
+    Flag,
+    InvalidValue,
+    Language,
+    OneOrMore,
+    Section,
+    Text,
+    Texts,
+    WholeNumber,
+    Zone,
+    items,
+    mapping,
+    read_text,
+    value,
+    whole_number,
+    word,
+)
+from services.rules.rulebook.yaml_tree import MappingNode, Node, ScalarNode, SequenceNode, parse
+from shared.contracts import consonance
+from shared.contracts.errors import StetError
+from shared.contracts.ids import ContactId
+from shared.contracts.writes import WriteOperation, WriteOutcome
+
+EVENT_NAMES = tuple(sorted(map(consonance.short_name, consonance.KINDS)))
+
+
+class UnplayableStep(StetError):
+    """A step that cannot be played; the sentence says why."""
+
+
+# ------------------------------------------------------------------ values
+
+
+def _read_instant(node: Node) -> datetime:
+    if not isinstance(node, ScalarNode) or not isinstance(node.value, datetime) or node.value.tzinfo is None:
+        raise InvalidValue("an instant with its zone belongs here, like 2027-03-03T10:00:00Z")
+    if node.value.year not in SANE_YEARS:
+        raise InvalidValue(f"this instant lies outside of {SANE_YEARS[0]} to {SANE_YEARS[-1]}")
+    return node.value
+
+
+def _check_contact(written: str) -> ContactId:
+    if not written.isdecimal():
+        raise InvalidValue(f"“{written}” is nobody: people are named by their contact id")
+    return ContactId(int(written))
+
+
+def _read_plain(node: Node) -> Mapping[str, object]:
+    if not isinstance(node, MappingNode):
+        raise InvalidValue("this is a mapping")
+    return {key: _plain(each) for key, each in node.nodes.items()}
+
+
+def _plain(node: Node) -> object:
+    match node:
+        case ScalarNode():
+            return node.value
+        case SequenceNode():
+            return [_plain(each) for each in node.nodes]
+        case MappingNode():
+            return _read_plain(node)
+
+
+def _read_effects(node: Node) -> tuple[Node, ...]:
+    if not isinstance(node, ScalarNode):
+        return items(node)
+    if node.text != "nothing":
+        raise InvalidValue(f"“{node.text}” is no list of effects", node.text, ("nothing",))
+    return ()
+
+
+Contact = Annotated[ContactId, value(lambda node: _check_contact(read_text(node)), ContactId(0))]
+"""A person of the story: their Consonance contact id, or any number for a visitor."""
+
+Instant = Annotated[datetime, value(_read_instant, datetime(1970, 1, 1, tzinfo=UTC))]
+Values = Annotated[Mapping[str, Any], value(_read_plain, {})]
+"""Values by dotted path, as JSON would hold them; null removes a field."""
+
+
+# ------------------------------------------------------------------ people
+
+
+class StoryPerson(Section):
+    """A person of the story; the people of a story replace people.yaml."""
+
+    label = "a person"
+    roles: Texts = ()
+    name: Text | None = None
+    country: Country | None = None
+    language: Language | None = None
+    zone: Zone | None = None
+    team: Text | None = None
+    stands_in_for: Contact | None = None
+    opted_out: Flag = False
+    reachable: Flag = True
+    visitor: Flag = False
+    """Has no contact in Consonance, only an address."""
+
+
+# ------------------------------------------------------------------ steps
+
+
+class EventStep(Section):
+    """The golden event of that name, changed by the values of ``with``."""
+
+    label = "an event"
+    event: Text
+    values: Values = Field(default={}, alias="with")
+
+    def report_faults(self, report: FaultReport) -> None:
+        if self.event not in EVENT_NAMES:
+            sentence = f"“{self.event}” is no event of Consonance"
+            report.unknown(self.key_location("event"), sentence, self.event, EVENT_NAMES)
+
+
+class FactsStep(Section):
+    """What is known from now on, by dotted path."""
+
+    label = "“facts”"
+    facts: Values
+
+
+class Reply(Section):
+    """A message from a person: one of ``button``, ``text``, ``document`` and ``reaction``."""
+
+    label = "a reply"
+    sender: Contact = Field(alias="from")
+    button: Text | None = None
+    """The name of an answer."""
+    text: Text | None = None
+    document: Text | None = None
+    """The name of a file."""
+    reaction: Text | None = None
+    """An emoji."""
+    mime: Text | None = None
+    """The document's content type; else it is guessed from its name."""
+    mb: WholeNumber | None = None
+    """The document's size in megabytes, where it is known."""
+    to: Text | None = None
+    """The template of the message that is tapped or quoted. Without it a tap is on the newest message with that
+    button, a reaction on the newest of all, and a text quotes nothing."""
+    line: Text | None = None
+
+    def report_faults(self, report: FaultReport) -> None:
+        if len(self.written.keys() & {"button", "text", "document", "reaction"}) != 1:
+            report.add(self.location, "a reply is one of button, text, document or reaction")
+
+
+class ReplyStep(Section):
+    label = "a step"
+    reply: Reply
+
+    @property
+    def location(self) -> Location:
+        return self.reply.location
+
+
+class ReadStep(Section):
+    """The newest message to that person was read."""
+
+    label = "a step"
+    person: Contact = Field(alias="read")
+
+
+class Failure(Section):
+    """The newest message to that person failed with this code of Meta's."""
+
+    label = "“failed”"
+    to: Contact
+    code: Annotated[int, whole_number(0)]
+
+
+class FailureStep(Section):
+    label = "a step"
+    failed: Failure
+
+    @property
+    def location(self) -> Location:
+        return self.failed.location
+
+
+class ReportedWrite(Section):
+    """The oldest unsettled write of that operation had this outcome."""
+
+    label = "“written”"
+    operation: Annotated[WriteOperation, word(WriteOperation, WriteOperation.RECORD_DECISION)] = Field(alias="record")
+    outcome: Annotated[WriteOutcome, word(WriteOutcome, WriteOutcome.VERIFIED)] = Field(alias="as")
+
+
+class WriteStep(Section):
+    label = "a step"
+    write: ReportedWrite = Field(alias="written")
+
+    @property
+    def location(self) -> Location:
+        return self.write.location
+
+
+class WaitStep(Section):
+    label = "a step"
+    wait: DurationText
+
+
+class WaitUntilStep(Section):
+    """Inclusive: what falls due at the instant has happened."""
+
+    label = "a step"
+    instant: Instant = Field(alias="wait until")
+
+
+class EffectKind(StrEnum):
+    TELL = "tell"
+    ASK = "ask"
+    REMIND = "remind"
+    COLLECT = "collect"
+    HAND_OVER = "hand_over"
+    RECORD = "record"
+    WITHDRAW = "withdraw"
+    LEFT_OUT = "left_out"
+    END = "end"
+
+
+_MESSAGE_KEYS = frozenset({"for", "say", "language", "line", "text"})
+_KEYS_OF_KIND: Mapping[EffectKind, frozenset[str]] = {
+    **dict.fromkeys(EffectKind, _MESSAGE_KEYS),
+    EffectKind.RECORD: frozenset({"with"}),
+    EffectKind.LEFT_OUT: frozenset(),
+    EffectKind.END: frozenset(),
+}
+_EFFECT_KEYS = frozenset(EffectKind).union(*_KEYS_OF_KIND.values())
+
+
+class ExpectedEffect(Section):
+    """One effect, matched as a subset: what is not written may be anything.
+
+    Its kind is a key; that of a message holds the person it goes to.
+    """
+
+    label = "an effect"
+    tell: Contact | None = None
+    ask: Contact | None = None
+    remind: Contact | None = None
+    collect: Contact | None = None
+    hand_over: Contact | None = None
+    record: Annotated[WriteOperation, word(WriteOperation, WriteOperation.RECORD_DECISION)] | None = None
+    withdraw: Contact | None = None
+    left_out: Annotated[Mapping[str, Text], mapping("“left_out”")] = Field(default={})
+    """Reasons by contact, or by the role that no person fills."""
+    end: Annotated[Ending, word(Ending, Ending.DONE)] | None = None
+    on_behalf_of: Contact | None = Field(default=None, alias="for")
+    """The person the receiver stands in for."""
+    template: Text | None = Field(default=None, alias="say")
+    language: Text | None = None
+    line: Text | None = None
+    text: Text | None = None
+    """Words that the message contains."""
+    values: Values = Field(default={}, alias="with")
+
+    @property
+    def kind(self) -> EffectKind:
+        """Raises StopIteration where the file names none, which was reported as a fault."""
+        return next(kind for kind in EffectKind if kind in self.written)
+
+    @property
+    def person(self) -> ContactId | None:
+        """The person a message goes to."""
+        found: ContactId | None = getattr(self, self.kind) if _KEYS_OF_KIND[self.kind] is _MESSAGE_KEYS else None
+        return found
+
+    def report_faults(self, report: FaultReport) -> None:
+        kinds = [kind for kind in EffectKind if kind in self.written]
+        if len(kinds) != 1:
+            report.add(self.location, f"an effect is one of {', '.join(EffectKind)}")
+            return
+        for key in self.written.keys() & _EFFECT_KEYS - {kinds[0]} - _KEYS_OF_KIND[kinds[0]]:
+            report.add(self.key_location(key), f"“{key}” says nothing of “{kinds[0]}”")
+
+
+class ExpectStep(Section):
+    """All effects since the previous one, in any order; none at all where ``nothing`` is expected."""
+
+    label = "a step"
+    effects: Annotated[tuple[ExpectedEffect, ...], value(_read_effects, ())] = Field(
+        alias="expect", json_schema_extra=lambda schema: schema.update(anyOf=[{"const": "nothing"}, dict(schema)])
+    )
+
+
+class UnknownStep(Section):
+    """In place of a step that cannot be recognised, which is reported."""
+
+    label = "a step"
+
+    @classmethod
+    def read_keys(cls, node: Any, label: str, report: FaultReport) -> dict[str, Any]:
+        known = ", ".join(_STEP_KEYS)
+        if isinstance(node, MappingNode):
+            first = next(iter(node.nodes), "")
+            report.unknown(node.location, f"“{first}” is no step; there are {known}", first, _STEP_KEYS)
+        else:
+            report.add(node.location, f"{label} is one of {known}")
+        return {}
+
+
+_STEP_KEYS = ("event", "facts", "reply", "read", "failed", "written", "wait", "wait until", "expect")
+"""A step is recognised by the key of its own."""
+
+
+def _step_key(node: Any) -> str:
+    return next((key for key in _STEP_KEYS if isinstance(node, MappingNode) and key in node.nodes), "")
+
+
+StoryStep = Annotated[
+    Annotated[EventStep, Tag("event")]
+    | Annotated[FactsStep, Tag("facts")]
+    | Annotated[ReplyStep, Tag("reply")]
+    | Annotated[ReadStep, Tag("read")]
+    | Annotated[FailureStep, Tag("failed")]
+    | Annotated[WriteStep, Tag("written")]
+    | Annotated[WaitStep, Tag("wait")]
+    | Annotated[WaitUntilStep, Tag("wait until")]
+    | Annotated[ExpectStep, Tag("expect")]
+    | Annotated[UnknownStep, Tag("")],
+    Discriminator(_step_key),
+]
+
+
+# ------------------------------------------------------------------ stories
+
+
+class Story(Section):
+    label = "a story"
+    it: Text
+    """Completes a sentence that begins with the rule."""
+    start: Instant
+    people: Annotated[
+        dict[Annotated[ContactId, BeforeValidator(lambda key: int(key) if key.isdecimal() else 0)], StoryPerson],
+        mapping("“people”", _check_contact),
+    ]
+    steps: Annotated[tuple[StoryStep, ...], OneOrMore()] = Field(alias="play")
+
+    @property
+    def rule(self) -> str:
+        """The rule it tests, which has the name of the file."""
+        return stem(self.location.file)
+
+
+def read_stories(files: Mapping[str, str]) -> tuple[tuple[Story, ...], list[FileFault]]:
+    """The stories of all ``*.test.yaml`` files, and every fault of theirs."""
+    report = FaultReport()
+    found: list[Story] = []
+    for file in sorted(files):
+        if not file.endswith(STORIES) or (tree := parse(file, files[file], report)) is None:
+            continue
+        if isinstance(tree, SequenceNode):
+            found += [Story.read(node, report) for node in tree.nodes]
+        else:
+            report.add(tree.location, "a test file is a list of stories, each beginning “- it: …”")
+    return tuple(found), report.sorted()

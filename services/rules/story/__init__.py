@@ -1,1 +1,0 @@
-"""Stories: what happens to a rulebook in virtual time, and everything that must come of it."""
