@@ -176,9 +176,11 @@ class BatchProcessor:
         self._max_consecutive_failures = max_consecutive_failures
         self._consecutive_failures = 0
         self._part_slots = asyncio.Semaphore(_MAX_CONCURRENT_PARTS)
-        self._seconds = histogram(f"stet_{service}_batch_seconds", "Time from a batch's records to its commit.")
+        self._seconds = histogram(
+            f"stet_{service}_batch_duration_seconds", "Time from a batch's records to its commit."
+        )
         self._size = histogram(f"stet_{service}_batch_records", "Records in a batch.", buckets=_SIZE_BUCKETS)
-        self._records = counter(f"stet_{service}_records_total", "Records read, by topic.", "topic")
+        self._records = counter(f"stet_{service}_records_read_total", "Records read, by topic.", "topic")
         self._parked = parked_counter(service)
 
     def is_unread(self, topic: str, record: Any) -> bool:

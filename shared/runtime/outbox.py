@@ -177,13 +177,13 @@ class Relay:
         self._held_until: datetime | None = None
         self._sending = False
         self._blocked_topics: dict[str, float] = {}
-        self._relayed_total = counter(f"stet_{service}_outbox_relayed_total", "Records relayed to Kafka.")
+        self._relayed_total = counter(f"stet_{service}_outbox_records_relayed_total", "Records relayed to Kafka.")
         self._parked = parked_counter(service)
         self._blocked = gauge(
-            f"stet_{service}_outbox_topics_held", "Topics that refuse the outbox's records, which wait."
+            f"stet_{service}_outbox_blocked_topics", "Topics that refuse the outbox's records, which wait."
         )
         self._seconds = histogram(
-            f"stet_{service}_outbox_round_seconds", "Time from reading a round of records to deleting it."
+            f"stet_{service}_outbox_round_duration_seconds", "Time from reading a round of records to deleting it."
         )
 
     async def run(self) -> None:

@@ -140,7 +140,7 @@ class LagMonitor:
         self._reported_stuck: set[Partition] = set()
         self._records = gauge(f"stet_{service}_lag_records", "Records not read yet, by topic.", "topic")
         self._age = gauge(
-            f"stet_{service}_behind_seconds", "Machine time since all of a topic was last read, by topic.", "topic"
+            f"stet_{service}_lag_seconds", "Machine time since all of a topic was last read, by topic.", "topic"
         )
 
     async def run(

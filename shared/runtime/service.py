@@ -63,9 +63,10 @@ _RESTART_BACKOFF = Backoff(first=0.5, longest=30.0, jitter=0.5)
 _HEALTHY_SECONDS = 60.0  # after so long a run the next failure counts as the first
 
 
-async def supervise(name: str, work: Work) -> None:
+async def supervise(service: str, name: str, work: Work) -> None:
     """Run ``work`` for ever; it must be safe to call again after a failure. Raises one of FATAL_ERRORS."""
-    restarts = counter("task_restarts_total", "Tasks that failed and were started again, by name.", "task").labels(name)
+    restarts = counter(f"stet_{service}_task_restarts_total", "Tasks that failed and were started again.", "task")
+    count = restarts.labels(name)
     failures = 0
     while True:
         began = time.monotonic()
@@ -74,7 +75,7 @@ async def supervise(name: str, work: Work) -> None:
             failures = 0
         failures += 1
         wait = _RESTART_BACKOFF.wait(failures)
-        restarts.inc()
+        count.inc()
         log.error(
             "task.restarted",
             task=name,
@@ -147,7 +148,7 @@ class Process:
 
     def task(self, name: str, work: Work) -> None:
         """Run ``work`` from now on, for as long as the process runs; it is called again where it fails."""
-        self._tasks[name] = asyncio.ensure_future(supervise(name, work))
+        self._tasks[name] = asyncio.ensure_future(supervise(self.service, name, work))
 
     def add_readiness_check(self, name: str, check: Check) -> None:
         self.health.checks[name] = check
@@ -188,8 +189,8 @@ class Process:
 
     async def measure(self) -> None:
         """For ever: how much waits in the outbox, and how much is parked."""
-        rows = gauge(f"stet_{self.service}_outbox_rows", "Records waiting in the outbox (counted up to 10,000).")
-        age = gauge(f"stet_{self.service}_outbox_oldest_seconds", "Age of the oldest record waiting in the outbox.")
+        rows = gauge(f"stet_{self.service}_outbox_records", "Records waiting in the outbox (counted up to 10,000).")
+        age = gauge(f"stet_{self.service}_outbox_oldest_record_age_seconds", "Age of the oldest of these records.")
         parked = gauge(f"stet_{self.service}_parked_records", "Records parked now, by reason.", "reason")
         while True:
             try:

@@ -221,7 +221,7 @@ def counter(name: str, sentence: str, *labels: str) -> Counter:
 
 def parked_counter(service: str) -> Counter:
     """The one counter of a service's parked records, whichever part of it parks them."""
-    return counter(f"stet_{service}_parked_total", "Records parked, by reason.", "reason")
+    return counter(f"stet_{service}_records_parked_total", "Records parked, by reason.", "reason")
 
 
 @cache

@@ -17,8 +17,8 @@ async def metric(house: House, line: str) -> bool:
 async def test_a_task_that_fails_is_started_again_while_the_others_go_on(stand: Stand) -> None:
     house = await stand.house(HOUSE_FAILS="error,group,ends")
     await until(lambda: house.says("shaky.works"))
-    assert await metric(house, 'task_restarts_total{task="shaky"} 3.0')
-    assert await metric(house, 'task_restarts_total{task="consumer"} 0.0')
+    assert await metric(house, 'stet_rules_task_restarts_total{task="shaky"} 3.0')
+    assert await metric(house, 'stet_rules_task_restarts_total{task="consumer"} 0.0')
     assert await house.says('"event":"task.restarted"')
     await stand.produce([event("person-1", 1)])
     await until(lambda: stand.reached(1))
