@@ -18,12 +18,8 @@ from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event, EventData
 from shared.contracts.messages import MessageWithdrawn, SendMessage, WithdrawMessage
 from shared.contracts.topics import (
-    CONTACTS,
+    CONSUMED,
     MESSAGES_EVENTS,
-    MESSAGES_REQUESTED,
-    WHATSAPP_ACCOUNT,
-    WHATSAPP_MESSAGES,
-    WHATSAPP_STATUSES,
 )
 from shared.contracts.whatsapp import (
     AccountReported,
@@ -35,7 +31,7 @@ from shared.contracts.whatsapp import (
 from shared.runtime.batch import ReceivedEvent
 from shared.runtime.outbox import Transaction
 
-TOPICS = (CONTACTS, WHATSAPP_MESSAGES, WHATSAPP_STATUSES, WHATSAPP_ACCOUNT, MESSAGES_REQUESTED)
+TOPICS = CONSUMED["dispatcher"]
 
 WAKE_CHANNEL = "stet_dispatcher_wake"
 """Notifies the leader that there is something to send."""

@@ -24,7 +24,9 @@ from shared.contracts.envelope import Event, parse_event
 from shared.contracts.errors import Unprocessable
 from shared.contracts.ids import PersonId, TenantId, Wamid, WorkId, derive_id
 from shared.contracts.messages import MessageEventData
-from shared.contracts.topics import CONSONANCE_EVENTS, CONTACTS, MESSAGES_EVENTS, WHATSAPP_MESSAGES, WRITES_EVENTS
+from shared.contracts.topics import (
+    CONSUMED,
+)
 from shared.contracts.values import format_instant
 from shared.contracts.whatsapp import MessageReceived
 from shared.runtime.outbox import RecordOrigin, Transaction
@@ -33,7 +35,7 @@ from shared.runtime.postgres import Connection
 PATIENCE = timedelta(minutes=2)
 """Business time: ``contacts`` and ``work.observed`` arrive at most one poll after the events that name them."""
 
-TOPICS = (CONSONANCE_EVENTS, CONTACTS, WHATSAPP_MESSAGES, MESSAGES_EVENTS, WRITES_EVENTS)
+TOPICS = CONSUMED["rules"]
 """The topics of rules. An event of any of their kinds may be queued, and must be readable there."""
 
 _KINDS = {kind: model for topic in TOPICS for kind, model in topic.kinds.items()}

@@ -27,7 +27,7 @@ async def main() -> None:
         executor = WriteExecutor(store, client, Capabilities(mapping), settings.attempt_lifetime)
         connect_locks = partial(connect, settings.postgres_dsn.get_secret_value(), SERVICE, **LOCK_SESSION)
         worker = WriteWorker(connect_locks, executor, CircuitBreaker(settings.writes_at_once))
-        process.consume((topics.WRITES_REQUESTED, topics.CONTACTS), WritebackHandler())
+        process.consume(topics.CONSUMED["writeback"], WritebackHandler())
         process.task("worker", worker.run)
         process.task("backlog", BacklogReporter(store, process.clock).run)
         process.add_idle_check(worker.idle)

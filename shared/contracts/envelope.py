@@ -30,7 +30,7 @@ class EventData(Value):
     kind: ClassVar[str]
 
 
-class _Attributes(Value, tag_field="specversion", tag="1.0"):
+class Attributes(Value, tag_field="specversion", tag="1.0"):
     """``time`` is when it happened, ``recordedtime`` when Stet saw it; both are business time."""
 
     id: Annotated[EventId, msgspec.Meta(min_length=1)]
@@ -48,7 +48,7 @@ class _Attributes(Value, tag_field="specversion", tag="1.0"):
     traceparent: str | None = None
 
 
-class Event(_Attributes):
+class Event(Attributes):
     """One event."""
 
     data: EventData
@@ -62,7 +62,7 @@ class Event(_Attributes):
         return encode(self)
 
 
-class _UndecodedEvent(_Attributes):
+class _UndecodedEvent(Attributes):
     """An event whose data is still JSON: only its type tells how to read it."""
 
     data: msgspec.Raw
@@ -100,9 +100,9 @@ def parse_event(raw: bytes, known: Kinds) -> Event:
 def build_event(attributes: Mapping[str, Any], data: EventData) -> Event:
     """An event under attributes that somebody gave. Raises Malformed naming the one that does not fit."""
     try:
-        given = convert(_Attributes, attributes)
+        given = convert(Attributes, attributes)
     except msgspec.ValidationError as error:
-        raise Malformed(describe_error(error, _Attributes)) from None
+        raise Malformed(describe_error(error, Attributes)) from None
     for name in ("time", "recordedtime", "expirytime"):
         instant = getattr(given, name)
         if instant is not None and not is_plausible_instant(instant):
@@ -110,7 +110,7 @@ def build_event(attributes: Mapping[str, Any], data: EventData) -> Event:
     return _assemble(to_utc(given), data)
 
 
-def _assemble(read: _Attributes, data: EventData) -> Event:
+def _assemble(read: Attributes, data: EventData) -> Event:
     return Event(
         id=read.id, source=read.source, type=read.type, subject=read.subject, time=read.time,
         recordedtime=read.recordedtime, tenantid=read.tenantid, partitionkey=read.partitionkey,

@@ -18,30 +18,36 @@ SERVICES = ("ingest", "rules", "dispatcher", "writeback")
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """``keep`` None: compacted, the newest state of each key stays for good."""
+    """``key`` says in words what a record's key names. ``keep`` None: compacted, the newest state of each key stays."""
 
     name: str
     kinds: Kinds
+    key: str
     keep: timedelta | None
     max_message_bytes: int = _MEBIBYTE
 
 
-CONSONANCE_EVENTS = Topic("consonance.events", consonance.KINDS, timedelta(days=30))
-CONTACTS = Topic("contacts", contacts.KINDS, None)
-WHATSAPP_MESSAGES = Topic("whatsapp.messages", whatsapp.MESSAGE_KINDS, timedelta(days=7))
-WHATSAPP_STATUSES = Topic("whatsapp.statuses", whatsapp.STATUS_KINDS, timedelta(days=7))
-WHATSAPP_ACCOUNT = Topic("whatsapp.account", whatsapp.ACCOUNT_KINDS, timedelta(days=30))
-MESSAGES_REQUESTED = Topic("messages.requested", messages.REQUEST_KINDS, timedelta(days=7))
-MESSAGES_EVENTS = Topic("messages.events", messages.EVENT_KINDS, timedelta(days=30))
-WRITES_REQUESTED = Topic("writes.requested", writes.REQUEST_KINDS, timedelta(days=30))
-WRITES_EVENTS = Topic("writes.events", writes.EVENT_KINDS, timedelta(days=30))
-METADATA_APPROVED = Topic("metadata.approved", writes.APPROVED_KINDS, timedelta(days=30))
-DECISIONS = Topic("decisions", decisions.KINDS, timedelta(days=365))
+_PERSON = "tenant and person"
+_WORK = "tenant and work, else the payee, contact or rights record"
+
+CONSONANCE_EVENTS = Topic("consonance.events", consonance.KINDS, _WORK, timedelta(days=30))
+CONTACTS = Topic("contacts", contacts.KINDS, _PERSON, None)
+WHATSAPP_MESSAGES = Topic("whatsapp.messages", whatsapp.MESSAGE_KINDS, _PERSON, timedelta(days=7))
+WHATSAPP_STATUSES = Topic("whatsapp.statuses", whatsapp.STATUS_KINDS, "the pseudonym of the wamid", timedelta(days=7))
+WHATSAPP_ACCOUNT = Topic(
+    "whatsapp.account", whatsapp.ACCOUNT_KINDS, "the WhatsApp business account", timedelta(days=30)
+)
+MESSAGES_REQUESTED = Topic("messages.requested", messages.REQUEST_KINDS, _PERSON, timedelta(days=7))
+MESSAGES_EVENTS = Topic("messages.events", messages.EVENT_KINDS, _PERSON, timedelta(days=30))
+WRITES_REQUESTED = Topic("writes.requested", writes.REQUEST_KINDS, _WORK, timedelta(days=30))
+WRITES_EVENTS = Topic("writes.events", writes.EVENT_KINDS, _WORK, timedelta(days=30))
+METADATA_APPROVED = Topic("metadata.approved", writes.APPROVED_KINDS, _WORK, timedelta(days=30))
+DECISIONS = Topic("decisions", decisions.KINDS, "the id of the event that was decided", timedelta(days=365))
 
 
 def parked_topic(service: str) -> Topic:
     """Raw bytes as they came, the reason in the headers."""
-    return Topic(f"parked.{service}", {}, timedelta(days=90), max_message_bytes=4 * _MEBIBYTE)
+    return Topic(f"parked.{service}", {}, "the record's own", timedelta(days=90), max_message_bytes=4 * _MEBIBYTE)
 
 
 ALL_TOPICS = (
@@ -68,4 +74,4 @@ PRODUCED: dict[str, tuple[Topic, ...]] = {
     "dispatcher": (MESSAGES_EVENTS, parked_topic("dispatcher")),
     "writeback": (WRITES_EVENTS, METADATA_APPROVED, parked_topic("writeback")),
 }
-"""By service; what is read may also be written, where a parked record is replayed."""
+"""By service. A service may also write what it reads: a parked record is replayed to its topic."""

@@ -9,7 +9,7 @@ COMMANDS = [
     ["parked", "list"], ["parked", "show"], ["parked", "replay"], ["parked", "discard"], ["sends", "list"],
     ["sends", "show"], ["sends", "settle"], ["tasks", "list"], ["tasks", "show"], ["tasks", "done"],
     ["evidence", "show"], ["chains", "list"], ["chains", "retry"], ["topics", "create"], ["topics", "check"],
-    ["migrate"],
+    ["migrate"], ["asyncapi"],
 ]  # fmt: skip
 
 
