@@ -68,7 +68,7 @@ class ReadReceipt:
     wamid: str
 
 
-class DeliveryStatus(StrEnum):
+class SimulatedStatus(StrEnum):
     SENT = "sent"
     DELIVERED = "delivered"
     READ = "read"
@@ -86,15 +86,15 @@ class AcceptedMessage:
     content: Content
     callback: str | None
     at: datetime
-    statuses: list[DeliveryStatus] = field(default_factory=list)
+    statuses: list[SimulatedStatus] = field(default_factory=list)
 
     @property
     def unread(self) -> bool:
-        return self.arrived and DeliveryStatus.READ not in self.statuses
+        return self.arrived and SimulatedStatus.READ not in self.statuses
 
     @property
     def arrived(self) -> bool:
-        return DeliveryStatus.FAILED not in self.statuses
+        return SimulatedStatus.FAILED not in self.statuses
 
     def as_json_object(self) -> dict[str, Any]:
         content = self.content

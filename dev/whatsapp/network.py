@@ -16,7 +16,7 @@ from dev.whatsapp.limits import ProviderLimits
 from dev.whatsapp.messages import (
     AcceptedMessage,
     Counts,
-    DeliveryStatus,
+    SimulatedStatus,
     MessageLog,
     MessageType,
     PersonReply,
@@ -142,11 +142,11 @@ class Network:
         failure = self._failure(message, now)
         if failure is not None:
             self.counters.add(f"errors.webhook.{failure.code}")
-            self._report_status(line, message, DeliveryStatus.FAILED, now, failure)
+            self._report_status(line, message, SimulatedStatus.FAILED, now, failure)
             return
-        self._report_status(line, message, DeliveryStatus.SENT, now)
+        self._report_status(line, message, SimulatedStatus.SENT, now)
         at_once = self.chance.happens(_READ_AT_ONCE * self.delivery.disorder, message.wamid, "read at once")
-        self._report_status(line, message, DeliveryStatus.READ if at_once else DeliveryStatus.DELIVERED, now)
+        self._report_status(line, message, SimulatedStatus.READ if at_once else SimulatedStatus.DELIVERED, now)
         script = self.scripts.take(message, line.name)
         if script is not None:
             self.schedule.add(now + timedelta(seconds=script.after), partial(self._play, script, line, message))
@@ -177,13 +177,13 @@ class Network:
 
     def _read(self, line: BusinessLine, message: AcceptedMessage, now: datetime) -> None:
         if message.unread:
-            self._report_status(line, message, DeliveryStatus.READ, now)
+            self._report_status(line, message, SimulatedStatus.READ, now)
 
     def _report_status(
         self,
         line: BusinessLine,
         message: AcceptedMessage,
-        word: DeliveryStatus,
+        word: SimulatedStatus,
         now: datetime,
         failure: Failure | None = None,
     ) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from dev.whatsapp.directory import BusinessLine, WhatsAppPerson
 from dev.whatsapp.graph_errors import in_webhook
-from dev.whatsapp.messages import AcceptedMessage, DeliveryStatus
+from dev.whatsapp.messages import AcceptedMessage, SimulatedStatus
 
 Json = dict[str, Any]
 
@@ -48,7 +48,7 @@ def number(key: str, person: WhatsAppPerson, *, blank: bool) -> Json:
 
 
 def status(
-    message: AcceptedMessage, word: DeliveryStatus, at: datetime, *, blank: bool, failure: Failure | None = None
+    message: AcceptedMessage, word: SimulatedStatus, at: datetime, *, blank: bool, failure: Failure | None = None
 ) -> Json:
     item: Json = {
         "id": message.wamid,
@@ -61,7 +61,7 @@ def status(
         item["biz_opaque_callback_data"] = message.callback
     if failure is not None:
         item["errors"] = [in_webhook(failure.code, failure.details)]
-    elif word is not DeliveryStatus.READ:
+    elif word is not SimulatedStatus.READ:
         category = message.content.category
         item["pricing"] = {"billable": True, "pricing_model": "PMP", "type": "regular", "category": category}
     return item

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import typer
+
+from ops.__main__ import app as operators
 from shared.runtime.settings import KNOWN_SETTINGS
 from tests.docs.pages import ROOT
 
@@ -48,6 +51,15 @@ def packages() -> frozenset[str]:
 
 
 @cache
+def operator_commands() -> frozenset[str]:
+    """Every group of ``python -m ops``, and every command with its group."""
+    found: set[str] = set()
+    for name, command in _commands(typer.main.get_command(operators)).items():
+        found |= {name, *(f"{name} {one}" for one in _commands(command))}
+    return frozenset(found)
+
+
+@cache
 def targets() -> frozenset[str]:
     return frozenset(_TARGET.findall((ROOT / "Makefile").read_text("utf-8")))
 
@@ -82,6 +94,11 @@ def metrics() -> dict[str, frozenset[str]]:
                     labels = frozenset(text for arg in call.args[2:] for text in _names(arg))
                     found.update((name, labels) for name in _names(call.args[0]))
     return found
+
+
+def _commands(group: object) -> dict[str, object]:
+    """The commands of a group by name; none of a command."""
+    return dict(getattr(group, "commands", {}))
 
 
 def _called(call: ast.Call) -> str:

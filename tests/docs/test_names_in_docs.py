@@ -18,6 +18,7 @@ _METRIC = re.compile(r"^(stet_(?:ingest|rules|dispatcher|writeback|<service>)_\w
 _SETTING = re.compile(r"STET_[A-Z_]+…?")
 _DOTTED = re.compile(r"^[a-z][a-z_0-9]*(?:\.[a-z_][a-z_0-9]*)+$")
 _MODULE = re.compile(r"python -m ([a-z_][\w.]*)")
+_OPERATION = re.compile(r"python -m ops((?: [a-z][a-z-]*)*)")
 _TARGET = re.compile(r"(?:^|\s)make ([a-z][a-z-]*)")
 _PLACEHOLDER = re.compile(r"<\w+>|…")
 
@@ -114,6 +115,18 @@ def test_every_module_that_a_command_runs_exists(page: Path) -> None:
             for name in _MODULE.findall(mention.text):
                 if name.partition(".")[0] + "/" in TOP_FOLDERS and name not in code_names.modules():
                     yield missing(mention, name, code_names.modules(), "module")
+
+    none_missing(faults())
+
+
+@each_page
+def test_every_command_for_operators_exists(page: Path) -> None:
+    def faults() -> Iterator[str]:
+        for mention in spans(page):
+            for words in _OPERATION.findall(mention.text):
+                command = words.strip()
+                if command and command not in code_names.operator_commands():
+                    yield missing(mention, command, code_names.operator_commands(), "command of python -m ops")
 
     none_missing(faults())
 
