@@ -16,11 +16,11 @@ from dev.whatsapp.limits import ProviderLimits
 from dev.whatsapp.messages import (
     AcceptedMessage,
     Counts,
-    SimulatedStatus,
     MessageLog,
     MessageType,
     PersonReply,
     SendRequest,
+    SimulatedStatus,
 )
 from dev.whatsapp.scripted_people import PersonMessage, Script, ScriptAction, Scripts, message_of_script, node
 from dev.whatsapp.send_validation import is_bsuid, phone_digits
