@@ -1,1 +1,1 @@
-"""Inputs that once failed, each in a folder of its own outside this repository; ``STET_CASES`` says where."""
+"""Inputs that once failed, each in a folder of its own outside this repository, at ``STET_CASES``."""

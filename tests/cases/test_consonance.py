@@ -1,4 +1,4 @@
-"""What Consonance holds and answers: zones that are none, dates that mean none, phone fields, answers of any shape."""
+"""Cases of Consonance: unknown time zones, placeholder dates, phone fields, responses of any shape."""
 
 import time
 from datetime import date
@@ -26,7 +26,7 @@ AT_ONCE = 5
 
 
 @pytest.mark.parametrize("folder", cases_of(CaseKind.CONTACT), ids=lambda path: path.name)
-def test_a_contact_is_read_whatever_its_fields_hold_and_what_cannot_be_is_told(folder: Path) -> None:
+def test_any_contact_is_parsed_and_unreadable_fields_are_noted(folder: Path) -> None:
     contact, notes = read_json(folder / "contact.json"), FieldReader()
     view = parse_contact(contact, TenantVocabulary(), notes)
     assert view.contact_id == contact["id"]
@@ -37,7 +37,7 @@ def test_a_contact_is_read_whatever_its_fields_hold_and_what_cannot_be_is_told(f
 
 
 @pytest.mark.parametrize("folder", cases_of(CaseKind.EVENTS), ids=lambda path: path.name)
-def test_a_date_that_means_none_is_absent_wherever_it_stands(folder: Path) -> None:
+def test_a_placeholder_date_counts_as_absent_in_every_field(folder: Path) -> None:
     for event in read_json(folder / "events.json"):
         kind = f"{consonance.PREFIX}{event['type']}{consonance.SUFFIX}"
         if kind not in consonance.KINDS:
@@ -66,7 +66,7 @@ NUMBERS = [(folder.name, line) for folder in cases_of(CaseKind.NUMBERS) for line
 
 
 @pytest.mark.parametrize(("name", "written"), NUMBERS)
-def test_a_phone_field_gives_its_number_or_is_told(name: str, written: str) -> None:
+def test_a_phone_field_gives_its_number_or_is_noted(name: str, written: str) -> None:
     del name
     country = "US" if written == "4084568908#" else "GB"
     notes = FieldReader()
@@ -81,7 +81,7 @@ def test_a_phone_field_gives_its_number_or_is_told(name: str, written: str) -> N
     assert view.phone is not None or notes.digests()
 
 
-def test_the_number_that_is_there_is_taken() -> None:
+def test_a_number_is_found_among_other_words() -> None:
     expected = {
         "07700 900123 (WhatsApp only)": "+447700900123",
         "07700 900123 / 07700 900456": "+447700900123",
@@ -97,7 +97,7 @@ ANSWERS = [(folder.name, line) for folder in cases_of(CaseKind.ANSWERS) for line
 
 
 @pytest.mark.parametrize(("name", "answer"), ANSWERS)
-async def test_an_answer_of_any_shape_is_waited_out(name: str, answer: str) -> None:
+async def test_a_response_of_any_shape_is_retried_later(name: str, answer: str) -> None:
     del name
     server = FakeConsonanceServer()
     async with listening(server) as url, connect(url, "k" * 32) as asked:
@@ -112,7 +112,9 @@ async def test_an_answer_of_any_shape_is_waited_out(name: str, answer: str) -> N
 @pytest.mark.integration
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("folder", cases_of(CaseKind.CASE), ids=lambda path: path.name)
-async def test_a_tap_from_a_shared_number_counts_for_whom_it_was_asked(folder: Path, services: IngestAndRules) -> None:
+async def test_a_tap_from_a_shared_number_counts_for_the_person_who_was_asked(
+    folder: Path, services: IngestAndRules
+) -> None:
     case = read_json(folder / "case.json")
     assert len({contact["phone"] for contact in case["contacts"]}) == 1
     await services.receives(await tap(services, f"+{case['tap_from']}"))

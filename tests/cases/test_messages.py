@@ -1,4 +1,4 @@
-"""What people and WhatsApp send: reactions, files, words that stop, failed sends, strangers, other numbers."""
+"""Cases of messages and webhooks: reactions, files, stop words, failed sends, strangers, foreign numbers."""
 
 from pathlib import Path
 

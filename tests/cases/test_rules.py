@@ -19,7 +19,7 @@ AT_ONCE = 10
 
 @pytest.mark.parametrize("folder", cases_of(CaseKind.RULES), ids=lambda path: path.name)
 def test_a_rule_folder_does_what_its_story_states(folder: Path, tmp_path: Path) -> None:
-    """Or, where it changes a file of the house that was wrong, is refused there."""
+    """Or is refused, where it brings a faulty file of the publisher."""
     laid = copy_shared_rule_files(tmp_path / "rules")
     shutil.copytree(folder, laid, dirs_exist_ok=True)
     proof = check_folder(laid)
@@ -31,13 +31,13 @@ def test_a_rule_folder_does_what_its_story_states(folder: Path, tmp_path: Path) 
 
 
 def _assert_refused(folder: Path, proof: Checked) -> None:
-    """In a house file that the case brings, and nowhere else: its rules and stories are right."""
+    """All faults are in a publisher's file that the case brings; its rules and stories have none."""
     brought = {path.name for path in folder.rglob("*.yaml")} & set(SINGLES)
     assert {fault.location.file for fault in proof.faults} <= brought, [str(fault) for fault in proof.faults]
     assert all(PLACE.fullmatch(str(fault)) for fault in proof.faults)
 
 
-def test_a_subdivision_that_is_none_is_refused_with_the_known_ones_and_works_when_put_right(tmp_path: Path) -> None:
+def test_an_unknown_subdivision_is_refused_with_the_known_ones_and_works_when_corrected(tmp_path: Path) -> None:
     folder = next((each for each in cases_of(CaseKind.RULES) if "unknown-subdivision" in each.name), None)
     if folder is None:
         pytest.skip("there is no such case")
@@ -55,7 +55,7 @@ def test_a_subdivision_that_is_none_is_refused_with_the_known_ones_and_works_whe
 
 
 @pytest.mark.parametrize("folder", cases_of(CaseKind.FILES), ids=lambda path: path.name)
-def test_rule_files_that_cannot_be_right_are_a_fault_with_its_place_at_once(folder: Path, tmp_path: Path) -> None:
+def test_faulty_rule_files_are_reported_with_the_place_at_once(folder: Path, tmp_path: Path) -> None:
     for file, text in read_folder(folder).items():
         began = time.process_time()
         faults = [str(fault) for fault in check_files({file: text}, tested=False).faults]
@@ -70,7 +70,7 @@ def test_rule_files_that_cannot_be_right_are_a_fault_with_its_place_at_once(fold
 
 @pytest.mark.parametrize("folder", cases_of(CaseKind.STORY), ids=lambda path: path.name)
 def test_a_story_about_the_shipped_rules_can_be_played(folder: Path, tmp_path: Path) -> None:
-    """Under the name of each rule that its events concern; what must come of it is asserted by the tests below."""
+    """Under the name of a shipped rule; test_messages.py asserts the effects."""
     laid = tmp_path / "rules"
     shutil.copytree(ROOT / "rules", laid, ignore=shutil.ignore_patterns("*.test.yaml"))
     shutil.copy(folder / "story.test.yaml", laid / "deadline-reminders.test.yaml")

@@ -1,4 +1,4 @@
-"""Inputs like those that come, each with something wrong: nothing may crash, answer 500, be lost, or take long.
+"""Realistic inputs, each with something wrong: no service may crash, answer 500, lose one, or take long.
 
 ``make fuzz`` runs a million; ``test_fuzz.py`` some twenty thousand.
 """

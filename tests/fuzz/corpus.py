@@ -1,4 +1,4 @@
-"""What inputs are made of: published webhooks, the golden events of every contract, records as Consonance has them."""
+"""The inputs before mutation: published webhooks, the golden events of every contract, records of Consonance."""
 
 import os
 from collections.abc import Iterable
@@ -60,7 +60,7 @@ _CONTACT: dict[str, Any] = {
 
 
 def payloads_folder() -> Path | None:
-    """Of published webhooks: STET_PAYLOADS, else beside the project; None where it is not there."""
+    """The folder of published webhooks: STET_PAYLOADS, else beside the project; None where it does not exist."""
     folder = Path(os.environ.get("STET_PAYLOADS", _BESIDE))
     return folder if any(folder.glob("*.json")) else None
 
@@ -75,7 +75,7 @@ def webhooks() -> tuple[Any, ...]:
 
 @lru_cache(maxsize=1)
 def frame() -> WebhookContext:
-    """All of the published numbers are ours; a placeholder, or one that a mutation makes, is another product's."""
+    """All published numbers count as our own; placeholders and mutated numbers are foreign."""
     changes = [change for webhook in webhooks() for entry in webhook.get("entry", ()) for change in entry["changes"]]
     numbers = sorted({number for change in changes if (number := phone_number_id(change["value"]) or "").isdigit()})
     return replace(CONTEXT, lines={number: Line(f"line-{place}") for place, number in enumerate(numbers)})
@@ -99,7 +99,7 @@ def _own() -> Iterable[Any]:
 
 @lru_cache(maxsize=1)
 def pushed() -> tuple[Any, ...]:
-    """Golden events of Consonance, as a sender without ids of ours would push them."""
+    """Golden events of Consonance as an outside sender pushes them, without this project's ids."""
     return tuple(_sent(orjson.loads(golden(kind))) for kind in golden_kinds() if kind in consonance.KINDS)
 
 
@@ -115,12 +115,12 @@ def contracts() -> tuple[Any, ...]:
 
 
 def records() -> tuple[Any, ...]:
-    """A work and a contact as Consonance answers them."""
+    """A work and a contact as Consonance returns them."""
     return (_WORK, _CONTACT)
 
 
 def answers() -> tuple[Any, ...]:
-    """To a mutation, in the shapes GraphQL servers have for refusals."""
+    """Responses to a GraphQL mutation, in the shapes that servers use for refusals."""
     refusals: tuple[Any, ...] = (
         [], None, [{"field": "title", "message": "is too long"}], [{"attribute": "x", "messages": ["no", "never"]}],
     )  # fmt: skip

@@ -1,6 +1,6 @@
-"""The same inputs to a real ingest process; what came of them is counted in Kafka and in the parked table.
+"""Sends the same inputs to a real ingest process, and counts the results in Kafka and in the parked table.
 
-What should come of them is known from the pure modules, whose own counts are checked in ``targets.py``.
+The expected results are those of the pure modules, which ``targets.py`` checks.
 """
 
 import asyncio
@@ -60,7 +60,7 @@ def _renamed(webhook: Any, suffix: str) -> Any:
 
 
 def pushed_bodies(seed: int, count: int) -> list[bytes]:
-    """Each with an id of its own, where it still has one: a repetition would be answered as one."""
+    """Each with an id of its own, where it still has one: a repetition would count as a duplicate."""
     mutator = Mutator(f"{seed}/live events", pushed())
     bodies = []
     for number in range(count):
@@ -71,7 +71,7 @@ def pushed_bodies(seed: int, count: int) -> list[bytes]:
 
 @dataclass
 class Live:
-    """What must be there at the end: events by name, and what is parked by its bytes."""
+    """Collects the expected events, by name, and the expected parked rows, by their bytes."""
 
     service: IngestProcess
     dsn: str

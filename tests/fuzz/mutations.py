@@ -1,4 +1,4 @@
-"""Changes documents as careless senders do: fields gone or of another type, values from the ends of what there is.
+"""Mutates documents as careless senders do: missing fields, wrong types, extreme values.
 
 A mutation knows the document's structure: it takes parts of other documents for fields of the same name, repeats items,
 nests, and now and then spoils the bytes themselves.

@@ -1,4 +1,4 @@
-"""Rules judge whatever the contracts let through: no exception but Unprocessable, and what is due is done in time."""
+"""Feeds any event that the contracts accept to the rules: only Unprocessable may be raised."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -30,8 +30,8 @@ def _book() -> Rulebook:
 
 
 @dataclass
-class Judging:
-    """A small world that is begun anew after some events, so that one input's cost does not grow with all before."""
+class RulesUnderFuzz:
+    """Rules with facts that are reset after some events, so that the cost of one input does not grow."""
 
     decider: Decider = field(init=False)
     facts: Facts = field(init=False)
@@ -44,16 +44,16 @@ class Judging:
             rulebook=book, rulebook_at=lambda _: book, matcher=RuleMatcher(book.rules.values()), zone_of=self._zone,
             signing_keys=(b"k" * 32,),
         )  # fmt: skip
-        self.begin()
+        self.reset()
 
-    def begin(self) -> None:
+    def reset(self) -> None:
         self.facts, self.now, self._events = Facts(TenantId("penrose")), NOW, 0
 
-    def judge(self, event: Event) -> None:
-        """The event, and then the next instants of the chains it leaves."""
+    def handle(self, event: Event) -> None:
+        """Decide the event, and then the due steps of the newest chains."""
         self._events += 1
         if self._events > _MOST_EVENTS:
-            self.begin()
+            self.reset()
         self.facts.apply_changes(self.decider.decide(event, self.facts, self.now).changes)
         for chain in list(self.facts.chains.values())[-_MOST_DUE:]:
             if chain.next_due is not None and chain.next_due - self.now < timedelta(days=3_650):

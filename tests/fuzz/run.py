@@ -1,4 +1,4 @@
-"""Runs inputs through the targets in portions, each with a seed of its own, and says what became of them."""
+"""Runs inputs through the targets in portions, each with a seed of its own, and reports the results."""
 
 import asyncio
 import gc

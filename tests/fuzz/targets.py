@@ -1,8 +1,7 @@
-"""What a mutated input is given to, in this process, and what must be true afterwards.
+"""The targets of mutated inputs in this process, and the checks afterwards.
 
-Each target raises ``Broken`` where something was lost or said wrongly; any other exception is a crash. Handlers are the
-real ones, behind the real signatures; Kafka, PostgreSQL and the parked table are lists here (``live.py`` has the real
-ones).
+Each target raises ``CheckFailed`` where an input was lost or got a wrong response; any other exception is a crash.
+Handlers and signatures are the real ones; Kafka, PostgreSQL and the parked table are lists (``live.py`` has real ones).
 """
 
 import base64
@@ -43,7 +42,7 @@ from shared.contracts.topics import (
 from shared.contracts.vocabulary import Stage, Version, VersionKind
 from shared.runtime.clock import machine_now
 from tests.fuzz import corpus
-from tests.fuzz.rules import Judging
+from tests.fuzz.rules import RulesUnderFuzz
 from tests.services.ingest.payloads import CONTEXT, NOW, PSEUDONYMS
 from tests.services.ingest.service import VERIFY_TOKEN
 
@@ -54,8 +53,8 @@ LONDON = ZoneInfo("Europe/London")
 _KNOWN_TO_RULES = (CONSONANCE_EVENTS, CONTACTS, WHATSAPP_MESSAGES, MESSAGES_EVENTS, WRITES_EVENTS)
 
 
-class Broken(Exception):
-    """Something was lost, or answered wrongly."""
+class CheckFailed(Exception):
+    """An input was lost, or got a wrong response."""
 
 
 @dataclass
@@ -74,7 +73,7 @@ class Counts:
 
 
 class Target(Protocol):
-    """``prepare`` is not measured, ``take`` is; ``check`` counts, and raises Broken."""
+    """``prepare`` is not measured, ``take`` is; ``check`` counts, and raises CheckFailed."""
 
     def prepare(self, body: bytes) -> Any: ...
 
@@ -89,7 +88,7 @@ class Now:
 
 
 @dataclass
-class Kept:
+class FakeStores:
     """Stands for Kafka, for the people in PostgreSQL, for the parked table and for the memory of pushed events."""
 
     records: list[KafkaRecord] = field(default_factory=list)
@@ -119,7 +118,7 @@ class Kept:
         for event in events:
             entry = f"{event.tenantid}{event.source}{event.id}".encode()
             if len(entry) > _INDEX_BYTES or b"\0" in entry:
-                raise Broken("an event was published whose id PostgreSQL refuses")
+                raise CheckFailed("an event was published whose id PostgreSQL refuses")
 
     def clear(self) -> None:
         self.records, self.parked, self.directory = [], [], PersonDirectory()
@@ -132,7 +131,7 @@ class Webhooks:
     """The signed webhook: each update is an event or parked, whatever is beside it."""
 
     def __init__(self, metrics: IngestMetrics) -> None:
-        self.kept = Kept()
+        self.kept = FakeStores()
         self._handler = WhatsAppWebhook(
             publisher=self.kept, persons=self.kept, parking=self.kept, coverage=CoverageTracker(), metrics=metrics,
             clock=Now(), tenant=CONTEXT.tenant, lines=corpus.frame().lines, app_secrets=(SECRET,),
@@ -156,14 +155,14 @@ class Webhooks:
         counts.events += events
         counts.parked += parked
         if response.status != 200:
-            raise Broken(f"answered {response.status.value}")
+            raise CheckFailed(f"answered {response.status.value}")
         whole = any(one.raw == request.body for one in self.kept.parked)
         if events + parked + others != expected and not (whole and events + parked + others <= expected):
-            raise Broken(f"{expected} updates became {events} events and {parked} parked rows")
+            raise CheckFailed(f"{expected} updates became {events} events and {parked} parked rows")
         for record in self.kept.records:
             parse_event(record.value, record.topic.kinds)
             if len(record.key) + len(record.value) > _LARGEST_RECORD:
-                raise Broken("a record is larger than its topic takes")
+                raise CheckFailed("a record is larger than its topic takes")
 
 
 _LARGEST_RECORD = 1_040_000
@@ -223,7 +222,7 @@ class Pushes:
     """Pushed CloudEvents: each is an event, or named in the answer and parked, or told by the poll."""
 
     def __init__(self, metrics: IngestMetrics) -> None:
-        self.kept = Kept()
+        self.kept = FakeStores()
         settings = PushSettings(frozenset({"work.stage_changed"}), 5, LONDON, "GB")
         self._handler = ConsonanceEvents(
             self.kept, self.kept, self.kept, metrics, Now(), CONTEXT.tenant, settings, (WEBHOOK_SECRET,)
@@ -252,13 +251,13 @@ class Pushes:
         counts.parked += parked
         counts.refused += response.status == 400
         if response.status not in {200, 202, 400, 401}:
-            raise Broken(f"answered {response.status.value}")
+            raise CheckFailed(f"answered {response.status.value}")
         if response.status == 401 and _is_text(request.body):
-            raise Broken("a signature that is right was refused")
+            raise CheckFailed("a signature that is right was refused")
         if response.status == 400 and not answer["faults"]:
-            raise Broken("refused without a field")
+            raise CheckFailed("refused without a field")
         if response.status == 202 and not events:
-            raise Broken("taken, and not published")
+            raise CheckFailed("taken, and not published")
         for record in self.kept.records:
             parse_event(record.value, CONSONANCE_EVENTS.kinds)
 
@@ -295,7 +294,7 @@ class Records:
         counts.events += became[0]
         counts.parked += became[1]
         if sum(became) != 2:
-            raise Broken("a record is neither read nor parked")
+            raise CheckFailed("a record is neither read nor parked")
 
 
 class Contracts:
@@ -344,7 +343,7 @@ class Answers:
         counts.refused += answer is not MutationAnswer.ACCEPTED
         data = body.get("data") if isinstance(body, dict) else None
         if answer is MutationAnswer.ACCEPTED and not (isinstance(data, dict) and data):
-            raise Broken("accepted without a payload")
+            raise CheckFailed("accepted without a payload")
 
 
 class Rules:
@@ -352,7 +351,7 @@ class Rules:
 
     def __init__(self, metrics: IngestMetrics) -> None:
         del metrics
-        self._judging = Judging()
+        self._rules = RulesUnderFuzz()
 
     def prepare(self, body: bytes) -> list[Event]:
         events = []
@@ -366,7 +365,7 @@ class Rules:
     async def take(self, events: list[Event]) -> int:
         for event in events:
             try:
-                self._judging.judge(event)
+                self._rules.handle(event)
             except Unprocessable:
                 continue
         return len(events)

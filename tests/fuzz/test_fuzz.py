@@ -20,7 +20,7 @@ LIVE = COUNT // 50
 
 @pytest.mark.fuzz
 @pytest.mark.timeout(0 if COUNT > 100_000 else 600)
-def test_nothing_that_comes_crashes_is_lost_or_takes_long() -> None:
+def test_no_input_crashes_a_service_is_lost_or_takes_long() -> None:
     console = Console(file=sys.stdout, width=120)
     if payloads_folder() is None:
         console.print("no published webhooks here (STET_PAYLOADS): the project's own are changed instead")
@@ -39,7 +39,7 @@ async def live(kafka_bootstrap: str, postgres_database: str, run_folder: Path) -
 
 @pytest.mark.integration
 @pytest.mark.timeout(0 if COUNT > 100_000 else 600)
-async def test_each_update_is_in_kafka_or_parked_and_nothing_else_is(live: Live) -> None:
+async def test_each_update_is_published_or_parked_and_nothing_else_is(live: Live) -> None:
     console = Console(file=sys.stdout, width=120)
     webhooks, events = webhook_bodies(SEED, LIVE * 3 // 4), pushed_bodies(SEED, LIVE // 4)
     await live.send_webhooks(webhooks)

@@ -1,4 +1,4 @@
-"""A story that names what is not there, or asks for what cannot be, is a fault at its line."""
+"""Unknown words in a story, and steps that are impossible, are faults at their line."""
 
 import time
 
@@ -28,7 +28,7 @@ def story(people: str, *moves: str) -> str:
         ("812: {zone: Paris}", "“Paris” is no time zone, like Europe/London (did you mean “Europe/Paris”?)"),
     ],
 )
-def test_a_person_of_a_story_is_somebody_there_can_be(person: str, sentence: str) -> None:
+def test_unknown_words_about_a_person_are_faults_at_their_place(person: str, sentence: str) -> None:
     files = good_files() | {"rights/permission.test.yaml": story(person, "expect: nothing")}
     told = [str(fault) for fault in check_files(files).faults]
     assert len(told) == 1
@@ -50,7 +50,7 @@ def test_a_person_of_a_story_is_somebody_there_can_be(person: str, sentence: str
         "event: work.blocked\n      with: {block_id: null}",
     ],
 )
-def test_a_move_that_cannot_be_is_a_fault_at_once(move: str) -> None:
+def test_an_impossible_step_is_a_fault_at_once(move: str) -> None:
     began = time.process_time()
     stories, faults = read_stories(
         {"blocked-title.test.yaml": story("812: {roles: [author]}", "event: work.blocked", move)}
@@ -61,6 +61,6 @@ def test_a_move_that_cannot_be_is_a_fault_at_once(move: str) -> None:
 
 
 @pytest.mark.parametrize("instant", ["9999-12-31T00:00:00Z", "0001-01-01T00:00:00Z"])
-def test_time_does_not_leave_the_calendar(instant: str) -> None:
+def test_an_instant_outside_the_known_years_is_a_fault(instant: str) -> None:
     _, faults = read_stories({"a.test.yaml": story("812: {}", f"wait until: {instant}")})
     assert [str(fault) for fault in faults] == ["a.test.yaml:6:19: this instant lies outside of 1970 to 2199"]

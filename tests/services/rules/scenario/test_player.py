@@ -20,7 +20,7 @@ def house_stories() -> Sequence[Story]:
     return stories
 
 
-def test_every_chain_of_the_stories_reads_back_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_chain_of_the_stories_decodes_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[Chain] = []
     hold = Facts.add_chain
 
@@ -35,34 +35,34 @@ def test_every_chain_of_the_stories_reads_back_as_it_was(monkeypatch: pytest.Mon
     assert [chain for chain in kept if decode(Chain, encode(chain)) != chain] == []
 
 
-def test_the_stories_of_the_house_go_as_they_are_told() -> None:
+def test_the_shipped_stories_have_no_faults() -> None:
     assert [str(fault) for told in house_stories() for fault in play_story(told, own_rulebook())] == []
 
 
-def test_what_was_expected_and_did_not_happen_is_said_beside_what_did() -> None:
+def test_a_missing_effect_is_reported_beside_the_observed_ones() -> None:
     (sentence,) = story_faults(HOLDER, ASKED, "expect: [{ask: 812, language: fr}]")
     assert sentence == (
         "goes so: expected {ask: 812, language: fr}; what happened: {ask: 812, say: rights_request, language: en}"
     )
 
 
-def test_what_also_happened_is_said() -> None:
+def test_an_unexpected_effect_is_reported() -> None:
     assert story_faults(HOLDER, ASKED, "expect: nothing") == [
         "goes so: also happened: {ask: 812, say: rights_request, language: en}"
     ]
 
 
-def test_a_fault_stands_at_the_line_of_its_expectation() -> None:
+def test_a_missing_effect_is_reported_at_its_own_line() -> None:
     (fault,) = play_story(story(HOLDER, ASKED, "expect: [{ask: 812}, {ask: 40}]"), own_rulebook())
     assert (fault.location.file, fault.location.line) == ("rights-approval.test.yaml", 8)
 
 
-def test_two_expectations_never_share_an_effect() -> None:
+def test_two_expected_effects_never_match_the_same_one() -> None:
     (sentence,) = story_faults(HOLDER, ASKED, "expect: [{ask: 812}, {ask: 812, say: rights_request}]")
     assert "expected {ask: 812" in sentence
 
 
-def test_the_wider_expectation_leaves_the_narrower_its_effect() -> None:
+def test_a_wider_expectation_leaves_the_narrower_its_match() -> None:
     two = (
         "{event: rights.approval_requested, with: {request_id: A, rights_holder: 812}}",
         "{event: rights.approval_requested, with: {request_id: B, rights_holder: 813}}",
@@ -89,12 +89,12 @@ def test_the_wider_expectation_leaves_the_narrower_its_effect() -> None:
         ),
     ],
 )
-def test_a_move_that_cannot_be_made_is_said(move: str, sentence: str) -> None:
+def test_a_step_that_cannot_be_played_is_reported(move: str, sentence: str) -> None:
     (said,) = story_faults(HOLDER, move)
     assert said.startswith(f"goes so: {sentence}")
 
 
-def test_an_event_may_name_somebody_rules_never_heard_of() -> None:
+def test_an_event_may_name_a_person_unknown_to_rules() -> None:
     cast = "40: {roles: [rights_manager], country: GB}"
     expected = "expect: [{left_out: {812: unknown_person}}, {hand_over: 40, say: rights_unanswered}]"
     assert story_faults(cast, ASKED, expected) == []
