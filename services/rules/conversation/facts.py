@@ -133,30 +133,33 @@ class Overlay(MutableMapping[K, V]):
 
     def __init__(self, base: Mapping[K, V]) -> None:
         self._base = base
-        self.changed: dict[K, V] = {}
+        self.changed: dict[K, V] | None = None  # most overlays of a decision are never written to
 
     def __getitem__(self, key: K) -> V:
-        return self.changed[key] if key in self.changed else self._base[key]
+        return self.changed[key] if self.changed and key in self.changed else self._base[key]
 
     def get(self, key: K, default: Any = None) -> Any:
-        found = self.changed.get(key, self) if self.changed else self  # no value is the overlay itself
-        return self._base.get(key, default) if found is self else found
+        if self.changed and key in self.changed:
+            return self.changed[key]
+        return self._base.get(key, default)
 
     def __setitem__(self, key: K, value: V) -> None:
+        if self.changed is None:
+            self.changed = {}
         self.changed[key] = value
 
     def __delitem__(self, key: K) -> None:
         raise NotImplementedError(f"{key!r} cannot be removed from facts")
 
     def __contains__(self, key: object) -> bool:
-        return key in self.changed or key in self._base
+        return (self.changed is not None and key in self.changed) or key in self._base
 
     def __iter__(self) -> Iterator[K]:
         yield from self._base
-        yield from (key for key in self.changed if key not in self._base)
+        yield from (key for key in self.changed or () if key not in self._base)
 
     def __len__(self) -> int:
-        return len(self._base) + sum(key not in self._base for key in self.changed)
+        return len(self._base) + sum(key not in self._base for key in self.changed or ())
 
 
 @dataclass(slots=True)
@@ -193,7 +196,7 @@ class Facts:
                 self.add_person(person)
 
     def draft(self) -> "Facts":
-        """A copy to decide on: what is changed in it leaves these facts as they are."""
+        """A copy to decide on: what is changed in it leaves these facts as they are. A draft has no drafts."""
         return Facts(
             self.tenant,
             works=Overlay(self.works),
@@ -214,7 +217,8 @@ class Facts:
     def apply_changes(self, draft: "Facts") -> None:
         """Take over everything that was changed in a draft of these facts."""
         for name in _TABLES:
-            getattr(self, name).update(getattr(draft, name).changed)
+            if changed := getattr(draft, name).changed:
+                getattr(self, name).update(changed)
         for key, chains in draft.chains_by_key.items():
             self.chains_by_key.setdefault(key, {}).update(chains)
         self.notice_outcomes.update(draft.notice_outcomes)
@@ -312,12 +316,13 @@ class Facts:
             self.chains_by_key.setdefault(key, {})[chain.chain_id] = None
 
     def _chains_by(self, keys: Iterable[object]) -> list[Chain]:
-        found = dict.fromkeys(chain_id for key in keys for chain_id in self.chain_ids(key))
+        found: dict[ChainId, None] = {}
+        for key in keys:
+            if self._base is not None and (chains := self._base.chains_by_key.get(key)):
+                found.update(chains)
+            if chains := self.chains_by_key.get(key):
+                found.update(chains)
         return [self.chains[chain_id] for chain_id in found]
-
-    def chain_ids(self, key: object) -> Iterable[ChainId]:
-        own: Iterable[ChainId] = self.chains_by_key.get(key, ())
-        return own if self._base is None else (*self._base.chain_ids(key), *own)
 
     def set_work(self, work: WorkFacts) -> None:
         self.works[work.state.work.work_id] = work
