@@ -156,9 +156,9 @@ def story_of(folder: Path) -> ShippedStory:
 
 def test_the_owner_team_is_told_of_a_hand_over_that_reaches_no_person() -> None:
     effects = story_of(case_named(CaseKind.STORY, "04")).play_all()
-    told = [one for one in effects if one.template == "left_with_owner"]
-    assert [one.person for one in told] == [22]
-    assert "The Cartographer’s Garden" in (told[0].text or "")
+    messages = [one for one in effects if one.template == "left_with_owner"]
+    assert [one.person for one in messages] == [22]
+    assert "The Cartographer’s Garden" in (messages[0].text or "")
     assert [one.end for one in effects if one.kind is EffectKind.END] == [Ending.LEFT_WITH_OWNER]
 
 

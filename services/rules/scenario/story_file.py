@@ -60,7 +60,7 @@ def _read_instant(node: Node) -> datetime:
 
 def _check_contact(written: str) -> ContactId:
     if not written.isdecimal():
-        raise InvalidValue(f"“{written}” is nobody: people are named by their contact id")
+        raise InvalidValue(f"“{written}” is no person: people are named by their contact id")
     return ContactId(int(written))
 
 

@@ -11,8 +11,8 @@ from tests.services.rules.rulebooks import good_files
 from tests.services.rules.stories import HEAD, own_rulebook
 
 
-def story(people: str, *moves: str) -> str:
-    return HEAD.format(people=f"    {people}", play="\n".join(f"    - {move}" for move in moves))
+def story(people: str, *steps: str) -> str:
+    return HEAD.format(people=f"    {people}", play="\n".join(f"    - {step}" for step in steps))
 
 
 @pytest.mark.parametrize(
@@ -30,14 +30,14 @@ def story(people: str, *moves: str) -> str:
 )
 def test_unknown_words_about_a_person_are_faults_at_their_place(person: str, sentence: str) -> None:
     files = good_files() | {"rights/permission.test.yaml": story(person, "expect: nothing")}
-    told = [str(fault) for fault in check_files(files).faults]
-    assert len(told) == 1
-    assert told[0].startswith("rights/permission.test.yaml:4:")
-    assert told[0].endswith(sentence)
+    reported = [str(fault) for fault in check_files(files).faults]
+    assert len(reported) == 1
+    assert reported[0].startswith("rights/permission.test.yaml:4:")
+    assert reported[0].endswith(sentence)
 
 
 @pytest.mark.parametrize(
-    "move",
+    "step",
     [
         "facts: {launch.front_cover: blue}",
         "facts: {work.open_blocks: 99999999999}",
@@ -50,13 +50,13 @@ def test_unknown_words_about_a_person_are_faults_at_their_place(person: str, sen
         "event: work.blocked\n      with: {block_id: null}",
     ],
 )
-def test_an_impossible_step_is_a_fault_at_once(move: str) -> None:
+def test_an_impossible_step_is_a_fault_at_once(step: str) -> None:
     began = time.process_time()
     stories, faults = read_stories(
-        {"blocked-title.test.yaml": story("812: {roles: [author]}", "event: work.blocked", move)}
+        {"blocked-title.test.yaml": story("812: {roles: [author]}", "event: work.blocked", step)}
     )
-    told = faults or [fault for each in stories for fault in play_story(each, own_rulebook())]
-    assert [fault.location.line for fault in told] == [7]
+    reported = faults or [fault for each in stories for fault in play_story(each, own_rulebook())]
+    assert [fault.location.line for fault in reported] == [7]
     assert time.process_time() - began < 5
 
 

@@ -13,7 +13,7 @@ HOLDER = "812: {roles: [rights_holder], country: GB}\n40: {roles: [rights_manage
 ASKED = "event: rights.approval_requested"
 
 
-def house_stories() -> Sequence[Story]:
+def own_stories() -> Sequence[Story]:
     texts = {file.relative_to(FOLDER).as_posix(): file.read_text("utf-8") for file in FOLDER.rglob("*.test.yaml")}
     stories, wrong = read_stories(texts)
     assert not wrong
@@ -29,14 +29,14 @@ def test_every_chain_of_the_stories_decodes_to_itself(monkeypatch: pytest.Monkey
         hold(facts, chain)
 
     monkeypatch.setattr(Facts, "add_chain", keep)
-    for told in house_stories():
-        play_story(told, own_rulebook())
-    assert len(kept) > len(house_stories())
+    for each in own_stories():
+        play_story(each, own_rulebook())
+    assert len(kept) > len(own_stories())
     assert [chain for chain in kept if decode(Chain, encode(chain)) != chain] == []
 
 
 def test_the_shipped_stories_have_no_faults() -> None:
-    assert [str(fault) for told in house_stories() for fault in play_story(told, own_rulebook())] == []
+    assert [str(fault) for each in own_stories() for fault in play_story(each, own_rulebook())] == []
 
 
 def test_a_missing_effect_is_reported_beside_the_observed_ones() -> None:
@@ -67,12 +67,12 @@ def test_a_wider_expectation_leaves_the_narrower_its_match() -> None:
         "{event: rights.approval_requested, with: {request_id: A, rights_holder: 812}}",
         "{event: rights.approval_requested, with: {request_id: B, rights_holder: 813}}",
     )
-    cast = "812: {roles: [rights_holder], country: GB}\n813: {roles: [rights_holder], country: FR}"
-    assert story_faults(cast, *two, "expect: [{ask: 813, say: rights_request}, {ask: 812}]") == []
+    people = "812: {roles: [rights_holder], country: GB}\n813: {roles: [rights_holder], country: FR}"
+    assert story_faults(people, *two, "expect: [{ask: 813, say: rights_request}, {ask: 812}]") == []
 
 
 @pytest.mark.parametrize(
-    ("move", "sentence"),
+    ("step", "sentence"),
     [
         ("reply: {from: 999, text: Hello}", "999 is not among the people of this story"),
         ("reply: {from: 812, button: approve}", "812 has got no message with a button “approve”"),
@@ -89,12 +89,12 @@ def test_a_wider_expectation_leaves_the_narrower_its_match() -> None:
         ),
     ],
 )
-def test_a_step_that_cannot_be_played_is_reported(move: str, sentence: str) -> None:
-    (said,) = story_faults(HOLDER, move)
+def test_a_step_that_cannot_be_played_is_reported(step: str, sentence: str) -> None:
+    (said,) = story_faults(HOLDER, step)
     assert said.startswith(f"goes so: {sentence}")
 
 
 def test_an_event_may_name_a_person_unknown_to_rules() -> None:
-    cast = "40: {roles: [rights_manager], country: GB}"
+    people = "40: {roles: [rights_manager], country: GB}"
     expected = "expect: [{left_out: {812: unknown_person}}, {hand_over: 40, say: rights_unanswered}]"
-    assert story_faults(cast, ASKED, expected) == []
+    assert story_faults(people, ASKED, expected) == []

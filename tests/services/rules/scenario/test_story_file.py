@@ -116,7 +116,7 @@ def test_an_effect_is_a_message_a_write_an_exclusion_or_an_end() -> None:
         ("event: work.blokked", "a.test.yaml:5:7: “work.blokked” is no event of Consonance"),
         ("evnt: work.blocked", "a.test.yaml:5:7: “evnt” is no step"),
         ("reply: {from: 812}", "a.test.yaml:5:14: a reply is one of button, text, document or reaction"),
-        ("reply: {from: Ana, text: x}", "a.test.yaml:5:21: “Ana” is nobody"),
+        ("reply: {from: Ana, text: x}", "a.test.yaml:5:21: “Ana” is no person"),
         ("expect: [{asks: 812}]", "a.test.yaml:5:17: an effect has no “asks” (did you mean “ask”?)"),
         ("expect: [{end: answerd}]", "a.test.yaml:5:22: “answerd” is none of"),
         ("expect: [{end: done, say: x}]", "a.test.yaml:5:28: “say” says nothing of “end”"),
