@@ -1,4 +1,4 @@
-"""What all operators' commands share: settings, a service's database, exit codes, and output as text or JSON.
+"""Shared by all commands: settings, a service's database, exit codes, and output as text or JSON.
 
 Exit codes: 0 done · 1 not found, nothing to do it with, or the database or broker cannot be reached · 2 a wrong
 argument or setting, named on standard error.

@@ -1,1 +1,1 @@
-"""What the four services agree on (ids, errors, events, topics), and the plumbing under them."""
+"""The contracts of the four services, the runtime under them, and clients of systems that two of them use."""

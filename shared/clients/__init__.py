@@ -1,1 +1,1 @@
-"""What two services use of the outside."""
+"""Clients of outside systems, and their rules, that two services use."""

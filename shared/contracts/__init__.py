@@ -1,1 +1,1 @@
-"""What crosses services: ids, errors, the envelope, and every kind of event and command, each said once."""
+"""The contracts between services: ids, errors, the envelope, and every kind of event and command."""

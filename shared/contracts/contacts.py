@@ -8,14 +8,14 @@ from shared.contracts.values import Instant, NonEmptyStr, Value
 from shared.contracts.vocabulary import PartyKind, Role
 
 PLACEHOLDER_NAME = "WhatsApp visitor"
-"""What stands for the name of somebody who has given none: good to speak of them, never a value to keep.
+"""The display name of a person whose name is not known: for texts, never a value to store.
 
 States written before names could be absent have it as ``display_name``.
 """
 
 
 def is_real_name(display_name: str | None) -> bool:
-    """Whether it is what somebody is called: not the placeholder, nor a number or emoji in a name's place."""
+    """Whether it is a person's name, not the placeholder, a number or an emoji in its place."""
     return display_name not in {None, PLACEHOLDER_NAME} and any(map(str.isalpha, display_name or ""))
 
 

@@ -1,4 +1,4 @@
-"""What rules decided, and why: topic ``decisions``. Every event has exactly one decision, silence included.
+"""Decisions of rules with their reasons: topic ``decisions``. Every event has exactly one, also without an effect.
 
 No phone number, BSUID or message text ever stands here.
 """
@@ -19,7 +19,7 @@ class VerdictKind(StrEnum):
 
 
 class RuleVerdict(Value):
-    """What one rule did about one event or due step; ``reason`` is from rules' closed set."""
+    """The effect of one rule for one event or due step; ``reason`` is from rules' closed set."""
 
     rule: RuleId | None = None
     chain_id: ChainId | None = None

@@ -25,7 +25,7 @@ from shared.contracts.values import (
 
 
 class EventData(Value):
-    """What an event says; ``kind`` is its CloudEvents type."""
+    """The data of an event; ``kind`` is its CloudEvents type."""
 
     kind: ClassVar[str]
 
@@ -54,7 +54,7 @@ class Event(Attributes):
     data: EventData
 
     def to_bytes(self) -> bytes:
-        """As it travels. Raises Malformed for data nobody could read: nobody is sent what breaks a contract."""
+        """The event as JSON. Raises Malformed for data that breaks its contract, so that no reader ever gets it."""
         try:
             decode(type(self.data), encode(self.data))
         except DECODE_ERRORS as error:
@@ -69,7 +69,7 @@ class _UndecodedEvent(Attributes):
 
 
 def trace_headers(traceparent: str | None) -> list[tuple[str, bytes]]:
-    """The headers of an event's Kafka record: its trace, for whoever does not read the value."""
+    """The headers of an event's Kafka record: its trace, for readers that do not parse the value."""
     return [("traceparent", traceparent.encode())] if traceparent else []
 
 
@@ -98,7 +98,7 @@ def parse_event(raw: bytes, known: Kinds) -> Event:
 
 
 def build_event(attributes: Mapping[str, Any], data: EventData) -> Event:
-    """An event under attributes that somebody gave. Raises Malformed naming the one that does not fit."""
+    """An event with attributes from outside. Raises Malformed naming the invalid one."""
     try:
         given = convert(Attributes, attributes)
     except msgspec.ValidationError as error:

@@ -7,10 +7,10 @@ from typing import Annotated, NewType
 from msgspec import Meta
 
 _IdText = Annotated[str, Meta(max_length=300)]
-"""An index of PostgreSQL takes 2,704 bytes a row; no id anybody gives us is near that, and ours are shorter."""
+"""An index of PostgreSQL takes 2,704 bytes a row; no id of an outside system is near that, and ours are shorter."""
 
 _IdNumber = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-"""What a bigint holds."""
+"""The range of a bigint."""
 
 TenantId = NewType("TenantId", str)
 EventId = NewType("EventId", _IdText)
@@ -28,7 +28,7 @@ Phone = NewType("Phone", _IdText)
 Bsuid = NewType("Bsuid", _IdText)
 Wamid = NewType("Wamid", _IdText)
 
-_DIGEST_BYTES = 16  # 128 bits: no two of a publisher's events meet by chance
+_DIGEST_BYTES = 16  # 128 bits: no two events of a publisher have the same id by chance
 
 
 def derive_id(*parts: object) -> str:
@@ -43,7 +43,7 @@ def length_prefixed(parts: Iterable[object]) -> bytes:
 
 
 def person_id_of_contact(tenant: TenantId, contact: ContactId) -> PersonId:
-    """The person a Consonance contact stands for; known without asking anybody."""
+    """The id of the person who is this Consonance contact."""
     return PersonId("p" + derive_id(tenant, "contact", contact))
 
 

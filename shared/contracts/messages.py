@@ -1,4 +1,4 @@
-"""What rules asks the dispatcher to say (``messages.requested``), and what became of it (``messages.events``)."""
+"""Messages that rules requests from the dispatcher (``messages.requested``), and their fate (``messages.events``)."""
 
 from enum import StrEnum
 from typing import Annotated, ClassVar
@@ -17,7 +17,7 @@ class Lane(StrEnum):
 
 
 class Resend(StrEnum):
-    """What may happen to a send nobody can prove: a question is never repeated without a person."""
+    """Whether a send that nothing proves may be repeated; a question is repeated only by an operator."""
 
     NEVER = "never"
     IF_UNPROVEN = "if_unproven"
@@ -111,7 +111,7 @@ class MessageDropped(MessageEventData):
 
 
 class MessageUncertain(MessageEventData):
-    """Attempted; nobody knows yet whether WhatsApp took it."""
+    """Attempted; it is not known yet whether WhatsApp accepted it."""
 
     kind: ClassVar[str] = "messages.message.uncertain.v1"
     reason: NonEmptyStr

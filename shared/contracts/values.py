@@ -19,7 +19,7 @@ Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 """A moment: any offset is read; what Stet makes is in UTC."""
 
 NonEmptyStr = Annotated[str, msgspec.Meta(min_length=1)]
-"""Text that says something."""
+"""Text that is not empty."""
 
 
 class _ValueMeta(msgspec.StructMeta):
@@ -47,7 +47,7 @@ _PLACEHOLDER_DATES = frozenset({date(1970, 1, 1), date(2099, 12, 31)})
 
 
 def is_plausible_date(day: date) -> bool:
-    """Whether a date is one that somebody meant.
+    """Whether a date was meant, and is no placeholder.
 
     Systems write 0001-01-01, 1900-01-01, 1970-01-01, 2099-12-31 or 9999-12-31 where no date is known.
     """
@@ -115,7 +115,7 @@ def _to_utc(value: Any) -> Any:
 # ------------------------------------------------------------------ faults
 
 DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What reading raises: for values that do not fit, for what is no JSON, and for JSON nested a thousand deep."""
+"""The errors of decoding: for invalid values, for invalid JSON, and for JSON nested a thousand deep."""
 
 _MISSING = re.compile(r"^Object missing required field `(?P<field>.+?)`$")
 _QUOTED = re.compile(r"^Invalid (enum )?value ")
@@ -123,7 +123,7 @@ _INDEX = re.compile(r"\[(\d+|\.\.\.)\]")
 
 
 def describe_error(error: Exception, of: type[Value], *within: str) -> str:
-    """What msgspec found first in reading a value, as ``field: sentence``; never what it said: it may be personal."""
+    """msgspec's first error as ``field: sentence``, without the value, which may be personal."""
     if not isinstance(error, msgspec.ValidationError):
         return ": ".join([*within, "it is not JSON"])
     sentence, _, place = str(error).partition(" - at `")

@@ -1,4 +1,4 @@
-"""What WhatsApp told us: topics ``whatsapp.messages``, ``whatsapp.statuses`` and ``whatsapp.account``."""
+"""Events of WhatsApp: topics ``whatsapp.messages``, ``whatsapp.statuses`` and ``whatsapp.account``."""
 
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -123,7 +123,7 @@ class AccountReported(EventData):
 
 
 class UnknownReceived(EventData):
-    """An update of a kind this version does not know; its raw form is not lost, but nobody acts on it."""
+    """An update of a kind this version does not know; its raw form is kept, and it has no effect."""
 
     kind: ClassVar[str] = "whatsapp.unknown.received.v1"
     account: NonEmptyStr

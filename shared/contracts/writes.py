@@ -147,7 +147,7 @@ WriteInput = (
 
 
 class WriteEvidence(Value):
-    """What proves that a person asked for this; ``rendered`` is the text they answered, ``reply`` what they sent."""
+    """The proof that a person requested a write; ``rendered`` is the text they answered, ``reply`` their answer."""
 
     rule: RuleId
     chain_id: ChainId

@@ -1,1 +1,1 @@
-"""What every service runs on: Kafka, PostgreSQL, the delivery promise, settings, health and telemetry."""
+"""The runtime of every service: Kafka, PostgreSQL, exactly-once effects, settings, health and telemetry."""

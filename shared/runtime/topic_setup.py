@@ -34,7 +34,7 @@ def config_of(topic: Topic) -> dict[str, str]:
 
 
 async def topic_differences(admin: AIOKafkaAdminClient, prefix: str) -> list[str]:
-    """What the broker's topics lack or have otherwise, a line each."""
+    """A line for each topic that is missing on the broker or differs from its declaration."""
     found = await topic_problems(admin, prefix, ALL_TOPICS)
     there = [topic for topic in ALL_TOPICS if topic.name not in found]
     lines = [f"{prefix}{name}: {lack}" for name, lack in found.items()]
@@ -134,7 +134,7 @@ def _way_out(state: str, service: str) -> str:
 
 
 async def _state(settings: ServiceSettings, topics: Sequence[Topic]) -> tuple[str, bool]:
-    """What is wrong (empty: nothing), and whether the broker answered at all."""
+    """The problem (empty: none), and whether the broker answered at all."""
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap, **security(settings))
     try:
         await admin.start()

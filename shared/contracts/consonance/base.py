@@ -1,4 +1,4 @@
-"""What every Consonance event carries, and the events about the source itself and about a contact."""
+"""The fields of every Consonance event, and the events about the source itself and about a contact."""
 
 from functools import lru_cache
 from typing import ClassVar
@@ -19,7 +19,7 @@ def short_name(kind: str) -> str:
 
 
 class ConsonanceData(EventData):
-    """What every Consonance event may carry besides its own fields."""
+    """The fields that every Consonance event may have besides its own."""
 
     actor: Actor | None = None
     version: Version | None = None

@@ -1,20 +1,20 @@
-"""A stand for each test."""
+"""A testbed for each test."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from tests.shared.promise.stand import Stand
+from tests.shared.promise.testbed import Testbed
 
 
 @pytest.fixture
-async def stand(
+async def testbed(
     kafka_bootstrap: str, postgres_database: str, run_folder: Path, unique_suffix: str
-) -> AsyncIterator[Stand]:
-    stand = Stand(kafka_bootstrap, postgres_database, run_folder, f"{unique_suffix}.")
-    await stand.prepare()
+) -> AsyncIterator[Testbed]:
+    testbed = Testbed(kafka_bootstrap, postgres_database, run_folder, f"{unique_suffix}.")
+    await testbed.prepare()
     try:
-        yield stand
+        yield testbed
     finally:
-        await stand.end()
+        await testbed.end()

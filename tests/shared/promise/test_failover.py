@@ -15,7 +15,7 @@ from dev.ports import free_ports
 from dev.postgres import EmbeddedPostgres, login_of
 from ops.migrate import migrate
 from shared.contracts.topics import MESSAGES_REQUESTED
-from tests.shared.promise.stand import House, Stand, event, until
+from tests.shared.promise.testbed import SampleService, Testbed, event, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(150)]
 COUNT = 600
@@ -37,72 +37,72 @@ async def second_postgres(own_postgres: EmbeddedPostgres, run_folder: Path) -> A
 async def pair(
     kafka_bootstrap: str, own_postgres: EmbeddedPostgres, second_postgres: EmbeddedPostgres, run_folder: Path,
     unique_suffix: str,
-) -> AsyncIterator[Stand]:  # fmt: skip
+) -> AsyncIterator[Testbed]:  # fmt: skip
     """The address of its database names both servers, the standby first."""
     dsn = f"postgresql://postgres@{second_postgres.address},{own_postgres.address}/postgres"
     await migrate(dsn)
-    stand = Stand(kafka_bootstrap, own_postgres.dsn, run_folder, f"{unique_suffix}.")
-    await stand.prepare()
-    stand.dsn = dsn
+    testbed = Testbed(kafka_bootstrap, own_postgres.dsn, run_folder, f"{unique_suffix}.")
+    await testbed.prepare()
+    testbed.dsn = dsn
     try:
-        yield stand
+        yield testbed
     finally:
-        await stand.end()
+        await testbed.end()
 
 
 async def test_a_service_follows_when_the_primary_dies(
-    pair: Stand, own_postgres: EmbeddedPostgres, second_postgres: EmbeddedPostgres
+    pair: Testbed, own_postgres: EmbeddedPostgres, second_postgres: EmbeddedPostgres
 ) -> None:
-    house, _ = await half_done(pair, own_postgres)
+    sample, _ = await half_done(pair, own_postgres)
     await own_postgres.kill()
     await second_postgres.promote()
-    await all_done(pair, house, second_postgres)
+    await all_done(pair, sample, second_postgres)
 
 
 async def test_a_service_leaves_a_primary_that_takes_no_writes_any_more(
-    pair: Stand, own_postgres: EmbeddedPostgres, second_postgres: EmbeddedPostgres
+    pair: Testbed, own_postgres: EmbeddedPostgres, second_postgres: EmbeddedPostgres
 ) -> None:
-    house, ready = await half_done(pair, own_postgres)
+    sample, ready = await half_done(pair, own_postgres)
     await fence(own_postgres)
-    await until(lambda: says(ready, 503, "database"))
+    await until(lambda: has_logged(ready, 503, "database"))
     await second_postgres.promote()
-    await all_done(pair, house, second_postgres)
-    await until(lambda: says(ready, 200, "ready"))
+    await all_done(pair, sample, second_postgres)
+    await until(lambda: has_logged(ready, 200, "ready"))
 
 
 async def test_a_service_leaves_a_primary_that_hangs(
-    pair: Stand, own_postgres: EmbeddedPostgres, second_postgres: EmbeddedPostgres
+    pair: Testbed, own_postgres: EmbeddedPostgres, second_postgres: EmbeddedPostgres
 ) -> None:
-    house, ready = await half_done(pair, own_postgres)
+    sample, ready = await half_done(pair, own_postgres)
     frozen = [own_postgres.child.pid, *(one.pid for one in psutil.Process(own_postgres.child.pid).children())]
     signal_all(frozen, signal.SIGSTOP)
     try:
-        await until(lambda: says(ready, 503, "database"))
+        await until(lambda: has_logged(ready, 503, "database"))
         await second_postgres.promote()
-        await all_done(pair, house, second_postgres)
-        await until(lambda: says(ready, 200, "ready"))
+        await all_done(pair, sample, second_postgres)
+        await until(lambda: has_logged(ready, 200, "ready"))
     finally:
         signal_all(frozen, signal.SIGCONT)
 
 
-async def half_done(stand: Stand, primary: EmbeddedPostgres) -> tuple[House, str]:
-    """A house in the middle of its work on the primary, and where it says whether it is ready."""
-    both, stand.dsn = stand.dsn, primary.dsn
-    await stand.produce(EVENTS)
+async def half_done(testbed: Testbed, primary: EmbeddedPostgres) -> tuple[SampleService, str]:
+    """A sample in the middle of its work on the primary, and where it says whether it is ready."""
+    both, testbed.dsn = testbed.dsn, primary.dsn
+    await testbed.produce(EVENTS)
     (port,) = free_ports(1)
     dsn = login_of(both, "rules")
-    house = await stand.house(STET_POSTGRES_DSN=dsn, STET_HOUSE_PAUSE="0.05", STET_HEALTH_PORT=str(port))
-    await until(lambda: stand.reached(100))
-    return house, f"http://127.0.0.1:{port}/readyz"
+    sample = await testbed.sample(STET_POSTGRES_DSN=dsn, STET_HOUSE_PAUSE="0.05", STET_HEALTH_PORT=str(port))
+    await until(lambda: testbed.reached(100))
+    return sample, f"http://127.0.0.1:{port}/readyz"
 
 
-async def all_done(stand: Stand, house: House, primary: EmbeddedPostgres) -> None:
+async def all_done(testbed: Testbed, sample: SampleService, primary: EmbeddedPostgres) -> None:
     """Every event had its one effect, by the same process, as the new primary has it."""
-    stand.dsn = primary.dsn
-    await until(stand.all_read, 90)
-    assert Counter(event_id for event_id, _ in await stand.effects()) == Counter(one.id for one in EVENTS)
-    assert len({record.value for record in await stand.read(MESSAGES_REQUESTED.name)}) == COUNT
-    assert house.alive
+    testbed.dsn = primary.dsn
+    await until(testbed.all_read, 90)
+    assert Counter(event_id for event_id, _ in await testbed.effects()) == Counter(one.id for one in EVENTS)
+    assert len({record.value for record in await testbed.read(MESSAGES_REQUESTED.name)}) == COUNT
+    assert sample.alive
 
 
 async def fence(server: EmbeddedPostgres) -> None:
@@ -113,7 +113,7 @@ async def fence(server: EmbeddedPostgres) -> None:
     await connection.close()
 
 
-async def says(url: str, status: int, words: str) -> bool:
+async def has_logged(url: str, status: int, words: str) -> bool:
     async with aiohttp.ClientSession() as session, session.get(url) as answer:
         return answer.status == status and words in await answer.text()
 
@@ -123,13 +123,15 @@ def signal_all(processes: list[int], number: signal.Signals) -> None:
         os.kill(process, number)
 
 
-async def test_progress_that_a_failover_lost_is_read_again_without_a_new_record(stand: Stand) -> None:
+async def test_progress_that_a_failover_lost_is_read_again_without_a_new_record(testbed: Testbed) -> None:
     """As after a failover to a standby that lacked the last commits: progress and effects are older than believed."""
-    house = await stand.house()
-    await stand.produce(EVENTS)
-    await until(stand.all_read)
-    await stand.run_sql("delete from rules.effects; delete from rules.inbox; update rules.progress set next_offset = 0")
-    await until(lambda: house.says("progress.lost"))
-    await until(stand.all_read)
-    assert {event_id for event_id, _ in await stand.effects()} == {one.id for one in EVENTS}
-    assert house.alive
+    sample = await testbed.sample()
+    await testbed.produce(EVENTS)
+    await until(testbed.all_read)
+    await testbed.run_sql(
+        "delete from rules.effects; delete from rules.inbox; update rules.progress set next_offset = 0"
+    )
+    await until(lambda: sample.has_logged("progress.lost"))
+    await until(testbed.all_read)
+    assert {event_id for event_id, _ in await testbed.effects()} == {one.id for one in EVENTS}
+    assert sample.alive

@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from shared.contracts.topics import MESSAGES_REQUESTED
-from tests.shared.promise.stand import Stand, event, until
+from tests.shared.promise.testbed import Testbed, event, until
 
 pytestmark = pytest.mark.integration
 KEYS = [f"person-{number}" for number in range(40)]
@@ -22,18 +22,18 @@ def by_key(message_ids: Iterable[str]) -> dict[str, list[str]]:
     return found
 
 
-async def test_killed_in_the_middle_of_batches(stand: Stand) -> None:
+async def test_killed_in_the_middle_of_batches(testbed: Testbed) -> None:
     each = 200
-    await stand.produce(event(key, number) for number in range(each) for key in KEYS)
+    await testbed.produce(event(key, number) for number in range(each) for key in KEYS)
     for kill in range(5):
-        house = await stand.house(STET_HOUSE_PAUSE="0.02")
+        sample = await testbed.sample(STET_HOUSE_PAUSE="0.02")
         reached = (kill + 1) * 1000
-        await until(partial(stand.reached, reached))
-        await house.kill()
-    await stand.house()
-    await until(stand.all_read)
-    ids = [event_id for event_id, _ in await stand.effects()]
+        await until(partial(testbed.reached, reached))
+        await sample.kill()
+    await testbed.sample()
+    await until(testbed.all_read)
+    ids = [event_id for event_id, _ in await testbed.effects()]
     assert set(Counter(ids).values()) == {1}
     assert all(numbers == sorted(numbers) for numbers in by_key(ids).values())
-    said = [record.value for record in await stand.read(MESSAGES_REQUESTED.name)]
+    said = [record.value for record in await testbed.read(MESSAGES_REQUESTED.name)]
     assert len(set(said)) == each * len(KEYS)

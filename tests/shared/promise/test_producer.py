@@ -14,7 +14,7 @@ from dev.kafka import EmbeddedKafka
 from shared.contracts.ids import TenantId
 from shared.runtime.kafka import Producer
 from shared.runtime.settings import ServiceSettings
-from tests.shared.promise.stand import until
+from tests.shared.promise.testbed import until
 
 pytestmark = pytest.mark.integration
 TOPIC = "producer.test"

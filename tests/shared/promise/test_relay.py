@@ -7,39 +7,39 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from shared.contracts.topics import CONTACTS, MESSAGES_REQUESTED, PARTITIONS
-from tests.shared.promise.stand import Stand, event, until
+from tests.shared.promise.testbed import Testbed, event, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 TOO_LARGE = bytes(1_500_000)
 FILL = "insert into rules.outbox (topic, key, value, headers, written_at) values ($1, $2, $3, $4, now())"
 
 
-async def fill(stand: Stand, *rows: tuple[str, bytes | None, bytes, bytes | None]) -> None:
-    connection = await asyncpg.connect(stand.dsn)
+async def fill(testbed: Testbed, *rows: tuple[str, bytes | None, bytes, bytes | None]) -> None:
+    connection = await asyncpg.connect(testbed.dsn)
     try:
         await connection.executemany(FILL, rows)
     finally:
         await connection.close()
 
 
-async def only_waits(stand: Stand, topic: str) -> bool:
-    return {row["topic"] for row in await stand.rows("select topic from rules.outbox")} <= {topic}
+async def only_waits(testbed: Testbed, topic: str) -> bool:
+    return {row["topic"] for row in await testbed.rows("select topic from rules.outbox")} <= {topic}
 
 
-async def values(stand: Stand, topic: str, key: bytes) -> list[bytes]:
-    return [record.value for record in await stand.read(topic) if record.key == key]
+async def values(testbed: Testbed, topic: str, key: bytes) -> list[bytes]:
+    return [record.value for record in await testbed.read(topic) if record.key == key]
 
 
-async def create(stand: Stand, topic: str) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=stand.bootstrap)
+async def create(testbed: Testbed, topic: str) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=testbed.bootstrap)
     await admin.start()
     try:
-        await admin.create_topics([NewTopic(stand.prefix + topic, num_partitions=PARTITIONS, replication_factor=1)])
+        await admin.create_topics([NewTopic(testbed.prefix + topic, num_partitions=PARTITIONS, replication_factor=1)])
     finally:
         await admin.close()
 
 
-async def test_what_the_broker_refuses_holds_nothing_up(stand: Stand) -> None:
+async def test_what_the_broker_refuses_holds_nothing_up(testbed: Testbed) -> None:
     small = [(MESSAGES_REQUESTED.name, f"k{number % 7}".encode(), b"%d" % number, None) for number in range(40)]
     bad = (
         (MESSAGES_REQUESTED.name, b"k1", TOO_LARGE, None),
@@ -47,20 +47,20 @@ async def test_what_the_broker_refuses_holds_nothing_up(stand: Stand) -> None:
         (MESSAGES_REQUESTED.name, b"k2", b"x", b"no JSON"),
         ("no.such.topic", b"k3", b"early", None),
     )
-    await fill(stand, *small[:20], *bad, *small[20:])
-    house = await stand.house()
-    await until(lambda: only_waits(stand, "no.such.topic"), 100)
+    await fill(testbed, *small[:20], *bad, *small[20:])
+    sample = await testbed.sample()
+    await until(lambda: only_waits(testbed, "no.such.topic"), 100)
     for key in {row[1] for row in small}:
-        assert await values(stand, MESSAGES_REQUESTED.name, key) == [row[2] for row in small if row[1] == key]
-    parked = await stand.rows("select topic, reason, octet_length(value) as bytes from rules.parked")
+        assert await values(testbed, MESSAGES_REQUESTED.name, key) == [row[2] for row in small if row[1] == key]
+    parked = await testbed.rows("select topic, reason, octet_length(value) as bytes from rules.parked")
     assert Counter((row["topic"], row["reason"]) for row in parked) == {
         (MESSAGES_REQUESTED.name, "refused_by_broker"): 2,
         (CONTACTS.name, "refused_by_broker"): 1,
     }
     assert len(TOO_LARGE) in {row["bytes"] for row in parked}, "whole, so that nothing is lost"
-    await create(stand, "no.such.topic")
-    await until(lambda: only_waits(stand, ""), 60)
-    assert await values(stand, "no.such.topic", b"k3") == [b"early"]
-    await stand.produce([event("person-1", 1)])
-    await until(lambda: stand.reached(1))
-    assert house.alive
+    await create(testbed, "no.such.topic")
+    await until(lambda: only_waits(testbed, ""), 60)
+    assert await values(testbed, "no.such.topic", b"k3") == [b"early"]
+    await testbed.produce([event("person-1", 1)])
+    await until(lambda: testbed.reached(1))
+    assert sample.alive

@@ -3,7 +3,7 @@
 import pytest
 
 from shared.runtime.postgres import connect, session_settings
-from tests.shared.promise.stand import until
+from tests.shared.promise.testbed import until
 
 pytestmark = pytest.mark.integration
 SOONER = {"idle_in_transaction_session_timeout": "1s", "transaction_timeout": "2s"}

@@ -3,41 +3,41 @@
 import aiohttp
 import pytest
 
-from tests.shared.promise.stand import House, Stand, event, until
+from tests.shared.promise.testbed import SampleService, Testbed, event, until
 
 pytestmark = pytest.mark.integration
 
 
-async def metric(house: House, line: str) -> bool:
-    address = f"http://127.0.0.1:{house.command.environment['STET_HEALTH_PORT']}/metrics"
+async def metric(sample: SampleService, line: str) -> bool:
+    address = f"http://127.0.0.1:{sample.command.environment['STET_HEALTH_PORT']}/metrics"
     async with aiohttp.ClientSession() as session, session.get(address) as answer:
         return line in (await answer.text()).splitlines()
 
 
-async def test_a_task_that_fails_is_started_again_while_the_others_go_on(stand: Stand) -> None:
-    house = await stand.house(HOUSE_FAILS="error,group,ends")
-    await until(lambda: house.says("shaky.works"))
-    assert await metric(house, 'stet_rules_task_restarts_total{task="shaky"} 3.0')
-    assert await metric(house, 'stet_rules_task_restarts_total{task="consumer"} 0.0')
-    assert await house.says('"event":"task.restarted"')
-    await stand.produce([event("person-1", 1)])
-    await until(lambda: stand.reached(1))
-    assert house.alive
+async def test_a_task_that_fails_is_started_again_while_the_others_go_on(testbed: Testbed) -> None:
+    sample = await testbed.sample(HOUSE_FAILS="error,group,ends")
+    await until(lambda: sample.has_logged("shaky.works"))
+    assert await metric(sample, 'stet_rules_task_restarts_total{task="shaky"} 3.0')
+    assert await metric(sample, 'stet_rules_task_restarts_total{task="consumer"} 0.0')
+    assert await sample.has_logged('"event":"task.restarted"')
+    await testbed.produce([event("person-1", 1)])
+    await until(lambda: testbed.reached(1))
+    assert sample.alive
 
 
 @pytest.mark.parametrize(("fault", "code"), [("misconfigured", 2), ("fenced", 1)])
-async def test_what_no_restart_mends_ends_the_process(stand: Stand, fault: str, code: int) -> None:
-    house = await stand.house(HOUSE_FAILS=f"error,{fault}")
-    assert await house.ended() == code
+async def test_what_no_restart_mends_ends_the_process(testbed: Testbed, fault: str, code: int) -> None:
+    sample = await testbed.sample(HOUSE_FAILS=f"error,{fault}")
+    assert await sample.ended() == code
 
 
-async def test_a_consumer_that_meets_a_surprise_reads_on_where_it_was(stand: Stand) -> None:
+async def test_a_consumer_that_meets_a_surprise_reads_on_where_it_was(testbed: Testbed) -> None:
     """The table is away, which is nobody's fault that was foreseen: even parking fails. Back, everything is read."""
-    await stand.run_sql("alter table rules.parked rename to lost")
-    await stand.produce([event("person-1", 1), event("person-1", 2, "unfit"), event("person-1", 3)])
-    house = await stand.house()
-    await until(lambda: house.says('"task":"consumer"'))
-    await stand.run_sql("alter table rules.lost rename to parked")
-    await until(stand.all_read)
-    assert [event_id for event_id, _ in await stand.effects()] == ["person-1#000001", "person-1#000003"]
-    assert house.alive
+    await testbed.run_sql("alter table rules.parked rename to lost")
+    await testbed.produce([event("person-1", 1), event("person-1", 2, "unfit"), event("person-1", 3)])
+    sample = await testbed.sample()
+    await until(lambda: sample.has_logged('"task":"consumer"'))
+    await testbed.run_sql("alter table rules.lost rename to parked")
+    await until(testbed.all_read)
+    assert [event_id for event_id, _ in await testbed.effects()] == ["person-1#000001", "person-1#000003"]
+    assert sample.alive

@@ -1,4 +1,4 @@
-"""What the tests of the promise stand on: topics of their own, a migrated database, houses to kill, and counting."""
+"""The test bed of the delivery promise: topics of their own, a migrated database, services to kill, and counting."""
 
 import asyncio
 import os
@@ -48,10 +48,10 @@ async def until(what: Callable[[], Awaitable[object]], seconds: float = 40) -> N
         await asyncio.sleep(0.05)
 
 
-class House(Child):
-    """A process of the house, with its log."""
+class SampleService(Child):
+    """A process of the sample, with its log."""
 
-    async def says(self, words: str) -> bool:
+    async def has_logged(self, words: str) -> bool:
         return words in self.log.read_text()
 
     def signal(self, number: signal.Signals) -> None:
@@ -59,12 +59,12 @@ class House(Child):
 
 
 @dataclass
-class Stand:
+class Testbed:
     bootstrap: str
     dsn: str
     folder: Path
     prefix: str
-    children: list[House] = field(default_factory=list)
+    children: list[SampleService] = field(default_factory=list)
 
     @property
     def settings(self) -> dict[str, str]:
@@ -86,15 +86,15 @@ class Stand:
         await child.run()
         return child.log.read_text()
 
-    async def house(self, name: str = "house", **settings: str) -> House:
-        """A running house; it may still be waiting for its neighbours."""
-        return await self.service(name, "tests.shared.promise.house", **settings)
+    async def sample(self, name: str = "sample", **settings: str) -> SampleService:
+        """A running sample; it may still be waiting for its neighbours."""
+        return await self.service(name, "tests.shared.promise.sample_service", **settings)
 
-    async def service(self, name: str, module: str, **settings: str) -> House:
+    async def service(self, name: str, module: str, **settings: str) -> SampleService:
         """A running service of any kind; it may still be waiting for its neighbours."""
         more = {"STET_HEALTH_PORT": str(free_ports(1)[0]), "STET_INSTANCE": name, **settings}
         command = Command(name, (sys.executable, "-m", module), self.settings | more)
-        child = House(command, self.folder)
+        child = SampleService(command, self.folder)
         await child.start()
         self.children.append(child)
         return child

@@ -16,7 +16,7 @@ from dev.ports import LOOPBACK, free_ports
 from dev.postgres import login_of
 from tests.services.ingest.payloads import status, statuses, webhook
 from tests.services.ingest.service import APP_SECRET, VERIFY_TOKEN, WEBHOOK_SECRET, signed
-from tests.shared.promise.stand import House, Stand, event, until
+from tests.shared.promise.testbed import SampleService, Testbed, event, until
 
 pytestmark = pytest.mark.integration
 _SECONDS = 2.0
@@ -29,30 +29,30 @@ def dead_collector() -> Iterator[str]:
         yield f"http://{LOOPBACK}:{server.getsockname()[1]}"
 
 
-async def test_rules_leaves_within_two_seconds_though_its_collector_is_dead(stand: Stand) -> None:
+async def test_rules_leaves_within_two_seconds_though_its_collector_is_dead(testbed: Testbed) -> None:
     keys = json.dumps(["a-key-to-sign-buttons-with"])
     with dead_collector() as collector:
-        rules = await stand.service(
+        rules = await testbed.service(
             "rules", "services.rules", STET_RULES_DIR="rules", STET_SIGNING_KEYS=keys, STET_OTLP_ENDPOINT=collector
         )
-        await until(lambda: rules.says("partitions.assigned"))
-        await stand.produce(event(f"person-{number}", number) for number in range(50))
-        await until(stand.all_read)
+        await until(lambda: rules.has_logged("partitions.assigned"))
+        await testbed.produce(event(f"person-{number}", number) for number in range(50))
+        await until(testbed.all_read)
         assert await seconds_to_leave(rules) < _SECONDS
 
 
-async def test_a_batch_in_hand_is_finished_first(stand: Stand) -> None:
-    house = await stand.house(STET_HOUSE_PAUSE="0.5")
-    await until(lambda: house.says("partitions.assigned"))
-    await stand.produce(event(f"person-{number}", number) for number in range(50))
-    await until(lambda: stand.reached(1))
-    assert await seconds_to_leave(house) < _SECONDS
-    assert not await house.says("batch.retried")
+async def test_a_batch_in_hand_is_finished_first(testbed: Testbed) -> None:
+    sample = await testbed.sample(STET_HOUSE_PAUSE="0.5")
+    await until(lambda: sample.has_logged("partitions.assigned"))
+    await testbed.produce(event(f"person-{number}", number) for number in range(50))
+    await until(lambda: testbed.reached(1))
+    assert await seconds_to_leave(sample) < _SECONDS
+    assert not await sample.has_logged("batch.retried")
 
 
-async def test_readiness_falls_before_the_public_port_closes(stand: Stand) -> None:
+async def test_readiness_falls_before_the_public_port_closes(testbed: Testbed) -> None:
     port, health = free_ports(2)
-    ingest = await stand.service("ingest", "services.ingest", **ingest_settings(stand.dsn, port, health))
+    ingest = await testbed.service("ingest", "services.ingest", **ingest_settings(testbed.dsn, port, health))
     async with aiohttp.ClientSession() as session:
         await until(lambda: answers(session, f"http://{LOOPBACK}:{health}/readyz", HTTPStatus.OK))
         os.kill(ingest.pid, signal.SIGTERM)
@@ -69,7 +69,7 @@ def ingest_settings(dsn: str, port: int, health: int) -> dict[str, str]:
         "STET_POSTGRES_DSN": login_of(dsn, "ingest"), "STET_LISTEN_PORT": str(port),
         "STET_HEALTH_PORT": str(health), "STET_DRAIN_SECONDS": "2",
         "STET_WHATSAPP_APP_SECRETS": json.dumps([APP_SECRET]), "STET_WHATSAPP_VERIFY_TOKEN": VERIFY_TOKEN,
-        "STET_WHATSAPP_LINES": '{"house":"106540352242922"}',
+        "STET_WHATSAPP_LINES": '{"sample":"106540352242922"}',
         "STET_PSEUDONYM_KEY": "5a" * 16, "STET_CONSONANCE_URL": f"http://{LOOPBACK}:9", "STET_CONSONANCE_KEY": "k",
         "STET_CONSONANCE_WEBHOOK_SECRETS": json.dumps([WEBHOOK_SECRET]), "STET_CONSONANCE_POLL_SECONDS": "0",
     }  # fmt: skip
@@ -82,12 +82,12 @@ async def answers(session: aiohttp.ClientSession, url: str, status: HTTPStatus) 
     return False
 
 
-async def seconds_to_leave(process: House) -> float:
+async def seconds_to_leave(process: SampleService) -> float:
     began = time.monotonic()
     os.kill(process.pid, signal.SIGTERM)
     await until(lambda: ended(process), 30)
     return time.monotonic() - began
 
 
-async def ended(process: House) -> bool:
+async def ended(process: SampleService) -> bool:
     return not process.alive

@@ -1,7 +1,7 @@
-"""A service small enough to count: each event leaves one row in ``effects``, and some speak.
+"""A service small enough to count: each event leaves one row in ``effects``, and some publish an event.
 
-The ``reason`` of an event tells the house what to do with it; STET_HOUSE_PAUSE holds every batch's transaction open for
-so many seconds, so that a kill or a freeze meets it in the middle.
+The ``reason`` of an event tells the service what to do with it. STET_HOUSE_PAUSE keeps every batch's transaction open
+for so many seconds, so that a kill or a freeze happens inside it.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ select event_id, key, $3 from unnest($1::text[], $2::text[]) with ordinality as 
 
 
 @dataclass(frozen=True)
-class House:
+class SampleService:
     worker: str
 
     def locks(self, batch: Sequence[ReceivedEvent]) -> Iterable[str]:
@@ -48,9 +48,9 @@ class House:
     def _obey(self, tx: Transaction, event: Event) -> None:
         match cast("MessageWithdrawn", event.data).reason:
             case "unfit":
-                raise Unprocessable("the house cannot use it", reason="unusable")
+                raise Unprocessable("the sample cannot use it", reason="unusable")
             case "fault":
-                raise RuntimeError("a fault of the house")
+                raise RuntimeError("a fault of the sample")
             case "say":
                 tx.publish(MESSAGES_REQUESTED, _answer(event))
             case _:
@@ -64,7 +64,7 @@ def _marked(event: Event) -> str:
 def _answer(event: Event) -> Event:
     said = cast("MessageWithdrawn", event.data)
     data = WithdrawMessage(message_id=said.message_id, person_id=said.person_id, reason="said")
-    return event.replace(id=EventId(derive_id(event.id, "said")), source="stet/house", type=data.kind, data=data)
+    return event.replace(id=EventId(derive_id(event.id, "said")), source="stet/sample", type=data.kind, data=data)
 
 
 class Shaky:
@@ -99,7 +99,7 @@ async def _fail(error: Exception) -> None:
 async def main() -> None:
     settings = load_settings(ServiceSettings)
     async with service_process(settings, SERVICE) as process:
-        process.consume([MESSAGES_EVENTS], House(f"worker-{os.getpid()}"))
+        process.consume([MESSAGES_EVENTS], SampleService(f"worker-{os.getpid()}"))
         process.task("shaky", Shaky().run)
         await process.run_until_stopped()
 

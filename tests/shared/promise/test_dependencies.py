@@ -1,0 +1,76 @@
+"""The database and the broker are killed under a working service: nothing is lost, and nothing happens twice."""
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from dev.kafka import EmbeddedKafka
+from dev.postgres import EmbeddedPostgres
+from ops.migrate import migrate
+from shared.contracts.topics import MESSAGES_REQUESTED
+from tests.shared.promise.testbed import Testbed, event, until
+
+pytestmark = pytest.mark.integration
+COUNT = 3000
+EVENTS = [event(f"person-{number % 20}", number) for number in range(COUNT)]
+
+
+@pytest.fixture
+async def own_testbed(
+    own_kafka: EmbeddedKafka, own_postgres: EmbeddedPostgres, run_folder: Path
+) -> AsyncIterator[Testbed]:
+    await migrate(own_postgres.dsn)
+    testbed = Testbed(own_kafka.bootstrap, own_postgres.dsn, run_folder, "")
+    await testbed.prepare()
+    try:
+        yield testbed
+    finally:
+        await testbed.end()
+
+
+async def each_once(testbed: Testbed) -> None:
+    await until(testbed.all_read, 50)
+    assert Counter(event_id for event_id, _ in await testbed.effects()) == Counter(one.id for one in EVENTS)
+    said = Counter(record.value for record in await testbed.read(MESSAGES_REQUESTED.name))
+    assert len(said) == COUNT
+
+
+@pytest.mark.timeout(120)
+async def test_the_database_is_killed(own_testbed: Testbed, own_postgres: EmbeddedPostgres) -> None:
+    await own_testbed.produce(EVENTS)
+    sample = await own_testbed.sample(STET_HOUSE_PAUSE="0.05")
+    await until(lambda: own_testbed.reached(500))
+    await own_postgres.kill()
+    await until(lambda: sample.has_logged("batch.retried"))
+    await own_postgres.start()
+    await each_once(own_testbed)
+    assert sample.alive
+
+
+@pytest.mark.timeout(120)
+async def test_the_broker_is_killed(own_testbed: Testbed, own_kafka: EmbeddedKafka) -> None:
+    await own_testbed.produce(EVENTS)
+    sample = await own_testbed.sample(STET_HOUSE_PAUSE="0.05")
+    await until(lambda: own_testbed.reached(500))
+    await own_kafka.kill()
+    await until(lambda: sample.has_logged("lag_monitor.retried"))
+    await own_kafka.start()
+    await each_once(own_testbed)
+    assert sample.alive
+
+
+@pytest.mark.timeout(120)
+async def test_both_are_away_at_the_start(
+    own_testbed: Testbed, own_kafka: EmbeddedKafka, own_postgres: EmbeddedPostgres
+) -> None:
+    await own_testbed.produce(EVENTS)
+    await own_postgres.kill()
+    await own_kafka.kill()
+    sample = await own_testbed.sample()
+    await until(lambda: sample.has_logged("STET_POSTGRES_DSN"))
+    await own_postgres.start()
+    await until(lambda: sample.has_logged("STET_KAFKA_BOOTSTRAP"))
+    await own_kafka.start()
+    await each_once(own_testbed)
