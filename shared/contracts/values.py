@@ -123,7 +123,7 @@ _INDEX = re.compile(r"\[(\d+|\.\.\.)\]")
 
 
 def describe_error(error: Exception, of: type[Value], *within: str) -> str:
-    """msgspec's first error as ``field: sentence``, without the value, which may be personal."""
+    """The first error of msgspec as ``field: sentence``, without the value, which may be personal."""
     if not isinstance(error, msgspec.ValidationError):
         return ": ".join([*within, "it is not JSON"])
     sentence, _, place = str(error).partition(" - at `")
