@@ -24,7 +24,7 @@ from dev.whatsapp.messages import (
 )
 from dev.whatsapp.scripted_people import PersonMessage, Script, ScriptAction, Scripts, message_of_script, node
 from dev.whatsapp.send_validation import is_bsuid, phone_digits
-from dev.whatsapp.webhook_payloads import Failure, Json, WebhookUpdate, accepted, contact, inbound, status
+from dev.whatsapp.webhook_payloads import StatusFailure, Json, WebhookUpdate, accepted, contact, inbound, status
 from shared.runtime.clock import Clock
 
 _CHECK_SECONDS = 0.01  # seconds of machine time between looks at a clock that jumps
@@ -151,13 +151,13 @@ class Network:
         if script is not None:
             self.schedule.add(now + timedelta(seconds=script.after), partial(self._play, script, line, message))
 
-    def _failure(self, message: AcceptedMessage, now: datetime) -> Failure | None:
+    def _failure(self, message: AcceptedMessage, now: datetime) -> StatusFailure | None:
         person = message.person
         if not person.on_whatsapp:
-            return Failure(131026, "the person cannot receive this message")
+            return StatusFailure(131026, "the person cannot receive this message")
         is_template = message.content.kind is MessageType.TEMPLATE
         if not is_template and not self.limits.window_is_open(message.line, person.id, now):
-            return Failure(131047, "more than 24 hours have passed since the person last wrote")
+            return StatusFailure(131047, "more than 24 hours have passed since the person last wrote")
         return None
 
     def _play(self, script: Script, line: BusinessLine, message: AcceptedMessage) -> None:
@@ -185,7 +185,7 @@ class Network:
         message: AcceptedMessage,
         word: SimulatedStatus,
         now: datetime,
-        failure: Failure | None = None,
+        failure: StatusFailure | None = None,
     ) -> None:
         message.statuses.append(word)
         name = f"{message.wamid}:{word}"

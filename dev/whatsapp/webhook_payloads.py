@@ -31,7 +31,7 @@ class WebhookUpdate:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class StatusFailure:
     code: int
     details: str
 
@@ -48,7 +48,7 @@ def number(key: str, person: WhatsAppPerson, *, blank: bool) -> Json:
 
 
 def status(
-    message: AcceptedMessage, word: SimulatedStatus, at: datetime, *, blank: bool, failure: Failure | None = None
+    message: AcceptedMessage, word: SimulatedStatus, at: datetime, *, blank: bool, failure: StatusFailure | None = None
 ) -> Json:
     item: Json = {
         "id": message.wamid,
