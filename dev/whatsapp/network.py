@@ -24,7 +24,7 @@ from dev.whatsapp.messages import (
 )
 from dev.whatsapp.scripted_people import PersonMessage, Script, ScriptAction, Scripts, message_of_script, node
 from dev.whatsapp.send_validation import is_bsuid, phone_digits
-from dev.whatsapp.webhook_payloads import StatusFailure, Json, WebhookUpdate, accepted, contact, inbound, status
+from dev.whatsapp.webhook_payloads import Json, StatusFailure, WebhookUpdate, accepted, contact, inbound, status
 from shared.runtime.clock import Clock
 
 _CHECK_SECONDS = 0.01  # seconds of machine time between looks at a clock that jumps
