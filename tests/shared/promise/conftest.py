@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.shared.promise.testbed import Testbed
+from tests.shared.promise.testbed import DeliveryTestbed
 
 
 @pytest.fixture
 async def testbed(
     kafka_bootstrap: str, postgres_database: str, run_folder: Path, unique_suffix: str
-) -> AsyncIterator[Testbed]:
-    testbed = Testbed(kafka_bootstrap, postgres_database, run_folder, f"{unique_suffix}.")
+) -> AsyncIterator[DeliveryTestbed]:
+    testbed = DeliveryTestbed(kafka_bootstrap, postgres_database, run_folder, f"{unique_suffix}.")
     await testbed.prepare()
     try:
         yield testbed

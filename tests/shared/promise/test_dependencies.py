@@ -10,7 +10,7 @@ from dev.kafka import EmbeddedKafka
 from dev.postgres import EmbeddedPostgres
 from ops.migrate import migrate
 from shared.contracts.topics import MESSAGES_REQUESTED
-from tests.shared.promise.testbed import Testbed, event, until
+from tests.shared.promise.testbed import DeliveryTestbed, event, until
 
 pytestmark = pytest.mark.integration
 COUNT = 3000
@@ -20,9 +20,9 @@ EVENTS = [event(f"person-{number % 20}", number) for number in range(COUNT)]
 @pytest.fixture
 async def own_testbed(
     own_kafka: EmbeddedKafka, own_postgres: EmbeddedPostgres, run_folder: Path
-) -> AsyncIterator[Testbed]:
+) -> AsyncIterator[DeliveryTestbed]:
     await migrate(own_postgres.dsn)
-    testbed = Testbed(own_kafka.bootstrap, own_postgres.dsn, run_folder, "")
+    testbed = DeliveryTestbed(own_kafka.bootstrap, own_postgres.dsn, run_folder, "")
     await testbed.prepare()
     try:
         yield testbed
@@ -30,7 +30,7 @@ async def own_testbed(
         await testbed.end()
 
 
-async def each_once(testbed: Testbed) -> None:
+async def each_once(testbed: DeliveryTestbed) -> None:
     await until(testbed.all_read, 50)
     assert Counter(event_id for event_id, _ in await testbed.effects()) == Counter(one.id for one in EVENTS)
     said = Counter(record.value for record in await testbed.read(MESSAGES_REQUESTED.name))
@@ -38,7 +38,7 @@ async def each_once(testbed: Testbed) -> None:
 
 
 @pytest.mark.timeout(120)
-async def test_the_database_is_killed(own_testbed: Testbed, own_postgres: EmbeddedPostgres) -> None:
+async def test_the_database_is_killed(own_testbed: DeliveryTestbed, own_postgres: EmbeddedPostgres) -> None:
     await own_testbed.produce(EVENTS)
     sample = await own_testbed.sample(STET_HOUSE_PAUSE="0.05")
     await until(lambda: own_testbed.reached(500))
@@ -50,7 +50,7 @@ async def test_the_database_is_killed(own_testbed: Testbed, own_postgres: Embedd
 
 
 @pytest.mark.timeout(120)
-async def test_the_broker_is_killed(own_testbed: Testbed, own_kafka: EmbeddedKafka) -> None:
+async def test_the_broker_is_killed(own_testbed: DeliveryTestbed, own_kafka: EmbeddedKafka) -> None:
     await own_testbed.produce(EVENTS)
     sample = await own_testbed.sample(STET_HOUSE_PAUSE="0.05")
     await until(lambda: own_testbed.reached(500))
@@ -63,7 +63,7 @@ async def test_the_broker_is_killed(own_testbed: Testbed, own_kafka: EmbeddedKaf
 
 @pytest.mark.timeout(120)
 async def test_both_are_away_at_the_start(
-    own_testbed: Testbed, own_kafka: EmbeddedKafka, own_postgres: EmbeddedPostgres
+    own_testbed: DeliveryTestbed, own_kafka: EmbeddedKafka, own_postgres: EmbeddedPostgres
 ) -> None:
     await own_testbed.produce(EVENTS)
     await own_postgres.kill()

@@ -15,7 +15,7 @@ from dev.ports import free_ports
 from dev.postgres import EmbeddedPostgres, login_of
 from ops.migrate import migrate
 from shared.contracts.topics import MESSAGES_REQUESTED
-from tests.shared.promise.testbed import SampleService, Testbed, event, until
+from tests.shared.promise.testbed import DeliveryTestbed, SampleService, event, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(150)]
 COUNT = 600
@@ -37,11 +37,11 @@ async def second_postgres(own_postgres: EmbeddedPostgres, run_folder: Path) -> A
 async def pair(
     kafka_bootstrap: str, own_postgres: EmbeddedPostgres, second_postgres: EmbeddedPostgres, run_folder: Path,
     unique_suffix: str,
-) -> AsyncIterator[Testbed]:  # fmt: skip
+) -> AsyncIterator[DeliveryTestbed]:  # fmt: skip
     """The address of its database names both servers, the standby first."""
     dsn = f"postgresql://postgres@{second_postgres.address},{own_postgres.address}/postgres"
     await migrate(dsn)
-    testbed = Testbed(kafka_bootstrap, own_postgres.dsn, run_folder, f"{unique_suffix}.")
+    testbed = DeliveryTestbed(kafka_bootstrap, own_postgres.dsn, run_folder, f"{unique_suffix}.")
     await testbed.prepare()
     testbed.dsn = dsn
     try:
@@ -51,7 +51,7 @@ async def pair(
 
 
 async def test_a_service_follows_when_the_primary_dies(
-    pair: Testbed, own_postgres: EmbeddedPostgres, second_postgres: EmbeddedPostgres
+    pair: DeliveryTestbed, own_postgres: EmbeddedPostgres, second_postgres: EmbeddedPostgres
 ) -> None:
     sample, _ = await half_done(pair, own_postgres)
     await own_postgres.kill()
@@ -60,7 +60,7 @@ async def test_a_service_follows_when_the_primary_dies(
 
 
 async def test_a_service_leaves_a_primary_that_takes_no_writes_any_more(
-    pair: Testbed, own_postgres: EmbeddedPostgres, second_postgres: EmbeddedPostgres
+    pair: DeliveryTestbed, own_postgres: EmbeddedPostgres, second_postgres: EmbeddedPostgres
 ) -> None:
     sample, ready = await half_done(pair, own_postgres)
     await fence(own_postgres)
@@ -71,7 +71,7 @@ async def test_a_service_leaves_a_primary_that_takes_no_writes_any_more(
 
 
 async def test_a_service_leaves_a_primary_that_hangs(
-    pair: Testbed, own_postgres: EmbeddedPostgres, second_postgres: EmbeddedPostgres
+    pair: DeliveryTestbed, own_postgres: EmbeddedPostgres, second_postgres: EmbeddedPostgres
 ) -> None:
     sample, ready = await half_done(pair, own_postgres)
     frozen = [own_postgres.child.pid, *(one.pid for one in psutil.Process(own_postgres.child.pid).children())]
@@ -85,7 +85,7 @@ async def test_a_service_leaves_a_primary_that_hangs(
         signal_all(frozen, signal.SIGCONT)
 
 
-async def half_done(testbed: Testbed, primary: EmbeddedPostgres) -> tuple[SampleService, str]:
+async def half_done(testbed: DeliveryTestbed, primary: EmbeddedPostgres) -> tuple[SampleService, str]:
     """A sample in the middle of its work on the primary, and where it says whether it is ready."""
     both, testbed.dsn = testbed.dsn, primary.dsn
     await testbed.produce(EVENTS)
@@ -96,7 +96,7 @@ async def half_done(testbed: Testbed, primary: EmbeddedPostgres) -> tuple[Sample
     return sample, f"http://127.0.0.1:{port}/readyz"
 
 
-async def all_done(testbed: Testbed, sample: SampleService, primary: EmbeddedPostgres) -> None:
+async def all_done(testbed: DeliveryTestbed, sample: SampleService, primary: EmbeddedPostgres) -> None:
     """Every event had its one effect, by the same process, as the new primary has it."""
     testbed.dsn = primary.dsn
     await until(testbed.all_read, 90)
@@ -123,7 +123,7 @@ def signal_all(processes: list[int], number: signal.Signals) -> None:
         os.kill(process, number)
 
 
-async def test_progress_that_a_failover_lost_is_read_again_without_a_new_record(testbed: Testbed) -> None:
+async def test_progress_that_a_failover_lost_is_read_again_without_a_new_record(testbed: DeliveryTestbed) -> None:
     """As after a failover to a standby that lacked the last commits: progress and effects are older than believed."""
     sample = await testbed.sample()
     await testbed.produce(EVENTS)

@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from shared.contracts.topics import MESSAGES_REQUESTED
-from tests.shared.promise.testbed import Testbed, event, until
+from tests.shared.promise.testbed import DeliveryTestbed, event, until
 
 pytestmark = pytest.mark.integration
 KEYS = [f"person-{number}" for number in range(40)]
@@ -22,7 +22,7 @@ def by_key(message_ids: Iterable[str]) -> dict[str, list[str]]:
     return found
 
 
-async def test_killed_in_the_middle_of_batches(testbed: Testbed) -> None:
+async def test_killed_in_the_middle_of_batches(testbed: DeliveryTestbed) -> None:
     each = 200
     await testbed.produce(event(key, number) for number in range(each) for key in KEYS)
     for kill in range(5):

@@ -7,14 +7,14 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from shared.contracts.topics import CONTACTS, MESSAGES_REQUESTED, PARTITIONS
-from tests.shared.promise.testbed import Testbed, event, until
+from tests.shared.promise.testbed import DeliveryTestbed, event, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 TOO_LARGE = bytes(1_500_000)
 FILL = "insert into rules.outbox (topic, key, value, headers, written_at) values ($1, $2, $3, $4, now())"
 
 
-async def fill(testbed: Testbed, *rows: tuple[str, bytes | None, bytes, bytes | None]) -> None:
+async def fill(testbed: DeliveryTestbed, *rows: tuple[str, bytes | None, bytes, bytes | None]) -> None:
     connection = await asyncpg.connect(testbed.dsn)
     try:
         await connection.executemany(FILL, rows)
@@ -22,15 +22,15 @@ async def fill(testbed: Testbed, *rows: tuple[str, bytes | None, bytes, bytes | 
         await connection.close()
 
 
-async def only_waits(testbed: Testbed, topic: str) -> bool:
+async def only_waits(testbed: DeliveryTestbed, topic: str) -> bool:
     return {row["topic"] for row in await testbed.rows("select topic from rules.outbox")} <= {topic}
 
 
-async def values(testbed: Testbed, topic: str, key: bytes) -> list[bytes]:
+async def values(testbed: DeliveryTestbed, topic: str, key: bytes) -> list[bytes]:
     return [record.value for record in await testbed.read(topic) if record.key == key]
 
 
-async def create(testbed: Testbed, topic: str) -> None:
+async def create(testbed: DeliveryTestbed, topic: str) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=testbed.bootstrap)
     await admin.start()
     try:
@@ -39,7 +39,7 @@ async def create(testbed: Testbed, topic: str) -> None:
         await admin.close()
 
 
-async def test_what_the_broker_refuses_holds_nothing_up(testbed: Testbed) -> None:
+async def test_what_the_broker_refuses_holds_nothing_up(testbed: DeliveryTestbed) -> None:
     small = [(MESSAGES_REQUESTED.name, f"k{number % 7}".encode(), b"%d" % number, None) for number in range(40)]
     bad = (
         (MESSAGES_REQUESTED.name, b"k1", TOO_LARGE, None),

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from shared.contracts.topics import MESSAGES_REQUESTED
-from tests.shared.promise.testbed import Testbed, event, until
+from tests.shared.promise.testbed import DeliveryTestbed, event, until
 
 pytestmark = pytest.mark.integration
 KEYS = [f"person-{number}" for number in range(40)]
@@ -14,7 +14,7 @@ EACH = 100
 EVENTS = [event(key, number) for number in range(EACH) for key in KEYS]
 
 
-async def each_once_in_order(testbed: Testbed) -> None:
+async def each_once_in_order(testbed: DeliveryTestbed) -> None:
     await until(testbed.all_read)
     ids = [event_id for event_id, _ in await testbed.effects()]
     assert Counter(ids) == Counter(one.id for one in EVENTS)
@@ -24,7 +24,7 @@ async def each_once_in_order(testbed: Testbed) -> None:
 
 
 @pytest.mark.timeout(120)
-async def test_replicas_come_and_go(testbed: Testbed) -> None:
+async def test_replicas_come_and_go(testbed: DeliveryTestbed) -> None:
     """The second half comes when both are there, so that none has read it all before the other could."""
     half = len(EVENTS) // 2
     await testbed.produce(EVENTS[:half])
@@ -39,7 +39,7 @@ async def test_replicas_come_and_go(testbed: Testbed) -> None:
 
 
 @pytest.mark.timeout(180)
-async def test_a_frozen_replica_wakes_up_too_late(testbed: Testbed) -> None:
+async def test_a_frozen_replica_wakes_up_too_late(testbed: DeliveryTestbed) -> None:
     await testbed.produce(EVENTS)
     frozen = await testbed.sample("frozen", STET_HOUSE_PAUSE="0.2")
     await until(lambda: testbed.reached(500))

@@ -16,7 +16,7 @@ from dev.ports import LOOPBACK, free_ports
 from dev.postgres import login_of
 from tests.services.ingest.payloads import status, statuses, webhook
 from tests.services.ingest.service import APP_SECRET, VERIFY_TOKEN, WEBHOOK_SECRET, signed
-from tests.shared.promise.testbed import SampleService, Testbed, event, until
+from tests.shared.promise.testbed import DeliveryTestbed, SampleService, event, until
 
 pytestmark = pytest.mark.integration
 _SECONDS = 2.0
@@ -29,7 +29,7 @@ def dead_collector() -> Iterator[str]:
         yield f"http://{LOOPBACK}:{server.getsockname()[1]}"
 
 
-async def test_rules_leaves_within_two_seconds_though_its_collector_is_dead(testbed: Testbed) -> None:
+async def test_rules_leaves_within_two_seconds_though_its_collector_is_dead(testbed: DeliveryTestbed) -> None:
     keys = json.dumps(["a-key-to-sign-buttons-with"])
     with dead_collector() as collector:
         rules = await testbed.service(
@@ -41,7 +41,7 @@ async def test_rules_leaves_within_two_seconds_though_its_collector_is_dead(test
         assert await seconds_to_leave(rules) < _SECONDS
 
 
-async def test_a_batch_in_hand_is_finished_first(testbed: Testbed) -> None:
+async def test_a_batch_in_hand_is_finished_first(testbed: DeliveryTestbed) -> None:
     sample = await testbed.sample(STET_HOUSE_PAUSE="0.5")
     await until(lambda: sample.has_logged("partitions.assigned"))
     await testbed.produce(event(f"person-{number}", number) for number in range(50))
@@ -50,7 +50,7 @@ async def test_a_batch_in_hand_is_finished_first(testbed: Testbed) -> None:
     assert not await sample.has_logged("batch.retried")
 
 
-async def test_readiness_falls_before_the_public_port_closes(testbed: Testbed) -> None:
+async def test_readiness_falls_before_the_public_port_closes(testbed: DeliveryTestbed) -> None:
     port, health = free_ports(2)
     ingest = await testbed.service("ingest", "services.ingest", **ingest_settings(testbed.dsn, port, health))
     async with aiohttp.ClientSession() as session:

@@ -3,7 +3,7 @@
 import aiohttp
 import pytest
 
-from tests.shared.promise.testbed import SampleService, Testbed, event, until
+from tests.shared.promise.testbed import DeliveryTestbed, SampleService, event, until
 
 pytestmark = pytest.mark.integration
 
@@ -14,7 +14,7 @@ async def metric(sample: SampleService, line: str) -> bool:
         return line in (await answer.text()).splitlines()
 
 
-async def test_a_task_that_fails_is_started_again_while_the_others_go_on(testbed: Testbed) -> None:
+async def test_a_task_that_fails_is_started_again_while_the_others_go_on(testbed: DeliveryTestbed) -> None:
     sample = await testbed.sample(HOUSE_FAILS="error,group,ends")
     await until(lambda: sample.has_logged("shaky.works"))
     assert await metric(sample, 'stet_rules_task_restarts_total{task="shaky"} 3.0')
@@ -26,12 +26,12 @@ async def test_a_task_that_fails_is_started_again_while_the_others_go_on(testbed
 
 
 @pytest.mark.parametrize(("fault", "code"), [("misconfigured", 2), ("fenced", 1)])
-async def test_what_no_restart_mends_ends_the_process(testbed: Testbed, fault: str, code: int) -> None:
+async def test_what_no_restart_mends_ends_the_process(testbed: DeliveryTestbed, fault: str, code: int) -> None:
     sample = await testbed.sample(HOUSE_FAILS=f"error,{fault}")
     assert await sample.ended() == code
 
 
-async def test_a_consumer_that_meets_a_surprise_reads_on_where_it_was(testbed: Testbed) -> None:
+async def test_a_consumer_that_meets_a_surprise_reads_on_where_it_was(testbed: DeliveryTestbed) -> None:
     """The table is away, which is nobody's fault that was foreseen: even parking fails. Back, everything is read."""
     await testbed.run_sql("alter table rules.parked rename to lost")
     await testbed.produce([event("person-1", 1), event("person-1", 2, "unfit"), event("person-1", 3)])

@@ -59,7 +59,7 @@ class SampleService(Child):
 
 
 @dataclass
-class Testbed:
+class DeliveryTestbed:
     bootstrap: str
     dsn: str
     folder: Path
