@@ -18,3 +18,8 @@ def test_the_index_lists_every_decision_record_with_its_title() -> None:
 def test_a_decision_records_number_is_that_of_its_file() -> None:
     for path in FOLDER.glob("0*.md"):
         assert path.read_text("utf-8").startswith(f"# {path.name[:4]} "), path
+
+
+def test_no_two_decision_records_have_one_number() -> None:
+    numbers = sorted(path.name[:4] for path in FOLDER.glob("0*.md"))
+    assert numbers == sorted(set(numbers))
