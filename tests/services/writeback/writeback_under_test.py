@@ -93,7 +93,7 @@ async def running_writeback(
     dsn: str,
     *,
     profile: Profile = Profile.EXTENDED,
-    request_seconds: float = 1.0,
+    request_seconds: float = 10.0,
     may_land: float = 3.0,
     concurrency: int = 4,
 ) -> AsyncIterator[WritebackUnderTest]:
