@@ -36,11 +36,12 @@ async def test_a_write_that_landed_without_an_answer_is_verified_and_not_repeate
     assert len(await writeback.mutation_log("createAcquisition")) == 1
 
 
-async def test_a_write_that_may_still_land_is_unknown_until_it_does(writeback: WritebackUnderTest) -> None:
-    await writeback.inject_fault("latency", operation="SetWorkSubtitle", seconds=1.6)
-    await writeback.enqueue(request(metadata()))
-    await writeback.wait_for_outcomes("unknown", "verified", "approved")
-    assert len(await writeback.mutation_log("updateWork")) == 1
+async def test_a_write_that_may_still_land_is_unknown_until_it_does(postgres_database: str) -> None:
+    async with running_writeback(postgres_database, request_seconds=1) as writeback:
+        await writeback.inject_fault("latency", operation="SetWorkSubtitle", seconds=1.6)
+        await writeback.enqueue(request(metadata()))
+        await writeback.wait_for_outcomes("unknown", "verified", "approved")
+        assert len(await writeback.mutation_log("updateWork")) == 1
 
 
 async def test_a_write_that_never_landed_is_unknown_and_then_repeated(postgres_database: str) -> None:
