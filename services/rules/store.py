@@ -139,7 +139,7 @@ async def _load_chains(connection: Connection, facts: Facts, required: RequiredF
 
 
 async def _leave_out(connection: Connection, required: RequiredFacts, unreadable: Sequence[str]) -> None:
-    """Who a chain that cannot be read wrote to is heard without it; what is about the chain itself must not be judged.
+    """Serve the people of an unreadable chain without it; an event about the chain itself cannot be decided.
 
     Raises Unprocessable for that.
     """

@@ -43,7 +43,7 @@ _KINDS = {kind: model for topic in TOPICS for kind, model in topic.kinds.items()
 
 @dataclass(frozen=True, slots=True)
 class MissingFacts:
-    """What an event names and rules does not know."""
+    """The people and the work that an event names and rules does not know."""
 
     people: tuple[PersonId, ...] = ()
     work: WorkId | None = None
@@ -68,7 +68,7 @@ class WaitingEvent:
 
 
 def find_missing(event: Event, facts: Facts) -> MissingFacts:
-    """What must arrive before this event can be decided; an event that carries state never waits."""
+    """The facts that must arrive before this event can be decided; an event that carries state never waits."""
     data = event.data
     if isinstance(data, MessageReceived):
         unknown = () if data.person_id in facts.people else (data.person_id,)

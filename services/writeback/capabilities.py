@@ -1,4 +1,4 @@
-"""What a tenant's Consonance can do: every document of the mapping, validated against the introspected schema.
+"""The capabilities of a tenant's Consonance: every document of the mapping, validated against the introspected schema.
 
 The error fields of a payload are requested as the schema has them, so three rivalling shapes need no three mappings.
 """

@@ -60,7 +60,7 @@ class WriteReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EarlierWrites:
-    """What our own records add: a value entered by hand under the same idempotency key, the decision in force."""
+    """Additions from our own records: a value entered by hand under the same idempotency key, the decision in force."""
 
     value_by_hand: str | None = None
     decision: str | None = None

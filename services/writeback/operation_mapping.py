@@ -64,7 +64,7 @@ class ListVariable(_StrictModel):
 
 
 Variable = NonEmpty | ListVariable
-"""What fills a variable: the name of an input, or a list of renamed parts."""
+"""The source of a variable: the name of an input, or a list of renamed parts."""
 
 
 class GraphQLCall(_StrictModel):

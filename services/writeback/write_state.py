@@ -22,7 +22,7 @@ class WriteState(StrEnum):
 
 
 class WriteEvent(StrEnum):
-    """What happens to a write; a retry is every attempt after the first."""
+    """The transitions of a write; a retry is every attempt after the first."""
 
     ATTEMPT_STARTED = "attempt_started"
     ANSWER_RECORDED = "answer_recorded"

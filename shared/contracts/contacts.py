@@ -1,4 +1,4 @@
-"""Who people are: topic ``contacts``, compacted. Each event is the full state of a person, its version only rises."""
+"""The state of persons: topic ``contacts``, compacted. Each event is the full state of one; its version only rises."""
 
 from typing import ClassVar
 

@@ -1,4 +1,4 @@
-"""What a short text means before any rule reads it: stop, start again, why, wrong person, away, thanks. One classifier.
+"""Classifies a short text before any rule reads it: stop, start again, why, wrong person, away, thanks. One classifier.
 
 WhatsApp does not act on these words; the business must, in every language a person may write in. The words are data, in
 ``intents.toml`` with their sources. A text has an intent only if it says nothing else: the whole of it is phrases of

@@ -1,1 +1,1 @@
-"""What rules decides: chains, whom they concern, the messages and writes that follow. Pure: no database, no clock."""
+"""Decisions: chains, their recipients, and the messages and writes that follow. Pure: no database, no clock."""

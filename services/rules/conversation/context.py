@@ -1,4 +1,4 @@
-"""What one decision works with: the facts, the rulebook, the time, and the effects and reasons decided so far."""
+"""The context of one decision: the facts, the rulebook, the time, and the effects and reasons decided so far."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -96,7 +96,7 @@ class _CachedDocument(Struct):
 
 @dataclass(slots=True)
 class DecisionContext:
-    """What one decision reads, and what it has decided so far. Its facts are a draft of its own.
+    """The input of one decision, and its results so far. Its facts are a draft of its own.
 
     ``rulebook_at`` gives the rulebook of a revision: a chain keeps the steps it started with. ``drafted`` are the
     messages this decision made, held ones included.

@@ -42,7 +42,7 @@ ZoneOf = Callable[[PersonObserved], str | None]
 
 
 class Decision(Struct, frozen=True):
-    """What follows from one event or one due chain (``about``), with its reasons and the changed facts.
+    """The result for one event or one due chain (``about``), with its reasons and the changed facts.
 
     ``changes`` is a draft of the facts that were given, which stay as they are. ``record`` is None where nothing
     follows, for one reason that is counted rather than recorded.

@@ -1,4 +1,4 @@
-"""What conditions and templates can refer to: fields of the event, facts as they are now, and the chain's first event.
+"""Values for conditions and templates: fields of the event, facts as they are now, and the chain's first event.
 
 A ``Document`` looks up dotted paths, and computes only what is asked for. Values have the types of the contracts.
 """

@@ -37,7 +37,7 @@ def is_opt_out(data: object) -> bool:
 
 @dataclass(slots=True)
 class RequiredFacts:
-    """What to load. ``senders`` are people all of whose live chains are needed: their message may answer any of them.
+    """The facts to load. ``senders`` are people whose live chains are all needed: their message may answer any of them.
 
     ``stops``: some of them opt out, so unsent messages of ended chains are needed too. ``idle`` events need nothing:
     they start no rule, end no chain and change no fact. They are kept by id, with their names and documents.

@@ -1,4 +1,4 @@
-"""What an event does to chains: ``until`` lines end them, and matching rules start or replan them."""
+"""The effect of an event on chains: ``until`` lines end them, and matching rules start or replan them."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ def tags_of(rule: Rule, subject: str, document: Document) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True)
 class EventRules:
-    """What an event of one name could do: start rules, and end chains that are found in one of these ways.
+    """The possible effects of an event of one name: start rules, and end chains that are found in one of these ways.
 
     ``first`` evaluates only the part of the rules' conditions that the event's own fields answer.
     """

@@ -31,7 +31,7 @@ from shared.contracts.writes import (
 
 @dataclass(frozen=True, slots=True)
 class WriteOrigin:
-    """What asks for a write: a step, or an answer to one with all who gave it; the last of them decided."""
+    """The cause of a write: a step, or an answer to one with every person who gave it; the last of them decided."""
 
     step: int
     answer: str | None = None
@@ -107,7 +107,7 @@ def _values(record: WriteAction, document: Document) -> dict[str, Any]:
 
 
 def build_evidence(case: _WriteCase) -> WriteEvidence:
-    """Who answered what, to which text, by which messages (docs/reference/consonance.md, 5)."""
+    """The evidence of an answer: person, answer, text and messages (docs/reference/consonance.md, 5)."""
     chain, given = case.chain, case.decider
     bare = WriteEvidence(rule=chain.rule, chain_id=chain.chain_id)
     if given is None:

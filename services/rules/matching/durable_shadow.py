@@ -293,7 +293,7 @@ class _Shard:
             durable_rules_engine.retract_fact(self.handle, encoded)
 
     def _fired(self, state: int) -> Iterator[str]:
-        """What Ruleset does with the actions of a state, which here are empty: only their names are wanted."""
+        """Replaces the step in which Ruleset prepares actions, which are empty here: only their names are needed."""
         started = durable_rules_engine.start_action_for_state(self.handle, state)
         state_context, action = started or (None, None)
         while action:

@@ -133,7 +133,7 @@ class EventStep(Section):
 
 
 class FactsStep(Section):
-    """What is known from now on, by dotted path."""
+    """Facts that are known from now on, by dotted path."""
 
     label = "“facts”"
     facts: Values
