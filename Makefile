@@ -21,7 +21,7 @@ up: $(READY) ## start the stack on the real clock until interrupted; .run/stack.
 demo: $(READY) ## play the eight stories through a stack of their own
 	@$(PYTHON) -m dev.demo
 
-check: $(READY) ## format, lint, types, imports, rule files, dependencies, spelling, unused code and unit tests, in about a minute
+check: $(READY) ## format, lint, types, imports, rule files, dependencies, spelling, unused code and unit tests, in about two minutes
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target format lint types imports rule-files dependencies spelling unused unit
 
 test: $(READY) ## run everything: the checks, then all tests on a real broker and a real database
@@ -62,4 +62,4 @@ spelling:
 unused:
 	@$(PYTHON) -m dev.unused_code
 unit:
-	@$(PYTHON) -m pytest -q -m "not integration and not flow and not fuzz"
+	@$(PYTHON) -m pytest -q -m "not integration and not flow and not fuzz" --numprocesses=2 --dist=loadfile
