@@ -30,7 +30,8 @@ from shared.runtime.clock import Clock, machine_now
 from shared.runtime.failures import describe_failure, parking_reason
 from shared.runtime.outbox import transaction
 from shared.runtime.postgres import Connection, Pool, raise_if_read_only
-from shared.runtime.telemetry import effect_span, get_logger
+from shared.runtime.telemetry import get_logger
+from shared.runtime.tracing import effect_span
 
 log = get_logger()
 

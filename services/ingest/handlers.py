@@ -43,7 +43,8 @@ from shared.runtime.batch import bisect
 from shared.runtime.clock import Clock
 from shared.runtime.credentials import Pseudonymizer
 from shared.runtime.failures import describe_failure, parking_reason
-from shared.runtime.telemetry import get_logger, intake_span
+from shared.runtime.telemetry import get_logger
+from shared.runtime.tracing import intake_span
 
 WEBHOOK_PATH = "/whatsapp/webhook"
 EVENTS_PATH = "/consonance/events"

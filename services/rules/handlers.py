@@ -28,7 +28,7 @@ from shared.runtime.batch import ReceivedEvent
 from shared.runtime.failures import LocksBusy, describe_failure, parking_reason
 from shared.runtime.outbox import Transaction
 from shared.runtime.postgres import try_acquire_locks
-from shared.runtime.telemetry import past_span
+from shared.runtime.tracing import past_span
 
 SOURCE = "stet/rules"
 

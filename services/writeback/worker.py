@@ -19,7 +19,8 @@ from shared.runtime.clock import machine_now
 from shared.runtime.failures import SERIALIZATION_FAILURES, TRANSIENT_ERRORS, describe_failure, parking_reason
 from shared.runtime.health import IdleStatus
 from shared.runtime.postgres import Connection, advisory_lock_key, raise_if_read_only
-from shared.runtime.telemetry import effect_span, get_logger
+from shared.runtime.telemetry import get_logger
+from shared.runtime.tracing import effect_span
 
 CHANNEL = "stet_writeback_queue"
 LOCK_SESSION = {"idle_session_timeout": "60s"}

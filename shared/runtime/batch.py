@@ -22,7 +22,8 @@ from shared.runtime.inbox import enter_inbox
 from shared.runtime.outbox import Headers, RecordOrigin, Transaction
 from shared.runtime.postgres import Pool, acquire_locks
 from shared.runtime.progress import Fenced, OffsetRange, Partition, advance_progress
-from shared.runtime.telemetry import batch_span, counter, error_location, get_logger, histogram, parked_counter
+from shared.runtime.telemetry import counter, error_location, get_logger, histogram, parked_counter
+from shared.runtime.tracing import batch_span
 
 log = get_logger()
 T = TypeVar("T")

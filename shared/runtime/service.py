@@ -32,16 +32,9 @@ from shared.runtime.postgres import Pool, load_queries, open_pool
 from shared.runtime.progress import Fenced, LagMonitor, OffsetOutOfRange
 from shared.runtime.retry import Backoff
 from shared.runtime.settings import ServiceSettings
-from shared.runtime.telemetry import (
-    configure_logs,
-    configure_traces,
-    counter,
-    end_traces,
-    error_location,
-    gauge,
-    get_logger,
-)
+from shared.runtime.telemetry import configure_logs, counter, error_location, gauge, get_logger
 from shared.runtime.topic_setup import wait_for_topics
+from shared.runtime.tracing import configure_traces, end_traces
 
 log = get_logger()
 QUERIES = load_queries(__file__, "delivery.sql")

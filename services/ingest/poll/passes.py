@@ -43,7 +43,7 @@ from shared.runtime.clock import Clock, machine_now
 from shared.runtime.failures import describe_failure, parking_reason
 from shared.runtime.outbox import Transaction
 from shared.runtime.postgres import Pool
-from shared.runtime.telemetry import intake_span
+from shared.runtime.tracing import intake_span
 
 OVERLAP = timedelta(days=1)
 """``changedSince`` counts whole days in an undocumented time zone, so a pass asks for a day more."""
