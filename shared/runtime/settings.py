@@ -21,6 +21,8 @@ from shared.runtime.clock import Clock, DevelopmentClock, SystemClock
 
 PREFIX = "STET_"
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost", ""})
+DEVELOPMENT_HOSTS = frozenset({"dev-broker", "dev-database", "dev-whatsapp", "dev-consonance"})
+"""The Services of deploy/k8s/components/dev, as pods of their namespace call them; nothing real has such a name."""
 
 
 class ServiceSettings(BaseSettings):
@@ -51,16 +53,18 @@ class ServiceSettings(BaseSettings):
     allow_development_clock: bool = False
 
     @model_validator(mode="after")
-    def _require_loopback_for_development_clock(self) -> Self:
-        """A virtual clock could send messages at 3 a.m.: it needs its flag, and dependencies on this machine."""
+    def _require_development_hosts_for_development_clock(self) -> Self:
+        """A virtual clock could send messages at 3 a.m.: it needs its flag, and dependencies made for development."""
         if self.development_clock is None:
             return self
         if not self.allow_development_clock:
             raise ValueError("STET_DEVELOPMENT_CLOCK also needs STET_ALLOW_DEVELOPMENT_CLOCK=1")
         addresses = {**self.dependencies(), "STET_POSTGRES_DSN": ",".join(_postgres_hosts(self._dsn))}
-        far = [name for name, address in addresses.items() if not _is_loopback(address)]
+        far = [name for name, address in addresses.items() if not _is_for_development(address)]
         if far:
-            raise ValueError(f"STET_DEVELOPMENT_CLOCK is for loopback addresses only, not {', '.join(far)}")
+            raise ValueError(
+                f"STET_DEVELOPMENT_CLOCK is for loopback and the Services of components/dev only, not {', '.join(far)}"
+            )
         return self
 
     def dependencies(self) -> dict[str, str]:
@@ -96,9 +100,9 @@ def _bracketed(host: str) -> str:
     return f"[{host}]" if host.count(":") > 1 and "[" not in host else host
 
 
-def _is_loopback(address: str) -> bool:
+def _is_for_development(address: str) -> bool:
     hosts = [urlsplit(part if "//" in part else f"//{part}").hostname or "" for part in address.split(",")]
-    return all(host in _LOOPBACK for host in hosts)
+    return all(host in _LOOPBACK or host in DEVELOPMENT_HOSTS for host in hosts)
 
 
 def graphql_endpoint(url: str) -> str:

@@ -82,7 +82,7 @@ def test_a_secret_may_be_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         ({}, "STET_DEVELOPMENT_CLOCK: also needs STET_ALLOW_DEVELOPMENT_CLOCK=1"),
         (
             {"STET_ALLOW_DEVELOPMENT_CLOCK": "1", "STET_CONSONANCE_URL": "https://consonance.example"},
-            "STET_DEVELOPMENT_CLOCK: is for loopback addresses only, not STET_CONSONANCE_URL",
+            "STET_DEVELOPMENT_CLOCK: is for loopback and the Services of components/dev only, not STET_CONSONANCE_URL",
         ),
     ],
 )
@@ -108,6 +108,8 @@ def test_a_driven_clock_stays_at_home(
         ("postgresql:///stet", {"PGHOST": "db.example"}),
         ("postgresql:///stet?service=production", {}),
         ("postgresql:///stet", {"PGSERVICE": "production"}),
+        ("postgresql://stet@dev-database.example/stet", {}),
+        ("postgresql://stet@dev-database,database.stet.svc/stet", {}),
     ],
 )
 def test_a_driven_clock_never_reaches_a_database_elsewhere(
@@ -116,7 +118,7 @@ def test_a_driven_clock_never_reaches_a_database_elsewhere(
     driven = {"STET_DEVELOPMENT_CLOCK": str(tmp_path / "clock"), "STET_ALLOW_DEVELOPMENT_CLOCK": "1"}
     for name, value in {**driven, "STET_POSTGRES_DSN": dsn, **environment}.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(Misconfigured, match="STET_DEVELOPMENT_CLOCK: is for loopback addresses only"):
+    with pytest.raises(Misconfigured, match="STET_DEVELOPMENT_CLOCK: is for loopback and"):
         load_settings(IngestSettings)
 
 
@@ -128,9 +130,10 @@ def test_a_driven_clock_never_reaches_a_database_elsewhere(
         "postgresql://stet@/stet?host=/tmp/folder",
         "postgresql://stet@%2Ftmp%2Ffolder/stet",
         "postgresql:///stet",
+        "postgresql://stet@dev-database:5432/stet",
     ],
 )
-def test_a_driven_clock_works_with_a_database_on_this_machine(
+def test_a_driven_clock_works_with_a_database_made_for_development(
     dsn: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     driven = {"STET_DEVELOPMENT_CLOCK": str(tmp_path / "clock"), "STET_ALLOW_DEVELOPMENT_CLOCK": "1"}
