@@ -16,14 +16,15 @@ from typing import Annotated, Any, TypeVar
 import asyncpg
 import typer
 from aiokafka.errors import KafkaError
-from pydantic import SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field
+from pydantic_settings import BaseSettings
 from rich.console import Console
 
 from shared.contracts.errors import Misconfigured
 from shared.runtime.clock import Clock, DevelopmentClock, SystemClock
+from shared.runtime.connection_settings import PostgresSettings
 from shared.runtime.postgres import Pool, role_name
-from shared.runtime.settings import PREFIX, load_settings
+from shared.runtime.settings import load_settings
 
 S = TypeVar("S", bound=BaseSettings)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
@@ -36,13 +37,12 @@ class Service(StrEnum):
     WRITEBACK = "writeback"
 
 
-class CommandSettings(BaseSettings):
+class CommandSettings(PostgresSettings):
     """The settings of commands that need the database alone."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", env_ignore_empty=True)
-
-    postgres_dsn: SecretStr
-    development_clock: Path | None = None
+    development_clock: Annotated[
+        Path | None, Field(description="The file of a virtual clock, for development and tests on loopback alone.")
+    ] = None
 
     def clock(self) -> Clock:
         return SystemClock() if self.development_clock is None else DevelopmentClock(self.development_clock)
@@ -79,7 +79,7 @@ async def database(settings: CommandSettings, service: str) -> AsyncIterator[Poo
     """One connection with the role and schema of a service, to a server that takes writes."""
     session = {"search_path": service, "role": role_name(service), "application_name": f"stet-{service}-command"}
     async with asyncpg.create_pool(
-        settings.postgres_dsn.get_secret_value(),
+        settings.dsn,
         min_size=1,
         max_size=1,
         server_settings=session,

@@ -32,7 +32,7 @@ def migrate_command(
     """Create or update the schemas in STET_POSTGRES_DSN."""
 
     async def command() -> int:
-        dsn = load_settings(CommandSettings).postgres_dsn.get_secret_value()
+        dsn = load_settings(CommandSettings).dsn
         done = await migrate(dsn, services or SERVICES)
         typer.echo("\n".join(done) or "nothing to do: every schema is up to date")
         return 0

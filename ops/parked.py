@@ -130,7 +130,7 @@ async def _publish_again(connection: Connection, service: Service, row: Any) -> 
 
 
 async def _connect(service: Service) -> Connection:
-    return await connect(load_settings(CommandSettings).postgres_dsn.get_secret_value(), service)
+    return await connect(load_settings(CommandSettings).dsn, service)
 
 
 def _table(service: Service, rows: Any) -> Table:

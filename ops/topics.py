@@ -5,25 +5,23 @@ from typing import Annotated
 import typer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
-from pydantic import Field, SecretStr
+from pydantic import Field
 
 from ops.command_line import command_group, print_error, run
-from shared.runtime.kafka import security
-from shared.runtime.settings import ServiceSettings, load_settings
+from shared.runtime.connection_settings import KafkaSettings
+from shared.runtime.kafka import client_options, connection_fault
+from shared.runtime.settings import load_settings
 from shared.runtime.topic_setup import create_topics, topic_differences
 
 app = command_group("The topics of Stet on STET_KAFKA_BOOTSTRAP.")
 
 
-class TopicSettings(ServiceSettings):
-    """The settings of the broker; the others are not needed here."""
+class TopicSettings(KafkaSettings):
+    """The broker alone."""
 
-    tenant: Annotated[str, Field()] = "none"  # type: ignore[assignment] # not needed for this
-    postgres_dsn: SecretStr = SecretStr("")  # not needed for this
-    kafka_replication: int | None = None  # none: three, or as many as there are brokers
-
-    def dependencies(self) -> dict[str, str]:
-        return {"STET_KAFKA_BOOTSTRAP": self.kafka_bootstrap}
+    kafka_replication: Annotated[
+        int | None, Field(gt=0, description="Copies of a new topic; by default three, or as many as there are brokers.")
+    ] = None
 
 
 @app.command("create")
@@ -40,7 +38,7 @@ def check_command() -> None:
 
 async def _check(*, create: bool) -> int:
     settings = load_settings(TopicSettings)
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap, **security(settings))
+    admin = AIOKafkaAdminClient(**client_options(settings))
     try:
         await admin.start()
         if create:
@@ -48,6 +46,8 @@ async def _check(*, create: bool) -> int:
             typer.echo("\n".join(f"created {name}" for name in created) or "nothing to do: every topic is there")
         differences = await topic_differences(admin, settings.topic_prefix)
     except (KafkaError, OSError) as error:
+        if (fault := await connection_fault(settings)) is not None:
+            raise fault from error
         return print_error(f"STET_KAFKA_BOOTSTRAP: {type(error).__name__}: {error}")
     finally:
         await admin.close()

@@ -51,7 +51,7 @@ def compose(
     recorder = ResultRecorder(pool, clock, updater, evidence, throttle_store)
     sender = Sender(clock, recorder, whatsapp, Throttles(), settings.sends_in_flight)
     backlog = TopicBacklog([topic.name for topic in TOPICS], fetch_ends)
-    session = partial(connect, settings.postgres_dsn.get_secret_value(), SERVICE, **LEADER_SESSION)
+    session = partial(connect, settings.dsn, SERVICE, **LEADER_SESSION)
     lease = LeaderLease(f"stet/dispatcher/portfolio/{tenant}", session)
     return DispatcherParts(
         handler=DispatcherHandler(people, store, updater, evidence, account),

@@ -25,7 +25,7 @@ async def main() -> None:
     async with service_process(settings, SERVICE) as process, _client(settings) as client:
         store = WriteStore(process.pool, process.clock)
         executor = WriteExecutor(store, client, Capabilities(mapping), settings.attempt_lifetime)
-        connect_locks = partial(connect, settings.postgres_dsn.get_secret_value(), SERVICE, **LOCK_SESSION)
+        connect_locks = partial(connect, settings.dsn, SERVICE, **LOCK_SESSION)
         worker = WriteWorker(connect_locks, executor, CircuitBreaker(settings.writes_at_once))
         process.consume(topics.CONSUMED["writeback"], WritebackHandler())
         process.task("worker", worker.run)

@@ -64,3 +64,4 @@ class Misconfigured(StetError):
     def __init__(self, setting: str, sentence: str) -> None:
         super().__init__(f"{setting}: {sentence}")
         self.setting = setting
+        self.sentence = sentence

@@ -21,7 +21,7 @@ from faststream.kafka.message import FAKE_CONSUMER
 from shared.contracts.errors import Throttled
 from shared.runtime.batch import BatchProcessor
 from shared.runtime.failures import TRANSIENT_ERRORS, FailureKind, classify_failure
-from shared.runtime.kafka import subscriber_security
+from shared.runtime.kafka import broker_options
 from shared.runtime.postgres import Pool
 from shared.runtime.progress import Fenced, LagMonitor, OffsetOutOfRange, Partition, load_progress
 from shared.runtime.retry import Backoff, until_available
@@ -84,8 +84,8 @@ class BatchConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
     def _subscribed(self) -> tuple[KafkaBroker, Any]:
         settings, service = self._settings, self.processor.service
         broker = KafkaBroker(
-            settings.kafka_bootstrap, client_id=f"stet-{service}", security=subscriber_security(settings),
-            consumer_only=True, allow_auto_create_topics=False, apply_types=False,
+            **broker_options(settings), client_id=f"stet-{service}", consumer_only=True,
+            allow_auto_create_topics=False, apply_types=False,
             logger=_error_logger(), log_level=logging.DEBUG, graceful_timeout=_FINISH_SECONDS,
         )  # fmt: skip
         group = f"{self._prefix}stet.{service}"

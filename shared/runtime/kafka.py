@@ -1,12 +1,16 @@
-"""Kafka: the connection settings, and the one producer of a process."""
+"""Kafka: how every client connects and logs in, and the one producer of a process."""
 
 import asyncio
-from collections.abc import Sequence
+import ssl
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.conn import create_conn
 from aiokafka.errors import (
+    AuthenticationFailedError,
+    IllegalSaslStateError,
     InvalidTimestampError,
     InvalidTopicError,
     KafkaError,
@@ -14,18 +18,21 @@ from aiokafka.errors import (
     PolicyViolationError,
     ProducerClosed,
     RecordListTooLargeError,
+    SaslAuthenticationFailed,
     TopicAuthorizationFailedError,
     UnknownError,
     UnknownTopicOrPartitionError,
     UnsupportedForMessageFormatError,
+    UnsupportedSaslMechanismError,
 )
-from aiokafka.helpers import create_ssl_context
-from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
+from faststream.security import BaseSecurity, SASLOAuthBearer, SASLPlaintext, SASLScram256, SASLScram512
+from pydantic import SecretStr
 
 from shared.contracts.errors import Misconfigured
+from shared.runtime.connection_settings import KafkaSettings, SaslMechanism, SecurityProtocol
+from shared.runtime.kafka_oauth import ClientCredentialsTokens
 from shared.runtime.partitioner import partition
 from shared.runtime.retry import until_available
-from shared.runtime.settings import ServiceSettings
 from shared.runtime.telemetry import get_logger
 
 log = get_logger()
@@ -51,38 +58,123 @@ TOPIC_REFUSED = (TopicAuthorizationFailedError, UnknownTopicOrPartitionError, In
 """The topic is missing, or this login may not write it, until an operator mends that."""
 
 
-def security(settings: ServiceSettings) -> dict[str, Any]:
-    """The keyword arguments every aiokafka client takes."""
-    options: dict[str, Any] = {"security_protocol": settings.kafka_security_protocol}
-    if "SSL" in settings.kafka_security_protocol:
-        ca_file = settings.kafka_tls_ca_file
-        options["ssl_context"] = create_ssl_context(cafile=str(ca_file) if ca_file else None)
-    if "SASL" in settings.kafka_security_protocol:
-        password = settings.kafka_sasl_password
-        options |= {
-            "sasl_mechanism": settings.kafka_sasl_mechanism,
-            "sasl_plain_username": settings.kafka_sasl_username,
-            "sasl_plain_password": password.get_secret_value() if password else None,
-        }
-    return options
+# ------------------------------------------------------------------ connections
 
 
-def subscriber_security(settings: ServiceSettings) -> BaseSecurity | None:
-    """The same as FastStream takes it. Raises Misconfigured for an unknown mechanism."""
-    if settings.kafka_security_protocol == "PLAINTEXT":
-        return None
-    context = security(settings).get("ssl_context")
-    if "SASL" not in settings.kafka_security_protocol:
-        return BaseSecurity(ssl_context=context)
-    password = settings.kafka_sasl_password.get_secret_value() if settings.kafka_sasl_password else ""
-    user = settings.kafka_sasl_username or ""
-    wrapped = _SASL.get(settings.kafka_sasl_mechanism)
-    if wrapped is None:
-        raise Misconfigured("STET_KAFKA_SASL_MECHANISM", f"is one of {', '.join(_SASL)}")
-    return wrapped(username=user, password=password, ssl_context=context)
+def client_options(settings: KafkaSettings) -> dict[str, Any]:
+    """The keyword arguments of every aiokafka client: the brokers, TLS and the login."""
+    protocol, mechanism = settings.kafka_security_protocol, settings.kafka_sasl_mechanism
+    options: dict[str, Any] = {
+        "bootstrap_servers": settings.kafka_bootstrap,
+        "security_protocol": protocol.value,
+        "ssl_context": settings.kafka_tls.context() if protocol.has_tls else None,
+    }
+    if not protocol.has_sasl:
+        return options
+    options["sasl_mechanism"] = mechanism.value
+    if mechanism is SaslMechanism.OAUTHBEARER:
+        return {**options, "sasl_oauth_token_provider": _token_provider(settings)}
+    return {
+        **options,
+        "sasl_plain_username": settings.kafka_sasl_username,
+        "sasl_plain_password": _secret(settings.kafka_sasl_password),
+    }
 
 
-_SASL = {"PLAIN": SASLPlaintext, "SCRAM-SHA-256": SASLScram256, "SCRAM-SHA-512": SASLScram512}
+def broker_options(settings: KafkaSettings) -> dict[str, Any]:
+    """The same for FastStream's broker."""
+    options = client_options(settings)
+    return {
+        "bootstrap_servers": options["bootstrap_servers"],
+        "security": _broker_security(settings.kafka_security_protocol, settings.kafka_sasl_mechanism, options),
+        "sasl_oauth_token_provider": options.get("sasl_oauth_token_provider"),
+    }
+
+
+def _broker_security(
+    protocol: SecurityProtocol, mechanism: SaslMechanism, options: Mapping[str, Any]
+) -> BaseSecurity | None:
+    context = options["ssl_context"]
+    if not protocol.has_sasl:
+        return BaseSecurity(ssl_context=context) if protocol.has_tls else None
+    if mechanism is SaslMechanism.OAUTHBEARER:
+        return SASLOAuthBearer(ssl_context=context)
+    login = _LOGINS[mechanism]
+    return login(options["sasl_plain_username"], options["sasl_plain_password"], ssl_context=context)
+
+
+_LOGINS = {
+    SaslMechanism.PLAIN: SASLPlaintext,
+    SaslMechanism.SCRAM_SHA_256: SASLScram256,
+    SaslMechanism.SCRAM_SHA_512: SASLScram512,
+}
+
+
+def _token_provider(settings: KafkaSettings) -> ClientCredentialsTokens:
+    return ClientCredentialsTokens(
+        settings.kafka_oauth_token_url or "",
+        settings.kafka_oauth_client_id or "",
+        _secret(settings.kafka_oauth_client_secret),
+        settings.kafka_oauth_scope,
+        settings.kafka_oauth_tls,
+    )
+
+
+def _secret(secret: SecretStr | None) -> str:
+    return secret.get_secret_value() if secret is not None else ""
+
+
+async def connection_fault(settings: KafkaSettings) -> Misconfigured | None:
+    """The setting because of which no broker takes this connection; none where one does, or all are away.
+
+    aiokafka tells its callers only that no broker could be reached.
+    """
+    options = client_options(settings)
+    for address in options.pop("bootstrap_servers").split(","):
+        host, _, port = address.strip().rpartition(":")
+        try:
+            connection = await create_conn(
+                host.strip("[]"), int(port), request_timeout_ms=_REQUEST_SECONDS * 1000, **options
+            )
+        except (KafkaError, OSError, TimeoutError) as error:
+            if (fault := _fault_of(settings, error)) is not None:
+                return fault
+        else:
+            connection.close()
+            return None
+    return None
+
+
+def _fault_of(settings: KafkaSettings, error: BaseException) -> Misconfigured | None:
+    """What TLS said is hidden behind an error of aiokafka's own, as its cause."""
+    found = _tls_fault(error) if isinstance(error, ssl.SSLError) else _login_fault(settings, error)
+    if found is None and error.__cause__ is not None:
+        return _fault_of(settings, error.__cause__)
+    return found
+
+
+def _tls_fault(error: ssl.SSLError) -> Misconfigured:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        sentence = f"the broker's certificate is not trusted: {error.verify_message}"
+        return Misconfigured("STET_KAFKA_TLS_CA_FILE", sentence)
+    if "ALERT" in (error.reason or ""):
+        return Misconfigured("STET_KAFKA_TLS_CERTIFICATE_FILE", f"the broker refuses it: {error.reason}")
+    return Misconfigured("STET_KAFKA_SECURITY_PROTOCOL", f"no TLS with the broker's port: {error.reason}")
+
+
+def _login_fault(settings: KafkaSettings, error: BaseException) -> Misconfigured | None:
+    is_oauth = settings.kafka_sasl_mechanism is SaslMechanism.OAUTHBEARER
+    if isinstance(error, (SaslAuthenticationFailed, AuthenticationFailedError)):
+        setting = "STET_KAFKA_OAUTH_CLIENT_SECRET" if is_oauth else "STET_KAFKA_SASL_PASSWORD"
+        return Misconfigured(setting, f"the login is refused: {error}")
+    if isinstance(error, UnsupportedSaslMechanismError):
+        return Misconfigured("STET_KAFKA_SASL_MECHANISM", "the broker does not offer it")
+    if isinstance(error, IllegalSaslStateError):
+        return Misconfigured("STET_KAFKA_SECURITY_PROTOCOL", "the broker's port asks for no login")
+    return None
+
+
+# ------------------------------------------------------------------ the producer
 
 
 class OutgoingRecord(NamedTuple):
@@ -100,7 +192,7 @@ class Producer:
     aiokafka's idempotent producer retries a record until the broker is back; ``restart`` discards what is undelivered.
     """
 
-    def __init__(self, settings: ServiceSettings) -> None:
+    def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
         self._producer: Any = None
 
@@ -177,9 +269,9 @@ class Producer:
 
     def _new(self) -> Any:
         return AIOKafkaProducer(
-            bootstrap_servers=self._settings.kafka_bootstrap, acks="all", enable_idempotence=True,
+            **client_options(self._settings), acks="all", enable_idempotence=True,
             max_request_size=MAX_REQUEST_BYTES, max_batch_size=BATCH_BYTES, partitioner=partition,
-            request_timeout_ms=_REQUEST_SECONDS * 1000, retry_backoff_ms=50, **security(self._settings),
+            request_timeout_ms=_REQUEST_SECONDS * 1000, retry_backoff_ms=50,
         )  # fmt: skip
 
 

@@ -171,7 +171,7 @@ class Relay:
         self._topic_prefix = settings.topic_prefix
         self._service = service
         self._producer = producer
-        session = partial(connect, settings.postgres_dsn.get_secret_value(), service, **_SESSION)
+        session = partial(connect, settings.dsn, service, **_SESSION)
         self._lease = LeaderLease(f"stet/{service}/relay", session, _POLL_SECONDS)
         self._woken = asyncio.Event()
         self._held_until: datetime | None = None

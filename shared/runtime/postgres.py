@@ -259,7 +259,7 @@ _HINTS = {
 
 async def _open(settings: ServiceSettings, service: str) -> Pool:
     pool = await asyncpg.create_pool(
-        settings.postgres_dsn.get_secret_value(),
+        settings.dsn,
         min_size=1,
         max_size=settings.postgres_pool,
         command_timeout=_COMMAND_SECONDS,

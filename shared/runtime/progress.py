@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError
 from shared.contracts.errors import Unavailable
 from shared.runtime.clock import Clock
 from shared.runtime.failures import TRANSIENT_ERRORS
-from shared.runtime.kafka import security
+from shared.runtime.kafka import client_options
 from shared.runtime.postgres import Connection, Pool, load_queries
 from shared.runtime.settings import ServiceSettings
 from shared.runtime.telemetry import gauge, get_logger
@@ -270,9 +270,7 @@ class LagMonitor:
 
     async def _connected(self) -> Any:
         if self._client is None:
-            client = AIOKafkaConsumer(
-                bootstrap_servers=self._settings.kafka_bootstrap, request_timeout_ms=10_000, **security(self._settings)
-            )
+            client = AIOKafkaConsumer(**client_options(self._settings), request_timeout_ms=10_000)
             try:
                 await client.start()
             except BaseException:

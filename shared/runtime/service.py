@@ -239,8 +239,8 @@ async def _behind(consumer: BatchConsumer, lag: LagMonitor) -> str:
 @asynccontextmanager
 async def service_process(settings: ServiceSettings, service: str) -> AsyncIterator[Process]:
     """Open what a service needs, in order, and close it in reverse. Raises Misconfigured."""
-    configure_logs(service, settings.log_level)
-    configure_traces(service, settings.otlp_endpoint)
+    configure_logs(service, settings.log_level, settings.log_format)
+    configure_traces(service, settings)
     clock = settings.clock()
     health = Health(driven=isinstance(clock, DevelopmentClock), checks={"start": _never_ready})
     async with AsyncExitStack() as stack:

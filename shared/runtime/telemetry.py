@@ -1,11 +1,11 @@
-"""Logs and metrics. Logs are JSON: an event name and fields. Metrics cost per batch, not per event.
+"""Logs and metrics. A log line is an event name and fields. Metrics cost per batch, not per event.
 
 Metrics are kept by prometheus_client, which needs no export thread. Traces are in ``tracing.py``.
 """
 
 import logging
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, MutableMapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ import stamina.instrumentation
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from shared.runtime.connection_settings import LogFormat
+
 _ROOT = Path(__file__).resolve().parents[2]
 METRICS = CollectorRegistry()
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -23,30 +25,38 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 # ------------------------------------------------------------------ logs
 
 
+Renderer = Callable[[Any, str, MutableMapping[str, Any]], str]
+
+
 def get_logger(name: str | None = None) -> Any:
     return structlog.get_logger() if name is None else structlog.get_logger(logger=name)
 
 
-def configure_logs(service: str, level: str) -> None:
-    """Write JSON lines on stderr, from this code and from libraries."""
+def configure_logs(service: str, level: str, log_format: LogFormat = LogFormat.JSON) -> None:
+    """Write one line for each event on stderr, from this code and from libraries."""
+    write = _renderer(log_format)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _add_error_path,
-            structlog.processors.JSONRenderer(_json),
+            write,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
     )
     structlog.contextvars.bind_contextvars(service=service)
     stamina.instrumentation.set_on_retry_hooks(())  # its own hook would log the texts of errors
-    logging.basicConfig(level=logging.WARNING, handlers=[_Libraries(service)], force=True)
+    logging.basicConfig(level=logging.WARNING, handlers=[_Libraries(service, write)], force=True)
 
 
-def _json(event: Mapping[str, Any], **_: Any) -> str:
+def _json_line(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
     return orjson.dumps(event, default=str).decode()
+
+
+def _renderer(log_format: LogFormat) -> Renderer:
+    return structlog.dev.ConsoleRenderer(colors=False) if log_format is LogFormat.CONSOLE else _json_line
 
 
 def _add_error_path(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -63,18 +73,19 @@ def _add_error_path(_: Any, __: str, event: MutableMapping[str, Any]) -> Mutable
 
 
 class _Libraries(logging.Handler):
-    """Writes the log records of libraries in the same JSON form."""
+    """Writes the log records of libraries in the same form."""
 
-    def __init__(self, service: str) -> None:
+    def __init__(self, service: str, write: Renderer) -> None:
         super().__init__()
         self._service = service
+        self._write = write
 
     def emit(self, record: logging.LogRecord) -> None:
         line: dict[str, Any] = {"event": "library.logged", "service": self._service, "level": record.levelname.lower()}
         line |= {"logger": record.name, "text": record.getMessage().partition("\n")[0]}
         if record.exc_info and record.exc_info[1] is not None:
             line |= {"error": type(record.exc_info[1]).__name__, "places": error_path(record.exc_info[1])}
-        sys.stderr.write(_json(line) + "\n")
+        sys.stderr.write(f"{self._write(None, line['level'], line)}\n")
 
 
 # ------------------------------------------------------------------ error locations

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -16,7 +16,7 @@ from aiokafka.errors import (
 
 from shared.contracts.errors import Misconfigured
 from shared.contracts.topics import ALL_TOPICS, CONSUMED, PARTITIONS, PRODUCED, Topic
-from shared.runtime.kafka import security
+from shared.runtime.kafka import client_options, connection_fault
 from shared.runtime.settings import ServiceSettings
 from shared.runtime.telemetry import get_logger
 
@@ -114,34 +114,44 @@ async def wait_for_topics(settings: ServiceSettings, service: str) -> None:
     """Before a service reads: the broker answers, and has every topic it uses with its twelve partitions."""
     told = ""
     tries = 0
-    while True:
-        state, known = await _state(settings, (*CONSUMED[service], *PRODUCED[service]))
-        if not state:
-            return
-        if state != told:
-            told = state
-            log.warning("dependency.awaited", dependency="kafka", setting="STET_KAFKA_BOOTSTRAP", state=state)
-        tries += known
+    while (fault := await _fault(settings, service)) is not None:
+        if fault.sentence != told:
+            told = fault.sentence
+            log.warning("dependency.awaited", dependency="kafka", setting=fault.setting, state=told)
+        tries += fault.is_known
         if tries >= _SURE_AFTER:
-            raise Misconfigured("STET_KAFKA_BOOTSTRAP", f"{state}; {_way_out(state, service)}")
+            raise Misconfigured(fault.setting, fault.sentence)
         await asyncio.sleep(_RETRY_SECONDS)
 
 
-def _way_out(state: str, service: str) -> str:
+class _Fault(NamedTuple):
+    """``is_known``: waiting may not mend it, as the broker answered."""
+
+    setting: str
+    sentence: str
+    is_known: bool
+
+
+def _advice(state: str, service: str) -> str:
     if NOT_ALLOWED in state:
         return f"let the login of {service} read and write the topics that docs/settings.md names"
     return "run: python -m ops topics create"
 
 
-async def _state(settings: ServiceSettings, topics: Sequence[Topic]) -> tuple[str, bool]:
-    """The problem (empty: none), and whether the broker answered at all."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap, **security(settings))
+async def _fault(settings: ServiceSettings, service: str) -> _Fault | None:
+    """Why the service cannot begin to read, if so."""
+    admin = AIOKafkaAdminClient(**client_options(settings))
     try:
         await admin.start()
-        found = await topic_problems(admin, settings.topic_prefix, topics)
+        found = await topic_problems(admin, settings.topic_prefix, (*CONSUMED[service], *PRODUCED[service]))
     except (KafkaError, OSError) as error:
-        return type(error).__name__, False
+        known = await connection_fault(settings)
+        if known is not None:
+            return _Fault(known.setting, known.sentence, is_known=True)
+        return _Fault("STET_KAFKA_BOOTSTRAP", type(error).__name__, is_known=False)
     finally:
         await admin.close()
-    wrong = [f"{settings.topic_prefix}{name}: {lack}" for name, lack in found.items()]
-    return "; ".join(wrong[:3]), True
+    if not found:
+        return None
+    state = "; ".join([f"{settings.topic_prefix}{name}: {lack}" for name, lack in found.items()][:3])
+    return _Fault("STET_KAFKA_BOOTSTRAP", f"{state}; {_advice(state, service)}", is_known=True)

@@ -8,6 +8,7 @@ import random
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 from opentelemetry import trace
@@ -19,14 +20,16 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Link, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from shared.runtime.connection_settings import TelemetrySettings
+
 _MAX_LINKS = 32
 _FLUSH_SECONDS = 0.5
 _PROPAGATOR = TraceContextTextMapPropagator()
 
 
-def configure_traces(service: str, endpoint: str | None) -> None:
+def configure_traces(service: str, settings: TelemetrySettings) -> None:
     """Without an endpoint no spans are recorded; traceparents still travel."""
-    if endpoint is None:
+    if settings.otlp_endpoint is None:
         trace.set_tracer_provider(
             trace.NoOpTracerProvider()
         )  # unset, it would be looked up in the environment each time
@@ -35,8 +38,23 @@ def configure_traces(service: str, endpoint: str | None) -> None:
     provider = TracerProvider(
         resource=resource, shutdown_on_exit=False
     )  # its own exit hook waits half a minute for a collector
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces")))
+    provider.add_span_processor(BatchSpanProcessor(_exporter(settings.otlp_endpoint, settings)))
     trace.set_tracer_provider(provider)
+
+
+def _exporter(endpoint: str, settings: TelemetrySettings) -> OTLPSpanExporter:
+    tls = settings.otlp_tls
+    return OTLPSpanExporter(
+        endpoint=f"{endpoint.rstrip('/')}/v1/traces",
+        certificate_file=_path(tls.ca_file),
+        client_certificate_file=_path(tls.certificate_file),
+        client_key_file=_path(tls.key_file),
+        headers={name: secret.get_secret_value() for name, secret in settings.otlp_headers.items()},
+    )
+
+
+def _path(file: Path | None) -> str | None:
+    return str(file) if file is not None else None
 
 
 def end_traces() -> None:

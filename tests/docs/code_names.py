@@ -10,7 +10,7 @@ from pathlib import Path
 import typer
 
 from ops.__main__ import app as operators
-from shared.runtime.settings import KNOWN_SETTINGS
+from shared.runtime.setting_names import KNOWN_SETTINGS
 from tests.docs.pages import ROOT
 
 SERVICES = ("ingest", "rules", "dispatcher", "writeback")

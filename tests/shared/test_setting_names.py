@@ -13,7 +13,7 @@ from services.ingest.settings import IngestSettings
 from services.rules.settings import RulesSettings
 from services.writeback.settings import WritebackSettings
 from shared.contracts.errors import Misconfigured
-from shared.runtime.settings import KNOWN_SETTINGS, PREFIX, SERVICE_SETTINGS, check_names
+from shared.runtime.setting_names import KNOWN_SETTINGS, PREFIX, SERVICE_SETTINGS, check_names
 
 ROOT = Path(__file__).parents[2]
 MODELS: list[type[BaseSettings]] = [

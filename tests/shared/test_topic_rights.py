@@ -14,7 +14,8 @@ from shared.contracts.errors import Misconfigured
 from shared.contracts.ids import TenantId
 from shared.contracts.topics import CONSUMED, CONTACTS, PRODUCED, Topic
 from shared.runtime import topic_setup as topics_check
-from shared.runtime.kafka import security
+from shared.runtime.connection_settings import SaslMechanism, SecurityProtocol
+from shared.runtime.kafka import client_options
 from shared.runtime.settings import ServiceSettings
 from shared.runtime.topic_setup import NOT_ALLOWED, create_topics, topic_differences, topic_problems, wait_for_topics
 
@@ -64,14 +65,14 @@ async def allow(admin: AIOKafkaAdminClient, user: str, topics: Iterable[Topic], 
 def login(kafka: EmbeddedKafka, user: str) -> ServiceSettings:
     return ServiceSettings(
         tenant=TenantId("t"), kafka_bootstrap=kafka.users_bootstrap, postgres_dsn=SecretStr("postgresql://none"),
-        kafka_security_protocol="SASL_PLAINTEXT", kafka_sasl_mechanism="PLAIN", kafka_sasl_username=user,
-        kafka_sasl_password=SecretStr(_USERS[user]),
+        kafka_security_protocol=SecurityProtocol.SASL_PLAINTEXT, kafka_sasl_mechanism=SaslMechanism.PLAIN,
+        kafka_sasl_username=user, kafka_sasl_password=SecretStr(_USERS[user]),
     )  # fmt: skip
 
 
 def client(kafka: EmbeddedKafka, user: str) -> AIOKafkaAdminClient:
     settings = login(kafka, user)
-    return AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap, **security(settings))
+    return AIOKafkaAdminClient(**client_options(settings))
 
 
 async def test_rights_on_its_own_topics_are_enough_for_a_service(
