@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Protocol
 
 import orjson
 
@@ -45,6 +46,18 @@ class Neighbours:
 
     kafka_bootstrap: str
     postgres_dsn: str
+
+
+class StackAddresses(Protocol):
+    """Where the parts of a running stack answer, on this machine or in a cluster."""
+
+    @property
+    def whatsapp_url(self) -> str: ...
+
+    @property
+    def consonance_url(self) -> str: ...
+
+    def health_url(self, service: str) -> str: ...
 
 
 class Layout:

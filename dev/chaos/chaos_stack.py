@@ -13,10 +13,8 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import aiohttp
-import asyncpg
 import psutil
 
 from dev.chaos.balancer import Backend, load_balancer
@@ -278,8 +276,3 @@ async def _stop(stack: ChaosStack) -> None:
             stack.resume(name)
     for names in (services, simulators, ("kafka", "postgres")):
         await asyncio.gather(*(stack.child(name).stop() for name in names))
-
-
-async def connect(stack: ChaosStack) -> Any:
-    """A connection as superuser."""
-    return await asyncpg.connect(stack.postgres.dsn, timeout=5)

@@ -9,8 +9,7 @@ import asyncpg
 import orjson
 from aiokafka.errors import KafkaError
 
-from dev.chaos.chaos_stack import ChaosStack, connect
-from dev.chaos.recorder import TopicRecorder
+from dev.chaos.recorder import RecordedStack, TopicRecorder, connect
 from shared.runtime.postgres import load_queries
 
 _LOOK_SECONDS = 1.0
@@ -18,7 +17,7 @@ _REPEATS = 2  # looks in a row that have to find nothing left
 _TABLES = load_queries(__file__, "tables.sql")
 
 
-async def drain(stack: ChaosStack, recorder: TopicRecorder, still: float, longest: float) -> dict[str, int]:
+async def drain(stack: RecordedStack, recorder: TopicRecorder, still: float, longest: float) -> dict[str, int]:
     """Return the work left by kind: none, unless nothing changed for ``still`` seconds or ``longest`` have passed."""
     ends = changed = time.monotonic()
     ends, quiet, left = ends + longest, 0, {"nothing looked at yet": 1}
@@ -35,14 +34,14 @@ def _steady(left: dict[str, int]) -> dict[str, int]:
     return {name: number for name, number in left.items() if not name.startswith("records ")}
 
 
-async def _left(stack: ChaosStack, recorder: TopicRecorder) -> dict[str, int]:
+async def _left(stack: RecordedStack, recorder: TopicRecorder) -> dict[str, int]:
     try:
         return {name: number for name, number in (await _look(stack, recorder)).items() if number}
     except (OSError, asyncpg.PostgresError, KafkaError, aiohttp.ClientError, TimeoutError) as error:
         return {f"no look was possible: {type(error).__name__}": 1}
 
 
-async def _look(stack: ChaosStack, recorder: TopicRecorder) -> dict[str, int]:
+async def _look(stack: RecordedStack, recorder: TopicRecorder) -> dict[str, int]:
     found = {"replicas not ready": len(await stack.not_ready()), **await _simulators(stack)}
     connection = await connect(stack)
     try:
@@ -54,7 +53,7 @@ async def _look(stack: ChaosStack, recorder: TopicRecorder) -> dict[str, int]:
     return found
 
 
-async def _simulators(stack: ChaosStack) -> dict[str, int]:
+async def _simulators(stack: RecordedStack) -> dict[str, int]:
     found = {}
     async with aiohttp.ClientSession(raise_for_status=True) as session:
         for name, url in (("whatsapp", stack.layout.whatsapp_url), ("consonance", stack.layout.consonance_url)):

@@ -17,8 +17,8 @@ import aiohttp
 import asyncpg
 import orjson
 
-from dev.chaos.chaos_stack import ChaosStack, connect
-from dev.chaos.recorder import RunLog
+from dev.chaos.chaos_stack import ChaosStack
+from dev.chaos.recorder import RunLog, connect
 from dev.layout import SERVICES
 
 _NEIGHBOURS = ("kafka", "postgres")

@@ -14,6 +14,7 @@ from typing import Any
 
 import holidays
 import orjson
+from ruamel.yaml import YAML
 
 _FIRST_CONTACT, _FIRST_WORK = 20_001, 70_001
 _PHONE = "+33 1 99 00 {:02d} {:02d}"  # kept for fiction (dev/consonance/phones.py); the seed draws from the beginning
@@ -172,3 +173,35 @@ def publisher_files(population: Population) -> dict[str, str]:
 
 def _ahead(zone: str) -> int:
     return 0 if zone == "Etc/UTC" else -int(zone.removeprefix("Etc/GMT"))
+
+
+# ------------------------------------------------------------------ facts for the checks
+
+
+def population_facts(population: Population, rules: Path) -> dict[str, Any]:
+    """What the checks have to know of the people, the works and the rules of a run."""
+    return {
+        "opens": population.opens.timestamp(),
+        "sleepers": [person.digits for person in population.sleepers],
+        "authors": {
+            str(work.id): [population.people[one].digits for one in work.authors] for work in population.works.values()
+        },
+        "steps": _steps(rules),
+    }
+
+
+def _steps(rules: Path) -> dict[str, list[dict[str, Any]]]:
+    """The steps of each rule as written: verb, template, and the seconds they wait."""
+    found = {}
+    for file in rules.glob("*.rule.yaml"):
+        written = YAML(typ="safe", pure=True).load(file.read_text("utf-8"))
+        found[written["rule"]] = [_step(step) for step in written["steps"]]
+    return found
+
+
+def _step(step: dict[str, Any]) -> dict[str, Any]:
+    verb = next(
+        (verb for verb in ("tell", "ask", "remind", "hand_over", "collect", "give_up") if verb in step), "record"
+    )
+    after = step.get("after")
+    return {"verb": verb, "say": step.get("say"), "after": float(after.split()[0]) if after else 0.0}

@@ -10,14 +10,15 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
+import asyncpg
 import orjson
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from dev.chaos.chaos_stack import ChaosStack, connect
+from dev.layout import Neighbours, StackAddresses
 from shared.contracts.topics import ALL_TOPICS, PARTITIONS
 from shared.runtime.postgres import load_queries
 
@@ -31,6 +32,23 @@ _SIMULATORS: Mapping[str, tuple[str, str]] = {
     "written": ("consonance", "log"),
     "acquisitions": ("consonance", "state/acquisitions"),
 }
+
+
+class RecordedStack(Protocol):
+    """A stack whose topics, tables and simulators are recorded: processes of this machine, or pods of a cluster."""
+
+    @property
+    def layout(self) -> StackAddresses: ...
+
+    @property
+    def neighbours(self) -> Neighbours: ...
+
+    async def not_ready(self) -> list[str]: ...
+
+
+async def connect(stack: RecordedStack) -> Any:
+    """A connection as superuser."""
+    return await asyncpg.connect(stack.neighbours.postgres_dsn, timeout=5)
 
 
 @dataclass
@@ -109,7 +127,7 @@ def _line(record: Any, seen_at: float) -> bytes:
     return orjson.dumps({**where, "key": key, "event": value}) + b"\n"
 
 
-async def save_tables(stack: ChaosStack, folder: Path) -> None:
+async def save_tables(stack: RecordedStack, folder: Path) -> None:
     """Save the tables and the simulators' logs, each as a file of JSON lines."""
     connection = await connect(stack)
     try:

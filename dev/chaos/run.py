@@ -13,13 +13,19 @@ from typing import Any
 
 import aiohttp
 import orjson
-from ruamel.yaml import YAML
 
 from dev.chaos.chaos_stack import PER_SECOND, ChaosStack, open_chaos_stack
 from dev.chaos.drain import drain
 from dev.chaos.fault_injection import FAULTS, FaultInjector, disruptions_of
 from dev.chaos.load import LoadGenerator
-from dev.chaos.population import Population, draw_population, set_opening, write_records, write_rules
+from dev.chaos.population import (
+    Population,
+    draw_population,
+    population_facts,
+    set_opening,
+    write_records,
+    write_rules,
+)
 from dev.chaos.recorder import RunLog, TopicRecorder, recording, save_tables
 from dev.stack import RUN
 
@@ -127,38 +133,16 @@ def _describe(stack: ChaosStack, population: Population, plan: RunPlan, more: di
     """Save facts of the run that the checks need and its records do not have."""
     about = {
         **more,
+        **population_facts(population, plan.folder / "rules"),
         "seed": plan.seed,
         "minutes": plan.minutes,
         "per_second": PER_SECOND,
         "lines": {number: line for line, number in stack.layout.lines.items()},
         "kinds": [str(kind) for kind in disruptions_of(stack)],
         "faults": FAULTS,
-        "opens": population.opens.timestamp(),
-        "sleepers": [person.digits for person in population.sleepers],
-        "authors": {
-            str(work.id): [population.people[one].digits for one in work.authors] for work in population.works.values()
-        },
-        "steps": _steps(plan.folder / "rules"),
         "ended": [vars(one) for one in stack.ended],
     }
     (plan.folder / "run.json").write_bytes(orjson.dumps(about, option=orjson.OPT_INDENT_2))
-
-
-def _steps(rules: Path) -> dict[str, list[dict[str, Any]]]:
-    """The steps of each rule as written: verb, template, and the seconds they wait."""
-    found = {}
-    for file in rules.glob("*.rule.yaml"):
-        written = YAML(typ="safe", pure=True).load(file.read_text("utf-8"))
-        found[written["rule"]] = [_step(step) for step in written["steps"]]
-    return found
-
-
-def _step(step: dict[str, Any]) -> dict[str, Any]:
-    verb = next(
-        (verb for verb in ("tell", "ask", "remind", "hand_over", "collect", "give_up") if verb in step), "record"
-    )
-    after = step.get("after")
-    return {"verb": verb, "say": step.get("say"), "after": float(after.split()[0]) if after else 0.0}
 
 
 def _folder(name: str, seed: int) -> Path:

@@ -10,12 +10,12 @@ import asyncpg
 
 from dev.demo.effects import ApprovedMetadata, ConsonanceWrites, SentMessages
 from dev.demo.people import read_people, register_people
-from dev.demo.simulators import CallRefused, Simulators
+from dev.demo.simulators import CallRefused, DemoStack, Simulators
 from dev.demo.story import ENDS_AT, DemoStory, Transcript
 from dev.demo.story_run import DemoContext, StoryFailed, StoryRun
 from dev.demo.timeline import ClockDriver, Timeline
 from dev.layout import SERVICES
-from dev.stack import Stack, StackOptions
+from dev.stack import StackOptions
 from shared.runtime.clock import Clock
 
 POLLED_ON_REQUEST = StackOptions(settings={"ingest": {"STET_CONSONANCE_POLL_SECONDS": "86400"}})
@@ -52,7 +52,7 @@ class DemoResult:
 
 
 async def play_stories(
-    stack: Stack,
+    stack: DemoStack,
     stories: Sequence[DemoStory],
     *,
     on_instant: OnInstant = lambda _: None,
@@ -71,7 +71,7 @@ async def play_stories(
         return DemoResult(results, await unexpected_effects(context))
 
 
-def _simulators(stack: Stack, session: aiohttp.ClientSession) -> Simulators:
+def _simulators(stack: DemoStack, session: aiohttp.ClientSession) -> Simulators:
     layout = stack.layout
     return Simulators(
         session,
@@ -81,7 +81,7 @@ def _simulators(stack: Stack, session: aiohttp.ClientSession) -> Simulators:
     )
 
 
-async def _prepare(stack: Stack, sent_messages: SentMessages, timeline: Timeline) -> DemoContext:
+async def _prepare(stack: DemoStack, sent_messages: SentMessages, timeline: Timeline) -> DemoContext:
     """Register all people at WhatsApp, and let the first poll, which makes no changes known, go through."""
     simulators = sent_messages.simulators
     people = await read_people(simulators)
@@ -93,7 +93,7 @@ async def _prepare(stack: Stack, sent_messages: SentMessages, timeline: Timeline
     return DemoContext(stack, simulators, timeline, people, sent_messages, writes, approved_metadata)
 
 
-def _clock(stack: Stack) -> Clock:
+def _clock(stack: DemoStack) -> Clock:
     if stack.clock is None:
         raise RuntimeError("stories are played on a development clock")
     return stack.clock
@@ -151,7 +151,7 @@ async def _unexpected_writes(context: DemoContext) -> list[str]:
     ]
 
 
-async def _unexpected_parked(stack: Stack) -> list[str]:
+async def _unexpected_parked(stack: DemoStack) -> list[str]:
     found = []
     for service in SERVICES:
         async with _connection(stack, service) as connection:
@@ -162,7 +162,7 @@ async def _unexpected_parked(stack: Stack) -> list[str]:
 
 
 @asynccontextmanager
-async def _connection(stack: Stack, schema: str) -> AsyncIterator[asyncpg.Connection]:
+async def _connection(stack: DemoStack, schema: str) -> AsyncIterator[asyncpg.Connection]:
     connection = await asyncpg.connect(stack.neighbours.postgres_dsn, server_settings={"search_path": schema})
     try:
         yield connection

@@ -1,12 +1,15 @@
-"""The control APIs of both simulators, and ingest's development route, as the demo calls them."""
+"""A stack as the demo sees it: the control APIs of both simulators, and ingest's development route."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 import orjson
 
+from dev.layout import Neighbours, StackAddresses
+from dev.virtual_clock import VirtualClock
 from shared.contracts.errors import StetError
+from shared.runtime.clock import Clock
 
 _TIMEOUT = aiohttp.ClientTimeout(total=30)
 
@@ -15,6 +18,22 @@ Json = dict[str, Any]
 
 class CallRefused(StetError):
     """A simulator or ingest refused a call of the demo."""
+
+
+class DemoStack(Protocol):
+    """A stack with a development clock: processes of this machine, or pods of a cluster."""
+
+    @property
+    def layout(self) -> StackAddresses: ...
+
+    @property
+    def neighbours(self) -> Neighbours: ...
+
+    @property
+    def clock(self) -> Clock | None: ...
+
+    @property
+    def virtual_clock(self) -> VirtualClock: ...
 
 
 @dataclass(frozen=True)

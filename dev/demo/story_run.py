@@ -11,10 +11,9 @@ from typing import Any
 
 from dev.demo.effects import ApprovedMetadata, ConsonanceWrites, SentMessage, SentMessages
 from dev.demo.people import DemoPeople, DemoPerson
-from dev.demo.simulators import Simulators
+from dev.demo.simulators import DemoStack, Simulators
 from dev.demo.story import DemoStory, LineKind, Transcript
 from dev.demo.timeline import Timeline
-from dev.stack import Stack
 from shared.contracts.errors import StetError
 
 CONSONANCE = "Consonance"
@@ -29,7 +28,7 @@ class StoryFailed(StetError):
 class DemoContext:
     """Everything that all stories of a run share."""
 
-    stack: Stack
+    stack: DemoStack
     simulators: Simulators
     timeline: Timeline
     people: DemoPeople
