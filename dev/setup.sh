@@ -48,4 +48,12 @@ fi
 
 say "installing what requirements.lock names"
 VIRTUAL_ENV=$PWD/.venv "$uv" pip sync --require-hashes requirements.lock
+
+say "writing .venv/bin/stet"
+cat > .venv/bin/stet <<COMMAND
+#!/bin/sh
+PYTHONPATH='$PWD' exec '$PWD/.venv/bin/python' -m ops "\$@"
+COMMAND
+chmod +x .venv/bin/stet
+
 .venv/bin/python -m dev.kafka_jars

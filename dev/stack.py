@@ -101,7 +101,10 @@ class Stack:
     def document(self) -> dict[str, object]:
         health = {service: self.layout.health_url(service) for service in self._options.services}
         pids = {name: child.pid for name, child in self.children.items()}
-        return self.layout.document(self.neighbours) | {"health_urls": health, "pids": pids}
+        environments = {service: self._environment(service) for service in self._options.services}
+        settings = self.layout.settings(self.neighbours)
+        reached = {"health_urls": health, "environments": environments, "settings": settings, "pids": pids}
+        return self.layout.document(self.neighbours) | reached
 
     def check(self) -> None:
         """Raises ProcessFailed when a process has ended that was not killed on purpose."""
@@ -159,7 +162,14 @@ class Stack:
         await self._start_child(self.layout.simulator(name, self._options.arguments.get(name, ())))
 
     async def _start_service(self, name: str) -> None:
-        await self._start_child(self.layout.service(name, self.neighbours, self._options.settings.get(name, {})))
+        await self._start_child(self._service(name))
+
+    def _service(self, name: str) -> Command:
+        return self.layout.service(name, self.neighbours, self._options.settings.get(name, {}))
+
+    def _environment(self, name: str) -> dict[str, str]:
+        """The settings of one service, as the operators' command line reads them."""
+        return {key: value for key, value in self._service(name).environment.items() if key.startswith("STET_")}
 
     async def _start_child(self, command: Command) -> None:
         self.children[command.name] = Child(command, self.layout.folder)

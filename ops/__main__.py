@@ -1,19 +1,62 @@
-"""``python -m ops``: the command line for operators of Stet. ``--help`` of each command says what it does."""
+"""``stet``, the command line for operators; also ``python -m ops``. ``--help`` of each command says what it does.
 
-from ops import asyncapi, chains, migrate, parked, sends, tasks, topics
-from ops.command_line import command_group
+A new command is a module of this package and a line of ``COMMANDS``.
+"""
 
-app = command_group(
-    "Operate Stet: parked records, sends, tasks, evidence, chains, topics, schemas, and their description."
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ops.command_line import ExitCode, print_error
+from ops.environment import use_stack
+from ops.lazy_commands import LazyCommand, LazyCommands
+from shared.contracts.errors import Misconfigured
+
+_HELP = """\
+Answers an operator's questions about a running Stet, and changes it.
+
+Settings are the STET_… variables of the services (docs/settings.md), or files in STET_SECRETS_DIR. \
+Where no such variable is set and .run/stack.json is there, the stack of `make up` is meant.
+
+Exit codes: 0 fine; 1 something was found, or was not; 2 the command cannot run, and says which setting is at fault. \
+Errors go to standard error."""
+
+_SETTLE, _SET_UP = "Settle by hand", "Set up"
+
+COMMANDS = (
+    LazyCommand("parked", "Records that a service could not handle.", _SETTLE),
+    LazyCommand("sends", "Sends that nothing proves.", _SETTLE),
+    LazyCommand("tasks", "Writes that a person must do in Consonance.", _SETTLE),
+    LazyCommand("evidence", "The proof of each write.", _SETTLE, module="tasks", attribute="evidence_app"),
+    LazyCommand("chains", "Chains that were set aside.", _SETTLE),
+    LazyCommand("rules", "The rule files.", _SET_UP),
+    LazyCommand("topics", "The topics of Stet on STET_KAFKA_BOOTSTRAP.", _SET_UP),
+    LazyCommand("migrate", "Create or update the schemas in STET_POSTGRES_DSN.", _SET_UP, attribute="migrate_command"),
+    LazyCommand("asyncapi", "Print the AsyncAPI description of all topics.", _SET_UP, attribute="asyncapi_command"),
 )
-app.add_typer(parked.app, name="parked")
-app.add_typer(sends.app, name="sends")
-app.add_typer(tasks.app, name="tasks")
-app.add_typer(tasks.evidence_app, name="evidence")
-app.add_typer(chains.app, name="chains")
-app.add_typer(topics.app, name="topics")
-app.command("migrate")(migrate.migrate_command)
-app.command("asyncapi")(asyncapi.asyncapi_command)
+"""Every command and group, in the order of the help: its name, its first sentence, and where it is."""
+
+app = typer.Typer(
+    cls=LazyCommands.of(COMMANDS),
+    help=_HELP,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+@app.callback()
+def _choose_settings(
+    stack: Annotated[
+        Path | None, typer.Option("--stack", metavar="FILE", help="Use the settings of a stack: .run/stack.json.")
+    ] = None,
+) -> None:
+    try:
+        use_stack(stack)
+    except Misconfigured as error:
+        raise typer.Exit(print_error(str(error), code=ExitCode.CANNOT_RUN)) from None
+
 
 if __name__ == "__main__":
-    app(prog_name="python -m ops")
+    app(prog_name="stet")

@@ -7,32 +7,30 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from ops.command_line import Json, command_group, print_json, run
+from ops.command_line import Format, OutputFormat, command_group, print_lines, print_rows, run
 from services.rules import store
 from shared.runtime.postgres import Pool, connection_pool
 from shared.runtime.settings import ServiceSettings, load_settings
 
 app = command_group("Chains that were set aside.")
-_FIELDS = ("chain_id", "rule", "subject", "due", "reason", "sentence", "set_aside_at")
+_COLUMNS = {
+    name: name.replace("_", " ")
+    for name in ("chain_id", "rule", "subject", "due", "reason", "sentence", "set_aside_at")
+}
 
 
 @app.command("list")
-def list_command(*, as_json: Json = False) -> None:
+def list_command(output: Format = OutputFormat.TEXT) -> None:
     """List all of them, the oldest first."""
 
     async def command() -> int:
         async with connection_pool(load_settings(ServiceSettings), "rules") as pool:
             rows = await list_set_aside(pool)
-        if as_json:
-            print_json(rows)
-        else:
-            Console().print(_table(rows) if rows else "no chain is set aside")
+        print_rows(rows, _COLUMNS, output, empty="no chain is set aside")
         return 0
 
-    run(command(), unreachable=2)
+    run(command())
 
 
 @app.command("retry")
@@ -48,23 +46,14 @@ def retry_command(
     async def command() -> int:
         async with connection_pool(load_settings(ServiceSettings), "rules") as pool:
             again = await retry(pool, chain_ids or ())
-        Console().print("\n".join(f"{chain_id} is due again" for chain_id in again) or "none of these is set aside")
+        print_lines([f"{chain_id} is due again" for chain_id in again] or ["none of these is set aside"])
         return 0 if again else 1
 
-    run(command(), unreachable=2)
+    run(command())
 
 
 async def list_set_aside(pool: Pool) -> Sequence[Any]:
     return list(await pool.fetch(store.QUERIES.find_set_aside))
-
-
-def _table(rows: Sequence[Any]) -> Table:
-    """A line per chain: which rule about what, what was due when, and what failed where."""
-    table = Table(*(name.replace("_", " ") for name in _FIELDS))
-    for row in rows:
-        times = {name: row[name].isoformat(timespec="minutes") for name in ("due", "set_aside_at")}
-        table.add_row(*(times.get(name, str(row[name])) for name in _FIELDS))
-    return table
 
 
 async def retry(pool: Pool, chain_ids: Sequence[str]) -> list[str]:

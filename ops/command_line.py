@@ -1,15 +1,17 @@
-"""Shared by all commands: settings, a service's database, exit codes, and output as text or JSON.
+"""Shared by all commands: settings, exit codes, errors, and output as text or JSON.
 
-Exit codes: 0 done · 1 not found, nothing to do it with, or the database or broker cannot be reached · 2 a wrong
-argument or setting, named on standard error.
+Exit codes: 0 done, or nothing found that is wrong · 1 something was found (or not found): the command says what ·
+2 the command cannot run: a wrong argument or setting, or a neighbour that cannot be reached, named on standard error.
 """
 
 import asyncio
 import json
+import os
 import sys
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from enum import StrEnum
+from datetime import datetime
+from enum import IntEnum, StrEnum
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -19,6 +21,9 @@ from aiokafka.errors import KafkaError
 from pydantic import Field
 from pydantic_settings import BaseSettings
 from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
 
 from shared.contracts.errors import Misconfigured
 from shared.runtime.clock import Clock, DevelopmentClock, SystemClock
@@ -27,7 +32,21 @@ from shared.runtime.postgres import Pool, role_name
 from shared.runtime.settings import load_settings
 
 S = TypeVar("S", bound=BaseSettings)
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
+_WIDTH_OF_A_PIPE = 160  # where no terminal says how wide it is
+
+
+class ExitCode(IntEnum):
+    FINE = 0
+    FINDINGS = 1
+    CANNOT_RUN = 2
+
+
+class OutputFormat(StrEnum):
+    TEXT = "text"
+    JSON = "json"
+
+
+Format = Annotated[OutputFormat, typer.Option("--format", help="Text for people, or JSON: one object a line.")]
 
 
 class Service(StrEnum):
@@ -58,19 +77,19 @@ def load_command_settings(settings: type[S]) -> S:
     try:
         return load_settings(settings)
     except Misconfigured as error:
-        raise typer.Exit(print_error(str(error), code=2)) from None
+        raise typer.Exit(print_error(str(error), code=ExitCode.CANNOT_RUN)) from None
 
 
-def run(command: Coroutine[Any, Any, int], *, unreachable: int = 1) -> None:
-    """Run a command and exit with its code; ``unreachable`` is the code where the database or broker is away."""
+def run(command: Coroutine[Any, Any, int]) -> None:
+    """Run a command and exit with its code; what keeps it from running is named with its setting."""
     try:
         code = asyncio.run(command)
     except Misconfigured as error:
-        code = print_error(str(error), code=2)
-    except (OSError, asyncpg.PostgresError) as error:
-        code = print_error(f"STET_POSTGRES_DSN: {type(error).__name__}: {error}", code=unreachable)
+        code = print_error(str(error), code=ExitCode.CANNOT_RUN)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        code = print_error(f"STET_POSTGRES_DSN: {type(error).__name__}: {error}", code=ExitCode.CANNOT_RUN)
     except KafkaError as error:
-        code = print_error(f"STET_KAFKA_BOOTSTRAP: {type(error).__name__}: {error}", code=unreachable)
+        code = print_error(f"STET_KAFKA_BOOTSTRAP: {type(error).__name__}: {error}", code=ExitCode.CANNOT_RUN)
     raise typer.Exit(code)
 
 
@@ -88,11 +107,101 @@ async def database(settings: CommandSettings, service: str) -> AsyncIterator[Poo
         yield pool
 
 
-def print_json(rows: Sequence[Mapping[str, Any]]) -> None:
-    sys.stdout.writelines(f"{json.dumps(dict(row), default=str, ensure_ascii=False)}\n" for row in rows)
+# ------------------------------------------------------------------ output
 
 
-def print_error(sentence: str, *, code: int = 1) -> int:
+def console(*, stderr: bool = False) -> Console:
+    """As wide as the terminal, or as COLUMNS says; colours only on a terminal."""
+    made = Console(stderr=stderr, highlight=False, emoji=False)
+    if not made.is_terminal and "COLUMNS" not in os.environ:
+        made.width = _WIDTH_OF_A_PIPE
+    return made
+
+
+def print_rows(
+    rows: Sequence[Mapping[str, Any]],
+    columns: Mapping[str, str],
+    output: OutputFormat,
+    *,
+    empty: str,
+    title: str | None = None,
+) -> None:
+    """Rows as a table; each as a block of lines where the terminal is too narrow for that. JSON has every field.
+
+    ``columns`` are the fields that text shows, with their headings; ``empty`` is the text where there are no rows.
+    """
+    if output is OutputFormat.JSON:
+        print_json(rows)
+        return
+    screen = console()
+    cells = [[_cell(row[name]) for name in columns] for row in rows]
+    table = Table(*columns.values(), title=title, title_justify="left")
+    for row in cells:
+        table.add_row(*row)
+    if not rows:
+        screen.print(empty, markup=False)
+    elif Measurement.get(screen, screen.options.update(max_width=10_000), table).maximum <= screen.width:
+        screen.print(table)
+    else:
+        _print_blocks(screen, list(columns.values()), cells)
+
+
+def _print_blocks(screen: Console, headings: Sequence[str], rows: Iterable[Sequence[Text]]) -> None:
+    for number, row in enumerate(rows):
+        screen.print(*([""] if number else []), *map(_labelled, headings, row), sep="\n", overflow="fold")
+
+
+def _labelled(heading: str, value: Text) -> Text:
+    return Text.assemble((f"{heading}: ", "bold"), value)
+
+
+def print_fields(fields: Mapping[str, Any], output: OutputFormat) -> None:
+    """One thing, a line for each of its fields."""
+    if output is OutputFormat.JSON:
+        print_json([fields])
+    else:
+        console().print(*(_labelled(name, _cell(value)) for name, value in fields.items()), sep="\n", overflow="fold")
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    console().print(*(Text(line) for line in lines), sep="\n", overflow="fold")
+
+
+def print_result(sentence: str, fields: Mapping[str, Any], output: OutputFormat) -> None:
+    """What a change did: a sentence, or its fields as JSON."""
+    if output is OutputFormat.JSON:
+        print_json([fields])
+    else:
+        print_lines([sentence])
+
+
+def print_json(rows: Iterable[Mapping[str, Any]]) -> None:
+    sys.stdout.writelines(f"{json.dumps(dict(row), default=_jsonable, ensure_ascii=False)}\n" for row in rows)
+
+
+def print_error(sentence: str, *, code: int = ExitCode.FINDINGS) -> int:
     """Print a sentence on standard error; returns ``code``."""
-    Console(stderr=True).print(sentence, markup=False, highlight=False, soft_wrap=True)
+    Console(stderr=True, highlight=False).print(sentence, markup=False, soft_wrap=True)
     return code
+
+
+def _cell(value: object) -> Text:
+    if value is None or value == "":
+        return Text("-")
+    if isinstance(value, datetime):
+        return Text(f"{value:%Y-%m-%d %H:%M:%S}Z")
+    if isinstance(value, (list, tuple)):
+        return Text(", ".join(map(str, value)) or "-")
+    return Text(printable(str(value)))
+
+
+def _jsonable(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return printable(value) if isinstance(value, bytes) else str(value)
+
+
+def printable(raw: bytes | str) -> str:
+    """As text in which nothing can control a terminal."""
+    text = raw.decode(errors="backslashreplace") if isinstance(raw, bytes) else raw
+    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)

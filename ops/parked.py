@@ -1,13 +1,24 @@
 """Lists, shows, replays and discards the records that a service could not handle."""
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from ops.command_line import CommandSettings, Json, Service, command_group, print_error, print_json, run
+from ops.command_line import (
+    CommandSettings,
+    Format,
+    OutputFormat,
+    Service,
+    command_group,
+    print_error,
+    print_json,
+    print_lines,
+    print_rows,
+    printable,
+    run,
+)
 from shared.contracts.topics import ALL_TOPICS
 from shared.runtime.clock import machine_now
 from shared.runtime.outbox import Transaction, unpack_headers
@@ -17,6 +28,16 @@ from shared.runtime.settings import load_settings
 QUERIES = load_queries(__file__, "parked.sql")
 _TOPIC_NAMES = frozenset(topic.name for topic in ALL_TOPICS)
 _FIELDS = ("id", "topic", "partition", "kafka_offset", "reason", "sentence", "parked_at", "state", "settled_at", "note")
+_COLUMNS = {
+    "id": "id",
+    "topic": "topic",
+    "partition": "partition",
+    "kafka_offset": "offset",
+    "reason": "reason",
+    "age": "age",
+    "bytes": "bytes",
+    "state": "state",
+}
 
 app = command_group("Records that a service could not handle.")
 ServiceOption = Annotated[Service, typer.Option("--service", help="Whose records.")]
@@ -29,7 +50,7 @@ def list_command(
     *,
     settled: Annotated[bool, typer.Option("--all", help="Also replayed and discarded records.")] = False,
     limit: Annotated[int, typer.Option("--most", metavar="N", help="At most so many rows.")] = 200,
-    as_json: Json = False,
+    output: Format = OutputFormat.TEXT,
 ) -> None:
     """List parked records, oldest first."""
 
@@ -40,10 +61,8 @@ def list_command(
             rows = await connection.fetch(QUERIES.list_parked, states, limit)
         finally:
             await connection.close()
-        if as_json:
-            print_json(rows)
-        else:
-            Console().print(_table(service, rows) if rows else f"{service}: nothing is parked")
+        shown = [{**row, "age": age(row["parked_at"])} for row in rows]
+        print_rows(shown, _COLUMNS, output, empty=f"{service}: nothing is parked", title=service)
         return 0
 
     run(command())
@@ -55,6 +74,7 @@ def show_command(
     record_id: RecordId,
     *,
     raw: Annotated[bool, typer.Option("--raw", help="Show its bytes too (may hold personal data).")] = False,
+    output: Format = OutputFormat.TEXT,
 ) -> None:
     """Show one record and why it was parked."""
 
@@ -66,7 +86,10 @@ def show_command(
             await connection.close()
         if row is None:
             return print_error(f"{service} has no parked record {record_id}")
-        _print_record(row, raw=raw)
+        if output is OutputFormat.JSON:
+            print_json([_record(row, raw=raw)])
+        else:
+            print_lines(_record_lines(_record(row, raw=raw), raw=raw))
         return 0
 
     run(command())
@@ -107,7 +130,7 @@ async def _settle(service: Service, record_id: int, state: str, note: str | None
         if state == "replayed"
         else f"is discarded: {note}"
     )
-    Console().print(f"{record_id} {done}", markup=False)
+    print_lines([f"{record_id} {done}"])
     return 0
 
 
@@ -133,26 +156,27 @@ async def _connect(service: Service) -> Connection:
     return await connect(load_settings(CommandSettings).dsn, service)
 
 
-def _table(service: Service, rows: Any) -> Table:
-    table = Table("id", "topic", "partition", "offset", "reason", "age", "bytes", "state", title=service)
-    for row in rows:
-        place = (row["topic"], _or_dash(row["partition"]), _or_dash(row["kafka_offset"]))
-        size = f"{row['bytes']:,}"
-        table.add_row(str(row["id"]), *place, row["reason"], age(row["parked_at"]), size, row["state"])
-    return table
+def _record(row: Any, *, raw: bool) -> dict[str, Any]:
+    shown = {_bare(name): row[name] for name in _FIELDS}
+    if raw:
+        shown["headers"] = {name: printable(value) for name, value in unpack_headers(row["headers"])}
+        shown["key"] = printable(row["key"] or b"")
+        shown["value"] = printable(row["value"])
+    return shown
 
 
-def _print_record(row: Any, *, raw: bool) -> None:
-    console = Console()
-    for name in _FIELDS:
-        console.print(f"{name.removeprefix('kafka_'):>12}: {_or_dash(row[name])}", markup=False)
+def _record_lines(record: dict[str, Any], *, raw: bool) -> Iterator[str]:
+    yield from (f"{name:>12}: {_or_dash(record[name])}" for name in map(_bare, _FIELDS))
     if not raw:
-        console.print("the record itself may hold personal data; --raw shows it")
+        yield "the record itself may hold personal data; --raw shows it"
         return
-    for name, value in unpack_headers(row["headers"]):
-        console.print(f"{'header':>12}: {name} = {printable(value)}", markup=False)
-    console.print(f"{'key':>12}: {printable(row['key'] or b'')}", markup=False)
-    console.print(printable(row["value"]), markup=False)
+    yield from (f"{'header':>12}: {name} = {value}" for name, value in record["headers"].items())
+    yield f"{'key':>12}: {record['key']}"
+    yield record["value"]
+
+
+def _bare(name: str) -> str:
+    return name.removeprefix("kafka_")
 
 
 def age(parked_at: datetime) -> str:
@@ -163,12 +187,6 @@ def age(parked_at: datetime) -> str:
         if passed >= unit:
             return f"{passed // unit} {name}"
     return f"{max(0, int(passed.total_seconds()))} s"
-
-
-def printable(raw: bytes) -> str:
-    """As text in which nothing can control a terminal."""
-    text = raw.decode(errors="backslashreplace")
-    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
 
 
 def _or_dash(value: object) -> str:

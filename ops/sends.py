@@ -5,11 +5,21 @@ its expiry.
 """
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from ops.command_line import Json, command_group, load_command_settings, print_json, run
+from ops.command_line import (
+    Format,
+    OutputFormat,
+    command_group,
+    load_command_settings,
+    print_error,
+    print_fields,
+    print_lines,
+    print_rows,
+    run,
+)
 from services.dispatcher.message_updates import SERVICE
 from services.dispatcher.reconciliation import Settlement, settle_by_operator
 from services.dispatcher.store import MessageStore
@@ -20,6 +30,19 @@ from shared.runtime.settings import ServiceSettings
 app = command_group("Sends that nothing proves.")
 MessageIdArgument = Annotated[str, typer.Argument(help="As the list shows it.", metavar="MESSAGE_ID")]
 
+_COLUMNS = {
+    "message_id": "message",
+    "begun_at": "sent at",
+    "line": "line",
+    "say": "template",
+    "person_id": "person",
+    "reason": "reason",
+    "resend": "resend",
+    "expires_at": "expires",
+    "withdrawal": "withdrawn for",
+}
+_ATTEMPT_COLUMNS = {"attempt": "attempt", "begun_at": "begun", "wording": "form", "ending": "ending", "code": "code"}
+
 
 class SettledAs(StrEnum):
     SENT = "sent"
@@ -27,15 +50,15 @@ class SettledAs(StrEnum):
 
 
 @app.command("list")
-def list_command(*, as_json: Json = False) -> None:
+def list_command(output: Format = OutputFormat.TEXT) -> None:
     """List all uncertain sends, the oldest first."""
-    run(list_sends(load_command_settings(ServiceSettings), as_json=as_json))
+    run(list_sends(load_command_settings(ServiceSettings), output))
 
 
 @app.command("show")
-def show_command(message_id: MessageIdArgument) -> None:
+def show_command(message_id: MessageIdArgument, output: Format = OutputFormat.TEXT) -> None:
     """Show one uncertain send with its attempts; exit code 1 where the message was never sent."""
-    run(show_send(load_command_settings(ServiceSettings), message_id))
+    run(show_send(load_command_settings(ServiceSettings), message_id, output))
 
 
 @app.command("settle")
@@ -53,23 +76,24 @@ def settle_command(
     run(settle_send(load_command_settings(ServiceSettings), message_id, settlement, wamid))
 
 
-async def list_sends(settings: ServiceSettings, *, as_json: bool = False) -> int:
+async def list_sends(settings: ServiceSettings, output: OutputFormat = OutputFormat.TEXT) -> int:
     async with connection_pool(settings, SERVICE) as pool:
         rows = await MessageStore(settings.tenant).uncertain_sends(pool)
-    if as_json:
-        print_json(rows)
-    else:
-        typer.echo("\n".join(map(_line, rows)) or "nothing is uncertain")
+    print_rows(rows, _COLUMNS, output, empty="nothing is uncertain")
     return 0
 
 
-async def show_send(settings: ServiceSettings, message_id: str) -> int:
+async def show_send(settings: ServiceSettings, message_id: str, output: OutputFormat = OutputFormat.TEXT) -> int:
     store = MessageStore(settings.tenant)
     async with connection_pool(settings, SERVICE) as pool:
-        lines = [_line(row) for row in await store.uncertain_sends(pool, message_id)]
-        lines += [_attempt(row) for row in await store.attempts_of_message(pool, message_id)]
-    typer.echo("\n".join(lines) or f"no message {message_id} was ever sent")
-    return 0 if lines else 1
+        uncertain = await store.uncertain_sends(pool, message_id)
+        attempts = await store.attempts_of_message(pool, message_id)
+    if not attempts:
+        return print_error(f"no message {message_id} was ever sent")
+    for row in uncertain:
+        print_fields(row, output)
+    print_rows(attempts, _ATTEMPT_COLUMNS, output, empty="")
+    return 0
 
 
 async def settle_send(
@@ -78,20 +102,5 @@ async def settle_send(
     known = Wamid(wamid) if wamid else None
     async with connection_pool(settings, SERVICE) as pool:
         done = await settle_by_operator(pool, settings.clock(), settings.tenant, message_id, settlement, known)
-    typer.echo("settled" if done else "not uncertain (any more): nothing was changed")
+    print_lines(["settled" if done else "not uncertain (any more): nothing was changed"])
     return 0 if done else 1
-
-
-def _line(row: Any) -> str:
-    withdrawn = "  withdrawn since" if row["withdrawal"] else ""
-    return (
-        f"{row['message_id']}  {row['begun_at']:%Y-%m-%d %H:%M:%S}Z  {row['line']}  {row['say']}"
-        f"  to {row['person_id']}  {row['reason']}  resend {row['resend']}  expires {row['expires_at']:%Y-%m-%d %H:%M}Z"
-        f"{withdrawn}"
-    )
-
-
-def _attempt(row: Any) -> str:
-    ending = row["ending"] or "no answer yet"
-    code = f"  code {row['code']}" if row["code"] is not None else ""
-    return f"  attempt {row['attempt']}  {row['begun_at']:%Y-%m-%d %H:%M:%S}Z  {row['wording']}  {ending}{code}"

@@ -3,44 +3,54 @@
 Closing a task counts like a verified write: what waited behind it goes on, and approved metadata goes downstream.
 """
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from collections.abc import Iterator
+from typing import Annotated
 
 import orjson
 import typer
 from msgspec import to_builtins
-from rich.console import Console
-from rich.table import Table
 
-from ops.command_line import CommandSettings, Json, command_group, database, print_error, print_json, run
-from services.writeback.store import SERVICE, close_task, fetch_evidence, fetch_task, list_open_tasks
+from ops.command_line import (
+    CommandSettings,
+    Format,
+    OutputFormat,
+    command_group,
+    database,
+    print_error,
+    print_json,
+    print_lines,
+    print_rows,
+    run,
+)
+from services.writeback.store import SERVICE, ManualTask, close_task, fetch_evidence, fetch_task, list_open_tasks
 from shared.runtime.clock import Clock
 from shared.runtime.postgres import Pool
 from shared.runtime.settings import load_settings
 
 app = command_group("Writes that a person must do in Consonance.")
-evidence_app = command_group("What proves each write.")
+evidence_app = command_group("The proof of each write.")
+_COLUMNS = {"task_id": "task", "opened_at": "since", "operation": "operation", "record": "record", "reason": "why"}
 TaskId = Annotated[int, typer.Argument(help="The number in the list.", metavar="ID")]
 
 
 @app.command("list")
-def list_command(*, as_json: Json = False) -> None:
+def list_command(output: Format = OutputFormat.TEXT) -> None:
     """List every open task."""
 
     async def command() -> int:
         async with database(load_settings(CommandSettings), SERVICE) as pool:
-            return await print_open_tasks(pool, as_json=as_json)
+            return await print_open_tasks(pool, output)
 
     run(command())
 
 
 @app.command("show")
-def show_command(task_id: TaskId) -> None:
+def show_command(task_id: TaskId, output: Format = OutputFormat.TEXT) -> None:
     """Show one task, with old and new values and the evidence (personal data)."""
 
     async def command() -> int:
         async with database(load_settings(CommandSettings), SERVICE) as pool:
-            return await print_task(pool, task_id)
+            return await print_task(pool, task_id, output)
 
     run(command())
 
@@ -81,38 +91,37 @@ def _evidence_group() -> None:
     """Keep ``show`` a sub-command although it is the only one."""
 
 
-async def print_open_tasks(pool: Pool, *, as_json: bool = False) -> int:
-    tasks = await list_open_tasks(pool)
-    if as_json:
-        print_json(tasks)
-        return 0
-    table = Table("id", "since", "operation", "record", "why")
-    for task in tasks:
-        since = task["opened_at"].isoformat(timespec="minutes")
-        table.add_row(str(task["task_id"]), since, task["operation"], task["record"], task["reason"])
-    Console().print(table if tasks else "nothing waits for a person")
+async def print_open_tasks(pool: Pool, output: OutputFormat = OutputFormat.TEXT) -> int:
+    print_rows(await list_open_tasks(pool), _COLUMNS, output, empty="nothing waits for a person")
     return 0
 
 
-async def print_task(pool: Pool, task_id: int) -> int:
+async def print_task(pool: Pool, task_id: int, output: OutputFormat = OutputFormat.TEXT) -> int:
     """Everything needed to do the write in Consonance, and the proof that it was requested."""
     task = await fetch_task(pool, task_id)
     if task is None:
         return print_error(f"there is no task {task_id}")
+    if output is OutputFormat.JSON:
+        print_json([{"task_id": task_id, **to_builtins(task)}])
+    else:
+        print_lines(_task_lines(task_id, task))
+    return 0
+
+
+def _task_lines(task_id: int, task: ManualTask) -> Iterator[str]:
     write = task.stored.write
     state = f"closed {task.closed_at.isoformat(timespec='minutes')}" if task.closed_at else "open"
-    console = Console(highlight=False)
-    title = f"task {task_id} ({state}): {write.input.operation} of {write.record}, {task.reason}"
-    console.print(title, markup=False)
+    yield f"task {task_id} ({state}): {write.input.operation} of {write.record}, {task.reason}"
     for change in task.changes:
-        console.print(f"  {change['change']}\n    now  {change['read']}\n    new  {change['asked']}", markup=False)
-    for message in task.error_messages:
-        console.print(f"  Consonance answered: {message}", markup=False)
-    _print_fields(console, "asked", to_builtins(write.input))
-    _print_fields(console, "evidence", to_builtins(write.evidence))
+        yield f"  {change['change']}"
+        yield f"    now  {change['read']}"
+        yield f"    new  {change['asked']}"
+    yield from (f"  Consonance answered: {message}" for message in task.error_messages)
+    for title, fields in (("asked", to_builtins(write.input)), ("evidence", to_builtins(write.evidence))):
+        yield f"{title}:"
+        yield from (f"  {name}: {value}" for name, value in fields.items())
     if task.note:
-        console.print(f"note: {task.note}", markup=False)
-    return 0
+        yield f"note: {task.note}"
 
 
 async def mark_done(pool: Pool, clock: Clock, task_id: int, note: str | None) -> int:
@@ -121,11 +130,5 @@ async def mark_done(pool: Pool, clock: Clock, task_id: int, note: str | None) ->
         return print_error(f"there is no task {task_id}")
     if not await close_task(pool, clock, task, note):
         return print_error(f"task {task_id} was closed before")
-    Console().print(f"task {task_id} is done; the writes behind it go on")
+    print_lines([f"task {task_id} is done; the writes behind it go on"])
     return 0
-
-
-def _print_fields(console: Console, title: str, fields: Mapping[str, Any]) -> None:
-    console.print(f"{title}:")
-    for name, value in fields.items():
-        console.print(f"  {name}: {value}", markup=False)

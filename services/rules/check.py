@@ -1,4 +1,4 @@
-"""``python -m services.rules.check FOLDER``: every fault of the rule files, then their stories in virtual time.
+"""``stet rules check FOLDER``: every fault of the rule files, then their stories in virtual time.
 
 The services themselves only validate the rules; stories are read and played here alone.
 """
@@ -23,11 +23,11 @@ from services.rules.rulebook.model import Rulebook
 from services.rules.rulebook.validation import validate
 from services.rules.scenario.story_file import Story, read_stories
 
-_DESCRIPTION = """\
+DESCRIPTION = """\
 Checks a folder of rules: every fault of its files with file, line, column and the nearest right word, all at once;
 then plays its stories (*.test.yaml) in virtual time. Nothing is sent and nothing is written."""
-_EPILOG = """\
-exit code: 0 all is well, 2 the command is wrong, 3 the files are at fault, 4 a story failed"""
+EPILOG = """\
+exit code: 0 all is well, 1 the files are at fault or a story failed, 2 the command is wrong"""
 
 
 _FILE_KINDS: Mapping[str, Any] = {**SCHEMAS, "test": list[Story]}
@@ -36,9 +36,8 @@ _FILE_KINDS: Mapping[str, Any] = {**SCHEMAS, "test": list[Story]}
 
 class Exit(IntEnum):
     FINE = 0
+    FINDINGS = 1
     USAGE = 2
-    AT_FAULT = 3
-    STORIES_FAILED = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +98,7 @@ def _check_tested(book: Rulebook, stories: Iterable[Story], report: FaultReport)
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-@app.command(help=_DESCRIPTION, epilog=_EPILOG)
+@app.command(help=DESCRIPTION, epilog=EPILOG)
 def check(
     folder: Annotated[Path | None, typer.Argument(metavar="FOLDER", help="Where the rule files are.")] = None,
     *,
@@ -118,7 +117,7 @@ def check(
 def main(arguments: Sequence[str]) -> int:
     """Run the command; returns its exit code."""
     try:
-        app(list(arguments), prog_name="python -m services.rules.check")
+        app(list(arguments), prog_name="stet rules check")
     except SystemExit as end:
         return int(end.code or 0)
     return Exit.FINE
@@ -142,7 +141,7 @@ def _check(folder: Path) -> int:
     failed = _played(checked)
     _print_faults(folder, [*checked.notes, *failed])
     _print(f"{_summary(checked)}: {_count(len(failed), 'fault') if failed else 'fine'}")
-    return Exit.STORIES_FAILED if failed else Exit.FINE
+    return Exit.FINDINGS if failed else Exit.FINE
 
 
 def _lock(folder: Path) -> int:
@@ -167,7 +166,7 @@ def _text(lock: Path) -> str:
 def _at_fault(folder: Path, faults: Sequence[FileFault], consequence: str) -> int:
     _print_faults(folder, faults)
     _print(f"{_count(len(faults), 'fault')}; {consequence}")
-    return Exit.AT_FAULT
+    return Exit.FINDINGS
 
 
 def _played(checked: Checked) -> list[FileFault]:

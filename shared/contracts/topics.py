@@ -1,6 +1,6 @@
 """Every topic Stet has, declared once: what it carries, how its records are keyed, how long they are kept.
 
-``python -m ops topics create`` makes what is missing, ``check`` names what differs.
+``stet topics create`` makes what is missing, ``check`` names what differs.
 """
 
 from dataclasses import dataclass

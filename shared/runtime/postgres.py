@@ -248,9 +248,9 @@ def _advice(error: Exception) -> dict[str, object]:
 
 
 _HINTS = {
-    SchemaOutdated: "run: python -m ops migrate",
-    asyncpg.UndefinedTableError: "run: python -m ops migrate",
-    asyncpg.InvalidParameterValueError: "run: python -m ops migrate",
+    SchemaOutdated: "run: stet migrate",
+    asyncpg.UndefinedTableError: "run: stet migrate",
+    asyncpg.InvalidParameterValueError: "run: stet migrate",
     asyncpg.InsufficientPrivilegeError: "this login may not act as the role of the service",
     asyncpg.InvalidCatalogNameError: "the database it names does not exist",
     TargetServerAttributeNotMatched: "no server it names takes writes",

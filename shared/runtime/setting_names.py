@@ -37,7 +37,7 @@ SERVICE_SETTINGS = frozenset(
         "WHATSAPP_GRAPH_VERSION", "WHATSAPP_RATES", "WHATSAPP_TOKEN",
         # writeback
         "CONSONANCE_MAPPING", "CONSONANCE_MAY_LAND", "CONSONANCE_TIMEOUT", "WRITES_AT_ONCE",
-        # tools: python -m ops topics
+        # tools: stet topics
         "KAFKA_REPLICATION",
     )
 )  # fmt: skip

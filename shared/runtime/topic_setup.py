@@ -135,7 +135,7 @@ class _Fault(NamedTuple):
 def _advice(state: str, service: str) -> str:
     if NOT_ALLOWED in state:
         return f"let the login of {service} read and write the topics that docs/settings.md names"
-    return "run: python -m ops topics create"
+    return "run: stet topics create"
 
 
 async def _fault(settings: ServiceSettings, service: str) -> _Fault | None:

@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-import typer
-
-from ops.__main__ import app as operators
+from ops.__main__ import COMMANDS
 from shared.runtime.setting_names import KNOWN_SETTINGS
 from tests.docs.pages import ROOT
 
@@ -52,11 +50,17 @@ def packages() -> frozenset[str]:
 
 @cache
 def operator_commands() -> frozenset[str]:
-    """Every group of ``python -m ops``, and every command with its group."""
+    """Every group of ``stet``, and every command with its group."""
     found: set[str] = set()
-    for name, command in _commands(typer.main.get_command(operators)).items():
-        found |= {name, *(f"{name} {one}" for one in _commands(command))}
+    for entry in COMMANDS:
+        found |= {entry.name, *(f"{entry.name} {one}" for one in getattr(entry.load(), "commands", {}))}
     return frozenset(found)
+
+
+def command_part(words: list[str]) -> str:
+    """The words of a command line that must be a command, without its arguments."""
+    groups = {command.partition(" ")[0] for command in operator_commands() if " " in command}
+    return " ".join(words[: 2 if words[0] in groups else 1])
 
 
 @cache
@@ -94,11 +98,6 @@ def metrics() -> dict[str, frozenset[str]]:
                     labels = frozenset(text for arg in call.args[2:] for text in _names(arg))
                     found.update((name, labels) for name in _names(call.args[0]))
     return found
-
-
-def _commands(group: object) -> dict[str, object]:
-    """The commands of a group by name; none of a command."""
-    return dict(getattr(group, "commands", {}))
 
 
 def _called(call: ast.Call) -> str:

@@ -18,7 +18,7 @@ _METRIC = re.compile(r"^(stet_(?:ingest|rules|dispatcher|writeback|<service>)_\w
 _SETTING = re.compile(r"STET_[A-Z_]+…?")
 _DOTTED = re.compile(r"^[a-z][a-z_0-9]*(?:\.[a-z_][a-z_0-9]*)+$")
 _MODULE = re.compile(r"python -m ([a-z_][\w.]*)")
-_OPERATION = re.compile(r"python -m ops((?: [a-z][a-z-]*)*)")
+_OPERATION = re.compile(r"^stet((?: [a-z][a-z-]*(?=\s|$))+)")
 _TARGET = re.compile(r"(?:^|\s)make ([a-z][a-z-]*)")
 _PLACEHOLDER = re.compile(r"<\w+>|…")
 
@@ -124,9 +124,9 @@ def test_every_command_for_operators_exists(page: Path) -> None:
     def faults() -> Iterator[str]:
         for mention in spans(page):
             for words in _OPERATION.findall(mention.text):
-                command = words.strip()
-                if command and command not in code_names.operator_commands():
-                    yield missing(mention, command, code_names.operator_commands(), "command of python -m ops")
+                command = code_names.command_part(words.split())
+                if command not in code_names.operator_commands():
+                    yield missing(mention, command, code_names.operator_commands(), "command of stet")
 
     none_missing(faults())
 

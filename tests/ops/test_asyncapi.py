@@ -5,7 +5,7 @@ from shared.contracts.topics import ALL_TOPICS
 
 
 def test_the_checked_in_description_is_the_generated_one() -> None:
-    assert PATH.read_text() == asyncapi_yaml(), "run: python -m ops asyncapi --write"
+    assert PATH.read_text() == asyncapi_yaml(), "run: stet asyncapi --write"
 
 
 def test_every_topic_names_its_key_and_every_kind_its_contract() -> None:

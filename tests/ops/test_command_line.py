@@ -3,13 +3,14 @@
 import pytest
 from typer.testing import CliRunner
 
-from ops.__main__ import app
+from ops.__main__ import COMMANDS, app
+from ops.lazy_commands import LazyCommand
 
-COMMANDS = [
+CALLS = [
     ["parked", "list"], ["parked", "show"], ["parked", "replay"], ["parked", "discard"], ["sends", "list"],
     ["sends", "show"], ["sends", "settle"], ["tasks", "list"], ["tasks", "show"], ["tasks", "done"],
     ["evidence", "show"], ["chains", "list"], ["chains", "retry"], ["topics", "create"], ["topics", "check"],
-    ["migrate"], ["asyncapi"],
+    ["migrate"], ["asyncapi"], ["rules", "check"],
 ]  # fmt: skip
 
 
@@ -19,11 +20,16 @@ def runner(monkeypatch: pytest.MonkeyPatch) -> CliRunner:
     return CliRunner()
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("command", CALLS, ids=" ".join)
 def test_every_command_explains_itself(runner: CliRunner, command: list[str]) -> None:
     result = runner.invoke(app, [*command, "--help"])
     assert result.exit_code == 0
     assert "Usage" in result.stdout
+
+
+@pytest.mark.parametrize("entry", COMMANDS, ids=lambda entry: entry.name)
+def test_the_help_of_the_whole_says_of_a_command_what_its_own_help_says_first(entry: LazyCommand) -> None:
+    assert " ".join(entry.load().help.split()).startswith(entry.sentence)
 
 
 @pytest.mark.parametrize(
@@ -56,10 +62,10 @@ def test_a_missing_setting_ends_with_code_2_and_is_named(runner: CliRunner, argu
     assert "STET_" in result.output
 
 
-def test_an_unreachable_database_ends_with_code_1_and_its_setting(
+def test_an_unreachable_database_ends_with_code_2_and_its_setting(
     runner: CliRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STET_POSTGRES_DSN", "postgresql://stet@127.0.0.1:1/stet")
     result = runner.invoke(app, ["tasks", "list"])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "STET_POSTGRES_DSN" in result.output

@@ -102,7 +102,7 @@ async def test_newer_code_waits_for_an_older_schema_and_says_what_it_lacks(
     while newest not in said:
         said += "".join(capfd.readouterr())
         await asyncio.sleep(0.05)
-    assert "run: python -m ops migrate" in said
+    assert "run: stet migrate" in said
     assert not opening.done()
     await administrator.execute("insert into rules.migrations values ($1, $2, $3)", *row.values())
     (await opening).terminate()

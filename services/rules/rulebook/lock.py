@@ -12,7 +12,7 @@ from services.rules.rulebook.model import Location, Rulebook, Template
 from shared.contracts.ids import derive_id
 
 LOCK_FILE = "wording.lock"
-_RUN = "run “python -m services.rules.check FOLDER --lock”"
+_RUN = "run “stet rules check FOLDER --lock”"
 
 
 def check_lock(book: Rulebook, text: str) -> list[FileFault]:

@@ -400,7 +400,7 @@ class RuleFile(Section):
     """By language: why a person gets a message of this rule."""
     severity: SeverityOrField = Severity.INFO
     on: Texts
-    """The events that start it; “python -m services.rules.check --fields EVENT” lists their fields."""
+    """The events that start it; “stet rules check --fields EVENT” lists their fields."""
     if_: ConditionSection | None = Field(None, alias="if")
     """What must hold for the event to start it."""
     about: Texts = ()

@@ -63,7 +63,7 @@ def test_the_faults_of_all_files_are_reported_at_once() -> None:
 
 
 def test_the_command_prints_each_fault_with_its_location(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([f"{tmp_path}"]) == Exit.AT_FAULT
+    assert main([f"{tmp_path}"]) == Exit.FINDINGS
     said = capsys.readouterr().out.splitlines()
     assert f"{tmp_path}/people.yaml:1:1: the folder has no people.yaml" in said
     assert said[-1].endswith("faults; the stories were not played")
@@ -98,7 +98,7 @@ def test_a_broken_story_stops_the_check_and_not_the_service(tmp_path: Path) -> N
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text, "utf-8")
     (tmp_path / "pitch/pitch.test.yaml").write_bytes(b"\xff: [")
-    assert main([f"{tmp_path}"]) == Exit.AT_FAULT
+    assert main([f"{tmp_path}"]) == Exit.FINDINGS
     assert RulebookRegistry.from_folder(tmp_path).current.rules
 
 

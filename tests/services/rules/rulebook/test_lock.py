@@ -57,6 +57,6 @@ def test_the_command_locks_a_folder(tmp_path: Path, capsys: pytest.CaptureFixtur
         (tmp_path / name).write_text(text, "utf-8")
     assert main([f"{tmp_path}", "--lock"]) == Exit.FINE
     (tmp_path / NOTED).write_text(good_files()[NOTED].replace("is noted", "was noted"), "utf-8")
-    assert main([f"{tmp_path}"]) == Exit.AT_FAULT
-    assert main([f"{tmp_path}", "--lock"]) == Exit.AT_FAULT
+    assert main([f"{tmp_path}"]) == Exit.FINDINGS
+    assert main([f"{tmp_path}", "--lock"]) == Exit.FINDINGS
     assert f"1 fault; {LOCK_FILE} was not written" in capsys.readouterr().out

@@ -1,0 +1,58 @@
+"""Where the settings of a command come from: ``STET_…`` variables, or the document of a stack on this machine.
+
+``make up`` writes ``.run/stack.json`` with the environment of each of its services. It is used where ``--stack``
+names it, or where no ``STET_…`` variable is set and it is there.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ops.command_line import print_error
+from shared.contracts.errors import Misconfigured
+from shared.runtime.setting_names import PREFIX
+
+DEFAULT_STACK = Path(".run/stack.json")
+
+
+class StackDocument(msgspec.Struct, frozen=True):
+    """What is used of ``stack.json``: the address of a health port and the settings, by service."""
+
+    health_urls: dict[str, str]
+    environments: dict[str, dict[str, str]]
+    settings: dict[str, str]
+
+
+_found: list[StackDocument] = []
+
+
+def use_stack(path: Path | None) -> None:
+    """Put the settings of a stack in place of the environment's. Raises Misconfigured for a file that is none."""
+    own = {name for name in os.environ if name.startswith(PREFIX)}
+    if path is None and (own or not DEFAULT_STACK.exists()):
+        return
+    document = _read(path or DEFAULT_STACK)
+    for name in own:
+        del os.environ[name]
+    os.environ.update(document.settings)
+    _found[:] = [document]
+    if path is None:
+        print_error(f"(settings of {DEFAULT_STACK}: no {PREFIX}… variable is set)")
+
+
+def current_stack() -> StackDocument | None:
+    """The stack whose settings are in use, if they are a stack's."""
+    return _found[0] if _found else None
+
+
+def _read(path: Path) -> StackDocument:
+    try:
+        content: Any = path.read_bytes()
+    except OSError as error:
+        raise Misconfigured("--stack", f"{path}: {error.strerror}; is the stack running (make up)?") from None
+    try:
+        return msgspec.json.decode(content, type=StackDocument)
+    except msgspec.MsgspecError as error:
+        raise Misconfigured("--stack", f"{path} is not the document of a running stack: {error}") from None
