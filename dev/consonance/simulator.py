@@ -24,6 +24,7 @@ class ConsonanceOptions:
     key: str = field(repr=False)
     webhook_secret: str = field(repr=False)
     webhook_url: str | None = None
+    host: str = "127.0.0.1"
     port: int = 0
     profile: Profile = Profile.EXTENDED
     development_clock: Path | None = None

@@ -13,6 +13,7 @@ from aiohttp import web
 from dev.whatsapp.control_api import MessageQueries, SimulatorCommands, explain
 from dev.whatsapp.graph_api import GraphApi
 from dev.whatsapp.simulator import WhatsAppOptions, WhatsAppSimulator
+from dev.whatsapp.templates import RegisteredTemplate
 
 _KEPT_WHEN_FAST = 10_000
 
@@ -20,6 +21,8 @@ _KEPT_WHEN_FAST = 10_000
 def parse(arguments: Sequence[str]) -> WhatsAppOptions:
     given = _parser().parse_args(arguments)
     values = vars(given)
+    if (rules := values.pop("rules")) is not None:
+        values["templates"] = _templates_of(rules)
     if given.fast:
         values["disorder"] = 0.0
         values["keep"] = _KEPT_WHEN_FAST if given.keep is None else given.keep
@@ -27,8 +30,11 @@ def parse(arguments: Sequence[str]) -> WhatsAppOptions:
 
 
 def _parser() -> ArgumentParser:
-    parser = ArgumentParser("dev.whatsapp", description="A stand-in for the WhatsApp Cloud API, on loopback.")
+    parser = ArgumentParser(
+        "dev.whatsapp", description="A stand-in for the WhatsApp Cloud API, on loopback unless told otherwise."
+    )
     add = parser.add_argument
+    add("--host", default="127.0.0.1", help="the address to listen on; loopback where absent")
     add("--port", type=int, required=True, help="0 picks a free one; the ready line names it")
     add("--webhook-url", help="where updates are posted; without it none are")
     add("--app-secret", required=True)
@@ -43,7 +49,14 @@ def _parser() -> ArgumentParser:
     add("--keep", type=int, help="messages held for inspection")
     add("--per-second", type=int, default=80, help="sends a second and number")
     add("--accept-any-template", action="store_true")
+    add("--rules", type=Path, metavar="FOLDER", help="a rule folder whose templates are registered from the start")
     return parser
+
+
+def _templates_of(rules: Path) -> tuple[RegisteredTemplate, ...]:
+    from dev.templates import template_documents  # noqa: PLC0415 -- the rule language; most runs need none of it
+
+    return tuple(RegisteredTemplate.model_validate(document) for document in template_documents(rules))
 
 
 def _lines(text: str) -> dict[str, str]:
@@ -60,7 +73,6 @@ def _share(text: str) -> float:
     return share
 
 
-_LOOPBACK = "127.0.0.1"
 _GRACE = 0.2  # seconds; held connections are cut after it
 
 
@@ -110,11 +122,11 @@ async def running(options: WhatsAppOptions) -> AsyncIterator[Running]:
     simulator = WhatsAppSimulator(options)
     runner = web.AppRunner(application(simulator), access_log=None, shutdown_timeout=_GRACE)
     await runner.setup()
-    site = web.TCPSite(runner, _LOOPBACK, options.port)
+    site = web.TCPSite(runner, options.host, options.port)
     await site.start()
     background = asyncio.create_task(simulator.webhooks.run()), asyncio.create_task(simulator.schedule.run())
     try:
-        yield Running(f"http://{_LOOPBACK}:{runner.addresses[0][1]}", background)
+        yield Running(f"http://{options.host}:{runner.addresses[0][1]}", background)
     finally:
         for task in background:
             task.cancel()

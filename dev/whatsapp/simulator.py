@@ -1,7 +1,7 @@
 """The parts of the simulator put together, and the reset that replaces all but the wiring."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,20 +13,21 @@ from dev.whatsapp.limits import ProviderLimits
 from dev.whatsapp.messages import Counts, MessageLog
 from dev.whatsapp.network import Network, Schedule
 from dev.whatsapp.scripted_people import Scripts
-from dev.whatsapp.templates import TemplateRegistry
+from dev.whatsapp.templates import RegisteredTemplate, TemplateRegistry
 from dev.whatsapp.webhooks import Webhooks
 from shared.runtime.clock import Clock, DevelopmentClock, SystemClock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WhatsAppOptions:
-    """``keep`` caps the messages held for inspection (None: all of them)."""
+    """``keep`` caps the messages held for inspection (None: all of them); ``templates`` are there from the start."""
 
     app_secret: str = field(repr=False)
     token: str = field(repr=False)
     verify_token: str = field(repr=False)
     business_account: str
     lines: Mapping[str, str]
+    host: str = "127.0.0.1"
     port: int = 0
     webhook_url: str | None = None
     development_clock: Path | None = None
@@ -36,6 +37,7 @@ class WhatsAppOptions:
     keep: int | None = None
     per_second: int = 80
     accept_any_template: bool = False
+    templates: Sequence[RegisteredTemplate] = ()
 
 
 @dataclass(slots=True)
@@ -67,6 +69,8 @@ class WhatsAppSimulator:
         self.counters = Counts()
         self.faults = SendFaults()
         self.templates = TemplateRegistry(accept_any=options.accept_any_template)
+        for template in options.templates:
+            self.templates.add(template)
         self.people = WhatsAppPeople(self.chance)
         self.schedule.clear()
         self.webhooks.forget(self.counters)

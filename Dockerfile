@@ -1,0 +1,99 @@
+# Two images from one file (docs/operations/image.md):
+#   stet      the default: the four services, the operators' command line and the rules
+#   stet-dev  --target stet-dev: the broker, the database and both simulators of `make up`, each as a command of its own
+# BASE is CPython 3.12 on Debian; a release names it by digest: --build-arg BASE=python:3.12-slim-bookworm@sha256:...
+ARG BASE=python:3.12-slim-bookworm
+
+# ------------------------------------------------------------------ build: what is compiled, and never shipped
+FROM ${BASE} AS build
+# the compiler that durable-rules needs; its version is the base's, as its digest fixes the release of Debian
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends gcc libc6-dev \
+    && rm -rf /var/lib/apt/lists/*
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_NO_CACHE_DIR=1 \
+    PIP_ROOT_USER_ACTION=ignore \
+    UV_NO_CACHE=1 \
+    # without debug information: it holds the name of a temporary folder, and is half the size
+    CFLAGS="-O2 -g0"
+COPY requirements.build.lock /build/
+RUN python -m venv /build/tools \
+    && /build/tools/bin/pip install --require-hashes --requirement /build/requirements.build.lock
+COPY requirements.runtime.lock /build/
+RUN python -m venv --without-pip /opt/stet/venv \
+    && /build/tools/bin/uv pip install --python /opt/stet/venv --require-hashes \
+        --build-constraints /build/requirements.build.lock --requirements /build/requirements.runtime.lock
+# Bytecode that is never compared with its source: equal wherever it is built, and nothing is written at the start.
+RUN python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/stet/venv/lib
+COPY deploy/image/stet /opt/stet/venv/bin/
+COPY LICENSE /opt/stet/
+COPY shared /opt/stet/app/shared
+COPY services /opt/stet/app/services
+COPY ops /opt/stet/app/ops
+RUN /opt/stet/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/stet/app
+
+# ------------------------------------------------------------------ build-dev: the same, and what the stack needs
+FROM build AS build-dev
+COPY requirements.stack.lock /build/
+RUN /build/tools/bin/uv pip install --python /opt/stet/venv --require-hashes \
+        --build-constraints /build/requirements.build.lock --requirements /build/requirements.stack.lock \
+    && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/stet/venv/lib
+COPY dev /opt/stet/app/dev
+# the jars of Kafka, in the place where the command of the broker looks for them
+ENV XDG_CACHE_HOME=/opt/stet/kafka \
+    M2_REPO=/opt/stet/kafka/repository \
+    REQUESTS_CA_BUNDLE=/etc/ssl/certs/ca-certificates.crt
+WORKDIR /opt/stet/app
+RUN /opt/stet/venv/bin/python -m dev.kafka_jars \
+    && /opt/stet/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/stet/app
+
+# ------------------------------------------------------------------ runtime: what both images begin with
+FROM ${BASE} AS runtime
+RUN groupadd --gid 10001 stet \
+    && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin stet
+ENV PATH=/opt/stet/venv/bin:$PATH \
+    PYTHONPATH=/opt/stet/app \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1
+WORKDIR /opt/stet/app
+
+# ------------------------------------------------------------------ stet-dev
+FROM runtime AS stet-dev
+COPY --from=build-dev /opt/stet /opt/stet
+COPY rules /opt/stet/rules
+ENV XDG_CACHE_HOME=/opt/stet/kafka
+ARG BASE
+ARG VERSION=0
+ARG REVISION=unknown
+ARG SOURCE=
+LABEL org.opencontainers.image.title="stet-dev" \
+      org.opencontainers.image.description="Broker, database and simulators for trying Stet; not for production" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.base.name="${BASE}"
+USER 10001:10001
+CMD ["python", "-m", "dev.broker", "--help"]
+
+# ------------------------------------------------------------------ stet
+FROM runtime AS stet
+COPY --from=build /opt/stet /opt/stet
+# the publisher's own rules: a volume over this folder, or another folder in STET_RULES_DIR
+COPY rules /opt/stet/rules
+ENV STET_RULES_DIR=/opt/stet/rules
+ARG BASE
+ARG VERSION=0
+ARG REVISION=unknown
+ARG SOURCE=
+LABEL org.opencontainers.image.title="stet" \
+      org.opencontainers.image.description="Asks the people outside a publisher's Consonance one clear question on WhatsApp" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.base.name="${BASE}"
+USER 10001:10001
+EXPOSE 8080 9090
+CMD ["stet", "--help"]
