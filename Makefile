@@ -1,6 +1,6 @@
 # Everything one types in this repository; `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup up demo chaos fuzz check test bench lock measure format lint types imports rule-files dependencies spelling unused unit
+.PHONY: help setup up demo chaos cluster fuzz check test bench lock measure format lint types imports rule-files dependencies spelling unused unit
 
 PYTHON := .venv/bin/python
 READY := .venv/.ready
@@ -31,6 +31,9 @@ test: $(READY) ## run everything: the checks, then all tests on a real broker an
 
 chaos: $(READY) ## kill and freeze everything under load, then judge the delivery promise (SEED=n, MINUTES=m)
 	@$(PYTHON) -m dev.chaos --seed $(or $(SEED),1) --minutes $(or $(MINUTES),2)
+
+cluster: $(READY) ## build the images and try them on a real Kubernetes: stories, policies, kills, a rollout, a restore (NODE=path/to/node.sh, or CONTEXT=name; ONLY=step; KEEP=1)
+	@$(PYTHON) -m dev.cluster $(if $(NODE),--node $(NODE)) $(if $(CONTEXT),--context $(CONTEXT)) $(if $(ONLY),--only $(ONLY)) $(if $(KEEP),--keep)
 
 fuzz: $(READY) ## give a million spoilt inputs to everything that reads what comes from outside (SEED=n, COUNT=n)
 	@FUZZ_SEED=$(or $(SEED),1) FUZZ_COUNT=$(or $(COUNT),1000000) $(PYTHON) -m pytest -q -s tests/fuzz

