@@ -55,7 +55,7 @@ class ClusterLoad:
     @contextmanager
     def running(self) -> Iterator[None]:
         """The load runs within the block; afterwards everything it began has ended, and its files are in ``folder``."""
-        self._send_rules()
+        self.send_rules()
         with (self.folder / "load.log").open("wb") as log:
             command = self.kubectl.command("exec", RUNNER, "--", *self._job())
             self._process = subprocess.Popen(command, stdout=log, stderr=log, env=dict(self.kubectl.environment))
@@ -108,15 +108,17 @@ class ClusterLoad:
 
     def _job(self) -> tuple[str, ...]:
         drawn_at = f"{self.drawn_at:%Y-%m-%dT%H:%M:%S%z}"
-        return ("python", "-m", "dev.cluster.load_job", _THERE, "--seed", str(self.seed), "--at", drawn_at)
+        return ("python", "-m", "dev.cluster.load_job", "run", _THERE, "--seed", str(self.seed), "--at", drawn_at)
 
-    def _send_rules(self) -> None:
+    def send_rules(self) -> None:
+        """Copy the rules of the run into the pod, and register their templates with the WhatsApp simulator."""
         self.kubectl.execute(RUNNER, "rm", "-rf", _THERE)
         self.kubectl.execute(RUNNER, "mkdir", _THERE)
         content = io.BytesIO()
         with tarfile.open(fileobj=content, mode="w") as archive:
             archive.add(self.folder / "rules", "rules")
         self._tar("--extract", content=content.getvalue())
+        self.kubectl.execute(RUNNER, "python", "-m", "dev.cluster.load_job", "templates", _THERE)
 
     def _fetch(self) -> None:
         with tarfile.open(fileobj=io.BytesIO(self._tar("--create", "."))) as archive:

@@ -1,6 +1,7 @@
-"""``python -m dev.cluster.load_job FOLDER``: the load of a chaos run on the pods of a namespace, and its recording.
+"""``python -m dev.cluster.load_job run FOLDER``: the load of a chaos run on the pods of a namespace, and its recording.
 
 It runs in a pod beside them. ``FOLDER`` holds the rules of the run; the load ends when the file ``stop`` appears in it.
+``templates FOLDER`` registers the templates of those rules with the WhatsApp simulator.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from dev.chaos.drain import drain
 from dev.chaos.load import LoadGenerator
 from dev.chaos.population import Population, draw_population
 from dev.chaos.recorder import RunLog, TopicRecorder, recording, save_tables
-from dev.cluster.in_cluster import ClusterStack, PodAddresses, neighbours
+from dev.cluster.in_cluster import WHATSAPP_URL, ClusterStack, PodAddresses, neighbours
 from dev.templates import register_templates
 
 PEOPLE, WORKS = 200, 200
@@ -28,7 +29,16 @@ _DRAIN_SECONDS = 600.0
 _LOOK_SECONDS = 0.5
 
 
-def main(
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+
+
+@app.command("templates")
+def register(folder: Annotated[Path, typer.Argument(help="It has the folder rules.")]) -> None:
+    asyncio.run(register_templates(WHATSAPP_URL, folder / "rules"))
+
+
+@app.command()
+def run(
     folder: Annotated[Path, typer.Argument(help="It has the folder rules; the files of the run are written to it.")],
     seed: Annotated[int, typer.Option(help="Of people, works and load.")],
     at: Annotated[datetime, typer.Option(formats=["%Y-%m-%dT%H:%M:%S%z"], help="When the population was drawn.")],
@@ -43,7 +53,6 @@ def main(
 async def _run(folder: Path, seed: int, population: Population) -> dict[str, int]:
     stack = ClusterStack(PodAddresses(), neighbours())
     layout = stack.layout
-    await register_templates(layout.whatsapp_url, folder / "rules")
     journal = RunLog(folder / "journal.jsonl")
     load = LoadGenerator(population, seed, journal, layout.consonance_url, layout.whatsapp_url)
     await load.prepare()
@@ -67,4 +76,4 @@ async def _load(load: LoadGenerator, recorder: TopicRecorder, folder: Path) -> N
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app()

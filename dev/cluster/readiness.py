@@ -29,10 +29,10 @@ def not_ready(workloads: Iterable[Object], pods: Iterable[Object]) -> list[NotRe
 
 def _reasons(workload: Object, pods: list[Object]) -> Iterator[NotReady]:
     name = workload["metadata"]["name"]
-    missing = _job_reason(workload) if workload["kind"] == "Job" else _replica_reason(workload)
+    theirs = [pod for pod in pods if _belongs(pod, workload)]
+    missing = _job_reason(workload) if workload["kind"] == "Job" else _replica_reason(workload, theirs)
     if missing is None:
         return
-    theirs = [pod for pod in pods if _belongs(pod, workload)]
     said = [reason for pod in theirs if (reason := _pod_reason(name, pod)) is not None]
     yield from said or [NotReady(name, missing)]
 
@@ -46,11 +46,12 @@ def _job_reason(job: Object) -> str | None:
     return "the job is not done"
 
 
-def _replica_reason(workload: Object) -> str | None:
+def _replica_reason(workload: Object, pods: list[Object]) -> str | None:
+    """The pods are counted too: after one was deleted, the status is old for a moment."""
     status, wanted = workload.get("status", {}), workload["spec"].get("replicas", 1)
     if status.get("observedGeneration", 0) < workload["metadata"]["generation"]:
         return "the controller has not seen it yet"
-    updated, ready = status.get("updatedReplicas", 0), status.get("readyReplicas", 0)
+    updated, ready = status.get("updatedReplicas", 0), min(status.get("readyReplicas", 0), sum(map(_is_ready, pods)))
     if workload["kind"] == "StatefulSet" and status.get("currentRevision") == status.get("updateRevision"):
         updated = status.get("currentReplicas", updated)
     if updated < wanted:
@@ -60,6 +61,12 @@ def _replica_reason(workload: Object) -> str | None:
     if status.get("replicas", 0) > wanted:
         return f"{status['replicas'] - wanted} replicas are to end"
     return None
+
+
+def _is_ready(pod: Object) -> bool:
+    conditions = pod.get("status", {}).get("conditions", [])
+    ready = any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+    return ready and "deletionTimestamp" not in pod["metadata"]
 
 
 def _belongs(pod: Object, workload: Object) -> bool:

@@ -31,6 +31,7 @@ _OPENS_AFTER = timedelta(minutes=4)
 _WARM_SECONDS = 15.0
 _BETWEEN_SECONDS = 5.0  # after a pod is back, before the next is killed
 _AFTER_SECONDS = 20.0
+_PROBE_AUTHORS = 3  # of the work of a probe: one may have sent STOP
 _LEAST_WEBHOOKS = 20  # requests during a rollout: with fewer it proves nothing
 FIRST_TAG, NEXT_TAG = "one", "two"
 WORKLOADS = ("ingest-web", "ingest-poll", "rules", "dispatcher", "writeback")
@@ -233,6 +234,7 @@ class ClusterRun:
         shutil.rmtree(self._rules, ignore_errors=True)
         write_rules(population, self._rules)
         self._opening_file.write_text(str(population.opens.timestamp()))
+        ClusterLoad(self._kubectl(), self._run_folder, drawn.seed, drawn.at, population).send_rules()
         self._roll_out(FIRST_TAG)
         after = self._probe(drawn, messages=1)["revision"]
         wanted = revision_of(read_folder(self._rules, stories=False))
@@ -252,7 +254,8 @@ class ClusterRun:
     def _probe(self, drawn: Drawn, messages: int) -> dict[str, Any]:
         """Push one event, and follow it to its decision and, if there must be any, its message."""
         self._probes += 1
-        word, work = f"P-{int(time.time())}-{self._probes}", next(iter(drawn.population.works))
+        word = f"P-{int(time.time())}-{self._probes}"
+        work = next(number for number, work in drawn.population.works.items() if len(work.authors) == _PROBE_AUTHORS)
         job = ("python", "-m", "dev.cluster.probe_job", str(work), word, "--messages", str(messages))
         found: dict[str, Any] = json.loads(self._kubectl().execute(RUNNER, *job, seconds=180))
         return found

@@ -28,8 +28,16 @@ def container(**states: Any) -> dict[str, Any]:
     return {"containerStatuses": [{"state": {}, **states}]}
 
 
+def test_a_workload_one_of_whose_pods_was_deleted_is_not_ready_though_its_status_says_so() -> None:
+    gone = pod(ready=True)
+    gone["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    assert [str(one) for one in not_ready([deployment()], [pod(ready=True), gone])] == [
+        "rules: 1 of 2 replicas are ready"
+    ]
+
+
 def test_a_workload_with_all_replicas_of_its_newest_version_is_ready() -> None:
-    assert not_ready([deployment()], [pod(ready=True)]) == []
+    assert not_ready([deployment()], [pod(ready=True), pod(ready=True)]) == []
 
 
 @pytest.mark.parametrize(
@@ -42,7 +50,8 @@ def test_a_workload_with_all_replicas_of_its_newest_version_is_ready() -> None:
     ],
 )
 def test_a_workload_says_what_it_lacks(status: dict[str, int], sentence: str) -> None:
-    assert [str(one) for one in not_ready([deployment(**status)], [])] == [sentence]
+    pods = [pod(ready=True), pod(ready=True)]
+    assert [str(one) for one in not_ready([deployment(**status)], pods)] == [sentence]
 
 
 @pytest.mark.parametrize(
@@ -96,4 +105,4 @@ def test_a_job_is_ready_when_it_is_done(conditions: list[dict[str, str]], senten
 def test_a_stateful_set_that_was_never_rolled_out_counts_its_current_replicas() -> None:
     rules = deployment(currentReplicas=2, updatedReplicas=0) | {"kind": "StatefulSet"}
     rules["status"] |= {"currentRevision": "rules-1", "updateRevision": "rules-1"}
-    assert not_ready([rules], [pod(ready=True)]) == []
+    assert not_ready([rules], [pod(ready=True), pod(ready=True)]) == []
