@@ -1,0 +1,91 @@
+"""Strimzi's resources for Kafka, from what the code declares: a KafkaTopic per topic, a KafkaUser per login.
+
+A service reads what it consumes and writes what it produces. It may also write what it consumes, since it sends a
+parked record to its topic again.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from shared.contracts.topics import ALL_TOPICS, CONSUMED, PARTITIONS, PRODUCED, SERVICES, Topic
+from shared.runtime.topic_setup import config_of
+
+Resource = dict[str, Any]
+
+REPLICAS, IN_SYNC = 3, 2
+CLUSTER = "stet"
+SCALED_BY_LAG = ("rules", "writeback")
+
+
+def kafka_topics() -> list[Resource]:
+    return [_kafka_topic(topic) for topic in ALL_TOPICS]
+
+
+def kafka_users() -> list[Resource]:
+    """The logins of the services, and of the Job that compares the topics."""
+    return [*map(service_user, SERVICES), _topics_user()]
+
+
+def service_user(service: str) -> Resource:
+    operations: dict[str, list[str]] = {}
+    for operation, topics in (("Read", CONSUMED[service]), ("Write", (*CONSUMED[service], *PRODUCED[service]))):
+        for topic in topics:
+            operations.setdefault(topic.name, []).append(operation)
+    rules = [_allow("topic", name, *allowed, "Describe") for name, allowed in sorted(operations.items())]
+    if CONSUMED[service]:
+        rules.append(_allow("group", f"stet.{service}", "Read", "Describe"))
+    return _kafka_user(f"kafka-{service}", rules)
+
+
+def lag_reader() -> Resource:
+    """The login of KEDA: it sees how far the groups are, and reads no record."""
+    topics = sorted({topic.name for service in SCALED_BY_LAG for topic in CONSUMED[service]})
+    groups = [f"stet.{service}" for service in SCALED_BY_LAG]
+    rules = [_allow("topic", name, "Describe") for name in topics] + [_allow("group", g, "Describe") for g in groups]
+    return _kafka_user("kafka-keda", rules)
+
+
+def lag_triggers(service: str, records_per_replica: int) -> list[Resource]:
+    """KEDA's triggers on the lag of each topic that a service consumes; the largest answer counts."""
+    return [_lag_trigger(service, topic.name, records_per_replica) for topic in CONSUMED[service]]
+
+
+def _kafka_topic(topic: Topic) -> Resource:
+    config = {key: int(value) if value.isdigit() else value for key, value in config_of(topic).items()}
+    return {
+        "apiVersion": "kafka.strimzi.io/v1",
+        "kind": "KafkaTopic",
+        "metadata": {"name": topic.name, "labels": {"strimzi.io/cluster": CLUSTER}},
+        "spec": {"partitions": PARTITIONS, "replicas": REPLICAS, "config": config | {"min.insync.replicas": IN_SYNC}},
+    }
+
+
+def _topics_user() -> Resource:
+    rules = [_allow("topic", topic.name, "Describe", "DescribeConfigs") for topic in ALL_TOPICS]
+    return _kafka_user("kafka-topics", rules)
+
+
+def _kafka_user(name: str, rules: Sequence[Resource]) -> Resource:
+    return {
+        "apiVersion": "kafka.strimzi.io/v1",
+        "kind": "KafkaUser",
+        "metadata": {"name": name, "labels": {"strimzi.io/cluster": CLUSTER}},
+        "spec": {"authentication": {"type": "tls"}, "authorization": {"type": "simple", "acls": list(rules)}},
+    }
+
+
+def _allow(kind: str, name: str, *operations: str) -> Resource:
+    return {"resource": {"type": kind, "name": name, "patternType": "literal"}, "operations": list(operations)}
+
+
+def _lag_trigger(service: str, topic: str, records_per_replica: int) -> Resource:
+    metadata = {
+        "bootstrapServers": f"{CLUSTER}-kafka-bootstrap:9093",
+        "consumerGroup": f"stet.{service}",
+        "topic": topic,
+        "lagThreshold": str(records_per_replica),
+        "allowIdleConsumers": "false",
+        "offsetResetPolicy": "earliest",
+        "tls": "enable",
+    }
+    return {"type": "kafka", "metadata": metadata, "authenticationRef": {"name": "kafka"}}
