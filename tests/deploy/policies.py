@@ -1,0 +1,364 @@
+"""What every set of manifests must hold, beyond its schemas. Each function returns its objections as sentences."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from shared.contracts.topics import PARTITIONS
+from shared.runtime import consumer
+from shared.runtime.setting_names import KNOWN_SETTINGS, OTHER_SETTINGS, PREFIX
+from tests.deploy.manifests import Manifest, of_kind, place
+from tests.deploy.workloads import SETTINGS, Workload, matches, selected, workloads
+
+Objections = Iterator[str]
+
+OWN_IMAGE = "stet"
+
+# ------------------------------------------------------------------ pods
+
+
+def restricted_pods(manifests: Sequence[Manifest]) -> Objections:
+    """The Pod Security Standard "restricted", and a root file system that is read only."""
+    for workload in workloads(manifests):
+        yield from (f"{workload.place}: {fault}" for fault in _unrestricted_pod(workload.pod))
+        for container in workload.containers:
+            yield from (f"{workload.place}: {container['name']}: {fault}" for fault in _unrestricted(container))
+
+
+def _unrestricted_pod(pod: Any) -> Objections:
+    security = pod.get("securityContext", {})
+    if security.get("runAsNonRoot") is not True or not security.get("runAsUser"):
+        yield "the pod may run as root"
+    if security.get("seccompProfile", {}).get("type") != "RuntimeDefault":
+        yield "no seccomp profile"
+    yield from (name for name in ("hostNetwork", "hostPID", "hostIPC") if pod.get(name))
+    for volume in pod.get("volumes", ()):
+        if "hostPath" in volume:
+            yield f"the volume {volume['name']} is a folder of the node"
+
+
+def _unrestricted(container: Any) -> Objections:
+    security = container.get("securityContext", {})
+    if security.get("privileged"):
+        yield "privileged"
+    if security.get("allowPrivilegeEscalation") is not False:
+        yield "privileges may escalate"
+    if security.get("readOnlyRootFilesystem") is not True:
+        yield "its root file system can be written"
+    capabilities = security.get("capabilities", {})
+    if capabilities.get("drop") != ["ALL"] or capabilities.get("add"):
+        yield "it keeps capabilities"
+    if any("hostPort" in port for port in container.get("ports", ())):
+        yield "it takes a port of the node"
+
+
+def versioned_images(manifests: Sequence[Manifest]) -> Objections:
+    """Each image has a tag that names a version, or a digest; our own is the same everywhere."""
+    own = set()
+    for workload in workloads(manifests):
+        for container in workload.containers:
+            image = container["image"]
+            name, _, tag = image.rpartition("/")[2].partition(":")
+            if "@sha256:" not in image and tag in {"", "latest"}:
+                yield f"{workload.place}: {container['name']}: the image {image} names no version"
+            if name.partition("@")[0] == OWN_IMAGE:
+                own.add(image)
+    if len(own) > 1:
+        yield f"different images of ours: {', '.join(sorted(own))}"
+
+
+def bounded_resources(manifests: Sequence[Manifest]) -> Objections:
+    """CPU and memory are requested, memory is limited, CPU is not."""
+    for workload in workloads(manifests):
+        for container in workload.containers:
+            resources = container.get("resources", {})
+            requests, limits = resources.get("requests", {}), resources.get("limits", {})
+            for needed, where in (("cpu", requests), ("memory", requests), ("memory", limits)):
+                if needed not in where:
+                    kind = "request" if where is requests else "limit"
+                    yield f"{workload.place}: {container['name']}: no {kind} of {needed}"
+            if "cpu" in limits:
+                yield f"{workload.place}: {container['name']}: a CPU limit throttles it"
+
+
+def accounts_without_tokens(manifests: Sequence[Manifest]) -> Objections:
+    accounts = {one["metadata"]["name"]: one for one in of_kind(manifests, "ServiceAccount")}
+    for workload in workloads(manifests):
+        name = workload.pod.get("serviceAccountName", "default")
+        if name not in accounts and workload.is_ours:
+            yield f"{workload.place}: no ServiceAccount {name}"
+        elif name in accounts and accounts[name].get("automountServiceAccountToken") is not False:
+            yield f"{workload.place}: the ServiceAccount {name} mounts a token"
+        if workload.pod.get("automountServiceAccountToken") is not False:
+            yield f"{workload.place}: the pod mounts a token"
+
+
+def meaningful_probes(manifests: Sequence[Manifest]) -> Objections:
+    """Startup and liveness ask the process alone, readiness asks whether it can work; on the health port."""
+    paths = {"startupProbe": "/healthz", "livenessProbe": "/healthz", "readinessProbe": "/readyz"}
+    for workload in _services(manifests):
+        container = workload.pod["containers"][0]
+        for probe, path in paths.items():
+            asked = container.get(probe, {}).get("httpGet")
+            if asked != {"path": path, "port": "health"}:
+                yield f"{workload.place}: the {probe} asks {asked}, not {path} on the port health"
+
+
+def patient_ends(manifests: Sequence[Manifest]) -> Objections:
+    """A pod has the time for its pause, for its draining and for the longest batch."""
+    for workload in _services(manifests):
+        pause = workload.pod["containers"][0].get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+        drain = float(workload.variables().get("STET_DRAIN_SECONDS", 5)) if workload.service == "ingest" else 0
+        batch = 15 if workload.service == "ingest" else consumer._MAX_BATCH_WAIT_SECONDS + consumer._FINISH_SECONDS
+        needed = pause + drain + batch + 5
+        grace = workload.pod.get("terminationGracePeriodSeconds", 30)
+        if grace < needed:
+            yield f"{workload.place}: {grace} seconds to end, and it may need {needed:g}"
+        if "http" in workload.ports and not pause:
+            yield f"{workload.place}: no pause before its end, while the Service still sends"
+
+
+def disruption_budgets(manifests: Sequence[Manifest]) -> Objections:
+    """Each service has a budget, and each budget lets a node be drained."""
+    budgets = of_kind(manifests, "PodDisruptionBudget")
+    for workload in _services(manifests):
+        found = [one for one in budgets if matches(one["spec"]["selector"], workload.labels)]
+        if len(found) != 1:
+            yield f"{workload.place}: {len(found)} PodDisruptionBudgets"
+    for budget in budgets:
+        if budget["spec"].get("maxUnavailable") in {None, 0, "0%"}:
+            yield f"{place(budget)}: no node can ever be drained"
+
+
+# ------------------------------------------------------------------ settings
+
+
+def known_settings(manifests: Sequence[Manifest]) -> Objections:
+    """Every STET_ variable and file is a setting of that process."""
+    for workload in workloads(manifests):
+        if not workload.is_ours:
+            continue
+        for name in sorted({*workload.variables(), *workload.secret_files()}):
+            if name.startswith(PREFIX) and name not in KNOWN_SETTINGS:
+                yield f"{workload.place}: no setting {name}"
+            elif name.startswith(PREFIX) and workload.service and name not in _settings_of(workload) | OTHER_SETTINGS:
+                yield f"{workload.place}: {name} is no setting of {workload.service}"
+
+
+def required_settings(manifests: Sequence[Manifest]) -> Objections:
+    """Every setting without a default is set, or is a secret and comes from the service's Secret."""
+    made = {one["metadata"]["name"] for one in of_kind(manifests, "Secret")}
+    for workload in _services(manifests):
+        secret = f"stet-{workload.service}"
+        sources = [source["name"].removesuffix(_hash_of(source["name"], made)) for source in workload.secret_sources()]
+        there = {*workload.variables(), *workload.secret_files()}
+        for field, info in SETTINGS[workload.service or ""].model_fields.items():
+            name = PREFIX + field.upper()
+            if not info.is_required() or name in there:
+                continue
+            is_secret = "SecretStr" in repr(info.annotation)
+            if not is_secret:
+                yield f"{workload.place}: {name} is not set"
+            elif secret not in sources or any(one.startswith(f"{secret}-") for one in made):
+                yield f"{workload.place}: {name} is not in the Secret {secret}"
+
+
+def _hash_of(name: str, made: set[str]) -> str:
+    """The suffix that kustomize gave to a Secret that it made."""
+    return "-" + name.rpartition("-")[2] if name in made else ""
+
+
+def secrets_apart(manifests: Sequence[Manifest]) -> Objections:
+    """No secret stands in a ConfigMap or in a variable of a pod."""
+    secret = {name for cls in SETTINGS.values() for name in _secret_names(cls)}
+    for config in of_kind(manifests, "ConfigMap"):
+        for name, value in config.get("data", {}).items():
+            if name in secret and not _is_address_without_password(value):
+                yield f"{place(config)}: {name} is a secret"
+    for workload in workloads(manifests):
+        for container in workload.containers:
+            for entry in container.get("env", ()):
+                if entry["name"] in secret:
+                    yield f"{workload.place}: {container['name']}: {entry['name']} is a secret, and a variable"
+
+
+def _is_address_without_password(value: str) -> bool:
+    address = urlsplit(value)
+    return address.scheme == "postgresql" and address.password is None and "password" not in address.query
+
+
+def immutable_config(manifests: Sequence[Manifest]) -> Objections:
+    """A ConfigMap is never changed: another content is another name, and the pods are replaced."""
+    there = {one["metadata"]["name"]: one for one in of_kind(manifests, "ConfigMap")}
+    for name, config in there.items():
+        if config.get("immutable") is not True and "grafana_dashboard" not in config["metadata"].get("labels", {}):
+            yield f"ConfigMap {name}: it can be changed under the pods that read it"
+    for workload in workloads(manifests):
+        for name in workload.config_maps():
+            if name not in there:
+                yield f"{workload.place}: no ConfigMap {name}"
+
+
+def restarts_on_change(manifests: Sequence[Manifest]) -> Objections:
+    """Reloader replaces the pods when a Secret changes that others write: an operator, External Secrets, a person."""
+    for workload in _services(manifests):
+        if workload.manifest["metadata"].get("annotations", {}).get("reloader.stakater.com/auto") != "true":
+            yield f"{workload.place}: a changed Secret does not restart it"
+
+
+# ------------------------------------------------------------------ ports and networks
+
+
+def ports_of_listeners(manifests: Sequence[Manifest]) -> Objections:
+    """A declared port is one that the process listens on, and the other way round."""
+    for workload in _services(manifests):
+        variables = workload.variables()
+        if str(workload.ports.get("health")) != variables.get("STET_HEALTH_PORT"):
+            yield f"{workload.place}: STET_HEALTH_PORT is not the port health"
+        if workload.service != "ingest":
+            continue
+        is_public = variables.get("STET_LISTEN_ADDRESS", "127.0.0.1") not in {"127.0.0.1", "::1", "localhost"}
+        if is_public != ("http" in workload.ports):
+            yield f"{workload.place}: STET_LISTEN_ADDRESS and the port http do not fit"
+        if is_public and str(workload.ports.get("http")) != variables.get("STET_LISTEN_PORT"):
+            yield f"{workload.place}: STET_LISTEN_PORT is not the port http"
+    for service in of_kind(manifests, "Service"):
+        yield from _service_ports(service, manifests)
+
+
+def _service_ports(service: Manifest, manifests: Sequence[Manifest]) -> Objections:
+    pods = selected(manifests, {"matchLabels": service["spec"].get("selector", {})})
+    if not pods:
+        yield f"{place(service)}: it selects no pod"
+    for port in service["spec"]["ports"]:
+        target = port.get("targetPort", port["port"])
+        if any(target not in {*pod.ports, *pod.ports.values()} for pod in pods):
+            yield f"{place(service)}: its pods have no port {target}"
+
+
+OPERATOR_PORTS: dict[tuple[str, str], tuple[str | int, ...]] = {
+    # pods that operators make: their label, and the ports that their manuals name
+    ("strimzi.io/cluster", "stet"): (9090, 9091, 9093),
+    ("cnpg.io/cluster", "stet-db"): (5432, 8000, 9187),
+    ("acme.cert-manager.io/http01-solver", "true"): (8089,),
+}
+
+
+FOR_DEVELOPMENT = ("dev-runner",)
+"""It plays the stories from inside the cluster, and reaches everything there."""
+
+
+def network_policies(manifests: Sequence[Manifest]) -> Objections:
+    """Nothing passes by default; each allowance is for pods that exist, on a port that they have."""
+    policies = of_kind(manifests, "NetworkPolicy")
+    deny = [
+        one for one in policies if one["spec"]["podSelector"] == {} and not ({"ingress", "egress"} & {*one["spec"]})
+    ]
+    if not any(set(one["spec"]["policyTypes"]) == {"Ingress", "Egress"} for one in deny):
+        yield "no NetworkPolicy refuses everything by default"
+    for policy in policies:
+        if policy["metadata"]["name"] in FOR_DEVELOPMENT:
+            continue
+        yield from (f"{place(policy)}: {fault}" for fault in _policy_faults(policy["spec"], manifests))
+
+
+def _policy_faults(spec: Any, manifests: Sequence[Manifest]) -> Objections:
+    if not _ports_of(spec["podSelector"], manifests):
+        yield "it is for no pod"
+    for rule in spec.get("ingress", ()):
+        if not rule.get("from"):
+            yield "it lets everybody in"
+        yield from _port_faults(rule, spec["podSelector"], manifests)
+    for rule in spec.get("egress", ()):
+        if not rule.get("ports"):
+            yield "it lets out to every port"
+        for peer in rule.get("to", ()):
+            if "podSelector" in peer and "namespaceSelector" not in peer:
+                yield from _port_faults(rule, peer["podSelector"], manifests)
+
+
+def _port_faults(rule: Any, selector: Any, manifests: Sequence[Manifest]) -> Objections:
+    there = _ports_of(selector, manifests)
+    if not rule.get("ports"):
+        yield "it allows every port"
+    for port in rule.get("ports", ()):
+        if port["port"] not in there:
+            yield f"the pods of {selector} have no port {port['port']}"
+
+
+def _ports_of(selector: Any, manifests: Sequence[Manifest]) -> set[str | int]:
+    found: set[str | int] = set()
+    for workload in selected(manifests, selector):
+        found |= {*workload.ports, *workload.ports.values()}
+    for (key, value), ports in OPERATOR_PORTS.items():
+        if selector.get("matchLabels", {}).get(key) == value:
+            found |= set(ports)
+    return found | ({"no port"} if selected(manifests, selector) else set())
+
+
+# ------------------------------------------------------------------ numbers
+
+
+def scaling(manifests: Sequence[Manifest]) -> Objections:
+    """Whoever scales a workload owns its number of replicas; consumers never outnumber the partitions."""
+    there = {(one.manifest["kind"], one.name): one for one in workloads(manifests)}
+    for scaler in of_kind(manifests, "HorizontalPodAutoscaler", "ScaledObject"):
+        target, spec = scaler["spec"]["scaleTargetRef"], scaler["spec"]
+        workload = there.get((target["kind"], target["name"]))
+        if workload is None:
+            yield f"{place(scaler)}: nothing to scale"
+            continue
+        if "replicas" in workload.manifest["spec"]:
+            yield f"{place(scaler)}: an apply sets the number of replicas back"
+        most, least = (
+            spec.get(a, spec.get(b))
+            for a, b in (("maxReplicas", "maxReplicaCount"), ("minReplicas", "minReplicaCount"))
+        )
+        if workload.service != "ingest" and most > PARTITIONS:
+            yield f"{place(scaler)}: {most} replicas for {PARTITIONS} partitions"
+        if least < 2:
+            yield f"{place(scaler)}: a single replica is away while it is replaced"
+
+
+def replicas(manifests: Sequence[Manifest]) -> Objections:
+    """One poll at a time; a name of its own for each replica of rules; polling off where webhooks come in."""
+    for workload in _services(manifests):
+        spec, variables = workload.manifest["spec"], workload.variables()
+        if workload.name == "ingest-poll" and (spec.get("replicas") != 1 or spec["strategy"] != {"type": "Recreate"}):
+            yield f"{workload.place}: two could poll at once"
+        if workload.name == "ingest-web" and variables.get("STET_CONSONANCE_POLL_SECONDS") != "0":
+            yield f"{workload.place}: every replica polls"
+        if workload.name == "rules" and "STET_INSTANCE" not in variables:
+            yield f"{workload.place}: no static member of the consumer group"
+        count = spec.get("replicas", 1)
+        if workload.service in {"rules", "writeback"} and count > PARTITIONS:
+            yield f"{workload.place}: {count} replicas for {PARTITIONS} partitions"
+
+
+# ------------------------------------------------------------------ helpers
+
+
+def _services(manifests: Sequence[Manifest]) -> Iterator[Workload]:
+    return (workload for workload in workloads(manifests) if workload.service)
+
+
+def _settings_of(workload: Workload) -> set[str]:
+    return {PREFIX + field.upper() for field in SETTINGS[workload.service or ""].model_fields}
+
+
+def _secret_names(cls: Any) -> set[str]:
+    return {
+        PREFIX + field.upper()
+        for field, info in cls.model_fields.items()
+        if SecretStr.__name__ in repr(info.annotation)
+    }
+
+
+ALL = (
+    restricted_pods, versioned_images, bounded_resources, accounts_without_tokens, meaningful_probes, patient_ends,
+    disruption_budgets, known_settings, secrets_apart, immutable_config, restarts_on_change, ports_of_listeners,
+    network_policies, scaling, replicas,
+)  # fmt: skip
+"""Of every build. ``required_settings`` is for overlays, since hosts and names come with them."""

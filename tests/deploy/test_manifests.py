@@ -1,0 +1,56 @@
+"""Every overlay and combination of components builds, is valid for each Kubernetes, and holds every policy."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+
+from tests.deploy import policies
+from tests.deploy.manifests import (
+    COMBINATIONS,
+    COMPONENTS,
+    OVERLAYS,
+    Manifest,
+    distinct,
+    everything,
+    of_kind,
+    overlay,
+)
+from tests.deploy.schema_checks import all_problems
+
+pytestmark = pytest.mark.timeout(240)
+
+
+def test_every_component_is_built_in_some_combination() -> None:
+    used = {name for names in COMBINATIONS for name in names}
+    assert {*COMPONENTS} - used == {"dev-clock"}, "dev-clock patches what only overlays/local runs"
+
+
+def test_every_manifest_is_valid_for_every_kubernetes_and_operator() -> None:
+    assert list(all_problems(distinct())) == []
+
+
+@pytest.mark.parametrize("policy", policies.ALL, ids=lambda policy: policy.__name__)
+def test_every_build_holds_the_policy(policy: Callable[[Sequence[Manifest]], Iterator[str]]) -> None:
+    assert [f"{name}: {objection}" for name, built in everything().items() for objection in policy(built)] == []
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_an_overlay_sets_every_setting_that_has_no_default(name: str) -> None:
+    assert list(policies.required_settings(overlay(name))) == []
+
+
+def test_two_objects_of_a_build_never_have_one_name() -> None:
+    for name, built in everything().items():
+        names = [(one["apiVersion"], one["kind"], one["metadata"]["name"]) for one in built]
+        assert len(names) == len({*names}), name
+
+
+def test_everything_but_the_namespace_is_in_the_namespace() -> None:
+    for name, built in everything().items():
+        assert {one["metadata"].get("namespace") for one in built if one["kind"] != "Namespace"} == {"stet"}, name
+
+
+def test_the_namespace_takes_restricted_pods_only() -> None:
+    for built in everything().values():
+        (namespace,) = of_kind(built, "Namespace")
+        assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
