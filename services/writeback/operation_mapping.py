@@ -15,7 +15,7 @@ from graphql import parse as parse_document
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from services.writeback.changes import input_names
 from shared.contracts.errors import Misconfigured
@@ -172,8 +172,10 @@ class MappingFault(NamedTuple):
         return f"{self.file}:{self.line}:{self.column}: {self.sentence}"
 
 
-def load_mapping(path: Path) -> OperationMapping:
-    """Raises Misconfigured with every fault of the file, one a line."""
+def load_mapping(path: Path, extended_by: tuple[Path, ...] = ()) -> OperationMapping:
+    """Raises Misconfigured with every fault of the file, one a line; ``extended_by`` are the files that build on it."""
+    if path.resolve() in extended_by:
+        raise Misconfigured(SETTING, f"{path}: this file extends itself")
     tree = _load_tree(path)
     try:
         file = _MappingFile.model_validate(tree)
@@ -186,18 +188,25 @@ def load_mapping(path: Path) -> OperationMapping:
     ]
     if faults:
         raise _misconfigured(faults)
-    inherited = load_mapping(path.parent / file.extends) if file.extends else {}
+    extending = (*extended_by, path.resolve())
+    inherited = load_mapping(path.parent / file.extends, extending) if file.extends else {}
     return {**inherited, **file.ways}
 
 
 def _load_tree(path: Path) -> CommentedMap:
     try:
-        tree = YAML().load(path.read_text())
+        tree = YAML().load(path.read_text("utf-8"))
     except OSError as error:
         raise Misconfigured(SETTING, f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise Misconfigured(SETTING, f"{path}: the file is not written in UTF-8") from None
     except MarkedYAMLError as error:
         mark = error.problem_mark
         raise _misconfigured([MappingFault(path.name, mark.line + 1, mark.column + 1, str(error.problem))]) from None
+    except RecursionError:
+        raise Misconfigured(SETTING, f"{path}: the file is nested too deep") from None
+    except (YAMLError, ValueError, LookupError) as error:  # of a character or a number, which have no location
+        raise Misconfigured(SETTING, f"{path}: the file cannot be read: {str(error).partition(chr(10))[0]}") from None
     if not isinstance(tree, CommentedMap):
         raise _misconfigured([MappingFault(path.name, 1, 1, "a mapping file holds ways")])
     return tree

@@ -57,7 +57,7 @@ def read_folder(folder: Path, report: FaultReport | None = None, *, stories: boo
 def _find_files(
     root: Path, folder: Path, report: FaultReport, above: frozenset[str] = frozenset()
 ) -> Iterator[tuple[str, Path]]:
-    """The YAML files below ``folder``. Follows links to folders, except one that leads back to a folder above."""
+    """What is named like a YAML file below ``folder``. Follows links to folders, except one that leads back to above."""
     real = os.path.realpath(folder)
     if real in above:
         return
@@ -70,15 +70,9 @@ def _find_files(
         if path.name.startswith("."):
             continue
         if os.path.isdir(path):  # noqa: PTH112 -- False, and no error, where access is denied
-            _report_folder_name(root, path, report)
             yield from _find_files(root, path, report, above | {real})
-        elif path.name.lower().endswith(SUFFIXES):
+        if path.name.lower().endswith(SUFFIXES):
             yield _name(root, path), path
-
-
-def _report_folder_name(root: Path, folder: Path, report: FaultReport) -> None:
-    if folder.name.lower().endswith(SUFFIXES):
-        report.add(Location(_name(root, folder), 1, 1), "this is a folder, and is named like a file of rules")
 
 
 def _name(root: Path, path: Path) -> str:
@@ -88,7 +82,7 @@ def _name(root: Path, path: Path) -> str:
 def _read_text(path: Path, location: Location, report: FaultReport) -> str | None:
     try:
         if not path.is_file():
-            report.add(location, "this is no file that could be read" if path.exists() else "this links to no file")
+            report.add(location, _why_no_file(path))
             return None
         with path.open("rb") as file:
             raw = file.read(LARGEST_FILE + 1)
@@ -99,6 +93,12 @@ def _read_text(path: Path, location: Location, report: FaultReport) -> str | Non
         report.add(location, f"the file is larger than {LARGEST_FILE // 2**20} MB")
         return None
     return _decode(raw, location, report)
+
+
+def _why_no_file(path: Path) -> str:
+    if path.is_dir():
+        return "this is a folder, and is named like a file of rules"
+    return "this is no file that could be read" if path.exists() else "this links to no file"
 
 
 def _decode(raw: bytes, location: Location, report: FaultReport) -> str:

@@ -78,3 +78,22 @@ def test_all_faults_are_reported_at_once(tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match="STET_CONSONANCE_MAPPING"):
         load_mapping(tmp_path / "none.yaml")
+
+
+def test_a_file_that_extends_itself_is_named(tmp_path: Path) -> None:
+    (tmp_path / "other.yaml").write_text(GOOD.replace("ways:", "extends: m.yaml\nways:"))
+    (fault,) = faults(tmp_path, GOOD.replace("ways:", "extends: other.yaml\nways:"))
+    assert fault.endswith("m.yaml: this file extends itself")
+
+
+@pytest.mark.parametrize(
+    "text", ["a: \0\n", "[" * 2_000, "a: !!int x\n", "a: 2001-99-99\n", "a: 0b__\n", "a: &a {b: *a}\n"]
+)
+def test_no_content_of_a_file_raises_anything_but_misconfigured(tmp_path: Path, text: str) -> None:
+    assert faults(tmp_path, text)
+
+
+def test_a_file_in_another_encoding_is_named(tmp_path: Path) -> None:
+    (tmp_path / "m.yaml").write_bytes("ways: {é: 1}".encode("latin-1"))
+    with pytest.raises(Misconfigured, match="not written in UTF-8"):
+        load_mapping(tmp_path / "m.yaml")

@@ -116,6 +116,13 @@ def test_a_folder_named_like_a_file_of_rules_is_a_fault(folder: Path) -> None:
     assert faults_of(folder) == ["rights/old.rule.yaml:1:1: this is a folder, and is named like a file of rules"]
 
 
+def test_a_folder_named_like_stories_keeps_no_service_from_starting(folder: Path) -> None:
+    folder.joinpath("rights", "old.test.yaml").mkdir()
+    report = FaultReport()
+    read_folder(folder, report, stories=False)
+    assert not report.sorted()
+
+
 def test_a_pipe_or_a_dead_link_is_a_fault_and_does_not_block(folder: Path) -> None:
     folder.joinpath("gone.rule.yaml").symlink_to("nowhere")
     os.mkfifo(folder / "pipe.rule.yaml")
