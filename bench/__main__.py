@@ -1,8 +1,6 @@
 """``python -m bench``."""
 
-import sys
-
-from bench.command import main
+from bench.command import app
 
 if __name__ == "__main__":
-    sys.exit(main())
+    app()

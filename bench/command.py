@@ -4,59 +4,73 @@ The machine's own speed means nothing here: only the ratio to a floor measured i
 target is printed and fails nothing; only a failed measurement does.
 """
 
-import argparse
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from enum import StrEnum
+from typing import Annotated
 
+import typer
 from rich.console import Console
 
 from bench import dispatcher, ingest, latency, rules
 from bench.results import BenchResult, print_results
 from shared.contracts.errors import StetError
 
-Bench = Callable[[float], AsyncIterator[BenchResult]]
-
-_BENCHES: dict[str, Bench] = {
-    "ingest": ingest.measure,
-    "rules": rules.measure,
-    "dispatcher": dispatcher.measure,
-    "latency": latency.measure,
-}
 _SERVER_SETTINGS = ("STET_KAFKA_BOOTSTRAP", "STET_POSTGRES_DSN")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    options = _parser().parse_args(argv)
+class Part(StrEnum):
+    """What can be measured by itself."""
+
+    INGEST = "ingest"
+    RULES = "rules"
+    DISPATCHER = "dispatcher"
+    LATENCY = "latency"
+
+
+_BENCHES: Mapping[Part, Callable[[float], AsyncIterator[BenchResult]]] = {
+    Part.INGEST: ingest.measure,
+    Part.RULES: rules.measure,
+    Part.DISPATCHER: dispatcher.measure,
+    Part.LATENCY: latency.measure,
+}
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def measure(
+    *,
+    only: Annotated[Part | None, typer.Option(help="One part instead of all.")] = None,
+    seconds: Annotated[float, typer.Option(help="The length of a round.", min=0.1)] = 2.0,
+    million: Annotated[
+        bool, typer.Option("--million", help="Instead: a million events through rules, and its memory.")
+    ] = False,
+) -> None:
+    """Measure each part beside its floor, and print one table."""
     for name in _SERVER_SETTINGS:
         os.environ.pop(name, None)  # a bench fills its servers with invented people, so it always starts its own
     console = Console(stderr=True)
     try:
-        results = asyncio.run(_run(options, console))
+        results = asyncio.run(
+            _measure_memory() if million else _measure_parts([only] if only else [*Part], seconds, console)
+        )
     except StetError as failure:
         console.print(str(failure), style="red", markup=False, highlight=False)
-        return 1
+        raise typer.Exit(1) from None
     print_results(results)
-    return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bench", description="Measures Stet beside what its parts can do.")
-    parser.add_argument("--only", choices=_BENCHES, help="one part instead of all")
-    parser.add_argument("--seconds", type=float, default=2.0, help="the length of a round (default: 2)")
-    parser.add_argument(
-        "--million", action="store_true", help="instead: a million events through rules, and its memory"
-    )
-    return parser
+async def _measure_memory() -> list[BenchResult]:
+    return [result async for result in rules.measure_memory()]
 
 
-async def _run(options: argparse.Namespace, console: Console) -> list[BenchResult]:
-    if options.million:
-        return [result async for result in rules.measure_memory()]
+async def _measure_parts(parts: Iterable[Part], seconds: float, console: Console) -> list[BenchResult]:
     results = []
-    for name in [options.only] if options.only else list(_BENCHES):
-        console.print(f"measuring {name}", highlight=False)
-        async for result in _BENCHES[name](options.seconds):
+    for part in parts:
+        console.print(f"measuring {part}", highlight=False)
+        async for result in _BENCHES[part](seconds):
             console.print(f"  {result.sentence}", highlight=False)
             results.append(result)
     return results

@@ -4,13 +4,13 @@ A ready-made server, the same loop and the same producer settings as ingest; no 
 metrics.
 """
 
-import argparse
 import asyncio
 import hashlib
 import hmac
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
+import typer
 import uvloop
 from aiokafka import AIOKafkaProducer
 from granian.constants import Interfaces
@@ -57,15 +57,13 @@ async def _read_body(receive: Any) -> bytes:
     return body
 
 
-async def _serve(options: argparse.Namespace) -> None:
-    producer = AIOKafkaProducer(
-        bootstrap_servers=options.kafka, acks="all", enable_idempotence=True, max_batch_size=256 * 1024
-    )
+async def _serve(port: int, kafka: str, secret: str) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=kafka, acks="all", enable_idempotence=True, max_batch_size=256 * 1024)
     async with producer:
         server = Server(
-            _WebhookFloor(producer, options.secret.encode()),
+            _WebhookFloor(producer, secret.encode()),
             address="127.0.0.1",
-            port=options.port,
+            port=port,
             interface=Interfaces.ASGINL,
             backlog=1024,
             backpressure=512,
@@ -76,14 +74,14 @@ async def _serve(options: argparse.Namespace) -> None:
         await server.serve()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--kafka", required=True)
-    parser.add_argument("--secret", required=True)
-    options = parser.parse_args()
-    uvloop.run(_serve(options))
+def main(
+    *,
+    port: Annotated[int, typer.Option()],
+    kafka: Annotated[str, typer.Option()],
+    secret: Annotated[str, typer.Option()],
+) -> None:
+    uvloop.run(_serve(port, kafka, secret))
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -4,15 +4,15 @@ It reads the same records in batches of the same size, one transaction each, and
 rules wrote.
 """
 
-import argparse
 import base64
 from collections.abc import Sequence
 from datetime import datetime
 from hashlib import blake2b
-from typing import Any
+from typing import Annotated, Any
 
 import asyncpg
 import orjson
+import typer
 import uvloop
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
@@ -79,12 +79,12 @@ def _id(name: str) -> str:
     return blake2b(name.encode(), digest_size=16).hexdigest()
 
 
-async def _run(options: argparse.Namespace) -> None:
-    connection = await asyncpg.connect(options.postgres, server_settings={"search_path": "floor"})
+async def _run(kafka: str, postgres: str, sample: str) -> None:
+    connection = await asyncpg.connect(postgres, server_settings={"search_path": "floor"})
     await connection.execute(_SQL.create_tables)
-    floor = _RulesFloor(connection, orjson.loads(options.sample))
+    floor = _RulesFloor(connection, orjson.loads(sample))
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=options.kafka,
+        bootstrap_servers=kafka,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         fetch_max_bytes=16 * 1024 * 1024,
@@ -98,13 +98,14 @@ async def _run(options: argparse.Namespace) -> None:
                 await floor.insert_batch(records)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--kafka", required=True)
-    parser.add_argument("--postgres", required=True)
-    parser.add_argument("--sample", required=True)
-    uvloop.run(_run(parser.parse_args()))
+def main(
+    *,
+    kafka: Annotated[str, typer.Option()],
+    postgres: Annotated[str, typer.Option()],
+    sample: Annotated[str, typer.Option()],
+) -> None:
+    uvloop.run(_run(kafka, postgres, sample))
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -3,13 +3,13 @@
 ``Provider`` can also run inside another process, which gets each message by a callback.
 """
 
-import argparse
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import cast
+from typing import Annotated, cast
 
 import orjson
+import typer
 import uvloop
 
 OnMessage = Callable[[bytes, str], None]
@@ -74,11 +74,9 @@ async def _serve(port: int) -> None:
         await server.serve_forever()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--port", type=int, required=True)
-    uvloop.run(_serve(parser.parse_args().port))
+def main(*, port: Annotated[int, typer.Option()]) -> None:
+    uvloop.run(_serve(port))
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -3,14 +3,14 @@
 Requests are written as bytes prepared beforehand; only responses of 200 count, and any other ends the run.
 """
 
-import argparse
 import asyncio
 import sys
 from collections.abc import Sequence
 from functools import partial
-from typing import cast
+from typing import Annotated, cast
 
 import orjson
+import typer
 import uvloop
 
 from bench.webhooks import PATH, signature, statuses
@@ -54,16 +54,15 @@ class _Connection(asyncio.Protocol):
             self._transport.abort()
 
 
-async def _load(options: argparse.Namespace) -> dict[str, float]:
+async def _load(port: int, requests: Sequence[bytes], connection_count: int, seconds: float) -> dict[str, float]:
     loop = asyncio.get_running_loop()
-    requests = _requests(options)
     connections = []
-    for number in range(options.connections):
-        opened = partial(_Connection, requests, number * len(requests) // options.connections)
-        _, connection = await loop.create_connection(opened, "127.0.0.1", options.port)
+    for number in range(connection_count):
+        opened = partial(_Connection, requests, number * len(requests) // connection_count)
+        _, connection = await loop.create_connection(opened, "127.0.0.1", port)
         connections.append(connection)
     began, before = loop.time(), sum(each.answered for each in connections)
-    await asyncio.sleep(options.seconds)
+    await asyncio.sleep(seconds)
     answered, took = sum(each.answered for each in connections) - before, loop.time() - began
     for connection in connections:
         connection.close()
@@ -74,11 +73,10 @@ async def _load(options: argparse.Namespace) -> dict[str, float]:
     return {"webhooks": answered, "seconds": took}
 
 
-def _requests(options: argparse.Namespace) -> list[bytes]:
-    bodies = (
-        statuses(options.number, number, options.statuses) for number in range(max(10, _BODIES // options.statuses))
-    )
-    return [_request(body, options.secret) for body in bodies]
+def _signed_requests(phone_number: str, statuses_in_body: int, secret: str) -> list[bytes]:
+    count = max(10, _BODIES // statuses_in_body)
+    bodies = (statuses(phone_number, place, statuses_in_body) for place in range(count))
+    return [_request(body, secret) for body in bodies]
 
 
 def _request(body: bytes, secret: str) -> bytes:
@@ -94,17 +92,18 @@ def _request(body: bytes, secret: str) -> bytes:
     return "\r\n".join(lines).encode() + body
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--secret", required=True)
-    parser.add_argument("--number", required=True)
-    parser.add_argument("--statuses", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=2.0)
-    parser.add_argument("--connections", type=int, default=64)
-    measured = uvloop.run(_load(parser.parse_args()))
-    sys.stdout.buffer.write(orjson.dumps(measured))
+def main(
+    *,
+    port: Annotated[int, typer.Option()],
+    secret: Annotated[str, typer.Option()],
+    number: Annotated[str, typer.Option()],
+    statuses_in_body: Annotated[int, typer.Option("--statuses")] = 1,
+    seconds: float = 2.0,
+    connections: int = 64,
+) -> None:
+    requests = _signed_requests(number, statuses_in_body, secret)
+    sys.stdout.buffer.write(orjson.dumps(uvloop.run(_load(port, requests, connections, seconds))))
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

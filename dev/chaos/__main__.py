@@ -1,12 +1,13 @@
-"""``python -m dev.chaos [--seed N] [--minutes M] [--name NAME]``: one run and its judgement.
+"""``python -m dev.chaos``: one run and its judgement.
 
 Exit codes: 0 the promise held, 1 it was broken (the run's folder is kept and named), 2 the run failed.
 """
 
-import argparse
 import asyncio
-import sys
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from dev.chaos.checks.verdict import judge
 from dev.chaos.report import show
@@ -14,22 +15,23 @@ from dev.chaos.run import run_chaos
 from shared.contracts.errors import StetError
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m dev.chaos", description=__doc__)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--minutes", type=float, default=2.0)
-    parser.add_argument(
-        "--name", default="chaos", help="of the stack; two runs at a time need two (default: %(default)s)"
-    )
-    parser.add_argument("--judge", type=Path, metavar="FOLDER", help="judge the files of an earlier run once more")
-    chosen = parser.parse_args()
+def main(
+    *,
+    seed: Annotated[int, typer.Option(help="Of the order of the faults and of the load.")] = 1,
+    minutes: Annotated[float, typer.Option(help="How long faults are caused.", min=0.1)] = 2.0,
+    name: Annotated[str, typer.Option(help="Of the stack; two runs at a time need two.")] = "chaos",
+    earlier: Annotated[
+        Path | None, typer.Option("--judge", metavar="FOLDER", help="Judge the files of an earlier run once more.")
+    ] = None,
+) -> None:
+    """Kill and freeze everything under load, then judge the delivery promise."""
     try:
-        folder = chosen.judge or asyncio.run(run_chaos(chosen.name, chosen.seed, chosen.minutes))
+        folder = earlier or asyncio.run(run_chaos(name, seed, minutes))
     except (StetError, OSError, RuntimeError) as failure:
-        print(f"the run failed: {failure}", file=sys.stderr)
-        return 2
-    return show(judge(folder), folder)
+        typer.echo(f"the run failed: {failure}", err=True)
+        raise typer.Exit(2) from None
+    raise typer.Exit(show(judge(folder), folder))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    typer.run(main)
