@@ -42,7 +42,7 @@ async def _left(stack: RecordedStack, recorder: TopicRecorder) -> dict[str, int]
 
 
 async def _look(stack: RecordedStack, recorder: TopicRecorder) -> dict[str, int]:
-    found = {"replicas not ready": len(await stack.not_ready()), **await _simulators(stack)}
+    found = {f"{name} not ready": 1 for name in await stack.not_ready()} | await _simulators(stack)
     connection = await connect(stack)
     try:
         found |= dict(await connection.fetchrow(_TABLES.left))

@@ -33,7 +33,7 @@ _PEOPLE, _WORKS = 200, 200
 _WARM_SECONDS = 4.0
 _COVER_SECONDS = 90.0  # longer than requested at most, for every kind of disruption to come once
 _STILL_SECONDS = 120.0  # without a change, after which the rest is given up; a message waits 90 at most, then expires
-_DRAIN_SECONDS = 420.0
+_DRAIN_SECONDS = 1200.0
 _OPENS_AFTER = timedelta(seconds=60)
 _KEPT = 5  # folders of earlier runs
 

@@ -6,7 +6,7 @@ from functools import partial
 
 from services.dispatcher.delivery_evidence import DeliveryEvidence
 from services.dispatcher.handlers import TOPICS, DispatcherHandler
-from services.dispatcher.leader import LEADER_SESSION, FetchEndOffsets, Leader, TopicBacklog
+from services.dispatcher.leader import LEADER_SESSION, Leader, TopicBacklog
 from services.dispatcher.message_updates import SERVICE, MessageUpdater
 from services.dispatcher.monitor import Monitor
 from services.dispatcher.reconciliation import Reconciler
@@ -15,7 +15,9 @@ from services.dispatcher.settings import DispatcherSettings
 from services.dispatcher.store import AccountStore, MessageStore, PeopleStore
 from services.dispatcher.throttle_store import ThrottleStore
 from services.dispatcher.throttles import Throttles
+from services.dispatcher.unread_partitions import FetchEndOffsets, UnreadPartitions
 from services.dispatcher.whatsapp_client import WhatsAppClient
+from shared.contracts.topics import CONTACTS, MESSAGES_REQUESTED, WHATSAPP_MESSAGES
 from shared.runtime.clock import Clock
 from shared.runtime.leader import LeaderLease
 from shared.runtime.postgres import Pool, connect
@@ -51,12 +53,13 @@ def compose(
     recorder = ResultRecorder(pool, clock, updater, evidence, throttle_store)
     sender = Sender(clock, recorder, whatsapp, Throttles(), settings.sends_in_flight)
     backlog = TopicBacklog([topic.name for topic in TOPICS], fetch_ends)
+    unread = UnreadPartitions(tenant, (MESSAGES_REQUESTED, CONTACTS, WHATSAPP_MESSAGES), pool, fetch_ends)
     session = partial(connect, settings.dsn, SERVICE, **LEADER_SESSION)
     lease = LeaderLease(f"stet/dispatcher/portfolio/{tenant}", session)
     return DispatcherParts(
         handler=DispatcherHandler(people, store, updater, evidence, account),
         sender=sender,
-        leader=Leader(lease, backlog, throttle_store, store, sender, settings.limits(), lines, settings.lease),
+        leader=Leader(lease, backlog, unread, throttle_store, store, sender, settings.limits(), lines, settings.lease),
         reconciler=Reconciler(sender, recorder, store, account, lines, settings.unproven_after),
         monitor=Monitor(pool, store, evidence, sender, lines, settings.unproven_after),
     )

@@ -16,6 +16,7 @@ from services.dispatcher.rate_limits import RateUsage, SendLimits
 from services.dispatcher.reasons import MessageReason
 from services.dispatcher.store import DueMessage, MessageStore, UnreadableMessage
 from services.dispatcher.throttles import SendTarget, Throttles
+from services.dispatcher.unread_partitions import UnreadPartitions
 from shared.contracts.messages import MessageForm
 from shared.runtime.failures import describe_failure
 from shared.runtime.postgres import Connection
@@ -49,13 +50,17 @@ class SendIntent(Struct, frozen=True):
 
 @dataclass(slots=True)
 class ClaimedBatch:
-    """The decisions of one round. ``busy`` are the people, ``templates`` the templates of sends in flight."""
+    """The decisions of one round. ``busy`` are the people, ``templates`` the templates of sends in flight.
+
+    ``held`` messages were found and belong to people of unread partitions.
+    """
 
     intents: dict[str, SendIntent] = field(default_factory=dict)
     waits: list[tuple[str, datetime, str]] = field(default_factory=list)
     drops: list[tuple[str, MessageReason]] = field(default_factory=list)
     busy: set[str] = field(default_factory=set)
     templates: set[tuple[str, str]] = field(default_factory=set)
+    held: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +70,16 @@ class Claimer:
     store: MessageStore
     usage: RateUsage
     throttles: Throttles
+    unread: UnreadPartitions
     limits: SendLimits
     lines: Collection[str]
     lease: timedelta
 
     def capacities(self, in_flight: Mapping[str, int], at_most: int, moment: Moment) -> dict[str, int]:
         """Per line, how many messages to fetch: none while it is throttled, one while it is probed."""
-        capacities = {}
+        capacities: dict[str, int] = {}
+        if self.unread.is_everything_unread:
+            return capacities
         for line in self.lines:
             capacity = self._capacity(line, in_flight.get(line, 0), at_most, moment)
             if capacity > 0:
@@ -87,7 +95,8 @@ class Claimer:
         templates: Collection[tuple[str, str]] = (),
     ) -> ClaimedBatch:
         """One message of a person at a time, so that none overtakes an earlier one."""
-        due = await self.store.find_due(connection, capacities, busy, moment.business, moment.machine)
+        passed = [*busy, *self.unread.refresh()]
+        due = await self.store.find_due(connection, capacities, passed, moment.business, moment.machine)
         batch = ClaimedBatch(busy=set(busy), templates=set(templates))
         self._plan_all(due, batch, moment)
         if batch.waits:
@@ -107,6 +116,8 @@ class Claimer:
         for one in due:
             if isinstance(one, UnreadableMessage):
                 _drop_unreadable(batch, one.message_id, one.error)
+            elif self.unread.holds(one.message.person_id):
+                batch.held += 1
             elif one.message.person_id not in batch.busy:
                 try:
                     self._plan(one, batch, moment)

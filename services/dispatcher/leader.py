@@ -2,16 +2,15 @@
 
 One replica at a time sends for all numbers, because the rate limits live in its memory. It commits intents over the
 session that holds the lease; intents of an earlier leader are fenced by their own leases. Before it sends, it reads
-every topic up to the end it had at that moment: withdrawals, addresses, windows, pauses. While the broker is away, or a
-partition is not read, it waits: a late message does less harm than one that rules had withdrawn.
+every topic up to the end it had at that moment: withdrawals, addresses, windows, pauses. From then on the people of a
+partition that is not read, by whichever replica, get nothing.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol
 
 from aiokafka.errors import KafkaError
 
@@ -25,6 +24,7 @@ from services.dispatcher.sender import Sender
 from services.dispatcher.store import QUERIES, MessageStore
 from services.dispatcher.throttle_store import THROTTLED_CHANNEL, ThrottleStore
 from services.dispatcher.throttles import SendTarget
+from services.dispatcher.unread_partitions import FetchEndOffsets, UnreadPartitions
 from shared.contracts.errors import Unavailable
 from shared.contracts.topics import PARTITIONS
 from shared.runtime.failures import SERIALIZATION_FAILURES, TRANSIENT_ERRORS
@@ -44,12 +44,6 @@ _BROKER_SECONDS = 5.0  # one question to the broker; the session that holds the 
 _LOG_EVERY = 30.0  # seconds
 _MOST_NAMED = 5  # partitions in a log line
 _RETRY_SECONDS = 0.5
-
-
-class FetchEndOffsets(Protocol):
-    """Asks the broker for the end of each partition."""
-
-    async def __call__(self, partitions: Iterable[Partition], /) -> Mapping[Partition, int]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +92,7 @@ class TopicBacklog:
 class Leader:
     lease: LeaderLease
     backlog: TopicBacklog
+    unread: UnreadPartitions
     throttle_store: ThrottleStore
     store: MessageStore
     sender: Sender
@@ -124,12 +119,15 @@ class Leader:
         for channel, listener in self._listeners():
             await connection.add_listener(channel, listener)
         await self.backlog.wait_until_read(connection)
+        await self.unread.look()
         claimer = await self._load_claimer(connection, self.sender.moment())
         log.info("leadership.acquired", lines=len(self.lines))
         metrics.LEADER.set(1)
+        watch = asyncio.create_task(self.unread.watch())
         try:
             await self.sender.claim(connection, claimer)
         finally:
+            watch.cancel()
             metrics.LEADER.set(0)
 
     def _listeners(self) -> Sequence[tuple[str, Callable[..., None]]]:
@@ -151,7 +149,7 @@ class Leader:
         for line in await self.store.lines_with_intents(connection, self.sender.in_flight.message_ids):
             outcome = SendUncertain(MessageReason.LEASE_ENDED)
             throttles.record(outcome, SendTarget(line, ""), moment.business, moment.machine)
-        return Claimer(self.store, usage, throttles, self.limits, self.lines, self.send_lease)
+        return Claimer(self.store, usage, throttles, self.unread, self.limits, self.lines, self.send_lease)
 
 
 def _unread(positions: Mapping[Partition, int], ends: Mapping[Partition, int]) -> list[Partition]:

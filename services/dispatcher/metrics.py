@@ -34,6 +34,9 @@ LEADER = gauge("stet_dispatcher_leader", "1 while this replica is the leader and
 CATCHING_UP = gauge(
     "stet_dispatcher_catching_up", "1 while the leader catches up with the topics and does not send yet."
 )
+UNREAD_PARTITIONS = gauge(
+    "stet_dispatcher_unread_partitions", "Partitions that were not read lately; the leader sends their people nothing."
+)
 SET_ASIDE = counter(
     "stet_dispatcher_set_aside_total",
     "Rows and responses that a loop could not handle and set aside.",

@@ -251,7 +251,7 @@ class Sender:
         if batch.drops:
             await self._recorder.drop(batch.drops)
         _count_plans(batch)
-        return bool(batch.intents or batch.drops or batch.waits)
+        return bool(batch.intents or batch.drops or batch.waits or batch.held)
 
     async def _load_throttles(self, connection: Connection) -> None:
         if self._throttles_changed:

@@ -12,9 +12,9 @@ import orjson
 
 from dev.postgres import login_of
 from services.dispatcher.app import DispatcherParts, compose
-from services.dispatcher.leader import FetchEndOffsets
 from services.dispatcher.message_updates import SERVICE
 from services.dispatcher.settings import DispatcherSettings
+from services.dispatcher.unread_partitions import FetchEndOffsets
 from services.dispatcher.whatsapp_client import WhatsAppClient
 from shared.contracts.contacts import Addresses, PersonObserved
 from shared.contracts.envelope import Event, EventData
