@@ -23,6 +23,7 @@ COMBINATIONS: tuple[tuple[str, ...], ...] = (
     ("strimzi",),
     ("cloudnative-pg",),
     ("strimzi", "keda"),
+    ("tracing",),
     ("prometheus-operator",),
     ("rules-git-sync",),
     ("rules-image",),
@@ -33,7 +34,7 @@ COMBINATIONS: tuple[tuple[str, ...], ...] = (
     ("ingress", "cert-manager"),
     ("dev",),
     (
-        *("strimzi", "cloudnative-pg", "keda", "prometheus-operator", "rules-git-sync"),
+        *("strimzi", "cloudnative-pg", "keda", "prometheus-operator", "tracing", "rules-git-sync"),
         *("external-secrets", "external-secrets-database", "ingress", "ingress-meta-mtls", "cert-manager"),
     ),
 )

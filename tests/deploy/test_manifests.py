@@ -1,9 +1,11 @@
 """Every overlay and combination of components builds, is valid for each Kubernetes, and holds every policy."""
 
+from base64 import b64decode
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
+from shared.runtime.settings import load_settings
 from tests.deploy import policies
 from tests.deploy.manifests import (
     COMBINATIONS,
@@ -16,6 +18,7 @@ from tests.deploy.manifests import (
     overlay,
 )
 from tests.deploy.schema_checks import all_problems
+from tests.deploy.workloads import SETTINGS, workloads
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -54,3 +57,25 @@ def test_the_namespace_takes_restricted_pods_only() -> None:
     for built in everything().values():
         (namespace,) = of_kind(built, "Namespace")
         assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+_PROCESSES = ("ingest-web", "ingest-poll", "rules", "dispatcher", "writeback")
+
+
+@pytest.mark.parametrize("process", _PROCESSES)
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_a_process_takes_the_values_that_its_overlay_gives_it(
+    name: str, process: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the secrets of the local overlay, and without TLS, whose files an operator makes."""
+    (workload,) = [one for one in workloads(overlay(name)) if one.name == process]
+    values = workload.variables() | secrets_for_development(workload.service or "")
+    for variable, value in values.items():
+        if "_TLS_" not in variable and variable not in {"STET_SECRETS_DIR", "STET_KAFKA_SECURITY_PROTOCOL"}:
+            monkeypatch.setenv(variable, value)
+    load_settings(SETTINGS[workload.service or ""])
+
+
+def secrets_for_development(service: str) -> dict[str, str]:
+    (secret,) = [s for s in of_kind(overlay("local"), "Secret") if s["metadata"]["name"].startswith(f"stet-{service}-")]
+    return {name: b64decode(value).decode() for name, value in secret["data"].items()}
