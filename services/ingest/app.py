@@ -141,6 +141,8 @@ def _start_polling(parts: _Parts, reader: ConsonanceReader) -> PollLoop:
 
 def _start_heartbeat(parts: _Parts) -> None:
     process, settings = parts.process, parts.settings
+    if not settings.whatsapp_heartbeat_seconds:
+        return
 
     async def is_ready() -> bool:
         return not await process.health.failing_checks()

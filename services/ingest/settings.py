@@ -30,7 +30,9 @@ _KINDS = frozenset(map(consonance.short_name, consonance.KINDS))
 class IngestSettings(ServiceSettings):
     """``consonance_polled`` are the kinds of event that the poll publishes; all other kinds are pushed.
 
-    For ``drain_seconds`` after SIGTERM the public port stays open while ``/readyz`` already answers 503.
+    For ``drain_seconds`` after SIGTERM the public port stays open while ``/readyz`` already answers 503. Without
+    ``whatsapp_heartbeat_seconds`` (0) it confirms no coverage of the webhook: a process that polls and gets no webhook
+    would confirm it while those that get them are away.
     """
 
     listen_address: str = "127.0.0.1"
@@ -47,7 +49,7 @@ class IngestSettings(ServiceSettings):
     pseudonym_key: PseudonymKey
     whatsapp_lines: Annotated[dict[Line, Annotated[str, Field(pattern=r"^\d+$")]], Field(min_length=1)]
     whatsapp_business_account: Annotated[str, Field(min_length=1)] = "whatsapp"
-    whatsapp_heartbeat_seconds: Annotated[float, Field(gt=0)] = 5
+    whatsapp_heartbeat_seconds: Annotated[float, Field(ge=0)] = 5
     whatsapp_redelivery_seconds: Annotated[float, Field(ge=0)] = 900
 
     consonance_url: Annotated[str, Field(pattern=r"^https?://")]

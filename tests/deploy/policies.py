@@ -328,6 +328,8 @@ def replicas(manifests: Sequence[Manifest]) -> Objections:
         spec, variables = workload.manifest["spec"], workload.variables()
         if workload.name == "ingest-poll" and (spec.get("replicas") != 1 or spec["strategy"] != {"type": "Recreate"}):
             yield f"{workload.place}: two could poll at once"
+        if workload.name == "ingest-poll" and variables.get("STET_WHATSAPP_HEARTBEAT_SECONDS") != "0":
+            yield f"{workload.place}: it confirms webhooks that it never gets"
         if workload.name == "ingest-web" and variables.get("STET_CONSONANCE_POLL_SECONDS") != "0":
             yield f"{workload.place}: every replica polls"
         if workload.name == "rules" and "STET_INSTANCE" not in variables:

@@ -153,6 +153,7 @@ CASES: dict[Any, list[tuple[Break, str]]] = {
         (put(of("Deployment", "ingest-poll"), "spec", "replicas", to=2), "two could poll at once"),
         (put(of("Deployment", "ingest-poll"), "spec", "strategy", to={}), "two could poll at once"),
         (put(config("ingest-web"), "data", "STET_CONSONANCE_POLL_SECONDS", to="60"), "every replica polls"),
+        (put(config("ingest-poll"), "data", "STET_WHATSAPP_HEARTBEAT_SECONDS", to=None), "it confirms webhooks"),
         (put(lambda m: pod(m, "StatefulSet", "rules")["containers"][0], "env", to=[]), "no static member"),
         (put(of("StatefulSet", "rules"), "spec", "replicas", to=13), "13 replicas for 12 partitions"),
     ],

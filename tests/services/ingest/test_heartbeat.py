@@ -4,20 +4,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from http import HTTPStatus
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from services.ingest import app
 from services.ingest.coverage import CoverageTracker
 from services.ingest.handlers import WhatsAppWebhook
 from services.ingest.heartbeat import Heartbeat
 from services.ingest.http.router import HttpRequest
 from services.ingest.metrics import IngestMetrics
 from services.ingest.records import InvalidInput, KafkaRecord, WebhookContext
+from services.ingest.settings import IngestSettings
 from services.ingest.webhook_parser import PersonUpdate
 from shared.contracts.errors import Unavailable
 from shared.contracts.ids import Line, TenantId
 from shared.contracts.whatsapp import WebhookConfirmed, WebhookGapOpened
 from shared.runtime.clock import SystemClock, machine_now
+from shared.runtime.health import Health
 from shared.runtime.postgres import Pool
 from tests.services.ingest.outbox import clear_outbox, outbox_events
 from tests.services.ingest.payloads import PSEUDONYMS, status, statuses, webhook
@@ -151,3 +156,16 @@ async def test_every_signed_webhook_without_a_200_is_recorded_as_missed(
         answer = HTTPStatus.INTERNAL_SERVER_ERROR
     assert (answer == HTTPStatus.OK, tracker.missed_at is not None) == (not missed, missed)
     assert tracker.in_flight == {}
+
+
+@pytest.mark.parametrize(("seconds", "tasks"), [(5.0, ["heartbeat"]), (0.0, [])])
+async def test_a_process_that_gets_no_webhooks_confirms_nothing(
+    seconds: float, tasks: list[str], pool: Pool, metrics: IngestMetrics
+) -> None:
+    started: list[str] = []
+    process: Any = SimpleNamespace(
+        pool=pool, clock=SystemClock(), health=Health(driven=False), task=lambda name, _: started.append(name)
+    )
+    settings = IngestSettings.model_construct(tenant=TenantId("pelican"), whatsapp_heartbeat_seconds=seconds)
+    app._start_heartbeat(app._Parts(process, settings, metrics, CoverageTracker()))
+    assert started == tasks
