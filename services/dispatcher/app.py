@@ -55,7 +55,7 @@ def compose(
     backlog = TopicBacklog([topic.name for topic in TOPICS], fetch_ends)
     unread = UnreadPartitions(tenant, (MESSAGES_REQUESTED, CONTACTS, WHATSAPP_MESSAGES), pool, fetch_ends)
     session = partial(connect, settings.dsn, SERVICE, **LEADER_SESSION)
-    lease = LeaderLease(f"stet/dispatcher/portfolio/{tenant}", session)
+    lease = LeaderLease(f"stet/dispatcher/portfolio/{tenant}", session, task="sender")
     return DispatcherParts(
         handler=DispatcherHandler(people, store, updater, evidence, account),
         sender=sender,

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from services.dispatcher.delivery_evidence import DeliveryEvidence, ReceivedStatus
 from services.dispatcher.message_state import MessageState, withdraw
 from services.dispatcher.message_updates import MessageUpdate, MessageUpdater, message_event
+from services.dispatcher.metrics import MessageTally
 from services.dispatcher.planner import TemplateState, opens_window
 from services.dispatcher.store import AccountStore, MessageStore, PeopleStore, RequestOrigin
 from shared.contracts.contacts import PersonObserved
@@ -112,12 +113,15 @@ class DispatcherHandler:
     async def _keep_early_withdrawals(self, tx: Transaction, requests: Sequence[tuple[WithdrawMessage, Event]]) -> None:
         reasons = {request.message_id: request.reason for request, _ in requests}
         await self.store.add_early_withdrawals(tx.connection, reasons, tx.now)
+        tally = MessageTally()
         for request, event in requests:
             withdrawn = MessageWithdrawn(
                 message_id=request.message_id, person_id=request.person_id, at=tx.now, reason=request.reason
             )
             origin = RequestOrigin(event.id, event.correlationid, event.traceparent)
             tx.publish(MESSAGES_EVENTS, message_event(withdrawn, 0, origin, self.updater.tenant, tx.now))
+            tally.add(withdrawn, origin)
+        tx.on_commit(tally.publish)
 
     async def _save_account(self, tx: Transaction, event: Event) -> None:
         match event.data:

@@ -27,7 +27,7 @@ from services.dispatcher.throttles import SendTarget
 from services.dispatcher.unread_partitions import FetchEndOffsets, UnreadPartitions
 from shared.contracts.errors import Unavailable
 from shared.contracts.topics import PARTITIONS
-from shared.runtime.failures import SERIALIZATION_FAILURES, TRANSIENT_ERRORS
+from shared.runtime.failures import SERIALIZATION_FAILURES, TRANSIENT_ERRORS, record_loop_error
 from shared.runtime.leader import LeaderLease
 from shared.runtime.postgres import Connection
 from shared.runtime.progress import Partition
@@ -112,7 +112,7 @@ class Leader:
                 log.warning("leadership.lost", error=type(error).__name__)
                 await asyncio.sleep(_RETRY_SECONDS)
             except Exception as error:  # noqa: BLE001 -- the boundary of a loop: no input may end it
-                metrics.record_loop_error("leader", error)
+                record_loop_error("leader", error)
                 await asyncio.sleep(_RETRY_SECONDS)
 
     async def _lead(self, connection: Connection) -> None:
@@ -122,13 +122,11 @@ class Leader:
         await self.unread.look()
         claimer = await self._load_claimer(connection, self.sender.moment())
         log.info("leadership.acquired", lines=len(self.lines))
-        metrics.LEADER.set(1)
         watch = asyncio.create_task(self.unread.watch())
         try:
             await self.sender.claim(connection, claimer)
         finally:
             watch.cancel()
-            metrics.LEADER.set(0)
 
     def _listeners(self) -> Sequence[tuple[str, Callable[..., None]]]:
         sender = self.sender

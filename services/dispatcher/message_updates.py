@@ -11,6 +11,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from services.dispatcher.message_state import EndedAttempt, StateChange, TrackedMessage
+from services.dispatcher.metrics import MessageTally
 from services.dispatcher.provider_responses import SendError
 from services.dispatcher.store import MessageStore, PeopleStore, RequestOrigin
 from services.dispatcher.throttle_store import ThrottleStore
@@ -82,6 +83,7 @@ class MessageUpdater:
             return {}
         loaded = await self.store.load(tx.connection, (update.message_id for update in updates))
         unit = _UnitOfWork({message_id: message for message_id, (message, _) in loaded.items()})
+        tally = MessageTally()
         for update in updates:
             change = unit.apply(update, tx.now)
             if change is not None:
@@ -89,6 +91,8 @@ class MessageUpdater:
                 for data in change.events:
                     event = message_event(data, change.message.attempts, origin, self.tenant, tx.now, update.cause)
                     tx.publish(MESSAGES_EVENTS, event)
+                    tally.add(data, origin)
+        tx.on_commit(tally.publish)
         await self._save(tx, unit)
         return unit.messages
 

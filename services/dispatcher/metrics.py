@@ -1,9 +1,11 @@
 """The metrics of the dispatcher; label values come from closed sets."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 from services.dispatcher.provider_responses import (
+    ERROR_CLASSES,
     SendAccepted,
     SendError,
     SendNotStarted,
@@ -11,51 +13,140 @@ from services.dispatcher.provider_responses import (
     SendUncertain,
     error_class,
 )
-from shared.runtime.failures import describe_failure
-from shared.runtime.telemetry import counter, gauge, get_logger, histogram
+from services.dispatcher.store import RequestOrigin
+from shared.contracts.messages import (
+    Lane,
+    MessageAccepted,
+    MessageDelivered,
+    MessageDropped,
+    MessageEventData,
+    MessageFailed,
+    MessageRead,
+    MessageResolved,
+    MessageTooLate,
+    MessageUncertain,
+    MessageWithdrawn,
+)
+from shared.runtime.credentials import SECRET_REFUSED
+from shared.runtime.metrics import RULE, BoundedValues, Metrics, Replicas, add_tally, label, rule_label
 
-log = get_logger()
-
-SEND_DURATION = histogram(
-    "stet_dispatcher_send_duration_seconds", "Time from a request to WhatsApp until its response."
-)
-SENDS_IN_FLIGHT = gauge("stet_dispatcher_sends_in_flight", "Sends that have begun and have no committed outcome.")
-MESSAGES_WAITING = gauge("stet_dispatcher_waiting_messages", "Messages that wait to be sent.")
-OLDEST_WAITING_AGE = gauge(
-    "stet_dispatcher_oldest_waiting_message_age_seconds",
-    "Business time since the oldest waiting message was requested.",
-)
-SENDS_UNCERTAIN = gauge("stet_dispatcher_uncertain_sends", "Sends that nothing proves or disproves yet.")
-OLDEST_UNCERTAIN_AGE = gauge(
-    "stet_dispatcher_oldest_uncertain_send_age_seconds", "Business time since the oldest uncertain send began."
-)
-LINE_STOPPED = gauge("stet_dispatcher_line_stopped", "1 while a line sends nothing until an operator acts.", "line")
-LEADER = gauge("stet_dispatcher_leader", "1 while this replica is the leader and sends.")
-CATCHING_UP = gauge(
-    "stet_dispatcher_catching_up", "1 while the leader catches up with the topics and does not send yet."
-)
-UNREAD_PARTITIONS = gauge(
-    "stet_dispatcher_unread_partitions", "Partitions that were not read lately; the leader sends their people nothing."
-)
-SET_ASIDE = counter(
-    "stet_dispatcher_set_aside_total",
-    "Rows and responses that a loop could not handle and set aside.",
-    "loop",
-    "reason",
-)
-MESSAGES_SET_ASIDE = gauge(
-    "stet_dispatcher_set_aside_messages", "Messages that no loop reads until an operator releases them."
-)
-LOOP_ERRORS = counter("stet_dispatcher_loop_errors_total", "Errors after which a loop went on.", "loop")
-TOKEN_REFUSED = gauge("stet_dispatcher_token_refused", "1 while WhatsApp refuses STET_WHATSAPP_TOKEN.")
-PLANNED_MESSAGES = counter(
-    "stet_dispatcher_planned_messages_total", "Decisions of the planner by action and reason.", "action", "reason"
-)
-_SENDS = counter("stet_dispatcher_sends_total", "Sends by their outcome.", "outcome")
-_PROVIDER_ERRORS = counter(
-    "stet_dispatcher_provider_errors_total", "Errors that WhatsApp returned, by class.", "error_class"
-)
 _ERROR = "error"
+_OUTCOMES: dict[type[MessageEventData], str] = {
+    MessageAccepted: "accepted",
+    MessageDelivered: "delivered",
+    MessageRead: "read",
+    MessageFailed: "failed",
+    MessageDropped: "dropped",
+    MessageUncertain: "uncertain",
+    MessageResolved: "resolved",
+    MessageWithdrawn: "withdrawn",
+    MessageTooLate: "too_late",
+}
+_LANE_DELAYS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 14400.0, 86400.0)
+_MOST_REASONS = 60
+
+_metrics = Metrics.of("dispatcher")
+_lane = label("lane", Lane)
+_loop = label("loop", description="the name of a loop in the code")
+_reason = label("reason", description="why: a reason of the dispatcher, or that of a parked record")
+_SENDS = _metrics.counter(
+    "stet_sends_total",
+    "Requests to WhatsApp.",
+    label(
+        "outcome", ("accepted", _ERROR, "no_answer", "unreadable_answer", "server_error", "lease_ended", "not_reached")
+    ),
+)
+_WHATSAPP_ERRORS = _metrics.counter(
+    "stet_whatsapp_errors_total",
+    "Errors that WhatsApp returned, by their consequence.",
+    label("error_class", ERROR_CLASSES),
+)
+REQUEST_DURATION = _metrics.histogram(
+    "stet_whatsapp_request_duration_seconds", "Time from a request to WhatsApp until its response.", exemplars=True
+)
+_MESSAGES = _metrics.counter(
+    "stet_messages_total",
+    "Steps in the lives of messages, as they are published on messages.events.",
+    RULE,
+    label("outcome", _OUTCOMES.values()),
+    label(
+        "reason",
+        description="why it failed, was dropped or withdrawn, is uncertain, or how it was resolved; else empty",
+    ),
+)
+_MESSAGE_DELAY = _metrics.histogram(
+    "stet_message_delay_seconds",
+    "Time from the request of a message until WhatsApp accepted it, waits for limits and templates included.",
+    _lane,
+    buckets=_LANE_DELAYS,
+)
+PLANNED_MESSAGES = _metrics.counter(
+    "stet_planned_messages_total",
+    "Decisions of the planner.",
+    label("action", ("send", "wait", "drop")),
+    label("reason", description="why it waits or is dropped; else empty"),
+)
+SENDS_IN_FLIGHT = _metrics.gauge(
+    "stet_sends_in_flight", "Sends that have begun and have no committed outcome.", replicas=Replicas.SUM
+)
+MESSAGES_WAITING = _metrics.gauge("stet_waiting_messages", "Messages that wait to be sent.", _lane)
+OLDEST_WAITING_AGE = _metrics.gauge(
+    "stet_oldest_waiting_message_age_seconds", "Time since the oldest waiting message was requested.", _lane
+)
+SENDS_UNCERTAIN = _metrics.gauge("stet_uncertain_sends", "Sends that nothing proves or disproves yet.")
+OLDEST_UNCERTAIN_AGE = _metrics.gauge(
+    "stet_oldest_uncertain_send_age_seconds", "Time since the oldest uncertain send began."
+)
+LINE_STOPPED = _metrics.gauge(
+    "stet_line_stopped",
+    "1 while a line sends nothing until an operator acts, else 0.",
+    label("line", description="a line of STET_WHATSAPP_LINES"),
+)
+CATCHING_UP = _metrics.gauge(
+    "stet_catching_up",
+    "1 while the leader reads what came before it, and does not send yet.",
+    replicas=Replicas.SUM,
+)
+UNREAD_PARTITIONS = _metrics.gauge(
+    "stet_unread_partitions",
+    "Partitions that were not read lately; the leader sends their people nothing.",
+    replicas=Replicas.SUM,
+)
+SET_ASIDE = _metrics.counter(
+    "stet_rows_set_aside_total", "Rows and responses that a loop could not handle and set aside.", _loop, _reason
+)
+MESSAGES_SET_ASIDE = _metrics.gauge(
+    "stet_messages_set_aside", "Messages that no loop reads until an operator releases them."
+)
+_withdrawal_reasons = BoundedValues(_MOST_REASONS)
+
+
+@dataclass(slots=True)
+class MessageTally:
+    """Steps of messages in one transaction, counted once it is committed."""
+
+    _steps: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    _delays: dict[Lane, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, data: MessageEventData, origin: RequestOrigin) -> None:
+        self._steps[rule_label(origin.rule), _OUTCOMES[type(data)], _reason_of(data)] += 1
+        if isinstance(data, MessageAccepted) and origin.lane is not None and origin.requested_at is not None:
+            self._delays[origin.lane].append((data.at - origin.requested_at).total_seconds())
+
+    def publish(self) -> None:
+        add_tally(_MESSAGES, self._steps)
+        for lane, delays in self._delays.items():
+            _MESSAGE_DELAY.labels(lane).observe_all(delays)
+
+
+def _reason_of(data: MessageEventData) -> str:
+    if isinstance(data, MessageResolved):
+        return data.resolution.value
+    return _withdrawal_reasons(getattr(data, "reason", ""))
+
+
+def set_token_refused(setting: str, *, is_refused: bool) -> None:
+    SECRET_REFUSED.labels(setting).set(is_refused)
 
 
 def count_outcomes(outcomes: Iterable[SendOutcome]) -> None:
@@ -63,7 +154,7 @@ def count_outcomes(outcomes: Iterable[SendOutcome]) -> None:
     for (outcome, code), times in Counter(map(outcome_labels, outcomes)).items():
         _SENDS.labels(outcome).inc(times)
         if outcome == _ERROR:
-            _PROVIDER_ERRORS.labels(code).inc(times)
+            _WHATSAPP_ERRORS.labels(code).inc(times)
 
 
 def outcome_labels(outcome: SendOutcome) -> tuple[str, str]:
@@ -75,9 +166,3 @@ def outcome_labels(outcome: SendOutcome) -> tuple[str, str]:
             return reason.value, ""
         case SendError(code, _):
             return _ERROR, error_class(code)
-
-
-def record_loop_error(loop: str, error: BaseException) -> None:
-    """Count and log an error that no single row explains. The error's own text is left out: it may quote data."""
-    LOOP_ERRORS.labels(loop).inc()
-    log.error("loop.failed", loop=loop, sentence=describe_failure(error))

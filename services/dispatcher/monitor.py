@@ -10,7 +10,8 @@ from services.dispatcher.claimer import Moment
 from services.dispatcher.delivery_evidence import DeliveryEvidence
 from services.dispatcher.sender import REFUSED_HINT, TOKEN_SETTING, Sender
 from services.dispatcher.store import LineSchedule, MessageStore, OpenSends
-from shared.runtime.failures import TRANSIENT_ERRORS
+from shared.contracts.messages import Lane
+from shared.runtime.failures import TRANSIENT_ERRORS, record_loop_error
 from shared.runtime.health import IdleStatus
 from shared.runtime.postgres import Pool
 from shared.runtime.telemetry import get_logger
@@ -55,7 +56,7 @@ class Monitor:
             except TRANSIENT_ERRORS as error:
                 log.info("gauges.delayed", error=type(error).__name__)
             except Exception as error:  # noqa: BLE001 -- the boundary of a loop: no input may end it
-                metrics.record_loop_error("gauges", error)
+                record_loop_error("gauges", error)
             await asyncio.sleep(_EVERY)
 
     async def token_problem(self) -> str:
@@ -80,16 +81,19 @@ class Monitor:
 
     async def _update_gauges(self, moment: Moment) -> None:
         sends = await self.store.open_sends(self.pool)
-        totals = await self.store.totals(self.pool)
+        waiting = await self.store.waiting_by_lane(self.pool)
+        set_aside = await self.store.count_set_aside(self.pool)
         metrics.SENDS_IN_FLIGHT.set(len(self.sender.in_flight))
         metrics.SENDS_UNCERTAIN.set(sends.uncertain)
         metrics.OLDEST_UNCERTAIN_AGE.set(_age(sends.oldest_uncertain, moment.business))
-        metrics.MESSAGES_WAITING.set(totals.waiting)
-        metrics.MESSAGES_SET_ASIDE.set(totals.set_aside)
-        metrics.OLDEST_WAITING_AGE.set(_age(totals.oldest, moment.business))
+        metrics.MESSAGES_SET_ASIDE.set(set_aside)
+        for lane in Lane:
+            messages, oldest = waiting.get(lane, (0, None))
+            metrics.MESSAGES_WAITING.labels(lane).set(messages)
+            metrics.OLDEST_WAITING_AGE.labels(lane).set(_age(oldest, moment.business))
         for line in self.lines:
             metrics.LINE_STOPPED.labels(line).set(self.sender.throttles.awaits_operator(line, moment.machine))
 
 
 def _age(since: datetime | None, now: datetime) -> float:
-    return (now - since).total_seconds() if since is not None else 0.0
+    return max((now - since).total_seconds(), 0.0) if since is not None else 0.0

@@ -119,6 +119,10 @@ def error_policy(code: int, subcode: int | None = None, *, http_status: int = 40
     return _MAYBE_SENT if http_status >= _HTTP_SERVER_ERROR else _REFUSE_MESSAGE
 
 
+ERROR_CLASSES = ("none", "undocumented", *(action.value for action in ErrorAction))
+"""What ``error_class`` returns."""
+
+
 def error_class(code: int | None) -> str:
     """A label from a closed set, for metrics."""
     if code is None:

@@ -31,7 +31,13 @@ from services.dispatcher.throttle_store import ThrottleStore
 from shared.contracts.ids import TenantId, Wamid
 from shared.runtime.batch import bisect
 from shared.runtime.clock import Clock
-from shared.runtime.failures import SERIALIZATION_FAILURES, TRANSIENT_ERRORS, describe_failure, parking_reason
+from shared.runtime.failures import (
+    SERIALIZATION_FAILURES,
+    TRANSIENT_ERRORS,
+    describe_failure,
+    parking_reason,
+    record_loop_error,
+)
 from shared.runtime.outbox import transaction
 from shared.runtime.postgres import Pool
 from shared.runtime.telemetry import get_logger
@@ -78,7 +84,7 @@ class Reconciler:
             except TRANSIENT_ERRORS as error:
                 log.warning("reconciliation.delayed", step=step.__name__, error=type(error).__name__)
             except Exception as error:  # noqa: BLE001 -- the boundary of a loop: no input may end it
-                metrics.record_loop_error(step.__name__, error)
+                record_loop_error(step.__name__, error)
 
     async def expire_leases(self, moment: Moment) -> None:
         """The process that began these sends has gone: their outcome will not come."""

@@ -28,6 +28,7 @@ from services.dispatcher.whatsapp_client import WhatsAppClient
 from shared.runtime.batch import bisect
 from shared.runtime.clock import Clock, machine_now
 from shared.runtime.failures import describe_failure, parking_reason
+from shared.runtime.metrics import current_exemplar
 from shared.runtime.outbox import transaction
 from shared.runtime.postgres import Connection, Pool, raise_if_read_only
 from shared.runtime.telemetry import get_logger
@@ -179,6 +180,7 @@ class Sender:
         self._throttles_changed = False
         self._wake = asyncio.Event()
         self._written: set[str] = set()
+        metrics.set_token_refused(TOKEN_SETTING, is_refused=False)
 
     @property
     def claimer(self) -> Claimer | None:
@@ -264,7 +266,7 @@ class Sender:
         if is_refused is self.is_token_refused:
             return
         self.is_token_refused = is_refused
-        metrics.TOKEN_REFUSED.set(is_refused)
+        metrics.set_token_refused(TOKEN_SETTING, is_refused=is_refused)
         if is_refused:
             log.error("secret.refused", setting=TOKEN_SETTING, hint=REFUSED_HINT)
         else:
@@ -280,9 +282,7 @@ class Sender:
     async def _deliver(self) -> None:
         while True:
             intent = await self._outgoing.get()
-            started = time.perf_counter()
             outcome = await self._send(intent)
-            metrics.SEND_DURATION.observe(time.perf_counter() - started)
             self._release_unwritten(intent)
             moment = self.moment()
             retry_at = self.throttles.record(outcome, intent.target, moment.business, moment.machine)
@@ -296,7 +296,10 @@ class Sender:
     async def _send(self, intent: SendIntent) -> SendOutcome:
         line = intent.target.line
         with effect_span("dispatcher.send", intent.traceparent, line=line, wording=intent.wording.value):
-            return await self._whatsapp.send(line, intent.body, partial(self._may_write, intent))
+            began = time.perf_counter()
+            outcome = await self._whatsapp.send(line, intent.body, partial(self._may_write, intent))
+            metrics.REQUEST_DURATION.observe(time.perf_counter() - began, current_exemplar())
+            return outcome
 
     def _may_write(self, intent: SendIntent) -> bool:
         """Asked in the instant in which the request would be written."""
@@ -393,8 +396,8 @@ def _log_failures(batch: Iterable[SendResult]) -> None:
 def _count_plans(batch: ClaimedBatch) -> None:
     if batch.intents:
         metrics.PLANNED_MESSAGES.labels("send", "").inc(len(batch.intents))
-    for _, _, reason in batch.waits:
-        metrics.PLANNED_MESSAGES.labels("wait", reason).inc()
+    for reason, times in Counter(reason for _, _, reason in batch.waits).items():
+        metrics.PLANNED_MESSAGES.labels("wait", reason).inc(times)
     for message_id, reason in batch.drops:
         metrics.PLANNED_MESSAGES.labels("drop", reason.value).inc()
         log.info("message.dropped", message_id=message_id, reason=reason.value)

@@ -23,6 +23,7 @@ from shared.runtime.postgres import Connection, load_queries
 QUERIES = load_queries(__file__, "store.sql")
 
 _LANES = {Lane.CRITICAL: 0, Lane.NORMAL: 1, Lane.BULK: 2}
+_LANE_OF_NUMBER = {number: lane for lane, number in _LANES.items()}
 _UNIT_SEPARATOR = "\x1f"  # between the button ids of one message
 
 
@@ -30,11 +31,17 @@ _UNIT_SEPARATOR = "\x1f"  # between the button ids of one message
 
 
 class RequestOrigin(Struct, frozen=True):
-    """The request that brought a message, and to which its events are correlated."""
+    """The request that brought a message, and to which its events are correlated.
+
+    ``requested_at`` is business time. Of a withdrawal that came before its message, the last three are not known.
+    """
 
     request_event: str
     correlation_id: str | None
     traceparent: str | None
+    rule: str | None = None
+    lane: Lane | None = None
+    requested_at: datetime | None = None
 
 
 class DueMessage(Struct, frozen=True):
@@ -61,15 +68,6 @@ class LineSchedule:
 
     next: datetime
     expires: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class QueueTotals:
-    """Of all lines; ``oldest`` is when the oldest message was requested (business time)."""
-
-    waiting: int
-    oldest: datetime | None
-    set_aside: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +143,14 @@ class MessageStore:
         rows = await connection.fetch(QUERIES.line_schedules, self.tenant)
         return {row["line"]: LineSchedule(row["next"], row["expires"]) for row in rows}
 
-    async def totals(self, connection: Connection) -> QueueTotals:
-        return QueueTotals(**await connection.fetchrow(QUERIES.queue_totals, self.tenant))
+    async def waiting_by_lane(self, connection: Connection) -> dict[Lane, tuple[int, datetime]]:
+        """How many messages of each lane wait, and when the oldest was requested (business time)."""
+        rows = await connection.fetch(QUERIES.waiting_by_lane, self.tenant)
+        return {_LANE_OF_NUMBER[row["lane"]]: (row["waiting"], row["oldest"]) for row in rows}
+
+    async def count_set_aside(self, connection: Connection) -> int:
+        messages: int = await connection.fetchval(QUERIES.count_set_aside, self.tenant)
+        return messages
 
     async def set_aside(self, connection: Connection, message_id: str, reason: str) -> None:
         """The message keeps its row and its state, and no loop reads it until ``set_aside`` is null again."""
@@ -279,7 +283,14 @@ def _read_message(row: Any) -> TrackedMessage:
 
 
 def _read_origin(row: Any) -> RequestOrigin:
-    return RequestOrigin(row["request_event"], row["correlation_id"], row["traceparent"])
+    return RequestOrigin(
+        request_event=row["request_event"],
+        correlation_id=row["correlation_id"],
+        traceparent=row["traceparent"],
+        rule=row["rule"],
+        lane=_LANE_OF_NUMBER[row["lane"]],
+        requested_at=row["requested_at"],
+    )
 
 
 def _state_columns(message: TrackedMessage) -> tuple[Any, ...]:

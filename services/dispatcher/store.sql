@@ -141,11 +141,14 @@ select q.line, min(q.expires_at) as expires, min(greatest(q.not_before, (
 ))) as next
 from messages q where q.tenant = $1 and q.state = 'waiting' and q.set_aside is null group by q.line;
 
--- name: queue_totals
--- How many messages wait, since when the oldest, and how many are set aside.
-select count(*) as waiting, min(requested_at) as oldest,
-    (select count(*) from messages where tenant = $1 and set_aside is not null) as set_aside
-from messages where tenant = $1 and state = 'waiting' and set_aside is null;
+-- name: waiting_by_lane
+-- How many messages of each lane wait, and when the oldest was requested.
+select lane, count(*) as waiting, min(requested_at) as oldest
+from messages where tenant = $1 and state = 'waiting' and set_aside is null group by lane;
+
+-- name: count_set_aside
+-- Messages that no loop reads.
+select count(*) from messages where tenant = $1 and set_aside is not null;
 
 -- name: set_aside
 -- Marks a message that a loop cannot handle, so that no loop reads it again.
@@ -156,7 +159,8 @@ update messages set set_aside = $3 where tenant = $1 and message_id = $2;
 -- name: load_messages
 -- Messages, locked in one order so that two batches never deadlock.
 select message_id, person_id, line, state, reason, resend, expires_at, not_before, hold_until, attempts,
-    wording, template_only, wamid, rank, failed_attempt, failed_code, withdrawal, failures, template_name, template_language, request_event, correlation_id, traceparent
+    wording, template_only, wamid, rank, failed_attempt, failed_code, withdrawal, failures, template_name, template_language,
+    request_event, correlation_id, traceparent, rule, lane, requested_at
 from messages
 where tenant = $1 and message_id = any ($2::text[])
 order by message_id

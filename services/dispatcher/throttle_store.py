@@ -7,7 +7,6 @@ from typing import Any
 
 from msgspec.structs import astuple
 
-from services.dispatcher.metrics import record_loop_error
 from services.dispatcher.provider_responses import ErrorScope, SendOutcome
 from services.dispatcher.store import QUERIES
 from services.dispatcher.throttles import (
@@ -20,6 +19,7 @@ from services.dispatcher.throttles import (
     throttle_key,
 )
 from shared.runtime.clock import machine_now
+from shared.runtime.failures import record_loop_error
 from shared.runtime.outbox import Transaction
 from shared.runtime.postgres import Connection
 from shared.runtime.telemetry import get_logger

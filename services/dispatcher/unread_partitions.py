@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaError
 from services.dispatcher import metrics
 from shared.contracts.ids import TenantId, partition_key
 from shared.contracts.topics import PARTITIONS, Topic
-from shared.runtime.failures import TRANSIENT_ERRORS
+from shared.runtime.failures import TRANSIENT_ERRORS, record_loop_error
 from shared.runtime.partitioner import partition_for_key
 from shared.runtime.postgres import Pool
 from shared.runtime.progress import Partition, read_progress
@@ -68,7 +68,7 @@ class UnreadPartitions:
             except (KafkaError, *TRANSIENT_ERRORS):
                 pass  # the consumer and the relay log the cause
             except Exception as error:  # noqa: BLE001 -- the boundary of a loop: no input may end it
-                metrics.record_loop_error("unread_partitions", error)
+                record_loop_error("unread_partitions", error)
             metrics.UNREAD_PARTITIONS.set(len(self.numbers()))
             await asyncio.sleep(_LOOK_SECONDS)
 

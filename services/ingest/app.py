@@ -75,6 +75,7 @@ def _start_server(parts: _Parts, publisher: KafkaPublisher) -> Router:
     }
     for counts in (webhook.signatures, events.signatures):
         process.health.details.append(partial(_signature_detail, counts))
+        parts.metrics.watch_signatures(counts.setting, counts.are_refused)
     router = Router(routes, parts.metrics.count_unread_rejection)
     on_dropped = partial(_record_dropped, parts)
     server = HttpServer(router, settings.limits, on_dropped, settings.listen_address, settings.listen_port)
@@ -135,6 +136,7 @@ def _start_polling(parts: _Parts, reader: ConsonanceReader) -> PollLoop:
     works = WorksPoll(reader, *pass_settings, settings.consonance_polled, settings.consonance_source)
     loop = PollLoop({"contacts": contacts.run, "works": works.run}, settings.consonance_poll_seconds, parts.metrics)
     if settings.consonance_poll_seconds:
+        parts.metrics.watch_snapshot_age(loop.snapshot_age)
         process.task("polling", loop.run_forever)
     return loop
 

@@ -153,7 +153,7 @@ class WhatsAppWebhook:
             if parsed.person_updates or parsed.invalid:
                 records = [*records, *await run_detachable(self._store(parsed, context))]
             await self.publisher.publish(records)
-        self.metrics.observe_publish(time.monotonic() - began)
+            self.metrics.observe_publish(time.monotonic() - began)
         self.metrics.count_updates(_update_kinds(parsed))
         self._count_foreign_numbers(parsed.foreign_numbers)
 

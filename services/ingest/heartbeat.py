@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from services.ingest.coverage import Coverage, CoverageTracker, CoverageUpdate, extend_coverage, start_coverage
 from services.ingest.metrics import IngestMetrics
@@ -67,12 +68,17 @@ class Heartbeat:
             until = min(self.tracker.complete_until(), asked_at)
             missed_at, reason = self.tracker.missed_at, self.tracker.reason
             if until <= coverage.until if coverage is not None else not is_ready:
+                self._show(coverage)
                 return
             update = start_coverage(until) if coverage is None else self._extend(coverage, until, missed_at)
             await save_coverage(tx.connection, self.tenant, self.account, update.coverage)
             self._publish_update(update, reason, tx)
+            tx.on_commit(partial(self._show, update.coverage))
         if self.tracker.missed_at == missed_at:
             self.tracker.missed_at = None
+
+    def _show(self, coverage: Coverage | None) -> None:
+        self.metrics.set_gap_open(is_open=coverage is not None and coverage.gap_since is not None)
 
     async def _check_readiness(self) -> bool:
         """Whether webhooks can be accepted, and could be since the last heartbeat."""

@@ -1,4 +1,4 @@
-"""The Prometheus metrics of ingest. Labels are closed sets; an address, id or text is never one."""
+"""The metrics of ingest. Labels are closed sets; an address, id or text is never one."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -7,7 +7,8 @@ from functools import cache
 from http import HTTPStatus
 
 from services.ingest.http.connections import DropReason
-from shared.runtime.telemetry import counter, gauge, histogram
+from shared.runtime.credentials import SECRET_REFUSED
+from shared.runtime.metrics import Metrics, Replicas, current_exemplar, label
 
 
 class Endpoint(StrEnum):
@@ -36,44 +37,68 @@ _REASON_OF_STATUS = {
 }
 
 
+class PollOutcome(StrEnum):
+    """How a poll of Consonance ended; ``completed``: it read all of it."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+_metrics = Metrics.of("ingest")
+_UPDATES = _metrics.counter(
+    "stet_updates_received_total",
+    "Updates accepted from WhatsApp and Consonance.",
+    label(
+        "kind",
+        description="`message`, `status` and other kinds of the code; `pushed`, `parked`; `other_number`: not ours",
+    ),
+)
+_REJECTIONS = _metrics.counter(
+    "stet_requests_rejected_total",
+    "Requests that were not accepted.",
+    label("endpoint", Endpoint),
+    label("reason", RejectionReason),
+)
+_PUBLISH_DURATION = _metrics.histogram(
+    "stet_webhook_publish_duration_seconds", "Time until all records of a webhook are durable in Kafka.", exemplars=True
+)
+_GAPS = _metrics.counter("stet_webhook_gaps_total", "Gaps that opened in the coverage of the webhook.")
+_GAP_OPEN = _metrics.gauge(
+    "stet_webhook_gap_open", "1 while webhooks may be missing that WhatsApp had no time yet to send again."
+)
+_POLLS = _metrics.counter("stet_polls_total", "Polls of Consonance.", label("outcome", PollOutcome))
+_POLLED_EVENTS = _metrics.counter("stet_polled_events_total", "Events published by polls of Consonance.")
+_SNAPSHOT_AGE = _metrics.gauge(
+    "stet_snapshot_age_seconds", "Machine time since the last complete poll of Consonance; 0 where it is not polled."
+)
+_DROPPED = _metrics.counter(
+    "stet_connections_dropped_total",
+    "Connections of the public port that the server ended.",
+    label("reason", DropReason),
+)
+_CONNECTIONS = _metrics.gauge(
+    "stet_open_connections", "Connections that are open at the public port.", replicas=Replicas.SUM
+)
+_BODY_BYTES = _metrics.gauge(
+    "stet_request_body_bytes", "Bytes of request bodies that are held in memory.", replicas=Replicas.SUM
+)
+_updates_of = cache(_UPDATES.labels)
+
+
 class IngestMetrics:
     """``updates_counted`` is the number of updates since the start, for the idle report of a driven clock."""
 
     def __init__(self) -> None:
-        self._updates = counter("stet_ingest_updates_total", "Updates received, by their kind.", "kind")
-        self._rejections = counter(
-            "stet_ingest_requests_rejected_total",
-            "Requests that were not accepted, by endpoint and reason.",
-            "endpoint",
-            "reason",
-        )
-        self._publish = histogram(
-            "stet_ingest_publish_duration_seconds", "Time until all records of a webhook are durable in Kafka."
-        )
-        self._updates_of_kind = cache(self._updates.labels)
-        self._gaps = counter("stet_ingest_webhook_gaps_total", "Gaps opened in the coverage of the webhook.")
-        self._polls_completed = counter("stet_ingest_polls_completed_total", "Polls of Consonance that read all of it.")
-        self._polls_failed = counter("stet_ingest_polls_failed_total", "Polls of Consonance that ended with an error.")
-        self._polled_events = counter("stet_ingest_polled_events_total", "Events published by polls of Consonance.")
-        self._snapshot_age = gauge(
-            "stet_ingest_snapshot_age_seconds", "Machine time since the last complete poll of Consonance."
-        )
-        self._dropped = counter(
-            "stet_ingest_connections_dropped_total", "Connections that the server ended, by reason.", "reason"
-        )
-        self._connections = gauge("stet_ingest_open_connections", "Connections that are open at the public port.")
-        self._body_bytes = gauge("stet_ingest_request_body_bytes", "Bytes of request bodies that are held in memory.")
-
         self.updates_counted = 0
 
     def count_updates(self, kinds: Iterable[str]) -> None:
         """The updates of one request that was accepted."""
         for kind, count in Counter(kinds).items():
-            self._updates_of_kind(kind).inc(count)
+            _updates_of(kind).inc(count)
             self.updates_counted += count
 
     def count_rejection(self, endpoint: Endpoint, reason: RejectionReason) -> None:
-        self._rejections.labels(endpoint.value, reason.value).inc()
+        _REJECTIONS.labels(endpoint.value, reason.value).inc()
 
     def count_unread_rejection(self, path: str, status: HTTPStatus) -> None:
         """A request that the server rejected before it was read to its end."""
@@ -81,24 +106,31 @@ class IngestMetrics:
         self.count_rejection(endpoint, _REASON_OF_STATUS[status])
 
     def count_dropped(self, reason: DropReason) -> None:
-        self._dropped.labels(reason.value).inc()
+        _DROPPED.labels(reason.value).inc()
 
     def watch_connections(self, connections: Callable[[], float], body_bytes: Callable[[], float]) -> None:
-        self._connections.set_function(connections)
-        self._body_bytes.set_function(body_bytes)
+        _CONNECTIONS.set_function(connections)
+        _BODY_BYTES.set_function(body_bytes)
+
+    def watch_signatures(self, setting: str, are_refused: Callable[[], bool]) -> None:
+        SECRET_REFUSED.labels(setting).set_function(are_refused)
 
     def observe_publish(self, seconds: float) -> None:
-        self._publish.observe(seconds)
+        """Called inside the span of the webhook."""
+        _PUBLISH_DURATION.observe(seconds, current_exemplar())
 
     def count_gap(self) -> None:
-        self._gaps.inc()
+        _GAPS.inc()
+
+    def set_gap_open(self, *, is_open: bool) -> None:
+        _GAP_OPEN.set(is_open)
 
     def count_poll(self, events: int) -> None:
-        self._polls_completed.inc()
-        self._polled_events.inc(events)
+        _POLLS.labels(PollOutcome.COMPLETED).inc()
+        _POLLED_EVENTS.inc(events)
 
     def count_failed_poll(self) -> None:
-        self._polls_failed.inc()
+        _POLLS.labels(PollOutcome.FAILED).inc()
 
     def watch_snapshot_age(self, age: Callable[[], float]) -> None:
-        self._snapshot_age.set_function(age)
+        _SNAPSHOT_AGE.set_function(age)

@@ -8,6 +8,7 @@ https://developers.facebook.com/docs/graph-api/webhooks/getting-started · https
 
 import hmac
 import re
+import time
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -119,6 +120,11 @@ class SignatureCounts:
         oldest = int(now // 60) - WINDOW_MINUTES
         minutes = [minute for minute in self._minutes if minute.number > oldest]
         return sum(minute.accepted for minute in minutes), sum(minute.rejected for minute in minutes)
+
+    def are_refused(self) -> bool:
+        """Whether signatures came in the last ten minutes, and none of them was valid."""
+        accepted, rejected = self.recent(time.monotonic())
+        return rejected > 0 and accepted == 0
 
     def detail(self, now: float) -> str:
         """A line for ``/readyz`` that says what to do about rejected signatures; empty if there were none lately."""

@@ -20,9 +20,9 @@ from shared.contracts.ids import PersonId, TenantId, derive_id
 from shared.contracts.values import DECODE_ERRORS, Value, decode, encode
 from shared.runtime.clock import Clock, machine_now
 from shared.runtime.failures import SERIALIZATION_FAILURES, TRANSIENT_ERRORS
-from shared.runtime.outbox import RecordOrigin, Transaction, transaction
+from shared.runtime.outbox import RECORDS_PARKED, RecordOrigin, Transaction, transaction
 from shared.runtime.postgres import Connection, Pool, load_queries
-from shared.runtime.telemetry import get_logger, parked_counter
+from shared.runtime.telemetry import get_logger
 
 EVENT_RETENTION = timedelta(days=100)
 """Received CloudEvents are kept as long as in the inboxes of consumers; machine time."""
@@ -213,9 +213,8 @@ class ParkedInputStore:
 
 async def park_in(tx: Transaction, inputs: Iterable[InvalidInput], origin: str) -> None:
     """Park in a transaction that is open, also input that was parked before."""
-    parked = parked_counter("ingest")
     for one in inputs:
-        parked.labels(one.reason).inc()
+        RECORDS_PARKED.labels(one.reason).inc()
         await tx.park(one.raw, one.reason, one.sentence, RecordOrigin(origin))
         _log.warning("input.parked", reason=one.reason, sentence=one.sentence)
 

@@ -14,6 +14,7 @@ from services.rules.settings import RulesSettings
 from services.rules.waiting_events import TOPICS
 from shared.clients.working_calendar import resolve_zone
 from shared.contracts.contacts import PersonObserved
+from shared.runtime.build import commit_of
 from shared.runtime.service import service_process
 from shared.runtime.settings import load_settings
 from shared.runtime.telemetry import get_logger
@@ -28,6 +29,8 @@ async def main() -> None:
     async with service_process(settings, "rules") as process:
         await registry.store_current(process.pool, process.clock.now())
         metrics = RulesMetrics()
+        book = registry.current
+        metrics.set_rulebook(book.revision, settings.rules_commit or commit_of(settings.rules_dir), book.rules)
         _announce_shadow(metrics)
         rules = RulesHandlers(settings.tenant, registry, decider_of(registry, keys), metrics)
         loops = PollingLoops(rules, process.pool, process.clock, tick=0.02 if settings.development_clock else 0.25)

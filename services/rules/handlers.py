@@ -4,7 +4,6 @@ A decision becomes events here: the messages, withdrawals and writes it requests
 """
 
 import time
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,7 +16,7 @@ from services.rules.conversation.context import Effect, Reason, RequestedMessage
 from services.rules.conversation.decider import Decider, Decision
 from services.rules.conversation.facts import Facts
 from services.rules.conversation.required_facts import RequiredFacts, find_required_facts, is_opt_out, staff_ids
-from services.rules.metrics import RulesMetrics
+from services.rules.metrics import DecisionTally, RulesMetrics
 from services.rules.rulebook.registry import RulebookRegistry
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.decisions import SilenceRecorded
@@ -143,26 +142,28 @@ class RulesHandlers:
         keys = {event.partitionkey for event in events if event.id not in required.idle}
         queued = await waiting_events.queued_keys(tx.connection, keys) if keys else set()
         waiting: list[tuple[Event, waiting_events.MissingFacts]] = []
-        silent: dict[str, list[str]] = defaultdict(list)
+        tally = DecisionTally()
         for event in events:
             if (idle := required.idle.get(event.id)) is not None:
                 self.decider.shadow_evaluate(*idle)
-                silent[Reason.NOTHING_MATCHED].append(event.id)
+                tally.silent[Reason.NOTHING_MATCHED].append(event.id)
+                tally.delays.append((tx.now - event.recordedtime).total_seconds())
                 continue
             missing = waiting_events.find_missing(event, facts)
             if missing or (event.partitionkey in queued and waiting_events.may_queue(event)):
                 queued.add(event.partitionkey)
                 waiting.append((event, missing))
             else:
-                self._decide(tx, event, facts, silent)
-        self._publish_silences(tx, events, silent)
+                self._decide(tx, event, facts, tally)
+        self._publish_silences(tx, events, tally)
         await self._enqueue(tx, waiting)
-        await self._save(tx, facts)
+        await self._save(tx, facts, tally)
 
     async def run_due(self, tx: Transaction, chains: Iterable[ChainId]) -> None:
         """Run what is due of these chains, each by the facts of now."""
         required = RequiredFacts(chains=set(chains), people=set(staff_ids(self.registry.current, self.tenant)))
         facts = await self._load_facts(tx, required)
+        tally = DecisionTally()
         for chain in list(facts.chains.values()):
             if not _is_due(chain, facts, tx.now):
                 continue
@@ -177,10 +178,11 @@ class RulesHandlers:
                 chain.traceparent,
                 tx.now,
             )
+            tally.add(decision)
             self._publish(tx, _with_span(cause, decision, began), decision)
             if _is_due(facts.chains[chain.chain_id], facts, tx.now):
                 raise RuntimeError(f"chain {chain.chain_id} stays due at {tx.now}")
-        await self._save(tx, facts)
+        await self._save(tx, facts, tally)
 
     async def release_waiting(self, tx: Transaction, key: str, most: int) -> int:
         """Decide the first waiting events of a key, up to the first that must wait longer; returns how many.
@@ -191,15 +193,15 @@ class RulesHandlers:
         events = [row.event for row in ready if isinstance(row.event, Event)]
         await try_acquire_locks(tx.connection, tx.service, store.exclusive_locks(events))
         facts = await self._load_facts(tx, find_required_facts(events, self.registry.current, self.tenant, tx.now))
-        silent: dict[str, list[str]] = defaultdict(list)
+        tally = DecisionTally()
         for row in ready:
             if isinstance(row.event, Event):
-                self._decide(tx, row.event, facts, silent)
+                self._decide(tx, row.event, facts, tally)
             else:
                 await waiting_events.park_event(tx, key, row, row.event.reason, str(row.event))
-        self._publish_silences(tx, events, silent)
+        self._publish_silences(tx, events, tally)
         await waiting_events.dequeue(tx.connection, (row.place for row in ready))
-        await self._save(tx, facts)
+        await self._save(tx, facts, tally)
         return len(ready)
 
     async def park_first_waiting(self, tx: Transaction, key: str, error: Exception) -> None:
@@ -218,27 +220,26 @@ class RulesHandlers:
         await self.registry.load_earlier(tx.connection, (chain.revision for chain in facts.chains.values()))
         return facts
 
-    async def _save(self, tx: Transaction, facts: Facts) -> None:
+    async def _save(self, tx: Transaction, facts: Facts, tally: DecisionTally) -> None:
         await store.save(tx.connection, facts, tx.now)
-        self.metrics.publish()
+        tx.on_commit(tally.publish)
 
-    def _decide(self, tx: Transaction, event: Event, facts: Facts, silent: dict[str, list[str]]) -> None:
+    def _decide(self, tx: Transaction, event: Event, facts: Facts, tally: DecisionTally) -> None:
         began = time.time_ns()
         decision = self.decider.decide(event, facts, tx.now)
         facts.apply_changes(decision.changes)
+        tally.add(decision)
+        tally.delays.append((tx.now - event.recordedtime).total_seconds())
         self._publish(tx, _with_span(Cause.of(event, tx.now), decision, began), decision)
         if decision.record is None:
-            silent[decision.reasons[0]].append(event.id)
+            tally.silent[decision.reasons[0]].append(event.id)
 
     def _publish(self, tx: Transaction, cause: Cause, decision: Decision) -> None:
-        if decision.record is not None:
-            self.metrics.count(decision)
         for topic, event in outgoing_events(cause, decision):
             tx.publish(topic, event)
 
-    def _publish_silences(self, tx: Transaction, events: Sequence[Event], silent: dict[str, list[str]]) -> None:
-        for reason, ids in silent.items():
-            self.metrics.count_silent(reason, len(ids))
+    def _publish_silences(self, tx: Transaction, events: Sequence[Event], tally: DecisionTally) -> None:
+        for reason, ids in tally.silent.items():
             topic, event = silence_event(Cause.of(events[0], tx.now), ids, self.registry.current.revision, reason)
             tx.publish(topic, event)
 

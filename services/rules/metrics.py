@@ -1,63 +1,191 @@
 """The metrics of rules: what was decided, why, and how far behind the due chains and the waiting events are."""
 
-from collections import Counter
-from datetime import datetime
-from typing import Any
+from collections import Counter as Tally
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
-from services.rules.conversation.context import ExcludedPerson, RequestedMessage, RequestedWrite
+from prometheus_client import Counter
+
+from services.rules.conversation.context import (
+    AnsweredQuestion,
+    ExcludedPerson,
+    GivenReply,
+    Observation,
+    Reason,
+    RequestedMessage,
+    RequestedWrite,
+)
 from services.rules.conversation.decider import Decision
-from shared.runtime.telemetry import counter, gauge
+from services.rules.conversation.replies import ReplyPath, UnclearQuestion
+from services.rules.rulebook.model import Verb
+from shared.contracts.writes import WriteOperation
+from shared.runtime.metrics import DELAYS, NO_RULE, RULE, Metrics, Replicas, add_tally, label, rule_label
+
+_ANSWER_DELAYS = tuple(
+    timedelta(**{unit: number}).total_seconds()
+    for unit, numbers in {"minutes": (1, 5, 15, 30), "hours": (1, 2, 4, 8, 12), "days": (1, 2, 3, 5, 7, 14)}.items()
+    for number in numbers
+)
+
+_metrics = Metrics.of("rules")
+_reason = label("reason", Reason)
+_REVISION = _metrics.gauge(
+    "stet_rules_revision_info",
+    "Always 1: the rulebook in force in this replica.",
+    label("revision", description="of the content of the rule files"),
+    label("commit", description="the commit that they come from, else `unknown`"),
+    replicas=Replicas.SUM,
+)
+_DECISIONS = _metrics.counter("stet_decisions_total", "Decisions: one for each rule and reason.", RULE, _reason)
+_DECISION_DELAY = _metrics.histogram(
+    "stet_decision_delay_seconds", "Time from the recording of an event by ingest to its decision.", buckets=DELAYS
+)
+_REQUESTED_MESSAGES = _metrics.counter(
+    "stet_messages_requested_total", "Messages requested from dispatcher.", RULE, label("verb", Verb)
+)
+_EXCLUDED = _metrics.counter(
+    "stet_recipients_excluded_total", "People that a step of a rule did not reach.", RULE, _reason
+)
+_REQUESTED_WRITES = _metrics.counter(
+    "stet_writes_requested_total", "Writes requested from writeback.", RULE, label("operation", WriteOperation)
+)
+_REPLIES = _metrics.counter(
+    "stet_replies_total",
+    "Messages of people, by how the question that they answer was found, or why none was found.",
+    label("path", (*ReplyPath, *UnclearQuestion)),
+)
+_ANSWER_DURATION = _metrics.histogram(
+    "stet_answer_duration_seconds",
+    "Time from the first request of a question to a person until their final answer.",
+    RULE,
+    buckets=_ANSWER_DELAYS,
+)
+_OPEN_QUESTIONS = _metrics.gauge(
+    "stet_open_questions",
+    "Questions that wait for an answer: one for each chain and person, reminders not counted.",
+    RULE,
+)
+_OLDEST_QUESTION_AGE = _metrics.gauge(
+    "stet_oldest_open_question_age_seconds", "Time since the oldest open question was first requested.", RULE
+)
+_OLDEST_DUE_AGE = _metrics.gauge("stet_oldest_due_chain_age_seconds", "Time since the oldest due chain fell due.")
+_CHAINS_SET_ASIDE = _metrics.gauge("stet_chains_set_aside", "Chains that failed and wait for an operator.")
+_WAITING_EVENTS = _metrics.gauge("stet_waiting_events", "Events that wait for a person, a work or a message.")
+_OLDEST_WAITING_AGE = _metrics.gauge(
+    "stet_oldest_waiting_event_age_seconds", "Time since the oldest waiting event began to wait."
+)
+_SHADOW_AVAILABLE = _metrics.gauge(
+    "stet_shadow_available", "1 where durable-rules runs beside the evaluator, else 0.", replicas=Replicas.SUM
+)
+_SHADOW_DISAGREEMENTS = _metrics.counter(
+    "stet_shadow_disagreements_total", "Answers in which the evaluator and durable-rules differed."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenQuestions:
+    """Of one rule; ``oldest`` is when the first of them was requested (business time)."""
+
+    rule: str
+    questions: int
+    oldest: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Instants are business time; None where nothing is due or waits."""
+
+    oldest_due: datetime | None
+    waiting: int
+    oldest_waiting: datetime | None
+    set_aside: int
+    questions: Sequence[OpenQuestions]
+
+
+@dataclass(slots=True)
+class DecisionTally:
+    """The decisions of one transaction, counted once it is committed.
+
+    ``silent`` are the events from which nothing follows, by the reason; ``delays`` the seconds from the recording of an
+    event to its decision.
+    """
+
+    silent: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    delays: list[float] = field(default_factory=list)
+    _counted: dict[Counter, Tally[tuple[str, ...]]] = field(default_factory=lambda: defaultdict(Tally))
+    _answers: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+    def _add_observations(self, observations: Iterable[Observation]) -> None:
+        for one in observations:
+            match one:
+                case GivenReply(path):
+                    self._counted[_REPLIES][path,] += 1
+                case AnsweredQuestion(rule, waited):
+                    self._answers[rule_label(rule)].append(waited.total_seconds())
+
+    def add(self, decision: Decision) -> None:
+        counted = self._counted
+        if decision.observations:
+            self._add_observations(decision.observations)
+        for verdict in decision.record.verdicts if decision.record is not None else ():
+            counted[_DECISIONS][rule_label(verdict.rule), verdict.reason] += 1
+        for effect in decision.effects:
+            if isinstance(effect, RequestedMessage):
+                counted[_REQUESTED_MESSAGES][rule_label(effect.send.rule), effect.verb] += 1
+            elif isinstance(effect, ExcludedPerson):
+                chain = decision.changes.chains.get(effect.chain_id)
+                counted[_EXCLUDED][rule_label(chain.rule if chain else None), effect.reason] += 1
+            elif isinstance(effect, RequestedWrite):
+                request = effect.request
+                counted[_REQUESTED_WRITES][rule_label(request.evidence.rule), request.input.operation] += 1
+
+    def publish(self) -> None:
+        for reason, events in self.silent.items():
+            self._counted[_DECISIONS][NO_RULE, reason] += len(events)
+        for metric, tally in self._counted.items():
+            add_tally(metric, tally)
+        for rule, waited in self._answers.items():
+            _ANSWER_DURATION.labels(rule).observe_all(waited)
+        _DECISION_DELAY.observe_all(self.delays)
 
 
 class RulesMetrics:
-    """Decisions are counted in memory until ``publish``, once a batch. Labels are closed sets."""
+    """The gauges of a process, and its disagreements."""
 
     def __init__(self) -> None:
-        self._decisions = counter("stet_rules_decisions_total", "Decisions, by reason.", "reason")
-        self._messages = counter("stet_rules_messages_requested_total", "Messages requested, by verb.", "verb")
-        self._excluded = counter("stet_rules_people_excluded_total", "People excluded, by reason.", "reason")
-        self._writes = counter("stet_rules_writes_requested_total", "Writes requested, by operation.", "operation")
-        self._disagreements = counter(
-            "stet_rules_shadow_disagreements_total", "Answers in which evaluator and durable-rules differed."
-        )
-        self._shadow = gauge("stet_rules_shadow_available", "Whether durable-rules runs beside the evaluator (1 or 0).")
-        self._late = gauge("stet_rules_due_late_seconds", "Business time since the oldest due chain fell due.")
-        self._set_aside = gauge("stet_rules_chains_set_aside", "Chains that failed and wait for an operator.")
-        self._waiting = gauge("stet_rules_waiting_oldest_seconds", "Business time the oldest waiting event has waited.")
-        self._counted: Counter[tuple[Any, str]] = Counter()  # by metric and label
         self._disagreements_seen = 0
+        self._rules: set[str] = set()  # whose questions are shown, with 0 where none is open
 
-    def count_silent(self, reason: str, times: int) -> None:
-        self._counted[self._decisions, reason] += times
-
-    def count(self, decision: Decision) -> None:
-        for reason in decision.reasons:
-            self._counted[self._decisions, reason] += 1
-        for effect in decision.effects:
-            if isinstance(effect, RequestedMessage):
-                self._counted[self._messages, effect.verb] += 1
-            elif isinstance(effect, ExcludedPerson):
-                self._counted[self._excluded, effect.reason] += 1
-            elif isinstance(effect, RequestedWrite):
-                self._counted[self._writes, effect.request.input.operation] += 1
-
-    def publish(self) -> None:
-        for (metric, label), times in self._counted.items():
-            metric.labels(label).inc(times)
-        self._counted.clear()
+    def set_rulebook(self, revision: str, commit: str, rules: Iterable[str]) -> None:
+        _REVISION.labels(revision, commit).set(1)
+        self._rules.update(map(rule_label, rules))
 
     def set_shadow(self, *, available: bool) -> None:
-        self._shadow.set(1 if available else 0)
+        _SHADOW_AVAILABLE.set(available)
 
     def set_disagreements(self, total: int) -> None:
         """``total`` counts since the start of the process."""
-        self._disagreements.inc(total - self._disagreements_seen)
+        _SHADOW_DISAGREEMENTS.inc(total - self._disagreements_seen)
         self._disagreements_seen = total
 
-    def set_backlog(
-        self, now: datetime, *, oldest_due: datetime | None, oldest_waiting: datetime | None, set_aside: int
-    ) -> None:
-        """All instants are business time; None where nothing is due or waits."""
-        self._late.set(max(0.0, (now - oldest_due).total_seconds()) if oldest_due else 0)
-        self._waiting.set((now - oldest_waiting).total_seconds() if oldest_waiting else 0)
-        self._set_aside.set(set_aside)
+    def set_backlog(self, now: datetime, backlog: Backlog) -> None:
+        """``now`` is business time."""
+        _OLDEST_DUE_AGE.set(_age(backlog.oldest_due, now))
+        _WAITING_EVENTS.set(backlog.waiting)
+        _OLDEST_WAITING_AGE.set(_age(backlog.oldest_waiting, now))
+        _CHAINS_SET_ASIDE.set(backlog.set_aside)
+        questions, ages = Tally[str](), dict[str, float]()
+        for one in backlog.questions:
+            rule = rule_label(one.rule)
+            questions[rule] += one.questions
+            ages[rule] = max(ages.get(rule, 0.0), _age(one.oldest, now))
+        self._rules.update(questions)
+        for rule in self._rules:
+            _OPEN_QUESTIONS.labels(rule).set(questions[rule])
+            _OLDEST_QUESTION_AGE.labels(rule).set(ages.get(rule, 0.0))
+
+
+def _age(since: datetime | None, now: datetime) -> float:
+    return max((now - since).total_seconds(), 0.0) if since is not None else 0.0

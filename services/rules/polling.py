@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from services.rules import store, waiting_events
 from services.rules.handlers import RulesHandlers
+from services.rules.metrics import Backlog, OpenQuestions
 from shared.runtime.batch import bisect
 from shared.runtime.clock import Clock
 from shared.runtime.failures import (
@@ -165,9 +166,18 @@ class PollingLoops:
             metrics.set_disagreements(self.rules.decider.matcher.disagreements)
             now = self.clock.now()
             try:
-                set_aside = await self.pool.fetchval(store.QUERIES.count_set_aside)
-                due = await self.pool.fetchrow(store.QUERIES.due_state, now)
-                waiting = await self.pool.fetchrow(store.QUERIES.waiting_state)
+                metrics.set_backlog(now, await self._backlog(now))
             except TRANSIENT_ERRORS:
                 continue
-            metrics.set_backlog(now, oldest_due=due["next_due"], oldest_waiting=waiting["oldest"], set_aside=set_aside)
+
+    async def _backlog(self, now: datetime) -> Backlog:
+        due = await self.pool.fetchrow(store.QUERIES.due_state, now)
+        waiting = await self.pool.fetchrow(store.QUERIES.waiting_state)
+        questions = await self.pool.fetch(store.QUERIES.open_questions)
+        return Backlog(
+            oldest_due=due["next_due"],
+            waiting=waiting["waiting"],
+            oldest_waiting=waiting["oldest"],
+            set_aside=await self.pool.fetchval(store.QUERIES.count_set_aside),
+            questions=[OpenQuestions(row["rule"], row["questions"], row["oldest"]) for row in questions],
+        )

@@ -276,7 +276,7 @@ def _keys(facts: Facts, kind: str) -> Iterable[str]:
 
 
 def _row(chain: Chain) -> str:
-    people = chain.people()
+    people, asked_since = chain.people(), chain.asked_since().values()
     row = {
         "chain_id": chain.chain_id,
         "rule": chain.rule,
@@ -289,6 +289,8 @@ def _row(chain: Chain) -> str:
         "people": sorted(people),
         "guards": guards_of(chain, people) if chain.next_due else [],
         "next_due": format_instant(chain.next_due) if chain.next_due else None,
+        "open_questions": len(asked_since),
+        "asked_since": format_instant(min(asked_since)) if asked_since else None,
         "document": orjson.Fragment(_spelled(chain)),
     }
     return orjson.dumps(row).decode()

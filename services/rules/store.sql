@@ -128,7 +128,8 @@ on conflict (tenant, person_id) do update set reference = excluded.reference;
 -- name: save_chains
 -- The arrays of a row travel as JSON, since unnest would flatten arrays of arrays.
 insert into chains (
-    chain_id, tenant, rule, subject, revision, key, active, live, tags, people, guards, next_due, changed_at, document
+    chain_id, tenant, rule, subject, revision, key, active, live, tags, people, guards, next_due, changed_at,
+    open_questions, asked_since, document
 )
 select
     row ->> 'chain_id', $1, row ->> 'rule', row ->> 'subject', row ->> 'revision', row ->> 'key',
@@ -136,11 +137,13 @@ select
     array(select jsonb_array_elements_text(row -> 'tags')),
     array(select jsonb_array_elements_text(row -> 'people')),
     array(select jsonb_array_elements_text(row -> 'guards')),
-    (row ->> 'next_due')::timestamptz, $3, row -> 'document'
+    (row ->> 'next_due')::timestamptz, $3,
+    (row ->> 'open_questions')::integer, (row ->> 'asked_since')::timestamptz, row -> 'document'
 from unnest($2::jsonb[]) as t(row)
 on conflict (chain_id) do update set
     active = excluded.active, live = excluded.live, people = excluded.people, guards = excluded.guards,
-    next_due = excluded.next_due, changed_at = excluded.changed_at, document = excluded.document;
+    next_due = excluded.next_due, changed_at = excluded.changed_at, open_questions = excluded.open_questions,
+    asked_since = excluded.asked_since, document = excluded.document;
 
 -- name: save_messages
 -- Messages of ours by chain; WhatsApp's id is never lost.
@@ -214,6 +217,11 @@ returning c.chain_id;
 -- name: due_state
 -- The next due instant of all chains, and how many are due by now.
 select min(next_due) as next_due, count(*) filter (where next_due <= $1) as due from chains where next_due is not null;
+
+-- name: open_questions
+-- How many questions of each rule wait for an answer, and since when the oldest.
+select rule, sum(open_questions) as questions, min(asked_since) as oldest
+from chains where open_questions > 0 group by rule;
 
 -- name: queued_keys
 -- Keys that have waiting events.

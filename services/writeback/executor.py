@@ -94,7 +94,7 @@ class WriteExecutor:
                 await self._wait(stored, is_unknown=step.is_in_doubt)
             case SettleWrite():
                 await self.store.settle(stored, step, compared)
-                _record_outcome("write.settled", stored, step.outcome, step.detail)
+                self._record_outcome("write.settled", stored, step.outcome, step.detail)
             case OpenTask():
                 await self._open_task(stored, step.reason, compared)
             case _:
@@ -193,13 +193,26 @@ class WriteExecutor:
 
     async def _open_task(self, stored: StoredWrite, reason: WriteReason, compared: Sequence[ComparedChange]) -> None:
         await self.store.open_task(stored, reason, compared)
-        _record_outcome("task.opened", stored, WriteOutcome.MANUAL, reason)
+        self._record_outcome("task.opened", stored, WriteOutcome.MANUAL, reason)
 
     async def _wait(self, stored: StoredWrite, *, is_unknown: bool, failed_reads: int = 0) -> None:
         wait = min(_FIRST_WAIT * 2 ** min(stored.reads, _MAX_DOUBLINGS), _LONGEST_WAIT)
         await self.store.postpone(stored, machine_now() + wait, is_unknown=is_unknown, failed_reads=failed_reads)
         if is_unknown and not stored.is_unknown_published:
-            _record_outcome("write.postponed", stored, WriteOutcome.UNKNOWN, None)
+            self._record_outcome("write.postponed", stored, WriteOutcome.UNKNOWN, None)
+
+    def _record_outcome(self, event: str, stored: StoredWrite, outcome: WriteOutcome, detail: str | None) -> None:
+        write = stored.write
+        metrics.count_outcome(stored, outcome, self.store.clock.now())
+        log.info(
+            event,
+            write_id=write.write_id,
+            record=write.record,
+            operation=write.input.operation,
+            outcome=outcome,
+            detail=detail,
+            attempts=stored.attempts,
+        )
 
 
 def _result(planned: _PlannedChange, data: Mapping[str, Any] | None) -> ReadResult | None:
@@ -231,18 +244,3 @@ def _check_intent_age(last_active: datetime) -> None:
     """Raises RequestNotSent for an intent that is too old."""
     if machine_now() - last_active > _MAX_INTENT_AGE:
         raise RequestNotSent("this process was frozen between its intent and its request")
-
-
-def _record_outcome(event: str, stored: StoredWrite, outcome: WriteOutcome, detail: str | None) -> None:
-    write = stored.write
-    operation = write.input.operation
-    metrics.OUTCOMES.labels(operation, outcome).inc()
-    log.info(
-        event,
-        write_id=write.write_id,
-        record=write.record,
-        operation=operation,
-        outcome=outcome,
-        detail=detail,
-        attempts=stored.attempts,
-    )

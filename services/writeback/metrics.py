@@ -1,36 +1,66 @@
 """Writeback's metrics, and the loop that refreshes those of the backlog."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
-from services.writeback.store import WriteBacklog, WriteStore
+from services.writeback.circuit_breaker import PauseReason
+from services.writeback.store import OpenTasks, WriteBacklog, WriteStore
+from services.writeback.write_state import StoredWrite
+from shared.contracts.writes import SUCCESSFUL_OUTCOMES, WriteOperation, WriteOutcome
 from shared.runtime.clock import Clock
-from shared.runtime.failures import TRANSIENT_ERRORS, describe_failure
-from shared.runtime.telemetry import counter, gauge, get_logger
+from shared.runtime.failures import TRANSIENT_ERRORS, record_loop_error
+from shared.runtime.metrics import DELAYS, RULE, Metrics, label, rule_label
+from shared.runtime.outbox import PARKING_REASON
+from shared.runtime.telemetry import get_logger
 
-OUTCOMES = counter("stet_writeback_outcomes_total", "Outcomes of writes.", "operation", "outcome")
-DEFERRED = counter("stet_writeback_deferred_writes_total", "Writes deferred after an unexpected error.", "reason")
-LOOP_ERRORS = counter("stet_writeback_loop_errors_total", "Errors that a loop met and continued after.", "loop")
-PAUSED = gauge("stet_writeback_paused", "1 while nothing is written, by the reason, else 0.", "reason")
-OPERATION_SUPPORTED = gauge(
-    "stet_writeback_operation_supported", "1 where Consonance offers a mapped operation, else 0.", "operation"
+_metrics = Metrics.of("writeback")
+_operation = label("operation", WriteOperation)
+_OUTCOMES = _metrics.counter(
+    "stet_write_outcomes_total",
+    "Outcomes of writes; manual: a task was opened.",
+    RULE,
+    _operation,
+    label("outcome", [outcome for outcome in WriteOutcome if outcome is not WriteOutcome.DONE_BY_HAND]),
 )
-_OLDEST_PENDING = gauge(
-    "stet_writeback_oldest_pending_seconds", "Age in business time of the oldest confirmed reply not yet written."
+_WRITE_DURATION = _metrics.histogram(
+    "stet_write_duration_seconds",
+    "Time from the reply that asks for a write, else from the request, until its value was read in Consonance.",
+    _operation,
+    buckets=(*DELAYS, 1800.0, 3600.0),
 )
-_PENDING = gauge("stet_writeback_pending_writes", "Writes that are due or wait for a later read.")
-_BLOCKED = gauge("stet_writeback_blocked_writes", "Writes behind a manual task of their record.")
-_OPEN_TASKS = gauge("stet_writeback_open_tasks", "Manual tasks that are not closed.")
+DEFERRED = _metrics.counter("stet_writes_deferred_total", "Writes deferred after an unexpected error.", PARKING_REASON)
+PAUSED = _metrics.gauge(
+    "stet_writes_paused", "1 while nothing is written, by the reason, else 0.", label("reason", PauseReason)
+)
+OPERATION_SUPPORTED = _metrics.gauge(
+    "stet_operation_supported",
+    "1 where Consonance offers a mapped operation, else 0.",
+    label("operation", description="an operation of the mapping"),
+)
+_OLDEST_PENDING = _metrics.gauge(
+    "stet_oldest_pending_write_age_seconds", "Time since the oldest write that is not settled was requested."
+)
+_PENDING = _metrics.gauge("stet_pending_writes", "Writes that are due or wait for a later read.")
+_BLOCKED = _metrics.gauge("stet_blocked_writes", "Writes behind a manual task of their record.")
+_OPEN_TASKS = _metrics.gauge("stet_open_manual_tasks", "Manual tasks that are not closed.", _operation)
+_OLDEST_TASK = _metrics.gauge(
+    "stet_oldest_manual_task_age_seconds", "Time since the oldest open manual task was opened.", _operation
+)
 
 _REFRESH_SECONDS = 5.0
 
 log = get_logger()
 
 
-def record_loop_error(loop: str, error: BaseException) -> None:
-    """For an error that no single write explains. The log holds no value: texts of errors may quote data."""
-    LOOP_ERRORS.labels(loop).inc()
-    log.error("loop.failed", loop=loop, sentence=describe_failure(error))
+def count_outcome(stored: StoredWrite, outcome: WriteOutcome, now: datetime) -> None:
+    """``now`` is business time."""
+    write, operation = stored.write, stored.write.input.operation
+    _OUTCOMES.labels(rule_label(write.evidence.rule), operation, outcome).inc()
+    if outcome in SUCCESSFUL_OUTCOMES:
+        since = write.evidence.answered_at or write.requested_at
+        _WRITE_DURATION.labels(operation).observe_all([(now - since).total_seconds()])
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +72,7 @@ class BacklogReporter:
         while True:
             try:
                 self.show(await self.store.fetch_backlog())
+                self.show_tasks(await self.store.fetch_open_tasks())
             except TRANSIENT_ERRORS:
                 log.info("backlog.skipped")  # the relay and the consumer log the cause; the last values stay
             except Exception as error:  # noqa: BLE001 -- the boundary of a loop: no input may end it
@@ -49,8 +80,15 @@ class BacklogReporter:
             await asyncio.sleep(_REFRESH_SECONDS)
 
     def show(self, backlog: WriteBacklog) -> None:
-        age = (self.clock.now() - backlog.oldest).total_seconds() if backlog.oldest is not None else 0.0
-        _OLDEST_PENDING.set(max(age, 0.0))
+        _OLDEST_PENDING.set(self._age(backlog.oldest))
         _PENDING.set(backlog.pending)
         _BLOCKED.set(backlog.blocked)
-        _OPEN_TASKS.set(backlog.manual)
+
+    def show_tasks(self, tasks: Mapping[WriteOperation, OpenTasks]) -> None:
+        for operation in WriteOperation:
+            found = tasks.get(operation)
+            _OPEN_TASKS.labels(operation).set(found.tasks if found else 0)
+            _OLDEST_TASK.labels(operation).set(self._age(found.oldest if found else None))
+
+    def _age(self, since: datetime | None) -> float:
+        return max((self.clock.now() - since).total_seconds(), 0.0) if since is not None else 0.0

@@ -20,7 +20,14 @@ from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event
 from shared.contracts.ids import ContactId, TenantId, WriteId
 from shared.contracts.values import decode, encode, format_instant
-from shared.contracts.writes import AdvanceWorkflow, CreateAcquisition, RecordDecision, RequestWrite, WriteOutcome
+from shared.contracts.writes import (
+    AdvanceWorkflow,
+    CreateAcquisition,
+    RecordDecision,
+    RequestWrite,
+    WriteOperation,
+    WriteOutcome,
+)
 from shared.runtime.clock import Clock, machine_now
 from shared.runtime.outbox import Transaction, transaction
 from shared.runtime.postgres import Connection, Pool, load_queries
@@ -49,12 +56,19 @@ class WriteBacklog(NamedTuple):
     oldest: datetime | None
 
 
+class OpenTasks(NamedTuple):
+    """Manual tasks of one operation; ``oldest`` is when the first of them was opened (business time)."""
+
+    tasks: int
+    oldest: datetime
+
+
 class WriteStore:
     """The worker's side of the store. Methods raise asyncpg's errors where the database is away."""
 
     def __init__(self, pool: Pool, clock: Clock) -> None:
         self._pool = pool
-        self._clock = clock
+        self.clock = clock
 
     async def fetch_due(self, busy: Iterable[str], limit: int) -> list[DueWrite]:
         """The first due write of every ordering key not in ``busy``."""
@@ -123,7 +137,7 @@ class WriteStore:
 
     async def postpone(self, stored: StoredWrite, due_at: datetime, *, is_unknown: bool, failed_reads: int) -> None:
         """An unknown outcome is published once, however often it is read again."""
-        async with transaction(self._pool, self._clock, SERVICE, locks=[stored.ordering_key]) as tx:
+        async with transaction(self._pool, self.clock, SERVICE, locks=[stored.ordering_key]) as tx:
             await tx.connection.execute(
                 QUERIES.postpone,
                 *(stored.tenant, stored.write.write_id, due_at, failed_reads, is_unknown),
@@ -137,7 +151,7 @@ class WriteStore:
         await self._pool.execute(QUERIES.defer, due.tenant, due.write_id, due_at, source_states(WriteEvent.POSTPONED))
 
     async def settle(self, stored: StoredWrite, step: SettleWrite, compared: Sequence[ComparedChange]) -> None:
-        async with transaction(self._pool, self._clock, SERVICE, locks=[stored.ordering_key]) as tx:
+        async with transaction(self._pool, self.clock, SERVICE, locks=[stored.ordering_key]) as tx:
             value = compared[0].comparison.value if step.outcome is not WriteOutcome.CONFLICT else None
             if await _record_outcome(tx, stored, WriteEvent.OUTCOME_RECORDED, step.outcome, value):
                 await _add_evidence(tx, stored, step.outcome, step.detail, report_changes(compared, stored))
@@ -146,7 +160,7 @@ class WriteStore:
     async def open_task(self, stored: StoredWrite, reason: WriteReason, compared: Sequence[ComparedChange]) -> None:
         """Opens the durable task for the write; later writes of its record wait behind it."""
         first = compared[0].comparison
-        async with transaction(self._pool, self._clock, SERVICE, locks=[stored.ordering_key]) as tx:
+        async with transaction(self._pool, self.clock, SERVICE, locks=[stored.ordering_key]) as tx:
             if not await _record_outcome(tx, stored, WriteEvent.TASK_OPENED, WriteOutcome.MANUAL, first.value):
                 return
             changes = report_changes(compared, stored)
@@ -161,6 +175,10 @@ class WriteStore:
     async def fetch_backlog(self) -> WriteBacklog:
         row = await self._pool.fetchrow(QUERIES.fetch_backlog)
         return WriteBacklog(row["pending"], row["blocked"], row["manual"], row["oldest"])
+
+    async def fetch_open_tasks(self) -> dict[WriteOperation, OpenTasks]:
+        rows = await self._pool.fetch(QUERIES.open_tasks_by_operation)
+        return {WriteOperation(row["operation"]): OpenTasks(row["tasks"], row["oldest"]) for row in rows}
 
 
 def _attempt(number: int, answer: str | None, asked_at: datetime | None) -> WriteAttempt | None:

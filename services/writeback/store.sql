@@ -186,6 +186,14 @@ cross join lateral (
 ) blocked
 where w.state in ('queued', 'intent') or w.state = 'manual';
 
+-- name: open_tasks_by_operation
+-- How many manual tasks of each operation are open, and when the oldest was opened.
+select w.operation, count(*) as tasks, min(t.opened_at) as oldest
+from tasks t
+join writes w using (tenant, write_id)
+where t.closed_at is null
+group by w.operation;
+
 -- name: lock_ordering_key
 -- Takes the advisory lock of an ordering key for this session, unless another session holds it.
 select pg_try_advisory_lock($1);

@@ -12,11 +12,16 @@ from datetime import timedelta
 from services.writeback import metrics
 from services.writeback.circuit_breaker import CircuitBreaker, PauseReason
 from services.writeback.executor import WriteExecutor
-from services.writeback.metrics import record_loop_error
 from services.writeback.store import QUERIES, DueWrite
 from shared.contracts.errors import Unavailable
 from shared.runtime.clock import machine_now
-from shared.runtime.failures import SERIALIZATION_FAILURES, TRANSIENT_ERRORS, describe_failure, parking_reason
+from shared.runtime.failures import (
+    SERIALIZATION_FAILURES,
+    TRANSIENT_ERRORS,
+    describe_failure,
+    parking_reason,
+    record_loop_error,
+)
 from shared.runtime.health import IdleStatus
 from shared.runtime.postgres import Connection, advisory_lock_key, raise_if_read_only
 from shared.runtime.telemetry import get_logger

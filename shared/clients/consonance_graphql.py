@@ -5,8 +5,10 @@ aiohttp and not the ``gql`` library: ``gql`` hides the HTTP status where the bod
 hold personal data, into its error texts.
 """
 
+import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from enum import StrEnum
 from typing import Any, Self, cast
 
 import aiohttp
@@ -20,7 +22,9 @@ from graphql import (
 )
 
 from shared.contracts.errors import Throttled, Unavailable
-from shared.runtime.telemetry import gauge, get_logger
+from shared.runtime.credentials import SECRET_REFUSED
+from shared.runtime.metrics import Metrics, current_exemplar, label
+from shared.runtime.telemetry import get_logger
 
 LARGEST_ANSWER = 64 * 1024 * 1024
 """Bytes. The contacts of a large publisher come in one answer of some 20 MB."""
@@ -69,11 +73,51 @@ class QueryFailed(Unavailable):
         self.schema_changed = schema_changed
 
 
+class RequestKind(StrEnum):
+    QUERY = "query"
+    MUTATION = "mutation"
+
+
+class RequestOutcome(StrEnum):
+    """How a request ended; ``errors``: with errors of GraphQL, or with an answer that is none of Consonance's."""
+
+    ANSWERED = "answered"
+    ERRORS = "errors"
+    KEY_REFUSED = "key_refused"
+    THROTTLED = "throttled"
+    NOT_SENT = "not_sent"
+    NO_ANSWER = "no_answer"
+
+
+_FAILURES: Mapping[type[Unavailable], RequestOutcome] = {
+    KeyRefused: RequestOutcome.KEY_REFUSED,
+    Throttled: RequestOutcome.THROTTLED,
+    RequestNotSent: RequestOutcome.NOT_SENT,
+}
+
+_metrics = Metrics.of("ingest", "writeback")
+_kind = label("kind", RequestKind)
+_REQUESTS = _metrics.counter(
+    "stet_consonance_requests_total", "Requests to Consonance.", _kind, label("outcome", RequestOutcome)
+)
+_REQUEST_DURATION = _metrics.histogram(
+    "stet_consonance_request_duration_seconds",
+    "Time from a request to Consonance until its answer.",
+    _kind,
+    exemplars=True,
+)
+
+
+def _outcome_of(status: int, body: Any) -> RequestOutcome:
+    is_answer = status < 500 and isinstance(body, dict) and not body.get("errors")
+    return RequestOutcome.ANSWERED if is_answer else RequestOutcome.ERRORS
+
+
 class ConsonanceClient:
     """``timeout`` bounds one request as a whole; the key is sent in one header and appears nowhere else.
 
-    ``decode`` reads the JSON of an answer and raises ValueError where it cannot. ``service`` is part of the name of
-    the metric of a refused key; ``meanwhile`` ends its hint to the operator: what goes on while the key is refused.
+    ``decode`` reads the JSON of an answer and raises ValueError where it cannot. ``service`` and ``meanwhile`` are
+    for the hint about a refused key: what to restart, and what goes on until then.
     """
 
     def __init__(
@@ -94,9 +138,7 @@ class ConsonanceClient:
         self._hint = (
             f"Consonance refuses it: make a new key in Consonance, put it in place, restart {service}; {meanwhile}"
         )
-        self._refused_gauge = gauge(
-            f"stet_{service}_consonance_key_refused", f"1 while Consonance refuses {KEY_SETTING}, else 0."
-        )
+        self._refused_gauge = SECRET_REFUSED.labels(KEY_SETTING)
         self._key_refused = False
         self._session: aiohttp.ClientSession | None = None
 
@@ -124,7 +166,7 @@ class ConsonanceClient:
         Raises QueryFailed where the answer holds errors, whatever its HTTP status, and Unavailable for every other
         failure. An answer of another shape is a failure too: it does not even show that a record is missing.
         """
-        status, body = await self._post(document, variables)
+        status, body = await self._timed(RequestKind.QUERY, document, variables)
         if status >= 500 or not isinstance(body, dict):
             raise Unavailable(f"Consonance answered a query with HTTP {status}")
         if errors := body.get("errors"):
@@ -140,7 +182,7 @@ class ConsonanceClient:
 
         Raises KeyRefused, Throttled or RequestNotSent where nothing was executed, NoAnswer where that is unknown.
         """
-        status, body = await self._post(document, variables)
+        status, body = await self._timed(RequestKind.MUTATION, document, variables)
         if status >= 500 or not isinstance(body, dict):
             raise NoAnswer(f"Consonance answered a mutation with HTTP {status}")
         return body
@@ -154,6 +196,19 @@ class ConsonanceClient:
         except Exception as error:  # noqa: BLE001 -- graphql-core raises all kinds of errors on a malformed description
             raise Unavailable(f"Consonance's schema cannot be read: {type(error).__name__}") from None
         return schema
+
+    async def _timed(self, kind: RequestKind, document: str, variables: Mapping[str, Any]) -> tuple[int, Any]:
+        began, outcome = time.perf_counter(), RequestOutcome.NO_ANSWER
+        try:
+            status, body = await self._post(document, variables)
+            outcome = _outcome_of(status, body)
+        except Unavailable as error:
+            outcome = _FAILURES.get(type(error), RequestOutcome.NO_ANSWER)
+            raise
+        finally:
+            _REQUESTS.labels(kind, outcome).inc()
+            _REQUEST_DURATION.labels(kind).observe(time.perf_counter() - began, current_exemplar())
+        return status, body
 
     async def _post(self, document: str, variables: Mapping[str, Any]) -> tuple[int, Any]:
         """The HTTP status and the decoded body, None where the body is no JSON."""

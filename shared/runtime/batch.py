@@ -5,6 +5,7 @@ the outbox, commit. A record that the handler or the database refuses is found b
 """
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -15,14 +16,15 @@ import msgspec
 from shared.contracts.envelope import Event, parse_event
 from shared.contracts.errors import Unprocessable
 from shared.contracts.ids import derive_id
-from shared.contracts.topics import PARTITIONS, Topic
+from shared.contracts.topics import CONSUMED, PARTITIONS, Topic
 from shared.runtime.clock import Clock
 from shared.runtime.failures import FailureKind, classify_failure, describe_failure, parking_reason
 from shared.runtime.inbox import enter_inbox
-from shared.runtime.outbox import Headers, RecordOrigin, Transaction
+from shared.runtime.metrics import TOPIC, Metrics, current_exemplar
+from shared.runtime.outbox import RECORDS_PARKED, Headers, RecordOrigin, Transaction
 from shared.runtime.postgres import Pool, acquire_locks
 from shared.runtime.progress import Fenced, OffsetRange, Partition, advance_progress
-from shared.runtime.telemetry import counter, error_location, get_logger, histogram, parked_counter
+from shared.runtime.telemetry import error_location, get_logger
 from shared.runtime.tracing import batch_span
 
 log = get_logger()
@@ -32,6 +34,13 @@ _MAX_SPAN_LINKS = 32
 _MIN_RECORDS_PER_PART = 64
 _MAX_CONCURRENT_PARTS = 4
 _SIZE_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 4000)
+
+_metrics = Metrics.of(*(service for service, topics in CONSUMED.items() if topics))
+_RECORDS_READ = _metrics.counter("stet_records_read_total", "Records read.", TOPIC)
+_BATCH_RECORDS = _metrics.histogram("stet_batch_records", "Records in a batch.", buckets=_SIZE_BUCKETS)
+_BATCH_DURATION = _metrics.histogram(
+    "stet_batch_duration_seconds", "Time from the records of a batch to its commit.", exemplars=True
+)
 
 
 # ------------------------------------------------------------------ parse
@@ -177,12 +186,6 @@ class BatchProcessor:
         self._max_consecutive_failures = max_consecutive_failures
         self._consecutive_failures = 0
         self._part_slots = asyncio.Semaphore(_MAX_CONCURRENT_PARTS)
-        self._seconds = histogram(
-            f"stet_{service}_batch_duration_seconds", "Time from a batch's records to its commit."
-        )
-        self._size = histogram(f"stet_{service}_batch_records", "Records in a batch.", buckets=_SIZE_BUCKETS)
-        self._records = counter(f"stet_{service}_records_read_total", "Records read, by topic.", "topic")
-        self._parked = parked_counter(service)
 
     def is_unread(self, topic: str, record: Any) -> bool:
         """Whether this replica should read the record now: its partition is assigned and it was not read before."""
@@ -211,9 +214,11 @@ class BatchProcessor:
         async with self._part_slots:
             items = [parse_record(self.topics[topic], record) for topic, record in records]
             traces = [item.event.traceparent for item in items[:_MAX_SPAN_LINKS] if isinstance(item, ReceivedEvent)]
-            with self._seconds.time(), batch_span(f"{self.service}.batch", traces, records=len(items)):
+            began = time.perf_counter()
+            with batch_span(f"{self.service}.batch", traces, records=len(items)):
                 await bisect(items, self._attempt, self._refuse)
-            self._size.observe(len(items))
+                _BATCH_DURATION.observe(time.perf_counter() - began, current_exemplar())
+            _BATCH_RECORDS.observe(len(items))
 
     async def _attempt(self, items: Sequence[ParsedRecord]) -> None:
         try:
@@ -223,7 +228,9 @@ class BatchProcessor:
         received = [item for item in items if isinstance(item, ReceivedEvent)]
         async with self._pool.acquire() as connection, connection.transaction():
             await advance_progress(connection, ranges)
-            handled_any = await self._apply(Transaction(connection, self.service, self._clock.now()), items, received)
+            tx = Transaction(connection, self.service, self._clock.now())
+            handled_any = await self._apply(tx, items, received)
+        tx.committed()
         for partition, offsets in ranges.items():
             if self.positions.get(partition) == offsets.expected:
                 self.positions[partition] = offsets.after
@@ -265,10 +272,10 @@ class BatchProcessor:
     def _count(self, items: Sequence[ParsedRecord]) -> None:
         self.handled += len(items)
         for topic, records in Counter(item.topic.name for item in items).items():
-            self._records.labels(topic).inc(records)
+            _RECORDS_READ.labels(topic).inc(records)
         for item in items:
             if isinstance(item, InvalidRecord):
-                self._parked.labels(item.reason).inc()
+                RECORDS_PARKED.labels(item.reason).inc()
                 fields = {"topic": item.topic.name, "partition": item.partition, "offset": item.offset}
                 log.warning("record.parked", **fields, reason=item.reason)
 

@@ -14,6 +14,13 @@ from typing import Annotated
 from pydantic import AfterValidator, SecretStr
 
 from shared.contracts.ids import PersonId, length_prefixed
+from shared.runtime.metrics import Metrics, label
+
+SECRET_REFUSED = Metrics.of("ingest", "dispatcher", "writeback").gauge(
+    "stet_secret_refused",
+    "1 while the other side refuses the secret, or while signatures come and none is made with it, else 0.",
+    label("secret", description="the setting that holds it"),
+)
 
 _PSEUDONYM_HEX = 32
 _WEBHOOK_PREFIX = "whsec_"

@@ -101,4 +101,4 @@ delete from inbox where (tenant, source, id) in (
 delete from parked where id in (select id from parked where state <> 'parked' and parked_at < $1 limit $2);
 
 -- name: count_parked
-select reason, count(*) as records from parked where state = 'parked' group by reason;
+select reason, count(*) as records, min(parked_at) as oldest from parked where state = 'parked' group by reason;

@@ -10,7 +10,15 @@ from enum import StrEnum
 import asyncpg
 
 from shared.contracts.errors import Misconfigured, Unavailable, Unprocessable
-from shared.runtime.telemetry import error_location
+from shared.runtime.metrics import Metrics, label
+from shared.runtime.telemetry import error_location, get_logger
+
+log = get_logger()
+_LOOP_ERRORS = Metrics.of("dispatcher", "writeback").counter(
+    "stet_loop_errors_total",
+    "Errors that a loop met and went on after.",
+    label("loop", description="the name of a loop in the code"),
+)
 
 
 class LocksBusy(Unavailable):
@@ -72,6 +80,12 @@ def parking_reason(error: BaseException) -> str:
     if isinstance(error, Unprocessable):
         return error.reason
     return "database_refused" if isinstance(error, (asyncpg.PostgresError, asyncpg.InterfaceError)) else "unexpected"
+
+
+def record_loop_error(loop: str, error: BaseException) -> None:
+    """Count and log an error that no single row explains. The error's own text is left out: it may quote data."""
+    _LOOP_ERRORS.labels(loop).inc()
+    log.error("loop.failed", loop=loop, sentence=describe_failure(error))
 
 
 def describe_failure(error: BaseException) -> str:

@@ -3,17 +3,20 @@
 It answers from the moment the process begins to wait for its dependencies.
 """
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from http import HTTPStatus
 from typing import Protocol
 
 import orjson
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from shared.contracts.values import format_instant
-from shared.runtime.telemetry import exposition
+from shared.runtime.metrics import OTHER, count_request, exposition
 
 Check = Callable[[], Awaitable[bool]]
 Detail = Callable[[], Awaitable[str]]
@@ -41,13 +44,15 @@ def merge_idle_statuses(parts: list[IdleStatus]) -> IdleStatus:
 
 @dataclass(slots=True)
 class Health:
-    """``driven``: with a development clock ``/development/idle`` exists, and ``routes`` (POST, by path).
+    """``service`` is the label of the metrics.
 
+    ``driven``: with a development clock ``/development/idle`` exists, and ``routes`` (POST, by path).
     ``details`` add lines to ``/readyz`` for an operator (such as a refused secret) and do not make the process unready:
     out of service it could do even less. A detail without a problem returns an empty line.
     """
 
     driven: bool
+    service: str = ""
     checks: dict[str, Check] = field(default_factory=dict)
     details: list[Detail] = field(default_factory=list)
     routes: dict[str, Route] = field(default_factory=dict)
@@ -65,10 +70,10 @@ class Health:
             await runner.cleanup()
 
     def _application(self) -> web.Application:
-        app = web.Application()
+        app = web.Application(middlewares=[_measured])
         app.router.add_get("/healthz", _alive)
         app.router.add_get("/readyz", self._ready)
-        app.router.add_get("/metrics", _metrics)
+        app.router.add_get("/metrics", self._metrics)
         if self.driven:
             app.router.add_get("/development/idle", self._report)
             app.router.add_post("/development/{name}", self._route)
@@ -94,6 +99,10 @@ class Health:
         body = {"busy": state.busy, "next_due": due, "counter": state.counter}
         return web.Response(body=orjson.dumps(body), content_type="application/json")
 
+    async def _metrics(self, request: web.Request) -> web.Response:
+        body, content_type = exposition(self.service, request.headers.get("Accept", ""))
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
     async def _route(self, request: web.Request) -> web.StreamResponse:
         route = self.routes.get(request.path)
         return web.Response(status=404) if route is None else await route(request)
@@ -103,5 +112,17 @@ async def _alive(_: web.Request) -> web.Response:
     return web.Response(text="ok\n")
 
 
-async def _metrics(_: web.Request) -> web.Response:
-    return web.Response(body=exposition(), content_type="text/plain", charset="utf-8")
+@web.middleware
+async def _measured(request: web.Request, handler: Handler) -> web.StreamResponse:
+    resource = request.match_info.route.resource
+    route = resource.canonical if resource is not None else OTHER
+    began, status = time.perf_counter(), HTTPStatus.INTERNAL_SERVER_ERROR.value
+    try:
+        response = await handler(request)
+        status = response.status
+    except web.HTTPException as error:
+        status = error.status
+        raise
+    finally:
+        count_request(route, status, time.perf_counter() - began)
+    return response

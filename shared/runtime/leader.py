@@ -2,16 +2,25 @@
 
 The leader is the process whose PostgreSQL session holds an advisory lock. What a leader commits, it commits over that
 very session: a process that lost the lock can commit nothing more. Used by the relay of the outbox and by the
-dispatcher's sender; a new use needs a name and a connection, as in ``LeaderLease("stet/rules/relay", connect)``.
+dispatcher's sender; a new use needs a name, a connection and the word by which ``stet_leader`` counts it, as in
+``LeaderLease("stet/rules/relay", connect, task="relay")``.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
+from shared.contracts.topics import SERVICES
+from shared.runtime.metrics import Metrics, Replicas, label
 from shared.runtime.postgres import Connection, advisory_lock_key
 
+_LEADER = Metrics.of(*SERVICES).gauge(
+    "stet_leader",
+    "1 while this replica leads the task; over all replicas it must be 1.",
+    label("task", description="`relay` in every service, `sender` in dispatcher"),
+    replicas=Replicas.SUM,
+)
 _TRY_LOCK = "select pg_try_advisory_lock($1)"
 
 
@@ -26,6 +35,8 @@ class LeaderLease:
     name: str
     connect: Callable[[], Awaitable[Connection]]
     poll_seconds: float = 0.5
+    _: KW_ONLY
+    task: str
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator[Connection]:
@@ -34,10 +45,13 @@ class LeaderLease:
         Raises what ``connect`` and the connection raise, before and while it leads.
         """
         key = advisory_lock_key(self.name)
+        _LEADER.labels(self.task).set(0)
         connection = await self.connect()
         try:
             while not await connection.fetchval(_TRY_LOCK, key):
                 await asyncio.sleep(self.poll_seconds)
+            _LEADER.labels(self.task).set(1)
             yield connection
         finally:
+            _LEADER.labels(self.task).set(0)
             connection.terminate()

@@ -8,7 +8,7 @@ that a lost one sent can still arrive, as a late copy of an old state must not o
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -21,17 +21,31 @@ from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from shared.contracts.envelope import Event, trace_headers
 from shared.contracts.errors import Malformed, Unprocessable
-from shared.contracts.topics import Topic, parked_topic
+from shared.contracts.topics import SERVICES, Topic, parked_topic
 from shared.runtime.clock import Clock, machine_now
 from shared.runtime.failures import TRANSIENT_ERRORS
 from shared.runtime.kafka import RECORD_REFUSED, TOPIC_REFUSED, OutgoingRecord, Producer
 from shared.runtime.leader import LeaderLease
+from shared.runtime.metrics import Metrics, Replicas, label
 from shared.runtime.postgres import Connection, Pool, acquire_locks, connect, load_queries, raise_if_read_only
 from shared.runtime.settings import ServiceSettings
-from shared.runtime.telemetry import counter, gauge, get_logger, histogram, parked_counter
+from shared.runtime.telemetry import get_logger
 
 log = get_logger()
 QUERIES = load_queries(__file__, "delivery.sql")
+
+_metrics = Metrics.of(*SERVICES)
+PARKING_REASON = label(
+    "reason", description="why: `malformed`, `newer_kind`, `too_large`, `unexpected` and a few more words of the code"
+)
+RECORDS_PARKED = _metrics.counter("stet_records_parked_total", "Records parked.", PARKING_REASON)
+_RELAYED = _metrics.counter("stet_outbox_records_relayed_total", "Records relayed to Kafka.")
+_BLOCKED_TOPICS = _metrics.gauge(
+    "stet_outbox_blocked_topics", "Topics that refuse records of the outbox, which wait.", replicas=Replicas.SUM
+)
+_ROUND_DURATION = _metrics.histogram(
+    "stet_outbox_round_duration_seconds", "Time from reading a round of records to deleting it, once Kafka has them."
+)
 
 Headers = Sequence[tuple[str, bytes]]
 
@@ -66,6 +80,16 @@ class Transaction:
     service: str
     now: datetime
     _outgoing: list[tuple[str, bytes | None, bytes, bytes | None]] = field(default_factory=list)
+    _on_commit: list[Callable[[], None]] = field(default_factory=list)
+
+    def on_commit(self, act: Callable[[], None]) -> None:
+        """Act once this is committed; for metrics, which must not count what is rolled back and done again."""
+        self._on_commit.append(act)
+
+    def committed(self) -> None:
+        """Called after the commit by the code that opened the transaction."""
+        for act in self._on_commit:
+            act()
 
     def publish(self, topic: Topic, event: Event) -> None:
         """Publish an event, in the order of calls, under its own key. Raises Unprocessable if it is too large."""
@@ -116,6 +140,7 @@ async def transaction(
         tx = Transaction(connection, service, clock.now())
         yield tx
         await tx.flush()
+    tx.committed()
 
 
 def pack_headers(headers: Headers) -> bytes:
@@ -172,19 +197,11 @@ class Relay:
         self._service = service
         self._producer = producer
         session = partial(connect, settings.dsn, service, **_SESSION)
-        self._lease = LeaderLease(f"stet/{service}/relay", session, _POLL_SECONDS)
+        self._lease = LeaderLease(f"stet/{service}/relay", session, _POLL_SECONDS, task="relay")
         self._woken = asyncio.Event()
         self._held_until: datetime | None = None
         self._sending = False
         self._blocked_topics: dict[str, float] = {}
-        self._relayed_total = counter(f"stet_{service}_outbox_records_relayed_total", "Records relayed to Kafka.")
-        self._parked = parked_counter(service)
-        self._blocked = gauge(
-            f"stet_{service}_outbox_blocked_topics", "Topics that refuse the outbox's records, which wait."
-        )
-        self._seconds = histogram(
-            f"stet_{service}_outbox_round_duration_seconds", "Time from reading a round of records to deleting it."
-        )
 
     async def run(self) -> None:
         """For ever: become the leader, relay, and start again when the database or the broker comes back."""
@@ -255,7 +272,7 @@ class Relay:
     async def _send_round(self, connection: Connection, rows: Sequence[Any]) -> None:
         """Send all, wait for all, delete what was acknowledged; then send one by one what the broker refused."""
         await self._renew(connection)
-        with self._seconds.time():
+        with _ROUND_DURATION.time():
             self._sending = True
             results = _errors_of(await self._send(connection, rows))
             if not any(isinstance(error, _REFUSALS) for error in results):
@@ -285,7 +302,7 @@ class Relay:
     async def _delete(self, connection: Connection, ids: Sequence[int]) -> None:
         await connection.execute(QUERIES.left, ids)
         self.relayed += len(ids)
-        self._relayed_total.inc(len(ids))
+        _RELAYED.inc(len(ids))
 
     async def _park(self, connection: Connection, row: Any, error: BaseException) -> None:
         """Park a record, from where it can be replayed; the others of its key are sent on."""
@@ -296,7 +313,7 @@ class Relay:
                 row["headers"] or pack_headers(()), _PARKING_REASON, sentence, machine_now(),
             )  # fmt: skip
             await connection.execute(QUERIES.left, [row["id"]])
-        self._parked.labels(_PARKING_REASON).inc()
+        RECORDS_PARKED.labels(_PARKING_REASON).inc()
         log.error("relay.parked", topic=row["topic"], error=type(error).__name__, bytes=len(row["value"]))
 
     def _block_topics(self, topics: set[str]) -> None:
@@ -307,7 +324,7 @@ class Relay:
     def _blocked_now(self) -> list[str]:
         now = time.monotonic()
         self._blocked_topics = {topic: until for topic, until in self._blocked_topics.items() if until > now}
-        self._blocked.set(len(self._blocked_topics))
+        _BLOCKED_TOPICS.set(len(self._blocked_topics))
         return list(self._blocked_topics)
 
     async def _send(self, connection: Connection, rows: Sequence[Any]) -> list[Any]:

@@ -13,7 +13,9 @@ import asyncpg
 from asyncpg.exceptions import TargetServerAttributeNotMatched
 
 from shared.contracts.errors import Misconfigured
+from shared.contracts.topics import SERVICES
 from shared.runtime.failures import CONNECTION_LOST, LocksBusy
+from shared.runtime.metrics import Metrics
 from shared.runtime.retry import until_available
 from shared.runtime.settings import ServiceSettings
 
@@ -22,6 +24,9 @@ Connection = Any
 
 Pool = Any
 
+_QUERY_DURATION = Metrics.of(*SERVICES).histogram(
+    "stet_database_query_duration_seconds", "Time from a query of the pool to its last row; COPY is not counted."
+)
 ROOT = Path(__file__).resolve().parents[2]
 _NAME = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
 _COMMAND_SECONDS = 30.0
@@ -265,6 +270,7 @@ async def _open(settings: ServiceSettings, service: str) -> Pool:
         command_timeout=_COMMAND_SECONDS,
         server_settings=session_settings(service),
         connect=_connect_for_pool,
+        init=_time_queries,
         setup=_check_writable,
         reset=_reset,
     )
@@ -280,6 +286,10 @@ async def _connect_for_pool(dsn: str, **options: Any) -> Connection:
     """The pool passes its event loop, which asyncpg no longer takes."""
     del options["loop"]
     return await connect_writable(dsn, **options)
+
+
+async def _time_queries(connection: Connection) -> None:
+    connection.add_query_logger(lambda query: _QUERY_DURATION.observe(query.elapsed))
 
 
 async def _check_writable(connection: Connection) -> None:

@@ -15,12 +15,14 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from shared.contracts.errors import Unavailable
+from shared.contracts.topics import CONSUMED
 from shared.runtime.clock import Clock
 from shared.runtime.failures import TRANSIENT_ERRORS
 from shared.runtime.kafka import client_options
+from shared.runtime.metrics import TOPIC, Metrics, Replicas
 from shared.runtime.postgres import Connection, Pool, load_queries
 from shared.runtime.settings import ServiceSettings
-from shared.runtime.telemetry import gauge, get_logger
+from shared.runtime.telemetry import get_logger
 
 log = get_logger()
 QUERIES = load_queries(__file__, "delivery.sql")
@@ -96,6 +98,16 @@ _REFRESH_SECONDS_ON_VIRTUAL_CLOCK = 0.02
 _RANGE_CHECK_SECONDS = 10.0
 _LOST_END_SECONDS = 30.0  # a broker that comes back may report an old end for a while
 _STUCK_SECONDS = 300.0
+_metrics = Metrics.of(*(service for service, topics in CONSUMED.items() if topics))
+_LAG_RECORDS = _metrics.gauge(
+    "stet_consumer_lag_records",
+    "Records not read yet, of the partitions of this replica.",
+    TOPIC,
+    replicas=Replicas.SUM,
+)
+_LAG_SECONDS = _metrics.gauge(
+    "stet_consumer_lag_seconds", "Machine time since all of the topic was last read, of these partitions.", TOPIC
+)
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -120,7 +132,6 @@ class LagMonitor:
     def __init__(
         self,
         settings: ServiceSettings,
-        service: str,
         topics: Iterable[str],
         positions: Mapping[Partition, int],
         *,
@@ -138,10 +149,6 @@ class LagMonitor:
         self._caught_up: dict[Partition, datetime] = {}
         self._last_at_end: dict[Partition, float] = {}
         self._reported_stuck: set[Partition] = set()
-        self._records = gauge(f"stet_{service}_lag_records", "Records not read yet, by topic.", "topic")
-        self._age = gauge(
-            f"stet_{service}_lag_seconds", "Machine time since all of a topic was last read, by topic.", "topic"
-        )
 
     async def run(
         self,
@@ -254,8 +261,8 @@ class LagMonitor:
             age[partition[0]] = max(age[partition[0]], seconds)
         self.lag = sum(behind.values())
         for topic, records in behind.items():
-            self._records.labels(topic).set(records)
-            self._age.labels(topic).set(age[topic])
+            _LAG_RECORDS.labels(topic).set(records)
+            _LAG_SECONDS.labels(topic).set(age[topic])
 
     def _report(self, partition: Partition, lag: int, seconds: float) -> None:
         """Raises OffsetOutOfRange for a partition whose end lies, and stays, before what was read of it."""

@@ -13,13 +13,14 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import asyncpg
 import uvloop
 
 from shared.contracts.errors import Misconfigured
-from shared.contracts.topics import Topic
+from shared.contracts.topics import SERVICES, Topic
 from shared.runtime.batch import BatchProcessor, ConsumerHalted, Handler
 from shared.runtime.clock import Clock, DevelopmentClock, machine_now
 from shared.runtime.consumer import BatchConsumer
@@ -27,12 +28,13 @@ from shared.runtime.failures import TRANSIENT_ERRORS
 from shared.runtime.health import Check, Health, IdleCheck, IdleStatus, Route, merge_idle_statuses
 from shared.runtime.inbox import purge_expired
 from shared.runtime.kafka import Producer
-from shared.runtime.outbox import Relay
+from shared.runtime.metrics import Metrics, Replicas, collect_process_metrics, label, watch
+from shared.runtime.outbox import PARKING_REASON, Relay
 from shared.runtime.postgres import Pool, load_queries, open_pool
 from shared.runtime.progress import Fenced, LagMonitor, OffsetOutOfRange
 from shared.runtime.retry import Backoff
 from shared.runtime.settings import ServiceSettings
-from shared.runtime.telemetry import configure_logs, counter, error_location, gauge, get_logger
+from shared.runtime.telemetry import configure_logs, error_location, get_logger
 from shared.runtime.topic_setup import wait_for_topics
 from shared.runtime.tracing import configure_traces, end_traces
 
@@ -47,6 +49,31 @@ Main = Callable[[], Coroutine[Any, Any, None]]
 Work = Callable[[], Awaitable[None]]
 
 
+_metrics = Metrics.of(*SERVICES)
+_TASK_RESTARTS = _metrics.counter(
+    "stet_task_restarts_total",
+    "Tasks of the process that failed and were started again.",
+    label("task", description="the name of a task in the code"),
+)
+_OUTBOX_RECORDS = _metrics.gauge("stet_outbox_records", "Records waiting in the outbox, counted up to 10,000.")
+_OUTBOX_AGE = _metrics.gauge(
+    "stet_oldest_outbox_record_age_seconds", "Machine time since the oldest record in the outbox was written."
+)
+_PARKED_RECORDS = _metrics.gauge("stet_parked_records", "Records that are parked now.", PARKING_REASON)
+_PARKED_AGE = _metrics.gauge(
+    "stet_oldest_parked_record_age_seconds", "Machine time since the oldest parked record was parked."
+)
+_POOL_CONNECTIONS = _metrics.gauge(
+    "stet_database_pool_connections",
+    "Connections of the pool to PostgreSQL.",
+    label("state", ("in_use", "idle")),
+    replicas=Replicas.SUM,
+)
+_POOL_MAX = _metrics.gauge(
+    "stet_database_pool_max_connections", "Connections that the pool may have.", replicas=Replicas.SUM
+)
+
+
 # ------------------------------------------------------------------ tasks
 
 FATAL_ERRORS = (Misconfigured, Fenced, ConsumerHalted, OffsetOutOfRange)
@@ -56,10 +83,9 @@ _RESTART_BACKOFF = Backoff(first=0.5, longest=30.0, jitter=0.5)
 _HEALTHY_SECONDS = 60.0  # after so long a run the next failure counts as the first
 
 
-async def supervise(service: str, name: str, work: Work) -> None:
+async def supervise(name: str, work: Work) -> None:
     """Run ``work`` for ever; it must be safe to call again after a failure. Raises one of FATAL_ERRORS."""
-    restarts = counter(f"stet_{service}_task_restarts_total", "Tasks that failed and were started again.", "task")
-    count = restarts.labels(name)
+    count = _TASK_RESTARTS.labels(name)
     failures = 0
     while True:
         began = time.monotonic()
@@ -129,9 +155,7 @@ class Process:
 
     def consume(self, topics: Sequence[Topic], handler: Handler) -> BatchConsumer:
         processor = BatchProcessor(self.service, topics, handler, pool=self.pool, clock=self.clock)
-        lag = LagMonitor(
-            self.settings, self.service, processor.topics, processor.positions, pool=self.pool, clock=self.clock
-        )
+        lag = LagMonitor(self.settings, processor.topics, processor.positions, pool=self.pool, clock=self.clock)
         consumer = BatchConsumer(self.settings, processor, self.pool, lag)
         self.consumers.append((consumer, lag))
         self.task("consumer", consumer.run)
@@ -141,7 +165,7 @@ class Process:
 
     def task(self, name: str, work: Work) -> None:
         """Run ``work`` from now on, for as long as the process runs; it is called again where it fails."""
-        self._tasks[name] = asyncio.ensure_future(supervise(self.service, name, work))
+        self._tasks[name] = asyncio.ensure_future(supervise(name, work))
 
     def add_readiness_check(self, name: str, check: Check) -> None:
         self.health.checks[name] = check
@@ -182,20 +206,22 @@ class Process:
 
     async def measure(self) -> None:
         """For ever: how much waits in the outbox, and how much is parked."""
-        rows = gauge(f"stet_{self.service}_outbox_records", "Records waiting in the outbox (counted up to 10,000).")
-        age = gauge(f"stet_{self.service}_outbox_oldest_record_age_seconds", "Age of the oldest of these records.")
-        parked = gauge(f"stet_{self.service}_parked_records", "Records parked now, by reason.", "reason")
         while True:
             try:
-                state = await self.pool.fetchrow(QUERIES.outbox_state)
-                rows.set(state["waiting"])
-                age.set((machine_now() - state["oldest"]).total_seconds() if state["oldest"] else 0)
-                parked.clear()
-                for row in await self.pool.fetch(QUERIES.count_parked):
-                    parked.labels(row["reason"]).set(row["records"])
+                await self._measure_once()
             except TRANSIENT_ERRORS as error:
                 log.info("measurement.retried", error=type(error).__name__)
             await asyncio.sleep(_MEASURE_SECONDS)
+
+    async def _measure_once(self) -> None:
+        outbox = await self.pool.fetchrow(QUERIES.outbox_state)
+        parked = await self.pool.fetch(QUERIES.count_parked)
+        _OUTBOX_RECORDS.set(outbox["waiting"])
+        _OUTBOX_AGE.set(_machine_age(outbox["oldest"]))
+        _PARKED_RECORDS.clear()
+        for row in parked:
+            _PARKED_RECORDS.labels(row["reason"]).set(row["records"])
+        _PARKED_AGE.set(_machine_age(min((row["oldest"] for row in parked), default=None)))
 
     async def shut_down(self) -> None:
         """Cancel every task and wait a little: a current batch is finished, locks are released."""
@@ -225,6 +251,16 @@ def _tune_garbage_collector() -> None:
     gc.set_threshold(_NEW_OBJECTS, 20, 100)
 
 
+def _machine_age(since: datetime | None) -> float:
+    return (machine_now() - since).total_seconds() if since is not None else 0.0
+
+
+def _watch_pool(pool: Pool) -> None:
+    in_use = lambda: pool.get_size() - pool.get_idle_size()  # noqa: E731 -- a number that is read at each scrape
+    watch(_POOL_CONNECTIONS, {"in_use": in_use, "idle": pool.get_idle_size})
+    _POOL_MAX.set_function(pool.get_max_size)
+
+
 async def _never_ready() -> bool:
     return False
 
@@ -242,12 +278,14 @@ async def service_process(settings: ServiceSettings, service: str) -> AsyncItera
     configure_logs(service, settings.log_level, settings.log_format)
     configure_traces(service, settings)
     clock = settings.clock()
-    health = Health(driven=isinstance(clock, DevelopmentClock), checks={"start": _never_ready})
+    collect_process_metrics()
+    health = Health(service=service, driven=isinstance(clock, DevelopmentClock), checks={"start": _never_ready})
     async with AsyncExitStack() as stack:
         stack.callback(end_traces)
         await stack.enter_async_context(health.serving(settings.health_host, settings.health_port))
         pool = await open_pool(settings, service)
         stack.callback(pool.terminate)
+        _watch_pool(pool)
         await wait_for_topics(settings, service)
         producer = Producer(settings)
         await producer.start()

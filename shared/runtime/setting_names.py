@@ -31,7 +31,7 @@ SERVICE_SETTINGS = frozenset(
         "WHATSAPP_APP_SECRETS", "WHATSAPP_BUSINESS_ACCOUNT", "WHATSAPP_HEARTBEAT_SECONDS", "WHATSAPP_LINES",
         "WHATSAPP_REDELIVERY_SECONDS", "WHATSAPP_VERIFY_TOKEN",
         # rules
-        "RULES_DIR", "SIGNING_KEYS",
+        "RULES_COMMIT", "RULES_DIR", "SIGNING_KEYS",
         # dispatcher
         "LIMITS_LIFTED", "SENDS_IN_FLIGHT", "SEND_TIMEOUT_SECONDS", "UNPROVEN_AFTER_SECONDS", "WHATSAPP_GRAPH_URL",
         "WHATSAPP_GRAPH_VERSION", "WHATSAPP_RATES", "WHATSAPP_TOKEN",
@@ -47,6 +47,7 @@ OTHER_SETTINGS = frozenset(
     PREFIX + name
     for name in (
         "SECRETS_DIR",  # where settings may also be files
+        "COMMIT",  # of the code, set by the build of an image
         "CASES", "HOUSE_PAUSE", "PAYLOADS",  # of tests
     )
 )  # fmt: skip

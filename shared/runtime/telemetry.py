@@ -1,25 +1,18 @@
-"""Logs and metrics. A log line is an event name and fields. Metrics cost per batch, not per event.
-
-Metrics are kept by prometheus_client, which needs no export thread. Traces are in ``tracing.py``.
-"""
+"""Logs: lines of an event name and fields, from this code and from libraries."""
 
 import logging
 import sys
 from collections.abc import Callable, MutableMapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import orjson
 import stamina.instrumentation
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from shared.runtime.connection_settings import LogFormat
 
 _ROOT = Path(__file__).resolve().parents[2]
-METRICS = CollectorRegistry()
-_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
 # ------------------------------------------------------------------ logs
@@ -109,32 +102,3 @@ def error_path(error: BaseException) -> list[str]:
             found.append(f"{path.relative_to(_ROOT)}:{trace.tb_lineno}")
         trace = trace.tb_next
     return found
-
-
-# ------------------------------------------------------------------ metrics
-
-
-@cache
-def counter(name: str, sentence: str, *labels: str) -> Counter:
-    """A Prometheus counter, made once; ``name`` like ``stet_rules_decisions_total``, labels from closed sets only."""
-    return Counter(name, sentence, labels, registry=METRICS)
-
-
-def parked_counter(service: str) -> Counter:
-    """The one counter of a service's parked records, whichever part of it parks them."""
-    return counter(f"stet_{service}_records_parked_total", "Records parked, by reason.", "reason")
-
-
-@cache
-def gauge(name: str, sentence: str, *labels: str) -> Gauge:
-    return Gauge(name, sentence, labels, registry=METRICS)
-
-
-@cache
-def histogram(name: str, sentence: str, *labels: str, buckets: tuple[float, ...] = _SECONDS) -> Histogram:
-    """Seconds, unless ``buckets`` say otherwise."""
-    return Histogram(name, sentence, labels, registry=METRICS, buckets=buckets)
-
-
-def exposition() -> bytes:
-    return generate_latest(METRICS)

@@ -1,12 +1,11 @@
 """The names that the code has: metrics with their labels, settings, paths, modules, make targets, and dotted names."""
 
-import ast
 import re
 import subprocess
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from dev.metrics_page import load_declarations
 from ops.__main__ import COMMANDS
 from shared.runtime.setting_names import KNOWN_SETTINGS
 from tests.docs.pages import ROOT
@@ -89,28 +88,6 @@ def dotted_names() -> frozenset[str]:
 
 @cache
 def metrics() -> dict[str, frozenset[str]]:
-    """The name of each metric with its labels, read off the calls that make them."""
-    found: dict[str, frozenset[str]] = {}
-    for path in files():
-        if path.startswith(("services/", "shared/")) and path.endswith(".py"):
-            for call in ast.walk(ast.parse((ROOT / path).read_text("utf-8"))):
-                if isinstance(call, ast.Call) and call.args and _called(call) in {"counter", "gauge", "histogram"}:
-                    labels = frozenset(text for arg in call.args[2:] for text in _names(arg))
-                    found.update((name, labels) for name in _names(call.args[0]))
-    return found
-
-
-def _called(call: ast.Call) -> str:
-    function = call.func
-    name = function.id if isinstance(function, ast.Name) else getattr(function, "attr", "")
-    return name.lower()
-
-
-def _names(node: ast.expr) -> Iterator[str]:
-    """The texts a constant or an f-string over the service's name can be."""
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        yield node.value
-    elif isinstance(node, ast.JoinedStr):
-        for service in SERVICES:
-            parts = (part.value if isinstance(part, ast.Constant) else service for part in node.values)
-            yield "".join(map(str, parts))
+    """The name of each metric with its labels."""
+    declared = load_declarations().values()
+    return {one.name: frozenset({"service", *(label.name for label in one.labels)}) for one in declared}

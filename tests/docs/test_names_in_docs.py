@@ -14,7 +14,8 @@ import pytest
 from tests.docs import code_names
 from tests.docs.pages import PAGES, ROOT, Mention, links, spans
 
-_METRIC = re.compile(r"^(stet_(?:ingest|rules|dispatcher|writeback|<service>)_\w+|[a-z_]+_total)(?:\{(\w+)=.*\})?$")
+_METRIC = re.compile(r"^(stet_\w+|[a-z_]+_total)(?:\{(\w+)=.*\})?$")
+_ROLE = re.compile(r"stet_(ingest|rules|dispatcher|writeback)")
 _SETTING = re.compile(r"STET_[A-Z_]+…?")
 _DOTTED = re.compile(r"^[a-z][a-z_0-9]*(?:\.[a-z_][a-z_0-9]*)+$")
 _MODULE = re.compile(r"python -m ([a-z_][\w.]*)")
@@ -52,8 +53,8 @@ def none_missing(faults: Iterator[str]) -> None:
 def test_every_metric_named_exists_with_its_label(page: Path) -> None:
     def faults() -> Iterator[str]:
         for mention in spans(page):
-            if not mention.in_block and (match := _METRIC.match(mention.text)):
-                name, label = match[1].replace("<service>", "rules"), match[2]
+            if not mention.in_block and (match := _METRIC.match(mention.text)) and not _ROLE.fullmatch(match[1]):
+                name, label = match[1], match[2]
                 if name not in code_names.metrics():
                     yield missing(mention, name, code_names.metrics(), "metric")
                 elif label and label not in code_names.metrics()[name]:

@@ -1,5 +1,6 @@
 """Requests and responses of the public port, and the router from path and method to a handler."""
 
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any, NamedTuple
@@ -7,6 +8,7 @@ from urllib.parse import parse_qs
 
 import orjson
 
+from shared.runtime.metrics import OTHER, count_request
 from shared.runtime.telemetry import get_logger
 
 MAX_BODY_BYTES = 3 * 1024 * 1024
@@ -58,8 +60,9 @@ class Router:
         """The response to a request that is rejected before its body is read; None where the body may be read."""
         methods = self._routes.get(path)
         if methods is None:
-            return HttpResponse(HTTPStatus.NOT_FOUND)
+            return self.reject(path, HTTPStatus.NOT_FOUND)
         if method not in methods:
+            count_request(path, HTTPStatus.METHOD_NOT_ALLOWED)
             return HttpResponse(HTTPStatus.METHOD_NOT_ALLOWED, headers=((b"allow", ", ".join(methods).encode()),))
         announced = headers.get(b"content-length", b"")
         if announced.isdigit() and int(announced) > MAX_BODY_BYTES:
@@ -70,15 +73,23 @@ class Router:
         """The response to a request that is not read to its end; reported where the path is ours."""
         if path in self._routes:
             self._on_rejected(path, status)
+        return self.reject_unreadable(status, path)
+
+    def reject_unreadable(self, status: HTTPStatus, path: str = "") -> HttpResponse:
+        """The response to a request whose path is not known, or not asked for."""
+        count_request(path if path in self._routes else OTHER, status)
         return HttpResponse(status)
 
     async def handle(self, request: HttpRequest) -> HttpResponse:
         """Call the handler of a request that passed ``check_header``. Never raises."""
         self.in_flight += 1
+        began = time.perf_counter()
         try:
-            return await self._routes[request.path][request.method](request)
+            response = await self._routes[request.path][request.method](request)
         except Exception:  # noqa: BLE001 -- the outermost boundary of a request: the sender gets 500 and sends again
             _log.exception("request.failed")
-            return HttpResponse(HTTPStatus.INTERNAL_SERVER_ERROR)
+            response = HttpResponse(HTTPStatus.INTERNAL_SERVER_ERROR)
         finally:
             self.in_flight -= 1
+        count_request(request.path, response.status, time.perf_counter() - began)
+        return response

@@ -195,7 +195,7 @@ class HttpConnection(asyncio.Protocol):
         partial = self._reading
         partial.header_bytes += len(name) + len(value)
         if partial.header_bytes + len(partial.url) > MAX_HEADER_BYTES:
-            self._reject(HttpResponse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE))
+            self._reject(self._router.reject_unreadable(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE))
         if not partial.has_header:
             partial.headers[name.lower()] = value
 
@@ -220,7 +220,7 @@ class HttpConnection(asyncio.Protocol):
         if len(partial.body) + len(body) > MAX_BODY_BYTES:
             self._reject(self._router.reject(partial.path, HTTPStatus.REQUEST_ENTITY_TOO_LARGE))
         if partial.is_fragmented:
-            self._reject(HttpResponse(HTTPStatus.BAD_REQUEST))
+            self._reject(self._router.reject_unreadable(HTTPStatus.BAD_REQUEST))
         if self._connections.reserve_bytes(self, len(body)):
             partial.append(body)
         elif self._stops_reading:  # its own body was the oldest
@@ -253,10 +253,10 @@ class HttpConnection(asyncio.Protocol):
             self._stops_reading = True  # another protocol follows; the request itself is answered
         except HttpParserError:
             if not self._stops_reading:
-                self._end_with(HttpResponse(HTTPStatus.BAD_REQUEST))
+                self._end_with(self._router.reject_unreadable(HTTPStatus.BAD_REQUEST))
         else:
             if self._header_bytes > MAX_HEADER_BYTES and (self._partial is None or not self._partial.has_header):
-                self._end_with(HttpResponse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE))
+                self._end_with(self._router.reject_unreadable(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE))
 
     def _reject(self, response: HttpResponse) -> None:
         """Read nothing more of the request. Raises _StopParsing."""

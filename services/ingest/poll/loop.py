@@ -28,7 +28,6 @@ class PollLoop:
         self._completed_at = time.monotonic()
         self.completed = 0
         self.events_published = 0
-        metrics.watch_snapshot_age(self.snapshot_age)
 
     def snapshot_age(self) -> float:
         """Seconds of machine time since the last complete poll, or since this process started."""

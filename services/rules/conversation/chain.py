@@ -410,6 +410,18 @@ class Chain(Value, rename=_KEPT_AS):
             people.add(self.form.person_id)
         return frozenset(people)
 
+    def asked_since(self) -> dict[PersonId, datetime]:
+        """The people whose answer is awaited, and when each was first asked; a reminder is no other question."""
+        found: dict[PersonId, datetime] = {}
+        if not self.active:
+            return found
+        answered = {given.person_id for given in self.answers if given.final}
+        for message in self.messages:
+            person, at = message.person_id, message.requested_at
+            if at is not None and message.open and person not in answered:
+                found[person] = min(found.get(person, at), at)
+        return found
+
     def final_answer_of(self, person: PersonId) -> GivenAnswer | None:
         return next((g for g in self.answers if g.person_id == person and g.final), None)
 

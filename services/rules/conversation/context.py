@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from msgspec import Raw, Struct
@@ -13,7 +13,7 @@ from services.rules.conversation.document import Document, document_of, ended_do
 from services.rules.conversation.facts import Facts
 from services.rules.rulebook.model import Field as FieldRef
 from services.rules.rulebook.model import Rule, Rulebook, Severity, Verb
-from shared.contracts.ids import ChainId, MessageId, PersonId, Revision, TenantId
+from shared.contracts.ids import ChainId, MessageId, PersonId, Revision, RuleId, TenantId
 from shared.contracts.messages import SendMessage, WithdrawMessage
 from shared.contracts.writes import RequestWrite
 
@@ -94,6 +94,22 @@ class _CachedDocument(Struct):
     document: Document
 
 
+class GivenReply(Struct, frozen=True):
+    """For the metrics: how the question of a message was found, or why none was (a word of ``replies``)."""
+
+    path: str
+
+
+class AnsweredQuestion(Struct, frozen=True):
+    """For the metrics: a final answer, and the time since the person was first asked."""
+
+    rule: RuleId
+    waited: timedelta
+
+
+Observation = GivenReply | AnsweredQuestion
+
+
 @dataclass(slots=True)
 class DecisionContext:
     """The input of one decision, and its results so far. Its facts are a draft of its own.
@@ -111,6 +127,7 @@ class DecisionContext:
     traceparent: str | None = None
     effects: list[Effect] = field(default_factory=list)
     reasons: list[tuple[Chain | None, str | None, Reason]] = field(default_factory=list)
+    observations: list[Observation] = field(default_factory=list)
     drafted: set[MessageId] = field(default_factory=set)
     _cached: _CachedDocument | None = None
 

@@ -15,6 +15,7 @@ from services.rules.conversation.chain import Chain
 from services.rules.conversation.context import (
     DecisionContext,
     Effect,
+    Observation,
     Reason,
     RequestedMessage,
     RequestedWithdrawal,
@@ -45,7 +46,7 @@ class Decision(Struct, frozen=True):
     """The result for one event or one due chain (``about``), with its reasons and the changed facts.
 
     ``changes`` is a draft of the facts that were given, which stay as they are. ``record`` is None where nothing
-    follows, for one reason that is counted rather than recorded.
+    follows, for one reason that is counted rather than recorded. ``observations`` are for the metrics alone.
     """
 
     about: str
@@ -53,6 +54,7 @@ class Decision(Struct, frozen=True):
     reasons: tuple[Reason, ...]
     record: DecisionRecorded | None
     changes: Facts
+    observations: tuple[Observation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,13 +168,14 @@ def _build_decision(context: DecisionContext, about: str) -> Decision:
     if not context.reasons:
         context.add_reason(Reason.NOTHING_MATCHED)
     reasons = tuple(reason for _, _, reason in context.reasons)
+    observations = tuple(context.observations)
     if not context.effects and len(reasons) == 1 and reasons[0] in _SILENT_REASONS:
-        return Decision(about, (), reasons, None, context.facts)
+        return Decision(about, (), reasons, None, context.facts, observations)
     verdicts = tuple(_verdict(context, chain, step, reason) for chain, step, reason in context.reasons)
     record = DecisionRecorded(
         about=about, revision=context.rulebook.revision, verdicts=verdicts, decided_at=context.now
     )
-    return Decision(about, tuple(context.effects), reasons, record, context.facts)
+    return Decision(about, tuple(context.effects), reasons, record, context.facts, observations)
 
 
 _SILENT_REASONS = frozenset(

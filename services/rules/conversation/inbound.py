@@ -14,7 +14,7 @@ from hashlib import blake2b
 
 from services.rules.conversation import consent, forms, replies
 from services.rules.conversation.chain import Chain
-from services.rules.conversation.context import DecisionContext, Reason
+from services.rules.conversation.context import DecisionContext, GivenReply, Reason
 from services.rules.conversation.facts import MessageFingerprint, UnsolicitedMessages
 from services.rules.conversation.outbound import notice_draft, send_notice, send_to_person
 from services.rules.conversation.replies import apply_button_answer, apply_free_text
@@ -124,6 +124,7 @@ def handle_inbound(
         context.add_reason(Reason.FACTS_KEPT)
         return
     found = replies.find_question(context, message)
+    context.observations.append(GivenReply(found.path if isinstance(found, replies.FoundQuestion) else found))
     intent = _intent(context, message, found)
     if intent is ReplyIntent.STOP:
         consent.stop(context, message)

@@ -22,7 +22,7 @@ from services.rules.conversation.chain import (
     StepStatus,
 )
 from services.rules.conversation.completion import close_chain, conclude, is_decided, send_answer_message
-from services.rules.conversation.context import DecisionContext, Reason
+from services.rules.conversation.context import AnsweredQuestion, DecisionContext, Reason
 from services.rules.conversation.handover import (
     ASSIGNEE_BUTTONS,
     OFFER_BUTTONS,
@@ -46,6 +46,16 @@ QUOTE_PATIENCE = timedelta(minutes=1)
 """How long a reply waits until rules knows the message that it quotes."""
 
 
+class ReplyPath(StrEnum):
+    """How a question was found. ``only_open``: the person had one question that waited; ``form``: a form was open."""
+
+    BUTTON = "button"
+    QUOTE = "quote"
+    CODE = "code"
+    FORM = "form"
+    ONLY_OPEN = "only_open"
+
+
 class UnclearQuestion(StrEnum):
     """Why no question was found. ``shared``: one to another person at the same address may be meant."""
 
@@ -62,6 +72,7 @@ class FoundQuestion:
     chain: Chain
     question: ChainMessage
     answer: str | None
+    path: ReplyPath
 
 
 def find_question(context: DecisionContext, message: MessageReceived) -> FoundQuestion | UnclearQuestion:
@@ -116,7 +127,7 @@ def _by_button(context: DecisionContext, message: MessageReceived) -> FoundQuest
     found = context.facts.chain_of_message(claim[0]) if claim else None
     if claim is None or found is None or found[1].person_id not in context.facts.ids_of_person(*_writers(message)):
         return None
-    return FoundQuestion(found[0], found[1], claim[1])
+    return FoundQuestion(found[0], found[1], claim[1], ReplyPath.BUTTON)
 
 
 def _writers(message: MessageReceived) -> tuple[PersonId, ...]:
@@ -128,7 +139,7 @@ def _by_quote(context: DecisionContext, message: MessageReceived) -> FoundQuesti
     quoted = context.facts.wamids.get(message.quoted_id) if message.quoted_id else None
     found = context.facts.chain_of_message(quoted) if quoted else None
     if found is not None and found[1].person_id == message.person_id:
-        return FoundQuestion(found[0], found[1], None)
+        return FoundQuestion(found[0], found[1], None, ReplyPath.QUOTE)
     if found is not None and found[1].person_id in message.shared_with and _waits_for_answer(*found):
         return UnclearQuestion.SHARED
     return UnclearQuestion.UNKNOWN_QUOTE
@@ -139,7 +150,7 @@ def _by_code(context: DecisionContext, message: MessageReceived) -> FoundQuestio
     coded = (c for c in context.facts.chains_of(message.person_id) if reference_code(c.chain_id) in codes)
     for chain in coded:
         if (question := _open_question(chain, message.person_id)) is not None:
-            return FoundQuestion(chain, question, None)
+            return FoundQuestion(chain, question, None, ReplyPath.CODE)
     return None
 
 
@@ -150,12 +161,12 @@ def _only_open(context: DecisionContext, message: MessageReceived) -> FoundQuest
     waiting = [(c, q) for person in _writers(message) for c, q in _waiting_for(context, person)]
     filling = [found for found in waiting if _fills(*found) and found[0].line in {None, message.line}]
     if filling and (filling[0][1].person_id == message.person_id or len(filling) == 1):
-        return FoundQuestion(*filling[0], None)
+        return FoundQuestion(*filling[0], None, ReplyPath.FORM)
     if any(question.person_id != message.person_id for _, question in waiting):
         return UnclearQuestion.SHARED
     if len(waiting) > 1:
         return UnclearQuestion.SEVERAL
-    return FoundQuestion(*waiting[0], None) if waiting else UnclearQuestion.NOTHING
+    return FoundQuestion(*waiting[0], None, ReplyPath.ONLY_OPEN) if waiting else UnclearQuestion.NOTHING
 
 
 def _waiting_for(context: DecisionContext, person: PersonId) -> Iterator[tuple[Chain, ChainMessage]]:
@@ -196,6 +207,8 @@ def apply_button_answer(
     if answer is None:
         return apply_free_text(context, chain, question, message)
     given = _given_answer(question, name, message, final=answer.final)
+    if answer.final and (asked_at := chain.asked_since().get(message.person_id)) is not None:
+        context.observations.append(AnsweredQuestion(chain.rule, message.at - asked_at))
     chain = chain.replace(answers=(*chain.answers, given))
     if not answer.final:
         context.add_reason(Reason.ANSWERED, chain, str(step.index))

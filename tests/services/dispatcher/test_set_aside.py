@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from services.dispatcher.metrics import LOOP_ERRORS, SET_ASIDE
+from services.dispatcher.metrics import SET_ASIDE
 from services.dispatcher.provider_responses import SendError, SendOutcome, SendUncertain
 from services.dispatcher.reasons import MessageReason
 from services.dispatcher.whatsapp_client import WhatsAppClient, WhatsAppEndpoint
 from shared.contracts.ids import Wamid
 from shared.contracts.whatsapp import DeliveryStatus, StatusReported
 from shared.runtime.clock import machine_now
+from shared.runtime.failures import _LOOP_ERRORS
 from tests.dev.whatsapp.simulator_under_test import MAIN, RecordingWebhook, SimulatorUnderTest
 from tests.services.dispatcher.dispatcher_under_test import (
     DispatcherUnderTest,
@@ -179,4 +180,4 @@ async def test_the_leader_goes_on_after_an_error_that_no_row_explains(dispatcher
 
 
 async def _leader_failed() -> bool:
-    return bool(LOOP_ERRORS.labels("leader")._value.get())
+    return bool(_LOOP_ERRORS.labels("leader")._value.get())

@@ -7,12 +7,13 @@ from pathlib import Path
 import orjson
 import pytest
 
-from services.dispatcher.metrics import TOKEN_REFUSED
+from services.dispatcher.sender import TOKEN_SETTING
 from shared.contracts.envelope import EventData
 from shared.contracts.ids import Wamid
 from shared.contracts.messages import Resend
 from shared.contracts.whatsapp import DeliveryStatus, StatusReported
 from shared.runtime.clock import machine_now
+from shared.runtime.credentials import SECRET_REFUSED
 from tests.dev.whatsapp.simulator_under_test import RecordingWebhook, SimulatorUnderTest
 from tests.services.dispatcher.dispatcher_under_test import (
     DispatcherUnderTest,
@@ -88,12 +89,15 @@ async def test_a_revoked_token_stops_all_sends_and_keeps_the_queue(
         await dispatcher.wait_until_idle()
         assert await dispatcher.state("m19") == "waiting"
         assert (await dispatcher.parts.monitor.token_problem()).startswith("STET_WHATSAPP_TOKEN: ")
-        assert TOKEN_REFUSED._value.get() == 1
+        assert SECRET_REFUSED.labels(TOKEN_SETTING)._value.get() == 1
         assert sum((await simulator.ask("counts"))["errors"]["answer"].values()) <= 2
     async with running_dispatcher(postgres_database, clock_file, simulator, webhook) as repaired:
         await repaired.wait_until_idle()
         assert len(await repaired.sent()) == 20
-        assert (await repaired.parts.monitor.token_problem(), TOKEN_REFUSED._value.get()) == ("", 0)
+        assert (await repaired.parts.monitor.token_problem(), SECRET_REFUSED.labels(TOKEN_SETTING)._value.get()) == (
+            "",
+            0,
+        )
 
 
 async def _stopped(dispatcher: DispatcherUnderTest) -> bool:

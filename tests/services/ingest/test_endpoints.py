@@ -110,7 +110,7 @@ async def test_an_update_to_another_number_is_counted_and_not_published(
     keys = {event.partitionkey for event in await running_ingest.read(WHATSAPP_STATUSES)}
     assert PSEUDONYMS.for_wamid(about) not in keys
     async with post.session.get(f"{running_ingest.health_url}/metrics") as answer:
-        assert 'stet_ingest_updates_total{kind="other_number"} 2.0' in await answer.text()
+        assert 'stet_updates_received_total{kind="other_number",service="ingest"} 2.0' in await answer.text()
     assert '"phone_number_id":"9999"' in running_ingest.child.log.read_text()
 
 
@@ -135,7 +135,9 @@ async def test_a_wrong_signature_is_reported_with_readiness_and_once_in_the_log(
 async def test_rejections_are_counted(running_ingest: IngestProcess, post: WebhookClient) -> None:
     await post.webhook(b"{}", {})
     async with post.session.get(f"{running_ingest.health_url}/metrics") as answer:
-        assert 'stet_ingest_requests_rejected_total{endpoint="whatsapp",reason="signature"}' in await answer.text()
+        counted = 'stet_requests_rejected_total{endpoint="whatsapp",reason="signature",service="ingest"} '
+        (line,) = [line for line in (await answer.text()).splitlines() if line.startswith(counted)]
+    assert float(line.removeprefix(counted)) > 0
 
 
 @pytest.mark.parametrize(("size", "answer"), [(3 * MEBIBYTE, 200), (3 * MEBIBYTE + 1, 413)])

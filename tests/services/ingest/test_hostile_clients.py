@@ -66,7 +66,8 @@ async def wait_until_under_attack(service: IngestProcess) -> None:
     async with asyncio.timeout(30), aiohttp.ClientSession() as session:
         while True:
             async with session.get(f"{service.health_url}/metrics") as answer:
-                if 'stet_ingest_connections_dropped_total{reason="too_many_connections"}' in await answer.text():
+                none = 'stet_connections_dropped_total{reason="too_many_connections",service="ingest"} 0.0'
+                if none not in await answer.text():
                     return
             await asyncio.sleep(0.1)
 

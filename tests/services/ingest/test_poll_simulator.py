@@ -59,7 +59,7 @@ class PolledSimulator:
     async def _completed(self) -> float:
         async with self.session.get(f"{self.service.health_url}/metrics") as answer:
             lines = (await answer.text()).splitlines()
-        return next(float(line.split()[1]) for line in lines if line.startswith("stet_ingest_polls_completed_total "))
+        return next(float(line.split()[1]) for line in lines if line.startswith('stet_polls_total{outcome="completed"'))
 
 
 @asynccontextmanager
