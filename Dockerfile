@@ -87,6 +87,7 @@ ARG BASE
 ARG VERSION=0
 ARG REVISION=unknown
 ARG SOURCE=
+ENV STET_COMMIT=${REVISION}
 LABEL org.opencontainers.image.title="stet" \
       org.opencontainers.image.description="Asks the people outside a publisher's Consonance one clear question on WhatsApp" \
       org.opencontainers.image.version="${VERSION}" \
