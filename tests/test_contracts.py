@@ -15,7 +15,7 @@ from shared.contracts.values import Value, encode
 TOPICS: dict[str, Kinds] = {kind: topic.kinds for topic in ALL_TOPICS for kind in topic.kinds}
 
 TAGS = {"specversion", "operation"}
-"""What says how the rest is to be read; it is no field."""
+"""The tag that says how the rest is to be read; it is no field."""
 
 
 def document_of(kind: str) -> dict[str, Any]:

@@ -45,7 +45,7 @@ async def _look(stack: RecordedStack, recorder: TopicRecorder) -> dict[str, int]
     found = {f"{name} not ready": 1 for name in await stack.not_ready()} | await _simulators(stack)
     connection = await connect(stack)
     try:
-        found |= dict(await connection.fetchrow(_TABLES.left))
+        found |= dict(await connection.fetchrow(_TABLES.unfinished))
         found["records unread"] = await _unread(connection, recorder)
     finally:
         await connection.close()

@@ -179,7 +179,7 @@ def _ahead(zone: str) -> int:
 
 
 def population_facts(population: Population, rules: Path) -> dict[str, Any]:
-    """What the checks have to know of the people, the works and the rules of a run."""
+    """The people, works and rules of a run, as the checks have to know them."""
     return {
         "opens": population.opens.timestamp(),
         "sleepers": [person.digits for person in population.sleepers],

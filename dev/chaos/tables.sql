@@ -32,8 +32,8 @@ select 'dispatcher', topic, partition, kafka_offset, event, reason, sentence, st
 union all
 select 'writeback', topic, partition, kafka_offset, event, reason, sentence, state from writeback.parked;
 
--- name: left
--- What is still under way, by what it is called in the report. A chain whose write is a person's task waits for good.
+-- name: unfinished
+-- Work that is still under way, by its name in the report. A chain whose write is a person's task waits for good.
 select
     (select count(*) from rules.waiting) as "events waiting for a fact",
     (

@@ -277,7 +277,7 @@ delete from waiting where place = any($1::bigint[]);
 -- End the wait of every event of these keys.
 update waiting set until = $2 where key = any($1::text[]) and until > $2;
 
--- name: forget_seen_event
+-- name: delete_inbox_row
 -- Forget an event that is parked from the queue, so that its replay does not count as a duplicate.
 delete from inbox where tenant = $1 and source = $2 and id = $3;
 

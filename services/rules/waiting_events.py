@@ -154,7 +154,7 @@ async def park_event(tx: Transaction, key: str, queued: WaitingEvent, reason: st
     identity = (said.get("tenantid"), said.get("source"), said.get("id"))
     event = derive_id(*identity) if all(identity) else None
     await tx.park(queued.value, reason, sentence, RecordOrigin(topic, key=key.encode(), event=event))
-    await tx.connection.execute(QUERIES.forget_seen_event, *identity)
+    await tx.connection.execute(QUERIES.delete_inbox_row, *identity)
     await dequeue(tx.connection, [queued.place])
 
 

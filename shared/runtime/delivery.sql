@@ -10,12 +10,12 @@ select bool_and(
 )
 from unnest($1::bigint[], $2::bool[]) as lock (number, shared);
 
--- name: see
--- Enters a batch into the inbox and gives the places of those that were in it already. Names travel as JSON, since the
+-- name: insert_inbox
+-- Inserts a batch into the inbox and returns the places of those that were in it already. Names travel as JSON, since the
 -- client takes a microsecond for each element of an array.
 select enter($1, $2, $3, $4, $5) as place;
 
--- name: keep_parked
+-- name: insert_parked
 -- No row comes back where the same event is parked already.
 insert into parked (topic, partition, kafka_offset, event, key, value, headers, reason, sentence, parked_at)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
@@ -65,7 +65,7 @@ union
 select p.topic, p.partition from progress p join given g using (topic, partition)
 where p.next_offset = g.read_to and p.caught_up_to >= $4;
 
--- name: next_to_leave
+-- name: fetch_outbox
 -- The oldest records, as many as fit into $2 bytes, but at least one; those of some topics must wait.
 select id, topic, key, value, headers from (
     select *, sum(octet_length(value)) over (order by id) - octet_length(value) as before
@@ -74,7 +74,7 @@ select id, topic, key, value, headers from (
 where before < $2
 order by id;
 
--- name: left
+-- name: delete_relayed
 delete from outbox where id = any($1::bigint[]);
 
 -- name: outbox_state
@@ -84,19 +84,19 @@ select count(*) as waiting, min(written_at) as oldest from (select written_at fr
 insert into relay (one, held_until) values (true, $1) on conflict (one) do update set held_until = excluded.held_until;
 
 -- name: write_readiness
--- What a readiness probe commits to see that this can be done.
+-- A readiness probe commits this row, to prove that the database takes writes.
 insert into readiness (one, written_at) values (true, $1) on conflict (one) do update set written_at = excluded.written_at;
 
 -- name: relay_held_until
 select held_until from relay;
 
--- name: forget_seen
+-- name: delete_old_inbox
 -- A few inbox rows of one class that are older than $2.
 delete from inbox where (tenant, source, id) in (
     select tenant, source, id from inbox where brief = $1 and seen_at < $2 limit $3
 );
 
--- name: forget_parked
+-- name: delete_old_parked
 -- A few settled parked records older than $1.
 delete from parked where id in (select id from parked where state <> 'parked' and parked_at < $1 limit $2);
 

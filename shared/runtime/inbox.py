@@ -54,7 +54,7 @@ async def enter_inbox(connection: Connection, received: Sequence[E]) -> list[E]:
         groups.setdefault((tenant, one.topic.name in BRIEF_TOPICS), []).append((source, event_id))
     for (tenant, brief), names in groups.items():
         sources, ids = (orjson.dumps(column).decode() for column in zip(*names, strict=True))
-        for row in await connection.fetch(QUERIES.see, tenant, sources, ids, brief, now):
+        for row in await connection.fetch(QUERIES.insert_inbox, tenant, sources, ids, brief, now):
             del new[tenant, *names[row["place"] - 1]]
     return list(new.values())
 
@@ -69,9 +69,9 @@ async def purge_expired(pool: Pool) -> None:
 
 def _purges() -> Iterator[tuple[str, tuple[object, ...]]]:
     now = machine_now()
-    yield QUERIES.forget_seen, (False, now - KEPT)
-    yield QUERIES.forget_seen, (True, now - KEPT_BRIEFLY)
-    yield QUERIES.forget_parked, (now - PARKED_KEPT,)
+    yield QUERIES.delete_old_inbox, (False, now - KEPT)
+    yield QUERIES.delete_old_inbox, (True, now - KEPT_BRIEFLY)
+    yield QUERIES.delete_old_parked, (now - PARKED_KEPT,)
 
 
 async def _purge(pool: Pool, query: str, arguments: tuple[object, ...]) -> None:

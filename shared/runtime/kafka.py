@@ -146,7 +146,7 @@ async def connection_fault(settings: KafkaSettings) -> Misconfigured | None:
 
 
 def _fault_of(settings: KafkaSettings, error: BaseException) -> Misconfigured | None:
-    """What TLS said is hidden behind an error of aiokafka's own, as its cause."""
+    """The error of TLS is hidden behind an error of aiokafka's own, as its cause."""
     found = _tls_fault(error) if isinstance(error, ssl.SSLError) else _login_fault(settings, error)
     if found is None and error.__cause__ is not None:
         return _fault_of(settings, error.__cause__)

@@ -106,7 +106,7 @@ class Transaction:
         """Keep what could not be handled: a row that an operator can replay, and a record on ``parked.<service>``."""
         sentence = sentence.replace("\0", "")
         number = await self.connection.fetchval(
-            QUERIES.keep_parked, origin.topic, origin.partition, origin.offset, origin.event, origin.key, raw,
+            QUERIES.insert_parked, origin.topic, origin.partition, origin.offset, origin.event, origin.key, raw,
             pack_headers(origin.headers), reason, sentence, machine_now(),
         )  # fmt: skip
         if number is not None:
@@ -247,7 +247,7 @@ class Relay:
         while True:
             self._woken.clear()
             blocked = self._blocked_now()
-            rows = await connection.fetch(QUERIES.next_to_leave, _ROUND_RECORDS, _ROUND_BYTES, blocked)
+            rows = await connection.fetch(QUERIES.fetch_outbox, _ROUND_RECORDS, _ROUND_BYTES, blocked)
             if not rows:
                 await self._sleep(connection)
             else:
@@ -300,7 +300,7 @@ class Relay:
             raise error
 
     async def _delete(self, connection: Connection, ids: Sequence[int]) -> None:
-        await connection.execute(QUERIES.left, ids)
+        await connection.execute(QUERIES.delete_relayed, ids)
         self.relayed += len(ids)
         _RELAYED.inc(len(ids))
 
@@ -309,10 +309,10 @@ class Relay:
         sentence = f"{type(error).__name__}: {row['topic']} will never take it"
         async with connection.transaction():
             await connection.fetchval(
-                QUERIES.keep_parked, row["topic"], None, None, None, row["key"], row["value"],
+                QUERIES.insert_parked, row["topic"], None, None, None, row["key"], row["value"],
                 row["headers"] or pack_headers(()), _PARKING_REASON, sentence, machine_now(),
             )  # fmt: skip
-            await connection.execute(QUERIES.left, [row["id"]])
+            await connection.execute(QUERIES.delete_relayed, [row["id"]])
         RECORDS_PARKED.labels(_PARKING_REASON).inc()
         log.error("relay.parked", topic=row["topic"], error=type(error).__name__, bytes=len(row["value"]))
 

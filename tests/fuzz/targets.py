@@ -59,7 +59,7 @@ class CheckFailed(Exception):
 
 @dataclass
 class Counts:
-    """What became of inputs; ``refused``: told to the sender, or known for what cannot be read.
+    """The fate of inputs; ``refused``: told to the sender, or known for what cannot be read.
 
     ``not_ours``: updates of another product's number, which are kept out.
     """
@@ -298,7 +298,7 @@ class Records:
 
 
 class Contracts:
-    """What services read from topics: an event, or Unprocessable."""
+    """Records as services read them from topics: an event, or Unprocessable."""
 
     def __init__(self, metrics: IngestMetrics) -> None:
         del metrics
@@ -324,7 +324,7 @@ class Contracts:
 
 
 class Answers:
-    """What ConsonanceEvents answers to a write: no success without a payload."""
+    """Responses of Consonance to a write: no success without a payload."""
 
     def __init__(self, metrics: IngestMetrics) -> None:
         del metrics

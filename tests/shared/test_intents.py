@@ -1,4 +1,4 @@
-"""What a text means before any rule reads it: every language's words, and sentences that only contain them."""
+"""The meaning of a text before any rule reads it: every language's words, and sentences that only contain them."""
 
 from itertools import combinations
 

@@ -1,4 +1,4 @@
-"""What a service asks PostgreSQL for is found by an index; what it enters and leaves there stays in order."""
+"""Queries of the services are answered by an index; rows that are written and deleted keep their order."""
 
 import asyncio
 import re
@@ -55,7 +55,7 @@ async def test_no_statement_reads_a_growing_table_whole(postgres_database: str, 
 async def enter(connection: Connection, *names: tuple[str, str], tenant: str = "t") -> list[int]:
     sources, ids = (orjson.dumps(column).decode() for column in zip(*names, strict=True))
     brief = False
-    rows = await connection.fetch(QUERIES.see, tenant, sources, ids, brief, NOW)
+    rows = await connection.fetch(QUERIES.insert_inbox, tenant, sources, ids, brief, NOW)
     return sorted(row["place"] for row in rows)
 
 

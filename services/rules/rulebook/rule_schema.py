@@ -377,7 +377,7 @@ class UntilSection(NotifyKeys):
     on: Texts
     """The event, or events."""
     if_: ConditionSection | None = Field(None, alias="if")
-    """What must hold for the event to end the chain."""
+    """The condition under which the event ends the chain."""
     same: Text | None = None
     """A field that both events have, and that names the subject where “about” does not."""
 
@@ -402,15 +402,15 @@ class RuleFile(Section):
     on: Texts
     """The events that start it; “stet rules check --fields EVENT” lists their fields."""
     if_: ConditionSection | None = Field(None, alias="if")
-    """What must hold for the event to start it."""
+    """The condition under which the event starts the rule."""
     about: Texts = ()
     """Fields that name the subject: there is one chain for each."""
     on_repeat: Annotated[OnRepeat, word(OnRepeat, OnRepeat.REPLAN, later=("join",), key="on_repeat")] = OnRepeat.REPLAN
-    """What another event about the same subject does to a running chain."""
+    """The effect of another event about the same subject on a running chain."""
     on_change: Annotated[OnChange, word(OnChange, OnChange.PIN, later=("migrate", "cancel"), key="on_change")] = (
         OnChange.PIN
     )
-    """What a change of this file does to a running chain: nothing, it keeps the steps it began with."""
+    """The effect of a change of this file on a running chain: none, it keeps the steps it began with."""
     steps: Annotated[tuple[Step, ...], OneOrMore(), BeforeValidator(_at_most_100)]
     until: Annotated[tuple[UntilSection, ...], OneOrMore()] = ()
     """The events that end a chain."""

@@ -21,7 +21,7 @@ code = main(sys.argv[1:])
 print(Path("/proc/self/status").read_text())
 sys.exit(code)
 """
-"""What a child's usage says of memory is also its parent's, from before it became a process of its own."""
+"""The memory in a child's usage includes its parent's, from before it became a process of its own."""
 RULE = """\
 rule: {name}
 owner: production

@@ -173,7 +173,7 @@ def test_no_unsent_message_of_a_closed_chain_is_left_without_its_withdrawal(
 
 
 def make(story: DelayedStory, kind: str, what: object) -> None:
-    """What cannot be done at this moment is not done."""
+    """An action that cannot be done at this moment is not done."""
     if kind == "tell" and story.simulation.requested:
         story.simulation.report_one(int(str(what)) % len(story.simulation.requested))
     elif kind == "wait":
