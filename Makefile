@@ -1,6 +1,6 @@
 # Everything one types in this repository; `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup up demo chaos cluster fuzz check test bench lock measure format lint types imports rule-files dependencies spelling unused unit
+.PHONY: help setup up demo chaos cluster fuzz check test bench image runtime lock measure format lint types imports rule-files build-files dependencies spelling unused unit
 
 PYTHON := .venv/bin/python
 READY := .venv/.ready
@@ -22,10 +22,10 @@ demo: $(READY) ## play the eight stories through a stack of their own
 	@$(PYTHON) -m dev.demo
 
 check: $(READY) ## format, lint, types, imports, rule files, dependencies, spelling, unused code and unit tests, in about two minutes
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target format lint types imports rule-files dependencies spelling unused unit
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target format lint types imports rule-files build-files dependencies spelling unused unit
 
 test: $(READY) ## run everything: the checks, then all tests on a real broker and a real database
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target format lint types imports rule-files dependencies spelling unused unit
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target format lint types imports rule-files build-files dependencies spelling unused unit
 	@$(PYTHON) -m tests.containers
 	@$(PYTHON) -m pytest -m "integration or flow" --numprocesses=2 --dist=loadfile
 
@@ -40,6 +40,12 @@ fuzz: $(READY) ## give a million spoilt inputs to everything that reads what com
 
 bench: $(READY) ## measure: floor, ours and their ratio in one run
 	@$(PYTHON) -m bench
+
+image: $(READY) ## build the images stet and stet-dev, print their sizes, copy out bills of materials and licences (BUILDER, BASE, TAG, SOURCE)
+	@$(PYTHON) -m dev.image
+
+runtime: $(READY) ## import the services and the commands with nothing but what requirements.runtime.lock names
+	@$(PYTHON) -m dev.runtime_check
 
 COMPILE = $$(command -v uv || echo .venv/bin/uv) pip compile --quiet --universal --generate-hashes --no-emit-index-url
 lock: $(READY) ## compile the locks anew from pyproject.toml: requirements.lock, and its parts that the images install
@@ -59,6 +65,13 @@ format:
 	@$(PYTHON) -m ruff format --check
 imports:
 	@.venv/bin/lint-imports
+build-files:
+	@.venv/bin/hadolint Dockerfile
+	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
+	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.gitlab-ci --data-transform gitlab-ci .gitlab-ci.yml
+	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.compose-spec compose.yaml
+	@.venv/bin/zizmor --offline --quiet --no-progress .github
 rule-files:
 	@$(PYTHON) -m services.rules.check rules/
 dependencies:

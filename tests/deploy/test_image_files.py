@@ -1,0 +1,207 @@
+"""The Dockerfile, compose.yaml and the CI workflows say the same as the code and as each other."""
+
+import os
+import re
+import shlex
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from dev.consonance.app import parse as parse_consonance
+from dev.image import TARGETS, Build, build_command, describe, find_builder
+from dev.whatsapp.app import parse as parse_whatsapp
+from services.dispatcher.settings import DispatcherSettings
+from services.ingest.settings import IngestSettings
+from services.rules.settings import RulesSettings
+from services.writeback.settings import WritebackSettings
+from shared.contracts.errors import Misconfigured
+from shared.runtime.settings import ServiceSettings, load_settings
+
+ROOT = Path(__file__).parent.parent.parent
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+_YAML = YAML(typ="safe")
+COMPOSE = _YAML.load(ROOT / "compose.yaml")["services"]
+SETTINGS: dict[str, type[ServiceSettings]] = {
+    "ingest": IngestSettings,
+    "rules": RulesSettings,
+    "dispatcher": DispatcherSettings,
+    "writeback": WritebackSettings,
+}
+
+
+def instructions(stage: str) -> list[str]:
+    """The instructions of one stage of the Dockerfile, each on one line."""
+    text = re.sub(r"(?m)^\s*#.*\n", "", DOCKERFILE)
+    joined = text.replace("\\\n", " ").splitlines()
+    stages = re.split(r"(?m)^(?=FROM )", "\n".join(joined))
+    (found,) = [each for each in stages if each.splitlines()[0].endswith(f" AS {stage}")]
+    return [re.sub(r"\s+", " ", line) for line in found.splitlines() if line]
+
+
+def workflow_steps() -> Iterator[tuple[str, dict[str, Any]]]:
+    for path in sorted((ROOT / ".github" / "workflows").glob("*.yml")):
+        for job in _YAML.load(path)["jobs"].values():
+            for step in job["steps"]:
+                yield path.name, step
+
+
+# ------------------------------------------------------------------ Dockerfile
+
+
+def test_every_stage_begins_with_the_base_that_can_be_named_by_digest() -> None:
+    bases = re.findall(r"(?m)^FROM (\S+) AS (\S+)", DOCKERFILE)
+    own = {name for _, name in bases}
+    assert {base for base, _ in bases if base not in own} == {"${BASE}"}
+
+
+def test_the_default_target_is_the_runtime() -> None:
+    assert re.findall(r"(?m)^FROM \S+ AS (\S+)", DOCKERFILE)[-1] == "stet"
+
+
+@pytest.mark.parametrize("stage", TARGETS)
+def test_an_image_runs_as_a_user_without_rights_and_says_what_it_is(stage: str) -> None:
+    lines = instructions(stage)
+    assert "USER 10001:10001" in lines
+    labels = next(line for line in lines if line.startswith("LABEL "))
+    for label in ("title", "description", "version", "revision", "source", "licenses", "base.name"):
+        assert f"org.opencontainers.image.{label}=" in labels
+
+
+@pytest.mark.parametrize("stage", [*TARGETS, "runtime"])
+def test_no_compiler_and_no_shell_script_is_in_an_image(stage: str) -> None:
+    runs = [line for line in instructions(stage) if line.startswith("RUN ")]
+    assert all(line.startswith("RUN groupadd ") for line in runs)
+    assert all(line.removeprefix("CMD ").startswith("[") for line in instructions(stage) if line.startswith("CMD "))
+
+
+def test_the_image_copies_what_the_build_may_see() -> None:
+    ignored = (ROOT / ".dockerignore").read_text()
+    for line in DOCKERFILE.splitlines():
+        if line.startswith("COPY ") and "--from" not in line:
+            for source in line.split()[1:-1]:
+                assert list(ROOT.glob(source)), line
+                top = source if source.startswith("deploy/") else source.split("/")[0]
+                assert re.search(rf"(?m)^!({re.escape(top)}|requirements\.\*\.lock|deploy/image)$", ignored), line
+
+
+def test_the_rules_of_the_image_are_where_its_setting_says() -> None:
+    lines = instructions("stet")
+    assert "COPY rules /opt/stet/rules" in lines
+    assert "ENV STET_RULES_DIR=/opt/stet/rules" in lines
+
+
+# ------------------------------------------------------------------ make image
+
+
+def test_a_build_is_described_by_its_commit() -> None:
+    build = describe(None, "python@sha256:0", "https://example.com/stet")
+    assert re.fullmatch(r"[0-9a-f]{40}(-modified)?", build.arguments["REVISION"])
+    assert build.arguments["BASE"] == "python@sha256:0"
+    assert build.tag == build.arguments["VERSION"]
+
+
+@pytest.mark.parametrize(
+    ("builder", "command"),
+    [
+        ("docker", "docker build --target stet --build-arg VERSION=1 --tag stet:1 ROOT"),
+        ("buildah", "buildah build --target stet --timestamp 7 --build-arg VERSION=1 --tag stet:1 ROOT"),
+        ("x/node.sh", "x/node.sh image stet:1 ROOT ROOT/Dockerfile -- --target stet --build-arg VERSION=1"),
+    ],
+)
+def test_each_builder_gets_the_command_it_knows(builder: str, command: str) -> None:
+    built = build_command(builder, "stet", Build("1", {"VERSION": "1"}, "7"))
+    assert shlex.join(built).replace(str(ROOT), "ROOT") == command
+
+
+def test_a_missing_builder_is_named() -> None:
+    with pytest.raises(Misconfigured, match="BUILDER"):
+        find_builder("no-such-builder")
+
+
+# ------------------------------------------------------------------ compose.yaml
+
+
+@pytest.mark.parametrize("service", SETTINGS)
+def test_the_settings_of_compose_are_those_of_the_service(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("STET_")]:
+        monkeypatch.delenv(name)
+    environment = COMPOSE[service]["environment"] | {"STET_RULES_DIR": str(ROOT / "rules")}
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings(SETTINGS[service])
+    known = {f"STET_{field.upper()}" for field in type(settings).model_fields} | {"STET_RULES_DIR"}
+    assert environment.keys() <= known
+
+
+@pytest.mark.parametrize("name", [name for name, service in COMPOSE.items() if "command" in service])
+def test_each_command_of_compose_exists(name: str) -> None:
+    command = COMPOSE[name]["command"]
+    if command[:2] == ["python", "-m"]:
+        assert find_spec(command[2]) is not None
+    elif name != "prometheus":
+        assert command[0] == "stet"
+
+
+def test_the_simulators_of_compose_agree_with_the_services() -> None:
+    whatsapp = parse_whatsapp(COMPOSE["whatsapp"]["command"][3:5] + _without_rules("whatsapp"))
+    consonance = parse_consonance(COMPOSE["consonance"]["command"][3:])
+    ingest, dispatcher = COMPOSE["ingest"]["environment"], COMPOSE["dispatcher"]["environment"]
+    assert whatsapp.app_secret in ingest["STET_WHATSAPP_APP_SECRETS"]
+    assert whatsapp.verify_token == ingest["STET_WHATSAPP_VERIFY_TOKEN"]
+    assert whatsapp.token == dispatcher["STET_WHATSAPP_TOKEN"]
+    assert consonance.key == ingest["STET_CONSONANCE_KEY"] == COMPOSE["writeback"]["environment"]["STET_CONSONANCE_KEY"]
+    assert consonance.webhook_secret in ingest["STET_CONSONANCE_WEBHOOK_SECRETS"]
+
+
+def _without_rules(name: str) -> list[str]:
+    return [part for part in COMPOSE[name]["command"][5:] if not part.startswith("--rules")]
+
+
+def test_what_is_ours_runs_without_rights_and_on_a_read_only_file_system() -> None:
+    ours = {name: service for name, service in COMPOSE.items() if service["image"].startswith("stet")}
+    assert len(ours) == 10
+    for service in ours.values():
+        assert service["read_only"]
+        assert service["cap_drop"] == ["ALL"]
+
+
+def test_every_published_port_is_on_loopback_and_every_mounted_file_is_there() -> None:
+    for service in COMPOSE.values():
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+        for volume in service.get("volumes", []):
+            if volume.startswith("./"):
+                assert (ROOT / volume.split(":")[0]).exists(), volume
+
+
+# ------------------------------------------------------------------ CI
+
+
+def test_every_action_is_pinned_by_its_commit_with_its_version_beside_it() -> None:
+    used = re.findall(r"uses: (\S+)(.*)", "".join(p.read_text() for p in (ROOT / ".github/workflows").glob("*.yml")))
+    assert used
+    for action, comment in used:
+        assert re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", action), action
+        assert re.fullmatch(r" # v\d+\.\d+\.\d+", comment), action
+
+
+def test_the_workflows_call_targets_that_exist() -> None:
+    targets = set(re.findall(r"(?m)^([a-z-]+):", (ROOT / "Makefile").read_text()))
+    lines = [line for _, step in workflow_steps() for line in step.get("run", "").splitlines()]
+    gitlab = _YAML.load(ROOT / ".gitlab-ci.yml")
+    lines += [line for job in gitlab.values() if isinstance(job, dict) for line in job.get("script", [])]
+    called = {line.split()[1] for line in lines if line.startswith("make ")}
+    assert called >= {"check", "test", "image", "runtime"}
+    assert called <= targets
+
+
+def test_no_token_may_do_more_than_read_unless_a_job_says_so() -> None:
+    for path in (ROOT / ".github" / "workflows").glob("*.yml"):
+        workflow = _YAML.load(path)
+        assert workflow["permissions"] in ({}, {"contents": "read"})
+        for name, job in workflow["jobs"].items():
+            granted = {scope for scope, right in job.get("permissions", {}).items() if right == "write"}
+            assert granted == ({"packages", "id-token"} if name == "publish" else set())
