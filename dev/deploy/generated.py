@@ -11,7 +11,6 @@ from dev.layout import ROOT
 from shared.contracts.topics import PARTITIONS
 
 COMPONENTS = ROOT / "deploy/k8s/components"
-ALERTS = ROOT / "deploy/observability/alerts"
 
 _HEADER = "# Written by `python -m dev.deploy` from {source}; edit that, and run it again.\n"
 _TARGET_KINDS = {"rules": "StatefulSet", "writeback": "Deployment"}
@@ -20,18 +19,13 @@ _RECORDS_PER_REPLICA = {"rules": 1000, "writeback": 100}
 
 
 def generated_files() -> dict[Path, str]:
-    """Path and text of each; alerts only where there are any."""
     topics = "shared/contracts/topics.py"
-    files = {
+    return {
         COMPONENTS / "strimzi/topics.yaml": _text(topics, kafka_topics()),
         COMPONENTS / "strimzi/users.yaml": _text(topics, kafka_users()),
         COMPONENTS / "keda/kafkauser.yaml": _text(topics, [lag_reader()]),
         COMPONENTS / "keda/scaledobjects.yaml": _text(topics, map(_scaled_object, SCALED_BY_LAG)),
     }
-    if ALERTS.is_dir():
-        rules = _text("deploy/observability/alerts", [_prometheus_rule(path) for path in sorted(ALERTS.glob("*.yaml"))])
-        files[COMPONENTS / "prometheus-operator/prometheusrules.yaml"] = rules
-    return files
 
 
 def outdated_files() -> list[Path]:
@@ -58,15 +52,6 @@ def _scaled_object(service: str) -> Resource:
             "advanced": {"horizontalPodAutoscalerConfig": {"behavior": {"scaleUp": quick, "scaleDown": calm}}},
             "triggers": lag_triggers(service, _RECORDS_PER_REPLICA[service]),
         },
-    }
-
-
-def _prometheus_rule(path: Path) -> Resource:
-    return {
-        "apiVersion": "monitoring.coreos.com/v1",
-        "kind": "PrometheusRule",
-        "metadata": {"name": f"stet-{path.stem}"},
-        "spec": yaml.safe_load(path.read_text()),
     }
 
 
