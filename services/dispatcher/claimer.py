@@ -190,7 +190,7 @@ class Claimer:
 
 def _drop_unreadable(batch: ClaimedBatch, message_id: str, error: Exception) -> None:
     metrics.SET_ASIDE.labels("claim", MessageReason.UNREADABLE.value).inc()
-    log.error("message.unreadable", message_id=message_id, sentence=describe_failure(error))
+    log.error("message.rejected", message_id=message_id, sentence=describe_failure(error))
     batch.drops.append((message_id, MessageReason.UNREADABLE))
 
 

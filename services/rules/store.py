@@ -148,7 +148,7 @@ async def _leave_out(connection: Connection, required: RequiredFacts, unreadable
     named = {row["chain_id"] for row in concerned} | required.chains.intersection(unreadable)
     if named:
         raise Unprocessable(f"chain {min(named)} cannot be read back", reason="chain_unreadable")
-    log.error("chain.unreadable", chains=unreadable)
+    log.error("chain.excluded", chains=unreadable)
 
 
 def _want_of(required: RequiredFacts, chain: Chain) -> None:

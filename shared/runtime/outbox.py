@@ -318,7 +318,7 @@ class Relay:
 
     def _block_topics(self, topics: set[str]) -> None:
         for topic in topics:
-            log.error("relay.topic_refused", topic=topic, seconds=_BLOCKED_TOPIC_SECONDS)
+            log.error("topic.refused", topic=topic, seconds=_BLOCKED_TOPIC_SECONDS)
             self._blocked_topics[topic] = time.monotonic() + _BLOCKED_TOPIC_SECONDS
 
     def _blocked_now(self) -> list[str]:

@@ -272,7 +272,7 @@ class LagMonitor:
         if seconds > _STUCK_SECONDS and partition not in self._reported_stuck:
             self._reported_stuck.add(partition)
             log.error(
-                "partition.behind", topic=partition[0], partition=partition[1], records=lag, seconds=round(seconds)
+                "partition.delayed", topic=partition[0], partition=partition[1], records=lag, seconds=round(seconds)
             )
 
     async def _connected(self) -> Any:

@@ -275,7 +275,7 @@ async def _behind(consumer: BatchConsumer, lag: LagMonitor) -> str:
 @asynccontextmanager
 async def service_process(settings: ServiceSettings, service: str) -> AsyncIterator[Process]:
     """Open what a service needs, in order, and close it in reverse. Raises Misconfigured."""
-    configure_logs(service, settings.log_level, settings.log_format)
+    configure_logs(service, settings.log_level, settings.log_format, settings.instance)
     configure_traces(service, settings)
     clock = settings.clock()
     collect_process_metrics()

@@ -1,50 +1,64 @@
 """Logs: lines of an event name and fields, from this code and from libraries."""
 
 import logging
+import re
+import socket
 import sys
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import orjson
 import stamina.instrumentation
 import structlog
+from opentelemetry import trace
+from structlog.typing import Processor
 
+from shared.runtime.build import VERSION
 from shared.runtime.connection_settings import LogFormat
 
 _ROOT = Path(__file__).resolve().parents[2]
+_LONG_NUMBER = re.compile(r"\+?\d{8,}")  # in a library's text it may be a phone number
+
+LogEvent = MutableMapping[str, Any]
 
 
 # ------------------------------------------------------------------ logs
 
 
-Renderer = Callable[[Any, str, MutableMapping[str, Any]], str]
+Renderer = Callable[[Any, str, LogEvent], str]
 
 
 def get_logger(name: str | None = None) -> Any:
     return structlog.get_logger() if name is None else structlog.get_logger(logger=name)
 
 
-def configure_logs(service: str, level: str, log_format: LogFormat = LogFormat.JSON) -> None:
-    """Write one line for each event on stderr, from this code and from libraries."""
-    write = _renderer(log_format)
+def configure_logs(
+    service: str, level: str, log_format: LogFormat = LogFormat.JSON, instance: str | None = None
+) -> None:
+    """Write one line for each event on stderr, from this code and from libraries.
+
+    Each has the service, its version and its ``instance``: by default the host's name, in Kubernetes that of the pod.
+    """
+    identity = {"service": service, "version": VERSION, "instance": instance or socket.gethostname()}
+    finish: tuple[Processor, ...] = (
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        partial(_add_identity, identity),
+        _add_trace,
+        _add_error_path,
+        _renderer(log_format),
+    )
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            _add_error_path,
-            write,
-        ],
+        processors=[structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, *finish],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
     )
-    structlog.contextvars.bind_contextvars(service=service)
     stamina.instrumentation.set_on_retry_hooks(())  # its own hook would log the texts of errors
-    logging.basicConfig(level=logging.WARNING, handlers=[_Libraries(service, write)], force=True)
+    logging.basicConfig(level=logging.WARNING, handlers=[_Libraries(finish, sys.stderr)], force=True)
 
 
-def _json_line(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
+def _json_line(_: Any, __: str, event: LogEvent) -> str:
     return orjson.dumps(event, default=str).decode()
 
 
@@ -52,7 +66,21 @@ def _renderer(log_format: LogFormat) -> Renderer:
     return structlog.dev.ConsoleRenderer(colors=False) if log_format is LogFormat.CONSOLE else _json_line
 
 
-def _add_error_path(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def _add_identity(identity: Mapping[str, str], _: Any, __: str, event: LogEvent) -> LogEvent:
+    event.update(identity)
+    return event
+
+
+def _add_trace(_: Any, __: str, event: LogEvent) -> LogEvent:
+    """The ids of the span that is open now; nothing where no span is recorded."""
+    span = trace.get_current_span().get_span_context()
+    if span.is_valid:
+        event["trace_id"] = trace.format_trace_id(span.trace_id)
+        event["span_id"] = trace.format_span_id(span.span_id)
+    return event
+
+
+def _add_error_path(_: Any, __: str, event: LogEvent) -> LogEvent:
     """Log an error as its type and its path through this repository: its own text may quote personal data."""
     error = event.pop("exc_info", None)
     if error is True:
@@ -66,19 +94,20 @@ def _add_error_path(_: Any, __: str, event: MutableMapping[str, Any]) -> Mutable
 
 
 class _Libraries(logging.Handler):
-    """Writes the log records of libraries in the same form."""
+    """Writes the log records of libraries in the same form: the first line of the text, without long numbers."""
 
-    def __init__(self, service: str, write: Renderer) -> None:
+    def __init__(self, finish: Sequence[Processor], file: TextIO) -> None:
         super().__init__()
-        self._service = service
-        self._write = write
+        self._finish = finish
+        self._file = file
 
     def emit(self, record: logging.LogRecord) -> None:
-        line: dict[str, Any] = {"event": "library.logged", "service": self._service, "level": record.levelname.lower()}
-        line |= {"logger": record.name, "text": record.getMessage().partition("\n")[0]}
-        if record.exc_info and record.exc_info[1] is not None:
-            line |= {"error": type(record.exc_info[1]).__name__, "places": error_path(record.exc_info[1])}
-        sys.stderr.write(f"{self._write(None, line['level'], line)}\n")
+        level, error = record.levelname.lower(), record.exc_info[1] if record.exc_info else None
+        text = _LONG_NUMBER.sub("…", record.getMessage().partition("\n")[0])
+        line: Any = {"event": "library.logged", "level": level, "logger": record.name, "text": text, "exc_info": error}
+        for process in self._finish:
+            line = process(None, level, line)
+        self._file.write(f"{line}\n")
 
 
 # ------------------------------------------------------------------ error locations
