@@ -10,7 +10,9 @@ import aiohttp
 import psutil
 import pytest
 
+from dev.layout import ROOT
 from dev.whatsapp.app import parse
+from dev.whatsapp.simulator import WhatsAppSimulator
 from tests.dev.whatsapp.simulator_under_test import ACCOUNT, MAIN, SECRET, TOKEN, VERIFY, SimulatorUnderTest, templated
 
 REQUIRED = [
@@ -64,6 +66,15 @@ async def test_fast_mode_takes_thousands_of_sends_and_keeps_few() -> None:
         assert (await simulator.ask("counts"))["sends"] == 6000
         assert len(await simulator.ask("messages")) == 100
         assert grown < 8 << 20
+
+
+def test_the_templates_of_a_rule_folder_are_registered_from_the_start_and_after_a_reset() -> None:
+    simulator = WhatsAppSimulator(parse(["--port", "0", *REQUIRED, "--rules", str(ROOT / "rules")]))
+    registered = {(template.name, template.language) for template in simulator.options.templates}
+    simulator.reset()
+    assert registered
+    for name, language in registered:
+        assert simulator.templates.find(name, language) is not None
 
 
 def test_fast_means_no_disorder_and_a_cap() -> None:
