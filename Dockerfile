@@ -4,8 +4,8 @@
 # BASE is CPython 3.12 on Debian; a release names it by digest: --build-arg BASE=python:3.12-slim-bookworm@sha256:...
 ARG BASE=python:3.12-slim-bookworm
 
-# ------------------------------------------------------------------ build: what is compiled, and never shipped
-FROM ${BASE} AS build
+# ------------------------------------------------------------------ venv: what is compiled, and never shipped
+FROM ${BASE} AS venv
 # the compiler that durable-rules needs; its version is the base's, as its digest fixes the release of Debian
 # hadolint ignore=DL3008
 RUN apt-get update \
@@ -36,48 +36,59 @@ RUN find /opt/stet/venv/lib -name '*.so' -exec strip --strip-unneeded {} + \
 # Bytecode that is never compared with its source: equal wherever it is built, and nothing is written at the start.
 RUN python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/stet/venv/lib
 COPY deploy/image/stet /opt/stet/venv/bin/
-COPY LICENSE /opt/stet/
-COPY shared /opt/stet/app/shared
-COPY services /opt/stet/app/services
-COPY ops /opt/stet/app/ops
-RUN /opt/stet/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/stet/app
 
-# ------------------------------------------------------------------ build-dev: the same, and what the stack needs
-FROM build AS build-dev
+# ------------------------------------------------------------------ venv-dev: the same, and what the stack needs
+FROM venv AS venv-dev
 COPY requirements.stack.lock /build/
 RUN /build/tools/bin/uv pip install --python /opt/stet/venv --require-hashes \
         --build-constraints /build/requirements.build.lock --requirements /build/requirements.stack.lock \
     && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/stet/venv/lib \
     && /build/tools/bin/cyclonedx-py environment --output-reproducible --output-format JSON \
         --output-file /opt/stet/sbom.cdx.json /opt/stet/venv/bin/python
-COPY dev /opt/stet/app/dev
 # the jars of Kafka, in the place where the command of the broker looks for them
 ENV XDG_CACHE_HOME=/opt/stet/kafka \
     M2_REPO=/opt/stet/kafka/repository \
     REQUESTS_CA_BUNDLE=/etc/ssl/certs/ca-certificates.crt
-WORKDIR /opt/stet/app
-RUN /opt/stet/venv/bin/python -m dev.kafka_jars \
-    && /opt/stet/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/stet/app
+WORKDIR /build/jars
+COPY dev/__init__.py dev/kafka_jars.py dev/
+COPY shared/__init__.py shared/
+COPY shared/contracts/__init__.py shared/contracts/errors.py shared/contracts/
+RUN /opt/stet/venv/bin/python -m dev.kafka_jars
+
+# ------------------------------------------------------------------ code: ours, with its bytecode
+FROM ${BASE} AS code
+WORKDIR /build/stet
+COPY LICENSE ./
+COPY shared shared
+COPY services services
+COPY ops ops
+RUN python -m compileall -q --invalidation-mode unchecked-hash -s /build/stet -p /opt/stet /build/stet
+
+FROM code AS code-dev
+COPY dev dev
+RUN python -m compileall -q --invalidation-mode unchecked-hash -s /build/stet -p /opt/stet /build/stet/dev
 
 # ------------------------------------------------------------------ runtime: what both images begin with
 FROM ${BASE} AS runtime
 RUN groupadd --gid 10001 stet \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin stet
 ENV PATH=/opt/stet/venv/bin:$PATH \
-    PYTHONPATH=/opt/stet/app \
+    PYTHONPATH=/opt/stet \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1
-WORKDIR /opt/stet/app
+WORKDIR /opt/stet
 
 # ------------------------------------------------------------------ stet-dev
 FROM runtime AS stet-dev
-COPY --from=build-dev /opt/stet /opt/stet
+COPY --from=venv-dev /opt/stet /opt/stet
+COPY --from=code-dev /build/stet /opt/stet
 COPY rules /opt/stet/rules
 ENV XDG_CACHE_HOME=/opt/stet/kafka
 ARG BASE
 ARG VERSION=0
 ARG REVISION=unknown
 ARG SOURCE=
+ENV STET_COMMIT=${REVISION}
 LABEL org.opencontainers.image.title="stet-dev" \
       org.opencontainers.image.description="Broker, database and simulators for trying Stet; not for production" \
       org.opencontainers.image.version="${VERSION}" \
@@ -90,7 +101,8 @@ CMD ["python", "-m", "dev.broker", "--help"]
 
 # ------------------------------------------------------------------ stet
 FROM runtime AS stet
-COPY --from=build /opt/stet /opt/stet
+COPY --from=venv /opt/stet /opt/stet
+COPY --from=code /build/stet /opt/stet
 # the publisher's own rules: a volume over this folder, or another folder in STET_RULES_DIR
 COPY rules /opt/stet/rules
 ENV STET_RULES_DIR=/opt/stet/rules
