@@ -1,13 +1,13 @@
 # Everything one types in this repository; `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup up demo chaos cluster fuzz check test bench image runtime lock measure format lint types imports rule-files build-files dependencies spelling unused unit
+.PHONY: help setup up demo chaos cluster fuzz check test bench image runtime lock dashboards measure format lint types imports rule-files build-files dependencies spelling unused unit
 
 PYTHON := .venv/bin/python
 READY := .venv/.ready
 export RUN
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## prepare .venv and the Kafka jars (the others do it when they need it)
 
@@ -53,6 +53,9 @@ lock: $(READY) ## compile the locks anew from pyproject.toml: requirements.lock,
 	@$(COMPILE) --constraints requirements.lock pyproject.toml -o requirements.runtime.lock
 	@$(COMPILE) --constraints requirements.lock --group stack pyproject.toml -o requirements.stack.lock
 	@$(COMPILE) --constraints requirements.lock --group build -o requirements.build.lock
+
+dashboards: $(READY) ## write the dashboards, the rules of Prometheus and their unit tests below deploy/, from dev/observability
+	@$(PYTHON) -m dev.observability
 
 measure: $(READY) ## count modules, lines, repeated class names and the longest chain of imports
 	@$(PYTHON) -m dev.measure_code

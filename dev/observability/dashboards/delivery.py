@@ -1,0 +1,163 @@
+"""Delivery: the way of messages through WhatsApp."""
+
+from dev.observability.dashboards.common import NO_TROUBLE, number_panel, quantile
+from dev.observability.panels import Dashboard, Kind, Panel, Query, Row
+
+
+def delivery_dashboard() -> Dashboard:
+    return Dashboard(
+        "delivery",
+        "Stet / Delivery",
+        "The way of messages through WhatsApp: what was sent, delivered, read, refused, and what waits.",
+        [
+            Row(
+                "Now",
+                [
+                    number_panel(
+                        "Who sends?",
+                        "Exactly one replica of the dispatcher leads and sends.",
+                        "short",
+                        'sum by (namespace) (stet_leader{task="sender"})',
+                    ),
+                    number_panel(
+                        "Messages waiting",
+                        "Messages that wait for a limit, a window or their turn.",
+                        "short",
+                        "sum(max by (namespace, lane) (stet_waiting_messages))",
+                    ),
+                    number_panel(
+                        "Oldest waiting",
+                        "Business time since the oldest waiting message was requested.",
+                        "s",
+                        "max(stet_oldest_waiting_message_age_seconds)",
+                        (600, 3600),
+                    ),
+                    number_panel(
+                        "Sends in flight", "Begun, with no committed outcome yet.", "short", "sum(stet_sends_in_flight)"
+                    ),
+                    number_panel(
+                        "Oldest uncertain send",
+                        "Business time since it began. From six hours on it is a ticket.",
+                        "s",
+                        "max(stet_oldest_uncertain_send_age_seconds)",
+                        (3600, 21600),
+                    ),
+                    number_panel(
+                        "Messages set aside",
+                        "No loop reads them until an operator releases them.",
+                        "short",
+                        "sum(max by (namespace) (stet_messages_set_aside))",
+                        (1, 1),
+                    ),
+                ],
+            ),
+            Row(
+                "Messages",
+                [
+                    Panel(
+                        "What became of the messages?",
+                        "Steps in the lives of messages over the time shown, such as accepted, delivered, failed.",
+                        "short",
+                        [Query("sum by (outcome) (increase(stet_messages_total[$__range]))", "{{outcome}}")],
+                        Kind.BARS,
+                    ),
+                    Panel(
+                        "Why were messages not sent or not delivered?",
+                        "Outcomes with a reason, over the time shown. The reasons are a closed set.",
+                        "short",
+                        [
+                            Query(
+                                'sum by (outcome, reason) (increase(stet_messages_total{reason!=""}[$__range])) > 0',
+                                "number",
+                            )
+                        ],
+                        Kind.TABLE,
+                        empty_because="a message that is simply sent and read has no reason",
+                    ),
+                    Panel(
+                        "How long does a message wait until WhatsApp has accepted it?",
+                        "Nine of ten, with all waits. Budgets: critical 1 minute, normal 10, bulk 60.",
+                        "s",
+                        [Query(quantile(0.9, "stet_message_delay_seconds", "lane"), "{{lane}}")],
+                        limits=(60, 600),
+                        empty_because="between two messages there is no rate",
+                    ),
+                    Panel(
+                        "How many messages wait, by lane?",
+                        "A queue that grows is held by a limit of WhatsApp, a pause or a stopped line.",
+                        "short",
+                        [Query("sum by (lane) (max by (namespace, lane) (stet_waiting_messages))", "{{lane}}")],
+                        stacked=True,
+                    ),
+                ],
+            ),
+            Row(
+                "WhatsApp",
+                [
+                    Panel(
+                        "How does WhatsApp answer our sends?",
+                        "Requests a second, by outcome. no_answer is an uncertain send.",
+                        "reqps",
+                        [Query("sum by (outcome) (rate(stet_sends_total[$__rate_interval]))", "{{outcome}}")],
+                    ),
+                    Panel(
+                        "Which errors does WhatsApp return?",
+                        "Errors a second, by class.",
+                        "reqps",
+                        [
+                            Query(
+                                "sum by (error_class) (rate(stet_whatsapp_errors_total[$__rate_interval]))",
+                                "{{error_class}}",
+                            )
+                        ],
+                        empty_because=NO_TROUBLE,
+                    ),
+                    Panel(
+                        "How long does WhatsApp take to answer?",
+                        "Half and ninety-nine of a hundred requests.",
+                        "s",
+                        [
+                            Query(quantile(share, "stet_whatsapp_request_duration_seconds"), name)
+                            for share, name in ((0.5, "median"), (0.99, "p99"))
+                        ],
+                        limits=(2, 10),
+                        empty_because="between two sends there is no rate",
+                    ),
+                    Panel(
+                        "What does the planner decide?",
+                        "send, wait or drop, with the reason: why a message does not leave now.",
+                        "ops",
+                        [
+                            Query(
+                                "sum by (action, reason) (rate(stet_planned_messages_total[$__rate_interval]))",
+                                "{{action}} {{reason}}",
+                            )
+                        ],
+                    ),
+                ],
+            ),
+            Row(
+                "Lines and coverage",
+                [
+                    Panel(
+                        "Which lines are stopped?",
+                        "1 while a line sends nothing until a person acts.",
+                        "short",
+                        [Query("max by (line) (stet_line_stopped)", "{{line}}")],
+                        limits=(1, 1),
+                        empty_because="a line appears when WhatsApp has once stopped it",
+                    ),
+                    Panel(
+                        "Is the webhook covered?",
+                        "gap open: silence proves nothing. catching up: the leader reads and does not send yet.",
+                        "short",
+                        [
+                            Query("max(stet_webhook_gap_open)", "gap open"),
+                            Query("max(stet_catching_up)", "catching up"),
+                        ],
+                        limits=(1, 1),
+                    ),
+                ],
+            ),
+        ],
+    )

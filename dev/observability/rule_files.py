@@ -1,0 +1,36 @@
+"""The rules of a publisher, as dashboards need them: which flow (folder) and which owner each belongs to."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from dev.layout import ROOT
+from services.rules.rulebook.loader import load, read_folder
+
+RULES_FOLDER = ROOT / "rules"
+
+
+@dataclass(frozen=True)
+class RuleFile:
+    """``flow`` is the folder of the rule file: ``rights``, ``royalties``."""
+
+    name: str
+    flow: str
+    owner: str
+
+
+def read_rule_files(folder: Path = RULES_FOLDER) -> list[RuleFile]:
+    """Raises ValueError where the folder is not a rulebook."""
+    book, faults = load(read_folder(folder))
+    if book is None:
+        raise ValueError(f"{folder} does not load: {faults[0]}")
+    rules = sorted(book.rules.values(), key=lambda rule: rule.name)
+    return [RuleFile(rule.name, Path(rule.location.file).parent.name, rule.owner) for rule in rules]
+
+
+def by_owner(rules: Iterable[RuleFile]) -> dict[str, list[RuleFile]]:
+    owners: defaultdict[str, list[RuleFile]] = defaultdict(list)
+    for rule in rules:
+        owners[rule.owner].append(rule)
+    return dict(sorted(owners.items()))
