@@ -25,6 +25,7 @@ COMBINATIONS: tuple[tuple[str, ...], ...] = (
     ("strimzi", "keda"),
     ("tracing",),
     ("prometheus-operator",),
+    ("prometheus-operator", "grafana"),
     ("rules-git-sync",),
     ("rules-image",),
     ("external-secrets",),
@@ -34,7 +35,7 @@ COMBINATIONS: tuple[tuple[str, ...], ...] = (
     ("ingress", "cert-manager"),
     ("dev",),
     (
-        *("strimzi", "cloudnative-pg", "keda", "prometheus-operator", "tracing", "rules-git-sync"),
+        *("strimzi", "cloudnative-pg", "keda", "prometheus-operator", "grafana", "tracing", "rules-git-sync"),
         *("external-secrets", "external-secrets-database", "ingress", "ingress-meta-mtls", "cert-manager"),
     ),
 )
