@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -19,7 +19,7 @@ from services.ingest.http.server import HttpServer
 from services.ingest.identity_resolver import IdentityResolver
 from services.ingest.metrics import IngestMetrics
 from services.ingest.poll.consonance_reader import ConsonanceReader, connect
-from services.ingest.poll.loop import PollLoop
+from services.ingest.poll.loop import LEADER_SESSION, PollLoop
 from services.ingest.poll.passes import ContactsPoll, WorksPoll
 from services.ingest.publisher import KafkaPublisher
 from services.ingest.settings import IngestSettings
@@ -27,6 +27,8 @@ from services.ingest.signatures import SignatureCounts
 from services.ingest.store import ParkedInputStore, PersonStore, ReceivedEventStore
 from shared.contracts.errors import Unavailable, Unprocessable
 from shared.runtime.health import IdleCheck, IdleStatus, Route
+from shared.runtime.leader import LeaderLease
+from shared.runtime.postgres import connect as connect_database
 from shared.runtime.service import Process, service_process
 from shared.runtime.settings import load_settings
 
@@ -49,20 +51,23 @@ class _Parts:
 
 async def main() -> None:
     settings = load_settings(IngestSettings)
-    key = settings.consonance_key.get_secret_value()
-    async with (
-        service_process(settings, "ingest") as process,
-        connect(settings.consonance_endpoint, key) as reader,
-    ):
+    async with service_process(settings, "ingest") as process, AsyncExitStack() as stack:
         parts = _Parts(process, settings, IngestMetrics(), CoverageTracker())
-        publisher = KafkaPublisher(process.producer, settings.topic_prefix)
-        _start_heartbeat(parts)
-        loop = _start_polling(parts, reader)
-        router = _start_server(parts, publisher)
-        process.add_readiness_check("broker", publisher.is_reachable)
-        process.add_idle_check(idle_check(router, parts.metrics, loop))
-        process.routes["/development/poll"] = poll_route(loop)
-        await process.run_until_stopped(settings.drain_seconds)
+        if settings.ingest_role.receives:
+            _start_receiving(parts)
+        if settings.ingest_role.polls:
+            endpoint, key = settings.consonance_endpoint, settings.consonance_key.get_secret_value()
+            _start_polling(parts, await stack.enter_async_context(connect(endpoint, key)))
+        await process.run_until_stopped(settings.drain_seconds if settings.ingest_role.receives else 0)
+
+
+def _start_receiving(parts: _Parts) -> None:
+    process = parts.process
+    publisher = KafkaPublisher(process.producer, parts.settings.topic_prefix)
+    _start_heartbeat(parts)
+    router = _start_server(parts, publisher)
+    process.add_readiness_check("broker", publisher.is_reachable)
+    process.add_idle_check(request_idle_check(router, parts.metrics))
 
 
 def _start_server(parts: _Parts, publisher: KafkaPublisher) -> Router:
@@ -128,7 +133,7 @@ def _record_dropped(parts: _Parts, reason: DropReason) -> None:
         parts.coverage.record_miss("full")
 
 
-def _start_polling(parts: _Parts, reader: ConsonanceReader) -> PollLoop:
+def _start_polling(parts: _Parts, reader: ConsonanceReader) -> None:
     process, settings = parts.process, parts.settings
     process.health.details.append(reader.key_detail)
     pass_settings = (process.pool, process.clock, settings.tenant, settings.vocabulary, parts.parking)
@@ -137,8 +142,11 @@ def _start_polling(parts: _Parts, reader: ConsonanceReader) -> PollLoop:
     loop = PollLoop({"contacts": contacts.run, "works": works.run}, settings.consonance_poll_seconds, parts.metrics)
     if settings.consonance_poll_seconds:
         parts.metrics.watch_snapshot_age(loop.snapshot_age)
-        process.task("polling", loop.run_forever)
-    return loop
+        session = partial(connect_database, settings.dsn, "ingest", **LEADER_SESSION)
+        lease = LeaderLease(f"stet/ingest/poll/{settings.tenant}", session)
+        process.task("polling", lambda: loop.run_as_leader(lease))
+    process.add_idle_check(poll_idle_check(loop))
+    process.routes["/development/poll"] = poll_route(loop)
 
 
 def _start_heartbeat(parts: _Parts) -> None:
@@ -174,12 +182,20 @@ async def _delete_old(received: ReceivedEventStore) -> None:
 # ------------------------------------------------------------------ for a stack on a driven clock
 
 
-def idle_check(router: Router, metrics: IngestMetrics, loop: PollLoop) -> IdleCheck:
+def request_idle_check(router: Router, metrics: IngestMetrics) -> IdleCheck:
     """Whether requests are in flight, and a number that grows with everything received."""
 
     async def report() -> IdleStatus:
-        busy = ("requests",) if router.in_flight else ()
-        return IdleStatus(busy, None, metrics.updates_counted + loop.events_published)
+        return IdleStatus(("requests",) if router.in_flight else (), None, metrics.updates_counted)
+
+    return report
+
+
+def poll_idle_check(loop: PollLoop) -> IdleCheck:
+    """A number that grows with everything polled."""
+
+    async def report() -> IdleStatus:
+        return IdleStatus((), None, loop.events_published)
 
     return report
 

@@ -1,9 +1,18 @@
 """The settings of ingest, read from STET_ variables."""
 
-from typing import Annotated
+from enum import StrEnum
+from typing import Annotated, Self
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import Field, field_validator
+from pydantic import (
+    Field,
+    SecretStr,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from services.ingest.cloudevents import PushSettings
 from services.ingest.http.connections import ConnectionLimits
@@ -27,46 +36,197 @@ POLLED_KINDS = (
 _KINDS = frozenset(map(consonance.short_name, consonance.KINDS))
 
 
+class IngestRole(StrEnum):
+    """What a process of ingest does; ``all`` is one workload, ``web`` and ``poll`` are two."""
+
+    ALL = "all"
+    WEB = "web"
+    POLL = "poll"
+
+    @property
+    def receives(self) -> bool:
+        """Whether it serves the public port and watches over the webhook's coverage."""
+        return self is not IngestRole.POLL
+
+    @property
+    def polls(self) -> bool:
+        """Whether it reads Consonance."""
+        return self is not IngestRole.WEB
+
+
+_NEEDED_TO_RECEIVE = (
+    "whatsapp_app_secrets",
+    "whatsapp_verify_token",
+    "pseudonym_key",
+    "whatsapp_lines",
+    "consonance_webhook_secrets",
+)
+_NEEDED_TO_POLL = ("consonance_url", "consonance_key")
+
+
 class IngestSettings(ServiceSettings):
-    """``consonance_polled`` are the kinds of event that the poll publishes; all other kinds are pushed.
+    """Those without a default that a role does not need may be absent there."""
 
-    For ``drain_seconds`` after SIGTERM the public port stays open while ``/readyz`` already answers 503. Without
-    ``whatsapp_heartbeat_seconds`` (0) it confirms no coverage of the webhook: a process that polls and gets no webhook
-    would confirm it while those that get them are away.
-    """
+    ingest_role: Annotated[
+        IngestRole,
+        Field(
+            description=(
+                "`web` serves the public port, `poll` reads Consonance and opens no port but that of health, "
+                "`all` does both."
+            )
+        ),
+    ] = IngestRole.ALL
 
-    listen_address: str = "127.0.0.1"
-    listen_port: Annotated[int, Field(ge=0, le=65535)] = 8080
-    listen_connections: Annotated[int, Field(ge=64)] = 2048
-    listen_body_bytes: Annotated[int, Field(ge=MAX_BODY_BYTES)] = 64 * 1024 * 1024
-    listen_header_seconds: Annotated[float, Field(gt=0)] = 5
-    listen_body_seconds: Annotated[float, Field(gt=0)] = 10
-    listen_idle_seconds: Annotated[float, Field(gt=0)] = 30
-    drain_seconds: Annotated[float, Field(ge=0, le=300)] = 5
+    listen_address: Annotated[
+        str,
+        Field(description="Where the public routes are served; in a container `0.0.0.0` or `::`."),
+    ] = "127.0.0.1"
+    listen_port: Annotated[int, Field(ge=0, le=65535, description="The public port.")] = 8080
+    listen_connections: Annotated[
+        int,
+        Field(
+            ge=64,
+            description="How many connections the public port keeps; beyond, the one that waited longest is closed.",
+        ),
+    ] = 2048
+    listen_body_bytes: Annotated[
+        int,
+        Field(
+            ge=MAX_BODY_BYTES,
+            description="How many bytes of bodies it holds; beyond, the connection that waited longest is closed.",
+        ),
+    ] = 64 * 1024 * 1024
+    listen_header_seconds: Annotated[float, Field(gt=0, description="How long a sender has for a header.")] = 5
+    listen_body_seconds: Annotated[float, Field(gt=0, description="How long a sender has for a body.")] = 10
+    listen_idle_seconds: Annotated[
+        float,
+        Field(
+            gt=0,
+            description="How long a connection may be idle between two requests; keep a proxy's own idle time below.",
+        ),
+    ] = 30
+    drain_seconds: Annotated[
+        float,
+        Field(ge=0, le=300, description="How long after SIGTERM the public port stays open while `/readyz` says 503."),
+    ] = 5
 
-    whatsapp_app_secrets: Annotated[tuple[AppSecret, ...], Field(min_length=1)]
-    whatsapp_verify_token: VerifyToken
-    pseudonym_key: PseudonymKey
-    whatsapp_lines: Annotated[dict[Line, Annotated[str, Field(pattern=r"^\d+$")]], Field(min_length=1)]
-    whatsapp_business_account: Annotated[str, Field(min_length=1)] = "whatsapp"
-    whatsapp_heartbeat_seconds: Annotated[float, Field(ge=0)] = 5
-    whatsapp_redelivery_seconds: Annotated[float, Field(ge=0)] = 900
+    whatsapp_app_secrets: Annotated[
+        tuple[AppSecret, ...],
+        Field(
+            validate_default=True,
+            description="JSON list of the app's secrets (App settings, Basic): two during a rotation.",
+            examples=['["…"]'],
+        ),
+    ] = ()
+    whatsapp_verify_token: Annotated[
+        VerifyToken,
+        Field(validate_default=True, description="The token that Meta sends when the webhook is subscribed."),
+    ] = SecretStr("")
+    pseudonym_key: Annotated[
+        PseudonymKey,
+        Field(
+            validate_default=True,
+            description=(
+                "A secret of 32 characters or more (`openssl rand -hex 32`). Keyed hashes made with it stand for "
+                "WhatsApp's message ids, which contain phone numbers. Made once, the same on every replica."
+            ),
+        ),
+    ] = SecretStr("")
+    whatsapp_lines: Annotated[
+        dict[Line, Annotated[str, Field(pattern=r"^\d+$")]],
+        Field(
+            default_factory=dict,
+            validate_default=True,
+            description="JSON object: line name → phone number id.",
+            examples=['{"main": "106540352242922"}'],
+        ),
+    ]
+    whatsapp_business_account: Annotated[
+        str,
+        Field(min_length=1, description="The id of the WhatsApp business account, under which coverage is published."),
+    ] = "whatsapp"
+    whatsapp_heartbeat_seconds: Annotated[
+        float, Field(gt=0, description="How often the coverage of the webhook is published.")
+    ] = 5
+    whatsapp_redelivery_seconds: Annotated[
+        float, Field(ge=0, description="How long WhatsApp has to deliver again before a gap in the coverage closes.")
+    ] = 900
 
-    consonance_url: Annotated[str, Field(pattern=r"^https?://")]
-    consonance_key: AccessKey
-    consonance_webhook_secrets: Annotated[tuple[WebhookSecret, ...], Field(min_length=1)]
-    consonance_poll_seconds: Annotated[float, Field(ge=0)] = 60
-    consonance_polled: frozenset[str] = frozenset(POLLED_KINDS)
+    consonance_url: Annotated[
+        str,
+        Field(
+            pattern=r"^https?://",
+            validate_default=True,
+            description="The address you log in to Consonance at, or its GraphQL endpoint.",
+            examples=["https://penrose.consonance.app"],
+        ),
+    ] = ""
+    consonance_key: Annotated[
+        AccessKey, Field(validate_default=True, description="Consonance's key, one per publisher, from its support.")
+    ] = SecretStr("")
+    consonance_webhook_secrets: Annotated[
+        tuple[WebhookSecret, ...],
+        Field(
+            validate_default=True,
+            description="JSON list of `whsec_…`: the secrets of those who may push events (Standard Webhooks).",
+            examples=['["whsec_…"]'],
+        ),
+    ] = ()
+    consonance_poll_seconds: Annotated[
+        float, Field(ge=0, description="How often Consonance is polled; 0 for never.")
+    ] = 60
+    consonance_polled: Annotated[
+        frozenset[str],
+        Field(
+            description=(
+                "JSON list of the kinds of event that the poll publishes; all others are pushed. The same in the roles "
+                "`web` and `poll`: a pushed event of a polled kind is refused."
+            )
+        ),
+    ] = frozenset(POLLED_KINDS)
 
-    stages: dict[str, Stage] = Field(default_factory=dict)
-    approvals: dict[str, ComponentState] = Field(default_factory=dict)
-    contact_tags: dict[str, str] = Field(default_factory=dict)
-    respond_within: Annotated[int, Field(ge=1)] = 5
-    house_zone: str = "Europe/London"
-    house_country: str | None = "GB"
+    stages: Annotated[
+        dict[str, Stage],
+        Field(
+            default_factory=dict,
+            description="JSON object: your stage names → ours.",
+            examples=['{"Copyediting": "copyedit"}'],
+        ),
+    ]
+    approvals: Annotated[
+        dict[str, ComponentState],
+        Field(default_factory=dict, description="JSON object: your approval states of components → ours."),
+    ]
+    contact_tags: Annotated[
+        dict[str, str], Field(default_factory=dict, description="JSON object: your tags of contacts → roles.")
+    ]
+    respond_within: Annotated[
+        int, Field(ge=1, description="Working days for an answer where a pushed event names no date.")
+    ] = 5
+    house_zone: Annotated[str, Field(description="The publisher's time zone, an IANA name.")] = "Europe/London"
+    house_country: Annotated[
+        str | None, Field(description="The country whose holidays count for those working days (ISO 3166).")
+    ] = "GB"
+
+    @field_validator(*_NEEDED_TO_RECEIVE, *_NEEDED_TO_POLL, mode="wrap")
+    @classmethod
+    def _require_by_role(cls, value: object, check: ValidatorFunctionWrapHandler, info: ValidationInfo) -> object:
+        if value not in (SecretStr(""), "", (), [], {}):
+            return check(value)
+        role = info.data.get("ingest_role", IngestRole.ALL)
+        if role.receives if info.field_name in _NEEDED_TO_RECEIVE else role.polls:
+            raise PydanticCustomError("missing", "not set")
+        return value
+
+    @model_validator(mode="after")
+    def _check_polling(self) -> Self:
+        if self.ingest_role is IngestRole.POLL and not self.consonance_poll_seconds and not self.development_clock:
+            raise ValueError("STET_CONSONANCE_POLL_SECONDS 0 is not for STET_INGEST_ROLE=poll, which only polls")
+        return self
 
     def dependencies(self) -> dict[str, str]:
-        return {**super().dependencies(), "STET_CONSONANCE_URL": self.consonance_url}
+        polled = {"STET_CONSONANCE_URL": self.consonance_url} if self.ingest_role.polls else {}
+        return {**super().dependencies(), **polled}
 
     @field_validator("house_zone")
     @classmethod

@@ -152,12 +152,15 @@ class SnapshotStore(Generic[_S]):
     async def begin_pass(self, connection: Connection, new: PollPass) -> None:
         await connection.execute(queries.begin_pass, self.tenant, self.entity, new.started_at, new.changed_since)
 
-    async def advance_pass(self, connection: Connection, after: int) -> None:
-        await connection.execute(queries.advance_pass, self.tenant, self.entity, after)
+    async def advance_pass(self, connection: Connection, current: PollPass, after: int) -> None:
+        await connection.execute(queries.advance_pass, self.tenant, self.entity, current.started_at, after)
 
-    async def complete_pass(self, connection: Connection, at: datetime, fields: Collection[str]) -> None:
+    async def complete_pass(
+        self, connection: Connection, current: PollPass, at: datetime, fields: Collection[str]
+    ) -> None:
         """``at`` is machine time."""
-        await connection.execute(queries.complete_pass, self.tenant, self.entity, at, list(fields))
+        fields = list(fields)
+        await connection.execute(queries.complete_pass, self.tenant, self.entity, current.started_at, at, fields)
 
 
 # ------------------------------------------------------------------ received CloudEvents

@@ -55,12 +55,13 @@ on conflict (tenant, entity) do update set
     started_at = excluded.started_at, changed_since = excluded.changed_since, after = 0, completed_at = null;
 
 -- name: advance_pass
--- All records up to this id have been read.
-update passes set after = $3 where tenant = $1 and entity = $2;
+-- All records up to this id have been read. A replica that stood still meanwhile changes no newer pass.
+update passes set after = $4 where tenant = $1 and entity = $2 and started_at = $3 and completed_at is null;
 
 -- name: complete_pass
 -- All records have been read: from now on differences in these fields are published.
-update passes set completed_at = $3, fields = $4::text[] where tenant = $1 and entity = $2;
+update passes set completed_at = $4, fields = $5::text[]
+where tenant = $1 and entity = $2 and started_at = $3 and completed_at is null;
 
 -- name: find_received
 -- Those of these CloudEvents that were received before.

@@ -69,6 +69,34 @@ def test_everything_at_fault_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -
         load_settings(IngestSettings)
 
 
+_TO_RECEIVE = {name for name in GOOD if "WHATSAPP" in name} | {
+    "STET_PSEUDONYM_KEY", "STET_CONSONANCE_WEBHOOK_SECRETS",
+}  # fmt: skip
+_TO_POLL = {"STET_CONSONANCE_URL", "STET_CONSONANCE_KEY"}
+
+
+@pytest.mark.parametrize(("role", "foreign"), [("web", _TO_POLL), ("poll", _TO_RECEIVE)])
+def test_a_workload_of_ingest_needs_only_what_its_role_needs(
+    role: str, foreign: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STET_INGEST_ROLE", role)
+    for name in foreign:
+        monkeypatch.delenv(name)
+    assert load_settings(IngestSettings).ingest_role == role
+    for name in sorted((_TO_POLL | _TO_RECEIVE) - foreign):
+        with monkeypatch.context() as without:
+            without.delenv(name)
+            with pytest.raises(Misconfigured, match=f"{name}: not set"):
+                load_settings(IngestSettings)
+
+
+def test_a_workload_that_only_polls_cannot_have_polling_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STET_INGEST_ROLE", "poll")
+    monkeypatch.setenv("STET_CONSONANCE_POLL_SECONDS", "0")
+    with pytest.raises(Misconfigured, match="STET_CONSONANCE_POLL_SECONDS: 0 is not for STET_INGEST_ROLE=poll"):
+        load_settings(IngestSettings)
+
+
 def test_a_secret_may_be_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("STET_CONSONANCE_KEY")
     monkeypatch.setenv("STET_SECRETS_DIR", str(tmp_path))

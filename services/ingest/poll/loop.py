@@ -1,16 +1,29 @@
-"""Runs the polls one after another, with a pause of machine time between, longer while Consonance is unavailable."""
+"""Runs the polls one after another, with a pause of machine time between, longer while Consonance is unavailable.
+
+Of all replicas that poll, one leads and does; another takes over when that one ends or stands still.
+"""
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
+import asyncpg
+
 from services.ingest.metrics import IngestMetrics
 from shared.contracts.errors import Unavailable, Unprocessable
-from shared.runtime.failures import describe_failure
+from shared.runtime.failures import TRANSIENT_ERRORS, describe_failure
+from shared.runtime.leader import LeaderLease
+from shared.runtime.postgres import Connection
 from shared.runtime.telemetry import get_logger
 
 _MAX_PAUSE_SECONDS = 60.0
 """Between attempts while Consonance cannot be read."""
+
+LEADER_SESSION = {"idle_session_timeout": "30s"}
+"""Settings of the session that holds the lease: the database ends it where the process stands still."""
+
+_RENEW_SECONDS = 5.0
+_RETRY_SECONDS = 1.0
 
 _log = get_logger()
 
@@ -25,13 +38,14 @@ class PollLoop:
         self._pause = pause
         self._metrics = metrics
         self._lock = asyncio.Lock()
+        self._is_leader = False
         self._completed_at = time.monotonic()
         self.completed = 0
         self.events_published = 0
 
     def snapshot_age(self) -> float:
-        """Seconds of machine time since the last complete poll, or since this process started."""
-        return time.monotonic() - self._completed_at
+        """Seconds of machine time since the last complete poll, or since this process leads; 0 where another leads."""
+        return time.monotonic() - self._completed_at if self._is_leader else 0.0
 
     async def run_once(self) -> int:
         """A pass over everything that begins now; returns the number of events published.
@@ -56,6 +70,31 @@ class PollLoop:
             self._completed_at = time.monotonic()
             self._metrics.count_poll(published)
             return published
+
+    async def run_as_leader(self, lease: LeaderLease) -> None:
+        """For ever: wait until this process leads, and poll for as long as it does."""
+        while True:
+            try:
+                async with lease.held() as connection:
+                    await self._lead(connection)
+            except (asyncpg.PostgresError, *TRANSIENT_ERRORS) as error:
+                _log.warning("leader.lost", task="polling", error=type(error).__name__)
+            await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _lead(self, connection: Connection) -> None:
+        """Poll until the lease is lost, then raise why. Each page is one transaction, so a poll may end anywhere."""
+        _log.info("leader.elected", task="polling")
+        self._is_leader, self._completed_at = True, time.monotonic()
+        polling = asyncio.ensure_future(self.run_forever())
+        try:
+            while not polling.done():
+                await connection.execute("select", timeout=_RENEW_SECONDS)
+                await asyncio.wait({polling}, timeout=_RENEW_SECONDS)
+            await polling
+        finally:
+            self._is_leader = False
+            polling.cancel()
+            await asyncio.wait({polling})
 
     async def run_forever(self) -> None:
         pause = self._pause

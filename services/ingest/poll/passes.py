@@ -101,7 +101,7 @@ class WorksPoll:
             published += await self._process_page(page, current)
             seen.update(requestable_ids(page))
             after = last_id(page, after)
-            await self._advance(after)
+            await self._advance(current, after)
         if current.changed_since is not None:
             published += await self._process_works_of_products(current, seen)
         await self._complete(current)
@@ -165,14 +165,14 @@ class WorksPoll:
                 await self._snapshots.begin_pass(tx.connection, current)
         return current
 
-    async def _advance(self, after: int) -> None:
+    async def _advance(self, current: PollPass, after: int) -> None:
         with raises_unavailable():
-            await self._snapshots.advance_pass(self.pool, after)
+            await self._snapshots.advance_pass(self.pool, current, after)
 
     async def _complete(self, current: PollPass) -> None:
         with raises_unavailable():
             fields = current.fields | set(COMPARED_FIELDS)
-            await self._snapshots.complete_pass(self.pool, machine_now(), fields)
+            await self._snapshots.complete_pass(self.pool, current, machine_now(), fields)
 
     @property
     def _snapshots(self) -> SnapshotStore[WorkSnapshot]:

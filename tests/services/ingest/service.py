@@ -7,7 +7,7 @@ import sys
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
@@ -61,6 +61,13 @@ class IngestProcess:
                 return answer.ok
         except aiohttp.ClientError:
             return False
+
+    def beside(self, folder: Path, **settings: str) -> "IngestProcess":
+        """Another replica with ports of its own, not started yet."""
+        port, health_port = free_ports(2)
+        ports = {"STET_LISTEN_PORT": str(port), "STET_HEALTH_PORT": str(health_port)}
+        command = replace(self.child.command, environment={**self.child.command.environment, **ports, **settings})
+        return replace(self, port=port, health_port=health_port, child=Child(command, folder))
 
     async def read(self, topic: Topic) -> list[Event]:
         """Everything on a topic so far."""

@@ -125,6 +125,20 @@ async def test_a_change_forth_back_and_forth_gives_three_events(pool: Pool) -> N
     assert len(ids) == 3
 
 
+async def test_a_poll_that_stood_still_changes_no_newer_pass(pool: Pool) -> None:
+    """Else a pass interrupted after it would be continued beyond works that it has not read."""
+    clock = FixedClock()
+    frozen, newer = works_poll(pool, consonance_with(1, 2, 3), clock), works_poll(pool, consonance_with(1, 2, 3), clock)
+    old = await frozen._begin()
+    await newer.run()
+    clock.instant += timedelta(minutes=1)
+    begun = await newer._begin()
+    await frozen._advance(old, 3)
+    await frozen._complete(old)
+    assert begun.started_at > old.started_at
+    assert await newer._begin() == begun
+
+
 async def test_changes_before_the_baseline_is_complete_are_not_published(pool: Pool) -> None:
     source = consonance_with(1, 2, 3)
     source.fails_after = 1

@@ -63,10 +63,13 @@ class PolledSimulator:
 
 
 @asynccontextmanager
-async def opened(bootstrap: str, dsn: str, folder: Path, profile: str) -> AsyncIterator[PolledSimulator]:
+async def opened(
+    bootstrap: str, dsn: str, folder: Path, profile: str, **settings: str
+) -> AsyncIterator[PolledSimulator]:
     (port,) = free_ports(1)
     simulator = f"http://{LOOPBACK}:{port}"
-    service = ingest_process(bootstrap, dsn, folder, f"{simulator}/graphql", STET_CONSONANCE_POLL_SECONDS="0.1")
+    settings = {"STET_CONSONANCE_POLL_SECONDS": "0.1", **settings}
+    service = ingest_process(bootstrap, dsn, folder, f"{simulator}/graphql", **settings)
     options = ("--port", str(port), "--key", "k" * 32, "--webhook-secret", WEBHOOK_SECRET, "--profile", profile)
     where = ("--webhook-url", f"{service.url}/consonance/events", "--tenant", "pelican")
     command = Command(
