@@ -22,14 +22,12 @@ from shared.contracts.topics import WHATSAPP_ACCOUNT
 from shared.contracts.values import encode
 from shared.contracts.whatsapp import WebhookConfirmed, WebhookGapOpened
 from shared.runtime.clock import Clock, machine_now
+from shared.runtime.health import PROBE_SECONDS
 from shared.runtime.outbox import Transaction
 from shared.runtime.postgres import Pool
 from shared.runtime.telemetry import get_logger
 
 _ABSENT_AFTER = 3  # heartbeats
-_PROBE_SECONDS = 3.0
-"""A readiness probe that takes longer has failed for its sender."""
-
 _log = get_logger()
 
 
@@ -84,7 +82,7 @@ class Heartbeat:
         """Whether webhooks can be accepted, and could be since the last heartbeat."""
         was_unready, self.tracker.was_unready = self.tracker.was_unready, False
         asked_at = time.monotonic()
-        is_ready = await self.is_ready() and time.monotonic() - asked_at < _PROBE_SECONDS
+        is_ready = await self.is_ready() and time.monotonic() - asked_at < PROBE_SECONDS
         if not is_ready:
             self.tracker.record_unready()
         elif was_unready:

@@ -1,8 +1,11 @@
 """Serves ``/healthz``, ``/readyz``, ``/metrics`` on a port of their own; with a virtual clock also ``/development/…``.
 
-It answers from the moment the process begins to wait for its dependencies.
+It answers from the moment the process begins to wait for its dependencies. ``/healthz`` asks no neighbour: it answers
+for as long as the event loop runs, on which it runs itself. ``/readyz`` asks them all at once and answers before a
+probe gives up; docs/decisions/0065-probes.md says what follows from each.
 """
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -17,6 +20,14 @@ from aiohttp.typedefs import Handler
 
 from shared.contracts.values import format_instant
 from shared.runtime.metrics import OTHER, count_request, exposition
+from shared.runtime.telemetry import get_logger
+
+PROBE_SECONDS = 3.0
+"""A probe that gets no answer in that time has failed for its sender; the manifests say the same."""
+
+_TICK_SECONDS = 0.5
+
+log = get_logger()
 
 Check = Callable[[], Awaitable[bool]]
 Detail = Callable[[], Awaitable[str]]
@@ -64,10 +75,22 @@ class Health:
         runner = web.AppRunner(self._application(), access_log=None)
         await runner.setup()
         await web.TCPSite(runner, host, port).start()
+        watch = asyncio.ensure_future(self._watch_loop())
         try:
             yield
         finally:
+            watch.cancel()
             await runner.cleanup()
+
+    async def _watch_loop(self) -> None:
+        """While the event loop stands still, probes fail that no handler ever sees."""
+        while True:
+            began = time.monotonic()
+            await asyncio.sleep(_TICK_SECONDS)
+            delay = time.monotonic() - began - _TICK_SECONDS
+            if delay > PROBE_SECONDS:
+                log.warning("loop.delayed", seconds=round(delay, 1))
+                self._report_unready()
 
     def _application(self) -> web.Application:
         app = web.Application(middlewares=[_measured])
@@ -82,11 +105,15 @@ class Health:
     async def failing_checks(self) -> list[str]:
         """The checks that fail now; calls ``on_unready`` if any does, as a load balancer then sends nothing."""
         checks = list(self.checks.items())  # a task that starts meanwhile may add one
-        failing = [name for name, check in checks if not await check()]
+        passed = await asyncio.gather(*(check() for _, check in checks))
+        failing = [name for (name, _), is_passed in zip(checks, passed, strict=True) if not is_passed]
         if failing:
-            for callback in self.on_unready:
-                callback()
+            self._report_unready()
         return failing
+
+    def _report_unready(self) -> None:
+        for callback in self.on_unready:
+            callback()
 
     async def _ready(self, _: web.Request) -> web.Response:
         failing = await self.failing_checks()

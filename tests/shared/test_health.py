@@ -1,8 +1,17 @@
 """What a probe hears, over a real socket."""
 
+import asyncio
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import aiohttp
+import pytest
 
 from dev.ports import LOOPBACK, free_ports
+from shared.runtime import health as health_module
 from shared.runtime.health import Check, Detail, Health
 
 
@@ -55,3 +64,59 @@ async def test_who_must_know_hears_of_an_answer_that_keeps_requests_away() -> No
     assert (await health.failing_checks(), heard) == ([], [])
     health.checks["relay"] = no
     assert (await health.failing_checks(), heard) == (["relay"], ["unready"])
+
+
+async def test_checks_are_asked_at_once_so_that_the_answer_comes_before_the_probe_gives_up() -> None:
+    async def slow() -> bool:
+        await asyncio.sleep(0.3)
+        return False
+
+    began = time.monotonic()
+    await readiness({"broker": slow, "database": slow, "consumer": slow})
+    assert time.monotonic() - began < 0.8
+
+
+@contextmanager
+def in_another_thread(health: Health, port: int) -> Iterator[asyncio.AbstractEventLoop]:
+    """The loop on which ``health`` is served, until the end of the block."""
+    loop, served, ends = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
+
+    async def serve() -> None:
+        async with health.serving(LOOPBACK, port):
+            served.set()
+            await ends.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=[serve()])
+    thread.start()
+    try:
+        assert served.wait(10)
+        yield loop
+    finally:
+        loop.call_soon_threadsafe(ends.set)
+        thread.join()
+        loop.close()
+
+
+def is_alive(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://{LOOPBACK}:{port}/healthz", timeout=0.5) as answer:
+            return bool(answer.status == 200)
+    except TimeoutError:
+        return False
+
+
+def test_an_event_loop_that_stands_still_is_not_alive_and_may_have_missed_requests(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(health_module, "PROBE_SECONDS", 0.5)
+    (port,) = free_ports(1)
+    heard: list[str] = []
+    health = Health(driven=False, on_unready=[lambda: heard.append("unready")])
+    with in_another_thread(health, port) as loop:
+        assert (is_alive(port), heard) == (True, [])
+        loop.call_soon_threadsafe(time.sleep, 2)
+        assert not is_alive(port)
+        deadline = time.monotonic() + 10
+        while not heard and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert (is_alive(port), heard) == (True, ["unready"])

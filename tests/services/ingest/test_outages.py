@@ -19,6 +19,7 @@ from ops.migrate import migrate
 from shared.contracts.topics import CONTACTS, WHATSAPP_ACCOUNT, WHATSAPP_MESSAGES, WHATSAPP_STATUSES
 from shared.contracts.whatsapp import WebhookConfirmed, WebhookGapOpened
 from shared.runtime.clock import machine_now
+from shared.runtime.health import PROBE_SECONDS
 from tests.services.ingest.payloads import PSEUDONYMS, messages, status, statuses, text, webhook
 from tests.services.ingest.service import IngestProcess, WebhookClient, create_topics, ingest_process, sender
 from tests.services.ingest.test_cloudevents import blocked
@@ -155,11 +156,23 @@ async def test_no_time_is_confirmed_while_the_broker_or_the_database_is_frozen(
         while await is_ready(service):
             await asyncio.sleep(0.1)
     thawed = machine_now()
+    assert await answer(service, "readyz") == (503, dependency)
+    assert await answer(service, "healthz") == (200, "ok"), "a neighbour that stands still restarts nothing"
     signal_all(pid, signal.SIGCONT)
     spans = await heartbeats(service, thawed)
     assert [span for span in spans if min(span.until, thawed) > max(span.since, frozen)] == []
     gaps = [event.data for event in await service.read(WHATSAPP_ACCOUNT) if isinstance(event.data, WebhookGapOpened)]
     assert min(gap.since for gap in gaps) <= frozen
+
+
+async def answer(service: IngestProcess, probe: str) -> tuple[int, str]:
+    """The status, and the first line, in the time that a probe has."""
+    timeout = aiohttp.ClientTimeout(total=PROBE_SECONDS)
+    async with (
+        aiohttp.ClientSession(timeout=timeout) as session,
+        session.get(f"{service.health_url}/{probe}") as response,
+    ):
+        return response.status, (await response.text()).splitlines()[0]
 
 
 async def is_ready(service: IngestProcess) -> bool:
