@@ -15,17 +15,48 @@ _LEASE_MARGIN = timedelta(seconds=5)
 
 
 class DispatcherSettings(ServiceSettings):
-    """``whatsapp_lines`` maps each line to its phone number id; ``whatsapp_rates`` a line to its messages a second."""
+    """The WhatsApp Cloud API, its numbers and rates, and when silence settles a send."""
 
-    whatsapp_graph_url: Annotated[str, Field(pattern=r"^https?://")]
-    whatsapp_graph_version: Annotated[str, Field(pattern=r"^v\d+\.\d+$")]
-    whatsapp_token: AccessKey
-    whatsapp_lines: Annotated[dict[Line, Annotated[str, Field(pattern=r"^\d+$")]], Field(min_length=1)]
-    whatsapp_rates: dict[Line, Annotated[int, Field(gt=0, le=1000)]] = Field(default_factory=dict)
-    sends_in_flight: Annotated[int, Field(gt=0, le=2000)] = 256
-    send_timeout_seconds: Annotated[float, Field(gt=0, le=120)] = 10.0
-    unproven_after_seconds: Annotated[float, Field(gt=0)] = 900.0
-    limits_lifted: bool = False
+    whatsapp_graph_url: Annotated[
+        str,
+        Field(
+            pattern=r"^https?://",
+            description="Meta's Graph API.",
+            examples=["https://graph.facebook.com"],
+        ),
+    ]
+    whatsapp_graph_version: Annotated[
+        str, Field(pattern=r"^v\d+\.\d+$", description="Its version.", examples=["v25.0"])
+    ]
+    whatsapp_token: Annotated[AccessKey, Field(description="The token of a system user of your business at Meta.")]
+    whatsapp_lines: Annotated[
+        dict[Line, Annotated[str, Field(pattern=r"^\d+$")]],
+        Field(
+            min_length=1,
+            description="JSON object: line name → phone number id.",
+            examples=['{"main": "106540352242922"}'],
+        ),
+    ]
+    whatsapp_rates: Annotated[
+        dict[Line, Annotated[int, Field(gt=0, le=1000)]],
+        Field(
+            default_factory=dict,
+            description="JSON object: line name → messages a second, where Meta allows a number another rate than 80.",
+            examples=['{"main": 250}'],
+        ),
+    ]
+    sends_in_flight: Annotated[int, Field(gt=0, le=2000, description="How many requests to WhatsApp run at once.")] = (
+        256
+    )
+    send_timeout_seconds: Annotated[
+        float, Field(gt=0, le=120, description="How long a request to WhatsApp may take; then the send is uncertain.")
+    ] = 10.0
+    unproven_after_seconds: Annotated[
+        float, Field(gt=0, description="How long, on both clocks, before silence may count as evidence.")
+    ] = 900.0
+    limits_lifted: Annotated[
+        bool, Field(description="Sends without limits of its own; for measurements with a virtual clock alone.")
+    ] = False
 
     @model_validator(mode="after")
     def _check_lifted_limits(self) -> Self:

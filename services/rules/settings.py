@@ -10,11 +10,27 @@ from shared.runtime.settings import ServiceSettings
 
 
 class RulesSettings(ServiceSettings):
-    """Buttons are signed with the first of ``signing_keys``, and known by any of them.
+    """Buttons are signed with the first of ``signing_keys``, and known by any of them."""
 
-    ``rules_commit`` is the commit of the rule files, for the metrics, where the path of the folder does not tell it.
-    """
-
-    rules_dir: Path
-    rules_commit: str | None = None
-    signing_keys: Annotated[tuple[SigningKey, ...], Field(min_length=1)]
+    rules_dir: Annotated[
+        Path,
+        Field(
+            description="The folder of the rule files; one that does not pass the check stops the start.",
+            examples=["/rules"],
+        ),
+    ]
+    rules_commit: Annotated[
+        str | None,
+        Field(
+            description="The commit of the rule files, for the metrics, where the path of the folder does not tell it.",
+            examples=["4f0c2d1"],
+        ),
+    ] = None
+    signing_keys: Annotated[
+        tuple[SigningKey, ...],
+        Field(
+            min_length=1,
+            description="JSON list of secrets of 16 characters or more: the first signs button ids, all are known.",
+            examples=['["…"]'],
+        ),
+    ]

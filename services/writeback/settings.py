@@ -13,18 +13,37 @@ _MAPPING = Path(__file__).parent / "mapping" / "extended.yaml"
 
 
 class WritebackSettings(ServiceSettings):
-    """``consonance_url`` is the login address or the GraphQL endpoint; seconds are machine time.
+    """How Consonance is written to; seconds are machine time."""
 
-    A request unanswered after ``consonance_timeout`` may still land for ``consonance_may_land`` more: so long the
-    outcome is unknown and the write is not repeated. The vendor publishes no limit; a minute is our choice.
-    """
-
-    consonance_url: HttpUrl
-    consonance_key: AccessKey
-    consonance_mapping: Path = _MAPPING
-    consonance_timeout: Annotated[float, Field(gt=0)] = 15.0
-    consonance_may_land: Annotated[float, Field(ge=0)] = 60.0
-    writes_at_once: Annotated[int, Field(gt=0, le=64)] = 8
+    consonance_url: Annotated[
+        HttpUrl,
+        Field(
+            description="The address you log in to Consonance at, or its GraphQL endpoint.",
+            examples=["https://penrose.consonance.app"],
+        ),
+    ]
+    consonance_key: Annotated[AccessKey, Field(description="Consonance's key, one per publisher, from its support.")]
+    consonance_mapping: Annotated[
+        Path,
+        Field(
+            description=(
+                "The mapping file; what your Consonance cannot do becomes a manual task, never a claimed success. "
+                "By default `services/writeback/mapping/extended.yaml`."
+            ),
+        ),
+    ] = _MAPPING
+    consonance_timeout: Annotated[float, Field(gt=0, description="Seconds for a request to Consonance.")] = 15.0
+    consonance_may_land: Annotated[
+        float,
+        Field(
+            ge=0,
+            description=(
+                "Seconds for which an unanswered request may still take effect; so long its outcome is unknown and "
+                "the write is not repeated. The vendor publishes no limit."
+            ),
+        ),
+    ] = 60.0
+    writes_at_once: Annotated[int, Field(gt=0, le=64, description="How many writes run at once.")] = 8
 
     def dependencies(self) -> dict[str, str]:
         return {**super().dependencies(), "STET_CONSONANCE_URL": str(self.consonance_url)}

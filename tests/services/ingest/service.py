@@ -29,7 +29,7 @@ from tests.services.ingest.payloads import PSEUDONYMS
 ROOT = Path(__file__).parents[3]
 APP_SECRET, NEXT_APP_SECRET, VERIFY_TOKEN = "5f" * 16, "a7" * 16, "verify-me"
 WEBHOOK_SECRET = "whsec_" + base64.b64encode(b"secret" * 4).decode()
-_READY_SECONDS = 40
+_READY_SECONDS = 90
 
 
 @dataclass(frozen=True)
