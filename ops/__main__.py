@@ -16,7 +16,7 @@ from shared.contracts.errors import Misconfigured
 _HELP = """\
 Answers an operator's questions about a running Stet, and changes it.
 
-Settings are the STET_… variables of the services (docs/settings.md), or files in STET_SECRETS_DIR. \
+Settings are the STET_… variables of the services (docs/operations/settings.md), or files in STET_SECRETS_DIR. \
 Where no such variable is set and .run/stack.json is there, the stack of `make up` is meant.
 
 Exit codes: 0 fine; 1 something was found, or was not; 2 the command cannot run, and says which setting is at fault. \
@@ -33,6 +33,7 @@ COMMANDS = (
     LazyCommand("rules", "The rule files.", _SET_UP),
     LazyCommand("topics", "The topics of Stet on STET_KAFKA_BOOTSTRAP.", _SET_UP),
     LazyCommand("migrate", "Create or update the schemas in STET_POSTGRES_DSN.", _SET_UP, attribute="migrate_command"),
+    LazyCommand("settings", "List every setting.", _SET_UP, attribute="settings_command"),
     LazyCommand("asyncapi", "Print the AsyncAPI description of all topics.", _SET_UP, attribute="asyncapi_command"),
 )
 """Every command and group, in the order of the help: its name, its first sentence, and where it is."""

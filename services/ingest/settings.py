@@ -54,14 +54,14 @@ class IngestRole(StrEnum):
         return self is not IngestRole.WEB
 
 
-_NEEDED_TO_RECEIVE = (
+NEEDED_TO_RECEIVE = (
     "whatsapp_app_secrets",
     "whatsapp_verify_token",
     "pseudonym_key",
     "whatsapp_lines",
     "consonance_webhook_secrets",
 )
-_NEEDED_TO_POLL = ("consonance_url", "consonance_key")
+NEEDED_TO_POLL = ("consonance_url", "consonance_key")
 
 
 class IngestSettings(ServiceSettings):
@@ -208,13 +208,13 @@ class IngestSettings(ServiceSettings):
         str | None, Field(description="The country whose holidays count for those working days (ISO 3166).")
     ] = "GB"
 
-    @field_validator(*_NEEDED_TO_RECEIVE, *_NEEDED_TO_POLL, mode="wrap")
+    @field_validator(*NEEDED_TO_RECEIVE, *NEEDED_TO_POLL, mode="wrap")
     @classmethod
     def _require_by_role(cls, value: object, check: ValidatorFunctionWrapHandler, info: ValidationInfo) -> object:
         if value not in (SecretStr(""), "", (), [], {}):
             return check(value)
         role = info.data.get("ingest_role", IngestRole.ALL)
-        if role.receives if info.field_name in _NEEDED_TO_RECEIVE else role.polls:
+        if role.receives if info.field_name in NEEDED_TO_RECEIVE else role.polls:
             raise PydanticCustomError("missing", "not set")
         return value
 

@@ -224,6 +224,12 @@ class PostgresSettings(Settings):
         password = f"password={quote(self.postgres_password.get_secret_value(), safe='')}"
         return urlunsplit(address._replace(query=f"{address.query}&{password}" if address.query else password))
 
+    @property
+    def postgres_tls_files(self) -> list[Path]:
+        """The certificates that the address names."""
+        query = parse_qs(urlsplit(self.dsn).query)
+        return [Path(query[name][-1]) for name in _SSL_FILES if name in query]
+
     @field_validator("postgres_dsn")
     @classmethod
     def _check_dsn(cls, dsn: SecretStr) -> SecretStr:

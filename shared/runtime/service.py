@@ -33,7 +33,8 @@ from shared.runtime.outbox import PARKING_REASON, Relay
 from shared.runtime.postgres import Pool, load_queries, open_pool
 from shared.runtime.progress import Fenced, LagMonitor, OffsetOutOfRange
 from shared.runtime.retry import Backoff
-from shared.runtime.settings import ServiceSettings
+from shared.runtime.secret_files import SecretFilesWatch
+from shared.runtime.settings import ServiceSettings, secrets_folder
 from shared.runtime.telemetry import configure_logs, error_location, get_logger
 from shared.runtime.topic_setup import wait_for_topics
 from shared.runtime.tracing import configure_traces, end_traces
@@ -295,6 +296,9 @@ async def service_process(settings: ServiceSettings, service: str) -> AsyncItera
         process.task("relay", process.relay.run)
         process.task("purge", lambda: purge_expired(pool))
         process.task("measure", process.measure)
+        secret_files = SecretFilesWatch(secrets_folder(), settings.certificate_files())
+        process.task("secret files", secret_files.run)
+        health.details.append(secret_files.detail)
         process.add_readiness_check("database", lambda: _can_write(pool))
         yield process
 

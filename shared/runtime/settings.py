@@ -79,6 +79,11 @@ class ServiceSettings(KafkaSettings, PostgresSettings, TelemetrySettings):
             "STET_POSTGRES_DSN": self.dsn,
         }
 
+    def certificate_files(self) -> list[Path]:
+        """Every certificate and key that is read from a file."""
+        tls = (self.kafka_tls, self.kafka_oauth_tls, self.otlp_tls)
+        return [*(file for files in tls for file in files.files), *self.postgres_tls_files]
+
     def clock(self) -> Clock:
         return SystemClock() if self.development_clock is None else DevelopmentClock(self.development_clock)
 
@@ -86,6 +91,12 @@ class ServiceSettings(KafkaSettings, PostgresSettings, TelemetrySettings):
 def graphql_endpoint(url: str) -> str:
     """Consonance's GraphQL endpoint: its login address, with ``/graphql`` appended where it has no path."""
     return url if urlsplit(url).path.strip("/") else url.rstrip("/") + "/graphql"
+
+
+def secrets_folder() -> Path | None:
+    """The folder in which settings may also be files."""
+    name = os.environ.get(f"{PREFIX}SECRETS_DIR")
+    return Path(name) if name is not None else None
 
 
 S = TypeVar("S", bound=BaseSettings)
@@ -96,10 +107,10 @@ def load_settings(settings: type[S]) -> S:
 
     A ``STET_…`` name that no service knows stops the start too: it was meant for one.
     """
-    secrets = os.environ.get(f"{PREFIX}SECRETS_DIR")
-    if secrets is not None and not Path(secrets).is_dir():
+    secrets = secrets_folder()
+    if secrets is not None and not secrets.is_dir():
         raise Misconfigured(f"{PREFIX}SECRETS_DIR", "this folder does not exist")
-    check_names(os.environ, Path(secrets) if secrets is not None else None)
+    check_names(os.environ, secrets)
     try:
         return settings(_secrets_dir=secrets)
     except ValidationError as error:

@@ -29,6 +29,10 @@ class TlsFiles:
         }
         return [f"{self.setting}_{name}" for name, value in values.items() if value is not None]
 
+    @property
+    def files(self) -> list[Path]:
+        return [file for file in (self.ca_file, self.certificate_file, self.key_file) if file is not None]
+
     def context(self) -> ssl.SSLContext:
         """For a client that checks the server's certificate and name.
 

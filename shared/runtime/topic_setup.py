@@ -134,7 +134,7 @@ class _Fault(NamedTuple):
 
 def _advice(state: str, service: str) -> str:
     if NOT_ALLOWED in state:
-        return f"let the login of {service} read and write the topics that docs/settings.md names"
+        return f"let the login of {service} read and write the topics that docs/operations/install.md names"
     return "run: stet topics create"
 
 
