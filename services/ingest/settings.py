@@ -53,6 +53,11 @@ class IngestRole(StrEnum):
         """Whether it reads Consonance."""
         return self is not IngestRole.WEB
 
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The settings without a default that another role does without."""
+        return NEEDED_TO_RECEIVE * self.receives + NEEDED_TO_POLL * self.polls
+
 
 NEEDED_TO_RECEIVE = (
     "whatsapp_app_secrets",
@@ -213,8 +218,7 @@ class IngestSettings(ServiceSettings):
     def _require_by_role(cls, value: object, check: ValidatorFunctionWrapHandler, info: ValidationInfo) -> object:
         if value not in (SecretStr(""), "", (), [], {}):
             return check(value)
-        role = info.data.get("ingest_role", IngestRole.ALL)
-        if role.receives if info.field_name in NEEDED_TO_RECEIVE else role.polls:
+        if info.field_name in info.data.get("ingest_role", IngestRole.ALL).needed:
             raise PydanticCustomError("missing", "not set")
         return value
 

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from services.ingest.settings import IngestRole
 from shared.contracts.topics import PARTITIONS
 from shared.runtime import consumer
 from shared.runtime.setting_names import KNOWN_SETTINGS, OTHER_SETTINGS, PREFIX
@@ -154,9 +155,11 @@ def required_settings(manifests: Sequence[Manifest]) -> Objections:
         secret = f"stet-{workload.service}"
         sources = [source["name"].removesuffix(_hash_of(source["name"], made)) for source in workload.secret_sources()]
         there = {*workload.variables(), *workload.secret_files()}
+        of_role = IngestRole(workload.variables().get("STET_INGEST_ROLE", "all")).needed
         for field, info in SETTINGS[workload.service or ""].model_fields.items():
             name = PREFIX + field.upper()
-            if not info.is_required() or name in there:
+            is_needed = info.is_required() or (workload.service == "ingest" and field in of_role)
+            if not is_needed or name in there:
                 continue
             is_secret = "SecretStr" in repr(info.annotation)
             if not is_secret:
@@ -323,15 +326,14 @@ def scaling(manifests: Sequence[Manifest]) -> Objections:
 
 
 def replicas(manifests: Sequence[Manifest]) -> Objections:
-    """One poll at a time; a name of its own for each replica of rules; polling off where webhooks come in."""
+    """One poll at a time; a name of its own for each replica of rules; a role for each workload of ingest."""
     for workload in _services(manifests):
         spec, variables = workload.manifest["spec"], workload.variables()
         if workload.name == "ingest-poll" and (spec.get("replicas") != 1 or spec["strategy"] != {"type": "Recreate"}):
             yield f"{workload.place}: two could poll at once"
-        if workload.name == "ingest-poll" and variables.get("STET_WHATSAPP_HEARTBEAT_SECONDS") != "0":
-            yield f"{workload.place}: it confirms webhooks that it never gets"
-        if workload.name == "ingest-web" and variables.get("STET_CONSONANCE_POLL_SECONDS") != "0":
-            yield f"{workload.place}: every replica polls"
+        role = variables.get("STET_INGEST_ROLE", "all")
+        if workload.service == "ingest" and role != workload.name.removeprefix("ingest-"):
+            yield f"{workload.place}: its role is {role}"
         if workload.name == "rules" and "STET_INSTANCE" not in variables:
             yield f"{workload.place}: no static member of the consumer group"
         count = spec.get("replicas", 1)

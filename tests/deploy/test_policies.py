@@ -112,6 +112,10 @@ CASES: dict[Any, list[tuple[Break, str]]] = {
             put(pod, "volumes", 0, "projected", "sources", to=[]),
             "STET_WHATSAPP_TOKEN is not in the Secret stet-dispatcher",
         ),
+        (
+            put(lambda m: pod(m, "Deployment", "ingest-poll"), "volumes", 0, "projected", "sources", to=[]),
+            "Deployment ingest-poll: STET_CONSONANCE_KEY is not in the Secret stet-ingest",
+        ),
     ],
     policies.secrets_apart: [
         (put(config("dispatcher"), "data", "STET_WHATSAPP_TOKEN", to="EAAG"), "STET_WHATSAPP_TOKEN is a secret"),
@@ -152,8 +156,7 @@ CASES: dict[Any, list[tuple[Break, str]]] = {
     policies.replicas: [
         (put(of("Deployment", "ingest-poll"), "spec", "replicas", to=2), "two could poll at once"),
         (put(of("Deployment", "ingest-poll"), "spec", "strategy", to={}), "two could poll at once"),
-        (put(config("ingest-web"), "data", "STET_CONSONANCE_POLL_SECONDS", to="60"), "every replica polls"),
-        (put(config("ingest-poll"), "data", "STET_WHATSAPP_HEARTBEAT_SECONDS", to=None), "it confirms webhooks"),
+        (put(config("ingest-web"), "data", "STET_INGEST_ROLE", to="all"), "Deployment ingest-web: its role is all"),
         (put(lambda m: pod(m, "StatefulSet", "rules")["containers"][0], "env", to=[]), "no static member"),
         (put(of("StatefulSet", "rules"), "spec", "replicas", to=13), "13 replicas for 12 partitions"),
     ],
