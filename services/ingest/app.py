@@ -53,12 +53,18 @@ async def main() -> None:
     settings = load_settings(IngestSettings)
     async with service_process(settings, "ingest") as process, AsyncExitStack() as stack:
         parts = _Parts(process, settings, IngestMetrics(), CoverageTracker())
-        if settings.ingest_role.receives:
-            _start_receiving(parts)
-        if settings.ingest_role.polls:
-            endpoint, key = settings.consonance_endpoint, settings.consonance_key.get_secret_value()
-            _start_polling(parts, await stack.enter_async_context(connect(endpoint, key)))
+        await start_by_role(parts, stack)
         await process.run_until_stopped(settings.drain_seconds if settings.ingest_role.receives else 0)
+
+
+async def start_by_role(parts: _Parts, stack: AsyncExitStack) -> None:
+    """Receive, poll, or both; what is opened for it closes with ``stack``."""
+    settings = parts.settings
+    if settings.ingest_role.receives:
+        _start_receiving(parts)
+    if settings.ingest_role.polls:
+        endpoint, key = settings.consonance_endpoint, settings.consonance_key.get_secret_value()
+        _start_polling(parts, await stack.enter_async_context(connect(endpoint, key)))
 
 
 def _start_receiving(parts: _Parts) -> None:
@@ -151,8 +157,6 @@ def _start_polling(parts: _Parts, reader: ConsonanceReader) -> None:
 
 def _start_heartbeat(parts: _Parts) -> None:
     process, settings = parts.process, parts.settings
-    if not settings.whatsapp_heartbeat_seconds:
-        return
 
     async def is_ready() -> bool:
         return not await process.health.failing_checks()

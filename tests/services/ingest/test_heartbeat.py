@@ -1,6 +1,7 @@
 """The time that a heartbeat confirms, and the causes of a gap; in a real database."""
 
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
 from http import HTTPStatus
@@ -8,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from services.ingest import app
 from services.ingest.coverage import CoverageTracker
@@ -16,13 +18,12 @@ from services.ingest.heartbeat import Heartbeat
 from services.ingest.http.router import HttpRequest
 from services.ingest.metrics import IngestMetrics
 from services.ingest.records import InvalidInput, KafkaRecord, WebhookContext
-from services.ingest.settings import IngestSettings
+from services.ingest.settings import IngestRole, IngestSettings
 from services.ingest.webhook_parser import PersonUpdate
 from shared.contracts.errors import Unavailable
 from shared.contracts.ids import Line, TenantId
 from shared.contracts.whatsapp import WebhookConfirmed, WebhookGapOpened
 from shared.runtime.clock import SystemClock, machine_now
-from shared.runtime.health import Health
 from shared.runtime.postgres import Pool
 from tests.services.ingest.outbox import clear_outbox, outbox_events
 from tests.services.ingest.payloads import PSEUDONYMS, status, statuses, webhook
@@ -158,14 +159,18 @@ async def test_every_signed_webhook_without_a_200_is_recorded_as_missed(
     assert tracker.in_flight == {}
 
 
-@pytest.mark.parametrize(("seconds", "tasks"), [(5.0, ["heartbeat"]), (0.0, [])])
+@pytest.mark.parametrize(("role", "started"), [("web", ["receiving"]), ("poll", ["polling"])])
 async def test_a_process_that_gets_no_webhooks_confirms_nothing(
-    seconds: float, tasks: list[str], pool: Pool, metrics: IngestMetrics
+    role: str, started: list[str], metrics: IngestMetrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    started: list[str] = []
-    process: Any = SimpleNamespace(
-        pool=pool, clock=SystemClock(), health=Health(driven=False), task=lambda name, _: started.append(name)
+    """The heartbeat is part of receiving."""
+    found: list[str] = []
+    monkeypatch.setattr(app, "_start_receiving", lambda _: found.append("receiving"))
+    monkeypatch.setattr(app, "_start_polling", lambda *_: found.append("polling"))
+    settings = IngestSettings.model_construct(
+        ingest_role=IngestRole(role), consonance_url="http://127.0.0.1:9", consonance_key=SecretStr("k")
     )
-    settings = IngestSettings.model_construct(tenant=TenantId("pelican"), whatsapp_heartbeat_seconds=seconds)
-    app._start_heartbeat(app._Parts(process, settings, metrics, CoverageTracker()))
-    assert started == tasks
+    process: Any = SimpleNamespace()
+    async with AsyncExitStack() as stack:
+        await app.start_by_role(app._Parts(process, settings, metrics, CoverageTracker()), stack)
+    assert found == started
