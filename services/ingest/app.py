@@ -149,7 +149,7 @@ def _start_polling(parts: _Parts, reader: ConsonanceReader) -> None:
     if settings.consonance_poll_seconds:
         parts.metrics.watch_snapshot_age(loop.snapshot_age)
         session = partial(connect_database, settings.dsn, "ingest", **LEADER_SESSION)
-        lease = LeaderLease(f"stet/ingest/poll/{settings.tenant}", session)
+        lease = LeaderLease(f"stet/ingest/poll/{settings.tenant}", session, task="poll")
         process.task("polling", lambda: loop.run_as_leader(lease))
     process.add_idle_check(poll_idle_check(loop))
     process.routes["/development/poll"] = poll_route(loop)

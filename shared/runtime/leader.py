@@ -2,7 +2,7 @@
 
 The leader is the process whose PostgreSQL session holds an advisory lock. What a leader commits, it commits over that
 very session: a process that lost the lock can commit nothing more. Used by the relay of the outbox and by the
-dispatcher's sender; a new use needs a name, a connection and the word by which ``stet_leader`` counts it, as in
+dispatcher's sender and ingest's poll; a new use needs a name, a connection and the word by which ``stet_leader`` counts it, as in
 ``LeaderLease("stet/rules/relay", connect, task="relay")``.
 """
 
@@ -18,7 +18,7 @@ from shared.runtime.postgres import Connection, advisory_lock_key
 _LEADER = Metrics.of(*SERVICES).gauge(
     "stet_leader",
     "1 while this replica leads the task; over all replicas it must be 1.",
-    label("task", description="`relay` in every service, `sender` in dispatcher"),
+    label("task", description="`relay` in every service, `poll` in ingest, `sender` in dispatcher"),
     replicas=Replicas.SUM,
 )
 _TRY_LOCK = "select pg_try_advisory_lock($1)"

@@ -24,7 +24,8 @@ class Replica:
     def __init__(self, dsn: str, metrics: IngestMetrics) -> None:
         self.polls = 0
         self.loop = PollLoop({"works": self._pass}, 0.01, metrics)
-        self._lease = LeaderLease("stet/ingest/poll/t", partial(connect, dsn, "ingest", **LEADER_SESSION), 0.05)
+        session = partial(connect, dsn, "ingest", **LEADER_SESSION)
+        self._lease = LeaderLease("stet/ingest/poll/t", session, 0.05, task="poll")
 
     @contextmanager
     def running(self) -> Iterator[asyncio.Task[None]]:
