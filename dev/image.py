@@ -71,15 +71,15 @@ def build_command(builder: str, target: str, build: Build) -> list[str]:
     return [builder, "build", "--target", target, *dated, *build.options, "--tag", name, str(ROOT)]
 
 
-def size(builder: str, image: str) -> int | None:
-    """In bytes, as unpacked layers; None where the builder does not say."""
+def size(builder: str, image: str) -> str:
+    """The size of its layers, unpacked, or that it is built where the builder does not tell."""
     match Path(builder).name:
         case "docker" | "podman":
-            return int(_output(builder, "image", "inspect", "--format", "{{.Size}}", image))
+            return f"{int(_output(builder, 'image', 'inspect', '--format', '{{.Size}}', image)) / _MEGABYTE:.0f} MB"
         case "buildah":
-            return int(json.loads(_output(builder, "inspect", "--type", "image", image))["FromImageSize"])
+            return str(json.loads(_output(builder, "images", "--json", image))[0]["size"])
         case _:
-            return None
+            return "built"
 
 
 def copy_documents(builder: str, image: str, folder: Path) -> list[Path]:
@@ -110,8 +110,7 @@ def main(
         for target in TARGETS:
             _run(build_command(program, target, build))
             image = f"{target}:{build.tag}"
-            bytes_ = size(program, image)
-            console.print(f"{image}: {bytes_ / _MEGABYTE:.0f} MB" if bytes_ else f"{image}: built", highlight=False)
+            console.print(f"{image}: {size(program, image)}", highlight=False)
             for path in copy_documents(program, image, folder / target):
                 console.print(f"  {path}", highlight=False)
     except StetError as failure:
