@@ -28,7 +28,7 @@ async def _prepare(server: EmbeddedPostgres, password: str) -> None:
     """Create the cluster and its logins on loopback, before anything from elsewhere can connect."""
     await server.start()
     try:
-        await create_logins(server.dsn, password, (SUPERUSER, *map(role_name, SERVICES)))
+        await create_logins(server.dsn, password, (SUPERUSER, *map(role_name, (*SERVICES, "operator"))))
     finally:
         await server.stop()
 

@@ -152,9 +152,9 @@ def login_of(dsn: str, service: str) -> str:
 
 
 async def give_passwords(dsn: str) -> None:
-    """Let the services log in where a password is asked for; migrations made their roles without any."""
+    """Let services and operators log in where a password is asked for; migrations made their roles without any."""
     if (password := urlsplit(dsn).password) is not None:
-        await create_logins(dsn, unquote(password), map(role_name, SERVICES))
+        await create_logins(dsn, unquote(password), map(role_name, (*SERVICES, "operator")))
 
 
 async def create_logins(dsn: str, password: str, logins: Iterable[str]) -> None:

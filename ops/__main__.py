@@ -22,14 +22,54 @@ Where no such variable is set and .run/stack.json is there, the stack of `make u
 Exit codes: 0 fine; 1 something was found, or was not; 2 the command cannot run, and says which setting is at fault. \
 Errors go to standard error."""
 
-_SETTLE, _SET_UP = "Settle by hand", "Set up"
+_ASK, _CHANGE, _SETTLE, _SET_UP = "Ask", "Change", "Settle by hand", "Set up"
 
 COMMANDS = (
+    LazyCommand(
+        "status",
+        "Show what is open, overdue, left out, parked, uncertain, paused, and what needs a person.",
+        _ASK,
+        attribute="status_command",
+    ),
+    LazyCommand(
+        "trace",
+        "Show the whole life of a message, event, write, chain or person on one time line.",
+        _ASK,
+        attribute="trace_command",
+    ),
+    LazyCommand("why", "Say why a person got a message about a subject, or did not.", _ASK, attribute="why_command"),
+    LazyCommand(
+        "doctor",
+        "Check every setting, secret, neighbour and right of a service's environment, and say what to do.",
+        _ASK,
+        attribute="doctor_command",
+    ),
+    LazyCommand(
+        "pause",
+        "Hold a line, a template, a rule or everything; what is held says so, and is not lost.",
+        _CHANGE,
+        module="pauses",
+        attribute="pause_app",
+    ),
+    LazyCommand("resume", "Let go on what was paused.", _CHANGE, module="pauses", attribute="resume_app"),
+    LazyCommand(
+        "drain",
+        "Pause the tenant, wait until nothing is under way, and say what is left in the queues.",
+        _CHANGE,
+        attribute="drain_command",
+    ),
     LazyCommand("parked", "Records that a service could not handle.", _SETTLE),
     LazyCommand("sends", "Sends that nothing proves.", _SETTLE),
     LazyCommand("tasks", "Writes that a person must do in Consonance.", _SETTLE),
     LazyCommand("evidence", "The proof of each write.", _SETTLE, module="tasks", attribute="evidence_app"),
     LazyCommand("chains", "Chains that were set aside.", _SETTLE),
+    LazyCommand(
+        "audit-log",
+        "List what operators changed, who did it and why, the newest first.",
+        _CHANGE,
+        module="changes",
+        attribute="audit_log_command",
+    ),
     LazyCommand("rules", "The rule files.", _SET_UP),
     LazyCommand("topics", "The topics of Stet on STET_KAFKA_BOOTSTRAP.", _SET_UP),
     LazyCommand("migrate", "Create or update the schemas in STET_POSTGRES_DSN.", _SET_UP, attribute="migrate_command"),

@@ -33,7 +33,7 @@ _PARKED_HEADERS = {
 
 
 def asyncapi_command(
-    write: Annotated[bool, typer.Option("--write", help="Write docs/asyncapi.yaml instead of printing.")] = False,  # noqa: FBT002 -- a flag of a command line
+    write: Annotated[bool, typer.Option("--write", help="Write docs/asyncapi.yaml instead of printing.")] = False,
 ) -> None:
     """Print the AsyncAPI description of all topics."""
     text = asyncapi_yaml()

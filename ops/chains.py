@@ -8,10 +8,20 @@ from typing import Annotated, Any
 
 import typer
 
-from ops.command_line import Format, OutputFormat, command_group, print_lines, print_rows, run
+from ops.changes import Reason, Yes, audited, confirm
+from ops.command_line import (
+    CommandSettings,
+    Format,
+    OutputFormat,
+    command_group,
+    load_command_settings,
+    print_lines,
+    print_rows,
+    run,
+)
+from ops.database import operator_pool
 from services.rules import store
-from shared.runtime.postgres import Pool, connection_pool
-from shared.runtime.settings import ServiceSettings, load_settings
+from shared.runtime.postgres import Pool
 
 app = command_group("Chains that were set aside.")
 _COLUMNS = {
@@ -25,7 +35,7 @@ def list_command(output: Format = OutputFormat.TEXT) -> None:
     """List all of them, the oldest first."""
 
     async def command() -> int:
-        async with connection_pool(load_settings(ServiceSettings), "rules") as pool:
+        async with operator_pool(load_command_settings(CommandSettings), "rules") as pool:
             rows = await list_set_aside(pool)
         print_rows(rows, _COLUMNS, output, empty="no chain is set aside")
         return 0
@@ -38,14 +48,21 @@ def retry_command(
     chain_ids: Annotated[list[str] | None, typer.Argument(help="The chains to retry.", metavar="[CHAIN_ID]...")] = None,
     *,
     everything: Annotated[bool, typer.Option("--all", help="Every chain that is set aside.")] = False,
+    reason: Reason,
+    yes: Yes = False,
 ) -> None:
     """Let chains go on: those named, or --all."""
     if bool(chain_ids) is everything:
         raise typer.BadParameter("name the chains to retry, or give --all")
+    confirm(f"Let {'every chain that is set aside' if everything else ', '.join(chain_ids or ())} go on?", yes=yes)
 
     async def command() -> int:
-        async with connection_pool(load_settings(ServiceSettings), "rules") as pool:
+        async with (
+            operator_pool(load_command_settings(CommandSettings), "rules") as pool,
+            audited(pool, "retry chain", " ".join(chain_ids or ["all"]), reason) as entry,
+        ):
             again = await retry(pool, chain_ids or ())
+            entry.result = f"{len(again)} due again"
         print_lines([f"{chain_id} is due again" for chain_id in again] or ["none of these is set aside"])
         return 0 if again else 1
 

@@ -8,16 +8,13 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import IntEnum, StrEnum
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-import asyncpg
 import typer
-from aiokafka.errors import KafkaError
 from pydantic import Field
 from pydantic_settings import BaseSettings
 from rich.console import Console
@@ -26,9 +23,9 @@ from rich.table import Table
 from rich.text import Text
 
 from shared.contracts.errors import Misconfigured
+from shared.contracts.ids import TenantId
 from shared.runtime.clock import Clock, DevelopmentClock, SystemClock
-from shared.runtime.connection_settings import PostgresSettings
-from shared.runtime.postgres import Pool, role_name
+from shared.runtime.connection_settings import KafkaSettings, PostgresSettings
 from shared.runtime.settings import load_settings
 
 S = TypeVar("S", bound=BaseSettings)
@@ -67,6 +64,16 @@ class CommandSettings(PostgresSettings):
         return SystemClock() if self.development_clock is None else DevelopmentClock(self.development_clock)
 
 
+class TenantSettings(CommandSettings):
+    """The database, and whose rows of it are meant."""
+
+    tenant: Annotated[TenantId, Field(min_length=1, description="Your name in every envelope, key and row.")]
+
+
+class OperatorSettings(KafkaSettings, TenantSettings):
+    """The broker and the database, and whose rows are meant."""
+
+
 def command_group(sentence: str) -> typer.Typer:
     """A group of commands; ``sentence`` is its help."""
     return typer.Typer(help=sentence, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
@@ -84,27 +91,26 @@ def run(command: Coroutine[Any, Any, int]) -> None:
     """Run a command and exit with its code; what keeps it from running is named with its setting."""
     try:
         code = asyncio.run(command)
-    except Misconfigured as error:
-        code = print_error(str(error), code=ExitCode.CANNOT_RUN)
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        code = print_error(f"STET_POSTGRES_DSN: {type(error).__name__}: {error}", code=ExitCode.CANNOT_RUN)
-    except KafkaError as error:
-        code = print_error(f"STET_KAFKA_BOOTSTRAP: {type(error).__name__}: {error}", code=ExitCode.CANNOT_RUN)
+    except Exception as error:
+        sentence = _neighbour_fault(error)
+        if sentence is None:
+            raise
+        code = print_error(sentence, code=ExitCode.CANNOT_RUN)
     raise typer.Exit(code)
 
 
-@asynccontextmanager
-async def database(settings: CommandSettings, service: str) -> AsyncIterator[Pool]:
-    """One connection with the role and schema of a service, to a server that takes writes."""
-    session = {"search_path": service, "role": role_name(service), "application_name": f"stet-{service}-command"}
-    async with asyncpg.create_pool(
-        settings.dsn,
-        min_size=1,
-        max_size=1,
-        server_settings=session,
-        target_session_attrs="read-write",
-    ) as pool:
-        yield pool
+def _neighbour_fault(error: Exception) -> str | None:
+    """The setting and what is wrong with it; None for an error of ours."""
+    import asyncpg  # noqa: PLC0415 -- the help of a command need not load the clients of its neighbours
+    from aiokafka.errors import KafkaError  # noqa: PLC0415
+
+    if isinstance(error, Misconfigured):
+        return str(error)
+    if isinstance(error, KafkaError):
+        return f"STET_KAFKA_BOOTSTRAP: {type(error).__name__}: {error}"
+    if isinstance(error, (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)):
+        return f"STET_POSTGRES_DSN: {type(error).__name__}: {error}"
+    return None
 
 
 # ------------------------------------------------------------------ output

@@ -1,6 +1,10 @@
-"""Creates or updates the schema and the role of each service: its migrations, in order."""
+"""Creates or updates the schemas and roles of the services and of the operators: their migrations, in order.
+
+After each schema the operator's role is granted what it may do there (grants.sql).
+"""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import asyncpg
@@ -13,15 +17,19 @@ from shared.runtime.clock import machine_now
 from shared.runtime.postgres import (
     MIN_VERSION,
     Connection,
+    Migration,
     advisory_lock_key,
     connect_writable,
     load_queries,
-    missing_migrations,
+    migrations_of,
+    missing_of,
     role_name,
 )
 from shared.runtime.settings import load_settings
 
 QUERIES = load_queries(__file__, "migrate.sql")
+GRANTS = load_queries(__file__, "grants.sql")
+OPERATOR = "operator"
 
 
 def migrate_command(
@@ -51,27 +59,48 @@ async def migrate(dsn: str, services: Sequence[str] = SERVICES) -> list[str]:
             raise Misconfigured("STET_POSTGRES_DSN", f"it must be PostgreSQL {MIN_VERSION} or newer")
         async with connection.transaction():
             await connection.execute("select pg_advisory_xact_lock($1)", advisory_lock_key("stet/migrate"))
-            return [line for service in services for line in await _migrate_service(connection, service)]
+            done = await _migrate_operator(connection) if set(services) == set(SERVICES) else []
+            return done + [line for service in services for line in await _migrate_service(connection, service)]
     finally:
         await connection.close()
 
 
+async def _migrate_operator(connection: Connection) -> list[str]:
+    """The operators' own schema, with the audit log."""
+    return await _migrate_schema(connection, OPERATOR, operator_migrations())
+
+
 async def _migrate_service(connection: Connection, service: str) -> list[str]:
-    role = role_name(service)
+    done = await _migrate_schema(connection, service, migrations_of(service))
+    if await connection.fetchval(GRANTS.has_operator):
+        await connection.execute(f"set local role {role_name(service)}")
+        await connection.execute(GRANTS.every.replace("SCHEMA", service))
+        await connection.execute(getattr(GRANTS, service))
+        await connection.execute("reset role")
+    return done
+
+
+async def _migrate_schema(connection: Connection, schema: str, migrations: Sequence[Migration]) -> list[str]:
+    role = role_name(schema)
     try:
-        await _prepare(connection, service, role)
+        await _prepare(connection, schema, role)
     except asyncpg.InsufficientPrivilegeError as error:
-        raise Misconfigured("STET_POSTGRES_DSN", _advice(service, role, error)) from None
-    await connection.execute(f"set local role {role}; set local search_path to {service}")
-    await connection.execute(QUERIES.close_schema.replace("SCHEMA", service))
+        raise Misconfigured("STET_POSTGRES_DSN", _advice(schema, role, error)) from None
+    await connection.execute(f"set local role {role}; set local search_path to {schema}")
+    await connection.execute(QUERIES.close_schema.replace("SCHEMA", schema))
     await connection.execute(QUERIES.ledger)
     done = []
-    for migration in missing_migrations(service, dict(await connection.fetch(QUERIES.applied))):
+    for migration in missing_of(migrations, dict(await connection.fetch(QUERIES.applied))):
         await connection.execute(migration.text)
         await connection.execute(QUERIES.apply, migration.name, migration.digest, machine_now())
-        done.append(f"{service}: {migration.name}")
+        done.append(f"{schema}: {migration.name}")
     await connection.execute("reset role; reset search_path")
     return done
+
+
+def operator_migrations() -> list[Migration]:
+    files = sorted(Path(__file__).with_name("migrations").glob("*.sql"))
+    return [Migration(f"{OPERATOR}/{path.name}", path.read_text()) for path in files]
 
 
 async def _prepare(connection: Connection, service: str, role: str) -> None:

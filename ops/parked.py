@@ -6,12 +6,14 @@ from typing import Annotated, Any
 
 import typer
 
+from ops.changes import Reason, Yes, audited, confirm
 from ops.command_line import (
     CommandSettings,
     Format,
     OutputFormat,
     Service,
     command_group,
+    load_command_settings,
     print_error,
     print_json,
     print_lines,
@@ -19,11 +21,11 @@ from ops.command_line import (
     printable,
     run,
 )
+from ops.database import operator_pool
 from shared.contracts.topics import ALL_TOPICS
 from shared.runtime.clock import machine_now
 from shared.runtime.outbox import Transaction, unpack_headers
-from shared.runtime.postgres import Connection, connect, load_queries
-from shared.runtime.settings import load_settings
+from shared.runtime.postgres import Connection, load_queries
 
 QUERIES = load_queries(__file__, "parked.sql")
 _TOPIC_NAMES = frozenset(topic.name for topic in ALL_TOPICS)
@@ -56,11 +58,8 @@ def list_command(
 
     async def command() -> int:
         states = ["parked", "replayed", "discarded"] if settled else ["parked"]
-        connection = await _connect(service)
-        try:
-            rows = await connection.fetch(QUERIES.list_parked, states, limit)
-        finally:
-            await connection.close()
+        async with operator_pool(load_command_settings(CommandSettings), service) as pool:
+            rows = await pool.fetch(QUERIES.list_parked, states, limit)
         shown = [{**row, "age": age(row["parked_at"])} for row in rows]
         print_rows(shown, _COLUMNS, output, empty=f"{service}: nothing is parked", title=service)
         return 0
@@ -79,11 +78,8 @@ def show_command(
     """Show one record and why it was parked."""
 
     async def command() -> int:
-        connection = await _connect(service)
-        try:
-            row = await connection.fetchrow(QUERIES.show_parked, record_id)
-        finally:
-            await connection.close()
+        async with operator_pool(load_command_settings(CommandSettings), service) as pool:
+            row = await pool.fetchrow(QUERIES.show_parked, record_id)
         if row is None:
             return print_error(f"{service} has no parked record {record_id}")
         if output is OutputFormat.JSON:
@@ -96,39 +92,38 @@ def show_command(
 
 
 @app.command("replay")
-def replay_command(
-    service: ServiceOption,
-    record_id: RecordId,
-    note: Annotated[str | None, typer.Option(help="Why, for the next reader.")] = None,
-) -> None:
+def replay_command(service: ServiceOption, record_id: RecordId, *, reason: Reason, yes: Yes = False) -> None:
     """Send a record to its topic again, with its key and headers."""
-    run(_settle(service, record_id, "replayed", note))
+    confirm(f"Send parked record {record_id} of {service} to its topic again?", yes=yes)
+    run(_settle(service, record_id, "replayed", reason))
 
 
 @app.command("discard")
-def discard_command(
-    service: ServiceOption, record_id: RecordId, note: Annotated[str, typer.Option(help="Why, for the next reader.")]
-) -> None:
+def discard_command(service: ServiceOption, record_id: RecordId, *, reason: Reason, yes: Yes = False) -> None:
     """Settle a record without handling it."""
-    run(_settle(service, record_id, "discarded", note))
+    confirm(f"Discard parked record {record_id} of {service}?", yes=yes)
+    run(_settle(service, record_id, "discarded", reason))
 
 
-async def _settle(service: Service, record_id: int, state: str, note: str | None) -> int:
-    connection = await _connect(service)
-    try:
-        async with connection.transaction():
-            row = await connection.fetchrow(QUERIES.take_parked, record_id)
-            if problem := _problem(row, service, record_id, state):
-                return print_error(problem)
-            if state == "replayed":
-                await _publish_again(connection, service, row)
-            await connection.execute(QUERIES.settle_parked, record_id, state, note, machine_now())
-    finally:
-        await connection.close()
+async def _settle(service: Service, record_id: int, state: str, reason: str) -> int:
+    action = "replay parked record" if state == "replayed" else "discard parked record"
+    async with (
+        operator_pool(load_command_settings(CommandSettings), service) as pool,
+        audited(pool, action, f"{service} {record_id}", reason) as entry,
+        pool.acquire() as connection,
+        connection.transaction(),
+    ):
+        row = await connection.fetchrow(QUERIES.take_parked, record_id)
+        if problem := _problem(row, service, record_id, state):
+            entry.result = f"nothing was changed: {problem}"
+            return print_error(problem)
+        if state == "replayed":
+            await _publish_again(connection, service, row)
+        await connection.execute(QUERIES.settle_parked, record_id, state, reason, machine_now())
     done = (
         f"is on its way to {row['topic']}, as soon as {service} runs"
         if state == "replayed"
-        else f"is discarded: {note}"
+        else f"is discarded: {reason}"
     )
     print_lines([f"{record_id} {done}"])
     return 0
@@ -150,10 +145,6 @@ async def _publish_again(connection: Connection, service: Service, row: Any) -> 
     headers = [*unpack_headers(row["headers"]), ("stet-replayed", str(row["id"]).encode())]
     tx.publish_raw(row["topic"], row["key"], row["value"], headers)
     await tx.flush()
-
-
-async def _connect(service: Service) -> Connection:
-    return await connect(load_settings(CommandSettings).dsn, service)
 
 
 def _record(row: Any, *, raw: bool) -> dict[str, Any]:

@@ -9,9 +9,11 @@ from typing import Annotated
 
 import typer
 
+from ops.changes import Reason, Yes, audited, confirm
 from ops.command_line import (
     Format,
     OutputFormat,
+    TenantSettings,
     command_group,
     load_command_settings,
     print_error,
@@ -20,11 +22,11 @@ from ops.command_line import (
     print_rows,
     run,
 )
+from ops.database import operator_pool
 from services.dispatcher.message_updates import SERVICE
 from services.dispatcher.reconciliation import Settlement, settle_by_operator
 from services.dispatcher.store import MessageStore
 from shared.contracts.ids import Wamid
-from shared.runtime.postgres import connection_pool
 from shared.runtime.settings import ServiceSettings
 
 app = command_group("Sends that nothing proves.")
@@ -52,13 +54,13 @@ class SettledAs(StrEnum):
 @app.command("list")
 def list_command(output: Format = OutputFormat.TEXT) -> None:
     """List all uncertain sends, the oldest first."""
-    run(list_sends(load_command_settings(ServiceSettings), output))
+    run(list_sends(load_command_settings(TenantSettings), output))
 
 
 @app.command("show")
 def show_command(message_id: MessageIdArgument, output: Format = OutputFormat.TEXT) -> None:
     """Show one uncertain send with its attempts; exit code 1 where the message was never sent."""
-    run(show_send(load_command_settings(ServiceSettings), message_id, output))
+    run(show_send(load_command_settings(TenantSettings), message_id, output))
 
 
 @app.command("settle")
@@ -68,24 +70,30 @@ def settle_command(
     wamid: Annotated[str | None, typer.Option(help="WhatsApp's id of the message, where it is known.")] = None,
     *,
     resend: Annotated[bool, typer.Option("--resend", help="With --as not_sent: send it again.")] = False,
+    reason: Reason,
+    yes: Yes = False,
 ) -> None:
     """Settle one uncertain send; exit code 1 where it is not uncertain (any more)."""
     if resend and settled_as is SettledAs.SENT:
         raise typer.BadParameter("what was sent is not sent again: --resend goes with --as not_sent")
     settlement = Settlement.RESEND if resend else Settlement(settled_as)
-    run(settle_send(load_command_settings(ServiceSettings), message_id, settlement, wamid))
+    settings = load_command_settings(TenantSettings)
+    confirm(f"Settle {message_id} as {settled_as}{', and send it again' if resend else ''}?", yes=yes)
+    run(settle_send(settings, message_id, settlement, reason, wamid))
 
 
-async def list_sends(settings: ServiceSettings, output: OutputFormat = OutputFormat.TEXT) -> int:
-    async with connection_pool(settings, SERVICE) as pool:
+async def list_sends(settings: TenantSettings | ServiceSettings, output: OutputFormat = OutputFormat.TEXT) -> int:
+    async with operator_pool(settings, SERVICE) as pool:
         rows = await MessageStore(settings.tenant).uncertain_sends(pool)
     print_rows(rows, _COLUMNS, output, empty="nothing is uncertain")
     return 0
 
 
-async def show_send(settings: ServiceSettings, message_id: str, output: OutputFormat = OutputFormat.TEXT) -> int:
+async def show_send(
+    settings: TenantSettings | ServiceSettings, message_id: str, output: OutputFormat = OutputFormat.TEXT
+) -> int:
     store = MessageStore(settings.tenant)
-    async with connection_pool(settings, SERVICE) as pool:
+    async with operator_pool(settings, SERVICE) as pool:
         uncertain = await store.uncertain_sends(pool, message_id)
         attempts = await store.attempts_of_message(pool, message_id)
     if not attempts:
@@ -97,10 +105,15 @@ async def show_send(settings: ServiceSettings, message_id: str, output: OutputFo
 
 
 async def settle_send(
-    settings: ServiceSettings, message_id: str, settlement: Settlement, wamid: str | None = None
+    settings: TenantSettings | ServiceSettings,
+    message_id: str,
+    settlement: Settlement,
+    reason: str,
+    wamid: str | None = None,
 ) -> int:
     known = Wamid(wamid) if wamid else None
-    async with connection_pool(settings, SERVICE) as pool:
+    async with operator_pool(settings, SERVICE) as pool, audited(pool, "settle send", message_id, reason) as entry:
         done = await settle_by_operator(pool, settings.clock(), settings.tenant, message_id, settlement, known)
+        entry.result = settlement.value if done else "not uncertain: nothing was changed"
     print_lines(["settled" if done else "not uncertain (any more): nothing was changed"])
     return 0 if done else 1

@@ -10,26 +10,29 @@ import orjson
 import typer
 from msgspec import to_builtins
 
+from ops.changes import Yes, audited, confirm
 from ops.command_line import (
     CommandSettings,
     Format,
     OutputFormat,
     command_group,
-    database,
+    load_command_settings,
     print_error,
     print_json,
     print_lines,
     print_rows,
     run,
 )
+from ops.database import operator_pool
 from services.writeback.store import SERVICE, ManualTask, close_task, fetch_evidence, fetch_task, list_open_tasks
-from shared.runtime.clock import Clock
 from shared.runtime.postgres import Pool
-from shared.runtime.settings import load_settings
 
 app = command_group("Writes that a person must do in Consonance.")
 evidence_app = command_group("The proof of each write.")
 _COLUMNS = {"task_id": "task", "opened_at": "since", "operation": "operation", "record": "record", "reason": "why"}
+TaskReason = Annotated[
+    str, typer.Option("--reason", help="How, or where to find it; kept with the evidence and in the audit log.")
+]
 TaskId = Annotated[int, typer.Argument(help="The number in the list.", metavar="ID")]
 
 
@@ -38,7 +41,7 @@ def list_command(output: Format = OutputFormat.TEXT) -> None:
     """List every open task."""
 
     async def command() -> int:
-        async with database(load_settings(CommandSettings), SERVICE) as pool:
+        async with operator_pool(load_command_settings(CommandSettings), SERVICE) as pool:
             return await print_open_tasks(pool, output)
 
     run(command())
@@ -49,23 +52,29 @@ def show_command(task_id: TaskId, output: Format = OutputFormat.TEXT) -> None:
     """Show one task, with old and new values and the evidence (personal data)."""
 
     async def command() -> int:
-        async with database(load_settings(CommandSettings), SERVICE) as pool:
+        async with operator_pool(load_command_settings(CommandSettings), SERVICE) as pool:
             return await print_task(pool, task_id, output)
 
     run(command())
 
 
 @app.command("done")
-def done_command(
-    task_id: TaskId,
-    note: Annotated[str | None, typer.Option(help="How, or where to find it; kept with the evidence.")] = None,
-) -> None:
+def done_command(task_id: TaskId, *, reason: TaskReason, yes: Yes = False) -> None:
     """Record that a task is done in Consonance."""
+    settings = load_command_settings(CommandSettings)
+    confirm(f"Has the write of task {task_id} been made in Consonance?", yes=yes)
 
     async def command() -> int:
-        settings = load_settings(CommandSettings)
-        async with database(settings, SERVICE) as pool:
-            return await mark_done(pool, settings.clock(), task_id, note)
+        async with operator_pool(settings, SERVICE) as pool:
+            task = await fetch_task(pool, task_id)
+            if task is None:
+                return print_error(f"there is no task {task_id}")
+            async with audited(pool, "close task", f"{task_id} {task.stored.write.record}", reason) as entry:
+                if not await close_task(pool, settings.clock(), task, reason):
+                    entry.result = "closed before: nothing was changed"
+                    return print_error(f"task {task_id} was closed before")
+        print_lines([f"task {task_id} is done; the writes behind it go on"])
+        return 0
 
     run(command())
 
@@ -77,7 +86,7 @@ def evidence_command(
     """Print the evidence of each write of a record, one JSON object a line; exit code 1 where there is none."""
 
     async def command() -> int:
-        async with database(load_settings(CommandSettings), SERVICE) as pool:
+        async with operator_pool(load_command_settings(CommandSettings), SERVICE) as pool:
             rows = await fetch_evidence(pool, record)
         for row in rows:
             typer.echo(orjson.dumps(row).decode())
@@ -122,13 +131,3 @@ def _task_lines(task_id: int, task: ManualTask) -> Iterator[str]:
         yield from (f"  {name}: {value}" for name, value in fields.items())
     if task.note:
         yield f"note: {task.note}"
-
-
-async def mark_done(pool: Pool, clock: Clock, task_id: int, note: str | None) -> int:
-    task = await fetch_task(pool, task_id)
-    if task is None:
-        return print_error(f"there is no task {task_id}")
-    if not await close_task(pool, clock, task, note):
-        return print_error(f"task {task_id} was closed before")
-    print_lines([f"task {task_id} is done; the writes behind it go on"])
-    return 0

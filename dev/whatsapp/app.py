@@ -82,6 +82,7 @@ def application(simulator: WhatsAppSimulator) -> web.Application:
     app.add_routes(
         [
             web.post(r"/{version:v\d+\.0}/{phone_number_id}/messages", graph.messages),
+            web.get(r"/{version:v\d+\.0}/{phone_number_id}", graph.number),
             web.get("/healthz", queries.healthz),
         ]
     )

@@ -1,4 +1,4 @@
-"""``POST /{version}/{phone number id}/messages``: the Graph API, and the faults that tests ask for."""
+"""``POST /{version}/{phone number id}/messages`` and ``GET`` of a number: the Graph API, and the faults of tests."""
 
 import asyncio
 import hmac
@@ -33,6 +33,14 @@ class GraphApi:
             return _answer(self._handle(line, body))
         except GraphError as error:
             return self._refusal(error)
+
+    async def number(self, request: web.Request) -> web.StreamResponse:
+        """``GET /{version}/{phone number id}``: what a token may see of a number."""
+        try:
+            line = self._authorised(request)
+        except GraphError as error:
+            return self._refusal(error)
+        return _answer({"id": line.phone_number_id, "quality_rating": "GREEN", "name_status": "APPROVED"})
 
     def _authorised(self, request: web.Request) -> BusinessLine:
         expected = f"Bearer {self.simulator.options.token}".encode()

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 
 from services.dispatcher import metrics
+from services.dispatcher.pauses import OperatorPauses
 from services.dispatcher.payload import UnsendableContent, build_body, format_callback
 from services.dispatcher.planner import DropMessage, Postpone, SendContext, SendNow, plan_send
 from services.dispatcher.rate_limits import RateUsage, SendLimits
@@ -74,9 +75,10 @@ class Claimer:
     limits: SendLimits
     lines: Collection[str]
     lease: timedelta
+    pauses: OperatorPauses
 
     def capacities(self, in_flight: Mapping[str, int], at_most: int, moment: Moment) -> dict[str, int]:
-        """Per line, how many messages to fetch: none while it is throttled, one while it is probed."""
+        """Per line, how many messages to fetch: none while it is throttled or paused, one while it is probed."""
         capacities: dict[str, int] = {}
         if self.unread.is_everything_unread:
             return capacities
@@ -106,6 +108,8 @@ class Claimer:
         return batch
 
     def _capacity(self, line: str, in_flight: int, at_most: int, moment: Moment) -> int:
+        if self.pauses.names.has_line(line):
+            return 0
         if self.throttles.is_stopped(line, moment.machine) or self.throttles.number_until(line, moment.business):
             return 0
         if self.throttles.is_probing(line):
@@ -174,6 +178,7 @@ class Claimer:
             window_opened_at=due.window_opened_at,
             template=due.template,
             template_throttled_until=self._template_throttled_until(_template_of(due), templates, now),
+            is_template_paused_by_operator=self.pauses.names.has_template(_template_of(due)),
             number_throttled_until=self.throttles.number_until(line, now),
             pair_throttled_until=self.throttles.pair_until(line, person_id),
             number_sends=self.usage.number(line, now),

@@ -17,6 +17,7 @@ from aiokafka.errors import KafkaError
 from services.dispatcher import metrics
 from services.dispatcher.claimer import Claimer, Moment
 from services.dispatcher.handlers import WAKE_CHANNEL, WITHDRAWN_CHANNEL
+from services.dispatcher.pauses import OperatorPauses
 from services.dispatcher.provider_responses import SendUncertain
 from services.dispatcher.rate_limits import RateUsage, SendLimits
 from services.dispatcher.reasons import MessageReason
@@ -147,7 +148,8 @@ class Leader:
         for line in await self.store.lines_with_intents(connection, self.sender.in_flight.message_ids):
             outcome = SendUncertain(MessageReason.LEASE_ENDED)
             throttles.record(outcome, SendTarget(line, ""), moment.business, moment.machine)
-        return Claimer(self.store, usage, throttles, self.unread, self.limits, self.lines, self.send_lease)
+        pauses = OperatorPauses(self.store)
+        return Claimer(self.store, usage, throttles, self.unread, self.limits, self.lines, self.send_lease, pauses)
 
 
 def _unread(positions: Mapping[Partition, int], ends: Mapping[Partition, int]) -> list[Partition]:

@@ -62,6 +62,7 @@ class SendContext(Struct, frozen=True):
     window_opened_at: datetime | None
     template: TemplateState = TemplateState.USABLE
     template_throttled_until: datetime | None = None
+    is_template_paused_by_operator: bool = False
     number_throttled_until: datetime | None = None
     pair_throttled_until: datetime | None = None
     number_sends: Sequence[datetime] = ()
@@ -87,7 +88,8 @@ SendPlan = SendNow | Postpone | DropMessage
 
 def plan_send(message: QueuedMessage, context: SendContext, limits: SendLimits, now: datetime) -> SendPlan:
     if now >= message.expires_at:
-        return DropMessage(MessageReason.EXPIRED)
+        held = context.is_template_paused_by_operator
+        return DropMessage(MessageReason.EXPIRED_WHILE_PAUSED if held else MessageReason.EXPIRED)
     if not context.person_known:
         return _wait_for_person(message, limits, now)
     if context.address is None:
@@ -143,6 +145,8 @@ def _find_template_obstacle(
         return DropMessage(MessageReason.TEMPLATE_DISABLED)
     if context.template is TemplateState.PAUSED:
         return _wait(message, now + _PAUSED_TEMPLATE_WAIT, MessageReason.TEMPLATE_PAUSED)
+    if context.is_template_paused_by_operator:
+        return _wait(message, now + _PAUSED_TEMPLATE_WAIT, MessageReason.PAUSED_BY_OPERATOR)
     if context.template_throttled_until is not None and context.template_throttled_until > now:
         return _wait(message, context.template_throttled_until, MessageReason.TEMPLATE_THROTTLED)
     return None

@@ -16,6 +16,7 @@ class MessageReason(StrEnum):
     NUMBER_THROTTLED = "number_throttled"
     TEMPLATE_PAUSED = "template_paused"
     TEMPLATE_THROTTLED = "template_throttled"
+    PAUSED_BY_OPERATOR = "paused_by_operator"
     UNKNOWN_PERSON = "unknown_person"
     NOT_REACHED = "not_reached"
     REFUSED_FOR_NOW = "refused_for_now"
@@ -23,6 +24,7 @@ class MessageReason(StrEnum):
     REPEATED = "repeated"
     # the message was dropped
     EXPIRED = "expired"
+    EXPIRED_WHILE_PAUSED = "expired_while_paused"
     NO_ADDRESS = "no_address"
     NO_TEMPLATE = "no_template"
     TEMPLATE_DISABLED = "template_disabled"

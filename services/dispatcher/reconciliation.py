@@ -100,7 +100,7 @@ class Reconciler:
         pool = self.recorder.pool
         expired = await self.store.find_expired(pool, moment.business, _BATCH)
         unknown = await self.store.find_on_unknown_lines(pool, self.lines, moment.business, _BATCH)
-        drops = [(message_id, MessageReason.EXPIRED) for message_id in expired]
+        drops = [(message_id, reason) for message_id, reason in expired.items()]
         drops += [(message_id, MessageReason.UNKNOWN_LINE) for message_id in set(unknown).difference(expired)]
         if drops:
             await self.recorder.drop(drops)

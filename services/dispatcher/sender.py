@@ -211,6 +211,7 @@ class Sender:
             while True:
                 self._wake.clear()
                 await self._load_throttles(connection)
+                await claimer.pauses.refresh(connection, self._clock.now())
                 if not await self._claim_round(connection, claimer):
                     await self._pause()
                     used_at = await _keep_alive(connection, used_at)

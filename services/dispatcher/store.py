@@ -11,6 +11,7 @@ from msgspec import Struct, convert
 from services.dispatcher.message_state import EndedAttempt, TrackedMessage
 from services.dispatcher.payload import MessageContent, RecipientAddress
 from services.dispatcher.planner import QueuedMessage, TemplateState
+from services.dispatcher.reasons import MessageReason
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event
 from shared.contracts.ids import MessageId
@@ -131,8 +132,11 @@ class MessageStore:
         """Messages that wait for a person or a template that is there go now."""
         await connection.execute(QUERIES.release_crossed, self.tenant, now)
 
-    async def find_expired(self, connection: Connection, now: datetime, at_most: int) -> list[str]:
-        return _ids(await connection.fetch(QUERIES.find_expired, self.tenant, now, at_most))
+    async def find_expired(self, connection: Connection, now: datetime, at_most: int) -> dict[str, MessageReason]:
+        """With the reason to drop each for: what an operator had paused says so."""
+        rows = await connection.fetch(QUERIES.find_expired, self.tenant, now, at_most)
+        held, plain = MessageReason.EXPIRED_WHILE_PAUSED, MessageReason.EXPIRED
+        return {row["message_id"]: held if row["is_paused"] else plain for row in rows}
 
     async def find_on_unknown_lines(
         self, connection: Connection, lines: Collection[str], now: datetime, at_most: int

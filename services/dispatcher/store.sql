@@ -50,7 +50,7 @@ cross join lateral (
                 and (e.chain = q.chain or not exists (
                     select from messages t
                     where t.tenant = $1 and t.person_id = q.person_id and t.line = q.line and t.sequence <= e.sequence
-                        and t.state = 'waiting' and t.reason in ('template_paused', 'template_throttled')
+                        and t.state = 'waiting' and t.reason in ('template_paused', 'template_throttled', 'paused_by_operator')
                         and (t.sequence = e.sequence or t.chain = e.chain)
                 ))
         )
@@ -115,7 +115,7 @@ where m.tenant = $1 and m.state = 'waiting' and m.reason in ('unknown_person', '
 
 -- name: find_expired
 -- Waiting messages whose time is over, whatever their line waits for.
-select message_id from messages
+select message_id, coalesce(reason = 'paused_by_operator', false) as is_paused from messages
 where tenant = $1 and state = 'waiting' and set_aside is null and expires_at <= $2
 order by expires_at limit $3;
 
@@ -135,7 +135,7 @@ select q.line, min(q.expires_at) as expires, min(greatest(q.not_before, (
         and (e.chain = q.chain or not exists (
             select from messages t
             where t.tenant = $1 and t.person_id = q.person_id and t.line = q.line and t.sequence <= e.sequence
-                and t.state = 'waiting' and t.reason in ('template_paused', 'template_throttled')
+                and t.state = 'waiting' and t.reason in ('template_paused', 'template_throttled', 'paused_by_operator')
                 and (t.sequence = e.sequence or t.chain = e.chain)
         ))
 ))) as next
@@ -344,6 +344,28 @@ select case when count(caught_up_to) = $2 then min(caught_up_to) end from progre
 -- name: read_positions
 -- How far these topics have been read, by any replica.
 select topic, partition, next_offset from progress where topic = any ($1::text[]);
+
+-- ------------------------------------------------------------------ pauses
+
+-- name: load_pauses
+-- What an operator has paused.
+select kind, name from pauses where tenant = $1;
+
+-- name: hold_paused
+-- Messages that are due on a paused line (or on any, where the tenant is paused) say so, and are looked at again later.
+update messages set reason = 'paused_by_operator', not_before = least(expires_at, $5)
+where tenant = $1 and message_id in (
+    select message_id from messages
+    where tenant = $1 and state = 'waiting' and set_aside is null and not_before <= $4 and expires_at > $4
+        and ($2 or line = any ($3::text[]))
+    order by not_before limit $6
+) and state = 'waiting';
+
+-- name: release_resumed
+-- Messages held by a pause wait no longer, unless their line or the tenant is still paused; a template that is still
+-- paused holds them anew.
+update messages set not_before = $4, reason = null
+where tenant = $1 and state = 'waiting' and reason = 'paused_by_operator' and not $2 and line <> all ($3::text[]);
 
 -- ------------------------------------------------------------------ throttles
 

@@ -252,4 +252,6 @@ def _with_span(cause: Cause, decision: Decision, began_ns: int) -> Cause:
 
 
 def _is_due(chain: Chain, facts: Facts, now: datetime) -> bool:
-    return chain.next_due is not None and chain.next_due <= min(now, facts.read_to(chain))
+    if chain.next_due is None or facts.is_paused(chain.rule):
+        return False
+    return chain.next_due <= min(now, facts.read_to(chain))

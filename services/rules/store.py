@@ -86,9 +86,10 @@ async def _same_people(connection: Connection, tenant: TenantId, people: Iterabl
 
 async def _load_progress(connection: Connection, facts: Facts) -> None:
     """Before the chains, which may then only know more: an answer they lack was not read when this was."""
-    rows = await connection.fetch(QUERIES.find_progress)
+    rows = await connection.fetch(QUERIES.find_progress, facts.tenant)
+    facts.paused_rules = frozenset(row["paused"] for row in rows if row["paused"] is not None)
     read_to = {row["guard"]: row["read_to"] for row in rows if row["read_to"] is not None}
-    queued = frozenset(row["guard"] for row in rows if row["read_to"] is None)
+    queued = frozenset(row["guard"] for row in rows if row["read_to"] is None and row["guard"] is not None)
     facts.read_to = partial(_read_to, read_to, queued)
 
 

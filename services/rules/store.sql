@@ -1,8 +1,10 @@
 -- name: find_progress
--- How far each partition is applied; and, without an instant, the keys that have waiting events.
-select topic || ':' || partition as guard, coalesce(caught_up_to, '-infinity') as read_to from progress
+-- How far each partition is applied; without an instant, the keys that have waiting events; and what an operator has paused.
+select topic || ':' || partition as guard, coalesce(caught_up_to, '-infinity') as read_to, null as paused from progress
 union all
-select distinct key, null::timestamptz from waiting;
+select distinct key, null::timestamptz, null from waiting
+union all
+select null, null, case kind when 'tenant' then '*' else name end from pauses where tenant = $1;
 
 -- name: find_chains
 -- Every chain a batch may concern, locked in one order so that two batches cannot deadlock.
@@ -179,6 +181,9 @@ where next_due <= $1
 and chain_id <> all($2::text[])
 and caught_up(c.guards, c.next_due)
 and not exists (
+    select from pauses p where p.tenant = c.tenant and (p.kind = 'tenant' or p.kind = 'rule' and p.name = c.rule)
+)
+and not exists (
     select from waiting w
     where w.key = any(array(select c.tenant || '/persons/' || person from unnest(c.people) as person) || c.key)
 )
@@ -215,8 +220,12 @@ update chains c set next_due = coalesce(c.next_due, freed.due) from freed where 
 returning c.chain_id;
 
 -- name: due_state
--- The next due instant of all chains, and how many are due by now.
-select min(next_due) as next_due, count(*) filter (where next_due <= $1) as due from chains where next_due is not null;
+-- The next due instant of all chains that are not paused, and how many are due by now.
+select min(next_due) as next_due, count(*) filter (where next_due <= $1) as due
+from chains c
+where next_due is not null and not exists (
+    select from pauses p where p.tenant = c.tenant and (p.kind = 'tenant' or p.kind = 'rule' and p.name = c.rule)
+);
 
 -- name: open_questions
 -- How many questions of each rule wait for an answer, and since when the oldest.

@@ -31,12 +31,13 @@ select pg_notify('stet_writeback_queue', '');
 
 -- name: fetch_due
 -- The first due write of every ordering key that is not in $2; a write behind an open manual task of its record is
--- skipped, and blocks no other.
+-- skipped, and blocks no other. Where an operator has paused the tenant no write begins; one under way is finished.
 select w.tenant, w.write_id, w.ordering_key
 from writes w
 where w.state in ('queued', 'intent')
   and w.due_at <= $1
   and w.ordering_key <> all ($2::text[])
+  and (w.state = 'intent' or not exists (select from pauses p where p.tenant = w.tenant))
   and not exists (
       select from writes task
       where task.state = 'manual' and task.tenant = w.tenant and task.record = w.record and task.sequence < w.sequence

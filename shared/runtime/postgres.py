@@ -1,7 +1,7 @@
 """PostgreSQL: named queries from ``.sql`` files, connections and pools for one service's schema, locks, migrations."""
 
 import re
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import cache, lru_cache
 from hashlib import blake2b, sha256
@@ -213,7 +213,11 @@ def missing_migrations(service: str, applied: dict[str, str]) -> list[Migration]
 
     Raises Misconfigured for a file that was changed after it was applied.
     """
-    migrations = migrations_of(service)
+    return missing_of(migrations_of(service), applied)
+
+
+def missing_of(migrations: Sequence[Migration], applied: dict[str, str]) -> list[Migration]:
+    """Those of ``migrations`` that were not applied. Raises Misconfigured as ``missing_migrations``."""
     for migration in migrations:
         if applied.get(migration.name, migration.digest) != migration.digest:
             raise Misconfigured(migration.name, "this migration was changed after it was applied; write a new one")

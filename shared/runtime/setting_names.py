@@ -48,6 +48,7 @@ OTHER_SETTINGS = frozenset(
     for name in (
         "SECRETS_DIR",  # where settings may also be files
         "COMMIT",  # of the code, set by the build of an image
+        "OPERATOR",  # who runs stet, for its audit log
         "CASES", "HOUSE_PAUSE", "PAYLOADS",  # of tests
     )
 )  # fmt: skip

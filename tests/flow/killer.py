@@ -1,6 +1,7 @@
 """Kills processes in the middle of stories, while their work is on its way, and starts them again."""
 
 import asyncio
+import json
 import random
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,6 +12,7 @@ from dev.stack import Stack
 from tests.flow.tools import run_tool
 
 _SENDS = ("ops", "sends")
+_NOT_SENT = ("--as", "not_sent", "--resend", "--yes", "--reason", "no status has proved it")
 _LATEST_SECONDS = 0.1  # after work was seen: about as long as an event takes through all services
 _SENDS_SECONDS = 30.0  # for a kill that waits for messages
 
@@ -85,10 +87,9 @@ class ProcessKiller:
     async def _settle_uncertain(self, within: float) -> None:
         """The operator's part: a send that no status has proved, after all of them have come, did not arrive."""
         await self.stack.virtual_clock.settle(within)
-        for line in (await run_tool(self.stack, *_SENDS, "list")).splitlines():
-            if " resend " in line:
-                await run_tool(self.stack, *_SENDS, "settle", line.split()[0], "--as", "not_sent", "--resend")
-                self.uncertain += 1
+        for line in (await run_tool(self.stack, *_SENDS, "list", "--format", "json")).splitlines():
+            await run_tool(self.stack, *_SENDS, "settle", json.loads(line)["message_id"], *_NOT_SENT)
+            self.uncertain += 1
 
 
 async def _sends(session: aiohttp.ClientSession) -> int:

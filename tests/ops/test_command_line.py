@@ -17,6 +17,7 @@ CALLS = [
 @pytest.fixture
 def runner(monkeypatch: pytest.MonkeyPatch) -> CliRunner:
     monkeypatch.delenv("STET_POSTGRES_DSN", raising=False)
+    monkeypatch.setenv("STET_TENANT", "penrose")  # or the settings of a running stack are used
     return CliRunner()
 
 
@@ -39,10 +40,12 @@ def test_the_help_of_the_whole_says_of_a_command_what_its_own_help_says_first(en
         ["parked", "list", "--service", "none"],
         ["parked", "discard", "--service", "rules", "7"],
         ["sends", "settle", "m1"],
-        ["sends", "settle", "m1", "--as", "sent", "--resend"],
+        ["sends", "settle", "m1", "--as", "sent", "--resend", "--reason", "x"],
+        ["sends", "settle", "m1", "--as", "sent", "--reason", "x"],
         ["tasks", "done", "first"],
-        ["chains", "retry"],
-        ["chains", "retry", "c1", "--all"],
+        ["chains", "retry", "c1"],
+        ["chains", "retry", "--reason", "x"],
+        ["chains", "retry", "c1", "--all", "--reason", "x"],
         ["topics"],
     ],
     ids=" ".join,

@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from dev.postgres import EmbeddedPostgres, login_of
-from ops.migrate import migrate
+from ops.migrate import migrate, operator_migrations
 from shared.contracts.errors import Misconfigured
 from shared.contracts.ids import TenantId
 from shared.contracts.topics import SERVICES
@@ -60,7 +60,8 @@ async def test_a_login_that_may_make_roles_and_schemas_migrates(
 ) -> None:
     await administrator.execute("create role keeper login createrole; grant create on database postgres to keeper")
     keeper = as_login(own_postgres.dsn, "keeper")
-    assert len(await migrate(keeper)) == sum(len(migrations_of(service)) for service in SERVICES)
+    expected = len(operator_migrations()) + sum(len(migrations_of(service)) for service in SERVICES)
+    assert len(await migrate(keeper)) == expected
     assert await migrate(keeper) == []
 
 
@@ -68,7 +69,7 @@ async def test_a_login_that_may_make_nothing_migrates_what_was_made_for_it(
     own_postgres: EmbeddedPostgres, administrator: asyncpg.Connection
 ) -> None:
     await administrator.execute("create role keeper login")
-    for service in SERVICES:
+    for service in (*SERVICES, "operator"):
         await administrator.execute(
             f"create role stet_{service} login; grant stet_{service} to keeper with set true;"
             f"create schema {service} authorization stet_{service}"
@@ -86,7 +87,7 @@ async def test_a_login_without_the_right_is_told_what_it_takes(
     own_postgres: EmbeddedPostgres, administrator: asyncpg.Connection
 ) -> None:
     await administrator.execute("create role nobody_much login")
-    with pytest.raises(Misconfigured, match=r"STET_POSTGRES_DSN: .*create role stet_ingest login"):
+    with pytest.raises(Misconfigured, match=r"STET_POSTGRES_DSN: .*create role stet_operator login"):
         await migrate(as_login(own_postgres.dsn, "nobody_much"))
 
 

@@ -25,6 +25,7 @@ class Reason(StrEnum):
     REPLANNED = "replanned"
     ALREADY_LIVE = "already_live"
     STEP_DUE = "step_due"
+    PAUSED = "paused"
     ANSWERED = "answered"
     WAITS_FOR_QUORUM = "waits_for_quorum"
     ADDENDUM = "addendum"
@@ -195,6 +196,9 @@ def is_due(context: DecisionContext, chain: Chain, due: datetime | None) -> bool
     """Whether something of this chain may happen by time alone.
 
     Its due instant must have passed, and every event from before it must have been applied: an answer that is still in
-    Kafka, or in the queue of waiting events, comes before the reminder it makes needless.
+    Kafka, or in the queue of waiting events, comes before the reminder it makes needless. Nothing of a rule that an
+    operator has paused happens by time.
     """
-    return due is not None and due <= context.now and due <= context.facts.read_to(chain)
+    if due is None or due > context.now or context.facts.is_paused(chain.rule):
+        return False
+    return due <= context.facts.read_to(chain)

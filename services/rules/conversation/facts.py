@@ -29,6 +29,9 @@ from shared.contracts.values import Instant, Value
 K = TypeVar("K")
 V = TypeVar("V")
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
+EVERY_RULE = "*"
+"""Stands for all rules in ``Facts.paused_rules``."""
+
 _ALWAYS = datetime.max.replace(tzinfo=UTC)
 
 
@@ -168,7 +171,8 @@ class Facts:
 
     ``notices`` are requested messages that belong to no chain and whose outcome is unknown; ``notice_outcomes`` are
     those whose outcome became known, with WhatsApp's id. ``version`` counts changes of facts, not of chains.
-    ``read_to`` gives the instant up to which every event that may change a chain has been applied.
+    ``read_to`` gives the instant up to which every event that may change a chain has been applied. ``paused_rules`` are
+    those an operator has paused, with EVERY_RULE where that is the tenant.
     """
 
     tenant: TenantId
@@ -186,6 +190,7 @@ class Facts:
     changed: set[tuple[str, object]] = field(default_factory=set)
     version: int = 0
     read_to: Callable[[Chain], datetime] = lambda _: _ALWAYS
+    paused_rules: frozenset[str] = frozenset()
     chains_by_key: dict[object, dict[ChainId, None]] = field(default_factory=dict)
     merged: MutableMapping[PersonId, frozenset[PersonId]] = field(default_factory=dict)
     _base: "Facts | None" = None
@@ -211,8 +216,13 @@ class Facts:
             notices=Overlay(self.notices),
             merged=Overlay(self.merged),
             read_to=self.read_to,
+            paused_rules=self.paused_rules,
             _base=self,
         )
+
+    def is_paused(self, rule: str) -> bool:
+        """Whether no step of this rule may run and no held message leave; events and answers are applied as ever."""
+        return bool(self.paused_rules) and (rule in self.paused_rules or EVERY_RULE in self.paused_rules)
 
     def apply_changes(self, draft: "Facts") -> None:
         """Take over everything that was changed in a draft of these facts."""

@@ -14,9 +14,11 @@ from shared.contracts.values import is_plausible_date, is_plausible_instant
 def runnable_step(context: DecisionContext, chain: Chain) -> Step | None:
     """The step to run now. A due ``at`` step overtakes ``after`` steps before it; an assigned chain waits.
 
+    One whose rule an operator has paused waits too.
+
     A step that follows at once from the one before needs no time to pass (``is_due``).
     """
-    if chain.assignment is not None:
+    if chain.assignment is not None or context.facts.is_paused(chain.rule):
         return None
     steps = context.rule_of(chain).steps
     due_at = [s for s in steps if _is_due_at(context, chain, s)]

@@ -195,6 +195,8 @@ def start_chain(context: DecisionContext, trigger: RuleTrigger, rule: Rule, subj
         steps=(StepState(),) * len(rule.steps),
     )
     context.add_reason(Reason.STARTED, chain)
+    if context.facts.is_paused(chain.rule):
+        context.add_reason(Reason.PAUSED, chain)
     return advance(context, skip_past(context, chain))
 
 

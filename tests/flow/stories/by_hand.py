@@ -30,7 +30,7 @@ async def _does(run: StoryRun, operation: str) -> None:
     rows = [line for line in listed.splitlines() if operation.partition(".")[2] in line]
     run.expect(len(rows) == 1, f"one task is open: {operation}")
     number = next(word for word in rows[0].split() if word.isdecimal())
-    await run_tool(run.context.stack, *_TASKS, "done", number, "--note", "entered by hand")
+    await run_tool(run.context.stack, *_TASKS, "done", number, "--yes", "--reason", "entered by hand")
     await run.context.timeline.settled()
 
 

@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
+from dev.postgres import login_of
 from ops import sends
+from ops.command_line import TenantSettings
 from services.dispatcher.reconciliation import Settlement
 from shared.contracts.ids import MessageId, PersonId, Wamid
 from shared.contracts.messages import Resend, WithdrawMessage
@@ -152,19 +155,25 @@ async def test_a_withdrawn_uncertain_send_is_closed_and_not_resent(dispatcher: D
     assert await dispatcher.published() == ["uncertain", "too_late", "resolved", "withdrawn"]
 
 
+def operator_settings(dispatcher: DispatcherUnderTest) -> TenantSettings:
+    dsn = SecretStr(login_of(dispatcher.settings.dsn, "operator"))
+    clock = dispatcher.settings.development_clock
+    return TenantSettings(postgres_dsn=dsn, tenant=dispatcher.settings.tenant, development_clock=clock)
+
+
 async def test_an_operator_settles_a_send_that_nothing_proves(
     dispatcher: DispatcherUnderTest, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await _lose_response(dispatcher, "timeout_before")
-    assert await sends.list_sends(dispatcher.settings) == 0
+    assert await sends.list_sends(operator_settings(dispatcher)) == 0
     assert "m1" in capsys.readouterr().out
-    assert await sends.show_send(dispatcher.settings, "m1") == 0
-    assert "attempt 1" in capsys.readouterr().out
-    assert await sends.show_send(dispatcher.settings, "m2") == 1
-    assert capsys.readouterr().out == "no message m2 was ever sent\n"
-    assert await sends.settle_send(dispatcher.settings, "m1", Settlement.RESEND) == 0
+    assert await sends.show_send(operator_settings(dispatcher), "m1") == 0
+    assert "uncertain" in capsys.readouterr().out
+    assert await sends.show_send(operator_settings(dispatcher), "m2") == 1
+    assert capsys.readouterr().err == "no message m2 was ever sent\n"
+    assert await sends.settle_send(operator_settings(dispatcher), "m1", Settlement.RESEND, "asked") == 0
     await dispatcher.wait_for_state("accepted")
-    assert await sends.settle_send(dispatcher.settings, "m1", Settlement.RESEND) == 1
+    assert await sends.settle_send(operator_settings(dispatcher), "m1", Settlement.RESEND, "asked") == 1
     assert await dispatcher.published() == ["uncertain", "resolved", "accepted"]
 
 
@@ -173,7 +182,7 @@ async def test_a_status_without_our_callback_waits_for_its_attempt(dispatcher: D
     await dispatcher.handle(early)
     assert await dispatcher.published() == []
     await _lose_response(dispatcher, "timeout_before")
-    await sends.settle_send(dispatcher.settings, "m1", Settlement.SENT, "wamid.early")
+    await sends.settle_send(operator_settings(dispatcher), "m1", Settlement.SENT, "seen", "wamid.early")
     await dispatcher.wait_for_state("delivered")
     assert await dispatcher.published() == ["uncertain", "resolved", "delivered"]
 

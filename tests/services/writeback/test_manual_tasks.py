@@ -13,6 +13,7 @@ from tests.infrastructure import ROOT
 from tests.services.writeback.samples import advance, decision, item, metadata, pitch, request
 from tests.services.writeback.writeback_under_test import WritebackUnderTest, running_writeback
 
+DONE = ("tasks", "done", "1", "--yes", "--reason", "entered in the contract")
 pytestmark = pytest.mark.integration
 
 
@@ -39,7 +40,7 @@ async def test_later_writes_of_a_record_wait_behind_its_task(
     await documented.enqueue(request(metadata(), "w3"))
     await documented.wait_for_outcomes("manual", "verified", "approved")
     assert (await documented.store.fetch_backlog())[:3] == (0, 2, 1)
-    result = command(postgres_database, "tasks", "done", "1", "--note", "entered in the contract")
+    result = command(postgres_database, *DONE)
     assert result.returncode == 0, result.stderr
     await documented.wait_for_outcomes("manual", "verified", "approved", "done_by_hand", "already_applied", "conflict")
 
@@ -58,7 +59,7 @@ async def test_a_task_shows_the_change_and_its_evidence(documented: WritebackUnd
 async def test_metadata_done_by_hand_goes_downstream(documented: WritebackUnderTest, postgres_database: str) -> None:
     await documented.enqueue(request(metadata(item("Ann", "A.", field=MetadataField.CONTRIBUTOR_NAME))))
     await documented.wait_for_outcomes("manual")
-    command(postgres_database, "tasks", "done", "1")
+    command(postgres_database, *DONE)
     await documented.wait_for_outcomes("manual", "done_by_hand", "approved")
     change = (await documented.events())[2]["data"]["changes"][0]
     assert (change["old"], change["new"]) == ("A.", "Ann")
@@ -69,7 +70,7 @@ async def test_a_pitch_by_hand_keeps_its_reference_and_is_created_once(
 ) -> None:
     await documented.enqueue(request(pitch(), "w1", "acquisitions/d1", None))
     await documented.wait_for_outcomes("manual")
-    command(postgres_database, "tasks", "done", "1")
+    command(postgres_database, *DONE)
     await documented.enqueue(request(pitch(reference="PITCH-8"), "w2", "acquisitions/d1", None))
     await documented.wait_for_outcomes("manual", "done_by_hand", "already_applied")
     assert [event["data"]["reference"] for event in await documented.events()] == ["PITCH-7"] * 3
@@ -84,7 +85,7 @@ async def test_a_readable_value_is_compared_before_a_task_is_opened(documented: 
 async def test_a_task_is_closed_once(documented: WritebackUnderTest, postgres_database: str) -> None:
     await documented.enqueue(request(decision(), "w1", "rights/R-9", 61418))
     await documented.wait_for_outcomes("manual")
-    first, second = (command(postgres_database, "tasks", "done", "1") for _ in range(2))
+    first, second = (command(postgres_database, *DONE) for _ in range(2))
     assert (first.returncode, second.returncode) == (0, 1)
     assert "closed before" in second.stderr
     assert command(postgres_database, "tasks", "show", "9").returncode == 1
@@ -92,6 +93,7 @@ async def test_a_task_is_closed_once(documented: WritebackUnderTest, postgres_da
 
 def test_a_missing_setting_is_named() -> None:
     environment = {name: value for name, value in os.environ.items() if name != "STET_POSTGRES_DSN"}
+    environment["STET_TENANT"] = "penrose"  # or the settings of a running stack are used
     call = [sys.executable, "-m", "ops", "tasks", "list"]
     result = subprocess.run(call, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 -- ours
     assert (result.returncode, result.stderr) == (2, "STET_POSTGRES_DSN: not set\n")

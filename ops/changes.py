@@ -1,0 +1,113 @@
+"""A change by an operator: it is asked for, needs a reason, and stands in the audit log before it happens.
+
+``stet audit-log`` lists what was changed. The row is committed before the change, so that a command that is killed
+leaves a trace too; its result follows.
+"""
+
+import getpass
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+from ops.command_line import (
+    CommandSettings,
+    ExitCode,
+    Format,
+    OutputFormat,
+    load_command_settings,
+    print_error,
+    print_rows,
+    run,
+)
+from ops.database import operator_pool
+from shared.runtime.clock import machine_now
+from shared.runtime.postgres import Pool, load_queries
+
+QUERIES = load_queries(__file__, "changes.sql")
+
+
+def _not_blank(reason: str) -> str:
+    if not reason.strip():
+        raise typer.BadParameter("it must say why")
+    return reason
+
+
+Reason = Annotated[str, typer.Option("--reason", help="Why; it stands in the audit log.", callback=_not_blank)]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask whether to go on.")]
+
+_COLUMNS = {
+    "entry": "entry",
+    "at": "at",
+    "who": "who",
+    "action": "action",
+    "target": "target",
+    "reason": "reason",
+    "result": "result",
+}
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask, unless ``--yes`` was given. Exits with code 2 where there is no terminal to answer, 1 where it is no."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise typer.Exit(print_error(f"{question} Nobody can answer here: give --yes", code=ExitCode.CANNOT_RUN))
+    if not typer.confirm(question, err=True):
+        raise typer.Exit(print_error("nothing was changed"))
+
+
+def current_person() -> str:
+    """Who runs this command: STET_OPERATOR, else the login of the operating system and the machine."""
+    named = os.environ.get("STET_OPERATOR")
+    if named:
+        return named
+    try:
+        login = getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name, as in a container
+        login = f"uid {os.getuid()}"
+    return f"{login}@{socket.gethostname()}"
+
+
+@dataclass(slots=True)
+class AuditEntry:
+    """``result`` is what the log says once the change is made."""
+
+    result: str = "done"
+
+
+@asynccontextmanager
+async def audited(pool: Pool, action: str, target: str, reason: str) -> AsyncIterator[AuditEntry]:
+    """A row of the audit log around the block; one that raises is logged as failed."""
+    number = await pool.fetchval(QUERIES.begin_entry, machine_now(), current_person(), action, target, reason)
+    entry = AuditEntry()
+    try:
+        yield entry
+    except BaseException as error:
+        entry.result = f"failed: {type(error).__name__}"
+        raise
+    finally:
+        await pool.execute(QUERIES.end_entry, number, entry.result, machine_now())
+
+
+def audit_log_command(
+    days: Annotated[int | None, typer.Option("--days", min=1, help="Only the last so many days.")] = None,
+    limit: Annotated[int, typer.Option("--most", metavar="N", min=1, help="At most so many rows.")] = 100,
+    output: Format = OutputFormat.TEXT,
+) -> None:
+    """List what operators changed, who did it and why, the newest first."""
+
+    async def command() -> int:
+        async with operator_pool(load_command_settings(CommandSettings), "operator") as pool:
+            since = machine_now() - timedelta(days=days) if days else None
+            rows = await pool.fetch(QUERIES.list_entries, since, limit)
+        print_rows(rows, _COLUMNS, output, empty="no operator has changed anything")
+        return 0
+
+    run(command())

@@ -1,0 +1,55 @@
+"""The operator's login: it reads every schema, and writes only what operators settle, pause and audit.
+
+``stet migrate`` creates the role ``stet_operator`` and grants it this much (grants.sql). Whichever login
+STET_POSTGRES_DSN names acts as that role, so that an administrator's rights are not used by accident.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+
+from ops.migrate import OPERATOR
+from shared.contracts.errors import Misconfigured
+from shared.runtime.connection_settings import PostgresSettings
+from shared.runtime.postgres import Pool, connect_writable, role_name
+
+_TIMEOUT_SECONDS = 60.0
+
+
+@asynccontextmanager
+async def operator_pool(settings: PostgresSettings, schema: str = OPERATOR) -> AsyncIterator[Pool]:
+    """Connections that act as the operator and find the tables of ``schema`` first.
+
+    Raises Misconfigured where the login may not act as the operator, or ``stet migrate`` has not run.
+    """
+    session = {
+        "search_path": str(schema),
+        "role": role_name(OPERATOR),
+        "application_name": "stet-operator",
+        "jit": "off",
+    }
+    try:
+        pool = await asyncpg.create_pool(
+            settings.dsn,
+            min_size=1,
+            max_size=4,
+            command_timeout=_TIMEOUT_SECONDS,
+            server_settings=session,
+            connect=_connect,
+        )
+    except asyncpg.InvalidParameterValueError:
+        raise Misconfigured("STET_POSTGRES_DSN", "the role stet_operator is not there: run stet migrate") from None
+    except asyncpg.InsufficientPrivilegeError:
+        advice = "this login may not act as stet_operator; use the operator's own login"
+        raise Misconfigured("STET_POSTGRES_DSN", advice) from None
+    try:
+        yield pool
+    finally:
+        pool.terminate()
+
+
+async def _connect(dsn: str, **options: object) -> object:
+    """The pool passes its event loop, which asyncpg no longer takes."""
+    options.pop("loop", None)
+    return await connect_writable(dsn, **options)

@@ -1,0 +1,323 @@
+"""``stet status``: one screen that says what runs, what waits, and what needs a person.
+
+It reads the tables of all services, the broker's ends, and the metrics of replicas where their addresses are given.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+from aiokafka.errors import KafkaError
+from rich.table import Table
+from rich.text import Text
+
+from ops.command_line import (
+    ExitCode,
+    Format,
+    OperatorSettings,
+    OutputFormat,
+    console,
+    load_command_settings,
+    print_json,
+    run,
+)
+from ops.database import operator_pool
+from ops.environment import current_stack
+from ops.replicas import ReplicaMetrics, fetch_metrics
+from ops.topic_reader import Position, end_offsets
+from shared.contracts.errors import Misconfigured
+from shared.contracts.topics import CONSUMED, SERVICES
+from shared.runtime.clock import machine_now
+from shared.runtime.postgres import Connection, Pool, advisory_lock_key, load_queries
+
+QUERIES = load_queries(__file__, "status.sql")
+_LATE = timedelta(minutes=1)  # a due chain waits for its partitions; the loop itself takes less than a second
+_SLOW_OUTBOX = timedelta(seconds=30)
+
+
+@dataclass(frozen=True, slots=True)
+class StatusLine:
+    """``since`` is the oldest of what is counted. ``wrong``: an operator should look at it; ``hint`` says how."""
+
+    area: str
+    name: str
+    value: int | str
+    since: datetime | None = None
+    wrong: bool = False
+    hint: str = ""
+
+    def fields(self) -> dict[str, Any]:
+        return {
+            "area": self.area,
+            "name": self.name,
+            "value": self.value,
+            "since": self.since,
+            "wrong": self.wrong,
+            "hint": self.hint,
+        }
+
+
+MetricsUrls = Annotated[
+    list[str] | None,
+    typer.Option("--metrics", metavar="URL", help="A replica's health address; may be repeated (a stack's are known)."),
+]
+
+
+def status_command(metrics: MetricsUrls = None, output: Format = OutputFormat.TEXT) -> None:
+    """Show what is open, overdue, left out, parked, uncertain, paused, and what needs a person.
+
+    Ends with 1 where something is wrong or waits for an operator; each such line says which command helps.
+    """
+    settings = load_command_settings(OperatorSettings)
+    stack = current_stack()
+    urls = metrics or (list(stack.health_urls.values()) if stack else [])
+
+    async def command() -> int:
+        async with operator_pool(settings) as pool:
+            lines = await status_lines(pool, settings, urls)
+        if output is OutputFormat.JSON:
+            print_json([line.fields() for line in lines])
+        else:
+            _print(settings, lines)
+        return ExitCode.FINDINGS if any(line.wrong for line in lines) else ExitCode.FINE
+
+    run(command())
+
+
+async def status_lines(pool: Pool, settings: OperatorSettings, metrics_urls: Sequence[str] = ()) -> list[StatusLine]:
+    now = settings.clock().now()
+    replicas, lag = await asyncio.gather(fetch_metrics(metrics_urls), _lag_lines(pool, settings))
+    async with pool.acquire() as connection:
+        return [
+            *await _pause_lines(connection, settings.tenant),
+            *await _question_lines(connection, settings.tenant, now),
+            *await _message_lines(connection, settings.tenant),
+            *await _throttle_lines(connection, settings.tenant, now),
+            *await _write_lines(connection, settings.tenant),
+            *await _source_lines(connection, settings.tenant),
+            *await _store_lines(connection),
+            *lag,
+            *await _leader_lines(connection, settings.tenant),
+            *await _revision_lines(connection, replicas),
+            *_replica_lines(replicas),
+        ]
+
+
+async def _pause_lines(connection: Connection, tenant: str) -> list[StatusLine]:
+    rows = await connection.fetch(QUERIES.pauses, tenant)
+    return [
+        StatusLine(
+            *("paused", f"{row['kind']} {row['name']}", f"by {row['who']}: {row['reason']}", row["since"]),
+            wrong=True,
+            hint=f"stet resume {row['kind']} {row['name']}",
+        )
+        for row in rows
+    ]
+
+
+async def _question_lines(connection: Connection, tenant: str, now: datetime) -> list[StatusLine]:
+    questions = await connection.fetchrow(QUERIES.open_questions, tenant)
+    chains = await connection.fetchrow(QUERIES.chains, tenant, now - _LATE)
+    aside = await connection.fetchrow(QUERIES.set_aside_chains, tenant)
+    waiting = await connection.fetchrow(QUERIES.waiting_events, tenant)
+    handovers = await connection.fetchrow(QUERIES.handovers, tenant)
+    left_out = await connection.fetchval(QUERIES.left_out, tenant)
+    late = waiting["oldest"] is not None and now - waiting["oldest"] > timedelta(minutes=3)
+    return [
+        StatusLine("questions", "open", questions["count"], questions["oldest"]),
+        StatusLine("questions", "waiting for a colleague to take them", handovers["count"], handovers["oldest"]),
+        StatusLine("questions", "people left out", left_out, hint="stet why PERSON"),
+        StatusLine("chains", "running", chains["live"]),
+        _problem("chains", "overdue", chains["overdue"], chains["oldest_overdue"], "is every partition read? see lag"),
+        StatusLine("chains", "due but paused", chains["paused"], chains["oldest_paused"]),
+        _problem("chains", "set aside", aside["count"], aside["oldest"], "stet chains list"),
+        StatusLine(
+            *("events", "waiting for a person or work", waiting["count"], waiting["oldest"]),
+            wrong=late,
+            hint="is Consonance polled? see sources" if late else "",
+        ),
+    ]
+
+
+async def _message_lines(connection: Connection, tenant: str) -> list[StatusLine]:
+    row = await connection.fetchrow(QUERIES.messages, tenant)
+    return [
+        StatusLine("messages", "waiting", row["waiting"], row["oldest_waiting"]),
+        StatusLine("messages", "held by a pause", row["paused"], row["oldest_paused"]),
+        StatusLine("messages", "in flight", row["in_flight"]),
+        _problem("messages", "uncertain", row["uncertain"], row["oldest_uncertain"], "stet sends list"),
+        _problem("messages", "set aside", row["set_aside"], None, "docs/runbook.md, “set something aside”"),
+    ]
+
+
+async def _throttle_lines(connection: Connection, tenant: str, now: datetime) -> list[StatusLine]:
+    throttles = await connection.fetch(QUERIES.throttles, tenant, now)
+    templates = await connection.fetch(QUERIES.templates, tenant)
+    return [
+        *(
+            StatusLine(
+                *(
+                    "whatsapp",
+                    f"{row['scope']} throttled",
+                    f"until {row['until']:%Y-%m-%d %H:%M:%S}Z, code {row['code']}",
+                ),
+                wrong=row["needs_operator"],
+                hint="docs/runbook.md, “the token was revoked”" if row["needs_operator"] else "",
+            )
+            for row in throttles
+        ),
+        *(
+            StatusLine("whatsapp", f"template {row['name']} {row['language']}", row["state"], row["reported_at"], True)
+            for row in templates
+        ),
+    ]
+
+
+async def _write_lines(connection: Connection, tenant: str) -> list[StatusLine]:
+    row = await connection.fetchrow(QUERIES.writes, tenant)
+    tasks = await connection.fetchrow(QUERIES.tasks, tenant)
+    return [
+        StatusLine("writes", "waiting", row["queued"], row["oldest_queued"]),
+        StatusLine("writes", "in flight", row["in_flight"]),
+        StatusLine("writes", "behind a task", row["behind_tasks"]),
+        _problem("writes", "tasks for a person", tasks["count"], tasks["oldest"], "stet tasks list"),
+    ]
+
+
+async def _source_lines(connection: Connection, tenant: str) -> list[StatusLine]:
+    webhooks = await connection.fetch(QUERIES.webhook, tenant)
+    polls = await connection.fetch(QUERIES.polls, tenant)
+    return [
+        *(
+            StatusLine(
+                *("sources", "WhatsApp webhook", "gap open" if row["gap_since"] else "complete", row["gap_since"]),
+                wrong=row["gap_since"] is not None,
+            )
+            for row in webhooks
+        ),
+        *(StatusLine("sources", f"{row['entity']} polled", "last complete", row["completed_at"]) for row in polls),
+    ]
+
+
+async def _store_lines(connection: Connection) -> list[StatusLine]:
+    lines = []
+    for service in SERVICES:
+        parked = await connection.fetchrow(QUERIES.parked.replace("SCHEMA", service))
+        outbox = await connection.fetchrow(QUERIES.outbox.replace("SCHEMA", service))
+        stuck = outbox["oldest"] is not None and machine_now() - outbox["oldest"] > _SLOW_OUTBOX
+        help_parked = f"stet parked list --service {service}"
+        lines.append(_problem("parked", service, parked["count"], parked["oldest"], help_parked))
+        lines.append(
+            StatusLine(
+                *("outbox", service, outbox["count"], outbox["oldest"]),
+                wrong=stuck,
+                hint="is Kafka there? stet doctor" if stuck else "",
+            )
+        )
+    return sorted(lines, key=lambda line: line.area != "parked")
+
+
+async def _lag_lines(pool: Pool, settings: OperatorSettings) -> list[StatusLine]:
+    try:
+        ends = await end_offsets(settings)
+    except (KafkaError, OSError, Misconfigured) as error:
+        sentence = str(error) if isinstance(error, Misconfigured) else f"{type(error).__name__}"
+        return [StatusLine("lag", "broker", f"away: {sentence}", wrong=True, hint="STET_KAFKA_BOOTSTRAP: stet doctor")]
+    behind = await lag_by_service(pool, ends)
+    return [StatusLine("lag", service, records) for service, records in behind.items()]
+
+
+async def lag_by_service(pool: Pool, ends: Mapping[Position, int]) -> dict[str, int]:
+    """Records that each consuming service has not applied yet."""
+    behind = {}
+    for service in (service for service in SERVICES if CONSUMED[service]):
+        rows = await pool.fetch(QUERIES.progress.replace("SCHEMA", service))
+        read = {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+        names = {topic.name for topic in CONSUMED[service]}
+        behind[service] = sum(max(0, end - read.get(at, 0)) for at, end in ends.items() if at[0] in names)
+    return behind
+
+
+async def _leader_lines(connection: Connection, tenant: str) -> list[StatusLine]:
+    names = {"sender": f"stet/dispatcher/portfolio/{tenant}", **{f"relay of {s}": f"stet/{s}/relay" for s in SERVICES}}
+    lines = []
+    for name, lock in names.items():
+        key = advisory_lock_key(lock) & 0xFFFF_FFFF_FFFF_FFFF
+        holders = await connection.fetchval(QUERIES.lock_holders, key >> 32, key & 0xFFFF_FFFF)
+        said = "held" if holders else "nobody"
+        hint = "" if holders else "does the service run?"
+        lines.append(StatusLine("leader", name, said, wrong=not holders, hint=hint))
+    return lines
+
+
+async def _revision_lines(connection: Connection, replicas: ReplicaMetrics) -> list[StatusLine]:
+    row = await connection.fetchrow(QUERIES.revisions)
+    seen = {labels.get("revision", "") for labels, _ in replicas.values("stet_rules_revision_info")}
+    lines = [StatusLine("rules", "revision loaded last", row["revision"] if row else "none", row and row["first_seen"])]
+    if len(seen) > 1:
+        said = ", ".join(sorted(seen))
+        lines.append(StatusLine("rules", "replicas disagree", said, wrong=True, hint="a rollout, or a replica is old"))
+    return lines
+
+
+def _replica_lines(replicas: ReplicaMetrics) -> list[StatusLine]:
+    lines = [StatusLine("replicas", url, f"away: {why}", wrong=True) for url, why in replicas.away.items()]
+    if replicas.asked:
+        lines.append(StatusLine("replicas", "answering", f"{replicas.asked - len(replicas.away)} of {replicas.asked}"))
+    disagreements = int(replicas.total("stet_shadow_disagreements_total"))
+    if disagreements:
+        lines.append(
+            _problem("rules", "shadow disagreements", disagreements, None, "report the rule: shadow.disagreed")
+        )
+    refused = [labels.get("secret", "?") for labels, value in replicas.values("stet_secret_refused") if value]
+    lines += [StatusLine("secrets", secret, "refused", wrong=True, hint="stet doctor") for secret in sorted({*refused})]
+    return lines
+
+
+def _problem(area: str, name: str, count: int, since: datetime | None, hint: str) -> StatusLine:
+    return StatusLine(area, name, count, since, wrong=bool(count), hint=hint if count else "")
+
+
+# ------------------------------------------------------------------ the screen
+
+
+def _print(settings: OperatorSettings, lines: Sequence[StatusLine]) -> None:
+    """A line for each area; what is wrong is said again below, with what helps."""
+    screen = console()
+    now = settings.clock().now()
+    screen.print(Text(f"{settings.tenant}  {now:%Y-%m-%d %H:%M:%S}Z", "bold"))
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for area in dict.fromkeys(line.area for line in lines):
+        parts = [_part(line, now) for line in lines if line.area == area]
+        table.add_row(Text(area, "bold"), Text(", ").join(parts))
+    screen.print(table)
+    wrong = [line for line in lines if line.wrong]
+    screen.print(_verdict(wrong))
+    for line in wrong:
+        hint = f": {line.hint}" if line.hint else ""
+        screen.print(Text(f"- {line.area}, {line.name}, {line.value}{hint}"), overflow="fold")
+
+
+def _part(line: StatusLine, now: datetime) -> Text:
+    age = f" ({age_of(line.since, now)})" if line.since else ""
+    return Text(f"{line.name} {line.value}{age}", "bold red" if line.wrong else "")
+
+
+def _verdict(wrong: Sequence[StatusLine]) -> Text:
+    if not wrong:
+        return Text("nothing needs an operator", "green")
+    return Text("to look at:", "bold red")
+
+
+def age_of(since: datetime, now: datetime) -> str:
+    """In its largest unit: 3 d, 5 h, 12 min, 4 s."""
+    passed = now - since
+    for name, unit in (("d", timedelta(days=1)), ("h", timedelta(hours=1)), ("min", timedelta(minutes=1))):
+        if passed >= unit:
+            return f"{passed // unit} {name}"
+    return f"{max(0, int(passed.total_seconds()))} s"

@@ -1,0 +1,132 @@
+-- What `stet status` and `stet drain` read, over all schemas, as the operator.
+
+-- name: open_questions
+-- Questions that wait for an answer, one for each chain and person, and since when the oldest does.
+select count(*) as count, min(requested_at) as oldest from (
+    select distinct on (c.chain_id, m ->> 'person_id') (m ->> 'requested_at')::timestamptz as requested_at
+    from rules.chains c cross join lateral jsonb_array_elements(c.document -> 'outgoing') as m
+    where c.tenant = $1 and c.active and jsonb_array_length(coalesce(m -> 'buttons', '[]')) > 0
+        and not coalesce((m ->> 'closed')::boolean, false)
+        and m ->> 'delivery' in ('requested', 'uncertain', 'accepted', 'delivered', 'read')
+        and not exists (
+            select from jsonb_array_elements(coalesce(c.document -> 'given', '[]')) as g
+            where g ->> 'person_id' = m ->> 'person_id' and (g ->> 'final')::boolean
+        )
+    order by c.chain_id, m ->> 'person_id', m ->> 'requested_at'
+) as questions;
+
+-- name: chains
+-- Chains that run, that are due and not run, and that were set aside.
+select count(*) filter (where c.live) as live,
+    count(*) filter (where c.next_due <= $2 and not paused.it) as overdue,
+    min(c.next_due) filter (where c.next_due <= $2 and not paused.it) as oldest_overdue,
+    count(*) filter (where c.next_due <= $2 and paused.it) as paused,
+    min(c.next_due) filter (where c.next_due <= $2 and paused.it) as oldest_paused
+from rules.chains c
+cross join lateral (
+    select exists (
+        select from rules.pauses p
+        where p.tenant = c.tenant and (p.kind = 'tenant' or p.kind = 'rule' and p.name = c.rule)
+    ) as it
+) as paused
+where c.tenant = $1 and (c.live or c.next_due is not null);
+
+-- name: set_aside_chains
+select count(*) as count, min(s.set_aside_at) as oldest
+from rules.chains_set_aside s join rules.chains c using (chain_id)
+where c.tenant = $1 and c.live and c.next_due is null;
+
+-- name: left_out
+-- People that a step of a running chain did not reach.
+select count(*) as count
+from rules.chains c
+cross join lateral jsonb_array_elements(c.document -> 'steps') as s
+cross join lateral jsonb_object_keys(coalesce(s -> 'left_out', '{}'))
+where c.tenant = $1 and c.active;
+
+-- name: handovers
+-- Matters that were offered to people, and that nobody has taken.
+select count(*) as count, min((c.document -> 'handed_over' -> -1 ->> 'at')::timestamptz) as oldest
+from rules.chains c
+where c.tenant = $1 and c.active and jsonb_array_length(coalesce(c.document -> 'handed_over', '[]')) > 0
+    and not c.document ? 'taken';
+
+-- name: waiting_events
+select count(*) as count, min(since) as oldest from rules.waiting where tenant = $1;
+
+-- name: revisions
+-- The newest rulebooks that replicas have loaded; the one in force is what the replicas say (stet_rules_revision_info).
+select revision, first_seen from rules.rulebooks order by first_seen desc limit 1;
+
+-- name: messages
+-- The queue of the dispatcher.
+select count(*) filter (where state = 'waiting' and reason is distinct from 'paused_by_operator') as waiting,
+    min(requested_at) filter (where state = 'waiting' and reason is distinct from 'paused_by_operator') as oldest_waiting,
+    count(*) filter (where state = 'waiting' and reason = 'paused_by_operator') as paused,
+    min(requested_at) filter (where state = 'waiting' and reason = 'paused_by_operator') as oldest_paused,
+    count(*) filter (where state = 'intent') as in_flight,
+    count(*) filter (where state = 'uncertain') as uncertain,
+    min(changed_at) filter (where state = 'uncertain') as oldest_uncertain,
+    count(*) filter (where set_aside is not null) as set_aside
+from dispatcher.messages
+where tenant = $1 and (state in ('waiting', 'intent', 'uncertain') or set_aside is not null);
+
+-- name: templates
+-- Templates that Meta has not approved or has paused.
+select name, language, state, reported_at from dispatcher.templates where tenant = $1 and state <> 'approved' order by name;
+
+-- name: throttles
+-- What WhatsApp has told us to wait for.
+select scope, subject, detail, until, code, by_operator as needs_operator from dispatcher.throttles
+where tenant = $1 and until > $2 order by until;
+
+-- name: writes
+-- The queue of writeback: what can go on, what waits behind a task.
+select count(*) filter (where w.state = 'queued' and not behind.it) as queued,
+    min(w.requested_at) filter (where w.state in ('queued', 'intent') and not behind.it) as oldest_queued,
+    count(*) filter (where w.state = 'intent') as in_flight,
+    count(*) filter (where w.state = 'queued' and behind.it) as behind_tasks
+from writeback.writes w
+cross join lateral (
+    select exists (
+        select from writeback.writes task
+        where task.state = 'manual' and task.tenant = w.tenant and task.record = w.record and task.sequence < w.sequence
+    ) as it
+) as behind
+where w.tenant = $1 and w.state in ('queued', 'intent');
+
+-- name: tasks
+select count(*) as count, min(opened_at) as oldest from writeback.tasks where tenant = $1 and closed_at is null;
+
+-- name: webhook
+-- How far the webhook is covered, and a gap that is open; machine time.
+select account, until, gap_since from ingest.wholeness where tenant = $1;
+
+-- name: polls
+select entity, completed_at from ingest.passes where tenant = $1 order by entity;
+
+-- name: parked
+select count(*) as count, min(parked_at) as oldest from SCHEMA.parked where state = 'parked';
+
+-- name: outbox
+select count(*) as count, min(written_at) as oldest from (select written_at from SCHEMA.outbox order by id limit 10000) o;
+
+-- name: progress
+select topic, partition, next_offset from SCHEMA.progress;
+
+-- name: pauses
+-- What operators have paused, with who and why. A tenant is paused in three schemas and listed once.
+select distinct on (kind, name) kind, name, since, who, reason from (
+    select kind, name, since, who, reason from rules.pauses where tenant = $1
+    union all
+    select kind, name, since, who, reason from dispatcher.pauses where tenant = $1
+    union all
+    select kind, name, since, who, reason from writeback.pauses where tenant = $1
+) as all_pauses
+order by kind, name, since;
+
+-- name: lock_holders
+-- How many sessions hold an advisory lock, given as its two halves.
+select count(*) from pg_locks
+where locktype = 'advisory' and granted and objsubid = 1 and classid = $1::bigint::oid and objid = $2::bigint::oid
+    and database = (select oid from pg_database where datname = current_database());

@@ -1,0 +1,276 @@
+"""The life of an event, a message, a write, a chain or a person on one time line, from tables and topics.
+
+No phone number, no wamid (it holds one) and no text of a message is shown: an entry's ``private`` part is printed only
+where an operator asked to reveal it.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from ops.topic_reader import FoundRecord, TopicScan
+from services.rules.conversation.chain import Chain
+from shared.contracts.decisions import DecisionRecorded, SilenceRecorded
+from shared.contracts.envelope import Event, parse_event
+from shared.contracts.errors import Unprocessable
+from shared.contracts.topics import (
+    CONSONANCE_EVENTS,
+    CONTACTS,
+    DECISIONS,
+    MESSAGES_EVENTS,
+    MESSAGES_REQUESTED,
+    METADATA_APPROVED,
+    SERVICES,
+    WHATSAPP_MESSAGES,
+    WHATSAPP_STATUSES,
+    WRITES_EVENTS,
+    WRITES_REQUESTED,
+)
+from shared.contracts.values import DECODE_ERRORS, decode, to_builtins
+from shared.runtime.connection_settings import KafkaSettings
+from shared.runtime.postgres import Pool, load_queries
+
+QUERIES = load_queries(__file__, "trace.sql")
+TOPICS = (
+    CONSONANCE_EVENTS, WHATSAPP_MESSAGES, WHATSAPP_STATUSES, DECISIONS, MESSAGES_REQUESTED, MESSAGES_EVENTS,
+    WRITES_REQUESTED, WRITES_EVENTS, METADATA_APPROVED,
+)  # fmt: skip
+_MOST_CHAINS = 20
+_SAFE_FIELDS = (
+    "rule", "say", "line", "lane", "reason", "code", "resolution", "evidence", "wording", "status", "message_kind",
+    "operation", "record", "outcome", "expires_at", "stage", "to_stage", "milestone", "request_id", "block_id",
+)  # fmt: skip
+"""Fields of events that say nothing about who a person is or what they wrote."""
+
+
+class IdKind(StrEnum):
+    PERSON = "person"
+    CHAIN = "chain"
+    MESSAGE = "message"
+    WRITE = "write"
+    EVENT = "event"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """``place`` is a table or a topic. ``private`` may hold a phone number or a text."""
+
+    at: datetime
+    place: str
+    what: str
+    detail: str = ""
+    about: str = ""
+    private: Mapping[str, Any] = field(default_factory=dict)
+
+    def fields(self, *, reveal: bool) -> dict[str, Any]:
+        shown = {"at": self.at, "place": self.place, "what": self.what, "detail": self.detail, "about": self.about}
+        return {**shown, "private": self.private} if reveal else shown
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """``read`` records of topics were looked at in ``seconds``; none where topics were left out."""
+
+    kind: IdKind
+    id: str
+    entries: Sequence[Entry]
+    read: int = 0
+    seconds: float = 0.0
+
+
+async def kind_of(pool: Pool, tenant: str, given: str) -> tuple[IdKind, str]:
+    """What an id stands for; a contact's id in Consonance stands for its person. What no table knows is an event."""
+    person = await pool.fetchval(QUERIES.find_person, tenant, given)
+    if person is not None:
+        return IdKind.PERSON, person
+    for kind, query in (
+        (IdKind.CHAIN, QUERIES.has_chain),
+        (IdKind.MESSAGE, QUERIES.has_message),
+        (IdKind.WRITE, QUERIES.has_write),
+    ):
+        if await pool.fetchval(query, tenant, given):
+            return kind, given
+    return IdKind.EVENT, given
+
+
+async def life_of(pool: Pool, tenant: str, given: str, kafka: KafkaSettings | None, since_ms: int | None) -> Life:
+    """Everything known of an id, oldest first; without ``kafka`` from the tables alone."""
+    kind, known_as = await kind_of(pool, tenant, given)
+    chains = await _chains(pool, tenant, known_as)
+    entries = [entry for chain, changed_at in chains for entry in chain_entries(chain, changed_at)]
+    chain_ids = [chain.chain_id for chain, _ in chains]
+    correlation = next((chain.correlation for chain, _ in chains if chain.correlation), known_as)
+    correlation = known_as if kind is IdKind.PERSON else correlation
+    rows = await pool.fetch(
+        QUERIES.messages, tenant, [known_as], chain_ids, known_as if kind is IdKind.PERSON else "", correlation
+    )
+    messages = [row["message_id"] for row in rows]
+    if kind is IdKind.MESSAGE and correlation == known_as and rows:
+        correlation = rows[0]["correlation_id"] or known_as
+    entries += [entry for row in rows for entry in _message_entries(row)]
+    entries += [_attempt_entry(row) for row in await pool.fetch(QUERIES.attempts, tenant, messages)]
+    writes = await pool.fetch(QUERIES.writes, tenant, [known_as], correlation, chain_ids)
+    entries += [entry for row in writes for entry in _write_entries(row)]
+    entries += await _held_entries(pool, tenant, known_as, chain_ids)
+    read, seconds = 0, 0.0
+    if kafka is not None:
+        own = [known_as] if kind is IdKind.PERSON else [known_as, correlation, *messages]
+        needles = {*own, *chain_ids, *(row["write_id"] for row in writes)}
+        scan = TopicScan(kafka, (*TOPICS, CONTACTS) if kind is IdKind.PERSON else TOPICS)
+        entries += _topic_entries(await scan.find(needles, since_ms))
+        read, seconds = scan.read, scan.seconds
+    return Life(kind, known_as, sorted(entries, key=lambda entry: entry.at), read, seconds)
+
+
+async def _chains(pool: Pool, tenant: str, known_as: str) -> list[tuple[Chain, datetime]]:
+    rows = await pool.fetch(QUERIES.chains, tenant, known_as, _MOST_CHAINS)
+    return list(readable_chains(rows))
+
+
+def readable_chains(rows: Iterable[Any]) -> Iterator[tuple[Chain, datetime]]:
+    """Chains with the instant of their newest change; one that this version cannot read is left out."""
+    for row in rows:
+        try:
+            yield decode(Chain, row["document"]), row["changed_at"]
+        except DECODE_ERRORS:
+            continue
+
+
+# ------------------------------------------------------------------ tables
+
+
+def chain_entries(chain: Chain, changed_at: datetime) -> Iterator[Entry]:
+    about = chain.chain_id
+    yield Entry(
+        *(chain.started_at, "rules.chains", f"chain of {chain.rule} started"),
+        f"by {chain.start_name}, about {chain.subject}, revision {chain.revision[:12]}",
+        about,
+    )
+    for index, step in enumerate(chain.steps):
+        if step.done_at is not None:
+            left_out = ", ".join(f"{who} left out: {why}" for who, why in step.left_out.items())
+            yield Entry(step.done_at, "rules.chains", f"step {index + 1} {step.status}", left_out, about)
+    yield from _people_entries(chain)
+    for message in chain.messages:
+        if message.held_until is not None and message.requested_at is None:
+            detail = f"{message.say} to {message.person_id}, {message.delivery}"
+            yield Entry(message.held_until, "rules.chains", "message held until", detail, message.message_id)
+    if chain.ended is not None:
+        yield Entry(changed_at, "rules.chains", f"chain ended: {chain.ended}", "", about)
+    elif chain.next_due is not None:
+        yield Entry(chain.next_due, "rules.chains", "next due", f"state {chain.state}", about)
+
+
+def _people_entries(chain: Chain) -> Iterator[Entry]:
+    """What people did: answers, and matters offered and taken."""
+    for answer in chain.answers:
+        what = f"answered {answer.answer}" + ("" if answer.final else ", not final")
+        private = {"reply": answer.reply, "wamid": answer.wamid}
+        yield Entry(answer.at, "rules.chains", what, f"by {answer.person_id}", answer.message_id, private)
+    for offer in chain.handovers:
+        yield Entry(offer.at, "rules.chains", "offered to colleagues", ", ".join(offer.people), chain.chain_id)
+    if chain.assignment is not None:
+        yield Entry(chain.assignment.at, "rules.chains", "taken", f"by {chain.assignment.person_id}", chain.chain_id)
+
+
+def _message_entries(row: Any) -> Iterator[Entry]:
+    about, place = row["message_id"], "dispatcher.messages"
+    detail = f"{row['say']} to {row['person_id']} by {row['line']}, expires {row['expires_at']:%Y-%m-%d %H:%M}Z"
+    yield Entry(row["requested_at"], place, "message queued", detail, about, {"content": row["content"]})
+    why = f": {row['reason']}" if row["reason"] else ""
+    code = f", code {row['failed_code']}" if row["failed_code"] is not None else ""
+    until = f", until {row['not_before']:%Y-%m-%d %H:%M:%S}Z" if row["state"] == "waiting" else ""
+    aside = f", set aside: {row['set_aside']}" if row["set_aside"] else ""
+    yield Entry(row["changed_at"], place, f"message {row['state']}{why}", f"now{until}{code}{aside}".strip(), about)
+
+
+def _attempt_entry(row: Any) -> Entry:
+    code = f", code {row['code']}" if row["code"] is not None else ""
+    ended = f" at {row['ended_at']:%H:%M:%S}Z" if row["ended_at"] else ""
+    detail = f"{row['ending'] or 'no answer yet'}{ended}{code}"
+    what = f"attempt {row['attempt']} as {row['wording']}"
+    return Entry(row["begun_at"], "dispatcher.attempts", what, detail, row["message_id"])
+
+
+def _write_entries(row: Any) -> Iterator[Entry]:
+    about, place = row["write_id"], "writeback.writes"
+    yield Entry(row["requested_at"], place, f"write queued: {row['operation']}", row["record"], about)
+    if row["opened_at"] is not None:
+        detail = f"task {row['task_id']}: {row['task_reason']}"
+        yield Entry(row["opened_at"], "writeback.tasks", "task opened for a person", detail, about)
+    if row["closed_at"] is not None:
+        yield Entry(row["closed_at"], "writeback.tasks", "task done", f"task {row['task_id']}", about)
+    if row["settled_at"] is not None:
+        yield Entry(row["settled_at"], place, f"write {row['outcome']}", f"{row['attempts']} attempts", about)
+    elif row["opened_at"] is None:
+        yield Entry(row["due_at"], place, f"write {row['state']}", f"due, {row['attempts']} attempts", about)
+
+
+async def _held_entries(pool: Pool, tenant: str, known_as: str, chain_ids: Sequence[str]) -> list[Entry]:
+    """What stands still: chains set aside, events that wait, records that are parked."""
+    entries = [
+        Entry(
+            row["set_aside_at"],
+            "rules.chains_set_aside",
+            f"set aside: {row['reason']}",
+            row["sentence"],
+            row["chain_id"],
+        )
+        for row in await pool.fetch(QUERIES.set_aside, list(chain_ids))
+    ]
+    for row in await pool.fetch(QUERIES.waiting, tenant, known_as):
+        missing = ", ".join([*row["people"], *([f"work {row['work_id']}"] if row["work_id"] else [])])
+        entries.append(
+            Entry(row["since"], "rules.waiting", "event waits", f"for {missing}, until {row['until']}", row["event_id"])
+        )
+    for service in SERVICES:
+        for row in await pool.fetch(QUERIES.parked.replace("SCHEMA", service), known_as):
+            detail = f"{row['reason']}, from {row['topic']}, now {row['state']}"
+            entries.append(Entry(row["parked_at"], f"{service}.parked", f"parked as {row['id']}", detail, known_as))
+    return entries
+
+
+# ------------------------------------------------------------------ topics
+
+
+def _topic_entries(records: Iterable[FoundRecord]) -> list[Entry]:
+    entries = []
+    for record in records:
+        event = read_event(record)
+        if event is not None:
+            entries.append(_event_entry(record, event))
+    return entries
+
+
+def read_event(record: FoundRecord) -> Event | None:
+    """None for a record that is no event of its topic; it is parked, and stands in that table."""
+    try:
+        return parse_event(record.value, record.topic.kinds)
+    except Unprocessable:
+        return None
+
+
+def _event_entry(record: FoundRecord, event: Event) -> Entry:
+    name = event.type.removesuffix(".v1").removeprefix("consonance.")
+    return Entry(event.recordedtime, record.topic.name, name, _safe_detail(event), event.id, to_builtins(event.data))
+
+
+def _safe_detail(event: Event) -> str:
+    if isinstance(event.data, DecisionRecorded):
+        return "; ".join(verdict_text(verdict) for verdict in event.data.verdicts)
+    if isinstance(event.data, SilenceRecorded):
+        return f"{event.data.reason} (one record for {len(event.data.events)} events)"
+    fields: Mapping[str, Any] = to_builtins(event.data)
+    said = [f"{name} {fields[name]}" for name in _SAFE_FIELDS if fields.get(name) not in (None, "")]
+    return ", ".join(said) if said else f"key {event.partitionkey}"
+
+
+def verdict_text(verdict: Any) -> str:
+    """One rule's part of a decision: what it did, why, and who was left out."""
+    parts = [f"{verdict.rule or 'no rule'}: {verdict.reason}"]
+    counts = {name: len(getattr(verdict, name)) for name in ("messages", "withdrawn", "writes")}
+    parts += [f"{count} {name}" for name, count in counts.items() if count]
+    parts += [f"{who} left out: {why}" for who, why in verdict.left_out.items()]
+    return ", ".join(parts)

@@ -1,0 +1,114 @@
+"""``stet trace``: the whole life of a message, an event, a write, a chain or a person."""
+
+import json
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from ops.changes import audited
+from ops.command_line import (
+    ExitCode,
+    Format,
+    OperatorSettings,
+    OutputFormat,
+    console,
+    load_command_settings,
+    print_error,
+    print_json,
+    printable,
+    run,
+)
+from ops.database import operator_pool
+from ops.timeline import Entry, Life, life_of
+from shared.contracts.errors import Misconfigured
+from shared.runtime.clock import machine_now
+from shared.runtime.postgres import Pool
+
+_WIDE = 140  # columns, from which on the time line is a table
+
+
+def trace_command(
+    thing: Annotated[
+        str,
+        typer.Argument(metavar="ID", help="Of a message, event, write, chain or person; or a contact's in Consonance."),
+    ],
+    *,
+    topics: Annotated[bool, typer.Option("--topics/--no-topics", help="Read the topics too, not only tables.")] = True,
+    days: Annotated[
+        int | None, typer.Option("--days", min=1, help="Read only the last so many days of the topics.")
+    ] = None,
+    reveal: Annotated[
+        bool, typer.Option("--reveal", help="Also texts, phone numbers and WhatsApp's ids; needs --reason, is audited.")
+    ] = False,
+    reason: Annotated[
+        str | None, typer.Option("--reason", help="Why you --reveal; it stands in the audit log.")
+    ] = None,
+    output: Format = OutputFormat.TEXT,
+) -> None:
+    """Show the whole life of a message, event, write, chain or person on one time line.
+
+    It finds out itself what kind of id it got. Personal data is left out unless --reveal is given.
+    """
+    settings = load_command_settings(OperatorSettings)
+    since_ms = int((machine_now() - timedelta(days=days)).timestamp() * 1000) if days else None
+
+    async def command() -> int:
+        async with operator_pool(settings) as pool:
+            if reveal:
+                await _record_reveal(pool, thing, reason)
+            life = await life_of(pool, settings.tenant, thing, settings if topics else None, since_ms)
+        if not life.entries:
+            return print_error(_not_found(life, topics=topics))
+        if output is OutputFormat.JSON:
+            print_json([entry.fields(reveal=reveal) for entry in life.entries])
+        else:
+            _print(life, reveal=reveal, topics=topics)
+        return ExitCode.FINE
+
+    run(command())
+
+
+async def _record_reveal(pool: Pool, thing: str, reason: str | None) -> None:
+    """Raises Misconfigured without a reason."""
+    if not (reason or "").strip():
+        raise Misconfigured("--reason", "--reveal shows personal data: say why")
+    async with audited(pool, "reveal", thing, reason or ""):
+        pass
+
+
+def _not_found(life: Life, *, topics: bool) -> str:
+    looked = f", nor does any of the {life.read} records on the topics" if topics else "; the topics were not read"
+    return f"no table knows a person, chain, message, write or event {life.id}{looked}"
+
+
+def _print(life: Life, *, reveal: bool, topics: bool) -> None:
+    screen = console()
+    screen.print(Text(f"{life.kind} {life.id}", "bold"), overflow="fold")
+    if screen.width >= _WIDE:
+        table = Table(box=None, padding=(0, 1), show_header=False)
+        for column in ("at", "place", "what", "detail", "about"):
+            table.add_column(column, overflow="fold", no_wrap=column == "at")
+        for entry in life.entries:
+            table.add_row(f"{entry.at:%Y-%m-%d %H:%M:%S}Z", entry.place, *map(Text, _texts(entry)))
+            if reveal and entry.private:
+                table.add_row("", "", "", Text(_private(entry), "dim"), "")
+        screen.print(table)
+    else:
+        for entry in life.entries:
+            what, detail, about = _texts(entry)
+            screen.print(Text(f"{entry.at:%Y-%m-%d %H:%M:%S}Z  {entry.place}", "bold"), overflow="fold")
+            screen.print(Text(f"  {what}"), *([Text(f"  {detail}")] if detail else []), sep="\n", overflow="fold")
+            screen.print(Text(f"  {_private(entry)}" if reveal and entry.private else f"  {about}"), overflow="fold")
+    if topics:
+        screen.print(Text(f"({life.read} records of the topics were read in {life.seconds:.1f} s)", "dim"))
+
+
+def _texts(entry: Entry) -> tuple[str, str, str]:
+    return printable(entry.what), printable(entry.detail), entry.about
+
+
+def _private(entry: Entry) -> str:
+    return printable(json.dumps(entry.private, ensure_ascii=False, default=str))

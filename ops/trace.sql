@@ -1,0 +1,94 @@
+-- What `stet trace` and `stet why` read, over all schemas, as the operator. $1 is the tenant.
+
+-- name: find_person
+-- A person by Stet's id or by the contact's id in Consonance, and which tables know them.
+select person_id from ingest.people where tenant = $1 and (person_id = $2 or contact_id::text = $2)
+union
+select person_id from rules.people where tenant = $1 and person_id = $2
+union
+select person_id from dispatcher.people where tenant = $1 and person_id = $2;
+
+-- name: has_chain
+select exists (select from rules.chains where tenant = $1 and chain_id = $2);
+
+-- name: has_message
+select exists (select from dispatcher.messages where tenant = $1 and message_id = $2)
+    or exists (select from rules.messages where message_id = $2);
+
+-- name: has_write
+select exists (select from writeback.writes where tenant = $1 and write_id = $2)
+    or exists (select from rules.writes where write_id = $2);
+
+-- name: chains
+-- The chains that an id stands for or belongs to; for a person the newest ones.
+select chain_id, changed_at, document::text from rules.chains
+where tenant = $1 and chain_id in (
+    select $2
+    union
+    select chain_id from rules.messages where (message_id = $2 or person_id = $2) and chain_id is not null
+    union
+    select chain_id from rules.writes where write_id = $2
+    union
+    select chain_id from rules.chains where document ->> 'correlation' = $2
+    union
+    select chain_id from rules.chains where live and people @> array[$2]
+)
+order by changed_at desc
+limit $3;
+
+-- name: chains_of_subject
+-- Chains about a work or with one of these tags.
+select chain_id, changed_at, document::text from rules.chains
+where tenant = $1 and (key = $2 or tags && $3::text[] or subject = any ($3::text[]))
+order by changed_at desc
+limit $4;
+
+-- name: set_aside
+select chain_id, due, reason, sentence, set_aside_at from rules.chains_set_aside where chain_id = any ($1::text[]);
+
+-- name: messages
+select message_id, person_id, line, lane, say, rule, chain, state, reason, resend, requested_at, expires_at, not_before,
+    changed_at, attempts, wording, template_name, withdrawal, set_aside, failed_code, correlation_id, request_event,
+    content::text as content
+from dispatcher.messages
+where tenant = $1 and (
+    message_id = any ($2::text[]) or chain = any ($3::text[]) or person_id = $4 or correlation_id = $5 or request_event = $5
+)
+order by sequence;
+
+-- name: attempts
+select message_id, attempt, wording, begun_at, ending, ended_at, code from dispatcher.attempts
+where tenant = $1 and message_id = any ($2::text[]) order by message_id, attempt;
+
+-- name: writes
+select w.write_id, w.record, w.operation, w.state, w.attempts, w.requested_at, w.outcome, w.settled_at, w.due_at,
+    w.correlation_id, t.task_id, t.reason as task_reason, t.opened_at, t.closed_at
+from writeback.writes w
+left join writeback.tasks t on t.tenant = w.tenant and t.write_id = w.write_id
+where w.tenant = $1 and (
+    w.write_id = any ($2::text[]) or w.correlation_id = $3 or w.event_id = $3
+    or w.write_id in (select write_id from rules.writes where chain_id = any ($4::text[]))
+)
+order by w.sequence;
+
+-- name: waiting
+-- Events of rules that wait for a person, a work or a message.
+select event_id, key, people, work_id, since, until from rules.waiting
+where tenant = $1 and (event_id = $2 or people @> array[$2] or key like '%/' || $2);
+
+-- name: parked
+-- Parked records in which the text stands.
+select id, topic, reason, parked_at, state, settled_at from SCHEMA.parked
+where position(convert_to($1, 'UTF8') in value) > 0 order by id limit 50;
+
+-- name: consent
+select document::text from rules.consent where tenant = $1 and person_id = $2;
+
+-- name: person
+select document::text from rules.people where tenant = $1 and person_id = $2;
+
+-- name: rulebook
+select files::text from rules.rulebooks where revision = $1;
+
+-- name: newest_revision
+select revision from rules.rulebooks order by first_seen desc limit 1;

@@ -1,0 +1,284 @@
+"""``stet why``: why a person got a message about a subject, or did not, from the recorded decisions."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+import orjson
+import typer
+from rich.text import Text
+
+from ops.command_line import (
+    ExitCode,
+    Format,
+    OperatorSettings,
+    OutputFormat,
+    console,
+    load_command_settings,
+    print_error,
+    print_json,
+    run,
+)
+from ops.database import operator_pool
+from ops.timeline import QUERIES, IdKind, kind_of, read_event, readable_chains, verdict_text
+from ops.topic_reader import TopicScan
+from services.rules.conversation.chain import Chain, ChainMessage
+from services.rules.conversation.facts import Consent, PersonFacts
+from services.rules.rulebook.built_in import add_built_in_rules
+from services.rules.rulebook.loader import load
+from shared.contracts import consonance
+from shared.contracts.decisions import DecisionRecorded, SilenceRecorded
+from shared.contracts.envelope import Event
+from shared.contracts.ids import EventId, TenantId, partition_key
+from shared.contracts.topics import CONSONANCE_EVENTS, DECISIONS
+from shared.contracts.values import decode
+from shared.runtime.clock import machine_now
+from shared.runtime.postgres import Pool
+
+_MOST_CHAINS = 50
+_WORK = re.compile(r"^(?:works?/)?(\d+)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """One event about the subject (or one due step), and what the rules decided on it.
+
+    ``unmatched`` are the rules that begin with such an event and whose conditions did not hold.
+    """
+
+    at: datetime
+    about: str
+    event: str
+    verdicts: Sequence[str]
+    unmatched: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A chain about the subject, and what it has to do with the person."""
+
+    chain_id: str
+    rule: str
+    state: str
+    started_at: datetime
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    person_id: str
+    facts: Mapping[str, Any]
+    cases: Sequence[Case]
+    judgements: Sequence[Judgement]
+
+
+def why_command(
+    person: Annotated[
+        str, typer.Argument(metavar="PERSON", help="The person's id, or their contact's id in Consonance.")
+    ],
+    subject: Annotated[
+        str, typer.Argument(metavar="SUBJECT", help="A work's id (61417), or a field and its value (request_id=R-9).")
+    ],
+    *,
+    days: Annotated[
+        int | None, typer.Option("--days", min=1, help="Read only the last so many days of the topics.")
+    ] = None,
+    output: Format = OutputFormat.TEXT,
+) -> None:
+    """Say why a person got a message about a subject, or did not.
+
+    It shows the facts that count (address, consent), the chains about the subject with what each has to do with the
+    person, and every recorded decision: which rules were judged, which began, who was left out and why.
+    """
+    settings = load_command_settings(OperatorSettings)
+    since_ms = int((machine_now() - timedelta(days=days)).timestamp() * 1000) if days else None
+
+    async def command() -> int:
+        async with operator_pool(settings) as pool:
+            kind, person_id = await kind_of(pool, settings.tenant, person)
+            if kind is not IdKind.PERSON:
+                return print_error(f"no table knows a person or a contact {person}")
+            answer = await answer_of(pool, settings, person_id, subject, since_ms)
+        if not answer.cases and not answer.judgements:
+            return print_error(f"no event and no chain about {subject} is known; try the work's id, or request_id=R-9")
+        if output is OutputFormat.JSON:
+            print_json([_fields(answer)])
+        else:
+            _print(answer, subject)
+        return ExitCode.FINE
+
+    run(command())
+
+
+async def answer_of(
+    pool: Pool, settings: OperatorSettings, person_id: str, subject: str, since_ms: int | None = None
+) -> Answer:
+    key, tags = _as_key(settings.tenant, subject)
+    rows = await pool.fetch(QUERIES.chains_of_subject, settings.tenant, key, tags, _MOST_CHAINS)
+    chains = [chain for chain, _ in readable_chains(rows)]
+    cases = [_case(chain, person_id) for chain in sorted(chains, key=lambda chain: chain.started_at)]
+    events = await _events_about(settings, key, tags, since_ms)
+    judgements = await _judgements(pool, settings, events, chains, since_ms)
+    return Answer(person_id, await _facts(pool, settings.tenant, person_id), cases, judgements)
+
+
+def _as_key(tenant: TenantId, subject: str) -> tuple[str, list[str]]:
+    """The partition key and the tags that events and chains about the subject have."""
+    if work := _WORK.match(subject):
+        return partition_key(tenant, "works", work[1]), [f"work_id={work[1]}"]
+    _, _, value = subject.partition("=")
+    return partition_key(tenant, subject), [subject] if value else []
+
+
+async def _facts(pool: Pool, tenant: str, person_id: str) -> dict[str, Any]:
+    """What rules knows of the person that decides whether they may be written to; no name and no address."""
+    document = await pool.fetchval(QUERIES.person, tenant, person_id)
+    if document is None:
+        return {"known to rules": "no: events that name them wait for the contact"}
+    known = decode(PersonFacts, document)
+    consent = await pool.fetchval(QUERIES.consent, tenant, person_id)
+    opted_out = consent is not None and decode(Consent, consent).opted_out
+    return {
+        "roles": ", ".join(known.roles) or "none",
+        "has an address": "yes" if known.reachable else "no",
+        "has opted out": "yes" if opted_out else "no",
+        "language": known.language or "not known",
+        "zone": known.zone or "not known",
+        **({"erased": "yes"} if known.erased else {}),
+        **({"merged into": known.merged_into} if known.merged_into else {}),
+    }
+
+
+def _case(chain: Chain, person_id: str) -> Case:
+    return Case(
+        chain.chain_id, chain.rule, str(chain.ended or chain.state), chain.started_at, _outcome(chain, person_id)
+    )
+
+
+def _outcome(chain: Chain, person_id: str) -> str:
+    mine = [message for message in chain.messages if message.person_id == person_id]
+    left_out = {why for step in chain.steps for who, why in step.left_out.items() if who == person_id}
+    said = [_message_text(message) for message in mine]
+    said += [f"left out: {why}" for why in sorted(left_out)]
+    if not said:
+        others = sorted({message.person_id for message in chain.messages})
+        empty = [f"{who}: {why}" for step in chain.steps for who, why in step.left_out.items()]
+        said.append("not among its recipients, who are " + (", ".join(others) or "nobody so far"))
+        said += [f"nobody in the role {each}" for each in empty]
+    return "; ".join(said)
+
+
+def _message_text(message: ChainMessage) -> str:
+    when = message.requested_at or message.held_until
+    return f"{message.say} {message.delivery}" + (f" ({when:%Y-%m-%d %H:%M}Z)" if when else "")
+
+
+async def _events_about(
+    settings: OperatorSettings, key: str, tags: Sequence[str], since_ms: int | None
+) -> list[tuple[Event, str]]:
+    """The events of Consonance about the subject, by their short names."""
+    value = tags[0].partition("=")[2] if tags else key
+    found = await TopicScan(settings, [CONSONANCE_EVENTS]).find([key, f'"{value}"'], since_ms)
+    events = [event for record in found if (event := read_event(record)) is not None]
+    return [(event, consonance.short_name(event.type)) for event in events]
+
+
+async def _judgements(
+    pool: Pool,
+    settings: OperatorSettings,
+    events: Sequence[tuple[Event, str]],
+    chains: Sequence[Chain],
+    since_ms: int | None,
+) -> list[Judgement]:
+    names = {event.id: name for event, name in events}
+    times = {event.id: event.recordedtime for event, _ in events}
+    chain_ids = {chain.chain_id for chain in chains}
+    needles = {*names, *chain_ids}
+    found = await TopicScan(settings, [DECISIONS]).find(needles, since_ms) if needles else []
+    starting = await _starting_rules(pool)
+    judged = []
+    for record in found:
+        event = read_event(record)
+        data = event.data if event is not None else None
+        if isinstance(data, DecisionRecorded):
+            judged.append(_judgement(data, names, starting, chain_ids))
+        elif isinstance(data, SilenceRecorded):
+            judged += [
+                Judgement(times[each], each, names[each], [data.reason], starting.get(names[each], ()))
+                for each in data.events
+                if each in names
+            ]
+    return sorted((each for each in judged if each is not None), key=lambda each: each.at)
+
+
+def _judgement(
+    data: DecisionRecorded,
+    names: Mapping[EventId, str],
+    starting: Mapping[str, Sequence[str]],
+    chain_ids: Iterable[str],
+) -> Judgement | None:
+    name = names.get(EventId(data.about))
+    concerned = [verdict for verdict in data.verdicts if name is not None or verdict.chain_id in set(chain_ids)]
+    if not concerned:
+        return None
+    began = {verdict.rule for verdict in data.verdicts}
+    unmatched = [rule for rule in starting.get(name or "", ()) if rule not in began]
+    texts = [verdict_text(verdict) for verdict in concerned]
+    return Judgement(data.decided_at, data.about, name or "a step that fell due", texts, unmatched)
+
+
+async def _starting_rules(pool: Pool) -> dict[str, list[str]]:
+    """The rules that an event of each name may start, in the rulebook loaded last."""
+    revision = await pool.fetchval(QUERIES.newest_revision)
+    files = await pool.fetchval(QUERIES.rulebook, revision) if revision else None
+    book = load(dict(orjson.loads(files)))[0] if files else None
+    starting: dict[str, list[str]] = {}
+    for rule in add_built_in_rules(book).rules.values() if book else ():
+        for name in rule.events:
+            starting.setdefault(name, []).append(rule.name)
+    return starting
+
+
+def _fields(answer: Answer) -> dict[str, Any]:
+    return {
+        "person_id": answer.person_id,
+        "facts": answer.facts,
+        "chains": [
+            {"chain_id": case.chain_id, "rule": case.rule, "state": case.state, "outcome": case.outcome}
+            for case in answer.cases
+        ],
+        "decisions": [
+            {
+                "at": judged.at,
+                "about": judged.about,
+                "event": judged.event,
+                "verdicts": list(judged.verdicts),
+                "conditions_did_not_hold": list(judged.unmatched),
+            }
+            for judged in answer.judgements
+        ],
+    }
+
+
+def _print(answer: Answer, subject: str) -> None:
+    screen = console()
+
+    def say(text: str, style: str = "") -> None:
+        screen.print(Text(text, style), overflow="fold")
+
+    say(f"person {answer.person_id} and {subject}", "bold")
+    for name, value in answer.facts.items():
+        say(f"  {name}: {value}")
+    say("Chains about it" if answer.cases else "No chain is about it", "bold")
+    for case in answer.cases:
+        say(f"  {case.started_at:%Y-%m-%d %H:%M}Z  {case.rule} ({case.state})  chain {case.chain_id}")
+        say(f"    {case.outcome}")
+    say("Decisions" if answer.judgements else "No decision is recorded", "bold")
+    for judged in answer.judgements:
+        say(f"  {judged.at:%Y-%m-%d %H:%M:%S}Z  {judged.event}  {judged.about}")
+        for verdict in judged.verdicts:
+            say(f"    {verdict}")
+        if judged.unmatched:
+            say(f"    conditions did not hold: {', '.join(judged.unmatched)}")

@@ -1,0 +1,83 @@
+"""What an operator has paused: lines, templates, or the tenant. The leader asks every second, and holds it back.
+
+A held message waits with the reason ``paused_by_operator`` and goes on when its line, its template or the tenant is
+resumed. Its expiry counts on: a question past its date is dropped as ``expired_while_paused``.
+"""
+
+import re
+import time
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+
+from services.dispatcher.store import QUERIES, MessageStore
+from shared.runtime.postgres import Connection
+from shared.runtime.telemetry import get_logger
+
+log = get_logger()
+
+_HELD_FOR = timedelta(hours=1)  # then it is looked at again; resuming releases it at once
+_EVERY_SECONDS = 1.0
+_MOST = 1000  # messages held in one statement
+_VERSION = re.compile(r"_v\d+$")
+
+
+class PausedNames(Struct, frozen=True):
+    """``templates`` are names with or without their version: ``rights_request`` pauses every version of it."""
+
+    everything: bool = False
+    lines: frozenset[str] = frozenset()
+    templates: frozenset[str] = frozenset()
+
+    def has_line(self, line: str) -> bool:
+        return self.everything or line in self.lines
+
+    def has_template(self, template: tuple[str, str] | None) -> bool:
+        """``template`` is a name and a language; a pause concerns every language."""
+        if template is None or not self.templates:
+            return False
+        return template[0] in self.templates or _VERSION.sub("", template[0]) in self.templates
+
+
+class OperatorPauses:
+    """The leader's copy of the table ``pauses``. A leader that knew nothing yet releases what was resumed before it."""
+
+    def __init__(self, store: MessageStore) -> None:
+        self.names = PausedNames()
+        self._store = store
+        self._read_at = 0.0
+        self._has_read = False
+
+    async def refresh(self, connection: Connection, business: datetime) -> None:
+        """Where a second has passed: read the pauses, release what was resumed, hold what is due and paused."""
+        now = time.monotonic()
+        if self._has_read and now - self._read_at < _EVERY_SECONDS:
+            return
+        names = _names_of(await connection.fetch(QUERIES.load_pauses, self._store.tenant))
+        if names != self.names:
+            log.info(
+                "pauses.changed",
+                everything=names.everything,
+                lines=sorted(names.lines),
+                templates=sorted(names.templates),
+            )
+        if names != self.names or not self._has_read:
+            await connection.execute(
+                QUERIES.release_resumed,
+                *(self._store.tenant, names.everything, list(names.lines), business),
+            )
+        if names.everything or names.lines:
+            await connection.execute(
+                QUERIES.hold_paused,
+                *(self._store.tenant, names.everything, list(names.lines), business, business + _HELD_FOR, _MOST),
+            )
+        self.names, self._read_at, self._has_read = names, now, True
+
+
+def _names_of(rows: list[dict[str, str]]) -> PausedNames:
+    named = [(row["kind"], row["name"]) for row in rows]
+    return PausedNames(
+        everything=any(kind == "tenant" for kind, _ in named),
+        lines=frozenset(name for kind, name in named if kind == "line"),
+        templates=frozenset(name for kind, name in named if kind == "template"),
+    )
