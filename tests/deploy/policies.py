@@ -192,6 +192,26 @@ def _is_address_without_password(value: str) -> bool:
     return address.scheme == "postgresql" and address.password is None and "password" not in address.query
 
 
+_PUBLIC = ("stet-cluster-ca-cert", "stet-db-ca")
+"""Certificates of authorities: no secrets, though Secrets."""
+
+
+def own_secrets(manifests: Sequence[Manifest]) -> Objections:
+    """A process gets its own Secrets and no other's, and logs in to PostgreSQL as itself."""
+    made = {one["metadata"]["name"] for one in of_kind(manifests, "Secret")}
+    for workload in workloads(manifests):
+        if not workload.is_ours:
+            continue
+        owner = workload.service or workload.name
+        for source in workload.secret_sources():
+            name = source["name"].removesuffix(_hash_of(source["name"], made))
+            if name not in {f"stet-{owner}", f"stet-db-{owner}", f"kafka-{owner}", *_PUBLIC}:
+                yield f"{workload.place}: it reads the Secret {name}"
+        login = urlsplit(workload.variables().get("STET_POSTGRES_DSN", "")).username
+        if login not in {None, f"stet_{owner}"}:
+            yield f"{workload.place}: it logs in to PostgreSQL as {login}"
+
+
 def immutable_config(manifests: Sequence[Manifest]) -> Objections:
     """A ConfigMap is never changed: another content is another name, and the pods are replaced."""
     there = {one["metadata"]["name"]: one for one in of_kind(manifests, "ConfigMap")}
@@ -362,7 +382,7 @@ def _secret_names(cls: Any) -> set[str]:
 
 ALL = (
     restricted_pods, versioned_images, bounded_resources, accounts_without_tokens, meaningful_probes, patient_ends,
-    disruption_budgets, known_settings, secrets_apart, immutable_config, restarts_on_change, ports_of_listeners,
-    network_policies, scaling, replicas,
+    disruption_budgets, known_settings, secrets_apart, own_secrets, immutable_config, restarts_on_change,
+    ports_of_listeners, network_policies, scaling, replicas,
 )  # fmt: skip
 """Of every build. ``required_settings`` is for overlays, since hosts and names come with them."""

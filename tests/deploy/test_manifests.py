@@ -1,5 +1,6 @@
 """Every overlay and combination of components builds, is valid for each Kubernetes, and holds every policy."""
 
+import re
 from base64 import b64decode
 from collections.abc import Callable, Iterator, Sequence
 
@@ -10,6 +11,7 @@ from tests.deploy import policies
 from tests.deploy.manifests import (
     COMBINATIONS,
     COMPONENTS,
+    K8S,
     OVERLAYS,
     Manifest,
     distinct,
@@ -46,6 +48,18 @@ def test_two_objects_of_a_build_never_have_one_name() -> None:
     for name, built in everything().items():
         names = [(one["apiVersion"], one["kind"], one["metadata"]["name"]) for one in built]
         assert len(names) == len({*names}), name
+
+
+def test_no_manifest_but_a_kustomization_names_a_version_of_our_image() -> None:
+    """So a release changes one line of an overlay."""
+    found = [
+        f"{path.relative_to(K8S)}: {line.strip()}"
+        for path in sorted(K8S.rglob("*.yaml"))
+        if path.name != "kustomization.yaml"
+        for line in path.read_text().splitlines()
+        if re.search(r"image: *\S*\bstet(-dev)?[:@]", line)
+    ]
+    assert found == []
 
 
 def test_everything_but_the_namespace_is_in_the_namespace() -> None:

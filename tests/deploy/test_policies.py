@@ -122,6 +122,16 @@ CASES: dict[Any, list[tuple[Break, str]]] = {
         (put(config("rules"), "data", "STET_POSTGRES_DSN", to="postgresql://a:b@c/d"), "STET_POSTGRES_DSN is a secret"),
         (secret_variable, "STET_WHATSAPP_TOKEN is a secret, and a variable"),
     ],
+    policies.own_secrets: [
+        (
+            put(pod, "volumes", 0, "projected", "sources", 0, "secret", "name", to="stet-ingest"),
+            "Deployment dispatcher: it reads the Secret stet-ingest",
+        ),
+        (
+            put(config("rules"), "data", "STET_POSTGRES_DSN", to="postgresql://stet_ingest@db/stet"),
+            "StatefulSet rules: it logs in to PostgreSQL as stet_ingest",
+        ),
+    ],
     policies.immutable_config: [
         (put(config("rules"), "immutable", to=None), "can be changed under the pods"),
         (put(container, "envFrom", 1, "configMapRef", "name", to="elsewhere"), "no ConfigMap elsewhere"),
