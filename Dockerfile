@@ -84,6 +84,8 @@ COPY --from=venv-dev /opt/stet /opt/stet
 COPY --from=code-dev /build/stet /opt/stet
 COPY rules /opt/stet/rules
 ENV XDG_CACHE_HOME=/opt/stet/kafka
+# where compose.yaml puts a volume: a new one gets the owner that the folder has here
+RUN mkdir /data && chown 10001:10001 /data
 ARG BASE
 ARG VERSION=0
 ARG REVISION=unknown
