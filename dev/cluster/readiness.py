@@ -97,11 +97,9 @@ def _container_reason(container: Object) -> str | None:
     state, before = container.get("state", {}), container.get("lastState", {}).get("terminated")
     waiting, ended = state.get("waiting"), state.get("terminated")
     ended = ended if ended is not None and ended["exitCode"] != 0 else None
-    if waiting is not None and waiting.get("reason") not in {"ContainerCreating", "PodInitializing"}:
-        return " ".join(filter(None, (waiting.get("reason"), waiting.get("message"))))
-    if last := ended or before:
+    if (last := ended or before) and (waiting is None or waiting.get("reason") == "CrashLoopBackOff"):
         return f"ended with code {last['exitCode']} ({last.get('reason', 'no reason given')})"
-    return None
+    return " ".join(filter(None, (waiting.get("reason"), waiting.get("message")))) if waiting is not None else None
 
 
 def _has_ended(container: Object) -> bool:

@@ -69,6 +69,7 @@ def test_a_workload_says_what_it_lacks(status: dict[str, int], sentence: str) ->
             container(state={"running": {}}, lastState={"terminated": {"exitCode": 137, "reason": "OOMKilled"}}),
             "rules: rules-x: ended with code 137 (OOMKilled)",
         ),
+        (container(state={"waiting": {"reason": "ContainerCreating"}}), "rules: rules-x: ContainerCreating"),
         (container(state={"running": {}}), "rules: rules-x: started, and its readiness probe fails"),
         ({"phase": "Pending"}, "rules: rules-x: has no container yet"),
     ],
