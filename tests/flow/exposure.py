@@ -41,7 +41,8 @@ async def expose(stack: Stack, stories: Sequence[DemoStory], collector: Collecto
             f"log of {service}": (stack.layout.folder / "logs" / f"{service}.log").read_bytes() for service in SERVICES
         }
         for service in SERVICES:
-            async with session.get(f"{stack.layout.health_url(service)}/metrics") as answer:
+            url = f"{stack.layout.health_url(service)}/metrics"
+            async with session.get(url, headers={"Accept": "application/openmetrics-text"}) as answer:
                 shown[f"metrics of {service}"] = await answer.read()
         personal = await _personal(stack, stories, session)
     for topic in ALL_TOPICS:

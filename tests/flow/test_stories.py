@@ -3,6 +3,7 @@
 import asyncio
 import re
 
+import orjson
 import pytest
 
 from dev.demo.runner import POLLED_ON_REQUEST, DemoResult, play_stories
@@ -10,9 +11,11 @@ from dev.demo.stories import STORIES
 from dev.demo.story import STARTS_AT
 from dev.layout import SERVICES
 from dev.stack import Stack, StackOptions
+from shared.runtime.build import VERSION
 from tests.flow.collector import Collector, collecting
 from tests.flow.exposure import Exposure, expose
 from tests.flow.played_stories import assert_passed
+from tests.flow.scraped_metrics import ScrapedMetrics
 from tests.flow.stories import closed_question, stop, two_questions
 
 pytestmark = [pytest.mark.flow, pytest.mark.timeout(180)]
@@ -82,3 +85,55 @@ def test_no_span_carries_a_number_or_a_word_of_anybody(collector: Collector) -> 
     said = collector.text()
     assert _PHONE.search(said) is None
     assert "Grammar of Tides" not in said
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_exposes_the_metrics_that_are_declared_for_it(exposure: Exposure, service: str) -> None:
+    scraped = ScrapedMetrics.of(exposure, service)
+    assert list(scraped.undeclared()) == []
+    assert scraped.total("stet_leader", task="relay") == 1
+    assert scraped.total("stet_build_info", version=VERSION) == 1
+    assert scraped.total("process_cpu_seconds_total") > 0
+    assert scraped.total("stet_database_query_duration_seconds_count") > 0
+
+
+def test_the_metrics_tell_what_happened_in_the_stories(exposure: Exposure) -> None:
+    ingest, rules, dispatcher, writeback = (ScrapedMetrics.of(exposure, service) for service in SERVICES)
+    counts = {
+        "webhooks": ingest.total("stet_http_requests_total", route="/whatsapp/webhook", status="200"),
+        "taps": rules.total("stet_replies_total", path="button"),
+        "answers": rules.total("stet_answer_duration_seconds_count"),
+        "delays": rules.total("stet_decision_delay_seconds_count"),
+        "questions asked": rules.total("stet_messages_requested_total", verb="ask"),
+        "rulebooks": rules.total("stet_rules_revision_info"),
+        "sent": dispatcher.total("stet_messages_total", outcome="accepted"),
+        "sent in time": dispatcher.total("stet_message_delay_seconds_count"),
+        "senders": dispatcher.total("stet_leader", task="sender"),
+        "written": writeback.total("stet_write_outcomes_total", outcome="verified"),
+        "mutations": writeback.total("stet_consonance_requests_total", kind="mutation", outcome="answered"),
+        "polls": ingest.total("stet_polls_total", outcome="completed"),
+    }
+    assert [name for name, count in counts.items() if not count] == []
+    assert counts["sent"] == dispatcher.total("stet_sends_total", outcome="accepted")
+    assert counts["sent in time"] == counts["sent"]
+
+
+def test_a_duration_leads_to_the_trace_it_was_measured_in(exposure: Exposure) -> None:
+    traces = ScrapedMetrics.of(exposure, "ingest").traces("stet_webhook_publish_duration_seconds_bucket")
+    assert traces
+    assert {len(bytes.fromhex(trace)) for trace in traces} == {16}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_log_line_names_its_service_version_and_instance(exposure: Exposure, service: str) -> None:
+    lines = [orjson.loads(line) for line in exposure.shown[f"log of {service}"].splitlines() if line.startswith(b"{")]
+    assert lines
+    assert {(line.get("service"), line.get("version")) for line in lines} == {(service, VERSION)}
+    assert all(line.get("instance") and line.get("timestamp") for line in lines)
+
+
+def test_the_log_line_of_a_write_leads_to_its_trace(exposure: Exposure) -> None:
+    lines = [orjson.loads(line) for line in exposure.shown["log of writeback"].splitlines() if line.startswith(b"{")]
+    settled = [line for line in lines if line["event"] == "write.settled"]
+    assert settled
+    assert all(len(line["trace_id"]) == 32 and len(line["span_id"]) == 16 for line in settled)
