@@ -196,6 +196,9 @@ class _OfService(Collector):
 
     def collect(self) -> Iterator[Metric]:
         for metric in _REGISTRY.collect():
+            declared = DECLARATIONS.get(metric.name) or DECLARATIONS.get(f"{metric.name}_total")
+            if declared is not None and self.service not in declared.services:
+                continue  # of a module that this service imports and does not use
             metric.samples = [one._replace(labels={**one.labels, "service": self.service}) for one in metric.samples]
             yield metric
 

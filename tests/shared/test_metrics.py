@@ -94,6 +94,12 @@ def test_an_observation_in_a_recorded_span_leads_to_its_trace(declare: Metrics) 
     assert f'trace_id="{span.get_span_context().trace_id:032x}"' in line
 
 
+def test_a_service_exposes_no_metric_of_another(declare: Metrics) -> None:
+    declare.gauge("stet_test_own", "For this test.")
+    Metrics.of("ingest").gauge("stet_test_foreign", "For this test.")
+    assert {name for name, _ in samples() if name.startswith("stet_test")} == {"stet_test_own"}
+
+
 def test_few_series_of_closed_sets_begin_with_zero(declare: Metrics) -> None:
     declare.counter("stet_test_total", "For this test.", label("reason", ("a", "b")))
     declare.counter("stet_test_many_total", "For this test.", label("reason", map(str, range(65))))
