@@ -18,6 +18,7 @@ _POSTGRES = "postgres:18"
 _UNIX = "unix://"
 _SOCKET = _UNIX + "/var/run/docker.sock"
 _ANSWERS_WITHIN = 3  # seconds
+_BROKER_STARTS_WITHIN = 180  # seconds; on a busy machine the library's own 30 are not enough
 _LARGEST_RECORD = "8388608"  # bytes; a parked one holds up to 4 MiB and its headers
 
 
@@ -43,8 +44,10 @@ def _listens(path: str) -> bool:
 def kafka_container() -> Iterator[str]:
     container = KafkaContainer(_KAFKA).with_kraft()
     container.with_env("KAFKA_AUTO_CREATE_TOPICS_ENABLE", "false").with_env("KAFKA_MESSAGE_MAX_BYTES", _LARGEST_RECORD)
-    with container as kafka:
-        yield kafka.get_bootstrap_server()
+    try:
+        yield container.start(timeout=_BROKER_STARTS_WITHIN).get_bootstrap_server()
+    finally:
+        container.stop()
 
 
 @contextmanager
