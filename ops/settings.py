@@ -148,7 +148,7 @@ def _default_of(name: str, field: FieldInfo, service: str) -> str:
 def settings_command(
     service: Annotated[Service | None, typer.Option("--service", help="Only what this service reads.")] = None,
     output: Format = OutputFormat.TEXT,
-    page: Annotated[bool, typer.Option("--page", help="Print docs/operations/settings.md.")] = False,  # noqa: FBT002 -- a flag
+    page: Annotated[bool, typer.Option("--page", help="Print docs/operations/settings.md.")] = False,
 ) -> None:
     """List every setting: who reads it, its type, its default and its meaning."""
     if page:
