@@ -73,7 +73,18 @@ COMMANDS = (
     LazyCommand("rules", "The rule files.", _SET_UP),
     LazyCommand("topics", "The topics of Stet on STET_KAFKA_BOOTSTRAP.", _SET_UP),
     LazyCommand("migrate", "Create or update the schemas in STET_POSTGRES_DSN.", _SET_UP, attribute="migrate_command"),
-    LazyCommand("settings", "List every setting.", _SET_UP, attribute="settings_command"),
+    LazyCommand(
+        "settings",
+        "List every setting: who reads it, its type, its default and its meaning.",
+        _SET_UP,
+        attribute="settings_command",
+    ),
+    LazyCommand(
+        "command-reference",
+        "Print the reference of all commands as Markdown.",
+        _SET_UP,
+        attribute="command_reference_command",
+    ),
     LazyCommand("asyncapi", "Print the AsyncAPI description of all topics.", _SET_UP, attribute="asyncapi_command"),
 )
 """Every command and group, in the order of the help: its name, its first sentence, and where it is."""

@@ -15,7 +15,7 @@ from tests.docs import code_names
 from tests.docs.pages import PAGES, ROOT, Mention, links, spans
 
 _METRIC = re.compile(r"^(stet_\w+|[a-z_]+_total)(?:\{(\w+)=.*\})?$")
-_ROLE = re.compile(r"stet_(ingest|rules|dispatcher|writeback)")
+_ROLE = re.compile(r"stet_(ingest|rules|dispatcher|writeback|operator)")
 _SETTING = re.compile(r"STET_[A-Z_]+…?")
 _DOTTED = re.compile(r"^[a-z][a-z_0-9]*(?:\.[a-z_][a-z_0-9]*)+$")
 _MODULE = re.compile(r"python -m ([a-z_][\w.]*)")

@@ -1,5 +1,6 @@
 """Uncertain sends are settled by a status, by silence, or by an operator, and are never repeated on a guess."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -227,3 +228,28 @@ async def test_a_new_leader_counts_the_earlier_sends_to_a_person(dispatcher: Dis
 
 async def _is_leader(dispatcher: DispatcherUnderTest) -> bool:
     return dispatcher.parts.sender.claimer is not None
+
+
+async def test_what_an_operator_paused_waits_with_a_reason_and_goes_on_at_resume(
+    dispatcher: DispatcherUnderTest,
+) -> None:
+    pause = "insert into pauses values ($1, 'line', 'main', now(), 'ada', 'a test')"
+    await dispatcher.pool.execute(pause, dispatcher.settings.tenant)
+    await asyncio.sleep(1.2)  # the leader asks every second
+    await dispatcher.handle(person_observed(), send_request("m1"))
+    await dispatcher.wait_for_reason("paused_by_operator")
+    assert await dispatcher.sent() == []
+    await dispatcher.pool.execute("delete from pauses")
+    await dispatcher.wait_for_state("accepted")
+
+
+async def test_a_message_that_expires_while_it_is_paused_is_dropped_for_that(dispatcher: DispatcherUnderTest) -> None:
+    pause = "insert into pauses values ($1, 'tenant', $1, now(), 'ada', 'a test')"
+    await dispatcher.pool.execute(pause, dispatcher.settings.tenant)
+    await asyncio.sleep(1.2)
+    await dispatcher.handle(person_observed(), send_request("m1"))
+    await dispatcher.wait_for_reason("paused_by_operator")
+    dispatcher.advance_clock(timedelta(days=30))
+    await dispatcher.wait_for_state("dropped")
+    (dropped,) = await dispatcher.events()
+    assert dropped["data"]["reason"] == "expired_while_paused"

@@ -1,0 +1,169 @@
+"""Operators act as a role of their own on a real database: what they may write, pause and find in the audit log."""
+
+import json
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+from pydantic import SecretStr
+from typer.testing import CliRunner
+
+from dev.postgres import login_of
+from ops.__main__ import app
+from ops.changes import QUERIES as CHANGES
+from ops.changes import audited
+from ops.command_line import CommandSettings
+from ops.database import operator_pool
+from shared.contracts.errors import Misconfigured
+from shared.runtime.postgres import Pool
+
+pytestmark = pytest.mark.integration
+MESSAGE = """
+insert into dispatcher.messages (
+    tenant, message_id, person_id, line, lane, say, state, content, button_ids, template_name, resend, requested_at,
+    expires_at, not_before, changed_at, request_event, rule
+) values (
+    'penrose', 'm1', 'p1', 'main', 1, 'hello', 'waiting', '{"body": "secret words"}', '{}', 'hello_v1', 'never', now(),
+    now() + interval '1 day', now(), now(), 'e1', 'greet'
+)
+"""
+
+
+@pytest.fixture
+async def pool(postgres_database: str) -> AsyncIterator[Pool]:
+    settings = CommandSettings(postgres_dsn=SecretStr(login_of(postgres_database, "operator")))
+    async with operator_pool(settings) as pool:
+        yield pool
+
+
+@pytest.fixture
+async def message(postgres_database: str) -> None:
+    connection = await asyncpg.connect(postgres_database)
+    await connection.execute(MESSAGE)
+    await connection.close()
+
+
+@pytest.fixture
+def stet(postgres_database: str, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
+    monkeypatch.setenv("STET_POSTGRES_DSN", login_of(postgres_database, "operator"))
+    monkeypatch.setenv("STET_TENANT", "penrose")
+    monkeypatch.setenv("STET_OPERATOR", "ada")
+    return CliRunner()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "delete from dispatcher.messages",
+        "update rules.people set document = '{}'",
+        "update ingest.people set phone_key = null",
+        "insert into rules.works values ('t', 1, '{}')",
+        "delete from writeback.evidence",
+        "update dispatcher.parked set value = ''",
+        "create schema mine",
+    ],
+)
+async def test_the_role_writes_nothing_but_what_commands_settle(pool: Pool, statement: str) -> None:
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await pool.execute(statement)
+
+
+async def test_the_role_reads_every_schema(pool: Pool) -> None:
+    for table in ("ingest.people", "rules.chains", "dispatcher.messages", "writeback.writes", "rules.parked"):
+        assert await pool.fetchval(f"select count(*) from {table}") == 0  # noqa: S608 -- names from above
+
+
+async def test_a_services_login_cannot_act_as_the_operator(postgres_database: str) -> None:
+    settings = CommandSettings(postgres_dsn=SecretStr(login_of(postgres_database, "rules")))
+    with pytest.raises(Misconfigured, match="may not act as stet_operator"):
+        async with operator_pool(settings):
+            pass
+
+
+async def test_the_audit_log_keeps_its_rows(pool: Pool) -> None:
+    async with audited(pool, "pause line", "main", "a test") as entry:
+        entry.result = "paused"
+    for statement in ("delete from operator.audit_log", "update operator.audit_log set reason = 'another'"):
+        with pytest.raises(asyncpg.RaiseError, match="append-only"):
+            await pool.execute(statement)
+    (row,) = await pool.fetch(CHANGES.list_entries, None, 10)
+    assert (row["action"], row["target"], row["reason"], row["result"]) == ("pause line", "main", "a test", "paused")
+
+
+async def test_a_change_that_fails_is_logged_as_failed(pool: Pool) -> None:
+    with pytest.raises(ValueError, match="broken"):
+        async with audited(pool, "drain", "penrose", "a test"):
+            raise ValueError("broken")
+    assert (await pool.fetch(CHANGES.list_entries, None, 10))[0]["result"] == "failed: ValueError"
+
+
+@pytest.mark.usefixtures("message")
+def test_a_line_is_paused_listed_and_resumed_with_who_and_why(stet: CliRunner) -> None:
+    done = stet.invoke(app, ["pause", "line", "main", "--reason", "Meta looks at it", "--yes"])
+    assert done.exit_code == 0, done.output
+    assert "1 messages wait" in done.stdout
+    (paused,) = map(json.loads, stet.invoke(app, ["pause", "list", "--format", "json"]).stdout.splitlines())
+    assert (paused["kind"], paused["name"], paused["who"]) == ("line", "main", "ada")
+    assert stet.invoke(app, ["resume", "line", "main", "--reason", "well again", "--yes"]).exit_code == 0
+    assert stet.invoke(app, ["resume", "line", "main", "--reason", "again", "--yes"]).exit_code == 1
+    log = [json.loads(line) for line in stet.invoke(app, ["audit-log", "--format", "json"]).stdout.splitlines()]
+    assert [entry["action"] for entry in log] == ["resume line", "resume line", "pause line"]
+    assert {entry["who"] for entry in log} == {"ada"}
+
+
+@pytest.mark.usefixtures("message")
+def test_a_misspelt_name_pauses_nothing_and_says_the_nearest(stet: CliRunner) -> None:
+    result = stet.invoke(app, ["pause", "line", "mian", "--reason", "x", "--yes"])
+    assert result.exit_code == 2
+    assert "did you mean main?" in result.stderr
+
+
+def test_a_change_without_an_answer_changes_nothing(stet: CliRunner) -> None:
+    result = stet.invoke(app, ["pause", "tenant", "--reason", "x"])
+    assert result.exit_code == 2
+    assert "--yes" in result.stderr
+    assert "nothing is paused" in stet.invoke(app, ["pause", "list"]).stdout
+
+
+@pytest.mark.usefixtures("message")
+def test_a_trace_shows_a_message_without_its_words(stet: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STET_KAFKA_BOOTSTRAP", "127.0.0.1:1")
+    shown = stet.invoke(app, ["trace", "m1", "--no-topics"])
+    assert shown.exit_code == 0, shown.output
+    assert "message queued" in shown.stdout
+    assert "secret words" not in shown.stdout
+    refused = stet.invoke(app, ["trace", "m1", "--no-topics", "--reveal"])
+    assert refused.exit_code == 2
+    assert "--reason" in refused.stderr
+    revealed = stet.invoke(app, ["trace", "m1", "--no-topics", "--reveal", "--reason", "she asked", "--format", "json"])
+    assert "secret words" in revealed.stdout
+    assert "reveal" in stet.invoke(app, ["audit-log"]).stdout
+
+
+def test_an_unknown_id_is_not_found(stet: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STET_KAFKA_BOOTSTRAP", "127.0.0.1:1")
+    result = stet.invoke(app, ["trace", "nothing", "--no-topics"])
+    assert result.exit_code == 1
+    assert "no table knows" in result.stderr
+
+
+def test_the_status_names_a_broker_that_is_away(stet: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STET_KAFKA_BOOTSTRAP", "127.0.0.1:1")
+    result = stet.invoke(app, ["status"])
+    assert result.exit_code == 1
+    assert "STET_KAFKA_BOOTSTRAP" in result.stdout
+    assert all(len(line) <= 80 for line in stet.invoke(app, ["status"], env={"COLUMNS": "80"}).stdout.splitlines())
+
+
+def test_the_doctor_names_a_wrong_setting_and_neighbours_that_are_away(
+    stet: CliRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STET_KAFKA_BOOTSTRAP", "127.0.0.1:1")
+    result = stet.invoke(app, ["doctor", "--service", "rules"])
+    assert result.exit_code == 1
+    assert "STET_SIGNING_KEYS" in result.stdout
+    monkeypatch.setenv("STET_SIGNING_KEYS", '["' + "5" * 64 + '"]')
+    monkeypatch.setenv("STET_RULES_DIR", "rules")
+    result = stet.invoke(app, ["doctor", "--service", "rules", "--format", "json"])
+    found = {row["check"]: row["result"] for row in map(json.loads, result.stdout.splitlines())}
+    assert (found["settings"], found["broker"], found["database"], found["rules"]) == ("fine", "wrong", "wrong", "fine")
