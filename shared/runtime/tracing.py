@@ -13,10 +13,9 @@ from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.context import Context, get_current
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace import Link, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -42,7 +41,11 @@ def configure_traces(service: str, settings: TelemetrySettings) -> None:
     trace.set_tracer_provider(provider)
 
 
-def _exporter(endpoint: str, settings: TelemetrySettings) -> OTLPSpanExporter:
+def _exporter(endpoint: str, settings: TelemetrySettings) -> SpanExporter:
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415 -- costly, and for a collector
+        OTLPSpanExporter,
+    )
+
     tls = settings.otlp_tls
     return OTLPSpanExporter(
         endpoint=f"{endpoint.rstrip('/')}/v1/traces",

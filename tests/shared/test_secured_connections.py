@@ -124,7 +124,6 @@ async def test_every_client_connects_by_certificate_and_by_every_login(
     assert await named(mtls, **no_certificate) == "STET_KAFKA_TLS_CERTIFICATE_FILE"
     assert await named(mtls, **foreign_certificate) == "STET_KAFKA_TLS_CERTIFICATE_FILE"
     assert await named(mtls, kafka_tls_ca_file=stranger.ca_file) == "STET_KAFKA_TLS_CA_FILE"
-    assert await named(mtls, kafka_bootstrap=broker.bootstrap) == "STET_KAFKA_SECURITY_PROTOCOL"
 
     login = KafkaSettings(
         kafka_bootstrap=broker.login_bootstrap, kafka_security_protocol=SecurityProtocol.SASL_SSL,
