@@ -33,7 +33,7 @@ class SecretFilesWatch:
         """Log what changed since the last check; what is as it was at the start again counts as unchanged."""
         changed = _differences(self._first, await asyncio.to_thread(self._digests))
         for name in sorted(changed - self._changed):
-            log.warning("secret.changed", file=name, hint="restart this service")
+            log.warning("secret.changed", name=name, hint="restart this service")
         self._changed = changed
 
     async def detail(self) -> str:

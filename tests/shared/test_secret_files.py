@@ -20,7 +20,7 @@ async def test_a_changed_secret_or_certificate_is_named_once_and_asks_for_a_rest
         certificate.unlink()
         await watch.check()
         await watch.check()
-    assert [(line["event"], line["file"]) for line in logs] == [
+    assert [(line["event"], line["name"]) for line in logs] == [
         ("secret.changed", "STET_CONSONANCE_KEY"), ("secret.changed", "user.crt"),
     ]  # fmt: skip
     assert await watch.detail() == "STET_CONSONANCE_KEY, user.crt: changed since the start; restart this service"
