@@ -1,6 +1,6 @@
 # Everything one types in this repository; `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup up demo chaos cluster fuzz check test bench image runtime lock dashboards measure format lint types imports rule-files build-files dependencies spelling unused unit
+.PHONY: help setup up demo chaos cluster fuzz check test bench image runtime lock dashboards pictures measure format lint types imports rule-files build-files dependencies spelling unused unit
 
 PYTHON := .venv/bin/python
 READY := .venv/.ready
@@ -56,6 +56,9 @@ lock: $(READY) ## compile the locks anew from pyproject.toml: requirements.lock,
 
 dashboards: $(READY) ## write the dashboards, the rules of Prometheus and their unit tests below deploy/, from dev/observability
 	@$(PYTHON) -m dev.observability
+
+pictures: $(READY) ## draw the dashboards for docs/operations from the numbers of a real stack (apt-get install chromium pngquant libjs-chart.js)
+	@$(PYTHON) -m dev.observability.pictures
 
 measure: $(READY) ## count modules, lines, repeated class names and the longest chain of imports
 	@$(PYTHON) -m dev.measure_code

@@ -1,11 +1,13 @@
 """The dashboards: what is checked in is what the description says, and a panel can be understood and has a query."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from dev.layout import ROOT
 from dev.observability.__main__ import DASHBOARDS, DEPLOY, files
 from dev.observability.catalogue import FOREIGN_METRICS, SCRAPE_LABELS, read_catalogue, selectors
 from dev.observability.dashboards import dashboards
@@ -95,3 +97,12 @@ def unknown_names(expression: str) -> Iterator[str]:
 def test_an_unknown_metric_and_an_unknown_label_are_found() -> None:
     expression = 'sum(rate(stet_decisions_totl[5m])) + stet_decisions_total{rulle="x", rule="y"} + stet:rule_info'
     assert list(unknown_names(expression)) == ["stet_decisions_totl", "stet_decisions_total{rulle}"]
+
+
+def test_the_page_of_dashboards_shows_a_picture_of_each() -> None:
+    text = (ROOT / "docs" / "operations" / "dashboards.md").read_text()
+    shown = set(re.findall(r"\]\((pictures/[\w-]+\.png)\)", text))
+    assert {f"pictures/{page.name}.png" for page in _DASHBOARDS if page.name in _SUBJECTS} <= shown
+    for picture in shown:
+        size = (ROOT / "docs" / "operations" / picture).stat().st_size
+        assert 0 < size <= 300_000
