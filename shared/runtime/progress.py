@@ -178,6 +178,7 @@ class LagMonitor:
                 halt(error)
             except (KafkaError, *TRANSIENT_ERRORS) as error:
                 log.warning("lag_monitor.retried", error=type(error).__name__)
+                self._show_ages()
                 await asyncio.sleep(_REFRESH_SECONDS)
             except Exception:
                 await self.stop()  # a client in an unforeseen state is not used again
@@ -249,7 +250,6 @@ class LagMonitor:
     def _measure(self, positions: Mapping[Partition, int], ends: Mapping[Partition, int]) -> None:
         now = time.monotonic()
         behind: dict[str, int] = dict.fromkeys(self._topics, 0)
-        age: dict[str, float] = dict.fromkeys(self._topics, 0.0)
         for partition, at in positions.items():
             lag = ends[partition] - at
             if lag == 0:
@@ -258,11 +258,20 @@ class LagMonitor:
             seconds = now - self._last_at_end.setdefault(partition, now)
             self._report(partition, lag, seconds)
             behind[partition[0]] += max(lag, 0)
-            age[partition[0]] = max(age[partition[0]], seconds)
         self.lag = sum(behind.values())
         for topic, records in behind.items():
             _LAG_RECORDS.labels(topic).set(records)
-            _LAG_SECONDS.labels(topic).set(age[topic])
+        self._show_ages()
+
+    def _show_ages(self) -> None:
+        """An age grows too while the broker does not say where a partition ends: nobody knows that all was read."""
+        now = time.monotonic()
+        ages: dict[str, float] = dict.fromkeys(self._topics, 0.0)
+        for partition in self._positions:
+            seconds = now - self._last_at_end.get(partition, now)
+            ages[partition[0]] = max(ages[partition[0]], seconds)
+        for topic, seconds in ages.items():
+            _LAG_SECONDS.labels(topic).set(seconds)
 
     def _report(self, partition: Partition, lag: int, seconds: float) -> None:
         """Raises OffsetOutOfRange for a partition whose end lies, and stays, before what was read of it."""

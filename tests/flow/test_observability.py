@@ -22,6 +22,7 @@ from dev.observability.observed_stack import TIME_SCALE, ObservedStack
 from dev.observability.panels import Dashboard, Kind, Panel, Query
 from dev.observability.prometheus import QueryFailed, without_variables
 from dev.observability.rule_files import read_rule_files
+from dev.processes import family_of
 
 pytestmark = [pytest.mark.flow, pytest.mark.timeout(600)]
 
@@ -45,6 +46,7 @@ class Failure:
 
 _KILLED = Failure("a killed service", frozenset({("StetServiceAbsent", "writeback")}))
 _UNREAD = Failure("an unreadable record", frozenset({("StetRecordsParked", "rules")}))
+_FROZEN = Failure("a frozen broker", frozenset({("StetConsumerLagging", "rules")}))
 
 
 @dataclass
@@ -74,9 +76,9 @@ async def _observe() -> Observation:
             found.faults[alert.name] = await _fault_of_alert(observed, alert, names)
         found.failed_rules = await observed.prometheus.failed_rules()
         found.healthy = await observed.prometheus.firing()
-        for failure, injected in ((_KILLED, _killed), (_UNREAD, _unreadable_record)):
+        for failure, injected in ((_KILLED, _killed), (_UNREAD, _unreadable_record), (_FROZEN, _frozen_broker)):
             found.fired[failure.name] = await _fired(observed, failure, injected(observed))
-        found.over = await _until_over(observed, _KILLED.expected)
+        found.over = await _until_over(observed, _KILLED.expected | _FROZEN.expected)
         return found
 
 
@@ -151,6 +153,18 @@ async def _unreadable_record(observed: ObservedStack) -> AsyncIterator[None]:
     yield
 
 
+@asynccontextmanager
+async def _frozen_broker(observed: ObservedStack) -> AsyncIterator[None]:
+    family = family_of(observed.stack.children["kafka"].pid)
+    for process in family:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in family:
+            process.resume()
+
+
 async def _fired(observed: ObservedStack, failure: Failure, injected: AbstractAsyncContextManager[None]) -> set[Firing]:
     """The expected alerts that fired while the failure lasted."""
     async with injected:
@@ -194,13 +208,13 @@ def test_every_rule_is_evaluated_without_an_error(observation: Observation) -> N
 
 def test_the_dead_mans_switch_fires_when_all_is_well_and_no_alert_of_a_failure_does(observation: Observation) -> None:
     assert ("StetWatchdog", "") in observation.healthy
-    assert not observation.healthy & (_KILLED.expected | _UNREAD.expected)
+    assert not observation.healthy & (_KILLED.expected | _UNREAD.expected | _FROZEN.expected)
 
 
-@pytest.mark.parametrize("failure", [_KILLED, _UNREAD], ids=lambda failure: failure.name)
+@pytest.mark.parametrize("failure", [_KILLED, _UNREAD, _FROZEN], ids=lambda failure: failure.name)
 def test_a_failure_fires_its_alert(observation: Observation, failure: Failure) -> None:
     assert observation.fired[failure.name] == failure.expected
 
 
 def test_an_alert_is_over_when_its_cause_is(observation: Observation) -> None:
-    assert observation.over == _KILLED.expected
+    assert observation.over == _KILLED.expected | _FROZEN.expected
