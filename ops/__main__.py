@@ -70,6 +70,7 @@ COMMANDS = (
         module="changes",
         attribute="audit_log_command",
     ),
+    LazyCommand("audit", "List what the conservation audit found missing.", _SETTLE, attribute="audit_command"),
     LazyCommand("rules", "The rule files.", _SET_UP),
     LazyCommand("topics", "The topics of Stet on STET_KAFKA_BOOTSTRAP.", _SET_UP),
     LazyCommand("migrate", "Create or update the schemas in STET_POSTGRES_DSN.", _SET_UP, attribute="migrate_command"),

@@ -1,13 +1,13 @@
 """Strimzi's resources for Kafka, from what the code declares: a KafkaTopic per topic, a KafkaUser per login.
 
 A service reads what it consumes and writes what it produces. It may also write what it consumes, since it sends a
-parked record to its topic again.
+parked record to its topic again, and its conservation audit reads some of what it writes.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
-from shared.contracts.topics import ALL_TOPICS, CONSUMED, PARTITIONS, PRODUCED, SERVICES, Topic
+from shared.contracts.topics import ALL_TOPICS, CONSUMED, PARTITIONS, PRODUCED, READ_BACK, SERVICES, Topic
 from shared.runtime.topic_setup import config_of
 
 Resource = dict[str, Any]
@@ -28,7 +28,8 @@ def kafka_users() -> list[Resource]:
 
 def service_user(service: str) -> Resource:
     operations: dict[str, list[str]] = {}
-    for operation, topics in (("Read", CONSUMED[service]), ("Write", (*CONSUMED[service], *PRODUCED[service]))):
+    read = (*CONSUMED[service], *READ_BACK.get(service, ()))
+    for operation, topics in (("Read", read), ("Write", (*CONSUMED[service], *PRODUCED[service]))):
         for topic in topics:
             operations.setdefault(topic.name, []).append(operation)
     rules = [_allow("topic", name, *allowed, "Describe") for name, allowed in sorted(operations.items())]

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from services.dispatcher.audit import audit_hops
 from services.dispatcher.delivery_evidence import DeliveryEvidence
 from services.dispatcher.handlers import TOPICS, DispatcherHandler
 from services.dispatcher.leader import LEADER_SESSION, Leader, TopicBacklog
@@ -78,6 +79,7 @@ async def main() -> None:
         process.task("record", parts.sender.record)
         process.task("reconcile", parts.reconciler.run)
         process.task("gauges", parts.monitor.update_gauges)
+        process.audit(*audit_hops())
         process.add_idle_check(parts.monitor.idle)
         process.health.details.append(parts.monitor.token_problem)
         await process.run_until_stopped()

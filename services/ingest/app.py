@@ -10,6 +10,7 @@ from functools import partial
 import orjson
 from aiohttp import web
 
+from services.ingest.audit import audit_hops
 from services.ingest.coverage import CoverageTracker
 from services.ingest.handlers import EVENTS_PATH, WEBHOOK_PATH, ConsonanceEvents, WhatsAppWebhook
 from services.ingest.heartbeat import Heartbeat
@@ -54,6 +55,7 @@ async def main() -> None:
     async with service_process(settings, "ingest") as process, AsyncExitStack() as stack:
         parts = _Parts(process, settings, IngestMetrics(), CoverageTracker())
         await start_by_role(parts, stack)
+        process.audit(*audit_hops(settings))
         await process.run_until_stopped(settings.drain_seconds if settings.ingest_role.receives else 0)
 
 

@@ -2,6 +2,7 @@
 
 import platform
 
+from services.rules.audit import audit_hops
 from services.rules.conversation.button_ids import Keys
 from services.rules.conversation.decider import Decider
 from services.rules.handlers import RulesHandlers
@@ -38,6 +39,7 @@ async def main() -> None:
         process.task("due", loops.run_due)
         process.task("waiting", loops.release_waiting)
         process.task("measure", loops.measure)
+        process.audit(*audit_hops(settings))
         process.add_idle_check(loops.idle)
         await process.run_until_stopped()
 

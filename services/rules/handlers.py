@@ -21,7 +21,7 @@ from services.rules.rulebook.registry import RulebookRegistry
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.decisions import SilenceRecorded
 from shared.contracts.envelope import Event, EventData
-from shared.contracts.ids import ChainId, EventId, Revision, TenantId, derive_id, partition_key
+from shared.contracts.ids import ChainId, EventId, MessageId, Revision, TenantId, derive_id, partition_key
 from shared.contracts.topics import DECISIONS, MESSAGES_REQUESTED, WRITES_REQUESTED, Topic
 from shared.runtime.batch import ReceivedEvent
 from shared.runtime.failures import LocksBusy, describe_failure, parking_reason
@@ -170,6 +170,7 @@ class RulesHandlers:
             began = time.time_ns()
             decision = self.decider.decide_due(chain, facts, tx.now)
             facts.apply_changes(decision.changes)
+            facts.message_expiries.update(_message_expiries(decision))
             cause = Cause(
                 self.tenant,
                 decision.about,
@@ -230,6 +231,7 @@ class RulesHandlers:
         facts.apply_changes(decision.changes)
         tally.add(decision)
         tally.delays.append((tx.now - event.recordedtime).total_seconds())
+        facts.message_expiries.update(_message_expiries(decision))
         self._publish(tx, _with_span(Cause.of(event, tx.now), decision, began), decision)
         if decision.record is None:
             tally.silent[decision.reasons[0]].append(event.id)
@@ -249,6 +251,11 @@ def _with_span(cause: Cause, decision: Decision, began_ns: int) -> Cause:
     if not decision.effects:
         return cause
     return structs.replace(cause, traceparent=past_span("rules.decide", cause.traceparent, began_ns))
+
+
+def _message_expiries(decision: Decision) -> Iterator[tuple[MessageId, datetime]]:
+    sends = (effect.send for effect in decision.effects if isinstance(effect, RequestedMessage))
+    return ((send.message_id, send.expires_at) for send in sends)
 
 
 def _is_due(chain: Chain, facts: Facts, now: datetime) -> bool:

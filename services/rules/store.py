@@ -245,7 +245,11 @@ def _spelled(value: Value) -> bytes:
 
 
 async def _save_chains(connection: Connection, facts: Facts, now: datetime) -> None:
-    loose = [(key, None, None, facts.notices[MessageId(key)], True) for key in _keys(facts, "notice")]
+    expiries = facts.message_expiries
+    loose = [
+        (key, None, None, facts.notices[MessageId(key)], True, expiries.get(MessageId(key)))
+        for key in _keys(facts, "notice")
+    ]
     if loose:
         await connection.execute(QUERIES.save_messages, *map(list, zip(*loose, strict=True)))
     if facts.notice_outcomes:
@@ -260,16 +264,19 @@ async def _save_chains(connection: Connection, facts: Facts, now: datetime) -> N
         if part:
             await connection.execute(QUERIES.save_chains, facts.tenant, [_row(c) for c in part], now)
     sent = [
-        (m.message_id, c.chain_id, m.wamid, m.person_id, m.delivery is DeliveryState.REQUESTED)
+        (
+            *(m.message_id, c.chain_id, m.wamid, m.person_id),
+            *(m.delivery is DeliveryState.REQUESTED, expiries.get(m.message_id)),
+        )
         for c in chains
         for m in c.messages
         if m.requested_at is not None
     ]
     if sent:
         await connection.execute(QUERIES.save_messages, *map(list, zip(*sent, strict=True)))
-    writes = [(w.write_id, c.chain_id) for c in chains for w in c.writes]
+    writes = [(w.write_id, c.chain_id, w.outcome) for c in chains for w in c.writes]
     if writes:
-        await connection.execute(QUERIES.save_writes, *map(list, zip(*writes, strict=True)))
+        await connection.execute(QUERIES.save_writes, *map(list, zip(*writes, strict=True)), now)
 
 
 def _keys(facts: Facts, kind: str) -> Iterable[str]:

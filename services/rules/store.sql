@@ -149,8 +149,8 @@ on conflict (chain_id) do update set
 
 -- name: save_messages
 -- Messages of ours by chain; WhatsApp's id is never lost.
-insert into messages (message_id, chain_id, wamid, person_id, unsent)
-select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bool[])
+insert into messages (message_id, chain_id, wamid, person_id, unsent, expires_at)
+select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bool[], $6::timestamptz[])
 on conflict (message_id) do update
 set wamid = coalesce(excluded.wamid, messages.wamid), person_id = excluded.person_id, unsent = excluded.unsent;
 
@@ -165,10 +165,11 @@ from unnest($1::text[], $2::text[]) as known (message_id, wamid)
 where m.message_id = known.message_id and m.chain_id is null;
 
 -- name: save_writes
--- Which chain each write belongs to.
-insert into writes (write_id, chain_id)
-select write_id, chain_id from unnest($1::text[], $2::text[]) as t(write_id, chain_id)
-on conflict (write_id) do nothing;
+-- Which chain each write belongs to, and its outcome once known.
+insert into writes (write_id, chain_id, outcome, requested_at)
+select write_id, chain_id, outcome, $4
+from unnest($1::text[], $2::text[], $3::text[]) as t(write_id, chain_id, outcome)
+on conflict (write_id) do update set outcome = excluded.outcome where writes.outcome is distinct from excluded.outcome;
 
 -- name: any_due
 -- Cheap check before the next query, whose planning costs more than its mostly empty result.

@@ -3,6 +3,7 @@
 from datetime import timedelta
 from functools import partial
 
+from services.writeback.audit import audit_hops
 from services.writeback.capabilities import Capabilities
 from services.writeback.circuit_breaker import CircuitBreaker
 from services.writeback.executor import WriteExecutor
@@ -30,6 +31,7 @@ async def main() -> None:
         process.consume(topics.CONSUMED["writeback"], WritebackHandler())
         process.task("worker", worker.run)
         process.task("backlog", BacklogReporter(store, process.clock).run)
+        process.audit(*audit_hops())
         process.add_idle_check(worker.idle)
         process.health.details.append(client.key_detail)
         await process.run_until_stopped()

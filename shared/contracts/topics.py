@@ -75,3 +75,6 @@ PRODUCED: dict[str, tuple[Topic, ...]] = {
     "writeback": (WRITES_EVENTS, METADATA_APPROVED, parked_topic("writeback")),
 }
 """By service. A service may also write what it reads: a parked record is replayed to its topic."""
+
+READ_BACK: dict[str, tuple[Topic, ...]] = {"ingest": (CONSONANCE_EVENTS,), "rules": (DECISIONS,)}
+"""By service: what it writes and its conservation audit reads again; it needs the right to."""

@@ -18,7 +18,7 @@ from shared.runtime.postgres import Connection, advisory_lock_key
 _LEADER = Metrics.of(*SERVICES).gauge(
     "stet_leader",
     "1 while this replica leads the task; over all replicas it must be 1.",
-    label("task", description="`relay` in every service, `poll` in ingest, `sender` in dispatcher"),
+    label("task", description="`relay` and `audit` in every service, `poll` in ingest, `sender` in dispatcher"),
     replicas=Replicas.SUM,
 )
 _TRY_LOCK = "select pg_try_advisory_lock($1)"

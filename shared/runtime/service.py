@@ -21,6 +21,7 @@ import uvloop
 
 from shared.contracts.errors import Misconfigured
 from shared.contracts.topics import SERVICES, Topic
+from shared.runtime.audit import OUTBOX_HOP, Audit, Hop
 from shared.runtime.batch import BatchProcessor, ConsumerHalted, Handler
 from shared.runtime.clock import Clock, DevelopmentClock, machine_now
 from shared.runtime.consumer import BatchConsumer
@@ -167,6 +168,10 @@ class Process:
     def task(self, name: str, work: Work) -> None:
         """Run ``work`` from now on, for as long as the process runs; it is called again where it fails."""
         self._tasks[name] = asyncio.ensure_future(supervise(name, work))
+
+    def audit(self, *hops: Hop) -> None:
+        """Audit these hops, and that of the outbox, while this replica leads."""
+        self.task("audit", Audit(self.settings, self.service, self.clock, [*hops, OUTBOX_HOP]).run)
 
     def add_readiness_check(self, name: str, check: Check) -> None:
         self.health.checks[name] = check

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from dev.deploy.generated import outdated_files
-from shared.contracts.topics import ALL_TOPICS, CONSUMED, PRODUCED, SERVICES
+from shared.contracts.topics import ALL_TOPICS, CONSUMED, PRODUCED, READ_BACK, SERVICES
 from tests.deploy.manifests import Manifest, base_with, of_kind
 
 DAY = timedelta(days=1).total_seconds() * 1000
@@ -51,7 +51,8 @@ def test_every_topic_has_a_resource_with_its_partitions_and_retention() -> None:
 def test_a_service_may_do_what_its_code_does_and_nothing_else(service: str) -> None:
     read = {topic.name for topic in CONSUMED[service]}
     written = {topic.name for topic in PRODUCED[service]} | read  # a parked record is sent to its topic again
-    expected = {("topic", name, "Read") for name in read} | {("topic", name, "Write") for name in written}
+    audited = {topic.name for topic in READ_BACK.get(service, ())}
+    expected = {("topic", name, "Read") for name in read | audited} | {("topic", name, "Write") for name in written}
     expected |= {("topic", name, "Describe") for name in written}
     if read:
         expected |= {("group", f"stet.{service}", operation) for operation in ("Read", "Describe")}

@@ -12,6 +12,7 @@ from dev.demo.story import STARTS_AT
 from dev.layout import SERVICES
 from dev.stack import Stack, StackOptions
 from shared.runtime.build import VERSION
+from tests.flow.audit_state import HOPS, AuditState, read_audit
 from tests.flow.collector import Collector, collecting
 from tests.flow.exposure import Exposure, expose
 from tests.flow.played_stories import assert_passed
@@ -27,32 +28,37 @@ _PHONE = re.compile(r"\+?(44|33|49)[0-9]{9,10}")
 
 
 @pytest.fixture(scope="module")
-def played() -> tuple[DemoResult, Collector, Exposure]:
+def played() -> tuple[DemoResult, Collector, Exposure, AuditState]:
     return asyncio.run(_play())
 
 
-async def _play() -> tuple[DemoResult, Collector, Exposure]:
+async def _play() -> tuple[DemoResult, Collector, Exposure, AuditState]:
     async with collecting() as collector:
         traced = {service: {"STET_OTLP_ENDPOINT": collector.url} for service in SERVICES}
         traced["ingest"] |= POLLED_ON_REQUEST.settings["ingest"]
         async with Stack.open("flow-stories", STARTS_AT, StackOptions(settings=traced)) as stack:
             result = await play_stories(stack, _STORIES)
-            return result, collector, await expose(stack, _STORIES, collector)
+            return result, collector, await expose(stack, _STORIES, collector), await read_audit(stack)
 
 
 @pytest.fixture(scope="module")
-def result(played: tuple[DemoResult, Collector, Exposure]) -> DemoResult:
+def result(played: tuple[DemoResult, Collector, Exposure, AuditState]) -> DemoResult:
     return played[0]
 
 
 @pytest.fixture(scope="module")
-def collector(played: tuple[DemoResult, Collector, Exposure]) -> Collector:
+def collector(played: tuple[DemoResult, Collector, Exposure, AuditState]) -> Collector:
     return played[1]
 
 
 @pytest.fixture(scope="module")
-def exposure(played: tuple[DemoResult, Collector, Exposure]) -> Exposure:
+def exposure(played: tuple[DemoResult, Collector, Exposure, AuditState]) -> Exposure:
     return played[2]
+
+
+@pytest.fixture(scope="module")
+def audit(played: tuple[DemoResult, Collector, Exposure, AuditState]) -> AuditState:
+    return played[3]
 
 
 @pytest.mark.parametrize("title", [story.title for story in _STORIES])
@@ -62,6 +68,15 @@ def test_a_story_ends_as_expected(result: DemoResult, title: str) -> None:
 
 def test_nothing_is_lost_sent_twice_or_left_over(result: DemoResult) -> None:
     assert result.faults == []
+
+
+def test_the_conservation_audit_ran_and_found_no_gap(audit: AuditState) -> None:
+    assert audit.gaps == []
+    assert {(service, "outbox") for service in SERVICES} <= audit.checked.keys()
+    assert len(audit.checked) == HOPS
+    assert audit.checked["rules", "decision"] > 0
+    assert audit.checked["writeback", "evidence"] > 0
+    assert audit.failed == []
 
 
 def test_one_trace_leads_from_what_came_in_to_what_was_written_and_read_back(collector: Collector) -> None:

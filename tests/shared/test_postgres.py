@@ -17,8 +17,10 @@ from shared.runtime.postgres import Connection, connect
 pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).resolve().parents[2]
-SMALL = {"relay", "progress", "waiting", "parked", "chains_set_aside"}
-"""Tables that may be read whole: of one row, of one a partition, of what waits now, of what was refused lately."""
+SMALL = {
+    "relay", "progress", "waiting", "parked", "chains_set_aside", "audit_pending", "audit_runs", "wholeness", "passes",
+}  # fmt: skip
+"""Tables that may be read whole: of one row, of one a partition or hop, of what waits now or was refused lately."""
 
 NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
 
@@ -26,7 +28,8 @@ NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
 def statements(service: str) -> dict[str, str]:
     """By file and name: the service's own, and those every service has."""
     found: dict[str, str] = {}
-    for path in (*sorted((ROOT / "services" / service).glob("*.sql")), ROOT / "shared" / "runtime" / "delivery.sql"):
+    shared = ROOT / "shared" / "runtime"
+    for path in (*sorted((ROOT / "services" / service).glob("*.sql")), *sorted(shared.glob("*.sql"))):
         parts = re.split(r"^-- name: (\w+)$", path.read_text(), flags=re.MULTILINE)
         found |= {f"{path.name}: {name}": text for name, text in zip(parts[1::2], parts[2::2], strict=True)}
     return found

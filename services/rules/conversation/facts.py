@@ -170,9 +170,10 @@ class Facts:
     """Facts in memory. What is missing here is unknown to rules.
 
     ``notices`` are requested messages that belong to no chain and whose outcome is unknown; ``notice_outcomes`` are
-    those whose outcome became known, with WhatsApp's id. ``version`` counts changes of facts, not of chains.
-    ``read_to`` gives the instant up to which every event that may change a chain has been applied. ``paused_rules`` are
-    those an operator has paused, with EVERY_RULE where that is the tenant.
+    those whose outcome became known, with WhatsApp's id. ``message_expiries`` are of the messages just requested.
+    ``version`` counts changes of facts, not of chains. ``read_to`` gives the instant up to which every event that may
+    change a chain has been applied. ``paused_rules`` are those an operator has paused, with EVERY_RULE where that is
+    the tenant.
     """
 
     tenant: TenantId
@@ -187,6 +188,7 @@ class Facts:
     wamids: MutableMapping[Wamid, MessageId] = field(default_factory=dict)
     notices: MutableMapping[MessageId, PersonId] = field(default_factory=dict)
     notice_outcomes: dict[MessageId, Wamid | None] = field(default_factory=dict)
+    message_expiries: dict[MessageId, datetime] = field(default_factory=dict)
     changed: set[tuple[str, object]] = field(default_factory=set)
     version: int = 0
     read_to: Callable[[Chain], datetime] = lambda _: _ALWAYS
