@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bench import dispatcher, ingest, latency, rules
+from bench import dispatcher, ingest, latency, rules, tracing
 from bench.results import BenchResult, print_results
 from shared.contracts.errors import StetError
 
@@ -27,6 +27,7 @@ class Part(StrEnum):
     RULES = "rules"
     DISPATCHER = "dispatcher"
     LATENCY = "latency"
+    TRACING = "tracing"
 
 
 _BENCHES: Mapping[Part, Callable[[float], AsyncIterator[BenchResult]]] = {
@@ -34,6 +35,7 @@ _BENCHES: Mapping[Part, Callable[[float], AsyncIterator[BenchResult]]] = {
     Part.RULES: rules.measure,
     Part.DISPATCHER: dispatcher.measure,
     Part.LATENCY: latency.measure,
+    Part.TRACING: tracing.measure,
 }
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,13 @@ class BenchEnvironment:
         """Starts a real service; returns when it is ready."""
         command = self.layout.service(name, self.stack.neighbours, {"STET_CONSONANCE_POLL_SECONDS": "0", **settings})
         return await self._start(command, self.layout.ready_url(name))
+
+    async def start_beside(self, name: str, port: int, settings: Mapping[str, str]) -> Child:
+        """Starts one more process of a service that listens, at a port of its own; returns when it is ready."""
+        health = free_port()
+        own = {"STET_LISTEN_PORT": str(port), "STET_HEALTH_PORT": str(health), "STET_CONSONANCE_POLL_SECONDS": "0"}
+        command = self.layout.service(name, self.stack.neighbours, {**own, **settings})
+        return await self._start(replace(command, name=f"{name}-{port}"), f"http://{LOOPBACK}:{health}/readyz")
 
     async def start_tool(self, module: str, *arguments: str, port: int | None = None) -> Child:
         """Starts a process of the bench; where it listens on ``port``, returns when it answers there."""

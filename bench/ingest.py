@@ -18,7 +18,7 @@ async def measure(seconds: float) -> AsyncIterator[BenchResult]:
         await environment.start_service("ingest")
         await environment.start_tool("floor_ingest", "--kafka", environment.kafka, "--secret", secret, port=floor_port)
         ingest_port = urlsplit(layout.ingest_url).port or 0
-        load = partial(_measure_load, secret=secret, number=number, seconds=seconds)
+        load = partial(measure_load, secret=secret, number=number, seconds=seconds)
         medians = await measure_in_turns(partial(load, ingest_port, statuses=1), partial(load, floor_port, statuses=1))
         yield compare_with_floor("ingest: signed one-status webhooks", medians, _TARGET)
         medians = await measure_in_turns(
@@ -27,7 +27,8 @@ async def measure(seconds: float) -> AsyncIterator[BenchResult]:
         yield compare_with_floor(f"ingest: statuses, {_LARGE} a body", medians, _TARGET)
 
 
-async def _measure_load(port: int, *, secret: str, number: str, statuses: int, seconds: float) -> float:
+async def measure_load(port: int, *, secret: str, number: str, statuses: int, seconds: float) -> float:
+    """Webhooks per second, times their statuses, that a process of ingest accepts at this port."""
     measured = await run_tool(
         "webhook_load",
         "--port",

@@ -6,7 +6,7 @@ Both are suspended while a round's events are written, so that only reading, dec
 
 import base64
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -90,9 +90,9 @@ async def measure(seconds: float) -> AsyncIterator[BenchResult]:
             await environment.stop(ours)
 
 
-async def _start_rules(environment: BenchEnvironment, rules: int) -> Child:
+async def _start_rules(environment: BenchEnvironment, rules: int, settings: Mapping[str, str] | None = None) -> Child:
     folder = write_notice_rules(environment.layout.folder / "data" / f"rules-{rules}", rules)
-    return await environment.start_service("rules", STET_RULES_DIR=str(folder))
+    return await environment.start_service("rules", STET_RULES_DIR=str(folder), **(settings or {}))
 
 
 async def _warm_up(stream: EventStream, ours: Child, rules: int) -> None:
@@ -100,6 +100,18 @@ async def _warm_up(stream: EventStream, ours: Child, rules: int) -> None:
     await stream.write_changes(_EVENTS_PER_SECOND, rules)
     await wait_until_reached(lambda: stream.committed("rules"), stream.written, ours)
     await stream.wait_until_relayed(ours)
+
+
+async def measure_events(stream: EventStream, load: tuple[int, int], settings: dict[str, str]) -> float:
+    """Events per second of a process of rules that is started for it, and stopped after it."""
+    ours = await _start_rules(stream.environment, load[1], settings)
+    await _warm_up(stream, ours, load[1])
+    with suspended(ours):
+        await stream.write_changes(*load)
+    rate = await stream.measure_rate("rules", ours)
+    await stream.wait_until_relayed(ours)
+    await stream.environment.stop(ours)
+    return rate
 
 
 async def _start_floor(environment: BenchEnvironment) -> Child:

@@ -3,12 +3,14 @@
 Handlers, the sender and the reconciliation all come through here, so a row and its event never differ.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from services.dispatcher.message_state import EndedAttempt, StateChange, TrackedMessage
 from services.dispatcher.metrics import MessageTally
@@ -21,6 +23,7 @@ from shared.contracts.ids import EventId, TenantId, derive_id, partition_key
 from shared.contracts.messages import MessageEventData, MessageForm, MessageResolved
 from shared.contracts.topics import MESSAGES_EVENTS
 from shared.runtime.outbox import Transaction
+from shared.runtime.tracing import past_span
 
 SERVICE = "dispatcher"
 SOURCE = "stet/dispatcher"
@@ -88,6 +91,8 @@ class MessageUpdater:
             change = unit.apply(update, tx.now)
             if change is not None:
                 origin = loaded[update.message_id][1]
+                if update.cause is not None and change.events:
+                    origin = _with_span(origin, change.events[-1])
                 for data in change.events:
                     event = message_event(data, change.message.attempts, origin, self.tenant, tx.now, update.cause)
                     tx.publish(MESSAGES_EVENTS, event)
@@ -131,6 +136,12 @@ def message_event(
         traceparent=origin.traceparent,
         data=data,
     )
+
+
+def _with_span(origin: RequestOrigin, data: MessageEventData) -> RequestOrigin:
+    """A span for what an event did to a message, in the trace of the message and linked to the batch of the event."""
+    attributes = {"stet.event": data.kind}
+    return replace(origin, traceparent=past_span("dispatcher.update", origin.traceparent, time.time_ns(), attributes))
 
 
 def _target(message: TrackedMessage) -> SendTarget:

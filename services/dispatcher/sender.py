@@ -32,7 +32,7 @@ from shared.runtime.metrics import current_exemplar
 from shared.runtime.outbox import transaction
 from shared.runtime.postgres import Connection, Pool, raise_if_read_only
 from shared.runtime.telemetry import get_logger
-from shared.runtime.tracing import effect_span
+from shared.runtime.tracing import annotate, effect_span, loop_span
 
 log = get_logger()
 
@@ -296,10 +296,13 @@ class Sender:
 
     async def _send(self, intent: SendIntent) -> SendOutcome:
         line = intent.target.line
-        with effect_span("dispatcher.send", intent.traceparent, line=line, wording=intent.wording.value):
+        attributes = {"stet.line": line, "stet.wording": intent.wording.value, "stet.attempt": intent.attempt}
+        with effect_span("dispatcher.send", intent.traceparent, attributes):
             began = time.perf_counter()
             outcome = await self._whatsapp.send(line, intent.body, partial(self._may_write, intent))
             metrics.REQUEST_DURATION.observe(time.perf_counter() - began, current_exemplar())
+            label, code = metrics.outcome_labels(outcome)
+            annotate({"stet.outcome": label}, error=(code or label) if label != "accepted" else None)
             return outcome
 
     def _may_write(self, intent: SendIntent) -> bool:
@@ -331,9 +334,11 @@ class Sender:
     async def _record_batch(self, batch: list[SendResult]) -> None:
         """A result that cannot be recorded is found by bisection and left out; its lease ends, so it gets uncertain."""
         left = {result.intent.message_id: result for result in batch}
+        traces = [result.intent.traceparent for result in batch]
         while left:
             try:
-                await bisect(list(left.values()), partial(self._commit, left), partial(self._give_up, left))
+                with loop_span("dispatcher.record", traces, len(left)):
+                    await bisect(list(left.values()), partial(self._commit, left), partial(self._give_up, left))
             except Exception as error:  # noqa: BLE001 -- the boundary of a loop; results are kept until they are recorded
                 log.warning("results.delayed", error=type(error).__name__, results=len(left) + len(self._results))
                 await asyncio.sleep(_RETRY_SECONDS)

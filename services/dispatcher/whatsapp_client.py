@@ -13,6 +13,8 @@ from typing import Self
 import aiohttp
 import orjson
 from aiohttp.abc import AbstractStreamWriter
+from opentelemetry.semconv.attributes.http_attributes import HTTP_REQUEST_METHOD, HTTP_RESPONSE_STATUS_CODE
+from opentelemetry.semconv.attributes.server_attributes import SERVER_ADDRESS
 from yarl import URL
 
 from services.dispatcher.provider_responses import (
@@ -27,6 +29,7 @@ from services.dispatcher.provider_responses import (
 from services.dispatcher.reasons import MessageReason
 from shared.runtime.failures import describe_failure
 from shared.runtime.telemetry import get_logger
+from shared.runtime.tracing import annotate
 
 log = get_logger()
 
@@ -82,6 +85,11 @@ class WhatsAppClient:
         self._timeout = aiohttp.ClientTimeout(total=endpoint.timeout.total_seconds(), connect=_CONNECT_SECONDS)
         self._headers = {"Authorization": f"Bearer {endpoint.token}"}
         self._urls = {line: endpoint.messages_url(line) for line in endpoint.numbers}
+        self._span_attributes = {
+            HTTP_REQUEST_METHOD: "POST",
+            "url.template": "/{version}/{phone_number_id}/messages",
+            SERVER_ADDRESS: URL(endpoint.graph_url).host or "",
+        }
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -99,8 +107,10 @@ class WhatsAppClient:
         """Never raises for an error of the network or the response; ``may_write`` is called as the body is written."""
         assert self._session is not None, "open it first"  # noqa: S101 -- a fault of this code, not of the input
         payload = _Body(body, may_write)
+        annotate(self._span_attributes)
         try:
             async with self._session.post(self._urls[line], data=payload, allow_redirects=False) as response:
+                annotate({HTTP_RESPONSE_STATUS_CODE: response.status})
                 content = await _read(response.content)
                 return parse_response(response.status, content, _parse_wait(response.headers))
         except (aiohttp.ClientError, TimeoutError, OSError):

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Protocol
 
+from opentelemetry.semconv.attributes.http_attributes import HTTP_RESPONSE_STATUS_CODE
+
 from services.ingest.cloudevents import (
     POLLED_KIND,
     PushedDocuments,
@@ -44,7 +46,7 @@ from shared.runtime.clock import Clock
 from shared.runtime.credentials import Pseudonymizer
 from shared.runtime.failures import describe_failure, parking_reason
 from shared.runtime.telemetry import get_logger
-from shared.runtime.tracing import intake_span
+from shared.runtime.tracing import annotate, server_span
 
 WEBHOOK_PATH = "/whatsapp/webhook"
 EVENTS_PATH = "/consonance/events"
@@ -145,7 +147,7 @@ class WhatsAppWebhook:
         return self._reject(HTTPStatus.UNAUTHORIZED, RejectionReason.SIGNATURE)
 
     async def _accept(self, body: bytes) -> None:
-        with intake_span("ingest.webhook") as traceparent:
+        with server_span("POST", WEBHOOK_PATH) as traceparent:
             context = WebhookContext(self.tenant, self.clock.now(), self.lines, traceparent, pseudonyms=self.pseudonyms)
             parsed = parse_webhook(body, context)
             began = time.monotonic()
@@ -153,6 +155,7 @@ class WhatsAppWebhook:
             if parsed.person_updates or parsed.invalid:
                 records = [*records, *await run_detachable(self._store(parsed, context))]
             await self.publisher.publish(records)
+            annotate({HTTP_RESPONSE_STATUS_CODE: HTTPStatus.OK})
             self.metrics.observe_publish(time.monotonic() - began)
         self.metrics.count_updates(_update_kinds(parsed))
         self._count_foreign_numbers(parsed.foreign_numbers)
@@ -245,8 +248,10 @@ class ConsonanceEvents:
 
     async def _accept(self, pushed: PushedDocuments, request: HttpRequest) -> HttpResponse:
         sender_trace = request.headers.get(b"traceparent", b"").decode("latin-1") or None
-        with intake_span("ingest.push", sender_trace) as traceparent:
-            return await self._publish(pushed, EventContext(self.tenant, self.clock.now(), {}, traceparent))
+        with server_span("POST", EVENTS_PATH, sender_trace) as traceparent:
+            response = await self._publish(pushed, EventContext(self.tenant, self.clock.now(), {}, traceparent))
+            annotate({HTTP_RESPONSE_STATUS_CODE: response.status})
+            return response
 
     async def _publish(self, pushed: PushedDocuments, context: EventContext) -> HttpResponse:
         batch = self._validate(pushed, context)

@@ -8,6 +8,7 @@ from aiokafka.errors import KafkaError
 from services.ingest.records import KafkaRecord
 from shared.contracts.errors import Unavailable
 from shared.runtime.kafka import Producer
+from shared.runtime.tracing import publish_span
 
 _METADATA_SECONDS = 2.0
 
@@ -21,6 +22,11 @@ class KafkaPublisher:
 
     async def publish(self, records: Sequence[KafkaRecord]) -> None:
         """Return when the broker has all of them. Raises Unavailable; the broker may then have some of them."""
+        if records:
+            with publish_span({one.topic.name for one in records}, (), len(records)):
+                await self._publish(records)
+
+    async def _publish(self, records: Sequence[KafkaRecord]) -> None:
         send, prefix = self._producer.send, self._prefix
         try:
             acknowledged = [await send(prefix + one.topic.name, one.value, one.key, one.headers) for one in records]

@@ -27,7 +27,7 @@ from shared.runtime.batch import ReceivedEvent
 from shared.runtime.failures import LocksBusy, describe_failure, parking_reason
 from shared.runtime.outbox import Transaction
 from shared.runtime.postgres import try_acquire_locks
-from shared.runtime.tracing import past_span
+from shared.runtime.tracing import is_recording, past_span
 
 SOURCE = "stet/rules"
 
@@ -247,10 +247,18 @@ class RulesHandlers:
 
 
 def _with_span(cause: Cause, decision: Decision, began_ns: int) -> Cause:
-    """Make a span for a decision with effects, so that the trace of what follows continues it."""
-    if not decision.effects:
+    """Make a span for a decision with effects, so that the trace of what follows continues it.
+
+    A reply begins a trace of its own: its decision is linked to the trace of the question, by the chain of both.
+    """
+    if not decision.effects or not is_recording():
         return cause
-    return structs.replace(cause, traceparent=past_span("rules.decide", cause.traceparent, began_ns))
+    rules = {verdict.rule for verdict in decision.record.verdicts if verdict.rule} if decision.record else set()
+    attributes = {"stet.effects": len(decision.effects)} | ({"stet.rule": min(rules)} if len(rules) == 1 else {})
+    chains = (decision.changes.chains[ChainId(str(key))] for kind, key in decision.changes.changed if kind == "chain")
+    traces = [chain.traceparent for chain in chains if chain.traceparent != cause.traceparent]
+    span = past_span("rules.decide", cause.traceparent, began_ns, attributes, traces)
+    return structs.replace(cause, traceparent=span)
 
 
 def _message_expiries(decision: Decision) -> Iterator[tuple[MessageId, datetime]]:

@@ -31,6 +31,7 @@ from shared.contracts.writes import (
 from shared.runtime.clock import Clock, machine_now
 from shared.runtime.outbox import Transaction, transaction
 from shared.runtime.postgres import Connection, Pool, load_queries
+from shared.runtime.tracing import annotate
 
 SERVICE = "writeback"
 QUERIES = load_queries(__file__, "store.sql")
@@ -137,6 +138,7 @@ class WriteStore:
 
     async def postpone(self, stored: StoredWrite, due_at: datetime, *, is_unknown: bool, failed_reads: int) -> None:
         """An unknown outcome is published once, however often it is read again."""
+        annotate({"stet.outcome": "unknown" if is_unknown else "postponed"})
         async with transaction(self._pool, self.clock, SERVICE, locks=[stored.ordering_key]) as tx:
             await tx.connection.execute(
                 QUERIES.postpone,
@@ -151,6 +153,7 @@ class WriteStore:
         await self._pool.execute(QUERIES.defer, due.tenant, due.write_id, due_at, source_states(WriteEvent.POSTPONED))
 
     async def settle(self, stored: StoredWrite, step: SettleWrite, compared: Sequence[ComparedChange]) -> None:
+        annotate({"stet.outcome": step.outcome.value})
         async with transaction(self._pool, self.clock, SERVICE, locks=[stored.ordering_key]) as tx:
             value = compared[0].comparison.value if step.outcome is not WriteOutcome.CONFLICT else None
             if await _record_outcome(tx, stored, WriteEvent.OUTCOME_RECORDED, step.outcome, value):
@@ -159,6 +162,7 @@ class WriteStore:
 
     async def open_task(self, stored: StoredWrite, reason: WriteReason, compared: Sequence[ComparedChange]) -> None:
         """Opens the durable task for the write; later writes of its record wait behind it."""
+        annotate({"stet.outcome": WriteOutcome.MANUAL.value})
         first = compared[0].comparison
         async with transaction(self._pool, self.clock, SERVICE, locks=[stored.ordering_key]) as tx:
             if not await _record_outcome(tx, stored, WriteEvent.TASK_OPENED, WriteOutcome.MANUAL, first.value):

@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 
+from opentelemetry.trace import SpanKind
+
 from services.writeback import metrics
 from services.writeback.circuit_breaker import CircuitBreaker, PauseReason
 from services.writeback.executor import WriteExecutor
@@ -116,8 +118,8 @@ class WriteWorker:
         try:
             stored = await self._store.fetch(due)
             if stored is not None:
-                operation = stored.write.input.operation
-                with effect_span("consonance.write", stored.traceparent, operation=operation) as parent:
+                attributes = {"stet.operation": stored.write.input.operation.value, "stet.attempts": stored.attempts}
+                with effect_span("consonance.write", stored.traceparent, attributes, SpanKind.INTERNAL) as parent:
                     await self._executor.execute(replace(stored, traceparent=parent))
                 self._resume()
         except Unavailable as error:

@@ -5,11 +5,14 @@ aiohttp and not the ``gql`` library: ``gql`` hides the HTTP status where the bod
 hold personal data, into its error texts.
 """
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Self, cast
+from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
@@ -20,11 +23,14 @@ from graphql import (
     build_client_schema,
     get_introspection_query,
 )
+from opentelemetry.semconv.attributes.http_attributes import HTTP_REQUEST_METHOD, HTTP_RESPONSE_STATUS_CODE
+from opentelemetry.semconv.attributes.server_attributes import SERVER_ADDRESS
 
 from shared.contracts.errors import Throttled, Unavailable
 from shared.runtime.credentials import SECRET_REFUSED
 from shared.runtime.metrics import Metrics, current_exemplar, label
 from shared.runtime.telemetry import get_logger
+from shared.runtime.tracing import annotate, client_span
 
 LARGEST_ANSWER = 64 * 1024 * 1024
 """Bytes. The contacts of a large publisher come in one answer of some 20 MB."""
@@ -39,6 +45,7 @@ _LONGEST_NUMBER = 9  # digits
 _INTROSPECTION = get_introspection_query(descriptions=False)
 _NOT_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 _NOT_ANSWERED = (aiohttp.ClientError, OSError)  # TimeoutError is an OSError
+_OPERATION = re.compile(r"^\s*(query|mutation)\b[ \t]*(\w*)", re.MULTILINE)
 _SCHEMA_CODES = frozenset(
     {"GRAPHQL_VALIDATION_FAILED", "GRAPHQL_PARSE_FAILED", "undefinedField", "argumentNotAccepted"}
 )
@@ -134,6 +141,7 @@ class ConsonanceClient:
         self._endpoint = endpoint
         self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json; charset=utf-8"}
         self._timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=seconds)
+        self._server = urlsplit(endpoint).hostname or ""
         self._decode = decode
         self._hint = (
             f"Consonance refuses it: make a new key in Consonance, put it in place, restart {service}; {meanwhile}"
@@ -213,9 +221,15 @@ class ConsonanceClient:
     async def _post(self, document: str, variables: Mapping[str, Any]) -> tuple[int, Any]:
         """The HTTP status and the decoded body, None where the body is no JSON."""
         assert self._session is not None  # noqa: S101 -- used inside its own ``async with`` only
-        payload = orjson.dumps({"query": document, "variables": variables})
+        operation, attributes = _span_of(document)
+        with client_span(operation, {SERVER_ADDRESS: self._server, **attributes}):
+            return await self._post_payload(orjson.dumps({"query": document, "variables": variables}))
+
+    async def _post_payload(self, payload: bytes) -> tuple[int, Any]:
+        assert self._session is not None  # noqa: S101 -- as above
         try:
             async with self._session.post(self._endpoint, data=payload) as response:
+                annotate({HTTP_RESPONSE_STATUS_CODE: response.status})
                 self._check_status(response.status, response.headers.get("Retry-After"))
                 return response.status, self._decoded(await response.read())
         except _NOT_CONNECTED as error:
@@ -246,6 +260,15 @@ class ConsonanceClient:
             return self._decode(raw)
         except (ValueError, RecursionError):
             return None
+
+
+@lru_cache(maxsize=256)
+def _span_of(document: str) -> tuple[str, dict[str, str]]:
+    """The name of a request's span, and what the document says of itself; never a value."""
+    found = _OPERATION.search(document)
+    kind, name = (found[1], found[2]) if found else ("query", "")
+    named = {"graphql.operation.name": name} if name else {}
+    return kind, {HTTP_REQUEST_METHOD: "POST", "graphql.operation.type": kind, **named}
 
 
 def is_schema_error(errors: Any) -> bool:

@@ -25,12 +25,11 @@ from shared.runtime.outbox import RECORDS_PARKED, Headers, RecordOrigin, Transac
 from shared.runtime.postgres import Pool, acquire_locks
 from shared.runtime.progress import Fenced, OffsetRange, Partition, advance_progress
 from shared.runtime.telemetry import error_location, get_logger
-from shared.runtime.tracing import batch_span
+from shared.runtime.tracing import batch_span, database_span
 
 log = get_logger()
 T = TypeVar("T")
 
-_MAX_SPAN_LINKS = 32
 _MIN_RECORDS_PER_PART = 64
 _MAX_CONCURRENT_PARTS = 4
 _SIZE_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 4000)
@@ -213,9 +212,10 @@ class BatchProcessor:
     async def _process_part(self, records: Sequence[tuple[str, Any]]) -> None:
         async with self._part_slots:
             items = [parse_record(self.topics[topic], record) for topic, record in records]
-            traces = [item.event.traceparent for item in items[:_MAX_SPAN_LINKS] if isinstance(item, ReceivedEvent)]
+            traces = [item.event.traceparent for item in items if isinstance(item, ReceivedEvent)]
+            topics = {item.topic.name for item in items}
             began = time.perf_counter()
-            with batch_span(f"{self.service}.batch", traces, records=len(items)):
+            with batch_span(self.service, topics, traces, len(items)):
                 await bisect(items, self._attempt, self._refuse)
                 _BATCH_DURATION.observe(time.perf_counter() - began, current_exemplar())
             _BATCH_RECORDS.observe(len(items))
@@ -226,10 +226,11 @@ class BatchProcessor:
         except KeyError:
             raise Fenced("a partition was assigned to another replica") from None
         received = [item for item in items if isinstance(item, ReceivedEvent)]
-        async with self._pool.acquire() as connection, connection.transaction():
-            await advance_progress(connection, ranges)
-            tx = Transaction(connection, self.service, self._clock.now())
-            handled_any = await self._apply(tx, items, received)
+        with database_span(self.service):
+            async with self._pool.acquire() as connection, connection.transaction():
+                await advance_progress(connection, ranges)
+                tx = Transaction(connection, self.service, self._clock.now())
+                handled_any = await self._apply(tx, items, received)
         tx.committed()
         for partition, offsets in ranges.items():
             if self.positions.get(partition) == offsets.expected:

@@ -310,6 +310,17 @@ class TelemetrySettings(Settings):
             examples=['{"Authorization": "Bearer …"}'],
         ),
     ]
+    otlp_sample_ratio: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1,
+            description=(
+                "The share of traces that are recorded, drawn where a trace begins and kept to by all services; what "
+                "has the `traceparent` of a sender follows its flag. The same for all services."
+            ),
+        ),
+    ] = 1.0
     otlp_tls_ca_file: Annotated[
         Path | None,
         Field(description="PEM file with the certificates that sign the collector's; else those of the system."),

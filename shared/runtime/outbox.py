@@ -30,6 +30,7 @@ from shared.runtime.metrics import Metrics, Replicas, label
 from shared.runtime.postgres import Connection, Pool, acquire_locks, connect, load_queries, raise_if_read_only
 from shared.runtime.settings import ServiceSettings
 from shared.runtime.telemetry import get_logger
+from shared.runtime.tracing import database_span, publish_span, traceparent_in
 
 log = get_logger()
 QUERIES = load_queries(__file__, "delivery.sql")
@@ -135,11 +136,12 @@ async def transaction(
     pool: Pool, clock: Clock, service: str, *, locks: Iterable[str] = ()
 ) -> AsyncIterator[Transaction]:
     """For HTTP routes, timers and loops: commits on leaving, rolls back on an error."""
-    async with pool.acquire() as connection, connection.transaction():
-        await acquire_locks(connection, service, locks)
-        tx = Transaction(connection, service, clock.now())
-        yield tx
-        await tx.flush()
+    with database_span(service):
+        async with pool.acquire() as connection, connection.transaction():
+            await acquire_locks(connection, service, locks)
+            tx = Transaction(connection, service, clock.now())
+            yield tx
+            await tx.flush()
     tx.committed()
 
 
@@ -330,6 +332,11 @@ class Relay:
     async def _send(self, connection: Connection, rows: Sequence[Any]) -> list[Any]:
         """For each row its future, done, or the error that kept it back."""
         outgoing = [self._outgoing(row) for row in rows]
+        traces = [traceparent_in(one.headers) for one in outgoing if isinstance(one, OutgoingRecord)]
+        with publish_span({row["topic"] for row in rows}, traces, len(rows)):
+            return await self._send_and_wait(connection, outgoing)
+
+    async def _send_and_wait(self, connection: Connection, outgoing: Sequence[OutgoingRecord | Malformed]) -> list[Any]:
         sent = iter(await self._producer.send_all([one for one in outgoing if isinstance(one, OutgoingRecord)]))
         results = [next(sent) if isinstance(one, OutgoingRecord) else one for one in outgoing]
         pending = {result for result in results if isinstance(result, asyncio.Future)}

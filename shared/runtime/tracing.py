@@ -1,12 +1,16 @@
-"""Traces: a trace begins where something comes in and goes on through ``traceparent``; spans cost per batch.
+"""Traces: a trace begins where something comes in, and goes on through ``traceparent`` in records, rows and timers.
 
-They are OpenTelemetry's, and cost next to nothing until STET_OTLP_ENDPOINT names a collector. A trace goes on through
-``traceparent`` either way.
+Spans are OpenTelemetry's, named and described by its semantic conventions where they have a word, and cost next to
+nothing until STET_OTLP_ENDPOINT names a collector. They cost per batch: one for a batch, its transaction and its
+records for Kafka, linked to the traces of its events; and one for each effect: a decision, a send, a write.
+
+No span holds personal data: no address, text, name or id of WhatsApp, and of an error only its type.
+https://opentelemetry.io/docs/specs/semconv/
 """
 
 import random
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -16,6 +20,11 @@ from opentelemetry.context import Context, get_current
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace.sampling import Decision, ParentBased, Sampler, SamplingResult, TraceIdRatioBased
+from opentelemetry.semconv.attributes.db_attributes import DB_NAMESPACE, DB_OPERATION_NAME, DB_SYSTEM_NAME
+from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
+from opentelemetry.semconv.attributes.http_attributes import HTTP_REQUEST_METHOD, HTTP_ROUTE
+from opentelemetry.semconv.attributes.url_attributes import URL_PATH
 from opentelemetry.trace import Link, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -24,6 +33,20 @@ from shared.runtime.connection_settings import TelemetrySettings
 _MAX_LINKS = 32
 _FLUSH_SECONDS = 0.5
 _PROPAGATOR = TraceContextTextMapPropagator()
+
+Attributes = Mapping[str, str | int | bool]
+"""By the names of the semantic conventions; what they have no word for begins with ``stet.``."""
+
+# The conventions of messaging are not stable yet, so their package has them under a private name only.
+_MESSAGING_SYSTEM = "messaging.system"
+_MESSAGING_OPERATION_NAME = "messaging.operation.name"
+_MESSAGING_OPERATION_TYPE = "messaging.operation.type"
+_MESSAGING_DESTINATION_NAME = "messaging.destination.name"
+_MESSAGING_BATCH_MESSAGE_COUNT = "messaging.batch.message_count"
+_MESSAGING_CONSUMER_GROUP_NAME = "messaging.consumer.group.name"
+
+
+# ------------------------------------------------------------------ set-up
 
 
 def configure_traces(service: str, settings: TelemetrySettings) -> None:
@@ -35,7 +58,7 @@ def configure_traces(service: str, settings: TelemetrySettings) -> None:
         return
     resource = Resource.create({"service.name": f"stet-{service}"})
     provider = TracerProvider(
-        resource=resource, shutdown_on_exit=False
+        resource=resource, sampler=sampler(settings.otlp_sample_ratio), shutdown_on_exit=False
     )  # its own exit hook waits half a minute for a collector
     provider.add_span_processor(BatchSpanProcessor(_exporter(settings.otlp_endpoint, settings)))
     trace.set_tracer_provider(provider)
@@ -69,38 +92,179 @@ def end_traces() -> None:
         flush.join(_FLUSH_SECONDS)
 
 
-def intake_span(name: str, traceparent: str | None = None) -> AbstractContextManager[str]:
-    """A span for an incoming request: begins a trace, or continues the sender's; gives the traceparent inside.
+# ------------------------------------------------------------------ sampling
+
+
+class LinkedSampler(Sampler):
+    """For a span without a parent: recorded where one of the traces it is linked to is; without links, by ratio."""
+
+    def __init__(self, ratio: float) -> None:
+        self._by_ratio = TraceIdRatioBased(ratio)
+
+    def should_sample(  # noqa: PLR0913, PLR0917 -- the signature is OpenTelemetry's
+        self,
+        parent_context: Context | None,
+        trace_id: int,
+        name: str,
+        kind: SpanKind | None = None,
+        attributes: Any = None,
+        links: Sequence[Link] | None = None,
+        trace_state: Any = None,
+    ) -> SamplingResult:
+        if links:
+            is_recorded = any(link.context.trace_flags.sampled for link in links)
+            return SamplingResult(Decision.RECORD_AND_SAMPLE if is_recorded else Decision.DROP, attributes)
+        return self._by_ratio.should_sample(parent_context, trace_id, name, kind, attributes, links, trace_state)
+
+    def get_description(self) -> str:
+        return f"LinkedSampler{{{self._by_ratio.get_description()}}}"
+
+
+def sampler(ratio: float) -> Sampler:
+    """A trace is recorded whole or not at all: the share is drawn where it begins, and travels in ``traceparent``."""
+    return ParentBased(root=LinkedSampler(ratio))
+
+
+# ------------------------------------------------------------------ spans
+
+
+def server_span(method: str, route: str, traceparent: str | None = None) -> AbstractContextManager[str]:
+    """A request from outside: begins a trace, or continues the sender's; gives the traceparent inside.
 
     https://www.w3.org/TR/trace-context/#traceparent-header
     """
     if not _recording():
-        return nullcontext(traceparent or f"00-{random.getrandbits(128):032x}-{random.getrandbits(64):016x}-01")
-    return _span(name, context=_parent(traceparent), kind=SpanKind.SERVER)
+        return nullcontext(traceparent or _new_traceparent())
+    attributes = {HTTP_REQUEST_METHOD: method, HTTP_ROUTE: route, URL_PATH: route}
+    return _span(f"{method} {route}", context=_parent(traceparent), kind=SpanKind.SERVER, attributes=attributes)
 
 
-def batch_span(name: str, traceparents: Sequence[str | None], **fields: str | int) -> AbstractContextManager[object]:
-    """One span for a batch, linked to (at most 32 of) the traces its records belong to."""
+def poll_span(name: str) -> AbstractContextManager[str]:
+    """Something that a poll found: begins a trace; gives the traceparent inside."""
+    if not _recording():
+        return nullcontext(_new_traceparent())
+    return _span(name, context=Context(), kind=SpanKind.INTERNAL)
+
+
+def batch_span(
+    service: str, topics: Iterable[str], traceparents: Sequence[str | None], count: int
+) -> AbstractContextManager[object]:
+    """The processing of a batch from Kafka, linked to (at most 32 of) the traces its records belong to."""
     if not _recording():
         return nullcontext()
-    contexts = [c for parent in traceparents[:_MAX_LINKS] if (c := _context(parent)) is not None]
-    return _span(name, links=[Link(c) for c in contexts], kind=SpanKind.CONSUMER, attributes=fields)
+    attributes = {_MESSAGING_CONSUMER_GROUP_NAME: f"stet.{service}"}
+    return _messaging_span("process", SpanKind.CONSUMER, topics, traceparents, count, attributes, context=Context())
 
 
-def effect_span(name: str, traceparent: str | None, **fields: str | int) -> AbstractContextManager[str | None]:
-    """A span for a send or a write, in the message's trace; gives the traceparent inside."""
+def publish_span(
+    topics: Iterable[str], traceparents: Sequence[str | None], count: int
+) -> AbstractContextManager[object]:
+    """Records on their way to Kafka, until they are acknowledged: part of the current trace, and linked to theirs."""
+    if not _recording():
+        return nullcontext()
+    return _messaging_span("send", SpanKind.PRODUCER, topics, traceparents, count, {})
+
+
+def database_span(namespace: str, operation: str = "transaction") -> AbstractContextManager[object]:
+    """A database transaction, where it is part of a recorded trace: a loop that polls would record nothing else."""
+    if not trace.get_current_span().is_recording():
+        return nullcontext()
+    attributes = {DB_SYSTEM_NAME: "postgresql", DB_NAMESPACE: namespace, DB_OPERATION_NAME: operation}
+    return _span(f"{operation} {namespace}", kind=SpanKind.CLIENT, attributes=attributes)
+
+
+def loop_span(name: str, traceparents: Sequence[str | None], count: int) -> AbstractContextManager[object]:
+    """A round of a loop over rows of several traces, linked to (at most 32 of) them."""
+    if not _recording():
+        return nullcontext()
+    return _span(name, context=Context(), links=_links(traceparents), attributes={"stet.rows": count})
+
+
+def effect_span(
+    name: str, traceparent: str | None, attributes: Attributes, kind: SpanKind = SpanKind.CLIENT
+) -> AbstractContextManager[str | None]:
+    """An attempt of a send or a write, in the trace of the message or write; gives the traceparent inside."""
     if not _recording():
         return nullcontext(traceparent)
-    return _span(name, context=_parent(traceparent), kind=SpanKind.CLIENT, attributes=fields)
+    return _span(name, context=_parent(traceparent), kind=kind, attributes=attributes)
 
 
-def past_span(name: str, traceparent: str | None, began_ns: int, **fields: str | int) -> str | None:
-    """A span for work that has ended, where only the end shows that it deserves one; gives its traceparent."""
+def client_span(name: str, attributes: Attributes) -> AbstractContextManager[object]:
+    """A request to a neighbour, in the current trace."""
+    if not _recording():
+        return nullcontext()
+    return _span(name, kind=SpanKind.CLIENT, attributes=attributes)
+
+
+def past_span(
+    name: str,
+    traceparent: str | None,
+    began_ns: int,
+    attributes: Attributes | None = None,
+    linked: Sequence[str | None] = (),
+) -> str | None:
+    """A span for work that has ended, where only the end shows that it deserves one; gives its traceparent.
+
+    It is linked to the batch it was part of, so that what a webhook brought can be followed into the trace that it
+    changed, and to the traces ``linked``.
+    """
     if not _recording():
         return traceparent
-    span = _tracer().start_span(name, context=_parent(traceparent), start_time=began_ns, attributes=dict(fields))
+    links = _links(linked)
+    if (batch := trace.get_current_span().get_span_context()).is_valid:
+        links.append(Link(batch))
+    span = _tracer().start_span(
+        name, context=_parent(traceparent), start_time=began_ns, attributes=dict(attributes or {}), links=links
+    )
     span.end()
     return _traceparent(trace.set_span_in_context(span))
+
+
+def annotate(attributes: Attributes, error: str | None = None) -> None:
+    """Add attributes to the current span, and the type of an error that was not raised."""
+    span = trace.get_current_span()
+    if not span.is_recording():
+        return
+    span.set_attributes(attributes)
+    if error is not None:
+        span.set_attribute(ERROR_TYPE, error)
+        span.set_status(StatusCode.ERROR, error)
+
+
+def is_recording() -> bool:
+    """Whether a collector gets the spans of this process; to spare work that only a span needs."""
+    return _recording()
+
+
+def traceparent_in(headers: Iterable[tuple[str, bytes]]) -> str | None:
+    """The traceparent in the headers of a Kafka record; None also where nothing is recorded."""
+    if not _recording():
+        return None
+    return next((value.decode("latin-1") for name, value in headers if name == "traceparent"), None)
+
+
+# ------------------------------------------------------------------ inside
+
+
+def _messaging_span(
+    operation: str,
+    kind: SpanKind,
+    topics: Iterable[str],
+    traceparents: Sequence[str | None],
+    count: int,
+    attributes: Attributes,
+    **how: Any,
+) -> AbstractContextManager[str]:
+    """Named after its topic, where it has only one."""
+    names = sorted(set(topics))
+    everything = {
+        _MESSAGING_SYSTEM: "kafka", _MESSAGING_OPERATION_NAME: operation, _MESSAGING_OPERATION_TYPE: operation,
+        _MESSAGING_BATCH_MESSAGE_COUNT: count, **attributes,
+    }  # fmt: skip
+    if len(names) == 1:
+        everything[_MESSAGING_DESTINATION_NAME] = names[0]
+    name = f"{operation} {names[0]}" if len(names) == 1 else operation
+    return _span(name, links=_links(traceparents), kind=kind, attributes=everything, **how)
 
 
 @contextmanager
@@ -110,8 +274,21 @@ def _span(name: str, **how: Any) -> Iterator[str]:
         try:
             yield _traceparent(get_current()) or ""
         except BaseException as error:
+            span.set_attribute(ERROR_TYPE, type(error).__name__)
             span.set_status(StatusCode.ERROR, type(error).__name__)
             raise
+
+
+def _links(traceparents: Sequence[str | None]) -> list[Link]:
+    """To each trace once, and to at most 32."""
+    distinct = dict.fromkeys(parent for parent in traceparents if parent is not None)
+    contexts = [context for parent in list(distinct)[:_MAX_LINKS] if (context := _context(parent)) is not None]
+    return [Link(context) for context in contexts if context.is_valid]
+
+
+def _new_traceparent() -> str:
+    """Of a trace of which nothing is recorded here."""
+    return f"00-{random.getrandbits(128):032x}-{random.getrandbits(64):016x}-01"
 
 
 def _recording() -> bool:

@@ -1,5 +1,6 @@
 """An OpenTelemetry collector: takes spans over HTTP as any other would, and keeps them."""
 
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -22,7 +23,30 @@ class Collector:
 
     def text(self) -> str:
         """All that spans say besides when they were."""
-        return "\n".join(f"{s.name} {s.attributes} {s.events} {s.status}" for s in self.spans.values())
+        return "\n".join(f"{s.name} {s.attributes} {s.events} {s.links} {s.status}" for s in self.spans.values())
+
+    def named(self, name: str) -> list[Span]:
+        return [span for span in self.spans.values() if span.name == name]
+
+    def attributes(self, span: Span) -> dict[str, str | int]:
+        return {one.key: one.value.string_value or one.value.int_value for one in span.attributes}
+
+    def ways_of(self, span: Span) -> tuple[str, ...]:
+        """Its own and its ancestors' names."""
+        return tuple(self._up(span))
+
+    def connected(self, span: Span) -> list[Span]:
+        """All spans of its trace and of the traces that are connected with it by links, in either direction."""
+        linked: dict[bytes, set[bytes]] = defaultdict(set)
+        for one in self.spans.values():
+            for link in one.links:
+                linked[one.trace_id].add(link.trace_id)
+                linked[link.trace_id].add(one.trace_id)
+        reached, fresh = {span.trace_id}, [span.trace_id]
+        while fresh:
+            fresh = [other for trace in fresh for other in linked[trace] if other not in reached]
+            reached.update(fresh)
+        return [one for one in self.spans.values() if one.trace_id in reached]
 
     def _up(self, span: Span | None) -> Iterator[str]:
         while span is not None:

@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.flow, pytest.mark.timeout(180)]
 _STORIES = (*STORIES, stop.STORY, two_questions.STORY, closed_question.STORY)
 
 
+WEBHOOK, PUSH = "POST /whatsapp/webhook", "POST /consonance/events"
 _PHONE = re.compile(r"\+?(44|33|49)[0-9]{9,10}")
 
 
@@ -79,15 +80,48 @@ def test_the_conservation_audit_ran_and_found_no_gap(audit: AuditState) -> None:
     assert audit.failed == []
 
 
-def test_one_trace_leads_from_what_came_in_to_what_was_written_and_read_back(collector: Collector) -> None:
-    assert ("consonance.write", "rules.decide", "ingest.webhook") in collector.ways("consonance.write")
+def test_one_trace_leads_from_a_reply_to_what_was_written_and_read_back(collector: Collector) -> None:
+    to_write = ("consonance.write", "rules.decide", WEBHOOK)
+    assert to_write in collector.ways("consonance.write")
+    assert ("mutation", *to_write) in collector.ways("mutation")
+    assert ("query", *to_write) in collector.ways("query")
+    outcomes = {collector.attributes(span)["stet.outcome"] for span in collector.named("consonance.write")}
+    assert "verified" in outcomes
 
 
-@pytest.mark.parametrize("origin", ["ingest.webhook", "ingest.push", "ingest.poll"])
+def test_the_approval_of_rights_is_connected_from_its_request_to_the_write(collector: Collector) -> None:
+    """The request is pushed, asked by WhatsApp and reported on; the reply begins a trace that is linked to it."""
+    written = [span for span in collector.named("consonance.write") if WEBHOOK in collector.ways_of(span)]
+    assert written
+    for span in written:
+        reached = {one.name for one in collector.connected(span)}
+        assert {PUSH, WEBHOOK, "rules.decide", "dispatcher.send", "dispatcher.update", "mutation", "query"} <= reached
+        assert {"process whatsapp.messages", "process writes.requested", "transaction rules"} <= reached
+
+
+def test_sends_and_statuses_have_outcomes(collector: Collector) -> None:
+    sends = [collector.attributes(span) for span in collector.named("dispatcher.send")]
+    assert {"accepted"} <= {one["stet.outcome"] for one in sends}
+    assert {one["http.request.method"] for one in sends} == {"POST"}
+    assert 200 in {one.get("http.response.status_code") for one in sends}
+    updates = {collector.attributes(span)["stet.event"] for span in collector.named("dispatcher.update")}
+    assert "messages.message.delivered.v1" in updates
+
+
+@pytest.mark.parametrize("origin", [WEBHOOK, PUSH, "ingest.poll"])
 def test_one_trace_leads_from_what_came_in_to_what_was_sent(collector: Collector, origin: str) -> None:
     """Across timers too: what is due later belongs to the trace that began it."""
     assert ("dispatcher.send", "rules.decide", origin) in collector.ways("dispatcher.send")
-    assert {way[-1] for way in collector.ways("dispatcher.send")} <= {"ingest.webhook", "ingest.push", "ingest.poll"}
+    assert {way[-1] for way in collector.ways("dispatcher.send")} <= {WEBHOOK, PUSH, "ingest.poll"}
+
+
+def test_records_on_their_way_to_kafka_have_spans_for_each_batch(collector: Collector) -> None:
+    """A round of the relay with records for several topics names none."""
+    for name in ("send", "send messages.events", "send decisions"):
+        relayed = [collector.attributes(span) for span in collector.named(name)]
+        assert {one["messaging.system"] for one in relayed} == {"kafka"}
+        assert all(int(one["messaging.batch.message_count"]) > 0 for one in relayed)
+    assert ("send whatsapp.statuses", WEBHOOK) in collector.ways("send whatsapp.statuses")
 
 
 @pytest.mark.parametrize("kind", ["number", "name", "text", "wamid"])

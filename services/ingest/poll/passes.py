@@ -43,7 +43,7 @@ from shared.runtime.clock import Clock, machine_now
 from shared.runtime.failures import describe_failure, parking_reason
 from shared.runtime.outbox import Transaction
 from shared.runtime.postgres import Pool
-from shared.runtime.tracing import intake_span
+from shared.runtime.tracing import poll_span
 
 OVERLAP = timedelta(days=1)
 """``changedSince`` counts whole days in an undocumented time zone, so a pass asks for a day more."""
@@ -150,7 +150,7 @@ class WorksPoll:
         version, key = stored.version + 1, partition_key(self.tenant, "works", work.work_id)
         comparison = ComparisonContext(self.tenant, self.vocabulary, tx.now, version, current.fields, self.polled)
         events = compare_works(stored.snapshot, work, comparison)
-        with intake_span("ingest.poll") as traceparent:
+        with poll_span("ingest.poll") as traceparent:
             context = EventContext(self.tenant, tx.now, {}, traceparent)
             for one in events:
                 event = context.event(one.data, id=one.id, key=key, at=tx.now, source=self.source)
