@@ -23,14 +23,14 @@ NAMED_ELSEWHERE = frozenset({"_record_outcome", "RateLimitedLog"})
 """What takes the name of an event and logs it later."""
 
 EVENT = re.compile(r"[a-z_]+\.([a-z_]+)")
-IRREGULAR = frozenset({"lost", "unread", "set_aside"})
+IRREGULAR = frozenset({"found", "lost", "unread", "set_aside"})
 
 FIELDS = frozenset(
     {
         # what it is about: ids, names from the code, places in topics
         "chain_id", "message_id", "write_id", "record", "line", "topic", "partition", "partitions", "offset", "first",
         "entity", "operation", "scope", "dependency", "setting", "location", "sender", "task", "loop", "step", "name",
-        "event_name", "phone_number_id", "tenant", "python", "file", "templates", "everything",
+        "event_name", "phone_number_id", "tenant", "python", "templates", "everything", "hop", "subject",
         # why: words of closed sets, and sentences of our own, which hold no value
         "reason", "cause", "state", "outcome", "error", "error_class", "code", "fault", "faults", "errors", "sentence",
         "detail", "where", "hint", "exc_info", "added", "missed",
