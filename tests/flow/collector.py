@@ -1,7 +1,6 @@
 """An OpenTelemetry collector: takes spans over HTTP as any other would, and keeps them."""
 
-from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -35,18 +34,10 @@ class Collector:
         """Its own and its ancestors' names."""
         return tuple(self._up(span))
 
-    def connected(self, span: Span) -> list[Span]:
-        """All spans of its trace and of the traces that are connected with it by links, in either direction."""
-        linked: dict[bytes, set[bytes]] = defaultdict(set)
-        for one in self.spans.values():
-            for link in one.links:
-                linked[one.trace_id].add(link.trace_id)
-                linked[link.trace_id].add(one.trace_id)
-        reached, fresh = {span.trace_id}, [span.trace_id]
-        while fresh:
-            fresh = [other for trace in fresh for other in linked[trace] if other not in reached]
-            reached.update(fresh)
-        return [one for one in self.spans.values() if one.trace_id in reached]
+    def names_in(self, traces: Iterable[bytes]) -> set[str]:
+        """The names of all spans of these traces."""
+        wanted = set(traces)
+        return {span.name for span in self.spans.values() if span.trace_id in wanted}
 
     def _up(self, span: Span | None) -> Iterator[str]:
         while span is not None:

@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.flow, pytest.mark.timeout(180)]
 _STORIES = (*STORIES, stop.STORY, two_questions.STORY, closed_question.STORY)
 
 
+_RIGHTS = frozenset({"rights.record_decision", "rights.advance_workflow"})
 WEBHOOK, PUSH = "POST /whatsapp/webhook", "POST /consonance/events"
 _PHONE = re.compile(r"\+?(44|33|49)[0-9]{9,10}")
 
@@ -91,12 +92,22 @@ def test_one_trace_leads_from_a_reply_to_what_was_written_and_read_back(collecto
 
 def test_the_approval_of_rights_is_connected_from_its_request_to_the_write(collector: Collector) -> None:
     """The request is pushed, asked by WhatsApp and reported on; the reply begins a trace that is linked to it."""
-    written = [span for span in collector.named("consonance.write") if WEBHOOK in collector.ways_of(span)]
+    of_rights = (s for s in collector.named("consonance.write") if collector.attributes(s)["stet.operation"] in _RIGHTS)
+    written = [span for span in of_rights if collector.ways_of(span) == ("consonance.write", "rules.decide", WEBHOOK)]
     assert written
     for span in written:
-        reached = {one.name for one in collector.connected(span)}
-        assert {PUSH, WEBHOOK, "rules.decide", "dispatcher.send", "dispatcher.update", "mutation", "query"} <= reached
-        assert {"process whatsapp.messages", "process writes.requested", "transaction rules"} <= reached
+        assert {"mutation", "query", "transaction writeback"} <= collector.names_in([span.trace_id])
+        (decided,) = [one for one in collector.spans.values() if one.span_id == span.parent_span_id]
+        question = [link.trace_id for link in decided.links]
+        assert {PUSH, "rules.decide", "dispatcher.send", "dispatcher.update"} <= collector.names_in(question)
+
+
+def test_a_batch_is_linked_to_the_traces_of_its_records(collector: Collector) -> None:
+    processed = [span for span in collector.spans.values() if span.name.startswith("process")]
+    begun = {span.trace_id for name in (WEBHOOK, PUSH) for span in collector.named(name)}
+    assert begun & {link.trace_id for span in processed for link in span.links}
+    assert {"process messages.requested", "process writes.requested"} <= {span.name for span in processed}
+    assert any(span.name == "transaction rules" for span in collector.spans.values())
 
 
 def test_sends_and_statuses_have_outcomes(collector: Collector) -> None:
