@@ -609,6 +609,31 @@ _WRITE_ALERTS = [
     ),
 ]
 
+# ------------------------------------------------------------------ the audit
+
+_AUDIT_ALERTS = [
+    Alert(
+        "StetAuditGap",
+        Severity.PAGE,
+        "max by (namespace, service, hop) (stet_audit_gaps) > 0",
+        "5m",
+        "The audit of {{ $labels.service }} found {{ $value }} gaps: {{ $labels.hop }}",
+        "Something was taken over and has no end in time. stet audit lists each gap with its reason and its subject.",
+        "promise",
+        _steady('stet_audit_gaps{service="rules", hop="decision"}', "1", "0"),
+    ),
+    Alert(
+        "StetAuditNotRunning",
+        Severity.TICKET,
+        "time() - max by (namespace, service, hop) (stet_audit_last_run_timestamp_seconds) > <30m>",
+        "5m",
+        "The audit of {{ $labels.service }} has not run for half an hour: {{ $labels.hop }}",
+        "No replica audits, a run fails, or its query does not find the gap that is planted to prove it.",
+        "promise",
+        _steady('stet_audit_last_run_timestamp_seconds{service="rules", hop="decision"}', "60+0", "0+60", "2h"),
+    ),
+]
+
 # ------------------------------------------------------------------ broker and database
 
 _REPLICATION_ALERTS = [
@@ -663,6 +688,7 @@ ALERT_GROUPS = (
     AlertGroup("stet-rules", _RULES_ALERTS),
     AlertGroup("stet-delivery", _DELIVERY_ALERTS),
     AlertGroup("stet-writes", _WRITE_ALERTS),
+    AlertGroup("stet-audit", _AUDIT_ALERTS),
     AlertGroup("stet-replication", _REPLICATION_ALERTS),
 )
 

@@ -113,6 +113,20 @@ def _open_work() -> list[Panel]:
             (1, 1),
         ),
         number_panel(
+            "Gaps of the audit",
+            "What was taken over and has no end in time. stet audit lists each with its reason.",
+            "short",
+            "sum(max by (namespace, service, hop) (stet_audit_gaps))",
+            (1, 1),
+        ),
+        number_panel(
+            "Oldest run of the audit",
+            "Time since the hop that was audited longest ago; each run proves that it can find a gap.",
+            "s",
+            "time() - min(max by (namespace, service, hop) (stet_audit_last_run_timestamp_seconds))",
+            (900, 1800),
+        ),
+        number_panel(
             "Webhook gaps open",
             "1 while webhooks may be missing that WhatsApp has not had the time to send again.",
             "short",
