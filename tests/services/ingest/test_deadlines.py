@@ -12,18 +12,18 @@ async def test_work_that_takes_too_long_raises_timeout() -> None:
     deadlines, began = Deadlines(0.2), time.monotonic()
     with pytest.raises(TimeoutError), deadlines.enforce():
         await asyncio.sleep(10)
-    assert 0.2 <= time.monotonic() - began < 1
+    assert 0.2 <= time.monotonic() - began < 5
 
 
 async def test_work_in_time_is_left_alone_and_the_next_has_its_own_deadline() -> None:
-    deadlines = Deadlines(0.2)
+    deadlines = Deadlines(1.5)
     for _ in range(3):
         with deadlines.enforce():
-            await asyncio.sleep(0.15)
+            await asyncio.sleep(0.6)
 
 
 async def test_each_of_many_deadlines_counts_from_its_own_start() -> None:
-    deadlines = Deadlines(0.3)
+    deadlines = Deadlines(1.0)
 
     async def wait(seconds: float) -> bool:
         try:
