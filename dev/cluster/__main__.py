@@ -16,6 +16,8 @@ from dev.cluster.run import ClusterRun, Step
 from dev.stack import RUN
 from shared.contracts.errors import StetError
 
+_WIDTH = 160  # columns of a log file
+
 
 def main(
     node: Annotated[Path, typer.Option(envvar="NODE", help="The script that makes a node.")] = DEFAULT_NODE,
@@ -27,7 +29,7 @@ def main(
     seed: Annotated[int, typer.Option(help="Of the people, the works and the load.")] = 1,
 ) -> None:
     """Try overlays/local for real: stories, policies, new rules, killed pods, a rollout under load, a restore."""
-    console = Console(stderr=False)
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     try:
         run = ClusterRun(RUN / "cluster", Progress(console), None if context else Node(node), context, seed)
     except StetError as failure:

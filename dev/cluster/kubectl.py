@@ -41,7 +41,7 @@ def run_command(
     except OSError as error:
         raise CommandFailed(command, "could not be started", str(error)) from None
     if done.returncode != 0:
-        raise CommandFailed(command, f"ended with code {done.returncode}", done.stderr + done.stdout)
+        raise CommandFailed(command, f"ended with code {done.returncode}", done.stdout + done.stderr)
     return done.stdout
 
 
