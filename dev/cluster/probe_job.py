@@ -23,9 +23,11 @@ _LOOK_SECONDS = 0.5
 
 
 def main(
-    work: Annotated[int, typer.Argument(help="A work of Consonance whose stage changes.")],
-    word: Annotated[str, typer.Argument(help="The name of its new stage, which no other event has.")],
-    messages: Annotated[int, typer.Option(help="How many messages about it to wait for.")] = 0,
+    work: Annotated[int, typer.Argument(help="The work of Consonance that the event is about.")],
+    word: Annotated[str, typer.Argument(help="What no other event has: the name of its new stage or of a block.")],
+    messages: Annotated[
+        int, typer.Option(help="How many messages about it to wait for; with none, nobody is told.")
+    ] = 0,
 ) -> None:
     print(orjson.dumps(asyncio.run(_follow(work, word, messages))).decode())
 
@@ -33,7 +35,7 @@ def main(
 async def _follow(work: int, word: str, messages: int) -> dict[str, Any]:
     began = time.monotonic()
     async with aiohttp.ClientSession(raise_for_status=True) as session, asyncio.timeout(_SECONDS):
-        await _push(session, work, word)
+        await _push(session, work, word, notice=messages > 0)
         decision = await _decision(f"evt-{word}")
         while len(found := await _messages(session, word)) < messages:
             await asyncio.sleep(_LOOK_SECONDS)
@@ -44,14 +46,24 @@ async def _follow(work: int, word: str, messages: int) -> dict[str, Any]:
         }
 
 
-async def _push(session: aiohttp.ClientSession, work: int, word: str) -> None:
+async def _push(session: aiohttp.ClientSession, work: int, word: str, *, notice: bool) -> None:
+    """A change of stage, about which authors are told; or the end of an unknown block, about which nobody is."""
+    event = {"id": f"evt-{word}", **(_stage_changed(work, word) if notice else _unblocked(work, word))}
+    async with session.post(f"{CONSONANCE_URL}/_simulator/push", json=event):
+        pass
+
+
+def _stage_changed(work: int, word: str) -> dict[str, Any]:
     data = {
         "work": work, "to_stage": word, "to_stage_key": "typesetting",
         "changed_at": datetime.now(UTC).isoformat(),  # noqa: TID251 -- the event's own time
     }  # fmt: skip
-    event = {"type": "work.stage_changed", "id": f"evt-{word}", "data": data}
-    async with session.post(f"{CONSONANCE_URL}/_simulator/push", json=event):
-        pass
+    return {"type": "work.stage_changed", "data": data}
+
+
+def _unblocked(work: int, word: str) -> dict[str, Any]:
+    data = {"work": work, "block_id": word, "resolved_by": {"type": "user", "id": "11"}}
+    return {"type": "work.unblocked", "data": data}
 
 
 async def _decision(event: str) -> dict[str, Any]:

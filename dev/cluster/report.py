@@ -25,7 +25,9 @@ class Progress:
     began: float = field(default_factory=time.monotonic)
 
     def __call__(self, line: str) -> None:
-        self.console.print(f"{time.monotonic() - self.began:7.1f} s  {line}", markup=False, highlight=False, soft_wrap=True)
+        self.console.print(
+            f"{time.monotonic() - self.began:7.1f} s  {line}", markup=False, highlight=False, soft_wrap=True
+        )
 
 
 def print_result(console: Console, results: Sequence[StepResult], memory: Mapping[str, Sequence[float]]) -> None:
