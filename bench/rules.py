@@ -91,7 +91,9 @@ async def measure(seconds: float) -> AsyncIterator[BenchResult]:
 
 
 async def _start_rules(environment: BenchEnvironment, rules: int, settings: Mapping[str, str] | None = None) -> Child:
-    folder = write_notice_rules(environment.layout.folder / "data" / f"rules-{rules}", rules)
+    folder = environment.layout.folder / "data" / f"rules-{rules}"
+    if not folder.exists():
+        write_notice_rules(folder, rules)
     return await environment.start_service("rules", STET_RULES_DIR=str(folder), **(settings or {}))
 
 

@@ -8,7 +8,7 @@ from aiokafka.errors import KafkaError
 from services.ingest.records import KafkaRecord
 from shared.contracts.errors import Unavailable
 from shared.runtime.kafka import Producer
-from shared.runtime.tracing import publish_span
+from shared.runtime.tracing import publish_span, traceparent_in
 
 _METADATA_SECONDS = 2.0
 
@@ -23,7 +23,8 @@ class KafkaPublisher:
     async def publish(self, records: Sequence[KafkaRecord]) -> None:
         """Return when the broker has all of them. Raises Unavailable; the broker may then have some of them."""
         if records:
-            with publish_span({one.topic.name for one in records}, (), len(records)):
+            traces = [traceparent_in(records[0].headers)]  # all of a request have its trace
+            with publish_span({one.topic.name for one in records}, traces, len(records)):
                 await self._publish(records)
 
     async def _publish(self, records: Sequence[KafkaRecord]) -> None:

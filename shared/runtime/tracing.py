@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from opentelemetry import trace
-from opentelemetry.context import Context, get_current
+from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
-from opentelemetry.sdk.trace.sampling import Decision, ParentBased, Sampler, SamplingResult, TraceIdRatioBased
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.semconv.attributes.db_attributes import DB_NAMESPACE, DB_OPERATION_NAME, DB_SYSTEM_NAME
 from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
 from opentelemetry.semconv.attributes.http_attributes import HTTP_REQUEST_METHOD, HTTP_ROUTE
@@ -56,9 +56,11 @@ def configure_traces(service: str, settings: TelemetrySettings) -> None:
             trace.NoOpTracerProvider()
         )  # unset, it would be looked up in the environment each time
         return
+    global _sample_ratio  # noqa: PLW0603 -- as the tracer provider, which is global too
+    _sample_ratio = settings.otlp_sample_ratio
     resource = Resource.create({"service.name": f"stet-{service}"})
     provider = TracerProvider(
-        resource=resource, sampler=sampler(settings.otlp_sample_ratio), shutdown_on_exit=False
+        resource=resource, sampler=ALWAYS_ON, shutdown_on_exit=False
     )  # its own exit hook waits half a minute for a collector
     provider.add_span_processor(BatchSpanProcessor(_exporter(settings.otlp_endpoint, settings)))
     trace.set_tracer_provider(provider)
@@ -94,35 +96,30 @@ def end_traces() -> None:
 
 # ------------------------------------------------------------------ sampling
 
+# A trace is recorded whole or not at all: the share is drawn where it begins, and travels in the flags of
+# ``traceparent``. What is not recorded makes no span: OpenTelemetry's own samplers are asked after most of the price of
+# a span is paid.
 
-class LinkedSampler(Sampler):
-    """For a span without a parent: recorded where one of the traces it is linked to is; without links, by ratio."""
-
-    def __init__(self, ratio: float) -> None:
-        self._by_ratio = TraceIdRatioBased(ratio)
-
-    def should_sample(  # noqa: PLR0913, PLR0917 -- the signature is OpenTelemetry's
-        self,
-        parent_context: Context | None,
-        trace_id: int,
-        name: str,
-        kind: SpanKind | None = None,
-        attributes: Any = None,
-        links: Sequence[Link] | None = None,
-        trace_state: Any = None,
-    ) -> SamplingResult:
-        if links:
-            is_recorded = any(link.context.trace_flags.sampled for link in links)
-            return SamplingResult(Decision.RECORD_AND_SAMPLE if is_recorded else Decision.DROP, attributes)
-        return self._by_ratio.should_sample(parent_context, trace_id, name, kind, attributes, links, trace_state)
-
-    def get_description(self) -> str:
-        return f"LinkedSampler{{{self._by_ratio.get_description()}}}"
+_SAMPLED = 1
+_sample_ratio = 1.0  # set once, by configure_traces
 
 
-def sampler(ratio: float) -> Sampler:
-    """A trace is recorded whole or not at all: the share is drawn where it begins, and travels in ``traceparent``."""
-    return ParentBased(root=LinkedSampler(ratio))
+def _is_drawn() -> bool:
+    """For a trace that begins here."""
+    return _recording() and random.random() < _sample_ratio
+
+
+def _is_sampled(traceparent: str | None) -> bool:
+    """https://www.w3.org/TR/trace-context/#sampled-flag"""
+    try:
+        return traceparent is not None and bool(int(traceparent[-2:], 16) & _SAMPLED)
+    except ValueError:
+        return False
+
+
+def _is_recorded(traceparents: Iterable[str | None]) -> bool:
+    """Whether a span that is linked to these traces is recorded: where one of them is."""
+    return _recording() and any(map(_is_sampled, traceparents))
 
 
 # ------------------------------------------------------------------ spans
@@ -133,7 +130,7 @@ def server_span(method: str, route: str, traceparent: str | None = None) -> Abst
 
     https://www.w3.org/TR/trace-context/#traceparent-header
     """
-    if not _recording():
+    if not (_is_recorded([traceparent]) if traceparent else _is_drawn()):
         return nullcontext(traceparent or _new_traceparent())
     attributes = {HTTP_REQUEST_METHOD: method, HTTP_ROUTE: route, URL_PATH: route}
     return _span(f"{method} {route}", context=_parent(traceparent), kind=SpanKind.SERVER, attributes=attributes)
@@ -141,7 +138,7 @@ def server_span(method: str, route: str, traceparent: str | None = None) -> Abst
 
 def poll_span(name: str) -> AbstractContextManager[str]:
     """Something that a poll found: begins a trace; gives the traceparent inside."""
-    if not _recording():
+    if not _is_drawn():
         return nullcontext(_new_traceparent())
     return _span(name, context=Context(), kind=SpanKind.INTERNAL)
 
@@ -150,7 +147,7 @@ def batch_span(
     service: str, topics: Iterable[str], traceparents: Sequence[str | None], count: int
 ) -> AbstractContextManager[object]:
     """The processing of a batch from Kafka, linked to (at most 32 of) the traces its records belong to."""
-    if not _recording():
+    if not _is_recorded(traceparents):
         return nullcontext()
     attributes = {_MESSAGING_CONSUMER_GROUP_NAME: f"stet.{service}"}
     return _messaging_span("process", SpanKind.CONSUMER, topics, traceparents, count, attributes, context=Context())
@@ -160,7 +157,7 @@ def publish_span(
     topics: Iterable[str], traceparents: Sequence[str | None], count: int
 ) -> AbstractContextManager[object]:
     """Records on their way to Kafka, until they are acknowledged: part of the current trace, and linked to theirs."""
-    if not _recording():
+    if not _is_recorded(traceparents):
         return nullcontext()
     return _messaging_span("send", SpanKind.PRODUCER, topics, traceparents, count, {})
 
@@ -175,7 +172,7 @@ def database_span(namespace: str, operation: str = "transaction") -> AbstractCon
 
 def loop_span(name: str, traceparents: Sequence[str | None], count: int) -> AbstractContextManager[object]:
     """A round of a loop over rows of several traces, linked to (at most 32 of) them."""
-    if not _recording():
+    if not _is_recorded(traceparents):
         return nullcontext()
     return _span(name, context=Context(), links=_links(traceparents), attributes={"stet.rows": count})
 
@@ -184,14 +181,14 @@ def effect_span(
     name: str, traceparent: str | None, attributes: Attributes, kind: SpanKind = SpanKind.CLIENT
 ) -> AbstractContextManager[str | None]:
     """An attempt of a send or a write, in the trace of the message or write; gives the traceparent inside."""
-    if not _recording():
+    if not _is_recorded([traceparent]):
         return nullcontext(traceparent)
     return _span(name, context=_parent(traceparent), kind=kind, attributes=attributes)
 
 
 def client_span(name: str, attributes: Attributes) -> AbstractContextManager[object]:
-    """A request to a neighbour, in the current trace."""
-    if not _recording():
+    """A request to a neighbour, where it is part of a recorded trace."""
+    if not trace.get_current_span().is_recording():
         return nullcontext()
     return _span(name, kind=SpanKind.CLIENT, attributes=attributes)
 
@@ -208,7 +205,7 @@ def past_span(
     It is linked to the batch it was part of, so that what a webhook brought can be followed into the trace that it
     changed, and to the traces ``linked``.
     """
-    if not _recording():
+    if not _is_recorded([traceparent]):
         return traceparent
     links = _links(linked)
     if (batch := trace.get_current_span().get_span_context()).is_valid:
@@ -217,7 +214,7 @@ def past_span(
         name, context=_parent(traceparent), start_time=began_ns, attributes=dict(attributes or {}), links=links
     )
     span.end()
-    return _traceparent(trace.set_span_in_context(span))
+    return _traceparent(span)
 
 
 def annotate(attributes: Attributes, error: str | None = None) -> None:
@@ -272,7 +269,7 @@ def _span(name: str, **how: Any) -> Iterator[str]:
     """An error is recorded by its type alone: its text may quote personal data."""
     with _tracer().start_as_current_span(name, record_exception=False, set_status_on_exception=False, **how) as span:
         try:
-            yield _traceparent(get_current()) or ""
+            yield _traceparent(span)
         except BaseException as error:
             span.set_attribute(ERROR_TYPE, type(error).__name__)
             span.set_status(StatusCode.ERROR, type(error).__name__)
@@ -281,14 +278,15 @@ def _span(name: str, **how: Any) -> Iterator[str]:
 
 def _links(traceparents: Sequence[str | None]) -> list[Link]:
     """To each trace once, and to at most 32."""
-    distinct = dict.fromkeys(parent for parent in traceparents if parent is not None)
+    distinct = dict.fromkeys(parent for parent in traceparents if _is_sampled(parent))
     contexts = [context for parent in list(distinct)[:_MAX_LINKS] if (context := _context(parent)) is not None]
     return [Link(context) for context in contexts if context.is_valid]
 
 
 def _new_traceparent() -> str:
-    """Of a trace of which nothing is recorded here."""
-    return f"00-{random.getrandbits(128):032x}-{random.getrandbits(64):016x}-01"
+    """Of a trace of which nothing is recorded here; without a collector, others may record it all the same."""
+    flags = 0 if _recording() else _SAMPLED
+    return f"00-{random.getrandbits(128):032x}-{random.getrandbits(64):016x}-{flags:02x}"
 
 
 def _recording() -> bool:
@@ -304,10 +302,9 @@ def _parent(traceparent: str | None) -> Context:
     return _PROPAGATOR.extract({"traceparent": traceparent} if traceparent else {}, context=Context())
 
 
-def _traceparent(context: Context) -> str | None:
-    carrier: dict[str, str] = {}
-    _PROPAGATOR.inject(carrier, context=context)
-    return carrier.get("traceparent")
+def _traceparent(span: trace.Span) -> str:
+    context = span.get_span_context()
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
 
 
 def _context(traceparent: str | None) -> trace.SpanContext | None:

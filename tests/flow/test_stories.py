@@ -36,7 +36,7 @@ def played() -> tuple[DemoResult, Collector, Exposure, AuditState]:
 
 async def _play() -> tuple[DemoResult, Collector, Exposure, AuditState]:
     async with collecting() as collector:
-        traced = {service: {"STET_OTLP_ENDPOINT": collector.url} for service in SERVICES}
+        traced = {service: {"STET_OTLP_ENDPOINT": collector.url, "STET_OTLP_SAMPLE_RATIO": "1"} for service in SERVICES}
         traced["ingest"] |= POLLED_ON_REQUEST.settings["ingest"]
         async with Stack.open("flow-stories", STARTS_AT, StackOptions(settings=traced)) as stack:
             result = await play_stories(stack, _STORIES)

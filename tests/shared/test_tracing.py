@@ -6,6 +6,7 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import SpanKind
 
 from shared.runtime import tracing
@@ -19,12 +20,12 @@ from shared.runtime.tracing import (
     past_span,
     poll_span,
     publish_span,
-    sampler,
     server_span,
     traceparent_in,
 )
 
 BEGUN = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+QUESTION = "00-2af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 NOT_SAMPLED = "00-1af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
 
 
@@ -35,9 +36,10 @@ def ratio() -> float:
 
 @pytest.fixture
 def recorded(monkeypatch: pytest.MonkeyPatch, ratio: float) -> Iterator[InMemorySpanExporter]:
-    exporter, provider = InMemorySpanExporter(), TracerProvider(sampler=sampler(ratio), shutdown_on_exit=False)
+    exporter, provider = InMemorySpanExporter(), TracerProvider(sampler=ALWAYS_ON, shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     monkeypatch.setattr(tracing, "_recording", lambda: True)
+    monkeypatch.setattr(tracing, "_sample_ratio", ratio)
     monkeypatch.setattr(tracing, "_tracer", lambda: provider.get_tracer("stet"))
     yield exporter
     provider.shutdown()
@@ -67,7 +69,7 @@ def test_a_sender_may_have_begun_the_trace(recorded: InMemorySpanExporter) -> No
 
 
 def test_what_surrounds_a_span_is_not_its_parent(recorded: InMemorySpanExporter) -> None:
-    with batch_span("rules", ["contacts"], [], 0), poll_span("ingest.poll"):
+    with batch_span("rules", ["contacts"], [BEGUN], 1), poll_span("ingest.poll"):
         pass
     assert spans(recorded)[0].parent is None
 
@@ -85,9 +87,9 @@ def test_a_batch_is_linked_to_each_trace_once_and_to_32_at_most(recorded: InMemo
 def test_spans_are_named_and_described_by_the_semantic_conventions(recorded: InMemorySpanExporter) -> None:
     with server_span("POST", "/hook"):
         annotate({"http.response.status_code": 200})
-        with publish_span({"contacts"}, [], 3), database_span("rules"):
+        with publish_span({"contacts"}, [BEGUN], 3), database_span("rules"):
             pass
-    with batch_span("rules", ["contacts", "writes.events"], [], 2):
+    with batch_span("rules", ["contacts", "writes.events"], [BEGUN], 2):
         pass
     found = {span.name: (span.kind, dict(span.attributes or {})) for span in spans(recorded)}
     kafka = {"messaging.system": "kafka"}
@@ -129,11 +131,11 @@ def test_spans_are_named_and_described_by_the_semantic_conventions(recorded: InM
 
 
 def test_a_past_span_is_linked_to_its_batch_and_to_other_traces(recorded: InMemorySpanExporter) -> None:
-    with batch_span("rules", ["contacts"], [], 1):
-        past_span("rules.decide", BEGUN, 1, {"stet.effects": 1}, [NOT_SAMPLED, None])
+    with batch_span("rules", ["contacts"], [BEGUN], 1):
+        past_span("rules.decide", BEGUN, 1, {"stet.effects": 1}, [QUESTION, NOT_SAMPLED, None])
     decided, batch = spans(recorded)
     linked = [link.context.trace_id for link in decided.links]
-    assert linked == [int(NOT_SAMPLED.split("-")[1], 16), batch.context.trace_id]
+    assert linked == [int(QUESTION.split("-")[1], 16), batch.context.trace_id]
     assert decided.context.trace_id == int(BEGUN.split("-")[1], 16)
 
 
@@ -144,9 +146,9 @@ def test_a_transaction_outside_a_trace_makes_no_span(recorded: InMemorySpanExpor
 
 
 def test_an_error_leaves_only_its_type(recorded: InMemorySpanExporter) -> None:
-    with pytest.raises(ValueError, match="secret"), effect_span("sent", None, {}):
+    with pytest.raises(ValueError, match="secret"), effect_span("sent", BEGUN, {}):
         raise ValueError("the secret is +447700900123")
-    with effect_span("refused", None, {}):
+    with effect_span("refused", BEGUN, {}):
         annotate({"stet.outcome": "error"}, error="131047")
     sent, refused = spans(recorded)
     assert (sent.status.description, sent.events) == ("ValueError", ())
@@ -164,6 +166,8 @@ def test_a_trace_is_recorded_whole_or_not_at_all(recorded: InMemorySpanExporter)
         pass
     with batch_span("rules", ["contacts"], [NOT_SAMPLED], 1):
         pass
+    with effect_span("dispatcher.send", NOT_SAMPLED, {}) as sent, publish_span(["contacts"], [NOT_SAMPLED], 1):
+        assert sent == NOT_SAMPLED
     with loop_span("dispatcher.record", [NOT_SAMPLED, BEGUN], 2):
         pass
     assert [span.name for span in spans(recorded)] == ["POST /begun", "dispatcher.record"]
