@@ -25,6 +25,10 @@ from shared.runtime.telemetry import get_logger
 PROBE_SECONDS = 3.0
 """A probe that gets no answer in that time has failed for its sender; the manifests say the same."""
 
+_CHECK_SECONDS = 2.5
+"""What a check may take. It is not waited for longer, also where it cannot be cancelled at once: the cancellation of a
+query waits for a database that stands still."""
+
 _TICK_SECONDS = 0.5
 
 log = get_logger()
@@ -69,6 +73,7 @@ class Health:
     routes: dict[str, Route] = field(default_factory=dict)
     idle: IdleCheck | None = None
     on_unready: list[Callable[[], None]] = field(default_factory=list)
+    _running: dict[str, asyncio.Future[bool]] = field(default_factory=dict)
 
     @asynccontextmanager
     async def serving(self, host: str, port: int) -> AsyncIterator[None]:
@@ -79,7 +84,8 @@ class Health:
         try:
             yield
         finally:
-            watch.cancel()
+            for task in (watch, *self._running.values()):
+                task.cancel()
             await runner.cleanup()
 
     async def _watch_loop(self) -> None:
@@ -103,13 +109,20 @@ class Health:
         return app
 
     async def failing_checks(self) -> list[str]:
-        """The checks that fail now; calls ``on_unready`` if any does, as a load balancer then sends nothing."""
-        checks = list(self.checks.items())  # a task that starts meanwhile may add one
-        passed = await asyncio.gather(*(check() for _, check in checks))
-        failing = [name for (name, _), is_passed in zip(checks, passed, strict=True) if not is_passed]
+        """The checks that fail now, or do not answer; calls ``on_unready`` if any does: nothing is sent here then."""
+        running = {name: self._begin(name, check) for name, check in self.checks.items()}
+        if running:
+            await asyncio.wait(running.values(), timeout=_CHECK_SECONDS)
+        failing = [name for name, check in running.items() if not (check.done() and check.result())]
         if failing:
             self._report_unready()
         return failing
+
+    def _begin(self, name: str, check: Check) -> asyncio.Future[bool]:
+        """One at a time: a check that has not answered yet is asked no second time."""
+        if name not in self._running or self._running[name].done():
+            self._running[name] = asyncio.ensure_future(check())
+        return self._running[name]
 
     def _report_unready(self) -> None:
         for callback in self.on_unready:

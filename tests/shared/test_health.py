@@ -5,7 +5,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import aiohttp
 import pytest
@@ -120,3 +120,25 @@ def test_an_event_loop_that_stands_still_is_not_alive_and_may_have_missed_reques
         while not heard and time.monotonic() < deadline:
             time.sleep(0.05)
         assert (is_alive(port), heard) == (True, ["unready"])
+
+
+async def test_a_check_that_does_not_answer_fails_in_time_and_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health_module, "_CHECK_SECONDS", 0.1)
+    asked = 0
+    frozen = asyncio.Event()
+
+    async def stands_still_even_when_cancelled() -> bool:
+        nonlocal asked
+        asked += 1
+        while not frozen.is_set():
+            with suppress(asyncio.CancelledError):
+                await frozen.wait()
+        return True
+
+    health = Health(driven=False, checks={"database": stands_still_even_when_cancelled})
+    assert await asyncio.wait_for(health.failing_checks(), 5) == ["database"]
+    assert await asyncio.wait_for(health.failing_checks(), 5) == ["database"]
+    assert asked == 1
+    frozen.set()
+    await asyncio.sleep(0)
+    assert await health.failing_checks() == []
