@@ -32,11 +32,14 @@ class Monitor:
     async def idle(self) -> IdleStatus:
         """Work that still moves, and the business instant at which something is due next."""
         moment = self.sender.moment()
-        sends = await self.store.open_sends(self.pool)
+        await self.store.release_crossed(self.pool, moment.business)  # or a development clock would leap past it
+        # of one instant: a message claimed between two looks would be neither waiting nor in flight
+        async with self.pool.acquire() as connection, connection.transaction(isolation="repeatable_read"):
+            sends = await self.store.open_sends(connection)
+            schedules = await self.store.line_schedules(connection)
         busy = ["in_flight"] if sends.in_flight or self.sender.in_flight else []
         dues = []
-        await self.store.release_crossed(self.pool, moment.business)  # or a development clock would leap past it
-        for line, schedule in (await self.store.line_schedules(self.pool)).items():
+        for line, schedule in schedules.items():
             due = self._due(line, schedule, moment)
             if due is None or due <= moment.business:
                 busy.append("queue")

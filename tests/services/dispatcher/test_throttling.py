@@ -46,11 +46,8 @@ async def test_a_throttled_person_waits_and_the_others_do_not(dispatcher: Dispat
     await dispatcher.wait_until_idle()
     assert (await dispatcher.parts.monitor.idle()).next_due == dispatcher.clock.now() + timedelta(seconds=1)
     dispatcher.advance_clock(timedelta(seconds=1))
-
-    async def waits_for_four_seconds() -> bool:
-        return (await dispatcher.parts.monitor.idle()).next_due == dispatcher.clock.now() + timedelta(seconds=4)
-
-    await wait_until(waits_for_four_seconds)
+    await dispatcher.wait_until_idle()
+    assert (await dispatcher.parts.monitor.idle()).next_due == dispatcher.clock.now() + timedelta(seconds=4)
     dispatcher.advance_clock(timedelta(seconds=4))
     await dispatcher.wait_for_state("accepted")
 
