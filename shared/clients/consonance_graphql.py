@@ -80,7 +80,7 @@ class QueryFailed(Unavailable):
         self.schema_changed = schema_changed
 
 
-class RequestKind(StrEnum):
+class GraphqlOperation(StrEnum):
     QUERY = "query"
     MUTATION = "mutation"
 
@@ -103,7 +103,7 @@ _FAILURES: Mapping[type[Unavailable], RequestOutcome] = {
 }
 
 _metrics = Metrics.of("ingest", "writeback")
-_kind = label("kind", RequestKind)
+_kind = label("kind", GraphqlOperation)
 _REQUESTS = _metrics.counter(
     "stet_consonance_requests_total", "Requests to Consonance.", _kind, label("outcome", RequestOutcome)
 )
@@ -174,7 +174,7 @@ class ConsonanceClient:
         Raises QueryFailed where the answer holds errors, whatever its HTTP status, and Unavailable for every other
         failure. An answer of another shape is a failure too: it does not even show that a record is missing.
         """
-        status, body = await self._timed(RequestKind.QUERY, document, variables)
+        status, body = await self._timed(GraphqlOperation.QUERY, document, variables)
         if status >= 500 or not isinstance(body, dict):
             raise Unavailable(f"Consonance answered a query with HTTP {status}")
         if errors := body.get("errors"):
@@ -190,7 +190,7 @@ class ConsonanceClient:
 
         Raises KeyRefused, Throttled or RequestNotSent where nothing was executed, NoAnswer where that is unknown.
         """
-        status, body = await self._timed(RequestKind.MUTATION, document, variables)
+        status, body = await self._timed(GraphqlOperation.MUTATION, document, variables)
         if status >= 500 or not isinstance(body, dict):
             raise NoAnswer(f"Consonance answered a mutation with HTTP {status}")
         return body
@@ -205,7 +205,7 @@ class ConsonanceClient:
             raise Unavailable(f"Consonance's schema cannot be read: {type(error).__name__}") from None
         return schema
 
-    async def _timed(self, kind: RequestKind, document: str, variables: Mapping[str, Any]) -> tuple[int, Any]:
+    async def _timed(self, kind: GraphqlOperation, document: str, variables: Mapping[str, Any]) -> tuple[int, Any]:
         began, outcome = time.perf_counter(), RequestOutcome.NO_ANSWER
         try:
             status, body = await self._post(document, variables)
