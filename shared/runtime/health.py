@@ -26,8 +26,8 @@ PROBE_SECONDS = 3.0
 """A probe that gets no answer in that time has failed for its sender; the manifests say the same."""
 
 _CHECK_SECONDS = 2.5
-"""What a check may take. It is not waited for longer, also where it cannot be cancelled at once: the cancellation of a
-query waits for a database that stands still."""
+"""The time that a check may take. It is not cancelled then: the cancellation of a query waits for a database that
+stands still."""
 
 _TICK_SECONDS = 0.5
 
@@ -84,8 +84,9 @@ class Health:
         try:
             yield
         finally:
-            for task in (watch, *self._running.values()):
-                task.cancel()
+            watch.cancel()
+            for check in self._running.values():
+                check.cancel()
             await runner.cleanup()
 
     async def _watch_loop(self) -> None:
