@@ -21,7 +21,7 @@ _SERVER_SETTINGS = ("STET_KAFKA_BOOTSTRAP", "STET_POSTGRES_DSN")
 
 
 class Part(StrEnum):
-    """What can be measured by itself."""
+    """A part that can be measured by itself."""
 
     INGEST = "ingest"
     RULES = "rules"

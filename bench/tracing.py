@@ -1,4 +1,4 @@
-"""What traces cost: ingest and rules with the default share recorded and sent, beside the same without a collector.
+"""The cost of traces: ingest and rules with the default share recorded and sent, beside the same without a collector.
 
 The two processes of ingest run side by side and are measured in turns; those of rules, which would share partitions,
 one after the other.

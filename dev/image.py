@@ -27,7 +27,7 @@ _MEGABYTE = 1_000_000
 
 @dataclass(frozen=True)
 class Build:
-    """What is built: the tag, and the build arguments, which become labels."""
+    """An image to build: the tag, and the build arguments, which become labels."""
 
     tag: str
     arguments: dict[str, str]

@@ -38,7 +38,7 @@ def _sections(declarations: Mapping[str, Declaration]) -> Iterator[str]:
 
 
 def _order(declared: Declaration) -> tuple[int, list[int], str]:
-    """What most services have comes first."""
+    """Metrics that most services have come first."""
     return -len(declared.services), [SERVICES.index(one) for one in declared.services], declared.name
 
 

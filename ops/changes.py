@@ -64,7 +64,7 @@ def confirm(question: str, *, yes: bool) -> None:
 
 
 def current_person() -> str:
-    """Who runs this command: STET_OPERATOR, else the login of the operating system and the machine."""
+    """The person that runs this command: STET_OPERATOR, else the login of the operating system and the machine."""
     named = os.environ.get("STET_OPERATOR")
     if named:
         return named

@@ -174,7 +174,7 @@ def print_lines(lines: Iterable[str]) -> None:
 
 
 def print_result(sentence: str, fields: Mapping[str, Any], output: OutputFormat) -> None:
-    """What a change did: a sentence, or its fields as JSON."""
+    """The result of a change: a sentence, or its fields as JSON."""
     if output is OutputFormat.JSON:
         print_json([fields])
     else:

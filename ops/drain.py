@@ -59,7 +59,7 @@ def drain_command(
 
 
 async def _until_calm(pool: Pool, settings: OperatorSettings, timeout_seconds: int) -> dict[str, int]:
-    """What is under way when the time is over; empty once two rounds in a row found nothing."""
+    """The work under way when the time is over; empty once two rounds in a row found nothing."""
     ends = asyncio.get_running_loop().time() + timeout_seconds
     calm, told = 0, ""
     while True:
@@ -93,7 +93,7 @@ async def under_way(pool: Pool, settings: OperatorSettings) -> dict[str, int]:
 
 
 async def _left(pool: Pool, tenant: str) -> dict[str, int]:
-    """What stays in the queues until the tenant is resumed, or until a person settles it."""
+    """The work that stays in the queues until the tenant is resumed, or until a person settles it."""
     messages = await pool.fetchrow(QUERIES.messages, tenant)
     writes = await pool.fetchrow(QUERIES.writes, tenant)
     waiting = await pool.fetchrow(QUERIES.waiting_events, tenant)

@@ -18,7 +18,7 @@ DEFAULT_STACK = Path(".run/stack.json")
 
 
 class StackDocument(msgspec.Struct, frozen=True):
-    """What is used of ``stack.json``: the address of a health port and the settings, by service."""
+    """The part of ``stack.json`` that is used: the address of a health port and the settings, by service."""
 
     health_urls: dict[str, str]
     environments: dict[str, dict[str, str]]

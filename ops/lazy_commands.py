@@ -33,7 +33,7 @@ class LazyCommand:
         return typer.main.get_command(alone)
 
     def summary(self) -> TyperCommand:
-        """What the help of the whole shows of it."""
+        """The sentence about the command in the help of the whole."""
         return TyperCommand(self.name, help=self.sentence, rich_help_panel=self.panel)
 
 

@@ -178,7 +178,7 @@ async def end_pause(pool: Pool, tenant: str, kind: PausedKind, name: str) -> boo
 
 
 async def unknown_name(pool: Pool, tenant: str, kind: PausedKind, name: str) -> str | None:
-    """What is wrong with a name that nothing known has; before the first message no line is known, and any will do."""
+    """The problem of a name that nothing known has; before the first message no line is known, and any will do."""
     known = await _known_names(pool, tenant, kind)
     if name in known or not known:
         return None
@@ -221,7 +221,7 @@ async def _names_of_files(pool: Pool, file_kind: str) -> set[str]:
 
 
 async def _until_obeyed(pool: Pool, tenant: str, kind: PausedKind, name: str) -> dict[str, Any]:
-    """What the pause holds, once nothing of it is in flight, or after some seconds."""
+    """The work that the pause holds, once nothing of it is in flight, or after some seconds."""
     query = getattr(QUERIES, f"held_by_{kind}")
     arguments = (tenant,) if kind is PausedKind.TENANT else (tenant, name)
     ends = asyncio.get_running_loop().time() + _OBEYED_SECONDS

@@ -81,7 +81,7 @@ class Life:
 
 
 async def kind_of(pool: Pool, tenant: str, given: str) -> tuple[IdKind, str]:
-    """What an id stands for; a contact's id in Consonance stands for its person. What no table knows is an event."""
+    """The kind of an id; a contact's id in Consonance stands for its person. An id that no table knows is an event."""
     person = await pool.fetchval(QUERIES.find_person, tenant, given)
     if person is not None:
         return IdKind.PERSON, person
@@ -164,7 +164,7 @@ def chain_entries(chain: Chain, changed_at: datetime) -> Iterator[Entry]:
 
 
 def _people_entries(chain: Chain) -> Iterator[Entry]:
-    """What people did: answers, and matters offered and taken."""
+    """The actions of people: answers, and matters offered and taken."""
     for answer in chain.answers:
         what = f"answered {answer.answer}" + ("" if answer.final else ", not final")
         private = {"reply": answer.reply, "wamid": answer.wamid}
@@ -209,7 +209,7 @@ def _write_entries(row: Any) -> Iterator[Entry]:
 
 
 async def _held_entries(pool: Pool, tenant: str, known_as: str, chain_ids: Sequence[str]) -> list[Entry]:
-    """What stands still: chains set aside, events that wait, records that are parked."""
+    """Work that stands still: chains set aside, events that wait, records that are parked."""
     entries = [
         Entry(
             row["set_aside_at"],

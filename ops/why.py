@@ -133,7 +133,7 @@ def _as_key(tenant: TenantId, subject: str) -> tuple[str, list[str]]:
 
 
 async def _facts(pool: Pool, tenant: str, person_id: str) -> dict[str, Any]:
-    """What rules knows of the person that decides whether they may be written to; no name and no address."""
+    """The facts of rules that decide whether the person may be written to; no name and no address."""
     document = await pool.fetchval(QUERIES.person, tenant, person_id)
     if document is None:
         return {"known to rules": "no: events that name them wait for the contact"}

@@ -99,7 +99,7 @@ def _rules_patch(names: list[str]) -> dict[str, Any]:
 
 
 class _Lines:
-    """What ruamel.yaml writes to: a stream of text or bytes."""
+    """A target of ruamel.yaml: a stream of text or bytes."""
 
     def __init__(self, lines: list[str]) -> None:
         self._lines = lines

@@ -1,4 +1,4 @@
-"""What a dashboard consists of, and how it becomes Grafana's JSON.
+"""The parts of a dashboard, and how it becomes Grafana's JSON.
 
 Queries are written as in the Prometheus console; the variables of a dashboard are added to every metric of ours when it
 is rendered. ``$__rate_interval`` and ``$__range`` are Grafana's.

@@ -1,4 +1,4 @@
-"""What the conservation audit of the dispatcher checks: messages, attempts and uncertain sends end, statuses come."""
+"""The checks of the dispatcher's conservation audit: messages, attempts and uncertain sends end, statuses come."""
 
 from collections.abc import Iterable
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""What an operator has paused: lines, templates, or the tenant. The leader asks every second, and holds it back.
+"""The pauses of an operator: lines, templates, or the tenant. The leader asks every second, and holds it back.
 
 A held message waits with the reason ``paused_by_operator`` and goes on when its line, its template or the tenant is
 resumed. Its expiry counts on: a question past its date is dropped as ``expired_while_paused``.

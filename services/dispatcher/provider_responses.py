@@ -120,7 +120,7 @@ def error_policy(code: int, subcode: int | None = None, *, http_status: int = 40
 
 
 ERROR_CLASSES = ("none", "undocumented", *(action.value for action in ErrorAction))
-"""What ``error_class`` returns."""
+"""The values that ``error_class`` returns."""
 
 
 def error_class(code: int | None) -> str:

@@ -1,4 +1,4 @@
-"""What the conservation audit of ingest checks: accepted events are published, webhooks arrive, polls end."""
+"""The checks of ingest's conservation audit: accepted events are published, webhooks arrive, polls end."""
 
 from collections.abc import Iterable, Iterator
 from datetime import timedelta

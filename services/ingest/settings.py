@@ -37,7 +37,7 @@ _KINDS = frozenset(map(consonance.short_name, consonance.KINDS))
 
 
 class IngestRole(StrEnum):
-    """What a process of ingest does; ``all`` is one workload, ``web`` and ``poll`` are two."""
+    """The work of a process of ingest; ``all`` is one workload, ``web`` and ``poll`` are two."""
 
     ALL = "all"
     WEB = "web"

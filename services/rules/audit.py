@@ -1,4 +1,4 @@
-"""What the conservation audit of rules checks: events have decisions, what is due runs, requests are answered."""
+"""The checks of the conservation audit of rules: events have decisions, due steps run, requests are answered."""
 
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
@@ -17,7 +17,7 @@ DECISION_BUDGET = timedelta(minutes=5)
 """A decision follows within 30 seconds; the rest is what the relay may need after a kill, and a restart of a broker."""
 
 RUN_BUDGET = timedelta(minutes=10)
-"""What is due runs within seconds, once its partitions are read; a partition held for five minutes is logged."""
+"""A due step runs within seconds, once its partitions are read; a partition held for five minutes is logged."""
 
 MESSAGE_BUDGET = timedelta(hours=1)
 """After its expiry, at which the dispatcher drops it; what it reports then comes within seconds."""

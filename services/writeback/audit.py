@@ -1,4 +1,4 @@
-"""What the conservation audit of writeback checks: writes are settled or have a task, and evidence proves it."""
+"""The checks of writeback's conservation audit: writes are settled or have a task, and evidence proves it."""
 
 from collections.abc import Iterable
 from datetime import timedelta

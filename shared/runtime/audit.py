@@ -108,7 +108,7 @@ class HopState:
 
 @dataclass(frozen=True, slots=True)
 class HopResult:
-    """What a run found. ``checked`` counts the rows looked at; without ``complete`` no gap is closed."""
+    """The result of a run. ``checked`` counts the rows looked at; without ``complete`` no gap is closed."""
 
     checked: int
     gaps: Sequence[Gap]

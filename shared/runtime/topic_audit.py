@@ -19,7 +19,7 @@ from shared.runtime.postgres import Connection
 from shared.runtime.settings import ServiceSettings
 
 NamesIn = Callable[[bytes], Iterable[str]]
-"""What the value of a record names."""
+"""Reads the name that the value of a record carries."""
 
 EVENT_CONTROL = " ".join([CONTROL] * 3)
 """The subject of a planted event: a subject is tenant, source and id of an event, with spaces between them."""

@@ -1,4 +1,4 @@
-"""What every set of manifests must hold, beyond its schemas. Each function returns its objections as sentences."""
+"""Policies of every set of manifests, beyond its schemas. Each function returns its objections as sentences."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -325,7 +325,7 @@ def _ports_of(selector: Any, manifests: Sequence[Manifest]) -> set[str | int]:
 
 
 def scaling(manifests: Sequence[Manifest]) -> Objections:
-    """Whoever scales a workload owns its number of replicas; consumers never outnumber the partitions."""
+    """The scaler of a workload owns its number of replicas; consumers never outnumber the partitions."""
     there = {(one.manifest["kind"], one.name): one for one in workloads(manifests)}
     for scaler in of_kind(manifests, "HorizontalPodAutoscaler", "ScaledObject"):
         target, spec = scaler["spec"]["scaleTargetRef"], scaler["spec"]

@@ -39,7 +39,7 @@ def _validator(api_version: str, kind: str, version: str) -> Any:
 
 @cache
 def _definitions(version: str) -> Any:
-    """What the schemas of one release refer to."""
+    """The definitions that the schemas of one release refer to."""
     path = _folder(version) / "_definitions.json"
     definitions: Any = Resource.from_contents(json.loads(path.read_text()))
     return definitions @ Registry()

@@ -1,4 +1,4 @@
-"""What a set of manifests says about its pods: containers, settings, ports."""
+"""The pods of a set of manifests: containers, settings, ports."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -37,7 +37,7 @@ def paths() -> frozenset[str]:
 
 @cache
 def modules() -> frozenset[str]:
-    """What ``python -m`` runs: every module, and every package that has a ``__main__``."""
+    """The modules that ``python -m`` runs: every module, and every package that has a ``__main__``."""
     dotted = {path.removesuffix(".py").replace("/", ".") for path in files() if path.endswith(".py")}
     return frozenset(dotted | {name.removesuffix(".__main__") for name in dotted if name.endswith(".__main__")})
 

@@ -1,4 +1,4 @@
-"""What the documentation names, and where: code spans, links and commands of README.md, CONTRIBUTING.md and docs/."""
+"""Names in the documentation, and their places: code, links and commands of README.md, CONTRIBUTING.md and docs/."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What the conservation audit of a running stack has recorded."""
+"""The records of the conservation audit of a running stack."""
 
 import re
 from dataclasses import dataclass

@@ -38,7 +38,7 @@ Firing = tuple[str, str]  # the name of an alert, and the service it is about
 
 @dataclass(frozen=True)
 class Failure:
-    """What was done to the stack, and the alerts that must fire while it lasts."""
+    """A failure caused in the stack, and the alerts that must fire while it lasts."""
 
     name: str
     expected: frozenset[Firing]
@@ -51,7 +51,7 @@ _FROZEN = Failure("a frozen broker", frozenset({("StetConsumerLagging", "rules")
 
 @dataclass
 class Observation:
-    """What Prometheus answered after the stories, and what fired before and during each failure."""
+    """The answers of Prometheus after the stories, and what fired before and during each failure."""
 
     played: DemoResult
     faults: dict[str, str] = field(default_factory=dict)  # by query or alert

@@ -394,7 +394,7 @@ async def test_after_a_failed_run_nothing_is_forgotten(decisions: TopicUnderAudi
 
 
 async def test_another_replica_goes_on_where_the_last_one_ended(decisions: TopicUnderAudit) -> None:
-    """What the last one had not judged yet is judged by the next, which has nothing of it in memory."""
+    """Rows that the last one had not judged yet are judged by the next, which has nothing of it in memory."""
     await decisions.enter("e1", timedelta(minutes=4))
     await decisions.audited.run()
     await decisions.hop.forget()

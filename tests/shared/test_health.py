@@ -1,4 +1,4 @@
-"""What a probe hears, over a real socket."""
+"""The answers that a probe gets, over a real socket."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""What a service loads at its start: libraries that it does not need cost CPU and memory in every replica."""
+"""The libraries that a service loads at its start: those that it does not need cost CPU and memory in every replica."""
 
 import subprocess
 import sys

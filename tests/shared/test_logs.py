@@ -20,7 +20,7 @@ from shared.runtime.telemetry import configure_logs, get_logger
 ROOT = Path(__file__).parents[2]
 LEVELS = frozenset({"debug", "info", "warning", "error", "critical", "exception"})
 NAMED_ELSEWHERE = frozenset({"_record_outcome", "RateLimitedLog"})
-"""What takes the name of an event and logs it later."""
+"""Functions that take the name of an event and log it later."""
 
 EVENT = re.compile(r"[a-z_]+\.([a-z_]+)")
 IRREGULAR = frozenset({"found", "lost", "unread", "set_aside"})

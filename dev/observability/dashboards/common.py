@@ -1,4 +1,4 @@
-"""What several dashboards share."""
+"""Parts that several dashboards share."""
 
 from dev.observability.panels import Kind, Panel, Query
 

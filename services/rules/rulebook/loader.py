@@ -57,7 +57,7 @@ def read_folder(folder: Path, report: FaultReport | None = None, *, stories: boo
 def _find_files(
     root: Path, folder: Path, report: FaultReport, above: frozenset[str] = frozenset()
 ) -> Iterator[tuple[str, Path]]:
-    """What is named like a YAML file below ``folder``. Follows links to folders, except those back to one above."""
+    """The paths named like a YAML file below ``folder``. Follows links to folders, except those back to one above."""
     real = os.path.realpath(folder)
     if real in above:
         return
