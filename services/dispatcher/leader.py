@@ -120,7 +120,6 @@ class Leader:
         for channel, listener in self._listeners():
             await connection.add_listener(channel, listener)
         await self.backlog.wait_until_read(connection)
-        await self.unread.look()
         claimer = await self._load_claimer(connection, self.sender.moment())
         log.info("leadership.acquired", lines=len(self.lines))
         watch = asyncio.create_task(self.unread.watch())

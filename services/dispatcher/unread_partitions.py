@@ -60,17 +60,13 @@ class UnreadPartitions:
 
     async def watch(self) -> None:
         """Until the task is cancelled. While the broker or the database is away, all partitions become unread."""
-        if self._fetch_ends is None:
-            return
-        while True:
-            try:
-                await self.look()
-            except (KafkaError, *TRANSIENT_ERRORS):
-                pass  # the consumer and the relay log the cause
-            except Exception as error:  # noqa: BLE001 -- the boundary of a loop: no input may end it
-                record_loop_error("unread_partitions", error)
-            metrics.UNREAD_PARTITIONS.set(len(self.numbers()))
-            await asyncio.sleep(_LOOK_SECONDS)
+        try:
+            while True:
+                await self._look_safely()
+                metrics.UNREAD_PARTITIONS.set(len(self.numbers()))
+                await asyncio.sleep(_LOOK_SECONDS)
+        finally:
+            metrics.UNREAD_PARTITIONS.set(0)
 
     async def look(self) -> None:
         """Raises KafkaError, Unavailable, TimeoutError and the database's errors."""
@@ -93,6 +89,8 @@ class UnreadPartitions:
 
     def holds(self, person_id: str) -> bool:
         """Whether this person's partition is unread; remembers the person, so that others are found instead."""
+        if not self._held:
+            return False
         number = partition_for_key(partition_key(self._tenant, "persons", person_id))
         if number not in self._held:
             return False
@@ -107,6 +105,14 @@ class UnreadPartitions:
     @property
     def is_everything_unread(self) -> bool:
         return len(self.numbers()) == PARTITIONS
+
+    async def _look_safely(self) -> None:
+        try:
+            await self.look()
+        except (KafkaError, *TRANSIENT_ERRORS):
+            pass  # the consumer and the relay log the cause
+        except Exception as error:  # noqa: BLE001 -- the boundary of a loop: no input may end it
+            record_loop_error("unread_partitions", error)
 
     def _update_read_at(self, place: Partition, position: int) -> None:
         """The newest look whose end was reached; older looks are forgotten."""

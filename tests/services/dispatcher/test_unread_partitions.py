@@ -117,7 +117,7 @@ async def test_people_of_an_unread_partition_get_nothing_and_others_do(
     number = partition_of("p1")
     other = next(f"p{n}" for n in range(2, 100) if partition_of(f"p{n}") != number)
     async with running_dispatcher(postgres_database, clock_file, simulator, webhook, fetch_ends=broker) as dispatcher:
-        await wait_until(lambda: _leads(dispatcher))
+        await wait_until(lambda: _has_read_everything(dispatcher))
         broker.ends[MESSAGES_REQUESTED.name, number] = 1
         await wait_until(lambda: _misses(dispatcher, number))
         await dispatcher.handle(person_observed(), person_observed(person_id=other))
@@ -136,7 +136,7 @@ async def test_while_the_broker_is_away_nothing_is_sent(
     broker: GrowingBroker,
 ) -> None:
     async with running_dispatcher(postgres_database, clock_file, simulator, webhook, fetch_ends=broker) as dispatcher:
-        await wait_until(lambda: _leads(dispatcher))
+        await wait_until(lambda: _has_read_everything(dispatcher))
         broker.away = True
         await wait_until(lambda: _misses(dispatcher, *range(PARTITIONS)))
         await dispatcher.handle(person_observed(), send_request())
@@ -146,8 +146,9 @@ async def test_while_the_broker_is_away_nothing_is_sent(
         await dispatcher.wait_for_state("accepted")
 
 
-async def _leads(dispatcher: DispatcherUnderTest) -> bool:
-    return dispatcher.parts.sender.claimer is not None
+async def _has_read_everything(dispatcher: DispatcherUnderTest) -> bool:
+    claimer = dispatcher.parts.sender.claimer
+    return claimer is not None and not claimer.unread.numbers()
 
 
 async def _misses(dispatcher: DispatcherUnderTest, *numbers: int) -> bool:
