@@ -11,6 +11,7 @@ from prometheus_client import Counter
 from services.rules.conversation.context import (
     AnsweredQuestion,
     ExcludedPerson,
+    ExclusionReason,
     GivenReply,
     Observation,
     Reason,
@@ -46,7 +47,10 @@ _REQUESTED_MESSAGES = _metrics.counter(
     "stet_messages_requested_total", "Messages requested from dispatcher.", RULE, label("verb", Verb)
 )
 _EXCLUDED = _metrics.counter(
-    "stet_recipients_excluded_total", "People that a step of a rule did not reach.", RULE, _reason
+    "stet_recipients_excluded_total",
+    "People that a step of a rule did not reach.",
+    RULE,
+    label("reason", ExclusionReason),
 )
 _REQUESTED_WRITES = _metrics.counter(
     "stet_writes_requested_total", "Writes requested from writeback.", RULE, label("operation", WriteOperation)

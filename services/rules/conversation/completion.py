@@ -7,7 +7,7 @@ from msgspec import Raw
 
 from services.rules.conversation import outbound, writes
 from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState, Ending, StepStatus
-from services.rules.conversation.context import DecisionContext, EndedChain, Reason
+from services.rules.conversation.context import DecisionContext, EndedChain, ExclusionReason, Reason
 from services.rules.conversation.outbound import MessageDraft, withdraw_messages
 from services.rules.conversation.recipients import awaited_people
 from services.rules.conversation.rendering import UNTIL_ANSWER
@@ -133,7 +133,7 @@ def send_answer_message(
     return outbound.send_draft(context, chain, answer.tell.who, draft, sender=sender)
 
 
-def exclude_person(context: DecisionContext, chain: Chain, message: ChainMessage, reason: Reason) -> Chain:
+def exclude_person(context: DecisionContext, chain: Chain, message: ChainMessage, reason: ExclusionReason) -> Chain:
     """Stop waiting for the person of a message. The others may be enough; without others the next step runs now."""
     chain = chain.exclude(message.step, {message.person_id: str(reason)})
     return recount_after_exclusion(context, chain, message)

@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from services.rules.conversation import forms, outbound
 from services.rules.conversation.completion import exclude_person
-from services.rules.conversation.context import DecisionContext, Reason
+from services.rules.conversation.context import DecisionContext, ExclusionReason, Reason
 from services.rules.conversation.facts import Consent, PersonFacts
 from services.rules.conversation.outbound import send_notice
 from services.rules.conversation.steps import advance
@@ -108,5 +108,5 @@ def _leave_chains(context: DecisionContext, person: PersonId) -> None:
             chain = forms.abandon_form(chain)
         last = next((m for m in reversed(mine) if m.answer is None or m.verb is Verb.COLLECT), None)
         if last is not None and chain.active:
-            chain = exclude_person(context, chain, last, Reason.OPTED_OUT)
+            chain = exclude_person(context, chain, last, ExclusionReason.OPTED_OUT)
         context.save_chain(advance(context, chain))

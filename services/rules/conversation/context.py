@@ -19,7 +19,7 @@ from shared.contracts.writes import RequestWrite
 
 
 class Reason(StrEnum):
-    """Why something was done or not, and why a person was excluded. The same word is in logs, metrics and decisions."""
+    """Why something was done or not. The same word is in logs, metrics and decisions."""
 
     STARTED = "started"
     REPLANNED = "replanned"
@@ -46,6 +46,12 @@ class Reason(StrEnum):
     NOTHING_MATCHED = "nothing_matched"
     FACTS_KEPT = "facts_cached"
     STALE = "stale"
+
+
+class ExclusionReason(StrEnum):
+    """Why a step of a rule left a person out, or a role that no person fills."""
+
+    OPTED_OUT = "opted_out"
     NO_CONSENT = "no_consent"
     NO_ADDRESS = "no_address"
     UNREACHABLE = "unreachable"
@@ -75,7 +81,7 @@ class ExcludedPerson(Struct, frozen=True):
 
     chain_id: ChainId
     who: PersonId | str
-    reason: Reason
+    reason: ExclusionReason
 
 
 class EndedChain(Struct, frozen=True):

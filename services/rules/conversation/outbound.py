@@ -12,7 +12,7 @@ from msgspec import Struct, field
 
 from services.rules.conversation import button_ids, rendering
 from services.rules.conversation.chain import UNSENT, Chain, ChainMessage, DeliveryState
-from services.rules.conversation.context import DecisionContext, ExcludedPerson, Reason, RequestedMessage
+from services.rules.conversation.context import DecisionContext, ExcludedPerson, ExclusionReason, RequestedMessage
 from services.rules.conversation.facts import PersonFacts
 from services.rules.conversation.recipients import (
     Recipient,
@@ -205,7 +205,7 @@ def send_notice(
     """
     person = context.facts.people.get(context.facts.current_id(message.person_id))
     refused = exclusion_reason(context, person, person.person_id, "", free=True) if person else None
-    if person is None or refused not in {None, Reason.OPTED_OUT if after_opt_out else None}:
+    if person is None or refused not in {None, ExclusionReason.OPTED_OUT if after_opt_out else None}:
         return
     values = _notice_values(context, person, rule)
     template = context.rulebook.templates[say]

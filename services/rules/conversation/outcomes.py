@@ -3,7 +3,7 @@
 from services.rules.conversation import outbound, writes
 from services.rules.conversation.chain import DELIVERY_RANK, UNSENT, Chain, ChainMessage, ChainWrite, DeliveryState
 from services.rules.conversation.completion import end_by_until, exclude_person
-from services.rules.conversation.context import DecisionContext, ExcludedPerson, Reason
+from services.rules.conversation.context import DecisionContext, ExcludedPerson, ExclusionReason, Reason
 from services.rules.conversation.handover import owner_team
 from services.rules.conversation.outbound import MessageDraft, send_to_person
 from services.rules.conversation.steps import advance
@@ -73,8 +73,8 @@ def _rises(now: DeliveryState, reached: DeliveryState) -> bool:
 
 
 def _unreachable(context: DecisionContext, chain: Chain, message: ChainMessage) -> Chain:
-    context.effects.append(ExcludedPerson(chain.chain_id, message.person_id, Reason.UNREACHABLE))
-    return exclude_person(context, chain, message, Reason.UNREACHABLE)
+    context.effects.append(ExcludedPerson(chain.chain_id, message.person_id, ExclusionReason.UNREACHABLE))
+    return exclude_person(context, chain, message, ExclusionReason.UNREACHABLE)
 
 
 def apply_write_outcome(context: DecisionContext, data: WriteEventData) -> None:

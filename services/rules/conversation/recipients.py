@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import fields as fields_of
 
 from services.rules.conversation.chain import Chain, DeliveryState
-from services.rules.conversation.context import DecisionContext, Reason
+from services.rules.conversation.context import DecisionContext, ExclusionReason
 from services.rules.conversation.document import Document
 from services.rules.conversation.facts import PersonFacts
 from services.rules.identity_cache import cached_by_identity
@@ -39,7 +39,7 @@ class Recipient(Struct, frozen=True):
 @dataclass(slots=True)
 class ResolvedRecipients:
     recipients: list[Recipient] = field(default_factory=list)
-    left_out: dict[str, Reason] = field(default_factory=dict)
+    left_out: dict[str, ExclusionReason] = field(default_factory=dict)
 
     def add(self, recipient: Recipient) -> None:
         if all(known.person.person_id != recipient.person.person_id for known in self.recipients):
@@ -61,7 +61,7 @@ def resolve_recipients(
     for name in who:
         meant = _candidates(context, chain, document, name, sender)
         if not meant and not isinstance(name, Team) and name not in _ALREADY_ADMITTED:
-            resolved.left_out.setdefault(name, Reason.UNKNOWN_ROLE)
+            resolved.left_out.setdefault(name, ExclusionReason.UNKNOWN_ROLE)
         for one in meant:
             _add_candidate(context, one, resolved, free=name in _ALREADY_ADMITTED)
     return resolved
@@ -120,7 +120,7 @@ def _add_candidate(context: DecisionContext, meant: _Candidate, resolved: Resolv
     person = context.facts.people.get(person_id)
     reason = exclusion_reason(context, person, person_id, meant.role, free=free)
     if reason is not None or person is None:
-        resolved.left_out[person_id] = reason or Reason.UNKNOWN_PERSON
+        resolved.left_out[person_id] = reason or ExclusionReason.UNKNOWN_PERSON
         return
     resolved.add(Recipient(person, meant.role, meant.person_id if stand_in else None))
 
@@ -148,21 +148,21 @@ def _applies(rule: StandIn, role: str, today: date) -> bool:
 
 def exclusion_reason(
     context: DecisionContext, person: PersonFacts | None, person_id: PersonId, role: str, *, free: bool = False
-) -> Reason | None:
+) -> ExclusionReason | None:
     """Why this person may not be written to now, or None. ``free``: the person wrote first, and gets a reply."""
     if person is None:
-        return Reason.UNKNOWN_PERSON
+        return ExclusionReason.UNKNOWN_PERSON
     if person.erased:
-        return Reason.ERASED
+        return ExclusionReason.ERASED
     if not person.reachable:
-        return Reason.NO_ADDRESS
+        return ExclusionReason.NO_ADDRESS
     if context.facts.opted_out(person_id):
-        return Reason.OPTED_OUT
+        return ExclusionReason.OPTED_OUT
     consent = context.facts.consent.get(person_id)
     if free or (consent is not None and consent.opted_in_at is not None) or is_staff(context, person):
         return None
     basis = context.rulebook.tenant.basis.get(role)
-    return None if basis in {ContactBasis.CONTRACT, ContactBasis.LEGITIMATE_INTEREST} else Reason.NO_CONSENT
+    return None if basis in {ContactBasis.CONTRACT, ContactBasis.LEGITIMATE_INTEREST} else ExclusionReason.NO_CONSENT
 
 
 def is_staff(context: DecisionContext, person: PersonFacts) -> bool:
