@@ -1,6 +1,6 @@
 # Everything one types in this repository; `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup up demo chaos cluster fuzz check test bench image runtime lock dashboards pictures measure format lint types imports rule-files build-files dependencies spelling unused unit
+.PHONY: help setup up demo chaos cluster fuzz check test bench rules image runtime lock dashboards pictures measure format lint types imports rule-files build-files dependencies spelling unused unit
 
 PYTHON := .venv/bin/python
 READY := .venv/.ready
@@ -41,6 +41,9 @@ fuzz: $(READY) ## give a million spoilt inputs to everything that reads what com
 bench: $(READY) ## measure: floor, ours and their ratio in one run
 	@$(PYTHON) -m bench
 
+rules: $(READY) ## check the rule files and play their stories (FOLDER=path)
+	@$(PYTHON) -m ops rules check $(or $(FOLDER),rules)
+
 image: $(READY) ## build the images stet and stet-dev, print their sizes, copy out bills of materials and licences (BUILDER, BASE, TAG, SOURCE)
 	@$(PYTHON) -m dev.image
 
@@ -79,7 +82,7 @@ build-files:
 	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.compose-spec compose.yaml
 	@.venv/bin/zizmor --offline --quiet --no-progress .github
 rule-files:
-	@$(PYTHON) -m services.rules.check rules/
+	@$(PYTHON) -m ops rules check rules
 dependencies:
 	@.venv/bin/deptry .
 spelling:

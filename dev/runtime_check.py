@@ -14,7 +14,7 @@ from pathlib import Path
 from dev.layout import ROOT, SERVICES
 
 PARTS = ("shared", "services", "ops")
-MODULES = (*(f"services.{name}.app" for name in SERVICES), "services.rules.check", "ops.__main__")
+MODULES = (*(f"services.{name}.app" for name in SERVICES), "ops.rules.check", "ops.__main__")
 _IMPORT = "import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]"
 
 

@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
+from typer.core import TyperGroup
 
 from shared.contracts.errors import Misconfigured
 from shared.contracts.ids import TenantId
@@ -74,9 +75,15 @@ class OperatorSettings(KafkaSettings, TenantSettings):
     """The broker and the database, and whose rows are meant."""
 
 
-def command_group(sentence: str) -> typer.Typer:
+def command_group(sentence: str, kind: type[TyperGroup] | None = None) -> typer.Typer:
     """A group of commands; ``sentence`` is its help."""
-    return typer.Typer(help=sentence, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+    return typer.Typer(
+        cls=kind or TyperGroup,
+        help=sentence,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+    )
 
 
 def load_command_settings(settings: type[S]) -> S:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from ops.lazy_commands import LazyCommand
+from ops.lazy_commands import LazyCommand, LazyCommands
 
 PATH = Path(__file__).resolve().parents[1] / "docs" / "operations" / "command-line.md"
 MARK = "<!-- What follows is written by `stet command-reference --write`. -->\n"
@@ -34,13 +35,19 @@ def reference_markdown(commands: tuple[LazyCommand, ...]) -> str:
 def _described(entry: LazyCommand) -> Iterator[str]:
     loaded = entry.load()
     yield from ("", f"### stet {entry.name}", "", inspect.cleandoc(loaded.help or ""))
-    subcommands = getattr(loaded, "commands", None)
-    if subcommands is None:
+    if not isinstance(loaded, TyperGroup):
         yield from _parameters(loaded)
-    for name, command in (subcommands or {}).items():
+    for name, command in _subcommands(loaded):
         yield from ("", f"#### stet {entry.name} {name}", "", inspect.cleandoc(command.help or ""))
         yield from _parameters(command)
     yield ""
+
+
+def _subcommands(loaded: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(loaded, LazyCommands):
+        yield from ((name, command.load()) for name, command in loaded.known.items())
+    elif isinstance(loaded, TyperGroup):
+        yield from loaded.commands.items()
 
 
 def _parameters(command: Any) -> Iterator[str]:
@@ -60,6 +67,6 @@ def _row(parameter: Any) -> str:
 def _values(parameter: Any) -> str:
     """The words an option takes, or what stands for its value."""
     annotation = parameter.type_descriptor.annotation
-    if isinstance(annotation, type) and issubclass(annotation, Enum):
+    if parameter.metavar is None and isinstance(annotation, type) and issubclass(annotation, Enum):
         return " {" + ",".join(str(member.value) for member in annotation) + "}"
     return f" {parameter.metavar or parameter.name.upper()}"

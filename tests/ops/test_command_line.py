@@ -10,7 +10,8 @@ CALLS = [
     ["parked", "list"], ["parked", "show"], ["parked", "replay"], ["parked", "discard"], ["sends", "list"],
     ["sends", "show"], ["sends", "settle"], ["tasks", "list"], ["tasks", "show"], ["tasks", "done"],
     ["evidence", "show"], ["chains", "list"], ["chains", "retry"], ["topics", "create"], ["topics", "check"],
-    ["migrate"], ["asyncapi"], ["rules", "check"],
+    ["migrate"], ["asyncapi"], ["rules", "check"], ["rules", "fields"],
+    ["rules", "schema"],
 ]  # fmt: skip
 
 

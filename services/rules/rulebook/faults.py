@@ -20,10 +20,17 @@ class FileFault:
     sentence: str
     hint: str | None = None
 
+    @property
+    def place(self) -> str:
+        return _printable(f"{self.location.file}:{self.location.line}:{self.location.column}")
+
+    @property
+    def message(self) -> str:
+        """The sentence and the nearest right word."""
+        return _printable(f"{self.sentence} (did you mean “{self.hint}”?)" if self.hint else self.sentence)
+
     def __str__(self) -> str:
-        hint = f" (did you mean “{self.hint}”?)" if self.hint else ""
-        at = self.location
-        return _printable(f"{at.file}:{at.line}:{at.column}: {self.sentence}{hint}")
+        return f"{self.place}: {self.message}"
 
 
 def _printable(text: str) -> str:

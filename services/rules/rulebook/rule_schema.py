@@ -400,7 +400,7 @@ class RuleFile(Section):
     """By language: why a person gets a message of this rule."""
     severity: SeverityOrField = Severity.INFO
     on: Texts
-    """The events that start it; “stet rules check --fields EVENT” lists their fields."""
+    """The events that start it; “stet rules fields EVENT” lists their fields."""
     if_: ConditionSection | None = Field(None, alias="if")
     """The condition under which the event starts the rule."""
     about: Texts = ()

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from services.rules.check import Exit, check_files, main
+from ops.command_line import ExitCode
 from services.rules.rulebook.field_validation import present_if, present_unless
 from services.rules.rulebook.loader import SCHEMAS, read_folder
 from services.rules.rulebook.model import AllOf, AnyOf, Compare, Condition, Field, NoneOf, Operator
 from services.rules.rulebook.registry import RulebookRegistry
+from services.rules.scenario.folder_check import check_files
 from services.rules.scenario.player import play_story
+from tests.ops.stet_command import run_stet
 from tests.services.rules.rulebooks import good_files
 
 THERE = Compare("a", Operator.EXISTS, operand=True)
@@ -63,7 +65,7 @@ def test_the_faults_of_all_files_are_reported_at_once() -> None:
 
 
 def test_the_command_prints_each_fault_with_its_location(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([f"{tmp_path}"]) == Exit.FINDINGS
+    assert run_stet("rules", "check", f"{tmp_path}") == ExitCode.FINDINGS
     said = capsys.readouterr().out.splitlines()
     assert f"{tmp_path}/people.yaml:1:1: the folder has no people.yaml" in said
     assert said[-1].endswith("faults; the stories were not played")
@@ -81,15 +83,18 @@ def test_the_example_rule_of_the_docs_is_valid_beside_the_shipped_rules() -> Non
     assert [fault.sentence for story in told for fault in play_story(story, proof.rulebook)] == []
 
 
-def test_the_command_needs_a_folder(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([]) == Exit.USAGE
-    assert main(["nowhere"]) == Exit.USAGE
+def test_the_command_needs_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where there is no folder “rules”
+    assert run_stet("rules", "check") == ExitCode.CANNOT_RUN
+    assert run_stet("rules", "check", "nowhere") == ExitCode.CANNOT_RUN
     assert "nowhere: there is no such folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("kind", SCHEMAS)
 def test_the_schema_of_a_kind_of_file_names_its_keys_for_editors(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--schema", kind]) == Exit.FINE
+    assert run_stet("rules", "schema", kind) == ExitCode.FINE
     assert set(json.loads(capsys.readouterr().out)["properties"]) == set(SCHEMAS[kind].known_keys())
 
 
@@ -98,13 +103,13 @@ def test_a_broken_story_stops_the_check_and_not_the_service(tmp_path: Path) -> N
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text, "utf-8")
     (tmp_path / "pitch/pitch.test.yaml").write_bytes(b"\xff: [")
-    assert main([f"{tmp_path}"]) == Exit.FINDINGS
+    assert run_stet("rules", "check", f"{tmp_path}") == ExitCode.FINDINGS
     assert RulebookRegistry.from_folder(tmp_path).current.rules
 
 
 def test_the_fields_of_an_event_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--fields", "work.blocked"]) == Exit.FINE
+    assert run_stet("rules", "fields", "work.blocked") == ExitCode.FINE
     listed = capsys.readouterr().out.splitlines()
     assert "severity  text: info warning critical" in listed
     assert "work.cancelled  flag  Whether the work was cancelled." in listed
-    assert main(["--fields", "work.blokked"]) == Exit.USAGE
+    assert run_stet("rules", "fields", "work.blokked") == ExitCode.CANNOT_RUN

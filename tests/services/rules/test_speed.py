@@ -16,8 +16,8 @@ MEGABYTES = 150
 CHECK = """\
 import sys
 from pathlib import Path
-from services.rules.check import main
-code = main(sys.argv[1:])
+from tests.ops.stet_command import run_stet
+code = run_stet("rules", "check", *sys.argv[1:])
 print(Path("/proc/self/status").read_text())
 sys.exit(code)
 """

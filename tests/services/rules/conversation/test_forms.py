@@ -2,10 +2,10 @@
 
 import pytest
 
-from services.rules.check import check_files
 from services.rules.conversation.forms import CONTENT_TYPES, file_refusal
 from services.rules.rulebook.loader import read_folder
 from services.rules.rulebook.model import NOWHERE, Form, FormField
+from services.rules.scenario.folder_check import check_files
 from services.rules.scenario.player import play_story
 from shared.contracts.whatsapp import Media
 from shared.contracts.writes import WriteOperation

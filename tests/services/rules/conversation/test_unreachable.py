@@ -2,8 +2,8 @@
 
 import pytest
 
-from services.rules.check import check_files
 from services.rules.rulebook.loader import read_folder
+from services.rules.scenario.folder_check import check_files
 from services.rules.scenario.player import play_story
 from tests.services.rules.stories import FOLDER, HEAD, story_faults
 

@@ -2,10 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from services.rules.check import Exit, main
+from ops.command_line import ExitCode
 from services.rules.rulebook.loader import load
 from services.rules.rulebook.lock import LOCK_FILE, check_lock, extend_lock
 from services.rules.rulebook.model import Rulebook
+from tests.ops.stet_command import run_stet
 from tests.services.rules.rulebooks import good_book, good_files
 
 NOTED = "house/noted.template.yaml"
@@ -55,8 +56,8 @@ def test_the_command_locks_a_folder(tmp_path: Path, capsys: pytest.CaptureFixtur
     for name, text in good_files().items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text, "utf-8")
-    assert main([f"{tmp_path}", "--lock"]) == Exit.FINE
+    assert run_stet("rules", "check", f"{tmp_path}", "--lock") == ExitCode.FINE
     (tmp_path / NOTED).write_text(good_files()[NOTED].replace("is noted", "was noted"), "utf-8")
-    assert main([f"{tmp_path}"]) == Exit.FINDINGS
-    assert main([f"{tmp_path}", "--lock"]) == Exit.FINDINGS
+    assert run_stet("rules", "check", f"{tmp_path}") == ExitCode.FINDINGS
+    assert run_stet("rules", "check", f"{tmp_path}", "--lock") == ExitCode.FINDINGS
     assert f"1 fault; {LOCK_FILE} was not written" in capsys.readouterr().out

@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.rules.check import Exit, check_files, check_folder, main
+from ops.command_line import ExitCode
 from services.rules.rulebook.faults import FaultReport
 from services.rules.rulebook.loader import read_folder
 from services.rules.rulebook.yaml_tree import DEEPEST, parse
+from services.rules.scenario.folder_check import check_files, check_folder
+from tests.ops.stet_command import run_stet
 from tests.services.rules.rulebooks import good_files
 
 RULE = "rule: odd\nowner: rights\nwhy: {en: x}\non: rights.expiring\nsteps:\n"
@@ -104,7 +106,7 @@ def test_a_file_that_is_not_utf_8_is_named_and_everything_else_still_reported(
 ) -> None:
     folder.joinpath("latin.rule.yaml").write_bytes("rule: latin\nwhy: {en: déjà}\n".encode("latin-1"))
     folder.joinpath("odd.rule.yaml").write_text("rule: [", "utf-8")
-    assert main([str(folder)]) == Exit.FINDINGS
+    assert run_stet("rules", "check", str(folder)) == ExitCode.FINDINGS
     said = capsys.readouterr().out
     assert f"{folder}/latin.rule.yaml:2:12: the file is not written in UTF-8; save it so" in said
     assert f"{folder}/latin.rule.yaml:1:1: a rule needs “owner”" in said
@@ -176,5 +178,5 @@ def test_a_suffix_in_capitals_is_not_skipped(folder: Path) -> None:
 @pytest.mark.parametrize("text", ["\0", "[" * 100_000, "7", "{"])
 def test_a_broken_lock_is_a_fault(folder: Path, text: str, capsys: pytest.CaptureFixture[str]) -> None:
     folder.joinpath("wording.lock").write_text(text, "utf-8")
-    assert main([str(folder)]) == Exit.FINDINGS
+    assert run_stet("rules", "check", str(folder)) == ExitCode.FINDINGS
     assert "wording.lock:1:1: this is no lock" in capsys.readouterr().out

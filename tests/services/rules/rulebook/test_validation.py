@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from services.rules.check import check_files
 from services.rules.rulebook.loader import SINGLES
+from services.rules.scenario.folder_check import check_files
 from tests.services.rules.rulebooks import good_files
 
 MISTAKES = sorted(Path(__file__).parent.joinpath("mistakes").iterdir())

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from services.rules.check import check_files
+from services.rules.scenario.folder_check import check_files
 from services.rules.scenario.player import play_story
 from services.rules.scenario.story_file import read_stories
 from tests.services.rules.rulebooks import good_files

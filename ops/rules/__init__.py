@@ -1,0 +1,42 @@
+"""``stet rules VERB``: the rule files. A new verb is a module of this package and a line of ``VERBS``.
+
+A module has the function of its command, and little else: the substance is in ``services/rules``. It is imported when
+its verb is called.
+"""
+
+from ops.command_line import command_group
+from ops.lazy_commands import LazyCommand, LazyCommands
+
+_JUDGE, _LOOK_UP = "Judge", "Look up"
+
+VERBS = (
+    LazyCommand(
+        "check",
+        "Check a folder of rules: every fault at once with its place and how to mend it, then its stories.",
+        _JUDGE,
+        module="rules.check",
+        attribute="check_command",
+    ),
+    LazyCommand(
+        "fields",
+        "List every field and fact that a rule on an event may name.",
+        _LOOK_UP,
+        module="rules.fields",
+        attribute="fields_command",
+    ),
+    LazyCommand(
+        "schema",
+        "Print the JSON Schema of a kind of file, by which an editor completes its keys.",
+        _LOOK_UP,
+        module="rules.schema",
+        attribute="schema_command",
+    ),
+)
+"""Every verb, in the order of the help: its name, its first sentence, and where it is."""
+
+app = command_group("The rule files.", LazyCommands.of(VERBS))
+
+
+@app.callback()
+def _rules_group() -> None:
+    """A group without commands of its own needs a callback."""

@@ -1,0 +1,86 @@
+"""``stet rules check FOLDER``: every fault of the rule files, then their stories."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path, PurePath
+from typing import Annotated
+
+import typer
+
+from ops.command_line import ExitCode
+from ops.rules.folder import DEFAULT_FOLDER, RuleFolder, require_folder
+from ops.rules.output import Case, OutputFormat, Report, counted, format_option, print_report, track
+from services.rules.rulebook.faults import FaultReport, FileFault
+from services.rules.rulebook.loader import read_folder
+from services.rules.rulebook.lock import LOCK_FILE, check_lock, extend_lock
+from services.rules.scenario.folder_check import Checked, check_folder, play_stories
+
+
+def check_command(
+    folder: RuleFolder = DEFAULT_FOLDER,
+    *,
+    lock: Annotated[bool, typer.Option("--lock", help=f"Write {LOCK_FILE}: later changes need a new version.")] = False,
+    output: Annotated[OutputFormat, format_option(*OutputFormat)] = OutputFormat.TEXT,
+) -> None:
+    """Check a folder of rules: every fault at once with its place and how to mend it, then its stories.
+
+    A fault is said with file, line and column, the line itself, and the nearest right word. Where the files have none,
+    the stories (*.test.yaml) are played in virtual time. Nothing is sent and nothing is written.
+
+    Exit code 1 where a file is at fault or a story failed.
+    """
+    require_folder(folder)
+    raise typer.Exit(_lock(folder, output) if lock else _check(folder, output))
+
+
+def _check(folder: Path, output: OutputFormat) -> ExitCode:
+    checked, lock = check_folder(folder), folder / LOCK_FILE
+    locked = check_lock(checked.rulebook, _text(lock)) if lock.exists() else []
+    if checked.faults or locked:
+        return _print_faults(folder, [*checked.faults, *locked], "the stories were not played", output)
+    playing = track(play_stories(checked), "playing stories", len(checked.stories))
+    failed = [fault for _, found in playing for fault in found]
+    summary = f"{_contents(checked)}: {counted(len(failed), 'fault') if failed else 'fine'}"
+    return _print(folder, failed, checked.notes, summary, output)
+
+
+def _lock(folder: Path, output: OutputFormat) -> ExitCode:
+    """Adds new templates; refuses where a text changed under a name and version that Meta approved."""
+    lock, checked = folder / LOCK_FILE, check_folder(folder)
+    text, changed = extend_lock(checked.rulebook, _text(lock))
+    if checked.faults or changed:
+        return _print_faults(folder, [*checked.faults, *changed], f"{LOCK_FILE} was not written", output)
+    lock.write_text(text, "utf-8")
+    return _print(folder, (), (), f"{lock}: {counted(len(checked.rulebook.templates), 'template')} locked", output)
+
+
+def _text(lock: Path) -> str:
+    """Empty where there is no lock yet; an unreadable file is no lock."""
+    try:
+        return lock.read_text("utf-8", "replace") if lock.exists() else ""
+    except OSError:
+        return "unreadable"
+
+
+def _print_faults(folder: Path, faults: Sequence[FileFault], consequence: str, output: OutputFormat) -> ExitCode:
+    return _print(folder, faults, (), f"{counted(len(faults), 'fault')}; {consequence}", output)
+
+
+def _print(
+    folder: Path, faults: Sequence[FileFault], notes: Sequence[FileFault], summary: str, output: OutputFormat
+) -> ExitCode:
+    files = read_folder(folder, FaultReport())
+    return print_report(Report("check", folder, files, list(_cases(files, faults, notes)), summary), output)
+
+
+def _cases(files: Iterable[str], faults: Sequence[FileFault], notes: Sequence[FileFault]) -> Iterator[Case]:
+    """One for each file, and for each missing or unreadable one that is at fault."""
+    for name in dict.fromkeys([*files, *(fault.location.file for fault in faults)]):
+        own = tuple(fault for fault in faults if fault.location.file == name)
+        noted = tuple(note for note in notes if note.location.file == name)
+        yield Case(name, own, noted, group=PurePath(name).parent.as_posix())
+
+
+def _contents(checked: Checked) -> str:
+    book = checked.rulebook
+    counts = ((book.rules, "rule"), (book.templates, "template"), (book.forms, "form"), (checked.stories, "story"))
+    return ", ".join(counted(len(things), word) for things, word in counts if things)
