@@ -11,8 +11,9 @@ from services.rules.conversation.button_ids import Keys
 from services.rules.conversation.chain import Chain, Ending
 from services.rules.conversation.document import Document, document_of, ended_document
 from services.rules.conversation.facts import Facts
+from services.rules.matching.conditions import FieldValues, holds
+from services.rules.rulebook.model import Condition, Rule, Rulebook, Severity, Verb
 from services.rules.rulebook.model import Field as FieldRef
-from services.rules.rulebook.model import Rule, Rulebook, Severity, Verb
 from shared.contracts.ids import ChainId, MessageId, PersonId, Revision, RuleId, TenantId
 from shared.contracts.messages import SendMessage, WithdrawMessage
 from shared.contracts.writes import RequestWrite
@@ -136,6 +137,7 @@ class DecisionContext:
     reasons: list[tuple[Chain | None, str | None, Reason]] = field(default_factory=list)
     observations: list[Observation] = field(default_factory=list)
     drafted: set[MessageId] = field(default_factory=set)
+    observe_condition: Callable[[Condition, FieldValues], None] | None = None
     _cached: _CachedDocument | None = None
 
     @property
@@ -147,6 +149,15 @@ class DecisionContext:
 
     def rulebook_of(self, chain: Chain) -> Rulebook:
         return self.rulebook if chain.revision == self.rulebook.revision else self.rulebook_at(chain.revision)
+
+    def holds(self, condition: Condition | None, chain: Chain) -> bool:
+        """Whether the ``unless`` of a step or write holds for a chain now; none never does."""
+        if condition is None:
+            return False
+        document = self.document(chain)
+        if self.observe_condition is not None:
+            self.observe_condition(condition, document)
+        return holds(condition, document)
 
     def document(self, chain: Chain) -> Document:
         """The document of a chain's newest event; made once until the event or a fact changes."""

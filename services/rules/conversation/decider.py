@@ -25,9 +25,9 @@ from services.rules.conversation.document import MESSAGE_RECEIVED, Document, ite
 from services.rules.conversation.facts import Facts, PersonFacts, UnsolicitedMessages, apply_event
 from services.rules.conversation.steps import advance
 from services.rules.conversation.triggers import RuleTrigger, end_chains, start_chains
-from services.rules.matching.conditions import holds
-from services.rules.matching.matcher import RuleMatcher
-from services.rules.rulebook.model import Rule, Rulebook, until_id
+from services.rules.matching.conditions import FieldValues, holds
+from services.rules.matching.matcher import Matcher
+from services.rules.rulebook.model import Condition, Rule, Rulebook, until_id
 from shared.contracts import consonance
 from shared.contracts.canonical import canonical_hash
 from shared.contracts.consonance import MetadataChanged, WorkObserved
@@ -62,13 +62,16 @@ class Decider:
     """Decides on events and due chains by the rulebook in force. It changes nothing it is given and reads no clock.
 
     ``rulebook_at`` gives the rulebook a chain started under; ``zone_of`` the time zone of a person.
+    ``observe_condition`` is told of each condition of a step or write, with the values it is evaluated on; only
+    stories, whose coverage is counted, have one.
     """
 
     rulebook: Rulebook
     rulebook_at: Callable[[Revision], Rulebook]
-    matcher: RuleMatcher
+    matcher: Matcher
     zone_of: ZoneOf
     signing_keys: Keys
+    observe_condition: Callable[[Condition, FieldValues], None] | None = None
 
     def decide(self, event: Event, facts: Facts, now: datetime) -> Decision:
         context = self._context(facts, now, event.id, event.traceparent)
@@ -101,7 +104,14 @@ class Decider:
 
     def _context(self, facts: Facts, now: datetime, cause: str, traceparent: str | None) -> DecisionContext:
         return DecisionContext(
-            facts.draft(), self.rulebook, self.rulebook_at, now, self.signing_keys, cause=cause, traceparent=traceparent
+            facts.draft(),
+            self.rulebook,
+            self.rulebook_at,
+            now,
+            self.signing_keys,
+            cause=cause,
+            traceparent=traceparent,
+            observe_condition=self.observe_condition,
         )
 
     def _match_rules(self, trigger: RuleTrigger) -> list[Rule]:

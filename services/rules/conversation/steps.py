@@ -9,7 +9,6 @@ from services.rules.conversation.handover import HandoverDraft, offer_handover, 
 from services.rules.conversation.outbound import MessageDraft, send_to_recipient
 from services.rules.conversation.recipients import Recipient, unanswered_people
 from services.rules.conversation.schedule import next_due, runnable_step
-from services.rules.matching.conditions import holds
 from services.rules.rulebook.model import Rule, Step, Verb
 
 _MOST_ROUNDS = 100  # a fault in the code may keep a chain due forever
@@ -57,8 +56,7 @@ def _send(context: DecisionContext, chain: Chain, message: ChainMessage) -> Chai
 
 
 def _unless(context: DecisionContext, chain: Chain, index: int) -> bool:
-    step = context.rule_of(chain).steps[index]
-    return step.unless is not None and holds(step.unless, context.document(chain))
+    return context.holds(context.rule_of(chain).steps[index].unless, chain)
 
 
 def _settle_steps(chain: Chain) -> Chain:
@@ -91,7 +89,7 @@ def _done(chain: Chain, index: int) -> Chain:
 def run_step(context: DecisionContext, chain: Chain, step: Step) -> Chain:
     chain = _overtake(chain, context.rule_of(chain), step)
     context.add_reason(Reason.STEP_DUE, chain, str(step.index))
-    if step.unless is not None and holds(step.unless, context.document(chain)):
+    if context.holds(step.unless, chain):
         chain = chain.replace(base_at=context.now)
         return chain.skip_step(step.index, done_at=context.now)
     chain = chain.begin_step(step.index, context.now)

@@ -7,7 +7,6 @@ from typing import Any
 from services.rules.conversation.chain import Chain, ChainWrite, GivenAnswer
 from services.rules.conversation.context import DecisionContext, RequestedWrite
 from services.rules.conversation.document import Document
-from services.rules.matching.conditions import holds
 from services.rules.rulebook.model import ACQUISITION_FIELDS, Field, WriteAction
 from shared.contracts.contacts import is_real_name
 from shared.contracts.ids import ContactId, PersonId, WriteId, derive_id
@@ -67,9 +66,9 @@ class _WriteCase:
 
 def request_write(context: DecisionContext, chain: Chain, record: WriteAction, origin: WriteOrigin) -> Chain:
     """Request ``record`` unless its ``unless`` holds, once for each source; the chain keeps the write."""
-    document = context.document(chain)
-    if record.unless is not None and holds(record.unless, document):
+    if context.holds(record.unless, chain):
         return chain
+    document = context.document(chain)
     case = _WriteCase(context, chain, document, _values(record, document), origin)
     write_id = _write_id(context, chain, record, origin)
     if any(w.write_id == write_id for w in chain.writes):

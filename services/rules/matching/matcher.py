@@ -5,6 +5,7 @@ The evaluator decides; the durable-rules shadow is asked beside it, and a differ
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
 
 import structlog
 
@@ -27,6 +28,18 @@ class ConditionSet:
     def match(self, event: str, values: FieldValues) -> frozenset[RuleId]:
         index = self._indexes.get(event)
         return index.match(values) if index else _NO_RULES
+
+
+class Matcher(Protocol):
+    """Finds the rules an event starts, and the ``until`` lines that hold, as ``until_id`` names them."""
+
+    @property
+    def disagreements(self) -> int:
+        """How often the evaluator and its shadow differed."""
+
+    def match_rules(self, event: str, values: FieldValues) -> frozenset[RuleId]: ...
+
+    def match_until(self, event: str, values: FieldValues) -> frozenset[RuleId]: ...
 
 
 class RuleMatcher:

@@ -127,6 +127,51 @@ def compare_effects(step: ExpectStep, observed: Sequence[ObservedEffect]) -> lis
     return [FileFault(step.location, f"also happened: {', '.join(extra)}")] if extra else []
 
 
+@dataclass(frozen=True, slots=True)
+class EffectRow:
+    """An expected effect beside the one that happened, each as a story writes it; None where there is no such one."""
+
+    expected: str | None
+    happened: str | None
+    same: bool = False
+
+
+def effects_side_by_side(step: ExpectStep, observed: Sequence[ObservedEffect]) -> tuple[EffectRow, ...]:
+    """Expected effects in the order written, each beside its match, else beside the most similar one that is left."""
+    expected = tuple(_split_left_out(step.effects))
+    pairs = match_effects(expected, observed)
+    left = [index for index in range(len(observed)) if index not in pairs.values()]
+    rows = []
+    for index, one in enumerate(expected):
+        near = pairs.get(index)
+        if near is None and (near := _most_similar(one, observed, left)) is not None:
+            left.remove(near)
+        happened = None if near is None else _happened_beside(one, observed[near])
+        rows.append(EffectRow(format_expected(one), happened, same=index in pairs))
+    with_text = any(one.text is not None for one in expected)
+    return (*rows, *(EffectRow(None, _describe(observed[index], with_text=with_text)) for index in left))
+
+
+def _most_similar(one: ExpectedEffect, observed: Sequence[ObservedEffect], left: Sequence[int]) -> int | None:
+    """Of effects of its kind the one with the most of its values; None where there is none of its kind."""
+    alike = {index: _values_in_common(one, observed[index]) for index in left if observed[index].kind is one.kind}
+    return max(alike, key=lambda index: alike[index], default=None)
+
+
+def _values_in_common(one: ExpectedEffect, effect: ObservedEffect) -> int:
+    named = [name for name in _EQUAL if getattr(one, name) is not None]
+    equal = sum(bool(getattr(one, name) == getattr(effect, name)) for name in named)
+    return equal + sum(_same(value, read_path(effect.values, path)) for path, value in one.values.items())
+
+
+def _happened_beside(one: ExpectedEffect, effect: ObservedEffect) -> str:
+    """The values of a write that the expectation does not name are left out."""
+    if effect.kind is EffectKind.RECORD:
+        named = {path: _plain(read_path(effect.values, path)) for path in one.values}
+        return f"{{record: {effect.record}{_format_values(named)}}}"
+    return _describe(effect, with_text=one.text is not None)
+
+
 def _describe(effect: ObservedEffect, *, with_text: bool) -> str:
     if effect.text is None or not with_text:
         return str(effect)

@@ -5,11 +5,12 @@ from the first evidence that it was sent.
 """
 
 import mimetypes
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 from msgspec import ValidationError
 
@@ -18,11 +19,18 @@ from services.rules.conversation.chain import Chain, ChainMessage
 from services.rules.conversation.context import Effect, RequestedMessage, RequestedWrite
 from services.rules.conversation.decider import Decider, Decision
 from services.rules.conversation.facts import Facts, PersonFacts
-from services.rules.matching.matcher import RuleMatcher
+from services.rules.matching.conditions import FieldValues
+from services.rules.matching.matcher import Matcher, RuleMatcher
 from services.rules.rulebook.built_in import add_built_in_rules
 from services.rules.rulebook.faults import FileFault
-from services.rules.rulebook.model import Rulebook
-from services.rules.scenario.comparison import compare_effects, observe_effects
+from services.rules.rulebook.model import Condition, Rulebook
+from services.rules.scenario.comparison import (
+    EffectRow,
+    ObservedEffect,
+    compare_effects,
+    effects_side_by_side,
+    observe_effects,
+)
 from services.rules.scenario.story_file import (
     EventStep,
     ExpectStep,
@@ -53,6 +61,17 @@ _UNKNOWN_MESSAGE = Wamid("wamid.unknown")
 _EVENT_BY_OUTCOME = {model.outcome: model for model in EVENT_KINDS.values() if issubclass(model, WriteEventData)}
 
 
+class StoryObserver(Protocol):
+    """What is told of everything that rules decide in a story, to count what stories cover."""
+
+    def matcher(self, matcher: Matcher) -> Matcher:
+        """``matcher``, or one that also takes note of what it is asked."""
+
+    def observe_condition(self, condition: Condition, values: FieldValues) -> None: ...
+
+    def observe_decision(self, decision: Decision) -> None: ...
+
+
 # ------------------------------------------------------------------ rules in virtual time
 
 
@@ -68,6 +87,7 @@ class Simulation:
     now: datetime
     effects: list[Effect] = field(default_factory=list)
     writes: list[RequestWrite] = field(default_factory=list)
+    observer: StoryObserver | None = None
     _lines: dict[PersonId, Line] = field(default_factory=dict)
     _count: int = 0
 
@@ -182,6 +202,8 @@ class Simulation:
         return min((c.next_due for c in self.facts.chains.values() if c.next_due is not None), default=None)
 
     def _apply(self, decision: Decision) -> None:
+        if self.observer is not None:
+            self.observer.observe_decision(decision)
         self.facts.apply_changes(decision.changes)
         self.effects.extend(decision.effects)
         self.writes.extend(effect.request for effect in decision.effects if isinstance(effect, RequestedWrite))
@@ -195,19 +217,54 @@ class Simulation:
 # ------------------------------------------------------------------ the steps of a story
 
 
-def play_story(story: Story, rulebook: Rulebook) -> list[FileFault]:
-    """The faults of the first step that cannot be played, or whose effects differ; later ones would only follow."""
-    player = StoryPlayer.of(story, rulebook)
+@dataclass(frozen=True, slots=True)
+class PlayedStep:
+    """A step with the business time at its end; ``rows`` are the effects of an ``expect`` that did not come true."""
+
+    step: StoryStep
+    at: datetime
+    rows: tuple[EffectRow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StoryResult:
+    """The steps that were played. The last one has the ``faults``, if there are any: later ones would only follow."""
+
+    story: Story
+    steps: tuple[PlayedStep, ...]
+    faults: tuple[FileFault, ...]
+    seconds: float
+    """Of CPU."""
+
+    @property
+    def passed(self) -> bool:
+        return not self.faults
+
+
+def run_story(story: Story, rulebook: Rulebook, observer: StoryObserver | None = None) -> StoryResult:
+    """Play the story up to the first step that cannot be played, or whose effects differ."""
+    began, played = time.process_time(), list[PlayedStep]()
+    player = StoryPlayer.of(story, rulebook, observer)
+    faults: list[FileFault] = []
     for step in story.steps:
+        rows: tuple[EffectRow, ...] = ()
         try:
             faults = player.play(step)
+            rows = player.differences
         except UnplayableStep as error:
             faults = [FileFault(step.location, str(error))]
         except (Misconfigured, ValidationError, ValueError, TypeError, ArithmeticError, LookupError) as error:
             faults = [FileFault(step.location, f"this cannot be played: {error}")]
+        played.append(PlayedStep(step, player.simulation.now, rows))
         if faults:
-            return [FileFault(fault.location, f"{story.it}: {fault.sentence}", fault.hint) for fault in faults]
-    return []
+            break
+    return StoryResult(story, tuple(played), tuple(faults), time.process_time() - began)
+
+
+def play_story(story: Story, rulebook: Rulebook) -> list[FileFault]:
+    """The faults of the first step that has any, each with the name of the story."""
+    faults = run_story(story, rulebook).faults
+    return [FileFault(fault.location, f"{story.it}: {fault.sentence}", fault.hint) for fault in faults]
 
 
 @lru_cache(maxsize=2)
@@ -219,24 +276,29 @@ def _prepare(rulebook: Rulebook) -> tuple[Rulebook, RuleMatcher]:
 
 @dataclass(slots=True)
 class StoryPlayer:
+    """``differences`` are the effects of the last ``expect``, side by side, where they were not the expected ones."""
+
     people: StoryPeople
     simulation: Simulation
     facts: StoryFacts
+    differences: tuple[EffectRow, ...] = ()
 
     @classmethod
-    def of(cls, story: Story, rulebook: Rulebook) -> "StoryPlayer":
+    def of(cls, story: Story, rulebook: Rulebook, observer: StoryObserver | None = None) -> "StoryPlayer":
         book, matcher = _prepare(rulebook)
         people = make_people(story, book)
         decider = Decider(
             rulebook=people.book,
             rulebook_at=lambda _: people.book,
-            matcher=matcher,
+            matcher=matcher if observer is None else observer.matcher(matcher),
             zone_of=lambda person: person.zone,
             signing_keys=(_SIGNING_KEY,),
+            observe_condition=None if observer is None else observer.observe_condition,
         )
         persons = {person.person_id: person for person in people.people.values()}
         facts = Facts(TENANT, people=persons, consent=dict(people.consent))
-        return cls(people, Simulation(decider, facts, story.start), StoryFacts(people, facts))
+        simulation = Simulation(decider, facts, story.start, observer=observer)
+        return cls(people, simulation, StoryFacts(people, facts))
 
     def play(self, step: StoryStep) -> list[FileFault]:
         """The faults of an ``expect``; other steps have none. Raises UnplayableStep."""
@@ -259,10 +321,17 @@ class StoryPlayer:
             raise UnplayableStep(f"{contact} has got no message{which}")
         return found
 
-    def _compare(self, step: ExpectStep) -> list[FileFault]:
-        observed = observe_effects(self.simulation.effects, self.simulation.facts, self.people)
+    def observed(self) -> list[ObservedEffect]:
+        """The effects since they were last asked for."""
+        found = observe_effects(self.simulation.effects, self.simulation.facts, self.people)
         self.simulation.effects.clear()
-        return compare_effects(step, observed)
+        return found
+
+    def _compare(self, step: ExpectStep) -> list[FileFault]:
+        observed = self.observed()
+        faults = compare_effects(step, observed)
+        self.differences = effects_side_by_side(step, observed) if faults else ()
+        return faults
 
 
 def _play_event(player: StoryPlayer, step: EventStep) -> None:
