@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from services.rules.conversation.chain import Chain, StepStatus
-from services.rules.conversation.context import ExcludedPerson, Reason, RequestedMessage
+from services.rules.conversation.context import ExcludedPerson, ExclusionReason, RequestedMessage
 from services.rules.conversation.decider import Decision
 from services.rules.conversation.document import Document
 from services.rules.matching.conditions import FieldValues, holds
@@ -37,15 +37,8 @@ class CoverageKind(StrEnum):
     LANGUAGE = "languages"
 
 
-EXCLUSIONS = (
-    Reason.OPTED_OUT,
-    Reason.NO_CONSENT,
-    Reason.NO_ADDRESS,
-    Reason.UNREACHABLE,
-    Reason.UNKNOWN_PERSON,
-    Reason.UNKNOWN_ROLE,
-)
-"""The reasons for leaving a person out that a story can bring about."""
+EXCLUSIONS = frozenset(ExclusionReason) - {ExclusionReason.ERASED}
+"""The reasons for leaving a person out that a story can bring about: its people are never erased."""
 _HOUSE = Location("house.yaml", 1, 1)
 
 
