@@ -18,6 +18,13 @@ VERBS = (
         attribute="check_command",
     ),
     LazyCommand(
+        "test",
+        "Play the stories of a folder of rules in virtual time, both sides of each conversation.",
+        _JUDGE,
+        module="rules.stories",
+        attribute="stories_command",
+    ),
+    LazyCommand(
         "fields",
         "List every field and fact that a rule on an event may name.",
         _LOOK_UP,

@@ -169,7 +169,9 @@ def _happened_beside(one: ExpectedEffect, effect: ObservedEffect) -> str:
     if effect.kind is EffectKind.RECORD:
         named = {path: _plain(read_path(effect.values, path)) for path in one.values}
         return f"{{record: {effect.record}{_format_values(named)}}}"
-    return _describe(effect, with_text=one.text is not None)
+    line = f", line: {effect.line}" if one.line is not None else ""
+    text = f", text: {effect.text}" if one.text is not None else ""
+    return f"{str(effect)[:-1]}{line}{text}}}"
 
 
 def _describe(effect: ObservedEffect, *, with_text: bool) -> str:
