@@ -44,7 +44,10 @@ class AcknowledgementKind(StrEnum):
 
 
 class RecordDecision(Value, tag_field="operation", tag=WriteOperation.RECORD_DECISION.value):
-    """Writeback alone turns approved into approved_subject_to_signature."""
+    """Writeback alone turns approved into approved_subject_to_signature.
+
+    ``also_on_behalf_of`` are further holders where one person stands in for several.
+    """
 
     operation: ClassVar[WriteOperation] = WriteOperation.RECORD_DECISION
     request_id: NonEmptyStr
@@ -56,6 +59,7 @@ class RecordDecision(Value, tag_field="operation", tag=WriteOperation.RECORD_DEC
     terms_hash: NonEmptyStr
     needs_signature: bool
     note: str | None = None
+    also_on_behalf_of: tuple[ContactId, ...] = ()
 
 
 class AdvanceWorkflow(Value, tag_field="operation", tag=WriteOperation.ADVANCE_WORKFLOW.value):

@@ -62,9 +62,11 @@ _KEPT_AS = {
 
 
 class ChainMessage(Value):
-    """One message to one person. ``step`` is the step's index, ``answer`` the answer it follows, if any.
+    """One message to one person. ``step`` is the step's index, ``answer`` the path of the answer it follows, if any.
 
-    ``reply`` frees it of quiet hours; ``rendered`` is the text of a question, for the evidence of its answer.
+    ``reply`` frees it of quiet hours; ``rendered`` is the text of a question, for the evidence of its answer. Where
+    one person stands in for several, the first is ``on_behalf_of`` and the others are ``also_for``. ``role`` is the one
+    in which the receiver was addressed.
     """
 
     message_id: MessageId
@@ -85,6 +87,13 @@ class ChainMessage(Value):
     wamid: Wamid | None = None
     rendered: str | None = None
     buttons: tuple[str, ...] = ()
+    also_for: tuple[PersonId, ...] = ()
+    role: str | None = None
+
+    @property
+    def holders(self) -> tuple[PersonId, ...]:
+        """The people in whose name an answer counts: those the receiver stands in for, else the receiver."""
+        return (self.on_behalf_of or self.person_id, *self.also_for)
 
     @property
     def is_question(self) -> bool:
@@ -117,7 +126,7 @@ class StepState(Value):
 
 
 class GivenAnswer(Value):
-    """An answer as given. ``final`` ones count for the quorum; an addendum came after the final one."""
+    """An answer as given, by its path. ``final`` ones count for the quorum; an addendum came after the final one."""
 
     person_id: PersonId
     on_behalf_of: PersonId | None = None
@@ -127,6 +136,12 @@ class GivenAnswer(Value):
     message_id: MessageId
     wamid: Wamid
     reply: str
+    also_for: tuple[PersonId, ...] = ()
+
+    @property
+    def holders(self) -> tuple[PersonId, ...]:
+        """The people in whose name it was given."""
+        return (self.on_behalf_of or self.person_id, *self.also_for)
 
 
 class ChainWrite(Value, rename=_KEPT_AS):
@@ -405,7 +420,7 @@ class Chain(Value, rename=_KEPT_AS):
 
     def people(self) -> frozenset[PersonId]:
         """All people this chain wrote to, or waits for."""
-        people = {m.person_id for m in self.messages} | {m.on_behalf_of for m in self.messages if m.on_behalf_of}
+        people = {person for m in self.messages for person in (m.person_id, *m.holders)}
         if self.form:
             people.add(self.form.person_id)
         return frozenset(people)

@@ -6,12 +6,12 @@ A person who was asked counts for the quorum, also while the question is held; a
 from msgspec import Raw
 
 from services.rules.conversation import outbound, writes
-from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState, Ending, StepStatus
+from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState, Ending, GivenAnswer, StepStatus
 from services.rules.conversation.context import DecisionContext, EndedChain, ExclusionReason, Reason
 from services.rules.conversation.outbound import MessageDraft, withdraw_messages
 from services.rules.conversation.recipients import awaited_people
 from services.rules.conversation.rendering import UNTIL_ANSWER
-from services.rules.rulebook.model import AnswerAction, Field, Quorum, Step, Verb
+from services.rules.rulebook.model import AnswerAction, Field, Quorum, Step, Verb, answers_of
 from shared.contracts.ids import PersonId
 
 
@@ -82,8 +82,8 @@ def _last_begun(chain: Chain) -> int:
 def recount(context: DecisionContext, chain: Chain) -> Chain:
     """A person who was asked is excluded: the others may all have given the same answer already."""
     for step in context.rule_of(chain).steps:
-        for answer in step.answers.values():
-            is_given = any(g.final and g.answer == answer.name for g in chain.answers)
+        for answer in answers_of(step):
+            is_given = any(g.final and g.answer == answer.path for g in chain.answers)
             if chain.active and is_given and is_decided(context, chain, step, answer):
                 chain = conclude(context, chain, step, answer)
     return chain
@@ -92,21 +92,37 @@ def recount(context: DecisionContext, chain: Chain) -> Chain:
 def conclude(context: DecisionContext, chain: Chain, step: Step, answer: AnswerAction) -> Chain:
     """A final answer counts: request its write, or else send its message, and close the chain."""
     context.add_reason(Reason.ANSWERED, chain, str(step.index))
-    agreed = tuple(g for g in chain.answers if g.final and g.answer == answer.name)
+    agreed = _agreed(chain, answer)
     if answer.record is not None:
-        chain = writes.request_write(context, chain, answer.record, writes.WriteOrigin(step.index, answer.name, agreed))
+        chain = writes.request_write(context, chain, answer.record, writes.WriteOrigin(step.index, answer.path, agreed))
     elif answer.tell is not None:
         chain = send_answer_message(context, chain, step, answer, agreed[-1].person_id)
     return close_chain(context, chain, Ending.ANSWERED)
 
 
 def is_decided(context: DecisionContext, chain: Chain, step: Step, answer: AnswerAction) -> bool:
-    """Quorum ``first``: at once. ``all``: when everyone with an open or held question gave the same answer."""
-    if _quorum(context, chain, answer) is Quorum.FIRST:
+    """Quorum ``first``: at once. ``all``: when everyone with an open or held question gave the same answer.
+
+    A number: when so many people did, where a person counts once for each person they stand for.
+    """
+    quorum = _quorum(context, chain, answer)
+    agreed = _agreed(chain, answer)
+    if quorum is Quorum.FIRST:
         return True
-    asked = {m.person_id for m in chain.messages if m.step == step.index and m.answer is None and _may_answer(m)}
-    agreed = {g.person_id for g in chain.answers if g.final and g.answer == answer.name}
-    return asked <= agreed
+    if quorum is Quorum.ALL:
+        return _asked(chain, step, answer) <= {given.person_id for given in agreed}
+    return len({holder for given in agreed for holder in given.holders}) >= quorum
+
+
+def _agreed(chain: Chain, answer: AnswerAction) -> tuple[GivenAnswer, ...]:
+    return tuple(g for g in chain.answers if g.final and g.answer == answer.path)
+
+
+def _asked(chain: Chain, step: Step, answer: AnswerAction) -> frozenset[PersonId]:
+    """The people who may answer the question that this is an answer to."""
+    within = answer.within or None
+    asked = (m for m in chain.messages if m.step == step.index and m.answer == within and _may_answer(m))
+    return frozenset(m.person_id for m in asked)
 
 
 def _may_answer(question: ChainMessage) -> bool:
@@ -116,11 +132,12 @@ def _may_answer(question: ChainMessage) -> bool:
 _NEVER_ASKED = frozenset({DeliveryState.FAILED, DeliveryState.DROPPED, DeliveryState.WITHDRAWN})
 
 
-def _quorum(context: DecisionContext, chain: Chain, answer: AnswerAction) -> Quorum:
+def _quorum(context: DecisionContext, chain: Chain, answer: AnswerAction) -> Quorum | int:
     declared = answer.quorum
-    if isinstance(declared, Field):
-        return Quorum(context.document(chain).get(declared.name, Quorum.FIRST))
-    return declared
+    if not isinstance(declared, Field):
+        return declared
+    found = context.document(chain).get(declared.name, Quorum.FIRST)
+    return found if isinstance(found, int) else Quorum(found)
 
 
 def send_answer_message(
@@ -129,7 +146,7 @@ def send_answer_message(
     if answer.tell is None:
         return chain
     key, is_reply = f"tell.{len(chain.answers)}", answer.tell.who == ("sender",)
-    draft = MessageDraft(Verb.TELL, answer.tell.say, step.index, answer.name, key, reply=is_reply)
+    draft = MessageDraft(Verb.TELL, answer.tell.say, step.index, answer.path, key, reply=is_reply)
     return outbound.send_draft(context, chain, answer.tell.who, draft, sender=sender)
 
 

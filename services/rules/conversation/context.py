@@ -59,14 +59,18 @@ class ExclusionReason(StrEnum):
     UNKNOWN_ROLE = "unknown_role"
     UNKNOWN_PERSON = "unknown_person"
     ERASED = "erased"
+    NOT_STAFF = "not_staff"
 
 
 class RequestedMessage(Struct, frozen=True):
-    """A message that the dispatcher is asked to send. ``verb`` is the verb of its step."""
+    """A message that the dispatcher is asked to send. ``verb`` is the verb of its step.
+
+    ``on_behalf_of`` are the people whom the receiver stands in for, perhaps with the receiver.
+    """
 
     send: SendMessage
     verb: Verb
-    on_behalf_of: PersonId | None
+    on_behalf_of: tuple[PersonId, ...] = ()
 
 
 class RequestedWithdrawal(Struct, frozen=True):

@@ -4,7 +4,7 @@ A message to a person outside working hours is held as a draft without text. Whe
 and rendered with the facts of that moment.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 
@@ -59,14 +59,16 @@ def send_draft(
 ) -> Chain:
     """Send a draft to everyone that ``who`` addresses; excluded people are kept on the step with the reason."""
     resolved = resolve_recipients(context, chain, who, sender=sender)
-    for name, reason in resolved.left_out.items():
-        context.effects.append(ExcludedPerson(chain.chain_id, name, reason))
-    if resolved.left_out:
-        reasons = {name: str(reason) for name, reason in resolved.left_out.items()}
-        chain = chain.exclude(draft.step, reasons)
+    chain = _exclude(context, chain, resolved.left_out, draft.step)
     for recipient in resolved.recipients:
         chain = send_to_recipient(context, chain, recipient, draft)
     return chain
+
+
+def _exclude(context: DecisionContext, chain: Chain, left_out: Mapping[str, ExclusionReason], step: int) -> Chain:
+    for name, reason in left_out.items():
+        context.effects.append(ExcludedPerson(chain.chain_id, name, reason))
+    return chain.exclude(step, {name: str(reason) for name, reason in left_out.items()}) if left_out else chain
 
 
 def send_to_recipient(context: DecisionContext, chain: Chain, recipient: Recipient, draft: MessageDraft) -> Chain:
@@ -75,6 +77,8 @@ def send_to_recipient(context: DecisionContext, chain: Chain, recipient: Recipie
         message_id=_message_id(chain, draft, person.person_id),
         person_id=person.person_id,
         on_behalf_of=recipient.on_behalf_of,
+        also_for=recipient.also_for,
+        role=recipient.role,
         verb=draft.verb,
         say=draft.say,
         step=draft.step,
@@ -128,7 +132,7 @@ def request_message(context: DecisionContext, chain: Chain, chain_message: Chain
         chain = chain.exclude(chain_message.step, {chain_message.person_id: str(reason)})
         return chain.with_message(chain_message.replace(delivery=DeliveryState.DROPPED))
     message = build_message(context, chain, chain_message, person)
-    context.effects.append(RequestedMessage(message, chain_message.verb, chain_message.on_behalf_of))
+    context.effects.append(RequestedMessage(message, chain_message.verb, _stood_for(chain_message)))
     if context.rule_of(chain).events:
         context.facts.set_last_rule(person.person_id, chain.rule)
     return chain.with_message(
@@ -140,6 +144,10 @@ def request_message(context: DecisionContext, chain: Chain, chain_message: Chain
             rendered=message.body if chain_message.buttons else None,
         )
     )
+
+
+def _stood_for(message: ChainMessage) -> tuple[PersonId, ...]:
+    return message.holders if message.on_behalf_of is not None else ()
 
 
 def build_message(context: DecisionContext, chain: Chain, message: ChainMessage, person: PersonFacts) -> SendMessage:
@@ -221,7 +229,7 @@ def send_notice(
         resend=Resend.IF_UNPROVEN,
         expires_at=_expiry(working_hours(context, person), context.now, context.rulebook.tenant.send_within),
     )
-    context.effects.append(RequestedMessage(sent, Verb.TELL, None))
+    context.effects.append(RequestedMessage(sent, Verb.TELL))
     if not after_opt_out:
         context.drafted.add(sent.message_id)
         context.facts.add_notice(sent.message_id, person.person_id)
@@ -250,6 +258,49 @@ def _titles(message: ChainMessage) -> dict[str, str]:
 def template_of(context: DecisionContext, chain: Chain, say: str) -> Template:
     """A template of the chain's rulebook, else a built-in template of the current one."""
     return context.rulebook_of(chain).templates.get(say) or context.rulebook.templates[say]
+
+
+def send_copies(
+    context: DecisionContext, chain: Chain, cc: Addressees, step: int, before: Collection[MessageId]
+) -> Chain:
+    """Send members of staff a copy of what a step has just said to others; ``before`` are the older messages.
+
+    A copy has no buttons. Whoever got the message itself gets none.
+    """
+    said = (m for m in chain.messages if m.step == step and m.answer is None and m.message_id not in before)
+    sent = [message for message in said if message.delivery not in _NOT_SAID]
+    if not cc or not sent:
+        return chain
+    resolved = resolve_recipients(context, chain, cc)
+    for recipient in [one for one in resolved.recipients if not is_staff(context, one.person)]:
+        resolved.recipients.remove(recipient)
+        resolved.left_out[recipient.person.person_id] = ExclusionReason.NOT_STAFF
+    chain = _exclude(context, chain, resolved.left_out, step)
+    receivers = {message.person_id for message in sent}
+    for recipient in resolved.recipients:
+        if recipient.person.person_id not in receivers:
+            draft = _copy_draft(context, chain, sent, recipient.person, step)
+            chain = send_to_recipient(context, chain, recipient, draft)
+    return chain
+
+
+_NOT_SAID = frozenset({DeliveryState.DROPPED, DeliveryState.WITHDRAWN})
+COPY_ANSWER = "copy"
+"""The ``answer`` of copies, which keeps them apart from the messages of their step."""
+
+
+def _copy_draft(
+    context: DecisionContext, chain: Chain, sent: Sequence[ChainMessage], reader: PersonFacts, step: int
+) -> MessageDraft:
+    """The text is that of the first receiver, in the reader's language and in one line, as parameters must be."""
+    people = [context.facts.people[message.person_id] for message in sent]
+    language = language_of(context, reader)
+    template = template_of(context, chain, sent[0].say)
+    values = template_values(context, chain, sent[0], people[0].replace(language=language), template)
+    said = " ".join(_render_template(context, template, language, values)[0].body.split())
+    who = rendering.format_value(list(dict.fromkeys(person.display_name for person in people)), language, {})
+    words, occurrence = {"who": who, "said": said}, chain.steps[step].occurrence
+    return MessageDraft(Verb.TELL, "copy", step, COPY_ANSWER, occurrence=occurrence, words=words)
 
 
 def withdraw_messages(

@@ -116,7 +116,7 @@ def _origin_of(
 ) -> tuple[WriteAction | None, Notification | None]:
     """The record of this write, and the message that reports its success; a form's record has none."""
     step = context.rule_of(chain).steps[write.step]
-    answer = step.answers.get(write.answer) if write.answer else None
+    answer = step.answer_at(write.answer) if write.answer else None
     if write.answer and answer is None:
         return None, None
     asked, tell = (
@@ -141,7 +141,7 @@ def _follow_up_write(context: DecisionContext, chain: Chain, write: ChainWrite) 
 def _send_to_all_concerned(context: DecisionContext, chain: Chain, write: ChainWrite, say: str) -> Chain:
     """Nothing was written: notify the answerers, and the people who would have been notified of the success."""
     chain = _send_to_answerers(context, chain, write, say)
-    answer = context.rule_of(chain).steps[write.step].answers.get(write.answer or "")
+    answer = context.rule_of(chain).steps[write.step].answer_at(write.answer or "")
     tell = answer.tell if answer else None
     who = tell.who if tell else owner_team(context, chain)
     return outbound.send_draft(context, chain, who, _write_draft(write, say, key="owner"), sender=_sender(write))

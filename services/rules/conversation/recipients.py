@@ -29,11 +29,26 @@ _ALREADY_ADMITTED = frozenset({"sender", "unanswered", "told"})
 
 
 class Recipient(Struct, frozen=True):
-    """``role`` is why the person is addressed; ``on_behalf_of`` the person they stand in for."""
+    """``role`` is why the person is addressed; ``on_behalf_of`` the person they stand in for, ``also_for`` others.
+
+    A person who is addressed in their own right too is one of those.
+    """
 
     person: PersonFacts
     role: str
     on_behalf_of: PersonId | None = None
+    also_for: tuple[PersonId, ...] = ()
+
+    @property
+    def holders(self) -> tuple[PersonId, ...]:
+        return (self.on_behalf_of or self.person.person_id, *self.also_for)
+
+    def merged(self, other: "Recipient") -> "Recipient":
+        """One recipient in place of two for the same person."""
+        holders = tuple(dict.fromkeys((*self.holders, *other.holders)))
+        if holders == (self.person.person_id,):
+            return self
+        return Recipient(self.person, self.role, holders[0], holders[1:])
 
 
 @dataclass(slots=True)
@@ -42,8 +57,12 @@ class ResolvedRecipients:
     left_out: dict[str, ExclusionReason] = field(default_factory=dict)
 
     def add(self, recipient: Recipient) -> None:
-        if all(known.person.person_id != recipient.person.person_id for known in self.recipients):
-            self.recipients.append(recipient)
+        """Add a person once: one who stands in for several gets one message that stands for all of them."""
+        for index, known in enumerate(self.recipients):
+            if known.person.person_id == recipient.person.person_id:
+                self.recipients[index] = known.merged(recipient)
+                return
+        self.recipients.append(recipient)
 
 
 class _Candidate(Struct, frozen=True):

@@ -152,16 +152,28 @@ class _TemplateScope(Struct, frozen=True):
     chain: Chain
     person: PersonFacts
     language: str
+    holders: tuple[PersonId, ...] = ()
 
 
 def template_values(
     context: DecisionContext, chain: Chain, message: ChainMessage, person: PersonFacts, template: Template
 ) -> dict[str, object]:
     """A value for every parameter in any language; an absent field may be a built-in value of the same path."""
-    scope = _TemplateScope(context, chain, person, language_of(context, person))
+    scope = _TemplateScope(context, chain, person, language_of(context, person), message.holders)
     document = context.ended_document(chain) if message.answer == UNTIL_ANSWER else context.document(chain)
     fields, words = template.fields, message.words
-    return {name: _value(scope, words, document, fields.get(name), name) for name in _template_parameters(template)}
+    values = {name: _value(scope, words, document, fields.get(name), name) for name in _template_parameters(template)}
+    return {**values, **_defaults(scope, template, values)} if template.defaults else values
+
+
+def _defaults(scope: _TemplateScope, template: Template, values: Mapping[str, object]) -> dict[str, object]:
+    """The default of every field that has one and is absent, in the language in which the template is rendered."""
+    language = choose_language(template, scope.language, scope.context.rulebook.tenant.language)
+    absent = (name for name in template.defaults if name in values and values[name] in _ABSENT)
+    return {name: template.defaults[name][language] for name in absent}
+
+
+_ABSENT: tuple[object, ...] = ("", None, (), [])
 
 
 @lru_cache(maxsize=1024)
@@ -211,6 +223,12 @@ def _sender(scope: _TemplateScope) -> object:
     return person.display_name if person else PLACEHOLDER_NAME
 
 
+def _holders(scope: _TemplateScope) -> object:
+    """The names of the people in whose name the receiver answers, in a list of the language."""
+    known = (scope.context.facts.people.get(holder) for holder in scope.holders)
+    return [person.display_name for person in known if person is not None] or scope.person.display_name
+
+
 _BUILT_IN_VALUES: Mapping[str, Callable[[_TemplateScope], object]] = {
     "publisher": _publisher,
     "person": lambda saying: saying.person.display_name,
@@ -219,6 +237,7 @@ _BUILT_IN_VALUES: Mapping[str, Callable[[_TemplateScope], object]] = {
     "count": lambda _: 1,
     "title": _title,
     "why": _why,
+    "on_behalf_of": _holders,
 }
 
 

@@ -33,9 +33,19 @@ from services.rules.conversation.handover import (
     report_unclaimed,
 )
 from services.rules.conversation.outbound import MessageDraft, notice_draft, send_to_person, withdraw_messages
+from services.rules.conversation.recipients import awaited_people
 from services.rules.conversation.rendering import reference_code
 from services.rules.conversation.steps import advance, run_step
-from services.rules.rulebook.model import AnswerAction, At, HandoverAction, Step, Verb
+from services.rules.rulebook.model import (
+    AnswerAction,
+    At,
+    HandoverAction,
+    Question,
+    Step,
+    Verb,
+    answer_path,
+    questions_of,
+)
 from shared.contracts.ids import PersonId
 from shared.contracts.whatsapp import MessageKind, MessageReceived
 
@@ -206,7 +216,7 @@ def apply_button_answer(
         return _add_addendum(context, chain, question, name, message)
     if answer is None:
         return apply_free_text(context, chain, question, message)
-    given = _given_answer(question, name, message, final=answer.final)
+    given = _given_answer(question, name, message, final=answer.final, path=answer.path)
     if answer.final and (asked_at := chain.asked_since().get(message.person_id)) is not None:
         context.observations.append(AnsweredQuestion(chain.rule, message.at - asked_at))
     chain = chain.replace(answers=(*chain.answers, given))
@@ -235,17 +245,22 @@ def _to_form(
 def _answer_of(
     context: DecisionContext, chain: Chain, question: ChainMessage, name: str
 ) -> tuple[Step, AnswerAction | None]:
-    """The step and the action of an answer. A reminder has the answers of the nearest question before it."""
+    """The step and the action of an answer. A reminder has the answers of the question it repeats."""
     steps = context.rule_of(chain).steps[: question.step + 1]
+    if question.answer is not None and question.verb in {Verb.ASK, Verb.REMIND}:
+        return steps[-1], steps[-1].answer_at(answer_path(question.answer, name))
     asking = next((s for s in reversed(steps) if name in s.answers), steps[-1])
     return asking, asking.answers.get(name)
 
 
-def _given_answer(question: ChainMessage, name: str, message: MessageReceived, *, final: bool) -> GivenAnswer:
+def _given_answer(
+    question: ChainMessage, name: str, message: MessageReceived, *, final: bool, path: str | None = None
+) -> GivenAnswer:
     return GivenAnswer(
         person_id=message.person_id,
         on_behalf_of=question.on_behalf_of,
-        answer=name,
+        also_for=question.also_for,
+        answer=path or name,
         final=final,
         at=message.at,
         message_id=question.message_id,
@@ -262,26 +277,49 @@ def _apply_final_answer(
     if is_decided(context, chain, step, answer):
         return conclude(context, chain, step, answer)
     context.add_reason(Reason.WAITS_FOR_QUORUM, chain, str(step.index))
-    return withdraw_messages(context, chain, "answered", lambda m: m.person_id == given.person_id and m.is_question)
+    chain = withdraw_messages(context, chain, "answered", lambda m: m.person_id == given.person_id and m.is_question)
+    return chain if awaited_people(chain) else _miss_quorum(context, chain, step)
+
+
+def _miss_quorum(context: DecisionContext, chain: Chain, step: Step) -> Chain:
+    """Everyone has answered and no answer has its quorum: the next step does not wait, or else the owner team hears."""
+    over = [index for index, state in enumerate(chain.steps) if state.status is StepStatus.DONE]
+    chain = chain.mark_unreached(over[-1]) if over else chain
+    return report_unclaimed(context, chain, step.index)
 
 
 def _act_and_go_on(
     context: DecisionContext, chain: Chain, step: Step, answer: AnswerAction, message: MessageReceived
 ) -> Chain:
-    sender = message.person_id
     if answer.record is not None:
         given = (chain.answers[-1],)
-        chain = writes.request_write(context, chain, answer.record, writes.WriteOrigin(step.index, answer.name, given))
+        chain = writes.request_write(context, chain, answer.record, writes.WriteOrigin(step.index, answer.path, given))
     if answer.tell is not None:
-        chain = send_answer_message(context, chain, step, answer, sender)
+        chain = send_answer_message(context, chain, step, answer, message.person_id)
+    if answer.veto:
+        chain = withdraw_messages(context, chain, "vetoed", lambda m: m.is_question).close_questions()
     if answer.form is not None:
         return forms.begin_form(context, chain, answer.form, step.index, source=message)
     if answer.hand_over is not None:
         chain = _hand_to_person(context, chain, step, answer.hand_over, message, answer)
-        return send_to_person(context, chain, sender, notice_draft("handed_over", step.index, message))
+        return send_to_person(context, chain, message.person_id, notice_draft("handed_over", step.index, message))
+    if answer.ask is not None:
+        chain = _ask_next(context, chain, step, answer.ask, message.person_id)
     if answer.tell is None or answer.tell.who != ("sender",):
-        chain = send_to_person(context, chain, sender, notice_draft("noted", step.index, message))
+        chain = send_to_person(context, chain, message.person_id, notice_draft("noted", step.index, message))
     return chain
+
+
+def _ask_next(context: DecisionContext, chain: Chain, step: Step, question: Question, sender: PersonId) -> Chain:
+    """Ask what an answer asks next, once for each occurrence of its step. If it reaches no person, the owner hears."""
+    occurrence, buttons = chain.steps[step.index].occurrence, tuple(question.answers)
+    draft = MessageDraft(Verb.ASK, question.say, step.index, question.within, occurrence=occurrence, buttons=buttons)
+    chain = outbound.send_draft(context, chain, question.who, draft, sender=sender)
+    asked = any(m.answer == question.within and not m.closed and m.delivery not in _LOST for m in chain.messages)
+    return chain if asked else report_unclaimed(context, chain, step.index)
+
+
+_LOST = frozenset({DeliveryState.FAILED, DeliveryState.DROPPED, DeliveryState.WITHDRAWN})
 
 
 def _hand_to_person(
@@ -294,7 +332,7 @@ def _hand_to_person(
 ) -> Chain:
     person = context.facts.people.get(message.person_id)
     words = {"who": person.display_name if person else "", "said": _answer_text(context, chain, message, answer)}
-    name = answer.name if answer else "free_text"
+    name = answer.path if answer else "free_text"
     return offer_handover(
         context,
         chain,
@@ -307,9 +345,9 @@ def _answer_text(context: DecisionContext, chain: Chain, message: MessageReceive
     if answer is None:
         return message.text or "—"
     templates = context.rulebook_of(chain).templates
-    for step in context.rule_of(chain).steps:
-        if answer.name in step.answers and step.say is not None and step.say in templates:
-            house = templates[step.say].languages.get(context.rulebook.tenant.language)
+    for question in (each for step in context.rule_of(chain).steps for each in questions_of(step)):
+        if question.answers.get(answer.name) is answer and question.say in templates:
+            house = templates[question.say].languages.get(context.rulebook.tenant.language)
             return house.buttons.get(answer.name, answer.name) if house else answer.name
     return answer.name
 
@@ -331,10 +369,11 @@ def _add_addendum(
     """Keep a later answer; the owner team hears of it only if it differs from the final one."""
     context.add_reason(Reason.ADDENDUM, chain, str(question.step))
     before = chain.final_answer_of(message.person_id)
-    given = _given_answer(question, name, message, final=False)
+    _, answer = _answer_of(context, chain, question, name)
+    given = _given_answer(question, name, message, final=False, path=answer.path if answer else None)
     chain = chain.replace(answers=(*chain.answers, given))
     chain = _send_closed_question(context, chain, question, message)
-    if before is None or before.answer != name:
+    if before is None or before.answer != given.answer:
         chain = _send_late_answer_to_owner(context, chain, question, message, name)
     return advance(context, chain)
 

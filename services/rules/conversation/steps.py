@@ -92,8 +92,9 @@ def run_step(context: DecisionContext, chain: Chain, step: Step) -> Chain:
     if context.holds(step.unless, chain):
         chain = chain.replace(base_at=context.now)
         return chain.skip_step(step.index, done_at=context.now)
-    chain = chain.begin_step(step.index, context.now)
-    return _VERBS[step.verb](context, chain, step)
+    chain, before = chain.begin_step(step.index, context.now), {message.message_id for message in chain.messages}
+    chain = _VERBS[step.verb](context, chain, step)
+    return outbound.send_copies(context, chain, step.cc, step.index, before) if step.cc else chain
 
 
 def _overtake(chain: Chain, rule: Rule, step: Step) -> Chain:
@@ -127,12 +128,23 @@ def _remind(context: DecisionContext, chain: Chain, step: Step) -> Chain:
     if not people and step.index and chain.steps[step.index - 1].unreached:
         return _left_out_too(chain, step)
     for person_id in people:
-        asked = next(m for m in reversed(chain.messages) if m.person_id == person_id and m.open)
+        asked = next(m for m in reversed(chain.messages) if m.person_id == person_id and m.open and m.verb in _ASKING)
         person = context.facts.people.get(person_id)
         if person is not None:
-            draft = step_draft(chain, step, step.say or "", asked.buttons)
-            chain = send_to_recipient(context, chain, Recipient(person, "unanswered", asked.on_behalf_of), draft)
+            recipient = Recipient(person, "unanswered", asked.on_behalf_of, asked.also_for)
+            chain = send_to_recipient(context, chain, recipient, _reminder(chain, step, asked))
     return chain
+
+
+_ASKING = frozenset({Verb.ASK, Verb.REMIND})
+
+
+def _reminder(chain: Chain, step: Step, asked: ChainMessage) -> MessageDraft:
+    """The reminder of a question; one that an answer asked is repeated in its own words, as the step knows none."""
+    if asked.answer is not None:
+        key = f"remind.{step.index}.{chain.steps[step.index].occurrence}"
+        return MessageDraft(Verb.REMIND, asked.say, asked.step, asked.answer, key, asked.occurrence, asked.buttons)
+    return step_draft(chain, step, step.say or "", asked.buttons)
 
 
 def _left_out_too(chain: Chain, step: Step) -> Chain:

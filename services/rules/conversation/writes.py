@@ -63,6 +63,9 @@ class _WriteCase:
         known = self.context.facts.people.get(person) if person else None
         return known.contact_id if known else None
 
+    def contacts(self, people: tuple[PersonId, ...]) -> tuple[ContactId, ...]:
+        return tuple(contact for person in people if (contact := self.contact(person)) is not None)
+
 
 def request_write(context: DecisionContext, chain: Chain, record: WriteAction, origin: WriteOrigin) -> Chain:
     """Request ``record`` unless its ``unless`` holds, once for each source; the chain keeps the write."""
@@ -140,6 +143,7 @@ def _decision(case: _WriteCase) -> WriteInput:
         terms_hash=data.terms_hash,
         needs_signature=data.needs_signature,
         note=case.values.get("note"),
+        also_on_behalf_of=case.contacts(given.also_for) if given else (),
     )
 
 

@@ -10,9 +10,10 @@ TAKE = ("take", "not_me")
 FINISH = ("done", "give_back")
 SUMMARY = ("send", "change", "cancel")
 EVERYWHERE = frozenset({"publisher", "person", "why"})
-IN_A_CHAIN = frozenset({"reference", "count", "title"})
+IN_A_CHAIN = frozenset({"reference", "count", "title", "on_behalf_of"})
 ANSWERED = frozenset({"who", "said"})
-"""The person who tapped or wrote, and the text of the answer that is handed over."""
+"""The person who tapped or wrote, and the text of the answer that is handed over; of a copy, the people who got the
+message and its text."""
 
 RESERVED_PREFIX = "house-"
 INBOX_RULE_PREFIX = f"{RESERVED_PREFIX}inbox-"
@@ -42,6 +43,7 @@ BUILT_IN_TEMPLATES: Mapping[str, BuiltInTemplate] = {
     "closed_question": BuiltInTemplate(),
     "late_answer": BuiltInTemplate(words=ANSWERED),
     "left_with_owner": BuiltInTemplate(),
+    "copy": BuiltInTemplate(words=ANSWERED),
     "passed_on": BuiltInTemplate(),
     "to_read": BuiltInTemplate(),
     "answers_paused": BuiltInTemplate(),

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 import holidays
-from pydantic import ConfigDict, Field, WithJsonSchema
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema
 
 from services.rules.rulebook import model
 from services.rules.rulebook.faults import FaultReport
@@ -31,6 +31,7 @@ from services.rules.rulebook.schema import (
     mapping,
     only,
     read_text,
+    report_of,
     value,
     word,
 )
@@ -62,6 +63,25 @@ class TemplateLanguage(Section):
         return model.TemplateText(self.body.strip(), self.buttons)
 
 
+def _by_language(node: Any, info: ValidationInfo) -> Any:
+    if node is ABSENT or isinstance(node, MappingNode):
+        return node
+    report_of(info).add(node.location, "a default is said by language: {en: …}")
+    return ABSENT
+
+
+class TemplateField(Section):
+    """The field of the event that a parameter stands for."""
+
+    label = "the field “{}”"
+    shorthand = "field"
+    field: Text
+    default: Annotated[dict[str, Text], mapping("a default", check_language), BeforeValidator(_by_language)] = Field(
+        default_factory=dict
+    )
+    """By language: what is said where the field is absent."""
+
+
 class TemplateFile(Section):
     """A message in every language, as Meta approves it."""
 
@@ -71,13 +91,15 @@ class TemplateFile(Section):
     category: Annotated[Category, word(Category, Category.UTILITY)]
     version: WholeNumber
     """Meta knows each version as a template of its own."""
-    fields: Annotated[dict[str, Text], mapping("“fields”")] = Field(default_factory=dict)
-    """The field of the event that each parameter stands for."""
+    fields: Annotated[dict[str, TemplateField], mapping("“fields”", named=True)] = Field(default_factory=dict)
+    """The field of the event that each parameter stands for, perhaps with a default."""
     languages: Annotated[dict[str, TemplateLanguage], mapping("“languages”", check_language)]
 
     def build(self) -> model.Template:
         languages = {code: text.build() for code, text in self.languages.items()}
-        return model.Template(self.template, self.category, self.version, self.fields, languages, self.location)
+        fields = {name: each.field for name, each in self.fields.items()}
+        defaults = {name: each.default for name, each in self.fields.items() if each.default}
+        return model.Template(self.template, self.category, self.version, fields, languages, self.location, defaults)
 
 
 # ------------------------------------------------------------------ forms

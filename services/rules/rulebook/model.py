@@ -5,7 +5,7 @@ The loader builds them, the validation checks them, and the conversation follows
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from enum import StrEnum
@@ -192,25 +192,54 @@ class HandoverAction:
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """A question with its answers by name. ``within`` is the path of the answer that asks it, else empty."""
+
+    who: Addressees
+    say: str
+    answers: Mapping[str, "AnswerAction"]
+    within: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class AnswerAction:
-    """The effect of one button. A ``final`` answer ends the chain; one that continues or hands over does not."""
+    """The effect of one button. A ``final`` answer ends the chain; one that continues, hands over or asks does not.
+
+    ``quorum`` as a number is how many people must give this answer. After a ``veto`` no other answer counts. ``within``
+    is the path of the answer whose ``ask`` put this question.
+    """
 
     name: str
     record: WriteAction | None = None
     tell: Notification | None = None
     hand_over: HandoverAction | None = None
     form: str | None = None
-    quorum: Quorum | Field = Quorum.FIRST
+    quorum: Quorum | int | Field = Quorum.FIRST
     continues: bool = False
+    veto: bool = False
+    ask: Question | None = None
+    within: str = ""
 
     @property
     def final(self) -> bool:
-        return not (self.continues or self.hand_over or self.form)
+        return not (self.continues or self.hand_over or self.form or self.ask)
+
+    @property
+    def path(self) -> str:
+        """Its name, after those of the answers that led to its question."""
+        return answer_path(self.within, self.name)
+
+
+def answer_path(within: str, name: str) -> str:
+    return f"{within}.{name}" if within else name
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One verb, at most one time. ``say`` names a template; ``reason`` belongs to give_up, ``form`` to collect."""
+    """One verb, at most one time. ``say`` names a template; ``reason`` belongs to give_up, ``form`` to collect.
+
+    ``cc`` are members of staff who get a copy of what the step says.
+    """
 
     index: int
     verb: Verb
@@ -224,6 +253,30 @@ class Step:
     record: WriteAction | None = None
     tell: Notification | None = None
     reason: str | None = None
+    cc: Addressees = ()
+
+    def answer_at(self, path: str) -> AnswerAction | None:
+        """The answer with this path, of the step's own question or of one that an answer asks."""
+        return next((answer for answer in answers_of(self) if answer.path == path), None)
+
+
+def questions_of(step: Step) -> Iterator[Question]:
+    """The question of an ``ask`` step, and those that its answers ask, outermost first."""
+    if step.answers:
+        yield from _with_inner(Question(step.who, step.say or "", step.answers))
+
+
+def _with_inner(question: Question) -> Iterator[Question]:
+    yield question
+    for answer in question.answers.values():
+        if answer.ask is not None:
+            yield from _with_inner(answer.ask)
+
+
+def answers_of(step: Step) -> Iterator[AnswerAction]:
+    """Every answer to the step's question, and to those that its answers ask."""
+    for question in questions_of(step):
+        yield from question.answers.values()
 
 
 class OnRepeat(StrEnum):
@@ -282,7 +335,10 @@ class Category(StrEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Template:
-    """``fields`` binds a parameter to a typed field; Meta's name is ``name_vVERSION``."""
+    """``fields`` binds a parameter to a typed field; Meta's name is ``name_vVERSION``.
+
+    ``defaults`` are texts by parameter and language, said where the field is absent.
+    """
 
     name: str
     category: Category
@@ -290,6 +346,7 @@ class Template:
     fields: Mapping[str, str]
     languages: Mapping[str, TemplateText]
     location: Location
+    defaults: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def meta_name(self) -> str:

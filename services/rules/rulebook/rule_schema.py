@@ -1,11 +1,12 @@
 """The schema of a ``*.rule.yaml``: events and conditions that start a chain, its steps, and the events that end it."""
 
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from enum import StrEnum
 from functools import cache
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo
+from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo, WithJsonSchema
 from pydantic.json_schema import SkipJsonSchema
 
 from services.rules.rulebook import model
@@ -25,6 +26,7 @@ from services.rules.rulebook.schema import (
     DurationText,
     FieldReference,
     Flag,
+    InvalidValue,
     LiteralOrField,
     OneOrMore,
     Section,
@@ -37,9 +39,10 @@ from services.rules.rulebook.schema import (
     node_kind,
     only,
     report_of,
+    value,
     word,
 )
-from services.rules.rulebook.yaml_tree import MappingNode, SequenceNode
+from services.rules.rulebook.yaml_tree import MappingNode, Node, ScalarNode, SequenceNode
 from shared.contracts.ids import RuleId
 from shared.contracts.writes import WriteOperation
 
@@ -125,11 +128,33 @@ class ThenSection(WriteKeys):
     """A condition under which this is not written."""
 
 
-_DEEDS = ("record", "tell", "hand_over", "collect", "continue")
+_DEEDS = ("record", "tell", "hand_over", "collect", "ask", "continue")
+
+
+_FEWEST = 2
+
+
+def _read_quorum(node: Node) -> Quorum | int:
+    if isinstance(node, ScalarNode) and type(node.value) is int:
+        if node.value >= _FEWEST:
+            return node.value
+        raise InvalidValue("a quorum of people is at least 2; “quorum: first” lets the first answer decide")
+    written = node.text if isinstance(node, ScalarNode) else ""
+    if written in list(Quorum):
+        return Quorum(written)
+    raise InvalidValue(f"“{written}” is no quorum: first, all, or how many people, like 2", written, list(Quorum))
+
+
+QuorumWord = Annotated[
+    Quorum | int,
+    value(_read_quorum, Quorum.FIRST),
+    WithJsonSchema({"anyOf": [{"enum": list(Quorum)}, {"type": "integer", "minimum": _FEWEST}]}),
+]
+"""``first``, ``all``, or how many people."""
 
 
 class AnswerSection(WriteKeys, NotifyKeys):
-    """The effect of one button. An answer ends the chain, unless it continues, hands over or begins a form."""
+    """The effect of one button. An answer ends the chain, unless it continues, hands over, asks or begins a form."""
 
     label = "the answer “{}”"
     unless: ConditionSection | None = None
@@ -138,11 +163,16 @@ class AnswerSection(WriteKeys, NotifyKeys):
     """The people of whom one takes the case."""
     collect: Annotated[str, only("sender", "a form is collected from “sender” and nobody else")] | None = None
     form: Text | None = None
-    quorum: Annotated[
-        Annotated[Quorum, word(Quorum, Quorum.FIRST), Tag("value")] | Annotated[FieldReference, Tag("field")],
-        VALUE_OR_FIELD,
-    ] = Quorum.FIRST
-    """Whether the first answer counts, or all are needed."""
+    ask: Addressees | None = None
+    """The people who are asked next, with “say” and “answers”."""
+    answers: Annotated[dict[str, "AnswerSection"], mapping("“answers”", named=True)] = Field(default_factory=dict)
+    """The answers to what is asked next."""
+    quorum: Annotated[Annotated[QuorumWord, Tag("value")] | Annotated[FieldReference, Tag("field")], VALUE_OR_FIELD] = (
+        Quorum.FIRST
+    )
+    """Whether the first answer counts, all are needed, or a number of people."""
+    veto: Flag = False
+    """After this answer no other one counts."""
     continue_: Flag = Field(default=False, alias="continue")
 
     def report_faults(self, report: FaultReport) -> None:
@@ -151,22 +181,72 @@ class AnswerSection(WriteKeys, NotifyKeys):
             report.add(self.location, f"{self._label} does nothing: {', '.join(_DEEDS)}")
         if "collect" in self.written and "form" not in self.written:
             report.add(self.location, f"{self._label} needs “form”")
+        self._report_question(report)
+        self._report_counting(report)
+
+    def _report_question(self, report: FaultReport) -> None:
+        """Report what is wrong with the question that this answer asks."""
+        if "ask" in self.written:
+            if "say" not in self.written:
+                report.add(self.location, f"{self._label} needs “say” for what it asks next")
+            if not self.answers:
+                report.add(self.location, f"{self._label} needs “answers” to what it asks next")
+            for key in _NOT_WITH_ASK:
+                if key in self.written:
+                    report.add(self.key_location(key), f"“{key}” does not go with “ask”; give it to an answer of that")
+        elif "answers" in self.written:
+            report.add(self.key_location("answers"), f"{self._label} has answers and asks nobody: “ask”")
+
+    def _report_counting(self, report: FaultReport) -> None:
+        """Report a quorum and a veto that mean nothing."""
+        goes_on = next((key for key in _GOING_ON if key in self.written), None)
+        if "quorum" in self.written and goes_on is not None:
+            sentence = f"“quorum” counts answers that end the question, and one with “{goes_on}” does not"
+            report.add(self.key_location("quorum"), sentence)
+        if (fault := self._veto_fault()) is not None:
+            report.add(self.key_location("veto"), fault)
+
+    def _veto_fault(self) -> str | None:
+        if self.veto and "quorum" in self.written and self.quorum is not Quorum.FIRST:
+            return "an answer decides alone by “veto” or with others by “quorum”, not both"
+        goes_on = next((key for key in ("continue", "collect") if key in self.written), None)
+        return f"after a veto nothing is left to answer; “{goes_on}” goes on" if self.veto and goes_on else None
 
     def _has_reader(self) -> bool:
-        return "tell" in self.written or "hand_over" in self.written
+        return any(key in self.written for key in ("tell", "hand_over", "ask"))
 
-    def build(self, name: str) -> model.AnswerAction:
-        """A ``say`` beside both ``tell`` and ``hand_over`` belongs to ``tell``."""
-        say = None if self.tell is not None else self.say
-        return model.AnswerAction(
+    def build(self, name: str, within: str = "") -> model.AnswerAction:
+        """A ``say`` beside both ``tell`` and ``hand_over`` belongs to ``tell``, and one beside ``ask`` to that."""
+        action = model.AnswerAction(
             name=name,
             record=self.build_write(self.unless),
+            quorum=build_value(self.quorum),
+            continues=self.continue_,
+            veto=self.veto and self._veto_fault() is None,
+            within=within,
+        )
+        if self.ask is not None:
+            return replace(action, ask=self._build_question(action.path, self.ask), continues=True)
+        say = None if self.tell is not None else self.say
+        return replace(
+            action,
             tell=self.build_notification(),
             hand_over=None if self.hand_over is None else model.HandoverAction(_addressees(self.hand_over), say),
             form=None if self.collect is None else self.form or "",
-            quorum=build_value(self.quorum),
-            continues=self.continue_,
         )
+
+    def _build_question(self, path: str, who: Any) -> model.Question | None:
+        """None where a part of the question is missing, which is reported."""
+        if not self.answers or self.say is None:
+            return None
+        answers = {name: answer.build(name, path) for name, answer in self.answers.items()}
+        return model.Question(_addressees(who), self.say, answers, path)
+
+
+_NOT_WITH_ASK = ("tell", "hand_over", "collect")
+"""Keys that would share the ``say`` of an ``ask``, or end what it begins."""
+_GOING_ON = ("continue", "hand_over", "collect", "ask")
+"""Keys of an answer that does not end the question."""
 
 
 # ------------------------------------------------------------------ steps
@@ -208,7 +288,17 @@ class StepSection(Section):
         return model.Step(index, verb, self.location, timing=timing, unless=unless, **more)
 
 
-class TellStep(StepSection):
+class CopyKeys(StepSection):
+    """A step whose message members of staff may get a copy of."""
+
+    cc: Addressees | None = None
+    """The members of staff who get a copy, which they cannot answer."""
+
+    def build_verb(self, index: int, verb: Verb, **more: Any) -> model.Step:
+        return super().build_verb(index, verb, cc=_addressees(self.cc), **more)
+
+
+class TellStep(CopyKeys):
     """Send a message."""
 
     tell: Addressees
@@ -219,7 +309,7 @@ class TellStep(StepSection):
         return super().build_verb(index, verb, who=_addressees(self.tell), say=self.say, **more)
 
 
-class AskStep(StepSection):
+class AskStep(CopyKeys):
     """Ask a question; each answer is a button of its template."""
 
     ask: Addressees
@@ -233,7 +323,7 @@ class AskStep(StepSection):
         return super().build_verb(index, verb, who=_addressees(self.ask), say=self.say, answers=answers, **more)
 
 
-class RemindStep(StepSection):
+class RemindStep(CopyKeys):
     """Remind the people who have not answered."""
 
     remind: Annotated[str, only("unanswered", "“remind” is for “unanswered” and nobody else")]
@@ -255,7 +345,7 @@ class CollectStep(StepSection):
         return super().build_verb(index, verb, who=(self.collect,), form=self.form, **more)
 
 
-class HandOverStep(StepSection):
+class HandOverStep(CopyKeys):
     """Hand the case over: one of these people takes it."""
 
     hand_over: Addressees

@@ -30,6 +30,7 @@ from services.rules.rulebook.model import (
     Field,
     Literal,
     Location,
+    Question,
     Quorum,
     Rule,
     Severity,
@@ -209,6 +210,20 @@ def _check_people(context: ValidationContext, rule: Rule, step: Step) -> None:
         check_addressees(context, rule, step.who, "steps", step.index, step.verb)
     if step.tell is not None:
         check_addressees(context, rule, step.tell.who, "steps", step.index, "tell")
+    _check_copies(context, rule, step)
+
+
+def _check_copies(context: ValidationContext, rule: Rule, step: Step) -> None:
+    """Copies go to members of staff, by team or by a role of people.yaml."""
+    locations = context.locations(rule, len(step.cc), "steps", step.index, "cc")
+    staff = STAFF_ROLES | staffed_roles(context.book)
+    outside = context.roles() | {party for event in rule.events for party in party_fields(event)} | _ANSWERING
+    for name, location in zip(step.cc, locations, strict=True):
+        if isinstance(name, str) and name in outside - staff:
+            sentence = f"copies are for members of staff, and “{name}” may be somebody outside the house"
+            context.report.add(location, sentence)
+        else:
+            check_each_addressee(context, rule, (name,), (location,))
 
 
 def _check_time(context: ValidationContext, rule: Rule, step: Step, scope: FieldScope) -> None:
@@ -230,13 +245,54 @@ def _check_form(context: ValidationContext, form: str | None, location: Location
 
 
 def _check_answers(context: ValidationContext, rule: Rule, step: Step, scope: FieldScope) -> None:
-    location = context.location(rule, "steps", step.index, "answers")
-    if step.verb is Verb.ASK and not step.answers:
+    if step.verb is Verb.ASK:
+        question = Question(step.who, step.say or "", step.answers)
+        _check_question(context, rule, question, scope, ("steps", step.index), depth=1)
+
+
+def _check_question(
+    context: ValidationContext,
+    rule: Rule,
+    question: Question,
+    scope: FieldScope,
+    path: tuple[str | int, ...],
+    *,
+    depth: int,
+) -> None:
+    """``path`` leads to the mapping with the key ``ask``."""
+    location = context.location(rule, *path, "answers")
+    if not question.answers:
         context.report.add(location, "a question has at least one answer")
-    if len(step.answers) > BUTTONS:
+    if len(question.answers) > BUTTONS:
         context.report.add(location, f"a question has at most {BUTTONS} answers, one for each button")
-    for answer in step.answers.values():
-        _check_answer(context, rule, answer, scope, ("steps", step.index, "answers", answer.name))
+    _check_vetoes(context, rule, question, (*path, "answers"))
+    for answer in question.answers.values():
+        inner = (*path, "answers", answer.name)
+        _check_answer(context, rule, answer, scope, inner)
+        if answer.ask is None:
+            continue
+        check_addressees(context, rule, answer.ask.who, *inner, "ask", answered=True)
+        if depth == MOST_QUESTIONS:
+            sentence = f"at most {MOST_QUESTIONS} questions follow one another by their answers; make this a step"
+            context.report.add(context.location(rule, *inner, "ask"), sentence)
+        else:
+            _check_question(context, rule, answer.ask, scope, inner, depth=depth + 1)
+
+
+MOST_QUESTIONS = 3
+"""How many questions may follow one another by their answers."""
+
+
+def _check_vetoes(context: ValidationContext, rule: Rule, question: Question, path: tuple[str | int, ...]) -> None:
+    """A veto overrules people who must agree, so another answer needs them to."""
+    if any(answer.quorum is not Quorum.FIRST for answer in question.answers.values()):
+        return
+    for answer in question.answers.values():
+        if answer.veto:
+            sentence = (
+                "the first answer decides here anyway, so there is nothing to veto; give another answer a “quorum”"
+            )
+            context.report.add(context.location(rule, *path, answer.name, "veto"), sentence)
 
 
 def _check_answer(
@@ -249,8 +305,17 @@ def _check_answer(
     if answer.record is not None:
         _check_writes(context, rule, answer.record, scope, path)
     if isinstance(answer.quorum, Field):
-        check_choice(answer.quorum, tuple(Quorum), scope)
+        _check_quorum_field(answer.quorum, scope)
     _check_form(context, answer.form, context.location(rule, *path, "form"))
+
+
+def _check_quorum_field(named: Field, scope: FieldScope) -> None:
+    """The field has the words of a quorum, or the number of people."""
+    found = scope.events and resolve(scope.events, named.name)
+    if found and found.type is FieldType.NUMBER:
+        scope.require(named.name, named.location, "the rule leans on it")
+    else:
+        check_choice(named, tuple(Quorum), scope)
 
 
 def check_choice(named: Field, words: tuple[str, ...], scope: FieldScope) -> None:

@@ -3,7 +3,7 @@ where the template is used.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from services.rules.rulebook.built_in import ANSWERED, BUILT_IN_TEMPLATES, EVERYWHERE, IN_A_CHAIN, SUMMARY, TAKE
@@ -23,6 +23,7 @@ from services.rules.rulebook.model import (
     Template,
     TemplateText,
     Verb,
+    answers_of,
 )
 from shared.clients.whatsapp_limits import (
     BODY_LENGTH,
@@ -82,12 +83,27 @@ def _of_step(context: ValidationContext, rule: Rule, step: Step, present: frozen
     location = context.location(rule, "steps", step.index, "say")
     use = TemplateUse(step.say or "", location, rule.events, present)
     yield from _by_verb(rule, step, use)
-    for answer in step.answers.values():
-        at = replace(use, location=context.location(rule, "steps", step.index, "answers", answer.name, "say"))
-        yield from _of_answer(answer, at)
+    yield from _of_answers(context, rule, step.answers, use, ("steps", step.index))
     for name in forms_of_step(step):
         if (form := context.book.forms.get(name)) is not None:
             yield from form_uses(context, rule, form, present)
+
+
+def _of_answers(
+    context: ValidationContext,
+    rule: Rule,
+    answers: Mapping[str, AnswerAction],
+    use: TemplateUse,
+    path: tuple[str | int, ...],
+) -> Iterator[TemplateUse]:
+    """The uses of the answers to one question, and of the questions they ask; ``path`` leads to the question."""
+    for answer in answers.values():
+        inner = (*path, "answers", answer.name)
+        at = replace(use, location=context.location(rule, *inner, "say"))
+        yield from _of_answer(answer, at)
+        if answer.ask is not None:
+            yield replace(at, template=answer.ask.say, buttons=tuple(answer.ask.answers))
+            yield from _of_answers(context, rule, answer.ask.answers, use, inner)
 
 
 def _by_verb(rule: Rule, step: Step, use: TemplateUse) -> Iterator[TemplateUse]:
@@ -122,7 +138,7 @@ def _take_words(say: str | None) -> frozenset[str]:
 
 def forms_of_step(step: Step) -> Iterator[str]:
     """The names of forms that the step or an answer to it begins."""
-    yield from (name for name in (step.form, *(answer.form for answer in step.answers.values())) if name)
+    yield from (name for name in (step.form, *(answer.form for answer in answers_of(step))) if name)
 
 
 def reminded_answers(rule: Rule, step: Step) -> tuple[str, ...]:
@@ -146,6 +162,7 @@ def check_template(context: ValidationContext, template: Template) -> None:
         _check_text(context, template, language, text)
     _check_languages_agree(context, template)
     _check_fields_used(context, template)
+    _check_defaults_of_fields(context, template)
     check_languages(context, template.languages, template.location, f"the template “{template.name}”")
 
 
@@ -211,6 +228,21 @@ def _check_fields_used(context: ValidationContext, template: Template) -> None:
         )
 
 
+def _check_defaults_of_fields(context: ValidationContext, template: Template) -> None:
+    """A default is said in every language of the template, so that none of them shows a gap."""
+    for name, texts in template.defaults.items():
+        location = _location(context, template, name, "default", root="fields")
+        for language in template.languages.keys() - texts.keys():
+            context.report.add(location, f"the default of “{name}” is not said in “{language}”")
+        for language in texts.keys() - template.languages.keys():
+            where = _location(context, template, name, "default", language, root="fields")
+            context.report.add(where, f"the template has no language “{language}”, so this is never said")
+        for language, text in texts.items():
+            if PARAMETER.search(text):
+                where = _location(context, template, name, "default", language, root="fields")
+                context.report.add(where, "a default is a plain text and has no parameters")
+
+
 def check_use(context: ValidationContext, use: TemplateUse) -> None:
     """The template exists, offers these buttons, and names only fields that are present."""
     if not use.template:
@@ -225,7 +257,8 @@ def check_use(context: ValidationContext, use: TemplateUse) -> None:
     _check_parameters(context, use, template)
     scope = FieldScope(use.events, context.report, present=use.present)
     for name, path in template.fields.items():
-        if scope.find(path, _location(context, template, name, root="fields")) is not None:
+        found = scope.find(path, _location(context, template, name, root="fields"))
+        if found is not None and name not in template.defaults:
             scope.require(path, use.location, f"“{template.name}” says it")
 
 

@@ -9,7 +9,17 @@ from pathlib import Path
 from services.rules.rulebook.faults import FaultReport, FileFault, nearest_word
 from services.rules.rulebook.field_validation import ValidationContext
 from services.rules.rulebook.loader import read_folder, read_rulebook
-from services.rules.rulebook.model import HandoverAction, Location, Notification, Rule, Rulebook, StandIn, Step
+from services.rules.rulebook.model import (
+    HandoverAction,
+    Location,
+    Notification,
+    Question,
+    Rule,
+    Rulebook,
+    StandIn,
+    Step,
+    answers_of,
+)
 from services.rules.rulebook.rule_validation import check_rule, check_team
 from services.rules.rulebook.template_validation import (
     built_in_uses,
@@ -123,19 +133,27 @@ def _named_roles(context: ValidationContext) -> frozenset[str]:
     book = context.book
     notifications = (tell for rule in book.rules.values() for tell in _notifications(rule))
     people = (each.who for rule in book.rules.values() for each in _addressing_parts(rule))
-    lists = (*(tell.who for tell in notifications), *people, *book.people.milestones.values(), book.tenant.basis)
+    copies = (step.cc for rule in book.rules.values() for step in rule.steps)
+    lists = (
+        *(tell.who for tell in notifications),
+        *people,
+        *copies,
+        *book.people.milestones.values(),
+        book.tenant.basis,
+    )
     return frozenset(name for who in lists for name in who if isinstance(name, str))
 
 
 def _notifications(rule: Rule) -> Iterator[Notification]:
     found = [*(until.tell for until in rule.until), *(step.tell for step in rule.steps)]
-    found += [answer.tell for step in rule.steps for answer in step.answers.values()]
+    found += [answer.tell for step in rule.steps for answer in answers_of(step)]
     yield from (tell for tell in found if tell is not None)
 
 
-def _addressing_parts(rule: Rule) -> Iterator[Step | HandoverAction]:
+def _addressing_parts(rule: Rule) -> Iterator[Step | HandoverAction | Question]:
     yield from rule.steps
-    yield from (a.hand_over for step in rule.steps for a in step.answers.values() if a.hand_over is not None)
+    for answer in (answer for step in rule.steps for answer in answers_of(step)):
+        yield from (part for part in (answer.hand_over, answer.ask) if part is not None)
 
 
 def _check_working_days(context: ValidationContext) -> None:

@@ -35,7 +35,7 @@ class ObservedEffect:
 
     kind: EffectKind
     person: ContactId | str | None = None
-    on_behalf_of: ContactId | str | None = None
+    on_behalf_of: tuple[ContactId | str, ...] = ()
     template: str | None = None
     language: str | None = None
     line: str | None = None
@@ -55,7 +55,7 @@ class ObservedEffect:
             case EffectKind.END:
                 return f"{{end: {self.end}}}"
             case _:
-                absent = f", for: {self.on_behalf_of}" if self.on_behalf_of else ""
+                absent = f", for: {_format_holders(self.on_behalf_of)}" if self.on_behalf_of else ""
                 return f"{{{self.kind}: {self.person}{absent}, say: {self.template}, language: {self.language}}}"
 
 
@@ -102,7 +102,7 @@ def _observe_message(effect: RequestedMessage, people: StoryPeople) -> ObservedE
     return ObservedEffect(
         kind=_KIND_OF_VERB.get(effect.verb) or EffectKind(effect.verb),
         person=people.name_of(sent.person_id),
-        on_behalf_of=people.name_of(effect.on_behalf_of) if effect.on_behalf_of else None,
+        on_behalf_of=tuple(people.name_of(holder) for holder in effect.on_behalf_of),
         template=sent.say,
         language=sent.language,
         line=sent.line,
@@ -208,7 +208,7 @@ def match_effects(expected: Sequence[ExpectedEffect], effects: Sequence[Observed
     return {one: other for other, one in taken.items()}
 
 
-_EQUAL = ("person", "on_behalf_of", "template", "language", "line", "record", "end")
+_EQUAL = ("person", "template", "language", "line", "record", "end")
 
 
 def matches(expected: ExpectedEffect, effect: ObservedEffect) -> bool:
@@ -216,6 +216,7 @@ def matches(expected: ExpectedEffect, effect: ObservedEffect) -> bool:
     return (
         expected.kind is effect.kind
         and all(getattr(expected, name) in {None, getattr(effect, name)} for name in _EQUAL)
+        and set(expected.on_behalf_of) <= set(effect.on_behalf_of)
         and all(name == str(effect.person) and why == effect.reason for name, why in expected.left_out.items())
         and (expected.text is None or expected.text in (effect.text or ""))
         and all(_same(value, read_path(effect.values, path)) for path, value in expected.values.items())
@@ -250,13 +251,17 @@ def format_expected(expected: ExpectedEffect) -> str:
         case _:
             written = {
                 expected.kind: expected.person,
-                "for": expected.on_behalf_of,
+                "for": _format_holders(expected.on_behalf_of) if expected.on_behalf_of else None,
                 "say": expected.template,
                 "language": expected.language,
                 "line": expected.line,
                 "text": expected.text,
             }
             return _format_mapping(written)
+
+
+def _format_holders(holders: Sequence[ContactId | str]) -> str:
+    return str(holders[0]) if len(holders) == 1 else f"[{', '.join(map(str, holders))}]"
 
 
 def _format_values(values: Mapping[str, object]) -> str:

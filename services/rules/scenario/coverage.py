@@ -23,6 +23,7 @@ from services.rules.rulebook.model import (
     Rulebook,
     Step,
     WriteAction,
+    answers_of,
     comparisons,
 )
 from shared.contracts.ids import RuleId
@@ -136,9 +137,9 @@ class Coverage:
         self._steps[rule.name, step.index] = CoverageItem(step.location, CoverageKind.STEP, name)
         self._add_condition(step.unless, f"{name}: unless", step.location)
         self._add_write(step.record, name, step.location)
-        for answer in step.answers.values():
-            given = f"{name}: answer “{answer.name}”"
-            self._answers[rule.name, step.index, answer.name] = CoverageItem(step.location, CoverageKind.ANSWER, given)
+        for answer in answers_of(step):
+            given = f"{name}: answer “{answer.path}”"
+            self._answers[rule.name, step.index, answer.path] = CoverageItem(step.location, CoverageKind.ANSWER, given)
             self._add_write(answer.record, given, step.location)
 
     def _add_write(self, write: WriteAction | None, name: str, location: Location) -> None:

@@ -17,6 +17,7 @@ from services.rules.rulebook.model import Location
 from services.rules.rulebook.schema import (
     SANE_YEARS,
     Country,
+    Day,
     DurationText,
     Flag,
     InvalidValue,
@@ -109,7 +110,13 @@ class StoryPerson(Section):
     language: Language | None = None
     zone: Zone | None = None
     team: Text | None = None
-    stands_in_for: Contact | None = None
+    subdivision: Text | None = None
+    stands_in_for: Annotated[tuple[Contact, ...], OneOrMore()] = ()
+    """The people this person answers for."""
+    from_: Day = Field(None, alias="from")
+    """The first day on which this person stands in for the others."""
+    to: Day = None
+    """The last of those days."""
     opted_out: Flag = False
     reachable: Flag = True
     visitor: Flag = False
@@ -266,8 +273,8 @@ class ExpectedEffect(Section):
     left_out: Annotated[Mapping[str, Text], mapping("“left_out”")] = Field(default={})
     """Reasons by contact, or by the role that no person fills."""
     end: Annotated[Ending, word(Ending, Ending.DONE)] | None = None
-    on_behalf_of: Contact | None = Field(default=None, alias="for")
-    """The person the receiver stands in for."""
+    on_behalf_of: Annotated[tuple[Contact, ...], OneOrMore()] = Field(default=(), alias="for")
+    """The person the receiver stands in for, or several."""
     template: Text | None = Field(default=None, alias="say")
     language: Text | None = None
     line: Text | None = None

@@ -121,8 +121,11 @@ def make_people(story: Story, book: Rulebook) -> StoryPeople:
 
 
 def _staff(story: Story, book: Rulebook, teams: dict[str, dict[str, tuple[ContactId, ...]]]) -> StaffDirectory:
-    absences = ((each.stands_in_for, contact) for contact, each in story.people.items() if each.stands_in_for)
-    stand_ins = tuple(StandIn(absent, contact) for absent, contact in absences)
+    stand_ins = tuple(
+        StandIn(absent, contact, first=each.from_, last=each.to)
+        for contact, each in story.people.items()
+        for absent in each.stands_in_for
+    )
     return replace(book.people, teams=teams, imprints={}, stands_in=stand_ins)
 
 

@@ -47,7 +47,7 @@ def test_a_story_has_a_rule_people_and_a_start() -> None:
     assert list(story.people) == [812, 900]
     author, agent = story.people.values()
     assert (author.roles, author.country, author.reachable) == (("author",), "FR", True)
-    assert (agent.stands_in_for, agent.opted_out, agent.reachable, agent.country) == (812, True, False, None)
+    assert (agent.stands_in_for, agent.opted_out, agent.reachable, agent.country) == ((812,), True, False, None)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def only_effect(written: str) -> ExpectedEffect:
 
 def test_an_effect_is_a_message_a_write_an_exclusion_or_an_end() -> None:
     ask = only_effect("{ask: 900, for: 812, say: hello, language: fr}")
-    assert (ask.kind, ask.person, ask.on_behalf_of) == (EffectKind.ASK, 900, 812)
+    assert (ask.kind, ask.person, ask.on_behalf_of) == (EffectKind.ASK, 900, (812,))
     assert (ask.template, ask.language) == ("hello", "fr")
     record = only_effect("{record: rights.record_decision, with: {decision: approved}}")
     assert (record.kind, record.record) == (EffectKind.RECORD, WriteOperation.RECORD_DECISION)

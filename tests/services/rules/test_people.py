@@ -1,0 +1,30 @@
+"""The rules of ``people/`` check and their stories pass: who counts, is asked next, covers, or gets a copy."""
+
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+
+from services.rules.rulebook.loader import read_folder
+from services.rules.scenario.folder_check import Checked, check_files
+from services.rules.scenario.player import play_story
+from services.rules.scenario.story_file import Story
+from tests.services.rules.rulebooks import good_files
+
+FOLDER = Path(__file__).parent / "people"
+
+
+@lru_cache(maxsize=1)
+def checked_folder() -> Checked:
+    house = {name: text for name, text in good_files().items() if not name.startswith(("rights/", "pitch/"))}
+    return check_files(house | read_folder(FOLDER))
+
+
+def test_the_rules_about_people_have_no_faults() -> None:
+    assert [str(fault) for fault in checked_folder().faults] == []
+
+
+@pytest.mark.parametrize("each", checked_folder().stories, ids=lambda each: f"{each.rule}: {each.it}")
+def test_a_story_about_people_passes(each: Story) -> None:
+    faults = [str(fault) for fault in play_story(each, checked_folder().rulebook)]
+    assert not faults, "\n".join(faults)
