@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from services.rules.conversation.chain import Chain, DeliveryState
-from services.rules.conversation.document import newest_data, start_data
+from services.rules.conversation.document import newest_data, read_data, start_data
 from services.rules.conversation.facts import Consent, Facts, PersonFacts, RightsFacts, UnsolicitedMessages, WorkFacts
 from services.rules.conversation.recipients import people_in
 from services.rules.conversation.required_facts import RequiredFacts
@@ -155,10 +155,12 @@ async def _leave_out(connection: Connection, required: RequiredFacts, unreadable
 def _want_of(required: RequiredFacts, chain: Chain) -> None:
     required.people |= chain.people()
     first, last = start_data(chain), newest_data(chain)
-    required.people.update(people_in(last))
+    joined = [read_data(each.data, each.name) for each in chain.joined]
+    for data in (last, *joined):
+        required.people.update(people_in(data))
     if (sender := getattr(first, "person_id", None)) is not None:
         required.people.add(sender)
-    for data in (first, last):
+    for data in (first, last, *joined):
         if (work := getattr(data, "work", None)) is not None:
             required.works.add(work.work_id)
         if (record := getattr(data, "rights_record_id", None)) is not None:
@@ -259,8 +261,8 @@ async def _save_chains(connection: Connection, facts: Facts, now: datetime) -> N
     chains = [facts.chains[ChainId(key)] for key in sorted(_keys(facts, "chain"))]
     if not chains:
         return
-    # Ended chains first: the unique index of active chains is checked row by row.
-    for part in ([c for c in chains if not c.active], [c for c in chains if c.active]):
+    # What leaves the unique index of active chains comes first: it is checked row by row.
+    for part in ([c for c in chains if c.is_beside], [c for c in chains if not c.is_beside]):
         if part:
             await connection.execute(QUERIES.save_chains, facts.tenant, [_row(c) for c in part], now)
     sent = [
@@ -292,6 +294,7 @@ def _row(chain: Chain) -> str:
         "revision": chain.revision,
         "key": chain.key,
         "active": chain.active,
+        "beside": chain.is_beside,
         "live": chain.live,
         "tags": chain.tags,
         "people": sorted(people),

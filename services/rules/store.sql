@@ -130,12 +130,12 @@ on conflict (tenant, person_id) do update set reference = excluded.reference;
 -- name: save_chains
 -- The arrays of a row travel as JSON, since unnest would flatten arrays of arrays.
 insert into chains (
-    chain_id, tenant, rule, subject, revision, key, active, live, tags, people, guards, next_due, changed_at,
-    open_questions, asked_since, document
+    chain_id, tenant, rule, subject, revision, key, active, beside, live, tags, people, guards, next_due,
+    changed_at, open_questions, asked_since, document
 )
 select
     row ->> 'chain_id', $1, row ->> 'rule', row ->> 'subject', row ->> 'revision', row ->> 'key',
-    (row ->> 'active')::boolean, (row ->> 'live')::boolean,
+    (row ->> 'active')::boolean, (row ->> 'beside')::boolean, (row ->> 'live')::boolean,
     array(select jsonb_array_elements_text(row -> 'tags')),
     array(select jsonb_array_elements_text(row -> 'people')),
     array(select jsonb_array_elements_text(row -> 'guards')),
@@ -143,7 +143,8 @@ select
     (row ->> 'open_questions')::integer, (row ->> 'asked_since')::timestamptz, row -> 'document'
 from unnest($2::jsonb[]) as t(row)
 on conflict (chain_id) do update set
-    active = excluded.active, live = excluded.live, people = excluded.people, guards = excluded.guards,
+    active = excluded.active, beside = excluded.beside, live = excluded.live, tags = excluded.tags,
+    people = excluded.people, guards = excluded.guards,
     next_due = excluded.next_due, changed_at = excluded.changed_at, open_questions = excluded.open_questions,
     asked_since = excluded.asked_since, document = excluded.document;
 

@@ -66,7 +66,8 @@ async def _follow_up(run: StoryRun, reference: str) -> None:
     )
     kept = await run.expect_record("acquisitions", {"submitter_name": "Wren Calloway"}, reference=reference)
     run.expect(len(kept["entries"]) == 1, "there is one acquisition, and one message is added to it")
-    run.expect_message(_STRANGER, f"with your submission {reference}")
+    await run.wait_until(london(4, 13, 15, 2))
+    run.expect_message(_STRANGER, f"with your submission {reference}", buttons=("It is another book",))
 
 
 STORY = DemoStory(

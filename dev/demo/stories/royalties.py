@@ -16,7 +16,7 @@ _ACKNOWLEDGING = range(3003, 3043)
 _FORGETTING = (3043, 3044)  # they are asked to acknowledge, and do not
 _UNPAID = 3100
 
-_READY = {"en": "A royalty statement of Penrose & Lisle for", "fr": "Un relevé de droits de Penrose & Lisle du"}
+_READY = {"en": "Royalty statements of Penrose & Lisle for", "fr": "Vos relevés de droits de Penrose & Lisle du"}
 _RECEIVED = {"en": "Received", "fr": "Bien reçu"}
 _NOTED = {"en": "Your answer is noted", "fr": "Votre réponse est notée"}
 _REMINDER = {"en": "A reminder,", "fr": "Un rappel,"}

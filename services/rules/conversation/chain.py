@@ -3,7 +3,7 @@
 ``TRANSITIONS`` is the state machine of a chain and ``STEP_TRANSITIONS`` that of its steps.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from enum import StrEnum
 
@@ -11,7 +11,7 @@ from msgspec import Raw, field
 
 from services.rules.rulebook.model import Verb
 from shared.contracts.errors import StetError
-from shared.contracts.ids import ChainId, Line, MessageId, PersonId, Revision, RuleId, TenantId, Wamid, WriteId
+from shared.contracts.ids import ChainId, EventId, Line, MessageId, PersonId, Revision, RuleId, TenantId, Wamid, WriteId
 from shared.contracts.values import Instant, Value
 from shared.contracts.whatsapp import Media
 from shared.contracts.writes import SUCCESSFUL_OUTCOMES, WriteOperation, WriteOutcome
@@ -104,6 +104,19 @@ class ChainMessage(Value):
         return not self.closed and self.is_question and self.delivery not in UNSENT
 
 
+MOST_JOINED = 500
+"""Events that one chain gathers beside its first: the next one starts another chain."""
+
+
+class JoinedEvent(Value):
+    """An event that joined a chain before its first message went; ``data`` is that of the event ``name``."""
+
+    event_id: EventId
+    name: str
+    data: Raw
+    at: Instant
+
+
 class StepStatus(StrEnum):
     PENDING = "pending"
     RUNNING = "running"
@@ -145,7 +158,10 @@ class GivenAnswer(Value):
 
 
 class ChainWrite(Value, rename=_KEPT_AS):
-    """A write asked for. ``step``/``answer`` say what asked; ``depth`` 0 is the record itself, 1 its ``then``."""
+    """A write asked for. ``step``/``answer`` say what asked; ``depth`` 0 is the record itself, 1 its ``then``.
+
+    ``item`` is the joined event that it records, None for the event that started the chain.
+    """
 
     write_id: WriteId
     operation: WriteOperation
@@ -153,6 +169,7 @@ class ChainWrite(Value, rename=_KEPT_AS):
     answer: str | None = None
     depth: int = 0
     answerers: tuple[PersonId, ...] = ()
+    item: EventId | None = None
     outcome: WriteOutcome | None = None
     manual_reported: bool = False
 
@@ -229,6 +246,7 @@ class ChainTransition(StrEnum):
     """The name of each arrow in the state diagram of a chain."""
 
     REPLAN = "replan"  # a matching event came again
+    JOIN = "join"  # a matching event joins it, before its first message has gone
     ASSIGN = "assign"  # a person takes the matter
     GIVE_BACK = "give_back"  # that person gives it back
     CLOSE = "close"  # the last message is sent: questions are closed, and pending writes are awaited
@@ -238,6 +256,7 @@ class ChainTransition(StrEnum):
 INITIAL_STATE = ChainState.RUNNING
 TRANSITIONS: Mapping[tuple[ChainState, ChainTransition], ChainState] = {
     (ChainState.RUNNING, ChainTransition.REPLAN): ChainState.RUNNING,
+    (ChainState.RUNNING, ChainTransition.JOIN): ChainState.RUNNING,
     (ChainState.RUNNING, ChainTransition.ASSIGN): ChainState.ASSIGNED,
     (ChainState.RUNNING, ChainTransition.CLOSE): ChainState.CLOSING,
     (ChainState.ASSIGNED, ChainTransition.REPLAN): ChainState.ASSIGNED,
@@ -279,6 +298,8 @@ class InvalidChainTransition(StetError):
 class Chain(Value, rename=_KEPT_AS):
     """``start`` is the data of the first event, ``event`` of the newest if it is another, ``end`` of the ending one.
 
+    ``joins``: its rule gathers events; ``joined`` are those that came before its first message went.
+
     ``base_at`` is the instant that ``after`` steps count from. ``unclaimed``: there was no person to ask or to hand the
     matter to, and the owner team was told so. ``deferred_until`` is the ``until`` line that ends the chain once its
     writes are settled. Transitions raise InvalidChainTransition where the table has none.
@@ -296,6 +317,8 @@ class Chain(Value, rename=_KEPT_AS):
     start_name: str
     start: Raw
     event: Raw = NO_EVENT
+    joins: bool = False
+    joined: tuple[JoinedEvent, ...] = ()
     end_name: str | None = None
     end: Raw = NO_EVENT
     correlation: str | None = None
@@ -335,6 +358,17 @@ class Chain(Value, rename=_KEPT_AS):
         """Running or assigned: not yet waiting for its writes only."""
         return self.ended is None and self.closing is None
 
+    @property
+    def gathers(self) -> bool:
+        """Whether a further event may join: no message of it has gone yet."""
+        sent = any(message.requested_at is not None for message in self.messages)
+        return self.joins and self.active and not sent and len(self.joined) < MOST_JOINED
+
+    @property
+    def is_beside(self) -> bool:
+        """Whether another chain of its rule and subject may live beside it."""
+        return not self.active or (self.joins and not self.gathers)
+
     def message(self, message_id: MessageId) -> ChainMessage | None:
         return next((m for m in self.messages if m.message_id == message_id), None)
 
@@ -348,6 +382,12 @@ class Chain(Value, rename=_KEPT_AS):
     def replan(self, event: Raw) -> "Chain":
         """The starting event came again: ``event`` is the newest now."""
         return self._follow(ChainTransition.REPLAN, event=event)
+
+    def join(self, joined: JoinedEvent, tags: Collection[str], earlier_one: EventId | None = None) -> "Chain":
+        """A matching event joins, in place of an earlier one that it corrects."""
+        others = tuple(each for each in self.joined if each.event_id != earlier_one)
+        all_tags = tuple(sorted({*self.tags, *tags}))
+        return self._follow(ChainTransition.JOIN, joined=(*others, joined), tags=all_tags)
 
     def assign(self, person: PersonId, now: datetime) -> "Chain":
         """A person takes the matter."""

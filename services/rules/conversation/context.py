@@ -9,7 +9,7 @@ from msgspec import Raw, Struct
 
 from services.rules.conversation.button_ids import Keys
 from services.rules.conversation.chain import Chain, Ending
-from services.rules.conversation.document import Document, document_of, ended_document
+from services.rules.conversation.document import Document, document_of, ended_document, joined_documents
 from services.rules.conversation.facts import Facts
 from services.rules.matching.conditions import FieldValues, holds
 from services.rules.rulebook.model import Condition, Rule, Rulebook, Severity, Verb
@@ -24,6 +24,7 @@ class Reason(StrEnum):
 
     STARTED = "started"
     REPLANNED = "replanned"
+    JOINED = "joined"
     ALREADY_LIVE = "already_live"
     STEP_DUE = "step_due"
     PAUSED = "paused"
@@ -155,10 +156,13 @@ class DecisionContext:
         return self.rulebook if chain.revision == self.rulebook.revision else self.rulebook_at(chain.revision)
 
     def holds(self, condition: Condition | None, chain: Chain) -> bool:
-        """Whether the ``unless`` of a step or write holds for a chain now; none never does."""
+        """Whether the ``unless`` of a step holds now, for every event that the chain gathered; none never does."""
+        return condition is not None and all(self.holds_for(condition, one) for one in self.documents(chain))
+
+    def holds_for(self, condition: Condition | None, document: FieldValues) -> bool:
+        """Whether the ``unless`` of a write holds for one event."""
         if condition is None:
             return False
-        document = self.document(chain)
         if self.observe_condition is not None:
             self.observe_condition(condition, document)
         return holds(condition, document)
@@ -175,6 +179,11 @@ class DecisionContext:
             document = document_of(chain, self.facts, self.rulebook.calendar, self.now)
             cached = self._cached = _CachedDocument(chain.start, chain.event, version, document)
         return cached.document
+
+    def documents(self, chain: Chain) -> tuple[Document, ...]:
+        """A document of each event that the chain gathered; all but a chain that joins events have one."""
+        first = self.document(chain)
+        return (first, *joined_documents(chain, self.facts, self.rulebook.calendar, self.now))
 
     def ended_document(self, chain: Chain) -> Document:
         """The document of a chain and of the event that ended it, whose fields come first."""

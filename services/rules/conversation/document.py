@@ -246,6 +246,33 @@ def _touches(document: Document, rest: str) -> Any:
     )
 
 
+def joined_documents(chain: Chain, facts: Facts, calendar: PublisherCalendar, now: datetime) -> Iterator[Document]:
+    """The documents of the events that joined a chain."""
+    for joined in chain.joined:
+        data = read_data(joined.data, joined.name)
+        sender = getattr(data, "person_id", None)
+        yield Document(data, facts, calendar, now, chain=chain, sender=sender)
+
+
+_ITEM_IDS = (
+    "message_id",
+    "payment_id",
+    "statement_id",
+    "document.doc_id",
+    "request_id",
+    "milestone_id",
+    "block_id",
+    "acquisition_id",
+)
+"""The fields that name what an event is about; the first that it has counts."""
+
+
+def item_id(data: EventData) -> str | None:
+    """What an event is about, like ``statement_id=ST-2``: a second event about it corrects the first."""
+    named = ((path, read_path(data, path)) for path in _ITEM_IDS)
+    return next((f"{path}={value}" for path, value in named if value is not None), None)
+
+
 def items_asked(chain: Chain) -> tuple[ConfirmationItem, ...]:
     """The metadata that a chain asks to confirm."""
     asked = newest_data(chain)

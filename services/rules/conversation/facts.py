@@ -297,7 +297,11 @@ class Facts:
 
     def active_chain(self, rule: RuleId, subject: str) -> Chain | None:
         """The one active chain of a rule and subject; a closing one does not count."""
-        return next((c for c in self._chains_by([(rule, subject)]) if c.active), None)
+        return next((c for c in self.active_chains(rule, subject) if not c.is_beside), None)
+
+    def active_chains(self, rule: RuleId, subject: str) -> list[Chain]:
+        """The active chains of a rule and subject: one, and those beside it whose events have gone out together."""
+        return [c for c in self._chains_by([(rule, subject)]) if c.active]
 
     def chains_of(self, person: PersonId) -> list[Chain]:
         """Live chains that wrote to this person, oldest first."""

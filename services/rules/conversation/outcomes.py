@@ -98,6 +98,13 @@ def apply_write_outcome(context: DecisionContext, data: WriteEventData) -> None:
     context.save_chain(_resume(context, chain))
 
 
+def _others_pend(chain: Chain, write: ChainWrite) -> bool:
+    """Whether the same is still to be recorded of another event that the chain gathered; all are reported at once."""
+    cause = (write.step, write.answer, write.depth, write.answerers)
+    same = (w for w in chain.writes if (w.step, w.answer, w.depth, w.answerers) == cause)
+    return bool(chain.joined) and any(w.pending and w.write_id != write.write_id for w in same)
+
+
 def _by_hand_already(chain: Chain, write: ChainWrite) -> bool:
     """Whether the answerers know already that a write of this answer is a manual task."""
     same = (w for w in chain.writes if (w.step, w.answer) == (write.step, write.answer))
@@ -132,8 +139,8 @@ def _follow_up_write(context: DecisionContext, chain: Chain, write: ChainWrite) 
     if asked is not None and asked.then is not None:
         given = tuple(g for g in chain.answers if g.person_id in write.answerers and g.answer == write.answer)
         origin = writes.WriteOrigin(write.step, write.answer, given, write.depth + 1)
-        chain = writes.request_write(context, chain, asked.then, origin)
-    if tell is not None:
+        chain = writes.request_write_of(context, chain, asked.then, origin, write.item)
+    if tell is not None and not _others_pend(chain, write):
         chain = outbound.send_draft(context, chain, tell.who, _write_draft(write, tell.say), sender=_sender(write))
     return chain
 

@@ -160,7 +160,11 @@ def template_values(
 ) -> dict[str, object]:
     """A value for every parameter in any language; an absent field may be a built-in value of the same path."""
     scope = _TemplateScope(context, chain, person, language_of(context, person), message.holders)
-    document = context.ended_document(chain) if message.answer == UNTIL_ANSWER else context.document(chain)
+    document: Document | _GatheredDocument = context.document(chain)
+    if message.answer == UNTIL_ANSWER:
+        document = context.ended_document(chain)
+    elif chain.joined:
+        document = _GatheredDocument(context.documents(chain))
     fields, words = template.fields, message.words
     values = {name: _value(scope, words, document, fields.get(name), name) for name in _template_parameters(template)}
     return {**values, **_defaults(scope, template, values)} if template.defaults else values
@@ -176,12 +180,29 @@ def _defaults(scope: _TemplateScope, template: Template, values: Mapping[str, ob
 _ABSENT: tuple[object, ...] = ("", None, (), [])
 
 
+class _GatheredDocument(Struct, frozen=True):
+    """The documents of all events that a chain gathered, as one: a field has each of its different values once."""
+
+    documents: tuple[Document, ...]
+
+    def get(self, path: str) -> object:
+        found = tuple(dict.fromkeys(map(_hashable, (each.get(path) for each in self.documents))))
+        values = tuple(value for value in found if value is not None)
+        return values[0] if len(values) == 1 else values or None
+
+
+def _hashable(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
 @lru_cache(maxsize=1024)
 def _template_parameters(template: Template) -> tuple[str, ...]:
     return tuple({name: None for wording in template.languages.values() for name in parameter_names(wording.body)})
 
 
-def _value(scope: _TemplateScope, words: Mapping[str, str], document: Document, path: str | None, name: str) -> object:
+def _value(
+    scope: _TemplateScope, words: Mapping[str, str], document: Document | _GatheredDocument, path: str | None, name: str
+) -> object:
     if path is not None and (found := document.get(path)) is not None:
         return found
     source = path or name
@@ -210,10 +231,10 @@ def _why(scope: _TemplateScope) -> object:
 
 def _title(scope: _TemplateScope) -> object:
     """The subject of the chain in a few words."""
-    document = scope.context.document(scope.chain)
+    document = _GatheredDocument(scope.context.documents(scope.chain))
     for path in ("work.title", "document.title", "name", "line"):
         if found := document.get(path):
-            return str(found)
+            return scope.context.rule_of(scope.chain).name.replace("-", " ") if isinstance(found, tuple) else found
     return scope.context.rule_of(scope.chain).name.replace("-", " ")
 
 
@@ -234,7 +255,7 @@ _BUILT_IN_VALUES: Mapping[str, Callable[[_TemplateScope], object]] = {
     "person": lambda saying: saying.person.display_name,
     "sender.display_name": _sender,
     "reference": lambda saying: reference_code(saying.chain.chain_id),
-    "count": lambda _: 1,
+    "count": lambda scope: 1 + len(scope.chain.joined),
     "title": _title,
     "why": _why,
     "on_behalf_of": _holders,

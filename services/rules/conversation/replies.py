@@ -23,6 +23,7 @@ from services.rules.conversation.chain import (
 )
 from services.rules.conversation.completion import close_chain, conclude, is_decided, send_answer_message
 from services.rules.conversation.context import AnsweredQuestion, DecisionContext, Reason
+from services.rules.conversation.document import MESSAGE_RECEIVED
 from services.rules.conversation.handover import (
     ASSIGNEE_BUTTONS,
     OFFER_BUTTONS,
@@ -168,7 +169,7 @@ def _only_open(context: DecisionContext, message: MessageReceived) -> FoundQuest
     """The form that is being filled on this line, else the only open question."""
     if message.message_kind is MessageKind.REACTION:
         return UnclearQuestion.NOTHING
-    waiting = [(c, q) for person in _writers(message) for c, q in _waiting_for(context, person)]
+    waiting = [(c, q) for person in _writers(message) for c, q in _waiting_for(context, person) if _takes_words(c, q)]
     filling = [found for found in waiting if _fills(*found) and found[0].line in {None, message.line}]
     if filling and (filling[0][1].person_id == message.person_id or len(filling) == 1):
         return FoundQuestion(*filling[0], None, ReplyPath.FORM)
@@ -183,6 +184,11 @@ def _waiting_for(context: DecisionContext, person: PersonId) -> Iterator[tuple[C
     for chain in context.facts.chains_of(person):
         if chain.active and (question := _open_question(chain, person)) is not None:
             yield chain, question
+
+
+def _takes_words(chain: Chain, question: ChainMessage) -> bool:
+    """Whether words may answer the question. A rule that joins messages expects more of them, which are no answers."""
+    return question.verb is Verb.COLLECT or not (chain.joins and chain.start_name == MESSAGE_RECEIVED)
 
 
 def _fills(chain: Chain, question: ChainMessage) -> bool:

@@ -1,5 +1,7 @@
 """Runs the steps of a chain: sends what is released, runs what is due, and ends what is over."""
 
+from datetime import timedelta
+
 from services.rules.conversation import forms, outbound, writes
 from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState, Ending, StepStatus
 from services.rules.conversation.completion import close_chain, finish_chain, recount_after_exclusion
@@ -104,26 +106,40 @@ def _overtake(chain: Chain, rule: Rule, step: Step) -> Chain:
     return chain
 
 
-def step_draft(chain: Chain, step: Step, say: str, buttons: tuple[str, ...] = ()) -> MessageDraft:
+def step_draft(
+    context: DecisionContext, chain: Chain, step: Step, say: str, buttons: tuple[str, ...] = ()
+) -> MessageDraft:
     """The draft of a step. To a person who has just written it is a reply, free of quiet hours."""
-    reply = chain.start_name == MESSAGE_RECEIVED and step.timing is None and step.who == ("sender",)
+    reply = step.who == ("sender",) and (step.timing is None or _has_just_written(context, chain))
+    reply = reply and chain.start_name == MESSAGE_RECEIVED
     occurrence = chain.steps[step.index].occurrence
     return MessageDraft(step.verb, say, step.index, occurrence=occurrence, buttons=buttons, reply=reply)
 
 
+_JUST_NOW = timedelta(minutes=15)
+
+
+def _has_just_written(context: DecisionContext, chain: Chain) -> bool:
+    """Whether the newest message that the chain gathered is so new that its writer still expects a reply."""
+    last = max((joined.at for joined in chain.joined), default=chain.started_at)
+    return context.now - last <= _JUST_NOW
+
+
 def _tell(context: DecisionContext, chain: Chain, step: Step) -> Chain:
-    return outbound.send_draft(context, chain, step.who, step_draft(chain, step, step.say or ""))
+    return outbound.send_draft(context, chain, step.who, step_draft(context, chain, step, step.say or ""))
 
 
 def _ask(context: DecisionContext, chain: Chain, step: Step) -> Chain:
-    chain = outbound.send_draft(context, chain, step.who, step_draft(chain, step, step.say or "", tuple(step.answers)))
+    chain = outbound.send_draft(
+        context, chain, step.who, step_draft(context, chain, step, step.say or "", tuple(step.answers))
+    )
     return chain if outbound.has_reached_anyone(chain, step.index) else report_unclaimed(context, chain, step.index)
 
 
 def _remind(context: DecisionContext, chain: Chain, step: Step) -> Chain:
     """Ask again, with the same buttons, everyone without a final answer."""
     if chain.form is not None and not chain.form.over:
-        return forms.remind_form(context, chain, step_draft(chain, step, step.say or ""))
+        return forms.remind_form(context, chain, step_draft(context, chain, step, step.say or ""))
     people = unanswered_people(chain)
     if not people and step.index and chain.steps[step.index - 1].unreached:
         return _left_out_too(chain, step)
@@ -132,19 +148,19 @@ def _remind(context: DecisionContext, chain: Chain, step: Step) -> Chain:
         person = context.facts.people.get(person_id)
         if person is not None:
             recipient = Recipient(person, "unanswered", asked.on_behalf_of, asked.also_for)
-            chain = send_to_recipient(context, chain, recipient, _reminder(chain, step, asked))
+            chain = send_to_recipient(context, chain, recipient, _reminder(context, chain, step, asked))
     return chain
 
 
 _ASKING = frozenset({Verb.ASK, Verb.REMIND})
 
 
-def _reminder(chain: Chain, step: Step, asked: ChainMessage) -> MessageDraft:
+def _reminder(context: DecisionContext, chain: Chain, step: Step, asked: ChainMessage) -> MessageDraft:
     """The reminder of a question; one that an answer asked is repeated in its own words, as the step knows none."""
     if asked.answer is not None:
         key = f"remind.{step.index}.{chain.steps[step.index].occurrence}"
         return MessageDraft(Verb.REMIND, asked.say, asked.step, asked.answer, key, asked.occurrence, asked.buttons)
-    return step_draft(chain, step, step.say or "", asked.buttons)
+    return step_draft(context, chain, step, step.say or "", asked.buttons)
 
 
 def _left_out_too(chain: Chain, step: Step) -> Chain:
@@ -170,7 +186,7 @@ def _give_up(context: DecisionContext, chain: Chain, step: Step) -> Chain:
     if step.record is not None:
         chain = writes.request_write(context, chain, step.record, writes.WriteOrigin(step.index))
     if step.tell is not None:
-        chain = outbound.send_draft(context, chain, step.tell.who, step_draft(chain, step, step.tell.say))
+        chain = outbound.send_draft(context, chain, step.tell.who, step_draft(context, chain, step, step.tell.say))
     return close_chain(context, chain, Ending.GAVE_UP)
 
 

@@ -5,18 +5,18 @@ from dataclasses import dataclass
 
 from msgspec import Raw, Struct
 
-from services.rules.conversation import outbound
-from services.rules.conversation.chain import Chain, StepState, StepStatus
+from services.rules.conversation import outbound, writes
+from services.rules.conversation.chain import Chain, JoinedEvent, StepState, StepStatus
 from services.rules.conversation.completion import end_by_until
 from services.rules.conversation.context import DecisionContext, Reason
-from services.rules.conversation.document import Document, is_event_field
+from services.rules.conversation.document import Document, is_event_field, item_id, newest_data, read_data
 from services.rules.conversation.schedule import due_of, has_lapsed, skip_past
 from services.rules.conversation.steps import advance
 from services.rules.identity_cache import cached_by_identity
 from services.rules.matching.conditions import ConditionIndex, necessary_condition
 from services.rules.rulebook.model import At, OnRepeat, Rule, Rulebook
 from shared.contracts.envelope import Event
-from shared.contracts.ids import ChainId, Line, PersonId, RuleId, derive_id
+from shared.contracts.ids import ChainId, EventId, Line, PersonId, RuleId, derive_id
 from shared.contracts.values import encode
 
 
@@ -165,13 +165,55 @@ def start_chains(context: DecisionContext, trigger: RuleTrigger, matched: Iterab
             continue
         has_subject = True
         live = context.facts.active_chain(rule.name, subject)
-        if live is None:
+        if rule.on_repeat is OnRepeat.JOIN:
+            _join_or_start(context, trigger, rule, subject)
+        elif live is None:
             start_chain(context, trigger, rule, subject)
         elif rule.on_repeat is OnRepeat.IGNORE:
             context.add_reason(Reason.ALREADY_LIVE, live)
         else:
             replan_chain(context, live, trigger)
     return has_subject
+
+
+def _join_or_start(context: DecisionContext, trigger: RuleTrigger, rule: Rule, subject: str) -> None:
+    """Join the chain that still gathers events, else start one beside the others.
+
+    An event about an item that is gathered already corrects it. It changes nothing once the item's message has gone.
+    """
+    live, item = context.facts.active_chains(rule.name, subject), item_id(trigger.event.data)
+    same = next((chain for chain in live if item is not None and item in _items(chain)), None)
+    gathering = next((chain for chain in live if chain.gathers), None)
+    if same is not None and not same.gathers:
+        context.add_reason(Reason.ALREADY_LIVE, same)
+    elif gathering is None:
+        start_chain(context, trigger, rule, subject)
+    else:
+        join_chain(context, gathering, trigger, item)
+
+
+def _items(chain: Chain) -> dict[str | None, EventId | None]:
+    """What the events of a chain are about, each with the id of its event; None for the event that started it."""
+    joined = {item_id(read_data(each.data, each.name)): each.event_id for each in chain.joined}
+    return {**joined, item_id(newest_data(chain)): None}
+
+
+def join_chain(context: DecisionContext, chain: Chain, trigger: RuleTrigger, item: str | None) -> Chain:
+    """An event joins a chain; what the chain has recorded already is recorded of this event too."""
+    items, rule = _items(chain), context.rule_of(chain)
+    if item is not None and item in items and items[item] is None:
+        chain = chain.replan(trigger.data_json())
+        context.add_reason(Reason.JOINED, chain)
+        return advance(context, chain)
+    event = trigger.event
+    joined = JoinedEvent(event_id=event.id, name=trigger.name, data=trigger.data_json(), at=context.now)
+    chain = chain.join(joined, tags_of(rule, chain.subject, trigger.document), items.get(item) if item else None)
+    context.add_reason(Reason.JOINED, chain)
+    for step in rule.steps:
+        if step.record is not None and chain.steps[step.index].status in {StepStatus.RUNNING, StepStatus.DONE}:
+            origin = writes.WriteOrigin(step.index)
+            chain = writes.request_write_of(context, chain, step.record, origin, event.id)
+    return advance(context, chain)
 
 
 def start_chain(context: DecisionContext, trigger: RuleTrigger, rule: Rule, subject: str) -> Chain:
@@ -192,6 +234,7 @@ def start_chain(context: DecisionContext, trigger: RuleTrigger, rule: Rule, subj
         correlation=event.correlationid or event.id,
         traceparent=event.traceparent,
         line=trigger.line,
+        joins=rule.on_repeat is OnRepeat.JOIN,
         steps=(StepState(),) * len(rule.steps),
     )
     context.add_reason(Reason.STARTED, chain)

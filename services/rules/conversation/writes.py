@@ -1,5 +1,6 @@
 """Requests writes: builds the typed input of an operation, and the evidence that a person asked for it."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from services.rules.conversation.context import DecisionContext, RequestedWrite
 from services.rules.conversation.document import Document
 from services.rules.rulebook.model import ACQUISITION_FIELDS, Field, WriteAction
 from shared.contracts.contacts import is_real_name
-from shared.contracts.ids import ContactId, PersonId, WriteId, derive_id
+from shared.contracts.ids import ContactId, EventId, PersonId, WriteId, derive_id
 from shared.contracts.writes import (
     AcknowledgementKind,
     AdvanceWorkflow,
@@ -30,12 +31,16 @@ from shared.contracts.writes import (
 
 @dataclass(frozen=True, slots=True)
 class WriteOrigin:
-    """The cause of a write: a step, or an answer to one with every person who gave it; the last of them decided."""
+    """The cause of a write: a step, or an answer to one with every person who gave it; the last of them decided.
+
+    ``item`` is the joined event that is recorded.
+    """
 
     step: int
     answer: str | None = None
     answers: tuple[GivenAnswer, ...] = ()
     depth: int = 0
+    item: EventId | None = None
 
     @property
     def answerers(self) -> tuple[PersonId, ...]:
@@ -68,10 +73,19 @@ class _WriteCase:
 
 
 def request_write(context: DecisionContext, chain: Chain, record: WriteAction, origin: WriteOrigin) -> Chain:
-    """Request ``record`` unless its ``unless`` holds, once for each source; the chain keeps the write."""
-    if context.holds(record.unless, chain):
+    """Request ``record`` for each event that the chain gathered, unless its ``unless`` holds for that event."""
+    for item in (None, *(joined.event_id for joined in chain.joined)):
+        chain = request_write_of(context, chain, record, origin, item)
+    return chain
+
+
+def request_write_of(
+    context: DecisionContext, chain: Chain, record: WriteAction, origin: WriteOrigin, item: EventId | None
+) -> Chain:
+    """The same for one event, None for the event that started the chain; once for each source."""
+    origin, document = dataclasses.replace(origin, item=item), _document_of(context, chain, item)
+    if context.holds_for(record.unless, document):
         return chain
-    document = context.document(chain)
     case = _WriteCase(context, chain, document, _values(record, document), origin)
     write_id = _write_id(context, chain, record, origin)
     if any(w.write_id == write_id for w in chain.writes):
@@ -94,14 +108,23 @@ def request_write(context: DecisionContext, chain: Chain, record: WriteAction, o
             answer=origin.answer,
             depth=origin.depth,
             answerers=origin.answerers,
+            item=origin.item,
         )
     )
+
+
+def _document_of(context: DecisionContext, chain: Chain, item: EventId | None) -> Document:
+    if item is None:
+        return context.document(chain)
+    gathered = zip(chain.joined, context.documents(chain)[1:], strict=True)
+    return next(document for joined, document in gathered if joined.event_id == item)
 
 
 def _write_id(context: DecisionContext, chain: Chain, record: WriteAction, origin: WriteOrigin) -> WriteId:
     step = f"{origin.step}.{origin.answer or ''}.{origin.depth}.{chain.steps[origin.step].occurrence}"
     source = origin.answers[-1].wamid if origin.answers else context.cause
-    return WriteId(derive_id("write", chain.chain_id, step, record.operation, source))
+    item = () if origin.item is None else (origin.item,)
+    return WriteId(derive_id("write", chain.chain_id, step, record.operation, source, *item))
 
 
 def _values(record: WriteAction, document: Document) -> dict[str, Any]:

@@ -280,8 +280,11 @@ def answers_of(step: Step) -> Iterator[AnswerAction]:
 
 
 class OnRepeat(StrEnum):
+    """The effect of a matching event on a live chain; events join a chain until its first message has gone."""
+
     REPLAN = "replan"
     IGNORE = "ignore"
+    JOIN = "join"
 
 
 @dataclass(frozen=True, slots=True)

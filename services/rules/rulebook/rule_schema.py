@@ -495,7 +495,7 @@ class RuleFile(Section):
     """The condition under which the event starts the rule."""
     about: Texts = ()
     """Fields that name the subject: there is one chain for each."""
-    on_repeat: Annotated[OnRepeat, word(OnRepeat, OnRepeat.REPLAN, later=("join",), key="on_repeat")] = OnRepeat.REPLAN
+    on_repeat: Annotated[OnRepeat, word(OnRepeat, OnRepeat.REPLAN)] = OnRepeat.REPLAN
     """The effect of another event about the same subject on a running chain."""
     on_change: Annotated[OnChange, word(OnChange, OnChange.PIN, later=("migrate", "cancel"), key="on_change")] = (
         OnChange.PIN

@@ -1,6 +1,6 @@
 """Checks of one rule: its events, subject, conditions, people, steps, writes, and the events that end it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from services.rules.rulebook.built_in import RESERVED_PREFIX
@@ -30,6 +30,7 @@ from services.rules.rulebook.model import (
     Field,
     Literal,
     Location,
+    OnRepeat,
     Question,
     Quorum,
     Rule,
@@ -334,6 +335,67 @@ def _check_writes(
         _check_writes(context, rule, record.then, scope, (*path, "then"))
 
 
+# ------------------------------------------------------------------ joining
+
+_SENDING = frozenset(Verb) - {Verb.RECORD, Verb.GIVE_UP}
+
+
+def check_joining(context: ValidationContext, rule: Rule) -> None:
+    """Events can join: they have a subject, the first message waits for them, and all concern the same people."""
+    where = context.location(rule, "on_repeat")
+    if not rule.about:
+        context.report.add(where, "“join” gathers the events about one subject: say which by “about”")
+        return
+    first = next((step for step in rule.steps if step.verb in _SENDING), None)
+    if first is not None and all(step.timing is None for step in rule.steps[: first.index + 1]):
+        sentence = "no event can join: the first message goes at once; give its step a time, like “after: 1 minute”"
+        context.report.add(first.location, sentence)
+    for step in rule.steps:
+        for who, path in _addressed(step):
+            for name, location in zip(who, context.locations(rule, len(who), *path), strict=True):
+                _check_same_person(context, rule, name, location)
+    for until in rule.until:
+        if until.same is not None and until.same not in rule.about:
+            sentence = (
+                f"the events that join need not have the same “{until.same}”; end the chain by what “about” names"
+            )
+            context.report.add(until.location, sentence)
+
+
+def _addressed(step: Step) -> Iterator[tuple[Addressees, tuple[str | int, ...]]]:
+    if step.verb not in (Verb.RECORD, Verb.GIVE_UP):
+        yield step.who, ("steps", step.index, step.verb)
+    if step.tell is not None:
+        yield step.tell.who, ("steps", step.index, "tell")
+    for answer in step.answers.values():
+        path = ("steps", step.index, "answers", answer.name)
+        for verb, action in (("tell", answer.tell), ("hand_over", answer.hand_over)):
+            if action is not None:
+                yield action.who, (*path, verb)
+
+
+def _check_same_person(context: ValidationContext, rule: Rule, name: str | Team, location: Location) -> None:
+    """A party of the event, or a person who works on the title, must be the same for all events that join."""
+    if isinstance(name, Team) or name in (_UNANSWERED, _TOLD):
+        return
+    if name == _SENDER:
+        if set(rule.events) == {MESSAGE_RECEIVED} and not _is_about(rule, "sender"):
+            context.report.add(location, _of_another("sender", "sender.person_id"))
+    elif any(name in party_fields(event) for event in rule.events):
+        if not _is_about(rule, name):
+            context.report.add(location, _of_another(name, f"{name}.person_id"))
+    elif name not in staffed_roles(context.book) and not _is_about(rule, "work"):
+        context.report.add(location, _of_another(name, "work.work_id"))
+
+
+def _is_about(rule: Rule, party: str) -> bool:
+    return any(field.partition(".")[0] == party for field in rule.about)
+
+
+def _of_another(name: str, field: str) -> str:
+    return f"the events that join may each have another “{name}”; name “{field}” in “about”"
+
+
 # ------------------------------------------------------------------ the rule
 
 _WHOLE = frozenset({FieldType.PARTY, FieldType.RECORD, FieldType.LIST})
@@ -355,6 +417,8 @@ def check_rule(context: ValidationContext, rule: Rule) -> None:
     if isinstance(rule.severity, Field):
         check_choice(rule.severity, tuple(Severity), scope)
     check_steps(context, rule)
+    if rule.on_repeat is OnRepeat.JOIN:
+        check_joining(context, rule)
     for until in rule.until:
         _check_until(context, rule, until)
     for use in uses_of(context, rule):

@@ -14,11 +14,12 @@ from services.rules.conversation.chain import (
     ChainTransition,
     Ending,
     InvalidChainTransition,
+    JoinedEvent,
     StepState,
     StepStatus,
     StepTransition,
 )
-from shared.contracts.ids import ChainId, PersonId, Revision, RuleId, TenantId
+from shared.contracts.ids import ChainId, EventId, PersonId, Revision, RuleId, TenantId
 
 NOON = datetime(2027, 3, 3, 12, tzinfo=UTC)
 ALICE = PersonId("alice")
@@ -56,6 +57,9 @@ def follow(chain: Chain, transition: ChainTransition) -> Chain:
     match transition:
         case ChainTransition.REPLAN:
             return chain.replan(Raw(b"{}"))
+        case ChainTransition.JOIN:
+            joined = JoinedEvent(event_id=EventId("e"), name="work.blocked", data=Raw(b"{}"), at=NOON)
+            return chain.join(joined, ())
         case ChainTransition.ASSIGN:
             return chain.assign(ALICE, NOON)
         case ChainTransition.GIVE_BACK:
