@@ -41,6 +41,7 @@ class TimeUnit(StrEnum):
     MINUTES = "minutes"
     HOURS = "hours"
     DAYS = "days"
+    WEEKS = "weeks"
     WORKING_HOURS = "working hours"
     WORKING_DAYS = "working days"
 
@@ -50,6 +51,7 @@ _CLOCK_UNITS = {
     TimeUnit.MINUTES: timedelta(minutes=1),
     TimeUnit.HOURS: timedelta(hours=1),
     TimeUnit.DAYS: timedelta(days=1),
+    TimeUnit.WEEKS: timedelta(weeks=1),
 }
 
 
@@ -107,6 +109,13 @@ class WorkingCalendar:
     def start_of_day(self, day: date) -> datetime:
         return self._at(day, time.min)
 
+    def clock_time(self, day: date, wall: time) -> datetime:
+        """The instant at which the clock shows ``wall`` on this day.
+
+        A time that the clock shows twice counts when it is first shown; one that it skips, as much later as it skips.
+        """
+        return self._at(day, wall)
+
     def local_date(self, instant: datetime) -> date:
         """The date in this calendar's time zone."""
         return instant.astimezone(ZoneInfo(self.zone)).date()
@@ -121,7 +130,7 @@ class WorkingCalendar:
     def add(self, instant: datetime, duration: Duration, sign: int = 1) -> datetime:
         """``duration`` after ``instant`` (``sign`` -1: before). Working units count from and end in open hours."""
         match duration.unit:
-            case TimeUnit.SECONDS | TimeUnit.MINUTES | TimeUnit.HOURS | TimeUnit.DAYS:
+            case TimeUnit.SECONDS | TimeUnit.MINUTES | TimeUnit.HOURS | TimeUnit.DAYS | TimeUnit.WEEKS:
                 return instant + sign * duration.count * _CLOCK_UNITS[duration.unit]
             case TimeUnit.WORKING_HOURS:
                 step = self._add_working_hours if sign > 0 else self._subtract_working_hours
@@ -132,7 +141,7 @@ class WorkingCalendar:
                 assert_never(duration.unit)
 
     def shift_date(self, day: date, duration: Duration, sign: int = 1) -> date:
-        """So many days or working days after (``sign`` -1: before) a date; the date itself is not counted.
+        """So many days, weeks or working days after (``sign`` -1: before) a date; the date itself is not counted.
 
         Shorter units leave the date as it is.
         """
@@ -143,6 +152,11 @@ class WorkingCalendar:
                 return day
             case _:
                 return day + sign * duration.count * _CLOCK_UNITS[duration.unit]
+
+    def day_after(self, instant: datetime, duration: Duration) -> date:
+        """The day so many days, weeks or working days after an instant; working days count from open hours."""
+        working = duration.unit is TimeUnit.WORKING_DAYS
+        return self.shift_date(self.local_date(self.next_open(instant) if working else instant), duration)
 
     def working_day_after(self, day: date, count: int) -> date:
         """The ``count``-th working day after ``day``; a negative count goes back."""

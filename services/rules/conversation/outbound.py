@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from msgspec import Struct, field
 
-from services.rules.conversation import button_ids, rendering
+from services.rules.conversation import button_ids, rendering, schedule
 from services.rules.conversation.chain import UNSENT, Chain, ChainMessage, DeliveryState
 from services.rules.conversation.context import DecisionContext, ExcludedPerson, ExclusionReason, RequestedMessage
 from services.rules.conversation.facts import PersonFacts
@@ -87,7 +87,7 @@ def send_to_recipient(context: DecisionContext, chain: Chain, recipient: Recipie
         words=draft.words,
         reply=draft.reply,
         buttons=draft.buttons,
-        held_until=_release_time(context, chain, person, reply=draft.reply),
+        held_until=_release_time(context, chain, person, draft),
     )
     if chain.message(message.message_id) is not None:
         return chain
@@ -102,10 +102,16 @@ def _message_id(chain: Chain, draft: MessageDraft, person: PersonId) -> MessageI
     return MessageId(derive_id("message", chain.chain_id, step, draft.occurrence, person))
 
 
-def _release_time(context: DecisionContext, chain: Chain, person: PersonFacts, *, reply: bool) -> datetime | None:
-    if reply or _passes_quiet_hours(context, chain, person):
+def _release_time(context: DecisionContext, chain: Chain, person: PersonFacts, draft: MessageDraft) -> datetime | None:
+    """The person's next open hours, from the time that the step has in their own calendar, if it has one."""
+    if draft.reply:
         return None
-    return _opening(working_hours(context, person), context.now)
+    step = context.rule_of(chain).steps[draft.step]
+    due = schedule.due_for(context, chain, step, person) if draft.answer is None else None
+    earliest = context.now if due is None else max(due, context.now)
+    if _passes_quiet_hours(context, chain, person):
+        return None if earliest == context.now else earliest
+    return _opening(working_hours(context, person), earliest)
 
 
 @lru_cache(maxsize=4096)

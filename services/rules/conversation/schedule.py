@@ -4,7 +4,8 @@ from datetime import date, datetime
 
 from services.rules.conversation.chain import Chain, DeliveryState, StepStatus, earlier
 from services.rules.conversation.context import DecisionContext, is_due
-from services.rules.conversation.recipients import awaited_people, working_hours
+from services.rules.conversation.facts import PersonFacts
+from services.rules.conversation.recipients import awaited_people, resolve_recipients, working_hours
 from services.rules.rulebook.model import After, At, Step
 from shared.clients.working_calendar import TimeUnit, WorkingCalendar
 from shared.contracts.ids import PersonId
@@ -56,7 +57,7 @@ def due_of(context: DecisionContext, chain: Chain, step: Step) -> datetime | Non
     """When a pending step is due; None where its field has no date. A step that reached no person takes no time."""
     timing = step.timing
     if isinstance(timing, At):
-        return _due_at(context, chain, timing)
+        return _due_at(context, chain, step, timing)
     if timing is None or _follows_at_once(chain, step):
         return chain.base_at
     return _latest(context, chain, timing)
@@ -68,56 +69,93 @@ def _follows_at_once(chain: Chain, step: Step) -> bool:
 
 
 def _latest(context: DecisionContext, chain: Chain, timing: After) -> datetime:
-    """Working time runs in the calendars of the awaited people; the slowest counts."""
-    if timing.duration.clock_time is not None:
+    """Working time and clock times are those of the awaited people's calendars; the slowest counts."""
+    if timing.clock is None and timing.duration.clock_time is not None:
         return chain.base_at + timing.duration.clock_time
     calendars = [
         working_hours(context, p) for i in awaited_people(chain) if (p := context.facts.people.get(i)) is not None
     ]
-    return max(c.add(chain.base_at, timing.duration) for c in calendars or [context.rulebook.calendar.office])
+    return max(_after(chain.base_at, timing, c) for c in calendars or [context.rulebook.calendar.office])
 
 
-def _due_at(context: DecisionContext, chain: Chain, timing: At) -> datetime | None:
+def _after(base: datetime, timing: After, calendar: WorkingCalendar) -> datetime:
+    if timing.clock is None:
+        return calendar.add(base, timing.duration)
+    return calendar.clock_time(calendar.day_after(base, timing.duration), timing.clock)
+
+
+def _due_at(context: DecisionContext, chain: Chain, step: Step, timing: At) -> datetime | None:
+    """In the house's calendar, or in those of the receivers; then the earliest, and each message waits for its own."""
     value = context.document(chain).get(timing.field)
-    office = context.rulebook.calendar.office
+    dues = (_moment(value, timing, calendar) for calendar in _calendars(context, chain, step, timing))
+    return min((due for due in dues if due is not None), default=None)
+
+
+def due_for(context: DecisionContext, chain: Chain, step: Step, person: PersonFacts) -> datetime | None:
+    """When a message of the step is due to this person, where that is a time of their own calendar."""
+    if not isinstance(step.timing, At) or not step.timing.theirs:
+        return None
+    return _moment(context.document(chain).get(step.timing.field), step.timing, working_hours(context, person))
+
+
+def _calendars(context: DecisionContext, chain: Chain, step: Step, timing: At) -> list[WorkingCalendar]:
+    office = [context.rulebook.calendar.office]
+    if not timing.theirs:
+        return office
+    receivers = resolve_recipients(context, chain, step.who).recipients
+    return [working_hours(context, receiver.person) for receiver in receivers] or office
+
+
+def _moment(value: object, timing: At, calendar: WorkingCalendar) -> datetime | None:
+    """The instant in this calendar; the beginning of the day where it is a day without a time."""
+    if (day := _day(value, timing, calendar)) is not None:
+        return calendar.start_of_day(day) if timing.clock is None else calendar.clock_time(day, timing.clock)
+    instant = _instant(value, calendar)
+    if instant is None or timing.duration is None:
+        return instant
+    return calendar.add(instant, timing.duration, timing.sign or 1)
+
+
+def _instant(value: object, calendar: WorkingCalendar) -> datetime | None:
+    """A date is over when the house closes on it."""
     if isinstance(value, datetime):
-        return _moment(value, timing, office)
-    if not isinstance(value, date) or not is_plausible_date(value):
+        return value if is_plausible_instant(value) else None
+    return calendar.closing(value) if isinstance(value, date) and is_plausible_date(value) else None
+
+
+def _day(value: object, timing: At, calendar: WorkingCalendar) -> date | None:
+    """The day so many days before or after a date, or the day of a clock time; None for an instant of its own.
+
+    Messages of a day without a clock time are held until their people's opening hours.
+    """
+    if isinstance(value, datetime):
+        day = calendar.local_date(value) if timing.clock is not None and is_plausible_instant(value) else None
+    else:
+        day = value if isinstance(value, date) and is_plausible_date(value) else None
+    if day is None or (timing.duration is None and timing.clock is None):
         return None
     if timing.duration is None:
-        return office.closing(value)
-    if (day := _day(context, chain, timing)) is None:
-        return _offset(office.closing(value), timing, office)
-    return office.start_of_day(day)
+        return day
+    return calendar.shift_date(day, timing.duration, timing.sign) if timing.duration.unit in _WHOLE_DAYS else None
 
 
-def _moment(value: datetime, timing: At, office: WorkingCalendar) -> datetime | None:
-    if not is_plausible_instant(value):
-        return None
-    return value if timing.duration is None else _offset(value, timing, office)
-
-
-def _day(context: DecisionContext, chain: Chain, timing: At) -> date | None:
-    """The day so many days before or after a date; its messages are held until their people's opening hours."""
-    value = context.document(chain).get(timing.field)
-    if isinstance(value, datetime) or not isinstance(value, date) or not is_plausible_date(value):
-        return None
-    if timing.duration is None or timing.duration.unit not in {TimeUnit.DAYS, TimeUnit.WORKING_DAYS}:
-        return None
-    return context.rulebook.calendar.office.shift_date(value, timing.duration, timing.sign)
+_WHOLE_DAYS = frozenset({TimeUnit.DAYS, TimeUnit.WEEKS, TimeUnit.WORKING_DAYS})
 
 
 def has_lapsed(context: DecisionContext, chain: Chain, step: Step) -> bool:
-    """Whether an ``at`` time has passed; a day has passed once the office has opened on it."""
-    if not isinstance(step.timing, At):
+    """Whether an ``at`` time has passed for all receivers; a day has passed once the office has opened on it."""
+    timing = step.timing
+    if not isinstance(timing, At):
         return False
-    day = _day(context, chain, step.timing)
-    due = _due_at(context, chain, step.timing) if day is None else context.rulebook.calendar.office.opening(day)
-    return due is not None and due < context.now
+    value = context.document(chain).get(timing.field)
+    calendars = _calendars(context, chain, step, timing)
+    lapses = [lapse for calendar in calendars if (lapse := _lapse(value, timing, calendar)) is not None]
+    return bool(lapses) and max(lapses) < context.now
 
 
-def _offset(instant: datetime, timing: At, office: WorkingCalendar) -> datetime:
-    return instant if timing.duration is None else office.add(instant, timing.duration, timing.sign or 1)
+def _lapse(value: object, timing: At, calendar: WorkingCalendar) -> datetime | None:
+    day = None if timing.clock is not None else _day(value, timing, calendar)
+    return _moment(value, timing, calendar) if day is None else calendar.opening(day)
 
 
 def skip_past(context: DecisionContext, chain: Chain) -> Chain:

@@ -15,7 +15,6 @@ from services.rules.rulebook.schema import (
     ABSENT,
     Country,
     Day,
-    DurationText,
     FieldReference,
     Flag,
     InvalidValue,
@@ -35,6 +34,7 @@ from services.rules.rulebook.schema import (
     value,
     word,
 )
+from services.rules.rulebook.times import DurationText
 from services.rules.rulebook.yaml_tree import MappingNode, Node, ScalarNode
 from shared.clients.working_calendar import (
     CLOSES,

@@ -7,7 +7,7 @@ import dataclasses
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date, time, timedelta
 from enum import StrEnum
 from typing import assert_never
 
@@ -115,18 +115,24 @@ def mentioned_fields(condition: Condition) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True)
 class After:
-    """Counted from the sending of the last step that was done."""
+    """Counted from the sending of the last step that was done; with ``clock``, until that time on the day it ends."""
 
     duration: Duration
+    clock: time | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class At:
-    """The date or instant in a field, or a duration before (``sign`` -1) or after (+1) it."""
+    """The date or instant in a field, or a duration before (``sign`` -1) or after (+1) it.
+
+    ``clock`` is the time of that day. ``theirs``: it counts in the calendar of each receiver, not in the house's.
+    """
 
     field: str
     duration: Duration | None = None
     sign: int = 0
+    clock: time | None = None
+    theirs: bool = False
 
 
 Timing = After | At

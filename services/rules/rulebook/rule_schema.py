@@ -22,8 +22,6 @@ from services.rules.rulebook.model import (
 from services.rules.rulebook.schema import (
     ABSENT,
     VALUE_OR_FIELD,
-    AtText,
-    DurationText,
     FieldReference,
     Flag,
     InvalidValue,
@@ -42,6 +40,7 @@ from services.rules.rulebook.schema import (
     value,
     word,
 )
+from services.rules.rulebook.times import AfterText, AtText
 from services.rules.rulebook.yaml_tree import MappingNode, Node, ScalarNode, SequenceNode
 from shared.contracts.ids import RuleId
 from shared.contracts.writes import WriteOperation
@@ -252,14 +251,21 @@ _GOING_ON = ("continue", "hand_over", "collect", "ask")
 # ------------------------------------------------------------------ steps
 
 
+class CountedIn(StrEnum):
+    HOUSE = "house"
+    THEIRS = "theirs"
+
+
 class StepSection(Section):
     """One verb, at most one time."""
 
     label = "a step"
-    after: DurationText | None = None
-    """How long after the step before it, like “2 working days”."""
+    after: AfterText | None = None
+    """How long after the step before it, like “2 working days” or “2 working days at 10:00”."""
     at: AtText | None = None
-    """A field with a date or an instant, or like “5 working days before new_due”."""
+    """A field with a date or an instant, or like “5 working days before new_due”, or “09:00 on respond_by”."""
+    in_: Annotated[CountedIn, word(CountedIn, CountedIn.HOUSE)] = Field(CountedIn.HOUSE, alias="in")
+    """The calendar in which “at” counts: the house's, or that of each receiver."""
     unless: ConditionSection | None = None
     """A condition under which the step is skipped."""
 
@@ -277,15 +283,27 @@ class StepSection(Section):
             report.add(self.key_location(verbs[-1]), f"a step has one verb; this has {' and '.join(verbs)}")
         if "after" in self.written and "at" in self.written:
             report.add(self.key_location("at"), "a step has at most one time: “after” or “at”")
+        elif "in" in self.written and "at" not in self.written:
+            sentence = "“in” goes with “at”; “after” always counts in the calendar of the people who are awaited"
+            report.add(self.key_location("in"), sentence)
+        elif self.in_ is CountedIn.THEIRS and not any(verb in _RECEIVED for verb in verbs):
+            report.add(
+                self.key_location("in"), f"“{verbs[0] if verbs else 'this'}” has no receiver whose calendar it is"
+            )
 
     def build(self, index: int) -> model.Step | None:
         verb = _verb_of(self._node)
         return None if verb is None else self.build_verb(index, verb)
 
     def build_verb(self, index: int, verb: Verb, **more: Any) -> model.Step:
-        timing = self.at or (None if self.after is None else model.After(self.after))
+        at = None if self.at is None else replace(self.at, theirs=self.in_ is CountedIn.THEIRS)
+        timing = at or self.after
         unless = None if self.unless is None else self.unless.build()
         return model.Step(index, verb, self.location, timing=timing, unless=unless, **more)
+
+
+_RECEIVED = frozenset({Verb.TELL, Verb.ASK, Verb.REMIND, Verb.HAND_OVER})
+"""Verbs whose step is a message."""
 
 
 class CopyKeys(StepSection):

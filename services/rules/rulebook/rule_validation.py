@@ -42,8 +42,8 @@ from services.rules.rulebook.model import (
     WriteAction,
 )
 from services.rules.rulebook.template_validation import check_languages, check_use, uses_of
+from services.rules.rulebook.times import WHOLE_DAYS
 from shared.clients.whatsapp_limits import BUTTONS
-from shared.clients.working_calendar import TimeUnit
 from shared.contracts.consonance import RightsStatus
 from shared.contracts.writes import AcknowledgementKind, RightsDecision, WriteOperation
 
@@ -177,7 +177,6 @@ def _check_value(spec: FieldSpec, value: Literal | Field, location: Location, sc
 
 _LAST = frozenset({Verb.GIVE_UP, Verb.HAND_OVER, Verb.TELL, Verb.RECORD})
 _ASKING = frozenset({Verb.ASK, Verb.COLLECT})
-_DAYS = frozenset({TimeUnit.DAYS, TimeUnit.WORKING_DAYS})
 
 
 def check_steps(context: ValidationContext, rule: Rule) -> None:
@@ -236,7 +235,7 @@ def _check_time(context: ValidationContext, rule: Rule, step: Step, scope: Field
         return
     if found.type not in (FieldType.DATE, FieldType.INSTANT):
         context.report.add(location, f"“{found.path}” is no date and no instant")
-    elif found.type is FieldType.DATE and step.timing.duration and step.timing.duration.unit not in _DAYS:
+    elif found.type is FieldType.DATE and step.timing.duration and step.timing.duration.unit not in WHOLE_DAYS:
         context.report.add(location, f"“{found.path}” is a date; count days or working days from it")
 
 

@@ -28,7 +28,6 @@ from pydantic import (
     PrivateAttr,
     Tag,
     ValidationInfo,
-    WithJsonSchema,
     model_validator,
 )
 from pydantic_core import CoreSchema, core_schema
@@ -37,7 +36,7 @@ from services.rules.rulebook import model
 from services.rules.rulebook.faults import FaultReport
 from services.rules.rulebook.model import NOWHERE, Location
 from services.rules.rulebook.yaml_tree import MappingNode, Node, ScalarNode, SequenceNode
-from shared.clients.working_calendar import Duration, TimeUnit, countries_with_zones
+from shared.clients.working_calendar import countries_with_zones
 
 SANE_YEARS: Final = range(1970, 2200)
 """Years that a date in a rule file may lie in."""
@@ -334,58 +333,6 @@ def _value_or_field(node: Any) -> str:
 
 VALUE_OR_FIELD: Final = Discriminator(_value_or_field)
 LiteralOrField = Annotated[Annotated[Literal, Tag("value")] | Annotated[FieldReference, Tag("field")], VALUE_OR_FIELD]
-
-
-# ------------------------------------------------------------------ durations
-
-_DURATION = re.compile(r"(\d+) +((?:working +)?[a-z]+)")
-_UNITS = {spelling: unit for unit in TimeUnit for spelling in (unit.value, unit.value.removesuffix("s"))}
-_OFFERED = [spelling for spelling, unit in _UNITS.items() if unit is not TimeUnit.SECONDS]  # seconds are for rehearsals
-_LONGEST_WRITTEN = 200
-"""Characters; longer texts are not parsed."""
-_MOST: Mapping[TimeUnit, int] = {
-    TimeUnit.SECONDS: 3650 * 24 * 3600,
-    TimeUnit.MINUTES: 3650 * 24 * 60,
-    TimeUnit.HOURS: 3650 * 24,
-    TimeUnit.DAYS: 3650,
-    TimeUnit.WORKING_HOURS: 3650 * 8,
-    TimeUnit.WORKING_DAYS: 3650,
-}
-"""About ten years: a longer duration is a mistake, and soon leaves the calendar."""
-_ANY_DURATION: Final = Duration(1, TimeUnit.DAYS)
-
-
-def read_duration(node: Node) -> Duration:
-    """``2 working days``."""
-    return parse_duration(read_text(node))
-
-
-def parse_duration(written: str) -> Duration:
-    """Raises InvalidValue."""
-    found = _DURATION.fullmatch(written.strip()) if len(written) <= _LONGEST_WRITTEN else None
-    unit = _UNITS.get(" ".join(found[2].split())) if found else None
-    if found is None or unit is None or int(found[1]) == 0:
-        sentence = f"“{written}” is no duration, like “2 working days” or “4 hours”"
-        raise InvalidValue(sentence, written.lstrip("0123456789 "), _OFFERED)
-    if int(found[1]) > _MOST[unit]:
-        raise InvalidValue(f"“{written}” is too long; a duration has at most {_MOST[unit]:,} {unit}")
-    return Duration(int(found[1]), unit)
-
-
-def read_at(node: Node) -> model.At:
-    """``respond_by``, or ``5 working days before new_due``."""
-    written = read_text(node)
-    if " " not in written:
-        return model.At(written)
-    words = written.split() if len(written) <= _LONGEST_WRITTEN else []
-    signs = {"before": -1, "after": 1}
-    if len(words) < 3 or words[-2] not in signs:
-        raise InvalidValue(f"“{written}” is neither a field nor like “5 working days before new_due”")
-    return model.At(words[-1], parse_duration(" ".join(words[:-2])), signs[words[-2]])
-
-
-DurationText = Annotated[Duration, value(read_duration, _ANY_DURATION), WithJsonSchema({"type": "string"})]
-AtText = Annotated[model.At, value(read_at, model.At("")), WithJsonSchema({"type": "string"})]
 
 
 # ------------------------------------------------------------------ countries, languages, time zones

@@ -18,7 +18,6 @@ from services.rules.rulebook.schema import (
     SANE_YEARS,
     Country,
     Day,
-    DurationText,
     Flag,
     InvalidValue,
     Language,
@@ -35,6 +34,7 @@ from services.rules.rulebook.schema import (
     whole_number,
     word,
 )
+from services.rules.rulebook.times import DurationText
 from services.rules.rulebook.yaml_tree import MappingNode, Node, ScalarNode, SequenceNode, parse
 from shared.contracts import consonance
 from shared.contracts.errors import StetError

@@ -227,3 +227,27 @@ def test_working_hours_are_added_and_subtracted_alike(
     start = calendar.next_open(instant)
     duration = Duration(count, TimeUnit.WORKING_HOURS)
     assert calendar.next_open(calendar.add(calendar.add(start, duration), duration, -1)) == start
+
+
+@pytest.mark.parametrize(
+    ("instant", "duration", "expected"),
+    [
+        ("2027-03-24T10:00", Duration(1, TimeUnit.WEEKS), "2027-03-31T09:00"),  # the clocks go forward on the 28th
+        ("2027-03-24T20:00", Duration(2, TimeUnit.WORKING_DAYS), "2027-03-31T09:00"),  # after closing, over Easter
+        ("2027-10-29T10:00", Duration(1, TimeUnit.WEEKS), "2027-11-05T10:00"),  # the clocks go back on the 31st
+        ("2027-10-30T23:30", Duration(1, TimeUnit.DAYS), "2027-11-01T10:00"),  # half past midnight in London
+        ("2026-12-23T10:00", Duration(1, TimeUnit.WORKING_DAYS), "2027-01-04T10:00"),  # the office is closed
+    ],
+)
+def test_a_clock_time_on_a_later_day_is_what_the_clock_shows(instant: str, duration: Duration, expected: str) -> None:
+    assert LONDON.clock_time(LONDON.day_after(utc(instant), duration), time(10)) == utc(expected)
+
+
+def test_a_clock_time_that_is_skipped_or_shown_twice_is_one_instant() -> None:
+    assert LONDON.clock_time(date(2027, 3, 28), time(1, 30)) == utc("2027-03-28T01:30")  # shown as 02:30
+    assert LONDON.clock_time(date(2027, 10, 31), time(1, 30)) == utc("2027-10-31T00:30")  # the first of two
+
+
+def test_a_week_is_seven_days_by_the_clock_and_in_dates() -> None:
+    assert LONDON.add(utc("2027-03-24T10:00"), Duration(2, TimeUnit.WEEKS)) == utc("2027-04-07T10:00")
+    assert LONDON.shift_date(date(2027, 3, 24), Duration(2, TimeUnit.WEEKS), -1) == date(2027, 3, 10)

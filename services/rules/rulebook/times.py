@@ -1,0 +1,205 @@
+"""The one grammar of times in rule files: durations, offsets from a date, and clock times.
+
+    duration:  2 working days
+    after:     2 working days  |  2 working days at 10:00
+    at:        respond_by  |  5 working days before new_due  |  09:00 on respond_by
+               09:00 on the 2nd working day before new_due
+
+What is written otherwise raises InvalidValue with the nearest right form.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import time
+from typing import Annotated, Final
+
+from pydantic import WithJsonSchema
+
+from services.rules.rulebook import model
+from services.rules.rulebook.schema import InvalidValue, read_text, value
+from services.rules.rulebook.yaml_tree import Node
+from shared.clients.working_calendar import Duration, TimeUnit
+
+WHOLE_DAYS: Final = frozenset({TimeUnit.DAYS, TimeUnit.WORKING_DAYS, TimeUnit.WEEKS})
+"""Units that lead to a day, on which a clock time may follow."""
+
+_LONGEST_WRITTEN = 200
+"""Characters; longer texts are not parsed."""
+
+# ------------------------------------------------------------------ durations
+
+_DURATION = re.compile(r"(\d+) +((?:working +)?[a-z]+)")
+_UNITS = {spelling: unit for unit in TimeUnit for spelling in (unit.value, unit.value.removesuffix("s"))}
+_OFFERED = [spelling for spelling, unit in _UNITS.items() if unit is not TimeUnit.SECONDS]  # seconds are for rehearsals
+_NO_UNITS: Mapping[str, str] = {
+    "working week": "a working week has no fixed length; write “{count} weeks”, or count working days",
+    "month": "months differ in length; count days, weeks or working days",
+    "quarter": "quarters differ in length; count days, weeks or working days",
+    "year": "years differ in length; count days, weeks or working days",
+}
+"""Units that people write and that are no units here, with the reason."""
+_MOST: Mapping[TimeUnit, int] = {
+    TimeUnit.SECONDS: 3650 * 24 * 3600,
+    TimeUnit.MINUTES: 3650 * 24 * 60,
+    TimeUnit.HOURS: 3650 * 24,
+    TimeUnit.DAYS: 3650,
+    TimeUnit.WEEKS: 520,
+    TimeUnit.WORKING_HOURS: 3650 * 8,
+    TimeUnit.WORKING_DAYS: 3650,
+}
+"""About ten years: a longer duration is a mistake, and soon leaves the calendar."""
+_ANY_DURATION: Final = Duration(1, TimeUnit.DAYS)
+
+
+def read_duration(node: Node) -> Duration:
+    """``2 working days``."""
+    return parse_duration(read_text(node))
+
+
+def parse_duration(written: str) -> Duration:
+    """Raises InvalidValue."""
+    found = _DURATION.fullmatch(written.strip()) if len(written) <= _LONGEST_WRITTEN else None
+    words = " ".join(found[2].split()) if found else ""
+    if found is not None and (reason := _NO_UNITS.get(words.removesuffix("s"))) is not None:
+        raise InvalidValue(f"“{written}” is no duration: {reason.format(count=found[1])}")
+    unit = _UNITS.get(words)
+    if found is None or unit is None or int(found[1]) == 0:
+        sentence = f"“{written}” is no duration, like “2 working days” or “4 hours”"
+        raise InvalidValue(sentence, written.lstrip("0123456789 "), _OFFERED)
+    if int(found[1]) > _MOST[unit]:
+        raise InvalidValue(f"“{written}” is too long; a duration has at most {_MOST[unit]:,} {unit}")
+    return Duration(int(found[1]), unit)
+
+
+# ------------------------------------------------------------------ clock times
+
+_CLOCK = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
+_NEARLY_A_CLOCK = re.compile(
+    r"(?P<hour>\d{1,2})(?:[:.h](?P<minute>\d{2})?)? ?(?P<half>[ap]\.?m\.?)?(?: ?o[’']clock)?", re.IGNORECASE
+)
+
+
+def parse_clock(written: str) -> time:
+    """``09:00``, on a clock of 24 hours. Raises InvalidValue."""
+    found = _CLOCK.fullmatch(written)
+    if found is None:
+        meant = _meant_clock(written)
+        raise InvalidValue(f"“{written}” is no clock time, like 09:00" + (f"; write {meant}" if meant else ""))
+    return time(int(found[1]), int(found[2]))
+
+
+def _meant_clock(written: str) -> str | None:
+    """``9am`` and ``9.00`` as they are to be written."""
+    found = _NEARLY_A_CLOCK.fullmatch(written)
+    if found is None:
+        return None
+    hour, minute = int(found["hour"]), int(found["minute"] or 0)
+    if found["half"]:
+        hour = hour % 12 + (12 if found["half"].casefold().startswith("p") else 0)
+    return f"{hour:02}:{minute:02}" if hour < 24 and minute < 60 else None
+
+
+def _looks_like_a_clock(written: str) -> bool:
+    return bool(_CLOCK.fullmatch(written) or _NEARLY_A_CLOCK.fullmatch(written))
+
+
+def _check_clock_unit(duration: Duration, written: str) -> None:
+    if duration.unit not in WHOLE_DAYS:
+        sentence = f"“{written}”: a clock time goes with days, weeks or working days, not with {duration.unit}"
+        raise InvalidValue(sentence)
+
+
+# ------------------------------------------------------------------ after
+
+_ANY_AFTER: Final = model.After(_ANY_DURATION)
+
+
+def read_after(node: Node) -> model.After:
+    """``2 working days``, or ``2 working days at 10:00``."""
+    written = read_text(node)
+    words = written.split() if len(written) <= _LONGEST_WRITTEN else []
+    match words:
+        case [*length, "at", clock]:
+            duration = parse_duration(" ".join(length))
+            _check_clock_unit(duration, written)
+            return model.After(duration, parse_clock(clock))
+        case [clock, "after", *length] if _looks_like_a_clock(clock):
+            raise InvalidValue(f"“{written}” is no time after a step; write “{' '.join(length)} at {clock}”")
+        case [*_, "before" | "after", _]:
+            raise InvalidValue(f"“{written}” counts from a field; write it with “at”, not with “after”")
+        case _:
+            return model.After(parse_duration(written))
+
+
+# ------------------------------------------------------------------ at
+
+_ANY_AT: Final = model.At("")
+_SIGNS: Mapping[str, int] = {"before": -1, "after": 1}
+_ORDINAL = re.compile(r"(\d{1,4})(st|nd|rd|th)")
+_FIELD = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)*")
+
+
+def read_at(node: Node) -> model.At:
+    """``respond_by``, ``5 working days before new_due``, ``09:00 on the 2nd working day before new_due``."""
+    written = read_text(node)
+    words = written.split() if len(written) <= _LONGEST_WRITTEN else []
+    match words:
+        case [clock] if _looks_like_a_clock(clock):
+            raise InvalidValue(
+                f"“{written}” is a clock time without a day; write “{clock} on respond_by”, with a field"
+            )
+        case [_]:
+            return model.At(written)
+        case [clock, "on", *day] if day:
+            return _at_clock(clock, day, written)
+        case [hour, half, "on", *_] if _looks_like_a_clock(f"{hour} {half}"):
+            parse_clock(f"{hour} {half}")
+        case [*day, "at", clock] if day and _looks_like_a_clock(clock):
+            raise InvalidValue(f"“{written}”: the clock time comes first; write “{clock} on {' '.join(day)}”")
+        case [clock, *day] if day and _looks_like_a_clock(clock) and _is_day(day):
+            raise InvalidValue(f"“{written}” lacks a word; write “{clock} on {' '.join(day)}”")
+        case _:
+            pass
+    return _parse_day(words, written)
+
+
+def _at_clock(clock: str, day: list[str], written: str) -> model.At:
+    wall, at = parse_clock(clock), _parse_day(day, written)
+    if at.duration is not None:
+        _check_clock_unit(at.duration, written)
+    return model.At(at.field, at.duration, at.sign, wall)
+
+
+def _is_day(words: list[str]) -> bool:
+    try:
+        _parse_day(words, "")
+    except InvalidValue:
+        return False
+    return True
+
+
+def _parse_day(words: list[str], written: str) -> model.At:
+    """A field, or an offset before or after it."""
+    match words:
+        case [field] if _FIELD.fullmatch(field):
+            return model.At(field)
+        case [*length, "before" | "after" as sign, field] if length:
+            return model.At(field, parse_duration(_counted(length)), _SIGNS[sign])
+        case _:
+            raise InvalidValue(f"“{written}” is neither a field nor like “5 working days before new_due”")
+
+
+def _counted(words: list[str]) -> str:
+    """``the 2nd working day`` as ``2 working days``, ``the day`` as ``1 day``."""
+    match words:
+        case ["the", ordinal, *unit] if unit and (found := _ORDINAL.fullmatch(ordinal)):
+            return " ".join((found[1], *unit))
+        case ["the", *unit] if unit:
+            return " ".join(("1", *unit))
+        case _:
+            return " ".join(words)
+
+
+DurationText = Annotated[Duration, value(read_duration, _ANY_DURATION), WithJsonSchema({"type": "string"})]
+AfterText = Annotated[model.After, value(read_after, _ANY_AFTER), WithJsonSchema({"type": "string"})]
+AtText = Annotated[model.At, value(read_at, _ANY_AT), WithJsonSchema({"type": "string"})]
