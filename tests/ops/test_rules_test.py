@@ -9,7 +9,6 @@ from ops.command_line import ExitCode
 from tests.ops.stet_command import run_stet
 from tests.services.rules.rulebooks import good_files
 
-
 WELCOMED = "{collect: 555, say: pitch_welcome"
 
 
