@@ -27,7 +27,7 @@ check: $(READY) ## format, lint, types, imports, rule files, dependencies, spell
 test: $(READY) ## run everything: the checks, then all tests on a real broker and a real database
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target format lint types imports rule-files build-files dependencies spelling unused unit
 	@$(PYTHON) -m tests.containers
-	@$(PYTHON) -m pytest -m "integration or flow" --numprocesses=2 --dist=loadfile
+	@$(PYTHON) -m pytest -m "integration or flow" --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 
 chaos: $(READY) ## kill and freeze everything under load, then judge the delivery promise (SEED=n, MINUTES=m)
 	@$(PYTHON) -m dev.chaos --seed $(or $(SEED),1) --minutes $(or $(MINUTES),2)
@@ -90,4 +90,4 @@ spelling:
 unused:
 	@$(PYTHON) -m dev.unused_code
 unit:
-	@$(PYTHON) -m pytest -q -m "not integration and not flow and not fuzz" --numprocesses=2 --dist=loadfile
+	@$(PYTHON) -m pytest -q -m "not integration and not flow and not fuzz" --numprocesses=2 --dist=loadfile --no-loadscope-reorder
