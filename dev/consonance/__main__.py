@@ -1,9 +1,6 @@
 """``python -m dev.consonance``."""
 
-import asyncio
-import sys
-
-from dev.consonance.app import parse, serve
+from dev.consonance.command import app
 
 if __name__ == "__main__":
-    asyncio.run(serve(parse(sys.argv[1:])))
+    app(prog_name="python -m dev.consonance")

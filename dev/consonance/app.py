@@ -1,41 +1,16 @@
-"""The simulator as a process: its command line, its routes, and the server on loopback."""
+"""The simulator as a process: its routes, and the server on loopback."""
 
 import asyncio
 import signal
-from argparse import ArgumentParser
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 
 from aiohttp import web
 
 from dev.consonance.control_api import ControlCommands, ControlQueries, explain
 from dev.consonance.graphql_endpoint import GraphqlEndpoint
-from dev.consonance.schema import Profile, executable
+from dev.consonance.schema import executable
 from dev.consonance.simulator import ConsonanceOptions, ConsonanceSimulator
-
-
-def parse(arguments: Sequence[str]) -> ConsonanceOptions:
-    return ConsonanceOptions(**vars(_parser().parse_args(arguments)))
-
-
-def _parser() -> ArgumentParser:
-    parser = ArgumentParser(
-        "dev.consonance", description="A stand-in for Consonance's GraphQL API, on loopback unless told otherwise."
-    )
-    add = parser.add_argument
-    add("--host", default="127.0.0.1", help="the address to listen on; loopback where absent")
-    add("--port", type=int, required=True, help="0 picks a free one; the ready line names it")
-    add("--webhook-url", help="where events are pushed; without it every push counts as refused")
-    add("--webhook-secret", required=True, metavar="whsec_…")
-    add("--key", required=True, help="the bearer key of a client")
-    add("--profile", type=Profile, choices=list(Profile), default=Profile.EXTENDED)
-    add("--development-clock", type=Path, metavar="FILE", help="business time; the machine's where absent")
-    add("--seed", type=int, default=7, help="of the backlist around the works of the stories")
-    add("--tenant", default="penrose", help="the last part of every event's source")
-    add("--extra-records", type=Path, metavar="FILE", help="more contacts and works (dev/consonance/seed_data.py)")
-    return parser
-
 
 _GRACE = 0.2  # seconds; held connections are cut after it
 

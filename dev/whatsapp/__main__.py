@@ -1,10 +1,6 @@
 """``python -m dev.whatsapp``."""
 
-import sys
-
-import uvloop
-
-from dev.whatsapp.app import parse, serve
+from dev.whatsapp.command import app
 
 if __name__ == "__main__":
-    uvloop.run(serve(parse(sys.argv[1:])))
+    app(prog_name="python -m dev.whatsapp")

@@ -12,15 +12,16 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from dev.consonance.app import parse as parse_consonance
+from dev.consonance import command as consonance_command
 from dev.image import TARGETS, Build, build_command, describe, find_builder
-from dev.whatsapp.app import parse as parse_whatsapp
+from dev.whatsapp import command as whatsapp_command
 from services.dispatcher.settings import DispatcherSettings
 from services.ingest.settings import IngestSettings
 from services.rules.settings import RulesSettings
 from services.writeback.settings import WritebackSettings
 from shared.contracts.errors import Misconfigured
 from shared.runtime.settings import ServiceSettings, load_settings
+from tests.dev.command_lines import options_of
 
 ROOT = Path(__file__).parent.parent.parent
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -148,8 +149,8 @@ def test_each_command_of_compose_exists(name: str) -> None:
 
 
 def test_the_simulators_of_compose_agree_with_the_services() -> None:
-    whatsapp = parse_whatsapp(COMPOSE["whatsapp"]["command"][3:5] + _without_rules("whatsapp"))
-    consonance = parse_consonance(COMPOSE["consonance"]["command"][3:])
+    whatsapp = options_of(whatsapp_command, COMPOSE["whatsapp"]["command"][3:5] + _without_rules("whatsapp"))
+    consonance = options_of(consonance_command, COMPOSE["consonance"]["command"][3:])
     ingest, dispatcher = COMPOSE["ingest"]["environment"], COMPOSE["dispatcher"]["environment"]
     assert whatsapp.app_secret in ingest["STET_WHATSAPP_APP_SECRETS"]
     assert whatsapp.verify_token == ingest["STET_WHATSAPP_VERIFY_TOKEN"]

@@ -10,6 +10,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from dev.consonance import command
+from tests.dev.command_lines import options_of
 from tests.dev.consonance.simulator_under_test import KEY, SECRET
 
 _ROOT = Path(__file__).parents[3]
@@ -34,3 +36,9 @@ async def test_the_process_prints_its_url_and_ends_on_a_signal(process: asyncio.
         assert await answer.json() == {"ok": True}
     process.send_signal(signal.SIGTERM)
     assert await process.wait() == 0
+
+
+def test_a_webhook_secret_that_signs_nothing_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        options_of(command, ["--port", "0", "--key", KEY, "--webhook-secret", "whsec_x"])
+    assert "--webhook-secret" in capsys.readouterr().err

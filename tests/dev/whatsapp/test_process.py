@@ -11,8 +11,9 @@ import psutil
 import pytest
 
 from dev.layout import ROOT
-from dev.whatsapp.app import parse
+from dev.whatsapp import command
 from dev.whatsapp.simulator import WhatsAppSimulator
+from tests.dev.command_lines import options_of
 from tests.dev.whatsapp.simulator_under_test import ACCOUNT, MAIN, SECRET, TOKEN, VERIFY, SimulatorUnderTest, templated
 
 REQUIRED = [
@@ -69,7 +70,7 @@ async def test_fast_mode_takes_thousands_of_sends_and_keeps_few() -> None:
 
 
 def test_the_templates_of_a_rule_folder_are_registered_from_the_start_and_after_a_reset() -> None:
-    simulator = WhatsAppSimulator(parse(["--port", "0", *REQUIRED, "--rules", str(ROOT / "rules")]))
+    simulator = WhatsAppSimulator(options_of(command, ["--port", "0", *REQUIRED, "--rules", str(ROOT / "rules")]))
     registered = {(template.name, template.language) for template in simulator.options.templates}
     simulator.reset()
     assert registered
@@ -78,12 +79,12 @@ def test_the_templates_of_a_rule_folder_are_registered_from_the_start_and_after_
 
 
 def test_fast_means_no_disorder_and_a_cap() -> None:
-    options = parse(["--port", "0", *REQUIRED, "--fast"])
+    options = options_of(command, ["--port", "0", *REQUIRED, "--fast"])
     assert (options.disorder, options.keep) == (0.0, 10_000)
 
 
 @pytest.mark.parametrize("wrong", [["--lines", "main"], ["--disorder", "2"]])
 def test_a_wrong_option_is_named(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        parse(["--port", "0", *REQUIRED, *wrong])
+        options_of(command, ["--port", "0", *REQUIRED, *wrong])
     assert wrong[0] in capsys.readouterr().err
