@@ -153,7 +153,7 @@ def _stage_changes(files: RunFiles) -> Iterator[Row]:
 
 def _excused(files: RunFiles, event: Row, phone: str, stopped: dict[str | None, RecordedEvent]) -> bool:
     decision = files.decision(event["id"])
-    if phone in stopped and (decision is None or stopped[phone].time <= decision.time + 1e-3):
+    if phone in stopped and (decision is None or _knew_of(stopped[phone], decision, "opted_out")):
         return True
     for record in files.topic("messages.requested"):
         about_it = record.event.get("causationid") == event["id"] and "body" in record.data
@@ -162,6 +162,12 @@ def _excused(files: RunFiles, event: Row, phone: str, stopped: dict[str | None, 
             if kinds & (_CLOSED | {"uncertain"}):
                 return True
     return False
+
+
+def _knew_of(stop: RecordedEvent, decision: RecordedEvent, reason: str) -> bool:
+    """Whether STOP came before a decision. The instant of a decision is of before it could be committed."""
+    left_out = {why for verdict in decision.data.get("verdicts", ()) for why in verdict.get("left_out", {}).values()}
+    return stop.time <= decision.time + 1e-3 or (reason in left_out and stop.seen_at <= decision.seen_at)
 
 
 def unfinished(files: RunFiles) -> Finding:

@@ -119,6 +119,34 @@ def _taken_back(decision: RecordedEvent) -> set[str]:
     return {one for verdict in decision.data.get("verdicts", ()) for one in verdict.get("withdrawn", ())}
 
 
+_STALE_BUTTON = {"take": "take", "give_back": "done"}
+"""Once one of these answers is decided, unsent messages of the chain that offer this one have lost their reason."""
+
+
+def handed_over(files: RunFiles) -> Finding:
+    """No offer begins after the decision that a person had taken the matter, no reminder after it was given back.
+
+    In flight is as above. A message that is requested later, or replies to a tap, is not meant.
+    """
+    finding = Finding("offer after it was taken")
+    for chain_id, chain in files.chains.items():
+        replies = {m["message_id"] for m in chain.get("outgoing", ()) if m.get("reply")}
+        for record, verdict in files.verdicts.get(chain_id, ()):
+            button = _STALE_BUTTON.get(verdict.get("step", ""))
+            if button is None or verdict["reason"] != "answered":
+                continue
+            finding.judged += 1
+            for asked, sent in _questions(files, chain_id):
+                if _offers(asked, button) and asked.time < record.time and sent.message_id not in replies:
+                    what = f"{asked.data['say']} went out {{late:.1f}} s after {verdict['step']}"
+                    _late(finding, sent, record, what, chain_id)
+    return finding
+
+
+def _offers(asked: RecordedEvent, answer: str) -> bool:
+    return any(button["button_id"].split(".")[2] == answer for button in asked.data["buttons"])
+
+
 def stopped(files: RunFiles) -> Finding:
     """After the decision about STOP only its confirmation is requested; earlier requests may be in flight."""
     finding = Finding("send after STOP")
@@ -173,6 +201,8 @@ def closing_of(files: RunFiles, chain_id: str, chain: Row) -> RecordedEvent | No
     finals = [given for given in chain.get("given", ()) if given.get("final")]
     if chain["closing"] == "answered" and finals:
         return _answered(files, chain_id, str(finals[-1]["wamid"]))
+    if chain["closing"] == "left_with_owner":
+        return _left(files, chain_id, chain)
     reason = "until" if chain["closing"] == "until" else None
     said = [record for record, verdict in files.verdicts.get(chain_id, ()) if _ends(chain, verdict, reason)]
     return said[-1] if said else None
@@ -183,6 +213,18 @@ def _answered(files: RunFiles, chain_id: str, last_answer: str) -> RecordedEvent
     records = [record for record, verdict in files.verdicts.get(chain_id, ()) if verdict["reason"] == "answered"]
     decision = files.decision_on(last_answer)
     return max([*records, *([decision] if decision else [])], key=lambda record: record.time, default=None)
+
+
+def _left(files: RunFiles, chain_id: str, chain: Row) -> RecordedEvent | None:
+    """The latest decision that told the owner team, or ran the last step of a chain that no person had."""
+    told = {m.data["message_id"] for m in files.messages_of.get(chain_id, ()) if m.data["say"] == "left_with_owner"}
+    last = str(len(chain["steps"]) - 1)
+    found = (
+        record
+        for record, verdict in files.verdicts.get(chain_id, ())
+        if told & {*verdict.get("messages", ())} or (verdict["reason"] == "step_due" and verdict.get("step") == last)
+    )
+    return max(found, key=lambda record: record.time, default=None)
 
 
 def _ends(chain: Row, verdict: Row, reason: str | None) -> bool:

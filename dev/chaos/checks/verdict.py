@@ -87,7 +87,7 @@ CHECKS: tuple[Callable[[RunFiles], Finding], ...] = (
     ends.events, ends.repeated_decisions, ends.parked, ends.refused, ends.decided_effects, ends.messages,
     ends.withdrawals, ends.notices,
     sends.sent_twice, sends.same_text_twice, sends.not_requested,
-    sends.withdrawn, sends.ended, sends.answered, sends.stopped, sends.order, sends.limits,
+    sends.withdrawn, sends.ended, sends.answered, sends.handed_over, sends.stopped, sends.order, sends.limits,
     timers.early, timers.timer_before_answer, timers.quiet_hours,
     writes.answers, writes.requested_twice, writes.ends, writes.missing_in_consonance, writes.applied_twice,
     ends.unfinished, enough,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from services.rules.conversation import outbound
-from services.rules.conversation.chain import Chain, ChainMessage, Ending, HandoverOffer, StepStatus
+from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState, Ending, HandoverOffer, StepStatus
 from services.rules.conversation.completion import close_chain
 from services.rules.conversation.context import DecisionContext, is_due
 from services.rules.conversation.outbound import MessageDraft, send_to_recipient
@@ -84,6 +84,39 @@ def _inbox_team(context: DecisionContext) -> Addressees:
 
 def owner_team(context: DecisionContext, chain: Chain) -> Addressees:
     return (Team(context.rule_of(chain).owner),)
+
+
+def is_offer(message: ChainMessage) -> bool:
+    """Whether a message offers the matter: a hand-over, or the reminder of one."""
+    return OFFER_BUTTONS[0] in message.buttons
+
+
+def offer_withdrawn_again(context: DecisionContext, chain: Chain) -> Chain:
+    """Offer the matter to those whose offer was withdrawn before it left, because another person had taken it."""
+    last = {m.person_id: m for m in chain.messages if is_offer(m)}
+    declined = {person for handed in chain.handovers for person in handed.declined}
+    missed = [m for m in last.values() if m.delivery is DeliveryState.WITHDRAWN and m.person_id not in declined]
+    for step in sorted({message.step for message in missed}):
+        known = {m.message_id for m in chain.messages}
+        for message in missed:
+            if message.step == step:
+                chain = _offer_again(context, chain, message)
+        people = tuple(m.person_id for m in chain.messages if m.message_id not in known)
+        if people:
+            again = HandoverOffer(step=step, answer=None, people=people, at=context.now)
+            chain = chain.replace(handovers=(*chain.handovers, again))
+    return chain
+
+
+def _offer_again(context: DecisionContext, chain: Chain, message: ChainMessage) -> Chain:
+    person = context.facts.people.get(message.person_id)
+    if person is None:
+        return chain
+    key = f"again.{format_instant(context.now)}"
+    draft = MessageDraft(
+        Verb.HAND_OVER, message.say, message.step, message.answer, key, message.occurrence, OFFER_BUTTONS
+    )
+    return send_to_recipient(context, chain, Recipient(person, "owner"), draft)
 
 
 def remind_assignee(context: DecisionContext, chain: Chain) -> Chain:

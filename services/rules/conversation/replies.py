@@ -28,8 +28,10 @@ from services.rules.conversation.handover import (
     ASSIGNEE_BUTTONS,
     OFFER_BUTTONS,
     HandoverDraft,
+    is_offer,
     leave_with_owner,
     offer_handover,
+    offer_withdrawn_again,
     owner_team,
     report_unclaimed,
 )
@@ -407,11 +409,12 @@ def _send_late_answer_to_owner(
 
 
 def _take(context: DecisionContext, chain: Chain, question: ChainMessage, message: MessageReceived) -> Chain:
-    """The first person to take it has it; timed steps pause, questions stay open."""
+    """The first person to take it has it; timed steps pause, questions stay open, unsent offers are withdrawn."""
     if chain.assignment is not None and chain.assignment.person_id != message.person_id:
         return _answer_too_late(context, chain, question, message)
     context.add_reason(Reason.ANSWERED, chain, "take")
     chain = chain.assign(message.person_id, context.now)
+    chain = withdraw_messages(context, chain, "taken", is_offer)
     draft = MessageDraft(
         Verb.TELL, "taken", question.step, "house", f"taken.{message.message_id}", 0, ASSIGNEE_BUTTONS, reply=True
     )
@@ -422,6 +425,7 @@ def _not_me(context: DecisionContext, chain: Chain, question: ChainMessage, mess
     """A person declines. When all have declined, the next step runs now, unless it has an ``at`` time."""
     context.add_reason(Reason.ANSWERED, chain, "not_me")
     chain = _declined(chain, question, message.person_id)
+    chain = withdraw_messages(context, chain, "declined", lambda m: is_offer(m) and m.person_id == message.person_id)
     chain = send_to_person(context, chain, message.person_id, notice_draft("noted", question.step, message))
     if not _by_all(chain, question):
         return advance(context, chain)
@@ -467,13 +471,19 @@ def _done(context: DecisionContext, chain: Chain, question: ChainMessage, messag
 
 
 def _give_back(context: DecisionContext, chain: Chain, question: ChainMessage, message: MessageReceived) -> Chain:
-    """The person gives it back: timed steps count from now. The owner team hears where no other person is left."""
+    """The person gives it back: timed steps count from now, and offers withdrawn when it was taken are made again.
+
+    The owner team hears where no other person is left.
+    """
     if chain.assignment is None or chain.assignment.person_id != message.person_id:
         return _answer_too_late(context, chain, question, message)
     context.add_reason(Reason.ANSWERED, chain, "give_back")
     chain = _declined(chain.give_back(context.now), question, message.person_id)
+    chain = withdraw_messages(context, chain, "given_back", lambda m: ASSIGNEE_BUTTONS[0] in m.buttons)
     chain = send_to_person(context, chain, message.person_id, notice_draft("noted", question.step, message))
-    if not _by_all(chain, question):
+    offers = len(chain.handovers)
+    chain = offer_withdrawn_again(context, chain)
+    if len(chain.handovers) > offers or not _by_all(chain, question):
         return advance(context, chain)
     if _following(context, chain) is None:
         return advance(context, leave_with_owner(context, chain))

@@ -32,7 +32,8 @@ class SmallRun:
     def files(self) -> RunFiles:
         run = {
             "seed": 1, "per_second": 30, "lines": {MAIN: "main"}, "kinds": ["kill rules"], "faults": ["whatsapp hang"],
-            "opens": instant(60), "sleepers": [], "authors": {"7": [_DIGITS[ANNA]]}, "left": {}, "ended": [],
+            "opens": instant(60), "sleepers": [], "left": {}, "ended": [],
+            "authors": {"7": [_DIGITS[ANNA]], "8": [_DIGITS[BEN]]},
             "steps": {
                 "chaos-notice": [{"verb": "tell", "say": "chaos_notice", "after": 0.0}],
                 "chaos-rights": [

@@ -96,6 +96,30 @@ def _reminder_asked_for_after_the_answer(run: SmallRun) -> None:
     run.send("m-late", 9.6)
 
 
+def _offered_when_taken(run: SmallRun) -> None:
+    """Ben's offer waits for the dispatcher while Anna takes the matter."""
+    offer = {"rule": "chaos-blocked", "chain_id": "c-block", "say": "chaos_blocked"}
+    for message, person in (("m-take", ANNA), ("m-other", BEN)):
+        buttons = [{"button_id": f"s1.{message}.take.mac"}]
+        run.ask(message, 10.2, "e-block", person_id=person, line=f"of {person}", buttons=buttons, **offer)
+    run.send("m-take", 10.5)
+    run.tap("w-take", 12, "m-take", "take")
+    run.decide("k-w-take", 12.2, {"chain_id": "c-block", "reason": "answered", "step": "take"})
+    run.chain("c-block", "chaos-blocked", closing="handled", ended="handled")
+    run.send("m-other", 20, BEN)
+
+
+def _reminded_when_given_back(run: SmallRun) -> None:
+    matter = {"rule": "chaos-blocked", "chain_id": "c-block", "say": "taken", "line": "block"}
+    run.ask("m-taken", 10.2, "e-block", buttons=[{"button_id": "s1.m-taken.done.mac"}], **matter)
+    run.send("m-taken", 10.5)
+    run.ask("m-idle", 11, "e-idle", buttons=[{"button_id": "s1.m-idle.done.mac"}], **matter)
+    run.tap("w-back", 12, "m-taken", "give_back")
+    run.decide("k-w-back", 12.2, {"chain_id": "c-block", "reason": "answered", "step": "give_back"})
+    run.chain("c-block", "chaos-blocked", closing="handled", ended="handled")
+    run.send("m-idle", 20)
+
+
 def _after_stop(run: SmallRun) -> None:
     run.ask("m-noted", 29.9, "k-w-stop", say="noted", person_id=BEN)
     run.send("m-noted", 41, BEN)
@@ -177,6 +201,8 @@ _FALSIFIED: Sequence[tuple[Callable[[SmallRun], None], str]] = (
     (_late_reminder, "late reminder"),
     (_late_reminder, "send after the end"),
     (_reminder_asked_for_after_the_answer, "late reminder"),
+    (_offered_when_taken, "offer after it was taken"),
+    (_reminded_when_given_back, "offer after it was taken"),
     (_after_stop, "send after STOP"),
     (_asked_for_after_stop, "send after STOP"),
     (_overtaken, "overtaken message"),
@@ -275,3 +301,28 @@ def _again(run: SmallRun, message_id: str, second: float) -> None:
                 f"{row.get('message_id')}.{row.get('attempt')}",
             }:
                 row["at" if name == "sent" else "begun_at"] = iso(second)
+
+
+def test_a_chain_ends_when_its_owner_is_told_and_not_when_it_was_taken() -> None:
+    """The time of a hand-over may run out while an event about a delivery is handled."""
+    run = clean()
+    offer = {"rule": "chaos-blocked", "chain_id": "c-left", "say": "chaos_blocked"}
+    run.ask("m-left", 10.2, "e-left", line="left", buttons=[{"button_id": "s1.m-left.take.mac"}], **offer)
+    run.ask("m-idle", 14, "e-left", line="left", buttons=[{"button_id": "s1.m-idle.done.mac"}], **offer)
+    run.send("m-left", 10.5)
+    run.decide("k-taken", 12.2, {"chain_id": "c-left", "reason": "answered", "step": "take"})
+    run.send("m-idle", 16)
+    run.ask("m-owner", 20, "e-left", line="left", chain_id="c-left", say="left_with_owner")
+    run.decide("k-idle", 20.2, {"chain_id": "c-left", "reason": "delivery", "messages": ["m-owner"], "step": "0"})
+    run.chain("c-left", "chaos-blocked", closing="left_with_owner", ended="left_with_owner")
+    assert "send after the end" not in {found.check for found in violations(run)}
+
+
+def test_a_decision_may_know_a_stop_that_was_decided_after_its_instant() -> None:
+    run = clean()
+    run.push("e-batch", "work.stage_changed", 29.9, to_stage="N-batch", work={"work_id": 8})
+    knew = {"chain_id": "c-batch", "reason": "started", "left_out": {BEN: "opted_out"}}
+    run.decide("e-batch", 29.95, knew)
+    late = next(row for row in run.rows["topics"] if row["event"]["id"] == "d-e-batch")
+    late["seen_at"] += 60
+    assert "lost notice" not in {found.check for found in violations(run)}
