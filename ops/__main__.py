@@ -87,6 +87,12 @@ COMMANDS = (
         attribute="command_reference_command",
     ),
     LazyCommand("asyncapi", "Print the AsyncAPI description of all topics.", _SET_UP, attribute="asyncapi_command"),
+    LazyCommand(
+        "openapi",
+        "Print the OpenAPI description of the address to which Consonance's events are pushed.",
+        _SET_UP,
+        attribute="openapi_command",
+    ),
 )
 """Every command and group, in the order of the help: its name, its first sentence, and where it is."""
 

@@ -43,9 +43,10 @@ _ATTRIBUTES = ("id", "source", "type", "subject", "time", "correlationid", "caus
 _INDEXED_ATTRIBUTES = ("id", "source", "subject", "correlationid", "causationid")
 _PARTY_KEYS = frozenset({"contact_id", "role"})
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
-_KINDS_WITH_DEADLINE = frozenset(
+KINDS_WITH_DEADLINE = frozenset(
     {consonance.ApprovalRequested.kind, consonance.ConfirmationRequested.kind, consonance.PaymentIssue.kind}
 )
+"""Without ``respond_by`` they get STET_RESPOND_WITHIN."""
 
 _MAX_TEXT_LENGTH = 20_000
 _MAX_ITEMS = 1_000
@@ -194,7 +195,7 @@ def _data(
     if not isinstance(pushed, dict):
         raise Malformed("data: it is not a JSON object")
     known = without_unreadable_days(model, _with_person_ids(pushed, context.tenant), reader.within("data"))
-    if model.kind in _KINDS_WITH_DEADLINE and _has_no_day(known.get("respond_by")):
+    if model.kind in KINDS_WITH_DEADLINE and _has_no_day(known.get("respond_by")):
         known["respond_by"] = _respond_by(document, context, settings)
     if model is consonance.MilestoneCompleted and not _has_day(known.get("done_on")):
         reader.report("data.done_on", "it is no date: the event's own day counts", known.get("done_on"))
