@@ -7,7 +7,7 @@ its verb is called.
 from ops.command_line import command_group
 from ops.lazy_commands import LazyCommand, LazyCommands
 
-_JUDGE, _LOOK_UP = "Judge", "Look up"
+_JUDGE, _LOOK_UP, _HISTORY = "Judge", "Look up", "Look at what was decided"
 
 VERBS = (
     LazyCommand(
@@ -37,6 +37,20 @@ VERBS = (
         _LOOK_UP,
         module="rules.schema",
         attribute="schema_command",
+    ),
+    LazyCommand(
+        "bundle",
+        "Write recorded decisions and events into one file without personal data.",
+        _HISTORY,
+        module="rules.bundle",
+        attribute="bundle_command",
+    ),
+    LazyCommand(
+        "replay",
+        "Make the decisions of a bundle again, and compare them byte for byte.",
+        _HISTORY,
+        module="rules.replay",
+        attribute="replay_command",
     ),
 )
 """Every verb, in the order of the help: its name, its first sentence, and where it is."""

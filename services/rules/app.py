@@ -2,6 +2,7 @@
 
 import platform
 
+from services.rules import recorded_inputs
 from services.rules.audit import audit_hops
 from services.rules.conversation.button_ids import Keys
 from services.rules.conversation.decider import Decider
@@ -33,12 +34,14 @@ async def main() -> None:
         book = registry.current
         metrics.set_rulebook(book.revision, settings.rules_commit or commit_of(settings.rules_dir), book.rules)
         _announce_shadow(metrics)
-        rules = RulesHandlers(settings.tenant, registry, decider_of(registry, keys), metrics)
+        kept = settings.keep_decision_inputs_days
+        rules = RulesHandlers(settings.tenant, registry, decider_of(registry, keys), metrics, keep_inputs=kept > 0)
         loops = PollingLoops(rules, process.pool, process.clock, tick=0.02 if settings.development_clock else 0.25)
         process.consume(TOPICS, rules)
         process.task("due", loops.run_due)
         process.task("waiting", loops.release_waiting)
         process.task("measure", loops.measure)
+        process.task("inputs", lambda: recorded_inputs.delete_old(process.pool, kept))
         process.audit(*audit_hops(settings))
         process.add_idle_check(loops.idle)
         await process.run_until_stopped()

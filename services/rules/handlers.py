@@ -17,6 +17,7 @@ from services.rules.conversation.decider import Decider, Decision
 from services.rules.conversation.facts import Facts
 from services.rules.conversation.required_facts import RequiredFacts, find_required_facts, is_opt_out, staff_ids
 from services.rules.metrics import DecisionTally, RulesMetrics
+from services.rules.recorded_inputs import InputsRecorder
 from services.rules.rulebook.registry import RulebookRegistry
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.decisions import SilenceRecorded
@@ -102,13 +103,15 @@ def _event(cause: Cause, event_id: str, key: str, data: EventData) -> Event:
 class RulesHandlers:
     """``registry`` holds the current rulebook and those that live chains started under.
 
-    ``_busy_locks`` are, by the first event of a batch, the locks to take when it is tried again.
+    ``keep_inputs``: what decisions are made from is kept. ``_busy_locks`` are, by the first event of a batch, the locks
+    to take when it is tried again.
     """
 
     tenant: TenantId
     registry: RulebookRegistry
     decider: Decider
     metrics: RulesMetrics
+    keep_inputs: bool = False
     _busy_locks: dict[EventId, frozenset[str]] = field(default_factory=dict)
 
     def locks(self, batch: Sequence[ReceivedEvent]) -> Iterable[str]:
@@ -142,7 +145,7 @@ class RulesHandlers:
         keys = {event.partitionkey for event in events if event.id not in required.idle}
         queued = await waiting_events.queued_keys(tx.connection, keys) if keys else set()
         waiting: list[tuple[Event, waiting_events.MissingFacts]] = []
-        tally = DecisionTally()
+        tally, recorder = DecisionTally(), self._recorder()
         for event in events:
             if (idle := required.idle.get(event.id)) is not None:
                 self.decider.shadow_evaluate(*idle)
@@ -154,21 +157,22 @@ class RulesHandlers:
                 queued.add(event.partitionkey)
                 waiting.append((event, missing))
             else:
-                self._decide(tx, event, facts, tally)
+                self._decide(tx, event, facts, tally, recorder)
         self._publish_silences(tx, events, tally)
         await self._enqueue(tx, waiting)
-        await self._save(tx, facts, tally)
+        await self._save(tx, facts, tally, recorder)
 
     async def run_due(self, tx: Transaction, chains: Iterable[ChainId]) -> None:
         """Run what is due of these chains, each by the facts of now."""
         required = RequiredFacts(chains=set(chains), people=set(staff_ids(self.registry.current, self.tenant)))
         facts = await self._load_facts(tx, required)
-        tally = DecisionTally()
+        tally, recorder = DecisionTally(), self._recorder()
         for chain in list(facts.chains.values()):
             if not _is_due(chain, facts, tx.now):
                 continue
             began = time.time_ns()
             decision = self.decider.decide_due(chain, facts, tx.now)
+            recorder.add(decision, chain, tx.now)
             facts.apply_changes(decision.changes)
             facts.message_expiries.update(_message_expiries(decision))
             cause = Cause(
@@ -183,7 +187,7 @@ class RulesHandlers:
             self._publish(tx, _with_span(cause, decision, began), decision)
             if _is_due(facts.chains[chain.chain_id], facts, tx.now):
                 raise RuntimeError(f"chain {chain.chain_id} stays due at {tx.now}")
-        await self._save(tx, facts, tally)
+        await self._save(tx, facts, tally, recorder)
 
     async def release_waiting(self, tx: Transaction, key: str, most: int) -> int:
         """Decide the first waiting events of a key, up to the first that must wait longer; returns how many.
@@ -194,15 +198,15 @@ class RulesHandlers:
         events = [row.event for row in ready if isinstance(row.event, Event)]
         await try_acquire_locks(tx.connection, tx.service, store.exclusive_locks(events))
         facts = await self._load_facts(tx, find_required_facts(events, self.registry.current, self.tenant, tx.now))
-        tally = DecisionTally()
+        tally, recorder = DecisionTally(), self._recorder()
         for row in ready:
             if isinstance(row.event, Event):
-                self._decide(tx, row.event, facts, tally)
+                self._decide(tx, row.event, facts, tally, recorder)
             else:
                 await waiting_events.park_event(tx, key, row, row.event.reason, str(row.event))
         self._publish_silences(tx, events, tally)
         await waiting_events.dequeue(tx.connection, (row.place for row in ready))
-        await self._save(tx, facts, tally)
+        await self._save(tx, facts, tally, recorder)
         return len(ready)
 
     async def park_first_waiting(self, tx: Transaction, key: str, error: Exception) -> None:
@@ -221,13 +225,20 @@ class RulesHandlers:
         await self.registry.load_earlier(tx.connection, (chain.revision for chain in facts.chains.values()))
         return facts
 
-    async def _save(self, tx: Transaction, facts: Facts, tally: DecisionTally) -> None:
+    def _recorder(self) -> InputsRecorder:
+        return InputsRecorder(self.tenant, enabled=self.keep_inputs)
+
+    async def _save(self, tx: Transaction, facts: Facts, tally: DecisionTally, recorder: InputsRecorder) -> None:
         await store.save(tx.connection, facts, tx.now)
+        await recorder.save(tx.connection)
         tx.on_commit(tally.publish)
 
-    def _decide(self, tx: Transaction, event: Event, facts: Facts, tally: DecisionTally) -> None:
+    def _decide(
+        self, tx: Transaction, event: Event, facts: Facts, tally: DecisionTally, recorder: InputsRecorder
+    ) -> None:
         began = time.time_ns()
         decision = self.decider.decide(event, facts, tx.now)
+        recorder.add(decision, event, tx.now)
         facts.apply_changes(decision.changes)
         tally.add(decision)
         tally.delays.append((tx.now - event.recordedtime).total_seconds())

@@ -34,3 +34,12 @@ class RulesSettings(ServiceSettings):
             examples=['["…"]'],
         ),
     ]
+    keep_decision_inputs_days: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=365,
+            description="For how many days it is kept what decisions were made from, so that stet rules can explain, "
+            "repeat and compare them; 0 keeps nothing.",
+        ),
+    ] = 14

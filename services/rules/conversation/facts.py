@@ -6,7 +6,8 @@ Deciding reads ``Facts`` and makes its changes on a draft of them; applying an e
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, TypeVar, cast
 
 from services.rules.conversation.chain import Chain, ChainMessage
 from shared.contracts import consonance
@@ -130,21 +131,34 @@ class RightsFacts(Value):
 
 
 class Overlay(MutableMapping[K, V]):
-    """Changed values over a mapping that stays as it is. Nothing can be removed."""
+    """Changed values over a mapping that stays as it is. Nothing can be removed.
 
-    __slots__ = ("_base", "changed")
+    ``read`` are the keys whose values were looked up in the mapping below, for the record of a decision.
+    """
+
+    __slots__ = ("_base", "changed", "read")
 
     def __init__(self, base: Mapping[K, V]) -> None:
         self._base = base
         self.changed: dict[K, V] | None = None  # most overlays of a decision are never written to
+        self.read: set[K] | None = None
 
     def __getitem__(self, key: K) -> V:
-        return self.changed[key] if self.changed and key in self.changed else self._base[key]
+        if self.changed and key in self.changed:
+            return self.changed[key]
+        self._mark_read(key)
+        return self._base[key]
 
     def get(self, key: K, default: Any = None) -> Any:
         if self.changed and key in self.changed:
             return self.changed[key]
+        self._mark_read(key)
         return self._base.get(key, default)
+
+    def _mark_read(self, key: K) -> None:
+        if self.read is None:
+            self.read = set()
+        self.read.add(key)
 
     def __setitem__(self, key: K, value: V) -> None:
         if self.changed is None:
@@ -155,7 +169,10 @@ class Overlay(MutableMapping[K, V]):
         raise NotImplementedError(f"{key!r} cannot be removed from facts")
 
     def __contains__(self, key: object) -> bool:
-        return (self.changed is not None and key in self.changed) or key in self._base
+        if self.changed is not None and key in self.changed:
+            return True
+        self._mark_read(cast("K", key))
+        return key in self._base
 
     def __iter__(self) -> Iterator[K]:
         yield from self._base
@@ -173,7 +190,7 @@ class Facts:
     those whose outcome became known, with WhatsApp's id. ``message_expiries`` are of the messages just requested.
     ``version`` counts changes of facts, not of chains. ``read_to`` gives the instant up to which every event that may
     change a chain has been applied. ``paused_rules`` are those an operator has paused, with EVERY_RULE where that is
-    the tenant.
+    the tenant. ``read_instants`` are the instants that a draft was given by ``read_to``.
     """
 
     tenant: TenantId
@@ -195,6 +212,7 @@ class Facts:
     paused_rules: frozenset[str] = frozenset()
     chains_by_key: dict[object, dict[ChainId, None]] = field(default_factory=dict)
     merged: MutableMapping[PersonId, frozenset[PersonId]] = field(default_factory=dict)
+    read_instants: dict[ChainId, datetime] = field(default_factory=dict)
     _base: "Facts | None" = None
 
     def __post_init__(self) -> None:
@@ -204,6 +222,7 @@ class Facts:
 
     def draft(self) -> "Facts":
         """A copy to decide on: what is changed in it leaves these facts as they are. A draft has no drafts."""
+        instants: dict[ChainId, datetime] = {}
         return Facts(
             self.tenant,
             works=Overlay(self.works),
@@ -217,10 +236,32 @@ class Facts:
             wamids=Overlay(self.wamids),
             notices=Overlay(self.notices),
             merged=Overlay(self.merged),
-            read_to=self.read_to,
+            read_to=partial(_remember, self.read_to, instants),
             paused_rules=self.paused_rules,
+            read_instants=instants,
             _base=self,
         )
+
+    def read_values(self) -> dict[str, dict[Any, Any]]:
+        """The values of the facts below this draft that were looked up in it, by table; chains in their order there.
+
+        What was looked up and is not known is left out. A person brings along the ids merged into theirs.
+        """
+        base, found = self._base, dict[str, dict[Any, Any]]()
+        if base is None:
+            return found
+        for name in _READ_TABLES:
+            read = cast("Overlay[Any, Any]", getattr(self, name)).read or set()
+            if name == "people":
+                merged = cast("Overlay[Any, Any]", self.merged).read or ()
+                read = read.union(*(base.merged.get(person, _NO_PEOPLE) for person in merged))
+            if not read:
+                continue
+            known = getattr(base, name)
+            ordered = (key for key in known if key in read) if name == "chains" and len(read) > 1 else read
+            if values := {key: known[key] for key in ordered if key in known}:
+                found[name] = values
+        return found
 
     def is_paused(self, rule: str) -> bool:
         """Whether no step of this rule may run and no held message leave; events and answers are applied as ever."""
@@ -386,7 +427,17 @@ _TABLES = (
 )  # fmt: skip
 """The attributes of ``Facts`` that a draft has overlays of."""
 
+_READ_TABLES = tuple(name for name in _TABLES if name != "merged")
+"""Those that a decision is repeated from: ``merged`` follows from the people."""
+
 _NO_PEOPLE: frozenset[PersonId] = frozenset()
+
+
+def _remember(read_to: Callable[[Chain], datetime], instants: dict[ChainId, datetime], chain: Chain) -> datetime:
+    """The answer of ``read_to``, kept in ``instants``: the earliest for each chain."""
+    found = read_to(chain)
+    instants[chain.chain_id] = min(found, instants.get(chain.chain_id, found))
+    return found
 
 
 def _search_keys(chain: Chain) -> Iterator[object]:

@@ -99,14 +99,14 @@ def _word_hashes(message: MessageReceived) -> tuple[int, ...]:
     A tap has none: machines do not tap, and people tap twice.
     """
     if message.media is not None:
-        return (_hash(message.media.sha256 or message.media.media_id),)
+        return (word_hash(message.media.sha256 or message.media.media_id),)
     if message.button_id is not None:
         return ()
     words = _WORD.findall((message.text or "").casefold())
-    return tuple(map(_hash, words[:_MOST_WORDS] or [message.text or message.message_kind]))
+    return tuple(map(word_hash, words[:_MOST_WORDS] or [message.text or message.message_kind]))
 
 
-def _hash(text: str) -> int:
+def word_hash(text: str) -> int:
     return int.from_bytes(blake2b(text.encode(), digest_size=4).digest())
 
 

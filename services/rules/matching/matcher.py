@@ -21,8 +21,9 @@ _NO_RULES: frozenset[RuleId] = frozenset()
 class ConditionSet:
     """The conditions of each event, for the evaluator and, where it is available, for the shadow."""
 
-    def __init__(self, conditions: Mapping[str, Sequence[NamedCondition]], prefix: str) -> None:
-        self.shadow = DurableShadow(conditions, prefix) if durable_shadow.IS_AVAILABLE else None
+    def __init__(self, conditions: Mapping[str, Sequence[NamedCondition]], prefix: str, *, shadowed: bool) -> None:
+        has_shadow = shadowed and durable_shadow.IS_AVAILABLE
+        self.shadow = DurableShadow(conditions, prefix) if has_shadow else None
         self._indexes = {event: ConditionIndex(rules) for event, rules in conditions.items()}
 
     def match(self, event: str, values: FieldValues) -> frozenset[RuleId]:
@@ -43,12 +44,15 @@ class Matcher(Protocol):
 
 
 class RuleMatcher:
-    """``disagreements`` counts the answers in which evaluator and shadow differed; it must stay 0."""
+    """``disagreements`` counts the answers in which evaluator and shadow differed; it must stay 0.
 
-    def __init__(self, rules: Iterable[Rule]) -> None:
+    Without ``shadowed`` the evaluator runs alone: for the analysis of decisions that are not made.
+    """
+
+    def __init__(self, rules: Iterable[Rule], *, shadowed: bool = True) -> None:
         found = tuple(rules)
-        self._starts = ConditionSet(_start_conditions(found), "on")
-        self._untils = ConditionSet(_until_conditions(found), "until")
+        self._starts = ConditionSet(_start_conditions(found), "on", shadowed=shadowed)
+        self._untils = ConditionSet(_until_conditions(found), "until", shadowed=shadowed)
         self._log = structlog.get_logger()
         self.disagreements = 0
 

@@ -1,0 +1,77 @@
+"""Reads recorded decisions, facts and rulebooks from the tables of rules, for the verbs about what was decided."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Annotated
+
+import orjson
+import typer
+
+from services.rules.analysis.bundle import RulebookLoader
+from services.rules.conversation.decision_inputs import DecisionInputs
+from services.rules.rulebook.model import Rulebook
+from shared.contracts.ids import Revision, TenantId
+from shared.contracts.values import decode
+from shared.runtime.postgres import Pool, load_queries
+
+QUERIES = load_queries(__file__, "history.sql")
+_SPAN = re.compile(r"(\d+)([dhw])")
+_UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+
+
+def span_of(text: str) -> timedelta:
+    found = _SPAN.fullmatch(text.strip())
+    if found is None or int(found[1]) > 10_000:
+        raise typer.BadParameter(f"“{text}” is no span of time; write 14d, 36h or 2w")
+    return int(found[1]) * _UNITS[found[2]]
+
+
+Last = Annotated[str, typer.Option("--last", metavar="SPAN", help="The time to look at: 14d, 36h, 2w.")]
+
+
+@dataclass(slots=True)
+class History:
+    """What is recorded, loaded as it is needed."""
+
+    pool: Pool
+    tenant: TenantId
+    _facts: dict[str, bytes] = field(default_factory=dict)
+    _files: dict[Revision, Mapping[str, str]] = field(default_factory=dict)
+    _loader: RulebookLoader = field(default_factory=RulebookLoader)
+
+    async def inputs(self, since: datetime, until: datetime) -> list[DecisionInputs]:
+        rows = await self.pool.fetch(QUERIES.inputs, self.tenant, since, until)
+        return [decode(DecisionInputs, row["document"]) for row in rows]
+
+    async def inputs_about(self, events: Sequence[str], chains: Sequence[str]) -> list[DecisionInputs]:
+        """Those on events, and those on due steps of chains."""
+        due = [f"{chain}@%" for chain in chains]
+        rows = await self.pool.fetch(QUERIES.inputs_about, self.tenant, list(events), due)
+        return [decode(DecisionInputs, row["document"]) for row in rows]
+
+    async def load_for(self, inputs: Iterable[DecisionInputs]) -> None:
+        """Load the facts and rulebooks that these decisions were made by."""
+        needed = {digest for one in inputs for named in one.documents.values() for digest in named.values()}
+        rows = await self.pool.fetch(QUERIES.facts, sorted(needed - self._facts.keys()))
+        self._facts.update((row["digest"], row["document"]) for row in rows)
+        await self.load_rulebooks()
+
+    async def load_rulebooks(self) -> None:
+        rows = await self.pool.fetch(QUERIES.rulebooks)
+        self._files.update((Revision(row["revision"]), orjson.loads(row["files"])) for row in rows)
+
+    def revisions(self) -> Iterable[Revision]:
+        return self._files.keys()
+
+    def fact(self, digest: str) -> bytes:
+        """Raises KeyError for one that is kept no longer."""
+        return self._facts[digest]
+
+    def files(self, revision: Revision) -> Mapping[str, str]:
+        """Raises KeyError for a revision that is not stored."""
+        return self._files[revision]
+
+    def rulebook(self, revision: Revision) -> Rulebook:
+        return self._loader.load(revision, self._files[revision])

@@ -1,0 +1,29 @@
+-- What the verbs about recorded decisions read, as the operator. $1 is the tenant.
+
+-- name: inputs
+-- What the decisions of a time were made from, in the order they were made.
+select document from rules.decision_inputs where tenant = $1 and decided_at >= $2 and decided_at < $3
+order by decided_at, recorded_at, about;
+
+-- name: inputs_about
+-- What the decisions on an event were made from, or those on due steps of a chain.
+select document from rules.decision_inputs
+where tenant = $1 and (about = any ($2::text[]) or about like any ($3::text[])) order by decided_at, about;
+
+-- name: facts
+select digest, document from rules.recorded_facts where digest = any ($1::text[]);
+
+-- name: rulebooks
+select revision, files::text as files from rules.rulebooks order by first_seen;
+
+-- name: chains_since
+-- Chains that still run, or have changed since.
+select document::text as document from rules.chains where tenant = $1 and (live or changed_at >= $2) order by chain_id;
+
+-- name: works
+select document::text as document from rules.works where tenant = $1;
+
+-- name: people
+select p.document::text as document, c.document::text as consent
+from rules.people p left join rules.consent c on c.tenant = p.tenant and c.person_id = p.person_id
+where p.tenant = $1;

@@ -1,0 +1,119 @@
+"""Records the decisions of stories as a service records those of its events."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from io import StringIO
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from services.rules.analysis.bundle import Bundle, BundleHead, RulebookLoader
+from services.rules.analysis.pseudonyms import Pseudonyms, contacts_named
+from services.rules.analysis.replay import BundleRecorder, NotAdded, Replayer
+from services.rules.conversation.chain import Chain
+from services.rules.conversation.decider import Decider, Decision
+from services.rules.conversation.decision_inputs import DecisionInputs, record_inputs
+from services.rules.conversation.facts import Facts
+from services.rules.rulebook.loader import STORIES, revision_of
+from services.rules.rulebook.model import Rulebook, StaffDirectory
+from services.rules.scenario.player import StoryPlayer
+from services.rules.scenario.story_file import ExpectStep, Story, UnplayableStep
+from services.rules.scenario.story_world import TENANT, make_people
+from shared.contracts.envelope import Event
+
+_PEOPLE = "people.yaml"
+_KEY = b"the people of stories are invented"
+_ALWAYS_THE_SAME = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingDecider(Decider):
+    """Keeps the inputs of each decision that says something."""
+
+    inputs: list[DecisionInputs] = field(default_factory=list)
+    documents: dict[str, bytes] = field(default_factory=dict)
+
+    def decide(self, event: Event, facts: Facts, now: datetime) -> Decision:
+        decision = Decider.decide(self, event, facts, now)
+        self._record(decision, event, facts, now)
+        return decision
+
+    def decide_due(self, chain: Chain, facts: Facts, now: datetime) -> Decision:
+        decision = Decider.decide_due(self, chain, facts, now)
+        self._record(decision, chain, facts, now)
+        return decision
+
+    def _record(self, decision: Decision, cause: Event | Chain, facts: Facts, now: datetime) -> None:
+        if decision.record is not None:
+            self.inputs.append(record_inputs(decision, cause, facts.tenant, now, self.documents))
+
+
+@dataclass(slots=True)
+class RecordedStories:
+    """``refused`` counts the decisions that are not in the bundle, by the reason."""
+
+    bundle: Bundle
+    refused: dict[NotAdded, int] = field(default_factory=dict)
+
+
+def record_stories(files: Mapping[str, str], stories: Iterable[Story]) -> RecordedStories:
+    """Play stories, and put every decision into a bundle. The same rules and stories give the same bundle."""
+    found = RecordedStories(Bundle(BundleHead(tenant=TENANT, written_at=_ALWAYS_THE_SAME)))
+    rule_files = {name: text for name, text in files.items() if not name.endswith(STORIES)}
+    loader = RulebookLoader()
+    book = loader.load(revision_of(rule_files), rule_files)
+    for story in stories:
+        own = _files_of_story(rule_files, story, book)
+        player = StoryPlayer.of(story, book)
+        _record_story(found, story, player, loader.load(revision_of(own), own), own)
+    return found
+
+
+def _record_story(
+    found: RecordedStories, story: Story, player: StoryPlayer, book: Rulebook, files: Mapping[str, str]
+) -> None:
+    known = player.simulation.decider
+    decider = RecordingDecider(book, lambda _: book, known.matcher, known.zone_of, known.signing_keys)
+    player.simulation.decider = decider
+    for step in story.steps:
+        if isinstance(step, ExpectStep):
+            continue
+        try:
+            player.play(step)
+        except UnplayableStep:
+            break
+    recorder = BundleRecorder(
+        found.bundle,
+        Replayer(lambda _: book),
+        Pseudonyms(_KEY, TENANT, contacts_named(book), option_labels(book)),
+        lambda _: files,
+    )
+    for inputs in decider.inputs:
+        if (refusal := recorder.add(inputs, decider.documents.__getitem__)) is not None:
+            found.refused[refusal] = found.refused.get(refusal, 0) + 1
+
+
+def option_labels(book: Rulebook) -> Iterator[str]:
+    """What a person may write to choose an option of a form."""
+    for form in book.forms.values():
+        yield from (option for each in form.fields for option in each.choose)
+        for language in form.languages.values():
+            yield from (label for text in language.values() for label in text.options.values())
+
+
+def _files_of_story(files: Mapping[str, str], story: Story, book: Rulebook) -> dict[str, str]:
+    """The rule files with the people of the story in people.yaml, so that they say all that decided."""
+    name = next(name for name in files if name.rpartition("/")[2] == _PEOPLE)
+    return {**files, name: _people_text(files[name], make_people(story, book).book.people)}
+
+
+def _people_text(text: str, people: StaffDirectory) -> str:
+    yaml = YAML(typ="rt")
+    written: dict[str, Any] = yaml.load(text)
+    written["teams"] = {team: {role: list(ids) for role, ids in roles.items()} for team, roles in people.teams.items()}
+    written["imprints"] = {}
+    written["stands_in"] = [{"for": each.absent, "who": each.who} for each in people.stands_in]
+    out = StringIO()
+    yaml.dump(written, out)
+    return out.getvalue()

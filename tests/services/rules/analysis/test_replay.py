@@ -1,0 +1,76 @@
+"""Recorded decisions are made again, byte for byte; and what is recorded holds nothing personal."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from services.rules.analysis.bundle import UnreadableBundle, read_bundle
+from services.rules.analysis.recorded_stories import RecordedStories, record_stories
+from services.rules.analysis.replay import replay_bundle
+from services.rules.rulebook.loader import read_folder
+from services.rules.scenario.story_file import read_stories
+from tests.services.rules.stories import FOLDER
+
+STORED = Path(__file__).parent / "decisions.jsonl.gz"
+"""The decisions of the shipped stories, as they were on the day of recording.
+
+Where a change is meant, ``stet rules bundle --stories rules -o FILE`` records them anew. Chains may get new fields.
+"""
+
+
+def _recorded(rule: str) -> RecordedStories:
+    files = read_folder(FOLDER)
+    stories = [story for story in read_stories(files)[0] if story.rule == rule]
+    return record_stories(files, stories)
+
+
+def test_the_stored_decisions_come_out_as_they_were_recorded() -> None:
+    replayed = list(replay_bundle(read_bundle(STORED)))
+    differing = {each.about: each.differences()[:3] for each in replayed if not (each.same or each.only_adds)}
+    assert not differing
+    assert len(replayed) > 250
+
+
+def test_the_stored_decisions_are_of_all_eight_jobs() -> None:
+    chains = b"".join(read_bundle(STORED).facts.values()).decode()
+    for rule in (
+        "stage-change", "rights-approval", "deadline-reminders", "pitch-intake", "metadata-confirmation",
+        "launch-ready", "royalty-statement", "blocked-title",
+    ):  # fmt: skip
+        assert f'"rule":"{rule}"' in chains
+
+
+def test_every_decision_of_a_story_can_be_made_again_from_its_bundle(tmp_path: Path) -> None:
+    recorded = _recorded("deadline-reminders")
+    recorded.bundle.write(tmp_path / "bundle")
+    replayed = list(replay_bundle(read_bundle(tmp_path / "bundle")))
+    assert not recorded.refused
+    assert replayed
+    assert all(each.same for each in replayed)
+
+
+def test_a_changed_fact_changes_the_outcome() -> None:
+    bundle = _recorded("deadline-reminders").bundle
+    for digest, raw in bundle.facts.items():
+        bundle.facts[digest] = raw.replace(b'"country":"GB"', b'"country":"US"').replace(b"Person ", b"Somebody ")
+    differing = [each for each in replay_bundle(bundle) if not each.same]
+    assert differing
+    assert differing[0].differences()
+    assert not differing[0].only_adds
+
+
+def test_a_bundle_holds_no_name_text_number_or_id_of_whatsapp(tmp_path: Path) -> None:
+    recorded = _recorded("pitch-intake")
+    recorded.bundle.write(tmp_path / "bundle")
+    text = gzip.decompress((tmp_path / "bundle").read_bytes()).decode()
+    facts = "\n".join(line for line in text.splitlines() if '"kind":"file"' not in line)
+    for personal in ("Maud Ferrier", "Yann Kerdreux", "I have a book", "tide-millers", "wamid.in.", "wamid.out."):
+        assert personal not in facts
+
+
+def test_a_file_that_is_no_bundle_is_refused_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "bundle"
+    path.write_bytes(gzip.compress(b'{"kind": "bundle", "format": 99}\n'))
+    with pytest.raises(UnreadableBundle, match="line 1"):
+        read_bundle(path)
