@@ -44,6 +44,7 @@ COMMANDS = (
         _ASK,
         attribute="doctor_command",
     ),
+    LazyCommand("lines", "The WhatsApp numbers: what waits on each, and what holds it.", _ASK),
     LazyCommand(
         "pause",
         "Hold a line, a template, a rule or everything; what is held says so, and is not lost.",
@@ -89,7 +90,7 @@ COMMANDS = (
     LazyCommand("asyncapi", "Print the AsyncAPI description of all topics.", _SET_UP, attribute="asyncapi_command"),
     LazyCommand(
         "openapi",
-        "Print the OpenAPI description of the address to which Consonance's events are pushed.",
+        "Print the OpenAPI description of the endpoint for pushed events.",
         _SET_UP,
         attribute="openapi_command",
     ),

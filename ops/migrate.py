@@ -10,7 +10,7 @@ from typing import Annotated
 import asyncpg
 import typer
 
-from ops.command_line import CommandSettings, Service, run
+from ops.command_line import CommandSettings, ExitCode, Format, OutputFormat, Service, print_json, run
 from shared.contracts.errors import Misconfigured
 from shared.contracts.topics import SERVICES
 from shared.runtime.clock import machine_now
@@ -36,14 +36,18 @@ def migrate_command(
     services: Annotated[
         list[Service] | None, typer.Option("--services", help="Only this service; may be repeated (default: all).")
     ] = None,
+    output: Format = OutputFormat.TEXT,
 ) -> None:
     """Create or update the schemas in STET_POSTGRES_DSN."""
 
     async def command() -> int:
         dsn = load_settings(CommandSettings).dsn
         done = await migrate(dsn, services or SERVICES)
-        typer.echo("\n".join(done) or "nothing to do: every schema is up to date")
-        return 0
+        if output is OutputFormat.JSON:
+            print_json({"applied": line} for line in done)
+        else:
+            typer.echo("\n".join(done) or "nothing to do: every schema is up to date")
+        return ExitCode.FINE
 
     run(command())
 

@@ -7,7 +7,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from pydantic import Field
 
-from ops.command_line import command_group, print_error, run
+from ops.command_line import ExitCode, Format, OutputFormat, command_group, print_error, print_json, run
 from shared.runtime.connection_settings import KafkaSettings
 from shared.runtime.kafka import client_options, connection_fault
 from shared.runtime.settings import load_settings
@@ -25,25 +25,24 @@ class TopicSettings(KafkaSettings):
 
 
 @app.command("create")
-def create_command() -> None:
+def create_command(output: Format = OutputFormat.TEXT) -> None:
     """Create missing topics, then check all."""
-    run(_check(create=True))
+    run(_check(output, create=True))
 
 
 @app.command("check")
-def check_command() -> None:
+def check_command(output: Format = OutputFormat.TEXT) -> None:
     """Name every topic that is missing or differs from its declaration; exit code 1 where one does."""
-    run(_check(create=False))
+    run(_check(output, create=False))
 
 
-async def _check(*, create: bool) -> int:
-    settings = load_settings(TopicSettings)
+async def _check(output: OutputFormat, *, create: bool) -> int:
+    settings, created = load_settings(TopicSettings), list[str]()
     admin = AIOKafkaAdminClient(**client_options(settings))
     try:
         await admin.start()
         if create:
             created = await create_topics(admin, settings.topic_prefix, settings.kafka_replication)
-            typer.echo("\n".join(f"created {name}" for name in created) or "nothing to do: every topic is there")
         differences = await topic_differences(admin, settings.topic_prefix)
     except (KafkaError, OSError) as error:
         if (fault := await connection_fault(settings)) is not None:
@@ -51,5 +50,10 @@ async def _check(*, create: bool) -> int:
         return print_error(f"STET_KAFKA_BOOTSTRAP: {type(error).__name__}: {error}")
     finally:
         await admin.close()
-    typer.echo("\n".join(differences) or "every topic is as declared")
-    return 1 if differences else 0
+    if output is OutputFormat.JSON:
+        print_json([*({"created": name} for name in created), *({"difference": one} for one in differences)])
+    else:
+        if create:
+            typer.echo("\n".join(f"created {name}" for name in created) or "nothing to do: every topic is there")
+        typer.echo("\n".join(differences) or "every topic is as declared")
+    return ExitCode.FINDINGS if differences else ExitCode.FINE

@@ -118,6 +118,31 @@ def test_a_misspelt_name_pauses_nothing_and_says_the_nearest(stet: CliRunner) ->
     assert "did you mean main?" in result.stderr
 
 
+@pytest.mark.usefixtures("message")
+def test_the_lines_show_their_queue_and_what_holds_them(stet: CliRunner) -> None:
+    shown = stet.invoke(app, ["lines", "list", "--format", "json"])
+    assert shown.exit_code == 0, shown.output
+    (line,) = map(json.loads, shown.stdout.splitlines())
+    assert (line["line"], line["waiting"], line["in_flight"], line["paused_since"]) == ("main", 1, 0, None)
+    stet.invoke(app, ["pause", "line", "main", "--reason", "Meta looks at it", "--yes"])
+    held = stet.invoke(app, ["lines", "list"])
+    assert (held.exit_code, "ada" in held.stdout) == (1, True)
+    assert "hello" in stet.invoke(app, ["lines", "show", "main"]).stdout
+    unknown = stet.invoke(app, ["lines", "show", "mian"])
+    assert (unknown.exit_code, "the lines are: main" in unknown.stderr) == (1, True)
+
+
+@pytest.mark.usefixtures("message")
+@pytest.mark.parametrize(("kind", "name"), [("template", "hello"), ("rule", "greet")])
+def test_a_template_and_a_rule_are_paused_and_resumed(stet: CliRunner, kind: str, name: str) -> None:
+    done = stet.invoke(app, ["pause", kind, name, "--reason", "wrong words", "--yes"])
+    assert done.exit_code == 0, done.output
+    (paused,) = map(json.loads, stet.invoke(app, ["pause", "list", "--format", "json"]).stdout.splitlines())
+    assert paused["kind"] == kind
+    assert stet.invoke(app, ["resume", kind, name, "--reason", "mended", "--yes"]).exit_code == 0
+    assert "nothing is paused" in stet.invoke(app, ["pause", "list"]).stdout
+
+
 def test_a_change_without_an_answer_changes_nothing(stet: CliRunner) -> None:
     result = stet.invoke(app, ["pause", "tenant", "--reason", "x"])
     assert result.exit_code == 2
