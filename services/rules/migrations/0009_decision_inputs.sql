@@ -1,4 +1,4 @@
--- What decisions were made from, so that each can be made again (docs/decisions/0070): the facts by the digest of their
+-- What decisions were made from, so that each can be made again (docs/decisions/0074): the facts by the digest of their
 -- JSON, once for all decisions that read them. `person_id` is whose erasure deletes the row. Deleted by age, which is
 -- machine time; `decided_at` is business time.
 create table recorded_facts (
