@@ -11,6 +11,8 @@ from datetime import date, time, timedelta
 from enum import StrEnum
 from typing import assert_never
 
+from msgspec import Struct
+
 from shared.clients.working_calendar import Duration, PublisherCalendar
 from shared.contracts.ids import ContactId, Revision, RuleId
 from shared.contracts.writes import WriteOperation
@@ -20,8 +22,7 @@ ACQUISITION_FIELDS = frozenset({"title", "author", "pitch", "genre", "ai_used"})
 """Form fields that an acquisition record has a field for; the record keeps the others by their names."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Location:
+class Location(Struct, frozen=True, order=True, gc=False):
     """A position in a rule file. Line and column count from 1."""
 
     file: str

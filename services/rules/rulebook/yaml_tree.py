@@ -1,34 +1,26 @@
 """A YAML 1.2 text as a tree that knows line and column of every key and value, read in bounded time and memory.
 
 Plain ``on``, ``no`` and ``yes`` are words. Keys are always words, so ``812:`` is the key ``"812"``. The tree is built
-from the events of ruamel.yaml's parser, without recursion; an alias shares the node it names.
+from the events of libyaml, without recursion; an alias shares the node it names. Where a text is no YAML and its
+mistake can be told, it is mended, so that the rest of it is checked too.
 """
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from datetime import date, datetime
-from functools import cache
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLStreamError
-from ruamel.yaml.events import (
-    AliasEvent,
-    CollectionEndEvent,
-    DocumentStartEvent,
-    Event,
-    MappingStartEvent,
-    NodeEvent,
-    ScalarEvent,
-    SequenceStartEvent,
-)
-from ruamel.yaml.nodes import ScalarNode as PlainNode
-from ruamel.yaml.reader import ReaderError
+from msgspec import Struct
+from yaml import events as kinds
+from yaml._yaml import CParser
+from yaml.error import MarkedYAMLError, YAMLError
 
 from services.rules.rulebook.faults import FaultReport
 from services.rules.rulebook.model import Location
+from services.rules.rulebook.yaml_characters import mend_characters
+from services.rules.rulebook.yaml_lines import FileText, Mistake, quote_value
+from services.rules.rulebook.yaml_mistakes import find_mistake
 
 # ------------------------------------------------------------------ the tree
 
@@ -36,8 +28,7 @@ from services.rules.rulebook.model import Location
 Plain = str | int | float | bool | date | datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class ScalarNode:
+class ScalarNode(Struct, frozen=True, gc=False):
     """``text`` is what was written, ``value`` what it means."""
 
     location: Location
@@ -45,19 +36,18 @@ class ScalarNode:
     value: Plain
 
 
-@dataclass(frozen=True, slots=True)
-class SequenceNode:
+class SequenceNode(Struct, frozen=True, gc=False):
     location: Location
     nodes: tuple["Node", ...]
 
 
-@dataclass(frozen=True, slots=True)
-class MappingNode:
-    """``keys`` has the location of each key."""
+class MappingNode(Struct, frozen=True, gc=False):
+    """``keys`` has the location of each key. ``in_braces``: it is written as ``{key: value}``."""
 
     location: Location
     nodes: Mapping[str, "Node"]
     keys: Mapping[str, Location]
+    in_braces: bool = False
 
 
 Node = ScalarNode | SequenceNode | MappingNode
@@ -96,141 +86,169 @@ MOST_REPEATED = 100_000
 """Nodes of one file that aliases repeat."""
 LARGEST_NUMBER = 2**53
 """A larger number is not exact in every reader of JSON."""
-
-_FORBIDDEN_CHARACTERS = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+_MOST_MISTAKES = 20
+"""Mistakes of grammar that are mended in one file."""
 
 
 def parse(file: str, text: str, report: FaultReport) -> Node | None:
-    """The tree of one file; None for an empty file and for one that is no YAML, which is reported."""
-    builder = _Builder(file, report)
+    """The tree of one file; None for an empty file and for one that cannot be read, which is reported."""
+    mended, mistakes = mend_characters(text)
+    last, spoilt = (0, 0), {mistake.line for mistake in mistakes}
+    for mistake in mistakes:
+        report.add(Location(file, mistake.line, mistake.column), mistake.sentence)
+    for _ in range(_MOST_MISTAKES):
+        found = _try(file, mended, report)
+        if not isinstance(found, _Stopped):
+            return found
+        mistake = found.mistake
+        if found.at <= last:
+            return None  # mending the last mistake did not help, and this is what it led to
+        if mistake.line not in spoilt:
+            report.add(Location(file, mistake.line, mistake.column), mistake.sentence)
+        if mistake.mended is None:
+            return None
+        mended, last = mistake.mended, found.at
+    return None
+
+
+class _Stopped(Struct):
+    """The mistake at which the file cannot be read further, and where that was noticed."""
+
+    mistake: Mistake
+    at: tuple[int, int]
+
+
+class _Unreadable(Exception):
+    """The file cannot be read further, for a reason beside its grammar."""
+
+    def __init__(self, sentence: str, location: Location, mended: FileText | None = None) -> None:
+        super().__init__(sentence)
+        self.location = location
+        self.mended = mended
+
+
+def _try(file: str, text: FileText, report: FaultReport) -> Node | _Stopped | None:
+    """Reports what is wrong beside the grammar, unless the file cannot be read to its end."""
+    own = FaultReport()
+    builder = _Builder(file, text, own)
     try:
-        for event in _events(text):
-            builder.take(event)
+        builder.build()
     except _Unreadable as error:
-        report.add(error.location or Location(file, 1, 1), str(error))
-        return None
+        at = (error.location.line, error.location.column)
+        return _Stopped(Mistake(*at, str(error), error.mended), at)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        location = Location(file, mark.line + 1, mark.column + 1) if mark else Location(file, 1, 1)
-        report.add(location, f"this is not YAML: {error.problem or error.context}")
-        return None
-    except ReaderError as error:
-        location = _location_at(file, text, error.position)
-        report.add(location, f"this is not YAML: no text may hold the character U+{ord(text[error.position]):04X}")
-        return None
-    except (YAMLStreamError, ValueError, ArithmeticError, LookupError, AttributeError, AssertionError, TypeError):
-        # the library raises these for odd escapes and directives
-        report.add(builder.last, "this is not YAML")
-        return None
+        return _Stopped(find_mistake(text, error), (mark.line + 1, mark.column + 1) if mark else (1, 1))
+    except (YAMLError, ValueError, ArithmeticError, LookupError, UnicodeError):  # odd escapes and directives
+        at = (builder.last.line, builder.last.column)
+        return _Stopped(Mistake(*at, "this cannot be read from here on; write it as another file does"), at)
+    report.faults += own.faults
     if builder.root is None:
         report.add(Location(file, 1, 1), "the file is empty")
     return builder.root
 
 
-@cache
-def _resolver() -> Any:
-    """Resolves the type of a plain word by YAML 1.2; it has no state."""
-    return YAML(typ="safe", pure=True).resolver
-
-
-def _events(text: str) -> Iterator[Event]:
-    events: Iterator[Event] = YAML(typ="safe", pure=True).parse(text)
-    return events
-
-
-def _location_at(file: str, text: str, position: int) -> Location:
-    before = text[:position]
-    return Location(file, before.count("\n") + 1, position - (before.rfind("\n") + 1) + 1)
-
-
-class _Unreadable(Exception):
-    """The file cannot be read further."""
-
-    def __init__(self, sentence: str, location: Location | None = None) -> None:
-        super().__init__(sentence)
-        self.location = location
-
-
-@dataclass(slots=True)
-class _Open:
+class _Open(Struct, gc=False):
     """A collection that is not complete: ``key`` belongs to the next value, ``size`` includes repeated nodes."""
 
     location: Location
     mapping: bool
+    in_braces: bool
     anchor: str | None
-    size: int = 1
-    items: list[Node] = field(default_factory=list)
-    nodes: dict[str, Node] = field(default_factory=dict)
-    keys: dict[str, Location] = field(default_factory=dict)
+    size: int
+    items: list[Node]
+    nodes: dict[str, Node]
+    keys: dict[str, Location]
     key: str | None = None
+    key_end: Any = None
+    """The mark behind the latest key."""
     awaits_value: bool = False
 
 
 class _Builder:
     """``last`` is the location of the latest event."""
 
-    def __init__(self, file: str, report: FaultReport) -> None:
+    def __init__(self, file: str, text: FileText, report: FaultReport) -> None:
         self.root: Node | None = None
         self.last = Location(file, 1, 1)
         self._file = file
+        self._text = text
         self._report = report
         self._open: list[_Open] = []
         self._anchors: dict[str, tuple[Node, int] | None] = {}
+        self._unused_anchors: dict[str, Location] = {}
         self._repeated = 0
 
-    def take(self, event: Event) -> None:
-        mark = event.start_mark
-        location = self.last = Location(self._file, mark.line + 1, mark.column + 1) if mark else self.last
-        match event:
-            case ScalarEvent():
-                self._keep(_scalar(event, location, self._tag_of(event), self._report), 1, event.anchor)
-            case AliasEvent():
-                self._repeat(event, location)
-            case SequenceStartEvent() | MappingStartEvent():
-                self._begin(event, location)
-            case CollectionEndEvent():
-                self._end()
-            case DocumentStartEvent() if self.root is not None:
-                raise _Unreadable("a file holds one document; a second begins here", location)
-            case _:
-                pass
+    def build(self) -> None:
+        parser = CParser(self._text.text)
+        try:
+            while (event := parser.get_event()) is not None:
+                self._take(event)
+        finally:
+            parser.dispose()
+        for anchor, location in self._unused_anchors.items():
+            self._report.add(location, f'a text that begins with “&” stands in quotes: "&{anchor} …"')
 
-    def _tag_of(self, event: ScalarEvent) -> str:
-        if event.tag is not None and event.tag != "!":
-            return str(event.tag)
-        return str(_resolver().resolve(PlainNode, event.value, event.implicit))
+    def _take(self, event: Any) -> None:
+        kind = type(event)
+        if kind is kinds.ScalarEvent:
+            node = _scalar(event, self._locate(event.start_mark), self._report)
+            self._keep(node, 1, event, event.anchor)
+        elif kind is kinds.MappingEndEvent or kind is kinds.SequenceEndEvent:
+            self._end(event)
+        elif kind is kinds.SequenceStartEvent or kind is kinds.MappingStartEvent:
+            self._begin(event, self._locate(event.start_mark), mapping=kind is kinds.MappingStartEvent)
+        elif kind is kinds.AliasEvent:
+            self._repeat(event, self._locate(event.start_mark))
+        elif kind is kinds.DocumentStartEvent and self.root is not None:
+            sentence = "a file holds one document; a second begins here; write it into a file of its own"
+            raise _Unreadable(sentence, self._locate(event.start_mark))
 
-    def _begin(self, event: NodeEvent, location: Location) -> None:
+    def _locate(self, mark: Any) -> Location:
+        self.last = Location(self._file, mark.line + 1, self._column(mark) + 1)
+        return self.last
+
+    def _column(self, mark: Any) -> int:
+        column: int = mark.column
+        return self._text.original_column(mark.line, column) if self._text.shifts else column
+
+    def _begin(self, event: Any, location: Location, *, mapping: bool) -> None:
         if len(self._open) >= DEEPEST:
             raise _Unreadable(f"this is nested more than {DEEPEST} deep", location)
         if event.anchor is not None:
             self._anchors[event.anchor] = None
-        self._open.append(_Open(location, isinstance(event, MappingStartEvent), event.anchor))
+            self._unused_anchors[event.anchor] = location
+        self._open.append(_Open(location, mapping, bool(event.flow_style), event.anchor, 1, [], {}, {}))
 
-    def _end(self) -> None:
+    def _end(self, event: Any) -> None:
         done = self._open.pop()
         node: Node = (
-            MappingNode(done.location, done.nodes, done.keys)
+            MappingNode(done.location, done.nodes, done.keys, done.in_braces)
             if done.mapping
             else SequenceNode(done.location, tuple(done.items))
         )
-        self._keep(node, done.size, done.anchor)
+        self._keep(node, done.size, event, done.anchor)
 
-    def _repeat(self, event: AliasEvent, location: Location) -> None:
-        if event.anchor not in self._anchors:
-            raise _Unreadable(f"nothing above is anchored “&{event.anchor}”", location)
-        known = self._anchors[event.anchor]
+    def _repeat(self, event: Any, location: Location) -> None:
+        anchor = event.anchor
+        self._unused_anchors.pop(anchor, None)
+        if anchor not in self._anchors:
+            sentence = f"nothing above is anchored “&{anchor}”; a text that begins with “*” stands in quotes"
+            mark = event.start_mark
+            raise _Unreadable(sentence, location, quote_value(self._text, mark.line, mark.column))
+        known = self._anchors[anchor]
         if known is None:
-            raise _Unreadable(f"“*{event.anchor}” stands within itself", location)
+            raise _Unreadable(f"“*{anchor}” stands within itself", location)
         node, size = known
         self._repeated += size
         if self._repeated > MOST_REPEATED:
             raise _Unreadable(f"the aliases of this file repeat more than {MOST_REPEATED:,} values", location)
-        self._keep(node, size, None)
+        self._keep(node, size, event, None)
 
-    def _keep(self, node: Node, size: int, anchor: str | None) -> None:
+    def _keep(self, node: Node, size: int, event: Any, anchor: str | None = None) -> None:
         """Add a complete node to its parent: as the root, an item, a key or a value."""
         if anchor is not None:
+            self._unused_anchors.setdefault(anchor, node.location)
             self._anchors[anchor] = (node, size)
         if not self._open:
             self.root = node
@@ -239,29 +257,83 @@ class _Builder:
         parent.size += size
         if not parent.mapping:
             parent.items.append(node)
-        elif parent.awaits_value:
-            self._value(parent, node)
+        elif not parent.awaits_value:
+            self._key(parent, node, event)
         else:
-            self._key(parent, node)
+            parent.awaits_value = False
+            self._value(parent, node, event)
 
-    def _key(self, parent: _Open, node: Node) -> None:
-        parent.awaits_value, parent.key = True, None
-        if not isinstance(node, ScalarNode):
-            self._report.add(node.location, "a key is a single word")
-        elif node.text in parent.nodes:
+    def _key(self, parent: _Open, node: Node, event: Any) -> None:
+        parent.awaits_value, parent.key, parent.key_end = True, None, event.end_mark
+        if type(node) is not ScalarNode:
+            self._report.add(node.location, "a key is a single word; a text that begins so stands in quotes")
+        elif node.text in parent.keys:
             first = parent.keys[node.text].line
             self._report.add(node.location, f"“{node.text}” is said twice; the first is on line {first}")
         else:
             parent.key = node.text
             parent.keys[node.text] = node.location
 
-    def _value(self, parent: _Open, node: Node) -> None:
-        parent.awaits_value = False
-        if parent.key is not None:
+    def _value(self, parent: _Open, node: Node, event: Any) -> None:
+        if type(node) is ScalarNode and not node.text and not event.style and event.tag is None:
+            self._empty_value(parent, node, event)
+        elif parent.key is not None:
             parent.nodes[parent.key] = node
+
+    def _empty_value(self, parent: _Open, node: ScalarNode, event: Any) -> None:
+        """Its place is behind the colon of its key, and not where the parser saw that there is none."""
+        mark = parent.key_end
+        node = ScalarNode(Location(self._file, mark.line + 1, self._column(mark) + 2), "", None)
+        if parent.in_braces:
+            self._bare_key(parent, node, event)
+        elif parent.key is not None:
+            parent.nodes[parent.key] = node
+
+    def _bare_key(self, parent: _Open, node: ScalarNode, event: Any) -> None:
+        """A key between braces without a colon: a comma within a text, or a space missing behind a colon."""
+        key = parent.key
+        if key is None:
+            return
+        behind = self._text.text[parent.key_end.index : event.start_mark.index + 1]
+        if ":" in behind or not (parent.nodes or ":" in key):
+            parent.nodes[key] = node
+            return
+        location = parent.keys.pop(key)
+        name, colon, value = key.partition(":")
+        if colon and value and name.isidentifier() and name not in parent.keys:
+            self._report.add(location, f"a space is missing behind the colon: {name}: {value}")
+            parent.keys[name] = location
+            parent.nodes[name] = ScalarNode(location, value, _meaning(value))
+            return
+        before, known = next(reversed(parent.nodes.items()))
+        if isinstance(known, ScalarNode):
+            sentence = f"the comma before “{key}” ends the text of “{before}”; put the whole text in quotes"
+            self._report.add(location, sentence)
+            parent.nodes[before] = ScalarNode(known.location, f"{known.text}, {key}", f"{known.text}, {key}")
+        else:
+            self._report.add(location, f"“{key}” has no value; write “{key}: …”, or leave it out")
 
 
 # ------------------------------------------------------------------ what a scalar means
+
+_FORBIDDEN_CHARACTERS = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+_WORDS: Mapping[str, Plain] = {
+    "": None,
+    "~": None,
+    **dict.fromkeys(("null", "Null", "NULL"), None),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+}
+_NUMERIC = frozenset("+-.0123456789")
+_WHOLE = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
+_FRACTION = re.compile(
+    r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.nan|\.NaN|\.NAN"
+)
+_INSTANT = re.compile(
+    r"""\d{4}-\d\d-\d\d
+    | \d{4}-\d\d?-\d\d?(?:[Tt]|[ \t]+)\d\d?:\d\d:\d\d(?:\.\d*)?(?:[ \t]*(?:Z|[-+]\d\d?(?::\d\d)?))?""",
+    re.VERBOSE,
+)
 
 
 def _instant(text: str) -> date | datetime:
@@ -269,7 +341,7 @@ def _instant(text: str) -> date | datetime:
 
 
 def _whole(text: str) -> int:
-    number = int(text.replace("_", ""), 0)
+    number = int(text, 0) if text[:2] in ("0o", "0x") else int(text)
     if abs(number) > LARGEST_NUMBER:
         raise ValueError("too large")
     return number
@@ -282,33 +354,39 @@ def _fraction(text: str) -> float:
     return number
 
 
-_MEANINGS: Mapping[str, Callable[[str], Plain]] = {
-    "str": str,
-    "int": _whole,
-    "float": _fraction,
-    "bool": lambda text: text.lower() == "true",
-    "null": lambda _: None,
-    "timestamp": _instant,
-}
+_PATTERNS: tuple[tuple[re.Pattern[str], str, Callable[[str], Plain]], ...] = (
+    (_WHOLE, "a number", _whole),
+    (_FRACTION, "a number", _fraction),
+    (_INSTANT, "a date", _instant),
+)
 
 
-def _scalar(event: Any, location: Location, tag: str, report: FaultReport) -> ScalarNode:
+def _meaning(text: str) -> Plain:
+    """The value of a plain word. Raises ValueError where it looks like a number or a date and is none."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if text[0] in _NUMERIC:
+        for pattern, _, read in _PATTERNS:
+            if pattern.fullmatch(text):
+                return read(text)
+    return text
+
+
+def _scalar(event: Any, location: Location, report: FaultReport) -> ScalarNode:
     """Reports a value that looks like a number or date and is none, and takes its text instead."""
-    text = str(event.value)
-    if found := _FORBIDDEN_CHARACTERS.search(text):
-        report.add(location, f"no text may hold the character U+{ord(found[0]):04X}")
-        text = _FORBIDDEN_CHARACTERS.sub("", text)
-    kind = tag.rpartition(":")[2]
-    read = _MEANINGS.get(kind)
-    if read is None:
-        report.add(location, f"“{tag}”: tags have no meaning here")
+    text = event.value
+    if event.tag is not None and event.tag != "!":
+        report.add(location, f'a text that begins with “!” stands in quotes: "{event.tag} …"')
+        return ScalarNode(location, text, text)
+    if not event.implicit[0]:
+        if found := _FORBIDDEN_CHARACTERS.search(text):
+            report.add(location, f"no text may hold the character U+{ord(found[0]):04X}")
+            text = _FORBIDDEN_CHARACTERS.sub("", text)
         return ScalarNode(location, text, text)
     try:
-        return ScalarNode(location, text, read(text))
+        return ScalarNode(location, text, _meaning(text))
     except ValueError:
-        written = "this" if kind == "int" else f"“{text}”"  # it may be somebody's phone number
-        report.add(location, f"{written} looks like {_KINDS.get(kind, kind)}, but is none")
+        kind = next(kind for pattern, kind, _ in _PATTERNS if pattern.fullmatch(text))
+        written = "this" if _WHOLE.fullmatch(text) else f"“{text}”"  # it may be somebody's phone number
+        report.add(location, f"{written} looks like {kind}, but is none")
         return ScalarNode(location, text, text)
-
-
-_KINDS = {"int": "a number", "float": "a number", "timestamp": "a date"}

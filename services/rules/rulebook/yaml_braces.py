@@ -1,0 +1,192 @@
+"""Mistakes between braces and brackets: a partner that is missing, a comma, a space, a text that needs quotes."""
+
+import re
+
+from services.rules.rulebook.yaml_lines import (
+    CLOSING,
+    COLON,
+    COMMENT,
+    KEYS,
+    FileText,
+    Mistake,
+    TextLine,
+    bare_line,
+    closing_quote,
+    last_line_of,
+    more_follows,
+    not_closed,
+    read_line,
+    requoted,
+    shortened,
+    with_insertion,
+    with_range_in_quotes,
+    with_replacement,
+)
+
+_PARAMETER = re.compile(r"(?P<name>\{[a-z0-9_]+\})(?P<more>[ ]*[^\s,}\]])?")
+_TIGHT_KEY = re.compile(r"[\w.]+:")
+
+
+class _Braces:
+    """What stands between a brace or bracket and its partner, over the lines of its value."""
+
+    def __init__(self, lines: list[str], line: TextLine) -> None:
+        self.lines = lines
+        self.first = line
+        self.last = last_line_of(lines, line)
+        self.end: tuple[int, int] | None = None
+        self.unclosed: list[tuple[int, int, str]] = []
+        self.extra: tuple[int, int, str] | None = None
+        self.wrong: tuple[int, int, str, str] | None = None
+        self.tight: tuple[int, int] | None = None
+        self._begun: int | None = None
+        self._keyed = False
+        self.parts: list[tuple[int, int, int]] = []
+        """Line, first column and end of each plain or quoted part between commas, on one line."""
+        self._scan()
+
+    def _scan(self) -> None:
+        for number in range(self.first.number, self.last + 1):
+            self._begun, at = None, self.first.start if number == self.first.number else 0
+            self._keyed = False
+            bare = bare_line(self.lines, number)
+            while at < len(bare) and not (bare[at] == "#" and bare[at - 1 : at] in ("", " ", "\t")):
+                at = self._step(number, bare, at)
+                if self.end is not None or self.extra is not None:
+                    return
+            self._finish(number, min(at, len(bare.rstrip())))
+
+    def _step(self, number: int, bare: str, at: int) -> int:
+        """Takes in what stands at ``at``; returns where to go on."""
+        character, begun = bare[at], self._begun
+        if (parameter := _PARAMETER.match(bare, at)) is not None and (begun is not None or parameter["more"]):
+            self._begun = at if begun is None else begun
+            return parameter.end("name")
+        if character in "\"'" and begun is None and (close := closing_quote(bare, at)) is not None:
+            self._begun = at
+            return close + 1
+        if character in "{[" and (begun is None or _TIGHT_KEY.fullmatch(bare[begun:at])):
+            self.tight = self.tight or (None if begun is None else (number, at))
+            self.unclosed.append((number, at, character))
+            self._begun, self._keyed = None, False
+        elif character in "}],":
+            self._finish(number, at)
+            if character != ",":
+                self._close(number, at, character)
+        elif self._ends_key(bare, at):
+            self._begun, self._keyed = None, True
+        elif not character.isspace() and begun is None:
+            self._begun = at
+        return at + 1
+
+    def _ends_key(self, bare: str, at: int) -> bool:
+        if bare[at] != ":" or bare[at + 1 : at + 2] not in ("", " ") or self._begun is None or self._keyed:
+            return False
+        return self._is_key(bare[self._begun : at])
+
+    def _finish(self, number: int, end: int) -> None:
+        if self._begun is not None and self._begun < end:
+            self.parts.append((number, self._begun, end))
+        self._begun, self._keyed = None, False
+
+    @staticmethod
+    def _is_key(text: str) -> bool:
+        return re.fullmatch(r"""[\w.\-]+|"[^"]*"|'[^']*'|wait until""", text.strip()) is not None
+
+    def _close(self, number: int, at: int, character: str) -> None:
+        if not self.unclosed:
+            self.extra = (number, at, character)
+            return
+        opened = self.unclosed.pop()
+        if CLOSING[opened[2]] != character:
+            self.wrong = self.wrong or (number, at, character, opened[2])
+        if not self.unclosed:
+            self.end = (number, at)
+
+
+def find_in_braces(text: FileText, lines: list[str], number: int) -> Mistake | None:
+    """The first mistake of a value that begins with a brace or a bracket on that line."""
+    line = read_line(lines, number)
+    if line.value[:1] not in ("{", "["):
+        return None
+    braces = _Braces(lines, line)
+    for part in braces.parts:
+        if (mistake := _bad_part(text, lines, *part)) is not None:
+            return mistake
+    if braces.tight is not None:
+        at_line, at = braces.tight
+        sentence = "a space is missing behind the colon"
+        return Mistake(at_line + 1, at + 1, sentence, with_insertion(text, at_line, at, " "))
+    return _bad_closing(text, lines, braces)
+
+
+def _bad_closing(text: FileText, lines: list[str], braces: _Braces) -> Mistake | None:
+    if braces.wrong is not None:
+        number, at, found, opened = braces.wrong
+        right = CLOSING[opened]
+        sentence = f"“{found}” does not close “{opened}”; write “{right}”"
+        return Mistake(number + 1, at + 1, sentence, with_replacement(text, number, at, 1, right))
+    if braces.unclosed:
+        number, at, opened = braces.unclosed[0]
+        closers = "".join(CLOSING[each[2]] for each in reversed(braces.unclosed))
+        end = len(COMMENT.sub("", bare_line(lines, braces.last)).rstrip())
+        mended = with_insertion(text, braces.last, end, closers) if braces.parts else None
+        return Mistake(number + 1, at + 1, not_closed(opened), mended)
+    if braces.end is None:
+        return None
+    number, at = braces.end
+    extra = re.compile(r"\s*([}\]])").match(bare_line(lines, number), at + 1)
+    if extra is None:
+        return None
+    sentence = f"“{extra[1]}” closes nothing; delete it"
+    return Mistake(number + 1, extra.start(1) + 1, sentence, with_replacement(text, number, extra.start(1), 1, " "))
+
+
+def _bad_part(text: FileText, lines: list[str], number: int, begun: int, end: int) -> Mistake | None:
+    """One text between commas, in braces."""
+    bare = bare_line(lines, number)
+    part = bare[begun:end].rstrip()
+    end = begun + len(part)
+    if part[0] in "\"'":
+        return _bad_quoted_part(text, number, bare, begun, end)
+    if part[0] in "@`%*&!|>?" and (len(part) == 1 or part[0] in "@`%|>" or part[1] == " "):
+        sentence = f'a text that begins with “{part[0]}” stands in quotes: "{shortened(part)}"'
+        return Mistake(number + 1, begun + 1, sentence, with_range_in_quotes(text, number, begun, end))
+    if (colon := COLON.search(part)) is not None:
+        return _colon_in_part(text, number, begun, part, colon.start())
+    if (brace := re.search(r"[{\[]", part)) is not None:
+        stop = _end_of_text(bare, end)
+        sentence = f"a text with “{brace[0]}” in it stands in quotes where it is between braces"
+        return Mistake(number + 1, begun + brace.start() + 1, sentence, with_range_in_quotes(text, number, begun, stop))
+    return None
+
+
+def _bad_quoted_part(text: FileText, number: int, bare: str, begun: int, end: int) -> Mistake | None:
+    close = closing_quote(bare, begun)
+    if close is None:
+        mended = requoted(text, number, begun, end)
+        return Mistake(number + 1, begun + 1, not_closed(bare[begun]), mended)
+    if close < end - 1:
+        return Mistake(number + 1, close + 1, more_follows(bare[begun]), requoted(text, number, begun, end))
+    return None
+
+
+_LANGUAGE = re.compile("[a-z]{2}(_[A-Z]{2})?")
+
+
+def _colon_in_part(text: FileText, number: int, begun: int, part: str, colon: int) -> Mistake:
+    """A comma is missing before a key, or the text has a colon in it."""
+    word = re.search(r"[\w.]+$", part[:colon])
+    if word is not None and word.start() > 0 and (word[0] in KEYS or _LANGUAGE.fullmatch(word[0])):
+        column = begun + len(part[: word.start()].rstrip())
+        sentence = f"a comma is missing before “{word[0]}”"
+        return Mistake(number + 1, column + 1, sentence, with_insertion(text, number, column, ","))
+    sentence = f'a text with a colon and a space in it stands in quotes: "{shortened(part)}"'
+    mended = with_range_in_quotes(text, number, begun, begun + len(part))
+    return Mistake(number + 1, begun + colon + 1, sentence, mended)
+
+
+def _end_of_text(bare: str, end: int) -> int:
+    """Behind the parameters of the text: up to the comma before the next key, or the last closing brace."""
+    found = re.compile(r",[ ]*[\w.]+:[ ]|[}\]][}\]\s]*(?:#.*)?$").search(bare, end)
+    return found.start() if found else len(bare.rstrip())

@@ -1,0 +1,73 @@
+"""Characters that no file may hold, or that are no spaces where one must be."""
+
+import re
+
+from services.rules.rulebook.yaml_lines import FileText, Mistake, split_lines
+
+_ODD = re.compile(
+    "[^\t\n\r\x20-\x7e\xa1-\xac\xae-\u1fff\u2010-\u2027\u2030-\u2fff\u3001-\ud7ff\uf900-\ufefe\uff01-\ufffd]"
+)
+"""What is looked at more closely; letters of all languages are not."""
+_ILLEGAL = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff\u2028\u2029]")
+_SPACES = "\xa0\u2000-\u200a\u202f\u205f\u3000"
+_INVISIBLE = "\u200b-\u200f\u2060\ufeff\xad"
+_STRUCTURAL = re.compile(
+    rf"^[ \t]*(?P<lead>[{_SPACES}{_INVISIBLE}]+)"  # before the first word of a line
+    rf"|^[ ]*(?:-[ ]+)*-?(?P<dash>(?<=-)[{_SPACES}]+)"  # behind a dash
+    rf"|(?:^[ ]*(?:-[ ]+)*|[{{,][ ]*)[\w.]+(?P<before>[{_SPACES}{_INVISIBLE}]*):(?P<behind>[{_SPACES}{_INVISIBLE}]*)",
+)
+_KIND_OF_SPACE = {"\xa0": "a no-break space", "\u202f": "a narrow no-break space", "\u3000": "an ideographic space"}
+
+
+def mend_characters(text: str) -> tuple[FileText, list[Mistake]]:
+    """The text without characters that no file may hold, or that are no spaces where a space must be."""
+    text = text.removeprefix("\ufeff")
+    if not _ODD.search(text):
+        return FileText(text), []
+    lines, mistakes = split_lines(text), []
+    for number, line in enumerate(lines):
+        if _ODD.search(line):
+            lines[number], found = _mend_line(number, line)
+            mistakes += found
+    return FileText("".join(lines)), _grouped(mistakes)
+
+
+def _mend_line(number: int, line: str) -> tuple[str, list[Mistake]]:
+    """The line with ordinary spaces in place of what is wrong, of the same length."""
+    found: list[Mistake] = []
+    for illegal in _ILLEGAL.finditer(line):
+        sentence = f"no text may hold the character U+{ord(illegal[0]):04X}; delete it"
+        found.append(Mistake(number + 1, illegal.start() + 1, sentence))
+    line = _ILLEGAL.sub(" ", line)
+    for match in _STRUCTURAL.finditer(line):
+        for group in ("lead", "dash", "before", "behind"):
+            if match[group]:
+                found.append(Mistake(number + 1, match.start(group) + 1, _space_sentence(match[group][0])))
+                line = f"{line[: match.start(group)]}{' ' * len(match[group])}{line[match.end(group) :]}"
+    return line, found
+
+
+def _space_sentence(character: str) -> str:
+    if re.match(f"[{_INVISIBLE}]", character):
+        return f"an invisible character stands here (U+{ord(character):04X}); delete it"
+    kind = _KIND_OF_SPACE.get(character, f"a special space (U+{ord(character):04X})")
+    return f"this is {kind}, which does not count as a space; type an ordinary space"
+
+
+def _grouped(mistakes: list[Mistake]) -> list[Mistake]:
+    """Each sentence once, with the further lines it is true of."""
+    by_sentence: dict[str, list[Mistake]] = {}
+    for mistake in mistakes:
+        by_sentence.setdefault(mistake.sentence, []).append(mistake)
+    return [
+        Mistake(first.line, first.column, first.sentence + also_on_lines([each.line for each in more], first.line))
+        for first, *more in by_sentence.values()
+    ]
+
+
+def also_on_lines(lines: list[int], first: int) -> str:
+    others = [str(line) for line in sorted({*lines} - {first})]
+    if not others:
+        return ""
+    shown = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
+    return f" (also on line{'s' if len(others) > 1 else ''} {shown})"

@@ -1,0 +1,237 @@
+"""A text that is no YAML, line by line as its author meant it, and how it is mended.
+
+Mending inserts characters or puts others in the place of some; the columns of all others can be told still.
+"""
+
+import re
+from bisect import bisect_left
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+# ------------------------------------------------------------------ a text and its mended form
+
+
+@dataclass(frozen=True, slots=True)
+class FileText:
+    """A text, perhaps with characters inserted: ``shifts`` has their columns by line, both from 0."""
+
+    text: str
+    shifts: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+
+    def original_column(self, line: int, column: int) -> int:
+        inserted = self.shifts.get(line, ())
+        return column - bisect_left(inserted, column)
+
+    def lines(self) -> list[str]:
+        """With their ends."""
+        return split_lines(self.text)
+
+    def with_line(self, number: int, line: str, inserted: tuple[int, ...] = ()) -> "FileText":
+        """Line ``number`` replaced by one that has ``inserted`` columns more, and else as many."""
+        lines = self.lines()
+        lines[number] = line + end_of(lines[number])
+        shifts = dict(self.shifts)
+        if inserted:
+            known = list(self.shifts.get(number, ()))
+            for column in inserted:
+                known = [each + (each >= column) for each in known] + [column]
+            shifts[number] = tuple(sorted(known))
+        return FileText("".join(lines), shifts)
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """Line and column count from 1. ``mended`` is None where nobody can tell what was meant."""
+
+    line: int
+    column: int
+    sentence: str
+    mended: FileText | None = None
+
+
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")
+
+
+def split_lines(text: str) -> list[str]:
+    """With their ends."""
+    return _LINE.findall(text)
+
+
+def end_of(line: str) -> str:
+    return line[len(line.rstrip("\r\n")) :]
+
+
+def bare_line(lines: list[str], number: int) -> str:
+    return lines[number].rstrip("\r\n")
+
+
+# ------------------------------------------------------------------ a line as its author meant it
+
+_PARTS = re.compile(
+    r"""(?P<indent>[ ]*)(?P<dashes>(?:-[ ]+)*)
+    (?:(?P<key>"[^"]*"|'[^']*'|[^\s"'\[\]{},\#&*!|>%@`-][^:]*?|-[^\s:][^:]*?)[ ]*:(?=\s|$))?[ \t]*""",
+    re.VERBOSE,
+)
+COMMENT = re.compile(r"(?:^|[ \t])#.*$")
+COLON = re.compile(r":(?=[ \t]|$)")
+BLOCK_TEXT = re.compile(r"[|>][-+0-9]*[ \t]*(?:#.*)?$")
+CLOSING = {"{": "}", "[": "]"}
+NAMES = {"{": "brace", "[": "bracket", "}": "brace", "]": "bracket", '"': "quote", "'": "single quote"}
+KEYS = frozenset(
+    {
+        "rule", "owner", "why", "severity", "on", "if", "about", "on_repeat",
+        "on_change", "steps", "until", "tell", "ask", "remind", "collect", "hand_over",
+        "record", "give_up", "say", "answers", "form", "after", "at", "unless",
+        "with", "then", "template", "category", "version", "fields", "languages", "body",
+        "buttons", "welcome", "confirm", "done", "teams", "imprints", "milestones", "stands_in",
+        "inbox", "house", "country", "zone", "hours", "days", "closed", "fairs",
+        "free", "pass", "taken_for", "send_within", "brake", "publisher", "language", "countries",
+        "line", "links", "basis", "words", "it", "start", "people", "play",
+        "event", "facts", "reply", "read", "failed", "written", "wait", "expect",
+        "end", "left_out", "from", "to", "who", "for", "as", "en",
+        "fr", "de", "es", "nl", "pt",
+    }
+)  # fmt: skip
+"""Words that are keys where they are followed by a colon, and nearly never within a text."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextLine:
+    """``value`` is what stands behind the key and the dashes, from ``start`` on, without a comment."""
+
+    number: int
+    text: str
+    indent: int
+    dashes: str
+    key: str | None
+    start: int
+    value: str
+
+    @property
+    def column(self) -> int:
+        """Of the key, or of the value where there is none."""
+        return self.indent + len(self.dashes)
+
+
+def read_line(lines: list[str], number: int) -> TextLine:
+    text = bare_line(lines, number)
+    parts = _PARTS.match(text)
+    assert parts is not None  # noqa: S101 -- every part may be empty
+    value = text[parts.end() :]
+    if value[:1] not in ('"', "'"):
+        value = COMMENT.sub("", value)
+    key = parts["key"]
+    return TextLine(number, text, len(parts["indent"]), parts["dashes"], key, parts.end(), value.rstrip())
+
+
+def last_line_of(lines: list[str], first: TextLine, column: int | None = None) -> int:
+    """The number of the last line that belongs to the value of ``first``: those that are indented more."""
+    last, column = first.number, first.column if column is None else column
+    for number in range(first.number + 1, len(lines)):
+        text = bare_line(lines, number)
+        if text.strip() and len(text) - len(text.lstrip(" ")) <= column and text.lstrip()[:1] not in ("}", "]"):
+            break
+        if text.strip():
+            last = number
+    return last
+
+
+def closing_quote(text: str, start: int) -> int | None:
+    """The index of the quote that closes the one at ``start``."""
+    quote, at = text[start], start + 1
+    while at < len(text):
+        if text[at] == "\\" and quote == '"':
+            at += 2
+            continue
+        if text[at] == quote:
+            if quote == "'" and text[at : at + 2] == "''":
+                at += 2
+                continue
+            return at
+        at += 1
+    return None
+
+
+# ------------------------------------------------------------------ mending
+
+
+def quote_value(text: FileText, line: int, column: int) -> FileText | None:
+    """With the value that begins there, to the end of its lines, in quotes."""
+    lines = text.lines()
+    if line >= len(lines):
+        return None
+    found = read_line(lines, line)
+    if column < found.start or (found.value[:1] in ("{", "[") and column > found.start):
+        return None
+    return with_quotes(text, lines, found, column)
+
+
+def with_quotes(text: FileText, lines: list[str], line: TextLine, start: int) -> FileText:
+    """The plain text from ``start`` on, with the lines that continue it, between single quotes."""
+    last = last_line_of(lines, line)
+    for number in range(line.number, last + 1):
+        bare = bare_line(lines, number)
+        begin = start if number == line.number else len(bare) - len(bare.lstrip())
+        end = len(COMMENT.sub("", bare).rstrip()) if number in (line.number, last) else len(bare)
+        end = max(end, begin)
+        text = with_range_in_quotes(text, number, begin, end, opens=number == line.number, closes=number == last)
+    return text
+
+
+def with_range_in_quotes(
+    text: FileText, number: int, begin: int, end: int, *, opens: bool = True, closes: bool = True
+) -> FileText:
+    """Single quotes around a part of a line; those within are doubled."""
+    bare = bare_line(text.lines(), number)
+    inner, inserted, made = bare[begin:end], [], bare[:begin]
+    if opens:
+        inserted.append(len(made))
+        made += "'"
+    for character in inner:
+        made += character
+        if character == "'":
+            inserted.append(len(made))
+            made += "'"
+    if closes:
+        inserted.append(len(made))
+        made += "'"
+    return text.with_line(number, made + bare[end:], tuple(inserted))
+
+
+def with_insertion(text: FileText, number: int, column: int, more: str) -> FileText:
+    bare = bare_line(text.lines(), number)
+    columns = tuple(range(column, column + len(more)))
+    return text.with_line(number, bare[:column] + more + bare[column:], columns)
+
+
+def with_replacement(text: FileText, number: int, column: int, length: int, other: str) -> FileText:
+    """Other characters, as many as before."""
+    bare = bare_line(text.lines(), number)
+    return text.with_line(number, bare[:column] + other + bare[column + length :])
+
+
+def shortened(text: str) -> str:
+    return text if len(text) <= 40 else f"{text[:39]}…"
+
+
+# ------------------------------------------------------------------ sentences
+
+
+def not_closed(sign: str) -> str:
+    closing = CLOSING.get(sign, sign)
+    return f"the {NAMES[sign]} {sign} that begins here is not closed; add {closing} at its end"
+
+
+def more_follows(quote: str) -> str:
+    kind, other = ("quote", "single") if quote == '"' else ("apostrophe", "double")
+    return f"the text ends at this {kind}, and more follows; put the whole text in {other} quotes"
+
+
+def requoted(text: FileText, number: int, begun: int, end: int) -> FileText:
+    """A part that begins with a quote, and perhaps ends with one, as one text between single quotes."""
+    bare = bare_line(text.lines(), number)
+    part = bare[begun:end]
+    inner = part[1:-1] if len(part) > 1 and part[-1] == part[0] else part[1:]
+    made = f"{bare[:begun]}'{inner.replace(chr(39), chr(39) * 2)}'{bare[end:]}"
+    at = begun + len(inner)
+    return text.with_line(number, made, tuple(range(at, at + max(0, len(made) - len(bare)))))

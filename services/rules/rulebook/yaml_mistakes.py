@@ -1,0 +1,411 @@
+"""What a person got wrong where a text is no YAML: the line of the mistake, a sentence, and the text mended.
+
+A parser notices a mistake at or after its line, and names it in its own words. Here the lines are read as their author
+meant them, from where the parser stopped upwards, for the mistakes that people make: a colon within a text, a quote or
+a bracket that is not closed, a tab, a dash without a space, an indentation of its own. Each is mended as its sentence
+says, so that what follows can be read.
+"""
+
+import re
+from collections.abc import Iterator
+
+from yaml.error import MarkedYAMLError
+
+from services.rules.rulebook.yaml_braces import find_in_braces
+from services.rules.rulebook.yaml_characters import also_on_lines
+from services.rules.rulebook.yaml_lines import (
+    BLOCK_TEXT,
+    COLON,
+    COMMENT,
+    KEYS,
+    FileText,
+    Mistake,
+    TextLine,
+    bare_line,
+    closing_quote,
+    last_line_of,
+    more_follows,
+    not_closed,
+    read_line,
+    requoted,
+    shortened,
+    with_insertion,
+    with_quotes,
+    with_replacement,
+)
+
+# ------------------------------------------------------------------ finding the mistake
+
+_LONGEST_TEXT, _LONGEST_LINE = 500_000, 5_000
+"""Characters; what is longer was not written by hand."""
+_FARTHEST = 40
+"""Lines that are looked at above the one where the parser stopped."""
+_GENERAL = "this cannot be read from here on: compare this line and the one above with those of a file that is right"
+
+
+def find_mistake(text: FileText, error: MarkedYAMLError) -> Mistake:
+    """The mistake at which the parser stopped."""
+    return _Search(text, error).find()
+
+
+class _Search:
+    def __init__(self, text: FileText, error: MarkedYAMLError) -> None:
+        mark = error.problem_mark or error.context_mark
+        self.text = text
+        self.lines = text.lines()
+        self.stopped = min(mark.line if mark else 0, max(len(self.lines) - 1, 0))
+        self.column = mark.column if mark else 0
+        context = error.context_mark.line if error.context_mark else self.stopped
+        self.context = min(context, self.stopped)
+        self.problem = error.problem or ""
+        self.inside = self._lines_within_texts() if len(text.text) <= _LONGEST_TEXT else frozenset()
+
+    def find(self) -> Mistake:
+        if (mistake := self._plain_case()) is not None:
+            return mistake
+        for number in self._candidates():
+            for look in _LOOKS:
+                if (mistake := look(self.text, self.lines, number)) is not None:
+                    return self._on_original(mistake)
+        if "expected ':'" in self.problem:
+            line = read_line(self.lines, self.context)
+            sentence = f"a line of a file is “key: …”; “{shortened(line.value)}” has no colon"
+            return self._on_original(Mistake(self.context + 1, line.start + 1, sentence))
+        return self._on_original(self._indentation() or Mistake(self.stopped + 1, self.column + 1, _GENERAL))
+
+    def _no_character(self) -> Mistake:
+        """An escape for half a character, or for none."""
+        bare = bare_line(self.lines, self.stopped)
+        at = max(bare.rfind("\\", 0, self.column + 1), 0)
+        code = bare[at + 2 : at + 10] if bare[at + 1 : at + 2] == "U" else bare[at + 2 : at + 6]
+        return Mistake(self.stopped + 1, at + 1, f"no text may hold the character U+{code.upper()}; delete it")
+
+    def _escape(self) -> Mistake:
+        bare = bare_line(self.lines, self.stopped)
+        at = self.column if bare[self.column : self.column + 1] == "\\" else self.column - 1
+        written = bare[at : at + 2]
+        sentence = f"“{written}” means nothing between double quotes; put the text in single quotes"
+        return Mistake(self.stopped + 1, at + 1, sentence, with_insertion(self.text, self.stopped, at, "\\"))
+
+    def _plain_case(self) -> Mistake | None:
+        """What the parser's own words tell, and what no person wrote."""
+        here = (self.stopped + 1, self.column + 1)
+        if not self.lines or len(self.text.text) > _LONGEST_TEXT or len(self.lines[self.stopped]) > _LONGEST_LINE:
+            nested = self.problem == "exceeded maximum nesting depth"
+            return Mistake(*here, "this is nested more than 50 deep" if nested else _GENERAL)
+        if self.problem == "found invalid Unicode character escape code":
+            return self._on_original(self._no_character())
+        return self._on_original(self._escape()) if self.problem == "found unknown escape character" else None
+
+    def _candidates(self) -> Iterator[int]:
+        """From where the parser stopped upwards, without blank lines and those within a text of several lines."""
+        first = max(0, min(self.context, self.stopped - _FARTHEST))
+        if self.problem.startswith("found unexpected end of stream"):
+            yield self.context
+        for number in range(self.stopped, first - 1, -1):
+            bare = self.lines[number].strip()
+            if bare and not bare.startswith("#") and (number not in self.inside or number == self.stopped):
+                yield number
+
+    def _on_original(self, mistake: Mistake) -> Mistake:
+        column = self.text.original_column(mistake.line - 1, mistake.column - 1) + 1
+        return Mistake(mistake.line, column, mistake.sentence, mistake.mended)
+
+    def _lines_within_texts(self) -> frozenset[int]:
+        """The lines of texts that begin with | or >."""
+        found: set[int] = set()
+        for number in range(len(self.lines)):
+            if number in found:
+                continue
+            line = read_line(self.lines, number)
+            if BLOCK_TEXT.match(line.value):
+                found.update(range(number + 1, last_line_of(self.lines, line) + 1))
+        return frozenset(found)
+
+    # -------------------------------------------------------------- indentation
+
+    def _indentation(self) -> Mistake | None:
+        """The line begins in a column of its own: no key or dash above it begins there."""
+        number = self.stopped
+        while number >= 0 and not self.lines[number].strip():
+            number -= 1
+        if number <= 0:
+            return None
+        line = read_line(self.lines, number)
+        above = [read_line(self.lines, each) for each in range(number) if self._is_structure(each)]
+        if not above:
+            return None
+        if all(each.indent > 0 for each in above) and line.indent == 0:
+            return self._indented(above[0], 0, f"“{above[0].key or above[0].value}”", line)
+        levels: dict[int, TextLine] = {}
+        for each in above:
+            levels = {column: known for column, known in levels.items() if column < each.indent}
+            levels[each.indent] = each
+            levels[each.column] = each
+        open_levels = {column: known for column, known in levels.items() if known.key or known.dashes}
+        if not open_levels or line.indent in open_levels:
+            return None
+        column = min(open_levels, key=lambda each: (abs(each - line.indent), -each))
+        return self._indented(line, column, f"“{line.key or shortened(line.value)}”", open_levels[column])
+
+    def _indented(self, line: TextLine, column: int, name: str, like: TextLine) -> Mistake:
+        """Moves the line, and those below that are indented more, to ``column``."""
+        other = like.key or shortened(like.value) or "-"
+        spaces = "1 space" if line.indent == 1 else f"{line.indent} spaces"
+        should = "none" if column == 0 else f"{column}"
+        where = "above" if like.number < line.number else "below"
+        sentence = (
+            f"{name} is indented by {spaces}, and “{other}” {where} it by {should}; begin both in the same column"
+        )
+        mended, by = self.text, column - line.indent
+        for number in range(line.number, last_line_of(self.lines, line, line.indent) + 1):
+            bare = bare_line(self.lines, number)
+            if not bare.strip():
+                continue
+            if by > 0:
+                mended = with_insertion(mended, number, 0, " " * by)
+            elif bare[:-by].isspace():
+                mended = mended.with_line(number, bare[-by:])
+        return Mistake(line.number + 1, line.indent + 1, sentence, mended)
+
+    def _is_structure(self, number: int) -> bool:
+        bare = self.lines[number].strip()
+        return bool(bare) and not bare.startswith("#") and number not in self.inside
+
+
+# ------------------------------------------------------------------ mistakes of one line
+
+_LEADING_TAB = re.compile(r"^[ ]*\t[ \t]*")
+_STRAY_DASH = re.compile(r"^[ ]*(?P<dash>[–—−‐‑•·*+])[ ]+(?=[\w\"'{])")
+_TIGHT_DASH = re.compile(r"^[ ]*-(?=[\w\"'{]+)(?!-)")
+_TIGHT_COLON = re.compile(r"^[ ]*(?:-[ ]+)*(?P<key>[a-z][a-z_]*)(?P<colon>[:：])(?=\S)")
+_NO_COLON = re.compile(r"^[ ]*(?:-[ ]+)*(?P<key>[a-z][a-z_]*)(?P<sign>[ ]*[=;：][ ]*|[ ]+|$)(?P<rest>.*)$")
+
+
+def _tab(text: FileText, lines: list[str], number: int) -> Mistake | None:
+    if not _LEADING_TAB.match(lines[number]):
+        return None
+    tabbed = [each for each, line in enumerate(lines) if _LEADING_TAB.match(line) and line.strip()]
+    if not tabbed:
+        return None
+    first = tabbed[0]
+    sentence = "this line is indented with a tab; use spaces" + also_on_lines([each + 1 for each in tabbed], first + 1)
+    mended = text
+    for each in tabbed:
+        bare = bare_line(lines, each)
+        spaces = _tabs_as_spaces(mended.lines(), each)
+        lead = len(bare) - len(bare.lstrip(" \t"))
+        inserted = tuple(range(lead, spaces)) if spaces > lead else ()
+        mended = mended.with_line(each, " " * spaces + bare[lead:], inserted)
+    return Mistake(first + 1, lines[first].index("\t") + 1, sentence, mended)
+
+
+def _tabs_as_spaces(lines: list[str], number: int) -> int:
+    """As many spaces for a tab as begin the line where one above begins, else two."""
+    bare = bare_line(lines, number)
+    lead = bare[: len(bare) - len(bare.lstrip(" \t"))]
+    above = [read_line(lines, each) for each in range(number)]
+    is_item = bare.lstrip().startswith("- ")
+    known = {each.indent if is_item else each.column for each in above if bool(each.dashes) or not is_item}
+    spaces = [sum(width if each == "\t" else 1 for each in lead) for width in (2, 4, 8)]
+    return next((each for each in spaces if each in known - {0}), spaces[0])
+
+
+def _stray_dash(text: FileText, lines: list[str], number: int) -> Mistake | None:
+    if (found := _STRAY_DASH.match(lines[number])) is not None:
+        at = found.start("dash")
+        sentence = f"“{found['dash']}” begins no item of a list; write “-”"
+        return Mistake(number + 1, at + 1, sentence, with_replacement(text, number, at, 1, "-"))
+    if (tight := _TIGHT_DASH.match(lines[number])) is not None and ":" in lines[number]:
+        sentence = "a space is missing behind the dash: “- ” begins an item of a list"
+        return Mistake(number + 1, tight.end(), sentence, with_insertion(text, number, tight.end(), " "))
+    return None
+
+
+def _missing_space(text: FileText, lines: list[str], number: int) -> Mistake | None:
+    """A known key without its colon, or without the space behind it."""
+    bare = bare_line(lines, number)
+    if (tight := _TIGHT_COLON.match(bare)) is not None and tight["key"] in KEYS:
+        at = tight.start("colon")
+        name, rest = tight["key"], shortened(bare[at + 1 :])
+        if tight["colon"] == "：":
+            return Mistake(number + 1, at + 1, f"“：” is no colon; write {name}: {rest}", _colon(text, number, at, 1))
+        mended = with_insertion(text, number, at + 1, " ")
+        return Mistake(number + 1, at + 2, f"a space is missing behind the colon: {name}: {rest}", mended)
+    found = _NO_COLON.match(bare)
+    if found is None or found["key"] not in KEYS or read_line(lines, number).key is not None:
+        return None
+    if not _begins_a_line_of_keys(lines, number):
+        return None
+    name, rest, at = found["key"], shortened(found["rest"]), found.end("key")
+    sign = found["sign"].strip()
+    if sign:
+        sentence = f"“{sign}” does not follow a key; write {name}: {rest}"
+        column = bare.index(sign, at)
+        return Mistake(number + 1, column + 1, sentence, _colon(text, number, column, len(sign)))
+    mended = with_insertion(text, number, at, ":")
+    return Mistake(number + 1, at + 1, f"a colon is missing behind “{name}”: {name}: {rest}".rstrip(), mended)
+
+
+def _colon(text: FileText, number: int, column: int, length: int) -> FileText:
+    mended = with_replacement(text, number, column, length, ":" + " " * (length - 1))
+    following = bare_line(mended.lines(), number)[column + 1 : column + 2]
+    return mended if following in ("", " ") else with_insertion(mended, number, column + 1, " ")
+
+
+def _begins_a_line_of_keys(lines: list[str], number: int) -> bool:
+    """It continues no text: the line before it has no value, or is not indented less."""
+    line = read_line(lines, number)
+    for above in range(number - 1, -1, -1):
+        if not lines[above].strip() or lines[above].lstrip().startswith("#"):
+            continue
+        before = read_line(lines, above)
+        return bool(line.dashes) or before.column >= line.indent or (before.key is not None and not before.value)
+    return True
+
+
+# ------------------------------------------------------------------ mistakes of one value
+
+_RESERVED = "@`%*&!|>,]}?-"
+
+
+def _bad_block_text(text: FileText, lines: list[str], number: int) -> Mistake | None:
+    """A text that begins behind the sign that puts it on lines of its own."""
+    line = read_line(lines, number)
+    if line.value[:1] not in ("|", ">") or not line.key or BLOCK_TEXT.match(line.value):
+        return None
+    sign = line.value[0]
+    sentence = f"behind “{sign}” nothing may stand on the line: begin the text on the next one, or put it in quotes"
+    return Mistake(number + 1, line.start + 1, sentence, with_replacement(text, number, line.start, 1, " "))
+
+
+def _bad_beginning(text: FileText, lines: list[str], number: int) -> Mistake | None:
+    """A text that begins with a sign that means something else there."""
+    line = read_line(lines, number)
+    first = line.value[:1]
+    if not first or first not in _RESERVED or BLOCK_TEXT.match(line.value):
+        return None
+    if first in "]}":
+        return Mistake(number + 1, line.start + 1, f"“{first}” closes nothing; delete it")
+    if first == "%" and not line.key:
+        return Mistake(number + 1, line.start + 1, "a line cannot begin with “%”; delete it")
+    if first in "-?" and not (line.key and line.value[1:2] in ("", " ")):
+        return None
+    return Mistake(number + 1, line.start + 1, _in_quotes(line, first), with_quotes(text, lines, line, line.start))
+
+
+def _bad_colon(text: FileText, lines: list[str], number: int) -> Mistake | None:
+    """A colon within a text, on its first line or on a further one."""
+    line = read_line(lines, number)
+    if not line.value or line.value[0] in "\"'{[":
+        return None
+    if not line.dashes and line.key not in KEYS and _owner(lines, line) is not None:
+        return _bad_continuation(text, lines, line)
+    if (colon := COLON.search(line.value)) is not None and (line.key is not None or line.dashes):
+        return _colon_within(text, lines, line, colon.start())
+    return None
+
+
+def _in_quotes(line: TextLine, first: str) -> str:
+    shown = f"{line.key}: " if line.key else "- "
+    quote = "'" if '"' in line.value else '"'
+    return f"a text that begins with “{first}” stands in quotes: {shown}{quote}{shortened(line.value)}{quote}"
+
+
+def _colon_within(text: FileText, lines: list[str], line: TextLine, colon: int) -> Mistake:
+    quote = "'" if '"' in line.value else '"'
+    shown = f"{line.key}: " if line.key else "- "
+    sentence = f"a text with a colon and a space in it stands in quotes: {shown}{quote}{shortened(line.value)}{quote}"
+    return Mistake(line.number + 1, line.start + colon + 1, sentence, with_quotes(text, lines, line, line.start))
+
+
+def _bad_continuation(text: FileText, lines: list[str], line: TextLine) -> Mistake | None:
+    """A further line of a text: a colon in it ends the text."""
+    owner = _owner(lines, line)
+    if owner is None or (colon := COLON.search(line.text)) is None:
+        return None
+    mistake = _colon_within(text, lines, owner, 0)
+    return Mistake(line.number + 1, colon.start() + 1, mistake.sentence, mistake.mended)
+
+
+def _owner(lines: list[str], line: TextLine) -> TextLine | None:
+    """The line with the key whose plain text this one continues."""
+    for number in range(line.number - 1, -1, -1):
+        if not lines[number].strip():
+            continue
+        above = read_line(lines, number)
+        if above.column < line.indent and (above.key or above.dashes):
+            return above if above.value and above.value[0] not in "\"'{[|>" else None
+        if above.column < line.indent:
+            return None
+    return None
+
+
+def _bad_quotes(text: FileText, lines: list[str], number: int) -> Mistake | None:
+    """A quote that is not closed, or text behind the closing one."""
+    line = read_line(lines, number)
+    if line.value[:1] not in ('"', "'"):
+        return None
+    close = closing_quote(line.text, line.start)
+    if close is None:
+        return _open_quote(text, lines, line)
+    behind = line.text[close + 1 :]
+    if not behind.strip() or COMMENT.match(behind) or (not line.key and behind.lstrip().startswith(":")):
+        return None
+    last = max(line.text.rfind(line.text[line.start]), close)
+    end = last + 1 if last > close else len(line.text.rstrip())
+    sentence = more_follows(line.text[line.start])
+    return Mistake(number + 1, close + 1, sentence, requoted(text, number, line.start, end))
+
+
+def _open_quote(text: FileText, lines: list[str], line: TextLine) -> Mistake | None:
+    bare, start, quote = line.text, line.start, line.text[line.start]
+    if (wrong := _closed_by_another(bare, start)) is not None:
+        sentence = f"the text begins with {quote} and ends with {bare[wrong]}; use {quote} on both sides"
+        return Mistake(line.number + 1, wrong + 1, sentence, with_replacement(text, line.number, wrong, 1, quote))
+    if _closes_below(lines, line, quote):
+        return None
+    end = len(COMMENT.sub("", bare).rstrip())
+    return Mistake(line.number + 1, start + 1, not_closed(quote), with_insertion(text, line.number, end, quote))
+
+
+def _closed_by_another(bare: str, start: int) -> int | None:
+    end = len(bare.rstrip()) - 1
+    return end if end > start and bare[end] in "\"'“”’‘" and bare[end] != bare[start] else None
+
+
+def _closes_below(lines: list[str], line: TextLine, quote: str) -> bool:
+    """A text of several lines: one below ends with the quote, and none up to it is a key or an item."""
+    for number in range(line.number + 1, min(last_line_of(lines, line), line.number + 30) + 1):
+        bare = bare_line(lines, number)
+        at = bare.find(quote)
+        if at >= 0:
+            behind = bare[at + 1 :].strip()
+            return not behind or behind[0] in "#,}]"
+    return False
+
+
+_PARAMETER_FIRST = re.compile(r"(?:\{[^:{}]*\}|\[[^\]]*\])(?=[ ]*[\w.,;:!?…’'({\[–—-])")
+
+
+def _text_behind_braces(text: FileText, lines: list[str], number: int) -> Mistake | None:
+    """A text that begins with a parameter: ``{title} is due``."""
+    line = read_line(lines, number)
+    if not line.key or _PARAMETER_FIRST.match(line.text, line.start) is None:
+        return None
+    sentence = _in_quotes(line, line.value[0])
+    return Mistake(number + 1, line.start + 1, sentence, with_quotes(text, lines, line, line.start))
+
+
+_LOOKS = (
+    _tab,
+    _stray_dash,
+    _missing_space,
+    _bad_quotes,
+    _text_behind_braces,
+    _bad_block_text,
+    _bad_beginning,
+    _bad_colon,
+    find_in_braces,
+)
+"""In this order, at each line."""
