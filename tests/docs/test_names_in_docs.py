@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs import code_names
+from tests.docs import code_names, rule_snippets
 from tests.docs.pages import PAGES, ROOT, Mention, links, spans
 
 _METRIC = re.compile(r"^(stet_\w+|[a-z_]+_total)(?:\{(\w+)=.*\})?$")
@@ -24,12 +24,8 @@ _TARGET = re.compile(r"(?:^|\s)make ([a-z][a-z-]*)")
 _PLACEHOLDER = re.compile(r"<\w+>|…")
 
 TOP_FOLDERS = tuple(f"{path.name}/" for path in ROOT.iterdir() if path.is_dir() and path.name not in {".git", ".venv"})
-TO_BE_WRITTEN = {  # files that docs/first-rule.md asks its reader to write
-    f"rules/stages/{name}"
-    for name in (
-        "proofs-out.rule.yaml", "proofs-out.test.yaml", "proofs_out.template.yaml", "proofs_unanswered.template.yaml",
-    )
-}  # fmt: skip
+TO_BE_WRITTEN = {f"rules/{each.name}" for page in rule_snippets.PAGES for each in rule_snippets.snippets(page)}
+"""Files that the pages for authors show, and ask their reader to write."""
 MADE_AT_RUN_TIME = (".run/",)
 NAMES_OF_OTHERS = {ROOT / "docs/reference/whatsapp.md", ROOT / "docs/reference/consonance.md"}
 """Pages about other systems: what has points there is mostly a field of theirs."""

@@ -73,7 +73,7 @@ def test_the_command_prints_each_fault_with_its_location(tmp_path: Path, capsys:
 
 def test_the_example_rule_of_the_docs_is_valid_beside_the_shipped_rules() -> None:
     copied = re.findall(
-        r"`rules/(\S+\.yaml)`:\n\n```yaml\n(.*?)```", Path("docs/first-rule.md").read_text("utf-8"), re.DOTALL
+        r"`rules/(\S+\.yaml)`:\n\n```yaml\n(.*?)```", Path("docs/rules/first-rule.md").read_text("utf-8"), re.DOTALL
     )
     assert {name.partition(".")[2] for name, _ in copied} == {"rule.yaml", "template.yaml", "test.yaml"}
     proof = check_files(read_folder(Path("rules")) | dict(copied))
