@@ -12,7 +12,15 @@ import orjson
 
 from services.rules.conversation.chain import Chain, DeliveryState
 from services.rules.conversation.document import newest_data, read_data, start_data
-from services.rules.conversation.facts import Consent, Facts, PersonFacts, RightsFacts, UnsolicitedMessages, WorkFacts
+from services.rules.conversation.facts import (
+    Absence,
+    Consent,
+    Facts,
+    PersonFacts,
+    RightsFacts,
+    UnsolicitedMessages,
+    WorkFacts,
+)
 from services.rules.conversation.recipients import people_in
 from services.rules.conversation.required_facts import RequiredFacts
 from shared.contracts.contacts import PersonObserved
@@ -29,7 +37,7 @@ from shared.runtime.postgres import Connection, SharedLock, advisory_lock_key, l
 from shared.runtime.telemetry import get_logger
 
 _GROUPS = 1024
-_CONSENT = frozenset({ReplyIntent.STOP, ReplyIntent.START})
+_CONSENT = frozenset({ReplyIntent.STOP, ReplyIntent.START, ReplyIntent.WRONG_PERSON})
 
 
 def exclusive_locks(events: Iterable[Event]) -> set[str]:
@@ -188,6 +196,8 @@ async def _load_people(connection: Connection, facts: Facts, required: RequiredF
             facts.consent[person.person_id] = decode(Consent, row["consent"])
         if row["unasked"] is not None:
             facts.unsolicited[person.person_id] = decode(UnsolicitedMessages, row["unasked"])
+        if row["absence"] is not None:
+            facts.absences[person.person_id] = decode(Absence, row["absence"])
         if row["rule"] is not None:
             facts.last_rule[person.person_id] = RuleId(row["rule"])
         if row["reference"] is not None:
@@ -219,6 +229,7 @@ async def save(connection: Connection, facts: Facts, now: datetime) -> None:
     await _save(connection, QUERIES.save_people, facts, "person", lambda key: _json(facts.people[key]))
     await _save(connection, QUERIES.save_consent, facts, "consent", lambda key: _json(facts.consent[key]), now)
     await _save(connection, QUERIES.save_unasked, facts, "unsolicited", lambda key: _json(facts.unsolicited[key]))
+    await _save(connection, QUERIES.save_absences, facts, "absence", lambda key: _json(facts.absences[key]))
     await _save(connection, QUERIES.save_records, facts, "record", lambda key: _json(facts.records[key]))
     await _save(connection, QUERIES.save_last_rules, facts, "last_rule", lambda key: facts.last_rule[key])
     await _save(connection, QUERIES.save_acquisitions, facts, "acquisition", lambda key: facts.acquisitions[key])

@@ -44,12 +44,13 @@ select wamid, message_id from messages where wamid = any($1::text[]);
 select document::text from works where tenant = $1 and work_id = any($2::bigint[]);
 
 -- name: find_people
--- People with consent, unsolicited messages, the rule that last wrote to them and their open submission. Subqueries use the
+-- People with consent, unsolicited messages, absence, the rule that last wrote to them and their open submission. Subqueries use the
 -- keys, where a join may read the whole table.
 select
     p.document::text as person,
     (select c.document::text from consent c where c.tenant = p.tenant and c.person_id = p.person_id) as consent,
     (select u.document::text from unasked u where u.tenant = p.tenant and u.person_id = p.person_id) as unasked,
+    (select b.document::text from absences b where b.tenant = p.tenant and b.person_id = p.person_id) as absence,
     (select l.rule from last_rules l where l.tenant = p.tenant and l.person_id = p.person_id) as rule,
     (select a.reference from acquisitions a where a.tenant = p.tenant and a.person_id = p.person_id) as reference
 from people p
@@ -104,6 +105,12 @@ on conflict (tenant, person_id) do update set document = excluded.document;
 -- name: save_unasked
 -- The unsolicited messages of people.
 insert into unasked (tenant, person_id, document)
+select $1, person_id, document::jsonb from unnest($2::text[], $3::text[]) as t(person_id, document)
+on conflict (tenant, person_id) do update set document = excluded.document;
+
+-- name: save_absences
+-- What members of staff wrote about being away.
+insert into absences (tenant, person_id, document)
 select $1, person_id, document::jsonb from unnest($2::text[], $3::text[]) as t(person_id, document)
 on conflict (tenant, person_id) do update set document = excluded.document;
 

@@ -60,6 +60,16 @@ def languages() -> frozenset[str]:
     return frozenset(_languages())
 
 
+def normalize_words(text: str) -> "Words":
+    """The words of a text as they are compared: in any case, without accents, emoji or punctuation."""
+    return _words(text)
+
+
+def phrases_of(intent: ReplyIntent) -> frozenset["Words"]:
+    """The phrases of an intent in every language, as ``normalize_words`` spells them."""
+    return _phrases().of[intent]
+
+
 # ------------------------------------------------------------------ the phrases
 
 

@@ -465,6 +465,9 @@ class Chain(Value, rename=_KEPT_AS):
             people.add(self.form.person_id)
         return frozenset(people)
 
+    def wrote_to(self, person: PersonId) -> bool:
+        return any(message.person_id == person for message in self.messages)
+
     def asked_since(self) -> dict[PersonId, datetime]:
         """The people whose answer is awaited, and when each was first asked; a reminder is no other question."""
         found: dict[PersonId, datetime] = {}

@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from services.rules.conversation import forms, outbound
 from services.rules.conversation.completion import exclude_person
-from services.rules.conversation.context import DecisionContext, ExclusionReason, Reason
+from services.rules.conversation.context import DecisionContext, ExcludedPerson, ExclusionReason, Reason
 from services.rules.conversation.facts import Consent, PersonFacts
 from services.rules.conversation.outbound import send_notice
 from services.rules.conversation.steps import advance
@@ -40,6 +40,31 @@ def start(context: DecisionContext, message: MessageReceived, *, answer: bool = 
         _keep(context, person, known.with_opt_in(message.at, message.message_id))
     if answer:
         send_notice(context, message, "started")
+
+
+def wrong_person(context: DecisionContext, message: MessageReceived) -> None:
+    """Somebody at the address is not the person: nothing more goes there, and their questions are for others.
+
+    No consent is assumed of that address until it changes, or somebody there asks for messages.
+    """
+    context.add_reason(Reason.WRONG_PERSON)
+    known = context.facts.consent.get(message.person_id, Consent())
+    disputed = known.replace(opted_in_at=None, wrong_person_at=message.at, evidence=message.message_id)
+    _keep(context, message.person_id, disputed)
+    _take_back(context, message.person_id, ExclusionReason.WRONG_PERSON)
+    written_to = [c for c in context.facts.chains_of(message.person_id) if c.wrote_to(message.person_id)]
+    for chain in written_to:
+        context.effects.append(ExcludedPerson(chain.chain_id, message.person_id, ExclusionReason.WRONG_PERSON))
+    _leave_chains(context, message.person_id, ExclusionReason.WRONG_PERSON)
+
+
+def address_changed(context: DecisionContext, known: PersonFacts | None, seen: PersonFacts) -> None:
+    """The address that was somebody else's is another now."""
+    consent = context.facts.consent.get(seen.person_id)
+    if known is None or known.address_mark is None or consent is None or consent.wrong_person_at is None:
+        return
+    if known.address_mark != seen.address_mark:
+        _keep(context, seen.person_id, consent.replace(wrong_person_at=None))
 
 
 def merged(context: DecisionContext, person: PersonId) -> None:
@@ -77,30 +102,24 @@ def _leave_all(context: DecisionContext, people: Collection[PersonId]) -> None:
     """Leave opted-out people out of every chain, by whatever id the chain knows them."""
     for person in sorted(context.facts.ids_of_person(*people)):
         if context.facts.opted_out(person):
-            _take_back(context, person)
-            _leave_chains(context, person)
+            _take_back(context, person, ExclusionReason.OPTED_OUT)
+            _leave_chains(context, person, ExclusionReason.OPTED_OUT)
 
 
-def _take_back(context: DecisionContext, person: PersonId) -> None:
+def _take_back(context: DecisionContext, person: PersonId, reason: ExclusionReason) -> None:
     """Withdraw the unsent messages of ended chains, and those that belong to no chain."""
     for ended in context.facts.ended_chains_of(person):
         context.save_chain(
-            outbound.withdraw_messages(
-                context, ended, str(Reason.OPTED_OUT), lambda m: m.person_id == person, replies=True
-            )
+            outbound.withdraw_messages(context, ended, str(reason), lambda m: m.person_id == person, replies=True)
         )
     for message, receiver in context.facts.notices.items():
         if receiver == person and message not in context.drafted:
-            context.request_withdrawal(
-                WithdrawMessage(message_id=message, person_id=person, reason=str(Reason.OPTED_OUT))
-            )
+            context.request_withdrawal(WithdrawMessage(message_id=message, person_id=person, reason=str(reason)))
 
 
-def _leave_chains(context: DecisionContext, person: PersonId) -> None:
+def _leave_chains(context: DecisionContext, person: PersonId, reason: ExclusionReason) -> None:
     for found in context.facts.chains_of(person):
-        chain = outbound.withdraw_messages(
-            context, found, str(Reason.OPTED_OUT), lambda m: m.person_id == person, replies=True
-        )
+        chain = outbound.withdraw_messages(context, found, str(reason), lambda m: m.person_id == person, replies=True)
         mine = [m for m in chain.messages if m.person_id == person]
         for message in mine:
             chain = chain.with_message(message.replace(closed=True))
@@ -108,5 +127,5 @@ def _leave_chains(context: DecisionContext, person: PersonId) -> None:
             chain = forms.abandon_form(chain)
         last = next((m for m in reversed(mine) if m.answer is None or m.verb is Verb.COLLECT), None)
         if last is not None and chain.active:
-            chain = exclude_person(context, chain, last, ExclusionReason.OPTED_OUT)
+            chain = exclude_person(context, chain, last, reason)
         context.save_chain(advance(context, chain))

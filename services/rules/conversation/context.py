@@ -37,6 +37,9 @@ class Reason(StrEnum):
     ASKED_WHICH = "asked_which"
     OPTED_OUT = "opted_out"
     OPTED_IN = "opted_in"
+    AWAY = "away"
+    RETURNED = "returned"
+    WRONG_PERSON = "wrong_person"
     ASKED_WHY = "asked_why"
     RELAYED = "relayed"
     ACKNOWLEDGEMENT = "acknowledgement"
@@ -60,6 +63,8 @@ class ExclusionReason(StrEnum):
     UNKNOWN_ROLE = "unknown_role"
     UNKNOWN_PERSON = "unknown_person"
     ERASED = "erased"
+    ABSENT = "absent"
+    WRONG_PERSON = "wrong_person"
     NOT_STAFF = "not_staff"
 
 

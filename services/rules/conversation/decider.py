@@ -130,7 +130,9 @@ class Decider:
             return
         context.add_reason(Reason.FACTS_KEPT)
         consent.before_known(context, known)
-        context.facts.set_person(PersonFacts.of(seen, self.zone_of(seen)))
+        person = PersonFacts.of(seen, self.zone_of(seen))
+        consent.address_changed(context, known, person)
+        context.facts.set_person(person)
         consent.merged(context, seen.person_id)
         if seen.erased:
             context.facts.set_unsolicited(seen.person_id, UnsolicitedMessages())

@@ -24,7 +24,15 @@ from services.rules.conversation.context import (
     RequestedWrite,
 )
 from services.rules.conversation.decider import Decision
-from services.rules.conversation.facts import Consent, Facts, PersonFacts, RightsFacts, UnsolicitedMessages, WorkFacts
+from services.rules.conversation.facts import (
+    Absence,
+    Consent,
+    Facts,
+    PersonFacts,
+    RightsFacts,
+    UnsolicitedMessages,
+    WorkFacts,
+)
 from services.rules.identity_cache import cached_by_identity
 from shared.contracts.envelope import Event
 from shared.contracts.ids import ChainId, Revision, TenantId
@@ -36,6 +44,7 @@ DOCUMENTS: Mapping[str, type[Value]] = {
     "people": PersonFacts,
     "consent": Consent,
     "unsolicited": UnsolicitedMessages,
+    "absences": Absence,
     "records": RightsFacts,
     "chains": Chain,
 }

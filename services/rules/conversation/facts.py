@@ -5,8 +5,9 @@ Deciding reads ``Facts`` and makes its changes on a draft of them; applying an e
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import partial
+from hashlib import blake2b
 from typing import Any, TypeVar, cast
 
 from services.rules.conversation.chain import Chain, ChainMessage
@@ -37,7 +38,10 @@ _ALWAYS = datetime.max.replace(tzinfo=UTC)
 
 
 class PersonFacts(Value):
-    """A person without addresses: rules needs to know only whether there is one (``reachable``)."""
+    """A person without addresses: rules needs to know only whether there is one (``reachable``).
+
+    ``address_mark`` tells whether the address has changed: two bytes of a hash, too few to find an address by.
+    """
 
     person_id: PersonId
     contact_id: ContactId | None = None
@@ -51,6 +55,7 @@ class PersonFacts(Value):
     version: int = 0
     merged_into: PersonId | None = None
     merged_at: Instant | None = None
+    address_mark: int | None = None
 
     @classmethod
     def of(cls, seen: PersonObserved, zone: str | None) -> "PersonFacts":
@@ -68,18 +73,34 @@ class PersonFacts(Value):
             reachable=bool(seen.addresses.phone or seen.addresses.bsuid),
             merged_into=seen.merged_into,
             merged_at=seen.observed_at if seen.merged_into else None,
+            address_mark=_mark(seen),
         )
+
+
+def _mark(seen: PersonObserved) -> int:
+    """Of the number, where there is one: that a BSUID becomes known beside it changes nothing."""
+    written = f"{seen.person_id} {seen.addresses.phone or seen.addresses.bsuid}"
+    return int.from_bytes(blake2b(written.encode(), digest_size=2).digest())
 
 
 class Consent(Value):
     """The last opt-out and opt-in of one person id, with the message that proves the newest.
 
-    A person may have several ids: ``Facts.opted_out`` says whether one may write to the person.
+    ``wrong_person_at``: somebody at their address wrote that they are not this person; a consent given there counts no
+    more. A person may have several ids: ``Facts.opted_out`` says whether one may write to the person.
     """
 
     opted_out_at: Instant | None = None
     opted_in_at: Instant | None = None
     evidence: Wamid | None = None
+    wrong_person_at: Instant | None = None
+
+    @property
+    def is_wrong_person(self) -> bool:
+        """Until the address changes, or somebody there asks for messages."""
+        if self.wrong_person_at is None:
+            return False
+        return self.opted_in_at is None or self.opted_in_at <= self.wrong_person_at
 
     @property
     def opted_out(self) -> bool:
@@ -115,6 +136,23 @@ class UnsolicitedMessages(Value, rename={"recent": "said", "reported_at": "told_
     started: tuple[Instant, ...] = ()
     recent: tuple[MessageFingerprint, ...] = ()
     reported_at: Instant | None = None
+
+
+class Absence(Value):
+    """A member of staff wrote that they are away from ``first`` to ``last``, both inclusive.
+
+    ``covered_by`` gets what comes for them. ``returned_on`` is the day on which they wrote that they are back, which
+    also ends what people.yaml says of that time.
+    """
+
+    first: date
+    last: date
+    covered_by: PersonId | None = None
+    returned_on: date | None = None
+    evidence: Wamid | None = None
+
+    def covers(self, today: date) -> bool:
+        return self.first <= today <= self.last and (self.returned_on is None or self.returned_on < self.first)
 
 
 class WorkFacts(Value):
@@ -198,6 +236,7 @@ class Facts:
     people: MutableMapping[PersonId, PersonFacts] = field(default_factory=dict)
     consent: MutableMapping[PersonId, Consent] = field(default_factory=dict)
     unsolicited: MutableMapping[PersonId, UnsolicitedMessages] = field(default_factory=dict)
+    absences: MutableMapping[PersonId, Absence] = field(default_factory=dict)
     records: MutableMapping[str, RightsFacts] = field(default_factory=dict)
     last_rule: MutableMapping[PersonId, RuleId] = field(default_factory=dict)
     acquisitions: MutableMapping[PersonId, str | None] = field(default_factory=dict)
@@ -229,6 +268,7 @@ class Facts:
             people=Overlay(self.people),
             consent=Overlay(self.consent),
             unsolicited=Overlay(self.unsolicited),
+            absences=Overlay(self.absences),
             records=Overlay(self.records),
             last_rule=Overlay(self.last_rule),
             acquisitions=Overlay(self.acquisitions),
@@ -397,6 +437,10 @@ class Facts:
         self.unsolicited[person] = messages
         self.changed.add(("unsolicited", person))
 
+    def set_absence(self, person: PersonId, absence: Absence) -> None:
+        self.absences[person] = absence
+        self._mark_changed("absence", person)
+
     def set_rights_record(self, record_id: str, record: RightsFacts) -> None:
         self.records[record_id] = record
         self._mark_changed("record", record_id)
@@ -422,8 +466,8 @@ class Facts:
 
 
 _TABLES = (
-    "works", "people", "consent", "unsolicited", "records", "last_rule", "acquisitions", "chains", "wamids", "notices",
-    "merged",
+    "works", "people", "consent", "unsolicited", "absences", "records", "last_rule", "acquisitions", "chains", "wamids",
+    "notices", "merged",
 )  # fmt: skip
 """The attributes of ``Facts`` that a draft has overlays of."""
 

@@ -12,15 +12,22 @@ from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import blake2b
 
-from services.rules.conversation import consent, forms, replies
+from services.rules.conversation import absence, consent, forms, replies
+from services.rules.conversation.absence_text import AbsenceText, Leave
 from services.rules.conversation.chain import Chain
 from services.rules.conversation.context import DecisionContext, GivenReply, Reason
 from services.rules.conversation.facts import MessageFingerprint, UnsolicitedMessages
 from services.rules.conversation.outbound import notice_draft, send_notice, send_to_person
+from services.rules.conversation.recipients import is_staff
 from services.rules.conversation.replies import apply_button_answer, apply_free_text
 from services.rules.conversation.steps import advance
 from services.rules.conversation.triggers import RuleTrigger, start_chain, start_chains
-from services.rules.rulebook.built_in import INBOX_RULE_PREFIX, PAUSED_RULE_PREFIX
+from services.rules.rulebook.built_in import (
+    ABSENCE_RULE_PREFIX,
+    INBOX_RULE_PREFIX,
+    PAUSED_RULE_PREFIX,
+    WRONG_PERSON_RULE_PREFIX,
+)
 from services.rules.rulebook.model import Rule, Verb
 from shared.contracts.ids import ChainId, PersonId, RuleId
 from shared.contracts.intents import ReplyIntent, classify, has_words, is_stop_keyword
@@ -128,12 +135,75 @@ def handle_inbound(
     intent = _intent(context, message, found)
     if intent is ReplyIntent.STOP:
         consent.stop(context, message)
+    elif not replies.fills_form(found) and (notice := absence.read_notice(context, message)) is not None:
+        _apply_absence(context, message, trigger, notice)
+    elif intent is ReplyIntent.WRONG_PERSON and _is_of_wrong_person(context, message, found):
+        _apply_wrong_person(context, message, trigger, found)
     elif _only_acknowledges(message, intent) and not replies.awaits_answer(found, message):
         context.add_reason(Reason.ACKNOWLEDGEMENT)
     elif isinstance(found, replies.FoundQuestion) and _is_asked_for(context, found, message):
         _answer(context, found, message, trigger)
     else:
         _handle_unsolicited(context, _Unsolicited(message, trigger, found, intent), match)
+
+
+def _apply_absence(
+    context: DecisionContext, message: MessageReceived, trigger: RuleTrigger, notice: AbsenceText
+) -> None:
+    """Keep it, move the person's running chains, and let the team of who covers read it.
+
+    A machine that repeats itself is answered once.
+    """
+    is_limited = exceeds_limit(context, message, None)
+    absence.apply_notice(context, message, notice, answer=not is_limited)
+    for chain in context.facts.chains_of(context.facts.current_id(message.person_id)):
+        if chain.active:
+            context.save_chain(advance(context, chain))
+    team = _team_that_covers(context, notice)
+    if team is not None and not is_limited:
+        rule = context.rulebook.rules[RuleId(ABSENCE_RULE_PREFIX + team)]
+        start_chain(context, trigger, rule, f"event={trigger.event.id}")
+
+
+def _is_of_wrong_person(
+    context: DecisionContext, message: MessageReceived, found: replies.FoundQuestion | replies.UnclearQuestion
+) -> bool:
+    """Whether it is about somebody we wrote to at this address. “Not me” to an offer only means the offer."""
+    if message.shared_with:
+        return False
+    if isinstance(found, replies.FoundQuestion):
+        return found.question.verb is not Verb.HAND_OVER
+    person = context.facts.people.get(message.person_id)
+    if person is None or is_staff(context, person):
+        return False
+    return context.facts.last_rule.get(message.person_id) is not None
+
+
+def _apply_wrong_person(
+    context: DecisionContext,
+    message: MessageReceived,
+    trigger: RuleTrigger,
+    found: replies.FoundQuestion | replies.UnclearQuestion,
+) -> None:
+    """Write there no more, tell them so once, and let the team correct the contact."""
+    is_limited = exceeds_limit(context, message, None)
+    team = _team_of(context, message.person_id)
+    if isinstance(found, replies.FoundQuestion):
+        team = context.rule_of(found.chain).owner
+    consent.wrong_person(context, message)
+    if not is_limited:
+        send_notice(context, message, "wrong_person")
+        rule = context.rulebook.rules[RuleId(WRONG_PERSON_RULE_PREFIX + team)]
+        start_chain(context, trigger, rule, f"event={trigger.event.id}")
+
+
+def _team_that_covers(context: DecisionContext, notice: AbsenceText) -> str | None:
+    """The team of the colleague who covers, so that they know."""
+    cover = context.facts.people.get(notice.cover) if isinstance(notice, Leave) and notice.cover is not None else None
+    if cover is None:
+        return None
+    teams = context.rulebook.people.teams
+    return next((name for name, roles in teams.items() if any(cover.contact_id in ids for ids in roles.values())), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -212,16 +212,17 @@ def send_notice(
     rule: Rule | None = None,
     *,
     after_opt_out: bool = False,
+    words: Mapping[str, object] | None = None,
 ) -> None:
     """Answer a message with a built-in template, at once and without a chain, on the line it came by.
 
-    ``after_opt_out``: also to a person who has just opted out.
+    ``after_opt_out``: also to a person who has just opted out. ``words`` are further values for the template.
     """
     person = context.facts.people.get(context.facts.current_id(message.person_id))
     refused = exclusion_reason(context, person, person.person_id, "", free=True) if person else None
     if person is None or refused not in {None, ExclusionReason.OPTED_OUT if after_opt_out else None}:
         return
-    values = _notice_values(context, person, rule)
+    values = {**_notice_values(context, person, rule), **(words or {})}
     template = context.rulebook.templates[say]
     rendered, call = _render_template(context, template, language_of(context, person), values)
     sent = SendMessage(

@@ -82,8 +82,17 @@ def resolve_recipients(
         if not meant and not isinstance(name, Team) and name not in _ALREADY_ADMITTED:
             resolved.left_out.setdefault(name, ExclusionReason.UNKNOWN_ROLE)
         for one in meant:
-            _add_candidate(context, one, resolved, free=name in _ALREADY_ADMITTED)
+            if name == "told" and _is_away(context, one.person_id):
+                resolved.left_out[one.person_id] = ExclusionReason.ABSENT
+            else:
+                _add_candidate(context, one, resolved, free=name in _ALREADY_ADMITTED)
     return resolved
+
+
+def _is_away(context: DecisionContext, person: PersonId) -> bool:
+    """Whether a person who was reached is away by now; who covers for them was reached in their place."""
+    cover = find_cover(context, person, None, "told")
+    return cover is not None and cover.absent
 
 
 def _candidates(
@@ -134,35 +143,93 @@ def _team(context: DecisionContext, team: str) -> Iterator[_Candidate]:
 
 
 def _add_candidate(context: DecisionContext, meant: _Candidate, resolved: ResolvedRecipients, *, free: bool) -> None:
-    stand_in = None if free else _stand_in_for(context, meant)
-    person_id = person_id_of_contact(context.tenant, stand_in) if stand_in else meant.person_id
+    cover = None if free else find_cover(context, meant.person_id, meant.contact_id, meant.role)
+    if cover is not None and cover.absent:
+        resolved.left_out[meant.person_id] = ExclusionReason.ABSENT
+    if cover is not None and cover.person_id is None:
+        return
+    person_id = cover.person_id if cover is not None and cover.person_id is not None else meant.person_id
     person = context.facts.people.get(person_id)
     reason = exclusion_reason(context, person, person_id, meant.role, free=free)
     if reason is not None or person is None:
         resolved.left_out[person_id] = reason or ExclusionReason.UNKNOWN_PERSON
         return
-    resolved.add(Recipient(person, meant.role, meant.person_id if stand_in else None))
+    resolved.add(Recipient(person, meant.role, meant.person_id if cover else None))
 
 
-def _stand_in_for(context: DecisionContext, meant: _Candidate) -> ContactId | None:
-    """The contact who stands in today, directly or through others; validation refuses circles."""
-    known = context.facts.people.get(meant.person_id)
-    absent = meant.contact_id or (known.contact_id if known else None)
-    found, rules = None, context.rulebook.people.stands_in
-    if all(rule.absent != absent for rule in rules):
-        return None
+class Cover(Struct, frozen=True):
+    """``person_id`` stands in for another, None where nobody does. ``absent``: the other is away for some days only."""
+
+    person_id: PersonId | None
+    absent: bool
+
+
+def find_cover(context: DecisionContext, person_id: PersonId, contact: ContactId | None, role: str) -> Cover | None:
+    """The one who stands in today, directly or through others; None for a person whom nobody needs to stand in for.
+
+    What a person wrote about being away comes before people.yaml.
+    """
     today = context.rulebook.calendar.office.local_date(context.now)
-    for _ in rules:
-        fitting = (rule for rule in rules if rule.absent == absent and _applies(rule, meant.role, today))
-        if (rule := next(fitting, None)) is None:
-            break
-        found = absent = rule.who
+    one, found, seen = person_id, None, {person_id}
+    while (following := _next_cover(context, one, contact, role, today)) is not None:
+        absent = following.absent if found is None else found.absent
+        if following.person_id is None or following.person_id in seen:
+            return Cover(None, absent)
+        found = Cover(following.person_id, absent)
+        one, contact = following.person_id, None
+        seen.add(one)
     return found
 
 
-def _applies(rule: StandIn, role: str, today: date) -> bool:
+def _next_cover(
+    context: DecisionContext, person_id: PersonId, contact: ContactId | None, role: str, today: date
+) -> Cover | None:
+    written = context.facts.absences.get(person_id)
+    if written is not None and written.covers(today):
+        return Cover(written.covered_by, absent=True)
+    rules = context.rulebook.people.stands_in
+    if not rules:
+        return None
+    known = context.facts.people.get(person_id)
+    absent = contact or (known.contact_id if known else None)
+    returned = written.returned_on if written is not None else None
+    rule = next((rule for rule in rules if rule.absent == absent and _applies(rule, role, today, returned)), None)
+    return None if rule is None else Cover(person_id_of_contact(context.tenant, rule.who), absent=rule.dated)
+
+
+def _applies(rule: StandIn, role: str, today: date, returned: date | None) -> bool:
+    if rule.dated and returned is not None and (rule.first or date.min) <= returned:
+        return False
     in_time = (rule.first is None or rule.first <= today) and (rule.last is None or today <= rule.last)
     return in_time and (not rule.roles or role in rule.roles)
+
+
+def is_on_leave(context: DecisionContext, person: PersonFacts) -> bool:
+    """Whether the person is away now or later, for some days, in any role."""
+    today, written = (
+        context.rulebook.calendar.office.local_date(context.now),
+        context.facts.absences.get(person.person_id),
+    )
+    returned = written.returned_on if written is not None else None
+    if written is not None and written.last >= today and (returned is None or returned < written.first):
+        return True
+    return any(
+        rule.absent == person.contact_id and rule.dated and today <= (rule.last or today)
+        for rule in context.rulebook.people.stands_in
+        if returned is None or (rule.first or date.min) > returned
+    )
+
+
+def next_absence(context: DecisionContext, person_id: PersonId) -> date | None:
+    """The first day after today on which the person is known to be away, or others stand in."""
+    today = context.rulebook.calendar.office.local_date(context.now)
+    known, written = context.facts.people.get(person_id), context.facts.absences.get(person_id)
+    days = [written.first] if written is not None and written.returned_on is None else []
+    if known is not None and known.contact_id is not None:
+        days += [
+            rule.first for rule in context.rulebook.people.stands_in if rule.absent == known.contact_id and rule.first
+        ]
+    return min((day for day in days if day > today), default=None)
 
 
 def exclusion_reason(
@@ -177,8 +244,17 @@ def exclusion_reason(
         return ExclusionReason.NO_ADDRESS
     if context.facts.opted_out(person_id):
         return ExclusionReason.OPTED_OUT
+    return None if free else _consent_missing(context, person, person_id, role)
+
+
+def _consent_missing(
+    context: DecisionContext, person: PersonFacts, person_id: PersonId, role: str
+) -> ExclusionReason | None:
+    """Why there is no ground to write to this person first."""
     consent = context.facts.consent.get(person_id)
-    if free or (consent is not None and consent.opted_in_at is not None) or is_staff(context, person):
+    if consent is not None and consent.is_wrong_person:
+        return ExclusionReason.WRONG_PERSON
+    if (consent is not None and consent.opted_in_at is not None) or is_staff(context, person):
         return None
     basis = context.rulebook.tenant.basis.get(role)
     return None if basis in {ContactBasis.CONTRACT, ContactBasis.LEGITIMATE_INTEREST} else ExclusionReason.NO_CONSENT
@@ -187,6 +263,12 @@ def exclusion_reason(
 def is_staff(context: DecisionContext, person: PersonFacts) -> bool:
     """Whether the person is in a team of people.yaml."""
     return person.contact_id in _roles_of_staff(context.rulebook.people)
+
+
+def staff_people(context: DecisionContext) -> list[PersonId]:
+    """Everyone in the teams of people.yaml."""
+    contacts = _roles_of_staff(context.rulebook.people)
+    return sorted(person_id_of_contact(context.tenant, contact) for contact in contacts if contact is not None)
 
 
 def staff_roles(people: StaffDirectory, person: PersonFacts) -> frozenset[str]:

@@ -3,7 +3,8 @@
 from datetime import timedelta
 
 from services.rules.conversation import forms, outbound, writes
-from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState, Ending, StepStatus
+from services.rules.conversation.absence import absence_due, reroute_absent
+from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState, Ending, StepStatus, earlier
 from services.rules.conversation.completion import close_chain, finish_chain, recount_after_exclusion
 from services.rules.conversation.context import DecisionContext, Reason, is_due
 from services.rules.conversation.document import MESSAGE_RECEIVED
@@ -23,14 +24,14 @@ def advance(context: DecisionContext, chain: Chain) -> Chain:
     """
     for _ in range(_MOST_ROUNDS):
         before, chain = chain, _once(context, chain)
-        due = next_due(context, chain)
+        due = earlier(next_due(context, chain), absence_due(context, chain) if chain.active else None)
         if chain is before or not is_due(context, chain, due):
             break
     return context.save_chain(chain if due == chain.next_due else chain.replace(next_due=due))
 
 
 def _once(context: DecisionContext, chain: Chain) -> Chain:
-    chain = _settle_steps(_release(context, chain))
+    chain = _settle_steps(_release(context, reroute_absent(context, chain)))
     while chain.active and (step := runnable_step(context, chain)) is not None:
         chain = _settle_steps(run_step(context, chain, step))
     return finish_chain(context, remind_assignee(context, _settle_steps(chain)))
@@ -100,9 +101,9 @@ def run_step(context: DecisionContext, chain: Chain, step: Step) -> Chain:
 
 
 def _overtake(chain: Chain, rule: Rule, step: Step) -> Chain:
-    for earlier in rule.steps[: step.index]:
-        if chain.steps[earlier.index].status is StepStatus.PENDING:
-            chain = chain.skip_step(earlier.index)
+    for overtaken in rule.steps[: step.index]:
+        if chain.steps[overtaken.index].status is StepStatus.PENDING:
+            chain = chain.skip_step(overtaken.index)
     return chain
 
 
@@ -147,7 +148,7 @@ def _remind(context: DecisionContext, chain: Chain, step: Step) -> Chain:
         asked = next(m for m in reversed(chain.messages) if m.person_id == person_id and m.open and m.verb in _ASKING)
         person = context.facts.people.get(person_id)
         if person is not None:
-            recipient = Recipient(person, "unanswered", asked.on_behalf_of, asked.also_for)
+            recipient = Recipient(person, asked.role or "unanswered", asked.on_behalf_of, asked.also_for)
             chain = send_to_recipient(context, chain, recipient, _reminder(context, chain, step, asked))
     return chain
 

@@ -18,8 +18,11 @@ message and its text."""
 RESERVED_PREFIX = "house-"
 INBOX_RULE_PREFIX = f"{RESERVED_PREFIX}inbox-"
 PAUSED_RULE_PREFIX = f"{RESERVED_PREFIX}brake-"
+ABSENCE_RULE_PREFIX = f"{RESERVED_PREFIX}absence-"
+WRONG_PERSON_RULE_PREFIX = f"{RESERVED_PREFIX}wrong-person-"
 """Prefixes of built-in rules, one of each per team: unasked messages go to its people, and so does the news that a
-person's messages are no longer answered."""
+person's messages are no longer answered, that one of them covers for a colleague, and that an address is somebody
+else's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,8 @@ class BuiltInTemplate:
     words: frozenset[str] = frozenset()
     chain: bool = True
 
+
+_DAYS = frozenset({"first_day", "last_day"})
 
 BUILT_IN_TEMPLATES: Mapping[str, BuiltInTemplate] = {
     "noted": BuiltInTemplate(),
@@ -53,6 +58,13 @@ BUILT_IN_TEMPLATES: Mapping[str, BuiltInTemplate] = {
     "form_wrong_file": BuiltInTemplate(words=frozenset({"kinds"})),
     "form_large_file": BuiltInTemplate(words=frozenset({"most"})),
     "taken_as_answer": BuiltInTemplate(words=frozenset({"said"})),
+    "cover_announced": BuiltInTemplate(),
+    "absence_noted": BuiltInTemplate(words=_DAYS | {"cover"}, chain=False),
+    "absence_uncovered": BuiltInTemplate(words=_DAYS, chain=False),
+    "absence_unclear": BuiltInTemplate(chain=False),
+    "absence_over": BuiltInTemplate(chain=False),
+    "address_disputed": BuiltInTemplate(),
+    "wrong_person": BuiltInTemplate(chain=False),
     "which_question": BuiltInTemplate(chain=False),
     "shared_number": BuiltInTemplate(chain=False),
     "stopped": BuiltInTemplate(chain=False),
@@ -69,8 +81,13 @@ _WHY = {
 
 
 def add_built_in_rules(book: Rulebook) -> Rulebook:
-    """``book`` with an inbox rule and a brake rule for every team."""
-    templates = {INBOX_RULE_PREFIX: "to_read", PAUSED_RULE_PREFIX: "answers_paused"}
+    """``book`` with one of each built-in rule for every team."""
+    templates = {
+        INBOX_RULE_PREFIX: "to_read",
+        PAUSED_RULE_PREFIX: "answers_paused",
+        ABSENCE_RULE_PREFIX: "cover_announced",
+        WRONG_PERSON_RULE_PREFIX: "address_disputed",
+    }
     own = {
         RuleId(prefix + team): _rule(prefix, team, template)
         for prefix, template in templates.items()

@@ -409,6 +409,11 @@ class StandIn:
     first: date | None = None
     last: date | None = None
 
+    @property
+    def dated(self) -> bool:
+        """Whether the person is away for some days only, and not represented for good."""
+        return self.first is not None or self.last is not None
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StaffDirectory:

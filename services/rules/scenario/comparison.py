@@ -17,7 +17,7 @@ from services.rules.conversation.context import (
 from services.rules.conversation.document import read_path
 from services.rules.conversation.facts import Facts
 from services.rules.matching.conditions import is_present
-from services.rules.rulebook.built_in import INBOX_RULE_PREFIX, PAUSED_RULE_PREFIX
+from services.rules.rulebook.built_in import RESERVED_PREFIX
 from services.rules.rulebook.faults import FileFault
 from services.rules.rulebook.model import Verb
 from services.rules.scenario.story_file import EffectKind, ExpectedEffect, ExpectStep
@@ -85,7 +85,7 @@ def _observe(effect: Effect, facts: Facts, people: StoryPeople) -> ObservedEffec
                 template=found[1].say if found else None,
             )
         case EndedChain():
-            ours = facts.chains[effect.chain_id].rule.startswith((INBOX_RULE_PREFIX, PAUSED_RULE_PREFIX))
+            ours = facts.chains[effect.chain_id].rule.startswith(RESERVED_PREFIX)
             return None if ours else ObservedEffect(EffectKind.END, end=effect.ending)
         case _:
             assert_never(effect)

@@ -19,7 +19,7 @@ from services.rules.rulebook.built_in import add_built_in_rules
 from shared.contracts.contacts import Addresses, PersonObserved
 from shared.contracts.envelope import Event, EventData
 from shared.contracts.golden import golden
-from shared.contracts.ids import EventId, Line, PersonId, Phone, Wamid, partition_key
+from shared.contracts.ids import Bsuid, EventId, Line, PersonId, Phone, RuleId, Wamid, partition_key
 from shared.contracts.whatsapp import MessageKind, MessageReceived
 from tests.services.rules.rules_service import (
     KEYS,
@@ -250,3 +250,32 @@ async def test_an_opt_out_from_a_shared_number_counts_for_everyone_reached_there
     await service.receive(person_observed(815))
     await service.receive(text_message(815, "STOP", NOW, shared_with=(CONTACT,)))
     assert await service.withdrawn() == [question]
+
+
+def observed(version: int, phone: str, bsuid: str | None = None) -> PersonObserved:
+    addresses = Addresses(phone=Phone(phone), bsuid=Bsuid(bsuid) if bsuid else None)
+    return person_observed(806).replace(addresses=addresses, version=version)
+
+
+@pytest.mark.parametrize(
+    ("seen", "still"),
+    [
+        (observed(3, "+447700900806"), True),
+        (observed(3, "+447700900806", "GB.123"), True),  # what WhatsApp teaches about the same number
+        (observed(3, "+447700900807"), False),
+    ],
+)
+def test_a_wrong_person_is_written_to_again_once_the_number_is_another(seen: PersonObserved, *, still: bool) -> None:
+    facts = after([observed(2, "+447700900806")])
+    facts.set_last_rule(CONTACT, RuleId("rights-approval"))
+    apply(facts, said(Word(CONTACT, "wrong number", 100)), 1)
+    assert facts.consent[CONTACT].is_wrong_person
+    apply(facts, seen, 2)
+    assert facts.consent[CONTACT].is_wrong_person is still
+
+
+def test_a_consent_given_at_a_wrong_address_counts_no_more() -> None:
+    facts = after([said(Word(CONTACT, "START", 10))])
+    facts.set_last_rule(CONTACT, RuleId("rights-approval"))
+    apply(facts, said(Word(CONTACT, "this is not me", 100)), 1)
+    assert facts.consent[CONTACT].opted_in_at is None

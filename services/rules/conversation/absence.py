@@ -1,0 +1,236 @@
+"""People who are away: what they write about it, and how their questions and hand-overs move to whoever covers."""
+
+from collections.abc import Iterable
+from datetime import date, datetime
+
+from services.rules.conversation import outbound
+from services.rules.conversation.absence_text import AbsenceText, Leave, read_absence
+from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState, HandoverOffer, StepStatus, earlier
+from services.rules.conversation.completion import exclude_person
+from services.rules.conversation.context import DecisionContext, ExcludedPerson, ExclusionReason, Reason
+from services.rules.conversation.facts import Absence
+from services.rules.conversation.handover import OFFER_BUTTONS, report_unclaimed
+from services.rules.conversation.outbound import MessageDraft, send_notice, send_to_recipient
+from services.rules.conversation.recipients import (
+    Cover,
+    Recipient,
+    exclusion_reason,
+    find_cover,
+    is_on_leave,
+    is_staff,
+    next_absence,
+    staff_people,
+)
+from services.rules.rulebook.model import Verb
+from shared.contracts.ids import PersonId
+from shared.contracts.whatsapp import MessageKind, MessageReceived
+
+# ------------------------------------------------------------------ what a member of staff writes
+
+
+def read_notice(context: DecisionContext, message: MessageReceived) -> AbsenceText | None:
+    """What a member of staff says about being away or back; None for anything else, and for other people."""
+    person = context.facts.people.get(context.facts.current_id(message.person_id))
+    if message.message_kind is not MessageKind.TEXT or message.shared_with or person is None:
+        return None
+    if not is_staff(context, person):
+        return None
+    found = read_absence(message.text, _today(context), lambda: _colleagues(context, person.person_id))
+    return None if found == "back" and not is_on_leave(context, person) else found
+
+
+def _colleagues(context: DecisionContext, person: PersonId) -> dict[PersonId, str]:
+    known = map(context.facts.people.get, staff_people(context))
+    return {one.person_id: one.display_name for one in known if one is not None and one.person_id != person}
+
+
+def _today(context: DecisionContext) -> date:
+    return context.rulebook.calendar.office.local_date(context.now)
+
+
+def apply_notice(context: DecisionContext, message: MessageReceived, notice: AbsenceText, *, answer: bool) -> None:
+    """Keep what was understood and tell the person so; their running chains move to whoever covers."""
+    person, facts = context.facts.current_id(message.person_id), context.facts
+    known = facts.absences.get(person)
+    if notice == "back":
+        context.add_reason(Reason.RETURNED)
+        today = _today(context)
+        before = known or Absence(first=today, last=today)
+        facts.set_absence(person, before.replace(returned_on=today, evidence=message.message_id))
+        _reply(context, message, "absence_over", {}, answer=answer)
+        return
+    context.add_reason(Reason.AWAY)
+    if not isinstance(notice, Leave):
+        _reply(context, message, "absence_unclear", {}, answer=answer)
+        return
+    absence = Absence(first=notice.first, last=notice.last, covered_by=notice.cover, evidence=message.message_id)
+    facts.set_absence(person, absence)
+    cover = facts.people.get(notice.cover) if notice.cover is not None else None
+    days: dict[str, object] = {"first_day": notice.first, "last_day": notice.last}
+    if cover is None:
+        _reply(context, message, "absence_uncovered", days, answer=answer)
+    else:
+        _reply(context, message, "absence_noted", {**days, "cover": cover.display_name}, answer=answer)
+
+
+def _reply(
+    context: DecisionContext, message: MessageReceived, say: str, words: dict[str, object], *, answer: bool
+) -> None:
+    if answer:
+        send_notice(context, message, say, words=words)
+
+
+# ------------------------------------------------------------------ running chains
+
+
+def absence_due(context: DecisionContext, chain: Chain) -> datetime | None:
+    """When the next absence begins of a person whose answer is awaited."""
+    due = None
+    if context.rulebook.people.stands_in or context.facts.absences:
+        for person in {message.person_id for message in _open_messages(chain)} | _assigned(chain):
+            if (day := next_absence(context, person)) is not None:
+                due = earlier(due, context.rulebook.calendar.office.start_of_day(day))
+    return due
+
+
+def reroute_absent(context: DecisionContext, chain: Chain) -> Chain:
+    """Move the open questions and hand-overs of people who are away to those who cover for them.
+
+    Without anybody who covers, the person is left out and the others, or the next step, have to do.
+    """
+    if not chain.active or not (context.rulebook.people.stands_in or context.facts.absences):
+        return chain
+    for message in _open_messages(chain):
+        if chain.active and (cover := _cover_of(context, message)) is not None:
+            chain = _move(context, chain, chain.message(message.message_id) or message, cover)
+    return _reassign(context, chain)
+
+
+def _open_messages(chain: Chain) -> Iterable[ChainMessage]:
+    """The messages that wait for an answer, and those still held for working hours; the first to a person first.
+
+    What one has taken is not offered to others.
+    """
+    answered = {given.person_id for given in chain.answers if given.final}
+    declined = {(offer.step, person) for offer in chain.handovers for person in offer.declined}
+    for message in chain.messages:
+        if message.person_id in answered or message.reply or message.closed or message.role in _THEMSELVES:
+            continue
+        if message.verb is Verb.HAND_OVER and chain.assignment is not None:
+            continue
+        held = message.delivery is DeliveryState.HELD and message.answer is None
+        if held or (message.open and (message.step, message.person_id) not in declined):
+            yield message
+
+
+_THEMSELVES = frozenset({"sender", "told"})
+"""The roles of people who wrote themselves, or are told of something they know: nobody stands in for them."""
+
+
+def _cover_of(context: DecisionContext, message: ChainMessage) -> Cover | None:
+    cover = find_cover(context, message.person_id, None, message.role or "")
+    is_own = cover is not None and cover.person_id == message.person_id
+    return None if is_own else cover
+
+
+def _move(context: DecisionContext, chain: Chain, message: ChainMessage, cover: Cover) -> Chain:
+    if message.closed or message.delivery is DeliveryState.WITHDRAWN:
+        return chain
+    chain = _close(context, chain, message)
+    reason = ExclusionReason.ABSENT
+    if message.verb is not Verb.REMIND:
+        context.effects.append(ExcludedPerson(chain.chain_id, message.person_id, reason))
+    chain = chain.exclude(message.step, {message.person_id: str(reason)})
+    if message.verb is Verb.REMIND:
+        return chain
+    chain, reached = _send_to_cover(context, chain, message, cover)
+    if message.verb is Verb.HAND_OVER:
+        return _move_offer(context, chain, message, cover.person_id if reached else None)
+    return chain if reached or not message.is_question else exclude_person(context, chain, message, reason)
+
+
+def _close(context: DecisionContext, chain: Chain, message: ChainMessage) -> Chain:
+    chain = outbound.withdraw_messages(
+        context, chain, str(ExclusionReason.ABSENT), lambda m: m.message_id == message.message_id
+    )
+    current = chain.message(message.message_id) or message
+    return chain.with_message(current.replace(closed=True))
+
+
+def _send_to_cover(context: DecisionContext, chain: Chain, message: ChainMessage, cover: Cover) -> tuple[Chain, bool]:
+    """Send the same to whoever covers, or let the message they have stand for both. False where nobody is reached."""
+    if cover.person_id is None:
+        return chain, False
+    person = context.facts.people.get(cover.person_id)
+    reason = exclusion_reason(context, person, cover.person_id, message.role or "")
+    if person is None or reason is not None:
+        left_out = reason or ExclusionReason.UNKNOWN_PERSON
+        context.effects.append(ExcludedPerson(chain.chain_id, cover.person_id, left_out))
+        return chain.exclude(message.step, {cover.person_id: str(left_out)}), False
+    absent = Recipient(person, message.role or "", message.holders[0], message.holders[1:])
+    same = next((m for m in _open_messages(chain) if m.person_id == cover.person_id and _is_same(m, message)), None)
+    if same is not None:
+        both = Recipient(person, absent.role, same.on_behalf_of, same.also_for).merged(absent)
+        return chain.with_message(same.replace(on_behalf_of=both.on_behalf_of, also_for=both.also_for)), True
+    key = f"cover.{message.person_id}"
+    draft = MessageDraft(
+        message.verb, message.say, message.step, message.answer, key, message.occurrence, message.buttons,
+        words=message.words,
+    )  # fmt: skip
+    return send_to_recipient(context, chain, absent, draft), True
+
+
+def _is_same(one: ChainMessage, other: ChainMessage) -> bool:
+    return (one.step, one.answer, one.say, one.buttons) == (other.step, other.answer, other.say, other.buttons)
+
+
+def _move_offer(context: DecisionContext, chain: Chain, message: ChainMessage, cover: PersonId | None) -> Chain:
+    """The offer is one to whoever covers; without them the absent person counts as one who declined."""
+    offers = []
+    for offer in chain.handovers:
+        if offer.step == message.step and message.person_id in offer.people:
+            people = tuple(dict.fromkeys(cover or one if one == message.person_id else one for one in offer.people))
+            declined = offer.declined if cover else (*offer.declined, message.person_id)
+            offer = offer.replace(people=people, declined=declined)  # noqa: PLW2901
+        offers.append(offer)
+    chain = chain.replace(handovers=tuple(offers))
+    return chain if cover else _unless_others(context, chain, message.step)
+
+
+def _unless_others(context: DecisionContext, chain: Chain, step: int) -> Chain:
+    """When nobody is left who could take it, the next step does not wait, or the owner team hears."""
+    last = chain.handovers[-1] if chain.handovers else None
+    if last is None or chain.assignment is not None or not set(last.people) <= set(last.declined):
+        return chain
+    over = [index for index, state in enumerate(chain.steps) if state.status is StepStatus.DONE]
+    chain = chain.mark_unreached(over[-1]) if over else chain
+    return report_unclaimed(context, chain, step)
+
+
+def _assigned(chain: Chain) -> set[PersonId]:
+    return {chain.assignment.person_id} if chain.assignment is not None else set()
+
+
+def _reassign(context: DecisionContext, chain: Chain) -> Chain:
+    """What an absent person has taken is offered to whoever covers, else it goes back."""
+    assignment = chain.assignment
+    if assignment is None or not chain.active:
+        return chain
+    offered = [m for m in chain.messages if m.person_id == assignment.person_id and m.verb is Verb.HAND_OVER]
+    role = next((m.role for m in offered if m.role), "")
+    cover = find_cover(context, assignment.person_id, None, role or "")
+    if cover is None or not cover.absent or not offered:
+        return chain
+    last = offered[-1]
+    context.effects.append(ExcludedPerson(chain.chain_id, assignment.person_id, ExclusionReason.ABSENT))
+    chain = chain.give_back(context.now).exclude(last.step, {assignment.person_id: str(ExclusionReason.ABSENT)})
+    for message in chain.messages:
+        if message.person_id == assignment.person_id and message.open:
+            chain = _close(context, chain, message)
+    offer = last.replace(buttons=OFFER_BUTTONS)
+    chain, reached = _send_to_cover(context, chain, offer, cover)
+    if reached and cover.person_id is not None:
+        people = (cover.person_id,)
+        moved = HandoverOffer(step=last.step, answer=last.answer, people=people, at=context.now)
+        return chain.replace(handovers=(*chain.handovers, moved))
+    return _move_offer(context, chain, last, None)
