@@ -13,12 +13,12 @@ from msgspec import Struct, structs
 from services.rules import store, waiting_events
 from services.rules.conversation.chain import Chain
 from services.rules.conversation.context import Effect, Reason, RequestedMessage, RequestedWithdrawal, RequestedWrite
-from services.rules.conversation.decider import Decider, Decision
+from services.rules.conversation.decider import Decision
 from services.rules.conversation.facts import Facts
 from services.rules.conversation.required_facts import RequiredFacts, find_required_facts, is_opt_out, staff_ids
 from services.rules.metrics import DecisionTally, RulesMetrics
 from services.rules.recorded_inputs import InputsRecorder
-from services.rules.rulebook.registry import RulebookRegistry
+from services.rules.rollout.revisions import Engine, RevisionsInForce, Rollout
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.decisions import SilenceRecorded
 from shared.contracts.envelope import Event, EventData
@@ -49,20 +49,23 @@ class Cause(Struct, frozen=True):
         return cls(event.tenantid, event.id, event.partitionkey, correlation, event.traceparent, now)
 
 
-def outgoing_events(cause: Cause, decision: Decision) -> Iterator[tuple[Topic, Event]]:
+def outgoing_events(cause: Cause, decision: Decision, commit: str | None = None) -> Iterator[tuple[Topic, Event]]:
+    """What a decision publishes; its record names the commit of the rules."""
     for effect in decision.effects:
         command = _command_event(cause, effect)
         if command is not None:
             yield command
     if decision.record is not None:
         record_id = derive_id("decision", cause.event_id)
-        yield DECISIONS, _event(cause, record_id, cause.event_id, decision.record)
+        yield DECISIONS, _event(cause, record_id, cause.event_id, decision.record.replace(commit=commit))
 
 
-def silence_event(cause: Cause, events: Sequence[str], revision: Revision, reason: str) -> tuple[Topic, Event]:
+def silence_event(
+    cause: Cause, events: Sequence[str], revision: Revision, reason: str, commit: str | None = None
+) -> tuple[Topic, Event]:
     """One record for all events of a batch from which nothing follows, for the same reason."""
     ids = tuple(EventId(event) for event in events)
-    record = SilenceRecorded(events=ids, revision=revision, reason=reason, decided_at=cause.now)
+    record = SilenceRecorded(events=ids, revision=revision, commit=commit, reason=reason, decided_at=cause.now)
     record_id = derive_id("silence", *ids)
     return DECISIONS, _event(cause, record_id, record_id, record)
 
@@ -99,17 +102,25 @@ def _event(cause: Cause, event_id: str, key: str, data: EventData) -> Event:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One transaction: the revisions that decide in it, and what it has counted and must keep."""
+
+    force: RevisionsInForce
+    recorder: InputsRecorder
+    tally: DecisionTally = field(default_factory=DecisionTally)
+
+
 @dataclass(slots=True)
 class RulesHandlers:
-    """``registry`` holds the current rulebook and those that live chains started under.
+    """``rollout`` says in each transaction which revision of the rules decides.
 
     ``keep_inputs``: what decisions are made from is kept. ``_busy_locks`` are, by the first event of a batch, the locks
     to take when it is tried again.
     """
 
     tenant: TenantId
-    registry: RulebookRegistry
-    decider: Decider
+    rollout: Rollout
     metrics: RulesMetrics
     keep_inputs: bool = False
     _busy_locks: dict[EventId, frozenset[str]] = field(default_factory=dict)
@@ -136,7 +147,9 @@ class RulesHandlers:
         Raises LocksBusy where another transaction is changing a person of the batch.
         """
         events = [received.event for received in batch]
-        required = find_required_facts(events, self.registry.current, self.tenant, tx.now)
+        force = await self.rollout.in_force(tx.connection)
+        await self._record_points(tx, batch, force)
+        required = find_required_facts(events, force.active.rulebook, self.tenant, tx.now)
         try:
             facts = await self._load_facts(tx, required)
         except LocksBusy as busy:
@@ -145,34 +158,35 @@ class RulesHandlers:
         keys = {event.partitionkey for event in events if event.id not in required.idle}
         queued = await waiting_events.queued_keys(tx.connection, keys) if keys else set()
         waiting: list[tuple[Event, waiting_events.MissingFacts]] = []
-        tally, recorder = DecisionTally(), self._recorder()
+        work = self._begin(force)
         for event in events:
             if (idle := required.idle.get(event.id)) is not None:
-                self.decider.shadow_evaluate(*idle)
-                tally.silent[Reason.NOTHING_MATCHED].append(event.id)
-                tally.delays.append((tx.now - event.recordedtime).total_seconds())
+                force.active.decider.shadow_evaluate(*idle)
+                work.tally.silent[Reason.NOTHING_MATCHED, force.active.revision].append(event.id)
+                work.tally.delays.append((tx.now - event.recordedtime).total_seconds())
                 continue
             missing = waiting_events.find_missing(event, facts)
             if missing or (event.partitionkey in queued and waiting_events.may_queue(event)):
                 queued.add(event.partitionkey)
                 waiting.append((event, missing))
             else:
-                self._decide(tx, event, facts, tally, recorder)
-        self._publish_silences(tx, events, tally)
+                self._decide(tx, event, facts, work)
+        self._publish_silences(tx, events, work)
         await self._enqueue(tx, waiting)
-        await self._save(tx, facts, tally, recorder)
+        await self._save(tx, facts, work)
 
     async def run_due(self, tx: Transaction, chains: Iterable[ChainId]) -> None:
         """Run what is due of these chains, each by the facts of now."""
-        required = RequiredFacts(chains=set(chains), people=set(staff_ids(self.registry.current, self.tenant)))
+        force = await self.rollout.in_force(tx.connection)
+        required = RequiredFacts(chains=set(chains), people=set(staff_ids(force.active.rulebook, self.tenant)))
         facts = await self._load_facts(tx, required)
-        tally, recorder = DecisionTally(), self._recorder()
+        work = self._begin(force)
         for chain in list(facts.chains.values()):
             if not _is_due(chain, facts, tx.now):
                 continue
             began = time.time_ns()
-            decision = self.decider.decide_due(chain, facts, tx.now)
-            recorder.add(decision, chain, tx.now)
+            decision = force.active.decider.decide_due(chain, facts, tx.now)
+            work.recorder.add(decision, chain, tx.now)
             facts.apply_changes(decision.changes)
             facts.message_expiries.update(_message_expiries(decision))
             cause = Cause(
@@ -183,11 +197,11 @@ class RulesHandlers:
                 chain.traceparent,
                 tx.now,
             )
-            tally.add(decision)
-            self._publish(tx, _with_span(cause, decision, began), decision)
+            work.tally.add(decision)
+            self._publish(tx, _with_span(cause, decision, began), decision, force.active)
             if _is_due(facts.chains[chain.chain_id], facts, tx.now):
                 raise RuntimeError(f"chain {chain.chain_id} stays due at {tx.now}")
-        await self._save(tx, facts, tally, recorder)
+        await self._save(tx, facts, work)
 
     async def release_waiting(self, tx: Transaction, key: str, most: int) -> int:
         """Decide the first waiting events of a key, up to the first that must wait longer; returns how many.
@@ -197,16 +211,17 @@ class RulesHandlers:
         ready = await waiting_events.ready_events(tx.connection, key, tx.now, most)
         events = [row.event for row in ready if isinstance(row.event, Event)]
         await try_acquire_locks(tx.connection, tx.service, store.exclusive_locks(events))
-        facts = await self._load_facts(tx, find_required_facts(events, self.registry.current, self.tenant, tx.now))
-        tally, recorder = DecisionTally(), self._recorder()
+        force = await self.rollout.in_force(tx.connection)
+        facts = await self._load_facts(tx, find_required_facts(events, force.active.rulebook, self.tenant, tx.now))
+        work = self._begin(force)
         for row in ready:
             if isinstance(row.event, Event):
-                self._decide(tx, row.event, facts, tally, recorder)
+                self._decide(tx, row.event, facts, work)
             else:
                 await waiting_events.park_event(tx, key, row, row.event.reason, str(row.event))
-        self._publish_silences(tx, events, tally)
+        self._publish_silences(tx, events, work)
         await waiting_events.dequeue(tx.connection, (row.place for row in ready))
-        await self._save(tx, facts, tally, recorder)
+        await self._save(tx, facts, work)
         return len(ready)
 
     async def park_first_waiting(self, tx: Transaction, key: str, error: Exception) -> None:
@@ -222,39 +237,46 @@ class RulesHandlers:
 
     async def _load_facts(self, tx: Transaction, required: RequiredFacts) -> Facts:
         facts = await store.load(tx.connection, self.tenant, required)
-        await self.registry.load_earlier(tx.connection, (chain.revision for chain in facts.chains.values()))
+        await self.rollout.engines.registry.load_earlier(
+            tx.connection, (chain.revision for chain in facts.chains.values())
+        )
         return facts
 
-    def _recorder(self) -> InputsRecorder:
-        return InputsRecorder(self.tenant, enabled=self.keep_inputs)
+    def _begin(self, force: RevisionsInForce) -> _Work:
+        return _Work(force, InputsRecorder(self.tenant, enabled=self.keep_inputs))
 
-    async def _save(self, tx: Transaction, facts: Facts, tally: DecisionTally, recorder: InputsRecorder) -> None:
+    async def _save(self, tx: Transaction, facts: Facts, work: _Work) -> None:
         await store.save(tx.connection, facts, tx.now)
-        await recorder.save(tx.connection)
-        tx.on_commit(tally.publish)
+        await work.recorder.save(tx.connection)
+        tx.on_commit(work.tally.publish)
 
-    def _decide(
-        self, tx: Transaction, event: Event, facts: Facts, tally: DecisionTally, recorder: InputsRecorder
-    ) -> None:
-        began = time.time_ns()
-        decision = self.decider.decide(event, facts, tx.now)
-        recorder.add(decision, event, tx.now)
+    async def _record_points(self, tx: Transaction, batch: Sequence[ReceivedEvent], force: RevisionsInForce) -> None:
+        """Write down where in each partition the revision in force begins, where that is here."""
+        points, number = self.rollout.points, force.activation.number
+        await points.record(tx.connection, batch, number)
+        tx.on_commit(lambda: points.committed(batch, number))
+
+    def _decide(self, tx: Transaction, event: Event, facts: Facts, work: _Work) -> None:
+        began, engine = time.time_ns(), work.force.active
+        decision = engine.decider.decide(event, facts, tx.now)
+        work.recorder.add(decision, event, tx.now)
         facts.apply_changes(decision.changes)
-        tally.add(decision)
-        tally.delays.append((tx.now - event.recordedtime).total_seconds())
+        work.tally.add(decision)
+        work.tally.delays.append((tx.now - event.recordedtime).total_seconds())
         facts.message_expiries.update(_message_expiries(decision))
-        self._publish(tx, _with_span(Cause.of(event, tx.now), decision, began), decision)
+        self._publish(tx, _with_span(Cause.of(event, tx.now), decision, began), decision, engine)
         if decision.record is None:
-            tally.silent[decision.reasons[0]].append(event.id)
+            work.tally.silent[decision.reasons[0], engine.revision].append(event.id)
 
-    def _publish(self, tx: Transaction, cause: Cause, decision: Decision) -> None:
-        for topic, event in outgoing_events(cause, decision):
+    def _publish(self, tx: Transaction, cause: Cause, decision: Decision, engine: Engine) -> None:
+        for topic, event in outgoing_events(cause, decision, engine.commit):
             tx.publish(topic, event)
 
-    def _publish_silences(self, tx: Transaction, events: Sequence[Event], tally: DecisionTally) -> None:
-        for reason, ids in tally.silent.items():
-            topic, event = silence_event(Cause.of(events[0], tx.now), ids, self.registry.current.revision, reason)
-            tx.publish(topic, event)
+    def _publish_silences(self, tx: Transaction, events: Sequence[Event], work: _Work) -> None:
+        for (reason, revision), ids in work.tally.silent.items():
+            cause, commit = Cause.of(events[0], tx.now), work.force.commit_of(revision)
+            tx.publish(*silence_event(cause, ids, revision, reason, commit))
+
 
 
 def _with_span(cause: Cause, decision: Decision, began_ns: int) -> Cause:

@@ -21,7 +21,9 @@ from services.rules.conversation.context import (
 from services.rules.conversation.decider import Decision
 from services.rules.conversation.replies import ReplyPath, UnclearQuestion
 from services.rules.rulebook.model import Verb
+from shared.contracts.ids import Revision
 from shared.contracts.writes import WriteOperation
+from shared.runtime.build import UNKNOWN
 from shared.runtime.metrics import DELAYS, NO_RULE, RULE, Metrics, Replicas, add_tally, label, rule_label
 
 _ANSWER_DELAYS = tuple(
@@ -38,6 +40,21 @@ _REVISION = _metrics.gauge(
     label("revision", description="of the content of the rule files"),
     label("commit", description="the commit that they come from, else `unknown`"),
     replicas=Replicas.SUM,
+)
+_REVISION_AGE = _metrics.gauge(
+    "stet_rules_revision_age_seconds", "Machine time since the revision in force was activated."
+)
+_SOURCE_AGE = _metrics.gauge(
+    "stet_rules_source_age_seconds", "Machine time since the source of the rules was last read."
+)
+_SOURCE_REFUSED = _metrics.gauge(
+    "stet_rules_source_refused", "1 while the source holds rules that are refused, and the earlier ones stay in force."
+)
+_SOURCE_DIFFERS = _metrics.gauge(
+    "stet_rules_source_differs", "1 while the source holds usable rules other than those in force."
+)
+_PARTITIONS_BEHIND = _metrics.gauge(
+    "stet_rules_partitions_behind", "Partitions that are not known to be decided by the revision in force."
 )
 _DECISIONS = _metrics.counter("stet_decisions_total", "Decisions: one for each rule and reason.", RULE, _reason)
 _DECISION_DELAY = _metrics.histogram(
@@ -112,11 +129,11 @@ class Backlog:
 class DecisionTally:
     """The decisions of one transaction, counted once it is committed.
 
-    ``silent`` are the events from which nothing follows, by the reason; ``delays`` the seconds from the recording of an
-    event to its decision.
+    ``silent`` are the events from which nothing follows, by the reason and the revision; ``delays`` the seconds from
+    the recording of an event to its decision.
     """
 
-    silent: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    silent: dict[tuple[str, Revision], list[str]] = field(default_factory=lambda: defaultdict(list))
     delays: list[float] = field(default_factory=list)
     _counted: dict[Counter, Tally[tuple[str, ...]]] = field(default_factory=lambda: defaultdict(Tally))
     _answers: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
@@ -146,7 +163,7 @@ class DecisionTally:
                 counted[_REQUESTED_WRITES][rule_label(request.evidence.rule), request.input.operation] += 1
 
     def publish(self) -> None:
-        for reason, events in self.silent.items():
+        for (reason, _), events in self.silent.items():
             self._counted[_DECISIONS][NO_RULE, reason] += len(events)
         for metric, tally in self._counted.items():
             add_tally(metric, tally)
@@ -160,11 +177,28 @@ class RulesMetrics:
 
     def __init__(self) -> None:
         self._disagreements_seen = 0
+        self._revision: tuple[str, str] | None = None
         self._rules: set[str] = set()  # whose questions are shown, with 0 where none is open
 
-    def set_rulebook(self, revision: str, commit: str, rules: Iterable[str]) -> None:
-        _REVISION.labels(revision, commit).set(1)
+    def set_revision(self, revision: str, commit: str | None, rules: Iterable[str]) -> None:
+        labels = (revision, commit or UNKNOWN)
+        if self._revision == labels:
+            return
+        if self._revision is not None:
+            _REVISION.remove(*self._revision)
+        _REVISION.labels(*labels).set(1)
+        self._revision = labels
         self._rules.update(map(rule_label, rules))
+
+    def set_rollout(
+        self, *, age: float, source_age: float, is_refused: bool, differs: bool, partitions_behind: int
+    ) -> None:
+        """Ages are seconds of machine time."""
+        _REVISION_AGE.set(age)
+        _SOURCE_AGE.set(source_age)
+        _SOURCE_REFUSED.set(is_refused)
+        _SOURCE_DIFFERS.set(differs)
+        _PARTITIONS_BEHIND.set(partitions_behind)
 
     def set_shadow(self, *, available: bool) -> None:
         _SHADOW_AVAILABLE.set(available)

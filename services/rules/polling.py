@@ -163,7 +163,7 @@ class PollingLoops:
         metrics = self.rules.metrics
         while True:
             await asyncio.sleep(5)
-            metrics.set_disagreements(self.rules.decider.matcher.disagreements)
+            metrics.set_disagreements(self.rules.rollout.engines.disagreements)
             now = self.clock.now()
             try:
                 metrics.set_backlog(now, await self._backlog(now))

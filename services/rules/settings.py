@@ -1,12 +1,18 @@
 """The variables of rules."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from shared.runtime.credentials import SigningKey
 from shared.runtime.settings import ServiceSettings
+
+
+class RulesActivation(StrEnum):
+    AUTOMATIC = "automatic"
+    MANUAL = "manual"
 
 
 class RulesSettings(ServiceSettings):
@@ -15,7 +21,10 @@ class RulesSettings(ServiceSettings):
     rules_dir: Annotated[
         Path,
         Field(
-            description="The folder of the rule files; one that does not pass the check stops the start.",
+            description=(
+                "The folder of the rule files. It is watched: changed files that pass the check replace those in "
+                "force, others are refused. The start fails only where they are refused and none are in force yet."
+            ),
             examples=["/rules"],
         ),
     ]
@@ -26,6 +35,33 @@ class RulesSettings(ServiceSettings):
             examples=["4f0c2d1"],
         ),
     ] = None
+    rules_bundle: Annotated[
+        str | None,
+        Field(
+            pattern=r"^(https://|oci://|http://(127\.0\.0\.1|localhost)[:/]).+",
+            description=(
+                "Where the rule files are fetched from, instead of a folder: a tar archive with its SHA-256 behind "
+                "`#sha256=`, or beside it in a file of the same name with `.sha256`; or an artifact of an OCI "
+                "registry, by tag or digest."
+            ),
+            examples=["oci://registry.example.com/stet-rules:live"],
+        ),
+    ] = None
+    rules_bundle_token: Annotated[
+        SecretStr | None, Field(description="The bearer token for the bundle, where its address asks for one.")
+    ] = None
+    rules_activation: Annotated[
+        RulesActivation,
+        Field(
+            description=(
+                "`automatic`: new rules are in force once they pass the check. `manual`: they wait for "
+                "`stet rules rollout`."
+            )
+        ),
+    ] = RulesActivation.AUTOMATIC
+    rules_watch_seconds: Annotated[
+        float, Field(gt=0, le=3600, description="How many seconds pass between two looks at the folder or bundle.")
+    ] = 2.0
     signing_keys: Annotated[
         tuple[SigningKey, ...],
         Field(

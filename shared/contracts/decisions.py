@@ -1,5 +1,6 @@
 """Decisions of rules with their reasons: topic ``decisions``. Every event has exactly one, also without an effect.
 
+``revision`` is the hash of the rule files that decided, ``commit`` the commit they come from, where it is known.
 No phone number, BSUID or message text ever stands here.
 """
 
@@ -36,6 +37,7 @@ class DecisionRecorded(EventData):
     kind: ClassVar[str] = "rules.decision.recorded.v1"
     about: NonEmptyStr
     revision: Revision
+    commit: NonEmptyStr | None = None
     verdicts: tuple[RuleVerdict, ...]
     decided_at: Instant
 
@@ -46,6 +48,7 @@ class SilenceRecorded(EventData):
     kind: ClassVar[str] = "rules.silence.recorded.v1"
     events: tuple[EventId, ...]
     revision: Revision
+    commit: NonEmptyStr | None = None
     reason: NonEmptyStr
     decided_at: Instant
 

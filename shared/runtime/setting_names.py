@@ -32,7 +32,8 @@ SERVICE_SETTINGS = frozenset(
         "WHATSAPP_APP_SECRETS", "WHATSAPP_BUSINESS_ACCOUNT", "WHATSAPP_HEARTBEAT_SECONDS", "WHATSAPP_LINES",
         "WHATSAPP_REDELIVERY_SECONDS", "WHATSAPP_VERIFY_TOKEN",
         # rules
-        "KEEP_DECISION_INPUTS_DAYS", "RULES_COMMIT", "RULES_DIR", "SIGNING_KEYS",
+        "KEEP_DECISION_INPUTS_DAYS", "RULES_ACTIVATION", "RULES_BUNDLE", "RULES_BUNDLE_TOKEN", "RULES_COMMIT",
+        "RULES_DIR", "RULES_WATCH_SECONDS", "SIGNING_KEYS",
         # dispatcher
         "LIMITS_LIFTED", "SENDS_IN_FLIGHT", "SEND_TIMEOUT_SECONDS", "UNPROVEN_AFTER_SECONDS", "WHATSAPP_GRAPH_URL",
         "WHATSAPP_GRAPH_VERSION", "WHATSAPP_RATES", "WHATSAPP_TOKEN",
@@ -50,7 +51,7 @@ OTHER_SETTINGS = frozenset(
         "SECRETS_DIR",  # where settings may also be files
         "COMMIT",  # of the code, set by the build of an image
         "OPERATOR",  # who runs stet, for its audit log
-        "CASES", "HOUSE_PAUSE", "PAYLOADS",  # of tests
+        "CASES", "HOUSE_PAUSE", "PAYLOADS", "SWITCHES",  # of tests
     )
 )  # fmt: skip
 """Variables read outside the settings."""

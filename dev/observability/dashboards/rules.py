@@ -24,6 +24,26 @@ def rules_dashboard() -> Dashboard:
                         height=5,
                     ),
                     number_panel(
+                        "Rules refused",
+                        "Replicas whose source holds rules that do not pass; the earlier ones stay in force.",
+                        "short",
+                        "sum(stet_rules_source_refused)",
+                        (1, 1),
+                    ),
+                    number_panel(
+                        "Partitions behind",
+                        "Not known to be decided by the revision in force; a switch takes seconds.",
+                        "short",
+                        "max(stet_rules_partitions_behind)",
+                        (1, 12),
+                    ),
+                    number_panel(
+                        "Age of the revision",
+                        "Since the revision in force was activated.",
+                        "s",
+                        "max(stet_rules_revision_age_seconds)",
+                    ),
+                    number_panel(
                         "Disagreements",
                         "Answers in which evaluator and durable-rules differed, over the time shown. A bug of ours.",
                         "short",

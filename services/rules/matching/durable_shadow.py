@@ -6,9 +6,10 @@ durable-rules cannot be imported (Python 3.13 and later) ``IS_AVAILABLE`` is fal
 durable-rules can be trusted with small whole numbers only, none of them absent. So a text becomes the number of the
 literal it equals; a number, date or instant its rank among the literals it is compared with; and what compares two
 fields or looks into a list becomes a flag that the evaluator computes. One thread may use a shadow; a changed rulebook
-gets a new one, since a registered ruleset cannot change.
+gets a new one, since a registered ruleset cannot change, and the old one is freed with its last user.
 """
 
+import weakref
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -315,6 +316,8 @@ class DurableShadow:
             event: tuple(_build(host, f"{prefix}{number}.{part}", piece) for part, piece in enumerate(_pieces(rules)))
             for number, (event, rules) in enumerate(conditions.items())
         }
+        handles = [shard.handle for shards in self._shards.values() for shard in shards]
+        weakref.finalize(self, _delete_rulesets, handles).atexit = False
 
     def match(self, event: str, values: FieldValues) -> frozenset[RuleId]:
         """The rules whose conditions hold. Raises ShadowFailedError where durable-rules gives no answer."""
@@ -354,6 +357,12 @@ def _build(host: Host, ruleset: str, rules: Sequence[NamedCondition]) -> _Shard:
     names = dict(zip(rules_of, map(tuple, alike.values()), strict=True))
     handle = host.get_ruleset(ruleset)._handle  # noqa: SLF001 -- the version is pinned, and was the last
     return _Shard(handle, projection, names)
+
+
+def _delete_rulesets(handles: Iterable[int]) -> None:
+    """Free what durable-rules keeps of a shadow that nothing uses any more."""
+    for handle in handles:
+        durable_rules_engine.delete_ruleset(handle)
 
 
 def _nothing(_context: object) -> None:

@@ -12,13 +12,14 @@ import orjson
 
 from dev.layout import ROOT
 from dev.postgres import login_of
-from services.rules.app import decider_of
 from services.rules.conversation import button_ids
 from services.rules.conversation.chain import Chain, ChainMessage
-from services.rules.conversation.decider import Decider
 from services.rules.handlers import RulesHandlers
 from services.rules.metrics import RulesMetrics
 from services.rules.polling import PollingLoops
+from services.rules.rollout.revisions import Engines, Rollout
+from services.rules.rollout.sources import FolderSource
+from services.rules.rollout.watcher import SourceWatcher
 from services.rules.rulebook.registry import RulebookRegistry
 from services.rules.waiting_events import TOPICS
 from shared.contracts.consonance import WorkObserved
@@ -68,6 +69,7 @@ class RulesUnderTest:
     clock: ManualClock
     rules: RulesHandlers
     loops: PollingLoops
+    watcher: SourceWatcher
     _heard: int = field(default=0)
 
     async def receive(self, *said: EventData | Event) -> list[Event]:
@@ -144,19 +146,25 @@ class RulesUnderTest:
 
 
 @asynccontextmanager
-async def rules_under_test(database: str, at: datetime, folder: Path = ROOT / "rules") -> AsyncIterator[RulesUnderTest]:
+async def rules_under_test(
+    database: str, at: datetime, folder: Path = ROOT / "rules", *, replica: str = "rules-0"
+) -> AsyncIterator[RulesUnderTest]:
+    """One replica; several with names of their own may share a database, each with its own engines."""
     settings = ServiceSettings(tenant=TENANT, kafka_bootstrap="127.0.0.1:1", postgres_dsn=login_of(database, "rules"))
     async with connection_pool(settings, "rules") as pool:
-        rules, clock = RulesHandlers(TENANT, *core_of(folder), RulesMetrics()), ManualClock(at)
-        service = RulesUnderTest(pool, clock, rules, PollingLoops(rules, pool, clock, tick=0.01))
+        engines = engines_of(folder) if folder == ROOT / "rules" else Engines(RulebookRegistry(), KEYS)
+        rollout, metrics = Rollout(TENANT, engines), RulesMetrics()
+        watcher = SourceWatcher(FolderSource(folder), rollout, pool, replica, metrics)
+        await watcher.begin()
+        rules, clock = RulesHandlers(TENANT, rollout, metrics), ManualClock(at)
+        service = RulesUnderTest(pool, clock, rules, PollingLoops(rules, pool, clock, tick=0.01), watcher)
         await service.catch_up(at)
         yield service
 
 
 @cache
-def core_of(folder: Path) -> tuple[RulebookRegistry, Decider]:
-    registry = RulebookRegistry.from_folder(folder)
-    return registry, decider_of(registry, KEYS)
+def engines_of(folder: Path) -> Engines:
+    return Engines(RulebookRegistry.from_folder(folder), KEYS)
 
 
 # ------------------------------------------------------------------ what is told

@@ -7,6 +7,7 @@ import pytest
 
 from ops import chains
 from services.rules.conversation.chain import Chain
+from services.rules.conversation.decider import Decider
 from shared.contracts.envelope import Event
 from shared.contracts.errors import Unprocessable
 from shared.contracts.ids import EventId, partition_key
@@ -50,22 +51,22 @@ async def escalated(service: RulesUnderTest) -> int:
     return sum(any(m.step > 0 for m in chain.messages) for chain in await service.chains() if chain.messages)
 
 
-def fails_for(service: RulesUnderTest, monkeypatch: pytest.MonkeyPatch, subject: str) -> None:
-    due = type(service.rules.decider).decide_due
+def fails_for(monkeypatch: pytest.MonkeyPatch, subject: str) -> None:
+    due = Decider.decide_due
 
     def failing(self: object, chain: Chain, *rest: object) -> object:
         if chain.subject == subject:
             raise RuntimeError("a fault of ours")
         return due(self, chain, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(type(service.rules.decider), "decide_due", failing)
+    monkeypatch.setattr(Decider, "decide_due", failing)
 
 
 async def test_a_chain_that_fails_is_set_aside_and_the_others_go_on(
     service: RulesUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        fails_for(service, patched, "block_id=BL-3")
+        fails_for(patched, "block_id=BL-3")
         await service.pass_time(LATER)
         assert await escalated(service) == COUNT - 1
         (row,) = await service.pool.fetch("select reason, sentence from chains_set_aside")

@@ -1,0 +1,1 @@
+"""From rule files to all replicas: where they come from, which revision is in force, what is tried beside it."""

@@ -1,0 +1,121 @@
+"""The log of activations: one revision is in force at a time, and each partition switches to it at one point.
+
+A batch reads the newest activation in its own transaction, after it has locked the progress of its partitions and the
+keys of its events, as do due chains and waiting events after their keys. So the batches of a partition see activations
+in the order of the log, whichever replica applies them, and none sees an older one than the batch before it.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from shared.contracts.ids import Revision, TenantId
+from shared.runtime.batch import ReceivedEvent
+from shared.runtime.postgres import Connection, Pool, advisory_lock_key, load_queries
+
+QUERIES = load_queries(__file__, "rollout.sql")
+
+_KEPT_ACTIVATIONS = 200
+
+
+class ActivationCause(StrEnum):
+    SOURCE = "source"
+    PROMOTED = "promoted"
+
+
+class TrialKind(StrEnum):
+    SHADOW = "shadow"
+    CANARY = "canary"
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """``commit`` is None where nobody said it; ``activated_at`` is machine time."""
+
+    number: int
+    revision: Revision
+    commit: str | None
+    activated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A revision that is tried. ``imprints`` go before ``share``, which is a share of the works from 0 to 1."""
+
+    number: int
+    kind: TrialKind
+    revision: Revision
+    commit: str | None
+    share: float
+    imprints: tuple[int, ...]
+
+
+async def lock_log(connection: Connection, tenant: TenantId) -> None:
+    """Until the transaction ends nobody else activates a revision, or begins or ends a trial."""
+    await connection.execute(QUERIES.lock_log, advisory_lock_key(f"stet/rules/rollout/{tenant}"))
+
+
+async def read_log(connection: Connection, tenant: TenantId) -> tuple[Activation | None, tuple[Trial, ...]]:
+    """The activation in force, None before the first, and the open trials."""
+    rows = await connection.fetch(QUERIES.in_force, tenant)
+    if not rows:
+        return None, ()
+    first = rows[0]
+    activation = Activation(first["number"], Revision(first["revision"]), first["commit"], first["activated_at"])
+    trials = tuple(
+        Trial(
+            row["trial"],
+            TrialKind(row["kind"]),
+            Revision(row["trial_revision"]),
+            row["trial_commit"],
+            row["share"],
+            tuple(row["imprints"]),
+        )
+        for row in rows
+        if row["trial"] is not None
+    )
+    return activation, trials
+
+
+class SwitchPoints:
+    """From which offset on each partition uses an activation; written once, with the batch that begins there."""
+
+    def __init__(self) -> None:
+        self._recorded: dict[tuple[str, int], int] = {}
+
+    async def record(self, connection: Connection, batch: Sequence[ReceivedEvent], activation: int) -> None:
+        """In the transaction of a batch. Repeated where that transaction fails, and harmless if repeated."""
+        new: dict[tuple[str, int], int] = {}
+        for received in batch:
+            partition = (received.topic.name, received.partition)
+            if self._recorded.get(partition) != activation:
+                new[partition] = min(received.offset, new.get(partition, received.offset))
+        if new:
+            await _record(connection, ((*partition, offset) for partition, offset in new.items()), activation)
+
+    def committed(self, batch: Sequence[ReceivedEvent], activation: int) -> None:
+        self._recorded.update(dict.fromkeys(((one.topic.name, one.partition) for one in batch), activation))
+
+
+async def move_idle_partitions(pool: Pool, activation: int) -> int:
+    """Record the point of partitions that have no records to read; returns how many partitions have none yet.
+
+    The rows of progress are locked: a batch that comes later reads the log after this, and finds this activation or a
+    newer one.
+    """
+    async with pool.acquire() as connection:
+        if await connection.fetchval(QUERIES.count_unmoved_partitions, activation):
+            async with connection.transaction():
+                rows = await connection.fetch(QUERIES.lock_unmoved_partitions, activation)
+                await _record(
+                    connection, ((row["topic"], row["partition"], row["next_offset"]) for row in rows), activation
+                )
+                await connection.execute(QUERIES.forget_points, activation - _KEPT_ACTIVATIONS)
+        return int(await connection.fetchval(QUERIES.count_unmoved_partitions, activation))
+
+
+async def _record(connection: Connection, points: Iterable[tuple[str, int, int]], activation: int) -> None:
+    rows = sorted(points)
+    if rows:
+        await connection.execute(QUERIES.record_points, *map(list, zip(*rows, strict=True)), activation)

@@ -1,0 +1,83 @@
+-- The log of activations, the sources of the replicas, and trials.
+
+-- name: lock_log
+-- Until the transaction ends, the only one that writes activations and trials of a tenant.
+select pg_advisory_xact_lock($1);
+
+-- name: store_rulebook
+-- The files of a revision, once; the commit is that in which it was first seen.
+insert into rulebooks (revision, files, first_seen, commit) values ($1, $2::jsonb, $3, $4)
+on conflict (revision) do update set commit = coalesce(rulebooks.commit, excluded.commit);
+
+-- name: in_force
+-- The newest activation, and the open trials beside it: a row for each, or one without.
+select a.number, a.revision, a.commit, a.activated_at,
+    t.number as trial, t.kind, t.revision as trial_revision, t.commit as trial_commit, t.share, t.imprints
+from (
+    select number, revision, commit, activated_at from rulebook_activations
+    where tenant = $1 order by number desc limit 1
+) as a
+left join rulebook_trials t on t.tenant = $1 and t.ended_at is null
+order by t.kind;
+
+-- name: find_activation
+-- The newest activation of a revision.
+select number from rulebook_activations where tenant = $1 and revision = $2 order by number desc limit 1;
+
+-- name: activate
+-- Put a revision into force.
+insert into rulebook_activations (tenant, revision, commit, activated_at, cause, who) values ($1, $2, $3, $4, $5, $6)
+returning number;
+
+-- name: record_points
+-- From which offset on these partitions are decided by an activation.
+insert into rulebook_switch_points (topic, partition, activation, from_offset)
+select topic, partition, $4, from_offset from unnest($1::text[], $2::int[], $3::bigint[]) as t (topic, partition, from_offset)
+on conflict do nothing;
+
+-- name: lock_unmoved_partitions
+-- Partitions that no batch has reached since an activation, and that no batch is being applied to.
+select topic, partition, next_offset from progress p
+where not exists (
+    select from rulebook_switch_points s
+    where s.topic = p.topic and s.partition = p.partition and s.activation >= $1
+)
+for update of p skip locked;
+
+-- name: count_unmoved_partitions
+-- Partitions that are not known to use an activation or a later one.
+select count(*) from progress p
+where not exists (
+    select from rulebook_switch_points s
+    where s.topic = p.topic and s.partition = p.partition and s.activation >= $1
+);
+
+-- name: forget_points
+-- The points of activations that are long past.
+delete from rulebook_switch_points where activation < $1;
+
+-- name: find_source
+-- What a replica's source held when it was last read.
+select replica, revision, commit, activation, refused, faults, read_at from rulebook_sources
+where tenant = $1 and replica = $2;
+
+-- name: find_last_source
+-- What the source of the replica held that read it last.
+select replica, revision, commit, activation, refused, faults, read_at from rulebook_sources
+where tenant = $1 order by read_at desc limit 1;
+
+-- name: save_source
+-- What a replica's source holds.
+insert into rulebook_sources (tenant, replica, revision, commit, activation, refused, faults, read_at)
+values ($1, $2, $3, $4, $5, $6, $7, $8)
+on conflict (tenant, replica) do update set
+    revision = excluded.revision, commit = excluded.commit, activation = excluded.activation,
+    refused = excluded.refused, faults = excluded.faults, read_at = excluded.read_at;
+
+-- name: touch_source
+-- A replica's source was read, and holds what it held.
+update rulebook_sources set read_at = $3 where tenant = $1 and replica = $2;
+
+-- name: forget_sources
+-- Replicas that are long gone.
+delete from rulebook_sources where tenant = $1 and read_at < $2;

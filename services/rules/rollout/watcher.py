@@ -1,0 +1,237 @@
+"""Follows the source of a replica: a new revision is checked, stored and put into force, or refused and said so.
+
+Each replica has a place in the log of activations: where it last found what its source holds. A source that lags
+behind others holds what the log already has further on, so it only moves on in the log; what it holds for the first
+time, or again after something newer, is put into force. So neither a slow replica nor a restart brings an older
+revision back, and a revert does.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from services.rules.metrics import RulesMetrics
+from services.rules.rollout.activations import (
+    QUERIES,
+    Activation,
+    ActivationCause,
+    lock_log,
+    move_idle_partitions,
+    read_log,
+)
+from services.rules.rollout.revisions import Rollout
+from services.rules.rollout.sources import RuleSource, SourceContent
+from services.rules.rulebook.registry import as_stored
+from services.rules.rulebook.validation import validate
+from shared.contracts.errors import Misconfigured, Unavailable
+from shared.contracts.ids import Revision
+from shared.runtime.clock import machine_now
+from shared.runtime.failures import TRANSIENT_ERRORS
+from shared.runtime.postgres import Connection, Pool
+from shared.runtime.telemetry import get_logger
+
+log = get_logger()
+
+_MOST_FAULTS = 20
+_SUCCESSOR_AFTER = timedelta(seconds=30)
+_FORGOTTEN_AFTER = timedelta(days=30)
+
+
+class SourceState(StrEnum):
+    """What became of what a source holds."""
+
+    ACTIVE = "active"
+    HELD = "held"
+    BEHIND = "behind"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRecord:
+    """What a replica remembers of its source. ``activation`` is its place in the log."""
+
+    replica: str
+    revision: Revision | None = None
+    commit: str | None = None
+    activation: int | None = None
+    refused: Revision | None = None
+    faults: tuple[str, ...] = ()
+
+
+class Step(StrEnum):
+    """What a replica does with a revision that its source holds."""
+
+    IN_FORCE = "in_force"
+    ACTIVATE = "activate"
+    CATCH_UP = "catch_up"
+    STAY = "stay"
+
+
+def next_step(record: SourceRecord, revision: Revision, active: Activation | None, found: int | None) -> Step:
+    """``found`` is the newest activation of this revision, None where there is none."""
+    if active is None or found is None:
+        return Step.ACTIVATE
+    if active.revision == revision:
+        return Step.IN_FORCE
+    if record.activation is None or found > record.activation:
+        return Step.CATCH_UP
+    return Step.STAY if record.revision == revision else Step.ACTIVATE
+
+
+@dataclass(slots=True)
+class SourceWatcher:
+    """``is_manual``: a new revision waits for ``stet rules rollout``. ``seconds`` is the pause between two looks."""
+
+    source: RuleSource
+    rollout: Rollout
+    pool: Pool
+    replica: str
+    metrics: RulesMetrics
+    is_manual: bool = False
+    seconds: float = 2.0
+    _record: SourceRecord = field(init=False)
+    _state: SourceState | None = None
+    _read_at: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self._record = SourceRecord(self.replica)
+
+    async def begin(self) -> None:
+        """Look at the source once before anything is decided.
+
+        Raises Misconfigured where its rules are refused and no earlier revision is in force.
+        """
+        async with self.pool.acquire() as connection:
+            self._record = await self._remembered(connection)
+            await connection.execute(QUERIES.forget_sources, self.rollout.tenant, machine_now() - _FORGOTTEN_AFTER)
+        while True:
+            await self._look()
+            async with self.pool.acquire() as connection:
+                active, _ = await read_log(connection, self.rollout.tenant)
+                if active is not None:
+                    await self.rollout.in_force(connection)
+                    break
+            if self._record.faults:
+                listed = "\n  ".join(self._record.faults)
+                raise Misconfigured(self.source.setting, f"its rules cannot be used:\n  {listed}")
+            await asyncio.sleep(self.seconds)
+        await self._observe()
+
+    async def run(self) -> None:
+        """Look for ever."""
+        while True:
+            await asyncio.sleep(self.seconds)
+            try:
+                await self.look()
+            except TRANSIENT_ERRORS as error:
+                log.warning("rollout.retried", error=type(error).__name__)
+
+    async def look(self) -> None:
+        await self._look()
+        await self._observe()
+
+    async def _look(self) -> None:
+        """Read the source, and act on what is new; one that cannot be read is as it was."""
+        try:
+            content = await self.source.read()
+        except Unavailable as error:
+            log.warning("rules_source.unreadable", reason=str(error))
+            return
+        self._read_at = time.monotonic()
+        if content is None:
+            await self.pool.execute(QUERIES.touch_source, self.rollout.tenant, self.replica, machine_now())
+        else:
+            await self._take(content)
+
+    async def _take(self, content: SourceContent) -> None:
+        validation = await asyncio.to_thread(validate, content.files)
+        faults = [*content.faults, *validation.faults]
+        if faults:
+            await self._refuse(content, [str(fault) for fault in faults])
+            return
+        async with self.pool.acquire() as connection, connection.transaction():
+            await lock_log(connection, self.rollout.tenant)
+            state = await self._place(connection, content)
+            await self._save(connection)
+        if state is not self._state:
+            log.info("rules_source.read", state=state, revision=content.revision, commit=content.commit)
+        self._state = state
+
+    async def _refuse(self, content: SourceContent, faults: Sequence[str]) -> None:
+        """Keep the revision in force, and say which faults the new one has."""
+        log.error(
+            "rulebook.refused", revision=content.revision, commit=content.commit, faults=len(faults), first=faults[0]
+        )
+        self._record = replace(self._record, refused=content.revision, faults=tuple(faults[:_MOST_FAULTS]))
+        self._state = SourceState.REFUSED
+        async with self.pool.acquire() as connection:
+            await self._save(connection)
+
+    async def _place(self, connection: Connection, content: SourceContent) -> SourceState:
+        """Store the revision and find or make its place in the log, which is locked."""
+        tenant, revision, now = self.rollout.tenant, content.revision, machine_now()
+        await connection.execute(QUERIES.store_rulebook, revision, as_stored(content.files), now, content.commit)
+        active, _ = await read_log(connection, tenant)
+        found = await connection.fetchval(QUERIES.find_activation, tenant, revision)
+        step = next_step(self._record, revision, active, found)
+        place, state = self._record.activation, SourceState.BEHIND
+        if step is Step.IN_FORCE:
+            place, state = found, SourceState.ACTIVE
+        elif step is Step.CATCH_UP:
+            place = found
+        elif step is Step.ACTIVATE and self.is_manual and active is not None:
+            state = SourceState.HELD
+        elif step is Step.ACTIVATE:
+            place, state = await self._activate(connection, content, now), SourceState.ACTIVE
+        self._record = SourceRecord(self.replica, revision, content.commit, place)
+        return state
+
+    async def _activate(self, connection: Connection, content: SourceContent, now: datetime) -> int:
+        log.info("rulebook.activated", revision=content.revision, commit=content.commit)
+        return int(
+            await connection.fetchval(
+                QUERIES.activate,
+                self.rollout.tenant,
+                content.revision,
+                content.commit,
+                now,
+                ActivationCause.SOURCE,
+                self.replica,
+            )
+        )
+
+    async def _save(self, connection: Connection) -> None:
+        one = self._record
+        await connection.execute(
+            QUERIES.save_source, self.rollout.tenant, one.replica, one.revision, one.commit, one.activation,
+            one.refused, list(one.faults), machine_now(),
+        )  # fmt: skip
+
+    async def _remembered(self, connection: Connection) -> SourceRecord:
+        """A replica with a new name takes over from the one that read last, where no other is running."""
+        tenant = self.rollout.tenant
+        row = await connection.fetchrow(QUERIES.find_source, tenant, self.replica)
+        if row is None:
+            last = await connection.fetchrow(QUERIES.find_last_source, tenant)
+            row = last if last is not None and machine_now() - last["read_at"] > _SUCCESSOR_AFTER else None
+        if row is None:
+            return SourceRecord(self.replica)
+        return SourceRecord(self.replica, row["revision"], row["commit"], row["activation"])
+
+    async def _observe(self) -> None:
+        """Load what others have put into force, before a batch needs it, and measure."""
+        async with self.pool.acquire() as connection:
+            force = await self.rollout.in_force(connection)
+        behind = await move_idle_partitions(self.pool, force.activation.number)
+        active = force.active
+        self.metrics.set_revision(active.revision, active.commit, active.rulebook.rules)
+        self.metrics.set_rollout(
+            age=(machine_now() - force.activation.activated_at).total_seconds(),
+            source_age=time.monotonic() - self._read_at,
+            is_refused=self._state is SourceState.REFUSED,
+            differs=self._record.revision is not None and self._record.revision != active.revision,
+            partitions_behind=behind,
+        )
