@@ -19,9 +19,9 @@ select distinct line from dispatcher.windows where tenant = $1;
 select distinct template_name from dispatcher.messages where tenant = $1 and template_name is not null;
 
 -- name: rule_files
--- The file names of the newest rulebook.
+-- The file names of the rulebook in force.
 select jsonb_object_keys(files) from rules.rulebooks
-where revision = (select revision from rules.rulebooks order by first_seen desc limit 1);
+where revision = (select revision from rules.rulebook_activations order by number desc limit 1);
 
 -- name: known_rules
 select distinct rule from rules.chains where tenant = $1;

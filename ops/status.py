@@ -256,7 +256,7 @@ async def _leader_lines(connection: Connection, tenant: str) -> list[StatusLine]
 async def _revision_lines(connection: Connection, replicas: ReplicaMetrics) -> list[StatusLine]:
     row = await connection.fetchrow(QUERIES.revisions)
     seen = {labels.get("revision", "") for labels, _ in replicas.values("stet_rules_revision_info")}
-    lines = [StatusLine("rules", "revision loaded last", row["revision"] if row else "none", row and row["first_seen"])]
+    lines = [StatusLine("rules", "revision in force", row["revision"] if row else "none", row and row["activated_at"])]
     if len(seen) > 1:
         said = ", ".join(sorted(seen))
         lines.append(StatusLine("rules", "replicas disagree", said, wrong=True, hint="a rollout, or a replica is old"))

@@ -55,8 +55,8 @@ where c.tenant = $1 and c.active and jsonb_array_length(coalesce(c.document -> '
 select count(*) as count, min(since) as oldest from rules.waiting where tenant = $1;
 
 -- name: revisions
--- The newest rulebooks that replicas have loaded; the one in force is what the replicas say (stet_rules_revision_info).
-select revision, first_seen from rules.rulebooks order by first_seen desc limit 1;
+-- The revision in force, and since when.
+select revision, activated_at from rules.rulebook_activations order by number desc limit 1;
 
 -- name: messages
 -- The queue of the dispatcher.

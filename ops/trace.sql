@@ -91,4 +91,4 @@ select document::text from rules.people where tenant = $1 and person_id = $2;
 select files::text from rules.rulebooks where revision = $1;
 
 -- name: newest_revision
-select revision from rules.rulebooks order by first_seen desc limit 1;
+select revision from rules.rulebook_activations order by number desc limit 1;

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import io
-import os
 import shutil
 import tarfile
 from collections.abc import AsyncIterator, Mapping
@@ -43,7 +42,7 @@ def test_a_link_that_is_turned_to_the_next_commit_is_a_new_revision(checkout: Pa
     shutil.copytree(BOOK, checkout / OTHER)
     change(checkout / OTHER / "house.yaml")
     (checkout / "next").symlink_to(OTHER)
-    os.replace(checkout / "next", checkout / "current")
+    (checkout / "next").replace(checkout / "current")
     assert source.read_now() is None, "it must stand still for one look"
     second = read(source)
     assert (first.commit, second.commit) == (COMMIT, OTHER)
@@ -61,7 +60,7 @@ def test_a_volume_of_a_config_map_is_read_through_its_link(tmp_path: Path) -> No
     source = FolderSource(tmp_path)
     first = read(source)
     (tmp_path / "..next").symlink_to("..2")
-    os.replace(tmp_path / "..next", tmp_path / "..data")
+    (tmp_path / "..next").replace(tmp_path / "..data")
     assert source.read_now() is None
     assert read(source).revision != first.revision
 
