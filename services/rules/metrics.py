@@ -45,16 +45,16 @@ _REVISION_AGE = _metrics.gauge(
     "stet_rules_revision_age_seconds", "Machine time since the revision in force was activated."
 )
 _SOURCE_AGE = _metrics.gauge(
-    "stet_rules_source_age_seconds", "Machine time since the source of the rules was last read."
+    "stet_rulebook_source_age_seconds", "Machine time since the source of the rules was last read."
 )
 _SOURCE_REFUSED = _metrics.gauge(
-    "stet_rules_source_refused", "1 while the source holds rules that are refused, and the earlier ones stay in force."
+    "stet_rulebook_refused", "1 while the source holds rules that are refused, and the earlier ones stay in force."
 )
 _SOURCE_DIFFERS = _metrics.gauge(
-    "stet_rules_source_differs", "1 while the source holds usable rules other than those in force."
+    "stet_rulebook_differs", "1 while the source holds usable rules other than those in force."
 )
 _PARTITIONS_BEHIND = _metrics.gauge(
-    "stet_rules_partitions_behind", "Partitions that are not known to be decided by the revision in force."
+    "stet_rulebook_partitions_behind", "Partitions that are not known to be decided by the revision in force."
 )
 _DECISIONS = _metrics.counter("stet_decisions_total", "Decisions: one for each rule and reason.", RULE, _reason)
 _DECISION_DELAY = _metrics.histogram(

@@ -27,14 +27,14 @@ def rules_dashboard() -> Dashboard:
                         "Rules refused",
                         "Replicas whose source holds rules that do not pass; the earlier ones stay in force.",
                         "short",
-                        "sum(stet_rules_source_refused)",
+                        "sum(stet_rulebook_refused)",
                         (1, 1),
                     ),
                     number_panel(
                         "Partitions behind",
                         "Not known to be decided by the revision in force; a switch takes seconds.",
                         "short",
-                        "max(stet_rules_partitions_behind)",
+                        "max(stet_rulebook_partitions_behind)",
                         (1, 12),
                     ),
                     number_panel(
