@@ -278,7 +278,6 @@ class RulesHandlers:
             tx.publish(*silence_event(cause, ids, revision, reason, commit))
 
 
-
 def _with_span(cause: Cause, decision: Decision, began_ns: int) -> Cause:
     """Make a span for a decision with effects, so that the trace of what follows continues it.
 
