@@ -25,6 +25,13 @@ VERBS = (
         attribute="stories_command",
     ),
     LazyCommand(
+        "prove",
+        "Prove what must always hold of a folder of rules, or show a story in which it does not.",
+        _JUDGE,
+        module="rules.prove",
+        attribute="prove_command",
+    ),
+    LazyCommand(
         "fields",
         "List every field and fact that a rule on an event may name.",
         _LOOK_UP,

@@ -1,1 +1,1 @@
-"""Looks at rules and at recorded decisions from outside: bundles, replays, differences and explanations."""
+"""Looks at rules and at recorded decisions from outside: proofs, bundles, replays, differences and explanations."""

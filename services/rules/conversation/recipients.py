@@ -13,11 +13,12 @@ from typing import Any, get_args
 from msgspec import Struct
 from msgspec.structs import fields as fields_of
 
-from services.rules.conversation.chain import Chain, DeliveryState
+from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState
 from services.rules.conversation.context import DecisionContext, ExclusionReason
 from services.rules.conversation.document import Document
 from services.rules.conversation.facts import PersonFacts
 from services.rules.identity_cache import cached_by_identity
+from services.rules.rulebook.built_in import FINISH, TAKE
 from services.rules.rulebook.model import Addressees, ContactBasis, Rulebook, StaffDirectory, StandIn, Team, Verb
 from shared.clients.working_calendar import PublisherCalendar, WorkingCalendar
 from shared.contracts.envelope import EventData
@@ -295,12 +296,19 @@ _NEVER_ARRIVED = frozenset({DeliveryState.FAILED, DeliveryState.DROPPED, Deliver
 
 
 def unanswered_people(chain: Chain) -> tuple[PersonId, ...]:
-    """The people with an open question or form of this chain, and no final answer."""
-    asked = (m for m in chain.messages if m.verb in {Verb.ASK, Verb.REMIND} and m.open)
+    """The people with an open question or form of this chain, and no final answer.
+
+    A reminder of a hand-over is no question of the chain: its buttons are those of the hand-over.
+    """
+    asked = (m for m in chain.messages if m.verb in {Verb.ASK, Verb.REMIND} and m.open and not _is_of_handover(m))
     people = dict.fromkeys(m.person_id for m in asked if chain.final_answer_of(m.person_id) is None)
     if chain.form is not None and not chain.form.over:
         people[chain.form.person_id] = None
     return tuple(people)
+
+
+def _is_of_handover(message: ChainMessage) -> bool:
+    return set(message.buttons) in ({*TAKE}, {*FINISH})
 
 
 def people_in(data: EventData) -> Iterator[PersonId]:

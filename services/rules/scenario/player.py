@@ -268,10 +268,10 @@ def play_story(story: Story, rulebook: Rulebook) -> list[FileFault]:
 
 
 @lru_cache(maxsize=2)
-def _prepare(rulebook: Rulebook) -> tuple[Rulebook, RuleMatcher]:
+def _prepare(rulebook: Rulebook, shadowed: bool) -> tuple[Rulebook, RuleMatcher]:  # noqa: FBT001 -- part of a key
     """Building a matcher takes far longer than a story; it keeps nothing from one event to the next."""
     book = add_built_in_rules(rulebook)
-    return book, RuleMatcher(book.rules.values())
+    return book, RuleMatcher(book.rules.values(), shadowed=shadowed)
 
 
 @dataclass(slots=True)
@@ -284,8 +284,11 @@ class StoryPlayer:
     differences: tuple[EffectRow, ...] = ()
 
     @classmethod
-    def of(cls, story: Story, rulebook: Rulebook, observer: StoryObserver | None = None) -> "StoryPlayer":
-        book, matcher = _prepare(rulebook)
+    def of(
+        cls, story: Story, rulebook: Rulebook, observer: StoryObserver | None = None, *, shadowed: bool = True
+    ) -> "StoryPlayer":
+        """Without ``shadowed`` the evaluator is alone, which saves time where a rulebook is played once."""
+        book, matcher = _prepare(rulebook, shadowed)
         people = make_people(story, book)
         decider = Decider(
             rulebook=people.book,

@@ -5,7 +5,7 @@ import pytest
 from services.rules.rulebook.loader import read_folder
 from services.rules.scenario.folder_check import check_files
 from services.rules.scenario.player import play_story
-from tests.services.rules.stories import FOLDER, HEAD, story_faults
+from tests.services.rules.stories import FOLDER, HEAD, own_rulebook, story, story_faults
 
 RULE = """\
 rule: expiring
@@ -130,3 +130,25 @@ def test_a_deadline_is_left_with_the_owner_when_its_escalation_has_no_person() -
         "expect: [{end: left_with_owner}]",
     )
     assert story_faults(people, *moves) == []
+
+
+def test_a_reminder_of_a_hand_over_is_no_question_that_waits_for_an_answer() -> None:
+    people = "801: {roles: [author], country: GB}\n61: {roles: [finance], country: GB}"
+    played = story(
+        people,
+        "event: royalty.document_available",
+        "wait: 1 hour",
+        "expect: [{ask: 801}]",
+        "reply: {from: 801, button: question}",
+        "expect: [{hand_over: 61}, {tell: 801, say: handed_over}]",
+        "reply: {from: 61, button: take}",
+        "expect: [{tell: 61, say: taken}]",
+        "wait: 5 working days",
+        "expect: [{remind: 61, say: taken}]",
+        "reply: {from: 61, button: give_back}",
+        "expect: [{tell: 61, say: noted}]",
+        "wait: 5 working days",
+        "expect: [{remind: 801, say: royalty_document_reminder}]",  # and not 61, who has no such buttons
+        rule="royalty-document",
+    )
+    assert play_story(played, own_rulebook()) == []

@@ -1,0 +1,234 @@
+"""How a story begins in which a rule starts: its people, the facts and the event, from values that its condition needs.
+
+Events are the golden ones, changed where the condition or a time of the rule needs it.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from datetime import UTC, date, datetime
+from functools import lru_cache
+from typing import Any
+
+from services.rules.analysis.satisfiability import PRESENT, Values
+from services.rules.rulebook.built_in import RESERVED_PREFIX
+from services.rules.rulebook.catalogue import MESSAGE_RECEIVED, STAFF_ROLES, FieldType, party_fields, resolve
+from services.rules.rulebook.model import At, Rule, Rulebook, Team
+from services.rules.scenario.story_file import Story, StoryStep, read_stories
+from services.rules.scenario.story_world import golden_data
+from shared.contracts import consonance
+from shared.contracts.vocabulary import Role, WorkRef
+
+START = datetime(2027, 3, 3, 10, tzinfo=UTC)
+"""A Wednesday morning, in no holidays."""
+_AHEAD = date(2027, 5, 5)
+"""The date in every field that a step is timed by."""
+_SENDER, _FIRST_STRANGER = 555, 9001
+_WHOEVER = frozenset({"sender", "unanswered", "told"})
+_SET_BY_FACTS = frozenset({"launch", "days_to", "rights", "sender"})
+_SAID_BY_EVENT = {("rights.approval_requested", "rights.needs_signature"): "requires_signature"}
+"""Facts that an event itself says."""
+_WORK_STATE = frozenset({"work.stage_key", "work.cancelled", "work.embargo_until", "work.open_blocks"})
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """``people`` as a story writes them, by contact id; ``steps`` are the first ones, as a story writes them."""
+
+    rule: str
+    people: Mapping[int, Mapping[str, object]]
+    steps: tuple[str, ...]
+
+    def without(self, *, staff: bool) -> "Opening":
+        """The same where the people outside the publisher have opted out, with ``staff`` everybody."""
+        gone = {
+            number: {**each, "opted_out": True} if staff or not _is_staff(each) else each
+            for number, each in self.people.items()
+        }
+        return replace(self, people=gone)
+
+    def in_country(self, country: str) -> "Opening":
+        """The same where the people outside the publisher live there."""
+        moved = {
+            number: each if _is_staff(each) else {**each, "country": country} for number, each in self.people.items()
+        }
+        return replace(self, people=moved)
+
+    def text(self, sentence: str, more: tuple[str, ...] = ()) -> str:
+        """A story file with this story."""
+        people = "".join(f"    {number}: {flow(each)}\n" for number, each in self.people.items())
+        steps = "".join(f"    - {step}\n" for step in (*self.steps, *more))
+        start = f"{START:%Y-%m-%dT%H:%M:%SZ}"
+        return f"- it: {sentence}\n  start: {start}\n  people:\n{people}  play:\n{steps}"
+
+    def story(self, sentence: str = "goes on", more: tuple[str, ...] = ()) -> Story:
+        return read_story(self.rule, self.text(sentence, more))
+
+
+def read_story(rule: str, text: str) -> Story:
+    """Raises ValueError for a text that is no story."""
+    stories, faults = read_stories({f"{rule}.test.yaml": text})
+    if faults or not stories:
+        raise ValueError(f"{faults[0] if faults else 'there is no story'}:\n{text}")
+    return stories[0]
+
+
+@lru_cache(maxsize=4096)
+def read_step(text: str) -> StoryStep:
+    """A single step of a story."""
+    return read_story(
+        "step", f"- it: goes\n  start: 2027-03-03T10:00:00Z\n  people: {{}}\n  play:\n    - {text}\n"
+    ).steps[0]
+
+
+def flow(value: object) -> str:
+    """A value as YAML on one line."""
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key}: {flow(each)}' for key, each in value.items())}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(flow, value))}]"
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%dT%H:%M:%SZ}"
+    if isinstance(value, str):
+        return value if _PLAIN.fullmatch(value) and value not in _RESERVED else json.dumps(value, ensure_ascii=False)
+    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
+
+
+_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_.]*")
+_RESERVED = frozenset({"true", "false", "null"})
+
+
+def _is_staff(person: Mapping[str, Any]) -> bool:
+    return "team" in person or any(role in STAFF_ROLES for role in person.get("roles", ()))
+
+
+# ------------------------------------------------------------------ an opening of a rule
+
+
+def opening_of(book: Rulebook, rule: Rule, event: str, values: Values) -> Opening:
+    """The opening at an event with these values; times of the rule lie ahead."""
+    is_message = event == MESSAGE_RECEIVED
+    steps = _message_steps(book, values) if is_message else event_steps(rule, event, values)
+    return Opening(rule.name, _people(book, rule, event, values), steps)
+
+
+def event_steps(rule: Rule, event: str, values: Values) -> tuple[str, ...]:
+    """The facts, then the event."""
+    wanted = {**_times_ahead(rule, event), **values}
+    facts: dict[str, object] = {}
+    said: dict[str, object] = {}
+    for named, value in wanted.items():
+        if value == PRESENT or "answers_a_question" in named or named.startswith("chain."):
+            continue
+        path = _SAID_BY_EVENT.get((event, named), named)
+        (facts if _is_fact(event, path) else said)[path] = list(value) if isinstance(value, tuple) else value
+    with_ = f", with: {flow(said)}" if said else ""
+    return (*([f"facts: {flow(facts)}"] if facts else []), f"{{event: {event}{with_}}}")
+
+
+def _is_fact(event: str, path: str) -> bool:
+    """Whether a story says it under ``facts``; what an event itself has comes before a fact of that name."""
+    head, _, rest = path.partition(".")
+    if head in _SET_BY_FACTS:
+        return head not in golden_data(f"{consonance.PREFIX}{event}{consonance.SUFFIX}")
+    return path in _WORK_STATE or (head == "work" and rest.partition(".")[0] not in WorkRef.__struct_fields__)
+
+
+def _times_ahead(rule: Rule, event: str) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for step in rule.steps:
+        if isinstance(step.timing, At) and (spec := resolve((event,), step.timing.field)) is not None:
+            noon = datetime(_AHEAD.year, _AHEAD.month, _AHEAD.day, 12, tzinfo=UTC)
+            if spec.type in {FieldType.DATE, FieldType.INSTANT}:
+                found[spec.path] = noon if spec.type is FieldType.INSTANT else _AHEAD
+    return found
+
+
+def _message_steps(book: Rulebook, values: Values) -> tuple[str, ...]:
+    line, text = values.get("line") or book.tenant.default_line, values.get("text") or "Good morning"
+    facts = (
+        {"sender.open_acquisition": values["sender.open_acquisition"]} if "sender.open_acquisition" in values else {}
+    )
+    reply = flow({"from": _SENDER, "text": text, "line": line})
+    return (*([f"facts: {flow(facts)}"] if facts else []), f"reply: {reply}")
+
+
+# ------------------------------------------------------------------ people
+
+
+def _people(book: Rulebook, rule: Rule, event: str, values: Values) -> dict[int, dict[str, object]]:
+    """One person for every role that the rule addresses, and for each party of the event."""
+    people: dict[int, dict[str, object]] = {}
+    named = _parties(event, people)
+    if event == MESSAGE_RECEIVED:
+        known = bool(values.get("sender.known") or values.get("sender.roles"))
+        roles = list(values.get("sender.roles") or ["author"]) if known else []  # type: ignore[call-overload]
+        people[_SENDER] = {"country": "GB", **({"roles": roles} if known else {"visitor": True})}
+    strangers = iter(range(_FIRST_STRANGER, _FIRST_STRANGER + 500))
+    teams = dict.fromkeys((rule.owner, book.people.inbox))
+    for who in addressed(rule):
+        if isinstance(who, Team):
+            teams[who.name] = None
+        elif who not in _WHOEVER and who not in named:
+            _add(people, _contact_of(book, who) or next(strangers), _role_of(event, who))
+    for team in teams:
+        roles_of_team = list(book.people.teams.get(team, {}))
+        if roles_of_team:
+            people[next(strangers)] = {"roles": roles_of_team[:1], "team": team, "country": "GB"}
+    return people
+
+
+def _parties(event: str, people: dict[int, dict[str, object]]) -> frozenset[str]:
+    """Adds the parties of the golden event; the names by which a rule may address them."""
+    if event == MESSAGE_RECEIVED:
+        return frozenset()
+    data, named = golden_data(f"{consonance.PREFIX}{event}{consonance.SUFFIX}"), set[str]()
+    for name in party_fields(event):
+        parties = data.get(name)
+        for party in parties if isinstance(parties, list) else [parties] if parties else []:
+            role, contact = str(party.get("role") or ""), party.get("contact_id")
+            named |= {name, role}
+            if contact is not None and role in set(Role):
+                _add(people, int(contact), role)
+    return frozenset(named)
+
+
+def _add(people: dict[int, dict[str, object]], contact: int, role: str) -> None:
+    known = people.setdefault(contact, {"roles": [], "country": "GB"})
+    roles = known["roles"]
+    if isinstance(roles, list) and role not in roles:
+        roles.append(role)
+
+
+def _role_of(event: str, who: str) -> str:
+    """A party that the golden event does not name is played by a person of the work."""
+    return who if who in set(Role) or who not in party_fields(event) else "author"
+
+
+def _contact_of(book: Rulebook, role: str) -> int | None:
+    return next(
+        (ids[0] for roles in book.people.teams.values() for name, ids in roles.items() if name == role and ids), None
+    )
+
+
+def addressed(part: object) -> Iterator[str | Team]:
+    """Everyone that a rule, or a part of it, addresses."""
+    if isinstance(part, Mapping):
+        for each in part.values():
+            yield from addressed(each)
+    elif isinstance(part, tuple):
+        for each in part:
+            yield from addressed(each)
+    elif is_dataclass(part) and not isinstance(part, Team):
+        for each in fields(part):
+            value = getattr(part, each.name)
+            if each.name in {"who", "cc"} and isinstance(value, tuple):
+                yield from value
+            else:
+                yield from addressed(value)
+
+
+def own_rules(book: Rulebook) -> list[Rule]:
+    """The rules of the publisher, without those of the service itself."""
+    return [rule for name, rule in book.rules.items() if not name.startswith(RESERVED_PREFIX)]

@@ -1,0 +1,482 @@
+"""Proves properties of a rulebook, each with a counterexample where it does not hold: a story that can be played.
+
+What is exhaustive and what is bounded is said in docs/rules.md. The story of a counterexample expects what happens
+now, so it passes as long as the fault is there.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from itertools import islice, product
+
+from services.rules.analysis.exploration import Exploration, Move, State, explore
+from services.rules.analysis.opening import Opening, opening_of, own_rules, read_step
+from services.rules.analysis.satisfiability import TooManyValuesError, both, solutions
+from services.rules.conversation.chain import Chain, ChainMessage, Ending
+from services.rules.conversation.context import EndedChain, RequestedMessage, RequestedWrite
+from services.rules.rulebook.built_in import FINISH, TAKE
+from services.rules.rulebook.catalogue import STAFF_ROLES
+from services.rules.rulebook.faults import FileFault
+from services.rules.rulebook.model import (
+    ALWAYS,
+    AnswerAction,
+    Condition,
+    Location,
+    NoneOf,
+    Rule,
+    Rulebook,
+    Step,
+    Team,
+    Verb,
+    WriteAction,
+    answers_of,
+    questions_of,
+)
+from services.rules.scenario.comparison import ObservedEffect
+from services.rules.scenario.player import StoryPlayer
+from services.rules.scenario.story_file import EffectKind
+from shared.contracts.errors import StetError
+from shared.contracts.ids import RuleId
+from shared.contracts.writes import WriteOperation
+
+
+class Property(StrEnum):
+    FIRES = "every rule can start"
+    ENDS = "every chain ends in an answer, a person or a give-up"
+    OUTCOME = "every answer has an outcome"
+    RACE = "no two rules write the same of one record at once"
+    LOOP = "no rule starts itself again through what it writes"
+    LANGUAGE = "every template is there in each language of the people it can reach"
+
+
+@dataclass(frozen=True, slots=True)
+class Counterexample:
+    """``story`` is a file for the rule's stories; empty where nothing can be played, because nothing can happen."""
+
+    broken: Property
+    rule: str
+    fault: FileFault
+    story: str = ""
+
+
+@dataclass(slots=True)
+class Proof:
+    """``states`` and ``moves`` were played with the real decisions. ``bounded`` are rules not played in every way."""
+
+    found: list[Counterexample] = field(default_factory=list)
+    bounded: dict[RuleId, int] = field(default_factory=dict)
+    undecided: list[FileFault] = field(default_factory=list)
+    rules: int = 0
+    states: int = 0
+    moves: int = 0
+
+
+_MOST_STATES, _AT_MOST, _FEWEST_STATES = 900, 80, 8
+"""Over all rules with one opening each; of each opening of a rule, and the fewest of it."""
+_MOST_WITNESSES = 12
+_WAIT = "wait: 400 days"
+
+
+def prove(book: Rulebook) -> Iterator[Proof]:
+    """The proof so far, after each rule; the last one is whole."""
+    proof, rules = Proof(), own_rules(book)
+    most = max(_FEWEST_STATES, min(_AT_MOST, _MOST_STATES // max(1, len(rules))))
+    shapes: set[object] = set()
+    openings: dict[RuleId, Opening] = {}
+    for rule in rules:
+        proof.rules += 1
+        for event in rule.events:
+            opening = _prove_start(book, rule, event, proof)
+            if opening is not None:
+                openings.setdefault(rule.name, opening)
+        if rule.name in openings:
+            proof.found += _missing_languages(book, rule, openings[rule.name])
+            if (shape := _shape(rule)) not in shapes:
+                shapes.add(shape)
+                _prove_course(book, rule, most, proof)
+        yield proof
+    proof.found += _races(book, rules, openings)
+    proof.found += _loops(book, rules, openings)
+    yield proof
+
+
+def alone(book: Rulebook, *rules: Rule) -> Rulebook:
+    """The rulebook with these rules and no others."""
+    return replace(book, rules={rule.name: rule for rule in rules})
+
+
+# ------------------------------------------------------------------ every rule can start
+
+
+def _prove_start(book: Rulebook, rule: Rule, event: str, proof: Proof) -> Opening | None:
+    """An opening in which the rule starts by this event, played; else it is a counterexample, or undecided."""
+    try:
+        opening, tried = _start(book, rule, event, rule.condition)
+    except TooManyValuesError:
+        proof.undecided.append(FileFault(rule.location, f"the “if” is too large to be decided for {event}"))
+        return None
+    if opening is None and tried == 0:
+        sentence = f"“{rule.name}” can never start by {event}: no values of its fields make all of “if” true"
+        proof.found.append(Counterexample(Property.FIRES, rule.name, FileFault(_condition_location(rule), sentence)))
+    elif opening is None:
+        sentence = (
+            f"no story was found in which {event} starts “{rule.name}”; the values that “if” needs may not go together"
+        )
+        proof.undecided.append(FileFault(_condition_location(rule), sentence))
+    return opening
+
+
+def _start(book: Rulebook, rule: Rule, event: str, condition: Condition) -> tuple[Opening | None, int]:
+    """The first opening in which the rule starts, and how many were tried."""
+    small, tried = alone(book, rule), 0
+    for values in islice(solutions(condition, event), _MOST_WITNESSES):
+        tried += 1
+        opening = opening_of(book, rule, event, values)
+        if _starts(small, rule, opening):
+            return opening, tried
+    return None, tried
+
+
+def _starts(book: Rulebook, rule: Rule, opening: Opening) -> bool:
+    try:
+        player = StoryPlayer.of(opening.story(), book, shadowed=False)
+        for step in opening.steps:
+            player.play(read_step(step))
+    except (StetError, ValueError, TypeError, LookupError):
+        return False
+    return any(chain.rule == rule.name for chain in player.simulation.facts.chains.values())
+
+
+def _condition_location(rule: Rule) -> Location:
+    return rule.location
+
+
+# ------------------------------------------------------------------ the course of a chain
+
+
+def _shape(rule: Rule) -> object:
+    """Rules alike in this take the same courses: templates, texts and what starts them do not matter."""
+
+    def of(step: Step) -> object:
+        answers = tuple((name, _bare(answer)) for name, answer in step.answers.items())
+        written = (step.record, step.tell.who if step.tell else None)
+        return (step.verb, step.who, step.timing, step.unless, answers, step.form, written)
+
+    return repr((rule.owner, rule.events, tuple(map(of, rule.steps)), [until.event for until in rule.until]))
+
+
+def _bare(answer: AnswerAction) -> object:
+    told = answer.tell.who if answer.tell else None
+    return (replace(answer, tell=None), told)
+
+
+def _prove_course(book: Rulebook, rule: Rule, most: int, proof: Proof) -> None:
+    small, found = alone(book, rule), dict[Property, Counterexample]()
+    for opening in _openings(book, rule):
+        course = explore(small, rule, opening, most)
+        proof.states += course.states
+        proof.moves += len(course.transitions)
+        if not course.complete:
+            proof.bounded[rule.name] = most
+        for example in _broken(small, rule, opening, course):
+            known = found.get(example.broken)
+            if known is None or len(example.story) < len(known.story):
+                found[example.broken] = example
+    proof.found += found.values()
+
+
+def _openings(book: Rulebook, rule: Rule) -> Iterator[Opening]:
+    """Everybody reachable, with each ``unless`` true and false; then the people outside gone, then all of them."""
+    first: Opening | None = None
+    told: set[tuple[str, ...]] = set()
+    for event, condition in product(rule.events[:1], (ALWAYS, *_unlesses(rule))):
+        try:
+            opening, _ = _start(book, rule, event, both(rule.condition, condition))
+        except TooManyValuesError:
+            continue
+        if opening is not None and opening.steps not in told:
+            told.add(opening.steps)
+            first = first or opening
+            yield opening
+    if first is not None:
+        yield first.without(staff=False)
+        yield first.without(staff=True)
+
+
+def _unlesses(rule: Rule) -> Iterator[Condition]:
+    for condition in _all_unlesses(rule):
+        yield from (condition, NoneOf(condition))
+
+
+def _all_unlesses(rule: Rule) -> Iterator[Condition]:
+    writes = [(step.record, *(answer.record for answer in answers_of(step))) for step in rule.steps]
+    yield from (step.unless for step in rule.steps if step.unless is not None)
+    yield from (
+        each.unless for some in writes for write in some for each in _chain_of(write) if each.unless is not None
+    )
+
+
+def _chain_of(write: WriteAction | None) -> Iterator[WriteAction]:
+    while write is not None:
+        yield write
+        write = write.then
+
+
+def _broken(book: Rulebook, rule: Rule, opening: Opening, course: Exploration) -> Iterator[Counterexample]:
+    for before, move, after in course.transitions:
+        if (sentence := _ending_fault(before, after, rule)) is not None:
+            yield _example(book, rule, opening, Property.ENDS, after, sentence)
+        elif move is not None and move.tapped and (sentence := _answer_fault(move, before, after, rule)) is not None:
+            yield _example(book, rule, opening, Property.OUTCOME, after, sentence)
+
+
+def _ending_fault(before: State, after: State, rule: Rule) -> str | None:
+    if after.failed is not None:
+        return f"“{rule.name}” cannot go on: {after.failed}"
+    for chain in after.chains(rule):
+        was = next((each for each in before.chains(rule) if each.chain_id == chain.chain_id), None)
+        if chain.ended is Ending.DONE and _asked_in_vain(was or chain):
+            return f"“{rule.name}” ends as done although its question has no answer; end it with give_up or hand_over"
+        waiting = any(write.pending for write in chain.writes)
+        if chain.live and chain.next_due is None and not waiting:
+            return f"“{rule.name}” waits for ever: nothing of it is due any more, and it has not ended"
+    return None
+
+
+def _asked_in_vain(chain: Chain) -> bool:
+    """There was a question, and no one gave a final answer or handed it on."""
+    asked = any(m.verb is Verb.ASK and m.open for m in chain.messages)
+    return asked and not any(given.final for given in chain.answers) and not chain.handovers
+
+
+def _answer_fault(move: Move, before: State, after: State, rule: Rule) -> str | None:
+    """A declared answer must lead to a write, a message to somebody, or wait for the answers of others."""
+    if move.tapped is None or after.failed is not None:
+        return None
+    question, name = move.tapped
+    declared = [a for s in reversed(rule.steps[: question.step + 1]) for a in answers_of(s) if a.name == name]
+    if set(question.buttons) in ({*TAKE}, {*FINISH}) or not declared or declared[0].continues:
+        return None
+    return None if _comes_to_something(question, before, after, rule) else _idle_answer(name, rule)
+
+
+def _idle_answer(name: str, rule: Rule) -> str:
+    return f"the answer “{name}” of “{rule.name}” ends the chain and nothing comes of it"
+
+
+def _comes_to_something(question: ChainMessage, before: State, after: State, rule: Rule) -> bool:
+    """A write, a message other than that the answer was noted, also a held one, or waiting for others."""
+    if any(isinstance(effect, RequestedWrite) for effect in after.effects):
+        return True
+    told = [e for e in after.effects if isinstance(e, RequestedMessage)]
+    if any(e.send.person_id != question.person_id or e.send.say != "noted" for e in told):
+        return True
+    if any(message[0] != question.person_id for message in _messages(after, rule) - _messages(before, rule)):
+        return True
+    return not any(isinstance(effect, EndedChain) for effect in after.effects)
+
+
+def _messages(state: State, rule: Rule) -> set[tuple[str, str, int]]:
+    return {(str(m.person_id), m.say, m.step) for chain in state.chains(rule) for m in chain.messages}
+
+
+def _example(
+    book: Rulebook, rule: Rule, opening: Opening, broken: Property, state: State, sentence: str
+) -> Counterexample:
+    more = () if state.failed or _is_over(state, rule) else (_WAIT,)
+    path = state.path[:-1] if state.failed else state.path
+    location = rule.steps[0].location if rule.steps else rule.location
+    return Counterexample(
+        broken, rule.name, FileFault(location, sentence), story_of(book, opening, (*path, *more), str(broken))
+    )
+
+
+def _is_over(state: State, rule: Rule) -> bool:
+    return all(not chain.live for chain in state.chains(rule))
+
+
+def story_of(book: Rulebook, opening: Opening, path: Iterable[str], promise: str) -> str:
+    """The story file of these moves, which expects what happens now."""
+    written: list[str] = []
+    player = StoryPlayer.of(opening.story(), book, shadowed=False)
+    for step in (*opening.steps, *path):
+        player.play(read_step(step))
+        effects = player.observed()
+        written.append(step)
+        if effects or step == _WAIT:
+            written.append(f"expect: [{', '.join(map(_short, effects))}]" if effects else "expect: nothing")
+    return replace(opening, steps=()).text(f"does not keep to it that {promise}", tuple(written))
+
+
+def _short(effect: ObservedEffect) -> str:
+    match effect.kind:
+        case EffectKind.RECORD:
+            return f"{{record: {effect.record}}}"
+        case EffectKind.LEFT_OUT | EffectKind.END:
+            return str(effect)
+        case _:
+            return f"{{{effect.kind}: {effect.person}, say: {effect.template}, language: {effect.language}}}"
+
+
+# ------------------------------------------------------------------ languages
+
+
+def _missing_languages(book: Rulebook, rule: Rule, opening: Opening) -> Iterator[Counterexample]:
+    """For each country of house.yaml with another language: the rule is played with people who live there."""
+    small = alone(book, rule)
+    for country, language in book.tenant.languages.items():
+        lacking = sorted(name for name in _outside_templates(rule) if not _has(book, name, language))
+        if language == book.tenant.language or not lacking:
+            continue
+        sentence = f"“{rule.name}” can write to people whose language is “{language}”, which {', '.join(lacking)} lacks"
+        location = book.templates[lacking[0]].location
+        story = story_of(small, opening.in_country(country), (), str(Property.LANGUAGE))
+        yield Counterexample(Property.LANGUAGE, rule.name, FileFault(location, sentence), story)
+        return
+
+
+def _has(book: Rulebook, template: str, language: str) -> bool:
+    found = book.templates.get(template)
+    return found is None or language in found.languages or language.partition("_")[0] in found.languages
+
+
+def _outside_templates(rule: Rule) -> set[str]:
+    """The templates that people outside the publisher can get: those of steps that do not address staff alone."""
+    found = set[str]()
+    for step in rule.steps:
+        if step.say and not _staff_only(step.who):
+            found.add(step.say)
+        found |= {question.say for question in questions_of(step) if not _staff_only(question.who)}
+        tells = [step.tell, *(answer.tell for answer in answers_of(step))]
+        found |= {tell.say for tell in tells if tell is not None and not _staff_only(tell.who)}
+    return found | {
+        until.tell.say for until in rule.until if until.tell is not None and not _staff_only(until.tell.who)
+    }
+
+
+def _staff_only(who: Iterable[object]) -> bool:
+    return all(isinstance(each, Team) or each in STAFF_ROLES for each in who)
+
+
+# ------------------------------------------------------------------ races
+
+
+def _races(book: Rulebook, rules: list[Rule], openings: dict[RuleId, Opening]) -> Iterator[Counterexample]:
+    """Two rules that start by one event and both ask for the same operation on its record are played together."""
+    writing = [(rule, operation) for rule in rules for operation in _operations(rule) if rule.name in openings]
+    for index, (rule, operation) in enumerate(writing):
+        for other, same in writing[index + 1 :]:
+            if same is not operation or other.name == rule.name or not set(rule.events) & set(other.events):
+                continue
+            example = _race(book, rule, other, operation)
+            if example is not None:
+                yield example
+
+
+def _race(book: Rulebook, rule: Rule, other: Rule, operation: WriteOperation) -> Counterexample | None:
+    event = next(event for event in rule.events if event in other.events)
+    both_rules = alone(book, rule, other)
+    try:
+        found = list(islice(solutions(both(rule.condition, other.condition), event), _MOST_WITNESSES))
+    except TooManyValuesError:
+        return None
+    for values in found:
+        opening = _merged(opening_of(book, rule, event, values), opening_of(book, other, event, values))
+        path = _path_to_writes(both_rules, opening, (rule, other), operation)
+        if path is not None:
+            sentence = (
+                f"“{rule.name}” and “{other.name}” can both ask for {operation} of one record, by the same {event}"
+            )
+            story = story_of(both_rules, opening, path, str(Property.RACE))
+            return Counterexample(Property.RACE, rule.name, FileFault(rule.location, sentence), story)
+    return None
+
+
+def _merged(one: Opening, other: Opening) -> Opening:
+    return replace(one, people={**other.people, **one.people})
+
+
+def _path_to_writes(
+    book: Rulebook, opening: Opening, rules: tuple[Rule, Rule], operation: WriteOperation
+) -> tuple[str, ...] | None:
+    """Moves after which both rules have asked for the operation on the same record; each tries its own answers."""
+    course = [explore(book, rule, opening, _FEWEST_STATES) for rule in rules]
+    paths = [[state.path for _, _, state in each.transitions if _asked_for(state, operation)] for each in course]
+    for first, second in product(paths[0][:4], paths[1][:4]):
+        path = (*first, *(step for step in second if not step.startswith("wait until")))
+        if _both_ask(book, opening, path, rules, operation):
+            return path
+    return None
+
+
+def _asked_for(state: State, operation: WriteOperation) -> bool:
+    return any(isinstance(e, RequestedWrite) and e.request.input.operation is operation for e in state.effects)
+
+
+def _both_ask(
+    book: Rulebook, opening: Opening, path: Iterable[str], rules: tuple[Rule, Rule], operation: WriteOperation
+) -> bool:
+    try:
+        player = StoryPlayer.of(opening.story(), book, shadowed=False)
+        for step in (*opening.steps, *path):
+            player.play(read_step(step))
+    except (StetError, ValueError, TypeError, LookupError):
+        return False
+    asked = [write for write in player.simulation.writes if write.input.operation is operation]
+    by_rule = {str(write.evidence.rule): write.record for write in asked}
+    records = [by_rule.get(rule.name) for rule in rules]
+    return None not in records and len(set(records)) == 1
+
+
+def _operations(rule: Rule) -> Iterator[WriteOperation]:
+    writes = [(step.record, *(answer.record for answer in answers_of(step))) for step in rule.steps]
+    yield from dict.fromkeys(each.operation for some in writes for write in some for each in _chain_of(write))
+
+
+# ------------------------------------------------------------------ loops
+
+_FOLLOWS = {
+    WriteOperation.RECORD_DECISION: ("rights.status_changed",),
+    WriteOperation.ADVANCE_WORKFLOW: ("rights.status_changed",),
+    WriteOperation.CREATE_ACQUISITION: ("acquisition.status_changed",),
+    WriteOperation.COMPLETE_MILESTONE: ("milestone.completed",),
+}
+"""The events by which Consonance reports a write; what metadata.apply changed is recognised as Stet's own."""
+
+
+def _loops(book: Rulebook, rules: list[Rule], openings: dict[RuleId, Opening]) -> Iterator[Counterexample]:
+    """Circles over “writes what starts”; a rule counts as started where its condition can hold for such an event."""
+    starts = {
+        rule.name: [
+            other
+            for other in rules
+            for operation in _operations(rule)
+            if set(_FOLLOWS.get(operation, ())) & set(other.events) and other.name in openings
+        ]
+        for rule in rules
+    }
+    reported: set[frozenset[str]] = set()
+    for rule in rules:
+        circle = _circle(rule, rule, starts, ())
+        if circle is None or frozenset(circle) in reported:
+            continue
+        reported.add(frozenset(circle))
+        names = " → ".join(f"“{name}”" for name in (*circle, circle[0]))
+        sentence = f"what these rules write can start them again, without end: {names}"
+        story = ""
+        if rule.name in openings:
+            story = story_of(
+                alone(book, *(book.rules[RuleId(name)] for name in circle)), openings[rule.name], (), str(Property.LOOP)
+            )
+        yield Counterexample(Property.LOOP, rule.name, FileFault(rule.location, sentence), story)
+
+
+def _circle(rule: Rule, goal: Rule, starts: dict[RuleId, list[Rule]], seen: tuple[str, ...]) -> tuple[str, ...] | None:
+    for other in starts[rule.name]:
+        if other.name == goal.name:
+            return (*seen, rule.name)
+        if other.name not in seen and other.name != rule.name:
+            found = _circle(other, goal, starts, (*seen, rule.name))
+            if found is not None:
+                return found
+    return None

@@ -1,0 +1,179 @@
+"""Finds values of fields for which conditions hold, or shows that there are none.
+
+Each field gets a finite domain that stands for all its values: the literals it is compared with, a value in each gap
+between them, one outside, and its absence where it may be absent. A comparison cannot tell other values apart, so
+trying all combinations decides the condition. Fields count as independent of each other.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from itertools import combinations
+
+from services.rules.matching.conditions import holds
+from services.rules.rulebook.catalogue import FieldSpec, FieldType, resolve
+from services.rules.rulebook.model import (
+    ALWAYS,
+    AllOf,
+    AnyOf,
+    Compare,
+    Condition,
+    Field,
+    NoneOf,
+    comparisons,
+    mentioned_fields,
+)
+
+Values = Mapping[str, object]
+"""A value for each field, None for an absent one."""
+
+_MOST_TRIED = 20_000
+_MOST_ITEMS = 4  # of a list, of which all subsets are tried
+_A_DAY = date(2027, 6, 1)
+_AN_INSTANT = datetime(2027, 6, 1, 12, tzinfo=UTC)
+_STEPS = (-2, -1, 0, 1, 2)
+PRESENT = "present"
+"""In place of a person or record, of which a condition can only say that it exists."""
+
+
+class TooManyValuesError(Exception):
+    """More combinations than are tried: neither values were found nor is it shown that there are none."""
+
+
+@dataclass(slots=True)
+class _Search:
+    condition: Condition
+    names: Sequence[str]
+    domains: Mapping[str, Sequence[object]]
+    tried: int = 0
+    found: dict[str, object] = field(default_factory=dict)
+
+    def solutions(self, depth: int = 0) -> Iterator[Values]:
+        self.tried += 1
+        if self.tried > _MOST_TRIED:
+            raise TooManyValuesError
+        known = _evaluate(self.condition, self.found)
+        if known is False:
+            return
+        if depth == len(self.names):
+            yield dict(self.found)
+            return
+        name = self.names[depth]
+        for value in self.domains[name]:
+            self.found[name] = value
+            yield from self.solutions(depth + 1)
+            del self.found[name]
+
+
+def solutions(condition: Condition, event: str, *, started_by: tuple[str, ...] = ()) -> Iterator[Values]:
+    """All combinations of field values for which the condition holds at this event, by example.
+
+    Raises TooManyValuesError.
+    """
+    names = sorted(mentioned_fields(condition), key=lambda name: -len(_literals(condition, name)))
+    specs = {name: resolve((event,), name, started_by) for name in names}
+    domains = {name: _domain(condition, name, spec) for name, spec in specs.items()}
+    return _Search(condition, names, domains).solutions()
+
+
+def both(*conditions: Condition | None) -> Condition:
+    return AllOf(tuple(each for each in conditions if each is not None and each != ALWAYS))
+
+
+def _evaluate(condition: Condition, known: Values) -> bool | None:
+    """None where it depends on fields that have no value yet."""
+    match condition:
+        case Compare():
+            if mentioned_fields(condition) <= known.keys():
+                return holds(condition, known)  # type: ignore[arg-type]  # values of a domain are values of a field
+            return None
+        case AllOf(conditions):
+            return _all(_evaluate(each, known) for each in conditions)
+        case AnyOf(conditions):
+            found = _all(_negated(_evaluate(each, known)) for each in conditions)
+            return _negated(found)
+        case NoneOf(inner):
+            return _negated(_evaluate(inner, known))
+
+
+def _negated(value: bool | None) -> bool | None:  # noqa: FBT001 -- a truth value is all there is
+    return None if value is None else not value
+
+
+def _all(values: Iterable[bool | None]) -> bool | None:
+    unknown = False
+    for value in values:
+        if value is False:
+            return False
+        unknown = unknown or value is None
+    return None if unknown else True
+
+
+# ------------------------------------------------------------------ domains
+
+
+def _literals(condition: Condition, name: str) -> set[object]:
+    """What the field, and every field it is compared with, is compared with."""
+    found: set[object] = set()
+    for each in comparisons(condition):
+        operand = each.operand
+        if each.field in _related(condition, name) and not isinstance(operand, Field):
+            found.update(operand if isinstance(operand, tuple) else (operand,))
+    return found
+
+
+def _related(condition: Condition, name: str) -> frozenset[str]:
+    """The fields that the field is compared with, directly or through others; itself among them."""
+    pairs = [(each.field, each.operand.name) for each in comparisons(condition) if isinstance(each.operand, Field)]
+    found = {name}
+    while more := {one for pair in pairs if found & set(pair) for one in pair} - found:
+        found |= more
+    return frozenset(found)
+
+
+def _domain(condition: Condition, name: str, spec: FieldSpec | None) -> Sequence[object]:
+    if spec is None:
+        return (None,)
+    literals = _literals(condition, name)
+    values = _values(spec, literals)
+    return (*values, None) if spec.optional else tuple(values)
+
+
+def _values(spec: FieldSpec, literals: set[object]) -> Sequence[object]:  # noqa: PLR0911 -- one for each type
+    match spec.type:
+        case FieldType.FLAG:
+            return (False,) if spec.path == "answers_a_question" else (True, False)
+        case FieldType.TEXT:
+            return _texts(spec, literals)
+        case FieldType.NUMBER:
+            numbers = [each for each in literals if isinstance(each, int | float) and not isinstance(each, bool)]
+            return sorted({base + step for base in numbers or [0] for step in _STEPS})
+        case FieldType.DATE:
+            days = [each for each in literals if isinstance(each, date) and not isinstance(each, datetime)]
+            return sorted({base + timedelta(days=step) for base in days or [_A_DAY] for step in _STEPS})
+        case FieldType.INSTANT:
+            instants = [each for each in literals if isinstance(each, datetime)]
+            return sorted({base + timedelta(hours=step) for base in instants or [_AN_INSTANT] for step in _STEPS})
+        case FieldType.LIST:
+            return _lists(spec, literals)
+        case _:
+            return (PRESENT,)
+
+
+def _texts(spec: FieldSpec, literals: set[object]) -> Sequence[str]:
+    """Those mentioned, and others that no comparison can tell apart; several, since fields may have to differ."""
+    words = sorted(each for each in literals if isinstance(each, str))
+    if not spec.values:
+        return (*words, "something", "something else")
+    others = [word for word in spec.values if word not in words]
+    return (*(word for word in words if word in spec.values), *others[:2])
+
+
+def _lists(spec: FieldSpec, literals: set[object]) -> Sequence[tuple[object, ...]]:
+    """Every selection of the items mentioned; beyond a few, each alone and all together. An empty list is absent."""
+    allowed = [each for each in literals if not spec.values or each in spec.values]
+    items = sorted(allowed, key=str)
+    sizes = range(1, len(items) + 1) if len(items) <= _MOST_ITEMS else (1, len(items))
+    selections = [chosen for size in sizes for chosen in combinations(items, size)]
+    others = tuple(word for word in spec.values if word not in items)[:1] or ("something",)
+    return (*selections, others)

@@ -1,0 +1,118 @@
+"""Each property of a rulebook: a small one in which it does not hold, with a story that shows it."""
+
+from services.rules.analysis.opening import read_story
+from services.rules.analysis.proof import Counterexample, Proof, Property, prove
+from services.rules.scenario.folder_check import check_files
+from services.rules.scenario.player import play_story
+from tests.services.rules.rulebooks import good_files
+
+HEAD = """\
+rule: {name}
+owner: rights
+why: {{en: You hold the rights., fr: Vous détenez les droits.}}
+on: rights.approval_requested
+about: request_id
+"""
+ASK = """\
+  - ask: rights_holder
+    say: asked
+    answers:
+      approve: {record: rights.record_decision, with: {decision: approved}}
+"""
+TOLD = """\
+template: told
+category: utility
+version: 1
+languages:
+  en: {body: Something happened.}
+  fr: {body: Il s’est passé quelque chose.}
+"""
+ASKED = """\
+template: asked
+category: utility
+version: 1
+languages:
+  en: {body: May we?, buttons: {approve: Yes}}
+  fr: {body: Pouvons-nous ?, buttons: {approve: Oui}}
+"""
+
+
+def proof_of(**rules: str) -> Proof:
+    """Of the good rulebook with these rules, given from their condition or steps on, in place of its own."""
+    files = {name: text for name, text in good_files().items() if not name.endswith((".rule.yaml", ".test.yaml"))}
+    files |= {"told.template.yaml": TOLD, "asked.template.yaml": ASKED}
+    files["asked_too.template.yaml"] = ASKED.replace("asked", "asked_too")
+    files |= {f"{name}.rule.yaml": HEAD.format(name=name) + text for name, text in rules.items()}
+    checked = check_files(files, tested=False)
+    assert [str(fault) for fault in checked.faults] == []
+    *_, proof = prove(checked.rulebook)
+    for example in proof.found:
+        if example.story:
+            assert play_story(read_story(example.rule, example.story), checked.rulebook) == []
+    return proof
+
+
+def the_one(proof: Proof, broken: Property) -> Counterexample:
+    (example,) = (each for each in proof.found if each.broken is broken)
+    return example
+
+
+GOOD = f"steps:\n{ASK}  - after: 2 days\n    give_up: no answer\n"
+
+
+def test_a_rule_that_asks_and_gives_up_has_no_counterexample() -> None:
+    proof = proof_of(good=GOOD)
+    assert proof.found == []
+    assert proof.bounded == {}
+    assert proof.states > 3
+
+
+def test_a_rule_whose_condition_contradicts_itself_can_never_start() -> None:
+    proof = proof_of(never=f"if: {{all: [{{request_id: a}}, {{request_id: b}}]}}\n{GOOD}")
+    assert the_one(proof, Property.FIRES).fault.sentence.startswith(
+        "“never” can never start by rights.approval_requested"
+    )
+
+
+def test_a_question_that_is_dropped_without_a_word_is_shown() -> None:
+    proof = proof_of(dropped=f"steps:\n{ASK}  - after: 2 days\n    tell: rights_manager\n    say: told\n")
+    example = the_one(proof, Property.ENDS)
+    assert "ends as done although its question has no answer" in example.fault.sentence
+    assert "{end: done}" in example.story
+
+
+def test_an_answer_that_may_write_nothing_is_shown() -> None:
+    ask = ASK.replace("approved}}", "approved}, unless: {rights.needs_signature: true}}")
+    proof = proof_of(idle=f"steps:\n{ask}  - after: 2 days\n    give_up: no answer\n")
+    example = the_one(proof, Property.OUTCOME)
+    assert "the answer “approve” of “idle” ends the chain and nothing comes of it" in example.fault.sentence
+    assert "button: approve" in example.story
+
+
+def test_two_rules_that_write_one_record_by_one_event_are_shown() -> None:
+    proof = proof_of(first=GOOD, second=GOOD.replace("approved", "declined").replace("say: asked", "say: asked_too"))
+    example = the_one(proof, Property.RACE)
+    assert "rights.record_decision" in example.fault.sentence
+    assert example.story.count("record: rights.record_decision") == 2
+
+
+def test_two_rules_that_no_event_starts_both_do_not_race() -> None:
+    proof = proof_of(first=f"if: {{kind: permission}}\n{GOOD}", second=f"if: {{kind: licence}}\n{GOOD}")
+    assert [example for example in proof.found if example.broken is Property.RACE] == []
+
+
+def test_a_language_that_a_template_lacks_is_shown_where_people_speak_it() -> None:
+    assert proof_of(good=GOOD).found == []
+    english = ASKED.replace("  fr: {body: Pouvons-nous ?, buttons: {approve: Oui}}\n", "")
+    files = {name: text for name, text in good_files().items() if not name.endswith((".rule.yaml", ".test.yaml"))}
+    files |= {"asked.template.yaml": english, "good.rule.yaml": HEAD.format(name="good") + GOOD}
+    *_, proof = prove(check_files(files, tested=False).rulebook)
+    example = the_one(proof, Property.LANGUAGE)
+    assert "whose language is “fr”, which asked lacks" in example.fault.sentence
+    assert "country: FR" in example.story
+
+
+def test_a_rule_with_a_form_holds() -> None:
+    files = {n: text for n, text in good_files().items() if not n.endswith(".rule.yaml") or "/pitch." in n}
+    *_, proof = prove(check_files(files, tested=False).rulebook)
+    assert [example.fault.sentence for example in proof.found] == []
