@@ -32,6 +32,13 @@ VERBS = (
         attribute="prove_command",
     ),
     LazyCommand(
+        "graph",
+        "Draw a rule as a flow with its people, times and answers.",
+        _LOOK_UP,
+        module="rules.graph",
+        attribute="graph_command",
+    ),
+    LazyCommand(
         "fields",
         "List every field and fact that a rule on an event may name.",
         _LOOK_UP,

@@ -1,0 +1,62 @@
+"""``stet rules graph RULE``: a rule drawn as a flow."""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ops.command_line import ExitCode, print_error
+from ops.rules.folder import DEFAULT_FOLDER, require_folder
+from services.rules.analysis.graph import graph_of, mermaid, svg
+from services.rules.rulebook.faults import FaultReport, nearest_word
+from services.rules.rulebook.loader import read_folder
+from services.rules.rulebook.model import Rule
+from services.rules.rulebook.validation import validate
+from shared.contracts.ids import RuleId
+
+
+class GraphFormat(StrEnum):
+    MERMAID = "mermaid"
+    SVG = "svg"
+
+
+def graph_command(
+    rule: Annotated[str, typer.Argument(metavar="RULE", help="The rule's name.")],
+    *,
+    folder: Annotated[
+        Path, typer.Option("--folder", metavar="DIR", envvar="STET_RULES_DIR", help="Where the rule files are.")
+    ] = DEFAULT_FOLDER,
+    base: Annotated[
+        Path | None,
+        typer.Option("--base", metavar="DIR", help="Another folder: its rule of that name is drawn before this one."),
+    ] = None,
+    output: Annotated[GraphFormat, typer.Option("--format", help="The form of the picture.")] = GraphFormat.MERMAID,
+) -> None:
+    """Draw a rule as a flow with its people, times and answers.
+
+    With --base the rule of another folder comes first, so that a pull request can show both.
+    """
+    after = _rule(require_folder(folder), rule)
+    before = None if base is None else _rule(require_folder(base), rule)
+    if before is None and after is None:
+        raise typer.Exit(print_error(_unknown(folder, rule), code=ExitCode.CANNOT_RUN))
+    draw = mermaid if output is GraphFormat.MERMAID else svg
+    if base is None:
+        sys.stdout.write(draw(graph_of(after)) if after else "")
+        return
+    for title, drawn in (("Before", before), ("After", after)):
+        body = draw(graph_of(drawn)) if drawn else "There is no such rule.\n"
+        fence = ("```mermaid\n", "```\n") if output is GraphFormat.MERMAID and drawn else ("", "")
+        sys.stdout.write(f"**{title}**\n\n{fence[0]}{body}{fence[1]}\n")
+
+
+def _rule(folder: Path, name: str) -> Rule | None:
+    return validate(read_folder(folder, FaultReport(), stories=False)).rulebook.rules.get(RuleId(name))
+
+
+def _unknown(folder: Path, name: str) -> str:
+    known = validate(read_folder(folder, FaultReport(), stories=False)).rulebook.rules
+    meant = nearest_word(name, known)
+    return f"there is no rule “{name}” in {folder}" + (f" (did you mean “{meant}”?)" if meant else "")
