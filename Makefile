@@ -1,6 +1,6 @@
 # Everything one types in this repository; `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup up demo chaos cluster fuzz check test bench rules image runtime lock dashboards pictures measure format lint types imports rule-files build-files dependencies spelling unused unit
+.PHONY: help setup up demo chaos cluster fuzz check test bench rules image runtime docs lock dashboards pictures measure format lint types imports rule-files build-files dependencies spelling unused unit
 
 PYTHON := .venv/bin/python
 READY := .venv/.ready
@@ -49,6 +49,9 @@ image: $(READY) ## build the images stet and stet-dev, print their sizes, copy o
 
 runtime: $(READY) ## import the services and the commands with nothing but what requirements.runtime.lock names
 	@$(PYTHON) -m dev.runtime_check
+
+docs: $(READY) ## build the pages of docs/ as a site in site/: every link is checked, and nothing is loaded from elsewhere
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet
 
 COMPILE = $$(command -v uv || echo .venv/bin/uv) pip compile --quiet --universal --generate-hashes --no-emit-index-url
 lock: $(READY) ## compile the locks anew from pyproject.toml: requirements.lock, and its parts that the images install

@@ -26,7 +26,7 @@ _PLACEHOLDER = re.compile(r"<\w+>|…")
 TOP_FOLDERS = tuple(f"{path.name}/" for path in ROOT.iterdir() if path.is_dir() and path.name not in {".git", ".venv"})
 TO_BE_WRITTEN = {f"rules/{each.name}" for page in rule_snippets.PAGES for each in rule_snippets.snippets(page)}
 """Files that the pages for authors show, and ask their reader to write."""
-MADE_AT_RUN_TIME = (".run/",)
+MADE_AT_RUN_TIME = (".run/", "site/")
 NAMES_OF_OTHERS = {ROOT / "docs/reference/whatsapp.md", ROOT / "docs/reference/consonance.md"}
 """Pages about other systems: what has points there is mostly a field of theirs."""
 
