@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bench import dispatcher, ingest, latency, rules, tracing
+from bench import dispatcher, engines, ingest, latency, rules, tracing
 from bench.results import BenchResult, print_results
 from shared.contracts.errors import StetError
 
@@ -28,6 +28,7 @@ class Part(StrEnum):
     DISPATCHER = "dispatcher"
     LATENCY = "latency"
     TRACING = "tracing"
+    ENGINES = "engines"
 
 
 _BENCHES: Mapping[Part, Callable[[float], AsyncIterator[BenchResult]]] = {
@@ -36,6 +37,7 @@ _BENCHES: Mapping[Part, Callable[[float], AsyncIterator[BenchResult]]] = {
     Part.DISPATCHER: dispatcher.measure,
     Part.LATENCY: latency.measure,
     Part.TRACING: tracing.measure,
+    Part.ENGINES: engines.measure,
 }
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
