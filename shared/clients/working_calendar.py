@@ -230,16 +230,26 @@ class PublisherCalendar:
     office: WorkingCalendar
     fairs: tuple[Closure, ...] = ()
 
-    def calendar_of(self, *, country: str | None, zone: str, roles: Iterable[str], staff: bool) -> WorkingCalendar:
+    def calendar_of(
+        self,
+        *,
+        country: str | None,
+        zone: str,
+        roles: Iterable[str],
+        staff: bool,
+        subdivision: str | None = None,
+    ) -> WorkingCalendar:
         """A person's: their zone and their country's holidays; staff keep the office's hours, week and closures.
 
-        Where ``zone`` is not a time zone, the country's counts.
+        Where ``zone`` is not a time zone, the country's counts. Without a ``subdivision`` that has holidays of its own,
+        people of the office's country keep those of the office.
         """
         office = self.office
         zone = resolve_zone(zone, country, None, office.zone)
         roles = frozenset(roles)
         fairs = tuple(fair for fair in self.fairs if fair.roles & roles)
-        subdivision = office.subdivision if country == office.country else None
+        if not has_subdivision(country, subdivision):
+            subdivision = office.subdivision if country == office.country else None
         if staff:
             closures = (*office.closures, *fairs)
             return WorkingCalendar(zone, country, subdivision, office.opens, office.closes, office.weekdays, closures)
@@ -299,6 +309,18 @@ def public_holidays(country: str | None, subdivision: str | None, year: int) -> 
             return frozenset(holidays.country_holidays(country, subdiv=subdivision, years=year))
         except _UNKNOWN_COUNTRY:
             return frozenset()
+
+
+@lru_cache(maxsize=1024)
+def has_subdivision(country: str | None, subdivision: str | None) -> bool:
+    """Whether this part of a country is known to have public holidays of its own."""
+    if country is None or subdivision is None:
+        return False
+    try:
+        holidays.country_holidays(country, subdiv=subdivision)
+    except _UNKNOWN_COUNTRY:
+        return False
+    return True
 
 
 @lru_cache(maxsize=512)

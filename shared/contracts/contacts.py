@@ -27,7 +27,10 @@ class Addresses(Value):
 
 
 class PersonObserved(EventData):
-    """A person as ingest knows them; without ``contact_id`` a visitor. Name, language and zone only where known."""
+    """A person as ingest knows them; without ``contact_id`` a visitor. Name, language and zone only where known.
+
+    ``subdivision`` is the part of the country, as ISO 3166-2 has it after the hyphen, like SCT.
+    """
 
     kind: ClassVar[str] = "contacts.person.observed.v1"
     person_id: PersonId
@@ -43,6 +46,7 @@ class PersonObserved(EventData):
     erased: bool = False
     observed_at: Instant
     version: int
+    subdivision: str | None = None
 
 
 KINDS = kinds_by_type((PersonObserved,))

@@ -227,6 +227,9 @@ def _sender(document: Document, rest: str) -> Any:
         "display_name": person.display_name if is_real_name(person.display_name) else None,
         "known": person.contact_id is not None,
         "roles": person.roles,
+        "country": person.country,
+        "subdivision": person.subdivision,
+        "language": person.language,
     }.get(rest)
 
 

@@ -56,6 +56,7 @@ class PersonFacts(Value):
     merged_into: PersonId | None = None
     merged_at: Instant | None = None
     address_mark: int | None = None
+    subdivision: str | None = None
 
     @classmethod
     def of(cls, seen: PersonObserved, zone: str | None) -> "PersonFacts":
@@ -74,6 +75,7 @@ class PersonFacts(Value):
             merged_into=seen.merged_into,
             merged_at=seen.observed_at if seen.merged_into else None,
             address_mark=_mark(seen),
+            subdivision=seen.subdivision,
         )
 
 

@@ -349,16 +349,20 @@ def working_hours(context: DecisionContext, person: PersonFacts) -> WorkingCalen
 @lru_cache(maxsize=4096)
 def _hours_of(book: Rulebook, person: PersonFacts) -> WorkingCalendar:
     own = staff_roles(book.people, person)
-    return _hours(book.calendar, person.country, person.zone, own.union(person.roles), bool(own))
+    place = (person.country, person.subdivision)
+    return _hours(book.calendar, place, person.zone, own.union(person.roles), bool(own))
 
 
 @lru_cache(maxsize=4096)
 def _hours(
     calendar: PublisherCalendar,
-    country: str | None,
+    place: tuple[str | None, str | None],
     zone: str | None,
     roles: frozenset[str],
     staff: bool,  # noqa: FBT001 -- a cached call is keyed by position
 ) -> WorkingCalendar:
-    """People with the same country, zone and roles share their hours."""
-    return calendar.calendar_of(country=country, zone=zone or calendar.office.zone, roles=roles, staff=staff)
+    """People with the same country and part of it, zone and roles share their hours."""
+    country, subdivision = place
+    return calendar.calendar_of(
+        country=country, zone=zone or calendar.office.zone, roles=roles, staff=staff, subdivision=subdivision
+    )

@@ -206,6 +206,9 @@ FACTS: tuple[CatalogueFact, ...] = (
     _fact(FactGroup.MESSAGE, "sender.person_id", FieldType.TEXT, "Who wrote."),
     _fact(FactGroup.MESSAGE, "sender.display_name", FieldType.TEXT, "Their name, as Consonance or WhatsApp has it."),
     _fact(FactGroup.MESSAGE, "sender.known", FieldType.FLAG, "Whether they are a contact, and not a visitor."),
+    _fact(FactGroup.MESSAGE, "sender.country", FieldType.TEXT, "Their country, like FR.", optional=True),
+    _fact(FactGroup.MESSAGE, "sender.subdivision", FieldType.TEXT, "The part of it, like SCT.", optional=True),
+    _fact(FactGroup.MESSAGE, "sender.language", FieldType.TEXT, "Their own language, like fr.", optional=True),
     _fact(
         FactGroup.MESSAGE, "sender.roles", FieldType.LIST, "Their roles in Consonance.", optional=True, values=Role,
         item=FieldType.TEXT,

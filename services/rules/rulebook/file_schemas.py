@@ -45,6 +45,7 @@ from shared.clients.working_calendar import (
     PublisherCalendar,
     TimeUnit,
     WorkingCalendar,
+    has_subdivision,
 )
 from shared.contracts.ids import ContactId
 from shared.contracts.writes import WriteOperation
@@ -290,7 +291,7 @@ class OfficeSection(Section):
     def report_faults(self, report: FaultReport) -> None:
         if "days" in self.written and not any(self.days):
             report.add(self.value_location("days"), "the house works on at least one day")
-        if self.country and self.subdivision and not _has_holidays(self.country, self.subdivision):
+        if self.country and self.subdivision and not has_subdivision(self.country, self.subdivision):
             known = holidays.list_supported_countries().get(self.country, [])
             parts = f"there are {', '.join(known)}" if known else "none has public holidays of its own"
             sentence = f"“{self.subdivision}” is no part of {self.country} with public holidays; {parts}"
@@ -301,14 +302,6 @@ class OfficeSection(Section):
         days = frozenset(list(Weekday).index(day) for day in self.days if day is not None)
         subdivision = self.subdivision or None
         return WorkingCalendar(self.zone, self.country, subdivision, opens, closes, days or MONDAY_TO_FRIDAY, closures)
-
-
-def _has_holidays(country: str, subdivision: str) -> bool:
-    try:
-        holidays.country_holidays(country, subdiv=subdivision)
-    except (NotImplementedError, AttributeError):
-        return False
-    return True
 
 
 class _Days(Section):

@@ -36,6 +36,7 @@ from services.rules.rulebook.schema import (
 )
 from services.rules.rulebook.times import DurationText
 from services.rules.rulebook.yaml_tree import MappingNode, Node, ScalarNode, SequenceNode, parse
+from shared.clients.working_calendar import has_subdivision
 from shared.contracts import consonance
 from shared.contracts.errors import StetError
 from shared.contracts.ids import ContactId
@@ -111,6 +112,7 @@ class StoryPerson(Section):
     zone: Zone | None = None
     team: Text | None = None
     subdivision: Text | None = None
+    """The part of the country, for its public holidays, like SCT."""
     stands_in_for: Annotated[tuple[Contact, ...], OneOrMore()] = ()
     """The people this person answers for."""
     from_: Day = Field(None, alias="from")
@@ -121,6 +123,17 @@ class StoryPerson(Section):
     reachable: Flag = True
     visitor: Flag = False
     """Has no contact in Consonance, only an address."""
+
+    def report_faults(self, report: FaultReport) -> None:
+        if self.subdivision is not None and not has_subdivision(self.country, self.subdivision):
+            place = f"{self.country} has no part “{self.subdivision}” with public holidays of its own"
+            sentence = place if self.country else "a “subdivision” is a part of a “country”"
+            report.add(self.value_location("subdivision"), sentence)
+        if self.from_ and self.to and self.to < self.from_:
+            report.add(self.key_location("to"), "“to” is before “from”")
+        for key in ("from", "to"):
+            if key in self.written and not self.stands_in_for:
+                report.add(self.key_location(key), f"“{key}” belongs to “stands_in_for”")
 
 
 # ------------------------------------------------------------------ steps

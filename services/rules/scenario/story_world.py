@@ -168,6 +168,7 @@ def _person(number: ContactId, each: StoryPerson, book: Rulebook) -> PersonFacts
         contact_id=None if each.visitor else number,
         display_name=each.name or f"Person {number}",
         country=each.country or None,
+        subdivision=each.subdivision,
         language=each.language or None,
         zone=resolve_zone(each.zone, each.country, None, book.calendar.office.zone),
         roles=tuple(role for role in each.roles if role in set(Role)),
