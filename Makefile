@@ -80,10 +80,12 @@ imports:
 build-files:
 	@.venv/bin/hadolint Dockerfile
 	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.github-workflows rules/.github/workflows/*.yml
+	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.gitlab-ci --data-transform gitlab-ci rules/.gitlab-ci.yml
 	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
 	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.gitlab-ci --data-transform gitlab-ci .gitlab-ci.yml
 	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.compose-spec compose.yaml
-	@.venv/bin/zizmor --offline --quiet --no-progress .github
+	@.venv/bin/zizmor --offline --quiet --no-progress .github rules/.github
 rule-files:
 	@$(PYTHON) -m ops rules check rules
 dependencies:

@@ -7,7 +7,7 @@ its verb is called.
 from ops.command_line import command_group
 from ops.lazy_commands import LazyCommand, LazyCommands
 
-_JUDGE, _LOOK_UP, _HISTORY = "Judge", "Look up", "Look at what was decided"
+_JUDGE, _LOOK_UP, _HISTORY, _REVIEW = "Judge", "Look up", "Look at what was decided", "Review and put into force"
 
 VERBS = (
     LazyCommand(
@@ -65,6 +65,26 @@ VERBS = (
         _HISTORY,
         module="rules.replay",
         attribute="replay_command",
+    ),
+    LazyCommand(
+        "rollout",
+        "Which revision of the rules is in force, and putting one into force.",
+        _REVIEW,
+        module="rules.rollout",
+    ),
+    LazyCommand(
+        "owners",
+        "Print the CODEOWNERS of a rules repository: who is asked to review which file.",
+        _REVIEW,
+        module="rules.owners",
+        attribute="owners_command",
+    ),
+    LazyCommand(
+        "comment",
+        "Post Markdown as one comment on the pull request of this pipeline, or update the one that is there.",
+        _REVIEW,
+        module="rules.comment",
+        attribute="comment_command",
     ),
 )
 """Every verb, in the order of the help: its name, its first sentence, and where it is."""

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from dev.postgres import login_of
 from services.rules.rollout.activations import move_idle_partitions
 from services.rules.rollout.watcher import SourceWatcher
 from services.rules.waiting_events import TOPICS
@@ -21,8 +22,9 @@ from shared.contracts.ids import EventId
 from shared.contracts.topics import WHATSAPP_MESSAGES
 from shared.runtime.batch import BatchProcessor
 from shared.runtime.progress import load_progress
+from tests.ops.stet_command import run_stet
 from tests.services.rules.rulebooks import BOOK
-from tests.services.rules.rules_service import RulesUnderTest, person_observed, rules_under_test, text_message
+from tests.services.rules.rules_service import TENANT, RulesUnderTest, person_observed, rules_under_test, text_message
 
 pytestmark = pytest.mark.integration
 NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
@@ -226,3 +228,32 @@ async def in_force(replica: Replica | RulesUnderTest) -> str:
     service = replica.service if isinstance(replica, Replica) else replica
     async with service.pool.acquire() as connection:
         return (await service.rules.rollout.in_force(connection)).active.revision
+
+
+async def test_an_operator_puts_rules_that_wait_into_force_and_it_is_audited(
+    cluster: Cluster, postgres_database: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("STET_POSTGRES_DSN", login_of(postgres_database, "operator"))
+    monkeypatch.setenv("STET_TENANT", TENANT)
+    replica, other = cluster.replicas
+    before = await in_force(replica)
+    for one in cluster.replicas:
+        one.watcher.is_manual = True
+    cluster.change_rules(1)
+    for one in (replica, replica, other, other):
+        await one.watcher.look()
+    assert await in_force(replica) == before, "new rules wait"
+    waiting = await replica.service.pool.fetchval("select revision from rulebook_sources where replica = 'rules-0'")
+    assert await asyncio.to_thread(run_stet, "rules", "rollout", "status") == 1
+    assert "held" in capsys.readouterr().out
+    promote = ("rules", "rollout", "promote", waiting[:10], "--yes", "--reason", "it was reviewed")
+    assert await asyncio.to_thread(run_stet, *promote) == 0
+    assert await in_force(replica) == waiting
+    for one in cluster.replicas:
+        await one.watcher.look()
+    assert await asyncio.to_thread(run_stet, "rules", "rollout", "status") == 0
+    assert (
+        await asyncio.to_thread(run_stet, "rules", "rollout", "promote", "zzz", "--yes", "--reason", "a mistake") == 2
+    )
+    assert await asyncio.to_thread(run_stet, "audit-log") == 0
+    assert "it was reviewed" in capsys.readouterr().out
