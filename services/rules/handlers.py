@@ -181,7 +181,8 @@ class RulesHandlers:
         required = RequiredFacts(chains=set(chains), people=set(staff_ids(force.active.rulebook, self.tenant)))
         facts = await self._load_facts(tx, required)
         work = self._begin(force)
-        for chain in list(facts.chains.values()):
+        for chain_id in [*facts.chains]:
+            chain = facts.chains[chain_id]  # an earlier one may have released its messages
             if not _is_due(chain, facts, tx.now):
                 continue
             began = time.time_ns()

@@ -3,18 +3,19 @@
 Advisory locks on people order a change of consent or address against all messages to them.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import orjson
 
-from services.rules.conversation.chain import Chain, DeliveryState
+from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState
 from services.rules.conversation.document import newest_data, read_data, start_data
 from services.rules.conversation.facts import (
     Absence,
     Consent,
+    CountedMessages,
     Facts,
     PersonFacts,
     RightsFacts,
@@ -32,6 +33,7 @@ from shared.contracts.topics import CONSONANCE_EVENTS, MESSAGES_EVENTS, WHATSAPP
 from shared.contracts.values import DECODE_ERRORS, Value, decode, encode, format_instant
 from shared.contracts.whatsapp import IdentityChanged, MessageReceived
 from shared.runtime.clock import machine_now
+from shared.runtime.failures import LocksBusy
 from shared.runtime.partitioner import partition_guards
 from shared.runtime.postgres import Connection, SharedLock, advisory_lock_key, load_queries, try_acquire_locks
 from shared.runtime.telemetry import get_logger
@@ -198,6 +200,8 @@ async def _load_people(connection: Connection, facts: Facts, required: RequiredF
             facts.unsolicited[person.person_id] = decode(UnsolicitedMessages, row["unasked"])
         if row["absence"] is not None:
             facts.absences[person.person_id] = decode(Absence, row["absence"])
+        if row["counted"] is not None:
+            facts.counted[person.person_id] = decode(CountedMessages, row["counted"])
         if row["rule"] is not None:
             facts.last_rule[person.person_id] = RuleId(row["rule"])
         if row["reference"] is not None:
@@ -233,8 +237,22 @@ async def save(connection: Connection, facts: Facts, now: datetime) -> None:
     await _save(connection, QUERIES.save_records, facts, "record", lambda key: _json(facts.records[key]))
     await _save(connection, QUERIES.save_last_rules, facts, "last_rule", lambda key: facts.last_rule[key])
     await _save(connection, QUERIES.save_acquisitions, facts, "acquisition", lambda key: facts.acquisitions[key])
+    await _save_counted(connection, facts)
     await _save_chains(connection, facts, now)
     facts.changed.clear()
+
+
+async def _save_counted(connection: Connection, facts: Facts) -> None:
+    """Raises LocksBusy where another transaction has counted a message to one of these people meanwhile."""
+    people = sorted(PersonId(key) for key in _keys(facts, "counted"))
+    if not people:
+        return
+    counted = [one.replace(version=one.version + 1) for one in (facts.counted[person] for person in people)]
+    saved = await connection.fetch(
+        QUERIES.save_counted, facts.tenant, people, [one.version for one in counted], [_json(one) for one in counted]
+    )
+    if len(saved) < len(people):
+        raise LocksBusy({_group(person) for person in people})
 
 
 async def _save(
@@ -260,7 +278,7 @@ def _spelled(value: Value) -> bytes:
 async def _save_chains(connection: Connection, facts: Facts, now: datetime) -> None:
     expiries = facts.message_expiries
     loose = [
-        (key, None, None, facts.notices[MessageId(key)], True, expiries.get(MessageId(key)))
+        (key, None, None, facts.notices[MessageId(key)], True, expiries.get(MessageId(key)), None)
         for key in _keys(facts, "notice")
     ]
     if loose:
@@ -276,20 +294,30 @@ async def _save_chains(connection: Connection, facts: Facts, now: datetime) -> N
     for part in ([c for c in chains if c.is_beside], [c for c in chains if not c.is_beside]):
         if part:
             await connection.execute(QUERIES.save_chains, facts.tenant, [_row(c) for c in part], now)
-    sent = [
-        (
-            *(m.message_id, c.chain_id, m.wamid, m.person_id),
-            *(m.delivery is DeliveryState.REQUESTED, expiries.get(m.message_id)),
-        )
+    sent = {
+        row[0]: row
         for c in chains
         for m in c.messages
         if m.requested_at is not None
-    ]
+        for row in _message_rows(c, m, expiries)
+    }
     if sent:
-        await connection.execute(QUERIES.save_messages, *map(list, zip(*sent, strict=True)))
+        await connection.execute(QUERIES.save_messages, *map(list, zip(*sent.values(), strict=True)))
     writes = [(w.write_id, c.chain_id, w.outcome) for c in chains for w in c.writes]
     if writes:
         await connection.execute(QUERIES.save_writes, *map(list, zip(*writes, strict=True)), now)
+
+
+_MessageRow = tuple[MessageId, ChainId | None, Wamid | None, PersonId, bool, datetime | None, MessageId | None]
+
+
+def _message_rows(chain: Chain, message: ChainMessage, expiries: Mapping[MessageId, datetime]) -> Iterator[_MessageRow]:
+    """The row of a message. An item of a digest has one without a delivery of its own, and the digest has another."""
+    unsent, digest = message.delivery is DeliveryState.REQUESTED, message.digest
+    sent_as = digest or message.message_id
+    if digest is not None:
+        yield message.message_id, chain.chain_id, None, message.person_id, False, None, digest
+    yield sent_as, chain.chain_id, message.wamid, message.person_id, unsent, expiries.get(sent_as), None
 
 
 def _keys(facts: Facts, kind: str) -> Iterable[str]:
@@ -307,6 +335,7 @@ def _row(chain: Chain) -> str:
         "active": chain.active,
         "beside": chain.is_beside,
         "live": chain.live,
+        "holds_for": sorted({m.person_id for m in chain.messages if m.delivery is DeliveryState.HELD}),
         "tags": chain.tags,
         "people": sorted(people),
         "guards": guards_of(chain, people) if chain.next_due else [],

@@ -12,6 +12,14 @@ select chain_id, document::text from chains
 where chain_id in (
     select chain_id from messages where message_id = any($2::text[]) or wamid = any($3::text[])
     union
+    select chain_id from messages where digest = any($2::text[])
+    union
+    select item.chain_id from messages sent join messages item on item.digest = sent.message_id
+    where sent.wamid = any($3::text[])
+    union
+    select held.chain_id from chains due join chains held on held.live and held.holds_for <> '{}' and held.holds_for && due.holds_for
+    where due.chain_id = any($7::text[])
+    union
     select chain_id from writes where write_id = any($4::text[])
     union
     select chain_id from chains where live and tenant = $1 and tags && $5::text[]
@@ -51,6 +59,7 @@ select
     (select c.document::text from consent c where c.tenant = p.tenant and c.person_id = p.person_id) as consent,
     (select u.document::text from unasked u where u.tenant = p.tenant and u.person_id = p.person_id) as unasked,
     (select b.document::text from absences b where b.tenant = p.tenant and b.person_id = p.person_id) as absence,
+    (select s.document::text from counted_messages s where s.tenant = p.tenant and s.person_id = p.person_id) as counted,
     (select l.rule from last_rules l where l.tenant = p.tenant and l.person_id = p.person_id) as rule,
     (select a.reference from acquisitions a where a.tenant = p.tenant and a.person_id = p.person_id) as reference
 from people p
@@ -114,6 +123,14 @@ insert into absences (tenant, person_id, document)
 select $1, person_id, document::jsonb from unnest($2::text[], $3::text[]) as t(person_id, document)
 on conflict (tenant, person_id) do update set document = excluded.document;
 
+-- name: save_counted
+-- The messages to people that count for their caps; the people of those that nobody else has counted meanwhile.
+insert into counted_messages (tenant, person_id, version, document)
+select $1, person_id, version, document::jsonb from unnest($2::text[], $3::bigint[], $4::text[]) as t(person_id, version, document)
+on conflict (tenant, person_id) do update set version = excluded.version, document = excluded.document
+where counted_messages.version = excluded.version - 1
+returning person_id;
+
 -- name: save_records
 -- Rights records with the requests open on them.
 insert into rights_records (tenant, record_id, open_requests, document)
@@ -137,12 +154,13 @@ on conflict (tenant, person_id) do update set reference = excluded.reference;
 -- name: save_chains
 -- The arrays of a row travel as JSON, since unnest would flatten arrays of arrays.
 insert into chains (
-    chain_id, tenant, rule, subject, revision, key, active, beside, live, tags, people, guards, next_due,
+    chain_id, tenant, rule, subject, revision, key, active, beside, live, holds_for, tags, people, guards, next_due,
     changed_at, open_questions, asked_since, document
 )
 select
     row ->> 'chain_id', $1, row ->> 'rule', row ->> 'subject', row ->> 'revision', row ->> 'key',
     (row ->> 'active')::boolean, (row ->> 'beside')::boolean, (row ->> 'live')::boolean,
+    array(select jsonb_array_elements_text(row -> 'holds_for')),
     array(select jsonb_array_elements_text(row -> 'tags')),
     array(select jsonb_array_elements_text(row -> 'people')),
     array(select jsonb_array_elements_text(row -> 'guards')),
@@ -150,15 +168,16 @@ select
     (row ->> 'open_questions')::integer, (row ->> 'asked_since')::timestamptz, row -> 'document'
 from unnest($2::jsonb[]) as t(row)
 on conflict (chain_id) do update set
-    active = excluded.active, beside = excluded.beside, live = excluded.live, tags = excluded.tags,
+    active = excluded.active, beside = excluded.beside, live = excluded.live,
+    holds_for = excluded.holds_for, tags = excluded.tags,
     people = excluded.people, guards = excluded.guards,
     next_due = excluded.next_due, changed_at = excluded.changed_at, open_questions = excluded.open_questions,
     asked_since = excluded.asked_since, document = excluded.document;
 
 -- name: save_messages
 -- Messages of ours by chain; WhatsApp's id is never lost.
-insert into messages (message_id, chain_id, wamid, person_id, unsent, expires_at)
-select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bool[], $6::timestamptz[])
+insert into messages (message_id, chain_id, wamid, person_id, unsent, expires_at, digest)
+select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bool[], $6::timestamptz[], $7::text[])
 on conflict (message_id) do update
 set wamid = coalesce(excluded.wamid, messages.wamid), person_id = excluded.person_id, unsent = excluded.unsent;
 

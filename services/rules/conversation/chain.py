@@ -66,7 +66,8 @@ class ChainMessage(Value):
 
     ``reply`` frees it of quiet hours; ``rendered`` is the text of a question, for the evidence of its answer. Where
     one person stands in for several, the first is ``on_behalf_of`` and the others are ``also_for``. ``role`` is the one
-    in which the receiver was addressed.
+    in which the receiver was addressed. ``waits_since`` is when a cap first held it; ``digest`` is the message that it
+    was sent within, together with others.
     """
 
     message_id: MessageId
@@ -89,6 +90,8 @@ class ChainMessage(Value):
     buttons: tuple[str, ...] = ()
     also_for: tuple[PersonId, ...] = ()
     role: str | None = None
+    waits_since: Instant | None = None
+    digest: MessageId | None = None
 
     @property
     def holders(self) -> tuple[PersonId, ...]:
@@ -371,6 +374,10 @@ class Chain(Value, rename=_KEPT_AS):
 
     def message(self, message_id: MessageId) -> ChainMessage | None:
         return next((m for m in self.messages if m.message_id == message_id), None)
+
+    def messages_sent_as(self, message_id: MessageId) -> tuple[ChainMessage, ...]:
+        """The message of this id, or those that went within the digest of this id."""
+        return tuple(m for m in self.messages if message_id in (m.message_id, m.digest))
 
     def with_message(self, changed: ChainMessage) -> "Chain":
         known = self.message(changed.message_id) is not None

@@ -41,6 +41,7 @@ class Reason(StrEnum):
     RETURNED = "returned"
     WRONG_PERSON = "wrong_person"
     ASKED_WHY = "asked_why"
+    SHOWN = "shown"
     RELAYED = "relayed"
     ACKNOWLEDGEMENT = "acknowledgement"
     BRAKED = "braked"
@@ -65,6 +66,8 @@ class ExclusionReason(StrEnum):
     ERASED = "erased"
     ABSENT = "absent"
     WRONG_PERSON = "wrong_person"
+    CAPPED = "capped"  # their cap leaves no room within ``send_within``
+    WAITING = "waiting"  # their cap leaves no room now: the message is held
     NOT_STAFF = "not_staff"
 
 

@@ -15,6 +15,8 @@ from services.rules.conversation.chain import Chain
 from services.rules.conversation.context import (
     DecisionContext,
     Effect,
+    ExcludedPerson,
+    ExclusionReason,
     Observation,
     Reason,
     RequestedMessage,
@@ -23,6 +25,7 @@ from services.rules.conversation.context import (
 )
 from services.rules.conversation.document import MESSAGE_RECEIVED, Document, items_asked
 from services.rules.conversation.facts import Facts, PersonFacts, UnsolicitedMessages, apply_event
+from services.rules.conversation.release import release_together
 from services.rules.conversation.steps import advance
 from services.rules.conversation.triggers import RuleTrigger, end_chains, start_chains
 from services.rules.matching.conditions import FieldValues, holds
@@ -95,11 +98,19 @@ class Decider:
         self.matcher.match_rules(name, document)
 
     def decide_due(self, chain: Chain, facts: Facts, now: datetime) -> Decision:
-        """Run everything of a chain that is due by ``now``, by the facts of now."""
+        """Run everything of a chain that is due by ``now``, by the facts of now.
+
+        Messages that other chains hold for the same people leave together with its own.
+        """
         occurrence = f"{chain.chain_id}@{chain.next_due.isoformat() if chain.next_due else ''}"
         context = self._context(facts, now, occurrence, chain.traceparent)
         context.add_reason(Reason.STEP_DUE, chain)
-        advance(context, chain)
+        context.facts.chains.setdefault(chain.chain_id, chain)
+        others = [one for one in release_together(context, chain) if one != chain.chain_id]
+        advance(context, context.facts.chains[chain.chain_id])
+        for other in others:
+            context.add_reason(Reason.STEP_DUE, context.facts.chains[other])
+            advance(context, context.facts.chains[other])
         return _build_decision(context, occurrence)
 
     def _context(self, facts: Facts, now: datetime, cause: str, traceparent: str | None) -> DecisionContext:
@@ -205,15 +216,18 @@ _SILENT_REASONS = frozenset(
 def _verdict(context: DecisionContext, chain: Chain | None, step: str | None, reason: Reason) -> RuleVerdict:
     mine = chain.chain_id if chain else None
     messages, withdrawn, writes = [], [], []
+    state = context.facts.chains.get(chain.chain_id) if chain else None
+    digests = {message.digest for message in state.messages if message.digest} if state else set()
     for effect in context.effects:
-        if isinstance(effect, RequestedMessage) and effect.send.chain_id == mine:
+        if isinstance(effect, RequestedMessage) and (effect.send.chain_id == mine or effect.send.message_id in digests):
             messages.append(effect.send.message_id)
         elif isinstance(effect, RequestedWithdrawal) and chain is not None:
             withdrawn.append(effect.withdrawal.message_id)
         elif isinstance(effect, RequestedWrite) and effect.request.evidence.chain_id == mine:
             writes.append(effect.request.write_id)
-    state = context.facts.chains.get(chain.chain_id) if chain else None
     left_out = {who: why for s in (state.steps if state else ()) for who, why in s.left_out.items()}
+    waiting = (e for e in context.effects if isinstance(e, ExcludedPerson) and e.chain_id == mine)
+    left_out |= {str(e.who): e.reason for e in waiting if e.reason is ExclusionReason.WAITING}
     return RuleVerdict(
         rule=chain.rule if chain else None,
         chain_id=chain.chain_id if chain else None,

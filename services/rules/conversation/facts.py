@@ -157,6 +157,18 @@ class Absence(Value):
         return self.first <= today <= self.last and (self.returned_on is None or self.returned_on < self.first)
 
 
+class CountedMessage(Value):
+    message_id: MessageId
+    at: Instant
+
+
+class CountedMessages(Value):
+    """The messages to one person that count for the caps, of the last days; ``version`` rises when they are stored."""
+
+    messages: tuple[CountedMessage, ...] = ()
+    version: int = 0
+
+
 class WorkFacts(Value):
     """The last observed state of a work, and the ids of the blocks open on it."""
 
@@ -239,6 +251,7 @@ class Facts:
     consent: MutableMapping[PersonId, Consent] = field(default_factory=dict)
     unsolicited: MutableMapping[PersonId, UnsolicitedMessages] = field(default_factory=dict)
     absences: MutableMapping[PersonId, Absence] = field(default_factory=dict)
+    counted: MutableMapping[PersonId, CountedMessages] = field(default_factory=dict)
     records: MutableMapping[str, RightsFacts] = field(default_factory=dict)
     last_rule: MutableMapping[PersonId, RuleId] = field(default_factory=dict)
     acquisitions: MutableMapping[PersonId, str | None] = field(default_factory=dict)
@@ -271,6 +284,7 @@ class Facts:
             consent=Overlay(self.consent),
             unsolicited=Overlay(self.unsolicited),
             absences=Overlay(self.absences),
+            counted=Overlay(self.counted),
             records=Overlay(self.records),
             last_rule=Overlay(self.last_rule),
             acquisitions=Overlay(self.acquisitions),
@@ -400,10 +414,18 @@ class Facts:
         self.changed.add(("notice", message))
 
     def chain_of_message(self, message: MessageId) -> tuple[Chain, ChainMessage] | None:
-        for chain in self._chains_by([("message", message)]):
-            if (found := chain.message(message)) is not None:
-                return chain, found
-        return None
+        """The chain of a message; of a digest, that of its first item."""
+        return next(iter(self.chains_of_message(message)), None)
+
+    def chains_of_message(self, message: MessageId) -> list[tuple[Chain, ChainMessage]]:
+        """Where a message belongs; the items of a digest belong to several chains."""
+        chains = self._chains_by([("message", message)])
+        found = [(chain, each) for chain in chains for each in chain.messages_sent_as(message)]
+        return sorted(found, key=lambda one: (one[0].started_at, one[0].chain_id))
+
+    def set_counted(self, person: PersonId, counted: CountedMessages) -> None:
+        self.counted[person] = counted
+        self.changed.add(("counted", person))
 
     def chain_of_write(self, write: WriteId) -> Chain | None:
         return next(iter(self._chains_by([("write", write)])), None)
@@ -468,7 +490,8 @@ class Facts:
 
 
 _TABLES = (
-    "works", "people", "consent", "unsolicited", "absences", "records", "last_rule", "acquisitions", "chains", "wamids",
+    "works", "people", "consent", "unsolicited", "absences", "counted", "records", "last_rule", "acquisitions", "chains",
+    "wamids",
     "notices", "merged",
 )  # fmt: skip
 """The attributes of ``Facts`` that a draft has overlays of."""
@@ -491,6 +514,7 @@ def _search_keys(chain: Chain) -> Iterator[object]:
     yield chain.rule, chain.subject
     yield from (("tag", tag) for tag in chain.tags)
     yield from (("message", message.message_id) for message in chain.messages)
+    yield from (("message", message.digest) for message in chain.messages if message.digest is not None)
     yield from (("write", write.write_id) for write in chain.writes)
     yield from (("person", person) for person in chain.people())
 

@@ -19,6 +19,7 @@ from services.rules.conversation.context import DecisionContext, GivenReply, Rea
 from services.rules.conversation.facts import MessageFingerprint, UnsolicitedMessages
 from services.rules.conversation.outbound import notice_draft, send_notice, send_to_person
 from services.rules.conversation.recipients import is_staff
+from services.rules.conversation.release import show_digest
 from services.rules.conversation.replies import apply_button_answer, apply_free_text
 from services.rules.conversation.steps import advance
 from services.rules.conversation.triggers import RuleTrigger, start_chain, start_chains
@@ -129,6 +130,8 @@ def handle_inbound(
 ) -> None:
     if message.message_kind in _IGNORED_KINDS or message.in_group or _took_back_reaction(message):
         context.add_reason(Reason.FACTS_KEPT)
+        return
+    if show_digest(context, message):
         return
     found = replies.find_question(context, message)
     context.observations.append(GivenReply(found.path if isinstance(found, replies.FoundQuestion) else found))

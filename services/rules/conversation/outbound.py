@@ -10,7 +10,11 @@ from functools import lru_cache
 
 from msgspec import Struct, field
 
+<<<<<<< HEAD
 from services.rules.conversation import button_ids, rendering, schedule
+=======
+from services.rules.conversation import button_ids, caps, rendering, schedule
+>>>>>>> 00aa82f (rules: cap the messages to a person, and gather tells that wait into a digest)
 from services.rules.conversation.chain import UNSENT, Chain, ChainMessage, DeliveryState
 from services.rules.conversation.context import DecisionContext, ExcludedPerson, ExclusionReason, RequestedMessage
 from services.rules.conversation.facts import PersonFacts
@@ -22,6 +26,7 @@ from services.rules.conversation.recipients import (
     working_hours,
 )
 from services.rules.conversation.rendering import language_of, template_values
+from services.rules.rulebook.built_in import DIGEST, SHOW
 from services.rules.rulebook.model import Addressees, Rule, Severity, Template, Verb
 from shared.clients.working_calendar import Duration, WorkingCalendar
 from shared.contracts.ids import Line, MessageId, PersonId, derive_id
@@ -134,9 +139,11 @@ def request_message(context: DecisionContext, chain: Chain, chain_message: Chain
     person = context.facts.people.get(chain_message.person_id)
     reason = exclusion_reason(context, person, chain_message.person_id, "", free=True)
     if person is None or reason is not None:
-        context.effects.append(ExcludedPerson(chain.chain_id, chain_message.person_id, reason)) if reason else None
-        chain = chain.exclude(chain_message.step, {chain_message.person_id: str(reason)})
-        return chain.with_message(chain_message.replace(delivery=DeliveryState.DROPPED))
+        return _drop(context, chain, chain_message, reason or ExclusionReason.UNKNOWN_PERSON)
+    if _is_counted(context, chain, chain_message, person):
+        if not caps.has_room(context, person):
+            return _hold_for_room(context, chain, chain_message, person)
+        caps.count_message(context, person.person_id, chain_message.message_id)
     message = build_message(context, chain, chain_message, person)
     context.effects.append(RequestedMessage(message, chain_message.verb, _stood_for(chain_message)))
     if context.rule_of(chain).events:
@@ -156,6 +163,27 @@ def _stood_for(message: ChainMessage) -> tuple[PersonId, ...]:
     return message.holders if message.on_behalf_of is not None else ()
 
 
+def _drop(context: DecisionContext, chain: Chain, message: ChainMessage, reason: ExclusionReason) -> Chain:
+    context.effects.append(ExcludedPerson(chain.chain_id, message.person_id, reason))
+    chain = chain.exclude(message.step, {message.person_id: str(reason)})
+    return chain.with_message(message.replace(delivery=DeliveryState.DROPPED))
+
+
+def _is_counted(context: DecisionContext, chain: Chain, message: ChainMessage, person: PersonFacts) -> bool:
+    """Whether the caps concern this message: replies are free, and so is what passes them for staff."""
+    free = message.reply or _passes_quiet_hours(context, chain, person)
+    return bool(context.rulebook.tenant.caps) and not free
+
+
+def _hold_for_room(context: DecisionContext, chain: Chain, message: ChainMessage, person: PersonFacts) -> Chain:
+    """The person's cap is full: hold the message until it is not, or drop it where that is too late."""
+    since, until = message.waits_since or context.now, caps.next_room(context, person)
+    if until > _expiry(working_hours(context, person), since, context.rulebook.tenant.send_within):
+        return _drop(context, chain, message, ExclusionReason.CAPPED)
+    context.effects.append(ExcludedPerson(chain.chain_id, message.person_id, ExclusionReason.WAITING))
+    return chain.with_message(message.replace(held_until=until, waits_since=since))
+
+
 def build_message(context: DecisionContext, chain: Chain, message: ChainMessage, person: PersonFacts) -> SendMessage:
     rendered, template = _render(context, chain, message, person)
     return SendMessage(
@@ -172,6 +200,39 @@ def build_message(context: DecisionContext, chain: Chain, message: ChainMessage,
         lane=_LANES[context.severity(chain)],
         resend=Resend.NEVER if message.buttons else Resend.IF_UNPROVEN,
         expires_at=_expiry(working_hours(context, person), context.now, context.rulebook.tenant.send_within),
+    )
+
+
+def text_of_message(context: DecisionContext, chain: Chain, message: ChainMessage, person: PersonFacts) -> str:
+    """The text of a message as it would leave now."""
+    return _render(context, chain, message, person)[0].body
+
+
+def build_digest(
+    context: DecisionContext, person: PersonFacts, message_id: MessageId, first: Chain, items: tuple[int, str]
+) -> SendMessage:
+    """One message for several: ``items`` are their number and their texts in one line; ``first`` has one of them."""
+    tenant, language = context.rulebook.tenant, language_of(context, person)
+    count, texts = items
+    values = {**_notice_values(context, person, None), "count": count, "items": texts}
+    rendered, call = _render_template(context, context.rulebook.templates[DIGEST], language, values)
+    titles = dict(rendered.buttons)
+    show = Button(
+        button_id=button_ids.sign_button_id(context.signing_keys, message_id, SHOW), title=titles.get(SHOW, SHOW)
+    )
+    return SendMessage(
+        message_id=message_id,
+        person_id=person.person_id,
+        line=first.line or Line(tenant.default_line),
+        rule=first.rule,
+        chain_id=first.chain_id,
+        say=DIGEST,
+        language=rendered.language,
+        body=rendered.body,
+        buttons=(show,),
+        template=call,
+        resend=Resend.IF_UNPROVEN,
+        expires_at=_expiry(working_hours(context, person), context.now, tenant.send_within),
     )
 
 
@@ -327,9 +388,13 @@ def withdraw_messages(
             continue
         if chain_message.delivery is DeliveryState.HELD or context.cancel_request(chain_message.message_id):
             chain = chain.with_message(chain_message.replace(delivery=DeliveryState.WITHDRAWN))
+        elif chain_message.digest is not None and not replies:
+            continue  # the other items of the digest are still true
         elif replies or chain_message.is_question or not chain_message.reply:
             message = WithdrawMessage(
-                message_id=chain_message.message_id, person_id=chain_message.person_id, reason=reason
+                message_id=chain_message.digest or chain_message.message_id,
+                person_id=chain_message.person_id,
+                reason=reason,
             )
             context.request_withdrawal(message)
     return chain

@@ -1,6 +1,6 @@
 """Applies what other services report: deliveries by the dispatcher, and outcomes of writes by writeback."""
 
-from services.rules.conversation import outbound, writes
+from services.rules.conversation import caps, outbound, writes
 from services.rules.conversation.chain import DELIVERY_RANK, UNSENT, Chain, ChainMessage, ChainWrite, DeliveryState
 from services.rules.conversation.completion import end_by_until, exclude_person
 from services.rules.conversation.context import DecisionContext, ExcludedPerson, ExclusionReason, Reason
@@ -35,17 +35,26 @@ _DELIVERIES: dict[type[MessageEventData], DeliveryState] = {
 
 
 def apply_delivery(context: DecisionContext, data: MessageEventData) -> None:
-    found = context.facts.chain_of_message(data.message_id)
-    reached = _reached(data)
-    if found is None and reached is not None:
+    """The items of a digest share its delivery."""
+    found, reached = context.facts.chains_of_message(data.message_id), _reached(data)
+    if not found and reached is not None:
         context.facts.notice_outcomes[data.message_id] = getattr(data, "wamid", None)
-    if found is None or reached is None:
+    if reached in {DeliveryState.DROPPED, DeliveryState.WITHDRAWN}:
+        caps.uncount_message(context, data.person_id, data.message_id)
+    if reached is None:
         return
-    chain, message = found
+    for chain, message in found:
+        _apply_to_message(context, context.facts.chains[chain.chain_id], message, data, reached)
+
+
+def _apply_to_message(
+    context: DecisionContext, chain: Chain, message: ChainMessage, data: MessageEventData, reached: DeliveryState
+) -> None:
+    message = chain.message(message.message_id) or message
     context.add_reason(Reason.DELIVERY, chain, str(message.step))
     if (wamid := getattr(data, "wamid", None)) is not None:
         message = message.replace(wamid=wamid)
-        context.facts.wamids[wamid] = message.message_id
+        context.facts.wamids[wamid] = data.message_id
     if _rises(message.delivery, reached):
         message = message.replace(delivery=reached)
     chain = chain.with_message(message)

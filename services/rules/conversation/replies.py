@@ -37,6 +37,7 @@ from services.rules.conversation.handover import (
 )
 from services.rules.conversation.outbound import MessageDraft, notice_draft, send_to_person, withdraw_messages
 from services.rules.conversation.recipients import awaited_people
+from services.rules.conversation.release import digest_item
 from services.rules.conversation.rendering import reference_code
 from services.rules.conversation.steps import advance, run_step
 from services.rules.rulebook.model import (
@@ -150,7 +151,7 @@ def _writers(message: MessageReceived) -> tuple[PersonId, ...]:
 
 def _by_quote(context: DecisionContext, message: MessageReceived) -> FoundQuestion | UnclearQuestion:
     quoted = context.facts.wamids.get(message.quoted_id) if message.quoted_id else None
-    found = context.facts.chain_of_message(quoted) if quoted else None
+    found = digest_item(context, quoted, _codes_in(message)) if quoted else None
     if found is not None and found[1].person_id == message.person_id:
         return FoundQuestion(found[0], found[1], None, ReplyPath.QUOTE)
     if found is not None and found[1].person_id in message.shared_with and _waits_for_answer(*found):
@@ -159,12 +160,16 @@ def _by_quote(context: DecisionContext, message: MessageReceived) -> FoundQuesti
 
 
 def _by_code(context: DecisionContext, message: MessageReceived) -> FoundQuestion | None:
-    codes = set(_CODE.findall((message.text or "").upper()))
+    codes = _codes_in(message)
     coded = (c for c in context.facts.chains_of(message.person_id) if reference_code(c.chain_id) in codes)
     for chain in coded:
         if (question := _open_question(chain, message.person_id)) is not None:
             return FoundQuestion(chain, question, None, ReplyPath.CODE)
     return None
+
+
+def _codes_in(message: MessageReceived) -> frozenset[str]:
+    return frozenset(_CODE.findall((message.text or "").upper()))
 
 
 def _only_open(context: DecisionContext, message: MessageReceived) -> FoundQuestion | UnclearQuestion:

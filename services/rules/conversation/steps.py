@@ -5,12 +5,13 @@ from datetime import timedelta
 from services.rules.conversation import forms, outbound, writes
 from services.rules.conversation.absence import absence_due, reroute_absent
 from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState, Ending, StepStatus, earlier
-from services.rules.conversation.completion import close_chain, finish_chain, recount_after_exclusion
+from services.rules.conversation.completion import close_chain, finish_chain
 from services.rules.conversation.context import DecisionContext, Reason, is_due
 from services.rules.conversation.document import MESSAGE_RECEIVED
 from services.rules.conversation.handover import HandoverDraft, offer_handover, remind_assignee, report_unclaimed
 from services.rules.conversation.outbound import MessageDraft, send_to_recipient
 from services.rules.conversation.recipients import Recipient, unanswered_people
+from services.rules.conversation.release import release_messages
 from services.rules.conversation.schedule import next_due, runnable_step
 from services.rules.rulebook.model import Rule, Step, Verb
 
@@ -31,35 +32,10 @@ def advance(context: DecisionContext, chain: Chain) -> Chain:
 
 
 def _once(context: DecisionContext, chain: Chain) -> Chain:
-    chain = _settle_steps(_release(context, reroute_absent(context, chain)))
+    chain = _settle_steps(release_messages(context, reroute_absent(context, chain)))
     while chain.active and (step := runnable_step(context, chain)) is not None:
         chain = _settle_steps(run_step(context, chain, step))
     return finish_chain(context, remind_assignee(context, _settle_steps(chain)))
-
-
-def _release(context: DecisionContext, chain: Chain) -> Chain:
-    """Request held messages whose hour has come; a step's message is withdrawn if its ``unless`` holds now."""
-    for held in chain.messages:
-        message = chain.message(held.message_id) or held  # an earlier one may have ended the chain
-        if message.delivery is not DeliveryState.HELD or not is_due(context, chain, message.held_until):
-            continue
-        if message.answer is None and _unless(context, chain, message.step):
-            chain = chain.with_message(message.replace(delivery=DeliveryState.WITHDRAWN))
-        else:
-            chain = _send(context, chain, message)
-    return chain
-
-
-def _send(context: DecisionContext, chain: Chain, message: ChainMessage) -> Chain:
-    """Request one held message. If its person may not be written to any more, the others may be enough."""
-    chain = outbound.request_message(context, chain, message)
-    sent = chain.message(message.message_id)
-    gone = chain.active and sent is not None and sent.delivery is DeliveryState.DROPPED
-    return recount_after_exclusion(context, chain, message) if gone else chain
-
-
-def _unless(context: DecisionContext, chain: Chain, index: int) -> bool:
-    return context.holds(context.rule_of(chain).steps[index].unless, chain)
 
 
 def _settle_steps(chain: Chain) -> Chain:

@@ -9,6 +9,9 @@ from shared.contracts.ids import RuleId
 TAKE = ("take", "not_me")
 FINISH = ("done", "give_back")
 SUMMARY = ("send", "change", "cancel")
+DIGEST, SHOW = "digest", "show"
+"""The template of a message for several others, and the answer of its button."""
+
 EVERYWHERE = frozenset({"publisher", "person", "why"})
 IN_A_CHAIN = frozenset({"reference", "count", "title", "on_behalf_of"})
 ANSWERED = frozenset({"who", "said"})
@@ -65,6 +68,7 @@ BUILT_IN_TEMPLATES: Mapping[str, BuiltInTemplate] = {
     "absence_over": BuiltInTemplate(chain=False),
     "address_disputed": BuiltInTemplate(),
     "wrong_person": BuiltInTemplate(chain=False),
+    DIGEST: BuiltInTemplate((SHOW,), frozenset({"items", "count"}), chain=False),
     "which_question": BuiltInTemplate(chain=False),
     "shared_number": BuiltInTemplate(chain=False),
     "stopped": BuiltInTemplate(chain=False),

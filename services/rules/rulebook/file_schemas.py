@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, WithJso
 
 from services.rules.rulebook import model
 from services.rules.rulebook.faults import FaultReport
-from services.rules.rulebook.model import Category, ContactBasis, Severity, UnsolicitedLimit
+from services.rules.rulebook.model import Cap, CapPeriod, Category, ContactBasis, Severity, UnsolicitedLimit
 from services.rules.rulebook.schema import (
     ABSENT,
     Country,
@@ -392,10 +392,25 @@ class LimitsPass(Section):
     only: Annotated[str, only("staff", "“only” can only be “staff”")]
 
 
+class LimitsCap(Section):
+    """The most messages that one person gets in a period."""
+
+    label = "a cap"
+    count: WholeNumber
+    per: Annotated[CapPeriod, word(CapPeriod, CapPeriod.DAY)]
+
+    def build(self) -> Cap:
+        return Cap(self.count, self.per)
+
+
 class LimitsFile(Section):
     """How far messages may go."""
 
     label = "limits.yaml"
+    per_person: Annotated[tuple[LimitsCap, ...], OneOrMore()] = ()
+    """The most messages of one person; replies to their own messages are free."""
+    digest: Annotated[Severity, word(Severity, Severity.INFO)] | None = None
+    """Tells up to this severity that wait for the morning, or for a cap, become one message."""
     free: Annotated[str, only("replies", "“free” can only be “replies”")] | None = None
     pass_: LimitsPass | None = Field(None, alias="pass")
     taken_for: DurationText = Duration(5, TimeUnit.WORKING_DAYS)
@@ -404,12 +419,23 @@ class LimitsFile(Section):
     """How long a message may wait before it is not sent any more."""
     brake: LimitsBrake | None = None
 
-    @classmethod
-    def report_unknown_key(cls, node: MappingNode, key: str, label: str, report: FaultReport) -> None:
-        if key in {"per_person", "digest"}:
-            report.add(node.keys[key], f"“{key}” comes later; write limits.yaml without it for now")
-        else:
-            super().report_unknown_key(node, key, label, report)
+    def report_faults(self, report: FaultReport) -> None:
+        super().report_faults(report)
+        if self.digest is Severity.CRITICAL:
+            sentence = "what is critical is never gathered; write “digest: info” or “digest: warning”"
+            report.add(self.value_location("digest"), sentence)
+        self._report_caps(report)
+
+    def _report_caps(self, report: FaultReport) -> None:
+        most: dict[CapPeriod, int] = {}
+        for cap in self.per_person:
+            if cap.per in most:
+                report.add(cap.location, f"there are two caps per {cap.per}; keep one")
+            most[cap.per] = cap.count
+        day, week = most.get(CapPeriod.DAY), most.get(CapPeriod.WEEK)
+        if day is not None and week is not None and week < day:
+            sentence = f"{week} per week leave no room for {day} per day; raise the one or lower the other"
+            report.add(self.value_location("per_person"), sentence)
 
 
 class HouseFile(Section):
@@ -448,4 +474,6 @@ class HouseFile(Section):
             taken_for=limits.taken_for,
             send_within=limits.send_within,
             unsolicited=_STANDARD if limits.brake is None else limits.brake.build(),
+            caps=tuple(cap.build() for cap in limits.per_person),
+            digest=limits.digest,
         )

@@ -443,12 +443,27 @@ class UnsolicitedLimit:
     within: timedelta = timedelta(hours=1)
 
 
+class CapPeriod(StrEnum):
+    """A calendar day or a week from Monday, both in the recipient's own time zone."""
+
+    DAY = "day"
+    WEEK = "week"
+
+
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """The most messages one person gets in a period. Replies do not count."""
+
+    count: int
+    per: CapPeriod
+
+
 @dataclass(frozen=True, slots=True)
 class Tenant:
     """The publisher's words and choices: ``house.yaml`` and ``limits.yaml``.
 
     ``languages`` is by country; ``words`` are the readable forms of codes, by language. From ``staff_pass`` on,
-    messages to staff ignore quiet hours.
+    messages to staff ignore quiet hours and ``caps``. Tells up to the severity ``digest`` that wait become one message.
     """
 
     publisher: Mapping[str, str]
@@ -462,6 +477,8 @@ class Tenant:
     send_within: Duration
     words: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     unsolicited: UnsolicitedLimit = UnsolicitedLimit()
+    caps: tuple[Cap, ...] = ()
+    digest: Severity | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

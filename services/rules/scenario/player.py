@@ -21,7 +21,7 @@ from services.rules.conversation.decider import Decider, Decision
 from services.rules.conversation.facts import Facts, PersonFacts
 from services.rules.matching.conditions import FieldValues
 from services.rules.matching.matcher import Matcher, RuleMatcher
-from services.rules.rulebook.built_in import add_built_in_rules
+from services.rules.rulebook.built_in import DIGEST, SHOW, add_built_in_rules
 from services.rules.rulebook.faults import FileFault
 from services.rules.rulebook.model import Condition, Rulebook
 from services.rules.scenario.comparison import (
@@ -155,8 +155,10 @@ class Simulation:
         """
         while (due := self._next_due()) is not None and due <= until:
             self.now = max(due, self.now)
-            for chain in [c for c in self.facts.chains.values() if c.next_due is not None and c.next_due <= self.now]:
-                self._run_due(chain)
+            for chain_id in [*self.facts.chains]:
+                chain = self.facts.chains[chain_id]  # an earlier one may have released its messages
+                if chain.next_due is not None and chain.next_due <= self.now:
+                    self._run_due(chain)
         self.now = until
 
     def newest_message(
@@ -166,7 +168,7 @@ class Simulation:
         theirs = [
             message
             for chain in self.facts.chains.values()
-            for message in chain.messages
+            for message in map(_as_sent, chain.messages)
             if message.person_id == person
             and message.requested_at is not None
             and (answer is None or answer in message.buttons)
@@ -212,6 +214,11 @@ class Simulation:
                 self._lines[effect.send.person_id] = effect.send.line
                 if effect.send.chain_id is not None:
                     self.report_accepted(effect.send.message_id, effect.send.person_id)
+
+
+def _as_sent(message: ChainMessage) -> ChainMessage:
+    """What its person got: the message, or the digest that it went within."""
+    return message if message.digest is None else message.replace(message_id=message.digest, say=DIGEST, buttons=(SHOW,))
 
 
 # ------------------------------------------------------------------ the steps of a story

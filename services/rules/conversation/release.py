@@ -1,0 +1,187 @@
+"""Releases held messages when their hour has come, the most severe first, and gathers tells into a digest.
+
+What waits for a person's morning or for their cap lies in several chains. It is released together: each message is
+judged again, tells up to the severity ``digest`` of limits.yaml become one message, and caps hold what is left over.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from services.rules.conversation import button_ids, caps, outbound
+from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState
+from services.rules.conversation.completion import recount_after_exclusion
+from services.rules.conversation.context import DecisionContext, Reason, RequestedMessage, is_due
+from services.rules.conversation.facts import PersonFacts
+from services.rules.conversation.outbound import BODY_VALUE, MessageDraft
+from services.rules.conversation.recipients import Recipient, exclusion_reason
+from services.rules.conversation.rendering import reference_code
+from services.rules.rulebook.built_in import SHOW
+from services.rules.rulebook.model import Severity, Verb
+from shared.clients.whatsapp_limits import BODY_LENGTH
+from shared.contracts.ids import ChainId, MessageId, PersonId, derive_id
+from shared.contracts.whatsapp import MessageReceived
+
+_RANKS = {severity: rank for rank, severity in enumerate(Severity)}
+MOST_SHOWN = 20
+"""Items of a digest that a tap on its button sends one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldMessage:
+    chain: Chain
+    message: ChainMessage
+
+
+def release_messages(context: DecisionContext, chain: Chain) -> Chain:
+    """Request the held messages of one chain whose hour has come."""
+    for held in chain.messages:
+        message = chain.message(held.message_id) or held  # an earlier one may have ended the chain
+        if is_released(context, chain, message):
+            chain = _release(context, chain, message)
+    return chain
+
+
+def release_together(context: DecisionContext, chain: Chain) -> Sequence[ChainId]:
+    """Release what is due of all chains to the people of this one's due messages; returns the chains it changed.
+
+    Without caps and digests each chain releases its own.
+    """
+    tenant = context.rulebook.tenant
+    if not tenant.caps and tenant.digest is None:
+        return ()
+    people = dict.fromkeys(m.person_id for m in chain.messages if is_released(context, chain, m))
+    return tuple(dict.fromkeys(changed for person in people for changed in _release_to(context, person)))
+
+
+def is_released(context: DecisionContext, chain: Chain, message: ChainMessage) -> bool:
+    return message.delivery is DeliveryState.HELD and is_due(context, chain, message.held_until)
+
+
+def _release_to(context: DecisionContext, person: PersonId) -> list[ChainId]:
+    """The most severe first, so that a cap stops the least; those that waited longest before the others."""
+    held = [HeldMessage(c, m) for c in context.facts.chains_of(person) for m in c.messages if m.person_id == person]
+    held = [one for one in held if is_released(context, one.chain, one.message)]
+    held.sort(key=lambda one: (-_RANKS[context.severity(one.chain)], one.message.held_until, one.chain.started_at))
+    gathered, changed = [], []
+    for one in held:
+        current = context.facts.chains[one.chain.chain_id]
+        message = current.message(one.message.message_id)
+        if message is None or not is_released(context, current, message):
+            continue
+        if _may_be_gathered(context, current, message) and not _is_void(context, current, message):
+            gathered.append(HeldMessage(current, message))
+        else:
+            context.save_chain(_release(context, current, message))
+        changed.append(current.chain_id)
+    _release_gathered(context, person, gathered)
+    return changed
+
+
+def _release(context: DecisionContext, chain: Chain, message: ChainMessage) -> Chain:
+    """Request a message, or withdraw it if the ``unless`` of its step holds now.
+
+    If its person may not be written to any more, the others may be enough.
+    """
+    if _is_void(context, chain, message):
+        return chain.with_message(message.replace(delivery=DeliveryState.WITHDRAWN))
+    chain = outbound.request_message(context, chain, message)
+    sent = chain.message(message.message_id)
+    gone = chain.active and sent is not None and sent.delivery is DeliveryState.DROPPED
+    return recount_after_exclusion(context, chain, message) if gone else chain
+
+
+def _is_void(context: DecisionContext, chain: Chain, message: ChainMessage) -> bool:
+    return message.answer is None and context.holds(context.rule_of(chain).steps[message.step].unless, chain)
+
+
+# ------------------------------------------------------------------ digests
+
+
+def _may_be_gathered(context: DecisionContext, chain: Chain, message: ChainMessage) -> bool:
+    most = context.rulebook.tenant.digest
+    tells = message.verb is Verb.TELL and not message.buttons and not message.reply and BODY_VALUE not in message.words
+    return tells and most is not None and _RANKS[context.severity(chain)] <= _RANKS[most]
+
+
+def _release_gathered(context: DecisionContext, person_id: PersonId, gathered: Sequence[HeldMessage]) -> None:
+    """One tell goes as itself, several go as a digest. Where the person cannot get one now, each is held or dropped."""
+    person = context.facts.people.get(person_id)
+    refused = person is None or exclusion_reason(context, person, person_id, "", free=True) is not None
+    if len(gathered) > 1 and person is not None and not refused and caps.has_room(context, person):
+        _send_digest(context, person, gathered)
+        return
+    for one in gathered:
+        current = context.facts.chains[one.chain.chain_id]
+        context.save_chain(_release(context, current, current.message(one.message.message_id) or one.message))
+
+
+def _send_digest(context: DecisionContext, person: PersonFacts, items: Sequence[HeldMessage]) -> None:
+    digest = MessageId(derive_id("digest", person.person_id, *(one.message.message_id for one in items)))
+    if context.rulebook.tenant.caps:
+        caps.count_message(context, person.person_id, digest)
+    texts = [_text_of(context, person, one) for one in items]
+    message = outbound.build_digest(context, person, digest, items[0].chain, (len(items), _in_one_line(texts)))
+    context.effects.append(RequestedMessage(message, Verb.TELL, ()))
+    for one in items:
+        current = context.facts.chains[one.chain.chain_id]
+        item = (current.message(one.message.message_id) or one.message).replace(
+            delivery=DeliveryState.REQUESTED,
+            requested_at=context.now,
+            held_until=None,
+            language=message.language,
+            digest=digest,
+        )
+        context.save_chain(current.with_message(item))
+        if context.rule_of(current).events:
+            context.facts.set_last_rule(person.person_id, current.rule)
+
+
+def _text_of(context: DecisionContext, person: PersonFacts, item: HeldMessage) -> str:
+    """What the item says, with the code by which the person may name it in a reply."""
+    body = outbound.text_of_message(context, item.chain, item.message, person)
+    return f"{' '.join(body.split())} ({reference_code(item.chain.chain_id)})"
+
+
+def _in_one_line(texts: Sequence[str]) -> str:
+    """All texts, each as far as there is room for it: WhatsApp takes no line breaks in a parameter."""
+    each = max(_ROOM // len(texts) - len("00. … "), _SHORTEST)
+    cut = (text if len(text) <= each else f"{text[:each].rstrip()}…" for text in texts)
+    return " ".join(f"{number}. {text}" for number, text in enumerate(cut, 1))
+
+
+_ROOM = BODY_LENGTH - 300  # for the words of the template around them
+_SHORTEST = 40
+
+
+def show_digest(context: DecisionContext, message: MessageReceived) -> bool:
+    """A tap on the button of a digest sends its items one by one, as replies; False for any other message."""
+    claim = button_ids.read_button_id(context.signing_keys, message.button_id) if message.button_id else None
+    if claim is None or claim[1] != SHOW:
+        return False
+    ids = context.facts.ids_of_person(message.person_id, *message.shared_with)
+    items = [one for one in context.facts.chains_of_message(claim[0]) if one[1].person_id in ids]
+    for chain, item in items[:MOST_SHOWN]:
+        context.add_reason(Reason.SHOWN, chain, str(item.step))
+        current = context.facts.chains[chain.chain_id]
+        context.save_chain(_show_item(context, current, item))
+    return bool(items)
+
+
+def _show_item(context: DecisionContext, chain: Chain, item: ChainMessage) -> Chain:
+    person = context.facts.people.get(context.facts.current_id(item.person_id))
+    if person is None:
+        return chain
+    key = f"show.{item.message_id}"
+    draft = MessageDraft(
+        Verb.TELL, item.say, item.step, item.answer or "digest", key, item.occurrence, reply=True, words=item.words
+    )
+    return outbound.send_to_recipient(context, chain, Recipient(person, "sender", item.on_behalf_of), draft)
+
+
+def digest_item(
+    context: DecisionContext, digest: MessageId, codes: Collection[str]
+) -> tuple[Chain, ChainMessage] | None:
+    """The item of a digest that a reply names by its code, else the first."""
+    items = context.facts.chains_of_message(digest)
+    named = (one for one in items if reference_code(one[0].chain_id) in codes)
+    return next(named, items[0] if items else None)

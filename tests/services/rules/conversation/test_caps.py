@@ -1,0 +1,149 @@
+"""Caps per person, what exceeds them, and tells that wait and become one message."""
+
+from dataclasses import replace
+
+import pytest
+
+from services.rules.conversation.chain import Chain, DeliveryState
+from services.rules.rulebook.model import Cap, CapPeriod, Rulebook, Severity
+from services.rules.scenario.player import StoryPlayer, play_story
+from shared.contracts.values import decode, encode
+from tests.services.rules.stories import own_rulebook, story
+
+PEOPLE = """\
+830: {roles: [designer], country: GB}
+22: {roles: [production_coordinator], country: GB}
+801: {roles: [author], country: GB}
+61: {roles: [finance], country: GB}
+12: {roles: [escalation_1, escalation_2], country: GB}
+"""
+NIGHT = "wait until: 2027-03-03T23:00:00Z"
+MORNING = "wait until: 2027-03-04T09:00:00Z"
+
+
+def limited(*caps: Cap, digest: Severity | None = None) -> Rulebook:
+    book = own_rulebook()
+    return replace(book, tenant=replace(book.tenant, caps=caps, digest=digest))
+
+
+def faults(book: Rulebook, *moves: str) -> list[str]:
+    return [fault.sentence for fault in play_story(story(PEOPLE, *moves), book)]
+
+
+def issue(number: int) -> str:
+    return f"{{event: royalty.payment_issue, with: {{payment_id: P-{number}, payee: 801}}}}"
+
+
+def moved(number: int, stage: str = "copyedit_assigned") -> str:
+    title = f"work: {{work_id: {number}, title: The Tide Millers {number}}}"
+    return f"{{event: work.stage_changed, with: {{to_stage_key: {stage}, {title}}}}}"
+
+
+A_DAY = Cap(2, CapPeriod.DAY)
+ASKED = "{ask: 801, say: payment_issue}"
+WAITS = "{left_out: {801: waiting}}"
+UNFILLED = ", ".join(
+    f"{{left_out: {{{role}: unknown_role}}}}" for role in ("illustrator", "translator", "editor", "production_lead")
+)
+"""Roles of a stage change that no person of these stories has."""
+
+
+def test_a_message_over_the_cap_waits_for_the_next_day() -> None:
+    moves = (issue(1), issue(2), issue(3), f"expect: [{ASKED}, {ASKED}, {WAITS}]", MORNING, f"expect: [{ASKED}]")
+    assert faults(limited(A_DAY), *moves) == []
+
+
+def test_what_would_wait_too_long_is_left_out_and_the_next_step_runs() -> None:
+    moves = (
+        issue(1),
+        issue(2),
+        f"expect: [{ASKED}, {{left_out: {{801: capped}}}}, {{hand_over: 61, say: payment_issue_unanswered}}]",
+    )
+    assert faults(limited(Cap(1, CapPeriod.WEEK)), *moves) == []
+
+
+def test_replies_are_free() -> None:
+    moves = (
+        issue(1),
+        "reply: {from: 801, button: help}",
+        issue(2),
+        f"expect: [{ASKED}, {{hand_over: 61}}, {{tell: 801, say: handed_over}}, {ASKED}]",
+    )
+    assert faults(limited(A_DAY), *moves) == []
+
+
+def test_what_is_critical_passes_the_cap_for_staff() -> None:
+    blocks = [
+        f"{{event: work.blocked, with: {{block_id: B-{number}, severity: critical, owner: 12}}}}" for number in range(3)
+    ]
+    expected = ", ".join(["{hand_over: 12, say: title_blocked}"] * 3)
+    assert faults(limited(Cap(1, CapPeriod.DAY)), *blocks, f"expect: [{expected}]") == []
+
+
+def test_a_message_that_never_left_takes_no_room() -> None:
+    withdrawn = "{event: royalty.payment_sent, with: {payment_id: P-1, payee: 801}}"
+    moves = (
+        NIGHT,
+        issue(1),
+        issue(2),
+        withdrawn,
+        issue(3),
+        "expect: [{end: until}]",
+        MORNING,
+        f"expect: [{ASKED}, {ASKED}]",
+    )
+    assert faults(limited(A_DAY), *moves) == []
+
+
+def test_the_more_severe_goes_first_where_there_is_not_room_for_all() -> None:
+    moves = (NIGHT, moved(1), issue(1), f"expect: [{UNFILLED}]", MORNING, f"expect: [{ASKED}, {WAITS}]")
+    assert faults(limited(Cap(1, CapPeriod.DAY)), *moves) == []
+
+
+def test_tells_that_wait_become_one_message_and_each_is_shown_on_demand() -> None:
+    told = "{tell: 801, say: stage_changed"
+    moves = (
+        NIGHT,
+        moved(1),
+        moved(2),
+        f"expect: [{UNFILLED}]",
+        MORNING,
+        'expect: [{tell: 801, say: digest, text: "There are 2: 1. "}, {end: done}, {end: done}]',
+        "reply: {from: 801, button: show}",
+        f"expect: [{told}, text: The Tide Millers 1}}, {told}, text: The Tide Millers 2}}]",
+        "reply: {from: 801, button: show}",
+        "expect: nothing",
+    )
+    assert faults(limited(digest=Severity.INFO), *moves) == []
+
+
+def test_one_tell_goes_as_itself_and_a_question_never_in_a_digest() -> None:
+    told = f"{{tell: 801, say: stage_changed}}, {ASKED}, {{end: done}}"
+    moves = (NIGHT, moved(1), issue(1), MORNING, f"expect: [{UNFILLED}, {told}]")
+    assert faults(limited(digest=Severity.INFO), *moves) == []
+
+
+def test_the_items_of_a_digest_share_its_delivery_and_are_kept() -> None:
+    one = story(PEOPLE, NIGHT, moved(1), moved(2), MORNING, "failed: {to: 801, code: 131026}")
+    player = StoryPlayer.of(one, limited(digest=Severity.INFO))
+    for step in one.steps:
+        assert player.play(step) == []
+    chains = [chain for chain in player.simulation.facts.chains.values() if any(m.digest for m in chain.messages)]
+    items = [message for chain in chains for message in chain.messages]
+    assert [item.delivery for item in items] == [DeliveryState.FAILED] * 2
+    assert len({item.digest for item in items}) == 1
+    assert [decode(Chain, encode(chain)) for chain in chains] == chains
+
+
+@pytest.mark.parametrize(("count", "expected"), [(1, [ASKED]), (3, [ASKED, ASKED, ASKED])])
+def test_a_week_begins_on_monday(count: int, expected: list[str]) -> None:
+    moves = (
+        "wait until: 2027-03-05T10:00:00Z",
+        *map(issue, range(count)),
+        f"expect: [{', '.join(expected)}]",
+        issue(9),
+        f"expect: [{WAITS}]",
+        "wait until: 2027-03-08T09:00:00Z",
+        f"expect: [{ASKED}]",
+    )
+    assert faults(limited(Cap(count, CapPeriod.WEEK)), *moves) == []
