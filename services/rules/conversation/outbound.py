@@ -10,11 +10,7 @@ from functools import lru_cache
 
 from msgspec import Struct, field
 
-<<<<<<< HEAD
-from services.rules.conversation import button_ids, rendering, schedule
-=======
 from services.rules.conversation import button_ids, caps, rendering, schedule
->>>>>>> 00aa82f (rules: cap the messages to a person, and gather tells that wait into a digest)
 from services.rules.conversation.chain import UNSENT, Chain, ChainMessage, DeliveryState
 from services.rules.conversation.context import DecisionContext, ExcludedPerson, ExclusionReason, RequestedMessage
 from services.rules.conversation.facts import PersonFacts

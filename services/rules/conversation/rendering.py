@@ -167,13 +167,13 @@ def template_values(
         document = _GatheredDocument(context.documents(chain))
     fields, words = template.fields, message.words
     values = {name: _value(scope, words, document, fields.get(name), name) for name in _template_parameters(template)}
-    return {**values, **_defaults(scope, template, values)} if template.defaults else values
+    return {**values, **_defaults(scope, template, document)} if template.defaults else values
 
 
-def _defaults(scope: _TemplateScope, template: Template, values: Mapping[str, object]) -> dict[str, object]:
+def _defaults(scope: _TemplateScope, template: Template, document: "Document | _GatheredDocument") -> dict[str, object]:
     """The default of every field that has one and is absent, in the language in which the template is rendered."""
     language = choose_language(template, scope.language, scope.context.rulebook.tenant.language)
-    absent = (name for name in template.defaults if name in values and values[name] in _ABSENT)
+    absent = (name for name in template.defaults if document.get(template.fields[name]) in _ABSENT)
     return {name: template.defaults[name][language] for name in absent}
 
 

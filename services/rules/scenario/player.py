@@ -218,7 +218,9 @@ class Simulation:
 
 def _as_sent(message: ChainMessage) -> ChainMessage:
     """What its person got: the message, or the digest that it went within."""
-    return message if message.digest is None else message.replace(message_id=message.digest, say=DIGEST, buttons=(SHOW,))
+    return (
+        message if message.digest is None else message.replace(message_id=message.digest, say=DIGEST, buttons=(SHOW,))
+    )
 
 
 # ------------------------------------------------------------------ the steps of a story
