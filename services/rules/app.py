@@ -38,6 +38,7 @@ async def main() -> None:
         process.task("due", loops.run_due)
         process.task("waiting", loops.release_waiting)
         process.task("rollout", watcher.run)
+        process.task("changes", loops.review_changed)
         process.task("measure", loops.measure)
         process.task("inputs", lambda: recorded_inputs.delete_old(process.pool, kept))
         process.audit(*audit_hops(settings))

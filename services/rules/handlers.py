@@ -204,6 +204,23 @@ class RulesHandlers:
                 raise RuntimeError(f"chain {chain.chain_id} stays due at {tx.now}")
         await self._save(tx, facts, work)
 
+    async def review_changed(self, tx: Transaction, chains: Iterable[ChainId]) -> None:
+        """Apply the change of the rulebook to these chains of earlier ones."""
+        force = await self.rollout.in_force(tx.connection)
+        required = RequiredFacts(chains=set(chains), people=set(staff_ids(force.active.rulebook, self.tenant)))
+        facts = await self._load_facts(tx, required)
+        work = self._begin(force)
+        for chain_id in sorted(required.chains & facts.chains.keys()):
+            chain = facts.chains[chain_id]
+            decision = force.active.decider.decide_change(chain, facts, tx.now)
+            facts.apply_changes(decision.changes)
+            facts.message_expiries.update(_message_expiries(decision))
+            correlation = chain.correlation or chain.chain_id
+            cause = Cause(self.tenant, decision.about, chain.key, correlation, chain.traceparent, tx.now)
+            work.tally.add(decision)
+            self._publish(tx, cause, decision, force.active)
+        await self._save(tx, facts, work)
+
     async def release_waiting(self, tx: Transaction, key: str, most: int) -> int:
         """Decide the first waiting events of a key, up to the first that must wait longer; returns how many.
 

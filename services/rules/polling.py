@@ -30,6 +30,8 @@ from shared.runtime.telemetry import error_location, get_logger
 log = get_logger()
 _BATCH_SIZE = 200
 _POSTPONED_SECONDS = 60.0
+_REVIEW_SECONDS = 5.0
+"""How soon a change of the rulebook is noticed; machine time."""
 _REPEAT_SECONDS = 0.05
 T = TypeVar("T")
 
@@ -50,6 +52,12 @@ class PollingLoops:
         while True:
             if not await self._try_once(self._run_due_once):
                 await asyncio.sleep(self.tick)
+
+    async def review_changed(self) -> None:
+        """Apply forever what a change of the rulebook means for the chains of earlier ones."""
+        while True:
+            if not await self._try_once(self._review_once):
+                await asyncio.sleep(_REVIEW_SECONDS)
 
     async def release_waiting(self) -> None:
         """Release forever the events whose facts have arrived, or whose patience is over."""
@@ -91,6 +99,24 @@ class PollingLoops:
     async def _run_chains(self, due: Sequence[store.DueChain]) -> None:
         chains = [chain.chain_id for chain in due]
         await self._locked_transaction({chain.key for chain in due}, lambda tx: self.rules.run_due(tx, chains))
+
+    async def _review_once(self) -> int:
+        """One by one, so that a chain that fails does not keep the others from their change."""
+        async with self.pool.acquire() as connection:
+            force = await self.rules.rollout.in_force(connection)
+            on_trial = [book.revision for book in force.rulebooks]
+            book, tenant = force.active.rulebook, self.rules.tenant
+            found = await store.chains_to_review(connection, tenant, book, on_trial, _BATCH_SIZE)
+        postponed = self._postponed_now()
+        ready = [(chain, key) for chain, key in found if chain not in postponed]
+        for chain, key in ready:
+            try:
+                await self._locked_transaction({key}, partial(self.rules.review_changed, chains=[chain]))
+            except Exception as error:
+                if classify_failure(error) is not FailureKind.RECORD:
+                    raise
+                self._postpone(chain, error)
+        return len(ready)
 
     async def _locked_transaction(self, locks: set[str], act: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run in a transaction with these locks; where others are busy, once more with those too."""

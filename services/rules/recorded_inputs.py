@@ -48,7 +48,7 @@ class InputsRecorder:
             return
         inputs = record_inputs(decision, cause, self.tenant, now, self.documents)
         self._inputs.append((inputs, data.person_id if isinstance(data, (MessageReceived, PersonObserved)) else None))
-        for table in ("people", "consent", "unsolicited", "absences"):
+        for table in ("people", "consent", "unsolicited", "absences", "counted"):
             self._owners.update((digest, PersonId(key)) for key, digest in inputs.documents.get(table, {}).items())
 
     async def save(self, connection: Connection) -> None:

@@ -24,10 +24,11 @@ from services.rules.conversation.facts import (
 )
 from services.rules.conversation.recipients import people_in
 from services.rules.conversation.required_facts import RequiredFacts
+from services.rules.rulebook.model import OnChange, Rulebook
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event
 from shared.contracts.errors import Unprocessable
-from shared.contracts.ids import ChainId, MessageId, PersonId, RuleId, TenantId, Wamid, partition_key
+from shared.contracts.ids import ChainId, MessageId, PersonId, Revision, RuleId, TenantId, Wamid, partition_key
 from shared.contracts.intents import ReplyIntent, classify
 from shared.contracts.topics import CONSONANCE_EVENTS, MESSAGES_EVENTS, WHATSAPP_MESSAGES, WRITES_EVENTS
 from shared.contracts.values import DECODE_ERRORS, Value, decode, encode, format_instant
@@ -200,12 +201,17 @@ async def _load_people(connection: Connection, facts: Facts, required: RequiredF
             facts.unsolicited[person.person_id] = decode(UnsolicitedMessages, row["unasked"])
         if row["absence"] is not None:
             facts.absences[person.person_id] = decode(Absence, row["absence"])
-        if row["counted"] is not None:
-            facts.counted[person.person_id] = decode(CountedMessages, row["counted"])
-        if row["rule"] is not None:
-            facts.last_rule[person.person_id] = RuleId(row["rule"])
-        if row["reference"] is not None:
-            facts.acquisitions[person.person_id] = row["reference"]
+        _add_words(facts, person.person_id, row)
+
+
+def _add_words(facts: Facts, person: PersonId, row: Mapping[str, Any]) -> None:
+    """What is known of a person beside their documents, and how many messages they got lately."""
+    if row["counted"] is not None:
+        facts.counted[person] = decode(CountedMessages, row["counted"])
+    if row["rule"] is not None:
+        facts.last_rule[person] = RuleId(row["rule"])
+    if row["reference"] is not None:
+        facts.acquisitions[person] = row["reference"]
 
 
 async def _load_records(connection: Connection, facts: Facts, required: RequiredFacts) -> None:
@@ -331,6 +337,7 @@ def _row(chain: Chain) -> str:
         "rule": chain.rule,
         "subject": chain.subject,
         "revision": chain.revision,
+        "reviewed": chain.reviewed,
         "key": chain.key,
         "active": chain.active,
         "beside": chain.is_beside,
@@ -360,6 +367,20 @@ def guards_of(chain: Chain, people: Iterable[PersonId]) -> list[str]:
             partition_guards(partition_key(chain.tenant, "persons", person), WHATSAPP_MESSAGES, MESSAGES_EVENTS)
         )
     return sorted(guards)
+
+
+async def chains_to_review(
+    connection: Connection, tenant: TenantId, book: Rulebook, in_force: Sequence[Revision], most: int
+) -> list[tuple[ChainId, str]]:
+    """Chains of earlier rulebooks, with their keys, that the change to this one may concern.
+
+    Those of another rulebook ``in_force``, which is on trial, are not of an earlier one.
+    """
+    changing = [rule.name for rule in book.rules.values() if rule.on_change is not OnChange.PIN]
+    rows = await connection.fetch(
+        QUERIES.chains_to_review, tenant, book.revision, changing, list(book.rules), list(in_force), most
+    )
+    return [(ChainId(row["chain_id"]), row["key"]) for row in rows]
 
 
 class DueChain(NamedTuple):

@@ -155,7 +155,7 @@ on conflict (tenant, person_id) do update set reference = excluded.reference;
 -- The arrays of a row travel as JSON, since unnest would flatten arrays of arrays.
 insert into chains (
     chain_id, tenant, rule, subject, revision, key, active, beside, live, holds_for, tags, people, guards, next_due,
-    changed_at, open_questions, asked_since, document
+    changed_at, open_questions, asked_since, reviewed, document
 )
 select
     row ->> 'chain_id', $1, row ->> 'rule', row ->> 'subject', row ->> 'revision', row ->> 'key',
@@ -165,14 +165,15 @@ select
     array(select jsonb_array_elements_text(row -> 'people')),
     array(select jsonb_array_elements_text(row -> 'guards')),
     (row ->> 'next_due')::timestamptz, $3,
-    (row ->> 'open_questions')::integer, (row ->> 'asked_since')::timestamptz, row -> 'document'
+    (row ->> 'open_questions')::integer, (row ->> 'asked_since')::timestamptz, row ->> 'reviewed', row -> 'document'
 from unnest($2::jsonb[]) as t(row)
 on conflict (chain_id) do update set
     active = excluded.active, beside = excluded.beside, live = excluded.live,
     holds_for = excluded.holds_for, tags = excluded.tags,
     people = excluded.people, guards = excluded.guards,
     next_due = excluded.next_due, changed_at = excluded.changed_at, open_questions = excluded.open_questions,
-    asked_since = excluded.asked_since, document = excluded.document;
+    asked_since = excluded.asked_since, revision = excluded.revision, reviewed = excluded.reviewed,
+    document = excluded.document;
 
 -- name: save_messages
 -- Messages of ours by chain; WhatsApp's id is never lost.
@@ -217,6 +218,15 @@ and not exists (
 )
 order by next_due
 limit $3;
+
+-- name: chains_to_review
+-- Active chains of an earlier rulebook that have not been reviewed under this one: of rules that migrate or cancel, and of
+-- rules that are gone.
+select chain_id, key from chains
+where tenant = $1 and active and coalesce(reviewed, revision) <> $2 and revision <> all($5::text[])
+and (rule = any($3::text[]) or rule <> all($4::text[]))
+order by chain_id
+limit $6;
 
 -- name: set_aside
 -- Set a chain aside whose due step failed: it is not due until an operator retries it.

@@ -234,6 +234,7 @@ class Ending(StrEnum):
     UNTIL = "until"
     REPLACED = "replaced"
     LEFT_WITH_OWNER = "left_with_owner"
+    CANCELLED = "cancelled"
 
 
 class ChainState(StrEnum):
@@ -250,6 +251,7 @@ class ChainTransition(StrEnum):
 
     REPLAN = "replan"  # a matching event came again
     JOIN = "join"  # a matching event joins it, before its first message has gone
+    MIGRATE = "migrate"  # the rule was changed, and the chain goes on by the new steps
     ASSIGN = "assign"  # a person takes the matter
     GIVE_BACK = "give_back"  # that person gives it back
     CLOSE = "close"  # the last message is sent: questions are closed, and pending writes are awaited
@@ -260,9 +262,11 @@ INITIAL_STATE = ChainState.RUNNING
 TRANSITIONS: Mapping[tuple[ChainState, ChainTransition], ChainState] = {
     (ChainState.RUNNING, ChainTransition.REPLAN): ChainState.RUNNING,
     (ChainState.RUNNING, ChainTransition.JOIN): ChainState.RUNNING,
+    (ChainState.RUNNING, ChainTransition.MIGRATE): ChainState.RUNNING,
     (ChainState.RUNNING, ChainTransition.ASSIGN): ChainState.ASSIGNED,
     (ChainState.RUNNING, ChainTransition.CLOSE): ChainState.CLOSING,
     (ChainState.ASSIGNED, ChainTransition.REPLAN): ChainState.ASSIGNED,
+    (ChainState.ASSIGNED, ChainTransition.MIGRATE): ChainState.ASSIGNED,
     (ChainState.ASSIGNED, ChainTransition.ASSIGN): ChainState.ASSIGNED,
     (ChainState.ASSIGNED, ChainTransition.GIVE_BACK): ChainState.RUNNING,
     (ChainState.ASSIGNED, ChainTransition.CLOSE): ChainState.CLOSING,
@@ -301,7 +305,8 @@ class InvalidChainTransition(StetError):
 class Chain(Value, rename=_KEPT_AS):
     """``start`` is the data of the first event, ``event`` of the newest if it is another, ``end`` of the ending one.
 
-    ``joins``: its rule gathers events; ``joined`` are those that came before its first message went.
+    ``joins``: its rule gathers events; ``joined`` are those that came before its first message went. ``reviewed`` is
+    the rulebook whose change of the rule was last considered.
 
     ``base_at`` is the instant that ``after`` steps count from. ``unclaimed``: there was no person to ask or to hand the
     matter to, and the owner team was told so. ``deferred_until`` is the ``until`` line that ends the chain once its
@@ -339,6 +344,7 @@ class Chain(Value, rename=_KEPT_AS):
     ended: Ending | None = None
     deferred_until: int | None = None
     next_due: Instant | None = None
+    reviewed: Revision | None = None
 
     @property
     def newest(self) -> Raw:
@@ -395,6 +401,10 @@ class Chain(Value, rename=_KEPT_AS):
         others = tuple(each for each in self.joined if each.event_id != earlier_one)
         all_tags = tuple(sorted({*self.tags, *tags}))
         return self._follow(ChainTransition.JOIN, joined=(*others, joined), tags=all_tags)
+
+    def migrate(self, revision: Revision, **changes: object) -> "Chain":
+        """The rule was changed: ``changes`` place what there is under the steps of the new one."""
+        return self._follow(ChainTransition.MIGRATE, revision=revision, **changes)
 
     def assign(self, person: PersonId, now: datetime) -> "Chain":
         """A person takes the matter."""

@@ -26,6 +26,7 @@ from services.rules.conversation.context import (
 from services.rules.conversation.document import MESSAGE_RECEIVED, Document, items_asked
 from services.rules.conversation.facts import Facts, PersonFacts, UnsolicitedMessages, apply_event
 from services.rules.conversation.release import release_together
+from services.rules.conversation.rule_changes import review_chain
 from services.rules.conversation.steps import advance
 from services.rules.conversation.triggers import RuleTrigger, end_chains, start_chains
 from services.rules.matching.conditions import FieldValues, holds
@@ -112,6 +113,13 @@ class Decider:
             context.add_reason(Reason.STEP_DUE, context.facts.chains[other])
             advance(context, context.facts.chains[other])
         return _build_decision(context, occurrence)
+
+    def decide_change(self, chain: Chain, facts: Facts, now: datetime) -> Decision:
+        """Apply the change of a rule to a chain of an earlier rulebook, by the rule's ``on_change``."""
+        about = f"{chain.chain_id}@{self.rulebook.revision}"
+        context = self._context(facts, now, about, chain.traceparent)
+        review_chain(context, chain)
+        return _build_decision(context, about)
 
     def _context(self, facts: Facts, now: datetime, cause: str, traceparent: str | None) -> DecisionContext:
         return DecisionContext(

@@ -27,6 +27,7 @@ from services.rules.conversation.decider import Decision
 from services.rules.conversation.facts import (
     Absence,
     Consent,
+    CountedMessages,
     Facts,
     PersonFacts,
     RightsFacts,
@@ -45,6 +46,7 @@ DOCUMENTS: Mapping[str, type[Value]] = {
     "consent": Consent,
     "unsolicited": UnsolicitedMessages,
     "absences": Absence,
+    "counted": CountedMessages,
     "records": RightsFacts,
     "chains": Chain,
 }

@@ -490,9 +490,8 @@ class Facts:
 
 
 _TABLES = (
-    "works", "people", "consent", "unsolicited", "absences", "counted", "records", "last_rule", "acquisitions", "chains",
-    "wamids",
-    "notices", "merged",
+    "works", "people", "consent", "unsolicited", "absences", "counted", "records", "last_rule", "acquisitions",
+    "chains", "wamids", "notices", "merged",
 )  # fmt: skip
 """The attributes of ``Facts`` that a draft has overlays of."""
 

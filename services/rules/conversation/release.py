@@ -159,7 +159,8 @@ def show_digest(context: DecisionContext, message: MessageReceived) -> bool:
     if claim is None or claim[1] != SHOW:
         return False
     ids = context.facts.ids_of_person(message.person_id, *message.shared_with)
-    items = [one for one in context.facts.chains_of_message(claim[0]) if one[1].person_id in ids]
+    found = context.facts.chains_of_message(claim[0])
+    items = [(chain, item) for chain, item in found if item.digest == claim[0] and item.person_id in ids]
     for chain, item in items[:MOST_SHOWN]:
         context.add_reason(Reason.SHOWN, chain, str(item.step))
         current = context.facts.chains[chain.chain_id]

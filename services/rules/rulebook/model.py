@@ -250,7 +250,7 @@ class Step:
 
     index: int
     verb: Verb
-    location: Location
+    location: Location = dataclasses.field(compare=False)
     who: Addressees = ()
     say: str | None = None
     timing: Timing | None = None
@@ -294,6 +294,14 @@ class OnRepeat(StrEnum):
     JOIN = "join"
 
 
+class OnChange(StrEnum):
+    """The effect of a change of the rulebook on a live chain: it keeps its steps, gets the new ones, or ends."""
+
+    PIN = "pin"
+    MIGRATE = "migrate"
+    CANCEL = "cancel"
+
+
 @dataclass(frozen=True, slots=True)
 class Until:
     """An event that ends a chain of the same subject: ``about``, or the field ``same`` where it is given."""
@@ -314,11 +322,12 @@ class Rule:
     why: Mapping[str, str]
     events: tuple[str, ...]
     steps: tuple[Step, ...]
-    location: Location
+    location: Location = dataclasses.field(compare=False)
     severity: Severity | Field = Severity.INFO
     condition: Condition = ALWAYS
     about: tuple[str, ...] = ()
     on_repeat: OnRepeat = OnRepeat.REPLAN
+    on_change: OnChange = OnChange.PIN
     until: tuple[Until, ...] = ()
 
 

@@ -14,6 +14,7 @@ from services.rules.rulebook.condition_schema import ConditionSection
 from services.rules.rulebook.faults import FaultReport
 from services.rules.rulebook.model import (
     ALWAYS,
+    OnChange,
     OnRepeat,
     Quorum,
     Severity,
@@ -473,10 +474,6 @@ SeverityOrField = Annotated[
 ]
 
 
-class OnChange(StrEnum):
-    PIN = "pin"
-
-
 class UntilSection(NotifyKeys):
     """An event that ends a chain of the same subject."""
 
@@ -515,10 +512,8 @@ class RuleFile(Section):
     """Fields that name the subject: there is one chain for each."""
     on_repeat: Annotated[OnRepeat, word(OnRepeat, OnRepeat.REPLAN)] = OnRepeat.REPLAN
     """The effect of another event about the same subject on a running chain."""
-    on_change: Annotated[OnChange, word(OnChange, OnChange.PIN, later=("migrate", "cancel"), key="on_change")] = (
-        OnChange.PIN
-    )
-    """The effect of a change of this file on a running chain: none, it keeps the steps it began with."""
+    on_change: Annotated[OnChange, word(OnChange, OnChange.PIN)] = OnChange.PIN
+    """The effect of a change of this file on a running chain: it keeps its steps, gets the new ones, or ends."""
     steps: Annotated[tuple[Step, ...], OneOrMore(), BeforeValidator(_at_most_100)]
     until: Annotated[tuple[UntilSection, ...], OneOrMore()] = ()
     """The events that end a chain."""
@@ -536,5 +531,6 @@ class RuleFile(Section):
             condition=ALWAYS if self.if_ is None else self.if_.build(),
             about=self.about,
             on_repeat=self.on_repeat,
+            on_change=self.on_change,
             until=tuple(until for each in self.until for until in each.build()),
         )

@@ -53,13 +53,15 @@ def chain_in(state: ChainState) -> Chain:
             return running_chain().close(Ending.ANSWERED).finish()
 
 
-def follow(chain: Chain, transition: ChainTransition) -> Chain:
+def follow(chain: Chain, transition: ChainTransition) -> Chain:  # noqa: PLR0911 -- one line for each transition
     match transition:
         case ChainTransition.REPLAN:
             return chain.replan(Raw(b"{}"))
         case ChainTransition.JOIN:
             joined = JoinedEvent(event_id=EventId("e"), name="work.blocked", data=Raw(b"{}"), at=NOON)
             return chain.join(joined, ())
+        case ChainTransition.MIGRATE:
+            return chain.migrate(Revision("r2"))
         case ChainTransition.ASSIGN:
             return chain.assign(ALICE, NOON)
         case ChainTransition.GIVE_BACK:

@@ -1,0 +1,90 @@
+"""What becomes of a live chain when the file of its rule has changed: it is pinned, migrated or cancelled.
+
+``on_change`` of the rule in force decides; for a rule that is gone, that of the rule the chain began with. People, the
+calendar and the limits are never pinned.
+"""
+
+from collections.abc import Mapping
+from difflib import SequenceMatcher
+from typing import assert_never
+
+from services.rules.conversation import outbound
+from services.rules.conversation.chain import Chain, Ending, StepState, StepStatus
+from services.rules.conversation.completion import close_chain
+from services.rules.conversation.context import DecisionContext, Reason
+from services.rules.conversation.schedule import has_lapsed
+from services.rules.conversation.steps import advance
+from services.rules.conversation.triggers import tags_of
+from services.rules.rulebook.model import OnChange, Rule, Step
+
+
+def review_chain(context: DecisionContext, chain: Chain) -> Chain:
+    """Apply a change of the rulebook to a chain of an earlier one, once for each rulebook."""
+    old, new = context.rule_of(chain), context.rulebook.rules.get(chain.rule)
+    chain = chain.replace(reviewed=context.rulebook.revision)
+    match (new or old).on_change:
+        case OnChange.CANCEL if new != old and chain.active:
+            context.add_reason(Reason.CANCELLED, chain)
+            return advance(context, close_chain(context, chain, Ending.CANCELLED))
+        case OnChange.MIGRATE if new is not None and _can_migrate(chain, old, new):
+            context.add_reason(Reason.MIGRATED, chain)
+            return advance(context, _migrate(context, chain, old, new))
+        case OnChange.PIN | OnChange.CANCEL | OnChange.MIGRATE:
+            context.add_reason(Reason.PINNED, chain)
+            return context.save_chain(chain)
+        case unknown:
+            assert_never(unknown)
+
+
+def _can_migrate(chain: Chain, old: Rule, new: Rule) -> bool:
+    """A chain that is about something else now, fills a form or waits for a write goes on as it began."""
+    filling = chain.form is not None and not chain.form.over
+    waiting = chain.deferred_until is not None or any(write.pending for write in chain.writes)
+    return chain.active and old.about == new.about and not filling and not waiting
+
+
+def _migrate(context: DecisionContext, chain: Chain, old: Rule, new: Rule) -> Chain:
+    """What was done stays. Questions of steps that are gone are closed; new steps before the last begun are skipped."""
+    matching = _matching_steps(old, new)
+    chain = outbound.withdraw_messages(context, chain, "replaced", lambda message: message.step not in matching)
+    chain = chain.migrate(
+        context.rulebook.revision,
+        steps=_new_states(chain, new, matching),
+        messages=tuple(
+            m.replace(step=_nearest(matching, m.step), closed=m.closed or (m.is_question and m.step not in matching))
+            for m in chain.messages
+        ),
+        writes=tuple(w.replace(step=_nearest(matching, w.step)) for w in chain.writes),
+        handovers=tuple(h.replace(step=_nearest(matching, h.step)) for h in chain.handovers),
+        form=None if chain.form is None else chain.form.replace(step=_nearest(matching, chain.form.step)),
+        tags=tuple(sorted({*chain.tags, *tags_of(new, chain.subject, context.document(chain))})),
+    )
+    for step in new.steps:
+        added = step.index not in matching.values()
+        if added and chain.steps[step.index].status is StepStatus.PENDING and has_lapsed(context, chain, step):
+            chain = chain.skip_step(step.index)
+    return chain
+
+
+def _matching_steps(old: Rule, new: Rule) -> Mapping[int, int]:
+    """Where each old step is now, for those that still exist, in their order."""
+    matcher = SequenceMatcher(None, list(map(_identity, old.steps)), list(map(_identity, new.steps)), autojunk=False)
+    return {a + n: b + n for a, b, size in matcher.get_matching_blocks() for n in range(size)}
+
+
+def _identity(step: Step) -> tuple[object, ...]:
+    """A step is the same while it does the same; its time, its people and its condition may change."""
+    operation = step.record.operation if step.record is not None else None
+    return step.verb, step.say, step.form, operation, tuple(sorted(step.answers))
+
+
+def _new_states(chain: Chain, new: Rule, matching: Mapping[int, int]) -> tuple[StepState, ...]:
+    known = {now: chain.steps[before] for before, now in matching.items()}
+    begun = max((index for index, state in known.items() if state.status is not StepStatus.PENDING), default=-1)
+    skipped = StepState(status=StepStatus.SKIPPED)
+    return tuple(known.get(step.index) or (skipped if step.index < begun else StepState()) for step in new.steps)
+
+
+def _nearest(matching: Mapping[int, int], step: int) -> int:
+    """Where a step is now; of one that is gone, where the last before it is."""
+    return next((matching[index] for index in range(step, -1, -1) if index in matching), 0)
