@@ -237,4 +237,4 @@ async def test_the_pipeline_of_gitlab_posts_its_comment_and_fails_where_the_rule
         assert code == 1, output
         assert fake.calls == ["POST /projects/42/merge_requests/7/notes"]
         assert fake.tokens == {"secret"}
-        assert "rights_holdr" in fake.comments[1]
+        assert "is no role, party of the event" in fake.comments[1]
