@@ -39,6 +39,7 @@ async def main() -> None:
         process.task("waiting", loops.release_waiting)
         process.task("rollout", watcher.run)
         process.task("changes", loops.review_changed)
+        process.task("periods", loops.start_periods)
         process.task("measure", loops.measure)
         process.task("inputs", lambda: recorded_inputs.delete_old(process.pool, kept))
         process.audit(*audit_hops(settings))

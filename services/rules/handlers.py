@@ -15,14 +15,16 @@ from services.rules.conversation.chain import Chain
 from services.rules.conversation.context import Effect, Reason, RequestedMessage, RequestedWithdrawal, RequestedWrite
 from services.rules.conversation.decider import Decision
 from services.rules.conversation.facts import Facts
+from services.rules.conversation.recurrence import Occurrence, latest_occurrence, period_events
 from services.rules.conversation.required_facts import RequiredFacts, find_required_facts, is_opt_out, staff_ids
 from services.rules.metrics import DecisionTally, RulesMetrics
 from services.rules.recorded_inputs import InputsRecorder
 from services.rules.rollout.revisions import Engine, RevisionsInForce, Rollout
+from services.rules.rulebook.model import Rule, Rulebook
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.decisions import SilenceRecorded
 from shared.contracts.envelope import Event, EventData
-from shared.contracts.ids import ChainId, EventId, MessageId, Revision, TenantId, derive_id, partition_key
+from shared.contracts.ids import ChainId, EventId, MessageId, Revision, RuleId, TenantId, derive_id, partition_key
 from shared.contracts.topics import DECISIONS, MESSAGES_REQUESTED, WRITES_REQUESTED, Topic
 from shared.runtime.batch import ReceivedEvent
 from shared.runtime.failures import LocksBusy, describe_failure, parking_reason
@@ -220,6 +222,33 @@ class RulesHandlers:
             work.tally.add(decision)
             self._publish(tx, cause, decision, force.active)
         await self._save(tx, facts, work)
+
+    async def start_period(self, tx: Transaction, name: RuleId, occurrence: Occurrence) -> bool:
+        """Start one period of a recurring rule; False where another replica has, or the rule is another now."""
+        force = await self.rollout.in_force(tx.connection)
+        book = force.active.rulebook
+        rule = book.rules.get(name)
+        if rule is None or rule.every is None:
+            return False
+        if latest_occurrence(rule.every, book.calendar.office, tx.now) != occurrence:
+            return False
+        started = store.StartedPeriod(name, occurrence.period, occurrence.at)
+        if not await store.start_period(tx.connection, self.tenant, started):
+            return False
+        chains = await self._listed_chains(tx, rule, book)
+        people = {person for chain in chains for person in chain.people()}
+        facts = await self._load_facts(tx, RequiredFacts(people={*people, *staff_ids(book, self.tenant)}))
+        events, work = period_events(book, rule, occurrence, facts, chains, tx.now), self._begin(force)
+        for event in events:
+            self._decide(tx, event, facts, work)
+        self._publish_silences(tx, events, work)
+        await self._save(tx, facts, work)
+        return True
+
+    async def _listed_chains(self, tx: Transaction, rule: Rule, book: Rulebook) -> list[Chain]:
+        if rule.listing is None:
+            return []
+        return await store.open_chains(tx.connection, self.tenant, rule.listing.rules or book.rules)
 
     async def release_waiting(self, tx: Transaction, key: str, most: int) -> int:
         """Decide the first waiting events of a key, up to the first that must wait longer; returns how many.

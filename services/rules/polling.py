@@ -5,13 +5,15 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
 from services.rules import store, waiting_events
+from services.rules.conversation.recurrence import Occurrence, latest_occurrence, next_occurrence, period_key
 from services.rules.handlers import RulesHandlers
 from services.rules.metrics import Backlog, OpenQuestions
+from shared.contracts.ids import RuleId
 from shared.runtime.batch import bisect
 from shared.runtime.clock import Clock
 from shared.runtime.failures import (
@@ -33,6 +35,8 @@ _POSTPONED_SECONDS = 60.0
 _REVIEW_SECONDS = 5.0
 """How soon a change of the rulebook is noticed; machine time."""
 _REPEAT_SECONDS = 0.05
+_LOOK_FOR_PERIODS_EVERY = timedelta(minutes=1)
+"""Business time; a new revision may have another recurring rule, and one that failed is tried again."""
 T = TypeVar("T")
 
 
@@ -46,6 +50,7 @@ class PollingLoops:
     tick: float
     ran: int = 0
     _postponed: dict[str, float] = field(default_factory=dict)
+    _periods_at: datetime | None = None
 
     async def run_due(self) -> None:
         """Run forever the chains that are due and whose partitions are applied up to it."""
@@ -64,6 +69,48 @@ class PollingLoops:
         while True:
             if not await self._try_once(self._release_once):
                 await asyncio.sleep(self.tick)
+
+    async def start_periods(self) -> None:
+        """Start forever the recurring rules whose period has begun, one that began while no replica ran included."""
+        while True:
+            if not await self._try_once(self._start_periods_once):
+                await asyncio.sleep(self.tick)
+
+    async def _start_periods_once(self) -> int:
+        if not self._period_is_due():
+            return 0
+        now, done = self.clock.now(), 0
+        async with self.pool.acquire() as connection:
+            book = (await self.rules.rollout.in_force(connection)).active.rulebook
+            recurring = {name: rule.every for name, rule in book.rules.items() if rule.every is not None}
+            known = (
+                await store.started_periods(connection, self.rules.tenant, list(recurring), now) if recurring else ()
+            )
+        office = book.calendar.office
+        for last in known:
+            every = recurring.get(last.rule)
+            found = latest_occurrence(every, office, now) if every else None
+            if found is not None and found.at > last.at and found.period != last.period:
+                done += await self._start_period(last.rule, found)
+        nexts = [found.at for every in recurring.values() if (found := next_occurrence(every, office, now))]
+        self._periods_at = min([*nexts, now + _LOOK_FOR_PERIODS_EVERY])
+        return done
+
+    def _period_is_due(self) -> bool:
+        return self._periods_at is None or self._periods_at <= self.clock.now()
+
+    async def _start_period(self, rule: RuleId, occurrence: Occurrence) -> int:
+        """A rule that fails is put off, so that the others start."""
+        if rule in self._postponed_now():
+            return 0
+        key = period_key(self.rules.tenant, rule)
+        try:
+            return int(await self._locked_transaction({key}, lambda tx: self.rules.start_period(tx, rule, occurrence)))
+        except Exception as error:
+            if classify_failure(error) is not FailureKind.RECORD:
+                raise
+            self._postpone(rule, error)
+            return 0
 
     async def _try_once(self, once: Callable[[], Awaitable[int]]) -> int:
         try:
@@ -175,6 +222,8 @@ class PollingLoops:
         due = await self.pool.fetchrow(store.QUERIES.due_state, now)
         queued = await self.pool.fetchrow(store.QUERIES.waiting_state)
         busy = ["due"] if due["due"] else []
+        if self._period_is_due():
+            busy.append("periods")
         if queued["waiting"] and await self._ready(now):
             busy.append("waiting")
         dues = [at for at in (due["next_due"], queued["next_due"]) if at is not None]

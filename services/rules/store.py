@@ -169,8 +169,7 @@ def _want_of(required: RequiredFacts, chain: Chain) -> None:
     joined = [read_data(each.data, each.name) for each in chain.joined]
     for data in (last, *joined):
         required.people.update(people_in(data))
-    if (sender := getattr(first, "person_id", None)) is not None:
-        required.people.add(sender)
+    required.people.update(person for name in ("person_id", "awaited") if (person := getattr(first, name, None)))
     for data in (first, last, *joined):
         if (work := getattr(data, "work", None)) is not None:
             required.works.add(work.work_id)
@@ -394,6 +393,44 @@ async def due_chains(connection: Connection, now: datetime, excluded: Sequence[s
     if not await connection.fetchval(QUERIES.any_due, now):
         return []
     return [DueChain(*row) for row in await connection.fetch(QUERIES.due_chains, now, list(excluded), most)]
+
+
+# ------------------------------------------------------------------ recurring rules
+
+
+class StartedPeriod(NamedTuple):
+    """``at`` is when it was due; where ``period`` is empty, when the rule was first seen."""
+
+    rule: RuleId
+    period: str
+    at: datetime
+
+
+async def started_periods(
+    connection: Connection, tenant: TenantId, rules: Sequence[RuleId], now: datetime
+) -> list[StartedPeriod]:
+    """The newest period of every recurring rule; a new rule begins now."""
+    await connection.execute(QUERIES.keep_new_recurring_rules, tenant, list(rules), now)
+    rows = await connection.fetch(QUERIES.find_periods, tenant)
+    return [StartedPeriod(RuleId(row["rule"]), row["period"], row["at"]) for row in rows]
+
+
+async def start_period(connection: Connection, tenant: TenantId, started: StartedPeriod) -> bool:
+    """False where another replica has started this period, or a later one."""
+    return await connection.fetchval(QUERIES.start_period, tenant, *started) is not None
+
+
+async def open_chains(connection: Connection, tenant: TenantId, rules: Iterable[RuleId]) -> list[Chain]:
+    """The open chains of these rules. Those that cannot be read are left out, which is logged."""
+    found, unreadable = [], 0
+    for row in await connection.fetch(QUERIES.find_open_chains, tenant, list(rules)):
+        try:
+            found.append(decode(Chain, row["document"]))
+        except DECODE_ERRORS:
+            unreadable += 1
+    if unreadable:
+        log.error("chain.excluded", count=unreadable)
+    return found
 
 
 async def set_aside(connection: Connection, chain: DueChain, reason: str, sentence: str) -> None:

@@ -331,3 +331,29 @@ delete from inbox where tenant = $1 and source = $2 and id = $3;
 -- name: waiting_state
 -- When the next wait ends, how many events wait, and since when the oldest waits.
 select min(until) as next_due, count(*) as waiting, min(since) as oldest from waiting;
+
+-- name: find_periods
+-- The period that each recurring rule started last, and when it was due.
+select rule, period, at from periods where tenant = $1;
+
+-- name: keep_new_recurring_rules
+-- Recurring rules that are seen for the first time: what was due before is not theirs.
+insert into periods (tenant, rule, period, at)
+select $1, rule, '', $3 from unnest($2::text[]) as t(rule)
+on conflict (tenant, rule) do nothing;
+
+-- name: start_period
+-- One period of a recurring rule, for the first of all replicas; no row for the others, which wait for this one.
+update periods set period = $3, at = $4
+where tenant = $1 and rule = $2 and at < $4 and period <> $3
+returning rule;
+
+-- name: find_open_chains
+-- Chains of these rules that a person has taken, was offered or was asked; read and not locked, since a list only shows them.
+select document::text from chains
+where tenant = $1 and rule = any($2::text[]) and active
+and (
+    open_questions > 0
+    or coalesce(document -> 'taken', 'null') <> 'null'
+    or coalesce(document -> 'handed_over', '[]') <> '[]'
+);

@@ -120,10 +120,15 @@ class WorkingCalendar:
         """The date in this calendar's time zone."""
         return instant.astimezone(ZoneInfo(self.zone)).date()
 
+    def is_working_day(self, day: date) -> bool:
+        days = _working_days(day.year, self)
+        index = bisect_left(days, day)
+        return index < len(days) and days[index] == day
+
     def next_open(self, instant: datetime) -> datetime:
         """``instant`` itself, as given, when the office is open then; else the next opening."""
         day = self.local_date(instant)
-        if self._is_working_day(day) and instant < self.closing(day):
+        if self.is_working_day(day) and instant < self.closing(day):
             return max(instant, self.opening(day))
         return self.opening(self.working_day_after(day, 1))
 
@@ -198,7 +203,7 @@ class WorkingCalendar:
 
     def _subtract_working_hours(self, instant: datetime, left: timedelta) -> datetime:
         day = self.local_date(instant)
-        if not self._is_working_day(day) or instant < self.opening(day):
+        if not self.is_working_day(day) or instant < self.opening(day):
             day = self.working_day_after(day, -1)
         cursor = min(instant, self.closing(day))
         while (room := cursor - self.opening(day)) < left:
@@ -211,11 +216,6 @@ class WorkingCalendar:
         local = instant.astimezone(ZoneInfo(self.zone))
         day = self.working_day_after(local.date(), days)
         return self.next_open(self._at(day, local.time()))
-
-    def _is_working_day(self, day: date) -> bool:
-        days = _working_days(day.year, self)
-        index = bisect_left(days, day)
-        return index < len(days) and days[index] == day
 
     def _index(self, day: date, *, after: bool) -> int:
         """How many of the year's working days come before ``day``, itself included if ``after``."""

@@ -32,6 +32,7 @@ from services.rules.conversation.triggers import RuleTrigger, end_chains, start_
 from services.rules.matching.conditions import FieldValues, holds
 from services.rules.matching.matcher import Matcher
 from services.rules.rulebook.model import Condition, Rule, Rulebook, until_id
+from services.rules.rulebook.periods import PeriodStarted
 from shared.contracts import consonance
 from shared.contracts.canonical import canonical_hash
 from shared.contracts.consonance import MetadataChanged, WorkObserved
@@ -90,6 +91,8 @@ class Decider:
             outcomes.apply_write_outcome(context, data)
         elif isinstance(data, IdentityChanged):
             consent.identity_changed(context, data)
+        elif isinstance(data, PeriodStarted):
+            self._start_period(context, event, data)
         elif event.type in consonance.KINDS:
             self._apply_business_event(context, event)
         return _build_decision(context, event.id)
@@ -179,6 +182,15 @@ class Decider:
             start_chains(context, trigger, matched)
         if not context.reasons:
             context.add_reason(Reason.NOTHING_MATCHED)
+
+    def _start_period(self, context: DecisionContext, event: Event, data: PeriodStarted) -> None:
+        """A recurring rule is due: start it, and no other rule, where its condition holds."""
+        rule = self.rulebook.rules.get(data.rule)
+        if rule is None:
+            return
+        document = Document(data, context.facts, self.rulebook.calendar, context.now)
+        trigger = RuleTrigger(event, rule.events[0], document)
+        start_chains(context, trigger, [each for each in self._match_rules(trigger) if each is rule])
 
 
 def _own_write(facts: Facts, data: EventData) -> bool:

@@ -14,6 +14,7 @@ from msgspec import Raw
 from services.rules.conversation.chain import Chain
 from services.rules.conversation.facts import Facts, RightsFacts, WorkFacts
 from services.rules.identity_cache import cached_by_identity
+from services.rules.rulebook.periods import PERIODS
 from shared.clients.working_calendar import PublisherCalendar
 from shared.contracts import consonance
 from shared.contracts.canonical import canonical_hash
@@ -39,6 +40,7 @@ MESSAGE_RECEIVED = "message.received"
 _MODELS: Mapping[str, type[EventData]] = {
     **{consonance.short_name(kind): model for kind, model in consonance.KINDS.items()},
     MESSAGE_RECEIVED: MessageReceived,
+    **PERIODS,
 }
 
 

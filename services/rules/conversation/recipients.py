@@ -25,7 +25,7 @@ from shared.contracts.envelope import EventData
 from shared.contracts.ids import ContactId, PersonId, person_id_of_contact
 from shared.contracts.vocabulary import PartyRef
 
-_ALREADY_ADMITTED = frozenset({"sender", "unanswered", "told"})
+_ALREADY_ADMITTED = frozenset({"sender", "unanswered", "told", "awaited"})
 """These people wrote first, or were resolved in a role before, stand-ins included."""
 
 
@@ -109,12 +109,15 @@ def _candidates(
             return [_Candidate(person, None, name) for person in unanswered_people(chain)]
         case "told":
             return [_Candidate(person, None, name) for person in reached_people(chain)]
+        case "awaited":
+            person = getattr(document.data, "awaited", None)
+            return [_Candidate(context.facts.current_id(person), None, name)] if person else []
         case _:
             return _by_role(context, document, name)
 
 
 def _by_role(context: DecisionContext, document: Document, role: str) -> list[_Candidate]:
-    parties = _parties(document.data) if _party_fields(type(document.data)) else ()
+    parties = parties_in(document.data) if _party_fields(type(document.data)) else ()
     found = [party for name, party in parties if name == role] or [p for _, p in parties if p.role == role]
     if not found and (work := document.work) is not None:
         found = [person for person in work.state.people if person.role == role]
@@ -313,11 +316,11 @@ def _is_of_handover(message: ChainMessage) -> bool:
 
 def people_in(data: EventData) -> Iterator[PersonId]:
     """Every person an event names."""
-    return (party.person_id for _, party in _parties(data)) if _party_fields(type(data)) else iter(())
+    return (party.person_id for _, party in parties_in(data)) if _party_fields(type(data)) else iter(())
 
 
 @cached_by_identity(most=2048)
-def _parties(data: EventData) -> tuple[tuple[str, PartyRef], ...]:
+def parties_in(data: EventData) -> tuple[tuple[str, PartyRef], ...]:
     """The parties of an event with the fields they are in; rules ask one event for several roles."""
     fields = [(name, getattr(data, name)) for name in _party_fields(type(data))]
     named = ((name, party) for name, value in fields for party in (value if isinstance(value, tuple) else (value,)))

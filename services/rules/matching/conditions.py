@@ -10,6 +10,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, assert_never
+from unicodedata import normalize
 
 from services.rules.identity_cache import cached_by_identity
 from services.rules.rulebook.model import AllOf, AnyOf, Compare, Condition, Field, NoneOf, Operator
@@ -66,6 +67,18 @@ def _includes(left: object, right: object) -> bool:
     return isinstance(left, tuple) and any(is_same_value(item, right) for item in left)
 
 
+def fold_text(text: str) -> str:
+    """A text as ``contains`` compares it: without capitals, in compatible characters, with single spaces.
+
+    Unicode's NFKC and case folding: ``ﬁ`` is ``fi``, ``ß`` is ``ss``, a no-break space is a space. Accents count.
+    """
+    return " ".join(normalize("NFKC", normalize("NFKC", text).casefold()).split())
+
+
+def _contains(left: object, right: object) -> bool:
+    return isinstance(left, str) and isinstance(right, str) and fold_text(right) in fold_text(left)
+
+
 _TESTS: Mapping[Operator, Callable[[object, object], bool]] = {
     Operator.IS: is_same_value,
     Operator.IS_NOT: lambda left, right: not is_same_value(left, right),
@@ -75,6 +88,7 @@ _TESTS: Mapping[Operator, Callable[[object, object], bool]] = {
     Operator.MORE_THAN: _ordered(operator.gt),
     Operator.LESS_THAN: _ordered(operator.lt),
     Operator.INCLUDES: _includes,
+    Operator.CONTAINS: _contains,
 }
 
 

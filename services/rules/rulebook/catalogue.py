@@ -15,6 +15,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from msgspec import structs
 
+from services.rules.rulebook.periods import PERIODS
 from shared.contracts import consonance
 from shared.contracts.consonance import Component, WorkObserved
 from shared.contracts.envelope import EventData
@@ -226,9 +227,12 @@ FACTS: tuple[CatalogueFact, ...] = (
 
 
 def _models() -> Mapping[str, type[EventData]]:
-    """The events that may start a rule. ``work.observed`` is full state: it updates facts and starts nothing."""
+    """The events that may start a rule, those of recurring rules included.
+
+    ``work.observed`` is full state: it updates facts and starts nothing.
+    """
     told = {consonance.short_name(k): model for k, model in consonance.KINDS.items() if model is not WorkObserved}
-    return {**told, MESSAGE_RECEIVED: MessageReceived}
+    return {**told, MESSAGE_RECEIVED: MessageReceived, **PERIODS}
 
 
 EVENTS: Mapping[str, type[EventData]] = _models()

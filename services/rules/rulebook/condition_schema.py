@@ -40,6 +40,8 @@ class Comparisons(Section):
     more_than: LiteralOrField | None = None
     less_than: LiteralOrField | None = None
     includes: LiteralOrField | None = None
+    contains: LiteralOrField | None = None
+    """Words that a text has in it, in small or capital letters."""
     exists: Flag | None = None
     field: Text | None = None
     """Another field, to be equal to."""

@@ -203,6 +203,8 @@ def _operator_fault(operator: Operator, found: FieldSpec) -> str | None:
     if (found.type is FieldType.LIST) is not (operator is Operator.INCLUDES):
         is_list = found.type is FieldType.LIST
         return f"“{found.path}” is {'a list; say {includes: …}' if is_list else 'no list and includes nothing'}"
+    if operator is Operator.CONTAINS and found.type is not FieldType.TEXT:
+        return f"“{found.path}” is {_TYPE_NAMES[found.type]} and contains no words"
     if operator in _ORDERINGS and found.type not in _ORDERED:
         return f"“{found.path}” is {_TYPE_NAMES[found.type]} and has no “{operator}”"
     return None

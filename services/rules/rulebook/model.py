@@ -45,6 +45,7 @@ class Operator(StrEnum):
     MORE_THAN = "more_than"
     LESS_THAN = "less_than"
     INCLUDES = "includes"
+    CONTAINS = "contains"
     EXISTS = "exists"
 
 
@@ -313,9 +314,61 @@ class Until:
     location: Location = dataclasses.field(default=NOWHERE, compare=False, repr=False)
 
 
+class Period(StrEnum):
+    """A span of the house's calendar in which a recurring rule starts once."""
+
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+    QUARTER = "quarter"
+    YEAR = "year"
+
+
+class DayKind(StrEnum):
+    """The days of a period that are counted; weekdays are in the order of ``date.weekday``."""
+
+    MONDAY = "monday"
+    TUESDAY = "tuesday"
+    WEDNESDAY = "wednesday"
+    THURSDAY = "thursday"
+    FRIDAY = "friday"
+    SATURDAY = "saturday"
+    SUNDAY = "sunday"
+    DAY = "day"
+    WORKING_DAY = "working day"
+
+
+@dataclass(frozen=True, slots=True)
+class Every:
+    """When a recurring rule starts: at ``clock`` on the ``place``-th of these days in each period; -1 is the last.
+
+    A period without such a day has no start.
+    """
+
+    period: Period
+    day: DayKind
+    clock: time
+    place: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The open chains that a recurring rule lists: those that await these people, of these rules; all where empty.
+
+    ``each``: every awaited person has a list and a chain of their own.
+    """
+
+    waits_for: Addressees = ()
+    rules: tuple[RuleId, ...] = ()
+    each: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """``events`` are short names; without ``about`` the event itself is the subject."""
+    """``events`` are short names; without ``about`` the event itself is the subject.
+
+    A recurring rule starts by no event but ``every`` period; its event is one of ``periods.PERIODS``.
+    """
 
     name: RuleId
     owner: str
@@ -329,6 +382,8 @@ class Rule:
     on_repeat: OnRepeat = OnRepeat.REPLAN
     on_change: OnChange = OnChange.PIN
     until: tuple[Until, ...] = ()
+    every: Every | None = None
+    listing: Listing | None = None
 
 
 def until_id(rule: RuleId, index: int) -> RuleId:

@@ -20,6 +20,7 @@ from services.rules.rulebook.model import (
     Severity,
     Verb,
 )
+from services.rules.rulebook.periods import PERIOD_LISTED, PERIOD_STARTED
 from services.rules.rulebook.schema import (
     ABSENT,
     VALUE_OR_FIELD,
@@ -41,7 +42,7 @@ from services.rules.rulebook.schema import (
     value,
     word,
 )
-from services.rules.rulebook.times import AfterText, AtText
+from services.rules.rulebook.times import AfterText, AtText, EveryText
 from services.rules.rulebook.yaml_tree import MappingNode, Node, ScalarNode, SequenceNode
 from shared.contracts.ids import RuleId
 from shared.contracts.writes import WriteOperation
@@ -493,6 +494,23 @@ class UntilSection(NotifyKeys):
             yield model.Until(event, condition, self.same or None, self.build_notification(), self.location)
 
 
+class ListSection(Section):
+    """The open chains that a recurring rule lists."""
+
+    label = "“list”"
+    waits_for: Addressees = ()
+    """Roles or teams: only chains that await one of them."""
+    rules: Texts = ()
+    """Only chains of these rules."""
+    each: (
+        Annotated[str, only("person", "“each” can only be “person”: a list for each person who is awaited")] | None
+    ) = None
+
+    def build(self) -> model.Listing:
+        names = tuple(RuleId(name) for name in self.rules)
+        return model.Listing(_addressees(self.waits_for), names, self.each is not None)
+
+
 class RuleFile(Section):
     """An escalation rule: who is told or asked what, when something happens, and what ends it."""
 
@@ -504,8 +522,12 @@ class RuleFile(Section):
     why: Annotated[dict[str, Text], mapping("“why”", check_language)]
     """By language: why a person gets a message of this rule."""
     severity: SeverityOrField = Severity.INFO
-    on: Texts
+    on: Texts = ()
     """The events that start it; “stet rules fields EVENT” lists their fields."""
+    every: EveryText | None = None
+    """In place of “on”, for recurring work: like “monday at 09:00” or “1st working day of the month at 09:00”."""
+    list_: ListSection | None = Field(None, alias="list")
+    """With “every”: the open chains that the rule lists."""
     if_: ConditionSection | None = Field(None, alias="if")
     """The condition under which the event starts the rule."""
     about: Texts = ()
@@ -518,13 +540,28 @@ class RuleFile(Section):
     until: Annotated[tuple[UntilSection, ...], OneOrMore()] = ()
     """The events that end a chain."""
 
+    def report_faults(self, report: FaultReport) -> None:
+        super().report_faults(report)
+        if "on" in self.written and "every" in self.written:
+            sentence = "a rule starts by “on” or by “every”, not both; write a rule for each"
+            report.add(self.key_location("every"), sentence)
+        elif "on" not in self.written and "every" not in self.written:
+            report.add(self.location, f"{self._label} needs “on”")
+        if "list" in self.written and "every" not in self.written:
+            report.add(self.key_location("list"), "“list” goes with “every”: recurring work lists what is open")
+
+    def _events(self) -> tuple[str, ...]:
+        if self.every is None:
+            return self.on
+        return (PERIOD_STARTED,) if self.list_ is None else (PERIOD_LISTED,)
+
     def build(self) -> model.Rule:
         steps = (step.build(index) for index, step in enumerate(self.steps))
         return model.Rule(
             name=RuleId(self.rule),
             owner=self.owner,
             why=self.why,
-            events=self.on,
+            events=self._events(),
             steps=tuple(step for step in steps if step is not None),
             location=self.location,
             severity=build_value(self.severity),
@@ -533,4 +570,6 @@ class RuleFile(Section):
             on_repeat=self.on_repeat,
             on_change=self.on_change,
             until=tuple(until for each in self.until for until in each.build()),
+            every=self.every,
+            listing=None if self.list_ is None else self.list_.build(),
         )

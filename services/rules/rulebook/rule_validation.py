@@ -41,14 +41,15 @@ from services.rules.rulebook.model import (
     Verb,
     WriteAction,
 )
+from services.rules.rulebook.periods import PERIODS
 from services.rules.rulebook.template_validation import check_languages, check_use, uses_of
 from services.rules.rulebook.times import WHOLE_DAYS
 from shared.clients.whatsapp_limits import BUTTONS
 from shared.contracts.consonance import RightsStatus
 from shared.contracts.writes import AcknowledgementKind, RightsDecision, WriteOperation
 
-_SENDER, _UNANSWERED, _TOLD = "sender", "unanswered", "told"
-_ANSWERING = frozenset({_SENDER, _UNANSWERED, _TOLD})
+_SENDER, _UNANSWERED, _TOLD, _AWAITED = "sender", "unanswered", "told", "awaited"
+_ANSWERING = frozenset({_SENDER, _UNANSWERED, _TOLD, _AWAITED})
 
 
 # ------------------------------------------------------------------ people
@@ -72,6 +73,8 @@ def check_each_addressee(
             check_team(context, name.name, location)
         elif name == _SENDER:
             _check_sender(context, rule, location, answered=answered)
+        elif name == _AWAITED and not (rule.listing and rule.listing.each):
+            context.report.add(location, "“awaited” is the person of “list: {each: person}”, which this rule lacks")
         elif name not in _ANSWERING and name:
             _check_name(context, rule, name, location)
 
@@ -409,6 +412,7 @@ def check_rule(context: ValidationContext, rule: Rule) -> None:
     check_languages(context, rule.why, context.location(rule, "why"), "“why”")
     if not _check_events(context, rule):
         return
+    _check_listing(context, rule)
     scope = FieldScope(rule.events, context.report, present=present_if(rule.condition))
     check_condition(rule.condition, scope)
     for name in rule.about:
@@ -430,7 +434,25 @@ def _check_events(context: ValidationContext, rule: Rule) -> bool:
     for event in rule.events:
         if event and event not in EVENTS:
             context.report.unknown(location, f"there is no event “{event}”", event, EVENTS)
+        elif event in PERIODS and rule.every is None:
+            sentence = f"“{event}” is the event of recurring rules; write “every: monday at 09:00” instead of “on”"
+            context.report.add(location, sentence)
     return bool(rule.events) and all(event in EVENTS for event in rule.events)
+
+
+def _check_listing(context: ValidationContext, rule: Rule) -> None:
+    if (listing := rule.listing) is None:
+        return
+    locations = context.locations(rule, len(listing.waits_for), "list", "waits_for")
+    for name, location in zip(listing.waits_for, locations, strict=True):
+        if isinstance(name, Team):
+            check_team(context, name.name, location)
+        elif name and name not in context.roles():
+            context.report.unknown(location, f"there is no role “{name}”", name, context.roles())
+    named = zip(listing.rules, context.locations(rule, len(listing.rules), "list", "rules"), strict=True)
+    for other, location in named:
+        if other and other not in context.book.rules:
+            context.report.unknown(location, f"there is no rule “{other}” to list", other, context.book.rules)
 
 
 def _check_subject(scope: FieldScope, name: str, location: Location) -> None:
@@ -440,7 +462,7 @@ def _check_subject(scope: FieldScope, name: str, location: Location) -> None:
 
 
 def _check_until(context: ValidationContext, rule: Rule, until: Until) -> None:
-    endings = EVENTS.keys() - {MESSAGE_RECEIVED}
+    endings = EVENTS.keys() - {MESSAGE_RECEIVED, *PERIODS}
     if until.event not in endings:
         context.report.unknown(until.location, f"no event “{until.event}” ends a chain", until.event, endings)
         return

@@ -4,6 +4,7 @@
     after:     2 working days  |  2 working days at 10:00
     at:        respond_by  |  5 working days before new_due  |  09:00 on respond_by
                09:00 on the 2nd working day before new_due
+    every:     monday at 09:00  |  working day at 09:00  |  1st working day of the month at 09:00
 
 What is written otherwise raises InvalidValue with the nearest right form.
 """
@@ -200,6 +201,71 @@ def _counted(words: list[str]) -> str:
             return " ".join(words)
 
 
+# ------------------------------------------------------------------ every
+
+ANY_EVERY: Final = model.Every(model.Period.WEEK, model.DayKind.MONDAY, time(9))
+_LIKE = "like “monday at 09:00”, “working day at 09:00” or “1st working day of the month at 09:00”"
+_MOST_DAYS: Mapping[model.Period, int] = {
+    model.Period.DAY: 1,
+    model.Period.WEEK: 7,
+    model.Period.MONTH: 28,
+    model.Period.QUARTER: 90,
+    model.Period.YEAR: 365,
+}
+"""Days that every period of its kind has."""
+_WEEKDAYS = frozenset(tuple(model.DayKind)[:7])
+_LAST = -1
+
+
+def read_every(node: Node) -> model.Every:
+    """``monday at 09:00``, ``last working day of the month at 16:00``."""
+    written = read_text(node)
+    words = written.split() if len(written) <= _LONGEST_WRITTEN else []
+    match words:
+        case [*day, "at", clock] if day:
+            wall = parse_clock(clock)
+            period, kind, place = _parse_period(day, written)
+            return model.Every(period, kind, wall, place)
+        case [clock, "on", *day] if day and _looks_like_a_clock(clock):
+            raise InvalidValue(f"“{written}”: the clock time comes last; write “{' '.join(day)} at {clock}”")
+        case _:
+            _parse_period(words, written)
+            raise InvalidValue(f"“{written}” needs a clock time; write “{written} at 09:00”")
+
+
+def _parse_period(words: list[str], written: str) -> tuple[model.Period, model.DayKind, int]:
+    match words:
+        case [place, *kind, "of", "the", period] if kind:
+            return _placed(place, " ".join(kind), period, written)
+        case _:
+            day = _day_kind(" ".join(words), written)
+            return (model.Period.WEEK if day in _WEEKDAYS else model.Period.DAY), day, 1
+
+
+def _placed(place: str, day: str, period: str, written: str) -> tuple[model.Period, model.DayKind, int]:
+    """``1st working day of the month``."""
+    kind = _day_kind(day, written)
+    if period not in list(model.Period)[1:]:
+        raise InvalidValue(f"“{period}” is no period of days", period, tuple(model.Period)[1:])
+    counted = _ORDINAL.fullmatch(place)
+    if place != "last" and counted is None:
+        raise InvalidValue(f"“{place}” is no place in the {period}; write 1st, 2nd or last")
+    most = _MOST_DAYS[model.Period(period)]
+    if counted is not None and not 1 <= int(counted[1]) <= most:
+        raise InvalidValue(f"not every {period} has a “{place} {day}”; count to {most} or say “last {day}”")
+    return model.Period(period), kind, int(counted[1]) if counted else _LAST
+
+
+def _day_kind(day: str, written: str) -> model.DayKind:
+    if day in list(model.DayKind):
+        return model.DayKind(day)
+    meant = next(
+        (kind for kind in model.DayKind if day.casefold() in {kind, f"{kind}s", kind[:3], f"every {kind}"}), ""
+    )
+    raise InvalidValue(f"“{written}” is no recurring time, {_LIKE}", meant or day, tuple(model.DayKind))
+
+
+EveryText = Annotated[model.Every, value(read_every, ANY_EVERY), WithJsonSchema({"type": "string"})]
 DurationText = Annotated[Duration, value(read_duration, _ANY_DURATION), WithJsonSchema({"type": "string"})]
 AfterText = Annotated[model.After, value(read_after, _ANY_AFTER), WithJsonSchema({"type": "string"})]
 AtText = Annotated[model.At, value(read_at, _ANY_AT), WithJsonSchema({"type": "string"})]

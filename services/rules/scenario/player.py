@@ -19,11 +19,12 @@ from services.rules.conversation.chain import Chain, ChainMessage
 from services.rules.conversation.context import Effect, RequestedMessage, RequestedWrite
 from services.rules.conversation.decider import Decider, Decision
 from services.rules.conversation.facts import Facts, PersonFacts
+from services.rules.conversation.recurrence import Occurrence, next_occurrence, period_events
 from services.rules.matching.conditions import FieldValues
 from services.rules.matching.matcher import Matcher, RuleMatcher
 from services.rules.rulebook.built_in import DIGEST, SHOW, add_built_in_rules
 from services.rules.rulebook.faults import FileFault
-from services.rules.rulebook.model import Condition, Rulebook
+from services.rules.rulebook.model import Condition, Rule, Rulebook
 from services.rules.scenario.comparison import (
     EffectRow,
     ObservedEffect,
@@ -49,7 +50,7 @@ from services.rules.scenario.story_file import (
 from services.rules.scenario.story_world import TENANT, StoryFacts, StoryPeople, event_data, make_people
 from shared.contracts.envelope import Event, EventData
 from shared.contracts.errors import Misconfigured
-from shared.contracts.ids import ContactId, EventId, Line, MessageId, PersonId, Wamid, derive_id, partition_key
+from shared.contracts.ids import ContactId, EventId, Line, MessageId, PersonId, RuleId, Wamid, derive_id, partition_key
 from shared.contracts.messages import MessageAccepted, MessageFailed, MessageForm, MessageRead
 from shared.contracts.whatsapp import Media, MessageKind, MessageReceived
 from shared.contracts.writes import EVENT_KINDS, RequestWrite, WriteEventData, WriteOperation, WriteOutcome
@@ -79,7 +80,8 @@ class StoryObserver(Protocol):
 class Simulation:
     """Feeds events and replies to the rules, and collects their effects.
 
-    ``now`` is virtual time. ``effects`` are cleared by the reader, ``writes`` are the unsettled ones.
+    ``now`` is virtual time. ``effects`` are cleared by the reader, ``writes`` are the unsettled ones. Of the
+    recurring rules only ``recurring`` starts, so that a further one changes no other rule's stories.
     """
 
     decider: Decider
@@ -88,6 +90,7 @@ class Simulation:
     effects: list[Effect] = field(default_factory=list)
     writes: list[RequestWrite] = field(default_factory=list)
     observer: StoryObserver | None = None
+    recurring: Rule | None = None
     _lines: dict[PersonId, Line] = field(default_factory=dict)
     _count: int = 0
 
@@ -153,7 +156,8 @@ class Simulation:
 
         Raises UnplayableStep for a chain that stays due, which would stop time for good.
         """
-        while (due := self._next_due()) is not None and due <= until:
+        while (due := self._next_due(until)) is not None:
+            self._start_period(due)
             self.now = max(due, self.now)
             for chain_id in [*self.facts.chains]:
                 chain = self.facts.chains[chain_id]  # an earlier one may have released its messages
@@ -200,8 +204,26 @@ class Simulation:
         if after is not None and after <= self.now:
             raise UnplayableStep(f"“{chain.rule}” stays due at {self.now:%Y-%m-%dT%H:%M:%SZ} and never comes to rest")
 
-    def _next_due(self) -> datetime | None:
-        return min((c.next_due for c in self.facts.chains.values() if c.next_due is not None), default=None)
+    def _next_due(self, until: datetime) -> datetime | None:
+        """The next instant up to ``until`` at which a chain is due, or the recurring rule of the story."""
+        dues = [chain.next_due for chain in self.facts.chains.values() if chain.next_due is not None]
+        if (occurrence := self._next_occurrence()) is not None:
+            dues.append(occurrence.at)
+        return min((due for due in dues if due <= until), default=None)
+
+    def _next_occurrence(self) -> Occurrence | None:
+        if self.recurring is None or self.recurring.every is None:
+            return None
+        return next_occurrence(self.recurring.every, self.decider.rulebook.calendar.office, self.now)
+
+    def _start_period(self, due: datetime) -> None:
+        occurrence = self._next_occurrence()
+        if self.recurring is None or occurrence is None or occurrence.at != due:
+            return
+        self.now = due
+        book, chains = self.decider.rulebook, self.facts.chains.values()
+        for event in period_events(book, self.recurring, occurrence, self.facts, chains, self.now):
+            self._apply(self.decider.decide(event, self.facts, self.now))
 
     def _apply(self, decision: Decision) -> None:
         if self.observer is not None:
@@ -309,7 +331,9 @@ class StoryPlayer:
         )
         persons = {person.person_id: person for person in people.people.values()}
         facts = Facts(TENANT, people=persons, consent=dict(people.consent))
-        simulation = Simulation(decider, facts, story.start, observer=observer)
+        rule = people.book.rules.get(RuleId(story.rule))
+        recurring = rule if rule is not None and rule.every is not None else None
+        simulation = Simulation(decider, facts, story.start, recurring=recurring, observer=observer)
         return cls(people, simulation, StoryFacts(people, facts))
 
     def play(self, step: StoryStep) -> list[FileFault]:

@@ -49,6 +49,15 @@ NOON = datetime(2027, 3, 1, 12, tzinfo=UTC)
         (("a", "b"), Operator.INCLUDES, "b", True),
         (("a", "b"), Operator.INCLUDES, "c", False),
         ("ab", Operator.INCLUDES, "a", False),
+        ("The Cover is late", Operator.CONTAINS, "cover", True),
+        ("cover", Operator.CONTAINS, "COVER", True),
+        ("my royalties", Operator.CONTAINS, "royalty", False),
+        ("die Straße\u00a0dort", Operator.CONTAINS, "STRASSE DORT", True),  # a no-break space
+        ("le chapitre \ufb01nal", Operator.CONTAINS, "final", True),  # a ligature
+        ("re\u0301sume\u0301", Operator.CONTAINS, "r\u00e9sum\u00e9", True),  # accents composed or not
+        ("résumé", Operator.CONTAINS, "resume", False),
+        (("cover", "map"), Operator.CONTAINS, "cover", False),
+        (None, Operator.CONTAINS, "cover", False),
         ("a", Operator.EXISTS, True, True),
         (None, Operator.EXISTS, True, False),
         (None, Operator.EXISTS, False, True),

@@ -1,0 +1,111 @@
+"""When a period of a recurring rule starts, and that it starts once."""
+
+import asyncio
+import shutil
+from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
+
+import pytest
+
+from services.rules.conversation.recurrence import latest_occurrence, next_occurrence
+from services.rules.polling import PollingLoops
+from services.rules.rulebook.model import Every, Location
+from services.rules.rulebook.times import read_every
+from services.rules.rulebook.yaml_tree import ScalarNode
+from shared.clients.working_calendar import MONDAY_TO_FRIDAY, WorkingCalendar
+from tests.services.rules.rulebooks import BOOK
+from tests.services.rules.rules_service import golden_event, person_observed, person_of, rules_under_test, work_observed
+
+LONDON = WorkingCalendar("Europe/London", "GB", "ENG", time(9), time(18), MONDAY_TO_FRIDAY)
+RECURRING = Path(__file__).parents[1] / "language" / "recurring"
+
+
+def utc(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("every", "now", "period", "at"),
+    [
+        ("monday at 09:00", "2027-03-03T10:00", "2027-W10", "2027-03-08T09:00"),
+        ("monday at 09:00", "2027-03-08T08:59", "2027-W10", "2027-03-08T09:00"),
+        ("monday at 09:00", "2027-03-08T09:00", "2027-W11", "2027-03-15T09:00"),
+        ("monday at 09:00", "2027-03-22T10:00", "2027-W13", "2027-03-29T08:00"),  # summer time, and a holiday
+        ("sunday at 01:30", "2027-03-22T10:00", "2027-W12", "2027-03-28T01:30"),  # the clock skips it
+        ("working day at 09:00", "2027-03-25T10:00", "2027-03-30", "2027-03-30T08:00"),  # over Easter
+        ("day at 09:00", "2027-03-25T10:00", "2027-03-26", "2027-03-26T09:00"),
+        ("1st working day of the month at 09:00", "2027-04-20T10:00", "2027-05", "2027-05-04T08:00"),
+        ("last working day of the month at 16:00", "2027-12-31T17:00", "2028-01", "2028-01-31T16:00"),
+        ("2nd tuesday of the month at 10:00", "2027-03-09T10:00", "2027-04", "2027-04-13T09:00"),
+        ("1st monday of the quarter at 10:00", "2027-03-09T10:00", "2027-Q2", "2027-04-05T09:00"),
+        ("last day of the year at 10:00", "2027-03-09T10:00", "2027", "2027-12-31T10:00"),
+        ("5th friday of the month at 10:00", "2027-02-01T10:00", "2027-04", "2027-04-30T09:00"),  # February has four
+        ("last working day of the week at 12:00", "2027-03-22T10:00", "2027-W12", "2027-03-25T12:00"),
+    ],
+)
+def test_the_next_period_starts_by_the_calendar_of_the_house(every: str, now: str, period: str, at: str) -> None:
+    found = next_occurrence(_every(every), LONDON, utc(now))
+    assert found is not None
+    assert (found.period, found.at) == (period, utc(at))
+
+
+@pytest.mark.parametrize(
+    ("every", "now", "at"),
+    [
+        ("monday at 09:00", "2027-03-08T09:00", "2027-03-08T09:00"),
+        ("monday at 09:00", "2027-03-08T08:59", "2027-03-01T09:00"),
+        ("monday at 09:00", "2027-04-04T10:00", "2027-03-29T08:00"),
+        ("1st working day of the month at 09:00", "2027-05-03T23:00", "2027-04-01T08:00"),
+        ("last day of the year at 10:00", "2027-03-09T10:00", "2026-12-31T10:00"),
+    ],
+)
+def test_the_latest_period_is_the_newest_that_has_started(every: str, now: str, at: str) -> None:
+    found = latest_occurrence(_every(every), LONDON, utc(now))
+    assert found is not None
+    assert found.at == utc(at)
+
+
+def test_after_the_latest_start_comes_the_next() -> None:
+    for text in ("monday at 09:00", "working day at 18:30", "last working day of the month at 00:00"):
+        now = utc("2027-03-03T10:00")
+        for _ in range(40):
+            following = next_occurrence(_every(text), LONDON, now)
+            assert following is not None
+            assert latest_occurrence(_every(text), LONDON, following.at) == following
+            before = latest_occurrence(_every(text), LONDON, following.at - timedelta(seconds=1))
+            assert before is not None
+            assert before.at <= now
+            now = following.at
+
+
+def _every(text: str) -> Every:
+    return read_every(ScalarNode(Location("a.rule.yaml", 1, 1), text, text))
+
+
+@pytest.mark.integration
+async def test_a_period_starts_once_for_all_replicas_and_after_a_standstill(
+    postgres_database: str, tmp_path: Path
+) -> None:
+    shutil.copytree(BOOK, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(RECURRING, tmp_path / "recurring")
+    async with rules_under_test(postgres_database, utc("2027-03-03T10:00"), tmp_path) as service:
+        await service.receive(*map(person_observed, (40, 41, 812, 900)), work_observed((812, "rights_holder")))
+        await service.receive(golden_event("consonance.rights.approval_requested.v1", respond_by="2027-09-01"))
+        replicas = [PollingLoops(service.rules, service.pool, service.clock, tick=0.01) for _ in range(3)]
+
+        async def pass_time(by: timedelta) -> int:
+            service.clock.at += by
+            started = await asyncio.gather(*(replica._start_periods_once() for replica in replicas))
+            return sum(started)
+
+        async def lists() -> list[str]:
+            return [person for person, say in await service.requested() if say == "open_permissions"]
+
+        assert await pass_time(timedelta()) == 0
+        assert await pass_time(timedelta(days=20)) == 1  # two Mondays were missed: the newest counts
+        assert await lists() == [person_of(40), person_of(41)]
+        assert await pass_time(timedelta(hours=1)) == 0
+        replicas = [PollingLoops(service.rules, service.pool, service.clock, tick=0.01)]
+        assert await pass_time(timedelta()) == 0  # a process that has just begun
+        assert await pass_time(timedelta(days=7)) == 1
+        assert len(await lists()) == 4
