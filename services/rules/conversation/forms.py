@@ -14,6 +14,7 @@ from services.rules.conversation.chain import Chain, ChainMessage, Ending, FormP
 from services.rules.conversation.completion import close_chain
 from services.rules.conversation.context import DecisionContext
 from services.rules.conversation.facts import PersonFacts
+from services.rules.conversation.form_values import SOMEWHERE, Place, example_value, read_value, spoken_value
 from services.rules.conversation.outbound import (
     BODY_VALUE,
     BUTTON_TITLE_PREFIX,
@@ -23,6 +24,7 @@ from services.rules.conversation.outbound import (
     template_of,
 )
 from services.rules.conversation.recipients import Recipient
+from services.rules.rulebook.built_in import TYPED_FIELDS
 from services.rules.rulebook.model import FieldText, Form, FormField, Verb, WriteAction
 from shared.clients.whatsapp_limits import BUTTONS
 from shared.contracts.ids import Wamid
@@ -69,15 +71,15 @@ ASK_AGAIN = Refusal("")
 """The question itself says what is accepted."""
 
 
-def read_answer(asked: FormField, text: str, words: FieldText | None) -> str | None:
+def read_answer(asked: FormField, text: str, words: FieldText | None, place: Place = SOMEWHERE) -> str | None:
     """The value that a text stands for; None where it does not fit the field, or consists of emoji only.
 
-    Options are answered by title, number or name.
+    Options are answered by title, number or name; a typed value is read as people of ``place`` write it.
     """
     if not has_words(text) or length_refusal(asked, text) is not None:
         return None
     if not asked.choose:
-        return None if asked.document else text
+        return None if asked.document else read_value(asked.kind, text, place)
     titles = words.options if words else {}
     texts = {name: titles.get(name, name).casefold() for name in asked.choose}
     by_number = {str(n): name for n, name in enumerate(asked.choose, start=1)}
@@ -149,7 +151,7 @@ def begin_form(
         step=step,
         reference=rendering.reference_code(chain.chain_id),
         last_at=context.now,
-        values=_fitting(form, defaults),
+        values=_fitting(form, defaults, _place_of(context, context.facts.people[sender])),
         sources=(Wamid(wamid),) if wamid else (),
         prompts=len([m for m in chain.messages if m.verb is Verb.COLLECT]),
     )
@@ -158,9 +160,21 @@ def begin_form(
     return _ask_next(context, chain, form, before=_reason(context, chain, refusal))
 
 
-def _fitting(form: Form, defaults: Mapping[str, object]) -> dict[str, str]:
-    text = {field: str(defaults.get(field.name) or "").strip() for field in form.fields}
-    return {field.name: value for field, value in text.items() if read_answer(field, value, None) is not None}
+def _fitting(form: Form, defaults: Mapping[str, object], place: Place) -> dict[str, str]:
+    texts = {field: str(defaults.get(field.name) or "").strip() for field in form.fields}
+    read = {field.name: read_answer(field, text, None, place) for field, text in texts.items()}
+    return {name: value for name, value in read.items() if value is not None}
+
+
+def _place_of(context: DecisionContext, person: PersonFacts) -> Place:
+    house = context.rulebook.calendar.office.country
+    return Place(rendering.language_of(context, person), person.country or house)
+
+
+def _read(context: DecisionContext, chain: Chain, form: Form, field: FormField, text: str) -> str | None:
+    """The value that a text of the person who fills the form stands for."""
+    words = _field_wordings(context, chain, form).get(field.name)
+    return read_answer(field, text, words, _place_of(context, _filler(context, chain)))
 
 
 def fill_form(context: DecisionContext, chain: Chain, message: MessageReceived, button: str | None) -> Chain:
@@ -192,9 +206,7 @@ def accepts_text(context: DecisionContext, chain: Chain, message: MessageReceive
     field = _asked_field(form, state)
     if field is None or field.document or state.phase is not FormPhase.ASKING:
         return False
-    return (
-        not field.choose or read_answer(field, text, _field_wordings(context, chain, form).get(field.name)) is not None
-    )
+    return not field.choose or _read(context, chain, form, field, text) is not None
 
 
 def advances_form(context: DecisionContext, chain: Chain, message: MessageReceived) -> bool:
@@ -209,8 +221,7 @@ def advances_form(context: DecisionContext, chain: Chain, message: MessageReceiv
     field = _asked_field(form, state)
     if field is None or not text:
         return field is None
-    fits = read_answer(field, text, _field_wordings(context, chain, form).get(field.name)) is not None
-    return fits or _refusal_of(chain, form, field, text) is None
+    return _read(context, chain, form, field, text) is not None or _refusal_of(context, chain, field, text) is None
 
 
 def _asked_field(form: Form, state: FormState) -> FormField | None:
@@ -277,8 +288,8 @@ def _take_answer(context: DecisionContext, chain: Chain, form: Form, text: str, 
         return _ask_next(context, chain, form, before=_reason(context, chain, file.refusal))
     if file.came and (not text or (field.document and file.refusal is not None)):
         return _ask(context, chain, form, field, before=_reason(context, chain, file.refusal))
-    value = read_answer(field, text, _field_wordings(context, chain, form).get(field.name))
-    if value is None and (refusal := _refusal_of(chain, form, field, text)) is not None:
+    value = _read(context, chain, form, field, text)
+    if value is None and (refusal := _refusal_of(context, chain, field, text)) is not None:
         return _ask(context, chain, form, field, before=_reason(context, chain, refusal))
     chain = chain.replace(form=state.replace(values={**state.values, field.name: value or ""}))
     stop = (
@@ -289,13 +300,24 @@ def _take_answer(context: DecisionContext, chain: Chain, form: Form, text: str, 
     return _ask_next(context, chain, form, before=_reason(context, chain, file.refusal or stop))
 
 
-def _refusal_of(chain: Chain, form: Form, field: FormField, text: str) -> Refusal | None:
+def _refusal_of(context: DecisionContext, chain: Chain, field: FormField, text: str) -> Refusal | None:
     """Why the question is asked again, or None; ``ASK_AGAIN`` where the question itself says what is accepted."""
     if (long := length_refusal(field, text)) is not None:
         return long
     if field.document:
-        return Refusal("form_wrong_file", {"kinds": accepted_kinds(form)}) if field.required else None
-    return ASK_AGAIN if field.required or _asked_times(chain, field) <= _RETRIES else None
+        kinds = accepted_kinds(_form_of(context, chain))
+        return Refusal("form_wrong_file", {"kinds": kinds}) if field.required else None
+    if not field.required and _asked_times(chain, field) > _RETRIES:
+        return None
+    return _wrong_value(context, chain, field)
+
+
+def _wrong_value(context: DecisionContext, chain: Chain, field: FormField) -> Refusal:
+    """The house's sentence for a value of another kind; the rulebook of now may lack it, whose forms have none."""
+    name = TYPED_FIELDS.get(field.kind)
+    if name is None or name not in context.rulebook.templates:
+        return ASK_AGAIN
+    return Refusal(name, {"example": example_value(field.kind, _place_of(context, _filler(context, chain)))})
 
 
 def _reason(context: DecisionContext, chain: Chain, refusal: Refusal | None) -> str | None:
@@ -353,7 +375,9 @@ def _spoken_values(context: DecisionContext, chain: Chain, form: Form) -> dict[s
     values = _form_state(chain).values
     texts = {f.name: values.get(f.name) or "—" for f in form.fields}
     options = {f.name: words[f.name].options.get(texts[f.name], texts[f.name]) for f in form.fields if f.choose}
-    return {**texts, **options, "reference": _form_state(chain).reference}
+    place = _place_of(context, _filler(context, chain))
+    typed = {f.name: spoken_value(f.kind, values[f.name], place) for f in form.fields if values.get(f.name)}
+    return {**texts, **typed, **options, "reference": _form_state(chain).reference}
 
 
 def _send(

@@ -139,6 +139,17 @@ def _locale(language: str) -> Locale:
         return Locale.parse(_WORLD_ENGLISH)
 
 
+@lru_cache(maxsize=256)
+def locale_of(language: str, country: str | None) -> Locale:
+    """Babel's data for a language as it is written in a country; for the language alone where there is none."""
+    if country is not None and "_" not in language:
+        try:
+            return Locale.parse(f"{language}_{country}")
+        except (UnknownLocaleError, ValueError):
+            pass
+    return _locale(language)
+
+
 UNTIL_ANSWER = "until"
 """The ``answer`` of messages of an ``until`` line, which are filled from the event that ended the chain."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from services.rules.rulebook.model import Location, Rule, Rulebook, Step, Team, Verb
+from services.rules.rulebook.model import FieldKind, Location, Rule, Rulebook, Step, Team, Verb
 from shared.contracts.ids import RuleId
 
 TAKE = ("take", "not_me")
@@ -76,6 +76,15 @@ BUILT_IN_TEMPLATES: Mapping[str, BuiltInTemplate] = {
     "why_answer": BuiltInTemplate(chain=False),
     "why_unknown": BuiltInTemplate(chain=False),
 }
+
+TYPED_FIELDS: Mapping[FieldKind, str] = {
+    kind: f"form_wrong_{kind}"
+    for kind in (FieldKind.ISBN, FieldKind.DATE, FieldKind.EMAIL, FieldKind.NUMBER, FieldKind.PHONE)
+}
+"""The template for what does not fit a field of this type. It must exist where a form has such a field."""
+
+FIELD_REFUSED = BuiltInTemplate(words=frozenset({"example"}))
+"""``example`` is a value that would fit, as the person would write it."""
 
 _BUILT_IN = Location("house", 0, 0)
 _WHY = {

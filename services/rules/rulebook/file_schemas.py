@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, WithJso
 
 from services.rules.rulebook import model
 from services.rules.rulebook.faults import FaultReport
-from services.rules.rulebook.model import Cap, CapPeriod, Category, ContactBasis, Severity, UnsolicitedLimit
+from services.rules.rulebook.model import Cap, CapPeriod, Category, ContactBasis, FieldKind, Severity, UnsolicitedLimit
 from services.rules.rulebook.schema import (
     ABSENT,
     Country,
@@ -119,6 +119,8 @@ class FormFieldSection(Section):
     """A text, unless it offers options or takes a file."""
 
     label = "the field “{}”"
+    type: Annotated[FieldKind, word(FieldKind, FieldKind.TEXT)] | None = None
+    """What it takes; a text without it, a choice with “choose”, a document with “document”."""
     required: Flag = False
     max: WholeNumber | None = None
     """The most characters of a text."""
@@ -133,7 +135,10 @@ class FormFieldSection(Section):
 
     def build(self, name: str) -> model.FormField:
         default = self.default.build() if self.default and self.default.field else None
-        return model.FormField(name, self.required, self.max, default, self.choose, self.document, self.max_mb)
+        implied = FieldKind.CHOICE if self.choose else FieldKind.DOCUMENT if self.document else FieldKind.TEXT
+        return model.FormField(
+            name, self.required, self.max, default, self.choose, self.document, self.max_mb, self.type or implied
+        )
 
 
 class FormQuestion(Section):

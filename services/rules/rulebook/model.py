@@ -427,6 +427,19 @@ class Template:
         return f"{self.name}_v{self.version}"
 
 
+class FieldKind(StrEnum):
+    """What a form's field takes. A written value is checked, and kept in the form that is the same everywhere."""
+
+    TEXT = "text"
+    ISBN = "isbn"
+    DATE = "date"
+    EMAIL = "email"
+    NUMBER = "number"
+    PHONE = "phone"
+    CHOICE = "choice"
+    DOCUMENT = "document"
+
+
 @dataclass(frozen=True, slots=True)
 class FormField:
     """A text by default; ``choose`` offers options, ``document`` takes a file of these extensions."""
@@ -438,6 +451,7 @@ class FormField:
     choose: tuple[str, ...] = ()
     document: tuple[str, ...] = ()
     max_mb: int | None = None
+    kind: FieldKind = FieldKind.TEXT
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,23 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from services.rules.rulebook.built_in import ANSWERED, BUILT_IN_TEMPLATES, EVERYWHERE, IN_A_CHAIN, SUMMARY, TAKE
+from services.rules.rulebook.built_in import (
+    ANSWERED,
+    BUILT_IN_TEMPLATES,
+    EVERYWHERE,
+    FIELD_REFUSED,
+    IN_A_CHAIN,
+    SUMMARY,
+    TAKE,
+    TYPED_FIELDS,
+)
 from services.rules.rulebook.faults import FileFault
 from services.rules.rulebook.field_validation import FieldScope, ValidationContext, present_if, present_unless
 from services.rules.rulebook.model import (
     ACQUISITION_FIELDS,
     PARAMETER,
     AnswerAction,
+    FieldKind,
     FieldText,
     Form,
     FormField,
@@ -68,6 +78,18 @@ def built_in_uses(context: ValidationContext) -> Iterator[TemplateUse]:
         found = context.book.templates.get(name)
         location = found.location if found else Location(f"{name}.template.yaml", 1, 1)
         yield TemplateUse(name, location, ("message.received",), frozenset({"text"}), built_in.buttons, words)
+    yield from _typed_field_uses(context)
+
+
+def _typed_field_uses(context: ValidationContext) -> Iterator[TemplateUse]:
+    """A form with a typed field needs the house's sentence for what does not fit."""
+    for form in context.book.forms.values():
+        for field in form.fields:
+            name = TYPED_FIELDS.get(field.kind)
+            if name is not None and not (field.choose or field.document):
+                location = context.loaded.location(form.location.file, "fields", field.name)
+                words = IN_A_CHAIN | FIELD_REFUSED.words
+                yield TemplateUse(name, location, ("message.received",), frozenset({"text"}), words=words)
 
 
 def form_uses(context: ValidationContext, rule: Rule, form: Form, present: frozenset[str]) -> Iterator[TemplateUse]:
@@ -286,7 +308,7 @@ def _check_parameters(context: ValidationContext, use: TemplateUse, template: Te
 def _restricted_words(context: ValidationContext) -> frozenset[str]:
     """Parameters that the service fills in for some templates only."""
     asked = frozenset(field.name for form in context.book.forms.values() for field in form.fields)
-    return asked.union(*(each.words for each in BUILT_IN_TEMPLATES.values()))
+    return asked.union(FIELD_REFUSED.words, *(each.words for each in BUILT_IN_TEMPLATES.values()))
 
 
 def _parameters(text: TemplateText) -> frozenset[str]:
@@ -355,8 +377,20 @@ def _check_record(context: ValidationContext, form: Form) -> None:
 
 def _check_field(context: ValidationContext, form: Form, field: FormField) -> None:
     location = context.loaded.location(form.location.file, "fields", field.name)
-    for sentence in (*_text_faults(field), *_file_faults(field)):
+    for sentence in (*_kind_faults(field), *_text_faults(field), *_file_faults(field)):
         context.report.add(location, f"“{field.name}” {sentence}")
+
+
+def _kind_faults(field: FormField) -> Iterator[str]:
+    if field.kind is FieldKind.CHOICE and not field.choose:
+        yield "is a choice and offers nothing; say “choose: [one, other]”"
+    if field.kind is FieldKind.DOCUMENT and not field.document:
+        yield "is a document of no kind; say “document: [pdf]”"
+    for options, kind in ((field.choose, FieldKind.CHOICE), (field.document, FieldKind.DOCUMENT)):
+        if options and field.kind is not kind:
+            yield f"is a {kind}, and has the type “{field.kind}”"
+    if field.longest is not None and field.kind in TYPED_FIELDS:
+        yield f"has the type “{field.kind}” and no “max”: its length is checked with it"
 
 
 def _text_faults(field: FormField) -> Iterator[str]:

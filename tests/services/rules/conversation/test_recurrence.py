@@ -19,6 +19,8 @@ from tests.services.rules.rules_service import golden_event, person_observed, pe
 LONDON = WorkingCalendar("Europe/London", "GB", "ENG", time(9), time(18), MONDAY_TO_FRIDAY)
 RECURRING = Path(__file__).parents[1] / "language" / "recurring"
 
+WORK = {"work_id": 61417, "title": "The Salt Road"}
+
 
 def utc(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
@@ -89,8 +91,12 @@ async def test_a_period_starts_once_for_all_replicas_and_after_a_standstill(
     shutil.copytree(BOOK, tmp_path, dirs_exist_ok=True)
     shutil.copytree(RECURRING, tmp_path / "recurring")
     async with rules_under_test(postgres_database, utc("2027-03-03T10:00"), tmp_path) as service:
-        await service.receive(*map(person_observed, (40, 41, 812, 900)), work_observed((812, "rights_holder")))
-        await service.receive(golden_event("consonance.rights.approval_requested.v1", respond_by="2027-09-01"))
+        await service.receive(
+            *map(person_observed, (11, 22, 40, 41, 801, 802, 812, 900)), work_observed((812, "rights_holder"))
+        )
+        asked = golden_event("consonance.rights.approval_requested.v1", respond_by="2027-09-01", work=WORK)
+        await service.receive(asked)
+        assert (await service.waiting(), await service.requested()) == (0, [(person_of(900), "permission_request")])
         replicas = [PollingLoops(service.rules, service.pool, service.clock, tick=0.01) for _ in range(3)]
 
         async def pass_time(by: timedelta) -> int:
