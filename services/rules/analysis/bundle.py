@@ -20,9 +20,10 @@ from services.rules.rulebook.faults import FaultReport
 from services.rules.rulebook.file_schemas import PeopleFile
 from services.rules.rulebook.loader import load
 from services.rules.rulebook.model import Rulebook
+from services.rules.rulebook.periods import PERIODS
 from services.rules.rulebook.yaml_tree import parse
 from shared.contracts import consonance, contacts, messages, whatsapp, writes
-from shared.contracts.envelope import Event, parse_event
+from shared.contracts.envelope import Event, kinds_by_type, parse_event
 from shared.contracts.errors import Malformed, Misconfigured
 from shared.contracts.ids import ChainId, PersonId, Revision, RuleId, TenantId, derive_id
 from shared.contracts.values import DECODE_ERRORS, Instant, Value, convert, decode, encode, to_builtins
@@ -35,8 +36,9 @@ EVENT_KINDS = {
     **whatsapp.MESSAGE_KINDS,
     **messages.EVENT_KINDS,
     **writes.EVENT_KINDS,
+    **kinds_by_type(PERIODS.values()),
 }
-"""Everything that rules reads."""
+"""Everything that rules reads, and the events by which it starts recurring rules."""
 
 
 class SectionKind(StrEnum):
