@@ -75,7 +75,9 @@ def example_value(kind: FieldKind, place: Place) -> str:
         case FieldKind.EMAIL:
             return "maud@example.org"
         case FieldKind.PHONE:
-            found = phonenumbers.example_number(place.country or "GB") or phonenumbers.example_number("GB")
+            found = phonenumbers.example_number(place.country) if place.country else None
+            if found is None:
+                return "+44 121 234 5678"
             return phonenumbers.format_number(found, phonenumbers.PhoneNumberFormat.INTERNATIONAL)
         case _:
             return ""

@@ -136,7 +136,7 @@ def read_after(node: Node) -> model.After:
 
 _ANY_AT: Final = model.At("")
 _SIGNS: Mapping[str, int] = {"before": -1, "after": 1}
-_ORDINAL = re.compile(r"(\d{1,4})(st|nd|rd|th)")
+_ORDINAL = re.compile(r"(\d{1,4})(?:st|[nr]d|th)")
 _FIELD = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)*")
 
 
