@@ -57,30 +57,30 @@ def spoken_value(kind: FieldKind, value: str, place: Place) -> str:
         case FieldKind.NUMBER:
             return str(format_decimal(Decimal(value), locale=place.locale, decimal_quantization=False))
         case FieldKind.PHONE:
-            number = phonenumbers.parse(value)
-            return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.INTERNATIONAL)
+            return _international(phonenumbers.parse(value))
         case _:
             return value
 
 
 def example_value(kind: FieldKind, place: Place) -> str:
     """A value of this kind as the person would write it."""
-    match kind:
-        case FieldKind.ISBN:
-            return "978-1-78442-001-7"
-        case FieldKind.DATE:
-            return spoken_value(kind, "2027-03-19", place)
-        case FieldKind.NUMBER:
-            return spoken_value(kind, "1250.5", place)
-        case FieldKind.EMAIL:
-            return "maud@example.org"
-        case FieldKind.PHONE:
-            found = phonenumbers.example_number(place.country) if place.country else None
-            if found is None:
-                return "+44 121 234 5678"
-            return phonenumbers.format_number(found, phonenumbers.PhoneNumberFormat.INTERNATIONAL)
-        case _:
-            return ""
+    if kind is not FieldKind.PHONE:
+        return spoken_value(kind, _EXAMPLES[kind], place)
+    found = phonenumbers.example_number(place.country) if place.country else None
+    return spoken_value(kind, _EXAMPLES[kind], place) if found is None else _international(found)
+
+
+_EXAMPLES: Mapping[FieldKind, str] = {
+    FieldKind.ISBN: "9781784420017",
+    FieldKind.DATE: "2027-03-19",
+    FieldKind.NUMBER: "1250.5",
+    FieldKind.EMAIL: "maud@example.org",
+    FieldKind.PHONE: "+441212345678",
+}
+
+
+def _international(number: phonenumbers.PhoneNumber) -> str:
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.INTERNATIONAL)
 
 
 # ------------------------------------------------------------------ each kind
