@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bench import dispatcher, engines, ingest, latency, rules, tracing
+from bench import dispatcher, engines, history, ingest, latency, rules, tracing
 from bench.results import BenchResult, print_results
 from shared.contracts.errors import StetError
 
@@ -29,6 +29,7 @@ class Part(StrEnum):
     LATENCY = "latency"
     TRACING = "tracing"
     ENGINES = "engines"
+    HISTORY = "history"
 
 
 _BENCHES: Mapping[Part, Callable[[float], AsyncIterator[BenchResult]]] = {
@@ -38,6 +39,7 @@ _BENCHES: Mapping[Part, Callable[[float], AsyncIterator[BenchResult]]] = {
     Part.LATENCY: latency.measure,
     Part.TRACING: tracing.measure,
     Part.ENGINES: engines.measure,
+    Part.HISTORY: history.measure,
 }
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

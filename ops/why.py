@@ -115,16 +115,16 @@ def why_command(
 async def answer_of(
     pool: Pool, settings: OperatorSettings, person_id: str, subject: str, since_ms: int | None = None
 ) -> Answer:
-    key, tags = _as_key(settings.tenant, subject)
+    key, tags = as_key(settings.tenant, subject)
     rows = await pool.fetch(QUERIES.chains_of_subject, settings.tenant, key, tags, _MOST_CHAINS)
     chains = [chain for chain, _ in readable_chains(rows)]
     cases = [_case(chain, person_id) for chain in sorted(chains, key=lambda chain: chain.started_at)]
-    events = await _events_about(settings, key, tags, since_ms)
+    events = await events_about(settings, key, tags, since_ms)
     judgements = await _judgements(pool, settings, events, chains, since_ms)
     return Answer(person_id, await _facts(pool, settings.tenant, person_id), cases, judgements)
 
 
-def _as_key(tenant: TenantId, subject: str) -> tuple[str, list[str]]:
+def as_key(tenant: TenantId, subject: str) -> tuple[str, list[str]]:
     """The partition key and the tags that events and chains about the subject have."""
     if work := _WORK.match(subject):
         return partition_key(tenant, "works", work[1]), [f"work_id={work[1]}"]
@@ -175,7 +175,7 @@ def _message_text(message: ChainMessage) -> str:
     return f"{message.say} {message.delivery}" + (f" ({when:%Y-%m-%d %H:%M}Z)" if when else "")
 
 
-async def _events_about(
+async def events_about(
     settings: OperatorSettings, key: str, tags: Sequence[str], since_ms: int | None
 ) -> list[tuple[Event, str]]:
     """The events of Consonance about the subject, by their short names."""

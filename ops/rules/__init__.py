@@ -53,6 +53,27 @@ VERBS = (
         attribute="schema_command",
     ),
     LazyCommand(
+        "explain",
+        "Say why an event, a chain or a message was decided so, and what comes next.",
+        _HISTORY,
+        module="rules.explain",
+        attribute="explain_command",
+    ),
+    LazyCommand(
+        "why-not",
+        "Say why a rule did not write to a person about a subject.",
+        _HISTORY,
+        module="rules.why_not",
+        attribute="why_not_command",
+    ),
+    LazyCommand(
+        "diff",
+        "Say what will change for whom, if other rules take the place of these.",
+        _HISTORY,
+        module="rules.diff",
+        attribute="diff_command",
+    ),
+    LazyCommand(
         "bundle",
         "Write recorded decisions and events into one file without personal data.",
         _HISTORY,

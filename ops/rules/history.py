@@ -45,10 +45,13 @@ class History:
         rows = await self.pool.fetch(QUERIES.inputs, self.tenant, since, until)
         return [decode(DecisionInputs, row["document"]) for row in rows]
 
-    async def inputs_about(self, events: Sequence[str], chains: Sequence[str]) -> list[DecisionInputs]:
-        """Those on events, and those on due steps of chains."""
-        due = [f"{chain}@%" for chain in chains]
-        rows = await self.pool.fetch(QUERIES.inputs_about, self.tenant, list(events), due)
+    async def inputs_about(self, event: str) -> list[DecisionInputs]:
+        """Those of the decision on an event."""
+        return await self.inputs_naming(event, [event])
+
+    async def inputs_naming(self, chain_or_event: str, events: Sequence[str] = ()) -> list[DecisionInputs]:
+        """Those that name a chain or an event anywhere, or are about one of these events."""
+        rows = await self.pool.fetch(QUERIES.inputs_naming, self.tenant, chain_or_event, list(events))
         return [decode(DecisionInputs, row["document"]) for row in rows]
 
     async def load_for(self, inputs: Iterable[DecisionInputs]) -> None:

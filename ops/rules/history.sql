@@ -5,11 +5,6 @@
 select document from rules.decision_inputs where tenant = $1 and decided_at >= $2 and decided_at < $3
 order by decided_at, recorded_at, about;
 
--- name: inputs_about
--- What the decisions on an event were made from, or those on due steps of a chain.
-select document from rules.decision_inputs
-where tenant = $1 and (about = any ($2::text[]) or about like any ($3::text[])) order by decided_at, about;
-
 -- name: facts
 select digest, document from rules.recorded_facts where digest = any ($1::text[]);
 
@@ -27,3 +22,15 @@ select document::text as document from rules.works where tenant = $1;
 select p.document::text as document, c.document::text as consent
 from rules.people p left join rules.consent c on c.tenant = p.tenant and c.person_id = p.person_id
 where p.tenant = $1;
+
+-- name: inputs_naming
+-- What the decisions that read or began a chain were made from, the oldest first.
+select document from rules.decision_inputs
+where tenant = $1 and (position(convert_to($2, 'UTF8') in document) > 0 or about = any ($3::text[]))
+order by decided_at, about limit 200;
+
+-- name: chain_of_message
+select chain_id from rules.messages where message_id = $1;
+
+-- name: chain
+select document::text as document, changed_at from rules.chains where tenant = $1 and chain_id = $2;

@@ -436,6 +436,15 @@ class Facts:
         for key in _search_keys(chain):
             self.chains_by_key.setdefault(key, {})[chain.chain_id] = None
 
+    def remove_chain(self, chain: Chain) -> None:
+        """Forget a chain that nothing can concern any more: for long runs in virtual time."""
+        self.chains.pop(chain.chain_id, None)
+        for key in _search_keys(chain):
+            if (found := self.chains_by_key.get(key)) is not None:
+                found.pop(chain.chain_id, None)
+                if not found:
+                    del self.chains_by_key[key]
+
     def _chains_by(self, keys: Iterable[object]) -> list[Chain]:
         found: dict[ChainId, None] = {}
         for key in keys:

@@ -17,7 +17,7 @@ from services.rules.conversation.absence_text import AbsenceText, Leave
 from services.rules.conversation.chain import Chain
 from services.rules.conversation.context import DecisionContext, GivenReply, Reason
 from services.rules.conversation.facts import MessageFingerprint, UnsolicitedMessages
-from services.rules.conversation.outbound import notice_draft, send_notice, send_to_person
+from services.rules.conversation.outbound import notice_draft, send_notice, send_to_person, why_words
 from services.rules.conversation.recipients import is_staff
 from services.rules.conversation.release import show_digest
 from services.rules.conversation.replies import apply_button_answer, apply_free_text
@@ -351,10 +351,21 @@ def _team_of(context: DecisionContext, person: PersonId) -> str:
 
 
 def _why(context: DecisionContext, message: MessageReceived) -> None:
-    """Answer with the ``why`` of the rule of the quoted message, else of the rule that last wrote to the person."""
+    """Answer with the ``why`` of the rule of the quoted message, else of the rule that last wrote to the person.
+
+    Where its chain is known, also with the event that began it, when, for which title, and who asked.
+    """
     context.add_reason(Reason.ASKED_WHY)
     quoted = context.facts.wamids.get(message.quoted_id) if message.quoted_id else None
     found = context.facts.chain_of_message(quoted) if quoted else None
     last = found[0].rule if found else context.facts.last_rule.get(message.person_id)
     rule = context.rulebook.rules.get(last) if last else None
-    send_notice(context, message, "why_answer" if rule else "why_unknown", rule)
+    chain = found[0] if found else _newest_chain(context, message.person_id, rule)
+    words = why_words(context, chain, rule, message.person_id) if rule is not None and chain is not None else None
+    send_notice(context, message, "why_answer" if rule else "why_unknown", rule, words=words)
+
+
+def _newest_chain(context: DecisionContext, person: PersonId, rule: Rule | None) -> Chain | None:
+    """The live chain of the rule that wrote to this person last."""
+    chains = [chain for chain in context.facts.chains_of(person) if rule is not None and chain.rule == rule.name]
+    return chains[-1] if chains else None

@@ -7,12 +7,14 @@ and rendered with the facts of that moment.
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
+from zoneinfo import ZoneInfo
 
 from msgspec import Struct, field
 
 from services.rules.conversation import button_ids, caps, rendering, schedule
 from services.rules.conversation.chain import UNSENT, Chain, ChainMessage, DeliveryState
 from services.rules.conversation.context import DecisionContext, ExcludedPerson, ExclusionReason, RequestedMessage
+from services.rules.conversation.document import start_data
 from services.rules.conversation.facts import PersonFacts
 from services.rules.conversation.recipients import (
     Recipient,
@@ -304,6 +306,27 @@ def _notice_values(context: DecisionContext, person: PersonFacts, rule: Rule | N
     why = (rule.why.get(language) or rule.why.get(tenant.language, "")) if rule else ""
     publisher = tenant.publisher.get(language, tenant.publisher[tenant.language])
     return {"publisher": publisher, "person": person.display_name, "why": why}
+
+
+def why_words(context: DecisionContext, chain: Chain, rule: Rule, person: PersonId) -> dict[str, object]:
+    """The ``why`` of a rule, followed by the event that began a chain of it, when, for which title and who asked.
+
+    In the person's language; nothing where the house has no template for it.
+    """
+    known = context.facts.people.get(context.facts.current_id(person))
+    template = context.rulebook.templates.get("why_details")
+    if known is None or template is None or chain.rule not in context.rulebook_of(chain).rules:
+        return {}
+    zone = known.zone or context.rulebook.calendar.office.zone
+    values = rendering.chain_values(context, chain, known)
+    actor = getattr(start_data(chain), "requested_by", None)
+    values |= {
+        "event": chain.start_name.rpartition(".")[2],
+        "when": chain.started_at.astimezone(ZoneInfo(zone)),
+        "asked_by": (actor.name if actor is not None else None) or values["publisher"],
+    }
+    details = _render_template(context, template, language_of(context, known), values)[0].body
+    return {"why": f"{_notice_values(context, known, rule)['why']} {details}"}
 
 
 def notice_text(context: DecisionContext, person: PersonFacts, say: str, **words: str) -> str:

@@ -273,6 +273,12 @@ _BUILT_IN_VALUES: Mapping[str, Callable[[_TemplateScope], object]] = {
 }
 
 
+def chain_values(context: DecisionContext, chain: Chain, person: PersonFacts) -> dict[str, object]:
+    """The words that every message of a chain may say: the title, the reference, the publisher and the person."""
+    scope = _TemplateScope(context, chain, person, language_of(context, person))
+    return {name: _BUILT_IN_VALUES[name](scope) for name in ("publisher", "person", "reference", "count", "title")}
+
+
 def reference_code(chain_id: ChainId) -> str:
     """The short code of a chain that a person may quote: six characters."""
     number = int(chain_id[:12], 16)

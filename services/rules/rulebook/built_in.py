@@ -31,12 +31,13 @@ else's."""
 @dataclass(frozen=True, slots=True)
 class BuiltInTemplate:
     """The buttons the template must offer and the words it may name. ``chain``: it is used within a chain, and may
-    name the subject of the chain.
+    name the subject of the chain. ``optional``: a publisher need not have it.
     """
 
     buttons: tuple[str, ...] = ()
     words: frozenset[str] = frozenset()
     chain: bool = True
+    optional: bool = False
 
 
 _DAYS = frozenset({"first_day", "last_day"})
@@ -74,6 +75,7 @@ BUILT_IN_TEMPLATES: Mapping[str, BuiltInTemplate] = {
     "stopped": BuiltInTemplate(chain=False),
     "started": BuiltInTemplate(chain=False),
     "why_answer": BuiltInTemplate(chain=False),
+    "why_details": BuiltInTemplate(words=frozenset({"event", "when", "asked_by"}), optional=True),
     "why_unknown": BuiltInTemplate(chain=False),
 }
 

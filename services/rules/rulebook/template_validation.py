@@ -72,10 +72,12 @@ def uses_of(context: ValidationContext, rule: Rule) -> Iterator[TemplateUse]:
 
 
 def built_in_uses(context: ValidationContext) -> Iterator[TemplateUse]:
-    """The uses by the service itself: these templates must exist."""
+    """The uses by the service itself: these templates must exist, except the optional ones."""
     for name, built_in in BUILT_IN_TEMPLATES.items():
         words = built_in.words | (IN_A_CHAIN if built_in.chain else frozenset())
         found = context.book.templates.get(name)
+        if found is None and built_in.optional:
+            continue
         location = found.location if found else Location(f"{name}.template.yaml", 1, 1)
         yield TemplateUse(name, location, ("message.received",), frozenset({"text"}), built_in.buttons, words)
     yield from _typed_field_uses(context)

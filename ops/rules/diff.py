@@ -1,0 +1,88 @@
+"""``stet rules diff BASE HEAD``: what will change for whom."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ops.command_line import ExitCode, OperatorSettings, load_command_settings, print_error, print_json, run
+from ops.database import operator_pool
+from ops.rules.bundle import live_bundle
+from ops.rules.folder import DEFAULT_FOLDER
+from ops.rules.history import span_of
+from ops.rules.output import OutputFormat, counted, format_option
+from ops.rules.sources import read_source
+from services.rules.analysis.bundle import Bundle, UnreadableBundle, read_bundle
+from services.rules.analysis.diff import Difference, diff_bundle, diff_stories, read_prices
+from services.rules.analysis.diff_text import markdown_of, rows_of
+
+
+def diff_command(
+    base: Annotated[str, typer.Argument(metavar="BASE", help="A folder of rules, or a revision of Git: main.")],
+    head: Annotated[str, typer.Argument(metavar="HEAD", help="The same for the new rules.")] = "HEAD",
+    *,
+    bundle: Annotated[
+        Path | None, typer.Option("--bundle", metavar="FILE", help="Play the events of a bundle (stet rules bundle).")
+    ] = None,
+    last: Annotated[
+        str | None, typer.Option("--last", metavar="SPAN", help="Play the events of the running system: 14d, 36h, 2w.")
+    ] = None,
+    folder: Annotated[
+        Path, typer.Option("--folder", metavar="FOLDER", help="Where a revision of Git has the rules.")
+    ] = DEFAULT_FOLDER,
+    prices: Annotated[
+        Path | None,
+        typer.Option("--prices", metavar="FILE", help="Your own prices; the form is that of the built-in file."),
+    ] = None,
+    output: Annotated[
+        OutputFormat, format_option(OutputFormat.TEXT, OutputFormat.MARKDOWN, OutputFormat.JSON)
+    ] = OutputFormat.TEXT,
+) -> None:
+    """Say what will change for whom, if the rules HEAD take the place of BASE.
+
+    Events are played through both in virtual time, with what people really answered: those of a bundle, or of the
+    running system; without either, the stories of both folders. People have pseudonyms. Exit code 0 whatever changes.
+    """
+    old, new = read_source(base, folder), read_source(head, folder)
+    if bundle is not None and last is not None:
+        raise typer.Exit(print_error("--bundle and --last are two sources: give one", code=ExitCode.CANNOT_RUN))
+    try:
+        if last is not None:
+            _diff_live(old, new, last, prices, output)
+        elif bundle is not None:
+            read = read_bundle(bundle)
+            _print(diff_bundle(old, new, read, _words(read)), prices, output)
+        else:
+            _print(diff_stories(old, new), prices, output)
+    except UnreadableBundle as error:
+        raise typer.Exit(print_error(str(error), code=ExitCode.CANNOT_RUN)) from None
+
+
+def _diff_live(old: dict[str, str], new: dict[str, str], last: str, prices: Path | None, output: OutputFormat) -> None:
+    span = span_of(last)
+    settings = load_command_settings(OperatorSettings)
+
+    async def command() -> int:
+        async with operator_pool(settings) as pool:
+            until = settings.clock().now()
+            read = await live_bundle(pool, settings, until - span, until)
+        _print(diff_bundle(old, new, read, _words(read)), prices, output)
+        return ExitCode.FINE
+
+    run(command())
+
+
+def _words(bundle: Bundle) -> str:
+    return counted(len(bundle.events), "event")
+
+
+def _print(difference: Difference, prices: Path | None, output: OutputFormat) -> None:
+    if output is OutputFormat.JSON:
+        print_json(rows_of(difference))
+        return
+    try:
+        known = read_prices(prices)
+    except (OSError, ValueError) as error:
+        raise typer.Exit(print_error(f"--prices: {error}", code=ExitCode.CANNOT_RUN)) from None
+    sys.stdout.write(markdown_of(difference, known))

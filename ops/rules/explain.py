@@ -1,0 +1,171 @@
+"""``stet rules explain EVENT|CHAIN|MESSAGE``: why it was decided so, and what comes next."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+
+from ops.command_line import (
+    ExitCode,
+    OperatorSettings,
+    load_command_settings,
+    print_error,
+    print_json,
+    print_lines,
+    run,
+)
+from ops.database import operator_pool
+from ops.rules.history import QUERIES, History
+from ops.rules.output import OutputFormat, format_option
+from ops.timeline import Entry, IdKind, kind_of, life_of
+from services.rules.analysis.explain import Explanation, coming_steps, explain
+from services.rules.analysis.replay import Replayer
+from services.rules.conversation.chain import Chain
+from services.rules.conversation.decision_inputs import DecisionInputs
+from shared.contracts.ids import MessageId
+from shared.contracts.values import decode
+from shared.runtime.postgres import Pool
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """``missing`` counts the decisions whose facts are kept no longer. ``entries`` are the time line of a chain."""
+
+    explanations: Sequence[Explanation]
+    missing: int = 0
+    entries: Sequence[Entry] = ()
+    coming: Sequence[str] = ()
+
+
+def explain_command(
+    thing: Annotated[str, typer.Argument(metavar="EVENT|CHAIN|MESSAGE", help="Its id, as traces and logs show it.")],
+    *,
+    output: Annotated[OutputFormat, format_option(OutputFormat.TEXT, OutputFormat.JSON)] = OutputFormat.TEXT,
+) -> None:
+    """Say why it was decided so: the event, each condition with its value, who was chosen and left out and why.
+
+    Of a chain and of a message also the time line so far, and what comes next and when. It is said from what each
+    decision was really made from (STET_KEEP_DECISION_INPUTS_DAYS), made again by the rules of its time.
+    """
+    settings = load_command_settings(OperatorSettings)
+
+    async def command() -> int:
+        async with operator_pool(settings) as pool:
+            found = await _explain(pool, settings, thing)
+        if not found.explanations and not found.entries:
+            return print_error(f"no decision about {thing} is kept; stet trace {thing} says what else is known")
+        if output is OutputFormat.JSON:
+            print_json(_rows(found))
+        else:
+            print_lines(_lines(found))
+        return ExitCode.FINE
+
+    run(command())
+
+
+async def _explain(pool: Pool, settings: OperatorSettings, thing: str) -> Found:
+    kind, given = await kind_of(pool, settings.tenant, thing)
+    history = History(pool, settings.tenant)
+    chain_id = given if kind is IdKind.CHAIN else None
+    if kind is IdKind.MESSAGE:
+        chain_id = await pool.fetchval(QUERIES.chain_of_message, given)
+    row = await pool.fetchrow(QUERIES.chain, settings.tenant, chain_id) if chain_id else None
+    chain = decode(Chain, row["document"]) if row is not None else None
+    if chain is None:
+        return await _found(history, await history.inputs_about(given), None, given)
+    began = [chain.correlation] if chain.correlation else []
+    found = await _found(history, await history.inputs_naming(chain.chain_id, began), chain, given)
+    life = await life_of(pool, settings.tenant, chain.chain_id, None, None)
+    return Found(found.explanations, found.missing, life.entries, found.coming)
+
+
+async def _found(history: History, inputs: Sequence[DecisionInputs], chain: Chain | None, given: str) -> Found:
+    """Of a message only the decision that requested it; of a chain those that name it in a verdict."""
+    await history.load_for(inputs)
+    replayer, explanations, missing, coming = Replayer(history.rulebook), list[Explanation](), 0, list[str]()
+    for one in inputs:
+        try:
+            explanation, facts = explain(one, replayer, history.fact)
+        except KeyError:
+            missing += 1
+            continue
+        own = chain is None or any(each.chain_id == chain.chain_id for each in explanation.chains)
+        if not own or not _requests(explanation, chain, given):
+            continue
+        explanations.append(explanation)
+        if chain is not None:
+            book = replayer.rulebooks(chain.revision)
+            coming = list(coming_steps(chain, facts, book, one.now))
+    return Found(explanations, missing, coming=coming)
+
+
+def _requests(explanation: Explanation, chain: Chain | None, given: str) -> bool:
+    """Whether the decision requested this message; true for what is no message of the chain."""
+    if chain is None or (message := chain.message(MessageId(given))) is None:
+        return True
+    return message.requested_at is None or message.requested_at == explanation.decided_at
+
+
+def _lines(found: Found) -> Iterator[str]:
+    for explanation in found.explanations:
+        yield from explanation_lines(explanation)
+        yield ""
+    if found.missing:
+        yield f"({found.missing} earlier decisions cannot be explained: what they were made from is kept no longer)"
+    if found.entries:
+        yield "So far:"
+        yield from (
+            f"  {entry.at:%Y-%m-%d %H:%M}Z  {entry.what}{f': {entry.detail}' if entry.detail else ''}"
+            for entry in found.entries
+            if entry.what != "next due"
+        )
+        yield "What comes next:" if found.coming else "Nothing comes next by time alone."
+        yield from (f"  {line}" for line in found.coming)
+
+
+def explanation_lines(explanation: Explanation) -> Iterator[str]:
+    yield f"{explanation.event} of {explanation.at:%Y-%m-%d %H:%M:%S}Z ({explanation.about})"
+    yield from (f"  {name}: {value}" for name, value in explanation.fields.items())
+    yield f"Decided at {explanation.decided_at:%Y-%m-%d %H:%M:%S}Z by rulebook {explanation.revision[:12]}:"
+    yield from (f"  {sentence}" for sentence in explanation.verdicts)
+    if not explanation.repeated:
+        yield "  (this version of Stet would decide otherwise: what follows may differ from what happened)"
+    for judgement in explanation.judgements:
+        yield f"Rule {judgement.rule}: {'its conditions held' if judgement.held else 'a condition did not hold'}"
+        for line in judgement.lines:
+            mark, value = "✓" if line.holds else "✗", f"   ({line.value})" if line.value else ""
+            yield f"  {'  ' * line.depth}{mark} {line.text}{value}"
+    if explanation.people:
+        yield "Who:"
+        yield from (f"  {sentence}" for sentence in explanation.people)
+
+
+def _rows(found: Found) -> Iterator[dict[str, Any]]:
+    for one in found.explanations:
+        yield {
+            "about": one.about,
+            "event": one.event,
+            "at": one.at,
+            "decided_at": one.decided_at,
+            "revision": one.revision,
+            "fields": dict(one.fields),
+            "rules": [
+                {
+                    "rule": judged.rule,
+                    "held": judged.held,
+                    "conditions": [
+                        {"condition": line.text, "value": line.value, "held": line.holds} for line in judged.lines
+                    ],
+                }
+                for judged in one.judgements
+            ],
+            "verdicts": list(one.verdicts),
+            "people": list(one.people),
+            "would_be_decided_so_again": one.repeated,
+        }
+    if found.entries:
+        yield {
+            "so_far": [{**entry.fields(reveal=False), "at": entry.at.isoformat()} for entry in found.entries],
+            "next": list(found.coming),
+        }

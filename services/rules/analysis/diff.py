@@ -1,0 +1,349 @@
+"""Compares two rulebooks by the messages that they send about the same events: gained, lost, moved, reworded."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+from services.rules.analysis.bundle import Bundle, LiveChain, UnreadableBundle
+from services.rules.analysis.virtual_run import EndedCase, Message, RunResult, VirtualRun, message_of
+from services.rules.conversation.context import RequestedMessage
+from services.rules.rulebook.built_in import add_built_in_rules
+from services.rules.rulebook.loader import FORM, RULE, STORIES, TEMPLATE, load, stem
+from services.rules.rulebook.model import Rulebook
+from services.rules.scenario.player import StoryPlayer
+from services.rules.scenario.story_file import ExpectStep, Story, UnplayableStep, read_stories
+from shared.contracts.ids import RuleId
+from shared.contracts.values import Value, convert
+
+_SAME_TIME = timedelta(minutes=1)
+_PROCESSES = 2
+
+# ------------------------------------------------------------------ changes
+
+
+class ChangeKind(StrEnum):
+    GAINED = "gained"
+    LOST = "lost"
+    MOVED = "moved"
+    REWORDED = "reworded"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One message that differs; ``before`` is None for a gained one, ``after`` for a lost one."""
+
+    kind: ChangeKind
+    before: Message | None
+    after: Message | None
+
+    @property
+    def message(self) -> Message:
+        found = self.after or self.before
+        if found is None:
+            raise ValueError("a change is of a message")
+        return found
+
+
+def compare(before: Iterable[Message], after: Iterable[Message]) -> list[Change]:
+    """Pairs the messages of each rule about each subject to each person; what has no partner is lost or gained."""
+    grouped: dict[tuple[str, ...], tuple[list[Message], list[Message]]] = defaultdict(lambda: ([], []))
+    for side, messages in enumerate((before, after)):
+        for message in messages:
+            grouped[message.case, message.rule, message.subject, message.person][side].append(message)
+    changes: list[Change] = []
+    for old, new in grouped.values():
+        if old != new:
+            changes += _compare_group(old, new)
+    return sorted(changes, key=lambda change: change.message.at)
+
+
+def _compare_group(old: Sequence[Message], new: Sequence[Message]) -> list[Change]:
+    """By template first, in order; then what is left by verb, which is the same message in other words."""
+    pairs, lost, gained = _pair(old, new, lambda message: message.say)
+    more, lost, gained = _pair(lost, gained, lambda message: message.verb)
+    changes = [Change(ChangeKind.LOST, one, None) for one in lost]
+    changes += [Change(ChangeKind.GAINED, None, one) for one in gained]
+    for one, other in [*pairs, *more]:
+        if abs(one.at - other.at) > _SAME_TIME:
+            changes.append(Change(ChangeKind.MOVED, one, other))
+        if (one.text, one.language, one.say) != (other.text, other.language, other.say):
+            changes.append(Change(ChangeKind.REWORDED, one, other))
+    return changes
+
+
+def _pair(
+    old: Iterable[Message], new: Iterable[Message], key: Callable[[Message], str]
+) -> tuple[list[tuple[Message, Message]], list[Message], list[Message]]:
+    waiting: dict[str, list[Message]] = defaultdict(list)
+    for message in old:
+        waiting[key(message)].append(message)
+    pairs: list[tuple[Message, Message]] = []
+    gained: list[Message] = []
+    for message in new:
+        if known := waiting[key(message)]:
+            pairs.append((known.pop(0), message))
+        else:
+            gained.append(message)
+    return pairs, [message for left in waiting.values() for message in left], gained
+
+
+# ------------------------------------------------------------------ prices
+
+
+class Market(Value):
+    """Prices of one delivered message by template category."""
+
+    countries: tuple[str, ...]
+    utility: float
+    marketing: float
+
+
+class PriceList(Value):
+    """Where the prices are from, and from when."""
+
+    source: str
+    date: str
+    currency: str
+    markets: dict[str, Market]
+
+    def price(self, message: Message) -> float | None:
+        """None where the list has no price; a message without a template is priced like a utility template."""
+        market = next((m for m in self.markets.values() if message.country in m.countries), None)
+        if market is None:
+            return None
+        return market.marketing if message.category == "marketing" else market.utility
+
+
+def read_prices(path: Path | None = None) -> PriceList:
+    """Meta's list as far as it is known here, or that of a file. Raises OSError, or ValueError for another form."""
+    text = (path or Path(__file__).with_name("whatsapp_prices.yaml")).read_text("utf-8")
+    written = YAML(typ="safe").load(text)
+    return convert(PriceList, {**written, "date": str(written.get("date"))})
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """``unknown`` counts the messages to countries without a price."""
+
+    amount: float
+    unknown: int
+    categories: Mapping[str, int]
+
+
+def cost_of(messages: Iterable[Message], prices: PriceList) -> Cost:
+    amount, unknown, categories = 0.0, 0, Counter[str]()
+    for message in messages:
+        price = prices.price(message)
+        categories[message.category] += 1
+        amount, unknown = (amount, unknown + 1) if price is None else (amount + price, unknown)
+    return Cost(amount, unknown, categories)
+
+
+# ------------------------------------------------------------------ the difference of two rulebooks
+
+
+class ChainFate(StrEnum):
+    """What becomes of a chain that runs when the new rules come into force."""
+
+    UNCHANGED = "unchanged"
+    PINNED = "pinned"
+    MIGRATED = "migrated"
+    CANCELLED = "cancelled"
+
+
+_FATES = {"pin": ChainFate.PINNED, "migrate": ChainFate.MIGRATED, "cancel": ChainFate.CANCELLED}
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """``source`` says in words which events were played. ``fates`` counts live chains by rule. ``failures`` are
+    sentences about what could not be decided, by their number, before and after.
+    """
+
+    source: str
+    changes: Sequence[Change]
+    before: Sequence[Message]
+    after: Sequence[Message]
+    endings: Sequence[tuple[EndedCase, str]] = ()
+    fates: Mapping[tuple[str, ChainFate], int] = field(default_factory=dict)
+    failures: tuple[Mapping[str, int], Mapping[str, int]] = ({}, {})
+    changed_rules: Sequence[str] = ()
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+Files = Mapping[str, str]
+
+
+def _load(files: Files, name: str) -> Rulebook:
+    book, faults = load(files)
+    if book is None:
+        raise UnreadableBundle(name, f"its rules are at fault: {faults[0]}; run stet rules check first")
+    return book
+
+
+def changed_rules(base: Files, head: Files) -> frozenset[str] | None:
+    """The rules whose decisions may differ; None where that may be any of them.
+
+    A rule differs where its file does, or one of a template or form that it names.
+    """
+    differing = {name for name in {*base, *head} if base.get(name) != head.get(name) and not name.endswith(STORIES)}
+    kinds = (RULE, TEMPLATE, FORM)
+    if any(not name.endswith(kinds) or "/house/" in f"/{name}" for name in differing):
+        return None
+    found, names = set[str](), {stem(name) for name in differing}
+    while True:
+        texts = [(n, text) for files in (base, head) for n, text in files.items() if n.endswith((RULE, FORM))]
+        naming = {stem(n) for n, text in texts if stem(n) in names or any(name in text for name in names)}
+        if naming <= found:
+            return frozenset(found)
+        found |= naming
+        names |= naming
+
+
+def restricted(files: Files, rules: frozenset[str] | None) -> Rulebook:
+    """The rulebook with these rules alone: the others send the same before and after."""
+    book = _load(files, "the rules")
+    if rules is not None and not _has_caps(files):
+        book = replace(book, rules={name: rule for name, rule in book.rules.items() if name in rules})
+    return add_built_in_rules(book)
+
+
+def _has_caps(files: Files) -> bool:
+    """Whether rules compete for what one person may get."""
+    text = next((text for name, text in files.items() if name.rpartition("/")[2] == "limits.yaml"), "")
+    written = YAML(typ="safe").load(text) or {}
+    return bool(set(written) - {"brake", "taken_for", "send_within"})
+
+
+def run_bundle(files: Files, rules: frozenset[str] | None, bundle: Bundle) -> RunResult:
+    until = bundle.head.until or (bundle.events[-1].recordedtime if bundle.events else bundle.head.written_at)
+    run = VirtualRun(restricted(files, rules), bundle.head.tenant, until)
+    if bundle.head.since is not None:
+        run.opt_out(bundle.head.opted_out, bundle.head.since)
+    run.expect_reactions(bundle.reactions)
+    return run.run(bundle.events)
+
+
+def diff_bundle(base: Files, head: Files, bundle: Bundle, source: str, *, processes: int = _PROCESSES) -> Difference:
+    """Both rulebooks over the events of a bundle, each in a process of its own."""
+    rules = changed_rules(base, head)
+    before, after = _run_both(partial(run_bundle, rules=rules, bundle=bundle), base, head, processes)
+    known = None if rules is None else {"house", *rules}
+    return Difference(
+        source=source,
+        changes=compare(before.messages, after.messages),
+        before=before.messages,
+        after=after.messages,
+        endings=_compare_endings(before.endings, after.endings),
+        fates=fates_of(bundle.chains, head, rules),
+        failures=(before.failures, after.failures),
+        changed_rules=sorted(known - {"house"}) if known is not None else ["all rules"],
+        since=bundle.head.since or (bundle.events[0].recordedtime if bundle.events else None),
+        until=bundle.head.until,
+    )
+
+
+Run = Callable[[Files], RunResult]
+_CHILD: list[Run] = []
+"""What a forked child runs: it shares the memory of its parent, so that no events are sent to it."""
+
+
+def _run_both(run: Run, base: Files, head: Files, processes: int) -> tuple[RunResult, RunResult]:
+    if processes < _PROCESSES:
+        return run(base), run(head)
+    _CHILD[:] = [run]
+    with ProcessPoolExecutor(1, mp_context=get_context("fork")) as pool:
+        other = pool.submit(_child, base)
+        after = run(head)
+        return other.result(), after
+
+
+def _child(files: Files) -> RunResult:
+    return _CHILD[0](files)
+
+
+def fates_of(
+    chains: Iterable[LiveChain], head: Files, rules: frozenset[str] | None
+) -> dict[tuple[str, ChainFate], int]:
+    """A chain keeps the steps it began with, unless its rule says otherwise; one of a rule that is gone goes on too."""
+    book = _load(head, "the new rules")
+    found: Counter[tuple[str, ChainFate]] = Counter()
+    for chain in chains:
+        rule = book.rules.get(RuleId(chain.rule))
+        policy = str(getattr(rule, "on_change", "pin")) if rule is not None else "pin"
+        changed = rules is None or chain.rule in rules
+        found[chain.rule, _FATES[policy] if changed else ChainFate.UNCHANGED] += 1
+    return dict(found)
+
+
+def _compare_endings(before: Iterable[EndedCase], after: Iterable[EndedCase]) -> list[tuple[EndedCase, str]]:
+    """The chains that now end otherwise, with the ending they had."""
+    old = {(one.case, one.rule, one.subject): one.ending for one in before}
+    return [
+        (one, old[one.case, one.rule, one.subject])
+        for one in after
+        if old.get((one.case, one.rule, one.subject), one.ending) != one.ending
+    ]
+
+
+# ------------------------------------------------------------------ stories as events
+
+
+def diff_stories(base: Files, head: Files) -> Difference:
+    """Both rulebooks over the stories of both folders; a step that cannot be played with one of them ends it there."""
+    stories: dict[tuple[str, str], Story] = {}
+    for files in (base, head):
+        stories.update(((story.rule, story.it), story) for story in read_stories(files)[0])
+    before, after = _load(base, "the old rules"), _load(head, "the new rules")
+    played = [(run_story(story, before), run_story(story, after)) for story in stories.values()]
+    old = [message for result, _ in played for message in result.messages]
+    new = [message for _, result in played for message in result.messages]
+    ended = [[one for each in side for one in each.endings] for side in zip(*played, strict=True)] or [[], []]
+    rules = changed_rules(base, head)
+    return Difference(
+        source=f"the {len(stories)} stories of both",
+        changes=compare(old, new),
+        before=old,
+        after=new,
+        endings=_compare_endings(*ended),
+        changed_rules=sorted(rules) if rules is not None else ["all rules"],
+    )
+
+
+def run_story(story: Story, book: Rulebook) -> RunResult:
+    result = RunResult()
+    if RuleId(story.rule) not in book.rules:
+        return result
+    player = StoryPlayer.of(story, book)
+    case, world = f"{story.rule}: {story.it}", player.simulation
+    _play(player, story)
+    requested = {
+        message.message_id: message.requested_at for chain in world.facts.chains.values() for message in chain.messages
+    }
+    for effect in world.effects:
+        if isinstance(effect, RequestedMessage):
+            at = requested.get(effect.send.message_id) or story.start
+            result.messages.append(message_of(case, player.people.book, world.facts, effect, at.astimezone(UTC)))
+    for chain in world.facts.chains.values():
+        if chain.ended is not None:
+            result.endings.append(EndedCase(case, chain.rule, chain.subject, str(chain.ended)))
+    return result
+
+
+def _play(player: StoryPlayer, story: Story) -> None:
+    for step in story.steps:
+        if isinstance(step, ExpectStep):
+            continue
+        try:
+            player.play(step)
+        except (UnplayableStep, ValueError, LookupError, ArithmeticError):
+            return

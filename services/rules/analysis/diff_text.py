@@ -1,0 +1,301 @@
+"""A difference of two rulebooks in words, for a comment on a pull request: most important first, for editors."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from services.rules.analysis.diff import ChainFate, Change, ChangeKind, Cost, Difference, PriceList, cost_of
+from services.rules.analysis.pseudonyms import short_pseudonym
+from services.rules.analysis.virtual_run import Message
+
+LARGEST = 60_000
+"""Bytes of a comment: GitHub takes 65,536 characters."""
+
+_MOST_PEOPLE = 15
+_MOST_EXAMPLES = 12
+_VERBS = {
+    "tell": "message",
+    "ask": "question",
+    "remind": "reminder",
+    "hand_over": "offer to take a matter over",
+    "collect": "question of a form",
+    "give_up": "last message",
+}
+_FATES = {
+    ChainFate.UNCHANGED: "go on as they are",
+    ChainFate.PINNED: "go on by the rule they began with",
+    ChainFate.MIGRATED: "go on by the new rule",
+    ChainFate.CANCELLED: "end, and what is unsent is withdrawn",
+}
+
+
+def markdown_of(difference: Difference, prices: PriceList) -> str:
+    """At most LARGEST bytes; what does not fit is left out from the end, and said."""
+    blocks = [block for block in _blocks(difference, prices) if block]
+    kept, size = [], 0
+    for number, block in enumerate(blocks):
+        size += len(block.encode()) + 2
+        if size > LARGEST - 200:
+            kept.append(f"*{len(blocks) - number} more sections did not fit; `--format json` has everything.*")
+            break
+        kept.append(block)
+    return "\n\n".join(kept) + "\n"
+
+
+def _blocks(difference: Difference, prices: PriceList) -> Iterator[str]:
+    yield _headline(difference)
+    yield _by_rule(difference)
+    yield _fates(difference)
+    yield _by_person(difference)
+    yield _costs(difference, prices)
+    yield _endings(difference)
+    yield _failures(difference)
+    for rule, changes in sorted(_grouped(difference.changes).items(), key=lambda one: -len(one[1])):
+        yield _examples(rule, changes)
+
+
+def _headline(difference: Difference) -> str:
+    period = ""
+    if difference.since is not None and difference.until is not None:
+        period = f" ({_day(difference.since)} to {_day(difference.until)})"
+    basis = f"Played: {difference.source}{period}, by both sets of rules, with what people really answered."
+    if not difference.changes:
+        return f"### Nobody’s phone will buzz differently\n\n{basis} Every message is the same."
+    people = len({change.message.person for change in difference.changes})
+    counts = _counts(difference.changes)
+    return f"### {_sentence(counts)}, for {_number(people, 'person', 'people')}\n\n{basis}"
+
+
+def _counts(changes: Iterable[Change]) -> Counter[ChangeKind]:
+    return Counter(change.kind for change in changes)
+
+
+_WORDS = {
+    ChangeKind.GAINED: "more",
+    ChangeKind.LOST: "fewer",
+    ChangeKind.MOVED: "at another time",
+    ChangeKind.REWORDED: "in other words",
+}
+
+
+def _sentence(counts: Mapping[ChangeKind, int]) -> str:
+    parts = [f"{counts[kind]:,} {word}" for kind, word in _WORDS.items() if counts.get(kind)]
+    first, *rest = parts
+    number = sum(counts.values())
+    noun = "message" if number == 1 else "messages"
+    amount, _, word = first.partition(" ")
+    return ", ".join([f"{amount} {noun} {word}", *rest])
+
+
+def _by_rule(difference: Difference) -> str:
+    if not difference.changes:
+        return ""
+    rows = [
+        "| rule | before | after | more | fewer | other time | other words | people |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    before, after = (Counter(m.rule for m in side) for side in (difference.before, difference.after))
+    for rule, changes in sorted(_grouped(difference.changes).items(), key=lambda one: -len(one[1])):
+        counts, people = _counts(changes), len({change.message.person for change in changes})
+        cells = [f"{counts[kind] or ''}" for kind in _WORDS]
+        rows.append(f"| {rule} | {before[rule]:,} | {after[rule]:,} | {' | '.join(cells)} | {people:,} |")
+    return "#### By rule\n\n" + "\n".join(rows)
+
+
+def _grouped(changes: Iterable[Change]) -> dict[str, list[Change]]:
+    found: defaultdict[str, list[Change]] = defaultdict(list)
+    for change in changes:
+        found[change.message.rule].append(change)
+    return found
+
+
+def _by_person(difference: Difference) -> str:
+    """The people for whom most changes, each in a sentence."""
+    found: defaultdict[str, list[Change]] = defaultdict(list)
+    for change in difference.changes:
+        found[change.message.person].append(change)
+    most = sorted(found.values(), key=lambda changes: (-len(changes), changes[0].message.person))
+    lines = [f"- {_person_sentence(changes)}" for changes in most[:_MOST_PEOPLE]]
+    if len(most) > _MOST_PEOPLE:
+        lines.append(f"- and {len(most) - _MOST_PEOPLE:,} others")
+    return "#### Who will notice most\n\n" + "\n".join(lines) if lines else ""
+
+
+def _person_sentence(changes: Sequence[Change]) -> str:
+    kinds: Counter[tuple[ChangeKind, str]] = Counter((change.kind, change.message.verb) for change in changes)
+    parts = [_part(kind, verb, number) for (kind, verb), number in kinds.most_common()]
+    return f"{name_of(changes[0].message)} gets {_listed(parts)}."
+
+
+def _part(kind: ChangeKind, verb: str, number: int) -> str:
+    noun = _VERBS.get(verb, "message")
+    count = "one" if number == 1 else f"{number:,}"
+    plural = noun if number == 1 else noun.replace("offer", "offers") if "offer" in noun else f"{noun}s"
+    match kind:
+        case ChangeKind.GAINED:
+            return f"{count} more {plural}"
+        case ChangeKind.LOST:
+            return f"{count} {plural} {'less' if number == 1 else 'fewer'}"
+        case ChangeKind.MOVED:
+            return f"{count} {plural} at another time"
+        case ChangeKind.REWORDED:
+            return f"{count} {plural} in other words"
+
+
+def name_of(message: Message) -> str:
+    """``Agent A7C3``: what the person is, and a pseudonym."""
+    return f"{message.role.capitalize()} {short_pseudonym(message.person)}"
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def _costs(difference: Difference, prices: PriceList) -> str:
+    before, after = cost_of(difference.before, prices), cost_of(difference.after, prices)
+    rows = ["| | before | after |", "|---|--:|--:|"]
+    rows += [
+        f"| {category} | {before.categories.get(category, 0):,} | {after.categories.get(category, 0):,} |"
+        for category in sorted({*before.categories, *after.categories})
+    ]
+    rows.append(f"| cost, {prices.currency} | {_money(before)} | {_money(after)} |")
+    note = f"Prices of {prices.date}, from {prices.source}."
+    if before.unknown or after.unknown:
+        note += (
+            f" It has no price for {before.unknown:,} messages before and {after.unknown:,} after, to other countries: "
+            "they are not in the cost."
+        )
+    return "#### Messages by category, and what they cost\n\n" + "\n".join(rows) + f"\n\n{note}"
+
+
+def _money(cost: Cost) -> str:
+    return f"{cost.amount:,.2f}"
+
+
+def _fates(difference: Difference) -> str:
+    if not difference.fates:
+        return ""
+    rows = ["| rule | running chains | they |", "|---|--:|---|"]
+    order = [ChainFate.CANCELLED, ChainFate.MIGRATED, ChainFate.PINNED]
+    shown = sorted(
+        ((rule, fate, n) for (rule, fate), n in difference.fates.items() if fate is not ChainFate.UNCHANGED),
+        key=lambda one: (order.index(one[1]), -one[2], one[0]),
+    )
+    rows += [f"| {rule} | {number:,} | {_FATES[fate]} |" for rule, fate, number in shown]
+    same = sum(number for (_, fate), number in difference.fates.items() if fate is ChainFate.UNCHANGED)
+    if same:
+        rows.append(f"| all others | {same:,} | {_FATES[ChainFate.UNCHANGED]} |")
+    note = "People, calendar and limits count at once for all of them."
+    return "#### Chains that run now\n\n" + "\n".join(rows) + f"\n\n{note}"
+
+
+def _endings(difference: Difference) -> str:
+    if not difference.endings:
+        return ""
+    counts = Counter((one.rule, before, one.ending) for one, before in difference.endings)
+    lines = [
+        f"- {rule}: {_number(number, 'chain', 'chains')} ended `{before}`, and end `{after}` now"
+        for (rule, before, after), number in counts.most_common(_MOST_EXAMPLES)
+    ]
+    return "#### Chains that end otherwise\n\n" + "\n".join(lines)
+
+
+def _failures(difference: Difference) -> str:
+    lines = []
+    for word, failures in zip(("before", "after"), difference.failures, strict=True):
+        lines += [
+            f"- {word}: {sentence} ({number:,}×)" for sentence, number in sorted(failures.items())[:_MOST_EXAMPLES]
+        ]
+    return "#### What could not be decided\n\n" + "\n".join(lines) if lines else ""
+
+
+def _examples(rule: str, changes: Sequence[Change]) -> str:
+    order = list(ChangeKind)
+    ranked = sorted(changes, key=lambda change: (order.index(change.kind), change.message.at))
+    picked: list[Change] = []
+    for kind in order:
+        picked += [change for change in ranked if change.kind is kind][: _MOST_EXAMPLES // 3]
+    lines = [f"- {_example(change)}" for change in picked[:_MOST_EXAMPLES]]
+    if len(changes) > len(picked):
+        lines.append(f"- and {len(changes) - len(picked):,} more")
+    return f"#### {rule}\n\n" + "\n".join(lines)
+
+
+def _example(change: Change) -> str:
+    message = change.message
+    what = f"{name_of(message)}{_about(message)}"
+    match change.kind:
+        case ChangeKind.GAINED:
+            return f"{_moment(message)}: one more {_noun(message)} to {what}: `{message.say}`"
+        case ChangeKind.LOST:
+            return f"{_moment(message)}: no {_noun(message)} any more to {what}: `{message.say}`"
+        case ChangeKind.MOVED:
+            return f"{_noun(message)} `{message.say}` to {what}: {_shift(change)}"
+        case ChangeKind.REWORDED:
+            return f"{_moment(message)}: other words to {what}: {_rewording(change)}"
+
+
+def _noun(message: Message) -> str:
+    return _VERBS.get(message.verb, "message")
+
+
+def _about(message: Message) -> str:
+    title = f" about “{message.title}”" if message.title else f" ({message.subject})" if message.subject else ""
+    return f"{title}, in the story “{message.case}”" if message.case else title
+
+
+def _rewording(change: Change) -> str:
+    before, after = change.before, change.after
+    if before is None or after is None:
+        return ""
+    if before.say != after.say:
+        return f"`{after.say}` in place of `{before.say}`"
+    if before.language != after.language:
+        return f"`{after.say}` in {after.language} in place of {before.language}"
+    return f"`{after.say}`"
+
+
+def _shift(change: Change) -> str:
+    before, after = change.before, change.after
+    if before is None or after is None:
+        return ""
+    by = after.at - before.at
+    return f"{_moment(before)} → {_moment(after)} ({_span(abs(by))} {'later' if by > timedelta() else 'earlier'})"
+
+
+def _span(span: timedelta) -> str:
+    if span >= timedelta(days=1):
+        days = span / timedelta(days=1)
+        return f"{days:.0f} days" if days >= 1.5 else "a day"
+    hours = span / timedelta(hours=1)
+    return f"{hours:.0f} hours" if hours >= 1.5 else f"{span / timedelta(minutes=1):.0f} minutes"
+
+
+def _moment(message: Message) -> str:
+    return f"{message.at.day} {message.at:%b %Y %H:%M}Z"
+
+
+def _day(at: datetime) -> str:
+    return f"{at.day} {at:%B %Y}"
+
+
+def _number(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"
+
+
+def rows_of(difference: Difference) -> Iterator[dict[str, object]]:
+    """Each change as fields, for machines."""
+    for change in difference.changes:
+        before, after = change.before, change.after
+        yield {
+            "change": str(change.kind),
+            "rule": change.message.rule,
+            "subject": change.message.subject,
+            "story": change.message.case,
+            "person": f"{change.message.role} {short_pseudonym(change.message.person)}",
+            "verb": change.message.verb,
+            "say": change.message.say,
+            "before": before.at if before else None,
+            "after": after.at if after else None,
+            "said_before": before.say if before else None,
+        }

@@ -1,0 +1,162 @@
+"""What two rulebooks do differently with the same events: messages gained, lost, moved and reworded."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from services.rules.analysis.bundle import Bundle, BundleHead, LiveChain, Reaction
+from services.rules.analysis.diff import (
+    ChainFate,
+    Change,
+    ChangeKind,
+    Difference,
+    changed_rules,
+    compare,
+    cost_of,
+    diff_bundle,
+    fates_of,
+    read_prices,
+)
+from services.rules.analysis.diff_text import LARGEST, markdown_of, rows_of
+from services.rules.analysis.recorded_events import person_state, state_event
+from services.rules.analysis.virtual_run import Message
+from services.rules.rulebook.loader import read_folder
+from services.rules.scenario.story_file import EventStep
+from services.rules.scenario.story_world import TENANT, event_data, make_people
+from shared.contracts.envelope import Event
+from shared.contracts.ids import ChainId, EventId, PersonId, Revision, RuleId, partition_key
+from tests.services.rules.stories import FOLDER, own_rulebook, story
+
+START = datetime(2027, 3, 3, 10, tzinfo=UTC)
+RULE = "rights/rights-approval.rule.yaml"
+REMINDER = "  - after: 2 working days\n    remind: unanswered\n    say: rights_reminder\n"
+PEOPLE = "820: {roles: [rights_holder], country: GB, language: en}\n40: {roles: [rights_manager], country: GB}"
+
+
+def _message(**changes: Any) -> Message:
+    known = Message(
+        case="", rule="rights-approval", subject="request_id=R-9", title="Tides", person="p1", country="GB",
+        role="agent", verb="remind", say="reminder", language="en", text="t", category="utility", at=START,
+    )  # fmt: skip
+    return known._replace(**changes)
+
+
+def _kinds(before: list[Message], after: list[Message]) -> list[str]:
+    return sorted(change.kind for change in compare(before, after))
+
+
+@pytest.mark.parametrize(
+    ("after", "kinds"),
+    [
+        ([_message()], []),
+        ([_message(at=START + timedelta(seconds=30))], []),
+        ([], ["lost"]),
+        ([_message(), _message(at=START + timedelta(days=1))], ["gained"]),
+        ([_message(at=START + timedelta(days=1))], ["moved"]),
+        ([_message(text="u")], ["reworded"]),
+        ([_message(say="other")], ["reworded"]),
+        ([_message(language="fr", at=START + timedelta(days=1))], ["moved", "reworded"]),
+        ([_message(person="p2")], ["gained", "lost"]),
+        ([_message(verb="tell", say="other")], ["gained", "lost"]),
+    ],
+)
+def test_messages_are_paired_by_rule_subject_and_person(after: list[Message], kinds: list[str]) -> None:
+    assert _kinds([_message()], after) == kinds
+
+
+def _bundle(*reactions: Reaction) -> Bundle:
+    told = story(PEOPLE, "expect: nothing")
+    people = make_people(told, own_rulebook())
+    asking = story(PEOPLE, "event: rights.approval_requested\n      with: {rights_holder: 820}").steps[0]
+    assert isinstance(asking, EventStep)
+    data = event_data(asking, people)
+    known = [
+        state_event(TENANT, person_state(one, START), START, "persons", one.person_id) for one in people.people.values()
+    ]
+    asked = Event(
+        id=EventId("e1"), source="test", type=data.kind, time=START, recordedtime=START, tenantid=TENANT,
+        partitionkey=partition_key(TENANT, "works", 1), data=data,
+    )  # fmt: skip
+    head = BundleHead(tenant=TENANT, written_at=START, since=START, until=START + timedelta(days=20))
+    return Bundle(head, events=[*known, asked], reactions=list(reactions))
+
+
+def _heads() -> tuple[dict[str, str], dict[str, str]]:
+    base = {name: text for name, text in read_folder(FOLDER).items() if not name.endswith(".test.yaml")}
+    assert REMINDER in base[RULE]
+    earlier = REMINDER.replace("2 working", "1 working")
+    return base, {**base, RULE: base[RULE].replace(REMINDER, earlier + earlier)}
+
+
+def _difference(*reactions: Reaction) -> Difference:
+    base, head = _heads()
+    return diff_bundle(base, head, _bundle(*reactions), "2 events", processes=1)
+
+
+def test_a_second_reminder_is_a_message_more_and_the_first_comes_earlier() -> None:
+    found = _difference()
+    assert found.changed_rules == ["rights-approval"]
+    reminders = [
+        (change.kind, change.message.say) for change in found.changes if change.message.say == "rights_reminder"
+    ]
+    assert reminders == [(ChangeKind.MOVED, "rights_reminder"), (ChangeKind.GAINED, "rights_reminder")]
+    assert found.failures == ({}, {})
+
+
+def test_an_answer_that_came_before_the_reminders_makes_no_difference() -> None:
+    asked = next(message for message in _difference().before if message.verb == "ask")
+    answered = Reaction(
+        rule=RuleId("rights-approval"), subject=asked.subject, at=START + timedelta(hours=3),
+        person_id=PersonId(asked.person), say=asked.say, answer="decline",
+    )  # fmt: skip
+    found = _difference(answered)
+    assert not [change for change in found.changes if change.message.verb == "remind"]
+    assert any(message.say == "rights_declined" for message in found.after) or found.before
+
+
+def test_only_rules_whose_files_or_templates_differ_are_played() -> None:
+    base, head = _heads()
+    assert changed_rules(base, head) == frozenset({"rights-approval"})
+    template = next(name for name in base if name.endswith("rights_reminder.template.yaml"))
+    assert "rights-approval" in (changed_rules(base, {**base, template: base[template] + "\n"}) or ())
+    assert changed_rules(base, {**base, "people.yaml": base["people.yaml"] + "\n"}) is None
+
+
+def test_running_chains_keep_the_rule_they_began_with() -> None:
+    base, head = _heads()
+    chain = LiveChain(
+        chain_id=ChainId("c"), rule=RuleId("rights-approval"), revision=Revision("r"), state="running", started_at=START
+    )
+    other = chain.replace(rule=RuleId("launch-ready"))
+    found = fates_of([chain, chain, other], head, changed_rules(base, head))
+    assert found == {("rights-approval", ChainFate.PINNED): 2, ("launch-ready", ChainFate.UNCHANGED): 1}
+
+
+def test_the_comment_speaks_of_people_by_pseudonyms_and_says_who_notices() -> None:
+    text = markdown_of(_difference(), read_prices())
+    assert text.startswith("### ")
+    assert "one more reminder" in text
+    assert "Person 820" not in text
+
+
+def test_a_large_difference_fits_into_a_comment() -> None:
+    change = Change(ChangeKind.GAINED, None, _message())
+    changes = [
+        replace(change, after=_message(rule=f"rule-{n % 900}", subject=f"s{n}" * 10, person=f"p{n}"))
+        for n in range(9000)
+    ]
+    text = markdown_of(Difference("9,000 events", changes, [], [c.message for c in changes]), read_prices())
+    assert len(text.encode()) <= LARGEST
+    assert "did not fit" in text
+    assert len(list(rows_of(Difference("", changes, [], [])))) == len(changes)
+
+
+def test_a_country_without_a_price_is_counted_and_not_guessed() -> None:
+    cost = cost_of(
+        [_message(country="AT"), _message(country="AT", category="marketing"), _message(country="XX")], read_prices()
+    )
+    assert cost.unknown == 1
+    assert round(cost.amount, 4) == 0.0763
+    assert cost.categories == {"utility": 2, "marketing": 1}
