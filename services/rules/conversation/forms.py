@@ -4,7 +4,7 @@ The first message may already answer fields by their defaults; a person corrects
 does not accept is refused with a text that says what it accepts.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from msgspec import Struct
@@ -27,7 +27,7 @@ from services.rules.conversation.recipients import Recipient
 from services.rules.rulebook.built_in import TYPED_FIELDS
 from services.rules.rulebook.model import FieldText, Form, FormField, Verb, WriteAction
 from shared.clients.whatsapp_limits import BUTTONS
-from shared.contracts.ids import Wamid
+from shared.contracts.ids import MessageId, Wamid
 from shared.contracts.intents import ReplyIntent, classify, has_words
 from shared.contracts.whatsapp import Media, MessageReceived
 
@@ -367,7 +367,18 @@ def _ask(context: DecisionContext, chain: Chain, form: Form, field: FormField, *
 def _summary(context: DecisionContext, chain: Chain, form: Form) -> Chain:
     state = _form_state(chain).replace(asking=None, phase=FormPhase.SUMMARY)
     chain = chain.replace(form=state)
-    return _send(context, chain, form.confirm, buttons=SUMMARY, words=_spoken_values(context, chain, form))
+    shown = {m.message_id for m in chain.messages if m.say == form.confirm and not m.closed}
+    chain = _send(context, chain, form.confirm, buttons=SUMMARY, words=_spoken_values(context, chain, form))
+    return _keep_open(chain, shown)
+
+
+def _keep_open(chain: Chain, summaries: Collection[MessageId]) -> Chain:
+    """Leave earlier summaries open that show the same as the newest: a tap on either says the same."""
+    newest = chain.messages[-1]
+    for message in chain.messages:
+        if message.message_id in summaries and newest.rendered and message.rendered == newest.rendered:
+            chain = chain.with_message(message.replace(closed=False))
+    return chain
 
 
 def _spoken_values(context: DecisionContext, chain: Chain, form: Form) -> dict[str, str]:

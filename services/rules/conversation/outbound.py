@@ -58,13 +58,23 @@ class MessageDraft(Struct, frozen=True):
 
 
 def send_draft(
-    context: DecisionContext, chain: Chain, who: Addressees, draft: MessageDraft, *, sender: PersonId | None = None
+    context: DecisionContext,
+    chain: Chain,
+    who: Addressees,
+    draft: MessageDraft,
+    *,
+    sender: PersonId | None = None,
+    but: Collection[PersonId] = (),
 ) -> Chain:
-    """Send a draft to everyone that ``who`` addresses; excluded people are kept on the step with the reason."""
+    """Send a draft to everyone that ``who`` addresses; excluded people are kept on the step with the reason.
+
+    ``but`` are people who have the same message already.
+    """
     resolved = resolve_recipients(context, chain, who, sender=sender)
     chain = _exclude(context, chain, resolved.left_out, draft.step)
     for recipient in resolved.recipients:
-        chain = send_to_recipient(context, chain, recipient, draft)
+        if recipient.person.person_id not in but:
+            chain = send_to_recipient(context, chain, recipient, draft)
     return chain
 
 

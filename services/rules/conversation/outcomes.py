@@ -160,7 +160,8 @@ def _send_to_all_concerned(context: DecisionContext, chain: Chain, write: ChainW
     answer = context.rule_of(chain).steps[write.step].answer_at(write.answer or "")
     tell = answer.tell if answer else None
     who = tell.who if tell else owner_team(context, chain)
-    return outbound.send_draft(context, chain, who, _write_draft(write, say, key="owner"), sender=_sender(write))
+    draft = _write_draft(write, say, key="owner")
+    return outbound.send_draft(context, chain, who, draft, sender=_sender(write), but=write.answerers)
 
 
 def _send_to_answerers(context: DecisionContext, chain: Chain, write: ChainWrite, say: str) -> Chain:

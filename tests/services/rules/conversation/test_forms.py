@@ -6,7 +6,8 @@ from services.rules.conversation.forms import CONTENT_TYPES, file_refusal
 from services.rules.rulebook.loader import read_folder
 from services.rules.rulebook.model import NOWHERE, Form, FormField
 from services.rules.scenario.folder_check import check_files
-from services.rules.scenario.player import play_story
+from services.rules.scenario.player import Simulation, play_story
+from shared.contracts.ids import PersonId
 from shared.contracts.whatsapp import Media
 from shared.contracts.writes import WriteOperation
 from tests.services.rules.stories import FOLDER, HEAD
@@ -142,6 +143,27 @@ def test_a_file_sent_at_the_summary_that_does_not_fit_is_refused_beside_it() -> 
         "expect: [{collect: 5001, say: offer_summary}]",
         "reply: {from: 5001, document: song.mp3}",
         "expect: [{collect: 5001, text: 'These kinds will do'}, {collect: 5001, say: offer_summary}]",
+    ]
+    assert told(*moves) == []
+
+
+def test_a_tap_on_the_summary_before_the_newest_counts_where_both_show_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The person writes a word more and taps Send before the repeated summary has come."""
+
+    def oldest_message(story: Simulation, _: PersonId, __: str | None = None, template: str | None = None) -> object:
+        return next(m for chain in story.facts.chains.values() for m in chain.messages if m.say == template)
+
+    monkeypatch.setattr(Simulation, "newest_message", oldest_message)
+    moves = [
+        *TO_ISBN,
+        'reply: {from: 5001, text: "9781784420017"}',
+        "expect: [{collect: 5001, say: offer_summary}]",
+        "reply: {from: 5001, text: One more thing}",
+        "expect: [{collect: 5001, say: offer_summary}]",
+        "reply: {from: 5001, button: send, to: offer_summary}",
+        f"expect: [{{record: acquisition.create, with: {RECORDED}}}, {{collect: 5001, say: noted}}]",
     ]
     assert told(*moves) == []
 
