@@ -429,7 +429,7 @@ async def open_chains(connection: Connection, tenant: TenantId, rules: Iterable[
         except DECODE_ERRORS:
             unreadable += 1
     if unreadable:
-        log.error("chain.excluded", count=unreadable)
+        log.error("chain.excluded", chains=unreadable)
     return found
 
 

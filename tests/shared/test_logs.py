@@ -31,6 +31,7 @@ FIELDS = frozenset(
         "chain_id", "message_id", "write_id", "record", "line", "topic", "partition", "partitions", "offset", "first",
         "entity", "operation", "scope", "dependency", "setting", "location", "sender", "task", "loop", "step", "name",
         "event_name", "phone_number_id", "tenant", "python", "templates", "everything", "hop", "subject",
+        "revision", "commit",
         # why: words of closed sets, and sentences of our own, which hold no value
         "reason", "cause", "state", "outcome", "error", "error_class", "code", "fault", "faults", "errors", "sentence",
         "detail", "where", "hint", "exc_info", "added", "missed",

@@ -142,7 +142,7 @@ class Rollout:
     ) -> RevisionsInForce:
         active = await self._engine(connection, activation.revision, activation.commit)
         if active is None:
-            log.error("rulebook.unreadable", revision=activation.revision)
+            log.error("rulebook.excluded", revision=activation.revision)
             raise Unavailable(f"the revision {activation.revision} in force cannot be read by this version")
         tried: dict[TrialKind, TriedRevision] = {}
         for trial in trials:

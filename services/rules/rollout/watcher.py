@@ -138,7 +138,7 @@ class SourceWatcher:
         try:
             content = await self.source.read()
         except Unavailable as error:
-            log.warning("rules_source.unreadable", reason=str(error))
+            log.warning("rules_source.failed", reason=str(error))
             return
         self._read_at = time.monotonic()
         if content is None:
@@ -157,7 +157,7 @@ class SourceWatcher:
             state = await self._place(connection, content)
             await self._save(connection)
         if state is not self._state:
-            log.info("rules_source.read", state=state, revision=content.revision, commit=content.commit)
+            log.info("rules_source.loaded", state=state, revision=content.revision, commit=content.commit)
         self._state = state
 
     async def _refuse(self, content: SourceContent, faults: Sequence[str]) -> None:
