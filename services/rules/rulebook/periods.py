@@ -26,7 +26,10 @@ class OpenItem(Value):
 
 
 class OpenList(Value):
-    """``summary`` is one line, of the oldest titles first; ``items`` are the oldest of them."""
+    """Rules name it ``open.count``, ``open.summary`` (one line, the oldest titles first) and ``open.since``.
+
+    ``items`` are the oldest of what is open.
+    """
 
     count: int = 0
     summary: NonEmptyStr = NOTHING_OPEN
