@@ -46,6 +46,27 @@ VERBS = (
         attribute="fields_command",
     ),
     LazyCommand(
+        "events",
+        "List the events that may start a rule; one event with its fields and an example of each.",
+        _LOOK_UP,
+        module="rules.reference",
+        attribute="events_command",
+    ),
+    LazyCommand(
+        "operations",
+        "List what “record” may write in Consonance, and what each operation needs.",
+        _LOOK_UP,
+        module="rules.reference",
+        attribute="operations_command",
+    ),
+    LazyCommand(
+        "reference",
+        "Print the reference for authors as Markdown: events, facts, operations, verbs, times, reasons, and every key.",
+        _LOOK_UP,
+        module="rules.reference",
+        attribute="reference_command",
+    ),
+    LazyCommand(
         "schema",
         "Print the JSON Schema of a kind of file, by which an editor completes its keys.",
         _LOOK_UP,

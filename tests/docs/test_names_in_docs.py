@@ -27,8 +27,11 @@ TOP_FOLDERS = tuple(f"{path.name}/" for path in ROOT.iterdir() if path.is_dir() 
 TO_BE_WRITTEN = {f"rules/{each.name}" for page in rule_snippets.PAGES for each in rule_snippets.snippets(page)}
 """Files that the pages for authors show, and ask their reader to write."""
 MADE_AT_RUN_TIME = (".run/", "site/")
-NAMES_OF_OTHERS = {ROOT / "docs/reference/whatsapp.md", ROOT / "docs/reference/consonance.md"}
-"""Pages about other systems: what has points there is mostly a field of theirs."""
+NAMES_OF_OTHERS = {
+    *(ROOT / "docs/reference" / name for name in ("whatsapp.md", "consonance.md")),
+    ROOT / "docs/rules/reference.md",
+}
+"""Pages about other systems, whose fields have points; and one that is written from the models."""
 
 
 def each_page(function: Callable[[Path], None]) -> Callable[[Path], None]:

@@ -410,7 +410,7 @@ class VerblessStep(StepSection):
         return {}
 
 
-_STEPS: Mapping[Verb, type[StepSection]] = {
+STEP_SECTIONS: Mapping[Verb, type[StepSection]] = {
     Verb.TELL: TellStep,
     Verb.ASK: AskStep,
     Verb.REMIND: RemindStep,
@@ -425,7 +425,7 @@ _BESIDE = {Verb.RECORD: {Verb.TELL}, Verb.GIVE_UP: {Verb.RECORD, Verb.TELL}}
 
 @cache
 def _step_keys() -> tuple[str, ...]:
-    keys = dict.fromkeys(key for section in _STEPS.values() for key in section.known_keys())
+    keys = dict.fromkeys(key for section in STEP_SECTIONS.values() for key in section.known_keys())
     return (*(key for key in keys if key not in StepSection.known_keys()), *StepSection.known_keys())
 
 

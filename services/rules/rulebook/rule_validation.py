@@ -108,7 +108,7 @@ def _comes_with_event(rule: Rule, name: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _OperationInput:
+class OperationInput:
     """``events`` carry ``fields``; ``needs`` and ``takes`` are the required and optional keys of ``with``."""
 
     fields: tuple[str, ...] = ()
@@ -125,17 +125,17 @@ def _text(name: str, *values: str) -> dict[str, FieldSpec]:
     return {name: FieldSpec(name, FieldType.TEXT, values=tuple(map(str, values)))}
 
 
-_INPUTS: Mapping[WriteOperation, _OperationInput] = {
-    WriteOperation.RECORD_DECISION: _OperationInput(
+OPERATION_INPUTS: Mapping[WriteOperation, OperationInput] = {
+    WriteOperation.RECORD_DECISION: OperationInput(
         ("request_id", "rights_record_id", "terms_hash"), _text("decision", *RightsDecision), _text("note")
     ),
-    WriteOperation.ADVANCE_WORKFLOW: _OperationInput(
+    WriteOperation.ADVANCE_WORKFLOW: OperationInput(
         ("request_id", "rights_record_id"), _text("to_stage", *RightsStatus)
     ),
-    WriteOperation.APPLY_METADATA: _OperationInput(("items",)),
-    WriteOperation.APPEND_ACQUISITION: _OperationInput(needs=_text("reference"), events=(MESSAGE_RECEIVED,)),
-    WriteOperation.RECORD_ACKNOWLEDGEMENT: _OperationInput(("document",), _text("kind", *AcknowledgementKind)),
-    WriteOperation.COMPLETE_MILESTONE: _OperationInput(("milestone_id",)),
+    WriteOperation.APPLY_METADATA: OperationInput(("items",)),
+    WriteOperation.APPEND_ACQUISITION: OperationInput(needs=_text("reference"), events=(MESSAGE_RECEIVED,)),
+    WriteOperation.RECORD_ACKNOWLEDGEMENT: OperationInput(("document",), _text("kind", *AcknowledgementKind)),
+    WriteOperation.COMPLETE_MILESTONE: OperationInput(("milestone_id",)),
 }
 
 
@@ -144,7 +144,7 @@ def check_write(
 ) -> None:
     """``path`` leads to the mapping with the key ``record``."""
     location = context.location(rule, *path, "record")
-    known = _INPUTS.get(record.operation)
+    known = OPERATION_INPUTS.get(record.operation)
     if known is None:
         context.report.add(location, f"“{record.operation}” is what a form records; a step or an answer cannot")
         return
@@ -160,7 +160,7 @@ def check_write(
 
 
 def _check_event(
-    context: ValidationContext, rule: Rule, record: WriteAction, known: _OperationInput, location: Location
+    context: ValidationContext, rule: Rule, record: WriteAction, known: OperationInput, location: Location
 ) -> None:
     for event in rule.events:
         lacks = [name for name in known.fields if resolve((event,), name) is None]

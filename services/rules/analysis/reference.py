@@ -1,0 +1,306 @@
+"""The reference for authors, read off the models: events, facts, operations, keys of the files, verbs, times, reasons.
+
+``stet rules reference --write`` keeps docs/rules/reference.md equal to it.
+"""
+
+import inspect
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import orjson
+from pydantic import TypeAdapter
+
+from services.rules.conversation.context import ExclusionReason
+from services.rules.rulebook import rule_schema, times
+from services.rules.rulebook.catalogue import EVENTS, FACTS, FieldSpec, FieldType, fields_of_model
+from services.rules.rulebook.rule_validation import OPERATION_INPUTS
+from services.rules.rulebook.schema import Section
+from services.rules.scenario.folder_check import FILE_KINDS
+from services.rules.scenario.story_file import UnknownStep
+from shared.clients.working_calendar import TimeUnit
+from shared.contracts.golden import golden
+from shared.contracts.writes import WriteInput, WriteOperation
+
+_IN_EVERY_EVENT = ("work", "actor", "version")
+"""Fields that are described once, and not with each event."""
+_LONGEST_EXAMPLE = 60
+
+# ------------------------------------------------------------------ events and operations
+
+
+@dataclass(frozen=True, slots=True)
+class EventEntry:
+    """An event that may start a rule. ``examples`` are values of its golden event by path."""
+
+    name: str
+    sentence: str
+    fields: tuple[FieldSpec, ...]
+    examples: Mapping[str, str]
+
+
+def event_entries() -> Iterator[EventEntry]:
+    for name, model in sorted(EVENTS.items()):
+        fields = tuple(spec for spec in fields_of_model(model) if spec.path.partition(".")[0] not in _IN_EVERY_EVENT)
+        data = _golden_data(model.kind)
+        yield EventEntry(name, first_sentence(model), fields, {each.path: _example(data, each) for each in fields})
+
+
+def _golden_data(kind: str) -> Any:
+    """Empty for an event that Stet makes by itself, and that no file of the contracts shows."""
+    try:
+        return orjson.loads(golden(kind))["data"]
+    except FileNotFoundError:
+        return {}
+
+
+def _example(data: Any, spec: FieldSpec) -> str:
+    """Empty where the golden event lacks the field, or holds more than fits."""
+    if FieldType.RECORD in (spec.type, spec.item):
+        return ""
+    found = _found(data, spec.path.split("."))
+    written = "" if found is None else json.dumps(found, ensure_ascii=False)
+    return written if len(written) <= _LONGEST_EXAMPLE else ""
+
+
+def _found(data: Any, path: list[str]) -> Any:
+    if isinstance(data, list):
+        return [_found(each, path) for each in data] if path else data
+    return _found(data.get(path[0]), path[1:]) if path and isinstance(data, dict) else data
+
+
+@dataclass(frozen=True, slots=True)
+class OperationEntry:
+    """A write: the fields that the event of the rule must have, and the keys of ``with``."""
+
+    name: str
+    sentence: str
+    fields: tuple[str, ...]
+    needs: tuple[FieldSpec, ...]
+    takes: tuple[FieldSpec, ...]
+    only_in_form: bool
+
+
+def operation_entries() -> Iterator[OperationEntry]:
+    models = {model.operation: model for model in get_args(WriteInput)}
+    for operation in WriteOperation:
+        known, sentence = OPERATION_INPUTS.get(operation), first_sentence(models[operation])
+        if known is None:
+            yield OperationEntry(operation, sentence, (), (), (), only_in_form=True)
+        else:
+            needs, takes = tuple(known.needs.values()), tuple(known.takes.values())
+            yield OperationEntry(operation, sentence, known.fields, needs, takes, only_in_form=False)
+
+
+def first_sentence(documented: type) -> str:
+    """The first paragraph of its docstring in one line; empty where it has none."""
+    return " ".join(inspect.cleandoc(documented.__doc__ or "").partition("\n\n")[0].split()).replace("``", "`")
+
+
+# ------------------------------------------------------------------ the keys of files
+
+
+@dataclass(frozen=True, slots=True)
+class KeyEntry:
+    """``takes`` says which values a key may have."""
+
+    key: str
+    required: bool
+    takes: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class SectionEntry:
+    title: str
+    sentence: str
+    keys: tuple[KeyEntry, ...]
+
+
+def section_entries(kind: str) -> Iterator[SectionEntry]:
+    """The mappings of a kind of file, the outermost first; the steps of a rule stand with the verbs."""
+    elsewhere = {*rule_schema.STEP_SECTIONS.values(), rule_schema.VerblessStep, UnknownStep}  # the last two are faults
+    for section in _sections(FILE_KINDS[kind], {}):
+        if section not in elsewhere:
+            yield section_entry(section)
+
+
+def verb_entries() -> Iterator[tuple[str, SectionEntry]]:
+    """Each verb with the keys of its step."""
+    for verb, section in rule_schema.STEP_SECTIONS.items():
+        yield str(verb), section_entry(section)
+
+
+def section_entry(section: type[Section]) -> SectionEntry:
+    adapted = TypeAdapter(section).json_schema()
+    known = adapted.get("$defs", {})
+    properties = _properties(adapted, known)
+    keys = (
+        KeyEntry(
+            key=field.alias or name,
+            required=field.is_required(),
+            takes=_takes(properties.get(field.alias or name, {}), known),
+            sentence=" ".join((field.description or "").split()).replace("``", "`"),
+        )
+        for name, field in section.model_fields.items()
+    )
+    return SectionEntry(section.label.replace("“{}”", "…").replace("{}", "…"), first_sentence(section), tuple(keys))
+
+
+def _sections(annotation: Any, seen: dict[type[Section], None]) -> Iterable[type[Section]]:
+    """Every section within the annotation, each once, in the order of the keys that lead to it."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        if annotation not in seen:
+            seen[annotation] = None
+            for field in annotation.model_fields.values():
+                _sections(field.annotation, seen)
+    else:
+        for inner in get_args(annotation):
+            _sections(inner, seen)
+    return seen
+
+
+def _properties(schema: Mapping[str, Any], known: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Those of the mapping itself, where a single value may stand for it or it contains itself."""
+    if "$ref" in schema:
+        return _properties(known[schema["$ref"].rpartition("/")[2]], known)
+    for choice in schema.get("anyOf", ()):
+        if found := _properties(choice, known):
+            return found
+    properties: Mapping[str, Any] = schema.get("properties", {})
+    return properties
+
+
+_PLAIN = {
+    "boolean": "`true` or `false`",
+    "string": "text",
+    "integer": "number",
+    "number": "number",
+    "object": "mapping",
+}
+
+
+def _takes(schema: Mapping[str, Any], known: Mapping[str, Any]) -> str:
+    if "$ref" in schema:
+        return _takes({k: v for k, v in known[schema["$ref"].rpartition("/")[2]].items() if k != "anyOf"}, known)
+    if words := schema.get("enum", [schema["const"]] if "const" in schema else []):
+        return ", ".join(f"`{word}`" for word in words)
+    for several in ("anyOf", "oneOf"):
+        if several in schema:
+            return " or ".join(dict.fromkeys(filter(None, (_takes(each, known) for each in schema[several]))))
+    if schema.get("type") == "array":
+        inner = _takes(schema.get("items", {}), known)
+        return f"list of {inner}" if inner else "list"
+    return "date" if schema.get("format") == "date" else _PLAIN.get(str(schema.get("type")), "")
+
+
+# ------------------------------------------------------------------ as Markdown
+
+_REASONS: Mapping[ExclusionReason, str] = {
+    ExclusionReason.OPTED_OUT: "They wrote STOP.",
+    ExclusionReason.NO_CONSENT: "The file house.yaml has no basis for their role, and they have not opted in.",
+    ExclusionReason.NO_ADDRESS: "Consonance has no number for them that WhatsApp knows.",
+    ExclusionReason.UNREACHABLE: "The message could not be delivered, or waited too long (`send_within`).",
+    ExclusionReason.UNKNOWN_ROLE: "Nobody has the role.",
+    ExclusionReason.UNKNOWN_PERSON: "The event names somebody of whom Consonance has said nothing.",
+    ExclusionReason.ERASED: "Their data was erased.",
+    ExclusionReason.NOT_STAFF: "A copy goes to staff alone, and they are in no team of people.yaml.",
+}
+"""What a reason means, for authors; one without a sentence stands by its name."""
+
+
+def reference_markdown() -> str:
+    """The whole page after its first heading."""
+    parts = (_events, _facts, _operations, _verbs, _times, _reasons, _files)
+    return "\n".join(line for part in parts for line in part()) + "\n"
+
+
+def event_lines(entry: EventEntry) -> Iterator[str]:
+    yield from (f"### {entry.name}", "", *([entry.sentence, ""] if entry.sentence else []))
+    yield from ("| field | type | values | example |", "|---|---|---|---|")
+    for spec in entry.fields:
+        example = f"`{entry.examples[spec.path]}`" if entry.examples[spec.path] else ""
+        yield _row(f"`{spec.path}`", kind_of(spec), _words(spec.values), example)
+    yield ""
+
+
+def kind_of(spec: FieldSpec) -> str:
+    kind = f"{spec.type} of {spec.item}" if spec.item else str(spec.type)
+    return f"{kind}, may be absent" if spec.optional else kind
+
+
+def operation_lines(entries: Iterable[OperationEntry]) -> Iterator[str]:
+    yield from ("| operation | does | the event has | `with` needs | `with` may have |", "|---|---|---|---|---|")
+    for entry in entries:
+        event = "it is what a form records" if entry.only_in_form else ", ".join(f"`{name}`" for name in entry.fields)
+        yield _row(f"`{entry.name}`", entry.sentence, event, _inputs(entry.needs), _inputs(entry.takes))
+
+
+def _inputs(specs: Iterable[FieldSpec]) -> str:
+    return "; ".join(f"`{s.path}`{': ' + _words(s.values) if s.values else ''}" for s in specs)
+
+
+def _words(values: Iterable[str]) -> str:
+    return ", ".join(f"`{value}`" for value in values)
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _events() -> Iterator[str]:
+    yield from ("## Events", "", "Each may start a rule (`on`) or end a chain (`until`).", "")
+    for entry in event_entries():
+        yield from event_lines(entry)
+
+
+def _facts() -> Iterator[str]:
+    yield from ("## Facts", "", "Known beside the event's own fields; `stet rules fields EVENT` says which for it.", "")
+    yield from ("| fact | type | values | meaning |", "|---|---|---|---|")
+    for fact in FACTS:
+        yield _row(f"`{fact.spec.path}`", kind_of(fact.spec), _words(fact.spec.values), fact.spec.sentence)
+    yield ""
+
+
+def _operations() -> Iterator[str]:
+    yield from ("## Operations", "", "What `record` may write in Consonance.", "")
+    yield from (*operation_lines(operation_entries()), "")
+
+
+def _verbs() -> Iterator[str]:
+    yield from ("## Verbs", "", "A step has one verb, and at most one time.", "")
+    for verb, entry in verb_entries():
+        yield from _section_lines(verb, entry)
+
+
+def _times() -> Iterator[str]:
+    grammar = inspect.cleandoc((times.__doc__ or "").partition("\n\n")[2].partition("\n\n")[0])
+    units = ", ".join(str(unit) for unit in TimeUnit)
+    yield from ("## Times", "", "```", *grammar.splitlines(), "```", "", f"Units: {units}.", "")
+
+
+def _reasons() -> Iterator[str]:
+    yield from ("## Reasons for leaving somebody out", "", "| reason | meaning |", "|---|---|")
+    for reason in ExclusionReason:
+        yield _row(f"`{reason}`", _REASONS.get(reason, ""))
+    yield ""
+
+
+def _files() -> Iterator[str]:
+    yield from ("## Keys of the files", "")
+    for kind in FILE_KINDS:
+        name = f"{kind}.yaml" if kind in {"people", "calendar", "house", "limits"} else f"NAME.{kind}.yaml"
+        yield from (f"### {name}", "")
+        for entry in section_entries(kind):
+            yield from _section_lines(entry.title, entry, "####")
+
+
+def _section_lines(title: str, entry: SectionEntry, heading: str = "###") -> Iterator[str]:
+    yield from (f"{heading} {title}", "", *([entry.sentence, ""] if entry.sentence else []))
+    if entry.keys:
+        yield from ("| key | takes | meaning |", "|---|---|---|")
+        for key in entry.keys:
+            name = f"`{key.key}`" + (", required" if key.required else "")
+            yield _row(name, key.takes, key.sentence)
+        yield ""

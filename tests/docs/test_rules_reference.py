@@ -1,0 +1,47 @@
+"""docs/rules/reference.md says what the models of the rule files say."""
+
+import json
+
+import pytest
+
+from ops.command_line import ExitCode
+from ops.rules.reference import MARK, PATH
+from services.rules.analysis.reference import event_entries, operation_entries, reference_markdown, section_entries
+from services.rules.rulebook.catalogue import EVENTS
+from services.rules.rulebook.rule_schema import RuleFile
+from tests.ops.stet_command import run_stet
+
+
+def test_the_page_is_that_of_the_models() -> None:
+    _, mark, written = PATH.read_text("utf-8").partition(MARK)
+    assert mark
+    assert written == reference_markdown(), "run: stet rules reference --write"
+
+
+def test_every_event_has_its_fields_with_an_example() -> None:
+    entries = {entry.name: entry for entry in event_entries()}
+    assert set(entries) == set(EVENTS)
+    assert entries["schedule.date_set"].examples["new_due"] == '"2027-03-26"'
+
+
+def test_an_operation_says_what_the_event_and_with_need() -> None:
+    entries = {entry.name: entry for entry in operation_entries()}
+    decision = entries["rights.record_decision"]
+    assert "terms_hash" in decision.fields
+    assert [spec.path for spec in decision.needs] == ["decision"]
+    assert entries["acquisition.create"].only_in_form
+
+
+def test_every_key_of_a_rule_is_listed() -> None:
+    entry = next(iter(section_entries("rule")))
+    assert [key.key for key in entry.keys] == list(RuleFile.known_keys())
+    assert {key.key for key in entry.keys if key.required} >= {"rule", "owner", "why", "steps"}
+
+
+def test_the_commands_print_the_same_facts(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_stet("rules", "events", "--format", "json") == ExitCode.FINE
+    assert {json.loads(line)["name"] for line in capsys.readouterr().out.splitlines()} == set(EVENTS)
+    assert run_stet("rules", "operations") == ExitCode.FINE
+    assert "milestone.complete  needs milestone_id" in capsys.readouterr().out
+    assert run_stet("rules", "events", "work.stage_chnged") == ExitCode.CANNOT_RUN
+    assert "did you mean “work.stage_changed”?" in capsys.readouterr().err
