@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dev.metrics_page import load_declarations
 from ops.__main__ import COMMANDS
+from services.rules.rulebook.catalogue import EVENTS, fields_of_event
 from shared.runtime.setting_names import KNOWN_SETTINGS
 from tests.docs.pages import ROOT
 
@@ -74,7 +75,7 @@ def settings() -> frozenset[str]:
 
 @cache
 def dotted_names() -> frozenset[str]:
-    """Words with points anywhere in the code: log events, topics, kinds of events, facts, files; and schema.table."""
+    """Words with points anywhere in the code: log events, topics, kinds, fields of events, files; and schema.table."""
     found: set[str] = set()
     for path in files():
         if path.startswith(tuple(f"{folder}/" for folder in _CODE)):
@@ -83,7 +84,8 @@ def dotted_names() -> frozenset[str]:
             found.update(kind.removesuffix(".v1").removeprefix("consonance.") for kind in _KIND.findall(text))
             service = next((name for name in SERVICES if path.startswith(f"services/{name}/")), None)
             found.update(f"{service}.{table}" for table in _TABLE.findall(text) if service)
-    return frozenset(found | {Path(path).name for path in files()})
+    fields = {path for event in EVENTS for path in fields_of_event(event)}
+    return frozenset(found | fields | {Path(path).name for path in files()})
 
 
 @cache
