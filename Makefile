@@ -1,6 +1,6 @@
 # Everything one types in this repository; `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup up demo chaos cluster fuzz check test bench rules image runtime docs lock dashboards pictures measure format lint types imports rule-files build-files dependencies spelling unused unit
+.PHONY: help setup up demo chaos cluster fuzz check test bench rules schemas image runtime docs lock dashboards pictures measure format lint types imports rule-files build-files dependencies spelling unused unit
 
 PYTHON := .venv/bin/python
 READY := .venv/.ready
@@ -59,6 +59,9 @@ lock: $(READY) ## compile the locks anew from pyproject.toml: requirements.lock,
 	@$(COMPILE) --constraints requirements.lock pyproject.toml -o requirements.runtime.lock
 	@$(COMPILE) --constraints requirements.lock --group stack pyproject.toml -o requirements.stack.lock
 	@$(COMPILE) --constraints requirements.lock --group build -o requirements.build.lock
+
+schemas: $(READY) ## write the JSON Schemas of the rule files below rules/, from their models
+	@$(PYTHON) -m ops rules schema --write rules
 
 dashboards: $(READY) ## write the dashboards, the rules of Prometheus and their unit tests below deploy/, from dev/observability
 	@$(PYTHON) -m dev.observability

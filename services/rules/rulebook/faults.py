@@ -10,15 +10,19 @@ from services.rules.rulebook.model import Location
 _LONGEST_WORD = 60
 """A longer text is no misspelt word, and comparing it takes seconds."""
 _MOST_HINTS = 300
+_MOST_PLACES = 5
 _QUOTED = re.compile("“([^”]{80})[^”]{10,}”")
 _UNPRINTABLE = re.compile(r"[\0-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
 class FileFault:
+    """``also`` has the further places of a wrong word; it is None where each place is a fault of its own."""
+
     location: Location
     sentence: str
     hint: str | None = None
+    also: tuple[Location, ...] | None = None
 
     @property
     def place(self) -> str:
@@ -27,7 +31,19 @@ class FileFault:
     @property
     def message(self) -> str:
         """The sentence and the nearest right word."""
-        return _printable(f"{self.sentence} (did you mean “{self.hint}”?)" if self.hint else self.sentence)
+        hint = f" (did you mean “{self.hint}”?)" if self.hint else ""
+        return _printable(f"{self.sentence}{hint}{self._also()}")
+
+    def _also(self) -> str:
+        """The first of the further places."""
+        if not self.also:
+            return ""
+        own = self.location.file
+        places = [
+            f"{each.file if each.file != own else 'line '}{':' * (each.file != own)}{each.line}" for each in self.also
+        ]
+        more = f" and {len(places) - _MOST_PLACES} more" if len(places) > _MOST_PLACES else ""
+        return f" (also at {', '.join(places[:_MOST_PLACES])}{more})"
 
     def __str__(self) -> str:
         return f"{self.place}: {self.message}"
@@ -65,8 +81,20 @@ class FaultReport:
         """Add a fault of a word that is not one of the right ones, with the nearest of them."""
         hint = nearest_word(word, right) if self._hints < _MOST_HINTS else None
         self._hints += 1
-        self.faults.append(FileFault(location, sentence, hint))
+        self.faults.append(FileFault(location, sentence, hint, ()))
+
+    def repeated(self, location: Location, sentence: str) -> None:
+        """Add a fault that is one however many places lead to it."""
+        self.faults.append(FileFault(location, sentence, None, ()))
 
     def sorted(self) -> list[FileFault]:
-        """By location, each once."""
-        return sorted(dict.fromkeys(self.faults), key=lambda fault: (fault.location, fault.sentence))
+        """By location, each once; a wrong word once with all its places."""
+        by_word: dict[tuple[str, str | None], set[Location]] = {}
+        for fault in self.faults:
+            if fault.also is not None:
+                by_word.setdefault((fault.sentence, fault.hint), set()).update((fault.location, *fault.also))
+        found = [fault for fault in self.faults if fault.also is None]
+        for (sentence, hint), places in by_word.items():
+            first, *more = sorted(places)
+            found.append(FileFault(first, sentence, hint, tuple(more)))
+        return sorted(dict.fromkeys(found), key=lambda fault: (fault.location, fault.sentence))

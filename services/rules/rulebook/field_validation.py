@@ -61,12 +61,16 @@ class ValidationContext:
     def _file(self, name: str) -> str:
         return next((file for file in self.loaded.trees if file.rpartition("/")[2] == name), name)
 
+    def reads(self, name: str) -> bool:
+        """Whether people.yaml, calendar.yaml, house.yaml or limits.yaml could be read: else nothing leans on it."""
+        return self._file(name) in self.loaded.trees
+
     def templates(self) -> frozenset[str]:
         """Names of templates, those included that could not be read."""
-        return frozenset(self.book.templates) | {stem(file) for file in self.loaded.broken if file.endswith(TEMPLATE)}
+        return frozenset(self.book.templates) | {stem(file) for file in self.loaded.unread(TEMPLATE)}
 
     def forms(self) -> frozenset[str]:
-        return frozenset(self.book.forms) | {stem(file) for file in self.loaded.broken if file.endswith(FORM)}
+        return frozenset(self.book.forms) | {stem(file) for file in self.loaded.unread(FORM)}
 
     def roles(self) -> frozenset[str]:
         return known_roles(self.book)

@@ -101,7 +101,13 @@ def _why_no_file(path: Path) -> str:
     return "this is no file that could be read" if path.exists() else "this links to no file"
 
 
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+
+
 def _decode(raw: bytes, location: Location, report: FaultReport) -> str:
+    if raw.startswith(_UTF_16):
+        report.add(location, "the file is written in UTF-16; save it as UTF-8")
+        return raw.decode("utf-16", "replace")
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -122,6 +128,13 @@ class LoadedFiles:
     trees: Mapping[str, Node]
     broken: frozenset[str]
     report: FaultReport = field(default_factory=FaultReport)
+
+    def unread(self, suffix: str) -> frozenset[str]:
+        """Files of a kind that are no YAML, and those whose name is that of no kind: they may be meant."""
+        kinds = (RULE, TEMPLATE, FORM, STORIES)
+        return frozenset(file for file in self.broken if file.endswith(suffix) or not file.endswith(kinds)) | frozenset(
+            file for file in self.trees if _is_unknown(file)
+        )
 
     def location(self, file: str, *path: str | int) -> Location:
         """The location of a single value, or of the key of anything larger."""
@@ -196,10 +209,15 @@ def _find_single(name: str, texts: Mapping[str, str], trees: Mapping[str, Node],
     return trees.get(at[0]) if at else None
 
 
+def _is_unknown(file: str) -> bool:
+    name = PurePosixPath(file).name
+    return name not in SINGLES and not name.endswith((RULE, TEMPLATE, FORM, STORIES))
+
+
 def _report_unknown_files(texts: Mapping[str, str], report: FaultReport) -> None:
     for file in texts:
-        name = PurePosixPath(file).name
-        if name not in SINGLES and not name.endswith((RULE, TEMPLATE, FORM)):
+        if _is_unknown(file):
+            name = PurePosixPath(file).name
             kinds = (*(f"*{suffix}" for suffix in (RULE, TEMPLATE, FORM, STORIES)), *SINGLES)
             sentence = f"no file of a rulebook is called so; there are {', '.join(kinds)}"
             report.unknown(Location(file, 1, 1), sentence, f"*.{name.partition('.')[2]}", kinds)

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
+from difflib import get_close_matches
 from enum import StrEnum
 from functools import cache
 from typing import Annotated, Any
@@ -272,6 +273,10 @@ class StepSection(Section):
     """A condition under which the step is skipped."""
 
     @classmethod
+    def other_keys(cls) -> tuple[str, ...]:
+        return _step_keys()
+
+    @classmethod
     def report_unknown_key(cls, node: MappingNode, key: str, label: str, report: FaultReport) -> None:
         if key not in _step_keys():
             report.unknown(node.keys[key], f"{label} has no “{key}”", key, _step_keys())
@@ -402,7 +407,9 @@ class VerblessStep(StepSection):
     @classmethod
     def read_keys(cls, node: Any, label: str, report: FaultReport) -> dict[str, Any]:
         if isinstance(node, MappingNode):
-            report.add(node.location, f"a step needs a verb: {', '.join(Verb)}")
+            misspelt = any(get_close_matches(key, list(Verb), 1, 0.65) for key in node.nodes if key not in _step_keys())
+            if not misspelt:
+                report.add(node.location, f"a step needs a verb: {', '.join(Verb)}")
             for key in node.nodes:
                 cls.report_unknown_key(node, key, label, report)
         else:
@@ -459,6 +466,8 @@ def _at_most_100(nodes: Any, info: ValidationInfo) -> Any:
     if nodes is ABSENT:
         return nodes
     steps = items(nodes)
+    if isinstance(nodes, ScalarNode) and nodes.value is None:
+        steps = ()
     if not steps:
         report_of(info).add(nodes.location, "a rule has at least one step")
     if len(steps) > MOST_STEPS:

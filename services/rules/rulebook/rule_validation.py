@@ -14,6 +14,8 @@ from services.rules.rulebook.catalogue import (
     party_fields,
     resolve,
 )
+from services.rules.rulebook.contradictions import check_contradictions, check_never_done, check_order
+from services.rules.rulebook.faults import nearest_word
 from services.rules.rulebook.field_validation import (
     FieldScope,
     ValidationContext,
@@ -46,6 +48,7 @@ from services.rules.rulebook.template_validation import check_languages, check_u
 from services.rules.rulebook.times import WHOLE_DAYS
 from shared.clients.whatsapp_limits import BUTTONS
 from shared.contracts.consonance import RightsStatus
+from shared.contracts.vocabulary import Role
 from shared.contracts.writes import AcknowledgementKind, RightsDecision, WriteOperation
 
 _SENDER, _UNANSWERED, _TOLD, _AWAITED = "sender", "unanswered", "told", "awaited"
@@ -81,7 +84,7 @@ def check_each_addressee(
 
 def check_team(context: ValidationContext, team: str, location: Location) -> None:
     teams = context.book.people.teams
-    if team and team not in teams:
+    if team and team not in teams and context.reads("people.yaml"):
         context.report.unknown(location, f"people.yaml has no team “{team}”", team, teams)
 
 
@@ -93,10 +96,32 @@ def _check_sender(context: ValidationContext, rule: Rule, location: Location, *,
 def _check_name(context: ValidationContext, rule: Rule, name: str, location: Location) -> None:
     parties = frozenset(party for event in rule.events for party in party_fields(event))
     known = parties | context.roles() | _ANSWERING
-    if name not in known:
+    several = name.replace(",", " ").split()
+    if len(several) > 1 and known.issuperset(several):
+        context.report.add(location, f"several people stand in brackets: [{', '.join(several)}]")
+        return
+    if name not in known and context.reads("people.yaml"):
         context.report.unknown(location, f"“{name}” is no role, party of the event, or team member", name, known)
     elif name in STAFF_ROLES - parties - staffed_roles(context.book) and not _comes_with_event(rule, name):
-        context.report.add(location, f"nobody fills “{name}”: no team of people.yaml has it")
+        if context.reads("people.yaml") and not _is_misspelt_in_people(context, name):
+            context.report.repeated(location, f"nobody fills “{name}”: no team of people.yaml has it")
+    elif name in set(Role) - STAFF_ROLES - parties - staffed_roles(context.book):
+        _check_basis(context, name, location)
+
+
+def _is_misspelt_in_people(context: ValidationContext, name: str) -> bool:
+    """A team has a role that is nearly this one, which is reported there."""
+    given = staffed_roles(context.book) - set(Role)
+    return any(nearest_word(role, map(str, Role)) == name for role in given)
+
+
+def _check_basis(context: ValidationContext, name: str, location: Location) -> None:
+    """People outside the house may be written to for a reason that house.yaml gives their role."""
+    basis = context.book.tenant.basis
+    if not context.reads("house.yaml") or name in basis or nearest_word(name, basis.keys() - set(Role)) is not None:
+        return
+    sentence = f"house.yaml has no reason to write to “{name}”; add one under “basis”, like {name}: contract"
+    context.report.repeated(location, sentence)
 
 
 def _comes_with_event(rule: Rule, name: str) -> bool:
@@ -185,6 +210,8 @@ _ASKING = frozenset({Verb.ASK, Verb.COLLECT})
 def check_steps(context: ValidationContext, rule: Rule) -> None:
     for step in rule.steps:
         _check_step(context, rule, step)
+    check_order(rule, context.report)
+    check_never_done(rule, context.report)
     if rule.steps and rule.steps[-1].verb not in _LAST:
         last = rule.steps[-1]
         context.report.add(
@@ -200,6 +227,7 @@ def _check_step(context: ValidationContext, rule: Rule, step: Step) -> None:
         context.report.add(step.location, "there is nothing to remind of: no question and no form comes before")
     scope = FieldScope(rule.events, context.report, present=present_if(rule.condition) | present_unless(step.unless))
     check_condition(step.unless, scope)
+    check_contradictions(step.unless, context.report)
     _check_people(context, rule, step)
     _check_time(context, rule, step, scope)
     _check_form(context, step.form, context.location(rule, "steps", step.index, "form"))
@@ -415,6 +443,7 @@ def check_rule(context: ValidationContext, rule: Rule) -> None:
     _check_listing(context, rule)
     scope = FieldScope(rule.events, context.report, present=present_if(rule.condition))
     check_condition(rule.condition, scope)
+    check_contradictions(rule.condition, context.report)
     for name in rule.about:
         _check_subject(scope, name, context.location(rule, "about"))
     if isinstance(rule.severity, Field):
@@ -466,6 +495,7 @@ def _check_until(context: ValidationContext, rule: Rule, until: Until) -> None:
     if until.event not in endings:
         context.report.unknown(until.location, f"no event “{until.event}” ends a chain", until.event, endings)
         return
+    check_contradictions(until.condition, context.report)
     check_condition(until.condition, FieldScope((until.event,), context.report, started_by=rule.events))
     if until.tell is not None:
         check_each_addressee(context, rule, until.tell.who, (until.location,) * len(until.tell.who))

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
+from difflib import get_close_matches
 from enum import StrEnum
 from functools import cache
 from typing import Annotated, Any, ClassVar, Final, Self, TypeVar
@@ -34,7 +35,7 @@ from pydantic_core import CoreSchema, core_schema
 from services.rules.rulebook import model
 from services.rules.rulebook.faults import FaultReport
 from services.rules.rulebook.model import NOWHERE, Location
-from services.rules.rulebook.yaml_tree import MappingNode, Node, ScalarNode, SequenceNode
+from services.rules.rulebook.yaml_tree import Faulty, MappingNode, Node, ScalarNode, SequenceNode
 from shared.clients.working_calendar import countries_with_zones
 
 SANE_YEARS: Final = range(1970, 2200)
@@ -79,7 +80,8 @@ def value(read: Callable[[Node], Any], fallback: Any) -> BeforeValidator:
         try:
             return read(node)
         except InvalidValue as fault:
-            fault.report_to(report_of(info), node.location)
+            if not (isinstance(node, ScalarNode) and isinstance(node.value, Faulty)):
+                fault.report_to(report_of(info), node.location)
             return fallback
 
     return BeforeValidator(read_or_report)
@@ -94,6 +96,10 @@ class _Named:
 
     name: str
     node: Node
+
+
+_MISSPELT = 0.65
+"""How similar a key must be to the one that is meant."""
 
 
 class Section(BaseModel):
@@ -124,6 +130,8 @@ class Section(BaseModel):
         label, report = cls.label, report_of(info)
         if isinstance(node, _Named):
             label, node = label.format(node.name), node.node
+        if isinstance(node, MappingNode):
+            node = cls._with_meant_keys(node, label, report)
         section = handler(cls.read_keys(node, label, report))
         if node is not ABSENT:
             section.__dict__.update(_node=node, _label=label)
@@ -147,6 +155,25 @@ class Section(BaseModel):
         for key in [key for key in node.nodes if key not in known]:
             cls.report_unknown_key(node, key, label, report)
         return {**absent, **{key: each for key, each in node.nodes.items() if key in known}}
+
+    @classmethod
+    def _with_meant_keys(cls, node: MappingNode, label: str, report: FaultReport) -> MappingNode:
+        """Reports keys that are misspelt, and takes them for the keys that are meant, so that none is missing too."""
+        known, _ = _keys_of(cls)
+        if cls.model_config["extra"] == "allow" or not (wrong := node.nodes.keys() - {*known, *cls.other_keys()}):
+            return node
+        missing = [key for key in known if key not in node.nodes]
+        meant = {key: close[0] for key in wrong if (close := get_close_matches(key, missing, 1, _MISSPELT))}
+        for key in meant:
+            cls.report_unknown_key(node, key, label, report)
+        nodes = {meant.get(key, key): each for key, each in node.nodes.items()}
+        keys = {meant.get(key, key): each for key, each in node.keys.items()}
+        return MappingNode(node.location, nodes, keys, node.in_braces)
+
+    @classmethod
+    def other_keys(cls) -> tuple[str, ...]:
+        """Keys that are right in a section of the same place, and no misspelt ones."""
+        return ()
 
     @classmethod
     def known_keys(cls) -> tuple[str, ...]:
@@ -226,7 +253,8 @@ def mapping(label: str, check_key: Callable[[str], object] = str, *, named: bool
                     fault.report_to(report_of(info), node.keys[key])
             return {key: _Named(key, each) for key, each in node.nodes.items()} if named else node.nodes
         if node is not ABSENT:
-            report_of(info).add(node.location, f"{label} is a mapping")
+            example = "en: …" if check_key is check_language else "…: …"
+            report_of(info).add(node.location, f"{label} has keys of its own: {{{example}}}")
         return {}
 
     return BeforeValidator(entries)

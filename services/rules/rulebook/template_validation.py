@@ -16,7 +16,7 @@ from services.rules.rulebook.built_in import (
     TAKE,
     TYPED_FIELDS,
 )
-from services.rules.rulebook.faults import FileFault
+from services.rules.rulebook.faults import FileFault, nearest_word
 from services.rules.rulebook.field_validation import FieldScope, ValidationContext, present_if, present_unless
 from services.rules.rulebook.model import (
     ACQUISITION_FIELDS,
@@ -35,6 +35,7 @@ from services.rules.rulebook.model import (
     Verb,
     answers_of,
 )
+from services.rules.rulebook.yaml_lines import BEGINS_WITH_PARAMETER
 from shared.clients.whatsapp_limits import (
     BODY_LENGTH,
     BUTTON_TITLE_LENGTH,
@@ -193,7 +194,7 @@ def check_template(context: ValidationContext, template: Template) -> None:
 def check_languages(context: ValidationContext, languages: object, location: Location, what: str) -> None:
     """Every text exists in the publisher's language, the fallback for every person."""
     own = context.book.tenant.language
-    if own and isinstance(languages, dict) and own not in languages:
+    if own and isinstance(languages, dict) and languages and own not in languages:
         context.report.add(location, f"{what} is not said in “{own}”, the language of the house")
 
 
@@ -219,7 +220,7 @@ def _body_faults(body: str) -> list[str]:
         return [f"the body has {len(body)} characters; Meta takes {BODY_LENGTH}"]
     faults = [f"“{found}” is no parameter; one looks like {{title}}" for found in _ill_formed(body)]
     if body.startswith("{"):
-        faults.append("the body begins with a parameter; Meta wants a word before it")
+        faults.append(BEGINS_WITH_PARAMETER)
     if body.endswith("}"):
         faults.append("the body ends with a parameter; Meta wants a word after it")
     if _SIDE_BY_SIDE.search(body):
@@ -236,6 +237,8 @@ def _check_languages_agree(context: ValidationContext, template: Template) -> No
     languages = iter(template.languages.items())
     first, model = next(languages, ("", TemplateText("", {})))
     for language, text in languages:
+        if not text.body or not model.body:
+            continue  # it could not be read
         if odd := _parameters(text) ^ _parameters(model):
             location = _location(context, template, language, "body")
             context.report.add(location, f"“{language}” and “{first}” differ in {_braced(odd)}")
@@ -297,6 +300,10 @@ def _check_buttons(context: ValidationContext, use: TemplateUse, template: Templ
 def _check_parameters(context: ValidationContext, use: TemplateUse, template: Template) -> None:
     links = {f"link_{name}" for name in context.book.tenant.links}
     known = EVERYWHERE | use.words | links | template.fields.keys()
+    if not context.reads("house.yaml"):
+        known |= {
+            name for text in template.languages.values() for name in _parameters(text) if name.startswith("link_")
+        }
     for language, text in template.languages.items():
         for name in sorted(_parameters(text) - known):
             if name in _restricted_words(context):
@@ -419,7 +426,8 @@ def _file_faults(field: FormField) -> Iterator[str]:
 def _check_language(context: ValidationContext, form: Form, language: str, texts: dict[str, FieldText]) -> None:
     location = context.loaded.location(form.location.file, "languages", language)
     fields = {field.name: field for field in form.fields}
-    for name in fields.keys() - texts.keys():
+    misspelt = {nearest_word(name, fields) for name in texts.keys() - fields.keys()}
+    for name in fields.keys() - texts.keys() - misspelt:
         context.report.add(location, f"“{language}” does not ask for “{name}”")
     for name, text in texts.items():
         where = context.loaded.location(form.location.file, "languages", language, name)

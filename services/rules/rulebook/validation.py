@@ -8,7 +8,7 @@ from pathlib import Path
 
 from services.rules.rulebook.faults import FaultReport, FileFault, nearest_word
 from services.rules.rulebook.field_validation import ValidationContext
-from services.rules.rulebook.loader import read_folder, read_rulebook
+from services.rules.rulebook.loader import RULE, read_folder, read_rulebook, stem
 from services.rules.rulebook.model import (
     HandoverAction,
     Location,
@@ -43,6 +43,10 @@ class Validation:
     rulebook: Rulebook
     faults: tuple[FileFault, ...]
     notes: tuple[FileFault, ...] = ()
+    unread_rules: frozenset[str] = frozenset()
+    """Names of rules whose file is no YAML, or of no known kind."""
+    has_people: bool = True
+    """Whether people.yaml could be read."""
 
 
 def validate(files: Mapping[str, str]) -> Validation:
@@ -57,7 +61,9 @@ def validate(files: Mapping[str, str]) -> Validation:
         check_rule(context, rule)
     for use in built_in_uses(context):
         check_use(context, use)
-    return Validation(context.book, tuple(loaded.report.sorted()), tuple(size_notes(context)))
+    unread = frozenset(stem(file) for file in loaded.unread(RULE))
+    faults, notes = tuple(loaded.report.sorted()), tuple(size_notes(context))
+    return Validation(context.book, faults, notes, unread, context.reads("people.yaml"))
 
 
 def validate_folder(folder: Path) -> tuple[Validation, dict[str, str]]:

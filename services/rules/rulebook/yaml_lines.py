@@ -222,6 +222,9 @@ def not_closed(sign: str) -> str:
     return f"the {NAMES[sign]} {sign} that begins here is not closed; add {closing} at its end"
 
 
+BEGINS_WITH_PARAMETER = "the body begins with a parameter; Meta wants a word before it"
+
+
 def more_follows(quote: str) -> str:
     kind, other = ("quote", "single") if quote == '"' else ("apostrophe", "double")
     return f"the text ends at this {kind}, and more follows; put the whole text in {other} quotes"

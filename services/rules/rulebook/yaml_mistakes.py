@@ -14,6 +14,7 @@ from yaml.error import MarkedYAMLError
 from services.rules.rulebook.yaml_braces import find_in_braces
 from services.rules.rulebook.yaml_characters import also_on_lines
 from services.rules.rulebook.yaml_lines import (
+    BEGINS_WITH_PARAMETER,
     BLOCK_TEXT,
     COLON,
     COMMENT,
@@ -145,7 +146,10 @@ class _Search:
         open_levels = {column: known for column, known in levels.items() if known.key or known.dashes}
         if not open_levels or line.indent in open_levels:
             return None
-        column = min(open_levels, key=lambda each: (abs(each - line.indent), -each))
+        column = min(
+            open_levels,  # of two that are as near, the one whose keys have a value on their line, as this one has
+            key=lambda each: (abs(each - line.indent), bool(open_levels[each].value) is not bool(line.value), -each),
+        )
         return self._indented(line, column, f"“{line.key or shortened(line.value)}”", open_levels[column])
 
     def _indented(self, line: TextLine, column: int, name: str, like: TextLine) -> Mistake:
@@ -204,11 +208,12 @@ def _tabs_as_spaces(lines: list[str], number: int) -> int:
     """As many spaces for a tab as begin the line where one above begins, else two."""
     bare = bare_line(lines, number)
     lead = bare[: len(bare) - len(bare.lstrip(" \t"))]
-    above = [read_line(lines, each) for each in range(number)]
+    above = [read_line(lines, each) for each in range(number) if lines[each].strip()]
+    opens = above[-1].column if above and above[-1].key and not above[-1].value else -1
     is_item = bare.lstrip().startswith("- ")
     known = {each.indent if is_item else each.column for each in above if bool(each.dashes) or not is_item}
     spaces = [sum(width if each == "\t" else 1 for each in lead) for width in (2, 4, 8)]
-    return next((each for each in spaces if each in known - {0}), spaces[0])
+    return next((each for each in spaces if (each > opens if opens >= 0 else each in known - {0})), spaces[0])
 
 
 def _stray_dash(text: FileText, lines: list[str], number: int) -> Mistake | None:
@@ -312,9 +317,17 @@ def _in_quotes(line: TextLine, first: str) -> str:
     return f"a text that begins with “{first}” stands in quotes: {shown}{quote}{shortened(line.value)}{quote}"
 
 
+_KEYS_WITHOUT_BRACES = re.compile(r"[a-z_]+: [^,:{}]+(?:, [a-z_]+: [^,:{}]+)+")
+
+
 def _colon_within(text: FileText, lines: list[str], line: TextLine, colon: int) -> Mistake:
     quote = "'" if '"' in line.value else '"'
     shown = f"{line.key}: " if line.key else "- "
+    if _KEYS_WITHOUT_BRACES.fullmatch(line.value):
+        end = line.start + len(line.value)
+        mended = with_insertion(with_insertion(text, line.number, end, "}"), line.number, line.start, "{")
+        sentence = f"several keys on one line stand in braces: {shown}{{{shortened(line.value)}}}"
+        return Mistake(line.number + 1, line.start + 1, sentence, mended)
     sentence = f"a text with a colon and a space in it stands in quotes: {shown}{quote}{shortened(line.value)}{quote}"
     return Mistake(line.number + 1, line.start + colon + 1, sentence, with_quotes(text, lines, line, line.start))
 
@@ -393,7 +406,7 @@ def _text_behind_braces(text: FileText, lines: list[str], number: int) -> Mistak
     line = read_line(lines, number)
     if not line.key or _PARAMETER_FIRST.match(line.text, line.start) is None:
         return None
-    sentence = _in_quotes(line, line.value[0])
+    sentence = BEGINS_WITH_PARAMETER if line.key == "body" else _in_quotes(line, line.value[0])
     return Mistake(number + 1, line.start + 1, sentence, with_quotes(text, lines, line, line.start))
 
 

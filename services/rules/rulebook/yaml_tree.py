@@ -28,6 +28,12 @@ from services.rules.rulebook.yaml_mistakes import find_mistake
 Plain = str | int | float | bool | date | datetime | None
 
 
+class Faulty(str):
+    """The text of a value that was reported already, such as a date that does not exist."""
+
+    __slots__ = ()
+
+
 class ScalarNode(Struct, frozen=True, gc=False):
     """``text`` is what was written, ``value`` what it means."""
 
@@ -306,7 +312,11 @@ class _Builder:
             parent.nodes[name] = ScalarNode(location, value, _meaning(value))
             return
         before, known = next(reversed(parent.nodes.items()))
-        if isinstance(known, ScalarNode):
+        if isinstance(known, ScalarNode) and isinstance(known.value, int) and key.isdigit():
+            sentence = f"several values stand in brackets: {before}: [{known.text}, {key}]"
+            self._report.add(location, sentence)
+            parent.nodes[before] = SequenceNode(known.location, (known, ScalarNode(location, key, int(key))))
+        elif isinstance(known, ScalarNode):
             sentence = f"the comma before “{key}” ends the text of “{before}”; put the whole text in quotes"
             self._report.add(location, sentence)
             parent.nodes[before] = ScalarNode(known.location, f"{known.text}, {key}", f"{known.text}, {key}")
@@ -389,4 +399,4 @@ def _scalar(event: Any, location: Location, report: FaultReport) -> ScalarNode:
         kind = next(kind for pattern, kind, _ in _PATTERNS if pattern.fullmatch(text))
         written = "this" if _WHOLE.fullmatch(text) else f"“{text}”"  # it may be somebody's phone number
         report.add(location, f"{written} looks like {kind}, but is none")
-        return ScalarNode(location, text, text)
+        return ScalarNode(location, text, Faulty(text))

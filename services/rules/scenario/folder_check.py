@@ -6,17 +6,13 @@ The services themselves only validate the rules; stories are read and played by 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from services.rules.rulebook.faults import FaultReport, FileFault
 from services.rules.rulebook.field_validation import known_roles
-from services.rules.rulebook.loader import SCHEMAS, read_folder
+from services.rules.rulebook.loader import STORIES, read_folder, stem
 from services.rules.rulebook.model import Rulebook
-from services.rules.rulebook.validation import validate
+from services.rules.rulebook.validation import Validation, validate
 from services.rules.scenario.story_file import Story, read_stories
-
-FILE_KINDS: Mapping[str, Any] = {**SCHEMAS, "test": list[Story]}
-"""The types of what a file of each kind holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +30,10 @@ def check_files(files: Mapping[str, str], *, tested: bool = True) -> Checked:
     validation, report = validate(files), FaultReport()
     stories, story_faults = read_stories(files)
     report.faults += [*validation.faults, *story_faults]
-    _check_people(validation.rulebook, stories, report)
+    if validation.has_people:
+        _check_people(validation.rulebook, stories, report)
     if tested:
-        _check_tested(validation.rulebook, stories, report)
+        _check_tested(validation, files, stories, report)
     return Checked(validation.rulebook, stories, tuple(report.sorted()), validation.notes)
 
 
@@ -60,14 +57,14 @@ def _check_people(book: Rulebook, stories: Iterable[Story], report: FaultReport)
                 report.unknown(each.location, f"people.yaml has no team “{each.team}”", each.team, teams)
 
 
-def _check_tested(book: Rulebook, stories: Iterable[Story], report: FaultReport) -> None:
-    """Each rule has a story, in a file of its name."""
-    tested = {story.rule for story in stories}
+def _check_tested(validation: Validation, files: Iterable[str], stories: Iterable[Story], report: FaultReport) -> None:
+    """Each rule has a story, in a file of its name; a file that cannot be read may have one."""
+    book, tested = validation.rulebook, {stem(file) for file in files if file.endswith(STORIES)}
     for rule in book.rules.values():
         if rule.name and rule.name not in tested:
             report.add(rule.location, f"“{rule.name}” has no story: write {rule.name}.test.yaml beside it")
     for story in stories:
-        if story.rule not in book.rules:
+        if story.rule not in book.rules and story.rule not in validation.unread_rules:
             report.unknown(story.location, f"there is no rule “{story.rule}” to test", story.rule, book.rules)
 
 

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic.config import JsonDict
 
 from services.rules.conversation.chain import Ending
 from services.rules.rulebook.faults import FaultReport, FileFault
@@ -80,6 +81,12 @@ def _plain(node: Node) -> object:
             return [_plain(each) for each in node.nodes]
         case MappingNode():
             return _read_plain(node)
+
+
+def _or_nothing(schema: JsonDict) -> None:
+    effects = dict(schema)
+    schema.clear()
+    schema.update(anyOf=[{"const": "nothing"}, effects])
 
 
 def _read_effects(node: Node) -> tuple[Node, ...]:
@@ -320,7 +327,7 @@ class ExpectStep(Section):
 
     label = "a step"
     effects: Annotated[tuple[ExpectedEffect, ...], value(_read_effects, ())] = Field(
-        alias="expect", json_schema_extra=lambda schema: schema.update(anyOf=[{"const": "nothing"}, dict(schema)])
+        alias="expect", json_schema_extra=_or_nothing
     )
 
 

@@ -58,7 +58,7 @@ def test_a_template_that_cannot_be_read_is_not_reported_as_missing_too() -> None
 def test_the_faults_of_all_files_are_reported_at_once() -> None:
     files = good_files()
     del files["people.yaml"]
-    files["limits.yaml"] += "per_perosn: []\n"
+    files["limits.yaml"] += "per_people: []\n"
     files["rights/permission.rule.yaml"] = files["rights/permission.rule.yaml"].replace("2 working", "2 werking")
     places = [fault.location.file for fault in check_files(files).faults]
     assert {"people.yaml", "limits.yaml", "rights/permission.rule.yaml"} <= set(places)

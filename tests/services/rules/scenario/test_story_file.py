@@ -143,7 +143,6 @@ def test_all_faults_of_a_story_are_reported_at_once() -> None:
     text = HEAD.replace("it: does", "its: does").replace("FR", "UK") + "    - evnt: x\n    - read: Ana\n"
     assert [fault.split(": ", 1)[0] for fault in faults(text)] == [
         "a.test.yaml:1:3",
-        "a.test.yaml:1:3",
         "a.test.yaml:3:44",
         "a.test.yaml:5:7",
         "a.test.yaml:6:13",
