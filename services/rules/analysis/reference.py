@@ -17,7 +17,7 @@ from services.rules.rulebook import rule_schema, times
 from services.rules.rulebook.catalogue import EVENTS, FACTS, FieldSpec, FieldType, fields_of_model
 from services.rules.rulebook.rule_validation import OPERATION_INPUTS
 from services.rules.rulebook.schema import Section
-from services.rules.scenario.folder_check import FILE_KINDS
+from services.rules.scenario.json_schemas import FILE_KINDS
 from services.rules.scenario.story_file import UnknownStep
 from shared.clients.working_calendar import TimeUnit
 from shared.contracts.golden import golden
