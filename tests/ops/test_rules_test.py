@@ -33,7 +33,10 @@ def test_a_rule_that_is_not_there_is_refused_with_the_nearest(folder: Path, caps
     assert "there is no rule “pich” (did you mean “pitch”?)" in capsys.readouterr().err
 
 
-def test_a_story_that_fails_reads_like_the_story(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_story_that_fails_reads_like_the_story(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
     assert run_stet("rules", "test", f"{folder}", "pitch") == ExitCode.FINDINGS
     shown = capsys.readouterr().out.partition("✗")[2].splitlines()
     assert [" ".join(line.split()) for line in shown] == [

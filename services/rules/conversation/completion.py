@@ -110,7 +110,7 @@ def is_decided(context: DecisionContext, chain: Chain, step: Step, answer: Answe
     if quorum is Quorum.FIRST:
         return True
     if quorum is Quorum.ALL:
-        return _asked(chain, step, answer) <= {given.person_id for given in agreed}
+        return people_asked(chain, step, answer) <= {given.person_id for given in agreed}
     return len({holder for given in agreed for holder in given.holders}) >= quorum
 
 
@@ -118,8 +118,8 @@ def _agreed(chain: Chain, answer: AnswerAction) -> tuple[GivenAnswer, ...]:
     return tuple(g for g in chain.answers if g.final and g.answer == answer.path)
 
 
-def _asked(chain: Chain, step: Step, answer: AnswerAction) -> frozenset[PersonId]:
-    """The people who may answer the question that this is an answer to."""
+def people_asked(chain: Chain, step: Step, answer: AnswerAction) -> frozenset[PersonId]:
+    """The people who may answer the question that this is an answer to, also while it is held for them."""
     within = answer.within or None
     asked = (m for m in chain.messages if m.step == step.index and m.answer == within and _may_answer(m))
     return frozenset(m.person_id for m in asked)

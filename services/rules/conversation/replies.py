@@ -21,7 +21,7 @@ from services.rules.conversation.chain import (
     GivenAnswer,
     StepStatus,
 )
-from services.rules.conversation.completion import close_chain, conclude, is_decided, send_answer_message
+from services.rules.conversation.completion import close_chain, conclude, is_decided, people_asked, send_answer_message
 from services.rules.conversation.context import AnsweredQuestion, DecisionContext, Reason
 from services.rules.conversation.document import MESSAGE_RECEIVED
 from services.rules.conversation.handover import (
@@ -291,7 +291,8 @@ def _apply_final_answer(
         return conclude(context, chain, step, answer)
     context.add_reason(Reason.WAITS_FOR_QUORUM, chain, str(step.index))
     chain = withdraw_messages(context, chain, "answered", lambda m: m.person_id == given.person_id and m.is_question)
-    return chain if awaited_people(chain) else _miss_quorum(context, chain, step)
+    undecided = people_asked(chain, step, answer) - {each.person_id for each in chain.answers if each.final}
+    return chain if undecided or awaited_people(chain) else _miss_quorum(context, chain, step)
 
 
 def _miss_quorum(context: DecisionContext, chain: Chain, step: Step) -> Chain:
