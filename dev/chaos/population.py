@@ -166,7 +166,10 @@ def publisher_files(population: Population) -> dict[str, str]:
             f"teams:\n  editorial: {{managing_editor: [{editors}]}}\n  crowd: {{freelancer: [{all_contacts}]}}\n"
             "inbox: editorial\n"
         ),
-        "house.yaml": "publisher: {en: Penrose}\nlanguage: en\nline: main\nbasis: {author: contract}\n",
+        "house.yaml": (
+            "publisher: {en: Penrose}\nlanguage: en\nline: main\n"
+            "basis: {author: contract, editor: legitimate_interest}\n"
+        ),
         "limits.yaml": "free: replies\ntaken_for: 8 seconds\nsend_within: 90 seconds\n",
     }
 

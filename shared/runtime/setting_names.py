@@ -51,7 +51,7 @@ OTHER_SETTINGS = frozenset(
         "SECRETS_DIR",  # where settings may also be files
         "COMMIT",  # of the code, set by the build of an image
         "OPERATOR",  # who runs stet, for its audit log
-        "CASES", "HOUSE_PAUSE", "PAYLOADS", "RULE_EXAMPLES", "SWITCHES",  # of tests
+        "CASES", "HOUSE_PAUSE", "PAYLOADS", "RULE_EXAMPLES", "SWITCHES", "WRITE_EXPECTED",  # of tests
         "IMAGE",  # of the pipelines of a repository of rules
     )
 )  # fmt: skip
