@@ -4,7 +4,7 @@ import asyncio
 import json
 import random
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import aiohttp
 
@@ -15,6 +15,7 @@ _SENDS = ("ops", "sends")
 _NOT_SENT = ("--as", "not_sent", "--resend", "--yes", "--reason", "no status has proved it")
 _LATEST_SECONDS = 0.1  # after work was seen: about as long as an event takes through all services
 _SENDS_SECONDS = 30.0  # for a kill that waits for messages
+_SENDS_WITHIN = timedelta(minutes=5)  # of business time: then the operator settles, before people answer too late
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,10 @@ class ProcessKiller:
 
     async def run_until(self, instant: datetime, within: float) -> None:
         virtual_clock = self.stack.virtual_clock
-        kill = self._due()
+        kill = self._due(instant)
         if kill is not None:
-            moving = asyncio.ensure_future(virtual_clock.run_until(instant, within))
+            stop = min(instant, kill.at + _SENDS_WITHIN) if kill.sends else instant
+            moving = asyncio.ensure_future(virtual_clock.run_until(stop, within))
             if await self._work_begins(moving):
                 await self._kill(kill)
             await moving
@@ -59,10 +61,13 @@ class ProcessKiller:
                 return True
         return False
 
-    def _due(self) -> PlannedKill | None:
-        clock = self.stack.clock
+    def _due(self, instant: datetime) -> PlannedKill | None:
+        """The next kill; one in the midst of sends waits for a move in which messages fall due."""
+        if self.stack.clock is None:
+            return None
+        now = self.stack.clock.now()
         waiting = (kill for kill in self.kills if kill not in self.killed)
-        return next((kill for kill in waiting if clock is not None and kill.at <= clock.now()), None)
+        return next((kill for kill in waiting if kill.at <= now and (not kill.sends or instant > now)), None)
 
     async def _kill(self, kill: PlannedKill) -> None:
         """Kill at another moment of the work each time: the promise has to hold at any."""

@@ -26,8 +26,8 @@ _KILLS = (
     PlannedKill("kafka", london(4, 13, 10)),  # a confirmation is asked
     PlannedKill("writeback", london(4, 13, 10, 40)),  # and its subtitle written
     PlannedKill("postgres", london(4, 13, 11)),  # a licence is asked
-    PlannedKill("dispatcher", london(4, 14, 15), sends=60, swallowed=3),  # two hundred statements go out
-    PlannedKill("rules", london(4, 14, 14), sends=10),  # forty acknowledgements come in
+    PlannedKill("rules", london(4, 14, 14)),  # two hundred statements come in
+    PlannedKill("dispatcher", london(4, 14, 14), sends=60, swallowed=3),  # they go out, and forty answers come in
     PlannedKill("writeback", london(4, 15, 10)),  # a dispute, or a second confirmation
     PlannedKill("ingest", london(4, 15, 14)),  # a payment issue
     PlannedKill("dispatcher", london(4, 19, 11, 20)),  # a block is handed on
