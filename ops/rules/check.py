@@ -8,7 +8,7 @@ import typer
 
 from ops.command_line import ExitCode
 from ops.rules.folder import DEFAULT_FOLDER, RuleFolder, require_folder
-from ops.rules.output import Case, OutputFormat, Report, counted, format_option, print_report, track
+from ops.rules.output import Report, ReportCase, ReportFormat, counted, format_option, print_report, track
 from services.rules.rulebook.faults import FaultReport, FileFault
 from services.rules.rulebook.loader import read_folder
 from services.rules.rulebook.lock import LOCK_FILE, check_lock, extend_lock
@@ -19,7 +19,7 @@ def check_command(
     folder: RuleFolder = DEFAULT_FOLDER,
     *,
     lock: Annotated[bool, typer.Option("--lock", help=f"Write {LOCK_FILE}: later changes need a new version.")] = False,
-    output: Annotated[OutputFormat, format_option(*OutputFormat)] = OutputFormat.TEXT,
+    output: Annotated[ReportFormat, format_option(*ReportFormat)] = ReportFormat.TEXT,
 ) -> None:
     """Check a folder of rules: every fault at once with its place and how to mend it, then its stories.
 
@@ -32,7 +32,7 @@ def check_command(
     raise typer.Exit(_lock(folder, output) if lock else _check(folder, output))
 
 
-def _check(folder: Path, output: OutputFormat) -> ExitCode:
+def _check(folder: Path, output: ReportFormat) -> ExitCode:
     checked, lock = check_folder(folder), folder / LOCK_FILE
     locked = check_lock(checked.rulebook, _text(lock)) if lock.exists() else []
     if checked.faults or locked:
@@ -43,7 +43,7 @@ def _check(folder: Path, output: OutputFormat) -> ExitCode:
     return _print(folder, failed, checked.notes, summary, output)
 
 
-def _lock(folder: Path, output: OutputFormat) -> ExitCode:
+def _lock(folder: Path, output: ReportFormat) -> ExitCode:
     """Adds new templates; refuses where a text changed under a name and version that Meta approved."""
     lock, checked = folder / LOCK_FILE, check_folder(folder)
     text, changed = extend_lock(checked.rulebook, _text(lock))
@@ -61,23 +61,23 @@ def _text(lock: Path) -> str:
         return "unreadable"
 
 
-def _print_faults(folder: Path, faults: Sequence[FileFault], consequence: str, output: OutputFormat) -> ExitCode:
+def _print_faults(folder: Path, faults: Sequence[FileFault], consequence: str, output: ReportFormat) -> ExitCode:
     return _print(folder, faults, (), f"{counted(len(faults), 'fault')}; {consequence}", output)
 
 
 def _print(
-    folder: Path, faults: Sequence[FileFault], notes: Sequence[FileFault], summary: str, output: OutputFormat
+    folder: Path, faults: Sequence[FileFault], notes: Sequence[FileFault], summary: str, output: ReportFormat
 ) -> ExitCode:
     files = read_folder(folder, FaultReport())
     return print_report(Report("check", folder, files, list(_cases(files, faults, notes)), summary), output)
 
 
-def _cases(files: Iterable[str], faults: Sequence[FileFault], notes: Sequence[FileFault]) -> Iterator[Case]:
+def _cases(files: Iterable[str], faults: Sequence[FileFault], notes: Sequence[FileFault]) -> Iterator[ReportCase]:
     """One for each file, and for each missing or unreadable one that is at fault."""
     for name in dict.fromkeys([*files, *(fault.location.file for fault in faults)]):
         own = tuple(fault for fault in faults if fault.location.file == name)
         noted = tuple(note for note in notes if note.location.file == name)
-        yield Case(name, own, noted, group=PurePath(name).parent.as_posix())
+        yield ReportCase(name, own, noted, group=PurePath(name).parent.as_posix())
 
 
 def _contents(checked: Checked) -> str:

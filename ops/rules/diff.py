@@ -11,7 +11,7 @@ from ops.database import operator_pool
 from ops.rules.bundle import live_bundle
 from ops.rules.folder import DEFAULT_FOLDER
 from ops.rules.history import span_of
-from ops.rules.output import OutputFormat, counted, format_option
+from ops.rules.output import ReportFormat, counted, format_option
 from ops.rules.sources import read_source
 from services.rules.analysis.bundle import Bundle, UnreadableBundle, read_bundle
 from services.rules.analysis.diff import Difference, diff_bundle, diff_stories, read_prices
@@ -36,8 +36,8 @@ def diff_command(
         typer.Option("--prices", metavar="FILE", help="Your own prices; the form is that of the built-in file."),
     ] = None,
     output: Annotated[
-        OutputFormat, format_option(OutputFormat.TEXT, OutputFormat.MARKDOWN, OutputFormat.JSON)
-    ] = OutputFormat.TEXT,
+        ReportFormat, format_option(ReportFormat.TEXT, ReportFormat.MARKDOWN, ReportFormat.JSON)
+    ] = ReportFormat.TEXT,
 ) -> None:
     """Say what will change for whom, if the rules HEAD take the place of BASE.
 
@@ -59,7 +59,7 @@ def diff_command(
         raise typer.Exit(print_error(str(error), code=ExitCode.CANNOT_RUN)) from None
 
 
-def _diff_live(old: dict[str, str], new: dict[str, str], last: str, prices: Path | None, output: OutputFormat) -> None:
+def _diff_live(old: dict[str, str], new: dict[str, str], last: str, prices: Path | None, output: ReportFormat) -> None:
     span = span_of(last)
     settings = load_command_settings(OperatorSettings)
 
@@ -77,8 +77,8 @@ def _words(bundle: Bundle) -> str:
     return counted(len(bundle.events), "event")
 
 
-def _print(difference: Difference, prices: Path | None, output: OutputFormat) -> None:
-    if output is OutputFormat.JSON:
+def _print(difference: Difference, prices: Path | None, output: ReportFormat) -> None:
+    if output is ReportFormat.JSON:
         print_json(rows_of(difference))
         return
     try:

@@ -17,7 +17,7 @@ from ops.command_line import (
 )
 from ops.database import operator_pool
 from ops.rules.history import QUERIES, History
-from ops.rules.output import OutputFormat, format_option
+from ops.rules.output import ReportFormat, format_option
 from ops.timeline import Entry, IdKind, kind_of, life_of
 from services.rules.analysis.explain import Explanation, coming_steps, explain
 from services.rules.analysis.replay import Replayer
@@ -41,7 +41,7 @@ class Found:
 def explain_command(
     thing: Annotated[str, typer.Argument(metavar="EVENT|CHAIN|MESSAGE", help="Its id, as traces and logs show it.")],
     *,
-    output: Annotated[OutputFormat, format_option(OutputFormat.TEXT, OutputFormat.JSON)] = OutputFormat.TEXT,
+    output: Annotated[ReportFormat, format_option(ReportFormat.TEXT, ReportFormat.JSON)] = ReportFormat.TEXT,
 ) -> None:
     """Say why it was decided so: the event, each condition with its value, who was chosen and left out and why.
 
@@ -55,7 +55,7 @@ def explain_command(
             found = await _explain(pool, settings, thing)
         if not found.explanations and not found.entries:
             return print_error(f"no decision about {thing} is kept; stet trace {thing} says what else is known")
-        if output is OutputFormat.JSON:
+        if output is ReportFormat.JSON:
             print_json(_rows(found))
         else:
             print_lines(_lines(found))

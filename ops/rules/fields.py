@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from ops.command_line import ExitCode, print_error, print_json, print_lines
-from ops.rules.output import OutputFormat, format_option
+from ops.rules.output import ReportFormat, format_option
 from services.rules.rulebook.catalogue import EVENTS, FieldSpec, fields_of_event
 from services.rules.rulebook.faults import nearest_word
 
@@ -14,8 +14,8 @@ from services.rules.rulebook.faults import nearest_word
 def fields_command(
     event: Annotated[str, typer.Argument(metavar="EVENT", help="An event's name, like work.stage_changed.")],
     *,
-    output: Annotated[OutputFormat, format_option(OutputFormat.TEXT, OutputFormat.JSON, OutputFormat.MARKDOWN)] = (
-        OutputFormat.TEXT
+    output: Annotated[ReportFormat, format_option(ReportFormat.TEXT, ReportFormat.JSON, ReportFormat.MARKDOWN)] = (
+        ReportFormat.TEXT
     ),
 ) -> None:
     """List every field and fact that a rule on an event may name.
@@ -30,10 +30,10 @@ def fields_command(
     print_fields(fields_of_event(event).values(), output)
 
 
-def print_fields(fields: Iterable[FieldSpec], output: OutputFormat) -> None:
-    if output is OutputFormat.JSON:
+def print_fields(fields: Iterable[FieldSpec], output: ReportFormat) -> None:
+    if output is ReportFormat.JSON:
         print_json(map(_row, fields))
-    elif output is OutputFormat.MARKDOWN:
+    elif output is ReportFormat.MARKDOWN:
         print_lines(["| field | type | values | meaning |", "|---|---|---|---|", *map(_markdown, fields)])
     else:
         print_lines(map(_line, fields))

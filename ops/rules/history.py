@@ -33,7 +33,7 @@ Last = Annotated[str, typer.Option("--last", metavar="SPAN", help="The time to l
 
 @dataclass(slots=True)
 class History:
-    """What is recorded, loaded as it is needed."""
+    """The recorded decisions and events, loaded as they are needed."""
 
     pool: Pool
     tenant: TenantId

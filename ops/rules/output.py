@@ -1,4 +1,4 @@
-"""What every verb of ``stet rules`` prints: a report as text, JSON, Markdown, JUnit or annotations of GitHub.
+"""Prints the report of a verb of ``stet rules`` as text, JSON, Markdown, JUnit or annotations of GitHub.
 
 Results go to standard output, progress and errors to standard error. Colours are used on a terminal alone, and not
 where NO_COLOR is set.
@@ -25,7 +25,7 @@ from services.rules.rulebook.faults import FileFault
 T = TypeVar("T")
 
 
-class OutputFormat(StrEnum):
+class ReportFormat(StrEnum):
     TEXT = "text"
     JSON = "json"
     MARKDOWN = "markdown"
@@ -33,11 +33,11 @@ class OutputFormat(StrEnum):
     GITHUB = "github"
 
 
-def format_option(*known: OutputFormat) -> Any:
+def format_option(*known: ReportFormat) -> Any:
     """The option ``--format`` of a verb that knows these formats; another one is refused by name."""
     names = ", ".join(known)
 
-    def refuse_others(chosen: OutputFormat) -> OutputFormat:
+    def refuse_others(chosen: ReportFormat) -> ReportFormat:
         if chosen not in known:
             raise typer.BadParameter(f"this command has no format “{chosen}”; it has {names}")
         return chosen
@@ -51,7 +51,7 @@ def format_option(*known: OutputFormat) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class ReportCase:
     """One thing that was judged, such as a file or a story. ``notes`` are warnings and do not fail it.
 
     ``group`` is what it belongs to, ``detail`` is printed below its faults.
@@ -67,12 +67,12 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a verb found. ``folder`` and ``files`` (relative name → text) say where, ``summary`` is the last line."""
+    """A verb's findings. ``folder`` and ``files`` (relative name → text) say where, ``summary`` is the last line."""
 
     verb: str
     folder: Path
     files: Mapping[str, str]
-    cases: Sequence[Case]
+    cases: Sequence[ReportCase]
     summary: str
 
     @property
@@ -80,18 +80,18 @@ class Report:
         return ExitCode.FINDINGS if any(case.faults for case in self.cases) else ExitCode.FINE
 
 
-def print_report(report: Report, output: OutputFormat) -> ExitCode:
+def print_report(report: Report, output: ReportFormat) -> ExitCode:
     """Print it in that format; returns the exit code."""
     match output:
-        case OutputFormat.TEXT:
+        case ReportFormat.TEXT:
             _print_text(report)
-        case OutputFormat.JSON:
+        case ReportFormat.JSON:
             print_json(_json_rows(report))
-        case OutputFormat.MARKDOWN:
+        case ReportFormat.MARKDOWN:
             _print_lines(_markdown_lines(report))
-        case OutputFormat.JUNIT:
+        case ReportFormat.JUNIT:
             _print_lines([_junit(report)])
-        case OutputFormat.GITHUB:
+        case ReportFormat.GITHUB:
             _print_lines(_github_lines(report))
         case _:
             assert_never(output)
@@ -102,7 +102,7 @@ def _print_lines(lines: Iterable[str]) -> None:
     sys.stdout.writelines(f"{line}\n" for line in lines)
 
 
-def _findings(report: Report) -> Iterator[tuple[Case, FileFault, bool]]:
+def _findings(report: Report) -> Iterator[tuple[ReportCase, FileFault, bool]]:
     """Each fault and note with its case; True for a fault."""
     for case in report.cases:
         yield from ((case, fault, True) for fault in case.faults)

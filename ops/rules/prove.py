@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ops.rules.folder import DEFAULT_FOLDER, RuleFolder, require_folder
-from ops.rules.output import Case, OutputFormat, Report, counted, format_option, print_report, track
+from ops.rules.output import Report, ReportCase, ReportFormat, counted, format_option, print_report, track
 from services.rules.analysis.opening import own_rules
 from services.rules.analysis.proof import Counterexample, Proof, Property, prove
 from services.rules.rulebook.faults import FaultReport, FileFault
@@ -20,7 +20,7 @@ def prove_command(
     stories: Annotated[
         Path | None, typer.Option("--stories", metavar="DIR", help="Write the story of each counterexample there.")
     ] = None,
-    output: Annotated[OutputFormat, format_option(*OutputFormat)] = OutputFormat.TEXT,
+    output: Annotated[ReportFormat, format_option(*ReportFormat)] = ReportFormat.TEXT,
 ) -> None:
     """Prove what must always hold of a folder of rules, or show a story in which it does not.
 
@@ -35,7 +35,7 @@ def prove_command(
     files = read_folder(folder, FaultReport())
     checked = check_files(files, tested=False)
     if checked.faults:
-        cases = [Case(fault.location.file, (fault,)) for fault in checked.faults]
+        cases = [ReportCase(fault.location.file, (fault,)) for fault in checked.faults]
         summary = f"{counted(len(cases), 'fault')}; nothing was proved"
         raise typer.Exit(print_report(Report("prove", folder, files, cases, summary), output))
     steps = track(prove(checked.rulebook), "proving", len(own_rules(checked.rulebook)) + 1)
@@ -47,7 +47,7 @@ def prove_command(
     raise typer.Exit(print_report(Report("prove", folder, files, _cases(proof), _summary(proof)), output))
 
 
-def _cases(proof: Proof) -> list[Case]:
+def _cases(proof: Proof) -> list[ReportCase]:
     """One for each property, with its counterexamples; notes are what could not be decided."""
     cases = []
     for each in Property:
@@ -57,10 +57,12 @@ def _cases(proof: Proof) -> list[Case]:
             for number, example in enumerate(broken, 1)
             if example.story
         )
-        cases.append(Case(each, tuple(example.fault for example in broken), detail=detail))
+        cases.append(ReportCase(each, tuple(example.fault for example in broken), detail=detail))
     if proof.undecided:
         cases.append(
-            Case("undecided", notes=tuple(FileFault(n.location, f"not proved: {n.sentence}") for n in proof.undecided))
+            ReportCase(
+                "undecided", notes=tuple(FileFault(n.location, f"not proved: {n.sentence}") for n in proof.undecided)
+            )
         )
     return cases
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ops.command_line import ExitCode, print_error, print_json, print_lines
-from ops.rules.output import OutputFormat, format_option
+from ops.rules.output import ReportFormat, format_option
 from services.rules.analysis.reference import (
     event_entries,
     event_lines,
@@ -20,13 +20,13 @@ from services.rules.rulebook.faults import nearest_word
 PATH = Path(__file__).resolve().parents[2] / "docs" / "rules" / "reference.md"
 MARK = "<!-- What follows is written by `stet rules reference --write`. -->\n"
 
-_Listed = format_option(OutputFormat.TEXT, OutputFormat.JSON, OutputFormat.MARKDOWN)
+_Listed = format_option(ReportFormat.TEXT, ReportFormat.JSON, ReportFormat.MARKDOWN)
 
 
 def events_command(
     event: Annotated[str | None, typer.Argument(metavar="EVENT", help="Only this one, with its fields.")] = None,
     *,
-    output: Annotated[OutputFormat, _Listed] = OutputFormat.TEXT,
+    output: Annotated[ReportFormat, _Listed] = ReportFormat.TEXT,
 ) -> None:
     """List the events that may start a rule; one event with its fields and an example of each."""
     entries = {entry.name: entry for entry in event_entries()}
@@ -35,20 +35,20 @@ def events_command(
         hint = f" (did you mean “{meant}”?)" if meant else ""
         raise typer.Exit(print_error(f"there is no event “{event}”{hint}", code=ExitCode.CANNOT_RUN))
     chosen = [entries[event]] if event else list(entries.values())
-    if output is OutputFormat.JSON:
+    if output is ReportFormat.JSON:
         print_json(map(asdict, chosen))
-    elif output is OutputFormat.MARKDOWN or event:
+    elif output is ReportFormat.MARKDOWN or event:
         print_lines(line for entry in chosen for line in event_lines(entry))
     else:
         print_lines(f"{entry.name}  {entry.sentence}" for entry in chosen)
 
 
-def operations_command(*, output: Annotated[OutputFormat, _Listed] = OutputFormat.TEXT) -> None:
+def operations_command(*, output: Annotated[ReportFormat, _Listed] = ReportFormat.TEXT) -> None:
     """List what “record” may write in Consonance, and what each operation needs."""
     entries = list(operation_entries())
-    if output is OutputFormat.JSON:
+    if output is ReportFormat.JSON:
         print_json(map(asdict, entries))
-    elif output is OutputFormat.MARKDOWN:
+    elif output is ReportFormat.MARKDOWN:
         print_lines(operation_lines(entries))
     else:
         for entry in entries:

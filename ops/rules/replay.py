@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ops.command_line import ExitCode, print_error
-from ops.rules.output import Case, OutputFormat, Report, counted, format_option, print_report, track
+from ops.rules.output import Report, ReportCase, ReportFormat, counted, format_option, print_report, track
 from services.rules.analysis.bundle import UnreadableBundle, read_bundle
 from services.rules.analysis.replay import Replayed, replay_bundle
 from services.rules.rulebook.faults import FileFault
@@ -19,8 +19,8 @@ def replay_command(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A file written by stet rules bundle.")],
     *,
     output: Annotated[
-        OutputFormat, format_option(OutputFormat.TEXT, OutputFormat.JSON, OutputFormat.MARKDOWN, OutputFormat.JUNIT)
-    ] = OutputFormat.TEXT,
+        ReportFormat, format_option(ReportFormat.TEXT, ReportFormat.JSON, ReportFormat.MARKDOWN, ReportFormat.JUNIT)
+    ] = ReportFormat.TEXT,
 ) -> None:
     """Make the decisions of a bundle again by the rules of their time, and compare them byte for byte.
 
@@ -41,14 +41,14 @@ def replay_command(
     raise typer.Exit(print_report(Report("replay", Path(), {}, cases, summary), output))
 
 
-def _case(number: int, replayed: Replayed) -> Case:
+def _case(number: int, replayed: Replayed) -> ReportCase:
     name = f"decision about {replayed.about}"
     if replayed.same or replayed.only_adds:
-        return Case(name, group="decisions")
+        return ReportCase(name, group="decisions")
     differences = replayed.differences()
     shown = [*differences[:_MOST_DIFFERENCES], *(["…"] if len(differences) > _MOST_DIFFERENCES else [])]
     place = Location(name, number, 1)
-    return Case(
+    return ReportCase(
         name,
         (FileFault(place, f"comes out otherwise in {counted(len(differences), 'place')}"),),
         (),

@@ -8,11 +8,11 @@ import typer
 
 from ops.command_line import ExitCode, console, print_error, print_json
 from ops.rules.folder import DEFAULT_FOLDER, RuleFolder, require_folder
-from ops.rules.output import Case, OutputFormat, Report, counted, format_option, print_report, track
+from ops.rules.output import Report, ReportCase, ReportFormat, counted, format_option, print_report, track
 from services.rules.rulebook.faults import FaultReport, FileFault, nearest_word
 from services.rules.rulebook.loader import read_folder
 from services.rules.rulebook.model import Rulebook
-from services.rules.scenario.coverage import Coverage, CoverageKind, CoverageResult
+from services.rules.scenario.coverage import CoverageKind, CoverageResult, StoryCoverage
 from services.rules.scenario.folder_check import check_files
 from services.rules.scenario.player import StoryResult, run_story
 from services.rules.scenario.story_file import Story
@@ -33,7 +33,7 @@ def stories_command(
         typer.Option("--min", metavar="PERCENT", min=0, max=100, help="Fail where the stories cover less than this."),
     ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show each story that passes, too.")] = False,
-    output: Annotated[OutputFormat, format_option(*OutputFormat)] = OutputFormat.TEXT,
+    output: Annotated[ReportFormat, format_option(*ReportFormat)] = ReportFormat.TEXT,
 ) -> None:
     """Play the stories of a folder of rules in virtual time, both sides of each conversation.
 
@@ -48,12 +48,12 @@ def stories_command(
     files = read_folder(folder, FaultReport())
     checked = check_files(files, tested=False)
     if checked.faults:
-        cases = [Case(fault.location.file, (fault,)) for fault in checked.faults]
+        cases = [ReportCase(fault.location.file, (fault,)) for fault in checked.faults]
         summary = f"{counted(len(cases), 'fault')}; the stories were not played"
         raise typer.Exit(print_report(Report("test", folder, files, cases, summary), output))
     _require_rules(checked.rulebook, names)
     stories = [story for story in checked.stories if not names or story.rule in names]
-    counting = Coverage.of(checked.rulebook, names) if coverage or least is not None else None
+    counting = StoryCoverage.of(checked.rulebook, names) if coverage or least is not None else None
     results = list(track(_play(stories, checked.rulebook, counting), "playing stories", len(stories)))
     cases = [_case(result, output, verbose=verbose) for result in results]
     found = counting.result if counting is not None else None
@@ -61,7 +61,7 @@ def stories_command(
         cases.append(_coverage_case(folder, found, least, output))
     report = Report("test", folder, files, cases, _summary(results, found, least))
     code = print_report(report, output)
-    if found is not None and output is OutputFormat.JSON:
+    if found is not None and output is ReportFormat.JSON:
         print_json(_coverage_rows(found))
     raise typer.Exit(ExitCode.FINDINGS if found is not None and _is_short(found, least) else code)
 
@@ -81,19 +81,19 @@ def _require_rules(book: Rulebook, names: Iterable[str]) -> None:
             raise typer.Exit(print_error(f"there is no rule “{name}”{hint}", code=ExitCode.CANNOT_RUN))
 
 
-def _play(stories: Iterable[Story], book: Rulebook, coverage: Coverage | None) -> Iterator[StoryResult]:
+def _play(stories: Iterable[Story], book: Rulebook, coverage: StoryCoverage | None) -> Iterator[StoryResult]:
     for story in stories:
         yield run_story(story, book, coverage)
 
 
-def _case(result: StoryResult, output: OutputFormat, *, verbose: bool) -> Case:
+def _case(result: StoryResult, output: ReportFormat, *, verbose: bool) -> ReportCase:
     story, detail = result.story, ""
     if result.faults:
         detail = "\n".join(transcript(result, console().width))
-    elif verbose and output is OutputFormat.TEXT:
+    elif verbose and output is ReportFormat.TEXT:
         detail = f"✓ {sentence_of(story)}"
     name = sentence_of(story)
-    return Case(name, result.faults[:1], group=story.rule, detail=detail, seconds=result.seconds)
+    return ReportCase(name, result.faults[:1], group=story.rule, detail=detail, seconds=result.seconds)
 
 
 def _summary(results: Sequence[StoryResult], found: CoverageResult | None, least: float | None) -> str:
@@ -108,7 +108,7 @@ def _summary(results: Sequence[StoryResult], found: CoverageResult | None, least
 # ------------------------------------------------------------------ coverage
 
 
-_LISTED = frozenset({OutputFormat.TEXT, OutputFormat.MARKDOWN})
+_LISTED = frozenset({ReportFormat.TEXT, ReportFormat.MARKDOWN})
 """Formats that list what is not covered below the table; in the others each is a finding with its place."""
 
 
@@ -116,16 +116,16 @@ def _is_short(found: CoverageResult, least: float | None) -> bool:
     return least is not None and found.percent < least
 
 
-def _coverage_case(folder: Path, found: CoverageResult, least: float | None, output: OutputFormat) -> Case:
-    """What is not covered is a fault where less is covered than asked for."""
+def _coverage_case(folder: Path, found: CoverageResult, least: float | None, output: ReportFormat) -> ReportCase:
+    """Parts without a story are faults where less is covered than asked for."""
     missing = tuple(FileFault(item.location, f"no story covers it: {item.name}") for item in found.missing)
     if output in _LISTED:
         lines = (
             f"not covered: {folder / item.location.file}:{item.location.line} {item.name}" for item in found.missing
         )
-        return Case("coverage", detail="\n".join((*lines, *_coverage_table(found))))
+        return ReportCase("coverage", detail="\n".join((*lines, *_coverage_table(found))))
     short = _is_short(found, least)
-    return Case("coverage", missing if short else (), () if short else missing, group="coverage")
+    return ReportCase("coverage", missing if short else (), () if short else missing, group="coverage")
 
 
 def _coverage_table(found: CoverageResult) -> Iterator[str]:

@@ -17,7 +17,7 @@ from ops.command_line import (
 )
 from ops.database import operator_pool
 from ops.rules.history import History
-from ops.rules.output import OutputFormat, format_option
+from ops.rules.output import ReportFormat, format_option
 from ops.timeline import QUERIES, IdKind, kind_of, readable_chains
 from ops.why import as_key, events_about
 from services.rules.analysis.explain import WhyNot, explain, why_not_by_chain, why_not_by_conditions
@@ -43,7 +43,7 @@ def why_not_command(
         typer.Argument(metavar="[TIME]", help="About when (UTC): a day before and after it is looked at."),
     ] = None,
     *,
-    output: Annotated[OutputFormat, format_option(OutputFormat.TEXT, OutputFormat.JSON)] = OutputFormat.TEXT,
+    output: Annotated[ReportFormat, format_option(ReportFormat.TEXT, ReportFormat.JSON)] = ReportFormat.TEXT,
 ) -> None:
     """Say why a rule did not write to a person about a subject; or that it did, and when.
 
@@ -59,7 +59,7 @@ def why_not_command(
             if kind is not IdKind.PERSON:
                 return print_error(f"no table knows a person or a contact {person}")
             found = await _why_not(pool, settings, RuleId(rule), PersonId(person_id), subject, at)
-        if output is OutputFormat.JSON:
+        if output is ReportFormat.JSON:
             print_json([{"got_a_message": each.got, "sentences": list(each.sentences)} for each in found])
         else:
             print_lines(line for each in found for line in each.sentences)

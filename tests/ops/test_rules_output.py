@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from ops.command_line import ExitCode
-from ops.rules.output import Case, OutputFormat, Report, print_report, source_lines, track
+from ops.rules.output import Report, ReportCase, ReportFormat, print_report, source_lines, track
 from services.rules.rulebook.faults import FileFault
 from services.rules.rulebook.model import Location
 from tests.ops.stet_command import run_stet
@@ -15,17 +15,21 @@ from tests.ops.stet_command import run_stet
 TEXT = "rule: a\non:\u00a0work.bloked, 100% | sure\n"
 FAULT = FileFault(Location("a.rule.yaml", 2, 5), "there is no event “work.bloked, 100%”", "work.blocked")
 REPORT = Report(
-    "check", Path("rules"), {"a.rule.yaml": TEXT}, [Case("a.rule.yaml", (FAULT,)), Case("b.rule.yaml")], "1 fault"
+    "check",
+    Path("rules"),
+    {"a.rule.yaml": TEXT},
+    [ReportCase("a.rule.yaml", (FAULT,)), ReportCase("b.rule.yaml")],
+    "1 fault",
 )
 
 
-def printed(output: OutputFormat, capsys: pytest.CaptureFixture[str], report: Report = REPORT) -> str:
+def printed(output: ReportFormat, capsys: pytest.CaptureFixture[str], report: Report = REPORT) -> str:
     assert print_report(report, output) is ExitCode.FINDINGS
     return capsys.readouterr().out
 
 
 def test_text_shows_the_line_with_a_caret(capsys: pytest.CaptureFixture[str]) -> None:
-    assert printed(OutputFormat.TEXT, capsys).splitlines() == [
+    assert printed(ReportFormat.TEXT, capsys).splitlines() == [
         "rules/a.rule.yaml:2:5: there is no event “work.bloked, 100%” (did you mean “work.blocked”?)",
         "  2 | on: work.bloked, 100% | sure",
         "    |     ^",
@@ -42,26 +46,28 @@ def test_the_caret_stands_below_its_place_after_wide_letters_and_in_long_lines()
 
 
 def test_json_has_a_line_for_each_fault(capsys: pytest.CaptureFixture[str]) -> None:
-    (row,) = map(json.loads, printed(OutputFormat.JSON, capsys).splitlines())
+    (row,) = map(json.loads, printed(ReportFormat.JSON, capsys).splitlines())
     assert (row["file"], row["line"], row["column"]) == ("rules/a.rule.yaml", 2, 5)
     assert (row["sentence"], row["hint"], row["level"]) == (FAULT.sentence, "work.blocked", "fault")
 
 
 def test_markdown_is_a_table_in_which_nothing_breaks_a_cell(capsys: pytest.CaptureFixture[str]) -> None:
-    report = Report("check", Path("rules"), {}, [Case("a", (FileFault(Location("a", 1, 1), "a | b"),))], "1 fault")
-    lines = printed(OutputFormat.MARKDOWN, capsys, report).splitlines()
+    report = Report(
+        "check", Path("rules"), {}, [ReportCase("a", (FileFault(Location("a", 1, 1), "a | b"),))], "1 fault"
+    )
+    lines = printed(ReportFormat.MARKDOWN, capsys, report).splitlines()
     assert lines == ["| where | what |", "|---|---|", "| `rules/a:1:1` | a \\| b |", "", "**1 fault**"]
 
 
 def test_junit_counts_cases_and_failures(capsys: pytest.CaptureFixture[str]) -> None:
-    root = ET.fromstring(printed(OutputFormat.JUNIT, capsys))  # noqa: S314 -- our own output
+    root = ET.fromstring(printed(ReportFormat.JUNIT, capsys))  # noqa: S314 -- our own output
     assert (root.get("tests"), root.get("failures")) == ("2", "1")
     failures = [case.get("name") for case in root.iter("testcase") if case.find("failure") is not None]
     assert failures == ["a.rule.yaml"]
 
 
 def test_github_annotations_escape_what_would_end_them(capsys: pytest.CaptureFixture[str]) -> None:
-    first, last = printed(OutputFormat.GITHUB, capsys).splitlines()
+    first, last = printed(ReportFormat.GITHUB, capsys).splitlines()
     assert first == (
         "::error file=rules/a.rule.yaml,line=2,col=5,title=stet rules check::"
         "there is no event “work.bloked, 100%25” (did you mean “work.blocked”?)"

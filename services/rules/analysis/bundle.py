@@ -84,7 +84,7 @@ class LiveChain(Value):
 
 
 class Reaction(Value):
-    """What came back on a message or write of a chain: an answer, a failed delivery, or the outcome of a write.
+    """A response to a message or write of a chain: an answer, a failed delivery, or the outcome of a write.
 
     ``say`` is the template of the message.
     """

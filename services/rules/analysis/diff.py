@@ -151,7 +151,7 @@ def cost_of(messages: Iterable[Message], prices: PriceList) -> Cost:
 
 
 class ChainFate(StrEnum):
-    """What becomes of a chain that runs when the new rules come into force."""
+    """The effect of new rules on a chain that runs when they come into force."""
 
     UNCHANGED = "unchanged"
     PINNED = "pinned"
@@ -254,7 +254,7 @@ def diff_bundle(base: Files, head: Files, bundle: Bundle, source: str, *, proces
 
 Run = Callable[[Files], RunResult]
 _CHILD: list[Run] = []
-"""What a forked child runs: it shares the memory of its parent, so that no events are sent to it."""
+"""The work of a forked child: it shares the memory of its parent, so that no events are sent to it."""
 
 
 def _run_both(run: Run, base: Files, head: Files, processes: int) -> tuple[RunResult, RunResult]:

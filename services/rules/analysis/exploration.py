@@ -196,7 +196,7 @@ def _key(state: State, rule: Rule) -> object:
 
 
 def _chain_key(chain: Chain) -> object:
-    """What the further course depends on: without times, and without messages that ask for nothing any more."""
+    """The further course depends on this part of a state: no times, and no messages that ask for nothing any more."""
     waiting = [h for h in chain.handovers if set(h.people) - set(h.declined)]
     return (
         chain.ended,

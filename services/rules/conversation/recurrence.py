@@ -11,7 +11,7 @@ from services.rules.conversation.facts import Facts
 from services.rules.conversation.recipients import awaited_people, parties_in
 from services.rules.conversation.rendering import reference_code
 from services.rules.rulebook.built_in import RESERVED_PREFIX
-from services.rules.rulebook.model import DayKind, Every, Listing, Period, Rule, Rulebook, StaffDirectory, Team
+from services.rules.rulebook.model import DayKind, Every, Listing, PeriodUnit, Rule, Rulebook, StaffDirectory, Team
 from services.rules.rulebook.periods import (
     NOTHING_OPEN,
     OpenItem,
@@ -59,25 +59,25 @@ def _occurrences(every: Every, office: WorkingCalendar, now: datetime, direction
         first = _first_day(every.period, one)
 
 
-def _first_day(period: Period, day: date) -> date:
+def _first_day(period: PeriodUnit, day: date) -> date:
     match period:
-        case Period.DAY:
+        case PeriodUnit.DAY:
             return day
-        case Period.WEEK:
+        case PeriodUnit.WEEK:
             return day - timedelta(days=day.weekday())
-        case Period.MONTH:
+        case PeriodUnit.MONTH:
             return day.replace(day=1)
-        case Period.QUARTER:
+        case PeriodUnit.QUARTER:
             return day.replace(month=(day.month - 1) // 3 * 3 + 1, day=1)
-        case Period.YEAR:
+        case PeriodUnit.YEAR:
             return day.replace(month=1, day=1)
 
 
-_LONGER = {Period.DAY: 1, Period.WEEK: 7, Period.MONTH: 31, Period.QUARTER: 92, Period.YEAR: 366}
+_LONGER = {PeriodUnit.DAY: 1, PeriodUnit.WEEK: 7, PeriodUnit.MONTH: 31, PeriodUnit.QUARTER: 92, PeriodUnit.YEAR: 366}
 """Days that no period of its kind exceeds, and that the next one surely contains."""
 
 
-def _next_period(period: Period, first: date) -> date:
+def _next_period(period: PeriodUnit, first: date) -> date:
     """A day of the period after the one that begins on ``first``."""
     return first + timedelta(days=_LONGER[period])
 
@@ -100,18 +100,18 @@ def _is_counted(kind: DayKind, office: WorkingCalendar, day: date) -> bool:
             return day.weekday() == tuple(DayKind).index(kind)
 
 
-def _name(period: Period, first: date) -> str:
+def _name(period: PeriodUnit, first: date) -> str:
     match period:
-        case Period.DAY:
+        case PeriodUnit.DAY:
             return first.isoformat()
-        case Period.WEEK:
+        case PeriodUnit.WEEK:
             year, week, _ = first.isocalendar()
             return f"{year}-W{week:02}"
-        case Period.MONTH:
+        case PeriodUnit.MONTH:
             return f"{first:%Y-%m}"
-        case Period.QUARTER:
+        case PeriodUnit.QUARTER:
             return f"{first.year}-Q{(first.month + 2) // 3}"
-        case Period.YEAR:
+        case PeriodUnit.YEAR:
             return str(first.year)
 
 

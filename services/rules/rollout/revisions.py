@@ -45,7 +45,7 @@ class TriedRevision:
 
 @dataclass(frozen=True, slots=True)
 class RevisionsInForce:
-    """What one transaction decides by. It does not change while the transaction lasts."""
+    """The revisions by which one transaction decides. They do not change while it lasts."""
 
     activation: Activation
     trials: tuple[Trial, ...]

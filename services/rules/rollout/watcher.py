@@ -41,7 +41,7 @@ _FORGOTTEN_AFTER = timedelta(days=30)
 
 
 class SourceState(StrEnum):
-    """What became of what a source holds."""
+    """The result of reading a source."""
 
     ACTIVE = "active"
     HELD = "held"
@@ -51,7 +51,7 @@ class SourceState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SourceRecord:
-    """What a replica remembers of its source. ``activation`` is its place in the log."""
+    """The last known state of a replica's source. ``activation`` is its place in the log."""
 
     replica: str
     revision: Revision | None = None
@@ -61,8 +61,8 @@ class SourceRecord:
     faults: tuple[str, ...] = ()
 
 
-class Step(StrEnum):
-    """What a replica does with a revision that its source holds."""
+class SourceStep(StrEnum):
+    """The action of a replica on a revision that its source holds."""
 
     IN_FORCE = "in_force"
     ACTIVATE = "activate"
@@ -70,15 +70,15 @@ class Step(StrEnum):
     STAY = "stay"
 
 
-def next_step(record: SourceRecord, revision: Revision, active: Activation | None, found: int | None) -> Step:
+def next_step(record: SourceRecord, revision: Revision, active: Activation | None, found: int | None) -> SourceStep:
     """``found`` is the newest activation of this revision, None where there is none."""
     if active is None or found is None:
-        return Step.ACTIVATE
+        return SourceStep.ACTIVATE
     if active.revision == revision:
-        return Step.IN_FORCE
+        return SourceStep.IN_FORCE
     if record.activation is None or found > record.activation:
-        return Step.CATCH_UP
-    return Step.STAY if record.revision == revision else Step.ACTIVATE
+        return SourceStep.CATCH_UP
+    return SourceStep.STAY if record.revision == revision else SourceStep.ACTIVATE
 
 
 @dataclass(slots=True)
@@ -178,13 +178,13 @@ class SourceWatcher:
         found = await connection.fetchval(QUERIES.find_activation, tenant, revision)
         step = next_step(self._record, revision, active, found)
         place, state = self._record.activation, SourceState.BEHIND
-        if step is Step.IN_FORCE:
+        if step is SourceStep.IN_FORCE:
             place, state = found, SourceState.ACTIVE
-        elif step is Step.CATCH_UP:
+        elif step is SourceStep.CATCH_UP:
             place = found
-        elif step is Step.ACTIVATE and self.is_manual and active is not None:
+        elif step is SourceStep.ACTIVATE and self.is_manual and active is not None:
             state = SourceState.HELD
-        elif step is Step.ACTIVATE:
+        elif step is SourceStep.ACTIVATE:
             place, state = await self._activate(connection, content, now), SourceState.ACTIVE
         self._record = SourceRecord(self.replica, revision, content.commit, place)
         return state

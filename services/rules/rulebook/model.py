@@ -314,7 +314,7 @@ class Until:
     location: Location = dataclasses.field(default=NOWHERE, compare=False, repr=False)
 
 
-class Period(StrEnum):
+class PeriodUnit(StrEnum):
     """A span of the house's calendar in which a recurring rule starts once."""
 
     DAY = "day"
@@ -345,7 +345,7 @@ class Every:
     A period without such a day has no start.
     """
 
-    period: Period
+    period: PeriodUnit
     day: DayKind
     clock: time
     place: int = 1

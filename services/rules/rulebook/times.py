@@ -203,14 +203,14 @@ def _counted(words: list[str]) -> str:
 
 # ------------------------------------------------------------------ every
 
-ANY_EVERY: Final = model.Every(model.Period.WEEK, model.DayKind.MONDAY, time(9))
+ANY_EVERY: Final = model.Every(model.PeriodUnit.WEEK, model.DayKind.MONDAY, time(9))
 _LIKE = "like “monday at 09:00”, “working day at 09:00” or “1st working day of the month at 09:00”"
-_MOST_DAYS: Mapping[model.Period, int] = {
-    model.Period.DAY: 1,
-    model.Period.WEEK: 7,
-    model.Period.MONTH: 28,
-    model.Period.QUARTER: 90,
-    model.Period.YEAR: 365,
+_MOST_DAYS: Mapping[model.PeriodUnit, int] = {
+    model.PeriodUnit.DAY: 1,
+    model.PeriodUnit.WEEK: 7,
+    model.PeriodUnit.MONTH: 28,
+    model.PeriodUnit.QUARTER: 90,
+    model.PeriodUnit.YEAR: 365,
 }
 """Days that every period of its kind has."""
 _WEEKDAYS = frozenset(tuple(model.DayKind)[:7])
@@ -233,27 +233,27 @@ def read_every(node: Node) -> model.Every:
             raise InvalidValue(f"“{written}” needs a clock time; write “{written} at 09:00”")
 
 
-def _parse_period(words: list[str], written: str) -> tuple[model.Period, model.DayKind, int]:
+def _parse_period(words: list[str], written: str) -> tuple[model.PeriodUnit, model.DayKind, int]:
     match words:
         case [place, *kind, "of", "the", period] if kind:
             return _placed(place, " ".join(kind), period, written)
         case _:
             day = _day_kind(" ".join(words), written)
-            return (model.Period.WEEK if day in _WEEKDAYS else model.Period.DAY), day, 1
+            return (model.PeriodUnit.WEEK if day in _WEEKDAYS else model.PeriodUnit.DAY), day, 1
 
 
-def _placed(place: str, day: str, period: str, written: str) -> tuple[model.Period, model.DayKind, int]:
+def _placed(place: str, day: str, period: str, written: str) -> tuple[model.PeriodUnit, model.DayKind, int]:
     """``1st working day of the month``."""
     kind = _day_kind(day, written)
-    if period not in list(model.Period)[1:]:
-        raise InvalidValue(f"“{period}” is no period of days", period, tuple(model.Period)[1:])
+    if period not in list(model.PeriodUnit)[1:]:
+        raise InvalidValue(f"“{period}” is no period of days", period, tuple(model.PeriodUnit)[1:])
     counted = _ORDINAL.fullmatch(place)
     if place != "last" and counted is None:
         raise InvalidValue(f"“{place}” is no place in the {period}; write 1st, 2nd or last")
-    most = _MOST_DAYS[model.Period(period)]
+    most = _MOST_DAYS[model.PeriodUnit(period)]
     if counted is not None and not 1 <= int(counted[1]) <= most:
         raise InvalidValue(f"not every {period} has a “{place} {day}”; count to {most} or say “last {day}”")
-    return model.Period(period), kind, int(counted[1]) if counted else _LAST
+    return model.PeriodUnit(period), kind, int(counted[1]) if counted else _LAST
 
 
 def _day_kind(day: str, written: str) -> model.DayKind:

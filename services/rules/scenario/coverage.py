@@ -91,7 +91,7 @@ class CoverageResult:
 
 
 @dataclass(slots=True)
-class Coverage:
+class StoryCoverage:
     """The items of some rules of a rulebook, and which of them were seen. A ``StoryObserver``."""
 
     rules: Mapping[RuleId, Rule]
@@ -104,7 +104,7 @@ class Coverage:
     _languages: dict[tuple[str, str], CoverageItem] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, book: Rulebook, names: Iterable[str] = ()) -> "Coverage":
+    def of(cls, book: Rulebook, names: Iterable[str] = ()) -> "StoryCoverage":
         """Of the rules named; of all, with the texts of the house, where none is."""
         wanted = frozenset(names)
         rules = {name: rule for name, rule in book.rules.items() if not wanted or name in wanted}
@@ -211,7 +211,7 @@ class _ObservedMatcher:
     """Evaluates the conditions that may start a rule, or end the chain of the document, once more for the coverage."""
 
     matcher: Matcher
-    coverage: Coverage
+    coverage: StoryCoverage
 
     @property
     def disagreements(self) -> int:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from services.rules.rollout.activations import Activation
-from services.rules.rollout.watcher import SourceRecord, Step, next_step
+from services.rules.rollout.watcher import SourceRecord, SourceStep, next_step
 from shared.contracts.ids import Revision
 
 A, B, C = Revision("a"), Revision("b"), Revision("c")
@@ -24,10 +24,10 @@ def walk(*looks: tuple[str, Revision]) -> list[Revision]:
         found = max((number for number, one in enumerate(log, 1) if one == revision), default=None)
         active = Activation(len(log), log[-1], None, AT) if log else None
         step = next_step(record, revision, active, found)
-        if step is Step.ACTIVATE:
+        if step is SourceStep.ACTIVATE:
             log.append(revision)
             found = len(log)
-        place = record.activation if step is Step.STAY else found
+        place = record.activation if step is SourceStep.STAY else found
         records[replica] = SourceRecord(replica, revision, None, place)
     return log
 

@@ -1,7 +1,7 @@
 """What stories cover, of one rule of the shipped ones and of all."""
 
 from services.rules.rulebook.model import Rulebook
-from services.rules.scenario.coverage import Coverage, CoverageKind, CoverageResult
+from services.rules.scenario.coverage import CoverageKind, CoverageResult, StoryCoverage
 from services.rules.scenario.player import run_story
 from services.rules.scenario.story_file import Story
 from tests.services.rules.stories import own_rulebook, story
@@ -11,7 +11,7 @@ ASKED = "event: rights.approval_requested"
 
 
 def cover(book: Rulebook, *stories: Story, rule: str = "rights-approval") -> CoverageResult:
-    coverage = Coverage.of(book, [rule])
+    coverage = StoryCoverage.of(book, [rule])
     for one in stories:
         assert run_story(one, book, coverage).faults == ()
     return coverage.result
@@ -54,7 +54,7 @@ def test_a_condition_has_two_branches_and_so_has_each_of_its_comparisons() -> No
     changed = "{event: rights.request_changed, with: {new_terms_hash: other}}"
     result = cover(own_rulebook(), story(PEOPLE, asked, "expect: [{ask: 812}]", changed))
     assert names(result, CoverageKind.BRANCH) == {"until 1 is true"}
-    first = Coverage.of(own_rulebook(), ["launch-ready"]).result
+    first = StoryCoverage.of(own_rulebook(), ["launch-ready"]).result
     branches = sorted(item.name for item in first.items if item.kind is CoverageKind.BRANCH and ": if" in item.name)
     assert branches == [
         "launch-ready: if is false",
@@ -78,5 +78,5 @@ def test_the_whole_rulebook_includes_the_texts_of_the_house_and_one_rule_does_no
     def texts(result: CoverageResult) -> set[str]:
         return {item.name for item in result.items if item.kind is CoverageKind.LANGUAGE}
 
-    assert "noted in “fr”" in texts(Coverage.of(own_rulebook()).result)
-    assert "noted in “fr”" not in texts(Coverage.of(own_rulebook(), ["rights-approval"]).result)
+    assert "noted in “fr”" in texts(StoryCoverage.of(own_rulebook()).result)
+    assert "noted in “fr”" not in texts(StoryCoverage.of(own_rulebook(), ["rights-approval"]).result)
