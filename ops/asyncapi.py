@@ -44,11 +44,16 @@ def asyncapi_command(
 
 
 def asyncapi_yaml() -> str:
+    return document_yaml(asyncapi_document())
+
+
+def document_yaml(document: Mapping[str, Any]) -> str:
+    """A description of an interface as it is checked in."""
     yaml = YAML()
     yaml.width = 160
     yaml.representer.ignore_aliases = lambda _: True  # anchors would surprise a reader
     out = io.StringIO()
-    yaml.dump(asyncapi_document(), out)
+    yaml.dump(document, out)
     return out.getvalue()
 
 

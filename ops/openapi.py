@@ -4,14 +4,13 @@ Generated from ``shared.contracts.consonance``; docs/push-api.yaml is kept equal
 """
 
 import inspect
-import io
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 import typer
-from ruamel.yaml import YAML
 
+from ops.asyncapi import document_yaml
 from services.ingest.cloudevents import KINDS_WITH_DEADLINE, MAX_EVENTS
 from services.ingest.handlers import EVENTS_PATH
 from services.ingest.http.router import MAX_BODY_BYTES
@@ -61,12 +60,7 @@ def openapi_command(
 
 
 def openapi_yaml() -> str:
-    yaml = YAML()
-    yaml.width = 160
-    yaml.representer.ignore_aliases = lambda _: True  # anchors would surprise a reader
-    out = io.StringIO()
-    yaml.dump(openapi_document(), out)
-    return out.getvalue()
+    return document_yaml(openapi_document())
 
 
 def openapi_document() -> dict[str, Any]:
