@@ -31,12 +31,15 @@ class Monitor:
 
     async def idle(self) -> IdleStatus:
         """Work that still moves, and the business instant at which something is due next."""
-        moment = self.sender.moment()
-        await self.store.release_crossed(self.pool, moment.business)  # or a development clock would leap past it
+        # or a development clock would leap past it
+        await self.store.release_crossed(self.pool, self.sender.moment().business)
         # of one instant: a message claimed between two looks would be neither waiting nor in flight
         async with self.pool.acquire() as connection, connection.transaction(isolation="repeatable_read"):
             sends = await self.store.open_sends(connection)
             schedules = await self.store.line_schedules(connection)
+        # only now: a new leader ends the stored waits for an operator at its own instant, which may be later than a
+        # look before the queries, and the queue would seem to wait for the operator still
+        moment = self.sender.moment()
         busy = ["in_flight"] if sends.in_flight or self.sender.in_flight else []
         dues = []
         for line, schedule in schedules.items():

@@ -1,19 +1,25 @@
 """WhatsApp's errors, in responses and in statuses, throttle the right scope for the right time and keep the queue."""
 
 import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
 import orjson
 import pytest
 
+from services.dispatcher.provider_responses import ErrorScope
 from services.dispatcher.sender import TOKEN_SETTING
+from services.dispatcher.store import LineSchedule, MessageStore
+from services.dispatcher.throttles import Throttle, ThrottleClock, ThrottleKey
 from shared.contracts.envelope import EventData
 from shared.contracts.ids import Wamid
 from shared.contracts.messages import Resend
 from shared.contracts.whatsapp import DeliveryStatus, StatusReported
 from shared.runtime.clock import machine_now
 from shared.runtime.credentials import SECRET_REFUSED
+from shared.runtime.postgres import Connection
 from tests.dev.whatsapp.simulator_under_test import RecordingWebhook, SimulatorUnderTest
 from tests.services.dispatcher.dispatcher_under_test import (
     DispatcherUnderTest,
@@ -98,6 +104,32 @@ async def test_a_revoked_token_stops_all_sends_and_keeps_the_queue(
             "",
             0,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _InterruptedStore(MessageStore):
+    """``meanwhile`` happens while the schedules are read."""
+
+    meanwhile: Callable[[], None]
+
+    async def line_schedules(self, connection: Connection) -> dict[str, LineSchedule]:
+        self.meanwhile()
+        return await MessageStore.line_schedules(self, connection)
+
+
+async def test_a_queue_is_not_idle_while_a_new_leader_takes_over_the_throttles(dispatcher: DispatcherUnderTest) -> None:
+    """A start ends the wait for an operator at that instant, which is later than the one at which the look began."""
+    await dispatcher.stop()
+    await dispatcher.handle(person_observed(), send_request())
+    began = machine_now()
+    refused = Throttle(
+        until=began + 5 * _MINUTE, wait=5 * _MINUTE, trips=1, since=dispatcher.clock.now(), machine_since=began,
+        code=190, by_operator=True,
+    )  # fmt: skip
+    stored = {ThrottleKey(ThrottleClock.MACHINE, ErrorScope.ACCOUNT): refused}
+    throttles, monitor = dispatcher.parts.sender.throttles, dispatcher.parts.monitor
+    store = _InterruptedStore(monitor.store.tenant, lambda: throttles.merge(stored, machine_now()))
+    assert (await replace(monitor, store=store).idle()).busy == ("queue",)
 
 
 async def _stopped(dispatcher: DispatcherUnderTest) -> bool:
