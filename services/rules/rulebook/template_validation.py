@@ -22,6 +22,7 @@ from services.rules.rulebook.model import (
     ACQUISITION_FIELDS,
     PARAMETER,
     AnswerAction,
+    Category,
     FieldKind,
     FieldText,
     Form,
@@ -35,6 +36,7 @@ from services.rules.rulebook.model import (
     Verb,
     answers_of,
 )
+from services.rules.rulebook.promotion import find_promotion, promotion_fault
 from services.rules.rulebook.yaml_lines import BEGINS_WITH_PARAMETER
 from shared.clients.whatsapp_limits import (
     BODY_LENGTH,
@@ -175,6 +177,8 @@ def reminded_answers(rule: Rule, step: Step) -> tuple[str, ...]:
 # ------------------------------------------------------------------ templates
 
 _BRACES = re.compile(r"\{[^{}]*\}|[{}]")
+_LEADING_PARAMETER = re.compile(r"[\W_]*\{")  # punctuation is no word: Meta refuses “« {{title}} » …” as well
+_TRAILING_PARAMETER = re.compile(r"\}[\W_]*\Z")
 _SIDE_BY_SIDE = re.compile(r"\}\s*\{")
 
 
@@ -202,6 +206,8 @@ def _check_text(context: ValidationContext, template: Template, language: str, t
     location = _location(context, template, language, "body")
     for sentence in _body_faults(text.body):
         context.report.add(location, sentence)
+    if template.category is Category.UTILITY and (phrase := find_promotion(text, language)):
+        context.report.add(location, promotion_fault(phrase))
     buttons = _location(context, template, language, "buttons")
     if len(text.buttons) > BUTTONS:
         context.report.add(buttons, f"a message has at most {BUTTONS} buttons")
@@ -219,9 +225,9 @@ def _body_faults(body: str) -> list[str]:
     if len(body) > BODY_LENGTH:
         return [f"the body has {len(body)} characters; Meta takes {BODY_LENGTH}"]
     faults = [f"“{found}” is no parameter; one looks like {{title}}" for found in _ill_formed(body)]
-    if body.startswith("{"):
+    if _LEADING_PARAMETER.match(body):
         faults.append(BEGINS_WITH_PARAMETER)
-    if body.endswith("}"):
+    if _TRAILING_PARAMETER.search(body):
         faults.append("the body ends with a parameter; Meta wants a word after it")
     if _SIDE_BY_SIDE.search(body):
         faults.append("two parameters stand side by side; Meta wants a word between them")
