@@ -51,14 +51,17 @@ class WritebackProcess:
         finally:
             await producer.stop()
 
-    async def read_topic(self, topic: Topic, count: int) -> list[dict[str, Any]]:
-        """The first ``count`` events of a topic and those fetched with them, each id once."""
+    async def read_topic(self, topic: Topic, count: int, outcome: str = "") -> list[dict[str, Any]]:
+        """The first ``count`` events of a topic and those fetched with them, each id once.
+
+        With an outcome, all events until ``count`` of them have it: a killed process may say ``unknown`` before.
+        """
         consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap, auto_offset_reset="earliest")
         await consumer.start()
         try:
             consumer.assign([TopicPartition(self.prefix + topic.name, number) for number in range(PARTITIONS)])
             events: dict[str, dict[str, Any]] = {}
-            while len(events) < count:
+            while sum(outcome in event["type"] for event in events.values()) < count:
                 fetched = await consumer.getmany(timeout_ms=100)
                 found = [orjson.loads(record.value) for records in fetched.values() for record in records]
                 events |= {event["id"]: event for event in found}
