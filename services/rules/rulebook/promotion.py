@@ -1,5 +1,5 @@
 """Promotional wording in utility templates: Meta moves such a template to MARKETING, which costs more and needs the
-person's consent to marketing (docs/whatsapp.md). The phrases of each language are data, in ``promotional_phrases.yaml``.
+person's consent to marketing (docs/whatsapp.md). The phrases of each language are data: ``promotional_phrases.yaml``.
 """
 
 import re
@@ -26,8 +26,8 @@ def find_promotion(text: TemplateText, language: str) -> str | None:
 
 def promotion_fault(phrase: str) -> str:
     return (
-        f"“{phrase}” promotes, and this is a utility template: Meta would move it to marketing; say it otherwise, or say"
-        " “category: marketing”"
+        f"“{phrase}” promotes, and this is a utility template: Meta would move it to marketing; say it otherwise, or"
+        " say “category: marketing”"
     )
 
 
