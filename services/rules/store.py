@@ -23,7 +23,7 @@ from services.rules.conversation.facts import (
     WorkFacts,
 )
 from services.rules.conversation.recipients import people_in
-from services.rules.conversation.required_facts import RequiredFacts
+from services.rules.conversation.required_facts import RequiredFacts, is_opt_out
 from services.rules.rulebook.model import OnChange, Rulebook
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event
@@ -56,7 +56,7 @@ def shared_locks(people: Iterable[PersonId]) -> set[SharedLock]:
 def _changed(event: Event) -> tuple[PersonId, ...]:
     data = event.data
     if isinstance(data, MessageReceived):
-        decides = data.button_id is None and classify(data.text) in _CONSENT
+        decides = is_opt_out(data) or (data.button_id is None and classify(data.text) in _CONSENT)
         return (data.person_id, *data.shared_with) if decides else ()
     if isinstance(data, PersonObserved):
         return (data.person_id, data.merged_into) if data.merged_into else (data.person_id,)

@@ -55,6 +55,29 @@ def has_words(text: str | None) -> bool:
     return bool(_words(text or ""))
 
 
+def is_login_code(text: str | None) -> bool:
+    """Whether a machine sends a code to log in or to confirm with: a short text that names a code and has one.
+
+    A code alone is one too. A person may write such a text, for instance a number that was asked for; so it only says
+    that the next such text from there is the same thing again.
+    """
+    if not text or len(text) > _LONGEST_TEXT or _LOGIN_CODE.search(text) is None:
+        return False
+    if _LOGIN_CODE.fullmatch(text.strip()) is not None:
+        return True
+    words, phrases = _words(text), _set("code")
+    longest = max(map(len, phrases))
+    return any(words[at : at + size] in phrases for at in range(len(words)) for size in range(1, longest + 1))
+
+
+_LOGIN_CODE = re.compile(
+    r"(?<!\w)(?:[A-Z]{1,3}-)?"
+    r"(?:\d{4,8}|\d{3}[ \u00a0-]\d{3}|(?=[A-Z]*\d)(?=\d*[A-Z])[A-Z0-9]{5,8})(?![^\W_])",
+    re.ASCII,
+)
+"""Four to eight digits, in one or two groups, or capitals with digits among them."""
+
+
 def languages() -> frozenset[str]:
     """Those in which a wish to stop is understood, by their codes."""
     return frozenset(_languages())
@@ -123,6 +146,7 @@ def _phrases() -> _Phrases:
     )
 
 
+@cache
 def _set(kind: str, spelling: Spelling | None = None) -> frozenset[Words]:
     of = (phrase for language in _languages().values() for phrase in language.get(kind, ()))
     return frozenset(_words(phrase, spelling or _plain) for phrase in of)

@@ -4,7 +4,16 @@ from itertools import combinations
 
 import pytest
 
-from shared.contracts.intents import ReplyIntent, _languages, _phrases, classify, has_words, is_stop_keyword, languages
+from shared.contracts.intents import (
+    ReplyIntent,
+    _languages,
+    _phrases,
+    classify,
+    has_words,
+    is_login_code,
+    is_stop_keyword,
+    languages,
+)
 
 TEMPLATE_LANGUAGES = {
     "af", "sq", "ar", "az", "be", "bn", "bg", "ca", "zh", "hr", "cs", "da", "prs", "nl", "en", "et", "fil",
@@ -121,3 +130,26 @@ def test_one_word_stops_where_a_text_is_awaited(text: str | None, stops: bool) -
 )
 def test_emoji_and_punctuation_say_nothing(text: str, says: bool) -> None:  # noqa: FBT001 -- a column
     assert has_words(text) is says
+
+
+@pytest.mark.parametrize(
+    ("text", "is_code"),
+    [
+        ("482913", True),
+        ("Your WhatsApp code: 123-456", True),
+        ("<#> Your code is 4829. Do not share it", True),
+        ("AB12CD is your one-time password", True),
+        ("Votre code de vérification est 482 913", True),
+        ("Ihr Bestätigungscode lautet 8823", True),
+        ("482913は認証コードです", True),
+        ("인증번호[482913]를 입력해 주세요", True),
+        ("رمز التحقق 482913", True),
+        ("Your code is wrong", False),
+        ("I sent it in 2027", False),
+        ("978-1-86197-876-9", False),
+        ("Chapter 12", False),
+        (None, False),
+    ],
+)
+def test_a_login_code_is_a_code_that_is_named(text: str | None, is_code: bool) -> None:  # noqa: FBT001 -- a column
+    assert is_login_code(text) is is_code

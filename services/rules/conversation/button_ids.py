@@ -4,6 +4,7 @@ import hmac
 from collections.abc import Sequence
 from hashlib import blake2b
 
+from services.rules.rulebook.built_in import STOP_ALL
 from shared.contracts.ids import MessageId
 
 _PREFIX = "s1"
@@ -33,6 +34,18 @@ def claimed_message(button_id: str) -> MessageId | None:
     """The message that a button names, unverified: only for loading what a decision may need."""
     parts = button_id.split(".")
     return MessageId(parts[1]) if len(parts) == 4 and parts[0] == _PREFIX else None
+
+
+def claims_opt_out(button_id: str) -> bool:
+    """Whether a button says that it opts out, unverified: only for loading and locking what a decision may need."""
+    parts = button_id.split(".")
+    return len(parts) == 4 and parts[0] == _PREFIX and parts[2] == STOP_ALL
+
+
+def is_opt_out_tap(keys: Keys, button_id: str | None) -> bool:
+    """Whether it is our own button to opt out. It counts whatever became of the message that it was under."""
+    claim = read_button_id(keys, button_id) if button_id is not None else None
+    return claim is not None and claim[1] == STOP_ALL
 
 
 def _mac(key: bytes, message: MessageId, answer: str) -> str:

@@ -207,7 +207,10 @@ class FormPhase(StrEnum):
 
 
 class FormState(Value):
-    """A form being filled in chat: ``asking`` names the field the next message answers."""
+    """A form being filled in chat: ``asking`` names the field the next message answers.
+
+    ``stop_offered``: a stop word was taken for an answer, and a button offered to opt out instead.
+    """
 
     form: str
     person_id: PersonId
@@ -220,6 +223,7 @@ class FormState(Value):
     prompts: int = 0
     reference: str
     last_at: Instant
+    stop_offered: bool = False
 
     @property
     def over(self) -> bool:

@@ -24,11 +24,11 @@ from services.rules.conversation.outbound import (
     template_of,
 )
 from services.rules.conversation.recipients import Recipient
-from services.rules.rulebook.built_in import TYPED_FIELDS
+from services.rules.rulebook.built_in import STOP_ALL, TYPED_FIELDS
 from services.rules.rulebook.model import FieldText, Form, FormField, Verb, WriteAction
 from shared.clients.whatsapp_limits import BUTTONS
 from shared.contracts.ids import MessageId, Wamid
-from shared.contracts.intents import ReplyIntent, classify, has_words
+from shared.contracts.intents import ReplyIntent, classify, has_words, is_stop_keyword
 from shared.contracts.whatsapp import Media, MessageReceived
 
 CONTENT_TYPES: Mapping[str, frozenset[str]] = {
@@ -209,6 +209,22 @@ def accepts_text(context: DecisionContext, chain: Chain, message: MessageReceive
     return not field.choose or _read(context, chain, form, field, text) is not None
 
 
+def keeps_stop_word(context: DecisionContext, chain: Chain, message: MessageReceived) -> bool:
+    """Whether a stop word is the answer to what the form asks, since its button offers to opt out instead.
+
+    STOP itself is one only once: whoever writes it after the button was offered means it. What does not fit the field
+    is no answer.
+    """
+    form, state, text = _form_of(context, chain), _form_state(chain), (message.text or "").strip()
+    field = _asked_field(form, state)
+    if state.phase is FormPhase.SUMMARY or field is None or field.choose:
+        return True
+    if not is_stop_keyword(text):
+        return _read(context, chain, form, field, text) is not None
+    offers = _stop_title(context, chain) is not None and not state.stop_offered
+    return offers and _read(context, chain, form, field, text) is not None
+
+
 def advances_form(context: DecisionContext, chain: Chain, message: MessageReceived) -> bool:
     """Whether the message takes the form further; any other message repeats the question."""
     form, state, text = _form_of(context, chain), _form_state(chain), (message.text or "").strip()
@@ -292,12 +308,10 @@ def _take_answer(context: DecisionContext, chain: Chain, form: Form, text: str, 
     if value is None and (refusal := _refusal_of(context, chain, field, text)) is not None:
         return _ask(context, chain, form, field, before=_reason(context, chain, refusal))
     chain = chain.replace(form=state.replace(values={**state.values, field.name: value or ""}))
-    stop = (
-        Refusal("taken_as_answer", {"said": value})
-        if value is not None and classify(text) is ReplyIntent.STOP
-        else None
-    )
-    return _ask_next(context, chain, form, before=_reason(context, chain, file.refusal or stop))
+    if value is None or file.refusal is not None or classify(text) is not ReplyIntent.STOP:
+        return _ask_next(context, chain, form, before=_reason(context, chain, file.refusal))
+    taken = _reason(context, chain, Refusal("taken_as_answer", {"said": value}))
+    return _ask_next(context, chain, form, before=taken, stop=_stop_title(context, chain))
 
 
 def _refusal_of(context: DecisionContext, chain: Chain, field: FormField, text: str) -> Refusal | None:
@@ -331,15 +345,28 @@ def _asked_times(chain: Chain, field: FormField) -> int:
     return sum(1 for m in chain.messages if m.verb is Verb.COLLECT and m.answer == field.name)
 
 
-def _ask_next(context: DecisionContext, chain: Chain, form: Form, *, before: str | None = None) -> Chain:
-    """Ask the next missing field, else send the summary. ``before`` is a text to stand before it."""
+def _stop_title(context: DecisionContext, chain: Chain) -> str | None:
+    """The title of the button that opts out, in the person's language; None where the house's template has none."""
+    template = template_of(context, chain, "taken_as_answer")
+    language = rendering.language_of(context, _filler(context, chain))
+    chosen = rendering.choose_language(template, language, context.rulebook.tenant.language)
+    return template.languages[chosen].buttons.get(STOP_ALL)
+
+
+def _ask_next(
+    context: DecisionContext, chain: Chain, form: Form, *, before: str | None = None, stop: str | None = None
+) -> Chain:
+    """Ask the next missing field, else send the summary. ``before`` is a text to stand before it.
+
+    ``stop`` is the title of a button that opts out, where there shall be one.
+    """
     missing = next((f for f in form.fields if f.name not in _form_state(chain).values), None)
     if missing is not None:
         before = before or _reason(context, chain, _long_default(context, chain, missing))
-        return _ask(context, chain, form, missing, before=before)
-    chain = (
-        chain if before is None else _send(context, chain, f"{form.name}.{form.confirm}", words={BODY_VALUE: before})
-    )
+        return _ask(context, chain, form, missing, before=before, stop=stop)
+    if before is not None:
+        offer = {} if stop is None else {STOP_ALL: stop}
+        chain = _send_text(context, chain, f"{form.name}.{form.confirm}", before, offer)
     return _summary(context, chain, form)
 
 
@@ -350,18 +377,43 @@ def _long_default(context: DecisionContext, chain: Chain, field: FormField) -> R
     return length_refusal(field, str(context.document(chain).get(field.default.name) or ""))
 
 
-def _ask(context: DecisionContext, chain: Chain, form: Form, field: FormField, *, before: str | None = None) -> Chain:
+def _ask(
+    context: DecisionContext,
+    chain: Chain,
+    form: Form,
+    field: FormField,
+    *,
+    before: str | None = None,
+    stop: str | None = None,
+) -> Chain:
     words = _field_wordings(context, chain, form)[field.name]
     state = _form_state(chain).replace(asking=field.name, phase=FormPhase.ASKING)
     titles = [words.options.get(name, name) for name in field.choose]
-    few = len(titles) <= BUTTONS
+    few = len(titles) + (stop is not None) <= BUTTONS
     body = words.ask if few else "\n".join([words.ask, *(f"{n}. {t}" for n, t in enumerate(titles, start=1))])
     if before is not None:
         body = f"{before}\n\n{body}"
     shown = dict(zip(field.choose, titles, strict=True)) if few else {}
-    text = {BODY_VALUE: body, **{BUTTON_TITLE_PREFIX + name: title for name, title in shown.items()}}
+    if stop is not None:
+        shown[STOP_ALL] = stop
     chain = chain.replace(form=state)
-    return _send(context, chain, f"{form.name}.{field.name}", field=field.name, buttons=tuple(shown), words=text)
+    return _send_text(context, chain, f"{form.name}.{field.name}", body, shown, field=field.name)
+
+
+def _send_text(
+    context: DecisionContext,
+    chain: Chain,
+    say: str,
+    body: str,
+    buttons: Mapping[str, str],
+    *,
+    field: str | None = None,
+) -> Chain:
+    """Send a text of the form that has no template; ``buttons`` are the titles of its answers."""
+    words = {BODY_VALUE: body, **{BUTTON_TITLE_PREFIX + name: title for name, title in buttons.items()}}
+    if STOP_ALL in buttons:
+        chain = chain.replace(form=_form_state(chain).replace(stop_offered=True))
+    return _send(context, chain, say, field=field, buttons=tuple(buttons), words=words)
 
 
 def _summary(context: DecisionContext, chain: Chain, form: Form) -> Chain:

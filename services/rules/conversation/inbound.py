@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import blake2b
 
-from services.rules.conversation import absence, consent, forms, replies
+from services.rules.conversation import absence, button_ids, consent, forms, replies
 from services.rules.conversation.absence_text import AbsenceText, Leave
 from services.rules.conversation.chain import Chain
 from services.rules.conversation.context import DecisionContext, GivenReply, Reason
@@ -31,7 +31,7 @@ from services.rules.rulebook.built_in import (
 )
 from services.rules.rulebook.model import Rule, Verb
 from shared.contracts.ids import ChainId, PersonId, RuleId
-from shared.contracts.intents import ReplyIntent, classify, has_words, is_stop_keyword
+from shared.contracts.intents import ReplyIntent, classify, has_words, is_login_code
 from shared.contracts.whatsapp import MessageKind, MessageReceived
 
 _SENTENCE_KEPT = timedelta(days=7)
@@ -61,7 +61,8 @@ def exceeds_limit(
     """
     limit, now = context.rulebook.tenant.unsolicited, context.now
     known = context.facts.unsolicited.get(message.person_id, UnsolicitedMessages())
-    fingerprint = MessageFingerprint(words=_word_hashes(message), about=about, at=now)
+    words = (_LOGIN_CODE,) if about is None and _is_login_code(message) else _word_hashes(message)
+    fingerprint = MessageFingerprint(words=words, about=about, at=now)
     recent = [at for at in (known.started if starts else known.answered) if at > now - limit.within]
     most = limit.chains if starts else limit.answers
     again = not fills and any(_is_repetition(fingerprint, before, limit.within) for before in known.recent)
@@ -83,10 +84,15 @@ def should_report(context: DecisionContext, message: MessageReceived) -> bool:
 
 
 def _is_repetition(fingerprint: MessageFingerprint, before: MessageFingerprint, within: timedelta) -> bool:
-    """A sentence counts as a repetition for days; a few words only within the limit's span, to the same question."""
+    """A sentence counts as a repetition for days; a few words only within the limit's span, to the same question.
+
+    One login code is like another, for months.
+    """
     if not fingerprint.words:
         return False
     ago = fingerprint.at - before.at
+    if fingerprint.words == (_LOGIN_CODE,):
+        return before.words == fingerprint.words and ago < _LOGIN_CODE_KEPT
     if min(len(fingerprint.words), len(before.words)) < _SENTENCE_WORDS:
         return ago < within and (fingerprint.words, fingerprint.about) == (before.words, before.about)
     mine, theirs = set(fingerprint.words), set(before.words)
@@ -98,7 +104,13 @@ def _with_fingerprint(
     before: Iterable[MessageFingerprint], fingerprint: MessageFingerprint
 ) -> tuple[MessageFingerprint, ...]:
     others = (one for one in before if (one.words, one.about) != (fingerprint.words, fingerprint.about))
-    return (*others, fingerprint)[-_MOST_TEXTS:]
+    kept = (*others, fingerprint)
+    codes = tuple(one for one in kept[:-_MOST_TEXTS] if one.words == (_LOGIN_CODE,))
+    return (*codes, *kept[-_MOST_TEXTS:])
+
+
+def _is_login_code(message: MessageReceived) -> bool:
+    return message.message_kind is MessageKind.TEXT and is_login_code(message.text)
 
 
 def _word_hashes(message: MessageReceived) -> tuple[int, ...]:
@@ -117,6 +129,10 @@ def _word_hashes(message: MessageReceived) -> tuple[int, ...]:
 def word_hash(text: str) -> int:
     return int.from_bytes(blake2b(text.encode(), digest_size=4).digest())
 
+
+_LOGIN_CODE = word_hash("a login code")
+"""Stands for the words of any text that is one."""
+_LOGIN_CODE_KEPT = timedelta(days=90)
 
 _IGNORED_KINDS = frozenset({MessageKind.EDIT, MessageKind.REVOKE, MessageKind.CALL})
 _CLARIFICATIONS = {replies.UnclearQuestion.SEVERAL: "which_question", replies.UnclearQuestion.SHARED: "shared_number"}
@@ -277,11 +293,12 @@ def _took_back_reaction(message: MessageReceived) -> bool:
 def _intent(
     context: DecisionContext, message: MessageReceived, found: replies.FoundQuestion | replies.UnclearQuestion
 ) -> ReplyIntent | None:
-    """The intent of the words. In a form that waits for words they are the answer, and only STOP itself opts out."""
+    """The intent of the words, or of the tap. In a form that waits for words they are the answer."""
     if replies.is_button_tap(context, message):
-        return None
+        return ReplyIntent.STOP if button_ids.is_opt_out_tap(context.signing_keys, message.button_id) else None
     if replies.fills_form(found) and forms.accepts_text(context, found.chain, message):
-        return ReplyIntent.STOP if is_stop_keyword(message.text) else None
+        stops = classify(message.text) is ReplyIntent.STOP and not forms.keeps_stop_word(context, found.chain, message)
+        return ReplyIntent.STOP if stops else None
     return classify(message.text)
 
 

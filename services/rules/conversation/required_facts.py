@@ -31,8 +31,12 @@ from shared.contracts.whatsapp import IdentityChanged, MessageReceived
 
 
 def is_opt_out(data: object) -> bool:
-    """Whether a person opts out in words. Such a message waits for nothing that it can do without."""
-    return isinstance(data, MessageReceived) and data.button_id is None and classify(data.text) is ReplyIntent.STOP
+    """Whether a person opts out, in words or by our button. Such a message waits for nothing that it can do without."""
+    if not isinstance(data, MessageReceived):
+        return False
+    if data.button_id is not None:
+        return button_ids.claims_opt_out(data.button_id)
+    return classify(data.text) is ReplyIntent.STOP
 
 
 @dataclass(slots=True)

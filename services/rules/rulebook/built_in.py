@@ -9,6 +9,8 @@ from shared.contracts.ids import RuleId
 TAKE = ("take", "not_me")
 FINISH = ("done", "give_back")
 SUMMARY = ("send", "change", "cancel")
+STOP_ALL = "stop_all"
+"""The answer of the button that opts out, where a form has taken a stop word for the answer to its question."""
 DIGEST, SHOW = "digest", "show"
 """The template of a message for several others, and the answer of its button."""
 
@@ -30,14 +32,15 @@ else's."""
 
 @dataclass(frozen=True, slots=True)
 class BuiltInTemplate:
-    """The buttons the template must offer and the words it may name. ``chain``: it is used within a chain, and may
-    name the subject of the chain. ``optional``: a publisher need not have it.
+    """The buttons the template must offer, those it may offer, and the words it may name. ``chain``: it is used within
+    a chain, and may name the subject of the chain. ``optional``: a publisher need not have it.
     """
 
     buttons: tuple[str, ...] = ()
     words: frozenset[str] = frozenset()
     chain: bool = True
     optional: bool = False
+    may_offer: tuple[str, ...] = ()
 
 
 _DAYS = frozenset({"first_day", "last_day"})
@@ -61,7 +64,7 @@ BUILT_IN_TEMPLATES: Mapping[str, BuiltInTemplate] = {
     "form_no_file": BuiltInTemplate(),
     "form_wrong_file": BuiltInTemplate(words=frozenset({"kinds"})),
     "form_large_file": BuiltInTemplate(words=frozenset({"most"})),
-    "taken_as_answer": BuiltInTemplate(words=frozenset({"said"})),
+    "taken_as_answer": BuiltInTemplate(may_offer=(STOP_ALL,), words=frozenset({"said"})),
     "cover_announced": BuiltInTemplate(),
     "absence_noted": BuiltInTemplate(words=_DAYS | {"cover"}, chain=False),
     "absence_uncovered": BuiltInTemplate(words=_DAYS, chain=False),

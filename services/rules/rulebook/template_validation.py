@@ -54,7 +54,7 @@ from shared.contracts.writes import CreateAcquisition, WriteOperation
 @dataclass(frozen=True, slots=True)
 class TemplateUse:
     """One use of a template. ``present`` fields are there although the events may lack them; ``words`` are the
-    parameters that the service fills in here.
+    parameters that the service fills in here; ``may_offer`` are buttons that it may have beside ``buttons``.
     """
 
     template: str
@@ -63,6 +63,7 @@ class TemplateUse:
     present: frozenset[str] = frozenset()
     buttons: tuple[str, ...] = ()
     words: frozenset[str] = IN_A_CHAIN
+    may_offer: tuple[str, ...] = ()
 
 
 def uses_of(context: ValidationContext, rule: Rule) -> Iterator[TemplateUse]:
@@ -82,7 +83,9 @@ def built_in_uses(context: ValidationContext) -> Iterator[TemplateUse]:
         if found is None and built_in.optional:
             continue
         location = found.location if found else Location(f"{name}.template.yaml", 1, 1)
-        yield TemplateUse(name, location, ("message.received",), frozenset({"text"}), built_in.buttons, words)
+        yield TemplateUse(
+            name, location, ("message.received",), frozenset({"text"}), built_in.buttons, words, built_in.may_offer
+        )
     yield from _typed_field_uses(context)
 
 
@@ -297,7 +300,7 @@ def check_use(context: ValidationContext, use: TemplateUse) -> None:
 
 def _check_buttons(context: ValidationContext, use: TemplateUse, template: Template) -> None:
     offered = next((tuple(text.buttons) for text in template.languages.values()), ())
-    if set(offered) != set(use.buttons):
+    if set(offered) - set(use.may_offer) != set(use.buttons):
         has = f"has the buttons {', '.join(offered)}" if offered else "has no buttons"
         wants = f"it needs {', '.join(use.buttons)}" if use.buttons else "nothing answers to them"
         context.report.add(use.location, f"“{template.name}” {has}; here {wants}")

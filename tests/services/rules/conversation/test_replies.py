@@ -104,10 +104,31 @@ def test_a_title_that_is_a_stop_word_is_confirmed_with_the_way_to_opt_out() -> N
     assert story_faults(MAUD, *moves) == []
 
 
-@pytest.mark.parametrize("said", ["STOP", "Stop.", "stop!"])
-def test_stop_itself_ends_a_form_too(said: str) -> None:
-    moves = (*BEGUN, f'reply: {{from: 5001, text: "{said}"}}', "expect: [{tell: 5001, say: stopped}, {end: gave_up}]")
-    assert story_faults(MAUD, *moves) == []
+@pytest.mark.parametrize("said", ["STOP", "Stop.", "END", "Basta"])
+def test_a_stop_word_is_a_title_and_a_button_opts_out_instead(said: str) -> None:
+    taken = (f'reply: {{from: 5001, text: "{said}"}}', "expect: [{collect: 5001, say: pitch.genre}]")
+    stopped = "expect: [{tell: 5001, say: stopped}, {end: gave_up}]"
+    assert story_faults(MAUD, *BEGUN, *taken, "reply: {from: 5001, button: stop_all}", stopped) == []
+    assert story_faults(MAUD, *BEGUN, *taken, 'reply: {from: 5001, text: "1"}', "expect: [{collect: 5001}]") == []
+
+
+@pytest.mark.parametrize("again", ["STOP", "stop!"])
+def test_stop_itself_counts_once_the_button_was_offered(again: str) -> None:
+    taken = ("reply: {from: 5001, text: STOP}", "expect: [{collect: 5001, say: pitch.genre}]")
+    stopped = (f'reply: {{from: 5001, text: "{again}"}}', "expect: [{tell: 5001, say: stopped}, {end: gave_up}]")
+    assert story_faults(MAUD, *BEGUN, *taken, *stopped) == []
+
+
+def test_the_button_opts_out_also_when_the_form_is_over() -> None:
+    answers = ("text: Basta", "text: poetry", "text: partly", "text: later", "button: cancel", "button: stop_all")
+    seen = f"{', '.join(['{collect: 5001}'] * 5)}, {{end: answered}}, {{tell: 5001, say: stopped}}"
+    moves = (*(f"reply: {{from: 5001, {each}}}" for each in answers), f"expect: [{seen}]")
+    assert story_faults(MAUD, *BEGUN, *moves) == []
+
+
+def test_stop_is_confirmed_once() -> None:
+    moves = (STAGE, TOLD, "reply: {from: 801, text: STOP}", "expect: [{tell: 801, say: stopped}]")
+    assert story_faults(AUTHOR, *moves, "reply: {from: 801, text: Unsubscribe}", "expect: nothing") == []
 
 
 @pytest.mark.parametrize("said", ["END", "Quit", "Basta"])

@@ -110,6 +110,31 @@ def test_stop_is_taken_however_much_was_written_before_and_start_is_believed() -
     assert story_faults(STRANGER, *moves) == []
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("482913", "113 355"),
+        ("G-482913 is your verification code.", "G-11335 is your verification code."),
+        ("Your code: 4829", "Il tuo codice è 113355, non condividerlo"),
+        ("您的验证码是 482913", "您的验证码是 113355"),
+    ],
+)
+@pytest.mark.parametrize("line", ["main", "acquisitions"])
+def test_a_login_code_starts_no_process_twice(first: str, second: str, line: str) -> None:
+    people = f"{STRANGER}\n71: {{roles: [commissioning_editor], country: GB}}"
+    begun = f"{collects('pitch_welcome', 'pitch.title')}, {{remind: 5001, say: pitch_unfinished}}, {{end: gave_up}}"
+    relayed = "{tell: 11, say: to_read}, {tell: 5001, say: passed_on}"
+    moves = (
+        says(5001, first, f", line: {line}"),
+        "wait: 9 days",
+        f"expect: [{begun if line == 'acquisitions' else relayed}]",
+        says(5001, second, f", line: {line}"),
+        "wait: 1 hour",
+        f"expect: [{{tell: {'71' if line == 'acquisitions' else '11'}, say: answers_paused}}]",
+    )
+    assert story_faults(people, *moves) == []
+
+
 def collects(*prompts: str) -> str:
     return ", ".join(f"{{collect: 5001, say: {each}}}" for each in prompts)
 
