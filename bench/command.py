@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bench import dispatcher, engines, history, ingest, latency, rules, tracing
+from bench import dispatcher, engines, history, ingest, lanes, latency, rules, tracing, wire
 from bench.results import BenchResult, print_results
 from shared.contracts.errors import StetError
 
@@ -26,6 +26,8 @@ class Part(StrEnum):
     INGEST = "ingest"
     RULES = "rules"
     DISPATCHER = "dispatcher"
+    WIRE = "wire"
+    LANES = "lanes"
     LATENCY = "latency"
     TRACING = "tracing"
     ENGINES = "engines"
@@ -36,6 +38,8 @@ _BENCHES: Mapping[Part, Callable[[float], AsyncIterator[BenchResult]]] = {
     Part.INGEST: ingest.measure,
     Part.RULES: rules.measure,
     Part.DISPATCHER: dispatcher.measure,
+    Part.WIRE: wire.measure,
+    Part.LANES: lanes.measure,
     Part.LATENCY: latency.measure,
     Part.TRACING: tracing.measure,
     Part.ENGINES: engines.measure,

@@ -20,7 +20,7 @@ from shared.runtime.clock import machine_now
 
 _TARGET = 0.4
 _CONCURRENCY = 256
-_PATH = "/v25.0/123456789012345/messages"
+MESSAGES_PATH = "/v25.0/123456789012345/messages"
 _MESSAGES_PER_SECOND = 2_000
 _COUNT_PEOPLE = "select count(*) from dispatcher.people"
 _HAS_NO_OPEN_SEND = "select not exists (select from dispatcher.messages where state in ('waiting', 'intent'))"
@@ -37,7 +37,7 @@ class _SendRounds:
     async def measure_ours(self) -> float:
         """Messages per second, from the first record read to the last message at the provider."""
         with suspended(self.dispatcher):
-            requests = _requests(self.requested, self.messages, machine_now())
+            requests = notice_requests(self.requested, self.messages, machine_now())
             self.requested += await fill_topic(self.environment.kafka, MESSAGES_REQUESTED, requests)
         target = await self._received() + self.messages
         began = time.monotonic()
@@ -52,7 +52,7 @@ class _SendRounds:
             "--origin",
             self.environment.layout.whatsapp_url,
             "--path",
-            _PATH,
+            MESSAGES_PATH,
             "--messages",
             str(self.messages),
             "--at-once",
@@ -78,7 +78,7 @@ async def measure(seconds: float) -> AsyncIterator[BenchResult]:
             STET_SENDS_IN_FLIGHT=str(_CONCURRENCY),
         )
         await fill_topic(environment.kafka, CONTACTS, records.people_records(records.PEOPLE, machine_now()))
-        await wait_until_reached(lambda: _known_people(environment), records.PEOPLE, dispatcher)
+        await wait_until_reached(lambda: known_people(environment), records.PEOPLE, dispatcher)
         rounds = _SendRounds(environment, dispatcher, session, int(_MESSAGES_PER_SECOND * seconds))
         yield compare_with_floor(
             "dispatcher: messages to the provider",
@@ -87,13 +87,16 @@ async def measure(seconds: float) -> AsyncIterator[BenchResult]:
         )
 
 
-async def _known_people(environment: BenchEnvironment) -> int:
+async def known_people(environment: BenchEnvironment) -> int:
     return int(await environment.database.fetchval(_COUNT_PEOPLE))
 
 
-def _requests(first: int, count: int, now: datetime) -> Iterator[records.KeyedRecord]:
+def notice_requests(
+    first: int, count: int, now: datetime, people: int = records.PEOPLE
+) -> Iterator[records.KeyedRecord]:
+    """Requests number ``first`` and on, to so many people in turn."""
     for number in range(first, first + count):
-        person = records.person_id(number % records.PEOPLE)
+        person = records.person_id(number % people)
         text = f"Good news about “The Book of Number {number}”, Reader: it is now at “proofs”. There is nothing to do."
         template = TemplateCall(
             name="bench_notice_v1", language="en", parameters={"title": f"Number {number}", "stage": "proofs"}

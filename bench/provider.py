@@ -1,4 +1,4 @@
-"""A provider that accepts every message at once and keeps only their number and the last body.
+"""A provider that accepts every message, at once or after a delay, and keeps only their number and the last body.
 
 ``Provider`` can also run inside another process, which gets each message by a callback.
 """
@@ -17,7 +17,9 @@ OnMessage = Callable[[bytes, str], None]
 
 
 class Provider:
-    def __init__(self, on_message: OnMessage | None = None) -> None:
+    def __init__(self, on_message: OnMessage | None = None, delay: float = 0.0) -> None:
+        """``delay`` is the seconds from a message to its response."""
+        self.delay = delay
         self.count = 0
         self.last = b"{}"
         self._on_message = on_message
@@ -56,8 +58,15 @@ class _Connection(asyncio.Protocol):
         if not end or len(rest) < _length(head):
             return
         self._buffer = b""
+        answer, delay = self._provider.answer(head, rest), self._provider.delay
+        if delay and head.startswith(b"POST"):
+            asyncio.get_running_loop().call_later(delay, self._write, answer)
+        else:
+            self._write(answer)
+
+    def _write(self, answer: bytes) -> None:
         if self._transport is not None:
-            self._transport.write(self._provider.answer(head, rest))
+            self._transport.write(answer)
 
 
 def _length(head: bytes) -> int:
@@ -69,13 +78,13 @@ def _reply(body: bytes) -> bytes:
     return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
 
 
-async def _serve(port: int) -> None:
-    async with await Provider().serve(port) as server:
+async def _serve(port: int, delay: float) -> None:
+    async with await Provider(delay=delay).serve(port) as server:
         await server.serve_forever()
 
 
-def main(*, port: Annotated[int, typer.Option()]) -> None:
-    uvloop.run(_serve(port))
+def main(*, port: Annotated[int, typer.Option()], delay: Annotated[float, typer.Option()] = 0.0) -> None:
+    uvloop.run(_serve(port, delay))
 
 
 if __name__ == "__main__":

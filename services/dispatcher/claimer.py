@@ -3,7 +3,8 @@
 Only a committed intent may leave.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -15,10 +16,10 @@ from services.dispatcher.payload import UnsendableContent, build_body, format_ca
 from services.dispatcher.planner import DropMessage, Postpone, SendContext, SendNow, plan_send
 from services.dispatcher.rate_limits import RateUsage, SendLimits
 from services.dispatcher.reasons import MessageReason
-from services.dispatcher.store import DueMessage, MessageStore, UnreadableMessage
+from services.dispatcher.store import DueMessage, LaneCapacity, MessageStore, UnreadableMessage
 from services.dispatcher.throttles import SendTarget, Throttles
 from services.dispatcher.unread_partitions import UnreadPartitions
-from shared.contracts.messages import MessageForm
+from shared.contracts.messages import Lane, MessageForm
 from shared.runtime.failures import describe_failure
 from shared.runtime.postgres import Connection
 from shared.runtime.telemetry import get_logger
@@ -27,6 +28,9 @@ log = get_logger()
 _KEPT_IN_MEMORY = frozenset(
     {MessageReason.NUMBER_RATE, MessageReason.NUMBER_THROTTLED}
 )  # the whole line is skipped then
+NORMAL_TO_BULK = 9
+"""While both wait, so many normal messages go for one of bulk (the query find_due)."""
+
 _TEMPLATE_TRIAL_WAIT = timedelta(seconds=1)  # until the outcome of the one trial message is known
 
 
@@ -47,6 +51,7 @@ class SendIntent(Struct, frozen=True):
     body: bytes
     lease_until: datetime
     traceparent: str | None = None
+    lane: Lane = Lane.NORMAL
 
 
 @dataclass(slots=True)
@@ -76,30 +81,36 @@ class Claimer:
     lines: Collection[str]
     lease: timedelta
     pauses: OperatorPauses
+    bulk_turns: Counter[str] = field(default_factory=Counter)
+    """Per line, how many normal messages have gone since the last one of bulk; ``NORMAL_TO_BULK`` at most."""
 
-    def capacities(self, in_flight: Mapping[str, int], at_most: int, moment: Moment) -> dict[str, int]:
-        """Per line, how many messages to fetch: none while it is throttled or paused, one while it is probed."""
-        capacities: dict[str, int] = {}
+    def capacities(self, in_flight: Mapping[str, int], at_most: int, moment: Moment) -> list[LaneCapacity]:
+        """How many messages of each lane to fetch: none of a throttled or paused line, one while it is probed."""
         if self.unread.is_everything_unread:
-            return capacities
-        for line in self.lines:
-            capacity = self._capacity(line, in_flight.get(line, 0), at_most, moment)
-            if capacity > 0:
-                capacities[line] = capacity
-        return capacities
+            return []
+        return [
+            LaneCapacity(line, lane, capacity, self.bulk_turns[line] if lane is Lane.BULK else 0)
+            for line in self.lines
+            for lane in Lane
+            if (capacity := self._capacity(line, lane, in_flight.get(line, 0), at_most, moment)) > 0
+        ]
 
     async def claim(
         self,
         connection: Connection,
-        capacities: Mapping[str, int],
-        busy: Collection[str],
+        capacities: Sequence[LaneCapacity],
+        at_most: int,
+        in_flight: tuple[Collection[str], Collection[tuple[str, str]]],
         moment: Moment,
-        templates: Collection[tuple[str, str]] = (),
     ) -> ClaimedBatch:
-        """One message of a person at a time, so that none overtakes an earlier one."""
-        passed = [*busy, *self.unread.refresh()]
-        due = await self.store.find_due(connection, capacities, passed, moment.business, moment.machine)
-        batch = ClaimedBatch(busy=set(busy), templates=set(templates))
+        """One message of a person at a time, so that none overtakes an earlier one.
+
+        ``in_flight`` are the people and the templates of sends without an outcome.
+        """
+        people, templates = in_flight
+        passed = [*people, *self.unread.refresh()]
+        due = await self.store.find_due(connection, capacities, passed, (moment.business, moment.machine), at_most)
+        batch = ClaimedBatch(busy=set(people), templates=set(templates))
         self._plan_all(due, batch, moment)
         if batch.waits:
             await self.store.postpone(connection, batch.waits)
@@ -107,14 +118,14 @@ class Claimer:
             await self._begin(connection, batch, moment)
         return batch
 
-    def _capacity(self, line: str, in_flight: int, at_most: int, moment: Moment) -> int:
+    def _capacity(self, line: str, lane: Lane, in_flight: int, at_most: int, moment: Moment) -> int:
         if self.pauses.names.has_line(line):
             return 0
         if self.throttles.is_stopped(line, moment.machine) or self.throttles.number_until(line, moment.business):
             return 0
         if self.throttles.is_probing(line):
             return 0 if in_flight else 1
-        return self.usage.capacity(line, moment.business, at_most)
+        return self.usage.capacity(line, moment.business, at_most, lane)
 
     def _plan_all(self, due: Iterable[DueMessage | UnreadableMessage], batch: ClaimedBatch, moment: Moment) -> None:
         for one in due:
@@ -157,8 +168,16 @@ class Claimer:
         if template:
             batch.templates.add(template)
         batch.intents[message.message_id] = SendIntent(
-            message.message_id, attempt, target, send.wording, body, moment.machine + self.lease, due.traceparent
-        )
+            message.message_id, attempt, target, send.wording, body, moment.machine + self.lease, due.traceparent,
+            message.lane,
+        )  # fmt: skip
+        self._count_turn(message.line, message.lane)
+
+    def _count_turn(self, line: str, lane: Lane) -> None:
+        if lane is Lane.BULK:
+            self.bulk_turns[line] = max(0, self.bulk_turns[line] - NORMAL_TO_BULK)
+        elif lane is Lane.NORMAL:
+            self.bulk_turns[line] = min(self.bulk_turns[line] + 1, NORMAL_TO_BULK)
 
     async def _begin(self, connection: Connection, batch: ClaimedBatch, moment: Moment) -> None:
         """A message that was withdrawn since it was fetched is not begun, and not sent."""

@@ -42,8 +42,8 @@ class Monitor:
         moment = self.sender.moment()
         busy = ["in_flight"] if sends.in_flight or self.sender.in_flight else []
         dues = []
-        for line, schedule in schedules.items():
-            due = self._due(line, schedule, moment)
+        for (line, lane), schedule in schedules.items():
+            due = self._due(line, lane, schedule, moment)
             if due is None or due <= moment.business:
                 busy.append("queue")
             else:
@@ -69,7 +69,7 @@ class Monitor:
         """For readiness: the refused secret and the remedy; empty where none is refused."""
         return f"{TOKEN_SETTING}: {REFUSED_HINT}" if self.sender.is_token_refused else ""
 
-    def _due(self, line: str, schedule: LineSchedule, moment: Moment) -> datetime | None:
+    def _due(self, line: str, lane: Lane, schedule: LineSchedule, moment: Moment) -> datetime | None:
         """Business time; None while only machine time holds the line back."""
         if schedule.expires <= moment.business:
             return schedule.expires
@@ -78,7 +78,7 @@ class Monitor:
         if schedule.next <= moment.business and self.sender.throttles.is_stopped(line, moment.machine):
             return None
         claimer = self.sender.claimer
-        free_at = claimer.usage.free_at(line, moment.business) if claimer else moment.business
+        free_at = claimer.usage.free_at(line, moment.business, lane) if claimer else moment.business
         throttled_until = self.sender.throttles.number_until(line, moment.business) or moment.business
         return min(max(schedule.next, free_at, throttled_until), schedule.expires)
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 from services.dispatcher.payload import MessageContent, RecipientAddress
 from services.dispatcher.rate_limits import SendLimits
 from services.dispatcher.reasons import MessageReason
-from shared.contracts.messages import MessageForm
+from shared.contracts.messages import Lane, MessageForm
 from shared.contracts.whatsapp import MessageKind, MessageReceived
 
 _PAUSED_TEMPLATE_WAIT = timedelta(hours=1)  # an approved template releases its messages earlier
@@ -48,6 +48,7 @@ class QueuedMessage(Struct, frozen=True):
     expires_at: datetime
     template_only: bool = False
     attempts: int = 0
+    lane: Lane = Lane.NORMAL
 
 
 class SendContext(Struct, frozen=True):
@@ -132,7 +133,7 @@ def _find_obstacle(
     obstacle = _find_template_obstacle(message, context, now) if wording is MessageForm.TEMPLATE else None
     if obstacle is not None:
         return obstacle
-    for until, reason in _delays(message.line, context, limits, now):
+    for until, reason in _delays(message, context, limits, now):
         if until is not None and until > now:
             return _wait(message, until, reason)
     return None
@@ -153,7 +154,7 @@ def _find_template_obstacle(
 
 
 def _delays(
-    line: str, context: SendContext, limits: SendLimits, now: datetime
+    message: QueuedMessage, context: SendContext, limits: SendLimits, now: datetime
 ) -> Sequence[tuple[datetime | None, MessageReason]]:
     throttles = (
         (context.number_throttled_until, MessageReason.NUMBER_THROTTLED),
@@ -161,10 +162,11 @@ def _delays(
     )
     if limits.lifted:
         return throttles
+    number = limits.number_of_lane(message.line, message.lane)
     return (
         *throttles,
         (limits.pair.free_at(context.pair_sends, now), MessageReason.PAIR_RATE),
-        (limits.number(line).free_at(context.number_sends, now), MessageReason.NUMBER_RATE),
+        (number.free_at(context.number_sends, now), MessageReason.NUMBER_RATE),
     )
 
 

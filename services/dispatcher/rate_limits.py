@@ -5,8 +5,10 @@ Business time throughout.
 
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+
+from shared.contracts.messages import Lane
 
 _PRUNE_EVERY = 10_000  # sends between two removals of pairs that no longer matter
 
@@ -58,6 +60,9 @@ class RateLimit:
 # Meta, "Throughput": 80 messages a second and number, in and out together (1,000 after an upgrade, 20 in coexistence).
 # https://developers.facebook.com/documentation/business-messaging/whatsapp/throughput
 NUMBER_RATE_LIMIT = RateLimit(80, per=timedelta(seconds=1))
+URGENT_SHARE = 40
+"""One in so many sends of a number's rate is kept from the bulk lane: 2 of 80 a second, 25 of 1,000, none of 20."""
+
 # Meta, "About the platform": one message in six seconds to one person; up to 45 at once, then their time is waited out.
 PAIR_RATE_LIMIT = RateLimit(1, per=timedelta(seconds=6), burst=45)
 
@@ -79,6 +84,11 @@ class SendLimits:
 
     def number(self, line: str) -> RateLimit:
         return self.numbers.get(line, NUMBER_RATE_LIMIT)
+
+    def number_of_lane(self, line: str, lane: Lane) -> RateLimit:
+        """The part of the number's rate that a lane may use: bulk messages leave the others a share."""
+        rate = self.number(line)
+        return replace(rate, count=rate.count - rate.count // URGENT_SHARE) if lane is Lane.BULK else rate
 
 
 class RateUsage:
@@ -130,14 +140,16 @@ class RateUsage:
     def pair(self, line: str, person_id: str) -> Sequence[datetime]:
         return self._pairs.get((line, person_id), ())
 
-    def capacity(self, line: str, now: datetime, at_most: int) -> int:
-        """How many messages of a line are worth fetching."""
+    def capacity(self, line: str, now: datetime, at_most: int, lane: Lane = Lane.CRITICAL) -> int:
+        """How many messages of a lane, and of those more urgent, are worth fetching."""
         if self._limits.lifted:
             return at_most
-        return min(at_most, self._limits.number(line).capacity(self.number(line, now), now))
+        return min(at_most, self._limits.number_of_lane(line, lane).capacity(self.number(line, now), now))
 
-    def free_at(self, line: str, now: datetime) -> datetime:
-        return now if self._limits.lifted else self._limits.number(line).free_at(self.number(line, now), now)
+    def free_at(self, line: str, now: datetime, lane: Lane = Lane.CRITICAL) -> datetime:
+        if self._limits.lifted:
+            return now
+        return self._limits.number_of_lane(line, lane).free_at(self.number(line, now), now)
 
     def _add_to_number(self, line: str, at: datetime) -> None:
         if line not in self._numbers:

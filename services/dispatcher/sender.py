@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from itertools import count
 
 from msgspec import Struct
 
@@ -25,6 +26,7 @@ from services.dispatcher.reasons import MessageReason
 from services.dispatcher.throttle_store import ThrottleStore
 from services.dispatcher.throttles import ThrottleChanges, Throttles
 from services.dispatcher.whatsapp_client import WhatsAppClient
+from shared.contracts.messages import Lane
 from shared.runtime.batch import bisect
 from shared.runtime.clock import Clock, machine_now
 from shared.runtime.failures import describe_failure, parking_reason
@@ -42,9 +44,13 @@ KEEPALIVE_SECONDS = 1.0
 _POLL_SECONDS = 0.1  # until the queue is read again without a notification: limits, waits and clocks move by themselves
 _MOST_RESULTS = 500  # in one transaction
 _RECORDERS = 2
+_AHEAD = 2  # half as many sends as may be open are claimed ahead, so that no connection waits for the next claim
+_SMALLEST_CLAIM = 4  # a quarter of what may be open; smaller claims would cost the database more per message
+_SHORTEST_PAUSE = 0.02  # seconds; a rate that frees one send at a time is not asked for each of them
 _MOST_OPEN = 4  # times as many sends may be begun and not recorded as may have a request open
 _MANY = 32  # sends in flight, from which on it pays to gather outcomes
 _GATHER_SECONDS = 0.01
+_PRIORITIES = {Lane.CRITICAL: 0, Lane.NORMAL: 1, Lane.BULK: 2}
 _LEASE_MARGIN = timedelta(seconds=1)
 _DRAIN_SECONDS = 4.0
 _RETRY_SECONDS = 0.5
@@ -173,7 +179,10 @@ class Sender:
         self._whatsapp = whatsapp
         self._max_requests = max_requests
         self._claimer: Claimer | None = None
-        self._outgoing: asyncio.Queue[SendIntent] = asyncio.Queue()
+        self._outgoing: asyncio.PriorityQueue[tuple[int, int, SendIntent]] = asyncio.PriorityQueue()
+        self._queued = count()
+        self._ahead = max_requests // _AHEAD
+        self._smallest_claim = max(1, max_requests // _SMALLEST_CLAIM)
         self._requests = 0  # begun and without a response
         self._results: list[SendResult] = []
         self._has_results = asyncio.Event()
@@ -213,7 +222,7 @@ class Sender:
                 await self._load_throttles(connection)
                 await claimer.pauses.refresh(connection, self._clock.now())
                 if not await self._claim_round(connection, claimer):
-                    await self._pause()
+                    await self._pause(self._seconds_until_free(claimer))
                     used_at = await _keep_alive(connection, used_at)
         finally:
             self._claimer = None
@@ -239,17 +248,20 @@ class Sender:
 
     async def _claim_round(self, connection: Connection, claimer: Claimer) -> bool:
         """Whether there may be more to do at once."""
-        free = min(self._max_requests - self._requests, _MOST_OPEN * self._max_requests - len(self.in_flight))
-        if free <= self._max_requests // 4:
+        free = min(
+            self._max_requests + self._ahead - self._requests, _MOST_OPEN * self._max_requests - len(self.in_flight)
+        )
+        if free < self._smallest_claim:
             return False
         moment = self.moment()
         capacities = claimer.capacities(self.in_flight.lines, free, moment)
         if not capacities:
             return False
-        batch = await claimer.claim(connection, capacities, self.in_flight.people, moment, self.in_flight.templates)
+        in_flight = (self.in_flight.people, self.in_flight.templates)
+        batch = await claimer.claim(connection, capacities, free, in_flight, moment)
         for intent in batch.intents.values():
             self.in_flight.add(intent)
-            self._outgoing.put_nowait(intent)
+            self._outgoing.put_nowait((_PRIORITIES[intent.lane], next(self._queued), intent))
         self._requests += len(batch.intents)
         if batch.drops:
             await self._recorder.drop(batch.drops)
@@ -273,16 +285,25 @@ class Sender:
         else:
             log.info("secret.accepted", setting=TOKEN_SETTING)
 
-    async def _pause(self) -> None:
+    def _seconds_until_free(self, claimer: Claimer) -> float:
+        """Until a number's rate, if it is used up now, allows the next send; business time passes like machine time."""
+        now = self._clock.now()
+        lanes = (Lane.CRITICAL, Lane.BULK)  # the two that have rates of their own
+        waits = [
+            (claimer.usage.free_at(line, now, lane) - now).total_seconds() for line in claimer.lines for lane in lanes
+        ]
+        return max(_SHORTEST_PAUSE, min((wait for wait in waits if wait > 0), default=_POLL_SECONDS))
+
+    async def _pause(self, seconds: float) -> None:
         try:
-            async with asyncio.timeout(_POLL_SECONDS):
+            async with asyncio.timeout(min(seconds, _POLL_SECONDS)):
                 await self._wake.wait()
         except TimeoutError:
             pass
 
     async def _deliver(self) -> None:
         while True:
-            intent = await self._outgoing.get()
+            _, _, intent = await self._outgoing.get()
             outcome = await self._send(intent)
             self._release_unwritten(intent)
             moment = self.moment()
@@ -291,7 +312,7 @@ class Sender:
             self._results.append(SendResult(intent, outcome, retry_at))
             self._has_results.set()
             self._requests -= 1
-            if self._requests <= self._max_requests // 2:
+            if self._requests <= self._max_requests + self._ahead - self._smallest_claim:
                 self._wake.set()
 
     async def _send(self, intent: SendIntent) -> SendOutcome:

@@ -63,9 +63,18 @@ class UnreadableMessage(Struct, frozen=True):
     error: Exception
 
 
+class LaneCapacity(Struct, frozen=True):
+    """How many messages of one lane of a line may be fetched; ``head_start`` is how many turns a lane is owed."""
+
+    line: str
+    lane: Lane
+    capacity: int
+    head_start: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class LineSchedule:
-    """The next instant at which a message of the line may go, and the first expiry; business time."""
+    """The next instant at which a message of a lane of the line may go, and the first expiry; business time."""
 
     next: datetime
     expires: datetime
@@ -90,6 +99,16 @@ class MessageStore:
     async def add(self, connection: Connection, requests: Sequence[tuple[SendMessage, Event]], now: datetime) -> None:
         columns = zip(*(_request_columns(message, event) for message, event in requests), strict=True)
         await connection.execute(QUERIES.add_messages, self.tenant, now, *columns)
+        if urgent := [message for message, _ in requests if message.lane is not Lane.BULK]:
+            await self._raise_earlier(connection, urgent)
+
+    async def _raise_earlier(self, connection: Connection, messages: Sequence[SendMessage]) -> None:
+        """A bulk message before an urgent one of the same chat would hold it back as long as the bulk takes."""
+        chats = {(message.person_id, message.line) for message in messages}
+        columns = [list(column) for column in zip(*sorted(chats), strict=True)]
+        lane = min(_LANES[message.lane] for message in messages)
+        ids = [message.message_id for message in messages]
+        await connection.execute(QUERIES.raise_earlier, self.tenant, ids, *columns, lane)
 
     async def add_early_withdrawals(
         self, connection: Connection, reasons: Mapping[MessageId, str], now: datetime
@@ -99,16 +118,17 @@ class MessageStore:
     async def find_due(
         self,
         connection: Connection,
-        capacities: Mapping[str, int],
+        lanes: Sequence[LaneCapacity],
         busy: Collection[str],
-        now: datetime,
-        machine: datetime,
+        moment: tuple[datetime, datetime],
+        at_most: int,
     ) -> list[DueMessage | UnreadableMessage]:
-        """At most as many per line as it has capacity for, and none of the people in ``busy``."""
-        lines, most = list(capacities), max(capacities.values())
-        rows = await connection.fetch(
-            QUERIES.find_due, self.tenant, lines, list(capacities.values()), now, machine, list(busy), most
-        )
+        """At most as many of each lane as it has capacity for, and none of the people in ``busy``.
+
+        ``moment`` is business and machine time.
+        """
+        columns = zip(*((one.line, _LANES[one.lane], one.capacity, one.head_start) for one in lanes), strict=True)
+        rows = await connection.fetch(QUERIES.find_due, self.tenant, *map(list, columns), *moment, list(busy), at_most)
         return [_read_due(row) for row in rows]
 
     async def begin_attempts(
@@ -143,9 +163,9 @@ class MessageStore:
     ) -> list[str]:
         return _ids(await connection.fetch(QUERIES.find_on_unknown_lines, self.tenant, list(lines), now, at_most))
 
-    async def line_schedules(self, connection: Connection) -> dict[str, LineSchedule]:
+    async def line_schedules(self, connection: Connection) -> dict[tuple[str, Lane], LineSchedule]:
         rows = await connection.fetch(QUERIES.line_schedules, self.tenant)
-        return {row["line"]: LineSchedule(row["next"], row["expires"]) for row in rows}
+        return {(row["line"], _LANE_OF_NUMBER[row["lane"]]): LineSchedule(row["next"], row["expires"]) for row in rows}
 
     async def waiting_by_lane(self, connection: Connection) -> dict[Lane, tuple[int, datetime]]:
         """How many messages of each lane wait, and when the oldest was requested (business time)."""
@@ -269,6 +289,7 @@ def _read_due_message(row: Any) -> DueMessage:
         expires_at=row["expires_at"],
         template_only=row["template_only"],
         attempts=row["attempts"],
+        lane=_LANE_OF_NUMBER[row["lane"]],
     )
     has_address = row["phone"] or row["bsuid"]
     return DueMessage(

@@ -29,39 +29,66 @@ insert into withdrawals (tenant, message_id, reason, at)
 select $1, w.message_id, w.reason, $2 from unnest($3::text[], $4::text[]) as w (message_id, reason)
 on conflict (tenant, message_id) do nothing;
 
+-- name: raise_earlier
+-- What waits in a less urgent lane before one of these new messages, in the same chat, goes in the lane of the new one.
+with earlier as (
+    select e.message_id, (
+        select min(n.lane) from messages n
+        where n.tenant = $1 and n.message_id = any ($2::text[]) and n.person_id = e.person_id and n.line = e.line
+            and n.sequence > e.sequence
+    ) as lane
+    from messages e
+    where e.tenant = $1 and e.state in ('waiting', 'intent') and e.lane > $5
+        and (e.person_id, e.line) in (select * from unnest($3::text[], $4::text[]))
+    order by e.message_id
+    for update
+)
+update messages m
+set lane = earlier.lane, requested_lane = coalesce(m.requested_lane, m.lane)
+from earlier
+where m.tenant = $1 and m.message_id = earlier.message_id and m.lane > earlier.lane;
+
 -- name: find_due
--- Messages that may go now on lines with capacity: the critical lane first, then by age. Never one of a person with a
--- send in flight, and never before an earlier message of the same chat that still waits, for whatever reason. Only
--- where a chain waits for a template may messages of other chains pass it.
+-- Messages that may go now in lanes with capacity, by age: critical ones first, then, while both wait, nine normal ones for
+-- one of bulk; ``head_start`` is what earlier claims owe to the bulk. Never one of a person with a send in flight, and never
+-- before an earlier message of the same chat that still waits, for whatever reason. Only where a chain waits for a template
+-- may messages of other chains pass it.
 select m.*, w.opened_at, p.person_id as known, p.phone, p.bsuid, t.state as template_state
-from unnest($2::text[], $3::integer[]) as open_lines (line, capacity)
-cross join (values (0::smallint), (1::smallint), (2::smallint)) as lanes (lane)
-cross join lateral (
-    select q.tenant, q.message_id, q.sequence, q.person_id, q.line, q.lane, q.content, q.requested_at, q.expires_at,
-        q.not_before, q.template_only, q.attempts, q.template_name, q.template_language, q.traceparent
-    from messages q
-    where q.state = 'waiting' and q.line = open_lines.line and q.lane = lanes.lane and q.not_before <= $4
-        and (q.hold_until is null or q.hold_until <= $5) and q.tenant = $1
-        and q.set_aside is null and q.person_id <> all ($6::text[])
-        and not exists (
-            select from messages e
-            where e.tenant = $1 and e.person_id = q.person_id and e.line = q.line and e.sequence < q.sequence
-                and e.state in ('waiting', 'intent') and e.set_aside is null
-                and (e.chain = q.chain or not exists (
-                    select from messages t
-                    where t.tenant = $1 and t.person_id = q.person_id and t.line = q.line and t.sequence <= e.sequence
-                        and t.state = 'waiting' and t.reason in ('template_paused', 'template_throttled', 'paused_by_operator')
-                        and (t.sequence = e.sequence or t.chain = e.chain)
-                ))
-        )
-    order by q.not_before, q.sequence
-    limit open_lines.capacity
+from (
+    select d.*, case d.lane when 0 then 0 when 1 then 1 else 9 end
+        * row_number() over (partition by d.line, d.lane order by d.not_before, d.sequence)
+        - open_lanes.head_start as turn
+    from unnest($2::text[], $3::smallint[], $4::integer[], $5::integer[])
+        as open_lanes (line, lane, capacity, head_start)
+    cross join lateral (
+        select q.tenant, q.message_id, q.sequence, q.person_id, q.line, q.lane, q.content, q.requested_at, q.expires_at,
+            q.not_before, q.template_only, q.attempts, q.template_name, q.template_language, q.traceparent
+        from messages q
+        where q.state = 'waiting' and q.line = open_lanes.line and q.lane = open_lanes.lane and q.not_before <= $6
+            and (q.hold_until is null or q.hold_until <= $7) and q.tenant = $1
+            and q.set_aside is null and q.person_id <> all ($8::text[])
+            and not exists (
+                select from messages e
+                where e.tenant = $1 and e.person_id = q.person_id and e.line = q.line and e.sequence < q.sequence
+                    and e.state in ('waiting', 'intent') and e.set_aside is null
+                    and (e.chain = q.chain or not exists (
+                        select from messages t
+                        where t.tenant = $1 and t.person_id = q.person_id and t.line = q.line
+                            and t.sequence <= e.sequence and t.state = 'waiting'
+                            and t.reason in ('template_paused', 'template_throttled', 'paused_by_operator')
+                            and (t.sequence = e.sequence or t.chain = e.chain)
+                    ))
+            )
+        order by q.not_before, q.sequence
+        limit open_lanes.capacity
+    ) as d
+    order by turn, d.lane, d.not_before, d.sequence
+    limit $9
 ) as m
 left join people p on p.tenant = m.tenant and p.person_id = m.person_id
 left join windows w on w.tenant = m.tenant and w.line = m.line and w.person_id = m.person_id
 left join templates t on t.tenant = m.tenant and t.name = m.template_name and t.language = m.template_language
-order by m.lane, m.not_before, m.sequence
-limit $7;
+order by m.turn, m.lane, m.not_before, m.sequence;
 
 -- name: begin_attempts
 -- Intents: each message that still waits gets its attempt number, its lease and an attempt row. Messages that were
@@ -120,15 +147,23 @@ where tenant = $1 and state = 'waiting' and set_aside is null and expires_at <= 
 order by expires_at limit $3;
 
 -- name: find_on_unknown_lines
--- Waiting messages of lines that are not configured.
+-- Waiting messages of lines that are not configured. The lines are found one by one in the index of the queue, because to
+-- look at every message of a long queue four times a second would cost more than to send it.
+with recursive known (line) as (
+    select min(line) from messages where tenant = $1 and state = 'waiting'
+    union all
+    select (select min(m.line) from messages m where m.tenant = $1 and m.state = 'waiting' and m.line > known.line)
+    from known where known.line is not null
+)
 select message_id from messages
-where tenant = $1 and state = 'waiting' and set_aside is null and line <> all ($2::text[]) and not_before <= $3
+where tenant = $1 and state = 'waiting' and set_aside is null and not_before <= $3
+    and line = any (array(select line from known where line <> all ($2::text[])))
 limit $4;
 
 -- name: line_schedules
--- Per line: the next instant at which a message may go (business time), not before the earlier ones of its chat, and the
+-- Per line and lane: the next instant at which a message may go (business time), not before the earlier ones of its chat, and the
 -- first expiry. For a development clock; the cost grows with the square of a chat's length.
-select q.line, min(q.expires_at) as expires, min(greatest(q.not_before, (
+select q.line, q.lane, min(q.expires_at) as expires, min(greatest(q.not_before, (
     select max(e.not_before) from messages e
     where e.tenant = $1 and e.person_id = q.person_id and e.line = q.line and e.sequence < q.sequence
         and e.state = 'waiting' and e.set_aside is null
@@ -139,12 +174,12 @@ select q.line, min(q.expires_at) as expires, min(greatest(q.not_before, (
                 and (t.sequence = e.sequence or t.chain = e.chain)
         ))
 ))) as next
-from messages q where q.tenant = $1 and q.state = 'waiting' and q.set_aside is null group by q.line;
+from messages q where q.tenant = $1 and q.state = 'waiting' and q.set_aside is null group by q.line, q.lane;
 
 -- name: waiting_by_lane
 -- How many messages of each lane wait, and when the oldest was requested.
-select lane, count(*) as waiting, min(requested_at) as oldest
-from messages where tenant = $1 and state = 'waiting' and set_aside is null group by lane;
+select coalesce(requested_lane, lane) as lane, count(*) as waiting, min(requested_at) as oldest
+from messages where tenant = $1 and state = 'waiting' and set_aside is null group by 1;
 
 -- name: count_set_aside
 -- Messages that no loop reads.
@@ -160,7 +195,7 @@ update messages set set_aside = $3 where tenant = $1 and message_id = $2;
 -- Messages, locked in one order so that two batches never deadlock.
 select message_id, person_id, line, state, reason, resend, expires_at, not_before, hold_until, attempts,
     wording, template_only, wamid, rank, failed_attempt, failed_code, withdrawal, failures, template_name, template_language,
-    request_event, correlation_id, traceparent, rule, lane, requested_at
+    request_event, correlation_id, traceparent, rule, coalesce(requested_lane, lane) as lane, requested_at
 from messages
 where tenant = $1 and message_id = any ($2::text[])
 order by message_id

@@ -37,7 +37,7 @@ BODY_VALUE = "body"
 BUTTON_TITLE_PREFIX = "button."
 """The prefix of the keys in ``words`` for button titles."""
 
-_LANES = {Severity.CRITICAL: Lane.CRITICAL, Severity.WARNING: Lane.NORMAL, Severity.INFO: Lane.NORMAL}
+_UNASKED = frozenset({Verb.TELL, Verb.ASK, Verb.REMIND})
 
 
 class MessageDraft(Struct, frozen=True):
@@ -205,10 +205,19 @@ def build_message(context: DecisionContext, chain: Chain, message: ChainMessage,
         body=rendered.body,
         buttons=_buttons(context, message, rendered) if message.buttons else (),
         template=template,
-        lane=_LANES[context.severity(chain)],
+        lane=_lane(context, chain, message),
         resend=Resend.NEVER if message.buttons else Resend.IF_UNPROVEN,
         expires_at=_expiry(working_hours(context, person), context.now, context.rulebook.tenant.send_within),
     )
+
+
+def _lane(context: DecisionContext, chain: Chain, message: ChainMessage) -> Lane:
+    """Unasked messages of severity info may wait: royalty statements, for one, come by the thousand on one day."""
+    severity = context.severity(chain)
+    if severity is Severity.CRITICAL:
+        return Lane.CRITICAL
+    is_unasked = message.verb in _UNASKED and not message.reply
+    return Lane.BULK if severity is Severity.INFO and is_unasked else Lane.NORMAL
 
 
 def text_of_message(context: DecisionContext, chain: Chain, message: ChainMessage, person: PersonFacts) -> str:

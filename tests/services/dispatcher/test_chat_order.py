@@ -4,8 +4,9 @@ from datetime import timedelta
 
 import pytest
 
+from shared.contracts.contacts import PersonObserved
 from shared.contracts.ids import ChainId, MessageId, PersonId
-from shared.contracts.messages import Lane, WithdrawMessage
+from shared.contracts.messages import Lane, SendMessage, WithdrawMessage
 from tests.services.dispatcher.dispatcher_under_test import (
     DispatcherUnderTest,
     message_received,
@@ -73,6 +74,40 @@ async def test_a_critical_message_goes_before_other_peoples_bulk_messages(dispat
     assert sorted(await _order(dispatcher)) == ["m1", "m2"]
     begun = await dispatcher.pool.fetch("select message_id from messages order by lane, sequence")
     assert [row["message_id"] for row in begun] == ["m2", "m1"]
+
+
+async def _bulk_before(dispatcher: DispatcherUnderTest, *later: PersonObserved | SendMessage) -> None:
+    """A hundred bulk messages to as many people were requested before; the number's rate is eighty."""
+    await dispatcher.stop()
+    await dispatcher.handle(person_observed(), *(person_observed(f"p{n}", f"+4416329{n:05}") for n in range(100, 200)))
+    await dispatcher.handle(*(send_request(f"b{n}", f"p{n}", lane=Lane.BULK) for n in range(100, 200)), *later)
+    await dispatcher.start()
+
+
+async def test_a_bulk_message_before_a_critical_one_of_its_chat_goes_with_it(dispatcher: DispatcherUnderTest) -> None:
+    alert = send_request("m2", lane=Lane.CRITICAL)
+    await _bulk_before(dispatcher, send_request("m1", lane=Lane.BULK), alert)
+    order = await _order(dispatcher)
+    assert [message_id for message_id in order if message_id in {"m1", "m2"}] == ["m1", "m2"]
+    assert len(order) in {78, 79}  # two of eighty are kept from the bulk, and the alert may take one of them
+    requested = await dispatcher.pool.fetchval("select requested_lane from messages where message_id = 'm1'")
+    assert requested == 2
+
+
+async def test_what_is_kept_from_the_bulk_lets_an_alert_go_at_once(dispatcher: DispatcherUnderTest) -> None:
+    await _bulk_before(dispatcher)
+    await dispatcher.wait_until_idle()
+    await dispatcher.handle(send_request("m1", lane=Lane.CRITICAL))
+    await dispatcher.wait_for_state("accepted")
+    assert len(await dispatcher.sent()) == 79
+
+
+async def test_the_bulk_gets_a_tenth_while_normal_messages_wait(dispatcher: DispatcherUnderTest) -> None:
+    people = [person_observed(f"n{n}", f"+4416328{n:05}") for n in range(100)]
+    await _bulk_before(dispatcher, *people, *(send_request(f"n{n}", f"n{n}") for n in range(100)))
+    order = await _order(dispatcher)
+    assert len(order) == 80
+    assert 7 <= sum(message_id.startswith("b") for message_id in order) <= 9
 
 
 async def test_a_message_that_waits_for_its_template_holds_back_its_own_chain_only(

@@ -2,10 +2,12 @@
 
 from datetime import datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.dispatcher.rate_limits import NUMBER_RATE_LIMIT, PAIR_RATE_LIMIT, RateLimit, RateUsage, SendLimits
+from shared.contracts.messages import Lane
 from tests.services.dispatcher.builders import NOON, seconds
 
 _GAPS = st.lists(st.integers(0, 20_000), min_size=1, max_size=200)
@@ -66,6 +68,13 @@ def test_the_history_of_a_rate_limit_is_long_enough(gaps: list[int]) -> None:
     assert PAIR_RATE_LIMIT.free_at(sends[-PAIR_RATE_LIMIT.history_length :], later) == PAIR_RATE_LIMIT.free_at(
         sends, later
     )
+
+
+@pytest.mark.parametrize(("rate", "bulk"), [(80, 78), (1000, 975), (20, 20)])
+def test_bulk_leaves_a_share_of_a_numbers_rate_to_the_others(rate: int, bulk: int) -> None:
+    limits = SendLimits(numbers={"main": RateLimit(rate, per=seconds(1))})
+    counts = [limits.number_of_lane("main", lane).count for lane in (Lane.CRITICAL, Lane.NORMAL, Lane.BULK)]
+    assert counts == [rate, rate, bulk]
 
 
 def _reserved(count: int) -> RateUsage:

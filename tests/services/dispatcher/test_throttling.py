@@ -15,7 +15,7 @@ from services.dispatcher.store import LineSchedule, MessageStore
 from services.dispatcher.throttles import Throttle, ThrottleClock, ThrottleKey
 from shared.contracts.envelope import EventData
 from shared.contracts.ids import Wamid
-from shared.contracts.messages import Resend
+from shared.contracts.messages import Lane, Resend
 from shared.contracts.whatsapp import DeliveryStatus, StatusReported
 from shared.runtime.clock import machine_now
 from shared.runtime.credentials import SECRET_REFUSED
@@ -112,7 +112,7 @@ class _InterruptedStore(MessageStore):
 
     meanwhile: Callable[[], None]
 
-    async def line_schedules(self, connection: Connection) -> dict[str, LineSchedule]:
+    async def line_schedules(self, connection: Connection) -> dict[tuple[str, Lane], LineSchedule]:
         self.meanwhile()
         return await MessageStore.line_schedules(self, connection)
 
