@@ -607,6 +607,16 @@ _DELIVERY_ALERTS = [
         "delivery",
         _steady('stet_messages_set_aside{service="dispatcher"}', "1", "0"),
     ),
+    Alert(
+        "StetPausedLong",
+        Severity.TICKET,
+        "max by (namespace) (stet_oldest_message_pause_age_seconds or stet_oldest_rule_pause_age_seconds) > <1d>",
+        "10m",
+        "Something has been paused by an operator for more than a day",
+        "What is paused holds its messages, and those that expire meanwhile are dropped.",
+        "delivery",
+        _steady('stet_oldest_rule_pause_age_seconds{service="rules"}', "90000", "3600"),
+    ),
 ]
 
 # ------------------------------------------------------------------ writes

@@ -118,6 +118,14 @@ SET_ASIDE = _metrics.counter(
 MESSAGES_SET_ASIDE = _metrics.gauge(
     "stet_messages_set_aside", "Messages that no loop reads until an operator releases them."
 )
+PAUSE_KINDS = ("line", "template", "tenant")
+"""The kinds of pause that hold messages; rules have their own."""
+
+OLDEST_PAUSE_AGE = _metrics.gauge(
+    "stet_oldest_message_pause_age_seconds",
+    "Time since the oldest pause of an operator that holds messages began, by its kind; 0 where there is none.",
+    label("kind", PAUSE_KINDS),
+)
 _withdrawal_reasons = BoundedValues(_MOST_REASONS)
 
 

@@ -58,12 +58,32 @@ class Monitor:
         """Until the task is cancelled."""
         while True:
             try:
-                await self._update_gauges(self.sender.moment())
+                await self.refresh_gauges()
             except TRANSIENT_ERRORS as error:
                 log.info("gauges.delayed", error=type(error).__name__)
             except Exception as error:  # noqa: BLE001 -- the boundary of a loop: no input may end it
                 record_loop_error("gauges", error)
             await asyncio.sleep(_EVERY)
+
+    async def refresh_gauges(self) -> None:
+        """Once."""
+        moment = self.sender.moment()
+        sends = await self.store.open_sends(self.pool)
+        waiting = await self.store.waiting_by_lane(self.pool)
+        set_aside = await self.store.count_set_aside(self.pool)
+        pauses = await self.store.oldest_pauses(self.pool)
+        metrics.SENDS_IN_FLIGHT.set(len(self.sender.in_flight))
+        metrics.SENDS_UNCERTAIN.set(sends.uncertain)
+        metrics.OLDEST_UNCERTAIN_AGE.set(_age(sends.oldest_uncertain, moment.business))
+        metrics.MESSAGES_SET_ASIDE.set(set_aside)
+        for lane in Lane:
+            messages, oldest = waiting.get(lane, (0, None))
+            metrics.MESSAGES_WAITING.labels(lane).set(messages)
+            metrics.OLDEST_WAITING_AGE.labels(lane).set(_age(oldest, moment.business))
+        for kind in metrics.PAUSE_KINDS:
+            metrics.OLDEST_PAUSE_AGE.labels(kind).set(_age(pauses.get(kind), moment.machine))
+        for line in self.lines:
+            metrics.LINE_STOPPED.labels(line).set(self.sender.throttles.awaits_operator(line, moment.machine))
 
     async def token_problem(self) -> str:
         """For readiness: the refused secret and the remedy; empty where none is refused."""
@@ -84,21 +104,6 @@ class Monitor:
 
     def _settles_at(self, sends: OpenSends) -> datetime | None:
         return sends.next_unproven + self.unproven_after if sends.next_unproven is not None else None
-
-    async def _update_gauges(self, moment: Moment) -> None:
-        sends = await self.store.open_sends(self.pool)
-        waiting = await self.store.waiting_by_lane(self.pool)
-        set_aside = await self.store.count_set_aside(self.pool)
-        metrics.SENDS_IN_FLIGHT.set(len(self.sender.in_flight))
-        metrics.SENDS_UNCERTAIN.set(sends.uncertain)
-        metrics.OLDEST_UNCERTAIN_AGE.set(_age(sends.oldest_uncertain, moment.business))
-        metrics.MESSAGES_SET_ASIDE.set(set_aside)
-        for lane in Lane:
-            messages, oldest = waiting.get(lane, (0, None))
-            metrics.MESSAGES_WAITING.labels(lane).set(messages)
-            metrics.OLDEST_WAITING_AGE.labels(lane).set(_age(oldest, moment.business))
-        for line in self.lines:
-            metrics.LINE_STOPPED.labels(line).set(self.sender.throttles.awaits_operator(line, moment.machine))
 
 
 def _age(since: datetime | None, now: datetime) -> float:

@@ -176,6 +176,11 @@ class MessageStore:
         messages: int = await connection.fetchval(QUERIES.count_set_aside, self.tenant)
         return messages
 
+    async def oldest_pauses(self, connection: Connection) -> dict[str, datetime]:
+        """By kind, since when the oldest pause of an operator holds; machine time."""
+        rows = await connection.fetch(QUERIES.oldest_pauses, self.tenant)
+        return {row["kind"]: row["since"] for row in rows}
+
     async def set_aside(self, connection: Connection, message_id: str, reason: str) -> None:
         """The message keeps its row and its state, and no loop reads it until ``set_aside`` is null again."""
         await connection.execute(QUERIES.set_aside, self.tenant, message_id, reason)

@@ -386,6 +386,10 @@ select topic, partition, next_offset from progress where topic = any ($1::text[]
 -- What an operator has paused.
 select kind, name from pauses where tenant = $1;
 
+-- name: oldest_pauses
+-- By kind, since when the oldest pause holds; machine time.
+select kind, min(since) as since from pauses where tenant = $1 group by kind;
+
 -- name: hold_paused
 -- Messages that are due on a paused line (or on any, where the tenant is paused) say so, and are looked at again later.
 update messages set reason = 'paused_by_operator', not_before = least(expires_at, $5)

@@ -24,6 +24,7 @@ from services.rules.rulebook.model import Verb
 from shared.contracts.ids import Revision
 from shared.contracts.writes import WriteOperation
 from shared.runtime.build import UNKNOWN
+from shared.runtime.clock import machine_now
 from shared.runtime.metrics import DELAYS, NO_RULE, RULE, Metrics, Replicas, add_tally, label, rule_label
 
 _ANSWER_DELAYS = tuple(
@@ -103,6 +104,10 @@ _SHADOW_AVAILABLE = _metrics.gauge(
 _SHADOW_DISAGREEMENTS = _metrics.counter(
     "stet_shadow_disagreements_total", "Answers in which the evaluator and durable-rules differed."
 )
+_OLDEST_PAUSE_AGE = _metrics.gauge(
+    "stet_oldest_rule_pause_age_seconds",
+    "Time since the oldest pause of a rule or of the tenant began; 0 where there is none.",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +121,13 @@ class OpenQuestions:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """Instants are business time; None where nothing is due or waits."""
+    """Instants are business time, that of ``oldest_pause`` machine time; None where nothing is due, waits or is paused."""
 
     oldest_due: datetime | None
     waiting: int
     oldest_waiting: datetime | None
     set_aside: int
+    oldest_pause: datetime | None
     questions: Sequence[OpenQuestions]
 
 
@@ -214,6 +220,7 @@ class RulesMetrics:
         _WAITING_EVENTS.set(backlog.waiting)
         _OLDEST_WAITING_AGE.set(_age(backlog.oldest_waiting, now))
         _CHAINS_SET_ASIDE.set(backlog.set_aside)
+        _OLDEST_PAUSE_AGE.set(_age(backlog.oldest_pause, machine_now()))
         questions, ages = Tally[str](), dict[str, float]()
         for one in backlog.questions:
             rule = rule_label(one.rule)

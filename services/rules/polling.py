@@ -254,5 +254,6 @@ class PollingLoops:
             waiting=waiting["waiting"],
             oldest_waiting=waiting["oldest"],
             set_aside=await self.pool.fetchval(store.QUERIES.count_set_aside),
+            oldest_pause=await self.pool.fetchval(store.QUERIES.oldest_pause, self.rules.tenant),
             questions=[OpenQuestions(row["rule"], row["questions"], row["oldest"]) for row in questions],
         )

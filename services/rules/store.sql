@@ -6,6 +6,10 @@ select distinct key, null::timestamptz, null from waiting
 union all
 select null, null, case kind when 'tenant' then '*' else name end from pauses where tenant = $1;
 
+-- name: oldest_pause
+-- Since when the oldest pause of an operator holds; machine time.
+select min(since) from pauses where tenant = $1;
+
 -- name: find_chains
 -- Every chain a batch may concern, locked in one order so that two batches cannot deadlock.
 select chain_id, document::text from chains

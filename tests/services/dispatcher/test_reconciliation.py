@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from dev.postgres import login_of
 from ops import sends
 from ops.command_line import TenantSettings
+from services.dispatcher.metrics import OLDEST_PAUSE_AGE
 from services.dispatcher.reconciliation import Settlement
 from shared.contracts.ids import MessageId, PersonId, Wamid
 from shared.contracts.messages import Resend, WithdrawMessage
@@ -233,14 +234,21 @@ async def _is_leader(dispatcher: DispatcherUnderTest) -> bool:
 async def test_what_an_operator_paused_waits_with_a_reason_and_goes_on_at_resume(
     dispatcher: DispatcherUnderTest,
 ) -> None:
-    pause = "insert into pauses values ($1, 'line', 'main', now(), 'ada', 'a test')"
+    pause = "insert into pauses values ($1, 'line', 'main', now() - interval '2 days', 'ada', 'a test')"
     await dispatcher.pool.execute(pause, dispatcher.settings.tenant)
     await asyncio.sleep(1.2)  # the leader asks every second
     await dispatcher.handle(person_observed(), send_request("m1"))
     await dispatcher.wait_for_reason("paused_by_operator")
     assert await dispatcher.sent() == []
+    assert await _pause_age(dispatcher) >= 2 * 86_400
     await dispatcher.pool.execute("delete from pauses")
     await dispatcher.wait_for_state("accepted")
+    assert await _pause_age(dispatcher) == 0
+
+
+async def _pause_age(dispatcher: DispatcherUnderTest) -> float:
+    await dispatcher.parts.monitor.refresh_gauges()
+    return float(OLDEST_PAUSE_AGE.labels("line")._value.get())
 
 
 async def test_a_message_that_expires_while_it_is_paused_is_dropped_for_that(dispatcher: DispatcherUnderTest) -> None:
