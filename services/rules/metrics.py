@@ -121,7 +121,7 @@ class OpenQuestions:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """Instants are business time, that of ``oldest_pause`` machine time; None where nothing is due, waits or is paused."""
+    """Instants are business time, ``oldest_pause`` machine time; None where nothing is due, waits or is paused."""
 
     oldest_due: datetime | None
     waiting: int
