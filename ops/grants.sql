@@ -19,6 +19,7 @@ grant insert, update, delete on rules.pauses to stet_operator;
 grant update (next_due) on rules.chains to stet_operator;
 grant delete on rules.chains_set_aside to stet_operator;
 grant insert on rules.rulebook_activations to stet_operator;
+grant insert, update on rules.rulebook_trials to stet_operator;
 
 -- name: dispatcher
 grant insert, update, delete on dispatcher.pauses to stet_operator;

@@ -452,6 +452,16 @@ _RULES_ALERTS = [
         _steady('stet_rulebook_refused{service="rules"}', "1", "0"),
     ),
     Alert(
+        "StetCanaryTurnedBack",
+        Severity.TICKET,
+        "max by (namespace) (stet_rulebook_canary_turned_back) > 0",
+        "1m",
+        "The canary of new rules passed a bound and was ended",
+        "The rules in force decide on everything again; chains that began under the canary go on as they began.",
+        "rules",
+        _steady('stet_rulebook_canary_turned_back{service="rules"}', "1", "0"),
+    ),
+    Alert(
         "StetRulesSourceUnread",
         Severity.TICKET,
         "max by (namespace) (stet_rulebook_source_age_seconds) > <15m>",

@@ -20,6 +20,7 @@ from services.rules.conversation.required_facts import RequiredFacts, find_requi
 from services.rules.metrics import DecisionTally, RulesMetrics
 from services.rules.recorded_inputs import InputsRecorder
 from services.rules.rollout.revisions import Engine, RevisionsInForce, Rollout
+from services.rules.rollout.trials import TrialDecider
 from services.rules.rulebook.model import Rule, Rulebook
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.decisions import SilenceRecorded
@@ -27,6 +28,7 @@ from shared.contracts.envelope import Event, EventData
 from shared.contracts.ids import ChainId, EventId, MessageId, Revision, RuleId, TenantId, derive_id, partition_key
 from shared.contracts.topics import DECISIONS, MESSAGES_REQUESTED, WRITES_REQUESTED, Topic
 from shared.runtime.batch import ReceivedEvent
+from shared.runtime.clock import machine_now
 from shared.runtime.failures import LocksBusy, describe_failure, parking_reason
 from shared.runtime.outbox import Transaction
 from shared.runtime.postgres import try_acquire_locks
@@ -110,6 +112,7 @@ class _Work:
 
     force: RevisionsInForce
     recorder: InputsRecorder
+    trials: TrialDecider
     tally: DecisionTally = field(default_factory=DecisionTally)
 
 
@@ -151,7 +154,7 @@ class RulesHandlers:
         events = [received.event for received in batch]
         force = await self.rollout.in_force(tx.connection)
         await self._record_points(tx, batch, force)
-        required = find_required_facts(events, force.active.rulebook, self.tenant, tx.now)
+        required = self._required_facts(events, force, tx.now)
         try:
             facts = await self._load_facts(tx, required)
         except LocksBusy as busy:
@@ -180,15 +183,15 @@ class RulesHandlers:
     async def run_due(self, tx: Transaction, chains: Iterable[ChainId]) -> None:
         """Run what is due of these chains, each by the facts of now."""
         force = await self.rollout.in_force(tx.connection)
-        required = RequiredFacts(chains=set(chains), people=set(staff_ids(force.active.rulebook, self.tenant)))
-        facts = await self._load_facts(tx, required)
+        staff = {person for book in force.rulebooks for person in staff_ids(book, self.tenant)}
+        facts = await self._load_facts(tx, RequiredFacts(chains=set(chains), people=staff))
         work = self._begin(force)
         for chain_id in [*facts.chains]:
             chain = facts.chains[chain_id]  # an earlier one may have released its messages
             if not _is_due(chain, facts, tx.now):
                 continue
             began = time.time_ns()
-            decision = force.active.decider.decide_due(chain, facts, tx.now)
+            engine, decision = work.trials.decide_due(chain, facts, tx.now)
             work.recorder.add(decision, chain, tx.now)
             facts.apply_changes(decision.changes)
             facts.message_expiries.update(_message_expiries(decision))
@@ -201,7 +204,7 @@ class RulesHandlers:
                 tx.now,
             )
             work.tally.add(decision)
-            self._publish(tx, _with_span(cause, decision, began), decision, force.active)
+            self._publish(tx, _with_span(cause, decision, began), decision, engine)
             if _is_due(facts.chains[chain.chain_id], facts, tx.now):
                 raise RuntimeError(f"chain {chain.chain_id} stays due at {tx.now}")
         await self._save(tx, facts, work)
@@ -259,7 +262,7 @@ class RulesHandlers:
         events = [row.event for row in ready if isinstance(row.event, Event)]
         await try_acquire_locks(tx.connection, tx.service, store.exclusive_locks(events))
         force = await self.rollout.in_force(tx.connection)
-        facts = await self._load_facts(tx, find_required_facts(events, force.active.rulebook, self.tenant, tx.now))
+        facts = await self._load_facts(tx, self._required_facts(events, force, tx.now))
         work = self._begin(force)
         for row in ready:
             if isinstance(row.event, Event):
@@ -290,11 +293,12 @@ class RulesHandlers:
         return facts
 
     def _begin(self, force: RevisionsInForce) -> _Work:
-        return _Work(force, InputsRecorder(self.tenant, enabled=self.keep_inputs))
+        return _Work(force, InputsRecorder(self.tenant, enabled=self.keep_inputs), TrialDecider(force))
 
     async def _save(self, tx: Transaction, facts: Facts, work: _Work) -> None:
         await store.save(tx.connection, facts, tx.now)
         await work.recorder.save(tx.connection)
+        await work.trials.save(tx.connection, self.tenant, machine_now())
         tx.on_commit(work.tally.publish)
 
     async def _record_points(self, tx: Transaction, batch: Sequence[ReceivedEvent], force: RevisionsInForce) -> None:
@@ -304,8 +308,8 @@ class RulesHandlers:
         tx.on_commit(lambda: points.committed(batch, number))
 
     def _decide(self, tx: Transaction, event: Event, facts: Facts, work: _Work) -> None:
-        began, engine = time.time_ns(), work.force.active
-        decision = engine.decider.decide(event, facts, tx.now)
+        began = time.time_ns()
+        engine, decision = work.trials.decide(event, facts, tx.now)
         work.recorder.add(decision, event, tx.now)
         facts.apply_changes(decision.changes)
         work.tally.add(decision)
@@ -314,6 +318,13 @@ class RulesHandlers:
         self._publish(tx, _with_span(Cause.of(event, tx.now), decision, began), decision, engine)
         if decision.record is None:
             work.tally.silent[decision.reasons[0], engine.revision].append(event.id)
+
+    def _required_facts(self, events: Sequence[Event], force: RevisionsInForce, now: datetime) -> RequiredFacts:
+        """For all revisions that decide on these events."""
+        first, *tried = (find_required_facts(events, book, self.tenant, now) for book in force.rulebooks)
+        for other in tried:
+            first.merge(other)
+        return first
 
     def _publish(self, tx: Transaction, cause: Cause, decision: Decision, engine: Engine) -> None:
         for topic, event in outgoing_events(cause, decision, engine.commit):

@@ -57,6 +57,10 @@ _SOURCE_DIFFERS = _metrics.gauge(
 _PARTITIONS_BEHIND = _metrics.gauge(
     "stet_rulebook_partitions_behind", "Partitions that are not known to be decided by the revision in force."
 )
+_CANARY_TURNED_BACK = _metrics.gauge(
+    "stet_rulebook_canary_turned_back",
+    "1 while the newest canary of the rules is one that passed a bound and was ended.",
+)
 _DECISIONS = _metrics.counter("stet_decisions_total", "Decisions: one for each rule and reason.", RULE, _reason)
 _DECISION_DELAY = _metrics.histogram(
     "stet_decision_delay_seconds", "Time from the recording of an event by ingest to its decision.", buckets=DELAYS
@@ -197,7 +201,14 @@ class RulesMetrics:
         self._rules.update(map(rule_label, rules))
 
     def set_rollout(
-        self, *, age: float, source_age: float, is_refused: bool, differs: bool, partitions_behind: int
+        self,
+        *,
+        age: float,
+        source_age: float,
+        is_refused: bool,
+        differs: bool,
+        partitions_behind: int,
+        turned_back: bool,
     ) -> None:
         """Ages are seconds of machine time."""
         _REVISION_AGE.set(age)
@@ -205,6 +216,7 @@ class RulesMetrics:
         _SOURCE_REFUSED.set(is_refused)
         _SOURCE_DIFFERS.set(differs)
         _PARTITIONS_BEHIND.set(partitions_behind)
+        _CANARY_TURNED_BACK.set(turned_back)
 
     def set_shadow(self, *, available: bool) -> None:
         _SHADOW_AVAILABLE.set(available)

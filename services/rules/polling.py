@@ -13,9 +13,10 @@ from services.rules import store, waiting_events
 from services.rules.conversation.recurrence import Occurrence, latest_occurrence, next_occurrence, period_key
 from services.rules.handlers import RulesHandlers
 from services.rules.metrics import Backlog, OpenQuestions
+from services.rules.rollout.trials import observe_set_aside
 from shared.contracts.ids import RuleId
 from shared.runtime.batch import bisect
-from shared.runtime.clock import Clock
+from shared.runtime.clock import Clock, machine_now
 from shared.runtime.failures import (
     TRANSIENT_ERRORS,
     FailureKind,
@@ -180,6 +181,9 @@ class PollingLoops:
         try:
             async with transaction(self.pool, self.clock, "rules", locks=[chain.key]) as tx:
                 await store.set_aside(tx.connection, chain, parking_reason(error), describe_failure(error))
+                await observe_set_aside(
+                    tx.connection, self.rules.tenant, chain.chain_id, type(error).__name__, machine_now()
+                )
         except Exception as second:
             if classify_failure(second) is not FailureKind.RECORD:
                 raise

@@ -60,6 +60,14 @@ class RequiredFacts:
     stops: bool = False
     idle: dict[EventId, tuple[str, Document]] = field(default_factory=dict)
 
+    def merge(self, other: "RequiredFacts") -> None:
+        """Add what another rulebook requires for the same events; idle are those that are so for both."""
+        for name in ("works", "people", "senders", "records", "requests", "tags", "messages", "wamids", "writes"):
+            getattr(self, name).update(getattr(other, name))
+        self.chains |= other.chains
+        self.stops |= other.stops
+        self.idle = {event: idle for event, idle in self.idle.items() if event in other.idle}
+
 
 def find_required_facts(events: Iterable[Event], book: Rulebook, tenant: TenantId, now: datetime) -> RequiredFacts:
     required, no_facts = RequiredFacts(), Facts(tenant)

@@ -5,10 +5,11 @@ keys of its events, as do due chains and waiting events after their keys. So the
 in the order of the log, whichever replica applies them, and none sees an older one than the batch before it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from hashlib import blake2b
 
 from shared.contracts.ids import Revision, TenantId
 from shared.runtime.batch import ReceivedEvent
@@ -17,6 +18,7 @@ from shared.runtime.postgres import Connection, Pool, advisory_lock_key, load_qu
 QUERIES = load_queries(__file__, "rollout.sql")
 
 _KEPT_ACTIVATIONS = 200
+_SHARES = 2**32
 
 
 class ActivationCause(StrEnum):
@@ -27,6 +29,15 @@ class ActivationCause(StrEnum):
 class TrialKind(StrEnum):
     SHADOW = "shadow"
     CANARY = "canary"
+
+
+class TrialResult(StrEnum):
+    """How a trial ended; ``turned_back`` by itself, ``replaced`` by another trial of its kind."""
+
+    PROMOTED = "promoted"
+    ABORTED = "aborted"
+    TURNED_BACK = "turned_back"
+    REPLACED = "replaced"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +60,17 @@ class Trial:
     commit: str | None
     share: float
     imprints: tuple[int, ...]
+
+
+def in_share(trial: Trial, key: str, imprint: Callable[[], object]) -> bool:
+    """Whether a canary decides for a partition key; always the same for one key, and for more keys in a larger share.
+
+    Where the trial names imprints, it is for the works of those and for nothing else; ``imprint`` is asked only then.
+    """
+    if trial.imprints:
+        return imprint() in trial.imprints
+    place = int.from_bytes(blake2b(key.encode(), digest_size=4, person=b"canary").digest(), "big")
+    return place < trial.share * _SHARES
 
 
 async def lock_log(connection: Connection, tenant: TenantId) -> None:

@@ -146,6 +146,8 @@ class Rollout:
             raise Unavailable(f"the revision {activation.revision} in force cannot be read by this version")
         tried: dict[TrialKind, TriedRevision] = {}
         for trial in trials:
+            if trial.revision == activation.revision:
+                continue
             engine = await self._engine(connection, trial.revision, trial.commit)
             if engine is not None:
                 tried[trial.kind] = TriedRevision(trial, engine)

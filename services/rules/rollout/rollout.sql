@@ -20,6 +20,69 @@ from (
 left join rulebook_trials t on t.tenant = $1 and t.ended_at is null
 order by t.kind;
 
+-- name: end_trial
+-- End the open trials of a tenant that are of a kind or of a revision; a null is for any.
+update rulebook_trials set ended_at = $4, result = $5, cause = $6
+where tenant = $1 and ended_at is null and kind = coalesce($2, kind) and revision = coalesce($3, revision)
+returning number, kind, revision;
+
+-- name: written_to
+-- Those of these people whom a chain of a revision has written to.
+select distinct person_id from unnest($3::text[]) as asked (person_id)
+where exists (
+    select from chains c join messages m using (chain_id)
+    where c.tenant = $1 and c.revision = $2 and m.person_id = asked.person_id
+);
+
+-- name: count_judged
+-- So many more events and due steps were judged in a trial.
+update rulebook_trials set judged = judged + $2 where number = $1 and ended_at is null;
+
+-- name: count_differences
+-- Count what a shadow would do differently.
+insert into rulebook_trial_differences (trial, rule, kind, count, example, first_at, last_at)
+select trial, rule, kind, count, example, $6, $6
+from unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::text[]) as t (trial, rule, kind, count, example)
+on conflict (trial, rule, kind) do update set
+    count = rulebook_trial_differences.count + excluded.count, example = excluded.example, last_at = excluded.last_at;
+
+-- name: observe_trial
+-- Write down what was observed of a canary, once for each kind and event.
+insert into rulebook_trial_observations (trial, kind, about, detail, observed_at)
+select trial, kind, about, detail::jsonb, $5
+from unnest($1::bigint[], $2::text[], $3::text[], $4::text[]) as t (trial, kind, about, detail)
+on conflict do nothing;
+
+-- name: observe_set_aside
+-- A chain of the open canary was set aside; null where the chain is not of it.
+insert into rulebook_trial_observations (trial, kind, about, detail, observed_at)
+select t.number, 'failure', c.chain_id, jsonb_build_object('error', $3::text), $4
+from chains c join rulebook_trials t on t.tenant = c.tenant and t.revision = c.revision
+where c.tenant = $1 and c.chain_id = $2 and t.kind = 'canary' and t.ended_at is null
+on conflict do nothing
+returning trial;
+
+-- name: turn_back
+-- End an open canary of which more was observed than it may have; returns it, and what there was too much of.
+with observed as (
+    select trial, o.kind, count(*) as count from rulebook_trial_observations o join rulebook_trials t on t.number = o.trial
+    where t.tenant = $1 and t.kind = 'canary' and t.ended_at is null group by trial, o.kind
+), passed as (
+    select trial, string_agg(o.kind || ': ' || o.count, ', ' order by o.kind) as cause
+    from observed o join rulebook_trials t on t.number = o.trial
+    where o.count > case o.kind
+        when 'opt_out' then t.max_opt_outs when 'failure' then t.max_failures else t.max_disagreements
+    end
+    group by trial
+)
+update rulebook_trials t set ended_at = $2, result = 'turned_back', cause = passed.cause
+from passed where t.number = passed.trial
+returning t.number, t.revision, t.cause;
+
+-- name: last_canary_result
+-- How the newest canary ended; null while it is open.
+select result from rulebook_trials where tenant = $1 and kind = 'canary' order by number desc limit 1;
+
 -- name: find_activation
 -- The newest activation of a revision.
 select number from rulebook_activations where tenant = $1 and revision = $2 order by number desc limit 1;

@@ -18,6 +18,7 @@ from services.rules.rollout.activations import (
     QUERIES,
     Activation,
     ActivationCause,
+    TrialResult,
     lock_log,
     move_idle_partitions,
     read_log,
@@ -191,6 +192,8 @@ class SourceWatcher:
 
     async def _activate(self, connection: Connection, content: SourceContent, now: datetime) -> int:
         log.info("rulebook.activated", revision=content.revision, commit=content.commit)
+        ending = (self.rollout.tenant, None, content.revision, now, TrialResult.PROMOTED, "its source holds it")
+        await connection.execute(QUERIES.end_trial, *ending)
         return int(
             await connection.fetchval(
                 QUERIES.activate,
@@ -225,6 +228,7 @@ class SourceWatcher:
         """Load what others have put into force, before a batch needs it, and measure."""
         async with self.pool.acquire() as connection:
             force = await self.rollout.in_force(connection)
+            last_result = await connection.fetchval(QUERIES.last_canary_result, self.rollout.tenant)
         behind = await move_idle_partitions(self.pool, force.activation.number)
         active = force.active
         self.metrics.set_revision(active.revision, active.commit, active.rulebook.rules)
@@ -234,4 +238,5 @@ class SourceWatcher:
             is_refused=self._state is SourceState.REFUSED,
             differs=self._record.revision is not None and self._record.revision != active.revision,
             partitions_behind=behind,
+            turned_back=last_result == TrialResult.TURNED_BACK,
         )

@@ -1,0 +1,154 @@
+"""What a proposed revision would do otherwise than the acting one about the same event or due step.
+
+A decision of the proposed revision comes from the same facts, with the live chains as if they had begun under it. It
+sees no later than that: what a chain of a rule with other steps would do at a later step cannot be said.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+
+from services.rules.conversation.context import Reason, RequestedMessage, RequestedWithdrawal, RequestedWrite
+from services.rules.conversation.decider import Decision
+from services.rules.conversation.facts import Facts
+from services.rules.rulebook.model import Rule, Rulebook
+from shared.contracts.ids import ChainId, RuleId
+from shared.contracts.messages import SendMessage
+from shared.runtime.telemetry import error_location, get_logger
+
+log = get_logger()
+NO_RULE = ""
+"""Stands for what no rule of a file does, as the answer to a stop word."""
+
+
+class DifferenceKind(StrEnum):
+    """``STEPS_CHANGED``: the rule of a chain that falls due has other steps, so that nothing can be said about it."""
+
+    STARTED = "chain started"
+    NOT_STARTED = "chain not started"
+    ENDED = "chain ended"
+    NOT_ENDED = "chain not ended"
+    MESSAGE_GAINED = "message gained"
+    MESSAGE_LOST = "message lost"
+    MESSAGE_REWORDED = "message reworded"
+    WRITE_GAINED = "write gained"
+    WRITE_LOST = "write lost"
+    WITHDRAWAL_GAINED = "withdrawal gained"
+    WITHDRAWAL_LOST = "withdrawal lost"
+    MOVED = "next step moved"
+    STEPS_CHANGED = "steps changed"
+    FAILED = "cannot decide"
+
+
+Difference = tuple[RuleId | str, DifferenceKind]
+
+
+def facts_under(facts: Facts, acting: Rulebook, proposed: Rulebook) -> Facts:
+    """These facts, with the chains of the acting rulebook as if they had begun under the proposed one.
+
+    A chain whose rule is gone or has other steps stays as it is.
+    """
+    same = {name for name, rule in acting.rules.items() if _has_same_steps(rule, proposed.rules.get(name))}
+    chains = {
+        chain_id: chain.replace(revision=proposed.revision)
+        if chain.revision == acting.revision and chain.rule in same
+        else chain
+        for chain_id, chain in facts.chains.items()
+    }
+    return replace(facts, chains=chains)
+
+
+def _has_same_steps(old: Rule, new: Rule | None) -> bool:
+    return new is not None and _shape(old) == _shape(new)
+
+
+def _shape(rule: Rule) -> tuple[object, ...]:
+    return len(rule.until), *((step.verb, step.form, tuple(sorted(step.answers))) for step in rule.steps)
+
+
+def judge_beside(acting: Decision, judge: Callable[[], Decision]) -> set[Difference]:
+    """The differences of a shadow's decision; one that cannot be made is a difference itself, and stops nothing."""
+    try:
+        return compare_decisions(acting, judge())
+    except Exception as error:  # noqa: BLE001 -- whatever a proposed revision does, the acting one goes on
+        log.warning("trial.failed", about=acting.about, error=type(error).__name__, where=error_location(error))
+        return {(NO_RULE, DifferenceKind.FAILED)}
+
+
+def compare_decisions(acting: Decision, proposed: Decision) -> set[Difference]:
+    """What the proposed revision would do otherwise, once for each rule and kind."""
+    old, new = _Outcome.of(acting), _Outcome.of(proposed)
+    found: set[Difference] = set()
+    for gained, lost, before, after in (
+        (DifferenceKind.STARTED, DifferenceKind.NOT_STARTED, old.started, new.started),
+        (DifferenceKind.ENDED, DifferenceKind.NOT_ENDED, old.ended, new.ended),
+        (DifferenceKind.MESSAGE_GAINED, DifferenceKind.MESSAGE_LOST, set(old.messages), set(new.messages)),
+        (DifferenceKind.WRITE_GAINED, DifferenceKind.WRITE_LOST, old.writes, new.writes),
+        (DifferenceKind.WITHDRAWAL_GAINED, DifferenceKind.WITHDRAWAL_LOST, old.withdrawals, new.withdrawals),
+    ):
+        found.update((rule, gained) for rule, *_ in after - before)
+        found.update((rule, lost) for rule, *_ in before - after)
+    both = old.messages.keys() & new.messages.keys()
+    found.update((key[0], DifferenceKind.MESSAGE_REWORDED) for key in both if old.messages[key] != new.messages[key])
+    moved = (old.due[chain] for chain in old.due.keys() & new.due.keys() if old.due[chain] != new.due[chain])
+    found.update((rule, DifferenceKind.MOVED) for rule, _ in moved)
+    return found
+
+
+_Key = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What a decision does, by what two revisions have in common: each key begins with a rule.
+
+    The value of a message is its wording; None while it is held, and not worded yet.
+    """
+
+    messages: dict[_Key, str | None] = field(default_factory=dict)
+    writes: set[_Key] = field(default_factory=set)
+    withdrawals: set[_Key] = field(default_factory=set)
+    started: set[_Key] = field(default_factory=set)
+    ended: set[_Key] = field(default_factory=set)
+    due: dict[ChainId, tuple[str, datetime | None]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, decision: Decision) -> "_Outcome":
+        facts = decision.changes
+        chains = [facts.chains[ChainId(str(key))] for kind, key in facts.changed if kind == "chain"]
+        rules: dict[str, str] = {message.message_id: chain.rule for chain in chains for message in chain.messages}
+        planned: dict[_Key, str | None] = {(rule, message): None for message, rule in rules.items()}
+        return cls(
+            messages=planned | dict(_requested(decision, rules)),
+            writes={
+                (effect.request.evidence.rule, effect.request.record, str(effect.request.input))
+                for effect in decision.effects
+                if isinstance(effect, RequestedWrite)
+            },
+            withdrawals={
+                (rules.get(effect.withdrawal.message_id, NO_RULE), effect.withdrawal.message_id)
+                for effect in decision.effects
+                if isinstance(effect, RequestedWithdrawal)
+            },
+            started=set(_chains_with(decision, Reason.STARTED)),
+            ended=set(_chains_with(decision, Reason.UNTIL)),
+            due={chain.chain_id: (chain.rule, chain.next_due) for chain in chains},
+        )
+
+
+def _requested(decision: Decision, rules: dict[str, str]) -> Iterator[tuple[_Key, str]]:
+    for effect in decision.effects:
+        if isinstance(effect, RequestedMessage):
+            send = effect.send
+            yield (rules.get(send.message_id, send.rule or NO_RULE), send.message_id), _wording(send)
+
+
+def _wording(send: SendMessage) -> str:
+    return str((send.body, [button.title for button in send.buttons], send.template, send.lane))
+
+
+def _chains_with(decision: Decision, reason: Reason) -> Iterator[_Key]:
+    for verdict in decision.record.verdicts if decision.record is not None else ():
+        if verdict.reason == reason:
+            yield verdict.rule or NO_RULE, verdict.chain_id or ""
