@@ -22,6 +22,7 @@ from services.rules.conversation.facts import (
     UnsolicitedMessages,
     WorkFacts,
 )
+from services.rules.conversation.merges import follow_loaded_chains
 from services.rules.conversation.recipients import people_in
 from services.rules.conversation.required_facts import RequiredFacts, is_opt_out
 from services.rules.rulebook.model import OnChange, Rulebook
@@ -84,6 +85,7 @@ async def load(connection: Connection, tenant: TenantId, required: RequiredFacts
     await _load_works(connection, facts, required)
     await _load_people(connection, facts, required)
     await _load_records(connection, facts, required)
+    follow_loaded_chains(facts)
     facts.changed.clear()
     return facts
 
@@ -105,10 +107,11 @@ async def _load_progress(connection: Connection, facts: Facts) -> None:
 
 
 def _read_to(read_to: Mapping[str, datetime], queued: frozenset[str], chain: Chain) -> datetime:
-    keys = keys_of(chain, chain.people())
+    people = chain.known_ids()
+    keys = keys_of(chain, people)
     if not queued.isdisjoint(keys):
         return _NEVER
-    return min(read_to.get(guard, _NEVER) for guard in guards_of(chain, chain.people()))
+    return min(read_to.get(guard, _NEVER) for guard in guards_of(chain, people))
 
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
@@ -330,7 +333,7 @@ def _keys(facts: Facts, kind: str) -> Iterable[str]:
 
 
 def _row(chain: Chain) -> str:
-    people, asked_since = chain.people(), chain.asked_since().values()
+    people, asked_since = chain.known_ids(), chain.asked_since().values()
     row = {
         "chain_id": chain.chain_id,
         "rule": chain.rule,

@@ -176,7 +176,7 @@ on conflict (chain_id) do update set
     holds_for = excluded.holds_for, tags = excluded.tags,
     people = excluded.people, guards = excluded.guards,
     next_due = excluded.next_due, changed_at = excluded.changed_at, open_questions = excluded.open_questions,
-    asked_since = excluded.asked_since, revision = excluded.revision, reviewed = excluded.reviewed,
+    asked_since = excluded.asked_since, subject = excluded.subject, revision = excluded.revision, reviewed = excluded.reviewed,
     document = excluded.document;
 
 -- name: save_messages

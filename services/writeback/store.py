@@ -291,7 +291,7 @@ async def save_people(connection: Connection, events: Sequence[Event]) -> None:
         if known is None or known.version < person.version:
             newest[event.tenantid, person.person_id] = person
     rows = [
-        (tenant, one.person_id, one.contact_id, one.display_name or "", one.erased, one.version)
+        (tenant, one.person_id, one.contact_id, one.display_name or "", one.erased, one.version, one.merged_into)
         for (tenant, _), one in newest.items()
     ]
     await connection.execute(QUERIES.save_people, *map(list, zip(*rows, strict=True)))

@@ -18,11 +18,11 @@ on conflict (tenant, write_id) do nothing;
 
 -- name: save_people
 -- Keeps the newest state of each person; an older version changes nothing.
-insert into people (tenant, person_id, contact_id, display_name, erased, version)
-select * from unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::boolean[], $6::bigint[])
+insert into people (tenant, person_id, contact_id, display_name, erased, version, merged_into)
+select * from unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::boolean[], $6::bigint[], $7::text[])
 on conflict (tenant, person_id) do update
 set contact_id = excluded.contact_id, display_name = excluded.display_name, erased = excluded.erased,
-    version = excluded.version
+    version = excluded.version, merged_into = excluded.merged_into
 where people.version < excluded.version;
 
 -- name: notify_workers
@@ -79,8 +79,15 @@ order by sequence desc
 limit 1;
 
 -- name: fetch_contact
--- The Consonance contact of a person, where known.
-select contact_id from people where tenant = $1 and person_id = $2 and not erased;
+-- The Consonance contact of a person, where known; who was a visitor may have been found to be a contact since.
+with recursive path as (
+    select contact_id, erased, merged_into, 0 as merges from people where tenant = $1 and person_id = $2
+    union all
+    select p.contact_id, p.erased, p.merged_into, path.merges + 1
+    from path join people p on p.tenant = $1 and p.person_id = path.merged_into
+    where path.merges < 20
+)
+select contact_id from path where contact_id is not null and not erased order by merges desc limit 1;
 
 -- name: start_attempt
 -- Commits the intent to write before the request; no row where another process has moved the write on.

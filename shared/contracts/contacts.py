@@ -20,10 +20,15 @@ def is_real_name(display_name: str | None) -> bool:
 
 
 class Addresses(Value):
-    """Where WhatsApp reaches a person: an E.164 number with its +, a BSUID, or both."""
+    """Where WhatsApp reaches a person: an E.164 number with its +, a BSUID, or both.
+
+    ``phone`` is the number to write to. ``wa_id`` is the number by which WhatsApp names the account, with a +, where
+    that is another: it is known from WhatsApp, and answers may come from it.
+    """
 
     phone: Phone | None = None
     bsuid: Bsuid | None = None
+    wa_id: Phone | None = None
 
 
 class PersonObserved(EventData):

@@ -6,6 +6,7 @@
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from enum import StrEnum
+from typing import TypeVar
 
 from msgspec import Raw, field
 
@@ -67,7 +68,7 @@ class ChainMessage(Value):
     ``reply`` frees it of quiet hours; ``rendered`` is the text of a question, for the evidence of its answer. Where
     one person stands in for several, the first is ``on_behalf_of`` and the others are ``also_for``. ``role`` is the one
     in which the receiver was addressed. ``waits_since`` is when a cap first held it; ``digest`` is the message that it
-    was sent within, together with others.
+    was sent within, together with others. ``sent_to`` are the marks of the receiver's addresses when it was requested.
     """
 
     message_id: MessageId
@@ -92,6 +93,7 @@ class ChainMessage(Value):
     role: str | None = None
     waits_since: Instant | None = None
     digest: MessageId | None = None
+    sent_to: tuple[int, ...] = ()
 
     @property
     def holders(self) -> tuple[PersonId, ...]:
@@ -230,6 +232,17 @@ class FormState(Value):
         return self.phase in {FormPhase.SENT, FormPhase.CANCELLED}
 
 
+class FormerId(Value):
+    """An id of somebody in a chain that was merged into another, which is ``current`` here now.
+
+    ``apart``: the chain did not know the other one before, so undoing the merge gives it back to the former id.
+    """
+
+    former: PersonId
+    current: PersonId
+    apart: bool
+
+
 class Ending(StrEnum):
     DONE = "done"
     ANSWERED = "answered"
@@ -314,7 +327,8 @@ class Chain(Value, rename=_KEPT_AS):
 
     ``base_at`` is the instant that ``after`` steps count from. ``unclaimed``: there was no person to ask or to hand the
     matter to, and the owner team was told so. ``deferred_until`` is the ``until`` line that ends the chain once its
-    writes are settled. Transitions raise InvalidChainTransition where the table has none.
+    writes are settled. ``former_ids`` are ids of its people that were merged since. Transitions raise
+    InvalidChainTransition where the table has none.
     """
 
     chain_id: ChainId
@@ -349,6 +363,7 @@ class Chain(Value, rename=_KEPT_AS):
     deferred_until: int | None = None
     next_due: Instant | None = None
     reviewed: Revision | None = None
+    former_ids: tuple[FormerId, ...] = ()
 
     @property
     def newest(self) -> Raw:
@@ -486,6 +501,47 @@ class Chain(Value, rename=_KEPT_AS):
             people.add(self.form.person_id)
         return frozenset(people)
 
+    def known_ids(self) -> frozenset[PersonId]:
+        """The ids under which events about its people may still arrive: those of now, and those before a merge."""
+        return self.people().union(one.former for one in self.former_ids)
+
+    def with_current_id(self, former: PersonId, current: PersonId) -> "Chain":
+        """Everything of one id under another, because both are one person; the subject stays as it is."""
+        if former == current or not self._mentions(former):
+            return self
+        apart = not self._mentions(current)
+        earlier_ones = tuple(
+            FormerId(former=one.former, current=current, apart=one.apart and apart) if one.current == former else one
+            for one in self.former_ids
+        )
+        known = FormerId(former=former, current=current, apart=apart)
+        return self._renamed({former: current}).replace(former_ids=(*earlier_ones, known))
+
+    def with_former_id(self, former: PersonId) -> "Chain":
+        """A merge is undone: what came into the chain by this id alone is its own again."""
+        found = next((one for one in self.former_ids if one.former == former and one.apart), None)
+        if found is None:
+            return self
+        others = tuple(one for one in self.former_ids if one != found)
+        return self._renamed({found.current: former}).replace(former_ids=others)
+
+    def _mentions(self, person: PersonId) -> bool:
+        return person in self.people() or any(person in (given.person_id, *given.holders) for given in self.answers)
+
+    def _renamed(self, ids: Mapping[PersonId, PersonId]) -> "Chain":
+        form, assignment = self.form, self.assignment
+        return self.replace(
+            messages=tuple(_renamed_parties(message, ids) for message in self.messages),
+            answers=tuple(_renamed_parties(answer, ids) for answer in self.answers),
+            writes=tuple(write.replace(answerers=_renamed_ids(write.answerers, ids)) for write in self.writes),
+            handovers=tuple(
+                offer.replace(people=_renamed_ids(offer.people, ids), declined=_renamed_ids(offer.declined, ids))
+                for offer in self.handovers
+            ),
+            form=form and form.replace(person_id=ids.get(form.person_id, form.person_id)),
+            assignment=assignment and assignment.replace(person_id=ids.get(assignment.person_id, assignment.person_id)),
+        )
+
     def wrote_to(self, person: PersonId) -> bool:
         return any(message.person_id == person for message in self.messages)
 
@@ -503,6 +559,24 @@ class Chain(Value, rename=_KEPT_AS):
 
     def final_answer_of(self, person: PersonId) -> GivenAnswer | None:
         return next((g for g in self.answers if g.person_id == person and g.final), None)
+
+
+_P = TypeVar("_P", ChainMessage, GivenAnswer)
+
+
+def _renamed_parties(party: _P, ids: Mapping[PersonId, PersonId]) -> _P:
+    if ids.keys().isdisjoint((party.person_id, *party.holders)):
+        return party
+    behalf = party.on_behalf_of
+    return party.replace(
+        person_id=ids.get(party.person_id, party.person_id),
+        on_behalf_of=None if behalf is None else ids.get(behalf, behalf),
+        also_for=_renamed_ids(party.also_for, ids),
+    )
+
+
+def _renamed_ids(people: tuple[PersonId, ...], ids: Mapping[PersonId, PersonId]) -> tuple[PersonId, ...]:
+    return tuple(dict.fromkeys(ids.get(person, person) for person in people))
 
 
 def earlier(first: datetime | None, second: datetime | None) -> datetime | None:

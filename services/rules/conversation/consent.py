@@ -59,12 +59,15 @@ def wrong_person(context: DecisionContext, message: MessageReceived) -> None:
 
 
 def address_changed(context: DecisionContext, known: PersonFacts | None, seen: PersonFacts) -> None:
-    """The address that was somebody else's is another now."""
-    consent = context.facts.consent.get(seen.person_id)
-    if known is None or known.address_mark is None or consent is None or consent.wrong_person_at is None:
+    """The address that was somebody else's is another now. One that went over to another id is the same still."""
+    if known is None or known.address_mark is None or seen.merged_into is not None:
         return
-    if known.address_mark != seen.address_mark:
-        _keep(context, seen.person_id, consent.replace(wrong_person_at=None))
+    if known.address_mark == seen.address_mark:
+        return
+    for one in sorted(context.facts.ids_of_person(seen.person_id)):
+        consent = context.facts.consent.get(one)
+        if consent is not None and consent.wrong_person_at is not None:
+            _keep(context, one, consent.replace(wrong_person_at=None))
 
 
 def merged(context: DecisionContext, person: PersonId) -> None:
@@ -87,9 +90,10 @@ def before_known(context: DecisionContext, known: PersonFacts | None) -> None:
 
 def identity_changed(context: DecisionContext, changed: IdentityChanged) -> None:
     """A changed BSUID may belong to another person: the opt-in lapses, an opt-out stays."""
-    consent = context.facts.consent.get(changed.person_id, Consent())
-    if changed.change is IdentityChange.BSUID and consent.opted_in_at is not None:
-        _keep(context, changed.person_id, consent.replace(opted_in_at=None))
+    if changed.change is IdentityChange.BSUID:
+        for one in sorted(context.facts.ids_of_person(changed.person_id)):
+            consent = context.facts.consent.get(one, Consent())
+            _keep(context, one, consent.replace(opted_in_at=None))
     context.add_reason(Reason.FACTS_KEPT)
 
 

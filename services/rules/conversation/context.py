@@ -40,6 +40,7 @@ class Reason(StrEnum):
     AWAY = "away"
     RETURNED = "returned"
     WRONG_PERSON = "wrong_person"
+    MERGED = "merged"
     ASKED_WHY = "asked_why"
     SHOWN = "shown"
     RELAYED = "relayed"

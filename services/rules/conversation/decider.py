@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from services.rules.conversation import consent, inbound, outcomes
+from services.rules.conversation import consent, inbound, merges, outcomes
 from services.rules.conversation.button_ids import Keys
 from services.rules.conversation.chain import Chain
 from services.rules.conversation.context import (
@@ -84,7 +85,9 @@ class Decider:
         if isinstance(data, PersonObserved):
             self._apply_person(context, data)
         elif isinstance(data, MessageReceived):
-            inbound.handle_inbound(context, data, self._message_trigger(context, event, data), self._match_rules)
+            current = merges.with_current_ids(context.facts, data)
+            trigger = self._message_trigger(context, event if current is data else _of_current(event, current), current)
+            inbound.handle_inbound(context, current, trigger, self._match_rules, as_sent=data)
         elif isinstance(data, MessageEventData):
             outcomes.apply_delivery(context, data)
         elif isinstance(data, WriteEventData):
@@ -154,7 +157,9 @@ class Decider:
         consent.before_known(context, known)
         person = PersonFacts.of(seen, self.zone_of(seen))
         consent.address_changed(context, known, person)
+        merges.undo_merge(context, known, person)
         context.facts.set_person(person)
+        merges.follow_merge(context, known, seen.person_id)
         consent.merged(context, seen.person_id)
         if seen.erased:
             context.facts.set_unsolicited(seen.person_id, UnsolicitedMessages())
@@ -191,6 +196,11 @@ class Decider:
         document = Document(data, context.facts, self.rulebook.calendar, context.now)
         trigger = RuleTrigger(event, rule.events[0], document)
         start_chains(context, trigger, [each for each in self._match_rules(trigger) if each is rule])
+
+
+def _of_current(event: Event, message: MessageReceived) -> Event:
+    """The event with its message as written by the person's id of now."""
+    return replace(event, data=message)
 
 
 def _own_write(facts: Facts, data: EventData) -> bool:

@@ -150,15 +150,20 @@ def newest_data(chain: Chain) -> EventData:
 def ended_document(chain: Chain, facts: Facts, calendar: PublisherCalendar, now: datetime) -> Document:
     ending_data = read_data(chain.end, chain.end_name) if chain.end_name is not None else None
     data = newest_data(chain)
-    sender = getattr(ending_data, "person_id", None) or getattr(data, "person_id", None)
+    sender = _sender_of(ending_data, facts) or _sender_of(data, facts)
     return Document(data, facts, calendar, now, chain=chain, sender=sender, newer=ending_data)
 
 
 def document_of(chain: Chain, facts: Facts, calendar: PublisherCalendar, now: datetime) -> Document:
     """The document of a chain: its newest event with the facts of now."""
     data = newest_data(chain)
-    sender = getattr(data, "person_id", None)
-    return Document(data, facts, calendar, now, chain=chain, sender=sender)
+    return Document(data, facts, calendar, now, chain=chain, sender=_sender_of(data, facts))
+
+
+def _sender_of(data: EventData | None, facts: Facts) -> PersonId | None:
+    """Who wrote, by the id they have now: since the event they may have been merged into another."""
+    sender: PersonId | None = getattr(data, "person_id", None)
+    return None if sender is None else facts.current_id(sender)
 
 
 def _work(document: Document, rest: str) -> Any:
@@ -255,8 +260,7 @@ def joined_documents(chain: Chain, facts: Facts, calendar: PublisherCalendar, no
     """The documents of the events that joined a chain."""
     for joined in chain.joined:
         data = read_data(joined.data, joined.name)
-        sender = getattr(data, "person_id", None)
-        yield Document(data, facts, calendar, now, chain=chain, sender=sender)
+        yield Document(data, facts, calendar, now, chain=chain, sender=_sender_of(data, facts))
 
 
 _ITEM_IDS = (

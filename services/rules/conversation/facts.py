@@ -40,7 +40,10 @@ _ALWAYS = datetime.max.replace(tzinfo=UTC)
 class PersonFacts(Value):
     """A person without addresses: rules needs to know only whether there is one (``reachable``).
 
+    ``brought`` is the open submission that went over to another id when this one was merged.
+
     ``address_mark`` tells whether the address has changed: two bytes of a hash, too few to find an address by.
+    ``address_marks`` are three bytes of a hash of each address, for the question whether two people had one in common.
     """
 
     person_id: PersonId
@@ -57,6 +60,8 @@ class PersonFacts(Value):
     merged_at: Instant | None = None
     address_mark: int | None = None
     subdivision: str | None = None
+    brought: str | None = None
+    address_marks: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, seen: PersonObserved, zone: str | None) -> "PersonFacts":
@@ -75,6 +80,7 @@ class PersonFacts(Value):
             merged_into=seen.merged_into,
             merged_at=seen.observed_at if seen.merged_into else None,
             address_mark=_mark(seen),
+            address_marks=_marks(seen),
             subdivision=seen.subdivision,
         )
 
@@ -83,6 +89,15 @@ def _mark(seen: PersonObserved) -> int:
     """Of the number, where there is one: that a BSUID becomes known beside it changes nothing."""
     written = f"{seen.person_id} {seen.addresses.phone or seen.addresses.bsuid}"
     return int.from_bytes(blake2b(written.encode(), digest_size=2).digest())
+
+
+def _marks(seen: PersonObserved) -> tuple[int, ...]:
+    addresses = (seen.addresses.phone, seen.addresses.wa_id, seen.addresses.bsuid)
+    return tuple(
+        int.from_bytes(blake2b(address.encode(), digest_size=3).digest())
+        for address in addresses
+        if address is not None
+    )
 
 
 class Consent(Value):
@@ -374,6 +389,16 @@ class Facts:
         same = self.ids_of_person(person)
         return any(self._stopped(one, same) for one in same)
 
+    def opted_in(self, person: PersonId) -> bool:
+        """Whether the person asked for messages by any of their ids."""
+        found = (self.consent.get(one) for one in self.ids_of_person(person))
+        return any(consent is not None and consent.opted_in_at is not None for consent in found)
+
+    def is_wrong_person(self, person: PersonId) -> bool:
+        """Whether somebody at an address of the person wrote that they are not this person."""
+        found = (self.consent.get(one) for one in self.ids_of_person(person))
+        return any(consent is not None and consent.is_wrong_person for consent in found)
+
     def _stopped(self, one: PersonId, same: Collection[PersonId]) -> bool:
         consent = self.consent.get(one)
         if consent is None or consent.opted_out_at is None or not consent.opted_out:
@@ -551,7 +576,7 @@ def _apply_status(facts: Facts, data: consonance.RightsStatusChanged) -> None:
 
 def _apply_acquisition(facts: Facts, data: consonance.AcquisitionStatusChanged) -> None:
     if data.to in _CLOSED_ACQUISITION:
-        facts.set_acquisition(data.submitter.person_id, None)
+        facts.set_acquisition(facts.current_id(data.submitter.person_id), None)
 
 
 _CLOSED_ACQUISITION = frozenset({AcquisitionStatus.REJECTED, AcquisitionStatus.WITHDRAWN, AcquisitionStatus.CONTRACTED})

@@ -143,7 +143,10 @@ def handle_inbound(
     message: MessageReceived,
     trigger: RuleTrigger,
     match: Callable[[RuleTrigger], Iterable[Rule]],
+    as_sent: MessageReceived | None = None,
 ) -> None:
+    """``as_sent`` names the writer by the id of that time, by which consent is kept; ``message`` by the id of now."""
+    as_sent = as_sent or message
     if message.message_kind in _IGNORED_KINDS or message.in_group or _took_back_reaction(message):
         context.add_reason(Reason.FACTS_KEPT)
         return
@@ -153,7 +156,7 @@ def handle_inbound(
     context.observations.append(GivenReply(found.path if isinstance(found, replies.FoundQuestion) else found))
     intent = _intent(context, message, found)
     if intent is ReplyIntent.STOP:
-        consent.stop(context, message)
+        consent.stop(context, as_sent)
     elif not replies.fills_form(found) and (notice := absence.read_notice(context, message)) is not None:
         _apply_absence(context, message, trigger, notice)
     elif intent is ReplyIntent.WRONG_PERSON and _is_of_wrong_person(context, message, found):
@@ -163,7 +166,7 @@ def handle_inbound(
     elif isinstance(found, replies.FoundQuestion) and _is_asked_for(context, found, message):
         _answer(context, found, message, trigger)
     else:
-        _handle_unsolicited(context, _Unsolicited(message, trigger, found, intent), match)
+        _handle_unsolicited(context, _Unsolicited(message, trigger, found, intent, as_sent), match)
 
 
 def _apply_absence(
@@ -233,6 +236,7 @@ class _Unsolicited:
     trigger: RuleTrigger
     found: replies.FoundQuestion | replies.UnclearQuestion
     intent: ReplyIntent | None
+    as_sent: MessageReceived
 
     @property
     def about(self) -> ChainId | None:
@@ -262,7 +266,7 @@ def _handle_unsolicited(
     fills = replies.fills_form(unsolicited.found)
     is_limited = exceeds_limit(context, unsolicited.message, unsolicited.about, starts=bool(matched), fills=fills)
     if unsolicited.intent is ReplyIntent.START:
-        consent.start(context, unsolicited.message, answer=not is_limited)
+        consent.start(context, unsolicited.as_sent, answer=not is_limited)
     if is_limited:
         _hold_unanswered(context, unsolicited)
     elif unsolicited.intent is ReplyIntent.WHY:

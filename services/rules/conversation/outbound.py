@@ -163,6 +163,7 @@ def request_message(context: DecisionContext, chain: Chain, chain_message: Chain
             held_until=None,
             language=message.language,
             rendered=message.body if chain_message.buttons else None,
+            sent_to=person.address_marks if chain_message.buttons else (),
         )
     )
 

@@ -82,12 +82,18 @@ def resolve_recipients(
         meant = _candidates(context, chain, document, name, sender)
         if not meant and not isinstance(name, Team) and name not in _ALREADY_ADMITTED:
             resolved.left_out.setdefault(name, ExclusionReason.UNKNOWN_ROLE)
-        for one in meant:
+        for one in (_known_by_now(context, candidate) for candidate in meant):
             if name == "told" and _is_away(context, one.person_id):
                 resolved.left_out[one.person_id] = ExclusionReason.ABSENT
             else:
                 _add_candidate(context, one, resolved, free=name in _ALREADY_ADMITTED)
     return resolved
+
+
+def _known_by_now(context: DecisionContext, meant: _Candidate) -> _Candidate:
+    """An event may name somebody by an id that was merged into another since."""
+    current = context.facts.current_id(meant.person_id)
+    return meant if current == meant.person_id else _Candidate(current, meant.contact_id, meant.role)
 
 
 def _is_away(context: DecisionContext, person: PersonId) -> bool:
@@ -255,10 +261,9 @@ def _consent_missing(
     context: DecisionContext, person: PersonFacts, person_id: PersonId, role: str
 ) -> ExclusionReason | None:
     """Why there is no ground to write to this person first."""
-    consent = context.facts.consent.get(person_id)
-    if consent is not None and consent.is_wrong_person:
+    if context.facts.is_wrong_person(person_id):
         return ExclusionReason.WRONG_PERSON
-    if (consent is not None and consent.opted_in_at is not None) or is_staff(context, person):
+    if context.facts.opted_in(person_id) or is_staff(context, person):
         return None
     basis = context.rulebook.tenant.basis.get(role)
     return None if basis in {ContactBasis.CONTRACT, ContactBasis.LEGITIMATE_INTEREST} else ExclusionReason.NO_CONSENT

@@ -8,6 +8,7 @@ from typing import cast
 from services.rules.conversation import button_ids
 from services.rules.conversation.document import MESSAGE_RECEIVED, Document
 from services.rules.conversation.facts import Facts, updates_facts
+from services.rules.conversation.merges import subjects_of
 from services.rules.conversation.recipients import people_in
 from services.rules.conversation.triggers import rules_of_event
 from services.rules.rulebook.model import Rulebook
@@ -124,11 +125,14 @@ def _of_consonance(required: RequiredFacts, event: Event, book: Rulebook, no_fac
 
 
 def _of_person(required: RequiredFacts, event: Event, *_: object) -> None:
+    """A visitor may be merged, or be a person of their own again: then all of the two is needed."""
     data = cast("PersonObserved | IdentityChanged", event.data)
     required.people.add(data.person_id)
-    if isinstance(data, PersonObserved) and data.merged_into is not None:
-        required.people.add(data.merged_into)
-        required.senders.update((data.person_id, data.merged_into))
+    if isinstance(data, PersonObserved) and data.contact_id is None:
+        concerned = [person for person in (data.person_id, data.merged_into) if person is not None]
+        required.people.update(concerned)
+        required.senders.update(concerned)
+        required.tags.update(subjects_of(*concerned))
 
 
 def _of_delivery(required: RequiredFacts, event: Event, *_: object) -> None:

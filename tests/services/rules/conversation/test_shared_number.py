@@ -14,9 +14,10 @@ from services.ingest.records import WebhookContext
 from services.ingest.store import PersonStore
 from services.ingest.webhook_parser import parse_webhook
 from services.rules.conversation import button_ids
+from shared.contracts.contacts import Addresses
 from shared.contracts.envelope import parse_event
 from shared.contracts.golden import golden
-from shared.contracts.ids import Line
+from shared.contracts.ids import Line, Phone
 from shared.contracts.whatsapp import MessageReceived
 from shared.runtime.clock import SystemClock
 from shared.runtime.postgres import Pool, role_name
@@ -131,6 +132,18 @@ async def test_a_tap_with_only_a_bsuid_counts_too(services: IngestAndRules) -> N
     await services.receives(words("Hello", from_user_id="GB.1"))
     message = await services.receives({**await tap(services), "from": "", "from_user_id": "GB.1"})
     assert message.person_id == person_of(HOUSEMATE)
+    assert await decisions(services) == [("approved", ASKED)]
+
+
+async def test_a_tap_from_the_address_the_question_went_to_counts_after_the_number_has_changed(
+    services: IngestAndRules,
+) -> None:
+    moved = CONTACTS[0].replace(addresses=Addresses(phone=Phone("+447700900777")), version=2)
+    async with services.pool.acquire() as connection:
+        await PersonStore(TENANT).save(connection, [moved])
+    await services.service.receive(moved)
+    message = await services.receives(await tap(services))
+    assert message.shared_with == ()
     assert await decisions(services) == [("approved", ASKED)]
 
 

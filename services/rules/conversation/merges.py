@@ -1,0 +1,160 @@
+"""Follows the merges of people: what belongs to an id belongs to the id that the person has now.
+
+Live chains, open questions, half-filled forms, the open submission, the last rule, absences, and what counts for caps
+and for the limit of unsolicited messages move. Consent stays with the id it was given by; ``Facts`` reads it for all
+ids of a person, and the stricter wins. Deciding only: what it changes are the facts of a draft.
+"""
+
+from services.rules.conversation.chain import Chain, Ending
+from services.rules.conversation.completion import close_chain
+from services.rules.conversation.context import DecisionContext, Reason
+from services.rules.conversation.facts import CountedMessages, Facts, PersonFacts, UnsolicitedMessages
+from services.rules.conversation.forms import abandon_form
+from shared.contracts.ids import PersonId, RuleId
+from shared.contracts.whatsapp import MessageReceived
+
+SENDER_ID = "sender.person_id"
+"""The field by which rules are about the person who wrote."""
+
+_MOST_TEXTS = 8
+
+
+def with_current_ids(facts: Facts, message: MessageReceived) -> MessageReceived:
+    """The message as written by the person whose id the writer's is now."""
+    writer = facts.current_id(message.person_id)
+    others = dict.fromkeys(map(facts.current_id, message.shared_with))
+    shared = tuple(person for person in others if person != writer)
+    if (writer, shared) == (message.person_id, message.shared_with):
+        return message
+    return message.replace(person_id=writer, shared_with=shared)
+
+
+def subjects_of(*people: PersonId) -> list[str]:
+    """The subjects of chains that are about these people as writers."""
+    return [f"{SENDER_ID}={person}" for person in people]
+
+
+def follow_loaded_chains(facts: Facts) -> None:
+    """Show chains that were stored before a merge as they are by now. A subject, which is unique, stays."""
+    for chain in list(facts.chains.values()):
+        current = _with_current_ids(facts, chain)
+        if current is not chain:
+            facts.add_chain(current)
+
+
+def _with_current_ids(facts: Facts, chain: Chain) -> Chain:
+    for person in sorted(chain.known_ids()):
+        chain = chain.with_current_id(person, facts.current_id(person))
+    return chain
+
+
+def follow_merge(context: DecisionContext, before: PersonFacts | None, person: PersonId) -> None:
+    """A person was merged into another id, in whatever order the merges of their ids arrive."""
+    facts = context.facts
+    current = facts.current_id(person)
+    if current == person:
+        return
+    if current not in facts.people and before is not None:
+        facts.set_person(_stand_in(before, current))
+    for former in sorted(facts.ids_of_person(current) - {current}):
+        _move_chains(context, former, current)
+        _move_memory(facts, former, current)
+
+
+def undo_merge(context: DecisionContext, known: PersonFacts | None, seen: PersonFacts) -> None:
+    """A merged id is a person of its own again: what it alone brought is its own again."""
+    if known is None or known.merged_into is None or seen.merged_into is not None:
+        return
+    facts, other = context.facts, context.facts.current_id(known.person_id)
+    for chain in facts.chains_of(other):
+        own = chain.with_former_id(seen.person_id)
+        if own is not chain:
+            context.save_chain(_about(facts, own, other, seen.person_id))
+    if known.brought is not None and facts.acquisitions.get(other) == known.brought:
+        facts.set_acquisition(other, None)
+        facts.set_acquisition(seen.person_id, known.brought)
+
+
+def _stand_in(before: PersonFacts, current: PersonId) -> PersonFacts:
+    """The other id's own state is still on its way; until then it is who the merged one was. Any state is newer."""
+    return before.replace(person_id=current, version=0, merged_into=None, merged_at=None, brought=None)
+
+
+def _move_chains(context: DecisionContext, former: PersonId, current: PersonId) -> None:
+    facts = context.facts
+    concerned = {chain.chain_id: chain for chain in facts.chains_with_tags(subjects_of(former)) if chain.live}
+    concerned.update((chain.chain_id, chain) for chain in facts.chains_of(former))
+    for chain in concerned.values():
+        moved = _about(facts, chain.with_current_id(former, current), former, current)
+        if moved is not chain:
+            context.save_chain(moved)
+    _keep_one_form(context, current)
+
+
+def _keep_one_form(context: DecisionContext, person: PersonId) -> None:
+    """Two ids may be filling the same form: the person goes on with the one begun first, which gets the other's values.
+
+    The other chain ends, and its questions are closed.
+    """
+    filled: dict[tuple[RuleId, str], Chain] = {}
+    for chain in context.facts.chains_of(person):
+        form = chain.form
+        if not chain.active or form is None or form.over or form.person_id != person:
+            continue
+        first = filled.setdefault((chain.rule, form.form), chain)
+        if first is not chain and first.form is not None:
+            values = {**form.values, **first.form.values}
+            sources = (*first.form.sources, *form.sources)
+            files = tuple(dict.fromkeys((*first.form.attachments, *form.attachments)))
+            both = first.form.replace(values=values, attachments=files, sources=sources)
+            filled[chain.rule, form.form] = context.save_chain(first.replace(form=both))
+            context.add_reason(Reason.MERGED, chain)
+            context.save_chain(close_chain(context, abandon_form(chain), Ending.REPLACED))
+
+
+def _about(facts: Facts, chain: Chain, former: PersonId, current: PersonId) -> Chain:
+    """The chain with the other id in its subject and tags; the subject stays where a chain about that id is active."""
+    (old,), (new,) = subjects_of(former), subjects_of(current)
+    if old not in chain.tags:
+        return chain
+    tags = tuple(sorted({new if tag == old else tag for tag in chain.tags}))
+    taken = any(other.subject == new for other in facts.active_chains(chain.rule, new))
+    return chain.replace(tags=tags, subject=new if chain.subject == old and not taken else chain.subject)
+
+
+def _move_memory(facts: Facts, former: PersonId, current: PersonId) -> None:
+    """What the other id has already stays."""
+    reference, known = facts.acquisitions.get(former), facts.people.get(former)
+    if reference is not None:
+        facts.set_acquisition(former, None)
+        if known is not None:
+            facts.set_person(known.replace(brought=reference))
+        if facts.acquisitions.get(current) is None:
+            facts.set_acquisition(current, reference)
+    rule = facts.last_rule.get(former)
+    if rule is not None and facts.last_rule.get(current) is None:
+        facts.set_last_rule(current, rule)
+    absence = facts.absences.get(former)
+    if absence is not None and facts.absences.get(current) is None:
+        facts.set_absence(current, absence)
+    _move_counts(facts, former, current)
+
+
+def _move_counts(facts: Facts, former: PersonId, current: PersonId) -> None:
+    """Two ids of one person share one cap, and one limit of unsolicited messages."""
+    mine, theirs = facts.counted.get(former, CountedMessages()), facts.counted.get(current, CountedMessages())
+    new = [one for one in mine.messages if one not in theirs.messages]
+    if new:
+        both = tuple(sorted((*theirs.messages, *new), key=lambda one: one.at))
+        facts.set_counted(current, CountedMessages(messages=both, version=theirs.version))
+    wrote, known = facts.unsolicited.get(former), facts.unsolicited.get(current, UnsolicitedMessages())
+    if wrote is None or wrote == UnsolicitedMessages():
+        return
+    facts.set_unsolicited(former, UnsolicitedMessages())
+    joined = UnsolicitedMessages(
+        answered=tuple(sorted((*wrote.answered, *known.answered))),
+        started=tuple(sorted((*wrote.started, *known.started))),
+        recent=tuple(sorted((*wrote.recent, *known.recent), key=lambda one: one.at))[-_MOST_TEXTS:],
+        reported_at=max((at for at in (wrote.reported_at, known.reported_at) if at is not None), default=None),
+    )
+    facts.set_unsolicited(current, joined)

@@ -1,0 +1,200 @@
+"""A person with several ids: chains, questions, forms and submissions belong to the id that the person has now."""
+
+from collections.abc import Sequence
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState
+from services.rules.conversation.facts import Facts, PersonFacts, WorkFacts
+from shared.contracts.consonance import WorkObserved
+from shared.contracts.contacts import Addresses
+from shared.contracts.envelope import EventData
+from shared.contracts.golden import golden
+from shared.contracts.ids import Line, Phone
+from shared.contracts.whatsapp import MessageReceived
+from tests.services.rules.conversation.test_consent import (
+    CONTACT,
+    EVERYBODY,
+    MERGES,
+    VISITORS,
+    Word,
+    apply,
+    said,
+    visitor,
+)
+from tests.services.rules.rules_service import TENANT, golden_event, person_observed, work_observed
+
+WORK_REF = orjson.loads(golden("consonance.work.observed.v1"))["data"]["work"]
+STAFF = (11, 12, 21, 22, 31, 40, 41, 51, 52, 53, 61, 71)
+HOLDER = {"person_id": CONTACT, "contact_id": 806, "display_name": "Person 806", "role": "rights_holder"}
+ASKED: EventData = golden_event(
+    "consonance.rights.approval_requested.v1", rights_holder=HOLDER, work=WORK_REF, respond_by="2027-04-30"
+).data
+FIRST, SECOND = VISITORS
+
+
+def pitched(person: str, text: str, minute: int) -> MessageReceived:
+    return said(Word(person, text, minute)).replace(line=Line("acquisitions"))  # type: ignore[arg-type]
+
+
+def facts_after(events: Sequence[EventData], *, contact: bool = True) -> Facts:
+    known = [*map(person_observed, STAFF), *map(visitor, VISITORS), *([person_observed(806)] if contact else [])]
+    state = work_observed((806, "rights_holder")).data
+    assert isinstance(state, WorkObserved)
+    facts = Facts(
+        TENANT,
+        people={one.person_id: PersonFacts.of(one, None) for one in known},
+        works={state.work.work_id: WorkFacts(state=state)},
+    )
+    for count, event in enumerate(events):
+        apply(facts, event, count)
+    return facts
+
+
+def open_questions(facts: Facts) -> list[tuple[str, str]]:
+    """(rule, person) of each question and form that waits for an answer of this person, by whatever id."""
+    active = [chain for chain in facts.chains.values() if chain.active]
+    return sorted((chain.rule, person) for chain in active for person in _asked(chain) if person in EVERYBODY)
+
+
+def _asked(chain: Chain) -> set[str]:
+    asked: set[str] = {message.person_id for message in chain.messages if message.open}
+    if chain.form is not None and not chain.form.over:
+        asked.add(chain.form.person_id)
+    return asked
+
+
+def form_of(facts: Facts) -> Chain:
+    (chain,) = [one for one in facts.chains.values() if one.active and one.form is not None]
+    return chain
+
+
+def last_prompt(chain: Chain) -> ChainMessage:
+    return chain.messages[-1]
+
+
+def test_a_visitor_who_becomes_a_contact_in_mid_pitch_goes_on_where_they_were() -> None:
+    facts = facts_after([pitched(FIRST, "A history of tide mills", 1), MERGES[0]])
+    assert open_questions(facts) == [("pitch-intake", CONTACT)]
+    apply(facts, pitched(CONTACT, "The Tide Mill", 50), 10)
+    form = form_of(facts).form
+    assert form is not None
+    assert (form.person_id, form.values["title"]) == (CONTACT, "The Tide Mill")
+    assert last_prompt(form_of(facts)).person_id == CONTACT
+
+
+def test_a_message_that_still_names_the_former_id_is_the_person_s() -> None:
+    facts = facts_after([pitched(FIRST, "A history of tide mills", 1), MERGES[0], pitched(FIRST, "The Tide Mill", 2)])
+    form = form_of(facts).form
+    assert form is not None
+    assert form.values["title"] == "The Tide Mill"
+
+
+def test_a_reply_that_quotes_a_question_to_the_former_id_answers_it() -> None:
+    facts = facts_after([pitched(FIRST, "A history of tide mills", 1)])
+    prompt = last_prompt(form_of(facts))
+    facts.wamids[said(Word(FIRST, "prompt", 1)).message_id] = prompt.message_id
+    apply(facts, MERGES[0], 10)
+    quoting = pitched(CONTACT, "The Tide Mill", 50).replace(quoted_id=said(Word(FIRST, "prompt", 1)).message_id)
+    apply(facts, quoting, 11)
+    form = form_of(facts).form
+    assert form is not None
+    assert form.values["title"] == "The Tide Mill"
+
+
+def test_the_same_form_of_two_ids_goes_on_once_with_the_values_of_both() -> None:
+    facts = facts_after([pitched(FIRST, "A history of tide mills", 1), pitched(SECOND, "Rivers", 2)])
+    apply(facts, pitched(SECOND, "On Rivers", 3), 10)
+    for count, merge in enumerate(MERGES):
+        apply(facts, merge, 20 + count)
+    assert open_questions(facts) == [("pitch-intake", CONTACT)]
+    form = form_of(facts).form
+    assert form is not None
+    assert form.values["title"] == "On Rivers"
+
+
+def test_a_submission_stays_open_under_the_new_id() -> None:
+    facts = facts_after([])
+    facts.set_acquisition(FIRST, "ABC234")
+    apply(facts, MERGES[0], 1)
+    assert facts.acquisitions.get(CONTACT) == "ABC234"
+    apply(facts, pitched(CONTACT, "One more chapter", 50), 2)
+    assert [chain.rule for chain in facts.chains.values()] == ["pitch-follow-up"]
+
+
+def test_the_other_id_s_own_submission_stays() -> None:
+    facts = facts_after([])
+    facts.set_acquisition(FIRST, "ABC234")
+    facts.set_acquisition(CONTACT, "XYZ789")
+    apply(facts, MERGES[0], 1)
+    assert facts.acquisitions.get(CONTACT) == "XYZ789"
+
+
+def test_an_undone_merge_gives_back_what_the_id_alone_brought() -> None:
+    facts = facts_after([pitched(FIRST, "A history of tide mills", 1), ASKED])
+    apply(facts, MERGES[0], 10)
+    assert open_questions(facts) == [("pitch-intake", CONTACT), ("rights-approval", CONTACT)]
+    apart = visitor(FIRST).replace(version=3, addresses=Addresses(phone=Phone("+447700900999")))
+    apply(facts, apart, 11)
+    assert open_questions(facts) == [("pitch-intake", FIRST), ("rights-approval", CONTACT)]
+    apply(facts, pitched(FIRST, "The Tide Mill", 50), 12)
+    form = form_of(facts).form
+    assert form is not None
+    assert form.values["title"] == "The Tide Mill"
+
+
+def test_a_merge_into_an_id_not_known_yet_loses_nothing() -> None:
+    facts = facts_after([pitched(FIRST, "A history of tide mills", 1), MERGES[0]], contact=False)
+    apply(facts, pitched(FIRST, "The Tide Mill", 2), 10)
+    assert last_prompt(form_of(facts)).delivery is DeliveryState.REQUESTED
+    apply(facts, person_observed(806), 11)
+    assert facts.people[CONTACT].contact_id == 806
+    assert open_questions(facts) == [("pitch-intake", CONTACT)]
+
+
+def test_a_wrong_number_stays_wrong_when_the_address_goes_over_to_a_contact() -> None:
+    facts = facts_after([ASKED])
+    facts.last_rule[FIRST] = next(iter(facts.chains.values())).rule
+    apply(facts, said(Word(FIRST, "wrong number", 5)), 10)
+    assert facts.is_wrong_person(FIRST)
+    apply(facts, MERGES[0], 11)
+    assert facts.is_wrong_person(CONTACT)
+
+
+def test_what_was_sent_to_both_ids_counts_once_for_the_cap_and_the_brake() -> None:
+    facts = facts_after([said(Word(FIRST, "Hello there", 1)), said(Word(CONTACT, "Anybody in?", 2))])
+    apply(facts, MERGES[0], 10)
+    assert len(facts.unsolicited[CONTACT].answered) == 2
+
+
+EVENTS: tuple[EventData, ...] = (
+    *MERGES,
+    ASKED,
+    pitched(FIRST, "A history of tide mills", 1),
+    pitched(SECOND, "Rivers and their mills", 2),
+)
+STOPS = st.lists(
+    st.sampled_from([said(Word(person, "STOP", 30 + n)) for n, person in enumerate(EVERYBODY)]), max_size=1
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data(), STOPS)
+def test_any_order_of_merges_messages_stops_and_chain_events_ends_in_the_same_questions_and_consent(
+    data: st.DataObject, stops: list[EventData]
+) -> None:
+    facts = facts_after(data.draw(st.permutations([*EVENTS, *stops])))
+    wanted = [] if stops else [("pitch-intake", CONTACT), ("rights-approval", CONTACT)]
+    assert open_questions(facts) == wanted
+    assert {facts.opted_out(person) for person in EVERYBODY} == {bool(stops)}
+
+
+@pytest.mark.parametrize("merged_first", [True, False])
+def test_the_order_of_a_chain_of_merges_does_not_matter(merged_first: bool) -> None:  # noqa: FBT001 -- a table
+    over = visitor(FIRST, merged=True).replace(merged_into=SECOND)
+    merges = [MERGES[1], over] if merged_first else [over, MERGES[1]]
+    facts = facts_after([pitched(FIRST, "A history of tide mills", 1), *merges])
+    assert open_questions(facts) == [("pitch-intake", CONTACT)]
