@@ -12,13 +12,14 @@ from msgspec import Struct
 
 from services.dispatcher import metrics
 from services.dispatcher.pauses import OperatorPauses
-from services.dispatcher.payload import UnsendableContent, build_body, format_callback
+from services.dispatcher.payload import UnsendableContent, build_body
 from services.dispatcher.planner import DropMessage, Postpone, SendContext, SendNow, plan_send
 from services.dispatcher.rate_limits import RateUsage, SendLimits
 from services.dispatcher.reasons import MessageReason
 from services.dispatcher.store import DueMessage, LaneCapacity, MessageStore, UnreadableMessage
 from services.dispatcher.throttles import SendTarget, Throttles
 from services.dispatcher.unread_partitions import UnreadPartitions
+from shared.contracts.callbacks import format_callback
 from shared.contracts.messages import Lane, MessageForm
 from shared.runtime.failures import describe_failure
 from shared.runtime.postgres import Connection
@@ -157,7 +158,7 @@ class Claimer:
         message = due.message
         attempt = message.attempts + 1
         try:
-            callback = format_callback(message.message_id, attempt)
+            callback = format_callback(message.message_id, attempt, send.address.person_id, send.address.version)
             body = build_body(message.content, send.wording, send.address, callback)
         except UnsendableContent as refused:
             batch.drops.append((message.message_id, refused.message_reason))

@@ -14,7 +14,7 @@ from services.dispatcher.message_state import MessageState, withdraw
 from services.dispatcher.message_updates import MessageUpdate, MessageUpdater, message_event
 from services.dispatcher.metrics import MessageTally
 from services.dispatcher.planner import TemplateState, opens_window
-from services.dispatcher.store import AccountStore, MessageStore, PeopleStore, RequestOrigin
+from services.dispatcher.store import AccountStore, MessageStore, PeopleStore, RequestOrigin, is_merged
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event, EventData
 from shared.contracts.messages import MessageWithdrawn, SendMessage, WithdrawMessage
@@ -68,9 +68,12 @@ class DispatcherHandler:
     account: AccountStore
 
     def locks(self, batch: Sequence[ReceivedEvent]) -> Iterable[str]:
-        """None: two batches can meet only in rows, and rows are locked in one order."""
-        del batch
-        return ()
+        """One for merges of people, which change ids that other merges lead to.
+
+        Otherwise none: two batches can meet only in rows, and rows are locked in one order.
+        """
+        states = (received.event.data for received in batch if isinstance(received.event.data, PersonObserved))
+        return {f"{self.people.tenant}/merges"} if any(map(is_merged, states)) else ()
 
     async def handle(self, tx: Transaction, batch: Sequence[ReceivedEvent]) -> None:
         events = [received.event for received in batch]

@@ -33,10 +33,12 @@ class UnsendableContent(Unprocessable):
 
 
 class RecipientAddress(Struct, frozen=True):
-    """Where WhatsApp reaches a person; at least one of the two is set."""
+    """Where WhatsApp reaches a person; at least one of the two is set. ``version`` is that of the person's state."""
 
     phone: str | None
     bsuid: str | None
+    person_id: str | None = None
+    version: int = 0
 
 
 class MessageContent(Struct, frozen=True):
@@ -46,19 +48,6 @@ class MessageContent(Struct, frozen=True):
     buttons: Sequence[tuple[str, str]] = ()
     template: dict[str, Any] | None = None
     reply_to: str | None = None
-
-
-def format_callback(message_id: str, attempt: int) -> str:
-    """``biz_opaque_callback_data``: every status carries it back and so names its attempt."""
-    return f"{message_id}.{attempt}"
-
-
-def parse_callback(callback: str | None) -> tuple[str, int] | None:
-    """(message id, attempt), or None for callback data of another system."""
-    message_id, dot, attempt = (callback or "").rpartition(".")
-    if not (dot and message_id and attempt.isascii() and attempt.isdigit() and len(attempt) < 10):
-        return None
-    return message_id, int(attempt)
 
 
 def build_body(content: MessageContent, wording: MessageForm, address: RecipientAddress, callback: str) -> bytes:

@@ -297,10 +297,11 @@ def _read_due_message(row: Any) -> DueMessage:
         lane=_LANE_OF_NUMBER[row["lane"]],
     )
     has_address = row["phone"] or row["bsuid"]
+    address = (row["phone"], row["bsuid"], row["recipient"], row["version"])
     return DueMessage(
         message=queued,
         person_known=row["known"] is not None,
-        address=RecipientAddress(row["phone"], row["bsuid"]) if has_address else None,
+        address=RecipientAddress(*address) if has_address else None,
         window_opened_at=row["opened_at"],
         template=TemplateState(row["template_state"] or TemplateState.USABLE),
         traceparent=row["traceparent"],
@@ -342,14 +343,30 @@ class PeopleStore:
     tenant: str
 
     async def save(self, connection: Connection, states: Collection[PersonObserved], now: datetime) -> None:
-        """Save the newest state of each person, and release the messages that waited for them."""
+        """Save the newest state of each person, follow merges, and release the messages that waited for them."""
         newest: dict[str, PersonObserved] = {}
         for state in states:
             if state.person_id not in newest or state.version >= newest[state.person_id].version:
                 newest[state.person_id] = state
         rows = [_address_columns(state) for state in newest.values()]
         await connection.execute(QUERIES.save_people, self.tenant, *zip(*rows, strict=True))
-        await connection.execute(QUERIES.release_for_people, self.tenant, list(newest), now)
+        current = await self._follow_merges(connection, newest)
+        await connection.execute(QUERIES.release_for_people, self.tenant, [*newest, *current], now)
+
+    async def _follow_merges(self, connection: Connection, people: Mapping[str, PersonObserved]) -> Sequence[str]:
+        """What waits for a former id goes to the id of now, and so do the windows opened by it; returns those ids."""
+        split = await connection.fetch(QUERIES.were_merged, self.tenant, list(people))
+        concerned = {person for person, state in people.items() if is_merged(state)}
+        concerned.update(row["person_id"] for row in split)
+        if not concerned:
+            return ()
+        rows = await connection.fetch(QUERIES.follow_merges, self.tenant, sorted(concerned))
+        moved = [(row["former"], row["current"]) for row in rows if row["current"] is not None]
+        if moved:
+            columns = [*zip(*moved, strict=True)]
+            await connection.execute(QUERIES.move_messages, self.tenant, *columns)
+            await connection.execute(QUERIES.move_windows, self.tenant, *columns)
+        return [current for _, current in moved]
 
     async def open_windows(self, connection: Connection, messages: Sequence[MessageReceived], now: datetime) -> None:
         """From WhatsApp's timestamp, but never later than ``now``; for every person who shares the address."""
@@ -366,11 +383,16 @@ class PeopleStore:
         await connection.execute(QUERIES.close_windows, self.tenant, *zip(*attempts, strict=True))
 
 
-def _address_columns(state: PersonObserved) -> tuple[str, str | None, str | None, int]:
+def is_merged(state: PersonObserved) -> bool:
+    """Whether the person is known by another id now."""
+    return state.merged_into is not None
+
+
+def _address_columns(state: PersonObserved) -> tuple[str, str | None, str | None, int, str | None]:
     addresses = state.addresses
     if state.erased:
-        return state.person_id, None, None, state.version
-    return state.person_id, addresses.phone or None, addresses.bsuid or None, state.version
+        return state.person_id, None, None, state.version, state.merged_into
+    return state.person_id, addresses.phone or None, addresses.bsuid or None, state.version, state.merged_into
 
 
 # ------------------------------------------------------------------ the account

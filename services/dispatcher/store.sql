@@ -3,13 +3,14 @@
 -- ------------------------------------------------------------------ messages: the queue
 
 -- name: add_messages
--- New messages. One that is known already, or was withdrawn before it came, stays as it is.
+-- New messages, to the ids that people have now. One that is known already, or was withdrawn before it came, stays as it is.
 insert into messages (
     tenant, message_id, person_id, line, lane, state, content, button_ids, template_name, template_language,
     resend, requested_at, expires_at, not_before, changed_at, request_event, correlation_id, traceparent, say, rule, chain
 )
 select
-    $1, n.message_id, n.person_id, n.line, n.lane, 'waiting', n.content, string_to_array(n.button_ids, e'\x1f'),
+    $1, n.message_id, coalesce((select p.current_id from people p where p.tenant = $1 and p.person_id = n.person_id), n.person_id),
+    n.line, n.lane, 'waiting', n.content, string_to_array(n.button_ids, e'\x1f'),
     n.template_name, n.template_language, n.resend, $2, n.expires_at, $2, $2, n.request_event, n.correlation_id,
     n.traceparent, n.say, n.rule, n.chain
 from unnest(
@@ -39,7 +40,11 @@ with earlier as (
     ) as lane
     from messages e
     where e.tenant = $1 and e.state in ('waiting', 'intent') and e.lane > $5
-        and (e.person_id, e.line) in (select * from unnest($3::text[], $4::text[]))
+        and (e.person_id, e.line) in (
+            select coalesce(p.current_id, new.person_id), new.line
+            from unnest($3::text[], $4::text[]) as new (person_id, line)
+            left join people p on p.tenant = $1 and p.person_id = new.person_id
+        )
     order by e.message_id
     for update
 )
@@ -53,7 +58,10 @@ where m.tenant = $1 and m.message_id = earlier.message_id and m.lane > earlier.l
 -- one of bulk; ``head_start`` is what earlier claims owe to the bulk. Never one of a person with a send in flight, and never
 -- before an earlier message of the same chat that still waits, for whatever reason. Only where a chain waits for a template
 -- may messages of other chains pass it.
-select m.*, w.opened_at, p.person_id as known, p.phone, p.bsuid, t.state as template_state
+select m.*, w.opened_at, t.state as template_state,
+    case when p.current_id is null then p.person_id else c.person_id end as known,
+    coalesce(p.current_id, m.person_id) as recipient, coalesce(c.phone, p.phone) as phone,
+    coalesce(c.bsuid, p.bsuid) as bsuid, coalesce(c.version, p.version) as version
 from (
     select d.*, case d.lane when 0 then 0 when 1 then 1 else 9 end
         * row_number() over (partition by d.line, d.lane order by d.not_before, d.sequence)
@@ -86,7 +94,8 @@ from (
     limit $9
 ) as m
 left join people p on p.tenant = m.tenant and p.person_id = m.person_id
-left join windows w on w.tenant = m.tenant and w.line = m.line and w.person_id = m.person_id
+left join people c on c.tenant = m.tenant and c.person_id = p.current_id
+left join windows w on w.tenant = m.tenant and w.line = m.line and w.person_id = coalesce(p.current_id, m.person_id)
 left join templates t on t.tenant = m.tenant and t.name = m.template_name and t.language = m.template_language
 order by m.turn, m.lane, m.not_before, m.sequence;
 
@@ -232,7 +241,8 @@ select wamid, message_id, attempt from attempts where tenant = $1 and wamid = an
 -- Messages not proved yet that offered a tapped button, unless the tap quotes a known send.
 select distinct on (b.place) b.place, m.message_id
 from unnest($2::text[], $3::text[], $4::text[]) with ordinality as b (person_id, button_id, quoted_id, place)
-join messages m on m.tenant = $1 and m.person_id = b.person_id and b.button_id = any (m.button_ids)
+left join people p on p.tenant = $1 and p.person_id = b.person_id
+join messages m on m.tenant = $1 and m.person_id = coalesce(p.current_id, b.person_id) and b.button_id = any (m.button_ids)
 where m.state in ('waiting', 'intent', 'uncertain') and m.attempts > 0
     and not exists (select from attempts a where a.tenant = $1 and a.wamid = b.quoted_id)
 order by b.place, m.sequence desc;
@@ -281,9 +291,10 @@ from attempts where tenant = $1 and message_id = $2 order by attempt;
 
 -- name: recent_attempts
 -- Sends that a new leader must count: to whom, by which line, when.
-select m.line, m.person_id, a.begun_at
+select m.line, coalesce(p.current_id, m.person_id) as person_id, a.begun_at
 from attempts a
 join messages m on m.tenant = a.tenant and m.message_id = a.message_id
+left join people p on p.tenant = m.tenant and p.person_id = m.person_id
 where a.tenant = $1 and a.begun_at > $2
 order by a.begun_at, m.sequence;
 
@@ -322,18 +333,62 @@ where ctid in (select ctid from early_statuses where tenant = $1 and kept_at < $
 
 -- name: save_people
 -- The newest state of each person; an older version changes nothing.
-insert into people (tenant, person_id, phone, bsuid, version)
-select $1, o.person_id, o.phone, o.bsuid, o.version
-from unnest($2::text[], $3::text[], $4::text[], $5::bigint[]) as o (person_id, phone, bsuid, version)
+insert into people (tenant, person_id, phone, bsuid, version, merged_into)
+select $1, o.person_id, o.phone, o.bsuid, o.version, o.merged_into
+from unnest($2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[]) as o (person_id, phone, bsuid, version, merged_into)
 on conflict (tenant, person_id) do update
-set phone = excluded.phone, bsuid = excluded.bsuid, version = excluded.version
+set phone = excluded.phone, bsuid = excluded.bsuid, version = excluded.version, merged_into = excluded.merged_into
 where people.version < excluded.version;
+
+-- name: were_merged
+-- Those of these people who were merged into another until now.
+select person_id from people where tenant = $1 and person_id = any ($2::text[]) and current_id is not null;
+
+-- name: follow_merges
+-- The id that each of these people, and each who was merged into one of them, has after all merges; returned where it is
+-- another than before.
+with recursive concerned as (
+    select person_id from unnest($2::text[]) as given (person_id)
+    union
+    select p.person_id from concerned join people p on p.tenant = $1 and p.merged_into = concerned.person_id
+), path as (
+    select person_id as former, person_id as current, 0 as merges from concerned
+    union all
+    select path.former, p.merged_into, path.merges + 1
+    from path join people p on p.tenant = $1 and p.person_id = path.current and p.merged_into is not null
+    where path.merges < 20
+), found as (
+    select distinct on (former) former, nullif(current, former) as current from path order by former, merges desc
+)
+update people p set current_id = found.current
+from found
+where p.tenant = $1 and p.person_id = found.former and p.current_id is distinct from found.current
+returning p.person_id as former, p.current_id as current;
+
+-- name: move_messages
+-- Messages of former ids that are not settled yet go to the id of now.
+update messages m set person_id = moved.current
+from unnest($2::text[], $3::text[]) as moved (former, current)
+where m.tenant = $1 and m.person_id = moved.former and m.state in ('waiting', 'intent', 'uncertain');
+
+-- name: move_windows
+-- The windows that a person opened by a former id are open for the id of now.
+insert into windows (tenant, line, person_id, opened_at)
+select $1, w.line, moved.current, max(w.opened_at)
+from unnest($2::text[], $3::text[]) as moved (former, current)
+join windows w on w.tenant = $1 and w.person_id = moved.former
+group by w.line, moved.current
+on conflict (tenant, line, person_id) do update
+set opened_at = greatest(windows.opened_at, excluded.opened_at);
 
 -- name: open_windows
 -- The newest message of a person to a line; an older one changes nothing.
 insert into windows (tenant, line, person_id, opened_at)
-select $1, o.line, o.person_id, o.opened_at
+select $1, o.line, coalesce(p.current_id, o.person_id) as person, max(o.opened_at)
 from unnest($2::text[], $3::text[], $4::timestamptz[]) as o (line, person_id, opened_at)
+left join people p on p.tenant = $1 and p.person_id = o.person_id
+group by o.line, person
+order by o.line, person
 on conflict (tenant, line, person_id) do update
 set opened_at = greatest(windows.opened_at, excluded.opened_at);
 

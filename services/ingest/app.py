@@ -10,6 +10,7 @@ from functools import partial
 import orjson
 from aiohttp import web
 
+from services.ingest.address_learning import AddressLearner
 from services.ingest.audit import audit_hops
 from services.ingest.coverage import CoverageTracker
 from services.ingest.handlers import EVENTS_PATH, WEBHOOK_PATH, ConsonanceEvents, WhatsAppWebhook
@@ -81,7 +82,10 @@ def _start_receiving(parts: _Parts) -> None:
 def _start_server(parts: _Parts, publisher: KafkaPublisher) -> Router:
     process, settings = parts.process, parts.settings
     received = ReceivedEventStore(process.pool, settings.tenant)
-    webhook, events = _whatsapp_webhook(parts, publisher), _consonance_events(parts, publisher, received)
+    learner = AddressLearner(process.pool, process.clock, settings.tenant, PersonStore(settings.tenant), parts.metrics)
+    process.task("addresses", learner.run)
+    process.add_idle_check(address_idle_check(learner))
+    webhook, events = _whatsapp_webhook(parts, publisher, learner), _consonance_events(parts, publisher, received)
     routes = {
         WEBHOOK_PATH: {"GET": webhook.verify, "POST": webhook.receive},
         EVENTS_PATH: {"POST": events.receive},
@@ -99,7 +103,7 @@ def _start_server(parts: _Parts, publisher: KafkaPublisher) -> Router:
     return router
 
 
-def _whatsapp_webhook(parts: _Parts, publisher: KafkaPublisher) -> WhatsAppWebhook:
+def _whatsapp_webhook(parts: _Parts, publisher: KafkaPublisher, learner: AddressLearner) -> WhatsAppWebhook:
     process, settings = parts.process, parts.settings
     return WhatsAppWebhook(
         publisher=publisher,
@@ -113,6 +117,7 @@ def _whatsapp_webhook(parts: _Parts, publisher: KafkaPublisher) -> WhatsAppWebho
         app_secrets=tuple(secret.get_secret_value().encode() for secret in settings.whatsapp_app_secrets),
         verify_token=settings.whatsapp_verify_token.get_secret_value(),
         pseudonyms=settings.pseudonyms,
+        learn=learner.offer,
     )
 
 
@@ -193,6 +198,15 @@ def request_idle_check(router: Router, metrics: IngestMetrics) -> IdleCheck:
 
     async def report() -> IdleStatus:
         return IdleStatus(("requests",) if router.in_flight else (), None, metrics.updates_counted)
+
+    return report
+
+
+def address_idle_check(learner: AddressLearner) -> IdleCheck:
+    """Whether addresses that messages arrived at are still to be learnt."""
+
+    async def report() -> IdleStatus:
+        return IdleStatus(("addresses",) if learner.pending else ())
 
     return report
 

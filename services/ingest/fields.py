@@ -7,7 +7,7 @@ is reported once: the snapshot of the record keeps digests of those reported.
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import lru_cache
@@ -18,6 +18,7 @@ from babel import Locale, UnknownLocaleError
 from babel.localedata import locale_identifiers
 from phonenumbers import Leniency, PhoneNumber, PhoneNumberType, ValidationResult
 
+from services.ingest.phone_numbers import renumbered
 from services.ingest.records import InvalidInput, to_parkable_json
 from shared.contracts.errors import Malformed
 from shared.contracts.ids import Bsuid, Phone, derive_id
@@ -46,6 +47,7 @@ _LANGUAGE = re.compile(r"[A-Za-z]{2,3}([_-][A-Za-z0-9]{2,8})*")
 _WHATSAPP_PHONE = re.compile(r"\+?[1-9][0-9]{5,14}")
 _PLAIN_PHONE = re.compile(r" ?\+?[0-9 ().-]{6,20}")  # one number and nothing else, which needs no searching
 _MAX_PHONE_FIELD_LENGTH = 250  # characters of a phone field that are searched; searching takes time
+_BSUID = re.compile(r"[A-Z]{2}\.(ENT\.)?[A-Za-z0-9]{1,128}")
 _MAX_BSUID_LENGTH = 160  # country code, a dot, "ENT." and up to 128 characters, with room
 
 _MAX_ID = 2**63 - 1
@@ -135,7 +137,33 @@ def parse_whatsapp_phone(value: Any) -> Phone | None:
 
 
 def parse_bsuid(value: Any) -> Bsuid | None:
-    return Bsuid(value) if isinstance(value, str) and 0 < len(value) <= _MAX_BSUID_LENGTH else None
+    """A field for BSUIDs; a phone number in it is none. Forms that Meta may add are taken as they are."""
+    if not isinstance(value, str) or not 0 < len(value) <= _MAX_BSUID_LENGTH:
+        return None
+    return None if _WHATSAPP_PHONE.fullmatch(value) else Bsuid(value)
+
+
+def has_bsuid_shape(value: Any) -> bool:
+    """Whether it is a BSUID, wherever it stands: country, dot and letters or digits; of a parent with ENT.
+
+    https://developers.facebook.com/documentation/business-messaging/whatsapp/business-scoped-user-ids
+    """
+    return isinstance(value, str) and _BSUID.fullmatch(value) is not None
+
+
+class WhatsAppAddresses(NamedTuple):
+    bsuid: Bsuid | None
+    phone: Phone | None
+
+
+def parse_addresses(bsuids: Iterable[Any], phones: Iterable[Any]) -> WhatsAppAddresses:
+    """The first BSUID and the first number of fields for either: each is known by its shape, also in a wrong field."""
+    bsuids, phones = [*bsuids], [*phones]
+    strays = [Bsuid(value) for value in phones if has_bsuid_shape(value)]
+    bsuid = next((found for value in bsuids if (found := parse_bsuid(value)) is not None), None)
+    numbers = map(parse_whatsapp_phone, (*phones, *bsuids))
+    phone = next((number for number in numbers if number is not None), None)
+    return WhatsAppAddresses(bsuid or next(iter(strays), None), phone)
 
 
 @lru_cache(maxsize=16_384)
@@ -154,7 +182,7 @@ def find_phone(written: str, country: str | None) -> Phone | None:
 
 
 def _to_e164(number: PhoneNumber) -> Phone:
-    return Phone(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
+    return Phone(renumbered(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)))
 
 
 def _parse_phone(written: str, country: str | None) -> PhoneNumber | None:
@@ -168,21 +196,11 @@ def _parse_phone(written: str, country: str | None) -> PhoneNumber | None:
 
 def _is_complete(number: PhoneNumber) -> bool:
     """Long enough to be called from abroad: a number without its area code reaches nobody."""
-    return any(
+    written = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    return renumbered(written) != written or any(
         phonenumbers.is_possible_number_for_type_with_reason(number, kind) == ValidationResult.IS_POSSIBLE
         for kind in (PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE)
     )
-
-
-def phone_key(phone: str) -> str:
-    """One form for numbers that WhatsApp writes in two ways: Brazil's ninth digit, Mexico's 1, Argentina's 9."""
-    if phone.startswith("+521") and len(phone) == len("+5215512345678"):
-        return "+52" + phone[4:]
-    if phone.startswith("+549") and len(phone) == len("+5491123456789"):
-        return "+54" + phone[4:]
-    if phone.startswith("+55") and len(phone) == len("+5511912345678") and phone[5] == "9":
-        return phone[:5] + phone[6:]
-    return phone
 
 
 # ------------------------------------------------------------------ fields of a record

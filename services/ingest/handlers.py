@@ -7,7 +7,7 @@ request that cannot be made durable in time gets 503, and its sender sends it ag
 import asyncio
 import hmac
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Protocol
@@ -26,6 +26,7 @@ from services.ingest.coverage import CoverageTracker
 from services.ingest.deadlines import Deadlines, run_detachable
 from services.ingest.fields import to_invalid_inputs
 from services.ingest.http.router import HttpRequest, HttpResponse, json_response
+from services.ingest.identity import ReachedAddress
 from services.ingest.metrics import Endpoint, IngestMetrics, RejectionReason
 from services.ingest.records import EventContext, InvalidInput, KafkaRecord, WebhookContext, to_parkable_json
 from services.ingest.signatures import (
@@ -93,7 +94,10 @@ def meta_signature_counts() -> SignatureCounts:
 
 @dataclass(frozen=True, slots=True)
 class WhatsAppWebhook:
-    """Statuses need no database; messages get their person there before they are published."""
+    """Statuses need no database; messages get their person there before they are published.
+
+    ``learn`` is told where messages of ours arrived, and returns at once.
+    """
 
     publisher: RecordPublisher
     persons: PersonResolver
@@ -107,6 +111,7 @@ class WhatsAppWebhook:
     verify_token: str
     pseudonyms: Pseudonymizer
     signatures: SignatureCounts = field(default_factory=meta_signature_counts)
+    learn: Callable[[Iterable[ReachedAddress]], None] | None = None
     foreign_numbers: RateLimitedLog = field(default_factory=lambda: RateLimitedLog("number.ignored"))
     deadlines: Deadlines = field(default_factory=lambda: Deadlines(HANDLING_SECONDS))
 
@@ -158,6 +163,8 @@ class WhatsAppWebhook:
             annotate({HTTP_RESPONSE_STATUS_CODE: HTTPStatus.OK})
             self.metrics.observe_publish(time.monotonic() - began)
         self.metrics.count_updates(_update_kinds(parsed))
+        if self.learn is not None and parsed.reached:
+            self.learn(parsed.reached)
         self._count_foreign_numbers(parsed.foreign_numbers)
 
     async def _store(self, parsed: ParsedWebhook, context: WebhookContext) -> list[KafkaRecord]:

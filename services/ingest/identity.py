@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from services.ingest.fields import phone_key
+from services.ingest.phone_numbers import phone_key
 from services.ingest.poll.snapshots import ContactSnapshot
 from services.ingest.records import EventContext
 from shared.contracts.contacts import PLACEHOLDER_NAME, Addresses, PersonObserved
@@ -82,10 +82,10 @@ class PersonDirectory:
 
     def merge(self, visitor: PersonObserved, into: PersonObserved) -> PersonObserved:
         """The visitor is a known person: it loses its addresses, which fill the gaps of the other's."""
+        mine, theirs = into.addresses, visitor.addresses
         self.put(visitor.replace(merged_into=into.person_id, addresses=Addresses()))
-        phone = into.addresses.phone or visitor.addresses.phone
-        bsuid = into.addresses.bsuid or visitor.addresses.bsuid
-        merged = into.replace(addresses=Addresses(phone=phone, bsuid=bsuid))
+        number = mine.wa_id or theirs.wa_id or theirs.phone
+        merged = into.replace(addresses=_addresses(mine.phone or theirs.phone, mine.bsuid or theirs.bsuid, number))
         self.put(merged)
         return merged
 
@@ -96,8 +96,15 @@ class PersonDirectory:
 
 def _address_keys(person: PersonObserved) -> list[str]:
     """A BSUID never looks like a number: it has a dot, and a number begins with a plus."""
-    phone, bsuid = person.addresses.phone, person.addresses.bsuid
-    return [*([phone_key(phone)] if phone else []), *([bsuid] if bsuid else [])]
+    addresses = person.addresses
+    numbers = [phone_key(number) for number in (addresses.phone, addresses.wa_id) if number]
+    return [*numbers, *([addresses.bsuid] if addresses.bsuid else [])]
+
+
+def _addresses(phone: Phone | None, bsuid: Bsuid | None, number: Phone | None) -> Addresses:
+    """``number`` is the one that WhatsApp uses; it is kept beside ``phone`` only where it is another."""
+    is_other = phone is not None and number is not None and phone_key(number) != phone_key(phone)
+    return Addresses(phone=phone or number, bsuid=bsuid, wa_id=number if is_other else None)
 
 
 def _version(loaded: Mapping[PersonId, PersonObserved], person_id: PersonId) -> int:
@@ -134,7 +141,7 @@ def identify(directory: PersonDirectory, identity: ObservedIdentity, visitor: Pe
 def apply_contact(
     directory: PersonDirectory, new: ContactSnapshot, old: ContactSnapshot | None, tenant: TenantId, now: datetime
 ) -> None:
-    """Put a contact's state in Consonance into ``directory``; a visitor with its number is merged into it.
+    """Put a contact's state in Consonance into ``directory``; a visitor with its number or BSUID is merged into it.
 
     A number learnt from WhatsApp stays until Consonance has another number than in ``old``.
     """
@@ -142,7 +149,8 @@ def apply_contact(
     known = directory.get(person_id)
     has_new_phone = old is None or old.phone != new.phone
     addresses = known.addresses if known else Addresses()
-    visitor = directory.by_phone(new.phone)
+    bsuid = new.bsuid or addresses.bsuid
+    visitors = [one for one in (directory.by_phone(new.phone), directory.by_bsuid(new.bsuid)) if one is not None]
     person = PersonObserved(
         person_id=person_id,
         contact_id=new.contact_id,
@@ -152,13 +160,14 @@ def apply_contact(
         language=new.language,
         zone=new.zone,
         roles=new.roles,
-        addresses=Addresses(phone=new.phone if has_new_phone else addresses.phone, bsuid=addresses.bsuid),
+        addresses=Addresses(phone=new.phone, bsuid=bsuid) if has_new_phone else addresses.replace(bsuid=bsuid),
         observed_at=known.observed_at if known else now,
         version=known.version if known else 0,
     )
     directory.put(person)
-    if visitor is not None and visitor.contact_id is None:
-        directory.merge(visitor, person)
+    for visitor in visitors:
+        if visitor.contact_id is None:
+            person = directory.merge(directory.get(visitor.person_id) or visitor, person)
 
 
 def _change_addresses(
@@ -170,9 +179,9 @@ def _change_addresses(
     person = _same_person(directory, before, after)
     if person is None:
         return _add_visitor(directory, identity, visitor, now)
-    addresses = Addresses(
-        phone=identity.phone or person.addresses.phone, bsuid=identity.bsuid or person.addresses.bsuid
-    )
+    known = person.addresses
+    bsuid = identity.bsuid or known.bsuid
+    addresses = known.replace(bsuid=bsuid) if identity.phone is None else Addresses(phone=identity.phone, bsuid=bsuid)
     directory.put(person.replace(addresses=addresses))
     return person.person_id
 
@@ -190,19 +199,59 @@ def _same_person(
     return directory.merge(other, one)
 
 
-def _add_addresses(directory: PersonDirectory, person: PersonObserved, identity: ObservedIdentity) -> PersonId:
-    """A BSUID belongs to the person it is seen with; a contact keeps the number that Consonance has."""
-    keeps_phone = person.contact_id is not None and person.addresses.phone is not None
-    phone = person.addresses.phone if keeps_phone else identity.phone or person.addresses.phone
-    bsuid = person.addresses.bsuid
+def _add_addresses(
+    directory: PersonDirectory, person: PersonObserved, identity: ObservedIdentity, *, keeps_phone: bool = False
+) -> PersonId:
+    """A BSUID belongs to the person it is seen with; a contact is still written to by the number of Consonance."""
+    known = person.addresses
+    if keeps_phone or person.contact_id is not None:
+        phone = known.phone or identity.phone
+    else:
+        phone = identity.phone or known.phone
+    number = identity.phone if _is_free(directory, person, identity.phone) else None
+    bsuid = known.bsuid
     owner = directory.by_bsuid(identity.bsuid)
     if identity.bsuid is not None and (owner is None or owner.person_id == person.person_id):
         bsuid = identity.bsuid
     name = _known_name(person) or identity.name
-    updated = person.replace(addresses=Addresses(phone=phone, bsuid=bsuid), display_name=name)
+    updated = person.replace(addresses=_addresses(phone, bsuid, number or known.wa_id), display_name=name)
     if updated != person:
         directory.put(updated)
     return person.person_id
+
+
+def _is_free(directory: PersonDirectory, person: PersonObserved, number: Phone | None) -> bool:
+    """Whether no other contact has the number: of those who share one, each keeps what Consonance has."""
+    owner = directory.by_phone(number)
+    return owner is None or owner.person_id == person.person_id or owner.contact_id is None
+
+
+@dataclass(frozen=True, slots=True)
+class ReachedAddress:
+    """Where a message to a person arrived, as a status says. ``version`` is that of the state it was sent by."""
+
+    person: PersonId
+    version: int
+    bsuid: Bsuid | None
+    phone: Phone | None
+
+    @property
+    def identity(self) -> ObservedIdentity:
+        return ObservedIdentity(self.bsuid, self.phone)
+
+
+def learn_address(directory: PersonDirectory, reached: ReachedAddress) -> None:
+    """Add to a person the BSUID and the number that a message to them reached; a visitor found there is merged.
+
+    Nothing is learnt where the person's state has changed since the message was sent: the address may be a former one.
+    """
+    person = directory.get(reached.person)
+    if person is None or person.erased or person.merged_into is not None or person.version != reached.version:
+        return
+    for owner in (directory.by_bsuid(reached.bsuid), directory.by_phone(reached.phone)):
+        if owner is not None and owner.person_id != person.person_id and owner.contact_id is None:
+            person = directory.merge(owner, person)
+    _add_addresses(directory, person, reached.identity, keeps_phone=True)
 
 
 def _add_visitor(directory: PersonDirectory, identity: ObservedIdentity, visitor: PersonId, now: datetime) -> PersonId:

@@ -50,7 +50,8 @@ _UPDATES = _metrics.counter(
     "Updates accepted from WhatsApp and Consonance.",
     label(
         "kind",
-        description="`message`, `status` and other kinds of the code; `pushed`, `parked`; `other_number`: not ours",
+        description="`message`, `status` and other kinds of the code; `pushed`, `parked`; `other_number`: not ours; "
+        "`address`: learnt from a status",
     ),
 )
 _REJECTIONS = _metrics.counter(

@@ -10,8 +10,8 @@ from datetime import date, datetime, timedelta
 from typing import Generic, TypeVar
 
 from services.ingest.coverage import Coverage
-from services.ingest.fields import phone_key
 from services.ingest.identity import PersonDirectory
+from services.ingest.phone_numbers import phone_key
 from services.ingest.records import InvalidInput
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event
@@ -82,6 +82,7 @@ class PersonStore:
             [person.contact_id for person in changed],
             [person.addresses.bsuid for person in changed],
             [phone_key(person.addresses.phone) if person.addresses.phone else None for person in changed],
+            [phone_key(person.addresses.wa_id) if person.addresses.wa_id else None for person in changed],
             [person.version for person in changed],
             [encode(person).decode() for person in changed],
         )

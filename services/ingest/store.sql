@@ -1,32 +1,37 @@
 -- name: people_at
--- The people at these BSUIDs or numbers, those with these ids, and those who share a number with a person at one of
--- these BSUIDs.
+-- The people at these BSUIDs or numbers (their own, or the one WhatsApp uses), those with these ids, and those who share a
+-- number with a person at one of these BSUIDs.
 select state::text as state from people
 where tenant = $1 and (
-    bsuid = any($2::text[]) or phone_key = any($2::text[]) or person_id = any($3::text[])
+    bsuid = any($2::text[]) or phone_key = any($2::text[]) or wa_key = any($2::text[]) or person_id = any($3::text[])
     or phone_key = any(array(select phone_key from people where tenant = $1 and bsuid = any($2::text[])))
+    or phone_key = any(array(select wa_key from people where tenant = $1 and bsuid = any($2::text[])))
+    or wa_key = any(array(select phone_key from people where tenant = $1 and bsuid = any($2::text[])))
 );
 
 -- name: people_at_for_update
 -- The same people, locked until the transaction ends.
 select state::text as state from people
 where tenant = $1 and (
-    bsuid = any($2::text[]) or phone_key = any($2::text[]) or person_id = any($3::text[])
+    bsuid = any($2::text[]) or phone_key = any($2::text[]) or wa_key = any($2::text[]) or person_id = any($3::text[])
     or phone_key = any(array(select phone_key from people where tenant = $1 and bsuid = any($2::text[])))
+    or phone_key = any(array(select wa_key from people where tenant = $1 and bsuid = any($2::text[])))
+    or wa_key = any(array(select phone_key from people where tenant = $1 and bsuid = any($2::text[])))
 )
 order by person_id
 for update;
 
 -- name: save_people
 -- The new state of each person; an older version never overwrites a newer one.
-insert into people (tenant, person_id, contact_id, bsuid, phone_key, version, state)
-select $1, person_id, contact_id, bsuid, phone_key, version, state::jsonb
-from unnest($2::text[], $3::bigint[], $4::text[], $5::text[], $6::bigint[], $7::text[])
-    as given (person_id, contact_id, bsuid, phone_key, version, state)
+insert into people (tenant, person_id, contact_id, bsuid, phone_key, wa_key, version, state)
+select $1, person_id, contact_id, bsuid, phone_key, wa_key, version, state::jsonb
+from unnest($2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::text[])
+    as given (person_id, contact_id, bsuid, phone_key, wa_key, version, state)
 on conflict (tenant, person_id) do update set
     contact_id = excluded.contact_id,
     bsuid = excluded.bsuid,
     phone_key = excluded.phone_key,
+    wa_key = excluded.wa_key,
     version = excluded.version,
     state = excluded.state
 where people.version < excluded.version;

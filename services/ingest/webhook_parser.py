@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from services.ingest.fields import parse_bsuid, parse_person_name, parse_whatsapp_phone
-from services.ingest.identity import ObservedIdentity
+from services.ingest.fields import parse_addresses, parse_bsuid, parse_person_name, parse_whatsapp_phone
+from services.ingest.identity import ObservedIdentity, ReachedAddress
 from services.ingest.message_content import quoted_message, read_content
 from services.ingest.records import (
     MAX_NAME_LENGTH,
@@ -31,6 +31,7 @@ from services.ingest.webhook_updates import (
     split_body,
     to_webhook,
 )
+from shared.contracts.callbacks import parse_recipient
 from shared.contracts.envelope import EventData
 from shared.contracts.errors import Malformed
 from shared.contracts.ids import Line, PersonId, Wamid
@@ -71,6 +72,7 @@ _PERSONAL_KEYS = frozenset({"requester"})
 """``security`` names the employee who asked."""
 
 _MAX_ERROR_CODE = 2**31 - 1
+_ARRIVED = frozenset({"sent", "delivered", "read", "played"})
 _STATUSES = {status.value: status for status in DeliveryStatus}
 _PERSON_UNKNOWN = PersonId("")
 
@@ -91,17 +93,21 @@ class PersonUpdate:
 
 
 class ParsedWebhook(NamedTuple):
-    """One body, sorted by what comes next. ``foreign_numbers`` counts updates to numbers that are not ours."""
+    """One body, sorted by what comes next. ``foreign_numbers`` counts updates to numbers that are not ours.
+
+    ``reached`` are the addresses that messages of ours arrived at.
+    """
 
     records: list[KafkaRecord]
     person_updates: list[PersonUpdate]
     invalid: list[InvalidInput]
     foreign_numbers: Counter[str]
+    reached: list[ReachedAddress]
 
 
 def parse_webhook(body: bytes, context: WebhookContext) -> ParsedWebhook:
     updates, invalid = split_body(body)
-    parsed = ParsedWebhook([], [], invalid.inputs, Counter())
+    parsed = ParsedWebhook([], [], invalid.inputs, Counter(), [])
     for update in updates:
         number = phone_number_id(update.value)
         if number is not None and number not in context.lines:  # of another product under the same Meta app
@@ -109,6 +115,8 @@ def parse_webhook(body: bytes, context: WebhookContext) -> ParsedWebhook:
             continue
         try:
             _add(_parse_update(update, context), parsed)
+            if update.array == "statuses" and (reached := _reached_address(update.item)) is not None:
+                parsed.reached.append(reached)
         except (ValueError, Malformed) as fault:  # neither ever quotes a value
             reason = fault.reason if isinstance(fault, Malformed) else "malformed"
             _add_invalid(invalid, update, reason, str(fault))
@@ -243,9 +251,10 @@ def _parse_system_note(update: Update, context: WebhookContext) -> PersonUpdate 
     change = {"user_changed_number": IdentityChange.NUMBER, "user_changed_user_id": IdentityChange.BSUID}.get(kind)
     if change is None:
         return None
+    bsuid, number = parse_addresses((note.get("user_id"),), (note.get("wa_id"), note.get("new_wa_id")))
     after = ObservedIdentity(
-        bsuid=parse_bsuid(note.get("user_id")),
-        phone=parse_whatsapp_phone(note.get("wa_id") or note.get("new_wa_id")),
+        bsuid=bsuid,
+        phone=number,
         name=before.name,
         change=change,
         former_bsuid=before.bsuid,
@@ -266,10 +275,10 @@ def _identity_update(update: Update, identity: ObservedIdentity, event_id: str) 
 def _sender(update: Update) -> ObservedIdentity:
     """The addresses of the item, completed from the ``contacts`` entry of the same person."""
     item, contact = update.item, _contact(update)
-    bsuid = parse_bsuid(item.get("from_user_id") or item.get("user_id") or contact.get("user_id"))
-    phone = parse_whatsapp_phone(item.get("from") or item.get("wa_id") or contact.get("wa_id"))
-    if phone is None:
-        phone = parse_whatsapp_phone(contact.get("wa_id"))
+    bsuid, phone = parse_addresses(
+        (item.get("from_user_id"), item.get("user_id"), contact.get("user_id")),
+        (item.get("from"), item.get("wa_id"), contact.get("wa_id")),
+    )
     if bsuid is None and phone is None:
         raise ValueError("from: it names no sender")
     return ObservedIdentity(bsuid, phone, _profile_name(contact))
@@ -283,7 +292,7 @@ def _contact(update: Update) -> dict[str, Any]:
     listed = update.value.get("contacts")
     contacts = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
     phone = item.get("from") or item.get("wa_id")
-    has_address = item.get("from_user_id") or item.get("user_id") or parse_whatsapp_phone(phone)
+    has_address = any(parse_addresses((item.get("from_user_id"), item.get("user_id")), (phone,)))
     return contacts[0] if len(contacts) == 1 and not has_address else {}
 
 
@@ -324,6 +333,16 @@ def _parse_status(update: Update, context: WebhookContext) -> KafkaRecord:
     message = context.pseudonyms.for_wamid(wamid)
     event = context.event(data, id=f"{message}/{status}", key=message, at=at)
     return KafkaRecord.of(WHATSAPP_STATUSES, event, "status")
+
+
+def _reached_address(item: dict[str, Any]) -> ReachedAddress | None:
+    """Where a message arrived, if its callback names the person; the status of a group names no one address."""
+    callback = item.get("biz_opaque_callback_data")
+    person, version = parse_recipient(callback if isinstance(callback, str) else None) or (None, 0)
+    if person is None or item.get("status") not in _ARRIVED or item.get("recipient_type") == "group":
+        return None
+    bsuid, phone = parse_addresses((item.get("recipient_user_id"),), (item.get("recipient_id"),))
+    return ReachedAddress(person, version, bsuid, phone) if bsuid or phone else None
 
 
 def _status_details(update: Update, context: WebhookContext) -> dict[str, Any]:

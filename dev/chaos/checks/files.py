@@ -250,7 +250,8 @@ class RunFiles:
 
 
 def _sent(row: Row, begun: Mapping[tuple[str, int], float]) -> RecordedSend:
-    message_id, _, attempt = str(row["biz_opaque_callback_data"]).rpartition(".")
+    sent = str(row["biz_opaque_callback_data"]).partition("@")[0]
+    message_id, _, attempt = sent.rpartition(".")
     number, at = int(attempt), epoch(row["at"])
     failed = "failed" in row["statuses"]
     return RecordedSend(

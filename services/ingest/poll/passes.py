@@ -11,8 +11,9 @@ from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from services.ingest.fields import FieldReader, JsonObject, phone_key
+from services.ingest.fields import FieldReader, JsonObject
 from services.ingest.identity import address_locks, apply_contact, person_event
+from services.ingest.phone_numbers import phone_key
 from services.ingest.poll.comparison import COMPARED_FIELDS, ComparisonContext, compare_works
 from services.ingest.poll.snapshot_parser import (
     ParsedRecord,
@@ -213,7 +214,8 @@ class ContactsPoll:
         if not changed:
             return 0
         contacts = [one.snapshot for one in changed]
-        addresses = [phone_key(contact.phone) for contact in contacts if contact.phone]
+        numbers = [phone_key(contact.phone) for contact in contacts if contact.phone]
+        addresses = [*numbers, *(contact.bsuid for contact in contacts if contact.bsuid)]
         persons = [person_id_of_contact(self.tenant, contact.contact_id) for contact in contacts]
         async with write_transaction(self.pool, self.clock, address_locks(self.tenant, [*addresses, *persons])) as tx:
             directory = await PersonStore(self.tenant).load_for_update(tx.connection, addresses, persons)

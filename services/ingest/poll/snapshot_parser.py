@@ -15,6 +15,7 @@ from services.ingest.fields import (
     FieldReader,
     JsonObject,
     find_phone,
+    has_bsuid_shape,
     objects_in,
     parse_country,
     parse_language,
@@ -23,6 +24,7 @@ from services.ingest.fields import (
     required_id,
     to_invalid_inputs,
 )
+from services.ingest.phone_numbers import is_landline
 from services.ingest.poll.snapshots import ContactSnapshot, Contributor, ProductSnapshot, WorkSnapshot
 from services.ingest.poll.vocabulary import TenantVocabulary
 from services.ingest.records import MAX_RECORD_BYTES, InvalidInput, to_parkable_json
@@ -30,7 +32,7 @@ from shared.clients.working_calendar import find_zone
 from shared.contracts.canonical import canonical_text
 from shared.contracts.consonance import Component, ComponentCheck, ComponentState, MetadataField
 from shared.contracts.errors import Malformed, Unavailable
-from shared.contracts.ids import ContactId, Phone, ProductId, WorkId
+from shared.contracts.ids import Bsuid, ContactId, Phone, ProductId, WorkId
 from shared.contracts.values import Value, decode, describe_error, encode
 from shared.contracts.vocabulary import Named, PartyKind
 
@@ -90,6 +92,7 @@ def parse_contact(node: JsonObject, vocabulary: TenantVocabulary, reader: FieldR
         zone=_tag(tags.zones, find_zone, "zone", reader),
         roles=tuple(sorted({*tags.roles, *contributed})),
         phone=_phone(node, country, reader),
+        bsuid=_bsuid(node),
         unread=reader.digests(),
     )
 
@@ -206,23 +209,35 @@ def _checks(
 
 
 def _phone(node: JsonObject, country: str | None, reader: FieldReader) -> Phone | None:
-    """The first number marked for WhatsApp, else the first mobile number, else the first number."""
+    """The first number marked for WhatsApp, else the first mobile number, else the first that is no landline.
+
+    A landline is taken where there is nothing else: some houses have WhatsApp on theirs.
+    """
     found: list[tuple[str, Phone]] = []
     for position, phone in enumerate(reader.objects(node, "phones", limit=_MAX_PHONES)):
         written = reader.text(phone, "phoneNumber", at=f"phones.{position}")
+        if has_bsuid_shape(written):
+            continue
         number = find_phone(written, country) if written else None
         if number is not None:
             found.append((str(phone.get("phoneType") or "").casefold(), number))
         elif written and any(map(str.isalnum, written)) and written.casefold() not in _NO_PHONES:
             reader.report(f"phones.{position}.phoneNumber", "there is no usable number in it", written)
-    return next((number for matches in _PHONE_PREFERENCES for kind, number in found if matches(kind)), None)
+    return next((one[1] for prefers in _PHONE_PREFERENCES for one in found if prefers(*one)), None)
+
+
+def _bsuid(node: JsonObject) -> Bsuid | None:
+    """WhatsApp's own id for the person, where the house has written it into a phone field."""
+    written = (str(phone.get("phoneNumber")) for phone in objects_in(node.get("phones")))
+    return next((Bsuid(value) for value in written if has_bsuid_shape(value)), None)
 
 
 _NO_PHONES = frozenset({"n/a", "na", "none", "unknown", "tbc", "tba", "tbd", "x", "no"})
-_PHONE_PREFERENCES: tuple[Callable[[str], bool], ...] = (
-    lambda kind: "whatsapp" in kind,
-    lambda kind: "mob" in kind or "cell" in kind,
-    lambda _: True,
+_PHONE_PREFERENCES: tuple[Callable[[str, Phone], bool], ...] = (
+    lambda kind, _: "whatsapp" in kind,
+    lambda kind, number: ("mob" in kind or "cell" in kind) and not is_landline(number),
+    lambda _, number: not is_landline(number),
+    lambda *_: True,
 )
 
 

@@ -12,7 +12,7 @@ from shared.contracts.consonance import (
     ObservedComponent,
     WorkObserved,
 )
-from shared.contracts.ids import ContactId, Phone, ProductId, TenantId, WorkId, person_id_of_contact
+from shared.contracts.ids import Bsuid, ContactId, Phone, ProductId, TenantId, WorkId, person_id_of_contact
 from shared.contracts.values import Value
 from shared.contracts.vocabulary import Named, PartyKind, PartyRef, ProductRef, Role, Stage, Version, WorkRef
 
@@ -74,6 +74,7 @@ class ContactSnapshot(Value):
     roles: tuple[Role, ...] = ()
     phone: Phone | None = None
     unread: tuple[str, ...] = ()
+    bsuid: Bsuid | None = None
 
 
 def work_ref(work: WorkSnapshot) -> WorkRef:

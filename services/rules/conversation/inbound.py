@@ -297,10 +297,11 @@ def _took_back_reaction(message: MessageReceived) -> bool:
 def _intent(
     context: DecisionContext, message: MessageReceived, found: replies.FoundQuestion | replies.UnclearQuestion
 ) -> ReplyIntent | None:
-    """The intent of the words, or of the tap. In a form that waits for words they are the answer."""
+    """The intent of the words, or of the tap. In a form that waits for words on this line they are the answer."""
     if replies.is_button_tap(context, message):
         return ReplyIntent.STOP if button_ids.is_opt_out_tap(context.signing_keys, message.button_id) else None
-    if replies.fills_form(found) and forms.accepts_text(context, found.chain, message):
+    is_here = isinstance(found, replies.FoundQuestion) and found.path is not replies.ReplyPath.ONLY_OPEN
+    if is_here and replies.fills_form(found) and forms.accepts_text(context, found.chain, message):
         stops = classify(message.text) is ReplyIntent.STOP and not forms.keeps_stop_word(context, found.chain, message)
         return ReplyIntent.STOP if stops else None
     return classify(message.text)

@@ -16,10 +16,9 @@ from services.dispatcher.payload import (
     clean_parameter,
     clean_parameters,
     clean_text,
-    format_callback,
-    parse_callback,
 )
 from services.dispatcher.reasons import MessageReason
+from shared.contracts.callbacks import format_callback, parse_callback, parse_recipient
 from shared.contracts.messages import MessageForm
 from tests.services.dispatcher.builders import REACHED, TEMPLATE
 
@@ -135,10 +134,14 @@ def test_content_that_whatsapp_would_refuse_is_not_sent(
     assert refused.value.message_reason is reason
 
 
-def test_a_callback_names_its_attempt() -> None:
+def test_a_callback_names_its_attempt_and_its_person() -> None:
     assert parse_callback(format_callback("a.b", 12)) == ("a.b", 12)
+    assert parse_recipient(format_callback("a.b", 12)) is None
+    callback = format_callback("a.b", 12, "p1", 7)
+    assert (parse_callback(callback), parse_recipient(callback)) == (("a.b", 12), ("p1", 7))
 
 
 @pytest.mark.parametrize("foreign", [None, "", "order-77", "a.", ".1", "a.x", "a.-1", "a.99999999999"])
 def test_a_foreign_callback_is_ignored(foreign: str | None) -> None:
     assert parse_callback(foreign) is None
+    assert parse_recipient(foreign) is None

@@ -83,7 +83,7 @@ async def test_silence_resends_what_may_be_resent_once(dispatcher: DispatcherUnd
     dispatcher.advance_clock(_SHORT)
     await dispatcher.wait_for_state("accepted")
     assert await dispatcher.published() == ["uncertain", "resolved", "accepted"]
-    assert [message["biz_opaque_callback_data"] for message in await dispatcher.sent()] == ["m1.2"]
+    assert [message["biz_opaque_callback_data"] for message in await dispatcher.sent()] == ["m1.2@p1:1"]
 
 
 async def test_silence_repeats_no_question(dispatcher: DispatcherUnderTest) -> None:

@@ -127,7 +127,7 @@ async def test_a_burst_to_one_person_is_sent_in_order_and_then_waits(dispatcher:
     await dispatcher.handle(person_observed(), *(send_request(f"m{number:02}") for number in range(50)))
     await dispatcher.wait_until_idle()
     first = [message["biz_opaque_callback_data"] for message in await dispatcher.sent()]
-    assert first == [f"m{number:02}.1" for number in range(45)]
+    assert first == [f"m{number:02}.1@p1:1" for number in range(45)]
     idle = await dispatcher.parts.monitor.idle()
     assert idle.next_due == dispatcher.clock.now() + timedelta(seconds=270)
     dispatcher.advance_clock(timedelta(seconds=270))
@@ -157,3 +157,28 @@ async def test_a_tap_may_come_before_everything_else(dispatcher: DispatcherUnder
     await dispatcher.handle(tap)
     assert await dispatcher.published() == ["uncertain", "resolved"]
     assert (await dispatcher.events())[-1]["data"]["evidence"] == "tap"
+
+
+async def test_what_waits_for_a_merged_person_goes_to_the_id_they_have_now(dispatcher: DispatcherUnderTest) -> None:
+    """With the window that the former id opened; a request that still names it is for the person, too."""
+    await dispatcher.simulator.tell("say", {"from": "+441632960001", "line": "main", "kind": "text", "text": "Hello"})
+    await dispatcher.handle(message_received(dispatcher.clock.now(), "visitor"), send_request("m1", "visitor"))
+    await dispatcher.wait_until_idle()
+    merged = person_observed("visitor", phone=None).replace(merged_into=PersonId("between"))
+    await dispatcher.handle(merged)
+    last = person_observed("between", phone=None).replace(merged_into=PersonId("p1"))
+    await dispatcher.handle(person_observed(), last, send_request("m2", "visitor"))
+    await dispatcher.wait_for_state("accepted")
+    await dispatcher.wait_for_state("accepted", "m2")
+    assert [message["type"] for message in await dispatcher.sent()] == ["text", "text"]
+    assert {event["data"]["person_id"] for event in await dispatcher.events()} == {"p1"}
+
+
+async def test_an_undone_merge_separates_the_ids_again(dispatcher: DispatcherUnderTest) -> None:
+    merged = person_observed("visitor", phone=None).replace(merged_into=PersonId("p1"))
+    await dispatcher.handle(person_observed(), merged)
+    await dispatcher.handle(
+        person_observed("visitor", "+441632960002").replace(version=2), send_request("m1", "visitor")
+    )
+    await dispatcher.wait_for_state("accepted")
+    assert [event["data"]["person_id"] for event in await dispatcher.events()] == ["visitor"]

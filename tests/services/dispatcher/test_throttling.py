@@ -141,7 +141,7 @@ async def test_a_503_leaves_the_send_uncertain_and_slows_the_number_down(dispatc
     await dispatcher.handle(person_observed(), send_request(resend=Resend.IF_UNPROVEN), send_request("m2"))
     await dispatcher.wait_for_state("uncertain")
     await dispatcher.wait_for_state("accepted", "m2")
-    assert [message["biz_opaque_callback_data"] for message in await dispatcher.sent()] == ["m2.1"]
+    assert await _sends(dispatcher) == ["m2.1"]
 
 
 async def test_a_provider_out_of_reach_keeps_the_queue(
@@ -211,7 +211,7 @@ async def _fail(dispatcher: DispatcherUnderTest, code: int, message_id: str = "m
 
 
 async def _sends(dispatcher: DispatcherUnderTest) -> list[str]:
-    return [message["biz_opaque_callback_data"] for message in await dispatcher.sent()]
+    return [message["biz_opaque_callback_data"].partition("@")[0] for message in await dispatcher.sent()]
 
 
 @pytest.mark.parametrize("code", [131031, 131042, 131048, 368, 190, 131045])

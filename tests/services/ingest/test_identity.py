@@ -4,7 +4,17 @@ from datetime import UTC, datetime
 
 import pytest
 
-from services.ingest.identity import ObservedIdentity, PersonDirectory, identify, visitor_id
+from services.ingest.identity import (
+    ObservedIdentity,
+    PersonDirectory,
+    ReachedAddress,
+    apply_contact,
+    identify,
+    learn_address,
+    visitor_id,
+)
+from services.ingest.poll.snapshot_parser import parse_contact
+from services.ingest.poll.vocabulary import TenantVocabulary
 from shared.contracts.contacts import Addresses, PersonObserved
 from shared.contracts.ids import Bsuid, ContactId, PersonId, Phone, TenantId, person_id_of_contact
 from shared.contracts.whatsapp import IdentityChange
@@ -162,3 +172,74 @@ def test_a_changed_number_of_an_unknown_person_is_a_visitor_at_the_new_number() 
     directory = PersonDirectory()
     person = identify(directory, changed_identity(IdentityChange.NUMBER, (None, P), (None, Q)), VISITOR, NOW)
     assert addresses_in(directory, person) == (None, Q)
+
+
+def wa_id_in(directory: PersonDirectory, person: PersonObserved) -> str | None:
+    found = directory.get(person.person_id)
+    assert found is not None
+    return found.addresses.wa_id
+
+
+def reached(person: PersonObserved, phone: str | None, bsuid: str | None = None, version: int = 3) -> ReachedAddress:
+    return ReachedAddress(person.person_id, version, named(bsuid), numbered(phone))
+
+
+def test_the_number_that_whatsapp_uses_is_kept_beside_the_one_of_consonance() -> None:
+    person = contact(8, P)
+    directory = PersonDirectory([person])
+    learn_address(directory, reached(person, Q, "GB.1"))
+    assert addresses_in(directory, person.person_id) == ("GB.1", P)
+    assert wa_id_in(directory, person) == Q
+    assert identify(directory, observed(None, Q), VISITOR, NOW) == person.person_id
+
+
+def test_a_message_under_a_known_bsuid_teaches_its_number() -> None:
+    person = contact(8, P, "GB.1")
+    directory = PersonDirectory([person])
+    identify(directory, observed("GB.1", Q), VISITOR, NOW)
+    assert identify(directory, observed(None, Q), VISITOR, NOW) == person.person_id
+
+
+def test_a_visitor_found_where_a_message_arrived_is_the_person_it_was_sent_to() -> None:
+    person, stranger = contact(8, P), known("v1", Q)
+    directory = PersonDirectory([person, stranger])
+    learn_address(directory, reached(person, Q))
+    visitor = directory.get(stranger.person_id)
+    assert visitor is not None
+    assert visitor.merged_into == person.person_id
+    assert wa_id_in(directory, person) == Q
+
+
+def test_nothing_is_learnt_from_a_message_to_a_former_address() -> None:
+    person = contact(8, P)
+    directory = PersonDirectory([person])
+    learn_address(directory, reached(person, Q, "GB.1", version=2))
+    assert directory.changed(NOW) == []
+
+
+def test_a_number_of_another_contact_stays_with_that_one() -> None:
+    person, other = contact(8, P), contact(9, Q, "GB.9")
+    directory = PersonDirectory([person, other])
+    learn_address(directory, reached(person, Q, "GB.9"))
+    assert directory.changed(NOW) == []
+
+
+def test_a_changed_number_replaces_both() -> None:
+    person = contact(8, P, "GB.1").replace(addresses=Addresses(phone=Phone(P), wa_id=Phone(Q), bsuid=Bsuid("GB.1")))
+    directory = PersonDirectory([person])
+    third = "+447700900777"
+    identify(directory, changed_identity(IdentityChange.NUMBER, (None, Q), (None, third)), VISITOR, NOW)
+    assert addresses_in(directory, person.person_id) == ("GB.1", third)
+    assert wa_id_in(directory, person) is None
+
+
+def test_a_bsuid_written_into_a_phone_field_of_consonance_is_the_contact_s() -> None:
+    """The visitor who wrote under it is that contact."""
+    stranger = known("v1", None, "GB.ABC123")
+    directory = PersonDirectory([stranger])
+    phones = [{"phoneNumber": "GB.ABC123", "phoneType": "Mobile"}, {"phoneNumber": P, "phoneType": "Home"}]
+    snapshot = parse_contact({"id": 8, "name": "Ada", "phones": phones}, TenantVocabulary())
+    apply_contact(directory, snapshot, None, TENANT, NOW)
+    person = person_id_of_contact(TENANT, ContactId(8))
+    assert addresses_in(directory, person) == ("GB.ABC123", P)
+    assert identify(directory, observed("GB.ABC123"), VISITOR, NOW) == person

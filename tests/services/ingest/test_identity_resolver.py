@@ -5,17 +5,20 @@ from typing import Any
 
 import pytest
 
+from services.ingest.address_learning import AddressLearner
 from services.ingest.identity_resolver import IdentityResolver
+from services.ingest.metrics import IngestMetrics
 from services.ingest.records import KafkaRecord
 from services.ingest.store import PersonStore
 from services.ingest.webhook_parser import parse_webhook
+from shared.contracts.callbacks import format_callback
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import parse_event
 from shared.contracts.whatsapp import IdentityChanged, MessageReceived
 from shared.runtime.clock import SystemClock
 from shared.runtime.postgres import Pool
 from tests.services.ingest.outbox import clear_outbox, outbox_events
-from tests.services.ingest.payloads import CONTEXT, messages, text, webhook
+from tests.services.ingest.payloads import CONTEXT, messages, status, statuses, text, webhook
 
 pytestmark = pytest.mark.integration
 
@@ -76,3 +79,26 @@ async def test_a_redelivered_body_publishes_no_state_again(pool: Pool) -> None:
     await clear_outbox(pool)
     await resolve(pool, text(from_user_id="GB.1"))
     assert await outbox_events(pool) == []
+
+
+async def test_a_status_teaches_the_number_and_the_bsuid_that_a_message_arrived_at(pool: Pool) -> None:
+    """The address is learnt and published once; an answer from it is the person's."""
+    (person,) = persons(await resolve(pool, text("w1")))
+    callback = format_callback("m1", 1, person, 1)
+    arrived = status(
+        "wamid.1", recipient_id="447700900777", recipient_user_id="GB.7", biz_opaque_callback_data=callback
+    )
+    (reached,) = parse_webhook(webhook(statuses(arrived)), CONTEXT).reached
+    metrics = IngestMetrics()
+    learner = AddressLearner(pool, SystemClock(), CONTEXT.tenant, PersonStore(CONTEXT.tenant), metrics)
+    learner.offer([reached, reached])
+    running = asyncio.create_task(learner.run())
+    async with asyncio.timeout(20):
+        while learner.pending:
+            await asyncio.sleep(0.01)
+    running.cancel()
+    learner.offer([reached])
+    assert learner.pending == 0
+    assert (await states(pool))[-1].addresses.bsuid == "GB.7"
+    assert persons(await resolve(pool, {**text("w2"), "from": "447700900777"})) == [person]
+    assert persons(await resolve(pool, {**text("w3"), "from": "", "from_user_id": "GB.7"})) == [person]
