@@ -62,7 +62,7 @@ COMMANDS = (
     LazyCommand("parked", "Records that a service could not handle.", _SETTLE),
     LazyCommand("sends", "Sends that nothing proves.", _SETTLE),
     LazyCommand("tasks", "Writes that a person must do in Consonance.", _SETTLE),
-    LazyCommand("evidence", "The proof of each write.", _SETTLE, module="tasks", attribute="evidence_app"),
+    LazyCommand("evidence", "The proof of each approval and write: `stet evidence RECORD` exports it.", _ASK),
     LazyCommand("chains", "Chains that were set aside.", _SETTLE),
     LazyCommand(
         "audit-log",

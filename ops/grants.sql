@@ -28,4 +28,5 @@ grant update on dispatcher.messages, dispatcher.attempts to stet_operator;
 -- name: writeback
 grant insert, update, delete on writeback.pauses to stet_operator;
 grant update on writeback.writes, writeback.tasks to stet_operator;
-grant insert on writeback.evidence to stet_operator;
+grant insert on writeback.evidence_entries to stet_operator;
+grant insert, update on writeback.evidence_keys, writeback.evidence_chains, writeback.evidence_holds to stet_operator;

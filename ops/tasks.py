@@ -1,4 +1,4 @@
-"""Writes that Consonance cannot be asked to do, for a person to do by hand, and the evidence of every write.
+"""Writes that Consonance cannot be asked to do, for a person to do by hand.
 
 Closing a task counts like a verified write: what waited behind it goes on, and approved metadata goes downstream.
 """
@@ -6,7 +6,6 @@ Closing a task counts like a verified write: what waited behind it goes on, and 
 from collections.abc import Iterator
 from typing import Annotated
 
-import orjson
 import typer
 from msgspec import to_builtins
 
@@ -24,11 +23,10 @@ from ops.command_line import (
     run,
 )
 from ops.database import operator_pool
-from services.writeback.store import SERVICE, ManualTask, close_task, fetch_evidence, fetch_task, list_open_tasks
+from services.writeback.store import SERVICE, ManualTask, close_task, fetch_task, list_open_tasks
 from shared.runtime.postgres import Pool
 
 app = command_group("Writes that a person must do in Consonance.")
-evidence_app = command_group("The proof of each write.")
 _COLUMNS = {"task_id": "task", "opened_at": "since", "operation": "operation", "record": "record", "reason": "why"}
 TaskReason = Annotated[
     str, typer.Option("--reason", help="How, or where to find it; kept with the evidence and in the audit log.")
@@ -77,27 +75,6 @@ def done_command(task_id: TaskId, *, reason: TaskReason, yes: Yes = False) -> No
         return 0
 
     run(command())
-
-
-@evidence_app.command("show")
-def evidence_command(
-    record: Annotated[str, typer.Argument(help="As writes name it, for instance rights/R-9 or works/61417.")],
-) -> None:
-    """Print the evidence of each write of a record, one JSON object a line; exit code 1 where there is none."""
-
-    async def command() -> int:
-        async with operator_pool(load_command_settings(CommandSettings), SERVICE) as pool:
-            rows = await fetch_evidence(pool, record)
-        for row in rows:
-            typer.echo(orjson.dumps(row).decode())
-        return 0 if rows else 1
-
-    run(command())
-
-
-@evidence_app.callback()
-def _evidence_group() -> None:
-    """Keep ``show`` a sub-command although it is the only one."""
 
 
 async def print_open_tasks(pool: Pool, output: OutputFormat = OutputFormat.TEXT) -> int:

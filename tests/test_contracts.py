@@ -14,7 +14,7 @@ from shared.contracts.values import Value, encode
 
 TOPICS: dict[str, Kinds] = {kind: topic.kinds for topic in ALL_TOPICS for kind in topic.kinds}
 
-TAGS = {"specversion", "operation"}
+TAGS = {"specversion", "operation", "entry"}
 """The tag that says how the rest is to be read; it is no field."""
 
 

@@ -25,8 +25,10 @@ from services.rules.rulebook.model import Rule, Rulebook
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.decisions import SilenceRecorded
 from shared.contracts.envelope import Event, EventData
+from shared.contracts.evidence import RecordEvidence
 from shared.contracts.ids import ChainId, EventId, MessageId, Revision, RuleId, TenantId, derive_id, partition_key
-from shared.contracts.topics import DECISIONS, MESSAGES_REQUESTED, WRITES_REQUESTED, Topic
+from shared.contracts.topics import DECISIONS, EVIDENCE_REQUESTED, MESSAGES_REQUESTED, WRITES_REQUESTED, Topic
+from shared.contracts.writes import RequestWrite
 from shared.runtime.batch import ReceivedEvent
 from shared.runtime.clock import machine_now
 from shared.runtime.failures import LocksBusy, describe_failure, parking_reason
@@ -54,7 +56,9 @@ class Cause(Struct, frozen=True):
 
 
 def outgoing_events(cause: Cause, decision: Decision, commit: str | None = None) -> Iterator[tuple[Topic, Event]]:
-    """What a decision publishes; its record names the commit of the rules."""
+    """What a decision publishes, evidence before the writes it proves; its record names the commit of the rules."""
+    for recorded in decision.evidence:
+        yield EVIDENCE_REQUESTED, _event(cause, recorded.entry_id, _record_key(cause, recorded), recorded)
     for effect in decision.effects:
         command = _command_event(cause, effect)
         if command is not None:
@@ -84,10 +88,15 @@ def _command_event(cause: Cause, effect: Effect) -> tuple[Topic, Event] | None:
         return MESSAGES_REQUESTED, _event(cause, derive_id("withdraw", withdrawal.message_id), key, withdrawal)
     if isinstance(effect, RequestedWrite):
         request = effect.request
-        work = partition_key(cause.tenant, "works", request.work_id)
-        key = work if request.work_id is not None else partition_key(cause.tenant, request.record)
-        return WRITES_REQUESTED, _event(cause, request.write_id, key, request)
+        return WRITES_REQUESTED, _event(cause, request.write_id, _record_key(cause, request), request)
     return None
+
+
+def _record_key(cause: Cause, request: RequestWrite | RecordEvidence) -> str:
+    """The partition key of a write, and of evidence about the same record."""
+    if request.work_id is not None:
+        return partition_key(cause.tenant, "works", request.work_id)
+    return partition_key(cause.tenant, request.record)
 
 
 def _event(cause: Cause, event_id: str, key: str, data: EventData) -> Event:

@@ -6,6 +6,7 @@ from functools import partial
 from services.writeback.audit import audit_hops
 from services.writeback.capabilities import Capabilities
 from services.writeback.circuit_breaker import CircuitBreaker
+from services.writeback.evidence_store import move_older_forever
 from services.writeback.executor import WriteExecutor
 from services.writeback.handlers import WritebackHandler
 from services.writeback.metrics import BacklogReporter
@@ -31,6 +32,7 @@ async def main() -> None:
         process.consume(topics.CONSUMED["writeback"], WritebackHandler())
         process.task("worker", worker.run)
         process.task("backlog", BacklogReporter(store, process.clock).run)
+        process.task("older_evidence", partial(move_older_forever, process.pool, process.clock))
         process.audit(*audit_hops())
         process.add_idle_check(worker.idle)
         process.health.details.append(client.key_detail)

@@ -68,8 +68,11 @@ with settled as (
 select case s.tenant when 'audit-control' then s.tenant else s.tenant || ' ' || s.write_id end as subject,
     s.settled_at as since, s.in_window,
     case when (
-        select e.evidence_id from evidence e
+        select e.sequence from evidence_entries e
         where e.tenant = s.tenant and e.write_id = s.write_id and e.outcome = s.outcome limit 1
+    ) is null and (
+        select older.evidence_id from evidence older
+        where older.tenant = s.tenant and older.write_id = s.write_id and older.outcome = s.outcome limit 1
     ) is null then 'evidence_missing' end as reason
 from settled s
 order by s.settled_at;

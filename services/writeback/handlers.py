@@ -1,13 +1,19 @@
-"""Stores batches of requested writes and observed people; the worker executes the writes."""
+"""Stores batches of requested writes, evidence and observed people; the worker executes the writes."""
 
 from collections.abc import Iterable, Sequence
 
+from services.writeback.evidence_store import append_evidence, destroy_keys, draft_of_request, erased_among
 from services.writeback.store import enqueue_writes, save_people
 from shared.contracts.contacts import PersonObserved
+from shared.contracts.envelope import Event
 from shared.contracts.errors import Refused
+from shared.contracts.evidence import RecordEvidence
 from shared.contracts.writes import ApplyMetadata, RequestWrite
 from shared.runtime.batch import ReceivedEvent
 from shared.runtime.outbox import Transaction
+from shared.runtime.telemetry import get_logger
+
+log = get_logger()
 
 
 class WritebackHandler:
@@ -23,10 +29,27 @@ class WritebackHandler:
         people = [received.event for received in batch if isinstance(received.event.data, PersonObserved)]
         for event in writes:
             _check(event.data)
+        await self._save_people(tx, people)
+        recorded = [(received.event.tenantid, received.event.data) for received in batch]
+        drafts = [draft_of_request(tenant, data) for tenant, data in recorded if isinstance(data, RecordEvidence)]
+        await append_evidence(tx.connection, drafts, tx.now)
         if writes:
             await enqueue_writes(tx.connection, writes)
-        if people:
-            await save_people(tx.connection, people)
+
+    async def _save_people(self, tx: Transaction, events: Sequence[Event]) -> None:
+        """Keep who people are; of those who are erased, destroy the keys of their evidence."""
+        if not events:
+            return
+        await save_people(tx.connection, events)
+        by_tenant: dict[str, set[str]] = {}
+        for event in events:
+            if isinstance(event.data, PersonObserved) and (event.data.erased or event.data.merged_into):
+                by_tenant.setdefault(event.tenantid, set()).add(event.data.person_id)
+        for tenant, people in by_tenant.items():
+            erased = await erased_among(tx.connection, tenant, people)
+            held = (await destroy_keys(tx.connection, tenant, erased, tx.now)).held if erased else {}
+            for record in sorted({record for records in held.values() for record in records}):
+                log.warning("erasure.held", record=record)
 
 
 def _check(write: object) -> None:

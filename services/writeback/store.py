@@ -1,4 +1,4 @@
-"""The queue of writes in PostgreSQL: due writes, attempts, outcomes, manual tasks, and the evidence for all of them.
+"""The queue of writes in PostgreSQL: due writes, attempts, outcomes and manual tasks, each outcome with its evidence.
 
 Every outcome is published in the transaction that records it. A change of state names the attempt it belongs to, so of
 two processes with the same write only the first has an effect.
@@ -12,6 +12,7 @@ import orjson
 
 from services.writeback.changes import decision_key, idempotency_key
 from services.writeback.comparison import EarlierWrites, WriteReason
+from services.writeback.evidence_store import append_evidence, draft_of_write
 from services.writeback.outcome_events import approved_event, outcome_event
 from services.writeback.protocol import ComparedChange, MutationAnswer, SettleWrite, WriteAttempt
 from services.writeback.write_state import StoredWrite, WriteEvent, source_states, target_state
@@ -19,7 +20,7 @@ from shared.contracts import topics
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event
 from shared.contracts.ids import ContactId, TenantId, WriteId
-from shared.contracts.values import decode, encode, format_instant
+from shared.contracts.values import decode, encode
 from shared.contracts.writes import (
     AdvanceWorkflow,
     CreateAcquisition,
@@ -35,8 +36,6 @@ from shared.runtime.tracing import annotate
 
 SERVICE = "writeback"
 QUERIES = load_queries(__file__, "store.sql")
-
-_EVIDENCE_DOCUMENTS = ("asked", "proof", "read_back")
 
 ChangeReport = dict[str, str | None]
 """One change with the value before the first attempt, the requested value, and the value of the last read."""
@@ -227,13 +226,8 @@ async def _add_evidence(
     changes: Sequence[ChangeReport],
     note: str | None = None,
 ) -> None:
-    write = stored.write
-    await tx.connection.execute(
-        QUERIES.add_evidence,
-        *(stored.tenant, write.record, write.write_id, write.input.operation, outcome, detail),
-        *(encode(write.input).decode(), encode(write.evidence).decode()),
-        *(orjson.dumps(changes).decode(), note, tx.now),
-    )
+    draft = draft_of_write(stored, outcome, tx.now, detail, changes, note)
+    await append_evidence(tx.connection, [draft], tx.now)
 
 
 async def _publish_outcome(
@@ -369,15 +363,3 @@ def _detail_and_reference(task: ManualTask) -> tuple[str | None, str | None]:
     if isinstance(request, RecordDecision):
         return (task.value if task.value != request.decision else None), None
     return None, task.value if isinstance(request, CreateAcquisition) else None
-
-
-async def fetch_evidence(connection: Connection, record: str) -> list[Mapping[str, Any]]:
-    """All evidence about a record, oldest first, ready for JSON. It holds personal data, as evidence must."""
-    return [
-        {
-            **row,
-            **{name: orjson.loads(row[name]) for name in _EVIDENCE_DOCUMENTS},
-            "recorded_at": format_instant(row["recorded_at"]),
-        }
-        for row in await connection.fetch(QUERIES.fetch_evidence, record)
-    ]

@@ -134,18 +134,6 @@ set state = $3, outcome = $4, value = $5, settled_at = $6
 where tenant = $1 and write_id = $2 and attempts = $7 and state = any ($8)
 returning sequence;
 
--- name: add_evidence
--- Appends the proof of a write, and its outcome.
-insert into evidence (tenant, record, write_id, operation, outcome, detail, asked, proof, read_back, note, recorded_at)
-values ($1, $2, $3, $4, $5, $6, $7::jsonb, $8::jsonb, $9::jsonb, $10, $11);
-
--- name: fetch_evidence
--- All evidence about a record, oldest first.
-select evidence_id, recorded_at, operation, outcome, detail, write_id, asked, proof, read_back, note
-from evidence
-where record = $1
-order by evidence_id;
-
 -- name: open_task
 -- A person has to do the write.
 insert into tasks (tenant, write_id, reason, changes, error_messages, opened_at)

@@ -6,7 +6,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from shared.contracts import consonance, contacts, decisions, messages, whatsapp, writes
+from shared.contracts import consonance, contacts, decisions, evidence, messages, whatsapp, writes
 from shared.contracts.envelope import Kinds
 
 PARTITIONS = 12
@@ -41,6 +41,7 @@ MESSAGES_REQUESTED = Topic("messages.requested", messages.REQUEST_KINDS, _PERSON
 MESSAGES_EVENTS = Topic("messages.events", messages.EVENT_KINDS, _PERSON, timedelta(days=30))
 WRITES_REQUESTED = Topic("writes.requested", writes.REQUEST_KINDS, _WORK, timedelta(days=30))
 WRITES_EVENTS = Topic("writes.events", writes.EVENT_KINDS, _WORK, timedelta(days=30))
+EVIDENCE_REQUESTED = Topic("evidence.requested", evidence.KINDS, _WORK, timedelta(days=30))
 METADATA_APPROVED = Topic("metadata.approved", writes.APPROVED_KINDS, _WORK, timedelta(days=30))
 DECISIONS = Topic("decisions", decisions.KINDS, "the id of the event that was decided", timedelta(days=365))
 
@@ -52,14 +53,15 @@ def parked_topic(service: str) -> Topic:
 
 ALL_TOPICS = (
     CONSONANCE_EVENTS, CONTACTS, WHATSAPP_MESSAGES, WHATSAPP_STATUSES, WHATSAPP_ACCOUNT, MESSAGES_REQUESTED,
-    MESSAGES_EVENTS, WRITES_REQUESTED, WRITES_EVENTS, METADATA_APPROVED, DECISIONS, *map(parked_topic, SERVICES),
+    MESSAGES_EVENTS, WRITES_REQUESTED, WRITES_EVENTS, EVIDENCE_REQUESTED, METADATA_APPROVED, DECISIONS,
+    *map(parked_topic, SERVICES),
 )  # fmt: skip
 
 CONSUMED: dict[str, tuple[Topic, ...]] = {
     "ingest": (),
     "rules": (CONSONANCE_EVENTS, CONTACTS, WHATSAPP_MESSAGES, MESSAGES_EVENTS, WRITES_EVENTS),
     "dispatcher": (MESSAGES_REQUESTED, CONTACTS, WHATSAPP_MESSAGES, WHATSAPP_STATUSES, WHATSAPP_ACCOUNT),
-    "writeback": (WRITES_REQUESTED, CONTACTS),
+    "writeback": (WRITES_REQUESTED, EVIDENCE_REQUESTED, CONTACTS),
 }
 PRODUCED: dict[str, tuple[Topic, ...]] = {
     "ingest": (
@@ -70,7 +72,7 @@ PRODUCED: dict[str, tuple[Topic, ...]] = {
         WHATSAPP_ACCOUNT,
         parked_topic("ingest"),
     ),
-    "rules": (MESSAGES_REQUESTED, WRITES_REQUESTED, DECISIONS, parked_topic("rules")),
+    "rules": (MESSAGES_REQUESTED, WRITES_REQUESTED, EVIDENCE_REQUESTED, DECISIONS, parked_topic("rules")),
     "dispatcher": (MESSAGES_EVENTS, parked_topic("dispatcher")),
     "writeback": (WRITES_EVENTS, METADATA_APPROVED, parked_topic("writeback")),
 }

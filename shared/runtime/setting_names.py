@@ -41,6 +41,8 @@ SERVICE_SETTINGS = frozenset(
         "CONSONANCE_MAPPING", "CONSONANCE_MAY_LAND", "CONSONANCE_TIMEOUT", "WRITES_AT_ONCE",
         # tools: stet topics
         "KAFKA_REPLICATION",
+        # tools: stet evidence
+        "EVIDENCE_KEY_FILE",
     )
 )  # fmt: skip
 """The names of all settings, in alphabetical order under the first service that has them. A test compares them."""

@@ -132,8 +132,8 @@ CASES = (
     GapCase(
         "writeback", "evidence", GapReason.EVIDENCE_MISSING,
         _write("settled", settled_at="$1", outcome="'verified'", write_id="w2"),
-        "insert into evidence (tenant, record, write_id, operation, outcome, asked, proof, read_back, recorded_at)"
-        " values ('t', 'r', 'w2', 'rights', 'verified', '{}', '{}', '[]', now())",
+        "insert into evidence_entries (tenant, record, sequence, entry_id, write_id, outcome, key_id, header, hash,"
+        " recorded_at) values ('t', 'r', 1, 'e', 'w2', 'verified', 'k', '{}', '', now())",
     ),
 )  # fmt: skip
 

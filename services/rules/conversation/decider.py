@@ -25,6 +25,7 @@ from services.rules.conversation.context import (
     RequestedWrite,
 )
 from services.rules.conversation.document import MESSAGE_RECEIVED, Document, items_asked
+from services.rules.conversation.evidence import evidence_of
 from services.rules.conversation.facts import Facts, PersonFacts, UnsolicitedMessages, apply_event
 from services.rules.conversation.release import release_together
 from services.rules.conversation.rule_changes import review_chain
@@ -40,6 +41,7 @@ from shared.contracts.consonance import MetadataChanged, WorkObserved
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.decisions import DecisionRecorded, RuleVerdict, VerdictKind
 from shared.contracts.envelope import Event, EventData
+from shared.contracts.evidence import RecordEvidence
 from shared.contracts.ids import Revision
 from shared.contracts.messages import MessageEventData
 from shared.contracts.whatsapp import IdentityChanged, MessageReceived
@@ -52,7 +54,8 @@ class Decision(Struct, frozen=True):
     """The result for one event or one due chain (``about``), with its reasons and the changed facts.
 
     ``changes`` is a draft of the facts that were given, which stay as they are. ``record`` is None where nothing
-    follows, for one reason that is counted rather than recorded. ``observations`` are for the metrics alone.
+    follows, for one reason that is counted rather than recorded. ``observations`` are for the metrics alone,
+    ``evidence`` for the chains that writeback keeps.
     """
 
     about: str
@@ -61,6 +64,7 @@ class Decision(Struct, frozen=True):
     record: DecisionRecorded | None
     changes: Facts
     observations: tuple[Observation, ...] = ()
+    evidence: tuple[RecordEvidence, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +102,7 @@ class Decider:
             self._start_period(context, event, data)
         elif event.type in consonance.KINDS:
             self._apply_business_event(context, event)
-        return _build_decision(context, event.id)
+        return _build_decision(context, event.id, data)
 
     def shadow_evaluate(self, name: str, document: Document) -> None:
         """Match rules against an idle event, from which nothing can follow, so that the shadow sees every event."""
@@ -217,18 +221,18 @@ def _own_write(facts: Facts, data: EventData) -> bool:
     return all((c.field, c.level, c.target_id, canonical_hash(c.field, c.new)) in ours for c in data.changes)
 
 
-def _build_decision(context: DecisionContext, about: str) -> Decision:
+def _build_decision(context: DecisionContext, about: str, cause: EventData | None = None) -> Decision:
     if not context.reasons:
         context.add_reason(Reason.NOTHING_MATCHED)
     reasons = tuple(reason for _, _, reason in context.reasons)
-    observations = tuple(context.observations)
+    observations, evidence = tuple(context.observations), evidence_of(context, cause)
     if not context.effects and len(reasons) == 1 and reasons[0] in _SILENT_REASONS:
-        return Decision(about, (), reasons, None, context.facts, observations)
+        return Decision(about, (), reasons, None, context.facts, observations, evidence)
     verdicts = tuple(_verdict(context, chain, step, reason) for chain, step, reason in context.reasons)
     record = DecisionRecorded(
         about=about, revision=context.rulebook.revision, verdicts=verdicts, decided_at=context.now
     )
-    return Decision(about, tuple(context.effects), reasons, record, context.facts, observations)
+    return Decision(about, tuple(context.effects), reasons, record, context.facts, observations, evidence)
 
 
 _SILENT_REASONS = frozenset(

@@ -313,6 +313,10 @@ class Facts:
             _base=self,
         )
 
+    def chain_before(self, chain: ChainId) -> Chain | None:
+        """A chain as it was when this draft was made."""
+        return self._base.chains.get(chain) if self._base is not None else None
+
     def read_values(self) -> dict[str, dict[Any, Any]]:
         """The values of the facts below this draft that were looked up in it, by table; chains in their order there.
 

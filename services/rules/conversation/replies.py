@@ -232,7 +232,7 @@ def apply_button_answer(
             if chain.active
             else _answer_too_late(context, chain, question, message)
         )
-    step, answer = _answer_of(context, chain, question, name)
+    step, answer = answer_of(context, chain, question, name)
     if not chain.active or question.closed or chain.final_answer_of(message.person_id):
         return _add_addendum(context, chain, question, name, message)
     if answer is None:
@@ -263,7 +263,7 @@ def _to_form(
     return advance(context, forms.fill_form(context, chain, message, name))
 
 
-def _answer_of(
+def answer_of(
     context: DecisionContext, chain: Chain, question: ChainMessage, name: str
 ) -> tuple[Step, AnswerAction | None]:
     """The step and the action of an answer. A reminder has the answers of the question it repeats."""
@@ -391,7 +391,7 @@ def _add_addendum(
     """Keep a later answer; the owner team hears of it only if it differs from the final one."""
     context.add_reason(Reason.ADDENDUM, chain, str(question.step))
     before = chain.final_answer_of(message.person_id)
-    _, answer = _answer_of(context, chain, question, name)
+    _, answer = answer_of(context, chain, question, name)
     given = _given_answer(question, name, message, final=False, path=answer.path if answer else None)
     chain = chain.replace(answers=(*chain.answers, given))
     chain = _send_closed_question(context, chain, question, message)
@@ -415,7 +415,7 @@ def _send_late_answer_to_owner(
     context: DecisionContext, chain: Chain, question: ChainMessage, message: MessageReceived, name: str
 ) -> Chain:
     person = context.facts.people.get(message.person_id)
-    _, answer = _answer_of(context, chain, question, name)
+    _, answer = answer_of(context, chain, question, name)
     words = {"who": person.display_name if person else "", "said": _answer_text(context, chain, message, answer)}
     key = f"addendum.{message.message_id}"
     draft = MessageDraft(Verb.TELL, "late_answer", question.step, "house", key, words=words)

@@ -113,6 +113,12 @@ def request_write_of(
     )
 
 
+def record_name(context: DecisionContext, chain: Chain, record: WriteAction, document: Document) -> str:
+    """The record that ``record`` would write to for one event, as writes and evidence name it."""
+    name, _ = _BUILDERS[record.operation]
+    return name(_WriteCase(context, chain, document, _values(record, document), WriteOrigin(0)))
+
+
 def _document_of(context: DecisionContext, chain: Chain, item: EventId | None) -> Document:
     if item is None:
         return context.document(chain)

@@ -1,14 +1,49 @@
-"""Evidence is complete, exists for every outcome, and cannot be altered by the service that wrote it."""
+"""Evidence is there for every outcome, once, and cannot be altered; erasure and legal holds decide who can read it."""
 
 import asyncpg
 import orjson
 import pytest
 
-from tests.services.writeback.samples import NEW_SUBTITLE, SUBTITLE, metadata, request
+from services.writeback.evidence_chain import EvidenceDraft, find_break
+from services.writeback.evidence_store import (
+    append_evidence,
+    destroy_keys,
+    erased_among,
+    fetch_chain,
+    move_older_evidence,
+    place_hold,
+    release_hold,
+)
+from tests.services.writeback.samples import NEW_SUBTITLE, NOW, SUBTITLE, TENANT, metadata, request
 from tests.services.writeback.test_manual_tasks import command
 from tests.services.writeback.writeback_under_test import WritebackUnderTest
 
 pytestmark = pytest.mark.integration
+
+
+def draft(name: str, record: str = "rights/R-9", person: str | None = "p1") -> EvidenceDraft:
+    return EvidenceDraft(
+        tenant=TENANT,
+        record=record,
+        entry_id=name,
+        kind="asked",
+        at=NOW,
+        person_id=person,
+        public={"rule": "a-rule"},
+        content={"rendered": f"May we, {name}?"},
+    )
+
+
+async def append(writeback: WritebackUnderTest, *drafts: EvidenceDraft) -> int:
+    async with writeback.pool.acquire() as connection, connection.transaction():
+        return await append_evidence(connection, drafts, NOW)
+
+
+async def readable(writeback: WritebackUnderTest, record: str = "rights/R-9") -> list[bool]:
+    async with writeback.pool.acquire() as connection:
+        chain = await fetch_chain(connection, TENANT, record)
+    assert find_break([each.entry for each in chain]) is None
+    return [each.content is not None for each in chain]
 
 
 async def test_evidence_holds_the_request_its_proof_and_the_value_read_back(
@@ -18,21 +53,28 @@ async def test_evidence_holds_the_request_its_proof_and_the_value_read_back(
     await writeback.wait_for_outcomes("verified", "approved")
     shown = command(postgres_database, "evidence", "show", "works/61421")
     (line,) = map(orjson.loads, shown.stdout.splitlines())
-    assert (line["outcome"], line["proof"]["reply"], line["proof"]["rendered"]) == (
+    content = line["content"]
+    assert (line["public"]["outcome"], content["proof"]["reply"], content["proof"]["rendered"]) == (
         "verified",
         "yes",
         "Shall the subtitle read so?",
     )
-    (read,) = line["read_back"]
+    (read,) = content["read_back"]
     assert (read["before"], read["asked"], read["read"]) == (SUBTITLE, NEW_SUBTITLE, NEW_SUBTITLE)
+    assert await writeback.pool.fetchval("select count(*) from evidence") == 0
 
 
 @pytest.mark.parametrize(
-    "statement", ["update evidence set outcome = 'conflict'", "delete from evidence", "truncate evidence"]
+    "statement",
+    [
+        "update evidence_entries set outcome = 'conflict'",
+        "delete from evidence_entries",
+        "truncate evidence_entries",
+        "delete from evidence",
+    ],
 )
 async def test_evidence_is_append_only(writeback: WritebackUnderTest, statement: str) -> None:
-    await writeback.enqueue(request(metadata()))
-    await writeback.wait_for_outcomes("verified", "approved")
+    await append(writeback, draft("e1"))
     with pytest.raises(asyncpg.RaiseError, match="append-only"):
         await writeback.pool.execute(statement)
 
@@ -41,6 +83,67 @@ async def test_a_conflict_leaves_evidence(writeback: WritebackUnderTest) -> None
     await writeback.control("PATCH", "works/61421", {"subtitle": "Theirs"})
     await writeback.enqueue(request(metadata()))
     await writeback.wait_for_outcomes("conflict")
-    (row,) = await writeback.pool.fetch("select outcome, detail, read_back from evidence")
-    assert (row["outcome"], row["detail"]) == ("conflict", "changed_meanwhile")
-    assert orjson.loads(row["read_back"])[0]["read"] == "Theirs"
+    async with writeback.pool.acquire() as connection:
+        (entry,) = await fetch_chain(connection, TENANT, "works/61421")
+    content = entry.document() or {}
+    assert (content["outcome"], content["detail"], content["read_back"][0]["read"]) == (
+        "conflict",
+        "changed_meanwhile",
+        "Theirs",
+    )
+
+
+async def test_what_is_appended_again_is_in_the_chain_once(writeback: WritebackUnderTest) -> None:
+    assert await append(writeback, draft("e1"), draft("e2"), draft("e1")) == 2
+    assert await append(writeback, draft("e2"), draft("e3", person=None), draft("e4", "works/1")) == 2
+    assert await readable(writeback) == [True, True, True]
+    assert await readable(writeback, "works/1") == [True]
+
+
+async def test_an_erased_persons_contents_are_gone_and_the_chain_stays_whole(writeback: WritebackUnderTest) -> None:
+    await append(writeback, draft("e1"), draft("e2", person="p2"), draft("e3", person="p3"))
+    people = "insert into people (tenant, person_id, display_name, erased, version, merged_into) values "
+    await writeback.pool.execute(
+        f"{people} ('{TENANT}', 'p1', '', false, 1, 'p0'), ('{TENANT}', 'p0', '', true, 1, null)"
+    )
+    async with writeback.pool.acquire() as connection, connection.transaction():
+        assert await erased_among(connection, TENANT, ["p1", "p2"]) == {"p1"}
+        erasure = await destroy_keys(connection, TENANT, ["p0", "p3"], NOW)
+    assert (erasure.destroyed, erasure.held) == (("p0", "p1", "p3"), {})
+    await append(writeback, draft("e4"))  # came late, about a person who is gone
+    assert await readable(writeback) == [False, True, False, False]
+    sealed = await writeback.pool.fetchval("select sealed from evidence_entries where entry_id = 'e4'")
+    assert sealed is None
+
+
+async def test_a_legal_hold_postpones_the_erasure_until_it_is_released(writeback: WritebackUnderTest) -> None:
+    await append(writeback, draft("e1"), draft("e2", "works/1"), draft("e3", person="p2"))
+    async with writeback.pool.acquire() as connection, connection.transaction():
+        assert await place_hold(connection, TENANT, "works/1", "ada", "a dispute", NOW)
+        assert not await place_hold(connection, TENANT, "works/1", "ada", "again", NOW)
+        erasure = await destroy_keys(connection, TENANT, ["p1", "p2"], NOW)
+    assert (erasure.destroyed, erasure.held) == (("p2",), {"p1": ("works/1",)})
+    assert await readable(writeback) == [True, False]
+    async with writeback.pool.acquire() as connection, connection.transaction():
+        released = await release_hold(connection, TENANT, "works/1", "ada", "settled", NOW)
+        assert await release_hold(connection, TENANT, "works/1", "ada", "settled", NOW) is None
+    assert released is not None
+    assert released.destroyed == ("p1",)
+    assert await readable(writeback) == [False, False]
+
+
+async def test_evidence_of_an_older_version_moves_into_the_chains_once(writeback: WritebackUnderTest) -> None:
+    older = (
+        "insert into evidence (tenant, record, write_id, operation, outcome, asked, proof, read_back, recorded_at)"
+        " values ($1, 'rights/R-9', $2, 'rights.record_decision', 'verified', '{\"decision\": \"approved\"}',"
+        ' \'{"person_id": "p1", "rule": "r"}\', \'[]\', $3)'
+    )
+    for write in ("w1", "w2", "w3"):
+        await writeback.pool.execute(older, TENANT, write, NOW)
+    moved = []
+    for _ in range(3):
+        async with writeback.pool.acquire() as connection, connection.transaction():
+            moved.append(await move_older_evidence(connection, 2, NOW))
+    assert moved == [2, 1, 0]
+    assert await readable(writeback) == [True, True, True]
+    assert await writeback.pool.fetchval("select count(*) from evidence") == 0

@@ -10,7 +10,7 @@ import pytest
 from dev.consonance.schema import Profile
 from shared.contracts.consonance import MetadataField
 from tests.infrastructure import ROOT
-from tests.services.writeback.samples import advance, decision, item, metadata, pitch, request
+from tests.services.writeback.samples import TENANT, advance, decision, item, metadata, pitch, request
 from tests.services.writeback.writeback_under_test import WritebackUnderTest, running_writeback
 
 DONE = ("tasks", "done", "1", "--yes", "--reason", "entered in the contract")
@@ -25,7 +25,7 @@ async def documented(postgres_database: str) -> AsyncIterator[WritebackUnderTest
 
 
 def command(dsn: str, group: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "STET_POSTGRES_DSN": dsn, "COLUMNS": "200"}
+    environment = {**os.environ, "STET_POSTGRES_DSN": dsn, "STET_TENANT": TENANT, "COLUMNS": "200"}
     call = [sys.executable, "-m", "ops", group, *arguments]
     return subprocess.run(call, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 -- ours
 

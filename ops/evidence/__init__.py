@@ -1,0 +1,176 @@
+"""``stet evidence``: exports the evidence of a record, shows it, and places legal holds on it."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from ops.changes import Reason, Yes, audited, confirm, current_person
+from ops.command_line import (
+    ExitCode,
+    Format,
+    OutputFormat,
+    TenantSettings,
+    command_group,
+    load_command_settings,
+    print_error,
+    print_json,
+    print_result,
+    print_rows,
+    run,
+)
+from ops.database import operator_pool
+from services.writeback.evidence_chain import find_break
+from services.writeback.evidence_store import ChainEntry, fetch_chain, fetch_holds, place_hold, release_hold
+from services.writeback.store import SERVICE
+from shared.runtime.clock import machine_now
+from shared.runtime.postgres import Pool
+
+_COLUMNS = {
+    "record": "record",
+    "since": "since",
+    "who": "by",
+    "reason": "reason",
+    "released_at": "released",
+    "released_by": "by",
+    "release_reason": "because",
+}
+
+
+class _RecordGroup(TyperGroup):
+    """``stet evidence RECORD`` is ``stet evidence export RECORD``; the name of a record has a slash."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        return super().resolve_command(ctx, ["export", *args] if args and "/" in args[0] else args)
+
+
+app = command_group("The proof of each approval and write: `stet evidence RECORD` exports it.", _RecordGroup)
+Record = Annotated[
+    str, typer.Argument(metavar="RECORD", help="As writes name it, for instance rights/R-9 or works/61417.")
+]
+
+
+@app.command("export")
+def export_command(
+    record: Record,
+    folder: Annotated[Path, typer.Option("--to", metavar="FOLDER", help="Where the files are written.")] = Path(),
+    reason: Annotated[str, typer.Option("--reason", help="Why; it stands in the audit log.")] = "asked for",
+    output: Format = OutputFormat.TEXT,
+) -> None:
+    """Write the evidence of a record as signed JSON and PDF/A (personal data), with the script that verifies them.
+
+    Exit code 1 where there is no evidence, or where it does not fit together: the files are written all the same.
+    """
+    from ops.evidence import export  # noqa: PLC0415 -- the other commands need not load what typesets
+
+    settings = load_command_settings(export.EvidenceSettings)
+
+    async def command() -> int:
+        key = export.load_signing_key(settings.evidence_key_file)
+        async with operator_pool(settings, SERVICE) as pool:
+            chain = await _fetch(pool, settings.tenant, record)
+            if not chain:
+                return print_error(f"there is no evidence of {record}")
+            holds = await fetch_holds(pool, settings.tenant, record)
+            async with audited(pool, "export evidence", record, reason):
+                files = export.build_files(settings.tenant, record, chain, holds, key, machine_now())
+                written = [str(_write(folder / name, content)) for name, content in files.items()]
+        broken = find_break([each.entry for each in chain])
+        if broken is not None:
+            return print_error(f"{record}: the chain is broken. {broken}")
+        fields = {"record": record, "entries": len(chain), "files": written, "public_key": export.public_key_of(key)}
+        print_result(f"{record}: {len(chain)} entries in {', '.join(written)}", fields, output)
+        return ExitCode.FINE
+
+    run(command())
+
+
+def _write(path: Path, content: bytes) -> Path:
+    """For the owner alone: it is personal data."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    path.write_bytes(content)
+    return path
+
+
+@app.command("show")
+def show_command(record: Record) -> None:
+    """Print the evidence of a record (personal data), one JSON object a line; exit code 1 where there is none."""
+    settings = load_command_settings(TenantSettings)
+
+    async def command() -> int:
+        async with operator_pool(settings, SERVICE) as pool:
+            chain = await _fetch(pool, settings.tenant, record)
+        print_json({**each.header, "content": each.document(), "unreadable": each.unreadable} for each in chain)
+        return ExitCode.FINE if chain else ExitCode.FINDINGS
+
+    run(command())
+
+
+@app.command("holds")
+def holds_command(output: Format = OutputFormat.TEXT) -> None:
+    """List legal holds, released ones included."""
+    settings = load_command_settings(TenantSettings)
+
+    async def command() -> int:
+        async with operator_pool(settings, SERVICE) as pool:
+            print_rows(await fetch_holds(pool, settings.tenant), _COLUMNS, output, empty="there is no legal hold")
+        return ExitCode.FINE
+
+    run(command())
+
+
+@app.command("hold")
+def hold_command(record: Record, *, reason: Reason, yes: Yes = False, output: Format = OutputFormat.TEXT) -> None:
+    """Place a legal hold: the people of this record's evidence are erased elsewhere, and its contents stay readable."""
+    settings = load_command_settings(TenantSettings)
+    confirm(f"Hold the evidence of {record}?", yes=yes)
+
+    async def command() -> int:
+        async with operator_pool(settings, SERVICE) as pool:
+            async with audited(pool, "hold evidence", record, reason) as entry:
+                async with pool.acquire() as connection, connection.transaction():
+                    new = await place_hold(connection, settings.tenant, record, current_person(), reason, machine_now())
+                entry.result = "held" if new else "was held already"
+            chain = await _fetch(pool, settings.tenant, record)
+        if not new:
+            return print_error(f"{record} is held already; stet evidence holds shows since when and why")
+        gone = sum(each.content is None for each in chain)
+        sentence = f"{record} is held: {len(chain)} entries" + (
+            f", {gone} of them not readable any more" if gone else ""
+        )
+        print_result(sentence, {"record": record, "entries": len(chain), "unreadable": gone}, output)
+        return ExitCode.FINE
+
+    run(command())
+
+
+@app.command("release")
+def release_command(record: Record, *, reason: Reason, yes: Yes = False, output: Format = OutputFormat.TEXT) -> None:
+    """End a legal hold; the contents about people who were to be erased meanwhile are gone at once, for ever."""
+    settings = load_command_settings(TenantSettings)
+    confirm(f"Release the evidence of {record}? Postponed erasures are carried out now.", yes=yes)
+
+    async def command() -> int:
+        async with operator_pool(settings, SERVICE) as pool, audited(pool, "release evidence", record, reason) as entry:
+            async with pool.acquire() as connection, connection.transaction():
+                erased = await release_hold(
+                    connection, settings.tenant, record, current_person(), reason, machine_now()
+                )
+            entry.result = "was not held" if erased is None else f"released, {len(erased.destroyed)} people erased"
+        if erased is None:
+            return print_error(f"{record} is not held; stet evidence holds shows what is")
+        sentence = f"{record} is released; {len(erased.destroyed)} postponed erasures were carried out"
+        if erased.held:
+            sentence += f", {len(erased.held)} wait for other holds"
+        fields = {"record": record, "erased": list(erased.destroyed), "waiting": sorted(erased.held)}
+        print_result(sentence, fields, output)
+        return ExitCode.FINE
+
+    run(command())
+
+
+async def _fetch(pool: Pool, tenant: str, record: str) -> list[ChainEntry]:
+    async with pool.acquire() as connection:
+        return await fetch_chain(connection, tenant, record)

@@ -1,0 +1,142 @@
+"""The evidence of a record as files: JSON with a signed statement, PDF/A, and the script that verifies both.
+
+The statement names the end of the chain and the SHA-256 of the PDF, so that one signature covers everything.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from hashlib import sha256
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from pydantic import Field
+
+from ops.command_line import TenantSettings
+from ops.evidence.pdf import render_pdf
+from services.writeback.evidence_chain import FIRST_PREVIOUS
+from services.writeback.evidence_store import ChainEntry
+from shared.contracts.errors import Misconfigured
+from shared.contracts.values import format_instant
+
+FORMAT = "stet-evidence/1"
+_SETTING = "STET_EVIDENCE_KEY_FILE"
+_HOW = "make one with: openssl genpkey -algorithm ed25519 -out evidence-key.pem"
+
+
+class EvidenceSettings(TenantSettings):
+    """The database, and the key that signs what is exported."""
+
+    evidence_key_file: Annotated[
+        Path | None,
+        Field(description="An Ed25519 private key as PEM; `stet evidence` signs with it what it exports."),
+    ] = None
+
+
+def load_signing_key(file: Path | None) -> Ed25519PrivateKey:
+    """Raises Misconfigured where there is no key, or none of Ed25519."""
+    if file is None:
+        raise Misconfigured(_SETTING, f"not set; {_HOW}")
+    try:
+        key = load_pem_private_key(file.read_bytes(), password=None)
+    except OSError as error:
+        raise Misconfigured(_SETTING, f"it cannot be read: {error.strerror}") from None
+    except (TypeError, ValueError):
+        raise Misconfigured(_SETTING, f"it holds no private key in PEM form without a password; {_HOW}") from None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise Misconfigured(_SETTING, f"its key is not Ed25519; {_HOW}")
+    return key
+
+
+def public_key_of(key: Ed25519PrivateKey) -> str:
+    """64 hex digits, as verify.py takes them."""
+    return key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw).hex()
+
+
+def build_files(
+    tenant: str,
+    record: str,
+    chain: Sequence[ChainEntry],
+    holds: Sequence[Mapping[str, Any]],
+    key: Ed25519PrivateKey,
+    now: datetime,
+) -> dict[str, bytes]:
+    """The content of each file by its name. ``holds`` are those on the record, released ones included."""
+    last_hash = chain[-1].entry.hash if chain else FIRST_PREVIOUS
+    unreadable = [each.entry.sequence for each in chain if each.content is None]
+    statement: dict[str, Any] = {
+        "format": FORMAT,
+        "tenant": tenant,
+        "record": record,
+        "entries": len(chain),
+        "last_hash": last_hash,
+        "unreadable": unreadable,
+        "exported_at": format_instant(now),
+        "legal_holds": [_hold(each) for each in holds],
+    }
+    pdf = render_pdf(
+        f"Evidence of {record}", tenant, _facts(statement, public_key_of(key)), _paragraphs(unreadable), chain
+    )
+    text = json.dumps({**statement, "pdf_sha256": sha256(pdf).hexdigest()}, ensure_ascii=False)
+    document = {
+        "format": FORMAT,
+        "statement": text,
+        "signature": key.sign(text.encode()).hex(),
+        "public_key": public_key_of(key),
+        "entries": [
+            {
+                "header": each.entry.header,
+                "hash": each.entry.hash,
+                "sealed": each.entry.sealed,
+                "content": each.content,
+                "unreadable": each.unreadable,
+            }
+            for each in chain
+        ],
+    }
+    name = "".join(c if c.isalnum() or c in "._-" else "-" for c in record)
+    return {
+        f"{name}.json": (json.dumps(document, ensure_ascii=False, indent=1) + "\n").encode(),
+        f"{name}.pdf": pdf,
+        "verify.py": resources.files("ops.evidence").joinpath("verify.py").read_bytes(),
+    }
+
+
+def _hold(hold: Mapping[str, Any]) -> dict[str, str | None]:
+    return {
+        "since": format_instant(hold["since"]),
+        "reason": hold["reason"],
+        "released_at": format_instant(hold["released_at"]) if hold["released_at"] else None,
+    }
+
+
+def _facts(statement: Mapping[str, Any], public_key: str) -> dict[str, str]:
+    holds = [hold for hold in statement["legal_holds"] if hold["released_at"] is None]
+    return {
+        "Publisher": statement["tenant"],
+        "Record": statement["record"],
+        "Exported": statement["exported_at"],
+        "Entries": str(statement["entries"]),
+        "Hash of the last entry": statement["last_hash"],
+        "Signed with": public_key,
+        "Legal hold": "; ".join(f"since {hold['since']}: {hold['reason']}" for hold in holds) or "none",
+    }
+
+
+def _paragraphs(unreadable: Sequence[int]) -> list[str]:
+    how = (
+        "Each entry holds the hash of the entry before it. The JSON file of the same name has the entries byte by "
+        "byte; its signed statement names the last hash and the SHA-256 of this PDF. It is verified by "
+        "python3 -I verify.py FILE.json PUBLIC_KEY, which needs nothing but Python."
+    )
+    found = [how]
+    if unreadable:
+        numbers = ", ".join(map(str, unreadable))
+        found.append(
+            f"The contents of entries {numbers} can no longer be read, because the person they are about was erased. "
+            "The chain is whole nevertheless: that they happened, when, and in which order is still proven."
+        )
+    return found

@@ -1,0 +1,158 @@
+"""``stet evidence``: signed files that verify without us, and a sentence that names the entry where they do not."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from ops.evidence.export import build_files, load_signing_key, public_key_of
+from services.writeback.evidence_chain import ChainEnd, EvidenceDraft, PersonKey, append_entry, make_key, open_content
+from services.writeback.evidence_store import ChainEntry
+from shared.contracts.errors import Misconfigured
+
+NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
+SCRIPT = Path(__file__).parents[2] / "ops" / "evidence" / "verify.py"
+SIGNING_KEY = Ed25519PrivateKey.generate()
+TEXTS = ("May we use an extract of « Marées »? 可以吗 👍", "J’autorise", "نعم", "A" * 300)
+
+
+def chain() -> list[ChainEntry]:
+    """Four entries; the person of the third is erased."""
+    end, made = ChainEnd(), []
+    for number, text in enumerate(TEXTS, 1):
+        draft = EvidenceDraft(
+            tenant="penrose",
+            record="rights/R-9",
+            entry_id=f"e{number}",
+            kind="answered",
+            at=NOW,
+            person_id="p1",
+            public={"answer": "approve"},
+            content={"text": text, "request": {"terms": {"summary": "worldwide"}, "parties": [{"name": "A. Holder"}]}},
+        )
+        key = make_key()
+        entry, end = append_entry(end, draft, PersonKey(key.key_id, key.key))
+        made.append(
+            ChainEntry(entry, None, "the person was erased") if number == 3
+            else ChainEntry(entry, open_content(entry, key.key or b""), None)
+        )  # fmt: skip
+    return made
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("evidence")
+    hold = {"since": NOW, "reason": "a dispute", "released_at": None}
+    for name, content in build_files("penrose", "rights/R-9", chain(), [hold], SIGNING_KEY, NOW).items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def verify(file: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    call = [sys.executable, "-I", str(file.with_name("verify.py")), str(file), *arguments]
+    return subprocess.run(call, capture_output=True, text=True, check=False, timeout=50)  # noqa: S603 -- ours
+
+
+def tampered(exported: Path, folder: Path, change: Callable[[dict[str, Any]], None]) -> Path:
+    document = json.loads((exported / "rights-R-9.json").read_text())
+    change(document)
+    (folder / "verify.py").write_bytes((exported / "verify.py").read_bytes())
+    file = folder / "rights-R-9.json"
+    file.write_text(json.dumps(document))
+    return file
+
+
+def test_an_export_verifies_with_nothing_but_python(exported: Path) -> None:
+    result = verify(exported / "rights-R-9.json", public_key_of(SIGNING_KEY))
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "rights/R-9: 4 entries, whole" in result.stdout
+    assert "erased: 3" in result.stdout
+
+
+def test_the_script_is_short_and_imports_the_standard_library_alone() -> None:
+    lines = SCRIPT.read_text().splitlines()
+    assert len(lines) <= 60
+    imported = {line.split()[1].partition(".")[0] for line in lines if line.startswith(("import ", "from "))}
+    assert imported <= sys.stdlib_module_names
+
+
+def edit(number: int, part: str, old: str, new: str) -> Callable[[dict[str, Any]], None]:
+    def change(document: dict[str, Any]) -> None:
+        entry = document["entries"][number - 1]
+        assert old in entry[part]
+        entry[part] = entry[part].replace(old, new)
+
+    return change
+
+
+def rehash(number: int) -> Callable[[dict[str, Any]], None]:
+    """Changes a header and gives it the hash that fits."""
+
+    def change(document: dict[str, Any]) -> None:
+        edit(number, "header", "approve", "decline")(document)
+        entry = document["entries"][number - 1]
+        entry["hash"] = sha256(entry["header"].encode()).hexdigest()
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (edit(2, "header", "approve", "decline"), "entry 2: it was changed"),
+        (edit(2, "content", "J’autorise", "Je refuse"), "entry 2: its content"),
+        (edit(1, "sealed", "A", "B"), "entry 1: its sealed"),
+        (rehash(2), "entry 3: it does not follow entry 2"),
+        (rehash(4), "entry 4: it is not the last one of the statement"),
+        (lambda document: document["entries"].pop(1), "entry 2: it does not follow entry 1"),
+        (lambda document: document["entries"].pop(), "entry 3: it is not the last one"),
+        (lambda document: document["entries"].clear(), "entry 0: it is not the last one"),
+        (lambda document: document["entries"].insert(0, document["entries"][0]), "entry 2: it does not follow"),
+        (
+            lambda document: document.update(statement=document["statement"].replace("10:00", "11:00")),
+            "the statement was not signed",
+        ),
+    ],
+    ids=["header", "content", "sealed", "rehashed", "last", "removed", "cut", "emptied", "repeated", "statement"],
+)
+def test_a_tampered_export_names_the_entry(
+    exported: Path, tmp_path: Path, change: Callable[[dict[str, Any]], None], sentence: str
+) -> None:
+    result = verify(tampered(exported, tmp_path, change))
+    assert result.returncode == 1
+    assert result.stderr.startswith(sentence), result.stderr
+
+
+def test_another_key_and_another_pdf_are_noticed(exported: Path, tmp_path: Path) -> None:
+    other = public_key_of(Ed25519PrivateKey.generate())
+    assert "not signed with this key" in verify(exported / "rights-R-9.json", other).stderr
+    file = tampered(exported, tmp_path, lambda _: None)
+    file.with_suffix(".pdf").write_bytes(b"%PDF-1.7 another")
+    result = verify(file)
+    assert (result.returncode, "it was changed since it was signed" in result.stderr) == (1, True)
+
+
+def test_the_pdf_says_that_it_is_pdf_a(exported: Path) -> None:
+    pdf = (exported / "rights-R-9.pdf").read_bytes()
+    assert pdf.startswith(b"%PDF-1.7")
+    assert b"<pdfaid:part>2</pdfaid:part>" in pdf
+    assert b"<pdfaid:conformance>B</pdfaid:conformance>" in pdf
+
+
+def test_a_key_that_cannot_sign_is_named_by_its_setting(tmp_path: Path) -> None:
+    wrong = tmp_path / "x25519.pem"
+    wrong.write_bytes(X25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    broken = tmp_path / "broken.pem"
+    broken.write_text("no key")
+    for file, sentence in ((None, "not set"), (wrong, "not Ed25519"), (broken, "PEM"), (tmp_path / "none", "read")):
+        with pytest.raises(Misconfigured, match=f"STET_EVIDENCE_KEY_FILE.*{sentence}"):
+            load_signing_key(file)
