@@ -6,9 +6,16 @@ import pytest
 
 from ops.command_line import ExitCode
 from ops.rules.reference import MARK, PATH
-from services.rules.analysis.reference import event_entries, operation_entries, reference_markdown, section_entries
+from services.rules.analysis.reference import (
+    event_entries,
+    operation_entries,
+    reference_markdown,
+    section_entries,
+    verb_entries,
+)
 from services.rules.rulebook.catalogue import EVENTS
 from services.rules.rulebook.rule_schema import RuleFile
+from services.rules.scenario.json_schemas import FILE_KINDS
 from tests.ops.stet_command import run_stet
 
 
@@ -45,3 +52,10 @@ def test_the_commands_print_the_same_facts(capsys: pytest.CaptureFixture[str]) -
     assert "milestone.complete  needs milestone_id" in capsys.readouterr().out
     assert run_stet("rules", "events", "work.stage_chnged") == ExitCode.CANNOT_RUN
     assert "did you mean “work.stage_changed”?" in capsys.readouterr().err
+
+
+def test_every_key_and_every_section_has_a_meaning() -> None:
+    sections = [entry for kind in FILE_KINDS for entry in section_entries(kind)]
+    sections += [entry for _, entry in verb_entries()]
+    assert [entry.title for entry in sections if not entry.sentence] == []
+    assert [f"{entry.title}: {key.key}" for entry in sections for key in entry.keys if not key.sentence] == []

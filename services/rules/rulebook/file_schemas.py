@@ -54,6 +54,8 @@ from shared.contracts.writes import WriteOperation
 
 
 class TemplateLanguage(Section):
+    """The text of a template in one language, with the titles of its buttons."""
+
     label = "a language"
     body: Text
     """The text, with parameters in braces."""
@@ -77,6 +79,7 @@ class TemplateField(Section):
     label = "the field “{}”"
     shorthand = "field"
     field: Text
+    """The field of the event."""
     default: Annotated[dict[str, Text], mapping("a default", check_language), BeforeValidator(_by_language)] = Field(
         default_factory=dict
     )
@@ -90,11 +93,13 @@ class TemplateFile(Section):
     template: Text
     """The template's name, which is also the file's."""
     category: Annotated[Category, word(Category, Category.UTILITY)]
+    """The category that Meta approves and prices it by."""
     version: WholeNumber
     """Meta knows each version as a template of its own."""
     fields: Annotated[dict[str, TemplateField], mapping("“fields”", named=True)] = Field(default_factory=dict)
     """The field of the event that each parameter stands for, perhaps with a default."""
     languages: Annotated[dict[str, TemplateLanguage], mapping("“languages”", check_language)]
+    """The text in each language, by its code."""
 
     def build(self) -> model.Template:
         languages = {code: text.build() for code, text in self.languages.items()}
@@ -107,6 +112,8 @@ class TemplateFile(Section):
 
 
 class FieldDefault(FieldReference):
+    """Another field whose value fills in this one until the person changes it."""
+
     label = "a default"
 
     @classmethod
@@ -122,6 +129,7 @@ class FormFieldSection(Section):
     type: Annotated[FieldKind, word(FieldKind, FieldKind.TEXT)] | None = None
     """What it takes; a text without it, a choice with “choose”, a document with “document”."""
     required: Flag = False
+    """Whether it must be answered."""
     max: WholeNumber | None = None
     """The most characters of a text."""
     default: FieldDefault | None = None
@@ -148,6 +156,7 @@ class FormQuestion(Section):
     label = "a question with options"
     shorthand = "ask"
     ask: Text
+    """The text of the question."""
     __pydantic_extra__: dict[str, Text] = Field(init=False)
 
     def build(self) -> model.FieldText:
@@ -163,14 +172,17 @@ class FormFile(Section):
     welcome: Text
     """The template before the first question."""
     fields: Annotated[dict[str, FormFieldSection], mapping("“fields”", named=True)]
+    """The questions, in their order, by the names of what they ask for."""
     confirm: Text
     """The template of the summary."""
     record: Annotated[WriteOperation, word(WriteOperation, WriteOperation.CREATE_ACQUISITION)]
+    """The operation that writes the form once it is sent."""
     done: Text
     """The template after the form was sent."""
     languages: Annotated[
         dict[str, Annotated[dict[str, FormQuestion], mapping("a language")]], mapping("“languages”", check_language)
     ]
+    """The texts in each language, by its code."""
 
     def build(self) -> model.Form:
         return model.Form(
@@ -216,10 +228,13 @@ class StandInSection(Section):
 
     label = "“stands_in”"
     for_: Contact = Field(alias="for")
+    """The contact who is acted for."""
     who: Contact
+    """The contact who acts."""
     as_: Texts = Field((), alias="as")
     """The roles; all without them."""
     from_: Day = Field(None, alias="from")
+    """The first day; without it, since always."""
     to: Day = None
     """The last day."""
 
@@ -236,11 +251,13 @@ class PeopleFile(Section):
 
     label = "people.yaml"
     teams: Annotated[dict[str, Roles], mapping("“teams”")]
+    """The contacts of each team, by team and role."""
     imprints: Annotated[dict[str, Roles], mapping("“imprints”", _check_imprint)] = Field(default_factory=dict)
     """The roles of one imprint, by its Consonance id."""
     milestones: Annotated[dict[str, Texts], mapping("“milestones”")] = Field(default_factory=dict)
     """The roles that a milestone concerns."""
     stands_in: Annotated[tuple[StandInSection, ...], OneOrMore()] = ()
+    """Who acts for whom: agents, estates, leavers and people on leave."""
     inbox: Text
     """The team that reads messages nobody asked for."""
 
@@ -292,6 +309,7 @@ class OfficeSection(Section):
     hours: Annotated[tuple[time, time], value(_read_hours, (OPENS, CLOSES)), WithJsonSchema({"type": "string"})]
     """Like 09:00-18:00."""
     days: Annotated[tuple[Annotated[Weekday | None, word(Weekday, None)], ...], OneOrMore()]
+    """The working days of the week."""
 
     def report_faults(self, report: FaultReport) -> None:
         if "days" in self.written and not any(self.days):
@@ -333,6 +351,7 @@ class ClosureSection(_Days):
 
     label = "a closure"
     why: Text | None = None
+    """The reason, for the reader of the file."""
 
     def build(self) -> Closure:
         return Closure(self.first, self.last, reason=self.why or "")
@@ -343,7 +362,9 @@ class FairSection(_Days):
 
     label = "a fair"
     name: Text | None = None
+    """The name of the fair."""
     roles: Texts
+    """The roles of the people who are there."""
 
     def build(self) -> Closure:
         return Closure(self.first, self.last, self.name or "", frozenset(self.roles))
@@ -354,8 +375,11 @@ class CalendarFile(Section):
 
     label = "calendar.yaml"
     house: OfficeSection
+    """The working hours of the publisher."""
     closed: Annotated[tuple[ClosureSection, ...], OneOrMore()] = ()
+    """The days on which the publisher is closed."""
     fairs: Annotated[tuple[FairSection, ...], OneOrMore()] = ()
+    """Book fairs, whose days are no working days for some roles."""
 
     def build(self) -> PublisherCalendar:
         closures = tuple(each.build() for each in self.closed)
@@ -373,7 +397,9 @@ class LimitsBrake(Section):
 
     label = "“brake”"
     answers: WholeNumber = _STANDARD.answers
+    """The most answers to one person in that time."""
     chains: WholeNumber = _STANDARD.chains
+    """The most chains that one person starts in that time."""
     within: DurationText | None = None
     """By the clock: minutes, hours or days."""
 
@@ -394,7 +420,9 @@ class LimitsPass(Section):
 
     label = "“pass”"
     severity: Annotated[Severity, word(Severity, Severity.CRITICAL)]
+    """The severity whose messages pass."""
     only: Annotated[str, only("staff", "“only” can only be “staff”")]
+    """Always ``staff``: nothing passes for people outside the house."""
 
 
 class LimitsCap(Section):
@@ -402,7 +430,9 @@ class LimitsCap(Section):
 
     label = "a cap"
     count: WholeNumber
+    """The most messages in that time."""
     per: Annotated[CapPeriod, word(CapPeriod, CapPeriod.DAY)]
+    """A calendar day, or a week from Monday, in the zone of the person."""
 
     def build(self) -> Cap:
         return Cap(self.count, self.per)
@@ -417,12 +447,15 @@ class LimitsFile(Section):
     digest: Annotated[Severity, word(Severity, Severity.INFO)] | None = None
     """Tells up to this severity that wait for the morning, or for a cap, become one message."""
     free: Annotated[str, only("replies", "“free” can only be “replies”")] | None = None
+    """Always ``replies``: an answer to a person's own message counts for no cap."""
     pass_: LimitsPass | None = Field(None, alias="pass")
+    """The messages that pass the caps and the quiet hours."""
     taken_for: DurationText = Duration(5, TimeUnit.WORKING_DAYS)
     """How long a person who took a case may be silent."""
     send_within: DurationText = Duration(2, TimeUnit.WORKING_DAYS)
     """How long a message may wait before it is not sent any more."""
     brake: LimitsBrake | None = None
+    """When somebody who keeps writing is not answered any more."""
 
     def report_faults(self, report: FaultReport) -> None:
         super().report_faults(report)

@@ -58,6 +58,7 @@ class TeamReference(Section):
 
     label = "a team"
     team: Text
+    """The name of the team in people.yaml."""
 
 
 Addressees = Annotated[
@@ -124,8 +125,11 @@ class WriteKeys(Section):
 
 
 class ThenSection(WriteKeys):
+    """A further write, asked for once the one before it has succeeded."""
+
     label = "“then”"
     record: OperationWord
+    """The operation that is written once the first is done."""
     unless: ConditionSection | None = None
     """A condition under which this is not written."""
 
@@ -164,7 +168,9 @@ class AnswerSection(WriteKeys, NotifyKeys):
     hand_over: Addressees | None = None
     """The people of whom one takes the case."""
     collect: Annotated[str, only("sender", "a form is collected from “sender” and nobody else")] | None = None
+    """Who fills in the form: ``sender``, the person who answered."""
     form: Text | None = None
+    """The form that is filled in."""
     ask: Addressees | None = None
     """The people who are asked next, with “say” and “answers”."""
     answers: Annotated[dict[str, "AnswerSection"], mapping("“answers”", named=True)] = Field(default_factory=dict)
@@ -176,6 +182,7 @@ class AnswerSection(WriteKeys, NotifyKeys):
     veto: Flag = False
     """After this answer no other one counts."""
     continue_: Flag = Field(default=False, alias="continue")
+    """Whether the chain goes on after this answer."""
 
     def report_faults(self, report: FaultReport) -> None:
         super().report_faults(report)
@@ -327,6 +334,7 @@ class TellStep(CopyKeys):
     """Send a message."""
 
     tell: Addressees
+    """Who is told: a role, a party of the event, a team, ``sender``, ``told``, or a list of these."""
     say: Text
     """The template of the message."""
 
@@ -338,6 +346,7 @@ class AskStep(CopyKeys):
     """Ask a question; each answer is a button of its template."""
 
     ask: Addressees
+    """Who is asked: a role, a party of the event, a team, ``sender``, ``told``, or a list of these."""
     say: Text
     """The template of the question."""
     answers: Annotated[dict[str, AnswerSection], mapping("“answers”", named=True)]
@@ -352,6 +361,7 @@ class RemindStep(CopyKeys):
     """Remind the people who have not answered."""
 
     remind: Annotated[str, only("unanswered", "“remind” is for “unanswered” and nobody else")]
+    """Who is reminded: ``unanswered``, those who have not answered finally."""
     say: Text
     """The template of the reminder."""
 
@@ -363,6 +373,7 @@ class CollectStep(StepSection):
     """Fill a form with the person who wrote."""
 
     collect: Annotated[str, only("sender", "“collect” is for “sender” and nobody else")]
+    """Who fills in the form: ``sender``, who wrote."""
     form: Text
     """The form's name."""
 
@@ -374,6 +385,7 @@ class HandOverStep(CopyKeys):
     """Hand the case over: one of these people takes it."""
 
     hand_over: Addressees
+    """To whom the matter is offered, with the buttons Take and Not me."""
     say: Text | None = None
     """The template; it has the buttons “take” and “not_me”."""
 
@@ -385,6 +397,7 @@ class RecordStep(WriteKeys, NotifyKeys, StepSection):
     """Write in Consonance."""
 
     record: OperationWord
+    """The operation that is written in Consonance."""
 
     def build_verb(self, index: int, verb: Verb, **more: Any) -> model.Step:
         return super().build_verb(index, verb, record=self.build_write(), tell=self.build_notification(), **more)
@@ -514,6 +527,7 @@ class ListSection(Section):
     each: (
         Annotated[str, only("person", "“each” can only be “person”: a list for each person who is awaited")] | None
     ) = None
+    """For whom there is a list of their own; without it there is one list of all."""
 
     def build(self) -> model.Listing:
         names = tuple(RuleId(name) for name in self.rules)
@@ -531,6 +545,7 @@ class RuleFile(Section):
     why: Annotated[dict[str, Text], mapping("“why”", check_language)]
     """By language: why a person gets a message of this rule."""
     severity: SeverityOrField = Severity.INFO
+    """How urgent its messages are; may be taken from a field of the event."""
     on: Texts = ()
     """The events that start it; “stet rules fields EVENT” lists their fields."""
     every: EveryText | None = None
@@ -546,6 +561,7 @@ class RuleFile(Section):
     on_change: Annotated[OnChange, word(OnChange, OnChange.PIN)] = OnChange.PIN
     """The effect of a change of this file on a running chain: it keeps its steps, gets the new ones, or ends."""
     steps: Annotated[tuple[Step, ...], OneOrMore(), BeforeValidator(_at_most_100)]
+    """The steps, in their order."""
     until: Annotated[tuple[UntilSection, ...], OneOrMore()] = ()
     """The events that end a chain."""
 

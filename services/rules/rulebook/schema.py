@@ -340,6 +340,7 @@ class FieldReference(Section):
 
     label = "a value"
     field: Text
+    """The field whose value is meant."""
 
     def build(self) -> model.Field:
         return model.Field(self.field, self.value_location("field"))

@@ -113,11 +113,17 @@ class StoryPerson(Section):
 
     label = "a person"
     roles: Texts = ()
+    """The roles of this person, at the work or in the house."""
     name: Text | None = None
+    """The name that messages show."""
     country: Country | None = None
+    """The country, as two letters: it decides language, zone and holidays where these are not given."""
     language: Language | None = None
+    """The language of this person."""
     zone: Zone | None = None
+    """The time zone, like Europe/Paris."""
     team: Text | None = None
+    """The team of people.yaml that the person belongs to."""
     subdivision: Text | None = None
     """The part of the country, for its public holidays, like SCT."""
     stands_in_for: Annotated[tuple[Contact, ...], OneOrMore()] = ()
@@ -127,7 +133,9 @@ class StoryPerson(Section):
     to: Day = None
     """The last of those days."""
     opted_out: Flag = False
+    """Whether the person wrote STOP before the story begins."""
     reachable: Flag = True
+    """Whether Consonance has a number for the person."""
     visitor: Flag = False
     """Has no contact in Consonance, only an address."""
 
@@ -151,7 +159,9 @@ class EventStep(Section):
 
     label = "an event"
     event: Text
+    """The event that arrives."""
     values: Values = Field(default={}, alias="with")
+    """The fields that differ from the example event; null removes one."""
 
     def report_faults(self, report: FaultReport) -> None:
         if self.event not in EVENT_NAMES:
@@ -164,6 +174,7 @@ class FactsStep(Section):
 
     label = "“facts”"
     facts: Values
+    """The facts that change, by their paths."""
 
 
 class Reply(Section):
@@ -171,9 +182,11 @@ class Reply(Section):
 
     label = "a reply"
     sender: Contact = Field(alias="from")
+    """The contact who writes."""
     button: Text | None = None
     """The name of an answer."""
     text: Text | None = None
+    """The text of the message."""
     document: Text | None = None
     """The name of a file."""
     reaction: Text | None = None
@@ -186,6 +199,7 @@ class Reply(Section):
     """The template of the message that is tapped or quoted. Without it a tap is on the newest message with that
     button, a reaction on the newest of all, and a text quotes nothing."""
     line: Text | None = None
+    """The number of the publisher that the person writes to."""
 
     def report_faults(self, report: FaultReport) -> None:
         if len(self.written.keys() & {"button", "text", "document", "reaction"}) != 1:
@@ -193,8 +207,11 @@ class Reply(Section):
 
 
 class ReplyStep(Section):
+    """A person answers or writes."""
+
     label = "a step"
     reply: Reply
+    """A person writes, taps a button or sends a file."""
 
     @property
     def location(self) -> Location:
@@ -206,6 +223,7 @@ class ReadStep(Section):
 
     label = "a step"
     person: Contact = Field(alias="read")
+    """The contact who reads the newest message."""
 
 
 class Failure(Section):
@@ -213,12 +231,17 @@ class Failure(Section):
 
     label = "“failed”"
     to: Contact
+    """The contact whose message fails."""
     code: Annotated[int, whole_number(0)]
+    """Meta's error code."""
 
 
 class FailureStep(Section):
+    """WhatsApp could not deliver a message."""
+
     label = "a step"
     failed: Failure
+    """A message cannot be delivered."""
 
     @property
     def location(self) -> Location:
@@ -230,12 +253,17 @@ class ReportedWrite(Section):
 
     label = "“written”"
     operation: Annotated[WriteOperation, word(WriteOperation, WriteOperation.RECORD_DECISION)] = Field(alias="record")
+    """The operation whose write has this outcome."""
     outcome: Annotated[WriteOutcome, word(WriteOutcome, WriteOutcome.VERIFIED)] = Field(alias="as")
+    """The outcome."""
 
 
 class WriteStep(Section):
+    """Consonance was written to, or could not be."""
+
     label = "a step"
     write: ReportedWrite = Field(alias="written")
+    """The outcome of a write in Consonance."""
 
     @property
     def location(self) -> Location:
@@ -243,8 +271,11 @@ class WriteStep(Section):
 
 
 class WaitStep(Section):
+    """Time passes."""
+
     label = "a step"
     wait: DurationText
+    """The duration that passes, like 2 working days."""
 
 
 class WaitUntilStep(Section):
@@ -252,6 +283,7 @@ class WaitUntilStep(Section):
 
     label = "a step"
     instant: Instant = Field(alias="wait until")
+    """The instant or local time up to which the story goes on, which is included."""
 
 
 class EffectKind(StrEnum):
@@ -284,23 +316,35 @@ class ExpectedEffect(Section):
 
     label = "an effect"
     tell: Contact | None = None
+    """The contact who is told."""
     ask: Contact | None = None
+    """The contact who is asked."""
     remind: Contact | None = None
+    """The contact who is reminded."""
     collect: Contact | None = None
+    """The contact who gets a message of a form."""
     hand_over: Contact | None = None
+    """The contact to whom the matter is offered."""
     record: Annotated[WriteOperation, word(WriteOperation, WriteOperation.RECORD_DECISION)] | None = None
+    """The operation that is asked for."""
     withdraw: Contact | None = None
+    """The contact whose message is withdrawn before it left."""
     left_out: Annotated[Mapping[str, Text], mapping("“left_out”")] = Field(default={})
     """Reasons by contact, or by the role that no person fills."""
     end: Annotated[Ending, word(Ending, Ending.DONE)] | None = None
+    """How the chain ended."""
     on_behalf_of: Annotated[tuple[Contact, ...], OneOrMore()] = Field(default=(), alias="for")
     """The person the receiver stands in for, or several."""
     template: Text | None = Field(default=None, alias="say")
+    """The template of the message."""
     language: Text | None = None
+    """The language of the message."""
     line: Text | None = None
+    """The number of the publisher that it leaves from."""
     text: Text | None = None
     """Words that the message contains."""
     values: Values = Field(default={}, alias="with")
+    """The values that are written."""
 
     @property
     def kind(self) -> EffectKind:
@@ -329,6 +373,7 @@ class ExpectStep(Section):
     effects: Annotated[tuple[ExpectedEffect, ...], value(_read_effects, ())] = Field(
         alias="expect", json_schema_extra=_or_nothing
     )
+    """All effects since the last ``expect``, in any order."""
 
 
 class UnknownStep(Section):
@@ -374,15 +419,20 @@ StoryStep = Annotated[
 
 
 class Story(Section):
+    """A course of events in virtual time, with what must follow from each."""
+
     label = "a story"
     it: Text
     """Completes a sentence that begins with the rule."""
     start: Instant
+    """The time at which the story begins, with its zone."""
     people: Annotated[
         dict[Annotated[ContactId, BeforeValidator(lambda key: int(key) if key.isdecimal() else 0)], StoryPerson],
         mapping("“people”", _check_contact),
     ]
+    """The people of the story, by contact number; they take the place of people.yaml."""
     steps: Annotated[tuple[StoryStep, ...], OneOrMore()] = Field(alias="play")
+    """The steps of the story, in their order."""
 
     @property
     def rule(self) -> str:
