@@ -163,6 +163,7 @@ class Layout:
             "STET_WHATSAPP_VERIFY_TOKEN": self.secrets.whatsapp_verify_token,
             "STET_WHATSAPP_LINES": _json(self.lines),
             "STET_WHATSAPP_BUSINESS_ACCOUNT": self.business_account,
+            "STET_WHATSAPP_TEMPLATES_SECONDS": "0",  # they are registered after the start
             "STET_CONSONANCE_URL": self.consonance_url,
             "STET_CONSONANCE_KEY": self.secrets.consonance_key,
             "STET_CONSONANCE_WEBHOOK_SECRETS": _json([self.secrets.consonance_webhook_secret]),

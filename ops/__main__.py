@@ -73,6 +73,9 @@ COMMANDS = (
     ),
     LazyCommand("audit", "List what the conservation audit found missing.", _SETTLE, attribute="audit_command"),
     LazyCommand("rules", "The rule files.", _SET_UP),
+    LazyCommand(
+        "templates", "The message templates of the rules, and those of the WhatsApp business account.", _SET_UP
+    ),
     LazyCommand("topics", "The topics of Stet on STET_KAFKA_BOOTSTRAP.", _SET_UP),
     LazyCommand("migrate", "Create or update the schemas in STET_POSTGRES_DSN.", _SET_UP, attribute="migrate_command"),
     LazyCommand(

@@ -72,8 +72,9 @@ from dispatcher.messages
 where tenant = $1 and (state in ('waiting', 'intent', 'uncertain') or set_aside is not null);
 
 -- name: templates
--- Templates that Meta has not approved or has paused.
-select name, language, state, reported_at from dispatcher.templates where tenant = $1 and state <> 'approved' order by name;
+-- Templates that Meta has not approved, has paused, or has moved to marketing.
+select name, language, coalesce(status, state) as state, reported_at from dispatcher.templates
+where tenant = $1 and (state <> 'usable' or category = 'MARKETING' and previous_category <> 'MARKETING') order by name;
 
 -- name: throttles
 -- What WhatsApp has told us to wait for.

@@ -552,6 +552,26 @@ _DELIVERY_ALERTS = [
         _steady('stet_line_stopped{service="dispatcher", line="main"}', "1", "0"),
     ),
     Alert(
+        "StetTemplateUnusable",
+        Severity.TICKET,
+        "sum by (namespace, reason) (stet_template_waiting_messages) > 0",
+        "10m",
+        "{{ $value }} messages wait for a template: {{ $labels.reason }}",
+        "Meta has paused, rejected or moved it, or does not have it. People outside the window get nothing meanwhile.",
+        "delivery",
+        _steady('stet_template_waiting_messages{service="dispatcher", reason="template_rejected"}', "3", "0"),
+    ),
+    Alert(
+        "StetTemplateRecategorised",
+        Severity.TICKET,
+        "max by (namespace) (stet_templates_recategorised) > 0",
+        "5m",
+        "Meta has moved {{ $value }} templates to marketing",
+        "They go only to people who consented to marketing, and each costs more. Others wait.",
+        "delivery",
+        _steady('stet_templates_recategorised{service="dispatcher"}', "1", "0"),
+    ),
+    Alert(
         "StetMessagesWaiting",
         Severity.PAGE,
         'max by (namespace, lane) (stet_oldest_waiting_message_age_seconds{lane="critical"}) > <10m>\n'

@@ -11,16 +11,22 @@ from aiohttp import web
 from dev.whatsapp.control_api import MessageQueries, SimulatorCommands, explain
 from dev.whatsapp.graph_api import GraphApi
 from dev.whatsapp.simulator import WhatsAppOptions, WhatsAppSimulator
+from dev.whatsapp.template_api import TemplateApi
 
 _GRACE = 0.2  # seconds; held connections are cut after it
 
 
 def application(simulator: WhatsAppSimulator) -> web.Application:
-    graph, queries = GraphApi(simulator), MessageQueries(simulator)
+    graph, templates, queries = GraphApi(simulator), TemplateApi(simulator), MessageQueries(simulator)
     app = web.Application()
     app.add_routes(
         [
             web.post(r"/{version:v\d+\.0}/{phone_number_id}/messages", graph.messages),
+            web.get(r"/{version:v\d+\.0}/{account}/message_templates", templates.list),
+            web.post(r"/{version:v\d+\.0}/{account}/message_templates", templates.create),
+            web.delete(r"/{version:v\d+\.0}/{account}/message_templates", templates.delete),
+            web.post(r"/{version:v\d+\.0}/{template_id}/unpause", templates.unpause),
+            web.post(r"/{version:v\d+\.0}/{template_id}", templates.edit),
             web.get(r"/{version:v\d+\.0}/{phone_number_id}", graph.number),
             web.get("/healthz", queries.healthz),
         ]
@@ -35,6 +41,8 @@ def _control_api(commands: SimulatorCommands, queries: MessageQueries) -> web.Ap
         [
             web.post("/people", commands.people),
             web.post("/templates", commands.templates),
+            web.post("/template_changes", commands.template_changes),
+            web.post("/reviews", commands.reviews),
             web.post("/scripts", commands.scripts),
             web.post("/say", commands.say),
             web.post("/faults", commands.faults),

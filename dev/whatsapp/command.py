@@ -55,6 +55,7 @@ def main(
     accept_any_template: Annotated[
         bool, typer.Option("--accept-any-template", help="Send templates that are not registered, too.")
     ] = False,
+    review_seconds: Annotated[float, typer.Option(min=0, help="How long the review of a template takes.")] = 60.0,
     rules: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Rules whose templates are registered from the start.")
     ] = None,
@@ -78,6 +79,7 @@ def main(
         keep=keep,
         per_second=per_second,
         accept_any_template=accept_any_template,
+        review_seconds=review_seconds,
         templates=() if rules is None else _templates_of(rules),
     )
     run(options)

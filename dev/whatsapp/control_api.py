@@ -12,9 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from dev.whatsapp.directory import BusinessLine, PersonRegistration, WhatsAppPerson
 from dev.whatsapp.faults import SendFault
+from dev.whatsapp.graph_errors import GraphError
 from dev.whatsapp.messages import AcceptedMessage, PersonReply
 from dev.whatsapp.scripted_people import SayCommand, Script, message_meant, said
 from dev.whatsapp.simulator import WhatsAppSimulator
+from dev.whatsapp.template_account import ReviewOutcome, TemplateChange
 from dev.whatsapp.templates import RegisteredTemplate
 from shared.contracts.errors import Malformed
 
@@ -30,6 +32,8 @@ class NewSettings(BaseModel):
 
 _PEOPLE = TypeAdapter(list[PersonRegistration])
 _TEMPLATES = TypeAdapter(list[RegisteredTemplate])
+_TEMPLATE_CHANGES = TypeAdapter(list[TemplateChange])
+_REVIEWS = TypeAdapter(list[ReviewOutcome])
 _SCRIPTS = TypeAdapter(list[Script])
 _FAULTS = TypeAdapter(list[SendFault])
 
@@ -56,6 +60,22 @@ class SimulatorCommands:
         for template in templates:
             self.simulator.templates.add(template)
         return as_json({"templates": len(templates)})
+
+    async def template_changes(self, request: web.Request) -> web.Response:
+        """Meta's own doing: a pause, a quality, another category."""
+        changes = _TEMPLATE_CHANGES.validate_python(await _several(request))
+        for change in changes:
+            try:
+                self.simulator.template_account.change(change)
+            except GraphError as error:
+                raise Malformed(error.details) from error
+        return as_json({"template_changes": len(changes)})
+
+    async def reviews(self, request: web.Request) -> web.Response:
+        """How the next reviews end."""
+        outcomes = _REVIEWS.validate_python(await _several(request))
+        self.simulator.template_account.outcomes += outcomes
+        return as_json({"reviews": len(outcomes)})
 
     async def scripts(self, request: web.Request) -> web.Response:
         scripts = _SCRIPTS.validate_python(await _several(request))

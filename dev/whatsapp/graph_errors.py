@@ -14,6 +14,8 @@ _TITLES: dict[int, tuple[int, str]] = {
     100: (400, "Invalid parameter"),
     190: (401, "Invalid access token"),
     368: (403, "Temporarily blocked for policy violations"),
+    80008: (400, "Rate limit of the management API reached"),
+    131059: (400, "Invalid paging cursor"),
     80007: (400, "Rate limit of the business account reached"),
     130429: (400, "Rate limit hit"),
     130472: (400, "User is part of an experiment"),

@@ -24,7 +24,16 @@ from dev.whatsapp.messages import (
 )
 from dev.whatsapp.scripted_people import PersonMessage, Script, ScriptAction, Scripts, message_of_script, node
 from dev.whatsapp.send_validation import is_bsuid, phone_digits
-from dev.whatsapp.webhook_payloads import Json, StatusFailure, WebhookUpdate, accepted, contact, inbound, status
+from dev.whatsapp.webhook_payloads import (
+    AccountUpdate,
+    Json,
+    StatusFailure,
+    WebhookUpdate,
+    accepted,
+    contact,
+    inbound,
+    status,
+)
 from shared.runtime.clock import Clock
 
 _CHECK_SECONDS = 0.01  # seconds of machine time between looks at a clock that jumps
@@ -67,7 +76,7 @@ _WITHOUT_CONTACTS = 0.5  # of statuses, at full disorder: contacts are optional 
 
 
 class WebhookQueue(Protocol):
-    def put(self, update: WebhookUpdate) -> None:
+    def put(self, update: WebhookUpdate | AccountUpdate) -> None:
         """Hand one update over for delivery to the webhook."""
 
 

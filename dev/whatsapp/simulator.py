@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 from dev.whatsapp.chance import Chance
@@ -13,6 +14,7 @@ from dev.whatsapp.limits import ProviderLimits
 from dev.whatsapp.messages import Counts, MessageLog
 from dev.whatsapp.network import Network, Schedule
 from dev.whatsapp.scripted_people import Scripts
+from dev.whatsapp.template_account import TemplateAccount
 from dev.whatsapp.templates import RegisteredTemplate, TemplateRegistry
 from dev.whatsapp.webhooks import Webhooks
 from shared.runtime.clock import Clock, DevelopmentClock, SystemClock
@@ -38,6 +40,7 @@ class WhatsAppOptions:
     per_second: int = 80
     accept_any_template: bool = False
     templates: Sequence[RegisteredTemplate] = ()
+    review_seconds: float = 60.0
 
 
 @dataclass(slots=True)
@@ -73,6 +76,10 @@ class WhatsAppSimulator:
             self.templates.add(template)
         self.people = WhatsAppPeople(self.chance)
         self.schedule.clear()
+        review = timedelta(seconds=options.review_seconds)
+        self.template_account = TemplateAccount(
+            self.templates, self.clock, self.chance, self.schedule, self.webhooks, review
+        )
         self.webhooks.forget(self.counters)
         self.network = Network(
             clock=self.clock,

@@ -77,6 +77,17 @@ class TemplateRegistry:
     def add(self, template: RegisteredTemplate) -> None:
         self._known[template.name, template.language] = template
 
+    def remove(self, template: RegisteredTemplate) -> None:
+        self._known.pop((template.name, template.language), None)
+
+    def get(self, name: str, language: str) -> RegisteredTemplate | None:
+        """Whatever its status; None where it is not registered."""
+        return self._known.get((name, language))
+
+    def all(self) -> list[RegisteredTemplate]:
+        """By name and language."""
+        return [self._known[key] for key in sorted(self._known)]
+
     def find(self, name: str, language: str) -> RegisteredTemplate:
         template = self._known.get((name, language))
         if template is None and self.accept_any:

@@ -31,6 +31,18 @@ class WebhookUpdate:
 
 
 @dataclass(frozen=True, slots=True)
+class AccountUpdate:
+    """A change of the account: a template's status, quality or category. ``field`` is the webhook's, in a change of its
+    own.
+    """
+
+    name: str
+    field: str
+    value: Json
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class StatusFailure:
     code: int
     details: str
@@ -72,25 +84,37 @@ def inbound(wamid: str, person: WhatsAppPerson, at: datetime, said: Json, *, bla
     return {**sender, "id": wamid, "timestamp": str(int(at.timestamp())), **said}
 
 
-def envelope(account: str, updates: Iterable[WebhookUpdate], *, one_change_each: bool) -> Json:
+def envelope(account: str, updates: Iterable[WebhookUpdate | AccountUpdate], *, one_change_each: bool) -> Json:
     """All updates in one body: a change per neighbouring updates of the same line and kind, or a change each."""
+    updates = list(updates)
     changes = [
-        _change(list(group))
+        _change([update for _, update in group])
         for _, group in groupby(
-            enumerate(updates),
-            key=lambda at: (at[0] if one_change_each else 0, at[1].line.phone_number_id, at[1].kind),
+            enumerate(updates), key=lambda at: _group(at[1], at[0] if one_change_each else 0, at[0])
         )
     ]
-    return {"object": "whatsapp_business_account", "entry": [{"id": account, "changes": changes}]}
+    times = [int(update.at.timestamp()) for update in updates if isinstance(update, AccountUpdate)]
+    entry = {"id": account, **({"time": max(times)} if times else {}), "changes": changes}
+    return {"object": "whatsapp_business_account", "entry": [entry]}
 
 
-def _change(group: list[tuple[int, WebhookUpdate]]) -> Json:
-    updates = [update for _, update in group]
-    value: Json = {"messaging_product": "whatsapp", "metadata": updates[0].line.metadata}
+def _group(update: WebhookUpdate | AccountUpdate, apart: int, place: int) -> tuple[int, str, str]:
+    """Neighbours with the same stand in one change; an update of the account stands alone."""
+    if isinstance(update, AccountUpdate):
+        return place, "", update.field
+    return apart, update.line.phone_number_id, update.kind
+
+
+def _change(group: list[WebhookUpdate | AccountUpdate]) -> Json:
+    first = group[0]
+    if isinstance(first, AccountUpdate):
+        return {"value": first.value, "field": first.field}
+    updates = [update for update in group if isinstance(update, WebhookUpdate)]
+    value: Json = {"messaging_product": "whatsapp", "metadata": first.line.metadata}
     contacts = {update.contact["user_id"]: update.contact for update in updates if update.contact is not None}
     if contacts:
         value["contacts"] = list(contacts.values())
-    value[updates[0].kind] = [update.item for update in updates]
+    value[first.kind] = [update.item for update in updates]
     return {"value": value, "field": "messages"}
 
 

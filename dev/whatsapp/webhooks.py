@@ -16,7 +16,7 @@ import aiohttp
 
 from dev.whatsapp.chance import Chance
 from dev.whatsapp.messages import Counts
-from dev.whatsapp.webhook_payloads import WebhookUpdate, encode, envelope, signature
+from dev.whatsapp.webhook_payloads import AccountUpdate, WebhookUpdate, encode, envelope, signature
 
 _WORKERS = 4
 _MOST_UPDATES = 100  # in one body; Meta promises at most 1,000
@@ -58,7 +58,7 @@ class Webhooks:
         self._strict = strict
         self._order = asyncio.Lock()
         self._tally = Counts()
-        self._pending: deque[WebhookUpdate] = deque()
+        self._pending: deque[WebhookUpdate | AccountUpdate] = deque()
         self._bodies: asyncio.Queue[_Body] = asyncio.Queue()
         self._gathered = asyncio.Event()
         self._later = 0
@@ -82,7 +82,7 @@ class Webhooks:
     def undelivered(self) -> int:
         return len(self._pending) + self._bodies.qsize() + self._later + self._posting
 
-    def put(self, update: WebhookUpdate) -> None:
+    def put(self, update: WebhookUpdate | AccountUpdate) -> None:
         if self._trouble.webhook_url is None:
             return
         self._tally.add("webhooks.updates")
@@ -103,10 +103,10 @@ class Webhooks:
             for _ in range(_WORKERS):
                 tasks.create_task(self._work(session))
 
-    def _delay_of(self, update: WebhookUpdate) -> float:
+    def _delay_of(self, update: WebhookUpdate | AccountUpdate) -> float:
         return _LATEST * self._chance.draw(update.name, "late")
 
-    def _gather(self, update: WebhookUpdate) -> None:
+    def _gather(self, update: WebhookUpdate | AccountUpdate) -> None:
         self._pending.append(update)
         self._gathered.set()
 

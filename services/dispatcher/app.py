@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 
 from services.dispatcher.audit import audit_hops
@@ -14,6 +15,8 @@ from services.dispatcher.reconciliation import Reconciler
 from services.dispatcher.sender import ResultRecorder, Sender
 from services.dispatcher.settings import DispatcherSettings
 from services.dispatcher.store import AccountStore, MessageStore, PeopleStore
+from services.dispatcher.template_cache import TemplateCache
+from services.dispatcher.template_reader import TemplateReader
 from services.dispatcher.throttle_store import ThrottleStore
 from services.dispatcher.throttles import Throttles
 from services.dispatcher.unread_partitions import FetchEndOffsets, UnreadPartitions
@@ -55,14 +58,17 @@ def compose(
     sender = Sender(clock, recorder, whatsapp, Throttles(), settings.sends_in_flight)
     backlog = TopicBacklog([topic.name for topic in TOPICS], fetch_ends)
     unread = UnreadPartitions(tenant, (MESSAGES_REQUESTED, CONTACTS, WHATSAPP_MESSAGES), pool, fetch_ends)
+    templates = TemplateCache(account)
     session = partial(connect, settings.dsn, SERVICE, **LEADER_SESSION)
     lease = LeaderLease(f"stet/dispatcher/portfolio/{tenant}", session, task="sender")
     return DispatcherParts(
         handler=DispatcherHandler(people, store, updater, evidence, account),
         sender=sender,
-        leader=Leader(lease, backlog, unread, throttle_store, store, sender, settings.limits(), lines, settings.lease),
+        leader=Leader(
+            lease, backlog, unread, throttle_store, store, sender, settings.limits(), lines, settings.lease, templates
+        ),
         reconciler=Reconciler(sender, recorder, store, account, lines, settings.unproven_after),
-        monitor=Monitor(pool, store, evidence, sender, lines, settings.unproven_after),
+        monitor=Monitor(pool, store, account, evidence, sender, lines, settings.unproven_after),
     )
 
 
@@ -78,6 +84,16 @@ async def main() -> None:
         process.task("deliver", parts.sender.deliver)
         process.task("record", parts.sender.record)
         process.task("reconcile", parts.reconciler.run)
+        if settings.reads_templates:
+            reader = TemplateReader(
+                process.pool,
+                process.clock,
+                AccountStore(settings.tenant),
+                parts.sender,
+                settings.template_endpoint(),
+                timedelta(seconds=settings.whatsapp_templates_seconds),
+            )
+            process.task("templates", reader.run)
         process.task("gauges", parts.monitor.update_gauges)
         process.audit(*audit_hops())
         process.add_idle_check(parts.monitor.idle)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from services.dispatcher import metrics
 from services.dispatcher.pauses import OperatorPauses
@@ -17,6 +18,8 @@ from services.dispatcher.planner import DropMessage, Postpone, SendContext, Send
 from services.dispatcher.rate_limits import RateUsage, SendLimits
 from services.dispatcher.reasons import MessageReason
 from services.dispatcher.store import DueMessage, LaneCapacity, MessageStore, UnreadableMessage
+from services.dispatcher.template_cache import TemplateCache
+from services.dispatcher.templates import TemplateKey, TemplateState
 from services.dispatcher.throttles import SendTarget, Throttles
 from services.dispatcher.unread_partitions import UnreadPartitions
 from shared.contracts.callbacks import format_callback
@@ -82,6 +85,7 @@ class Claimer:
     lines: Collection[str]
     lease: timedelta
     pauses: OperatorPauses
+    templates: TemplateCache
     bulk_turns: Counter[str] = field(default_factory=Counter)
     """Per line, how many normal messages have gone since the last one of bulk; ``NORMAL_TO_BULK`` at most."""
 
@@ -141,6 +145,7 @@ class Claimer:
                     _drop_unreadable(batch, one.message.message_id, error)
 
     def _plan(self, due: DueMessage, batch: ClaimedBatch, moment: Moment) -> None:
+        due = self._with_usable_template(due, batch.templates, moment.business)
         message = due.message
         context = self._context(due, batch.templates, moment.business)
         match plan_send(message, context, self.limits, moment.business):
@@ -182,7 +187,10 @@ class Claimer:
 
     async def _begin(self, connection: Connection, batch: ClaimedBatch, moment: Moment) -> None:
         """A message that was withdrawn since it was fetched is not begun, and not sent."""
-        wordings = {intent.message_id: intent.wording for intent in batch.intents.values()}
+        wordings = {
+            intent.message_id: (intent.wording, intent.target.template[0] if intent.target.template else None)
+            for intent in batch.intents.values()
+        }
         lease = moment.machine + self.lease
         begun = await self.store.begin_attempts(connection, wordings, moment.business, moment.machine, lease)
         for message_id, intent in list(batch.intents.items()):
@@ -196,7 +204,7 @@ class Claimer:
             person_known=due.person_known,
             address=due.address,
             window_opened_at=due.window_opened_at,
-            template=due.template,
+            template=self._template_state(due),
             template_throttled_until=self._template_throttled_until(_template_of(due), templates, now),
             is_template_paused_by_operator=self.pauses.names.has_template(_template_of(due)),
             number_throttled_until=self.throttles.number_until(line, now),
@@ -204,6 +212,34 @@ class Claimer:
             number_sends=self.usage.number(line, now),
             pair_sends=self.usage.pair(line, person_id),
         )
+
+    def _template_state(self, due: DueMessage) -> TemplateState:
+        """By the leader's copy; the row read with the message is newer, and says only usable, paused or disabled."""
+        call = due.message.content.template
+        if call is None:
+            return TemplateState.USABLE
+        state = self.templates.known.state(call, marketing_consent=bool(call.get("marketing_consent")))
+        if state is TemplateState.USABLE:
+            return due.template
+        if state is TemplateState.DISABLED:
+            return TemplateState.DISABLED if due.template is TemplateState.DISABLED else TemplateState.PAUSED
+        return state
+
+    def _with_usable_template(self, due: DueMessage, in_flight: Collection[TemplateKey], now: datetime) -> DueMessage:
+        """With its fallback in place of a template that WhatsApp would not take now; an operator's pause holds both."""
+        call = due.message.content.template
+        fallback = call.get("fallback") if call else None
+        if call is None or fallback is None or self.pauses.names.has_template(_template_of(due)):
+            return due
+        fallback = {**fallback, "marketing_consent": call.get("marketing_consent", False)}
+        content = replace(due.message.content, template=fallback)
+        other = replace(due, message=replace(due.message, content=content), template=TemplateState.USABLE)
+        is_better = self._is_held(due, in_flight, now) and not self._is_held(other, in_flight, now)
+        return other if is_better and not self.pauses.names.has_template(_template_of(other)) else due
+
+    def _is_held(self, due: DueMessage, in_flight: Collection[TemplateKey], now: datetime) -> bool:
+        until = self._template_throttled_until(_template_of(due), in_flight, now)
+        return self._template_state(due) is not TemplateState.USABLE or (until is not None and until > now)
 
     def _template_throttled_until(
         self, template: tuple[str, str] | None, in_flight: Collection[tuple[str, str]], now: datetime

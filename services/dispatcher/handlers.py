@@ -4,8 +4,9 @@ People and windows come first, because they only add what is known; then new mes
 the evidence of sends.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
@@ -13,8 +14,14 @@ from services.dispatcher.delivery_evidence import DeliveryEvidence, ReceivedStat
 from services.dispatcher.message_state import MessageState, withdraw
 from services.dispatcher.message_updates import MessageUpdate, MessageUpdater, message_event
 from services.dispatcher.metrics import MessageTally
-from services.dispatcher.planner import TemplateState, opens_window
+from services.dispatcher.planner import opens_window
 from services.dispatcher.store import AccountStore, MessageStore, PeopleStore, RequestOrigin, is_merged
+from services.dispatcher.templates import (
+    TemplateReport,
+    parse_category_update,
+    parse_quality_update,
+    parse_status_update,
+)
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event, EventData
 from shared.contracts.messages import MessageWithdrawn, SendMessage, WithdrawMessage
@@ -40,19 +47,13 @@ WAKE_CHANNEL = "stet_dispatcher_wake"
 WITHDRAWN_CHANNEL = "stet_dispatcher_withdrawn"
 """Notifies the leader of messages whose request must not begin any more."""
 
-_TEMPLATE_STATUS = "message_template_status_update"
-_TEMPLATE_STATES: Mapping[str, TemplateState] = {
-    "APPROVED": TemplateState.USABLE,
-    "FLAGGED": TemplateState.USABLE,
-    "REINSTATED": TemplateState.USABLE,
-    "PAUSED": TemplateState.PAUSED,
-    "LOCKED": TemplateState.PAUSED,
-    "PENDING": TemplateState.PAUSED,
-    "IN_APPEAL": TemplateState.PAUSED,
-    "REJECTED": TemplateState.DISABLED,
-    "DISABLED": TemplateState.DISABLED,
-    "DELETED": TemplateState.DISABLED,
-    "ARCHIVED": TemplateState.DISABLED,
+TEMPLATES_CHANNEL = "stet_dispatcher_templates"
+"""Notifies the leader that more is known of templates."""
+
+_TEMPLATE_FIELDS: Mapping[str, Callable[[Mapping[str, Any], datetime], TemplateReport | None]] = {
+    "message_template_status_update": parse_status_update,
+    "message_template_quality_update": parse_quality_update,
+    "template_category_update": parse_category_update,
 }
 _D = TypeVar("_D", bound=EventData)
 
@@ -132,25 +133,15 @@ class DispatcherHandler:
                 await self.account.save_coverage(tx.connection, heartbeat.account, heartbeat.since, heartbeat.until)
             case WebhookGapOpened() as gap:
                 await self.account.save_gap(tx.connection, gap.account, gap.since)
-            case AccountReported(field=field) as report if field == _TEMPLATE_STATUS:
-                await self._save_template_state(tx, report)
+            case AccountReported(field=field) as report if field in _TEMPLATE_FIELDS:
+                await self._save_template(tx, report)
             case _:
                 pass
 
-    async def _save_template_state(self, tx: Transaction, report: AccountReported) -> None:
-        update = parse_template_update(report.value)
-        if update is not None:
-            template, state = update
-            await self.account.save_template_state(tx.connection, template, state, report.at, tx.now)
-
-
-def parse_template_update(value: Mapping[str, Any]) -> tuple[tuple[str, str], TemplateState] | None:
-    """((name, language), state); None for an update that changes no state here."""
-    name, language = value.get("message_template_name"), value.get("message_template_language")
-    state = _TEMPLATE_STATES.get(str(value.get("event")).upper())
-    if state is None or not isinstance(name, str) or not isinstance(language, str):
-        return None
-    return (name, language), state
+    async def _save_template(self, tx: Transaction, report: AccountReported) -> None:
+        found = _TEMPLATE_FIELDS[report.field](report.value, report.at)
+        if found is not None:
+            await self.account.save_templates(tx.connection, [found], tx.now, TEMPLATES_CHANNEL)
 
 
 def _of_type(events: Sequence[Event], kind: type[_D]) -> list[tuple[_D, Event]]:

@@ -16,13 +16,14 @@ from aiokafka.errors import KafkaError
 
 from services.dispatcher import metrics
 from services.dispatcher.claimer import Claimer, Moment
-from services.dispatcher.handlers import WAKE_CHANNEL, WITHDRAWN_CHANNEL
+from services.dispatcher.handlers import TEMPLATES_CHANNEL, WAKE_CHANNEL, WITHDRAWN_CHANNEL
 from services.dispatcher.pauses import OperatorPauses
 from services.dispatcher.provider_responses import SendUncertain
 from services.dispatcher.rate_limits import RateUsage, SendLimits
 from services.dispatcher.reasons import MessageReason
 from services.dispatcher.sender import Sender
 from services.dispatcher.store import QUERIES, MessageStore
+from services.dispatcher.template_cache import TemplateCache
 from services.dispatcher.throttle_store import THROTTLED_CHANNEL, ThrottleStore
 from services.dispatcher.throttles import SendTarget
 from services.dispatcher.unread_partitions import FetchEndOffsets, UnreadPartitions
@@ -100,6 +101,7 @@ class Leader:
     limits: SendLimits
     lines: Collection[str]
     send_lease: timedelta
+    templates: TemplateCache
 
     async def run(self) -> None:
         """Until the task is cancelled: wait for the lease, send while it is held."""
@@ -134,6 +136,7 @@ class Leader:
             (WAKE_CHANNEL, sender.wake),
             (WITHDRAWN_CHANNEL, sender.cancel),
             (THROTTLED_CHANNEL, sender.reload_throttles),
+            (TEMPLATES_CHANNEL, self.templates.expire),
         )
 
     async def _load_claimer(self, connection: Connection, moment: Moment) -> Claimer:
@@ -147,8 +150,11 @@ class Leader:
         for line in await self.store.lines_with_intents(connection, self.sender.in_flight.message_ids):
             outcome = SendUncertain(MessageReason.LEASE_ENDED)
             throttles.record(outcome, SendTarget(line, ""), moment.business, moment.machine)
+        self.templates.expire()
         pauses = OperatorPauses(self.store)
-        return Claimer(self.store, usage, throttles, self.unread, self.limits, self.lines, self.send_lease, pauses)
+        return Claimer(
+            self.store, usage, throttles, self.unread, self.limits, self.lines, self.send_lease, pauses, self.templates
+        )
 
 
 def _unread(positions: Mapping[Partition, int], ends: Mapping[Partition, int]) -> list[Partition]:

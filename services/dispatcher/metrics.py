@@ -13,7 +13,9 @@ from services.dispatcher.provider_responses import (
     SendUncertain,
     error_class,
 )
+from services.dispatcher.reasons import MessageReason
 from services.dispatcher.store import RequestOrigin
+from services.dispatcher.templates import KNOWN_STATUSES
 from shared.contracts.messages import (
     Lane,
     MessageAccepted,
@@ -42,6 +44,14 @@ _OUTCOMES: dict[type[MessageEventData], str] = {
     MessageWithdrawn: "withdrawn",
     MessageTooLate: "too_late",
 }
+TEMPLATE_WAITS = (
+    MessageReason.TEMPLATE_PAUSED,
+    MessageReason.TEMPLATE_PENDING,
+    MessageReason.TEMPLATE_REJECTED,
+    MessageReason.TEMPLATE_MISSING,
+    MessageReason.TEMPLATE_RECATEGORISED,
+)
+TEMPLATE_STATUSES = (*KNOWN_STATUSES, "OTHER")
 _LANE_DELAYS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 14400.0, 86400.0)
 _MOST_REASONS = 60
 
@@ -111,6 +121,22 @@ UNREAD_PARTITIONS = _metrics.gauge(
     "stet_unread_partitions",
     "Partitions that were not read lately; the leader sends their people nothing.",
     replicas=Replicas.SUM,
+)
+TEMPLATE_READINGS = _metrics.counter(
+    "stet_template_readings_total",
+    "Readings of the list of the account's templates.",
+    label("outcome", ("read", "refused", "unavailable")),
+)
+TEMPLATES = _metrics.gauge(
+    "stet_templates", "Templates by the state that WhatsApp last reported.", label("status", TEMPLATE_STATUSES)
+)
+TEMPLATES_RECATEGORISED = _metrics.gauge(
+    "stet_templates_recategorised", "Templates that WhatsApp has moved to marketing."
+)
+MESSAGES_FOR_TEMPLATES = _metrics.gauge(
+    "stet_template_waiting_messages",
+    "Messages that wait for a template.",
+    label("reason", (reason.value for reason in TEMPLATE_WAITS)),
 )
 SET_ASIDE = _metrics.counter(
     "stet_rows_set_aside_total", "Rows and responses that a loop could not handle and set aside.", _loop, _reason

@@ -9,7 +9,7 @@ from services.dispatcher import metrics
 from services.dispatcher.claimer import Moment
 from services.dispatcher.delivery_evidence import DeliveryEvidence
 from services.dispatcher.sender import REFUSED_HINT, TOKEN_SETTING, Sender
-from services.dispatcher.store import LineSchedule, MessageStore, OpenSends
+from services.dispatcher.store import AccountStore, LineSchedule, MessageStore, OpenSends
 from shared.contracts.messages import Lane
 from shared.runtime.failures import TRANSIENT_ERRORS, record_loop_error
 from shared.runtime.health import IdleStatus
@@ -24,6 +24,7 @@ _EVERY = 5.0  # seconds between two updates of the gauges
 class Monitor:
     pool: Pool
     store: MessageStore
+    account: AccountStore
     evidence: DeliveryEvidence
     sender: Sender
     lines: Collection[str]
@@ -76,6 +77,7 @@ class Monitor:
         metrics.SENDS_UNCERTAIN.set(sends.uncertain)
         metrics.OLDEST_UNCERTAIN_AGE.set(_age(sends.oldest_uncertain, moment.business))
         metrics.MESSAGES_SET_ASIDE.set(set_aside)
+        await self._update_template_gauges()
         for lane in Lane:
             messages, oldest = waiting.get(lane, (0, None))
             metrics.MESSAGES_WAITING.labels(lane).set(messages)
@@ -104,6 +106,16 @@ class Monitor:
 
     def _settles_at(self, sends: OpenSends) -> datetime | None:
         return sends.next_unproven + self.unproven_after if sends.next_unproven is not None else None
+
+    async def _update_template_gauges(self) -> None:
+        statuses, recategorised = await self.account.count_templates(self.pool)
+        waiting = await self.account.waiting_for_templates(self.pool)
+        for status in metrics.TEMPLATE_STATUSES:
+            metrics.TEMPLATES.labels(status).set(statuses.pop(status, 0))
+        metrics.TEMPLATES.labels("OTHER").set(sum(statuses.values()))
+        metrics.TEMPLATES_RECATEGORISED.set(recategorised)
+        for reason in metrics.TEMPLATE_WAITS:
+            metrics.MESSAGES_FOR_TEMPLATES.labels(reason.value).set(waiting.get(reason.value, 0))
 
 
 def _age(since: datetime | None, now: datetime) -> float:

@@ -6,17 +6,24 @@ It also judges the customer service window: each message or call of a person to 
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from enum import StrEnum
 
 from msgspec import Struct
 
 from services.dispatcher.payload import MessageContent, RecipientAddress
 from services.dispatcher.rate_limits import SendLimits
 from services.dispatcher.reasons import MessageReason
+from services.dispatcher.templates import TemplateState
 from shared.contracts.messages import Lane, MessageForm
 from shared.contracts.whatsapp import MessageKind, MessageReceived
 
-_PAUSED_TEMPLATE_WAIT = timedelta(hours=1)  # an approved template releases its messages earlier
+_PAUSED_TEMPLATE_WAIT = timedelta(hours=1)  # a template whose state changes releases its messages earlier
+_TEMPLATE_WAITS = {
+    TemplateState.PENDING: MessageReason.TEMPLATE_PENDING,
+    TemplateState.PAUSED: MessageReason.TEMPLATE_PAUSED,
+    TemplateState.REJECTED: MessageReason.TEMPLATE_REJECTED,
+    TemplateState.MISSING: MessageReason.TEMPLATE_MISSING,
+    TemplateState.RECATEGORISED: MessageReason.TEMPLATE_RECATEGORISED,
+}
 _OPENING_KINDS = frozenset(
     {
         MessageKind.TEXT,
@@ -29,12 +36,6 @@ _OPENING_KINDS = frozenset(
     }
 )
 """Not reactions, edits and deletions: a window counted too short costs a template, one too long a failed message."""
-
-
-class TemplateState(StrEnum):
-    USABLE = "usable"
-    PAUSED = "paused"
-    DISABLED = "disabled"
 
 
 class QueuedMessage(Struct, frozen=True):
@@ -144,8 +145,8 @@ def _find_template_obstacle(
 ) -> Postpone | DropMessage | None:
     if context.template is TemplateState.DISABLED:
         return DropMessage(MessageReason.TEMPLATE_DISABLED)
-    if context.template is TemplateState.PAUSED:
-        return _wait(message, now + _PAUSED_TEMPLATE_WAIT, MessageReason.TEMPLATE_PAUSED)
+    if (reason := _TEMPLATE_WAITS.get(context.template)) is not None:
+        return _wait(message, now + _PAUSED_TEMPLATE_WAIT, reason)
     if context.is_template_paused_by_operator:
         return _wait(message, now + _PAUSED_TEMPLATE_WAIT, MessageReason.PAUSED_BY_OPERATOR)
     if context.template_throttled_until is not None and context.template_throttled_until > now:

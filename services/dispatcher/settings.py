@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from services.dispatcher.rate_limits import NUMBER_RATE_LIMIT, RateLimit, SendLimits
 from services.dispatcher.whatsapp_client import WhatsAppEndpoint
+from shared.clients.whatsapp_templates import TemplateEndpoint
 from shared.contracts.ids import Line
 from shared.runtime.credentials import AccessKey
 from shared.runtime.settings import ServiceSettings
@@ -54,6 +55,20 @@ class DispatcherSettings(ServiceSettings):
     unproven_after_seconds: Annotated[
         float, Field(gt=0, description="How long, on both clocks, before silence may count as evidence.")
     ] = 900.0
+    whatsapp_business_account: Annotated[
+        str,
+        Field(min_length=1, description="The id of the WhatsApp business account, whose templates are read."),
+    ] = "whatsapp"
+    whatsapp_templates_seconds: Annotated[
+        float,
+        Field(
+            ge=0,
+            description=(
+                "How often the list of the account's templates is read; 0 never, and then a missing template is not "
+                "known before a send. It needs the number of the account in STET_WHATSAPP_BUSINESS_ACCOUNT."
+            ),
+        ),
+    ] = 600
     limits_lifted: Annotated[
         bool, Field(description="Sends without limits of its own; for measurements with a virtual clock alone.")
     ] = False
@@ -75,6 +90,18 @@ class DispatcherSettings(ServiceSettings):
             token=self.whatsapp_token.get_secret_value(),
             numbers={str(line): number for line, number in self.whatsapp_lines.items()},
             timeout=timedelta(seconds=self.send_timeout_seconds),
+        )
+
+    @property
+    def reads_templates(self) -> bool:
+        return self.whatsapp_business_account.isdigit() and self.whatsapp_templates_seconds > 0
+
+    def template_endpoint(self) -> TemplateEndpoint:
+        return TemplateEndpoint(
+            self.whatsapp_graph_url,
+            self.whatsapp_graph_version,
+            self.whatsapp_business_account,
+            self.whatsapp_token.get_secret_value(),
         )
 
     def limits(self) -> SendLimits:

@@ -10,8 +10,9 @@ from msgspec import Struct, convert
 
 from services.dispatcher.message_state import EndedAttempt, TrackedMessage
 from services.dispatcher.payload import MessageContent, RecipientAddress
-from services.dispatcher.planner import QueuedMessage, TemplateState
+from services.dispatcher.planner import QueuedMessage
 from services.dispatcher.reasons import MessageReason
+from services.dispatcher.templates import KnownTemplate, TemplateKnowledge, TemplateReport, TemplateState, state_of
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event
 from shared.contracts.ids import MessageId
@@ -134,14 +135,19 @@ class MessageStore:
     async def begin_attempts(
         self,
         connection: Connection,
-        sends: Mapping[str, MessageForm],
+        sends: Mapping[str, tuple[MessageForm, str | None]],
         now: datetime,
         machine: datetime,
         lease: datetime,
     ) -> dict[str, int]:
-        """Commit intents; returns the attempt number of each message that still waited."""
-        wordings = [wording.value for wording in sends.values()]
-        rows = await connection.fetch(QUERIES.begin_attempts, self.tenant, now, machine, lease, list(sends), wordings)
+        """Commit intents; returns the attempt number of each message that still waited.
+
+        ``sends`` has the form of each and the template's name, where it is not the one that the message asked for.
+        """
+        wordings, templates = [wording.value for wording, _ in sends.values()], [name for _, name in sends.values()]
+        rows = await connection.fetch(
+            QUERIES.begin_attempts, self.tenant, now, machine, lease, list(sends), wordings, templates
+        )
         return {row["message_id"]: row["attempts"] for row in rows}
 
     async def postpone(self, connection: Connection, waits: Sequence[tuple[str, datetime, str]]) -> None:
@@ -271,10 +277,20 @@ def _encode_content(message: SendMessage) -> str:
     content = {
         "body": message.body,
         "buttons": [(button.button_id, button.title) for button in message.buttons],
-        "template": to_builtins(message.template) if message.template else None,
+        "template": _encode_template(message),
         "reply_to": message.reply_to,
     }
     return orjson.dumps(content).decode()
+
+
+def _encode_template(message: SendMessage) -> dict[str, Any] | None:
+    """The call with its fallback, where a version that does not know them ignores them."""
+    if message.template is None:
+        return None
+    call: dict[str, Any] = to_builtins(message.template)
+    if message.fallback is not None:
+        call["fallback"] = to_builtins(message.fallback)
+    return {**call, "marketing_consent": True} if message.marketing_consent else call
 
 
 def _read_due(row: Any) -> DueMessage | UnreadableMessage:
@@ -412,18 +428,53 @@ class AccountStore:
 
     tenant: str
 
-    async def save_template_state(
-        self,
-        connection: Connection,
-        template: tuple[str, str],
-        state: TemplateState,
-        reported_at: datetime,
-        now: datetime,
+    async def save_templates(
+        self, connection: Connection, reports: Sequence[TemplateReport], now: datetime, notify: str
     ) -> None:
-        """``template`` is a name and a language. A template that is not paused releases its messages."""
-        await connection.execute(QUERIES.save_template_state, self.tenant, *template, state.value, reported_at)
-        if state is not TemplateState.PAUSED:
-            await connection.execute(QUERIES.release_for_template, self.tenant, *template, now)
+        """Save reports of different templates, plan their waiting messages anew, and notify the leader."""
+        if not reports:
+            return
+        await self._save_reports(connection, reports)
+        names, languages = [report.name for report in reports], [report.language for report in reports]
+        await connection.execute(QUERIES.release_for_templates, self.tenant, names, languages, now)
+        await connection.execute("select pg_notify($1, '')", notify)
+
+    async def save_listing(
+        self, connection: Connection, account: str, listed: Sequence[TemplateReport], began: datetime, notify: str
+    ) -> None:
+        """The complete list of the account's templates, as read since ``began`` (business time)."""
+        if listed:
+            await self._save_reports(connection, listed)
+        names, languages = [report.name for report in listed], [report.language for report in listed]
+        await connection.execute(QUERIES.mark_missing_templates, self.tenant, began, names, languages)
+        await connection.execute(QUERIES.save_template_reading, self.tenant, account, began, len(listed))
+        await connection.execute(QUERIES.release_for_listing, self.tenant, began)
+        await connection.execute("select pg_notify($1, '')", notify)
+
+    async def load_templates(self, connection: Connection) -> TemplateKnowledge:
+        rows = await connection.fetch(QUERIES.load_templates, self.tenant)
+        is_listed = bool(await connection.fetchval(QUERIES.has_template_reading, self.tenant))
+        return TemplateKnowledge({(row["name"], row["language"]): _read_template(row) for row in rows}, is_listed)
+
+    async def count_templates(self, connection: Connection) -> tuple[dict[str, int], int]:
+        """How many templates are in each of Meta's states, and how many Meta has moved to marketing."""
+        rows = await connection.fetch(QUERIES.count_templates, self.tenant)
+        return {row["status"]: row["templates"] for row in rows}, sum(row["recategorised"] for row in rows)
+
+    async def waiting_for_templates(self, connection: Connection) -> dict[str, int]:
+        """How many messages wait for a template, by reason."""
+        rows = await connection.fetch(QUERIES.waiting_for_templates, self.tenant)
+        return {row["reason"]: row["messages"] for row in rows}
+
+    async def _save_reports(self, connection: Connection, reports: Sequence[TemplateReport]) -> None:
+        rows = [
+            (
+                report.name, report.language, report.at, report.stored_state, report.status, report.category,
+                report.previous_category, report.quality, report.reason,
+            )
+            for report in reports
+        ]  # fmt: skip
+        await connection.execute(QUERIES.save_template_reports, self.tenant, *map(list, zip(*rows, strict=True)))
 
     async def save_coverage(self, connection: Connection, account: str, since: datetime, until: datetime) -> None:
         await connection.execute(QUERIES.save_coverage, self.tenant, account, since, until)
@@ -440,3 +491,9 @@ class AccountStore:
         topics = [WHATSAPP_STATUSES.name, WHATSAPP_MESSAGES.name]
         instant: datetime | None = await connection.fetchval(QUERIES.caught_up_to, topics, len(topics) * PARTITIONS)
         return instant
+
+
+def _read_template(row: Any) -> KnownTemplate:
+    """A row of an earlier version has no ``status``."""
+    state = state_of(row["status"]) or TemplateState(row["state"])
+    return KnownTemplate(state, row["category"])

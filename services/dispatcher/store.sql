@@ -83,7 +83,7 @@ from (
                         select from messages t
                         where t.tenant = $1 and t.person_id = q.person_id and t.line = q.line
                             and t.sequence <= e.sequence and t.state = 'waiting'
-                            and t.reason in ('template_paused', 'template_throttled', 'paused_by_operator')
+                            and (t.reason like 'template\_%' or t.reason in ('budget_spent', 'paused_by_operator'))
                             and (t.sequence = e.sequence or t.chain = e.chain)
                     ))
             )
@@ -105,8 +105,8 @@ order by m.turn, m.lane, m.not_before, m.sequence;
 with begun as (
     update messages m
     set state = 'intent', reason = null, attempts = m.attempts + 1, wording = b.wording, lease_until = $4,
-        changed_at = $2, hold_until = null, wamid = null, rank = 0
-    from unnest($5::text[], $6::text[]) as b (message_id, wording)
+        changed_at = $2, hold_until = null, wamid = null, rank = 0, used_template = b.template
+    from unnest($5::text[], $6::text[], $7::text[]) as b (message_id, wording, template)
     where m.tenant = $1 and m.message_id = any ($5::text[]) and m.message_id = b.message_id and m.state = 'waiting'
     returning m.message_id, m.attempts, m.wording
 ), recorded as (
@@ -127,17 +127,31 @@ where m.tenant = $1 and m.message_id = any ($2::text[]) and m.message_id = d.mes
 update messages set not_before = $3, reason = null
 where tenant = $1 and person_id = any ($2::text[]) and state = 'waiting' and reason = 'unknown_person';
 
--- name: release_for_template
--- Messages that waited for this template wait no longer.
-update messages set not_before = $4, reason = null
-where tenant = $1 and state = 'waiting' and reason = 'template_paused'
-    and template_name = $2 and template_language = $3;
+-- name: release_for_templates
+-- Messages that waited for these templates, or whose fallback is one of them, are planned anew.
+update messages m set not_before = $4, reason = null
+where m.tenant = $1 and m.state = 'waiting' and m.reason in (
+        'template_paused', 'template_pending', 'template_rejected', 'template_missing', 'template_recategorised'
+    )
+    and exists (
+        select from unnest($2::text[], $3::text[]) as t (name, language)
+        where m.template_language = t.language
+            and t.name in (m.template_name, m.content -> 'template' -> 'fallback' ->> 'name')
+    );
+
+-- name: release_for_listing
+-- Every message that waited for a template is planned anew: the account's list was read.
+update messages set not_before = $2, reason = null
+where tenant = $1 and state = 'waiting' and reason in (
+    'template_paused', 'template_pending', 'template_rejected', 'template_missing', 'template_recategorised'
+);
 
 -- name: release_crossed
 -- Messages that began to wait for a person or a template in the moment it came: neither transaction saw the other.
 update messages m
 set not_before = $2, reason = null
-where m.tenant = $1 and m.state = 'waiting' and m.reason in ('unknown_person', 'template_paused') and m.not_before > $2
+where m.tenant = $1 and m.state = 'waiting' and m.not_before > $2
+    and m.reason in ('unknown_person', 'template_paused', 'template_pending', 'template_rejected', 'template_missing')
     and case m.reason
         when 'unknown_person' then exists (
             select from people p where p.tenant = m.tenant and p.person_id = m.person_id
@@ -179,7 +193,7 @@ select q.line, q.lane, min(q.expires_at) as expires, min(greatest(q.not_before, 
         and (e.chain = q.chain or not exists (
             select from messages t
             where t.tenant = $1 and t.person_id = q.person_id and t.line = q.line and t.sequence <= e.sequence
-                and t.state = 'waiting' and t.reason in ('template_paused', 'template_throttled', 'paused_by_operator')
+                and t.state = 'waiting' and (t.reason like 'template\_%' or t.reason in ('budget_spent', 'paused_by_operator'))
                 and (t.sequence = e.sequence or t.chain = e.chain)
         ))
 ))) as next
@@ -402,11 +416,72 @@ where w.tenant = $1 and w.line = m.line and w.person_id = m.person_id and w.open
 
 -- ------------------------------------------------------------------ the account: templates and webhook coverage
 
--- name: save_template_state
--- The newest state that WhatsApp reported of a template.
-insert into templates (tenant, name, language, state, reported_at) values ($1, $2, $3, $4, $5)
-on conflict (tenant, name, language) do update set state = excluded.state, reported_at = excluded.reported_at
-where templates.reported_at <= excluded.reported_at;
+-- name: save_template_reports
+-- What WhatsApp reported of templates: for the state and for the category, each, the newest report counts. Where only the
+-- new category is known, the one before it is that of the row.
+insert into templates (
+    tenant, name, language, state, reported_at, status, category, previous_category, quality, reason, categorised_at
+)
+select $1, r.name, r.language, coalesce(r.state, 'usable'), case when r.state is null then '-infinity' else r.at end,
+    r.status, r.category, r.previous_category, r.quality, r.reason, case when r.category is not null then r.at end
+from unnest(
+    $2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[]
+) as r (name, language, at, state, status, category, previous_category, quality, reason)
+on conflict (tenant, name, language) do update
+set state = case when excluded.status is not null and templates.reported_at <= excluded.reported_at
+        then excluded.state else templates.state end,
+    status = case when excluded.status is not null and templates.reported_at <= excluded.reported_at
+        then excluded.status else templates.status end,
+    reason = case when excluded.status is not null and templates.reported_at <= excluded.reported_at
+        then excluded.reason else templates.reason end,
+    reported_at = greatest(templates.reported_at, excluded.reported_at),
+    quality = coalesce(excluded.quality, templates.quality),
+    category = case when excluded.categorised_at >= coalesce(templates.categorised_at, '-infinity')
+        then excluded.category else templates.category end,
+    previous_category = case
+        when excluded.categorised_at is null or excluded.categorised_at < templates.categorised_at
+            then templates.previous_category
+        when excluded.previous_category is not null then excluded.previous_category
+        when excluded.category is distinct from templates.category then templates.category
+        else templates.previous_category
+    end,
+    categorised_at = greatest(templates.categorised_at, excluded.categorised_at);
+
+-- name: mark_missing_templates
+-- Templates of which something is known, and which the account's list does not have any more.
+update templates t set state = 'paused', status = 'MISSING', reason = null, reported_at = $2
+where t.tenant = $1 and t.reported_at < $2 and t.state <> 'disabled' and t.status is distinct from 'MISSING'
+    and not exists (
+        select from unnest($3::text[], $4::text[]) as l (name, language)
+        where l.name = t.name and l.language = t.language
+    );
+
+-- name: save_template_reading
+-- The list of an account's templates was read to its end.
+insert into template_readings (tenant, account, read_at, templates) values ($1, $2, $3, $4)
+on conflict (tenant, account) do update set read_at = excluded.read_at, templates = excluded.templates;
+
+-- name: load_templates
+-- Everything known of templates.
+select name, language, state, status, category from templates where tenant = $1;
+
+-- name: has_template_reading
+-- Whether the list of an account's templates was ever read.
+select exists (select from template_readings where tenant = $1);
+
+-- name: count_templates
+-- Templates by Meta's word for their state, and how many Meta has moved to marketing.
+select coalesce(status, case state when 'usable' then 'APPROVED' else upper(state) end) as status, count(*) as templates,
+    count(*) filter (where category = 'MARKETING' and previous_category <> 'MARKETING') as recategorised
+from templates where tenant = $1 group by 1;
+
+-- name: waiting_for_templates
+-- Messages that wait for a template, by reason.
+select reason, count(*) as messages from messages
+where tenant = $1 and state = 'waiting' and reason in (
+    'template_paused', 'template_pending', 'template_rejected', 'template_missing', 'template_recategorised'
+)
+group by reason;
 
 -- name: save_coverage
 -- A heartbeat: the newest one says over which span the webhooks are complete, healed gaps included.
@@ -518,5 +593,5 @@ select exists (
     join messages m on m.tenant = a.tenant and m.message_id = a.message_id and m.attempts = a.attempt
     where a.tenant = $1 and a.begun_at >= $2 and a.machine_at >= $3 and m.rank > 0
         and $4 in ('', m.line) and $5 in ('', m.person_id)
-        and ($6 = '' or a.wording = 'template' and (m.template_name, m.template_language) = ($6, $7))
+        and ($6 = '' or a.wording = 'template' and (coalesce(m.used_template, m.template_name), m.template_language) = ($6, $7))
 );

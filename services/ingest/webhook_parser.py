@@ -356,8 +356,10 @@ def _status_details(update: Update, context: WebhookContext) -> dict[str, Any]:
     if isinstance(callback, str):
         found["callback"] = callback
     pricing = item.get("pricing")
-    if isinstance(pricing, dict) and isinstance(pricing.get("category"), str):
-        found["pricing_category"] = pricing["category"]
+    if isinstance(pricing, dict):
+        for name in ("category", "type"):
+            if isinstance(pricing.get(name), str):
+                found[f"pricing_{name}"] = pricing[name]
     code = _first_code(item.get("errors")) or (_first_code(update.errors) if item.get("status") == "failed" else None)
     if code is not None:
         found["code"] = code

@@ -31,15 +31,23 @@ class Button(Value):
 
 
 class TemplateCall(Value):
-    """Outside the customer service window: an approved template by Meta's name, with named parameters."""
+    """Outside the customer service window: an approved template by Meta's name, with named parameters.
+
+    ``category`` is the one its file declares (``utility``, ``marketing``); Meta may have moved the template since.
+    """
 
     name: NonEmptyStr
     language: NonEmptyStr
     parameters: dict[str, str] = field(default_factory=dict)
+    category: str | None = None
 
 
 class SendMessage(EventData):
-    """Self-contained: the dispatcher never reads a rule file. ``body`` is the wording inside the window, rendered."""
+    """Self-contained: the dispatcher never reads a rule file. ``body`` is the wording inside the window, rendered.
+
+    ``fallback`` goes where Meta does not let ``template`` go; it has the same buttons. Without ``marketing_consent`` of
+    the person no template goes that Meta classes as marketing.
+    """
 
     kind: ClassVar[str] = "messages.message.requested.v1"
     message_id: MessageId
@@ -52,6 +60,8 @@ class SendMessage(EventData):
     body: NonEmptyStr
     buttons: tuple[Button, ...] = ()
     template: TemplateCall | None = None
+    fallback: TemplateCall | None = None
+    marketing_consent: bool = False
     reply_to: Wamid | None = None
     lane: Lane = Lane.NORMAL
     resend: Resend = Resend.NEVER

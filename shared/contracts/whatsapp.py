@@ -100,7 +100,11 @@ class DeliveryStatus(StrEnum):
 
 
 class StatusReported(EventData):
-    """``callback`` is what the send carried as biz_opaque_callback_data; ``code`` is Meta's error code."""
+    """``callback`` is what the send carried as biz_opaque_callback_data; ``code`` is Meta's error code.
+
+    ``pricing_category`` is what Meta charges for (utility, marketing, authentication, service), ``pricing_type``
+    whether it does: ``regular``, or free of charge for a reason (free_customer_service, free_entry_point).
+    """
 
     kind: ClassVar[str] = "whatsapp.status.reported.v1"
     wamid: Wamid
@@ -110,6 +114,7 @@ class StatusReported(EventData):
     callback: str | None = None
     code: int | None = None
     pricing_category: str | None = None
+    pricing_type: str | None = None
 
 
 class AccountReported(EventData):

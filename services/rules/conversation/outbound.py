@@ -281,7 +281,9 @@ def _render_template(
 ) -> tuple[rendering.RenderedMessage, TemplateCall]:
     language = rendering.choose_language(template, wanted, context.rulebook.tenant.language)
     rendered = rendering.render_template(template, language, values, context.rulebook.tenant.words.get(language))
-    return rendered, TemplateCall(name=template.meta_name, language=language, parameters=rendered.parameters)
+    return rendered, TemplateCall(
+        name=template.meta_name, language=language, parameters=rendered.parameters, category=template.category.value
+    )
 
 
 def send_notice(

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from services.dispatcher.payload import MessageContent
-from services.dispatcher.planner import DropMessage, Postpone, SendNow, SendPlan, TemplateState, plan_send
+from services.dispatcher.planner import DropMessage, Postpone, SendNow, SendPlan, plan_send
 from services.dispatcher.rate_limits import SendLimits
 from services.dispatcher.reasons import MessageReason
+from services.dispatcher.templates import TemplateState
 from shared.contracts.messages import MessageForm
 from tests.services.dispatcher.builders import NOON, REACHED, queued_message, seconds, send_context
 
@@ -47,6 +48,20 @@ _CASES: list[tuple[str, dict[str, Any], dict[str, Any], SendPlan]] = [
         {},
         {"window_opened_at": None, "template": TemplateState.PAUSED},
         Postpone(NOON + timedelta(hours=1), MessageReason.TEMPLATE_PAUSED),
+    ),
+    *(
+        (
+            f"a template that is {state} waits",
+            {},
+            {"window_opened_at": None, "template": state},
+            Postpone(NOON + timedelta(hours=1), reason),
+        )
+        for state, reason in [
+            (TemplateState.PENDING, MessageReason.TEMPLATE_PENDING),
+            (TemplateState.REJECTED, MessageReason.TEMPLATE_REJECTED),
+            (TemplateState.MISSING, MessageReason.TEMPLATE_MISSING),
+            (TemplateState.RECATEGORISED, MessageReason.TEMPLATE_RECATEGORISED),
+        ]
     ),
     ("a paused template does not matter inside the window", {}, {"template": TemplateState.PAUSED}, _FREE),
     (

@@ -1,0 +1,184 @@
+"""Compares the templates of rule files with those of the account: what to create, edit, and leave to a person. Pure."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from enum import StrEnum
+from typing import Any
+
+from msgspec import Struct
+
+from services.rules.rulebook.model import PARAMETER, Rulebook, Template, TemplateText
+
+Json = dict[str, Any]
+
+
+class TemplateAction(StrEnum):
+    """What a plan does with one template in one language."""
+
+    KEEP = "keep"
+    CREATE = "create"
+    EDIT = "edit"
+    WAIT = "wait"  # Meta is reviewing it, and takes no edit meanwhile
+    ACT = "act"  # a person must act: the note says how
+
+
+class WantedTemplate(Struct, frozen=True):
+    """A template of the rule files in one language, as Meta is to have it. ``file`` is where it is written."""
+
+    name: str
+    language: str
+    category: str
+    components: list[Json]
+    file: str
+
+    def creation(self) -> Json:
+        """The body that creates it."""
+        return {
+            "name": self.name,
+            "language": self.language,
+            "category": self.category,
+            "parameter_format": "NAMED",
+            "components": self.components,
+        }
+
+
+class PlannedTemplate(Struct, frozen=True):
+    """One line of a plan; ``template_id`` is Meta's, where the account has it."""
+
+    wanted: WantedTemplate
+    action: TemplateAction
+    status: str
+    category: str
+    note: str = ""
+    template_id: str = ""
+
+    @property
+    def is_finding(self) -> bool:
+        return self.action is not TemplateAction.KEEP
+
+
+def wanted_templates(book: Rulebook) -> list[WantedTemplate]:
+    """Every template of the rules in every language, by Meta's name."""
+    return [
+        WantedTemplate(
+            template.meta_name,
+            language,
+            template.category.value.upper(),
+            _components(template, text),
+            template.location.file,
+        )
+        for template in sorted(book.templates.values(), key=lambda each: each.meta_name)
+        for language, text in template.languages.items()
+    ]
+
+
+def plan_templates(wanted: Iterable[WantedTemplate], listed: Iterable[Mapping[str, Any]]) -> list[PlannedTemplate]:
+    """``listed`` is the account's list; templates of others, and earlier versions, are left alone."""
+    known = {(str(entry.get("name")), str(entry.get("language"))): entry for entry in listed}
+    return [_plan(each, known.get((each.name, each.language))) for each in wanted]
+
+
+_EDITABLE = frozenset({"APPROVED", "REJECTED", "PAUSED"})
+_IN_REVIEW = frozenset({"PENDING", "IN_APPEAL"})
+_UNUSABLE = {
+    "REJECTED": "Meta rejected it: say it otherwise under a new version, or appeal in WhatsApp Manager",
+    "PAUSED": "Meta paused it for its quality: its messages wait; write to fewer people, or more to the point",
+    "DISABLED": "Meta disabled it for good: say it otherwise under a new version",
+}
+
+
+def _plan(wanted: WantedTemplate, entry: Mapping[str, Any] | None) -> PlannedTemplate:
+    if entry is None:
+        return PlannedTemplate(wanted, TemplateAction.CREATE, "MISSING", "")
+    status, category = str(entry.get("status")).upper(), str(entry.get("category")).upper()
+
+    def planned(action: TemplateAction, note: str = "") -> PlannedTemplate:
+        return PlannedTemplate(wanted, action, status, category, note, str(entry.get("id", "")))
+
+    differences = _differences(wanted, entry)
+    if differences and status in _EDITABLE:
+        return planned(TemplateAction.EDIT, differences)
+    if status in _IN_REVIEW:
+        return planned(TemplateAction.WAIT, f"in review; then: {differences}" if differences else "in review")
+    if differences or status in _UNUSABLE:
+        reason = str(entry.get("rejected_reason") or "NONE")
+        note = _UNUSABLE.get(status, f"it is {status} and takes no edit: raise its version")
+        return planned(TemplateAction.ACT, note if reason == "NONE" else f"{note} (reason: {reason})")
+    if category != wanted.category:
+        return planned(TemplateAction.ACT, _category_note(wanted, category))
+    return planned(TemplateAction.KEEP)
+
+
+def _category_note(wanted: WantedTemplate, category: str) -> str:
+    if category == "MARKETING":
+        return (
+            "Meta moved it to MARKETING: it goes only to people who consented to marketing; say it otherwise under a"
+            " new version, or say “category: marketing”"
+        )
+    return f"Meta classes it as {category}, its file as {wanted.category}: say so in the file"
+
+
+def _differences(wanted: WantedTemplate, entry: Mapping[str, Any]) -> str:
+    """In words; empty where people see the same. Examples are for Meta's reviewers and do not count."""
+    components = entry.get("components")
+    ours, theirs = _visible(wanted.components), _visible(components if isinstance(components, list) else [])
+    return ", ".join(f"other {part}" for part in ours if ours[part] != theirs[part])
+
+
+def _visible(components: Iterable[Mapping[str, Any]]) -> dict[str, object]:
+    by_type = {str(each.get("type")).upper(): each for each in components if isinstance(each, Mapping)}
+    body, buttons = by_type.get("BODY", {}), by_type.get("BUTTONS", {}).get("buttons") or []
+    return {
+        "body": _WHITESPACE.sub(" ", str(body.get("text", ""))).strip(),
+        "buttons": [(str(button.get("type")).upper(), button.get("text")) for button in buttons],
+        "parts": sorted(by_type.keys() - {"BODY", "BUTTONS"}),
+    }
+
+
+_WHITESPACE = re.compile(r"\s+")
+
+
+def _components(template: Template, text: TemplateText) -> list[Json]:
+    names = list(dict.fromkeys(PARAMETER.findall(text.body)))
+    body: Json = {"type": "BODY", "text": PARAMETER.sub(r"{{\1}}", text.body)}
+    if names:
+        examples = [{"param_name": name, "example": _example(template, name)} for name in names]
+        body["example"] = {"body_text_named_params": examples}
+    buttons = [{"type": "QUICK_REPLY", "text": title} for title in text.buttons.values()]
+    return [body, *([{"type": "BUTTONS", "buttons": buttons}] if buttons else [])]
+
+
+_EXAMPLES = {
+    "person": "Eleanor Whitcombe",
+    "publisher": "Penrose Books",
+    "title": "Winter Ferries",
+    "count": "3",
+    "reference": "K7QM2X",
+    "on_behalf_of": "Eleanor Whitcombe and Jonas Frey",
+    "why": "You are named as the rights holder of this title.",
+}
+_DATES = re.compile(r"(^|_)(by|due|date|when|first|last|since|from|to|until|at)$")
+
+
+def _example(template: Template, name: str) -> str:
+    """What a reviewer of Meta's sees in place of a parameter."""
+    if name in _EXAMPLES:
+        return _EXAMPLES[name]
+    if name.startswith("link_"):
+        return "https://example.com"
+    source = template.fields.get(name, name).rpartition(".")[2]
+    return "14 September 2026" if _DATES.search(name) or _DATES.search(source) else name.replace("_", " ")
+
+
+def rows_of(plan: Iterable[PlannedTemplate]) -> Iterator[dict[str, str]]:
+    """The lines of a plan for people and for JSON."""
+    for each in plan:
+        yield {
+            "action": each.action.value,
+            "template": each.wanted.name,
+            "language": each.wanted.language,
+            "status": each.status,
+            "category": each.category or each.wanted.category,
+            "note": each.note,
+            "file": each.wanted.file,
+        }

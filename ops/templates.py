@@ -1,0 +1,203 @@
+"""The templates of the rules and those of the account: compare, create and edit them, and what is known of each."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import Field
+
+from ops.command_line import (
+    ExitCode,
+    Format,
+    OutputFormat,
+    TenantSettings,
+    command_group,
+    load_command_settings,
+    print_error,
+    print_rows,
+    run,
+)
+from ops.database import operator_pool
+from ops.rules.folder import DEFAULT_FOLDER, RuleFolder, require_folder
+from ops.template_plan import (
+    PlannedTemplate,
+    TemplateAction,
+    WantedTemplate,
+    plan_templates,
+    rows_of,
+    wanted_templates,
+)
+from services.rules.rulebook.loader import load, read_folder
+from shared.clients.whatsapp_templates import TemplateClient, TemplateEndpoint, TemplateRefused
+from shared.contracts.errors import Misconfigured, Unavailable
+from shared.runtime.connection_settings import Settings
+from shared.runtime.credentials import AccessKey
+from shared.runtime.postgres import load_queries
+
+QUERIES = load_queries(__file__, "templates.sql")
+
+app = command_group("The message templates of the rules, and those of the WhatsApp business account.")
+
+_PLAN_COLUMNS = {
+    "action": "action",
+    "template": "template",
+    "language": "language",
+    "status": "status at Meta",
+    "category": "category",
+    "note": "note",
+}
+_STATUS_COLUMNS = {
+    "template": "template",
+    "language": "language",
+    "status": "status",
+    "category": "category",
+    "moved_from": "moved from",
+    "quality": "quality",
+    "waiting": "messages waiting",
+    "reason": "reason",
+    "reported_at": "reported",
+}
+
+
+class TemplateSettings(Settings):
+    """The Graph API and the account whose templates are meant."""
+
+    whatsapp_graph_url: Annotated[str, Field(pattern=r"^https?://")]
+    whatsapp_graph_version: Annotated[str, Field(pattern=r"^v\d+\.\d+$")]
+    whatsapp_token: AccessKey
+    whatsapp_business_account: Annotated[str, Field(pattern=r"^\d+$")]
+
+    def endpoint(self) -> TemplateEndpoint:
+        return TemplateEndpoint(
+            self.whatsapp_graph_url,
+            self.whatsapp_graph_version,
+            self.whatsapp_business_account,
+            self.whatsapp_token.get_secret_value(),
+        )
+
+
+@app.command("plan")
+def plan_command(folder: RuleFolder = DEFAULT_FOLDER, *, output: Format = OutputFormat.TEXT) -> None:
+    """Compare the templates of the rules with the account: what to create, what to edit, what needs a person.
+
+    Nothing is changed. Exit code 1 where something differs, or where Meta has rejected, paused, disabled or moved a
+    template; so it runs in a pipeline of the rules.
+    """
+    wanted, settings = _wanted(folder), load_command_settings(TemplateSettings)
+
+    async def command() -> int:
+        async with TemplateClient(settings.endpoint()) as client:
+            plan = plan_templates(wanted, await _listed(client))
+        return _print_plan(plan, output)
+
+    run(command())
+
+
+@app.command("apply")
+def apply_command(
+    folder: RuleFolder = DEFAULT_FOLDER,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Create and edit; without it the plan alone is shown.")] = False,
+    output: Format = OutputFormat.TEXT,
+) -> None:
+    """Create the missing templates and edit the changed ones; without --yes only say what would be done.
+
+    Meta reviews each within a day. It takes one edit a day of an approved template, and ten in thirty days. Nothing is
+    ever deleted. Exit code 1 where something was refused, or is left for a person.
+    """
+    wanted, settings = _wanted(folder), load_command_settings(TemplateSettings)
+
+    async def command() -> int:
+        async with TemplateClient(settings.endpoint()) as client:
+            plan = plan_templates(wanted, await _listed(client))
+            if not yes:
+                code = _print_plan(plan, output)
+                print_error("nothing was changed: a dry run; --yes creates and edits")
+                return code
+            done = [await _apply(client, each) for each in plan if each.action in _APPLIED]
+        left = [each for each in plan if each.action not in {*_APPLIED, TemplateAction.KEEP}]
+        rows = [*done, *rows_of(left)]
+        print_rows(rows, _PLAN_COLUMNS, output, empty="the account has every template as it is written")
+        refused = any(row["action"] == _REFUSED for row in done)
+        return ExitCode.FINDINGS if refused or _needs_a_person(left) else ExitCode.FINE
+
+    run(command())
+
+
+@app.command("status")
+def status_command(output: Format = OutputFormat.TEXT) -> None:
+    """Show what is known of each template from Meta's webhooks and its list, and how many messages wait for it.
+
+    Exit code 1 where one cannot be sent, or was moved to marketing.
+    """
+    settings = load_command_settings(TenantSettings)
+
+    async def command() -> int:
+        async with operator_pool(settings) as pool:
+            rows = [dict(row) for row in await pool.fetch(QUERIES.templates, settings.tenant)]
+            read_at = await pool.fetchval(QUERIES.last_reading, settings.tenant)
+        print_rows(rows, _STATUS_COLUMNS, output, empty="Meta has reported nothing of any template yet")
+        if output is OutputFormat.TEXT:
+            print_error(f"the account's list was last read {read_at:%Y-%m-%d %H:%M}Z" if read_at else _NEVER_READ)
+        return ExitCode.FINDINGS if any(map(_is_held, rows)) else ExitCode.FINE
+
+    run(command())
+
+
+_APPLIED = frozenset({TemplateAction.CREATE, TemplateAction.EDIT})
+_REFUSED = "refused"
+_NEVER_READ = "the account's list was never read: STET_WHATSAPP_BUSINESS_ACCOUNT names the account to the dispatcher"
+_USABLE = frozenset({"APPROVED", "USABLE", "FLAGGED", "REINSTATED"})
+
+
+def _wanted(folder: Path) -> list[WantedTemplate]:
+    """Exits with code 2 where the rules cannot be loaded."""
+    book, faults = load(read_folder(require_folder(folder)))
+    if book is None or faults:
+        sentence = f"{folder}: {len(faults)} faults, the first: {faults[0]}; run stet rules check {folder}"
+        raise typer.Exit(print_error(sentence, code=ExitCode.CANNOT_RUN))
+    return wanted_templates(book)
+
+
+async def _listed(client: TemplateClient) -> list[dict[str, Any]]:
+    try:
+        return await client.list()
+    except TemplateRefused as refused:
+        raise Misconfigured("STET_WHATSAPP_TOKEN", f"WhatsApp refuses the list of templates: {refused}") from None
+    except Unavailable as error:
+        raise Misconfigured("STET_WHATSAPP_GRAPH_URL", str(error)) from None
+
+
+async def _apply(client: TemplateClient, planned: PlannedTemplate) -> dict[str, str]:
+    """The line of the plan, with what came of it."""
+    (row,) = rows_of([planned])
+    try:
+        if planned.action is TemplateAction.CREATE:
+            answer = await client.create(planned.wanted.creation())
+            return {**row, "action": "created", "status": str(answer.get("status", "")), "note": ""}
+        await client.edit(planned.template_id, {"components": planned.wanted.components})
+    except (TemplateRefused, Unavailable) as error:
+        return {**row, "action": _REFUSED, "note": str(error)}
+    return {**row, "action": "edited", "status": "PENDING"}
+
+
+def _print_plan(plan: Sequence[PlannedTemplate], output: OutputFormat) -> ExitCode:
+    found = [each for each in plan if each.is_finding]
+    print_rows(
+        list(rows_of(found)), _PLAN_COLUMNS, output, empty=f"the account has all {len(plan)} templates as written"
+    )
+    if output is OutputFormat.TEXT and found:
+        counts = Counter(each.action.value for each in plan)
+        print_error(", ".join(f"{number} to {action}" for action, number in sorted(counts.items())))
+    return ExitCode.FINDINGS if found else ExitCode.FINE
+
+
+def _needs_a_person(left: Iterable[PlannedTemplate]) -> bool:
+    return any(each.action is TemplateAction.ACT for each in left)
+
+
+def _is_held(row: dict[str, Any]) -> bool:
+    moved = row["category"] == "MARKETING" and row["moved_from"] not in {None, "", "MARKETING"}
+    return row["status"] not in _USABLE or moved or bool(row["waiting"])

@@ -1,0 +1,167 @@
+"""The knowledge of templates: what Meta says of each, and whether one may go to a person now. Pure.
+
+Meta reports by webhooks (``message_template_status_update``, ``message_template_quality_update``,
+``template_category_update``), and lists an account's templates through the Graph API; docs/reference/whatsapp.md.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from msgspec import Struct
+
+TemplateKey = tuple[str, str]
+"""Meta's name with its version, and the language."""
+
+MARKETING = "MARKETING"
+
+
+class TemplateState(StrEnum):
+    """Whether a template may be sent, and if not, why."""
+
+    USABLE = "usable"
+    PENDING = "pending"
+    PAUSED = "paused"
+    REJECTED = "rejected"
+    DISABLED = "disabled"
+    MISSING = "missing"
+    RECATEGORISED = "recategorised"  # it is marketing, and the person has not consented to that
+
+
+_STATES: Mapping[str, TemplateState] = {
+    "APPROVED": TemplateState.USABLE,
+    "FLAGGED": TemplateState.USABLE,
+    "REINSTATED": TemplateState.USABLE,
+    "PENDING": TemplateState.PENDING,
+    "IN_APPEAL": TemplateState.PENDING,
+    "PAUSED": TemplateState.PAUSED,
+    "LOCKED": TemplateState.PAUSED,
+    "REJECTED": TemplateState.REJECTED,
+    "LIMIT_EXCEEDED": TemplateState.REJECTED,
+    "DISABLED": TemplateState.DISABLED,
+    "PENDING_DELETION": TemplateState.DISABLED,
+    "DELETED": TemplateState.DISABLED,
+    "ARCHIVED": TemplateState.DISABLED,
+    "MISSING": TemplateState.MISSING,  # our word: the account's list does not have it
+}
+KNOWN_STATUSES = tuple(_STATES)
+"""Meta's words for the state of a template, and ours for one that is missing."""
+
+_STORED: Mapping[TemplateState, str] = {
+    TemplateState.USABLE: "usable",
+    TemplateState.DISABLED: "disabled",
+}
+
+
+class TemplateReport(Struct, frozen=True):
+    """A report of Meta's on one template; what it does not say is None. ``at`` is Meta's time."""
+
+    name: str
+    language: str
+    at: datetime
+    status: str | None = None
+    category: str | None = None
+    previous_category: str | None = None
+    quality: str | None = None
+    reason: str | None = None
+
+    @property
+    def stored_state(self) -> str | None:
+        """In the words of the column ``state``, which earlier versions read too."""
+        state = state_of(self.status)
+        return None if state is None else _STORED.get(state, "paused")
+
+
+class KnownTemplate(Struct, frozen=True):
+    """A row of the table ``templates``."""
+
+    state: TemplateState
+    category: str | None = None
+
+
+class TemplateKnowledge(Struct, frozen=True):
+    """What is known of the account's templates. ``is_listed``: its list was read, so what is not there is missing."""
+
+    templates: Mapping[TemplateKey, KnownTemplate]
+    is_listed: bool = False
+
+    def state(self, call: Mapping[str, Any], *, marketing_consent: bool) -> TemplateState:
+        """Of a template call (``name``, ``language``, the declared ``category``), for a person."""
+        known = self.templates.get((call["name"], call["language"]))
+        if known is None and self.is_listed:
+            return TemplateState.MISSING
+        if known is not None and known.state is not TemplateState.USABLE:
+            return known.state
+        category = (known.category if known else None) or str(call.get("category") or "").upper()
+        return TemplateState.RECATEGORISED if category == MARKETING and not marketing_consent else TemplateState.USABLE
+
+
+NOTHING_KNOWN = TemplateKnowledge({})
+
+
+def state_of(status: str | None) -> TemplateState | None:
+    """None for a word of Meta's that changes nothing, or that this version does not know."""
+    return _STATES.get(str(status).upper())
+
+
+def parse_status_update(value: Mapping[str, Any], at: datetime) -> TemplateReport | None:
+    """None for an update that changes no state, or that names no template."""
+    event = str(value.get("event")).upper()
+    if state_of(event) is None or (key := _key(value)) is None:
+        return None
+    return TemplateReport(
+        *key, at, status=event, reason=_reason(value), category=_word(value, "message_template_category")
+    )
+
+
+def parse_quality_update(value: Mapping[str, Any], at: datetime) -> TemplateReport | None:
+    quality, key = _word(value, "new_quality_score"), _key(value)
+    return TemplateReport(*key, at, quality=quality) if quality and key else None
+
+
+def parse_category_update(value: Mapping[str, Any], at: datetime) -> TemplateReport | None:
+    """The announcement of a change (``correct_category`` alone) changes nothing yet."""
+    category, key = _word(value, "new_category"), _key(value)
+    if category is None or key is None:
+        return None
+    return TemplateReport(*key, at, category=category, previous_category=_word(value, "previous_category"))
+
+
+def read_listed(entries: Iterable[Mapping[str, Any]], at: datetime) -> list[TemplateReport]:
+    """The templates of an account's list (``GET /{account}/message_templates``); an entry without a name is skipped."""
+    return [
+        TemplateReport(
+            entry["name"],
+            entry["language"],
+            at,
+            status=_word(entry, "status"),
+            category=_word(entry, "category"),
+            previous_category=_word(entry, "previous_category"),
+            quality=_word(entry.get("quality_score") or {}, "score"),
+            reason=None if entry.get("rejected_reason") in {None, "NONE"} else str(entry["rejected_reason"]),
+        )
+        for entry in entries
+        if isinstance(entry.get("name"), str) and isinstance(entry.get("language"), str)
+    ]
+
+
+def _key(value: Mapping[str, Any]) -> TemplateKey | None:
+    name, language = value.get("message_template_name"), value.get("message_template_language")
+    return (name, language) if isinstance(name, str) and isinstance(language, str) else None
+
+
+def _word(value: Mapping[str, Any], name: str) -> str | None:
+    found = value.get(name) if isinstance(value, Mapping) else None
+    return found.upper() if isinstance(found, str) and found else None
+
+
+def _reason(value: Mapping[str, Any]) -> str | None:
+    """Why it was rejected, paused or disabled, as Meta says it; ``reason`` may be null or NONE."""
+    details = value.get("rejection_info"), value.get("other_info")
+    found = [value.get("reason"), *(each.get(key) for each in details if isinstance(each, Mapping) for key in _DETAILS)]
+    said = [text for text in found if isinstance(text, str) and text and text != "NONE"]
+    return ": ".join(dict.fromkeys(said)) or None
+
+
+_DETAILS = ("title", "description", "reason")

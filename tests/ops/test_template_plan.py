@@ -1,0 +1,60 @@
+"""The plan: what differs between the templates of the rules and those of the account."""
+
+from typing import Any
+
+import pytest
+
+from ops.template_plan import PlannedTemplate, TemplateAction, plan_templates, wanted_templates
+from tests.services.rules.rulebooks import good_book
+
+WANTED = wanted_templates(good_book())
+REQUEST = next(each for each in WANTED if each.name == "permission_request_v1" and each.language == "en")
+
+
+def account_entry(**changes: Any) -> dict[str, Any]:
+    return {**REQUEST.creation(), "id": "17", "status": "APPROVED", "rejected_reason": "NONE", **changes}
+
+
+def planned(*listed: dict[str, Any]) -> PlannedTemplate:
+    (found,) = plan_templates([REQUEST], listed)
+    return found
+
+
+def test_a_template_is_created_with_named_parameters_an_example_of_each_and_quick_replies() -> None:
+    body, buttons = REQUEST.creation()["components"]
+    assert "{{person}}" in body["text"]
+    assert {each["param_name"] for each in body["example"]["body_text_named_params"]} >= {"person", "title", "by"}
+    assert all(each["example"] for each in body["example"]["body_text_named_params"])
+    assert [button["type"] for button in buttons["buttons"]] == ["QUICK_REPLY", "QUICK_REPLY"]
+    assert REQUEST.creation()["parameter_format"] == "NAMED"
+
+
+def test_every_language_is_a_template_of_its_own() -> None:
+    languages = [each.language for each in WANTED if each.name == REQUEST.name]
+    assert languages == ["en", "fr"]
+
+
+_CASES: list[tuple[str, dict[str, Any], TemplateAction]] = [
+    ("as written", {}, TemplateAction.KEEP),
+    ("other words", {"components": [{"type": "BODY", "text": "Other words"}]}, TemplateAction.EDIT),
+    ("other words, in review", {"components": [], "status": "PENDING"}, TemplateAction.WAIT),
+    ("other words, disabled", {"components": [], "status": "DISABLED"}, TemplateAction.ACT),
+    ("rejected as written", {"status": "REJECTED", "rejected_reason": "SCAM"}, TemplateAction.ACT),
+    ("other words after a rejection", {"status": "REJECTED", "components": []}, TemplateAction.EDIT),
+    ("paused", {"status": "PAUSED"}, TemplateAction.ACT),
+    ("moved to marketing", {"category": "MARKETING"}, TemplateAction.ACT),
+]
+
+
+@pytest.mark.parametrize(("changes", "action"), [case[1:] for case in _CASES], ids=[case[0] for case in _CASES])
+def test_the_plan_follows_its_table(changes: dict[str, Any], action: TemplateAction) -> None:
+    assert planned(account_entry(**changes)).action is action
+
+
+def test_a_missing_template_is_created_and_others_are_left_alone() -> None:
+    assert planned(account_entry(name="somebody_elses")).action is TemplateAction.CREATE
+    assert planned(account_entry(language="fr")).action is TemplateAction.CREATE
+
+
+def test_a_rejection_says_its_reason() -> None:
+    assert "SCAM" in planned(account_entry(status="REJECTED", rejected_reason="SCAM")).note
