@@ -262,7 +262,7 @@ def _buttons(
         Button(
             button_id=button_ids.sign_button_id(context.signing_keys, message.message_id, answer), title=titles[answer]
         )
-        for answer in message.buttons
+        for answer in rendering.in_template_order(message.buttons, rendered)
     )
 
 

@@ -5,7 +5,7 @@ body would be longer than WhatsApp accepts.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from functools import lru_cache
 
@@ -41,6 +41,16 @@ class RenderedMessage(Struct, frozen=True):
     parameters: dict[str, str]
     buttons: tuple[tuple[str, str], ...]
     language: str
+
+
+def in_template_order(answers: Sequence[str], rendered: RenderedMessage) -> tuple[str, ...]:
+    """Answers in the order of the template's buttons, then the others.
+
+    WhatsApp knows a template's quick reply by its place alone: in another order a tap would bring the payload of
+    another answer.
+    """
+    of_template = [answer for answer, _ in rendered.buttons if answer in answers]
+    return (*of_template, *(answer for answer in answers if answer not in of_template))
 
 
 def choose_language(template: Template, preferred: str | None, default: str) -> str:

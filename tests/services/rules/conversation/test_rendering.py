@@ -3,7 +3,14 @@ from enum import StrEnum
 
 import pytest
 
-from services.rules.conversation.rendering import ABSENT_VALUE, choose_language, format_value, render_template
+from services.rules.conversation.rendering import (
+    ABSENT_VALUE,
+    RenderedMessage,
+    choose_language,
+    format_value,
+    in_template_order,
+    render_template,
+)
 from services.rules.rulebook.model import NOWHERE, Category, Template, TemplateText
 from shared.clients.whatsapp_limits import BODY_LENGTH
 
@@ -40,6 +47,11 @@ def test_a_template_is_filled_in_its_language() -> None:
     assert rendered.parameters == {"person": "Ana", "title": "A Book", "by": "19 mars 2027"}
     assert rendered.buttons == (("approve", "J’autorise"),)
     assert rendered.language == "fr"
+
+
+def test_answers_are_in_the_order_of_the_template_s_buttons() -> None:
+    rendered = RenderedMessage("May we?", {}, (("approve", "Approve"), ("decline", "Decline")), "en")
+    assert in_template_order(("decline", "other", "approve"), rendered) == ("approve", "decline", "other")
 
 
 @pytest.mark.parametrize(
