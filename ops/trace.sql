@@ -92,3 +92,8 @@ select files::text from rules.rulebooks where revision = $1;
 
 -- name: newest_revision
 select revision from rules.rulebook_activations order by number desc limit 1;
+
+-- name: waiting_reasons
+-- Why the dispatcher lets these messages wait.
+select message_id, reason from dispatcher.messages
+where tenant = $1 and message_id = any ($2::text[]) and state = 'waiting' and reason is not null;

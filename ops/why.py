@@ -118,7 +118,8 @@ async def answer_of(
     key, tags = as_key(settings.tenant, subject)
     rows = await pool.fetch(QUERIES.chains_of_subject, settings.tenant, key, tags, _MOST_CHAINS)
     chains = [chain for chain, _ in readable_chains(rows)]
-    cases = [_case(chain, person_id) for chain in sorted(chains, key=lambda chain: chain.started_at)]
+    waits = await _waiting_reasons(pool, settings.tenant, chains, person_id)
+    cases = [_case(chain, person_id, waits) for chain in sorted(chains, key=lambda chain: chain.started_at)]
     events = await events_about(settings, key, tags, since_ms)
     judgements = await _judgements(pool, settings, events, chains, since_ms)
     return Answer(person_id, await _facts(pool, settings.tenant, person_id), cases, judgements)
@@ -151,16 +152,22 @@ async def _facts(pool: Pool, tenant: str, person_id: str) -> dict[str, Any]:
     }
 
 
-def _case(chain: Chain, person_id: str) -> Case:
-    return Case(
-        chain.chain_id, chain.rule, str(chain.ended or chain.state), chain.started_at, _outcome(chain, person_id)
-    )
+async def _waiting_reasons(pool: Pool, tenant: str, chains: Sequence[Chain], person_id: str) -> Mapping[str, str]:
+    """Why the dispatcher lets the person's messages wait: a template that was rejected, a limit, a pause."""
+    ids = [message.message_id for chain in chains for message in chain.messages if message.person_id == person_id]
+    rows = await pool.fetch(QUERIES.waiting_reasons, tenant, ids) if ids else []
+    return {row["message_id"]: row["reason"] for row in rows}
 
 
-def _outcome(chain: Chain, person_id: str) -> str:
+def _case(chain: Chain, person_id: str, waits: Mapping[str, str]) -> Case:
+    outcome = _outcome(chain, person_id, waits)
+    return Case(chain.chain_id, chain.rule, str(chain.ended or chain.state), chain.started_at, outcome)
+
+
+def _outcome(chain: Chain, person_id: str, waits: Mapping[str, str]) -> str:
     mine = [message for message in chain.messages if message.person_id == person_id]
     left_out = {why for step in chain.steps for who, why in step.left_out.items() if who == person_id}
-    said = [_message_text(message) for message in mine]
+    said = [_message_text(message, waits.get(message.message_id)) for message in mine]
     said += [f"left out: {why}" for why in sorted(left_out)]
     if not said:
         others = sorted({message.person_id for message in chain.messages})
@@ -170,9 +177,10 @@ def _outcome(chain: Chain, person_id: str) -> str:
     return "; ".join(said)
 
 
-def _message_text(message: ChainMessage) -> str:
+def _message_text(message: ChainMessage, waits_for: str | None) -> str:
     when = message.requested_at or message.held_until
-    return f"{message.say} {message.delivery}" + (f" ({when:%Y-%m-%d %H:%M}Z)" if when else "")
+    waits = f", waits: {waits_for}" if waits_for else ""
+    return f"{message.say} {message.delivery}{waits}" + (f" ({when:%Y-%m-%d %H:%M}Z)" if when else "")
 
 
 async def events_about(

@@ -214,11 +214,12 @@ class Claimer:
         )
 
     def _template_state(self, due: DueMessage) -> TemplateState:
-        """By the leader's copy; the row read with the message is newer, and says only usable, paused or disabled."""
+        """By the leader's copy, and by the row read with the message, which is newer and says less."""
         call = due.message.content.template
         if call is None:
             return TemplateState.USABLE
-        state = self.templates.known.state(call, marketing_consent=bool(call.get("marketing_consent")))
+        consent = bool(call.get("marketing_consent"))
+        state = self.templates.known.state(call, marketing_consent=consent, newest_category=due.category)
         if state is TemplateState.USABLE:
             return due.template
         if state is TemplateState.DISABLED:
@@ -233,7 +234,9 @@ class Claimer:
             return due
         fallback = {**fallback, "marketing_consent": call.get("marketing_consent", False)}
         content = replace(due.message.content, template=fallback)
-        other = replace(due, message=replace(due.message, content=content), template=TemplateState.USABLE)
+        other = replace(
+            due, message=replace(due.message, content=content), template=TemplateState.USABLE, category=None
+        )
         is_better = self._is_held(due, in_flight, now) and not self._is_held(other, in_flight, now)
         return other if is_better and not self.pauses.names.has_template(_template_of(other)) else due
 

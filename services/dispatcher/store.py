@@ -47,7 +47,10 @@ class RequestOrigin(Struct, frozen=True):
 
 
 class DueMessage(Struct, frozen=True):
-    """A waiting message that is due, with the stored facts about its person and its template."""
+    """A waiting message that is due, with the stored facts about its person and its template.
+
+    ``template`` is usable, paused or disabled; ``category`` is the one by Meta, where it is known.
+    """
 
     message: QueuedMessage
     person_known: bool
@@ -55,6 +58,7 @@ class DueMessage(Struct, frozen=True):
     window_opened_at: datetime | None
     template: TemplateState
     traceparent: str | None
+    category: str | None = None
 
 
 class UnreadableMessage(Struct, frozen=True):
@@ -321,6 +325,7 @@ def _read_due_message(row: Any) -> DueMessage:
         window_opened_at=row["opened_at"],
         template=TemplateState(row["template_state"] or TemplateState.USABLE),
         traceparent=row["traceparent"],
+        category=row["template_category"],
     )
 
 

@@ -58,7 +58,7 @@ where m.tenant = $1 and m.message_id = earlier.message_id and m.lane > earlier.l
 -- one of bulk; ``head_start`` is what earlier claims owe to the bulk. Never one of a person with a send in flight, and never
 -- before an earlier message of the same chat that still waits, for whatever reason. Only where a chain waits for a template
 -- may messages of other chains pass it.
-select m.*, w.opened_at, t.state as template_state,
+select m.*, w.opened_at, t.state as template_state, t.category as template_category,
     case when p.current_id is null then p.person_id else c.person_id end as known,
     coalesce(p.current_id, m.person_id) as recipient, coalesce(c.phone, p.phone) as phone,
     coalesce(c.bsuid, p.bsuid) as bsuid, coalesce(c.version, p.version) as version

@@ -86,14 +86,16 @@ class TemplateKnowledge(Struct, frozen=True):
     templates: Mapping[TemplateKey, KnownTemplate]
     is_listed: bool = False
 
-    def state(self, call: Mapping[str, Any], *, marketing_consent: bool) -> TemplateState:
+    def state(
+        self, call: Mapping[str, Any], *, marketing_consent: bool, newest_category: str | None = None
+    ) -> TemplateState:
         """Of a template call (``name``, ``language``, the declared ``category``), for a person."""
         known = self.templates.get((call["name"], call["language"]))
         if known is None and self.is_listed:
             return TemplateState.MISSING
         if known is not None and known.state is not TemplateState.USABLE:
             return known.state
-        category = (known.category if known else None) or str(call.get("category") or "").upper()
+        category = newest_category or (known.category if known else None) or str(call.get("category") or "").upper()
         return TemplateState.RECATEGORISED if category == MARKETING and not marketing_consent else TemplateState.USABLE
 
 

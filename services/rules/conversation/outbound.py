@@ -195,6 +195,7 @@ def _hold_for_room(context: DecisionContext, chain: Chain, message: ChainMessage
 
 def build_message(context: DecisionContext, chain: Chain, message: ChainMessage, person: PersonFacts) -> SendMessage:
     rendered, template = _render(context, chain, message, person)
+    fallback = _fallback(context, chain, message, person, rendered.language) if template is not None else None
     return SendMessage(
         message_id=message.message_id,
         person_id=person.person_id,
@@ -206,6 +207,7 @@ def build_message(context: DecisionContext, chain: Chain, message: ChainMessage,
         body=rendered.body,
         buttons=_buttons(context, message, rendered) if message.buttons else (),
         template=template,
+        fallback=fallback,
         lane=_lane(context, chain, message),
         resend=Resend.NEVER if message.buttons else Resend.IF_UNPROVEN,
         expires_at=_expiry(working_hours(context, person), context.now, context.rulebook.tenant.send_within),
@@ -274,6 +276,17 @@ def _render(
         return rendering.RenderedMessage(body=body, parameters={}, buttons=(), language=language), None
     template = template_of(context, chain, message.say)
     return _render_template(context, template, language, template_values(context, chain, message, person, template))
+
+
+def _fallback(
+    context: DecisionContext, chain: Chain, message: ChainMessage, person: PersonFacts, language: str
+) -> TemplateCall | None:
+    """What goes while Meta does not let the template go, in the same language; None where its file names nothing."""
+    template = template_of(context, chain, message.say)
+    other = context.rulebook_of(chain).templates.get(template.fallback or "")
+    if other is None:
+        return None
+    return _render_template(context, other, language, template_values(context, chain, message, person, other))[1]
 
 
 def _render_template(

@@ -98,6 +98,8 @@ class TemplateFile(Section):
     """Meta knows each version as a template of its own."""
     fields: Annotated[dict[str, TemplateField], mapping("“fields”", named=True)] = Field(default_factory=dict)
     """The field of the event that each parameter stands for, perhaps with a default."""
+    fallback: Text | None = None
+    """The template that goes while Meta does not let this one go; it has the same buttons and languages."""
     languages: Annotated[dict[str, TemplateLanguage], mapping("“languages”", check_language)]
     """The text in each language, by its code."""
 
@@ -105,7 +107,9 @@ class TemplateFile(Section):
         languages = {code: text.build() for code, text in self.languages.items()}
         fields = {name: each.field for name, each in self.fields.items()}
         defaults = {name: each.default for name, each in self.fields.items() if each.default}
-        return model.Template(self.template, self.category, self.version, fields, languages, self.location, defaults)
+        return model.Template(
+            self.template, self.category, self.version, fields, languages, self.location, defaults, self.fallback
+        )
 
 
 # ------------------------------------------------------------------ forms

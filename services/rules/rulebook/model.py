@@ -411,7 +411,8 @@ class Category(StrEnum):
 class Template:
     """``fields`` binds a parameter to a typed field; Meta's name is ``name_vVERSION``.
 
-    ``defaults`` are texts by parameter and language, said where the field is absent.
+    ``defaults`` are texts by parameter and language, said where the field is absent. ``fallback`` names the template
+    that goes where Meta does not let this one go; it has the same buttons and languages.
     """
 
     name: str
@@ -421,6 +422,7 @@ class Template:
     languages: Mapping[str, TemplateText]
     location: Location
     defaults: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    fallback: str | None = None
 
     @property
     def meta_name(self) -> str:

@@ -195,6 +195,7 @@ def check_template(context: ValidationContext, template: Template) -> None:
     _check_languages_agree(context, template)
     _check_fields_used(context, template)
     _check_defaults_of_fields(context, template)
+    _check_fallback(context, template)
     check_languages(context, template.languages, template.location, f"the template “{template.name}”")
 
 
@@ -279,6 +280,26 @@ def _check_defaults_of_fields(context: ValidationContext, template: Template) ->
                 context.report.add(where, "a default is a plain text and has no parameters")
 
 
+def _check_fallback(context: ValidationContext, template: Template) -> None:
+    """The fallback takes the template's place word for word: its buttons stand in the same places, in each language."""
+    if template.fallback is None:
+        return
+    location = context.loaded.location(template.location.file, "fallback")
+    other = context.book.templates.get(template.fallback)
+    if other is None:
+        names = context.templates()
+        if template.fallback not in names:
+            context.report.unknown(location, f"there is no template “{template.fallback}”", template.fallback, names)
+        return
+    if other.name == template.name:
+        context.report.add(location, "a template is no fallback of itself")
+    for language, text in template.languages.items():
+        if language not in other.languages:
+            context.report.add(location, f"“{other.name}” is not said in “{language}”")
+        elif list(other.languages[language].buttons) != list(text.buttons):
+            context.report.add(location, f"“{other.name}” has other buttons in “{language}”, or another order of them")
+
+
 def check_use(context: ValidationContext, use: TemplateUse) -> None:
     """The template exists, offers these buttons, and names only fields that are present."""
     if not use.template:
@@ -289,7 +310,14 @@ def check_use(context: ValidationContext, use: TemplateUse) -> None:
             names = context.templates()
             context.report.unknown(use.location, f"there is no template “{use.template}”", use.template, names)
         return
+    if template.fallback and template.fallback in context.book.templates and template.fallback != template.name:
+        check_fields_known(context, replace(use, template=template.fallback), context.book.templates[template.fallback])
     _check_buttons(context, use, template)
+    check_fields_known(context, use, template)
+
+
+def check_fields_known(context: ValidationContext, use: TemplateUse, template: Template) -> None:
+    """Every parameter of the template is known, and every field present, where it is used."""
     _check_parameters(context, use, template)
     scope = FieldScope(use.events, context.report, present=use.present)
     for name, path in template.fields.items():
