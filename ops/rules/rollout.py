@@ -152,7 +152,7 @@ def _trial_share(trial: Mapping[str, Any]) -> str:
 
 
 def _trial_bounds(trial: Mapping[str, Any]) -> str:
-    """What was observed of a canary, each with its bound."""
+    """The observations of a canary, each with its bound."""
     if trial["kind"] == TrialKind.SHADOW:
         return ""
     return ", ".join(

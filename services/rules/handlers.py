@@ -56,7 +56,7 @@ class Cause(Struct, frozen=True):
 
 
 def outgoing_events(cause: Cause, decision: Decision, commit: str | None = None) -> Iterator[tuple[Topic, Event]]:
-    """What a decision publishes, evidence before the writes it proves; its record names the commit of the rules."""
+    """The events of a decision, evidence before the writes it proves; its record names the commit of the rules."""
     for recorded in decision.evidence:
         yield EVIDENCE_REQUESTED, _event(cause, recorded.entry_id, _record_key(cause, recorded), recorded)
     for effect in decision.effects:

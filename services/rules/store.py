@@ -207,7 +207,7 @@ async def _load_people(connection: Connection, facts: Facts, required: RequiredF
 
 
 def _add_words(facts: Facts, person: PersonId, row: Mapping[str, Any]) -> None:
-    """What is known of a person beside their documents, and how many messages they got lately."""
+    """Add the facts of a person beside their documents, and how many messages they got lately."""
     if row["counted"] is not None:
         facts.counted[person] = decode(CountedMessages, row["counted"])
     if row["rule"] is not None:

@@ -1,4 +1,4 @@
-"""Whatever the documentation names exists: metrics, log events, settings, paths, links, modules and make targets.
+"""All that the documentation names exists: metrics, log events, settings, paths, links, modules and make targets.
 
 A failure names the page, the line, the name and the nearest name that exists.
 """

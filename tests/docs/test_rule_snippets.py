@@ -23,7 +23,7 @@ ALONE = {page for page, shown in SHOWN.items() if any(snippet.name in SINGLES fo
 
 @cache
 def shared_files() -> dict[str, str]:
-    """What every folder has: its people, calendar, limits and house, and the texts of the house."""
+    """The files that every folder has: its people, calendar, limits and house, and the texts of the house."""
     return {name: text for name, text in read_folder(ROOT / "rules").items() if "/" not in name or "house/" in name}
 
 

@@ -16,7 +16,7 @@ from shared.contracts.whatsapp import MessageReceived
 
 
 def state_event(tenant: TenantId, data: EventData, at: datetime, *key: object) -> Event:
-    """What is known already, as the event that would make it known."""
+    """A fact that is known already, as the event that would make it known."""
     return Event(
         id=EventId(derive_id("state", data.kind, *key)),
         source="stet/rules",
@@ -55,7 +55,7 @@ def add_event(bundle: Bundle, names: Pseudonyms, event: Event) -> None:
 
 
 def add_chain(bundle: Bundle, names: Pseudonyms, chain: Chain) -> None:
-    """What came back on a chain; one that still runs is listed too."""
+    """The replies and outcomes of a chain; one that still runs is listed too."""
     bundle.reactions += [decode(Reaction, names.replace(encode(one))) for one in reactions_of(chain)]
     if chain.live:
         live = LiveChain(

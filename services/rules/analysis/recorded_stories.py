@@ -95,7 +95,7 @@ def _record_story(
 
 
 def option_labels(book: Rulebook) -> Iterator[str]:
-    """What a person may write to choose an option of a form."""
+    """The words that a person may write to choose an option of a form."""
     for form in book.forms.values():
         yield from (option for each in form.fields for option in each.choose)
         for language in form.languages.values():

@@ -207,7 +207,7 @@ _REASONS: Mapping[ExclusionReason, str] = {
     ExclusionReason.ERASED: "Their data was erased.",
     ExclusionReason.NOT_STAFF: "A copy goes to staff alone, and they are in no team of people.yaml.",
 }
-"""What a reason means, for authors; one without a sentence stands by its name."""
+"""The meaning of each reason, for authors; one without a sentence stands by its name."""
 
 
 def reference_markdown() -> str:

@@ -113,7 +113,7 @@ def _all(values: Iterable[bool | None]) -> bool | None:
 
 
 def _literals(condition: Condition, name: str) -> set[object]:
-    """What the field, and every field it is compared with, is compared with."""
+    """The values that the field, and every field it is compared with, are compared with."""
     found: set[object] = set()
     for each in comparisons(condition):
         operand = each.operand

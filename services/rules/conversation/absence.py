@@ -29,7 +29,7 @@ from shared.contracts.whatsapp import MessageKind, MessageReceived
 
 
 def read_notice(context: DecisionContext, message: MessageReceived) -> AbsenceText | None:
-    """What a member of staff says about being away or back; None for anything else, and for other people."""
+    """The statement of a member of staff about being away or back; None for anything else, and for other people."""
     person = context.facts.people.get(context.facts.current_id(message.person_id))
     if message.message_kind is not MessageKind.TEXT or message.shared_with or person is None:
         return None
@@ -212,7 +212,7 @@ def _assigned(chain: Chain) -> set[PersonId]:
 
 
 def _reassign(context: DecisionContext, chain: Chain) -> Chain:
-    """What an absent person has taken is offered to whoever covers, else it goes back."""
+    """Offer the matters that an absent person has taken to whoever covers, else give them back."""
     assignment = chain.assignment
     if assignment is None or not chain.active:
         return chain

@@ -38,7 +38,7 @@ class Leave:
 
 
 class UnclearLeave(StrEnum):
-    """What a text about an absence leaves open."""
+    """The part that a text about an absence leaves open."""
 
     UNTIL_WHEN = "until_when"
     WHO_COVERS = "who_covers"

@@ -1,4 +1,4 @@
-"""What one decision was made from, as a value that is kept, so that the same decision can be made again.
+"""The inputs of one decision, as a value that is kept, so that the same decision can be made again.
 
 The facts are named by the digest of their JSON: a fact that many decisions read is kept once. What came of the
 decision is kept as a digest, too; the signatures of buttons do not count, since only a service has their key.
@@ -176,7 +176,7 @@ def state_digest(decision: Decision) -> str:
 
 
 def _visible(effect: Effect) -> msgspec.Struct:
-    """What leaves rules of an effect, without the signatures of buttons."""
+    """The part of an effect that leaves rules, without the signatures of buttons."""
     match effect:
         case RequestedMessage(send=send):
             return send.replace(buttons=tuple(map(_unsigned, send.buttons))) if send.buttons else send

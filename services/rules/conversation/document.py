@@ -277,7 +277,7 @@ _ITEM_IDS = (
 
 
 def item_id(data: EventData) -> str | None:
-    """What an event is about, like ``statement_id=ST-2``: a second event about it corrects the first."""
+    """The item of an event, like ``statement_id=ST-2``: a second event about it corrects the first."""
     named = ((path, read_path(data, path)) for path in _ITEM_IDS)
     return next((f"{path}={value}" for path, value in named if value is not None), None)
 

@@ -146,7 +146,7 @@ def _iso_date(text: str) -> date | None:
 
 
 def _written_date(text: str, place: Place) -> date | None:
-    """What is not written is taken from two different days; a date that differs then lacks a part."""
+    """A part that is not written is taken from two different days; a date that differs then lacks a part."""
     from dateutil.parser import ParserError, parse  # noqa: PLC0415 -- most forms ask for no date
 
     months = _month_names(place.locale)

@@ -123,7 +123,7 @@ def _about(facts: Facts, chain: Chain, former: PersonId, current: PersonId) -> C
 
 
 def _move_memory(facts: Facts, former: PersonId, current: PersonId) -> None:
-    """What the other id has already stays."""
+    """Facts that the other id has already stay."""
     reference, known = facts.acquisitions.get(former), facts.people.get(former)
     if reference is not None:
         facts.set_acquisition(former, None)

@@ -137,7 +137,7 @@ def _send_digest(context: DecisionContext, person: PersonFacts, items: Sequence[
 
 
 def _text_of(context: DecisionContext, person: PersonFacts, item: HeldMessage) -> str:
-    """What the item says, with the code by which the person may name it in a reply."""
+    """The text of the item, with the code by which the person may name it in a reply."""
     body = outbound.text_of_message(context, item.chain, item.message, person)
     return f"{' '.join(body.split())} ({reference_code(item.chain.chain_id)})"
 

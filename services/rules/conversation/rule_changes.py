@@ -1,4 +1,4 @@
-"""What becomes of a live chain when the file of its rule has changed: it is pinned, migrated or cancelled.
+"""Applies a changed rule file to the live chains of its rule: each is pinned, migrated or cancelled.
 
 ``on_change`` of the rule in force decides; for a rule that is gone, that of the rule the chain began with. People, the
 calendar and the limits are never pinned.
@@ -44,7 +44,7 @@ def _can_migrate(chain: Chain, old: Rule, new: Rule) -> bool:
 
 
 def _migrate(context: DecisionContext, chain: Chain, old: Rule, new: Rule) -> Chain:
-    """What was done stays. Questions of steps that are gone are closed; new steps before the last begun are skipped."""
+    """Done steps stay. Questions of steps that are gone are closed; new steps before the last begun are skipped."""
     matching = _matching_steps(old, new)
     chain = outbound.withdraw_messages(context, chain, "replaced", lambda message: message.step not in matching)
     chain = chain.migrate(

@@ -193,7 +193,7 @@ def _join_or_start(context: DecisionContext, trigger: RuleTrigger, rule: Rule, s
 
 
 def _items(chain: Chain) -> dict[str | None, EventId | None]:
-    """What the events of a chain are about, each with the id of its event; None for the event that started it."""
+    """The items of the events of a chain, each with the id of its event; None for the event that started it."""
     joined = {item_id(read_data(each.data, each.name)): each.event_id for each in chain.joined}
     return {**joined, item_id(newest_data(chain)): None}
 

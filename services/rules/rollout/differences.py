@@ -1,4 +1,4 @@
-"""What a proposed revision would do otherwise than the acting one about the same event or due step.
+"""The differences between a proposed revision and the acting one about the same event or due step.
 
 A decision of the proposed revision comes from the same facts, with the live chains as if they had begun under it. It
 sees no later than that: what a chain of a rule with other steps would do at a later step cannot be said.
@@ -77,7 +77,7 @@ def judge_beside(acting: Decision, judge: Callable[[], Decision]) -> set[Differe
 
 
 def compare_decisions(acting: Decision, proposed: Decision) -> set[Difference]:
-    """What the proposed revision would do otherwise, once for each rule and kind."""
+    """The differences of the proposed revision, once for each rule and kind."""
     old, new = _Outcome.of(acting), _Outcome.of(proposed)
     found: set[Difference] = set()
     for gained, lost, before, after in (
@@ -101,7 +101,7 @@ _Key = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What a decision does, by what two revisions have in common: each key begins with a rule.
+    """The effects of a decision, by what two revisions have in common: each key begins with a rule.
 
     The value of a message is its wording; None while it is held, and not worded yet.
     """

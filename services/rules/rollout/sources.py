@@ -48,7 +48,7 @@ class RuleSource(Protocol):
     setting: str
 
     async def read(self) -> SourceContent | None:
-        """What the source holds now; None where it holds what it held, or is just being changed.
+        """The present content of the source; None where it is unchanged, or is just being changed.
 
         Raises Unavailable where it cannot be read.
         """

@@ -32,7 +32,7 @@ log = get_logger()
 
 
 class ObservationKind(StrEnum):
-    """What speaks against a canary: an opt-out of a person it wrote to, a failure, or engines that disagree."""
+    """The evidence against a canary: an opt-out of a person it wrote to, a failure, or engines that disagree."""
 
     OPT_OUT = "opt_out"
     FAILURE = "failure"
@@ -65,7 +65,7 @@ class TrialDecider:
         return active, decision
 
     def decide_due(self, chain: Chain, facts: Facts, now: datetime) -> tuple[Engine, Decision]:
-        """What is due of a chain is decided by the canary where the chain began under it."""
+        """Decide the due steps of a chain; the canary does where the chain began under it."""
         canary = self.force.canary
         if canary is not None and canary.engine.revision == chain.revision:
             self._judged[canary.trial.number] += 1
@@ -104,7 +104,7 @@ class TrialDecider:
         return decided
 
     def _observe_event(self, canary: TriedRevision, event: Event, facts: Facts) -> None:
-        """What an event says against the canary: an opt-out, or a message of one of its chains that failed."""
+        """Observe an opt-out, or a message of one of the canary's chains that failed."""
         data = event.data
         if isinstance(data, MessageReceived) and is_opt_out(data):
             self._opted_out |= facts.ids_of_person(data.person_id, *data.shared_with)

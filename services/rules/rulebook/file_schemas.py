@@ -131,7 +131,7 @@ class FormFieldSection(Section):
 
     label = "the field “{}”"
     type: Annotated[FieldKind, word(FieldKind, FieldKind.TEXT)] | None = None
-    """What it takes; a text without it, a choice with “choose”, a document with “document”."""
+    """The kind of value; a text without it, a choice with “choose”, a document with “document”."""
     required: Flag = False
     """Whether it must be answered."""
     max: WholeNumber | None = None

@@ -430,7 +430,7 @@ class Template:
 
 
 class FieldKind(StrEnum):
-    """What a form's field takes. A written value is checked, and kept in the form that is the same everywhere."""
+    """The kind of a form's field. A written value is checked, and kept in the form that is the same everywhere."""
 
     TEXT = "text"
     ISBN = "isbn"

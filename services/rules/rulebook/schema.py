@@ -114,7 +114,7 @@ class Section(BaseModel):
     """The key that is meant where a single value is written instead of a mapping."""
     _node: ClassVar[Node | None] = None
     _label: ClassVar[str] = ""
-    """What it was read from, and its name in messages, kept in the instance: private attributes of pydantic take a
+    """Its node and its name in messages, kept in the instance: private attributes of pydantic take a
     tenth of the time of reading a folder.
     """
 

@@ -28,7 +28,7 @@ _TIGHT_KEY = re.compile(r"[\w.]+:")
 
 
 class _Braces:
-    """What stands between a brace or bracket and its partner, over the lines of its value."""
+    """The text between a brace or bracket and its partner, over the lines of its value."""
 
     def __init__(self, lines: list[str], line: TextLine) -> None:
         self.lines = lines

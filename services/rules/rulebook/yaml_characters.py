@@ -7,7 +7,7 @@ from services.rules.rulebook.yaml_lines import FileText, Mistake, split_lines
 _ODD = re.compile(
     "[^\t\n\r\x20-\x7e\xa1-\xac\xae-\u1fff\u2010-\u2027\u2030-\u2fff\u3001-\ud7ff\uf900-\ufefe\uff01-\ufffd]"
 )
-"""What is looked at more closely; letters of all languages are not."""
+"""The characters that are looked at more closely; letters of all languages are not."""
 _ILLEGAL = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff\u2028\u2029]")
 _SPACES = "\xa0\u2000-\u200a\u202f\u205f\u3000"
 _INVISIBLE = "\u200b-\u200f\u2060\ufeff\xad"

@@ -1,4 +1,4 @@
-"""What a person got wrong where a text is no YAML: the line of the mistake, a sentence, and the text mended.
+"""The mistake of a person where a text is no YAML: the line of the mistake, a sentence, and the text mended.
 
 A parser notices a mistake at or after its line, and names it in its own words. Here the lines are read as their author
 meant them, from where the parser stopped upwards, for the mistakes that people make: a colon within a text, a quote or
@@ -89,7 +89,7 @@ class _Search:
         return Mistake(self.stopped + 1, at + 1, sentence, with_insertion(self.text, self.stopped, at, "\\"))
 
     def _plain_case(self) -> Mistake | None:
-        """What the parser's own words tell, and what no person wrote."""
+        """The mistake that the parser's own words tell, where no person wrote it."""
         here = (self.stopped + 1, self.column + 1)
         if not self.lines or len(self.text.text) > _LONGEST_TEXT or len(self.lines[self.stopped]) > _LONGEST_LINE:
             nested = self.problem == "exceeded maximum nesting depth"

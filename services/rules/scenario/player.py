@@ -63,7 +63,7 @@ _EVENT_BY_OUTCOME = {model.outcome: model for model in EVENT_KINDS.values() if i
 
 
 class StoryObserver(Protocol):
-    """What is told of everything that rules decide in a story, to count what stories cover."""
+    """An observer of everything that rules decide in a story, to count what stories cover."""
 
     def matcher(self, matcher: Matcher) -> Matcher:
         """``matcher``, or one that also takes note of what it is asked."""
@@ -239,7 +239,7 @@ class Simulation:
 
 
 def _as_sent(message: ChainMessage) -> ChainMessage:
-    """What its person got: the message, or the digest that it went within."""
+    """The message that its person got, or the digest that it went within."""
     return (
         message if message.digest is None else message.replace(message_id=message.digest, say=DIGEST, buttons=(SHOW,))
     )

@@ -1,4 +1,4 @@
-"""What a decision was made from is in the database: an operator can explain it and bundle it; an erasure deletes it."""
+"""The inputs of a decision are in the database: an operator can explain it and bundle it; an erasure deletes it."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""What two rulebooks do differently with the same events: messages gained, lost, moved and reworded."""
+"""The differences of two rulebooks about the same events: messages gained, lost, moved and reworded."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""What members of staff write when they go on leave and come back, in several languages."""
+"""The words of members of staff when they go on leave and come back, in several languages."""
 
 from datetime import date
 

@@ -1,4 +1,4 @@
-"""What people write into a typed field, and what the record keeps."""
+"""The texts that people write into a typed field, and the values that the record keeps."""
 
 import pytest
 from hypothesis import given

@@ -35,7 +35,7 @@ WRITERS = (11, 12, 21)
 
 @dataclass(frozen=True)
 class Record:
-    """What a Kafka client hands out."""
+    """A record as a Kafka client hands it out."""
 
     value: bytes
     partition: int

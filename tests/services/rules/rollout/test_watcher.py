@@ -1,4 +1,4 @@
-"""What a replica does with what its source holds, depending on the log of activations and on its place in it."""
+"""The action of a replica on the content of its source, depending on the log of activations and on its place in it."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""What stories cover, of one rule of the shipped ones and of all."""
+"""The coverage of stories, of one rule of the shipped ones and of all."""
 
 from services.rules.rulebook.model import Rulebook
 from services.rules.scenario.coverage import CoverageKind, CoverageResult, StoryCoverage

@@ -1,4 +1,4 @@
-"""What a played story shows: its steps with their business time, and the first difference side by side."""
+"""A played story shows its steps with their business time, and the first difference side by side."""
 
 from services.rules.scenario.comparison import EffectRow
 from services.rules.scenario.player import run_story
