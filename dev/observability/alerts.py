@@ -336,6 +336,16 @@ _INGEST_ALERTS = [
         _steady('stet_snapshot_age_seconds{service="ingest"}', "0+60", "40", after="2h"),
     ),
     Alert(
+        "StetMediaNotFetched",
+        Severity.TICKET,
+        "max by (namespace) (stet_media_waiting_age_seconds) > <1h>",
+        "5m",
+        "A file that somebody sent has not been fetched for an hour",
+        "WhatsApp deletes it seven days after the message. The log says media.retried with the reason.",
+        "pipeline",
+        _steady('stet_media_waiting_age_seconds{service="ingest"}', "0+60", "40", after="2h"),
+    ),
+    Alert(
         "StetConnectionsDropped",
         Severity.TICKET,
         "sum by (namespace, reason) (increase("

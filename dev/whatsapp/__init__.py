@@ -8,6 +8,9 @@ seed and the message's id, not from the order in which tasks run.
 
 Graph API
     POST /v{N}.0/{phone_number_id}/messages   text, template, interactive (button, list, cta_url), read receipts
+    GET  /v{N}.0/{media_id}                   a link to a file; ids live 7 days, those of uploads 30, links 5 minutes
+    GET  /whatsapp_business/attachments/      that link: the file, with the token
+    POST /v{N}.0/{phone_number_id}/media      multipart: uploads a document
 
 SimulatorCommands API, JSON in and out; a body it cannot read is answered 400 with the reason
     POST /_simulator/people      {id, phone?, bsuid?, name?, username?, country?, on_whatsapp?} or a list of them.
@@ -21,9 +24,9 @@ SimulatorCommands API, JSON in and out; a body it cannot read is answered 400 wi
                                  message is used up by it, so two with the same ``on`` are played one after the other.
                                  ``template`` also fits a versioned name: rights_request fits rights_request_v3.
     POST /_simulator/say         {from, line?, kind: text|tap|document|reaction|image, text?, button?, message?,
-                                 quoted?, filename?, mime?} -> {wamid}. A tap is on the newest message offering the
-                                 button, or on ``message``; ``quoted`` is a wamid, or true for the newest message. A
-                                 reaction's emoji is its ``text``.
+                                 quoted?, filename?, mime?, content?} -> {wamid}. A tap is on the newest message
+                                 offering the button, or on ``message``; ``quoted`` is a wamid, or true for the newest
+                                 message. A reaction's emoji is its ``text``; a file's ``content`` is in base64.
     POST /_simulator/faults      {kind, count?, code?, seconds?, match?: {to?, line?}}; ``to`` is a number, BSUID or
                                  person. timeout_after_accept: sent, never answered · timeout_before: neither · hang:
                                  handled only after ``seconds``, even if the caller has gone · refuse_connection: reset

@@ -10,15 +10,17 @@ from aiohttp import web
 
 from dev.whatsapp.control_api import MessageQueries, SimulatorCommands, explain
 from dev.whatsapp.graph_api import GraphApi
+from dev.whatsapp.media import LINK_PATH
 from dev.whatsapp.simulator import WhatsAppOptions, WhatsAppSimulator
 from dev.whatsapp.template_api import TemplateApi
 
+_MOST_BYTES = 101 * 1024 * 1024  # an upload of the largest file that Meta takes
 _GRACE = 0.2  # seconds; held connections are cut after it
 
 
 def application(simulator: WhatsAppSimulator) -> web.Application:
     graph, templates, queries = GraphApi(simulator), TemplateApi(simulator), MessageQueries(simulator)
-    app = web.Application()
+    app = web.Application(client_max_size=_MOST_BYTES)
     app.add_routes(
         [
             web.post(r"/{version:v\d+\.0}/{phone_number_id}/messages", graph.messages),
@@ -27,7 +29,9 @@ def application(simulator: WhatsAppSimulator) -> web.Application:
             web.delete(r"/{version:v\d+\.0}/{account}/message_templates", templates.delete),
             web.post(r"/{version:v\d+\.0}/{template_id}/unpause", templates.unpause),
             web.post(r"/{version:v\d+\.0}/{template_id}", templates.edit),
-            web.get(r"/{version:v\d+\.0}/{phone_number_id}", graph.number),
+            web.post(r"/{version:v\d+\.0}/{phone_number_id}/media", graph.upload),
+            web.get(r"/{version:v\d+\.0}/{phone_number_id}", graph.lookup),
+            web.get(LINK_PATH + "/", graph.download),
             web.get("/healthz", queries.healthz),
         ]
     )

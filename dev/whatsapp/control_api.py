@@ -192,6 +192,7 @@ class MessageQueries:
                 "repeated_callbacks": self.simulator.network.message_log.repeated_callbacks(),
                 "errors": {"answer": counters.under("errors.answer."), "webhook": counters.under("errors.webhook.")},
                 "faults": counters.under("faults."),
+                "media": counters.under("media."),
                 "webhooks": {**counters.under("webhooks."), "undelivered": self.simulator.webhooks.undelivered},
             }
         )

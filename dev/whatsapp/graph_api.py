@@ -1,4 +1,4 @@
-"""``POST /{version}/{phone number id}/messages`` and ``GET`` of a number: the Graph API, and the faults of tests."""
+"""``POST /{version}/{phone number id}/messages``, numbers and files: the Graph API, and the faults of tests."""
 
 import asyncio
 import hmac
@@ -11,6 +11,7 @@ from aiohttp import web
 from dev.whatsapp.directory import BusinessLine
 from dev.whatsapp.faults import SendFault, SendFaultKind
 from dev.whatsapp.graph_errors import MISSING_OBJECT, GraphError, envelope, http_status
+from dev.whatsapp.media import LINK_PATH
 from dev.whatsapp.messages import ReadReceipt
 from dev.whatsapp.send_validation import read_send
 from dev.whatsapp.simulator import WhatsAppSimulator
@@ -34,18 +35,63 @@ class GraphApi:
         except GraphError as error:
             return self._refusal(error)
 
-    async def number(self, request: web.Request) -> web.StreamResponse:
-        """``GET /{version}/{phone number id}``: what a token may see of a number."""
+    async def lookup(self, request: web.Request) -> web.StreamResponse:
+        """``GET /{version}/{id}``: what a token may see of a number, or a link to a file."""
         try:
-            line = self._authorised(request)
+            self._check_token(request)
+            object_id = request.match_info["phone_number_id"]
+            if self.simulator.lines.numbered(object_id) is None:
+                return _answer(self._media_link(request, object_id))
+            return _answer({"id": object_id, "quality_rating": "GREEN", "name_status": "APPROVED"})
         except GraphError as error:
             return self._refusal(error)
-        return _answer({"id": line.phone_number_id, "quality_rating": "GREEN", "name_status": "APPROVED"})
 
-    def _authorised(self, request: web.Request) -> BusinessLine:
+    def _media_link(self, request: web.Request, media_id: str) -> dict[str, Any]:
+        """https://developers.facebook.com/docs/whatsapp/cloud-api/reference/media#retrieve-media-url"""
+        number = request.query.get("phone_number_id")
+        if number is not None and self.simulator.lines.numbered(number) is None:
+            raise GraphError(100, f"object {number} does not exist or may not be used", subcode=MISSING_OBJECT)
+        files = self.simulator.network.media
+        file = files.find(media_id)
+        self.simulator.counters.add("media.links")
+        return {
+            "messaging_product": "whatsapp",
+            "url": f"{request.scheme}://{request.host}{LINK_PATH}/?mid={files.link(media_id)}",
+            "mime_type": file.mime,
+            "sha256": file.digest.hex(),
+            "file_size": len(file.content),
+            "id": media_id,
+        }
+
+    async def download(self, request: web.Request) -> web.StreamResponse:
+        """The link of a file, on another host at Meta: 401 without our token, 404 after five minutes."""
+        try:
+            self._check_token(request)
+        except GraphError:
+            return web.Response(status=401)
+        file = self.simulator.network.media.linked(request.query.get("mid", ""))
+        if file is None:
+            return web.Response(status=404)
+        self.simulator.counters.add("media.downloads")
+        return web.Response(body=file.content, content_type=file.mime)
+
+    async def upload(self, request: web.Request) -> web.StreamResponse:
+        """``POST /{version}/{phone number id}/media``, multipart: ``messaging_product``, ``file``, ``type``."""
+        try:
+            self._authorised(request)
+            kept = self.simulator.network.media.upload(*await _uploaded(request))
+        except GraphError as error:
+            return self._refusal(error)
+        self.simulator.counters.add("media.uploads")
+        return _answer({"id": kept.media_id})
+
+    def _check_token(self, request: web.Request) -> None:
         expected = f"Bearer {self.simulator.options.token}".encode()
         if not hmac.compare_digest(request.headers.get("Authorization", "").encode(), expected):
             raise GraphError(190, "the access token cannot be read")
+
+    def _authorised(self, request: web.Request) -> BusinessLine:
+        self._check_token(request)
         number_id = request.match_info["phone_number_id"]
         line = self.simulator.lines.numbered(number_id)
         if line is None:
@@ -99,6 +145,17 @@ class GraphApi:
         counters.add(f"errors.answer.{error.code}")
         trace = self.simulator.chance.whole(16, "trace", counters.total)
         return _answer(envelope(error, f"A{trace}"), http_status(error.code))
+
+
+async def _uploaded(request: web.Request) -> tuple[str, bytes]:
+    """Content type and bytes of an upload."""
+    if not request.content_type.startswith("multipart/"):
+        raise GraphError(100, "the body is not multipart/form-data")
+    form = await request.post()
+    file = form.get("file")
+    if form.get("messaging_product") != "whatsapp" or not isinstance(file, web.FileField):
+        raise GraphError(100, "the parameters messaging_product and file are required")
+    return str(form.get("type") or file.content_type), file.file.read()
 
 
 def _parsed(content: bytes) -> object:

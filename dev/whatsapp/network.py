@@ -13,6 +13,7 @@ from dev.whatsapp.chance import Chance, Direction
 from dev.whatsapp.directory import HOME_CODE, BusinessLine, BusinessLines, WhatsAppPeople, WhatsAppPerson
 from dev.whatsapp.graph_errors import GraphError
 from dev.whatsapp.limits import ProviderLimits
+from dev.whatsapp.media import MediaFiles
 from dev.whatsapp.messages import (
     AcceptedMessage,
     Counts,
@@ -22,7 +23,7 @@ from dev.whatsapp.messages import (
     SendRequest,
     SimulatedStatus,
 )
-from dev.whatsapp.scripted_people import PersonMessage, Script, ScriptAction, Scripts, message_of_script, node
+from dev.whatsapp.scripted_people import PersonMessage, Script, ScriptAction, Scripts, media_id, message_of_script, node
 from dev.whatsapp.send_validation import is_bsuid, phone_digits
 from dev.whatsapp.webhook_payloads import (
     AccountUpdate,
@@ -96,6 +97,7 @@ class Network:
     people: WhatsAppPeople
     limits: ProviderLimits
     message_log: MessageLog
+    media: MediaFiles
     scripts: Scripts
     schedule: Schedule
     counters: Counts
@@ -125,6 +127,8 @@ class Network:
         wamid = self._wamid("in", person)
         self.limits.received(line.phone_number_id, person.id, now)
         self._read_all(line, person, now)
+        if said.file is not None:
+            self.media.add(media_id(wamid, self.chance), *said.file)
         content = node(said, line, wamid, self.chance, self.delivery.disorder)
         self.message_log.replies.append(PersonReply(wamid, person, line.phone_number_id, now, content))
         self.counters.add("replies")

@@ -1,17 +1,18 @@
 """Messages of people: sent by a command, or by scripts that react to messages. Pure."""
 
 import base64
-import hashlib
+import binascii
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from dev.whatsapp.chance import Chance
 from dev.whatsapp.directory import BusinessLine
+from dev.whatsapp.media import sample_content, webhook_digest
 from dev.whatsapp.messages import AcceptedMessage, Choice, MessageLog, TapKind
 from shared.contracts.errors import Malformed
 
@@ -26,6 +27,9 @@ class PersonMessageKind(StrEnum):
     IMAGE = "image"
 
 
+_MIMES = {PersonMessageKind.DOCUMENT: "application/pdf", PersonMessageKind.IMAGE: "image/jpeg"}
+
+
 @dataclass(frozen=True, slots=True)
 class PersonMessage:
     """``about`` is the wamid tapped, reacted to or quoted; ``text`` is a body, caption or emoji."""
@@ -37,6 +41,21 @@ class PersonMessage:
     tap: TapKind | None = None
     filename: str = "pitch.pdf"
     mime: str | None = None
+    content: bytes | None = None
+
+    @property
+    def file(self) -> tuple[str, bytes] | None:
+        """Content type and bytes of the file that comes with it, if any."""
+        mime = _MIMES.get(self.kind)
+        if mime is None:
+            return None
+        mime = self.mime or mime
+        return mime, sample_content(mime, self.filename) if self.content is None else self.content
+
+
+def media_id(wamid: str, chance: Chance) -> str:
+    """The id of the file that comes with a message."""
+    return chance.whole(16, "media", wamid)
 
 
 def node(said: PersonMessage, line: BusinessLine, wamid: str, chance: Chance, disorder: float) -> dict[str, Any]:
@@ -54,10 +73,9 @@ def _content(said: PersonMessage, wamid: str, chance: Chance) -> dict[str, Any]:
         case PersonMessageKind.TAP:
             return _tapped(said)
         case PersonMessageKind.DOCUMENT:
-            mime = said.mime or "application/pdf"
-            return {"type": "document", "document": {"filename": said.filename, **_media(said, mime, wamid, chance)}}
+            return {"type": "document", "document": {"filename": said.filename, **_media(said, wamid, chance)}}
         case PersonMessageKind.IMAGE:
-            return {"type": "image", "image": _media(said, said.mime or "image/jpeg", wamid, chance)}
+            return {"type": "image", "image": _media(said, wamid, chance)}
         case _:
             return {"type": "text", "text": {"body": said.text}}
 
@@ -73,9 +91,9 @@ def _tapped(said: PersonMessage) -> dict[str, Any]:
     return {"type": "interactive", "interactive": {"type": kind.value, kind.value: reply}}
 
 
-def _media(said: PersonMessage, mime: str, wamid: str, chance: Chance) -> dict[str, Any]:
-    digest = hashlib.sha256(f"{wamid}:{said.filename}".encode()).digest()
-    media = {"id": chance.whole(16, "media", wamid), "mime_type": mime, "sha256": base64.b64encode(digest).decode()}
+def _media(said: PersonMessage, wamid: str, chance: Chance) -> dict[str, Any]:
+    mime, content = said.file or ("", b"")
+    media = {"id": media_id(wamid, chance), "mime_type": mime, "sha256": webhook_digest(content)}
     return {**media, **({"caption": said.text} if said.text else {})}
 
 
@@ -185,7 +203,8 @@ def tap(message: AcceptedMessage, wanted: str | None) -> PersonMessage | None:
 class SayCommand(BaseModel):
     """``button`` is a title or id; ``message`` the wamid tapped or reacted to; ``quoted`` a wamid, or true.
 
-    ``line`` None stands for the line of the message message_meant, else the first line.
+    ``line`` None stands for the line of the message message_meant, else the first line. ``content`` is a file's bytes
+    in base64; a small file of its type where absent.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -198,6 +217,21 @@ class SayCommand(BaseModel):
     quoted: str | bool = False
     filename: str = "pitch.pdf"
     mime: str | None = None
+    content: str | None = None
+
+    @field_validator("content")
+    @classmethod
+    def _check_content(cls, content: str | None) -> str | None:
+        if content is not None:
+            try:
+                base64.b64decode(content, validate=True)
+            except binascii.Error:
+                raise ValueError("it must be base64") from None
+        return content
+
+    @property
+    def file_content(self) -> bytes | None:
+        return None if self.content is None else base64.b64decode(self.content)
 
 
 def message_meant(say: SayCommand, message_log: MessageLog, person_id: str, line: str | None) -> AcceptedMessage | None:
@@ -220,7 +254,8 @@ def said(say: SayCommand, about: AcceptedMessage | None) -> PersonMessage:
         raise Malformed(f"{say.sender} has no message to react to or to quote")
     wamid = about.wamid if about is not None else say.message or say.quoted or None
     quoted = wamid if say.quoted or say.kind is PersonMessageKind.REACTION else None
-    return PersonMessage(say.kind, say.text, str(quoted) if quoted else None, filename=say.filename, mime=say.mime)
+    about_wamid, file = str(quoted) if quoted else None, say.file_content
+    return PersonMessage(say.kind, say.text, about_wamid, filename=say.filename, mime=say.mime, content=file)
 
 
 def _candidates(

@@ -11,6 +11,7 @@ from dev.whatsapp.chance import Chance
 from dev.whatsapp.directory import BusinessLines, WhatsAppPeople
 from dev.whatsapp.faults import SendFaults
 from dev.whatsapp.limits import ProviderLimits
+from dev.whatsapp.media import MediaFiles
 from dev.whatsapp.messages import Counts, MessageLog
 from dev.whatsapp.network import Network, Schedule
 from dev.whatsapp.scripted_people import Scripts
@@ -90,6 +91,7 @@ class WhatsAppSimulator:
             people=self.people,
             limits=ProviderLimits(per_second=options.per_second, lifted=options.fast),
             message_log=MessageLog(options.keep),
+            media=MediaFiles(),
             scripts=Scripts(),
             schedule=self.schedule,
             counters=self.counters,

@@ -19,6 +19,11 @@ from services.ingest.http.connections import DropReason
 from services.ingest.http.router import Router
 from services.ingest.http.server import HttpServer
 from services.ingest.identity_resolver import IdentityResolver
+from services.ingest.media.fetcher import MediaFetcher
+from services.ingest.media.file_store import open_store
+from services.ingest.media.provider import MediaClient
+from services.ingest.media.queue import MediaQueue
+from services.ingest.media.scanner import ClamdScanner, NoScanner
 from services.ingest.metrics import IngestMetrics
 from services.ingest.poll.consonance_reader import ConsonanceReader, connect
 from services.ingest.poll.loop import LEADER_SESSION, PollLoop
@@ -65,6 +70,8 @@ async def start_by_role(parts: _Parts, stack: AsyncExitStack) -> None:
     settings = parts.settings
     if settings.ingest_role.receives:
         _start_receiving(parts)
+    if settings.keeps_files:
+        _start_fetching_files(parts, await stack.enter_async_context(MediaClient(settings.media_endpoint)))
     if settings.ingest_role.polls:
         endpoint, key = settings.consonance_endpoint, settings.consonance_key.get_secret_value()
         _start_polling(parts, await stack.enter_async_context(connect(endpoint, key)))
@@ -77,6 +84,20 @@ def _start_receiving(parts: _Parts) -> None:
     router = _start_server(parts, publisher)
     process.add_readiness_check("broker", publisher.is_reachable)
     process.add_idle_check(request_idle_check(router, parts.metrics))
+
+
+def _start_fetching_files(parts: _Parts, client: MediaClient) -> None:
+    process, settings = parts.process, parts.settings
+    fetcher = MediaFetcher(
+        queue=MediaQueue(process.pool, process.clock, settings.tenant),
+        client=client,
+        store=open_store(settings.media_store, settings.media_link),
+        scanner=ClamdScanner(settings.media_scanner) if settings.media_scanner else NoScanner(),
+        limits=settings.file_limits,
+        metrics=parts.metrics,
+    )
+    process.task("media", fetcher.run)
+    process.add_idle_check(fetcher.idle)
 
 
 def _start_server(parts: _Parts, publisher: KafkaPublisher) -> Router:
@@ -118,6 +139,7 @@ def _whatsapp_webhook(parts: _Parts, publisher: KafkaPublisher, learner: Address
         verify_token=settings.whatsapp_verify_token.get_secret_value(),
         pseudonyms=settings.pseudonyms,
         learn=learner.offer,
+        keeps_files=settings.keeps_files,
     )
 
 

@@ -110,6 +110,7 @@ class WhatsAppWebhook:
     app_secrets: tuple[bytes, ...]
     verify_token: str
     pseudonyms: Pseudonymizer
+    keeps_files: bool = False
     signatures: SignatureCounts = field(default_factory=meta_signature_counts)
     learn: Callable[[Iterable[ReachedAddress]], None] | None = None
     foreign_numbers: RateLimitedLog = field(default_factory=lambda: RateLimitedLog("number.ignored"))
@@ -153,7 +154,7 @@ class WhatsAppWebhook:
 
     async def _accept(self, body: bytes) -> None:
         with server_span("POST", WEBHOOK_PATH) as traceparent:
-            context = WebhookContext(self.tenant, self.clock.now(), self.lines, traceparent, pseudonyms=self.pseudonyms)
+            context = self._context(traceparent)
             parsed = parse_webhook(body, context)
             began = time.monotonic()
             records = parsed.records
@@ -166,6 +167,16 @@ class WhatsAppWebhook:
         if self.learn is not None and parsed.reached:
             self.learn(parsed.reached)
         self._count_foreign_numbers(parsed.foreign_numbers)
+
+    def _context(self, traceparent: str | None) -> WebhookContext:
+        return WebhookContext(
+            self.tenant,
+            self.clock.now(),
+            self.lines,
+            traceparent,
+            pseudonyms=self.pseudonyms,
+            keeps_files=self.keeps_files,
+        )
 
     async def _store(self, parsed: ParsedWebhook, context: WebhookContext) -> list[KafkaRecord]:
         """Do what needs the database; an update that the database refuses is parked, and the others go on."""

@@ -1,4 +1,7 @@
-"""Gives each update about a person its ``person_id``. Known people are only read; changes are stored and published."""
+"""Gives each update about a person its ``person_id``. Known people are only read; changes are stored and published.
+
+The files of messages are queued here as well: what is acknowledged to WhatsApp will be fetched.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,8 +15,9 @@ from services.ingest.identity import (
     person_event,
     visitor_id,
 )
+from services.ingest.media.queue import add_files
 from services.ingest.records import KafkaRecord, WebhookContext
-from services.ingest.store import PersonStore, write_transaction
+from services.ingest.store import PersonStore, raises_unavailable, write_transaction
 from services.ingest.webhook_parser import PersonUpdate
 from shared.contracts.ids import PersonId, partition_key
 from shared.contracts.topics import CONTACTS, WHATSAPP_MESSAGES
@@ -58,6 +62,9 @@ class IdentityResolver:
         senders = _identify_senders(directory, updates, context)
         if directory.changed(context.now):
             senders = await self._store_changes(updates, addresses, visitors, context)
+        elif files := _messages_with_files(updates, senders):
+            with raises_unavailable():
+                await add_files(self.pool, context.tenant, files, context.traceparent)
         return [_to_record(update, sender, context) for update, sender in zip(updates, senders, strict=True)]
 
     async def _store_changes(
@@ -72,6 +79,8 @@ class IdentityResolver:
             await self.people.save(tx.connection, changed)
             for person in changed:
                 tx.publish(CONTACTS, person_event(person, context))
+            if files := _messages_with_files(updates, senders):
+                await add_files(tx.connection, context.tenant, files, context.traceparent)
         return senders
 
 
@@ -82,6 +91,15 @@ def _identify_senders(
     return [
         _Sender(person, directory.others_at(person, *lookup_keys(update.identity)))
         for update, person in zip(updates, persons, strict=True)
+    ]
+
+
+def _messages_with_files(updates: Sequence[PersonUpdate], senders: Sequence[_Sender]) -> list[MessageReceived]:
+    """The messages whose files will be fetched, each with its person."""
+    return [
+        update.draft.replace(person_id=sender.person)
+        for update, sender in zip(updates, senders, strict=True)
+        if isinstance(update.draft, MessageReceived) and update.draft.media and update.draft.media.file_id
     ]
 
 

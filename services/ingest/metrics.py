@@ -44,6 +44,19 @@ class PollOutcome(StrEnum):
     FAILED = "failed"
 
 
+class FileOutcome(StrEnum):
+    """``retried``: another attempt follows; the other words but ``stored`` say why a file is not kept."""
+
+    STORED = "stored"
+    RETRIED = "retried"
+    EXPIRED = "expired"
+    TOO_LARGE = "too_large"
+    EMPTY = "empty"
+    WRONG_TYPE = "wrong_type"
+    HASH_MISMATCH = "hash_mismatch"
+    INFECTED = "infected"
+
+
 _metrics = Metrics.of("ingest")
 _UPDATES = _metrics.counter(
     "stet_updates_received_total",
@@ -82,6 +95,16 @@ _CONNECTIONS = _metrics.gauge(
 )
 _BODY_BYTES = _metrics.gauge(
     "stet_request_body_bytes", "Bytes of request bodies that are held in memory.", replicas=Replicas.SUM
+)
+_FILES = _metrics.counter(
+    "stet_media_files_total",
+    "Files of inbound messages, by what became of an attempt to keep them.",
+    label("outcome", FileOutcome),
+)
+_FILES_WAITING = _metrics.gauge("stet_media_files_waiting", "Files of inbound messages that are not fetched yet.")
+_FILES_AGE = _metrics.gauge(
+    "stet_media_waiting_age_seconds",
+    "How long the oldest file waits to be fetched, in machine time; 0 where none does.",
 )
 _updates_of = cache(_UPDATES.labels)
 
@@ -132,6 +155,13 @@ class IngestMetrics:
 
     def count_failed_poll(self) -> None:
         _POLLS.labels(PollOutcome.FAILED).inc()
+
+    def count_file(self, outcome: FileOutcome) -> None:
+        _FILES.labels(outcome.value).inc()
+
+    def show_waiting_files(self, files: int, oldest_seconds: float) -> None:
+        _FILES_WAITING.set(files)
+        _FILES_AGE.set(oldest_seconds)
 
     def watch_snapshot_age(self, age: Callable[[], float]) -> None:
         _SNAPSHOT_AGE.set_function(age)

@@ -28,6 +28,9 @@ MAX_RECORD_BYTES = 1_000_000
 MAX_NAME_LENGTH = 300
 """Characters of an account, a field or an id that a sender names; they are used in keys and indexes."""
 
+MEDIA_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
+"""WhatsApp's id of a file where it can be a segment of a URL's path; Meta's are digits."""
+
 _MAX_PARKED_DEPTH = 500
 _ESCAPED_NUL = b"\\u0000"
 _NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")  # after an even number of backslashes, which are text themselves
@@ -64,9 +67,13 @@ class EventContext:
 
 @dataclass(frozen=True, slots=True)
 class WebhookContext(EventContext):
-    """``pseudonyms`` replace ids that contain a person's number: wamids, and the addresses of strangers."""
+    """``pseudonyms`` replace ids that contain a person's number: wamids, and the addresses of strangers.
+
+    ``keeps_files``: files of messages are fetched and kept.
+    """
 
     pseudonyms: Pseudonymizer = field(kw_only=True)
+    keeps_files: bool = field(default=False, kw_only=True)
 
 
 class KafkaRecord(NamedTuple):

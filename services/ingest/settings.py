@@ -17,6 +17,9 @@ from pydantic_core import PydanticCustomError
 from services.ingest.cloudevents import PushSettings
 from services.ingest.http.connections import ConnectionLimits
 from services.ingest.http.router import MAX_BODY_BYTES
+from services.ingest.media.content_types import ACCEPTED_TYPES
+from services.ingest.media.fetcher import FileLimits
+from services.ingest.media.provider import MediaEndpoint
 from services.ingest.poll.vocabulary import TenantVocabulary
 from shared.contracts import consonance
 from shared.contracts.consonance import ComponentState
@@ -33,6 +36,7 @@ POLLED_KINDS = (
     "product.publishing_status_changed",
     "launch.component_changed",
 )
+_MEGABYTE = 1_000_000
 _KINDS = frozenset(map(consonance.short_name, consonance.KINDS))
 
 
@@ -157,6 +161,69 @@ class IngestSettings(ServiceSettings):
         float, Field(ge=0, description="How long WhatsApp has to deliver again before a gap in the coverage closes.")
     ] = 900
 
+    media_store: Annotated[
+        str,
+        Field(
+            pattern=r"^($|file:///|s3://|gs://|az://|https://)",
+            description=(
+                "Where files of inbound messages are kept: a folder (`file:///…`), S3, Google Cloud Storage or Azure "
+                "by URL; credentials as the provider's own tools read them. Empty: files are not fetched."
+            ),
+            examples=["s3://penrose-whatsapp/inbound"],
+        ),
+    ] = ""
+    media_link: Annotated[
+        str,
+        Field(
+            pattern=r"^($|https?://)",
+            description="What stands in links to kept files in place of the store's URL, where people reach them.",
+            examples=["https://files.example.com/whatsapp"],
+        ),
+    ] = ""
+    media_scanner: Annotated[
+        str,
+        Field(
+            pattern=r"^($|tcp://[^/:]+(:\d+)?$|unix:///)",
+            description="clamd, which scans each file before it is kept. Empty: files are kept unscanned, and say so.",
+            examples=["tcp://clamd:3310", "unix:///run/clamav/clamd.ctl"],
+        ),
+    ] = ""
+    media_max_mb: Annotated[
+        int, Field(ge=1, le=100, description="The largest file that is kept; WhatsApp brings no larger one than 100.")
+    ] = 100
+    media_types: Annotated[
+        frozenset[str],
+        Field(min_length=1, description="JSON list of the content types that are kept, judged by the content."),
+    ] = ACCEPTED_TYPES
+    media_hosts: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^(https?://[^/]+|[a-z0-9.-]+)$")], ...],
+        Field(
+            min_length=1,
+            description=(
+                "JSON list of the hosts that files are downloaded from, by HTTPS and at public addresses only. A whole "
+                "origin (`http://…`) may be private."
+            ),
+        ),
+    ] = ("lookaside.fbsbx.com",)
+    media_at_once: Annotated[
+        int, Field(ge=1, le=64, description="How many files one process fetches at once, with a few MB of memory each.")
+    ] = 4
+    whatsapp_graph_url: Annotated[
+        str,
+        Field(
+            pattern=r"^($|https?://)",
+            description="Meta's Graph API. The dispatcher needs it, and ingest where `STET_MEDIA_STORE` is set.",
+            examples=["https://graph.facebook.com"],
+        ),
+    ] = ""
+    whatsapp_graph_version: Annotated[
+        str, Field(pattern=r"^($|v\d+\.\d+$)", description="Its version; needed as above.", examples=["v25.0"])
+    ] = ""
+    whatsapp_token: Annotated[
+        AccessKey | None,
+        Field(description="The token of a system user of your business at Meta; needed as above."),
+    ] = None
+
     consonance_url: Annotated[
         str,
         Field(
@@ -223,6 +290,13 @@ class IngestSettings(ServiceSettings):
         return value
 
     @model_validator(mode="after")
+    def _check_media(self) -> Self:
+        if self.keeps_files and not (self.whatsapp_graph_url and self.whatsapp_graph_version and self.whatsapp_token):
+            needed = "STET_WHATSAPP_GRAPH_URL, STET_WHATSAPP_GRAPH_VERSION and STET_WHATSAPP_TOKEN"
+            raise ValueError(f"STET_MEDIA_STORE also needs {needed}: files are downloaded with them")
+        return self
+
+    @model_validator(mode="after")
     def _check_polling(self) -> Self:
         if self.ingest_role is IngestRole.POLL and not self.consonance_poll_seconds and not self.development_clock:
             raise ValueError("STET_CONSONANCE_POLL_SECONDS 0 is not for STET_INGEST_ROLE=poll, which only polls")
@@ -260,6 +334,25 @@ class IngestSettings(ServiceSettings):
             body_seconds=self.listen_body_seconds,
             idle_seconds=self.listen_idle_seconds,
         )
+
+    @property
+    def keeps_files(self) -> bool:
+        """Whether this process fetches files of inbound messages."""
+        return bool(self.media_store) and self.ingest_role.receives
+
+    @property
+    def media_endpoint(self) -> MediaEndpoint:
+        return MediaEndpoint(
+            graph_url=self.whatsapp_graph_url,
+            version=self.whatsapp_graph_version,
+            token=self.whatsapp_token.get_secret_value() if self.whatsapp_token is not None else "",
+            hosts=self.media_hosts,
+            numbers={str(line): number for line, number in self.whatsapp_lines.items()},
+        )
+
+    @property
+    def file_limits(self) -> FileLimits:
+        return FileLimits(self.media_max_mb * _MEGABYTE, self.media_types, self.media_at_once)
 
     @property
     def consonance_endpoint(self) -> str:

@@ -16,6 +16,7 @@ from services.ingest.message_content import quoted_message, read_content
 from services.ingest.records import (
     MAX_NAME_LENGTH,
     MAX_RECORD_BYTES,
+    MEDIA_ID,
     InvalidInput,
     KafkaRecord,
     WebhookContext,
@@ -42,6 +43,7 @@ from shared.contracts.whatsapp import (
     DeliveryStatus,
     IdentityChange,
     IdentityChanged,
+    Media,
     MessageKind,
     MessageReceived,
     Preference,
@@ -186,9 +188,16 @@ def _parse_message(update: Update, context: WebhookContext) -> PersonUpdate | No
         message_id=Wamid(wamid),
         in_group=bool(item.get("group_id")),
         at=at,
-        **{"quoted_id": quoted_message(item), **content},
+        **{"quoted_id": quoted_message(item), **content, "media": _name_file(content.get("media"), context)},
     )
     return PersonUpdate(_sender(update), draft, context.pseudonyms.for_wamid(wamid), at, "message", update)
+
+
+def _name_file(media: Media | None, context: WebhookContext) -> Media | None:
+    """The file under the name that it will be kept by: the same however often its webhook is delivered."""
+    if media is None or not context.keeps_files or not MEDIA_ID.fullmatch(media.media_id):
+        return media
+    return media.replace(file_id=context.pseudonyms.hash("file", context.tenant, media.media_id))
 
 
 def _parse_call(update: Update, context: WebhookContext) -> PersonUpdate | None:

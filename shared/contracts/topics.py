@@ -33,6 +33,7 @@ _WORK = "tenant and work, else the payee, contact or rights record"
 CONSONANCE_EVENTS = Topic("consonance.events", consonance.KINDS, _WORK, timedelta(days=30))
 CONTACTS = Topic("contacts", contacts.KINDS, _PERSON, None)
 WHATSAPP_MESSAGES = Topic("whatsapp.messages", whatsapp.MESSAGE_KINDS, _PERSON, timedelta(days=7))
+WHATSAPP_MEDIA = Topic("whatsapp.media", whatsapp.MEDIA_KINDS, _PERSON, timedelta(days=30))
 WHATSAPP_STATUSES = Topic("whatsapp.statuses", whatsapp.STATUS_KINDS, "the pseudonym of the wamid", timedelta(days=7))
 WHATSAPP_ACCOUNT = Topic(
     "whatsapp.account", whatsapp.ACCOUNT_KINDS, "the WhatsApp business account", timedelta(days=30)
@@ -52,8 +53,9 @@ def parked_topic(service: str) -> Topic:
 
 
 ALL_TOPICS = (
-    CONSONANCE_EVENTS, CONTACTS, WHATSAPP_MESSAGES, WHATSAPP_STATUSES, WHATSAPP_ACCOUNT, MESSAGES_REQUESTED,
-    MESSAGES_EVENTS, WRITES_REQUESTED, WRITES_EVENTS, EVIDENCE_REQUESTED, METADATA_APPROVED, DECISIONS,
+    CONSONANCE_EVENTS, CONTACTS, WHATSAPP_MESSAGES, WHATSAPP_MEDIA, WHATSAPP_STATUSES, WHATSAPP_ACCOUNT,
+    MESSAGES_REQUESTED, MESSAGES_EVENTS, WRITES_REQUESTED, WRITES_EVENTS, EVIDENCE_REQUESTED, METADATA_APPROVED,
+    DECISIONS,
     *map(parked_topic, SERVICES),
 )  # fmt: skip
 
@@ -61,13 +63,14 @@ CONSUMED: dict[str, tuple[Topic, ...]] = {
     "ingest": (),
     "rules": (CONSONANCE_EVENTS, CONTACTS, WHATSAPP_MESSAGES, MESSAGES_EVENTS, WRITES_EVENTS),
     "dispatcher": (MESSAGES_REQUESTED, CONTACTS, WHATSAPP_MESSAGES, WHATSAPP_STATUSES, WHATSAPP_ACCOUNT),
-    "writeback": (WRITES_REQUESTED, EVIDENCE_REQUESTED, CONTACTS),
+    "writeback": (WRITES_REQUESTED, EVIDENCE_REQUESTED, CONTACTS, WHATSAPP_MEDIA),
 }
 PRODUCED: dict[str, tuple[Topic, ...]] = {
     "ingest": (
         CONSONANCE_EVENTS,
         CONTACTS,
         WHATSAPP_MESSAGES,
+        WHATSAPP_MEDIA,
         WHATSAPP_STATUSES,
         WHATSAPP_ACCOUNT,
         parked_topic("ingest"),

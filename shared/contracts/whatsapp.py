@@ -1,4 +1,4 @@
-"""Events of WhatsApp: topics ``whatsapp.messages``, ``whatsapp.statuses`` and ``whatsapp.account``."""
+"""Events of WhatsApp: ``whatsapp.messages``, ``whatsapp.media``, ``whatsapp.statuses`` and ``whatsapp.account``."""
 
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -30,6 +30,7 @@ class Media(Value):
     """An attachment as the webhook names it; ``media_id`` lives seven days, ``sha256`` is base64 of the digest.
 
     ``size`` is in bytes and known only where the provider says it, which WhatsApp's webhook usually does not.
+    ``file_id`` names it in the events of ``whatsapp.media``; None where files are not kept.
     """
 
     media_id: NonEmptyStr
@@ -37,6 +38,7 @@ class Media(Value):
     sha256: str | None = None
     filename: str | None = None
     size: int | None = None
+    file_id: str | None = None
 
 
 class MessageReceived(EventData):
@@ -53,6 +55,57 @@ class MessageReceived(EventData):
     quoted_id: Wamid | None = None
     in_group: bool = False
     shared_with: tuple[PersonId, ...] = ()
+    at: Instant
+
+
+class ScanVerdict(StrEnum):
+    """``not_scanned``: no scanner is set up."""
+
+    CLEAN = "clean"
+    NOT_SCANNED = "not_scanned"
+
+
+class MediaStored(EventData):
+    """A file of an inbound message is in the file store, checked.
+
+    ``url`` is where its store keeps it, or the publisher's own link to it. ``mime`` is the content's type,
+    ``declared_mime`` the sender's. ``size`` is in bytes, ``sha256`` the digest in hex.
+    """
+
+    kind: ClassVar[str] = "whatsapp.media.stored.v1"
+    file_id: NonEmptyStr
+    person_id: PersonId
+    url: NonEmptyStr
+    mime: NonEmptyStr
+    declared_mime: str | None = None
+    size: int
+    sha256: NonEmptyStr
+    verdict: ScanVerdict
+    at: Instant
+
+
+class MediaRefusal(StrEnum):
+    """Why a file of an inbound message is not kept.
+
+    ``expired``: it could not be fetched within the seven days that WhatsApp keeps it.
+    """
+
+    EXPIRED = "expired"
+    TOO_LARGE = "too_large"
+    EMPTY = "empty"
+    WRONG_TYPE = "wrong_type"
+    HASH_MISMATCH = "hash_mismatch"
+    INFECTED = "infected"
+
+
+class MediaRefused(EventData):
+    """A file of an inbound message will never be kept. ``mime`` is the content's type, where it was seen."""
+
+    kind: ClassVar[str] = "whatsapp.media.refused.v1"
+    file_id: NonEmptyStr
+    person_id: PersonId
+    reason: MediaRefusal
+    mime: str | None = None
     at: Instant
 
 
@@ -155,5 +208,6 @@ class WebhookGapOpened(EventData):
 
 
 MESSAGE_KINDS = kinds_by_type((MessageReceived, IdentityChanged, PreferenceChanged))
+MEDIA_KINDS = kinds_by_type((MediaStored, MediaRefused))
 STATUS_KINDS = kinds_by_type((StatusReported,))
 ACCOUNT_KINDS = kinds_by_type((AccountReported, UnknownReceived, WebhookConfirmed, WebhookGapOpened))

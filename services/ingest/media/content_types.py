@@ -1,0 +1,104 @@
+"""The type of a file by its content: what a sender declares is a claim, and a name proves nothing.
+
+Pure. The signatures of formats are the library's; what a container holds is believed only where the container fits.
+"""
+
+from collections.abc import Collection
+
+import filetype
+
+from shared.contracts.whatsapp import MediaRefusal
+
+HEAD_BYTES = 8192
+"""How much of a file's beginning the signatures need."""
+
+_DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+_XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+_PPTX = "application/vnd.openxmlformats-officedocument.presentationml.presentation"
+_ODT = "application/vnd.oasis.opendocument.text"
+_EPUB = "application/epub+zip"
+_WORD, _EXCEL, _POWERPOINT = "application/msword", "application/vnd.ms-excel", "application/vnd.ms-powerpoint"
+
+ACCEPTED_TYPES = frozenset(
+    {
+        "application/pdf", "application/rtf", "text/plain", "text/markdown", "text/csv",
+        _DOCX, _XLSX, _PPTX, _ODT, _EPUB, _WORD, _EXCEL, _POWERPOINT,
+        "image/jpeg", "image/png", "image/webp", "image/tiff",
+        "audio/aac", "audio/amr", "audio/mpeg", "audio/mp4", "audio/ogg", "video/mp4", "video/3gpp",
+    }
+)  # fmt: skip
+"""What Meta documents for WhatsApp, and what else authors write manuscripts in.
+
+https://developers.facebook.com/docs/whatsapp/cloud-api/reference/media#supported-media-types
+"""
+
+_CONTAINERS = (
+    frozenset({"application/zip", _DOCX, _XLSX, _PPTX, _ODT, _EPUB}),
+    frozenset({"application/x-ole-storage", _WORD, _EXCEL, _POWERPOINT}),
+    frozenset({"video/mp4", "audio/mp4", "video/3gpp", "video/quicktime"}),
+    frozenset({"audio/ogg", "application/ogg", "video/ogg"}),
+)
+"""Formats that share a container: within one, a sender's word about the content is believed."""
+
+_SAME = {
+    "application/x-pdf": "application/pdf",
+    "text/rtf": "application/rtf",
+    "application/x-rtf": "application/rtf",
+    "audio/m4a": "audio/mp4",
+    "audio/x-m4a": "audio/mp4",
+    "audio/mp3": "audio/mpeg",
+    "image/jpg": "image/jpeg",
+    "text/x-markdown": "text/markdown",
+}
+_OLE_SIGNATURE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_ACTIVE_TEXT = (b"<!doctype html", b"<html", b"<script", b"<?php", b"<?xml", b"<svg", b"#!", b"@echo", b"mz")
+_UNKNOWN = "application/octet-stream"
+
+
+class FileRefused(Exception):
+    """The file will never be kept; ``mime`` is the content's type, where it was seen."""
+
+    def __init__(self, reason: MediaRefusal, mime: str | None = None) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+        self.mime = mime
+
+
+def content_type(head: bytes, declared: str | None, accepted: Collection[str]) -> str:
+    """The type of a file that begins with ``head``. ``declared`` is the sender's.
+
+    Raises FileRefused for an empty file, and for a type that is not accepted.
+    """
+    if not head:
+        raise FileRefused(MediaRefusal.EMPTY)
+    claimed, seen = plain_type(declared), _seen_type(head)
+    shares_container = any(seen in family and claimed in family for family in _CONTAINERS)
+    if shares_container or (seen == "text/plain" and claimed.startswith("text/") and claimed in accepted):
+        seen = claimed
+    if seen not in accepted:
+        raise FileRefused(MediaRefusal.WRONG_TYPE, seen)
+    return seen
+
+
+def plain_type(mime: str | None) -> str:
+    """In lower case, without parameters, in its registered spelling; empty where there is none."""
+    text = (mime or "").partition(";")[0].strip().lower()
+    return _SAME.get(text, text)
+
+
+def _seen_type(head: bytes) -> str:
+    if head.startswith(_OLE_SIGNATURE):
+        return "application/x-ole-storage" if filetype.guess_mime(head) is None else _WORD
+    seen = plain_type(filetype.guess_mime(head))
+    if seen:
+        return seen
+    if not _is_text(head):
+        return _UNKNOWN
+    return "text/html" if head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(_ACTIVE_TEXT) else "text/plain"
+
+
+def _is_text(head: bytes) -> bool:
+    """No control characters but those of texts; in any encoding that people's programs still write."""
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):  # UTF-16
+        return len(head) % 2 == 0 or len(head) >= HEAD_BYTES
+    return not any(byte < 32 and byte not in (9, 10, 12, 13, 27) for byte in head)

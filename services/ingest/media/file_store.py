@@ -1,0 +1,70 @@
+"""The file store: a folder, S3, Google Cloud Storage or Azure, by its URL. Names in it say nothing about people."""
+
+import mimetypes
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import from_url
+
+from shared.contracts.errors import Misconfigured, Unavailable
+from shared.contracts.ids import TenantId
+
+if TYPE_CHECKING:
+    from obstore import Attributes
+
+_CHUNK_BYTES = 5 * 1024 * 1024  # the least that S3 takes as a part of an upload
+_PARTS_AT_ONCE = 2
+
+
+class FileStore:
+    """``url`` as obstore reads it; ``link`` stands in its place in links, where people reach the files elsewhere.
+
+    Credentials come from the environment, as each provider's own tools read them.
+    """
+
+    def __init__(self, url: str, link: str = "") -> None:
+        """Raises ValueError for a URL that cannot be opened."""
+        self._is_folder = urlsplit(url).scheme == "file"
+        options: dict[str, Any] = {"mkdir": True} if self._is_folder else {}
+        try:
+            self._store = from_url(url, **options)
+        except (BaseError, OSError) as error:
+            raise ValueError(type(error).__name__) from error
+        self._base = (link or url).rstrip("/")
+
+    def url_of(self, key: str) -> str:
+        return f"{self._base}/{key}"
+
+    async def put(self, key: str, mime: str, chunks: AsyncIterator[bytes]) -> None:
+        """Returns when the file is there, whole; memory holds a few parts of it. It appears only at the end.
+
+        What ``chunks`` raises is raised, and nothing is kept. Raises Unavailable where the store is away.
+        """
+        attributes: Attributes = {"Content-Type": mime, "Content-Disposition": "attachment"}
+        try:
+            await obstore.put_async(
+                self._store,
+                key,
+                chunks,
+                attributes=None if self._is_folder else attributes,  # a folder has nowhere to keep them
+                chunk_size=_CHUNK_BYTES,
+                max_concurrency=_PARTS_AT_ONCE,
+            )
+        except (BaseError, OSError) as error:
+            raise Unavailable(f"the file store: {type(error).__name__}") from error
+
+
+def open_store(url: str, link: str = "") -> FileStore:
+    """Raises Misconfigured for a store that cannot be opened."""
+    try:
+        return FileStore(url, link)
+    except ValueError as error:
+        raise Misconfigured("STET_MEDIA_STORE", f"the file store cannot be opened ({error})") from None
+
+
+def object_key(tenant: TenantId, file_id: str, mime: str) -> str:
+    """``file_id`` is a keyed hash; the extension is the content's."""
+    return f"{tenant}/{file_id[:2]}/{file_id}{mimetypes.guess_extension(mime) or ''}"
