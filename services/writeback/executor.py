@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple, assert_never
 
 from services.writeback import metrics
+from services.writeback.attachments import link_files, may_wait, open_files
 from services.writeback.capabilities import Capabilities, OperationSupport
 from services.writeback.changes import WriteChange, split_write
 from services.writeback.comparison import EarlierWrites, WriteReason, compare_change
@@ -71,9 +72,26 @@ class WriteExecutor:
 
     async def execute(self, stored: StoredWrite) -> None:
         """Until the write is at rest or has to wait. Raises Unavailable where no write could go on now."""
-        current: StoredWrite | None = stored
+        current = await self._with_files(stored)
         while current is not None:
             current = await self._read_and_step(current)
+
+    async def _with_files(self, stored: StoredWrite) -> StoredWrite | None:
+        """The write with the links of its files; None where it waits for one."""
+        wanted = open_files(stored.write) if stored.attempt is None else []
+        if not wanted:
+            return stored
+        files = await self.store.fetch_files(stored)
+        missing = [file_id for file_id in wanted if file_id not in files]
+        if missing and may_wait(stored.write, self.store.clock.now()):
+            await self._wait(stored, is_unknown=False)
+            return None
+        if missing:
+            await self.store.await_files(stored, missing)
+            files = await self.store.fetch_files(stored)
+        linked = replace(stored, write=link_files(stored.write, files))
+        await self.store.save_request(linked)
+        return linked
 
     async def _read_and_step(self, stored: StoredWrite) -> StoredWrite | None:
         """Returns the write as it is after its mutations, to be read back; None where it rests or waits."""

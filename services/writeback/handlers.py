@@ -4,6 +4,12 @@ from collections.abc import Iterable, Sequence
 
 from services.writeback.evidence_store import append_evidence, destroy_keys, draft_of_request, erased_among
 from services.writeback.store import enqueue_writes, save_people
+"""Stores batches of requested writes, observed people and reported files; the worker executes the writes."""
+
+from collections.abc import Iterable, Sequence
+
+from services.writeback.attachments import file_locks, reports_of
+from services.writeback.store import enqueue_writes, save_files, save_people
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event
 from shared.contracts.errors import Refused
@@ -20,8 +26,13 @@ class WritebackHandler:
     """The handler of the service's one consumer."""
 
     def locks(self, batch: Sequence[ReceivedEvent]) -> Iterable[str]:
-        """The ordering key of each write, as the store locks it when it settles one; a person's key for a contact."""
-        return (received.event.partitionkey for received in batch)
+        """The ordering key of each write, as the store locks it when it settles one; a person's key for a contact.
+
+        A reported file has a lock of its own: a write may just be going on without it.
+        """
+        yield from (received.event.partitionkey for received in batch)
+        for event, file in reports_of([received.event for received in batch]):
+            yield from file_locks(event.tenantid, [file.file_id])
 
     async def handle(self, tx: Transaction, batch: Sequence[ReceivedEvent]) -> None:
         """Raises Refused for a write that could never be settled: it would hold up its record."""
@@ -50,6 +61,10 @@ class WritebackHandler:
             held = (await destroy_keys(tx.connection, tenant, erased, tx.now)).held if erased else {}
             for record in sorted({record for records in held.values() for record in records}):
                 log.warning("erasure.held", record=record)
+        if people:
+            await save_people(tx.connection, people)
+        if reports := reports_of([received.event for received in batch]):
+            await save_files(tx.connection, reports, tx.now)
 
 
 def _check(write: object) -> None:

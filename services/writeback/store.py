@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from services.writeback.attachments import MediaFile, file_locks, late_append, open_files
 from services.writeback.changes import decision_key, idempotency_key
 from services.writeback.comparison import EarlierWrites, WriteReason
 from services.writeback.evidence_store import append_evidence, draft_of_write
@@ -107,6 +108,24 @@ class WriteStore:
                 QUERIES.fetch_decision, stored.tenant, decision_key(request.request_id)
             )
         return EarlierWrites(value_by_hand=by_hand, decision=decision)
+
+    async def fetch_files(self, stored: StoredWrite) -> dict[str, MediaFile]:
+        """The reports of the files of a write, as far as there are any."""
+        rows = await self._pool.fetch(QUERIES.fetch_files, stored.tenant, open_files(stored.write))
+        return {row["file_id"]: MediaFile(**row) for row in rows}
+
+    async def await_files(self, stored: StoredWrite, missing: Sequence[str]) -> None:
+        """The write goes on without these files; each is added to its record once it is reported."""
+        async with transaction(self._pool, self.clock, SERVICE, locks=file_locks(stored.tenant, missing)) as tx:
+            await tx.connection.execute(QUERIES.await_files, stored.tenant, stored.write.write_id, list(missing))
+
+    async def save_request(self, stored: StoredWrite) -> None:
+        """With the links of its files, which whoever does the write by hand needs as well."""
+        await self._pool.execute(
+            QUERIES.save_request,
+            *(stored.tenant, stored.write.write_id, encode(stored.write).decode()),
+            source_states(WriteEvent.POSTPONED),
+        )
 
     async def start_attempt(self, stored: StoredWrite, before: Mapping[str, str | None]) -> bool:
         """Commits the intent to write; False where another process has moved the write on."""
@@ -273,6 +292,27 @@ def _write_row(event: Event) -> tuple[object, ...]:
         event.traceparent,
         write.requested_at,
     )
+
+
+async def save_files(connection: Connection, reports: Sequence[tuple[Event, MediaFile]], now: datetime) -> None:
+    """Stores reports of files, in the caller's transaction, and requests the writes that went on without them."""
+    rows = [(event.tenantid, *file) for event, file in reports]
+    await connection.execute(QUERIES.save_files, *map(list, zip(*rows, strict=True)), now)
+    files = {(event.tenantid, file.file_id): file for event, file in reports}
+    tenants, file_ids = [tenant for tenant, _ in files], [file_id for _, file_id in files]
+    awaiting = await connection.fetch(QUERIES.take_awaiting, tenants, file_ids)
+    late = [
+        late_append(
+            row["tenant"],
+            decode(RequestWrite, row["request"]),
+            row["ordering_key"],
+            files[row["tenant"], row["file_id"]],
+            now,
+        )
+        for row in awaiting
+    ]
+    if late:
+        await enqueue_writes(connection, late)
 
 
 async def save_people(connection: Connection, events: Sequence[Event]) -> None:

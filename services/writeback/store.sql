@@ -25,6 +25,35 @@ set contact_id = excluded.contact_id, display_name = excluded.display_name, eras
     version = excluded.version, merged_into = excluded.merged_into
 where people.version < excluded.version;
 
+-- name: save_files
+-- Keeps the report of each file; a repeated report changes nothing.
+insert into media_files (tenant, file_id, person_id, verdict, url, mime, size, reported_at)
+select tenant, file_id, person_id, verdict, url, mime, size, $8
+from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[])
+    as reported (tenant, file_id, person_id, verdict, url, mime, size)
+on conflict do nothing;
+
+-- name: fetch_files
+-- The reports of these files, as far as there are any.
+select file_id, person_id, verdict, url, mime, size from media_files where tenant = $1 and file_id = any ($2::text[]);
+
+-- name: await_files
+-- A write goes on without these files.
+insert into media_awaited (tenant, file_id, write_id) select $1, file_id, $2 from unnest($3::text[]) as missing (file_id)
+on conflict do nothing;
+
+-- name: take_awaiting
+-- The writes that went on without these files; each is returned once.
+delete from media_awaited a
+using writes w
+where (a.tenant, a.file_id) in (select * from unnest($1::text[], $2::text[]))
+  and w.tenant = a.tenant and w.write_id = a.write_id
+returning a.tenant, a.file_id, w.ordering_key, w.request;
+
+-- name: save_request
+-- A write that is not at rest, with the links of its files.
+update writes set request = $3::jsonb where tenant = $1 and write_id = $2 and state = any ($4);
+
 -- name: notify_workers
 -- Wakes the worker of every replica at commit.
 select pg_notify('stet_writeback_queue', '');

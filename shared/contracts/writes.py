@@ -89,6 +89,20 @@ class ApplyMetadata(Value, tag_field="operation", tag=WriteOperation.APPLY_METAD
     items: tuple[MetadataItem, ...]
 
 
+class Attachment(Media):
+    """A file of a record. Writeback adds ``url``, where the file is kept, and ``verdict``.
+
+    ``verdict`` is the scan's, or why the file is not kept; None while that is not known.
+    """
+
+    url: str | None = None
+    verdict: str | None = None
+
+    @classmethod
+    def of(cls, media: Media) -> "Attachment":
+        return cls(**msgspec.structs.asdict(media))
+
+
 class CreateAcquisition(Value, tag_field="operation", tag=WriteOperation.CREATE_ACQUISITION.value):
     """Idempotent on ``dedupe_key``; ``reference`` is ours, and is what the person quotes.
 
@@ -106,7 +120,7 @@ class CreateAcquisition(Value, tag_field="operation", tag=WriteOperation.CREATE_
     further: dict[str, str] = msgspec.field(default_factory=dict)
     submitter_name: str
     submitter_contact: ContactId | None = None
-    attachments: tuple[Media, ...] = ()
+    attachments: tuple[Attachment, ...] = ()
     source_message_ids: tuple[Wamid, ...] = ()
 
 
@@ -116,7 +130,7 @@ class AppendAcquisition(Value, tag_field="operation", tag=WriteOperation.APPEND_
     operation: ClassVar[WriteOperation] = WriteOperation.APPEND_ACQUISITION
     reference: NonEmptyStr
     text: str | None = None
-    attachments: tuple[Media, ...] = ()
+    attachments: tuple[Attachment, ...] = ()
     source_message_id: Wamid
 
 

@@ -175,7 +175,7 @@ def test_a_service_reads_only_what_it_knows_from_the_folder_of_secrets(
 ) -> None:
     monkeypatch.setenv("STET_SECRETS_DIR", str(tmp_path))
     (tmp_path / "..data").mkdir()  # as Kubernetes lays a projected volume out
-    for name in ("ca.crt", "STET_SIGNING_KEYS", "STET_WHATSAPP_TOKEN"):
+    for name in ("ca.crt", "STET_SIGNING_KEYS", "STET_RULES_BUNDLE_TOKEN"):
         (tmp_path / name).write_text("of another service")
     assert load_settings(IngestSettings).tenant == "penrose"
 

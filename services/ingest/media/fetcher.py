@@ -104,7 +104,7 @@ class MediaFetcher:
                 try:
                     await self._start_due()
                 except Unavailable as fault:
-                    _log.warning("media.unavailable", fault=str(fault))
+                    _log.warning("media.interrupted", fault=str(fault))
                 except Exception as error:  # noqa: BLE001 -- the boundary of a loop
                     record_loop_error("media", error)
                 await asyncio.sleep(_POLL_SECONDS)
@@ -135,7 +135,7 @@ class MediaFetcher:
         try:
             await self._attempt(file)
         except Unavailable as fault:  # the database: the lease ends, and the file is due again
-            _log.warning("media.unavailable", fault=str(fault))
+            _log.warning("media.interrupted", fault=str(fault))
         except Exception as error:  # noqa: BLE001 -- the boundary of one file: its surprise must not stop the others
             record_loop_error("media", error)
 

@@ -16,6 +16,7 @@ from shared.contracts.writes import (
     AdvanceWorkflow,
     AppendAcquisition,
     ApplyMetadata,
+    Attachment,
     CompleteMilestone,
     CreateAcquisition,
     MetadataItem,
@@ -221,7 +222,7 @@ def _acquisition(case: _WriteCase) -> WriteInput:
         submitter_name=submitter.display_name if is_real_name(submitter.display_name) else "",
         submitter_contact=submitter.contact_id,
         further={name: value for name, value in values.items() if name not in known and value},
-        attachments=form.attachments,
+        attachments=tuple(map(Attachment.of, form.attachments)),
         source_message_ids=form.sources,
     )
 
@@ -231,7 +232,7 @@ def _append(case: _WriteCase) -> WriteInput:
     return AppendAcquisition(
         reference=str(case.values["reference"]),
         text=data.text,
-        attachments=(data.media,) if data.media else (),
+        attachments=(Attachment.of(data.media),) if data.media else (),
         source_message_id=data.message_id,
     )
 
