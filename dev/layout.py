@@ -164,6 +164,8 @@ class Layout:
             "STET_WHATSAPP_LINES": _json(self.lines),
             "STET_WHATSAPP_BUSINESS_ACCOUNT": self.business_account,
             "STET_WHATSAPP_TEMPLATES_SECONDS": "0",  # they are registered after the start
+            "STET_MEDIA_STORE": (self.folder / "data" / "files").as_uri(),
+            "STET_MEDIA_HOSTS": _json([self.whatsapp_url]),
             "STET_CONSONANCE_URL": self.consonance_url,
             "STET_CONSONANCE_KEY": self.secrets.consonance_key,
             "STET_CONSONANCE_WEBHOOK_SECRETS": _json([self.secrets.consonance_webhook_secret]),

@@ -28,7 +28,8 @@ IRREGULAR = frozenset({"found", "lost", "unread", "set_aside"})
 FIELDS = frozenset(
     {
         # what it is about: ids, names from the code, places in topics
-        "chain_id", "message_id", "write_id", "record", "line", "topic", "partition", "partitions", "offset", "first",
+        "chain_id", "message_id", "write_id", "file_id",
+        "record", "line", "topic", "partition", "partitions", "offset", "first",
         "entity", "operation", "scope", "dependency", "setting", "location", "sender", "task", "loop", "step", "name",
         "event_name", "phone_number_id", "tenant", "python", "templates", "everything", "hop", "subject",
         "revision", "commit",

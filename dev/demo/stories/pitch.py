@@ -1,5 +1,8 @@
 """A stranger, known to WhatsApp by a user id only, pitches a book in chat; what they write later is added to it."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from dev.demo.people import DemoPerson
 from dev.demo.story import DemoStory, london
 from dev.demo.story_run import StoryRun
@@ -54,9 +57,17 @@ async def _sent(run: StoryRun) -> str:
     )
     run.expect(kept["pitch_text"] == _PITCH, "the pitch is kept as it was written")
     run.expect([one["file_name"] for one in kept["attachments"]] == ["keepers.pdf"], "with the one PDF")
+    (manuscript,) = kept["attachments"]
+    run.expect(_is_kept(manuscript), f"which is stored: {manuscript.get('url')}, {manuscript.get('bytes')} bytes")
     run.expect_message(_STRANGER, f"is with our editors under the reference {given['reference']}")
     run.expect_no_message()
     return str(given["reference"])
+
+
+def _is_kept(attachment: Mapping[str, Any]) -> bool:
+    """Whether a record links to the file in the store; its name there says nothing about its author."""
+    url = str(attachment.get("url") or "")
+    return url.endswith(".pdf") and "keepers" not in url and bool(attachment.get("bytes"))
 
 
 async def _follow_up(run: StoryRun, reference: str) -> None:
