@@ -1,14 +1,9 @@
-"""Stores batches of requested writes, evidence and observed people; the worker executes the writes."""
-
-from collections.abc import Iterable, Sequence
-
-from services.writeback.evidence_store import append_evidence, destroy_keys, draft_of_request, erased_among
-from services.writeback.store import enqueue_writes, save_people
-"""Stores batches of requested writes, observed people and reported files; the worker executes the writes."""
+"""Stores batches of requested writes, evidence, observed people and reported files; the worker executes the writes."""
 
 from collections.abc import Iterable, Sequence
 
 from services.writeback.attachments import file_locks, reports_of
+from services.writeback.evidence_store import append_evidence, destroy_keys, draft_of_request, erased_among
 from services.writeback.store import enqueue_writes, save_files, save_people
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event
@@ -46,6 +41,8 @@ class WritebackHandler:
         await append_evidence(tx.connection, drafts, tx.now)
         if writes:
             await enqueue_writes(tx.connection, writes)
+        if reports := reports_of([received.event for received in batch]):
+            await save_files(tx.connection, reports, tx.now)
 
     async def _save_people(self, tx: Transaction, events: Sequence[Event]) -> None:
         """Keep who people are; of those who are erased, destroy the keys of their evidence."""
@@ -61,10 +58,6 @@ class WritebackHandler:
             held = (await destroy_keys(tx.connection, tenant, erased, tx.now)).held if erased else {}
             for record in sorted({record for records in held.values() for record in records}):
                 log.warning("erasure.held", record=record)
-        if people:
-            await save_people(tx.connection, people)
-        if reports := reports_of([received.event for received in batch]):
-            await save_files(tx.connection, reports, tx.now)
 
 
 def _check(write: object) -> None:
