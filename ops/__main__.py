@@ -64,6 +64,7 @@ COMMANDS = (
     LazyCommand("tasks", "Writes that a person must do in Consonance.", _SETTLE),
     LazyCommand("evidence", "The proof of each approval and write: `stet evidence RECORD` exports it.", _ASK),
     LazyCommand("chains", "Chains that were set aside.", _SETTLE),
+    LazyCommand("consent", "On which ground people may be written to, and their opt-ins.", _CHANGE),
     LazyCommand(
         "audit-log",
         "List what operators changed, who did it and why, the newest first.",

@@ -20,6 +20,8 @@ grant update (next_due) on rules.chains to stet_operator;
 grant delete on rules.chains_set_aside to stet_operator;
 grant insert on rules.rulebook_activations to stet_operator;
 grant insert, update on rules.rulebook_trials to stet_operator;
+grant insert, update on rules.consent to stet_operator;
+grant insert on rules.consent_ledger to stet_operator;
 
 -- name: dispatcher
 grant insert, update, delete on dispatcher.pauses to stet_operator;

@@ -24,16 +24,17 @@ from services.rules.conversation.facts import (
 )
 from services.rules.conversation.merges import follow_loaded_chains
 from services.rules.conversation.recipients import people_in
-from services.rules.conversation.required_facts import RequiredFacts, is_opt_out
+from services.rules.conversation.required_facts import RequiredFacts, is_opt_out, refuses_marketing
 from services.rules.rulebook.model import OnChange, Rulebook
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event
 from shared.contracts.errors import Unprocessable
 from shared.contracts.ids import ChainId, MessageId, PersonId, Revision, RuleId, TenantId, Wamid, partition_key
 from shared.contracts.intents import ReplyIntent, classify
+from shared.contracts.messages import MessageFailed
 from shared.contracts.topics import CONSONANCE_EVENTS, MESSAGES_EVENTS, WHATSAPP_MESSAGES, WRITES_EVENTS
 from shared.contracts.values import DECODE_ERRORS, Value, decode, encode, format_instant
-from shared.contracts.whatsapp import IdentityChanged, MessageReceived
+from shared.contracts.whatsapp import IdentityChanged, MessageReceived, PreferenceChanged
 from shared.runtime.clock import machine_now
 from shared.runtime.failures import LocksBusy
 from shared.runtime.partitioner import partition_guards
@@ -49,6 +50,11 @@ def exclusive_locks(events: Iterable[Event]) -> set[str]:
     return {_group(person) for event in events for person in _changed(event)}
 
 
+def exclusive_locks_of(people: Iterable[PersonId]) -> set[str]:
+    """The locks of people whose consent is changed by hand."""
+    return {_group(person) for person in people}
+
+
 def shared_locks(people: Iterable[PersonId]) -> set[SharedLock]:
     """The locks of people who may be written to."""
     return {SharedLock(_group(person)) for person in people}
@@ -61,7 +67,9 @@ def _changed(event: Event) -> tuple[PersonId, ...]:
         return (data.person_id, *data.shared_with) if decides else ()
     if isinstance(data, PersonObserved):
         return (data.person_id, data.merged_into) if data.merged_into else (data.person_id,)
-    return (data.person_id,) if isinstance(data, IdentityChanged) else ()
+    if isinstance(data, (IdentityChanged, PreferenceChanged)):
+        return (data.person_id,)
+    return (data.person_id,) if isinstance(data, MessageFailed) and refuses_marketing(data) else ()
 
 
 def _group(person: PersonId) -> str:
@@ -239,7 +247,7 @@ async def save(connection: Connection, facts: Facts, now: datetime) -> None:
     """Write what changed, kind by kind; ``now`` is business time."""
     await _save(connection, QUERIES.save_works, facts, "work", lambda key: _json(facts.works[key]))
     await _save(connection, QUERIES.save_people, facts, "person", lambda key: _json(facts.people[key]))
-    await _save(connection, QUERIES.save_consent, facts, "consent", lambda key: _json(facts.consent[key]), now)
+    await save_consent(connection, facts, now)
     await _save(connection, QUERIES.save_unasked, facts, "unsolicited", lambda key: _json(facts.unsolicited[key]))
     await _save(connection, QUERIES.save_absences, facts, "absence", lambda key: _json(facts.absences[key]))
     await _save(connection, QUERIES.save_records, facts, "record", lambda key: _json(facts.records[key]))
@@ -248,6 +256,14 @@ async def save(connection: Connection, facts: Facts, now: datetime) -> None:
     await _save_counted(connection, facts)
     await _save_chains(connection, facts, now)
     facts.changed.clear()
+
+
+async def save_consent(connection: Connection, facts: Facts, now: datetime) -> None:
+    """The changed consents, with their entries in the ledger; ``now`` is business time."""
+    await _save(connection, QUERIES.save_consent, facts, "consent", lambda key: _json(facts.consent[key]))
+    if facts.consent_entries:
+        await connection.execute(QUERIES.enter_consent, facts.tenant, [*map(_json, facts.consent_entries)], now)
+        facts.consent_entries.clear()
 
 
 async def _save_counted(connection: Connection, facts: Facts) -> None:

@@ -104,16 +104,19 @@ select $1, person_id, document::jsonb from unnest($2::text[], $3::text[]) as t(p
 on conflict (tenant, person_id) do update set document = excluded.document;
 
 -- name: save_consent
--- The newest consent of people, with an entry in the ledger for each change.
-with changed as (
-    select person_id, document::jsonb as document from unnest($2::text[], $3::text[]) as t(person_id, document)
-), entered as (
-    insert into consent_ledger (tenant, person_id, document, recorded_at)
-    select $1, person_id, document, $4 from changed
-)
+-- The newest consent of people.
 insert into consent (tenant, person_id, document)
-select $1, person_id, document from changed
+select $1, person_id, document::jsonb from unnest($2::text[], $3::text[]) as t(person_id, document)
 on conflict (tenant, person_id) do update set document = excluded.document;
+
+-- name: enter_consent
+-- What changed the consent of people, in the order in which it was decided.
+insert into consent_ledger (tenant, person_id, change, at, source, evidence, line, document, recorded_at)
+select
+    $1, entry ->> 'person_id', entry ->> 'change', (entry ->> 'at')::timestamptz, entry ->> 'source',
+    entry ->> 'evidence', entry ->> 'line', entry -> 'consent', $3
+from unnest($2::jsonb[]) with ordinality as t(entry, place)
+order by place;
 
 -- name: save_unasked
 -- The unsolicited messages of people.

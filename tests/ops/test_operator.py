@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -14,8 +15,10 @@ from ops.changes import QUERIES as CHANGES
 from ops.changes import audited
 from ops.command_line import CommandSettings
 from ops.database import operator_pool
+from services.rules.rulebook.loader import read_folder
 from shared.contracts.errors import Misconfigured
 from shared.runtime.postgres import Pool
+from tests.services.rules.stories import FOLDER
 
 pytestmark = pytest.mark.integration
 MESSAGE = """
@@ -195,3 +198,63 @@ def test_the_doctor_names_a_wrong_setting_and_neighbours_that_are_away(
     result = stet.invoke(app, ["doctor", "--service", "rules", "--format", "json"])
     found = {row["check"]: row["result"] for row in map(json.loads, result.stdout.splitlines())}
     assert (found["settings"], found["broker"], found["database"], found["rules"]) == ("fine", "wrong", "wrong", "fine")
+
+
+PEOPLE = """
+insert into ingest.people (tenant, person_id, contact_id, phone_key, version, state)
+values ('penrose', 'p806', 806, '+447700900806', 1, '{}'), ('penrose', 'p900', 900, null, 1, '{}');
+insert into rules.people (tenant, person_id, document) values
+    ('penrose', 'p806', '{"person_id": "p806", "display_name": "Maud", "reachable": true, "roles": ["newsletter"]}'),
+    ('penrose', 'p900', '{"person_id": "p900", "display_name": "Lee", "reachable": true, "roles": ["author"]}')
+"""
+
+ACTIVATION = """
+insert into rules.rulebook_activations (tenant, revision, activated_at, cause, who)
+values ('penrose', 'r1', now(), 'source', 'a test')
+"""
+
+
+@pytest.fixture
+async def people(postgres_database: str) -> None:
+    files = json.dumps(read_folder(FOLDER))
+    connection = await asyncpg.connect(postgres_database)
+    await connection.execute(PEOPLE)
+    await connection.execute(
+        "insert into rules.rulebooks (revision, files, first_seen) values ('r1', $1, now())", files
+    )
+    await connection.execute(ACTIVATION)
+    await connection.close()
+
+
+@pytest.mark.usefixtures("people")
+def test_opt_ins_are_previewed_recorded_with_their_evidence_and_shown(stet: CliRunner, tmp_path: Path) -> None:
+    file = tmp_path / "optins.csv"
+    file.write_text("contact,phone,at,evidence\n,+44 7700 900806,2026-03-01,sheet 14\n900,,2026-03-01,sheet 15\n")
+    preview = stet.invoke(app, ["consent", "import", str(file)])
+    assert (preview.exit_code, "2 recorded; a preview" in preview.stdout) == (0, True), preview.output
+    assert "7700" not in preview.stdout
+    assert stet.invoke(app, ["consent", "show", "806"]).exit_code == 1
+    assert stet.invoke(app, ["consent", "import", str(file), "--apply"]).exit_code == 2
+    done = stet.invoke(app, ["consent", "import", str(file), "--apply", "--reason", "fair of May", "--yes"])
+    assert done.exit_code == 0, done.output
+    shown = stet.invoke(app, ["consent", "show", "806", "--format", "json"])
+    assert shown.exit_code == 0, shown.output
+    (found,) = map(json.loads, shown.stdout.splitlines())
+    assert [(each["role"], each["ground"]) for each in found["grounds"]] == [("newsletter", "opt_in")]
+    assert [(each["change"], each["source"], each["evidence"]) for each in found["ledger"]] == [
+        ("opt_in", "import", "sheet 14")
+    ]
+    again = stet.invoke(app, ["consent", "import", str(file), "--format", "json"])
+    assert {json.loads(line)["outcome"] for line in again.stdout.splitlines()} == {"known already"}
+    (entry,) = map(json.loads, stet.invoke(app, ["audit-log", "--format", "json"]).stdout.splitlines())
+    assert (entry["action"], entry["result"]) == ("import consent", "recorded 2 of 2")
+
+
+@pytest.mark.usefixtures("people")
+def test_a_list_with_a_fault_records_nothing(stet: CliRunner, tmp_path: Path) -> None:
+    file = tmp_path / "optins.csv"
+    file.write_text("contact,at,evidence\n806,2026-03-01,sheet 14\n807,2026-03-01,sheet 15\n")
+    done = stet.invoke(app, ["consent", "import", str(file), "--apply", "--reason", "fair of May", "--yes"])
+    assert (done.exit_code, "no such person" in done.stdout) == (1, True), done.output
+    assert stet.invoke(app, ["consent", "show", "806"]).exit_code == 1
+    assert stet.invoke(app, ["consent", "import", "nowhere.csv"]).exit_code == 2

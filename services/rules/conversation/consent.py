@@ -4,17 +4,18 @@ An opt-out counts at once, for every id and every chain of the person.
 """
 
 from collections.abc import Collection
+from datetime import datetime
 
 from services.rules.conversation import forms, outbound
 from services.rules.conversation.completion import exclude_person
 from services.rules.conversation.context import DecisionContext, ExcludedPerson, ExclusionReason, Reason
-from services.rules.conversation.facts import Consent, PersonFacts
+from services.rules.conversation.facts import Consent, ConsentChange, ConsentEntry, ConsentSource, PersonFacts
 from services.rules.conversation.outbound import send_notice
 from services.rules.conversation.steps import advance
 from services.rules.rulebook.model import Verb
-from shared.contracts.ids import PersonId
-from shared.contracts.messages import WithdrawMessage
-from shared.contracts.whatsapp import IdentityChange, IdentityChanged, MessageReceived
+from shared.contracts.ids import Line, PersonId
+from shared.contracts.messages import MessageFailed, WithdrawMessage
+from shared.contracts.whatsapp import IdentityChange, IdentityChanged, MessageReceived, Preference, PreferenceChanged
 
 
 def stop(context: DecisionContext, message: MessageReceived) -> None:
@@ -27,7 +28,9 @@ def stop(context: DecisionContext, message: MessageReceived) -> None:
     before = context.facts.opted_out(message.person_id)
     for person in writers:
         known = context.facts.consent.get(person, Consent())
-        _keep(context, person, known.with_opt_out(message.at, message.message_id))
+        _enter_message(
+            context, ConsentChange.OPT_OUT, message, person, known.with_opt_out(message.at, message.message_id)
+        )
     if context.facts.opted_out(message.person_id) and not before:
         send_notice(context, message, "stopped", after_opt_out=True)
     _leave_all(context, writers)
@@ -37,7 +40,9 @@ def start(context: DecisionContext, message: MessageReceived, *, answer: bool = 
     context.add_reason(Reason.OPTED_IN)
     for person in (message.person_id, *message.shared_with):
         known = context.facts.consent.get(person, Consent())
-        _keep(context, person, known.with_opt_in(message.at, message.message_id))
+        _enter_message(
+            context, ConsentChange.OPT_IN, message, person, known.with_opt_in(message.at, message.message_id)
+        )
     if answer:
         send_notice(context, message, "started")
 
@@ -50,7 +55,7 @@ def wrong_person(context: DecisionContext, message: MessageReceived) -> None:
     context.add_reason(Reason.WRONG_PERSON)
     known = context.facts.consent.get(message.person_id, Consent())
     disputed = known.replace(opted_in_at=None, wrong_person_at=message.at, evidence=message.message_id)
-    _keep(context, message.person_id, disputed)
+    _enter_message(context, ConsentChange.WRONG_PERSON, message, message.person_id, disputed)
     _take_back(context, message.person_id, ExclusionReason.WRONG_PERSON)
     written_to = [c for c in context.facts.chains_of(message.person_id) if c.wrote_to(message.person_id)]
     for chain in written_to:
@@ -67,7 +72,7 @@ def address_changed(context: DecisionContext, known: PersonFacts | None, seen: P
     for one in sorted(context.facts.ids_of_person(seen.person_id)):
         consent = context.facts.consent.get(one)
         if consent is not None and consent.wrong_person_at is not None:
-            _keep(context, one, consent.replace(wrong_person_at=None))
+            _enter_identity(context, ConsentChange.ADDRESS_CHANGED, one, consent.replace(wrong_person_at=None))
 
 
 def merged(context: DecisionContext, person: PersonId) -> None:
@@ -85,7 +90,8 @@ def before_known(context: DecisionContext, known: PersonFacts | None) -> None:
     last = max(stops, key=lambda consent: consent.opted_out_at or context.now)
     for one in (known.person_id, context.facts.current_id(known.person_id)):
         before = context.facts.consent.get(one, Consent())
-        _keep(context, one, before.replace(opted_out_at=last.opted_out_at, opted_in_at=None, evidence=last.evidence))
+        kept = before.replace(opted_out_at=last.opted_out_at, opted_in_at=None, evidence=last.evidence)
+        _enter_identity(context, ConsentChange.SEPARATED, one, kept)
 
 
 def identity_changed(context: DecisionContext, changed: IdentityChanged) -> None:
@@ -93,13 +99,59 @@ def identity_changed(context: DecisionContext, changed: IdentityChanged) -> None
     if changed.change is IdentityChange.BSUID:
         for one in sorted(context.facts.ids_of_person(changed.person_id)):
             consent = context.facts.consent.get(one, Consent())
-            _keep(context, one, consent.replace(opted_in_at=None))
+            lapsed = consent.replace(opted_in_at=None, marketing_in_at=None)
+            _enter_identity(context, ConsentChange.LAPSED, one, lapsed)
     context.add_reason(Reason.FACTS_KEPT)
 
 
-def _keep(context: DecisionContext, person: PersonId, consent: Consent) -> None:
-    if context.facts.consent.get(person) != consent:
-        context.facts.set_consent(person, consent)
+def preference_changed(context: DecisionContext, changed: PreferenceChanged) -> None:
+    """WhatsApp's switch for offers and announcements; it says nothing about other messages."""
+    allowed = changed.value is not Preference.STOP
+    _enter_marketing(context, changed.person_id, changed.at, changed.line, allowed=allowed)
+    context.add_reason(Reason.FACTS_KEPT)
+
+
+def marketing_refused(context: DecisionContext, failed: MessageFailed) -> None:
+    """WhatsApp refused an offer since the person has turned offers off."""
+    _enter_marketing(context, failed.person_id, failed.at, None, allowed=False)
+
+
+def _enter_marketing(
+    context: DecisionContext, person: PersonId, at: datetime, line: Line | None, *, allowed: bool
+) -> None:
+    known = context.facts.consent.get(person, Consent())
+    change = ConsentChange.MARKETING_OPT_IN if allowed else ConsentChange.MARKETING_OPT_OUT
+    consent = known.with_marketing(at, allowed=allowed)
+    _enter(
+        context,
+        ConsentEntry(person_id=person, change=change, at=at, source=ConsentSource.WHATSAPP, line=line, consent=consent),
+    )
+
+
+def _enter_message(
+    context: DecisionContext, change: ConsentChange, message: MessageReceived, person: PersonId, consent: Consent
+) -> None:
+    entry = ConsentEntry(
+        person_id=person,
+        change=change,
+        at=message.at,
+        source=ConsentSource.MESSAGE,
+        evidence=message.message_id,
+        line=message.line,
+        consent=consent,
+    )
+    _enter(context, entry)
+
+
+def _enter_identity(context: DecisionContext, change: ConsentChange, person: PersonId, consent: Consent) -> None:
+    source = ConsentSource.IDENTITY
+    _enter(context, ConsentEntry(person_id=person, change=change, at=context.now, source=source, consent=consent))
+
+
+def _enter(context: DecisionContext, entry: ConsentEntry) -> None:
+    """Nothing is entered where nothing changes, as by an older message that arrives late."""
+    if context.facts.consent.get(entry.person_id, Consent()) != entry.consent:
+        context.facts.enter_consent(entry)
 
 
 def _leave_all(context: DecisionContext, people: Collection[PersonId]) -> None:

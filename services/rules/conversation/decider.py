@@ -28,6 +28,7 @@ from services.rules.conversation.document import MESSAGE_RECEIVED, Document, ite
 from services.rules.conversation.evidence import evidence_of
 from services.rules.conversation.facts import Facts, PersonFacts, UnsolicitedMessages, apply_event
 from services.rules.conversation.release import release_together
+from services.rules.conversation.required_facts import refuses_marketing
 from services.rules.conversation.rule_changes import review_chain
 from services.rules.conversation.steps import advance
 from services.rules.conversation.triggers import RuleTrigger, end_chains, start_chains
@@ -43,8 +44,8 @@ from shared.contracts.decisions import DecisionRecorded, RuleVerdict, VerdictKin
 from shared.contracts.envelope import Event, EventData
 from shared.contracts.evidence import RecordEvidence
 from shared.contracts.ids import Revision
-from shared.contracts.messages import MessageEventData
-from shared.contracts.whatsapp import IdentityChanged, MessageReceived
+from shared.contracts.messages import MessageEventData, MessageFailed
+from shared.contracts.whatsapp import IdentityChanged, MessageReceived, PreferenceChanged
 from shared.contracts.writes import WriteEventData, WriteOperation
 
 ZoneOf = Callable[[PersonObserved], str | None]
@@ -93,11 +94,11 @@ class Decider:
             trigger = self._message_trigger(context, event if current is data else _of_current(event, current), current)
             inbound.handle_inbound(context, current, trigger, self._match_rules, as_sent=data)
         elif isinstance(data, MessageEventData):
-            outcomes.apply_delivery(context, data)
+            _apply_delivery(context, data)
         elif isinstance(data, WriteEventData):
             outcomes.apply_write_outcome(context, data)
-        elif isinstance(data, IdentityChanged):
-            consent.identity_changed(context, data)
+        elif isinstance(data, (IdentityChanged, PreferenceChanged)):
+            _apply_change_of_person(context, data)
         elif isinstance(data, PeriodStarted):
             self._start_period(context, event, data)
         elif event.type in consonance.KINDS:
@@ -205,6 +206,19 @@ class Decider:
 def _of_current(event: Event, message: MessageReceived) -> Event:
     """The event with its message as written by the person's id of now."""
     return replace(event, data=message)
+
+
+def _apply_delivery(context: DecisionContext, data: MessageEventData) -> None:
+    outcomes.apply_delivery(context, data)
+    if isinstance(data, MessageFailed) and refuses_marketing(data):
+        consent.marketing_refused(context, data)
+
+
+def _apply_change_of_person(context: DecisionContext, data: IdentityChanged | PreferenceChanged) -> None:
+    if isinstance(data, IdentityChanged):
+        consent.identity_changed(context, data)
+    else:
+        consent.preference_changed(context, data)
 
 
 def _own_write(facts: Facts, data: EventData) -> bool:

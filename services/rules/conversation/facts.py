@@ -6,6 +6,7 @@ Deciding reads ``Facts`` and makes its changes on a draft of them; applying an e
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from enum import StrEnum
 from functools import partial
 from hashlib import blake2b
 from typing import Any, TypeVar, cast
@@ -18,6 +19,7 @@ from shared.contracts.envelope import Event, EventData
 from shared.contracts.ids import (
     ChainId,
     ContactId,
+    Line,
     MessageId,
     PersonId,
     RuleId,
@@ -104,13 +106,16 @@ class Consent(Value):
     """The last opt-out and opt-in of one person id, with the message that proves the newest.
 
     ``wrong_person_at``: somebody at their address wrote that they are not this person; a consent given there counts no
-    more. A person may have several ids: ``Facts.opted_out`` says whether one may write to the person.
+    more. ``marketing_in_at`` and ``marketing_out_at`` are of offers and announcements alone. A person may have several
+    ids: ``Facts.opted_out`` says whether one may write to the person, ``Facts.allows_marketing`` whether with offers.
     """
 
     opted_out_at: Instant | None = None
     opted_in_at: Instant | None = None
-    evidence: Wamid | None = None
+    evidence: str | None = None
     wrong_person_at: Instant | None = None
+    marketing_in_at: Instant | None = None
+    marketing_out_at: Instant | None = None
 
     @property
     def is_wrong_person(self) -> bool:
@@ -125,14 +130,58 @@ class Consent(Value):
             return False
         return self.opted_in_at is None or self.opted_in_at <= self.opted_out_at
 
-    def with_opt_out(self, at: datetime, evidence: Wamid | None) -> "Consent":
+    def with_opt_out(self, at: datetime, evidence: str | None) -> "Consent":
         """The newest of each kind counts, in whatever order they arrive."""
         newer = self.opted_out_at is None or self.opted_out_at < at
         return self.replace(opted_out_at=at, evidence=evidence) if newer else self
 
-    def with_opt_in(self, at: datetime, evidence: Wamid | None) -> "Consent":
+    def with_opt_in(self, at: datetime, evidence: str | None) -> "Consent":
         newer = self.opted_in_at is None or self.opted_in_at < at
         return self.replace(opted_in_at=at, evidence=evidence) if newer else self
+
+    def with_marketing(self, at: datetime, *, allowed: bool) -> "Consent":
+        """The newest of each kind counts here too."""
+        name = "marketing_in_at" if allowed else "marketing_out_at"
+        known: datetime | None = getattr(self, name)
+        return self.replace(**{name: at}) if known is None or known < at else self
+
+
+class ConsentChange(StrEnum):
+    """What changed a consent. ``lapsed``: the address may be another person's now, so an opt-in counts no more.
+
+    ``address_changed``: the address that was somebody else's is another now. ``separated``: ids of one person are two
+    people's again, and both keep the opt-out.
+    """
+
+    OPT_IN = "opt_in"
+    OPT_OUT = "opt_out"
+    MARKETING_OPT_IN = "marketing_opt_in"
+    MARKETING_OPT_OUT = "marketing_opt_out"
+    WRONG_PERSON = "wrong_person"
+    LAPSED = "lapsed"
+    ADDRESS_CHANGED = "address_changed"
+    SEPARATED = "separated"
+
+
+class ConsentSource(StrEnum):
+    """Where it comes from: a message of the person, WhatsApp's own switch or refusal, a list, a change of identity."""
+
+    MESSAGE = "message"
+    WHATSAPP = "whatsapp"
+    IMPORT = "import"
+    IDENTITY = "identity"
+
+
+class ConsentEntry(Value):
+    """One line of the consent ledger; ``at`` is when the person said it, ``consent`` the state after it."""
+
+    person_id: PersonId
+    change: ConsentChange
+    at: Instant
+    source: ConsentSource
+    evidence: str | None = None
+    line: Line | None = None
+    consent: Consent
 
 
 class MessageFingerprint(Value):
@@ -255,6 +304,8 @@ class Facts:
 
     ``notices`` are requested messages that belong to no chain and whose outcome is unknown; ``notice_outcomes`` are
     those whose outcome became known, with WhatsApp's id. ``message_expiries`` are of the messages just requested.
+    ``consent_entries`` are what the ledger gets.
+
     ``version`` counts changes of facts, not of chains. ``read_to`` gives the instant up to which every event that may
     change a chain has been applied. ``paused_rules`` are those an operator has paused, with EVERY_RULE where that is
     the tenant. ``read_instants`` are the instants that a draft was given by ``read_to``.
@@ -275,6 +326,7 @@ class Facts:
     notices: MutableMapping[MessageId, PersonId] = field(default_factory=dict)
     notice_outcomes: dict[MessageId, Wamid | None] = field(default_factory=dict)
     message_expiries: dict[MessageId, datetime] = field(default_factory=dict)
+    consent_entries: list[ConsentEntry] = field(default_factory=list)
     changed: set[tuple[str, object]] = field(default_factory=set)
     version: int = 0
     read_to: Callable[[Chain], datetime] = lambda _: _ALWAYS
@@ -350,6 +402,7 @@ class Facts:
         for key, chains in draft.chains_by_key.items():
             self.chains_by_key.setdefault(key, {}).update(chains)
         self.notice_outcomes.update(draft.notice_outcomes)
+        self.consent_entries.extend(draft.consent_entries)
         self.changed |= draft.changed
         self.version += draft.version
 
@@ -491,9 +544,18 @@ class Facts:
         self.add_person(person)
         self._mark_changed("person", person.person_id)
 
-    def set_consent(self, person: PersonId, consent: Consent) -> None:
-        self.consent[person] = consent
-        self._mark_changed("consent", person)
+    def allows_marketing(self, person: PersonId) -> bool:
+        """Whether the person has opted in to offers and announcements by any id, and opted out by none since."""
+        known = [self.consent[one] for one in self.ids_of_person(person) if one in self.consent]
+        given = max((each.marketing_in_at for each in known if each.marketing_in_at), default=None)
+        refused = max((each.marketing_out_at for each in known if each.marketing_out_at), default=None)
+        return given is not None and (refused is None or refused < given) and not self.opted_out(person)
+
+    def enter_consent(self, entry: ConsentEntry) -> None:
+        """Take over a changed consent, with its entry in the ledger."""
+        self.consent[entry.person_id] = entry.consent
+        self.consent_entries.append(entry)
+        self._mark_changed("consent", entry.person_id)
 
     def set_unsolicited(self, person: PersonId, messages: UnsolicitedMessages) -> None:
         self.unsolicited[person] = messages

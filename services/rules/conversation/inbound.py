@@ -16,6 +16,7 @@ from services.rules.conversation import absence, button_ids, consent, forms, rep
 from services.rules.conversation.absence_text import AbsenceText, Leave
 from services.rules.conversation.chain import Chain
 from services.rules.conversation.context import DecisionContext, GivenReply, Reason
+from services.rules.conversation.document import MESSAGE_RECEIVED, start_data
 from services.rules.conversation.facts import MessageFingerprint, UnsolicitedMessages
 from services.rules.conversation.outbound import notice_draft, send_notice, send_to_person, why_words
 from services.rules.conversation.recipients import is_staff
@@ -53,11 +54,12 @@ def exceeds_limit(
     *,
     starts: bool = False,
     fills: bool = False,
+    opens: bool = False,
 ) -> bool:
     """Count an unsolicited message, and say whether it is above the limit or a repetition.
 
     ``about`` is the chain it would answer. ``starts``: it would start rules, for which the limit is higher. ``fills``:
-    it is meant for a form, which explains again what it does not accept.
+    it is meant for a form, which explains again what it does not accept. ``opens``: it would open a chain.
     """
     limit, now = context.rulebook.tenant.unsolicited, context.now
     known = context.facts.unsolicited.get(message.person_id, UnsolicitedMessages())
@@ -71,7 +73,25 @@ def exceeds_limit(
         recent=_with_fingerprint(known.recent, fingerprint), **{"started" if starts else "answered": counted}
     )
     context.facts.set_unsolicited(message.person_id, known)
-    return again or len(recent) >= most
+    return again or len(recent) >= most or (opens and _has_too_many_open(context, message.person_id))
+
+
+def _has_too_many_open(context: DecisionContext, person: PersonId) -> bool:
+    """Whether the person's own messages have opened as many chains as may be open; reports of the limit do not count.
+
+    Chains that wait for the morning are open, too: so a stranger cannot fill a night with them.
+    """
+    limit, known = context.rulebook.tenant.unsolicited, context.facts.people.get(context.facts.current_id(person))
+    ids = context.facts.ids_of_person(person)
+    chains = {chain.chain_id: chain for one in sorted(ids) for chain in context.facts.chains_of(one)}
+    opened = [
+        chain
+        for chain in chains.values()
+        if chain.start_name == MESSAGE_RECEIVED
+        and not chain.rule.startswith(PAUSED_RULE_PREFIX)
+        and getattr(start_data(chain), "person_id", None) in ids
+    ]
+    return len(opened) >= (limit.open if known is not None and known.contact_id is not None else limit.strangers_open)
 
 
 def should_report(context: DecisionContext, message: MessageReceived) -> bool:
@@ -264,7 +284,14 @@ def _handle_unsolicited(
     """Answer an unsolicited message, unless it is above the limit."""
     matched = list(match(unsolicited.trigger)) if unsolicited.may_start else []
     fills = replies.fills_form(unsolicited.found)
-    is_limited = exceeds_limit(context, unsolicited.message, unsolicited.about, starts=bool(matched), fills=fills)
+    is_limited = exceeds_limit(
+        context,
+        unsolicited.message,
+        unsolicited.about,
+        starts=bool(matched),
+        fills=fills,
+        opens=unsolicited.may_start,
+    )
     if unsolicited.intent is ReplyIntent.START:
         consent.start(context, unsolicited.as_sent, answer=not is_limited)
     if is_limited:

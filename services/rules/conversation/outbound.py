@@ -211,6 +211,7 @@ def build_message(context: DecisionContext, chain: Chain, message: ChainMessage,
         lane=_lane(context, chain, message),
         resend=Resend.NEVER if message.buttons else Resend.IF_UNPROVEN,
         expires_at=_expiry(working_hours(context, person), context.now, context.rulebook.tenant.send_within),
+        marketing_consent=context.facts.allows_marketing(person.person_id),
     )
 
 

@@ -7,6 +7,7 @@ then in people.yaml (by imprint first); then stand-ins are applied. A person is 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from enum import StrEnum
 from functools import cache, lru_cache
 from typing import Any, get_args
 
@@ -261,12 +262,36 @@ def _consent_missing(
     context: DecisionContext, person: PersonFacts, person_id: PersonId, role: str
 ) -> ExclusionReason | None:
     """Why there is no ground to write to this person first."""
+    ground = find_ground(context, person, person_id, role)
+    return ground if isinstance(ground, ExclusionReason) else None
+
+
+class ContactGround(StrEnum):
+    """The ground on which somebody may be written to first: their own opt-in, or what the house declares."""
+
+    OPT_IN = "opt_in"
+    STAFF = "staff"
+    CONTRACT = "contract"
+    LEGITIMATE_INTEREST = "legitimate_interest"
+
+
+def find_ground(
+    context: DecisionContext, person: PersonFacts, person_id: PersonId, role: str
+) -> ContactGround | ExclusionReason:
+    """The ground for messages to this person in a role, or why there is none. An opt-in by any of their ids counts."""
     if context.facts.is_wrong_person(person_id):
         return ExclusionReason.WRONG_PERSON
-    if context.facts.opted_in(person_id) or is_staff(context, person):
-        return None
-    basis = context.rulebook.tenant.basis.get(role)
-    return None if basis in {ContactBasis.CONTRACT, ContactBasis.LEGITIMATE_INTEREST} else ExclusionReason.NO_CONSENT
+    if context.facts.opted_in(person_id):
+        return ContactGround.OPT_IN
+    if is_staff(context, person):
+        return ContactGround.STAFF
+    match context.rulebook.tenant.basis.get(role):
+        case ContactBasis.CONTRACT:
+            return ContactGround.CONTRACT
+        case ContactBasis.LEGITIMATE_INTEREST:
+            return ContactGround.LEGITIMATE_INTEREST
+        case ContactBasis.OPT_IN | None:
+            return ExclusionReason.NO_CONSENT
 
 
 def is_staff(context: DecisionContext, person: PersonFacts) -> bool:

@@ -28,7 +28,7 @@ from shared.contracts.ids import (
     person_id_of_contact,
 )
 from shared.contracts.intents import ReplyIntent, classify
-from shared.contracts.whatsapp import IdentityChanged, MessageReceived
+from shared.contracts.whatsapp import IdentityChanged, MessageReceived, PreferenceChanged
 
 
 def is_opt_out(data: object) -> bool:
@@ -38,6 +38,15 @@ def is_opt_out(data: object) -> bool:
     if data.button_id is not None:
         return button_ids.claims_opt_out(data.button_id)
     return classify(data.text) is ReplyIntent.STOP
+
+
+_MARKETING_STOPPED = 131050
+"""Meta's code: the person has turned offers and announcements off (docs/reference/whatsapp.md)."""
+
+
+def refuses_marketing(data: object) -> bool:
+    """Whether WhatsApp says that the person takes no offers; it is kept like their own word."""
+    return isinstance(data, messages.MessageFailed) and data.code == _MARKETING_STOPPED
 
 
 @dataclass(slots=True)
@@ -126,7 +135,7 @@ def _of_consonance(required: RequiredFacts, event: Event, book: Rulebook, no_fac
 
 def _of_person(required: RequiredFacts, event: Event, *_: object) -> None:
     """A visitor may be merged, or be a person of their own again: then all of the two is needed."""
-    data = cast("PersonObserved | IdentityChanged", event.data)
+    data = cast("PersonObserved | IdentityChanged | PreferenceChanged", event.data)
     required.people.add(data.person_id)
     if isinstance(data, PersonObserved) and data.contact_id is None:
         concerned = [person for person in (data.person_id, data.merged_into) if person is not None]
@@ -136,7 +145,10 @@ def _of_person(required: RequiredFacts, event: Event, *_: object) -> None:
 
 
 def _of_delivery(required: RequiredFacts, event: Event, *_: object) -> None:
-    required.messages.add(cast("messages.MessageEventData", event.data).message_id)
+    data = cast("messages.MessageEventData", event.data)
+    required.messages.add(data.message_id)
+    if refuses_marketing(data):
+        required.people.add(data.person_id)
 
 
 def _of_write(required: RequiredFacts, event: Event, *_: object) -> None:
@@ -153,6 +165,7 @@ _REQUIREMENTS: dict[type[EventData], Callable[[RequiredFacts, Event, Rulebook, F
     **dict.fromkeys(writes.EVENT_KINDS.values(), _of_write),
     PersonObserved: _of_person,
     IdentityChanged: _of_person,
+    PreferenceChanged: _of_person,
     MessageReceived: _of_message,
 }
 """By the type of event data; other types come from Consonance. A look-up is faster than ``isinstance``."""

@@ -406,6 +406,10 @@ class LimitsBrake(Section):
     """The most chains that one person starts in that time."""
     within: DurationText | None = None
     """By the clock: minutes, hours or days."""
+    open: WholeNumber = _STANDARD.open
+    """The most chains that one person's own messages have open at the same time."""
+    strangers_open: WholeNumber = _STANDARD.strangers_open
+    """The same for somebody whom Consonance does not know."""
 
     def report_faults(self, report: FaultReport) -> None:
         if self.within is not None and self.within.clock_time is None:
@@ -413,10 +417,10 @@ class LimitsBrake(Section):
             report.add(self.value_location("within"), sentence)
 
     def build(self) -> UnsolicitedLimit:
-        if self.within is None:
-            return UnsolicitedLimit(self.answers, self.chains)
-        within = self.within.clock_time or timedelta(hours=self.within.count)
-        return UnsolicitedLimit(self.answers, self.chains, within)
+        within = _STANDARD.within
+        if self.within is not None:
+            within = self.within.clock_time or timedelta(hours=self.within.count)
+        return UnsolicitedLimit(self.answers, self.chains, within, self.open, self.strangers_open)
 
 
 class LimitsPass(Section):

@@ -516,11 +516,17 @@ class ContactBasis(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class UnsolicitedLimit:
-    """How many unasked messages of one person are answered, and how many start rules, ``within`` a period."""
+    """How many unasked messages of one person are answered, and how many start rules, ``within`` a period.
+
+    ``open`` is the most chains that a person's own messages have opened and that are not at their end; of a stranger,
+    whom Consonance does not know, ``strangers_open``.
+    """
 
     answers: int = 5
     chains: int = 20
     within: timedelta = timedelta(hours=1)
+    open: int = 20
+    strangers_open: int = 5
 
 
 class CapPeriod(StrEnum):

@@ -13,14 +13,15 @@ from hypothesis import strategies as st
 
 from services.rules.conversation.context import RequestedMessage
 from services.rules.conversation.decider import Decider
-from services.rules.conversation.facts import Facts, PersonFacts
+from services.rules.conversation.facts import ConsentChange, Facts, PersonFacts
 from services.rules.matching.matcher import RuleMatcher
 from services.rules.rulebook.built_in import add_built_in_rules
 from shared.contracts.contacts import Addresses, PersonObserved
 from shared.contracts.envelope import Event, EventData
 from shared.contracts.golden import golden
-from shared.contracts.ids import Bsuid, EventId, Line, PersonId, Phone, RuleId, Wamid, partition_key
-from shared.contracts.whatsapp import MessageKind, MessageReceived
+from shared.contracts.ids import Bsuid, EventId, Line, MessageId, PersonId, Phone, RuleId, Wamid, partition_key
+from shared.contracts.messages import MessageFailed
+from shared.contracts.whatsapp import MessageKind, MessageReceived, Preference, PreferenceChanged
 from tests.services.rules.rules_service import (
     KEYS,
     TENANT,
@@ -182,6 +183,47 @@ def test_an_undone_merge_keeps_the_opt_out_of_both_ids() -> None:
     assert facts.opted_out(VISITORS[0])
 
 
+def test_each_change_is_entered_in_the_ledger_with_its_evidence() -> None:
+    facts = after([said(Word(CONTACT, "STOP", 1)), said(Word(CONTACT, "START", 2)), said(Word(CONTACT, "STOP", 1))])
+    entries = [(each.change, each.at, each.evidence, each.line) for each in facts.consent_entries]
+    assert entries == [
+        (ConsentChange.OPT_OUT, at(1), f"wamid.{CONTACT}.STOP.1", "main"),
+        (ConsentChange.OPT_IN, at(2), f"wamid.{CONTACT}.START.2", "main"),
+    ]
+
+
+def switched(value: Preference, minute: int, person: PersonId = CONTACT) -> PreferenceChanged:
+    return PreferenceChanged(person_id=person, category="marketing_messages", value=value, at=at(minute))
+
+
+REFUSED = MessageFailed(
+    message_id=MessageId("m"), person_id=CONTACT, at=at(30), code=131050, reason="the person takes no offers"
+)
+
+
+@pytest.mark.parametrize(
+    ("events", "allowed"),
+    [
+        ([], False),
+        ([switched(Preference.SIGNUP, 1)], True),
+        ([switched(Preference.STOP, 2), switched(Preference.RESUME, 3)], True),
+        ([switched(Preference.RESUME, 3), switched(Preference.STOP, 2)], True),
+        ([switched(Preference.RESUME, 3), switched(Preference.STOP, 4)], False),
+        ([switched(Preference.RESUME, 3), REFUSED], False),
+        ([switched(Preference.RESUME, 3, VISITORS[0]), *MERGES], True),
+        ([switched(Preference.RESUME, 3), switched(Preference.STOP, 4, VISITORS[0]), *MERGES], False),
+        ([switched(Preference.RESUME, 3), said(Word(CONTACT, "STOP", 4))], False),
+    ],
+)
+def test_whatsapp_s_switch_for_offers_is_kept_and_concerns_nothing_else(
+    events: list[EventData],
+    allowed: bool,  # noqa: FBT001 -- a column
+) -> None:
+    facts = after(events)
+    assert facts.allows_marketing(CONTACT) is allowed
+    assert facts.opted_out(CONTACT) is any(isinstance(each, MessageReceived) for each in events)
+
+
 # ------------------------------------------------------------------ on a real database
 
 
@@ -222,6 +264,8 @@ async def test_a_stop_of_the_old_id_after_the_merge_is_the_contact_s_at_once(ser
     await service.receive(said(Word(VISITORS[0], "STOP", 1)))
     assert await service.withdrawn() == [question]
     assert (CONTACT, "stopped") in await service.requested()
+    (entry,) = await service.pool.fetch("select person_id, change, source, evidence, line from consent_ledger")
+    assert tuple(entry) == (VISITORS[0], "opt_out", "message", f"wamid.{VISITORS[0]}.STOP.1", "main")
 
 
 @pytest.mark.integration

@@ -15,7 +15,8 @@ from tests.services.rules.rules_service import RulesUnderTest, person_observed, 
 from tests.services.rules.stories import story_faults
 
 HOLDER = "812: {roles: [rights_holder], country: GB}\n40: {roles: [rights_manager], team: rights, country: GB}"
-STRANGER = "5001: {visitor: true, name: Maud Ferrier, country: GB}\n11: {roles: [editor], country: GB}"
+EDITOR = "11: {roles: [editor], country: GB}"
+STRANGER = f"5001: {{visitor: true, name: Maud Ferrier, country: GB}}\n{EDITOR}"
 ASKED = "{event: rights.approval_requested, with: {respond_by: 2027-04-30, rights_holder: 812}}"
 AWAY = "Thank you for your message. The agency is closed; we answer on Monday."
 ONCE = "{hand_over: 40, say: to_take}, {tell: 812, say: handed_over}"
@@ -135,6 +136,21 @@ def test_a_login_code_starts_no_process_twice(first: str, second: str, line: str
     assert story_faults(people, *moves) == []
 
 
+@pytest.mark.parametrize(("people", "who", "answered"), [(STRANGER, 5001, 5), (f"{HOLDER}\n{EDITOR}", 812, 7)])
+def test_a_stranger_opens_few_chains_in_a_night(people: str, who: int, answered: int) -> None:
+    texts = ["One", "and two", "three", "a fourth", "five", "six", "seven"]
+    night = [move for text in texts for move in (says(who, text, ", line: main"), "wait: 61 minutes")]
+    thanks = ", ".join([f"{{tell: {who}, say: passed_on}}"] * answered)
+    assert story_faults(people, "wait: 12 hours", *night, f"expect: [{thanks}]") == []
+
+
+def test_chains_that_have_ended_leave_room_for_others() -> None:
+    texts = ["One", "and two", "three", "a fourth", "five", "six", "seven"]
+    day = [move for text in texts[:6] for move in (says(5001, text, ", line: main"), "wait: 30 minutes")]
+    relayed = ", ".join(["{tell: 11, say: to_read}, {tell: 5001, say: passed_on}"] * 6)
+    assert story_faults(STRANGER, *day, f"expect: [{relayed}]") == []
+
+
 def collects(*prompts: str) -> str:
     return ", ".join(f"{{collect: 5001, say: {each}}}" for each in prompts)
 
@@ -228,5 +244,6 @@ async def test_the_text_of_unsolicited_messages_is_not_kept(service: RulesUnderT
 def test_the_limits_may_say_other_numbers() -> None:
     files = good_files()
     assert load(files)[0].tenant.unsolicited == UnsolicitedLimit()  # type: ignore[union-attr]
-    files["limits.yaml"] += "brake: {answers: 2, within: 2 days}\n"
-    assert load(files)[0].tenant.unsolicited == UnsolicitedLimit(2, 20, timedelta(days=2))  # type: ignore[union-attr]
+    files["limits.yaml"] += "brake: {answers: 2, within: 2 days, open: 9, strangers_open: 1}\n"
+    limit = UnsolicitedLimit(2, 20, timedelta(days=2), 9, 1)
+    assert load(files)[0].tenant.unsolicited == limit  # type: ignore[union-attr]

@@ -1,0 +1,203 @@
+"""Reads a CSV file of opt-ins and plans what it changes: pure, from the rows and what is known to one outcome a row.
+
+The columns are ``contact`` (the contact's id in Consonance), ``person`` (Stet's id) or ``phone`` (with its country
+code), one of them filled in each row; ``at`` (an instant with its offset, or a day); ``evidence`` (where the proof is);
+and perhaps ``category``: ``messages`` or ``marketing``.
+"""
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from enum import StrEnum
+from io import StringIO
+
+from services.ingest.fields import find_phone
+from services.ingest.phone_numbers import phone_key
+from services.rules.conversation.facts import (
+    Consent,
+    ConsentChange,
+    ConsentEntry,
+    ConsentSource,
+    Facts,
+)
+from shared.contracts.ids import PersonId
+
+_ADDRESSING = ("contact", "person", "phone")
+_COLUMNS = {*_ADDRESSING, "at", "evidence", "category"}
+_SURPLUS = "surplus"
+_MOST_EVIDENCE = 300
+_MOST_CONTACT = 2**63 - 1
+
+
+class UnusableFile(Exception):
+    """The file is no CSV file with the columns of a list of opt-ins."""
+
+
+class Category(StrEnum):
+    """``messages``: everything but offers. ``marketing``: offers and announcements, and nothing else."""
+
+    MESSAGES = "messages"
+    MARKETING = "marketing"
+
+
+class Outcome(StrEnum):
+    """What a row does. The first three change nothing that is wrong to have; the others are faults of the row."""
+
+    RECORDED = "recorded"
+    KNOWN = "known already"
+    OPTED_OUT_SINCE = "opted out since: the opt-out stands"
+    UNKNOWN_PERSON = "no such person"
+    SEVERAL_PEOPLE = "several people have this number: give the contact"
+    ERASED = "the person is erased"
+    NO_ADDRESSEE = "one of contact, person and phone must be filled, and be valid"
+    WRONG_TIME = "“at” must be a day, or an instant with its offset, and not in the future"
+    NO_EVIDENCE = "“evidence” must say where the proof is, in at most 300 characters"
+    WRONG_CATEGORY = "“category” is messages or marketing"
+
+
+_FINE = frozenset({Outcome.RECORDED, Outcome.KNOWN, Outcome.OPTED_OUT_SINCE})
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row as it is written; ``line`` is its line in the file."""
+
+    line: int
+    values: Mapping[str, str]
+
+    @property
+    def contact(self) -> int | None:
+        text = self.values.get("contact", "")
+        return int(text) if text.isascii() and text.isdigit() and int(text) <= _MOST_CONTACT else None
+
+    @property
+    def person(self) -> str | None:
+        return self.values.get("person") or None
+
+    @property
+    def phone(self) -> str | None:
+        """The key of its number; None where it is no whole international number."""
+        text = self.values.get("phone", "")
+        found = find_phone(text, None) if text.startswith("+") else None
+        return phone_key(found) if found is not None else None
+
+    @property
+    def addressed_by(self) -> str | None:
+        """The one column that names the person; None where that is none, or several."""
+        filled = [name for name in _ADDRESSING if self.values.get(name)]
+        return filled[0] if len(filled) == 1 and getattr(self, filled[0]) is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRow:
+    """``entry`` is what the ledger gets, where the row is fine and not known already."""
+
+    line: int
+    outcome: Outcome
+    person_id: PersonId | None = None
+    category: Category | None = None
+    at: datetime | None = None
+    evidence: str = ""
+    entry: ConsentEntry | None = None
+
+    @property
+    def is_fault(self) -> bool:
+        return self.outcome not in _FINE
+
+
+def read_rows(text: str) -> list[Row]:
+    """The rows of a file whose first line names the columns; commas or semicolons. Raises UnusableFile."""
+    head = text.partition("\n")[0]
+    delimiter = ";" if head.count(";") > head.count(",") else ","
+    reader = csv.DictReader(StringIO(text, newline=""), delimiter=delimiter, restkey=_SURPLUS, strict=True)
+    try:
+        columns = [name.strip().lower() for name in reader.fieldnames or ()]
+        if unknown := [name for name in columns if name not in _COLUMNS]:
+            raise UnusableFile(f"it has a column “{unknown[0]}”; the columns are {', '.join(sorted(_COLUMNS))}")
+        if not {"at", "evidence"} <= {*columns} or not {*_ADDRESSING} & {*columns}:
+            raise UnusableFile("it needs the columns at, evidence, and one of contact, person and phone")
+        reader.fieldnames = columns
+        rows = [_row(reader.line_num, row) for row in reader]
+    except csv.Error as error:
+        raise UnusableFile(f"line {reader.line_num} is no line of a CSV file: {error}") from None
+    return [row for row in rows if any(row.values.values())]
+
+
+def _row(line: int, written: Mapping[str, str | None]) -> Row:
+    if _SURPLUS in written:
+        raise UnusableFile(f"line {line} has more values than there are columns: put a text with a comma in quotes")
+    return Row(line, {name: (value or "").strip() for name, value in written.items()})
+
+
+def plan_import(
+    rows: Sequence[Row], people: Mapping[tuple[str, str], Sequence[PersonId]], facts: Facts, now: datetime
+) -> list[PlannedRow]:
+    """What each row does, in order; the consents in ``facts`` are changed as they will be.
+
+    ``people`` are the ids found for each column and value that names somebody.
+    """
+    return [_plan_row(row, people, facts, now) for row in rows]
+
+
+def _plan_row(
+    row: Row, people: Mapping[tuple[str, str], Sequence[PersonId]], facts: Facts, now: datetime
+) -> PlannedRow:
+    by = row.addressed_by
+    found = sorted({facts.current_id(one) for one in people.get((by, str(getattr(row, by))), ())}) if by else []
+    known = facts.people.get(found[0]) if len(found) == 1 else None
+    at, evidence = _instant(row.values.get("at", ""), now), row.values.get("evidence", "")
+    category = _category(row.values.get("category", ""))
+    checks = (
+        (by is None, Outcome.NO_ADDRESSEE),
+        (len(found) > 1, Outcome.SEVERAL_PEOPLE),
+        (known is None, Outcome.UNKNOWN_PERSON),
+        (known is not None and known.erased, Outcome.ERASED),
+        (at is None, Outcome.WRONG_TIME),
+        (not evidence or len(evidence) > _MOST_EVIDENCE, Outcome.NO_EVIDENCE),
+        (category is None, Outcome.WRONG_CATEGORY),
+    )
+    fault = next((outcome for wrong, outcome in checks if wrong), None)
+    if fault is not None or known is None or at is None or category is None:
+        return PlannedRow(row.line, fault or Outcome.UNKNOWN_PERSON, known.person_id if known else None)
+    before = facts.consent.get(known.person_id, Consent())
+    if category is Category.MARKETING:
+        change, after = ConsentChange.MARKETING_OPT_IN, before.with_marketing(at, allowed=True)
+    else:
+        change, after = ConsentChange.OPT_IN, before.with_opt_in(at, evidence)
+    if after == before:
+        return PlannedRow(row.line, Outcome.KNOWN, known.person_id, category, at, evidence)
+    entry = ConsentEntry(
+        person_id=known.person_id, change=change, at=at, source=ConsentSource.IMPORT, evidence=evidence, consent=after
+    )
+    facts.enter_consent(entry)
+    counts = (
+        facts.allows_marketing(known.person_id)
+        if category is Category.MARKETING
+        else not facts.opted_out(known.person_id)
+    )
+    outcome = Outcome.RECORDED if counts else Outcome.OPTED_OUT_SINCE
+    return PlannedRow(row.line, outcome, known.person_id, category, at, evidence, entry)
+
+
+def _instant(text: str, now: datetime) -> datetime | None:
+    """A day counts from its first moment in UTC, so that an opt-out of the same day stands."""
+    try:
+        if len(text) == len("2027-03-01"):
+            at = datetime.combine(date.fromisoformat(text), time(), UTC)
+        else:
+            at = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return at.astimezone(UTC) if at.tzinfo is not None and at <= now else None
+
+
+def _category(text: str) -> Category | None:
+    if not text:
+        return Category.MESSAGES
+    return next((each for each in Category if each == text.lower()), None)
+
+
+def people_named(rows: Iterable[Row], column: str) -> set[str]:
+    """The values that name people in one column."""
+    return {str(getattr(row, column)) for row in rows if row.addressed_by == column}
