@@ -23,7 +23,7 @@ NAMED_ELSEWHERE = frozenset({"_record_outcome", "RateLimitedLog"})
 """Functions that take the name of an event and log it later."""
 
 EVENT = re.compile(r"[a-z_]+\.([a-z_]+)")
-IRREGULAR = frozenset({"found", "lost", "unread", "set_aside"})
+IRREGULAR = frozenset({"found", "held", "lost", "unread", "set_aside"})
 
 FIELDS = frozenset(
     {
@@ -32,7 +32,7 @@ FIELDS = frozenset(
         "record", "line", "topic", "partition", "partitions", "offset", "first",
         "entity", "operation", "scope", "dependency", "setting", "location", "sender", "task", "loop", "step", "name",
         "event_name", "phone_number_id", "tenant", "python", "templates", "everything", "hop", "subject",
-        "revision", "commit",
+        "revision", "commit", "about", "trial",
         # why: words of closed sets, and sentences of our own, which hold no value
         "reason", "cause", "state", "outcome", "error", "error_class", "code", "fault", "faults", "errors", "sentence",
         "detail", "where", "hint", "exc_info", "added", "missed",
