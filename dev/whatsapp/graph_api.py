@@ -40,9 +40,11 @@ class GraphApi:
         try:
             self._check_token(request)
             object_id = request.match_info["phone_number_id"]
-            if self.simulator.lines.numbered(object_id) is None:
+            line = self.simulator.lines.numbered(object_id)
+            if line is None:
                 return _answer(self._media_link(request, object_id))
-            return _answer({"id": object_id, "quality_rating": "GREEN", "name_status": "APPROVED"})
+            facts = {"id": object_id, "quality_rating": "GREEN", "name_status": "APPROVED"}
+            return _answer({**facts, "display_phone_number": f"+{line.display}"})
         except GraphError as error:
             return self._refusal(error)
 

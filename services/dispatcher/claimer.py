@@ -12,10 +12,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from services.dispatcher import metrics
+from services.dispatcher.account_limits import Restriction
+from services.dispatcher.learned_limits import LearnedLimits
 from services.dispatcher.pauses import OperatorPauses
 from services.dispatcher.payload import UnsendableContent, build_body
-from services.dispatcher.planner import DropMessage, Postpone, SendContext, SendNow, plan_send
-from services.dispatcher.rate_limits import RateUsage, SendLimits
+from services.dispatcher.planner import DropMessage, Postpone, SendContext, SendNow, is_window_open, plan_send
+from services.dispatcher.rate_limits import RateUsage
 from services.dispatcher.reasons import MessageReason
 from services.dispatcher.store import DueMessage, LaneCapacity, MessageStore, UnreadableMessage
 from services.dispatcher.template_cache import TemplateCache
@@ -81,11 +83,13 @@ class Claimer:
     usage: RateUsage
     throttles: Throttles
     unread: UnreadPartitions
-    limits: SendLimits
     lines: Collection[str]
     lease: timedelta
     pauses: OperatorPauses
     templates: TemplateCache
+    learned: LearnedLimits
+    accounts: Mapping[str, str] = field(default_factory=dict)
+    """Line → WhatsApp business account, where a setting says so."""
     bulk_turns: Counter[str] = field(default_factory=Counter)
     """Per line, how many normal messages have gone since the last one of bulk; ``NORMAL_TO_BULK`` at most."""
 
@@ -126,6 +130,8 @@ class Claimer:
     def _capacity(self, line: str, lane: Lane, in_flight: int, at_most: int, moment: Moment) -> int:
         if self.pauses.names.has_line(line):
             return 0
+        if self._restricted_until(Restriction.ACCOUNT_DISABLED, line, moment.business):
+            return 0
         if self.throttles.is_stopped(line, moment.machine) or self.throttles.number_until(line, moment.business):
             return 0
         if self.throttles.is_probing(line):
@@ -148,7 +154,7 @@ class Claimer:
         due = self._with_usable_template(due, batch.templates, moment.business)
         message = due.message
         context = self._context(due, batch.templates, moment.business)
-        match plan_send(message, context, self.limits, moment.business):
+        match plan_send(message, context, self.usage.limits, moment.business):
             case SendNow() as send:
                 self._add_intent(due, send, batch, moment)
                 batch.busy.add(message.person_id)
@@ -173,6 +179,7 @@ class Claimer:
         target = SendTarget(message.line, message.person_id, template)
         if template:
             batch.templates.add(template)
+            self.usage.portfolio.record(message.person_id, moment.business)
         batch.intents[message.message_id] = SendIntent(
             message.message_id, attempt, target, send.wording, body, moment.machine + self.lease, due.traceparent,
             message.lane,
@@ -205,8 +212,11 @@ class Claimer:
             address=due.address,
             window_opened_at=due.window_opened_at,
             template=self._template_state(due),
-            template_throttled_until=self._template_throttled_until(_template_of(due), templates, now),
+            template_throttled_until=self._template_throttled_until(due, templates, now),
             is_template_paused_by_operator=self.pauses.names.has_template(_template_of(due)),
+            portfolio_free_at=self._portfolio_free_at(due, now),
+            template_restricted_until=self._restricted_until(Restriction.BUSINESS_INITIATED, line, now),
+            free_text_restricted_until=self._restricted_until(Restriction.CUSTOMER_INITIATED, line, now),
             number_throttled_until=self.throttles.number_until(line, now),
             pair_throttled_until=self.throttles.pair_until(line, person_id),
             number_sends=self.usage.number(line, now),
@@ -241,15 +251,28 @@ class Claimer:
         return other if is_better and not self.pauses.names.has_template(_template_of(other)) else due
 
     def _is_held(self, due: DueMessage, in_flight: Collection[TemplateKey], now: datetime) -> bool:
-        until = self._template_throttled_until(_template_of(due), in_flight, now)
+        until = self._template_throttled_until(due, in_flight, now)
         return self._template_state(due) is not TemplateState.USABLE or (until is not None and until > now)
 
     def _template_throttled_until(
-        self, template: tuple[str, str] | None, in_flight: Collection[tuple[str, str]], now: datetime
+        self, due: DueMessage, in_flight: Collection[tuple[str, str]], now: datetime
     ) -> datetime | None:
-        """A template whose wait is over is tried with one message first."""
-        until = self.throttles.template_until(template)
+        """A template whose wait is over is tried with one message first. Pacing does not hold critical messages."""
+        template = _template_of(due)
+        until = self.throttles.template_until(template, is_critical=due.message.lane is Lane.CRITICAL)
         return now + _TEMPLATE_TRIAL_WAIT if until is not None and until <= now and template in in_flight else until
+
+    def _portfolio_free_at(self, due: DueMessage, now: datetime) -> datetime | None:
+        """None for what goes as free text: asking promises the person a place."""
+        limits, message = self.usage.limits, due.message
+        is_free_text = not message.template_only and is_window_open(due.window_opened_at, limits, now)
+        if is_free_text or limits.lifted or self.usage.portfolio.limit is None:
+            return None
+        return self.usage.portfolio.free_at(message.person_id, message.lane, now)
+
+    def _restricted_until(self, restriction: Restriction, line: str, now: datetime) -> datetime | None:
+        current = self.learned.current
+        return current.until(restriction, self.accounts.get(line), now) if current.restrictions else None
 
 
 def _drop_unreadable(batch: ClaimedBatch, message_id: str, error: Exception) -> None:

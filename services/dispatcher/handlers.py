@@ -10,6 +10,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
+from services.dispatcher.account_limits import parse_limit_reports
 from services.dispatcher.delivery_evidence import DeliveryEvidence, ReceivedStatus
 from services.dispatcher.message_state import MessageState, withdraw
 from services.dispatcher.message_updates import MessageUpdate, MessageUpdater, message_event
@@ -135,6 +136,9 @@ class DispatcherHandler:
                 await self.account.save_gap(tx.connection, gap.account, gap.since)
             case AccountReported(field=field) as report if field in _TEMPLATE_FIELDS:
                 await self._save_template(tx, report)
+            case AccountReported() as report:
+                if limits := parse_limit_reports(report):
+                    await self.account.save_limits(tx.connection, report, limits)
             case _:
                 pass
 

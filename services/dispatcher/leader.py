@@ -17,12 +17,13 @@ from aiokafka.errors import KafkaError
 from services.dispatcher import metrics
 from services.dispatcher.claimer import Claimer, Moment
 from services.dispatcher.handlers import TEMPLATES_CHANNEL, WAKE_CHANNEL, WITHDRAWN_CHANNEL
+from services.dispatcher.learned_limits import FetchDisplayNumber, LearnedLimits
 from services.dispatcher.pauses import OperatorPauses
 from services.dispatcher.provider_responses import SendUncertain
 from services.dispatcher.rate_limits import RateUsage, SendLimits
 from services.dispatcher.reasons import MessageReason
 from services.dispatcher.sender import Sender
-from services.dispatcher.store import QUERIES, MessageStore
+from services.dispatcher.store import QUERIES, AccountStore, MessageStore
 from services.dispatcher.template_cache import TemplateCache
 from services.dispatcher.throttle_store import THROTTLED_CHANNEL, ThrottleStore
 from services.dispatcher.throttles import SendTarget
@@ -98,10 +99,13 @@ class Leader:
     throttle_store: ThrottleStore
     store: MessageStore
     sender: Sender
+    account: AccountStore
     limits: SendLimits
     lines: Collection[str]
     send_lease: timedelta
     templates: TemplateCache
+    accounts: Mapping[str, str]
+    fetch_display_number: FetchDisplayNumber
 
     async def run(self) -> None:
         """Until the task is cancelled: wait for the lease, send while it is held."""
@@ -152,8 +156,19 @@ class Leader:
             throttles.record(outcome, SendTarget(line, ""), moment.business, moment.machine)
         self.templates.expire()
         pauses = OperatorPauses(self.store)
+        unset = [line for line in self.lines if line not in self.limits.numbers]
+        learned = LearnedLimits(self.account, usage, unset, self.fetch_display_number)
         return Claimer(
-            self.store, usage, throttles, self.unread, self.limits, self.lines, self.send_lease, pauses, self.templates
+            self.store,
+            usage,
+            throttles,
+            self.unread,
+            self.lines,
+            self.send_lease,
+            pauses,
+            self.templates,
+            learned,
+            self.accounts,
         )
 
 

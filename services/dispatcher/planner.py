@@ -55,7 +55,9 @@ class QueuedMessage(Struct, frozen=True):
 class SendContext(Struct, frozen=True):
     """The present knowledge of a message's person, number and template; instants are business time.
 
-    The ``…_throttled_until`` are throttles of the provider. ``address`` None: the person is known and has no address.
+    The ``…_throttled_until`` are throttles of the provider, the ``…_restricted_until`` its restrictions of the account;
+    ``portfolio_free_at`` is when a template to this person fits into the portfolio's people of a day. ``address`` None:
+    the person is known and has no address.
     ``number_sends`` and ``pair_sends`` are oldest first.
     """
 
@@ -65,6 +67,9 @@ class SendContext(Struct, frozen=True):
     template: TemplateState = TemplateState.USABLE
     template_throttled_until: datetime | None = None
     is_template_paused_by_operator: bool = False
+    portfolio_free_at: datetime | None = None
+    template_restricted_until: datetime | None = None
+    free_text_restricted_until: datetime | None = None
     number_throttled_until: datetime | None = None
     pair_throttled_until: datetime | None = None
     number_sends: Sequence[datetime] = ()
@@ -134,7 +139,7 @@ def _find_obstacle(
     obstacle = _find_template_obstacle(message, context, now) if wording is MessageForm.TEMPLATE else None
     if obstacle is not None:
         return obstacle
-    for until, reason in _delays(message, context, limits, now):
+    for until, reason in (*_account_delays(wording, context), *_delays(message, context, limits, now)):
         if until is not None and until > now:
             return _wait(message, until, reason)
     return None
@@ -152,6 +157,16 @@ def _find_template_obstacle(
     if context.template_throttled_until is not None and context.template_throttled_until > now:
         return _wait(message, context.template_throttled_until, MessageReason.TEMPLATE_THROTTLED)
     return None
+
+
+def _account_delays(wording: MessageForm, context: SendContext) -> Sequence[tuple[datetime | None, MessageReason]]:
+    """A template is what a business sends first; free text answers a customer inside the window."""
+    if wording is MessageForm.FREE_TEXT:
+        return ((context.free_text_restricted_until, MessageReason.ACCOUNT_RESTRICTED),)
+    return (
+        (context.template_restricted_until, MessageReason.ACCOUNT_RESTRICTED),
+        (context.portfolio_free_at, MessageReason.PORTFOLIO_LIMIT),
+    )
 
 
 def _delays(

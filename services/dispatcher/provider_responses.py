@@ -134,9 +134,10 @@ def error_class(code: int | None) -> str:
 
 
 class SendAccepted(Struct, frozen=True):
-    """WhatsApp accepted the message."""
+    """WhatsApp accepted the message; ``is_held``: it waits until the template's quality is assessed (pacing)."""
 
     wamid: Wamid
+    is_held: bool = False
 
 
 class SendError(Struct, frozen=True):
@@ -170,7 +171,7 @@ def parse_response(status: int, body: bytes, retry_after: timedelta | None = Non
     document = _parse_object(body)
     if _HTTP_OK <= status < _HTTP_REDIRECT:
         wamid = _find_wamid(document)
-        return SendAccepted(wamid) if wamid else SendUncertain(MessageReason.UNREADABLE_ANSWER)
+        return SendAccepted(wamid, _is_held(document)) if wamid else SendUncertain(MessageReason.UNREADABLE_ANSWER)
     error = document.get("error")
     if isinstance(error, dict) and (code := _parse_code(error.get("code"))) is not None:
         subcode = error.get("error_subcode")
@@ -193,6 +194,14 @@ def _find_wamid(document: dict[str, Any]) -> Wamid | None:
         case {"messages": [{"id": str(wamid)}, *_]} if wamid.isprintable() and 0 < len(wamid) <= _LONGEST_WAMID:
             return Wamid(wamid)
     return None
+
+
+def _is_held(document: Mapping[str, Any]) -> bool:
+    match document:
+        case {"messages": [{"message_status": "held_for_quality_assessment"}, *_]}:
+            return True
+        case _:
+            return False
 
 
 def _parse_code(code: object) -> int | None:

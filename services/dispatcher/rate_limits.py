@@ -7,9 +7,11 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import islice
 
 from shared.contracts.messages import Lane
 
+_MOST_PROMISED = 200_000
 _PRUNE_EVERY = 10_000  # sends between two removals of pairs that no longer matter
 
 
@@ -67,6 +69,11 @@ URGENT_SHARE = 40
 PAIR_RATE_LIMIT = RateLimit(1, per=timedelta(seconds=6), burst=45)
 
 
+# Meta, "Messaging limits": unique people outside a window in a moving day, over the portfolio. Meta counts a message
+# when it arrives, so each counts here for a little longer.
+PORTFOLIO_PERIOD = timedelta(hours=24, minutes=1)
+
+
 @dataclass(frozen=True, slots=True)
 class SendLimits:
     """``lifted`` removes the rate limits (benches only); windows and templates still count.
@@ -91,6 +98,46 @@ class SendLimits:
         return replace(rate, count=rate.count - rate.count // URGENT_SHARE) if lane is Lane.BULK else rate
 
 
+class PortfolioUsage:
+    """The people to whom a template went in the last 24 hours, over all numbers. Meta limits how many they may be.
+
+    A person who is among them may get more. Each of the others gets the instant at which a place is free, and none gets
+    the same place, so that a bulk is not judged again as a whole whenever one place is free.
+    """
+
+    def __init__(self) -> None:
+        self.limit: int | None = None
+        self._written_at: dict[str, datetime] = {}  # the longest ago first
+        self._promised: deque[datetime] = deque(maxlen=_MOST_PROMISED)  # instants given to people who wait
+
+    def record(self, person_id: str, at: datetime) -> None:
+        self._written_at.pop(person_id, None)
+        self._written_at[person_id] = at
+
+    def free_at(self, person_id: str, lane: Lane, now: datetime) -> datetime:
+        """The instant, not before ``now``, at which a template may go to this person."""
+        if self.limit is None:
+            return now
+        self._forget(now)
+        allowed = self.limit - self.limit // URGENT_SHARE if lane is Lane.BULK else self.limit
+        if person_id in self._written_at or len(self._written_at) < allowed:
+            return now
+        place = len(self._written_at) - allowed + len(self._promised)
+        rounds, place = divmod(place, len(self._written_at))
+        free_at = next(islice(self._written_at.values(), place, None)) + (rounds + 1) * PORTFOLIO_PERIOD
+        self._promised.append(free_at)
+        return free_at
+
+    def _forget(self, now: datetime) -> None:
+        while self._written_at:
+            person_id, at = next(iter(self._written_at.items()))
+            if at + PORTFOLIO_PERIOD > now:
+                break
+            del self._written_at[person_id]
+        while self._promised and self._promised[0] <= now:
+            self._promised.popleft()
+
+
 class RateUsage:
     """The newest sends of each number and each pair (line, person); rebuilt from the database by a new leader.
 
@@ -99,11 +146,22 @@ class RateUsage:
     """
 
     def __init__(self, limits: SendLimits) -> None:
+        self.portfolio = PortfolioUsage()
         self._limits = limits
         self._numbers: dict[str, deque[datetime]] = {}
         self._pairs: dict[tuple[str, str], deque[datetime]] = {}
         self._since_pruning = 0
         self._reserved: Counter[str] = Counter()  # per line, not written yet
+
+    @property
+    def limits(self) -> SendLimits:
+        return self._limits
+
+    def set_rate(self, line: str, rate: RateLimit) -> None:
+        """From now on; the sends so far count."""
+        self._limits = replace(self._limits, numbers={**self._limits.numbers, line: rate})
+        if line in self._numbers:
+            self._numbers[line] = deque(self._numbers[line], maxlen=rate.history_length)
 
     def reserve(self, line: str, person_id: str, at: datetime) -> None:
         if self._limits.lifted:

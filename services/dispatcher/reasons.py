@@ -20,6 +20,8 @@ class MessageReason(StrEnum):
     TEMPLATE_MISSING = "template_missing"
     TEMPLATE_RECATEGORISED = "template_recategorised"
     TEMPLATE_THROTTLED = "template_throttled"
+    PORTFOLIO_LIMIT = "portfolio_limit"
+    ACCOUNT_RESTRICTED = "account_restricted"
     PAUSED_BY_OPERATOR = "paused_by_operator"
     UNKNOWN_PERSON = "unknown_person"
     NOT_REACHED = "not_reached"

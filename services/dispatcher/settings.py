@@ -42,8 +42,18 @@ class DispatcherSettings(ServiceSettings):
         dict[Line, Annotated[int, Field(gt=0, le=1000)]],
         Field(
             default_factory=dict,
-            description="JSON object: line name → messages a second, where Meta allows a number another rate than 80.",
+            description="JSON object: line name → messages a second, where Meta allows a number another rate than 80."
+            " Without it, a webhook that reports an upgrade counts.",
             examples=['{"main": 250}'],
+        ),
+    ]
+    whatsapp_accounts: Annotated[
+        dict[Line, Annotated[str, Field(pattern=r"^\d+$")]],
+        Field(
+            default_factory=dict,
+            description="JSON object: line name → id of its WhatsApp business account. Needed where the lines belong to"
+            " several: what Meta restricts of one account then holds only its lines.",
+            examples=['{"main": "102290129340398"}'],
         ),
     ]
     sends_in_flight: Annotated[int, Field(gt=0, le=2000, description="How many requests to WhatsApp run at once.")] = (

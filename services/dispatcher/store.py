@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 from msgspec import Struct, convert
 
+from services.dispatcher.account_limits import LimitReport, StoredLimit
 from services.dispatcher.message_state import EndedAttempt, TrackedMessage
 from services.dispatcher.payload import MessageContent, RecipientAddress
 from services.dispatcher.planner import QueuedMessage
@@ -19,7 +20,7 @@ from shared.contracts.ids import MessageId
 from shared.contracts.messages import Lane, MessageForm, SendMessage
 from shared.contracts.topics import PARTITIONS, WHATSAPP_MESSAGES, WHATSAPP_STATUSES
 from shared.contracts.values import to_builtins
-from shared.contracts.whatsapp import MessageReceived
+from shared.contracts.whatsapp import AccountReported, MessageReceived
 from shared.runtime.postgres import Connection, load_queries
 
 QUERIES = load_queries(__file__, "store.sql")
@@ -105,15 +106,15 @@ class MessageStore:
         columns = zip(*(_request_columns(message, event) for message, event in requests), strict=True)
         await connection.execute(QUERIES.add_messages, self.tenant, now, *columns)
         if urgent := [message for message, _ in requests if message.lane is not Lane.BULK]:
-            await self._raise_earlier(connection, urgent)
+            await self._raise_earlier(connection, urgent, now)
 
-    async def _raise_earlier(self, connection: Connection, messages: Sequence[SendMessage]) -> None:
+    async def _raise_earlier(self, connection: Connection, messages: Sequence[SendMessage], now: datetime) -> None:
         """A bulk message before an urgent one of the same chat would hold it back as long as the bulk takes."""
         chats = {(message.person_id, message.line) for message in messages}
         columns = [list(column) for column in zip(*sorted(chats), strict=True)]
         lane = min(_LANES[message.lane] for message in messages)
         ids = [message.message_id for message in messages]
-        await connection.execute(QUERIES.raise_earlier, self.tenant, ids, *columns, lane)
+        await connection.execute(QUERIES.raise_earlier, self.tenant, ids, *columns, lane, now)
 
     async def add_early_withdrawals(
         self, connection: Connection, reasons: Mapping[MessageId, str], now: datetime
@@ -398,6 +399,8 @@ class PeopleStore:
                 newest[key] = min(max(message.at, newest.get(key, message.at)), now)
         rows = [(line, person_id, opened_at) for (line, person_id), opened_at in sorted(newest.items())]
         await connection.execute(QUERIES.open_windows, self.tenant, *zip(*rows, strict=True))
+        chats = zip(*((person_id, line) for line, person_id, _ in rows), strict=True)
+        await connection.execute(QUERIES.release_for_windows, self.tenant, *map(list, chats), now)
 
     async def close_windows(self, connection: Connection, attempts: Collection[tuple[str, int]]) -> None:
         """(message id, attempt) of sends that WhatsApp refused because the window was closed."""
@@ -429,7 +432,7 @@ class CoverageSpan:
 
 @dataclass(frozen=True, slots=True)
 class AccountStore:
-    """The tables ``templates`` and ``webhook_coverage``, and how far the topics with evidence are read."""
+    """The tables ``templates``, ``account_limits`` and ``webhook_coverage``, and how far evidence is read."""
 
     tenant: str
 
@@ -480,6 +483,24 @@ class AccountStore:
             for report in reports
         ]  # fmt: skip
         await connection.execute(QUERIES.save_template_reports, self.tenant, *map(list, zip(*rows, strict=True)))
+
+    async def save_limits(self, connection: Connection, report: AccountReported, limits: Sequence[LimitReport]) -> None:
+        columns = zip(*((one.kind.value, one.name, one.value, one.until) for one in limits), strict=True)
+        await connection.execute(
+            QUERIES.save_account_limits, self.tenant, report.account, report.at, *map(list, columns)
+        )
+
+    async def load_limits(self, connection: Connection) -> list[StoredLimit]:
+        rows = await connection.fetch(QUERIES.load_account_limits, self.tenant)
+        return [StoredLimit(**row) for row in rows]
+
+    async def release_limited(self, connection: Connection, now: datetime) -> None:
+        """Messages that wait for a limit or a restriction are judged anew."""
+        await connection.execute(QUERIES.release_limited, self.tenant, now)
+
+    async def people_outside_windows(self, connection: Connection, since: datetime) -> list[tuple[str, datetime]]:
+        """People to whom a template may have gone, and when the last one did (business time); longest ago first."""
+        return [tuple(row) for row in await connection.fetch(QUERIES.people_outside_windows, self.tenant, since)]
 
     async def save_coverage(self, connection: Connection, account: str, since: datetime, until: datetime) -> None:
         await connection.execute(QUERIES.save_coverage, self.tenant, account, since, until)

@@ -31,7 +31,8 @@ select $1, w.message_id, w.reason, $2 from unnest($3::text[], $4::text[]) as w (
 on conflict (tenant, message_id) do nothing;
 
 -- name: raise_earlier
--- What waits in a less urgent lane before one of these new messages, in the same chat, goes in the lane of the new one.
+-- What waits in a less urgent lane before one of these new messages, in the same chat, goes in the lane of the new one,
+-- which may have a share of the portfolio's people kept for it.
 with earlier as (
     select e.message_id, (
         select min(n.lane) from messages n
@@ -49,7 +50,8 @@ with earlier as (
     for update
 )
 update messages m
-set lane = earlier.lane, requested_lane = coalesce(m.requested_lane, m.lane)
+set lane = earlier.lane, requested_lane = coalesce(m.requested_lane, m.lane),
+    not_before = case when m.reason = 'portfolio_limit' then $6 else m.not_before end
 from earlier
 where m.tenant = $1 and m.message_id = earlier.message_id and m.lane > earlier.lane;
 
@@ -482,6 +484,39 @@ where tenant = $1 and state = 'waiting' and reason in (
     'template_paused', 'template_pending', 'template_rejected', 'template_missing', 'template_recategorised'
 )
 group by reason;
+
+-- name: save_account_limits
+-- The newest report of each limit.
+insert into account_limits (tenant, account, kind, name, value, until, reported_at)
+select $1, $2, l.kind, l.name, l.value, l.until, $3
+from unnest($4::text[], $5::text[], $6::bigint[], $7::timestamptz[]) as l (kind, name, value, until)
+on conflict (tenant, account, kind, name) do update
+set value = excluded.value, until = excluded.until, reported_at = excluded.reported_at
+where account_limits.reported_at <= excluded.reported_at;
+
+-- name: load_account_limits
+-- Every limit that was reported of the tenant's accounts.
+select account, kind, name, value, until, reported_at from account_limits where tenant = $1;
+
+-- name: release_limited
+-- Messages that waited for a limit or a restriction of the account are judged anew.
+update messages set not_before = $2, reason = null
+where tenant = $1 and state = 'waiting' and reason in ('portfolio_limit', 'account_restricted');
+
+-- name: release_for_windows
+-- Messages of these chats that waited because they would have gone outside a window: the person has written since.
+update messages set not_before = $4, reason = null
+where tenant = $1 and state = 'waiting' and reason in ('portfolio_limit', 'account_restricted')
+    and (person_id, line) in (select * from unnest($2::text[], $3::text[]));
+
+-- name: people_outside_windows
+-- The people to whom a template may have gone since then, and when the last one did; the longest ago first.
+select m.person_id, max(a.begun_at) as at
+from attempts a
+join messages m on m.tenant = a.tenant and m.message_id = a.message_id
+where a.tenant = $1 and a.begun_at > $2 and a.wording = 'template'
+    and (a.ending is null or a.ending not in ('not_written', 'refused'))
+group by m.person_id order by at;
 
 -- name: save_coverage
 -- A heartbeat: the newest one says over which span the webhooks are complete, healed gaps included.

@@ -35,6 +35,8 @@ _OUTAGE_WAITS = [timedelta(seconds=2**step) for step in range(7)]  # 1, 2, 4 …
 _OPERATOR_WAITS = [timedelta(minutes=minutes) for minutes in (5, 10, 20, 30)]  # one send then tries whether it is over
 _TEMPLATE_WAIT = timedelta(hours=1)
 _RETRY_WAIT = timedelta(seconds=2)
+# Meta, "Template pacing": it holds messages until it knows what people think of the first, and may then drop them.
+_PACING_WAITS = [timedelta(minutes=minutes) for minutes in (15, 30, 60)]
 
 _RATE_ACTIONS = frozenset({ErrorAction.THROTTLE_NUMBER, ErrorAction.THROTTLE_PAIR})
 _TOKEN_CODES = frozenset({0, 190})
@@ -119,6 +121,9 @@ class Throttles:
     ) -> RetryTime:
         """Trip or end throttles after an outcome; returns when the message itself may be sent again."""
         if isinstance(outcome, SendAccepted):
+            if outcome.is_held and target.template is not None:
+                key = ThrottleKey(ThrottleClock.BUSINESS, ErrorScope.TEMPLATE, *target.template)
+                self._trip(_Trip(key, _PACING_WAITS), now, machine, None, by_status=False)
             self._record_success(target, now, machine)
             return RetryTime(now)
         trip = _trip_of(outcome, target)
@@ -137,10 +142,14 @@ class Throttles:
     def pair_until(self, line: str, person_id: str) -> datetime | None:
         return self._until(ThrottleKey(ThrottleClock.BUSINESS, ErrorScope.PAIR, line, person_id))
 
-    def template_until(self, template: tuple[str, str] | None) -> datetime | None:
+    def template_until(self, template: tuple[str, str] | None, *, is_critical: bool = False) -> datetime | None:
+        """Pacing, the throttle without an error's code, does not hold critical messages back."""
         if template is None:
             return None
-        return self._until(ThrottleKey(ThrottleClock.BUSINESS, ErrorScope.TEMPLATE, *template))
+        throttle = self._throttles.get(ThrottleKey(ThrottleClock.BUSINESS, ErrorScope.TEMPLATE, *template))
+        if throttle is None or (is_critical and throttle.code is None):
+            return None
+        return throttle.until
 
     def is_stopped(self, line: str, machine: datetime) -> bool:
         """Nothing of this line may leave yet, by machine time."""

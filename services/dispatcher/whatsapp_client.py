@@ -119,6 +119,18 @@ class WhatsAppClient:
             log.error("send.failed", line=line, begun=payload.begun, sentence=describe_failure(error))  # noqa: TRY400 -- a trace quotes texts
             return SendUncertain(MessageReason.UNREADABLE_ANSWER) if payload.begun else _INVALID_REQUEST
 
+    async def display_number(self, line: str) -> str | None:
+        """The digits of the number as people see it, by which webhooks name it; None where WhatsApp does not say."""
+        assert self._session is not None, "open it first"  # noqa: S101 -- a fault of this code, not of the input
+        url = self._urls[line].parent.with_query(fields="display_phone_number")
+        try:
+            async with self._session.get(url, allow_redirects=False) as response:
+                document = orjson.loads(await _read(response.content))
+        except (aiohttp.ClientError, TimeoutError, OSError, orjson.JSONDecodeError):
+            return None
+        number = document.get("display_phone_number") if isinstance(document, dict) else None
+        return "".join(filter(str.isdigit, number)) if isinstance(number, str) else None
+
 
 async def _read(content: aiohttp.StreamReader) -> bytes:
     """The response; empty, and so unreadable, if it is far longer than WhatsApp's are."""

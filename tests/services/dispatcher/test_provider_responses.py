@@ -124,3 +124,10 @@ def test_a_response_that_is_not_whatsapps_keeps_the_queue(status: int, action: E
     assert isinstance(outcome, SendError)
     assert outcome.policy.action is action
     assert outcome.retry_after == timedelta(seconds=3)
+
+
+def test_a_message_that_is_held_for_quality_is_accepted_and_held() -> None:
+    body = b'{"messages":[{"id":"wamid.one","message_status":"held_for_quality_assessment"}]}'
+    taken = body.replace(b"held_for_quality_assessment", b"accepted")
+    assert parse_response(200, body) == SendAccepted(Wamid("wamid.one"), is_held=True)
+    assert parse_response(200, taken) == SendAccepted(Wamid("wamid.one"))

@@ -165,3 +165,25 @@ def test_a_replica_merges_a_longer_wait_and_keeps_its_own_longer_one() -> None:
     shorter.record(_error(131056), _TARGET, NOON, NOON)
     ours.merge(shorter.take_changes().saved)
     assert ours.pair_until("main", "p1") == NOON + seconds(90)
+
+
+def test_a_held_template_is_sent_more_slowly_and_an_alert_is_not() -> None:
+    throttles, now, waits = Throttles(), NOON, []
+    for _ in range(4):
+        throttles.record(SendAccepted(WAMID, is_held=True), _TARGET, now, now)
+        until = throttles.template_until(_TARGET.template)
+        assert until is not None
+        waits.append((until - now).total_seconds() / 60)
+        now = until
+    assert waits == [15, 30, 60, 60]
+    assert throttles.template_until(_TARGET.template, is_critical=True) is None
+    assert throttles.template_until(("another", "en")) is None
+    assert throttles.number_until("main", NOON) is None
+    throttles.record(SendAccepted(WAMID), _TARGET, now, now)
+    assert throttles.template_until(_TARGET.template) is None
+
+
+def test_an_error_of_a_template_holds_alerts_too() -> None:
+    throttles = Throttles()
+    throttles.record(_error(132015), _TARGET, NOON, NOON)
+    assert throttles.template_until(_TARGET.template, is_critical=True) == NOON + timedelta(hours=1)

@@ -9,20 +9,23 @@ from pathlib import Path
 import orjson
 import pytest
 
+from services.dispatcher.account_limits import AccountLimits
 from services.dispatcher.provider_responses import ErrorScope
+from services.dispatcher.rate_limits import SendLimits
 from services.dispatcher.sender import TOKEN_SETTING
 from services.dispatcher.store import LineSchedule, MessageStore
 from services.dispatcher.throttles import Throttle, ThrottleClock, ThrottleKey
 from shared.contracts.envelope import EventData
 from shared.contracts.ids import Wamid
 from shared.contracts.messages import Lane, Resend
-from shared.contracts.whatsapp import DeliveryStatus, StatusReported
+from shared.contracts.whatsapp import AccountReported, DeliveryStatus, StatusReported
 from shared.runtime.clock import machine_now
 from shared.runtime.credentials import SECRET_REFUSED
 from shared.runtime.postgres import Connection
-from tests.dev.whatsapp.simulator_under_test import RecordingWebhook, SimulatorUnderTest
+from tests.dev.whatsapp.simulator_under_test import ACCOUNT, RecordingWebhook, SimulatorUnderTest
 from tests.services.dispatcher.dispatcher_under_test import (
     DispatcherUnderTest,
+    message_received,
     person_observed,
     running_dispatcher,
     send_request,
@@ -190,6 +193,57 @@ async def test_a_disabled_template_drops_its_messages(dispatcher: DispatcherUnde
     await dispatcher.handle(template_update(dispatcher.clock.now(), "DISABLED"), person_observed(), send_request())
     await dispatcher.wait_for_state("dropped")
     assert (await dispatcher.events())[-1]["data"]["reason"] == "template_disabled"
+
+
+# ------------------------------------------------------------------ limits of the account
+
+
+def _reported(dispatcher: DispatcherUnderTest, field: str, **value: object) -> AccountReported:
+    return AccountReported(account=ACCOUNT, field=field, value=value, at=dispatcher.clock.now())
+
+
+async def test_the_people_of_a_portfolio_wait_for_a_place_and_one_who_writes_does_not(
+    dispatcher: DispatcherUnderTest,
+) -> None:
+    limit = _reported(dispatcher, "business_capability_update", max_daily_conversations_per_business=1)
+    await dispatcher.handle(limit)
+    await wait_until(lambda: _has_learned(dispatcher))
+    await dispatcher.handle(*_two_people())
+    await dispatcher.wait_for_reason("portfolio_limit", "m2")
+    await dispatcher.wait_for_state("accepted")
+    (due,) = await dispatcher.pool.fetchrow("select not_before from messages where message_id = 'm2'")
+    assert due >= dispatcher.clock.now() + timedelta(hours=24)
+    spoken = {"from": "+441632960002", "line": "main", "kind": "text", "text": "Hello"}
+    await dispatcher.simulator.tell("say", spoken)
+    await dispatcher.handle(message_received(dispatcher.clock.now(), "p2"))
+    await dispatcher.wait_for_state("accepted", "m2")
+
+
+async def _has_learned(dispatcher: DispatcherUnderTest) -> bool:
+    claimer = dispatcher.parts.sender.claimer
+    return claimer is not None and claimer.learned.current != AccountLimits()
+
+
+async def test_a_restricted_account_sends_no_templates_and_an_upgraded_number_sends_faster(
+    dispatcher: DispatcherUnderTest,
+) -> None:
+    now = dispatcher.clock.now()
+    restricted = {"restriction_type": "RESTRICTED_BIZ_INITIATED_MESSAGING", "expiration": int(now.timestamp()) + 3600}
+    await dispatcher.handle(
+        _reported(dispatcher, "account_update", event="ACCOUNT_RESTRICTION", restriction_info=[restricted]),
+        _reported(
+            dispatcher, "phone_number_quality_update", event="THROUGHPUT_UPGRADE", display_phone_number="15550783881"
+        ),
+    )
+    await wait_until(lambda: _has_learned(dispatcher))
+    await dispatcher.simulator.tell("say", {"from": "+441632960002", "line": "main", "kind": "text", "text": "Hello"})
+    await dispatcher.handle(*_two_people(), message_received(now, "p2"))
+    await dispatcher.wait_for_reason("account_restricted")
+    await dispatcher.wait_for_state("accepted", "m2")
+    limits = dispatcher.parts.sender.claimer.usage.limits if dispatcher.parts.sender.claimer else SendLimits()
+    assert (limits.number("main").count, limits.number("acquisitions").count) == (1000, 80)
+    dispatcher.advance_clock(timedelta(hours=1))
+    await dispatcher.wait_for_state("accepted")
 
 
 # ------------------------------------------------------------------ errors in statuses

@@ -1,0 +1,158 @@
+"""Limits that WhatsApp reports of an account in webhooks: people a day, throughput of a number, restrictions.
+
+Meta, "Messaging limits", "Throughput" and "Policy enforcement": docs/reference/whatsapp.md, 3. A report changes exactly
+its own scope: the portfolio's people, one number, or what a restriction names.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from msgspec import Struct
+
+from shared.contracts.whatsapp import AccountReported
+
+UPGRADED_THROUGHPUT = 1_000
+"""Messages a second after Meta's automatic upgrade."""
+
+_THOUSAND = "K"
+_LIMIT_KEYS = ("max_daily_conversations_per_business", "max_daily_conversation_per_phone", "current_limit")
+_FIELDS = frozenset({"phone_number_quality_update", "business_capability_update", "account_update"})
+_ENDS_A_BAN = frozenset({"REINSTATE", "REINSTATED"})
+_BANS = frozenset({"DISABLE", "DISABLED"})
+_UNLIMITED = "UNLIMITED"
+_MOST_DIGITS = 9
+
+
+class LimitKind(StrEnum):
+    MESSAGING = "messaging"
+    THROUGHPUT = "throughput"
+    RESTRICTION = "restriction"
+
+
+class Restriction(StrEnum):
+    """Meta's words; ``ACCOUNT_DISABLED`` is ours for a ban, a deletion and an account that left the platform."""
+
+    BUSINESS_INITIATED = "RESTRICTED_BIZ_INITIATED_MESSAGING"
+    CUSTOMER_INITIATED = "RESTRICTED_CUSTOMER_INITIATED_MESSAGING"
+    ACCOUNT_DISABLED = "ACCOUNT_DISABLED"
+
+
+class LimitReport(Struct, frozen=True):
+    """``value`` is people (None: unlimited), messages a second, or 1 for a restriction and 0 once it is lifted."""
+
+    kind: LimitKind
+    name: str = ""
+    value: int | None = None
+    until: datetime | None = None
+
+
+class StoredLimit(Struct, frozen=True):
+    """A row of the table ``account_limits``."""
+
+    account: str
+    kind: str
+    name: str
+    value: int | None
+    until: datetime | None
+    reported_at: datetime
+
+
+class AccountLimits(Struct, frozen=True):
+    """The limits in force. ``messaging`` is None where Meta set none or reported none.
+
+    ``restrictions``: (account, restriction) → its end, the greatest datetime where Meta named none.
+    """
+
+    messaging: int | None = None
+    throughput: Mapping[str, int] = {}
+    restrictions: Mapping[tuple[str, Restriction], datetime] = {}
+
+    def until(self, restriction: Restriction, account: str | None, now: datetime) -> datetime | None:
+        """The end of a restriction that holds. ``account`` None: that of the line is not known, so any counts."""
+        ends = [
+            end
+            for (restricted, kind), end in self.restrictions.items()
+            if kind is restriction and account in {None, restricted} and end > now
+        ]
+        return max(ends, default=None)
+
+
+def parse_limit_reports(report: AccountReported) -> list[LimitReport]:
+    """What a webhook says of limits; empty for one that changes none. Never raises: Meta's fields vary."""
+    if report.field not in _FIELDS:
+        return []
+    value = report.value
+    event = str(value.get("event", "")).upper()
+    found = [*_messaging_limit(value)]
+    if event == "THROUGHPUT_UPGRADE":
+        name = "".join(filter(str.isdigit, str(value.get("display_phone_number", ""))))
+        found.append(LimitReport(LimitKind.THROUGHPUT, name, UPGRADED_THROUGHPUT))
+    if report.field == "account_update":
+        found += _restrictions(event, value)
+    return found
+
+
+def limits_in_force(rows: Sequence[StoredLimit]) -> AccountLimits:
+    """Of several accounts the newest report of the messaging limit counts: it is the portfolio's."""
+    messaging = [row for row in rows if row.kind == LimitKind.MESSAGING]
+    newest = max(messaging, key=lambda row: row.reported_at, default=None)
+    known = {restriction.value for restriction in Restriction}
+    return AccountLimits(
+        messaging=newest.value if newest else None,
+        throughput={row.name: row.value for row in rows if row.kind == LimitKind.THROUGHPUT and row.value},
+        restrictions={
+            (row.account, Restriction(row.name)): row.until or datetime.max.replace(tzinfo=UTC)
+            for row in rows
+            if row.kind == LimitKind.RESTRICTION and row.value and row.name in known
+        },
+    )
+
+
+def _messaging_limit(value: Mapping[str, Any]) -> Iterable[LimitReport]:
+    """The first of the fields that says a limit: a number, or a tier such as TIER_2K."""
+    for key in _LIMIT_KEYS:
+        if (people := _people(value.get(key))) is not None:
+            yield LimitReport(LimitKind.MESSAGING, value=people or None)
+            return
+
+
+def _people(limit: object) -> int | None:
+    """0 for unlimited; None for what cannot be read."""
+    if isinstance(limit, int) and not isinstance(limit, bool):
+        return max(limit, 0)
+    if not isinstance(limit, str):
+        return None
+    tier = limit.upper().removeprefix("TIER_")
+    digits = tier.removesuffix(_THOUSAND)
+    if tier == _UNLIMITED:
+        return 0
+    if not digits.isascii() or not digits.isdigit() or len(digits) > _MOST_DIGITS:
+        return None
+    return int(digits) * (1_000 if tier.endswith(_THOUSAND) else 1)
+
+
+def _restrictions(event: str, value: Mapping[str, Any]) -> Iterable[LimitReport]:
+    disabled = Restriction.ACCOUNT_DISABLED.value
+    if event == "ACCOUNT_RESTRICTION":
+        for one in value.get("restriction_info") or ():
+            if isinstance(one, dict) and isinstance(name := one.get("restriction_type"), str):
+                yield LimitReport(LimitKind.RESTRICTION, name, 1, _instant(one.get("expiration")))
+    elif event == "DISABLED_UPDATE":
+        ban = value.get("ban_info")
+        state = str(ban.get("waba_ban_state", "")).upper() if isinstance(ban, dict) else ""
+        if state in _BANS | _ENDS_A_BAN:
+            yield LimitReport(LimitKind.RESTRICTION, disabled, int(state in _BANS))
+    elif event in {"ACCOUNT_DELETED", "ACCOUNT_OFFBOARDED"}:
+        yield LimitReport(LimitKind.RESTRICTION, disabled, 1)
+    elif event == "ACCOUNT_RECONNECTED":
+        yield LimitReport(LimitKind.RESTRICTION, disabled, 0)
+
+
+def _instant(seconds: object) -> datetime | None:
+    """Meta's seconds since 1970; None where it named no end, or none that can be read."""
+    try:
+        return datetime.fromtimestamp(int(seconds), UTC) if isinstance(seconds, int | str) else None
+    except (ValueError, OverflowError, OSError):
+        return None

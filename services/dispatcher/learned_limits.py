@@ -1,0 +1,90 @@
+"""The leader's copy of the limits that WhatsApp reported: read every second, and applied where they changed."""
+
+import time
+from collections.abc import Awaitable, Callable, Collection
+from datetime import datetime, timedelta
+
+from services.dispatcher.account_limits import AccountLimits, StoredLimit, limits_in_force
+from services.dispatcher.rate_limits import NUMBER_RATE_LIMIT, PORTFOLIO_PERIOD, RateLimit, RateUsage
+from services.dispatcher.store import AccountStore
+from shared.runtime.postgres import Connection
+from shared.runtime.telemetry import get_logger
+
+log = get_logger()
+
+FetchDisplayNumber = Callable[[str], Awaitable[str | None]]
+"""Asks WhatsApp for the digits of a line's display number; None where it does not say."""
+
+_EVERY_SECONDS = 1.0
+_RETRY_SECONDS = 60.0
+
+
+class LearnedLimits:
+    """``lines`` are those whose rate no setting gives."""
+
+    def __init__(
+        self,
+        store: AccountStore,
+        usage: RateUsage,
+        lines: Collection[str],
+        fetch_display_number: FetchDisplayNumber,
+    ) -> None:
+        self.current = AccountLimits()
+        self._store = store
+        self._usage = usage
+        self._lines = lines
+        self._fetch_display_number = fetch_display_number
+        self._display_numbers: dict[str, str] = {}
+        self._rows: list[StoredLimit] | None = None
+        self._read_at = 0.0
+        self._asked_at = 0.0
+
+    async def refresh(self, connection: Connection, business: datetime) -> None:
+        """Where a second has passed: read the limits; where they changed, apply them and judge anew who waits."""
+        now = time.monotonic()
+        if self._rows is not None and now - self._read_at < _EVERY_SECONDS:
+            return
+        rows = await self._store.load_limits(connection)
+        self._read_at = now
+        if rows != self._rows:
+            await self._apply(connection, limits_in_force(rows), business)
+            self._rows = rows
+        await self._set_rates(now)
+
+    async def _apply(self, connection: Connection, limits: AccountLimits, business: datetime) -> None:
+        portfolio = self._usage.portfolio
+        if limits.messaging is not None and portfolio.limit is None:
+            since = business - PORTFOLIO_PERIOD - timedelta(minutes=1)
+            for person_id, at in await self._store.people_outside_windows(connection, since):
+                portfolio.record(person_id, at)
+        if self._rows is not None or limits != AccountLimits():
+            log.info(
+                "limits.learned",
+                people=limits.messaging,
+                throughput=sorted(limits.throughput.values()),
+                restrictions=sorted(kind.value for _, kind in limits.restrictions),
+            )
+        portfolio.limit = limits.messaging
+        self.current = limits
+        await self._store.release_limited(connection, business)
+
+    async def _set_rates(self, now: float) -> None:
+        if not self.current.throughput:
+            return
+        for line in self._lines:
+            per_second = await self._throughput(line, now)
+            if per_second is not None and per_second != self._usage.limits.number(line).count:
+                log.info("rate.learned", line=line, per_second=per_second)
+                self._usage.set_rate(line, RateLimit(per_second, NUMBER_RATE_LIMIT.per))
+
+    async def _throughput(self, line: str, now: float) -> int | None:
+        """By the display number; with one line and one report there is nothing to tell apart."""
+        reported = self.current.throughput
+        if len(self._lines) == 1 and len(reported) == 1:
+            return next(iter(reported.values()))
+        if line not in self._display_numbers and now - self._asked_at > _RETRY_SECONDS:
+            for unknown in self._lines:
+                if number := await self._fetch_display_number(unknown):
+                    self._display_numbers[unknown] = number
+            self._asked_at = now
+        return reported.get(self._display_numbers.get(line, ""))

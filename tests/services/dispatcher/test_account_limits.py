@@ -1,0 +1,111 @@
+"""What webhooks of the account say of limits, as Meta documents them, and whom a restriction concerns."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from services.dispatcher.account_limits import (
+    LimitKind,
+    LimitReport,
+    Restriction,
+    StoredLimit,
+    limits_in_force,
+    parse_limit_reports,
+)
+from shared.contracts.whatsapp import AccountReported
+from tests.services.dispatcher.builders import NOON
+
+_PHONE = "phone_number_quality_update"
+_CAPABILITY = "business_capability_update"
+_UPDATE = "account_update"
+_BUSINESS, _DISABLED = Restriction.BUSINESS_INITIATED.value, Restriction.ACCOUNT_DISABLED.value
+
+
+def _people(limit: int | None) -> LimitReport:
+    return LimitReport(LimitKind.MESSAGING, value=limit)
+
+
+def _restricted(name: str, value: int, until: datetime | None = None) -> LimitReport:
+    return LimitReport(LimitKind.RESTRICTION, name, value, until)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reports"),
+    [
+        (
+            _CAPABILITY,
+            {"max_daily_conversations_per_business": 2000, "max_phone_numbers_per_waba": 25},
+            [_people(2000)],
+        ),
+        (_CAPABILITY, {"max_daily_conversations_per_business": "TIER_10K"}, [_people(10_000)]),
+        (_CAPABILITY, {"max_daily_conversations_per_business": "TIER_250"}, [_people(250)]),
+        (_CAPABILITY, {"max_daily_conversation_per_phone": -1}, [_people(None)]),
+        (
+            _PHONE,
+            {
+                "display_phone_number": "+1 555-078-3881",
+                "event": "THROUGHPUT_UPGRADE",
+                "current_limit": "TIER_UNLIMITED",
+            },
+            [_people(None), LimitReport(LimitKind.THROUGHPUT, "15550783881", 1000)],
+        ),
+        (_PHONE, {"display_phone_number": "1", "event": "FLAGGED"}, []),
+        (
+            _UPDATE,
+            {
+                "event": "ACCOUNT_RESTRICTION",
+                "restriction_info": [
+                    {"restriction_type": _BUSINESS, "expiration": 1641330498},
+                    {"restriction_type": 7},
+                    9,
+                ],
+            },
+            [_restricted(_BUSINESS, 1, datetime(2022, 1, 4, 21, 8, 18, tzinfo=UTC))],
+        ),
+        (_UPDATE, {"event": "DISABLED_UPDATE", "ban_info": {"waba_ban_state": "DISABLE"}}, [_restricted(_DISABLED, 1)]),
+        (
+            _UPDATE,
+            {"event": "DISABLED_UPDATE", "ban_info": {"waba_ban_state": "REINSTATE"}},
+            [_restricted(_DISABLED, 0)],
+        ),
+        (_UPDATE, {"event": "DISABLED_UPDATE", "ban_info": {"waba_ban_state": "SCHEDULE_FOR_DISABLE"}}, []),
+        (_UPDATE, {"event": "ACCOUNT_OFFBOARDED"}, [_restricted(_DISABLED, 1)]),
+        (_UPDATE, {"event": "ACCOUNT_RECONNECTED"}, [_restricted(_DISABLED, 0)]),
+        (_UPDATE, {"event": "ACCOUNT_RESTRICTION", "restriction_info": "?"}, []),
+        (_CAPABILITY, {"max_daily_conversations_per_business": "TIER_²"}, []),
+        ("message_template_status_update", {"event": "PAUSED"}, []),
+    ],
+)
+def test_a_report_changes_the_limits_that_it_names(
+    field: str, value: dict[str, Any], reports: list[LimitReport]
+) -> None:
+    assert parse_limit_reports(AccountReported(account="1", field=field, value=value, at=NOON)) == reports
+
+
+def _stored(kind: LimitKind, name: str = "", value: int | None = 1, **changes: Any) -> StoredLimit:
+    given = {"account": "1", "until": None, "reported_at": NOON}
+    return StoredLimit(kind=kind.value, name=name, value=value, **(given | changes))
+
+
+def test_the_newest_report_of_any_account_gives_the_portfolios_people() -> None:
+    older = _stored(LimitKind.MESSAGING, value=250)
+    newer = _stored(LimitKind.MESSAGING, value=2000, account="2", reported_at=NOON + timedelta(days=1))
+    assert limits_in_force([newer, older]).messaging == 2000
+    assert limits_in_force([]).messaging is None
+
+
+def test_a_restriction_concerns_its_own_account_and_ends() -> None:
+    limits = limits_in_force(
+        [
+            _stored(LimitKind.RESTRICTION, _BUSINESS, until=NOON + timedelta(days=3)),
+            _stored(LimitKind.RESTRICTION, _DISABLED, value=0),
+            _stored(LimitKind.RESTRICTION, "RESTRICTED_ADD_PHONE_NUMBER_ACTION"),
+        ]
+    )
+    assert limits.until(Restriction.BUSINESS_INITIATED, "1", NOON) == NOON + timedelta(days=3)
+    assert limits.until(Restriction.BUSINESS_INITIATED, None, NOON) == NOON + timedelta(days=3)
+    assert limits.until(Restriction.BUSINESS_INITIATED, "2", NOON) is None
+    assert limits.until(Restriction.BUSINESS_INITIATED, "1", NOON + timedelta(days=3)) is None
+    assert limits.until(Restriction.ACCOUNT_DISABLED, "1", NOON) is None
+    assert limits.until(Restriction.CUSTOMER_INITIATED, "1", NOON) is None
