@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bench import dispatcher, engines, history, ingest, lanes, latency, rules, tracing, wire
+from bench import backlog, dispatcher, engines, history, ingest, lanes, latency, rules, tracing, wire
 from bench.results import BenchResult, print_results
 from shared.contracts.errors import StetError
 
@@ -28,6 +28,7 @@ class Part(StrEnum):
     DISPATCHER = "dispatcher"
     WIRE = "wire"
     LANES = "lanes"
+    BACKLOG = "backlog"
     LATENCY = "latency"
     TRACING = "tracing"
     ENGINES = "engines"
@@ -40,6 +41,7 @@ _BENCHES: Mapping[Part, Callable[[float], AsyncIterator[BenchResult]]] = {
     Part.DISPATCHER: dispatcher.measure,
     Part.WIRE: wire.measure,
     Part.LANES: lanes.measure,
+    Part.BACKLOG: backlog.measure,
     Part.LATENCY: latency.measure,
     Part.TRACING: tracing.measure,
     Part.ENGINES: engines.measure,

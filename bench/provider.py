@@ -65,7 +65,7 @@ class _Connection(asyncio.Protocol):
             self._write(answer)
 
     def _write(self, answer: bytes) -> None:
-        if self._transport is not None:
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.write(answer)
 
 

@@ -1,0 +1,128 @@
+"""The cost of a claim, and the memory of the dispatcher, with ten thousand and with a million waiting messages.
+
+The messages are put into the queue by SQL: half are for people of their own, the other half are long chats, of which
+only the first message may go. A claim finds and begins messages in a transaction that is rolled back.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from statistics import median
+from typing import Any
+
+import psutil
+
+from bench.environment import BenchEnvironment, bench_environment
+from bench.results import BenchResult
+from dev.layout import TENANT
+from dev.processes import Child
+from services.dispatcher.store import LaneCapacity, MessageStore, UnreadableMessage
+from shared.contracts.messages import Lane, MessageForm
+from shared.runtime.clock import machine_now
+
+_SHORT, _LONG = 10_000, 1_000_000
+_CHAT = 500  # messages in a long chat
+_CLAIMED = 64
+_CLAIMS = 30
+_TARGET_COST = 1.2
+_TARGET_MEMORY = 1.1
+_SETTLE_SECONDS = 15
+_ADD = """
+insert into dispatcher.messages (
+    tenant, message_id, person_id, line, lane, state, content, button_ids, template_name, template_language, resend,
+    requested_at, expires_at, not_before, changed_at, request_event, say
+)
+select $1, 'm' || n, case when n % 2 = 0 then 'p' || n else 'chat' || n / (2 * $5::integer) end, 'main', 1, 'waiting',
+    '{"body": "Your statement is ready.", "template": {"name": "t", "language": "en", "parameters": {}}}',
+    '{}', 't', 'en', 'if_unproven', $2, $2 + interval '2 days', $2, $2, 'e' || n, 'notice'
+from generate_series($3::integer, $4::integer) as n
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Cost:
+    """``claim`` and ``look`` in milliseconds, ``memory`` in megabytes."""
+
+    claim: float
+    look: float
+    memory: float
+
+
+async def measure(_seconds: float) -> AsyncIterator[BenchResult]:
+    async with bench_environment() as environment:
+        short = await _measure(environment, 0, _SHORT)
+        long = await _measure(environment, _SHORT, _LONG)
+    yield _compare("claim of 64", "ms", short.claim, long.claim, _TARGET_COST)
+    yield _compare("look for expired and lost messages", "ms", short.look, long.look, 2.0)
+    yield _compare("memory of the dispatcher", "MB", short.memory, long.memory, _TARGET_MEMORY)
+
+
+def _compare(name: str, unit: str, short: float, long: float, most: float) -> BenchResult:
+    ratio = long / short
+    return BenchResult(
+        f"backlog: {name}, {_LONG:,} waiting beside {_SHORT:,}",
+        f"{short:,.1f} {unit}", f"{long:,.1f} {unit}", ratio, f"≤ {most:g}", ratio <= most,
+    )  # fmt: skip
+
+
+async def _measure(environment: BenchEnvironment, first: int, last: int) -> _Cost:
+    database, now = environment.database, machine_now()
+    await database.execute(_ADD, TENANT, now, first, last - 1, _CHAT, timeout=600)
+    await database.execute("vacuum analyze dispatcher.messages", timeout=600)
+    await database.execute("set search_path = dispatcher")
+    store = MessageStore(TENANT)
+    claim = await _time(lambda: _claim(database, store, now))
+    look = await _time(lambda: _look(database, store, now))
+    return _Cost(claim, look, await _memory(environment))
+
+
+async def _time(act: Callable[[], Awaitable[None]]) -> float:
+    """The median of many, in milliseconds; the first are dropped."""
+    took = []
+    for _ in range(_CLAIMS):
+        began = time.perf_counter()
+        await act()
+        took.append((time.perf_counter() - began) * 1000)
+    return median(took[5:])
+
+
+async def _claim(database: Any, store: MessageStore, now: datetime) -> None:
+    transaction = database.transaction()
+    await transaction.start()
+    try:
+        lanes = [LaneCapacity("main", lane, _CLAIMED) for lane in Lane]
+        due = await store.find_due(database, lanes, [], (now, now), _CLAIMED)
+        readable = [one for one in due if not isinstance(one, UnreadableMessage)]
+        sends = {one.message.message_id: (MessageForm.TEMPLATE, "t") for one in readable}
+        await store.begin_attempts(database, sends, now, now, now)
+    finally:
+        await transaction.rollback()
+
+
+async def _look(database: Any, store: MessageStore, now: datetime) -> None:
+    """What the reconciliation asks four times a second."""
+    await store.find_expired(database, now, 500)
+    await store.find_on_unknown_lines(database, ["main"], now, 500)
+    await store.release_crossed(database, now)
+
+
+async def _memory(environment: BenchEnvironment) -> float:
+    """The resident memory of a dispatcher that has the queue before it, and a provider that nobody can reach."""
+    dispatcher = await environment.start_service("dispatcher", STET_WHATSAPP_GRAPH_URL="http://127.0.0.1:9")
+    most = 0.0
+    ends = time.monotonic() + _SETTLE_SECONDS
+    while time.monotonic() < ends:
+        most = max(most, _resident(dispatcher))
+        await asyncio.sleep(0.2)
+    await environment.stop(dispatcher)
+    return most
+
+
+def _resident(child: Child) -> float:
+    with suppress(psutil.Error):
+        process = psutil.Process(child.pid)
+        return float(sum(one.memory_info().rss for one in [process, *process.children(recursive=True)]) / 2**20)
+    return 0.0
