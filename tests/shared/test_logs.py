@@ -39,6 +39,7 @@ FIELDS = frozenset(
         # how many, how long, since when
         "attempt", "attempts", "failures", "times", "seconds", "next_in", "since", "until", "begun", "bytes", "records",
         "messages", "events", "chains", "lines", "results", "read_to", "found", "recently_accepted",
+        "people", "throughput", "restrictions", "per_second",
     }
 )  # fmt: skip
 """The fields of log lines. None holds a number, a name or a text of a person, a body or a secret: keep it so."""
