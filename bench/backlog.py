@@ -103,7 +103,7 @@ async def _claim(database: Any, store: MessageStore, now: datetime) -> None:
 
 
 async def _look(database: Any, store: MessageStore, now: datetime) -> None:
-    """What the reconciliation asks four times a second."""
+    """The queries of the reconciliation, asked four times a second."""
     await store.find_expired(database, now, 500)
     await store.find_on_unknown_lines(database, ["main"], now, 500)
     await store.release_crossed(database, now)

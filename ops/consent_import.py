@@ -42,7 +42,7 @@ class Category(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What a row does. The first three change nothing that is wrong to have; the others are faults of the row."""
+    """The effect of a row. The first three change nothing that is wrong to have; the others are faults of the row."""
 
     RECORDED = "recorded"
     KNOWN = "known already"
@@ -133,7 +133,7 @@ def _row(line: int, written: Mapping[str, str | None]) -> Row:
 def plan_import(
     rows: Sequence[Row], people: Mapping[tuple[str, str], Sequence[PersonId]], facts: Facts, now: datetime
 ) -> list[PlannedRow]:
-    """What each row does, in order; the consents in ``facts`` are changed as they will be.
+    """The effect of each row, in order; the consents in ``facts`` are changed as they will be.
 
     ``people`` are the ids found for each column and value that names somebody.
     """

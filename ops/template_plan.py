@@ -13,7 +13,7 @@ Json = dict[str, Any]
 
 
 class TemplateAction(StrEnum):
-    """What a plan does with one template in one language."""
+    """A step of a plan: one template in one language."""
 
     KEEP = "keep"
     CREATE = "create"
@@ -161,7 +161,7 @@ _DATES = re.compile(r"(^|_)(by|due|date|when|first|last|since|from|to|until|at)$
 
 
 def _example(template: Template, name: str) -> str:
-    """What a reviewer of Meta's sees in place of a parameter."""
+    """An example that a reviewer of Meta's sees in place of a parameter."""
     if name in _EXAMPLES:
         return _EXAMPLES[name]
     if name.startswith("link_"):

@@ -62,7 +62,7 @@ class TemplateChange(BaseModel):
 
 @dataclass(slots=True)
 class TemplateRecord:
-    """What the account keeps of a template beside its definition; instants are business time."""
+    """The state of a template beside its definition; instants are business time."""
 
     id: str
     components: list[Json]

@@ -81,7 +81,7 @@ class TemplateRegistry:
         self._known.pop((template.name, template.language), None)
 
     def get(self, name: str, language: str) -> RegisteredTemplate | None:
-        """Whatever its status; None where it is not registered."""
+        """In any status; None where it is not registered."""
         return self._known.get((name, language))
 
     def all(self) -> list[RegisteredTemplate]:

@@ -80,7 +80,7 @@ class AccountLimits(Struct, frozen=True):
 
 
 def parse_limit_reports(report: AccountReported) -> list[LimitReport]:
-    """What a webhook says of limits; empty for one that changes none. Never raises: Meta's fields vary."""
+    """The limits that a webhook names; empty for one that changes none. Never raises: Meta's fields vary."""
     if report.field not in _FIELDS:
         return []
     value = report.value

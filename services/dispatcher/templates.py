@@ -81,7 +81,7 @@ class KnownTemplate(Struct, frozen=True):
 
 
 class TemplateKnowledge(Struct, frozen=True):
-    """What is known of the account's templates. ``is_listed``: its list was read, so what is not there is missing."""
+    """The account's templates, as known. ``is_listed``: its list was read, so what is not there is missing."""
 
     templates: Mapping[TemplateKey, KnownTemplate]
     is_listed: bool = False

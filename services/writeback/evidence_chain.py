@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from shared.contracts.values import format_instant
 
 FIRST_PREVIOUS = "0" * 64
-"""What the first entry of a chain holds as the hash of the entry before it."""
+"""The hash of the entry before it, in the first entry of a chain."""
 
 _KEY_BITS = 256
 _NONCE_BYTES = 12
@@ -127,7 +127,7 @@ def open_content(entry: EvidenceEntry, key: bytes) -> str:
 
 
 def find_break(entries: Sequence[EvidenceEntry]) -> str | None:
-    """What is wrong with the first entry that does not fit, in a sentence; None for a whole chain."""
+    """A sentence about the first entry that does not fit; None for a whole chain."""
     end = ChainEnd()
     for entry in entries:
         header = json.loads(entry.header)

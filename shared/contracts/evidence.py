@@ -97,7 +97,7 @@ class RecordEvidence(EventData):
 
 
 def evidence_words(content: EvidenceContent) -> dict[str, Any]:
-    """What of a content holds no personal data, and stays readable when the person is erased."""
+    """The part of a content without personal data, which stays readable when the person is erased."""
     match content:
         case QuestionAsked():
             words = {"template": content.template, "version": content.template_version, "language": content.language}

@@ -27,7 +27,7 @@ ACCEPTED_TYPES = frozenset(
         "audio/aac", "audio/amr", "audio/mpeg", "audio/mp4", "audio/ogg", "video/mp4", "video/3gpp",
     }
 )  # fmt: skip
-"""What Meta documents for WhatsApp, and what else authors write manuscripts in.
+"""The types that Meta documents for WhatsApp, and others that authors write manuscripts in.
 
 https://developers.facebook.com/docs/whatsapp/cloud-api/reference/media#supported-media-types
 """

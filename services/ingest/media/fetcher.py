@@ -69,7 +69,7 @@ class FileQueue(Protocol):
 
 @dataclass(slots=True)
 class _Measured:
-    """What is learned of a file while it flows."""
+    """Size, hash and first bytes of a file, learned while it flows."""
 
     digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
     size: int = 0

@@ -102,7 +102,7 @@ def _records(context: DecisionContext, chain: Chain, question: ChainMessage) -> 
 
 
 def _write_actions(answer: AnswerAction | None) -> Iterator[WriteAction]:
-    """What an answer records, and what the answers to the question that it asks record."""
+    """The writes of an answer, and those of the answers to the question that it asks."""
     if answer is None:
         return
     if answer.record is not None:

@@ -147,7 +147,7 @@ class Consent(Value):
 
 
 class ConsentChange(StrEnum):
-    """What changed a consent. ``lapsed``: the address may be another person's now, so an opt-in counts no more.
+    """The cause of a change. ``lapsed``: the address may be another person's now, so an opt-in counts no more.
 
     ``address_changed``: the address that was somebody else's is another now. ``separated``: ids of one person are two
     people's again, and both keep the opt-out.

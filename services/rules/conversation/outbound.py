@@ -282,7 +282,7 @@ def _render(
 def _fallback(
     context: DecisionContext, chain: Chain, message: ChainMessage, person: PersonFacts, language: str
 ) -> TemplateCall | None:
-    """What goes while Meta does not let the template go, in the same language; None where its file names nothing."""
+    """The template to send while Meta refuses this one, in the same language; None where its file names none."""
     template = template_of(context, chain, message.say)
     other = context.rulebook_of(chain).templates.get(template.fallback or "")
     if other is None:

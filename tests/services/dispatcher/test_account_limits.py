@@ -1,4 +1,4 @@
-"""What webhooks of the account say of limits, as Meta documents them, and whom a restriction concerns."""
+"""Limits that webhooks of the account name, as Meta documents them, and whom a restriction concerns."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is known of a template holds its messages before they are sent, or sends the fallback."""
+"""A known state of a template holds its messages before they are sent, or sends the fallback."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""What Meta's reports say of a template, and whether it may go to a person."""
+"""The state of a template by Meta's reports, and whether it may go to a person."""
 
 from typing import Any
 

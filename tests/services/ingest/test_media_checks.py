@@ -1,4 +1,4 @@
-"""What a file is by its content, which hosts it comes from, and a scanner that speaks clamd's protocol."""
+"""The type of a file by its content, the hosts it comes from, and a scanner that speaks clamd's protocol."""
 
 import asyncio
 import struct

@@ -37,7 +37,7 @@ def played(*steps: str, people: str = PEOPLE, rule: str = "rights-approval") -> 
 
 
 def states(found: list[RecordEvidence]) -> list[str]:
-    """What each entry says, in a word or two."""
+    """A word or two for each entry."""
     words = []
     for each in found:
         match each.content:
