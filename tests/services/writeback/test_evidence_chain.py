@@ -30,7 +30,7 @@ def chain(*keys: PersonKey) -> list[EvidenceEntry]:
             entry_id=f"e{number}",
             kind="answered",
             at=NOW,
-            person_id="p1",
+            person_id="person-of-penrose-1",
             public={"answer": "approve"},
             content={"text": "J’autorise", "name": "Hélène Duvernay"},
         )
@@ -47,7 +47,7 @@ def test_a_chain_that_was_left_alone_is_whole() -> None:
 def test_a_header_names_nobody_and_a_sealed_content_shows_nothing() -> None:
     entry = chain()[0]
     stored = entry.header + (entry.sealed or "")
-    assert not any(word in stored for word in ("Hélène", "J’autorise", "p1"))
+    assert not any(word in stored for word in ("Hélène", "J’autorise", "person-of-penrose-1"))
     assert json.loads(open_content(entry, KEY.key or b""))["name"] == "Hélène Duvernay"
 
 
