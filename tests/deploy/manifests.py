@@ -30,13 +30,14 @@ COMBINATIONS: tuple[tuple[str, ...], ...] = (
     ("rules-image",),
     ("external-secrets",),
     ("external-secrets", "cloudnative-pg", "external-secrets-database"),
+    ("media",),
     ("ingress",),
     ("ingress", "ingress-meta-mtls"),
     ("ingress", "cert-manager"),
     ("dev",),
     (
         *("strimzi", "cloudnative-pg", "keda", "prometheus-operator", "grafana", "tracing", "rules-git-sync"),
-        *("external-secrets", "external-secrets-database", "ingress", "ingress-meta-mtls", "cert-manager"),
+        *("media", "external-secrets", "external-secrets-database", "ingress", "ingress-meta-mtls", "cert-manager"),
     ),
 )
 """Each component alone with what it needs, and all that go together."""
