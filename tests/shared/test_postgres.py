@@ -19,8 +19,10 @@ pytestmark = pytest.mark.integration
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {
     "relay", "progress", "waiting", "parked", "chains_set_aside", "audit_pending", "audit_runs", "wholeness", "passes",
+    "templates",
 }  # fmt: skip
-"""Tables that may be read whole: of one row, of one a partition or hop, of what waits now or was refused lately."""
+"""Tables that may be read whole: of one row, of one a partition or hop, of what waits now or was refused lately, of the
+templates that the account has."""
 
 NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
 

@@ -68,6 +68,7 @@ create table evidence_holds (
 );
 comment on table evidence_holds is 'Legal holds: while one stands, no key that seals an entry of the record is destroyed.';
 create unique index evidence_holds_standing on evidence_holds (tenant, record) where released_at is null;
+create index evidence_holds_listed on evidence_holds (tenant, since, hold_id);
 
 -- Moving a row of the older table deletes it there; nothing else may.
 create or replace function reject_evidence_change() returns trigger language plpgsql as $$
