@@ -59,7 +59,8 @@ where m.tenant = $1 and m.message_id = earlier.message_id and m.lane > earlier.l
 -- Messages that may go now in lanes with capacity, by age: critical ones first, then, while both wait, nine normal ones for
 -- one of bulk; ``head_start`` is what earlier claims owe to the bulk. Never one of a person with a send in flight, and never
 -- before an earlier message of the same chat that still waits, for whatever reason. Only where a chain waits for a template
--- may messages of other chains pass it.
+-- may messages of other chains pass it. What stands before a message, its person
+-- and its window are found by their keys, one by one: a join that is planned while the tables are small reads all of them.
 select m.*, w.opened_at, t.state as template_state, t.category as template_category,
     case when p.current_id is null then p.person_id else c.person_id end as known,
     coalesce(p.current_id, m.person_id) as recipient, coalesce(c.phone, p.phone) as phone,
@@ -77,8 +78,8 @@ from (
         where q.state = 'waiting' and q.line = open_lanes.line and q.lane = open_lanes.lane and q.not_before <= $6
             and (q.hold_until is null or q.hold_until <= $7) and q.tenant = $1
             and q.set_aside is null and q.person_id <> all ($8::text[])
-            and not exists (
-                select from messages e
+            and (
+                select true from messages e
                 where e.tenant = $1 and e.person_id = q.person_id and e.line = q.line and e.sequence < q.sequence
                     and e.state in ('waiting', 'intent') and e.set_aside is null
                     and (e.chain = q.chain or not exists (
@@ -88,7 +89,8 @@ from (
                             and (t.reason like 'template\_%' or t.reason in ('budget_spent', 'paused_by_operator'))
                             and (t.sequence = e.sequence or t.chain = e.chain)
                     ))
-            )
+                limit 1
+            ) is null
         order by q.not_before, q.sequence
         limit open_lanes.capacity
     ) as d
@@ -96,8 +98,13 @@ from (
     limit $9
 ) as m
 left join people p on p.tenant = m.tenant and p.person_id = m.person_id
-left join people c on c.tenant = m.tenant and c.person_id = p.current_id
-left join windows w on w.tenant = m.tenant and w.line = m.line and w.person_id = coalesce(p.current_id, m.person_id)
+left join lateral (
+    select * from people one where one.tenant = m.tenant and one.person_id = p.current_id limit 1
+) as c on true
+left join lateral (
+    select opened_at from windows one
+    where one.tenant = m.tenant and one.line = m.line and one.person_id = coalesce(p.current_id, m.person_id) limit 1
+) as w on true
 left join templates t on t.tenant = m.tenant and t.name = m.template_name and t.language = m.template_language
 order by m.turn, m.lane, m.not_before, m.sequence;
 
