@@ -34,7 +34,7 @@ class UnusableFile(Exception):
     """The file is no CSV file with the columns of a list of opt-ins."""
 
 
-class Category(StrEnum):
+class ConsentCategory(StrEnum):
     """``messages``: everything but offers. ``marketing``: offers and announcements, and nothing else."""
 
     MESSAGES = "messages"
@@ -96,7 +96,7 @@ class PlannedRow:
     line: int
     outcome: Outcome
     person_id: PersonId | None = None
-    category: Category | None = None
+    category: ConsentCategory | None = None
     at: datetime | None = None
     evidence: str = ""
     entry: ConsentEntry | None = None
@@ -161,7 +161,7 @@ def _plan_row(
     if fault is not None or known is None or at is None or category is None:
         return PlannedRow(row.line, fault or Outcome.UNKNOWN_PERSON, known.person_id if known else None)
     before = facts.consent.get(known.person_id, Consent())
-    if category is Category.MARKETING:
+    if category is ConsentCategory.MARKETING:
         change, after = ConsentChange.MARKETING_OPT_IN, before.with_marketing(at, allowed=True)
     else:
         change, after = ConsentChange.OPT_IN, before.with_opt_in(at, evidence)
@@ -173,7 +173,7 @@ def _plan_row(
     facts.enter_consent(entry)
     counts = (
         facts.allows_marketing(known.person_id)
-        if category is Category.MARKETING
+        if category is ConsentCategory.MARKETING
         else not facts.opted_out(known.person_id)
     )
     outcome = Outcome.RECORDED if counts else Outcome.OPTED_OUT_SINCE
@@ -192,10 +192,10 @@ def _instant(text: str, now: datetime) -> datetime | None:
     return at.astimezone(UTC) if at.tzinfo is not None and at <= now else None
 
 
-def _category(text: str) -> Category | None:
+def _category(text: str) -> ConsentCategory | None:
     if not text:
-        return Category.MESSAGES
-    return next((each for each in Category if each == text.lower()), None)
+        return ConsentCategory.MESSAGES
+    return next((each for each in ConsentCategory if each == text.lower()), None)
 
 
 def people_named(rows: Iterable[Row], column: str) -> set[str]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
+from services.dispatcher.account_store import AccountStore
 from services.dispatcher.audit import audit_hops
 from services.dispatcher.delivery_evidence import DeliveryEvidence
 from services.dispatcher.handlers import TOPICS, DispatcherHandler
@@ -14,7 +15,7 @@ from services.dispatcher.monitor import Monitor
 from services.dispatcher.reconciliation import Reconciler
 from services.dispatcher.sender import ResultRecorder, Sender
 from services.dispatcher.settings import DispatcherSettings
-from services.dispatcher.store import AccountStore, MessageStore, PeopleStore
+from services.dispatcher.store import MessageStore, PeopleStore
 from services.dispatcher.template_cache import TemplateCache
 from services.dispatcher.template_reader import TemplateReader
 from services.dispatcher.throttle_store import ThrottleStore

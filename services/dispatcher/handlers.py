@@ -11,12 +11,13 @@ from functools import partial
 from typing import Any, TypeVar
 
 from services.dispatcher.account_limits import parse_limit_reports
+from services.dispatcher.account_store import AccountStore
 from services.dispatcher.delivery_evidence import DeliveryEvidence, ReceivedStatus
 from services.dispatcher.message_state import MessageState, withdraw
 from services.dispatcher.message_updates import MessageUpdate, MessageUpdater, message_event
 from services.dispatcher.metrics import MessageTally
 from services.dispatcher.planner import opens_window
-from services.dispatcher.store import AccountStore, MessageStore, PeopleStore, RequestOrigin, is_merged
+from services.dispatcher.store import MessageStore, PeopleStore, RequestOrigin, is_merged
 from services.dispatcher.templates import (
     TemplateReport,
     parse_category_update,

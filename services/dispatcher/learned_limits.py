@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable, Collection
 from datetime import datetime, timedelta
 
 from services.dispatcher.account_limits import AccountLimits, StoredLimit, limits_in_force
+from services.dispatcher.account_store import AccountStore
 from services.dispatcher.rate_limits import NUMBER_RATE_LIMIT, PORTFOLIO_PERIOD, RateLimit, RateUsage
-from services.dispatcher.store import AccountStore
 from shared.runtime.postgres import Connection
 from shared.runtime.telemetry import get_logger
 

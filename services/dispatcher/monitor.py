@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from services.dispatcher import metrics
+from services.dispatcher.account_store import AccountStore
 from services.dispatcher.claimer import Moment
 from services.dispatcher.delivery_evidence import DeliveryEvidence
 from services.dispatcher.sender import REFUSED_HINT, TOKEN_SETTING, Sender
-from services.dispatcher.store import AccountStore, LineSchedule, MessageStore, OpenSends
+from services.dispatcher.store import LineSchedule, MessageStore, OpenSends
 from shared.contracts.messages import Lane
 from shared.runtime.failures import TRANSIENT_ERRORS, record_loop_error
 from shared.runtime.health import IdleStatus

@@ -11,6 +11,7 @@ from functools import partial
 from typing import assert_never
 
 from services.dispatcher import metrics
+from services.dispatcher.account_store import AccountStore
 from services.dispatcher.claimer import Moment
 from services.dispatcher.message_state import (
     MessageState,
@@ -26,7 +27,7 @@ from services.dispatcher.message_state import (
 from services.dispatcher.message_updates import SERVICE, MessageUpdate, MessageUpdater
 from services.dispatcher.reasons import MessageReason
 from services.dispatcher.sender import ResultRecorder, Sender
-from services.dispatcher.store import AccountStore, MessageStore, PeopleStore
+from services.dispatcher.store import MessageStore, PeopleStore
 from services.dispatcher.throttle_store import ThrottleStore
 from shared.contracts.ids import TenantId, Wamid
 from shared.runtime.batch import bisect

@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass, field
 
-from services.dispatcher.store import AccountStore
+from services.dispatcher.account_store import AccountStore
 from services.dispatcher.templates import NOTHING_KNOWN, TemplateKnowledge
 from shared.runtime.postgres import Connection
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from services.dispatcher import metrics
+from services.dispatcher.account_store import AccountStore
 from services.dispatcher.handlers import TEMPLATES_CHANNEL
 from services.dispatcher.message_updates import SERVICE
 from services.dispatcher.sender import Sender
-from services.dispatcher.store import AccountStore
 from services.dispatcher.templates import read_listed
 from shared.clients.whatsapp_templates import TemplateClient, TemplateEndpoint, TemplateRefused
 from shared.contracts.errors import Unavailable

@@ -1,0 +1,117 @@
+"""The WhatsApp account as the dispatcher knows it: its templates, its limits, and the time its webhooks cover."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from services.dispatcher.account_limits import LimitReport, StoredLimit
+from services.dispatcher.templates import KnownTemplate, TemplateKnowledge, TemplateReport, TemplateState, state_of
+from shared.contracts.topics import PARTITIONS, WHATSAPP_MESSAGES, WHATSAPP_STATUSES
+from shared.contracts.whatsapp import AccountReported
+from shared.runtime.postgres import Connection, load_queries
+
+QUERIES = load_queries(__file__, "account_store.sql")
+
+
+@dataclass(frozen=True, slots=True)
+class CoverageSpan:
+    """Machine time over which the webhooks of every account are complete."""
+
+    since: datetime
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AccountStore:
+    """The tables ``templates``, ``account_limits`` and ``webhook_coverage``, and how far evidence is read."""
+
+    tenant: str
+
+    async def save_templates(
+        self, connection: Connection, reports: Sequence[TemplateReport], now: datetime, notify: str
+    ) -> None:
+        """Save reports of different templates, plan their waiting messages anew, and notify the leader."""
+        if not reports:
+            return
+        await self._save_reports(connection, reports)
+        names, languages = [report.name for report in reports], [report.language for report in reports]
+        await connection.execute(QUERIES.release_for_templates, self.tenant, names, languages, now)
+        await connection.execute("select pg_notify($1, '')", notify)
+
+    async def save_listing(
+        self, connection: Connection, account: str, listed: Sequence[TemplateReport], began: datetime, notify: str
+    ) -> None:
+        """The complete list of the account's templates, as read since ``began`` (business time)."""
+        if listed:
+            await self._save_reports(connection, listed)
+        names, languages = [report.name for report in listed], [report.language for report in listed]
+        await connection.execute(QUERIES.mark_missing_templates, self.tenant, began, names, languages)
+        await connection.execute(QUERIES.save_template_reading, self.tenant, account, began, len(listed))
+        await connection.execute(QUERIES.release_for_listing, self.tenant, began)
+        await connection.execute("select pg_notify($1, '')", notify)
+
+    async def load_templates(self, connection: Connection) -> TemplateKnowledge:
+        rows = await connection.fetch(QUERIES.load_templates, self.tenant)
+        is_listed = bool(await connection.fetchval(QUERIES.has_template_reading, self.tenant))
+        return TemplateKnowledge({(row["name"], row["language"]): _read_template(row) for row in rows}, is_listed)
+
+    async def count_templates(self, connection: Connection) -> tuple[dict[str, int], int]:
+        """How many templates are in each of Meta's states, and how many Meta has moved to marketing."""
+        rows = await connection.fetch(QUERIES.count_templates, self.tenant)
+        return {row["status"]: row["templates"] for row in rows}, sum(row["recategorised"] for row in rows)
+
+    async def waiting_for_templates(self, connection: Connection) -> dict[str, int]:
+        """How many messages wait for a template, by reason."""
+        rows = await connection.fetch(QUERIES.waiting_for_templates, self.tenant)
+        return {row["reason"]: row["messages"] for row in rows}
+
+    async def _save_reports(self, connection: Connection, reports: Sequence[TemplateReport]) -> None:
+        rows = [
+            (
+                report.name, report.language, report.at, report.stored_state, report.status, report.category,
+                report.previous_category, report.quality, report.reason,
+            )
+            for report in reports
+        ]  # fmt: skip
+        await connection.execute(QUERIES.save_template_reports, self.tenant, *map(list, zip(*rows, strict=True)))
+
+    async def save_limits(self, connection: Connection, report: AccountReported, limits: Sequence[LimitReport]) -> None:
+        columns = zip(*((one.kind.value, one.name, one.value, one.until) for one in limits), strict=True)
+        await connection.execute(
+            QUERIES.save_account_limits, self.tenant, report.account, report.at, *map(list, columns)
+        )
+
+    async def load_limits(self, connection: Connection) -> list[StoredLimit]:
+        rows = await connection.fetch(QUERIES.load_account_limits, self.tenant)
+        return [StoredLimit(**row) for row in rows]
+
+    async def release_limited(self, connection: Connection, now: datetime) -> None:
+        """Messages that wait for a limit or a restriction are judged anew."""
+        await connection.execute(QUERIES.release_limited, self.tenant, now)
+
+    async def people_outside_windows(self, connection: Connection, since: datetime) -> list[tuple[str, datetime]]:
+        """People to whom a template may have gone, and when the last one did (business time); longest ago first."""
+        return [tuple(row) for row in await connection.fetch(QUERIES.people_outside_windows, self.tenant, since)]
+
+    async def save_coverage(self, connection: Connection, account: str, since: datetime, until: datetime) -> None:
+        await connection.execute(QUERIES.save_coverage, self.tenant, account, since, until)
+
+    async def save_gap(self, connection: Connection, account: str, since: datetime) -> None:
+        await connection.execute(QUERIES.save_gap, self.tenant, account, since)
+
+    async def covered_span(self, connection: Connection) -> CoverageSpan | None:
+        row = await connection.fetchrow(QUERIES.covered_span, self.tenant)
+        return CoverageSpan(row["since"], row["until"]) if row["since"] is not None else None
+
+    async def caught_up_to(self, connection: Connection) -> datetime | None:
+        """The business instant up to which every topic that can prove a send is read; None while that is unknown."""
+        topics = [WHATSAPP_STATUSES.name, WHATSAPP_MESSAGES.name]
+        instant: datetime | None = await connection.fetchval(QUERIES.caught_up_to, topics, len(topics) * PARTITIONS)
+        return instant
+
+
+def _read_template(row: Any) -> KnownTemplate:
+    """A row of an earlier version has no ``status``."""
+    state = state_of(row["status"]) or TemplateState(row["state"])
+    return KnownTemplate(state, row["category"])

@@ -1,0 +1,137 @@
+-- The tables templates, account_limits and webhook_coverage, and the messages that wait for them.
+
+-- name: release_for_templates
+-- Messages that waited for these templates, or whose fallback is one of them, are planned anew.
+update messages m set not_before = $4, reason = null
+where m.tenant = $1 and m.state = 'waiting' and m.reason in (
+        'template_paused', 'template_pending', 'template_rejected', 'template_missing', 'template_recategorised'
+    )
+    and exists (
+        select from unnest($2::text[], $3::text[]) as t (name, language)
+        where m.template_language = t.language
+            and t.name in (m.template_name, m.content -> 'template' -> 'fallback' ->> 'name')
+    );
+
+-- name: release_for_listing
+-- Every message that waited for a template is planned anew: the account's list was read.
+update messages set not_before = $2, reason = null
+where tenant = $1 and state = 'waiting' and reason in (
+    'template_paused', 'template_pending', 'template_rejected', 'template_missing', 'template_recategorised'
+);
+
+-- name: save_template_reports
+-- What WhatsApp reported of templates: for the state and for the category, each, the newest report counts. Where only the
+-- new category is known, the one before it is that of the row.
+insert into templates (
+    tenant, name, language, state, reported_at, status, category, previous_category, quality, reason, categorised_at
+)
+select $1, r.name, r.language, coalesce(r.state, 'usable'), case when r.state is null then '-infinity' else r.at end,
+    r.status, r.category, r.previous_category, r.quality, r.reason, case when r.category is not null then r.at end
+from unnest(
+    $2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[]
+) as r (name, language, at, state, status, category, previous_category, quality, reason)
+on conflict (tenant, name, language) do update
+set state = case when excluded.status is not null and templates.reported_at <= excluded.reported_at
+        then excluded.state else templates.state end,
+    status = case when excluded.status is not null and templates.reported_at <= excluded.reported_at
+        then excluded.status else templates.status end,
+    reason = case when excluded.status is not null and templates.reported_at <= excluded.reported_at
+        then excluded.reason else templates.reason end,
+    reported_at = greatest(templates.reported_at, excluded.reported_at),
+    quality = coalesce(excluded.quality, templates.quality),
+    category = case when excluded.categorised_at >= coalesce(templates.categorised_at, '-infinity')
+        then excluded.category else templates.category end,
+    previous_category = case
+        when excluded.categorised_at is null or excluded.categorised_at < templates.categorised_at
+            then templates.previous_category
+        when excluded.previous_category is not null then excluded.previous_category
+        when excluded.category is distinct from templates.category then templates.category
+        else templates.previous_category
+    end,
+    categorised_at = greatest(templates.categorised_at, excluded.categorised_at);
+
+-- name: mark_missing_templates
+-- Templates of which something is known, and which the account's list does not have any more.
+update templates t set state = 'paused', status = 'MISSING', reason = null, reported_at = $2
+where t.tenant = $1 and t.reported_at < $2 and t.state <> 'disabled' and t.status is distinct from 'MISSING'
+    and not exists (
+        select from unnest($3::text[], $4::text[]) as l (name, language)
+        where l.name = t.name and l.language = t.language
+    );
+
+-- name: save_template_reading
+-- The list of an account's templates was read to its end.
+insert into template_readings (tenant, account, read_at, templates) values ($1, $2, $3, $4)
+on conflict (tenant, account) do update set read_at = excluded.read_at, templates = excluded.templates;
+
+-- name: load_templates
+-- Everything known of templates.
+select name, language, state, status, category from templates where tenant = $1;
+
+-- name: has_template_reading
+-- Whether the list of an account's templates was ever read.
+select exists (select from template_readings where tenant = $1);
+
+-- name: count_templates
+-- Templates by Meta's word for their state, and how many Meta has moved to marketing.
+select coalesce(status, case state when 'usable' then 'APPROVED' else upper(state) end) as status, count(*) as templates,
+    count(*) filter (where category = 'MARKETING' and previous_category <> 'MARKETING') as recategorised
+from templates where tenant = $1 group by 1;
+
+-- name: waiting_for_templates
+-- Messages that wait for a template, by reason.
+select reason, count(*) as messages from messages
+where tenant = $1 and state = 'waiting' and reason in (
+    'template_paused', 'template_pending', 'template_rejected', 'template_missing', 'template_recategorised'
+)
+group by reason;
+
+-- name: save_account_limits
+-- The newest report of each limit.
+insert into account_limits (tenant, account, kind, name, value, until, reported_at)
+select $1, $2, l.kind, l.name, l.value, l.until, $3
+from unnest($4::text[], $5::text[], $6::bigint[], $7::timestamptz[]) as l (kind, name, value, until)
+on conflict (tenant, account, kind, name) do update
+set value = excluded.value, until = excluded.until, reported_at = excluded.reported_at
+where account_limits.reported_at <= excluded.reported_at;
+
+-- name: load_account_limits
+-- Every limit that was reported of the tenant's accounts.
+select account, kind, name, value, until, reported_at from account_limits where tenant = $1;
+
+-- name: release_limited
+-- Messages that waited for a limit or a restriction of the account are judged anew.
+update messages set not_before = $2, reason = null
+where tenant = $1 and state = 'waiting' and reason in ('portfolio_limit', 'account_restricted');
+
+-- name: people_outside_windows
+-- The people to whom a template may have gone since then, and when the last one did; the longest ago first.
+select m.person_id, max(a.begun_at) as at
+from attempts a
+join messages m on m.tenant = a.tenant and m.message_id = a.message_id
+where a.tenant = $1 and a.begun_at > $2 and a.wording = 'template'
+    and (a.ending is null or a.ending not in ('not_written', 'refused'))
+group by m.person_id order by at;
+
+-- name: save_coverage
+-- A heartbeat: the newest one says over which span the webhooks are complete, healed gaps included.
+insert into webhook_coverage (tenant, account, covered_since, covered_until) values ($1, $2, $3, $4)
+on conflict (tenant, account) do update
+set covered_since = excluded.covered_since, covered_until = excluded.covered_until
+where webhook_coverage.covered_until <= excluded.covered_until;
+
+-- name: save_gap
+-- A gap: until a heartbeat covers it, nothing before it counts as complete. A gap that is reported after heartbeats for
+-- its time revokes what they covered.
+insert into webhook_coverage (tenant, account, covered_since, covered_until) values ($1, $2, $3, $3)
+on conflict (tenant, account) do update
+set covered_since = greatest(webhook_coverage.covered_until, $3),
+    covered_until = greatest(webhook_coverage.covered_until, $3);
+
+-- name: covered_span
+-- The span over which the webhooks of every account are complete.
+select max(covered_since) as since, min(covered_until) as until from webhook_coverage where tenant = $1;
+
+-- name: caught_up_to
+-- The business instant up to which these topics are read, once all their partitions are known.
+select case when count(caught_up_to) = $2 then min(caught_up_to) end from progress where topic = any ($1::text[]);
