@@ -1,6 +1,6 @@
 # Everything one types in this repository; `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup up demo chaos cluster fuzz check test bench rules schemas image runtime docs lock dashboards pictures measure format lint types imports rule-files build-files dependencies spelling unused unit
+.PHONY: help setup up demo chaos cluster fuzz check test bench rules rule-pages schemas image runtime docs lock dashboards pictures measure format lint types imports rule-files build-files dependencies spelling unused unit
 
 PYTHON := .venv/bin/python
 READY := .venv/.ready
@@ -43,6 +43,9 @@ bench: $(READY) ## measure: floor, ours and their ratio in one run
 
 rules: $(READY) ## check the rule files and play their stories (FOLDER=path)
 	@$(PYTHON) -m ops rules check $(or $(FOLDER),rules)
+
+rule-pages: $(READY) ## write what the commands of docs/rules print, and what people read, into the pages
+	@$(PYTHON) -m tests.docs.rule_page_outputs
 
 image: $(READY) ## build the images stet and stet-dev, print their sizes, copy out bills of materials and licences (BUILDER, BASE, TAG, SOURCE)
 	@$(PYTHON) -m dev.image

@@ -11,20 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from services.rules.rulebook.loader import SINGLES, read_folder
+from services.rules.rulebook.loader import SINGLES
 from services.rules.scenario.folder_check import Checked, check_files
 from services.rules.scenario.player import play_story
 from tests.docs.pages import ROOT
+from tests.docs.rule_page_outputs import remade, shared_files
 from tests.docs.rule_snippets import PAGES, Snippet, files_of, snippets
 
 SHOWN: dict[Path, list[Snippet]] = {page: found for page in PAGES if (found := list(snippets(page)))}
 ALONE = {page for page, shown in SHOWN.items() if any(snippet.name in SINGLES for snippet in shown)}
-
-
-@cache
-def shared_files() -> dict[str, str]:
-    """The files that every folder has: its people, calendar, limits and house, and the texts of the house."""
-    return {name: text for name, text in read_folder(ROOT / "rules").items() if "/" not in name or "house/" in name}
 
 
 @cache
@@ -43,7 +38,7 @@ def faults_of(page: Path) -> Iterator[str]:
     shown = {snippet.name: snippet for snippet in SHOWN[page]}
     for fault in checked(page if page in ALONE else None).faults:
         if (snippet := shown.get(fault.location.file)) is not None:
-            yield f"docs/{page.relative_to(ROOT / 'docs')}:{snippet.line + fault.location.line}: {fault}"
+            yield f"docs/{page.relative_to(ROOT / 'docs')}:{snippet.line + fault.location.line - 1}: {fault}"
 
 
 @each_page()
@@ -73,3 +68,8 @@ def test_the_stories_of_a_page_come_true(page: Path) -> None:
     assert {story.rule for story in stories} == set(rules)
     assert rules
     assert [str(fault) for story in stories for fault in play_story(story, book)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT / "docs/rules").as_posix())
+def test_a_page_shows_what_its_commands_print_and_what_its_people_read(page: Path) -> None:
+    assert remade(page) == page.read_text("utf-8"), "run: make rule-pages"
