@@ -46,6 +46,12 @@ COMMANDS = (
     ),
     LazyCommand("lines", "The WhatsApp numbers: what waits on each, and what holds it.", _ASK),
     LazyCommand(
+        "cost",
+        "Show what the messages of a month or a period cost, by category, country, rule and line.",
+        _ASK,
+        attribute="cost_command",
+    ),
+    LazyCommand(
         "pause",
         "Hold a line, a template, a rule or everything; what is held says so, and is not lost.",
         _CHANGE,

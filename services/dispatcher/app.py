@@ -7,6 +7,7 @@ from functools import partial
 
 from services.dispatcher.account_store import AccountStore
 from services.dispatcher.audit import audit_hops
+from services.dispatcher.charges import ChargeCounter, ChargeStore
 from services.dispatcher.delivery_evidence import DeliveryEvidence
 from services.dispatcher.handlers import TOPICS, DispatcherHandler
 from services.dispatcher.leader import LEADER_SESSION, Leader, TopicBacklog
@@ -40,6 +41,7 @@ class DispatcherParts:
     leader: Leader
     reconciler: Reconciler
     monitor: Monitor
+    charges: ChargeCounter
 
 
 def compose(
@@ -54,7 +56,8 @@ def compose(
     people, store, account = PeopleStore(tenant), MessageStore(tenant), AccountStore(tenant)
     throttle_store = ThrottleStore(tenant)
     updater = MessageUpdater(tenant, store, people, throttle_store)
-    evidence = DeliveryEvidence(tenant, updater)
+    charges = ChargeStore(tenant, settings.zone)
+    evidence = DeliveryEvidence(tenant, updater, charges)
     recorder = ResultRecorder(pool, clock, updater, evidence, throttle_store)
     sender = Sender(clock, recorder, whatsapp, Throttles(), settings.sends_in_flight)
     backlog = TopicBacklog([topic.name for topic in TOPICS], fetch_ends)
@@ -82,6 +85,7 @@ def compose(
         ),
         reconciler=Reconciler(sender, recorder, store, account, lines, settings.unproven_after),
         monitor=Monitor(pool, store, account, evidence, sender, lines, settings.unproven_after),
+        charges=ChargeCounter(pool, clock, charges),
     )
 
 
@@ -107,6 +111,7 @@ async def main() -> None:
                 timedelta(seconds=settings.whatsapp_templates_seconds),
             )
             process.task("templates", reader.run)
+        process.task("charges", parts.charges.run)
         process.task("gauges", parts.monitor.update_gauges)
         process.audit(*audit_hops())
         process.add_idle_check(parts.monitor.idle)

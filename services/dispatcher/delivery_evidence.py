@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 from msgspec import Struct
 
+from services.dispatcher.charges import ChargeStore
 from services.dispatcher.delivery_reports import StatusReport, apply_status
 from services.dispatcher.message_state import SendEvidence, prove_sent
 from services.dispatcher.message_updates import MessageUpdate, MessageUpdater
@@ -35,12 +36,15 @@ class ReceivedStatus(Struct, frozen=True):
 class DeliveryEvidence:
     tenant: str
     updater: MessageUpdater
+    charges: ChargeStore
 
     async def apply_statuses(self, tx: Transaction, received: Sequence[ReceivedStatus]) -> None:
         """Apply each status to its message; keep those whose message is not known yet by their wamid."""
         located = await self._locate(tx.connection, received)
         updates = [_status_update(one, *place) for one, place in zip(received, located, strict=True) if place]
         known = await self.updater.apply(tx, updates)
+        reports = [(place, one.status) for one, place in zip(received, located, strict=True) if place]
+        await self.charges.record(tx, reports)
         unknown = [one for one, place in zip(received, located, strict=True) if place is None or place[0] not in known]
         if unknown:
             await self._keep(tx.connection, unknown, tx.now)
@@ -96,17 +100,23 @@ class DeliveryEvidence:
         return [place or by_wamid.get(one.status.wamid) for one, place in zip(received, callbacks, strict=True)]
 
     async def _keep(self, connection: Connection, received: Sequence[ReceivedStatus], now: datetime) -> None:
-        rows = [
-            (one.status.wamid, one.status.status.value, one.status.at, one.status.code, one.status.callback, one.event)
-            for one in received
-        ]
-        await connection.execute(QUERIES.keep_early_statuses, self.tenant, now, *zip(*rows, strict=True))
+        columns = zip(*map(_kept_columns, received), strict=True)
+        await connection.execute(QUERIES.keep_early_statuses, self.tenant, now, *columns)
 
 
 def _status_update(received: ReceivedStatus, message_id: str, attempt: int) -> MessageUpdate:
     status = received.status
     report = StatusReport(status.wamid, attempt, status.status, status.at, status.code)
     return MessageUpdate(message_id, partial(apply_status, report=report), received.event)
+
+
+def _kept_columns(received: ReceivedStatus) -> tuple[Any, ...]:
+    """In the order of the query keep_early_statuses."""
+    status = received.status
+    return (
+        status.wamid, status.status.value, status.at, status.code, status.callback, received.event,
+        status.pricing_category, status.pricing_type, status.country,
+    )  # fmt: skip
 
 
 def _read_status(row: Mapping[str, Any]) -> StatusReported:
@@ -116,4 +126,7 @@ def _read_status(row: Mapping[str, Any]) -> StatusReported:
         at=row["at"],
         code=row["code"],
         callback=row["callback"],
+        pricing_category=row["pricing_category"],
+        pricing_type=row["pricing_type"],
+        country=row["country"],
     )

@@ -1,7 +1,7 @@
 """The metrics of the dispatcher; label values come from closed sets."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from services.dispatcher.provider_responses import (
@@ -54,6 +54,9 @@ TEMPLATE_WAITS = (
 TEMPLATE_STATUSES = (*KNOWN_STATUSES, "OTHER")
 _LANE_DELAYS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 14400.0, 86400.0)
 _MOST_REASONS = 60
+_OTHER = "other"
+CHARGED_CATEGORIES = ("marketing", "utility", "authentication", "service", _OTHER)
+PRICING_TYPES = ("regular", "free_customer_service", "free_entry_point", _OTHER)
 
 _metrics = Metrics.of("dispatcher")
 _lane = label("lane", Lane)
@@ -152,6 +155,12 @@ OLDEST_PAUSE_AGE = _metrics.gauge(
     "Time since the oldest pause of an operator that holds messages began, by its kind; 0 where there is none.",
     label("kind", PAUSE_KINDS),
 )
+_CHARGED = _metrics.counter(
+    "stet_charged_messages_total",
+    "Messages of which WhatsApp said whether it charges for them.",
+    label("category", CHARGED_CATEGORIES),
+    label("pricing_type", PRICING_TYPES),
+)
 _withdrawal_reasons = BoundedValues(_MOST_REASONS)
 
 
@@ -177,6 +186,15 @@ def _reason_of(data: MessageEventData) -> str:
     if isinstance(data, MessageResolved):
         return data.resolution.value
     return _withdrawal_reasons(getattr(data, "reason", ""))
+
+
+def count_charged(counts: Mapping[tuple[str, str], int]) -> None:
+    """By Meta's category and pricing type."""
+    for (category, pricing_type), messages in counts.items():
+        _CHARGED.labels(
+            category if category in CHARGED_CATEGORIES else _OTHER,
+            pricing_type if pricing_type in PRICING_TYPES else _OTHER,
+        ).inc(messages)
 
 
 def set_token_refused(setting: str, *, is_refused: bool) -> None:

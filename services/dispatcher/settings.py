@@ -5,6 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from services.dispatcher.cost_settings import CostSettings
 from services.dispatcher.rate_limits import NUMBER_RATE_LIMIT, RateLimit, SendLimits
 from services.dispatcher.whatsapp_client import WhatsAppEndpoint
 from shared.clients.whatsapp_templates import TemplateEndpoint
@@ -15,8 +16,8 @@ from shared.runtime.settings import ServiceSettings
 _LEASE_MARGIN = timedelta(seconds=5)
 
 
-class DispatcherSettings(ServiceSettings):
-    """The WhatsApp Cloud API, its numbers and rates, and when silence settles a send."""
+class DispatcherSettings(ServiceSettings, CostSettings):
+    """The WhatsApp Cloud API, its numbers and rates, what messages cost, and when silence settles a send."""
 
     whatsapp_graph_url: Annotated[
         str,

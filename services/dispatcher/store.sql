@@ -311,16 +311,19 @@ where tenant = $1 and state = 'intent' and set_aside is null and message_id <> a
 
 -- name: keep_early_statuses
 -- Statuses whose message is not known yet.
-insert into early_statuses (tenant, wamid, status, at, code, callback, event, kept_at)
-select $1, s.wamid, s.status, s.at, s.code, s.callback, s.event, $2
-from unnest($3::text[], $4::text[], $5::timestamptz[], $6::integer[], $7::text[], $8::text[])
-    as s (wamid, status, at, code, callback, event)
+insert into early_statuses (
+    tenant, wamid, status, at, code, callback, event, kept_at, pricing_category, pricing_type, country
+)
+select $1, s.wamid, s.status, s.at, s.code, s.callback, s.event, $2, s.pricing_category, s.pricing_type, s.country
+from unnest(
+    $3::text[], $4::text[], $5::timestamptz[], $6::integer[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[]
+) as s (wamid, status, at, code, callback, event, pricing_category, pricing_type, country)
 on conflict (tenant, wamid, status) do nothing;
 
 -- name: take_early_statuses
 -- Early statuses of these wamids, returned once.
 delete from early_statuses where tenant = $1 and wamid = any ($2::text[])
-returning wamid, status, at, code, callback, event;
+returning wamid, status, at, code, callback, event, pricing_category, pricing_type, country;
 
 -- name: matched_early_statuses
 -- Early statuses whose attempt was committed in the moment they were kept.

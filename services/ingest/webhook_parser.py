@@ -32,6 +32,7 @@ from services.ingest.webhook_updates import (
     split_body,
     to_webhook,
 )
+from shared.clients.phone_countries import country_of_address
 from shared.contracts.callbacks import parse_recipient
 from shared.contracts.envelope import EventData
 from shared.contracts.errors import Malformed
@@ -369,10 +370,17 @@ def _status_details(update: Update, context: WebhookContext) -> dict[str, Any]:
         for name in ("category", "type"):
             if isinstance(pricing.get(name), str):
                 found[f"pricing_{name}"] = pricing[name]
+        if "pricing_category" in found and (country := _recipient_country(item)) is not None:
+            found["country"] = country
     code = _first_code(item.get("errors")) or (_first_code(update.errors) if item.get("status") == "failed" else None)
     if code is not None:
         found["code"] = code
     return found
+
+
+def _recipient_country(item: dict[str, Any]) -> str | None:
+    bsuid, phone = parse_addresses((item.get("recipient_user_id"),), (item.get("recipient_id"),))
+    return country_of_address(phone, bsuid)
 
 
 def _first_code(errors: Any) -> int | None:

@@ -156,7 +156,8 @@ class StatusReported(EventData):
     """``callback`` is what the send carried as biz_opaque_callback_data; ``code`` is Meta's error code.
 
     ``pricing_category`` is what Meta charges for (utility, marketing, authentication, service), ``pricing_type``
-    whether it does: ``regular``, or free of charge for a reason (free_customer_service, free_entry_point).
+    whether it does: ``regular``, or free of charge for a reason (free_customer_service, free_entry_point). ``country``
+    is that of the recipient's address (ISO 3166-1 alpha-2), and known only where ``pricing_category`` is.
     """
 
     kind: ClassVar[str] = "whatsapp.status.reported.v1"
@@ -168,6 +169,7 @@ class StatusReported(EventData):
     code: int | None = None
     pricing_category: str | None = None
     pricing_type: str | None = None
+    country: str | None = None
 
 
 class AccountReported(EventData):

@@ -222,9 +222,10 @@ def message_received(at: datetime, person_id: str = "p1", **changes: Any) -> Mes
 
 
 def status_of(status: dict[str, Any]) -> StatusReported:
-    errors = status.get("errors") or [{}]
+    errors, pricing = status.get("errors") or [{}], status.get("pricing") or {}
     at = datetime.fromtimestamp(int(status["timestamp"]), UTC)
     return StatusReported(
         wamid=Wamid(status["id"]), status=DeliveryStatus(status["status"]), at=at,
         callback=status.get("biz_opaque_callback_data"), code=errors[0].get("code"),
+        pricing_category=pricing.get("category"), pricing_type=pricing.get("type"), country="GB" if pricing else None,
     )  # fmt: skip

@@ -1,0 +1,98 @@
+"""Records which messages WhatsApp charges, from the ``pricing`` of statuses, and counts them by day.
+
+WhatsApp charges a message when it is delivered, and says so with one of the statuses ``delivered`` and ``read``. Each
+message is one narrow row for two months, so that a repeated status counts once; after that only the totals are left.
+They name no person.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from services.dispatcher import metrics
+from services.dispatcher.rate_card import ChargedMessages
+from shared.contracts.whatsapp import DeliveryStatus, StatusReported
+from shared.runtime.clock import Clock
+from shared.runtime.failures import TRANSIENT_ERRORS, record_loop_error
+from shared.runtime.outbox import Transaction
+from shared.runtime.postgres import Connection, Pool, load_queries
+from shared.runtime.telemetry import get_logger
+
+log = get_logger()
+QUERIES = load_queries(__file__, "charges.sql")
+
+_CHARGED_WITH = frozenset({DeliveryStatus.DELIVERED, DeliveryStatus.READ, DeliveryStatus.PLAYED})
+_NO_TYPE = "regular"  # a status that names a category and no type is taken as charged
+_KEPT_FOR = timedelta(days=60)  # WhatsApp delivers within 30 days, and repeats a webhook for seven
+_EVERY_SECONDS = 5.0
+_BATCH = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeStore:
+    """The tables ``charges`` and ``charge_totals``. Days are those of ``zone``, the tenant's."""
+
+    tenant: str
+    zone: ZoneInfo
+
+    async def record(self, tx: Transaction, reports: Iterable[tuple[tuple[str, int], StatusReported]]) -> None:
+        """Statuses with the message and the attempt of each. One without a price, or before the delivery, is none."""
+        rows = [
+            (*attempt, self.day_of(status.at), status.country or "", *_words(status))
+            for attempt, status in reports
+            if status.pricing_category and status.status in _CHARGED_WITH
+        ]
+        if not rows:
+            return
+        columns = map(list, zip(*rows, strict=True))
+        new = await tx.connection.fetch(QUERIES.record_charges, self.tenant, *columns)
+        counts = Counter((row["category"], row["pricing_type"]) for row in new)
+        tx.on_commit(lambda: metrics.count_charged(counts))
+
+    async def count(self, connection: Connection) -> int:
+        """Add what is not counted yet to the totals of its day; returns how many messages that were, at most 5,000."""
+        counted: int = await connection.fetchval(QUERIES.count_charges, self.tenant, _BATCH)
+        return counted
+
+    async def delete_old(self, connection: Connection, now: datetime) -> None:
+        await connection.execute(QUERIES.delete_old_charges, self.tenant, self.day_of(now - _KEPT_FOR), _BATCH)
+
+    async def charged(self, connection: Connection, first: date, last: date) -> list[ChargedMessages]:
+        """Of both days and those between them, by day."""
+        rows = await connection.fetch(QUERIES.charged_messages, self.tenant, first, last)
+        return [ChargedMessages(**row) for row in rows]
+
+    def day_of(self, at: datetime) -> date:
+        return at.astimezone(self.zone).date()
+
+
+def _words(status: StatusReported) -> Sequence[str]:
+    return (str(status.pricing_category).lower(), (status.pricing_type or _NO_TYPE).lower())
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeCounter:
+    """Runs in every replica: two never count the same message."""
+
+    pool: Pool
+    clock: Clock
+    store: ChargeStore
+
+    async def run(self) -> None:
+        """Until the task is cancelled."""
+        while True:
+            try:
+                await self.run_once()
+            except TRANSIENT_ERRORS as error:
+                log.info("charges.delayed", error=type(error).__name__)
+            except Exception as error:  # noqa: BLE001 -- the boundary of a loop: no input may end it
+                record_loop_error("charges", error)
+            await asyncio.sleep(_EVERY_SECONDS)
+
+    async def run_once(self) -> None:
+        while await self.store.count(self.pool) == _BATCH:
+            pass
+        await self.store.delete_old(self.pool, self.clock.now())

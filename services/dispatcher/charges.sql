@@ -1,0 +1,51 @@
+-- Queries of charges.py: which messages WhatsApp charged, and how many there were on each day.
+
+-- name: record_charges
+-- What statuses say of the price of messages; the first report of an attempt counts.
+insert into charges (tenant, message_id, attempt, day, line, country, category, pricing_type, rule)
+select $1, r.message_id, r.attempt, r.day, m.line, r.country, r.category, r.pricing_type, coalesce(m.rule, '')
+from unnest($2::text[], $3::integer[], $4::date[], $5::text[], $6::text[], $7::text[])
+    as r (message_id, attempt, day, country, category, pricing_type)
+join messages m on m.tenant = $1 and m.message_id = r.message_id
+order by r.message_id, r.attempt
+on conflict (tenant, message_id, attempt) do nothing
+returning category, pricing_type;
+
+-- name: count_charges
+-- Adds charges that are not counted yet to the totals of their days. Two replicas never count the same one.
+with fresh as (
+    update charges c set is_counted = true
+    from (
+        select message_id, attempt from charges
+        where tenant = $1 and not is_counted
+        order by message_id, attempt limit $2 for update skip locked
+    ) as f
+    where c.tenant = $1 and c.message_id = f.message_id and c.attempt = f.attempt
+    returning c.day, c.line, c.country, c.category, c.pricing_type, c.rule
+), added as (
+    insert into charge_totals as t (tenant, day, line, country, category, pricing_type, rule, messages)
+    select $1, day, line, country, category, pricing_type, rule, count(*) from fresh
+    group by day, line, country, category, pricing_type, rule
+    order by day, line, country, category, pricing_type, rule
+    on conflict (tenant, day, line, country, category, pricing_type, rule)
+    do update set messages = t.messages + excluded.messages
+)
+select count(*) from fresh;
+
+-- name: delete_old_charges
+-- Single messages that no status concerns any more; their totals stay.
+delete from charges
+where ctid in (select ctid from charges where is_counted and day < $2 limit $3) and tenant = $1;
+
+-- name: charged_messages
+-- The messages from one day to another, the counted ones and those that are not counted yet.
+select day, line, country, category, pricing_type, rule, sum(messages)::bigint as messages
+from (
+    select day, line, country, category, pricing_type, rule, messages
+    from charge_totals where tenant = $1 and day between $2 and $3
+    union all
+    select day, line, country, category, pricing_type, rule, 1
+    from charges where tenant = $1 and not is_counted and day between $2 and $3
+) as each_one
+group by day, line, country, category, pricing_type, rule
+order by day, line, country, category, pricing_type, rule;
