@@ -1,8 +1,17 @@
 """Fixtures that every test may ask for, and the order of the test files."""
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["tests.infrastructure"]
+
+_UNTIMED = "untimed"
+
+
+def pytest_configure() -> None:
+    """Property tests judge what is computed, never how fast: a busy machine draws and computes slowly."""
+    settings.register_profile(_UNTIMED, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile(_UNTIMED)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -118,7 +118,7 @@ _SENDS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(_SENDS, st.sampled_from([None, 2, 5]), st.integers(1, 30))
 def test_no_order_of_messages_breaks_a_limit(
     sends: list[tuple[int, int, str, Lane, bool]], people: int | None, burst: int

@@ -6,7 +6,7 @@ from time import process_time as time_of_process
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.clients.working_calendar import (
@@ -181,11 +181,9 @@ ZONES = st.sampled_from(["Europe/London", "America/New_York", "Asia/Kolkata", "A
 COUNTRIES = st.sampled_from(["GB", "FR", "IL", "AE", "US", None])
 INSTANTS = st.datetimes(datetime(2026, 1, 1), datetime(2029, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 -- given UTC
 WORKING = st.sampled_from([TimeUnit.WORKING_HOURS, TimeUnit.WORKING_DAYS])
-NO_DEADLINE = settings(deadline=None)  # a year of holidays is worked out once, and then cached
 DURATIONS = st.builds(Duration, st.integers(1, 40), WORKING)
 
 
-@NO_DEADLINE
 @given(INSTANTS, DURATIONS, COUNTRIES, ZONES)
 def test_working_time_ends_while_the_office_is_open(
     instant: datetime, duration: Duration, country: str | None, zone: str
@@ -196,7 +194,6 @@ def test_working_time_ends_while_the_office_is_open(
     assert calendar.next_open(end) == end
 
 
-@NO_DEADLINE
 @given(INSTANTS, st.timedeltas(timedelta(0), timedelta(days=20)), DURATIONS, COUNTRIES, ZONES)
 def test_a_later_start_never_ends_sooner(
     instant: datetime, later: timedelta, duration: Duration, country: str | None, zone: str
@@ -206,7 +203,6 @@ def test_a_later_start_never_ends_sooner(
     assert calendar.next_open(instant) <= calendar.next_open(instant + later)
 
 
-@NO_DEADLINE
 @given(INSTANTS, st.integers(1, 60), COUNTRIES, ZONES)
 def test_a_working_day_later_is_the_same_time_on_the_clock(
     instant: datetime, count: int, country: str | None, zone: str
@@ -218,7 +214,6 @@ def test_a_working_day_later_is_the_same_time_on_the_clock(
     assert calendar.working_days_between(start.date(), end.date()) == count
 
 
-@NO_DEADLINE
 @given(INSTANTS, st.integers(1, 60), COUNTRIES, ZONES)
 def test_working_hours_are_added_and_subtracted_alike(
     instant: datetime, count: int, country: str | None, zone: str

@@ -153,7 +153,7 @@ MOVES = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(moves=MOVES, quorum=st.sampled_from(["all", "first"]), country=st.sampled_from(["GB", "JP", "US"]))
 def test_no_unsent_message_of_a_closed_chain_is_left_without_its_withdrawal(
     moves: list[tuple[str, object]], quorum: str, country: str

@@ -144,7 +144,7 @@ WORDS = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(WORDS, st.data())
 def test_any_order_of_merges_and_messages_ends_in_the_same_consent(words: list[Word], data: st.DataObject) -> None:
     events = data.draw(st.permutations([*MERGES, *map(said, words)]))
@@ -152,7 +152,7 @@ def test_any_order_of_merges_and_messages_ends_in_the_same_consent(words: list[W
     assert {facts.opted_out(person) for person in EVERYBODY} == {stopped(words)}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(WORDS, st.data())
 def test_an_opted_out_person_gets_no_message_under_any_id(words: list[Word], data: st.DataObject) -> None:
     facts = after(data.draw(st.permutations([*MERGES, *map(said, words)])))

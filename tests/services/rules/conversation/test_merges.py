@@ -181,7 +181,7 @@ STOPS = st.lists(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.data(), STOPS)
 def test_any_order_of_merges_messages_stops_and_chain_events_ends_in_the_same_questions_and_consent(
     data: st.DataObject, stops: list[EventData]

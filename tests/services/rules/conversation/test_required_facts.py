@@ -78,7 +78,7 @@ def test_a_message_needs_all_that_listens_to_its_sender() -> None:
     assert (found.senders, found.wamids) == ({one.data.person_id}, {"wamid.ours"})
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(CONDITIONS, DOCUMENTS)
 def test_a_condition_holds_nowhere_its_reduced_form_does_not(condition: Condition, document: FieldValues) -> None:
     told = {field: value for field, value in document.items() if field in {"a", "d"}}

@@ -154,7 +154,7 @@ CONDITIONS = st.recursive(
 DOCUMENTS = st.dictionaries(FIELDS, VALUES)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(CONDITIONS, min_size=1, max_size=16), st.lists(DOCUMENTS, min_size=1, max_size=12))
 def test_the_evaluator_and_durable_rules_agree(
     conditions: list[Condition], documents: list[Mapping[str, Value | None]]

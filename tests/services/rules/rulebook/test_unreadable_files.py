@@ -72,7 +72,7 @@ def test_a_hostile_story_is_reported_at_once(name: str) -> None:
     assert time.process_time() - began < 5
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.text(st.sampled_from("ab1 -:,[]{}&*!|>'\"%@`#?\n\t\\\0\ufeff\ud800é\x85\u2028~0.") | st.characters()))
 def test_no_text_raises_an_error(text: str) -> None:
     report = FaultReport()
