@@ -24,6 +24,7 @@ from services.dispatcher.message_state import (
     mark_uncertain,
     prove_sent,
     raise_rank,
+    resent,
     retry,
 )
 from services.dispatcher.provider_responses import (
@@ -43,6 +44,7 @@ from shared.contracts.whatsapp import DeliveryStatus
 
 _MAX_ATTEMPTS = 3  # of a message that WhatsApp refuses with an error that may pass
 _RETRY_AFTER_FAILED_STATUS = timedelta(minutes=1)
+_TIME_TO_WITHDRAW = timedelta(seconds=5)  # for rules, where the reason of a message that goes again is gone
 
 _TEMPORARY = frozenset({ErrorAction.THROTTLE_NUMBER, ErrorAction.THROTTLE_PAIR, ErrorAction.OPERATOR})
 _REFUSALS = {
@@ -148,9 +150,10 @@ def _apply_failed_status(message: TrackedMessage, report: StatusReport, now: dat
     marked = replace(proved.message, failed_attempt=report.attempt, failed_code=report.code)
     ended = EndedAttempt(report.attempt, AttemptResult.FAILED, report.wamid, report.code)
     policy = ErrorPolicy(ErrorAction.REFUSE_MESSAGE) if report.code is None else error_policy(report.code)
-    wait = timedelta(0) if policy.action is ErrorAction.USE_TEMPLATE else _RETRY_AFTER_FAILED_STATUS
+    wait = _TIME_TO_WITHDRAW if policy.action is ErrorAction.USE_TEMPLATE else _RETRY_AFTER_FAILED_STATUS
     change = _refuse(marked, ended, policy, RetryTime(now + wait), now)
-    return replace(change, events=(*proved.events, *change.events), error=SendError(report.code, policy))
+    again = (resent(marked, SendEvidence.STATUS, now),) if change.message.state is MessageState.WAITING else ()
+    return replace(change, events=(*proved.events, *again, *change.events), error=SendError(report.code, policy))
 
 
 def _prove(message: TrackedMessage, report: StatusReport, now: datetime) -> StateChange:

@@ -270,7 +270,7 @@ def settle_by_silence(message: TrackedMessage, now: datetime) -> StateChange:
     if message.withdrawal is not None:
         resolved = _resolved(message, Resolution.NOT_SENT, SendEvidence.SILENCE, now)
         change = _withdraw(message, message.withdrawal, now)
-        return replace(change, events=(resolved, *change.events))
+        return replace(change, events=(*change.events, resolved))
     if message.resend is not Resend.IF_UNPROVEN:
         return StateChange(message)
     if message.failures + 1 >= MAX_FAILURES:
@@ -282,7 +282,7 @@ def settle_and_resend(message: TrackedMessage, evidence: SendEvidence, now: date
     """The uncertain send was not sent, and the message goes back into the queue."""
     counted = replace(message, failures=message.failures + 1)
     change = retry(counted, MessageReason.REPEATED, RetryTime(now), now)
-    return replace(change, events=(_resolved(message, Resolution.RESENT, evidence, now), *change.events))
+    return replace(change, events=(resent(message, evidence, now), *change.events))
 
 
 def settle_not_sent(message: TrackedMessage, evidence: SendEvidence, now: datetime) -> StateChange:
@@ -312,6 +312,11 @@ def _too_late(message: TrackedMessage, now: datetime) -> tuple[MessageEventData,
     if message.state is not MessageState.INTENT or message.withdrawal is None:
         return ()
     return (messages.MessageTooLate(**_subject(message, now), wamid=message.wamid),)
+
+
+def resent(message: TrackedMessage, evidence: SendEvidence, now: datetime) -> messages.MessageResolved:
+    """The newest attempt did not arrive, and the message waits to go again: rules may withdraw it now."""
+    return _resolved(message, Resolution.RESENT, evidence, now)
 
 
 def _resolved(

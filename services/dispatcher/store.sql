@@ -1,4 +1,9 @@
 -- Queries of store.py, throttle_store.py, delivery_evidence.py and leader.py, in the order of their tables.
+--
+-- The queue is empty at night and long a minute later, so what PostgreSQL estimates of it is wrong when it matters. Where
+-- a row is known by its key, a query leaves no other way: ``(select … limit 1) is null`` and ``lateral (… limit 1)`` are
+-- looked up row by row where a join might read the whole queue, and ``(state = 'waiting') is true`` cannot be answered by
+-- an index of the queue.
 
 -- ------------------------------------------------------------------ messages: the queue
 
@@ -20,7 +25,7 @@ from unnest(
     message_id, person_id, line, lane, content, button_ids, template_name, template_language,
     resend, expires_at, request_event, correlation_id, traceparent, say, rule, chain, place
 )
-where not exists (select from withdrawals w where w.tenant = $1 and w.message_id = n.message_id)
+where (select true from withdrawals w where w.tenant = $1 and w.message_id = n.message_id limit 1) is null
 order by n.place
 on conflict (tenant, message_id) do nothing;
 
@@ -33,7 +38,12 @@ on conflict (tenant, message_id) do nothing;
 -- name: raise_earlier
 -- What waits in a less urgent lane before one of these new messages, in the same chat, goes in the lane of the new one,
 -- which may have a share of the portfolio's people kept for it.
-with earlier as (
+with chats as (
+    select coalesce((
+        select p.current_id from people p where p.tenant = $1 and p.person_id = new.person_id
+    ), new.person_id) as person_id, new.line
+    from unnest($3::text[], $4::text[]) as new (person_id, line)
+), earlier as (
     select e.message_id, (
         select min(n.lane) from messages n
         where n.tenant = $1 and n.message_id = any ($2::text[]) and n.person_id = e.person_id and n.line = e.line
@@ -41,11 +51,7 @@ with earlier as (
     ) as lane
     from messages e
     where e.tenant = $1 and e.state in ('waiting', 'intent') and e.lane > $5
-        and (e.person_id, e.line) in (
-            select coalesce(p.current_id, new.person_id), new.line
-            from unnest($3::text[], $4::text[]) as new (person_id, line)
-            left join people p on p.tenant = $1 and p.person_id = new.person_id
-        )
+        and e.person_id = any (array(select person_id from chats)) and (e.person_id, e.line) in (select * from chats)
     order by e.message_id
     for update
 )
@@ -53,7 +59,8 @@ update messages m
 set lane = earlier.lane, requested_lane = coalesce(m.requested_lane, m.lane),
     not_before = case when m.reason = 'portfolio_limit' then $6 else m.not_before end
 from earlier
-where m.tenant = $1 and m.message_id = earlier.message_id and m.lane > earlier.lane;
+where m.tenant = $1 and m.message_id = any (array(select message_id from earlier))
+    and m.message_id = earlier.message_id and m.lane > earlier.lane;
 
 -- name: find_due
 -- Messages that may go now in lanes with capacity, by age: critical ones first, then, while both wait, nine normal ones for
@@ -85,7 +92,8 @@ from (
                     and (e.chain = q.chain or not exists (
                         select from messages t
                         where t.tenant = $1 and t.person_id = q.person_id and t.line = q.line
-                            and t.sequence <= e.sequence and t.state = 'waiting'
+                            and t.sequence <= e.sequence
+                            and t.state in ('waiting', 'intent', 'uncertain') and (t.state = 'waiting') is true
                             and (t.reason like 'template\_%' or t.reason in ('budget_spent', 'paused_by_operator'))
                             and (t.sequence = e.sequence or t.chain = e.chain)
                     ))
@@ -116,7 +124,7 @@ with begun as (
     set state = 'intent', reason = null, attempts = m.attempts + 1, wording = b.wording, lease_until = $4,
         changed_at = $2, hold_until = null, wamid = null, rank = 0, used_template = b.template
     from unnest($5::text[], $6::text[], $7::text[]) as b (message_id, wording, template)
-    where m.tenant = $1 and m.message_id = any ($5::text[]) and m.message_id = b.message_id and m.state = 'waiting'
+    where m.tenant = $1 and m.message_id = any ($5::text[]) and m.message_id = b.message_id and (m.state = 'waiting') is true
     returning m.message_id, m.attempts, m.wording
 ), recorded as (
     insert into attempts (tenant, message_id, attempt, wording, begun_at, machine_at, lease_until)
@@ -129,7 +137,7 @@ select message_id, attempts from begun;
 update messages m
 set not_before = d.not_before, reason = d.reason
 from unnest($2::text[], $3::timestamptz[], $4::text[]) as d (message_id, not_before, reason)
-where m.tenant = $1 and m.message_id = any ($2::text[]) and m.message_id = d.message_id and m.state = 'waiting';
+where m.tenant = $1 and m.message_id = any ($2::text[]) and m.message_id = d.message_id and (m.state = 'waiting') is true;
 
 -- name: release_for_people
 -- Messages that waited for these people wait no longer.
@@ -261,7 +269,10 @@ limit $4;
 -- Uncertain sends old enough by both clocks to be settled by silence, and begun while webhooks were complete.
 select m.message_id
 from messages m
-join attempts a on a.tenant = m.tenant and a.message_id = m.message_id and a.attempt = m.attempts
+cross join lateral (
+    select begun_at, machine_at from attempts one
+    where one.tenant = m.tenant and one.message_id = m.message_id and one.attempt = m.attempts limit 1
+) as a
 where m.tenant = $1 and m.state = 'uncertain' and (m.resend = 'if_unproven' or m.withdrawal is not null)
     and m.set_aside is null and a.begun_at <= $2 and a.machine_at between $3 and $4
 order by a.machine_at limit $5;
@@ -276,7 +287,10 @@ select
         where m.state = 'uncertain' and (m.resend = 'if_unproven' or m.withdrawal is not null)
     ) as next_unproven
 from messages m
-join attempts a on a.tenant = m.tenant and a.message_id = m.message_id and a.attempt = m.attempts
+cross join lateral (
+    select begun_at from attempts one
+    where one.tenant = m.tenant and one.message_id = m.message_id and one.attempt = m.attempts limit 1
+) as a
 where m.tenant = $1 and m.state in ('intent', 'uncertain') and m.set_aside is null;
 
 -- name: uncertain_sends
@@ -284,7 +298,10 @@ where m.tenant = $1 and m.state in ('intent', 'uncertain') and m.set_aside is nu
 select m.message_id, m.person_id, m.line, m.say, m.rule, m.reason, m.resend, m.withdrawal, m.attempts, m.expires_at,
     a.begun_at
 from messages m
-join attempts a on a.tenant = m.tenant and a.message_id = m.message_id and a.attempt = m.attempts
+cross join lateral (
+    select begun_at from attempts one
+    where one.tenant = m.tenant and one.message_id = m.message_id and one.attempt = m.attempts limit 1
+) as a
 where m.tenant = $1 and m.state = 'uncertain' and ($2::text is null or m.message_id = $2)
 order by a.begun_at;
 
@@ -328,8 +345,8 @@ returning wamid, status, at, code, callback, event, pricing_category, pricing_ty
 -- name: matched_early_statuses
 -- Early statuses whose attempt was committed in the moment they were kept.
 select e.wamid from early_statuses e
-join attempts a on a.tenant = e.tenant and a.wamid = e.wamid
-where e.tenant = $1 limit $2;
+where e.tenant = $1 and (select true from attempts a where a.tenant = e.tenant and a.wamid = e.wamid limit 1)
+limit $2;
 
 -- name: delete_old_early_statuses
 -- Statuses that never found a message: they belong to other systems on the same account.
@@ -430,12 +447,12 @@ select kind, min(since) as since from pauses where tenant = $1 group by kind;
 -- name: hold_paused
 -- Messages that are due on a paused line (or on any, where the tenant is paused) say so, and are looked at again later.
 update messages set reason = 'paused_by_operator', not_before = least(expires_at, $5)
-where tenant = $1 and message_id in (
+where tenant = $1 and message_id = any (array(
     select message_id from messages
     where tenant = $1 and state = 'waiting' and set_aside is null and not_before <= $4 and expires_at > $4
         and ($2 or line = any ($3::text[]))
     order by not_before limit $6
-) and state = 'waiting';
+)) and (state = 'waiting') is true;
 
 -- name: release_resumed
 -- Messages held by a pause wait no longer, unless their line or the tenant is still paused; a template that is still

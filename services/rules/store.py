@@ -302,15 +302,14 @@ def _spelled(value: Value) -> bytes:
 async def _save_chains(connection: Connection, facts: Facts, now: datetime) -> None:
     expiries = facts.message_expiries
     loose = [
-        (key, None, None, facts.notices[MessageId(key)], True, expiries.get(MessageId(key)), None)
+        (key, None, None, facts.notices[MessageId(key)], True, False, expiries.get(MessageId(key)), None)
         for key in _keys(facts, "notice")
     ]
     if loose:
         await connection.execute(QUERIES.save_messages, *map(list, zip(*loose, strict=True)))
     if facts.notice_outcomes:
-        await connection.execute(
-            QUERIES.save_notice_outcomes, list(facts.notice_outcomes), list(facts.notice_outcomes.values())
-        )
+        known = [(message, one.wamid, one.uncertain) for message, one in facts.notice_outcomes.items()]
+        await connection.execute(QUERIES.save_notice_outcomes, *map(list, zip(*known, strict=True)))
     chains = [facts.chains[ChainId(key)] for key in sorted(_keys(facts, "chain"))]
     if not chains:
         return
@@ -332,16 +331,16 @@ async def _save_chains(connection: Connection, facts: Facts, now: datetime) -> N
         await connection.execute(QUERIES.save_writes, *map(list, zip(*writes, strict=True)), now)
 
 
-_MessageRow = tuple[MessageId, ChainId | None, Wamid | None, PersonId, bool, datetime | None, MessageId | None]
+_MessageRow = tuple[MessageId, ChainId | None, Wamid | None, PersonId, bool, bool, datetime | None, MessageId | None]
 
 
 def _message_rows(chain: Chain, message: ChainMessage, expiries: Mapping[MessageId, datetime]) -> Iterator[_MessageRow]:
     """The row of a message. An item of a digest has one without a delivery of its own, and the digest has another."""
-    unsent, digest = message.delivery is DeliveryState.REQUESTED, message.digest
-    sent_as = digest or message.message_id
+    unsent, uncertain = message.delivery is DeliveryState.REQUESTED, message.delivery is DeliveryState.UNCERTAIN
+    digest, sent_as = message.digest, message.digest or message.message_id
     if digest is not None:
-        yield message.message_id, chain.chain_id, None, message.person_id, False, None, digest
-    yield sent_as, chain.chain_id, message.wamid, message.person_id, unsent, expiries.get(sent_as), None
+        yield message.message_id, chain.chain_id, None, message.person_id, False, False, None, digest
+    yield sent_as, chain.chain_id, message.wamid, message.person_id, unsent, uncertain, expiries.get(sent_as), None
 
 
 def _keys(facts: Facts, kind: str) -> Iterable[str]:

@@ -11,18 +11,19 @@ select null, null, case kind when 'tenant' then '*' else name end from pauses wh
 select min(since) from pauses where tenant = $1;
 
 -- name: find_chains
--- Every chain a batch may concern, locked in one order so that two batches cannot deadlock.
+-- Every chain a batch may concern, locked in one order so that two batches cannot deadlock. What is found by a key is given
+-- to the next step as an array: a join that is planned while the tables are small reads all of them.
 select chain_id, document::text from chains
-where chain_id in (
+where chain_id = any(array(
     select chain_id from messages where message_id = any($2::text[]) or wamid = any($3::text[])
     union
     select chain_id from messages where digest = any($2::text[])
     union
-    select item.chain_id from messages sent join messages item on item.digest = sent.message_id
-    where sent.wamid = any($3::text[])
+    select chain_id from messages where digest = any(array(select message_id from messages where wamid = any($3::text[])))
     union
-    select held.chain_id from chains due join chains held on held.live and held.holds_for <> '{}' and held.holds_for && due.holds_for
-    where due.chain_id = any($7::text[])
+    select chain_id from chains
+    where live and holds_for <> '{}'
+    and holds_for && array(select unnest(holds_for) from chains where chain_id = any($7::text[]))
     union
     select chain_id from writes where write_id = any($4::text[])
     union
@@ -33,7 +34,9 @@ where chain_id in (
     select unnest($7::text[])
     union
     select chain_id from messages where unsent and person_id = any($8::text[])
-)
+    union
+    select chain_id from messages where uncertain and person_id = any($8::text[])
+))
 order by chain_id
 for update;
 
@@ -42,8 +45,8 @@ for update;
 select chain_id from chains
 where chain_id = any($1::text[])
 and (
-    chain_id in (select chain_id from messages where message_id = any($2::text[]) or wamid = any($3::text[]))
-    or chain_id in (select chain_id from writes where write_id = any($4::text[]))
+    chain_id = any(array(select chain_id from messages where message_id = any($2::text[]) or wamid = any($3::text[])))
+    or chain_id = any(array(select chain_id from writes where write_id = any($4::text[])))
     or tags && $5::text[]
 );
 
@@ -184,19 +187,24 @@ on conflict (chain_id) do update set
 
 -- name: save_messages
 -- Messages of ours by chain; WhatsApp's id is never lost.
-insert into messages (message_id, chain_id, wamid, person_id, unsent, expires_at, digest)
-select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bool[], $6::timestamptz[], $7::text[])
+insert into messages (message_id, chain_id, wamid, person_id, unsent, uncertain, expires_at, digest)
+select * from unnest(
+    $1::text[], $2::text[], $3::text[], $4::text[], $5::bool[], $6::bool[], $7::timestamptz[], $8::text[]
+)
 on conflict (message_id) do update
-set wamid = coalesce(excluded.wamid, messages.wamid), person_id = excluded.person_id, unsent = excluded.unsent;
+set wamid = coalesce(excluded.wamid, messages.wamid), person_id = excluded.person_id, unsent = excluded.unsent,
+    uncertain = excluded.uncertain;
 
 -- name: find_notices
--- Messages to these people that belong to no chain and whose outcome is unknown.
-select message_id, person_id from messages where unsent and chain_id is null and person_id = any($1::text[]);
+-- Messages to these people that belong to no chain and may still go.
+select message_id, person_id from messages where unsent and chain_id is null and person_id = any($1::text[])
+union all
+select message_id, person_id from messages where uncertain and chain_id is null and person_id = any($1::text[]);
 
 -- name: save_notice_outcomes
 -- Outcomes of messages that belong to no chain, with WhatsApp's ids of those that were sent.
-update messages m set unsent = false, wamid = coalesce(known.wamid, m.wamid)
-from unnest($1::text[], $2::text[]) as known (message_id, wamid)
+update messages m set unsent = false, uncertain = known.uncertain, wamid = coalesce(known.wamid, m.wamid)
+from unnest($1::text[], $2::text[], $3::bool[]) as known (message_id, wamid, uncertain)
 where m.message_id = known.message_id and m.chain_id is null;
 
 -- name: save_writes

@@ -60,27 +60,31 @@ select pg_notify('stet_writeback_queue', '');
 
 -- name: fetch_due
 -- The first due write of every ordering key that is not in $2; a write behind an open manual task of its record is
--- skipped, and blocks no other. Where an operator has paused the tenant no write begins; one under way is finished.
+-- skipped, and blocks no other. Where an operator has paused the tenant no write begins; one under way is finished. What
+-- stands before a write is found by its key: a join that is planned while few writes wait reads all that wait.
 select w.tenant, w.write_id, w.ordering_key
 from writes w
 where w.state in ('queued', 'intent')
   and w.due_at <= $1
   and w.ordering_key <> all ($2::text[])
   and (w.state = 'intent' or not exists (select from pauses p where p.tenant = w.tenant))
-  and not exists (
-      select from writes task
+  and (
+      select true from writes task
       where task.state = 'manual' and task.tenant = w.tenant and task.record = w.record and task.sequence < w.sequence
-  )
-  and not exists (
-      select from writes earlier
+      limit 1
+  ) is null
+  and (
+      select true from writes earlier
       where earlier.state in ('queued', 'intent') and earlier.ordering_key = w.ordering_key
         and earlier.sequence < w.sequence
-        and not exists (
-            select from writes task
+        and (
+            select true from writes task
             where task.state = 'manual' and task.tenant = earlier.tenant and task.record = earlier.record
               and task.sequence < earlier.sequence
-        )
-  )
+            limit 1
+        ) is null
+      limit 1
+  ) is null
 order by w.due_at, w.sequence
 limit $3;
 

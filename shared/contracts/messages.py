@@ -134,7 +134,7 @@ class Resolution(StrEnum):
 
 
 class MessageResolved(MessageEventData):
-    """An uncertain send was settled, by evidence or by a person."""
+    """An uncertain send was settled by evidence or by a person, or one that WhatsApp reported as failed goes again."""
 
     kind: ClassVar[str] = "messages.message.resolved.v1"
     resolution: Resolution

@@ -36,6 +36,9 @@ NO_EVENT = Raw(b"null")
 """JSON null for no event, since msgspec cannot read a ``Raw`` that may be None."""
 
 UNSENT = frozenset({DeliveryState.HELD, DeliveryState.FAILED, DeliveryState.DROPPED, DeliveryState.WITHDRAWN})
+MAY_GO = frozenset({DeliveryState.HELD, DeliveryState.REQUESTED, DeliveryState.UNCERTAIN})
+"""Not sent, or not proved to be: the dispatcher sends an uncertain message again where nothing ever proves it."""
+
 DELIVERY_RANK = {
     d: rank
     for rank, d in enumerate(
@@ -69,6 +72,7 @@ class ChainMessage(Value):
     one person stands in for several, the first is ``on_behalf_of`` and the others are ``also_for``. ``role`` is the one
     in which the receiver was addressed. ``waits_since`` is when a cap first held it; ``digest`` is the message that it
     was sent within, together with others. ``sent_to`` are the marks of the receiver's addresses when it was requested.
+    ``unwanted`` says why it must not go again, should WhatsApp report that it did not arrive.
     """
 
     message_id: MessageId
@@ -94,6 +98,7 @@ class ChainMessage(Value):
     waits_since: Instant | None = None
     digest: MessageId | None = None
     sent_to: tuple[int, ...] = ()
+    unwanted: str | None = None
 
     @property
     def holders(self) -> tuple[PersonId, ...]:

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 from enum import StrEnum
 from functools import partial
 from hashlib import blake2b
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from services.rules.conversation.chain import Chain, ChainMessage
 from shared.contracts import consonance
@@ -184,6 +184,13 @@ class ConsentEntry(Value):
     consent: Consent
 
 
+class NoticeOutcome(NamedTuple):
+    """The dispatcher's report of a message that belongs to no chain: WhatsApp's id, and whether it may go again."""
+
+    wamid: Wamid | None
+    uncertain: bool
+
+
 class MessageFingerprint(Value):
     """An unsolicited message as hashes of its words, and the chain it would answer."""
 
@@ -302,8 +309,8 @@ class Overlay(MutableMapping[K, V]):
 class Facts:
     """Facts in memory. What is missing here is unknown to rules.
 
-    ``notices`` are requested messages that belong to no chain and whose outcome is unknown; ``notice_outcomes`` are
-    those whose outcome became known, with WhatsApp's id. ``message_expiries`` are of the messages just requested.
+    ``notices`` are requested messages that belong to no chain and may still go; ``notice_outcomes`` are those of which
+    the dispatcher reported. ``message_expiries`` are of the messages just requested.
     ``consent_entries`` are what the ledger gets.
 
     ``version`` counts changes of facts, not of chains. ``read_to`` gives the instant up to which every event that may
@@ -324,7 +331,7 @@ class Facts:
     chains: MutableMapping[ChainId, Chain] = field(default_factory=dict)
     wamids: MutableMapping[Wamid, MessageId] = field(default_factory=dict)
     notices: MutableMapping[MessageId, PersonId] = field(default_factory=dict)
-    notice_outcomes: dict[MessageId, Wamid | None] = field(default_factory=dict)
+    notice_outcomes: dict[MessageId, NoticeOutcome] = field(default_factory=dict)
     message_expiries: dict[MessageId, datetime] = field(default_factory=dict)
     consent_entries: list[ConsentEntry] = field(default_factory=list)
     changed: set[tuple[str, object]] = field(default_factory=set)
@@ -488,7 +495,7 @@ class Facts:
         return sorted(mine, key=lambda c: (c.started_at, c.chain_id))
 
     def ended_chains_of(self, person: PersonId) -> list[Chain]:
-        """Ended chains that wrote to this person and still have unsent messages."""
+        """Ended chains that wrote to this person and have messages that may still go."""
         return [c for c in self._chains_by([("person", person)]) if not c.live and person in c.people()]
 
     def add_notice(self, message: MessageId, person: PersonId) -> None:

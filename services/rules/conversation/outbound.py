@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct, field
 
 from services.rules.conversation import button_ids, caps, rendering, schedule
-from services.rules.conversation.chain import UNSENT, Chain, ChainMessage, DeliveryState
+from services.rules.conversation.chain import MAY_GO, UNSENT, Chain, ChainMessage, DeliveryState
 from services.rules.conversation.context import DecisionContext, ExcludedPerson, ExclusionReason, RequestedMessage
 from services.rules.conversation.document import start_data
 from services.rules.conversation.facts import PersonFacts
@@ -434,18 +434,24 @@ def withdraw_messages(
     *,
     replies: bool = False,
 ) -> Chain:
-    """Withdraw the messages that are held or requested; a message that WhatsApp has cannot be withdrawn.
+    """Withdraw the messages that may still go: not requested, not sent, or not proved to be sent.
 
-    Replies to a person's message are not withdrawn, unless ``replies``.
+    One that WhatsApp has cannot be withdrawn; it is marked, for the case that WhatsApp reports it as failed. Replies to
+    a person's message are not withdrawn, unless ``replies``.
     """
     for chain_message in chain.messages:
-        if chain_message.delivery not in {DeliveryState.HELD, DeliveryState.REQUESTED} or not takes(chain_message):
+        delivery = chain_message.delivery
+        if (delivery not in MAY_GO and delivery is not DeliveryState.ACCEPTED) or not takes(chain_message):
             continue
-        if chain_message.delivery is DeliveryState.HELD or context.cancel_request(chain_message.message_id):
+        if delivery is DeliveryState.HELD or context.cancel_request(chain_message.message_id):
             chain = chain.with_message(chain_message.replace(delivery=DeliveryState.WITHDRAWN))
         elif chain_message.digest is not None and not replies:
             continue  # the other items of the digest are still true
-        elif replies or chain_message.is_question or not chain_message.reply:
+        elif not (replies or chain_message.is_question or not chain_message.reply):
+            continue
+        elif delivery is DeliveryState.ACCEPTED:
+            chain = chain.with_message(chain_message.replace(unwanted=reason))
+        else:
             message = WithdrawMessage(
                 message_id=chain_message.digest or chain_message.message_id,
                 person_id=chain_message.person_id,

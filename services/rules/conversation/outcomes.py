@@ -1,9 +1,17 @@
 """Applies what other services report: deliveries by the dispatcher, and outcomes of writes by writeback."""
 
 from services.rules.conversation import caps, outbound, writes
-from services.rules.conversation.chain import DELIVERY_RANK, UNSENT, Chain, ChainMessage, ChainWrite, DeliveryState
+from services.rules.conversation.chain import (
+    DELIVERY_RANK,
+    UNSENT,
+    Chain,
+    ChainMessage,
+    ChainWrite,
+    DeliveryState,
+)
 from services.rules.conversation.completion import end_by_until, exclude_person
 from services.rules.conversation.context import DecisionContext, ExcludedPerson, ExclusionReason, Reason
+from services.rules.conversation.facts import NoticeOutcome
 from services.rules.conversation.handover import owner_team
 from services.rules.conversation.outbound import MessageDraft, send_to_person
 from services.rules.conversation.steps import advance
@@ -20,6 +28,7 @@ from shared.contracts.messages import (
     MessageUncertain,
     MessageWithdrawn,
     Resolution,
+    WithdrawMessage,
 )
 from shared.contracts.writes import SUCCESSFUL_OUTCOMES, WriteEventData, WriteOutcome
 
@@ -32,13 +41,21 @@ _DELIVERIES: dict[type[MessageEventData], DeliveryState] = {
     MessageDropped: DeliveryState.DROPPED,
     MessageWithdrawn: DeliveryState.WITHDRAWN,
 }
+_RESOLUTIONS = {
+    Resolution.SENT: DeliveryState.ACCEPTED,
+    Resolution.RESENT: DeliveryState.UNCERTAIN,
+    Resolution.NOT_SENT: DeliveryState.FAILED,
+}
 
 
 def apply_delivery(context: DecisionContext, data: MessageEventData) -> None:
     """The items of a digest share its delivery."""
     found, reached = context.facts.chains_of_message(data.message_id), _reached(data)
     if not found and reached is not None:
-        context.facts.notice_outcomes[data.message_id] = getattr(data, "wamid", None)
+        outcome = NoticeOutcome(getattr(data, "wamid", None), uncertain=reached is DeliveryState.UNCERTAIN)
+        context.facts.notice_outcomes[data.message_id] = outcome
+        if _goes_again(data) and context.facts.opted_out(data.person_id):
+            _withdraw(context, data, str(ExclusionReason.OPTED_OUT))
     if reached in {DeliveryState.DROPPED, DeliveryState.WITHDRAWN}:
         caps.uncount_message(context, data.person_id, data.message_id)
     if reached is None:
@@ -55,18 +72,31 @@ def _apply_to_message(
     if (wamid := getattr(data, "wamid", None)) is not None:
         message = message.replace(wamid=wamid)
         context.facts.wamids[wamid] = data.message_id
-    if _rises(message.delivery, reached):
+    if _goes_again(data) or _rises(message.delivery, reached):
         message = message.replace(delivery=reached)
     chain = chain.with_message(message)
     if chain.live and reached in {DeliveryState.FAILED, DeliveryState.DROPPED} and message.delivery is reached:
         chain = _unreachable(context, chain, message)
+    if _goes_again(data):
+        opted_out = context.facts.opted_out(message.person_id)
+        unwanted = str(ExclusionReason.OPTED_OUT) if opted_out else message.unwanted
+        if unwanted is not None:
+            _withdraw(context, data, unwanted)
     context.save_chain(advance(context, chain) if chain.live else chain)
+
+
+def _goes_again(data: MessageEventData) -> bool:
+    """Whether a message that did not arrive waits in the dispatcher's queue again."""
+    return isinstance(data, MessageResolved) and data.resolution is Resolution.RESENT
+
+
+def _withdraw(context: DecisionContext, data: MessageEventData, reason: str) -> None:
+    context.request_withdrawal(WithdrawMessage(message_id=data.message_id, person_id=data.person_id, reason=reason))
 
 
 def _reached(data: MessageEventData) -> DeliveryState | None:
     if isinstance(data, MessageResolved):
-        sent = data.resolution in {Resolution.SENT, Resolution.RESENT}
-        return DeliveryState.ACCEPTED if sent else DeliveryState.FAILED
+        return _RESOLUTIONS[data.resolution]
     return _DELIVERIES.get(type(data))
 
 

@@ -147,7 +147,7 @@ def _of_person(required: RequiredFacts, event: Event, *_: object) -> None:
 def _of_delivery(required: RequiredFacts, event: Event, *_: object) -> None:
     data = cast("messages.MessageEventData", event.data)
     required.messages.add(data.message_id)
-    if refuses_marketing(data):
+    if refuses_marketing(data) or isinstance(data, messages.MessageResolved):
         required.people.add(data.person_id)
 
 

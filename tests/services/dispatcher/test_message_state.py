@@ -98,7 +98,7 @@ def test_silence_resends_only_what_may_be_resent() -> None:
 def test_silence_never_resends_a_withdrawn_message() -> None:
     change = settle_by_silence(_uncertain(resend=Resend.IF_UNPROVEN, withdrawal="stopped"), NOON)
     assert change.message.state is MessageState.WITHDRAWN
-    assert [type(events) for events in change.events] == [messages.MessageResolved, messages.MessageWithdrawn]
+    assert [type(events) for events in change.events] == [messages.MessageWithdrawn, messages.MessageResolved]
 
 
 def test_a_tap_proves_an_uncertain_send_even_without_a_wamid() -> None:

@@ -154,7 +154,7 @@ async def test_a_withdrawn_uncertain_send_is_closed_and_not_resent(dispatcher: D
     await _cover_webhooks(dispatcher)
     dispatcher.advance_clock(_SHORT)
     await dispatcher.wait_for_state("withdrawn")
-    assert await dispatcher.published() == ["uncertain", "too_late", "resolved", "withdrawn"]
+    assert await dispatcher.published() == ["uncertain", "too_late", "withdrawn", "resolved"]
 
 
 def operator_settings(dispatcher: DispatcherUnderTest) -> TenantSettings:

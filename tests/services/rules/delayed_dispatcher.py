@@ -8,7 +8,9 @@ from functools import lru_cache
 from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState
 from services.rules.conversation.context import Effect, RequestedMessage, RequestedWithdrawal
 from services.rules.scenario.player import Simulation, StoryPlayer
-from shared.contracts.ids import MessageId, PersonId
+from shared.contracts.envelope import EventData
+from shared.contracts.ids import MessageId, PersonId, partition_key
+from shared.contracts.messages import MessageResolved, MessageUncertain, Resolution
 from tests.services.rules.stories import own_rulebook, story
 
 
@@ -24,6 +26,21 @@ class SilentSimulation(Simulation):
     def report_one(self, index: int) -> None:
         """The dispatcher has sent one of those it was asked to send."""
         Simulation.report_accepted(self, *self.requested.pop(index))
+
+    def report_uncertain(self, index: int) -> None:
+        """The dispatcher has begun to send one, and does not know whether it went."""
+        message, person = self.requested.pop(index)
+        self.publish_of(person, MessageUncertain(message_id=message, person_id=person, at=self.now, reason="no_answer"))
+
+    def report_again(self, message: MessageId, person: PersonId) -> None:
+        """WhatsApp has reported one as failed, and the dispatcher sends it again."""
+        resolved = MessageResolved(
+            message_id=message, person_id=person, at=self.now, resolution=Resolution.RESENT, evidence="status"
+        )
+        self.publish_of(person, resolved)
+
+    def publish_of(self, person: PersonId, data: EventData) -> None:
+        self.publish(data, partition_key(self.facts.tenant, "persons", person))
 
     def report_all(self) -> None:
         while self.requested:

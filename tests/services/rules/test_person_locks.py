@@ -7,7 +7,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from services.rules.conversation.chain import Chain
+from shared.contracts.consonance.works import WorkObserved
 from shared.contracts.envelope import Event, EventData
+from shared.contracts.ids import MessageId
+from shared.contracts.messages import MessageResolved, MessageUncertain, Resolution
 from shared.contracts.topics import CONSONANCE_EVENTS
 from shared.runtime.batch import ReceivedEvent
 from shared.runtime.failures import LocksBusy
@@ -33,14 +36,21 @@ AUTHOR = person_of(801)
 @pytest.fixture
 async def service(postgres_database: str) -> AsyncIterator[RulesUnderTest]:
     async with rules_under_test(postgres_database, NOW) as service:
-        await service.receive(*map(person_observed, (*STAFF, 801)), work_observed((801, "author")))
+        await service.receive(*map(person_observed, (*STAFF, 801)), proof_approved())
         yield service
 
 
-def stage_changed() -> Event:
-    """The author hears of it."""
+def proof_approved() -> Event:
+    """The work, in the stage that ``stage_changed`` says."""
+    observed = work_observed((801, "author"))
+    assert isinstance(observed.data, WorkObserved)
+    return observed.replace(data=observed.data.replace(stage_key="final_proof_approved"))
+
+
+def stage_changed(stage: str = "final_proof_approved") -> Event:
+    """The author hears of it, where the work is still in that stage."""
     named = {"work_id": 61417, "title": "The Salt Road"}
-    return golden_event("consonance.work.stage_changed.v1", to_stage_key="final_proof_approved", work=named)
+    return golden_event("consonance.work.stage_changed.v1", to_stage_key=stage, work=named)
 
 
 def blocked() -> Event:
@@ -73,6 +83,13 @@ async def begun(service: RulesUnderTest, received: list[ReceivedEvent], other: A
     await task
 
 
+async def written_to_author(service: RulesUnderTest) -> list[MessageId]:
+    """A notice of a chain that has ended, and an answer that belongs to no chain."""
+    await service.receive(stage_changed())
+    await service.receive(text_message(801, "START", NOW))
+    return [MessageId(m["message_id"]) for m in await service.messages() if m["person_id"] == AUTHOR]
+
+
 async def unsent_to(service: RulesUnderTest) -> set[str]:
     """Asked for, and not taken back."""
     asked = {m["message_id"] for m in await service.messages() if m.get("say") not in {None, "stopped"}}
@@ -91,8 +108,35 @@ async def test_an_opt_out_waits_for_the_earlier_work_event_and_withdraws_its_mes
     """The chain has ended already: it only had to tell."""
     change = batch(service, stage_changed())
     await begun(service, change, repeated(service, batch(service, text_message(801, "STOP", NOW))))
-    assert AUTHOR in {person for person, _ in await service.requested()}
+    assert (AUTHOR, "stage_changed") in await service.requested()
     assert await unsent_to(service) == set()
+
+
+async def test_an_opt_out_withdraws_what_may_still_go_of_chains_that_have_ended(service: RulesUnderTest) -> None:
+    """A send without an answer is repeated where nothing proves it, and one that WhatsApp reports as failed as well."""
+    notice, reply = await written_to_author(service)
+    await service.receive(
+        MessageUncertain(message_id=notice, person_id=AUTHOR, at=NOW, reason="no_answer"),
+        MessageUncertain(message_id=reply, person_id=AUTHOR, at=NOW, reason="no_answer"),
+        text_message(801, "STOP", NOW),
+    )
+    assert {*await service.withdrawn()} == {notice, reply}
+
+
+async def test_what_goes_again_after_an_opt_out_is_withdrawn(service: RulesUnderTest) -> None:
+    sent = await written_to_author(service)
+    await service.receive(*(message_accepted(message, AUTHOR, NOW) for message in sent))
+    await service.receive(text_message(801, "STOP", NOW))
+    assert await service.withdrawn() == []
+    await service.receive(
+        *(
+            MessageResolved(
+                message_id=message, person_id=AUTHOR, at=NOW, resolution=Resolution.RESENT, evidence="status"
+            )
+            for message in sent
+        )
+    )
+    assert {*await service.withdrawn()} == {*sent}
 
 
 async def test_an_address_that_goes_is_waited_for_too(service: RulesUnderTest) -> None:
@@ -125,8 +169,9 @@ def plain(contact: int) -> dict[str, object]:
     }  # fmt: skip
 
 
-async def test_two_work_events_do_not_wait_for_each_other(service: RulesUnderTest) -> None:
-    first, second = batch(service, stage_changed()), batch(service, blocked())
+async def test_two_work_events_about_the_same_people_do_not_wait_for_each_other(service: RulesUnderTest) -> None:
+    """The first is about the author but writes nothing to them: the stage has passed."""
+    first, second = batch(service, stage_changed("copyedit_assigned")), batch(service, blocked())
     async with transaction(service.pool, service.clock, "rules", locks=service.rules.locks(first)) as tx:
         await service.rules.handle(tx, first)
         async with asyncio.timeout(20):

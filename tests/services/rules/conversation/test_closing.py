@@ -41,6 +41,30 @@ def test_a_chain_that_ends_withdraws_its_requested_messages(end: str, ending: En
     assert not story.chain.active
 
 
+def test_a_chain_that_ends_withdraws_a_message_whose_send_is_uncertain() -> None:
+    """The dispatcher sends it again where nothing ever proves it."""
+    story = DelayedStory(RIGHTS)
+    story.play(*REMINDED)
+    question, reminder = unsent_messages(story.chain)
+    story.simulation.report_uncertain(0)
+    story.simulation.report_uncertain(0)
+    effects = story.effects_of(["event: rights.request_withdrawn"])
+    assert withdrawn(effects) == {question.message_id, reminder.message_id}
+
+
+@pytest.mark.parametrize("is_over", [True, False])
+def test_a_message_that_whatsapp_reports_as_failed_goes_again_only_while_it_has_a_reason(*, is_over: bool) -> None:
+    story = DelayedStory(RIGHTS)
+    story.play(ASKED)
+    (question,) = unsent_messages(story.chain)
+    story.simulation.report_one(0)
+    if is_over:
+        story.play("event: rights.request_withdrawn")
+    before = len(story.simulation.effects)
+    story.simulation.report_again(question.message_id, question.person_id)
+    assert withdrawn(story.simulation.effects[before:]) == ({question.message_id} if is_over else set())
+
+
 def test_the_messages_of_an_ending_are_not_withdrawn() -> None:
     story = DelayedStory(RIGHTS)
     story.play(ASKED)
