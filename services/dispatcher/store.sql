@@ -251,13 +251,19 @@ select wamid, message_id, attempt from attempts where tenant = $1 and wamid = an
 
 -- name: unproven_with_buttons
 -- Messages not proved yet that offered a tapped button, unless the tap quotes a known send.
-select distinct on (b.place) b.place, m.message_id
+select b.place, m.message_id
 from unnest($2::text[], $3::text[], $4::text[]) with ordinality as b (person_id, button_id, quoted_id, place)
-left join people p on p.tenant = $1 and p.person_id = b.person_id
-join messages m on m.tenant = $1 and m.person_id = coalesce(p.current_id, b.person_id) and b.button_id = any (m.button_ids)
-where m.state in ('waiting', 'intent', 'uncertain') and m.attempts > 0
-    and not exists (select from attempts a where a.tenant = $1 and a.wamid = b.quoted_id)
-order by b.place, m.sequence desc;
+cross join lateral (
+    select message_id, sequence from messages one
+    where one.tenant = $1 and one.state in ('waiting', 'intent', 'uncertain') and one.attempts > 0
+        and one.person_id = coalesce(
+            (select p.current_id from people p where p.tenant = $1 and p.person_id = b.person_id), b.person_id
+        )
+        and b.button_id = any (one.button_ids)
+    order by sequence desc limit 1
+) as m
+where (select true from attempts a where a.tenant = $1 and a.wamid = b.quoted_id limit 1) is null
+order by b.place;
 
 -- name: expired_leases
 -- Intents whose sender has died or stands still; machine time.

@@ -10,11 +10,12 @@ from (select) as one
 left join (
     select write_id as subject, requested_at as since, 'write_not_settled' as reason
     from open
-    where requested_at < $1 and not exists (
-        select from writes task
+    where requested_at < $1 and (
+        select true from writes task
         where task.state = 'manual' and task.tenant = open.tenant and task.record = open.record
             and task.sequence < open.sequence
-    ) and not exists (select from pauses p where p.tenant = open.tenant)
+        limit 1
+    ) is null and not exists (select from pauses p where p.tenant = open.tenant)
     order by requested_at limit $2
 ) as gap on true;
 
