@@ -32,7 +32,8 @@ from ops.database import operator_pool
 from ops.timeline import QUERIES as TRACE
 from ops.timeline import IdKind, kind_of
 from services.rules.conversation.context import DecisionContext, ExclusionReason
-from services.rules.conversation.facts import Consent, Facts, PersonFacts
+from services.rules.conversation.fact_values import Consent, PersonFacts
+from services.rules.conversation.facts import Facts
 from services.rules.conversation.recipients import exclusion_reason, find_ground, staff_roles
 from services.rules.rulebook.loader import load
 from services.rules.rulebook.model import Rulebook

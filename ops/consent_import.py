@@ -14,13 +14,8 @@ from io import StringIO
 
 from services.ingest.fields import find_phone
 from services.ingest.phone_numbers import phone_key
-from services.rules.conversation.facts import (
-    Consent,
-    ConsentChange,
-    ConsentEntry,
-    ConsentSource,
-    Facts,
-)
+from services.rules.conversation.fact_values import Consent, ConsentChange, ConsentEntry, ConsentSource
+from services.rules.conversation.facts import Facts
 from shared.contracts.ids import PersonId
 
 _ADDRESSING = ("contact", "person", "phone")

@@ -25,7 +25,7 @@ from ops.database import operator_pool
 from ops.timeline import QUERIES, IdKind, kind_of, read_event, readable_chains, verdict_text
 from ops.topic_reader import TopicScan
 from services.rules.conversation.chain import Chain, ChainMessage
-from services.rules.conversation.facts import Consent, PersonFacts
+from services.rules.conversation.fact_values import Consent, PersonFacts
 from services.rules.rulebook.built_in import add_built_in_rules
 from services.rules.rulebook.loader import load
 from shared.contracts import consonance

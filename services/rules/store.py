@@ -12,16 +12,16 @@ import orjson
 
 from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState
 from services.rules.conversation.document import newest_data, read_data, start_data
-from services.rules.conversation.facts import (
+from services.rules.conversation.fact_values import (
     Absence,
     Consent,
     CountedMessages,
-    Facts,
     PersonFacts,
     RightsFacts,
     UnsolicitedMessages,
     WorkFacts,
 )
+from services.rules.conversation.facts import Facts
 from services.rules.conversation.merges import follow_loaded_chains
 from services.rules.conversation.recipients import people_in
 from services.rules.conversation.required_facts import RequiredFacts, is_opt_out, refuses_marketing

@@ -4,7 +4,7 @@ from typing import Any
 
 from services.ingest.records import WebhookContext
 from services.ingest.webhook_parser import parse_webhook
-from services.rules.conversation.facts import PersonFacts
+from services.rules.conversation.fact_values import PersonFacts
 from services.rules.scenario.comparison import ObservedEffect, observe_effects
 from services.rules.scenario.player import StoryPlayer
 from services.rules.scenario.story_file import ExpectStep, Story, read_stories

@@ -6,7 +6,8 @@ import pytest
 
 from ops.consent import grounds_of
 from ops.consent_import import Outcome, PlannedRow, UnusableFile, people_named, plan_import, read_rows
-from services.rules.conversation.facts import Consent, Facts, PersonFacts
+from services.rules.conversation.fact_values import Consent, PersonFacts
+from services.rules.conversation.facts import Facts
 from shared.contracts.contacts import Addresses, PersonObserved
 from shared.contracts.ids import ContactId, PersonId, Phone, TenantId, person_id_of_contact
 from tests.services.rules.stories import own_rulebook

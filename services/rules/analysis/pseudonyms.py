@@ -13,7 +13,7 @@ import orjson
 
 from services.rules.conversation import button_ids
 from services.rules.conversation.chain import Chain, ChainMessage
-from services.rules.conversation.facts import PersonFacts
+from services.rules.conversation.fact_values import PersonFacts
 from services.rules.conversation.rendering import reference_code
 from services.rules.rulebook.model import Rulebook
 from shared.contracts.contacts import PLACEHOLDER_NAME, is_real_name

@@ -6,7 +6,7 @@ from datetime import datetime
 from services.rules.analysis.bundle import EVENT_KINDS, Bundle, LiveChain, Reaction
 from services.rules.analysis.pseudonyms import Pseudonyms
 from services.rules.conversation.chain import Chain, DeliveryState
-from services.rules.conversation.facts import PersonFacts
+from services.rules.conversation.fact_values import PersonFacts
 from shared.contracts.contacts import Addresses, PersonObserved
 from shared.contracts.envelope import Event, EventData, parse_event
 from shared.contracts.ids import Bsuid, EventId, TenantId, derive_id, partition_key

@@ -26,7 +26,7 @@ from services.rules.conversation.decision_inputs import (
     outcome_bytes,
     state_digest,
 )
-from services.rules.conversation.facts import PersonFacts
+from services.rules.conversation.fact_values import PersonFacts
 from services.rules.conversation.inbound import word_hash
 from services.rules.matching.matcher import RuleMatcher
 from services.rules.rulebook.model import Rulebook

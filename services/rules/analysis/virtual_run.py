@@ -21,7 +21,8 @@ from services.rules.conversation.context import RequestedMessage, RequestedWrite
 from services.rules.conversation.decider import Decider, Decision
 from services.rules.conversation.decision_inputs import digest_of
 from services.rules.conversation.document import newest_data
-from services.rules.conversation.facts import Consent, Facts, PersonFacts
+from services.rules.conversation.fact_values import Consent, PersonFacts
+from services.rules.conversation.facts import Facts
 from services.rules.conversation.recipients import staff_roles
 from services.rules.conversation.required_facts import find_required_facts
 from services.rules.rulebook.model import Rulebook

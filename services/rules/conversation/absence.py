@@ -8,7 +8,7 @@ from services.rules.conversation.absence_text import AbsenceText, Leave, read_ab
 from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState, HandoverOffer, StepStatus, earlier
 from services.rules.conversation.completion import exclude_person
 from services.rules.conversation.context import DecisionContext, ExcludedPerson, ExclusionReason, Reason
-from services.rules.conversation.facts import Absence
+from services.rules.conversation.fact_values import Absence
 from services.rules.conversation.handover import OFFER_BUTTONS, report_unclaimed
 from services.rules.conversation.outbound import MessageDraft, send_notice, send_to_recipient
 from services.rules.conversation.recipients import (

@@ -3,7 +3,7 @@
 from datetime import date, datetime, timedelta
 
 from services.rules.conversation.context import DecisionContext
-from services.rules.conversation.facts import CountedMessage, CountedMessages, PersonFacts
+from services.rules.conversation.fact_values import CountedMessage, CountedMessages, PersonFacts
 from services.rules.conversation.recipients import working_hours
 from services.rules.rulebook.model import Cap, CapPeriod
 from shared.contracts.ids import MessageId, PersonId

@@ -9,7 +9,7 @@ from datetime import datetime
 from services.rules.conversation import forms, outbound
 from services.rules.conversation.completion import exclude_person
 from services.rules.conversation.context import DecisionContext, ExcludedPerson, ExclusionReason, Reason
-from services.rules.conversation.facts import Consent, ConsentChange, ConsentEntry, ConsentSource, PersonFacts
+from services.rules.conversation.fact_values import Consent, ConsentChange, ConsentEntry, ConsentSource, PersonFacts
 from services.rules.conversation.outbound import send_notice
 from services.rules.conversation.steps import advance
 from services.rules.rulebook.model import Verb

@@ -24,16 +24,16 @@ from services.rules.conversation.context import (
     RequestedWrite,
 )
 from services.rules.conversation.decider import Decision
-from services.rules.conversation.facts import (
+from services.rules.conversation.fact_values import (
     Absence,
     Consent,
     CountedMessages,
-    Facts,
     PersonFacts,
     RightsFacts,
     UnsolicitedMessages,
     WorkFacts,
 )
+from services.rules.conversation.facts import Facts
 from services.rules.identity_cache import cached_by_identity
 from shared.contracts.envelope import Event
 from shared.contracts.ids import ChainId, Revision, TenantId

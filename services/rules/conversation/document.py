@@ -12,7 +12,8 @@ from typing import Any
 from msgspec import Raw
 
 from services.rules.conversation.chain import Chain
-from services.rules.conversation.facts import Facts, RightsFacts, WorkFacts
+from services.rules.conversation.fact_values import RightsFacts, WorkFacts
+from services.rules.conversation.facts import Facts
 from services.rules.identity_cache import cached_by_identity
 from services.rules.rulebook.periods import PERIODS
 from shared.clients.working_calendar import PublisherCalendar

@@ -13,7 +13,7 @@ from services.rules.conversation import rendering, writes
 from services.rules.conversation.chain import Chain, ChainMessage, Ending, FormPhase, FormState, GivenAnswer
 from services.rules.conversation.completion import close_chain
 from services.rules.conversation.context import DecisionContext
-from services.rules.conversation.facts import PersonFacts
+from services.rules.conversation.fact_values import PersonFacts
 from services.rules.conversation.form_values import SOMEWHERE, Place, example_value, read_value, spoken_value
 from services.rules.conversation.outbound import (
     BODY_VALUE,

@@ -17,7 +17,7 @@ from services.rules.conversation.absence_text import AbsenceText, Leave
 from services.rules.conversation.chain import Chain
 from services.rules.conversation.context import DecisionContext, GivenReply, Reason
 from services.rules.conversation.document import MESSAGE_RECEIVED, start_data
-from services.rules.conversation.facts import MessageFingerprint, UnsolicitedMessages
+from services.rules.conversation.fact_values import MessageFingerprint, UnsolicitedMessages
 from services.rules.conversation.outbound import notice_draft, send_notice, send_to_person, why_words
 from services.rules.conversation.recipients import is_staff
 from services.rules.conversation.release import show_digest

@@ -8,7 +8,8 @@ ids of a person, and the stricter wins. Deciding only: what it changes are the f
 from services.rules.conversation.chain import Chain, Ending
 from services.rules.conversation.completion import close_chain
 from services.rules.conversation.context import DecisionContext, Reason
-from services.rules.conversation.facts import CountedMessages, Facts, PersonFacts, UnsolicitedMessages
+from services.rules.conversation.fact_values import CountedMessages, PersonFacts, UnsolicitedMessages
+from services.rules.conversation.facts import Facts
 from services.rules.conversation.forms import abandon_form
 from shared.contracts.ids import PersonId, RuleId
 from shared.contracts.whatsapp import MessageReceived

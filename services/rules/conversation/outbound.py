@@ -15,7 +15,7 @@ from services.rules.conversation import button_ids, caps, rendering, schedule
 from services.rules.conversation.chain import MAY_GO, UNSENT, Chain, ChainMessage, DeliveryState
 from services.rules.conversation.context import DecisionContext, ExcludedPerson, ExclusionReason, RequestedMessage
 from services.rules.conversation.document import start_data
-from services.rules.conversation.facts import PersonFacts
+from services.rules.conversation.fact_values import PersonFacts
 from services.rules.conversation.recipients import (
     Recipient,
     exclusion_reason,

@@ -11,7 +11,7 @@ from services.rules.conversation.chain import (
 )
 from services.rules.conversation.completion import end_by_until, exclude_person
 from services.rules.conversation.context import DecisionContext, ExcludedPerson, ExclusionReason, Reason
-from services.rules.conversation.facts import NoticeOutcome
+from services.rules.conversation.fact_values import NoticeOutcome
 from services.rules.conversation.handover import owner_team
 from services.rules.conversation.outbound import MessageDraft, send_to_person
 from services.rules.conversation.steps import advance

@@ -17,7 +17,7 @@ from msgspec.structs import fields as fields_of
 from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState
 from services.rules.conversation.context import DecisionContext, ExclusionReason
 from services.rules.conversation.document import Document
-from services.rules.conversation.facts import PersonFacts
+from services.rules.conversation.fact_values import PersonFacts
 from services.rules.identity_cache import cached_by_identity
 from services.rules.rulebook.built_in import FINISH, TAKE
 from services.rules.rulebook.model import Addressees, ContactBasis, Rulebook, StaffDirectory, StandIn, Team, Verb

@@ -11,7 +11,7 @@ from services.rules.conversation import button_ids, caps, outbound
 from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState
 from services.rules.conversation.completion import recount_after_exclusion
 from services.rules.conversation.context import DecisionContext, Reason, RequestedMessage, is_due
-from services.rules.conversation.facts import PersonFacts
+from services.rules.conversation.fact_values import PersonFacts
 from services.rules.conversation.outbound import BODY_VALUE, MessageDraft
 from services.rules.conversation.recipients import Recipient, exclusion_reason
 from services.rules.conversation.rendering import reference_code

@@ -18,7 +18,7 @@ from msgspec import Struct
 from services.rules.conversation.chain import Chain, ChainMessage
 from services.rules.conversation.context import DecisionContext
 from services.rules.conversation.document import Document
-from services.rules.conversation.facts import PersonFacts
+from services.rules.conversation.fact_values import PersonFacts
 from services.rules.matching import conditions
 from services.rules.rulebook.model import PARAMETER, Template, TemplateText
 from shared.clients.whatsapp_limits import BODY_LENGTH

@@ -4,7 +4,7 @@ from datetime import date, datetime
 
 from services.rules.conversation.chain import Chain, DeliveryState, StepStatus, earlier
 from services.rules.conversation.context import DecisionContext, is_due
-from services.rules.conversation.facts import PersonFacts
+from services.rules.conversation.fact_values import PersonFacts
 from services.rules.conversation.recipients import awaited_people, resolve_recipients, working_hours
 from services.rules.rulebook.model import After, At, Step
 from shared.clients.working_calendar import TimeUnit, WorkingCalendar

@@ -18,7 +18,8 @@ from services.rules.conversation.button_ids import sign_button_id
 from services.rules.conversation.chain import Chain, ChainMessage
 from services.rules.conversation.context import Effect, RequestedMessage, RequestedWrite
 from services.rules.conversation.decider import Decider, Decision
-from services.rules.conversation.facts import Facts, PersonFacts
+from services.rules.conversation.fact_values import PersonFacts
+from services.rules.conversation.facts import Facts
 from services.rules.conversation.recurrence import Occurrence, next_occurrence, period_events
 from services.rules.matching.conditions import FieldValues
 from services.rules.matching.matcher import Matcher, RuleMatcher

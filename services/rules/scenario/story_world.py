@@ -12,7 +12,8 @@ from typing import Any
 import orjson
 from msgspec import ValidationError
 
-from services.rules.conversation.facts import Consent, Facts, PersonFacts, RightsFacts, WorkFacts
+from services.rules.conversation.fact_values import Consent, PersonFacts, RightsFacts, WorkFacts
+from services.rules.conversation.facts import Facts
 from services.rules.rulebook.catalogue import STAFF_ROLES, party_fields
 from services.rules.rulebook.faults import nearest_word
 from services.rules.rulebook.model import Rulebook, StaffDirectory, StandIn

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from services.rules.conversation.context import RequestedMessage
 from services.rules.conversation.decider import Decider
-from services.rules.conversation.facts import ConsentChange, Facts, PersonFacts
+from services.rules.conversation.fact_values import ConsentChange, PersonFacts
+from services.rules.conversation.facts import Facts
 from services.rules.matching.matcher import RuleMatcher
 from services.rules.rulebook.built_in import add_built_in_rules
 from shared.contracts.contacts import Addresses, PersonObserved

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState
-from services.rules.conversation.facts import Facts, PersonFacts, WorkFacts
+from services.rules.conversation.fact_values import PersonFacts, WorkFacts
+from services.rules.conversation.facts import Facts
 from shared.contracts.consonance import WorkObserved
 from shared.contracts.contacts import Addresses
 from shared.contracts.envelope import EventData

@@ -1,0 +1,232 @@
+"""Facts of people, their consent and messages, of works and of rights records: immutable values."""
+
+from datetime import date, datetime
+from enum import StrEnum
+from hashlib import blake2b
+from typing import NamedTuple
+
+from shared.contracts.consonance import WorkObserved
+from shared.contracts.contacts import PLACEHOLDER_NAME, PersonObserved
+from shared.contracts.ids import (
+    ChainId,
+    ContactId,
+    Line,
+    MessageId,
+    PersonId,
+    Wamid,
+)
+from shared.contracts.values import Instant, Value
+
+
+class PersonFacts(Value):
+    """A person without addresses: rules needs to know only whether there is one (``reachable``).
+
+    ``brought`` is the open submission that went over to another id when this one was merged.
+
+    ``address_mark`` tells whether the address has changed: two bytes of a hash, too few to find an address by.
+    ``address_marks`` are three bytes of a hash of each address, for the question whether two people had one in common.
+    """
+
+    person_id: PersonId
+    contact_id: ContactId | None = None
+    display_name: str
+    country: str | None = None
+    language: str | None = None
+    zone: str | None = None
+    roles: tuple[str, ...] = ()
+    reachable: bool
+    erased: bool = False
+    version: int = 0
+    merged_into: PersonId | None = None
+    merged_at: Instant | None = None
+    address_mark: int | None = None
+    subdivision: str | None = None
+    brought: str | None = None
+    address_marks: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, seen: PersonObserved, zone: str | None) -> "PersonFacts":
+        """``zone`` is the person's own time zone, or the one that country and phone number suggest."""
+        return cls(
+            person_id=seen.person_id,
+            contact_id=seen.contact_id,
+            display_name=seen.display_name or PLACEHOLDER_NAME,
+            country=seen.country,
+            language=seen.language,
+            zone=zone,
+            roles=tuple(seen.roles),
+            erased=seen.erased,
+            version=seen.version,
+            reachable=bool(seen.addresses.phone or seen.addresses.bsuid),
+            merged_into=seen.merged_into,
+            merged_at=seen.observed_at if seen.merged_into else None,
+            address_mark=_mark(seen),
+            address_marks=_marks(seen),
+            subdivision=seen.subdivision,
+        )
+
+
+def _mark(seen: PersonObserved) -> int:
+    """Of the number, where there is one: that a BSUID becomes known beside it changes nothing."""
+    written = f"{seen.person_id} {seen.addresses.phone or seen.addresses.bsuid}"
+    return int.from_bytes(blake2b(written.encode(), digest_size=2).digest())
+
+
+def _marks(seen: PersonObserved) -> tuple[int, ...]:
+    addresses = (seen.addresses.phone, seen.addresses.wa_id, seen.addresses.bsuid)
+    return tuple(
+        int.from_bytes(blake2b(address.encode(), digest_size=3).digest())
+        for address in addresses
+        if address is not None
+    )
+
+
+class Consent(Value):
+    """The last opt-out and opt-in of one person id, with the message that proves the newest.
+
+    ``wrong_person_at``: somebody at their address wrote that they are not this person; a consent given there counts no
+    more. ``marketing_in_at`` and ``marketing_out_at`` are of offers and announcements alone. A person may have several
+    ids: ``Facts.opted_out`` says whether one may write to the person, ``Facts.allows_marketing`` whether with offers.
+    """
+
+    opted_out_at: Instant | None = None
+    opted_in_at: Instant | None = None
+    evidence: str | None = None
+    wrong_person_at: Instant | None = None
+    marketing_in_at: Instant | None = None
+    marketing_out_at: Instant | None = None
+
+    @property
+    def is_wrong_person(self) -> bool:
+        """Until the address changes, or somebody there asks for messages."""
+        if self.wrong_person_at is None:
+            return False
+        return self.opted_in_at is None or self.opted_in_at <= self.wrong_person_at
+
+    @property
+    def opted_out(self) -> bool:
+        if self.opted_out_at is None:
+            return False
+        return self.opted_in_at is None or self.opted_in_at <= self.opted_out_at
+
+    def with_opt_out(self, at: datetime, evidence: str | None) -> "Consent":
+        """The newest of each kind counts, in whatever order they arrive."""
+        newer = self.opted_out_at is None or self.opted_out_at < at
+        return self.replace(opted_out_at=at, evidence=evidence) if newer else self
+
+    def with_opt_in(self, at: datetime, evidence: str | None) -> "Consent":
+        newer = self.opted_in_at is None or self.opted_in_at < at
+        return self.replace(opted_in_at=at, evidence=evidence) if newer else self
+
+    def with_marketing(self, at: datetime, *, allowed: bool) -> "Consent":
+        """The newest of each kind counts here too."""
+        name = "marketing_in_at" if allowed else "marketing_out_at"
+        known: datetime | None = getattr(self, name)
+        return self.replace(**{name: at}) if known is None or known < at else self
+
+
+class ConsentChange(StrEnum):
+    """The cause of a change. ``lapsed``: the address may be another person's now, so an opt-in counts no more.
+
+    ``address_changed``: the address that was somebody else's is another now. ``separated``: ids of one person are two
+    people's again, and both keep the opt-out.
+    """
+
+    OPT_IN = "opt_in"
+    OPT_OUT = "opt_out"
+    MARKETING_OPT_IN = "marketing_opt_in"
+    MARKETING_OPT_OUT = "marketing_opt_out"
+    WRONG_PERSON = "wrong_person"
+    LAPSED = "lapsed"
+    ADDRESS_CHANGED = "address_changed"
+    SEPARATED = "separated"
+
+
+class ConsentSource(StrEnum):
+    """Where it comes from: a message of the person, WhatsApp's own switch or refusal, a list, a change of identity."""
+
+    MESSAGE = "message"
+    WHATSAPP = "whatsapp"
+    IMPORT = "import"
+    IDENTITY = "identity"
+
+
+class ConsentEntry(Value):
+    """One line of the consent ledger; ``at`` is when the person said it, ``consent`` the state after it."""
+
+    person_id: PersonId
+    change: ConsentChange
+    at: Instant
+    source: ConsentSource
+    evidence: str | None = None
+    line: Line | None = None
+    consent: Consent
+
+
+class NoticeOutcome(NamedTuple):
+    """The dispatcher's report of a message that belongs to no chain: WhatsApp's id, and whether it may go again."""
+
+    wamid: Wamid | None
+    uncertain: bool
+
+
+class MessageFingerprint(Value):
+    """An unsolicited message as hashes of its words, and the chain it would answer."""
+
+    words: tuple[int, ...]
+    about: ChainId | None = None
+    at: Instant
+
+
+class UnsolicitedMessages(Value, rename={"recent": "said", "reported_at": "told_at"}):
+    """The messages a person wrote lately without being asked: when they were answered or started a rule, and hashes.
+
+    ``reported_at``: when it was last reported to a colleague that the person is not answered any more.
+    """
+
+    answered: tuple[Instant, ...] = ()
+    started: tuple[Instant, ...] = ()
+    recent: tuple[MessageFingerprint, ...] = ()
+    reported_at: Instant | None = None
+
+
+class Absence(Value):
+    """A member of staff wrote that they are away from ``first`` to ``last``, both inclusive.
+
+    ``covered_by`` gets what comes for them. ``returned_on`` is the day on which they wrote that they are back, which
+    also ends what people.yaml says of that time.
+    """
+
+    first: date
+    last: date
+    covered_by: PersonId | None = None
+    returned_on: date | None = None
+    evidence: Wamid | None = None
+
+    def covers(self, today: date) -> bool:
+        return self.first <= today <= self.last and (self.returned_on is None or self.returned_on < self.first)
+
+
+class CountedMessage(Value):
+    message_id: MessageId
+    at: Instant
+
+
+class CountedMessages(Value):
+    """The messages to one person that count for the caps, of the last days; ``version`` rises when they are stored."""
+
+    messages: tuple[CountedMessage, ...] = ()
+    version: int = 0
+
+
+class WorkFacts(Value):
+    """The last observed state of a work, and the ids of the blocks open on it."""
+
+    state: WorkObserved
+    blocks: tuple[str, ...] = ()
+
+
+class RightsFacts(Value):
+    status: str | None = None
+    needs_signature: bool = False
+    open_requests: tuple[str, ...] = ()
