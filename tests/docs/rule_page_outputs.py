@@ -1,8 +1,8 @@
 """Outputs of commands and chats that the pages of docs/rules show beside rule files, made anew.
 
 ``$ stet …`` in a block of kind ``console`` is run in a folder that has the page's files beside the shipped people and
-texts; ``<!-- chat with 812 in story 1 -->`` is followed by what that person sees in the page's first story. ``make
-rule-pages`` writes both into the pages; a test compares them.
+texts; ``<!-- chat with 812 in story 1 -->`` is followed by what that person sees in the first story of the page.
+``make rule-pages`` writes both into the pages; a test compares them.
 """
 
 import re
@@ -127,7 +127,9 @@ def _chat(page: Path, number: int, contact: ContactId) -> str:
     """A quotation: the person's chat in the story of that number on the page."""
     own = files_of(snippets(page))
     checked = check_files(shared_files() | own)
-    story = [each for each in checked.stories if each.location.file in own][number - 1]
+    order = list(own)
+    stories = [each for each in checked.stories if each.location.file in own]
+    story = sorted(stories, key=lambda each: order.index(each.location.file))[number - 1]
     chat = _Chat(contact)
     player = chat.player = StoryPlayer.of(story, checked.rulebook, chat, shadowed=False)
     chat.zone = ZoneInfo(player.people.people[contact].zone or "UTC")
