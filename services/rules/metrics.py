@@ -19,7 +19,7 @@ from services.rules.conversation.context import (
     RequestedWrite,
 )
 from services.rules.conversation.decider import Decision
-from services.rules.conversation.replies import ReplyPath, UnclearQuestion
+from services.rules.conversation.question_lookup import ReplyPath, UnclearQuestion
 from services.rules.rulebook.model import Verb
 from shared.contracts.ids import Revision
 from shared.contracts.writes import WriteOperation

@@ -13,8 +13,8 @@ from typing import Any
 import orjson
 
 from services.rules.conversation.facts import Facts
+from services.rules.conversation.question_lookup import QUOTE_PATIENCE
 from services.rules.conversation.recipients import people_in
-from services.rules.conversation.replies import QUOTE_PATIENCE
 from services.rules.conversation.required_facts import is_opt_out
 from services.rules.store import QUERIES
 from shared.contracts import consonance

@@ -12,13 +12,23 @@ from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import blake2b
 
-from services.rules.conversation import absence, button_ids, consent, forms, replies
+from services.rules.conversation import absence, button_ids, consent, forms
 from services.rules.conversation.absence_text import AbsenceText, Leave
 from services.rules.conversation.chain import Chain
 from services.rules.conversation.context import DecisionContext, GivenReply, Reason
 from services.rules.conversation.document import MESSAGE_RECEIVED, start_data
 from services.rules.conversation.fact_values import MessageFingerprint, UnsolicitedMessages
 from services.rules.conversation.outbound import notice_draft, send_notice, send_to_person, why_words
+from services.rules.conversation.question_lookup import (
+    FoundQuestion,
+    ReplyPath,
+    UnclearQuestion,
+    accepts_tap,
+    awaits_answer,
+    fills_form,
+    find_question,
+    is_button_tap,
+)
 from services.rules.conversation.recipients import is_staff
 from services.rules.conversation.release import show_digest
 from services.rules.conversation.replies import apply_button_answer, apply_free_text
@@ -155,7 +165,10 @@ _LOGIN_CODE = word_hash("a login code")
 _LOGIN_CODE_KEPT = timedelta(days=90)
 
 _IGNORED_KINDS = frozenset({MessageKind.EDIT, MessageKind.REVOKE, MessageKind.CALL})
-_CLARIFICATIONS = {replies.UnclearQuestion.SEVERAL: "which_question", replies.UnclearQuestion.SHARED: "shared_number"}
+_CLARIFICATIONS = {
+    UnclearQuestion.SEVERAL: "which_question",
+    UnclearQuestion.SHARED: "shared_number",
+}
 
 
 def handle_inbound(
@@ -172,18 +185,18 @@ def handle_inbound(
         return
     if show_digest(context, message):
         return
-    found = replies.find_question(context, message)
-    context.observations.append(GivenReply(found.path if isinstance(found, replies.FoundQuestion) else found))
+    found = find_question(context, message)
+    context.observations.append(GivenReply(found.path if isinstance(found, FoundQuestion) else found))
     intent = _intent(context, message, found)
     if intent is ReplyIntent.STOP:
         consent.stop(context, as_sent)
-    elif not replies.fills_form(found) and (notice := absence.read_notice(context, message)) is not None:
+    elif not fills_form(found) and (notice := absence.read_notice(context, message)) is not None:
         _apply_absence(context, message, trigger, notice)
     elif intent is ReplyIntent.WRONG_PERSON and _is_of_wrong_person(context, message, found):
         _apply_wrong_person(context, message, trigger, found)
-    elif _only_acknowledges(message, intent) and not replies.awaits_answer(found, message):
+    elif _only_acknowledges(message, intent) and not awaits_answer(found, message):
         context.add_reason(Reason.ACKNOWLEDGEMENT)
-    elif isinstance(found, replies.FoundQuestion) and _is_asked_for(context, found, message):
+    elif isinstance(found, FoundQuestion) and _is_asked_for(context, found, message):
         _answer(context, found, message, trigger)
     else:
         _handle_unsolicited(context, _Unsolicited(message, trigger, found, intent, as_sent), match)
@@ -208,12 +221,14 @@ def _apply_absence(
 
 
 def _is_of_wrong_person(
-    context: DecisionContext, message: MessageReceived, found: replies.FoundQuestion | replies.UnclearQuestion
+    context: DecisionContext,
+    message: MessageReceived,
+    found: FoundQuestion | UnclearQuestion,
 ) -> bool:
     """Whether it is about somebody we wrote to at this address. “Not me” to an offer only means the offer."""
     if message.shared_with:
         return False
-    if isinstance(found, replies.FoundQuestion):
+    if isinstance(found, FoundQuestion):
         return found.question.verb is not Verb.HAND_OVER
     person = context.facts.people.get(message.person_id)
     if person is None or is_staff(context, person):
@@ -225,12 +240,12 @@ def _apply_wrong_person(
     context: DecisionContext,
     message: MessageReceived,
     trigger: RuleTrigger,
-    found: replies.FoundQuestion | replies.UnclearQuestion,
+    found: FoundQuestion | UnclearQuestion,
 ) -> None:
     """Write there no more, tell them so once, and let the team correct the contact."""
     is_limited = exceeds_limit(context, message, None)
     team = _team_of(context, message.person_id)
-    if isinstance(found, replies.FoundQuestion):
+    if isinstance(found, FoundQuestion):
         team = context.rule_of(found.chain).owner
     consent.wrong_person(context, message)
     if not is_limited:
@@ -254,28 +269,26 @@ class _Unsolicited:
 
     message: MessageReceived
     trigger: RuleTrigger
-    found: replies.FoundQuestion | replies.UnclearQuestion
+    found: FoundQuestion | UnclearQuestion
     intent: ReplyIntent | None
     as_sent: MessageReceived
 
     @property
     def about(self) -> ChainId | None:
-        return self.found.chain.chain_id if isinstance(self.found, replies.FoundQuestion) else None
+        return self.found.chain.chain_id if isinstance(self.found, FoundQuestion) else None
 
     @property
     def may_start(self) -> bool:
         """Whether rules may start by it: it is about no question, and neither START nor a why."""
-        open_to_rules = (
-            self.found is replies.UnclearQuestion.NOTHING or self.found is replies.UnclearQuestion.UNKNOWN_QUOTE
-        )
+        open_to_rules = self.found is UnclearQuestion.NOTHING or self.found is UnclearQuestion.UNKNOWN_QUOTE
         return open_to_rules and self.intent not in {ReplyIntent.START, ReplyIntent.WHY}
 
 
-def _is_asked_for(context: DecisionContext, found: replies.FoundQuestion, message: MessageReceived) -> bool:
+def _is_asked_for(context: DecisionContext, found: FoundQuestion, message: MessageReceived) -> bool:
     """Whether it is a tap that still counts, or an answer that the form accepts."""
     if found.answer is not None:
-        return replies.accepts_tap(found)
-    return replies.fills_form(found) and forms.advances_form(context, found.chain, message)
+        return accepts_tap(found)
+    return fills_form(found) and forms.advances_form(context, found.chain, message)
 
 
 def _handle_unsolicited(
@@ -283,7 +296,7 @@ def _handle_unsolicited(
 ) -> None:
     """Answer an unsolicited message, unless it is above the limit."""
     matched = list(match(unsolicited.trigger)) if unsolicited.may_start else []
-    fills = replies.fills_form(unsolicited.found)
+    fills = fills_form(unsolicited.found)
     is_limited = exceeds_limit(
         context,
         unsolicited.message,
@@ -300,7 +313,7 @@ def _handle_unsolicited(
         _why(context, unsolicited.message)
     elif unsolicited.intent is ReplyIntent.START:
         return
-    elif isinstance(unsolicited.found, replies.FoundQuestion):
+    elif isinstance(unsolicited.found, FoundQuestion):
         _answer(context, unsolicited.found, unsolicited.message, unsolicited.trigger)
     elif unsolicited.found in _CLARIFICATIONS:
         context.add_reason(Reason.ASKED_WHICH)
@@ -322,13 +335,15 @@ def _took_back_reaction(message: MessageReceived) -> bool:
 
 
 def _intent(
-    context: DecisionContext, message: MessageReceived, found: replies.FoundQuestion | replies.UnclearQuestion
+    context: DecisionContext,
+    message: MessageReceived,
+    found: FoundQuestion | UnclearQuestion,
 ) -> ReplyIntent | None:
     """The intent of the words, or of the tap. In a form that waits for words on this line they are the answer."""
-    if replies.is_button_tap(context, message):
+    if is_button_tap(context, message):
         return ReplyIntent.STOP if button_ids.is_opt_out_tap(context.signing_keys, message.button_id) else None
-    is_here = isinstance(found, replies.FoundQuestion) and found.path is not replies.ReplyPath.ONLY_OPEN
-    if is_here and replies.fills_form(found) and forms.accepts_text(context, found.chain, message):
+    is_here = isinstance(found, FoundQuestion) and found.path is not ReplyPath.ONLY_OPEN
+    if is_here and fills_form(found) and forms.accepts_text(context, found.chain, message):
         stops = classify(message.text) is ReplyIntent.STOP and not forms.keeps_stop_word(context, found.chain, message)
         return ReplyIntent.STOP if stops else None
     return classify(message.text)
@@ -347,9 +362,7 @@ def _is_sticker(message: MessageReceived) -> bool:
     return media is not None and (media.mime or "").startswith("image/webp") and media.filename is None
 
 
-def _answer(
-    context: DecisionContext, found: replies.FoundQuestion, message: MessageReceived, trigger: RuleTrigger
-) -> None:
+def _answer(context: DecisionContext, found: FoundQuestion, message: MessageReceived, trigger: RuleTrigger) -> None:
     """Apply an answer in the name of the person who was asked, who may share the address with the writer."""
     chain, message = found.chain, message.replace(person_id=found.question.person_id)
     if found.answer is not None:
@@ -367,9 +380,7 @@ def _answer(
         context.save_chain(apply_free_text(context, chain, found.question, message))
 
 
-def _after_the_end(
-    context: DecisionContext, chain: Chain, found: replies.FoundQuestion, message: MessageReceived
-) -> None:
+def _after_the_end(context: DecisionContext, chain: Chain, found: FoundQuestion, message: MessageReceived) -> None:
     """Tell the person that the question is closed; the words go to the owner team."""
     context.add_reason(Reason.CLOSED_QUESTION, chain)
     context.save_chain(

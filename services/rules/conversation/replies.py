@@ -1,18 +1,6 @@
-"""Finds the question that a message answers, and applies the answer.
+"""Applies an answer to its question: it counts for the quorum, requests a write, hands over, or begins a form."""
 
-A question is found by the signed button, the quoted message, the short code, or as the only open one; otherwise the
-person is asked which one they mean. A quote of an unknown message is never guessed at. Answers count for the quorum,
-request writes, hand over, or begin a form.
-"""
-
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import timedelta
-from enum import StrEnum
-from typing import TypeGuard
-
-from services.rules.conversation import button_ids, forms, outbound, writes
+from services.rules.conversation import forms, outbound, writes
 from services.rules.conversation.chain import (
     Chain,
     ChainMessage,
@@ -23,7 +11,6 @@ from services.rules.conversation.chain import (
 )
 from services.rules.conversation.completion import close_chain, conclude, is_decided, people_asked, send_answer_message
 from services.rules.conversation.context import AnsweredQuestion, DecisionContext, Reason
-from services.rules.conversation.document import MESSAGE_RECEIVED
 from services.rules.conversation.handover import (
     ASSIGNEE_BUTTONS,
     OFFER_BUTTONS,
@@ -37,8 +24,6 @@ from services.rules.conversation.handover import (
 )
 from services.rules.conversation.outbound import MessageDraft, notice_draft, send_to_person, withdraw_messages
 from services.rules.conversation.recipients import awaited_people
-from services.rules.conversation.release import digest_item
-from services.rules.conversation.rendering import reference_code
 from services.rules.conversation.steps import advance, run_step
 from services.rules.rulebook.model import (
     AnswerAction,
@@ -51,172 +36,7 @@ from services.rules.rulebook.model import (
     questions_of,
 )
 from shared.contracts.ids import PersonId
-from shared.contracts.whatsapp import MessageKind, MessageReceived
-
-_SENT = frozenset({DeliveryState.ACCEPTED, DeliveryState.DELIVERED, DeliveryState.READ})
-_QUESTIONS = frozenset({Verb.ASK, Verb.REMIND, Verb.HAND_OVER, Verb.COLLECT})
-_CODE = re.compile(r"\b[A-HJKMNP-Z2-9]{6}\b")
-QUOTE_PATIENCE = timedelta(minutes=1)
-"""How long a reply waits until rules knows the message that it quotes."""
-
-
-class ReplyPath(StrEnum):
-    """How a question was found. ``only_open``: the person had one question that waited; ``form``: a form was open."""
-
-    BUTTON = "button"
-    QUOTE = "quote"
-    CODE = "code"
-    FORM = "form"
-    ONLY_OPEN = "only_open"
-
-
-class UnclearQuestion(StrEnum):
-    """Why no question was found. ``shared``: one to another person at the same address may be meant."""
-
-    SEVERAL = "several"
-    SHARED = "shared"
-    UNKNOWN_QUOTE = "unknown_quote"
-    NOTHING = "nothing"
-
-
-@dataclass(frozen=True, slots=True)
-class FoundQuestion:
-    """``answer`` is the button's answer, None for words."""
-
-    chain: Chain
-    question: ChainMessage
-    answer: str | None
-    path: ReplyPath
-
-
-def find_question(context: DecisionContext, message: MessageReceived) -> FoundQuestion | UnclearQuestion:
-    tapped = _by_button(context, message)
-    if tapped is not None:
-        return tapped
-    if message.quoted_id is not None:
-        return _by_quote(context, message)
-    return _by_code(context, message) or _only_open(context, message)
-
-
-def awaits_answer(found: FoundQuestion | UnclearQuestion, message: MessageReceived) -> bool:
-    """Whether the question found still waits for an answer; a form waits for words, which a reaction is not."""
-    if not isinstance(found, FoundQuestion):
-        return found in {UnclearQuestion.SEVERAL, UnclearQuestion.SHARED}
-    if found.answer is not None:
-        return True
-    if found.question.verb is Verb.COLLECT:
-        return message.message_kind is not MessageKind.REACTION and fills_form(found)
-    return _waits_for_answer(found.chain, found.question)
-
-
-def _waits_for_answer(chain: Chain, question: ChainMessage) -> bool:
-    return chain.active and question.open and chain.final_answer_of(question.person_id) is None
-
-
-def accepts_tap(found: FoundQuestion) -> bool:
-    """Whether a tap on this question still counts."""
-    chain, question = found.chain, found.question
-    return chain.active and not question.closed and chain.final_answer_of(question.person_id) is None
-
-
-def fills_form(found: FoundQuestion | UnclearQuestion) -> TypeGuard[FoundQuestion]:
-    """Whether it is a question of a form that is being filled."""
-    return isinstance(found, FoundQuestion) and _fills(found.chain, found.question)
-
-
-def _is_filled_by(chain: Chain, person: PersonId) -> bool:
-    return chain.active and chain.form is not None and not chain.form.over and chain.form.person_id == person
-
-
-def is_button_tap(context: DecisionContext, message: MessageReceived) -> bool:
-    """Whether it is a tap on one of our buttons; the text that comes with it is the button's title."""
-    return (
-        message.button_id is not None and button_ids.read_button_id(context.signing_keys, message.button_id) is not None
-    )
-
-
-def _by_button(context: DecisionContext, message: MessageReceived) -> FoundQuestion | None:
-    """The question that the button names, if it went to the writer's address, or to a person who is reached there."""
-    claim = button_ids.read_button_id(context.signing_keys, message.button_id) if message.button_id else None
-    found = context.facts.chain_of_message(claim[0]) if claim else None
-    if claim is None or found is None or not _went_to_writer(context, found[1], message):
-        return None
-    return FoundQuestion(found[0], found[1], claim[1], ReplyPath.BUTTON)
-
-
-def _went_to_writer(context: DecisionContext, question: ChainMessage, message: MessageReceived) -> bool:
-    """Whether the tap may be the asked person's. They may be reached elsewhere by now than when they were asked."""
-    if question.person_id in context.facts.ids_of_person(*_writers(message)):
-        return True
-    writer = context.facts.people.get(message.person_id)
-    return writer is not None and not set(question.sent_to).isdisjoint(writer.address_marks)
-
-
-def _writers(message: MessageReceived) -> tuple[PersonId, ...]:
-    """The people who may have written it: all who share the address."""
-    return (message.person_id, *message.shared_with)
-
-
-def _by_quote(context: DecisionContext, message: MessageReceived) -> FoundQuestion | UnclearQuestion:
-    quoted = context.facts.wamids.get(message.quoted_id) if message.quoted_id else None
-    found = digest_item(context, quoted, _codes_in(message)) if quoted else None
-    if found is not None and found[1].person_id == message.person_id:
-        return FoundQuestion(found[0], found[1], None, ReplyPath.QUOTE)
-    if found is not None and found[1].person_id in message.shared_with and _waits_for_answer(*found):
-        return UnclearQuestion.SHARED
-    return UnclearQuestion.UNKNOWN_QUOTE
-
-
-def _by_code(context: DecisionContext, message: MessageReceived) -> FoundQuestion | None:
-    codes = _codes_in(message)
-    coded = (c for c in context.facts.chains_of(message.person_id) if reference_code(c.chain_id) in codes)
-    for chain in coded:
-        if (question := _open_question(chain, message.person_id)) is not None:
-            return FoundQuestion(chain, question, None, ReplyPath.CODE)
-    return None
-
-
-def _codes_in(message: MessageReceived) -> frozenset[str]:
-    return frozenset(_CODE.findall((message.text or "").upper()))
-
-
-def _only_open(context: DecisionContext, message: MessageReceived) -> FoundQuestion | UnclearQuestion:
-    """The form that is being filled on this line, else the only open question."""
-    if message.message_kind is MessageKind.REACTION:
-        return UnclearQuestion.NOTHING
-    waiting = [(c, q) for person in _writers(message) for c, q in _waiting_for(context, person) if _takes_words(c, q)]
-    filling = [found for found in waiting if _fills(*found) and found[0].line in {None, message.line}]
-    if filling and (filling[0][1].person_id == message.person_id or len(filling) == 1):
-        return FoundQuestion(*filling[0], None, ReplyPath.FORM)
-    if any(question.person_id != message.person_id for _, question in waiting):
-        return UnclearQuestion.SHARED
-    if len(waiting) > 1:
-        return UnclearQuestion.SEVERAL
-    return FoundQuestion(*waiting[0], None, ReplyPath.ONLY_OPEN) if waiting else UnclearQuestion.NOTHING
-
-
-def _waiting_for(context: DecisionContext, person: PersonId) -> Iterator[tuple[Chain, ChainMessage]]:
-    for chain in context.facts.chains_of(person):
-        if chain.active and (question := _open_question(chain, person)) is not None:
-            yield chain, question
-
-
-def _takes_words(chain: Chain, question: ChainMessage) -> bool:
-    """Whether words may answer the question. A rule that joins messages expects more of them, which are no answers."""
-    return question.verb is Verb.COLLECT or not (chain.joins and chain.start_name == MESSAGE_RECEIVED)
-
-
-def _fills(chain: Chain, question: ChainMessage) -> bool:
-    return question.verb is Verb.COLLECT and _is_filled_by(chain, question.person_id)
-
-
-def _open_question(chain: Chain, person: PersonId) -> ChainMessage | None:
-    """The newest question of this chain to this person that is known to be sent."""
-    if _is_filled_by(chain, person):
-        prompts = [m for m in chain.messages if m.verb is Verb.COLLECT and m.person_id == person]
-        return prompts[-1] if prompts else None
-    mine = (m for m in reversed(chain.messages) if m.person_id == person and m.verb in _QUESTIONS)
-    return next((m for m in mine if m.open and m.delivery in _SENT), None)
+from shared.contracts.whatsapp import MessageReceived
 
 
 def apply_button_answer(
