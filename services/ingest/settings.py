@@ -17,10 +17,10 @@ from pydantic_core import PydanticCustomError
 from services.ingest.cloudevents import PushSettings
 from services.ingest.http.connections import ConnectionLimits
 from services.ingest.http.router import MAX_BODY_BYTES
-from services.ingest.media.content_types import ACCEPTED_TYPES
 from services.ingest.media.fetcher import FileLimits
 from services.ingest.media.provider import MediaEndpoint
 from services.ingest.poll.vocabulary import TenantVocabulary
+from shared.clients.file_types import ACCEPTED_TYPES
 from shared.contracts import consonance
 from shared.contracts.consonance import ComponentState
 from shared.contracts.ids import Line

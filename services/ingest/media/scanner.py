@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from services.ingest.media.content_types import FileRefused
+from shared.clients.file_types import FileRefused
 from shared.contracts.errors import Unavailable
 from shared.contracts.whatsapp import MediaRefusal, ScanVerdict
 

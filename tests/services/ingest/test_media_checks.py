@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 import pytest
 from yarl import URL
 
-from services.ingest.media.content_types import ACCEPTED_TYPES, FileRefused, content_type
-from services.ingest.media.provider import MediaClient, MediaEndpoint, MediaLink, is_public_address
+from services.ingest.media.provider import MediaClient, MediaEndpoint, MediaLink
 from services.ingest.media.scanner import ClamdScanner
+from shared.clients.file_types import ACCEPTED_TYPES, FileRefused, content_type
+from shared.clients.public_hosts import is_public_address
 from shared.contracts.errors import Unavailable
 from shared.contracts.whatsapp import MediaRefusal, ScanVerdict
 

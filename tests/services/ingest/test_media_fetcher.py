@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from services.ingest.media.content_types import ACCEPTED_TYPES
 from services.ingest.media.fetcher import FileLimits, MediaFetcher
 from services.ingest.media.file_store import FileStore
 from services.ingest.media.provider import MediaClient, MediaEndpoint
 from services.ingest.media.queue import MEDIA_LIFETIME, WaitingFile, WaitingFiles
 from services.ingest.media.scanner import ClamdScanner, NoScanner, Scanner
 from services.ingest.metrics import IngestMetrics
+from shared.clients.file_types import ACCEPTED_TYPES
 from shared.contracts.ids import PersonId, TenantId
 from shared.contracts.whatsapp import MediaRefusal, MediaRefused, MediaStored, ScanVerdict
 from shared.runtime.clock import Clock, SystemClock, machine_now

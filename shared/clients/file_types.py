@@ -1,4 +1,4 @@
-"""The type of a file by its content: what a sender declares is a claim, and a name proves nothing.
+"""The type of a file by its content: what is declared is a claim, and a name proves nothing.
 
 Pure. The signatures of formats are the library's; what a container holds is believed only where the container fits.
 """
@@ -31,6 +31,9 @@ ACCEPTED_TYPES = frozenset(
 
 https://developers.facebook.com/docs/whatsapp/cloud-api/reference/media#supported-media-types
 """
+
+DOCUMENT_TYPES = frozenset({"application/pdf", "text/plain", _DOCX, _XLSX, _PPTX, _WORD, _EXCEL, _POWERPOINT})
+"""The types that WhatsApp takes for documents, on the same page."""
 
 _CONTAINERS = (
     frozenset({"application/zip", _DOCX, _XLSX, _PPTX, _ODT, _EPUB}),
@@ -65,7 +68,7 @@ class FileRefused(Exception):
 
 
 def content_type(head: bytes, declared: str | None, accepted: Collection[str]) -> str:
-    """The type of a file that begins with ``head``. ``declared`` is the sender's.
+    """The type of a file that begins with ``head``. ``declared`` is the type that its sender or its host names.
 
     Raises FileRefused for an empty file, and for a type that is not accepted.
     """
