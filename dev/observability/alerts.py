@@ -346,6 +346,26 @@ _INGEST_ALERTS = [
         _steady('stet_media_waiting_age_seconds{service="ingest"}', "0+60", "40", after="2h"),
     ),
     Alert(
+        "StetDocumentNotSent",
+        Severity.TICKET,
+        "max by (namespace) (stet_document_waiting_age_seconds) > <1h>",
+        "5m",
+        "A document that goes with a message has not been fetched for an hour",
+        "Its messages wait, and expire in the end. The log says document.retried with the reason.",
+        "pipeline",
+        _steady('stet_document_waiting_age_seconds{service="dispatcher"}', "0+60", "40", after="2h"),
+    ),
+    Alert(
+        "StetDocumentRefused",
+        Severity.TICKET,
+        'sum by (namespace, outcome) (increase(stet_documents_total{outcome!~"ready|retried"}[1h])) > 0',
+        "0m",
+        "A document that goes with a message can never be had: {{ $labels.outcome }}",
+        "Its messages were dropped, and their rules went on without them. The log says document.settled.",
+        "pipeline",
+        _steady('stet_documents_total{service="dispatcher", outcome="document_missing"}', "0+1", "0", after="2h"),
+    ),
+    Alert(
         "StetConnectionsDropped",
         Severity.TICKET,
         "sum by (namespace, reason) (increase("

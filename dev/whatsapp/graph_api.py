@@ -3,6 +3,7 @@
 import asyncio
 import hmac
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import orjson
@@ -80,8 +81,8 @@ class GraphApi:
     async def upload(self, request: web.Request) -> web.StreamResponse:
         """``POST /{version}/{phone number id}/media``, multipart: ``messaging_product``, ``file``, ``type``."""
         try:
-            self._authorised(request)
-            kept = self.simulator.network.media.upload(*await _uploaded(request))
+            number = self._authorised(request).phone_number_id
+            kept = self.simulator.network.media.upload(*await _uploaded(request), number)
         except GraphError as error:
             return self._refusal(error)
         self.simulator.counters.add("media.uploads")
@@ -102,7 +103,8 @@ class GraphApi:
 
     def _handle(self, line: BusinessLine, body: object) -> dict[str, Any]:
         simulator = self.simulator
-        asked = read_send(body, simulator.templates)
+        files = partial(simulator.network.media.check_sendable, number=line.phone_number_id)
+        asked = read_send(body, simulator.templates, files)
         if isinstance(asked, ReadReceipt):
             if not any(reply.wamid == asked.wamid for reply in simulator.network.message_log.replies):
                 raise GraphError(131009, "message_id is not a message received by this number")

@@ -44,7 +44,7 @@ class MediaFile:
     mime: str
     content: bytes
     expires_at: float
-    uploaded: bool = False
+    number: str | None = None  # the phone number id that uploaded it, and may send it
 
     @property
     def digest(self) -> bytes:
@@ -64,7 +64,7 @@ class MediaFiles:
         self._files[media_id] = file
         return file
 
-    def upload(self, mime: str, content: bytes) -> MediaFile:
+    def upload(self, mime: str, content: bytes, number: str) -> MediaFile:
         """Raises GraphError for a type that Meta does not take, and for a file that is too large for its type."""
         most = UPLOAD_LIMITS.get(mime)
         if most is None:
@@ -74,7 +74,7 @@ class MediaFiles:
         media_id = str(int.from_bytes(hashlib.sha256(f"{len(self._files)}".encode() + content).digest()[:8], "big"))[
             :16
         ]
-        file = MediaFile(media_id, mime, content, self._clock() + UPLOAD_SECONDS, uploaded=True)
+        file = MediaFile(media_id, mime, content, self._clock() + UPLOAD_SECONDS, number)
         self._files[media_id] = file
         return file
 
@@ -84,6 +84,12 @@ class MediaFiles:
         if file is None or file.expires_at <= self._clock():
             raise GraphError(100, f"object {media_id} does not exist or may not be used", subcode=MISSING_OBJECT)
         return file
+
+    def check_sendable(self, media_id: str, number: str) -> None:
+        """Raises GraphError for an id that this number did not upload, or that has expired."""
+        file = self._files.get(media_id)
+        if file is None or file.number != number or file.expires_at <= self._clock():
+            raise GraphError(100, "the document's id is not that of a file which this number has uploaded")
 
     def link(self, media_id: str) -> str:
         """The token of a new link."""

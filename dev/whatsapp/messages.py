@@ -14,6 +14,7 @@ from dev.whatsapp.directory import WhatsAppPerson
 class MessageType(StrEnum):
     TEXT = "text"
     TEMPLATE = "template"
+    DOCUMENT = "document"
     INTERACTIVE = "interactive"
 
 
@@ -35,6 +36,14 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
+class SentDocument:
+    """A file beneath or above a message; ``media_id`` is None for one that is named by a link."""
+
+    media_id: str | None
+    filename: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Content:
     """The content that the person sees."""
 
@@ -46,6 +55,7 @@ class Content:
     language: str | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
     category: str = "service"
+    document: SentDocument | None = None
 
     def choice(self, wanted: str) -> Choice | None:
         return next((choice for choice in self.choices if wanted in {choice.id, choice.title}), None)
@@ -98,7 +108,10 @@ class AcceptedMessage:
 
     def as_json_object(self) -> dict[str, Any]:
         content = self.content
+        document = content.document
+        attached = {} if document is None else {"document": {"id": document.media_id, "filename": document.filename}}
         return {
+            **attached,
             "wamid": self.wamid,
             "person": self.person.id,
             "to": self.to,

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from dev.whatsapp.graph_errors import GraphError
-from dev.whatsapp.messages import Choice, Content, MessageType, ReadReceipt, SendRequest, TapKind
+from dev.whatsapp.messages import Choice, Content, MessageType, ReadReceipt, SendRequest, SentDocument, TapKind
 from dev.whatsapp.templates import ButtonKind, RegisteredTemplate, TemplateButton
 
 
@@ -77,9 +77,36 @@ _HEADERS = ("text", "image", "video", "document")
 _ROWS = 10
 
 
-def interactive(message: Node) -> Content:
+CheckFile = Callable[[str], None]
+"""Raises GraphError for the id of a file that this number may not send."""
+
+
+def document_of(said: Node, check_file: CheckFile) -> SentDocument:
+    """The node of a document: an id or a link, and a file name."""
+    media_id, link = said.maybe_text("id", 100), said.maybe_text("link", 2000)
+    if (media_id is None) is (link is None):
+        raise GraphError(131008, f"{said.path} needs either id or link")
+    if media_id is not None:
+        check_file(media_id)
+    return SentDocument(media_id, said.maybe_text("filename", _FILE_NAME))
+
+
+_FILE_NAME = 240  # Meta documents no limit
+
+
+def document(message: Node, check_file: CheckFile) -> Content:
+    said = message.child("document")
+    sent = document_of(said, check_file)
+    return Content(MessageType.DOCUMENT, said.maybe_text("caption", 1024) or "", document=sent)
+
+
+def interactive(message: Node, check_file: CheckFile) -> Content:
     said = message.child("interactive")
-    return _READERS[said.one_of("type", _READERS)](said)
+    content = _READERS[said.one_of("type", _READERS)](said)
+    header = said.maybe("header")
+    if header is None or header.value.get("type") != "document":
+        return content
+    return replace(content, document=document_of(header.child("document"), check_file))
 
 
 def _buttons(said: Node) -> Content:
@@ -150,15 +177,14 @@ class KnownTemplates(Protocol):
         """Raises GraphError where there is none, or none that may be sent."""
 
 
-def template(message: Node, known: KnownTemplates) -> Content:
+def template(message: Node, known: KnownTemplates, check_file: CheckFile) -> Content:
     said = message.child("template")
     name = said.text("name", 512)
     language = said.child("language").text("code", 20)
     definition = known.find(name, language)
     components = said.children("components", 20) if said.value.get("components") else []
     values = _body_values(definition, [part for part in components if part.one_of("type", _PARTS) == "body"])
-    if any(part.value["type"] == "header" for part in components):
-        raise GraphError(132012, f"template {name} has no header")
+    sent = _header(definition, [part for part in components if part.value["type"] == "header"], check_file)
     text = definition.render(values)
     if len(text) > _BODY:
         raise GraphError(132005, f"the body of {name} has {len(text)} characters once filled, at most {_BODY}")
@@ -172,7 +198,21 @@ def template(message: Node, known: KnownTemplates) -> Content:
         language=language,
         parameters=values,
         category=definition.category,
+        document=sent,
     )
+
+
+def _header(definition: RegisteredTemplate, parts: list[Node], check_file: CheckFile) -> SentDocument | None:
+    if not parts:
+        if definition.header is not None:
+            raise GraphError(132012, f"header: {definition.name} needs a {definition.header}, none was given")
+        return None
+    if definition.header is None and not definition.open:
+        raise GraphError(132012, f"template {definition.name} has no header")
+    parameter = parts[0].children("parameters", 1)[0]
+    if parameter.required("type") != (definition.header or "document"):
+        raise GraphError(132012, f"header: {definition.name} needs a {definition.header}")
+    return document_of(parameter.child("document"), check_file)
 
 
 _PARTS = ("header", "body", "button")
@@ -258,7 +298,7 @@ _PHONE = re.compile(r"\+?\d{5,15}")
 _PUNCTUATION = re.compile(r"[\s().-]")
 
 
-def read_send(body: object, templates: KnownTemplates) -> SendRequest | ReadReceipt:
+def read_send(body: object, templates: KnownTemplates, check_file: CheckFile) -> SendRequest | ReadReceipt:
     message = _top(body)
     if message.value.get("status") is not None:
         return _receipt(message)
@@ -268,7 +308,7 @@ def read_send(body: object, templates: KnownTemplates) -> SendRequest | ReadRece
         message.text("biz_opaque_callback_data", _CALLBACK, code=100)
     if (context := message.maybe("context")) is not None:
         context.text("message_id", 512)
-    return SendRequest(to, recipient, _content(message, templates), callback)
+    return SendRequest(to, recipient, _content(message, templates, check_file), callback)
 
 
 def is_bsuid(address: str) -> bool:
@@ -309,12 +349,14 @@ def _addresses(message: Node) -> tuple[str | None, str | None]:
     return None, recipient
 
 
-def _content(message: Node, templates: KnownTemplates) -> Content:
+def _content(message: Node, templates: KnownTemplates, check_file: CheckFile) -> Content:
     kind = message.value.get("type", "text")
     if kind == MessageType.TEXT:
         return Content(MessageType.TEXT, message.child("text").text("body", _TEXT, code=100))
     if kind == MessageType.TEMPLATE:
-        return template(message, templates)
+        return template(message, templates, check_file)
     if kind == MessageType.INTERACTIVE:
-        return interactive(message)
+        return interactive(message, check_file)
+    if kind == MessageType.DOCUMENT:
+        return document(message, check_file)
     raise GraphError(131051, "type is not one this number can send")

@@ -34,6 +34,10 @@ _ENDS = re.compile(r"^[\W_]*\{\{|\}\}[\W_]*$")
 
 # subcodes beside code 100
 DUPLICATE, TOO_MANY_PARAMETERS, PARAMETER_AT_END, NO_EXAMPLE = 2388024, 2388293, 2388299, 2388043
+NO_HEADER_EXAMPLE = 2388273
+HANDLE_PREFIX = "4::"
+"""The beginning of the handle of a resumable upload."""
+
 RATE_LIMITED = 80008
 """Meta's code for too many calls of the management API on one account."""
 
@@ -298,7 +302,8 @@ def _components(template: RegisteredTemplate) -> list[Json]:
         named = [{"param_name": name, "example": name} for name in template.parameters]
         body["example"] = {"body_text_named_params": named}
     buttons = [{"type": button.type.value.upper(), "text": button.text} for button in template.buttons]
-    return [body, *([{"type": "BUTTONS", "buttons": buttons}] if buttons else [])]
+    header = [{"type": "HEADER", "format": template.header.upper()}] if template.header else []
+    return [*header, body, *([{"type": "BUTTONS", "buttons": buttons}] if buttons else [])]
 
 
 def _read(body: object) -> tuple[RegisteredTemplate, list[Json]]:
@@ -323,9 +328,24 @@ def _read(body: object) -> tuple[RegisteredTemplate, list[Json]]:
         body=text,
         parameters=parameters,
         buttons=_read_buttons(components),
+        header=_read_header(components),
         status=TemplateStatus.PENDING,
     )
     return template, components
+
+
+def _read_header(components: list[Json]) -> str | None:
+    """A header of a file needs an example: the handle of a resumable upload."""
+    headers = [each for each in components if str(each.get("type")).upper() == "HEADER"]
+    if not headers:
+        return None
+    if str(headers[0].get("format")).upper() != "DOCUMENT":
+        raise GraphError(100, "headers other than DOCUMENT are not simulated")
+    example = headers[0].get("example")
+    handles = example.get("header_handle") if isinstance(example, dict) else None
+    if not isinstance(handles, list) or not handles or not str(handles[0]).startswith(HANDLE_PREFIX):
+        raise GraphError(100, "a header of a document needs an example: header_handle", subcode=NO_HEADER_EXAMPLE)
+    return "document"
 
 
 def _read_body(components: list[Json], *, named: bool) -> tuple[str, tuple[str, ...]]:

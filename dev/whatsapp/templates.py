@@ -48,6 +48,7 @@ class RegisteredTemplate(BaseModel):
     buttons: tuple[Annotated[TemplateButton, BeforeValidator(_spelled_out)], ...] = ()
     status: TemplateStatus = TemplateStatus.APPROVED
     category: str = "utility"
+    header: str | None = None  # the kind of file above the body: "document"
     open: bool = False  # its definition is unknown: any parameters and buttons will do
 
     @model_validator(mode="before")

@@ -9,8 +9,11 @@ from services.dispatcher.account_store import AccountStore
 from services.dispatcher.audit import audit_hops
 from services.dispatcher.charges import ChargeCounter, ChargeStore
 from services.dispatcher.delivery_evidence import DeliveryEvidence
+from services.dispatcher.document_store import DocumentStore
+from services.dispatcher.documents import DocumentPreparer
 from services.dispatcher.handlers import TOPICS, DispatcherHandler
 from services.dispatcher.leader import LEADER_SESSION, Leader, TopicBacklog
+from services.dispatcher.media_uploads import WhatsAppUploads
 from services.dispatcher.message_updates import SERVICE, MessageUpdater
 from services.dispatcher.monitor import Monitor
 from services.dispatcher.reconciliation import Reconciler
@@ -54,7 +57,7 @@ def compose(
     """Without ``fetch_ends`` there is no broker, and nothing to read before sending."""
     tenant, lines = settings.tenant, tuple(settings.whatsapp_lines)
     people, store, account = PeopleStore(tenant), MessageStore(tenant), AccountStore(tenant)
-    throttle_store = ThrottleStore(tenant)
+    throttle_store, documents = ThrottleStore(tenant), DocumentStore(tenant)
     updater = MessageUpdater(tenant, store, people, throttle_store)
     charges = ChargeStore(tenant, settings.zone)
     evidence = DeliveryEvidence(tenant, updater, charges)
@@ -66,7 +69,7 @@ def compose(
     session = partial(connect, settings.dsn, SERVICE, **LEADER_SESSION)
     lease = LeaderLease(f"stet/dispatcher/portfolio/{tenant}", session, task="sender")
     return DispatcherParts(
-        handler=DispatcherHandler(people, store, updater, evidence, account),
+        handler=DispatcherHandler(people, store, updater, evidence, account, documents),
         sender=sender,
         leader=Leader(
             lease,
@@ -80,6 +83,7 @@ def compose(
             lines,
             settings.lease,
             templates,
+            documents,
             {str(line): number for line, number in settings.whatsapp_accounts.items()},
             whatsapp.display_number,
         ),
@@ -94,6 +98,8 @@ async def main() -> None:
     async with (
         service_process(settings, SERVICE) as process,
         WhatsAppClient(settings.endpoint(), settings.sends_in_flight) as whatsapp,
+        WhatsAppUploads(settings.endpoint()) as uploads,
+        settings.document_source() as source,
     ):
         parts = compose(settings, process.pool, process.clock, whatsapp, partial(_fetch_ends, process))
         process.consume(TOPICS, parts.handler)
@@ -112,6 +118,16 @@ async def main() -> None:
             )
             process.task("templates", reader.run)
         process.task("charges", parts.charges.run)
+        documents = DocumentPreparer(
+            process.pool,
+            process.clock,
+            parts.handler.documents,
+            source,
+            uploads,
+            settings.most_document_bytes,
+        )
+        process.task("documents", documents.run)
+        process.add_idle_check(documents.idle)
         process.task("gauges", parts.monitor.update_gauges)
         process.audit(*audit_hops())
         process.add_idle_check(parts.monitor.idle)

@@ -13,9 +13,10 @@ from msgspec.structs import replace
 
 from services.dispatcher import metrics
 from services.dispatcher.account_limits import Restriction
+from services.dispatcher.document_store import DocumentKey, DocumentStore, KnownDocument
 from services.dispatcher.learned_limits import LearnedLimits
 from services.dispatcher.pauses import OperatorPauses
-from services.dispatcher.payload import UnsendableContent, build_body
+from services.dispatcher.payload import ContentDocument, MessageContent, UnsendableContent, build_body
 from services.dispatcher.planner import DropMessage, Postpone, SendContext, SendNow, is_window_open, plan_send
 from services.dispatcher.rate_limits import RateUsage
 from services.dispatcher.reasons import MessageReason
@@ -64,9 +65,10 @@ class SendIntent(Struct, frozen=True):
 class ClaimedBatch:
     """The decisions of one round. ``busy`` are the people, ``templates`` the templates of sends in flight.
 
-    ``held`` messages were found and belong to people of unread partitions.
+    ``held`` messages were found and belong to people of unread partitions. ``documents`` are those that are settled.
     """
 
+    documents: Mapping[DocumentKey, KnownDocument] = field(default_factory=dict)
     intents: dict[str, SendIntent] = field(default_factory=dict)
     waits: list[tuple[str, datetime, str]] = field(default_factory=list)
     drops: list[tuple[str, MessageReason]] = field(default_factory=list)
@@ -88,6 +90,7 @@ class Claimer:
     pauses: OperatorPauses
     templates: TemplateCache
     learned: LearnedLimits
+    documents: DocumentStore
     accounts: Mapping[str, str] = field(default_factory=dict)
     """Line → WhatsApp business account, where a setting says so."""
     bulk_turns: Counter[str] = field(default_factory=Counter)
@@ -119,7 +122,9 @@ class Claimer:
         people, templates = in_flight
         passed = [*people, *self.unread.refresh()]
         due = await self.store.find_due(connection, capacities, passed, (moment.business, moment.machine), at_most)
-        batch = ClaimedBatch(busy=set(people), templates=set(templates))
+        keys = {key for one in due if isinstance(one, DueMessage) and (key := _document_of(one)) is not None}
+        documents = await self.documents.find(connection, keys, moment.machine)
+        batch = ClaimedBatch(documents, busy=set(people), templates=set(templates))
         self._plan_all(due, batch, moment)
         if batch.waits:
             await self.store.postpone(connection, batch.waits)
@@ -151,9 +156,10 @@ class Claimer:
                     _drop_unreadable(batch, one.message.message_id, error)
 
     def _plan(self, due: DueMessage, batch: ClaimedBatch, moment: Moment) -> None:
+        due = _with_document(due, batch.documents, moment.business)
         due = self._with_usable_template(due, batch.templates, moment.business)
         message = due.message
-        context = self._context(due, batch.templates, moment.business)
+        context = self._context(due, batch, moment.business)
         match plan_send(message, context, self.usage.limits, moment.business):
             case SendNow() as send:
                 self._add_intent(due, send, batch, moment)
@@ -205,15 +211,19 @@ class Claimer:
                 self.usage.release(intent.target.line)
                 del batch.intents[message_id]
 
-    def _context(self, due: DueMessage, templates: Collection[tuple[str, str]], now: datetime) -> SendContext:
-        line, person_id = due.message.line, due.message.person_id
+    def _context(self, due: DueMessage, batch: ClaimedBatch, now: datetime) -> SendContext:
+        line, person_id, document = due.message.line, due.message.person_id, due.message.content.document
+        key = _document_of(due)
+        found = batch.documents.get(key) if key is not None else None
         return SendContext(
             person_known=due.person_known,
             address=due.address,
             window_opened_at=due.window_opened_at,
             template=self._template_state(due),
-            template_throttled_until=self._template_throttled_until(due, templates, now),
+            template_throttled_until=self._template_throttled_until(due, batch.templates, now),
             is_template_paused_by_operator=self.pauses.names.has_template(_template_of(due)),
+            is_document_pending=document is not None and document.media_id is None,
+            document_refusal=found.refusal if found is not None else None,
             portfolio_free_at=self._portfolio_free_at(due, now),
             template_restricted_until=self._restricted_until(Restriction.BUSINESS_INITIATED, line, now),
             free_text_restricted_until=self._restricted_until(Restriction.CUSTOMER_INITIATED, line, now),
@@ -241,6 +251,8 @@ class Claimer:
         call = due.message.content.template
         fallback = call.get("fallback") if call else None
         if call is None or fallback is None or self.pauses.names.has_template(_template_of(due)):
+            return due
+        if not _may_go_as(fallback, due.message.content.document):
             return due
         fallback = {**fallback, "marketing_consent": call.get("marketing_consent", False)}
         content = replace(due.message.content, template=fallback)
@@ -273,6 +285,49 @@ class Claimer:
     def _restricted_until(self, restriction: Restriction, line: str, now: datetime) -> datetime | None:
         current = self.learned.current
         return current.until(restriction, self.accounts.get(line), now) if current.restrictions else None
+
+
+_OPTIONAL_WAIT = timedelta(minutes=15)  # for a document without which the message may go
+
+
+def _document_of(due: DueMessage) -> DocumentKey | None:
+    document = due.message.content.document
+    return None if document is None else (due.message.line, document.document_id)
+
+
+def _with_document(due: DueMessage, known: Mapping[DocumentKey, KnownDocument], now: datetime) -> DueMessage:
+    """With the file's id at WhatsApp, where WhatsApp has it; without the document where that is optional, and
+    cannot be had or takes too long.
+    """
+    content, key = due.message.content, _document_of(due)
+    if content.document is None or key is None:
+        return due
+    found = known.get(key)
+    if found is not None and found.media_id is not None:
+        document = replace(content.document, media_id=found.media_id, mime=found.mime)
+        return _with_content(due, replace(content, document=document))
+    is_given_up = found is not None or now >= due.message.requested_at + _OPTIONAL_WAIT
+    return _without_document(due) if content.document.optional and is_given_up else due
+
+
+def _without_document(due: DueMessage) -> DueMessage:
+    """A template with a document's header cannot go then; its fallback has none."""
+    content = due.message.content
+    call, fallback = content.template, (content.template or {}).get("fallback")
+    if call is not None and call.get("header"):
+        call = {**fallback, "marketing_consent": call.get("marketing_consent", False)} if fallback else None
+        other = replace(content, document=None, template=call)
+        return replace(_with_content(due, other), template=TemplateState.USABLE, category=None)
+    return _with_content(due, replace(content, document=None))
+
+
+def _with_content(due: DueMessage, content: MessageContent) -> DueMessage:
+    return replace(due, message=replace(due.message, content=content))
+
+
+def _may_go_as(fallback: Mapping[str, object], document: ContentDocument | None) -> bool:
+    """Whether a fallback takes the message's document, or the message may go without it."""
+    return document is None or document.optional or bool(fallback.get("header"))
 
 
 def _drop_unreadable(batch: ClaimedBatch, message_id: str, error: Exception) -> None:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from services.dispatcher.account_limits import parse_limit_reports
 from services.dispatcher.account_store import AccountStore
 from services.dispatcher.delivery_evidence import DeliveryEvidence, ReceivedStatus
+from services.dispatcher.document_store import DocumentStore
 from services.dispatcher.message_state import MessageState, withdraw
 from services.dispatcher.message_updates import MessageUpdate, MessageUpdater, message_event
 from services.dispatcher.metrics import MessageTally
@@ -39,6 +40,7 @@ from shared.contracts.whatsapp import (
     WebhookGapOpened,
 )
 from shared.runtime.batch import ReceivedEvent
+from shared.runtime.clock import machine_now
 from shared.runtime.outbox import Transaction
 
 TOPICS = CONSUMED["dispatcher"]
@@ -69,6 +71,7 @@ class DispatcherHandler:
     updater: MessageUpdater
     evidence: DeliveryEvidence
     account: AccountStore
+    documents: DocumentStore
 
     def locks(self, batch: Sequence[ReceivedEvent]) -> Iterable[str]:
         """One for merges of people, which change ids that other merges lead to.
@@ -100,6 +103,7 @@ class DispatcherHandler:
 
     async def _add_requests(self, tx: Transaction, requests: Sequence[tuple[SendMessage, Event]]) -> None:
         await self.store.add(tx.connection, requests, tx.now)
+        await self.documents.request(tx.connection, [message for message, _ in requests], machine_now())
         await tx.connection.execute("select pg_notify($1, '')", WAKE_CHANNEL)
 
     async def _withdraw(self, tx: Transaction, requests: Sequence[tuple[WithdrawMessage, Event]]) -> None:

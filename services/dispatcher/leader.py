@@ -17,6 +17,7 @@ from aiokafka.errors import KafkaError
 from services.dispatcher import metrics
 from services.dispatcher.account_store import AccountStore
 from services.dispatcher.claimer import Claimer, Moment
+from services.dispatcher.document_store import DocumentStore
 from services.dispatcher.handlers import TEMPLATES_CHANNEL, WAKE_CHANNEL, WITHDRAWN_CHANNEL
 from services.dispatcher.learned_limits import FetchDisplayNumber, LearnedLimits
 from services.dispatcher.pauses import OperatorPauses
@@ -105,6 +106,7 @@ class Leader:
     lines: Collection[str]
     send_lease: timedelta
     templates: TemplateCache
+    documents: DocumentStore
     accounts: Mapping[str, str]
     fetch_display_number: FetchDisplayNumber
 
@@ -169,6 +171,7 @@ class Leader:
             pauses,
             self.templates,
             learned,
+            self.documents,
             self.accounts,
         )
 

@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from services.dispatcher.provider_responses import (
     ERROR_CLASSES,
@@ -141,6 +142,28 @@ MESSAGES_FOR_TEMPLATES = _metrics.gauge(
     "Messages that wait for a template.",
     label("reason", (reason.value for reason in TEMPLATE_WAITS)),
 )
+_DOCUMENT_REFUSALS = (
+    MessageReason.DOCUMENT_MISSING,
+    MessageReason.DOCUMENT_NOT_ALLOWED,
+    MessageReason.DOCUMENT_TOO_LARGE,
+    MessageReason.DOCUMENT_WRONG_TYPE,
+    MessageReason.DOCUMENT_REFUSED,
+    MessageReason.UNKNOWN_LINE,
+)
+DOCUMENTS = _metrics.counter(
+    "stet_documents_total",
+    "Documents that go with messages: ready to be sent, tried again later, or refused, by the reason.",
+    label("outcome", ("ready", "retried", *(reason.value for reason in _DOCUMENT_REFUSALS))),
+)
+DOCUMENT_UPLOADS = _metrics.counter(
+    "stet_document_uploads_total",
+    "Documents that were uploaded to WhatsApp, and those that it had already.",
+    label("outcome", ("uploaded", "reused")),
+)
+_DOCUMENTS_WAITING = _metrics.gauge("stet_documents_waiting", "Documents that are not at WhatsApp yet.")
+_DOCUMENT_AGE = _metrics.gauge(
+    "stet_document_waiting_age_seconds", "Time since the oldest waiting document was requested; 0 where none waits."
+)
 SET_ASIDE = _metrics.counter(
     "stet_rows_set_aside_total", "Rows and responses that a loop could not handle and set aside.", _loop, _reason
 )
@@ -195,6 +218,11 @@ def count_charged(counts: Mapping[tuple[str, str], int]) -> None:
             category if category in CHARGED_CATEGORIES else _OTHER,
             pricing_type if pricing_type in PRICING_TYPES else _OTHER,
         ).inc(messages)
+
+
+def show_waiting_documents(documents: int, oldest: datetime | None, now: datetime) -> None:
+    _DOCUMENTS_WAITING.set(documents)
+    _DOCUMENT_AGE.set(max((now - oldest).total_seconds(), 0.0) if oldest is not None else 0.0)
 
 
 def set_token_refused(setting: str, *, is_refused: bool) -> None:

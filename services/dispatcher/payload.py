@@ -1,9 +1,10 @@
-"""Builds the body of ``POST /{phone number id}/messages``: text, reply buttons, or a template with parameters. Pure.
+"""Builds the body of ``POST /{phone number id}/messages``: text, buttons, a document, or a template. Pure.
 
 Meta, "Send messages" (docs/reference/whatsapp.md). Texts are cleaned to
 Meta's rules; content that cannot be cleaned is refused here, because WhatsApp would refuse it later.
 """
 
+import mimetypes
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -13,15 +14,24 @@ import orjson
 from msgspec import Struct
 
 from services.dispatcher.reasons import MessageReason
-from shared.clients.whatsapp_limits import BODY_LENGTH, BUTTON_PAYLOAD_LENGTH, BUTTON_TITLE_LENGTH, BUTTONS, TEXT_LENGTH
+from shared.clients.whatsapp_limits import (
+    BODY_LENGTH,
+    BUTTON_PAYLOAD_LENGTH,
+    BUTTON_TITLE_LENGTH,
+    BUTTONS,
+    CAPTION_LENGTH,
+    FILE_NAME_LENGTH,
+    TEXT_LENGTH,
+)
 from shared.contracts.errors import Unprocessable
-from shared.contracts.messages import MessageForm
+from shared.contracts.messages import MessageForm, TemplateHeader
 
 # Zero-width spaces and marks, bidirectional controls, soft hyphens: invisible, and refused or abused. The zero-width
 # joiners (U+200C, U+200D) stay: emoji and several scripts are spelt with them.
 _INVISIBLE = re.compile("[\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]")
 _CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _WHITESPACE = re.compile(r"\s+")
+_PATH = re.compile(r"[/\\]+")
 
 
 class UnsendableContent(Unprocessable):
@@ -41,6 +51,25 @@ class RecipientAddress(Struct, frozen=True):
     version: int = 0
 
 
+class ContentDocument(Struct, frozen=True):
+    """A document that goes with a message; ``media_id`` once WhatsApp has it, and then ``mime`` is its type."""
+
+    document_id: str
+    name: str
+    optional: bool = False
+    media_id: str | None = None
+    mime: str | None = None
+
+    @property
+    def file_name(self) -> str:
+        """The name that the person sees, with an extension that fits the type."""
+        name = _PATH.sub(" ", _INVISIBLE.sub("", _CONTROLS.sub(" ", self.name))).strip(" .") or "document"
+        extension = mimetypes.guess_extension(self.mime or "") or ""
+        if not name.lower().endswith(extension):
+            name = f"{name[: FILE_NAME_LENGTH - len(extension)]}{extension}"
+        return name[-FILE_NAME_LENGTH:]
+
+
 class MessageContent(Struct, frozen=True):
     """A message as rules rendered it; ``buttons`` are (id, title), and the template is optional."""
 
@@ -48,6 +77,7 @@ class MessageContent(Struct, frozen=True):
     buttons: Sequence[tuple[str, str]] = ()
     template: dict[str, Any] | None = None
     reply_to: str | None = None
+    document: ContentDocument | None = None
 
 
 def build_body(content: MessageContent, wording: MessageForm, address: RecipientAddress, callback: str) -> bytes:
@@ -90,12 +120,18 @@ def clean_text(body: str, longest: int) -> str:
 
 
 def _free_text_part(content: MessageContent) -> dict[str, Any]:
+    document = _document_node(content.document) if content.document is not None else None
+    if not content.buttons and document is not None:
+        return {"type": "document", "document": {**document, "caption": clean_text(content.body, CAPTION_LENGTH)}}
     if not content.buttons:
         return {"type": "text", "text": {"body": clean_text(content.body, TEXT_LENGTH), "preview_url": False}}
     _check_buttons(content.buttons)
     buttons = [{"type": "reply", "reply": {"id": button, "title": title}} for button, title in content.buttons]
     body = {"text": clean_text(content.body, BODY_LENGTH)}
-    return {"type": "interactive", "interactive": {"type": "button", "body": body, "action": {"buttons": buttons}}}
+    interactive: dict[str, Any] = {"type": "button", "body": body, "action": {"buttons": buttons}}
+    if document is not None:
+        interactive["header"] = {"type": "document", "document": document}
+    return {"type": "interactive", "interactive": interactive}
 
 
 def _template_part(content: MessageContent) -> dict[str, Any]:
@@ -104,10 +140,29 @@ def _template_part(content: MessageContent) -> dict[str, Any]:
         raise UnsendableContent(MessageReason.NO_TEMPLATE)
     parameters = clean_parameters(call["parameters"])
     named = [{"type": "text", "parameter_name": name, "text": text} for name, text in parameters.items()]
-    components: list[dict[str, Any]] = [{"type": "body", "parameters": named}] if named else []
+    components = _header(call, content.document)
+    components += [{"type": "body", "parameters": named}] if named else []
     components += [_quick_reply(index, button) for index, (button, _) in enumerate(content.buttons)]
     template = {"name": call["name"], "language": {"code": call["language"]}, "components": components}
     return {"type": "template", "template": template}
+
+
+def _header(call: Mapping[str, Any], document: ContentDocument | None) -> list[dict[str, Any]]:
+    """Raises UnsendableContent where the template has a document and the message has none, or the other way round."""
+    has_header = call.get("header") == TemplateHeader.DOCUMENT
+    if document is None and not has_header:
+        return []
+    if document is None or (not has_header and not document.optional):
+        raise UnsendableContent(MessageReason.DOCUMENT_NOT_SENDABLE)
+    if not has_header:
+        return []
+    return [{"type": "header", "parameters": [{"type": "document", "document": _document_node(document)}]}]
+
+
+def _document_node(document: ContentDocument) -> dict[str, Any]:
+    if document.media_id is None:
+        raise UnsendableContent(MessageReason.DOCUMENT_NOT_SENDABLE)
+    return {"id": document.media_id, "filename": document.file_name}
 
 
 def _quick_reply(index: int, button: str) -> dict[str, Any]:

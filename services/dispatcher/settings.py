@@ -6,14 +6,17 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from services.dispatcher.cost_settings import CostSettings
+from services.dispatcher.document_source import DocumentSource
 from services.dispatcher.rate_limits import NUMBER_RATE_LIMIT, RateLimit, SendLimits
 from services.dispatcher.whatsapp_client import WhatsAppEndpoint
+from shared.clients.public_hosts import AllowedHosts
 from shared.clients.whatsapp_templates import TemplateEndpoint
 from shared.contracts.ids import Line
 from shared.runtime.credentials import AccessKey
 from shared.runtime.settings import ServiceSettings
 
 _LEASE_MARGIN = timedelta(seconds=5)
+_MEGABYTE = 1_000_000
 
 
 class DispatcherSettings(ServiceSettings, CostSettings):
@@ -80,6 +83,31 @@ class DispatcherSettings(ServiceSettings, CostSettings):
             ),
         ),
     ] = 600
+    document_hosts: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^(https?://[^/]+|[a-z0-9.-]+)$")], ...],
+        Field(
+            description=(
+                "JSON list of the hosts from which documents that rules attach to messages are fetched, by HTTPS and at"
+                " public addresses only. A whole origin (`http://…`) may be private."
+            ),
+            examples=['["files.penrose.example"]'],
+        ),
+    ] = ()
+    document_store: Annotated[
+        str,
+        Field(
+            pattern=r"^($|file:///|s3://|gs://|az://)",
+            description=(
+                "The store of documents that rules attach to messages: a folder (`file:///…`), S3, Google Cloud Storage"
+                " or Azure by URL; credentials as the provider's own tools read them. A rule names a key in it."
+            ),
+            examples=["s3://penrose-documents/outgoing"],
+        ),
+    ] = ""
+    document_max_mb: Annotated[
+        int,
+        Field(ge=1, le=100, description="The largest document that is sent; WhatsApp takes none above 100."),
+    ] = 100
     limits_lifted: Annotated[
         bool, Field(description="Sends without limits of its own; for measurements with a virtual clock alone.")
     ] = False
@@ -102,6 +130,14 @@ class DispatcherSettings(ServiceSettings, CostSettings):
             numbers={str(line): number for line, number in self.whatsapp_lines.items()},
             timeout=timedelta(seconds=self.send_timeout_seconds),
         )
+
+    def document_source(self) -> DocumentSource:
+        """Raises Misconfigured for a store that cannot be opened."""
+        return DocumentSource(AllowedHosts(self.document_hosts), self.document_store)
+
+    @property
+    def most_document_bytes(self) -> int:
+        return self.document_max_mb * _MEGABYTE
 
     @property
     def reads_templates(self) -> bool:

@@ -9,13 +9,13 @@ import orjson
 from msgspec import Struct, convert
 
 from services.dispatcher.message_state import EndedAttempt, TrackedMessage
-from services.dispatcher.payload import MessageContent, RecipientAddress
+from services.dispatcher.payload import ContentDocument, MessageContent, RecipientAddress
 from services.dispatcher.planner import QueuedMessage
 from services.dispatcher.reasons import MessageReason
 from services.dispatcher.templates import TemplateState
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event
-from shared.contracts.ids import MessageId
+from shared.contracts.ids import MessageId, derive_id
 from shared.contracts.messages import Lane, MessageForm, SendMessage
 from shared.contracts.values import to_builtins
 from shared.contracts.whatsapp import MessageReceived
@@ -272,17 +272,26 @@ def _request_columns(message: SendMessage, event: Event) -> tuple[Any, ...]:
         template.name if template else None, template.language if template else None,
         message.resend.value, message.expires_at, event.id, event.correlationid, event.traceparent,
         message.say, message.rule, message.chain_id,
+        document_id(message.document.address) if message.document else None,
     )  # fmt: skip
+
+
+def document_id(address: str) -> str:
+    """The name of a document in the tables, which does not say where it is."""
+    return derive_id("document", address)
 
 
 def _encode_content(message: SendMessage) -> str:
     """Only what a payload needs, so that nothing has to be validated again when it is sent."""
-    content = {
+    content: dict[str, Any] = {
         "body": message.body,
         "buttons": [(button.button_id, button.title) for button in message.buttons],
         "template": _encode_template(message),
         "reply_to": message.reply_to,
     }
+    if (document := message.document) is not None:
+        named = {"document_id": document_id(document.address), "name": document.name}
+        content["document"] = {**named, "optional": document.optional}
     return orjson.dumps(content).decode()
 
 
@@ -308,7 +317,7 @@ def _read_due_message(row: Any) -> DueMessage:
         message_id=row["message_id"],
         person_id=row["person_id"],
         line=row["line"],
-        content=MessageContent(**orjson.loads(row["content"])),
+        content=_read_content(row["content"]),
         requested_at=row["requested_at"],
         expires_at=row["expires_at"],
         template_only=row["template_only"],
@@ -326,6 +335,13 @@ def _read_due_message(row: Any) -> DueMessage:
         traceparent=row["traceparent"],
         category=row["template_category"],
     )
+
+
+def _read_content(text: str) -> MessageContent:
+    content = orjson.loads(text)
+    if (document := content.pop("document", None)) is not None:
+        return MessageContent(**content, document=ContentDocument(**document))
+    return MessageContent(**content)
 
 
 def _read_message(row: Any) -> TrackedMessage:

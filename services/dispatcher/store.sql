@@ -11,19 +11,20 @@
 -- New messages, to the ids that people have now. One that is known already, or was withdrawn before it came, stays as it is.
 insert into messages (
     tenant, message_id, person_id, line, lane, state, content, button_ids, template_name, template_language,
-    resend, requested_at, expires_at, not_before, changed_at, request_event, correlation_id, traceparent, say, rule, chain
+    resend, requested_at, expires_at, not_before, changed_at, request_event, correlation_id, traceparent, say, rule, chain,
+    document_id
 )
 select
     $1, n.message_id, coalesce((select p.current_id from people p where p.tenant = $1 and p.person_id = n.person_id), n.person_id),
     n.line, n.lane, 'waiting', n.content, string_to_array(n.button_ids, e'\x1f'),
     n.template_name, n.template_language, n.resend, $2, n.expires_at, $2, $2, n.request_event, n.correlation_id,
-    n.traceparent, n.say, n.rule, n.chain
+    n.traceparent, n.say, n.rule, n.chain, n.document_id
 from unnest(
     $3::text[], $4::text[], $5::text[], $6::smallint[], $7::json[], $8::text[], $9::text[], $10::text[],
-    $11::text[], $12::timestamptz[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[]
+    $11::text[], $12::timestamptz[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[], $19::text[]
 ) with ordinality as n (
     message_id, person_id, line, lane, content, button_ids, template_name, template_language,
-    resend, expires_at, request_event, correlation_id, traceparent, say, rule, chain, place
+    resend, expires_at, request_event, correlation_id, traceparent, say, rule, chain, document_id, place
 )
 where (select true from withdrawals w where w.tenant = $1 and w.message_id = n.message_id limit 1) is null
 order by n.place
@@ -66,7 +67,7 @@ where m.tenant = $1 and m.message_id = any (array(select message_id from earlier
 -- Messages that may go now in lanes with capacity, by age: critical ones first, then, while both wait, nine normal ones for
 -- one of bulk; ``head_start`` is what earlier claims owe to the bulk. Never one of a person with a send in flight, and never
 -- before an earlier message of the same chat that still waits, for whatever reason. Only where a chain waits for a template
--- may messages of other chains pass it. What stands before a message, its person
+-- or a document may messages of other chains pass it. What stands before a message, its person
 -- and its window are found by their keys, one by one: a join that is planned while the tables are small reads all of them.
 select m.*, w.opened_at, t.state as template_state, t.category as template_category,
     case when p.current_id is null then p.person_id else c.person_id end as known,
@@ -94,7 +95,7 @@ from (
                         where t.tenant = $1 and t.person_id = q.person_id and t.line = q.line
                             and t.sequence <= e.sequence
                             and t.state in ('waiting', 'intent', 'uncertain') and (t.state = 'waiting') is true
-                            and (t.reason like 'template\_%' or t.reason in ('budget_spent', 'paused_by_operator'))
+                            and (t.reason like 'template\_%' or t.reason in ('budget_spent', 'paused_by_operator', 'document_pending'))
                             and (t.sequence = e.sequence or t.chain = e.chain)
                     ))
                 limit 1
@@ -191,7 +192,7 @@ select q.line, q.lane, min(q.expires_at) as expires, min(greatest(q.not_before, 
         and (e.chain = q.chain or not exists (
             select from messages t
             where t.tenant = $1 and t.person_id = q.person_id and t.line = q.line and t.sequence <= e.sequence
-                and t.state = 'waiting' and (t.reason like 'template\_%' or t.reason in ('budget_spent', 'paused_by_operator'))
+                and t.state = 'waiting' and (t.reason like 'template\_%' or t.reason in ('budget_spent', 'paused_by_operator', 'document_pending'))
                 and (t.sequence = e.sequence or t.chain = e.chain)
         ))
 ))) as next

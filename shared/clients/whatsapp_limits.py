@@ -28,5 +28,15 @@ https://developers.facebook.com/documentation/business-messaging/whatsapp/messag
 DOCUMENT_MEGABYTES = 100
 """Other media are smaller. https://developers.facebook.com/docs/whatsapp/cloud-api/reference/media"""
 
+CAPTION_LENGTH = 1024
+"""Characters of the text beneath a document. https://developers.facebook.com/docs/whatsapp/cloud-api/messages/document-messages"""
+
+FILE_NAME_LENGTH = 240
+"""Of a document. Meta documents no maximum; this length is known to pass."""
+
+UPLOAD_DAYS = 30
+"""How long WhatsApp keeps an uploaded file, under an id that its number alone may use.
+https://developers.facebook.com/docs/whatsapp/cloud-api/reference/media"""
+
 TEMPLATE_NAME = re.compile(r"[a-z0-9_]+")
 """https://developers.facebook.com/docs/whatsapp/business-management-api/message-templates"""

@@ -30,6 +30,12 @@ class Button(Value):
     title: Annotated[str, Meta(min_length=1, max_length=20)]
 
 
+class TemplateHeader(StrEnum):
+    """The part of a template above its body; without one it takes no document."""
+
+    DOCUMENT = "document"
+
+
 class TemplateCall(Value):
     """Outside the customer service window: an approved template by Meta's name, with named parameters.
 
@@ -40,6 +46,19 @@ class TemplateCall(Value):
     language: NonEmptyStr
     parameters: dict[str, str] = field(default_factory=dict)
     category: str | None = None
+    header: TemplateHeader | None = None
+
+
+class AttachedDocument(Value):
+    """A file that goes with a message: in a template's header, or with the text inside the window.
+
+    ``address`` is a link, or a key in the store of documents. ``name`` is the file name that the person sees; an
+    extension is added by the file's type. A message goes without its document only where that is ``optional``.
+    """
+
+    address: Annotated[str, Meta(min_length=1, max_length=2048)]
+    name: Annotated[str, Meta(min_length=1, max_length=200)]
+    optional: bool = False
 
 
 class SendMessage(EventData):
@@ -62,6 +81,7 @@ class SendMessage(EventData):
     template: TemplateCall | None = None
     fallback: TemplateCall | None = None
     marketing_consent: bool = False
+    document: AttachedDocument | None = None
     reply_to: Wamid | None = None
     lane: Lane = Lane.NORMAL
     resend: Resend = Resend.NEVER

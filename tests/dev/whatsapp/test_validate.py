@@ -14,11 +14,26 @@ TO = "+447700900123"
 FULL = filled(person="Ana", title="Dune")
 
 
+def check_file(media_id: str) -> None:
+    if media_id != "1001":
+        raise GraphError(100, "not a file of this number")
+
+
+def document(**said: Any) -> dict[str, Any]:
+    return envelope(TO, type="document", document=said)
+
+
+def headed(*header: dict[str, Any]) -> dict[str, Any]:
+    components = [{"type": "header", "parameters": list(header)}] if header else []
+    return templated(TO, "cover", *components)
+
+
 @pytest.fixture(scope="module")
 def templates() -> TemplateRegistry:
     known = TemplateRegistry(accept_any=False)
     known.add(RegisteredTemplate(name="ask", language="en", body="Hello {{person}}: {{title}}?", buttons=("Yes", "No")))
     known.add(RegisteredTemplate(name="ask", language="fr", body="Bonjour {{1}} : {{2}} ?"))
+    known.add(RegisteredTemplate(name="cover", language="en", body="Your contract", header="document"))
     known.add(RegisteredTemplate(name="paused", language="en", status=TemplateStatus.PAUSED))
     known.add(RegisteredTemplate(name="disabled", language="en", status=TemplateStatus.DISABLED))
     known.add(RegisteredTemplate(name="pending", language="en", status=TemplateStatus.PENDING))
@@ -45,6 +60,12 @@ def rows(count: int) -> dict[str, Any]:
 
 
 REFUSED: list[tuple[str, object, int]] = [
+    ("document without id and link", document(filename="a.pdf"), 131008),
+    ("document with id and link", document(id="1001", link="https://example.org/a.pdf"), 131008),
+    ("document of another number", document(id="1002"), 100),
+    ("caption too long", document(id="1001", caption="x" * 1025), 131009),
+    ("template without its document", headed(), 132012),
+    ("a text in the place of a document", headed({"type": "text", "text": "x"}), 132012),
     ("not an object", [], 100),
     ("no product", {"to": TO, "type": "text", "text": {"body": "x"}}, 100),
     ("nobody", {"messaging_product": "whatsapp", "type": "text", "text": {"body": "x"}}, 100),
@@ -102,7 +123,7 @@ def test_a_send_that_meta_refuses_is_refused_with_its_code(
     body: object, code: int, templates: TemplateRegistry
 ) -> None:
     with pytest.raises(GraphError) as refusal:
-        read_send(body, templates)
+        read_send(body, templates, check_file)
     assert refusal.value.code == code
 
 
@@ -120,11 +141,11 @@ ACCEPTED: list[tuple[str, object]] = [
 
 @pytest.mark.parametrize("body", [case[1] for case in ACCEPTED], ids=[case[0] for case in ACCEPTED])
 def test_a_send_just_within_the_limits_is_accepted(body: object, templates: TemplateRegistry) -> None:
-    assert isinstance(read_send(body, templates), SendRequest)
+    assert isinstance(read_send(body, templates, check_file), SendRequest)
 
 
 def sent(body: object, templates: TemplateRegistry) -> SendRequest:
-    asked = read_send(body, templates)
+    asked = read_send(body, templates, check_file)
     assert isinstance(asked, SendRequest)
     return asked
 
@@ -145,7 +166,7 @@ def test_a_positional_template_takes_its_parameters_in_order(templates: Template
 def test_no_other_language_is_a_fallback(templates: TemplateRegistry) -> None:
     said = {"name": "ask", "language": {"code": "en_GB"}, "components": [FULL]}
     with pytest.raises(GraphError) as refusal:
-        read_send(envelope(TO, type="template", template=said), templates)
+        read_send(envelope(TO, type="template", template=said), templates, check_file)
     assert refusal.value.code == 132001
 
 
@@ -156,7 +177,7 @@ def test_the_phone_number_wins_over_the_bsuid(templates: TemplateRegistry) -> No
 
 def test_a_read_receipt_is_distinguished_from_a_send(templates: TemplateRegistry) -> None:
     body = {"messaging_product": "whatsapp", "status": "read", "message_id": "wamid.A"}
-    assert read_send(body, templates) == ReadReceipt("wamid.A")
+    assert read_send(body, templates, check_file) == ReadReceipt("wamid.A")
 
 
 @pytest.mark.parametrize(
