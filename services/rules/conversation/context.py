@@ -73,6 +73,7 @@ class ExclusionReason(StrEnum):
     CAPPED = "capped"  # their cap leaves no room within ``send_within``
     WAITING = "waiting"  # their cap leaves no room now: the message is held
     NOT_STAFF = "not_staff"
+    NO_DOCUMENT = "no_document"  # the event names no address of the document that goes with the message
 
 
 class RequestedMessage(Struct, frozen=True):

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct, field
 
-from services.rules.conversation import button_ids, caps, rendering, schedule
+from services.rules.conversation import attachments, button_ids, caps, rendering, schedule
 from services.rules.conversation.chain import MAY_GO, UNSENT, Chain, ChainMessage, DeliveryState
 from services.rules.conversation.context import DecisionContext, ExcludedPerson, ExclusionReason, RequestedMessage
 from services.rules.conversation.document import start_data
@@ -148,6 +148,8 @@ def request_message(context: DecisionContext, chain: Chain, chain_message: Chain
     reason = exclusion_reason(context, person, chain_message.person_id, "", free=True)
     if person is None or reason is not None:
         return _drop(context, chain, chain_message, reason or ExclusionReason.UNKNOWN_PERSON)
+    if attachments.is_missing(context, chain, chain_message):
+        return _drop(context, chain, chain_message, ExclusionReason.NO_DOCUMENT)
     if _is_counted(context, chain, chain_message, person):
         if not caps.has_room(context, person):
             return _hold_for_room(context, chain, chain_message, person)
@@ -196,6 +198,9 @@ def _hold_for_room(context: DecisionContext, chain: Chain, message: ChainMessage
 def build_message(context: DecisionContext, chain: Chain, message: ChainMessage, person: PersonFacts) -> SendMessage:
     rendered, template = _render(context, chain, message, person)
     fallback = _fallback(context, chain, message, person, rendered.language) if template is not None else None
+    document = attachments.attached_document(context, chain, message)
+    if document is None and template is not None and template.header is not None:
+        template, fallback = fallback, None  # its header cannot go empty
     return SendMessage(
         message_id=message.message_id,
         person_id=person.person_id,
@@ -212,6 +217,7 @@ def build_message(context: DecisionContext, chain: Chain, message: ChainMessage,
         resend=Resend.NEVER if message.buttons else Resend.IF_UNPROVEN,
         expires_at=_expiry(working_hours(context, person), context.now, context.rulebook.tenant.send_within),
         marketing_consent=context.facts.allows_marketing(person.person_id),
+        document=document,
     )
 
 
@@ -296,7 +302,11 @@ def _render_template(
     language = rendering.choose_language(template, wanted, context.rulebook.tenant.language)
     rendered = rendering.render_template(template, language, values, context.rulebook.tenant.words.get(language))
     return rendered, TemplateCall(
-        name=template.meta_name, language=language, parameters=rendered.parameters, category=template.category.value
+        name=template.meta_name,
+        language=language,
+        parameters=rendered.parameters,
+        category=template.category.value,
+        header=template.header,
     )
 
 

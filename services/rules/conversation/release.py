@@ -7,7 +7,7 @@ judged again, tells up to the severity ``digest`` of limits.yaml become one mess
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from services.rules.conversation import button_ids, caps, outbound
+from services.rules.conversation import attachments, button_ids, caps, outbound
 from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState
 from services.rules.conversation.completion import recount_after_exclusion
 from services.rules.conversation.context import DecisionContext, Reason, RequestedMessage, is_due
@@ -98,7 +98,10 @@ def _is_void(context: DecisionContext, chain: Chain, message: ChainMessage) -> b
 
 
 def _may_be_gathered(context: DecisionContext, chain: Chain, message: ChainMessage) -> bool:
+    """A message with a document goes by itself, since a digest has no room for it."""
     most = context.rulebook.tenant.digest
+    if attachments.attachment_of(context, chain, message) is not None:
+        return False
     tells = message.verb is Verb.TELL and not message.buttons and not message.reply and BODY_VALUE not in message.words
     return tells and most is not None and _RANKS[context.severity(chain)] <= _RANKS[most]
 

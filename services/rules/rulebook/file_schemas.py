@@ -48,6 +48,7 @@ from shared.clients.working_calendar import (
     has_subdivision,
 )
 from shared.contracts.ids import ContactId
+from shared.contracts.messages import TemplateHeader
 from shared.contracts.writes import WriteOperation
 
 # ------------------------------------------------------------------ templates
@@ -98,6 +99,8 @@ class TemplateFile(Section):
     """Meta knows each version as a template of its own."""
     fields: Annotated[dict[str, TemplateField], mapping("“fields”", named=True)] = Field(default_factory=dict)
     """The field of the event that each parameter stands for, perhaps with a default."""
+    header: Annotated[TemplateHeader, word(TemplateHeader, TemplateHeader.DOCUMENT)] | None = None
+    """What stands above the text: “document”, the file that a rule attaches."""
     fallback: Text | None = None
     """The template that goes while Meta does not let this one go; it has the same buttons and languages."""
     languages: Annotated[dict[str, TemplateLanguage], mapping("“languages”", check_language)]
@@ -108,7 +111,15 @@ class TemplateFile(Section):
         fields = {name: each.field for name, each in self.fields.items()}
         defaults = {name: each.default for name, each in self.fields.items() if each.default}
         return model.Template(
-            self.template, self.category, self.version, fields, languages, self.location, defaults, self.fallback
+            self.template,
+            self.category,
+            self.version,
+            fields,
+            languages,
+            self.location,
+            defaults,
+            self.fallback,
+            self.header,
         )
 
 

@@ -38,9 +38,11 @@ def extend_lock(book: Rulebook, text: str) -> tuple[str, list[FileFault]]:
 
 
 def text_hash(template: Template) -> str:
-    """A hash of everything Meta approves: bodies and buttons, in every language."""
+    """A hash of everything Meta approves: header, bodies and buttons, in every language."""
     languages = sorted(template.languages.items())
-    return derive_id(*(part for name, words in languages for part in (name, words.body, *words.buttons.values())))
+    header = (template.header.value,) if template.header is not None else ()
+    texts = (part for name, words in languages for part in (name, words.body, *words.buttons.values()))
+    return derive_id(*header, *texts)
 
 
 def _changed(book: Rulebook, locked: Mapping[str, str]) -> list[FileFault]:

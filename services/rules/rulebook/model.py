@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from shared.clients.working_calendar import Duration, PublisherCalendar
 from shared.contracts.ids import ContactId, Revision, RuleId
+from shared.contracts.messages import TemplateHeader
 from shared.contracts.writes import WriteOperation
 
 PARAMETER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
@@ -176,11 +177,25 @@ class Quorum(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Attachment:
+    """A document that goes with a message: ``file`` is the field with its address, ``name`` the file name shown.
+
+    Where it is ``optional``, the message goes also without it.
+    """
+
+    file: Field
+    name: str | Field
+    optional: bool = False
+    location: Location = dataclasses.field(default=NOWHERE, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Notification:
     """``tell`` with ``say``, beside another action."""
 
     who: Addressees
     say: str
+    attach: Attachment | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +261,7 @@ def answer_path(within: str, name: str) -> str:
 class Step:
     """One verb, at most one time. ``say`` names a template; ``reason`` belongs to give_up, ``form`` to collect.
 
-    ``cc`` are members of staff who get a copy of what the step says.
+    ``cc`` are members of staff who get a copy of what the step says; ``attach`` is the document that goes with it.
     """
 
     index: int
@@ -262,6 +277,7 @@ class Step:
     tell: Notification | None = None
     reason: str | None = None
     cc: Addressees = ()
+    attach: Attachment | None = None
 
     def answer_at(self, path: str) -> AnswerAction | None:
         """The answer with this path, of the step's own question or of one that an answer asks."""
@@ -412,7 +428,8 @@ class Template:
     """``fields`` binds a parameter to a typed field; Meta's name is ``name_vVERSION``.
 
     ``defaults`` are texts by parameter and language, said where the field is absent. ``fallback`` names the template
-    that goes where Meta does not let this one go; it has the same buttons and languages.
+    that goes where Meta does not let this one go; it has the same buttons and languages. A template with a ``header``
+    takes the document that its rule attaches.
     """
 
     name: str
@@ -423,6 +440,7 @@ class Template:
     location: Location
     defaults: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     fallback: str | None = None
+    header: TemplateHeader | None = None
 
     @property
     def meta_name(self) -> str:

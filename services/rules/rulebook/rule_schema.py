@@ -78,6 +78,23 @@ def _addressees(written: tuple[str | TeamReference, ...] | None) -> model.Addres
     return tuple(model.Team(each.team) if isinstance(each, TeamReference) else each for each in written or ())
 
 
+class AttachSection(Section):
+    """A document that goes with a message: in the header of its template, or with the text inside the window."""
+
+    label = "“attach”"
+    file: Text
+    """The field of the event that holds the document's address: a link, or a key in the store of documents."""
+    name: LiteralOrField
+    """The file name that the person sees: a text, or the field that holds it, like {field: document.title}."""
+    optional: Flag = False
+    """Whether the message goes also where the document cannot be had."""
+
+    def build(self) -> model.Attachment:
+        written = build_value(self.name)
+        name = written if isinstance(written, model.Field) else str(written)
+        return model.Attachment(model.Field(self.file, self.value_location("file")), name, self.optional, self.location)
+
+
 OperationWord = Annotated[WriteOperation, word(WriteOperation, WriteOperation.RECORD_DECISION)]
 
 
@@ -171,6 +188,8 @@ class AnswerSection(WriteKeys, NotifyKeys):
     """Who fills in the form: ``sender``, the person who answered."""
     form: Text | None = None
     """The form that is filled in."""
+    attach: AttachSection | None = None
+    """With “tell”: the document that goes with that message."""
     ask: Addressees | None = None
     """The people who are asked next, with “say” and “answers”."""
     answers: Annotated[dict[str, "AnswerSection"], mapping("“answers”", named=True)] = Field(default_factory=dict)
@@ -190,6 +209,8 @@ class AnswerSection(WriteKeys, NotifyKeys):
             report.add(self.location, f"{self._label} does nothing: {', '.join(_DEEDS)}")
         if "collect" in self.written and "form" not in self.written:
             report.add(self.location, f"{self._label} needs “form”")
+        if "attach" in self.written and "tell" not in self.written:
+            report.add(self.key_location("attach"), "“attach” goes with “tell”: a message takes the document along")
         self._report_question(report)
         self._report_counting(report)
 
@@ -239,10 +260,14 @@ class AnswerSection(WriteKeys, NotifyKeys):
         say = None if self.tell is not None else self.say
         return replace(
             action,
-            tell=self.build_notification(),
+            tell=self._build_tell(),
             hand_over=None if self.hand_over is None else model.HandoverAction(_addressees(self.hand_over), say),
             form=None if self.collect is None else self.form or "",
         )
+
+    def _build_tell(self) -> model.Notification | None:
+        told = self.build_notification()
+        return told if told is None or self.attach is None else replace(told, attach=self.attach.build())
 
     def _build_question(self, path: str, who: Any) -> model.Question | None:
         """None where a part of the question is missing, which is reported."""
@@ -330,7 +355,18 @@ class CopyKeys(StepSection):
         return super().build_verb(index, verb, cc=_addressees(self.cc), **more)
 
 
-class TellStep(CopyKeys):
+class AttachKeys(CopyKeys):
+    """A step whose message may take a document along."""
+
+    attach: AttachSection | None = None
+    """The document that goes with the message."""
+
+    def build_verb(self, index: int, verb: Verb, **more: Any) -> model.Step:
+        attach = None if self.attach is None else self.attach.build()
+        return super().build_verb(index, verb, attach=attach, **more)
+
+
+class TellStep(AttachKeys):
     """Send a message."""
 
     tell: Addressees
@@ -342,7 +378,7 @@ class TellStep(CopyKeys):
         return super().build_verb(index, verb, who=_addressees(self.tell), say=self.say, **more)
 
 
-class AskStep(CopyKeys):
+class AskStep(AttachKeys):
     """Ask a question; each answer is a button of its template."""
 
     ask: Addressees
@@ -357,7 +393,7 @@ class AskStep(CopyKeys):
         return super().build_verb(index, verb, who=_addressees(self.ask), say=self.say, answers=answers, **more)
 
 
-class RemindStep(CopyKeys):
+class RemindStep(AttachKeys):
     """Remind the people who have not answered."""
 
     remind: Annotated[str, only("unanswered", "“remind” is for “unanswered” and nobody else")]

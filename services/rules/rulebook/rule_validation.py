@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from services.rules.rulebook.attachments import check_attachments
 from services.rules.rulebook.built_in import RESERVED_PREFIX
 from services.rules.rulebook.catalogue import (
     CHAIN,
@@ -451,6 +452,7 @@ def check_rule(context: ValidationContext, rule: Rule) -> None:
     check_steps(context, rule)
     if rule.on_repeat is OnRepeat.JOIN:
         check_joining(context, rule)
+    check_attachments(context, rule)
     for until in rule.until:
         _check_until(context, rule, until)
     for use in uses_of(context, rule):

@@ -4,8 +4,10 @@ where the template is used.
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from services.rules.rulebook.amounts import find_amount
+from services.rules.rulebook.attachments import TemplateUse, check_attachment
 from services.rules.rulebook.built_in import (
     ANSWERED,
     BUILT_IN_TEMPLATES,
@@ -49,21 +51,6 @@ from shared.clients.whatsapp_limits import (
 from shared.contracts.writes import CreateAcquisition, WriteOperation
 
 # ------------------------------------------------------------------ where templates are used
-
-
-@dataclass(frozen=True, slots=True)
-class TemplateUse:
-    """One use of a template. ``present`` fields are there although the events may lack them; ``words`` are the
-    parameters that the service fills in here; ``may_offer`` are buttons that it may have beside ``buttons``.
-    """
-
-    template: str
-    location: Location
-    events: tuple[str, ...] = ()
-    present: frozenset[str] = frozenset()
-    buttons: tuple[str, ...] = ()
-    words: frozenset[str] = IN_A_CHAIN
-    may_offer: tuple[str, ...] = ()
 
 
 def uses_of(context: ValidationContext, rule: Rule) -> Iterator[TemplateUse]:
@@ -139,11 +126,11 @@ def _of_answers(
 def _by_verb(rule: Rule, step: Step, use: TemplateUse) -> Iterator[TemplateUse]:
     match step.verb:
         case Verb.TELL:
-            yield use
+            yield replace(use, attach=step.attach)
         case Verb.ASK:
-            yield replace(use, buttons=tuple(step.answers))
+            yield replace(use, buttons=tuple(step.answers), attach=step.attach)
         case Verb.REMIND:
-            yield replace(use, buttons=reminded_answers(rule, step))
+            yield replace(use, buttons=reminded_answers(rule, step), attach=step.attach)
         case Verb.HAND_OVER:
             yield replace(use, template=step.say or "to_take", buttons=TAKE, words=_take_words(step.say))
         case Verb.RECORD | Verb.GIVE_UP | Verb.COLLECT:
@@ -152,7 +139,7 @@ def _by_verb(rule: Rule, step: Step, use: TemplateUse) -> Iterator[TemplateUse]:
 
 def _of_notification(tell: Notification | None, use: TemplateUse) -> Iterator[TemplateUse]:
     if tell is not None:
-        yield replace(use, template=tell.say)
+        yield replace(use, template=tell.say, attach=tell.attach)
 
 
 def _of_answer(answer: AnswerAction, use: TemplateUse) -> Iterator[TemplateUse]:
@@ -233,6 +220,8 @@ def _body_faults(body: str) -> list[str]:
         faults.append(BEGINS_WITH_PARAMETER)
     if _TRAILING_PARAMETER.search(body):
         faults.append("the body ends with a parameter; Meta wants a word after it")
+    if (amount := find_amount(body)) is not None:
+        faults.append(f"“{amount}” is an amount or a bank detail, and those never go into a chat")
     if _SIDE_BY_SIDE.search(body):
         faults.append("two parameters stand side by side; Meta wants a word between them")
     return faults
@@ -313,6 +302,7 @@ def check_use(context: ValidationContext, use: TemplateUse) -> None:
     if template.fallback and template.fallback in context.book.templates and template.fallback != template.name:
         check_fields_known(context, replace(use, template=template.fallback), context.book.templates[template.fallback])
     _check_buttons(context, use, template)
+    check_attachment(context, use, template)
     check_fields_known(context, use, template)
 
 

@@ -40,6 +40,7 @@ class ObservedEffect:
     language: str | None = None
     line: str | None = None
     text: str | None = None
+    attached: str | None = None
     record: WriteOperation | None = None
     values: Mapping[str, object] = field(default_factory=dict)
     reason: str | None = None
@@ -56,7 +57,8 @@ class ObservedEffect:
                 return f"{{end: {self.end}}}"
             case _:
                 absent = f", for: {_format_holders(self.on_behalf_of)}" if self.on_behalf_of else ""
-                return f"{{{self.kind}: {self.person}{absent}, say: {self.template}, language: {self.language}}}"
+                file = f", attached: {self.attached}" if self.attached is not None else ""
+                return f"{{{self.kind}: {self.person}{absent}, say: {self.template}, language: {self.language}{file}}}"
 
 
 def observe_effects(effects: Iterable[Effect], facts: Facts, people: StoryPeople) -> list[ObservedEffect]:
@@ -107,6 +109,7 @@ def _observe_message(effect: RequestedMessage, people: StoryPeople) -> ObservedE
         language=sent.language,
         line=sent.line,
         text=sent.body,
+        attached=sent.document.name if sent.document is not None else None,
     )
 
 
@@ -208,7 +211,7 @@ def match_effects(expected: Sequence[ExpectedEffect], effects: Sequence[Observed
     return {one: other for other, one in taken.items()}
 
 
-_EQUAL = ("person", "template", "language", "line", "record", "end")
+_EQUAL = ("person", "template", "language", "line", "attached", "record", "end")
 
 
 def matches(expected: ExpectedEffect, effect: ObservedEffect) -> bool:
@@ -256,6 +259,7 @@ def format_expected(expected: ExpectedEffect) -> str:
                 "language": expected.language,
                 "line": expected.line,
                 "text": expected.text,
+                "attached": expected.attached,
             }
             return _format_mapping(written)
 

@@ -298,7 +298,7 @@ class EffectKind(StrEnum):
     END = "end"
 
 
-_MESSAGE_KEYS = frozenset({"for", "say", "language", "line", "text"})
+_MESSAGE_KEYS = frozenset({"for", "say", "language", "line", "text", "attached"})
 _KEYS_OF_KIND: Mapping[EffectKind, frozenset[str]] = {
     **dict.fromkeys(EffectKind, _MESSAGE_KEYS),
     EffectKind.RECORD: frozenset({"with"}),
@@ -343,6 +343,8 @@ class ExpectedEffect(Section):
     """The number of the publisher that it leaves from."""
     text: Text | None = None
     """Words that the message contains."""
+    attached: Text | None = None
+    """The file name of the document that goes with the message."""
     values: Values = Field(default={}, alias="with")
     """The values that are written."""
 

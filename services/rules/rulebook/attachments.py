@@ -1,0 +1,123 @@
+"""Checks of the documents that rules attach: the template takes one, its address is known, and no amount goes along."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from services.rules.rulebook.amounts import document_with_amounts
+from services.rules.rulebook.built_in import IN_A_CHAIN
+from services.rules.rulebook.catalogue import FieldSpec, FieldType, known_paths, resolve
+from services.rules.rulebook.field_validation import FieldScope, ValidationContext
+from services.rules.rulebook.model import Attachment, Field, Location, OnRepeat, Rule, Template, answers_of
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateUse:
+    """One use of a template. ``present`` fields are there although the events may lack them; ``words`` are the
+    parameters that the service fills in here; ``may_offer`` are buttons that it may have beside ``buttons``.
+    """
+
+    template: str
+    location: Location
+    events: tuple[str, ...] = ()
+    present: frozenset[str] = frozenset()
+    buttons: tuple[str, ...] = ()
+    words: frozenset[str] = IN_A_CHAIN
+    may_offer: tuple[str, ...] = ()
+    attach: Attachment | None = None
+
+
+MOST_NAME = 200
+_ADDRESS = "url"
+
+
+def attachments_of(rule: Rule) -> Iterator[Attachment]:
+    """Those of its steps, and of the messages that follow answers."""
+    for step in rule.steps:
+        if step.attach is not None:
+            yield step.attach
+        yield from (answer.tell.attach for answer in answers_of(step) if answer.tell and answer.tell.attach)
+
+
+def check_attachments(context: ValidationContext, rule: Rule) -> None:
+    """No rule attaches one of several documents, or one that may carry amounts."""
+    for attach in attachments_of(rule):
+        if rule.on_repeat is OnRepeat.JOIN:
+            sentence = "events that join may have a document each, and a message takes one; drop “attach” or “join”"
+            context.report.add(attach.location, sentence)
+        if (event := document_with_amounts(rule)) is not None:
+            sentence = (
+                f"a document of “{event}” may carry amounts, which never go into a chat: attach one without them, like"
+                " if: {document.kind: statement_cover}, and let a link ask who reads the others"
+            )
+            context.report.add(attach.location, sentence)
+
+
+def check_attachment(context: ValidationContext, use: TemplateUse, template: Template) -> None:
+    """A template with a header takes a document, and no other one does."""
+    attach = use.attach
+    if attach is None:
+        if template.header is not None:
+            sentence = f"“{template.name}” has a document above its text: attach one, by “attach”"
+            context.report.add(use.location, sentence)
+        return
+    if template.header is None:
+        sentence = f"“{template.name}” takes no document: its file needs “header: document”"
+        context.report.add(attach.location, sentence)
+    _check_fallback(context, attach, template)
+    scope = FieldScope(use.events, context.report, present=use.present)
+    _check_file(attach, scope)
+    _check_name(attach, scope)
+
+
+def _check_fallback(context: ValidationContext, attach: Attachment, template: Template) -> None:
+    """The fallback stands in while the template cannot go: with the document, or without one that is optional."""
+    fallback = context.book.templates.get(template.fallback or "")
+    if attach.optional and template.fallback is None:
+        sentence = f"without its document “{template.name}” cannot go: name a “fallback” without a header in its file"
+        context.report.add(attach.location, sentence)
+    elif fallback is not None and attach.optional is (fallback.header is not None):
+        wants = "have no header, since it goes without the document" if attach.optional else "have the same header"
+        sentence = f"the fallback “{fallback.name}” of “{template.name}” must {wants}"
+        context.report.add(attach.location, sentence)
+
+
+def _check_file(attach: Attachment, scope: FieldScope) -> None:
+    path, location = attach.file.name, attach.file.location
+    found = scope.find(path, location)
+    if found is None:
+        return
+    if (fault := _address_fault(found, scope.events)) is not None:
+        scope.report.add(location, fault)
+    elif not attach.optional:
+        scope.require(path, location, "it is attached")
+
+
+def _address_fault(found: FieldSpec, events: tuple[str, ...]) -> str | None:
+    """Why the field holds no address of one document."""
+    if found.type is FieldType.LIST:
+        return f"“{found.path}” is a list, and a message takes one document along"
+    if found.type is not FieldType.TEXT or found.values:
+        inner = f"{found.path}.{_ADDRESS}"
+        hint = f"; “{inner}” does" if resolve(events, inner) is not None else ""
+        return f"“{found.path}” holds no address{hint}"
+    record, _, last = found.path.rpartition(".")
+    beside = f"{record}.{_ADDRESS}"
+    if record and last != _ADDRESS and _is_document(record, events):
+        return f"“{found.path}” holds no address; “{beside}” does"
+    return None
+
+
+def _is_document(record: str, events: tuple[str, ...]) -> bool:
+    return {f"{record}.{part}" for part in ("doc_id", "mime", _ADDRESS)} <= known_paths(events)
+
+
+def _check_name(attach: Attachment, scope: FieldScope) -> None:
+    """A document's title is there whenever its address is."""
+    if isinstance(attach.name, Field):
+        path, location = attach.name.name, attach.name.location
+        is_beside = path.rpartition(".")[0] == attach.file.name.rpartition(".")[0] != ""
+        found = scope.find(path, location) if is_beside else scope.require(path, location, "the file is named by it")
+        if found is not None and found.type is not FieldType.TEXT:
+            scope.report.add(attach.name.location, f"“{found.path}” is no text and names no file")
+    elif not 0 < len(attach.name) <= MOST_NAME:
+        scope.report.add(attach.location, f"a file name has 1 to {MOST_NAME} characters")
