@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from services.rules.rulebook.model import PARAMETER, Rulebook, Template, TemplateText
 
@@ -30,6 +31,10 @@ class WantedTemplate(Struct, frozen=True):
     category: str
     components: list[Json]
     file: str
+
+    @property
+    def has_header(self) -> bool:
+        return any(part["type"] == "HEADER" for part in self.components)
 
     def creation(self) -> Json:
         """The body that creates it."""
@@ -75,7 +80,21 @@ def wanted_templates(book: Rulebook) -> list[WantedTemplate]:
 def plan_templates(wanted: Iterable[WantedTemplate], listed: Iterable[Mapping[str, Any]]) -> list[PlannedTemplate]:
     """``listed`` is the account's list; templates of others, and earlier versions, are left alone."""
     known = {(str(entry.get("name")), str(entry.get("language"))): entry for entry in listed}
-    return [_plan(each, known.get((each.name, each.language))) for each in wanted]
+    plan = (_plan(each, known.get((each.name, each.language))) for each in wanted)
+    return [_left_to_a_person(each) if each.wanted.has_header else each for each in plan]
+
+
+_BY_HAND = (
+    "its header is a document, for which Meta wants an example file from a person: {} it in WhatsApp Manager, with the"
+    " name, texts and buttons of its file"
+)
+
+
+def _left_to_a_person(planned: PlannedTemplate) -> PlannedTemplate:
+    if planned.action not in (TemplateAction.CREATE, TemplateAction.EDIT):
+        return planned
+    note = _BY_HAND.format(planned.action.value)
+    return replace(planned, action=TemplateAction.ACT, note=f"{planned.note}; {note}" if planned.note else note)
 
 
 _EDITABLE = frozenset({"APPROVED", "REJECTED", "PAUSED"})
@@ -131,7 +150,8 @@ def _visible(components: Iterable[Mapping[str, Any]]) -> dict[str, object]:
     return {
         "body": _WHITESPACE.sub(" ", str(body.get("text", ""))).strip(),
         "buttons": [(str(button.get("type")).upper(), button.get("text")) for button in buttons],
-        "parts": sorted(by_type.keys() - {"BODY", "BUTTONS"}),
+        "header": str(by_type.get("HEADER", {}).get("format", "")).upper(),
+        "parts": sorted(by_type.keys() - {"BODY", "BUTTONS", "HEADER"}),
     }
 
 
@@ -145,7 +165,8 @@ def _components(template: Template, text: TemplateText) -> list[Json]:
         examples = [{"param_name": name, "example": _example(template, name)} for name in names]
         body["example"] = {"body_text_named_params": examples}
     buttons = [{"type": "QUICK_REPLY", "text": title} for title in text.buttons.values()]
-    return [body, *([{"type": "BUTTONS", "buttons": buttons}] if buttons else [])]
+    header = [] if template.header is None else [{"type": "HEADER", "format": template.header.value.upper()}]
+    return [*header, body, *([{"type": "BUTTONS", "buttons": buttons}] if buttons else [])]
 
 
 _EXAMPLES = {

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from ops.template_plan import PlannedTemplate, TemplateAction, plan_templates, wanted_templates
 from tests.services.rules.rulebooks import good_book
@@ -58,3 +59,12 @@ def test_a_missing_template_is_created_and_others_are_left_alone() -> None:
 
 def test_a_rejection_says_its_reason() -> None:
     assert "SCAM" in planned(account_entry(status="REJECTED", rejected_reason="SCAM")).note
+
+
+def test_a_template_with_a_document_is_left_to_a_person_until_the_account_has_it() -> None:
+    header = {"type": "HEADER", "format": "DOCUMENT"}
+    wanted = replace(REQUEST, components=[header, *REQUEST.components])
+    entry = account_entry(components=[{**header, "example": {"header_handle": ["4::a"]}}, *REQUEST.components])
+    found = [*plan_templates([wanted], []), *plan_templates([wanted], [account_entry()])]
+    assert [(each.action, "WhatsApp Manager" in each.note) for each in found] == [(TemplateAction.ACT, True)] * 2
+    assert [each.action for each in plan_templates([wanted], [entry])] == [TemplateAction.KEEP]
