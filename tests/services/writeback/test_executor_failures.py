@@ -99,6 +99,8 @@ async def test_one_failed_read_after_many_good_ones_opens_no_task(writeback: Wri
     async with writeback.pool.acquire() as connection, connection.transaction():
         await enqueue_writes(connection, [request(metadata())])
         await connection.execute("update writes set reads = 9")
+    await writeback.wait_until(lambda: has_failed_read(writeback))
+    await read_now(writeback)
     await writeback.wait_for_outcomes("verified", "approved")
 
 
@@ -112,6 +114,17 @@ async def test_one_failed_read_back_after_a_retry_opens_no_task(writeback: Write
     await writeback.wait_until(lambda: attempted(writeback))
     await writeback.inject_fault("ok_with_errors", operation="ReadWorkSubtitle")
     await writeback.wait_for_outcomes("verified", "approved")
+
+
+async def has_failed_read(writeback: WritebackUnderTest) -> bool:
+    return bool(await writeback.pool.fetchval("select failed_reads from writes"))
+
+
+async def read_now(writeback: WritebackUnderTest) -> None:
+    """Not after the half minute that ten reads are followed by."""
+    async with writeback.pool.acquire() as connection, connection.transaction():
+        await connection.execute("update writes set due_at = now()")
+        await connection.execute("select pg_notify('stet_writeback_queue', '')")
 
 
 async def attempted(writeback: WritebackUnderTest) -> bool:
