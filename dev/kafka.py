@@ -56,6 +56,7 @@ broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
 # a small footprint: the cleaner's own default is 128 MiB
 log.cleaner.dedupe.buffer.size=4194304
+log.cleaner.backoff.ms=500
 log.index.size.max.bytes=1048576
 num.network.threads=2
 num.io.threads=4

@@ -83,6 +83,20 @@ COMMANDS = (
     LazyCommand(
         "templates", "The message templates of the rules, and those of the WhatsApp business account.", _SET_UP
     ),
+    LazyCommand(
+        "erase",
+        "Erase a person from every table, topic and stored file within a day.",
+        _SETTLE,
+        module="people",
+        attribute="erase_command",
+    ),
+    LazyCommand(
+        "export",
+        "Print everything that is kept about a person: the report for a request of access.",
+        _ASK,
+        module="people",
+        attribute="export_command",
+    ),
     LazyCommand("topics", "The topics of Stet on STET_KAFKA_BOOTSTRAP.", _SET_UP),
     LazyCommand("migrate", "Create or update the schemas in STET_POSTGRES_DSN.", _SET_UP, attribute="migrate_command"),
     LazyCommand(

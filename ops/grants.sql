@@ -11,8 +11,7 @@ grant insert on SCHEMA.outbox to stet_operator;
 grant update (state, note, settled_at) on SCHEMA.parked to stet_operator;
 
 -- name: ingest
--- Nothing of its own is settled by hand.
-select;
+grant insert, update on ingest.erasures to stet_operator;
 
 -- name: rules
 grant insert, update, delete on rules.pauses to stet_operator;

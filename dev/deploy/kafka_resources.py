@@ -1,12 +1,14 @@
 """Strimzi's resources for Kafka, from what the code declares: a KafkaTopic per topic, a KafkaUser per login.
 
 A service reads what it consumes and writes what it produces. It may also write what it consumes, since it sends a
-parked record to its topic again, and its conservation audit reads some of what it writes.
+parked record to its topic again, and its conservation audit reads some of what it writes. Ingest deletes records of
+people who are erased, up to where every reader has committed.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
+from shared.contracts.personal_data import DELETED_TOPICS
 from shared.contracts.topics import ALL_TOPICS, CONSUMED, PARTITIONS, PRODUCED, READ_BACK, SERVICES, Topic
 from shared.runtime.topic_setup import config_of
 
@@ -32,9 +34,13 @@ def service_user(service: str) -> Resource:
     for operation, topics in (("Read", read), ("Write", (*CONSUMED[service], *PRODUCED[service]))):
         for topic in topics:
             operations.setdefault(topic.name, []).append(operation)
+    for name in DELETED_TOPICS if service == "ingest" else ():
+        operations.setdefault(name, []).append("Delete")
     rules = [_allow("topic", name, *allowed, "Describe") for name, allowed in sorted(operations.items())]
     if CONSUMED[service]:
         rules.append(_allow("group", f"stet.{service}", "Read", "Describe"))
+    if service == "ingest":  # an erasure deletes what every reader has committed
+        rules += [_allow("group", f"stet.{reader}", "Describe") for reader, topics in CONSUMED.items() if topics]
     return _kafka_user(f"kafka-{service}", rules)
 
 

@@ -442,6 +442,16 @@ _PIPELINE_ALERTS = [
         _steady('stet_oldest_parked_record_age_seconds{service="rules"}', "300000", "600"),
     ),
     Alert(
+        "StetErasureLate",
+        Severity.TICKET,
+        "max by (namespace, service) (stet_oldest_open_erasure_age_seconds) > <22h>",
+        "10m",
+        "The erasure of a person in {{ $labels.service }} is not complete after 22 hours",
+        "It is promised within a day. Something still holds the person's data, and is under way.",
+        "pipeline",
+        _steady('stet_oldest_open_erasure_age_seconds{service="rules"}', "80000", "40000"),
+    ),
+    Alert(
         "StetEventsWaiting",
         Severity.TICKET,
         "max by (namespace) (stet_oldest_waiting_event_age_seconds) > <10m>",

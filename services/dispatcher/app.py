@@ -29,10 +29,13 @@ from services.dispatcher.whatsapp_client import WhatsAppClient
 from shared.contracts.topics import CONTACTS, MESSAGES_REQUESTED, WHATSAPP_MESSAGES
 from shared.runtime.clock import Clock
 from shared.runtime.leader import LeaderLease
-from shared.runtime.postgres import Pool, connect
+from shared.runtime.postgres import Pool, connect, load_queries
 from shared.runtime.progress import Partition
+from shared.runtime.retention import Expiry, delete_expired, deletion
 from shared.runtime.service import Process, service_process
 from shared.runtime.settings import load_settings
+
+RETENTION = load_queries(__file__, "retention.sql")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,9 @@ async def main() -> None:
         process.task("documents", documents.run)
         process.add_idle_check(documents.idle)
         process.task("gauges", parts.monitor.update_gauges)
+        old = (RETENTION.delete_old_messages, RETENTION.delete_old_withdrawals, RETENTION.delete_old_windows)
+        expiries = [Expiry(deletion(process.pool, query), settings.keep_messages_days) for query in old]
+        process.task("retention", lambda: delete_expired(process.clock, expiries))
         process.audit(*audit_hops())
         process.add_idle_check(parts.monitor.idle)
         process.health.details.append(parts.monitor.token_problem)

@@ -22,6 +22,10 @@ _MEGABYTE = 1_000_000
 class DispatcherSettings(ServiceSettings, CostSettings):
     """The WhatsApp Cloud API, its numbers and rates, what messages cost, and when silence settles a send."""
 
+    keep_messages_days: Annotated[
+        int, Field(ge=7, description="For how many days messages are kept after their last status, with their texts.")
+    ] = 400
+
     whatsapp_graph_url: Annotated[
         str,
         Field(

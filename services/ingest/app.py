@@ -13,12 +13,14 @@ from aiohttp import web
 from services.ingest.address_learning import AddressLearner
 from services.ingest.audit import audit_hops
 from services.ingest.coverage import CoverageTracker
+from services.ingest.erasure import ErasureRequests, PersonEraser, TopicEraser
 from services.ingest.handlers import EVENTS_PATH, WEBHOOK_PATH, ConsonanceEvents, WhatsAppWebhook
 from services.ingest.heartbeat import Heartbeat
 from services.ingest.http.connections import DropReason
 from services.ingest.http.router import Router
 from services.ingest.http.server import HttpServer
 from services.ingest.identity_resolver import IdentityResolver
+from services.ingest.media.deletion import StoredFiles
 from services.ingest.media.fetcher import MediaFetcher
 from services.ingest.media.file_store import open_store
 from services.ingest.media.provider import MediaClient
@@ -33,9 +35,11 @@ from services.ingest.settings import IngestSettings
 from services.ingest.signatures import SignatureCounts
 from services.ingest.store import ParkedInputStore, PersonStore, ReceivedEventStore
 from shared.contracts.errors import Unavailable, Unprocessable
+from shared.runtime.erasure import ErasureWorker
 from shared.runtime.health import IdleCheck, IdleStatus, Route
 from shared.runtime.leader import LeaderLease
 from shared.runtime.postgres import connect as connect_database
+from shared.runtime.retention import Expiry, delete_expired
 from shared.runtime.service import Process, service_process
 from shared.runtime.settings import load_settings
 
@@ -54,6 +58,10 @@ class _Parts:
     @property
     def parking(self) -> ParkedInputStore:
         return ParkedInputStore(self.process.pool, self.process.clock, self.settings.tenant)
+
+    @property
+    def erasures(self) -> ErasureRequests:
+        return ErasureRequests(self.process.pool, self.process.clock, self.settings.tenant)
 
 
 async def main() -> None:
@@ -81,9 +89,24 @@ def _start_receiving(parts: _Parts) -> None:
     process = parts.process
     publisher = KafkaPublisher(process.producer, parts.settings.topic_prefix)
     _start_heartbeat(parts)
+    _start_erasing(parts)
     router = _start_server(parts, publisher)
     process.add_readiness_check("broker", publisher.is_reachable)
     process.add_idle_check(request_idle_check(router, parts.metrics))
+
+
+def _start_erasing(parts: _Parts) -> None:
+    """Where files are received, since they are deleted with the same file store."""
+    process, settings = parts.process, parts.settings
+    store = open_store(settings.media_store, settings.media_link) if settings.keeps_files else None
+    files = StoredFiles(process.pool, settings.tenant, store, settings.media_types)
+    eraser = PersonEraser(parts.erasures, files, TopicEraser(settings))
+    process.task("erasure", ErasureWorker(process.pool, process.clock, "ingest", eraser).run)
+    expiries = (
+        Expiry(files.delete_expired, settings.keep_media_days),
+        Expiry(parts.erasures.expire_visitors, settings.keep_visitors_days),
+    )
+    process.task("retention", lambda: delete_expired(process.clock, expiries))
 
 
 def _start_fetching_files(parts: _Parts, client: MediaClient) -> None:
@@ -148,6 +171,7 @@ def _consonance_events(parts: _Parts, publisher: KafkaPublisher, received: Recei
     return ConsonanceEvents(
         publisher=publisher,
         received=received,
+        erasures=parts.erasures,
         parking=parts.parking,
         metrics=parts.metrics,
         clock=parts.process.clock,

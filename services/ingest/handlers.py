@@ -8,7 +8,7 @@ import asyncio
 import hmac
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any, Protocol
 
@@ -79,6 +79,14 @@ class ReceivedEvents(Protocol):
 
     async def add(self, events: Sequence[Event]) -> None:
         """Remember them as received. Raises Unavailable."""
+
+
+class Erasures(Protocol):
+    async def take(self, events: Sequence[Event]) -> None:
+        """Begin the erasures that these events request. Raises Unavailable."""
+
+    async def forget_names(self, documents: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The pushed documents without the names of erased contacts. Raises Unavailable."""
 
 
 # ------------------------------------------------------------------ POST and GET /whatsapp/webhook
@@ -237,6 +245,7 @@ class ConsonanceEvents:
 
     publisher: RecordPublisher
     received: ReceivedEvents
+    erasures: Erasures
     parking: InputParking
     metrics: IngestMetrics
     clock: Clock
@@ -272,13 +281,15 @@ class ConsonanceEvents:
             return response
 
     async def _publish(self, pushed: PushedDocuments, context: EventContext) -> HttpResponse:
-        batch = self._validate(pushed, context)
+        documents = await self.erasures.forget_names(pushed.documents)
+        batch = self._validate(replace(pushed, documents=documents), context)
         before = await self.received.find([each.event for each in batch.events])
         new = [each for each in batch.events if (each.event.source, each.event.id) not in before]
         unreadable = [one for each in new for one in to_invalid_inputs(each.label, each.fields.unreadable, ())]
         if batch.invalid or unreadable:
             await self.parking.park([*batch.invalid, *unreadable], EVENTS_PATH)
         if new:
+            await self.erasures.take([each.event for each in new])
             await self.publisher.publish([KafkaRecord.of(CONSONANCE_EVENTS, each.event, "pushed") for each in new])
             await self.received.add([each.event for each in new])
         self.metrics.count_updates(["pushed"] * len(new) + ["parked"] * len(batch.invalid))

@@ -7,7 +7,7 @@ because Consonance keeps them apart.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from services.ingest.phone_numbers import phone_key
 from services.ingest.poll.snapshots import ContactSnapshot
@@ -20,6 +20,9 @@ from shared.contracts.whatsapp import IdentityChange
 from shared.runtime.credentials import Pseudonymizer
 
 _AFTER_ALL_CONTACTS = 2**63
+
+SEEN_ANEW_AFTER = timedelta(days=30)
+"""A visitor who writes after so long is stored with a new ``observed_at``, from which their retention counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +138,15 @@ def identify(directory: PersonDirectory, identity: ObservedIdentity, visitor: Pe
     person = _same_person(directory, by_bsuid, by_phone)
     if person is None:
         return _add_visitor(directory, identity, visitor, now)
-    return _add_addresses(directory, person, identity)
+    return _note_seen(directory, _add_addresses(directory, person, identity), now)
+
+
+def _note_seen(directory: PersonDirectory, person_id: PersonId, now: datetime) -> PersonId:
+    """Contacts are kept for as long as Consonance has them: nothing counts from when they wrote."""
+    person = directory.get(person_id)
+    if person is not None and person.contact_id is None and person.observed_at + SEEN_ANEW_AFTER < now:
+        directory.put(person.replace(observed_at=now))
+    return person_id
 
 
 def apply_contact(

@@ -76,6 +76,23 @@ NEEDED_TO_POLL = ("consonance_url", "consonance_key")
 class IngestSettings(ServiceSettings):
     """Those without a default that a role does not need may be absent there."""
 
+    keep_visitors_days: Annotated[
+        int,
+        Field(
+            ge=1,
+            description="For how many days people who never became contacts are kept after they last wrote, or up "
+            "to a month less; then they are erased.",
+        ),
+    ] = 365
+    keep_media_days: Annotated[
+        int,
+        Field(
+            ge=8,
+            description="For how many days the files that people sent are kept in the file store, and the links to "
+            "them; then the files are deleted.",
+        ),
+    ] = 365
+
     ingest_role: Annotated[
         IngestRole,
         Field(

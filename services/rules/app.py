@@ -14,11 +14,13 @@ from services.rules.rollout.watcher import SourceWatcher
 from services.rules.rulebook.registry import RulebookRegistry
 from services.rules.settings import RulesActivation, RulesSettings
 from services.rules.waiting_events import TOPICS
-from shared.runtime.postgres import Pool
+from shared.runtime.postgres import Pool, load_queries
+from shared.runtime.retention import Expiry, delete_expired, deletion
 from shared.runtime.service import service_process
 from shared.runtime.settings import load_settings
 from shared.runtime.telemetry import get_logger
 
+RETENTION = load_queries(__file__, "retention.sql")
 log = get_logger()
 
 
@@ -41,6 +43,9 @@ async def main() -> None:
         process.task("changes", loops.review_changed)
         process.task("periods", loops.start_periods)
         process.task("measure", loops.measure)
+        old = (RETENTION.delete_old_chains, RETENTION.delete_old_answers)
+        expiries = [Expiry(deletion(process.pool, query), settings.keep_chains_days) for query in old]
+        process.task("retention", lambda: delete_expired(process.clock, expiries))
         process.task("inputs", lambda: recorded_inputs.delete_old(process.pool, kept))
         process.audit(*audit_hops(settings))
         process.add_idle_check(loops.idle)

@@ -70,6 +70,14 @@ class RulesSettings(ServiceSettings):
             examples=['["…"]'],
         ),
     ]
+    keep_chains_days: Annotated[
+        int,
+        Field(
+            ge=1,
+            description="For how many days chains are kept after they ended, with what was asked and answered; of "
+            "writeback, settled writes.",
+        ),
+    ] = 730
     keep_decision_inputs_days: Annotated[
         int,
         Field(

@@ -16,9 +16,12 @@ from services.writeback.store import SERVICE, WriteStore
 from services.writeback.worker import LOCK_SESSION, WriteWorker
 from shared.clients.consonance_graphql import ConsonanceClient
 from shared.contracts import topics
-from shared.runtime.postgres import connect
+from shared.runtime.postgres import connect, load_queries
+from shared.runtime.retention import Expiry, delete_expired, deletion
 from shared.runtime.service import service_process
 from shared.runtime.settings import load_settings
+
+RETENTION = load_queries(__file__, "retention.sql")
 
 
 async def main() -> None:
@@ -33,6 +36,11 @@ async def main() -> None:
         process.task("worker", worker.run)
         process.task("backlog", BacklogReporter(store, process.clock).run)
         process.task("older_evidence", partial(move_older_forever, process.pool, process.clock))
+        expiries = (
+            Expiry(deletion(process.pool, RETENTION.delete_old_writes), settings.keep_chains_days),
+            Expiry(deletion(process.pool, RETENTION.delete_old_files), settings.keep_media_days),
+        )
+        process.task("retention", lambda: delete_expired(process.clock, expiries))
         process.audit(*audit_hops())
         process.add_idle_check(worker.idle)
         process.health.details.append(client.key_detail)

@@ -15,6 +15,23 @@ _MAPPING = Path(__file__).parent / "mapping" / "extended.yaml"
 class WritebackSettings(ServiceSettings):
     """How Consonance is written to; seconds are machine time."""
 
+    keep_chains_days: Annotated[
+        int,
+        Field(
+            ge=1,
+            description="For how many days chains are kept after they ended, with what was asked and answered; of "
+            "writeback, settled writes.",
+        ),
+    ] = 730
+    keep_media_days: Annotated[
+        int,
+        Field(
+            ge=8,
+            description="For how many days the files that people sent are kept in the file store, and the links to "
+            "them; then the files are deleted.",
+        ),
+    ] = 365
+
     consonance_url: Annotated[
         HttpUrl,
         Field(

@@ -16,6 +16,10 @@ _MEBIBYTE = 1024 * 1024
 SERVICES = ("ingest", "rules", "dispatcher", "writeback")
 
 
+COMPACTED_WITHIN = timedelta(hours=6)
+"""A compacted topic keeps an earlier state of a key no longer than this, once a newer record has come."""
+
+
 @dataclass(frozen=True, slots=True)
 class Topic:
     """``key`` says in words what a record's key names. ``keep`` None: compacted, the newest state of each key stays."""

@@ -59,19 +59,19 @@ async def enter_inbox(connection: Connection, received: Sequence[E]) -> list[E]:
     return list(new.values())
 
 
-async def purge_expired(pool: Pool) -> None:
+async def purge_expired(pool: Pool, inbox: timedelta = KEPT, parked: timedelta = PARKED_KEPT) -> None:
     """For ever: delete expired rows of the inbox and of the parked records, a few at a time."""
     while True:
-        for query, arguments in _purges():
+        for query, arguments in _purges(inbox, parked):
             await _purge(pool, query, arguments)
         await asyncio.sleep(_PURGE_EVERY_SECONDS)
 
 
-def _purges() -> Iterator[tuple[str, tuple[object, ...]]]:
+def _purges(inbox: timedelta, parked: timedelta) -> Iterator[tuple[str, tuple[object, ...]]]:
     now = machine_now()
-    yield QUERIES.delete_old_inbox, (False, now - KEPT)
-    yield QUERIES.delete_old_inbox, (True, now - KEPT_BRIEFLY)
-    yield QUERIES.delete_old_parked, (now - PARKED_KEPT,)
+    yield QUERIES.delete_old_inbox, (False, now - inbox)
+    yield QUERIES.delete_old_inbox, (True, now - min(inbox, KEPT_BRIEFLY))
+    yield QUERIES.delete_old_parked, (now - parked,)
 
 
 async def _purge(pool: Pool, query: str, arguments: tuple[object, ...]) -> None:

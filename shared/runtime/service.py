@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -25,6 +25,7 @@ from shared.runtime.audit import OUTBOX_HOP, Audit, Hop
 from shared.runtime.batch import BatchProcessor, ConsumerHalted, Handler
 from shared.runtime.clock import Clock, DevelopmentClock, machine_now
 from shared.runtime.consumer import BatchConsumer
+from shared.runtime.erasure import ErasingHandler, ErasureWorker
 from shared.runtime.failures import TRANSIENT_ERRORS
 from shared.runtime.health import Check, Health, IdleCheck, IdleStatus, Route, merge_idle_statuses
 from shared.runtime.inbox import purge_expired
@@ -156,11 +157,13 @@ class Process:
         return self.health.routes
 
     def consume(self, topics: Sequence[Topic], handler: Handler) -> BatchConsumer:
+        handler = ErasingHandler(self.service, handler)
         processor = BatchProcessor(self.service, topics, handler, pool=self.pool, clock=self.clock)
         lag = LagMonitor(self.settings, processor.topics, processor.positions, pool=self.pool, clock=self.clock)
         consumer = BatchConsumer(self.settings, processor, self.pool, lag)
         self.consumers.append((consumer, lag))
         self.task("consumer", consumer.run)
+        self.task("erasure", ErasureWorker(self.pool, self.clock, self.service).run)
         self.task("lag_monitor", lambda: lag.run(consumer.commit_offsets, consumer.restart, consumer.halt))
         self.add_readiness_check("consumer", consumer.is_assigned)
         return consumer
@@ -299,7 +302,8 @@ async def service_process(settings: ServiceSettings, service: str) -> AsyncItera
         process = Process(settings, service, clock, pool, producer, Relay(settings, service, producer), health)
         stack.push_async_callback(process.shut_down)
         process.task("relay", process.relay.run)
-        process.task("purge", lambda: purge_expired(pool))
+        kept = timedelta(days=settings.keep_inbox_days), timedelta(days=settings.keep_parked_days)
+        process.task("purge", lambda: purge_expired(pool, *kept))
         process.task("measure", process.measure)
         secret_files = SecretFilesWatch(secrets_folder(), settings.certificate_files())
         process.task("secret files", secret_files.run)

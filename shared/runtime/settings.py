@@ -52,6 +52,16 @@ class ServiceSettings(KafkaSettings, PostgresSettings, TelemetrySettings):
             examples=["rules-0"],
         ),
     ] = None
+    keep_inbox_days: Annotated[
+        int,
+        Field(
+            ge=35,
+            description="For how many days ids of handled events are kept (machine time): longer than any topic.",
+        ),
+    ] = 100
+    keep_parked_days: Annotated[
+        int, Field(ge=1, description="For how many days settled parked records are kept (machine time).")
+    ] = 90
     development_clock: Annotated[
         Path | None, Field(description="The file of a virtual clock, for development and tests on loopback alone.")
     ] = None

@@ -15,7 +15,7 @@ from aiokafka.errors import (
 )
 
 from shared.contracts.errors import Misconfigured
-from shared.contracts.topics import ALL_TOPICS, CONSUMED, PARTITIONS, PRODUCED, Topic
+from shared.contracts.topics import ALL_TOPICS, COMPACTED_WITHIN, CONSUMED, PARTITIONS, PRODUCED, Topic
 from shared.runtime.kafka import client_options, connection_fault
 from shared.runtime.settings import ServiceSettings
 from shared.runtime.telemetry import get_logger
@@ -27,7 +27,8 @@ MISSING, NOT_ALLOWED = "missing", "this login may not see it"
 
 
 def config_of(topic: Topic) -> dict[str, str]:
-    kept = {"cleanup.policy": "compact"}
+    lag = str(int(COMPACTED_WITHIN.total_seconds() * 1000))
+    kept = {"cleanup.policy": "compact", "max.compaction.lag.ms": lag, "delete.retention.ms": lag}
     if topic.keep is not None:
         kept = {"cleanup.policy": "delete", "retention.ms": str(int(topic.keep.total_seconds() * 1000))}
     return {**kept, "max.message.bytes": str(topic.max_message_bytes)}

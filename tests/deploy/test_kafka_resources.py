@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from dev.deploy.generated import outdated_files
+from shared.contracts.personal_data import DELETED_TOPICS
 from shared.contracts.topics import ALL_TOPICS, CONSUMED, PRODUCED, READ_BACK, SERVICES
 from tests.deploy.manifests import Manifest, base_with, of_kind
 
@@ -56,6 +57,9 @@ def test_a_service_may_do_what_its_code_does_and_nothing_else(service: str) -> N
     expected |= {("topic", name, "Describe") for name in written}
     if read:
         expected |= {("group", f"stet.{service}", operation) for operation in ("Read", "Describe")}
+    if service == "ingest":  # an erasure deletes records, up to where every reader has committed
+        expected |= {("topic", name, right) for name in DELETED_TOPICS for right in ("Delete", "Describe")}
+        expected |= {("group", f"stet.{reader}", "Describe") for reader in SERVICES if CONSUMED[reader]}
     assert users()[f"kafka-{service}"] == expected
 
 

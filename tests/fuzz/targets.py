@@ -113,6 +113,12 @@ class FakeStores:
     async def find(self, events: Sequence[Event]) -> set[tuple[str, str]]:  # noqa: ARG002 -- nothing is known
         return set()
 
+    async def take(self, events: Sequence[Event]) -> None:
+        """No erasure is carried out."""
+
+    async def forget_names(self, documents: tuple[Any, ...]) -> tuple[Any, ...]:
+        return documents
+
     async def add(self, events: Sequence[Event]) -> None:
         """As PostgreSQL would: what its index or its encoding refuses is an error."""
         for event in events:
@@ -225,7 +231,7 @@ class Pushes:
         self.kept = FakeStores()
         settings = PushSettings(frozenset({"work.stage_changed"}), 5, LONDON, "GB")
         self._handler = ConsonanceEvents(
-            self.kept, self.kept, self.kept, metrics, Now(), CONTEXT.tenant, settings, (WEBHOOK_SECRET,)
+            self.kept, self.kept, self.kept, self.kept, metrics, Now(), CONTEXT.tenant, settings, (WEBHOOK_SECRET,)
         )
 
     def prepare(self, body: bytes) -> HttpRequest:

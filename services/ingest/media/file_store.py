@@ -1,12 +1,12 @@
 """The file store: a folder, S3, Google Cloud Storage or Azure, by its URL. Names in it say nothing about people."""
 
 import mimetypes
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import obstore
-from obstore.exceptions import BaseError
+from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import from_url
 
 from shared.contracts.errors import Misconfigured, Unavailable
@@ -55,6 +55,16 @@ class FileStore:
             )
         except (BaseError, OSError) as error:
             raise Unavailable(f"the file store: {type(error).__name__}") from error
+
+    async def delete(self, keys: Iterable[str]) -> None:
+        """Returns when none of these is there any more; raises Unavailable where the store is away."""
+        for key in keys:
+            try:
+                await obstore.delete_async(self._store, key)
+            except (NotFoundError, FileNotFoundError):
+                continue
+            except (BaseError, OSError) as error:
+                raise Unavailable(f"the file store: {type(error).__name__}") from error
 
 
 def open_store(url: str, link: str = "") -> FileStore:

@@ -107,7 +107,7 @@ class MediaQueue:
         """The row and the event about it, in one transaction."""
         async with write_transaction(self.pool, self.clock) as tx:
             settled = await tx.connection.fetchval(
-                _queries.settle, self.tenant, file.file_id, file.attempts, state, *found, machine_now()
+                _queries.settle, self.tenant, file.file_id, file.attempts, state, *found, machine_now(), data.at
             )
             if settled is not None:
                 tx.publish(WHATSAPP_MEDIA, self._event(file, data, tx.now))

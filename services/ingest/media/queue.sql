@@ -28,7 +28,8 @@ where tenant = $1 and file_id = $2 and attempts = $3 and state = 'waiting';
 -- name: settle
 -- The file is stored or refused; no row where another process was first.
 update media_files set
-    state = $4, reason = $5, object_key = $6, mime = $7, size = $8, sha256 = $9, verdict = $10, settled_at = $11
+    state = $4, reason = $5, object_key = $6, mime = $7, size = $8, sha256 = $9, verdict = $10, settled_at = $11,
+    reported_at = $12
 where tenant = $1 and file_id = $2 and attempts = $3 and state = 'waiting'
 returning file_id;
 

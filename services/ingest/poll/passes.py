@@ -6,11 +6,12 @@ nothing shows which of them have changed.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
+from services.ingest.erasure import erased_among, without_erased
 from services.ingest.fields import FieldReader, JsonObject
 from services.ingest.identity import address_locks, apply_contact, person_event
 from services.ingest.phone_numbers import phone_key
@@ -129,6 +130,9 @@ class WorksPoll:
     async def _store(self, current: PollPass, records: Sequence[ParsedRecord[WorkSnapshot]]) -> int:
         locks = [partition_key(self.tenant, "works", one.snapshot.work_id) for one in records]
         async with write_transaction(self.pool, self.clock, locks) as tx:
+            contacts = {one.contact_id for record in records for one in record.snapshot.people}
+            erased = await erased_among(tx.connection, self.tenant, contacts)
+            records = [replace(one, snapshot=without_erased(one.snapshot, erased)) for one in records]
             stored = await self._snapshots.load(tx.connection, [one.snapshot.work_id for one in records])
             changed = [one for one in records if stored[one.snapshot.work_id].snapshot != one.snapshot]
             works = [one.snapshot for one in changed]
@@ -209,6 +213,8 @@ class ContactsPoll:
 
     async def _store(self, records: Sequence[ParsedRecord[ContactSnapshot]]) -> int:
         with raises_unavailable():
+            erased = await erased_among(self.pool, self.tenant, [one.snapshot.contact_id for one in records])
+            records = [one for one in records if one.snapshot.contact_id not in erased]
             stored = await self._snapshots.load(self.pool, [one.snapshot.contact_id for one in records])
         changed = [one for one in records if stored[one.snapshot.contact_id].snapshot != one.snapshot]
         if not changed:

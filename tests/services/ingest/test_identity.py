@@ -1,6 +1,6 @@
 """The person with the addresses that WhatsApp shows."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -142,6 +142,13 @@ def test_a_visitor_that_is_a_contact_is_merged_and_loses_its_addresses() -> None
     assert states[PersonId("v1")].merged_into == people[0].person_id
     assert states[PersonId("v1")].addresses == Addresses()
     assert {person.version for person in states.values()} == {4}
+
+
+@pytest.mark.parametrize(("days", "is_stored"), [(29, False), (31, True)])
+def test_a_visitor_who_writes_again_after_a_month_is_kept_from_then_on(days: int, *, is_stored: bool) -> None:
+    directory, now = PersonDirectory([known("v1", P)]), NOW + timedelta(days=days)
+    identify(directory, observed(None, P), VISITOR, now)
+    assert [(one.observed_at, one.version) for one in directory.changed(now)] == [(now, 4)] * is_stored
 
 
 def test_known_addresses_change_nothing() -> None:

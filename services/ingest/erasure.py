@@ -1,0 +1,263 @@
+"""Erasure of a person by ingest: the person's state becomes the erased one, which tells the other services, and records
+leave the topics once every reader has committed them.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.errors import KafkaError
+
+from services.ingest.identity import person_event
+from services.ingest.media.deletion import StoredFiles
+from services.ingest.poll.snapshots import WorkSnapshot
+from services.ingest.records import EventContext
+from services.ingest.store import raises_unavailable, write_transaction
+from shared.contracts.consonance import ErasureRequested
+from shared.contracts.contacts import PersonObserved
+from shared.contracts.envelope import Event
+from shared.contracts.errors import Unavailable
+from shared.contracts.ids import ContactId, PersonId, TenantId, person_id_of_contact
+from shared.contracts.personal_data import DELETED_TOPICS
+from shared.contracts.topics import CONSUMED, CONTACTS, PARTITIONS
+from shared.contracts.values import decode, encode
+from shared.runtime.clock import Clock
+from shared.runtime.erasure import QUERIES as ERASURES
+from shared.runtime.erasure import LeftOver, known_words
+from shared.runtime.kafka import client_options
+from shared.runtime.outbox import Transaction
+from shared.runtime.postgres import Connection, Pool, load_queries
+from shared.runtime.redaction import ERASED
+from shared.runtime.settings import ServiceSettings
+from shared.runtime.telemetry import get_logger
+
+QUERIES = load_queries(__file__, "erasure.sql")
+_log = get_logger()
+_CONTACT_LIMIT = 2**63
+_VISITORS_AT_ONCE = 20
+
+
+# ------------------------------------------------------------------ requests
+
+
+def erased_state(person: PersonObserved) -> PersonObserved:
+    """The state after this one: the pseudonym and nothing of the person. Who was merged stays merged."""
+    return PersonObserved(
+        person_id=person.person_id,
+        merged_into=person.merged_into,
+        erased=True,
+        observed_at=person.observed_at,
+        version=person.version + 1,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ErasureRequests:
+    """Takes requests for erasure: from Consonance (``contact.erasure_requested``) and from ``stet erase``."""
+
+    pool: Pool
+    clock: Clock
+    tenant: TenantId
+
+    async def take(self, events: Iterable[Event]) -> None:
+        """Begin the erasure of the contacts that these events name. Raises Unavailable."""
+        for contact in sorted({e.data.contact_id for e in events if isinstance(e.data, ErasureRequested)}):
+            async with write_transaction(self.pool, self.clock, [f"{self.tenant}/erasures"]) as tx:
+                await self._begin_for_contact(tx, contact)
+
+    async def forget_names(self, documents: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Pushed documents without the names of erased contacts. Raises Unavailable."""
+        contacts = named_contacts(list(documents))
+        erased = await erased_among(self.pool, self.tenant, contacts) if contacts else frozenset()
+        return tuple(without_erased_names(one, erased) for one in documents) if erased else documents
+
+    async def _begin_for_contact(self, tx: Transaction, contact: ContactId) -> None:
+        """A contact that was never seen is noted, so that a later poll does not take it in."""
+        await tx.connection.execute(QUERIES.save_erased_contact, self.tenant, contact, tx.now)
+        await tx.connection.execute(QUERIES.delete_contact_snapshot, self.tenant, contact)
+        rows = await tx.connection.fetch(QUERIES.people_of_contact, self.tenant, contact)
+        for person_id in {row["person_id"] for row in rows} | {person_id_of_contact(self.tenant, contact)}:
+            await begin_erasure(tx.connection, tx, self.tenant, person_id)
+
+    async def expire_visitors(self, before: datetime) -> int:
+        """Begin the erasure of some people who never became contacts, and wrote last before then; returns how many."""
+        text = before.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        async with write_transaction(self.pool, self.clock, [f"{self.tenant}/erasures"]) as tx:
+            rows = await tx.connection.fetch(QUERIES.expired_visitors, self.tenant, text, _VISITORS_AT_ONCE)
+            for row in rows:
+                await begin_erasure(tx.connection, tx, self.tenant, row["person_id"])
+        return len(rows)
+
+    async def publish_erased(self, person_id: PersonId, passes: int) -> None:
+        """In each pass: publish the erased state of the person. ``passes`` came before this one.
+
+        The first time it tells the other services. The later ones make the broker close the segment in which the
+        earlier states are, so that it compacts them. A person who wrote anew since is not erased again.
+        """
+        async with write_transaction(self.pool, self.clock, [f"{self.tenant}/erasures"]) as tx:
+            for row in await tx.connection.fetch(QUERIES.people_merged_into, self.tenant, person_id):
+                known = decode(PersonObserved, row["state"])
+                if passes > 0 and not known.erased:
+                    continue
+                if known.contact_id is not None:
+                    await tx.connection.execute(QUERIES.save_erased_contact, self.tenant, known.contact_id, tx.now)
+                    await tx.connection.execute(QUERIES.delete_contact_snapshot, self.tenant, known.contact_id)
+                if known.person_id != person_id and not known.erased:
+                    await begin_erasure(tx.connection, tx, self.tenant, known.person_id)
+                state = erased_state(known).replace(observed_at=tx.now)
+                saved = (self.tenant, state.person_id, state.version, encode(state).decode())
+                await tx.connection.execute(QUERIES.save_erased, *saved)
+                tx.publish(CONTACTS, person_event(state, EventContext(self.tenant, tx.now, {})))
+
+
+async def begin_erasure(connection: Connection, tx: Transaction, tenant: str, person_id: str) -> None:
+    words = await known_words(connection, "ingest", tenant, person_id)
+    await connection.execute(ERASURES.begin_erasure, tenant, person_id, tx.now, words)
+
+
+# ------------------------------------------------------------------ what Consonance still shows
+
+
+def named_contacts(document: Any) -> set[int]:
+    """The numbers of the contacts that a pushed document names."""
+    if isinstance(document, list):
+        return set().union(*map(named_contacts, document)) if document else set()
+    if not isinstance(document, dict):
+        return set()
+    contact = document.get("contact_id")
+    own = {contact} if isinstance(contact, int) and 0 <= contact < _CONTACT_LIMIT else set()
+    return own.union(*map(named_contacts, document.values()))
+
+
+def without_erased_names(document: Any, erased: Collection[int]) -> Any:
+    """A copy of a pushed document in which erased contacts have no name."""
+    if isinstance(document, list):
+        return [without_erased_names(item, erased) for item in document]
+    if not isinstance(document, dict):
+        return document
+    copy = {name: without_erased_names(value, erased) for name, value in document.items()}
+    contact = copy.get("contact_id")
+    if isinstance(contact, int) and contact in erased and "display_name" in copy:
+        copy["display_name"] = ERASED
+    return copy
+
+
+async def erased_among(connection: Connection, tenant: str, contacts: Collection[int]) -> frozenset[int]:
+    """Those of these contacts whose person was erased."""
+    with raises_unavailable():
+        rows = await connection.fetch(QUERIES.erased_contacts, tenant, sorted(contacts))
+    return frozenset(row["contact_id"] for row in rows)
+
+
+def without_erased(work: WorkSnapshot, erased: Collection[int]) -> WorkSnapshot:
+    """A work on which erased people are not named."""
+    names = [one.name for one in work.people if one.contact_id in erased]
+    if not names:
+        return work
+    display = work.contributors_display
+    for name in names:
+        display = display.replace(name, ERASED) if display is not None else None
+    people = tuple(one for one in work.people if one.contact_id not in erased)
+    return work.replace(people=people, contributors_display=display)
+
+
+# ------------------------------------------------------------------ topics
+
+_READ_SECONDS = 20.0
+_LOOK_SECONDS = 0.5
+
+_GROUPS = {service: f"stet.{service}" for service, topics in CONSUMED.items() if topics}
+
+
+def readers_of(topic: str) -> list[str]:
+    """The services that read a topic."""
+    return [service for service, topics in CONSUMED.items() if topic in {one.name for one in topics}]
+
+
+def deletable_offset(end: int, committed: Sequence[int | None]) -> int:
+    """Up to where the records of a partition are needed by no reader; without readers, up to its end."""
+    return min([end, *(offset or 0 for offset in committed)])
+
+
+@dataclass(frozen=True, slots=True)
+class TopicEraser:
+    """Deletes the records with personal data that every service has committed."""
+
+    settings: ServiceSettings
+
+    async def delete_read_records(self) -> LeftOver:
+        """Returns the partitions whose records some service has still to read, by topic. Raises Unavailable."""
+        admin = AIOKafkaAdminClient(**client_options(self.settings))
+        try:
+            await admin.start()
+            return await self._delete(admin)
+        except (KafkaError, OSError) as error:
+            raise Unavailable(f"Kafka: {type(error).__name__}") from error
+        finally:
+            await admin.close()
+
+    async def _delete(self, admin: Any) -> LeftOver:
+        prefix = self.settings.topic_prefix
+        places = [TopicPartition(prefix + name, part) for name in DELETED_TOPICS for part in range(PARTITIONS)]
+        ends = await self._end_offsets(places)
+        until = await self._until_read(admin, ends)
+        chosen = {place: RecordsToDelete(offset) for place, offset in until.items() if offset > 0}
+        if chosen:
+            await admin.delete_records(chosen)
+        _log.info("records.deleted", partitions=len(chosen))
+        behind = [place.topic.removeprefix(prefix) for place, offset in until.items() if offset < ends[place]]
+        return Counter(behind)
+
+    async def _until_read(self, admin: Any, ends: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        """Up to where each partition may go; waits a while for readers that are not at these ends yet."""
+        began = time.monotonic()
+        while True:
+            committed = {
+                service: await admin.list_consumer_group_offsets(self.settings.topic_prefix + group)
+                for service, group in _GROUPS.items()
+            }
+            until = {place: deletable_offset(end, self._offsets(place, committed)) for place, end in ends.items()}
+            if until == ends or time.monotonic() - began > _READ_SECONDS:
+                return until
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    def _offsets(
+        self, place: TopicPartition, committed: Mapping[str, Mapping[TopicPartition, Any]]
+    ) -> list[int | None]:
+        readers = readers_of(place.topic.removeprefix(self.settings.topic_prefix))
+        return [_offset(committed[service], place) for service in readers]
+
+    async def _end_offsets(self, places: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
+        consumer = AIOKafkaConsumer(**client_options(self.settings), enable_auto_commit=False)
+        await consumer.start()
+        try:
+            ends: Mapping[TopicPartition, int] = await consumer.end_offsets(list(places))
+        finally:
+            await consumer.stop()
+        return ends
+
+
+def _offset(committed: Mapping[TopicPartition, Any], place: TopicPartition) -> int | None:
+    found = committed.get(place)
+    return None if found is None or found.offset < 0 else found.offset
+
+
+@dataclass(frozen=True, slots=True)
+class PersonEraser:
+    """The part of a pass that ingest does besides its tables."""
+
+    requests: ErasureRequests
+    files: StoredFiles
+    topics: TopicEraser
+
+    async def __call__(self, person_id: PersonId, passes: int) -> LeftOver:
+        """Raises Unavailable."""
+        await self.requests.publish_erased(person_id, passes)
+        files = await self.files.erase(person_id)
+        return {**await self.topics.delete_read_records(), **({"media_files": files} if files else {})}

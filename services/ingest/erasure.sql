@@ -1,0 +1,47 @@
+-- Erasures in ingest: whom a request means, and what is left of that person.
+
+-- name: people_of_contact
+-- The person of a contact, locked.
+select person_id from people where tenant = $1 and contact_id = $2 order by person_id for update;
+
+-- name: people_merged_into
+-- The person, and everybody who was merged into that person, also by way of others, locked.
+with recursive merged as (
+    select $2::text as person_id
+    union
+    select p.person_id from merged m join people p
+        on p.tenant = $1 and p.state ->> 'merged_into' = m.person_id and p.state ? 'merged_into'
+)
+select person_id, version, state::text as state
+from people
+where tenant = $1 and person_id in (select person_id from merged)
+order by person_id
+for update;
+
+-- name: save_erased
+-- The erased state of a person, and nothing to find the person by.
+update people set contact_id = null, bsuid = null, phone_key = null, wa_key = null, version = $3, state = $4::jsonb
+where tenant = $1 and person_id = $2;
+
+-- name: save_erased_contact
+-- A contact whose person was erased.
+insert into erased_contacts (tenant, contact_id, erased_at) values ($1, $2, $3) on conflict do nothing;
+
+-- name: delete_contact_snapshot
+-- What Consonance last showed of a contact.
+delete from snapshots where tenant = $1 and entity = 'contacts' and id = $2;
+
+-- name: erased_contacts
+-- Those of these contacts whose person was erased.
+select contact_id from erased_contacts where tenant = $1 and contact_id = any($2::bigint[]);
+
+-- name: expired_visitors
+-- Some people who never became contacts, were merged into nobody, and have not written since an instant.
+select person_id from people p
+where contact_id is null and tenant = $1 and (state ->> 'observed_at') < $2
+    and coalesce(state ->> 'erased', 'false') <> 'true' and not state ? 'merged_into'
+    and (
+        select true from erasures e where e.tenant = p.tenant and e.person_id = p.person_id and e.next_at is not null
+    ) is not true
+order by state ->> 'observed_at'
+limit $3;

@@ -1,0 +1,23 @@
+-- What rules no longer keeps, a few rows at a time. Instants are business time.
+
+-- name: delete_old_chains
+-- Chains that ended, with their messages and writes.
+with gone as (
+    delete from chains where chain_id in (
+        select chain_id from chains where not active and not live and changed_at < $1 order by changed_at limit $2
+    ) returning chain_id
+), messages_gone as (
+    delete from messages m using gone where m.chain_id = gone.chain_id
+), writes_gone as (
+    delete from writes w using gone where w.chain_id = gone.chain_id
+)
+select count(*) from gone;
+
+-- name: delete_old_answers
+-- Messages of the house that belong to no chain.
+with gone as (
+    delete from messages where message_id in (
+        select message_id from messages where chain_id is null and expires_at < $1 order by expires_at limit $2
+    ) returning message_id
+)
+select count(*) from gone;

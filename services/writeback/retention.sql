@@ -1,0 +1,25 @@
+-- What writeback no longer keeps, a few rows at a time. Instants are business time. Evidence has its own rules.
+
+-- name: delete_old_writes
+-- Writes that are settled, with their tasks.
+with gone as (
+    delete from writes where sequence in (
+        select sequence from writes where settled_at < $1 and state = 'settled' order by settled_at limit $2
+    ) returning tenant, write_id
+), tasks_gone as (
+    delete from tasks t using gone where (t.tenant, t.write_id) = (gone.tenant, gone.write_id)
+), awaited_gone as (
+    delete from media_awaited a using gone where (a.tenant, a.write_id) = (gone.tenant, gone.write_id)
+)
+select count(*) from gone;
+
+-- name: delete_old_files
+-- The links of files; ingest deletes the files themselves after the same time.
+with gone as (
+    delete from media_files where (tenant, file_id) in (
+        select tenant, file_id from media_files where reported_at < $1 order by reported_at limit $2
+    ) returning tenant, file_id
+), awaited_gone as (
+    delete from media_awaited a using gone where (a.tenant, a.file_id) = (gone.tenant, gone.file_id)
+)
+select count(*) from gone;

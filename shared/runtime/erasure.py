@@ -1,0 +1,353 @@
+"""Carries out the erasure of people in a service's schema, table by table, as the inventory says (``personal_data``).
+
+A pass looks through each table in slices of its pages, so that no transaction is long and no index is needed. It is
+repeated for a day, because what was on its way when an earlier pass ran arrives after it. Instants are business time.
+"""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import asyncpg
+
+from shared.contracts.contacts import PersonObserved
+from shared.contracts.errors import Unavailable
+from shared.contracts.ids import PersonId
+from shared.contracts.personal_data import TABLES, Erasure, TableData
+from shared.contracts.topics import SERVICES
+from shared.runtime.batch import Handler, ReceivedEvent
+from shared.runtime.clock import Clock
+from shared.runtime.failures import SERIALIZATION_FAILURES, TRANSIENT_ERRORS
+from shared.runtime.metrics import Metrics
+from shared.runtime.outbox import Transaction
+from shared.runtime.postgres import Connection, Pool, load_queries
+from shared.runtime.redaction import PersonWords, redact, redact_text
+from shared.runtime.telemetry import get_logger
+
+QUERIES = load_queries(__file__, "erasure.sql")
+log = get_logger()
+
+PASSES_AFTER = (
+    timedelta(0),
+    timedelta(minutes=1),
+    timedelta(minutes=10),
+    timedelta(hours=1),
+    timedelta(hours=8),
+    timedelta(hours=20),
+)
+"""How long after the request each pass begins; the last is four hours before the promised day ends."""
+
+RETRY_AFTER = timedelta(minutes=10)
+"""Between two passes where the last one left something over."""
+
+_PAGES = 512
+_LOOK_SECONDS = 1.0
+
+_metrics = Metrics.of(*SERVICES)
+_OPEN = _metrics.gauge("stet_erasures_open", "Erasures of people that are not complete.")
+_OLDEST = _metrics.gauge(
+    "stet_oldest_open_erasure_age_seconds", "Business time since the oldest erasure that is not complete was requested."
+)
+_ERASED_ROWS = _metrics.counter("stet_erased_rows_total", "Rows that erasures have deleted or redacted.")
+
+LeftOver = Mapping[str, int]
+"""How many rows, or partitions, still hold the person, by table or topic."""
+
+Extra = Callable[[PersonId, int], Awaitable[LeftOver]]
+"""The part of a pass that a service does besides its tables, by the person and the number of the pass, from 0."""
+
+
+# ------------------------------------------------------------------ one table
+
+
+@dataclass(frozen=True, slots=True)
+class TableSearch:
+    """Finds the rows of one table that hold a person. ``schema`` is where it is; ``types`` are those of its columns."""
+
+    schema: str
+    table: TableData
+    types: Mapping[str, str]
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.schema}.{self.table.name}"
+
+    def condition(self) -> str:
+        """$1 tenant, $2 person, $3 patterns for texts, $4 needles for bytes; each is mentioned, for its type."""
+        return self._with_given(self._found())
+
+    def erased(self) -> str:
+        """The condition for the rows that an erasure changes, with the same arguments."""
+        return self._with_given(self.table.swept or self._found())
+
+    def _found(self) -> str:
+        parts = [f"({self.table.rows})"] if self.table.rows else []
+        for name in self.table.documents:
+            if self.types[name] == "bytea":
+                parts.append(f"exists (select from unnest($4::bytea[]) as n where position(n in {name}) > 0)")
+            else:
+                parts.append(f"{name}::text ilike any ($3::text[])")
+        return " or ".join(parts)
+
+    def _with_given(self, condition: str) -> str:
+        given = "($1::text is not null and $2::text is not null and $3::text[] is not null and $4::bytea[] is not null)"
+        return f"{given} and ({condition})"
+
+    def select(self, columns: str, more: str = "", *, to_erase: bool = False) -> str:
+        """Rows within a slice of pages."""
+        condition = self.erased() if to_erase else self.condition()
+        return (
+            f"select {columns} from {self.full_name} "  # noqa: S608 -- every name is from the inventory
+            f"where ctid >= format('(%s,0)', $5::bigint)::tid and ctid < format('(%s,0)', $6::bigint)::tid "
+            f"and {condition} {more}"
+        )
+
+
+def search_arguments(tenant: str, person: PersonWords) -> tuple[str, str, list[str], list[bytes]]:
+    return tenant, person.person_id, *words_to_find(person.needles)
+
+
+def words_to_find(words: Iterable[str]) -> tuple[list[str], list[bytes]]:
+    """Patterns for texts, and needles for bytes."""
+    words = list(words)
+    return [f"%{_escape_like(word)}%" for word in words], [word.encode() for word in words]
+
+
+def _escape_like(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
+async def searches_of(connection: Connection, schema: str) -> list[TableSearch]:
+    """The tables of a schema that may hold people. Tables that a newer version added are not there yet."""
+    found = []
+    for table in TABLES[schema]:
+        if table.is_searched:
+            rows = await connection.fetch(QUERIES.column_types, f"{schema}.{table.name}")
+            found.append(TableSearch(schema, table, {row["attname"]: row["type"] for row in rows}))
+    return [one for one in found if one.types]
+
+
+async def slices(connection: Connection, name: str) -> list[tuple[int, int]]:
+    pages = await connection.fetchval(QUERIES.table_pages, name)
+    return [(start, start + _PAGES) for start in range(0, pages, _PAGES)]
+
+
+# ------------------------------------------------------------------ one pass
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaEraser:
+    """Erases one person in the tables of a service's schema."""
+
+    pool: Pool
+    service: str
+
+    async def erase(self, tenant: str, person: PersonWords) -> dict[str, int]:
+        """Returns the rows that must stay for now, by table: what they belong to is under way."""
+        left_over = {}
+        async with self.pool.acquire() as connection:
+            searches = await searches_of(connection, self.service)
+        for search in searches:
+            if search.table.erasure in {Erasure.REPLACE, Erasure.FILES, Erasure.NONE}:
+                continue
+            if search.table.erasure is Erasure.AWAIT:
+                if count := await self._count_named(search, tenant, person):
+                    left_over[search.table.name] = count
+                continue
+            for first, last in await slices(self.pool, search.full_name):
+                async with self.pool.acquire() as connection, connection.transaction():
+                    arguments = (*search_arguments(tenant, person), first, last)
+                    _ERASED_ROWS.inc(await _erase_slice(connection, search, person, arguments))
+            if count := await self._count_pending(search, tenant, person):
+                left_over[search.table.name] = count
+        return left_over
+
+    async def _count_named(self, search: TableSearch, tenant: str, person: PersonWords) -> int:
+        """Rows with a name or an address of the person; the pseudonym alone does not count."""
+        arguments = (tenant, person.person_id, *words_to_find(person.spellings))
+        found = 0
+        for first, last in await slices(self.pool, search.full_name):
+            found += len(await self.pool.fetch(search.select("1 as one"), *arguments, first, last))
+        return found
+
+    async def _count_pending(self, search: TableSearch, tenant: str, person: PersonWords) -> int:
+        if search.table.pending is None:
+            return 0
+        query = f"select count(*) from {search.full_name} where {search.table.pending}"  # noqa: S608 -- inventory
+        return int(await self.pool.fetchval(query, tenant, person.person_id))
+
+
+async def _erase_slice(
+    connection: Connection, search: TableSearch, person: PersonWords, arguments: Sequence[Any]
+) -> int:
+    """Rows changed."""
+    table, name = search.table, search.full_name
+    about = f"coalesce(({table.rows}), false)" if table.rows else "false"
+    columns = ", ".join(["ctid", f"{about} as is_about", *(_read(search, column) for column in table.documents)])
+    kept = f"and not ({table.pending})" if table.pending else ""
+    rows = await connection.fetch(search.select(columns, f"{kept} for update", to_erase=True), *arguments)
+    match table.erasure:
+        case Erasure.DELETE:
+            places = [(row["ctid"],) for row in rows]
+            await connection.executemany(f"delete from {name} where ctid = $1", places)  # noqa: S608 -- inventory
+            return len(rows)
+        case Erasure.EMPTY:
+            query = f"update {name} set {table.assign} where ctid = $1 and $2::text <> ''"  # noqa: S608 -- inventory
+            await connection.executemany(query, [(row["ctid"], person.person_id) for row in rows])
+            return len(rows)
+        case Erasure.REDACT:
+            return sum([await _redact_row(connection, search, person, row) for row in rows])
+        case Erasure.REPLACE | Erasure.FILES | Erasure.AWAIT | Erasure.NONE:
+            return 0
+
+
+def _read(search: TableSearch, column: str) -> str:
+    return column if search.types[column] == "bytea" else f"{column}::text as {column}"
+
+
+async def _redact_row(connection: Connection, search: TableSearch, person: PersonWords, row: Mapping[str, Any]) -> int:
+    """1 where something was changed."""
+    assign = search.table.assign if row["is_about"] else None
+    changed = {
+        column: value
+        for column, value in _redacted_columns(search, person, row)
+        if assign is None or f"{column} = " not in assign
+    }
+    sets = [f"{column} = {_parameter(search, column, place)}" for place, column in enumerate(changed, 2)]
+    sets += [assign] if assign is not None else []
+    if sets:
+        query = f"update {search.full_name} set {', '.join(sets)} where ctid = $1"  # noqa: S608 -- inventory
+        await connection.execute(query, row["ctid"], *changed.values())
+    return int(bool(sets))
+
+
+def _parameter(search: TableSearch, column: str, place: int) -> str:
+    kind = search.types[column]
+    return f"${place}::bytea" if kind == "bytea" else f"${place}::text::{kind}"
+
+
+def _redacted_columns(
+    search: TableSearch, person: PersonWords, row: Mapping[str, Any]
+) -> Iterator[tuple[str, str | bytes]]:
+    for name in search.table.documents:
+        before = row[name]
+        if before is None:
+            continue
+        after = _redact_value(before, search.types[name], person, in_own_row=row["is_about"])
+        if after != before:
+            yield name, after
+
+
+def _redact_value(value: Any, kind: str, person: PersonWords, *, in_own_row: bool) -> Any:
+    """The value itself where nothing of it changes."""
+    if kind == "text":
+        return redact_text(value, person, in_own_row=in_own_row)
+    try:
+        document = json.loads(value)
+    except ValueError:
+        return b"" if isinstance(value, bytes) else "null"
+    after = redact(document, person, in_own_row=in_own_row)
+    if after == document:
+        return value
+    text = json.dumps(after, ensure_ascii=False, separators=(",", ":"))
+    return text.encode() if isinstance(value, bytes) else text
+
+
+# ------------------------------------------------------------------ the service's part
+
+
+class ErasingHandler:
+    """A handler that notes whose erasure ``contacts`` demands before the service's own handler forgets the person."""
+
+    def __init__(self, service: str, handler: Handler) -> None:
+        self._service = service
+        self._handler = handler
+
+    def locks(self, batch: Sequence[ReceivedEvent]) -> Any:
+        return self._handler.locks(batch)
+
+    async def handle(self, tx: Transaction, batch: Sequence[ReceivedEvent]) -> None:
+        erased = {
+            (one.event.tenantid, one.event.data.person_id)
+            for one in batch
+            if isinstance(one.event.data, PersonObserved) and one.event.data.erased
+        }
+        for tenant, person_id in sorted(erased):
+            words = await known_words(tx.connection, self._service, tenant, person_id)
+            await tx.connection.execute(QUERIES.begin_erasure, tenant, person_id, tx.now, words)
+        await self._handler.handle(tx, batch)
+
+
+_KNOWN_WORDS = {
+    "ingest": "select array_remove(array[state ->> 'display_name', state #>> '{addresses,phone}', "
+    "state #>> '{addresses,bsuid}', state #>> '{addresses,wa_id}'], null) from ingest.people "
+    "where tenant = $1 and person_id = $2",
+    "rules": "select array_remove(array[document ->> 'display_name', document #>> '{addresses,phone}', "
+    "document #>> '{addresses,bsuid}', document #>> '{addresses,wa_id}'], null) from rules.people "
+    "where tenant = $1 and person_id = $2",
+    "dispatcher": "select array_remove(array[phone, bsuid], null) from dispatcher.people "
+    "where tenant = $1 and person_id = $2",
+    "writeback": "select array_remove(array[nullif(display_name, '')], null) from writeback.people "
+    "where tenant = $1 and person_id = $2",
+}
+
+
+async def known_words(connection: Connection, service: str, tenant: str, person_id: str) -> list[str]:
+    """The names and addresses by which a service knows a person; nothing for one it does not know."""
+    found = await connection.fetchval(_KNOWN_WORDS[service], tenant, person_id)
+    return sorted(set(found or ()))
+
+
+@dataclass(slots=True)
+class ErasureWorker:
+    """Makes the passes that are due, for ever. ``also`` is what the service does in each besides its tables."""
+
+    pool: Pool
+    clock: Clock
+    service: str
+    also: Extra | None = None
+
+    async def run(self) -> None:
+        while True:
+            try:
+                await self.run_due()
+                await self._measure()
+            except (*TRANSIENT_ERRORS, *SERIALIZATION_FAILURES, asyncpg.PostgresError, Unavailable) as error:
+                log.warning("erasure.retried", error=type(error).__name__)
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def run_due(self) -> int:
+        """The number of passes made."""
+        now = self.clock.now()
+        rows = await self.pool.fetch(QUERIES.claim_passes, now, now + RETRY_AFTER)
+        for row in rows:
+            await self._make_pass(row)
+        return len(rows)
+
+    async def _make_pass(self, row: Mapping[str, Any]) -> None:
+        tenant, person = row["tenant"], PersonWords(PersonId(row["person_id"]), tuple(row["words"]))
+        left_over = await SchemaEraser(self.pool, self.service).erase(tenant, person)
+        if self.also is not None:
+            left_over |= await self.also(person.person_id, row["passes"])
+        now = self.clock.now()
+        next_at = next_pass(row["requested_at"], row["passes"], left_over, now)
+        completed = json.dumps(left_over)
+        ended = (tenant, person.person_id, next_at, completed, now, row["passes"])
+        await self.pool.execute(QUERIES.end_pass, *ended)
+        log.info("erasure.completed" if next_at is None else "erasure.continued", passes=row["passes"] + 1)
+
+    async def _measure(self) -> None:
+        row = await self.pool.fetchrow(QUERIES.open_erasures)
+        _OPEN.set(row["open"])
+        age = (self.clock.now() - row["oldest"]).total_seconds() if row["oldest"] is not None else 0.0
+        _OLDEST.set(max(0.0, age))
+
+
+def next_pass(requested_at: datetime, passes: int, left_over: LeftOver, now: datetime) -> datetime | None:
+    """When the pass after this one begins, of which ``passes`` came before; None where this was the last."""
+    if passes + 1 < len(PASSES_AFTER):
+        return requested_at + PASSES_AFTER[passes + 1]
+    return now + RETRY_AFTER if left_over else None

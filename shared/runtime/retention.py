@@ -1,0 +1,65 @@
+"""Deletes what is older than its class of data is kept: in small batches, by a task of each service."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import asyncpg
+
+from shared.contracts.errors import Unavailable
+from shared.runtime.clock import Clock
+from shared.runtime.failures import TRANSIENT_ERRORS
+from shared.runtime.postgres import Pool
+from shared.runtime.telemetry import get_logger
+
+log = get_logger()
+_ROWS = 500
+_PAUSE_SECONDS = 0.1
+_EVERY = timedelta(minutes=10)
+_LOOK_SECONDS = 5.0
+
+Delete = Callable[[datetime], Awaitable[int]]
+"""Deletes a batch of what is older than an instant (business time); returns how many, 0 where nothing is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expiry:
+    """``delete`` is for rows or files that are kept for so many ``days``."""
+
+    delete: Delete
+    days: int
+
+
+def deletion(pool: Pool, query: str) -> Delete:
+    """By a query that deletes at most $2 rows older than $1 and returns how many."""
+
+    async def delete(before: datetime) -> int:
+        return int(await pool.fetchval(query, before, _ROWS))
+
+    return delete
+
+
+async def delete_expired(clock: Clock, expiries: Sequence[Expiry]) -> None:
+    """For ever: delete what has expired, every ten minutes of business time. A failure is tried again then."""
+    last: datetime | None = None
+    while True:
+        now = clock.now()
+        if last is None or now - last >= _EVERY:
+            last = now
+            try:
+                await delete_expired_once(now, expiries)
+            except (*TRANSIENT_ERRORS, asyncpg.PostgresError, Unavailable) as error:
+                log.info("purge.postponed", error=type(error).__name__)
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+async def delete_expired_once(now: datetime, expiries: Sequence[Expiry]) -> int:
+    """Delete everything that has expired at ``now``, a batch a transaction; returns how much."""
+    deleted = 0
+    for expiry in expiries:
+        before = now - timedelta(days=expiry.days)
+        while count := await expiry.delete(before):
+            deleted += count
+            await asyncio.sleep(_PAUSE_SECONDS)
+    return deleted

@@ -1,0 +1,117 @@
+"""``stet erase`` and ``stet export`` on a real database: whom they mean, what they show, what they ask for."""
+
+import json
+from collections.abc import Iterable
+
+import asyncpg
+import pytest
+from typer.testing import CliRunner
+
+from dev.postgres import login_of
+from ops import people
+from ops.__main__ import app
+from ops.topic_reader import FoundRecord
+from shared.contracts.topics import WHATSAPP_MESSAGES
+
+pytestmark = pytest.mark.integration
+_PEOPLE = """
+insert into ingest.people (tenant, person_id, contact_id, phone_key, version, state) values
+    ('penrose', 'p1', 8, '+447700900123', 1,
+     '{"person_id": "p1", "display_name": "Ana Loewe", "addresses": {"phone": "+447700900123"}}'),
+    ('penrose', 'v1', null, null, 2, '{"person_id": "v1", "display_name": "ana l", "merged_into": "p1"}'),
+    ('penrose', 'v2', null, null, 2, '{"person_id": "v2", "display_name": "Bo", "merged_into": "v1"}'),
+    ('penrose', 'p2', 9, '+447700900456', 1, '{"person_id": "p2", "display_name": "Cy Berg"}')
+"""
+_MESSAGES = """
+insert into dispatcher.messages (
+    tenant, message_id, person_id, line, lane, say, state, content, button_ids, resend, requested_at, expires_at,
+    not_before, changed_at, request_event
+)
+select 'penrose', id, person, 'main', 1, 'hello', 'read', content::jsonb, '{}', 'never', now(), now(), now(), now(), 'e'
+from (values
+    ('m1', 'v2', '{"body": "from before the merge"}'),
+    ('m2', 'p2', '{"body": "Ana Loewe has answered"}'),
+    ('m3', 'p2', '{"body": "between the house and Cy"}')
+) as given (id, person, content)
+"""
+_HELD = """
+with key as (
+    insert into writeback.evidence_keys (tenant, person_id, key_id, key, created_at)
+    values ('penrose', 'p1', 'k1', 'x', now())
+), entry as (
+    insert into writeback.evidence_entries (tenant, record, sequence, entry_id, key_id, header, hash, recorded_at)
+    values ('penrose', 'rights/R-9', 1, 'e1', 'k1', '{}', 'h', now())
+)
+insert into writeback.evidence_holds (tenant, record, since, who, reason)
+values ('penrose', 'rights/R-9', now(), 'ada', 'dispute')
+"""
+
+
+class Topics:
+    """Every topic scan finds one message."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    async def find(self, texts: Iterable[str]) -> list[FoundRecord]:
+        assert {"p1", "v1", "v2", "+447700900123"} <= set(texts)
+        return [FoundRecord(WHATSAPP_MESSAGES, 0, 7, b"{}")]
+
+
+@pytest.fixture
+async def stet(postgres_database: str, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
+    connection = await asyncpg.connect(postgres_database)
+    for query in (_PEOPLE, _MESSAGES, _HELD):
+        await connection.execute(query)
+    await connection.close()
+    monkeypatch.setattr(people, "TopicScan", Topics)
+    monkeypatch.setenv("STET_POSTGRES_DSN", login_of(postgres_database, "operator"))
+    monkeypatch.setenv("STET_KAFKA_BOOTSTRAP", "localhost:9")
+    monkeypatch.setenv("STET_TENANT", "penrose")
+    monkeypatch.setenv("STET_OPERATOR", "ada")
+    return CliRunner()
+
+
+def test_a_dry_run_shows_where_somebody_is_by_every_id_and_changes_nothing(stet: CliRunner) -> None:
+    shown = stet.invoke(app, ["erase", "+447700900123", "--dry-run", "--format", "json"])
+    assert shown.exit_code == 0, shown.output
+    places = {place["place"]: place["found"] for place in map(json.loads, shown.stdout.splitlines())}
+    expected = {
+        "ingest.people": 3,
+        "dispatcher.messages": 2,
+        "writeback.evidence_keys": 1,
+        "topic whatsapp.messages": 1,
+    }
+    assert places == expected
+    assert "A legal hold on rights/R-9" in shown.stderr
+    assert "erase person" not in stet.invoke(app, ["audit-log"]).stdout
+
+
+def test_an_erasure_is_asked_of_ingest_for_every_id_and_stands_in_the_audit_log(stet: CliRunner) -> None:
+    assert stet.invoke(app, ["erase", "8", "--yes"]).exit_code == 2, "it needs a reason"
+    done = stet.invoke(app, ["erase", "v2", "--yes", "--reason", "request of 3 March", "--format", "json"])
+    assert done.exit_code == 0, done.output
+    begun = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(one["service"], one["person_id"], one["passes"]) for one in begun] == [
+        ("ingest", "p1", 0), ("ingest", "v1", 0), ("ingest", "v2", 0)
+    ]  # fmt: skip
+    (entry,) = map(json.loads, stet.invoke(app, ["audit-log", "--format", "json"]).stdout.splitlines())
+    assert (entry["action"], entry["target"], entry["who"]) == ("erase person", "p1", "ada")
+
+
+@pytest.mark.parametrize("command", [["erase", "--dry-run"], ["export"]])
+def test_somebody_who_is_not_known_is_a_finding(stet: CliRunner, command: list[str]) -> None:
+    result = stet.invoke(app, [*command, "+15550100000"])
+    assert (result.exit_code, "no such person" in result.stderr) == (1, True)
+
+
+def test_an_export_has_what_is_kept_of_the_person_and_nothing_else_of_others(stet: CliRunner) -> None:
+    result = stet.invoke(app, ["export", "8", "--format", "json"])
+    assert result.exit_code == 0, result.output
+    places = {one["place"]: one for one in map(json.loads, result.stdout.splitlines())}
+    messages = {json.loads(row["content"])["body"] for row in places["dispatcher.messages"]["rows"]}
+    assert messages == {"from before the merge", "Ana Loewe has answered"}
+    assert {row["person_id"] for row in places["ingest.people"]["rows"]} == {"p1", "v1", "v2"}
+    report = stet.invoke(app, ["export", "8"]).stdout
+    assert "What is kept about p1" in report
+    assert "Cy Berg" not in report

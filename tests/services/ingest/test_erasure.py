@@ -1,0 +1,152 @@
+"""Erasures by ingest: names on works, every id of a person, stored files, and records that no reader needs any more."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from dev.postgres import login_of
+from services.ingest.erasure import (
+    ErasureRequests,
+    deletable_offset,
+    named_contacts,
+    without_erased,
+    without_erased_names,
+)
+from services.ingest.media.deletion import StoredFiles
+from services.ingest.media.file_store import FileStore, object_key
+from services.ingest.poll.snapshots import Contributor, WorkSnapshot
+from services.ingest.store import PersonStore
+from shared.contracts.consonance import ErasureRequested
+from shared.contracts.contacts import PersonObserved
+from shared.contracts.envelope import Event
+from shared.contracts.ids import ContactId, EventId, PersonId, WorkId, person_id_of_contact
+from shared.contracts.values import decode
+from shared.contracts.vocabulary import PartyKind, Role
+from shared.runtime.clock import SystemClock, machine_now
+from shared.runtime.postgres import Pool, session_settings
+from shared.runtime.redaction import ERASED
+from tests.services.ingest.payloads import CONTEXT
+
+NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
+TENANT = CONTEXT.tenant
+_FILE = """
+insert into media_files (
+    tenant, file_id, person_id, attempts, state, object_key, due_at, line, media_id, received_at, expires_at, settled_at
+) values ($1, $2, $3, $4, $5, $6, $7, 'main', 'm', $7, $7, now())
+"""
+
+
+def test_a_work_does_not_name_an_erased_contributor() -> None:
+    ana, bo = (
+        Contributor(contact_id=ContactId(number), kind=PartyKind.PERSON, name=name, role=Role("author"))
+        for number, name in ((1, "Ana Loewe"), (2, "Bo Berg"))
+    )
+    work = WorkSnapshot(work_id=WorkId(7), title="T", contributors_display="Ana Loewe, Bo Berg", people=(ana, bo))
+    assert without_erased(work, {1}) == work.replace(people=(bo,), contributors_display=f"{ERASED}, Bo Berg")
+    assert without_erased(work, {3}) is work
+
+
+def test_a_pushed_event_does_not_name_an_erased_contact() -> None:
+    pushed = {"data": {"holder": {"contact_id": 1, "display_name": "Ana"}, "others": [{"contact_id": 2}]}}
+    assert named_contacts(pushed) == {1, 2}
+    assert without_erased_names(pushed, {1})["data"]["holder"] == {"contact_id": 1, "display_name": ERASED}
+
+
+@pytest.mark.parametrize(
+    ("end", "committed", "until"),
+    [(9, [], 9), (9, [9, 9], 9), (9, [9, 4], 4), (9, [9, None], 0), (9, [12], 9)],
+    ids=["no reader", "all have read it", "one is behind", "one never read", "committed beyond"],
+)
+def test_records_go_as_far_as_every_reader_has_committed(end: int, committed: list[int | None], until: int) -> None:
+    assert deletable_offset(end, committed) == until
+
+
+# ------------------------------------------------------------------ on a real database
+
+
+@asynccontextmanager
+async def ingest_pool(dsn: str) -> AsyncIterator[Pool]:
+    pool = await asyncpg.create_pool(
+        login_of(dsn, "ingest"), min_size=1, max_size=2, server_settings=session_settings("ingest")
+    )
+    try:
+        yield pool
+    finally:
+        pool.terminate()
+
+
+async def bytes_of(text: str) -> AsyncIterator[bytes]:
+    yield text.encode()
+
+
+@pytest.mark.integration
+async def test_the_files_of_an_erased_person_leave_the_store(postgres_database: str, tmp_path: Path) -> None:
+    """The stored one at once; the one that a process may be storing when its attempt has ended."""
+    store, now = FileStore(tmp_path.as_uri()), machine_now()
+    stored, others, in_flight = (object_key(TENANT, one, "application/pdf") for one in ("aa1", "bb2", "cc3"))
+    for key in (stored, others, in_flight):
+        await store.put(key, "application/pdf", bytes_of("%PDF-"))
+    async with ingest_pool(postgres_database) as pool:
+        rows = [
+            ("aa1", "p1", 1, "stored", stored, now),
+            ("bb2", "p2", 1, "stored", others, now),
+            ("cc3", "p1", 1, "waiting", None, now + timedelta(minutes=3)),
+            ("dd4", "p1", 0, "waiting", None, now),
+        ]
+        await pool.executemany(_FILE, [(TENANT, *row) for row in rows])
+        assert await StoredFiles(pool, TENANT, None).erase(PersonId("p1")) == 2  # no store, so nothing in it can go
+        files = StoredFiles(pool, TENANT, store)
+        assert await files.erase(PersonId("p1")) == 1
+        assert not (tmp_path / stored).exists()
+        assert (tmp_path / in_flight).exists()
+        await pool.execute("update media_files set due_at = $1 where file_id = 'cc3'", now - timedelta(minutes=1))
+        assert await files.erase(PersonId("p1")) == 0
+        assert not (tmp_path / in_flight).exists()
+        assert (tmp_path / others).exists()
+        assert await files.delete_expired(now - timedelta(days=1)) == 0
+        assert await files.delete_expired(now + timedelta(days=1)) == 1
+        assert not (tmp_path / others).exists()
+
+
+@pytest.mark.integration
+async def test_an_erasure_takes_every_id_of_a_person(postgres_database: str) -> None:
+    """A contact into whom a visitor was merged, into whom another was: all get the erased state, and stay merged."""
+    clock = SystemClock()
+    contact = person_id_of_contact(TENANT, ContactId(7))
+    merges = {contact: None, PersonId("v1"): contact, PersonId("v2"): PersonId("v1"), PersonId("v3"): None}
+    known = [
+        PersonObserved(
+            person_id=person,
+            contact_id=ContactId(7) if person == contact else None,
+            display_name=f"Name of {person}",
+            merged_into=into,
+            observed_at=NOW,
+            version=1,
+        )
+        for person, into in merges.items()
+    ]
+    async with ingest_pool(postgres_database) as pool:
+        await PersonStore(TENANT).save(pool, known)
+        requests = ErasureRequests(pool, clock, TENANT)
+        await requests.take([erasure_request(ContactId(7))])
+        while people := await pool.fetch("select person_id from erasures where passes = 0"):
+            for (person,) in people:
+                await requests.publish_erased(person, 0)
+                await pool.execute("update erasures set passes = 1 where person_id = $1", person)
+        states = [decode(PersonObserved, row["state"]) for row in await pool.fetch("select state::text from people")]
+        assert {one.person_id: one.merged_into for one in states if one.erased} == {
+            person: into for person, into in merges.items() if person != "v3"
+        }
+        assert [one.display_name for one in states if one.display_name] == ["Name of v3"]
+        words = {row["person_id"]: row["words"] for row in await pool.fetch("select person_id, words from erasures")}
+        assert words == {person: [f"Name of {person}"] for person in (contact, "v1", "v2")}
+        assert await requests.expire_visitors(NOW + timedelta(days=1)) == 1
+        assert await requests.expire_visitors(NOW + timedelta(days=1)) == 0, "its erasure is under way"
+
+
+def erasure_request(contact: ContactId) -> Event:
+    return CONTEXT.event(ErasureRequested(contact_id=contact, requested_at=NOW), id=EventId("e1"), key="k", at=NOW)

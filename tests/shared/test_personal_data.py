@@ -1,0 +1,216 @@
+"""The inventory of personal data names every table and topic there is, and erases what the tables hold of a person."""
+
+import json
+import re
+import tomllib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+import pytest
+
+from dev.layout import ROOT
+from dev.postgres import login_of
+from dev.privacy_page import PATH, privacy_page
+from shared.contracts.ids import PersonId
+from shared.contracts.personal_data import TABLES, TOPICS
+from shared.contracts.topics import ALL_TOPICS, SERVICES
+from shared.runtime.erasure import PASSES_AFTER, RETRY_AFTER, SchemaEraser, next_pass
+from shared.runtime.postgres import Pool, load_queries, session_settings
+from shared.runtime.redaction import PersonWords
+from shared.runtime.retention import Expiry, delete_expired_once, deletion
+
+NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
+_COLUMNS = """
+select c.table_schema, c.table_name, c.column_name
+from information_schema.columns c
+join information_schema.tables t using (table_schema, table_name)
+where c.table_schema = any($1::text[]) and t.table_type = 'BASE TABLE'
+"""
+_CREATES = re.compile(r"^create table (?:if not exists )?(\w+)", re.MULTILINE)
+_DROPS = re.compile(r"^(?:drop table (?:if exists )?|alter table (?=\w+ rename to))(\w+)", re.MULTILINE)
+_MIGRATIONS = {
+    "every_service": ROOT / "shared" / "runtime" / "migrations",
+    "operator": ROOT / "ops" / "migrations",
+    **{service: ROOT / "services" / service / "migrations" for service in SERVICES},
+}
+
+_CHAIN = """
+insert into chains (
+    chain_id, tenant, rule, subject, revision, key, active, live, tags, people, guards, changed_at, document
+) values ('c', 't', 'r', 's', 'v', 'k', true, true, '{}', '{p1}', '{}', $1, $2)
+"""
+_WRITES = """
+insert into writes (
+    tenant, write_id, ordering_key, record, operation, request, event_id, requested_at, due_at, state
+) values
+    ('t', 'w1', 'k', 'r', 'o', $2, 'e', $1, $1, 'settled'), ('t', 'w2', 'k', 'r', 'o', $2, 'e', $1, $1, 'queued')
+"""
+
+
+_MESSAGE = """
+insert into messages (
+    tenant, message_id, person_id, line, lane, say, state, content, button_ids, resend, requested_at, expires_at,
+    not_before, changed_at, request_event
+) values ('t', 'm', 'p1', 'main', 1, 's', 'read', '{}', '{}', 'never', $1, $1, $1, $1, 'e')
+"""
+_ATTEMPT = """
+insert into attempts (tenant, message_id, attempt, wording, begun_at, machine_at, lease_until)
+values ('t', 'm', 1, 'w', now(), now(), now())
+"""
+_REPORTED_FILE = """
+insert into media_files (tenant, file_id, person_id, verdict, reported_at) values ('t', 'f', 'p1', 'clean', $1)
+"""
+_AWAITED_FILE = "insert into media_awaited (tenant, file_id, write_id) values ('t', 'f', 'w1')"
+_EXPIRING = {
+    "rules": ("delete_old_chains", "delete_old_answers"),
+    "dispatcher": ("delete_old_messages", "delete_old_withdrawals", "delete_old_windows"),
+    "writeback": ("delete_old_writes", "delete_old_files"),
+}
+
+
+@asynccontextmanager
+async def service_pool(dsn: str, service: str) -> AsyncIterator[Pool]:
+    pool = await asyncpg.create_pool(
+        login_of(dsn, service), min_size=1, max_size=2, server_settings=session_settings(service)
+    )
+    try:
+        yield pool
+    finally:
+        pool.terminate()
+
+
+def test_the_page_about_privacy_has_the_inventory() -> None:
+    assert (ROOT / PATH).read_text("utf-8") == privacy_page(), "run: python -m dev.privacy_page"
+
+
+def test_every_topic_has_an_entry() -> None:
+    assert {topic.name for topic in TOPICS} == {topic.name for topic in ALL_TOPICS}
+
+
+def test_a_pass_follows_for_a_day_and_then_only_where_something_is_left_over() -> None:
+    assert next_pass(NOW, 0, {}, NOW) == NOW + PASSES_AFTER[1]
+    assert next_pass(NOW, len(PASSES_AFTER) - 1, {}, NOW) is None
+    assert next_pass(NOW, len(PASSES_AFTER) - 1, {"writes": 1}, NOW) == NOW + RETRY_AFTER
+    assert PASSES_AFTER[-1] < timedelta(days=1)
+
+
+def test_every_table_that_a_migration_creates_has_an_entry() -> None:
+    for schema, folder in _MIGRATIONS.items():
+        text = "\n".join(file.read_text("utf-8") for file in sorted(folder.glob("*.sql")))
+        created = set(_CREATES.findall(text)) - set(_DROPS.findall(text))
+        declared = {table.name for table in TABLES["rules" if schema == "every_service" else schema]}
+        assert created - declared == set(), "name these tables in shared/contracts/personal_data.py"
+
+
+@pytest.mark.integration
+async def test_every_table_and_every_column_has_an_entry(postgres_database: str) -> None:
+    """A column is searched (``documents``), or it stands in ``plain_columns.toml``; neither names one that is gone."""
+    connection = await asyncpg.connect(postgres_database)
+    there = {tuple(row) for row in await connection.fetch(_COLUMNS, list(TABLES))}
+    await connection.close()
+    plain = tomllib.loads((ROOT / "shared" / "contracts" / "plain_columns.toml").read_text("utf-8"))
+    declared = {
+        (schema, table.name, column)
+        for schema, tables in TABLES.items()
+        for table in tables
+        for column in (*table.documents, *_plain_columns(plain, schema, table.name))
+    }
+    assert sorted(there - declared) == [], "name these columns in personal_data.py or plain_columns.toml"
+    assert sorted(declared - there) == [], "these columns are gone"
+
+
+def _plain_columns(plain: dict[str, dict[str, str]], schema: str, table: str) -> list[str]:
+    own, shared = plain[schema], plain["every_service"] if schema in SERVICES else {}
+    return (own.get(table) or shared.get(re.sub(r"^inbox_[0-9]$", "inbox", table)) or "").split()
+
+
+@pytest.mark.integration
+async def test_each_service_can_search_and_erase_its_tables(postgres_database: str) -> None:
+    """Every condition and change of the inventory is SQL that the service may execute; a person's rows go."""
+    ana = PersonWords(PersonId("p1"), ("Ana Loewe", "+447700900123"))
+    chain = {"given": [{"person_id": "p1", "reply": "Yes"}], "note": "for Ana Loewe"}
+    write = {"input": {"pitch_text": "A novel"}, "evidence": {"person_id": "p1", "reply": "Send"}}
+    seeds: dict[str, list[tuple[str, tuple[object, ...]]]] = {
+        "rules": [
+            ("insert into unasked values ('t', 'p1', '{}'), ('t', 'p2', '{}')", ()),
+            (
+                _CHAIN,
+                (NOW, json.dumps(chain)),
+            ),
+        ],
+        "writeback": [
+            (
+                _WRITES,
+                (NOW, json.dumps(write)),
+            )
+        ],
+    }
+    left_over = {}
+    for service in SERVICES:
+        async with service_pool(postgres_database, service) as pool:
+            for query, arguments in seeds.get(service, ()):
+                await pool.execute(query, *arguments)
+            parked = "insert into parked (topic, value, reason, sentence, parked_at) values ('x', $1, 'r', 's', $2)"
+            await pool.execute(parked, b'{"from": "447700900123"}', NOW)
+            left_over[service] = await SchemaEraser(pool, service).erase("t", ana)
+            assert await pool.fetchval("select value from parked") == b""
+            if service == "rules":
+                assert await pool.fetchval("select count(*) from unasked") == 1
+                document = json.loads(await pool.fetchval("select document from chains"))
+                assert document == {
+                    "given": [{"person_id": "p1", "reply": "erased person"}],
+                    "note": "for erased person",
+                }
+            if service == "writeback":
+                texts = await pool.fetch(
+                    "select request #>> '{input,pitch_text}' as text from writes order by sequence"
+                )
+                assert [row["text"] for row in texts] == ["erased person", "A novel"]
+
+    assert left_over == {"ingest": {}, "rules": {}, "dispatcher": {}, "writeback": {"writes": 1}}
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("service", "seeds", "children", "expected"),
+    [
+        (
+            "rules",
+            (
+                _CHAIN.replace("true, true", "false, false"),
+                "insert into messages (message_id, chain_id) values ('m', 'c')",
+                "insert into writes (write_id, chain_id) values ('w', 'c')",
+            ),
+            ("messages", "writes"),
+            1,
+        ),
+        (
+            "writeback",
+            (_WRITES, "update writes set settled_at = $1 where state = 'settled'", _REPORTED_FILE, _AWAITED_FILE),
+            ("media_files", "media_awaited"),
+            2,
+        ),
+        (
+            "dispatcher",
+            (
+                _MESSAGE,
+                _ATTEMPT,
+            ),
+            ("attempts",),
+            1,
+        ),
+    ],
+)
+async def test_what_is_older_than_its_class_is_kept_goes(
+    postgres_database: str, service: str, seeds: tuple[str, ...], children: tuple[str, ...], expected: int
+) -> None:
+    queries = load_queries(str(ROOT / "services" / service / "app.py"), "retention.sql")
+    async with service_pool(postgres_database, service) as pool:
+        for query in seeds:
+            await pool.execute(query, *[value for name, value in (("$1", NOW), ("$2", "{}")) if name in query])
+        expiries = [Expiry(deletion(pool, getattr(queries, name)), 10) for name in _EXPIRING[service]]
+        assert await delete_expired_once(NOW + timedelta(days=9), expiries) == 0
+        assert await delete_expired_once(NOW + timedelta(days=11), expiries) == expected
+        assert [await pool.fetchval(f"select count(*) from {table}") for table in children] == [0] * len(children)  # noqa: S608
