@@ -46,6 +46,7 @@ rules: $(READY) ## check the rule files and play their stories (FOLDER=path)
 
 rule-pages: $(READY) ## write what the commands of docs/rules print, and what people read, into the pages
 	@$(PYTHON) -m tests.docs.rule_page_outputs
+	@$(PYTHON) -m tests.docs.sample_pull_request
 
 image: $(READY) ## build the images stet and stet-dev, print their sizes, copy out bills of materials and licences (BUILDER, BASE, TAG, SOURCE)
 	@$(PYTHON) -m dev.image

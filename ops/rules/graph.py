@@ -9,7 +9,7 @@ import typer
 
 from ops.command_line import ExitCode, print_error
 from ops.rules.folder import DEFAULT_FOLDER, require_folder
-from services.rules.analysis.graph import graph_of, mermaid, svg
+from services.rules.analysis.graph import graph_of, mermaid, svg, svg_of_change
 from services.rules.rulebook.faults import FaultReport, nearest_word
 from services.rules.rulebook.loader import read_folder
 from services.rules.rulebook.model import Rule
@@ -36,20 +36,23 @@ def graph_command(
 ) -> None:
     """Draw a rule as a flow with its people, times and answers.
 
-    With --base the rule of another folder comes first, so that a pull request can show both.
+    With --base the rule of another folder comes first, so that a pull request can show both: as two blocks of
+    Markdown, or as one picture.
     """
     after = _rule(require_folder(folder), rule)
     before = None if base is None else _rule(require_folder(base), rule)
     if before is None and after is None:
         raise typer.Exit(print_error(_unknown(folder, rule), code=ExitCode.CANNOT_RUN))
-    draw = mermaid if output is GraphFormat.MERMAID else svg
+    drawn = [graph_of(each) if each is not None else None for each in (before, after)]
     if base is None:
+        draw = mermaid if output is GraphFormat.MERMAID else svg
         sys.stdout.write(draw(graph_of(after)) if after else "")
-        return
-    for title, drawn in (("Before", before), ("After", after)):
-        body = draw(graph_of(drawn)) if drawn else "There is no such rule.\n"
-        fence = ("```mermaid\n", "```\n") if output is GraphFormat.MERMAID and drawn else ("", "")
-        sys.stdout.write(f"**{title}**\n\n{fence[0]}{body}{fence[1]}\n")
+    elif output is GraphFormat.SVG:
+        sys.stdout.write(svg_of_change(*drawn))
+    else:
+        for title, graph in zip(("Before", "After"), drawn, strict=True):
+            body = f"```mermaid\n{mermaid(graph)}```" if graph else "There is no such rule."
+            sys.stdout.write(f"**{title}**\n\n{body}\n\n")
 
 
 def _rule(folder: Path, name: str) -> Rule | None:

@@ -14,6 +14,7 @@ import pytest
 from services.rules.rulebook.loader import SINGLES
 from services.rules.scenario.folder_check import Checked, check_files
 from services.rules.scenario.player import play_story
+from tests.docs import sample_pull_request
 from tests.docs.pages import ROOT
 from tests.docs.rule_page_outputs import remade, shared_files
 from tests.docs.rule_snippets import PAGES, Snippet, files_of, snippets
@@ -73,3 +74,10 @@ def test_the_stories_of_a_page_come_true(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT / "docs/rules").as_posix())
 def test_a_page_shows_what_its_commands_print_and_what_its_people_read(page: Path) -> None:
     assert remade(page) == page.read_text("utf-8"), "run: make rule-pages"
+
+
+def test_the_sample_pull_request_was_made_from_the_rules_as_they_are() -> None:
+    assert f"<!-- made from {sample_pull_request.made_from()} -->" in sample_pull_request.PAGE.read_text("utf-8"), (
+        "run: make rule-pages"
+    )
+    assert sample_pull_request.PICTURE.read_text("utf-8") == sample_pull_request.picture(), "run: make rule-pages"

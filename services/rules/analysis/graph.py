@@ -4,7 +4,7 @@ As Mermaid, or as an SVG of our own, which needs neither a browser nor the netwo
 the steps stand below each other, and beside each what its answers do.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from textwrap import wrap
@@ -66,12 +66,14 @@ def graph_of(rule: Rule) -> Graph:
 
 def _step_text(step: Step) -> str:
     what = {Verb.GIVE_UP: step.reason, Verb.COLLECT: step.form, Verb.RECORD: step.record and step.record.operation}
-    words = [str(step.verb).replace("_", " "), _people(step.who), what.get(step.verb) or ""]
+    verb = {Verb.GIVE_UP: "give up:", Verb.HAND_OVER: "hand over to"}.get(step.verb, str(step.verb))
+    words = [verb, _people(step.who), what.get(step.verb) or ""]
     told = f", tell {_people(step.tell.who)}" if step.tell else ""
     written = f", record {step.record.operation}" if step.record and step.verb is Verb.GIVE_UP else ""
     said = f" ({step.say})" if step.say else ""
+    copied = f", copy to {_people(step.cc)}" if step.cc else ""
     unless = ", unless …" if step.unless else ""
-    return " ".join(filter(None, words)) + written + told + said + unless
+    return " ".join(filter(None, words)) + written + told + said + copied + unless
 
 
 def _answer_text(answer: AnswerAction) -> str:
@@ -82,7 +84,7 @@ def _answer_text(answer: AnswerAction) -> str:
     if answer.tell is not None:
         parts.append(f"tell {_people(answer.tell.who)}")
     if answer.hand_over is not None:
-        parts.append(f"hand over {_people(answer.hand_over.who)}")
+        parts.append(f"hand over to {_people(answer.hand_over.who)}")
     if answer.form is not None:
         parts.append(f"collect {answer.form}")
     if answer.ask is not None:
@@ -100,9 +102,10 @@ def _time_text(timing: Timing | None) -> str:
     clock = f" at {timing.clock:%H:%M}" if timing.clock is not None else ""
     if isinstance(timing, After):
         return f"after {_duration(timing.duration)}{clock}"
+    theirs = ", in their calendar" if timing.theirs else ""
     if timing.duration is None:
-        return f"at {timing.field}{clock}"
-    return f"{_duration(timing.duration)} {'before' if timing.sign < 0 else 'after'} {timing.field}{clock}"
+        return f"at {timing.field}{clock}{theirs}"
+    return f"{_duration(timing.duration)} {'before' if timing.sign < 0 else 'after'} {timing.field}{clock}{theirs}"
 
 
 def _duration(duration: Duration) -> str:
@@ -133,8 +136,12 @@ def _quoted(text: str) -> str:
 
 # ------------------------------------------------------------------ SVG
 
-_WIDTH, _LINE, _PAD, _GAP, _BESIDE = 300, 16, 8, 44, 190
+_WIDTH, _LINE, _PAD, _GAP, _BESIDE = 300, 16, 8, 44, 250
 _CHARACTERS = 40
+_ELBOW = 28
+"""How far to the right of a box its lines to the boxes beside it turn up or down."""
+_PAGE = 2 * _WIDTH + _BESIDE + 2 * _PAD
+_TITLE = 34
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,26 +155,51 @@ class _Box:
     def height(self) -> int:
         return len(self.lines) * _LINE + 2 * _PAD
 
+    @property
+    def middle(self) -> int:
+        return self.y + self.height // 2
+
 
 def svg(graph: Graph) -> str:
-    boxes = {box.node.name: box for box in _boxes(graph)}
-    height = max(box.y + box.height for box in boxes.values()) + _PAD
-    width = 2 * _WIDTH + _BESIDE + 2 * _PAD
-    parts = [_arrow(boxes[edge.source], boxes[edge.target], edge.text) for edge in graph.edges]
-    parts += map(_drawn, boxes.values())
+    parts, height = _picture(graph, _PAD)
+    return _document(parts, height)
+
+
+def svg_of_change(before: Graph | None, after: Graph | None) -> str:
+    """One picture of both, one below the other; None for a rule that is not there."""
+    parts, y = list[str](), _PAD
+    for title, graph in (("Before", before), ("After", after)):
+        said = title if graph else f"{title}: there is no such rule"
+        parts.append(f'<text x="{_PAD}" y="{y + 18}" font-size="15" font-weight="bold" fill="#222">{said}</text>')
+        drawn, y = _picture(graph, y + _TITLE) if graph else ([], y + _TITLE)
+        parts += drawn
+        y += _GAP // 2
+    return _document(parts, y)
+
+
+def _document(parts: Sequence[str], height: int) -> str:
     head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-        f'viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_PAGE}" height="{height}" '
+        f'viewBox="0 0 {_PAGE} {height}" font-family="Helvetica, Arial, sans-serif" font-size="12">'
     )
     marker = (
         '<defs><marker id="arrow" markerWidth="8" markerHeight="8" refX="7" refY="4" orient="auto">'
         '<path d="M0,0 L8,4 L0,8 z" fill="#555"/></marker></defs>'
     )
-    return "\n".join((head, marker, *parts, "</svg>")) + "\n"
+    paper = f'<path d="M0,0 H{_PAGE} V{height} H0 z" fill="#fff"/>'  # readable on a dark page, too
+    return "\n".join((head, marker, paper, *parts, "</svg>")) + "\n"
 
 
-def _boxes(graph: Graph) -> Iterator[_Box]:
-    y = _PAD
+def _picture(graph: Graph, top: int) -> tuple[list[str], int]:
+    """Its elements, and where it ends."""
+    boxes = {box.node.name: box for box in _boxes(graph, top)}
+    parts = [_arrow(boxes[edge.source], boxes[edge.target], edge.text) for edge in graph.edges]
+    parts += map(_drawn, boxes.values())
+    return parts, max(box.y + box.height for box in boxes.values()) + _PAD
+
+
+def _boxes(graph: Graph, top: int) -> Iterator[_Box]:
+    y = top
     for node in (each for each in graph.nodes if each.beside is None):
         box = _Box(node, _PAD, y, tuple(wrap(node.text, _CHARACTERS)))
         yield box
@@ -188,19 +220,20 @@ def _drawn(box: _Box) -> str:
         f'fill="{fill}" stroke="#555"/>'
     )
     lines = (
-        f'<text x="{box.x + _PAD}" y="{box.y + _PAD + 12 + number * _LINE}">{escape(line)}</text>'
+        f'<text x="{box.x + _PAD + 2}" y="{box.y + _PAD + 12 + number * _LINE}" fill="#222">{escape(line)}</text>'
         for number, line in enumerate(box.lines)
     )
     return "\n".join((shape, *lines))
 
 
 def _arrow(source: _Box, target: _Box, text: str) -> str:
+    """Straight down to the next step; to a box beside, along the side of its step, with the text at its end."""
     if target.node.beside is None:
         x = source.x + _WIDTH // 2
-        start, end, label = (x, source.y + source.height), (x, target.y), (x + 6, target.y - 14)
+        path, label = f"M{x},{source.y + source.height} V{target.y}", (x + 8, target.y - 16)
     else:
-        y = target.y + target.height // 2
-        start, end = (source.x + _WIDTH, min(y, source.y + source.height - _PAD)), (target.x, y)
-        label = (source.x + _WIDTH + 12, y - 4)
-    line = f'<line x1="{start[0]}" y1="{start[1]}" x2="{end[0]}" y2="{end[1]}" stroke="#555" marker-end="url(#arrow)"/>'
-    return f'{line}\n<text x="{label[0]}" y="{label[1]}" fill="#555">{escape(text)}</text>' if text else line
+        right = source.x + _WIDTH
+        path = f"M{right},{source.middle} H{right + _ELBOW} V{target.middle} H{target.x}"
+        label = (right + _ELBOW + 8, target.middle - 5)
+    line = f'<path d="{path}" fill="none" stroke="#555" marker-end="url(#arrow)"/>'
+    return f'{line}\n<text x="{label[0]}" y="{label[1]}" fill="#333">{escape(text)}</text>' if text else line

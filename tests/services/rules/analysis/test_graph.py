@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from services.rules.analysis.graph import graph_of, mermaid, svg
+from services.rules.analysis.graph import graph_of, mermaid, svg, svg_of_change
 from services.rules.rulebook.model import Rule
 from shared.contracts.ids import RuleId
 from tests.services.rules.rulebooks import good_book
@@ -50,6 +50,21 @@ def test_what_a_text_contains_cannot_break_the_picture() -> None:
     rule = next(rule for rule in RULES if rule.name == "rights-approval")
     assert "&lt;" in svg(graph_of(_renamed(rule, "<b>")))
     assert "a#quot;]: on" in mermaid(graph_of(_renamed(rule, 'a"]')))
+
+
+def test_a_change_is_one_picture_of_both_rules() -> None:
+    rule = next(rule for rule in RULES if rule.name == "rights-approval")
+    copied = [replace(step, cc=("sales",)) for step in rule.steps]
+    root = ET.fromstring(svg_of_change(graph_of(rule), graph_of(replace(rule, steps=tuple(copied)))))  # noqa: S314 -- our own
+    texts = [text.text or "" for text in root.findall("{http://www.w3.org/2000/svg}text")]
+    assert [text for text in texts if text in {"Before", "After"}] == ["Before", "After"]
+    assert texts.index("After") < next(number for number, text in enumerate(texts) if "sales" in text)
+
+
+def test_a_rule_that_is_new_has_nothing_before() -> None:
+    drawn = svg_of_change(None, graph_of(RULES[0]))
+    ET.fromstring(drawn)  # noqa: S314 -- our own
+    assert "Before: there is no such rule" in drawn
 
 
 def _renamed(rule: Rule, name: str) -> Rule:
