@@ -2,8 +2,10 @@
 
 import mimetypes
 from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import obstore
 from obstore.exceptions import BaseError, NotFoundError
@@ -27,8 +29,8 @@ class FileStore:
 
     def __init__(self, url: str, link: str = "") -> None:
         """Raises ValueError for a URL that cannot be opened."""
-        self._is_folder = urlsplit(url).scheme == "file"
-        options: dict[str, Any] = {"mkdir": True} if self._is_folder else {}
+        self._folder = Path(url2pathname(urlsplit(url).path)) if urlsplit(url).scheme == "file" else None
+        options: dict[str, Any] = {"mkdir": True} if self._folder is not None else {}
         try:
             self._store = from_url(url, **options)
         except (BaseError, OSError) as error:
@@ -43,13 +45,14 @@ class FileStore:
 
         What ``chunks`` raises is raised, and nothing is kept. Raises Unavailable where the store is away.
         """
+        self._remove_remains(key)
         attributes: Attributes = {"Content-Type": mime, "Content-Disposition": "attachment"}
         try:
             await obstore.put_async(
                 self._store,
                 key,
                 chunks,
-                attributes=None if self._is_folder else attributes,  # a folder has nowhere to keep them
+                attributes=None if self._folder is not None else attributes,  # a folder has nowhere to keep them
                 chunk_size=_CHUNK_BYTES,
                 max_concurrency=_PARTS_AT_ONCE,
             )
@@ -59,12 +62,20 @@ class FileStore:
     async def delete(self, keys: Iterable[str]) -> None:
         """Returns when none of these is there any more; raises Unavailable where the store is away."""
         for key in keys:
+            self._remove_remains(key)
             try:
                 await obstore.delete_async(self._store, key)
             except (NotFoundError, FileNotFoundError):
                 continue
             except (BaseError, OSError) as error:
                 raise Unavailable(f"the file store: {type(error).__name__}") from error
+
+    def _remove_remains(self, key: str) -> None:
+        """Remove the parts that an attempt left which was killed; of a bucket, its own rule removes them."""
+        if self._folder is not None:
+            path = self._folder / key
+            for remains in path.parent.glob(f"{path.name}#*"):
+                remains.unlink(missing_ok=True)
 
 
 def open_store(url: str, link: str = "") -> FileStore:
