@@ -84,11 +84,12 @@ class DocumentSource:
         try:
             url = URL(address)
             session = self._hosts.session_for(url)
+        except (HostRefused, ValueError):
+            raise DocumentRefused(MessageReason.DOCUMENT_NOT_ALLOWED) from None
+        try:
             async with session.get(url, allow_redirects=False) as response:
                 _check_status(response.status)
                 yield OpenDocument(response.content_type, response.content_length, read_chunks(response.content))
-        except (HostRefused, ValueError):
-            raise DocumentRefused(MessageReason.DOCUMENT_NOT_ALLOWED) from None
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise Unavailable(f"the document's host: {type(error).__name__}") from error
 

@@ -43,6 +43,7 @@ EXCLUSIONS: Mapping[str, str] = {
     ExclusionReason.UNKNOWN_ROLE: "nobody has this role: not the event, not the work, not people.yaml",
     ExclusionReason.UNKNOWN_PERSON: "Consonance has sent no contact for this person",
     ExclusionReason.ERASED: "the person’s data was erased",
+    ExclusionReason.NO_DOCUMENT: "the event names no address of the document that goes with the message",
 }
 """The exclusion reasons in a sentence; others are said by their word."""
 

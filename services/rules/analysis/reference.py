@@ -205,6 +205,7 @@ _REASONS: Mapping[ExclusionReason, str] = {
     ExclusionReason.UNKNOWN_ROLE: "Nobody has the role.",
     ExclusionReason.UNKNOWN_PERSON: "The event names somebody of whom Consonance has said nothing.",
     ExclusionReason.ERASED: "Their data was erased.",
+    ExclusionReason.NO_DOCUMENT: "The event names no address of the document that goes with the message.",
     ExclusionReason.NOT_STAFF: "A copy goes to staff alone, and they are in no team of people.yaml.",
 }
 """The meaning of each reason, for authors; one without a sentence stands by its name."""
