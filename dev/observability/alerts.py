@@ -567,6 +567,16 @@ _RULES_ALERTS = [
         _steady('stet_chains_set_aside{service="rules"}', "1", "0"),
     ),
     Alert(
+        "StetRuleStartsItself",
+        Severity.TICKET,
+        'sum by (namespace, rule) (increase(stet_decisions_total{reason="too_many_starts"}[1h])) > 0',
+        "0s",
+        "The rule {{ $labels.rule }} was kept from starting again and again",
+        "It has started about one subject as often as it may. Its own writes may bring the event that starts it.",
+        "rules",
+        _steady('stet_decisions_total{service="rules", rule="a", reason="too_many_starts"}', "0+1", "2+0"),
+    ),
+    Alert(
         "StetShadowDisagreement",
         Severity.TICKET,
         "sum by (namespace) (increase(stet_shadow_disagreements_total[1d])) > 0",

@@ -17,6 +17,7 @@ from services.rules.conversation.fact_values import (
     Consent,
     CountedMessages,
     PersonFacts,
+    RecentStarts,
     RightsFacts,
     UnsolicitedMessages,
     WorkFacts,
@@ -25,11 +26,22 @@ from services.rules.conversation.facts import Facts
 from services.rules.conversation.merges import follow_loaded_chains
 from services.rules.conversation.recipients import people_in
 from services.rules.conversation.required_facts import RequiredFacts, is_opt_out, refuses_marketing
-from services.rules.rulebook.model import OnChange, Rulebook
+from services.rules.conversation.triggers import start_key
+from services.rules.rulebook.model import MOST_STARTS, OnChange, Rulebook
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event
 from shared.contracts.errors import Unprocessable
-from shared.contracts.ids import ChainId, MessageId, PersonId, Revision, RuleId, TenantId, Wamid, partition_key
+from shared.contracts.ids import (
+    ChainId,
+    MessageId,
+    PersonId,
+    Revision,
+    RuleId,
+    TenantId,
+    Wamid,
+    derive_id,
+    partition_key,
+)
 from shared.contracts.intents import ReplyIntent, classify
 from shared.contracts.messages import MessageFailed
 from shared.contracts.topics import CONSONANCE_EVENTS, MESSAGES_EVENTS, WHATSAPP_MESSAGES, WRITES_EVENTS
@@ -93,6 +105,7 @@ async def load(connection: Connection, tenant: TenantId, required: RequiredFacts
     await _load_works(connection, facts, required)
     await _load_people(connection, facts, required)
     await _load_records(connection, facts, required)
+    await _load_starts(connection, facts, required)
     follow_loaded_chains(facts)
     facts.changed.clear()
     return facts
@@ -232,6 +245,18 @@ async def _load_records(connection: Connection, facts: Facts, required: Required
         facts.records[row["record_id"]] = decode(RightsFacts, row["document"])
 
 
+async def _load_starts(connection: Connection, facts: Facts, required: RequiredFacts) -> None:
+    if required.starts:
+        keys = {_hashed(key): key for key in required.starts}
+        rows = await connection.fetch(QUERIES.find_starts, facts.tenant, list(keys), MOST_STARTS)
+        facts.starts.update((keys[row["start_key"]], RecentStarts(at=tuple(row["starts"]))) for row in rows)
+
+
+def _hashed(key: str) -> str:
+    """A start key as it is stored: a subject may name a person."""
+    return derive_id("start", key)
+
+
 @lru_cache(maxsize=4096)
 def _work(document: str) -> WorkFacts:
     """The same works come again and again; what is written differently is another document."""
@@ -366,6 +391,8 @@ def _row(chain: Chain) -> str:
         "next_due": format_instant(chain.next_due) if chain.next_due else None,
         "open_questions": len(asked_since),
         "asked_since": format_instant(min(asked_since)) if asked_since else None,
+        "start_key": _hashed(start_key(chain.rule, chain.subject, chain.key)),
+        "started_at": format_instant(chain.started_at),
         "document": orjson.Fragment(_spelled(chain)),
     }
     return orjson.dumps(row).decode()

@@ -94,6 +94,16 @@ select person_id from earlier;
 select record_id, document::text from rights_records
 where tenant = $1 and (record_id = any($2::text[]) or open_requests && $3::text[]);
 
+-- name: find_starts
+-- When the newest chains of these rules and subjects started.
+select asked.start_key, array(
+    select c.started_at from chains c
+    where c.tenant = $1 and c.start_key = asked.start_key
+    order by c.started_at desc
+    limit $3
+) as starts
+from unnest($2::text[]) as asked (start_key);
+
 -- name: save_works
 -- Works by id.
 insert into works (tenant, work_id, document)
@@ -165,7 +175,7 @@ on conflict (tenant, person_id) do update set reference = excluded.reference;
 -- The arrays of a row travel as JSON, since unnest would flatten arrays of arrays.
 insert into chains (
     chain_id, tenant, rule, subject, revision, key, active, beside, live, holds_for, tags, people, guards, next_due,
-    changed_at, open_questions, asked_since, reviewed, document
+    changed_at, open_questions, asked_since, reviewed, start_key, started_at, document
 )
 select
     row ->> 'chain_id', $1, row ->> 'rule', row ->> 'subject', row ->> 'revision', row ->> 'key',
@@ -175,7 +185,8 @@ select
     array(select jsonb_array_elements_text(row -> 'people')),
     array(select jsonb_array_elements_text(row -> 'guards')),
     (row ->> 'next_due')::timestamptz, $3,
-    (row ->> 'open_questions')::integer, (row ->> 'asked_since')::timestamptz, row ->> 'reviewed', row -> 'document'
+    (row ->> 'open_questions')::integer, (row ->> 'asked_since')::timestamptz, row ->> 'reviewed', row ->> 'start_key',
+    (row ->> 'started_at')::timestamptz, row -> 'document'
 from unnest($2::jsonb[]) as t(row)
 on conflict (chain_id) do update set
     active = excluded.active, beside = excluded.beside, live = excluded.live,

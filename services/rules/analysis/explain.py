@@ -216,6 +216,7 @@ def judge_rules(event: Event, name: str, facts: Facts, book: Rulebook, now: date
 _REASONS: Mapping[str, str] = {
     Reason.STARTED: "a chain began",
     Reason.REPLANNED: "the event came again: the chain was planned anew",
+    Reason.TOO_MANY_STARTS: "the rule has started about it as often as “restarts” allows, so it did not start again",
     Reason.ALREADY_LIVE: "a chain about it was running already, and the rule ignores a repetition",
     Reason.STEP_DUE: "a step was due",
     Reason.PAUSED: "an operator has paused the rule",

@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import Any
 
-from services.rules.analysis.satisfiability import PRESENT, Values
+from services.rules.matching.satisfiability import PRESENT, Values
 from services.rules.rulebook.built_in import RESERVED_PREFIX
 from services.rules.rulebook.catalogue import MESSAGE_RECEIVED, STAFF_ROLES, FieldType, party_fields, resolve
 from services.rules.rulebook.model import At, Rule, Rulebook, Team

@@ -11,9 +11,10 @@ from itertools import islice, product
 
 from services.rules.analysis.exploration import Exploration, Move, State, explore
 from services.rules.analysis.opening import Opening, opening_of, own_rules, read_step
-from services.rules.analysis.satisfiability import TooManyValuesError, both, solutions
 from services.rules.conversation.chain import Chain, ChainMessage, Ending
 from services.rules.conversation.context import EndedChain, RequestedMessage, RequestedWrite
+from services.rules.matching.satisfiability import TooManyValuesError, both, solutions
+from services.rules.matching.self_starts import find_circles, operations_of
 from services.rules.rulebook.built_in import FINISH, TAKE
 from services.rules.rulebook.catalogue import STAFF_ROLES
 from services.rules.rulebook.faults import FileFault
@@ -96,7 +97,7 @@ def prove(book: Rulebook) -> Iterator[Proof]:
                 _prove_course(book, rule, most, proof)
         yield proof
     proof.found += _races(book, rules, openings)
-    proof.found += _loops(book, rules, openings)
+    proof.found += _loops(book, openings)
     yield proof
 
 
@@ -363,7 +364,9 @@ def _staff_only(who: Iterable[object]) -> bool:
 
 def _races(book: Rulebook, rules: list[Rule], openings: dict[RuleId, Opening]) -> Iterator[Counterexample]:
     """Two rules that start by one event and both ask for the same operation on its record are played together."""
-    writing = [(rule, operation) for rule in rules for operation in _operations(rule) if rule.name in openings]
+    writing = [
+        (rule, operation) for rule in rules if rule.name in openings for operation in sorted(operations_of(rule, book))
+    ]
     for index, (rule, operation) in enumerate(writing):
         for other, same in writing[index + 1 :]:
             if same is not operation or other.name == rule.name or not set(rule.events) & set(other.events):
@@ -428,55 +431,16 @@ def _both_ask(
     return None not in records and len(set(records)) == 1
 
 
-def _operations(rule: Rule) -> Iterator[WriteOperation]:
-    writes = [(step.record, *(answer.record for answer in answers_of(step))) for step in rule.steps]
-    yield from dict.fromkeys(each.operation for some in writes for write in some for each in _chain_of(write))
-
-
 # ------------------------------------------------------------------ loops
 
-_FOLLOWS = {
-    WriteOperation.RECORD_DECISION: ("rights.status_changed",),
-    WriteOperation.ADVANCE_WORKFLOW: ("rights.status_changed",),
-    WriteOperation.CREATE_ACQUISITION: ("acquisition.status_changed",),
-    WriteOperation.COMPLETE_MILESTONE: ("milestone.completed",),
-}
-"""The events by which Consonance reports a write; what metadata.apply changed is recognised as Stet's own."""
 
-
-def _loops(book: Rulebook, rules: list[Rule], openings: dict[RuleId, Opening]) -> Iterator[Counterexample]:
-    """Circles over “writes what starts”; a rule counts as started where its condition can hold for such an event."""
-    starts = {
-        rule.name: [
-            other
-            for other in rules
-            for operation in _operations(rule)
-            if set(_FOLLOWS.get(operation, ())) & set(other.events) and other.name in openings
-        ]
-        for rule in rules
-    }
-    reported: set[frozenset[str]] = set()
-    for rule in rules:
-        circle = _circle(rule, rule, starts, ())
-        if circle is None or frozenset(circle) in reported:
+def _loops(book: Rulebook, openings: dict[RuleId, Opening]) -> Iterator[Counterexample]:
+    """The circles over “writes what starts” that nothing bounds, of rules that can start."""
+    for circle in find_circles(book):
+        rules = [book.rules[start.rule] for start in circle]
+        if any(rule.name not in openings for rule in rules):
             continue
-        reported.add(frozenset(circle))
-        names = " → ".join(f"“{name}”" for name in (*circle, circle[0]))
-        sentence = f"what these rules write can start them again, without end: {names}"
-        story = ""
-        if rule.name in openings:
-            story = story_of(
-                alone(book, *(book.rules[RuleId(name)] for name in circle)), openings[rule.name], (), str(Property.LOOP)
-            )
-        yield Counterexample(Property.LOOP, rule.name, FileFault(rule.location, sentence), story)
-
-
-def _circle(rule: Rule, goal: Rule, starts: dict[RuleId, list[Rule]], seen: tuple[str, ...]) -> tuple[str, ...] | None:
-    for other in starts[rule.name]:
-        if other.name == goal.name:
-            return (*seen, rule.name)
-        if other.name not in seen and other.name != rule.name:
-            found = _circle(other, goal, starts, (*seen, rule.name))
-            if found is not None:
-                return found
-    return None
+        first = rules[0]
+        sentence = f"what these rules write can start them again, without end: {'; '.join(map(str, circle))}"
+        story = story_of(alone(book, *rules), openings[first.name], (), str(Property.LOOP))
+        yield Counterexample(Property.LOOP, first.name, FileFault(first.location, sentence), story)

@@ -123,7 +123,7 @@ def _differences(one: Any, other: Any, path: str) -> Iterator[tuple[str, bool]]:
         for name in dict.fromkeys((*one, *other)):
             within = f"{path}.{name}" if path else name
             if name not in one:
-                yield f"{within}: now {orjson.dumps(other[name]).decode()}", path.startswith("state.")
+                yield f"{within}: now {orjson.dumps(other[name]).decode()}", within.startswith("state.")
             else:
                 yield from _differences(one[name], other.get(name), within)
     elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 from msgspec import Raw, Struct
 
@@ -26,6 +27,7 @@ class Reason(StrEnum):
     REPLANNED = "replanned"
     JOINED = "joined"
     ALREADY_LIVE = "already_live"
+    TOO_MANY_STARTS = "too_many_starts"
     STEP_DUE = "step_due"
     PAUSED = "paused"
     ANSWERED = "answered"
@@ -136,6 +138,15 @@ class AnsweredQuestion(Struct, frozen=True):
 Observation = GivenReply | AnsweredQuestion
 
 
+class GivenReason(NamedTuple):
+    """A reason with what it is about; ``rule`` where no chain of it began."""
+
+    chain: Chain | None
+    step: str | None
+    reason: Reason
+    rule: RuleId | None
+
+
 @dataclass(slots=True)
 class DecisionContext:
     """The input of one decision, and its results so far. Its facts are a draft of its own.
@@ -152,7 +163,7 @@ class DecisionContext:
     cause: str = ""
     traceparent: str | None = None
     effects: list[Effect] = field(default_factory=list)
-    reasons: list[tuple[Chain | None, str | None, Reason]] = field(default_factory=list)
+    reasons: list[GivenReason] = field(default_factory=list)
     observations: list[Observation] = field(default_factory=list)
     drafted: set[MessageId] = field(default_factory=set)
     observe_condition: Callable[[Condition, FieldValues], None] | None = None
@@ -208,8 +219,10 @@ class DecisionContext:
             return Severity(self.document(chain).get(declared.name, Severity.INFO))
         return declared
 
-    def add_reason(self, reason: Reason, chain: Chain | None = None, step: str | None = None) -> None:
-        self.reasons.append((chain, step, reason))
+    def add_reason(
+        self, reason: Reason, chain: Chain | None = None, step: str | None = None, *, rule: RuleId | None = None
+    ) -> None:
+        self.reasons.append(GivenReason(chain, step, reason, rule if chain is None else chain.rule))
 
     def cancel_request(self, message: MessageId) -> bool:
         """Take back a message that this decision itself requested; False where it did not."""

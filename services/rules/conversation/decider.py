@@ -18,6 +18,7 @@ from services.rules.conversation.context import (
     Effect,
     ExcludedPerson,
     ExclusionReason,
+    GivenReason,
     Observation,
     Reason,
     RequestedMessage,
@@ -239,11 +240,11 @@ def _own_write(facts: Facts, data: EventData) -> bool:
 def _build_decision(context: DecisionContext, about: str, cause: EventData | None = None) -> Decision:
     if not context.reasons:
         context.add_reason(Reason.NOTHING_MATCHED)
-    reasons = tuple(reason for _, _, reason in context.reasons)
+    reasons = tuple(given.reason for given in context.reasons)
     observations, evidence = tuple(context.observations), evidence_of(context, cause)
     if not context.effects and len(reasons) == 1 and reasons[0] in _SILENT_REASONS:
         return Decision(about, (), reasons, None, context.facts, observations, evidence)
-    verdicts = tuple(_verdict(context, chain, step, reason) for chain, step, reason in context.reasons)
+    verdicts = tuple(_verdict(context, given) for given in context.reasons)
     record = DecisionRecorded(
         about=about, revision=context.rulebook.revision, verdicts=verdicts, decided_at=context.now
     )
@@ -262,7 +263,8 @@ _SILENT_REASONS = frozenset(
 )
 
 
-def _verdict(context: DecisionContext, chain: Chain | None, step: str | None, reason: Reason) -> RuleVerdict:
+def _verdict(context: DecisionContext, given: GivenReason) -> RuleVerdict:
+    chain = given.chain
     mine = chain.chain_id if chain else None
     messages, withdrawn, writes = [], [], []
     state = context.facts.chains.get(chain.chain_id) if chain else None
@@ -278,11 +280,11 @@ def _verdict(context: DecisionContext, chain: Chain | None, step: str | None, re
     waiting = (e for e in context.effects if isinstance(e, ExcludedPerson) and e.chain_id == mine)
     left_out |= {str(e.who): e.reason for e in waiting if e.reason is ExclusionReason.WAITING}
     return RuleVerdict(
-        rule=chain.rule if chain else None,
+        rule=given.rule,
         chain_id=chain.chain_id if chain else None,
-        step=step,
+        step=given.step,
         verdict=VerdictKind.ACTED if messages or writes else VerdictKind.NOT_ACTED,
-        reason=reason,
+        reason=given.reason,
         messages=tuple(messages),
         withdrawn=tuple(withdrawn),
         writes=tuple(writes),

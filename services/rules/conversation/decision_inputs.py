@@ -29,6 +29,7 @@ from services.rules.conversation.fact_values import (
     Consent,
     CountedMessages,
     PersonFacts,
+    RecentStarts,
     RightsFacts,
     UnsolicitedMessages,
     WorkFacts,
@@ -48,6 +49,7 @@ DOCUMENTS: Mapping[str, type[Value]] = {
     "absences": Absence,
     "counted": CountedMessages,
     "records": RightsFacts,
+    "starts": RecentStarts,
     "chains": Chain,
 }
 """The facts that are kept by digest, by the attribute of ``Facts``; the others are words."""

@@ -219,6 +219,12 @@ class CountedMessages(Value):
     version: int = 0
 
 
+class RecentStarts(Value):
+    """When the newest chains of a rule about one subject started, newest first; no more than are allowed."""
+
+    at: tuple[Instant, ...] = ()
+
+
 class WorkFacts(Value):
     """The last observed state of a work, and the ids of the blocks open on it."""
 

@@ -17,6 +17,7 @@ from services.rules.conversation.fact_values import (
     CountedMessages,
     NoticeOutcome,
     PersonFacts,
+    RecentStarts,
     RightsFacts,
     UnsolicitedMessages,
     WorkFacts,
@@ -104,6 +105,8 @@ class Facts:
     the dispatcher reported. ``message_expiries`` are of the messages just requested.
     ``consent_entries`` are what the ledger gets.
 
+    ``starts`` are by ``start_key`` of chains; they are kept with the chains, and not saved of their own.
+
     ``version`` counts changes of facts, not of chains. ``read_to`` gives the instant up to which every event that may
     change a chain has been applied. ``paused_rules`` are those an operator has paused, with EVERY_RULE where that is
     the tenant. ``read_instants`` are the instants that a draft was given by ``read_to``.
@@ -117,6 +120,7 @@ class Facts:
     absences: MutableMapping[PersonId, Absence] = field(default_factory=dict)
     counted: MutableMapping[PersonId, CountedMessages] = field(default_factory=dict)
     records: MutableMapping[str, RightsFacts] = field(default_factory=dict)
+    starts: MutableMapping[str, RecentStarts] = field(default_factory=dict)
     last_rule: MutableMapping[PersonId, RuleId] = field(default_factory=dict)
     acquisitions: MutableMapping[PersonId, str | None] = field(default_factory=dict)
     chains: MutableMapping[ChainId, Chain] = field(default_factory=dict)
@@ -151,6 +155,7 @@ class Facts:
             absences=Overlay(self.absences),
             counted=Overlay(self.counted),
             records=Overlay(self.records),
+            starts=Overlay(self.starts),
             last_rule=Overlay(self.last_rule),
             acquisitions=Overlay(self.acquisitions),
             chains=Overlay(self.chains),
@@ -388,7 +393,8 @@ class Facts:
 
 
 _TABLES = (
-    "works", "people", "consent", "unsolicited", "absences", "counted", "records", "last_rule", "acquisitions",
+    "works", "people", "consent", "unsolicited", "absences", "counted", "records", "starts", "last_rule",
+    "acquisitions",
     "chains", "wamids", "notices", "merged",
 )  # fmt: skip
 """The attributes of ``Facts`` that a draft has overlays of."""

@@ -55,6 +55,7 @@ class RequiredFacts:
 
     ``stops``: some of them opt out, so unsent messages of ended chains are needed too. ``idle`` events need nothing:
     they start no rule, end no chain and change no fact. They are kept by id, with their names and documents.
+    ``starts`` are keys by which chains are counted.
     """
 
     works: set[WorkId] = field(default_factory=set)
@@ -67,16 +68,20 @@ class RequiredFacts:
     wamids: set[Wamid] = field(default_factory=set)
     writes: set[WriteId] = field(default_factory=set)
     chains: set[ChainId] = field(default_factory=set)
+    starts: set[str] = field(default_factory=set)
     stops: bool = False
     idle: dict[EventId, tuple[str, Document]] = field(default_factory=dict)
 
     def merge(self, other: "RequiredFacts") -> None:
         """Add what another rulebook requires for the same events; idle are those that are so for both."""
-        for name in ("works", "people", "senders", "records", "requests", "tags", "messages", "wamids", "writes"):
+        for name in _MERGED:
             getattr(self, name).update(getattr(other, name))
         self.chains |= other.chains
         self.stops |= other.stops
         self.idle = {event: idle for event, idle in self.idle.items() if event in other.idle}
+
+
+_MERGED = ("works", "people", "senders", "records", "requests", "tags", "messages", "wamids", "writes", "starts")
 
 
 def find_required_facts(events: Iterable[Event], book: Rulebook, tenant: TenantId, now: datetime) -> RequiredFacts:
@@ -124,6 +129,7 @@ def _of_consonance(required: RequiredFacts, event: Event, book: Rulebook, no_fac
         return
     required.people.update(people_in(event.data))
     required.tags |= tags
+    required.starts.update(event_rules.start_keys(rules, document, event))
     if document.work_id is not None:
         required.works.add(document.work_id)
         required.tags.add(f"work.work_id={document.work_id}")

@@ -1,6 +1,6 @@
 """The effect of an event on chains: ``until`` lines end them, and matching rules start or replan them."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from msgspec import Raw, Struct
@@ -9,12 +9,21 @@ from services.rules.conversation import outbound, writes
 from services.rules.conversation.chain import Chain, JoinedEvent, StepState, StepStatus
 from services.rules.conversation.completion import end_by_until
 from services.rules.conversation.context import DecisionContext, Reason
-from services.rules.conversation.document import Document, is_event_field, item_id, newest_data, read_data
+from services.rules.conversation.document import (
+    MESSAGE_RECEIVED,
+    Document,
+    is_event_field,
+    item_id,
+    newest_data,
+    read_data,
+)
+from services.rules.conversation.fact_values import RecentStarts
 from services.rules.conversation.schedule import due_of, has_lapsed, skip_past
 from services.rules.conversation.steps import advance
 from services.rules.identity_cache import cached_by_identity
 from services.rules.matching.conditions import ConditionIndex, necessary_condition
-from services.rules.rulebook.model import At, OnRepeat, Rule, Rulebook
+from services.rules.rulebook.model import At, OnRepeat, Rule, Rulebook, may_write
+from services.rules.rulebook.periods import PERIODS
 from shared.contracts.envelope import Event
 from shared.contracts.ids import ChainId, EventId, Line, PersonId, RuleId, derive_id
 from shared.contracts.values import encode
@@ -39,7 +48,7 @@ def subject_of(fields: tuple[str, ...], document: Document, event_id: str) -> st
     Without ``about`` the event itself is the subject.
     """
     if not fields:
-        return f"event={event_id}"
+        return f"{_OWN_SUBJECT}{event_id}"
     values = [document.get(field) for field in fields]
     if any(value is None for value in values):
         return None
@@ -56,16 +65,25 @@ def tags_of(rule: Rule, subject: str, document: Document) -> frozenset[str]:
 class EventRules:
     """The possible effects of an event of one name: start rules, and end chains that are found in one of these ways.
 
-    ``first`` evaluates only the part of the rules' conditions that the event's own fields answer.
+    ``first`` evaluates only the part of the rules' conditions that the event's own fields answer. ``writing`` rules may
+    cause further events, so that the number of their chains is limited.
     """
 
     first: ConditionIndex
     about: Mapping[RuleId, tuple[str, ...]]
     ends: frozenset[tuple[tuple[str, ...], str | None]]
+    writing: frozenset[RuleId] = frozenset()
 
     def may_start(self, document: Document) -> frozenset[RuleId]:
         """The rules that the event's own fields do not rule out."""
         return self.first.match(document)
+
+    def start_keys(self, rules: Collection[RuleId], document: Document, event: Event) -> Iterator[str]:
+        """The keys by which the chains of these rules are counted that the event may start."""
+        for rule in self.writing.intersection(rules) if self.writing else ():
+            subject = subject_of(self.about[rule], document, event.id)
+            if subject is not None:
+                yield start_key(rule, subject, event.partitionkey)
 
     def tags(self, rules: Collection[RuleId], document: Document, event_id: str) -> frozenset[str]:
         """The tags of live chains that the event would meet if it started these rules, or that it may end."""
@@ -107,7 +125,20 @@ def _event_rules(rules: Iterable[Rule], name: str) -> EventRules:
         first=ConditionIndex([(rule.name, necessary_condition(rule.condition, is_event_field)) for rule in starting]),
         about={rule.name: rule.about for rule in starting},
         ends=frozenset((rule.about, until.same) for rule in rules for until in rule.until if until.event == name),
+        writing=frozenset(rule.name for rule in starting if name not in _NO_REPORTS and may_write(rule)),
     )
+
+
+_NO_REPORTS = frozenset({MESSAGE_RECEIVED, *PERIODS})
+"""Events that never follow from a write: people's messages have a limit of their own, periods come by the calendar."""
+
+
+def start_key(rule: RuleId, subject: str, key: str) -> str:
+    """By what the chains of a rule are counted: its subject; the partition key of events that are each their own."""
+    return f"{rule}|{key if subject.startswith(_OWN_SUBJECT) else subject}"
+
+
+_OWN_SUBJECT = "event="
 
 
 def _same_tag(same: str | None, document: Document) -> str | None:
@@ -168,7 +199,7 @@ def start_chains(context: DecisionContext, trigger: RuleTrigger, matched: Iterab
         if rule.on_repeat is OnRepeat.JOIN:
             _join_or_start(context, trigger, rule, subject)
         elif live is None:
-            start_chain(context, trigger, rule, subject)
+            _start_within_limit(context, trigger, rule, subject)
         elif rule.on_repeat is OnRepeat.IGNORE:
             context.add_reason(Reason.ALREADY_LIVE, live)
         else:
@@ -187,7 +218,7 @@ def _join_or_start(context: DecisionContext, trigger: RuleTrigger, rule: Rule, s
     if same is not None and not same.gathers:
         context.add_reason(Reason.ALREADY_LIVE, same)
     elif gathering is None:
-        start_chain(context, trigger, rule, subject)
+        _start_within_limit(context, trigger, rule, subject)
     else:
         join_chain(context, gathering, trigger, item)
 
@@ -214,6 +245,20 @@ def join_chain(context: DecisionContext, chain: Chain, trigger: RuleTrigger, ite
             origin = writes.WriteOrigin(step.index)
             chain = writes.request_write_of(context, chain, step.record, origin, event.id)
     return advance(context, chain)
+
+
+def _start_within_limit(context: DecisionContext, trigger: RuleTrigger, rule: Rule, subject: str) -> None:
+    """Start a chain, unless the rule has started about this too often lately: it may be its own write that it meets."""
+    if rule.name in rules_of_event(context.rulebook, trigger.name).writing:
+        limit = rule.restarts or context.rulebook.tenant.restarts
+        key = start_key(rule.name, subject, trigger.event.partitionkey)
+        known = context.facts.starts.get(key, RecentStarts()).at
+        recent = tuple(at for at in known if at > context.now - limit.within)
+        if len(recent) >= limit.at_most:
+            context.add_reason(Reason.TOO_MANY_STARTS, rule=rule.name)
+            return
+        context.facts.starts[key] = RecentStarts(at=(context.now, *recent))
+    start_chain(context, trigger, rule, subject)
 
 
 def start_chain(context: DecisionContext, trigger: RuleTrigger, rule: Rule, subject: str) -> Chain:

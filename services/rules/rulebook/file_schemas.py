@@ -10,7 +10,18 @@ from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, WithJso
 
 from services.rules.rulebook import model
 from services.rules.rulebook.faults import FaultReport
-from services.rules.rulebook.model import Cap, CapPeriod, Category, ContactBasis, FieldKind, Severity, UnsolicitedLimit
+from services.rules.rulebook.model import (
+    MOST_STARTS,
+    STANDARD_RESTARTS,
+    Cap,
+    CapPeriod,
+    Category,
+    ContactBasis,
+    FieldKind,
+    Severity,
+    StartLimit,
+    UnsolicitedLimit,
+)
 from services.rules.rulebook.schema import (
     ABSENT,
     Country,
@@ -434,6 +445,28 @@ class LimitsBrake(Section):
         return UnsolicitedLimit(self.answers, self.chains, within, self.open, self.strangers_open)
 
 
+class RestartsSection(Section):
+    """How often a rule may start about one subject, where Consonance reports what the rule itself wrote."""
+
+    label = "“restarts”"
+    at_most: WholeNumber
+    """The most chains of the rule about one subject in that time; without “about”, about one work or record."""
+    within: DurationText
+    """By the clock: minutes, hours, days or weeks."""
+
+    def report_faults(self, report: FaultReport) -> None:
+        super().report_faults(report)
+        if self.within.clock_time is None:
+            sentence = "restarts are counted by the clock: minutes, hours, days or weeks, like “4 weeks”"
+            report.add(self.value_location("within"), sentence)
+
+        if self.at_most > MOST_STARTS:
+            report.add(self.value_location("at_most"), f"no more than {MOST_STARTS} starts are counted")
+
+    def build(self) -> StartLimit:
+        return StartLimit(self.at_most, self.within.clock_time or timedelta(days=self.within.count))
+
+
 class LimitsPass(Section):
     """The severity from which messages to staff ignore quiet hours."""
 
@@ -475,6 +508,8 @@ class LimitsFile(Section):
     """How long a message may wait before it is not sent any more."""
     brake: LimitsBrake | None = None
     """When somebody who keeps writing is not answered any more."""
+    restarts: RestartsSection | None = None
+    """How often a rule that writes may start about one subject, where the rule itself does not say it."""
 
     def report_faults(self, report: FaultReport) -> None:
         super().report_faults(report)
@@ -533,4 +568,5 @@ class HouseFile(Section):
             unsolicited=_STANDARD if limits.brake is None else limits.brake.build(),
             caps=tuple(cap.build() for cap in limits.per_person),
             digest=limits.digest,
+            restarts=STANDARD_RESTARTS if limits.restarts is None else limits.restarts.build(),
         )

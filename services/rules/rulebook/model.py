@@ -380,10 +380,24 @@ class Listing:
 
 
 @dataclass(frozen=True, slots=True)
+class StartLimit:
+    """How many chains of one rule about one subject may start ``within`` a moving window of business time."""
+
+    at_most: int
+    within: timedelta
+
+
+MOST_STARTS = 100
+"""The largest number that ``StartLimit.at_most`` may be: so many starts are read for each decision."""
+STANDARD_RESTARTS = StartLimit(20, timedelta(days=1))
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """``events`` are short names; without ``about`` the event itself is the subject.
 
-    A recurring rule starts by no event but ``every`` period; its event is one of ``periods.PERIODS``.
+    A recurring rule starts by no event but ``every`` period; its event is one of ``periods.PERIODS``. ``restarts`` says
+    that the rule is meant to start itself, and how often; without it ``Tenant.restarts`` holds.
     """
 
     name: RuleId
@@ -400,6 +414,15 @@ class Rule:
     until: tuple[Until, ...] = ()
     every: Every | None = None
     listing: Listing | None = None
+    restarts: StartLimit | None = None
+
+
+def may_write(rule: Rule) -> bool:
+    """Whether a chain of the rule may write to Consonance: by a step, an answer or a form."""
+    return any(
+        step.record or step.form or any(answer.record or answer.form for answer in answers_of(step))
+        for step in rule.steps
+    )
 
 
 def until_id(rule: RuleId, index: int) -> RuleId:
@@ -583,6 +606,7 @@ class Tenant:
     unsolicited: UnsolicitedLimit = UnsolicitedLimit()
     caps: tuple[Cap, ...] = ()
     digest: Severity | None = None
+    restarts: StartLimit = STANDARD_RESTARTS
 
 
 @dataclass(frozen=True, slots=True, eq=False)

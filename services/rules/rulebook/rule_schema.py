@@ -13,6 +13,7 @@ from pydantic.json_schema import SkipJsonSchema
 from services.rules.rulebook import model
 from services.rules.rulebook.condition_schema import ConditionSection
 from services.rules.rulebook.faults import FaultReport
+from services.rules.rulebook.file_schemas import RestartsSection
 from services.rules.rulebook.model import (
     ALWAYS,
     OnChange,
@@ -596,6 +597,8 @@ class RuleFile(Section):
     """The effect of another event about the same subject on a running chain."""
     on_change: Annotated[OnChange, word(OnChange, OnChange.PIN)] = OnChange.PIN
     """The effect of a change of this file on a running chain: it keeps its steps, gets the new ones, or ends."""
+    restarts: RestartsSection | None = None
+    """It is meant that what the rule writes starts it again: how often; further starts are suppressed."""
     steps: Annotated[tuple[Step, ...], OneOrMore(), BeforeValidator(_at_most_100)]
     """The steps, in their order."""
     until: Annotated[tuple[UntilSection, ...], OneOrMore()] = ()
@@ -633,4 +636,5 @@ class RuleFile(Section):
             until=tuple(until for each in self.until for until in each.build()),
             every=self.every,
             listing=None if self.list_ is None else self.list_.build(),
+            restarts=None if self.restarts is None else self.restarts.build(),
         )

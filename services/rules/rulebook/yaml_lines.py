@@ -85,7 +85,7 @@ KEYS = frozenset(
         "with", "then", "template", "category", "version", "fields", "languages", "body",
         "buttons", "welcome", "confirm", "done", "teams", "imprints", "milestones", "stands_in",
         "inbox", "house", "country", "zone", "hours", "days", "closed", "fairs",
-        "free", "pass", "taken_for", "send_within", "brake", "publisher", "language", "countries",
+        "free", "pass", "taken_for", "send_within", "brake", "restarts", "publisher", "language", "countries",
         "line", "links", "basis", "words", "it", "start", "people", "play",
         "event", "facts", "reply", "read", "failed", "written", "wait", "expect",
         "end", "left_out", "from", "to", "who", "for", "as", "en",

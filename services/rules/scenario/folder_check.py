@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from services.rules.matching.self_starts import self_start_faults
 from services.rules.rulebook.faults import FaultReport, FileFault
 from services.rules.rulebook.field_validation import known_roles
 from services.rules.rulebook.loader import STORIES, read_folder, stem
@@ -25,8 +26,11 @@ class Checked:
     notes: tuple[FileFault, ...]
 
 
-def check_files(files: Mapping[str, str], *, tested: bool = True) -> Checked:
-    """All faults of rules and stories at once. With ``tested``, each rule must have a story."""
+def check_files(files: Mapping[str, str], *, tested: bool = True, circles: bool = True) -> Checked:
+    """All faults of rules and stories at once. With ``tested``, each rule must have a story.
+
+    Without ``circles``, rules may start themselves.
+    """
     validation, report = validate(files), FaultReport()
     stories, story_faults = read_stories(files)
     report.faults += [*validation.faults, *story_faults]
@@ -34,6 +38,9 @@ def check_files(files: Mapping[str, str], *, tested: bool = True) -> Checked:
         _check_people(validation.rulebook, stories, report)
     if tested:
         _check_tested(validation, files, stories, report)
+    if circles:
+        faulty = {fault.location.file for fault in validation.faults}
+        report.faults += self_start_faults(validation.rulebook, faulty)
     return Checked(validation.rulebook, stories, tuple(report.sorted()), validation.notes)
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from services.rules.analysis import satisfiability
-from services.rules.analysis.satisfiability import TooManyValuesError, solutions
+from services.rules.matching import satisfiability
 from services.rules.matching.conditions import holds
+from services.rules.matching.satisfiability import TooManyValuesError, solutions
 from services.rules.rulebook.model import AllOf, AnyOf, Compare, Condition, Field, NoneOf, Operator
 
 EVENT = "schedule.date_changed"
