@@ -212,8 +212,7 @@ class Claimer:
                 del batch.intents[message_id]
 
     def _context(self, due: DueMessage, batch: ClaimedBatch, now: datetime) -> SendContext:
-        line, person_id, document = due.message.line, due.message.person_id, due.message.content.document
-        key = _document_of(due)
+        line, person_id, key = due.message.line, due.message.person_id, _document_of(due)
         found = batch.documents.get(key) if key is not None else None
         return SendContext(
             person_known=due.person_known,
@@ -222,7 +221,7 @@ class Claimer:
             template=self._template_state(due),
             template_throttled_until=self._template_throttled_until(due, batch.templates, now),
             is_template_paused_by_operator=self.pauses.names.has_template(_template_of(due)),
-            is_document_pending=document is not None and document.media_id is None,
+            document_awaited_until=_document_awaited_until(due, now),
             document_refusal=found.refusal if found is not None else None,
             portfolio_free_at=self._portfolio_free_at(due, now),
             template_restricted_until=self._restricted_until(Restriction.BUSINESS_INITIATED, line, now),
@@ -288,6 +287,15 @@ class Claimer:
 
 
 _OPTIONAL_WAIT = timedelta(minutes=15)  # for a document without which the message may go
+_DOCUMENT_WAIT = timedelta(hours=1)  # a document that WhatsApp has releases its messages earlier
+
+
+def _document_awaited_until(due: DueMessage, now: datetime) -> datetime | None:
+    """None for a message whose document is there, or that has none."""
+    document = due.message.content.document
+    if document is None or document.media_id is not None:
+        return None
+    return due.message.requested_at + _OPTIONAL_WAIT if document.optional else now + _DOCUMENT_WAIT
 
 
 def _document_of(due: DueMessage) -> DocumentKey | None:

@@ -17,7 +17,6 @@ from shared.contracts.messages import Lane, MessageForm
 from shared.contracts.whatsapp import MessageKind, MessageReceived
 
 _PAUSED_TEMPLATE_WAIT = timedelta(hours=1)  # a template whose state changes releases its messages earlier
-_DOCUMENT_WAIT = timedelta(hours=1)  # one that WhatsApp has releases its messages earlier
 _TEMPLATE_WAITS = {
     TemplateState.PENDING: MessageReason.TEMPLATE_PENDING,
     TemplateState.PAUSED: MessageReason.TEMPLATE_PAUSED,
@@ -58,7 +57,8 @@ class SendContext(Struct, frozen=True):
 
     The ``…_throttled_until`` are throttles of the provider, the ``…_restricted_until`` its restrictions of the account;
     ``portfolio_free_at`` is when a template to this person fits into the portfolio's people of a day. ``address`` None:
-    the person is known and has no address. ``document_refusal`` is why the message's document can never be had.
+    the person is known and has no address. ``document_refusal`` is why the message's document can never be had;
+    ``document_awaited_until`` is when to look again for one that WhatsApp does not have yet.
     ``number_sends`` and ``pair_sends`` are oldest first.
     """
 
@@ -68,7 +68,7 @@ class SendContext(Struct, frozen=True):
     template: TemplateState = TemplateState.USABLE
     template_throttled_until: datetime | None = None
     is_template_paused_by_operator: bool = False
-    is_document_pending: bool = False
+    document_awaited_until: datetime | None = None
     document_refusal: MessageReason | None = None
     portfolio_free_at: datetime | None = None
     template_restricted_until: datetime | None = None
@@ -141,8 +141,8 @@ def _find_obstacle(
 ) -> Postpone | DropMessage | None:
     if context.document_refusal is not None:
         return DropMessage(context.document_refusal)
-    if context.is_document_pending:
-        return _wait(message, now + _DOCUMENT_WAIT, MessageReason.DOCUMENT_PENDING)
+    if context.document_awaited_until is not None:
+        return _wait(message, context.document_awaited_until, MessageReason.DOCUMENT_PENDING)
     obstacle = _find_template_obstacle(message, context, now) if wording is MessageForm.TEMPLATE else None
     if obstacle is not None:
         return obstacle

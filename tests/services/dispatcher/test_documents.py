@@ -169,3 +169,15 @@ async def test_an_optional_document_that_cannot_be_had_leaves_the_text(sending: 
     await at.wait_for_state("accepted")
     (message,) = await at.sent()
     assert (message["template"], message.get("document")) == ("proof_plain_v1", None)
+
+
+async def test_an_optional_document_is_not_waited_for_longer_than_a_quarter_of_an_hour(sending: Sending) -> None:
+    sending.host.answers = [503] * 50
+    at = sending.dispatcher
+    plain = TemplateCall(name="proof_plain_v1", language="en")
+    attached = sending.attached(optional=True)
+    await at.handle(person_observed(), send_request(template=CALL, fallback=plain, document=attached))
+    await at.wait_for_reason("document_pending")
+    at.advance_clock(timedelta(minutes=15))
+    await at.wait_for_state("accepted")
+    assert [message["template"] for message in await at.sent()] == ["proof_plain_v1"]
