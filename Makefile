@@ -18,7 +18,7 @@ $(READY): requirements.lock dev/setup.sh
 up: $(READY) ## start the stack on the real clock until interrupted; .run/stack.json says how to reach it (RUN=name: one more beside it)
 	@$(PYTHON) -m dev
 
-demo: $(READY) ## play the eight stories through a stack of their own
+demo: $(READY) ## play the eight stories through a stack of their own, then erase one of its people
 	@$(PYTHON) -m dev.demo
 
 check: $(READY) ## format, lint, types, imports, rule files, dependencies, spelling, unused code and unit tests, in about two minutes

@@ -1,4 +1,7 @@
-"""``make demo``: plays the eight stories on a stack of its own; exits 0 only if every story ended as expected."""
+"""``make demo``: plays the eight stories on a stack of its own, then erases a person.
+
+Exits 0 only if every story ended as expected, and nothing of the person is left.
+"""
 
 import asyncio
 import sys
@@ -9,9 +12,11 @@ from datetime import datetime
 from rich.console import Console
 from rich.status import Status
 
-from dev.demo.report import format_time, print_result
+from dev.demo.erasure import ErasedPerson, erase_named
+from dev.demo.report import format_time, print_erasure, print_result
 from dev.demo.runner import POLLED_ON_REQUEST, DemoResult, play_stories
 from dev.demo.stories import STORIES
+from dev.demo.stories.pitch import PITCH, STRANGER
 from dev.demo.story import STARTS_AT
 from dev.stack import Stack
 from shared.contracts.errors import StetError
@@ -24,7 +29,7 @@ def main() -> int:
     console = Console()
     started = time.monotonic()
     try:
-        result = asyncio.run(_play(console, started))
+        result, erased = asyncio.run(_play(console, started))
     except StetError as failure:
         console.print(str(failure), style="red", markup=False, highlight=False)
         return 1
@@ -32,11 +37,12 @@ def main() -> int:
         console.print("interrupted; every process that it started has ended")
         return 130
     print_result(console, result)
+    print_erasure(console, erased)
     console.print(f"{len(STORIES)} stories in {time.monotonic() - started:.0f} s", highlight=False)
-    return 0 if result.passed else 1
+    return 0 if result.passed and erased.is_gone else 1
 
 
-async def _play(console: Console, started: float) -> DemoResult:
+async def _play(console: Console, started: float) -> tuple[DemoResult, ErasedPerson]:
     with console.status("setting up") as status:
 
         def report(line: str) -> None:
@@ -45,8 +51,10 @@ async def _play(console: Console, started: float) -> DemoResult:
         async with Stack.open(_STACK, STARTS_AT, POLLED_ON_REQUEST, report) as stack:
             report("playing the stories side by side, on a clock that jumps to the next due time")
             result = await play_stories(stack, STORIES, on_instant=_show_time(status))
+            report("erasing the stranger of the pitch, as stet erase does, and letting a day pass")
+            erased = await erase_named(stack, STRANGER, (PITCH,))
             status.update("stopping")
-        return result
+        return result, erased
 
 
 def _show_time(status: Status) -> Callable[[datetime], None]:

@@ -1,5 +1,6 @@
 """Prints the result of the demo: each story line by line, then a table of how they ended."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from rich.console import Console
@@ -7,6 +8,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from dev.demo.erasure import ErasedPerson
 from dev.demo.runner import DemoResult, StoryResult
 from dev.demo.story import LONDON, LineKind, TranscriptLine
 
@@ -28,6 +30,23 @@ def print_result(console: Console, result: DemoResult) -> None:
     for number, story in enumerate(result.stories, start=1):
         _print_story(console, number, story)
     _print_summary(console, result)
+
+
+def print_erasure(console: Console, erased: ErasedPerson) -> None:
+    """Where the person was found before and after, and where the pseudonym stays."""
+    console.print()
+    console.print(Rule(Text(f"Afterwards {erased.name} asks to be erased", style="bold"), align="left"))
+    table = Table("", "searched for", "found before", f"found {erased.hours:.0f} h later")
+    for word, before in erased.before.items():
+        after = erased.after.get(word, ())
+        shown = "the manuscript" if word not in erased.words else word
+        table.add_row(_mark(passed=not after), shown, _places(before), _places(after) or "nowhere")
+    console.print(table)
+    console.print(f"Decisions stay, by the pseudonym: {_places(erased.pseudonym)}", highlight=False)
+
+
+def _places(places: Sequence[str]) -> str:
+    return ", ".join(places)
 
 
 def format_time(at: datetime) -> str:

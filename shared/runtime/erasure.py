@@ -13,7 +13,7 @@ from typing import Any
 
 import asyncpg
 
-from shared.contracts.contacts import PersonObserved
+from shared.contracts.contacts import PLACEHOLDER_NAME, PersonObserved
 from shared.contracts.errors import Unavailable
 from shared.contracts.ids import PersonId
 from shared.contracts.personal_data import TABLES, Erasure, TableData
@@ -24,7 +24,7 @@ from shared.runtime.failures import SERIALIZATION_FAILURES, TRANSIENT_ERRORS
 from shared.runtime.metrics import Metrics
 from shared.runtime.outbox import Transaction
 from shared.runtime.postgres import Connection, Pool, load_queries
-from shared.runtime.redaction import PersonWords, redact, redact_text
+from shared.runtime.redaction import ERASED, PersonWords, redact, redact_text
 from shared.runtime.telemetry import get_logger
 
 QUERIES = load_queries(__file__, "erasure.sql")
@@ -295,10 +295,14 @@ _KNOWN_WORDS = {
 }
 
 
+_NO_NAMES = frozenset({"", PLACEHOLDER_NAME, ERASED})
+"""These stand where a name is not known: they would be found in what is about others."""
+
+
 async def known_words(connection: Connection, service: str, tenant: str, person_id: str) -> list[str]:
     """The names and addresses by which a service knows a person; nothing for one it does not know."""
     found = await connection.fetchval(_KNOWN_WORDS[service], tenant, person_id)
-    return sorted(set(found or ()))
+    return sorted({word for word in found or () if word not in _NO_NAMES})
 
 
 @dataclass(slots=True)

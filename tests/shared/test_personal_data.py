@@ -13,10 +13,11 @@ import pytest
 from dev.layout import ROOT
 from dev.postgres import login_of
 from dev.privacy_page import PATH, privacy_page
+from shared.contracts.contacts import PLACEHOLDER_NAME
 from shared.contracts.ids import PersonId
 from shared.contracts.personal_data import TABLES, TOPICS
 from shared.contracts.topics import ALL_TOPICS, SERVICES
-from shared.runtime.erasure import PASSES_AFTER, RETRY_AFTER, SchemaEraser, next_pass
+from shared.runtime.erasure import PASSES_AFTER, RETRY_AFTER, SchemaEraser, known_words, next_pass
 from shared.runtime.postgres import Pool, load_queries, session_settings
 from shared.runtime.redaction import PersonWords
 from shared.runtime.retention import Expiry, delete_expired_once, deletion
@@ -147,6 +148,7 @@ async def test_each_service_can_search_and_erase_its_tables(postgres_database: s
             )
         ],
     }
+    await _assert_no_placeholder_is_a_word(postgres_database)
     left_over = {}
     for service in SERVICES:
         async with service_pool(postgres_database, service) as pool:
@@ -170,6 +172,14 @@ async def test_each_service_can_search_and_erase_its_tables(postgres_database: s
                 assert [row["text"] for row in texts] == ["erased person", "A novel"]
 
     assert left_over == {"ingest": {}, "rules": {}, "dispatcher": {}, "writeback": {"writes": 1}}
+
+
+async def _assert_no_placeholder_is_a_word(dsn: str) -> None:
+    """An erased person, or one without a name, is not searched for by what stands in its place."""
+    async with service_pool(dsn, "rules") as pool:
+        document = json.dumps({"display_name": PLACEHOLDER_NAME, "addresses": {"phone": "+447700900123"}})
+        await pool.execute("insert into people (tenant, person_id, document) values ('t', 'p9', $1)", document)
+        assert await known_words(pool, "rules", "t", "p9") == ["+447700900123"]
 
 
 @pytest.mark.integration

@@ -7,8 +7,9 @@ from dev.demo.people import DemoPerson
 from dev.demo.story import DemoStory, london
 from dev.demo.story_run import StoryRun
 
-_STRANGER = DemoPerson("a stranger", "Wren Calloway", "en", "US")
-_PITCH = "I have written a book about the women who kept lighthouses"
+STRANGER = "Wren Calloway"
+_STRANGER = DemoPerson("a stranger", STRANGER, "en", "US")
+PITCH = "I have written a book about the women who kept lighthouses"
 _SUMMARY = ("Send", "Change", "Cancel")
 
 
@@ -22,7 +23,7 @@ async def play(run: StoryRun) -> None:
 
 
 async def _first_answers(run: StoryRun) -> None:
-    await run.send_text(_STRANGER, _PITCH, line="acquisitions")
+    await run.send_text(_STRANGER, PITCH, line="acquisitions")
     run.expect_message(_STRANGER, "Our editors read what you send here; we keep it for twelve months")
     run.expect_message(_STRANGER, "What is the working title?")
     await run.wait_until(london(4, 12, 14, 2))
@@ -44,7 +45,7 @@ async def _correction(run: StoryRun) -> None:
     run.expect_message(_STRANGER, "What is the working title?")
     await run.send_text(_STRANGER, "The Keepers of the Light", line="acquisitions")
     run.expect_message(
-        _STRANGER, f"Title: The Keepers of the Light. Author: Wren Calloway. Kind: Non-fiction. About: {_PITCH}"
+        _STRANGER, f"Title: The Keepers of the Light. Author: Wren Calloway. Kind: Non-fiction. About: {PITCH}"
     )
 
 
@@ -55,7 +56,7 @@ async def _sent(run: StoryRun) -> str:
     kept = await run.expect_record(
         "acquisitions", which, title="The Keepers of the Light", submitter_name="Wren Calloway"
     )
-    run.expect(kept["pitch_text"] == _PITCH, "the pitch is kept as it was written")
+    run.expect(kept["pitch_text"] == PITCH, "the pitch is kept as it was written")
     run.expect([one["file_name"] for one in kept["attachments"]] == ["keepers.pdf"], "with the one PDF")
     (manuscript,) = kept["attachments"]
     run.expect(_is_kept(manuscript), f"which is stored: {manuscript.get('url')}, {manuscript.get('bytes')} bytes")
