@@ -22,10 +22,10 @@ from services.rules.conversation.decider import Decision
 from services.rules.matching.conditions import FieldValues
 from services.rules.matching.matcher import Matcher
 from services.rules.rulebook.loader import read_folder
-from services.rules.rulebook.model import Condition
+from services.rules.rulebook.model import Condition, Rulebook
 from services.rules.scenario.folder_check import check_files
 from services.rules.scenario.player import StoryPlayer
-from services.rules.scenario.story_file import Reply, ReplyStep
+from services.rules.scenario.story_file import Reply, ReplyStep, Story
 from shared.contracts.ids import ContactId
 from shared.contracts.messages import Button, SendMessage
 from tests.docs.pages import ROOT
@@ -123,15 +123,21 @@ class _Chat:
             yield f"{local:%H:%M} · {text}"
 
 
+@cache
+def _stories(page: Path) -> tuple[Rulebook, tuple[Story, ...]]:
+    """In the order of the page."""
+    own = files_of(snippets(page))
+    checked, order = check_files(shared_files() | own), list(own)
+    stories = [each for each in checked.stories if each.location.file in own]
+    return checked.rulebook, tuple(sorted(stories, key=lambda each: order.index(each.location.file)))
+
+
 def _chat(page: Path, number: int, contact: ContactId) -> str:
     """A quotation: the person's chat in the story of that number on the page."""
-    own = files_of(snippets(page))
-    checked = check_files(shared_files() | own)
-    order = list(own)
-    stories = [each for each in checked.stories if each.location.file in own]
-    story = sorted(stories, key=lambda each: order.index(each.location.file))[number - 1]
+    rulebook, stories = _stories(page)
+    story = stories[number - 1]
     chat = _Chat(contact)
-    player = chat.player = StoryPlayer.of(story, checked.rulebook, chat, shadowed=False)
+    player = chat.player = StoryPlayer.of(story, rulebook, chat, shadowed=False)
     chat.zone = ZoneInfo(player.people.people[contact].zone or "UTC")
     for step in story.steps:
         if isinstance(step, ReplyStep) and step.reply.sender == contact:
