@@ -50,9 +50,11 @@ async def test_a_window_that_proved_closed_is_answered_with_the_template(dispatc
     await dispatcher.handle(person_observed(), message_received(dispatcher.clock.now()), send_request())
     await dispatcher.wait_for_state("accepted")
     await dispatcher.handle_statuses()
+    dispatcher.advance_clock(timedelta(minutes=1))  # rules had its time to withdraw what goes again
+    await dispatcher.wait_for_state("accepted")
     await dispatcher.wait_until_idle()
     await dispatcher.handle_statuses()
-    assert await dispatcher.published() == ["accepted", "accepted", "delivered"]
+    assert await dispatcher.published() == ["accepted", "resolved", "accepted", "delivered"]
     await dispatcher.handle(send_request("m2"))
     await dispatcher.wait_for_state("accepted", "m2")
     assert [message["type"] for message in await dispatcher.sent()][-2:] == ["template", "template"]
