@@ -106,6 +106,8 @@ class _Search:
     def __post_init__(self) -> None:
         self._started_by = {event: [] for events in REPORTING_EVENTS.values() for event in events}
         for rule in self.rules.values():
+            if not any(REPORTING_EVENTS[operation] for operation in operations_of(rule, self.book)):
+                continue  # nothing follows from it: no circle runs through it
             for event in self._started_by.keys() & set(rule.events):
                 self._started_by[event].append(rule)
 
