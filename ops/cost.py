@@ -23,7 +23,7 @@ from ops.command_line import (
 )
 from ops.cost_report import CostPart, Forecast, Planned, forecast_month, totals_by, unpriced_by_market
 from ops.database import operator_pool
-from services.dispatcher.charges import ChargeStore
+from services.dispatcher.charges import ChargeStore, next_month
 from services.dispatcher.cost_settings import CostSettings
 from services.dispatcher.rate_card import ChargedMessages, PricedMessages, price_messages, spending_of
 from shared.runtime.postgres import Pool, load_queries
@@ -110,18 +110,14 @@ def _period(month: datetime | None, since: datetime | None, until: datetime | No
             raise typer.BadParameter("--until is before --from")
         return since.date(), last
     first = month.date() if month else today.replace(day=1)
-    return first, _next_month(first) - timedelta(days=1)
-
-
-def _next_month(day: date) -> date:
-    return (day.replace(day=1) + timedelta(days=31)).replace(day=1)
+    return first, next_month(first) - timedelta(days=1)
 
 
 async def _read(pool: Pool, settings: CostCommandSettings, period: tuple[date, date], today: date) -> CostView:
     """Whole months are read, so that volume tiers are counted from the first message of each."""
     first, last = period
     store = ChargeStore(settings.tenant, settings.zone)
-    is_this_month = (first, last) == (today.replace(day=1), _next_month(today) - timedelta(days=1))
+    is_this_month = (first, last) == (today.replace(day=1), next_month(today) - timedelta(days=1))
     earliest = min(first, today - _HISTORY) if is_this_month else first
     charged = await store.charged(pool, earliest.replace(day=1), last)
     priced = _price(settings, charged)
@@ -130,13 +126,13 @@ async def _read(pool: Pool, settings: CostCommandSettings, period: tuple[date, d
         return CostView(first, last, None, shown)
     forecast = None
     if is_this_month:
-        end = datetime.combine(_next_month(today), time(), settings.zone)
+        end = datetime.combine(next_month(today), time(), settings.zone)
         recent = [one for one in priced if one.charged.day >= earliest]
         forecast = forecast_month(recent, await _planned(pool, settings, end), today)
     return CostView(first, last, settings.card.currency, shown, forecast)
 
 
-def _price(settings: CostCommandSettings, charged: Iterable[ChargedMessages]) -> list[PricedMessages]:
+def _price(settings: CostCommandSettings, charged: Iterable[ChargedMessages]) -> Sequence[PricedMessages]:
     if settings.card is not None:
         return price_messages(settings.card, charged)
     return [PricedMessages(one, Decimal(0) if one.is_free else None) for one in charged]

@@ -4,6 +4,7 @@ import json
 import types
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -45,6 +46,7 @@ _WORDS: dict[Any, str] = {
     str: "text",
     int: "whole number",
     float: "number",
+    Decimal: "number",
     bool: "0 or 1",
     Path: "path",
     HttpUrl: "URL",

@@ -7,7 +7,8 @@ with waiting as (
     select template_name as name, template_language as language, count(*) as messages, min(reason) as reason
     from dispatcher.messages
     where tenant = $1 and state = 'waiting' and reason in (
-        'template_paused', 'template_pending', 'template_rejected', 'template_missing', 'template_recategorised'
+        'template_paused', 'template_pending', 'template_rejected', 'template_missing', 'template_recategorised',
+        'template_disabled'
     )
     group by template_name, template_language
 )

@@ -66,6 +66,11 @@ class AccountStore:
         rows = await connection.fetch(QUERIES.waiting_for_templates, self.tenant)
         return {row["reason"]: row["messages"] for row in rows}
 
+    async def waiting_for_limits(self, connection: Connection) -> dict[str, int]:
+        """How many messages wait for a limit or a restriction of the account, by reason."""
+        rows = await connection.fetch(QUERIES.waiting_for_limits, self.tenant)
+        return {row["reason"]: row["messages"] for row in rows}
+
     async def _save_reports(self, connection: Connection, reports: Sequence[TemplateReport]) -> None:
         rows = [
             (

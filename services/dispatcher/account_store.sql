@@ -4,7 +4,8 @@
 -- Messages that waited for these templates, or whose fallback is one of them, are planned anew.
 update messages m set not_before = $4, reason = null
 where m.tenant = $1 and m.state = 'waiting' and m.reason in (
-        'template_paused', 'template_pending', 'template_rejected', 'template_missing', 'template_recategorised'
+        'template_paused', 'template_pending', 'template_rejected', 'template_missing', 'template_recategorised',
+        'template_disabled'
     )
     and exists (
         select from unnest($2::text[], $3::text[]) as t (name, language)
@@ -16,7 +17,8 @@ where m.tenant = $1 and m.state = 'waiting' and m.reason in (
 -- Every message that waited for a template is planned anew: the account's list was read.
 update messages set not_before = $2, reason = null
 where tenant = $1 and state = 'waiting' and reason in (
-    'template_paused', 'template_pending', 'template_rejected', 'template_missing', 'template_recategorised'
+    'template_paused', 'template_pending', 'template_rejected', 'template_missing', 'template_recategorised',
+    'template_disabled'
 );
 
 -- name: save_template_reports
@@ -82,7 +84,8 @@ from templates where tenant = $1 group by 1;
 -- Messages that wait for a template, by reason.
 select reason, count(*) as messages from messages
 where tenant = $1 and state = 'waiting' and reason in (
-    'template_paused', 'template_pending', 'template_rejected', 'template_missing', 'template_recategorised'
+    'template_paused', 'template_pending', 'template_rejected', 'template_missing', 'template_recategorised',
+    'template_disabled'
 )
 group by reason;
 
@@ -135,3 +138,9 @@ select max(covered_since) as since, min(covered_until) as until from webhook_cov
 -- name: caught_up_to
 -- The business instant up to which these topics are read, once all their partitions are known.
 select case when count(caught_up_to) = $2 then min(caught_up_to) end from progress where topic = any ($1::text[]);
+
+-- name: waiting_for_limits
+-- Messages that wait for a limit or a restriction of the account, by reason.
+select reason, count(*) as messages from messages
+where tenant = $1 and state = 'waiting' and reason in ('portfolio_limit', 'account_restricted')
+group by reason;

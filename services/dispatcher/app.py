@@ -7,7 +7,8 @@ from functools import partial
 
 from services.dispatcher.account_store import AccountStore
 from services.dispatcher.audit import audit_hops
-from services.dispatcher.charges import ChargeCounter, ChargeStore
+from services.dispatcher.budget import Budget
+from services.dispatcher.charges import BudgetTerms, ChargeCounter, ChargeStore
 from services.dispatcher.delivery_evidence import DeliveryEvidence
 from services.dispatcher.document_store import DocumentStore
 from services.dispatcher.documents import DocumentPreparer
@@ -89,10 +90,13 @@ def compose(
             documents,
             {str(line): number for line, number in settings.whatsapp_accounts.items()},
             whatsapp.display_number,
+            partial(Budget, charges, settings.card, settings.monthly_budget),
         ),
         reconciler=Reconciler(sender, recorder, store, account, lines, settings.unproven_after),
         monitor=Monitor(pool, store, account, evidence, sender, lines, settings.unproven_after),
-        charges=ChargeCounter(pool, clock, charges),
+        charges=ChargeCounter(
+            pool, clock, charges, BudgetTerms(settings.card, settings.monthly_budget, settings.budget_warning_percent)
+        ),
     )
 
 

@@ -9,11 +9,14 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from zoneinfo import ZoneInfo
 
+from msgspec import Struct
+
 from services.dispatcher import metrics
-from services.dispatcher.rate_card import ChargedMessages
+from services.dispatcher.rate_card import ChargedMessages, RateCard, price_messages, spending_of
 from shared.contracts.whatsapp import DeliveryStatus, StatusReported
 from shared.runtime.clock import Clock
 from shared.runtime.failures import TRANSIENT_ERRORS, record_loop_error
@@ -69,8 +72,27 @@ class ChargeStore:
         return at.astimezone(self.zone).date()
 
 
+def month_of(now: datetime, zone: ZoneInfo) -> tuple[date, datetime]:
+    """The first day of the month in this time zone, and the instant at which the next one begins."""
+    first = now.astimezone(zone).date().replace(day=1)
+    return first, datetime.combine(next_month(first), time(), zone)
+
+
+def next_month(day: date) -> date:
+    """The first day of the month after that of ``day``."""
+    return (day.replace(day=1) + timedelta(days=31)).replace(day=1)
+
+
 def _words(status: StatusReported) -> Sequence[str]:
     return (str(status.pricing_category).lower(), (status.pricing_type or _NO_TYPE).lower())
+
+
+class BudgetTerms(Struct, frozen=True):
+    """The rate card, and the budget of a month in its currency with the share from which it warns."""
+
+    card: RateCard | None = None
+    amount: Decimal | None = None
+    warning_percent: int = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +102,7 @@ class ChargeCounter:
     pool: Pool
     clock: Clock
     store: ChargeStore
+    terms: BudgetTerms
 
     async def run(self) -> None:
         """Until the task is cancelled."""
@@ -95,4 +118,19 @@ class ChargeCounter:
     async def run_once(self) -> None:
         while await self.store.count(self.pool) == _BATCH:
             pass
-        await self.store.delete_old(self.pool, self.clock.now())
+        now = self.clock.now()
+        await self.store.delete_old(self.pool, now)
+        await self._update_gauges(now)
+
+    async def _update_gauges(self, now: datetime) -> None:
+        metrics.BUDGET_HELD.set(await self.pool.fetchval(QUERIES.count_budgeted, self.store.tenant))
+        if self.terms.card is None:
+            return
+        first, end = month_of(now, self.store.zone)
+        charged = await self.store.charged(self.pool, first, self.store.day_of(end) - timedelta(days=1))
+        spending, amount = spending_of(price_messages(self.terms.card, charged)), self.terms.amount
+        metrics.MONTH_COST.set(float(spending.cost))
+        metrics.MONTH_UNPRICED.set(spending.unpriced)
+        metrics.MONTH_BUDGET.set(float(amount or 0))
+        is_near = amount is not None and spending.cost * 100 >= amount * self.terms.warning_percent
+        metrics.BUDGET_WARNING.set(is_near)

@@ -49,3 +49,39 @@ from (
 ) as each_one
 group by day, line, country, category, pricing_type, rule
 order by day, line, country, category, pricing_type, rule;
+
+-- ------------------------------------------------------------------ the budget
+
+-- name: settled_sends
+-- Of these sends, those of which a status said what they cost, and those that did not go or have gone again since.
+select r.message_id
+from unnest($2::text[], $3::integer[]) as r (message_id, attempt)
+left join messages m on m.tenant = $1 and m.message_id = r.message_id
+where m.message_id is null or m.attempts <> r.attempt or m.state not in ('intent', 'uncertain', 'accepted')
+    or exists (
+        select from charges c where c.tenant = $1 and c.message_id = r.message_id and c.attempt = r.attempt
+    );
+
+-- name: unsettled_sends
+-- Sends begun since then of which nothing said yet what they cost.
+select m.message_id, a.attempt, a.wording, coalesce(t.category, m.content -> 'template' ->> 'category') as category,
+    coalesce(c.phone, p.phone) as phone, coalesce(c.bsuid, p.bsuid) as bsuid
+from attempts a
+join messages m on m.tenant = a.tenant and m.message_id = a.message_id and m.attempts = a.attempt
+left join people p on p.tenant = m.tenant and p.person_id = m.person_id
+left join people c on c.tenant = m.tenant and c.person_id = p.current_id
+left join templates t on t.tenant = m.tenant and t.name = coalesce(m.used_template, m.template_name)
+    and t.language = m.template_language
+where a.tenant = $1 and a.begun_at > $2 and m.state in ('intent', 'uncertain', 'accepted')
+    and not exists (
+        select from charges d where d.tenant = a.tenant and d.message_id = a.message_id and d.attempt = a.attempt
+    );
+
+-- name: release_budgeted
+-- Messages that the budget held are judged anew.
+update messages set not_before = $2, reason = null
+where tenant = $1 and state = 'waiting' and reason = 'budget_spent';
+
+-- name: count_budgeted
+-- How many messages the budget holds.
+select count(*) from messages where tenant = $1 and state = 'waiting' and reason = 'budget_spent';

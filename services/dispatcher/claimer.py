@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from services.dispatcher import metrics
 from services.dispatcher.account_limits import Restriction
+from services.dispatcher.budget import FREE_TEXT_CATEGORY, Budget, Sendable, template_category
 from services.dispatcher.document_store import DocumentKey, DocumentStore, KnownDocument
 from services.dispatcher.learned_limits import LearnedLimits
 from services.dispatcher.pauses import OperatorPauses
@@ -25,6 +26,7 @@ from services.dispatcher.template_cache import TemplateCache
 from services.dispatcher.templates import TemplateKey, TemplateState
 from services.dispatcher.throttles import SendTarget, Throttles
 from services.dispatcher.unread_partitions import UnreadPartitions
+from shared.clients.phone_countries import country_of_address
 from shared.contracts.callbacks import format_callback
 from shared.contracts.messages import Lane, MessageForm
 from shared.runtime.failures import describe_failure
@@ -91,6 +93,7 @@ class Claimer:
     templates: TemplateCache
     learned: LearnedLimits
     documents: DocumentStore
+    budget: Budget
     accounts: Mapping[str, str] = field(default_factory=dict)
     """Line → WhatsApp business account, where a setting says so."""
     bulk_turns: Counter[str] = field(default_factory=Counter)
@@ -186,6 +189,9 @@ class Claimer:
         if template:
             batch.templates.add(template)
             self.usage.portfolio.record(message.person_id, moment.business)
+        if self.budget.is_set:
+            sendable = self._sendable(due, send.wording)
+            self.budget.reserve(message.message_id, attempt, sendable, moment.business)
         batch.intents[message.message_id] = SendIntent(
             message.message_id, attempt, target, send.wording, body, moment.machine + self.lease, due.traceparent,
             message.lane,
@@ -209,11 +215,13 @@ class Claimer:
         for message_id, intent in list(batch.intents.items()):
             if begun.get(message_id) != intent.attempt:
                 self.usage.release(intent.target.line)
+                self.budget.release(message_id)
                 del batch.intents[message_id]
 
     def _context(self, due: DueMessage, batch: ClaimedBatch, now: datetime) -> SendContext:
         line, person_id, key = due.message.line, due.message.person_id, _document_of(due)
         found = batch.documents.get(key) if key is not None else None
+        budget_until = self._budget_until(due, now)
         return SendContext(
             person_known=due.person_known,
             address=due.address,
@@ -223,14 +231,33 @@ class Claimer:
             is_template_paused_by_operator=self.pauses.names.has_template(_template_of(due)),
             document_awaited_until=_document_awaited_until(due, now),
             document_refusal=found.refusal if found is not None else None,
-            portfolio_free_at=self._portfolio_free_at(due, now),
+            portfolio_free_at=self._portfolio_free_at(due, now) if budget_until is None else None,
             template_restricted_until=self._restricted_until(Restriction.BUSINESS_INITIATED, line, now),
             free_text_restricted_until=self._restricted_until(Restriction.CUSTOMER_INITIATED, line, now),
+            budget_until=budget_until,
             number_throttled_until=self.throttles.number_until(line, now),
             pair_throttled_until=self.throttles.pair_until(line, person_id),
             number_sends=self.usage.number(line, now),
             pair_sends=self.usage.pair(line, person_id),
         )
+
+    def _budget_until(self, due: DueMessage, now: datetime) -> datetime | None:
+        if not self.budget.is_set:
+            return None
+        form = MessageForm.FREE_TEXT if self._goes_as_free_text(due, now) else MessageForm.TEMPLATE
+        return self.budget.hold_until(self._sendable(due, form), now)
+
+    def _goes_as_free_text(self, due: DueMessage, now: datetime) -> bool:
+        return not due.message.template_only and is_window_open(due.window_opened_at, self.usage.limits, now)
+
+    def _sendable(self, due: DueMessage, form: MessageForm) -> Sendable:
+        message, address = due.message, due.address
+        call, category = message.content.template, FREE_TEXT_CATEGORY
+        if form is MessageForm.TEMPLATE and call is not None:
+            known = self.templates.known.templates.get((call["name"], call["language"]))
+            category = template_category(call, due.category or (known.category if known else None))
+        country = country_of_address(address.phone, address.bsuid) if address else None
+        return Sendable(country or "", category, message.lane, message.mandatory)
 
     def _template_state(self, due: DueMessage) -> TemplateState:
         """By the leader's copy, and by the row read with the message, which is newer and says less."""
@@ -239,11 +266,7 @@ class Claimer:
             return TemplateState.USABLE
         consent = bool(call.get("marketing_consent"))
         state = self.templates.known.state(call, marketing_consent=consent, newest_category=due.category)
-        if state is TemplateState.USABLE:
-            return due.template
-        if state is TemplateState.DISABLED:
-            return TemplateState.DISABLED if due.template is TemplateState.DISABLED else TemplateState.PAUSED
-        return state
+        return due.template if state is TemplateState.USABLE else state
 
     def _with_usable_template(self, due: DueMessage, in_flight: Collection[TemplateKey], now: datetime) -> DueMessage:
         """With its fallback in place of a template that WhatsApp would not take now; an operator's pause holds both."""
@@ -276,8 +299,7 @@ class Claimer:
     def _portfolio_free_at(self, due: DueMessage, now: datetime) -> datetime | None:
         """None for what goes as free text: asking promises the person a place."""
         limits, message = self.usage.limits, due.message
-        is_free_text = not message.template_only and is_window_open(due.window_opened_at, limits, now)
-        if is_free_text or limits.lifted or self.usage.portfolio.limit is None:
+        if limits.lifted or self.usage.portfolio.limit is None or self._goes_as_free_text(due, now):
             return None
         return self.usage.portfolio.free_at(message.person_id, message.lane, now)
 

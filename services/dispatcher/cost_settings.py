@@ -1,18 +1,19 @@
 """The settings of what messages cost: read by the dispatcher, and by ``stet cost``."""
 
+from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from services.dispatcher.rate_card import RateCard, read_rate_card
 from shared.runtime.connection_settings import Settings
 
 
 class CostSettings(Settings):
-    """The rate card, and the time zone whose days and months count."""
+    """The rate card, the budget, and the time zone whose days and months count."""
 
     house_zone: Annotated[
         str,
@@ -31,6 +32,21 @@ class CostSettings(Settings):
         ),
     ] = None
 
+    monthly_budget: Annotated[
+        Decimal | None,
+        Field(
+            gt=0,
+            description=(
+                "What messages may cost in a calendar month, in the currency of the rate card. When it is spent, "
+                "messages that are not critical wait for the next month or a higher budget. Without it nothing waits."
+            ),
+            examples=["500"],
+        ),
+    ] = None
+    budget_warning_percent: Annotated[
+        int, Field(gt=0, le=100, description="The share of the budget from which `StetBudgetNearlySpent` warns.")
+    ] = 80
+
     @field_validator("house_zone")
     @classmethod
     def _check_zone(cls, zone: str) -> str:
@@ -44,6 +60,12 @@ class CostSettings(Settings):
         if path is not None:
             read_rate_card(path)
         return path
+
+    @model_validator(mode="after")
+    def _check_budget(self) -> Self:
+        if self.monthly_budget is not None and self.rate_card is None:
+            raise ValueError("STET_MONTHLY_BUDGET also needs STET_RATE_CARD, which says what a message costs")
+        return self
 
     @property
     def zone(self) -> ZoneInfo:

@@ -16,6 +16,7 @@ from aiokafka.errors import KafkaError
 
 from services.dispatcher import metrics
 from services.dispatcher.account_store import AccountStore
+from services.dispatcher.budget import Budget
 from services.dispatcher.claimer import Claimer, Moment
 from services.dispatcher.document_store import DocumentStore
 from services.dispatcher.handlers import TEMPLATES_CHANNEL, WAKE_CHANNEL, WITHDRAWN_CHANNEL
@@ -109,6 +110,7 @@ class Leader:
     documents: DocumentStore
     accounts: Mapping[str, str]
     fetch_display_number: FetchDisplayNumber
+    make_budget: Callable[[], Budget]
 
     async def run(self) -> None:
         """Until the task is cancelled: wait for the lease, send while it is held."""
@@ -172,6 +174,7 @@ class Leader:
             self.templates,
             learned,
             self.documents,
+            self.make_budget(),
             self.accounts,
         )
 

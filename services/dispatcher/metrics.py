@@ -51,7 +51,9 @@ TEMPLATE_WAITS = (
     MessageReason.TEMPLATE_REJECTED,
     MessageReason.TEMPLATE_MISSING,
     MessageReason.TEMPLATE_RECATEGORISED,
+    MessageReason.TEMPLATE_DISABLED,
 )
+ACCOUNT_WAITS = (MessageReason.PORTFOLIO_LIMIT, MessageReason.ACCOUNT_RESTRICTED)
 TEMPLATE_STATUSES = (*KNOWN_STATUSES, "OTHER")
 _LANE_DELAYS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 14400.0, 86400.0)
 _MOST_REASONS = 60
@@ -105,7 +107,9 @@ SENDS_IN_FLIGHT = _metrics.gauge(
 )
 MESSAGES_WAITING = _metrics.gauge("stet_waiting_messages", "Messages that wait to be sent.", _lane)
 OLDEST_WAITING_AGE = _metrics.gauge(
-    "stet_oldest_waiting_message_age_seconds", "Time since the oldest waiting message was requested.", _lane
+    "stet_oldest_waiting_message_age_seconds",
+    "Time since the oldest waiting message was requested; one that the budget holds does not count.",
+    _lane,
 )
 SENDS_UNCERTAIN = _metrics.gauge("stet_uncertain_sends", "Sends that nothing proves or disproves yet.")
 OLDEST_UNCERTAIN_AGE = _metrics.gauge(
@@ -164,6 +168,11 @@ _DOCUMENTS_WAITING = _metrics.gauge("stet_documents_waiting", "Documents that ar
 _DOCUMENT_AGE = _metrics.gauge(
     "stet_document_waiting_age_seconds", "Time since the oldest waiting document was requested; 0 where none waits."
 )
+LIMITED_MESSAGES = _metrics.gauge(
+    "stet_limited_messages",
+    "Messages that wait for a limit or a restriction of the WhatsApp account.",
+    label("reason", (reason.value for reason in ACCOUNT_WAITS)),
+)
 SET_ASIDE = _metrics.counter(
     "stet_rows_set_aside_total", "Rows and responses that a loop could not handle and set aside.", _loop, _reason
 )
@@ -184,6 +193,19 @@ _CHARGED = _metrics.counter(
     label("category", CHARGED_CATEGORIES),
     label("pricing_type", PRICING_TYPES),
 )
+MONTH_COST = _metrics.gauge(
+    "stet_month_cost_units", "Cost of the month's messages so far by the rate card, in units of its currency."
+)
+MONTH_BUDGET = _metrics.gauge(
+    "stet_month_budget_units", "The budget of a month in units of the rate card's currency; 0 where there is none."
+)
+MONTH_UNPRICED = _metrics.gauge(
+    "stet_month_unpriced_messages", "Messages of the month that WhatsApp charges and the rate card has no price for."
+)
+BUDGET_WARNING = _metrics.gauge(
+    "stet_budget_warning", "1 while the month has cost more than the share of the budget that warns, else 0."
+)
+BUDGET_HELD = _metrics.gauge("stet_budget_held_messages", "Messages that wait for the month's budget.")
 _withdrawal_reasons = BoundedValues(_MOST_REASONS)
 
 

@@ -78,7 +78,7 @@ class Monitor:
         metrics.SENDS_UNCERTAIN.set(sends.uncertain)
         metrics.OLDEST_UNCERTAIN_AGE.set(_age(sends.oldest_uncertain, moment.business))
         metrics.MESSAGES_SET_ASIDE.set(set_aside)
-        await self._update_template_gauges()
+        await self._update_account_gauges()
         for lane in Lane:
             messages, oldest = waiting.get(lane, (0, None))
             metrics.MESSAGES_WAITING.labels(lane).set(messages)
@@ -108,7 +108,7 @@ class Monitor:
     def _settles_at(self, sends: OpenSends) -> datetime | None:
         return sends.next_unproven + self.unproven_after if sends.next_unproven is not None else None
 
-    async def _update_template_gauges(self) -> None:
+    async def _update_account_gauges(self) -> None:
         statuses, recategorised = await self.account.count_templates(self.pool)
         waiting = await self.account.waiting_for_templates(self.pool)
         for status in metrics.TEMPLATE_STATUSES:
@@ -117,6 +117,9 @@ class Monitor:
         metrics.TEMPLATES_RECATEGORISED.set(recategorised)
         for reason in metrics.TEMPLATE_WAITS:
             metrics.MESSAGES_FOR_TEMPLATES.labels(reason.value).set(waiting.get(reason.value, 0))
+        limited = await self.account.waiting_for_limits(self.pool)
+        for reason in metrics.ACCOUNT_WAITS:
+            metrics.LIMITED_MESSAGES.labels(reason.value).set(limited.get(reason.value, 0))
 
 
 def _age(since: datetime | None, now: datetime) -> float:

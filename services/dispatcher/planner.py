@@ -23,6 +23,7 @@ _TEMPLATE_WAITS = {
     TemplateState.REJECTED: MessageReason.TEMPLATE_REJECTED,
     TemplateState.MISSING: MessageReason.TEMPLATE_MISSING,
     TemplateState.RECATEGORISED: MessageReason.TEMPLATE_RECATEGORISED,
+    TemplateState.DISABLED: MessageReason.TEMPLATE_DISABLED,
 }
 _OPENING_KINDS = frozenset(
     {
@@ -50,15 +51,17 @@ class QueuedMessage(Struct, frozen=True):
     template_only: bool = False
     attempts: int = 0
     lane: Lane = Lane.NORMAL
+    mandatory: bool = False
 
 
 class SendContext(Struct, frozen=True):
     """The present knowledge of a message's person, number and template; instants are business time.
 
     The ``…_throttled_until`` are throttles of the provider, the ``…_restricted_until`` its restrictions of the account;
-    ``portfolio_free_at`` is when a template to this person fits into the portfolio's people of a day. ``address`` None:
-    the person is known and has no address. ``document_refusal`` is why the message's document can never be had;
-    ``document_awaited_until`` is when to look again for one that WhatsApp does not have yet.
+    ``portfolio_free_at`` is when a template to this person fits into the portfolio's people of a day, ``budget_until``
+    when the month's budget allows the message. ``address`` None: the person is known and has no address.
+    ``document_refusal`` is why the message's document can never be had; ``document_awaited_until`` is when to look
+    again for one that WhatsApp does not have yet.
     ``number_sends`` and ``pair_sends`` are oldest first.
     """
 
@@ -73,6 +76,7 @@ class SendContext(Struct, frozen=True):
     portfolio_free_at: datetime | None = None
     template_restricted_until: datetime | None = None
     free_text_restricted_until: datetime | None = None
+    budget_until: datetime | None = None
     number_throttled_until: datetime | None = None
     pair_throttled_until: datetime | None = None
     number_sends: Sequence[datetime] = ()
@@ -152,11 +156,7 @@ def _find_obstacle(
     return None
 
 
-def _find_template_obstacle(
-    message: QueuedMessage, context: SendContext, now: datetime
-) -> Postpone | DropMessage | None:
-    if context.template is TemplateState.DISABLED:
-        return DropMessage(MessageReason.TEMPLATE_DISABLED)
+def _find_template_obstacle(message: QueuedMessage, context: SendContext, now: datetime) -> Postpone | None:
     if (reason := _TEMPLATE_WAITS.get(context.template)) is not None:
         return _wait(message, now + _PAUSED_TEMPLATE_WAIT, reason)
     if context.is_template_paused_by_operator:
@@ -169,9 +169,13 @@ def _find_template_obstacle(
 def _account_delays(wording: MessageForm, context: SendContext) -> Sequence[tuple[datetime | None, MessageReason]]:
     """A template is what a business sends first; free text answers a customer inside the window."""
     if wording is MessageForm.FREE_TEXT:
-        return ((context.free_text_restricted_until, MessageReason.ACCOUNT_RESTRICTED),)
+        return (
+            (context.free_text_restricted_until, MessageReason.ACCOUNT_RESTRICTED),
+            (context.budget_until, MessageReason.BUDGET_SPENT),
+        )
     return (
         (context.template_restricted_until, MessageReason.ACCOUNT_RESTRICTED),
+        (context.budget_until, MessageReason.BUDGET_SPENT),
         (context.portfolio_free_at, MessageReason.PORTFOLIO_LIMIT),
     )
 

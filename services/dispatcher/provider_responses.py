@@ -100,8 +100,10 @@ ERROR_POLICIES: Mapping[int, ErrorPolicy] = {
     131047: ErrorPolicy(ErrorAction.USE_TEMPLATE),
     **dict.fromkeys((100, 130472, 131008, 131009, 131021, 131049, 131051, 131052, 131053, 131062), _REFUSE_MESSAGE),
     **dict.fromkeys((132000, 132005, 132012, 132018), _REFUSE_MESSAGE),
-    **dict.fromkeys((132001, 132007, 132016, 132068, 132069), _REFUSE_TEMPLATE),
-    132015: ErrorPolicy(ErrorAction.OPERATOR, ErrorScope.TEMPLATE, wait=timedelta(hours=1)),  # the template is paused
+    **dict.fromkeys((132001, 132007, 132068, 132069), _REFUSE_TEMPLATE),
+    **dict.fromkeys(  # the template is paused, or disabled
+        (132015, 132016), ErrorPolicy(ErrorAction.OPERATOR, ErrorScope.TEMPLATE, wait=timedelta(hours=1))
+    ),
     135000: ErrorPolicy(ErrorAction.RETRY),  # generic parameter error
 }
 

@@ -8,6 +8,7 @@ the card as a TOML file: docs/operations/cost.md. Pure but for ``read_rate_card`
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from itertools import groupby, pairwise
@@ -189,15 +190,42 @@ class PricedMessages(Struct, frozen=True):
     cost: Decimal | None
 
 
-def price_messages(card: RateCard, charged: Iterable[ChargedMessages]) -> list[PricedMessages]:
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Priced messages, and how many of each month, market and category were charged: where the next tier begins."""
+
+    priced: Sequence[PricedMessages] = ()
+    counts: Counter[tuple[int, int, str, str]] = field(default_factory=Counter)
+
+    @classmethod
+    def of(cls, card: RateCard, charged: Iterable[ChargedMessages]) -> "Tally":
+        counts: Counter[tuple[int, int, str, str]] = Counter()
+        return cls(_price_all(card, charged, counts), counts)
+
+    def next_number(self, card: RateCard, country: str, category: str, day: date) -> int:
+        """The number that one more message would have in its month, market and category."""
+        return self.counts[day.year, day.month, _market_of(card, country, day), category] + 1
+
+
+def price_messages(card: RateCard, charged: Iterable[ChargedMessages]) -> Sequence[PricedMessages]:
     """In the order of their days. Where the card has tiers, ``charged`` must begin with the first day of a month.
 
     Messages of one day that reach a further tier share its price with all others of that day.
     """
-    counts: Counter[tuple[int, int, str, str]] = Counter()
+    return Tally.of(card, charged).priced
+
+
+def _market_of(card: RateCard, country: str, day: date) -> str:
+    return card.market(country, day) or f"({country})"
+
+
+def _price_all(
+    card: RateCard, charged: Iterable[ChargedMessages], counts: Counter[tuple[int, int, str, str]]
+) -> list[PricedMessages]:
+    """Adds to ``counts``."""
 
     def pool_of(one: ChargedMessages) -> tuple[date, str, str]:
-        return one.day, card.market(one.country, one.day) or f"({one.country})", one.category
+        return one.day, _market_of(card, one.country, one.day), one.category
 
     priced = []
     for (day, market, category), group in groupby(sorted(charged, key=pool_of), key=pool_of):

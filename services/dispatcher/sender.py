@@ -223,6 +223,7 @@ class Sender:
                 await claimer.pauses.refresh(connection, self._clock.now())
                 await claimer.templates.refresh(connection)
                 await claimer.learned.refresh(connection, self._clock.now())
+                await claimer.budget.refresh(connection, self._clock.now())
                 if not await self._claim_round(connection, claimer):
                     await self._pause(self._seconds_until_free(claimer))
                     used_at = await _keep_alive(connection, used_at)

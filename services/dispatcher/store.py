@@ -25,6 +25,10 @@ QUERIES = load_queries(__file__, "store.sql")
 
 _LANES = {Lane.CRITICAL: 0, Lane.NORMAL: 1, Lane.BULK: 2}
 _LANE_OF_NUMBER = {number: lane for lane, number in _LANES.items()}
+_EXPIRED = {
+    MessageReason.PAUSED_BY_OPERATOR.value: MessageReason.EXPIRED_WHILE_PAUSED,
+    MessageReason.BUDGET_SPENT.value: MessageReason.EXPIRED_OVER_BUDGET,
+}
 _UNIT_SEPARATOR = "\x1f"  # between the button ids of one message
 
 
@@ -162,10 +166,9 @@ class MessageStore:
         await connection.execute(QUERIES.release_crossed, self.tenant, now)
 
     async def find_expired(self, connection: Connection, now: datetime, at_most: int) -> dict[str, MessageReason]:
-        """With the reason to drop each for: what an operator had paused says so."""
+        """With the reason to drop each for: what an operator or the budget held says so."""
         rows = await connection.fetch(QUERIES.find_expired, self.tenant, now, at_most)
-        held, plain = MessageReason.EXPIRED_WHILE_PAUSED, MessageReason.EXPIRED
-        return {row["message_id"]: held if row["is_paused"] else plain for row in rows}
+        return {row["message_id"]: _EXPIRED.get(row["reason"], MessageReason.EXPIRED) for row in rows}
 
     async def find_on_unknown_lines(
         self, connection: Connection, lines: Collection[str], now: datetime, at_most: int
@@ -176,8 +179,8 @@ class MessageStore:
         rows = await connection.fetch(QUERIES.line_schedules, self.tenant)
         return {(row["line"], _LANE_OF_NUMBER[row["lane"]]): LineSchedule(row["next"], row["expires"]) for row in rows}
 
-    async def waiting_by_lane(self, connection: Connection) -> dict[Lane, tuple[int, datetime]]:
-        """How many messages of each lane wait, and when the oldest was requested (business time)."""
+    async def waiting_by_lane(self, connection: Connection) -> dict[Lane, tuple[int, datetime | None]]:
+        """How many messages of each lane wait, and when the oldest was requested (business time); see the query."""
         rows = await connection.fetch(QUERIES.waiting_by_lane, self.tenant)
         return {_LANE_OF_NUMBER[row["lane"]]: (row["waiting"], row["oldest"]) for row in rows}
 
@@ -272,7 +275,7 @@ def _request_columns(message: SendMessage, event: Event) -> tuple[Any, ...]:
         template.name if template else None, template.language if template else None,
         message.resend.value, message.expires_at, event.id, event.correlationid, event.traceparent,
         message.say, message.rule, message.chain_id,
-        document_id(message.document.address) if message.document else None,
+        document_id(message.document.address) if message.document else None, message.mandatory,
     )  # fmt: skip
 
 
@@ -323,6 +326,7 @@ def _read_due_message(row: Any) -> DueMessage:
         template_only=row["template_only"],
         attempts=row["attempts"],
         lane=_LANE_OF_NUMBER[row["lane"]],
+        mandatory=row["mandatory"],
     )
     has_address = row["phone"] or row["bsuid"]
     address = (row["phone"], row["bsuid"], row["recipient"], row["version"])

@@ -12,19 +12,20 @@
 insert into messages (
     tenant, message_id, person_id, line, lane, state, content, button_ids, template_name, template_language,
     resend, requested_at, expires_at, not_before, changed_at, request_event, correlation_id, traceparent, say, rule, chain,
-    document_id
+    document_id, mandatory
 )
 select
     $1, n.message_id, coalesce((select p.current_id from people p where p.tenant = $1 and p.person_id = n.person_id), n.person_id),
     n.line, n.lane, 'waiting', n.content, string_to_array(n.button_ids, e'\x1f'),
     n.template_name, n.template_language, n.resend, $2, n.expires_at, $2, $2, n.request_event, n.correlation_id,
-    n.traceparent, n.say, n.rule, n.chain, n.document_id
+    n.traceparent, n.say, n.rule, n.chain, n.document_id, n.mandatory
 from unnest(
     $3::text[], $4::text[], $5::text[], $6::smallint[], $7::json[], $8::text[], $9::text[], $10::text[],
-    $11::text[], $12::timestamptz[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[], $19::text[]
+    $11::text[], $12::timestamptz[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[],
+    $19::text[], $20::boolean[]
 ) with ordinality as n (
     message_id, person_id, line, lane, content, button_ids, template_name, template_language,
-    resend, expires_at, request_event, correlation_id, traceparent, say, rule, chain, document_id, place
+    resend, expires_at, request_event, correlation_id, traceparent, say, rule, chain, document_id, mandatory, place
 )
 where (select true from withdrawals w where w.tenant = $1 and w.message_id = n.message_id limit 1) is null
 order by n.place
@@ -58,7 +59,7 @@ with chats as (
 )
 update messages m
 set lane = earlier.lane, requested_lane = coalesce(m.requested_lane, m.lane),
-    not_before = case when m.reason = 'portfolio_limit' then $6 else m.not_before end
+    not_before = case when m.reason in ('portfolio_limit', 'budget_spent') then $6 else m.not_before end
 from earlier
 where m.tenant = $1 and m.message_id = any (array(select message_id from earlier))
     and m.message_id = earlier.message_id and m.lane > earlier.lane;
@@ -81,7 +82,7 @@ from (
         as open_lanes (line, lane, capacity, head_start)
     cross join lateral (
         select q.tenant, q.message_id, q.sequence, q.person_id, q.line, q.lane, q.content, q.requested_at, q.expires_at,
-            q.not_before, q.template_only, q.attempts, q.template_name, q.template_language, q.traceparent
+            q.not_before, q.template_only, q.attempts, q.template_name, q.template_language, q.traceparent, q.mandatory
         from messages q
         where q.state = 'waiting' and q.line = open_lanes.line and q.lane = open_lanes.lane and q.not_before <= $6
             and (q.hold_until is null or q.hold_until <= $7) and q.tenant = $1
@@ -150,7 +151,10 @@ where tenant = $1 and person_id = any ($2::text[]) and state = 'waiting' and rea
 update messages m
 set not_before = $2, reason = null
 where m.tenant = $1 and m.state = 'waiting' and m.not_before > $2
-    and m.reason in ('unknown_person', 'template_paused', 'template_pending', 'template_rejected', 'template_missing')
+    and m.reason in (
+        'unknown_person', 'template_paused', 'template_pending', 'template_rejected', 'template_missing',
+        'template_disabled'
+    )
     and case m.reason
         when 'unknown_person' then exists (
             select from people p where p.tenant = m.tenant and p.person_id = m.person_id
@@ -158,13 +162,13 @@ where m.tenant = $1 and m.state = 'waiting' and m.not_before > $2
         else exists (
             select from templates t
             where t.tenant = m.tenant and t.name = m.template_name and t.language = m.template_language
-                and t.state <> 'paused'
+                and t.state <> 'paused' and (t.state <> 'disabled' or m.reason <> 'template_disabled')
         )
     end;
 
 -- name: find_expired
--- Waiting messages whose time is over, whatever their line waits for.
-select message_id, coalesce(reason = 'paused_by_operator', false) as is_paused from messages
+-- Waiting messages whose time is over, whatever they wait for.
+select message_id, reason from messages
 where tenant = $1 and state = 'waiting' and set_aside is null and expires_at <= $2
 order by expires_at limit $3;
 
@@ -199,8 +203,9 @@ select q.line, q.lane, min(q.expires_at) as expires, min(greatest(q.not_before, 
 from messages q where q.tenant = $1 and q.state = 'waiting' and q.set_aside is null group by q.line, q.lane;
 
 -- name: waiting_by_lane
--- How many messages of each lane wait, and when the oldest was requested.
-select coalesce(requested_lane, lane) as lane, count(*) as waiting, min(requested_at) as oldest
+-- How many messages of each lane wait, and when the oldest was requested, but for those that wait for the month's budget.
+select coalesce(requested_lane, lane) as lane, count(*) as waiting,
+    min(requested_at) filter (where reason is distinct from 'budget_spent') as oldest
 from messages where tenant = $1 and state = 'waiting' and set_aside is null group by 1;
 
 -- name: count_set_aside

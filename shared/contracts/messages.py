@@ -65,7 +65,8 @@ class SendMessage(EventData):
     """Self-contained: the dispatcher never reads a rule file. ``body`` is the wording inside the window, rendered.
 
     ``fallback`` goes where Meta does not let ``template`` go; it has the same buttons. Without ``marketing_consent`` of
-    the person no template goes that Meta classes as marketing.
+    the person no template goes that Meta classes as marketing. A ``mandatory`` message, such as the confirmation of an
+    opt-out, goes also where the month's budget is spent.
     """
 
     kind: ClassVar[str] = "messages.message.requested.v1"
@@ -82,6 +83,7 @@ class SendMessage(EventData):
     fallback: TemplateCall | None = None
     marketing_consent: bool = False
     document: AttachedDocument | None = None
+    mandatory: bool = False
     reply_to: Wamid | None = None
     lane: Lane = Lane.NORMAL
     resend: Resend = Resend.NEVER

@@ -340,6 +340,7 @@ def send_notice(
         template=call,
         resend=Resend.IF_UNPROVEN,
         expires_at=_expiry(working_hours(context, person), context.now, context.rulebook.tenant.send_within),
+        mandatory=after_opt_out,
     )
     context.effects.append(RequestedMessage(sent, Verb.TELL))
     if not after_opt_out:

@@ -61,14 +61,21 @@ _CASES: list[tuple[str, dict[str, Any], dict[str, Any], SendPlan]] = [
             (TemplateState.REJECTED, MessageReason.TEMPLATE_REJECTED),
             (TemplateState.MISSING, MessageReason.TEMPLATE_MISSING),
             (TemplateState.RECATEGORISED, MessageReason.TEMPLATE_RECATEGORISED),
+            (TemplateState.DISABLED, MessageReason.TEMPLATE_DISABLED),
         ]
     ),
     ("a paused template does not matter inside the window", {}, {"template": TemplateState.PAUSED}, _FREE),
     (
-        "a disabled template is given up",
+        "a spent budget holds a template until the next month, or the message's expiry",
         {},
-        {"window_opened_at": None, "template": TemplateState.DISABLED},
-        DropMessage(MessageReason.TEMPLATE_DISABLED),
+        {"window_opened_at": None, "budget_until": NOON + timedelta(days=30)},
+        Postpone(NOON + timedelta(days=2), MessageReason.BUDGET_SPENT),
+    ),
+    (
+        "a spent budget holds free text",
+        {},
+        {"budget_until": NOON + seconds(60)},
+        Postpone(NOON + seconds(60), MessageReason.BUDGET_SPENT),
     ),
     (
         "a template WhatsApp refused for now",

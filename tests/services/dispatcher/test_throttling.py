@@ -189,10 +189,11 @@ async def test_a_paused_template_holds_back_only_its_own_messages(dispatcher: Di
     await dispatcher.wait_for_state("accepted")
 
 
-async def test_a_disabled_template_drops_its_messages(dispatcher: DispatcherUnderTest) -> None:
+async def test_a_disabled_template_holds_its_messages_until_it_comes_back(dispatcher: DispatcherUnderTest) -> None:
     await dispatcher.handle(template_update(dispatcher.clock.now(), "DISABLED"), person_observed(), send_request())
-    await dispatcher.wait_for_state("dropped")
-    assert (await dispatcher.events())[-1]["data"]["reason"] == "template_disabled"
+    await dispatcher.wait_for_reason("template_disabled")
+    await dispatcher.handle(template_update(dispatcher.advance_clock(timedelta(seconds=1)), "REINSTATED"))
+    await dispatcher.wait_for_state("accepted")
 
 
 # ------------------------------------------------------------------ limits of the account

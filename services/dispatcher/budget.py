@@ -1,0 +1,172 @@
+"""The month's budget: what is spent, what is on its way, and until when a message waits where both use it up.
+
+The leader keeps it in memory. Spent is what WhatsApp charged by the rate card; a message on its way counts with the
+price that it will have, from its claim until a status says what it cost, for a day at most.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from msgspec import Struct
+
+from services.dispatcher.charges import QUERIES, ChargeStore, month_of
+from services.dispatcher.rate_card import RateCard, Tally, spending_of
+from shared.clients.phone_countries import country_of_address
+from shared.contracts.messages import Lane, MessageForm
+from shared.runtime.postgres import Connection
+from shared.runtime.telemetry import get_logger
+
+log = get_logger()
+
+FREE_TEXT_CATEGORY = "service"
+_TEMPLATE_CATEGORY = "utility"  # where neither Meta nor the template's file names one
+_EVERY_SECONDS = 2.0
+_ON_ITS_WAY_FOR = timedelta(days=1)
+_MOST_ASKED = 5_000
+_NOTABLE_SHARE = 100  # waiting messages are judged anew once a hundredth of the budget is free again
+
+
+class Sendable(Struct, frozen=True):
+    """A message as the budget sees it: where it goes, what Meta will call it, and how much it matters."""
+
+    country: str
+    category: str
+    lane: Lane
+    mandatory: bool = False
+
+
+@dataclass(slots=True)
+class _OnItsWay:
+    attempt: int
+    price: Decimal
+    since: datetime
+
+
+class Budget:
+    """``amount`` is for a month of the store's time zone, in the currency of ``card``; None: there is no budget."""
+
+    def __init__(self, store: ChargeStore, card: RateCard | None, amount: Decimal | None) -> None:
+        self._store = store
+        self._card = card
+        self._amount = amount
+        self._spent = Decimal(0)
+        self._tally = Tally()
+        self._month_end = datetime.min.replace(tzinfo=UTC)
+        self._on_its_way: dict[str, _OnItsWay] = {}
+        self._expected = Decimal(0)
+        self._room_when_held: Decimal | None = Decimal(0)  # a new leader does not know which messages were held
+        self._has_read = False
+        self._read_at = 0.0
+
+    @property
+    def is_set(self) -> bool:
+        return self._amount is not None and self._card is not None
+
+    @property
+    def committed(self) -> Decimal:
+        """Spent in this month, and expected for messages on their way."""
+        return self._spent + self._expected
+
+    def price(self, message: Sendable, now: datetime) -> Decimal | None:
+        """None where the card does not know it."""
+        if self._card is None:
+            return None
+        day = self._store.day_of(now)
+        nth = self._tally.next_number(self._card, message.country, message.category, day)
+        return self._card.price(message.country, message.category, day, nth)
+
+    def hold_until(self, message: Sendable, now: datetime) -> datetime | None:
+        """Until the next month where the budget has no room for it; None where it may go.
+
+        A critical message, a mandatory one and one that costs nothing always go. One without a known price waits only
+        once nothing is left.
+        """
+        if self._amount is None or self._card is None or message.lane is Lane.CRITICAL or message.mandatory:
+            return None
+        price = self.price(message, now)
+        if price == 0 or now >= self._month_end:  # the figures are those of the month before
+            return None
+        if self.committed < self._amount if price is None else self.committed + price <= self._amount:
+            return None
+        if self._room_when_held is None:
+            log.warning("budget.spent", until=self._month_end.isoformat())
+        self._room_when_held = self._amount - self.committed
+        return self._month_end
+
+    def reserve(self, message_id: str, attempt: int, message: Sendable, now: datetime) -> None:
+        """The message is on its way."""
+        if not self.is_set:
+            return
+        self.release(message_id)
+        price = self.price(message, now) or Decimal(0)
+        self._on_its_way[message_id] = _OnItsWay(attempt, price, now)
+        self._expected += price
+
+    def release(self, message_id: str) -> None:
+        """It is settled what the message costs, or it does not go."""
+        if (known := self._on_its_way.pop(message_id, None)) is not None:
+            self._expected -= known.price
+
+    async def refresh(self, connection: Connection, now: datetime) -> None:
+        """Where two seconds have passed, or the month has turned: read what is spent, release what may go again."""
+        machine = time.monotonic()
+        is_current = self._has_read and now < self._month_end and machine - self._read_at < _EVERY_SECONDS
+        if is_current or (self._has_read and not self.is_set):
+            return
+        if self._amount is not None and self._card is not None:
+            if not self._has_read:
+                await self._load_on_its_way(connection, now)
+            await self._settle(connection, now)
+            await self._read_spent(connection, self._card, now)
+        await self._release_held(connection, now)
+        self._has_read, self._read_at = True, machine
+
+    async def _load_on_its_way(self, connection: Connection, now: datetime) -> None:
+        """The sends of an earlier leader."""
+        for row in await connection.fetch(QUERIES.unsettled_sends, self._store.tenant, now - _ON_ITS_WAY_FOR):
+            self.reserve(row["message_id"], row["attempt"], _sendable_of(row), now)
+
+    async def _settle(self, connection: Connection, now: datetime) -> None:
+        """Before what is spent is read: what is counted there must not be missing here and there."""
+        asked = dict(list(self._on_its_way.items())[:_MOST_ASKED])
+        if not asked:
+            return
+        attempts = [one.attempt for one in asked.values()]
+        rows = await connection.fetch(QUERIES.settled_sends, self._store.tenant, list(asked), attempts)
+        settled = {row["message_id"] for row in rows}
+        for message_id, one in asked.items():
+            if message_id in settled or one.since < now - _ON_ITS_WAY_FOR:
+                self.release(message_id)
+            else:  # asked again after the others
+                self._on_its_way[message_id] = self._on_its_way.pop(message_id)
+
+    async def _read_spent(self, connection: Connection, card: RateCard, now: datetime) -> None:
+        first, end = month_of(now, self._store.zone)
+        charged = await self._store.charged(connection, first, self._store.day_of(end) - timedelta(days=1))
+        self._tally = Tally.of(card, charged)
+        self._spent, self._month_end = spending_of(self._tally.priced).cost, end
+
+    async def _release_held(self, connection: Connection, now: datetime) -> None:
+        if self._amount is None or self._card is None:
+            await connection.execute(QUERIES.release_budgeted, self._store.tenant, now)
+            return
+        room = self._amount - self.committed
+        if self._room_when_held is not None and room > self._room_when_held + self._amount / _NOTABLE_SHARE:
+            self._room_when_held = None
+            await connection.execute(QUERIES.release_budgeted, self._store.tenant, now)
+            log.info("budget.available")
+
+
+def template_category(call: Mapping[str, Any], known: str | None) -> str:
+    """The category that Meta charges a template by: its own word before that of the template's file."""
+    return str(known or call.get("category") or _TEMPLATE_CATEGORY).lower()
+
+
+def _sendable_of(row: Mapping[str, Any]) -> Sendable:
+    is_text = row["wording"] == MessageForm.FREE_TEXT
+    category = FREE_TEXT_CATEGORY if is_text else template_category({}, row["category"])
+    return Sendable(country_of_address(row["phone"], row["bsuid"]) or "", category, Lane.NORMAL)
