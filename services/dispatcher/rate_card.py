@@ -18,8 +18,6 @@ from typing import Annotated, Self
 from msgspec import Struct
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from shared.clients.phone_countries import calling_code
-
 _EVERYWHERE = "*"
 _FREE = "free_"  # how Meta's words for what is not charged begin: free_customer_service, free_entry_point
 _CATEGORIES = ("marketing", "utility", "authentication", "authentication_international", "service")
@@ -156,6 +154,8 @@ class RateCard:
 
     def _find(self, country: str, day: date) -> tuple[str, _Market] | None:
         """The country itself counts before its calling code, and that before all others."""
+        from shared.clients.phone_countries import calling_code  # noqa: PLC0415 -- costly, and for a rate card
+
         in_force = sum(rates.valid_from <= day for rates in self._rates)
         if not in_force:
             return None

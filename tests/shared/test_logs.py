@@ -28,7 +28,7 @@ IRREGULAR = frozenset({"found", "held", "lost", "unread", "set_aside"})
 FIELDS = frozenset(
     {
         # what it is about: ids, names from the code, places in topics
-        "chain_id", "message_id", "write_id", "file_id",
+        "chain_id", "message_id", "write_id", "file_id", "document_id",
         "record", "line", "topic", "partition", "partitions", "offset", "first",
         "entity", "operation", "scope", "dependency", "setting", "location", "sender", "task", "loop", "step", "name",
         "event_name", "phone_number_id", "tenant", "python", "templates", "everything", "hop", "subject",
@@ -37,7 +37,7 @@ FIELDS = frozenset(
         "reason", "cause", "state", "outcome", "error", "error_class", "code", "fault", "faults", "errors", "sentence",
         "detail", "where", "hint", "exc_info", "added", "missed",
         # how many, how long, since when
-        "attempt", "attempts", "failures", "times", "seconds", "next_in", "since", "until", "begun", "bytes", "records",
+        "attempt", "attempts", "passes", "files", "failures", "times", "seconds", "next_in", "since", "until", "begun", "bytes", "records",
         "messages", "events", "chains", "lines", "results", "read_to", "found", "recently_accepted",
         "people", "throughput", "restrictions", "per_second",
     }
