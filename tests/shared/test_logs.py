@@ -37,7 +37,8 @@ FIELDS = frozenset(
         "reason", "cause", "state", "outcome", "error", "error_class", "code", "fault", "faults", "errors", "sentence",
         "detail", "where", "hint", "exc_info", "added", "missed",
         # how many, how long, since when
-        "attempt", "attempts", "passes", "files", "failures", "times", "seconds", "next_in", "since", "until", "begun", "bytes", "records",
+        "passes", "files",
+        "attempt", "attempts", "failures", "times", "seconds", "next_in", "since", "until", "begun", "bytes", "records",
         "messages", "events", "chains", "lines", "results", "read_to", "found", "recently_accepted",
         "people", "throughput", "restrictions", "per_second",
     }
