@@ -622,6 +622,16 @@ _DELIVERY_ALERTS = [
         _steady('stet_templates_recategorised{service="dispatcher"}', "1", "0"),
     ),
     Alert(
+        "StetPeopleBraked",
+        Severity.TICKET,
+        'sum by (namespace) (increase(stet_decisions_total{reason="braked"}[1h])) > 20',
+        "5m",
+        "More than twenty messages of people were kept without an answer in an hour",
+        "Somebody, or a machine, writes more than the brake in limits.yaml answers.",
+        "delivery",
+        _steady('stet_decisions_total{service="rules", rule="none", reason="braked"}', "0+1", "0+0.1", after="2h"),
+    ),
+    Alert(
         "StetBudgetNearlySpent",
         Severity.TICKET,
         "max by (namespace) (stet_budget_warning) > 0",
