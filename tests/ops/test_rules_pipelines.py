@@ -20,6 +20,8 @@ from ops.rules.owners import code_owners
 from shared.contracts.errors import Misconfigured, Unavailable
 from tests.services.rules.rulebooks import BOOK
 
+pytestmark = pytest.mark.timeout(240)  # the steps of a pipeline, as the forge runs them
+
 WORKFLOW = ROOT / "rules/.github/workflows/rules.yml"
 PIPELINE = ROOT / "rules/.gitlab-ci.yml"
 HANDLES = {"*": "@house", "rights": "@house/rights", "acquisitions": ["@house/acquisitions", "@jane"]}
