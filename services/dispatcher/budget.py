@@ -15,7 +15,6 @@ from msgspec import Struct
 
 from services.dispatcher.charges import QUERIES, ChargeStore, month_of
 from services.dispatcher.rate_card import RateCard, Tally, spending_of
-from shared.clients.phone_countries import country_of_address
 from shared.contracts.messages import Lane, MessageForm
 from shared.runtime.postgres import Connection
 from shared.runtime.telemetry import get_logger
@@ -93,7 +92,7 @@ class Budget:
         if self.committed < self._amount if price is None else self.committed + price <= self._amount:
             return None
         if self._room_when_held is None:
-            log.warning("budget.spent", until=self._month_end.isoformat())
+            log.warning("budget.exhausted", until=self._month_end.isoformat())
         self._room_when_held = self._amount - self.committed
         return self._month_end
 
@@ -158,7 +157,14 @@ class Budget:
         if self._room_when_held is not None and room > self._room_when_held + self._amount / _NOTABLE_SHARE:
             self._room_when_held = None
             await connection.execute(QUERIES.release_budgeted, self._store.tenant, now)
-            log.info("budget.available")
+            log.info("budget.freed")
+
+
+def country_of(phone: str | None, bsuid: str | None) -> str:
+    """Empty where neither tells."""
+    from shared.clients.phone_countries import country_of_address  # noqa: PLC0415 -- costly, and for a budget
+
+    return country_of_address(phone, bsuid) or ""
 
 
 def template_category(call: Mapping[str, Any], known: str | None) -> str:
@@ -169,4 +175,4 @@ def template_category(call: Mapping[str, Any], known: str | None) -> str:
 def _sendable_of(row: Mapping[str, Any]) -> Sendable:
     is_text = row["wording"] == MessageForm.FREE_TEXT
     category = FREE_TEXT_CATEGORY if is_text else template_category({}, row["category"])
-    return Sendable(country_of_address(row["phone"], row["bsuid"]) or "", category, Lane.NORMAL)
+    return Sendable(country_of(row["phone"], row["bsuid"]), category, Lane.NORMAL)

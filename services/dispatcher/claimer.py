@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from services.dispatcher import metrics
 from services.dispatcher.account_limits import Restriction
-from services.dispatcher.budget import FREE_TEXT_CATEGORY, Budget, Sendable, template_category
+from services.dispatcher.budget import FREE_TEXT_CATEGORY, Budget, Sendable, country_of, template_category
 from services.dispatcher.document_store import DocumentKey, DocumentStore, KnownDocument
 from services.dispatcher.learned_limits import LearnedLimits
 from services.dispatcher.pauses import OperatorPauses
@@ -26,7 +26,6 @@ from services.dispatcher.template_cache import TemplateCache
 from services.dispatcher.templates import TemplateKey, TemplateState
 from services.dispatcher.throttles import SendTarget, Throttles
 from services.dispatcher.unread_partitions import UnreadPartitions
-from shared.clients.phone_countries import country_of_address
 from shared.contracts.callbacks import format_callback
 from shared.contracts.messages import Lane, MessageForm
 from shared.runtime.failures import describe_failure
@@ -256,8 +255,8 @@ class Claimer:
         if form is MessageForm.TEMPLATE and call is not None:
             known = self.templates.known.templates.get((call["name"], call["language"]))
             category = template_category(call, due.category or (known.category if known else None))
-        country = country_of_address(address.phone, address.bsuid) if address else None
-        return Sendable(country or "", category, message.lane, message.mandatory)
+        country = country_of(address.phone, address.bsuid) if address else ""
+        return Sendable(country, category, message.lane, message.mandatory)
 
     def _template_state(self, due: DueMessage) -> TemplateState:
         """By the leader's copy, and by the row read with the message, which is newer and says less."""
