@@ -1,6 +1,6 @@
 # Everything one types in this repository; `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup up demo chaos cluster fuzz check test bench rules rule-pages schemas image runtime docs lock dashboards pictures measure format lint types imports rule-files build-files dependencies spelling unused unit
+.PHONY: help setup up demo chaos cluster erasure fuzz check test bench rules rule-pages schemas image runtime docs lock dashboards pictures measure format lint types imports rule-files build-files dependencies spelling unused unit
 
 PYTHON := .venv/bin/python
 READY := .venv/.ready
@@ -34,6 +34,9 @@ chaos: $(READY) ## kill and freeze everything under load, then judge the deliver
 
 cluster: $(READY) ## build the images and try them on a real Kubernetes: stories, policies, kills, a rollout, a restore (NODE=path/to/node.sh, or CONTEXT=name; ONLY=step; KEEP=1)
 	@$(PYTHON) -m dev.cluster $(if $(NODE),--node $(NODE)) $(if $(CONTEXT),--context $(CONTEXT)) $(if $(ONLY),--only $(ONLY)) $(if $(KEEP),--keep)
+
+erasure: $(READY) ## play the stories, erase a visitor and a contact, and look for them in every table, topic, file and log
+	@$(PYTHON) -m pytest -q -s -m erasure tests/flow/test_erasure.py
 
 fuzz: $(READY) ## give a million spoilt inputs to everything that reads what comes from outside (SEED=n, COUNT=n)
 	@FUZZ_SEED=$(or $(SEED),1) FUZZ_COUNT=$(or $(COUNT),1000000) $(PYTHON) -m pytest -q -s tests/fuzz
@@ -102,4 +105,4 @@ spelling:
 unused:
 	@$(PYTHON) -m dev.unused_code
 unit:
-	@$(PYTHON) -m pytest -q -m "not integration and not flow and not fuzz" --numprocesses=2 --dist=loadfile --no-loadscope-reorder
+	@$(PYTHON) -m pytest -q -m "not integration and not flow and not fuzz and not erasure" --numprocesses=2 --dist=loadfile --no-loadscope-reorder

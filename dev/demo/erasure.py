@@ -4,13 +4,12 @@ The search knows nothing of the inventory by which services erase: it reads ever
 """
 
 import asyncio
-import base64
 import json
 import os
 import sys
 import time
 from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +23,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from dev.layout import ROOT, SERVICES, TENANT
 from dev.postgres import login_of
+from dev.spellings import stands_in
 from dev.stack import Stack
 from shared.contracts.errors import StetError
 from shared.contracts.personal_data import TABLES
@@ -34,9 +34,6 @@ _PASS_SECONDS = 120.0
 _READ_SECONDS = 60.0
 _COMPACT_SECONDS = 60.0
 _QUIET_READS = 3
-_SHORTEST = 8
-"""A shorter fragment of base64 may stand anywhere by chance."""
-
 _TABLE_NAMES = "select table_name from information_schema.tables where table_schema = $1 and table_type = 'BASE TABLE'"
 _PERSON_NAMED = "select person_id, bsuid, phone_key from ingest.people where state ->> 'display_name' = $1"
 _FILES_OF = "select object_key from ingest.media_files where person_id = $1 and object_key is not null"
@@ -181,27 +178,12 @@ async def until(condition: Callable[[], Awaitable[bool]], seconds: float) -> boo
 
 async def search_stores(stack: Stack, words: Sequence[str]) -> dict[str, list[str]]:
     """Where these words stand, in clear, in base64 or in hex: in tables, topics, stored files and logs."""
-    spellings = {word: tuple(spellings_of(word)) for word in words}
     found: dict[str, list[str]] = {word: [] for word in words}
     async for place, content in _stores(stack):
-        for word, spelled in spellings.items():
-            if any(spelling in content for spelling in spelled):
+        for word in words:
+            if stands_in(content, word):
                 found[word].append(place)
     return found
-
-
-def spellings_of(secret: str) -> Iterator[bytes]:
-    """As it is, in hex, and as base64 has it wherever it begins within the encoded bytes."""
-    raw = secret.encode()
-    yield raw
-    yield raw.hex().encode()
-    yield raw.hex().upper().encode()
-    for offset in range(3):
-        encoded = base64.b64encode(bytes(offset) + raw)
-        certain = encoded[4 if offset else 0 : len(encoded) // 4 * 4 - 4]
-        if len(certain) >= _SHORTEST:
-            yield certain
-            yield certain.replace(b"+", b"-").replace(b"/", b"_")
 
 
 async def _stores(stack: Stack) -> AsyncIterator[tuple[str, bytes]]:
