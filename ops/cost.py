@@ -25,7 +25,7 @@ from ops.cost_report import CostPart, Forecast, Planned, forecast_month, totals_
 from ops.database import operator_pool
 from services.dispatcher.charges import ChargeStore, next_month
 from services.dispatcher.cost_settings import CostSettings
-from services.dispatcher.rate_card import ChargedMessages, PricedMessages, price_messages, spending_of
+from shared.clients.rate_card import ChargedMessages, PricedMessages, price_messages, spending_of
 from shared.runtime.postgres import Pool, load_queries
 
 QUERIES = load_queries(__file__, "cost.sql")

@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
-from services.dispatcher.rate_card import PricedMessages, Spending, spending_of
+from shared.clients.rate_card import PricedMessages, Spending, spending_of
 
 _WEEK = 7
 _HABIT_DAYS = 28

@@ -16,6 +16,7 @@ from ops.rules.sources import read_source
 from services.rules.analysis.bundle import Bundle, UnreadableBundle, read_bundle
 from services.rules.analysis.diff import Difference, diff_bundle, diff_stories, read_prices
 from services.rules.analysis.diff_text import markdown_of, rows_of
+from shared.clients.rate_card import RateCardInvalid
 
 
 def diff_command(
@@ -33,7 +34,11 @@ def diff_command(
     ] = DEFAULT_FOLDER,
     prices: Annotated[
         Path | None,
-        typer.Option("--prices", metavar="FILE", help="Your own prices; the form is that of the built-in file."),
+        typer.Option(
+            "--prices",
+            metavar="FILE",
+            help="Your own rate card (docs/operations/cost.md) in place of the built-in prices.",
+        ),
     ] = None,
     output: Annotated[
         ReportFormat, format_option(ReportFormat.TEXT, ReportFormat.MARKDOWN, ReportFormat.JSON)
@@ -83,6 +88,6 @@ def _print(difference: Difference, prices: Path | None, output: ReportFormat) ->
         return
     try:
         known = read_prices(prices)
-    except (OSError, ValueError) as error:
+    except RateCardInvalid as error:
         raise typer.Exit(print_error(f"--prices: {error}", code=ExitCode.CANNOT_RUN)) from None
     sys.stdout.write(markdown_of(difference, known))

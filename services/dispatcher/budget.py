@@ -14,7 +14,7 @@ from typing import Any
 from msgspec import Struct
 
 from services.dispatcher.charges import QUERIES, ChargeStore, month_of
-from services.dispatcher.rate_card import RateCard, Tally, spending_of
+from shared.clients.rate_card import RateCard, Tally, spending_of
 from shared.contracts.messages import Lane, MessageForm
 from shared.runtime.postgres import Connection
 from shared.runtime.telemetry import get_logger

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct
 
 from services.dispatcher import metrics
-from services.dispatcher.rate_card import ChargedMessages, RateCard, price_messages, spending_of
+from shared.clients.rate_card import ChargedMessages, RateCard, price_messages, spending_of
 from shared.contracts.whatsapp import DeliveryStatus, StatusReported
 from shared.runtime.clock import Clock
 from shared.runtime.failures import TRANSIENT_ERRORS, record_loop_error

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import Field, field_validator, model_validator
 
-from services.dispatcher.rate_card import RateCard, read_rate_card
+from shared.clients.rate_card import RateCard, read_rate_card
 from shared.runtime.connection_settings import Settings
 
 

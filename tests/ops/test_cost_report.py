@@ -4,7 +4,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 from ops.cost_report import CostPart, Planned, forecast_month, totals_by, unpriced_by_market
-from services.dispatcher.rate_card import ChargedMessages, PricedMessages
+from shared.clients.rate_card import ChargedMessages, PricedMessages
 
 TODAY = date(2026, 11, 20)  # a Friday
 NOTHING = Planned({}, {})

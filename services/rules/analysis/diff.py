@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
 from functools import partial
 from multiprocessing import get_context
@@ -20,11 +21,12 @@ from services.rules.rulebook.loader import FORM, RULE, STORIES, TEMPLATE, load, 
 from services.rules.rulebook.model import Rulebook
 from services.rules.scenario.player import StoryPlayer
 from services.rules.scenario.story_file import ExpectStep, Story, UnplayableStep, read_stories
+from shared.clients.rate_card import RateCard, read_rate_card
 from shared.contracts.ids import RuleId
-from shared.contracts.values import Value, convert
 
 _SAME_TIME = timedelta(minutes=1)
 _PROCESSES = 2
+_MARKETING = "marketing"
 
 # ------------------------------------------------------------------ changes
 
@@ -98,50 +100,26 @@ def _pair(
 # ------------------------------------------------------------------ prices
 
 
-class Market(Value):
-    """Prices of one delivered message by template category."""
-
-    countries: tuple[str, ...]
-    utility: float
-    marketing: float
-
-
-class PriceList(Value):
-    """Where the prices are from, and from when."""
-
-    source: str
-    date: str
-    currency: str
-    markets: dict[str, Market]
-
-    def price(self, message: Message) -> float | None:
-        """None where the list has no price; a message without a template is priced like a utility template."""
-        market = next((m for m in self.markets.values() if message.country in m.countries), None)
-        if market is None:
-            return None
-        return market.marketing if message.category == "marketing" else market.utility
-
-
-def read_prices(path: Path | None = None) -> PriceList:
-    """Meta's list as far as it is known here, or that of a file. Raises OSError, or ValueError for another form."""
-    text = (path or Path(__file__).with_name("whatsapp_prices.yaml")).read_text("utf-8")
-    written = YAML(typ="safe").load(text)
-    return convert(PriceList, {**written, "date": str(written.get("date"))})
+def read_prices(path: Path | None = None) -> RateCard:
+    """Meta's list as far as it is known here, or the tenant's own card. Raises RateCardInvalid."""
+    return read_rate_card(path or Path(__file__).with_name("whatsapp_rates.toml"))
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
     """``unknown`` counts the messages to countries without a price."""
 
-    amount: float
+    amount: Decimal
     unknown: int
     categories: Mapping[str, int]
 
 
-def cost_of(messages: Iterable[Message], prices: PriceList) -> Cost:
-    amount, unknown, categories = 0.0, 0, Counter[str]()
+def cost_of(messages: Iterable[Message], prices: RateCard) -> Cost:
+    """A message without a template is priced like one of the utility category: it may come to need one."""
+    amount, unknown, categories = Decimal(0), 0, Counter[str]()
     for message in messages:
-        price = prices.price(message)
+        category = _MARKETING if message.category == _MARKETING else "utility"
+        price = prices.price(message.country, category, message.at.date())
         categories[message.category] += 1
         amount, unknown = (amount, unknown + 1) if price is None else (amount + price, unknown)
     return Cost(amount, unknown, categories)
@@ -221,7 +199,7 @@ def _has_caps(files: Files) -> bool:
     """Whether rules compete for what one person may get."""
     text = next((text for name, text in files.items() if name.rpartition("/")[2] == "limits.yaml"), "")
     written = YAML(typ="safe").load(text) or {}
-    return bool(set(written) - {"brake", "taken_for", "send_within"})
+    return bool(set(written) - {"brake", "taken_for", "send_within", "restarts"})
 
 
 def run_bundle(files: Files, rules: frozenset[str] | None, bundle: Bundle) -> RunResult:

@@ -4,9 +4,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from services.rules.analysis.diff import ChainFate, Change, ChangeKind, Cost, Difference, PriceList, cost_of
+from services.rules.analysis.diff import ChainFate, Change, ChangeKind, Cost, Difference, cost_of
 from services.rules.analysis.pseudonyms import short_pseudonym
 from services.rules.analysis.virtual_run import Message
+from shared.clients.rate_card import RateCard
 
 LARGEST = 60_000
 """Bytes of a comment: GitHub takes 65,536 characters."""
@@ -29,7 +30,7 @@ _FATES = {
 }
 
 
-def markdown_of(difference: Difference, prices: PriceList) -> str:
+def markdown_of(difference: Difference, prices: RateCard) -> str:
     """At most LARGEST bytes; what does not fit is left out from the end, and said."""
     blocks = [block for block in _blocks(difference, prices) if block]
     kept, size = [], 0
@@ -42,7 +43,7 @@ def markdown_of(difference: Difference, prices: PriceList) -> str:
     return "\n\n".join(kept) + "\n"
 
 
-def _blocks(difference: Difference, prices: PriceList) -> Iterator[str]:
+def _blocks(difference: Difference, prices: RateCard) -> Iterator[str]:
     yield _headline(difference)
     yield _by_rule(difference)
     yield _fates(difference)
@@ -151,7 +152,7 @@ def _listed(parts: Sequence[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
-def _costs(difference: Difference, prices: PriceList) -> str:
+def _costs(difference: Difference, prices: RateCard) -> str:
     before, after = cost_of(difference.before, prices), cost_of(difference.after, prices)
     rows = ["| | before | after |", "|---|--:|--:|"]
     rows += [
@@ -159,7 +160,8 @@ def _costs(difference: Difference, prices: PriceList) -> str:
         for category in sorted({*before.categories, *after.categories})
     ]
     rows.append(f"| cost, {prices.currency} | {_money(before)} | {_money(after)} |")
-    note = f"Prices of {prices.date}, from {prices.source}."
+    source = f", from {prices.source}" if prices.source else ""
+    note = f"Prices of {prices.newest}{source}."
     if before.unknown or after.unknown:
         note += (
             f" It has no price for {before.unknown:,} messages before and {after.unknown:,} after, to other countries: "

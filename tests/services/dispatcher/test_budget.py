@@ -10,7 +10,7 @@ import pytest
 
 from services.dispatcher.budget import Budget, Sendable
 from services.dispatcher.charges import QUERIES, ChargeStore
-from services.dispatcher.rate_card import RateCard, read_rate_card
+from shared.clients.rate_card import RateCard, read_rate_card
 from shared.contracts.messages import Lane
 from tests.dev.whatsapp.simulator_under_test import RecordingWebhook, SimulatorUnderTest
 from tests.services.dispatcher.dispatcher_under_test import (

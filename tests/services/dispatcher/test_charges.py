@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from services.dispatcher.rate_card import ChargedMessages
+from shared.clients.rate_card import ChargedMessages
 from shared.contracts.ids import Wamid
 from shared.contracts.whatsapp import DeliveryStatus, StatusReported
 from tests.services.dispatcher.dispatcher_under_test import DispatcherUnderTest, person_observed, send_request

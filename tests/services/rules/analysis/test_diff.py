@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -158,5 +159,5 @@ def test_a_country_without_a_price_is_counted_and_not_guessed() -> None:
         [_message(country="AT"), _message(country="AT", category="marketing"), _message(country="XX")], read_prices()
     )
     assert cost.unknown == 1
-    assert round(cost.amount, 4) == 0.0763
+    assert cost.amount == Decimal("0.0763")
     assert cost.categories == {"utility": 2, "marketing": 1}

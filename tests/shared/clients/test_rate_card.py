@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from services.dispatcher.rate_card import (
+from shared.clients.rate_card import (
     ChargedMessages,
     RateCard,
     RateCardInvalid,

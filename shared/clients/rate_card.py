@@ -115,15 +115,21 @@ def read_rate_card(path: Path) -> "RateCard":
 
 
 class RateCard:
-    """Prices of one message, in ``currency``."""
+    """Prices of one message, in ``currency``. ``source`` says where they are from, where the file does."""
 
     def __init__(self, file: _RateFile) -> None:
         self.currency = file.currency
+        self.source = file.source
         self._rates = file.rates
         self._markets = [
             {name: (title, market) for title, market in rates.markets.items() for name in market.names}
             for rates in file.rates
         ]
+
+    @property
+    def newest(self) -> date:
+        """The day from which the newest prices of the card are valid."""
+        return self._rates[-1].valid_from
 
     def market(self, country: str, day: date) -> str | None:
         """The market that a country belongs to on a day; None where the card does not know it."""
