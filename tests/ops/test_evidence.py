@@ -94,6 +94,16 @@ def edit(number: int, part: str, old: str, new: str) -> Callable[[dict[str, Any]
     return change
 
 
+def swap_case(number: int, part: str) -> Callable[[dict[str, Any]], None]:
+    """Changes what is random: no character stands in it for certain."""
+
+    def change(document: dict[str, Any]) -> None:
+        entry = document["entries"][number - 1]
+        entry[part] = entry[part].swapcase()
+
+    return change
+
+
 def rehash(number: int) -> Callable[[dict[str, Any]], None]:
     """Changes a header and gives it the hash that fits."""
 
@@ -110,7 +120,7 @@ def rehash(number: int) -> Callable[[dict[str, Any]], None]:
     [
         (edit(2, "header", "approve", "decline"), "entry 2: it was changed"),
         (edit(2, "content", "J’autorise", "Je refuse"), "entry 2: its content"),
-        (edit(1, "sealed", "A", "B"), "entry 1: its sealed"),
+        (swap_case(1, "sealed"), "entry 1: its sealed"),
         (rehash(2), "entry 3: it does not follow entry 2"),
         (rehash(4), "entry 4: it is not the last one of the statement"),
         (lambda document: document["entries"].pop(1), "entry 2: it does not follow entry 1"),
