@@ -73,9 +73,10 @@ left join people c on c.tenant = m.tenant and c.person_id = p.current_id
 left join templates t on t.tenant = m.tenant and t.name = coalesce(m.used_template, m.template_name)
     and t.language = m.template_language
 where a.tenant = $1 and a.begun_at > $2 and m.state in ('intent', 'uncertain', 'accepted')
-    and not exists (
-        select from charges d where d.tenant = a.tenant and d.message_id = a.message_id and d.attempt = a.attempt
-    );
+    and (
+        select true from charges d
+        where d.tenant = a.tenant and d.message_id = a.message_id and d.attempt = a.attempt limit 1
+    ) is null;
 
 -- name: release_budgeted
 -- Messages that the budget held are judged anew.

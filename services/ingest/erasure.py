@@ -5,7 +5,7 @@ leave the topics once every reader has committed them.
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -71,11 +71,12 @@ class ErasureRequests:
             async with write_transaction(self.pool, self.clock, [f"{self.tenant}/erasures"]) as tx:
                 await self._begin_for_contact(tx, contact)
 
-    async def forget_names(self, documents: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Pushed documents without the names of erased contacts. Raises Unavailable."""
-        contacts = named_contacts(list(documents))
+    async def forget_names(self, documents: Sequence[Any]) -> None:
+        """Replace the names of erased contacts in pushed documents. Raises Unavailable."""
+        contacts = named_contacts(documents)
         erased = await erased_among(self.pool, self.tenant, contacts) if contacts else frozenset()
-        return tuple(without_erased_names(one, erased) for one in documents) if erased else documents
+        for document in documents if erased else ():
+            erase_names(document, erased)
 
     async def _begin_for_contact(self, tx: Transaction, contact: ContactId) -> None:
         """A contact that was never seen is noted, so that a later poll does not take it in."""
@@ -124,28 +125,30 @@ async def begin_erasure(connection: Connection, tx: Transaction, tenant: str, pe
 # ------------------------------------------------------------------ what Consonance still shows
 
 
-def named_contacts(document: Any) -> set[int]:
-    """The numbers of the contacts that a pushed document names."""
-    if isinstance(document, list):
-        return set().union(*map(named_contacts, document)) if document else set()
-    if not isinstance(document, dict):
-        return set()
-    contact = document.get("contact_id")
-    own = {contact} if isinstance(contact, int) and 0 <= contact < _CONTACT_LIMIT else set()
-    return own.union(*map(named_contacts, document.values()))
+def named_contacts(documents: Iterable[Any]) -> set[int]:
+    """The numbers of the contacts that pushed documents name."""
+    named = (one.get("contact_id") for document in documents for one in _objects_in(document))
+    return {contact for contact in named if isinstance(contact, int) and 0 <= contact < _CONTACT_LIMIT}
 
 
-def without_erased_names(document: Any, erased: Collection[int]) -> Any:
-    """A copy of a pushed document in which erased contacts have no name."""
-    if isinstance(document, list):
-        return [without_erased_names(item, erased) for item in document]
-    if not isinstance(document, dict):
-        return document
-    copy = {name: without_erased_names(value, erased) for name, value in document.items()}
-    contact = copy.get("contact_id")
-    if isinstance(contact, int) and contact in erased and "display_name" in copy:
-        copy["display_name"] = ERASED
-    return copy
+def erase_names(document: Any, erased: Collection[int]) -> None:
+    """Replace the names of erased contacts, wherever in a pushed document they are named."""
+    for one in _objects_in(document):
+        contact = one.get("contact_id")
+        if isinstance(contact, int) and contact in erased and "display_name" in one:
+            one["display_name"] = ERASED
+
+
+def _objects_in(document: Any) -> Iterator[dict[str, Any]]:
+    """Every object of a JSON document. It may be nested deeper than Python calls functions."""
+    waiting = [document]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            yield value
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
 
 
 async def erased_among(connection: Connection, tenant: str, contacts: Collection[int]) -> frozenset[int]:

@@ -8,7 +8,7 @@ import asyncio
 import hmac
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Protocol
 
@@ -85,8 +85,8 @@ class Erasures(Protocol):
     async def take(self, events: Sequence[Event]) -> None:
         """Begin the erasures that these events request. Raises Unavailable."""
 
-    async def forget_names(self, documents: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The pushed documents without the names of erased contacts. Raises Unavailable."""
+    async def forget_names(self, documents: Sequence[Any]) -> None:
+        """Replace the names of erased contacts in the pushed documents. Raises Unavailable."""
 
 
 # ------------------------------------------------------------------ POST and GET /whatsapp/webhook
@@ -281,8 +281,8 @@ class ConsonanceEvents:
             return response
 
     async def _publish(self, pushed: PushedDocuments, context: EventContext) -> HttpResponse:
-        documents = await self.erasures.forget_names(pushed.documents)
-        batch = self._validate(replace(pushed, documents=documents), context)
+        await self.erasures.forget_names(pushed.documents)
+        batch = self._validate(pushed, context)
         before = await self.received.find([each.event for each in batch.events])
         new = [each for each in batch.events if (each.event.source, each.event.id) not in before]
         unreadable = [one for each in new for one in to_invalid_inputs(each.label, each.fields.unreadable, ())]

@@ -17,6 +17,7 @@ import orjson
 
 from services.ingest.cloudevents import PushSettings
 from services.ingest.coverage import CoverageTracker
+from services.ingest.erasure import erase_names, named_contacts
 from services.ingest.handlers import ConsonanceEvents, WhatsAppWebhook
 from services.ingest.http.router import HttpRequest, HttpResponse
 from services.ingest.identity import PersonDirectory, identify, visitor_id
@@ -24,7 +25,7 @@ from services.ingest.metrics import IngestMetrics
 from services.ingest.poll.snapshot_parser import parse_contact, parse_page, parse_work
 from services.ingest.poll.snapshots import ContactSnapshot, WorkSnapshot, work_observed
 from services.ingest.poll.vocabulary import TenantVocabulary
-from services.ingest.records import InvalidInput, KafkaRecord, WebhookContext
+from services.ingest.records import MAX_NAME_LENGTH, InvalidInput, KafkaRecord, WebhookContext
 from services.ingest.webhook_parser import PersonUpdate, parse_webhook
 from services.ingest.webhook_updates import KNOWN_ARRAYS, MAX_UPDATES
 from services.writeback.mutation_response import read_mutation_response
@@ -116,8 +117,11 @@ class FakeStores:
     async def take(self, events: Sequence[Event]) -> None:
         """No erasure is carried out."""
 
-    async def forget_names(self, documents: tuple[Any, ...]) -> tuple[Any, ...]:
-        return documents
+    async def forget_names(self, documents: Sequence[Any]) -> None:
+        """As a real one reads them; nobody is erased."""
+        named_contacts(documents)
+        for document in documents:
+            erase_names(document, ())
 
     async def add(self, events: Sequence[Event]) -> None:
         """As PostgreSQL would: what its index or its encoding refuses is an error."""
@@ -214,14 +218,24 @@ def _is_text(body: bytes) -> bool:
 
 def _of_entry(entry: Any) -> int:
     changes = entry.get("changes") if isinstance(entry, dict) else None
-    return sum(map(_of_change, changes)) if isinstance(changes, list) and changes else 1
+    if not isinstance(changes, list) or not changes:
+        return 1
+    return sum(_of_change(change, entry) for change in changes)
 
 
-def _of_change(change: Any) -> int:
+def _of_change(change: Any, entry: dict[str, Any]) -> int:
+    """One where the names of account and field are too long to be kept: then the change is parked whole."""
     value = change.get("value") if isinstance(change, dict) else None
     if not isinstance(value, dict):
         return 1
+    fields = [name for holder in (change, value, entry) if _is_name(name := holder.get("field"))]
+    if max(len(str(name)) for name in ("", *filter(_is_name, [entry.get("id")]), *fields[:1])) > MAX_NAME_LENGTH:
+        return 1
     return sum(len(value[name]) for name in KNOWN_ARRAYS & value.keys() if isinstance(value[name], list)) or 1
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str | int) and not isinstance(value, bool) and bool(str(value).strip())
 
 
 class Pushes:

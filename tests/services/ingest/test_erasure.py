@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -12,9 +13,9 @@ from dev.postgres import login_of
 from services.ingest.erasure import (
     ErasureRequests,
     deletable_offset,
+    erase_names,
     named_contacts,
     without_erased,
-    without_erased_names,
 )
 from services.ingest.media.deletion import StoredFiles
 from services.ingest.media.file_store import FileStore, object_key
@@ -52,8 +53,21 @@ def test_a_work_does_not_name_an_erased_contributor() -> None:
 
 def test_a_pushed_event_does_not_name_an_erased_contact() -> None:
     pushed = {"data": {"holder": {"contact_id": 1, "display_name": "Ana"}, "others": [{"contact_id": 2}]}}
-    assert named_contacts(pushed) == {1, 2}
-    assert without_erased_names(pushed, {1})["data"]["holder"] == {"contact_id": 1, "display_name": ERASED}
+    assert named_contacts([pushed]) == {1, 2}
+    erase_names(pushed, {1})
+    assert pushed["data"]["holder"] == {"contact_id": 1, "display_name": ERASED}
+
+
+def test_a_pushed_event_of_any_depth_is_read() -> None:
+    deepest: dict[str, Any] = {"contact_id": 1, "display_name": "Ana"}
+    pushed: Any = deepest
+    for _ in range(100_000):
+        pushed = {"a": [pushed]}
+    assert named_contacts([pushed, {"contact_id": 2**64}, {"contact_id": "1"}]) == {1}
+    erase_names(pushed, {1})
+    assert deepest["display_name"] == ERASED
+    while pushed is not deepest:
+        (pushed,) = pushed["a"]  # freed from the outside, since Python frees a nested object by calling itself
 
 
 @pytest.mark.parametrize(
