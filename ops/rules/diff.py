@@ -47,7 +47,8 @@ def diff_command(
     """Say what will change for whom, if the rules HEAD take the place of BASE.
 
     Events are played through both in virtual time, with what people really answered: those of a bundle, or of the
-    running system; without either, the stories of both folders. People have pseudonyms. Exit code 0 whatever changes.
+    running system. Without either, the stories of both folders are played, with the answers that they give. People have
+    pseudonyms. Exit code 0 whatever changes.
     """
     old, new = read_source(base, folder), read_source(head, folder)
     if bundle is not None and last is not None:

@@ -143,6 +143,17 @@ def test_what_a_pipeline_lacks_is_named(environment: Mapping[str, str], named: s
 # ------------------------------------------------------------------ owners
 
 
+async def committed(folder: Path) -> str:
+    """The commit that holds the folder, in a repository that has itself for its origin."""
+    who = "-c user.name=house -c user.email=house@example.test"
+    script = (
+        f"git init -q && git add . && git {who} commit -q -m rules && git remote add origin . && git rev-parse HEAD"
+    )
+    code, output = await run_bash(script, folder, {})
+    assert code == 0, output
+    return output.strip()
+
+
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     """A rules repository as a publisher has it."""
@@ -204,10 +215,14 @@ def filled(text: str, values: Mapping[str, str]) -> str:
     return re.sub(r"\$\{\{ *(.+?) *\}\}", lambda found: values[found[1]], text)
 
 
-@pytest.mark.usefixtures("repository")
-async def test_the_workflow_of_github_posts_one_comment_and_then_updates_it(tmp_path: Path) -> None:
+async def test_the_workflow_of_github_posts_one_comment_and_then_updates_it(repository: Path, tmp_path: Path) -> None:
+    base = shutil.copytree(repository, tmp_path / "base")
+    template = next(base.rglob("permission_request.template.yaml"))
+    template.write_text(
+        template.read_text().replace("vous demande l’autorisation", "aimerait savoir s’il est permis", 1)
+    )
     async with serving() as fake:
-        values = {"runner.temp": str(tmp_path / "temp"), "github.token": "secret"}
+        values = {"runner.temp": str(tmp_path / "temp"), "github.token": "secret", "vars.STET_BUNDLE": ""}
         pipeline = {
             "GITHUB_ACTIONS": "true", "GITHUB_API_URL": fake.address, "GITHUB_REPOSITORY": "house/rules",
             "GITHUB_REF": "refs/pull/7/merge",
@@ -219,6 +234,7 @@ async def test_the_workflow_of_github_posts_one_comment_and_then_updates_it(tmp_
         assert fake.calls == ["POST /repos/house/rules/issues/7/comments"]
         assert fake.tokens == {"Bearer secret"}
         assert "fine" in fake.comments[1]
+        assert "in other words" in fake.comments[1], "the pull request words the question anew"
         report = tmp_path / "temp/report/1-check.md"
         report.write_text("the rules are at fault\n")
         *_, (_, script, environment) = steps_of_workflow(values)
@@ -227,15 +243,18 @@ async def test_the_workflow_of_github_posts_one_comment_and_then_updates_it(tmp_
 
 
 async def test_the_pipeline_of_gitlab_posts_its_comment_and_fails_where_the_rules_do(repository: Path) -> None:
+    base = await committed(repository)
     rule = repository / "rights/permission.rule.yaml"
     rule.write_text(rule.read_text().replace("ask: rights_holder", "ask: rights_holdr"))
     async with serving() as fake:
         pipeline = {
             "GITLAB_CI": "true", "CI_API_V4_URL": fake.address, "CI_PROJECT_ID": "42", "CI_MERGE_REQUEST_IID": "7",
-            "GITLAB_TOKEN": "secret",
+            "GITLAB_TOKEN": "secret", "CI_MERGE_REQUEST_DIFF_BASE_SHA": base,
         }  # fmt: skip
-        script = YAML(typ="safe").load(PIPELINE.read_text())["review"]["script"]
-        code, output = await run_bash("\n".join(script), repository, pipeline)
+        jobs = YAML(typ="safe").load(PIPELINE.read_text())
+        assert await run_bash("\n".join(jobs["base"]["script"]), repository, pipeline) == (0, "")
+        assert (repository / ".base/rights/permission.rule.yaml").exists()
+        code, output = await run_bash("\n".join(jobs["review"]["script"]), repository, pipeline)
         assert code == 1, output
         assert fake.calls == ["POST /projects/42/merge_requests/7/notes"]
         assert fake.tokens == {"secret"}

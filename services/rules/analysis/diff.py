@@ -142,8 +142,10 @@ _FATES = {"pin": ChainFate.PINNED, "migrate": ChainFate.MIGRATED, "cancel": Chai
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """``source`` says in words which events were played. ``fates`` counts live chains by rule. ``failures`` are
-    sentences about what could not be decided, by their number, before and after.
+    """``source`` says in words which events were played, ``is_recorded`` whether they happened.
+
+    ``fates`` counts live chains by rule. ``failures`` are sentences about what could not be decided, by their number,
+    before and after.
     """
 
     source: str
@@ -156,6 +158,7 @@ class Difference:
     changed_rules: Sequence[str] = ()
     since: datetime | None = None
     until: datetime | None = None
+    is_recorded: bool = True
 
 
 Files = Mapping[str, str]
@@ -289,6 +292,7 @@ def diff_stories(base: Files, head: Files) -> Difference:
     rules = changed_rules(base, head)
     return Difference(
         source=f"the {len(stories)} stories of both",
+        is_recorded=False,
         changes=compare(old, new),
         before=old,
         after=new,

@@ -59,7 +59,10 @@ def _headline(difference: Difference) -> str:
     period = ""
     if difference.since is not None and difference.until is not None:
         period = f" ({_day(difference.since)} to {_day(difference.until)})"
-    basis = f"Played: {difference.source}{period}, by both sets of rules, with what people really answered."
+    answers = "what people really answered"
+    if not difference.is_recorded:
+        answers = "the answers that they give; a bundle of recorded events (`--bundle`) would show what really happened"
+    basis = f"Played: {difference.source}{period}, by both sets of rules, with {answers}."
     if not difference.changes:
         return f"### Nobody’s phone will buzz differently\n\n{basis} Every message is the same."
     people = len({change.message.person for change in difference.changes})
