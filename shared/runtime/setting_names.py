@@ -59,7 +59,7 @@ OTHER_SETTINGS = frozenset(
         "COMMIT",  # of the code, set by the build of an image
         "OPERATOR",  # who runs stet, for its audit log
         "CASES", "HOUSE_PAUSE", "PAYLOADS", "RULE_EXAMPLES", "SWITCHES", "WRITE_EXPECTED",  # of tests
-        "IMAGE",  # of the pipelines of a repository of rules
+        "IMAGE", "BUNDLE",  # of the pipelines of a repository of rules
     )
 )  # fmt: skip
 """Variables read outside the settings."""
