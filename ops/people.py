@@ -53,7 +53,7 @@ ErasureReason = Annotated[
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PersonPlace:
     """A table or topic in which a person was found. ``rows`` are those of a table, where they were asked for."""
 
     place: str
@@ -145,7 +145,7 @@ async def _name_holds(pool: Pool, tenant: str, people: Sequence[str]) -> None:
         )
 
 
-def print_places(places: Sequence[Place], output: OutputFormat) -> None:
+def print_places(places: Sequence[PersonPlace], output: OutputFormat) -> None:
     rows = [place.fields() for place in places]
     print_rows(rows, _COLUMNS, output, empty="the person is found nowhere")
 
@@ -180,7 +180,7 @@ def export_command(
     run(command())
 
 
-def report_lines(person_id: str, places: Sequence[Place]) -> Iterator[str]:
+def report_lines(person_id: str, places: Sequence[PersonPlace]) -> Iterator[str]:
     yield f"What is kept about {person_id}"
     for place in places:
         yield ""
@@ -201,7 +201,9 @@ def _shown(value: object) -> str:
 # ------------------------------------------------------------------ search
 
 
-async def places_of(pool: Pool, settings: OperatorSettings, person_id: str, *, with_rows: bool = False) -> list[Place]:
+async def places_of(
+    pool: Pool, settings: OperatorSettings, person_id: str, *, with_rows: bool = False
+) -> list[PersonPlace]:
     """Every table and topic in which the person is found, by any of their ids, by name, number or WhatsApp id."""
     people = [await words_of(pool, settings.tenant, one) for one in await ids_of(pool, settings.tenant, person_id)]
     places = []
@@ -224,7 +226,7 @@ async def words_of(pool: Pool, tenant: str, person_id: str) -> PersonWords:
 
 async def _place_of_table(
     connection: Connection, search: TableSearch, tenant: str, people: Sequence[PersonWords], *, with_rows: bool
-) -> list[Place]:
+) -> list[PersonPlace]:
     """None where the table does not hold the person; a row that several ids lead to is found once."""
     columns = ", ".join(["ctid::text as row_place", *(_column(*one) for one in search.types.items() if with_rows)])
     rows: dict[str, dict[str, Any]] = {}
@@ -237,14 +239,14 @@ async def _place_of_table(
         del row["row_place"]
     table = search.table
     shown = list(rows.values()) if with_rows else ()
-    return [Place(search.full_name, len(rows), table.holds, table.erasure.value, shown)] if rows else []
+    return [PersonPlace(search.full_name, len(rows), table.holds, table.erasure.value, shown)] if rows else []
 
 
 def _column(name: str, kind: str) -> str:
     return f"{name}::text as {name}" if kind in {"json", "jsonb"} else name
 
 
-async def _places_in_topics(settings: OperatorSettings, people: Sequence[PersonWords]) -> list[Place]:
+async def _places_in_topics(settings: OperatorSettings, people: Sequence[PersonWords]) -> list[PersonPlace]:
     topics = {topic.name: topic for topic in ALL_TOPICS}
     searched = [topics[one.name] for one in TOPICS if one.erasure is not TopicErasure.NONE]
     records = await TopicScan(settings, searched).find(sorted({word for one in people for word in one.needles}))
@@ -252,7 +254,7 @@ async def _places_in_topics(settings: OperatorSettings, people: Sequence[PersonW
     for record in records:
         counts[record.topic.name] = counts.get(record.topic.name, 0) + 1
     return [
-        Place(f"topic {one.name}", counts[one.name], one.holds, one.erasure.value)
+        PersonPlace(f"topic {one.name}", counts[one.name], one.holds, one.erasure.value)
         for one in TOPICS
         if one.name in counts
     ]

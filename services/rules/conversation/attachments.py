@@ -2,13 +2,13 @@
 
 from services.rules.conversation.chain import Chain, ChainMessage
 from services.rules.conversation.context import DecisionContext
-from services.rules.rulebook.model import Attachment, Field
+from services.rules.rulebook.model import AttachAction, Field
 from shared.contracts.messages import AttachedDocument
 
 _LONGEST_ADDRESS, _LONGEST_NAME = 2048, 200
 
 
-def attachment_of(context: DecisionContext, chain: Chain, message: ChainMessage) -> Attachment | None:
+def attachment_of(context: DecisionContext, chain: Chain, message: ChainMessage) -> AttachAction | None:
     """That of the step or of the answer which says this message; a copy and a notice of the house have none."""
     steps = context.rule_of(chain).steps
     if message.step >= len(steps):

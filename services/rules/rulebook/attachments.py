@@ -7,7 +7,7 @@ from services.rules.rulebook.amounts import document_with_amounts
 from services.rules.rulebook.built_in import IN_A_CHAIN
 from services.rules.rulebook.catalogue import FieldSpec, FieldType, known_paths, resolve
 from services.rules.rulebook.field_validation import FieldScope, ValidationContext
-from services.rules.rulebook.model import Attachment, Field, Location, OnRepeat, Rule, Template, answers_of
+from services.rules.rulebook.model import AttachAction, Field, Location, OnRepeat, Rule, Template, answers_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +23,14 @@ class TemplateUse:
     buttons: tuple[str, ...] = ()
     words: frozenset[str] = IN_A_CHAIN
     may_offer: tuple[str, ...] = ()
-    attach: Attachment | None = None
+    attach: AttachAction | None = None
 
 
 MOST_NAME = 200
 _ADDRESS = "url"
 
 
-def attachments_of(rule: Rule) -> Iterator[Attachment]:
+def attachments_of(rule: Rule) -> Iterator[AttachAction]:
     """Those of its steps, and of the messages that follow answers."""
     for step in rule.steps:
         if step.attach is not None:
@@ -69,7 +69,7 @@ def check_attachment(context: ValidationContext, use: TemplateUse, template: Tem
     _check_name(attach, scope)
 
 
-def _check_fallback(context: ValidationContext, attach: Attachment, template: Template) -> None:
+def _check_fallback(context: ValidationContext, attach: AttachAction, template: Template) -> None:
     """The fallback stands in while the template cannot go: with the document, or without one that is optional."""
     fallback = context.book.templates.get(template.fallback or "")
     if attach.optional and template.fallback is None:
@@ -81,7 +81,7 @@ def _check_fallback(context: ValidationContext, attach: Attachment, template: Te
         context.report.add(attach.location, sentence)
 
 
-def _check_file(attach: Attachment, scope: FieldScope) -> None:
+def _check_file(attach: AttachAction, scope: FieldScope) -> None:
     path, location = attach.file.name, attach.file.location
     found = scope.find(path, location)
     if found is None:
@@ -111,7 +111,7 @@ def _is_document(record: str, events: tuple[str, ...]) -> bool:
     return {f"{record}.{part}" for part in ("doc_id", "mime", _ADDRESS)} <= known_paths(events)
 
 
-def _check_name(attach: Attachment, scope: FieldScope) -> None:
+def _check_name(attach: AttachAction, scope: FieldScope) -> None:
     """A document's title is there whenever its address is."""
     if isinstance(attach.name, Field):
         path, location = attach.name.name, attach.name.location

@@ -111,7 +111,7 @@ class TemplateFile(Section):
     fields: Annotated[dict[str, TemplateField], mapping("“fields”", named=True)] = Field(default_factory=dict)
     """The field of the event that each parameter stands for, perhaps with a default."""
     header: Annotated[TemplateHeader, word(TemplateHeader, TemplateHeader.DOCUMENT)] | None = None
-    """What stands above the text: “document”, the file that a rule attaches."""
+    """The part above the text: “document”, for the file that a rule attaches."""
     fallback: Text | None = None
     """The template that goes while Meta does not let this one go; it has the same buttons and languages."""
     languages: Annotated[dict[str, TemplateLanguage], mapping("“languages”", check_language)]

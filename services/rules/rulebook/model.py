@@ -177,7 +177,7 @@ class Quorum(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Attachment:
+class AttachAction:
     """A document that goes with a message: ``file`` is the field with its address, ``name`` the file name shown.
 
     Where it is ``optional``, the message goes also without it.
@@ -195,7 +195,7 @@ class Notification:
 
     who: Addressees
     say: str
-    attach: Attachment | None = None
+    attach: AttachAction | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +277,7 @@ class Step:
     tell: Notification | None = None
     reason: str | None = None
     cc: Addressees = ()
-    attach: Attachment | None = None
+    attach: AttachAction | None = None
 
     def answer_at(self, path: str) -> AnswerAction | None:
         """The answer with this path, of the step's own question or of one that an answer asks."""

@@ -90,10 +90,12 @@ class AttachSection(Section):
     optional: Flag = False
     """Whether the message goes also where the document cannot be had."""
 
-    def build(self) -> model.Attachment:
+    def build(self) -> model.AttachAction:
         written = build_value(self.name)
         name = written if isinstance(written, model.Field) else str(written)
-        return model.Attachment(model.Field(self.file, self.value_location("file")), name, self.optional, self.location)
+        return model.AttachAction(
+            model.Field(self.file, self.value_location("file")), name, self.optional, self.location
+        )
 
 
 OperationWord = Annotated[WriteOperation, word(WriteOperation, WriteOperation.RECORD_DECISION)]
