@@ -20,7 +20,7 @@ from shared.contracts.personal_data import TABLES, Erasure, TableData
 from shared.contracts.topics import SERVICES
 from shared.runtime.batch import Handler, ReceivedEvent
 from shared.runtime.clock import Clock
-from shared.runtime.failures import SERIALIZATION_FAILURES, TRANSIENT_ERRORS
+from shared.runtime.failures import SERIALIZATION_FAILURES, TRANSIENT_ERRORS, record_loop_error
 from shared.runtime.metrics import Metrics
 from shared.runtime.outbox import Transaction
 from shared.runtime.postgres import Connection, Pool, load_queries
@@ -52,6 +52,8 @@ _OLDEST = _metrics.gauge(
     "stet_oldest_open_erasure_age_seconds", "Business time since the oldest erasure that is not complete was requested."
 )
 _ERASED_ROWS = _metrics.counter("stet_erased_rows_total", "Rows that erasures have deleted or redacted.")
+
+_RETRIED = (*TRANSIENT_ERRORS, *SERIALIZATION_FAILURES, asyncpg.PostgresError, Unavailable)
 
 LeftOver = Mapping[str, int]
 """How many rows, or partitions, still hold the person, by table or topic."""
@@ -236,20 +238,20 @@ def _redacted_columns(
         before = row[name]
         if before is None:
             continue
-        after = _redact_value(before, search.types[name], person, in_own_row=row["is_about"])
+        after = redact_value(before, search.types[name], person, in_own_row=row["is_about"])
         if after != before:
             yield name, after
 
 
-def _redact_value(value: Any, kind: str, person: PersonWords, *, in_own_row: bool) -> Any:
+def redact_value(value: Any, kind: str, person: PersonWords, *, in_own_row: bool) -> Any:
     """The value itself where nothing of it changes."""
     if kind == "text":
         return redact_text(value, person, in_own_row=in_own_row)
     try:
         document = json.loads(value)
-    except ValueError:
+        after = redact(document, person, in_own_row=in_own_row)
+    except (ValueError, RecursionError):  # no JSON, or nested too deeply to be read: nothing of it is kept
         return b"" if isinstance(value, bytes) else "null"
-    after = redact(document, person, in_own_row=in_own_row)
     if after == document:
         return value
     text = json.dumps(after, ensure_ascii=False, separators=(",", ":"))
@@ -319,16 +321,21 @@ class ErasureWorker:
             try:
                 await self.run_due()
                 await self._measure()
-            except (*TRANSIENT_ERRORS, *SERIALIZATION_FAILURES, asyncpg.PostgresError, Unavailable) as error:
+            except _RETRIED as error:
                 log.warning("erasure.retried", error=type(error).__name__)
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def run_due(self) -> int:
-        """The number of passes made."""
+        """The number of passes that were due. One that fails is due again in ten minutes, and holds no other up."""
         now = self.clock.now()
         rows = await self.pool.fetch(QUERIES.claim_passes, now, now + RETRY_AFTER)
         for row in rows:
-            await self._make_pass(row)
+            try:
+                await self._make_pass(row)
+            except _RETRIED as error:
+                log.warning("erasure.retried", error=type(error).__name__)
+            except Exception as error:  # noqa: BLE001 -- the boundary of one person's erasure
+                record_loop_error("erasure", error)
         return len(rows)
 
     async def _make_pass(self, row: Mapping[str, Any]) -> None:

@@ -10,11 +10,12 @@ from enum import StrEnum
 import asyncpg
 
 from shared.contracts.errors import Misconfigured, Unavailable, Unprocessable
+from shared.contracts.topics import SERVICES
 from shared.runtime.metrics import Metrics, label
 from shared.runtime.telemetry import error_location, get_logger
 
 log = get_logger()
-_LOOP_ERRORS = Metrics.of("dispatcher", "writeback").counter(
+_LOOP_ERRORS = Metrics.of(*SERVICES).counter(
     "stet_loop_errors_total",
     "Errors that a loop met and went on after.",
     label("loop", description="the name of a loop in the code"),

@@ -9,7 +9,7 @@ import asyncpg
 
 from shared.contracts.errors import Unavailable
 from shared.runtime.clock import Clock
-from shared.runtime.failures import TRANSIENT_ERRORS
+from shared.runtime.failures import TRANSIENT_ERRORS, record_loop_error
 from shared.runtime.postgres import Pool
 from shared.runtime.telemetry import get_logger
 
@@ -47,19 +47,24 @@ async def delete_expired(clock: Clock, expiries: Sequence[Expiry]) -> None:
         now = clock.now()
         if last is None or now - last >= _EVERY:
             last = now
-            try:
-                await delete_expired_once(now, expiries)
-            except (*TRANSIENT_ERRORS, asyncpg.PostgresError, Unavailable) as error:
-                log.info("purge.postponed", error=type(error).__name__)
+            await delete_expired_once(now, expiries)
         await asyncio.sleep(_LOOK_SECONDS)
 
 
 async def delete_expired_once(now: datetime, expiries: Sequence[Expiry]) -> int:
-    """Delete everything that has expired at ``now``, a batch a transaction; returns how much."""
+    """Delete everything that has expired at ``now``, a batch a transaction; returns how much.
+
+    A class that cannot be deleted now is left for the next time, and holds no other up.
+    """
     deleted = 0
     for expiry in expiries:
         before = now - timedelta(days=expiry.days)
-        while count := await expiry.delete(before):
-            deleted += count
-            await asyncio.sleep(_PAUSE_SECONDS)
+        try:
+            while count := await expiry.delete(before):
+                deleted += count
+                await asyncio.sleep(_PAUSE_SECONDS)
+        except (*TRANSIENT_ERRORS, asyncpg.PostgresError, Unavailable) as error:
+            log.info("purge.postponed", error=type(error).__name__)
+        except Exception as error:  # noqa: BLE001 -- the boundary of one class of data
+            record_loop_error("retention", error)
     return deleted

@@ -17,7 +17,16 @@ from shared.contracts.contacts import PLACEHOLDER_NAME
 from shared.contracts.ids import PersonId
 from shared.contracts.personal_data import TABLES, TOPICS
 from shared.contracts.topics import ALL_TOPICS, SERVICES
-from shared.runtime.erasure import PASSES_AFTER, RETRY_AFTER, SchemaEraser, known_words, next_pass
+from shared.runtime.erasure import (
+    PASSES_AFTER,
+    QUERIES,
+    RETRY_AFTER,
+    ErasureWorker,
+    SchemaEraser,
+    known_words,
+    next_pass,
+    redact_value,
+)
 from shared.runtime.postgres import Pool, load_queries, session_settings
 from shared.runtime.redaction import PersonWords
 from shared.runtime.retention import Expiry, delete_expired_once, deletion
@@ -172,6 +181,32 @@ async def test_each_service_can_search_and_erase_its_tables(postgres_database: s
                 assert [row["text"] for row in texts] == ["erased person", "A novel"]
 
     assert left_over == {"ingest": {}, "rules": {}, "dispatcher": {}, "writeback": {"writes": 1}}
+
+
+class StoppedClock:
+    def now(self) -> datetime:
+        return NOW
+
+
+def test_a_document_that_is_nested_too_deeply_is_emptied() -> None:
+    ana, deep = PersonWords(PersonId("p1"), ("Ana Loewe",)), '["Ana Loewe",' * 50_000 + "0" + "]" * 50_000
+    assert redact_value(deep, "jsonb", ana, in_own_row=False) == "null"
+    assert redact_value(deep.encode(), "bytea", ana, in_own_row=False) == b""
+
+
+@pytest.mark.integration
+async def test_an_erasure_that_fails_holds_no_other_up(postgres_database: str) -> None:
+    async def also(person_id: PersonId, _: int) -> dict[str, int]:
+        if person_id == "p1":
+            raise RecursionError
+        return {}
+
+    async with service_pool(postgres_database, "ingest") as pool:
+        for person_id in ("p1", "p2"):
+            await pool.execute(QUERIES.begin_erasure, "t", person_id, NOW, [person_id])
+        assert await ErasureWorker(pool, StoppedClock(), "ingest", also).run_due() == 2
+        passes = await pool.fetch("select passes from erasures order by person_id")
+        assert [row["passes"] for row in passes] == [0, 1]
 
 
 async def _assert_no_placeholder_is_a_word(dsn: str) -> None:
