@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.rules.conversation.forms import CONTENT_TYPES, file_refusal
+from services.rules.conversation.form_answers import CONTENT_TYPES, file_refusal
 from services.rules.rulebook.loader import read_folder
 from services.rules.rulebook.model import NOWHERE, Form, FormField
 from services.rules.scenario.folder_check import check_files

@@ -1,0 +1,102 @@
+"""Judges what a person sends to a form: the value that a text stands for, and whether a file is accepted.
+
+A refusal names the text that tells the person what would be accepted. Sending it is the part of ``forms.py``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from services.rules.conversation.form_values import SOMEWHERE, Place, read_value
+from services.rules.rulebook.model import FieldText, Form, FormField
+from shared.contracts.intents import has_words
+from shared.contracts.whatsapp import Media
+
+CONTENT_TYPES: Mapping[str, frozenset[str]] = {
+    "pdf": frozenset({"application/pdf", "application/x-pdf"}),
+    "doc": frozenset({"application/msword"}),
+    "docx": frozenset({"application/vnd.openxmlformats-officedocument.wordprocessingml.document"}),
+    "odt": frozenset({"application/vnd.oasis.opendocument.text"}),
+    "rtf": frozenset({"application/rtf", "application/x-rtf", "text/rtf", "text/richtext"}),
+    "txt": frozenset({"text/plain"}),
+    "md": frozenset({"text/markdown", "text/x-markdown"}),
+    "html": frozenset({"text/html"}),
+    "epub": frozenset({"application/epub+zip"}),
+    "xls": frozenset({"application/vnd.ms-excel"}),
+    "xlsx": frozenset({"application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"}),
+    "csv": frozenset({"text/csv"}),
+    "ppt": frozenset({"application/vnd.ms-powerpoint"}),
+    "pptx": frozenset({"application/vnd.openxmlformats-officedocument.presentationml.presentation"}),
+    "jpg": frozenset({"image/jpeg", "image/jpg"}),
+    "jpeg": frozenset({"image/jpeg", "image/jpg"}),
+    "png": frozenset({"image/png"}),
+    "tif": frozenset({"image/tiff"}),
+    "tiff": frozenset({"image/tiff"}),
+    "mp3": frozenset({"audio/mpeg", "audio/mp3"}),
+    "mp4": frozenset({"video/mp4"}),
+    "zip": frozenset({"application/zip", "application/x-zip-compressed"}),
+}
+"""Extension → the content types of such a file: https://www.iana.org/assignments/media-types"""
+_MEGABYTE = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """``say`` is the built-in template that tells the person what would be accepted."""
+
+    say: str
+    words: Mapping[str, str] = field(default_factory=dict)
+
+
+ASK_AGAIN = Refusal("")
+"""The question itself says what is accepted."""
+
+
+def read_answer(asked: FormField, text: str, words: FieldText | None, place: Place = SOMEWHERE) -> str | None:
+    """The value that a text stands for; None where it does not fit the field, or consists of emoji only.
+
+    Options are answered by title, number or name; a typed value is read as people of ``place`` write it.
+    """
+    if not has_words(text) or length_refusal(asked, text) is not None:
+        return None
+    if not asked.choose:
+        return None if asked.document else read_value(asked.kind, text, place)
+    titles = words.options if words else {}
+    texts = {name: titles.get(name, name).casefold() for name in asked.choose}
+    by_number = {str(n): name for n, name in enumerate(asked.choose, start=1)}
+    matches = (n for n in asked.choose if text == n or text.casefold() == texts[n])
+    return by_number.get(text.rstrip(".")) or next(matches, None)
+
+
+def length_refusal(asked: FormField, text: str) -> Refusal | None:
+    if asked.longest is None or len(text) <= asked.longest:
+        return None
+    return Refusal("form_too_long", {"length": str(len(text)), "most": str(asked.longest)})
+
+
+def file_field(form: Form) -> FormField | None:
+    """The field for files, if any; validation allows one at most."""
+    return next((each for each in form.fields if each.document), None)
+
+
+def file_refusal(form: Form, media: Media) -> Refusal | None:
+    """Why the form cannot accept this file, or None: it has no field for files, or not for this kind or size."""
+    asked = file_field(form)
+    if asked is None:
+        return Refusal("form_no_file")
+    if not _is_one_of(asked.document, media):
+        return Refusal("form_wrong_file", {"kinds": accepted_kinds(form)})
+    if asked.max_mb is not None and media.size is not None and media.size > asked.max_mb * _MEGABYTE:
+        return Refusal("form_large_file", {"most": str(asked.max_mb)})
+    return None
+
+
+def accepted_kinds(form: Form) -> str:
+    asked = file_field(form)
+    return ", ".join(kind.upper() for kind in asked.document) if asked else ""
+
+
+def _is_one_of(kinds: tuple[str, ...], media: Media) -> bool:
+    """By name or by content type: many devices send names without extension."""
+    _, dot, extension = (media.filename or "").strip().lower().rpartition(".")
+    content = (media.mime or "").partition(";")[0].strip().lower()
+    return (bool(dot) and extension in kinds) or any(content in CONTENT_TYPES.get(kind, frozenset()) for kind in kinds)
