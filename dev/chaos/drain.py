@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from typing import Any
 
 import aiohttp
@@ -46,7 +47,7 @@ async def _look(stack: RecordedStack, recorder: TopicRecorder) -> dict[str, int]
     connection = await connect(stack)
     try:
         found |= dict(await connection.fetchrow(_TABLES.unfinished))
-        found["records unread"] = await _unread(connection, recorder)
+        found |= await _unread(connection, recorder)
     finally:
         await connection.close()
     found["records not recorded"] = await recorder.behind()
@@ -63,7 +64,11 @@ async def _simulators(stack: RecordedStack) -> dict[str, int]:
     return found
 
 
-async def _unread(connection: Any, recorder: TopicRecorder) -> int:
-    """Records that a service has not read, by its own progress."""
+async def _unread(connection: Any, recorder: TopicRecorder) -> dict[str, int]:
+    """Records of each topic that a service has not read, by its own progress."""
     ends, rows = await recorder.ends(), await connection.fetch(_TABLES.read)
-    return sum(max(0, ends.get((row["topic"], row["partition"]), 0) - row["next_offset"]) for row in rows)
+    found: Counter[str] = Counter()
+    for row in rows:
+        unread = max(0, ends.get((row["topic"], row["partition"]), 0) - row["next_offset"])
+        found[f"records of {row['topic']} unread by {row['service']}"] += unread
+    return found

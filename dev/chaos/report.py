@@ -4,10 +4,13 @@ from collections import defaultdict
 from pathlib import Path
 from statistics import median
 
+from dev.chaos.checks.ends import NEVER_FINISHED
 from dev.chaos.checks.recovery import Recovery
 from dev.chaos.checks.verdict import RunVerdict
 
 _SHOWN = 8  # violations of one check
+_LAST_LINES = 4  # of each process
+_LONGEST_LINE = 300
 
 
 def show(verdict: RunVerdict, folder: Path) -> int:
@@ -26,10 +29,20 @@ def show(verdict: RunVerdict, folder: Path) -> int:
             print(f"  ! {violation}")
         if len(finding.violations) > _SHOWN:
             print(f"  ! {finding.check}: and {len(finding.violations) - _SHOWN} more")
+    if any(finding.check == NEVER_FINISHED and finding.violations for finding in verdict.findings):
+        _show_last_lines(folder / "logs")
     total = sum(len(finding.violations) for finding in verdict.findings)
     disruptions = verdict.counts["disruptions"]
     print(f"\nseed {verdict.seed}: {total or 'no'} violations in {disruptions} disruptions; files: {folder}")
     return 0 if verdict.holds else 1
+
+
+def _show_last_lines(logs: Path) -> None:
+    """The last lines of every process, since a run that did not finish may leave no other trace."""
+    for log in sorted(logs.glob("*.log")):
+        print(f"\nlast lines of {log.stem}")
+        for line in log.read_text(errors="replace").splitlines()[-_LAST_LINES:]:
+            print(f"  {line[:_LONGEST_LINE]}")
 
 
 def _show_recoveries(found: list[Recovery]) -> None:

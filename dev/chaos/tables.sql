@@ -55,8 +55,8 @@ select
 
 -- name: read
 -- How far the services have read each partition, by their own account.
-select topic, partition, next_offset from rules.progress
+select 'rules' as service, topic, partition, next_offset from rules.progress
 union all
-select topic, partition, next_offset from dispatcher.progress
+select 'dispatcher', topic, partition, next_offset from dispatcher.progress
 union all
-select topic, partition, next_offset from writeback.progress;
+select 'writeback', topic, partition, next_offset from writeback.progress;

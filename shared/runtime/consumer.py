@@ -20,8 +20,8 @@ from faststream.kafka.message import FAKE_CONSUMER
 
 from shared.contracts.errors import Throttled
 from shared.runtime.batch import BatchProcessor
-from shared.runtime.failures import TRANSIENT_ERRORS, FailureKind, classify_failure
-from shared.runtime.kafka import broker_options
+from shared.runtime.failures import FailureKind, classify_failure
+from shared.runtime.kafka import broker_options, discard_consumer
 from shared.runtime.postgres import Pool
 from shared.runtime.progress import Fenced, LagMonitor, OffsetOutOfRange, Partition, load_progress
 from shared.runtime.retry import Backoff, until_available
@@ -36,6 +36,8 @@ _COLLISION_BACKOFF = Backoff(first=0.05, longest=0.05)
 _ASSIGNMENT_BACKOFF = Backoff(first=0.5, longest=0.5, jitter=0.6)
 _FINISH_SECONDS = 3.0
 _COMMIT_SECONDS = 2.0
+_LOOKUP_SECONDS = 30.0  # for the positions of an assignment
+_STOP_SECONDS = 10.0
 _SESSION_MS = 6000  # the least a broker takes by default; the group notices a killed process after it
 _KAFKA_OPTIONS: dict[str, Any] = {
     "auto_offset_reset": "none",
@@ -77,6 +79,12 @@ class BatchConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
         finally:
             await self._stop()
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it reads nothing for a known reason: a dependency is away, or it is looking for its positions."""
+        is_retrying = self._processing.locked() and self._failures > 0
+        return is_retrying or (self._positioning is not None and not self._positioning.done())
+
     async def is_assigned(self) -> bool:
         """Whether it has partitions and reads them."""
         return bool(self.processor.positions)
@@ -117,7 +125,14 @@ class BatchConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
         self.processor.positions.clear()
         if self._positioning is not None:
             self._positioning.cancel()
-        await self._broker.stop()
+        consumer = self._consumer
+        try:
+            async with asyncio.timeout(_STOP_SECONDS):
+                await self._broker.stop()
+        except Exception as error:  # noqa: BLE001 -- a client that cannot stop must not keep a new one from reading
+            log.warning("consumer.stop_failed", error=type(error).__name__)
+            if consumer is not None:
+                await discard_consumer(consumer)
 
     # -------------------------------------------------------------- assignment
 
@@ -150,20 +165,23 @@ class BatchConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
         while True:
             try:
                 positions = await self._load_positions(assigned)
+                self._read_from(positions)
             except OffsetOutOfRange as error:
-                return self.halt(error)
-            except (KafkaError, *TRANSIENT_ERRORS) as error:
+                self.halt(error)
+                return
+            except Exception as error:  # noqa: BLE001 -- partitions without a position would stay unread, unnoticed
                 if logged != type(error).__name__:
                     logged = type(error).__name__
                     log.warning("assignment.retried", error=logged)
                 await asyncio.sleep(_ASSIGNMENT_BACKOFF.wait(1))
             else:
-                return self._read_from(positions)
+                return
 
     async def _load_positions(self, assigned: list[TopicPartition]) -> dict[Partition, int]:
         """Raises OffsetOutOfRange where the broker deleted records that were not read yet."""
-        firsts = await self._lag.first_offsets([self._from_kafka(partition) for partition in assigned])
-        positions = await load_progress(self._pool, firsts)
+        async with asyncio.timeout(_LOOKUP_SECONDS):
+            firsts = await self._lag.first_offsets([self._from_kafka(partition) for partition in assigned])
+            positions = await load_progress(self._pool, firsts)
         for partition, offset in positions.items():
             if offset < firsts[partition]:
                 raise OffsetOutOfRange(partition, offset, firsts[partition])

@@ -43,6 +43,7 @@ BATCH_BYTES = 512 * 1024
 
 _REQUEST_SECONDS = 4
 _FLUSH_SECONDS = 2
+_CLOSE_SECONDS = 2
 
 Headers = list[tuple[str, bytes]]
 
@@ -288,3 +289,19 @@ async def discard_producer(producer: Any) -> None:
             await close()
         except Exception as error:  # noqa: BLE001 -- whatever it is, the producer is discarded
             log.info("producer.discarded", error=type(error).__name__)
+
+
+async def discard_consumer(consumer: Any) -> None:
+    """Close a consumer that does not stop by itself; aiokafka has no public way to, and may wait for minutes.
+
+    Without its tasks and its connection it leaves the group when its session ends.
+    """
+    coordinator = consumer._coordinator  # noqa: SLF001 -- see above
+    tasks = (coordinator._coordination_task, coordinator._heartbeat_task, coordinator._commit_refresh_task)  # noqa: SLF001
+    for task in filter(None, tasks):
+        task.cancel()
+    try:
+        async with asyncio.timeout(_CLOSE_SECONDS):
+            await consumer._client.close()  # noqa: SLF001 -- the same
+    except Exception as error:  # noqa: BLE001 -- whatever it is, the consumer is discarded
+        log.info("consumer.discarded", error=type(error).__name__)

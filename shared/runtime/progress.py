@@ -6,16 +6,16 @@ at which its end was looked up; timers wait for that.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from shared.contracts.errors import Unavailable
-from shared.contracts.topics import CONSUMED
+from shared.contracts.topics import CONSUMED, PARTITIONS
 from shared.runtime.clock import Clock
 from shared.runtime.failures import TRANSIENT_ERRORS
 from shared.runtime.kafka import client_options
@@ -98,6 +98,10 @@ _REFRESH_SECONDS_ON_VIRTUAL_CLOCK = 0.02
 _RANGE_CHECK_SECONDS = 10.0
 _LOST_END_SECONDS = 30.0  # a broker that comes back may report an old end for a while
 _STUCK_SECONDS = 300.0
+_STALLED_LOOKS = 6
+"""A consumer that reads nothing at so many looks, ten seconds apart, is replaced; no transaction may take as long."""
+
+_STALLED_PARTITION_LOOKS = 30  # the same for one partition, while the consumer reads others
 _metrics = Metrics.of(*(service for service, topics in CONSUMED.items() if topics))
 _LAG_RECORDS = _metrics.gauge(
     "stet_consumer_lag_records",
@@ -121,6 +125,67 @@ class OffsetOutOfRange(RuntimeError):
             "record"
         )
         super().__init__(self.sentence)
+
+
+class ConsumerStalled(RuntimeError):
+    """The consumer reads nothing although there are records, and broker and database answer: it is to be replaced."""
+
+    def __init__(self) -> None:
+        self.sentence = f"records were not read for {_STALLED_LOOKS * _RANGE_CHECK_SECONDS:.0f} seconds or more"
+        super().__init__(self.sentence)
+
+
+class MonitoredConsumer(Protocol):
+    """The consumer whose lag is measured."""
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it reads nothing for a known reason: a dependency is away, or it is looking for its positions."""
+
+    async def commit_offsets(self) -> None:
+        """Called each second."""
+
+    def restart(self) -> None:
+        """Begin again from the progress in the database."""
+
+    def halt(self, error: Exception) -> None:
+        """End the consumer with this error."""
+
+
+@dataclass(slots=True)
+class StallDetector:
+    """Decides from looks at all partitions of a service whether its consumer in this process reads at all.
+
+    The client library may stop reading without an error that anybody sees; a look that fails is left out by the caller.
+    """
+
+    _positions: dict[Partition, int] = field(default_factory=dict)
+    _unread: dict[Partition, int] = field(default_factory=dict)
+    _moved: dict[Partition, int] = field(default_factory=dict)
+    _looks: int = 0
+
+    def look(self, ends: Mapping[Partition, int], progress: Mapping[Partition, int]) -> None:
+        """Count for each partition the looks in a row that found unread records and the same next offset."""
+        self._looks += 1
+        for partition, end in ends.items():
+            at = progress.get(partition, 0)
+            before = self._positions.get(partition)
+            if before is not None and at != before:
+                self._moved[partition] = self._looks
+            self._unread[partition] = self._unread.get(partition, 0) + 1 if at < end and at == before else 0
+            self._positions[partition] = at
+
+    def is_stalled(self, own: Collection[Partition]) -> bool:
+        """``own`` are the partitions that this process reads; where it has none, it may have to take over others'."""
+        judged = own or self._unread
+        waited = max((self._unread.get(partition, 0) for partition in judged), default=0)
+        if own and any(self._looks - self._moved.get(partition, -_STALLED_LOOKS) < _STALLED_LOOKS for partition in own):
+            return waited >= _STALLED_PARTITION_LOOKS
+        return waited >= _STALLED_LOOKS
+
+    def reset(self) -> None:
+        """Count from the next look on."""
+        self._unread.clear()
 
 
 class LagMonitor:
@@ -149,17 +214,10 @@ class LagMonitor:
         self._caught_up: dict[Partition, datetime] = {}
         self._last_at_end: dict[Partition, float] = {}
         self._reported_stuck: set[Partition] = set()
+        self._stalls = StallDetector()
 
-    async def run(
-        self,
-        each_second: Callable[[], Awaitable[None]],
-        restart: Callable[[], None],
-        halt: Callable[[Exception], None],
-    ) -> None:
-        """Refresh for ever, and check every ten seconds that neither records nor progress were lost.
-
-        ``restart`` begins again from the progress in the database, ``halt`` ends the consumer with an error.
-        """
+    async def run(self, consumer: MonitoredConsumer) -> None:
+        """Refresh for ever; check every ten seconds that neither records nor progress were lost, and that it reads."""
         driven = self._settings.development_clock is not None
         refreshed, checked = 0.0, 0.0
         while True:
@@ -169,13 +227,14 @@ class LagMonitor:
                     await self.refresh()
                 if now - refreshed >= _REFRESH_SECONDS:
                     refreshed = now
-                    await each_second()
+                    await consumer.commit_offsets()
                 if now - checked >= _RANGE_CHECK_SECONDS:
                     checked = now
                     await self._check_ranges()
-                    await self._check_progress(restart)
+                    await self._check_progress(consumer)
+                    await self._check_reading(consumer)
             except OffsetOutOfRange as error:
-                halt(error)
+                consumer.halt(error)
             except (KafkaError, *TRANSIENT_ERRORS) as error:
                 log.warning("lag_monitor.retried", error=type(error).__name__)
                 self._show_ages()
@@ -228,7 +287,7 @@ class LagMonitor:
             if at < firsts[partition] and self._positions.get(partition, at) < firsts[partition]:
                 raise OffsetOutOfRange(partition, at, firsts[partition])
 
-    async def _check_progress(self, restart: Callable[[], None]) -> None:
+    async def _check_progress(self, consumer: MonitoredConsumer) -> None:
         """Restart where the database has less progress than was committed: a failover to a standby that lacked it.
 
         What was lost must be read again, and perhaps no new record comes that would show it.
@@ -245,7 +304,18 @@ class LagMonitor:
             found = kept.get(partition)
             log.error("progress.lost", topic=topic, partition=number, read_to=positions[partition], found=found)
         if lost:
-            restart()
+            consumer.restart()
+
+    async def _check_reading(self, consumer: MonitoredConsumer) -> None:
+        """End a consumer that reads nothing; the supervisor starts a new one, which joins the group anew."""
+        if consumer.is_waiting:
+            self._stalls.reset()
+            return
+        places = [(topic, number) for topic in self._topics for number in range(PARTITIONS)]
+        self._stalls.look(await self.end_offsets(places), await read_progress(self._pool, places))
+        if self._stalls.is_stalled(self._positions):
+            self._stalls.reset()
+            consumer.halt(ConsumerStalled())
 
     def _measure(self, positions: Mapping[Partition, int], ends: Mapping[Partition, int]) -> None:
         now = time.monotonic()

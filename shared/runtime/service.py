@@ -164,7 +164,7 @@ class Process:
         self.consumers.append((consumer, lag))
         self.task("consumer", consumer.run)
         self.task("erasure", ErasureWorker(self.pool, self.clock, self.service).run)
-        self.task("lag_monitor", lambda: lag.run(consumer.commit_offsets, consumer.restart, consumer.halt))
+        self.task("lag_monitor", lambda: lag.run(consumer))
         self.add_readiness_check("consumer", consumer.is_assigned)
         return consumer
 

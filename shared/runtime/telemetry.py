@@ -4,6 +4,7 @@ import logging
 import re
 import socket
 import sys
+import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,8 @@ from shared.runtime.connection_settings import LogFormat
 
 _ROOT = Path(__file__).resolve().parents[2]
 _LONG_NUMBER = re.compile(r"\+?\d{8,}")  # in a library's text it may be a phone number
+_REPEAT_SECONDS = 10.0
+_MOST_TEXTS = 256  # of libraries, remembered to recognize repetitions
 
 LogEvent = MutableMapping[str, Any]
 
@@ -94,20 +97,43 @@ def _add_error_path(_: Any, __: str, event: LogEvent) -> LogEvent:
 
 
 class _Libraries(logging.Handler):
-    """Writes the log records of libraries in the same form: the first line of the text, without long numbers."""
+    """Writes the log records of libraries in the same form: the first line of the text, without long numbers.
 
-    def __init__(self, finish: Sequence[Processor], file: TextIO) -> None:
+    A text is written once in ten seconds: a client of Kafka logs each of twenty attempts a second while the broker is
+    away. The next line with that text counts in ``repeated`` how often it was left out.
+    """
+
+    def __init__(self, finish: Sequence[Processor], file: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._finish = finish
         self._file = file
+        self._clock = clock
+        self._written: dict[tuple[str, str], tuple[float, int]] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
         level, error = record.levelname.lower(), record.exc_info[1] if record.exc_info else None
         text = _LONG_NUMBER.sub("…", record.getMessage().partition("\n")[0])
+        repeated = self._repetitions((record.name, text))
+        if repeated is None:
+            return
         line: Any = {"event": "library.logged", "level": level, "logger": record.name, "text": text, "exc_info": error}
+        if repeated:
+            line["repeated"] = repeated
         for process in self._finish:
             line = process(None, level, line)
         self._file.write(f"{line}\n")
+
+    def _repetitions(self, text: tuple[str, str]) -> int | None:
+        """How often this text was left out since it was last written; None where it is left out again."""
+        now = self._clock()
+        written_at, left_out = self._written.pop(text, (now - _REPEAT_SECONDS, 0))
+        if now - written_at < _REPEAT_SECONDS:
+            self._written[text] = written_at, left_out + 1
+            return None
+        self._written[text] = now, 0
+        if len(self._written) > _MOST_TEXTS:
+            del self._written[next(iter(self._written))]
+        return left_out
 
 
 # ------------------------------------------------------------------ error locations

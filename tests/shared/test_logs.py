@@ -15,7 +15,7 @@ import structlog
 from opentelemetry.sdk.trace import TracerProvider
 
 from shared.runtime.build import VERSION
-from shared.runtime.telemetry import configure_logs, get_logger
+from shared.runtime.telemetry import _json_line, _Libraries, configure_logs, get_logger
 
 ROOT = Path(__file__).parents[2]
 LEVELS = frozenset({"debug", "info", "warning", "error", "critical", "exception"})
@@ -142,6 +142,31 @@ def test_a_line_of_a_library_has_the_same_form(lines: io.StringIO) -> None:
 
 def raise_error(text: str) -> None:
     raise ValueError(text)
+
+
+def test_a_text_that_a_library_repeats_is_written_once_in_ten_seconds() -> None:
+    out, now = io.StringIO(), [0.0]
+    libraries = _Libraries([lambda _, __, event: dict(event), _json_line], out, lambda: now[0])
+    for _ in range(50):
+        libraries.handle(library_record("a broker is away"))
+    libraries.handle(library_record("another text"))
+    now[0] = 10.0
+    libraries.handle(library_record("a broker is away"))
+    found = [orjson.loads(line) for line in out.getvalue().splitlines()]
+    assert [(line["text"], line.get("repeated")) for line in found] == [
+        ("a broker is away", None), ("another text", None), ("a broker is away", 49),
+    ]  # fmt: skip
+
+
+def test_only_the_newest_texts_of_libraries_are_remembered() -> None:
+    libraries = _Libraries([_json_line], io.StringIO(), lambda: 0.0)
+    for number in range(1000):
+        libraries.handle(library_record(f"text {number}"))
+    assert len(libraries._written) <= 256
+
+
+def library_record(text: str) -> logging.LogRecord:
+    return logging.LogRecord("aiokafka", logging.WARNING, "", 0, text, None, None)
 
 
 def test_a_librarys_error_is_its_type_and_a_phone_number_is_left_out(lines: io.StringIO) -> None:

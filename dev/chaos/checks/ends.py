@@ -8,6 +8,9 @@ _READ_BY_RULES = ("consonance.events", "contacts", "whatsapp.messages", "message
 _ENDS = frozenset({"accepted", "failed", "dropped", "withdrawn", "resolved"})
 _CLOSED = frozenset({"failed", "dropped", "withdrawn"})
 
+NEVER_FINISHED = "never finished"
+"""The check that all work was done when the run was given up."""
+
 
 def events(files: RunFiles) -> Finding:
     """An event that a service answered with 2xx is on its topic or parked, and rules decided it once or parked it.
@@ -172,7 +175,7 @@ def _knew_of(stop: RecordedEvent, decision: RecordedEvent, reason: str) -> bool:
 
 def unfinished(files: RunFiles) -> Finding:
     """Work that was not finished when the run was given up; its consequences show in the other checks too."""
-    finding = Finding("never finished", judged=1)
+    finding = Finding(NEVER_FINISHED, judged=1)
     for name, number in files.run["left"].items():
         finding.add_violation(f"{number} {name} when the run was given up")
     return finding
