@@ -36,6 +36,7 @@ _COLLISION_BACKOFF = Backoff(first=0.05, longest=0.05)
 _ASSIGNMENT_BACKOFF = Backoff(first=0.5, longest=0.5, jitter=0.6)
 _FINISH_SECONDS = 3.0
 _COMMIT_SECONDS = 2.0
+_FAILURES_OF_CONNECTIONS = 5  # in a row, after which the connections of the pool are replaced
 _LOOKUP_SECONDS = 30.0  # for the positions of an assignment
 _STOP_SECONDS = 10.0
 _SESSION_MS = 6000  # the least a broker takes by default; the group notices a killed process after it
@@ -245,6 +246,8 @@ class BatchConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
         wait = min(error.wait.total_seconds(), _MAX_BATCH_WAIT_SECONDS) if isinstance(error, Throttled) else 0
         wait += (_COLLISION_BACKOFF if is_collision else _TRANSIENT_BACKOFF).wait(self._failures)
         log.warning("batch.retried", error=type(error).__name__, seconds=round(wait, 2), attempt=self._failures)
+        if self._failures == _FAILURES_OF_CONNECTIONS:
+            await self._pool.expire_connections()  # each is replaced when it is next used: one may fail for ever
         with suppress(TimeoutError):
             async with asyncio.timeout(wait):
                 await self._interrupted.wait()
