@@ -17,9 +17,9 @@ from msgspec import Raw
 from services.rules.conversation.decision_inputs import DecisionInputs, digest_of
 from services.rules.rulebook.built_in import add_built_in_rules
 from services.rules.rulebook.faults import FaultReport
-from services.rules.rulebook.file_schemas import PeopleFile
 from services.rules.rulebook.loader import load
 from services.rules.rulebook.model import Rulebook
+from services.rules.rulebook.people_schema import PeopleFile
 from services.rules.rulebook.periods import PERIODS
 from services.rules.rulebook.yaml_tree import parse
 from shared.contracts import consonance, contacts, messages, whatsapp, writes

@@ -13,10 +13,10 @@ import orjson
 from pydantic import TypeAdapter
 
 from services.rules.conversation.context import ExclusionReason
-from services.rules.rulebook import rule_schema, times
+from services.rules.rulebook import step_schema, times
 from services.rules.rulebook.catalogue import EVENTS, FACTS, FieldSpec, FieldType, fields_of_model
-from services.rules.rulebook.rule_validation import OPERATION_INPUTS
 from services.rules.rulebook.schema import Section
+from services.rules.rulebook.write_validation import OPERATION_INPUTS
 from services.rules.scenario.json_schemas import FILE_KINDS
 from services.rules.scenario.story_file import UnknownStep
 from shared.clients.working_calendar import TimeUnit
@@ -120,7 +120,7 @@ class SectionEntry:
 
 def section_entries(kind: str) -> Iterator[SectionEntry]:
     """The mappings of a kind of file, the outermost first; the steps of a rule stand with the verbs."""
-    elsewhere = {*rule_schema.STEP_SECTIONS.values(), rule_schema.VerblessStep, UnknownStep}  # the last two are faults
+    elsewhere = {*step_schema.STEP_SECTIONS.values(), step_schema.VerblessStep, UnknownStep}  # the last two are faults
     for section in _sections(FILE_KINDS[kind], {}):
         if section not in elsewhere:
             yield section_entry(section)
@@ -128,7 +128,7 @@ def section_entries(kind: str) -> Iterator[SectionEntry]:
 
 def verb_entries() -> Iterator[tuple[str, SectionEntry]]:
     """Each verb with the keys of its step."""
-    for verb, section in rule_schema.STEP_SECTIONS.items():
+    for verb, section in step_schema.STEP_SECTIONS.items():
         yield str(verb), section_entry(section)
 
 

@@ -11,11 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Final, TypeVar
 
+from services.rules.rulebook.calendar_schema import CalendarFile
 from services.rules.rulebook.faults import FaultReport, FileFault
-from services.rules.rulebook.file_schemas import CalendarFile, FormFile, HouseFile, LimitsFile, PeopleFile, TemplateFile
+from services.rules.rulebook.form_schema import FormFile
+from services.rules.rulebook.house_schema import HouseFile, LimitsFile
 from services.rules.rulebook.model import Form, Location, Rule, Rulebook, Template
+from services.rules.rulebook.people_schema import PeopleFile
 from services.rules.rulebook.rule_schema import RuleFile
 from services.rules.rulebook.schema import Section
+from services.rules.rulebook.template_schema import TemplateFile
 from services.rules.rulebook.yaml_tree import Node, key_location_of, location_of, parse
 from shared.contracts.ids import Revision, RuleId, derive_id
 

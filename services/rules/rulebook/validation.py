@@ -6,6 +6,7 @@ from datetime import date
 from itertools import islice
 from pathlib import Path
 
+from services.rules.rulebook.addressee_validation import check_team
 from services.rules.rulebook.faults import FaultReport, FileFault, nearest_word
 from services.rules.rulebook.field_validation import ValidationContext
 from services.rules.rulebook.loader import RULE, read_folder, read_rulebook, stem
@@ -20,7 +21,7 @@ from services.rules.rulebook.model import (
     Step,
     answers_of,
 )
-from services.rules.rulebook.rule_validation import check_rule, check_team
+from services.rules.rulebook.rule_validation import check_rule
 from services.rules.rulebook.template_validation import (
     built_in_uses,
     check_defaults,

@@ -1,0 +1,263 @@
+"""The schemas of what a step or an answer does: whom it addresses, what it attaches, tells, asks and writes."""
+
+from dataclasses import replace
+from typing import Annotated, Any
+
+from pydantic import Discriminator, Field, Tag, WithJsonSchema
+
+from services.rules.rulebook import model
+from services.rules.rulebook.condition_schema import ConditionSection
+from services.rules.rulebook.faults import FaultReport
+from services.rules.rulebook.model import Quorum
+from services.rules.rulebook.schema import (
+    VALUE_OR_FIELD,
+    FieldReference,
+    Flag,
+    InvalidValue,
+    LiteralOrField,
+    OneOrMore,
+    Section,
+    Text,
+    build_value,
+    mapping,
+    node_kind,
+    only,
+    value,
+    word,
+)
+from services.rules.rulebook.yaml_tree import Node, ScalarNode
+from shared.contracts.writes import WriteOperation
+
+
+class TeamReference(Section):
+    """A team of people.yaml: all of it."""
+
+    label = "a team"
+    team: Text
+    """The name of the team in people.yaml."""
+
+
+Addressees = Annotated[
+    tuple[
+        Annotated[
+            Annotated[Text, Tag("value")] | Annotated[TeamReference, Tag("mapping")],
+            Discriminator(lambda node: "mapping" if node_kind(node) == "mapping" else "value"),
+        ],
+        ...,
+    ],
+    OneOrMore(),
+]
+"""Roles, parties of the event, ``sender``, ``told``, ``unanswered``, and teams."""
+
+
+def build_addressees(written: tuple[str | TeamReference, ...] | None) -> model.Addressees:
+    return tuple(model.Team(each.team) if isinstance(each, TeamReference) else each for each in written or ())
+
+
+class AttachSection(Section):
+    """A document that goes with a message: in the header of its template, or with the text inside the window."""
+
+    label = "“attach”"
+    file: Text
+    """The field of the event that holds the document's address: a link, or a key in the store of documents."""
+    name: LiteralOrField
+    """The file name that the person sees: a text, or the field that holds it, like {field: document.title}."""
+    optional: Flag = False
+    """Whether the message goes also where the document cannot be had."""
+
+    def build(self) -> model.AttachAction:
+        written = build_value(self.name)
+        name = written if isinstance(written, model.Field) else str(written)
+        return model.AttachAction(
+            model.Field(self.file, self.value_location("file")), name, self.optional, self.location
+        )
+
+
+OperationWord = Annotated[WriteOperation, word(WriteOperation, WriteOperation.RECORD_DECISION)]
+
+
+class NotifyKeys(Section):
+    """A message beside another action."""
+
+    tell: Addressees | None = None
+    """The people who get a message."""
+    say: Text | None = None
+    """The template of the message."""
+
+    def report_faults(self, report: FaultReport) -> None:
+        super().report_faults(report)
+        if "tell" in self.written and "say" not in self.written:
+            report.add(self.location, f"{self._label} needs “say”")
+        if "say" in self.written and not self._has_reader():
+            report.add(self.key_location("say"), "“say” needs somebody to say it to: “tell”")
+
+    def _has_reader(self) -> bool:
+        return "tell" in self.written
+
+    def build_notification(self) -> model.Notification | None:
+        return None if self.tell is None else model.Notification(build_addressees(self.tell), self.say or "")
+
+
+class WriteKeys(Section):
+    """A write in Consonance."""
+
+    record: OperationWord | None = None
+    """The operation."""
+    with_: Annotated[dict[str, LiteralOrField], mapping("“with”")] = Field({}, alias="with")
+    """The values that the operation takes, by name."""
+    then: "ThenSection | None" = None
+    """A further write, when this one succeeded."""
+
+    def build_write(self, unless: ConditionSection | None = None) -> model.WriteAction | None:
+        if self.record is None or "record" not in self.written:
+            return None
+        return model.WriteAction(
+            operation=self.record,
+            values={name: build_value(each) for name, each in self.with_.items()},
+            then=None if self.then is None else self.then.build_write(self.then.unless),
+            unless=None if unless is None else unless.build(),
+        )
+
+
+class ThenSection(WriteKeys):
+    """A further write, asked for once the one before it has succeeded."""
+
+    label = "“then”"
+    record: OperationWord
+    """The operation that is written once the first is done."""
+    unless: ConditionSection | None = None
+    """A condition under which this is not written."""
+
+
+WriteKeys.model_rebuild()  # “then” names a class below it, which the schemas of other modules could not look up
+
+_DEEDS = ("record", "tell", "hand_over", "collect", "ask", "continue")
+
+
+_FEWEST = 2
+
+
+def _read_quorum(node: Node) -> Quorum | int:
+    if isinstance(node, ScalarNode) and type(node.value) is int:
+        if node.value >= _FEWEST:
+            return node.value
+        raise InvalidValue("a quorum of people is at least 2; “quorum: first” lets the first answer decide")
+    written = node.text if isinstance(node, ScalarNode) else ""
+    if written in list(Quorum):
+        return Quorum(written)
+    raise InvalidValue(f"“{written}” is no quorum: first, all, or how many people, like 2", written, list(Quorum))
+
+
+QuorumWord = Annotated[
+    Quorum | int,
+    value(_read_quorum, Quorum.FIRST),
+    WithJsonSchema({"anyOf": [{"enum": list(Quorum)}, {"type": "integer", "minimum": _FEWEST}]}),
+]
+"""``first``, ``all``, or how many people."""
+
+
+class AnswerSection(WriteKeys, NotifyKeys):
+    """The effect of one button. An answer ends the chain, unless it continues, hands over, asks or begins a form."""
+
+    label = "the answer “{}”"
+    unless: ConditionSection | None = None
+    """A condition under which nothing is written."""
+    hand_over: Addressees | None = None
+    """The people of whom one takes the case."""
+    collect: Annotated[str, only("sender", "a form is collected from “sender” and nobody else")] | None = None
+    """Who fills in the form: ``sender``, the person who answered."""
+    form: Text | None = None
+    """The form that is filled in."""
+    attach: AttachSection | None = None
+    """With “tell”: the document that goes with that message."""
+    ask: Addressees | None = None
+    """The people who are asked next, with “say” and “answers”."""
+    answers: Annotated[dict[str, "AnswerSection"], mapping("“answers”", named=True)] = Field(default_factory=dict)
+    """The answers to what is asked next."""
+    quorum: Annotated[Annotated[QuorumWord, Tag("value")] | Annotated[FieldReference, Tag("field")], VALUE_OR_FIELD] = (
+        Quorum.FIRST
+    )
+    """Whether the first answer counts, all are needed, or a number of people."""
+    veto: Flag = False
+    """After this answer no other one counts."""
+    continue_: Flag = Field(default=False, alias="continue")
+    """Whether the chain goes on after this answer."""
+
+    def report_faults(self, report: FaultReport) -> None:
+        super().report_faults(report)
+        if not any(key in self.written for key in _DEEDS):
+            report.add(self.location, f"{self._label} does nothing: {', '.join(_DEEDS)}")
+        if "collect" in self.written and "form" not in self.written:
+            report.add(self.location, f"{self._label} needs “form”")
+        if "attach" in self.written and "tell" not in self.written:
+            report.add(self.key_location("attach"), "“attach” goes with “tell”: a message takes the document along")
+        self._report_question(report)
+        self._report_counting(report)
+
+    def _report_question(self, report: FaultReport) -> None:
+        """Report what is wrong with the question that this answer asks."""
+        if "ask" in self.written:
+            if "say" not in self.written:
+                report.add(self.location, f"{self._label} needs “say” for what it asks next")
+            if not self.answers:
+                report.add(self.location, f"{self._label} needs “answers” to what it asks next")
+            for key in _NOT_WITH_ASK:
+                if key in self.written:
+                    report.add(self.key_location(key), f"“{key}” does not go with “ask”; give it to an answer of that")
+        elif "answers" in self.written:
+            report.add(self.key_location("answers"), f"{self._label} has answers and asks nobody: “ask”")
+
+    def _report_counting(self, report: FaultReport) -> None:
+        """Report a quorum and a veto that mean nothing."""
+        goes_on = next((key for key in _GOING_ON if key in self.written), None)
+        if "quorum" in self.written and goes_on is not None:
+            sentence = f"“quorum” counts answers that end the question, and one with “{goes_on}” does not"
+            report.add(self.key_location("quorum"), sentence)
+        if (fault := self._veto_fault()) is not None:
+            report.add(self.key_location("veto"), fault)
+
+    def _veto_fault(self) -> str | None:
+        if self.veto and "quorum" in self.written and self.quorum is not Quorum.FIRST:
+            return "an answer decides alone by “veto” or with others by “quorum”, not both"
+        goes_on = next((key for key in ("continue", "collect") if key in self.written), None)
+        return f"after a veto nothing is left to answer; “{goes_on}” goes on" if self.veto and goes_on else None
+
+    def _has_reader(self) -> bool:
+        return any(key in self.written for key in ("tell", "hand_over", "ask"))
+
+    def build(self, name: str, within: str = "") -> model.AnswerAction:
+        """A ``say`` beside both ``tell`` and ``hand_over`` belongs to ``tell``, and one beside ``ask`` to that."""
+        action = model.AnswerAction(
+            name=name,
+            record=self.build_write(self.unless),
+            quorum=build_value(self.quorum),
+            continues=self.continue_,
+            veto=self.veto and self._veto_fault() is None,
+            within=within,
+        )
+        if self.ask is not None:
+            return replace(action, ask=self._build_question(action.path, self.ask), continues=True)
+        say = None if self.tell is not None else self.say
+        return replace(
+            action,
+            tell=self._build_tell(),
+            hand_over=None if self.hand_over is None else model.HandoverAction(build_addressees(self.hand_over), say),
+            form=None if self.collect is None else self.form or "",
+        )
+
+    def _build_tell(self) -> model.Notification | None:
+        told = self.build_notification()
+        return told if told is None or self.attach is None else replace(told, attach=self.attach.build())
+
+    def _build_question(self, path: str, who: Any) -> model.Question | None:
+        """None where a part of the question is missing, which is reported."""
+        if not self.answers or self.say is None:
+            return None
+        answers = {name: answer.build(name, path) for name, answer in self.answers.items()}
+        return model.Question(build_addressees(who), self.say, answers, path)
+
+
+_NOT_WITH_ASK = ("tell", "hand_over", "collect")
+"""Keys that would share the ``say`` of an ``ask``, or end what it begins."""
+_GOING_ON = ("continue", "hand_over", "collect", "ask")
+"""Keys of an answer that does not end the question."""

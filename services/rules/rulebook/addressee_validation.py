@@ -1,0 +1,83 @@
+"""Checks of the people that a rule names: roles, parties of the event, teams, and those who answered."""
+
+from collections.abc import Sequence
+
+from services.rules.rulebook.catalogue import MESSAGE_RECEIVED, STAFF_ROLES, party_fields
+from services.rules.rulebook.faults import nearest_word
+from services.rules.rulebook.field_validation import ValidationContext, staffed_roles
+from services.rules.rulebook.model import Addressees, Location, Rule, Team
+from shared.contracts.vocabulary import Role
+
+SENDER, UNANSWERED, TOLD, AWAITED = "sender", "unanswered", "told", "awaited"
+ANSWERING = frozenset({SENDER, UNANSWERED, TOLD, AWAITED})
+
+
+def check_addressees(
+    context: ValidationContext, rule: Rule, who: Addressees, *path: str | int, answered: bool = False
+) -> None:
+    """``answered``: a person tapped or wrote, so there is a sender whatever the event."""
+    locations = context.locations(rule, len(who), *path)
+    check_each_addressee(context, rule, who, locations, answered=answered)
+    if not who:
+        context.report.add(context.location(rule, *path), "this names nobody")
+
+
+def check_each_addressee(
+    context: ValidationContext, rule: Rule, who: Addressees, locations: Sequence[Location], *, answered: bool = False
+) -> None:
+    for name, location in zip(who, locations, strict=True):
+        if isinstance(name, Team):
+            check_team(context, name.name, location)
+        elif name == SENDER:
+            _check_sender(context, rule, location, answered=answered)
+        elif name == AWAITED and not (rule.listing and rule.listing.each):
+            context.report.add(location, "“awaited” is the person of “list: {each: person}”, which this rule lacks")
+        elif name not in ANSWERING and name:
+            _check_name(context, rule, name, location)
+
+
+def check_team(context: ValidationContext, team: str, location: Location) -> None:
+    teams = context.book.people.teams
+    if team and team not in teams and context.reads("people.yaml"):
+        context.report.unknown(location, f"people.yaml has no team “{team}”", team, teams)
+
+
+def _check_sender(context: ValidationContext, rule: Rule, location: Location, *, answered: bool) -> None:
+    if not answered and set(rule.events) != {MESSAGE_RECEIVED}:
+        context.report.add(location, f"nobody wrote, so there is no sender: {' or '.join(rule.events)} is no message")
+
+
+def _check_name(context: ValidationContext, rule: Rule, name: str, location: Location) -> None:
+    parties = frozenset(party for event in rule.events for party in party_fields(event))
+    known = parties | context.roles() | ANSWERING
+    several = name.replace(",", " ").split()
+    if len(several) > 1 and known.issuperset(several):
+        context.report.add(location, f"several people stand in brackets: [{', '.join(several)}]")
+        return
+    if name not in known and context.reads("people.yaml"):
+        context.report.unknown(location, f"“{name}” is no role, party of the event, or team member", name, known)
+    elif name in STAFF_ROLES - parties - staffed_roles(context.book) and not _comes_with_event(rule, name):
+        if context.reads("people.yaml") and not _is_misspelt_in_people(context, name):
+            context.report.repeated(location, f"nobody fills “{name}”: no team of people.yaml has it")
+    elif name in set(Role) - STAFF_ROLES - parties - staffed_roles(context.book):
+        _check_basis(context, name, location)
+
+
+def _is_misspelt_in_people(context: ValidationContext, name: str) -> bool:
+    """A team has a role that is nearly this one, which is reported there."""
+    given = staffed_roles(context.book) - set(Role)
+    return any(nearest_word(role, map(str, Role)) == name for role in given)
+
+
+def _check_basis(context: ValidationContext, name: str, location: Location) -> None:
+    """People outside the house may be written to for a reason that house.yaml gives their role."""
+    basis = context.book.tenant.basis
+    if not context.reads("house.yaml") or name in basis or nearest_word(name, basis.keys() - set(Role)) is not None:
+        return
+    sentence = f"house.yaml has no reason to write to “{name}”; add one under “basis”, like {name}: contract"
+    context.report.repeated(location, sentence)
+
+
+def _comes_with_event(rule: Rule, name: str) -> bool:
+    """Escalation contacts may come with the event that asks for them."""
+    return name.startswith("escalation") and any("escalation" in party_fields(event) for event in rule.events)

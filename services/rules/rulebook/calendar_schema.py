@@ -1,0 +1,146 @@
+"""The schema of calendar.yaml: the office's hours, the days it is closed, and fairs."""
+
+import re
+from datetime import date, time
+from enum import StrEnum
+from typing import Annotated
+
+import holidays
+from pydantic import Field, WithJsonSchema
+
+from services.rules.rulebook.faults import FaultReport
+from services.rules.rulebook.schema import (
+    Country,
+    Day,
+    InvalidValue,
+    OneOrMore,
+    Section,
+    Text,
+    Texts,
+    Zone,
+    read_text,
+    value,
+    word,
+)
+from services.rules.rulebook.yaml_tree import Node
+from shared.clients.working_calendar import (
+    CLOSES,
+    MONDAY_TO_FRIDAY,
+    OPENS,
+    Closure,
+    PublisherCalendar,
+    WorkingCalendar,
+    has_subdivision,
+)
+
+_HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
+
+
+def _read_hours(node: Node) -> tuple[time, time]:
+    found = _HOURS.fullmatch(read_text(node))
+    if found is None:
+        raise InvalidValue("hours are like “09:00-18:00”")
+    opens, closes = time(int(found[1]), int(found[2])), time(int(found[3]), int(found[4]))
+    if closes <= opens:
+        raise InvalidValue("the house closes after it opens, on the same day")
+    return opens, closes
+
+
+class Weekday(StrEnum):
+    MON = "mon"
+    TUE = "tue"
+    WED = "wed"
+    THU = "thu"
+    FRI = "fri"
+    SAT = "sat"
+    SUN = "sun"
+
+
+class OfficeSection(Section):
+    """The publisher's office."""
+
+    label = "the house"
+    country: Country
+    """For public holidays: two capital letters of ISO 3166, like GB."""
+    subdivision: Text | None = None
+    """A part of the country with public holidays of its own."""
+    zone: Zone
+    """Like Europe/London."""
+    hours: Annotated[tuple[time, time], value(_read_hours, (OPENS, CLOSES)), WithJsonSchema({"type": "string"})]
+    """Like 09:00-18:00."""
+    days: Annotated[tuple[Annotated[Weekday | None, word(Weekday, None)], ...], OneOrMore()]
+    """The working days of the week."""
+
+    def report_faults(self, report: FaultReport) -> None:
+        if "days" in self.written and not any(self.days):
+            report.add(self.value_location("days"), "the house works on at least one day")
+        if self.country and self.subdivision and not has_subdivision(self.country, self.subdivision):
+            known = holidays.list_supported_countries().get(self.country, [])
+            parts = f"there are {', '.join(known)}" if known else "none has public holidays of its own"
+            sentence = f"“{self.subdivision}” is no part of {self.country} with public holidays; {parts}"
+            report.unknown(self.value_location("subdivision"), sentence, self.subdivision.upper(), known)
+
+    def build(self, closures: tuple[Closure, ...]) -> WorkingCalendar:
+        opens, closes = self.hours
+        days = frozenset(list(Weekday).index(day) for day in self.days if day is not None)
+        subdivision = self.subdivision or None
+        return WorkingCalendar(self.zone, self.country, subdivision, opens, closes, days or MONDAY_TO_FRIDAY, closures)
+
+
+class _Days(Section):
+    from_: Day = Field(alias="from")
+    """The first day off."""
+    to: Day
+    """The last day off."""
+
+    def report_faults(self, report: FaultReport) -> None:
+        if self.to and self.to < self.first:
+            report.add(self.key_location("to"), "“to” is before “from”")
+
+    @property
+    def first(self) -> date:
+        return self.from_ or date.min
+
+    @property
+    def last(self) -> date:
+        return self.to or self.first
+
+
+class ClosureSection(_Days):
+    """Days on which the office is closed."""
+
+    label = "a closure"
+    why: Text | None = None
+    """The reason, for the reader of the file."""
+
+    def build(self) -> Closure:
+        return Closure(self.first, self.last, reason=self.why or "")
+
+
+class FairSection(_Days):
+    """Days on which some roles are at a fair."""
+
+    label = "a fair"
+    name: Text | None = None
+    """The name of the fair."""
+    roles: Texts
+    """The roles of the people who are there."""
+
+    def build(self) -> Closure:
+        return Closure(self.first, self.last, self.name or "", frozenset(self.roles))
+
+
+class CalendarFile(Section):
+    """The publisher's working time."""
+
+    label = "calendar.yaml"
+    house: OfficeSection
+    """The working hours of the publisher."""
+    closed: Annotated[tuple[ClosureSection, ...], OneOrMore()] = ()
+    """The days on which the publisher is closed."""
+    fairs: Annotated[tuple[FairSection, ...], OneOrMore()] = ()
+    """Book fairs, whose days are no working days for some roles."""
+
+    def build(self) -> PublisherCalendar:
+        closures = tuple(each.build() for each in self.closed)
+        return PublisherCalendar(self.house.build(closures), fairs=tuple(each.build() for each in self.fairs))

@@ -1,0 +1,111 @@
+"""The schema of a ``*.form.yaml``: the questions that a person answers in chat."""
+
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field
+
+from services.rules.rulebook import model
+from services.rules.rulebook.faults import FaultReport
+from services.rules.rulebook.model import FieldKind
+from services.rules.rulebook.schema import (
+    ABSENT,
+    FieldReference,
+    Flag,
+    Section,
+    Text,
+    Texts,
+    WholeNumber,
+    check_language,
+    mapping,
+    word,
+)
+from shared.contracts.writes import WriteOperation
+
+
+class FieldDefault(FieldReference):
+    """Another field whose value fills in this one until the person changes it."""
+
+    label = "a default"
+
+    @classmethod
+    def report_no_mapping(cls, node: Any, label: str, report: FaultReport) -> None:
+        if node is not ABSENT:
+            report.add(node.location, f"{label} is another field: {{field: sender.display_name}}")
+
+
+class FormFieldSection(Section):
+    """A text, unless it offers options or takes a file."""
+
+    label = "the field “{}”"
+    type: Annotated[FieldKind, word(FieldKind, FieldKind.TEXT)] | None = None
+    """The kind of value; a text without it, a choice with “choose”, a document with “document”."""
+    required: Flag = False
+    """Whether it must be answered."""
+    max: WholeNumber | None = None
+    """The most characters of a text."""
+    default: FieldDefault | None = None
+    """The field of the event that answers it."""
+    choose: Texts = ()
+    """The options."""
+    document: Texts = ()
+    """The extensions of files that are taken, like pdf."""
+    max_mb: WholeNumber | None = None
+    """The largest file, in megabytes."""
+
+    def build(self, name: str) -> model.FormField:
+        default = self.default.build() if self.default and self.default.field else None
+        implied = FieldKind.CHOICE if self.choose else FieldKind.DOCUMENT if self.document else FieldKind.TEXT
+        return model.FormField(
+            name, self.required, self.max, default, self.choose, self.document, self.max_mb, self.type or implied
+        )
+
+
+class FormQuestion(Section):
+    """The question, and a label for each option."""
+
+    model_config = ConfigDict(extra="allow")
+    label = "a question with options"
+    shorthand = "ask"
+    ask: Text
+    """The text of the question."""
+    __pydantic_extra__: dict[str, Text] = Field(init=False)
+
+    def build(self) -> model.FieldText:
+        return model.FieldText(self.ask, dict(self.__pydantic_extra__))
+
+
+class FormFile(Section):
+    """A form that a person fills in chat, one question at a time."""
+
+    label = "a form"
+    form: Text
+    """The form's name, which is also the file's."""
+    welcome: Text
+    """The template before the first question."""
+    fields: Annotated[dict[str, FormFieldSection], mapping("“fields”", named=True)]
+    """The questions, in their order, by the names of what they ask for."""
+    confirm: Text
+    """The template of the summary."""
+    record: Annotated[WriteOperation, word(WriteOperation, WriteOperation.CREATE_ACQUISITION)]
+    """The operation that writes the form once it is sent."""
+    done: Text
+    """The template after the form was sent."""
+    languages: Annotated[
+        dict[str, Annotated[dict[str, FormQuestion], mapping("a language")]], mapping("“languages”", check_language)
+    ]
+    """The texts in each language, by its code."""
+
+    def build(self) -> model.Form:
+        return model.Form(
+            name=self.form,
+            welcome=self.welcome,
+            fields=tuple(field.build(name) for name, field in self.fields.items()),
+            confirm=self.confirm,
+            record=self.record,
+            done=self.done,
+            languages={
+                code: {name: question.build() for name, question in questions.items()}
+                for code, questions in self.languages.items()
+            },
+            location=self.location,
+        )

@@ -1,0 +1,189 @@
+"""The schemas of house.yaml and limits.yaml: the publisher's own choices, and how far messages may go."""
+
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import Field
+
+from services.rules.rulebook import model
+from services.rules.rulebook.faults import FaultReport
+from services.rules.rulebook.model import (
+    MOST_STARTS,
+    STANDARD_RESTARTS,
+    Cap,
+    CapPeriod,
+    ContactBasis,
+    Severity,
+    StartLimit,
+    UnsolicitedLimit,
+)
+from services.rules.rulebook.schema import (
+    Language,
+    OneOrMore,
+    Section,
+    Text,
+    WholeNumber,
+    check_country,
+    check_language,
+    mapping,
+    only,
+    word,
+)
+from services.rules.rulebook.times import DurationText
+from shared.clients.working_calendar import Duration, TimeUnit
+
+_STANDARD = UnsolicitedLimit()
+
+
+class LimitsBrake(Section):
+    """How many messages that nobody asked for are answered, and start rules, for one person."""
+
+    label = "“brake”"
+    answers: WholeNumber = _STANDARD.answers
+    """The most answers to one person in that time."""
+    chains: WholeNumber = _STANDARD.chains
+    """The most chains that one person starts in that time."""
+    within: DurationText | None = None
+    """By the clock: minutes, hours or days."""
+    open: WholeNumber = _STANDARD.open
+    """The most chains that one person's own messages have open at the same time."""
+    strangers_open: WholeNumber = _STANDARD.strangers_open
+    """The same for somebody whom Consonance does not know."""
+
+    def report_faults(self, report: FaultReport) -> None:
+        if self.within is not None and self.within.clock_time is None:
+            sentence = "the brake counts by the clock: minutes, hours or days, like “1 hour”"
+            report.add(self.value_location("within"), sentence)
+
+    def build(self) -> UnsolicitedLimit:
+        within = _STANDARD.within
+        if self.within is not None:
+            within = self.within.clock_time or timedelta(hours=self.within.count)
+        return UnsolicitedLimit(self.answers, self.chains, within, self.open, self.strangers_open)
+
+
+class RestartsSection(Section):
+    """How often a rule may start about one subject, where Consonance reports what the rule itself wrote."""
+
+    label = "“restarts”"
+    at_most: WholeNumber
+    """The most chains of the rule about one subject in that time; without “about”, about one work or record."""
+    within: DurationText
+    """By the clock: minutes, hours, days or weeks."""
+
+    def report_faults(self, report: FaultReport) -> None:
+        super().report_faults(report)
+        if self.within.clock_time is None:
+            sentence = "restarts are counted by the clock: minutes, hours, days or weeks, like “4 weeks”"
+            report.add(self.value_location("within"), sentence)
+
+        if self.at_most > MOST_STARTS:
+            report.add(self.value_location("at_most"), f"no more than {MOST_STARTS} starts are counted")
+
+    def build(self) -> StartLimit:
+        return StartLimit(self.at_most, self.within.clock_time or timedelta(days=self.within.count))
+
+
+class LimitsPass(Section):
+    """The severity from which messages to staff ignore quiet hours."""
+
+    label = "“pass”"
+    severity: Annotated[Severity, word(Severity, Severity.CRITICAL)]
+    """The severity whose messages pass."""
+    only: Annotated[str, only("staff", "“only” can only be “staff”")]
+    """Always ``staff``: nothing passes for people outside the house."""
+
+
+class LimitsCap(Section):
+    """The most messages that one person gets in a period."""
+
+    label = "a cap"
+    count: WholeNumber
+    """The most messages in that time."""
+    per: Annotated[CapPeriod, word(CapPeriod, CapPeriod.DAY)]
+    """A calendar day, or a week from Monday, in the zone of the person."""
+
+    def build(self) -> Cap:
+        return Cap(self.count, self.per)
+
+
+class LimitsFile(Section):
+    """How far messages may go."""
+
+    label = "limits.yaml"
+    per_person: Annotated[tuple[LimitsCap, ...], OneOrMore()] = ()
+    """The most messages of one person; replies to their own messages are free."""
+    digest: Annotated[Severity, word(Severity, Severity.INFO)] | None = None
+    """Tells up to this severity that wait for the morning, or for a cap, become one message."""
+    free: Annotated[str, only("replies", "“free” can only be “replies”")] | None = None
+    """Always ``replies``: an answer to a person's own message counts for no cap."""
+    pass_: LimitsPass | None = Field(None, alias="pass")
+    """The messages that pass the caps and the quiet hours."""
+    taken_for: DurationText = Duration(5, TimeUnit.WORKING_DAYS)
+    """How long a person who took a case may be silent."""
+    send_within: DurationText = Duration(2, TimeUnit.WORKING_DAYS)
+    """How long a message may wait before it is not sent any more."""
+    brake: LimitsBrake | None = None
+    """When somebody who keeps writing is not answered any more."""
+    restarts: RestartsSection | None = None
+    """How often a rule that writes may start about one subject, where the rule itself does not say it."""
+
+    def report_faults(self, report: FaultReport) -> None:
+        super().report_faults(report)
+        if self.digest is Severity.CRITICAL:
+            sentence = "what is critical is never gathered; write “digest: info” or “digest: warning”"
+            report.add(self.value_location("digest"), sentence)
+        self._report_caps(report)
+
+    def _report_caps(self, report: FaultReport) -> None:
+        most: dict[CapPeriod, int] = {}
+        for cap in self.per_person:
+            if cap.per in most:
+                report.add(cap.location, f"there are two caps per {cap.per}; keep one")
+            most[cap.per] = cap.count
+        day, week = most.get(CapPeriod.DAY), most.get(CapPeriod.WEEK)
+        if day is not None and week is not None and week < day:
+            sentence = f"{week} per week leave no room for {day} per day; raise the one or lower the other"
+            report.add(self.value_location("per_person"), sentence)
+
+
+class HouseFile(Section):
+    """The publisher's own words and choices."""
+
+    label = "house.yaml"
+    publisher: Annotated[dict[str, Text], mapping("“publisher”", check_language)]
+    """The publisher's name, by language."""
+    language: Language
+    """The language that everything is written in at least."""
+    countries: Annotated[dict[str, Language], mapping("“countries”", check_country)] = Field(default_factory=dict)
+    """The language of each country."""
+    line: Text
+    """The WhatsApp number to write from, by its name in the settings."""
+    links: Annotated[dict[str, Text], mapping("“links”")] = Field(default_factory=dict)
+    """Links that templates may contain, as {link_NAME}."""
+    basis: Annotated[
+        dict[str, Annotated[ContactBasis, word(ContactBasis, ContactBasis.OPT_IN)]], mapping("“basis”")
+    ] = Field(default_factory=dict)
+    """Why people of a role may be written to."""
+    words: Annotated[
+        dict[str, Annotated[dict[str, Text], mapping("the words of a language")]], mapping("“words”", check_language)
+    ] = Field(default_factory=dict)
+    """Readable forms of codes, by language."""
+
+    def build(self, limits: LimitsFile) -> model.Tenant:
+        return model.Tenant(
+            publisher=self.publisher,
+            language=self.language,
+            languages=self.countries,
+            default_line=self.line,
+            links=self.links,
+            basis=self.basis,
+            words=self.words,
+            staff_pass=None if limits.pass_ is None else limits.pass_.severity,
+            taken_for=limits.taken_for,
+            send_within=limits.send_within,
+            unsolicited=_STANDARD if limits.brake is None else limits.brake.build(),
+            caps=tuple(cap.build() for cap in limits.per_person),
+            digest=limits.digest,
+            restarts=STANDARD_RESTARTS if limits.restarts is None else limits.restarts.build(),
+        )

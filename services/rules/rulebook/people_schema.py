@@ -1,0 +1,80 @@
+"""The schema of people.yaml: the contacts of each role, and those who stand in for others."""
+
+import re
+from typing import Annotated
+
+from pydantic import Field
+
+from services.rules.rulebook import model
+from services.rules.rulebook.faults import FaultReport
+from services.rules.rulebook.schema import Day, InvalidValue, OneOrMore, Section, Text, Texts, mapping, value
+from services.rules.rulebook.yaml_tree import Node, ScalarNode
+from shared.contracts.ids import ContactId
+
+_CONTACT = re.compile(r"[1-9][0-9]{0,6}")
+
+
+def _read_contact(node: Node) -> ContactId:
+    """The sentence does not contain what was written: it may be a person's phone number."""
+    if isinstance(node, ScalarNode) and _CONTACT.fullmatch(node.text):
+        return ContactId(int(node.text))
+    raise InvalidValue("this is no contact id of Consonance, a number of up to seven digits; write no phone number")
+
+
+def _check_imprint(key: str) -> None:
+    if not _CONTACT.fullmatch(key):
+        raise InvalidValue("an imprint is its Consonance id, a number of up to seven digits")
+
+
+Contact = Annotated[ContactId, value(_read_contact, ContactId(1))]
+Contacts = Annotated[tuple[Contact, ...], OneOrMore()]
+Roles = Annotated[dict[str, Contacts], mapping("a team")]
+"""The contacts of each role."""
+
+
+class StandInSection(Section):
+    """One person answers for another."""
+
+    label = "“stands_in”"
+    for_: Contact = Field(alias="for")
+    """The contact who is acted for."""
+    who: Contact
+    """The contact who acts."""
+    as_: Texts = Field((), alias="as")
+    """The roles; all without them."""
+    from_: Day = Field(None, alias="from")
+    """The first day; without it, since always."""
+    to: Day = None
+    """The last day."""
+
+    def report_faults(self, report: FaultReport) -> None:
+        if self.from_ and self.to and self.to < self.from_:
+            report.add(self.key_location("to"), "“to” is before “from”")
+
+    def build(self) -> model.StandIn:
+        return model.StandIn(self.for_, self.who, frozenset(self.as_), self.from_, self.to)
+
+
+class PeopleFile(Section):
+    """The people of each role, for events that do not name them, and the people who stand in for others."""
+
+    label = "people.yaml"
+    teams: Annotated[dict[str, Roles], mapping("“teams”")]
+    """The contacts of each team, by team and role."""
+    imprints: Annotated[dict[str, Roles], mapping("“imprints”", _check_imprint)] = Field(default_factory=dict)
+    """The roles of one imprint, by its Consonance id."""
+    milestones: Annotated[dict[str, Texts], mapping("“milestones”")] = Field(default_factory=dict)
+    """The roles that a milestone concerns."""
+    stands_in: Annotated[tuple[StandInSection, ...], OneOrMore()] = ()
+    """Who acts for whom: agents, estates, leavers and people on leave."""
+    inbox: Text
+    """The team that reads messages nobody asked for."""
+
+    def build(self) -> model.StaffDirectory:
+        return model.StaffDirectory(
+            teams=self.teams,
+            imprints={int(key): roles for key, roles in self.imprints.items() if _CONTACT.fullmatch(key)},
+            milestones=self.milestones,
+            stands_in=tuple(each.build() for each in self.stands_in),
+            inbox=self.inbox,
+        )

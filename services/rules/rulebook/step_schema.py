@@ -1,0 +1,252 @@
+"""The schemas of the steps of a rule: one section for each verb."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from difflib import get_close_matches
+from enum import StrEnum
+from functools import cache
+from typing import Annotated, Any
+
+from pydantic import Discriminator, Field, Tag
+from pydantic.json_schema import SkipJsonSchema
+
+from services.rules.rulebook import model
+from services.rules.rulebook.action_schema import (
+    Addressees,
+    AnswerSection,
+    AttachSection,
+    NotifyKeys,
+    OperationWord,
+    WriteKeys,
+    build_addressees,
+)
+from services.rules.rulebook.condition_schema import ConditionSection
+from services.rules.rulebook.faults import FaultReport
+from services.rules.rulebook.model import Verb
+from services.rules.rulebook.schema import Section, Text, mapping, only, word
+from services.rules.rulebook.times import AfterText, AtText
+from services.rules.rulebook.yaml_tree import MappingNode
+
+
+class CountedIn(StrEnum):
+    HOUSE = "house"
+    THEIRS = "theirs"
+
+
+class StepSection(Section):
+    """One verb, at most one time."""
+
+    label = "a step"
+    after: AfterText | None = None
+    """How long after the step before it, like “2 working days” or “2 working days at 10:00”."""
+    at: AtText | None = None
+    """A field with a date or an instant, or like “5 working days before new_due”, or “09:00 on respond_by”."""
+    in_: Annotated[CountedIn, word(CountedIn, CountedIn.HOUSE)] = Field(CountedIn.HOUSE, alias="in")
+    """The calendar in which “at” counts: the house's, or that of each receiver."""
+    unless: ConditionSection | None = None
+    """A condition under which the step is skipped."""
+
+    @classmethod
+    def other_keys(cls) -> tuple[str, ...]:
+        return _step_keys()
+
+    @classmethod
+    def report_unknown_key(cls, node: MappingNode, key: str, label: str, report: FaultReport) -> None:
+        if key not in _step_keys():
+            report.unknown(node.keys[key], f"{label} has no “{key}”", key, _step_keys())
+        elif key not in list(Verb) and (verb := _verb_of(node)) is not None:
+            report.add(node.keys[key], f"“{key}” does not go with “{verb}”")
+
+    def report_faults(self, report: FaultReport) -> None:
+        super().report_faults(report)
+        verbs = [verb for verb in Verb if verb in self.written]
+        if len(verbs) > 1 and not _is_combined(verbs):
+            report.add(self.key_location(verbs[-1]), f"a step has one verb; this has {' and '.join(verbs)}")
+        if "after" in self.written and "at" in self.written:
+            report.add(self.key_location("at"), "a step has at most one time: “after” or “at”")
+        elif "in" in self.written and "at" not in self.written:
+            sentence = "“in” goes with “at”; “after” always counts in the calendar of the people who are awaited"
+            report.add(self.key_location("in"), sentence)
+        elif self.in_ is CountedIn.THEIRS and not any(verb in _RECEIVED for verb in verbs):
+            report.add(
+                self.key_location("in"), f"“{verbs[0] if verbs else 'this'}” has no receiver whose calendar it is"
+            )
+
+    def build(self, index: int) -> model.Step | None:
+        verb = _verb_of(self._node)
+        return None if verb is None else self.build_verb(index, verb)
+
+    def build_verb(self, index: int, verb: Verb, **more: Any) -> model.Step:
+        at = None if self.at is None else replace(self.at, theirs=self.in_ is CountedIn.THEIRS)
+        timing = at or self.after
+        unless = None if self.unless is None else self.unless.build()
+        return model.Step(index, verb, self.location, timing=timing, unless=unless, **more)
+
+
+_RECEIVED = frozenset({Verb.TELL, Verb.ASK, Verb.REMIND, Verb.HAND_OVER})
+"""Verbs whose step is a message."""
+
+
+class CopyKeys(StepSection):
+    """A step whose message members of staff may get a copy of."""
+
+    cc: Addressees | None = None
+    """The members of staff who get a copy, which they cannot answer."""
+
+    def build_verb(self, index: int, verb: Verb, **more: Any) -> model.Step:
+        return super().build_verb(index, verb, cc=build_addressees(self.cc), **more)
+
+
+class AttachKeys(CopyKeys):
+    """A step whose message may take a document along."""
+
+    attach: AttachSection | None = None
+    """The document that goes with the message."""
+
+    def build_verb(self, index: int, verb: Verb, **more: Any) -> model.Step:
+        attach = None if self.attach is None else self.attach.build()
+        return super().build_verb(index, verb, attach=attach, **more)
+
+
+class TellStep(AttachKeys):
+    """Send a message."""
+
+    tell: Addressees
+    """Who is told: a role, a party of the event, a team, ``sender``, ``told``, or a list of these."""
+    say: Text
+    """The template of the message."""
+
+    def build_verb(self, index: int, verb: Verb, **more: Any) -> model.Step:
+        return super().build_verb(index, verb, who=build_addressees(self.tell), say=self.say, **more)
+
+
+class AskStep(AttachKeys):
+    """Ask a question; each answer is a button of its template."""
+
+    ask: Addressees
+    """Who is asked: a role, a party of the event, a team, ``sender``, ``told``, or a list of these."""
+    say: Text
+    """The template of the question."""
+    answers: Annotated[dict[str, AnswerSection], mapping("“answers”", named=True)]
+    """The answers, by the names of the template's buttons."""
+
+    def build_verb(self, index: int, verb: Verb, **more: Any) -> model.Step:
+        answers = {name: answer.build(name) for name, answer in self.answers.items()}
+        return super().build_verb(index, verb, who=build_addressees(self.ask), say=self.say, answers=answers, **more)
+
+
+class RemindStep(AttachKeys):
+    """Remind the people who have not answered."""
+
+    remind: Annotated[str, only("unanswered", "“remind” is for “unanswered” and nobody else")]
+    """Who is reminded: ``unanswered``, those who have not answered finally."""
+    say: Text
+    """The template of the reminder."""
+
+    def build_verb(self, index: int, verb: Verb, **more: Any) -> model.Step:
+        return super().build_verb(index, verb, who=(self.remind,), say=self.say, **more)
+
+
+class CollectStep(StepSection):
+    """Fill a form with the person who wrote."""
+
+    collect: Annotated[str, only("sender", "“collect” is for “sender” and nobody else")]
+    """Who fills in the form: ``sender``, who wrote."""
+    form: Text
+    """The form's name."""
+
+    def build_verb(self, index: int, verb: Verb, **more: Any) -> model.Step:
+        return super().build_verb(index, verb, who=(self.collect,), form=self.form, **more)
+
+
+class HandOverStep(CopyKeys):
+    """Hand the case over: one of these people takes it."""
+
+    hand_over: Addressees
+    """To whom the matter is offered, with the buttons Take and Not me."""
+    say: Text | None = None
+    """The template; it has the buttons “take” and “not_me”."""
+
+    def build_verb(self, index: int, verb: Verb, **more: Any) -> model.Step:
+        return super().build_verb(index, verb, who=build_addressees(self.hand_over), say=self.say, **more)
+
+
+class RecordStep(WriteKeys, NotifyKeys, StepSection):
+    """Write in Consonance."""
+
+    record: OperationWord
+    """The operation that is written in Consonance."""
+
+    def build_verb(self, index: int, verb: Verb, **more: Any) -> model.Step:
+        return super().build_verb(index, verb, record=self.build_write(), tell=self.build_notification(), **more)
+
+
+class GiveUpStep(WriteKeys, NotifyKeys, StepSection):
+    """End the chain without an answer."""
+
+    give_up: Text
+    """The reason, for the record."""
+
+    def build_verb(self, index: int, verb: Verb, **more: Any) -> model.Step:
+        write, notification = self.build_write(), self.build_notification()
+        return super().build_verb(index, verb, reason=self.give_up, record=write, tell=notification, **more)
+
+
+class VerblessStep(StepSection):
+    """A step without a verb, which is a fault."""
+
+    @classmethod
+    def read_keys(cls, node: Any, label: str, report: FaultReport) -> dict[str, Any]:
+        if isinstance(node, MappingNode):
+            misspelt = any(get_close_matches(key, list(Verb), 1, 0.65) for key in node.nodes if key not in _step_keys())
+            if not misspelt:
+                report.add(node.location, f"a step needs a verb: {', '.join(Verb)}")
+            for key in node.nodes:
+                cls.report_unknown_key(node, key, label, report)
+        else:
+            report.add(node.location, f"{label} is a mapping of {', '.join(_step_keys())}")
+        return {}
+
+
+STEP_SECTIONS: Mapping[Verb, type[StepSection]] = {
+    Verb.TELL: TellStep,
+    Verb.ASK: AskStep,
+    Verb.REMIND: RemindStep,
+    Verb.COLLECT: CollectStep,
+    Verb.HAND_OVER: HandOverStep,
+    Verb.RECORD: RecordStep,
+    Verb.GIVE_UP: GiveUpStep,
+}
+_BESIDE = {Verb.RECORD: {Verb.TELL}, Verb.GIVE_UP: {Verb.RECORD, Verb.TELL}}
+"""Verbs that another one may contain."""
+
+
+@cache
+def _step_keys() -> tuple[str, ...]:
+    keys = dict.fromkeys(key for section in STEP_SECTIONS.values() for key in section.known_keys())
+    return (*(key for key in keys if key not in StepSection.known_keys()), *StepSection.known_keys())
+
+
+def _is_combined(verbs: Collection[Verb]) -> bool:
+    return any(verb in verbs and set(verbs) <= {verb, *beside} for verb, beside in _BESIDE.items())
+
+
+def _verb_of(node: Any) -> Verb | None:
+    """The verb that contains the others, else the first one."""
+    found = [verb for verb in Verb if verb in node.nodes] if isinstance(node, MappingNode) else []
+    if _is_combined(found):
+        return Verb.GIVE_UP if Verb.GIVE_UP in found else Verb.RECORD
+    return found[0] if found else None
+
+
+Step = Annotated[
+    Annotated[TellStep, Tag(Verb.TELL)]
+    | Annotated[AskStep, Tag(Verb.ASK)]
+    | Annotated[RemindStep, Tag(Verb.REMIND)]
+    | Annotated[CollectStep, Tag(Verb.COLLECT)]
+    | Annotated[HandOverStep, Tag(Verb.HAND_OVER)]
+    | Annotated[RecordStep, Tag(Verb.RECORD)]
+    | Annotated[GiveUpStep, Tag(Verb.GIVE_UP)]
+    | SkipJsonSchema[Annotated[VerblessStep, Tag("verbless")]],
+    Discriminator(lambda node: str(_verb_of(node) or "verbless")),
+]

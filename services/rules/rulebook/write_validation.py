@@ -1,0 +1,79 @@
+"""Checks of the writes of a rule: what each operation needs of the event, and takes in ``with``."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from services.rules.rulebook.catalogue import MESSAGE_RECEIVED, FieldSpec, FieldType, resolve
+from services.rules.rulebook.field_validation import FieldScope, ValidationContext, check_literal
+from services.rules.rulebook.model import Field, Literal, Location, Rule, WriteAction
+from shared.contracts.consonance import RightsStatus
+from shared.contracts.writes import AcknowledgementKind, RightsDecision, WriteOperation
+
+
+@dataclass(frozen=True, slots=True)
+class OperationInput:
+    """``events`` carry ``fields``; ``needs`` and ``takes`` are the required and optional keys of ``with``."""
+
+    fields: tuple[str, ...] = ()
+    needs: Mapping[str, FieldSpec] = field(default_factory=dict)
+    takes: Mapping[str, FieldSpec] = field(default_factory=dict)
+    events: tuple[str, ...] = ()
+
+    @property
+    def allowed(self) -> Mapping[str, FieldSpec]:
+        return {**self.needs, **self.takes}
+
+
+def _text(name: str, *values: str) -> dict[str, FieldSpec]:
+    return {name: FieldSpec(name, FieldType.TEXT, values=tuple(map(str, values)))}
+
+
+OPERATION_INPUTS: Mapping[WriteOperation, OperationInput] = {
+    WriteOperation.RECORD_DECISION: OperationInput(
+        ("request_id", "rights_record_id", "terms_hash"), _text("decision", *RightsDecision), _text("note")
+    ),
+    WriteOperation.ADVANCE_WORKFLOW: OperationInput(
+        ("request_id", "rights_record_id"), _text("to_stage", *RightsStatus)
+    ),
+    WriteOperation.APPLY_METADATA: OperationInput(("items",)),
+    WriteOperation.APPEND_ACQUISITION: OperationInput(needs=_text("reference"), events=(MESSAGE_RECEIVED,)),
+    WriteOperation.RECORD_ACKNOWLEDGEMENT: OperationInput(("document",), _text("kind", *AcknowledgementKind)),
+    WriteOperation.COMPLETE_MILESTONE: OperationInput(("milestone_id",)),
+}
+
+
+def check_write(
+    context: ValidationContext, rule: Rule, record: WriteAction, scope: FieldScope, path: tuple[str | int, ...]
+) -> None:
+    """``path`` leads to the mapping with the key ``record``."""
+    location = context.location(rule, *path, "record")
+    known = OPERATION_INPUTS.get(record.operation)
+    if known is None:
+        context.report.add(location, f"“{record.operation}” is what a form records; a step or an answer cannot")
+        return
+    _check_event(context, rule, record, known, location)
+    for name in known.needs.keys() - record.values.keys():
+        context.report.add(location, f"“{record.operation}” needs “with: {{{name}: …}}”")
+    for name, value in record.values.items():
+        if name in known.allowed:
+            _check_value(known.allowed[name], value, context.location(rule, *path, "with", name), scope)
+        else:
+            where = context.loaded.key_location(rule.location.file, *path, "with", name)
+            context.report.unknown(where, f"“{record.operation}” takes no “{name}”", name, known.allowed)
+
+
+def _check_event(
+    context: ValidationContext, rule: Rule, record: WriteAction, known: OperationInput, location: Location
+) -> None:
+    for event in rule.events:
+        lacks = [name for name in known.fields if resolve((event,), name) is None]
+        if lacks or (known.events and event not in known.events):
+            reason = f"it needs {', '.join(lacks)}" if lacks else f"it belongs to {', '.join(known.events)}"
+            context.report.add(location, f"“{record.operation}” cannot follow {event}: {reason}")
+
+
+def _check_value(spec: FieldSpec, value: Literal | Field, location: Location, scope: FieldScope) -> None:
+    if isinstance(value, Field):
+        scope.require(value.name, value.location, "a write leans on it")
+    else:
+        check_literal(value, spec.type, spec, location, scope.report)
