@@ -21,7 +21,7 @@ from faststream.kafka.message import FAKE_CONSUMER
 from shared.contracts.errors import Throttled
 from shared.runtime.batch import BatchProcessor
 from shared.runtime.failures import FailureKind, classify_failure
-from shared.runtime.kafka import broker_options, discard_consumer
+from shared.runtime.kafka import READ_BACKOFF_MS, broker_options, discard_consumer
 from shared.runtime.postgres import Pool
 from shared.runtime.progress import Fenced, LagMonitor, OffsetOutOfRange, Partition, load_progress
 from shared.runtime.retry import Backoff, until_available
@@ -94,7 +94,7 @@ class BatchConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
         settings, service = self._settings, self.processor.service
         broker = KafkaBroker(
             **broker_options(settings), client_id=f"stet-{service}", consumer_only=True,
-            allow_auto_create_topics=False, apply_types=False,
+            allow_auto_create_topics=False, apply_types=False, retry_backoff_ms=READ_BACKOFF_MS,
             logger=_error_logger(), log_level=logging.DEBUG, graceful_timeout=_FINISH_SECONDS,
         )  # fmt: skip
         group = f"{self._prefix}stet.{service}"

@@ -18,7 +18,7 @@ from shared.contracts.errors import Unavailable
 from shared.contracts.topics import CONSUMED, PARTITIONS
 from shared.runtime.clock import Clock
 from shared.runtime.failures import TRANSIENT_ERRORS
-from shared.runtime.kafka import client_options
+from shared.runtime.kafka import READ_BACKOFF_MS, client_options
 from shared.runtime.metrics import TOPIC, Metrics, Replicas
 from shared.runtime.postgres import Connection, Pool, load_queries
 from shared.runtime.settings import ServiceSettings
@@ -356,7 +356,8 @@ class LagMonitor:
 
     async def _connected(self) -> Any:
         if self._client is None:
-            client = AIOKafkaConsumer(**client_options(self._settings), request_timeout_ms=10_000)
+            options = client_options(self._settings)
+            client = AIOKafkaConsumer(**options, request_timeout_ms=10_000, retry_backoff_ms=READ_BACKOFF_MS)
             try:
                 await client.start()
             except BaseException:
