@@ -27,7 +27,7 @@ from ops.command_line import (
     print_rows,
     run,
 )
-from ops.consent_import import PlannedRow, Row, UnusableFile, people_named, plan_import, read_rows
+from ops.consent_import import ConsentRow, PlannedRow, UnusableFile, people_named, plan_import, read_rows
 from ops.database import operator_pool
 from ops.timeline import QUERIES as TRACE
 from ops.timeline import IdKind, kind_of
@@ -147,7 +147,7 @@ def import_command(
     run(command())
 
 
-async def _apply(pool: Pool, tenant: TenantId, rows: Sequence[Row], now: datetime) -> list[PlannedRow]:
+async def _apply(pool: Pool, tenant: TenantId, rows: Sequence[ConsentRow], now: datetime) -> list[PlannedRow]:
     """Plan again under the locks of the people, whose consent may have changed since the preview, and save it."""
     async with pool.acquire() as connection, connection.transaction():
         people = await _people_named(connection, tenant, rows)
@@ -188,7 +188,7 @@ def grounds_of(facts: Facts, book: Rulebook, person_id: PersonId, now: datetime)
 
 
 async def _people_named(
-    connection: Connection | Pool, tenant: TenantId, rows: Iterable[Row]
+    connection: Connection | Pool, tenant: TenantId, rows: Iterable[ConsentRow]
 ) -> dict[tuple[str, str], list[PersonId]]:
     """The ids of the people that the rows name, by column and value."""
     rows = list(rows)

@@ -55,7 +55,7 @@ _FINE = frozenset({Outcome.RECORDED, Outcome.KNOWN, Outcome.OPTED_OUT_SINCE})
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ConsentRow:
     """A row as it is written; ``line`` is its line in the file."""
 
     line: int
@@ -101,7 +101,7 @@ class PlannedRow:
         return self.outcome not in _FINE
 
 
-def read_rows(text: str) -> list[Row]:
+def read_rows(text: str) -> list[ConsentRow]:
     """The rows of a file whose first line names the columns; commas or semicolons. Raises UnusableFile."""
     head = text.partition("\n")[0]
     delimiter = ";" if head.count(";") > head.count(",") else ","
@@ -119,14 +119,14 @@ def read_rows(text: str) -> list[Row]:
     return [row for row in rows if any(row.values.values())]
 
 
-def _row(line: int, written: Mapping[str, str | None]) -> Row:
+def _row(line: int, written: Mapping[str, str | None]) -> ConsentRow:
     if _SURPLUS in written:
         raise UnusableFile(f"line {line} has more values than there are columns: put a text with a comma in quotes")
-    return Row(line, {name: (value or "").strip() for name, value in written.items()})
+    return ConsentRow(line, {name: (value or "").strip() for name, value in written.items()})
 
 
 def plan_import(
-    rows: Sequence[Row], people: Mapping[tuple[str, str], Sequence[PersonId]], facts: Facts, now: datetime
+    rows: Sequence[ConsentRow], people: Mapping[tuple[str, str], Sequence[PersonId]], facts: Facts, now: datetime
 ) -> list[PlannedRow]:
     """The effect of each row, in order; the consents in ``facts`` are changed as they will be.
 
@@ -136,7 +136,7 @@ def plan_import(
 
 
 def _plan_row(
-    row: Row, people: Mapping[tuple[str, str], Sequence[PersonId]], facts: Facts, now: datetime
+    row: ConsentRow, people: Mapping[tuple[str, str], Sequence[PersonId]], facts: Facts, now: datetime
 ) -> PlannedRow:
     by = row.addressed_by
     found = sorted({facts.current_id(one) for one in people.get((by, str(getattr(row, by))), ())}) if by else []
@@ -193,6 +193,6 @@ def _category(text: str) -> ConsentCategory | None:
     return next((each for each in ConsentCategory if each == text.lower()), None)
 
 
-def people_named(rows: Iterable[Row], column: str) -> set[str]:
+def people_named(rows: Iterable[ConsentRow], column: str) -> set[str]:
     """The values that name people in one column."""
     return {str(getattr(row, column)) for row in rows if row.addressed_by == column}

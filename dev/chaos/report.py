@@ -22,16 +22,16 @@ def show(verdict: RunVerdict, folder: Path) -> int:
         print(f"  ended by itself: {line}")
     _show_recoveries(verdict.recoveries)
     print("\nchecked")
-    for finding in verdict.findings:
-        print(f"  {finding.judged:7,d} judged  {len(finding.violations):5,d} violations  {finding.check}")
-    for finding in verdict.findings:
-        for violation in finding.violations[:_SHOWN]:
+    for result in verdict.results:
+        print(f"  {result.judged:7,d} judged  {len(result.violations):5,d} violations  {result.check}")
+    for result in verdict.results:
+        for violation in result.violations[:_SHOWN]:
             print(f"  ! {violation}")
-        if len(finding.violations) > _SHOWN:
-            print(f"  ! {finding.check}: and {len(finding.violations) - _SHOWN} more")
-    if any(finding.check == NEVER_FINISHED and finding.violations for finding in verdict.findings):
+        if len(result.violations) > _SHOWN:
+            print(f"  ! {result.check}: and {len(result.violations) - _SHOWN} more")
+    if any(result.check == NEVER_FINISHED and result.violations for result in verdict.results):
         _show_last_lines(folder / "logs")
-    total = sum(len(finding.violations) for finding in verdict.findings)
+    total = sum(len(result.violations) for result in verdict.results)
     disruptions = verdict.counts["disruptions"]
     print(f"\nseed {verdict.seed}: {total or 'no'} violations in {disruptions} disruptions; files: {folder}")
     return 0 if verdict.holds else 1

@@ -10,9 +10,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from dev.cluster.node import DEFAULT_NODE, Node
+from dev.cluster.node import DEFAULT_NODE, ClusterNode
 from dev.cluster.report import Progress, print_result
-from dev.cluster.run import ClusterRun, Step
+from dev.cluster.run import ClusterRun, ClusterStep
 from dev.stack import RUN
 from shared.contracts.errors import StetError
 
@@ -23,7 +23,8 @@ def main(
     node: Annotated[Path, typer.Option(envvar="NODE", help="The script that makes a node.")] = DEFAULT_NODE,
     context: Annotated[str, typer.Option(help="A cluster of the kubeconfig, which has the images, instead.")] = "",
     only: Annotated[
-        list[Step] | None, typer.Option(metavar="STEP", help=f"Only this step, of {', '.join(Step)}; may be repeated.")
+        list[ClusterStep] | None,
+        typer.Option(metavar="STEP", help=f"Only this step, of {', '.join(ClusterStep)}; may be repeated."),
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the pods and the node running.")] = False,  # noqa: FBT002
     seed: Annotated[int, typer.Option(help="Of the people, the works and the load.")] = 1,
@@ -31,13 +32,13 @@ def main(
     """Try overlays/local for real: stories, policies, new rules, killed pods, a rollout under load, a restore."""
     console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     try:
-        run = ClusterRun(RUN / "cluster", Progress(console), None if context else Node(node), context, seed)
+        run = ClusterRun(RUN / "cluster", Progress(console), None if context else ClusterNode(node), context, seed)
     except StetError as failure:
         console.print(str(failure), style="red", markup=False, highlight=False)
         sys.exit(1)
     passed = False
     try:
-        passed = run.run(only or list(Step))
+        passed = run.run(only or list(ClusterStep))
     except KeyboardInterrupt:
         console.print("interrupted")
     finally:

@@ -22,7 +22,7 @@ _EXPORT = re.compile(r"(\w+)='([^']*)'")
 
 
 @dataclass(frozen=True)
-class Node:
+class ClusterNode:
     """A node made by ``script``."""
 
     script: Path

@@ -15,7 +15,7 @@ except OSError as error:
 
 
 @dataclass(frozen=True)
-class Connection:
+class ExpectedConnection:
     """``source`` is what ``kubectl exec`` takes; ``namespace`` empty: that of Stet."""
 
     source: str
@@ -28,31 +28,31 @@ class Connection:
         return f"{self.source.rpartition('/')[2]} {'→' if self.allowed else '↛'} {self.host}:{self.port}"
 
 
-def connections(health: str, stranger_namespace: str) -> list[Connection]:
+def connections(health: str, stranger_namespace: str) -> list[ExpectedConnection]:
     """``health`` is the address of a pod of ingest-web, whose health port serves ``/metrics``.
 
     Each refusal has an allowed connection to the same place or from the same pod beside it, which shows that the
     refusal is the policy's.
     """
     return [
-        Connection("deployment/dispatcher", "dev-whatsapp", 8080, allowed=True),
-        Connection("statefulset/rules", "dev-whatsapp", 8080, allowed=False),
-        Connection("deployment/writeback", "dev-whatsapp", 8080, allowed=False),
-        Connection("deployment/ingest-web", "dev-whatsapp", 8080, allowed=False),
-        Connection("deployment/writeback", "dev-consonance", 8080, allowed=True),
-        Connection("statefulset/rules", "dev-consonance", 8080, allowed=False),
-        Connection("deployment/dispatcher", "dev-consonance", 8080, allowed=False),
-        Connection("statefulset/rules", "dev-broker", 9092, allowed=True),
-        Connection("deployment/dev-whatsapp", "dev-broker", 9092, allowed=False),
-        Connection("deployment/dev-runner", health, 9090, allowed=True),
-        Connection("statefulset/rules", health, 9090, allowed=False),
-        Connection("pod/stranger", "kubernetes.default", 443, allowed=True, namespace=stranger_namespace),
-        Connection("pod/stranger", health, 9090, allowed=False, namespace=stranger_namespace),
-        Connection("pod/stranger", health, 8080, allowed=False, namespace=stranger_namespace),
+        ExpectedConnection("deployment/dispatcher", "dev-whatsapp", 8080, allowed=True),
+        ExpectedConnection("statefulset/rules", "dev-whatsapp", 8080, allowed=False),
+        ExpectedConnection("deployment/writeback", "dev-whatsapp", 8080, allowed=False),
+        ExpectedConnection("deployment/ingest-web", "dev-whatsapp", 8080, allowed=False),
+        ExpectedConnection("deployment/writeback", "dev-consonance", 8080, allowed=True),
+        ExpectedConnection("statefulset/rules", "dev-consonance", 8080, allowed=False),
+        ExpectedConnection("deployment/dispatcher", "dev-consonance", 8080, allowed=False),
+        ExpectedConnection("statefulset/rules", "dev-broker", 9092, allowed=True),
+        ExpectedConnection("deployment/dev-whatsapp", "dev-broker", 9092, allowed=False),
+        ExpectedConnection("deployment/dev-runner", health, 9090, allowed=True),
+        ExpectedConnection("statefulset/rules", health, 9090, allowed=False),
+        ExpectedConnection("pod/stranger", "kubernetes.default", 443, allowed=True, namespace=stranger_namespace),
+        ExpectedConnection("pod/stranger", health, 9090, allowed=False, namespace=stranger_namespace),
+        ExpectedConnection("pod/stranger", health, 8080, allowed=False, namespace=stranger_namespace),
     ]
 
 
-def wrong(kubectl: Kubectl, tried: list[Connection]) -> list[str]:
+def wrong(kubectl: Kubectl, tried: list[ExpectedConnection]) -> list[str]:
     """A sentence for each connection that was not as it has to be. Raises CommandFailed where one cannot be tried."""
     found = []
     for one in tried:

@@ -18,7 +18,7 @@ from dev.cluster.load import ClusterLoad
 from dev.cluster.load_job import PEOPLE, WORKS
 from dev.cluster.manifests import DEVELOPMENT_CLOCK, Variant, write_kustomization
 from dev.cluster.memory import memory_by_workload
-from dev.cluster.node import DEVELOPMENT_IMAGE, RUNTIME_IMAGE, Node, cluster_by_context
+from dev.cluster.node import DEVELOPMENT_IMAGE, RUNTIME_IMAGE, ClusterNode, cluster_by_context
 from dev.cluster.readiness_wait import until_ready
 from dev.cluster.report import Progress, StepResult
 from services.rules.rulebook.loader import read_folder, revision_of
@@ -55,7 +55,7 @@ class StepFailed(StetError):
     """A step saw something that must not be."""
 
 
-class Step(StrEnum):
+class ClusterStep(StrEnum):
     """In their order."""
 
     NODE = "node"
@@ -97,26 +97,26 @@ class ClusterRun:
 
     folder: Path
     report: Progress
-    node: Node | None
+    node: ClusterNode | None
     context: str
     seed: int
     results: list[StepResult] = field(default_factory=list)
     memory: Mapping[str, list[float]] = field(default_factory=dict)
     _probes: int = 0
 
-    def run(self, steps: Collection[Step]) -> bool:
-        """Run these steps in the order of ``Step``; whether all passed."""
-        doing: Mapping[Step, Callable[[], str]] = {
-            Step.NODE: self._bring_up,
-            Step.IMAGES: self._build_images,
-            Step.STORIES: self._play_stories,
-            Step.APPLY: self._apply,
-            Step.POLICIES: self._try_policies,
-            Step.RULES: self._switch_rules,
-            Step.LOAD: self._disrupt_under_load,
-            Step.RESTORE: self._restore,
+    def run(self, steps: Collection[ClusterStep]) -> bool:
+        """Run these steps in the order of ``ClusterStep``; whether all passed."""
+        doing: Mapping[ClusterStep, Callable[[], str]] = {
+            ClusterStep.NODE: self._bring_up,
+            ClusterStep.IMAGES: self._build_images,
+            ClusterStep.STORIES: self._play_stories,
+            ClusterStep.APPLY: self._apply,
+            ClusterStep.POLICIES: self._try_policies,
+            ClusterStep.RULES: self._switch_rules,
+            ClusterStep.LOAD: self._disrupt_under_load,
+            ClusterStep.RESTORE: self._restore,
         }
-        return all(self._step(step, doing[step]) for step in Step if step in steps)
+        return all(self._step(step, doing[step]) for step in ClusterStep if step in steps)
 
     def end(self) -> None:
         """Remove what the run made, and end the node."""
@@ -127,7 +127,7 @@ class ClusterRun:
         for namespace in (NAMESPACE, STORIES_NAMESPACE, STRANGER_NAMESPACE):
             self._kubectl(namespace).delete_namespace()
 
-    def _step(self, step: Step, do: Callable[[], str]) -> bool:
+    def _step(self, step: ClusterStep, do: Callable[[], str]) -> bool:
         self.report(f"— {step}")
         began = time.monotonic()
         try:
@@ -280,7 +280,7 @@ class ClusterRun:
             until_ready(kubectl, READY_SECONDS, self.report)
             self.report("the load is to end; waiting until all work is done")
         verdict = load.verdict([f"kill {workload}" for workload in WORKLOADS] + ["roll_out all"])
-        self._keep("verdict.txt", "\n".join(str(one) for finding in verdict.findings for one in finding.violations))
+        self._keep("verdict.txt", "\n".join(str(one) for result in verdict.results for one in result.violations))
         if refused:
             raise StepFailed(f"{refused} webhook requests were refused during the rollout")
         if not verdict.holds:
@@ -381,7 +381,7 @@ def _addresses(kubectl: Kubectl) -> dict[str, str]:
 
 
 def _violations(verdict: RunVerdict) -> str:
-    found = [str(one) for finding in verdict.findings for one in finding.violations]
+    found = [str(one) for result in verdict.results for one in result.violations]
     return f"{len(found)} violations: " + "; ".join(found[:5])
 
 

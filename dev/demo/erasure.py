@@ -40,7 +40,7 @@ _FILES_OF = "select object_key from ingest.media_files where person_id = $1 and 
 _ERASED_SINCE = "select person_id from ingest.erasures where requested_at >= $1"
 
 
-class CommandFailed(StetError):
+class OperatorCommandFailed(StetError):
     """A command of the operators ended with an error; the sentence is what it printed."""
 
 
@@ -113,7 +113,7 @@ async def _erase(stack: Stack, *arguments: str) -> list[dict[str, Any]]:
     )
     output, errors = await process.communicate()
     if process.returncode != 0:
-        raise CommandFailed(errors.decode())
+        raise OperatorCommandFailed(errors.decode())
     return [json.loads(line) for line in output.splitlines()]
 
 

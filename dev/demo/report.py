@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dev.demo.erasure import ErasedPerson
-from dev.demo.runner import DemoResult, StoryResult
+from dev.demo.runner import DemoResult, DemoStoryResult
 from dev.demo.story import LONDON, LineKind, TranscriptLine
 
 _LONGEST = 150  # characters of a line
@@ -53,7 +53,7 @@ def format_time(at: datetime) -> str:
     return f"{at.astimezone(LONDON):%a %d %b %H:%M}"
 
 
-def _print_story(console: Console, number: int, result: StoryResult) -> None:
+def _print_story(console: Console, number: int, result: DemoStoryResult) -> None:
     console.print()
     console.print(Rule(Text(f"{number}. {result.story.title}", style="bold"), align="left"))
     table = Table.grid(padding=(0, 1))

@@ -31,7 +31,7 @@ OnInstant = Callable[[datetime], None]
 
 
 @dataclass(frozen=True)
-class StoryResult:
+class DemoStoryResult:
     """``fault`` is None where the story ended as expected."""
 
     story: DemoStory
@@ -43,7 +43,7 @@ class StoryResult:
 class DemoResult:
     """``faults`` are those of no single story, such as a parked record or a message that no story expects."""
 
-    stories: Sequence[StoryResult]
+    stories: Sequence[DemoStoryResult]
     faults: Sequence[str]
 
     @property
@@ -67,7 +67,7 @@ async def play_stories(
         runs = [StoryRun(story, context) for story in stories]
         faults: dict[DemoStory, str] = {}
         await timeline.play([_play(run, faults) for run in runs])
-        results = [StoryResult(run.story, run.transcript, faults.get(run.story)) for run in runs]
+        results = [DemoStoryResult(run.story, run.transcript, faults.get(run.story)) for run in runs]
         return DemoResult(results, await unexpected_effects(context))
 
 

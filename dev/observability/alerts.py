@@ -11,7 +11,7 @@ from enum import StrEnum
 from dev.observability.promises import PAGE_RATES, PROMISES, TICKET_RATES, BurnRate, Promise, burn_expression
 
 
-class Severity(StrEnum):
+class AlertSeverity(StrEnum):
     """How soon a person must look."""
 
     PAGE = "page"
@@ -36,7 +36,7 @@ class Alert:
     """
 
     name: str
-    severity: Severity
+    severity: AlertSeverity
     expression: str
     holds: str
     summary: str
@@ -112,18 +112,18 @@ _PROMISE_SERIES = {
 
 
 def _promise_alerts() -> list[Alert]:
-    pages = [_promise_alert(promise, Severity.PAGE, PAGE_RATES) for promise in PROMISES]
-    return pages + [_promise_alert(promise, Severity.TICKET, TICKET_RATES) for promise in PROMISES]
+    pages = [_promise_alert(promise, AlertSeverity.PAGE, PAGE_RATES) for promise in PROMISES]
+    return pages + [_promise_alert(promise, AlertSeverity.TICKET, TICKET_RATES) for promise in PROMISES]
 
 
-def _promise_alert(promise: Promise, severity: Severity, rates: tuple[BurnRate, ...]) -> Alert:
+def _promise_alert(promise: Promise, severity: AlertSeverity, rates: tuple[BurnRate, ...]) -> Alert:
     name, summary, description = _PROMISE_ALERTS[promise.name]
     budget = f"The objective is {promise.objective:.1%} of 30 days; this pace uses up what may fail before its time."
     return Alert(
         name,
         severity,
         burn_expression(promise, rates),
-        "2m" if severity is Severity.PAGE else "15m",
+        "2m" if severity is AlertSeverity.PAGE else "15m",
         summary,
         f"{description} {budget}",
         "promise",
@@ -131,11 +131,11 @@ def _promise_alert(promise: Promise, severity: Severity, rates: tuple[BurnRate, 
     )
 
 
-def _promise_examples(promise: Promise, severity: Severity) -> tuple[Example, Example]:
+def _promise_examples(promise: Promise, severity: AlertSeverity) -> tuple[Example, Example]:
     """Of 40 events in each interval, half break the promise for a page, a tenth for a ticket, and none when silent."""
     kept, counted = _PROMISE_SERIES[promise.name]
-    broken = 20 if severity is Severity.PAGE else 4
-    interval, after = ("1m", "2h") if severity is Severity.PAGE else ("5m", "30h")
+    broken = 20 if severity is AlertSeverity.PAGE else 4
+    interval, after = ("1m", "2h") if severity is AlertSeverity.PAGE else ("5m", "30h")
     total = broken if promise.name == "webhook_accepted" else 40
     quiet = 0 if promise.name == "webhook_accepted" else 40
     fires = Example({kept: f"0+{40 - broken}", counted: f"0+{total}"}, after, interval)
@@ -160,7 +160,7 @@ def _builds(*services: str) -> dict[str, str]:
 _PROCESS_ALERTS = [
     Alert(
         "StetWatchdog",
-        Severity.NONE,
+        AlertSeverity.NONE,
         "vector(1)",
         "0s",
         "This alert always fires",
@@ -170,7 +170,7 @@ _PROCESS_ALERTS = [
     ),
     Alert(
         "StetServiceAbsent",
-        Severity.PAGE,
+        AlertSeverity.PAGE,
         _absent_services(),
         "3m",
         "No replica of {{ $labels.service }} is scraped",
@@ -180,7 +180,7 @@ _PROCESS_ALERTS = [
     ),
     Alert(
         "StetNotReady",
-        Severity.PAGE,
+        AlertSeverity.PAGE,
         'sum by (namespace, service) (rate(stet_http_requests_total{route="/readyz", status="503"}[5m])) > 0',
         "5m",
         "{{ $labels.service }} answers /readyz with 503",
@@ -190,7 +190,7 @@ _PROCESS_ALERTS = [
     ),
     Alert(
         "StetProcessRestarting",
-        Severity.TICKET,
+        AlertSeverity.TICKET,
         'max by (namespace, service) (changes(process_start_time_seconds{service!=""}[1h])) > 3',
         "0s",
         "A process of {{ $labels.service }} started more than three times in an hour",
@@ -200,7 +200,7 @@ _PROCESS_ALERTS = [
     ),
     Alert(
         "StetVersionSkew",
-        Severity.TICKET,
+        AlertSeverity.TICKET,
         "count by (namespace) (group by (namespace, version, commit) (stet_build_info)) > 1",
         "1h",
         "Replicas of two versions run side by side",
@@ -225,7 +225,7 @@ _PROCESS_ALERTS = [
     ),
     Alert(
         "StetTaskRestarting",
-        Severity.TICKET,
+        AlertSeverity.TICKET,
         "sum by (namespace, service, task) (increase(stet_task_restarts_total[1h])) > 2",
         "0s",
         "The task {{ $labels.task }} of {{ $labels.service }} was restarted more than twice in an hour",
@@ -235,7 +235,7 @@ _PROCESS_ALERTS = [
     ),
     Alert(
         "StetLoopErrors",
-        Severity.TICKET,
+        AlertSeverity.TICKET,
         "sum by (namespace, service, loop) (increase(stet_loop_errors_total[15m])) > 10",
         "5m",
         "The loop {{ $labels.loop }} of {{ $labels.service }} meets errors",
@@ -245,7 +245,7 @@ _PROCESS_ALERTS = [
     ),
     Alert(
         "StetLeaderCount",
-        Severity.PAGE,
+        AlertSeverity.PAGE,
         "sum by (namespace, service, task) (stet_leader) != 1",
         "3m",
         "{{ $labels.service }} has {{ $value }} leaders for {{ $labels.task }} instead of one",
@@ -263,7 +263,7 @@ _PROCESS_ALERTS = [
     ),
     Alert(
         "StetFileDescriptorsLow",
-        Severity.TICKET,
+        AlertSeverity.TICKET,
         'max by (namespace, service, instance) (process_open_fds{service!=""} / process_max_fds{service!=""}) > 0.8',
         "10m",
         "{{ $labels.service }} at {{ $labels.instance }} has four fifths of its file descriptors open",
@@ -276,7 +276,7 @@ _PROCESS_ALERTS = [
     ),
     Alert(
         "StetSecretRefused",
-        Severity.PAGE,
+        AlertSeverity.PAGE,
         "max by (namespace, service, secret) (stet_secret_refused) > 0",
         "5m",
         "{{ $labels.secret }} of {{ $labels.service }} is refused",
@@ -286,7 +286,7 @@ _PROCESS_ALERTS = [
     ),
     Alert(
         "StetDatabasePoolExhausted",
-        Severity.TICKET,
+        AlertSeverity.TICKET,
         'sum by (namespace, service, instance) (stet_database_pool_connections{state="in_use"})\n'
         "  >= 0.95 * sum by (namespace, service, instance) (stet_database_pool_max_connections)",
         "5m",
@@ -315,7 +315,7 @@ _PROCESS_ALERTS = [
 _INGEST_ALERTS = [
     Alert(
         "StetWebhookGapOpen",
-        Severity.TICKET,
+        AlertSeverity.TICKET,
         "max by (namespace) (stet_webhook_gap_open) > 0",
         "30m",
         "The coverage of the webhook has had a gap for half an hour",
@@ -325,7 +325,7 @@ _INGEST_ALERTS = [
     ),
     Alert(
         "StetPollStale",
-        Severity.TICKET,
+        AlertSeverity.TICKET,
         "max by (namespace) (stet_snapshot_age_seconds) > <30m>\n"
         "or (group by (namespace) (last_over_time(stet_snapshot_age_seconds[1d]))"
         " unless group by (namespace) (stet_snapshot_age_seconds))",
@@ -337,7 +337,7 @@ _INGEST_ALERTS = [
     ),
     Alert(
         "StetMediaNotFetched",
-        Severity.TICKET,
+        AlertSeverity.TICKET,
         "max by (namespace) (stet_media_waiting_age_seconds) > <1h>",
         "5m",
         "A file that somebody sent has not been fetched for an hour",
@@ -347,7 +347,7 @@ _INGEST_ALERTS = [
     ),
     Alert(
         "StetDocumentNotSent",
-        Severity.TICKET,
+        AlertSeverity.TICKET,
         "max by (namespace) (stet_document_waiting_age_seconds) > <1h>",
         "5m",
         "A document that goes with a message has not been fetched for an hour",
@@ -357,7 +357,7 @@ _INGEST_ALERTS = [
     ),
     Alert(
         "StetDocumentRefused",
-        Severity.TICKET,
+        AlertSeverity.TICKET,
         'sum by (namespace, outcome) (increase(stet_documents_total{outcome!~"ready|retried"}[1h])) > 0',
         "0m",
         "A document that goes with a message can never be had: {{ $labels.outcome }}",
@@ -367,7 +367,7 @@ _INGEST_ALERTS = [
     ),
     Alert(
         "StetConnectionsDropped",
-        Severity.TICKET,
+        AlertSeverity.TICKET,
         "sum by (namespace, reason) (increase("
         'stet_connections_dropped_total{reason=~"too_many_connections|body_memory_full"}[10m])) > 20',
         "5m",
@@ -383,7 +383,7 @@ _INGEST_ALERTS = [
 _PIPELINE_ALERTS = [
     Alert(
         "StetConsumerLagging",
-        Severity.PAGE,
+        AlertSeverity.PAGE,
         "max by (namespace, service, topic) (stet_consumer_lag_seconds) > <5m>",
         "2m",
         "{{ $labels.service }} has not read {{ $labels.topic }} to its end for more than five minutes",
@@ -393,7 +393,7 @@ _PIPELINE_ALERTS = [
     ),
     Alert(
         "StetOutboxStuck",
-        Severity.PAGE,
+        AlertSeverity.PAGE,
         "max by (namespace, service) (stet_oldest_outbox_record_age_seconds) > <2m>",
         "2m",
         "Records of {{ $labels.service }} have waited for Kafka for more than two minutes",
@@ -403,7 +403,7 @@ _PIPELINE_ALERTS = [
     ),
     Alert(
         "StetOutboxTopicBlocked",
-        Severity.PAGE,
+        AlertSeverity.PAGE,
         "sum by (namespace, service) (stet_outbox_blocked_topics) > 0",
         "2m",
         "Kafka refuses a topic that {{ $labels.service }} writes",
@@ -413,7 +413,7 @@ _PIPELINE_ALERTS = [
     ),
     Alert(
         "StetRecordsParked",
-        Severity.TICKET,
+        AlertSeverity.TICKET,
         "max by (namespace, service, reason) (stet_parked_records) > 0",
         "10m",
         "{{ $value }} records are parked in {{ $labels.service }}: {{ $labels.reason }}",
@@ -423,7 +423,7 @@ _PIPELINE_ALERTS = [
     ),
     Alert(
         "StetRecordsParkedFast",
-        Severity.PAGE,
+        AlertSeverity.PAGE,
         "sum by (namespace, service) (increase(stet_records_parked_total[10m])) > 50",
         "0s",
         "{{ $labels.service }} parks many records",
@@ -433,7 +433,7 @@ _PIPELINE_ALERTS = [
     ),
     Alert(
         "StetParkedRecordOld",
-        Severity.TICKET,
+        AlertSeverity.TICKET,
         "max by (namespace, service) (stet_oldest_parked_record_age_seconds) > <3d>",
         "10m",
         "A record has been parked in {{ $labels.service }} for more than three days",
@@ -443,7 +443,7 @@ _PIPELINE_ALERTS = [
     ),
     Alert(
         "StetErasureLate",
-        Severity.TICKET,
+        AlertSeverity.TICKET,
         "max by (namespace, service) (stet_oldest_open_erasure_age_seconds) > <22h>",
         "10m",
         "The erasure of a person in {{ $labels.service }} is not complete after 22 hours",
@@ -453,7 +453,7 @@ _PIPELINE_ALERTS = [
     ),
     Alert(
         "StetEventsWaiting",
-        Severity.TICKET,
+        AlertSeverity.TICKET,
         "max by (namespace) (stet_oldest_waiting_event_age_seconds) > <10m>",
         "5m",
         "An event has waited for an unknown person, work or message for ten minutes",
@@ -468,7 +468,7 @@ _PIPELINE_ALERTS = [
 _RULES_ALERTS = [
     Alert(
         "StetRevisionSkew",
-        Severity.TICKET,
+        AlertSeverity.TICKET,
         "count by (namespace) (group by (namespace, revision) (stet_rules_revision_info)) > 1",
         "15m",
         "Replicas of rules work with different revisions of the rules",
@@ -483,7 +483,7 @@ _RULES_ALERTS = [
     ),
     Alert(
         "StetRulesRefused",
-        Severity.TICKET,
+        AlertSeverity.TICKET,
         "max by (namespace) (stet_rulebook_refused) > 0",
         "5m",
         "New rules do not pass the check and are refused",
@@ -493,7 +493,7 @@ _RULES_ALERTS = [
     ),
     Alert(
         "StetCanaryTurnedBack",
-        Severity.TICKET,
+        AlertSeverity.TICKET,
         "max by (namespace) (stet_rulebook_canary_turned_back) > 0",
         "1m",
         "The canary of new rules passed a bound and was ended",
@@ -503,7 +503,7 @@ _RULES_ALERTS = [
     ),
     Alert(
         "StetRulesSourceUnread",
-        Severity.TICKET,
+        AlertSeverity.TICKET,
         "max by (namespace) (stet_rulebook_source_age_seconds) > <15m>",
         "5m",
         "The source of the rules has not been read for a quarter of an hour",
@@ -513,7 +513,7 @@ _RULES_ALERTS = [
     ),
     Alert(
         "StetRulesNotInForce",
-        Severity.TICKET,
+        AlertSeverity.TICKET,
         "max by (namespace) (stet_rulebook_differs) > 0",
         "1d",
         "The rules of the source have not been in force for a day",
@@ -523,7 +523,7 @@ _RULES_ALERTS = [
     ),
     Alert(
         "StetPartitionsBehind",
-        Severity.TICKET,
+        AlertSeverity.TICKET,
         "max by (namespace) (stet_rulebook_partitions_behind) > 0",
         "10m",
         "Partitions are not known to be decided by the revision in force",
@@ -533,7 +533,7 @@ _RULES_ALERTS = [
     ),
     Alert(
         "StetQuestionUnanswered",
-        Severity.TICKET,
+        AlertSeverity.TICKET,
         "max by (namespace, rule) (stet_oldest_open_question_age_seconds) > <21d>",
         "1h",
         "A question of {{ $labels.rule }} has been open for three weeks",
@@ -548,7 +548,7 @@ _RULES_ALERTS = [
     ),
     Alert(
         "StetChainsLate",
-        Severity.PAGE,
+        AlertSeverity.PAGE,
         "max by (namespace) (stet_oldest_due_chain_age_seconds) > <5m>",
         "2m",
         "A due step of a chain is more than five minutes late",
@@ -558,7 +558,7 @@ _RULES_ALERTS = [
     ),
     Alert(
         "StetChainsSetAside",
-        Severity.TICKET,
+        AlertSeverity.TICKET,
         "max by (namespace) (stet_chains_set_aside) > 0",
         "5m",
         "{{ $value }} chains are set aside",
@@ -568,7 +568,7 @@ _RULES_ALERTS = [
     ),
     Alert(
         "StetRuleStartsItself",
-        Severity.TICKET,
+        AlertSeverity.TICKET,
         'sum by (namespace, rule) (increase(stet_decisions_total{reason="too_many_starts"}[1h])) > 0',
         "0s",
         "The rule {{ $labels.rule }} was kept from starting again and again",
@@ -578,7 +578,7 @@ _RULES_ALERTS = [
     ),
     Alert(
         "StetShadowDisagreement",
-        Severity.TICKET,
+        AlertSeverity.TICKET,
         "sum by (namespace) (increase(stet_shadow_disagreements_total[1d])) > 0",
         "0s",
         "The evaluator and durable-rules gave different answers",
@@ -593,7 +593,7 @@ _RULES_ALERTS = [
 _DELIVERY_ALERTS = [
     Alert(
         "StetLineStopped",
-        Severity.PAGE,
+        AlertSeverity.PAGE,
         "max by (namespace, line) (stet_line_stopped) > 0",
         "2m",
         "The line {{ $labels.line }} sends nothing",
@@ -603,7 +603,7 @@ _DELIVERY_ALERTS = [
     ),
     Alert(
         "StetTemplateUnusable",
-        Severity.TICKET,
+        AlertSeverity.TICKET,
         "sum by (namespace, reason) (stet_template_waiting_messages) > 0",
         "10m",
         "{{ $value }} messages wait for a template: {{ $labels.reason }}",
@@ -613,7 +613,7 @@ _DELIVERY_ALERTS = [
     ),
     Alert(
         "StetTemplateRecategorised",
-        Severity.TICKET,
+        AlertSeverity.TICKET,
         "max by (namespace) (stet_templates_recategorised) > 0",
         "5m",
         "Meta has moved {{ $value }} templates to marketing",
@@ -623,7 +623,7 @@ _DELIVERY_ALERTS = [
     ),
     Alert(
         "StetPeopleBraked",
-        Severity.TICKET,
+        AlertSeverity.TICKET,
         'sum by (namespace) (increase(stet_decisions_total{reason="braked"}[1h])) > 20',
         "5m",
         "More than twenty messages of people were kept without an answer in an hour",
@@ -633,7 +633,7 @@ _DELIVERY_ALERTS = [
     ),
     Alert(
         "StetBudgetNearlySpent",
-        Severity.TICKET,
+        AlertSeverity.TICKET,
         "max by (namespace) (stet_budget_warning) > 0",
         "5m",
         "The messages of this month have cost most of its budget",
@@ -643,7 +643,7 @@ _DELIVERY_ALERTS = [
     ),
     Alert(
         "StetBudgetSpent",
-        Severity.TICKET,
+        AlertSeverity.TICKET,
         "max by (namespace) (stet_budget_held_messages) > 0",
         "5m",
         "{{ $value }} messages wait because the month's budget is spent",
@@ -653,7 +653,7 @@ _DELIVERY_ALERTS = [
     ),
     Alert(
         "StetPriceUnknown",
-        Severity.TICKET,
+        AlertSeverity.TICKET,
         "max by (namespace) (stet_month_unpriced_messages) > 0",
         "1h",
         "The rate card has no price for {{ $value }} messages of this month",
@@ -663,7 +663,7 @@ _DELIVERY_ALERTS = [
     ),
     Alert(
         "StetAccountLimited",
-        Severity.TICKET,
+        AlertSeverity.TICKET,
         'max by (namespace, reason) (stet_limited_messages{reason="portfolio_limit"}) > 0\n'
         'or max by (namespace, reason) (stet_limited_messages{reason="account_restricted"}) > 0',
         "15m",
@@ -674,7 +674,7 @@ _DELIVERY_ALERTS = [
     ),
     Alert(
         "StetMessagesWaiting",
-        Severity.PAGE,
+        AlertSeverity.PAGE,
         'max by (namespace, lane) (stet_oldest_waiting_message_age_seconds{lane="critical"}) > <10m>\n'
         'or max by (namespace, lane) (stet_oldest_waiting_message_age_seconds{lane="normal"}) > <2h>\n'
         'or max by (namespace, lane) (stet_oldest_waiting_message_age_seconds{lane="bulk"}) > <1d>',
@@ -686,7 +686,7 @@ _DELIVERY_ALERTS = [
     ),
     Alert(
         "StetCatchingUp",
-        Severity.PAGE,
+        AlertSeverity.PAGE,
         "max by (namespace) (stet_catching_up) > 0",
         "5m",
         "The dispatcher still reads what came before its start",
@@ -696,7 +696,7 @@ _DELIVERY_ALERTS = [
     ),
     Alert(
         "StetSendsRefused",
-        Severity.TICKET,
+        AlertSeverity.TICKET,
         'sum by (namespace) (rate(stet_sends_total{outcome="error"}[30m]))\n'
         "  > 0.2 * sum by (namespace) (rate(stet_sends_total[30m]))",
         "10m",
@@ -720,7 +720,7 @@ _DELIVERY_ALERTS = [
     ),
     Alert(
         "StetSendUncertain",
-        Severity.TICKET,
+        AlertSeverity.TICKET,
         "max by (namespace) (stet_oldest_uncertain_send_age_seconds) > <6h>",
         "10m",
         "A send has been uncertain for more than six hours",
@@ -730,7 +730,7 @@ _DELIVERY_ALERTS = [
     ),
     Alert(
         "StetMessagesSetAside",
-        Severity.TICKET,
+        AlertSeverity.TICKET,
         "max by (namespace) (stet_messages_set_aside) > 0",
         "5m",
         "{{ $value }} messages are set aside in the dispatcher",
@@ -740,7 +740,7 @@ _DELIVERY_ALERTS = [
     ),
     Alert(
         "StetPausedLong",
-        Severity.TICKET,
+        AlertSeverity.TICKET,
         "max by (namespace) (stet_oldest_message_pause_age_seconds or stet_oldest_rule_pause_age_seconds) > <1d>",
         "10m",
         "Something has been paused by an operator for more than a day",
@@ -755,7 +755,7 @@ _DELIVERY_ALERTS = [
 _WRITE_ALERTS = [
     Alert(
         "StetWritesPaused",
-        Severity.PAGE,
+        AlertSeverity.PAGE,
         "max by (namespace, reason) (stet_writes_paused) > 0",
         "15m",
         "Nothing is written to Consonance: {{ $labels.reason }}",
@@ -765,7 +765,7 @@ _WRITE_ALERTS = [
     ),
     Alert(
         "StetWritesPending",
-        Severity.PAGE,
+        AlertSeverity.PAGE,
         "max by (namespace) (stet_oldest_pending_write_age_seconds) > <30m>",
         "5m",
         "A write has not been settled for half an hour",
@@ -775,7 +775,7 @@ _WRITE_ALERTS = [
     ),
     Alert(
         "StetManualTaskOpen",
-        Severity.TICKET,
+        AlertSeverity.TICKET,
         "max by (namespace, operation) (stet_oldest_manual_task_age_seconds) > <2d>",
         "1h",
         "A manual task ({{ $labels.operation }}) has waited for a person for more than two days",
@@ -795,7 +795,7 @@ _WRITE_ALERTS = [
 _AUDIT_ALERTS = [
     Alert(
         "StetAuditGap",
-        Severity.PAGE,
+        AlertSeverity.PAGE,
         "max by (namespace, service, hop) (stet_audit_gaps) > 0",
         "5m",
         "The audit of {{ $labels.service }} found {{ $value }} gaps: {{ $labels.hop }}",
@@ -805,7 +805,7 @@ _AUDIT_ALERTS = [
     ),
     Alert(
         "StetAuditNotRunning",
-        Severity.TICKET,
+        AlertSeverity.TICKET,
         "time() - max by (namespace, service, hop) (stet_audit_last_run_timestamp_seconds) > <30m>",
         "5m",
         "The audit of {{ $labels.service }} has not run for half an hour: {{ $labels.hop }}",
@@ -820,7 +820,7 @@ _AUDIT_ALERTS = [
 _REPLICATION_ALERTS = [
     Alert(
         "StetPostgresStandbyMissing",
-        Severity.PAGE,
+        AlertSeverity.PAGE,
         'max by (namespace) (cnpg_collector_sync_replicas{value="observed"})\n'
         '  < max by (namespace) (cnpg_collector_sync_replicas{value="expected"})',
         "5m",
@@ -841,7 +841,7 @@ _REPLICATION_ALERTS = [
     ),
     Alert(
         "StetKafkaUnderReplicated",
-        Severity.TICKET,
+        AlertSeverity.TICKET,
         "sum by (namespace) (kafka_server_replicamanager_underreplicatedpartitions) > 0",
         "15m",
         "Kafka has partitions with fewer replicas than configured",
@@ -851,7 +851,7 @@ _REPLICATION_ALERTS = [
     ),
     Alert(
         "StetKafkaUnderMinIsr",
-        Severity.PAGE,
+        AlertSeverity.PAGE,
         "sum by (namespace) (kafka_server_replicamanager_underminisrpartitioncount) > 0",
         "2m",
         "Kafka takes no writes to some partitions",

@@ -19,7 +19,7 @@ from dev.tools import program
 _READY_SECONDS = 20
 
 
-class QueryFailed(Exception):
+class InvalidExpression(Exception):
     """Prometheus does not accept an expression; the text is its own."""
 
 
@@ -54,11 +54,11 @@ class Prometheus:
         return False
 
     async def query(self, expression: str) -> list[dict[str, Any]]:
-        """The series that the expression has now. Raises QueryFailed."""
+        """The series that the expression has now. Raises InvalidExpression."""
         return list((await self._get("query", query=expression))["result"])
 
     async def query_range(self, expression: str, start: float, end: float, step: float) -> list[dict[str, Any]]:
-        """The series between two instants. Raises QueryFailed."""
+        """The series between two instants. Raises InvalidExpression."""
         arguments = {"start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step:.3f}"}
         return list((await self._get("query_range", query=expression, **arguments))["result"])
 
@@ -84,7 +84,7 @@ class Prometheus:
         async with self.session.get(f"{self.url}/api/v1/{path}", params=arguments) as answer:
             document = await answer.json()
         if document["status"] != "success":
-            raise QueryFailed(document["error"])
+            raise InvalidExpression(document["error"])
         return document["data"]
 
 

@@ -12,25 +12,25 @@ RULES_FOLDER = ROOT / "rules"
 
 
 @dataclass(frozen=True)
-class RuleFile:
-    """``flow`` is the folder of the rule file: ``rights``, ``royalties``."""
+class DashboardRule:
+    """A rule that has a dashboard. ``flow`` is the folder of the rule file: ``rights``, ``royalties``."""
 
     name: str
     flow: str
     owner: str
 
 
-def read_rule_files(folder: Path = RULES_FOLDER) -> list[RuleFile]:
+def read_rule_files(folder: Path = RULES_FOLDER) -> list[DashboardRule]:
     """Raises ValueError where the folder is not a rulebook."""
     book, faults = load(read_folder(folder))
     if book is None:
         raise ValueError(f"{folder} does not load: {faults[0]}")
     rules = sorted(book.rules.values(), key=lambda rule: rule.name)
-    return [RuleFile(rule.name, Path(rule.location.file).parent.name, rule.owner) for rule in rules]
+    return [DashboardRule(rule.name, Path(rule.location.file).parent.name, rule.owner) for rule in rules]
 
 
-def by_owner(rules: Iterable[RuleFile]) -> dict[str, list[RuleFile]]:
-    owners: defaultdict[str, list[RuleFile]] = defaultdict(list)
+def by_owner(rules: Iterable[DashboardRule]) -> dict[str, list[DashboardRule]]:
+    owners: defaultdict[str, list[DashboardRule]] = defaultdict(list)
     for rule in rules:
         owners[rule.owner].append(rule)
     return dict(sorted(owners.items()))

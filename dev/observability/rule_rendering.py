@@ -10,7 +10,7 @@ from ruamel.yaml.scalarstring import LiteralScalarString
 from dev.observability.alerts import ALERT_GROUPS, ALERTS, Alert, Example
 from dev.observability.durations import TimeScale, parse_seconds
 from dev.observability.promises import RecordingRule, promise_records
-from dev.observability.rule_files import RuleFile
+from dev.observability.rule_files import DashboardRule
 
 RUNBOOKS = "https://stet.example/docs/operations/runbooks"
 """Where the runbook pages are served; a publisher gives its own with ``--runbooks``."""
@@ -20,7 +20,7 @@ _RECORDS = "stet-records"
 _LABELS = {"app.kubernetes.io/name": "stet", "app.kubernetes.io/part-of": "stet"}
 
 
-def rule_groups(rules: Iterable[RuleFile], scale: TimeScale, runbooks: str = RUNBOOKS) -> dict[str, Any]:
+def rule_groups(rules: Iterable[DashboardRule], scale: TimeScale, runbooks: str = RUNBOOKS) -> dict[str, Any]:
     """The content of a rules file."""
     records = [*promise_records(), *flow_records(rules)]
     recording = {"name": _RECORDS, "rules": [_recording(record, scale) for record in records]}
@@ -41,7 +41,7 @@ def prometheus_rule(groups: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def flow_records(rules: Iterable[RuleFile]) -> Iterable[RecordingRule]:
+def flow_records(rules: Iterable[DashboardRule]) -> Iterable[RecordingRule]:
     """One series for each rule with its flow and its owner, to be joined to the metrics that have only the rule."""
     for rule in rules:
         yield RecordingRule("stet:rule_info", "vector(1)", {"rule": rule.name, "flow": rule.flow, "owner": rule.owner})

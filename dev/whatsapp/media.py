@@ -37,8 +37,8 @@ UPLOAD_LIMITS = {
 
 
 @dataclass(frozen=True, slots=True)
-class MediaFile:
-    """``expires_at`` is monotonic."""
+class SimulatedMedia:
+    """A file that the simulated WhatsApp holds. ``expires_at`` is monotonic."""
 
     media_id: str
     mime: str
@@ -56,15 +56,15 @@ class MediaFiles:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._files: dict[str, MediaFile] = {}
+        self._files: dict[str, SimulatedMedia] = {}
         self._links: dict[str, tuple[str, float]] = {}
 
-    def add(self, media_id: str, mime: str, content: bytes, seconds: float = INBOUND_SECONDS) -> MediaFile:
-        file = MediaFile(media_id, mime, content, self._clock() + seconds)
+    def add(self, media_id: str, mime: str, content: bytes, seconds: float = INBOUND_SECONDS) -> SimulatedMedia:
+        file = SimulatedMedia(media_id, mime, content, self._clock() + seconds)
         self._files[media_id] = file
         return file
 
-    def upload(self, mime: str, content: bytes, number: str) -> MediaFile:
+    def upload(self, mime: str, content: bytes, number: str) -> SimulatedMedia:
         """Raises GraphError for a type that Meta does not take, and for a file that is too large for its type."""
         most = UPLOAD_LIMITS.get(mime)
         if most is None:
@@ -74,11 +74,11 @@ class MediaFiles:
         media_id = str(int.from_bytes(hashlib.sha256(f"{len(self._files)}".encode() + content).digest()[:8], "big"))[
             :16
         ]
-        file = MediaFile(media_id, mime, content, self._clock() + UPLOAD_SECONDS, number)
+        file = SimulatedMedia(media_id, mime, content, self._clock() + UPLOAD_SECONDS, number)
         self._files[media_id] = file
         return file
 
-    def find(self, media_id: str) -> MediaFile:
+    def find(self, media_id: str) -> SimulatedMedia:
         """Raises GraphError for an id that is unknown or has expired."""
         file = self._files.get(media_id)
         if file is None or file.expires_at <= self._clock():
@@ -97,7 +97,7 @@ class MediaFiles:
         self._links[token] = (media_id, self._clock() + LINK_SECONDS)
         return token
 
-    def linked(self, token: str) -> MediaFile | None:
+    def linked(self, token: str) -> SimulatedMedia | None:
         """None for a link that is unknown, or older than five minutes."""
         media_id, until = self._links.get(token, ("", 0.0))
         file = self._files.get(media_id)

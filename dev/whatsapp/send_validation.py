@@ -11,7 +11,7 @@ from dev.whatsapp.templates import ButtonKind, RegisteredTemplate, TemplateButto
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class RequestObject:
     """A JSON object inside a request, and where it was found."""
 
     value: dict[str, Any]
@@ -26,10 +26,10 @@ class Node:
             raise GraphError(131008, f"{self._at(key)} is required")
         return found
 
-    def child(self, key: str) -> "Node":
-        return node(self.required(key), self._at(key))
+    def child(self, key: str) -> "RequestObject":
+        return request_object(self.required(key), self._at(key))
 
-    def maybe(self, key: str) -> "Node | None":
+    def maybe(self, key: str) -> "RequestObject | None":
         return self.child(key) if self.value.get(key) is not None else None
 
     def text(self, key: str, most: int, *, code: int = 131009) -> str:
@@ -46,14 +46,14 @@ class Node:
     def maybe_text(self, key: str, most: int) -> str | None:
         return self.text(key, most) if self.value.get(key) is not None else None
 
-    def children(self, key: str, most: int) -> list["Node"]:
+    def children(self, key: str, most: int) -> list["RequestObject"]:
         """One to ``most`` objects."""
         found = self.required(key)
         if not isinstance(found, list):
             raise GraphError(131009, f"{self._at(key)} must be a list")
         if not 1 <= len(found) <= most:
             raise GraphError(131009, f"{self._at(key)} has {len(found)} items, 1 to {most} are allowed")
-        return [node(item, f"{self._at(key)}[{place}]") for place, item in enumerate(found)]
+        return [request_object(item, f"{self._at(key)}[{place}]") for place, item in enumerate(found)]
 
     def one_of(self, key: str, words: Collection[str]) -> str:
         found = self.required(key)
@@ -62,10 +62,10 @@ class Node:
         return str(found)
 
 
-def node(value: object, path: str) -> Node:
+def request_object(value: object, path: str) -> RequestObject:
     if not isinstance(value, dict):
         raise GraphError(131009, f"{path or 'the body'} must be an object")
-    return Node(value, path)
+    return RequestObject(value, path)
 
 
 def distinct(words: list[str], what: str) -> None:
@@ -81,7 +81,7 @@ CheckFile = Callable[[str], None]
 """Raises GraphError for the id of a file that this number may not send."""
 
 
-def document_of(said: Node, check_file: CheckFile) -> SentDocument:
+def document_of(said: RequestObject, check_file: CheckFile) -> SentDocument:
     """The node of a document: an id or a link, and a file name."""
     media_id, link = said.maybe_text("id", 100), said.maybe_text("link", 2000)
     if (media_id is None) is (link is None):
@@ -94,13 +94,13 @@ def document_of(said: Node, check_file: CheckFile) -> SentDocument:
 _FILE_NAME = 240  # Meta documents no limit
 
 
-def document(message: Node, check_file: CheckFile) -> Content:
+def document(message: RequestObject, check_file: CheckFile) -> Content:
     said = message.child("document")
     sent = document_of(said, check_file)
     return Content(MessageType.DOCUMENT, said.maybe_text("caption", 1024) or "", document=sent)
 
 
-def interactive(message: Node, check_file: CheckFile) -> Content:
+def interactive(message: RequestObject, check_file: CheckFile) -> Content:
     said = message.child("interactive")
     content = _READERS[said.one_of("type", _READERS)](said)
     header = said.maybe("header")
@@ -109,7 +109,7 @@ def interactive(message: Node, check_file: CheckFile) -> Content:
     return replace(content, document=document_of(header.child("document"), check_file))
 
 
-def _buttons(said: Node) -> Content:
+def _buttons(said: RequestObject) -> Content:
     text = _frame(said, body=1024, headers=_HEADERS)
     replies = [_reply(button) for button in said.child("action").children("buttons", 3)]
     distinct([reply.title for reply in replies], "button titles")
@@ -117,13 +117,13 @@ def _buttons(said: Node) -> Content:
     return Content(MessageType.INTERACTIVE, text, tuple(replies), TapKind.BUTTON)
 
 
-def _reply(button: Node) -> Choice:
+def _reply(button: RequestObject) -> Choice:
     button.one_of("type", ("reply",))
     reply = button.child("reply")
     return Choice(id=reply.text("id", 256), title=reply.text("title", 20))
 
 
-def _list(said: Node) -> Content:
+def _list(said: RequestObject) -> Content:
     text = _frame(said, body=4096, headers=("text",))
     action = said.child("action")
     action.text("button", 20)
@@ -138,11 +138,11 @@ def _list(said: Node) -> Content:
     return Content(MessageType.INTERACTIVE, text, tuple(rows), TapKind.ROW)
 
 
-def _row(row: Node) -> Choice:
+def _row(row: RequestObject) -> Choice:
     return Choice(row.text("id", 200), row.text("title", 24), row.maybe_text("description", 72))
 
 
-def _link(said: Node) -> Content:
+def _link(said: RequestObject) -> Content:
     text = _frame(said, body=1024, headers=_HEADERS)
     action = said.child("action")
     action.one_of("name", ("cta_url",))
@@ -153,7 +153,7 @@ def _link(said: Node) -> Content:
     return Content(MessageType.INTERACTIVE, text)
 
 
-def _frame(said: Node, *, body: int, headers: tuple[str, ...]) -> str:
+def _frame(said: RequestObject, *, body: int, headers: tuple[str, ...]) -> str:
     """Check header and footer; the body's text comes back."""
     header = said.maybe("header")
     if header is not None and header.one_of("type", headers) == "text":
@@ -164,7 +164,7 @@ def _frame(said: Node, *, body: int, headers: tuple[str, ...]) -> str:
     return said.child("body").text("text", body)
 
 
-_READERS: dict[str, Callable[[Node], Content]] = {"button": _buttons, "list": _list, "cta_url": _link}
+_READERS: dict[str, Callable[[RequestObject], Content]] = {"button": _buttons, "list": _list, "cta_url": _link}
 
 
 _BODY = 1024
@@ -177,7 +177,7 @@ class KnownTemplates(Protocol):
         """Raises GraphError where there is none, or none that may be sent."""
 
 
-def template(message: Node, known: KnownTemplates, check_file: CheckFile) -> Content:
+def template(message: RequestObject, known: KnownTemplates, check_file: CheckFile) -> Content:
     said = message.child("template")
     name = said.text("name", 512)
     language = said.child("language").text("code", 20)
@@ -202,7 +202,7 @@ def template(message: Node, known: KnownTemplates, check_file: CheckFile) -> Con
     )
 
 
-def _header(definition: RegisteredTemplate, parts: list[Node], check_file: CheckFile) -> SentDocument | None:
+def _header(definition: RegisteredTemplate, parts: list[RequestObject], check_file: CheckFile) -> SentDocument | None:
     if not parts:
         if definition.header is not None:
             raise GraphError(132012, f"header: {definition.name} needs a {definition.header}, none was given")
@@ -218,7 +218,7 @@ def _header(definition: RegisteredTemplate, parts: list[Node], check_file: Check
 _PARTS = ("header", "body", "button")
 
 
-def _body_values(definition: RegisteredTemplate, bodies: list[Node]) -> Mapping[str, str]:
+def _body_values(definition: RegisteredTemplate, bodies: list[RequestObject]) -> Mapping[str, str]:
     given = [item for body in bodies for item in (body.children("parameters", 100) if _has(body) else [])]
     if not definition.open and len(given) != len(definition.parameters):
         expected = len(definition.parameters)
@@ -229,11 +229,11 @@ def _body_values(definition: RegisteredTemplate, bodies: list[Node]) -> Mapping[
     return values
 
 
-def _has(body: Node) -> bool:
+def _has(body: RequestObject) -> bool:
     return bool(body.value.get("parameters"))
 
 
-def _name_of(item: Node, place: int, definition: RegisteredTemplate) -> str:
+def _name_of(item: RequestObject, place: int, definition: RegisteredTemplate) -> str:
     if definition.open:
         return str(item.value.get("parameter_name", place))
     if definition.positional:
@@ -243,7 +243,7 @@ def _name_of(item: Node, place: int, definition: RegisteredTemplate) -> str:
     return item.text("parameter_name", 512)
 
 
-def _value_of(item: Node) -> str:
+def _value_of(item: RequestObject) -> str:
     if item.required("type") != "text":
         raise GraphError(132012, f"{item.path}.type must be text")
     value = item.text("text", 32768)
@@ -252,7 +252,7 @@ def _value_of(item: Node) -> str:
     return value
 
 
-def _choices(definition: RegisteredTemplate, given: list[Node]) -> tuple[Choice, ...]:
+def _choices(definition: RegisteredTemplate, given: list[RequestObject]) -> tuple[Choice, ...]:
     payloads = dict(_button(definition, part) for part in given)
     if definition.open:
         return tuple(Choice(id=payload, title=payload) for _, payload in sorted(payloads.items()))
@@ -261,7 +261,7 @@ def _choices(definition: RegisteredTemplate, given: list[Node]) -> tuple[Choice,
     return tuple(Choice(id=payloads.get(place, it.text), title=it.text) for place, it in quick)
 
 
-def _button(definition: RegisteredTemplate, part: Node) -> tuple[int, str]:
+def _button(definition: RegisteredTemplate, part: RequestObject) -> tuple[int, str]:
     kind = part.one_of("sub_type", ("quick_reply", "url"))
     place = _index(part)
     if not definition.open and _kind_at(definition.buttons, place) != kind:
@@ -274,7 +274,7 @@ def _button(definition: RegisteredTemplate, part: Node) -> tuple[int, str]:
     return place, parameter.text("text", 2000)
 
 
-def _index(part: Node) -> int:
+def _index(part: RequestObject) -> int:
     found = str(part.required("index"))
     if not found.isdecimal():
         raise GraphError(131009, f"{part.path}.index must be a number from 0")
@@ -323,20 +323,20 @@ def phone_digits(to: str, home_code: str) -> str:
     return bare[1:] if bare.startswith("+") else home_code + bare
 
 
-def _top(body: object) -> Node:
+def _top(body: object) -> RequestObject:
     if not isinstance(body, dict) or body.get("messaging_product") != "whatsapp":
         raise GraphError(100, "the parameter messaging_product is required and must be whatsapp")
-    return Node(body, "")
+    return RequestObject(body, "")
 
 
-def _receipt(message: Node) -> ReadReceipt:
+def _receipt(message: RequestObject) -> ReadReceipt:
     message.one_of("status", ("read",))
     if (typing := message.maybe("typing_indicator")) is not None:
         typing.one_of("type", ("text",))
     return ReadReceipt(message.text("message_id", 512))
 
 
-def _addresses(message: Node) -> tuple[str | None, str | None]:
+def _addresses(message: RequestObject) -> tuple[str | None, str | None]:
     to, recipient = message.value.get("to"), message.value.get("recipient")
     if not to and not recipient:
         raise GraphError(100, "the parameter to is required")
@@ -349,7 +349,7 @@ def _addresses(message: Node) -> tuple[str | None, str | None]:
     return None, recipient
 
 
-def _content(message: Node, templates: KnownTemplates, check_file: CheckFile) -> Content:
+def _content(message: RequestObject, templates: KnownTemplates, check_file: CheckFile) -> Content:
     kind = message.value.get("type", "text")
     if kind == MessageType.TEXT:
         return Content(MessageType.TEXT, message.child("text").text("body", _TEXT, code=100))

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from dev.measure_code import Module, imports_within, longest_chain, read_module, repeated_classes
+from dev.measure_code import SOURCE, Module, classes_of, imports_within, longest_chain, read_module, repeated_classes
 
 
 def test_a_module_is_counted_with_its_public_classes_and_its_functions(tmp_path: Path) -> None:
@@ -14,9 +14,16 @@ def test_a_module_is_counted_with_its_public_classes_and_its_functions(tmp_path:
 
 
 def test_a_class_name_is_repeated_where_two_modules_define_it() -> None:
-    relay, inbox = (Module(Path(name), 1, (name, "Batch"), ()) for name in ("Relay", "Inbox"))
+    classes = {Path(name): (name, "Batch") for name in ("Relay", "Inbox")}
 
-    assert repeated_classes([relay, inbox]) == {"Batch": [Path("Relay"), Path("Inbox")]}
+    assert repeated_classes(classes) == {"Batch": [Path("Relay"), Path("Inbox")]}
+
+
+def test_no_class_name_stands_for_two_things() -> None:
+    classes = {path: names for part in SOURCE for path, names in classes_of(part).items()}
+
+    assert len(classes) > 300
+    assert repeated_classes(classes) == {}
 
 
 def test_the_longest_chain_starts_at_the_importing_module() -> None:

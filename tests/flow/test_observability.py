@@ -20,7 +20,7 @@ from dev.observability.catalogue import FOREIGN_METRICS, selectors
 from dev.observability.dashboards import dashboards
 from dev.observability.observed_stack import TIME_SCALE, ObservedStack
 from dev.observability.panels import Dashboard, Kind, Panel, Query
-from dev.observability.prometheus import QueryFailed, without_variables
+from dev.observability.prometheus import InvalidExpression, without_variables
 from dev.observability.rule_files import read_rule_files
 from dev.processes import family_of
 
@@ -94,7 +94,7 @@ async def _fault_of_query(observed: ObservedStack, page: Dashboard, panel: Panel
     window = f"{observed.elapsed}s" if "$__range" in query.expression else "10s"
     try:
         answer = await _numbers(observed, panel, without_variables(page.expression(query), window))
-    except QueryFailed as error:
+    except InvalidExpression as error:
         return str(error)
     if answer:
         return ""
@@ -115,7 +115,7 @@ async def _fault_of_alert(observed: ObservedStack, alert: Alert, names: set[str]
     """An alert is silent when all is well, so its metrics have to be scraped."""
     try:
         await observed.prometheus.query(TIME_SCALE.expression(alert.expression))
-    except QueryFailed as error:
+    except InvalidExpression as error:
         return str(error)
     return _not_scraped(alert.expression, names)
 

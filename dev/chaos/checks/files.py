@@ -37,7 +37,7 @@ class Violation:
 
 
 @dataclass
-class Finding:
+class CheckResult:
     """The result of one check: the number of things it judged, and its violations."""
 
     check: str

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
-from dev.chaos.checks.files import Finding, RecordedEvent, RecordedSend, Row, RunFiles, epoch
+from dev.chaos.checks.files import CheckResult, RecordedEvent, RecordedSend, Row, RunFiles, epoch
 
 IN_FLIGHT_SECONDS = 2.0
 """From the time at which every consumer could have a record to the time at which one on a busy machine has acted on it.
@@ -19,99 +19,99 @@ _THROTTLED = ("130429", "131056")
 _STALE = frozenset({"answered", "handled", "until", "gave_up", "replaced", "left_with_owner"})
 
 
-def sent_twice(files: RunFiles) -> Finding:
+def sent_twice(files: RunFiles) -> CheckResult:
     """WhatsApp takes a message id once, and once more for each repetition declared beforehand.
 
     A repetition is declared by ``resolved`` as ``resent``, or by a ``failed`` status of the earlier send, which proves
     that it did not arrive. An uncertain message with evidence of its delivery may not be sent again.
     """
-    finding = Finding("message sent twice")
+    result = CheckResult("message sent twice")
     for message_id, sends in files.sends_of.items():
-        finding.judged += 1
+        result.judged += 1
         arrived = [sent for sent in sends if not sent.failed]
         declared = [o for o in files.outcomes.get(message_id, ()) if o.data.get("resolution") == "resent"]
         if len(arrived) > 1 + len(declared):
-            finding.add_violation(f"arrived {len(arrived)} times, {len(declared)} repetitions declared", message_id)
-    return finding
+            result.add_violation(f"arrived {len(arrived)} times, {len(declared)} repetitions declared", message_id)
+    return result
 
 
-def same_text_twice(files: RunFiles) -> Finding:
+def same_text_twice(files: RunFiles) -> CheckResult:
     """One cause sends one text to one person once, whatever ids the messages have."""
-    finding = Finding("text sent twice")
+    result = CheckResult("text sent twice")
     said: dict[tuple[object, ...], set[str]] = defaultdict(set)
     for message_id, record in files.requested.items():
         if message_id in files.sends_of:
-            finding.judged += 1
+            result.judged += 1
             data = record.data
             said[record.event.get("causationid"), data["person_id"], data["say"], data["body"]].add(message_id)
     for (cause, person, say, _), ids in said.items():
         if len(ids) > 1:
-            finding.add_violation(f"{say} went {len(ids)} times to {person} for one cause {cause}", *ids)
-    return finding
+            result.add_violation(f"{say} went {len(ids)} times to {person} for one cause {cause}", *ids)
+    return result
 
 
-def not_requested(files: RunFiles) -> Finding:
+def not_requested(files: RunFiles) -> CheckResult:
     """WhatsApp took no message that rules did not request."""
-    finding = Finding("message without a request")
+    result = CheckResult("message without a request")
     for sent in files.sends:
-        finding.judged += 1
+        result.judged += 1
         if sent.message_id not in files.requested:
-            finding.add_violation("was sent and never requested", sent.message_id)
+            result.add_violation("was sent and never requested", sent.message_id)
     for row in files.rows["sent"]:
         if not row["biz_opaque_callback_data"]:
-            finding.add_violation("was sent without callback data", row["wamid"])
-    return finding
+            result.add_violation("was sent without callback data", row["wamid"])
+    return result
 
 
 # ------------------------------------------------------------------ after the reason is gone
 
 
-def withdrawn(files: RunFiles) -> Finding:
+def withdrawn(files: RunFiles) -> CheckResult:
     """No attempt begins after every consumer could read its withdrawal, except in flight (above)."""
-    finding = Finding("send after withdrawal")
+    result = CheckResult("send after withdrawal")
     for message_id, record in files.withdrawals.items():
-        finding.judged += 1
+        result.judged += 1
         for sent in files.sends_of.get(message_id, ()):
-            _late(finding, sent, record, f"went out {{late:.1f}} s after it was withdrawn ({record.data['reason']})")
-    return finding
+            _late(result, sent, record, f"went out {{late:.1f}} s after it was withdrawn ({record.data['reason']})")
+    return result
 
 
-def ended(files: RunFiles) -> Finding:
+def ended(files: RunFiles) -> CheckResult:
     """No question, reminder or offer of a chain is sent after the decision that ended the chain could be read.
 
     In flight is as above. Messages about the end itself have no buttons and are not meant, nor are replies to a tap.
     """
-    finding = Finding("send after the end")
+    result = CheckResult("send after the end")
     for chain_id, chain in files.chains.items():
         closing = closing_of(files, chain_id, chain)
         if closing is None:
             continue
-        finding.judged += 1
+        result.judged += 1
         replies = {m["message_id"] for m in chain.get("outgoing", ()) if m.get("reply")}
         for asked, sent in _questions(files, chain_id):
             if asked.time < closing.time and sent.message_id not in replies:
                 what = f"{asked.data['say']} went out {{late:.1f}} s after its chain was {chain['closing']}"
-                _late(finding, sent, closing, what, chain_id)
-    return finding
+                _late(result, sent, closing, what, chain_id)
+    return result
 
 
-def answered(files: RunFiles) -> Finding:
+def answered(files: RunFiles) -> CheckResult:
     """No question or reminder begins after this person's own answer was decided.
 
     In flight is as above. One that rules requests after that decision is late whatever the delay, unless the decision
     itself withdraws it.
     """
-    finding = Finding("late reminder")
+    result = CheckResult("late reminder")
     for chain_id, chain in files.chains.items():
         for person, decision in _answers(files, chain):
-            finding.judged += 1
+            result.judged += 1
             for asked, sent in _questions(files, chain_id, person):
                 what = f"{asked.data['say']} went out {{late:.1f}} s after {person} had answered"
                 if asked.data["say"] in _asking(files, str(chain["rule"])):
                     if asked.time > decision.time and asked.id not in _taken_back(decision):
-                        finding.add_violation("was asked for after the answer", asked.data["message_id"], chain_id)
-                    _late(finding, sent, decision, what, chain_id)
-    return finding
+                        result.add_violation("was asked for after the answer", asked.data["message_id"], chain_id)
+                    _late(result, sent, decision, what, chain_id)
+    return result
 
 
 def _taken_back(decision: RecordedEvent) -> set[str]:
@@ -123,53 +123,53 @@ _STALE_BUTTON = {"take": "take", "give_back": "done"}
 """Once one of these answers is decided, unsent messages of the chain that offer this one have lost their reason."""
 
 
-def handed_over(files: RunFiles) -> Finding:
+def handed_over(files: RunFiles) -> CheckResult:
     """No offer begins after the decision that a person had taken the matter, no reminder after it was given back.
 
     In flight is as above. A message that is requested later, or replies to a tap, is not meant.
     """
-    finding = Finding("offer after it was taken")
+    result = CheckResult("offer after it was taken")
     for chain_id, chain in files.chains.items():
         replies = {m["message_id"] for m in chain.get("outgoing", ()) if m.get("reply")}
         for record, verdict in files.verdicts.get(chain_id, ()):
             button = _STALE_BUTTON.get(verdict.get("step", ""))
             if button is None or verdict["reason"] != "answered":
                 continue
-            finding.judged += 1
+            result.judged += 1
             for asked, sent in _questions(files, chain_id):
                 if _offers(asked, button) and asked.time < record.time and sent.message_id not in replies:
                     what = f"{asked.data['say']} went out {{late:.1f}} s after {verdict['step']}"
-                    _late(finding, sent, record, what, chain_id)
-    return finding
+                    _late(result, sent, record, what, chain_id)
+    return result
 
 
 def _offers(asked: RecordedEvent, answer: str) -> bool:
     return any(button["button_id"].split(".")[2] == answer for button in asked.data["buttons"])
 
 
-def stopped(files: RunFiles) -> Finding:
+def stopped(files: RunFiles) -> CheckResult:
     """After the decision about STOP only its confirmation is requested; earlier requests may be in flight."""
-    finding = Finding("send after STOP")
+    result = CheckResult("send after STOP")
     by_person: dict[str, list[RecordedSend]] = defaultdict(list)
     for sent in files.sends:
         if sent.message_id in files.requested:
             by_person[files.requested[sent.message_id].data["person_id"]].append(sent)
     for person, decision in files.stops.items():
-        finding.judged += 1
+        result.judged += 1
         for sent in by_person.get(person, ()):
             asked = files.requested[sent.message_id]
             if asked.data["say"] == "stopped":
                 continue
             if asked.time > decision.time:
-                finding.add_violation(f"{asked.data['say']} was asked for after STOP", sent.message_id)
-            _late(finding, sent, decision, f"{asked.data['say']} went out {{late:.1f}} s after STOP")
-    return finding
+                result.add_violation(f"{asked.data['say']} was asked for after STOP", sent.message_id)
+            _late(result, sent, decision, f"{asked.data['say']} went out {{late:.1f}} s after STOP")
+    return result
 
 
-def _late(finding: Finding, sent: RecordedSend, known: RecordedEvent, sentence: str, *ids: str) -> None:
+def _late(result: CheckResult, sent: RecordedSend, known: RecordedEvent, sentence: str, *ids: str) -> None:
     late = sent.begun_at - known.seen_at
     if late > IN_FLIGHT_SECONDS:
-        finding.add_violation(sentence.format(late=late), f"{sent.message_id}.{sent.attempt}", *ids)
+        result.add_violation(sentence.format(late=late), f"{sent.message_id}.{sent.attempt}", *ids)
 
 
 def _questions(
@@ -241,23 +241,23 @@ def _ends(chain: Row, verdict: Row, reason: str | None) -> bool:
 # ------------------------------------------------------------------ order and limits
 
 
-def order(files: RunFiles) -> Finding:
+def order(files: RunFiles) -> CheckResult:
     """Messages of one line to one person arrive in the order of their requests, whatever held one back.
 
     An uncertain message may be overtaken by one begun later: it may have arrived, and uncertain sends hold nothing
     back. A message in flight may not: the other has to wait.
     """
-    finding = Finding("overtaken message")
+    result = CheckResult("overtaken message")
     for chat in _chats(files).values():
         for place, sent in enumerate(chat):
-            finding.judged += 1
+            result.judged += 1
             for earlier in chat[:place]:
                 if earlier.at > sent.at and not _in_doubt(files, earlier.message_id, sent.begun_at):
-                    finding.add_violation(
+                    result.add_violation(
                         f"arrived {earlier.at - sent.at:.1f} s after one to {sent.person} that was asked for later",
                         earlier.message_id, sent.message_id,
                     )  # fmt: skip
-    return finding
+    return result
 
 
 def _chats(files: RunFiles) -> Mapping[tuple[str, str], list[RecordedSend]]:
@@ -275,16 +275,16 @@ def _in_doubt(files: RunFiles, message_id: str, by: float) -> bool:
     return any(doubt.time <= by + _SAME_MOMENT for doubt in doubts)
 
 
-def limits(files: RunFiles) -> Finding:
+def limits(files: RunFiles) -> CheckResult:
     """The simulator refused nothing for its rate, and the accepted messages fit the rates of number and pair.
 
     A number's rate counts both directions. Nothing is in flight: a message counts when it arrives.
     """
-    finding = Finding("limit exceeded")
+    result = CheckResult("limit exceeded")
     for counts in files.rows["counts"]:
         for code in _THROTTLED:
             if refused := counts["errors"]["answer"].get(code, 0):
-                finding.add_violation(f"WhatsApp refused {refused} sends with {code}")
+                result.add_violation(f"WhatsApp refused {refused} sends with {code}")
     moves: list[tuple[float, str, RecordedSend | None]] = [(one.at, one.line, one) for one in files.sends]
     moves += [(epoch(row["at"]), row["line"], None) for row in files.rows["said"]]
     per_second = files.run["per_second"]
@@ -293,12 +293,12 @@ def limits(files: RunFiles) -> Finding:
         fits = numbers.take(line, at)
         if send is None:
             continue
-        finding.judged += 1
+        result.judged += 1
         if not fits:
-            finding.add_violation(f"line {files.run['lines'].get(line, line)} sent too fast", send.message_id)
+            result.add_violation(f"line {files.run['lines'].get(line, line)} sent too fast", send.message_id)
         if not pairs.take((line, send.person), at):
-            finding.add_violation("exceeded the rate of messages to this person", send.message_id)
-    return finding
+            result.add_violation("exceeded the rate of messages to this person", send.message_id)
+    return result
 
 
 class _Buckets:

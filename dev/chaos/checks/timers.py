@@ -3,27 +3,27 @@
 from collections.abc import Iterator
 from itertools import pairwise
 
-from dev.chaos.checks.files import ButtonTap, Finding, RecordedEvent, Row, RunFiles
+from dev.chaos.checks.files import ButtonTap, CheckResult, RecordedEvent, Row, RunFiles
 
 _CLOCK_SECONDS = 0.05  # instants in records are rounded, and a batch is decided at one instant
 _SHORTCUTS = frozenset({"not_me", "give_back", "take", "done"})
 
 
-def early(files: RunFiles) -> Finding:
+def early(files: RunFiles) -> CheckResult:
     """A step's first message is not requested before its wait has passed.
 
     A wait that the rules cut short is not meant: no recipient of the previous step could be reached, all declined, or
     one gave the matter back. Nothing is in flight: the instants are those of the decisions.
     """
-    finding = Finding("early timer")
+    result = CheckResult("early timer")
     for chain_id, asked in files.messages_of.items():
         chain = files.chains.get(chain_id, {})
         for before, step, wait in _followers(files, chain, asked):
-            finding.judged += 1
+            result.judged += 1
             early_by = before + wait - step.time
             if early_by > _CLOCK_SECONDS and not _cut_short(files, chain_id):
-                finding.add_violation(f"{step.data['say']} was asked for {early_by:.2f} s too soon", chain_id, step.id)
-    return finding
+                result.add_violation(f"{step.data['say']} was asked for {early_by:.2f} s too soon", chain_id, step.id)
+    return result
 
 
 def _followers(files: RunFiles, chain: Row, asked: list[RecordedEvent]) -> Iterator[tuple[float, RecordedEvent, float]]:
@@ -41,13 +41,13 @@ def _cut_short(files: RunFiles, chain_id: str) -> bool:
     return any(verdict.get("left_out") or verdict.get("step") in _SHORTCUTS for _, verdict in verdicts)
 
 
-def timer_before_answer(files: RunFiles) -> Finding:
+def timer_before_answer(files: RunFiles) -> CheckResult:
     """A reminder is not requested where an answer had arrived before the reminder was due.
 
     The fault: the answer was on its topic before the due instant, and was decided only after the reminder. There is no
     tolerance: a timer waits until its partitions are read up to its due time.
     """
-    finding = Finding("timer before the answer")
+    result = CheckResult("timer before the answer")
     first: dict[tuple[str, str], ButtonTap] = {}
     for tap in sorted(files.taps, key=lambda tap: tap.record.seen_at):
         asked = files.requested.get(tap.message_id)
@@ -56,14 +56,14 @@ def timer_before_answer(files: RunFiles) -> Finding:
     for (chain_id, person), tap in first.items():
         rule = files.chains.get(chain_id, {}).get("rule")
         for reminder, due in _reminders(files, chain_id, person, rule):
-            finding.judged += 1
+            result.judged += 1
             judged = files.decision(tap.record.id)
             if tap.record.seen_at < due and judged is not None and judged.time > reminder.time:
-                finding.add_violation(
+                result.add_violation(
                     f"{reminder.data['say']} was due {due - tap.record.seen_at:.2f} s after the answer had arrived",
                     chain_id, reminder.id, tap.record.id,
                 )  # fmt: skip
-    return finding
+    return result
 
 
 def _reminders(files: RunFiles, chain_id: str, person: str, rule: str | None) -> Iterator[tuple[RecordedEvent, float]]:
@@ -77,16 +77,16 @@ def _reminders(files: RunFiles, chain_id: str, person: str, rule: str | None) ->
                 yield record, max(base) + following["after"]
 
 
-def quiet_hours(files: RunFiles) -> Finding:
+def quiet_hours(files: RunFiles) -> CheckResult:
     """Sleepers get no message before their morning, except a reply to a message of their own."""
-    finding = Finding("sent in quiet hours")
+    result = CheckResult("sent in quiet hours")
     for sent in files.sends:
         asked = files.requested.get(sent.message_id)
         if asked is None or sent.person not in files.run["sleepers"] or asked.data.get("rule") != "chaos-held":
             continue
-        finding.judged += 1
+        result.judged += 1
         if asked.time < files.run["opens"] - _CLOCK_SECONDS and asked.data["say"].startswith("chaos_statement"):
-            finding.add_violation(
+            result.add_violation(
                 f"was asked for {files.run['opens'] - asked.time:.0f} s before the morning", sent.message_id
             )
-    return finding
+    return result

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dev.chaos.checks import ends, recovery, sends, timers, writes
-from dev.chaos.checks.files import Finding, RunFiles
+from dev.chaos.checks.files import CheckResult, RunFiles
 
 _LEAST: Mapping[str, int] = {
     "events accepted": 100,
@@ -58,32 +58,32 @@ def counts(files: RunFiles) -> dict[str, int]:
     }
 
 
-def enough(files: RunFiles) -> Finding:
+def enough(files: RunFiles) -> CheckResult:
     """Enough of everything that the checks judge happened, and each kind of disruption and fault came at least once."""
-    finding = Finding("too little judged")
+    result = CheckResult("too little judged")
     seen = counts(files)
     for name, least in (_LEAST | files.run.get("least", {})).items():
-        finding.judged += 1
+        result.judged += 1
         if seen[name] < least:
-            finding.add_violation(f"the run proves nothing: {seen[name]} {name}, at least {least} are needed")
+            result.add_violation(f"the run proves nothing: {seen[name]} {name}, at least {least} are needed")
     disrupted = Counter(f"{row['how']} {row['target']}" for row in files.rows["journal"] if row["kind"] == "disruption")
     for kind in files.run["kinds"]:
-        finding.judged += 1
+        result.judged += 1
         if not disrupted[kind]:
-            finding.add_violation(f"the run proves nothing: no disruption was “{kind}”")
+            result.add_violation(f"the run proves nothing: no disruption was “{kind}”")
     injected = Counter(row["fault"] for row in files.rows["journal"] if row["kind"] == "fault")
     for fault in files.run["faults"]:
-        finding.judged += 1
+        result.judged += 1
         if not injected[fault]:
-            finding.add_violation(f"the run proves nothing: no answer had the fault “{fault}”")
+            result.add_violation(f"the run proves nothing: no answer had the fault “{fault}”")
     if seen["messages sent"] < _SHARE_SENT * seen["messages requested"]:
-        finding.add_violation(
+        result.add_violation(
             f"the run proves nothing: of {seen['messages requested']} messages {seen['messages sent']} left"
         )
-    return finding
+    return result
 
 
-CHECKS: tuple[Callable[[RunFiles], Finding], ...] = (
+CHECKS: tuple[Callable[[RunFiles], CheckResult], ...] = (
     ends.events, ends.repeated_decisions, ends.parked, ends.refused, ends.decided_effects, ends.messages,
     ends.withdrawals, ends.notices,
     sends.sent_twice, sends.same_text_twice, sends.not_requested,
@@ -98,19 +98,19 @@ CHECKS: tuple[Callable[[RunFiles], Finding], ...] = (
 class RunVerdict:
     seed: int
     counts: dict[str, int]
-    findings: list[Finding]
+    results: list[CheckResult]
     recoveries: list[recovery.Recovery]
     ended: list[str]
 
     @property
     def holds(self) -> bool:
-        return not any(finding.violations for finding in self.findings)
+        return not any(result.violations for result in self.results)
 
 
 def judge_files(files: RunFiles) -> RunVerdict:
-    findings = [check(files) for check in CHECKS]
+    results = [check(files) for check in CHECKS]
     ended = [f"{one['name']} with {one['code']}: {one['last_log_line'][:200]}" for one in files.run["ended"]]
-    return RunVerdict(files.run["seed"], counts(files), findings, recovery.recoveries(files), ended)
+    return RunVerdict(files.run["seed"], counts(files), results, recovery.recoveries(files), ended)
 
 
 def judge(folder: Path) -> RunVerdict:

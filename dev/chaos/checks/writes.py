@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 
-from dev.chaos.checks.files import ButtonTap, Finding, RecordedEvent, Row, RunFiles
+from dev.chaos.checks.files import ButtonTap, CheckResult, RecordedEvent, Row, RunFiles
 from dev.chaos.checks.sends import closing_of
 
 _ENDS = frozenset({"verified", "already_applied", "conflict", "manual", "done_by_hand"})
@@ -12,26 +12,26 @@ _WRITING = frozenset({"approve", "decline", "seen", "send"})
 """Answers that ask for a write by themselves; ``confirm`` needs its quorum."""
 
 
-def answers(files: RunFiles) -> Finding:
+def answers(files: RunFiles) -> CheckResult:
     """The first answer to an open question gets its write requested.
 
     A question that had ended takes no answer: the decision that ended it is earlier than the decision about the answer.
     For simultaneous events these decisions count, so nothing is in flight.
     """
-    finding = Finding("unwritten answer")
+    result = CheckResult("unwritten answer")
     written = {record.data["evidence"]["chain_id"] for record in files.topic("writes.requested")}
     for chain_id, tap in _first_answers(files):
-        finding.judged += 1
+        result.judged += 1
         decision = files.decision(tap.record.id)
         if decision is None:
-            finding.add_violation(f"“{tap.answer}” was never decided", chain_id, tap.record.id)
+            result.add_violation(f"“{tap.answer}” was never decided", chain_id, tap.record.id)
         elif chain_id not in written and not _ended_before(files, chain_id, tap, decision):
-            finding.add_violation(f"“{tap.answer}” has no write", chain_id, tap.record.id)
+            result.add_violation(f"“{tap.answer}” has no write", chain_id, tap.record.id)
     for chain_id in _agreed(files):
-        finding.judged += 1
+        result.judged += 1
         if chain_id not in written:
-            finding.add_violation("all who were asked have confirmed, and there is no write", chain_id)
-    return finding
+            result.add_violation("all who were asked have confirmed, and there is no write", chain_id)
+    return result
 
 
 def _first_answers(files: RunFiles) -> Iterator[tuple[str, ButtonTap]]:
@@ -76,54 +76,54 @@ def _agreed(files: RunFiles) -> Iterator[str]:
             yield chain_id
 
 
-def requested_twice(files: RunFiles) -> Finding:
+def requested_twice(files: RunFiles) -> CheckResult:
     """One chain requests at most one write of each operation."""
-    finding = Finding("write asked for twice")
+    result = CheckResult("write asked for twice")
     asked: dict[tuple[str, str], set[str]] = defaultdict(set)
     for record in files.topic("writes.requested"):
-        finding.judged += 1
+        result.judged += 1
         asked[record.data["evidence"]["chain_id"], record.data["input"]["operation"]].add(record.data["write_id"])
     for (chain_id, operation), ids in asked.items():
         if len(ids) > 1:
-            finding.add_violation(f"{operation} was asked for {len(ids)} times", chain_id, *sorted(ids))
-    return finding
+            result.add_violation(f"{operation} was asked for {len(ids)} times", chain_id, *sorted(ids))
+    return result
 
 
-def ends(files: RunFiles) -> Finding:
+def ends(files: RunFiles) -> CheckResult:
     """Every requested write is verified, already applied, in conflict or a manual task; unknown is no end."""
-    finding = Finding("write without an end")
+    result = CheckResult("write without an end")
     for record in files.topic("writes.requested"):
-        finding.judged += 1
+        result.judged += 1
         kinds = {outcome.kind for outcome in files.written.get(record.data["write_id"], ())}
         if not kinds & _ENDS:
             said = ", ".join(sorted(kinds)) or "nothing"
-            finding.add_violation(f"{record.data['input']['operation']} ended as {said}", record.data["write_id"])
-    return finding
+            result.add_violation(f"{record.data['input']['operation']} ended as {said}", record.data["write_id"])
+    return result
 
 
-def missing_in_consonance(files: RunFiles) -> Finding:
+def missing_in_consonance(files: RunFiles) -> CheckResult:
     """A write with a successful outcome is in Consonance's log."""
-    finding = Finding("write missing in Consonance")
+    result = CheckResult("write missing in Consonance")
     applied = {key for row in files.rows["written"] if row["fate"] != "refused" for key in [_log_key(row)]}
     for record in files.topic("writes.requested"):
         kinds = {outcome.kind for outcome in files.written.get(record.data["write_id"], ())}
         if kinds & _STANDS:
-            finding.judged += 1
+            result.judged += 1
             missing = [key for key in _keys(record.data["input"]) if key not in applied]
             if missing:
-                finding.add_violation(f"is not in the log of Consonance: {missing[0]}", record.data["write_id"])
-    return finding
+                result.add_violation(f"is not in the log of Consonance: {missing[0]}", record.data["write_id"])
+    return result
 
 
-def applied_twice(files: RunFiles) -> Finding:
+def applied_twice(files: RunFiles) -> CheckResult:
     """Consonance applied nothing twice; a repetition that found the value there is not counted."""
-    finding = Finding("written twice")
+    result = CheckResult("written twice")
     applied = Counter(_log_key(row) for row in files.rows["written"] if row["fate"] == "applied")
     for key, number in applied.items():
-        finding.judged += 1
+        result.judged += 1
         if number > 1 and key[0] in _IDENTITY:
-            finding.add_violation(f"{key[0]} was applied {number} times", *key[1:])
-    return finding
+            result.add_violation(f"{key[0]} was applied {number} times", *key[1:])
+    return result
 
 
 _IDENTITY: dict[str, Callable[[Row], tuple[object, ...]]] = {

@@ -12,10 +12,10 @@ from dev.observability.dashboards.platform import platform_dashboard
 from dev.observability.dashboards.promise import promise_dashboard
 from dev.observability.dashboards.rules import owner_dashboard, rules_dashboard
 from dev.observability.panels import Dashboard
-from dev.observability.rule_files import RuleFile, by_owner
+from dev.observability.rule_files import DashboardRule, by_owner
 
 
-def dashboards(rules: Iterable[RuleFile]) -> list[Dashboard]:
+def dashboards(rules: Iterable[DashboardRule]) -> list[Dashboard]:
     overview = [
         promise_dashboard(),
         flows_dashboard(),

@@ -40,7 +40,7 @@ class DropReason(StrEnum):
     BODY_MEMORY_FULL = "body_memory_full"
 
 
-class Connection(Protocol):
+class TrackedConnection(Protocol):
     """``state`` and ``body_bytes`` (bytes of bodies in memory) are changed only by the table."""
 
     state: ConnectionState
@@ -101,12 +101,14 @@ class ConnectionTable:
         self.handling: set[asyncio.Task[None]] = set()
         self._limits = limits
         self._on_dropped = on_dropped
-        self._entered_at: dict[ConnectionState, dict[Connection, float]] = {state: {} for state in ConnectionState}
+        self._entered_at: dict[ConnectionState, dict[TrackedConnection, float]] = {
+            state: {} for state in ConnectionState
+        }
 
     def __len__(self) -> int:
         return sum(map(len, self._entered_at.values()))
 
-    def admit(self, connection: Connection, now: float) -> bool:
+    def admit(self, connection: TrackedConnection, now: float) -> bool:
         """Add a connection, in the place of an older one if necessary; False where there is no place."""
         full = len(self) >= self._limits.connections
         if full and not self._make_room(DropReason.TOO_MANY_CONNECTIONS, _DROP_ORDER):
@@ -115,18 +117,18 @@ class ConnectionTable:
         self._entered_at[connection.state][connection] = now
         return True
 
-    def set_state(self, connection: Connection, state: ConnectionState, now: float) -> None:
+    def set_state(self, connection: TrackedConnection, state: ConnectionState, now: float) -> None:
         """The state begins now, and its time limit with it."""
         del self._entered_at[connection.state][connection]
         connection.state = state
         self._entered_at[state][connection] = now
 
-    def remove(self, connection: Connection) -> None:
+    def remove(self, connection: TrackedConnection) -> None:
         """Forget a connection that is closed."""
         self._entered_at[connection.state].pop(connection, None)
         self.release_bytes(connection, connection.body_bytes)
 
-    def reserve_bytes(self, connection: Connection, size: int) -> bool:
+    def reserve_bytes(self, connection: TrackedConnection, size: int) -> bool:
         """Count more bytes of its body; False where neither memory nor an older body to drop is left."""
         while self.body_bytes + size > self._limits.body_bytes:
             if not self._make_room(DropReason.BODY_MEMORY_FULL, (ConnectionState.BODY,)):
@@ -138,7 +140,7 @@ class ConnectionTable:
         self.body_bytes += size
         return True
 
-    def release_bytes(self, connection: Connection, size: int) -> None:
+    def release_bytes(self, connection: TrackedConnection, size: int) -> None:
         """Count bytes of its bodies as free again."""
         connection.body_bytes -= size
         self.body_bytes -= size
@@ -158,10 +160,10 @@ class ConnectionTable:
         self.handling.add(task)
         task.add_done_callback(self.handling.discard)
 
-    def in_states(self, *states: ConnectionState) -> list[Connection]:
+    def in_states(self, *states: ConnectionState) -> list[TrackedConnection]:
         return [connection for state in states for connection in self._entered_at[state]]
 
-    def _time_out(self, connection: Connection, state: ConnectionState) -> None:
+    def _time_out(self, connection: TrackedConnection, state: ConnectionState) -> None:
         reason = _TIMEOUTS.get(state)
         if reason is None:
             connection.abort()
@@ -177,7 +179,7 @@ class ConnectionTable:
                 return True
         return False
 
-    def _drop(self, connection: Connection, reason: DropReason) -> None:
+    def _drop(self, connection: TrackedConnection, reason: DropReason) -> None:
         if connection.state is not ConnectionState.CLOSING:
             self._on_dropped(reason)
         if reason is DropReason.TOO_MANY_CONNECTIONS:  # its place is needed now
@@ -187,7 +189,7 @@ class ConnectionTable:
             connection.drop(reason)
 
 
-def _entered_before(entered_at: dict[Connection, float], instant: float) -> list[Connection]:
+def _entered_before(entered_at: dict[TrackedConnection, float], instant: float) -> list[TrackedConnection]:
     found = []
     for connection, entered in entered_at.items():
         if entered > instant:

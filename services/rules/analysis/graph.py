@@ -23,7 +23,7 @@ from shared.clients.working_calendar import Duration
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class FlowchartNode:
     """``beside`` is the node it stands beside; None for one in the line of steps."""
 
     name: str
@@ -41,25 +41,25 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    nodes: tuple[Node, ...]
+    nodes: tuple[FlowchartNode, ...]
     edges: tuple[Edge, ...]
 
 
 def graph_of(rule: Rule) -> Graph:
-    nodes = [Node("start", f"{rule.name}: on {' or '.join(rule.events)}")]
+    nodes = [FlowchartNode("start", f"{rule.name}: on {' or '.join(rule.events)}")]
     edges = []
     before = "start"
     for step in rule.steps:
         name = f"s{step.index + 1}"
-        nodes.append(Node(name, _step_text(step), is_end=step.verb is Verb.GIVE_UP))
+        nodes.append(FlowchartNode(name, _step_text(step), is_end=step.verb is Verb.GIVE_UP))
         edges.append(Edge(before, name, _time_text(step.timing)))
         for number, answer in enumerate(step.answers.values(), 1):
-            nodes.append(Node(f"{name}a{number}", _answer_text(answer), beside=name, is_end=answer.final))
+            nodes.append(FlowchartNode(f"{name}a{number}", _answer_text(answer), beside=name, is_end=answer.final))
             edges.append(Edge(name, f"{name}a{number}", answer.name))
         before = name
     for number, until in enumerate(rule.until, 1):
         told = f", tell {_people(until.tell.who)}" if until.tell else ""
-        nodes.append(Node(f"u{number}", f"ends{told}", beside="start", is_end=True))
+        nodes.append(FlowchartNode(f"u{number}", f"ends{told}", beside="start", is_end=True))
         edges.append(Edge("start", f"u{number}", f"until {until.event}"))
     return Graph(tuple(nodes), tuple(edges))
 
@@ -146,7 +146,7 @@ _TITLE = 34
 
 @dataclass(frozen=True, slots=True)
 class _Box:
-    node: Node
+    node: FlowchartNode
     x: int
     y: int
     lines: tuple[str, ...]

@@ -10,7 +10,7 @@ from dev.cluster import clock_file
 from dev.cluster.in_cluster import ClusterStack, PodAddresses
 from dev.cluster.kubectl import CommandFailed, run_command
 from dev.cluster.memory import working_sets, workload_of
-from dev.cluster.node import Node, exported_variables
+from dev.cluster.node import ClusterNode, exported_variables
 from dev.cluster.policies import connections
 from dev.cluster.webhook_counts import failed_attempts
 from dev.layout import Neighbours
@@ -43,7 +43,7 @@ def test_the_variables_of_a_node_are_read_from_its_script() -> None:
 
 def test_a_node_that_is_no_program_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match=r"NODE: .*node\.sh is no program"):
-        Node(tmp_path / "node.sh")
+        ClusterNode(tmp_path / "node.sh")
 
 
 def test_a_failed_command_tells_what_it_wrote() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from dev.layout import ROOT
 from dev.observability.__main__ import DEPLOY, RULES, SLOW_UNIT_TESTS, UNIT_TESTS
-from dev.observability.alerts import ALERTS, Alert, Severity
+from dev.observability.alerts import ALERTS, Alert, AlertSeverity
 from dev.observability.dashboards import dashboards
 from dev.observability.durations import TimeScale
 from dev.observability.prometheus import promtool
@@ -30,7 +30,7 @@ def test_an_alert_reads_only_metrics_and_labels_that_exist(alert: Alert) -> None
 
 @_each_alert
 def test_an_alert_has_a_series_that_fires_it_and_one_that_does_not(alert: Alert) -> None:
-    assert alert.fires.series or alert.severity is Severity.NONE
+    assert alert.fires.series or alert.severity is AlertSeverity.NONE
     assert (alert.silent is None) == (alert.name == "StetWatchdog"), "only the dead man's switch always fires"
 
 
@@ -61,7 +61,7 @@ def test_every_runbook_page_belongs_to_an_alert_and_is_listed() -> None:
 def test_every_promise_has_an_alert_that_pages_and_one_that_files_a_ticket() -> None:
     for promise in PROMISES:
         watching = [alert for alert in ALERTS if f'promise="{promise.name}"' in alert.expression]
-        assert {alert.severity for alert in watching} == {Severity.PAGE, Severity.TICKET}
+        assert {alert.severity for alert in watching} == {AlertSeverity.PAGE, AlertSeverity.TICKET}
 
 
 def test_a_scale_shortens_every_duration_and_nothing_else() -> None:
