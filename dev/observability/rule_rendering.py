@@ -7,7 +7,8 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.scalarstring import LiteralScalarString
 
-from dev.observability.alerts import ALERT_GROUPS, ALERTS, Alert, Example
+from dev.observability.alerts import ALERT_GROUPS, ALERTS
+from dev.observability.alerts.definition import Alert, Example
 from dev.observability.durations import TimeScale, parse_seconds
 from dev.observability.promises import RecordingRule, promise_records
 from dev.observability.rule_files import DashboardRule

@@ -15,7 +15,8 @@ from aiokafka import AIOKafkaProducer
 
 from dev.demo.runner import DemoResult
 from dev.demo.stories import blocks, metadata, rights
-from dev.observability.alerts import ALERTS, Alert
+from dev.observability.alerts import ALERTS
+from dev.observability.alerts.definition import Alert
 from dev.observability.catalogue import FOREIGN_METRICS, selectors
 from dev.observability.dashboards import dashboards
 from dev.observability.observed_stack import TIME_SCALE, ObservedStack

@@ -7,7 +7,8 @@ import pytest
 
 from dev.layout import ROOT
 from dev.observability.__main__ import DEPLOY, RULES, SLOW_UNIT_TESTS, UNIT_TESTS
-from dev.observability.alerts import ALERTS, Alert, AlertSeverity
+from dev.observability.alerts import ALERTS
+from dev.observability.alerts.definition import Alert, AlertSeverity
 from dev.observability.dashboards import dashboards
 from dev.observability.durations import TimeScale
 from dev.observability.prometheus import promtool
