@@ -85,6 +85,7 @@ class MessageUpdater:
         if not updates:
             return {}
         loaded = await self.store.load(tx.connection, (update.message_id for update in updates))
+        tx.read_clock()
         unit = _UnitOfWork({message_id: message for message_id, (message, _) in loaded.items()})
         tally = MessageTally()
         for update in updates:

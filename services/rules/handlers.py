@@ -295,7 +295,9 @@ class RulesHandlers:
             await waiting_events.expire_waits(tx.connection, opting_out, tx.now)
 
     async def _load_facts(self, tx: Transaction, required: RequiredFacts) -> Facts:
+        """With the chains locked; decisions are made at the time after that."""
         facts = await store.load(tx.connection, self.tenant, required)
+        tx.read_clock()
         await self.rollout.engines.registry.load_earlier(
             tx.connection, (chain.revision for chain in facts.chains.values())
         )

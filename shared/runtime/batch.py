@@ -229,7 +229,7 @@ class BatchProcessor:
         with database_span(self.service):
             async with self._pool.acquire() as connection, connection.transaction():
                 await advance_progress(connection, ranges)
-                tx = Transaction(connection, self.service, self._clock.now())
+                tx = Transaction(connection, self.service, self._clock.now(), self._clock)
                 handled_any = await self._apply(tx, items, received)
         tx.committed()
         for partition, offsets in ranges.items():
@@ -243,7 +243,7 @@ class BatchProcessor:
         """Whether any event was new to the handler."""
         if received:
             await acquire_locks(tx.connection, self.service, self._handler.locks(received))
-            tx.now = self._clock.now()
+            tx.read_clock()
         if len(received) < len(items):
             await _park(tx, items)
         new = await enter_inbox(tx.connection, received) if received else []

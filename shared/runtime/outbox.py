@@ -75,13 +75,25 @@ class RecordOrigin:
 
 @dataclass(slots=True)
 class Transaction:
-    """An open database transaction. ``now`` is business time, the same for everything in it."""
+    """An open database transaction. ``now`` is business time, the same for everything that it decides.
+
+    Without a ``clock`` it never changes.
+    """
 
     connection: Connection
     service: str
     now: datetime
+    clock: Clock | None = None
     _outgoing: list[tuple[str, bytes | None, bytes, bytes | None]] = field(default_factory=list)
     _on_commit: list[Callable[[], None]] = field(default_factory=list)
+
+    def read_clock(self) -> None:
+        """Read ``now`` anew, once all rows are locked that a decision depends on.
+
+        Where it waited for them, what it decides is then not earlier than what the other transaction did.
+        """
+        if self.clock is not None:
+            self.now = self.clock.now()
 
     def on_commit(self, act: Callable[[], None]) -> None:
         """Act once this is committed; for metrics, which must not count what is rolled back and done again."""
@@ -139,7 +151,7 @@ async def transaction(
     with database_span(service):
         async with pool.acquire() as connection, connection.transaction():
             await acquire_locks(connection, service, locks)
-            tx = Transaction(connection, service, clock.now())
+            tx = Transaction(connection, service, clock.now(), clock)
             yield tx
             await tx.flush()
     tx.committed()

@@ -17,6 +17,7 @@ from shared.runtime.failures import LocksBusy
 from shared.runtime.outbox import transaction
 from tests.services.rules.rules_service import (
     RulesUnderTest,
+    button_tap,
     golden_event,
     message_accepted,
     party_ref,
@@ -31,6 +32,7 @@ pytestmark = pytest.mark.integration
 NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
 STAFF = (11, 12, 21, 22, 31, 40, 41, 51, 52, 53, 61, 71)
 AUTHOR = person_of(801)
+HOLDER = person_of(900)
 
 
 @pytest.fixture
@@ -110,6 +112,26 @@ async def test_an_opt_out_waits_for_the_earlier_work_event_and_withdraws_its_mes
     await begun(service, change, repeated(service, batch(service, text_message(801, "STOP", NOW))))
     assert (AUTHOR, "stage_changed") in await service.requested()
     assert await unsent_to(service) == set()
+
+
+async def test_a_decision_is_not_earlier_than_the_one_it_waited_for(service: RulesUnderTest) -> None:
+    """An answer that waits for the withdrawal of its request is decided after it, which is why it changes nothing."""
+    work = golden_event("consonance.work.observed.v1", work={"work_id": 61418, "title": "A Grammar of Tides"})
+    await service.receive(*map(person_observed, (812, 900)), work)
+    await service.receive(golden_event("consonance.rights.approval_requested.v1"))
+    question = await service.last_to(HOLDER)
+    await service.receive(message_accepted(question.message_id, HOLDER, NOW))
+    withdrawal = batch(service, golden_event("consonance.rights.request_withdrawn.v1"))
+    answer = batch(service, button_tap(question, "approve", NOW))
+    async with transaction(service.pool, service.clock, "rules", locks=service.rules.locks(withdrawal)) as tx:
+        await service.rules.handle(tx, withdrawal)
+        task = asyncio.ensure_future(service.receive_batch(answer))
+        done, _ = await asyncio.wait([task], timeout=0.5)
+        assert not done, "it waits for the chain"
+        service.clock.at += timedelta(seconds=1)
+    await task
+    decided = [event["data"]["decided_at"] for event in await service.published("decisions")]
+    assert decided[-1] == "2027-03-03T10:00:01Z", "the answer, which came too late"
 
 
 async def test_an_opt_out_withdraws_what_may_still_go_of_chains_that_have_ended(service: RulesUnderTest) -> None:
