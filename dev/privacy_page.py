@@ -69,6 +69,7 @@ _KEPT = {
     Retention.INBOX: "until it is handled",
     Retention.PARKED: "`STET_KEEP_PARKED_DAYS` after it is settled",
     Retention.MEDIA: "`STET_KEEP_MEDIA_DAYS`",
+    Retention.REPORTS: "`STET_KEEP_INBOX_DAYS`",
     Retention.INPUTS: "`STET_KEEP_DECISION_INPUTS_DAYS`",
     Retention.SOURCE: "while Consonance shows it",
     Retention.PERSON: "while the person is known",

@@ -45,6 +45,7 @@ async def main() -> None:
         process.task("measure", loops.measure)
         old = (RETENTION.delete_old_chains, RETENTION.delete_old_answers)
         expiries = [Expiry(deletion(process.pool, query), settings.keep_chains_days) for query in old]
+        expiries.append(Expiry(deletion(process.pool, RETENTION.delete_old_file_reports), settings.keep_inbox_days))
         process.task("retention", lambda: delete_expired(process.clock, expiries))
         process.task("inputs", lambda: recorded_inputs.delete_old(process.pool, kept))
         process.audit(*audit_hops(settings))

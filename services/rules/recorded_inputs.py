@@ -13,13 +13,15 @@ from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event
 from shared.contracts.ids import PersonId, TenantId
 from shared.contracts.values import encode
-from shared.contracts.whatsapp import MessageReceived
+from shared.contracts.whatsapp import MediaRefused, MediaStored, MessageReceived
 from shared.runtime.clock import machine_now
 from shared.runtime.failures import TRANSIENT_ERRORS
 from shared.runtime.postgres import Connection, Pool, load_queries
 from shared.runtime.telemetry import get_logger
 
 QUERIES = load_queries(__file__, "recorded_inputs.sql")
+_OF_A_PERSON = (MessageReceived, PersonObserved, MediaStored, MediaRefused)
+"""Events that are deleted with their person."""
 _DELETED_ROWS = 1000
 _DELETE_EVERY_SECONDS = 600.0
 log = get_logger()
@@ -47,7 +49,7 @@ class InputsRecorder:
         if decision.record is None or not self.enabled:
             return
         inputs = record_inputs(decision, cause, self.tenant, now, self.documents)
-        self._inputs.append((inputs, data.person_id if isinstance(data, (MessageReceived, PersonObserved)) else None))
+        self._inputs.append((inputs, data.person_id if isinstance(data, _OF_A_PERSON) else None))
         for table in ("people", "consent", "unsolicited", "absences", "counted"):
             self._owners.update((digest, PersonId(key)) for key, digest in inputs.documents.get(table, {}).items())
 

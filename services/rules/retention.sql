@@ -21,3 +21,12 @@ with gone as (
     ) returning message_id
 )
 select count(*) from gone;
+
+-- name: delete_old_file_reports
+-- Reports on files whose message was read long ago, or will never be.
+with gone as (
+    delete from file_reports where (tenant, file_id) in (
+        select tenant, file_id from file_reports where reported_at < $1 order by reported_at limit $2
+    ) returning file_id
+)
+select count(*) from gone;

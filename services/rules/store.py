@@ -16,6 +16,7 @@ from services.rules.conversation.fact_values import (
     Absence,
     Consent,
     CountedMessages,
+    FileReport,
     PersonFacts,
     RecentStarts,
     RightsFacts,
@@ -106,6 +107,7 @@ async def load(connection: Connection, tenant: TenantId, required: RequiredFacts
     await _load_people(connection, facts, required)
     await _load_records(connection, facts, required)
     await _load_starts(connection, facts, required)
+    await _load_file_reports(connection, facts, required)
     follow_loaded_chains(facts)
     facts.changed.clear()
     return facts
@@ -199,6 +201,8 @@ def _want_of(required: RequiredFacts, chain: Chain) -> None:
             required.works.add(work.work_id)
         if (record := getattr(data, "rights_record_id", None)) is not None:
             required.records.add(record)
+        if isinstance(data, MessageReceived) and data.media is not None and data.media.file_id is not None:
+            required.files.add(data.media.file_id)
 
 
 async def _load_works(connection: Connection, facts: Facts, required: RequiredFacts) -> None:
@@ -252,6 +256,12 @@ async def _load_starts(connection: Connection, facts: Facts, required: RequiredF
         facts.starts.update((keys[row["start_key"]], RecentStarts(at=tuple(row["starts"]))) for row in rows)
 
 
+async def _load_file_reports(connection: Connection, facts: Facts, required: RequiredFacts) -> None:
+    if required.files:
+        rows = await connection.fetch(QUERIES.find_file_reports, facts.tenant, list(required.files))
+        facts.file_reports.update((row["file_id"], decode(FileReport, row["document"])) for row in rows)
+
+
 def _hashed(key: str) -> str:
     """A start key as it is stored: a subject may name a person."""
     return derive_id("start", key)
@@ -279,6 +289,7 @@ async def save(connection: Connection, facts: Facts, now: datetime) -> None:
     await _save(connection, QUERIES.save_last_rules, facts, "last_rule", lambda key: facts.last_rule[key])
     await _save(connection, QUERIES.save_acquisitions, facts, "acquisition", lambda key: facts.acquisitions[key])
     await _save_counted(connection, facts)
+    await _save_file_reports(connection, facts)
     await _save_chains(connection, facts, now)
     facts.changed.clear()
 
@@ -302,6 +313,19 @@ async def _save_counted(connection: Connection, facts: Facts) -> None:
     )
     if len(saved) < len(people):
         raise LocksBusy({_group(person) for person in people})
+
+
+async def _save_file_reports(connection: Connection, facts: Facts) -> None:
+    reports = [facts.file_reports[file] for file in sorted(_keys(facts, "file_report"))]
+    if reports:
+        await connection.execute(
+            QUERIES.save_file_reports,
+            facts.tenant,
+            [one.file_id for one in reports],
+            [one.person_id for one in reports],
+            [one.at for one in reports],
+            [_json(one) for one in reports],
+        )
 
 
 async def _save(

@@ -104,6 +104,17 @@ select asked.start_key, array(
 ) as starts
 from unnest($2::text[]) as asked (start_key);
 
+-- name: find_file_reports
+-- What ingest reported of these files before their message was read.
+select file_id, document::text from file_reports where tenant = $1 and file_id = any($2::text[]);
+
+-- name: save_file_reports
+-- Reports on files that are in no form (yet); the first one of a file counts, as there is no other.
+insert into file_reports (tenant, file_id, person_id, reported_at, document)
+select $1, file_id, person_id, reported_at, document::jsonb
+from unnest($2::text[], $3::text[], $4::timestamptz[], $5::text[]) as t(file_id, person_id, reported_at, document)
+on conflict do nothing;
+
 -- name: save_works
 -- Works by id.
 insert into works (tenant, work_id, document)

@@ -43,6 +43,8 @@ class Retention(StrEnum):
     INBOX = "inbox"
     PARKED = "parked"
     MEDIA = "media"
+    REPORTS = "reports"
+    """As long as the ids of handled events."""
     INPUTS = "decision_inputs"
     SOURCE = "source"
     """As long as Consonance shows the record."""
@@ -263,6 +265,9 @@ TABLES: dict[str, tuple[TableData, ...]] = {
             Retention.INPUTS,
             rows=_BY_PERSON,
             documents=("document",),
+        ),
+        TableData(
+            "file_reports", "ids and sizes of files that a person sent", Erasure.DELETE, Retention.REPORTS, _BY_PERSON
         ),
         TableData("absences", "when a member of staff is away", Erasure.DELETE, Retention.PERSON, _BY_PERSON),
         TableData("counted_messages", "when a person was written to", Erasure.DELETE, Retention.PERSON, _BY_PERSON),

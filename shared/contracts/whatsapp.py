@@ -99,13 +99,17 @@ class MediaRefusal(StrEnum):
 
 
 class MediaRefused(EventData):
-    """A file of an inbound message will never be kept. ``mime`` is the content's type, where it was seen."""
+    """A file of an inbound message will never be kept. ``mime`` is the content's type, where it was seen.
+
+    ``most_bytes`` is the size up to which files are kept, where it was ``too_large``.
+    """
 
     kind: ClassVar[str] = "whatsapp.media.refused.v1"
     file_id: NonEmptyStr
     person_id: PersonId
     reason: MediaRefusal
     mime: str | None = None
+    most_bytes: int | None = None
     at: Instant
 
 

@@ -74,7 +74,7 @@ insert into media_files (tenant, file_id, person_id, verdict, reported_at) value
 """
 _AWAITED_FILE = "insert into media_awaited (tenant, file_id, write_id) values ('t', 'f', 'w1')"
 _EXPIRING = {
-    "rules": ("delete_old_chains", "delete_old_answers"),
+    "rules": ("delete_old_chains", "delete_old_answers", "delete_old_file_reports"),
     "dispatcher": ("delete_old_messages", "delete_old_withdrawals", "delete_old_windows"),
     "writeback": ("delete_old_writes", "delete_old_files"),
 }

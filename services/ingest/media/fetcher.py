@@ -200,6 +200,7 @@ class MediaFetcher:
             person_id=file.person_id,
             reason=refusal.reason,
             mime=refusal.mime,
+            most_bytes=self._limits.most_bytes if refusal.reason is MediaRefusal.TOO_LARGE else None,
             at=self._queue.clock.now(),
         )
         if await self._queue.settle_refused(file, refused):

@@ -36,6 +36,7 @@ class Reason(StrEnum):
     CLOSED_QUESTION = "closed_question"
     FREE_TEXT = "free_text"
     FORM = "form"
+    FILE_REFUSED = "file_refused"
     ASKED_WHICH = "asked_which"
     OPTED_OUT = "opted_out"
     OPTED_IN = "opted_in"

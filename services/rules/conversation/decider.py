@@ -10,7 +10,7 @@ from datetime import datetime
 from msgspec import Struct
 from msgspec.structs import replace
 
-from services.rules.conversation import consent, inbound, merges, outcomes
+from services.rules.conversation import consent, inbound, merges, outcomes, received_files
 from services.rules.conversation.button_ids import Keys
 from services.rules.conversation.chain import Chain
 from services.rules.conversation.context import (
@@ -47,7 +47,7 @@ from shared.contracts.envelope import Event, EventData
 from shared.contracts.evidence import RecordEvidence
 from shared.contracts.ids import Revision
 from shared.contracts.messages import MessageEventData, MessageFailed
-from shared.contracts.whatsapp import IdentityChanged, MessageReceived, PreferenceChanged
+from shared.contracts.whatsapp import IdentityChanged, MediaRefused, MediaStored, MessageReceived, PreferenceChanged
 from shared.contracts.writes import WriteEventData, WriteOperation
 
 ZoneOf = Callable[[PersonObserved], str | None]
@@ -99,8 +99,8 @@ class Decider:
             _apply_delivery(context, data)
         elif isinstance(data, WriteEventData):
             outcomes.apply_write_outcome(context, data)
-        elif isinstance(data, (IdentityChanged, PreferenceChanged)):
-            _apply_change_of_person(context, data)
+        elif isinstance(data, (IdentityChanged, PreferenceChanged, MediaStored, MediaRefused)):
+            _apply_report_on_person(context, data)
         elif isinstance(data, PeriodStarted):
             self._start_period(context, event, data)
         elif event.type in consonance.KINDS:
@@ -216,11 +216,16 @@ def _apply_delivery(context: DecisionContext, data: MessageEventData) -> None:
         consent.marketing_refused(context, data)
 
 
-def _apply_change_of_person(context: DecisionContext, data: IdentityChanged | PreferenceChanged) -> None:
+def _apply_report_on_person(
+    context: DecisionContext, data: IdentityChanged | PreferenceChanged | MediaStored | MediaRefused
+) -> None:
+    """Apply what WhatsApp says of a person, or ingest of a file of theirs."""
     if isinstance(data, IdentityChanged):
         consent.identity_changed(context, data)
-    else:
+    elif isinstance(data, PreferenceChanged):
         consent.preference_changed(context, data)
+    else:
+        received_files.apply_report(context, data)
 
 
 def _own_write(facts: Facts, data: EventData) -> bool:

@@ -28,6 +28,7 @@ from services.rules.conversation.fact_values import (
     Absence,
     Consent,
     CountedMessages,
+    FileReport,
     PersonFacts,
     RecentStarts,
     RightsFacts,
@@ -49,6 +50,7 @@ DOCUMENTS: Mapping[str, type[Value]] = {
     "absences": Absence,
     "counted": CountedMessages,
     "records": RightsFacts,
+    "file_reports": FileReport,
     "starts": RecentStarts,
     "chains": Chain,
 }

@@ -16,6 +16,7 @@ from shared.contracts.ids import (
     Wamid,
 )
 from shared.contracts.values import Instant, Value
+from shared.contracts.whatsapp import MediaRefusal, MediaRefused, MediaStored
 
 
 class PersonFacts(Value):
@@ -223,6 +224,32 @@ class RecentStarts(Value):
     """When the newest chains of a rule about one subject started, newest first; no more than are allowed."""
 
     at: tuple[Instant, ...] = ()
+
+
+class FileReport(Value):
+    """The report of ingest on a file that a person sent: its ``size`` in bytes, or why it is not kept.
+
+    ``most_bytes`` is the size up to which ingest keeps files, where the file was larger.
+    """
+
+    file_id: str
+    person_id: PersonId
+    refusal: MediaRefusal | None = None
+    size: int | None = None
+    most_bytes: int | None = None
+    at: Instant
+
+    @classmethod
+    def of(cls, data: MediaStored | MediaRefused) -> "FileReport":
+        if isinstance(data, MediaStored):
+            return cls(file_id=data.file_id, person_id=data.person_id, size=data.size, at=data.at)
+        return cls(
+            file_id=data.file_id,
+            person_id=data.person_id,
+            refusal=data.reason,
+            most_bytes=data.most_bytes,
+            at=data.at,
+        )
 
 
 class WorkFacts(Value):

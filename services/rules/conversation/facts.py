@@ -15,6 +15,7 @@ from services.rules.conversation.fact_values import (
     Consent,
     ConsentEntry,
     CountedMessages,
+    FileReport,
     NoticeOutcome,
     PersonFacts,
     RecentStarts,
@@ -103,7 +104,7 @@ class Facts:
 
     ``notices`` are requested messages that belong to no chain and may still go; ``notice_outcomes`` are those of which
     the dispatcher reported. ``message_expiries`` are of the messages just requested.
-    ``consent_entries`` are what the ledger gets.
+    ``consent_entries`` are what the ledger gets. ``file_reports`` are by file, those that came before its message.
 
     ``starts`` are by ``start_key`` of chains; they are kept with the chains, and not saved of their own.
 
@@ -120,6 +121,7 @@ class Facts:
     absences: MutableMapping[PersonId, Absence] = field(default_factory=dict)
     counted: MutableMapping[PersonId, CountedMessages] = field(default_factory=dict)
     records: MutableMapping[str, RightsFacts] = field(default_factory=dict)
+    file_reports: MutableMapping[str, FileReport] = field(default_factory=dict)
     starts: MutableMapping[str, RecentStarts] = field(default_factory=dict)
     last_rule: MutableMapping[PersonId, RuleId] = field(default_factory=dict)
     acquisitions: MutableMapping[PersonId, str | None] = field(default_factory=dict)
@@ -155,6 +157,7 @@ class Facts:
             absences=Overlay(self.absences),
             counted=Overlay(self.counted),
             records=Overlay(self.records),
+            file_reports=Overlay(self.file_reports),
             starts=Overlay(self.starts),
             last_rule=Overlay(self.last_rule),
             acquisitions=Overlay(self.acquisitions),
@@ -372,6 +375,11 @@ class Facts:
         self.records[record_id] = record
         self._mark_changed("record", record_id)
 
+    def add_file_report(self, report: FileReport) -> None:
+        """Keep a report for the message of its file, which may be read after it."""
+        self.file_reports[report.file_id] = report
+        self.changed.add(("file_report", report.file_id))
+
     def set_last_rule(self, person: PersonId, rule: RuleId) -> None:
         """The rule that last wrote to a person; its owner gets their unsolicited messages."""
         if self.last_rule.get(person) != rule:
@@ -393,9 +401,8 @@ class Facts:
 
 
 _TABLES = (
-    "works", "people", "consent", "unsolicited", "absences", "counted", "records", "starts", "last_rule",
-    "acquisitions",
-    "chains", "wamids", "notices", "merged",
+    "works", "people", "consent", "unsolicited", "absences", "counted", "records", "file_reports", "starts",
+    "last_rule", "acquisitions", "chains", "wamids", "notices", "merged",
 )  # fmt: skip
 """The attributes of ``Facts`` that a draft has overlays of."""
 

@@ -5,11 +5,13 @@ A refusal names the text that tells the person what would be accepted. Sending i
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import assert_never
 
+from services.rules.conversation.fact_values import FileReport
 from services.rules.conversation.form_values import SOMEWHERE, Place, read_value
 from services.rules.rulebook.model import FieldText, Form, FormField
 from shared.contracts.intents import has_words
-from shared.contracts.whatsapp import Media
+from shared.contracts.whatsapp import Media, MediaRefusal
 
 CONTENT_TYPES: Mapping[str, frozenset[str]] = {
     "pdf": frozenset({"application/pdf", "application/x-pdf"}),
@@ -78,16 +80,41 @@ def file_field(form: Form) -> FormField | None:
     return next((each for each in form.fields if each.document), None)
 
 
-def file_refusal(form: Form, media: Media) -> Refusal | None:
-    """Why the form cannot accept this file, or None: it has no field for files, or not for this kind or size."""
+def file_refusal(form: Form, media: Media, report: FileReport | None = None) -> Refusal | None:
+    """Why the form cannot accept this file, or None: it has no field for files, or not for this kind or size.
+
+    ``report`` is what ingest said of the file, where it has been fetched already.
+    """
     asked = file_field(form)
     if asked is None:
         return Refusal("form_no_file")
     if not _is_one_of(asked.document, media):
         return Refusal("form_wrong_file", {"kinds": accepted_kinds(form)})
-    if asked.max_mb is not None and media.size is not None and media.size > asked.max_mb * _MEGABYTE:
-        return Refusal("form_large_file", {"most": str(asked.max_mb)})
-    return None
+    return _size_refusal(asked, media.size) if report is None else fetched_file_refusal(form, asked, report)
+
+
+def _size_refusal(asked: FormField, size: int | None) -> Refusal | None:
+    if asked.max_mb is None or size is None or size <= asked.max_mb * _MEGABYTE:
+        return None
+    return Refusal("form_large_file", {"most": str(asked.max_mb)})
+
+
+def fetched_file_refusal(form: Form, asked: FormField, report: FileReport) -> Refusal | None:
+    """Why a file that was fetched is not taken: it is not kept, or larger than the field allows."""
+    match report.refusal:
+        case None:
+            return _size_refusal(asked, report.size)
+        case MediaRefusal.TOO_LARGE:
+            kept = None if report.most_bytes is None else report.most_bytes // _MEGABYTE
+            limits = [most for most in (asked.max_mb, kept) if most is not None]
+            return Refusal("form_large_file", {"most": str(min(limits))}) if limits else ASK_AGAIN
+        case MediaRefusal.WRONG_TYPE:
+            return Refusal("form_wrong_file", {"kinds": accepted_kinds(form)})
+        case MediaRefusal.INFECTED:
+            return Refusal("form_unsafe_file")
+        case MediaRefusal.EMPTY | MediaRefusal.HASH_MISMATCH | MediaRefusal.EXPIRED:
+            return Refusal("form_broken_file")
+    assert_never(report.refusal)
 
 
 def accepted_kinds(form: Form) -> str:

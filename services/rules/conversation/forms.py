@@ -12,11 +12,12 @@ from services.rules.conversation import rendering, writes
 from services.rules.conversation.chain import Chain, ChainMessage, Ending, FormPhase, FormState, GivenAnswer
 from services.rules.conversation.completion import close_chain
 from services.rules.conversation.context import DecisionContext
-from services.rules.conversation.fact_values import PersonFacts
+from services.rules.conversation.fact_values import FileReport, PersonFacts
 from services.rules.conversation.form_answers import (
     ASK_AGAIN,
     Refusal,
     accepted_kinds,
+    fetched_file_refusal,
     file_field,
     file_refusal,
     length_refusal,
@@ -72,7 +73,7 @@ def begin_form(
         sources=(Wamid(wamid),) if wamid else (),
         prompts=len([m for m in chain.messages if m.verb is Verb.COLLECT]),
     )
-    state, refusal = _take_document(form, state, media)
+    state, refusal = _take_document(context, form, state, media)
     chain = _send(context, chain.replace(form=state), form.welcome)
     return _ask_next(context, chain, form, before=_reason(context, chain, refusal))
 
@@ -99,7 +100,8 @@ def fill_form(context: DecisionContext, chain: Chain, message: MessageReceived, 
     form = _form_of(context, chain)
     state = _form_state(chain)
     sources = (*state.sources, message.message_id)
-    state, refusal = _take_document(form, state.replace(sources=sources, last_at=context.now), message.media)
+    state = state.replace(sources=sources, last_at=context.now)
+    state, refusal = _take_document(context, form, state, message.media)
     chain = chain.replace(form=state, base_at=max(chain.base_at, context.now))
     if (
         state.phase is FormPhase.SUMMARY
@@ -145,7 +147,7 @@ def keeps_stop_word(context: DecisionContext, chain: Chain, message: MessageRece
 def advances_form(context: DecisionContext, chain: Chain, message: MessageReceived) -> bool:
     """Whether the message takes the form further; any other message repeats the question."""
     form, state, text = _form_of(context, chain), _form_state(chain), (message.text or "").strip()
-    if _take_document(form, state, message.media)[0] is not state:
+    if _take_document(context, form, state, message.media)[0] is not state:
         return True
     if state.phase is FormPhase.SUMMARY:
         return _is_cancel_text(context, chain, text)
@@ -182,6 +184,38 @@ def remind_form(context: DecisionContext, chain: Chain, draft: MessageDraft) -> 
     return chain if person is None else send_to_recipient(context, chain, Recipient(person, "unanswered"), draft)
 
 
+def has_file(chain: Chain, file_id: str) -> bool:
+    """Whether the form of this chain is being filled, and has this file."""
+    form = chain.form
+    return form is not None and not form.over and any(media.file_id == file_id for media in form.attachments)
+
+
+def report_refusal(context: DecisionContext, chain: Chain, report: FileReport) -> Refusal | None:
+    """Why the form cannot keep a file that it has taken, now that the file was fetched; None where it can."""
+    form = _form_of(context, chain)
+    asked = file_field(form)
+    return None if asked is None else fetched_file_refusal(form, asked, report)
+
+
+def give_up_file(context: DecisionContext, chain: Chain, file_id: str, refusal: Refusal) -> Chain:
+    """Take a file out of the form and say why. It is asked for again, where it is not required only once.
+
+    A question that is open for another field is repeated, and the file is asked for in its turn.
+    """
+    form, state = _form_of(context, chain), _form_state(chain)
+    field = file_field(form)
+    left = tuple(media for media in state.attachments if media.file_id != file_id)
+    values = {name: value for name, value in state.values.items() if field is None or name != field.name}
+    if field is not None and (left or not (field.required or _asked_times(chain, field) <= _RETRIES)):
+        values[field.name] = (left[-1].filename or "1") if left else ""
+    chain = chain.replace(form=state.replace(attachments=left, values=values), base_at=max(chain.base_at, context.now))
+    before, asked = _reason(context, chain, refusal), _asked_field(form, state)
+    is_open = asked is not None and (asked != field or field.name not in values)
+    if asked is not None and is_open and state.phase is FormPhase.ASKING:
+        return _ask(context, chain, form, asked, before=before)
+    return _ask_next(context, chain, form, before=before)
+
+
 def _form_state(chain: Chain) -> FormState:
     if chain.form is None:
         raise ValueError("no form is open on this chain")
@@ -202,11 +236,14 @@ def _field_wordings(context: DecisionContext, chain: Chain, form: Form) -> dict[
     return dict(form.languages.get(language) or form.languages.get(language.partition("_")[0]) or default)
 
 
-def _take_document(form: Form, state: FormState, media: Media | None) -> tuple[FormState, Refusal | None]:
+def _take_document(
+    context: DecisionContext, form: Form, state: FormState, media: Media | None
+) -> tuple[FormState, Refusal | None]:
     """A document answers the form's document field whenever it arrives; other files do not."""
     if media is None:
         return state, None
-    refusal, field = file_refusal(form, media), file_field(form)
+    report = context.facts.file_reports.get(media.file_id) if media.file_id is not None else None
+    refusal, field = file_refusal(form, media, report), file_field(form)
     if refusal is not None or field is None:
         return state, refusal
     values = {**state.values, field.name: media.filename or "1"}
@@ -255,6 +292,8 @@ def _reason(context: DecisionContext, chain: Chain, refusal: Refusal | None) -> 
     """The text of a refusal in the person's language, to stand before the next question."""
     if refusal is None or not refusal.say:
         return None
+    if refusal.say not in context.rulebook.templates:  # those of files that are not kept are optional
+        refusal = Refusal("form_wrong_file", {"kinds": accepted_kinds(_form_of(context, chain))})
     return notice_text(context, _filler(context, chain), refusal.say, **refusal.words)
 
 

@@ -28,7 +28,7 @@ from shared.contracts.ids import (
     person_id_of_contact,
 )
 from shared.contracts.intents import ReplyIntent, classify
-from shared.contracts.whatsapp import IdentityChanged, MessageReceived, PreferenceChanged
+from shared.contracts.whatsapp import IdentityChanged, MediaRefused, MediaStored, MessageReceived, PreferenceChanged
 
 
 def is_opt_out(data: object) -> bool:
@@ -55,7 +55,7 @@ class RequiredFacts:
 
     ``stops``: some of them opt out, so unsent messages of ended chains are needed too. ``idle`` events need nothing:
     they start no rule, end no chain and change no fact. They are kept by id, with their names and documents.
-    ``starts`` are keys by which chains are counted.
+    ``starts`` are keys by which chains are counted, ``files`` those of messages whose files may have been reported on.
     """
 
     works: set[WorkId] = field(default_factory=set)
@@ -69,6 +69,7 @@ class RequiredFacts:
     writes: set[WriteId] = field(default_factory=set)
     chains: set[ChainId] = field(default_factory=set)
     starts: set[str] = field(default_factory=set)
+    files: set[str] = field(default_factory=set)
     stops: bool = False
     idle: dict[EventId, tuple[str, Document]] = field(default_factory=dict)
 
@@ -81,7 +82,19 @@ class RequiredFacts:
         self.idle = {event: idle for event, idle in self.idle.items() if event in other.idle}
 
 
-_MERGED = ("works", "people", "senders", "records", "requests", "tags", "messages", "wamids", "writes", "starts")
+_MERGED = (
+    "works",
+    "people",
+    "senders",
+    "records",
+    "requests",
+    "tags",
+    "messages",
+    "wamids",
+    "writes",
+    "starts",
+    "files",
+)
 
 
 def find_required_facts(events: Iterable[Event], book: Rulebook, tenant: TenantId, now: datetime) -> RequiredFacts:
@@ -113,6 +126,8 @@ def _of_message(required: RequiredFacts, event: Event, book: Rulebook, no_facts:
         required.messages.add(claimed)
     if message.quoted_id is not None:
         required.wamids.add(message.quoted_id)
+    if message.media is not None and message.media.file_id is not None:
+        required.files.add(message.media.file_id)
     document = Document(message, no_facts, book.calendar, now, sender=message.person_id)
     event_rules = rules_of_event(book, MESSAGE_RECEIVED)
     required.tags |= event_rules.tags(event_rules.may_start(document), document, event.id)
@@ -161,6 +176,13 @@ def _of_write(required: RequiredFacts, event: Event, *_: object) -> None:
     required.writes.add(cast("writes.WriteEventData", event.data).write_id)
 
 
+def _of_file(required: RequiredFacts, event: Event, *_: object) -> None:
+    """A report on a file: the person may be filling a form with it."""
+    person = cast("MediaStored | MediaRefused", event.data).person_id
+    required.people.add(person)
+    required.senders.add(person)
+
+
 def _of_nothing(*_: object) -> None:
     pass
 
@@ -173,5 +195,7 @@ _REQUIREMENTS: dict[type[EventData], Callable[[RequiredFacts, Event, Rulebook, F
     IdentityChanged: _of_person,
     PreferenceChanged: _of_person,
     MessageReceived: _of_message,
+    MediaStored: _of_file,
+    MediaRefused: _of_file,
 }
 """By the type of event data; other types come from Consonance. A look-up is faster than ``isinstance``."""

@@ -64,6 +64,8 @@ BUILT_IN_TEMPLATES: Mapping[str, BuiltInTemplate] = {
     "form_no_file": BuiltInTemplate(),
     "form_wrong_file": BuiltInTemplate(words=frozenset({"kinds"})),
     "form_large_file": BuiltInTemplate(words=frozenset({"most"})),
+    "form_broken_file": BuiltInTemplate(optional=True),
+    "form_unsafe_file": BuiltInTemplate(optional=True),
     "taken_as_answer": BuiltInTemplate(may_offer=(STOP_ALL,), words=frozenset({"said"})),
     "cover_announced": BuiltInTemplate(),
     "absence_noted": BuiltInTemplate(words=_DAYS | {"cover"}, chain=False),

@@ -361,7 +361,7 @@ def _location(context: ValidationContext, template: Template, *path: str, root: 
 
 # ------------------------------------------------------------------ forms
 
-_SIZE_NOTE = "note: “max_mb” refuses a file whose size is known; WhatsApp seldom says it before the file is fetched"
+_SIZE_NOTE = "note: “max_mb” is judged when the size is known; WhatsApp seldom says it before the file is fetched"
 _KIND = re.compile(r"[a-z0-9]{1,8}")
 _TAKEN = frozenset(CreateAcquisition.__struct_fields__) - ACQUISITION_FIELDS
 

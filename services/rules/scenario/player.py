@@ -38,6 +38,7 @@ from services.rules.scenario.story_file import (
     ExpectStep,
     FactsStep,
     FailureStep,
+    FileStep,
     ReadStep,
     Reply,
     ReplyStep,
@@ -53,10 +54,21 @@ from shared.contracts.envelope import Event, EventData
 from shared.contracts.errors import Misconfigured
 from shared.contracts.ids import ContactId, EventId, Line, MessageId, PersonId, RuleId, Wamid, derive_id, partition_key
 from shared.contracts.messages import MessageAccepted, MessageFailed, MessageForm, MessageRead
-from shared.contracts.whatsapp import Media, MessageKind, MessageReceived
+from shared.contracts.whatsapp import (
+    Media,
+    MediaRefusal,
+    MediaRefused,
+    MediaStored,
+    MessageKind,
+    MessageReceived,
+    ScanVerdict,
+)
 from shared.contracts.writes import EVENT_KINDS, RequestWrite, WriteEventData, WriteOperation, WriteOutcome
 
 _SIGNING_KEY = b"what a story's buttons are signed with"
+_MEGABYTE = 1_000_000
+_LARGEST_FILE = 100 * _MEGABYTE
+"""The largest file that WhatsApp carries, and by default the largest that is kept."""
 _UNKNOWN_MESSAGE = Wamid("wamid.unknown")
 """The message of a reaction by a person to whom no message was sent that rules could know."""
 
@@ -93,6 +105,7 @@ class Simulation:
     observer: StoryObserver | None = None
     recurring: Rule | None = None
     _lines: dict[PersonId, Line] = field(default_factory=dict)
+    _files: dict[PersonId, str] = field(default_factory=dict)
     _count: int = 0
 
     def publish(self, data: EventData, key: str) -> None:
@@ -112,6 +125,9 @@ class Simulation:
     def receive(self, person: PersonId, line: str, kind: MessageKind, **content: Any) -> None:
         """A message from the person on this line; ``content`` are further fields of MessageReceived."""
         self._count += 1
+        if (media := content.get("media")) is not None:
+            self._files[person] = f"file.{self._count}"
+            content["media"] = media.replace(file_id=self._files[person])
         message = MessageReceived(
             line=Line(line),
             person_id=person,
@@ -122,6 +138,29 @@ class Simulation:
         )
         self._lines[person] = message.line
         self._publish_of_person(message, person)
+
+    def report_file(self, person: PersonId, refusal: MediaRefusal | None, size: int) -> bool:
+        """Report that the person's newest file is kept, or is not; False where they sent none."""
+        file_id = self._files.get(person)
+        if file_id is None:
+            return False
+        if refusal is None:
+            report: MediaStored | MediaRefused = MediaStored(
+                file_id=file_id,
+                person_id=person,
+                url=f"file:///{file_id}",
+                mime="application/pdf",
+                size=size,
+                sha256=file_id,
+                verdict=ScanVerdict.CLEAN,
+                at=self.now,
+            )
+        else:
+            report = MediaRefused(
+                file_id=file_id, person_id=person, reason=refusal, most_bytes=_LARGEST_FILE, at=self.now
+            )
+        self._publish_of_person(report, person)
+        return True
 
     def report_read(self, sent: ChainMessage) -> None:
         if sent.wamid is not None:
@@ -409,8 +448,16 @@ def _button_title(book: Rulebook, message: ChainMessage, answer: str) -> str:
 
 
 def _document(reply: Reply, name: str) -> Media:
-    size = None if reply.mb is None else reply.mb * 1_000_000
+    size = None if reply.mb is None else reply.mb * _MEGABYTE
     return Media(media_id=f"media.{name}", mime=reply.mime or mimetypes.guess_type(name)[0], filename=name, size=size)
+
+
+def _play_file(player: StoryPlayer, step: FileStep) -> None:
+    file = step.file
+    if not player.simulation.report_file(
+        player.person(file.sender).person_id, file.refused, (file.mb or 0) * _MEGABYTE
+    ):
+        raise UnplayableStep(f"{file.sender} has sent no file")
 
 
 def _play_read(player: StoryPlayer, step: ReadStep) -> None:
@@ -440,6 +487,7 @@ _PLAYS: Mapping[type, Callable[[StoryPlayer, Any], None]] = {
     EventStep: _play_event,
     FactsStep: _play_facts,
     ReplyStep: _play_reply,
+    FileStep: _play_file,
     ReadStep: _play_read,
     FailureStep: _play_failure,
     WriteStep: _play_write,

@@ -41,6 +41,7 @@ from shared.clients.working_calendar import has_subdivision
 from shared.contracts import consonance
 from shared.contracts.errors import StetError
 from shared.contracts.ids import ContactId
+from shared.contracts.whatsapp import MediaRefusal
 from shared.contracts.writes import WriteOperation, WriteOutcome
 
 EVENT_NAMES = tuple(sorted(map(consonance.short_name, consonance.KINDS)))
@@ -216,6 +217,34 @@ class ReplyStep(Section):
     @property
     def location(self) -> Location:
         return self.reply.location
+
+
+class ReportedFile(Section):
+    """The newest file of that person was fetched: it is kept, and so large, or refused."""
+
+    label = "“file”"
+    sender: Contact = Field(alias="from")
+    """The contact who sent the file."""
+    refused: Annotated[MediaRefusal, word(MediaRefusal, MediaRefusal.TOO_LARGE)] | None = None
+    """Why the file is not kept."""
+    mb: WholeNumber | None = None
+    """The size in megabytes of a file that is kept."""
+
+    def report_faults(self, report: FaultReport) -> None:
+        if len(self.written.keys() & {"refused", "mb"}) != 1:
+            report.add(self.location, "a file is either “refused” or has its size in “mb”")
+
+
+class FileStep(Section):
+    """A file that a person sent was fetched from WhatsApp and checked."""
+
+    label = "a step"
+    file: ReportedFile
+    """The newest file of a person is kept or refused."""
+
+    @property
+    def location(self) -> Location:
+        return self.file.location
 
 
 class ReadStep(Section):
@@ -394,7 +423,7 @@ class UnknownStep(Section):
         return {}
 
 
-_STEP_KEYS = ("event", "facts", "reply", "read", "failed", "written", "wait", "wait until", "expect")
+_STEP_KEYS = ("event", "facts", "reply", "file", "read", "failed", "written", "wait", "wait until", "expect")
 """A step is recognised by the key of its own."""
 
 
@@ -406,6 +435,7 @@ StoryStep = Annotated[
     Annotated[EventStep, Tag("event")]
     | Annotated[FactsStep, Tag("facts")]
     | Annotated[ReplyStep, Tag("reply")]
+    | Annotated[FileStep, Tag("file")]
     | Annotated[ReadStep, Tag("read")]
     | Annotated[FailureStep, Tag("failed")]
     | Annotated[WriteStep, Tag("written")]

@@ -8,9 +8,9 @@ import pytest
 
 from services.rules.waiting_events import PATIENCE, TOPICS
 from shared.contracts.golden import golden
-from shared.contracts.ids import EventId, Wamid, partition_key
+from shared.contracts.ids import EventId, Line, Wamid, partition_key
 from shared.contracts.topics import MESSAGES_EVENTS
-from shared.contracts.whatsapp import MessageReceived
+from shared.contracts.whatsapp import Media, MediaRefusal, MediaRefused, MessageKind, MessageReceived
 from tests.services.rules.rules_service import (
     TENANT,
     RulesUnderTest,
@@ -72,6 +72,31 @@ async def queue(service: RulesUnderTest, value: bytes) -> None:
         "values ($1, $2, 'old', $3, '{}', $4, $4)",
         TENANT, WORK, value, NOW,
     )  # fmt: skip
+
+
+async def test_a_report_on_a_file_waits_for_nobody_and_is_known_when_its_message_comes(
+    service: RulesUnderTest,
+) -> None:
+    """Neither the file's message nor its sender is known yet; what comes later of the same key is not held up."""
+    person = person_of(STRANGER)
+    await service.receive(MediaRefused(file_id="f1", person_id=person, reason=MediaRefusal.INFECTED, at=NOW))
+    await service.receive(
+        person_observed(STRANGER, contact_id=None),
+        text_message(
+            STRANGER,
+            "",
+            NOW,
+            line=Line("acquisitions"),
+            message_kind=MessageKind.MEDIA,
+            media=Media(media_id="m1", filename="novel.pdf", file_id="f1"),
+        ),
+    )
+    assert await service.waiting() == 0
+    bodies = [message["body"] for message in await service.messages()]
+    assert sum("Our virus scanner stopped that file" in body for body in bodies) == 1
+    (chain,) = await service.chains()
+    assert chain.form is not None
+    assert chain.form.attachments == ()
 
 
 async def test_delivery_reports_never_queue(service: RulesUnderTest) -> None:

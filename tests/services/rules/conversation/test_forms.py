@@ -1,14 +1,17 @@
 """Every answer to a form reaches the record, or is refused with a text that says what is accepted."""
 
+from datetime import UTC, datetime
+
 import pytest
 
+from services.rules.conversation.fact_values import FileReport
 from services.rules.conversation.form_answers import CONTENT_TYPES, file_refusal
 from services.rules.rulebook.loader import read_folder
 from services.rules.rulebook.model import NOWHERE, Form, FormField
 from services.rules.scenario.folder_check import check_files
 from services.rules.scenario.player import Simulation, play_story
 from shared.contracts.ids import PersonId
-from shared.contracts.whatsapp import Media
+from shared.contracts.whatsapp import Media, MediaRefusal
 from shared.contracts.writes import WriteOperation
 from tests.services.rules.stories import FOLDER, HEAD
 
@@ -182,3 +185,106 @@ def test_every_known_kind_is_known_by_name_and_by_each_content_type(kind: str) -
     typed = [Media(media_id="1", mime=mime) for mime in CONTENT_TYPES[kind]]
     assert [file_refusal(form, each) for each in (*named, *typed)] == [None] * (2 + len(typed))
     assert file_refusal(form, Media(media_id="1", filename=kind, mime="application/x-msdownload")) is not None
+
+
+AT = datetime(2027, 3, 3, 10, tzinfo=UTC)
+REPORTED = [
+    (MediaRefusal.TOO_LARGE, None, "form_large_file"),
+    (MediaRefusal.WRONG_TYPE, None, "form_wrong_file"),
+    (MediaRefusal.INFECTED, None, "form_unsafe_file"),
+    (MediaRefusal.HASH_MISMATCH, None, "form_broken_file"),
+    (MediaRefusal.EMPTY, None, "form_broken_file"),
+    (MediaRefusal.EXPIRED, None, "form_broken_file"),
+    (None, 20_000_001, "form_large_file"),
+    (None, 20_000_000, None),
+]
+
+
+@pytest.mark.parametrize(("refusal", "size", "say"), REPORTED)
+def test_a_file_that_was_fetched_is_judged_by_its_report(
+    refusal: MediaRefusal | None, size: int | None, say: str | None
+) -> None:
+    field = FormField("file", document=("pdf",), max_mb=20)
+    form = Form("f", "w", (field,), "c", WriteOperation.CREATE_ACQUISITION, "d", {}, NOWHERE)
+    report = FileReport(file_id="f", person_id=PersonId("p"), refusal=refusal, size=size, most_bytes=10**8, at=AT)
+    found = file_refusal(form, Media(media_id="1", filename="a.pdf"), report)
+    assert (found and found.say) == say
+    assert say != "form_large_file" or (found is not None and found.words == {"most": "20"})
+
+
+def test_a_file_that_is_not_kept_leaves_the_form_and_is_asked_for_again() -> None:
+    refused = [
+        "file: {from: 5001, mb: 21}",
+        "expect: [{collect: 5001, say: offer.isbn, text: 'we can take 20 MB'}]",
+        'reply: {from: 5001, text: "9781784420017"}',
+        "expect: [{collect: 5001, say: offer.manuscript}]",
+        "reply: {from: 5001, document: b.pdf}",
+        "file: {from: 5001, mb: 2}",
+        "expect: [{collect: 5001, say: offer_summary}]",
+        "reply: {from: 5001, button: send}",
+        "expect: [{record: acquisition.create, with: {attachments.filename: [b.pdf]}}, {collect: 5001, say: noted}]",
+    ]
+    assert told(*TO_ISBN, *refused) == []
+
+
+TO_SUMMARY = [
+    *TO_ISBN,
+    'reply: {from: 5001, text: "9781784420017"}',
+    "expect: [{collect: 5001, say: offer_summary}]",
+]
+
+
+def test_a_required_file_is_asked_for_at_the_summary_as_often_as_it_is_refused() -> None:
+    again = [
+        "file: {from: 5001, refused: infected}",
+        "expect: [{collect: 5001, say: offer.manuscript, text: virus scanner}]",
+        "reply: {from: 5001, document: b.pdf}",
+        "expect: [{collect: 5001, say: offer_summary}]",
+    ]
+    assert told(*TO_SUMMARY, *again, *again, *again) == []
+
+
+def test_a_summary_from_before_the_refusal_is_not_sent() -> None:
+    moves = [
+        "file: {from: 5001, refused: infected}",
+        "expect: [{collect: 5001, say: offer.manuscript}]",
+        "reply: {from: 5001, button: send}",
+        "expect: [{tell: 5001, say: closed_question}]",
+    ]
+    assert told(*TO_SUMMARY, *moves) == []
+
+
+OPTIONAL = FORM.replace("max_mb: 20, required: true", "max_mb: 20")
+
+
+def test_an_optional_file_is_asked_for_again_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "FORM", OPTIONAL)
+    refused = "file: {from: 5001, refused: too_large}"
+    moves = [
+        refused,
+        "expect: [{collect: 5001, say: offer.manuscript, text: we can take 20 MB}]",
+        "reply: {from: 5001, document: b.pdf}",
+        "expect: [{collect: 5001, say: offer_summary}]",
+        refused,
+        "expect: [{collect: 5001, text: we can take 20 MB}, {collect: 5001, say: offer_summary}]",
+        "reply: {from: 5001, button: send}",
+        "expect: [{record: acquisition.create, with: {title: Sea Glass}}, {collect: 5001, say: noted}]",
+    ]
+    assert told(*TO_SUMMARY, *moves) == []
+
+
+def test_another_file_stays_in_the_form_when_one_is_refused() -> None:
+    moves = [
+        "reply: {from: 5001, document: b.pdf}",
+        "expect: [{collect: 5001, say: offer.isbn}]",
+        "file: {from: 5001, refused: infected}",
+        "expect: [{collect: 5001, say: offer.isbn, text: virus scanner}]",
+        'reply: {from: 5001, text: "9781784420017"}',
+        "expect: [{collect: 5001, say: offer_summary, text: a.pdf}]",
+    ]
+    assert told(*TO_ISBN, *moves) == []
+
+
+def test_a_file_that_is_refused_after_the_form_was_sent_is_recorded_only() -> None:
+    sent = ["reply: {from: 5001, button: send}", "expect: [{record: acquisition.create}, {collect: 5001, say: noted}]"]
+    assert told(*TO_SUMMARY, *sent, "file: {from: 5001, refused: infected}", "expect: nothing") == []
