@@ -1,6 +1,5 @@
 """Docstrings begin with the thing they describe."""
 
-import ast
 import re
 from collections.abc import Iterator
 
@@ -8,19 +7,20 @@ from tests.docs.pages import ROOT
 
 _FOLDERS = ("services", "shared", "ops", "dev", "bench", "tests")
 _WHAT = re.compile(r"What(ever)?\b")
-_DESCRIBED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+_BEGINNING = re.compile(r'^ *[rR]?"""\s*(\w+)', re.MULTILINE)
+"""A string that begins a line: a docstring, of a module, class or function as of a constant. Parsing costs seconds."""
 
 
 def _docstrings() -> Iterator[tuple[str, str]]:
+    """The place and the first word of each."""
     for folder in _FOLDERS:
         for path in sorted((ROOT / folder).rglob("*.py")):
-            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-                text = ast.get_docstring(node) if isinstance(node, _DESCRIBED) else None
-                if text is not None:
-                    yield f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 1)}", text
+            text = path.read_text("utf-8")
+            for found in _BEGINNING.finditer(text):
+                yield f"{path.relative_to(ROOT)}:{text.count(chr(10), 0, found.start()) + 1}", found[1]
 
 
 def test_no_docstring_begins_with_what() -> None:
     found = list(_docstrings())
-    assert len(found) > 2000
-    assert [place for place, text in found if _WHAT.match(text)] == []
+    assert len(found) > 4000
+    assert [place for place, word in found if _WHAT.match(word)] == []
