@@ -5,7 +5,6 @@ message is one narrow row for two months, so that a repeated status counts once;
 They name no person.
 """
 
-import asyncio
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,12 +18,10 @@ from services.dispatcher import metrics
 from shared.clients.rate_card import ChargedMessages, RateCard, price_messages, spending_of
 from shared.contracts.whatsapp import DeliveryStatus, StatusReported
 from shared.runtime.clock import Clock
-from shared.runtime.failures import TRANSIENT_ERRORS, record_loop_error
+from shared.runtime.failures import repeat
 from shared.runtime.outbox import Transaction
 from shared.runtime.postgres import Connection, Pool, load_queries
-from shared.runtime.telemetry import get_logger
 
-log = get_logger()
 QUERIES = load_queries(__file__, "charges.sql")
 
 _CHARGED_WITH = frozenset({DeliveryStatus.DELIVERED, DeliveryStatus.READ, DeliveryStatus.PLAYED})
@@ -106,14 +103,7 @@ class ChargeCounter:
 
     async def run(self) -> None:
         """Until the task is cancelled."""
-        while True:
-            try:
-                await self.run_once()
-            except TRANSIENT_ERRORS as error:
-                log.info("charges.delayed", error=type(error).__name__)
-            except Exception as error:  # noqa: BLE001 -- the boundary of a loop: no input may end it
-                record_loop_error("charges", error)
-            await asyncio.sleep(_EVERY_SECONDS)
+        await repeat("charges", self.run_once, _EVERY_SECONDS)
 
     async def run_once(self) -> None:
         while await self.store.count(self.pool) == _BATCH:

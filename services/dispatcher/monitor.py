@@ -1,6 +1,5 @@
 """Reports on the running dispatcher: whether it is idle (for a development clock), its gauges, and a refused token."""
 
-import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,12 +11,10 @@ from services.dispatcher.delivery_evidence import DeliveryEvidence
 from services.dispatcher.sender import REFUSED_HINT, TOKEN_SETTING, Sender
 from services.dispatcher.store import LineSchedule, MessageStore, OpenSends
 from shared.contracts.messages import Lane
-from shared.runtime.failures import TRANSIENT_ERRORS, record_loop_error
+from shared.runtime.failures import repeat
 from shared.runtime.health import IdleStatus
 from shared.runtime.postgres import Pool
-from shared.runtime.telemetry import get_logger
 
-log = get_logger()
 _EVERY = 5.0  # seconds between two updates of the gauges
 
 
@@ -58,14 +55,7 @@ class Monitor:
 
     async def update_gauges(self) -> None:
         """Until the task is cancelled."""
-        while True:
-            try:
-                await self.refresh_gauges()
-            except TRANSIENT_ERRORS as error:
-                log.info("gauges.delayed", error=type(error).__name__)
-            except Exception as error:  # noqa: BLE001 -- the boundary of a loop: no input may end it
-                record_loop_error("gauges", error)
-            await asyncio.sleep(_EVERY)
+        await repeat("gauges", self.refresh_gauges, _EVERY)
 
     async def refresh_gauges(self) -> None:
         """Once."""

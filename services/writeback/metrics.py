@@ -1,6 +1,5 @@
 """Writeback's metrics, and the loop that refreshes those of the backlog."""
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,10 +9,9 @@ from services.writeback.store import OpenTasks, WriteBacklog, WriteStore
 from services.writeback.write_state import StoredWrite
 from shared.contracts.writes import SUCCESSFUL_OUTCOMES, WriteOperation, WriteOutcome
 from shared.runtime.clock import Clock
-from shared.runtime.failures import TRANSIENT_ERRORS, record_loop_error
+from shared.runtime.failures import repeat
 from shared.runtime.metrics import DELAYS, RULE, Metrics, label, rule_label
 from shared.runtime.outbox import PARKING_REASON
-from shared.runtime.telemetry import get_logger
 
 _metrics = Metrics.of("writeback")
 _operation = label("operation", WriteOperation)
@@ -51,8 +49,6 @@ _OLDEST_TASK = _metrics.gauge(
 
 _REFRESH_SECONDS = 5.0
 
-log = get_logger()
-
 
 def count_outcome(stored: StoredWrite, outcome: WriteOutcome, now: datetime) -> None:
     """``now`` is business time."""
@@ -69,15 +65,12 @@ class BacklogReporter:
     clock: Clock
 
     async def run(self) -> None:
-        while True:
-            try:
-                self.show(await self.store.fetch_backlog())
-                self.show_tasks(await self.store.fetch_open_tasks())
-            except TRANSIENT_ERRORS:
-                log.info("backlog.skipped")  # the relay and the consumer log the cause; the last values stay
-            except Exception as error:  # noqa: BLE001 -- the boundary of a loop: no input may end it
-                record_loop_error("backlog", error)
-            await asyncio.sleep(_REFRESH_SECONDS)
+        """Until the task is cancelled. After an error the last values stay."""
+        await repeat("backlog", self._refresh, _REFRESH_SECONDS)
+
+    async def _refresh(self) -> None:
+        self.show(await self.store.fetch_backlog())
+        self.show_tasks(await self.store.fetch_open_tasks())
 
     def show(self, backlog: WriteBacklog) -> None:
         _OLDEST_PENDING.set(self._age(backlog.oldest))

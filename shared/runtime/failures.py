@@ -4,7 +4,8 @@ An unforeseen error counts as the record's: bisection finds that record and park
 the rest goes on. Where every record fails so, the consumer halts.
 """
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
 from enum import StrEnum
 
 import asyncpg
@@ -87,6 +88,18 @@ def record_loop_error(loop: str, error: BaseException) -> None:
     """Count and log an error that no single row explains. The error's own text is left out: it may quote data."""
     _LOOP_ERRORS.labels(loop).inc()
     log.error("loop.failed", loop=loop, sentence=describe_failure(error))
+
+
+async def repeat(loop: str, step: Callable[[], Awaitable[None]], every: float) -> None:
+    """Run ``step`` until the task is cancelled, ``every`` seconds after its end; an error ends that round only."""
+    while True:
+        try:
+            await step()
+        except TRANSIENT_ERRORS as error:
+            log.info("loop.delayed", loop=loop, error=type(error).__name__)
+        except Exception as error:  # noqa: BLE001 -- the boundary of a loop: no input may end it
+            record_loop_error(loop, error)
+        await asyncio.sleep(every)
 
 
 def describe_failure(error: BaseException) -> str:
