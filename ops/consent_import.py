@@ -130,7 +130,7 @@ def plan_import(
 ) -> list[PlannedRow]:
     """The effect of each row, in order; the consents in ``facts`` are changed as they will be.
 
-    ``people`` are the ids found for each column and value that names somebody.
+    ``people`` are the ids found for each column and value that names a person.
     """
     return [_plan_row(row, people, facts, now) for row in rows]
 

@@ -61,16 +61,16 @@ def drain_command(
 async def _until_calm(pool: Pool, settings: OperatorSettings, timeout_seconds: int) -> dict[str, int]:
     """The work under way when the time is over; empty once two rounds in a row found nothing."""
     ends = asyncio.get_running_loop().time() + timeout_seconds
-    calm, told = 0, ""
+    calm, printed = 0, ""
     while True:
         busy = await under_way(pool, settings)
         calm = 0 if busy else calm + 1
         if calm == _CALM_ROUNDS or asyncio.get_running_loop().time() > ends:
             return busy
-        said = ", ".join(f"{name} {count}" for name, count in busy.items())
-        if said and said != told:
-            print_error(f"waiting for {said}")
-            told = said
+        counts = ", ".join(f"{name} {count}" for name, count in busy.items())
+        if counts and counts != printed:
+            print_error(f"waiting for {counts}")
+            printed = counts
         await asyncio.sleep(_POLL_SECONDS)
 
 

@@ -121,7 +121,7 @@ async def request_erasure(pool: Pool, settings: OperatorSettings, person_id: str
 
 
 async def ids_of(connection: Connection, tenant: str, person_id: str) -> list[str]:
-    """The person's id, and the ids of everybody who was merged into that person."""
+    """The person's id, and the ids of all people who were merged into that person."""
     return [row["person_id"] for row in await connection.fetch(QUERIES.people_of, tenant, person_id)]
 
 

@@ -91,7 +91,7 @@ def _read_handles(file: Path) -> Mapping[str, tuple[str, ...]]:
 
 
 def _teams_of_files(book: Rulebook) -> Mapping[str, set[str]]:
-    """The teams that own a file. What rules of nobody else use belongs to theirs."""
+    """The teams that own a file. A file that only the rules of one team use belongs to that team."""
     owners: defaultdict[str, set[str]] = defaultdict(set)
     for rule in book.rules.values():
         owners[rule.location.file].add(rule.owner)

@@ -40,7 +40,7 @@ class WaitingDocument(Struct, frozen=True):
 
 
 class WaitingDocuments(Struct, frozen=True):
-    """``due`` counts those that nobody is fetching; ``oldest`` is when the oldest was requested."""
+    """``due`` counts those that no replica is fetching; ``oldest`` is when the oldest was requested."""
 
     documents: int
     due: int

@@ -47,7 +47,7 @@ _VISITORS_AT_ONCE = 20
 
 
 def erased_state(person: PersonObserved) -> PersonObserved:
-    """The state after this one: the pseudonym and nothing of the person. Who was merged stays merged."""
+    """The state after this one: the pseudonym and nothing of the person. A merged person stays merged."""
     return PersonObserved(
         person_id=person.person_id,
         merged_into=person.merged_into,

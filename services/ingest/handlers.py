@@ -104,7 +104,7 @@ def meta_signature_counts() -> SignatureCounts:
 class WhatsAppWebhook:
     """Statuses need no database; messages get their person there before they are published.
 
-    ``learn`` is told where messages of ours arrived, and returns at once.
+    ``learn`` is called with the addresses at which messages of ours arrived, and returns at once.
     """
 
     publisher: RecordPublisher
@@ -311,6 +311,6 @@ class ConsonanceEvents:
 
     def _reject(self, status: HTTPStatus, reason: RejectionReason, *faults: str, **more: Any) -> HttpResponse:
         self.metrics.count_rejection(Endpoint.CONSONANCE, reason)
-        if reason is not RejectionReason.SIGNATURE:  # anybody can cause those: they are only counted
+        if reason is not RejectionReason.SIGNATURE:  # any sender can cause those: they are only counted
             _log.info("events.rejected", reason=reason.value, faults=faults)
         return json_response(status, error=reason.value, faults=faults, **more)

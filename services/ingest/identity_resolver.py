@@ -26,7 +26,7 @@ from shared.runtime.clock import Clock
 from shared.runtime.postgres import Pool
 
 _UPDATES_PER_TRANSACTION = 200
-"""Each takes up to five locks, and PostgreSQL has some thousand locks for everybody."""
+"""Each takes up to five locks, and PostgreSQL has some thousand locks for all sessions."""
 
 
 class _Sender(NamedTuple):

@@ -55,7 +55,7 @@ def has_meta_signature_format(header: bytes | None) -> bool:
 
 
 class RateLimitedLog:
-    """Warnings that anybody on the internet can cause: logged at once, and then at most once a minute.
+    """Warnings that any sender on the internet can cause: logged at once, and then at most once a minute.
 
     ``times`` in a line counts the occurrences since the line before. ``now`` is monotonic. Each ``subject`` is counted
     for itself; beyond 64 of them within a minute they share one line.

@@ -1,6 +1,6 @@
 """Evidence in PostgreSQL: appends to the chain of each record, destroys keys, and keeps legal holds.
 
-Whoever appends does it in the transaction of what the entry says, so that both happen or neither.
+An entry is appended in the transaction of what it says, so that both happen or neither.
 """
 
 import asyncio
@@ -242,17 +242,17 @@ class KeyErasure(NamedTuple):
 
 
 async def destroy_keys(connection: Connection, tenant: str, people: Iterable[str], now: datetime) -> KeyErasure:
-    """Destroy the keys of people and of everybody merged into them, in the caller's transaction.
+    """Destroy the keys of people and of all ids merged into them, in the caller's transaction.
 
     What their keys sealed can never be read again, and what comes later about them is not kept. Where a record of
     theirs is under a legal hold, the key stays until the hold is released, and is destroyed then.
     """
     await connection.execute(QUERIES.lock_holds)
-    everybody: set[str] = set()
+    ids: set[str] = set()
     for person in people:
         rows = await connection.fetch(QUERIES.same_people, tenant, person)
-        everybody.update(row["person_id"] for row in rows)
-    return await _destroy(connection, tenant, everybody - {NO_PERSON}, now)
+        ids.update(row["person_id"] for row in rows)
+    return await _destroy(connection, tenant, ids - {NO_PERSON}, now)
 
 
 async def erased_among(connection: Connection, tenant: str, people: Iterable[str]) -> set[str]:

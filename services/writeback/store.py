@@ -120,7 +120,7 @@ class WriteStore:
             await tx.connection.execute(QUERIES.await_files, stored.tenant, stored.write.write_id, list(missing))
 
     async def save_request(self, stored: StoredWrite) -> None:
-        """With the links of its files, which whoever does the write by hand needs as well."""
+        """With the links of its files, which a person needs who does the write by hand."""
         await self._pool.execute(
             QUERIES.save_request,
             *(stored.tenant, stored.write.write_id, encode(stored.write).decode()),

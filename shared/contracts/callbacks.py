@@ -1,4 +1,4 @@
-"""The text of a send as ``biz_opaque_callback_data``: every status brings it back, whoever receives the webhook.
+"""The text of a send as ``biz_opaque_callback_data``: every status brings it back, to each receiver of the webhook.
 
 ``<message id>.<attempt>@<person id>:<version>``: the message and its attempt, and the person with the version of the
 state whose address it was sent to. Both ids are opaque. The part from the @ may be missing.

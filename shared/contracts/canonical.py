@@ -41,7 +41,7 @@ def canonical(value: str | None) -> str:
 def canonical_text(value: str | None) -> str:
     """For marked-up texts: their words, one line per block, single blanks; repeated until nothing more falls away.
 
-    What is wrapped more often than anybody wraps loses the signs of its markup instead: time is bounded by length.
+    What is wrapped more often than any writer wraps loses the signs of its markup instead: time is bounded by length.
     """
     text = canonical(value)
     for _ in range(_MOST_LAYERS):

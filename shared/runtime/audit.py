@@ -37,7 +37,7 @@ CONTROL = "audit-control"
 """The subject of a planted gap."""
 
 MAX_GAPS = 1000
-"""Open gaps recorded for one hop; whoever has more has no use for a longer list."""
+"""Open gaps recorded for one hop; a longer list would be of no use."""
 
 OUTBOX_BUDGET = timedelta(minutes=5)
 """A new leader of the relay waits up to half a minute; a restart of a broker takes less than five minutes."""

@@ -156,7 +156,7 @@ class MonitoredConsumer(Protocol):
 class StallDetector:
     """Decides from looks at all partitions of a service whether its consumer in this process reads at all.
 
-    The client library may stop reading without an error that anybody sees; a look that fails is left out by the caller.
+    The client library may stop reading without a visible error; a look that fails is left out by the caller.
     """
 
     _positions: dict[Partition, int] = field(default_factory=dict)
@@ -334,7 +334,7 @@ class LagMonitor:
         self._show_ages()
 
     def _show_ages(self) -> None:
-        """An age grows too while the broker does not say where a partition ends: nobody knows that all was read."""
+        """An age grows too while the broker does not say where a partition ends: that all was read is not known."""
         now = time.monotonic()
         ages: dict[str, float] = dict.fromkeys(self._topics, 0.0)
         for partition in self._positions:

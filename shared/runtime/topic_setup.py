@@ -113,12 +113,12 @@ def _has_leaders(topic: Mapping[str, Any]) -> bool:
 
 async def wait_for_topics(settings: ServiceSettings, service: str) -> None:
     """Before a service reads: the broker answers, and has every topic it uses with its twelve partitions."""
-    told = ""
+    logged = ""
     tries = 0
     while (fault := await _fault(settings, service)) is not None:
-        if fault.sentence != told:
-            told = fault.sentence
-            log.warning("dependency.awaited", dependency="kafka", setting=fault.setting, state=told)
+        if fault.sentence != logged:
+            logged = fault.sentence
+            log.warning("dependency.awaited", dependency="kafka", setting=fault.setting, state=logged)
         tries += fault.is_known
         if tries >= _SURE_AFTER:
             raise Misconfigured(fault.setting, fault.sentence)

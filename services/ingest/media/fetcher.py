@@ -189,8 +189,8 @@ class MediaFetcher:
             measured.digest.update(chunk)
             await scan.feed(chunk)
             yield chunk
-        told = (file.declared_sha256, link.sha256)
-        if any(_differs(measured.digest.digest(), expected) for expected in told):
+        declared = (file.declared_sha256, link.sha256)
+        if any(_differs(measured.digest.digest(), expected) for expected in declared):
             raise FileRefused(MediaRefusal.HASH_MISMATCH)
         measured.verdict = await scan.verdict()
 
@@ -238,9 +238,9 @@ async def _rest(head: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[byte
         yield chunk
 
 
-def _differs(digest: bytes, told: str | None) -> bool:
-    """``told`` is base64 in webhooks and hex elsewhere; what is neither says nothing."""
-    expected = _read_digest(told or "")
+def _differs(digest: bytes, declared: str | None) -> bool:
+    """``declared`` is base64 in webhooks and hex elsewhere; what is neither says nothing."""
+    expected = _read_digest(declared or "")
     return expected is not None and expected != digest
 
 

@@ -42,7 +42,7 @@ class WaitingFile:
 
 @dataclass(frozen=True, slots=True)
 class WaitingFiles:
-    """``oldest`` is when the webhook of the oldest arrived; ``due`` counts those that nobody is fetching."""
+    """``oldest`` is when the webhook of the oldest arrived; ``due`` counts those that no replica is fetching."""
 
     files: int
     due: int

@@ -243,7 +243,7 @@ def _verdicts(decision: Decision) -> Iterator[str]:
 
 
 def _people(chain: Chain, now: datetime) -> Iterator[str]:
-    """Who got or gets a message by this decision, and who is left out of the chain with the reason."""
+    """The people who get a message by this decision, and those who are left out of the chain with the reason."""
     for message in chain.messages:
         if message.requested_at == now or (message.delivery is DeliveryState.HELD and message.held_until is not None):
             yield message_sentence(message)

@@ -59,7 +59,7 @@ class Exploration:
 
 
 def explore(book: Rulebook, rule: Rule, opening: Opening, most: int) -> Exploration:
-    """All states, or ``most`` of them, first those of the course in which nobody does anything.
+    """All states, or ``most`` of them, first those of the course in which no person does anything.
 
     ``book`` needs no other rule than this one.
     """

@@ -187,7 +187,7 @@ def _prove_course(book: Rulebook, rule: Rule, most: int, proof: Proof) -> None:
 
 
 def _openings(book: Rulebook, rule: Rule) -> Iterator[Opening]:
-    """Everybody reachable, with each ``unless`` true and false; then the people outside gone, then all of them."""
+    """All people reachable, with each ``unless`` true and false; then those outside gone, then all of them."""
     first: Opening | None = None
     told: set[tuple[str, ...]] = set()
     for event, condition in product(rule.events[:1], (ALWAYS, *_unlesses(rule))):
@@ -251,7 +251,7 @@ def _asked_in_vain(chain: Chain) -> bool:
 
 
 def _answer_fault(move: Move, before: State, after: State, rule: Rule) -> str | None:
-    """A declared answer must lead to a write, a message to somebody, or wait for the answers of others."""
+    """A declared answer must lead to a write, a message to a person, or wait for the answers of others."""
     if move.tapped is None or after.failed is not None:
         return None
     question, name = move.tapped

@@ -37,7 +37,7 @@ _ALPHABET = "abcdefghijklmnoprstuvz"
 
 
 def contacts_named(book: Rulebook) -> frozenset[ContactId]:
-    """The contacts that the rule files name: they are known to whoever reads the rules."""
+    """The contacts that the rule files name: readers of the rules know them."""
     people = book.people
     teams = (*people.teams.values(), *people.imprints.values())
     named = {contact for team in teams for contacts in team.values() for contact in contacts}

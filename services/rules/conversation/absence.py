@@ -1,4 +1,4 @@
-"""People who are away: what they write about it, and how their questions and hand-overs move to whoever covers."""
+"""People who are away: what they write about it, and how their questions and hand-overs move to stand-ins."""
 
 from collections.abc import Iterable
 from datetime import date, datetime
@@ -49,7 +49,7 @@ def _today(context: DecisionContext) -> date:
 
 
 def apply_notice(context: DecisionContext, message: MessageReceived, notice: AbsenceText, *, answer: bool) -> None:
-    """Keep what was understood and tell the person so; their running chains move to whoever covers."""
+    """Keep what was understood and tell the person so; their running chains move to the stand-in."""
     person, facts = context.facts.current_id(message.person_id), context.facts
     known = facts.absences.get(person)
     if notice == "back":
@@ -96,7 +96,7 @@ def absence_due(context: DecisionContext, chain: Chain) -> datetime | None:
 def reroute_absent(context: DecisionContext, chain: Chain) -> Chain:
     """Move the open questions and hand-overs of people who are away to those who cover for them.
 
-    Without anybody who covers, the person is left out and the others, or the next step, have to do.
+    Without a stand-in, the person is left out and the others, or the next step, have to do.
     """
     if not chain.active or not (context.rulebook.people.stands_in or context.facts.absences):
         return chain
@@ -124,7 +124,7 @@ def _open_messages(chain: Chain) -> Iterable[ChainMessage]:
 
 
 _THEMSELVES = frozenset({"sender", "told"})
-"""The roles of people who wrote themselves, or are told of something they know: nobody stands in for them."""
+"""The roles of people who wrote themselves, or are told of something they know: they have no stand-in."""
 
 
 def _cover_of(context: DecisionContext, message: ChainMessage) -> Cover | None:
@@ -158,7 +158,7 @@ def _close(context: DecisionContext, chain: Chain, message: ChainMessage) -> Cha
 
 
 def _send_to_cover(context: DecisionContext, chain: Chain, message: ChainMessage, cover: Cover) -> tuple[Chain, bool]:
-    """Send the same to whoever covers, or let the message they have stand for both. False where nobody is reached."""
+    """Send the same to the stand-in, or let the message they have stand for both. False where no person is reached."""
     if cover.person_id is None:
         return chain, False
     person = context.facts.people.get(cover.person_id)
@@ -185,7 +185,7 @@ def _is_same(one: ChainMessage, other: ChainMessage) -> bool:
 
 
 def _move_offer(context: DecisionContext, chain: Chain, message: ChainMessage, cover: PersonId | None) -> Chain:
-    """The offer is one to whoever covers; without them the absent person counts as one who declined."""
+    """The offer is one to the stand-in; without them the absent person counts as one who declined."""
     offers = []
     for offer in chain.handovers:
         if offer.step == message.step and message.person_id in offer.people:
@@ -198,7 +198,7 @@ def _move_offer(context: DecisionContext, chain: Chain, message: ChainMessage, c
 
 
 def _unless_others(context: DecisionContext, chain: Chain, step: int) -> Chain:
-    """When nobody is left who could take it, the next step does not wait, or the owner team hears."""
+    """When no person is left to take it, the next step does not wait, or the owner team is told."""
     last = chain.handovers[-1] if chain.handovers else None
     if last is None or chain.assignment is not None or not set(last.people) <= set(last.declined):
         return chain
@@ -212,7 +212,7 @@ def _assigned(chain: Chain) -> set[PersonId]:
 
 
 def _reassign(context: DecisionContext, chain: Chain) -> Chain:
-    """Offer the matters that an absent person has taken to whoever covers, else give them back."""
+    """Offer the matters that an absent person has taken to the stand-in, else give them back."""
     assignment = chain.assignment
     if assignment is None or not chain.active:
         return chain

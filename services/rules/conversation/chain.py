@@ -238,7 +238,7 @@ class FormState(Value):
 
 
 class FormerId(Value):
-    """An id of somebody in a chain that was merged into another, which is ``current`` here now.
+    """A person's id that was merged into another, which the chain has as ``current`` now.
 
     ``apart``: the chain did not know the other one before, so undoing the merge gives it back to the former id.
     """

@@ -48,7 +48,7 @@ def start(context: DecisionContext, message: MessageReceived, *, answer: bool = 
 
 
 def wrong_person(context: DecisionContext, message: MessageReceived) -> None:
-    """Somebody at the address is not the person: nothing more goes there, and their questions are for others.
+    """The address is another person's: nothing more goes there, and the questions are for others.
 
     No consent is assumed of that address until it changes, or somebody there asks for messages.
     """

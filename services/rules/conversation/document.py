@@ -162,7 +162,7 @@ def document_of(chain: Chain, facts: Facts, calendar: PublisherCalendar, now: da
 
 
 def _sender_of(data: EventData | None, facts: Facts) -> PersonId | None:
-    """Who wrote, by the id they have now: since the event they may have been merged into another."""
+    """The person who wrote, by the id of now: it may have been merged into another since the event."""
     sender: PersonId | None = getattr(data, "person_id", None)
     return None if sender is None else facts.current_id(sender)
 

@@ -33,7 +33,7 @@ def offer_handover(context: DecisionContext, chain: Chain, offer: HandoverDraft)
     """Offer a matter to people, with Take and Not me.
 
     What a person wrote or answered is offered to the owner team next, then to the inbox team, if the people named
-    cannot be reached. What a step hands over is not: the owner team hears that it reached no person.
+    cannot be reached. What a step hands over is not: the owner team is told that it reached no person.
     """
     before = {m.message_id for m in chain.messages}
     occurrence = chain.steps[offer.step].occurrence

@@ -399,7 +399,7 @@ def send_copies(
 ) -> Chain:
     """Send members of staff a copy of what a step has just said to others; ``before`` are the older messages.
 
-    A copy has no buttons. Whoever got the message itself gets none.
+    A copy has no buttons. A person who got the message itself gets none.
     """
     said = (m for m in chain.messages if m.step == step and m.answer is None and m.message_id not in before)
     sent = [message for message in said if message.delivery not in _NOT_SAID]

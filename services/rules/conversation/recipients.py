@@ -92,7 +92,7 @@ def resolve_recipients(
 
 
 def _known_by_now(context: DecisionContext, meant: _Candidate) -> _Candidate:
-    """An event may name somebody by an id that was merged into another since."""
+    """An event may name a person by an id that was merged into another since."""
     current = context.facts.current_id(meant.person_id)
     return meant if current == meant.person_id else _Candidate(current, meant.contact_id, meant.role)
 
@@ -169,14 +169,14 @@ def _add_candidate(context: DecisionContext, meant: _Candidate, resolved: Resolv
 
 
 class Cover(Struct, frozen=True):
-    """``person_id`` stands in for another, None where nobody does. ``absent``: the other is away for some days only."""
+    """``person_id`` stands in for another; None: no one does. ``absent``: the other is away for some days only."""
 
     person_id: PersonId | None
     absent: bool
 
 
 def find_cover(context: DecisionContext, person_id: PersonId, contact: ContactId | None, role: str) -> Cover | None:
-    """The one who stands in today, directly or through others; None for a person whom nobody needs to stand in for.
+    """The one who stands in today, directly or through others; None for a person who needs no stand-in.
 
     What a person wrote about being away comes before people.yaml.
     """
@@ -267,7 +267,7 @@ def _consent_missing(
 
 
 class ContactGround(StrEnum):
-    """The ground on which somebody may be written to first: their own opt-in, or what the house declares."""
+    """The ground on which a person may be written to first: their own opt-in, or what the house declares."""
 
     OPT_IN = "opt_in"
     STAFF = "staff"
@@ -300,7 +300,7 @@ def is_staff(context: DecisionContext, person: PersonFacts) -> bool:
 
 
 def staff_people(context: DecisionContext) -> list[PersonId]:
-    """Everyone in the teams of people.yaml."""
+    """All people in the teams of people.yaml."""
     contacts = _roles_of_staff(context.rulebook.people)
     return sorted(person_id_of_contact(context.tenant, contact) for contact in contacts if contact is not None)
 

@@ -124,7 +124,7 @@ def _apply_final_answer(
 
 
 def _miss_quorum(context: DecisionContext, chain: Chain, step: Step) -> Chain:
-    """Everyone has answered and no answer has its quorum: the next step does not wait, or else the owner team hears."""
+    """All have answered and no answer has its quorum: the next step does not wait, or else the owner team is told."""
     over = [index for index, state in enumerate(chain.steps) if state.status is StepStatus.DONE]
     chain = chain.mark_unreached(over[-1]) if over else chain
     return report_unclaimed(context, chain, step.index)
@@ -307,7 +307,7 @@ def _done(context: DecisionContext, chain: Chain, question: ChainMessage, messag
 def _give_back(context: DecisionContext, chain: Chain, question: ChainMessage, message: MessageReceived) -> Chain:
     """The person gives it back: timed steps count from now, and offers withdrawn when it was taken are made again.
 
-    The owner team hears where no other person is left.
+    The owner team is told where no other person is left.
     """
     if chain.assignment is None or chain.assignment.person_id != message.person_id:
         return _answer_too_late(context, chain, question, message)

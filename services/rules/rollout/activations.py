@@ -42,7 +42,7 @@ class TrialResult(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Activation:
-    """``commit`` is None where nobody said it; ``activated_at`` is machine time."""
+    """``commit`` is None where it was not given; ``activated_at`` is machine time."""
 
     number: int
     revision: Revision
@@ -74,7 +74,7 @@ def in_share(trial: Trial, key: str, imprint: Callable[[], object]) -> bool:
 
 
 async def lock_log(connection: Connection, tenant: TenantId) -> None:
-    """Until the transaction ends nobody else activates a revision, or begins or ends a trial."""
+    """Until the transaction ends no other session activates a revision, or begins or ends a trial."""
     await connection.execute(QUERIES.lock_log, advisory_lock_key(f"stet/rules/rollout/{tenant}"))
 
 

@@ -41,7 +41,7 @@ class FileText:
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """Line and column count from 1. ``mended`` is None where nobody can tell what was meant."""
+    """Line and column count from 1. ``mended`` is None where the meaning cannot be guessed."""
 
     line: int
     column: int
