@@ -202,11 +202,13 @@ def test_the_doctor_names_a_wrong_setting_and_neighbours_that_are_away(
 
 
 PEOPLE = """
-insert into ingest.people (tenant, person_id, contact_id, phone_key, version, state)
-values ('penrose', 'p806', 806, '+447700900806', 1, '{}'), ('penrose', 'p900', 900, null, 1, '{}');
+insert into ingest.people (tenant, person_id, contact_id, phone_key, wa_key, version, state) values
+    ('penrose', 'p806', 806, '+447700900806', null, 1, '{}'), ('penrose', 'p900', 900, null, null, 1, '{}'),
+    ('penrose', 'p901', 901, '+447700900901', '+447700900902', 1, '{}');
 insert into rules.people (tenant, person_id, document) values
     ('penrose', 'p806', '{"person_id": "p806", "display_name": "Maud", "reachable": true, "roles": ["newsletter"]}'),
-    ('penrose', 'p900', '{"person_id": "p900", "display_name": "Lee", "reachable": true, "roles": ["author"]}')
+    ('penrose', 'p900', '{"person_id": "p900", "display_name": "Lee", "reachable": true, "roles": ["author"]}'),
+    ('penrose', 'p901', '{"person_id": "p901", "display_name": "Sam", "reachable": true, "roles": ["author"]}')
 """
 
 ACTIVATION = """
@@ -230,9 +232,13 @@ async def people(postgres_database: str) -> None:
 @pytest.mark.usefixtures("people")
 def test_opt_ins_are_previewed_recorded_with_their_evidence_and_shown(stet: CliRunner, tmp_path: Path) -> None:
     file = tmp_path / "optins.csv"
-    file.write_text("contact,phone,at,evidence\n,+44 7700 900806,2026-03-01,sheet 14\n900,,2026-03-01,sheet 15\n")
+    as_whatsapp_names_it = "+44 7700 900902"
+    file.write_text(
+        "contact,phone,at,evidence\n,+44 7700 900806,2026-03-01,sheet 14\n900,,2026-03-01,sheet 15\n"
+        f",{as_whatsapp_names_it},2026-03-01,sheet 16\n"
+    )
     preview = stet.invoke(app, ["consent", "import", str(file)])
-    assert (preview.exit_code, "2 recorded; a preview" in preview.stdout) == (0, True), preview.output
+    assert (preview.exit_code, "3 recorded; a preview" in preview.stdout) == (0, True), preview.output
     assert "7700" not in preview.stdout
     assert stet.invoke(app, ["consent", "show", "806"]).exit_code == 1
     assert stet.invoke(app, ["consent", "import", str(file), "--apply"]).exit_code == 2
@@ -248,7 +254,7 @@ def test_opt_ins_are_previewed_recorded_with_their_evidence_and_shown(stet: CliR
     again = stet.invoke(app, ["consent", "import", str(file), "--format", "json"])
     assert {json.loads(line)["outcome"] for line in again.stdout.splitlines()} == {"known already"}
     (entry,) = map(json.loads, stet.invoke(app, ["audit-log", "--format", "json"]).stdout.splitlines())
-    assert (entry["action"], entry["result"]) == ("import consent", "recorded 2 of 2")
+    assert (entry["action"], entry["result"]) == ("import consent", "recorded 3 of 3")
 
 
 @pytest.mark.usefixtures("people")
@@ -303,3 +309,18 @@ async def test_what_messages_cost_is_shown_by_part_with_what_the_card_does_not_k
     month = await asyncio.to_thread(stet.invoke, app, ["cost"])
     assert "Forecast until" in month.stdout
     assert (await asyncio.to_thread(stet.invoke, app, [*arguments, "--from", "2026-10-01"])).exit_code == 2
+
+
+def test_a_legal_hold_is_placed_once_listed_and_released(stet: CliRunner) -> None:
+    record, why = "works/61421", ["--reason", "a claim", "--yes"]
+    held = stet.invoke(app, ["evidence", "hold", record, *why])
+    assert (held.exit_code, "is held: 0 entries" in held.output) == (0, True), held.output
+    assert stet.invoke(app, ["evidence", "hold", record, *why]).exit_code == 1
+    (listed,) = map(json.loads, stet.invoke(app, ["evidence", "holds", "--format", "json"]).stdout.splitlines())
+    assert (listed["record"], listed["reason"]) == (record, "a claim")
+    released = stet.invoke(app, ["evidence", "release", record, *why])
+    assert (released.exit_code, "0 postponed erasures" in released.output) == (0, True), released.output
+    assert stet.invoke(app, ["evidence", "release", record, *why]).exit_code == 1
+    entries = map(json.loads, stet.invoke(app, ["audit-log", "--format", "json"]).stdout.splitlines())
+    results = [entry["result"] for entry in entries if entry["target"] == record]
+    assert sorted(results) == ["held", "released, 0 people erased", "was held already", "was not held"]
