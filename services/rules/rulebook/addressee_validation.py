@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from services.rules.rulebook.catalogue import MESSAGE_RECEIVED, STAFF_ROLES, party_fields
 from services.rules.rulebook.faults import nearest_word
-from services.rules.rulebook.field_validation import ValidationContext, staffed_roles
+from services.rules.rulebook.field_validation import ValidationContext
 from services.rules.rulebook.model import Addressees, Location, Rule, Team
 from shared.contracts.vocabulary import Role
 
@@ -49,23 +49,23 @@ def _check_sender(context: ValidationContext, rule: Rule, location: Location, *,
 
 def _check_name(context: ValidationContext, rule: Rule, name: str, location: Location) -> None:
     parties = frozenset(party for event in rule.events for party in party_fields(event))
-    known = parties | context.roles() | ANSWERING
+    known = parties | context.roles | ANSWERING
     several = name.replace(",", " ").split()
     if len(several) > 1 and known.issuperset(several):
         context.report.add(location, f"several people stand in brackets: [{', '.join(several)}]")
         return
     if name not in known and context.reads("people.yaml"):
         context.report.unknown(location, f"“{name}” is no role, party of the event, or team member", name, known)
-    elif name in STAFF_ROLES - parties - staffed_roles(context.book) and not _comes_with_event(rule, name):
+    elif name in STAFF_ROLES - parties - context.staffed and not _comes_with_event(rule, name):
         if context.reads("people.yaml") and not _is_misspelt_in_people(context, name):
             context.report.repeated(location, f"nobody fills “{name}”: no team of people.yaml has it")
-    elif name in set(Role) - STAFF_ROLES - parties - staffed_roles(context.book):
+    elif name in set(Role) - STAFF_ROLES - parties - context.staffed:
         _check_basis(context, name, location)
 
 
 def _is_misspelt_in_people(context: ValidationContext, name: str) -> bool:
     """A team has a role that is nearly this one, which is reported there."""
-    given = staffed_roles(context.book) - set(Role)
+    given = context.staffed - set(Role)
     return any(nearest_word(role, map(str, Role)) == name for role in given)
 
 

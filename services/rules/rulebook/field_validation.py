@@ -4,14 +4,14 @@ A field must be declared for the rule's events, be present where it is required,
 type.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from functools import reduce
+from functools import cached_property, reduce
 
 from services.rules.rulebook.catalogue import FieldSpec, FieldType, known_paths, resolve
 from services.rules.rulebook.faults import FaultReport
-from services.rules.rulebook.loader import FORM, TEMPLATE, LoadedFiles, stem
+from services.rules.rulebook.loader import FORM, SINGLES, TEMPLATE, LoadedFiles, stem
 from services.rules.rulebook.model import (
     AllOf,
     AnyOf,
@@ -30,9 +30,9 @@ from services.rules.rulebook.model import (
 from shared.contracts.vocabulary import Role
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ValidationContext:
-    """The files that were read, and the locations in them."""
+    """The files that were read, and the locations in them. What every rule asks for is found once."""
 
     loaded: LoadedFiles
 
@@ -59,21 +59,35 @@ class ValidationContext:
         return self.loaded.key_location(self._file(name), *path)
 
     def _file(self, name: str) -> str:
-        return next((file for file in self.loaded.trees if file.rpartition("/")[2] == name), name)
+        return self._singles.get(name, name)
+
+    @cached_property
+    def _singles(self) -> Mapping[str, str]:
+        """The path of each file of which a folder has one; the first where there are several."""
+        paths = ((file.rpartition("/")[2], file) for file in reversed(self.loaded.trees))
+        return {name: file for name, file in paths if name in SINGLES}
 
     def reads(self, name: str) -> bool:
         """Whether people.yaml, calendar.yaml, house.yaml or limits.yaml could be read: else nothing leans on it."""
         return self._file(name) in self.loaded.trees
 
+    @cached_property
     def templates(self) -> frozenset[str]:
         """Names of templates, those included that could not be read."""
         return frozenset(self.book.templates) | {stem(file) for file in self.loaded.unread(TEMPLATE)}
 
+    @cached_property
     def forms(self) -> frozenset[str]:
         return frozenset(self.book.forms) | {stem(file) for file in self.loaded.unread(FORM)}
 
+    @cached_property
     def roles(self) -> frozenset[str]:
         return known_roles(self.book)
+
+    @cached_property
+    def staffed(self) -> frozenset[str]:
+        """Roles that people.yaml gives at least one contact."""
+        return staffed_roles(self.book)
 
 
 def staffed_roles(book: Rulebook) -> frozenset[str]:

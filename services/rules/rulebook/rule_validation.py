@@ -19,7 +19,6 @@ from services.rules.rulebook.field_validation import (
     check_condition,
     present_if,
     present_unless,
-    staffed_roles,
 )
 from services.rules.rulebook.join_validation import check_joining
 from services.rules.rulebook.model import (
@@ -90,8 +89,8 @@ def _check_people(context: ValidationContext, rule: Rule, step: Step) -> None:
 def _check_copies(context: ValidationContext, rule: Rule, step: Step) -> None:
     """Copies go to members of staff, by team or by a role of people.yaml."""
     locations = context.locations(rule, len(step.cc), "steps", step.index, "cc")
-    staff = STAFF_ROLES | staffed_roles(context.book)
-    outside = context.roles() | {party for event in rule.events for party in party_fields(event)} | ANSWERING
+    staff = STAFF_ROLES | context.staffed
+    outside = context.roles | {party for event in rule.events for party in party_fields(event)} | ANSWERING
     for name, location in zip(step.cc, locations, strict=True):
         if isinstance(name, str) and name in outside - staff:
             sentence = f"copies are for members of staff, and “{name}” may be somebody outside the house"
@@ -114,8 +113,8 @@ def _check_time(context: ValidationContext, rule: Rule, step: Step, scope: Field
 
 
 def _check_form(context: ValidationContext, form: str | None, location: Location) -> None:
-    if form and form not in context.forms():
-        context.report.unknown(location, f"there is no form “{form}”", form, context.forms())
+    if form and form not in context.forms:
+        context.report.unknown(location, f"there is no form “{form}”", form, context.forms)
 
 
 def _check_answers(context: ValidationContext, rule: Rule, step: Step, scope: FieldScope) -> None:
@@ -259,8 +258,8 @@ def _check_listing(context: ValidationContext, rule: Rule) -> None:
     for name, location in zip(listing.waits_for, locations, strict=True):
         if isinstance(name, Team):
             check_team(context, name.name, location)
-        elif name and name not in context.roles():
-            context.report.unknown(location, f"there is no role “{name}”", name, context.roles())
+        elif name and name not in context.roles:
+            context.report.unknown(location, f"there is no role “{name}”", name, context.roles)
     named = zip(listing.rules, context.locations(rule, len(listing.rules), "list", "rules"), strict=True)
     for other, location in named:
         if other and other not in context.book.rules:

@@ -276,7 +276,7 @@ def _check_fallback(context: ValidationContext, template: Template) -> None:
     location = context.loaded.location(template.location.file, "fallback")
     other = context.book.templates.get(template.fallback)
     if other is None:
-        names = context.templates()
+        names = context.templates
         if template.fallback not in names:
             context.report.unknown(location, f"there is no template “{template.fallback}”", template.fallback, names)
         return
@@ -295,8 +295,8 @@ def check_use(context: ValidationContext, use: TemplateUse) -> None:
         return
     template = context.book.templates.get(use.template)
     if template is None:
-        if use.template not in context.templates():
-            names = context.templates()
+        if use.template not in context.templates:
+            names = context.templates
             context.report.unknown(use.location, f"there is no template “{use.template}”", use.template, names)
         return
     if template.fallback and template.fallback in context.book.templates and template.fallback != template.name:
