@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bench import backlog, dispatcher, engines, history, ingest, lanes, latency, rules, tracing, wire
+from bench import backlog, dispatcher, engines, history, ingest, lanes, latency, rule_files, rules, tracing, wire
 from bench.results import BenchResult, print_results
 from shared.contracts.errors import StetError
 
@@ -33,6 +33,7 @@ class Part(StrEnum):
     TRACING = "tracing"
     ENGINES = "engines"
     HISTORY = "history"
+    RULE_FILES = "rule-files"
 
 
 _BENCHES: Mapping[Part, Callable[[float], AsyncIterator[BenchResult]]] = {
@@ -46,6 +47,7 @@ _BENCHES: Mapping[Part, Callable[[float], AsyncIterator[BenchResult]]] = {
     Part.TRACING: tracing.measure,
     Part.ENGINES: engines.measure,
     Part.HISTORY: history.measure,
+    Part.RULE_FILES: rule_files.measure,
 }
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

@@ -64,7 +64,7 @@ class ValidationContext:
     @cached_property
     def _singles(self) -> Mapping[str, str]:
         """The path of each file of which a folder has one; the first where there are several."""
-        paths = ((file.rpartition("/")[2], file) for file in reversed(self.loaded.trees))
+        paths = ((file.rpartition("/")[2], file) for file in reversed(tuple(self.loaded.trees)))
         return {name: file for name, file in paths if name in SINGLES}
 
     def reads(self, name: str) -> bool:
