@@ -1,4 +1,7 @@
-"""Compares two rulebooks by the messages that they send about the same events: gained, lost, moved, reworded."""
+"""Compares two rulebooks by the messages that they send about the same events.
+
+A message is gained, lost, moved to another time, said in other words, or goes with another document.
+"""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -36,6 +39,7 @@ class ChangeKind(StrEnum):
     LOST = "lost"
     MOVED = "moved"
     REWORDED = "reworded"
+    DOCUMENT_CHANGED = "document changed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,8 @@ def _compare_group(old: Sequence[Message], new: Sequence[Message]) -> list[Chang
             changes.append(Change(ChangeKind.MOVED, one, other))
         if (one.text, one.language, one.say) != (other.text, other.language, other.say):
             changes.append(Change(ChangeKind.REWORDED, one, other))
+        if one.document != other.document:
+            changes.append(Change(ChangeKind.DOCUMENT_CHANGED, one, other))
     return changes
 
 

@@ -79,6 +79,14 @@ _WORDS = {
     ChangeKind.LOST: "fewer",
     ChangeKind.MOVED: "at another time",
     ChangeKind.REWORDED: "in other words",
+    ChangeKind.DOCUMENT_CHANGED: "with another document",
+}
+_COLUMNS = {
+    ChangeKind.GAINED: "more",
+    ChangeKind.LOST: "fewer",
+    ChangeKind.MOVED: "other time",
+    ChangeKind.REWORDED: "other words",
+    ChangeKind.DOCUMENT_CHANGED: "other document",
 }
 
 
@@ -94,14 +102,14 @@ def _sentence(counts: Mapping[ChangeKind, int]) -> str:
 def _by_rule(difference: Difference) -> str:
     if not difference.changes:
         return ""
-    rows = [
-        "| rule | before | after | more | fewer | other time | other words | people |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|",
-    ]
+    attached = any(change.kind is ChangeKind.DOCUMENT_CHANGED for change in difference.changes)
+    kinds = [kind for kind in _COLUMNS if attached or kind is not ChangeKind.DOCUMENT_CHANGED]
+    headings = ["rule", "before", "after", *(_COLUMNS[kind] for kind in kinds), "people"]
+    rows = [f"| {' | '.join(headings)} |", f"|---|{'--:|' * (len(headings) - 1)}"]
     before, after = (Counter(m.rule for m in side) for side in (difference.before, difference.after))
     for rule, changes in sorted(_grouped(difference.changes).items(), key=lambda one: -len(one[1])):
         counts, people = _counts(changes), len({change.message.person for change in changes})
-        cells = [f"{counts[kind] or ''}" for kind in _WORDS]
+        cells = [f"{counts[kind] or ''}" for kind in kinds]
         rows.append(f"| {rule} | {before[rule]:,} | {after[rule]:,} | {' | '.join(cells)} | {people:,} |")
     return "#### By rule\n\n" + "\n".join(rows)
 
@@ -144,6 +152,8 @@ def _part(kind: ChangeKind, verb: str, number: int) -> str:
             return f"{count} {plural} at another time"
         case ChangeKind.REWORDED:
             return f"{count} {plural} in other words"
+        case ChangeKind.DOCUMENT_CHANGED:
+            return f"{count} {plural} with another document"
 
 
 def name_of(message: Message) -> str:
@@ -238,6 +248,8 @@ def _example(change: Change) -> str:
             return f"{_noun(message)} `{message.say}` to {what}: {_shift(change)}"
         case ChangeKind.REWORDED:
             return f"{_moment(message)}: other words to {what}: {_rewording(change)}"
+        case ChangeKind.DOCUMENT_CHANGED:
+            return f"{_noun(message)} `{message.say}` to {what}: {_attached(change)}"
 
 
 def _noun(message: Message) -> str:
@@ -258,6 +270,15 @@ def _rewording(change: Change) -> str:
     if before.language != after.language:
         return f"`{after.say}` in {after.language} in place of {before.language}"
     return f"`{after.say}`"
+
+
+def _attached(change: Change) -> str:
+    before, after = change.before, change.after
+    if before is None or after is None:
+        return ""
+    if not before.document:
+        return "goes with a document now"
+    return "goes with another document now" if after.document else "goes without its document now"
 
 
 def _shift(change: Change) -> str:

@@ -38,7 +38,10 @@ _MOST_STEPS_AT_ONE_INSTANT = 100
 
 
 class Message(NamedTuple):
-    """A message of a run. ``case`` is the story it belongs to; ``text`` a digest; ``country`` the recipient's."""
+    """A message of a run. ``case`` is the story it belongs to; ``country`` the recipient's.
+
+    ``text`` is a digest, and so is ``document``: of the address and the name of the attached one, empty without one.
+    """
 
     case: str
     rule: str
@@ -53,6 +56,7 @@ class Message(NamedTuple):
     text: str
     category: str
     at: datetime
+    document: str = ""
 
 
 class EndedCase(NamedTuple):
@@ -90,6 +94,7 @@ def message_of(case: str, book: Rulebook, facts: Facts, effect: RequestedMessage
         text=digest_of(send.body.encode()),
         category=str(template.category) if template else "service",
         at=at,
+        document="" if send.document is None else digest_of(f"{send.document.address}\n{send.document.name}".encode()),
     )
 
 

@@ -103,7 +103,7 @@ _Key = tuple[str, ...]
 class _Outcome:
     """The effects of a decision, by what two revisions have in common: each key begins with a rule.
 
-    The value of a message is its wording; None while it is held, and not worded yet.
+    The value of a message is its wording and document; None while it is held, and not worded yet.
     """
 
     messages: dict[_Key, str | None] = field(default_factory=dict)
@@ -145,7 +145,7 @@ def _requested(decision: Decision, rules: dict[str, str]) -> Iterator[tuple[_Key
 
 
 def _wording(send: SendMessage) -> str:
-    return str((send.body, [button.title for button in send.buttons], send.template, send.lane))
+    return str((send.body, [button.title for button in send.buttons], send.template, send.lane, send.document))
 
 
 def _chains_with(decision: Decision, reason: Reason) -> Iterator[_Key]:

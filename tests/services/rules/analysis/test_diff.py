@@ -58,6 +58,7 @@ def _kinds(before: list[Message], after: list[Message]) -> list[str]:
         ([_message(at=START + timedelta(days=1))], ["moved"]),
         ([_message(text="u")], ["reworded"]),
         ([_message(say="other")], ["reworded"]),
+        ([_message(document="d")], ["document changed"]),
         ([_message(language="fr", at=START + timedelta(days=1))], ["moved", "reworded"]),
         ([_message(person="p2")], ["gained", "lost"]),
         ([_message(verb="tell", say="other")], ["gained", "lost"]),
