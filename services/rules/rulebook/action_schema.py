@@ -10,6 +10,7 @@ from services.rules.rulebook.condition_schema import ConditionSection
 from services.rules.rulebook.faults import FaultReport
 from services.rules.rulebook.model import Quorum
 from services.rules.rulebook.schema import (
+    ABSENT,
     VALUE_OR_FIELD,
     FieldReference,
     Flag,
@@ -25,7 +26,7 @@ from services.rules.rulebook.schema import (
     value,
     word,
 )
-from services.rules.rulebook.yaml_tree import Node, ScalarNode
+from services.rules.rulebook.yaml_tree import MappingNode, Node, ScalarNode
 from shared.contracts.writes import WriteOperation
 
 
@@ -35,6 +36,23 @@ class TeamReference(Section):
     label = "a team"
     team: Text
     """The name of the team in people.yaml."""
+
+    @classmethod
+    def read_keys(cls, node: Any, label: str, report: FaultReport) -> dict[str, Any]:
+        """A field in place of a person is refused with its own sentence, and no team is missed beside it."""
+        if not isinstance(node, MappingNode) or node.nodes.keys() != {"field"}:
+            return super().read_keys(node, label, report)
+        named = node.nodes["field"]
+        report.add(node.keys["field"], no_field_chooses(named.text if isinstance(named, ScalarNode) else "field"))
+        return {"team": ABSENT}
+
+
+def no_field_chooses(path: str) -> str:
+    """The sentence about a field, or an answer of a form, that stands where people are named."""
+    return (
+        f"“{path}” is a field, and no field or answer of a form chooses who is addressed: name a role, a party of the "
+        "event or a team, and write a rule with an “if” of its own for each value"
+    )
 
 
 Addressees = Annotated[

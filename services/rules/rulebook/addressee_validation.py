@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from services.rules.rulebook.action_schema import no_field_chooses
 from services.rules.rulebook.catalogue import MESSAGE_RECEIVED, STAFF_ROLES, party_fields
 from services.rules.rulebook.faults import nearest_word
 from services.rules.rulebook.field_validation import ValidationContext
@@ -54,7 +55,9 @@ def _check_name(context: ValidationContext, rule: Rule, name: str, location: Loc
     if len(several) > 1 and known.issuperset(several):
         context.report.add(location, f"several people stand in brackets: [{', '.join(several)}]")
         return
-    if name not in known and context.reads("people.yaml"):
+    if name not in known and "." in name:
+        context.report.repeated(location, no_field_chooses(name))
+    elif name not in known and context.reads("people.yaml"):
         context.report.unknown(location, f"“{name}” is no role, party of the event, or team member", name, known)
     elif name in STAFF_ROLES - parties - context.staffed and not _comes_with_event(rule, name):
         if context.reads("people.yaml") and not _is_misspelt_in_people(context, name):
