@@ -7,9 +7,22 @@ its verb is called.
 from ops.command_line import command_group
 from ops.lazy_commands import LazyCommand, LazyCommands
 
-_JUDGE, _LOOK_UP, _HISTORY, _REVIEW = "Judge", "Look up", "Look at what was decided", "Review and put into force"
+_WRITE, _JUDGE, _LOOK_UP, _HISTORY, _REVIEW = (
+    "Write",
+    "Judge",
+    "Look up",
+    "Look at what was decided",
+    "Review and put into force",
+)
 
 VERBS = (
+    LazyCommand(
+        "new",
+        "Write the first files of a rule: the rule, its templates, and a story that plays it.",
+        _WRITE,
+        module="rules.new",
+        attribute="new_command",
+    ),
     LazyCommand(
         "check",
         "Check a folder of rules: every fault at once with its place and how to mend it, then its stories.",

@@ -112,7 +112,7 @@ def alone(book: Rulebook, *rules: Rule) -> Rulebook:
 def _prove_start(book: Rulebook, rule: Rule, event: str, proof: Proof) -> Opening | None:
     """An opening in which the rule starts by this event, played; else it is a counterexample, or undecided."""
     try:
-        opening, tried = _start(book, rule, event, rule.condition)
+        opening, tried = find_start(book, rule, event, rule.condition)
     except TooManyValuesError:
         proof.undecided.append(FileFault(rule.location, f"the “if” is too large to be decided for {event}"))
         return None
@@ -127,7 +127,7 @@ def _prove_start(book: Rulebook, rule: Rule, event: str, proof: Proof) -> Openin
     return opening
 
 
-def _start(book: Rulebook, rule: Rule, event: str, condition: Condition) -> tuple[Opening | None, int]:
+def find_start(book: Rulebook, rule: Rule, event: str, condition: Condition) -> tuple[Opening | None, int]:
     """The first opening in which the rule starts, and how many were tried."""
     small, tried = alone(book, rule), 0
     for values in islice(solutions(condition, event), _MOST_WITNESSES):
@@ -192,7 +192,7 @@ def _openings(book: Rulebook, rule: Rule) -> Iterator[Opening]:
     told: set[tuple[str, ...]] = set()
     for event, condition in product(rule.events[:1], (ALWAYS, *_unlesses(rule))):
         try:
-            opening, _ = _start(book, rule, event, both(rule.condition, condition))
+            opening, _ = find_start(book, rule, event, both(rule.condition, condition))
         except TooManyValuesError:
             continue
         if opening is not None and opening.steps not in told:
@@ -297,7 +297,12 @@ def _is_over(state: State, rule: Rule) -> bool:
 
 
 def story_of(book: Rulebook, opening: Opening, path: Iterable[str], promise: str) -> str:
-    """The story file of these moves, which expects what happens now."""
+    """The story file of these moves, by which a promise is not kept."""
+    return played_story(book, opening, path, f"does not keep to it that {promise}")
+
+
+def played_story(book: Rulebook, opening: Opening, path: Iterable[str], sentence: str) -> str:
+    """The story file of these moves, which expects what happens now; ``sentence`` says what the rule does."""
     written: list[str] = []
     player = StoryPlayer.of(opening.story(), book, shadowed=False)
     for step in (*opening.steps, *path):
@@ -306,7 +311,7 @@ def story_of(book: Rulebook, opening: Opening, path: Iterable[str], promise: str
         written.append(step)
         if effects or step == _WAIT:
             written.append(f"expect: [{', '.join(map(_short, effects))}]" if effects else "expect: nothing")
-    return replace(opening, steps=()).text(f"does not keep to it that {promise}", tuple(written))
+    return replace(opening, steps=()).text(sentence, tuple(written))
 
 
 def _short(effect: ObservedEffect) -> str:

@@ -1,0 +1,118 @@
+"""``stet rules new NAME``: the first files of a rule, which pass; the author goes on from there."""
+
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import click
+import typer
+
+from ops.command_line import ExitCode, print_error
+from ops.rules.folder import DEFAULT_FOLDER, require_folder
+from ops.rules.output import Report, ReportCase, ReportFormat, counted, print_report
+from services.rules.analysis.scaffold import JOBS, Job, NewRule, scaffold
+from services.rules.rulebook.faults import FaultReport, FileFault, nearest_word
+from services.rules.rulebook.loader import read_folder, stem
+from services.rules.scenario.folder_check import check_files
+
+_NAME = re.compile("[a-z][a-z0-9]*(-[a-z0-9]+)*")
+
+
+def new_command(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The rule's name, like proofs-out.")],
+    *,
+    job: Annotated[Job | None, typer.Option("--job", help="What it is about; asked for on a terminal.")] = None,
+    owner: Annotated[
+        str | None, typer.Option("--owner", metavar="TEAM", help="The team of people.yaml that owns it.")
+    ] = None,
+    who: Annotated[
+        str | None, typer.Option("--who", metavar="WHO", help="Who is written to: a role, or a party of the event.")
+    ] = None,
+    ask: Annotated[
+        bool | None, typer.Option("--ask/--tell", help="A question with two answers, or a message without any.")
+    ] = None,
+    folder: Annotated[
+        Path, typer.Option("--folder", metavar="DIR", envvar="STET_RULES_DIR", help="Where the rule files are.")
+    ] = DEFAULT_FOLDER,
+) -> None:
+    """Write the first files of a rule: the rule, its templates, and a story that plays it.
+
+    On a terminal, what is not said by an option is asked; elsewhere --job must be said. The files are checked with
+    those of the folder before they are written, and the story expects what really happens. No file is ever
+    overwritten.
+
+    For example “stet rules new proofs-out --job stages --ask”, or with more said: “stet rules new late-file --job
+    deadlines --owner production --who affected”.
+
+    Exit code 1 where the files of the folder, or what was chosen, are at fault; nothing is written then.
+    """
+    files = read_folder(require_folder(folder), FaultReport())
+    if not _NAME.fullmatch(name):
+        _refuse(f"“{name}” is no name: small letters, digits and single hyphens, like proofs-out")
+    job = job or _ask_job()
+    if job is None:
+        _refuse(f"say what it is about: --job {'|'.join(Job)}")
+    checked = check_files(files, tested=False)
+    if checked.faults:
+        raise typer.Exit(_print_faults(folder, files, checked.faults))
+    teams = checked.rulebook.people.teams
+    asked = sys.stdin.isatty() and owner is None
+    owner = owner or (JOBS[job].owner if JOBS[job].owner in teams else checked.rulebook.people.inbox)
+    owner = typer.prompt("Which team owns it?", owner, type=click.Choice(sorted(teams)), err=True) if asked else owner
+    if owner not in teams:
+        hint = nearest_word(owner, teams)
+        _refuse(f"people.yaml has no team “{owner}”" + (f" (did you mean “{hint}”?)" if hint else ""))
+    new = NewRule(name, job, owner, who, JOBS[job].asks if ask is None else ask)
+    made = scaffold(new, files)
+    _refuse_known(folder, files, made.files)
+    if made.faults:
+        raise typer.Exit(_print_faults(folder, {**files, **made.files}, made.faults))
+    _write(folder, made.files)
+
+
+def _ask_job() -> Job | None:
+    """Asks on a terminal alone."""
+    if not sys.stdin.isatty():
+        return None
+    for job, defaults in JOBS.items():
+        typer.echo(f"  {job:<10} {defaults.sentence}", err=True)
+    return Job(typer.prompt("What is the rule about?", type=click.Choice([*Job]), err=True))
+
+
+def _refuse_known(folder: Path, files: Mapping[str, str], made: Mapping[str, str]) -> None:
+    """A rule, template or story of one of these names is there, in whichever folder."""
+    known = {Path(name).name: name for name in files}
+    taken = [known[Path(name).name] for name in made if Path(name).name in known]
+    taken += [name for name in made if (folder / name).exists() and name not in taken]
+    if taken:
+        _refuse(f"{folder / taken[0]} is there already, and nothing is overwritten; choose another name")
+
+
+def _print_faults(folder: Path, files: Mapping[str, str], faults: tuple[FileFault, ...]) -> ExitCode:
+    cases = [ReportCase(fault.location.file, (fault,)) for fault in faults]
+    summary = f"{counted(len(faults), 'fault')}; nothing was written"
+    return print_report(Report("new", folder, files, cases, summary), ReportFormat.TEXT)
+
+
+def _write(folder: Path, made: Mapping[str, str]) -> None:
+    for name, text in made.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+        typer.echo(f"wrote {path}")
+    rule = stem(next(name for name in made if name.endswith(".rule.yaml")))
+    typer.echo(
+        f"\nNext:\n"
+        f"  1. Put your own words into the templates, and say in the rule who, when and what.\n"
+        f"  2. stet rules check {folder}\n"
+        f"  3. stet rules test {folder} {rule} --verbose    what happens; correct the story where that is wrong\n"
+        f"  4. stet rules graph {rule} --folder {folder}    draws the rule\n"
+        f"  5. stet rules prove {folder}, then open a pull request"
+    )
+
+
+def _refuse(sentence: str) -> NoReturn:
+    raise typer.Exit(print_error(sentence, code=ExitCode.CANNOT_RUN))

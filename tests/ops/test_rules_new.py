@@ -1,0 +1,80 @@
+"""``stet rules new``: the files of every job pass, and no file is overwritten."""
+
+from pathlib import Path
+
+import pytest
+
+from dev.layout import ROOT
+from ops.command_line import ExitCode
+from services.rules.analysis.scaffold import JOBS, Job, NewRule, scaffold
+from services.rules.rulebook.loader import read_folder
+from services.rules.scenario.folder_check import check_files, play_stories
+from tests.ops.stet_command import run_stet
+
+RULES = {
+    name: text
+    for name, text in read_folder(ROOT / "rules", stories=False).items()
+    if "/" not in name or name.startswith("house/")
+}
+"""The publisher's own files, without any rule."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, text in RULES.items():
+        path = tmp_path / "rules" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+    return tmp_path / "rules"
+
+
+@pytest.mark.parametrize(("job", "asks"), [*((job, JOBS[job].asks) for job in Job), (Job.STAGES, True)])
+def test_the_files_of_a_new_rule_have_no_faults_and_their_story_passes(job: Job, asks: bool) -> None:  # noqa: FBT001
+    made = scaffold(NewRule("first-words", job, JOBS[job].owner, asks=asks), RULES)
+    assert not made.faults, [str(fault) for fault in made.faults]
+    checked = check_files({**RULES, **made.files})
+    assert not checked.faults, [str(fault) for fault in checked.faults]
+    ((story, faults),) = play_stories(checked)
+    assert not faults, [str(fault) for fault in faults]
+    assert any("say: first_words" in text for name, text in made.files.items() if name.endswith(".test.yaml")), story
+
+
+def test_the_files_are_written_and_the_next_steps_are_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ("rules", "new", "proofs-out", "--job", "stages", "--ask", "--folder", f"{folder}")
+    assert run_stet(*command) == ExitCode.FINE
+    assert f"stet rules check {folder}" in capsys.readouterr().out
+    assert run_stet("rules", "check", f"{folder}") == ExitCode.FINE
+    rule = folder / "stages/proofs-out.rule.yaml"
+    rule.write_text("rule: mine\n", "utf-8")
+    rule.with_name("proofs-out.test.yaml").unlink()
+    assert run_stet(*command) == ExitCode.FINDINGS, "the folder is at fault"
+    assert rule.read_text("utf-8") == "rule: mine\n"
+
+
+def test_a_name_that_is_taken_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ("rules", "new", "late-file", "--job", "deadlines", "--folder", f"{folder}")
+    assert run_stet(*command) == ExitCode.FINE
+    rule = folder / "deadlines/late-file.rule.yaml"
+    before = rule.read_text("utf-8")
+    capsys.readouterr()
+    assert run_stet(*command, "--ask") == ExitCode.CANNOT_RUN
+    assert "is there already" in capsys.readouterr().err
+    assert rule.read_text("utf-8") == before
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (("Late File", "--job", "stages"), ExitCode.CANNOT_RUN, "is no name"),
+        (("late-file",), ExitCode.CANNOT_RUN, "--job blocks|"),
+        (("late-file", "--job", "stages", "--owner", "editoral"), ExitCode.CANNOT_RUN, "did you mean “editorial”?"),
+        (("late-file", "--job", "stages", "--who", "autor"), ExitCode.FINDINGS, "did you mean “author”?"),
+    ],
+)
+def test_what_cannot_be_written_is_said_and_leaves_no_file(
+    folder: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...], code: ExitCode, said: str
+) -> None:
+    assert run_stet("rules", "new", *options, "--folder", f"{folder}") == code
+    printed = capsys.readouterr()
+    assert said in printed.out + printed.err
+    assert not list(folder.rglob("*.rule.yaml"))
