@@ -2,11 +2,10 @@
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, NoReturn
 
-import click
 import typer
 
 from ops.command_line import ExitCode, print_error
@@ -60,7 +59,7 @@ def new_command(
     teams = checked.rulebook.people.teams
     asked = sys.stdin.isatty() and owner is None
     owner = owner or (JOBS[job].owner if JOBS[job].owner in teams else checked.rulebook.people.inbox)
-    owner = typer.prompt("Which team owns it?", owner, type=click.Choice(sorted(teams)), err=True) if asked else owner
+    owner = typer.prompt("Which team owns it?", owner, value_proc=_one_of(teams), err=True) if asked else owner
     if owner not in teams:
         hint = nearest_word(owner, teams)
         _refuse(f"people.yaml has no team “{owner}”" + (f" (did you mean “{hint}”?)" if hint else ""))
@@ -78,7 +77,19 @@ def _ask_job() -> Job | None:
         return None
     for job, defaults in JOBS.items():
         typer.echo(f"  {job:<10} {defaults.sentence}", err=True)
-    return Job(typer.prompt("What is the rule about?", type=click.Choice([*Job]), err=True))
+    return Job(typer.prompt("What is the rule about?", value_proc=_one_of(Job), err=True))
+
+
+def _one_of(words: Iterable[str]) -> Callable[[str], str]:
+    """What an answer to a prompt has to be; the prompt is repeated with the words to choose from."""
+    known = sorted(words)
+
+    def choose(answer: str) -> str:
+        if answer not in known:
+            raise typer.BadParameter(f"one of {', '.join(known)}")
+        return answer
+
+    return choose
 
 
 def _refuse_known(folder: Path, files: Mapping[str, str], made: Mapping[str, str]) -> None:
