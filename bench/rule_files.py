@@ -22,7 +22,7 @@ from services.rules.scenario.folder_check import check_folder, play_stories
 from shared.contracts.errors import StetError
 
 
-class Judgement(StrEnum):
+class MeasuredVerb(StrEnum):
     CHECK = "check"
     TEST = "test"
     PROVE = "prove"
@@ -32,7 +32,7 @@ class Judgement(StrEnum):
 class _Budget:
     """``sentence`` says what is done with so many rules; without ``megabytes``, memory is printed and not judged."""
 
-    judgement: Judgement
+    judgement: MeasuredVerb
     sentence: str
     rules: int
     seconds: float
@@ -40,9 +40,9 @@ class _Budget:
 
 
 _BUDGETS = (
-    _Budget(Judgement.CHECK, "check of 2,000 rules, templates and stories, before they are played", 2_000, 5, 100),
-    _Budget(Judgement.TEST, "500 stories played", 500, 20),
-    _Budget(Judgement.PROVE, "proof of 200 rules", 200, 30),
+    _Budget(MeasuredVerb.CHECK, "check of 2,000 rules, templates and stories, before they are played", 2_000, 5, 100),
+    _Budget(MeasuredVerb.TEST, "500 stories played", 500, 20),
+    _Budget(MeasuredVerb.PROVE, "proof of 200 rules", 200, 30),
 )
 
 
@@ -62,7 +62,7 @@ async def measure(_: float) -> AsyncIterator[BenchResult]:
         )
 
 
-async def _judge_apart(judgement: Judgement, folder: Path) -> tuple[float, int]:
+async def _judge_apart(judgement: MeasuredVerb, folder: Path) -> tuple[float, int]:
     """Seconds of the processor and megabytes. Raises StetError where the files have faults."""
     command = (sys.executable, "-m", "bench.rule_files", judgement, str(folder))
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
@@ -73,17 +73,17 @@ async def _judge_apart(judgement: Judgement, folder: Path) -> tuple[float, int]:
     return seconds, megabytes
 
 
-def _judge(judgement: Judgement, folder: Path) -> bool:
+def _judge(judgement: MeasuredVerb, folder: Path) -> bool:
     """Whether all is well with the folder."""
     checked = check_folder(folder)
     if checked.faults:
         return False
     match judgement:
-        case Judgement.CHECK:
+        case MeasuredVerb.CHECK:
             return True
-        case Judgement.TEST:
+        case MeasuredVerb.TEST:
             return not any(faults for _, faults in play_stories(checked))
-        case Judgement.PROVE:
+        case MeasuredVerb.PROVE:
             return _is_proved(checked.rulebook)
 
 
@@ -96,6 +96,6 @@ def _is_proved(book: Rulebook) -> bool:
 
 
 if __name__ == "__main__":
-    if not _judge(Judgement(sys.argv[1]), Path(sys.argv[2])):
+    if not _judge(MeasuredVerb(sys.argv[1]), Path(sys.argv[2])):
         sys.exit(1)
     sys.stdout.write(json.dumps((time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)))

@@ -19,7 +19,7 @@ _LIMITS = pytest.StashKey["TimeLimit"]()
 
 
 class TimeLimit(NamedTuple):
-    """What pytest-timeout calls the settings of a test: ``timeout`` in seconds, and how it is enforced."""
+    """The settings of a test, as pytest-timeout names them: ``timeout`` in seconds, and how it is enforced."""
 
     timeout: float
     method: str

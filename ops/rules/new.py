@@ -81,7 +81,7 @@ def _ask_job() -> Job | None:
 
 
 def _one_of(words: Iterable[str]) -> Callable[[str], str]:
-    """What an answer to a prompt has to be; the prompt is repeated with the words to choose from."""
+    """The check of an answer to a prompt; the prompt is repeated with the words to choose from."""
     known = sorted(words)
 
     def choose(answer: str) -> str:

@@ -22,20 +22,16 @@ from services.rules.rulebook.model import Rulebook
 from services.rules.rulebook.people_schema import PeopleFile
 from services.rules.rulebook.periods import PERIODS
 from services.rules.rulebook.yaml_tree import parse
-from shared.contracts import consonance, contacts, messages, whatsapp, writes
 from shared.contracts.envelope import Event, kinds_by_type, parse_event
 from shared.contracts.errors import Malformed, Misconfigured
 from shared.contracts.ids import ChainId, PersonId, Revision, RuleId, TenantId, derive_id
+from shared.contracts.topics import CONSUMED
 from shared.contracts.values import DECODE_ERRORS, Instant, Value, convert, decode, encode, to_builtins
 from shared.contracts.writes import WriteOperation, WriteOutcome
 
 FORMAT = 1
 EVENT_KINDS = {
-    **consonance.KINDS,
-    **contacts.KINDS,
-    **whatsapp.MESSAGE_KINDS,
-    **messages.EVENT_KINDS,
-    **writes.EVENT_KINDS,
+    **{kind: data for topic in CONSUMED["rules"] for kind, data in topic.kinds.items()},
     **kinds_by_type(PERIODS.values()),
 }
 """Everything that rules reads, and the events by which it starts recurring rules."""

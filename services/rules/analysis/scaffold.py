@@ -17,7 +17,7 @@ from shared.contracts.ids import RuleId
 
 
 class Job(StrEnum):
-    """What a rule is about. Its value is also the folder of its files."""
+    """The subject of a rule. Its value is also the folder of its files."""
 
     BLOCKS = "blocks"
     DEADLINES = "deadlines"
@@ -86,7 +86,7 @@ JOBS: Mapping[Job, JobDefaults] = {
 
 @dataclass(frozen=True, slots=True)
 class NewRule:
-    """What the author chose. ``who`` is None for those whom the job usually concerns."""
+    """The choices of an author. ``who`` is None for those whom the job usually concerns."""
 
     name: str
     job: Job
@@ -199,7 +199,7 @@ def _template(new: NewRule, name: str, language: str, body: str, buttons: str = 
 
 
 def _story_text(new: NewRule, book: Rulebook) -> str:
-    """What happens now without any answer, by all rules of the folder: another one may be about the same event.
+    """The course without any answer, by all rules of the folder: another one may be about the same event.
 
     Raises LookupError where no opening starts the rule.
     """
