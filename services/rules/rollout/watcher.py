@@ -30,8 +30,9 @@ from services.rules.rulebook.validation import validate
 from shared.contracts.errors import Misconfigured, Unavailable
 from shared.contracts.ids import Revision
 from shared.runtime.clock import machine_now
-from shared.runtime.failures import TRANSIENT_ERRORS
+from shared.runtime.failures import SERIALIZATION_FAILURES, TRANSIENT_ERRORS
 from shared.runtime.postgres import Connection, Pool
+from shared.runtime.retry import until_available
 from shared.runtime.telemetry import get_logger
 
 log = get_logger()
@@ -101,10 +102,14 @@ class SourceWatcher:
         self._record = SourceRecord(self.replica)
 
     async def begin(self) -> None:
-        """Look at the source once before anything is decided.
+        """Look at the source once before anything is decided; waits for a database that goes away meanwhile.
 
         Raises Misconfigured where its rules are refused and no earlier revision is in force.
         """
+        errors = (*TRANSIENT_ERRORS, *SERIALIZATION_FAILURES)
+        await until_available("postgresql", "STET_POSTGRES_DSN", self._begin, errors=errors)
+
+    async def _begin(self) -> None:
         async with self.pool.acquire() as connection:
             self._record = await self._remembered(connection)
             await connection.execute(QUERIES.forget_sources, self.rollout.tenant, machine_now() - _FORGOTTEN_AFTER)

@@ -257,3 +257,28 @@ async def test_an_operator_puts_rules_that_wait_into_force_and_it_is_audited(
     )
     assert await asyncio.to_thread(run_stet, "audit-log") == 0
     assert "it was reviewed" in capsys.readouterr().out
+
+
+class AwayPool:
+    """A pool whose database is away for the first ``times`` connections."""
+
+    def __init__(self, pool: Any, times: int) -> None:
+        self._pool, self.left = pool, times
+
+    def acquire(self) -> Any:
+        if self.left:
+            self.left -= 1
+            raise ConnectionRefusedError
+        return self._pool.acquire()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pool, name)
+
+
+async def test_a_database_that_goes_away_while_rules_starts_is_waited_for(postgres_database: str) -> None:
+    async with rules_under_test(postgres_database, NOW) as service:
+        known = service.watcher
+        pool = AwayPool(service.pool, times=1)
+        watcher = SourceWatcher(known.source, known.rollout, pool, "rules-1", known.metrics, seconds=0.01)
+        await watcher.begin()
+        assert pool.left == 0
