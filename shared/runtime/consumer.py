@@ -20,7 +20,7 @@ from faststream.kafka.message import FAKE_CONSUMER
 
 from shared.contracts.errors import Throttled
 from shared.runtime.batch import BatchProcessor
-from shared.runtime.failures import FailureKind, classify_failure
+from shared.runtime.failures import TRANSIENT_ERRORS, FailureKind, classify_failure
 from shared.runtime.kafka import READ_BACKOFF_MS, broker_options, discard_consumer
 from shared.runtime.postgres import Pool
 from shared.runtime.progress import Fenced, LagMonitor, OffsetOutOfRange, Partition, load_progress
@@ -167,16 +167,15 @@ class BatchConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka
             try:
                 positions = await self._load_positions(assigned)
                 self._read_from(positions)
-            except OffsetOutOfRange as error:
-                self.halt(error)
-                return
-            except Exception as error:  # noqa: BLE001 -- partitions without a position would stay unread, unnoticed
+            except (KafkaError, *TRANSIENT_ERRORS) as error:
                 if logged != type(error).__name__:
                     logged = type(error).__name__
                     log.warning("assignment.retried", error=logged)
                 await asyncio.sleep(_ASSIGNMENT_BACKOFF.wait(1))
+            except Exception as error:  # noqa: BLE001 -- partitions without a position would stay unread, unnoticed
+                return self.halt(error)
             else:
-                return
+                return None
 
     async def _load_positions(self, assigned: list[TopicPartition]) -> dict[Partition, int]:
         """Raises OffsetOutOfRange where the broker deleted records that were not read yet."""
