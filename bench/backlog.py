@@ -110,7 +110,7 @@ async def _look(database: Any, store: MessageStore, now: datetime) -> None:
 
 
 async def _memory(environment: BenchEnvironment) -> float:
-    """The resident memory of a dispatcher that has the queue before it, and a provider that nobody can reach."""
+    """The resident memory of a dispatcher that has the queue before it, and a provider that cannot be reached."""
     dispatcher = await environment.start_service("dispatcher", STET_WHATSAPP_GRAPH_URL="http://127.0.0.1:9")
     most = 0.0
     ends = time.monotonic() + _SETTLE_SECONDS

@@ -1,7 +1,7 @@
 -- What `stet lines` reads, as the operator.
 
 -- name: lines
--- Every line that somebody has written to, or that has something queued, throttled or paused; in each a few index reads.
+-- Every line that has received a message, or that has something queued, throttled or paused; in each a few index reads.
 with recursive written as (
     (select line from dispatcher.windows where tenant = $1 order by line limit 1)
     union all

@@ -1,7 +1,7 @@
 -- Finds the person that a command means, and what the services know of the person.
 
 -- name: find_person
--- By id, by the contact's number in Consonance, by BSUID, or by phone number; somebody who was merged, also by way of others,
+-- By id, by the contact's number in Consonance, by BSUID, or by phone number; a merged person, also by way of others,
 -- is who they are now. A contact comes before a visitor.
 with recursive found as (
     select person_id, contact_id, state, 0 as merges from ingest.people
@@ -17,7 +17,7 @@ with recursive found as (
 select person_id from found where not state ? 'merged_into' order by contact_id nulls last, merges limit 1;
 
 -- name: people_of
--- The person, and everybody who was merged into that person, also by way of others; the person first.
+-- The person, and all people who were merged into that person, also by way of others; the person first.
 with recursive merged as (
     select $2::text as person_id, 0 as merges
     union all

@@ -45,7 +45,7 @@ cross join lateral jsonb_object_keys(coalesce(s -> 'left_out', '{}'))
 where c.tenant = $1 and c.active;
 
 -- name: handovers
--- Matters that were offered to people, and that nobody has taken.
+-- Matters that were offered to people, and that none of them has taken.
 select count(*) as count, min((c.document -> 'handed_over' -> -1 ->> 'at')::timestamptz) as oldest
 from rules.chains c
 where c.tenant = $1 and c.active and jsonb_array_length(coalesce(c.document -> 'handed_over', '[]')) > 0

@@ -26,7 +26,7 @@ def docker_answers() -> bool:
     """Whether a daemon does; the client alone says nothing."""
     address = os.environ.get("DOCKER_HOST", _SOCKET)
     if address.startswith(_UNIX) and not _listens(address.removeprefix(_UNIX)):
-        return False  # asked first, as the client leaves a socket open when nobody listens
+        return False  # asked first, as the client leaves a socket open when no daemon listens
     try:
         client = docker.from_env(timeout=_ANSWERS_WITHIN)
     except DockerException:

@@ -47,7 +47,7 @@ async def _follow(work: int, word: str, messages: int) -> dict[str, Any]:
 
 
 async def _push(session: aiohttp.ClientSession, work: int, word: str, *, notice: bool) -> None:
-    """A change of stage, about which authors are told; or the end of an unknown block, about which nobody is."""
+    """A change of stage, about which authors are told; or the end of an unknown block, which tells no person."""
     event = {"id": f"evt-{word}", **(_stage_changed(work, word) if notice else _unblocked(work, word))}
     async with session.post(f"{CONSONANCE_URL}/_simulator/push", json=event):
         pass

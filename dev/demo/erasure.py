@@ -73,7 +73,7 @@ class ErasedPerson:
 
 
 async def erase_named(stack: Stack, name: str, words: Sequence[str] = ()) -> ErasedPerson:
-    """Erase somebody as ``stet erase`` does. ``words`` are texts of theirs that must be gone, too."""
+    """Erase a person as ``stet erase`` does. ``words`` are texts of theirs that must be gone, too."""
     await compact_at_once(stack)
     async with database(stack) as connection:
         person, bsuid, number = await connection.fetchrow(_PERSON_NAMED, name)

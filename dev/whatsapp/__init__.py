@@ -14,7 +14,7 @@ Graph API
 
 SimulatorCommands API, JSON in and out; a body it cannot read is answered 400 with the reason
     POST /_simulator/people      {id, phone?, bsuid?, name?, username?, country?, on_whatsapp?} or a list of them.
-                                 Without a phone the person is known by BSUID only. A number nobody registered belongs
+                                 Without a phone the person is known by BSUID only. An unregistered number belongs
                                  to an ordinary person whose id is the number.
     POST /_simulator/templates   [{name, language, body?, parameters?, buttons?, status?, category?}]; a button is a
                                  quick reply's title or {type: quick_reply|url|phone_number, text, url?}

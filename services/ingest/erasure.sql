@@ -5,7 +5,7 @@
 select person_id from people where tenant = $1 and contact_id = $2 order by person_id for update;
 
 -- name: people_merged_into
--- The person, and everybody who was merged into that person, also by way of others, locked.
+-- The person, and all people who were merged into that person, also by way of others, locked.
 with recursive merged as (
     select $2::text as person_id
     union
@@ -36,7 +36,7 @@ delete from snapshots where tenant = $1 and entity = 'contacts' and id = $2;
 select contact_id from erased_contacts where tenant = $1 and contact_id = any($2::bigint[]);
 
 -- name: expired_visitors
--- Some people who never became contacts, were merged into nobody, and have not written since an instant.
+-- Some people who never became contacts, were not merged into another person, and have not written since an instant.
 select person_id from people p
 where contact_id is null and tenant = $1 and (state ->> 'observed_at') < $2
     and coalesce(state ->> 'erased', 'false') <> 'true' and not state ? 'merged_into'

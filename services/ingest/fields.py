@@ -195,7 +195,7 @@ def _parse_phone(written: str, country: str | None) -> PhoneNumber | None:
 
 
 def _is_complete(number: PhoneNumber) -> bool:
-    """Long enough to be called from abroad: a number without its area code reaches no one."""
+    """Long enough to be called from abroad: a number without its area code reaches no telephone."""
     written = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
     return renumbered(written) != written or any(
         phonenumbers.is_possible_number_for_type_with_reason(number, kind) == ValidationResult.IS_POSSIBLE

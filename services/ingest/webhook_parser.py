@@ -346,7 +346,7 @@ def _parse_status(update: Update, context: WebhookContext) -> KafkaRecord:
 
 
 def _reached_address(item: dict[str, Any]) -> ReachedAddress | None:
-    """Where a message arrived, if its callback names the person; the status of a group names no one address."""
+    """Where a message arrived, if its callback names the person; the status of a group names no single address."""
     callback = item.get("biz_opaque_callback_data")
     person, version = parse_recipient(callback if isinstance(callback, str) else None) or (None, 0)
     if person is None or item.get("status") not in _ARRIVED or item.get("recipient_type") == "group":

@@ -96,7 +96,7 @@ log = get_logger()
 async def load(connection: Connection, tenant: TenantId, required: RequiredFacts) -> Facts:
     """Chains first, locked; then the works and people they and the events lean on, none of whom changes meanwhile.
 
-    Raises LocksBusy where somebody is just being changed.
+    Raises LocksBusy where one of the people is just being changed.
     """
     facts = Facts(tenant)
     required.senders |= await _same_people(connection, tenant, required.senders)

@@ -155,7 +155,7 @@ select $1, person_id, document::jsonb from unnest($2::text[], $3::text[]) as t(p
 on conflict (tenant, person_id) do update set document = excluded.document;
 
 -- name: save_counted
--- The messages to people that count for their caps; the people of those that nobody else has counted meanwhile.
+-- The messages to people that count for their caps; the people of those that no other replica has counted meanwhile.
 insert into counted_messages (tenant, person_id, version, document)
 select $1, person_id, version, document::jsonb from unnest($2::text[], $3::bigint[], $4::text[]) as t(person_id, version, document)
 on conflict (tenant, person_id) do update set version = excluded.version, document = excluded.document

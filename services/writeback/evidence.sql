@@ -76,7 +76,7 @@ select set_config('stet.moves_evidence', 'on', true);
 delete from evidence where evidence_id = any ($1::bigint[]);
 
 -- name: same_people
--- A person and everybody who was merged into them, also by way of others.
+-- A person and all people who were merged into them, also by way of others.
 with recursive merged as (
     select $2::text as person_id
     union

@@ -33,7 +33,7 @@ select topic, partition, next_offset, caught_up_to from progress
 where (topic, partition) in (select * from unnest($1::text[], $2::int[]));
 
 -- name: claim_progress
--- Moves partitions on, locked in their one order, where they stand as expected; fewer rows than asked: somebody else read on.
+-- Moves partitions on, locked in their one order, where they stand as expected; fewer rows than asked: another replica read on.
 with given as (
     select * from unnest($1::text[], $2::int[], $3::bigint[], $4::bigint[]) as g(topic, partition, expected, after)
 ), held as (

@@ -1,26 +1,54 @@
-"""Docstrings begin with the thing they describe."""
+"""Docstrings begin with the thing they describe, and texts about code name their subject."""
 
 import re
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 
 from tests.docs.pages import ROOT
 
 _FOLDERS = ("services", "shared", "ops", "dev", "bench", "tests")
 _WHAT = re.compile(r"What(ever)?\b")
-_BEGINNING = re.compile(r'^ *[rR]?"""\s*(\w+)', re.MULTILINE)
-"""A string that begins a line: a docstring, of a module, class or function as of a constant. Parsing costs seconds."""
+_STRING = re.compile(r'^([^\n]*?)"{3}(.*?)"{3}', re.MULTILINE | re.DOTALL)
+"""A long string with what stands before it in its line; that is nothing for a docstring. Parsing costs seconds."""
+_COMMENTS = {".py": re.compile(r"(?:^|\s)#:? (.*)$", re.MULTILINE), ".sql": re.compile(r"--(.*)$", re.MULTILINE)}
+_UNNAMED = re.compile(r"\b((some|no|any|every)body|(some|any)one|no one|who(m|se)?ever)\b", re.IGNORECASE)
+"""A reader has to guess who or what is meant: a person, a recipient, another replica, another rule."""
+
+
+@cache
+def _texts() -> list[tuple[Path, str]]:
+    """Every file of code but migrations, which never change once they are applied."""
+    paths = (path for folder in _FOLDERS for path in sorted((ROOT / folder).rglob("*.*")) if path.suffix in _COMMENTS)
+    return [(path, path.read_text("utf-8")) for path in paths if "migrations" not in path.parts]
+
+
+def _place(path: Path, text: str, at: int) -> str:
+    return f"{path.relative_to(ROOT)}:{text.count(chr(10), 0, at) + 1}"
 
 
 def _docstrings() -> Iterator[tuple[str, str]]:
-    """The place and the first word of each."""
-    for folder in _FOLDERS:
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            text = path.read_text("utf-8")
-            for found in _BEGINNING.finditer(text):
-                yield f"{path.relative_to(ROOT)}:{text.count(chr(10), 0, found.start()) + 1}", found[1]
+    """The place and the text of each."""
+    for path, text in _texts():
+        if path.suffix == ".py":
+            for found in _STRING.finditer(text):
+                if found[1].strip() in {"", "r"}:
+                    yield _place(path, text, found.start(2)), found[2].lstrip()
+
+
+def _comments() -> Iterator[tuple[str, str]]:
+    for path, text in _texts():
+        for found in _COMMENTS[path.suffix].finditer(text):
+            yield _place(path, text, found.start()), found[1]
 
 
 def test_no_docstring_begins_with_what() -> None:
     found = list(_docstrings())
     assert len(found) > 4000
-    assert [place for place, word in found if _WHAT.match(word)] == []
+    assert [place for place, text in found if _WHAT.match(text)] == []
+
+
+def test_docstrings_and_comments_name_their_subject() -> None:
+    comments = list(_comments())
+    assert len(comments) > 2000
+    assert [place for place, text in (*_docstrings(), *comments) if _UNNAMED.search(text)] == []

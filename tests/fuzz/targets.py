@@ -119,7 +119,7 @@ class FakeStores:
         """No erasure is carried out."""
 
     async def forget_names(self, documents: Sequence[Any]) -> None:
-        """As a real one reads them; nobody is erased."""
+        """As a real one reads them; no person is erased."""
         named_contacts(documents)
         for document in documents:
             erase_names(document, ())

@@ -27,7 +27,7 @@ from shared.contracts.values import (
 )
 
 NOON = datetime(2027, 3, 3, 12, tzinfo=UTC)
-SECRET = "+447900123456"  # noqa: S105 -- somebody's number, which no fault may show
+SECRET = "+447900123456"  # noqa: S105 -- a person's number, which no fault may show
 ATTRIBUTES = {
     "id": "e1", "source": "test", "type": SendMessage.kind, "time": "2027-03-03T13:00:00+01:00", "recordedtime": NOON,
     "tenantid": "penrose", "partitionkey": "penrose/persons/p1",

@@ -209,7 +209,7 @@ def closing_of(files: RunFiles, chain_id: str, chain: Row) -> RecordedEvent | No
 
 
 def _answered(files: RunFiles, chain_id: str, last_answer: str) -> RecordedEvent | None:
-    """The decision on the last answer, or a later one: a STOP may leave nobody else that the quorum waits for."""
+    """The decision on the last answer, or a later one: after a STOP the quorum may wait for no other person."""
     records = [record for record, verdict in files.verdicts.get(chain_id, ()) if verdict["reason"] == "answered"]
     decision = files.decision_on(last_answer)
     return max([*records, *([decision] if decision else [])], key=lambda record: record.time, default=None)

@@ -41,7 +41,7 @@ class Opening:
     steps: tuple[str, ...]
 
     def without(self, *, staff: bool) -> "Opening":
-        """The same where the people outside the publisher have opted out, with ``staff`` everybody."""
+        """The same where the people outside the publisher have opted out, with ``staff`` the staff, too."""
         gone = {
             number: {**each, "opted_out": True} if staff or not _is_staff(each) else each
             for number, each in self.people.items()
@@ -213,7 +213,7 @@ def _contact_of(book: Rulebook, role: str) -> int | None:
 
 
 def addressed(part: object) -> Iterator[str | Team]:
-    """Everyone that a rule, or a part of it, addresses."""
+    """All people that a rule, or a part of it, addresses."""
     if isinstance(part, Mapping):
         for each in part.values():
             yield from addressed(each)

@@ -245,7 +245,7 @@ def _ending_fault(before: State, after: State, rule: Rule) -> str | None:
 
 
 def _asked_in_vain(chain: Chain) -> bool:
-    """There was a question, and no one gave a final answer or handed it on."""
+    """There was a question, and no recipient gave a final answer or handed it on."""
     asked = any(m.verb is Verb.ASK and m.open for m in chain.messages)
     return asked and not any(given.final for given in chain.answers) and not chain.handovers
 

@@ -50,7 +50,7 @@ def start(context: DecisionContext, message: MessageReceived, *, answer: bool = 
 def wrong_person(context: DecisionContext, message: MessageReceived) -> None:
     """The address is another person's: nothing more goes there, and the questions are for others.
 
-    No consent is assumed of that address until it changes, or somebody there asks for messages.
+    No consent is assumed of that address until it changes, or a message from there asks for messages.
     """
     context.add_reason(Reason.WRONG_PERSON)
     known = context.facts.consent.get(message.person_id, Consent())
@@ -64,7 +64,7 @@ def wrong_person(context: DecisionContext, message: MessageReceived) -> None:
 
 
 def address_changed(context: DecisionContext, known: PersonFacts | None, seen: PersonFacts) -> None:
-    """The address that was somebody else's is another now. One that went over to another id is the same still."""
+    """The address that was another person's has changed. One that went over to another id is the same still."""
     if known is None or known.address_mark is None or seen.merged_into is not None:
         return
     if known.address_mark == seen.address_mark:

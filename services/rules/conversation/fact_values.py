@@ -85,7 +85,7 @@ def _marks(seen: PersonObserved) -> tuple[int, ...]:
 class Consent(Value):
     """The last opt-out and opt-in of one person id, with the message that proves the newest.
 
-    ``wrong_person_at``: somebody at their address wrote that they are not this person; a consent given there counts no
+    ``wrong_person_at``: a message from their address said that it is not this person's; a consent given there counts no
     more. ``marketing_in_at`` and ``marketing_out_at`` are of offers and announcements alone. A person may have several
     ids: ``Facts.opted_out`` says whether one may write to the person, ``Facts.allows_marketing`` whether with offers.
     """
@@ -99,7 +99,7 @@ class Consent(Value):
 
     @property
     def is_wrong_person(self) -> bool:
-        """Until the address changes, or somebody there asks for messages."""
+        """Until the address changes, or a message from there asks for messages."""
         if self.wrong_person_at is None:
             return False
         return self.opted_in_at is None or self.opted_in_at <= self.wrong_person_at
@@ -129,7 +129,7 @@ class Consent(Value):
 class ConsentChange(StrEnum):
     """The cause of a change. ``lapsed``: the address may be another person's now, so an opt-in counts no more.
 
-    ``address_changed``: the address that was somebody else's is another now. ``separated``: ids of one person are two
+    ``address_changed``: the address that was another person's has changed. ``separated``: ids of one person are two
     people's again, and both keep the opt-out.
     """
 

@@ -258,7 +258,7 @@ class Facts:
         return any(consent is not None and consent.opted_in_at is not None for consent in found)
 
     def is_wrong_person(self, person: PersonId) -> bool:
-        """Whether somebody at an address of the person wrote that they are not this person."""
+        """Whether a message from an address of the person said that the address is not theirs."""
         found = (self.consent.get(one) for one in self.ids_of_person(person))
         return any(consent is not None and consent.is_wrong_person for consent in found)
 

@@ -131,8 +131,8 @@ def accepts_text(context: DecisionContext, chain: Chain, message: MessageReceive
 def keeps_stop_word(context: DecisionContext, chain: Chain, message: MessageReceived) -> bool:
     """Whether a stop word is the answer to what the form asks, since its button offers to opt out instead.
 
-    STOP itself is one only once: whoever writes it after the button was offered means it. What does not fit the field
-    is no answer.
+    STOP itself is one only once: a person who writes it after the button was offered means it. A text that does not fit
+    the field is no answer.
     """
     form, state, text = _form_of(context, chain), _form_state(chain), (message.text or "").strip()
     field = _asked_field(form, state)

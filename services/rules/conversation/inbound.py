@@ -225,7 +225,7 @@ def _is_of_wrong_person(
     message: MessageReceived,
     found: FoundQuestion | UnclearQuestion,
 ) -> bool:
-    """Whether it is about somebody we wrote to at this address. “Not me” to an offer only means the offer."""
+    """Whether it is about a person we wrote to at this address. “Not me” to an offer only means the offer."""
     if message.shared_with:
         return False
     if isinstance(found, FoundQuestion):

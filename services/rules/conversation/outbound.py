@@ -473,7 +473,7 @@ def withdraw_messages(
 
 
 def has_reached_anyone(chain: Chain, step: int) -> bool:
-    """Whether a message of this occurrence of the step was sent to anyone, or is held."""
+    """Whether a message of this occurrence of the step was sent, or is held."""
     occurrence = chain.steps[step].occurrence
     mine = (m for m in chain.messages if m.step == step and m.answer is None and m.occurrence == occurrence)
     return any(m.delivery is DeliveryState.HELD or m.delivery not in UNSENT for m in mine)

@@ -169,7 +169,7 @@ def _add_candidate(context: DecisionContext, meant: _Candidate, resolved: Resolv
 
 
 class Cover(Struct, frozen=True):
-    """``person_id`` stands in for another; None: no one does. ``absent``: the other is away for some days only."""
+    """``person_id``: the stand-in; None where there is none. ``absent``: the other is away for some days only."""
 
     person_id: PersonId | None
     absent: bool

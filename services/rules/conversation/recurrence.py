@@ -194,7 +194,7 @@ def _is_of(listing: Listing, rule: RuleId) -> bool:
 
 
 def _roles(book: Rulebook, facts: Facts, chain: Chain, person: PersonId) -> frozenset[str | Team]:
-    """The roles and teams for which a chain awaits a person, those of whoever they stand in for included."""
+    """The roles and teams for which a chain awaits a person, those of the people they stand in for included."""
     represented = {m.on_behalf_of for m in chain.messages if m.person_id == person and m.on_behalf_of}
     ids = {person, *represented}
     parties = [(name, party) for name, party in parties_in(start_data(chain)) if party.person_id in ids]

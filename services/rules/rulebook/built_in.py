@@ -26,8 +26,8 @@ PAUSED_RULE_PREFIX = f"{RESERVED_PREFIX}brake-"
 ABSENCE_RULE_PREFIX = f"{RESERVED_PREFIX}absence-"
 WRONG_PERSON_RULE_PREFIX = f"{RESERVED_PREFIX}wrong-person-"
 """Prefixes of built-in rules, one of each per team: unasked messages go to its people, and so does the news that a
-person's messages are no longer answered, that one of them covers for a colleague, and that an address is somebody
-else's."""
+person's messages are no longer answered, that one of them covers for a colleague, and that an address is
+another person's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ _STANDARD = UnsolicitedLimit()
 
 
 class LimitsBrake(Section):
-    """How many messages that nobody asked for are answered, and start rules, for one person."""
+    """How many unsolicited messages are answered, and start rules, for one person."""
 
     label = "“brake”"
     answers: WholeNumber = _STANDARD.answers
@@ -48,7 +48,7 @@ class LimitsBrake(Section):
     open: WholeNumber = _STANDARD.open
     """The most chains that one person's own messages have open at the same time."""
     strangers_open: WholeNumber = _STANDARD.strangers_open
-    """The same for somebody whom Consonance does not know."""
+    """The same for a person whom Consonance does not know."""
 
     def report_faults(self, report: FaultReport) -> None:
         if self.within is not None and self.within.clock_time is None:
@@ -124,7 +124,7 @@ class LimitsFile(Section):
     send_within: DurationText = Duration(2, TimeUnit.WORKING_DAYS)
     """How long a message may wait before it is not sent any more."""
     brake: LimitsBrake | None = None
-    """When somebody who keeps writing is not answered any more."""
+    """When a person who keeps writing is not answered any more."""
     restarts: RestartsSection | None = None
     """How often a rule that writes may start about one subject, where the rule itself does not say it."""
 

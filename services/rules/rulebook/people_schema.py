@@ -68,7 +68,7 @@ class PeopleFile(Section):
     stands_in: Annotated[tuple[StandInSection, ...], OneOrMore()] = ()
     """Who acts for whom: agents, estates, leavers and people on leave."""
     inbox: Text
-    """The team that reads messages nobody asked for."""
+    """The team that reads unsolicited messages."""
 
     def build(self) -> model.StaffDirectory:
         return model.StaffDirectory(

@@ -398,6 +398,6 @@ def _scalar(event: Any, location: Location, report: FaultReport) -> ScalarNode:
         return ScalarNode(location, text, _meaning(text))
     except ValueError:
         kind = next(kind for pattern, kind, _ in _PATTERNS if pattern.fullmatch(text))
-        written = "this" if _WHOLE.fullmatch(text) else f"“{text}”"  # it may be somebody's phone number
+        written = "this" if _WHOLE.fullmatch(text) else f"“{text}”"  # it may be a person's phone number
         report.add(location, f"{written} looks like {kind}, but is none")
         return ScalarNode(location, text, Faulty(text))

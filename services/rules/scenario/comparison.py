@@ -117,7 +117,7 @@ def _observe_message(effect: RequestedMessage, people: StoryPeople) -> ObservedE
 
 
 def compare_effects(step: ExpectStep, observed: Sequence[ObservedEffect]) -> list[FileFault]:
-    """The expected effects that are missing; else, as one fault, those that no one expected."""
+    """The expected effects that are missing; else, as one fault, those that are not expected."""
     expected = tuple(_split_left_out(step.effects))
     pairs = match_effects(expected, observed)
     with_text = any(one.text is not None for one in step.effects)

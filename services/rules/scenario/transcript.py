@@ -53,7 +53,7 @@ def _format_node(node: Node) -> str:
 
 
 def side_by_side(rows: Sequence[EffectRow], width: int) -> Iterator[str]:
-    """Two columns; ``≠`` where the two differ, ``−`` where an effect is missing, ``+`` where no one expected it."""
+    """Two columns; ``≠`` where the two differ, ``−`` where an effect is missing, ``+`` where one is not expected."""
     if not rows:
         return
     column = max(20, (width - 5) // 2)

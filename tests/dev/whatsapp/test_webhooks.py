@@ -153,7 +153,7 @@ async def test_the_same_seed_gives_the_same_ids_and_disorder() -> None:
 
 async def test_the_handshake_needs_the_right_token(simulator: SimulatorUnderTest, webhook: RecordingWebhook) -> None:
     assert await simulator.tell("verify") == {"verified": True}
-    async with running_simulator(webhook, verify_token="guess") as other:  # noqa: S106 -- a wrong one, of no use to anybody
+    async with running_simulator(webhook, verify_token="guess") as other:  # noqa: S106 -- a wrong one, of no use
         assert await other.tell("verify") == {"verified": False}
 
 

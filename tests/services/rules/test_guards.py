@@ -133,7 +133,7 @@ def test_only_one_place_lets_time_act(moves: list[str], wait: str, brought: str)
 
 
 def test_a_held_message_to_a_person_without_an_address_leaves_nothing_due() -> None:
-    """Nobody is left to be waited for, so the next step follows at once: nothing stays due."""
+    """There is no person left to wait for, so the next step follows at once: nothing stays due."""
     story = DelayedStory(HOLD)
     story.play("wait until: 2027-03-03T20:00:00Z", ASKED)
     holder = story.simulation.facts.people[story.person(812)]

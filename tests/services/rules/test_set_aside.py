@@ -47,7 +47,7 @@ def blocked(number: int) -> Event:
 
 
 async def escalated(service: RulesUnderTest) -> int:
-    """How many chains have told somebody beyond the owner."""
+    """How many chains have told people beyond the owner."""
     return sum(any(m.step > 0 for m in chain.messages) for chain in await service.chains() if chain.messages)
 
 

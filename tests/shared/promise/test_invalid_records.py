@@ -1,4 +1,4 @@
-"""Records nobody can use are parked, each with its reason; all others take effect once, in order."""
+"""Unusable records are parked, each with its reason; all others take effect once, in order."""
 
 from collections import Counter
 

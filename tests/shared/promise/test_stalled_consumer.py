@@ -1,4 +1,4 @@
-"""A client of Kafka that no longer reads, without an error that anybody sees, is replaced, and nothing is lost."""
+"""A client of Kafka that no longer reads, without a visible error, is replaced, and nothing is lost."""
 
 from collections import Counter
 

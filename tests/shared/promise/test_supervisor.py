@@ -32,7 +32,7 @@ async def test_what_no_restart_mends_ends_the_process(testbed: DeliveryTestbed, 
 
 
 async def test_a_consumer_that_meets_a_surprise_reads_on_where_it_was(testbed: DeliveryTestbed) -> None:
-    """The table is away, which is nobody's fault that was foreseen: even parking fails. Back, everything is read."""
+    """The table is away, an error that was not foreseen: even parking fails. Back, everything is read."""
     await testbed.run_sql("alter table rules.parked rename to lost")
     await testbed.produce([event("person-1", 1), event("person-1", 2, "unfit"), event("person-1", 3)])
     sample = await testbed.sample()

@@ -12,7 +12,7 @@ from tests.services.rules.delayed_dispatcher import DelayedStory, sent_templates
 
 RIGHTS = "812: {roles: [rights_holder], country: GB}\n40: {roles: [rights_manager], country: GB}"
 ASKED = "{event: rights.approval_requested, with: {respond_by: 2027-03-19}}"
-REMINDED = (ASKED, "wait: 2 working days")  # a question and a reminder are requested, and nobody has sent them
+REMINDED = (ASKED, "wait: 2 working days")  # a question and a reminder are requested, and not sent yet
 CONFIRMERS = (
     "801: {roles: [author], country: GB}\n803: {roles: [translator], country: GB}\n31: {roles: [metadata_manager]}"
 )

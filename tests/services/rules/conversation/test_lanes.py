@@ -1,4 +1,4 @@
-"""The lane of a message follows from the severity of its rule, and from whether somebody waits for it."""
+"""The lane of a message follows from the severity of its rule, and from whether a person waits for it."""
 
 import pytest
 
