@@ -1,7 +1,7 @@
-"""Generated rules and events on which the evaluator and its shadow, durable-rules, must agree.
+"""Generated rules and events on which the evaluator and the second engine, durable-rules, must agree.
 
-A pair is a rule and an event that is put to it. Rules are generated in rulebooks and put to the shadow together, as in
-production, since making a rulebook known to it costs far more than one answer.
+A pair is a rule and an event that is put to it. Rules are generated in rulebooks and put to the second engine together,
+as in production, since making a rulebook known to it costs far more than one answer.
 """
 
 import random

@@ -267,10 +267,10 @@ def _replica_lines(replicas: ReplicaMetrics) -> list[StatusLine]:
     lines = [StatusLine("replicas", url, f"away: {why}", wrong=True) for url, why in replicas.away.items()]
     if replicas.asked:
         lines.append(StatusLine("replicas", "answering", f"{replicas.asked - len(replicas.away)} of {replicas.asked}"))
-    disagreements = int(replicas.total("stet_shadow_disagreements_total"))
+    disagreements = int(replicas.total("stet_second_engine_disagreements_total"))
     if disagreements:
         lines.append(
-            _problem("rules", "shadow disagreements", disagreements, None, "report the rule: shadow.disagreed")
+            _problem("rules", "engines disagree", disagreements, None, "report the rule: second_engine.disagreed")
         )
     refused = [labels.get("secret", "?") for labels, value in replicas.values("stet_secret_refused") if value]
     lines += [StatusLine("secrets", secret, "refused", wrong=True, hint="stet doctor") for secret in sorted({*refused})]

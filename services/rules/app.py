@@ -5,7 +5,7 @@ import platform
 from services.rules import recorded_inputs
 from services.rules.audit import audit_hops
 from services.rules.handlers import RulesHandlers
-from services.rules.matching import durable_shadow
+from services.rules.matching import second_engine
 from services.rules.metrics import RulesMetrics
 from services.rules.polling import PollingLoops
 from services.rules.rollout.revisions import Engines, Rollout
@@ -32,7 +32,7 @@ async def main() -> None:
         rollout = Rollout(settings.tenant, Engines(RulebookRegistry(), keys))
         watcher = watcher_of(settings, rollout, process.pool, metrics)
         await watcher.begin()
-        _announce_shadow(metrics)
+        _announce_second_engine(metrics)
         kept = settings.keep_decision_inputs_days
         rules = RulesHandlers(settings.tenant, rollout, metrics, keep_inputs=kept > 0)
         loops = PollingLoops(rules, process.pool, process.clock, tick=0.02 if settings.development_clock else 0.25)
@@ -71,8 +71,10 @@ def watcher_of(settings: RulesSettings, rollout: Rollout, pool: Pool, metrics: R
     )
 
 
-def _announce_shadow(metrics: RulesMetrics) -> None:
+def _announce_second_engine(metrics: RulesMetrics) -> None:
     """Say whether durable-rules runs beside the evaluator; it cannot be imported on Python 3.13 and later."""
-    metrics.set_shadow(available=durable_shadow.IS_AVAILABLE)
-    if not durable_shadow.IS_AVAILABLE:
-        log.warning("shadow.disabled", cause="durable-rules cannot be imported", python=platform.python_version())
+    metrics.set_second_engine(available=second_engine.IS_AVAILABLE)
+    if not second_engine.IS_AVAILABLE:
+        log.warning(
+            "second_engine.disabled", cause="durable-rules cannot be imported", python=platform.python_version()
+        )

@@ -175,7 +175,7 @@ class RulesHandlers:
         work = self._begin(force)
         for event in events:
             if (idle := required.idle.get(event.id)) is not None:
-                force.active.decider.shadow_evaluate(*idle)
+                force.active.decider.evaluate_idle(*idle)
                 work.tally.silent[Reason.NOTHING_MATCHED, force.active.revision].append(event.id)
                 work.tally.delays.append((tx.now - event.recordedtime).total_seconds())
                 continue

@@ -102,11 +102,11 @@ _WAITING_EVENTS = _metrics.gauge("stet_waiting_events", "Events that wait for a 
 _OLDEST_WAITING_AGE = _metrics.gauge(
     "stet_oldest_waiting_event_age_seconds", "Time since the oldest waiting event began to wait."
 )
-_SHADOW_AVAILABLE = _metrics.gauge(
-    "stet_shadow_available", "1 where durable-rules runs beside the evaluator, else 0.", replicas=Replicas.SUM
+_SECOND_ENGINE_AVAILABLE = _metrics.gauge(
+    "stet_second_engine_available", "1 where durable-rules runs beside the evaluator, else 0.", replicas=Replicas.SUM
 )
-_SHADOW_DISAGREEMENTS = _metrics.counter(
-    "stet_shadow_disagreements_total", "Answers in which the evaluator and durable-rules differed."
+_DISAGREEMENTS = _metrics.counter(
+    "stet_second_engine_disagreements_total", "Answers in which the evaluator and durable-rules differed."
 )
 _OLDEST_PAUSE_AGE = _metrics.gauge(
     "stet_oldest_rule_pause_age_seconds",
@@ -218,12 +218,12 @@ class RulesMetrics:
         _PARTITIONS_BEHIND.set(partitions_behind)
         _CANARY_TURNED_BACK.set(turned_back)
 
-    def set_shadow(self, *, available: bool) -> None:
-        _SHADOW_AVAILABLE.set(available)
+    def set_second_engine(self, *, available: bool) -> None:
+        _SECOND_ENGINE_AVAILABLE.set(available)
 
     def set_disagreements(self, total: int) -> None:
         """``total`` counts since the start of the process."""
-        _SHADOW_DISAGREEMENTS.inc(total - self._disagreements_seen)
+        _DISAGREEMENTS.inc(total - self._disagreements_seen)
         self._disagreements_seen = total
 
     def set_backlog(self, now: datetime, backlog: Backlog) -> None:

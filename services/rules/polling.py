@@ -238,7 +238,7 @@ class PollingLoops:
             return bool(await waiting_events.ready_keys(connection, now))
 
     async def measure(self) -> None:
-        """Run forever: publish every five seconds how far behind rules is, and whether the shadow disagreed."""
+        """Run forever: publish every five seconds how far behind rules is, and whether the engines disagreed."""
         metrics = self.rules.metrics
         while True:
             await asyncio.sleep(5)

@@ -137,7 +137,7 @@ def _chat(page: Path, number: int, contact: ContactId) -> str:
     rulebook, stories = _stories(page)
     story = stories[number - 1]
     chat = _Chat(contact)
-    player = chat.player = StoryPlayer.of(story, rulebook, chat, shadowed=False)
+    player = chat.player = StoryPlayer.of(story, rulebook, chat, has_second_engine=False)
     chat.zone = ZoneInfo(player.people.people[contact].zone or "UTC")
     for step in story.steps:
         if isinstance(step, ReplyStep) and step.reply.sender == contact:

@@ -114,13 +114,13 @@ RULES_ALERTS = [
         steady('stet_decisions_total{service="rules", rule="a", reason="too_many_starts"}', "0+1", "2+0"),
     ),
     Alert(
-        "StetShadowDisagreement",
+        "StetEngineDisagreement",
         AlertSeverity.TICKET,
-        "sum by (namespace) (increase(stet_shadow_disagreements_total[1d])) > 0",
+        "sum by (namespace) (increase(stet_second_engine_disagreements_total[1d])) > 0",
         "0s",
         "The evaluator and durable-rules gave different answers",
-        "The answer of the evaluator was used. One of the two is wrong: report the rule that shadow.disagreed names.",
+        "The answer of the evaluator was used. One of the two is wrong: report the rule in second_engine.disagreed.",
         "rules",
-        steady('stet_shadow_disagreements_total{service="rules"}', "0+1", "2+0"),
+        steady('stet_second_engine_disagreements_total{service="rules"}', "0+1", "2+0"),
     ),
 ]

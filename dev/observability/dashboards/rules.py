@@ -47,14 +47,14 @@ def rules_dashboard() -> Dashboard:
                         "Disagreements",
                         "Answers in which evaluator and durable-rules differed, over the time shown. A bug of ours.",
                         "short",
-                        "sum(increase(stet_shadow_disagreements_total[$__range]))",
+                        "sum(increase(stet_second_engine_disagreements_total[$__range]))",
                         (1, 1),
                     ),
                     number_panel(
-                        "Shadows running",
+                        "Second engines running",
                         "Replicas in which durable-rules runs beside the evaluator; none on Python 3.13 and later.",
                         "short",
-                        "sum(stet_shadow_available)",
+                        "sum(stet_second_engine_available)",
                     ),
                     number_panel(
                         "Chains set aside",

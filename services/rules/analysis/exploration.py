@@ -84,7 +84,7 @@ def explore(book: Rulebook, rule: Rule, opening: Opening, most: int) -> Explorat
 
 
 def _play_opening(book: Rulebook, opening: Opening) -> State:
-    player = StoryPlayer.of(opening.story(), book, shadowed=False)
+    player = StoryPlayer.of(opening.story(), book, has_second_engine=False)
     for step in opening.steps:
         player.play(read_step(step))
     effects = tuple(player.simulation.effects)

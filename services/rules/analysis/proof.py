@@ -140,7 +140,7 @@ def find_start(book: Rulebook, rule: Rule, event: str, condition: Condition) -> 
 
 def _starts(book: Rulebook, rule: Rule, opening: Opening) -> bool:
     try:
-        player = StoryPlayer.of(opening.story(), book, shadowed=False)
+        player = StoryPlayer.of(opening.story(), book, has_second_engine=False)
         for step in opening.steps:
             player.play(read_step(step))
     except (StetError, ValueError, TypeError, LookupError):
@@ -304,7 +304,7 @@ def story_of(book: Rulebook, opening: Opening, path: Iterable[str], promise: str
 def played_story(book: Rulebook, opening: Opening, path: Iterable[str], sentence: str) -> str:
     """The story file of these moves, which expects what happens now; ``sentence`` says what the rule does."""
     written: list[str] = []
-    player = StoryPlayer.of(opening.story(), book, shadowed=False)
+    player = StoryPlayer.of(opening.story(), book, has_second_engine=False)
     for step in (*opening.steps, *path):
         player.play(read_step(step))
         effects = player.observed()
@@ -425,7 +425,7 @@ def _both_ask(
     book: Rulebook, opening: Opening, path: Iterable[str], rules: tuple[Rule, Rule], operation: WriteOperation
 ) -> bool:
     try:
-        player = StoryPlayer.of(opening.story(), book, shadowed=False)
+        player = StoryPlayer.of(opening.story(), book, has_second_engine=False)
         for step in (*opening.steps, *path):
             player.play(read_step(step))
     except (StetError, ValueError, TypeError, LookupError):

@@ -69,7 +69,7 @@ def decider_of(book: Rulebook, rulebook_at: Callable[[Revision], Rulebook]) -> D
     def zone_of(seen: PersonObserved) -> str | None:
         return resolve_zone(seen.zone, seen.country, seen.addresses.phone, book.calendar.office.zone)
 
-    matcher = RuleMatcher(book.rules.values(), shadowed=False)
+    matcher = RuleMatcher(book.rules.values(), has_second_engine=False)
     return Decider(book, rulebook_at, matcher, zone_of, BUNDLE_KEYS)
 
 

@@ -107,8 +107,8 @@ class Decider:
             self._apply_business_event(context, event)
         return _build_decision(context, event.id, data)
 
-    def shadow_evaluate(self, name: str, document: Document) -> None:
-        """Match rules against an idle event, from which nothing can follow, so that the shadow sees every event."""
+    def evaluate_idle(self, name: str, document: Document) -> None:
+        """Match rules against an idle event, from which nothing can follow: the second engine sees every event."""
         self.matcher.match_rules(name, document)
 
     def decide_due(self, chain: Chain, facts: Facts, now: datetime) -> Decision:
@@ -150,7 +150,7 @@ class Decider:
         return [self.rulebook.rules[name] for name in self.matcher.match_rules(trigger.name, trigger.document)]
 
     def _until_holds(self, chain: Chain, index: int, name: str, document: Document) -> bool:
-        """A chain of an earlier rulebook is evaluated without the shadow, which knows the rulebook in force only."""
+        """The second engine knows the rulebook in force only: a chain of an earlier one is evaluated without it."""
         if chain.revision == self.rulebook.revision:
             return until_id(chain.rule, index) in self.matcher.match_until(name, document)
         return holds(self.rulebook_at(chain.revision).rules[chain.rule].until[index].condition, document)

@@ -1,1 +1,1 @@
-"""Which conditions hold: one evaluator that decides, and durable-rules as a shadow beside it."""
+"""Which conditions hold: one evaluator that decides, and durable-rules as the second engine beside it."""

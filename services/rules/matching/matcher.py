@@ -1,6 +1,6 @@
 """Finds the rules an event starts and the ``until`` lines it makes true.
 
-The evaluator decides; the durable-rules shadow is asked beside it, and a difference is logged and counted.
+The evaluator decides; the second engine, durable-rules, is asked beside it, and a difference is logged and counted.
 """
 
 from collections import defaultdict
@@ -9,9 +9,9 @@ from typing import Protocol
 
 import structlog
 
-from services.rules.matching import durable_shadow
+from services.rules.matching import second_engine
 from services.rules.matching.conditions import ConditionIndex, FieldValues, NamedCondition
-from services.rules.matching.durable_shadow import DurableShadow, ShadowFailedError
+from services.rules.matching.second_engine import SecondEngine, SecondEngineFailedError
 from services.rules.rulebook.model import Rule, until_id
 from shared.contracts.ids import RuleId
 
@@ -19,11 +19,13 @@ _NO_RULES: frozenset[RuleId] = frozenset()
 
 
 class ConditionSet:
-    """The conditions of each event, for the evaluator and, where it is available, for the shadow."""
+    """The conditions of each event, for the evaluator and, where it is available, for the second engine."""
 
-    def __init__(self, conditions: Mapping[str, Sequence[NamedCondition]], prefix: str, *, shadowed: bool) -> None:
-        has_shadow = shadowed and durable_shadow.IS_AVAILABLE
-        self.shadow = DurableShadow(conditions, prefix) if has_shadow else None
+    def __init__(
+        self, conditions: Mapping[str, Sequence[NamedCondition]], prefix: str, *, has_second_engine: bool
+    ) -> None:
+        is_asked = has_second_engine and second_engine.IS_AVAILABLE
+        self.second_engine = SecondEngine(conditions, prefix) if is_asked else None
         self._indexes = {event: ConditionIndex(rules) for event, rules in conditions.items()}
 
     def match(self, event: str, values: FieldValues) -> frozenset[RuleId]:
@@ -36,7 +38,7 @@ class Matcher(Protocol):
 
     @property
     def disagreements(self) -> int:
-        """How often the evaluator and its shadow differed."""
+        """How often the two engines differed."""
 
     def match_rules(self, event: str, values: FieldValues) -> frozenset[RuleId]: ...
 
@@ -44,15 +46,15 @@ class Matcher(Protocol):
 
 
 class RuleMatcher:
-    """``disagreements`` counts the answers in which evaluator and shadow differed; it must stay 0.
+    """``disagreements`` counts the answers in which the two engines differed; it must stay 0.
 
-    Without ``shadowed`` the evaluator runs alone: for the analysis of decisions that are not made.
+    Without ``has_second_engine`` the evaluator runs alone: for the analysis of decisions that are not made.
     """
 
-    def __init__(self, rules: Iterable[Rule], *, shadowed: bool = True) -> None:
+    def __init__(self, rules: Iterable[Rule], *, has_second_engine: bool = True) -> None:
         found = tuple(rules)
-        self._starts = ConditionSet(_start_conditions(found), "on", shadowed=shadowed)
-        self._untils = ConditionSet(_until_conditions(found), "until", shadowed=shadowed)
+        self._starts = ConditionSet(_start_conditions(found), "on", has_second_engine=has_second_engine)
+        self._untils = ConditionSet(_until_conditions(found), "until", has_second_engine=has_second_engine)
         self._log = structlog.get_logger()
         self.disagreements = 0
 
@@ -66,26 +68,26 @@ class RuleMatcher:
 
     def _match(self, conditions: ConditionSet, event: str, values: FieldValues) -> frozenset[RuleId]:
         decided = conditions.match(event, values)
-        if conditions.shadow is None:
+        if conditions.second_engine is None:
             return decided
         try:
-            shadowed, error = conditions.shadow.match(event, values), ""
-        except ShadowFailedError as failure:
-            shadowed, error = _NO_RULES, str(failure)
-        if error or shadowed != decided:
-            self._record_disagreement(event, decided, shadowed, error)
+            second, error = conditions.second_engine.match(event, values), ""
+        except SecondEngineFailedError as failure:
+            second, error = _NO_RULES, str(failure)
+        if error or second != decided:
+            self._record_disagreement(event, decided, second, error)
         return decided
 
     def _record_disagreement(
-        self, event: str, decided: frozenset[RuleId], shadowed: frozenset[RuleId], error: str
+        self, event: str, decided: frozenset[RuleId], second: frozenset[RuleId], error: str
     ) -> None:
         """Names rules only, never the values of the event."""
         self.disagreements += 1
         self._log.error(
-            "shadow.disagreed",
+            "second_engine.disagreed",
             event_name=event,
-            missed=sorted(decided - shadowed),
-            added=sorted(shadowed - decided),
+            missed=sorted(decided - second),
+            added=sorted(second - decided),
             error=error,
         )
 

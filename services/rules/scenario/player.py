@@ -339,10 +339,10 @@ def play_story(story: Story, rulebook: Rulebook) -> list[FileFault]:
 
 
 @lru_cache(maxsize=2)
-def _prepare(rulebook: Rulebook, shadowed: bool) -> tuple[Rulebook, RuleMatcher]:  # noqa: FBT001 -- part of a key
+def _prepare(rulebook: Rulebook, has_second_engine: bool) -> tuple[Rulebook, RuleMatcher]:  # noqa: FBT001 -- part of a key
     """Building a matcher takes far longer than a story; it keeps nothing from one event to the next."""
     book = add_built_in_rules(rulebook)
-    return book, RuleMatcher(book.rules.values(), shadowed=shadowed)
+    return book, RuleMatcher(book.rules.values(), has_second_engine=has_second_engine)
 
 
 @dataclass(slots=True)
@@ -356,10 +356,10 @@ class StoryPlayer:
 
     @classmethod
     def of(
-        cls, story: Story, rulebook: Rulebook, observer: StoryObserver | None = None, *, shadowed: bool = True
+        cls, story: Story, rulebook: Rulebook, observer: StoryObserver | None = None, *, has_second_engine: bool = True
     ) -> "StoryPlayer":
-        """Without ``shadowed`` the evaluator is alone, which saves time where a rulebook is played once."""
-        book, matcher = _prepare(rulebook, shadowed)
+        """Without ``has_second_engine`` the evaluator is alone, which saves time where a rulebook is played once."""
+        book, matcher = _prepare(rulebook, has_second_engine)
         people = make_people(story, book)
         decider = Decider(
             rulebook=people.book,

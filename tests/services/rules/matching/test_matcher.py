@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.rules.matching import durable_shadow
+from services.rules.matching import second_engine
 from services.rules.matching.conditions import ConditionIndex, Value, holds
 from services.rules.matching.matcher import RuleMatcher
 from services.rules.rulebook.model import (
@@ -39,12 +39,12 @@ def stage(name: str) -> Compare:
     return Compare("to_stage_key", Operator.IS, name)
 
 
-def shadow_match(matcher: RuleMatcher, values: Mapping[str, Value | None]) -> frozenset[RuleId]:
+def match_second_engine(matcher: RuleMatcher, values: Mapping[str, Value | None]) -> frozenset[RuleId]:
     """The answer of durable-rules alone."""
-    shadow = matcher._starts.shadow
-    if shadow is None:
+    engine = matcher._starts.second_engine
+    if engine is None:
         pytest.skip("durable-rules cannot be imported here")
-    return shadow.match(EVENT, values)
+    return engine.match(EVENT, values)
 
 
 def test_every_rule_that_holds_is_found() -> None:
@@ -59,8 +59,8 @@ def test_durable_rules_keeps_nothing_from_one_fact_to_the_next() -> None:
     stages = [f"stage-{number}" for number in range(20)]
     matcher = RuleMatcher([rule(name, stage(name)) for name in stages])
     for name in stages:  # each a fact of its own, so each is put to the matcher
-        assert shadow_match(matcher, {"to_stage_key": name}) == {name}
-    assert shadow_match(matcher, {"to_stage_key": "proposal"}) == set()
+        assert match_second_engine(matcher, {"to_stage_key": name}) == {name}
+    assert match_second_engine(matcher, {"to_stage_key": "proposal"}) == set()
 
 
 def test_the_same_fact_is_matched_by_durable_rules_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,7 +75,7 @@ def test_the_same_fact_is_matched_by_durable_rules_once(monkeypatch: pytest.Monk
     monkeypatch.setattr(durable_rules_engine, "assert_fact", note)
     matcher = RuleMatcher([rule("a", stage("typesetting"))])
     for name in ("typesetting", "proposal", "published") * 3:
-        assert shadow_match(matcher, {"to_stage_key": name}) == ({"a"} if name == "typesetting" else set())
+        assert match_second_engine(matcher, {"to_stage_key": name}) == ({"a"} if name == "typesetting" else set())
     assert len(asked) == 2  # what no rule names is all the same to it
 
 
@@ -115,9 +115,9 @@ def test_a_disagreement_is_counted_and_the_evaluator_decides() -> None:
 
 
 def test_the_evaluator_decides_alone_where_durable_rules_cannot_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(durable_shadow, "IS_AVAILABLE", False)
+    monkeypatch.setattr(second_engine, "IS_AVAILABLE", False)
     matcher = RuleMatcher([rule("a", stage("typesetting")), rule("b", NoneOf(stage("published")))])
-    assert matcher._starts.shadow is None
+    assert matcher._starts.second_engine is None
     assert matcher.match_rules(EVENT, {"to_stage_key": "typesetting"}) == {"a", "b"}
     assert matcher.match_rules(EVENT, {"to_stage_key": "published"}) == set()
     assert matcher.disagreements == 0
@@ -162,7 +162,7 @@ def test_the_evaluator_and_durable_rules_agree(
     matcher = RuleMatcher([rule(f"r{n}", condition) for n, condition in enumerate(conditions)])
     for document in documents:
         expected = {f"r{n}" for n, condition in enumerate(conditions) if holds(condition, document)}
-        assert shadow_match(matcher, document) == expected
+        assert match_second_engine(matcher, document) == expected
         assert matcher.match_rules(EVENT, document) == expected
     assert matcher.disagreements == 0
 

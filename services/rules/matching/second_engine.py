@@ -1,12 +1,12 @@
-"""durable-rules as a shadow: it answers beside the evaluator on every event, and never decides.
+"""durable-rules as the second engine: it answers beside the evaluator on every event, and never decides.
 
 The evaluator (``matching.conditions``) decides; where the answers differ, ``RuleMatcher`` logs and counts it. Where
 durable-rules cannot be imported (Python 3.13 and later) ``IS_AVAILABLE`` is false and the evaluator runs alone.
 
 durable-rules can be trusted with small whole numbers only, none of them absent. So a text becomes the number of the
 literal it equals; a number, date or instant its rank among the literals it is compared with; and what compares two
-fields or looks into a list becomes a flag that the evaluator computes. One thread may use a shadow; a changed rulebook
-gets a new one, since a registered ruleset cannot change, and the old one is freed with its last user.
+fields or looks into a list becomes a flag that the evaluator computes. One thread may use a second engine; a changed
+rulebook gets a new one, since a registered ruleset cannot change, and the old one is freed with its last user.
 """
 
 import weakref
@@ -287,7 +287,7 @@ class _Shard:
         try:
             code, state = durable_rules_engine.assert_fact(self.handle, encoded)
             if code == _OBSERVED:
-                raise ShadowFailedError("the fact of an earlier event is still there")
+                raise SecondEngineFailedError("the fact of an earlier event is still there")
             fired = self._fired(state) if code == _HANDLED else ()
             return [name for index in fired for name in self.names[index]]
         finally:
@@ -303,11 +303,11 @@ class _Shard:
             action = durable_rules_engine.complete_and_start_action(self.handle, state)
 
 
-class ShadowFailedError(StetError):
+class SecondEngineFailedError(StetError):
     """durable-rules gave no answer."""
 
 
-class DurableShadow:
+class SecondEngine:
     """The conditions of each event in durable-rules."""
 
     def __init__(self, conditions: Mapping[str, Sequence[NamedCondition]], prefix: str) -> None:
@@ -320,13 +320,13 @@ class DurableShadow:
         weakref.finalize(self, _delete_rulesets, handles).atexit = False
 
     def match(self, event: str, values: FieldValues) -> frozenset[RuleId]:
-        """The rules whose conditions hold. Raises ShadowFailedError where durable-rules gives no answer."""
+        """The rules whose conditions hold. Raises SecondEngineFailedError where durable-rules gives no answer."""
         found: list[RuleId] = []
         try:
             for shard in self._shards.get(event, ()):
                 found += shard.match(values)
         except durable_rules_engine.error as error:
-            raise ShadowFailedError(str(error)) from error
+            raise SecondEngineFailedError(str(error)) from error
         return frozenset(found) if found else _NO_RULES
 
 
@@ -360,7 +360,7 @@ def _build(host: Host, ruleset: str, rules: Sequence[NamedCondition]) -> _Shard:
 
 
 def _delete_rulesets(handles: Iterable[int]) -> None:
-    """Free what durable-rules keeps of a shadow that nothing uses any more."""
+    """Free what durable-rules keeps of a second engine that is no longer used."""
     for handle in handles:
         durable_rules_engine.delete_ruleset(handle)
 
