@@ -13,7 +13,7 @@ from bench.rule_folders import write_notice_rules
 from dev.layout import TENANT
 from services.rules.analysis.bundle import EVENT_KINDS, Bundle, BundleHead
 from services.rules.analysis.diff import diff_bundle
-from services.rules.rulebook.loader import read_folder
+from services.rules.rulebook.rule_folder import read_folder
 from shared.contracts.envelope import Event, parse_event
 from shared.contracts.ids import TenantId
 

@@ -5,8 +5,9 @@ from typing import Any
 
 import aiohttp
 
-from services.rules.rulebook.loader import load, read_folder
+from services.rules.rulebook.loader import load
 from services.rules.rulebook.model import PARAMETER, Template
+from services.rules.rulebook.rule_folder import read_folder
 
 
 def template_documents(folder: Path) -> list[dict[str, Any]]:

@@ -29,7 +29,8 @@ from ops.template_plan import (
     rows_of,
     wanted_templates,
 )
-from services.rules.rulebook.loader import load, read_folder
+from services.rules.rulebook.loader import load
+from services.rules.rulebook.rule_folder import read_folder
 from shared.clients.whatsapp_templates import TemplateClient, TemplateEndpoint, TemplateRefused
 from shared.contracts.errors import Misconfigured, Unavailable
 from shared.runtime.connection_settings import Settings

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dev.layout import ROOT
-from services.rules.rulebook.loader import load, read_folder
+from services.rules.rulebook.loader import load
+from services.rules.rulebook.rule_folder import read_folder
 
 RULES_FOLDER = ROOT / "rules"
 

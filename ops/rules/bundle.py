@@ -22,7 +22,7 @@ from services.rules.analysis.replay import BundleRecorder, NotAdded, Replayer
 from services.rules.conversation.chain import Chain
 from services.rules.conversation.decision_inputs import DecisionInputs
 from services.rules.conversation.fact_values import Consent, PersonFacts, WorkFacts
-from services.rules.rulebook.loader import read_folder
+from services.rules.rulebook.rule_folder import read_folder
 from services.rules.scenario.story_file import read_stories
 from shared.contracts.envelope import Event
 from shared.contracts.ids import PersonId

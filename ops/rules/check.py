@@ -10,8 +10,8 @@ from ops.command_line import ExitCode
 from ops.rules.folder import DEFAULT_FOLDER, RuleFolder, require_folder
 from ops.rules.output import Report, ReportCase, ReportFormat, counted, format_option, print_report, track
 from services.rules.rulebook.faults import FaultReport, FileFault
-from services.rules.rulebook.loader import read_folder
 from services.rules.rulebook.lock import LOCK_FILE, check_lock, extend_lock
+from services.rules.rulebook.rule_folder import read_folder
 from services.rules.scenario.folder_check import Checked, check_folder, play_stories
 
 

@@ -11,8 +11,8 @@ from ops.command_line import ExitCode, print_error
 from ops.rules.folder import DEFAULT_FOLDER, require_folder
 from services.rules.analysis.graph import graph_of, mermaid, svg, svg_of_change
 from services.rules.rulebook.faults import FaultReport, nearest_word
-from services.rules.rulebook.loader import read_folder
 from services.rules.rulebook.model import Rule
+from services.rules.rulebook.rule_folder import read_folder
 from services.rules.rulebook.validation import validate
 from shared.contracts.ids import RuleId
 

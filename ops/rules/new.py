@@ -13,7 +13,7 @@ from ops.rules.folder import DEFAULT_FOLDER, require_folder
 from ops.rules.output import Report, ReportCase, ReportFormat, counted, print_report
 from services.rules.analysis.scaffold import JOBS, Job, NewRule, scaffold
 from services.rules.rulebook.faults import FaultReport, FileFault, nearest_word
-from services.rules.rulebook.loader import read_folder, stem
+from services.rules.rulebook.rule_folder import read_folder, stem
 from services.rules.scenario.folder_check import check_files
 
 _NAME = re.compile("[a-z][a-z0-9]*(-[a-z0-9]+)*")

@@ -10,7 +10,7 @@ from ops.rules.output import Report, ReportCase, ReportFormat, counted, format_o
 from services.rules.analysis.opening import own_rules
 from services.rules.analysis.proof import Counterexample, Proof, Property, prove
 from services.rules.rulebook.faults import FaultReport, FileFault
-from services.rules.rulebook.loader import read_folder
+from services.rules.rulebook.rule_folder import read_folder
 from services.rules.scenario.folder_check import check_files
 
 

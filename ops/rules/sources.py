@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 import typer
 
 from ops.command_line import ExitCode, print_error
-from services.rules.rulebook.loader import LARGEST_FILE, SUFFIXES, read_folder
+from services.rules.rulebook.rule_folder import LARGEST_FILE, SUFFIXES, read_folder
 
 
 def read_source(source: str, folder: Path) -> dict[str, str]:

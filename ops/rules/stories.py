@@ -10,8 +10,8 @@ from ops.command_line import ExitCode, console, print_error, print_json
 from ops.rules.folder import DEFAULT_FOLDER, RuleFolder, require_folder
 from ops.rules.output import Report, ReportCase, ReportFormat, counted, format_option, print_report, track
 from services.rules.rulebook.faults import FaultReport, FileFault, nearest_word
-from services.rules.rulebook.loader import read_folder
 from services.rules.rulebook.model import Rulebook
+from services.rules.rulebook.rule_folder import read_folder
 from services.rules.scenario.coverage import CoverageKind, CoverageResult, StoryCoverage
 from services.rules.scenario.folder_check import check_files
 from services.rules.scenario.player import StoryResult, run_story

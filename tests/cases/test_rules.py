@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from services.rules.rulebook.loader import SINGLES, read_folder
+from services.rules.rulebook.rule_folder import SINGLES, read_folder
 from services.rules.scenario.folder_check import Checked, check_files, check_folder
 from services.rules.scenario.player import play_story
 from tests.cases.case_folders import ROOT, CaseKind, cases_of, copy_shared_rule_files

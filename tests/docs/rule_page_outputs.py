@@ -21,8 +21,8 @@ from services.rules.conversation.context import RequestedMessage
 from services.rules.conversation.decider import Decision
 from services.rules.matching.conditions import FieldValues
 from services.rules.matching.matcher import Matcher
-from services.rules.rulebook.loader import read_folder
 from services.rules.rulebook.model import Condition, Rulebook
+from services.rules.rulebook.rule_folder import read_folder
 from services.rules.scenario.folder_check import check_files
 from services.rules.scenario.player import StoryPlayer
 from services.rules.scenario.story_file import Reply, ReplyStep, Story

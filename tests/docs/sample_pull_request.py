@@ -13,7 +13,7 @@ from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
 
-from services.rules.rulebook.loader import read_folder
+from services.rules.rulebook.rule_folder import read_folder
 from tests.docs.pages import ROOT
 from tests.docs.rule_page_outputs import shared_files
 from tests.ops.stet_command import run_stet

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from services.rules.rulebook.loader import SINGLES
+from services.rules.rulebook.rule_folder import SINGLES
 from services.rules.scenario.folder_check import Checked, check_files
 from services.rules.scenario.player import play_story
 from tests.docs import sample_pull_request

@@ -9,8 +9,9 @@ from services.rules.conversation.decider import Decider
 from services.rules.conversation.facts import Facts
 from services.rules.matching.matcher import RuleMatcher
 from services.rules.rulebook.built_in import add_built_in_rules
-from services.rules.rulebook.loader import load, read_folder
+from services.rules.rulebook.loader import load
 from services.rules.rulebook.model import Rulebook
+from services.rules.rulebook.rule_folder import read_folder
 from shared.clients.working_calendar import resolve_zone
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event

@@ -16,7 +16,7 @@ from ops.changes import QUERIES as CHANGES
 from ops.changes import audited
 from ops.command_line import CommandSettings
 from ops.database import operator_pool
-from services.rules.rulebook.loader import read_folder
+from services.rules.rulebook.rule_folder import read_folder
 from shared.contracts.errors import Misconfigured
 from shared.runtime.postgres import Pool
 from tests.services.rules.stories import FOLDER

@@ -7,7 +7,7 @@ import pytest
 from dev.layout import ROOT
 from ops.command_line import ExitCode
 from services.rules.analysis.scaffold import JOBS, Job, NewRule, scaffold
-from services.rules.rulebook.loader import read_folder
+from services.rules.rulebook.rule_folder import read_folder
 from services.rules.scenario.folder_check import check_files, play_stories
 from tests.ops.stet_command import run_stet
 

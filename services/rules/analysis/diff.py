@@ -20,8 +20,9 @@ from services.rules.analysis.bundle import Bundle, LiveChain, UnreadableBundle
 from services.rules.analysis.virtual_run import EndedCase, Message, RunResult, VirtualRun, message_of
 from services.rules.conversation.context import RequestedMessage
 from services.rules.rulebook.built_in import add_built_in_rules
-from services.rules.rulebook.loader import FORM, RULE, STORIES, TEMPLATE, load, stem
+from services.rules.rulebook.loader import load
 from services.rules.rulebook.model import Rulebook
+from services.rules.rulebook.rule_folder import FORM, RULE, STORIES, TEMPLATE, stem
 from services.rules.scenario.player import StoryPlayer
 from services.rules.scenario.story_file import ExpectStep, Story, UnplayableStep, read_stories
 from shared.clients.rate_card import RateCard, read_rate_card

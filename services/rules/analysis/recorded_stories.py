@@ -15,8 +15,8 @@ from services.rules.conversation.chain import Chain
 from services.rules.conversation.decider import Decider, Decision
 from services.rules.conversation.decision_inputs import DecisionInputs, record_inputs
 from services.rules.conversation.facts import Facts
-from services.rules.rulebook.loader import STORIES, revision_of
 from services.rules.rulebook.model import Rulebook, StaffDirectory
+from services.rules.rulebook.rule_folder import STORIES, revision_of
 from services.rules.scenario.player import StoryPlayer
 from services.rules.scenario.story_file import ExpectStep, Story, UnplayableStep
 from services.rules.scenario.story_world import TENANT, make_people

@@ -10,8 +10,8 @@ from enum import StrEnum
 from services.rules.analysis.opening import flow
 from services.rules.analysis.proof import find_start, played_story
 from services.rules.rulebook.faults import FileFault
-from services.rules.rulebook.loader import RULE, STORIES, TEMPLATE
 from services.rules.rulebook.model import Rulebook
+from services.rules.rulebook.rule_folder import RULE, STORIES, TEMPLATE
 from services.rules.scenario.folder_check import check_files
 from shared.contracts.ids import RuleId
 

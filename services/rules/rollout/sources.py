@@ -20,8 +20,8 @@ import aiohttp
 import orjson
 
 from services.rules.rulebook.faults import FaultReport, FileFault
-from services.rules.rulebook.loader import read_folder, revision_of
 from services.rules.rulebook.model import Location
+from services.rules.rulebook.rule_folder import read_folder, revision_of
 from shared.contracts.errors import Unavailable
 from shared.contracts.ids import Revision
 from shared.runtime.build import UNKNOWN, commit_of

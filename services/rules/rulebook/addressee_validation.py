@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from services.rules.rulebook.action_schema import no_field_chooses
 from services.rules.rulebook.catalogue import MESSAGE_RECEIVED, STAFF_ROLES, party_fields
 from services.rules.rulebook.faults import nearest_word
-from services.rules.rulebook.field_validation import ValidationContext
 from services.rules.rulebook.model import Addressees, Location, Rule, Team
+from services.rules.rulebook.validation_context import ValidationContext
 from shared.contracts.vocabulary import Role
 
 SENDER, UNANSWERED, TOLD, AWAITED = "sender", "unanswered", "told", "awaited"

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from services.rules.rulebook.amounts import document_with_amounts
 from services.rules.rulebook.built_in import IN_A_CHAIN
 from services.rules.rulebook.catalogue import FieldSpec, FieldType, known_paths, resolve
-from services.rules.rulebook.field_validation import FieldScope, ValidationContext
+from services.rules.rulebook.field_validation import FieldScope
 from services.rules.rulebook.model import AttachAction, Field, Location, OnRepeat, Rule, Template, answers_of
+from services.rules.rulebook.validation_context import ValidationContext
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,17 +1,16 @@
-"""The context of every check, and the checks of fields.
+"""Checks of fields.
 
 A field must be declared for the rule's events, be present where it is required, and be compared with values of its
 type.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
-from functools import cached_property, reduce
+from functools import reduce
 
 from services.rules.rulebook.catalogue import FieldSpec, FieldType, known_paths, resolve
 from services.rules.rulebook.faults import FaultReport
-from services.rules.rulebook.loader import FORM, SINGLES, TEMPLATE, LoadedFiles, stem
 from services.rules.rulebook.model import (
     AllOf,
     AnyOf,
@@ -22,85 +21,9 @@ from services.rules.rulebook.model import (
     Location,
     NoneOf,
     Operator,
-    Rule,
-    Rulebook,
     comparisons,
     mentioned_fields,
 )
-from shared.contracts.vocabulary import Role
-
-
-@dataclass(frozen=True)
-class ValidationContext:
-    """The files that were read, and the locations in them. What every rule asks for is found once."""
-
-    loaded: LoadedFiles
-
-    @property
-    def book(self) -> Rulebook:
-        return self.loaded.rulebook
-
-    @property
-    def report(self) -> FaultReport:
-        return self.loaded.report
-
-    def location(self, rule: Rule, *path: str | int) -> Location:
-        return self.loaded.location(rule.location.file, *path)
-
-    def locations(self, rule: Rule, count: int, *path: str | int) -> tuple[Location, ...]:
-        """The locations of the items of a list."""
-        return tuple(self.location(rule, *path, index) for index in range(count))
-
-    def file_location(self, name: str, *path: str | int) -> Location:
-        """A location in people.yaml, calendar.yaml, house.yaml or limits.yaml, in whichever folder the file is."""
-        return self.loaded.location(self._file(name), *path)
-
-    def file_key_location(self, name: str, *path: str | int) -> Location:
-        return self.loaded.key_location(self._file(name), *path)
-
-    def _file(self, name: str) -> str:
-        return self._singles.get(name, name)
-
-    @cached_property
-    def _singles(self) -> Mapping[str, str]:
-        """The path of each file of which a folder has one; the first where there are several."""
-        paths = ((file.rpartition("/")[2], file) for file in reversed(tuple(self.loaded.trees)))
-        return {name: file for name, file in paths if name in SINGLES}
-
-    def reads(self, name: str) -> bool:
-        """Whether people.yaml, calendar.yaml, house.yaml or limits.yaml could be read: else nothing leans on it."""
-        return self._file(name) in self.loaded.trees
-
-    @cached_property
-    def templates(self) -> frozenset[str]:
-        """Names of templates, those included that could not be read."""
-        return frozenset(self.book.templates) | {stem(file) for file in self.loaded.unread(TEMPLATE)}
-
-    @cached_property
-    def forms(self) -> frozenset[str]:
-        return frozenset(self.book.forms) | {stem(file) for file in self.loaded.unread(FORM)}
-
-    @cached_property
-    def roles(self) -> frozenset[str]:
-        return known_roles(self.book)
-
-    @cached_property
-    def staffed(self) -> frozenset[str]:
-        """Roles that people.yaml gives at least one contact."""
-        return staffed_roles(self.book)
-
-
-def staffed_roles(book: Rulebook) -> frozenset[str]:
-    """Roles that people.yaml gives at least one contact."""
-    tables = (*book.people.teams.values(), *book.people.imprints.values())
-    return frozenset(role for table in tables for role, contacts in table.items() if contacts)
-
-
-def known_roles(book: Rulebook) -> frozenset[str]:
-    return frozenset(map(str, Role)) | staffed_roles(book)
-
-
-# ------------------------------------------------------------------ fields
 
 
 @dataclass(frozen=True, slots=True)

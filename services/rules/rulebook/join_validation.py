@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from services.rules.rulebook.addressee_validation import SENDER, TOLD, UNANSWERED
 from services.rules.rulebook.catalogue import MESSAGE_RECEIVED, party_fields
-from services.rules.rulebook.field_validation import ValidationContext
 from services.rules.rulebook.model import Addressees, Location, Rule, Step, Team, Verb
+from services.rules.rulebook.validation_context import ValidationContext
 
 _SENDING = frozenset(Verb) - {Verb.RECORD, Verb.GIVE_UP}
 

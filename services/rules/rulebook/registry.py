@@ -1,15 +1,12 @@
 """The rulebooks that a process has loaded, by revision: those that decide, and those of chains started earlier."""
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 import orjson
 
 from services.rules.rulebook.built_in import add_built_in_rules
 from services.rules.rulebook.loader import load
 from services.rules.rulebook.model import Rulebook
-from services.rules.rulebook.validation import validate_folder
-from shared.contracts.errors import Misconfigured
 from shared.contracts.ids import Revision
 from shared.runtime.postgres import Connection, load_queries
 
@@ -25,15 +22,6 @@ class RulebookRegistry:
         self._unknown: set[Revision] = set()
         if book is not None:
             self.add(book)
-
-    @classmethod
-    def from_folder(cls, folder: Path) -> "RulebookRegistry":
-        """Raises Misconfigured with every fault of the rule files. Stories are not read."""
-        validation, _ = validate_folder(folder)
-        if validation.faults:
-            listed = "\n  ".join(str(fault) for fault in validation.faults)
-            raise Misconfigured("STET_RULES_DIR", f"{folder} cannot be used:\n  {listed}")
-        return cls(validation.rulebook)
 
     @property
     def current(self) -> Rulebook:

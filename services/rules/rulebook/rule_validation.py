@@ -13,13 +13,7 @@ from services.rules.rulebook.catalogue import (
     resolve,
 )
 from services.rules.rulebook.contradictions import check_contradictions, check_never_done, check_order
-from services.rules.rulebook.field_validation import (
-    FieldScope,
-    ValidationContext,
-    check_condition,
-    present_if,
-    present_unless,
-)
+from services.rules.rulebook.field_validation import FieldScope, check_condition, present_if, present_unless
 from services.rules.rulebook.join_validation import check_joining
 from services.rules.rulebook.model import (
     AnswerAction,
@@ -40,6 +34,7 @@ from services.rules.rulebook.model import (
 from services.rules.rulebook.periods import PERIODS
 from services.rules.rulebook.template_validation import check_languages, check_use, uses_of
 from services.rules.rulebook.times import WHOLE_DAYS
+from services.rules.rulebook.validation_context import ValidationContext
 from services.rules.rulebook.write_validation import check_write
 from shared.clients.whatsapp_limits import BUTTONS
 

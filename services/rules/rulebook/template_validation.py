@@ -19,7 +19,7 @@ from services.rules.rulebook.built_in import (
     TYPED_FIELDS,
 )
 from services.rules.rulebook.faults import FileFault, nearest_word
-from services.rules.rulebook.field_validation import FieldScope, ValidationContext, present_if, present_unless
+from services.rules.rulebook.field_validation import FieldScope, present_if, present_unless
 from services.rules.rulebook.model import (
     ACQUISITION_FIELDS,
     PARAMETER,
@@ -39,6 +39,7 @@ from services.rules.rulebook.model import (
     answers_of,
 )
 from services.rules.rulebook.promotion import find_promotion, promotion_fault
+from services.rules.rulebook.validation_context import ValidationContext
 from services.rules.rulebook.yaml_lines import BEGINS_WITH_PARAMETER
 from shared.clients.whatsapp_limits import (
     BODY_LENGTH,

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from services.rules.rulebook.addressee_validation import check_team
 from services.rules.rulebook.faults import FaultReport, FileFault, nearest_word
-from services.rules.rulebook.field_validation import ValidationContext
-from services.rules.rulebook.loader import RULE, read_folder, read_rulebook, stem
+from services.rules.rulebook.loader import read_rulebook
 from services.rules.rulebook.model import (
     HandoverAction,
     Location,
@@ -21,6 +20,7 @@ from services.rules.rulebook.model import (
     Step,
     answers_of,
 )
+from services.rules.rulebook.rule_folder import RULE, read_folder, stem
 from services.rules.rulebook.rule_validation import check_rule
 from services.rules.rulebook.template_validation import (
     built_in_uses,
@@ -32,6 +32,7 @@ from services.rules.rulebook.template_validation import (
     forms_of_step,
     size_notes,
 )
+from services.rules.rulebook.validation_context import ValidationContext
 from shared.contracts.errors import Misconfigured
 from shared.contracts.ids import ContactId
 from shared.contracts.vocabulary import MilestoneKey, Role

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from services.rules.rulebook.catalogue import MESSAGE_RECEIVED, FieldSpec, FieldType, resolve
-from services.rules.rulebook.field_validation import FieldScope, ValidationContext, check_literal
+from services.rules.rulebook.field_validation import FieldScope, check_literal
 from services.rules.rulebook.model import Field, Literal, Location, Rule, WriteAction
+from services.rules.rulebook.validation_context import ValidationContext
 from shared.contracts.consonance import RightsStatus
 from shared.contracts.writes import AcknowledgementKind, RightsDecision, WriteOperation
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from services.rules.matching.self_starts import self_start_faults
 from services.rules.rulebook.faults import FaultReport, FileFault
-from services.rules.rulebook.field_validation import known_roles
-from services.rules.rulebook.loader import STORIES, read_folder, stem
 from services.rules.rulebook.model import Rulebook
+from services.rules.rulebook.rule_folder import STORIES, read_folder, stem
 from services.rules.rulebook.validation import Validation, validate
+from services.rules.rulebook.validation_context import known_roles
 from services.rules.scenario.story_file import Story, read_stories
 
 

@@ -13,8 +13,8 @@ from pydantic.config import JsonDict
 
 from services.rules.conversation.chain import Ending
 from services.rules.rulebook.faults import FaultReport, FileFault
-from services.rules.rulebook.loader import STORIES, stem
 from services.rules.rulebook.model import Location
+from services.rules.rulebook.rule_folder import STORIES, stem
 from services.rules.rulebook.schema import (
     SANE_YEARS,
     Country,

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from dev.chaos.population import Population, draw_population, publisher_files, set_opening, write_rules
-from services.rules.rulebook.loader import read_folder, read_rulebook
+from services.rules.rulebook.loader import read_rulebook
+from services.rules.rulebook.rule_folder import read_folder
 from services.rules.scenario.folder_check import check_files
 
 _DAYS = (datetime(2026, 11, 28, tzinfo=UTC), datetime(2026, 12, 25, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC))

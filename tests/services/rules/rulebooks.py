@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from services.rules.rulebook.loader import load, read_folder
+from services.rules.rulebook.loader import load
 from services.rules.rulebook.model import Rulebook
+from services.rules.rulebook.rule_folder import read_folder
 
 BOOK = Path(__file__).parent / "book"
 

@@ -21,6 +21,7 @@ from services.rules.rollout.revisions import Engines, Rollout
 from services.rules.rollout.sources import FolderSource
 from services.rules.rollout.watcher import SourceWatcher
 from services.rules.rulebook.registry import RulebookRegistry
+from services.rules.rulebook.validation import validate_folder
 from services.rules.waiting_events import TOPICS
 from shared.contracts.consonance import WorkObserved
 from shared.contracts.contacts import Addresses, PersonObserved
@@ -164,7 +165,9 @@ async def rules_under_test(
 
 @cache
 def engines_of(folder: Path) -> Engines:
-    return Engines(RulebookRegistry.from_folder(folder), KEYS)
+    validation, _ = validate_folder(folder)
+    assert validation.faults == ()
+    return Engines(RulebookRegistry(validation.rulebook), KEYS)
 
 
 # ------------------------------------------------------------------ what is told

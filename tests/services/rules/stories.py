@@ -3,8 +3,9 @@
 from functools import lru_cache
 from pathlib import Path
 
-from services.rules.rulebook.loader import load, read_folder
+from services.rules.rulebook.loader import load
 from services.rules.rulebook.model import Rulebook
+from services.rules.rulebook.rule_folder import read_folder
 from services.rules.scenario.player import play_story
 from services.rules.scenario.story_file import Story, read_stories
 

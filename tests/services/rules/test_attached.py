@@ -6,7 +6,7 @@ import pytest
 
 from services.rules.analysis.diff import ChangeKind, diff_stories, read_prices
 from services.rules.analysis.diff_text import markdown_of
-from services.rules.rulebook.loader import read_folder
+from services.rules.rulebook.rule_folder import read_folder
 from services.rules.scenario.folder_check import check_files
 from services.rules.scenario.player import play_story
 from services.rules.scenario.story_file import Story

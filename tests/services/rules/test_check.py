@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from ops.command_line import ExitCode
+from services.rules.rollout.sources import read_content
 from services.rules.rulebook.field_validation import present_if, present_unless
-from services.rules.rulebook.loader import SCHEMAS, read_folder
+from services.rules.rulebook.loader import SCHEMAS
 from services.rules.rulebook.model import AllOf, AnyOf, Compare, Condition, Field, NoneOf, Operator
-from services.rules.rulebook.registry import RulebookRegistry
+from services.rules.rulebook.rule_folder import STORIES, read_folder
 from services.rules.scenario.folder_check import check_files
 from services.rules.scenario.player import play_story
 from tests.ops.stet_command import run_stet
@@ -104,7 +105,8 @@ def test_a_broken_story_stops_the_check_and_not_the_service(tmp_path: Path) -> N
         (tmp_path / name).write_text(text, "utf-8")
     (tmp_path / "pitch/pitch.test.yaml").write_bytes(b"\xff: [")
     assert run_stet("rules", "check", f"{tmp_path}") == ExitCode.FINDINGS
-    assert RulebookRegistry.from_folder(tmp_path).current.rules
+    assert read_content(tmp_path).faults == ()
+    assert STORIES not in "".join(read_content(tmp_path).files)
 
 
 def test_the_fields_of_an_event_are_listed(capsys: pytest.CaptureFixture[str]) -> None:

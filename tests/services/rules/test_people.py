@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from services.rules.rulebook.loader import read_folder
 from services.rules.rulebook.model import Rulebook
+from services.rules.rulebook.rule_folder import read_folder
 from services.rules.scenario.folder_check import Checked, check_files
 from services.rules.scenario.player import play_story
 from services.rules.scenario.story_file import Story

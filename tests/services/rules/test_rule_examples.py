@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from services.rules.rulebook.faults import FaultReport
-from services.rules.rulebook.loader import FORM, RULE, STORIES, read_folder
+from services.rules.rulebook.rule_folder import FORM, RULE, STORIES, read_folder
 from services.rules.scenario.folder_check import Checked, check_files
 from services.rules.scenario.player import play_story
 

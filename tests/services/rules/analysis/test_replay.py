@@ -8,7 +8,7 @@ import pytest
 from services.rules.analysis.bundle import UnreadableBundle, read_bundle
 from services.rules.analysis.recorded_stories import RecordedStories, record_stories
 from services.rules.analysis.replay import replay_bundle
-from services.rules.rulebook.loader import read_folder
+from services.rules.rulebook.rule_folder import read_folder
 from services.rules.scenario.story_file import read_stories
 from tests.services.rules.stories import FOLDER
 

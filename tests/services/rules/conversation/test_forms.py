@@ -6,8 +6,8 @@ import pytest
 
 from services.rules.conversation.fact_values import FileReport
 from services.rules.conversation.form_answers import CONTENT_TYPES, file_refusal
-from services.rules.rulebook.loader import read_folder
 from services.rules.rulebook.model import NOWHERE, Form, FormField
+from services.rules.rulebook.rule_folder import read_folder
 from services.rules.scenario.folder_check import check_files
 from services.rules.scenario.player import Simulation, play_story
 from shared.contracts.ids import PersonId

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from dev.layout import ROOT
 from services.rules.conversation.required_facts import RequiredFacts, find_required_facts
 from services.rules.matching.conditions import FieldValues, holds, necessary_condition
-from services.rules.rulebook.loader import load, read_folder
+from services.rules.rulebook.loader import load
 from services.rules.rulebook.model import Condition, Rulebook
+from services.rules.rulebook.rule_folder import read_folder
 from shared.contracts import consonance, whatsapp
 from shared.contracts.envelope import Event, parse_event
 from shared.contracts.golden import golden

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.rules.rulebook.loader import read_folder
+from services.rules.rulebook.rule_folder import read_folder
 from services.rules.scenario.folder_check import check_files
 from services.rules.scenario.player import play_story
 from tests.services.rules.stories import FOLDER, HEAD, own_rulebook, story, story_faults

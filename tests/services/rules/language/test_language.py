@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from services.rules.rulebook.loader import read_folder
+from services.rules.rulebook.rule_folder import read_folder
 from services.rules.scenario.folder_check import check_files
 from services.rules.scenario.player import play_story
 from tests.services.rules.rulebooks import good_files

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ops.command_line import ExitCode
 from services.rules.rulebook.faults import FaultReport
-from services.rules.rulebook.loader import read_folder
+from services.rules.rulebook.rule_folder import read_folder
 from services.rules.rulebook.yaml_tree import DEEPEST, parse
 from services.rules.scenario.folder_check import check_files, check_folder
 from tests.ops.stet_command import run_stet

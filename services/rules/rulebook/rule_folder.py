@@ -1,0 +1,117 @@
+"""Reads a folder of rule files into texts: which names they have, and how large they may be.
+
+Names that begin with a dot are skipped: a ConfigMap volume keeps its data in such folders and links to it, and editors
+leave locks and drafts of that name.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from services.rules.rulebook.faults import FaultReport
+from services.rules.rulebook.model import Location
+from shared.contracts.ids import Revision, derive_id
+
+SUFFIXES: Final = (".yaml", ".yml")
+RULE, TEMPLATE, FORM, STORIES = ".rule.yaml", ".template.yaml", ".form.yaml", ".test.yaml"
+KINDS: Final = (RULE, TEMPLATE, FORM, STORIES)
+SINGLES = ("people.yaml", "calendar.yaml", "limits.yaml", "house.yaml")
+"""The files of which a folder has one each."""
+
+LARGEST_FILE: Final = 4 * 2**20
+"""Bytes; the 82 stories of the shipped rules have 40,000."""
+
+
+def read_folder(folder: Path, report: FaultReport | None = None, *, stories: bool = True) -> dict[str, str]:
+    """Relative name → text of every YAML file in ``folder`` and below, in the order of their names.
+
+    A file that cannot be read is added to ``report``; one that is not UTF-8 is read with replacement characters, so
+    that its other faults are reported too. With ``stories`` False, no ``*.test.yaml`` is opened.
+    """
+    report = report or FaultReport()
+    found = sorted(_find_files(folder, folder, report))
+    wanted = [(name, path) for name, path in found if stories or not name.endswith(STORIES)]
+    texts = ((name, _read_text(path, Location(name, 1, 1), report)) for name, path in wanted)
+    return {name: text for name, text in texts if text is not None}
+
+
+def _find_files(
+    root: Path, folder: Path, report: FaultReport, above: frozenset[str] = frozenset()
+) -> Iterator[tuple[str, Path]]:
+    """The paths named like a YAML file below ``folder``. Follows links to folders, except those back to one above."""
+    real = os.path.realpath(folder)
+    if real in above:
+        return
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        report.add(Location(_name(root, folder), 1, 1), f"the folder cannot be read: {error.strerror}")
+        return
+    for path in entries:
+        if path.name.startswith("."):
+            continue
+        if os.path.isdir(path):  # noqa: PTH112 -- False, and no error, where access is denied
+            yield from _find_files(root, path, report, above | {real})
+        if path.name.lower().endswith(SUFFIXES):
+            yield _name(root, path), path
+
+
+def _name(root: Path, path: Path) -> str:
+    return path.relative_to(root).as_posix() if path != root else path.name
+
+
+def _read_text(path: Path, location: Location, report: FaultReport) -> str | None:
+    try:
+        if not path.is_file():
+            report.add(location, _why_no_file(path))
+            return None
+        with path.open("rb") as file:
+            raw = file.read(LARGEST_FILE + 1)
+    except OSError as error:
+        report.add(location, f"the file cannot be read: {error.strerror}")
+        return None
+    if len(raw) > LARGEST_FILE:
+        report.add(location, f"the file is larger than {LARGEST_FILE // 2**20} MB")
+        return None
+    return _decode(raw, location, report)
+
+
+def _why_no_file(path: Path) -> str:
+    if path.is_dir():
+        return "this is a folder, and is named like a file of rules"
+    return "this is no file that could be read" if path.exists() else "this links to no file"
+
+
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+def _decode(raw: bytes, location: Location, report: FaultReport) -> str:
+    if raw.startswith(_UTF_16):
+        report.add(location, "the file is written in UTF-16; save it as UTF-8")
+        return raw.decode("utf-16", "replace")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        before = raw[: error.start].decode("utf-8")
+        line, column = before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
+        report.add(Location(location.file, line, column), "the file is not written in UTF-8; save it so")
+        return raw.decode("utf-8", "replace")
+
+
+def revision_of(files: Mapping[str, str]) -> Revision:
+    """A hash of the file names and texts. Stories do not count."""
+    return Revision(
+        derive_id(*(part for name in sorted(files) if not name.endswith(STORIES) for part in (name, files[name])))
+    )
+
+
+def stem(file: str) -> str:
+    """``rights/rights-approval.rule.yaml`` → ``rights-approval``."""
+    return PurePosixPath(file).name.split(".")[0]
+
+
+def is_unknown(file: str) -> bool:
+    """Whether no kind of rule files is called so."""
+    name = PurePosixPath(file).name
+    return name not in SINGLES and not name.endswith(KINDS)
