@@ -7,12 +7,20 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
 from msgspec import Struct, structs
 
 from services.rules import store, waiting_events
 from services.rules.conversation.chain import Chain
-from services.rules.conversation.context import Effect, Reason, RequestedMessage, RequestedWithdrawal, RequestedWrite
+from services.rules.conversation.context import (
+    Effect,
+    HeldStrangers,
+    Reason,
+    RequestedMessage,
+    RequestedWithdrawal,
+    RequestedWrite,
+)
 from services.rules.conversation.decider import Decision
 from services.rules.conversation.facts import Facts
 from services.rules.conversation.recurrence import Occurrence, latest_occurrence, period_events
@@ -34,9 +42,12 @@ from shared.runtime.clock import machine_now
 from shared.runtime.failures import LocksBusy, describe_failure, parking_reason
 from shared.runtime.outbox import Transaction
 from shared.runtime.postgres import try_acquire_locks
+from shared.runtime.telemetry import get_logger
 from shared.runtime.tracing import is_recording, past_span
 
 SOURCE = "stet/rules"
+_STRANGERS_HINT = "docs/operations/runbooks/StetStrangersBraked.md"
+log = get_logger()
 
 
 class Cause(Struct, frozen=True):
@@ -325,6 +336,7 @@ class RulesHandlers:
         facts.apply_changes(decision.changes)
         work.tally.add(decision)
         work.tally.delays.append((tx.now - event.recordedtime).total_seconds())
+        _log_held_strangers(tx, decision)
         facts.message_expiries.update(_message_expiries(decision))
         self._publish(tx, _with_span(Cause.of(event, tx.now), decision, began), decision, engine)
         if decision.record is None:
@@ -345,6 +357,16 @@ class RulesHandlers:
         for (reason, revision), ids in work.tally.silent.items():
             cause, commit = Cause.of(events[0], tx.now), work.force.commit_of(revision)
             tx.publish(*silence_event(cause, ids, revision, reason, commit))
+
+
+def _log_held_strangers(tx: Transaction, decision: Decision) -> None:
+    for each in decision.observations:
+        if isinstance(each, HeldStrangers):
+            tx.on_commit(partial(_log_strangers, each.most, round(each.within.total_seconds())))
+
+
+def _log_strangers(chains: int, seconds: int) -> None:
+    log.warning("strangers.held", chains=chains, seconds=seconds, hint=_STRANGERS_HINT)
 
 
 def _with_span(cause: Cause, decision: Decision, began_ns: int) -> Cause:

@@ -13,6 +13,7 @@ from services.rules.conversation.context import (
     ExcludedPerson,
     ExclusionReason,
     GivenReply,
+    HeldStrangers,
     Observation,
     Reason,
     RequestedMessage,
@@ -155,6 +156,8 @@ class DecisionTally:
                     self._counted[_REPLIES][path,] += 1
                 case AnsweredQuestion(rule, waited):
                     self._answers[rule_label(rule)].append(waited.total_seconds())
+                case HeldStrangers():
+                    pass  # counted by its reason
 
     def add(self, decision: Decision) -> None:
         counted = self._counted

@@ -20,6 +20,7 @@ from services.rules.conversation.fact_values import (
     PersonFacts,
     RecentStarts,
     RightsFacts,
+    StrangersMessages,
     UnsolicitedMessages,
     WorkFacts,
 )
@@ -107,6 +108,7 @@ async def load(connection: Connection, tenant: TenantId, required: RequiredFacts
     await _load_people(connection, facts, required)
     await _load_records(connection, facts, required)
     await _load_starts(connection, facts, required)
+    await _load_strangers(connection, facts, required)
     await _load_file_reports(connection, facts, required)
     follow_loaded_chains(facts)
     facts.changed.clear()
@@ -256,6 +258,13 @@ async def _load_starts(connection: Connection, facts: Facts, required: RequiredF
         facts.starts.update((keys[row["start_key"]], RecentStarts(at=tuple(row["starts"]))) for row in rows)
 
 
+async def _load_strangers(connection: Connection, facts: Facts, required: RequiredFacts) -> None:
+    if required.strangers:
+        document = await connection.fetchval(QUERIES.find_strangers, facts.tenant)
+        if document is not None:
+            facts.strangers[facts.tenant] = decode(StrangersMessages, document)
+
+
 async def _load_file_reports(connection: Connection, facts: Facts, required: RequiredFacts) -> None:
     if required.files:
         rows = await connection.fetch(QUERIES.find_file_reports, facts.tenant, list(required.files))
@@ -289,6 +298,7 @@ async def save(connection: Connection, facts: Facts, now: datetime) -> None:
     await _save(connection, QUERIES.save_last_rules, facts, "last_rule", lambda key: facts.last_rule[key])
     await _save(connection, QUERIES.save_acquisitions, facts, "acquisition", lambda key: facts.acquisitions[key])
     await _save_counted(connection, facts)
+    await _save_strangers(connection, facts)
     await _save_file_reports(connection, facts)
     await _save_chains(connection, facts, now)
     facts.changed.clear()
@@ -313,6 +323,16 @@ async def _save_counted(connection: Connection, facts: Facts) -> None:
     )
     if len(saved) < len(people):
         raise LocksBusy({_group(person) for person in people})
+
+
+async def _save_strangers(connection: Connection, facts: Facts) -> None:
+    """Raises LocksBusy where another transaction has counted a chain of a stranger meanwhile."""
+    if ("strangers", facts.tenant) not in facts.changed:
+        return
+    known = facts.strangers[facts.tenant]
+    known = known.replace(version=known.version + 1)
+    if await connection.fetchval(QUERIES.save_strangers, facts.tenant, known.version, _json(known)) is None:
+        raise LocksBusy({"strangers"})
 
 
 async def _save_file_reports(connection: Connection, facts: Facts) -> None:

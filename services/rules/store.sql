@@ -104,6 +104,17 @@ select asked.start_key, array(
 ) as starts
 from unnest($2::text[]) as asked (start_key);
 
+-- name: find_strangers
+-- When messages of strangers lately started chains.
+select document::text from strangers where tenant = $1;
+
+-- name: save_strangers
+-- The same, unless another transaction has counted one meanwhile.
+insert into strangers (tenant, version, document) values ($1, $2, $3::jsonb)
+on conflict (tenant) do update set version = excluded.version, document = excluded.document
+where strangers.version = excluded.version - 1
+returning version;
+
 -- name: find_file_reports
 -- What ingest reported of these files before their message was read.
 select file_id, document::text from file_reports where tenant = $1 and file_id = any($2::text[]);

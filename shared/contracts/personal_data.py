@@ -249,6 +249,7 @@ TABLES: dict[str, tuple[TableData, ...]] = {
             "chains_set_aside", "why a chain stands still", Erasure.REDACT, Retention.CHAINS, documents=("sentence",)
         ),
         TableData("unasked", "hashes of what a person lately wrote", Erasure.DELETE, Retention.PERSON, _BY_PERSON),
+        TableData("strangers", _MACHINERY, Erasure.NONE, Retention.CONFIGURATION),
         TableData("pauses", "the login of the operator", Erasure.NONE, Retention.CONFIGURATION),
         TableData(
             "recorded_facts",

@@ -44,6 +44,16 @@ DELIVERY_ALERTS = [
         steady('stet_decisions_total{service="rules", rule="none", reason="braked"}', "0+1", "0+0.1", after="2h"),
     ),
     Alert(
+        "StetStrangersBraked",
+        AlertSeverity.TICKET,
+        'sum by (namespace) (increase(stet_decisions_total{reason="strangers_braked"}[1h])) > 0',
+        "5m",
+        "Strangers write more than all of them together are answered",
+        "Their messages are kept without an answer until fewer come. People in Consonance are answered as ever.",
+        "delivery",
+        steady('stet_decisions_total{service="rules", rule="none", reason="strangers_braked"}', "0+1", "7", after="2h"),
+    ),
+    Alert(
         "StetBudgetNearlySpent",
         AlertSeverity.TICKET,
         "max by (namespace) (stet_budget_warning) > 0",

@@ -232,6 +232,7 @@ _REASONS: Mapping[str, str] = {
     Reason.NOTHING_MATCHED: "no rule’s conditions held",
     Reason.WRITE_SETTLED: "a write came to its end",
     Reason.BRAKED: "the person wrote too often to be answered",
+    Reason.STRANGERS_BRAKED: "people whom Consonance does not know wrote too often, all together, to be answered",
 }
 
 

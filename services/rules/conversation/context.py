@@ -49,6 +49,7 @@ class Reason(StrEnum):
     RELAYED = "relayed"
     ACKNOWLEDGEMENT = "acknowledgement"
     BRAKED = "braked"
+    STRANGERS_BRAKED = "strangers_braked"
     DELIVERY = "delivery"
     WRITE_SETTLED = "write_settled"
     UNTIL = "until"
@@ -136,7 +137,14 @@ class AnsweredQuestion(Struct, frozen=True):
     waited: timedelta
 
 
-Observation = GivenReply | AnsweredQuestion
+class HeldStrangers(Struct, frozen=True):
+    """For the log, once in each ``within``: strangers have started ``most`` chains, and are not answered any more."""
+
+    most: int
+    within: timedelta
+
+
+Observation = GivenReply | AnsweredQuestion | HeldStrangers
 
 
 class GivenReason(NamedTuple):

@@ -264,6 +264,7 @@ _SILENT_REASONS = frozenset(
         Reason.DELIVERY,
         Reason.ACKNOWLEDGEMENT,
         Reason.BRAKED,
+        Reason.STRANGERS_BRAKED,
     }
 )
 

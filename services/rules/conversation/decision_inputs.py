@@ -32,6 +32,7 @@ from services.rules.conversation.fact_values import (
     PersonFacts,
     RecentStarts,
     RightsFacts,
+    StrangersMessages,
     UnsolicitedMessages,
     WorkFacts,
 )
@@ -52,6 +53,7 @@ DOCUMENTS: Mapping[str, type[Value]] = {
     "records": RightsFacts,
     "file_reports": FileReport,
     "starts": RecentStarts,
+    "strangers": StrangersMessages,
     "chains": Chain,
 }
 """The facts that are kept by digest, by the attribute of ``Facts``; the others are words."""

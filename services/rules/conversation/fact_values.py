@@ -191,6 +191,18 @@ class UnsolicitedMessages(Value, rename={"recent": "said", "reported_at": "told_
     reported_at: Instant | None = None
 
 
+class StrangersMessages(Value):
+    """When messages of people whom Consonance does not know started chains lately, oldest first: one for each chain.
+
+    ``reported_at``: when it was last logged that their messages are kept without an answer. ``version`` rises when it
+    is stored.
+    """
+
+    started: tuple[Instant, ...] = ()
+    reported_at: Instant | None = None
+    version: int = 0
+
+
 class Absence(Value):
     """A member of staff wrote that they are away from ``first`` to ``last``, both inclusive.
 

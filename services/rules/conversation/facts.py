@@ -20,6 +20,7 @@ from services.rules.conversation.fact_values import (
     PersonFacts,
     RecentStarts,
     RightsFacts,
+    StrangersMessages,
     UnsolicitedMessages,
     WorkFacts,
 )
@@ -106,7 +107,8 @@ class Facts:
     the dispatcher reported. ``message_expiries`` are of the messages just requested.
     ``consent_entries`` are what the ledger gets. ``file_reports`` are by file, those that came before its message.
 
-    ``starts`` are by ``start_key`` of chains; they are kept with the chains, and not saved of their own.
+    ``starts`` are by ``start_key`` of chains; they are kept with the chains, and not saved of their own. ``strangers``
+    has one value, by the tenant.
 
     ``version`` counts changes of facts, not of chains. ``read_to`` gives the instant up to which every event that may
     change a chain has been applied. ``paused_rules`` are those an operator has paused, with EVERY_RULE where that is
@@ -123,6 +125,7 @@ class Facts:
     records: MutableMapping[str, RightsFacts] = field(default_factory=dict)
     file_reports: MutableMapping[str, FileReport] = field(default_factory=dict)
     starts: MutableMapping[str, RecentStarts] = field(default_factory=dict)
+    strangers: MutableMapping[TenantId, StrangersMessages] = field(default_factory=dict)
     last_rule: MutableMapping[PersonId, RuleId] = field(default_factory=dict)
     acquisitions: MutableMapping[PersonId, str | None] = field(default_factory=dict)
     chains: MutableMapping[ChainId, Chain] = field(default_factory=dict)
@@ -159,6 +162,7 @@ class Facts:
             records=Overlay(self.records),
             file_reports=Overlay(self.file_reports),
             starts=Overlay(self.starts),
+            strangers=Overlay(self.strangers),
             last_rule=Overlay(self.last_rule),
             acquisitions=Overlay(self.acquisitions),
             chains=Overlay(self.chains),
@@ -367,6 +371,10 @@ class Facts:
         self.unsolicited[person] = messages
         self.changed.add(("unsolicited", person))
 
+    def set_strangers(self, messages: StrangersMessages) -> None:
+        self.strangers[self.tenant] = messages
+        self.changed.add(("strangers", self.tenant))
+
     def set_absence(self, person: PersonId, absence: Absence) -> None:
         self.absences[person] = absence
         self._mark_changed("absence", person)
@@ -402,7 +410,7 @@ class Facts:
 
 _TABLES = (
     "works", "people", "consent", "unsolicited", "absences", "counted", "records", "file_reports", "starts",
-    "last_rule", "acquisitions", "chains", "wamids", "notices", "merged",
+    "strangers", "last_rule", "acquisitions", "chains", "wamids", "notices", "merged",
 )  # fmt: skip
 """The attributes of ``Facts`` that a draft has overlays of."""
 

@@ -2,8 +2,9 @@
 
 Unsolicited messages are limited (``limits.yaml``: ``brake``), against answering machines and floods: only so many are
 answered in a while, and repetitions are not. Taps on open questions and answers that a form accepts never count. Above
-the limit a message is kept with the reason ``braked``, and is reported to a colleague once a day. Reactions, stickers,
-emoji and thanks that answer no question cause nothing.
+the limit a message is kept with the reason ``braked``, and is reported to a colleague once a day. All strangers
+together are limited too, with the reason ``strangers_braked``, which is logged. Reactions, stickers, emoji and thanks
+that answer no question cause nothing.
 """
 
 import re
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import blake2b
 
-from services.rules.conversation import absence, button_ids, consent, forms
+from services.rules.conversation import absence, button_ids, consent, forms, strangers
 from services.rules.conversation.absence_text import AbsenceText, Leave
 from services.rules.conversation.chain import Chain
 from services.rules.conversation.context import DecisionContext, GivenReply, Reason
@@ -91,7 +92,7 @@ def _has_too_many_open(context: DecisionContext, person: PersonId) -> bool:
 
     Chains that wait for the morning are open, too: so a stranger cannot fill a night with them.
     """
-    limit, known = context.rulebook.tenant.unsolicited, context.facts.people.get(context.facts.current_id(person))
+    limit = context.rulebook.tenant.unsolicited
     ids = context.facts.ids_of_person(person)
     chains = {chain.chain_id: chain for one in sorted(ids) for chain in context.facts.chains_of(one)}
     opened = [
@@ -101,7 +102,34 @@ def _has_too_many_open(context: DecisionContext, person: PersonId) -> bool:
         and not chain.rule.startswith(PAUSED_RULE_PREFIX)
         and getattr(start_data(chain), "person_id", None) in ids
     ]
-    return len(opened) >= (limit.open if known is not None and known.contact_id is not None else limit.strangers_open)
+    return len(opened) >= (limit.strangers_open if strangers.is_stranger(context, person) else limit.open)
+
+
+def _limit_exceeded(
+    context: DecisionContext,
+    message: MessageReceived,
+    found: FoundQuestion | UnclearQuestion,
+    *,
+    starts: int = 0,
+    fills: bool = False,
+    opens: bool = False,
+) -> Reason | None:
+    """Count an unsolicited message, or say which limit it is above.
+
+    ``starts`` is how many rules it would start. While all strangers together are above their limit, one of them
+    starts nothing and gets no answer, and nothing is counted as theirs; chains that run go on.
+    """
+    about = found.chain if isinstance(found, FoundQuestion) else None
+    begins = strangers.is_stranger(context, message.person_id) and (about is None or not about.active)
+    if begins and not strangers.has_room(context, max(starts, 1)):
+        strangers.hold(context)
+        return Reason.STRANGERS_BRAKED
+    concerned = about.chain_id if about is not None else None
+    if exceeds_limit(context, message, concerned, starts=bool(starts), fills=fills, opens=opens):
+        return Reason.BRAKED
+    if begins:
+        strangers.count(context, max(starts, 1))
+    return None
 
 
 def should_report(context: DecisionContext, message: MessageReceived) -> bool:
@@ -209,7 +237,7 @@ def _apply_absence(
 
     A machine that repeats itself is answered once.
     """
-    is_limited = exceeds_limit(context, message, None)
+    is_limited = _limit_exceeded(context, message, UnclearQuestion.NOTHING) is not None
     absence.apply_notice(context, message, notice, answer=not is_limited)
     for chain in context.facts.chains_of(context.facts.current_id(message.person_id)):
         if chain.active:
@@ -243,7 +271,7 @@ def _apply_wrong_person(
     found: FoundQuestion | UnclearQuestion,
 ) -> None:
     """Write there no more, tell them so once, and let the team correct the contact."""
-    is_limited = exceeds_limit(context, message, None)
+    is_limited = _limit_exceeded(context, message, UnclearQuestion.NOTHING) is not None
     team = _team_of(context, message.person_id)
     if isinstance(found, FoundQuestion):
         team = context.rule_of(found.chain).owner
@@ -274,10 +302,6 @@ class _Unsolicited:
     as_sent: MessageReceived
 
     @property
-    def about(self) -> ChainId | None:
-        return self.found.chain.chain_id if isinstance(self.found, FoundQuestion) else None
-
-    @property
     def may_start(self) -> bool:
         """Whether rules may start by it: it is about no question, and neither START nor a why."""
         open_to_rules = self.found is UnclearQuestion.NOTHING or self.found is UnclearQuestion.UNKNOWN_QUOTE
@@ -297,18 +321,18 @@ def _handle_unsolicited(
     """Answer an unsolicited message, unless it is above the limit."""
     matched = list(match(unsolicited.trigger)) if unsolicited.may_start else []
     fills = fills_form(unsolicited.found)
-    is_limited = exceeds_limit(
+    exceeded = _limit_exceeded(
         context,
         unsolicited.message,
-        unsolicited.about,
-        starts=bool(matched),
+        unsolicited.found,
+        starts=len(matched),
         fills=fills,
         opens=unsolicited.may_start,
     )
     if unsolicited.intent is ReplyIntent.START:
-        consent.start(context, unsolicited.as_sent, answer=not is_limited)
-    if is_limited:
-        _hold_unanswered(context, unsolicited)
+        consent.start(context, unsolicited.as_sent, answer=exceeded is None)
+    if exceeded is not None:
+        _hold_unanswered(context, unsolicited, exceeded)
     elif unsolicited.intent is ReplyIntent.WHY:
         _why(context, unsolicited.message)
     elif unsolicited.intent is ReplyIntent.START:
@@ -322,10 +346,17 @@ def _handle_unsolicited(
         _relay(context, unsolicited.message, unsolicited.trigger)
 
 
-def _hold_unanswered(context: DecisionContext, unsolicited: _Unsolicited) -> None:
-    """Keep the message without an answer, and report it to a colleague once a day."""
+def _hold_unanswered(context: DecisionContext, unsolicited: _Unsolicited, exceeded: Reason) -> None:
+    """Keep the message without an answer. That one person is above their limit is reported once a day."""
+    if exceeded is Reason.STRANGERS_BRAKED:
+        return
     context.add_reason(Reason.BRAKED)
+    is_stranger = strangers.is_stranger(context, unsolicited.message.person_id)
+    if is_stranger and not strangers.has_room(context, 1):
+        return
     if should_report(context, unsolicited.message):
+        if is_stranger:
+            strangers.count(context, 1)
         rule = context.rulebook.rules[RuleId(PAUSED_RULE_PREFIX + _team_of(context, unsolicited.message.person_id))]
         start_chain(context, unsolicited.trigger, rule, f"event={unsolicited.trigger.event.id}")
 

@@ -53,7 +53,8 @@ def refuses_marketing(data: object) -> bool:
 class RequiredFacts:
     """The facts to load. ``senders`` are people whose live chains are all needed: their message may answer any of them.
 
-    ``stops``: some of them opt out, so unsent messages of ended chains are needed too. ``idle`` events need nothing:
+    ``stops``: some of them opt out, so unsent messages of ended chains are needed too. ``strangers``: how many chains
+    strangers have started. ``idle`` events need nothing:
     they start no rule, end no chain and change no fact. They are kept by id, with their names and documents.
     ``starts`` are keys by which chains are counted, ``files`` those of messages whose files may have been reported on.
     """
@@ -71,6 +72,7 @@ class RequiredFacts:
     starts: set[str] = field(default_factory=set)
     files: set[str] = field(default_factory=set)
     stops: bool = False
+    strangers: bool = False
     idle: dict[EventId, tuple[str, Document]] = field(default_factory=dict)
 
     def merge(self, other: "RequiredFacts") -> None:
@@ -79,6 +81,7 @@ class RequiredFacts:
             getattr(self, name).update(getattr(other, name))
         self.chains |= other.chains
         self.stops |= other.stops
+        self.strangers |= other.strangers
         self.idle = {event: idle for event, idle in self.idle.items() if event in other.idle}
 
 
@@ -121,6 +124,7 @@ def _of_message(required: RequiredFacts, event: Event, book: Rulebook, no_facts:
     required.people.update(writers)
     required.senders.update(writers)
     required.stops |= is_opt_out(message)
+    required.strangers = True
     claimed = button_ids.claimed_message(message.button_id) if message.button_id else None
     if claimed is not None:
         required.messages.add(claimed)

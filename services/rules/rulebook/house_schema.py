@@ -9,6 +9,7 @@ from services.rules.rulebook import model
 from services.rules.rulebook.faults import FaultReport
 from services.rules.rulebook.model import (
     MOST_STARTS,
+    MOST_STRANGERS_CHAINS,
     STANDARD_RESTARTS,
     Cap,
     CapPeriod,
@@ -49,17 +50,24 @@ class LimitsBrake(Section):
     """The most chains that one person's own messages have open at the same time."""
     strangers_open: WholeNumber = _STANDARD.strangers_open
     """The same for a person whom Consonance does not know."""
+    strangers_chains: WholeNumber = _STANDARD.strangers_chains
+    """The most chains that all people whom Consonance does not know start together in that time."""
 
     def report_faults(self, report: FaultReport) -> None:
         if self.within is not None and self.within.clock_time is None:
             sentence = "the brake counts by the clock: minutes, hours or days, like “1 hour”"
             report.add(self.value_location("within"), sentence)
+        if self.strangers_chains > MOST_STRANGERS_CHAINS:
+            sentence = f"no more than {MOST_STRANGERS_CHAINS} chains of strangers are counted"
+            report.add(self.value_location("strangers_chains"), sentence)
 
     def build(self) -> UnsolicitedLimit:
         within = _STANDARD.within
         if self.within is not None:
             within = self.within.clock_time or timedelta(hours=self.within.count)
-        return UnsolicitedLimit(self.answers, self.chains, within, self.open, self.strangers_open)
+        return UnsolicitedLimit(
+            self.answers, self.chains, within, self.open, self.strangers_open, self.strangers_chains
+        )
 
 
 class RestartsSection(Section):

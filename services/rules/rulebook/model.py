@@ -560,7 +560,8 @@ class UnsolicitedLimit:
     """How many unasked messages of one person are answered, and how many start rules, ``within`` a period.
 
     ``open`` is the most chains that a person's own messages have opened and that are not at their end; of a stranger,
-    whom Consonance does not know, ``strangers_open``.
+    whom Consonance does not know, ``strangers_open``. ``strangers_chains`` is the most chains that the messages of all
+    strangers together start within the period.
     """
 
     answers: int = 5
@@ -568,6 +569,11 @@ class UnsolicitedLimit:
     within: timedelta = timedelta(hours=1)
     open: int = 20
     strangers_open: int = 5
+    strangers_chains: int = 200
+
+
+MOST_STRANGERS_CHAINS = 2_000
+"""The instants of so many chains are kept in one row, which every batch with messages reads."""
 
 
 class CapPeriod(StrEnum):
