@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 from bench.results import BenchResult
-from services.rules.matching.conditions import Value
+from services.rules.matching.conditions import FieldValue
 from services.rules.matching.matcher import RuleMatcher
 from services.rules.rulebook.model import (
     NOWHERE,
@@ -20,7 +20,7 @@ from services.rules.rulebook.model import (
     Compare,
     Condition,
     Field,
-    Literal,
+    LiteralValue,
     NoneOf,
     Operator,
     Rule,
@@ -32,11 +32,11 @@ RULES, EVENTS = 50, 100
 """Of one generated rulebook: 5,000 pairs."""
 _PAIRS = 1_000_000
 _FIELDS = ("a", "b.c", "d", "chain.a", "e")
-_LITERALS: tuple[Literal, ...] = (
+_LITERALS: tuple[LiteralValue, ...] = (
     "x", "y", "yes", "1", "", "été", -2, 0, 1, 3, 2.5, True, False,
     date(2027, 3, 1), date(2027, 3, 2), datetime(2027, 3, 1, 9, tzinfo=UTC), datetime(2027, 3, 1, 10, tzinfo=UTC),
 )  # fmt: skip
-_VALUES: tuple[Value | None, ...] = (
+_VALUES: tuple[FieldValue | None, ...] = (
     *_LITERALS, None, None, (), ("x",), ("x", "y"), Decimal("2.5"), 2**63,
     datetime(2027, 3, 1, 9, tzinfo=UTC) + timedelta(minutes=30),
 )  # fmt: skip
@@ -79,7 +79,7 @@ def _comparison(chance: random.Random) -> Compare:
     return Compare(name, chance.choice(_ORDINARY), operand)
 
 
-def _event(chance: random.Random) -> Mapping[str, Value | None]:
+def _event(chance: random.Random) -> Mapping[str, FieldValue | None]:
     return {name: chance.choice(_VALUES) for name in _FIELDS if chance.random() < 0.8}
 
 

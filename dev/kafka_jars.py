@@ -18,10 +18,10 @@ KAFKA_VERSION = "4.3.1"
 # The "!" keeps log4j's own dependency management away from Kafka's: without it an older kafka-clients is chosen.
 COORDINATES = f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}+org.apache.logging.log4j:log4j-slf4j-impl:2.25.4!"
 
-Report = Callable[[int, int, str], None]
+ReportProgress = Callable[[int, int, str], None]
 
 
-def class_path(progress: Report | None = None, cache: Path | None = None) -> str:
+def class_path(progress: ReportProgress | None = None, cache: Path | None = None) -> str:
     """Paths of all jars, joined for ``java -cp``; ``progress(done, of, jar)`` is called while they are fetched."""
     listing = (cache or _cache()) / f"kafka-{KAFKA_VERSION}.json"
     jars = _read(listing) or _resolve(listing, progress or _print_progress)
@@ -47,7 +47,7 @@ def _read(listing: Path) -> list[str]:
     return list(known["jars"])
 
 
-def _resolve(listing: Path, progress: Report) -> list[str]:
+def _resolve(listing: Path, progress: ReportProgress) -> list[str]:
     import jgo  # noqa: PLC0415 -- half a second, and only the first time
 
     progress(0, 1, "resolving " + COORDINATES)

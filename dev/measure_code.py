@@ -1,7 +1,7 @@
 """Counts what a reader has to get through: ``python -m dev.measure_code``.
 
-For each part of the tree: modules, lines and function lengths. For the whole: class names that stand for more than one
-class, and the longest chain of imports within services/rules.
+For each part of the tree: modules, lines and function lengths. For the whole: names that stand for more than one class
+or type alias, and the longest chain of imports within services/rules.
 """
 
 import ast
@@ -26,7 +26,7 @@ PARTS = (*SOURCE, "tests")
 _LONG_FUNCTION = 30  # lines
 _LARGE_MODULE = 500  # lines
 _SMALL_MODULE = 60  # lines
-_CLASS = re.compile(r"^class ([^\W_]\w*)", re.MULTILINE)
+_CLASS = re.compile(r"^class ([^\W_]\w*)|^([A-Z](?=\w*[a-z])\w*)(?:: \w+)? = ", re.MULTILINE)
 
 _CAPTION = "lines of modules and of functions (def): medians, and how many are small or large"
 
@@ -35,7 +35,7 @@ FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
 @dataclass(frozen=True)
 class Module:
-    """One Python file, with the names of its public classes and the length in lines of each of its functions."""
+    """One Python file, with its public classes and type aliases, and the length in lines of each of its functions."""
 
     path: Path
     lines: int
@@ -57,17 +57,17 @@ def modules_of(part: str) -> list[Module]:
 
 
 def class_names(source: str) -> tuple[str, ...]:
-    """The public classes of a module, in the order of its text."""
-    return tuple(_CLASS.findall(source))
+    """The public classes and type aliases of a module, in the order of its text."""
+    return tuple(found[1] or found[2] for found in _CLASS.finditer(source))
 
 
 def classes_of(part: str) -> dict[Path, tuple[str, ...]]:
-    """The public classes of every module below ``part``, found without parsing, which would take seconds."""
+    """The same of every module below ``part``, found without parsing, which would take seconds."""
     return {path: class_names(path.read_text("utf-8")) for path in sorted((ROOT / part).rglob("*.py"))}
 
 
 def repeated_classes(classes: Mapping[Path, Iterable[str]]) -> dict[str, list[Path]]:
-    """Each class name that more than one module defines, with the modules."""
+    """Each name of a class or type alias that more than one module defines, with the modules."""
     places: dict[str, list[Path]] = defaultdict(list)
     for path, names in classes.items():
         for name in names:
@@ -127,7 +127,7 @@ def _table(parts: Mapping[str, Sequence[Module]]) -> Table:
 
 
 def _class_lines(repeated: Mapping[str, Sequence[Path]]) -> Iterator[str]:
-    yield f"class names used more than once, outside tests: {len(repeated) or 'none'}"
+    yield f"names of classes and type aliases used more than once, outside tests: {len(repeated) or 'none'}"
     for name, paths in repeated.items():
         yield f"  {name}: " + ", ".join(str(path.relative_to(ROOT)) for path in paths)
 

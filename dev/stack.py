@@ -29,7 +29,7 @@ RUN = ROOT / ".run"
 _READY_SECONDS = 60
 _DEFAULT_NAME = "default"
 
-Report = Callable[[str], None]
+ReportStep = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class StackOptions:
 class Stack:
     """Open one with ``Stack.open``; every process it has ends with the block, or with this process."""
 
-    def __init__(self, folder: Path, clock: DevelopmentClock | None, options: StackOptions, report: Report) -> None:
+    def __init__(self, folder: Path, clock: DevelopmentClock | None, options: StackOptions, report: ReportStep) -> None:
         self.layout = Layout(folder, None if clock is None else folder / "clock")
         self.clock = clock
         self.kafka: EmbeddedKafka | None = None
@@ -61,7 +61,7 @@ class Stack:
         name: str = "",
         development_clock: datetime | None = None,
         options: StackOptions | None = None,
-        report: Report = lambda _: None,
+        report: ReportStep = lambda _: None,
     ) -> AsyncIterator["Stack"]:
         """Start everything, wait until it is ready, and end it with the block.
 
@@ -189,7 +189,7 @@ def announcement(name: str) -> Path:
     return RUN / name / "stack.json"
 
 
-async def _clean(folder: Path, report: Report) -> None:
+async def _clean(folder: Path, report: ReportStep) -> None:
     """End and remove what an earlier stack of this name left when it was killed."""
     for name in await end_leftovers(folder):
         report(f"ended {name}, left running by an earlier stack")

@@ -39,13 +39,13 @@ _RUN_COLUMNS = {
     "checked": "rows checked",
     "state": "state",
 }
-ServiceOption = Annotated[
+OnlyServiceOption = Annotated[
     Service | None, typer.Option("--service", help="Only this service; without it, all four.", show_default=False)
 ]
 
 
 def audit_command(
-    service: ServiceOption = None,
+    service: OnlyServiceOption = None,
     *,
     closed: Annotated[bool, typer.Option("--all", help="Also gaps that have closed.")] = False,
     limit: Annotated[int, typer.Option("--most", metavar="N", help="At most so many gaps of a service.")] = 200,

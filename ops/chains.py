@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ops.changes import Reason, Yes, audited, confirm
+from ops.changes import ReasonOption, Yes, audited, confirm
 from ops.command_line import (
     CommandSettings,
     Format,
@@ -48,7 +48,7 @@ def retry_command(
     chain_ids: Annotated[list[str] | None, typer.Argument(help="The chains to retry.", metavar="[CHAIN_ID]...")] = None,
     *,
     everything: Annotated[bool, typer.Option("--all", help="Every chain that is set aside.")] = False,
-    reason: Reason,
+    reason: ReasonOption,
     yes: Yes = False,
 ) -> None:
     """Let chains go on: those named, or --all."""

@@ -39,7 +39,7 @@ def _not_blank(reason: str) -> str:
     return reason
 
 
-Reason = Annotated[str, typer.Option("--reason", help="Why; it stands in the audit log.", callback=_not_blank)]
+ReasonOption = Annotated[str, typer.Option("--reason", help="Why; it stands in the audit log.", callback=_not_blank)]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask whether to go on.")]
 
 _COLUMNS = {

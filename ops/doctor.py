@@ -174,10 +174,10 @@ async def examine(service: Service) -> AsyncIterator[Finding]:
             yield wrong(_name(check), str(error))
 
 
-Check = Callable[[Any, Service], Awaitable[Sequence[Finding]]]
+DoctorCheck = Callable[[Any, Service], Awaitable[Sequence[Finding]]]
 
 
-def _name(check: Check) -> str:
+def _name(check: DoctorCheck) -> str:
     return check.__name__.removeprefix("_check_").replace("_", " ")
 
 
@@ -374,8 +374,8 @@ async def _check_rules(settings: RulesSettings, _: Service) -> Sequence[Finding]
     ]
 
 
-_COMMON: tuple[Check, ...] = (_check_secrets, _check_broker, _check_database)
-_OWN: Mapping[Service, tuple[Check, ...]] = {
+_COMMON: tuple[DoctorCheck, ...] = (_check_secrets, _check_broker, _check_database)
+_OWN: Mapping[Service, tuple[DoctorCheck, ...]] = {
     Service.INGEST: (_check_public_port, _check_consonance),
     Service.RULES: (_check_rules,),
     Service.DISPATCHER: (_check_whatsapp,),

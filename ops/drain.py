@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ops.changes import Reason, Yes, audited, confirm
+from ops.changes import ReasonOption, Yes, audited, confirm
 from ops.command_line import (
     ExitCode,
     Format,
@@ -34,7 +34,7 @@ _CALM_ROUNDS = 2  # a record may be on its way between a service's outbox and th
 
 def drain_command(
     *,
-    reason: Reason,
+    reason: ReasonOption,
     timeout: Annotated[int, typer.Option("--timeout", min=1, help="Seconds to wait at most.")] = 120,
     yes: Yes = False,
     output: Format = OutputFormat.TEXT,

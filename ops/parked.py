@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ops.changes import Reason, Yes, audited, confirm
+from ops.changes import ReasonOption, Yes, audited, confirm
 from ops.command_line import (
     CommandSettings,
     Format,
@@ -92,14 +92,14 @@ def show_command(
 
 
 @app.command("replay")
-def replay_command(service: ServiceOption, record_id: RecordId, *, reason: Reason, yes: Yes = False) -> None:
+def replay_command(service: ServiceOption, record_id: RecordId, *, reason: ReasonOption, yes: Yes = False) -> None:
     """Send a record to its topic again, with its key and headers."""
     confirm(f"Send parked record {record_id} of {service} to its topic again?", yes=yes)
     run(_settle(service, record_id, "replayed", reason))
 
 
 @app.command("discard")
-def discard_command(service: ServiceOption, record_id: RecordId, *, reason: Reason, yes: Yes = False) -> None:
+def discard_command(service: ServiceOption, record_id: RecordId, *, reason: ReasonOption, yes: Yes = False) -> None:
     """Settle a record without handling it."""
     confirm(f"Discard parked record {record_id} of {service}?", yes=yes)
     run(_settle(service, record_id, "discarded", reason))

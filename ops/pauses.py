@@ -15,7 +15,7 @@ from typing import Annotated, Any, assert_never
 
 import typer
 
-from ops.changes import Reason, Yes, audited, confirm, current_person
+from ops.changes import ReasonOption, Yes, audited, confirm, current_person
 from ops.command_line import (
     ExitCode,
     Format,
@@ -72,49 +72,49 @@ def list_command(output: Format = OutputFormat.TEXT) -> None:
 
 
 @pause_app.command("line")
-def pause_line(name: Name, *, reason: Reason, yes: Yes = False, output: Format = OutputFormat.TEXT) -> None:
+def pause_line(name: Name, *, reason: ReasonOption, yes: Yes = False, output: Format = OutputFormat.TEXT) -> None:
     """Send nothing over one WhatsApp number; its messages wait."""
     _pause(PausedKind.LINE, name, reason, yes=yes, output=output)
 
 
 @pause_app.command("template")
-def pause_template(name: Name, *, reason: Reason, yes: Yes = False, output: Format = OutputFormat.TEXT) -> None:
+def pause_template(name: Name, *, reason: ReasonOption, yes: Yes = False, output: Format = OutputFormat.TEXT) -> None:
     """Send nothing by one template, in any language; NAME_vN is one version of it, NAME all of them."""
     _pause(PausedKind.TEMPLATE, name, reason, yes=yes, output=output)
 
 
 @pause_app.command("rule")
-def pause_rule(name: Name, *, reason: Reason, yes: Yes = False, output: Format = OutputFormat.TEXT) -> None:
+def pause_rule(name: Name, *, reason: ReasonOption, yes: Yes = False, output: Format = OutputFormat.TEXT) -> None:
     """Run no step of one rule: chains still start and answers still count, so that nothing is missed."""
     _pause(PausedKind.RULE, name, reason, yes=yes, output=output)
 
 
 @pause_app.command("tenant")
-def pause_tenant(*, reason: Reason, yes: Yes = False, output: Format = OutputFormat.TEXT) -> None:
+def pause_tenant(*, reason: ReasonOption, yes: Yes = False, output: Format = OutputFormat.TEXT) -> None:
     """Let nothing leave: no step runs, no message is sent, no write begins. What comes in is taken and kept."""
     _pause(PausedKind.TENANT, None, reason, yes=yes, output=output)
 
 
 @resume_app.command("line")
-def resume_line(name: Name, *, reason: Reason, yes: Yes = False, output: Format = OutputFormat.TEXT) -> None:
+def resume_line(name: Name, *, reason: ReasonOption, yes: Yes = False, output: Format = OutputFormat.TEXT) -> None:
     """Send over this number again."""
     _resume(PausedKind.LINE, name, reason, yes=yes, output=output)
 
 
 @resume_app.command("template")
-def resume_template(name: Name, *, reason: Reason, yes: Yes = False, output: Format = OutputFormat.TEXT) -> None:
+def resume_template(name: Name, *, reason: ReasonOption, yes: Yes = False, output: Format = OutputFormat.TEXT) -> None:
     """Send by this template again."""
     _resume(PausedKind.TEMPLATE, name, reason, yes=yes, output=output)
 
 
 @resume_app.command("rule")
-def resume_rule(name: Name, *, reason: Reason, yes: Yes = False, output: Format = OutputFormat.TEXT) -> None:
+def resume_rule(name: Name, *, reason: ReasonOption, yes: Yes = False, output: Format = OutputFormat.TEXT) -> None:
     """Run the steps of this rule again; those that fell due meanwhile run now, by the facts of now."""
     _resume(PausedKind.RULE, name, reason, yes=yes, output=output)
 
 
 @resume_app.command("tenant")
-def resume_tenant(*, reason: Reason, yes: Yes = False, output: Format = OutputFormat.TEXT) -> None:
+def resume_tenant(*, reason: ReasonOption, yes: Yes = False, output: Format = OutputFormat.TEXT) -> None:
     """Let steps, messages and writes go on."""
     _resume(PausedKind.TENANT, None, reason, yes=yes, output=output)
 

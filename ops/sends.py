@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ops.changes import Reason, Yes, audited, confirm
+from ops.changes import ReasonOption, Yes, audited, confirm
 from ops.command_line import (
     Format,
     OutputFormat,
@@ -70,7 +70,7 @@ def settle_command(
     wamid: Annotated[str | None, typer.Option(help="WhatsApp's id of the message, where it is known.")] = None,
     *,
     resend: Annotated[bool, typer.Option("--resend", help="With --as not_sent: send it again.")] = False,
-    reason: Reason,
+    reason: ReasonOption,
     yes: Yes = False,
 ) -> None:
     """Settle one uncertain send; exit code 1 where it is not uncertain (any more)."""

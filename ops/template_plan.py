@@ -9,8 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from services.rules.rulebook.model import PARAMETER, Rulebook, Template, TemplateText
-
-Json = dict[str, Any]
+from shared.contracts.values import JsonObject
 
 
 class TemplateAction(StrEnum):
@@ -29,14 +28,14 @@ class WantedTemplate(Struct, frozen=True):
     name: str
     language: str
     category: str
-    components: list[Json]
+    components: list[JsonObject]
     file: str
 
     @property
     def has_header(self) -> bool:
         return any(part["type"] == "HEADER" for part in self.components)
 
-    def creation(self) -> Json:
+    def creation(self) -> JsonObject:
         """The body that creates it."""
         return {
             "name": self.name,
@@ -158,9 +157,9 @@ def _visible(components: Iterable[Mapping[str, Any]]) -> dict[str, object]:
 _WHITESPACE = re.compile(r"\s+")
 
 
-def _components(template: Template, text: TemplateText) -> list[Json]:
+def _components(template: Template, text: TemplateText) -> list[JsonObject]:
     names = list(dict.fromkeys(PARAMETER.findall(text.body)))
-    body: Json = {"type": "BODY", "text": PARAMETER.sub(r"{{\1}}", text.body)}
+    body: JsonObject = {"type": "BODY", "text": PARAMETER.sub(r"{{\1}}", text.body)}
     if names:
         examples = [{"param_name": name, "example": _example(template, name)} for name in names]
         body["example"] = {"body_text_named_params": examples}

@@ -12,14 +12,14 @@ _REPORT_SECONDS = 20.0
 _LOG_LINES = 15
 _SHOWN = 8
 
-Report = Callable[[str], None]
+ReportState = Callable[[str], None]
 
 
 class NotReadyInTime(StetError):
     """Something is not ready when the time is up; the sentence names each with its reason."""
 
 
-def until_ready(kubectl: Kubectl, seconds: float, report: Report) -> float:
+def until_ready(kubectl: Kubectl, seconds: float, report: ReportState) -> float:
     """Return how long it took. Raises NotReadyInTime with the last log lines of a container that crashed."""
     began = reported = time.monotonic()
     while left := _left(kubectl):

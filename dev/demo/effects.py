@@ -11,9 +11,10 @@ from typing import Any
 import orjson
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from dev.demo.simulators import Json, Simulators
+from dev.demo.simulators import Simulators
 from dev.demo.story import DemoStory
 from shared.contracts.topics import PARTITIONS
+from shared.contracts.values import JsonObject
 
 _APPLIED = "applied"
 _APPROVED = "metadata.approved"
@@ -110,7 +111,7 @@ class ApprovedMetadata:
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
 
-    async def changes_of(self, work_id: int) -> list[Json]:
+    async def changes_of(self, work_id: int) -> list[JsonObject]:
         """The data of every event about a work, oldest first within a partition."""
         consumer = AIOKafkaConsumer(bootstrap_servers=self._bootstrap, enable_auto_commit=False)
         await consumer.start()

@@ -13,8 +13,6 @@ from shared.runtime.clock import Clock
 
 _TIMEOUT = aiohttp.ClientTimeout(total=30)
 
-Json = dict[str, Any]
-
 
 class CallRefused(StetError):
     """A simulator or ingest refused a call of the demo."""

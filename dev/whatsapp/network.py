@@ -27,7 +27,6 @@ from dev.whatsapp.scripted_people import PersonMessage, Script, ScriptAction, Sc
 from dev.whatsapp.send_validation import is_bsuid, phone_digits
 from dev.whatsapp.webhook_payloads import (
     AccountUpdate,
-    Json,
     StatusFailure,
     WebhookUpdate,
     accepted,
@@ -35,6 +34,7 @@ from dev.whatsapp.webhook_payloads import (
     inbound,
     status,
 )
+from shared.contracts.values import JsonObject
 from shared.runtime.clock import Clock
 
 _CHECK_SECONDS = 0.01  # seconds of machine time between looks at a clock that jumps
@@ -102,7 +102,7 @@ class Network:
     schedule: Schedule
     counters: Counts
 
-    def send(self, line: BusinessLine, send: SendRequest) -> Json:
+    def send(self, line: BusinessLine, send: SendRequest) -> JsonObject:
         """Accept a validated send and answer as the Graph API does; raises GraphError where it would refuse."""
         person = self._recipient(line, send)
         address = send.to or send.recipient or ""

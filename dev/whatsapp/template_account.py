@@ -18,8 +18,9 @@ from dev.whatsapp.chance import Chance
 from dev.whatsapp.graph_errors import GraphError
 from dev.whatsapp.network import Schedule, WebhookQueue
 from dev.whatsapp.templates import ButtonKind, RegisteredTemplate, TemplateButton, TemplateRegistry, TemplateStatus
-from dev.whatsapp.webhook_payloads import AccountUpdate, Json
+from dev.whatsapp.webhook_payloads import AccountUpdate
 from shared.clients.whatsapp_limits import BODY_LENGTH, TEMPLATE_NAME
+from shared.contracts.values import JsonObject
 from shared.runtime.clock import Clock
 
 _EDITS_A_DAY, _EDITS_A_MONTH = 1, 10
@@ -69,7 +70,7 @@ class TemplateRecord:
     """The state of a template beside its definition; instants are business time."""
 
     id: str
-    components: list[Json]
+    components: list[JsonObject]
     previous_category: str | None = None
     quality: str = "UNKNOWN"
     rejected: str | None = None
@@ -100,11 +101,11 @@ class TemplateAccount:
         self._created: list[datetime] = []
         self._updates = count()
 
-    def listed(self) -> list[Json]:
+    def listed(self) -> list[JsonObject]:
         """Every template as the list of the account shows it, by name and language."""
         return [self._entry(template) for template in self.registry.all()]
 
-    def create(self, body: object) -> Json:
+    def create(self, body: object) -> JsonObject:
         """Raises GraphError where Meta would refuse it."""
         now = self._clock.now()
         self._created = [at for at in self._created if at > now - timedelta(hours=1)]
@@ -120,7 +121,7 @@ class TemplateAccount:
         self._begin_review(template)
         return {"id": record.id, "status": "PENDING", "category": template.category.upper()}
 
-    def edit(self, template_id: str, body: object) -> Json:
+    def edit(self, template_id: str, body: object) -> JsonObject:
         """Raises GraphError where Meta would refuse the edit, or counts too many."""
         template, record = self._found(template_id)
         if not isinstance(body, dict) or not body.keys() & {"components", "category"}:
@@ -143,7 +144,7 @@ class TemplateAccount:
         self._begin_review(edited)
         return {"success": True}
 
-    def delete(self, name: str) -> Json:
+    def delete(self, name: str) -> JsonObject:
         """In every language. Raises GraphError where there is none of the name."""
         found = [template for template in self.registry.all() if template.name == name]
         if not found:
@@ -154,7 +155,7 @@ class TemplateAccount:
             self._records.pop((template.name, template.language), None)
         return {"success": True}
 
-    def unpause(self, template_id: str) -> Json:
+    def unpause(self, template_id: str) -> JsonObject:
         template, _ = self._found(template_id)
         if template.status is not TemplateStatus.PAUSED:
             raise GraphError(100, "this template is not paused")
@@ -234,14 +235,14 @@ class TemplateAccount:
         self._tell("template_category_update", template, previous_category=before, new_category=after)
 
     def _set_status(
-        self, template: RegisteredTemplate, status: TemplateStatus, reason: str | None, details: Json | None
+        self, template: RegisteredTemplate, status: TemplateStatus, reason: str | None, details: JsonObject | None
     ) -> None:
         self._record(template).rejected = reason if status is TemplateStatus.REJECTED else None
         self.registry.add(template.model_copy(update={"status": status}))
         self._tell_status(template, status.value, reason, details)
 
     def _tell_status(
-        self, template: RegisteredTemplate, event: str, reason: str | None, details: Json | None = None
+        self, template: RegisteredTemplate, event: str, reason: str | None, details: JsonObject | None = None
     ) -> None:
         more = {"other_info": details} if details else {}
         self._tell("message_template_status_update", template, event=event, reason=reason or "NONE", **more)
@@ -272,7 +273,7 @@ class TemplateAccount:
             self._records[key] = TemplateRecord(self._chance.whole(16, "template", *key), _components(template))
         return self._records[key]
 
-    def _entry(self, template: RegisteredTemplate) -> Json:
+    def _entry(self, template: RegisteredTemplate) -> JsonObject:
         record = self._record(template)
         positional = bool(template.parameters) and template.positional
         return {
@@ -293,11 +294,11 @@ def _concerns(outcome: ReviewOutcome, template: RegisteredTemplate) -> bool:
     return outcome.name == template.name and outcome.language in {None, template.language}
 
 
-def _components(template: RegisteredTemplate) -> list[Json]:
+def _components(template: RegisteredTemplate) -> list[JsonObject]:
     """Of a template that was registered through the control API."""
     if template.body is None:
         return []
-    body: Json = {"type": "BODY", "text": re.sub(r"\{\{?\s*(\w+)\s*\}?\}", r"{{\1}}", template.body)}
+    body: JsonObject = {"type": "BODY", "text": re.sub(r"\{\{?\s*(\w+)\s*\}?\}", r"{{\1}}", template.body)}
     if template.parameters and not template.positional:
         named = [{"param_name": name, "example": name} for name in template.parameters]
         body["example"] = {"body_text_named_params": named}
@@ -306,7 +307,7 @@ def _components(template: RegisteredTemplate) -> list[Json]:
     return [*header, body, *([{"type": "BUTTONS", "buttons": buttons}] if buttons else [])]
 
 
-def _read(body: object) -> tuple[RegisteredTemplate, list[Json]]:
+def _read(body: object) -> tuple[RegisteredTemplate, list[JsonObject]]:
     """A template to create; raises GraphError for what Meta refuses at once."""
     if not isinstance(body, dict):
         raise GraphError(100, "the body is not a JSON object")
@@ -334,7 +335,7 @@ def _read(body: object) -> tuple[RegisteredTemplate, list[Json]]:
     return template, components
 
 
-def _read_header(components: list[Json]) -> str | None:
+def _read_header(components: list[JsonObject]) -> str | None:
     """A header of a file needs an example: the handle of a resumable upload."""
     headers = [each for each in components if str(each.get("type")).upper() == "HEADER"]
     if not headers:
@@ -348,7 +349,7 @@ def _read_header(components: list[Json]) -> str | None:
     return "document"
 
 
-def _read_body(components: list[Json], *, named: bool) -> tuple[str, tuple[str, ...]]:
+def _read_body(components: list[JsonObject], *, named: bool) -> tuple[str, tuple[str, ...]]:
     bodies = [each for each in components if str(each.get("type")).upper() == "BODY"]
     text = bodies[0].get("text") if len(bodies) == 1 else None
     if not isinstance(text, str) or not 0 < len(text) <= BODY_LENGTH:
@@ -365,13 +366,13 @@ def _read_body(components: list[Json], *, named: bool) -> tuple[str, tuple[str, 
     return text, places
 
 
-def _examples(body: Json) -> list[str]:
+def _examples(body: JsonObject) -> list[str]:
     example = body.get("example")
     given = example.get("body_text_named_params") if isinstance(example, dict) else None
     return [str(each.get("param_name")) for each in given or [] if isinstance(each, dict) and each.get("example")]
 
 
-def _read_buttons(components: list[Json]) -> tuple[TemplateButton, ...]:
+def _read_buttons(components: list[JsonObject]) -> tuple[TemplateButton, ...]:
     buttons = [b for each in components if str(each.get("type")).upper() == "BUTTONS" for b in each.get("buttons", [])]
     if len(buttons) > _MOST_BUTTONS:
         raise GraphError(100, f"a template has at most {_MOST_BUTTONS} buttons")

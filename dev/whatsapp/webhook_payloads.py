@@ -10,13 +10,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
-from typing import Any
 
 from dev.whatsapp.directory import BusinessLine, WhatsAppPerson
 from dev.whatsapp.graph_errors import in_webhook
 from dev.whatsapp.messages import AcceptedMessage, SimulatedStatus
-
-Json = dict[str, Any]
+from shared.contracts.values import JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +24,8 @@ class WebhookUpdate:
     name: str
     line: BusinessLine
     kind: str  # "statuses" or "messages"
-    item: Json
-    contact: Json | None
+    item: JsonObject
+    contact: JsonObject | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +36,7 @@ class AccountUpdate:
 
     name: str
     field: str
-    value: Json
+    value: JsonObject
     at: datetime
 
 
@@ -48,12 +46,12 @@ class StatusFailure:
     details: str
 
 
-def contact(person: WhatsAppPerson, *, blank: bool) -> Json:
+def contact(person: WhatsAppPerson, *, blank: bool) -> JsonObject:
     profile = {"name": person.name, **({"username": person.username} if person.username else {})}
     return {"profile": profile, **number("wa_id", person, blank=blank), "user_id": person.bsuid}
 
 
-def number(key: str, person: WhatsAppPerson, *, blank: bool) -> Json:
+def number(key: str, person: WhatsAppPerson, *, blank: bool) -> JsonObject:
     if person.phone:
         return {key: person.phone}
     return {key: ""} if blank else {}
@@ -61,8 +59,8 @@ def number(key: str, person: WhatsAppPerson, *, blank: bool) -> Json:
 
 def status(
     message: AcceptedMessage, word: SimulatedStatus, at: datetime, *, blank: bool, failure: StatusFailure | None = None
-) -> Json:
-    item: Json = {
+) -> JsonObject:
+    item: JsonObject = {
         "id": message.wamid,
         "status": word.value,
         "timestamp": str(int(at.timestamp())),
@@ -79,12 +77,12 @@ def status(
     return item
 
 
-def inbound(wamid: str, person: WhatsAppPerson, at: datetime, said: Json, *, blank: bool) -> Json:
+def inbound(wamid: str, person: WhatsAppPerson, at: datetime, said: JsonObject, *, blank: bool) -> JsonObject:
     sender = {**number("from", person, blank=blank), "from_user_id": person.bsuid}
     return {**sender, "id": wamid, "timestamp": str(int(at.timestamp())), **said}
 
 
-def envelope(account: str, updates: Iterable[WebhookUpdate | AccountUpdate], *, one_change_each: bool) -> Json:
+def envelope(account: str, updates: Iterable[WebhookUpdate | AccountUpdate], *, one_change_each: bool) -> JsonObject:
     """All updates in one body: a change per neighbouring updates of the same line and kind, or a change each."""
     updates = list(updates)
     changes = [
@@ -105,12 +103,12 @@ def _group(update: WebhookUpdate | AccountUpdate, apart: int, place: int) -> tup
     return apart, update.line.phone_number_id, update.kind
 
 
-def _change(group: list[WebhookUpdate | AccountUpdate]) -> Json:
+def _change(group: list[WebhookUpdate | AccountUpdate]) -> JsonObject:
     first = group[0]
     if isinstance(first, AccountUpdate):
         return {"value": first.value, "field": first.field}
     updates = [update for update in group if isinstance(update, WebhookUpdate)]
-    value: Json = {"messaging_product": "whatsapp", "metadata": first.line.metadata}
+    value: JsonObject = {"messaging_product": "whatsapp", "metadata": first.line.metadata}
     contacts = {update.contact["user_id"]: update.contact for update in updates if update.contact is not None}
     if contacts:
         value["contacts"] = list(contacts.values())
@@ -118,7 +116,7 @@ def _change(group: list[WebhookUpdate | AccountUpdate]) -> Json:
     return {"value": value, "field": "messages"}
 
 
-def encode(body: Json) -> bytes:
+def encode(body: JsonObject) -> bytes:
     r"""As Meta sends it: compact, non-ASCII as ``\uXXXX``."""
     return json.dumps(body, ensure_ascii=True, separators=(",", ":")).encode()
 
@@ -128,7 +126,7 @@ def signature(secret: str, body: bytes) -> str:
     return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
 
 
-def accepted(wamid: str, address: str, known_as: Json, *, template: bool) -> Json:
+def accepted(wamid: str, address: str, known_as: JsonObject, *, template: bool) -> JsonObject:
     message = {"id": wamid, **({"message_status": "accepted"} if template else {})}
     return {
         "messaging_product": "whatsapp",

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ops.changes import Reason, Yes, audited, confirm, current_person
+from ops.changes import ReasonOption, Yes, audited, confirm, current_person
 from ops.command_line import (
     ExitCode,
     Format,
@@ -122,7 +122,7 @@ def holds_command(output: Format = OutputFormat.TEXT) -> None:
 
 
 @app.command("hold")
-def hold_command(record: Record, *, reason: Reason, yes: Yes = False, output: Format = OutputFormat.TEXT) -> None:
+def hold_command(record: Record, *, reason: ReasonOption, yes: Yes = False, output: Format = OutputFormat.TEXT) -> None:
     """Place a legal hold: the people of this record's evidence are erased elsewhere, and its contents stay readable."""
     settings = load_command_settings(TenantSettings)
     confirm(f"Hold the evidence of {record}?", yes=yes)
@@ -147,7 +147,9 @@ def hold_command(record: Record, *, reason: Reason, yes: Yes = False, output: Fo
 
 
 @app.command("release")
-def release_command(record: Record, *, reason: Reason, yes: Yes = False, output: Format = OutputFormat.TEXT) -> None:
+def release_command(
+    record: Record, *, reason: ReasonOption, yes: Yes = False, output: Format = OutputFormat.TEXT
+) -> None:
     """End a legal hold; the contents about people who were to be erased meanwhile are gone at once, for ever."""
     settings = load_command_settings(TenantSettings)
     confirm(f"Release the evidence of {record}? Postponed erasures are carried out now.", yes=yes)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from ops.changes import Reason, Yes, audited, confirm, current_person
+from ops.changes import ReasonOption, Yes, audited, confirm, current_person
 from ops.command_line import (
     ExitCode,
     Format,
@@ -179,7 +179,7 @@ def source_state(source: Mapping[str, Any], active: str) -> str:
 def promote_command(
     revision: Stored,
     *,
-    reason: Reason,
+    reason: ReasonOption,
     yes: Yes = False,
     output: Format = OutputFormat.TEXT,
 ) -> None:
@@ -241,7 +241,9 @@ _BOUND = "Turn it back once there are more than so many"
 
 
 @app.command("shadow")
-def shadow_command(revision: Stored, *, reason: Reason, yes: Yes = False, output: Format = OutputFormat.TEXT) -> None:
+def shadow_command(
+    revision: Stored, *, reason: ReasonOption, yes: Yes = False, output: Format = OutputFormat.TEXT
+) -> None:
     """Let a stored revision decide beside the one in force, and count what it would do otherwise.
 
     Nothing is sent or written by it. Due steps are judged as if their chains had begun under it; where the rule has
@@ -272,7 +274,7 @@ def canary_command(
         int,
         typer.Option("--max-disagreements", metavar="N", min=0, help=f"{_BOUND} answers in which the engines differ."),
     ] = 0,
-    reason: Reason,
+    reason: ReasonOption,
     yes: Yes = False,
     output: Format = OutputFormat.TEXT,
 ) -> None:
@@ -339,7 +341,7 @@ async def _begin(pool: Pool, tenant: TenantId, plan: _Plan, reason: str, output:
 def abort_command(
     kind: Annotated[TrialKind, typer.Argument(metavar="shadow|canary", help="The trial to end.")],
     *,
-    reason: Reason,
+    reason: ReasonOption,
     yes: Yes = False,
     output: Format = OutputFormat.TEXT,
 ) -> None:

@@ -22,9 +22,8 @@ from services.ingest.phone_numbers import renumbered
 from services.ingest.records import InvalidInput, to_parkable_json
 from shared.contracts.errors import Malformed
 from shared.contracts.ids import Bsuid, Phone, derive_id
-from shared.contracts.values import is_plausible_date
+from shared.contracts.values import JsonObject, is_plausible_date
 
-JsonObject = dict[str, Any]
 T = TypeVar("T")
 
 MAX_PERSON_NAME_LENGTH = 200

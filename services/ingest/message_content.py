@@ -9,11 +9,11 @@ from typing import Any
 from shared.contracts.ids import Wamid
 from shared.contracts.whatsapp import Media, MessageKind
 
-MessageContent = dict[str, Any]
+ContentFields = dict[str, Any]
 """Fields of ``MessageReceived``: ``message_kind`` and the fields that belong to it."""
 
 
-def read_content(item: dict[str, Any], *, has_errors: bool) -> MessageContent:
+def read_content(item: dict[str, Any], *, has_errors: bool) -> ContentFields:
     """``has_errors``: WhatsApp sent errors with the message, so content may be missing.
 
     Raises ValueError naming the field.
@@ -38,17 +38,17 @@ def quoted_message(item: dict[str, Any]) -> Wamid | None:
     return _optional_wamid(context.get("id")) if isinstance(context, dict) else None
 
 
-def _read_text(kind: str, item: dict[str, Any]) -> MessageContent:
+def _read_text(kind: str, item: dict[str, Any]) -> ContentFields:
     return {"message_kind": MessageKind.TEXT, "text": _required(item[kind]["body"])}
 
 
-def _read_button(kind: str, item: dict[str, Any]) -> MessageContent:
+def _read_button(kind: str, item: dict[str, Any]) -> ContentFields:
     node = item[kind]
     text = _optional(node.get("text"))
     return {"message_kind": MessageKind.BUTTON, "button_id": _required(node["payload"]), "text": text}
 
 
-def _read_interactive(kind: str, item: dict[str, Any]) -> MessageContent:
+def _read_interactive(kind: str, item: dict[str, Any]) -> ContentFields:
     node = item[kind]
     reply = _INTERACTIVE.get(node["type"])
     if reply is None:
@@ -57,7 +57,7 @@ def _read_interactive(kind: str, item: dict[str, Any]) -> MessageContent:
     return {"message_kind": reply, "button_id": _required(chosen["id"]), "text": _optional(chosen.get("title"))}
 
 
-def _read_media(kind: str, item: dict[str, Any]) -> MessageContent:
+def _read_media(kind: str, item: dict[str, Any]) -> ContentFields:
     node = item[kind]
     media = Media(
         media_id=_required(node["id"]),
@@ -69,7 +69,7 @@ def _read_media(kind: str, item: dict[str, Any]) -> MessageContent:
     return {"message_kind": MessageKind.MEDIA, "media": media, "text": _optional(node.get("caption"))}
 
 
-def _read_reaction(kind: str, item: dict[str, Any]) -> MessageContent:
+def _read_reaction(kind: str, item: dict[str, Any]) -> ContentFields:
     """A reaction without text, or with an empty text, was removed."""
     node = item[kind]
     return {
@@ -79,7 +79,7 @@ def _read_reaction(kind: str, item: dict[str, Any]) -> MessageContent:
     }
 
 
-def _read_edit(kind: str, item: dict[str, Any]) -> MessageContent:
+def _read_edit(kind: str, item: dict[str, Any]) -> ContentFields:
     node = item[kind]
     message = node["message"]
     if not isinstance(message, dict) or message.get("type") == kind:
@@ -89,15 +89,15 @@ def _read_edit(kind: str, item: dict[str, Any]) -> MessageContent:
     return {**edited, "message_kind": MessageKind.EDIT, "quoted_id": quoted}
 
 
-def _read_revoke(kind: str, item: dict[str, Any]) -> MessageContent:
+def _read_revoke(kind: str, item: dict[str, Any]) -> ContentFields:
     return {"message_kind": MessageKind.REVOKE, "quoted_id": _optional_wamid(item[kind]["original_message_id"])}
 
 
-def _read_location(_kind: str, _item: dict[str, Any]) -> MessageContent:
+def _read_location(_kind: str, _item: dict[str, Any]) -> ContentFields:
     return {"message_kind": MessageKind.LOCATION}
 
 
-def _read_unsupported(_kind: str, _item: dict[str, Any]) -> MessageContent:
+def _read_unsupported(_kind: str, _item: dict[str, Any]) -> ContentFields:
     return {"message_kind": MessageKind.UNSUPPORTED}
 
 
@@ -121,7 +121,7 @@ def _optional_wamid(value: Any) -> Wamid | None:
 
 
 _INTERACTIVE = {"button_reply": MessageKind.BUTTON, "list_reply": MessageKind.LIST}
-_READERS: dict[str, Callable[[str, dict[str, Any]], MessageContent]] = {
+_READERS: dict[str, Callable[[str, dict[str, Any]], ContentFields]] = {
     "text": _read_text,
     "button": _read_button,
     "interactive": _read_interactive,

@@ -41,7 +41,7 @@ READ_VALUES: Mapping[WriteOperation, tuple[str, ...]] = {
 }
 """The values that a comparison can use; the first of each operation is required."""
 
-Place = tuple[str | int, ...]
+ValuePath = tuple[str | int, ...]
 """A path of keys and indexes into the file."""
 
 NonEmpty = Annotated[str, Field(min_length=1)]
@@ -238,7 +238,7 @@ def _schema_faults(path: Path, tree: CommentedMap, error: ValidationError) -> It
         yield _fault(path, tree, place, _schema_sentence(fault["type"], fault["msg"], place, fault["input"]))
 
 
-def _schema_sentence(kind: str, message: str, place: Place, given: Any) -> str:
+def _schema_sentence(kind: str, message: str, place: ValuePath, given: Any) -> str:
     if kind == "extra_forbidden":
         return f"{place[-1]!r} is not a key here{_suggestion(str(place[-1]), _WORDS)}"
     if kind == "enum":
@@ -253,12 +253,12 @@ def _suggestion(word: str, allowed: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def _fault(path: Path, tree: CommentedMap, place: Place, sentence: str) -> MappingFault:
+def _fault(path: Path, tree: CommentedMap, place: ValuePath, sentence: str) -> MappingFault:
     line, column = _position(tree, place)
     return MappingFault(path.name, line, column, sentence)
 
 
-def _position(tree: CommentedMap, place: Place) -> tuple[int, int]:
+def _position(tree: CommentedMap, place: ValuePath) -> tuple[int, int]:
     """Line and column, from 1, of the deepest key of the place that is in the file."""
     node: Any = tree
     line, column = 0, 0

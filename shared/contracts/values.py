@@ -21,6 +21,9 @@ Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 NonEmptyStr = Annotated[str, msgspec.Meta(min_length=1)]
 """Text that is not empty."""
 
+JsonObject = dict[str, Any]
+"""An object of JSON as it came in or goes out, not checked against a type."""
+
 
 class _ValueMeta(msgspec.StructMeta):
     """Values hold no cycles, so the garbage collector need not look at them."""

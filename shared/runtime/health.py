@@ -33,7 +33,7 @@ _TICK_SECONDS = 0.5
 
 log = get_logger()
 
-Check = Callable[[], Awaitable[bool]]
+ReadinessCheck = Callable[[], Awaitable[bool]]
 Detail = Callable[[], Awaitable[str]]
 Route = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -68,7 +68,7 @@ class Health:
 
     driven: bool
     service: str = ""
-    checks: dict[str, Check] = field(default_factory=dict)
+    checks: dict[str, ReadinessCheck] = field(default_factory=dict)
     details: list[Detail] = field(default_factory=list)
     routes: dict[str, Route] = field(default_factory=dict)
     idle: IdleCheck | None = None
@@ -119,7 +119,7 @@ class Health:
             self._report_unready()
         return failing
 
-    def _begin(self, name: str, check: Check) -> asyncio.Future[bool]:
+    def _begin(self, name: str, check: ReadinessCheck) -> asyncio.Future[bool]:
         """One at a time: a check that has not answered yet is asked no second time."""
         if name not in self._running or self._running[name].done():
             self._running[name] = asyncio.ensure_future(check())

@@ -48,7 +48,7 @@ _REQUEST_SECONDS = 4
 _FLUSH_SECONDS = 2
 _CLOSE_SECONDS = 2
 
-Headers = list[tuple[str, bytes]]
+HeaderList = list[tuple[str, bytes]]
 
 _BROKER_AWAY = (KafkaError, OSError)
 
@@ -187,7 +187,7 @@ class OutgoingRecord(NamedTuple):
     topic: str
     key: bytes | None
     value: bytes
-    headers: Headers
+    headers: HeaderList
 
 
 class Producer:
@@ -217,7 +217,7 @@ class Producer:
             raise
         return producer
 
-    async def send(self, topic: str, value: bytes, key: bytes | None, headers: Headers | None = None) -> Any:
+    async def send(self, topic: str, value: bytes, key: bytes | None, headers: HeaderList | None = None) -> Any:
         """A future, done when every replica in sync has the record. Raises KafkaError."""
         return await self._producer.send(topic, value, key, headers=headers)
 

@@ -27,7 +27,7 @@ from shared.runtime.clock import Clock, DevelopmentClock, machine_now
 from shared.runtime.consumer import BatchConsumer
 from shared.runtime.erasure import ErasingHandler, ErasureWorker
 from shared.runtime.failures import TRANSIENT_ERRORS
-from shared.runtime.health import Check, Health, IdleCheck, IdleStatus, Route, merge_idle_statuses
+from shared.runtime.health import Health, IdleCheck, IdleStatus, ReadinessCheck, Route, merge_idle_statuses
 from shared.runtime.inbox import purge_expired
 from shared.runtime.kafka import Producer
 from shared.runtime.metrics import Metrics, Replicas, collect_process_metrics, label, watch
@@ -176,7 +176,7 @@ class Process:
         """Audit these hops, and that of the outbox, while this replica leads."""
         self.task("audit", Audit(self.settings, self.service, self.clock, [*hops, OUTBOX_HOP]).run)
 
-    def add_readiness_check(self, name: str, check: Check) -> None:
+    def add_readiness_check(self, name: str, check: ReadinessCheck) -> None:
         self.health.checks[name] = check
 
     def add_idle_check(self, check: IdleCheck) -> None:

@@ -34,7 +34,7 @@ _MAX_LINKS = 32
 _FLUSH_SECONDS = 0.5
 _PROPAGATOR = TraceContextTextMapPropagator()
 
-Attributes = Mapping[str, str | int | bool]
+SpanAttributes = Mapping[str, str | int | bool]
 """By the names of the semantic conventions; what they have no word for begins with ``stet.``."""
 
 # The conventions of messaging are not stable yet, so their package has them under a private name only.
@@ -178,7 +178,7 @@ def loop_span(name: str, traceparents: Sequence[str | None], count: int) -> Abst
 
 
 def effect_span(
-    name: str, traceparent: str | None, attributes: Attributes, kind: SpanKind = SpanKind.CLIENT
+    name: str, traceparent: str | None, attributes: SpanAttributes, kind: SpanKind = SpanKind.CLIENT
 ) -> AbstractContextManager[str | None]:
     """An attempt of a send or a write, in the trace of the message or write; gives the traceparent inside."""
     if not _is_recorded([traceparent]):
@@ -186,7 +186,7 @@ def effect_span(
     return _span(name, context=_parent(traceparent), kind=kind, attributes=attributes)
 
 
-def client_span(name: str, attributes: Attributes) -> AbstractContextManager[object]:
+def client_span(name: str, attributes: SpanAttributes) -> AbstractContextManager[object]:
     """A request to a neighbour, where it is part of a recorded trace."""
     if not trace.get_current_span().is_recording():
         return nullcontext()
@@ -197,7 +197,7 @@ def past_span(
     name: str,
     traceparent: str | None,
     began_ns: int,
-    attributes: Attributes | None = None,
+    attributes: SpanAttributes | None = None,
     linked: Sequence[str | None] = (),
 ) -> str | None:
     """A span for work that has ended, where only the end shows that it deserves one; gives its traceparent.
@@ -217,7 +217,7 @@ def past_span(
     return _traceparent(span)
 
 
-def annotate(attributes: Attributes, error: str | None = None) -> None:
+def annotate(attributes: SpanAttributes, error: str | None = None) -> None:
     """Add attributes to the current span, and the type of an error that was not raised."""
     span = trace.get_current_span()
     if not span.is_recording():
@@ -249,7 +249,7 @@ def _messaging_span(
     topics: Iterable[str],
     traceparents: Sequence[str | None],
     count: int,
-    attributes: Attributes,
+    attributes: SpanAttributes,
     **how: Any,
 ) -> AbstractContextManager[str]:
     """Named after its topic, where it has only one."""

@@ -8,9 +8,10 @@ from dev.measure_code import SOURCE, Module, classes_of, imports_within, longest
 
 def test_a_module_is_counted_with_its_public_classes_and_its_functions(tmp_path: Path) -> None:
     file = tmp_path / "outbox.py"
-    file.write_text("class Outbox:\n    def put(self) -> None:\n        pass\n\n\nclass _Row:\n    pass\n")
+    function = "    def put(self) -> None:\n        pass\n"
+    file.write_text(f"class Outbox:\n{function}\n\nclass _Row:\n    pass\n\n\nKey = str\nLIMIT = 3\n")
 
-    assert read_module(file) == Module(file, lines=7, classes=("Outbox",), functions=(2,))
+    assert read_module(file) == Module(file, lines=11, classes=("Outbox", "Key"), functions=(2,))
 
 
 def test_a_class_name_is_repeated_where_two_modules_define_it() -> None:
@@ -19,7 +20,7 @@ def test_a_class_name_is_repeated_where_two_modules_define_it() -> None:
     assert repeated_classes(classes) == {"Batch": [Path("Relay"), Path("Inbox")]}
 
 
-def test_no_class_name_stands_for_two_things() -> None:
+def test_no_name_of_a_class_or_type_alias_stands_for_two_things() -> None:
     classes = {path: names for part in SOURCE for path, names in classes_of(part).items()}
 
     assert len(classes) > 300

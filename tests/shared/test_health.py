@@ -12,10 +12,10 @@ import pytest
 
 from dev.ports import LOOPBACK, free_ports
 from shared.runtime import health as health_module
-from shared.runtime.health import Check, Detail, Health
+from shared.runtime.health import Detail, Health, ReadinessCheck
 
 
-async def readiness(checks: dict[str, Check], *details: Detail) -> tuple[int, str]:
+async def readiness(checks: dict[str, ReadinessCheck], *details: Detail) -> tuple[int, str]:
     (port,) = free_ports(1)
     health, url = Health(driven=False, checks=checks, details=list(details)), f"http://{LOOPBACK}:{port}/readyz"
     async with health.serving(LOOPBACK, port), aiohttp.ClientSession() as session, session.get(url) as answer:
@@ -36,7 +36,7 @@ async def test_what_is_waited_for_is_named() -> None:
 
 
 async def test_a_part_may_start_while_a_probe_asks() -> None:
-    checks: dict[str, Check] = {}
+    checks: dict[str, ReadinessCheck] = {}
 
     async def starts_another() -> bool:
         checks["relay"] = no

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from dev.chaos.checks.files import CheckResult, RecordedEvent, Row, RunFiles
+from dev.chaos.checks.files import CheckResult, DatabaseRow, RecordedEvent, RunFiles
 
 _READ_BY_RULES = ("consonance.events", "contacts", "whatsapp.messages", "messages.events", "writes.events")
 _ENDS = frozenset({"accepted", "failed", "dropped", "withdrawn", "resolved"})
@@ -37,7 +37,7 @@ def events(files: RunFiles) -> CheckResult:
 def repeated_decisions(files: RunFiles) -> CheckResult:
     """One decision id, one content: a decision made again after a kill would differ at least in its instant."""
     result = CheckResult("decided twice")
-    first: dict[str, Row] = {}
+    first: dict[str, DatabaseRow] = {}
     for row in files.rows["topics"]:
         if row["topic"] == "decisions" and "id" in row["event"]:
             result.judged += 1
@@ -146,7 +146,7 @@ def _words(text: str) -> Iterator[str]:
     return (word.strip(".,") for word in text.split())
 
 
-def _stage_changes(files: RunFiles) -> Iterator[Row]:
+def _stage_changes(files: RunFiles) -> Iterator[DatabaseRow]:
     for push in files.rows["pushed"]:
         body = push["body"]
         for event in body if isinstance(body, list) else [body]:
@@ -154,7 +154,7 @@ def _stage_changes(files: RunFiles) -> Iterator[Row]:
                 yield event
 
 
-def _excused(files: RunFiles, event: Row, phone: str, stopped: dict[str | None, RecordedEvent]) -> bool:
+def _excused(files: RunFiles, event: DatabaseRow, phone: str, stopped: dict[str | None, RecordedEvent]) -> bool:
     decision = files.decision(event["id"])
     if phone in stopped and (decision is None or _knew_of(stopped[phone], decision, "opted_out")):
         return True

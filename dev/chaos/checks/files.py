@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-Row = Mapping[str, Any]
+DatabaseRow = Mapping[str, Any]
 _LISTS = (
     *("topics", "journal", "attempts", "messages", "chains", "waiting", "writes", "tasks", "parked"),
     *("sent", "said", "counts", "pushed", "written", "acquisitions"),
@@ -56,15 +56,15 @@ class RecordedEvent:
     partition: int
     offset: int
     seen_at: float
-    event: Row
+    event: DatabaseRow
 
     @property
     def id(self) -> str:
         return str(self.event["id"])
 
     @property
-    def data(self) -> Row:
-        found: Row = self.event["data"]
+    def data(self) -> DatabaseRow:
+        found: DatabaseRow = self.event["data"]
         return found
 
     @property
@@ -88,7 +88,7 @@ class RecordedSend:
     at: float
     begun_at: float
     failed: bool
-    row: Row
+    row: DatabaseRow
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class ButtonTap:
 class RunFiles:
     """All that is judged. ``run`` describes the run; ``rows`` are those of its files."""
 
-    run: Row
+    run: DatabaseRow
     rows: Mapping[str, list[Any]]
 
     @classmethod
@@ -188,9 +188,9 @@ class RunFiles:
         return self.decision(self.replies.get(wamid, wamid))
 
     @cached_property
-    def verdicts(self) -> Mapping[str, list[tuple[RecordedEvent, Row]]]:
+    def verdicts(self) -> Mapping[str, list[tuple[RecordedEvent, DatabaseRow]]]:
         """The verdicts on each chain, in time order."""
-        found: dict[str, list[tuple[RecordedEvent, Row]]] = defaultdict(list)
+        found: dict[str, list[tuple[RecordedEvent, DatabaseRow]]] = defaultdict(list)
         for record in sorted(self.topic("decisions"), key=lambda record: record.time):
             for verdict in record.data.get("verdicts", ()):
                 if verdict.get("chain_id"):
@@ -214,7 +214,7 @@ class RunFiles:
         return found
 
     @cached_property
-    def chains(self) -> Mapping[str, Row]:
+    def chains(self) -> Mapping[str, DatabaseRow]:
         return {row["chain_id"]: row["document"] for row in self.rows["chains"]}
 
     @cached_property
@@ -249,7 +249,7 @@ class RunFiles:
         }
 
 
-def _sent(row: Row, begun: Mapping[tuple[str, int], float]) -> RecordedSend:
+def _sent(row: DatabaseRow, begun: Mapping[tuple[str, int], float]) -> RecordedSend:
     sent = str(row["biz_opaque_callback_data"]).partition("@")[0]
     message_id, _, attempt = sent.rpartition(".")
     number, at = int(attempt), epoch(row["at"])

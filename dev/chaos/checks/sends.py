@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
-from dev.chaos.checks.files import CheckResult, RecordedEvent, RecordedSend, Row, RunFiles, epoch
+from dev.chaos.checks.files import CheckResult, DatabaseRow, RecordedEvent, RecordedSend, RunFiles, epoch
 
 IN_FLIGHT_SECONDS = 2.0
 """From the time at which every consumer could have a record to the time at which one on a busy machine has acted on it.
@@ -186,7 +186,7 @@ def _asking(files: RunFiles, rule: str) -> set[str]:
     return {step["say"] for step in files.run["steps"].get(rule, ()) if step["verb"] in ("ask", "remind")}
 
 
-def _answers(files: RunFiles, chain: Row) -> Iterator[tuple[str, RecordedEvent]]:
+def _answers(files: RunFiles, chain: DatabaseRow) -> Iterator[tuple[str, RecordedEvent]]:
     """Each person with a final answer, and the decision about it."""
     for given in chain.get("given", ()):
         decision = files.decision_on(given["wamid"])
@@ -194,7 +194,7 @@ def _answers(files: RunFiles, chain: Row) -> Iterator[tuple[str, RecordedEvent]]
             yield given["person_id"], decision
 
 
-def closing_of(files: RunFiles, chain_id: str, chain: Row) -> RecordedEvent | None:
+def closing_of(files: RunFiles, chain_id: str, chain: DatabaseRow) -> RecordedEvent | None:
     """The decision that ended a chain for a reason that makes its questions stale; None for a live or done chain."""
     if chain.get("closing") not in _STALE:
         return None
@@ -215,7 +215,7 @@ def _answered(files: RunFiles, chain_id: str, last_answer: str) -> RecordedEvent
     return max([*records, *([decision] if decision else [])], key=lambda record: record.time, default=None)
 
 
-def _left(files: RunFiles, chain_id: str, chain: Row) -> RecordedEvent | None:
+def _left(files: RunFiles, chain_id: str, chain: DatabaseRow) -> RecordedEvent | None:
     """The latest decision that told the owner team, or ran the last step of a chain that no person had."""
     told = {m.data["message_id"] for m in files.messages_of.get(chain_id, ()) if m.data["say"] == "left_with_owner"}
     last = str(len(chain["steps"]) - 1)
@@ -227,7 +227,7 @@ def _left(files: RunFiles, chain_id: str, chain: Row) -> RecordedEvent | None:
     return max(found, key=lambda record: record.time, default=None)
 
 
-def _ends(chain: Row, verdict: Row, reason: str | None) -> bool:
+def _ends(chain: DatabaseRow, verdict: DatabaseRow, reason: str | None) -> bool:
     """Whether a verdict is of the kind that ends a chain."""
     if reason is not None:
         return bool(verdict["reason"] == reason)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from itertools import pairwise
 
-from dev.chaos.checks.files import ButtonTap, CheckResult, RecordedEvent, Row, RunFiles
+from dev.chaos.checks.files import ButtonTap, CheckResult, DatabaseRow, RecordedEvent, RunFiles
 
 _CLOCK_SECONDS = 0.05  # instants in records are rounded, and a batch is decided at one instant
 _SHORTCUTS = frozenset({"not_me", "give_back", "take", "done"})
@@ -26,7 +26,9 @@ def early(files: RunFiles) -> CheckResult:
     return result
 
 
-def _followers(files: RunFiles, chain: Row, asked: list[RecordedEvent]) -> Iterator[tuple[float, RecordedEvent, float]]:
+def _followers(
+    files: RunFiles, chain: DatabaseRow, asked: list[RecordedEvent]
+) -> Iterator[tuple[float, RecordedEvent, float]]:
     """The time of a step, the first message of the next, and the wait between them in seconds."""
     steps = files.run["steps"].get(chain.get("rule"), [])
     for step, following in pairwise(steps):

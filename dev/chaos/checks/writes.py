@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 
-from dev.chaos.checks.files import ButtonTap, CheckResult, RecordedEvent, Row, RunFiles
+from dev.chaos.checks.files import ButtonTap, CheckResult, DatabaseRow, RecordedEvent, RunFiles
 from dev.chaos.checks.sends import closing_of
 
 _ENDS = frozenset({"verified", "already_applied", "conflict", "manual", "done_by_hand"})
@@ -126,7 +126,7 @@ def applied_twice(files: RunFiles) -> CheckResult:
     return result
 
 
-_IDENTITY: dict[str, Callable[[Row], tuple[object, ...]]] = {
+_IDENTITY: dict[str, Callable[[DatabaseRow], tuple[object, ...]]] = {
     "recordRightsDecision": lambda given: (given["request_id"], given["decision"]),
     "advanceRightsWorkflow": lambda given: (given["rights_record_id"], given["to_stage"]),
     "updateWork": lambda given: (given["id"], given.get("subtitle")),
@@ -137,12 +137,12 @@ _IDENTITY: dict[str, Callable[[Row], tuple[object, ...]]] = {
 """The fields that make two writes the same, by operation."""
 
 
-def _log_key(row: Row) -> tuple[object, ...]:
+def _log_key(row: DatabaseRow) -> tuple[object, ...]:
     identity = _IDENTITY.get(row["operation"])
     return (row["operation"], *(identity(row["input"]) if identity else ()))
 
 
-def _keys(asked: Row) -> list[tuple[object, ...]]:
+def _keys(asked: DatabaseRow) -> list[tuple[object, ...]]:
     """The keys in the log of a requested write."""
     match asked["operation"]:
         case "rights.record_decision":

@@ -12,10 +12,10 @@ from typing import Any
 
 from graphql import parse, print_ast
 
-from services.ingest.fields import JsonObject
 from services.ingest.records import parse_json
 from shared.clients.consonance_graphql import ConsonanceClient
 from shared.contracts.errors import Unavailable
+from shared.contracts.values import JsonObject
 
 REQUEST_TIMEOUT = timedelta(seconds=30)
 

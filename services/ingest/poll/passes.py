@@ -12,12 +12,12 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from services.ingest.erasure import erased_among, without_erased
-from services.ingest.fields import FieldReader, JsonObject
+from services.ingest.fields import FieldReader
 from services.ingest.identity import address_locks, apply_contact, person_event
 from services.ingest.phone_numbers import phone_key
 from services.ingest.poll.comparison import COMPARED_FIELDS, ComparisonContext, compare_works
 from services.ingest.poll.snapshot_parser import (
-    ParsedRecord,
+    ParsedNode,
     last_id,
     parse_contact,
     parse_page,
@@ -39,7 +39,7 @@ from services.ingest.store import (
 )
 from shared.contracts.ids import TenantId, partition_key, person_id_of_contact
 from shared.contracts.topics import CONSONANCE_EVENTS, CONTACTS
-from shared.contracts.values import Value
+from shared.contracts.values import JsonObject, Value
 from shared.runtime.batch import bisect
 from shared.runtime.clock import Clock, machine_now
 from shared.runtime.failures import describe_failure, parking_reason
@@ -127,7 +127,7 @@ class WorksPoll:
         by_id = {one.snapshot.work_id: one for one in parsed}
         return await _store_or_park(list(by_id.values()), partial(self._store, current), self.parking, _WORKS_ORIGIN)
 
-    async def _store(self, current: PollPass, records: Sequence[ParsedRecord[WorkSnapshot]]) -> int:
+    async def _store(self, current: PollPass, records: Sequence[ParsedNode[WorkSnapshot]]) -> int:
         locks = [partition_key(self.tenant, "works", one.snapshot.work_id) for one in records]
         async with write_transaction(self.pool, self.clock, locks) as tx:
             contacts = {one.contact_id for record in records for one in record.snapshot.people}
@@ -211,7 +211,7 @@ class ContactsPoll:
             await self.parking.park(invalid, _CONTACTS_ORIGIN)
         return await _store_or_park(parsed, self._store, self.parking, _CONTACTS_ORIGIN)
 
-    async def _store(self, records: Sequence[ParsedRecord[ContactSnapshot]]) -> int:
+    async def _store(self, records: Sequence[ParsedNode[ContactSnapshot]]) -> int:
         with raises_unavailable():
             erased = await erased_among(self.pool, self.tenant, [one.snapshot.contact_id for one in records])
             records = [one for one in records if one.snapshot.contact_id not in erased]
@@ -253,18 +253,18 @@ def _batches(nodes: Sequence[Any]) -> Iterator[Sequence[Any]]:
 
 
 async def _store_or_park(
-    records: Sequence[ParsedRecord[_S]],
-    store: Callable[[Sequence[ParsedRecord[_S]]], Awaitable[int]],
+    records: Sequence[ParsedNode[_S]],
+    store: Callable[[Sequence[ParsedNode[_S]]], Awaitable[int]],
     parking: ParkedInputStore,
     origin: str,
 ) -> int:
     """The number of events published; a record that the database refuses is parked, and the others are stored."""
     published: list[int] = []
 
-    async def attempt(some: Sequence[ParsedRecord[_S]]) -> None:
+    async def attempt(some: Sequence[ParsedNode[_S]]) -> None:
         published.append(await store(some))
 
-    async def park(record: ParsedRecord[_S], fault: Exception) -> None:
+    async def park(record: ParsedNode[_S], fault: Exception) -> None:
         await parking.park([record.to_invalid_input(parking_reason(fault), describe_failure(fault))], origin)
 
     await bisect(records, attempt, park)

@@ -13,7 +13,6 @@ from stdnum import isbn
 
 from services.ingest.fields import (
     FieldReader,
-    JsonObject,
     find_phone,
     has_bsuid_shape,
     objects_in,
@@ -33,7 +32,7 @@ from shared.contracts.canonical import canonical_text
 from shared.contracts.consonance import Component, ComponentCheck, ComponentState, MetadataField
 from shared.contracts.errors import Malformed, Unavailable
 from shared.contracts.ids import Bsuid, ContactId, Phone, ProductId, WorkId
-from shared.contracts.values import Value, decode, describe_error, encode
+from shared.contracts.values import JsonObject, Value, decode, describe_error, encode
 from shared.contracts.vocabulary import Named, PartyKind
 
 UNTITLED = "(untitled)"
@@ -314,7 +313,7 @@ _MAX_REQUESTABLE_ID = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
-class ParsedRecord(Generic[_S]):
+class ParsedNode(Generic[_S]):
     """``node`` is the record that ``snapshot`` was read from; ``reader`` has its unreadable fields."""
 
     node: Any
@@ -332,9 +331,9 @@ class ParsedRecord(Generic[_S]):
 
 def parse_page(
     model: type[_S], nodes: Iterable[Any], parse: Callable[[JsonObject, FieldReader], _S]
-) -> tuple[list[ParsedRecord[_S]], list[InvalidInput]]:
+) -> tuple[list[ParsedNode[_S]], list[InvalidInput]]:
     """The records that can be parsed, and the others. An event with a snapshot has to fit into its topic."""
-    parsed: list[ParsedRecord[_S]] = []
+    parsed: list[ParsedNode[_S]] = []
     invalid: list[InvalidInput] = []
     for node in nodes:
         reader = FieldReader()
@@ -348,7 +347,7 @@ def parse_page(
             sentence = f"it is larger than {MAX_RECORD_BYTES // 2} bytes"
             invalid.append(InvalidInput(to_parkable_json(node), "too_large", sentence))
         else:
-            parsed.append(ParsedRecord(node, snapshot, reader))
+            parsed.append(ParsedNode(node, snapshot, reader))
     return parsed, invalid
 
 

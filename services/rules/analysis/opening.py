@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import Any
 
-from services.rules.matching.satisfiability import PRESENT, Values
+from services.rules.matching.satisfiability import PRESENT, SampleValues
 from services.rules.rulebook.built_in import RESERVED_PREFIX
 from services.rules.rulebook.catalogue import MESSAGE_RECEIVED, STAFF_ROLES, FieldType, party_fields, resolve
 from services.rules.rulebook.model import At, Rule, Rulebook, Team
@@ -106,14 +106,14 @@ def _is_staff(person: Mapping[str, Any]) -> bool:
 # ------------------------------------------------------------------ an opening of a rule
 
 
-def opening_of(book: Rulebook, rule: Rule, event: str, values: Values) -> Opening:
+def opening_of(book: Rulebook, rule: Rule, event: str, values: SampleValues) -> Opening:
     """The opening at an event with these values; times of the rule lie ahead."""
     is_message = event == MESSAGE_RECEIVED
     steps = _message_steps(book, values) if is_message else event_steps(rule, event, values)
     return Opening(rule.name, _people(book, rule, event, values), steps)
 
 
-def event_steps(rule: Rule, event: str, values: Values) -> tuple[str, ...]:
+def event_steps(rule: Rule, event: str, values: SampleValues) -> tuple[str, ...]:
     """The facts, then the event."""
     wanted = {**_times_ahead(rule, event), **values}
     facts: dict[str, object] = {}
@@ -145,7 +145,7 @@ def _times_ahead(rule: Rule, event: str) -> dict[str, object]:
     return found
 
 
-def _message_steps(book: Rulebook, values: Values) -> tuple[str, ...]:
+def _message_steps(book: Rulebook, values: SampleValues) -> tuple[str, ...]:
     line, text = values.get("line") or book.tenant.default_line, values.get("text") or "Good morning"
     facts = (
         {"sender.open_acquisition": values["sender.open_acquisition"]} if "sender.open_acquisition" in values else {}
@@ -157,7 +157,7 @@ def _message_steps(book: Rulebook, values: Values) -> tuple[str, ...]:
 # ------------------------------------------------------------------ people
 
 
-def _people(book: Rulebook, rule: Rule, event: str, values: Values) -> dict[int, dict[str, object]]:
+def _people(book: Rulebook, rule: Rule, event: str, values: SampleValues) -> dict[int, dict[str, object]]:
     """One person for every role that the rule addresses, and for each party of the event."""
     people: dict[int, dict[str, object]] = {}
     named = _parties(event, people)

@@ -16,8 +16,8 @@ from services.rules.identity_cache import cached_by_identity
 from services.rules.rulebook.model import AllOf, AnyOf, Compare, Condition, Field, NoneOf, Operator
 from shared.contracts.ids import RuleId
 
-Value = str | int | float | Decimal | bool | date | datetime | tuple[object, ...]
-FieldValues = Mapping[str, Value | None]
+FieldValue = str | int | float | Decimal | bool | date | datetime | tuple[object, ...]
+FieldValues = Mapping[str, FieldValue | None]
 Predicate = Callable[[FieldValues], bool]
 
 

@@ -24,7 +24,7 @@ from services.rules.rulebook.model import (
     mentioned_fields,
 )
 
-Values = Mapping[str, object]
+SampleValues = Mapping[str, object]
 """A value for each field, None for an absent one."""
 
 _MOST_TRIED = 20_000
@@ -48,7 +48,7 @@ class _Search:
     tried: int = 0
     found: dict[str, object] = field(default_factory=dict)
 
-    def solutions(self, depth: int = 0) -> Iterator[Values]:
+    def solutions(self, depth: int = 0) -> Iterator[SampleValues]:
         self.tried += 1
         if self.tried > _MOST_TRIED:
             raise TooManyValuesError
@@ -65,7 +65,7 @@ class _Search:
             del self.found[name]
 
 
-def solutions(condition: Condition, event: str, *, started_by: tuple[str, ...] = ()) -> Iterator[Values]:
+def solutions(condition: Condition, event: str, *, started_by: tuple[str, ...] = ()) -> Iterator[SampleValues]:
     """All combinations of field values for which the condition holds at this event, by example.
 
     Raises TooManyValuesError.
@@ -80,7 +80,7 @@ def both(*conditions: Condition | None) -> Condition:
     return AllOf(tuple(each for each in conditions if each is not None and each != ALWAYS))
 
 
-def _evaluate(condition: Condition, known: Values) -> bool | None:
+def _evaluate(condition: Condition, known: SampleValues) -> bool | None:
     """None where it depends on fields that have no value yet."""
     match condition:
         case Compare():

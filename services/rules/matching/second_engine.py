@@ -33,7 +33,7 @@ from services.rules.rulebook.model import (
     Compare,
     Condition,
     Field,
-    Literal,
+    LiteralValue,
     NoneOf,
     Operator,
     comparisons,
@@ -148,7 +148,7 @@ class Projection:
             case _:
                 return self._flag(condition, negated=negated)
 
-    def _equals(self, field: str, literal: Literal, *, negated: bool) -> Pattern:
+    def _equals(self, field: str, literal: LiteralValue, *, negated: bool) -> Pattern:
         if isinstance(literal, bool):
             name, number = self._column(field, "flag", _encode_flag), 2 if literal else 1
         elif (scale := scale_of(literal)) is not None:

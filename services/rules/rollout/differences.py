@@ -41,7 +41,7 @@ class DifferenceKind(StrEnum):
     FAILED = "cannot decide"
 
 
-Difference = tuple[RuleId | str, DifferenceKind]
+DifferenceKey = tuple[RuleId | str, DifferenceKind]
 
 
 def facts_under(facts: Facts, acting: Rulebook, proposed: Rulebook) -> Facts:
@@ -67,7 +67,7 @@ def _shape(rule: Rule) -> tuple[object, ...]:
     return len(rule.until), *((step.verb, step.form, tuple(sorted(step.answers))) for step in rule.steps)
 
 
-def judge_beside(acting: Decision, judge: Callable[[], Decision]) -> set[Difference]:
+def judge_beside(acting: Decision, judge: Callable[[], Decision]) -> set[DifferenceKey]:
     """The differences of a shadow's decision; one that cannot be made is a difference itself, and stops nothing."""
     try:
         return compare_decisions(acting, judge())
@@ -76,10 +76,10 @@ def judge_beside(acting: Decision, judge: Callable[[], Decision]) -> set[Differe
         return {(NO_RULE, DifferenceKind.FAILED)}
 
 
-def compare_decisions(acting: Decision, proposed: Decision) -> set[Difference]:
+def compare_decisions(acting: Decision, proposed: Decision) -> set[DifferenceKey]:
     """The differences of the proposed revision, once for each rule and kind."""
     old, new = _Outcome.of(acting), _Outcome.of(proposed)
-    found: set[Difference] = set()
+    found: set[DifferenceKey] = set()
     for gained, lost, before, after in (
         (DifferenceKind.STARTED, DifferenceKind.NOT_STARTED, old.started, new.started),
         (DifferenceKind.ENDED, DifferenceKind.NOT_ENDED, old.ended, new.ended),

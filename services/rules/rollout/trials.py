@@ -19,7 +19,7 @@ from services.rules.conversation.document import Document
 from services.rules.conversation.facts import Facts
 from services.rules.conversation.required_facts import is_opt_out
 from services.rules.rollout.activations import QUERIES, Trial, in_share
-from services.rules.rollout.differences import Difference, DifferenceKind, facts_under, judge_beside
+from services.rules.rollout.differences import DifferenceKey, DifferenceKind, facts_under, judge_beside
 from services.rules.rollout.revisions import Engine, RevisionsInForce, TriedRevision
 from shared.contracts.envelope import Event
 from shared.contracts.ids import PersonId, TenantId, derive_id
@@ -78,7 +78,7 @@ class TrialDecider:
 
     def _judge_due(
         self, shadow: TriedRevision, decision: Decision, chain: Chain, facts: Facts, now: datetime
-    ) -> set[Difference]:
+    ) -> set[DifferenceKey]:
         proposed = shadow.engine.rulebook
         seen = facts_under(facts, self.force.active.rulebook, proposed)
         as_begun = seen.chains[chain.chain_id]
@@ -113,7 +113,7 @@ class TrialDecider:
             if any(chain.revision == canary.engine.revision for chain in chains):
                 self._observe(canary.trial, ObservationKind.FAILURE, event.id, code=str(data.code))
 
-    def _count(self, trial: Trial, found: Iterable[Difference], about: str) -> None:
+    def _count(self, trial: Trial, found: Iterable[DifferenceKey], about: str) -> None:
         """``about`` is the event, or the due instant of a chain."""
         self._judged[trial.number] += 1
         for rule, kind in found:

@@ -55,7 +55,7 @@ def no_field_chooses(path: str) -> str:
     )
 
 
-Addressees = Annotated[
+AddresseesText = Annotated[
     tuple[
         Annotated[
             Annotated[Text, Tag("value")] | Annotated[TeamReference, Tag("mapping")],
@@ -97,7 +97,7 @@ OperationWord = Annotated[WriteOperation, word(WriteOperation, WriteOperation.RE
 class NotifyKeys(Section):
     """A message beside another action."""
 
-    tell: Addressees | None = None
+    tell: AddresseesText | None = None
     """The people who get a message."""
     say: Text | None = None
     """The template of the message."""
@@ -180,7 +180,7 @@ class AnswerSection(WriteKeys, NotifyKeys):
     label = "the answer “{}”"
     unless: ConditionSection | None = None
     """A condition under which nothing is written."""
-    hand_over: Addressees | None = None
+    hand_over: AddresseesText | None = None
     """The people of whom one takes the case."""
     collect: Annotated[str, only("sender", "a form is collected from “sender” and nobody else")] | None = None
     """Who fills in the form: ``sender``, the person who answered."""
@@ -188,7 +188,7 @@ class AnswerSection(WriteKeys, NotifyKeys):
     """The form that is filled in."""
     attach: AttachSection | None = None
     """With “tell”: the document that goes with that message."""
-    ask: Addressees | None = None
+    ask: AddresseesText | None = None
     """The people who are asked next, with “say” and “answers”."""
     answers: Annotated[dict[str, "AnswerSection"], mapping("“answers”", named=True)] = Field(default_factory=dict)
     """The answers to what is asked next."""

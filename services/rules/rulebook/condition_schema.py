@@ -19,8 +19,8 @@ from services.rules.rulebook.model import (
 from services.rules.rulebook.schema import (
     ABSENT,
     Flag,
-    Literal,
     LiteralOrField,
+    LiteralText,
     OneOrMore,
     Section,
     Text,
@@ -65,8 +65,8 @@ class Comparisons(Section):
 
 
 Compared = Annotated[
-    Annotated[Literal, Tag("value")]
-    | Annotated[tuple[Literal, ...], OneOrMore(), Tag("list")]
+    Annotated[LiteralText, Tag("value")]
+    | Annotated[tuple[LiteralText, ...], OneOrMore(), Tag("list")]
     | Annotated[Comparisons, Tag("mapping")],
     Discriminator(node_kind),
 ]

@@ -17,7 +17,7 @@ from services.rules.rulebook.model import (
     Compare,
     Condition,
     Field,
-    Literal,
+    LiteralValue,
     Location,
     NoneOf,
     Operator,
@@ -168,7 +168,7 @@ def _check_other_field(compare: Compare, other: Field, kind: FieldType, scope: F
         )
 
 
-def _literals(compare: Compare) -> Iterator[tuple[Literal, Location]]:
+def _literals(compare: Compare) -> Iterator[tuple[LiteralValue, Location]]:
     if compare.operator is Operator.EXISTS or isinstance(compare.operand, Field):
         return
     found = compare.operand if isinstance(compare.operand, tuple) else (compare.operand,)
@@ -176,7 +176,9 @@ def _literals(compare: Compare) -> Iterator[tuple[Literal, Location]]:
     yield from ((literal, location) for literal, location in zip(found, locations, strict=True) if literal != "")
 
 
-def check_literal(literal: Literal, kind: FieldType, found: FieldSpec, location: Location, report: FaultReport) -> None:
+def check_literal(
+    literal: LiteralValue, kind: FieldType, found: FieldSpec, location: Location, report: FaultReport
+) -> None:
     if not _is_of_type(literal, kind):
         written = str(literal).lower() if isinstance(literal, bool) else literal
         report.add(location, f"“{found.path}” is {_TYPE_NAMES.get(kind, kind)}, and “{written}” is none")
@@ -184,7 +186,7 @@ def check_literal(literal: Literal, kind: FieldType, found: FieldSpec, location:
         report.unknown(location, f"“{found.path}” is never “{literal}”", literal, found.values)
 
 
-def _is_of_type(literal: Literal, kind: FieldType) -> bool:
+def _is_of_type(literal: LiteralValue, kind: FieldType) -> bool:
     match literal:
         case bool():
             return kind is FieldType.FLAG

@@ -58,8 +58,8 @@ class Field:
     location: Location = dataclasses.field(default=NOWHERE, compare=False, repr=False)
 
 
-Literal = str | int | float | bool | date
-Operand = Literal | tuple[Literal, ...] | Field
+LiteralValue = str | int | float | bool | date
+Operand = LiteralValue | tuple[LiteralValue, ...] | Field
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +203,7 @@ class WriteAction:
     """A write in Consonance. ``then`` follows when it succeeded; ``unless`` is evaluated when it would be requested."""
 
     operation: WriteOperation
-    values: Mapping[str, Literal | Field]
+    values: Mapping[str, LiteralValue | Field]
     then: "WriteAction | None" = None
     unless: Condition | None = None
 

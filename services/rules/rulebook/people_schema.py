@@ -26,8 +26,8 @@ def _check_imprint(key: str) -> None:
         raise InvalidValue("an imprint is its Consonance id, a number of up to seven digits")
 
 
-Contact = Annotated[ContactId, value(_read_contact, ContactId(1))]
-Contacts = Annotated[tuple[Contact, ...], OneOrMore()]
+ContactText = Annotated[ContactId, value(_read_contact, ContactId(1))]
+Contacts = Annotated[tuple[ContactText, ...], OneOrMore()]
 Roles = Annotated[dict[str, Contacts], mapping("a team")]
 """The contacts of each role."""
 
@@ -36,9 +36,9 @@ class StandInSection(Section):
     """One person answers for another."""
 
     label = "“stands_in”"
-    for_: Contact = Field(alias="for")
+    for_: ContactText = Field(alias="for")
     """The contact who is acted for."""
-    who: Contact
+    who: ContactText
     """The contact who acts."""
     as_: Texts = Field((), alias="as")
     """The roles; all without them."""

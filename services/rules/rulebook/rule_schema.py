@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, Tag, ValidationInfo
 
 from services.rules.rulebook import model
-from services.rules.rulebook.action_schema import Addressees, NotifyKeys, build_addressees
+from services.rules.rulebook.action_schema import AddresseesText, NotifyKeys, build_addressees
 from services.rules.rulebook.condition_schema import ConditionSection
 from services.rules.rulebook.faults import FaultReport
 from services.rules.rulebook.house_schema import RestartsSection
@@ -28,7 +28,7 @@ from services.rules.rulebook.schema import (
     report_of,
     word,
 )
-from services.rules.rulebook.step_schema import Step
+from services.rules.rulebook.step_schema import AnyStepSection
 from services.rules.rulebook.times import EveryText
 from services.rules.rulebook.yaml_tree import ScalarNode, SequenceNode
 from shared.contracts.ids import RuleId
@@ -79,7 +79,7 @@ class ListSection(Section):
     """The open chains that a recurring rule lists."""
 
     label = "“list”"
-    waits_for: Addressees = ()
+    waits_for: AddresseesText = ()
     """Roles or teams: only chains that await one of them."""
     rules: Texts = ()
     """Only chains of these rules."""
@@ -121,7 +121,7 @@ class RuleFile(Section):
     """The effect of a change of this file on a running chain: it keeps its steps, gets the new ones, or ends."""
     restarts: RestartsSection | None = None
     """It is meant that what the rule writes starts it again: how often; further starts are suppressed."""
-    steps: Annotated[tuple[Step, ...], OneOrMore(), BeforeValidator(_at_most_100)]
+    steps: Annotated[tuple[AnyStepSection, ...], OneOrMore(), BeforeValidator(_at_most_100)]
     """The steps, in their order."""
     until: Annotated[tuple[UntilSection, ...], OneOrMore()] = ()
     """The events that end a chain."""

@@ -293,7 +293,7 @@ def read_date(node: Node) -> date:
     raise InvalidValue("a date belongs here, like 2027-03-19")
 
 
-def read_literal(node: Node) -> model.Literal:
+def read_literal(node: Node) -> model.LiteralValue:
     if isinstance(node, ScalarNode) and node.value is not None:
         return node.value
     raise InvalidValue("a single value belongs here")
@@ -332,7 +332,7 @@ Texts = Annotated[tuple[Text, ...], OneOrMore()]
 Flag = Annotated[bool, value(read_flag, fallback=False)]
 WholeNumber = Annotated[int, Field(ge=1), whole_number()]
 Day = Annotated[date | None, value(read_date, None)]
-Literal = Annotated[str | int | float | bool | datetime | date, value(read_literal, "")]
+LiteralText = Annotated[str | int | float | bool | datetime | date, value(read_literal, "")]
 
 
 class FieldReference(Section):
@@ -363,7 +363,9 @@ def _value_or_field(node: Any) -> str:
 
 
 VALUE_OR_FIELD: Final = Discriminator(_value_or_field)
-LiteralOrField = Annotated[Annotated[Literal, Tag("value")] | Annotated[FieldReference, Tag("field")], VALUE_OR_FIELD]
+LiteralOrField = Annotated[
+    Annotated[LiteralText, Tag("value")] | Annotated[FieldReference, Tag("field")], VALUE_OR_FIELD
+]
 
 
 # ------------------------------------------------------------------ countries, languages, time zones

@@ -12,7 +12,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from services.rules.rulebook import model
 from services.rules.rulebook.action_schema import (
-    Addressees,
+    AddresseesText,
     AnswerSection,
     AttachSection,
     NotifyKeys,
@@ -90,7 +90,7 @@ _RECEIVED = frozenset({Verb.TELL, Verb.ASK, Verb.REMIND, Verb.HAND_OVER})
 class CopyKeys(StepSection):
     """A step whose message members of staff may get a copy of."""
 
-    cc: Addressees | None = None
+    cc: AddresseesText | None = None
     """The members of staff who get a copy, which they cannot answer."""
 
     def build_verb(self, index: int, verb: Verb, **more: Any) -> model.Step:
@@ -111,7 +111,7 @@ class AttachKeys(CopyKeys):
 class TellStep(AttachKeys):
     """Send a message."""
 
-    tell: Addressees
+    tell: AddresseesText
     """Who is told: a role, a party of the event, a team, ``sender``, ``told``, or a list of these."""
     say: Text
     """The template of the message."""
@@ -123,7 +123,7 @@ class TellStep(AttachKeys):
 class AskStep(AttachKeys):
     """Ask a question; each answer is a button of its template."""
 
-    ask: Addressees
+    ask: AddresseesText
     """Who is asked: a role, a party of the event, a team, ``sender``, ``told``, or a list of these."""
     say: Text
     """The template of the question."""
@@ -162,7 +162,7 @@ class CollectStep(StepSection):
 class HandOverStep(CopyKeys):
     """Hand the case over: one of these people takes it."""
 
-    hand_over: Addressees
+    hand_over: AddresseesText
     """To whom the matter is offered, with the buttons Take and Not me."""
     say: Text | None = None
     """The template; it has the buttons “take” and “not_me”."""
@@ -239,7 +239,7 @@ def _verb_of(node: Any) -> Verb | None:
     return found[0] if found else None
 
 
-Step = Annotated[
+AnyStepSection = Annotated[
     Annotated[TellStep, Tag(Verb.TELL)]
     | Annotated[AskStep, Tag(Verb.ASK)]
     | Annotated[RemindStep, Tag(Verb.REMIND)]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from services.rules.rulebook.catalogue import MESSAGE_RECEIVED, FieldSpec, FieldType, resolve
 from services.rules.rulebook.field_validation import FieldScope, check_literal
-from services.rules.rulebook.model import Field, Literal, Location, Rule, WriteAction
+from services.rules.rulebook.model import Field, LiteralValue, Location, Rule, WriteAction
 from services.rules.rulebook.validation_context import ValidationContext
 from shared.contracts.consonance import RightsStatus
 from shared.contracts.writes import AcknowledgementKind, RightsDecision, WriteOperation
@@ -73,7 +73,7 @@ def _check_event(
             context.report.add(location, f"“{record.operation}” cannot follow {event}: {reason}")
 
 
-def _check_value(spec: FieldSpec, value: Literal | Field, location: Location, scope: FieldScope) -> None:
+def _check_value(spec: FieldSpec, value: LiteralValue | Field, location: Location, scope: FieldScope) -> None:
     if isinstance(value, Field):
         scope.require(value.name, value.location, "a write leans on it")
     else:

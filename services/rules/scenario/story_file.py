@@ -98,11 +98,11 @@ def _read_effects(node: Node) -> tuple[Node, ...]:
     return ()
 
 
-Contact = Annotated[ContactId, value(lambda node: _check_contact(read_text(node)), ContactId(0))]
+StoryContact = Annotated[ContactId, value(lambda node: _check_contact(read_text(node)), ContactId(0))]
 """A person of the story: their Consonance contact id, or any number for a visitor."""
 
-Instant = Annotated[datetime, value(_read_instant, datetime(1970, 1, 1, tzinfo=UTC))]
-Values = Annotated[Mapping[str, Any], value(_read_plain, {})]
+InstantText = Annotated[datetime, value(_read_instant, datetime(1970, 1, 1, tzinfo=UTC))]
+StoryValues = Annotated[Mapping[str, Any], value(_read_plain, {})]
 """Values by dotted path, as JSON would hold them; null removes a field."""
 
 
@@ -127,7 +127,7 @@ class StoryPerson(Section):
     """The team of people.yaml that the person belongs to."""
     subdivision: Text | None = None
     """The part of the country, for its public holidays, like SCT."""
-    stands_in_for: Annotated[tuple[Contact, ...], OneOrMore()] = ()
+    stands_in_for: Annotated[tuple[StoryContact, ...], OneOrMore()] = ()
     """The people this person answers for."""
     from_: Day = Field(None, alias="from")
     """The first day on which this person stands in for the others."""
@@ -161,7 +161,7 @@ class EventStep(Section):
     label = "an event"
     event: Text
     """The event that arrives."""
-    values: Values = Field(default={}, alias="with")
+    values: StoryValues = Field(default={}, alias="with")
     """The fields that differ from the example event; null removes one."""
 
     def report_faults(self, report: FaultReport) -> None:
@@ -174,7 +174,7 @@ class FactsStep(Section):
     """Facts that are known from now on, by dotted path."""
 
     label = "“facts”"
-    facts: Values
+    facts: StoryValues
     """The facts that change, by their paths."""
 
 
@@ -182,7 +182,7 @@ class Reply(Section):
     """A message from a person: one of ``button``, ``text``, ``document`` and ``reaction``."""
 
     label = "a reply"
-    sender: Contact = Field(alias="from")
+    sender: StoryContact = Field(alias="from")
     """The contact who writes."""
     button: Text | None = None
     """The name of an answer."""
@@ -223,7 +223,7 @@ class ReportedFile(Section):
     """The newest file of that person was fetched: it is kept, and so large, or refused."""
 
     label = "“file”"
-    sender: Contact = Field(alias="from")
+    sender: StoryContact = Field(alias="from")
     """The contact who sent the file."""
     refused: Annotated[MediaRefusal, word(MediaRefusal, MediaRefusal.TOO_LARGE)] | None = None
     """Why the file is not kept."""
@@ -251,7 +251,7 @@ class ReadStep(Section):
     """The newest message to that person was read."""
 
     label = "a step"
-    person: Contact = Field(alias="read")
+    person: StoryContact = Field(alias="read")
     """The contact who reads the newest message."""
 
 
@@ -259,7 +259,7 @@ class Failure(Section):
     """The newest message to that person failed with this code of Meta's."""
 
     label = "“failed”"
-    to: Contact
+    to: StoryContact
     """The contact whose message fails."""
     code: Annotated[int, whole_number(0)]
     """Meta's error code."""
@@ -311,7 +311,7 @@ class WaitUntilStep(Section):
     """Inclusive: what falls due at the instant has happened."""
 
     label = "a step"
-    instant: Instant = Field(alias="wait until")
+    instant: InstantText = Field(alias="wait until")
     """The instant or local time up to which the story goes on, which is included."""
 
 
@@ -344,25 +344,25 @@ class ExpectedEffect(Section):
     """
 
     label = "an effect"
-    tell: Contact | None = None
+    tell: StoryContact | None = None
     """The contact who is told."""
-    ask: Contact | None = None
+    ask: StoryContact | None = None
     """The contact who is asked."""
-    remind: Contact | None = None
+    remind: StoryContact | None = None
     """The contact who is reminded."""
-    collect: Contact | None = None
+    collect: StoryContact | None = None
     """The contact who gets a message of a form."""
-    hand_over: Contact | None = None
+    hand_over: StoryContact | None = None
     """The contact to whom the matter is offered."""
     record: Annotated[WriteOperation, word(WriteOperation, WriteOperation.RECORD_DECISION)] | None = None
     """The operation that is asked for."""
-    withdraw: Contact | None = None
+    withdraw: StoryContact | None = None
     """The contact whose message is withdrawn before it left."""
     left_out: Annotated[Mapping[str, Text], mapping("“left_out”")] = Field(default={})
     """Reasons by contact, or by the role that no person fills."""
     end: Annotated[Ending, word(Ending, Ending.DONE)] | None = None
     """How the chain ended."""
-    on_behalf_of: Annotated[tuple[Contact, ...], OneOrMore()] = Field(default=(), alias="for")
+    on_behalf_of: Annotated[tuple[StoryContact, ...], OneOrMore()] = Field(default=(), alias="for")
     """The person the receiver stands in for, or several."""
     template: Text | None = Field(default=None, alias="say")
     """The template of the message."""
@@ -374,7 +374,7 @@ class ExpectedEffect(Section):
     """Words that the message contains."""
     attached: Text | None = None
     """The file name of the document that goes with the message."""
-    values: Values = Field(default={}, alias="with")
+    values: StoryValues = Field(default={}, alias="with")
     """The values that are written."""
 
     @property
@@ -456,7 +456,7 @@ class Story(Section):
     label = "a story"
     it: Text
     """Completes a sentence that begins with the rule."""
-    start: Instant
+    start: InstantText
     """The time at which the story begins, with its zone."""
     people: Annotated[
         dict[Annotated[ContactId, BeforeValidator(lambda key: int(key) if key.isdecimal() else 0)], StoryPerson],

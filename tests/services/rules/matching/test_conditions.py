@@ -2,7 +2,7 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from services.rules.matching.conditions import Value, compile_condition, holds
+from services.rules.matching.conditions import FieldValue, compile_condition, holds
 from services.rules.rulebook.model import (
     ALWAYS,
     AllOf,
@@ -69,7 +69,7 @@ NOON = datetime(2027, 3, 1, 12, tzinfo=UTC)
         ("b", Operator.IS_NOT, Field("missing"), False),
     ],
 )
-def test_a_comparison(value: Value | None, operator: Operator, operand: Operand, *, expected: bool) -> None:
+def test_a_comparison(value: FieldValue | None, operator: Operator, operand: Operand, *, expected: bool) -> None:
     condition = Compare("field", operator, operand)
     document = {"field": value, "other": "a"}
     assert holds(condition, document) is expected

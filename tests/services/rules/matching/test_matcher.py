@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.rules.matching import second_engine
-from services.rules.matching.conditions import ConditionIndex, Value, holds
+from services.rules.matching.conditions import ConditionIndex, FieldValue, holds
 from services.rules.matching.matcher import RuleMatcher
 from services.rules.rulebook.model import (
     ALWAYS,
@@ -39,7 +39,7 @@ def stage(name: str) -> Compare:
     return Compare("to_stage_key", Operator.IS, name)
 
 
-def match_second_engine(matcher: RuleMatcher, values: Mapping[str, Value | None]) -> frozenset[RuleId]:
+def match_second_engine(matcher: RuleMatcher, values: Mapping[str, FieldValue | None]) -> frozenset[RuleId]:
     """The answer of durable-rules alone."""
     engine = matcher._starts.second_engine
     if engine is None:
@@ -157,7 +157,7 @@ DOCUMENTS = st.dictionaries(FIELDS, VALUES)
 @settings(max_examples=400)
 @given(st.lists(CONDITIONS, min_size=1, max_size=16), st.lists(DOCUMENTS, min_size=1, max_size=12))
 def test_the_evaluator_and_durable_rules_agree(
-    conditions: list[Condition], documents: list[Mapping[str, Value | None]]
+    conditions: list[Condition], documents: list[Mapping[str, FieldValue | None]]
 ) -> None:
     matcher = RuleMatcher([rule(f"r{n}", condition) for n, condition in enumerate(conditions)])
     for document in documents:
@@ -182,7 +182,7 @@ def test_no_condition_is_too_large_for_durable_rules(name: str) -> None:
     began = time.process_time()
     matcher = RuleMatcher([rule("large", LARGE[name]), rule("small", Compare("f0", Operator.IS, "proofs"))])
     for word in ("proofs", "draft", "w4999"):
-        document: dict[str, Value | None] = {}
+        document: dict[str, FieldValue | None] = {}
         document.update((field, word) for field in WIDE)
         matcher.match_rules(EVENT, document)
     assert matcher.disagreements == 0
