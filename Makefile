@@ -76,7 +76,7 @@ dashboards: $(READY) ## write the dashboards, the rules of Prometheus and their 
 pictures: $(READY) ## draw the dashboards for docs/operations from the numbers of a real stack (apt-get install chromium pngquant libjs-chart.js)
 	@$(PYTHON) -m dev.observability.pictures
 
-measure: $(READY) ## count modules, lines, repeated class names and the longest chain of imports
+measure: $(READY) ## count modules, lines, repeated names, the longest chain of imports and the files of one tap
 	@$(PYTHON) -m dev.measure_code
 
 types:

@@ -1,7 +1,7 @@
 """Counts what a reader has to get through: ``python -m dev.measure_code``.
 
 For each part of the tree: modules, lines and function lengths. For the whole: names that stand for more than one class
-or type alias, and the longest chain of imports within services/rules.
+or type alias, the longest chain of imports within services/rules, and the files that a reader opens to follow one tap.
 """
 
 import ast
@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
+from itertools import chain
 from pathlib import Path
 from statistics import median
 
@@ -27,6 +28,11 @@ _LONG_FUNCTION = 30  # lines
 _LARGE_MODULE = 500  # lines
 _SMALL_MODULE = 60  # lines
 _CLASS = re.compile(r"^class ([^\W_]\w*)|^([A-Z](?=\w*[a-z])\w*)(?:: \w+)? = ", re.MULTILINE)
+
+_TAP = re.compile(r"^## One tap becomes a write.*?(?=^## )", re.MULTILINE | re.DOTALL)
+_TAP_SERVICE = re.compile(r"^\*\*(?:The )?(\w+)\*\*.*?(?=^\*\*|\Z)", re.MULTILINE | re.DOTALL)
+_TAP_STEP = re.compile(r"^(?:\d+\.|    ) .*", re.MULTILINE)
+_FILE = re.compile(r"`([\w/]+\.py)`")
 
 _CAPTION = "lines of modules and of functions (def): medians, and how many are small or large"
 
@@ -91,6 +97,16 @@ def imports_within(package: str) -> dict[str, list[str]]:
     return {module: sorted(graph.find_modules_directly_imported_by(module) & inside) for module in sorted(inside)}
 
 
+def files_of_tap(page: str) -> dict[str, list[str]]:
+    """The files that docs/architecture.md names on the way of one tap, by service, in the order of the way."""
+    told = _TAP.search(page)
+    services = _TAP_SERVICE.finditer(told[0] if told else "")
+    return {
+        service[1].lower(): list(dict.fromkeys(_FILE.findall("\n".join(_TAP_STEP.findall(service[0])))))
+        for service in services
+    }
+
+
 def _length(node: FunctionNode) -> int:
     return (node.end_lineno or node.lineno) - node.lineno + 1
 
@@ -134,12 +150,19 @@ def _class_lines(repeated: Mapping[str, Sequence[Path]]) -> Iterator[str]:
 
 def _chain_lines(package: str) -> Iterator[str]:
     try:
-        chain = longest_chain(imports_within(package))
+        modules = longest_chain(imports_within(package))
     except CycleError as cycle:
         yield f"imports in {package} have a cycle: " + " → ".join(cycle.args[1])
         return
-    short = [module.removeprefix(f"{package}.") for module in chain]
-    yield f"longest chain of imports in {package}: {len(chain)} modules: " + " → ".join(short)
+    short = [module.removeprefix(f"{package}.") for module in modules]
+    yield f"longest chain of imports in {package}: {len(modules)} modules: " + " → ".join(short)
+
+
+def _tap_lines() -> Iterator[str]:
+    files = files_of_tap((ROOT / "docs/architecture.md").read_text("utf-8"))
+    yield f"files that docs/architecture.md names on the way of one tap: {len({*chain.from_iterable(files.values())})}"
+    for service, paths in files.items():
+        yield f"  {service} {len(paths)}: " + " → ".join(paths)
 
 
 def main() -> None:
@@ -148,7 +171,7 @@ def main() -> None:
     console.print(_table(parts))
     source = [module for part in SOURCE for module in parts.get(part, ())]
     repeated = repeated_classes({module.path: module.classes for module in source})
-    for line in (*_class_lines(repeated), *_chain_lines("services.rules")):
+    for line in (*_class_lines(repeated), *_chain_lines("services.rules"), *_tap_lines()):
         console.print(line, markup=False, highlight=False)
     largest = Counter({str(module.path.relative_to(ROOT)): module.lines for module in source}).most_common(5)
     console.print("largest modules: " + ", ".join(f"{path} {lines}" for path, lines in largest), highlight=False)

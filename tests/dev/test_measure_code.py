@@ -3,7 +3,17 @@ from pathlib import Path
 
 import pytest
 
-from dev.measure_code import SOURCE, Module, classes_of, imports_within, longest_chain, read_module, repeated_classes
+from dev.layout import ROOT
+from dev.measure_code import (
+    SOURCE,
+    Module,
+    classes_of,
+    files_of_tap,
+    imports_within,
+    longest_chain,
+    read_module,
+    repeated_classes,
+)
 
 
 def test_a_module_is_counted_with_its_public_classes_and_its_functions(tmp_path: Path) -> None:
@@ -36,6 +46,15 @@ def test_the_longest_chain_starts_at_the_importing_module() -> None:
 def test_a_cycle_of_imports_is_an_error() -> None:
     with pytest.raises(CycleError):
         longest_chain({"core": ["store"], "store": ["core"]})
+
+
+def test_a_tap_is_followed_through_few_files_of_each_service() -> None:
+    files = files_of_tap((ROOT / "docs/architecture.md").read_text("utf-8"))
+
+    assert list(files) == ["ingest", "rules", "writeback", "dispatcher"]
+    assert all(0 < len(paths) <= 15 for paths in files.values())
+    assert files["dispatcher"][0] == "services/dispatcher/handlers.py"
+    assert files["writeback"][-1] == "services/writeback/evidence_store.py"
 
 
 def test_imports_are_those_of_the_package_itself() -> None:
