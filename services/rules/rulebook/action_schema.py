@@ -134,6 +134,7 @@ class WriteKeys(Section):
             values={name: build_value(each) for name, each in self.with_.items()},
             then=None if self.then is None else self.then.build_write(self.then.unless),
             unless=None if unless is None else unless.build(),
+            is_read="with" not in self.written or isinstance(self.written["with"], MappingNode),
         )
 
 
@@ -146,10 +147,22 @@ class ThenSection(WriteKeys):
     unless: ConditionSection | None = None
     """A condition under which this is not written."""
 
+    @classmethod
+    def read_keys(cls, node: Any, label: str, report: FaultReport) -> dict[str, Any]:
+        """Another action than a write is one fault, and not one for each of its keys."""
+        other = () if not isinstance(node, MappingNode) or "record" in node.nodes else _NO_WRITES & node.nodes.keys()
+        if not other:
+            return super().read_keys(node, label, report)
+        first = min(other, key=list(node.nodes).index)
+        sentence = f"“then” is a further write, and has no “{first}”; that stands beside the “record” before it"
+        report.add(node.keys[first], sentence)
+        return {"record": ABSENT}
+
 
 WriteKeys.model_rebuild()  # “then” names a class below it, which the schemas of other modules could not look up
 
 _DEEDS = ("record", "tell", "hand_over", "collect", "ask", "continue")
+_NO_WRITES = frozenset({"tell", "say", "hand_over", "collect", "ask", "remind", "give_up", "form"})
 
 
 _FEWEST = 2

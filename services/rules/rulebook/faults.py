@@ -73,19 +73,28 @@ class FaultReport:
     def __init__(self) -> None:
         self.faults: list[FileFault] = []
         self._hints = 0
+        self._unreadable: set[tuple[str, int]] = set()
+
+    def close_lines(self) -> None:
+        """Leave further faults of the lines that have one out: they follow from what could not be read."""
+        self._unreadable |= {(fault.location.file, fault.location.line) for fault in self.faults}
 
     def add(self, location: Location, sentence: str) -> None:
-        self.faults.append(FileFault(location, sentence))
+        self._append(FileFault(location, sentence))
 
     def unknown(self, location: Location, sentence: str, word: str, right: Iterable[str]) -> None:
         """Add a fault of a word that is not one of the right ones, with the nearest of them."""
         hint = nearest_word(word, right) if self._hints < _MOST_HINTS else None
         self._hints += 1
-        self.faults.append(FileFault(location, sentence, hint, ()))
+        self._append(FileFault(location, sentence, hint, ()))
 
     def repeated(self, location: Location, sentence: str) -> None:
         """Add a fault that is one however many places lead to it."""
-        self.faults.append(FileFault(location, sentence, None, ()))
+        self._append(FileFault(location, sentence, None, ()))
+
+    def _append(self, fault: FileFault) -> None:
+        if (fault.location.file, fault.location.line) not in self._unreadable:
+            self.faults.append(fault)
 
     def sorted(self) -> list[FileFault]:
         """By location, each once; a wrong word once with all its places."""

@@ -57,6 +57,7 @@ def read_rulebook(files: Mapping[str, str]) -> LoadedFiles:
     report = FaultReport()
     texts = {name: files[name] for name in sorted(files) if not name.endswith(STORIES)}
     trees = {name: tree for name, text in texts.items() if (tree := parse(name, text, report))}
+    report.close_lines()
     _report_unknown_files(texts, report)
     singles = {name: _find_single(name, texts, trees, report) for name in SINGLES}
     limits = LimitsFile.read(singles["limits.yaml"], report)

@@ -200,12 +200,16 @@ class Notification:
 
 @dataclass(frozen=True, slots=True)
 class WriteAction:
-    """A write in Consonance. ``then`` follows when it succeeded; ``unless`` is evaluated when it would be requested."""
+    """A write in Consonance. ``then`` follows when it succeeded; ``unless`` is evaluated when it would be requested.
+
+    ``is_read`` is False where the values could not be read, which is reported.
+    """
 
     operation: WriteOperation
     values: Mapping[str, LiteralValue | Field]
     then: "WriteAction | None" = None
     unless: Condition | None = None
+    is_read: bool = True
 
 
 @dataclass(frozen=True, slots=True)

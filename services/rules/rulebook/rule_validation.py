@@ -1,6 +1,15 @@
 """Checks of one rule: its events, subject, conditions, people, steps, writes, and the events that end it."""
 
-from services.rules.rulebook.addressee_validation import ANSWERING, check_addressees, check_each_addressee, check_team
+from collections import Counter
+
+from services.rules.rulebook.addressee_validation import (
+    ANSWERING,
+    TOLD,
+    UNANSWERED,
+    check_addressees,
+    check_each_addressee,
+    check_team,
+)
 from services.rules.rulebook.attachments import check_attachments
 from services.rules.rulebook.built_in import RESERVED_PREFIX
 from services.rules.rulebook.catalogue import (
@@ -47,6 +56,7 @@ _ASKING = frozenset({Verb.ASK, Verb.COLLECT})
 def check_steps(context: ValidationContext, rule: Rule) -> None:
     for step in rule.steps:
         _check_step(context, rule, step)
+    _check_end(context, rule)
     check_order(rule, context.report)
     check_never_done(rule, context.report)
     if rule.steps and rule.steps[-1].verb not in _LAST:
@@ -58,8 +68,6 @@ def check_steps(context: ValidationContext, rule: Rule) -> None:
 
 def _check_step(context: ValidationContext, rule: Rule, step: Step) -> None:
     before = [each for each in rule.steps if each.index < step.index]
-    if any(each.verb is Verb.GIVE_UP for each in before):
-        context.report.add(step.location, "nothing comes after “give_up”")
     if step.verb is Verb.REMIND and not any(each.verb in _ASKING for each in before):
         context.report.add(step.location, "there is nothing to remind of: no question and no form comes before")
     scope = FieldScope(rule.events, context.report, present=present_if(rule.condition) | present_unless(step.unless))
@@ -73,12 +81,41 @@ def _check_step(context: ValidationContext, rule: Rule, step: Step) -> None:
         _check_writes(context, rule, step.record, scope, ("steps", step.index))
 
 
+def _check_end(context: ValidationContext, rule: Rule) -> None:
+    """Report the first step behind the end of the chain."""
+    last = next((step.index for step in rule.steps if step.verb is Verb.GIVE_UP), len(rule.steps))
+    after = next((step for step in rule.steps if step.index > last), None)
+    if after is not None:
+        context.report.add(after.location, "nothing comes after “give_up”")
+
+
 def _check_people(context: ValidationContext, rule: Rule, step: Step) -> None:
+    _check_earlier(context, rule, step)
     if step.verb not in (Verb.RECORD, Verb.GIVE_UP):
         check_addressees(context, rule, step.who, "steps", step.index, step.verb)
     if step.tell is not None:
         check_addressees(context, rule, step.tell.who, "steps", step.index, "tell")
     _check_copies(context, rule, step)
+
+
+def _check_earlier(context: ValidationContext, rule: Rule, step: Step) -> None:
+    """``told`` and ``unanswered`` name people of earlier steps."""
+    before = rule.steps[: step.index]
+    earlier = {
+        TOLD: any(each.verb in _REACHING or each.tell is not None for each in before),
+        UNANSWERED: step.verb is Verb.REMIND or any(each.verb in _ASKING for each in before),
+    }
+    locations = context.locations(rule, len(step.who), "steps", step.index, step.verb)
+    for name, location in zip(step.who, locations, strict=True):
+        if isinstance(name, str) and not earlier.get(name, True):
+            context.report.add(location, f"“{name}” names nobody here: {_MISSING[name]}")
+
+
+_REACHING = frozenset({Verb.TELL, Verb.ASK, Verb.REMIND, Verb.COLLECT, Verb.HAND_OVER})
+_MISSING = {
+    TOLD: "no step above sends a message",
+    UNANSWERED: "no question and no form comes before",
+}
 
 
 def _check_copies(context: ValidationContext, rule: Rule, step: Step) -> None:
@@ -220,8 +257,7 @@ def check_rule(context: ValidationContext, rule: Rule) -> None:
     scope = FieldScope(rule.events, context.report, present=present_if(rule.condition))
     check_condition(rule.condition, scope)
     check_contradictions(rule.condition, context.report)
-    for name in rule.about:
-        _check_subject(scope, name, context.location(rule, "about"))
+    _check_subjects(context, rule, scope)
     if isinstance(rule.severity, Field):
         check_choice(rule.severity, tuple(Severity), scope)
     check_steps(context, rule)
@@ -237,7 +273,9 @@ def check_rule(context: ValidationContext, rule: Rule) -> None:
 def _check_events(context: ValidationContext, rule: Rule) -> bool:
     """False where an event is unknown: every field would be unknown too."""
     location = context.location(rule, "on")
-    for event in rule.events:
+    for event, count in Counter(rule.events).items():
+        if event and count > 1:
+            context.report.add(location, f"“{event}” is named twice")
         if event and event not in EVENTS:
             context.report.unknown(location, f"there is no event “{event}”", event, EVENTS)
         elif event in PERIODS and rule.every is None:
@@ -259,6 +297,13 @@ def _check_listing(context: ValidationContext, rule: Rule) -> None:
     for other, location in named:
         if other and other not in context.book.rules:
             context.report.unknown(location, f"there is no rule “{other}” to list", other, context.book.rules)
+
+
+def _check_subjects(context: ValidationContext, rule: Rule, scope: FieldScope) -> None:
+    if not rule.about and context.is_written(rule, "about"):
+        context.report.add(context.location(rule, "about"), "“about” names no field; name one, or leave “about” out")
+    for name in rule.about:
+        _check_subject(scope, name, context.location(rule, "about"))
 
 
 def _check_subject(scope: FieldScope, name: str, location: Location) -> None:
@@ -285,11 +330,13 @@ def _check_same(context: ValidationContext, rule: Rule, until: Until) -> None:
         for event in (*rule.events, until.event):
             FieldScope((event,), context.report).find(until.same, until.location)
         return
-    if not rule.about:
+    if not rule.about and not context.is_written(rule, "about"):
         context.report.add(
             until.location, "a rule without “about” has no subject that an event could end; say “same: …”"
         )
     for name in rule.about:
+        if resolve(rule.events, name) is None:
+            continue  # no field of the events that start the rule, which is reported
         if name.partition(".")[0] != CHAIN and resolve((until.event,), name) is None:
             sentence = f"{until.event} has no “{name}”, so it would end nothing; say “same: …” with a field both have"
             context.report.add(until.location, sentence)

@@ -98,6 +98,8 @@ class _Named:
     node: Node
 
 
+_REWRITTEN = frozenset({"true", "True"})
+"""The key ``on``, as tools of YAML 1.1 write it."""
 _MISSPELT = 0.65
 """How similar a key must be to the one that is meant."""
 
@@ -135,7 +137,8 @@ class Section(BaseModel):
         section = handler(cls.read_keys(node, label, report))
         if node is not ABSENT:
             section.__dict__.update(_node=node, _label=label)
-            section.report_faults(report)
+            if isinstance(node, MappingNode) or cls.shorthand is not None:
+                section.report_faults(report)
         return section
 
     @classmethod
@@ -166,6 +169,10 @@ class Section(BaseModel):
         meant = {key: close[0] for key in wrong if (close := get_close_matches(key, missing, 1, _MISSPELT))}
         for key in meant:
             cls.report_unknown_key(node, key, label, report)
+        for key in _REWRITTEN & wrong if "on" in missing else ():
+            meant[key] = "on"
+            sentence = f"“{key}” was “on” before a tool that reads YAML 1.1 wrote the file; write “on” again"
+            report.add(node.keys[key], sentence)
         nodes = {meant.get(key, key): each for key, each in node.nodes.items()}
         keys = {meant.get(key, key): each for key, each in node.keys.items()}
         return MappingNode(node.location, nodes, keys, node.in_braces)
@@ -263,11 +270,15 @@ def mapping(label: str, check_key: Callable[[str], object] = str, *, named: bool
 # ------------------------------------------------------------------ single values
 
 
+_INSTEAD = {"mapping": ", and no keys of its own", "list": ", and this is a list", "value": ""}
+"""What stands in the place of a text, by the kind of its node."""
+
+
 def read_text(node: Node) -> str:
     """A word, a number or a date as it is written."""
     if isinstance(node, ScalarNode) and node.text and node.value is not None:
         return node.text
-    raise InvalidValue("a text belongs here")
+    raise InvalidValue(f"a text belongs here{_INSTEAD[node_kind(node)]}")
 
 
 def read_flag(node: Node) -> bool:

@@ -12,6 +12,7 @@ What is written otherwise raises InvalidValue with the nearest right form.
 import re
 from collections.abc import Mapping
 from datetime import time
+from decimal import Decimal
 from typing import Annotated, Final
 
 from pydantic import WithJsonSchema
@@ -64,12 +65,67 @@ def parse_duration(written: str) -> Duration:
     if found is not None and (reason := _NO_UNITS.get(words.removesuffix("s"))) is not None:
         raise InvalidValue(f"“{written}” is no duration: {reason.format(count=found[1])}")
     unit = _UNITS.get(words)
-    if found is None or unit is None or int(found[1]) == 0:
-        sentence = f"“{written}” is no duration, like “2 working days” or “4 hours”"
-        raise InvalidValue(sentence, written.lstrip("0123456789 "), _OFFERED)
+    if found is None or unit is None:
+        raise _no_duration(written)
+    if int(found[1]) == 0:
+        raise InvalidValue(f"“{written}” is no time; without a time a step goes with the one before it")
     if int(found[1]) > _MOST[unit]:
         raise InvalidValue(f"“{written}” is too long; a duration has at most {_MOST[unit]:,} {unit}")
     return Duration(int(found[1]), unit)
+
+
+_NEARLY_A_DURATION = re.compile(
+    r"(?P<sign>-?) *(?P<whole>\d{1,5})(?:[.,](?P<part>\d{1,3}))? *(?P<unit>[a-zA-Z][a-zA-Z -]*)?"
+)
+_NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+_SPELLED = {"a": 1, "an": 1} | {spelled: number for number, spelled in enumerate(_NUMBERS, start=1)}
+_MEANT_UNITS: Mapping[str, str] = {
+    **dict.fromkeys(("business day", "workday", "weekday", "work day", "office day", "bank day"), "working day"),
+    **dict.fromkeys(("business hour", "work hour", "office hour"), "working hour"),
+    **dict.fromkeys(("d", "calendar day"), "day"),
+    **dict.fromkeys(("h", "hr"), "hour"),
+    **dict.fromkeys(("m", "min"), "minute"),
+    **dict.fromkeys(("w", "wk"), "week"),
+    "fortnight": "week",
+}
+"""Units as people write them elsewhere, and as they are written here."""
+_SMALLER: Mapping[str, tuple[int, str]] = {"week": (7, "day"), "day": (24, "hour"), "hour": (60, "minute")}
+"""The unit in which a part of a unit is a whole number, and how many make one."""
+
+
+def _no_duration(written: str) -> InvalidValue:
+    """The fault of a text that is no duration, with the duration that is meant where it can be told."""
+    sentence = f"“{written}” is no duration, like “2 working days” or “4 hours”"
+    words = written.casefold().replace("-", " ").split()
+    if words and words[0] in _SPELLED:
+        written = " ".join((str(_SPELLED[words[0]]), *words[1:]))
+    found = _NEARLY_A_DURATION.fullmatch(written.strip())
+    if found is None:
+        return InvalidValue(sentence, written.lstrip("0123456789 "), _OFFERED)
+    if found["sign"]:
+        return InvalidValue(f"{sentence}: it has no sign, and a step never comes before the one above it")
+    if found["unit"] is None:
+        return InvalidValue(f"{sentence}: it lacks a unit")
+    meant = _meant_duration(found)
+    if meant is None:
+        return InvalidValue(sentence, found["unit"], _OFFERED)
+    return InvalidValue(f"{sentence}; write “{meant}”")
+
+
+def _meant_duration(found: re.Match[str]) -> str | None:
+    """``1.5 days`` as ``36 hours``, ``2 business days`` as ``2 working days``; None for an unknown unit."""
+    written = " ".join(found["unit"].casefold().replace("-", " ").split())
+    single = written if written in _MEANT_UNITS else written.removesuffix("s")
+    unit = _MEANT_UNITS.get(single, single)
+    count = Decimal(f"{found['whole']}.{found['part'] or 0}") * (2 if single == "fortnight" else 1)
+    if unit not in _UNITS or not count:
+        return None
+    if count != int(count):
+        factor, unit = _SMALLER.get(unit, (1, unit))
+        count *= factor
+    if count != int(count):
+        return None
+    return f"{int(count)} {unit}{'s' * (count != 1)}"
 
 
 # ------------------------------------------------------------------ clock times
@@ -138,12 +194,14 @@ _ANY_AT: Final = model.At("")
 _SIGNS: Mapping[str, int] = {"before": -1, "after": 1}
 _ORDINAL = re.compile(r"(\d{1,4})(?:st|[nr]d|th)")
 _FIELD = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)*")
+_DATE = re.compile(r"\d{4}-\d\d?-\d\d?(?:T.*)?|\d{1,2}[./]\d{1,2}[./]\d{2,4}")
 
 
 def read_at(node: Node) -> model.At:
     """``respond_by``, ``5 working days before new_due``, ``09:00 on the 2nd working day before new_due``."""
     written = read_text(node)
     words = written.split() if len(written) <= _LONGEST_WRITTEN else []
+    _refuse_other_grammars(words, written)
     match words:
         case [clock] if _looks_like_a_clock(clock):
             raise InvalidValue(
@@ -162,6 +220,23 @@ def read_at(node: Node) -> model.At:
         case _:
             pass
     return _parse_day(words, written)
+
+
+def _refuse_other_grammars(words: list[str], written: str) -> None:
+    """A date, a sum and other words than “before”, as people write them elsewhere. Raises InvalidValue."""
+    match words:
+        case [day] if _DATE.fullmatch(day):
+            sentence = f"“{written}” is a date of its own; a rule counts from a field of its event, like respond_by"
+            raise InvalidValue(sentence)
+        case [field, "-" | "minus" | "+" | "plus" as sign, *length] if length and _FIELD.fullmatch(field):
+            word = "before" if sign in ("-", "minus") else "after"
+            raise InvalidValue(f"“{written}” is no time; write “{' '.join(length)} {word} {field}”")
+        case [*length, "prior", "to", field] if length:
+            raise InvalidValue(f"“{written}” is no time; write “{' '.join(length)} before {field}”")
+        case ["on" | "by" | "until" | "at" as word, field] if _FIELD.fullmatch(field):
+            raise InvalidValue(f"“{written}” has a word too many, “{word}”; write “{field}”")
+        case _:
+            pass
 
 
 def _at_clock(clock: str, day: list[str], written: str) -> model.At:

@@ -7,7 +7,7 @@ from functools import cached_property
 from services.rules.rulebook.faults import FaultReport
 from services.rules.rulebook.model import Location, Rule, Rulebook
 from services.rules.rulebook.rule_folder import FORM, KINDS, SINGLES, TEMPLATE, is_unknown, stem
-from services.rules.rulebook.yaml_tree import Node, key_location_of, location_of
+from services.rules.rulebook.yaml_tree import MappingNode, Node, key_location_of, location_of
 from shared.contracts.vocabulary import Role
 
 
@@ -54,6 +54,11 @@ class ValidationContext:
     def locations(self, rule: Rule, count: int, *path: str | int) -> tuple[Location, ...]:
         """The locations of the items of a list."""
         return tuple(self.location(rule, *path, index) for index in range(count))
+
+    def is_written(self, rule: Rule, key: str) -> bool:
+        """Whether the rule's file has the key."""
+        tree = self.loaded.trees.get(rule.location.file)
+        return isinstance(tree, MappingNode) and key in tree.nodes
 
     def file_location(self, name: str, *path: str | int) -> Location:
         """A location in people.yaml, calendar.yaml, house.yaml or limits.yaml, in whichever folder the file is."""

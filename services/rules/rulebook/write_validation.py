@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from services.rules.rulebook.catalogue import MESSAGE_RECEIVED, FieldSpec, FieldType, resolve
+from services.rules.rulebook.faults import nearest_word
 from services.rules.rulebook.field_validation import FieldScope, check_literal
 from services.rules.rulebook.model import Field, LiteralValue, Location, Rule, WriteAction
 from services.rules.rulebook.validation_context import ValidationContext
@@ -53,7 +54,9 @@ def check_write(
         context.report.add(location, f"“{record.operation}” is what a form records; a step or an answer cannot")
         return
     _check_event(context, rule, record, known, location)
-    for name in known.needs.keys() - record.values.keys():
+    missing = known.needs.keys() - record.values.keys()
+    meant = {nearest_word(name, missing) for name in record.values.keys() - known.allowed.keys()}
+    for name in missing - meant if record.is_read else ():
         context.report.add(location, f"“{record.operation}” needs “with: {{{name}: …}}”")
     for name, value in record.values.items():
         if name in known.allowed:

@@ -72,7 +72,9 @@ class _Search:
             line = read_line(self.lines, self.context)
             sentence = f"a line of a file is “key: …”; “{shortened(line.value)}” has no colon"
             return self._on_original(Mistake(self.context + 1, line.start + 1, sentence))
-        return self._on_original(self._indentation() or Mistake(self.stopped + 1, self.column + 1, _GENERAL))
+        return self._on_original(
+            self._indentation() or self._mixed() or Mistake(self.stopped + 1, self.column + 1, _GENERAL)
+        )
 
     def _no_character(self) -> Mistake:
         """An escape for half a character, or for none."""
@@ -176,6 +178,49 @@ class _Search:
         bare = self.lines[number].strip()
         return bool(bare) and not bare.startswith("#") and number not in self.inside
 
+    def _mixed(self) -> Mistake | None:
+        """A dash among keys, or keys among dashes, that begin in one column."""
+        number = self.stopped
+        while number > 0 and not self.lines[number].strip():
+            number -= 1
+        if not self.lines or not self._is_structure(number):
+            return None
+        line = read_line(self.lines, number)
+        like = self._sibling(line)
+        if like is None or bool(like.dashes) is bool(line.dashes):
+            return None
+        written, other = line.key or shortened(line.value), like.key or shortened(like.value)
+        if line.dashes:
+            above = self._key_above(like)
+            mend = f"“{above}” is a list: begin “{other}” with a dash too" if above in _LISTS else "take the dash away"
+            sentence = f"“- {written}” begins an item of a list, and “{other}” above it is a key; {mend}"
+            return Mistake(number + 1, line.indent + 1, sentence)
+        sentence = f"“{written}” stands among the items of a list, like “- {other}” above it"
+        return Mistake(number + 1, line.indent + 1, sentence + "; begin it with a dash, or indent it otherwise")
+
+    def _key_above(self, line: TextLine) -> str | None:
+        """The key that the line and its siblings belong to."""
+        for number in range(line.number - 1, -1, -1):
+            if self._is_structure(number) and (above := read_line(self.lines, number)).indent < line.indent:
+                return above.key
+        return None
+
+    def _sibling(self, line: TextLine) -> TextLine | None:
+        """The first line above that begins in the same column, where none between begins further left."""
+        first = None
+        for number in range(line.number - 1, -1, -1):
+            if not self._is_structure(number):
+                continue
+            above = read_line(self.lines, number)
+            if above.indent < line.indent:
+                break
+            if above.indent == line.indent and (above.key or above.dashes):
+                first = above
+        return first
+
+
+_LISTS = frozenset({"steps", "until", "play", "expect", "closed", "fairs", "stands_in", "per_person", "all", "any"})
+"""Keys whose value is a list."""
 
 # ------------------------------------------------------------------ mistakes of one line
 

@@ -273,7 +273,9 @@ class _Builder:
     def _key(self, parent: _Open, node: Node, event: Any) -> None:
         parent.awaits_value, parent.key, parent.key_end = True, None, event.end_mark
         if type(node) is not ScalarNode:
-            self._report.add(node.location, "a key is a single word; a text that begins so stands in quotes")
+            twice = parent.in_braces and type(node) is MappingNode and not parent.nodes
+            sentence = "rule files have no placeholders like {{ … }}" if twice else "a key is a single word"
+            self._report.add(node.location, f"{sentence}; a text that begins so stands in quotes")
         elif node.text in parent.keys:
             first = parent.keys[node.text].line
             self._report.add(node.location, f"“{node.text}” is said twice; the first is on line {first}")
