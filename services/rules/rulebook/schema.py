@@ -271,7 +271,7 @@ def mapping(label: str, check_key: Callable[[str], object] = str, *, named: bool
 
 
 _INSTEAD = {"mapping": ", and no keys of its own", "list": ", and this is a list", "value": ""}
-"""What stands in the place of a text, by the kind of its node."""
+"""The end of the sentence about a text that is missing, by the kind of the node in its place."""
 
 
 def read_text(node: Node) -> str:
