@@ -32,6 +32,12 @@ ACCEPTED_TYPES = frozenset(
 https://developers.facebook.com/docs/whatsapp/cloud-api/reference/media#supported-media-types
 """
 
+KEPT_EXTENSIONS = (
+    "pdf", "doc", "docx", "odt", "rtf", "txt", "md", "epub", "xls", "xlsx", "csv", "ppt", "pptx",
+    "jpg", "jpeg", "png", "webp", "tif", "tiff", "aac", "amr", "mp3", "m4a", "ogg", "mp4", "3gp",
+)  # fmt: skip
+"""The extensions of files of these types."""
+
 DOCUMENT_TYPES = frozenset({"application/pdf", "text/plain", _DOCX, _XLSX, _PPTX, _WORD, _EXCEL, _POWERPOINT})
 """The types that WhatsApp takes for documents, on the same page."""
 

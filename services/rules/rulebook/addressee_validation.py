@@ -1,5 +1,6 @@
 """Checks of the people that a rule names: roles, parties of the event, teams, and those who answered."""
 
+import re
 from collections.abc import Sequence
 
 from services.rules.rulebook.action_schema import no_field_chooses
@@ -39,7 +40,7 @@ def check_each_addressee(
 
 def check_team(context: ValidationContext, team: str, location: Location) -> None:
     teams = context.book.people.teams
-    if team and team not in teams and context.reads("people.yaml"):
+    if team and team not in teams and context.reads_whole("people.yaml"):
         context.report.unknown(location, f"people.yaml has no team “{team}”", team, teams)
 
 
@@ -55,15 +56,29 @@ def _check_name(context: ValidationContext, rule: Rule, name: str, location: Loc
     if len(several) > 1 and known.issuperset(several):
         context.report.add(location, f"several people stand in brackets: [{', '.join(several)}]")
         return
-    if name not in known and "." in name:
+    if (sentence := _no_name(context, name)) is not None and name not in known:
+        context.report.repeated(location, sentence)
+    elif name not in known and "." in name:
         context.report.repeated(location, no_field_chooses(name))
-    elif name not in known and context.reads("people.yaml"):
+    elif name not in known and context.reads_whole("people.yaml"):
         context.report.unknown(location, f"“{name}” is no role, party of the event, or team member", name, known)
     elif name in STAFF_ROLES - parties - context.staffed and not _comes_with_event(rule, name):
-        if context.reads("people.yaml") and not _is_misspelt_in_people(context, name):
+        if context.reads_whole("people.yaml") and not _is_misspelt_in_people(context, name):
             context.report.repeated(location, f"nobody fills “{name}”: no team of people.yaml has it")
     elif name in set(Role) - STAFF_ROLES - parties - context.staffed:
         _check_basis(context, name, location)
+
+
+_ADDRESS = re.compile(r"\+?[\d ()./-]+|\S+@\S+")
+
+
+def _no_name(context: ValidationContext, name: str) -> str | None:
+    """The sentence about an address, an id or a team in the place of a role. An address is not repeated in it."""
+    if _ADDRESS.fullmatch(name):
+        return "people are named by their role; give a contact a role in people.yaml, and leave addresses to Consonance"
+    if name in context.book.people.teams:
+        return f"“{name}” is a team; write {{team: {name}}}"
+    return None
 
 
 def _is_misspelt_in_people(context: ValidationContext, name: str) -> bool:
@@ -75,7 +90,11 @@ def _is_misspelt_in_people(context: ValidationContext, name: str) -> bool:
 def _check_basis(context: ValidationContext, name: str, location: Location) -> None:
     """People outside the house may be written to for a reason that house.yaml gives their role."""
     basis = context.book.tenant.basis
-    if not context.reads("house.yaml") or name in basis or nearest_word(name, basis.keys() - set(Role)) is not None:
+    if (
+        not context.reads_whole("house.yaml")
+        or name in basis
+        or nearest_word(name, basis.keys() - set(Role)) is not None
+    ):
         return
     sentence = f"house.yaml has no reason to write to “{name}”; add one under “basis”, like {name}: contract"
     context.report.repeated(location, sentence)

@@ -57,7 +57,8 @@ def check_attachment(context: ValidationContext, use: TemplateUse, template: Tem
     """A template with a header takes a document, and no other one does."""
     attach = use.attach
     if attach is None:
-        if template.header is not None:
+        header = context.loaded.location(template.location.file, "header")
+        if template.header is not None and not context.report.has_fault_on(header):
             sentence = f"“{template.name}” has a document above its text: attach one, by “attach”"
             context.report.add(use.location, sentence)
         return

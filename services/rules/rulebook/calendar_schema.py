@@ -20,8 +20,8 @@ from services.rules.rulebook.schema import (
     Zone,
     read_text,
     value,
-    word,
 )
+from services.rules.rulebook.times import meant_clock
 from services.rules.rulebook.yaml_tree import Node
 from shared.clients.working_calendar import (
     CLOSES,
@@ -33,13 +33,17 @@ from shared.clients.working_calendar import (
     has_subdivision,
 )
 
+_TO = re.compile(r"-|–|\bto\b")
+BOTH = 2
 _HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
 
 
 def _read_hours(node: Node) -> tuple[time, time]:
     found = _HOURS.fullmatch(read_text(node))
     if found is None:
-        raise InvalidValue("hours are like “09:00-18:00”")
+        meant = [meant_clock(part.strip()) for part in _TO.split(read_text(node))]
+        write = f"; write “{'-'.join(filter(None, meant))}”" if len(meant) == BOTH and all(meant) else ""
+        raise InvalidValue(f"hours are like “09:00-18:00”{write}")
     opens, closes = time(int(found[1]), int(found[2])), time(int(found[3]), int(found[4]))
     if closes <= opens:
         raise InvalidValue("the house closes after it opens, on the same day")
@@ -56,6 +60,19 @@ class Weekday(StrEnum):
     SUN = "sun"
 
 
+def _read_weekday(node: Node) -> Weekday:
+    written = read_text(node)
+    if written in list(Weekday):
+        return Weekday(written)
+    meant = written.casefold()[:3]
+    first, _, last = (part.strip()[:3] for part in written.casefold().partition("-"))
+    days = list(Weekday)
+    if first in days and last in days and days.index(Weekday(first)) < days.index(Weekday(last)):
+        named = ", ".join(days[days.index(Weekday(first)) : days.index(Weekday(last)) + 1])
+        raise InvalidValue(f"“{written}”: days are named one by one: [{named}]")
+    raise InvalidValue(f"“{written}” is none of {', '.join(days)}", meant, days)
+
+
 class OfficeSection(Section):
     """The publisher's office."""
 
@@ -68,11 +85,11 @@ class OfficeSection(Section):
     """Like Europe/London."""
     hours: Annotated[tuple[time, time], value(_read_hours, (OPENS, CLOSES)), WithJsonSchema({"type": "string"})]
     """Like 09:00-18:00."""
-    days: Annotated[tuple[Annotated[Weekday | None, word(Weekday, None)], ...], OneOrMore()]
+    days: Annotated[tuple[Annotated[Weekday | None, value(_read_weekday, None)], ...], OneOrMore()]
     """The working days of the week."""
 
     def report_faults(self, report: FaultReport) -> None:
-        if "days" in self.written and not any(self.days):
+        if "days" in self.written and not self.days:
             report.add(self.value_location("days"), "the house works on at least one day")
         if self.country and self.subdivision and not has_subdivision(self.country, self.subdivision):
             known = holidays.list_supported_countries().get(self.country, [])

@@ -1,6 +1,6 @@
 """The schema of conditions, as in ``if`` and ``unless``: fields with the values they must have."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag
@@ -29,6 +29,17 @@ from services.rules.rulebook.schema import (
 )
 from services.rules.rulebook.yaml_tree import MappingNode, ScalarNode, SequenceNode
 
+_WRITTEN_ELSEWHERE: Mapping[str, str] = {
+    **dict.fromkeys(("gt", ">", "greater_than", "above", "after"), "{more_than: …}"),
+    **dict.fromkeys(("gte", "ge", ">=", "min", "from"), "{at_least: …}"),
+    **dict.fromkeys(("lt", "<", "below", "before"), "{less_than: …}"),
+    **dict.fromkeys(("lte", "le", "<=", "max", "to"), "{at_most: …}"),
+    **dict.fromkeys(("not", "ne", "!=", "not_equal", "is not"), "{is_not: …}"),
+    **dict.fromkeys(("eq", "is", "equals", "=", "=="), "the value itself, like “field: value”"),
+    **dict.fromkeys(("in", "one_of", "any_of", "any"), "a list, like “field: [one, other]”"),
+}
+"""Comparisons as other languages write them, and how they are written here."""
+
 
 class Comparisons(Section):
     """Comparisons of one field, all of which must hold. A comparison of an absent field does not hold."""
@@ -49,7 +60,10 @@ class Comparisons(Section):
     @classmethod
     def report_unknown_key(cls, node: MappingNode, key: str, label: str, report: FaultReport) -> None:
         known = cls.known_keys()
-        report.unknown(node.keys[key], f"“{key}” is no {label}; there are {', '.join(known)}", key, known)
+        if (meant := _WRITTEN_ELSEWHERE.get(key.casefold())) is not None:
+            report.add(node.keys[key], f"“{key}” is no {label}; write {meant}")
+        else:
+            report.unknown(node.keys[key], f"“{key}” is no {label}; there are {', '.join(known)}", key, known)
 
     def build(self, name: str, location: model.Location) -> Condition:
         if self.field is not None:

@@ -79,6 +79,12 @@ class FaultReport:
         """Leave further faults of the lines that have one out: they follow from what could not be read."""
         self._unreadable |= {(fault.location.file, fault.location.line) for fault in self.faults}
 
+    def has_fault_on(self, location: Location) -> bool:
+        """Whether the line has a fault already."""
+        return any(
+            (fault.location.file, fault.location.line) == (location.file, location.line) for fault in self.faults
+        )
+
     def add(self, location: Location, sentence: str) -> None:
         self._append(FileFault(location, sentence))
 

@@ -1,7 +1,9 @@
 """The schemas of house.yaml and limits.yaml: the publisher's own choices, and how far messages may go."""
 
+import re
 from datetime import timedelta
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import Field
 
@@ -19,6 +21,7 @@ from services.rules.rulebook.model import (
     UnsolicitedLimit,
 )
 from services.rules.rulebook.schema import (
+    InvalidValue,
     Language,
     OneOrMore,
     Section,
@@ -28,9 +31,12 @@ from services.rules.rulebook.schema import (
     check_language,
     mapping,
     only,
+    read_text,
+    value,
     word,
 )
 from services.rules.rulebook.times import DurationText
+from services.rules.rulebook.yaml_tree import Node
 from shared.clients.working_calendar import Duration, TimeUnit
 
 _STANDARD = UnsolicitedLimit()
@@ -155,6 +161,33 @@ class LimitsFile(Section):
             report.add(self.value_location("per_person"), sentence)
 
 
+_PHONE = re.compile(r"\+?[\d ()./-]{5,}")
+_LINK_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+def _read_line(node: Node) -> str:
+    """The sentence does not contain what was written: it may be a phone number."""
+    written = read_text(node)
+    if _PHONE.fullmatch(written):
+        raise InvalidValue("a line has a name of the settings, like main, and is no phone number")
+    return written
+
+
+def _read_link(node: Node) -> str:
+    written = read_text(node)
+    parts = urlsplit(written) if written.isprintable() and " " not in written else None
+    if parts is None or parts.scheme != "https" or not parts.hostname:
+        raise InvalidValue("a link is a whole address, like https://authors.example.org/statements")
+    return written
+
+
+def _check_link_name(name: str) -> None:
+    if not _LINK_NAME.fullmatch(name):
+        raise InvalidValue(
+            f"“{name}” names no link: small letters, digits and underscores, so that {{link_name}} can say it"
+        )
+
+
 class HouseFile(Section):
     """The publisher's own words and choices."""
 
@@ -165,9 +198,11 @@ class HouseFile(Section):
     """The language that everything is written in at least."""
     countries: Annotated[dict[str, Language], mapping("“countries”", check_country)] = Field(default_factory=dict)
     """The language of each country."""
-    line: Text
+    line: Annotated[str, value(_read_line, "")]
     """The WhatsApp number to write from, by its name in the settings."""
-    links: Annotated[dict[str, Text], mapping("“links”")] = Field(default_factory=dict)
+    links: Annotated[dict[str, Annotated[str, value(_read_link, "")]], mapping("“links”", _check_link_name)] = Field(
+        default_factory=dict
+    )
     """Links that templates may contain, as {link_NAME}."""
     basis: Annotated[
         dict[str, Annotated[ContactBasis, word(ContactBasis, ContactBasis.OPT_IN)]], mapping("“basis”")

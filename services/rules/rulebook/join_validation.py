@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from services.rules.rulebook.addressee_validation import SENDER, TOLD, UNANSWERED
-from services.rules.rulebook.catalogue import MESSAGE_RECEIVED, party_fields
+from services.rules.rulebook.catalogue import MESSAGE_RECEIVED, STAFF_ROLES, party_fields
 from services.rules.rulebook.model import Addressees, Location, Rule, Step, Team, Verb
 from services.rules.rulebook.validation_context import ValidationContext
 
@@ -54,7 +54,7 @@ def _check_same_person(context: ValidationContext, rule: Rule, name: str | Team,
     elif any(name in party_fields(event) for event in rule.events):
         if not _is_about(rule, name):
             context.report.add(location, _of_another(name, f"{name}.person_id"))
-    elif name not in context.staffed and not _is_about(rule, "work"):
+    elif name not in context.staffed | STAFF_ROLES and not _is_about(rule, "work"):
         context.report.add(location, _of_another(name, "work.work_id"))
 
 

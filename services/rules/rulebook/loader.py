@@ -71,7 +71,8 @@ def read_rulebook(files: Mapping[str, str]) -> LoadedFiles:
         calendar=CalendarFile.read(singles["calendar.yaml"], report).build(),
         tenant=HouseFile.read(singles["house.yaml"], report).build(limits),
     )
-    return LoadedFiles(rulebook, trees, frozenset(texts.keys() - trees.keys()), report)
+    faulty = frozenset(fault.location.file for fault in report.faults)
+    return LoadedFiles(rulebook, trees, frozenset(texts.keys() - trees.keys()), report, faulty)
 
 
 def _read_named(

@@ -8,7 +8,7 @@ from pydantic import Field
 from services.rules.rulebook import model
 from services.rules.rulebook.faults import FaultReport
 from services.rules.rulebook.schema import Day, InvalidValue, OneOrMore, Section, Text, Texts, mapping, value
-from services.rules.rulebook.yaml_tree import Node, ScalarNode
+from services.rules.rulebook.yaml_tree import MappingNode, Node, ScalarNode, SequenceNode
 from shared.contracts.ids import ContactId
 
 _CONTACT = re.compile(r"[1-9][0-9]{0,6}")
@@ -28,8 +28,19 @@ def _check_imprint(key: str) -> None:
 
 ContactText = Annotated[ContactId, value(_read_contact, ContactId(1))]
 Contacts = Annotated[tuple[ContactText, ...], OneOrMore()]
-Roles = Annotated[dict[str, Contacts], mapping("a team")]
+Roles = Annotated[dict[str, Contacts], mapping("a team", example="role: [contact id]")]
 """The contacts of each role."""
+
+
+def _report_repeated_contacts(tables: Node | None, report: FaultReport) -> None:
+    """Reports a contact whom a role names twice; ``tables`` are the roles by team or imprint."""
+    for table in tables.nodes.values() if isinstance(tables, MappingNode) else ():
+        for contacts in table.nodes.values() if isinstance(table, MappingNode) else ():
+            seen: set[str] = set()
+            for contact in contacts.nodes if isinstance(contacts, SequenceNode) else ():
+                if isinstance(contact, ScalarNode) and contact.text in seen:
+                    report.add(contact.location, "this contact is named twice")
+                seen.add(contact.text if isinstance(contact, ScalarNode) else "")
 
 
 class StandInSection(Section):
@@ -69,6 +80,11 @@ class PeopleFile(Section):
     """Who acts for whom: agents, estates, leavers and people on leave."""
     inbox: Text
     """The team that reads unsolicited messages."""
+
+    def report_faults(self, report: FaultReport) -> None:
+        super().report_faults(report)
+        for key in ("teams", "imprints"):
+            _report_repeated_contacts(self.written.get(key), report)
 
     def build(self) -> model.StaffDirectory:
         return model.StaffDirectory(

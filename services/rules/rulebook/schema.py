@@ -245,7 +245,9 @@ def items(node: Any) -> tuple[Node, ...]:
     return node.nodes if isinstance(node, SequenceNode) else (node,)
 
 
-def mapping(label: str, check_key: Callable[[str], object] = str, *, named: bool = False) -> BeforeValidator:
+def mapping(
+    label: str, check_key: Callable[[str], object] = str, *, named: bool = False, example: str = "…: …"
+) -> BeforeValidator:
     """A mapping whose keys are the author's own words. A key for which ``check_key`` raises InvalidValue is reported.
 
     With ``named``, the labels of its sections contain their keys.
@@ -260,8 +262,8 @@ def mapping(label: str, check_key: Callable[[str], object] = str, *, named: bool
                     fault.report_to(report_of(info), node.keys[key])
             return {key: _Named(key, each) for key, each in node.nodes.items()} if named else node.nodes
         if node is not ABSENT:
-            example = "en: …" if check_key is check_language else "…: …"
-            report_of(info).add(node.location, f"{label} has keys of its own: {{{example}}}")
+            keys = "en: …" if check_key is check_language else example
+            report_of(info).add(node.location, f"{label} has keys of its own: {{{keys}}}")
         return {}
 
     return BeforeValidator(entries)
@@ -317,7 +319,7 @@ def word(words: type[Word], fallback: Word | None, *, later: Iterable[str] = (),
     """One of a closed set of words. Those that come ``later`` are known, and refused for now."""
 
     def read(node: Node) -> Word:
-        written = node.text if isinstance(node, ScalarNode) else ""
+        written = read_text(node)
         if written in list(words):
             return words(written)
         if written in later:
@@ -407,7 +409,8 @@ def check_zone(name: str) -> str:
     """An IANA time zone, like Europe/London. Raises InvalidValue."""
     if name not in _zones():
         meant = next((each for each in sorted(_zones()) if each.endswith(f"/{name}")), name)
-        raise InvalidValue(f"“{name}” is no time zone, like Europe/London", meant, _zones())
+        places = [each for each in _zones() if "/" in each and not each.startswith("Etc/")]
+        raise InvalidValue(f"“{name}” is no time zone; write a place, like Europe/London", meant, places)
     return name
 
 
@@ -419,6 +422,11 @@ def _countries() -> frozenset[str]:
 @cache
 def _zones() -> frozenset[str]:
     return frozenset(available_timezones())
+
+
+def is_language(code: str) -> bool:
+    """Whether this is a language's code of ISO 639, perhaps with a country."""
+    return _is_language(code)
 
 
 @cache

@@ -39,8 +39,11 @@ from services.rules.rulebook.model import (
     answers_of,
 )
 from services.rules.rulebook.promotion import find_promotion, promotion_fault
+from services.rules.rulebook.rule_folder import stem
+from services.rules.rulebook.schema import is_language
 from services.rules.rulebook.validation_context import ValidationContext
 from services.rules.rulebook.yaml_lines import BEGINS_WITH_PARAMETER
+from shared.clients.file_types import KEPT_EXTENSIONS
 from shared.clients.whatsapp_limits import (
     BODY_LENGTH,
     BUTTON_TITLE_LENGTH,
@@ -167,20 +170,21 @@ def reminded_answers(rule: Rule, step: Step) -> tuple[str, ...]:
 
 # ------------------------------------------------------------------ templates
 
-_BRACES = re.compile(r"\{[^{}]*\}|[{}]")
+_BRACES = re.compile(r"\$?\{+[^{}]*\}+|[{}]")
 _LEADING_PARAMETER = re.compile(r"[\W_]*\{")  # punctuation is no word: Meta refuses “« {{title}} » …” as well
 _TRAILING_PARAMETER = re.compile(r"\}[\W_]*\Z")
 _SIDE_BY_SIDE = re.compile(r"\}\s*\{")
 
 
 def check_template(context: ValidationContext, template: Template) -> None:
-    if not TEMPLATE_NAME.fullmatch(template.name or "unnamed"):
+    if template.name == stem(template.location.file) and not TEMPLATE_NAME.fullmatch(template.name):
         context.report.add(
             template.location, f"“{template.name}”: Meta takes small letters, digits and underscores only"
         )
     for language, text in template.languages.items():
         _check_text(context, template, language, text)
     _check_languages_agree(context, template)
+    _check_field_names(context, template)
     _check_fields_used(context, template)
     _check_defaults_of_fields(context, template)
     _check_fallback(context, template)
@@ -190,7 +194,7 @@ def check_template(context: ValidationContext, template: Template) -> None:
 def check_languages(context: ValidationContext, languages: object, location: Location, what: str) -> None:
     """Every text exists in the publisher's language, the fallback for every person."""
     own = context.book.tenant.language
-    if own and isinstance(languages, dict) and languages and own not in languages:
+    if own and isinstance(languages, dict) and languages and own not in languages and all(map(is_language, languages)):
         context.report.add(location, f"{what} is not said in “{own}”, the language of the house")
 
 
@@ -200,23 +204,31 @@ def _check_text(context: ValidationContext, template: Template, language: str, t
         context.report.add(location, sentence)
     if template.category is Category.UTILITY and (phrase := find_promotion(text, language)):
         context.report.add(location, promotion_fault(phrase))
+    _check_button_titles(context, template, language, text)
+
+
+def _check_button_titles(context: ValidationContext, template: Template, language: str, text: TemplateText) -> None:
     buttons = _location(context, template, language, "buttons")
     if len(text.buttons) > BUTTONS:
         context.report.add(buttons, f"a message has at most {BUTTONS} buttons")
     if len(set(text.buttons.values())) < len(text.buttons):
         context.report.add(buttons, "two buttons read the same")
     for answer, title in text.buttons.items():
+        where = _location(context, template, language, "buttons", answer)
         if len(title) > BUTTON_TITLE_LENGTH:
-            where = _location(context, template, language, "buttons", answer)
             context.report.add(
                 where, f"“{title}” has {len(title)} characters; a button has at most {BUTTON_TITLE_LENGTH}"
             )
+        elif "{" in title or "}" in title:
+            context.report.add(where, f"“{title}” has a parameter; a button says the same to everybody")
+        elif len(title.splitlines()) > 1:
+            context.report.add(where, "a button has one line")
 
 
 def _body_faults(body: str) -> list[str]:
     if len(body) > BODY_LENGTH:
         return [f"the body has {len(body)} characters; Meta takes {BODY_LENGTH}"]
-    faults = [f"“{found}” is no parameter; one looks like {{title}}" for found in _ill_formed(body)]
+    faults = list(map(_ill_formed_fault, _ill_formed(body)))
     if _LEADING_PARAMETER.match(body):
         faults.append(BEGINS_WITH_PARAMETER)
     if _TRAILING_PARAMETER.search(body):
@@ -232,6 +244,13 @@ def _ill_formed(body: str) -> list[str]:
     return [found for found in _BRACES.findall(body) if not PARAMETER.fullmatch(found)]
 
 
+def _ill_formed_fault(found: str) -> str:
+    meant = "{" + re.sub(r"\W+", "_", found.strip("${} ")).lower() + "}"
+    if len(found) > 1 and PARAMETER.fullmatch(meant):
+        return f"“{found}” is no parameter; write {meant}"
+    return f"“{found}” is no parameter; one looks like {{title}}"
+
+
 def _check_languages_agree(context: ValidationContext, template: Template) -> None:
     """Languages have the same parameters and the same buttons as the first."""
     languages = iter(template.languages.items())
@@ -239,12 +258,29 @@ def _check_languages_agree(context: ValidationContext, template: Template) -> No
     for language, text in languages:
         if not text.body or not model.body:
             continue  # it could not be read
-        if odd := _parameters(text) ^ _parameters(model):
+        is_well_formed = not _ill_formed(text.body) and not _ill_formed(model.body)
+        if is_well_formed and (odd := _parameters(text) ^ _parameters(model)):
             location = _location(context, template, language, "body")
             context.report.add(location, f"“{language}” and “{first}” differ in {_braced(odd)}")
-        if list(text.buttons) != list(model.buttons):
+        if max(len(text.buttons), len(model.buttons)) > BUTTONS:
+            continue  # there are too many, which is reported
+        if all(_reads_buttons(context, template, code) for code in (first, language)) and list(text.buttons) != list(
+            model.buttons
+        ):
             location = _location(context, template, language, "buttons")
             context.report.add(location, f"“{language}” and “{first}” differ in their buttons, or in the order of them")
+
+
+def _reads_buttons(context: ValidationContext, template: Template, language: str) -> bool:
+    return context.loaded.is_mapping(template.location.file, "languages", language, "buttons")
+
+
+def _check_field_names(context: ValidationContext, template: Template) -> None:
+    """``title`` may be taken from a field; the other words that the service fills in are its own."""
+    for name in template.fields:
+        if name in (EVERYWHERE | IN_A_CHAIN) - {"title"} or name.startswith("link_"):
+            where = context.loaded.key_location(template.location.file, "fields", name)
+            context.report.add(where, f"“{name}” is a word of the house, filled in anyway; name the field otherwise")
 
 
 def _check_fields_used(context: ValidationContext, template: Template) -> None:
@@ -318,7 +354,9 @@ def check_fields_known(context: ValidationContext, use: TemplateUse, template: T
 
 
 def _check_buttons(context: ValidationContext, use: TemplateUse, template: Template) -> None:
-    offered = next((tuple(text.buttons) for text in template.languages.values()), ())
+    code, offered = next(((code, tuple(text.buttons)) for code, text in template.languages.items()), ("", ()))
+    if len(offered) > BUTTONS or not _reads_buttons(context, template, code):
+        return  # a fault of the template, which is reported
     if set(offered) - set(use.may_offer) != set(use.buttons):
         has = f"has the buttons {', '.join(offered)}" if offered else "has no buttons"
         wants = f"it needs {', '.join(use.buttons)}" if use.buttons else "nothing answers to them"
@@ -328,7 +366,9 @@ def _check_buttons(context: ValidationContext, use: TemplateUse, template: Templ
 def _check_parameters(context: ValidationContext, use: TemplateUse, template: Template) -> None:
     links = {f"link_{name}" for name in context.book.tenant.links}
     known = EVERYWHERE | use.words | links | template.fields.keys()
-    if not context.reads("house.yaml"):
+    if not context.loaded.is_mapping(template.location.file, "fields"):
+        return
+    if not context.reads_whole("house.yaml"):
         known |= {
             name for text in template.languages.values() for name in _parameters(text) if name.startswith("link_")
         }
@@ -400,7 +440,11 @@ def _check_record(context: ValidationContext, form: Form) -> None:
     """The record can take the form: it has a title, and no field with a name that the record uses itself."""
     location = context.loaded.location(form.location.file, "fields")
     title = next((field for field in form.fields if field.name == "title"), None)
-    if title is None or not title.required or title.document:
+    is_read = context.loaded.is_mapping(form.location.file, "fields")
+    title_at = context.loaded.location(form.location.file, "fields", "title")
+    if context.report.has_fault_on(title_at):
+        is_read = False
+    if is_read and (title is None or not title.required or title.document):
         context.report.add(location, f"“{form.record}” needs a field “title” with “required: true”")
     files = [field for field in form.fields if field.document]
     for field in files[1:]:
@@ -435,6 +479,10 @@ def _text_faults(field: FormField) -> Iterator[str]:
         yield "is no text and has no “max”"
     if field.default is not None and (field.choose or field.document):
         yield "is no text and has no “default”"
+    if len(set(field.choose)) < len(field.choose):
+        yield "names an option twice"
+    elif len(field.choose) == 1:
+        yield "offers one option, and nothing to choose"
     if len(field.choose) > LIST_ROWS:
         yield f"has {len(field.choose)} options; a list has at most {LIST_ROWS}"
 
@@ -449,6 +497,8 @@ def _file_faults(field: FormField) -> Iterator[str]:
     for kind in field.document:
         if kind and not _KIND.fullmatch(kind):
             yield f"takes “{kind}”, which is no kind of file; write its extension in small letters, like pdf"
+        elif kind and kind not in KEPT_EXTENSIONS:
+            yield f"takes “{kind}”, and such files are never kept; there are {', '.join(KEPT_EXTENSIONS)}"
 
 
 def _check_language(context: ValidationContext, form: Form, language: str, texts: dict[str, FieldText]) -> None:
@@ -462,11 +512,23 @@ def _check_language(context: ValidationContext, form: Form, language: str, texts
         if name not in fields:
             context.report.unknown(where, f"the form has no field “{name}”", name, fields)
             continue
-        if set(text.options) != set(fields[name].choose):
-            said = ", ".join(fields[name].choose) or "none"
-            context.report.add(where, f"“{language}” labels other options than those of “{name}”: {said}")
+        _check_labels(context, form, fields[name], language, text)
         for label in text.options.values():
             if len(label) > BUTTON_TITLE_LENGTH:
                 context.report.add(
                     where, f"“{label}” has {len(label)} characters; a label has at most {BUTTON_TITLE_LENGTH}"
                 )
+
+
+def _check_labels(context: ValidationContext, form: Form, field: FormField, language: str, text: FieldText) -> None:
+    """Each option has a label."""
+    where = context.loaded.location(form.location.file, "languages", language, field.name)
+    if context.report.has_fault_on(context.loaded.key_location(form.location.file, "fields", field.name)):
+        return  # the options could not be read, or are wrong
+    missing = [option for option in dict.fromkeys(field.choose) if option not in text.options]
+    for option in text.options.keys() - set(field.choose):
+        meant = nearest_word(option, missing)
+        missing = [each for each in missing if each != meant]
+        context.report.unknown(where, f"“{field.name}” has no option “{option}”", option, field.choose)
+    for option in missing:
+        context.report.repeated(where, f"“{language}” has no label for “{option}”")

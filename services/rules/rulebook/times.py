@@ -97,6 +97,8 @@ def _no_duration(written: str) -> InvalidValue:
     """The fault of a text that is no duration, with the duration that is meant where it can be told."""
     sentence = f"“{written}” is no duration, like “2 working days” or “4 hours”"
     words = written.casefold().replace("-", " ").split()
+    if " ".join(words) in _UNITS:
+        return InvalidValue(f"{sentence}: it lacks a number, like “1 {' '.join(words)}”")
     if words and words[0] in _SPELLED:
         written = " ".join((str(_SPELLED[words[0]]), *words[1:]))
     found = _NEARLY_A_DURATION.fullmatch(written.strip())
@@ -140,12 +142,12 @@ def parse_clock(written: str) -> time:
     """``09:00``, on a clock of 24 hours. Raises InvalidValue."""
     found = _CLOCK.fullmatch(written)
     if found is None:
-        meant = _meant_clock(written)
+        meant = meant_clock(written)
         raise InvalidValue(f"“{written}” is no clock time, like 09:00" + (f"; write {meant}" if meant else ""))
     return time(int(found[1]), int(found[2]))
 
 
-def _meant_clock(written: str) -> str | None:
+def meant_clock(written: str) -> str | None:
     """``9am`` and ``9.00`` as they are to be written."""
     found = _NEARLY_A_CLOCK.fullmatch(written)
     if found is None:

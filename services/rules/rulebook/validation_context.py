@@ -13,12 +13,16 @@ from shared.contracts.vocabulary import Role
 
 @dataclass(frozen=True, slots=True)
 class LoadedFiles:
-    """The parts that could be read. ``trees`` know the locations; ``broken`` files are no YAML."""
+    """The parts that could be read. ``trees`` know the locations; ``broken`` files are no YAML.
+
+    ``faulty`` files have at least one value that could not be read, in whose place there is a harmless one.
+    """
 
     rulebook: Rulebook
     trees: Mapping[str, Node]
     broken: frozenset[str]
     report: FaultReport = field(default_factory=FaultReport)
+    faulty: frozenset[str] = frozenset()
 
     def unread(self, suffix: str) -> frozenset[str]:
         """Files of a kind that are no YAML, and those whose name is that of no kind: they may be meant."""
@@ -29,6 +33,13 @@ class LoadedFiles:
     def location(self, file: str, *path: str | int) -> Location:
         """The location of a single value, or of the key of anything larger."""
         return location_of(self.trees[file], *path) if file in self.trees else Location(file, 1, 1)
+
+    def is_mapping(self, file: str, *path: str) -> bool:
+        """Whether the keys at ``path`` could be read: False where another value is written in their place."""
+        node: Node | None = self.trees.get(file)
+        for part in path:
+            node = node.nodes.get(part) if isinstance(node, MappingNode) else None
+        return node is None or isinstance(node, MappingNode)
 
     def key_location(self, file: str, *path: str | int) -> Location:
         return key_location_of(self.trees[file], *path) if file in self.trees else Location(file, 1, 1)
@@ -79,6 +90,10 @@ class ValidationContext:
     def reads(self, name: str) -> bool:
         """Whether people.yaml, calendar.yaml, house.yaml or limits.yaml could be read: else nothing leans on it."""
         return self._file(name) in self.loaded.trees
+
+    def reads_whole(self, name: str) -> bool:
+        """Whether every value of such a file could be read, so that what it lacks is not only unread."""
+        return self.reads(name) and self._file(name) not in self.loaded.faulty
 
     @cached_property
     def templates(self) -> frozenset[str]:

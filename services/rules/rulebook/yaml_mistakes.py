@@ -152,6 +152,12 @@ class _Search:
             open_levels,  # of two that are as near, the one whose keys have a value on their line, as this one has
             key=lambda each: (abs(each - line.indent), bool(open_levels[each].value) is not bool(line.value), -each),
         )
+        like = open_levels[column]
+        if line.dashes and not like.dashes and (above_it := self._key_above(like)) in _LISTS:
+            first = self._sibling(like) or like
+            item = first.key or shortened(first.value)
+            sentence = f"“{above_it}” is a list: begin each item with a dash, “- {item}” too"
+            return Mistake(first.number + 1, first.indent + 1, sentence)
         return self._indented(line, column, f"“{line.key or shortened(line.value)}”", open_levels[column])
 
     def _indented(self, line: TextLine, column: int, name: str, like: TextLine) -> Mistake:

@@ -316,9 +316,10 @@ class _Builder:
             return
         before, known = next(reversed(parent.nodes.items()))
         if isinstance(known, ScalarNode) and isinstance(known.value, int) and key.isdigit():
-            sentence = f"several values stand in brackets: {before}: [{known.text}, {key}]"
-            self._report.add(location, sentence)
-            parent.nodes[before] = SequenceNode(known.location, (known, ScalarNode(location, key, int(key))))
+            self._several(parent, before, (known, ScalarNode(location, key, int(key))))
+        elif isinstance(known, ScalarNode | SequenceNode) and before in _OF_SEVERAL and _NAME.fullmatch(key):
+            earlier = known.nodes if isinstance(known, SequenceNode) else (known,)
+            self._several(parent, before, (*earlier, ScalarNode(location, key, key)))
         elif isinstance(known, ScalarNode):
             sentence = f"the comma before “{key}” ends the text of “{before}”; put the whole text in quotes"
             self._report.add(location, sentence)
@@ -326,6 +327,19 @@ class _Builder:
         else:
             self._report.add(location, f"“{key}” has no value; write “{key}: …”, or leave it out")
 
+    def _several(self, parent: _Open, key: str, items: tuple[Node, ...]) -> None:
+        """Values behind one key, with commas and without brackets: reported once, at the second."""
+        shown = ", ".join(each.text for each in items if isinstance(each, ScalarNode))
+        if not isinstance(parent.nodes[key], SequenceNode):
+            self._report.add(items[1].location, f"several values stand in brackets: {key}: [{shown}]")
+        parent.nodes[key] = SequenceNode(items[0].location, items)
+
+
+_OF_SEVERAL = frozenset(
+    {"as", "roles", "days", "choose", "document", "rules", "waits_for", "tell", "ask", "hand_over", "on"}
+)
+"""Keys that take several words."""
+_NAME = re.compile(r"[a-z][a-z_.]*")
 
 # ------------------------------------------------------------------ what a scalar means
 

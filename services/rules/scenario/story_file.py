@@ -3,7 +3,7 @@
 A story has people, and steps in order; an ``expect`` covers all effects since the previous one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any
@@ -94,7 +94,8 @@ def _read_effects(node: Node) -> tuple[Node, ...]:
     if not isinstance(node, ScalarNode):
         return items(node)
     if node.text != "nothing":
-        raise InvalidValue(f"“{node.text}” is no list of effects", node.text, ("nothing",))
+        sentence = f"“{node.text}” is no list of effects; write “expect: nothing” where there are none"
+        raise InvalidValue(sentence)
     return ()
 
 
@@ -483,4 +484,15 @@ def read_stories(files: Mapping[str, str]) -> tuple[tuple[Story, ...], list[File
             found += [Story.read(node, report) for node in tree.nodes]
         else:
             report.add(tree.location, "a test file is a list of stories, each beginning “- it: …”")
+    _report_same_names(found, report)
     return tuple(found), report.sorted()
+
+
+def _report_same_names(stories: Iterable[Story], report: FaultReport) -> None:
+    """A failed story is found by its name, so no two of one rule have the same."""
+    known: dict[tuple[str, str], int] = {}
+    for story in stories:
+        first = known.setdefault((story.rule, story.it), story.location.line)
+        if first != story.location.line:
+            sentence = f"the story on line {first} has the same name; say what this one shows"
+            report.add(story.key_location("it"), sentence)
