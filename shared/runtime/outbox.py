@@ -1,9 +1,9 @@
 """The transactional outbox: a ``Transaction`` writes what it publishes into a table, and the ``Relay`` sends it on.
 
-What a transaction publishes is sent if, and only if, it commits. The relay sends in the order of ids and deletes what
-the broker acknowledged. A record that the broker will never take is parked, and a topic that it refuses is left alone
-for a while: neither holds up the others. One process of a service relays at a time; a new leader waits until nothing
-that a lost one sent can still arrive, as a late copy of an old state must not overtake a newer one.
+What a transaction publishes is sent if, and only if, it commits. The relay sends in the order of ids, decisions last,
+and deletes what the broker acknowledged. A record that the broker will never take is parked, and a topic that it
+refuses is left alone for a while: neither holds up the others. One process of a service relays at a time; a new leader
+waits until nothing that a lost one sent can still arrive, as a late copy of an old state must not overtake a newer one.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from shared.contracts.envelope import Event, trace_headers
 from shared.contracts.errors import Malformed, Unprocessable
-from shared.contracts.topics import SERVICES, Topic, parked_topic
+from shared.contracts.topics import DECISIONS, SERVICES, Topic, parked_topic
 from shared.runtime.clock import Clock, machine_now
 from shared.runtime.failures import TRANSIENT_ERRORS
 from shared.runtime.kafka import RECORD_REFUSED, TOPIC_REFUSED, OutgoingRecord, Producer
@@ -342,7 +342,18 @@ class Relay:
         return list(self._blocked_topics)
 
     async def _send(self, connection: Connection, rows: Sequence[Any]) -> list[Any]:
-        """For each row its future, done, or the error that kept it back."""
+        """For each row its future, done, or the error that kept it back; decisions go once all others have arrived.
+
+        Who reads a decision finds what it asks of other services, or takes back, in their topics already.
+        """
+        results: dict[int, Any] = {}
+        for stage in _stages(rows):
+            failure = next((each for each in _errors_of(list(results.values())) if _is_general(each)), None)
+            found = [failure] * len(stage) if failure is not None else await self._send_together(connection, stage)
+            results |= zip((row["id"] for row in stage), found, strict=True)
+        return [results[row["id"]] for row in rows]
+
+    async def _send_together(self, connection: Connection, rows: Sequence[Any]) -> list[Any]:
         outgoing = [self._outgoing(row) for row in rows]
         traces = [traceparent_in(one.headers) for one in outgoing if isinstance(one, OutgoingRecord)]
         with publish_span({row["topic"] for row in rows}, traces, len(rows)):
@@ -369,6 +380,18 @@ class Relay:
         except ValueError:
             return Malformed("its headers cannot be read")
         return OutgoingRecord(self._topic_prefix + row["topic"], row["key"], row["value"], headers)
+
+
+def _stages(rows: Sequence[Any]) -> list[list[Any]]:
+    """The rows that are sent together: first what asks and tells, then the decisions, which say so."""
+    decisions = [row for row in rows if row["topic"] == DECISIONS.name]
+    others = [row for row in rows if row["topic"] != DECISIONS.name]
+    return [stage for stage in (others, decisions) if stage]
+
+
+def _is_general(error: BaseException | None) -> bool:
+    """An error of neither one record nor one topic."""
+    return error is not None and not isinstance(error, _REFUSALS)
 
 
 def outbox_channel(service: str) -> str:
