@@ -1,5 +1,5 @@
-"""Checks of templates and forms: the limits of Meta, the same content in every language, and every parameter known
-where the template is used.
+"""Checks of templates: the limits of Meta, the same content in every language, and every parameter known where the
+template is used.
 """
 
 import re
@@ -18,17 +18,12 @@ from services.rules.rulebook.built_in import (
     TAKE,
     TYPED_FIELDS,
 )
-from services.rules.rulebook.faults import FileFault, nearest_word
 from services.rules.rulebook.field_validation import FieldScope, present_if, present_unless
 from services.rules.rulebook.model import (
-    ACQUISITION_FIELDS,
     PARAMETER,
     AnswerAction,
     Category,
-    FieldKind,
-    FieldText,
     Form,
-    FormField,
     Location,
     Notification,
     Rule,
@@ -43,16 +38,12 @@ from services.rules.rulebook.rule_folder import stem
 from services.rules.rulebook.schema import is_language
 from services.rules.rulebook.validation_context import ValidationContext
 from services.rules.rulebook.yaml_lines import BEGINS_WITH_PARAMETER
-from shared.clients.file_types import KEPT_EXTENSIONS
 from shared.clients.whatsapp_limits import (
     BODY_LENGTH,
     BUTTON_TITLE_LENGTH,
     BUTTONS,
-    DOCUMENT_MEGABYTES,
-    LIST_ROWS,
     TEMPLATE_NAME,
 )
-from shared.contracts.writes import CreateAcquisition, WriteOperation
 
 # ------------------------------------------------------------------ where templates are used
 
@@ -398,137 +389,3 @@ def _braced(names: frozenset[str]) -> str:
 
 def _location(context: ValidationContext, template: Template, *path: str, root: str = "languages") -> Location:
     return context.loaded.location(template.location.file, root, *path)
-
-
-# ------------------------------------------------------------------ forms
-
-_SIZE_NOTE = "note: “max_mb” is judged when the size is known; WhatsApp seldom says it before the file is fetched"
-_KIND = re.compile(r"[a-z0-9]{1,8}")
-_TAKEN = frozenset(CreateAcquisition.__struct_fields__) - ACQUISITION_FIELDS
-
-
-def check_form(context: ValidationContext, form: Form) -> None:
-    check_languages(context, form.languages, form.location, f"the form “{form.name}”")
-    if form.record is not WriteOperation.CREATE_ACQUISITION:
-        location = context.loaded.location(form.location.file, "record")
-        context.report.add(location, f"a form records “{WriteOperation.CREATE_ACQUISITION}” and nothing else")
-    _check_record(context, form)
-    for field in form.fields:
-        _check_field(context, form, field)
-    for language, texts in form.languages.items():
-        _check_language(context, form, language, dict(texts))
-
-
-def size_notes(context: ValidationContext) -> Iterator[FileFault]:
-    """A warning for the author: ``max_mb`` has an effect only where the size of a file is known."""
-    for form in context.book.forms.values():
-        for field in form.fields:
-            if field.max_mb is not None:
-                location = context.loaded.key_location(form.location.file, "fields", field.name, "max_mb")
-                yield FileFault(location, _SIZE_NOTE)
-
-
-def check_defaults(context: ValidationContext, rule: Rule, form: Form) -> None:
-    """The defaults of a form are fields of the rule that collects it. An absent default is asked for."""
-    scope = FieldScope(rule.events, context.report, present=present_if(rule.condition))
-    for field in form.fields:
-        if field.default is not None:
-            scope.find(field.default.name, field.default.location)
-
-
-def _check_record(context: ValidationContext, form: Form) -> None:
-    """The record can take the form: it has a title, and no field with a name that the record uses itself."""
-    location = context.loaded.location(form.location.file, "fields")
-    title = next((field for field in form.fields if field.name == "title"), None)
-    is_read = context.loaded.is_mapping(form.location.file, "fields")
-    title_at = context.loaded.location(form.location.file, "fields", "title")
-    if context.report.has_fault_on(title_at):
-        is_read = False
-    if is_read and (title is None or not title.required or title.document):
-        context.report.add(location, f"“{form.record}” needs a field “title” with “required: true”")
-    files = [field for field in form.fields if field.document]
-    for field in files[1:]:
-        where = context.loaded.key_location(form.location.file, "fields", field.name)
-        context.report.add(where, f"a form has one field for files, and it is “{files[0].name}”")
-    for field in form.fields:
-        if field.name in _TAKEN:
-            where = context.loaded.key_location(form.location.file, "fields", field.name)
-            context.report.add(where, f"the record has a “{field.name}” of its own; name the field otherwise")
-
-
-def _check_field(context: ValidationContext, form: Form, field: FormField) -> None:
-    location = context.loaded.location(form.location.file, "fields", field.name)
-    for sentence in (*_kind_faults(field), *_text_faults(field), *_file_faults(field)):
-        context.report.add(location, f"“{field.name}” {sentence}")
-
-
-def _kind_faults(field: FormField) -> Iterator[str]:
-    if field.kind is FieldKind.CHOICE and not field.choose:
-        yield "is a choice and offers nothing; say “choose: [one, other]”"
-    if field.kind is FieldKind.DOCUMENT and not field.document:
-        yield "is a document of no kind; say “document: [pdf]”"
-    for options, kind in ((field.choose, FieldKind.CHOICE), (field.document, FieldKind.DOCUMENT)):
-        if options and field.kind is not kind:
-            yield f"is a {kind}, and has the type “{field.kind}”"
-    if field.longest is not None and field.kind in TYPED_FIELDS:
-        yield f"has the type “{field.kind}” and no “max”: its length is checked with it"
-
-
-def _text_faults(field: FormField) -> Iterator[str]:
-    if field.longest is not None and (field.choose or field.document):
-        yield "is no text and has no “max”"
-    if field.default is not None and (field.choose or field.document):
-        yield "is no text and has no “default”"
-    if len(set(field.choose)) < len(field.choose):
-        yield "names an option twice"
-    elif len(field.choose) == 1:
-        yield "offers one option, and nothing to choose"
-    if len(field.choose) > LIST_ROWS:
-        yield f"has {len(field.choose)} options; a list has at most {LIST_ROWS}"
-
-
-def _file_faults(field: FormField) -> Iterator[str]:
-    if field.choose and field.document:
-        yield "is a choice or a document, not both"
-    if field.max_mb is not None and not field.document:
-        yield "is no document and has no “max_mb”"
-    if field.max_mb is not None and field.max_mb > DOCUMENT_MEGABYTES:
-        yield f"takes up to {field.max_mb} MB; WhatsApp brings no file over {DOCUMENT_MEGABYTES} MB"
-    for kind in field.document:
-        if kind and not _KIND.fullmatch(kind):
-            yield f"takes “{kind}”, which is no kind of file; write its extension in small letters, like pdf"
-        elif kind and kind not in KEPT_EXTENSIONS:
-            yield f"takes “{kind}”, and such files are never kept; there are {', '.join(KEPT_EXTENSIONS)}"
-
-
-def _check_language(context: ValidationContext, form: Form, language: str, texts: dict[str, FieldText]) -> None:
-    location = context.loaded.location(form.location.file, "languages", language)
-    fields = {field.name: field for field in form.fields}
-    misspelt = {nearest_word(name, fields) for name in texts.keys() - fields.keys()}
-    for name in fields.keys() - texts.keys() - misspelt:
-        context.report.add(location, f"“{language}” does not ask for “{name}”")
-    for name, text in texts.items():
-        where = context.loaded.location(form.location.file, "languages", language, name)
-        if name not in fields:
-            context.report.unknown(where, f"the form has no field “{name}”", name, fields)
-            continue
-        _check_labels(context, form, fields[name], language, text)
-        for label in text.options.values():
-            if len(label) > BUTTON_TITLE_LENGTH:
-                context.report.add(
-                    where, f"“{label}” has {len(label)} characters; a label has at most {BUTTON_TITLE_LENGTH}"
-                )
-
-
-def _check_labels(context: ValidationContext, form: Form, field: FormField, language: str, text: FieldText) -> None:
-    """Each option has a label."""
-    where = context.loaded.location(form.location.file, "languages", language, field.name)
-    if context.report.has_fault_on(context.loaded.key_location(form.location.file, "fields", field.name)):
-        return  # the options could not be read, or are wrong
-    missing = [option for option in dict.fromkeys(field.choose) if option not in text.options]
-    for option in text.options.keys() - set(field.choose):
-        meant = nearest_word(option, missing)
-        missing = [each for each in missing if each != meant]
-        context.report.unknown(where, f"“{field.name}” has no option “{option}”", option, field.choose)
-    for option in missing:
-        context.report.repeated(where, f"“{language}” has no label for “{option}”")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from services.rules.rulebook.addressee_validation import check_team
 from services.rules.rulebook.faults import FaultReport, FileFault, nearest_word
+from services.rules.rulebook.form_validation import check_defaults, check_form, size_notes
 from services.rules.rulebook.loader import read_rulebook
 from services.rules.rulebook.model import (
     HandoverAction,
@@ -24,13 +25,10 @@ from services.rules.rulebook.rule_folder import RULE, read_folder, stem
 from services.rules.rulebook.rule_validation import check_rule
 from services.rules.rulebook.template_validation import (
     built_in_uses,
-    check_defaults,
-    check_form,
     check_languages,
     check_template,
     check_use,
     forms_of_step,
-    size_notes,
 )
 from services.rules.rulebook.validation_context import ValidationContext
 from shared.contracts.errors import Misconfigured
