@@ -1,5 +1,9 @@
 """``stet rules new``: the files of every job pass, and no file is overwritten."""
 
+import os
+import pty
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -78,3 +82,24 @@ def test_what_cannot_be_written_is_said_and_leaves_no_file(
     printed = capsys.readouterr()
     assert said in printed.out + printed.err
     assert not list(folder.rglob("*.rule.yaml"))
+
+
+def test_on_a_terminal_the_job_and_the_team_are_asked_until_they_are_known(folder: Path) -> None:
+    """A terminal of its own: the answers are typed, a wrong one is asked for again, an empty one is the default."""
+    controller, terminal = pty.openpty()
+    command = [sys.executable, "-m", "ops", "rules", "new", "proofs-out", "--folder", f"{folder}"]
+    process = subprocess.Popen(command, cwd=ROOT, stdin=terminal, stdout=subprocess.PIPE, stderr=terminal)  # noqa: S603 -- our own command
+    os.close(terminal)
+    os.write(controller, b"novels\nstages\n\n")
+    try:
+        out, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    shown = os.read(controller, 65_536).decode()
+    os.close(controller)
+    assert process.returncode == ExitCode.FINE, shown
+    assert shown.count("What is the rule about?") == len(("novels", "stages"))
+    assert "one of " in shown
+    assert "Which team owns it? [editorial]" in shown
+    assert b"stages/proofs-out.rule.yaml" in out
+    assert "owner: editorial" in (folder / "stages/proofs-out.rule.yaml").read_text("utf-8")
