@@ -3,6 +3,7 @@
 Events are the golden events of the contracts, with the story's values and people laid over them.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -194,7 +195,31 @@ def event_data(step: EventStep, people: StoryPeople) -> EventData:
     try:
         return convert(model, document)
     except ValidationError as error:
-        raise UnplayableStep(f"there is no such event: {describe_error(error, model)}") from None
+        raise UnplayableStep(f"there is no such event: {in_plain_words(describe_error(error, model))}") from None
+
+
+_WRONG_TYPE = re.compile(r"Expected ([a-z| ]+), got ([a-z]+)")
+_TYPES: Mapping[str, str] = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "a text",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a mapping, like {key: value}",
+    "date": "a date, like 2027-03-19",
+    "null": "nothing",
+}
+
+
+def in_plain_words(sentence: str) -> str:
+    """The sentence of the decoder without the words of programming."""
+    sentence = sentence.replace("Invalid RFC3339 encoded datetime", "it is no instant, like 2027-03-03T10:00:00Z")
+    sentence = sentence.replace("Invalid RFC3339 encoded date", "it is no date, like 2027-03-19")
+    found = _WRONG_TYPE.search(sentence)
+    if found is None:
+        return sentence
+    wanted = [_TYPES.get(each, each) for each in found[1].split(" | ") if each != "null"]
+    return sentence.replace(found[0], f"it is {_TYPES.get(found[2], found[2])}; {' or '.join(wanted)} belongs here")
 
 
 def _parties(given: Any, like: Any, people: StoryPeople) -> Any:
@@ -327,7 +352,9 @@ def _overlay_state(state: WorkObserved, path: str, changes: Mapping[str, object]
     try:
         return convert(WorkObserved, overlay(to_builtins(state), changes))
     except ValidationError as error:
-        raise UnplayableStep(f"“{path}” cannot be that: {describe_error(error, WorkObserved)}") from None
+        raise UnplayableStep(
+            f"“{path}” cannot be that: {in_plain_words(describe_error(error, WorkObserved))}"
+        ) from None
 
 
 def _set_sender_facts(facts: Facts, people: StoryPeople, changes: Mapping[str, object]) -> None:

@@ -25,7 +25,10 @@ def story(people: str, *steps: str) -> str:
             "“UK” is no country; use its two capital letters of ISO 3166, like GB (did you mean “GB”?)",
         ),
         ("812: {language: english}", "“english” is no language; use its code of ISO 639, like en or en_GB"),
-        ("812: {zone: Paris}", "“Paris” is no time zone; write a place, like Europe/London (did you mean “Europe/Paris”?)"),
+        (
+            "812: {zone: Paris}",
+            "“Paris” is no time zone; write a place, like Europe/London (did you mean “Europe/Paris”?)",
+        ),
     ],
 )
 def test_unknown_words_about_a_person_are_faults_at_their_place(person: str, sentence: str) -> None:

@@ -81,7 +81,11 @@ def test_a_wider_expectation_leaves_the_narrower_its_match() -> None:
         ("facts: {sender.known: true}", "of a sender only open_acquisition is a fact; the rest is in “people”"),
         (
             "{event: rights.approval_requested, with: {respond_by: soon}}",
-            "there is no such event: respond_by: ",
+            "there is no such event: respond_by: it is no date, like 2027-03-19",
+        ),
+        (
+            "{event: rights.approval_requested, with: {request_id: 7}}",
+            "there is no such event: request_id: it is a whole number; a text belongs here",
         ),
         (
             "{event: rights.approval_requested, with: {rights_holder: null}}",
