@@ -59,3 +59,18 @@ class MessageReason(StrEnum):
     UNREADABLE_ANSWER = "unreadable_answer"
     SERVER_ERROR = "server_error"
     LEASE_ENDED = "lease_ended"
+
+
+MAY_BE_PASSED = (
+    MessageReason.TEMPLATE_PAUSED,
+    MessageReason.TEMPLATE_PENDING,
+    MessageReason.TEMPLATE_REJECTED,
+    MessageReason.TEMPLATE_MISSING,
+    MessageReason.TEMPLATE_RECATEGORISED,
+    MessageReason.TEMPLATE_DISABLED,
+    MessageReason.TEMPLATE_THROTTLED,
+    MessageReason.BUDGET_SPENT,
+    MessageReason.PAUSED_BY_OPERATOR,
+    MessageReason.DOCUMENT_PENDING,
+)
+"""While a message waits for one of these, messages of other chains may pass its chain in their chat."""

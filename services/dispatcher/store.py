@@ -11,7 +11,7 @@ from msgspec import Struct, convert
 from services.dispatcher.message_state import EndedAttempt, TrackedMessage
 from services.dispatcher.payload import ContentDocument, MessageContent, RecipientAddress
 from services.dispatcher.planner import QueuedMessage
-from services.dispatcher.reasons import MessageReason
+from services.dispatcher.reasons import MAY_BE_PASSED, MessageReason
 from services.dispatcher.templates import TemplateState
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event
@@ -136,7 +136,9 @@ class MessageStore:
         ``moment`` is business and machine time.
         """
         columns = zip(*((one.line, _LANES[one.lane], one.capacity, one.head_start) for one in lanes), strict=True)
-        rows = await connection.fetch(QUERIES.find_due, self.tenant, *map(list, columns), *moment, list(busy), at_most)
+        rows = await connection.fetch(
+            QUERIES.find_due, self.tenant, *map(list, columns), *moment, list(busy), at_most, MAY_BE_PASSED
+        )
         return [_read_due(row) for row in rows]
 
     async def begin_attempts(
@@ -176,7 +178,7 @@ class MessageStore:
         return _ids(await connection.fetch(QUERIES.find_on_unknown_lines, self.tenant, list(lines), now, at_most))
 
     async def line_schedules(self, connection: Connection) -> dict[tuple[str, Lane], LineSchedule]:
-        rows = await connection.fetch(QUERIES.line_schedules, self.tenant)
+        rows = await connection.fetch(QUERIES.line_schedules, self.tenant, MAY_BE_PASSED)
         return {(row["line"], _LANE_OF_NUMBER[row["lane"]]): LineSchedule(row["next"], row["expires"]) for row in rows}
 
     async def waiting_by_lane(self, connection: Connection) -> dict[Lane, tuple[int, datetime | None]]:

@@ -67,8 +67,8 @@ where m.tenant = $1 and m.message_id = any (array(select message_id from earlier
 -- name: find_due
 -- Messages that may go now in lanes with capacity, by age: critical ones first, then, while both wait, nine normal ones for
 -- one of bulk; ``head_start`` is what earlier claims owe to the bulk. Never one of a person with a send in flight, and never
--- before an earlier message of the same chat that still waits, for whatever reason. Only where a chain waits for a template
--- or a document may messages of other chains pass it. What stands before a message, its person
+-- before an earlier message of the same chat that still waits, for whatever reason. Only where a chain waits for one
+-- of the reasons $10 may messages of other chains pass it. What stands before a message, its person
 -- and its window are found by their keys, one by one: a join that is planned while the tables are small reads all of them.
 select m.*, w.opened_at, t.state as template_state, t.category as template_category,
     case when p.current_id is null then p.person_id else c.person_id end as known,
@@ -96,7 +96,7 @@ from (
                         where t.tenant = $1 and t.person_id = q.person_id and t.line = q.line
                             and t.sequence <= e.sequence
                             and t.state in ('waiting', 'intent', 'uncertain') and (t.state = 'waiting') is true
-                            and (t.reason like 'template\_%' or t.reason in ('budget_spent', 'paused_by_operator', 'document_pending'))
+                            and t.reason = any ($10::text[])
                             and (t.sequence = e.sequence or t.chain = e.chain)
                     ))
                 limit 1
@@ -187,8 +187,9 @@ where tenant = $1 and state = 'waiting' and set_aside is null and not_before <= 
 limit $4;
 
 -- name: line_schedules
--- Per line and lane: the next instant at which a message may go (business time), not before the earlier ones of its chat, and the
--- first expiry. For a development clock; the cost grows with the square of a chat's length.
+-- Per line and lane: the next instant at which a message may go (business time), not before the earlier ones of its chat
+-- (but for those that wait for the reasons $2), and the first expiry. For a development clock; the cost grows with the
+-- square of a chat's length.
 select q.line, q.lane, min(q.expires_at) as expires, min(greatest(q.not_before, (
     select max(e.not_before) from messages e
     where e.tenant = $1 and e.person_id = q.person_id and e.line = q.line and e.sequence < q.sequence
@@ -196,7 +197,7 @@ select q.line, q.lane, min(q.expires_at) as expires, min(greatest(q.not_before, 
         and (e.chain = q.chain or not exists (
             select from messages t
             where t.tenant = $1 and t.person_id = q.person_id and t.line = q.line and t.sequence <= e.sequence
-                and t.state = 'waiting' and (t.reason like 'template\_%' or t.reason in ('budget_spent', 'paused_by_operator', 'document_pending'))
+                and t.state = 'waiting' and t.reason = any ($2::text[])
                 and (t.sequence = e.sequence or t.chain = e.chain)
         ))
 ))) as next
