@@ -33,6 +33,17 @@ def _runs_elsewhere(run_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stacks, "RUN", run_folder)
 
 
+@pytest.fixture
+def _broker_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stack that starts no broker: its test is about another process, and a broker takes long to start."""
+    monkeypatch.setenv("STET_KAFKA_BOOTSTRAP", NEIGHBOURS.kafka_bootstrap)
+
+
+@pytest.fixture
+def _servers_elsewhere(_broker_elsewhere: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STET_POSTGRES_DSN", NEIGHBOURS.postgres_dsn)
+
+
 def test_the_document_has_every_promised_address(tmp_path: Path) -> None:
     document = Layout(tmp_path).document(NEIGHBOURS)
     assert document.keys() >= PROMISED
@@ -78,6 +89,7 @@ async def test_two_stacks_run_side_by_side_and_leave_no_process(run_folder: Path
 
 
 @pytest.mark.integration
+@pytest.mark.usefixtures("_broker_elsewhere")
 async def test_a_database_that_died_is_reported_unless_it_was_killed_on_purpose() -> None:
     async with Stack.open(options=BARE) as stack:
         await stack.kill("postgres")
@@ -91,6 +103,7 @@ async def test_a_database_that_died_is_reported_unless_it_was_killed_on_purpose(
 
 
 @pytest.mark.integration
+@pytest.mark.usefixtures("_servers_elsewhere")
 async def test_business_time_starts_at_the_given_instant() -> None:
     start = datetime(2027, 3, 3, 9, tzinfo=UTC)
     name = "clocked"
@@ -106,6 +119,7 @@ async def test_business_time_starts_at_the_given_instant() -> None:
 
 
 @pytest.mark.integration
+@pytest.mark.usefixtures("_broker_elsewhere")
 async def test_a_process_that_does_not_start_is_named_and_the_others_end() -> None:
     options = StackOptions(services=(), simulators=("whatsapp",), arguments={"whatsapp": ("--no-such-option",)})
     with pytest.raises(ProcessFailed, match=r"(?s)^whatsapp ended with code 2.*--no-such-option"):
@@ -134,6 +148,7 @@ def announced(process: subprocess.Popen[str], name: str) -> dict[str, object]:
 
 
 @pytest.mark.integration
+@pytest.mark.usefixtures("_broker_elsewhere")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_up_runs_until_it_is_interrupted(how: signal.Signals, unique_suffix: str) -> None:
     with up(unique_suffix) as process:
@@ -148,6 +163,7 @@ def test_up_runs_until_it_is_interrupted(how: signal.Signals, unique_suffix: str
 
 
 @pytest.mark.integration
+@pytest.mark.usefixtures("_broker_elsewhere")
 def test_up_ends_with_an_error_when_a_process_ends_by_itself(unique_suffix: str) -> None:
     with up(unique_suffix) as process:
         pids = announced(process, unique_suffix)["pids"]
