@@ -44,6 +44,7 @@ EXCLUSIONS: Mapping[str, str] = {
     ExclusionReason.UNKNOWN_PERSON: "Consonance has sent no contact for this person",
     ExclusionReason.ERASED: "the person’s data was erased",
     ExclusionReason.NO_DOCUMENT: "the event names no address of the document that goes with the message",
+    ExclusionReason.UNLESS: "the “unless” of the step holds for this person",
 }
 """The exclusion reasons in a sentence; others are said by their word."""
 
@@ -300,17 +301,24 @@ class WhyNot:
     got: bool = False
 
 
+_GONE = frozenset({DeliveryState.DROPPED, DeliveryState.WITHDRAWN})
+"""Messages that were held, and will never go."""
+
+
 def why_not_by_chain(chain: Chain, rule: Rule | None, person: PersonId) -> WhyNot:
     """Why a chain that began did not write to a person; or that it did."""
     mine = [message for message in chain.messages if message.person_id == person]
     sent = [message for message in mine if message.requested_at is not None]
     if sent:
         return WhyNot([f"It did: {message_sentence(message)}." for message in sent], got=True)
-    if mine:
+    if any(message.delivery not in _GONE for message in mine):
         return WhyNot([f"Not yet: {message_sentence(mine[-1])}."])
     for index, state in enumerate(chain.steps):
         if (why := state.left_out.get(person)) is not None:
-            return WhyNot([f"They were left out of step {index + 1}: {exclusion_sentence(why)}."])
+            sentence = f"They were left out of step {index + 1}: {exclusion_sentence(why)}."
+            return WhyNot([sentence, *_unless_sentence(rule, index, why)])
+    if mine:
+        return WhyNot([f"The message for them was withdrawn before it went: {message_sentence(mine[-1])}."])
     others = sorted({message.person_id for message in chain.messages})
     told = f"Its messages went to {', '.join(others)}." if others else "It has written to nobody yet."
     empty = [
@@ -328,6 +336,13 @@ def why_not_by_chain(chain: Chain, rule: Rule | None, person: PersonId) -> WhyNo
         )
     ended = f" It ended “{chain.ended or chain.closing}”." if not chain.active else ""
     return WhyNot([f"They are not among those it addresses.{ended} {told}", *empty])
+
+
+def _unless_sentence(rule: Rule | None, step: int, why: str) -> Iterator[str]:
+    """Where the condition stands that left a person out."""
+    if why == ExclusionReason.UNLESS and rule is not None and step < len(rule.steps):
+        location = rule.steps[step].location
+        yield f"The condition belongs to the step at {location.file}:{location.line}."
 
 
 def why_not_by_conditions(judgement: RuleJudgement, event: str, at: datetime) -> WhyNot:

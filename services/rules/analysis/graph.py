@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from html import escape
 from textwrap import wrap
 
+from services.rules.matching.conditions import names_recipient
 from services.rules.rulebook.model import (
     Addressees,
     After,
@@ -73,6 +74,7 @@ def _step_text(step: Step) -> str:
     said = f" ({step.say})" if step.say else ""
     copied = f", copy to {_people(step.cc)}" if step.cc else ""
     unless = ", unless …" if step.unless else ""
+    unless = ", not to those for whom …" if step.unless and names_recipient(step.unless) else unless
     return " ".join(filter(None, words)) + written + told + said + copied + unless
 
 

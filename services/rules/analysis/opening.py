@@ -13,10 +13,18 @@ from typing import Any
 
 from services.rules.matching.satisfiability import PRESENT, SampleValues
 from services.rules.rulebook.built_in import RESERVED_PREFIX
-from services.rules.rulebook.catalogue import MESSAGE_RECEIVED, STAFF_ROLES, FieldType, party_fields, resolve
+from services.rules.rulebook.catalogue import (
+    MESSAGE_RECEIVED,
+    RECIPIENT,
+    STAFF_ROLES,
+    FieldType,
+    party_fields,
+    resolve,
+)
 from services.rules.rulebook.model import At, Rule, Rulebook, Team
 from services.rules.scenario.story_file import Story, StoryStep, read_stories
 from services.rules.scenario.story_world import golden_data
+from shared.clients.working_calendar import has_subdivision
 from shared.contracts import consonance
 from shared.contracts.vocabulary import Role, WorkRef
 
@@ -54,6 +62,11 @@ class Opening:
             number: each if _is_staff(each) else {**each, "country": country} for number, each in self.people.items()
         }
         return replace(self, people=moved)
+
+    def shared_with(self, other: "Opening") -> "Opening":
+        """The same where every second person is as in the other one."""
+        every_second = dict(list(other.people.items())[1::2])
+        return replace(self, people={number: every_second.get(number, each) for number, each in self.people.items()})
 
     def text(self, sentence: str, more: tuple[str, ...] = ()) -> str:
         """A story file with this story."""
@@ -110,7 +123,19 @@ def opening_of(book: Rulebook, rule: Rule, event: str, values: SampleValues) -> 
     """The opening at an event with these values; times of the rule lie ahead."""
     is_message = event == MESSAGE_RECEIVED
     steps = _message_steps(book, values) if is_message else event_steps(rule, event, values)
-    return Opening(rule.name, _people(book, rule, event, values), steps)
+    people = {number: _placed(each, values) for number, each in _people(book, rule, event, values).items()}
+    return Opening(rule.name, people, steps)
+
+
+def _placed(person: Mapping[str, object], values: SampleValues) -> Mapping[str, object]:
+    """The person with the country and language that a condition over the recipient needs; roles stay as they are."""
+    placed = {key: values[f"{RECIPIENT}.{key}"] for key in _PLACES if values.get(f"{RECIPIENT}.{key}") is not None}
+    if not has_subdivision(str(placed.get("country", person.get("country"))), str(placed.get("subdivision"))):
+        placed.pop("subdivision", None)
+    return {**person, **placed}
+
+
+_PLACES = ("country", "subdivision", "language")
 
 
 def event_steps(rule: Rule, event: str, values: SampleValues) -> tuple[str, ...]:
@@ -119,7 +144,7 @@ def event_steps(rule: Rule, event: str, values: SampleValues) -> tuple[str, ...]
     facts: dict[str, object] = {}
     said: dict[str, object] = {}
     for named, value in wanted.items():
-        if value == PRESENT or "answers_a_question" in named or named.startswith("chain."):
+        if value == PRESENT or "answers_a_question" in named or named.startswith(("chain.", "recipient.")):
             continue
         path = _SAID_BY_EVENT.get((event, named), named)
         (facts if _is_fact(event, path) else said)[path] = list(value) if isinstance(value, tuple) else value
@@ -164,7 +189,10 @@ def _people(book: Rulebook, rule: Rule, event: str, values: SampleValues) -> dic
     if event == MESSAGE_RECEIVED:
         known = bool(values.get("sender.known") or values.get("sender.roles"))
         roles = list(values.get("sender.roles") or ["author"]) if known else []  # type: ignore[call-overload]
-        people[_SENDER] = {"country": "GB", **({"roles": roles} if known else {"visitor": True})}
+        people[_SENDER] = {
+            "country": values.get("sender.country") or "GB",
+            **({"roles": roles} if known else {"visitor": True}),
+        }
     strangers = iter(range(_FIRST_STRANGER, _FIRST_STRANGER + 500))
     teams = dict.fromkeys((rule.owner, book.people.inbox))
     for who in addressed(rule):

@@ -13,17 +13,20 @@ from services.rules.analysis.exploration import Exploration, Move, State, explor
 from services.rules.analysis.opening import Opening, opening_of, own_rules, read_step
 from services.rules.conversation.chain import Chain, ChainMessage, Ending
 from services.rules.conversation.context import EndedChain, RequestedMessage, RequestedWrite
+from services.rules.matching.conditions import names_recipient
 from services.rules.matching.satisfiability import TooManyValuesError, both, solutions
 from services.rules.matching.self_starts import find_circles, operations_of
 from services.rules.rulebook.built_in import FINISH, TAKE
-from services.rules.rulebook.catalogue import STAFF_ROLES
+from services.rules.rulebook.catalogue import RECIPIENT, STAFF_ROLES
 from services.rules.rulebook.faults import FileFault
 from services.rules.rulebook.model import (
     ALWAYS,
     AnswerAction,
+    Compare,
     Condition,
     Location,
     NoneOf,
+    Operator,
     Rule,
     Rulebook,
     Step,
@@ -187,18 +190,25 @@ def _prove_course(book: Rulebook, rule: Rule, most: int, proof: Proof) -> None:
 
 
 def _openings(book: Rulebook, rule: Rule) -> Iterator[Opening]:
-    """All people reachable, with each ``unless`` true and false; then those outside gone, then all of them."""
+    """All people reachable, with each ``unless`` true and false; then those outside gone, then all of them.
+
+    One that names ``recipient`` is true for all people, for none, and for every second one.
+    """
     first: Opening | None = None
-    told: set[tuple[str, ...]] = set()
+    told: set[str] = set()
+    for_each: list[Opening] = []
     for event, condition in product(rule.events[:1], (ALWAYS, *_unlesses(rule))):
         try:
             opening, _ = find_start(book, rule, event, both(rule.condition, condition))
         except TooManyValuesError:
             continue
-        if opening is not None and opening.steps not in told:
-            told.add(opening.steps)
+        if opening is not None and repr(opening) not in told:
+            told.add(repr(opening))
             first = first or opening
+            for_each += [opening] if names_recipient(condition) else []
             yield opening
+    if len(for_each) > 1:
+        yield for_each[0].shared_with(for_each[-1])
     if first is not None:
         yield first.without(staff=False)
         yield first.without(staff=True)
@@ -331,7 +341,8 @@ def _missing_languages(book: Rulebook, rule: Rule, opening: Opening) -> Iterator
     """For each country of house.yaml with another language: the rule is played with people who live there."""
     small = alone(book, rule)
     for country, language in book.tenant.languages.items():
-        lacking = sorted(name for name in _outside_templates(rule) if not _has(book, name, language))
+        templates = _outside_templates(rule, country, language)
+        lacking = sorted(name for name in templates if not _has(book, name, language))
         if language == book.tenant.language or not lacking:
             continue
         sentence = f"“{rule.name}” can write to people whose language is “{language}”, which {', '.join(lacking)} lacks"
@@ -346,18 +357,36 @@ def _has(book: Rulebook, template: str, language: str) -> bool:
     return found is None or language in found.languages or language.partition("_")[0] in found.languages
 
 
-def _outside_templates(rule: Rule) -> set[str]:
-    """The templates that people outside the publisher can get: those of steps that do not address staff alone."""
+def _outside_templates(rule: Rule, country: str, language: str) -> set[str]:
+    """The templates that people outside the publisher, in this country, can get.
+
+    They are those of steps that neither address staff alone nor leave all people of the country out.
+    """
     found = set[str]()
     for step in rule.steps:
-        if step.say and not _staff_only(step.who):
+        reached = not _staff_only(step.who) and _may_reach(rule, step, country, language)
+        if step.say and reached:
             found.add(step.say)
-        found |= {question.say for question in questions_of(step) if not _staff_only(question.who)}
+        inner = (question for question in questions_of(step) if question.within)
+        found |= {question.say for question in inner if not _staff_only(question.who)}
         tells = [step.tell, *(answer.tell for answer in answers_of(step))]
         found |= {tell.say for tell in tells if tell is not None and not _staff_only(tell.who)}
     return found | {
         until.tell.say for until in rule.until if until.tell is not None and not _staff_only(until.tell.who)
     }
+
+
+def _may_reach(rule: Rule, step: Step, country: str, language: str) -> bool:
+    """Whether the ``unless`` of a step can be false for a person of this country and language."""
+    if step.unless is None or not names_recipient(step.unless):
+        return True
+    lives_there = Compare(f"{RECIPIENT}.country", Operator.IS, country)
+    speaks_it = Compare(f"{RECIPIENT}.language", Operator.IS, language)
+    reached = both(NoneOf(step.unless), lives_there, speaks_it)
+    try:
+        return any(next(iter(solutions(reached, event)), None) is not None for event in rule.events)
+    except TooManyValuesError:
+        return True
 
 
 def _staff_only(who: Iterable[object]) -> bool:

@@ -206,6 +206,7 @@ _REASONS: Mapping[ExclusionReason, str] = {
     ExclusionReason.UNKNOWN_PERSON: "The event names somebody of whom Consonance has said nothing.",
     ExclusionReason.ERASED: "Their data was erased.",
     ExclusionReason.NO_DOCUMENT: "The event names no address of the document that goes with the message.",
+    ExclusionReason.UNLESS: "The `unless` of the step holds for them.",
     ExclusionReason.NOT_STAFF: "A copy goes to staff alone, and they are in no team of people.yaml.",
 }
 """The meaning of each reason, for authors; one without a sentence stands by its name."""

@@ -11,6 +11,7 @@ from services.rules.conversation.context import DecisionContext, ExcludedPerson,
 from services.rules.conversation.fact_values import Absence
 from services.rules.conversation.handover import OFFER_BUTTONS, report_unclaimed
 from services.rules.conversation.outbound import MessageDraft, send_notice, send_to_recipient
+from services.rules.conversation.recipient_conditions import is_excepted
 from services.rules.conversation.recipients import (
     Cover,
     Recipient,
@@ -163,6 +164,9 @@ def _send_to_cover(context: DecisionContext, chain: Chain, message: ChainMessage
         return chain, False
     person = context.facts.people.get(cover.person_id)
     reason = exclusion_reason(context, person, cover.person_id, message.role or "")
+    step = context.rule_of(chain).steps[message.step]
+    if person is not None and message.answer is None and is_excepted(context, chain, step, person, message.role):
+        reason = ExclusionReason.UNLESS
     if person is None or reason is not None:
         left_out = reason or ExclusionReason.UNKNOWN_PERSON
         context.effects.append(ExcludedPerson(chain.chain_id, cover.person_id, left_out))

@@ -1,10 +1,10 @@
 """The context of one decision: the facts, the rulebook, the time, and the effects and reasons decided so far."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from msgspec import Raw, Struct
 
@@ -78,6 +78,7 @@ class ExclusionReason(StrEnum):
     WAITING = "waiting"  # their cap leaves no room now: the message is held
     NOT_STAFF = "not_staff"
     NO_DOCUMENT = "no_document"  # the event names no address of the document that goes with the message
+    UNLESS = "unless"  # the ``unless`` of the step holds for this person
 
 
 class RequestedMessage(Struct, frozen=True):
@@ -188,9 +189,17 @@ class DecisionContext:
     def rulebook_of(self, chain: Chain) -> Rulebook:
         return self.rulebook if chain.revision == self.rulebook.revision else self.rulebook_at(chain.revision)
 
-    def holds(self, condition: Condition | None, chain: Chain) -> bool:
-        """Whether the ``unless`` of a step holds now, for every event that the chain gathered; none never does."""
-        return condition is not None and all(self.holds_for(condition, one) for one in self.documents(chain))
+    def holds(self, condition: Condition | None, chain: Chain, recipient: Mapping[str, Any] | None = None) -> bool:
+        """Whether the ``unless`` of a step holds now, for every event that the chain gathered; none never does.
+
+        ``recipient`` has the values of the person for whom it is judged, where it is judged for each.
+        """
+        if condition is None:
+            return False
+        documents = self.documents(chain)
+        if recipient is not None:
+            documents = tuple(one.for_recipient(recipient) for one in documents)
+        return all(self.holds_for(condition, one) for one in documents)
 
     def holds_for(self, condition: Condition | None, document: FieldValues) -> bool:
         """Whether the ``unless`` of a write holds for one event."""

@@ -4,7 +4,7 @@ A ``Document`` looks up dotted paths, and computes only what is asked for. Value
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from functools import cache, lru_cache
 from typing import Any
@@ -49,7 +49,8 @@ _MODELS: Mapping[str, type[EventData]] = {
 class Document(Mapping[str, Any]):
     """``data`` is the event's, ``sender`` the person who wrote, ``chain`` the one it is evaluated for.
 
-    ``newer`` is the data of the event that ended the chain; its fields come before those of ``data``.
+    ``newer`` is the data of the event that ended the chain; its fields come before those of ``data``. ``recipient`` has
+    the values of the person a message goes to, where one is judged.
     """
 
     data: EventData
@@ -60,6 +61,7 @@ class Document(Mapping[str, Any]):
     sender: PersonId | None = None
     newer: EventData | None = None
     extra: Mapping[str, Any] | None = None
+    recipient: Mapping[str, Any] | None = None
     _known: dict[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, path: str) -> Any:
@@ -84,6 +86,10 @@ class Document(Mapping[str, Any]):
         if self.extra is not None and path in self.extra:
             return self.extra[path]
         return _reader(type(self.data), path)(self)
+
+    def for_recipient(self, values: Mapping[str, Any]) -> "Document":
+        """The same document for one person a message goes to."""
+        return replace(self, recipient=values, _known={})
 
     @property
     def work_id(self) -> WorkId | None:
@@ -241,6 +247,10 @@ def _sender(document: Document, rest: str) -> Any:
     }.get(rest)
 
 
+def _recipient(document: Document, rest: str) -> Any:
+    return None if document.recipient is None else document.recipient.get(rest)
+
+
 def _touches(document: Document, rest: str) -> Any:
     """Whether a confirmed field changed to a value that is neither the proposed one nor the one before."""
     if rest or document.chain is None or not isinstance(document.data, MetadataChanged):
@@ -296,6 +306,7 @@ _FACTS: dict[str, _Fact] = {
     "rights": _rights,
     "sender": _sender,
     "touches_request": _touches,
+    "recipient": _recipient,
 }
 
 

@@ -7,6 +7,7 @@ from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState
 from services.rules.conversation.completion import close_chain
 from services.rules.conversation.context import DecisionContext, is_due
 from services.rules.conversation.outbound import MessageDraft, send_to_recipient
+from services.rules.conversation.recipient_conditions import skips_everyone
 from services.rules.conversation.recipients import Recipient, resolve_recipients
 from services.rules.conversation.schedule import idle_due
 from services.rules.rulebook.catalogue import STAFF_ROLES
@@ -46,6 +47,8 @@ def offer_handover(context: DecisionContext, chain: Chain, offer: HandoverDraft)
         if people:
             handed = HandoverOffer(step=offer.step, answer=offer.answer, people=people, at=context.now)
             return chain.replace(handovers=(*chain.handovers, handed), unclaimed=False)
+    if offer.answer is None and skips_everyone(chain, offer.step):
+        return chain
     return report_unclaimed(context, chain, offer.step)
 
 
@@ -89,6 +92,17 @@ def owner_team(context: DecisionContext, chain: Chain) -> Addressees:
 def is_offer(message: ChainMessage) -> bool:
     """Whether a message offers the matter: a hand-over, or the reminder of one."""
     return OFFER_BUTTONS[0] in message.buttons
+
+
+def withdraw_offer(chain: Chain, message: ChainMessage) -> Chain:
+    """An offer that never went: its person is not among those who may take the matter."""
+    offers = (
+        offer.replace(people=tuple(one for one in offer.people if one != message.person_id))
+        if (offer.step, offer.answer) == (message.step, message.answer)
+        else offer
+        for offer in chain.handovers
+    )
+    return chain.replace(handovers=tuple(offer for offer in offers if offer.people))
 
 
 def offer_withdrawn_again(context: DecisionContext, chain: Chain) -> Chain:

@@ -16,6 +16,7 @@ from services.rules.conversation.chain import MAY_GO, UNSENT, Chain, ChainMessag
 from services.rules.conversation.context import DecisionContext, ExcludedPerson, ExclusionReason, RequestedMessage
 from services.rules.conversation.document import start_data
 from services.rules.conversation.fact_values import PersonFacts
+from services.rules.conversation.recipient_conditions import is_excepted, judged_for_each
 from services.rules.conversation.recipients import (
     Recipient,
     exclusion_reason,
@@ -70,11 +71,19 @@ def send_draft(
 
     ``but`` are people who have the same message already.
     """
-    resolved = resolve_recipients(context, chain, who, sender=sender)
+    step, before = context.rule_of(chain).steps[draft.step], chain
+    is_judged = draft.answer is None and judged_for_each(step) is not None
+    resolved = resolve_recipients(
+        context,
+        chain,
+        who,
+        sender=sender,
+        excepted=(lambda person, role: is_excepted(context, before, step, person, role)) if is_judged else None,
+    )
     chain = _exclude(context, chain, resolved.left_out, draft.step)
     for recipient in resolved.recipients:
         if recipient.person.person_id not in but:
-            chain = send_to_recipient(context, chain, recipient, draft)
+            chain = _send(context, chain, recipient, draft)
     return chain
 
 
@@ -84,7 +93,20 @@ def _exclude(context: DecisionContext, chain: Chain, left_out: Mapping[str, Excl
     return chain.exclude(step, {name: str(reason) for name, reason in left_out.items()}) if left_out else chain
 
 
+def exclude_excepted(context: DecisionContext, chain: Chain, person: PersonId, step: int) -> Chain:
+    """Leave a person out of a step because its ``unless`` holds for them."""
+    return _exclude(context, chain, {person: ExclusionReason.UNLESS}, step)
+
+
 def send_to_recipient(context: DecisionContext, chain: Chain, recipient: Recipient, draft: MessageDraft) -> Chain:
+    """Send a draft to one person, unless the step leaves them out by its ``unless``."""
+    step = context.rule_of(chain).steps[draft.step]
+    if draft.answer is None and is_excepted(context, chain, step, recipient.person, recipient.role):
+        return exclude_excepted(context, chain, recipient.person.person_id, draft.step)
+    return _send(context, chain, recipient, draft)
+
+
+def _send(context: DecisionContext, chain: Chain, recipient: Recipient, draft: MessageDraft) -> Chain:
     person = recipient.person
     message = ChainMessage(
         message_id=_message_id(chain, draft, person.person_id),

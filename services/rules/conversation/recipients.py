@@ -4,7 +4,7 @@ A role is looked up as a party field of the event, then among the event's partie
 then in people.yaml (by imprint first); then stand-ins are applied. A person is a recipient once for each step.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
@@ -60,11 +60,18 @@ class ResolvedRecipients:
 
     def add(self, recipient: Recipient) -> None:
         """Add a person once: one who stands in for several gets one message that stands for all of them."""
+        if self.left_out.get(recipient.person.person_id) is ExclusionReason.UNLESS:
+            del self.left_out[recipient.person.person_id]  # it does not hold for them in this role
         for index, known in enumerate(self.recipients):
             if known.person.person_id == recipient.person.person_id:
                 self.recipients[index] = known.merged(recipient)
                 return
         self.recipients.append(recipient)
+
+    def add_excepted(self, person: PersonId) -> None:
+        """Leave a person out by the step's ``unless``, if it holds in every role in which they are addressed."""
+        if all(known.person.person_id != person for known in self.recipients):
+            self.left_out.setdefault(person, ExclusionReason.UNLESS)
 
 
 class _Candidate(Struct, frozen=True):
@@ -74,9 +81,17 @@ class _Candidate(Struct, frozen=True):
 
 
 def resolve_recipients(
-    context: DecisionContext, chain: Chain, who: Addressees, *, sender: PersonId | None = None
+    context: DecisionContext,
+    chain: Chain,
+    who: Addressees,
+    *,
+    sender: PersonId | None = None,
+    excepted: Callable[[PersonFacts, str], bool] | None = None,
 ) -> ResolvedRecipients:
-    """All people that ``who`` addresses and who may be written to now, and why the others may not."""
+    """All people that ``who`` addresses and who may be written to now, and why the others may not.
+
+    ``excepted`` says of a person in a role whether the step leaves them out, whether or not they may be written to.
+    """
     resolved = ResolvedRecipients()
     document = context.document(chain)
     for name in who:
@@ -87,7 +102,7 @@ def resolve_recipients(
             if name == "told" and _is_away(context, one.person_id):
                 resolved.left_out[one.person_id] = ExclusionReason.ABSENT
             else:
-                _add_candidate(context, one, resolved, free=name in _ALREADY_ADMITTED)
+                _add_candidate(context, one, resolved, excepted, free=name in _ALREADY_ADMITTED)
     return resolved
 
 
@@ -153,7 +168,14 @@ def _team(context: DecisionContext, team: str) -> Iterator[_Candidate]:
         yield from (_Candidate(person_id_of_contact(context.tenant, contact), contact, role) for contact in contacts)
 
 
-def _add_candidate(context: DecisionContext, meant: _Candidate, resolved: ResolvedRecipients, *, free: bool) -> None:
+def _add_candidate(
+    context: DecisionContext,
+    meant: _Candidate,
+    resolved: ResolvedRecipients,
+    excepted: Callable[[PersonFacts, str], bool] | None,
+    *,
+    free: bool,
+) -> None:
     cover = None if free else find_cover(context, meant.person_id, meant.contact_id, meant.role)
     if cover is not None and cover.absent:
         resolved.left_out[meant.person_id] = ExclusionReason.ABSENT
@@ -161,6 +183,9 @@ def _add_candidate(context: DecisionContext, meant: _Candidate, resolved: Resolv
         return
     person_id = cover.person_id if cover is not None and cover.person_id is not None else meant.person_id
     person = context.facts.people.get(person_id)
+    if person is not None and excepted is not None and excepted(person, meant.role):
+        resolved.add_excepted(person_id)
+        return
     reason = exclusion_reason(context, person, person_id, meant.role, free=free)
     if reason is not None or person is None:
         resolved.left_out[person_id] = reason or ExclusionReason.UNKNOWN_PERSON

@@ -12,7 +12,9 @@ from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState
 from services.rules.conversation.completion import recount_after_exclusion
 from services.rules.conversation.context import DecisionContext, Reason, RequestedMessage, is_due
 from services.rules.conversation.fact_values import PersonFacts
+from services.rules.conversation.handover import withdraw_offer
 from services.rules.conversation.outbound import BODY_VALUE, MessageDraft
+from services.rules.conversation.recipient_conditions import is_excepted, judged_for_each
 from services.rules.conversation.recipients import Recipient, exclusion_reason
 from services.rules.conversation.rendering import reference_code
 from services.rules.rulebook.built_in import SHOW
@@ -83,7 +85,7 @@ def _release(context: DecisionContext, chain: Chain, message: ChainMessage) -> C
     If its person may not be written to any more, the others may be enough.
     """
     if _is_void(context, chain, message):
-        return chain.with_message(message.replace(delivery=DeliveryState.WITHDRAWN))
+        return _withdraw(context, chain, message)
     chain = outbound.request_message(context, chain, message)
     sent = chain.message(message.message_id)
     gone = chain.active and sent is not None and sent.delivery is DeliveryState.DROPPED
@@ -91,7 +93,24 @@ def _release(context: DecisionContext, chain: Chain, message: ChainMessage) -> C
 
 
 def _is_void(context: DecisionContext, chain: Chain, message: ChainMessage) -> bool:
-    return message.answer is None and context.holds(context.rule_of(chain).steps[message.step].unless, chain)
+    step = context.rule_of(chain).steps[message.step]
+    if message.answer is not None or step.unless is None:
+        return False
+    if judged_for_each(step) is None:
+        return context.holds(step.unless, chain)
+    person = context.facts.people.get(message.person_id)
+    return person is not None and is_excepted(context, chain, step, person, message.role)
+
+
+def _withdraw(context: DecisionContext, chain: Chain, message: ChainMessage) -> Chain:
+    """The message never goes: its person takes no part in a hand-over, and the answers of the others may be enough."""
+    chain = chain.with_message(message.replace(delivery=DeliveryState.WITHDRAWN))
+    if judged_for_each(context.rule_of(chain).steps[message.step]) is not None:
+        chain = outbound.exclude_excepted(context, chain, message.person_id, message.step)
+    if message.verb is Verb.HAND_OVER:
+        chain = withdraw_offer(chain, message)
+    is_answered = chain.active and any(given.final for given in chain.answers)
+    return recount_after_exclusion(context, chain, message) if is_answered else chain
 
 
 # ------------------------------------------------------------------ digests

@@ -10,6 +10,7 @@ from services.rules.conversation.context import DecisionContext, Reason, is_due
 from services.rules.conversation.document import MESSAGE_RECEIVED
 from services.rules.conversation.handover import HandoverDraft, offer_handover, remind_assignee, report_unclaimed
 from services.rules.conversation.outbound import MessageDraft, send_to_recipient
+from services.rules.conversation.recipient_conditions import is_excepted, judged_for_each, skips_everyone
 from services.rules.conversation.recipients import Recipient, unanswered_people
 from services.rules.conversation.release import release_messages
 from services.rules.conversation.schedule import next_due, runnable_step
@@ -60,7 +61,8 @@ def _done(chain: Chain, index: int) -> Chain:
     sent = [m.requested_at for m in chain.messages if m.step == index and m.answer is None and m.requested_at]
     state = chain.steps[index]
     at = max(sent, default=state.done_at or chain.base_at)
-    unreached = bool(state.left_out) and not outbound.has_reached_anyone(chain, index)
+    unreached = bool(state.left_out) and not skips_everyone(chain, index)
+    unreached = unreached and not outbound.has_reached_anyone(chain, index)
     chain = chain.complete_step(index, done_at=at, unreached=unreached)
     return chain.replace(base_at=max(at, chain.base_at))
 
@@ -68,7 +70,7 @@ def _done(chain: Chain, index: int) -> Chain:
 def run_step(context: DecisionContext, chain: Chain, step: Step) -> Chain:
     chain = _overtake(chain, context.rule_of(chain), step)
     context.add_reason(Reason.STEP_DUE, chain, str(step.index))
-    if context.holds(step.unless, chain):
+    if judged_for_each(step) is None and context.holds(step.unless, chain):
         chain = chain.replace(base_at=context.now)
         return chain.skip_step(step.index, done_at=context.now)
     chain, before = chain.begin_step(step.index, context.now), {message.message_id for message in chain.messages}
@@ -110,7 +112,9 @@ def _ask(context: DecisionContext, chain: Chain, step: Step) -> Chain:
     chain = outbound.send_draft(
         context, chain, step.who, step_draft(context, chain, step, step.say or "", tuple(step.answers))
     )
-    return chain if outbound.has_reached_anyone(chain, step.index) else report_unclaimed(context, chain, step.index)
+    if outbound.has_reached_anyone(chain, step.index) or skips_everyone(chain, step.index):
+        return chain
+    return report_unclaimed(context, chain, step.index)
 
 
 def _remind(context: DecisionContext, chain: Chain, step: Step) -> Chain:
@@ -123,8 +127,12 @@ def _remind(context: DecisionContext, chain: Chain, step: Step) -> Chain:
     for person_id in people:
         asked = next(m for m in reversed(chain.messages) if m.person_id == person_id and m.open and m.verb in _ASKING)
         person = context.facts.people.get(person_id)
-        if person is not None:
-            recipient = Recipient(person, asked.role or "unanswered", asked.on_behalf_of, asked.also_for)
+        if person is None:
+            continue
+        recipient = Recipient(person, asked.role or "unanswered", asked.on_behalf_of, asked.also_for)
+        if asked.answer is not None and is_excepted(context, chain, step, person, recipient.role):
+            chain = outbound.exclude_excepted(context, chain, person_id, step.index)
+        else:
             chain = send_to_recipient(context, chain, recipient, _reminder(context, chain, step, asked))
     return chain
 

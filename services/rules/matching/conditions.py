@@ -13,7 +13,8 @@ from typing import Any, assert_never
 from unicodedata import normalize
 
 from services.rules.identity_cache import cached_by_identity
-from services.rules.rulebook.model import AllOf, AnyOf, Compare, Condition, Field, NoneOf, Operator
+from services.rules.rulebook.catalogue import is_of_recipient
+from services.rules.rulebook.model import AllOf, AnyOf, Compare, Condition, Field, NoneOf, Operator, mentioned_fields
 from shared.contracts.ids import RuleId
 
 FieldValue = str | int | float | Decimal | bool | date | datetime | tuple[object, ...]
@@ -95,6 +96,12 @@ _TESTS: Mapping[Operator, Callable[[object, object], bool]] = {
 def holds(condition: Condition, values: FieldValues) -> bool:
     """Whether the condition holds of these values."""
     return _compiled(condition)(values)
+
+
+@cached_by_identity(most=4096)
+def names_recipient(condition: Condition) -> bool:
+    """Whether the condition is judged for each person a message goes to, and not for the whole step."""
+    return any(map(is_of_recipient, mentioned_fields(condition)))
 
 
 def compile_condition(condition: Condition) -> Predicate:

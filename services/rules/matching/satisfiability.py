@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import combinations
 
 from services.rules.matching.conditions import holds
-from services.rules.rulebook.catalogue import FieldSpec, FieldType, resolve
+from services.rules.rulebook.catalogue import CodeKind, FieldSpec, FieldType, resolve
 from services.rules.rulebook.model import (
     ALWAYS,
     AllOf,
@@ -163,10 +163,19 @@ def _values(spec: FieldSpec, literals: set[object]) -> Sequence[object]:  # noqa
 def _texts(spec: FieldSpec, literals: set[object]) -> Sequence[str]:
     """Those mentioned, and others that no comparison can tell apart; several, since fields may have to differ."""
     words = sorted(each for each in literals if isinstance(each, str))
+    if spec.code is not None:
+        return (*words, *[code for code in _CODES[spec.code] if code not in words][:2])
     if not spec.values:
         return (*words, "something", "something else")
     others = [word for word in spec.values if word not in words]
     return (*(word for word in words if word in spec.values), *others[:2])
+
+
+_CODES = {
+    CodeKind.COUNTRY: ("GB", "FR", "US", "DE", "NL", "IT", "ES", "PL"),
+    CodeKind.LANGUAGE: ("en", "fr", "de", "nl", "it", "es", "pl", "pt"),
+}
+"""Codes that stand for all that a condition does not mention; real ones, since people of a story have them."""
 
 
 def _lists(spec: FieldSpec, literals: set[object]) -> Sequence[tuple[object, ...]]:

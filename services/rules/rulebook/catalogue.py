@@ -37,9 +37,17 @@ class FieldType(StrEnum):
     RECORD = "record"
 
 
+class CodeKind(StrEnum):
+    COUNTRY = "country"
+    LANGUAGE = "language"
+
+
 @dataclass(frozen=True, slots=True)
 class FieldSpec:
-    """``values`` is the closed set of a text, or of a list's items; ``item`` is the type of a list's items."""
+    """``values`` is the closed set of a text, or of a list's items; ``item`` is the type of a list's items.
+
+    ``code`` says which codes a text has that is one of a large set.
+    """
 
     path: str
     type: FieldType
@@ -47,6 +55,7 @@ class FieldSpec:
     values: tuple[str, ...] = ()
     item: FieldType | None = None
     sentence: str = ""
+    code: "CodeKind | None" = None
 
 
 _PLAIN: tuple[tuple[type, FieldType], ...] = (
@@ -128,6 +137,9 @@ def _as_list(spec: FieldSpec, *, optional: bool) -> FieldSpec:
 
 MESSAGE_RECEIVED = "message.received"
 CHAIN = "chain"
+RECIPIENT = "recipient"
+"""The first part of the fields that are judged for each person a message goes to."""
+RECIPIENT_ROLE = f"{RECIPIENT}.role"
 STAFF_ROLES = frozenset(
     {
         Role.COMMISSIONING_EDITOR, Role.PRODUCTION_LEAD, Role.PRODUCTION_COORDINATOR, Role.MANAGING_EDITOR,
@@ -145,6 +157,7 @@ class FactGroup(StrEnum):
     RIGHTS = "rights"
     MESSAGE = "message"
     METADATA = "metadata"
+    RECIPIENT = "recipient"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +175,9 @@ def _fact(  # noqa: PLR0913 -- a row of the table below
     optional: bool = False,
     values: Iterable[str] = (),
     item: FieldType | None = None,
+    code: CodeKind | None = None,
 ) -> CatalogueFact:
-    return CatalogueFact(group, FieldSpec(path, kind, optional, tuple(map(str, values)), item, sentence))
+    return CatalogueFact(group, FieldSpec(path, kind, optional, tuple(map(str, values)), item, sentence, code))
 
 
 FACTS: tuple[CatalogueFact, ...] = (
@@ -207,7 +221,10 @@ FACTS: tuple[CatalogueFact, ...] = (
     _fact(FactGroup.MESSAGE, "sender.person_id", FieldType.TEXT, "Who wrote."),
     _fact(FactGroup.MESSAGE, "sender.display_name", FieldType.TEXT, "Their name, as Consonance or WhatsApp has it."),
     _fact(FactGroup.MESSAGE, "sender.known", FieldType.FLAG, "Whether they are a contact, and not a visitor."),
-    _fact(FactGroup.MESSAGE, "sender.country", FieldType.TEXT, "Their country, like FR.", optional=True),
+    _fact(
+        FactGroup.MESSAGE, "sender.country", FieldType.TEXT, "Their country, like FR.", optional=True,
+        code=CodeKind.COUNTRY,
+    ),
     _fact(FactGroup.MESSAGE, "sender.subdivision", FieldType.TEXT, "The part of it, like SCT.", optional=True),
     _fact(FactGroup.MESSAGE, "sender.language", FieldType.TEXT, "Their own language, like fr.", optional=True),
     _fact(
@@ -223,6 +240,26 @@ FACTS: tuple[CatalogueFact, ...] = (
         FactGroup.METADATA, "touches_request", FieldType.FLAG,
         "Whether a field under confirmation got a value other than the proposed one.",
     ),
+    _fact(FactGroup.RECIPIENT, "recipient.person_id", FieldType.TEXT, "Who gets the message; in `unless` alone."),
+    _fact(
+        FactGroup.RECIPIENT, "recipient.country", FieldType.TEXT,
+        "Their country, like FR; in `unless` alone, as all of `recipient`.", optional=True, code=CodeKind.COUNTRY,
+    ),
+    _fact(FactGroup.RECIPIENT, "recipient.subdivision", FieldType.TEXT, "The part of it, like SCT.", optional=True),
+    _fact(
+        FactGroup.RECIPIENT, "recipient.language", FieldType.TEXT,
+        "The language they are written to in, like fr: their own, else that of their country, else the house's.",
+        code=CodeKind.LANGUAGE,
+    ),
+    _fact(
+        FactGroup.RECIPIENT, RECIPIENT_ROLE, FieldType.TEXT,
+        "The role in which they are addressed; for a stand-in, that of the person they stand in for.", optional=True,
+    ),
+    _fact(
+        FactGroup.RECIPIENT, "recipient.roles", FieldType.LIST, "Their roles in Consonance.", optional=True,
+        values=Role, item=FieldType.TEXT,
+    ),
+    _fact(FactGroup.RECIPIENT, "recipient.staff", FieldType.FLAG, "Whether they are in a team of people.yaml."),
 )  # fmt: skip
 
 
@@ -262,6 +299,7 @@ def _facts_for(event: str, own: Mapping[str, FieldSpec]) -> Iterator[CatalogueFa
         FactGroup.RIGHTS: "rights_record_id" in own,
         FactGroup.MESSAGE: event == MESSAGE_RECEIVED,
         FactGroup.METADATA: event == "metadata.changed",
+        FactGroup.RECIPIENT: True,
     }
     maybe = "work.work_id" in own and own["work.work_id"].optional
     for fact in FACTS:
@@ -277,6 +315,8 @@ def resolve(events: tuple[str, ...], path: str, started_by: tuple[str, ...] = ()
     """
     head, _, rest = path.partition(".")
     if head == CHAIN and rest:
+        if is_of_recipient(rest):
+            return None
         found = resolve(started_by or events, rest)
         return found and replace(found, path=path)
     specs = [fields_of_event(event).get(path) for event in events]
@@ -289,7 +329,13 @@ def resolve(events: tuple[str, ...], path: str, started_by: tuple[str, ...] = ()
 def known_paths(events: tuple[str, ...], started_by: tuple[str, ...] = ()) -> frozenset[str]:
     """Every path that ``resolve`` finds, for the nearest right word."""
     now = {path for event in events for path in fields_of_event(event)}
-    return frozenset(now | {f"{CHAIN}.{path}" for event in started_by or events for path in fields_of_event(event)})
+    then = {path for event in started_by or events for path in fields_of_event(event) if not is_of_recipient(path)}
+    return frozenset(now | {f"{CHAIN}.{path}" for path in then})
+
+
+def is_of_recipient(path: str) -> bool:
+    """Whether a field is one of the person a message goes to, so that it has no value for the whole chain."""
+    return path.partition(".")[0] == RECIPIENT
 
 
 @cache

@@ -168,7 +168,7 @@ def _asked(condition: Condition) -> tuple[Compare, ...]:
     return tuple(each for each in found if each.field.partition(".")[0] not in _CHANGING)
 
 
-_CHANGING = frozenset({"work", "rights", "launch", "days_to", "sender", "chain"})
+_CHANGING = frozenset({"work", "rights", "launch", "days_to", "sender", "chain", "recipient"})
 """Facts are asked for again when the step is due, and may have changed."""
 
 

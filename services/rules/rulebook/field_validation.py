@@ -9,7 +9,16 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from functools import reduce
 
-from services.rules.rulebook.catalogue import FieldSpec, FieldType, known_paths, resolve
+from services.rules.rulebook.catalogue import (
+    CHAIN,
+    RECIPIENT,
+    CodeKind,
+    FieldSpec,
+    FieldType,
+    is_of_recipient,
+    known_paths,
+    resolve,
+)
 from services.rules.rulebook.faults import FaultReport
 from services.rules.rulebook.model import (
     AllOf,
@@ -24,24 +33,38 @@ from services.rules.rulebook.model import (
     comparisons,
     mentioned_fields,
 )
+from services.rules.rulebook.schema import InvalidValue, check_country, check_language
+
+_WHERE_RECIPIENT = (
+    f"“{RECIPIENT}” is each person that a message goes to, and can be named only in the “unless” of a step that tells, "
+    "asks, reminds or hands over"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class FieldScope:
-    """The fields that may be named at one place. ``present`` fields are there although their event may lack them."""
+    """The fields that may be named at one place. ``present`` fields are there although their event may lack them.
+
+    ``for_each``: the place is judged for each person a message goes to, so it may name ``recipient``.
+    """
 
     events: tuple[str, ...]
     report: FaultReport
     started_by: tuple[str, ...] = ()
     present: frozenset[str] = frozenset()
+    for_each: bool = False
 
     def find(self, path: str, location: Location) -> FieldSpec | None:
-        """The field; None if it is not declared, which is reported."""
+        """The field; None if it is not declared here, which is reported."""
         if not path:
+            return None
+        if is_of_recipient(path.removeprefix(f"{CHAIN}.")) and not (self.for_each and is_of_recipient(path)):
+            self.report.add(location, f"“{path}” is not known here: {_WHERE_RECIPIENT}")
             return None
         found = resolve(self.events, path, self.started_by)
         if found is None and self.events:
             known = known_paths(self.events, self.started_by)
+            known = known if self.for_each else frozenset(each for each in known if not is_of_recipient(each))
             self.report.unknown(location, f"{self._event_names()} has no “{path}”", path, known)
         return found
 
@@ -124,6 +147,9 @@ _TYPE_NAMES = {
 }
 
 
+_CODES = {CodeKind.COUNTRY: check_country, CodeKind.LANGUAGE: check_language}
+
+
 def check_condition(condition: Condition | None, scope: FieldScope) -> None:
     for compare in comparisons(condition) if condition else ():
         found = scope.find(compare.field, compare.location)
@@ -184,6 +210,11 @@ def check_literal(
         report.add(location, f"“{found.path}” is {_TYPE_NAMES.get(kind, kind)}, and “{written}” is none")
     elif found.values and isinstance(literal, str) and literal not in found.values:
         report.unknown(location, f"“{found.path}” is never “{literal}”", literal, found.values)
+    elif found.code is not None and isinstance(literal, str):
+        try:
+            _CODES[found.code](literal)
+        except InvalidValue as fault:
+            fault.report_to(report, location)
 
 
 def _is_of_type(literal: LiteralValue, kind: FieldType) -> bool:

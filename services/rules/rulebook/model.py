@@ -163,6 +163,10 @@ class Verb(StrEnum):
     GIVE_UP = "give_up"
 
 
+RECEIVED = frozenset({Verb.TELL, Verb.ASK, Verb.REMIND, Verb.HAND_OVER})
+"""Verbs whose step is a message to people."""
+
+
 class Severity(StrEnum):
     INFO = "info"
     WARNING = "warning"

@@ -1,6 +1,7 @@
 """Checks of one rule: its events, subject, conditions, people, steps, writes, and the events that end it."""
 
 from collections import Counter
+from dataclasses import replace
 
 from services.rules.rulebook.addressee_validation import (
     ANSWERING,
@@ -25,6 +26,7 @@ from services.rules.rulebook.contradictions import check_contradictions, check_n
 from services.rules.rulebook.field_validation import FieldScope, check_condition, present_if, present_unless
 from services.rules.rulebook.join_validation import check_joining
 from services.rules.rulebook.model import (
+    RECEIVED,
     AnswerAction,
     At,
     Field,
@@ -41,6 +43,7 @@ from services.rules.rulebook.model import (
     WriteAction,
 )
 from services.rules.rulebook.periods import PERIODS
+from services.rules.rulebook.recipient_validation import check_recipient_roles
 from services.rules.rulebook.template_validation import check_languages, check_use, uses_of
 from services.rules.rulebook.times import WHOLE_DAYS
 from services.rules.rulebook.validation_context import ValidationContext
@@ -71,8 +74,9 @@ def _check_step(context: ValidationContext, rule: Rule, step: Step) -> None:
     if step.verb is Verb.REMIND and not any(each.verb in _ASKING for each in before):
         context.report.add(step.location, "there is nothing to remind of: no question and no form comes before")
     scope = FieldScope(rule.events, context.report, present=present_if(rule.condition) | present_unless(step.unless))
-    check_condition(step.unless, scope)
+    check_condition(step.unless, replace(scope, for_each=step.verb in RECEIVED))
     check_contradictions(step.unless, context.report)
+    check_recipient_roles(context, rule, step)
     _check_people(context, rule, step)
     _check_time(context, rule, step, scope)
     _check_form(context, step.form, context.location(rule, "steps", step.index, "form"))

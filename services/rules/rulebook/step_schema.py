@@ -22,7 +22,7 @@ from services.rules.rulebook.action_schema import (
 )
 from services.rules.rulebook.condition_schema import ConditionSection
 from services.rules.rulebook.faults import FaultReport
-from services.rules.rulebook.model import Verb
+from services.rules.rulebook.model import RECEIVED, Verb
 from services.rules.rulebook.schema import Section, Text, mapping, only, word
 from services.rules.rulebook.times import AfterText, AtText
 from services.rules.rulebook.yaml_tree import MappingNode
@@ -44,7 +44,7 @@ class StepSection(Section):
     in_: Annotated[CountedIn, word(CountedIn, CountedIn.HOUSE)] = Field(CountedIn.HOUSE, alias="in")
     """The calendar in which “at” counts: the house's, or that of each receiver."""
     unless: ConditionSection | None = None
-    """A condition under which the step is skipped."""
+    """A condition under which the step is skipped; one that names ``recipient`` leaves out the people it holds for."""
 
     @classmethod
     def other_keys(cls) -> tuple[str, ...]:
@@ -67,7 +67,7 @@ class StepSection(Section):
         elif "in" in self.written and "at" not in self.written:
             sentence = "“in” goes with “at”; “after” always counts in the calendar of the people who are awaited"
             report.add(self.key_location("in"), sentence)
-        elif self.in_ is CountedIn.THEIRS and not any(verb in _RECEIVED for verb in verbs):
+        elif self.in_ is CountedIn.THEIRS and not any(verb in RECEIVED for verb in verbs):
             report.add(
                 self.key_location("in"), f"“{verbs[0] if verbs else 'this'}” has no receiver whose calendar it is"
             )
@@ -81,10 +81,6 @@ class StepSection(Section):
         timing = at or self.after
         unless = None if self.unless is None else self.unless.build()
         return model.Step(index, verb, self.location, timing=timing, unless=unless, **more)
-
-
-_RECEIVED = frozenset({Verb.TELL, Verb.ASK, Verb.REMIND, Verb.HAND_OVER})
-"""Verbs whose step is a message."""
 
 
 class CopyKeys(StepSection):

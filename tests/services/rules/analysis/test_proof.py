@@ -115,6 +115,33 @@ def test_a_language_that_a_template_lacks_is_shown_where_people_speak_it() -> No
     assert "country: FR" in example.story
 
 
+def test_a_language_is_not_missed_where_a_step_leaves_its_people_out() -> None:
+    english = TOLD.replace("  fr: {body: Il s’est passé quelque chose.}\n", "").replace("told", "english")
+    tell = "steps:\n  - tell: rights_holder\n    say: english\n"
+    files = {name: text for name, text in good_files().items() if not name.endswith((".rule.yaml", ".test.yaml"))}
+    files |= {"english.template.yaml": english, "good.rule.yaml": HEAD.format(name="good") + tell}
+    *_, proof = prove(check_files(files, tested=False).rulebook)
+    assert the_one(proof, Property.LANGUAGE)
+    for condition in ("recipient.country: [FR, BE]", "any: [{recipient.language: fr}, {work.cancelled: true}]"):
+        files["good.rule.yaml"] = HEAD.format(name="good") + tell + f"    unless: {{{condition}}}\n"
+        *_, proof = prove(check_files(files, tested=False).rulebook)
+        assert proof.found == []
+
+
+def test_a_course_is_played_for_people_left_out_and_others() -> None:
+    ask = ASK.replace("    answers", "    unless: {recipient.country: NL}\n    answers")
+    dropped = (
+        "  - after: 2 days\n    tell: [author, rights_holder]\n    say: told\n    unless: {recipient.country: GB}\n"
+    )
+    proof = proof_of(dropped=f"steps:\n{ask}{dropped}")
+    example = the_one(proof, Property.ENDS)
+    assert "ends as done although its question has no answer" in example.fault.sentence
+    assert not any("NL" in each.story for each in proof.found)
+    skipped = proof_of(skipped=f"steps:\n{ask}  - after: 2 days\n    give_up: no answer\n")
+    assert skipped.found == []
+    assert skipped.states > proof_of(good=GOOD).states
+
+
 def test_a_rule_with_a_form_holds() -> None:
     files = {n: text for n, text in good_files().items() if not n.endswith(".rule.yaml") or "/pitch." in n}
     *_, proof = prove(check_files(files, tested=False).rulebook)

@@ -23,6 +23,13 @@ POSSIBLE: dict[str, Condition] = {
     ),
     "two fields that differ": compare("old_due", Operator.LESS_THAN, Field("new_due")),
     "an absent field": compare("new_due", Operator.EXISTS, operand=False),
+    "somebody abroad": AllOf(
+        (
+            compare("recipient.country", Operator.IS_NOT, "GB"),
+            NoneOf(compare("recipient.country", Operator.ONE_OF, ("FR", "US"))),
+            compare("recipient.staff", Operator.IS, operand=False),
+        )
+    ),
     "one of two": AnyOf((compare(TEXT, Operator.IS, "a"), compare(TEXT, Operator.IS, "b"))),
 }
 IMPOSSIBLE: dict[str, Condition] = {
@@ -34,6 +41,7 @@ IMPOSSIBLE: dict[str, Condition] = {
         (compare("new_due", Operator.EXISTS, operand=False), compare("new_due", Operator.IS, Field("old_due")))
     ),
     "a fact of other events": compare("rights.status", Operator.IS, "licensed"),
+    "somebody without a language": compare("recipient.language", Operator.EXISTS, operand=False),
     "before itself": AllOf(
         (
             compare("old_due", Operator.LESS_THAN, Field("new_due")),

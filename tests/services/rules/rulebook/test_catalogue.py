@@ -76,6 +76,14 @@ def test_party_fields_are_people() -> None:
     assert party_fields("work.blocked") == {"owner", "escalation"}
 
 
+def test_the_recipient_is_known_for_every_event_but_not_of_the_event_that_began_a_chain() -> None:
+    for event in EVENTS:
+        assert resolve((event,), "recipient.country") is not None
+        assert not any(path == "recipient" for path in fields_of_event(event))
+    assert resolve(ASKED, "chain.recipient.country") is None
+    assert not any(path.startswith("chain.recipient.") for path in known_paths(ASKED))
+
+
 def test_every_fact_belongs_to_an_event_and_has_a_description() -> None:
     everywhere = {path for event in EVENTS for path in fields_of_event(event)}
     assert {fact.spec.path for fact in FACTS} <= everywhere
