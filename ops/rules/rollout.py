@@ -24,8 +24,9 @@ from ops.command_line import (
 )
 from ops.database import operator_pool
 from services.rules.rollout.activations import TrialKind, TrialResult, lock_log
+from services.rules.rollout.differences import untried_rules
 from services.rules.rulebook.validation import validate
-from shared.contracts.ids import TenantId
+from shared.contracts.ids import RuleId, TenantId
 from shared.runtime.clock import machine_now
 from shared.runtime.postgres import Pool, load_queries
 
@@ -329,12 +330,28 @@ async def _begin(pool: Pool, tenant: TenantId, plan: _Plan, reason: str, output:
             QUERIES.begin_trial, tenant, plan.kind, revision, stored["commit"], plan.share, list(plan.imprints),
             *plan.bounds, now, current_person(),
         )  # fmt: skip
+    untried = await _untried(pool, plan.kind, stored, active)
     print_result(
-        f"the rules {revision} are tried as a {plan.kind}: stet rules rollout status",
-        {"trial": number, "kind": plan.kind, "revision": revision},
+        f"the rules {revision} are tried as a {plan.kind}: stet rules rollout status{_untried_text(untried)}",
+        {"trial": number, "kind": plan.kind, "revision": revision, "untried": untried},
         output,
     )
     return ExitCode.FINE
+
+
+async def _untried(
+    pool: Pool, kind: TrialKind, stored: Mapping[str, Any], active: Mapping[str, Any] | None
+) -> list[RuleId]:
+    """The recurring rules that the trial does not show."""
+    known = await pool.fetch(QUERIES.find_revisions, active["revision"]) if active is not None else ()
+    proposed, acting = (validate(dict(orjson.loads(one["files"]))).rulebook for one in (stored, *(known or (stored,))))
+    return untried_rules(kind, acting, proposed)
+
+
+def _untried_text(rules: Sequence[RuleId]) -> str:
+    if not rules:
+        return ""
+    return f"\nnot tried, since recurring rules start by the revision in force: {', '.join(rules)}"
 
 
 @app.command("abort")

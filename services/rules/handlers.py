@@ -260,7 +260,8 @@ class RulesHandlers:
             return False
         chains = await self._listed_chains(tx, rule, book)
         people = {person for chain in chains for person in chain.people()}
-        facts = await self._load_facts(tx, RequiredFacts(people={*people, *staff_ids(book, self.tenant)}))
+        staff = {person for tried in force.rulebooks for person in staff_ids(tried, self.tenant)}
+        facts = await self._load_facts(tx, RequiredFacts(people=people | staff))
         events, work = period_events(book, rule, occurrence, facts, chains, tx.now), self._begin(force)
         for event in events:
             self._decide(tx, event, facts, work)

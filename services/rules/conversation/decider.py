@@ -196,9 +196,13 @@ class Decider:
             context.add_reason(Reason.NOTHING_MATCHED)
 
     def _start_period(self, context: DecisionContext, event: Event, data: PeriodStarted) -> None:
-        """A recurring rule is due: start it, and no other rule, where its condition holds."""
+        """A recurring rule is due: start it, and no other rule, where its condition holds.
+
+        A revision that is tried may have no such rule, or one that is not recurring.
+        """
         rule = self.rulebook.rules.get(data.rule)
-        if rule is None:
+        if rule is None or rule.every is None:
+            context.add_reason(Reason.NOTHING_MATCHED)
             return
         document = Document(data, context.facts, self.rulebook.calendar, context.now)
         trigger = RuleTrigger(event, rule.events[0], document)

@@ -12,6 +12,7 @@ from enum import StrEnum
 from services.rules.conversation.context import Reason, RequestedMessage, RequestedWithdrawal, RequestedWrite
 from services.rules.conversation.decider import Decision
 from services.rules.conversation.facts import Facts
+from services.rules.rollout.activations import TrialKind
 from services.rules.rulebook.model import Rule, Rulebook
 from shared.contracts.ids import ChainId, RuleId
 from shared.contracts.messages import SendMessage
@@ -65,6 +66,22 @@ def _has_same_steps(old: Rule, new: Rule | None) -> bool:
 
 def _shape(rule: Rule) -> tuple[object, ...]:
     return len(rule.until), *((step.verb, step.form, tuple(sorted(step.answers))) for step in rule.steps)
+
+
+def untried_rules(kind: TrialKind, active: Rulebook, proposed: Rulebook) -> list[RuleId]:
+    """The recurring rules of a proposed revision that its trial does not show, since periods start by the one in force.
+
+    Under a canary these are all that are new or changed. A shadow judges a changed one whenever the old one starts, and
+    misses those that start at other times or list something else.
+    """
+
+    def is_shown(rule: Rule, old: Rule | None) -> bool:
+        if old is None or kind is TrialKind.CANARY:
+            return rule == old
+        return (rule.every, rule.listing) == (old.every, old.listing)
+
+    recurring = (rule for rule in proposed.rules.values() if rule.every is not None)
+    return sorted(rule.name for rule in recurring if not is_shown(rule, active.rules.get(rule.name)))
 
 
 def judge_beside(acting: Decision, judge: Callable[[], Decision]) -> set[DifferenceKey]:

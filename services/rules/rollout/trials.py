@@ -21,6 +21,7 @@ from services.rules.conversation.required_facts import is_opt_out
 from services.rules.rollout.activations import QUERIES, Trial, in_share
 from services.rules.rollout.differences import DifferenceKey, DifferenceKind, facts_under, judge_beside
 from services.rules.rollout.revisions import Engine, RevisionsInForce, TriedRevision
+from services.rules.rulebook.periods import PeriodStarted
 from shared.contracts.envelope import Event
 from shared.contracts.ids import PersonId, TenantId, derive_id
 from shared.contracts.messages import MessageFailed
@@ -54,7 +55,7 @@ class TrialDecider:
         canary = self.force.canary
         if canary is not None:
             self._observe_event(canary, event, facts)
-            if in_share(canary.trial, event.partitionkey, partial(_imprint, event, facts, self.force.active, now)):
+            if self._is_for_canary(canary, event, facts, now):
                 return self._decide_by_canary(canary, event, facts, now)
         active, shadow = self.force.active, self.force.shadow
         decision = active.decider.decide(event, facts, now)
@@ -63,6 +64,12 @@ class TrialDecider:
             judge = partial(shadow.engine.decider.decide, event, seen, now)
             self._count(shadow.trial, judge_beside(decision, judge), event.id)
         return active, decision
+
+    def _is_for_canary(self, canary: TriedRevision, event: Event, facts: Facts, now: datetime) -> bool:
+        """A recurring rule is about no work and no person, so none of them is in the share."""
+        if isinstance(event.data, PeriodStarted):
+            return False
+        return in_share(canary.trial, event.partitionkey, partial(_imprint, event, facts, self.force.active, now))
 
     def decide_due(self, chain: Chain, facts: Facts, now: datetime) -> tuple[Engine, Decision]:
         """Decide the due steps of a chain; the canary does where the chain began under it."""

@@ -3,8 +3,8 @@
 import asyncio
 import json
 import shutil
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,23 @@ from typing import Any
 import pytest
 
 from dev.postgres import login_of
-from services.rules.rollout.activations import Trial, TrialKind, in_share
-from shared.contracts.ids import Line, Revision
+from services.rules.conversation.context import Reason
+from services.rules.conversation.fact_values import PersonFacts
+from services.rules.conversation.facts import Facts
+from services.rules.conversation.recurrence import latest_occurrence, period_events
+from services.rules.rollout.activations import Activation, Trial, TrialKind, in_share
+from services.rules.rollout.differences import DifferenceKind, untried_rules
+from services.rules.rollout.revisions import Engine, RevisionsInForce, TriedRevision, decider_of
+from services.rules.rollout.trials import TrialDecider
+from services.rules.rulebook.built_in import add_built_in_rules
+from services.rules.rulebook.loader import load
+from services.rules.rulebook.model import Rulebook
+from services.rules.rulebook.registry import RulebookRegistry
+from services.rules.rulebook.rule_folder import read_folder
+from shared.contracts.envelope import Event
+from shared.contracts.ids import ContactId, Line, Revision, RuleId, person_id_of_contact
 from tests.ops.stet_command import run_stet
-from tests.services.rules.rulebooks import BOOK
+from tests.services.rules.rulebooks import BOOK, good_files
 from tests.services.rules.rules_service import TENANT, RulesUnderTest, person_observed, rules_under_test, text_message
 
 NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
@@ -38,6 +51,122 @@ def test_a_canary_of_imprints_is_for_their_works_alone() -> None:
     assert in_share(canary(0, 7, 9), KEYS[0], lambda: 9)
     assert not in_share(canary(1, 7, 9), KEYS[0], lambda: 8)
     assert not in_share(canary(1, 7, 9), KEYS[0], lambda: None)
+
+
+RECURRING = Path(__file__).parents[1] / "language" / "recurring"
+
+
+def force_of(kind: TrialKind, old: str, new: str) -> RevisionsInForce:
+    """The recurring rules of the tests in force, and a revision tried for all in which ``old`` is ``new``."""
+    files = good_files() | read_folder(RECURRING)
+    changed = files | {"report.rule.yaml": files["report.rule.yaml"].replace(old, new)}
+    active, tried = (
+        Engine(decider_of(book, RulebookRegistry(book), (b"key",)), None) for book in map(load_good, (files, changed))
+    )
+    trial = Trial(1, kind, tried.revision, None, 1.0, ())
+    one = TriedRevision(trial, tried)
+    is_canary = kind is TrialKind.CANARY
+    activation = Activation(1, active.revision, None, NOW)
+    return RevisionsInForce(activation, (trial,), active, *((None, one) if is_canary else (one, None)))
+
+
+def facts_with_manager() -> Facts:
+    facts, manager = Facts(TENANT), ContactId(40)
+    person = person_id_of_contact(TENANT, manager)
+    facts.set_person(
+        PersonFacts(person_id=person, contact_id=manager, display_name="Mia", country="GB", reachable=True)
+    )
+    return facts
+
+
+def load_good(files: Mapping[str, str]) -> Rulebook:
+    book, faults = load(files)
+    assert book is not None, faults
+    return add_built_in_rules(book)
+
+
+def period_of(force: RevisionsInForce, facts: Facts) -> Event:
+    """The event of the newest period of the rule “report” as it is in force."""
+    book = force.active.rulebook
+    rule = book.rules[RuleId("report")]
+    assert rule.every is not None
+    occurrence = latest_occurrence(rule.every, book.calendar.office, NOW)
+    assert occurrence is not None
+    (event,) = period_events(book, rule, occurrence, facts, (), NOW)
+    return event
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("say: report_due", "say: report_noted"),
+        ("every: last working day", "every: 1st working day"),
+        ("every: last working day of the quarter at 16:00", "on: rights.expiring"),
+    ],
+)
+def test_a_recurring_rule_starts_by_the_revision_in_force_also_under_a_canary_for_all(old: str, new: str) -> None:
+    force, facts = force_of(TrialKind.CANARY, old, new), facts_with_manager()
+    decider = TrialDecider(force)
+    engine, decision = decider.decide(period_of(force, facts), facts, NOW)
+    assert engine is force.active
+    (chain,) = (chain for chain in decision.changes.chains.values() if chain.rule == "report")
+    assert (chain.revision, chain.messages[0].say) == (force.active.revision, "report_due")
+    assert decider._judged == {}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "counted"),
+    [
+        ("after: 1 week", "after: 2 weeks", {DifferenceKind.MOVED}),
+        ("severity: info", "severity: warning", set()),
+        (
+            "every: last working day of the quarter at 16:00",
+            "on: rights.expiring",
+            {DifferenceKind.NOT_STARTED, DifferenceKind.MESSAGE_LOST},
+        ),
+        ("every: last working day", "every: 1st working day", set()),
+    ],
+)
+def test_a_shadow_judges_a_changed_recurring_rule_whenever_the_one_in_force_starts(
+    old: str, new: str, counted: set[DifferenceKind]
+) -> None:
+    force, facts = force_of(TrialKind.SHADOW, old, new), facts_with_manager()
+    decider = TrialDecider(force)
+    decider.decide(period_of(force, facts), facts, NOW)
+    assert decider._judged == {1: 1}
+    assert {kind for _, rule, kind in decider._differing if rule == "report"} == counted
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "by_shadow", "by_canary"),
+    [
+        ("after: 1 week", "after: 1 week", [], []),
+        ("after: 1 week", "after: 2 weeks", [], ["report"]),
+        ("every: last working day", "every: 1st working day", ["report"], ["report"]),
+        ("every: last working day of the quarter at 16:00", "on: rights.expiring", [], []),
+    ],
+)
+def test_the_recurring_rules_that_a_trial_does_not_show_are_known(
+    old: str, new: str, by_shadow: list[str], by_canary: list[str]
+) -> None:
+    active, proposed = (one for one in force_of(TrialKind.SHADOW, old, new).rulebooks)
+    assert untried_rules(TrialKind.SHADOW, active, proposed) == by_shadow
+    assert untried_rules(TrialKind.CANARY, active, proposed) == by_canary
+    without = replace(active, rules={name: rule for name, rule in active.rules.items() if name != "report"})
+    assert set(untried_rules(TrialKind.SHADOW, without, active)) == {"report"}
+
+
+def test_a_canary_without_the_recurring_rule_does_not_keep_it_from_starting() -> None:
+    force, facts = force_of(TrialKind.CANARY, "", ""), facts_with_manager()
+    assert force.canary is not None
+    book = force.canary.engine.rulebook
+    gone = replace(book, rules={name: rule for name, rule in book.rules.items() if name != "report"})
+    engine = Engine(decider_of(gone, RulebookRegistry(gone), (b"key",)), None)
+    assert engine.decider.decide(period_of(force, facts), facts, NOW).reasons == (Reason.NOTHING_MATCHED,)
+    canary = TriedRevision(force.canary.trial, engine)
+    used, decision = TrialDecider(replace(force, canary=canary)).decide(period_of(force, facts), facts, NOW)
+    assert used is force.active
+    assert any(chain.rule == "report" for chain in decision.changes.chains.values())
 
 
 @dataclass
