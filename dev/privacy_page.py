@@ -71,6 +71,7 @@ _KEPT = {
     Retention.MEDIA: "`STET_KEEP_MEDIA_DAYS`",
     Retention.REPORTS: "`STET_KEEP_INBOX_DAYS`",
     Retention.INPUTS: "`STET_KEEP_DECISION_INPUTS_DAYS`",
+    Retention.COSTS: "`STET_KEEP_COST_DAYS`",
     Retention.SOURCE: "while Consonance shows it",
     Retention.PERSON: "while the person is known",
     Retention.CONFIGURATION: "until it is replaced",

@@ -32,7 +32,7 @@ from shared.runtime.clock import Clock
 from shared.runtime.leader import LeaderLease
 from shared.runtime.postgres import Pool, connect, load_queries
 from shared.runtime.progress import Partition
-from shared.runtime.retention import Expiry, delete_expired, deletion
+from shared.runtime.retention import Expiry, delete_expired, deletion, old_erasures
 from shared.runtime.service import Process, service_process
 from shared.runtime.settings import load_settings
 
@@ -138,6 +138,8 @@ async def main() -> None:
         process.task("gauges", parts.monitor.update_gauges)
         old = (RETENTION.delete_old_messages, RETENTION.delete_old_withdrawals, RETENTION.delete_old_windows)
         expiries = [Expiry(deletion(process.pool, query), settings.keep_messages_days) for query in old]
+        expiries.append(Expiry(deletion(process.pool, RETENTION.delete_old_charge_totals), settings.keep_cost_days))
+        expiries.append(old_erasures(process.pool, settings.keep_inbox_days))
         process.task("retention", lambda: delete_expired(process.clock, expiries))
         process.audit(*audit_hops())
         process.add_idle_check(parts.monitor.idle)

@@ -30,3 +30,12 @@ with gone as (
     ) returning person_id
 )
 select count(*) from gone;
+
+-- name: delete_old_charge_totals
+-- The counts of days long ago, by which costs are shown.
+with gone as (
+    delete from charge_totals where ctid in (
+        select ctid from charge_totals where day < ($1::timestamptz at time zone 'UTC')::date limit $2
+    ) returning day
+)
+select count(*) from gone;

@@ -25,6 +25,14 @@ class DispatcherSettings(ServiceSettings, CostSettings):
     keep_messages_days: Annotated[
         int, Field(ge=7, description="For how many days messages are kept after their last status, with their texts.")
     ] = 400
+    keep_cost_days: Annotated[
+        int,
+        Field(
+            ge=62,
+            description="For how many days the numbers of messages by day, country, category and rule are kept, from "
+            "which costs are shown.",
+        ),
+    ] = 1100
 
     whatsapp_graph_url: Annotated[
         str,

@@ -39,7 +39,7 @@ from shared.runtime.erasure import ErasureWorker
 from shared.runtime.health import IdleCheck, IdleStatus, Route
 from shared.runtime.leader import LeaderLease
 from shared.runtime.postgres import connect as connect_database
-from shared.runtime.retention import Expiry, delete_expired
+from shared.runtime.retention import Expiry, delete_expired, old_erasures
 from shared.runtime.service import Process, service_process
 from shared.runtime.settings import load_settings
 
@@ -105,6 +105,7 @@ def _start_erasing(parts: _Parts) -> None:
     expiries = (
         Expiry(files.delete_expired, settings.keep_media_days),
         Expiry(parts.erasures.expire_visitors, settings.keep_visitors_days),
+        old_erasures(process.pool, settings.keep_inbox_days),
     )
     process.task("retention", lambda: delete_expired(process.clock, expiries))
 

@@ -15,7 +15,7 @@ from services.rules.rulebook.registry import RulebookRegistry
 from services.rules.settings import RulesActivation, RulesSettings
 from services.rules.waiting_events import TOPICS
 from shared.runtime.postgres import Pool, load_queries
-from shared.runtime.retention import Expiry, delete_expired, deletion
+from shared.runtime.retention import Expiry, delete_expired, deletion, old_erasures
 from shared.runtime.service import service_process
 from shared.runtime.settings import load_settings
 from shared.runtime.telemetry import get_logger
@@ -46,6 +46,7 @@ async def main() -> None:
         old = (RETENTION.delete_old_chains, RETENTION.delete_old_answers)
         expiries = [Expiry(deletion(process.pool, query), settings.keep_chains_days) for query in old]
         expiries.append(Expiry(deletion(process.pool, RETENTION.delete_old_file_reports), settings.keep_inbox_days))
+        expiries.append(old_erasures(process.pool, settings.keep_inbox_days))
         process.task("retention", lambda: delete_expired(process.clock, expiries))
         process.task("inputs", lambda: recorded_inputs.delete_old(process.pool, kept))
         process.audit(*audit_hops(settings))

@@ -46,6 +46,7 @@ class Retention(StrEnum):
     REPORTS = "reports"
     """As long as the ids of handled events."""
     INPUTS = "decision_inputs"
+    COSTS = "costs"
     SOURCE = "source"
     """As long as Consonance shows the record."""
     PERSON = "person"
@@ -310,7 +311,7 @@ TABLES: dict[str, tuple[TableData, ...]] = {
             f"and requested_at <= {_ASKED}",
         ),
         TableData("charges", "which messages WhatsApp charges for, by their ids", Erasure.NONE, Retention.MESSAGES),
-        TableData("charge_totals", _MACHINERY, Erasure.NONE, Retention.CONFIGURATION),
+        TableData("charge_totals", _MACHINERY, Erasure.NONE, Retention.COSTS),
         TableData(
             "documents",
             "the addresses of documents to send, while a message needs them",

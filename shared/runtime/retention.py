@@ -9,6 +9,7 @@ import asyncpg
 
 from shared.contracts.errors import Unavailable
 from shared.runtime.clock import Clock
+from shared.runtime.erasure import QUERIES as ERASURES
 from shared.runtime.failures import TRANSIENT_ERRORS, record_loop_error
 from shared.runtime.postgres import Pool
 from shared.runtime.telemetry import get_logger
@@ -38,6 +39,11 @@ def deletion(pool: Pool, query: str) -> Delete:
         return int(await pool.fetchval(query, before, _ROWS))
 
     return delete
+
+
+def old_erasures(pool: Pool, days: int) -> Expiry:
+    """Records of completed erasures: kept until nothing of the person can come any more, as the ids of events are."""
+    return Expiry(deletion(pool, ERASURES.delete_completed_erasures), days)
 
 
 async def delete_expired(clock: Clock, expiries: Sequence[Expiry]) -> None:

@@ -29,7 +29,7 @@ from shared.runtime.erasure import (
 )
 from shared.runtime.postgres import Pool, load_queries, session_settings
 from shared.runtime.redaction import PersonWords
-from shared.runtime.retention import Expiry, delete_expired_once, deletion
+from shared.runtime.retention import Expiry, delete_expired_once, deletion, old_erasures
 
 NOW = datetime(2027, 3, 3, 10, tzinfo=UTC)
 _COLUMNS = """
@@ -69,13 +69,17 @@ _ATTEMPT = """
 insert into attempts (tenant, message_id, attempt, wording, begun_at, machine_at, lease_until)
 values ('t', 'm', 1, 'w', now(), now(), now())
 """
+_CHARGES_OF_A_DAY = """
+insert into charge_totals (tenant, day, line, country, category, pricing_type, rule, messages)
+values ('t', ($1::timestamptz at time zone 'UTC')::date, 'main', 'GB', 'utility', 'regular', 'r', 7)
+"""
 _REPORTED_FILE = """
 insert into media_files (tenant, file_id, person_id, verdict, reported_at) values ('t', 'f', 'p1', 'clean', $1)
 """
 _AWAITED_FILE = "insert into media_awaited (tenant, file_id, write_id) values ('t', 'f', 'w1')"
 _EXPIRING = {
     "rules": ("delete_old_chains", "delete_old_answers", "delete_old_file_reports"),
-    "dispatcher": ("delete_old_messages", "delete_old_withdrawals", "delete_old_windows"),
+    "dispatcher": ("delete_old_messages", "delete_old_withdrawals", "delete_old_windows", "delete_old_charge_totals"),
     "writeback": ("delete_old_writes", "delete_old_files"),
 }
 
@@ -209,6 +213,17 @@ async def test_an_erasure_that_fails_holds_no_other_up(postgres_database: str) -
         assert [row["passes"] for row in passes] == [0, 1]
 
 
+@pytest.mark.integration
+async def test_records_of_completed_erasures_go_and_open_ones_stay(postgres_database: str) -> None:
+    seed = "insert into erasures (tenant, person_id, requested_at, words, next_at, completed_at) values "
+    rows = "('t', 'old', $1, '{}', null, $1), ('t', 'open', $1, '{Ana}', $1, null)"
+    async with service_pool(postgres_database, "dispatcher") as pool:
+        await pool.execute(seed + rows, NOW)
+        assert await delete_expired_once(NOW + timedelta(days=9), [old_erasures(pool, 10)]) == 0
+        assert await delete_expired_once(NOW + timedelta(days=11), [old_erasures(pool, 10)]) == 1
+        assert [row["person_id"] for row in await pool.fetch("select person_id from erasures")] == ["open"]
+
+
 async def _assert_no_placeholder_is_a_word(dsn: str) -> None:
     """An erased person, or one without a name, is not searched for by what stands in its place."""
     async with service_pool(dsn, "rules") as pool:
@@ -242,9 +257,10 @@ async def _assert_no_placeholder_is_a_word(dsn: str) -> None:
             (
                 _MESSAGE,
                 _ATTEMPT,
+                _CHARGES_OF_A_DAY,
             ),
-            ("attempts",),
-            1,
+            ("attempts", "charge_totals"),
+            2,
         ),
     ],
 )
