@@ -1,6 +1,6 @@
 # Everything one types in this repository; `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup up demo chaos cluster erasure fuzz check test bench rules rule-pages schemas image runtime docs lock dashboards pictures measure format lint types imports rule-files build-files dependencies spelling unused unit
+.PHONY: help setup up demo chaos year cluster erasure fuzz check test bench rules rule-pages schemas image runtime docs lock dashboards pictures measure format lint types imports rule-files build-files dependencies spelling unused unit
 
 PYTHON := .venv/bin/python
 READY := .venv/.ready
@@ -31,6 +31,9 @@ test: $(READY) ## run everything: the checks, then all tests on a real broker an
 
 chaos: $(READY) ## kill and freeze everything under load, then judge the delivery promise (SEED=n, MINUTES=m)
 	@$(PYTHON) -m dev.chaos --seed $(or $(SEED),1) --minutes $(or $(MINUTES),2)
+
+year: $(READY) ## play a year of traffic on the virtual clock with every sweep, then judge whether each table is flat (MONTHS=n, SEED=n)
+	@$(PYTHON) -m dev.year --months $(or $(MONTHS),13) --seed $(or $(SEED),1)
 
 cluster: $(READY) ## build the images and try them on a real Kubernetes: stories, policies, kills, a rollout, a restore (NODE=path/to/node.sh, or CONTEXT=name; ONLY=step; KEEP=1)
 	@$(PYTHON) -m dev.cluster $(if $(NODE),--node $(NODE)) $(if $(CONTEXT),--context $(CONTEXT)) $(if $(ONLY),--only $(ONLY)) $(if $(KEEP),--keep)

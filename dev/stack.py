@@ -34,12 +34,16 @@ ReportStep = Callable[[str], None]
 
 @dataclass(frozen=True)
 class StackOptions:
-    """Differences from an ordinary stack: fewer processes, more settings by service, more arguments by simulator."""
+    """Differences from an ordinary stack: fewer processes, more settings by service, more arguments by simulator.
+
+    ``ready_seconds`` is how long a process may take to be ready.
+    """
 
     services: tuple[str, ...] = SERVICES
     simulators: tuple[str, ...] = SIMULATORS
     settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     arguments: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    ready_seconds: float = _READY_SECONDS
 
 
 class Stack:
@@ -123,7 +127,7 @@ class Stack:
             await self.postgres.start()
         else:
             await self.children[name].start()
-            await _until_ready(self.children[name], self.layout.ready_url(name))
+            await _until_ready(self.children[name], self.layout.ready_url(name), self._options.ready_seconds)
         self._down.discard(name)
 
     async def _start(self) -> None:
@@ -207,9 +211,9 @@ async def _run_all(*jobs: Coroutine[object, object, None]) -> None:
         raise failures.exceptions[0] from None
 
 
-async def _until_ready(child: Child, address: str) -> None:
+async def _until_ready(child: Child, address: str, seconds: float) -> None:
     async with aiohttp.ClientSession() as session:
-        await child.wait_until(lambda: _is_ready(session, address), _READY_SECONDS)
+        await child.wait_until(lambda: _is_ready(session, address), seconds)
 
 
 async def _is_ready(session: aiohttp.ClientSession, address: str) -> bool:

@@ -89,15 +89,19 @@ class VirtualClock:
         async with aiohttp.ClientSession() as session:
             await self._settled(session, within)
 
-    async def run_until(self, instant: datetime, within: float = _SETTLE_SECONDS) -> None:
+    async def run_until(
+        self, instant: datetime, within: float = _SETTLE_SECONDS, at_least: timedelta = timedelta(0)
+    ) -> None:
         """Let business time reach ``instant``, stopping at everything due on the way.
 
-        Raises NotIdle where the processes need more than ``within`` seconds of machine time at one stop.
+        Each step is ``at_least`` so long: what falls due within it is done at its end, as by a process that was busy
+        until then. Raises NotIdle where the processes need more than ``within`` seconds of machine time at one stop.
         """
         async with aiohttp.ClientSession() as session:
             poll = await self._settled(session, within)
             while self._clock.now() < instant:
-                self._clock.set(min(poll.next_due or instant, instant))
+                now = self._clock.now()
+                self._clock.set(min(max(poll.next_due or instant, now + at_least), instant))
                 poll = await self._settled(session, within)
 
     async def run_for(self, span: timedelta, within: float = _SETTLE_SECONDS) -> None:

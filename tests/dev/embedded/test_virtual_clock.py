@@ -83,6 +83,14 @@ async def test_time_stops_at_everything_due_and_waits_until_it_is_done(clock: De
     assert clock.now() == at(60)
 
 
+async def test_steps_may_be_longer_and_then_do_several_things_at_their_end(clock: DevelopmentClock) -> None:
+    rules = SimulatedProcess(clock, [at(10), at(20), at(50), at(200)])
+    async with served(rules=rules.report) as addresses:
+        await VirtualClock(clock, addresses).run_until(at(240), at_least=timedelta(minutes=30))
+    assert rules.done_at == [at(30), at(30), at(60), at(200)]
+    assert clock.now() == at(240)
+
+
 async def test_time_does_not_run_past_the_requested_instant(clock: DevelopmentClock) -> None:
     rules = SimulatedProcess(clock, [at(10), at(90)])
     async with served(rules=rules.report) as addresses:

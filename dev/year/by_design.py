@@ -1,0 +1,22 @@
+"""The tables that may grow for longer than a year, each with the reason and the setting that bounds it, if any."""
+
+from collections.abc import Mapping
+
+_PSEUDONYM = (
+    "one row for each person, without a setting: an erased stranger leaves the pseudonym, and a merged one the id, "
+    "so that what names them later is known to be about them (docs/privacy.md)"
+)
+_EVIDENCE = (
+    "proof of what was agreed, without a setting: as long as the agreement can be disputed "
+    "(docs/operations/evidence.md)"
+)
+
+BY_DESIGN: Mapping[str, str] = {
+    **{f"{service}.people": _PSEUDONYM for service in ("ingest", "rules", "dispatcher", "writeback")},
+    **{f"writeback.evidence_{part}": _EVIDENCE for part in ("chains", "entries", "keys")},
+    "rules.rights_records": (
+        "the state of each rights record, without a setting: while Consonance shows it, and no event says when it no "
+        "longer does"
+    ),
+    "rules.consent_ledger": "every STOP and START with the message that proves it, while the person is known",
+}

@@ -1,0 +1,64 @@
+"""Judges whether tables are flat: as many rows at the end as once the longest retention had passed. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+TOLERANCE = 0.10
+"""Between two equal phases of the traffic: what is due on a holiday comes a day later."""
+FEW = 8
+"""Rows by which a small table may differ."""
+
+
+class Finding(StrEnum):
+    FLAT = "flat"
+    EMPTY = "empty"
+    BY_DESIGN = "grows by design"
+    GROWS = "GROWS"
+
+
+@dataclass(frozen=True)
+class TableSize:
+    rows: int
+    bytes: int
+
+
+Sizes = Mapping[str, TableSize]
+"""By ``schema.table``."""
+
+
+@dataclass(frozen=True)
+class TableVerdict:
+    """``reason`` says why a table may grow, and until when its rows are kept."""
+
+    name: str
+    finding: Finding
+    reason: str = ""
+
+
+def judge(earlier: Sizes, later: Sizes, by_design: Mapping[str, str]) -> list[TableVerdict]:
+    """One for each table that is there at the end; ``by_design`` are those that may grow, with the reason."""
+    return [_judge_table(name, earlier.get(name, TableSize(0, 0)), later[name], by_design) for name in sorted(later)]
+
+
+def _judge_table(name: str, earlier: TableSize, later: TableSize, by_design: Mapping[str, str]) -> TableVerdict:
+    if earlier.rows == later.rows == 0:
+        return TableVerdict(name, Finding.EMPTY)
+    if later.rows - earlier.rows <= max(FEW, TOLERANCE * earlier.rows):
+        return TableVerdict(name, Finding.FLAT)
+    if name in by_design:
+        return TableVerdict(name, Finding.BY_DESIGN, by_design[name])
+    return TableVerdict(name, Finding.GROWS)
+
+
+def faults(
+    verdicts: Sequence[TableVerdict], counts: Sequence[Mapping[str, int]], by_design: Sequence[str]
+) -> list[str]:
+    """Sentences for what is wrong; none where every table is flat. ``counts`` is the traffic, by measurement."""
+    growing = [f"{one.name} grows, and nothing says that it may" for one in verdicts if one.finding is Finding.GROWS]
+    known = {one.name for one in verdicts}
+    missing = [
+        f"{name} is said to grow by design, but there is no such table" for name in by_design if name not in known
+    ]
+    idle = sorted({kind for each in counts for kind, number in each.items() if number == 0})
+    return [*growing, *missing, *(f"the traffic had no {kind}, so nothing is shown of their tables" for kind in idle)]
