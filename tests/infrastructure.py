@@ -22,12 +22,16 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
 
 from dev.kafka import EmbeddedKafka
 from dev.postgres import EmbeddedPostgres, give_passwords
+from dev.processes import family_of
+from shared.runtime.topic_setup import create_topics
 from tests import containers
 
 ROOT = Path(__file__).parent.parent
+_TEMPLATE = "migrated"
 _LENT_SETTINGS = {"fsync": "off", "full_page_writes": "off"}
 """Of the server that all tests share, which no test kills: a database for each test writes much, and is thrown away."""
 Server = TypeVar("Server", EmbeddedKafka, EmbeddedPostgres)
@@ -104,10 +108,64 @@ async def own_postgres(run_folder: Path) -> AsyncIterator[EmbeddedPostgres]:
         await postgres.stop()
 
 
+@pytest.fixture(scope="module")
+def _kafka_of_file() -> Iterator[EmbeddedKafka]:
+    with _embedded(EmbeddedKafka) as kafka:
+        yield kafka
+
+
+@pytest.fixture(scope="module")
+def _postgres_of_file() -> Iterator[EmbeddedPostgres]:
+    with _embedded(EmbeddedPostgres) as postgres:
+        _in_a_loop(_execute(postgres.dsn, f'CREATE DATABASE "{_TEMPLATE}"'))
+        _migrate(at_database(postgres.dsn, _TEMPLATE))
+        yield postgres
+
+
+@pytest.fixture
+async def killable_kafka(_kafka_of_file: EmbeddedKafka) -> AsyncIterator[EmbeddedKafka]:
+    """A broker of the file's own: a test may kill, freeze and start it, and the next one finds it running."""
+    yield _kafka_of_file
+    await _recover(_kafka_of_file)
+
+
+@pytest.fixture
+async def killable_postgres(_postgres_of_file: EmbeddedPostgres) -> AsyncIterator[EmbeddedPostgres]:
+    """A server of the file's own: a test may kill, freeze and start it, and the next one finds it running."""
+    yield _postgres_of_file
+    await _recover(_postgres_of_file)
+
+
+@pytest.fixture
+async def killable_database(killable_postgres: EmbeddedPostgres, unique_suffix: str) -> str:
+    """The address of a migrated database of the test's own on ``killable_postgres``."""
+    name = f"test_{unique_suffix}"
+    await _execute(killable_postgres.dsn, f'CREATE DATABASE "{name}" TEMPLATE "{_TEMPLATE}"')
+    return at_database(killable_postgres.dsn, name)
+
+
+async def _recover(server: EmbeddedKafka | EmbeddedPostgres) -> None:
+    """Thaw or start a server that a test left frozen or dead."""
+    for process in family_of(server.child.pid):
+        process.resume()
+    if not server.child.alive:
+        await server.start()
+
+
 @pytest.fixture
 def run_folder() -> Iterator[Path]:
     with _scratch() as folder:
         yield folder
+
+
+async def declare_topics(bootstrap: str, prefix: str) -> None:
+    """Create every topic under ``prefix``, as ``stet topics create`` does in a process of its own."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        await create_topics(admin, prefix, replication=1)
+    finally:
+        await admin.close()
 
 
 def at_database(dsn: str, name: str) -> str:

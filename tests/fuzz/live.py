@@ -33,8 +33,9 @@ from shared.contracts.whatsapp import WebhookConfirmed, WebhookGapOpened
 from shared.runtime.clock import machine_now
 from tests.fuzz.corpus import frame, pushed, webhooks
 from tests.fuzz.mutations import Mutator
+from tests.infrastructure import declare_topics
 from tests.services.ingest.payloads import CONTEXT
-from tests.services.ingest.service import WEBHOOK_SECRET, IngestProcess, create_topics, ingest_process, signed
+from tests.services.ingest.service import WEBHOOK_SECRET, IngestProcess, ingest_process, signed
 
 _AT_ONCE = 8
 _TOPICS = (WHATSAPP_MESSAGES, WHATSAPP_STATUSES, WHATSAPP_ACCOUNT, CONSONANCE_EVENTS)
@@ -153,7 +154,7 @@ class Live:
 async def running(bootstrap: str, dsn: str, folder: Path) -> AsyncIterator[Live]:
     lines = {line: number for number, line in frame().lines.items()}
     service = ingest_process(bootstrap, dsn, folder, STET_WHATSAPP_LINES=orjson.dumps(lines).decode())
-    await create_topics(service, folder)
+    await declare_topics(service.bootstrap, service.prefix)
     await service.start()
     try:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session:

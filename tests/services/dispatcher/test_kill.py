@@ -31,7 +31,7 @@ from tests.dev.whatsapp.simulator_under_test import (
     SimulatorUnderTest,
     running_simulator,
 )
-from tests.infrastructure import ROOT
+from tests.infrastructure import ROOT, declare_topics
 from tests.services.dispatcher.dispatcher_under_test import TENANT, person_observed, send_request, status_of, wait_until
 
 pytestmark = pytest.mark.integration
@@ -114,7 +114,7 @@ async def service(
         "STET_WHATSAPP_LINES": orjson.dumps({"main": MAIN}).decode(),
     }  # fmt: skip
     service = DispatcherProcess(settings, run_folder, simulator, webhook)
-    await (await service.run("ops", "topics", "create")).run()
+    await declare_topics(kafka_bootstrap, f"{unique_suffix}.")
     yield service
     await service.end()
 

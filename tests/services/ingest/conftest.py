@@ -10,8 +10,8 @@ import pytest
 
 from services.ingest.metrics import IngestMetrics
 from shared.runtime.postgres import Pool, role_name
-from tests.infrastructure import _execute, _in_a_loop, at_database
-from tests.services.ingest.service import IngestProcess, WebhookClient, create_topics, ingest_process, sender
+from tests.infrastructure import _execute, _in_a_loop, at_database, declare_topics
+from tests.services.ingest.service import IngestProcess, WebhookClient, ingest_process, sender
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def running_ingest(kafka_bootstrap: str, postgres_dsn: str, postgres_template: s
     folder = Path(tempfile.mkdtemp(prefix="stet-ingest-"))
     name = f"ingest_{folder.name[-8:].lower()}"
     service = ingest_process(kafka_bootstrap, at_database(postgres_dsn, name), folder)
-    _in_a_loop(_begin(service, folder, postgres_dsn, f'CREATE DATABASE "{name}" TEMPLATE "{postgres_template}"'))
+    _in_a_loop(_begin(service, postgres_dsn, f'CREATE DATABASE "{name}" TEMPLATE "{postgres_template}"'))
     yield service
     _in_a_loop(_finish(service, postgres_dsn, f'DROP DATABASE "{name}" WITH (FORCE)'))
     shutil.rmtree(folder, ignore_errors=True)
@@ -45,9 +45,9 @@ async def post(running_ingest: IngestProcess) -> AsyncIterator[WebhookClient]:
         yield ready
 
 
-async def _begin(service: IngestProcess, folder: Path, dsn: str, statement: str) -> None:
+async def _begin(service: IngestProcess, dsn: str, statement: str) -> None:
     await _execute(dsn, statement)
-    await create_topics(service, folder)
+    await declare_topics(service.bootstrap, service.prefix)
     await service.start()
 
 

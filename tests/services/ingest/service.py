@@ -111,17 +111,6 @@ def ingest_process(
     return IngestProcess(bootstrap, prefix, port, health_port, Child(command, folder))
 
 
-async def create_topics(service: IngestProcess, folder: Path) -> None:
-    """Create its topics; its database is migrated already."""
-    environment = {key: service.child.command.environment[key] for key in ("PYTHONPATH", "STET_KAFKA_BOOTSTRAP")}
-    command = Command(
-        "topics",
-        (sys.executable, "-m", "ops", "topics", "create"),
-        environment | {"STET_TOPIC_PREFIX": service.prefix},
-    )
-    await Child(command, folder).run()
-
-
 def signed(body: bytes, secret: str = APP_SECRET) -> dict[str, str]:
     digest = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
     return {"X-Hub-Signature-256": f"sha256={digest}", "Content-Type": "application/json"}

@@ -18,8 +18,9 @@ from shared.clients import consonance_graphql
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.errors import Unavailable
 from shared.contracts.topics import CONTACTS
+from tests.infrastructure import declare_topics
 from tests.services.ingest.payloads import messages, text, webhook
-from tests.services.ingest.service import IngestProcess, create_topics, ingest_process, sender
+from tests.services.ingest.service import IngestProcess, ingest_process, sender
 
 pytestmark = pytest.mark.integration
 
@@ -168,7 +169,7 @@ async def polled(
         service = ingest_process(
             kafka_bootstrap, postgres_database, run_folder, url, STET_CONSONANCE_POLL_SECONDS="0.02"
         )
-        await create_topics(service, run_folder)
+        await declare_topics(service.bootstrap, service.prefix)
         server.answer = lambda _: (200, b"null")
         await service.start()
         try:

@@ -14,6 +14,7 @@ import pytest
 from shared.contracts.topics import WHATSAPP_ACCOUNT, WHATSAPP_MESSAGES
 from shared.contracts.whatsapp import WebhookConfirmed
 from shared.runtime.clock import machine_now
+from tests.infrastructure import declare_topics
 from tests.services.ingest.hostile_clients import (
     MEBIBYTE,
     body_byte_by_byte,
@@ -25,7 +26,7 @@ from tests.services.ingest.hostile_clients import (
     under_attack,
 )
 from tests.services.ingest.payloads import messages, status, statuses, text, webhook
-from tests.services.ingest.service import IngestProcess, create_topics, ingest_process, sender
+from tests.services.ingest.service import IngestProcess, ingest_process, sender
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 IN_TIME = 5.0  # seconds
@@ -44,7 +45,7 @@ async def service(kafka_bootstrap: str, postgres_database: str, run_folder: Path
         "STET_WHATSAPP_HEARTBEAT_SECONDS": "4",
     }
     ready = ingest_process(kafka_bootstrap, postgres_database, run_folder, **limits)
-    await create_topics(ready, run_folder)
+    await declare_topics(ready.bootstrap, ready.prefix)
     await ready.start()
     yield ready
     await ready.child.stop()

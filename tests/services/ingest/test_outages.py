@@ -15,13 +15,13 @@ import pytest
 
 from dev.kafka import EmbeddedKafka
 from dev.postgres import EmbeddedPostgres
-from ops.migrate import migrate
 from shared.contracts.topics import CONTACTS, WHATSAPP_ACCOUNT, WHATSAPP_MESSAGES, WHATSAPP_STATUSES
 from shared.contracts.whatsapp import WebhookConfirmed, WebhookGapOpened
 from shared.runtime.clock import machine_now
 from shared.runtime.health import PROBE_SECONDS
+from tests.infrastructure import declare_topics
 from tests.services.ingest.payloads import PSEUDONYMS, messages, status, statuses, text, webhook
-from tests.services.ingest.service import IngestProcess, WebhookClient, create_topics, ingest_process, sender
+from tests.services.ingest.service import IngestProcess, WebhookClient, ingest_process, sender
 from tests.services.ingest.test_cloudevents import blocked
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
@@ -33,11 +33,10 @@ MESSAGE = webhook(messages(text("wamid.m", from_user_id="GB.1")))
 
 @pytest.fixture
 async def service(
-    own_kafka: EmbeddedKafka, own_postgres: EmbeddedPostgres, run_folder: Path
+    killable_kafka: EmbeddedKafka, killable_database: str, run_folder: Path
 ) -> AsyncIterator[IngestProcess]:
-    await migrate(own_postgres.dsn)
-    ready = ingest_process(own_kafka.bootstrap, own_postgres.dsn, run_folder)
-    await create_topics(ready, run_folder)
+    ready = ingest_process(killable_kafka.bootstrap, killable_database, run_folder)
+    await declare_topics(ready.bootstrap, ready.prefix)
     await ready.start()
     yield ready
     await ready.child.stop()
@@ -78,13 +77,13 @@ async def send_until_accepted(post: WebhookClient, body: bytes) -> None:
 
 
 async def test_without_a_broker_everything_is_rejected_and_later_published_once(
-    service: IngestProcess, post: WebhookClient, own_kafka: EmbeddedKafka
+    service: IngestProcess, post: WebhookClient, killable_kafka: EmbeddedKafka
 ) -> None:
-    await own_kafka.kill()
+    await killable_kafka.kill()
     await rejected_in_time(lambda: post.webhook(STATUS))
     await rejected_in_time(lambda: post.webhook(MESSAGE))
     assert not await service.ready()
-    await own_kafka.start()
+    await killable_kafka.start()
     await send_until_accepted(post, STATUS)
     await send_until_accepted(post, MESSAGE)
     assert {event.id for event in await service.read(WHATSAPP_STATUSES)} == {
@@ -95,11 +94,11 @@ async def test_without_a_broker_everything_is_rejected_and_later_published_once(
 
 
 async def test_a_broker_that_hangs_is_treated_as_unavailable(
-    service: IngestProcess, post: WebhookClient, own_kafka: EmbeddedKafka
+    service: IngestProcess, post: WebhookClient, killable_kafka: EmbeddedKafka
 ) -> None:
-    os.kill(own_kafka.child.pid, signal.SIGSTOP)
+    os.kill(killable_kafka.child.pid, signal.SIGSTOP)
     await asyncio.gather(*(rejected_in_time(lambda: post.webhook(STATUS)) for _ in range(20)))
-    os.kill(own_kafka.child.pid, signal.SIGCONT)
+    os.kill(killable_kafka.child.pid, signal.SIGCONT)
     await send_until_accepted(post, STATUS)
     assert {event.id for event in await service.read(WHATSAPP_STATUSES)} == {
         f"{PSEUDONYMS.for_wamid('wamid.s')}/delivered"
@@ -107,38 +106,38 @@ async def test_a_broker_that_hangs_is_treated_as_unavailable(
 
 
 async def test_without_a_database_statuses_are_accepted_and_messages_rejected(
-    service: IngestProcess, post: WebhookClient, own_postgres: EmbeddedPostgres
+    service: IngestProcess, post: WebhookClient, killable_postgres: EmbeddedPostgres
 ) -> None:
-    await own_postgres.kill()
+    await killable_postgres.kill()
     assert await post.webhook(STATUS) == 200
     await rejected_in_time(lambda: post.webhook(MESSAGE))
     assert not await service.ready()
-    await own_postgres.start()
+    await killable_postgres.start()
     await send_until_accepted(post, MESSAGE)
     assert {event.id for event in await service.read(WHATSAPP_MESSAGES)} == {PSEUDONYMS.for_wamid("wamid.m")}
 
 
 async def test_a_database_that_hangs_is_treated_as_unavailable(
-    post: WebhookClient, own_postgres: EmbeddedPostgres
+    post: WebhookClient, killable_postgres: EmbeddedPostgres
 ) -> None:
     await send_until_accepted(post, MESSAGE)
-    signal_all(own_postgres.child.pid, signal.SIGSTOP)
+    signal_all(killable_postgres.child.pid, signal.SIGSTOP)
     try:
         await asyncio.gather(*(rejected_in_time(lambda: post.webhook(MESSAGE)) for _ in range(15)))
         code, _ = await post.events(blocked())
         assert code == 503
     finally:
-        signal_all(own_postgres.child.pid, signal.SIGCONT)
+        signal_all(killable_postgres.child.pid, signal.SIGCONT)
     await send_until_accepted(post, MESSAGE)
 
 
 async def test_a_rejection_opens_a_gap(
-    service: IngestProcess, post: WebhookClient, own_postgres: EmbeddedPostgres
+    service: IngestProcess, post: WebhookClient, killable_postgres: EmbeddedPostgres
 ) -> None:
     await wait_for_heartbeat(service)
-    await own_postgres.kill()
+    await killable_postgres.kill()
     await rejected_in_time(lambda: post.webhook(MESSAGE))
-    await own_postgres.start()
+    await killable_postgres.start()
     async with asyncio.timeout(30):
         while not [one for one in await service.read(WHATSAPP_ACCOUNT) if isinstance(one.data, WebhookGapOpened)]:
             await asyncio.sleep(0.2)
@@ -146,9 +145,9 @@ async def test_a_rejection_opens_a_gap(
 
 @pytest.mark.parametrize("dependency", ["broker", "database"])
 async def test_no_time_is_confirmed_while_the_broker_or_the_database_is_frozen(
-    service: IngestProcess, own_kafka: EmbeddedKafka, own_postgres: EmbeddedPostgres, dependency: str
+    service: IngestProcess, killable_kafka: EmbeddedKafka, killable_postgres: EmbeddedPostgres, dependency: str
 ) -> None:
-    pid = {"broker": own_kafka.child.pid, "database": own_postgres.child.pid}[dependency]
+    pid = {"broker": killable_kafka.child.pid, "database": killable_postgres.child.pid}[dependency]
     await wait_for_heartbeat(service)
     signal_all(pid, signal.SIGSTOP)
     frozen = machine_now()

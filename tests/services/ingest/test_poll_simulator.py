@@ -26,7 +26,8 @@ from shared.contracts.envelope import Event
 from shared.contracts.ids import ContactId, TenantId, person_id_of_contact
 from shared.contracts.topics import CONSONANCE_EVENTS, CONTACTS, Topic
 from shared.contracts.vocabulary import Role, Stage
-from tests.services.ingest.service import ROOT, WEBHOOK_SECRET, IngestProcess, create_topics, ingest_process
+from tests.infrastructure import declare_topics
+from tests.services.ingest.service import ROOT, WEBHOOK_SECRET, IngestProcess, ingest_process
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 WORK = 61417
@@ -76,7 +77,7 @@ async def opened(
         "consonance", (sys.executable, "-m", "dev.consonance", *options, *where), {"PYTHONPATH": str(ROOT)}
     )
     child = Child(command, folder)
-    await create_topics(service, folder)
+    await declare_topics(service.bootstrap, service.prefix)
     try:
         await asyncio.gather(child.start(), service.start())
         async with aiohttp.ClientSession() as session:

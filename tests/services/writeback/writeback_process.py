@@ -17,7 +17,7 @@ from dev.processes import Child, Command
 from shared.contracts.envelope import Event
 from shared.contracts.topics import PARTITIONS, Topic
 from tests.dev.consonance.simulator_under_test import KEY
-from tests.infrastructure import ROOT
+from tests.infrastructure import ROOT, declare_topics
 
 _READY_SECONDS = 40
 
@@ -100,6 +100,6 @@ async def prepare_process(
         "STET_CONSONANCE_MAY_LAND": "4",
         **settings,
     }
-    await Child(Command("topics", (sys.executable, "-m", "ops", "topics", "create"), environment), folder).run()
+    await declare_topics(bootstrap, prefix)
     command = Command("writeback", (sys.executable, "-m", "services.writeback"), environment)
     return WritebackProcess(bootstrap, health_port, Child(command, folder), prefix)

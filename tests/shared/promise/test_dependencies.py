@@ -8,7 +8,6 @@ import pytest
 
 from dev.kafka import EmbeddedKafka
 from dev.postgres import EmbeddedPostgres
-from ops.migrate import migrate
 from shared.contracts.topics import MESSAGES_REQUESTED
 from tests.shared.promise.testbed import DeliveryTestbed, event, until
 
@@ -19,10 +18,9 @@ EVENTS = [event(f"person-{number % 20}", number) for number in range(COUNT)]
 
 @pytest.fixture
 async def own_testbed(
-    own_kafka: EmbeddedKafka, own_postgres: EmbeddedPostgres, run_folder: Path
+    killable_kafka: EmbeddedKafka, killable_database: str, run_folder: Path, unique_suffix: str
 ) -> AsyncIterator[DeliveryTestbed]:
-    await migrate(own_postgres.dsn)
-    testbed = DeliveryTestbed(own_kafka.bootstrap, own_postgres.dsn, run_folder, "")
+    testbed = DeliveryTestbed(killable_kafka.bootstrap, killable_database, run_folder, f"{unique_suffix}.")
     await testbed.prepare()
     try:
         yield testbed
@@ -38,39 +36,39 @@ async def each_once(testbed: DeliveryTestbed) -> None:
 
 
 @pytest.mark.timeout(120)
-async def test_the_database_is_killed(own_testbed: DeliveryTestbed, own_postgres: EmbeddedPostgres) -> None:
+async def test_the_database_is_killed(own_testbed: DeliveryTestbed, killable_postgres: EmbeddedPostgres) -> None:
     await own_testbed.produce(EVENTS)
     sample = await own_testbed.sample(STET_HOUSE_PAUSE="0.05")
     await until(lambda: own_testbed.reached(500))
-    await own_postgres.kill()
+    await killable_postgres.kill()
     await until(lambda: sample.has_logged("batch.retried"))
-    await own_postgres.start()
+    await killable_postgres.start()
     await each_once(own_testbed)
     assert sample.alive
 
 
 @pytest.mark.timeout(120)
-async def test_the_broker_is_killed(own_testbed: DeliveryTestbed, own_kafka: EmbeddedKafka) -> None:
+async def test_the_broker_is_killed(own_testbed: DeliveryTestbed, killable_kafka: EmbeddedKafka) -> None:
     await own_testbed.produce(EVENTS)
     sample = await own_testbed.sample(STET_HOUSE_PAUSE="0.05")
     await until(lambda: own_testbed.reached(500))
-    await own_kafka.kill()
+    await killable_kafka.kill()
     await until(lambda: sample.has_logged("lag_monitor.retried"))
-    await own_kafka.start()
+    await killable_kafka.start()
     await each_once(own_testbed)
     assert sample.alive
 
 
 @pytest.mark.timeout(120)
 async def test_both_are_away_at_the_start(
-    own_testbed: DeliveryTestbed, own_kafka: EmbeddedKafka, own_postgres: EmbeddedPostgres
+    own_testbed: DeliveryTestbed, killable_kafka: EmbeddedKafka, killable_postgres: EmbeddedPostgres
 ) -> None:
     await own_testbed.produce(EVENTS)
-    await own_postgres.kill()
-    await own_kafka.kill()
+    await killable_postgres.kill()
+    await killable_kafka.kill()
     sample = await own_testbed.sample()
     await until(lambda: sample.has_logged("STET_POSTGRES_DSN"))
-    await own_postgres.start()
+    await killable_postgres.start()
     await until(lambda: sample.has_logged("STET_KAFKA_BOOTSTRAP"))
-    await own_kafka.start()
+    await killable_kafka.start()
     await each_once(own_testbed)
