@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from dev.year.verdict import Finding, Sizes, TableSize, TableVerdict
+from dev.year.verdict import Sizes, TableGrowth, TableSize, TableVerdict
 
 _NOTHING = TableSize(0, 0)
 
@@ -20,17 +20,17 @@ def show(console: Console, sizes: Mapping[int, Sizes], early: int, verdicts: Seq
     table.add_column(f"kB {months[-1]}", justify="right")
     table.add_column("judged")
     for one in verdicts:
-        if one.finding is Finding.EMPTY:
+        if one.finding is TableGrowth.EMPTY:
             continue
         found = [sizes[month].get(one.name, _NOTHING) for month in months]
         kilobytes = [f"{each.bytes // 1024:,}" for each in (found[months.index(early)], found[-1])]
         rows = [f"{each.rows:,}" for each in found]
-        style = "red" if one.finding is Finding.GROWS else None
+        style = "red" if one.finding is TableGrowth.GROWS else None
         table.add_row(one.name, *rows, *kilobytes, one.finding.value, style=style)
     console.print(table)
     console.print()
     for one in verdicts:
         if one.reason:
             console.print(f"{one.name}: {one.reason}", highlight=False)
-    empty = [one.name for one in verdicts if one.finding is Finding.EMPTY]
+    empty = [one.name for one in verdicts if one.finding is TableGrowth.EMPTY]
     console.print(f"empty at both ends: {', '.join(empty)}", highlight=False)

@@ -49,7 +49,7 @@ _SETTLE_SECONDS = 300.0
 _SWEEP_SECONDS = 90.0
 _LOOK_SECONDS = 2.0
 
-Report = Callable[[str], None]
+ReportMonth = Callable[[str], None]
 
 
 @dataclass
@@ -61,7 +61,7 @@ class YearResult:
     seconds: float = 0.0
 
 
-async def play(months: int, seed: int, measured: frozenset[int], report: Report) -> YearResult:
+async def play(months: int, seed: int, measured: frozenset[int], report: ReportMonth) -> YearResult:
     """Raises StetError or OSError where the run itself fails."""
     began, result = time.monotonic(), YearResult()
     async with Stack.open("year", STARTS_AT, _options(), report) as stack, _traffic(stack, seed) as traffic:

@@ -10,7 +10,7 @@ FEW = 8
 """Rows by which a small table may differ."""
 
 
-class Finding(StrEnum):
+class TableGrowth(StrEnum):
     FLAT = "flat"
     EMPTY = "empty"
     BY_DESIGN = "grows by design"
@@ -32,7 +32,7 @@ class TableVerdict:
     """``reason`` says why a table may grow, and until when its rows are kept."""
 
     name: str
-    finding: Finding
+    finding: TableGrowth
     reason: str = ""
 
 
@@ -43,19 +43,21 @@ def judge(earlier: Sizes, later: Sizes, by_design: Mapping[str, str]) -> list[Ta
 
 def _judge_table(name: str, earlier: TableSize, later: TableSize, by_design: Mapping[str, str]) -> TableVerdict:
     if earlier.rows == later.rows == 0:
-        return TableVerdict(name, Finding.EMPTY)
+        return TableVerdict(name, TableGrowth.EMPTY)
     if later.rows - earlier.rows <= max(FEW, TOLERANCE * earlier.rows):
-        return TableVerdict(name, Finding.FLAT)
+        return TableVerdict(name, TableGrowth.FLAT)
     if name in by_design:
-        return TableVerdict(name, Finding.BY_DESIGN, by_design[name])
-    return TableVerdict(name, Finding.GROWS)
+        return TableVerdict(name, TableGrowth.BY_DESIGN, by_design[name])
+    return TableVerdict(name, TableGrowth.GROWS)
 
 
 def faults(
     verdicts: Sequence[TableVerdict], counts: Sequence[Mapping[str, int]], by_design: Sequence[str]
 ) -> list[str]:
     """Sentences for what is wrong; none where every table is flat. ``counts`` is the traffic, by measurement."""
-    growing = [f"{one.name} grows, and nothing says that it may" for one in verdicts if one.finding is Finding.GROWS]
+    growing = [
+        f"{one.name} grows, and nothing says that it may" for one in verdicts if one.finding is TableGrowth.GROWS
+    ]
     known = {one.name for one in verdicts}
     missing = [
         f"{name} is said to grow by design, but there is no such table" for name in by_design if name not in known

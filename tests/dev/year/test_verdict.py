@@ -8,7 +8,7 @@ from rich.console import Console
 
 from dev.year.by_design import BY_DESIGN
 from dev.year.report import show
-from dev.year.verdict import FEW, Finding, TableSize, faults, judge
+from dev.year.verdict import FEW, TableGrowth, TableSize, faults, judge
 from shared.contracts.personal_data import TABLES
 
 COUNTS = [{"writes": 3, "files": 1}, {"writes": 2, "files": 1}]
@@ -18,7 +18,9 @@ def sizes(**rows: int) -> dict[str, TableSize]:
     return {f"rules.{name}": TableSize(number, number * 100) for name, number in rows.items()}
 
 
-def findings(earlier: Mapping[str, TableSize], later: Mapping[str, TableSize], **reasons: str) -> dict[str, Finding]:
+def findings(
+    earlier: Mapping[str, TableSize], later: Mapping[str, TableSize], **reasons: str
+) -> dict[str, TableGrowth]:
     by_design = {f"rules.{name}": reason for name, reason in reasons.items()}
     return {one.name.removeprefix("rules."): one.finding for one in judge(earlier, later, by_design)}
 
@@ -26,18 +28,18 @@ def findings(earlier: Mapping[str, TableSize], later: Mapping[str, TableSize], *
 @pytest.mark.parametrize(
     ("earlier", "later", "finding"),
     [
-        (1000, 1000, Finding.FLAT),
-        (1000, 1100, Finding.FLAT),
-        (1000, 1101, Finding.GROWS),
-        (1000, 10, Finding.FLAT),
-        (0, 0, Finding.EMPTY),
-        (2, 2 + FEW, Finding.FLAT),
-        (2, 3 + FEW, Finding.GROWS),
-        (0, FEW + 1, Finding.GROWS),
+        (1000, 1000, TableGrowth.FLAT),
+        (1000, 1100, TableGrowth.FLAT),
+        (1000, 1101, TableGrowth.GROWS),
+        (1000, 10, TableGrowth.FLAT),
+        (0, 0, TableGrowth.EMPTY),
+        (2, 2 + FEW, TableGrowth.FLAT),
+        (2, 3 + FEW, TableGrowth.GROWS),
+        (0, FEW + 1, TableGrowth.GROWS),
     ],
 )
 def test_a_table_grows_by_more_than_a_tenth_and_more_than_a_few_rows(
-    earlier: int, later: int, finding: Finding
+    earlier: int, later: int, finding: TableGrowth
 ) -> None:
     assert findings(sizes(chains=earlier), sizes(chains=later)) == {"chains": finding}
 
@@ -48,20 +50,20 @@ def test_a_table_that_is_doctored_to_grow_by_a_row_a_day_is_found_among_flat_one
     later = {
         name: TableSize(size.rows + (224 if name == "rules.unasked" else 0), 8192) for name, size in earlier.items()
     }
-    grown = [one.name for one in judge(earlier, later, {}) if one.finding is Finding.GROWS]
+    grown = [one.name for one in judge(earlier, later, {}) if one.finding is TableGrowth.GROWS]
     assert grown == ["rules.unasked"]
     assert faults(judge(earlier, later, {}), COUNTS, []) == ["rules.unasked grows, and nothing says that it may"]
 
 
 def test_a_table_that_is_new_since_then_is_judged_too() -> None:
-    assert findings({}, sizes(chains=100)) == {"chains": Finding.GROWS}
+    assert findings({}, sizes(chains=100)) == {"chains": TableGrowth.GROWS}
 
 
 def test_a_table_that_may_grow_says_why_only_where_it_does() -> None:
     reason = "as long as the agreement can be disputed"
-    assert findings(sizes(evidence=10), sizes(evidence=500), evidence=reason) == {"evidence": Finding.BY_DESIGN}
+    assert findings(sizes(evidence=10), sizes(evidence=500), evidence=reason) == {"evidence": TableGrowth.BY_DESIGN}
     (verdict,) = judge(sizes(evidence=10), sizes(evidence=10), {"rules.evidence": reason})
-    assert (verdict.finding, verdict.reason) == (Finding.FLAT, "")
+    assert (verdict.finding, verdict.reason) == (TableGrowth.FLAT, "")
 
 
 def test_a_reason_for_no_table_and_traffic_that_lacks_a_kind_are_faults() -> None:
