@@ -1,7 +1,7 @@
 """Handles the batches of every topic: one batch, one transaction, in an order in which a batch cannot harm itself.
 
-People and windows come first, because they only add what is known; then new messages, then withdrawals, and at last
-the evidence of sends.
+People and windows come first, because they only add what is known; then new messages, then their amendments and
+withdrawals, and at last the evidence of sends.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,7 +27,7 @@ from services.dispatcher.templates import (
 )
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event, EventData
-from shared.contracts.messages import MessageWithdrawn, SendMessage, WithdrawMessage
+from shared.contracts.messages import AmendMessage, MessageWithdrawn, SendMessage, WithdrawMessage
 from shared.contracts.topics import (
     CONSUMED,
     MESSAGES_EVENTS,
@@ -86,6 +86,8 @@ class DispatcherHandler:
         await self._save_people(tx, events)
         if requests := _of_type(events, SendMessage):
             await self._add_requests(tx, requests)
+        if amendments := _of_type(events, AmendMessage):
+            await self._amend(tx, [amendment for amendment, _ in amendments])
         if withdrawals := _of_type(events, WithdrawMessage):
             await self._withdraw(tx, withdrawals)
         if messages := _of_type(events, MessageReceived):
@@ -104,6 +106,12 @@ class DispatcherHandler:
     async def _add_requests(self, tx: Transaction, requests: Sequence[tuple[SendMessage, Event]]) -> None:
         await self.store.add(tx.connection, requests, tx.now)
         await self.documents.request(tx.connection, [message for message, _ in requests], machine_now())
+        await tx.connection.execute("select pg_notify($1, '')", WAKE_CHANNEL)
+
+    async def _amend(self, tx: Transaction, amendments: Sequence[AmendMessage]) -> None:
+        """The message keeps its row and its place, so it goes once, as one template or the other."""
+        fallbacks = {amendment.message_id: amendment.fallback for amendment in amendments}
+        await self.store.set_fallbacks(tx.connection, fallbacks, tx.now)
         await tx.connection.execute("select pg_notify($1, '')", WAKE_CHANNEL)
 
     async def _withdraw(self, tx: Transaction, requests: Sequence[tuple[WithdrawMessage, Event]]) -> None:

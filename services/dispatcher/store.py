@@ -16,7 +16,7 @@ from services.dispatcher.templates import TemplateState
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event
 from shared.contracts.ids import MessageId, derive_id
-from shared.contracts.messages import Lane, MessageForm, SendMessage
+from shared.contracts.messages import Lane, MessageForm, SendMessage, TemplateCall
 from shared.contracts.values import to_builtins
 from shared.contracts.whatsapp import MessageReceived
 from shared.runtime.postgres import Connection, load_queries
@@ -117,6 +117,14 @@ class MessageStore:
         lane = min(_LANES[message.lane] for message in messages)
         ids = [message.message_id for message in messages]
         await connection.execute(QUERIES.raise_earlier, self.tenant, ids, *columns, lane, now)
+
+    async def set_fallbacks(
+        self, connection: Connection, fallbacks: Mapping[MessageId, TemplateCall], now: datetime
+    ) -> None:
+        """Other fallbacks of messages that have not gone; those that wait for their template are planned anew."""
+        rows = await connection.fetch(QUERIES.lock_templates_of_open, self.tenant, sorted(fallbacks))
+        changed = {row["message_id"]: _with_fallback(row["content"], fallbacks[row["message_id"]]) for row in rows}
+        await connection.execute(QUERIES.save_contents, self.tenant, now, list(changed), list(changed.values()))
 
     async def add_early_withdrawals(
         self, connection: Connection, reasons: Mapping[MessageId, str], now: datetime
@@ -308,6 +316,11 @@ def _encode_template(message: SendMessage) -> dict[str, Any] | None:
     if message.fallback is not None:
         call["fallback"] = to_builtins(message.fallback)
     return {**call, "marketing_consent": True} if message.marketing_consent else call
+
+
+def _with_fallback(content: str, fallback: TemplateCall) -> str:
+    read: dict[str, Any] = orjson.loads(content)
+    return orjson.dumps({**read, "template": {**read["template"], "fallback": to_builtins(fallback)}}).decode()
 
 
 def _read_due(row: Any) -> DueMessage | UnreadableMessage:

@@ -31,6 +31,23 @@ where (select true from withdrawals w where w.tenant = $1 and w.message_id = n.m
 order by n.place
 on conflict (tenant, message_id) do nothing;
 
+-- name: lock_templates_of_open
+-- The contents of those of these messages that have a template and may still go, locked in one order.
+select message_id, content::text as content from messages
+where tenant = $1 and message_id = any ($2::text[]) and (state in ('waiting', 'intent', 'uncertain')) is true
+    and template_name is not null and set_aside is null
+order by message_id
+for update;
+
+-- name: save_contents
+-- What locked messages consist of now; one that waits for its template is planned anew.
+update messages m
+set content = c.content,
+    not_before = case when m.state = 'waiting' and m.reason like 'template\_%' then $2 else m.not_before end,
+    reason = case when m.state = 'waiting' and m.reason like 'template\_%' then null else m.reason end
+from unnest($3::text[], $4::json[]) as c (message_id, content)
+where m.tenant = $1 and m.message_id = any ($3::text[]) and m.message_id = c.message_id;
+
 -- name: add_early_withdrawals
 -- Withdrawals that came before their message; they keep it out of the queue.
 insert into withdrawals (tenant, message_id, reason, at)

@@ -17,6 +17,7 @@ from services.rules.conversation.context import (
     Effect,
     HeldStrangers,
     Reason,
+    RequestedAmendment,
     RequestedMessage,
     RequestedWithdrawal,
     RequestedWrite,
@@ -93,6 +94,11 @@ def _command_event(cause: Cause, effect: Effect) -> tuple[Topic, Event] | None:
     if isinstance(effect, RequestedMessage):
         key = partition_key(cause.tenant, "persons", effect.send.person_id)
         return MESSAGES_REQUESTED, _event(cause, effect.send.message_id, key, effect.send)
+    if isinstance(effect, RequestedAmendment):
+        amendment = effect.amendment
+        key = partition_key(cause.tenant, "persons", amendment.person_id)
+        amendment_id = derive_id("amend", amendment.message_id, cause.event_id)
+        return MESSAGES_REQUESTED, _event(cause, amendment_id, key, amendment)
     if isinstance(effect, RequestedWithdrawal):
         withdrawal = effect.withdrawal
         key = partition_key(cause.tenant, "persons", withdrawal.person_id)

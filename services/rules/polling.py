@@ -14,7 +14,7 @@ from services.rules.conversation.recurrence import Occurrence, latest_occurrence
 from services.rules.handlers import RulesHandlers
 from services.rules.metrics import Backlog, OpenQuestions
 from services.rules.rollout.trials import observe_set_aside
-from shared.contracts.ids import RuleId
+from shared.contracts.ids import ChainId, RuleId
 from shared.runtime.batch import bisect
 from shared.runtime.clock import Clock, machine_now
 from shared.runtime.failures import (
@@ -149,7 +149,7 @@ class PollingLoops:
         await self._locked_transaction({chain.key for chain in due}, lambda tx: self.rules.run_due(tx, chains))
 
     async def _review_once(self) -> int:
-        """One by one, so that a chain that fails does not keep the others from their change."""
+        """By halves where a chain fails, so that it does not keep the others from their change."""
         async with self.pool.acquire() as connection:
             force = await self.rules.rollout.in_force(connection)
             on_trial = [book.revision for book in force.rulebooks]
@@ -157,14 +157,15 @@ class PollingLoops:
             found = await store.chains_to_review(connection, tenant, book, on_trial, _BATCH_SIZE)
         postponed = self._postponed_now()
         ready = [(chain, key) for chain, key in found if chain not in postponed]
-        for chain, key in ready:
-            try:
-                await self._locked_transaction({key}, partial(self.rules.review_changed, chains=[chain]))
-            except Exception as error:
-                if classify_failure(error) is not FailureKind.RECORD:
-                    raise
-                self._postpone(chain, error)
+        await bisect(ready, self._review_chains, self._postpone_review)
         return len(ready)
+
+    async def _review_chains(self, some: Sequence[tuple[ChainId, str]]) -> None:
+        keys, chains = {key for _, key in some}, [chain for chain, _ in some]
+        await self._locked_transaction(keys, partial(self.rules.review_changed, chains=chains))
+
+    async def _postpone_review(self, one: tuple[ChainId, str], error: Exception) -> None:
+        self._postpone(one[0], error)
 
     async def _locked_transaction(self, locks: set[str], act: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run in a transaction with these locks; where others are busy, once more with those too."""

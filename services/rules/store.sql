@@ -268,11 +268,14 @@ order by next_due
 limit $3;
 
 -- name: chains_to_review
--- Active chains of an earlier rulebook that have not been reviewed under this one: of rules that migrate or cancel, and of
--- rules that are gone.
+-- Chains of an earlier rulebook that have not been reviewed under this one: active ones of rules that migrate or cancel, or
+-- that are gone; and all with a message of which nothing is known since it was requested, which may wait for its template.
 select chain_id, key from chains
 where tenant = $1 and active and coalesce(reviewed, revision) <> $2 and revision <> all($5::text[])
 and (rule = any($3::text[]) or rule <> all($4::text[]))
+union
+select c.chain_id, c.key from messages m join chains c on c.chain_id = m.chain_id
+where m.unsent and c.tenant = $1 and coalesce(c.reviewed, c.revision) <> $2 and c.revision <> all($5::text[])
 order by chain_id
 limit $6;
 

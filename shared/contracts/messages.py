@@ -90,6 +90,15 @@ class SendMessage(EventData):
     expires_at: Instant
 
 
+class AmendMessage(EventData):
+    """Another ``fallback`` for a message that may still wait; one that was sent, dropped or withdrawn stays."""
+
+    kind: ClassVar[str] = "messages.amendment.requested.v1"
+    message_id: MessageId
+    person_id: PersonId
+    fallback: TemplateCall
+
+
 class WithdrawMessage(EventData):
     kind: ClassVar[str] = "messages.withdrawal.requested.v1"
     message_id: MessageId
@@ -176,7 +185,7 @@ class MessageTooLate(MessageEventData):
     wamid: Wamid | None = None
 
 
-REQUEST_KINDS = kinds_by_type((SendMessage, WithdrawMessage))
+REQUEST_KINDS = kinds_by_type((SendMessage, AmendMessage, WithdrawMessage))
 EVENT_KINDS = kinds_by_type(
     (
         MessageAccepted, MessageDelivered, MessageRead, MessageFailed, MessageDropped, MessageUncertain,

@@ -72,7 +72,8 @@ class ChainMessage(Value):
     one person stands in for several, the first is ``on_behalf_of`` and the others are ``also_for``. ``role`` is the one
     in which the receiver was addressed. ``waits_since`` is when a cap first held it; ``digest`` is the message that it
     was sent within, together with others. ``sent_to`` are the marks of the receiver's addresses when it was requested.
-    ``unwanted`` says why it must not go again, should WhatsApp report that it did not arrive.
+    ``unwanted`` says why it must not go again, should WhatsApp report that it did not arrive. ``fallback`` is the name
+    at Meta of the template that goes where Meta does not let its own go.
     """
 
     message_id: MessageId
@@ -99,6 +100,7 @@ class ChainMessage(Value):
     digest: MessageId | None = None
     sent_to: tuple[int, ...] = ()
     unwanted: str | None = None
+    fallback: str | None = None
 
     @property
     def holders(self) -> tuple[PersonId, ...]:

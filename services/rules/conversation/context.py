@@ -16,7 +16,7 @@ from services.rules.matching.conditions import FieldValues, holds
 from services.rules.rulebook.model import Condition, Rule, Rulebook, Severity, Verb
 from services.rules.rulebook.model import Field as FieldRef
 from shared.contracts.ids import ChainId, MessageId, PersonId, Revision, RuleId, TenantId
-from shared.contracts.messages import SendMessage, WithdrawMessage
+from shared.contracts.messages import AmendMessage, SendMessage, WithdrawMessage
 from shared.contracts.writes import RequestWrite
 
 
@@ -56,6 +56,7 @@ class Reason(StrEnum):
     PINNED = "pinned"
     MIGRATED = "migrated"
     CANCELLED = "cancelled"
+    AMENDED = "amended"
     OWN_WRITE = "own_write"
     NOTHING_MATCHED = "nothing_matched"
     FACTS_KEPT = "facts_cached"
@@ -92,6 +93,10 @@ class RequestedMessage(Struct, frozen=True):
     on_behalf_of: tuple[PersonId, ...] = ()
 
 
+class RequestedAmendment(Struct, frozen=True):
+    amendment: AmendMessage
+
+
 class RequestedWithdrawal(Struct, frozen=True):
     withdrawal: WithdrawMessage
 
@@ -113,7 +118,7 @@ class EndedChain(Struct, frozen=True):
     ending: Ending
 
 
-Effect = RequestedMessage | RequestedWithdrawal | RequestedWrite | ExcludedPerson | EndedChain
+Effect = RequestedMessage | RequestedAmendment | RequestedWithdrawal | RequestedWrite | ExcludedPerson | EndedChain
 
 
 class _CachedDocument(Struct):

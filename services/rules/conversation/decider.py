@@ -21,6 +21,7 @@ from services.rules.conversation.context import (
     GivenReason,
     Observation,
     Reason,
+    RequestedAmendment,
     RequestedMessage,
     RequestedWithdrawal,
     RequestedWrite,
@@ -282,6 +283,8 @@ def _verdict(context: DecisionContext, given: GivenReason) -> RuleVerdict:
     for effect in context.effects:
         if isinstance(effect, RequestedMessage) and (effect.send.chain_id == mine or effect.send.message_id in digests):
             messages.append(effect.send.message_id)
+        elif isinstance(effect, RequestedAmendment) and given.reason is Reason.AMENDED:
+            messages.append(effect.amendment.message_id)
         elif isinstance(effect, RequestedWithdrawal) and chain is not None:
             withdrawn.append(effect.withdrawal.message_id)
         elif isinstance(effect, RequestedWrite) and effect.request.evidence.chain_id == mine:

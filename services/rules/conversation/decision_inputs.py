@@ -19,6 +19,7 @@ from services.rules.conversation.context import (
     Effect,
     EndedChain,
     ExcludedPerson,
+    RequestedAmendment,
     RequestedMessage,
     RequestedWithdrawal,
     RequestedWrite,
@@ -186,6 +187,8 @@ def _visible(effect: Effect) -> msgspec.Struct:
     match effect:
         case RequestedMessage(send=send):
             return send.replace(buttons=tuple(map(_unsigned, send.buttons))) if send.buttons else send
+        case RequestedAmendment(amendment=amendment):
+            return amendment
         case RequestedWithdrawal(withdrawal=withdrawal):
             return withdrawal
         case RequestedWrite(request=request):
@@ -215,6 +218,7 @@ def outcome_of(decision: Decision) -> dict[str, Any]:
 
 _KINDS: Mapping[type, str] = {
     RequestedMessage: "message",
+    RequestedAmendment: "amendment",
     RequestedWithdrawal: "withdrawal",
     RequestedWrite: "write",
     ExcludedPerson: "left_out",

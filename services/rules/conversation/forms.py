@@ -30,9 +30,9 @@ from services.rules.conversation.outbound import (
     MessageDraft,
     notice_text,
     send_to_recipient,
-    template_of,
 )
 from services.rules.conversation.recipients import Recipient
+from services.rules.conversation.template_calls import template_of
 from services.rules.rulebook.built_in import STOP_ALL, TYPED_FIELDS
 from services.rules.rulebook.model import FieldText, Form, FormField, Verb, WriteAction
 from shared.clients.whatsapp_limits import BUTTONS

@@ -25,8 +25,9 @@ from services.rules.conversation.recipients import (
     working_hours,
 )
 from services.rules.conversation.rendering import language_of, template_values
+from services.rules.conversation.template_calls import fallback_call, render_call, template_of
 from services.rules.rulebook.built_in import DIGEST, SHOW
-from services.rules.rulebook.model import Addressees, Rule, Severity, Template, Verb
+from services.rules.rulebook.model import Addressees, Rule, Severity, Verb
 from shared.clients.working_calendar import Duration, WorkingCalendar
 from shared.contracts.ids import Line, MessageId, PersonId, derive_id
 from shared.contracts.messages import Button, Lane, Resend, SendMessage, TemplateCall, WithdrawMessage
@@ -186,6 +187,7 @@ def request_message(context: DecisionContext, chain: Chain, chain_message: Chain
             requested_at=context.now,
             held_until=None,
             language=message.language,
+            fallback=message.fallback.name if message.fallback is not None else None,
             rendered=message.body if chain_message.buttons else None,
             sent_to=person.address_marks if chain_message.buttons else (),
         )
@@ -219,7 +221,7 @@ def _hold_for_room(context: DecisionContext, chain: Chain, message: ChainMessage
 
 def build_message(context: DecisionContext, chain: Chain, message: ChainMessage, person: PersonFacts) -> SendMessage:
     rendered, template = _render(context, chain, message, person)
-    fallback = _fallback(context, chain, message, person, rendered.language) if template is not None else None
+    fallback = fallback_call(context, chain, message, person, rendered.language) if template is not None else None
     document = attachments.attached_document(context, chain, message)
     if document is None and template is not None and template.header is not None:
         template, fallback = fallback, None  # its header cannot go empty
@@ -264,7 +266,7 @@ def build_digest(
     tenant, language = context.rulebook.tenant, language_of(context, person)
     count, texts = items
     values = {**_notice_values(context, person, None), "count": count, "items": texts}
-    rendered, call = _render_template(context, context.rulebook.templates[DIGEST], language, values)
+    rendered, call = render_call(context, context.rulebook.templates[DIGEST], language, values)
     titles = dict(rendered.buttons)
     show = Button(
         button_id=button_ids.sign_button_id(context.signing_keys, message_id, SHOW), title=titles.get(SHOW, SHOW)
@@ -304,32 +306,7 @@ def _render(
     if (body := message.words.get(BODY_VALUE)) is not None:
         return rendering.RenderedMessage(body=body, parameters={}, buttons=(), language=language), None
     template = template_of(context, chain, message.say)
-    return _render_template(context, template, language, template_values(context, chain, message, person, template))
-
-
-def _fallback(
-    context: DecisionContext, chain: Chain, message: ChainMessage, person: PersonFacts, language: str
-) -> TemplateCall | None:
-    """The template to send while Meta refuses this one, in the same language; None where its file names none."""
-    template = template_of(context, chain, message.say)
-    other = context.rulebook_of(chain).templates.get(template.fallback or "")
-    if other is None:
-        return None
-    return _render_template(context, other, language, template_values(context, chain, message, person, other))[1]
-
-
-def _render_template(
-    context: DecisionContext, template: Template, wanted: str, values: Mapping[str, object]
-) -> tuple[rendering.RenderedMessage, TemplateCall]:
-    language = rendering.choose_language(template, wanted, context.rulebook.tenant.language)
-    rendered = rendering.render_template(template, language, values, context.rulebook.tenant.words.get(language))
-    return rendered, TemplateCall(
-        name=template.meta_name,
-        language=language,
-        parameters=rendered.parameters,
-        category=template.category.value,
-        header=template.header,
-    )
+    return render_call(context, template, language, template_values(context, chain, message, person, template))
 
 
 def send_notice(
@@ -351,7 +328,7 @@ def send_notice(
         return
     values = {**_notice_values(context, person, rule), **(words or {})}
     template = context.rulebook.templates[say]
-    rendered, call = _render_template(context, template, language_of(context, person), values)
+    rendered, call = render_call(context, template, language_of(context, person), values)
     sent = SendMessage(
         message_id=MessageId(derive_id("house", say, message.message_id)),
         person_id=person.person_id,
@@ -394,13 +371,13 @@ def why_words(context: DecisionContext, chain: Chain, rule: Rule, person: Person
         "when": chain.started_at.astimezone(ZoneInfo(zone)),
         "asked_by": (actor.name if actor is not None else None) or values["publisher"],
     }
-    details = _render_template(context, template, language_of(context, known), values)[0].body
+    details = render_call(context, template, language_of(context, known), values)[0].body
     return {"why": f"{_notice_values(context, known, rule)['why']} {details}"}
 
 
 def notice_text(context: DecisionContext, person: PersonFacts, say: str, **words: str) -> str:
     """The text of a built-in template, to stand within another message to this person."""
-    return _render_template(context, context.rulebook.templates[say], language_of(context, person), words)[0].body
+    return render_call(context, context.rulebook.templates[say], language_of(context, person), words)[0].body
 
 
 def _titles(message: ChainMessage) -> dict[str, str]:
@@ -409,11 +386,6 @@ def _titles(message: ChainMessage) -> dict[str, str]:
         for name, title in message.words.items()
         if name.startswith(BUTTON_TITLE_PREFIX)
     }
-
-
-def template_of(context: DecisionContext, chain: Chain, say: str) -> Template:
-    """A template of the chain's rulebook, else a built-in template of the current one."""
-    return context.rulebook_of(chain).templates.get(say) or context.rulebook.templates[say]
 
 
 def send_copies(
@@ -453,7 +425,7 @@ def _copy_draft(
     language = language_of(context, reader)
     template = template_of(context, chain, sent[0].say)
     values = template_values(context, chain, sent[0], people[0].replace(language=language), template)
-    said = " ".join(_render_template(context, template, language, values)[0].body.split())
+    said = " ".join(render_call(context, template, language, values)[0].body.split())
     who = rendering.format_value(list(dict.fromkeys(person.display_name for person in people)), language, {})
     words, occurrence = {"who": who, "said": said}, chain.steps[step].occurrence
     return MessageDraft(Verb.TELL, "copy", step, COPY_ANSWER, occurrence=occurrence, words=words)

@@ -1,7 +1,8 @@
 """Applies a changed rule file to the live chains of its rule: each is pinned, migrated or cancelled.
 
 ``on_change`` of the rule in force decides; for a rule that is gone, that of the rule the chain began with. People, the
-calendar and the limits are never pinned.
+calendar and the limits are never pinned, and neither is the fallback of a template: a message that was requested and
+has not gone gets the one that the rules name now.
 """
 
 from collections.abc import Mapping
@@ -9,17 +10,54 @@ from difflib import SequenceMatcher
 from typing import assert_never
 
 from services.rules.conversation import outbound
-from services.rules.conversation.chain import Chain, Ending, StepState, StepStatus
+from services.rules.conversation.chain import Chain, ChainMessage, DeliveryState, Ending, StepState, StepStatus
 from services.rules.conversation.completion import close_chain
-from services.rules.conversation.context import DecisionContext, Reason
+from services.rules.conversation.context import DecisionContext, Reason, RequestedAmendment, RequestedWithdrawal
+from services.rules.conversation.outbound import BODY_VALUE
+from services.rules.conversation.rendering import language_of
 from services.rules.conversation.schedule import has_lapsed
 from services.rules.conversation.steps import advance
+from services.rules.conversation.template_calls import fallback_call
 from services.rules.conversation.triggers import tags_of
 from services.rules.rulebook.model import OnChange, Rule, Step
+from shared.contracts.ids import MessageId
+from shared.contracts.messages import AmendMessage, TemplateCall
 
 
 def review_chain(context: DecisionContext, chain: Chain) -> Chain:
-    """Apply a change of the rulebook to a chain of an earlier one, once for each rulebook."""
+    """Apply a change of the rulebook to a chain of an earlier one, once for each rulebook.
+
+    Of a chain that has ended only the messages that have not gone yet are concerned.
+    """
+    calls = {m.message_id: call for m in chain.messages if (call := _other_fallback(context, chain, m)) is not None}
+    return _amend_messages(context, _apply_change(context, chain), calls)
+
+
+def _other_fallback(context: DecisionContext, chain: Chain, message: ChainMessage) -> TemplateCall | None:
+    """The fallback by the rules of now; None where it is the same, and for a message that has no template."""
+    person = context.facts.people.get(context.facts.current_id(message.person_id))
+    without_template = message.digest is not None or BODY_VALUE in message.words
+    if message.delivery is not DeliveryState.REQUESTED or without_template or person is None:
+        return None
+    call = fallback_call(context, chain, message, person, message.language or language_of(context, person))
+    return None if call is None or call.name == message.fallback else call
+
+
+def _amend_messages(context: DecisionContext, chain: Chain, calls: Mapping[MessageId, TemplateCall]) -> Chain:
+    """Give messages that may still wait for their template another fallback, unless the change withdrew them."""
+    withdrawn = {e.withdrawal.message_id for e in context.effects if isinstance(e, RequestedWithdrawal)}
+    for message in chain.messages:
+        call = calls.get(message.message_id)
+        if call is None or message.closed or message.unwanted is not None or message.message_id in withdrawn:
+            continue
+        amendment = AmendMessage(message_id=message.message_id, person_id=message.person_id, fallback=call)
+        context.effects.append(RequestedAmendment(amendment))
+        context.add_reason(Reason.AMENDED, chain, str(message.step))
+        chain = chain.with_message(message.replace(fallback=call.name))
+    return context.save_chain(chain)
+
+
+def _apply_change(context: DecisionContext, chain: Chain) -> Chain:
     old, new = context.rule_of(chain), context.rulebook.rules.get(chain.rule)
     chain = chain.replace(reviewed=context.rulebook.revision)
     match (new or old).on_change:

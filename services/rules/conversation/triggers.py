@@ -20,6 +20,7 @@ from services.rules.conversation.document import (
 from services.rules.conversation.fact_values import RecentStarts
 from services.rules.conversation.schedule import due_of, has_lapsed, skip_past
 from services.rules.conversation.steps import advance
+from services.rules.conversation.template_calls import template_of
 from services.rules.identity_cache import cached_by_identity
 from services.rules.matching.conditions import ConditionIndex, necessary_condition
 from services.rules.rulebook.model import At, OnRepeat, Rule, Rulebook, may_write
@@ -326,7 +327,7 @@ def _shown_values(context: DecisionContext, chain: Chain) -> dict[PersonId, tupl
     shown = {}
     for message in chain.messages:
         if message.open and message.answer is None:
-            template = outbound.template_of(context, chain, message.say)
+            template = template_of(context, chain, message.say)
             shown[message.person_id] = tuple(str(document.get(path)) for path in template.fields.values())
     return shown
 

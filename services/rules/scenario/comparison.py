@@ -10,6 +10,7 @@ from services.rules.conversation.context import (
     Effect,
     EndedChain,
     ExcludedPerson,
+    RequestedAmendment,
     RequestedMessage,
     RequestedWithdrawal,
     RequestedWrite,
@@ -89,6 +90,8 @@ def _observe(effect: Effect, facts: Facts, people: StoryPeople) -> ObservedEffec
         case EndedChain():
             ours = facts.chains[effect.chain_id].rule.startswith(RESERVED_PREFIX)
             return None if ours else ObservedEffect(EffectKind.END, end=effect.ending)
+        case RequestedAmendment():
+            return None  # a story has one revision of the rules
         case _:
             assert_never(effect)
 

@@ -6,7 +6,8 @@ import pytest
 
 from services.dispatcher.template_reader import TemplateReader
 from shared.clients.whatsapp_templates import TemplateClient, TemplateEndpoint
-from shared.contracts.messages import TemplateCall
+from shared.contracts.ids import MessageId, PersonId
+from shared.contracts.messages import AmendMessage, TemplateCall, WithdrawMessage
 from shared.contracts.whatsapp import AccountReported
 from tests.dev.whatsapp.simulator_under_test import ACCOUNT, TOKEN
 from tests.services.dispatcher.dispatcher_under_test import (
@@ -14,18 +15,22 @@ from tests.services.dispatcher.dispatcher_under_test import (
     person_observed,
     send_request,
     template_update,
+    wait_until,
 )
 
 pytestmark = pytest.mark.integration
+PLAIN = {"name": "plain_request_v1", "language": "en", "body": "A question for {{person}} waits"}
+PLAIN_CALL = TemplateCall(name="plain_request_v1", language="en", parameters={"person": "Ada"})
+
+
+def amendment(fallback: TemplateCall = PLAIN_CALL, message_id: str = "m1") -> AmendMessage:
+    return AmendMessage(message_id=MessageId(message_id), person_id=PersonId("p1"), fallback=fallback)
 
 
 async def test_a_fallback_goes_in_place_of_a_rejected_template(dispatcher: DispatcherUnderTest) -> None:
-    await dispatcher.simulator.tell(
-        "templates", {"name": "plain_request_v1", "language": "en", "body": "A question for {{person}} waits"}
-    )
-    plain = TemplateCall(name="plain_request_v1", language="en", parameters={"person": "Ada"})
+    await dispatcher.simulator.tell("templates", PLAIN)
     await dispatcher.handle(
-        template_update(dispatcher.clock.now(), "REJECTED"), person_observed(), send_request(fallback=plain)
+        template_update(dispatcher.clock.now(), "REJECTED"), person_observed(), send_request(fallback=PLAIN_CALL)
     )
     await dispatcher.wait_for_state("accepted")
     assert [message["template"] for message in await dispatcher.sent()] == ["plain_request_v1"]
@@ -62,3 +67,77 @@ async def test_a_template_that_the_account_does_not_have_is_waited_for(dispatche
         dispatcher.advance_clock(timedelta(seconds=1))
         await reader.read(client)
         await dispatcher.wait_for_state("accepted")
+
+
+async def wait_for_template(dispatcher: DispatcherUnderTest, message_id: str = "m1") -> None:
+    """Until the message waits for its template, whether the leader knows already why it may not go or only that."""
+
+    async def waits() -> bool:
+        reason = await dispatcher.pool.fetchval("select reason from messages where message_id = $1", message_id)
+        return reason in {"template_rejected", "template_paused"}
+
+    await wait_until(waits)
+
+
+async def test_a_fallback_that_comes_later_sends_what_waits_once_and_in_its_order(
+    dispatcher: DispatcherUnderTest,
+) -> None:
+    await dispatcher.simulator.tell("templates", PLAIN)
+    later = send_request("m2", chain_id="c1", template=PLAIN_CALL.replace(parameters={"person": "Bea"}))
+    await dispatcher.handle(
+        template_update(dispatcher.clock.now(), "REJECTED"), person_observed(), send_request(chain_id="c1"), later
+    )
+    await wait_for_template(dispatcher)
+    assert await dispatcher.sent() == []
+    await dispatcher.handle(amendment(), amendment())
+    await dispatcher.handle(amendment())
+    await dispatcher.wait_for_state("accepted", "m2")
+    await dispatcher.handle(template_update(dispatcher.advance_clock(timedelta(minutes=1)), "APPROVED"), amendment())
+    await dispatcher.wait_until_idle()
+    sent = [(message["template"], message["parameters"]["person"]) for message in await dispatcher.sent()]
+    assert sent == [("plain_request_v1", "Ada"), ("plain_request_v1", "Bea")]
+    assert await dispatcher.published("m1") == ["accepted"]
+
+
+async def test_a_fallback_that_is_refused_too_keeps_the_message_until_one_of_both_may_go(
+    dispatcher: DispatcherUnderTest,
+) -> None:
+    refused = template_update(dispatcher.clock.now(), "REJECTED")
+    other = refused.replace(value={**refused.value, "message_template_name": PLAIN_CALL.name})
+    await dispatcher.handle(refused, other, person_observed())
+
+    async def knows_both() -> bool:
+        return len(dispatcher.parts.leader.templates.known.templates) == 2
+
+    await wait_until(knows_both)  # what the leader has not read yet counts as usable
+    await dispatcher.handle(send_request(), amendment())
+    await wait_for_template(dispatcher)
+    await dispatcher.handle(template_update(dispatcher.advance_clock(timedelta(minutes=1)), "APPROVED"))
+    await dispatcher.wait_for_state("accepted")
+    assert [message["template"] for message in await dispatcher.sent()] == ["rights_request_v3"]
+
+
+async def test_a_message_that_went_or_was_withdrawn_is_not_amended(dispatcher: DispatcherUnderTest) -> None:
+    await dispatcher.simulator.tell("templates", PLAIN)
+    await dispatcher.handle(person_observed(), send_request())
+    await dispatcher.wait_for_state("accepted")
+    await dispatcher.handle(template_update(dispatcher.clock.now(), "REJECTED"), send_request("m2"))
+    await wait_for_template(dispatcher, "m2")
+    withdrawal = WithdrawMessage(message_id=MessageId("m2"), person_id=PersonId("p1"), reason="until")
+    await dispatcher.handle(withdrawal)
+    await dispatcher.handle(amendment(), amendment(message_id="m2"), amendment(message_id="unknown"))
+    await dispatcher.wait_until_idle()
+    assert [await dispatcher.state(one) for one in ("m1", "m2")] == ["accepted", "withdrawn"]
+    assert [message["template"] for message in await dispatcher.sent()] == ["rights_request_v3"]
+    contents = await dispatcher.pool.fetch("select content::text as content from messages")
+    assert all("fallback" not in row["content"] for row in contents)
+
+
+async def test_a_withdrawal_beside_an_amendment_counts(dispatcher: DispatcherUnderTest) -> None:
+    await dispatcher.simulator.tell("templates", PLAIN)
+    await dispatcher.handle(template_update(dispatcher.clock.now(), "REJECTED"), person_observed(), send_request())
+    await wait_for_template(dispatcher)
+    withdrawal = WithdrawMessage(message_id=MessageId("m1"), person_id=PersonId("p1"), reason="until")
+    await dispatcher.handle(amendment(), withdrawal)
+    await dispatcher.wait_until_idle()
+    assert (await dispatcher.state(), await dispatcher.sent()) == ("withdrawn", [])

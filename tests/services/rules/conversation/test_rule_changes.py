@@ -2,17 +2,26 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from services.rules.conversation.chain import Chain, ChainState, Ending, StepStatus
-from services.rules.conversation.context import EndedChain, Reason
+from services.rules.conversation.chain import Chain, ChainState, DeliveryState, Ending, StepStatus
+from services.rules.conversation.context import (
+    EndedChain,
+    Reason,
+    RequestedAmendment,
+    RequestedMessage,
+    RequestedWithdrawal,
+)
 from services.rules.conversation.decider import Decider, Decision
+from services.rules.conversation.rendering import ABSENT_VALUE
 from services.rules.matching.matcher import RuleMatcher
 from services.rules.rulebook.built_in import add_built_in_rules
-from services.rules.rulebook.model import OnChange, Rule, Rulebook
+from services.rules.rulebook.model import OnChange, Rule, Rulebook, Template, TemplateText
 from services.rules.scenario.player import StoryPlayer
 from shared.contracts.ids import Revision, RuleId
+from shared.contracts.messages import AmendMessage
 from shared.contracts.values import decode, encode
 from tests.services.rules.stories import own_rulebook, story
 
@@ -40,16 +49,19 @@ def started(on_change: OnChange) -> tuple[StoryPlayer, Rulebook, Chain]:
     return player, player.people.book, chain
 
 
-def changed(player: StoryPlayer, old: Rulebook, new: Rulebook, chain: Chain) -> tuple[Decision, Chain]:
+def decider_of(old: Rulebook, new: Rulebook) -> Decider:
     book = add_built_in_rules(new)
-    decider = Decider(
+    return Decider(
         rulebook=book,
         rulebook_at=lambda revision: old if revision == old.revision else book,
         matcher=RuleMatcher(book.rules.values()),
         zone_of=lambda person: person.zone,
         signing_keys=(b"key",),
     )
-    decision = decider.decide_change(chain, player.simulation.facts, player.simulation.now)
+
+
+def changed(player: StoryPlayer, old: Rulebook, new: Rulebook, chain: Chain) -> tuple[Decision, Chain]:
+    decision = decider_of(old, new).decide_change(chain, player.simulation.facts, player.simulation.now)
     after = decision.changes.chains[chain.chain_id]
     assert decode(Chain, encode(after)) == after
     assert after.reviewed == NEW
@@ -105,3 +117,117 @@ def test_a_cancelled_chain_ends_only_if_its_rule_changed() -> None:
 def test_of_a_rule_that_is_gone_the_old_file_decides(on_change: OnChange, ended: Ending | None) -> None:
     player, old, chain = started(on_change)
     assert changed(player, old, with_rule(old, None), chain)[1].ended is ended
+
+
+# ------------------------------------------------------------------ messages that wait for their template
+
+
+def unsent(chain: Chain, delivery: DeliveryState = DeliveryState.REQUESTED) -> Chain:
+    """The chain before anything is known of its question, or at another place on the way."""
+    return chain.with_message(chain.messages[0].replace(delivery=delivery, wamid=None))
+
+
+def with_fallback(book: Rulebook, fallback: Template | None = None) -> Rulebook:
+    """A later revision that names a fallback for the question: the reminder, or another."""
+    other = fallback or book.templates["rights_reminder"]
+    declared = replace(book.templates["rights_request"], fallback=other.name)
+    return replace(book, revision=NEW, templates={**book.templates, other.name: other, declared.name: declared})
+
+
+def with_texts(template: Template, change: Callable[[TemplateText], TemplateText], **changes: Any) -> Template:
+    texts = {language: change(text) for language, text in template.languages.items()}
+    return replace(template, languages=texts, **changes)
+
+
+def in_another_order(text: TemplateText) -> TemplateText:
+    return replace(text, buttons=dict(reversed(list(text.buttons.items()))))
+
+
+def amendments(decision: Decision) -> list[AmendMessage]:
+    return [effect.amendment for effect in decision.effects if isinstance(effect, RequestedAmendment)]
+
+
+@pytest.mark.parametrize("on_change", [OnChange.PIN, OnChange.MIGRATE, OnChange.CANCEL])
+def test_a_question_that_waits_gets_the_fallback_that_a_later_revision_names(on_change: OnChange) -> None:
+    player, old, chain = started(on_change)
+    decision, after = changed(player, old, with_fallback(old), unsent(chain))
+    (amendment,) = amendments(decision)
+    assert (amendment.message_id, amendment.person_id) == (chain.messages[0].message_id, chain.messages[0].person_id)
+    assert (amendment.fallback.name, amendment.fallback.language) == ("rights_reminder_v1", "en")
+    assert {"person", "title", "by"} <= amendment.fallback.parameters.keys()
+    assert ABSENT_VALUE not in amendment.fallback.parameters.values()
+    assert len(decision.effects) == 1
+    assert after.messages[0].fallback == "rights_reminder_v1"
+    assert decision.record is not None
+    assert [(v.reason, v.messages) for v in decision.record.verdicts][-1] == (
+        Reason.AMENDED,
+        (chain.messages[0].message_id,),
+    )
+
+
+def test_a_fallback_that_a_message_has_is_not_sent_to_it_again() -> None:
+    player, old, chain = started(OnChange.PIN)
+    _, after = changed(player, old, with_fallback(old), unsent(chain))
+    assert amendments(changed(player, old, with_fallback(old), after)[0]) == []
+
+
+@pytest.mark.parametrize(
+    "delivery", [each for each in DeliveryState if each not in {DeliveryState.HELD, DeliveryState.REQUESTED}]
+)
+def test_a_message_of_which_more_is_known_is_not_amended(delivery: DeliveryState) -> None:
+    player, old, chain = started(OnChange.PIN)
+    assert amendments(changed(player, old, with_fallback(old), unsent(chain, delivery))[0]) == []
+
+
+@pytest.mark.parametrize("buttons", [(), ("approve", "decline")])
+def test_a_message_that_the_change_withdraws_is_not_amended(buttons: tuple[str, ...]) -> None:
+    player, old, chain = started(OnChange.CANCEL)
+    chain = unsent(chain)
+    new = with_fallback(with_rule(old, without_reminder(old.rules[RULE])))
+    decision, after = changed(player, old, new, chain.with_message(chain.messages[0].replace(buttons=buttons)))
+    assert after.ended is Ending.CANCELLED
+    assert [type(effect) for effect in decision.effects] == [RequestedWithdrawal, EndedChain]
+
+
+def test_a_question_of_a_chain_that_has_ended_is_not_amended() -> None:
+    player, old, chain = started(OnChange.PIN)
+    ended = unsent(chain).close(Ending.ANSWERED).finish()
+    assert amendments(changed(player, old, with_fallback(old), ended)[0]) == []
+
+
+def test_a_newer_version_of_a_template_stands_in_for_the_one_that_was_requested() -> None:
+    player, old, chain = started(OnChange.MIGRATE)
+    newer = replace(old.templates["rights_request"], version=2)
+    new = replace(old, revision=NEW, templates={**old.templates, newer.name: newer})
+    assert [each.fallback.name for each in amendments(changed(player, old, new, unsent(chain))[0])] == [
+        "rights_request_v2"
+    ]
+
+
+def test_a_template_with_the_buttons_in_other_places_stands_in_for_none() -> None:
+    player, old, chain = started(OnChange.PIN)
+    turned = with_texts(old.templates["rights_request"], in_another_order, version=2)
+    new = replace(old, revision=NEW, templates={**old.templates, turned.name: turned})
+    assert amendments(changed(player, old, new, unsent(chain))[0]) == []
+
+
+def test_a_template_that_says_what_the_chain_does_not_know_stands_in_for_none() -> None:
+    player, old, chain = started(OnChange.PIN)
+    asks = with_texts(
+        old.templates["rights_request"], lambda text: replace(text, body=text.body + " {unknown}"), name="other"
+    )
+    assert amendments(changed(player, old, with_fallback(old, asks), unsent(chain))[0]) == []
+
+
+def test_a_pinned_chain_asks_for_the_fallback_of_now_with_its_next_message() -> None:
+    player, old, chain = started(OnChange.PIN)
+    reminder = replace(old.templates["rights_reminder"], fallback="rights_request")
+    new = replace(old, revision=NEW, templates={**old.templates, reminder.name: reminder})
+    decider = decider_of(old, new)
+    assert chain.next_due is not None
+    player.simulation.facts.read_to = lambda chain: chain.next_due or chain.started_at
+    decision = decider.decide_due(chain, player.simulation.facts, chain.next_due)
+    (sent,) = [effect.send for effect in decision.effects if isinstance(effect, RequestedMessage)]
+    assert sent.template is not None
+    assert sent.fallback is not None
+    assert (sent.template.name, sent.fallback.name) == ("rights_reminder_v1", "rights_request_v1")
