@@ -89,6 +89,17 @@ def content_type(head: bytes, declared: str | None, accepted: Collection[str]) -
     return seen
 
 
+def is_one_of(mime: str, wanted: Collection[str]) -> bool:
+    """Whether content of the type ``mime`` may be of a wanted type.
+
+    Formats that share a container, and texts, are not told apart by their content alone.
+    """
+    seen, types = plain_type(mime), frozenset(map(plain_type, wanted))
+    if seen in types or any(seen in family and not types.isdisjoint(family) for family in _CONTAINERS):
+        return True
+    return seen.startswith("text/") and any(each.startswith("text/") for each in types)
+
+
 def plain_type(mime: str | None) -> str:
     """In lower case, without parameters, in its registered spelling; empty where there is none."""
     text = (mime or "").partition(";")[0].strip().lower()

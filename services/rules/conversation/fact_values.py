@@ -239,22 +239,24 @@ class RecentStarts(Value):
 
 
 class FileReport(Value):
-    """The report of ingest on a file that a person sent: its ``size`` in bytes, or why it is not kept.
+    """The report of ingest on a file that a person sent: its ``size`` in bytes and its type, or why it is not kept.
 
-    ``most_bytes`` is the size up to which ingest keeps files, where the file was larger.
+    ``mime`` is the type of the content; a report that an earlier version kept has none. ``most_bytes`` is the size up
+    to which ingest keeps files, where the file was larger.
     """
 
     file_id: str
     person_id: PersonId
     refusal: MediaRefusal | None = None
     size: int | None = None
+    mime: str | None = None
     most_bytes: int | None = None
     at: Instant
 
     @classmethod
     def of(cls, data: MediaStored | MediaRefused) -> "FileReport":
         if isinstance(data, MediaStored):
-            return cls(file_id=data.file_id, person_id=data.person_id, size=data.size, at=data.at)
+            return cls(file_id=data.file_id, person_id=data.person_id, size=data.size, mime=data.mime, at=data.at)
         return cls(
             file_id=data.file_id,
             person_id=data.person_id,

@@ -10,6 +10,7 @@ from typing import assert_never
 from services.rules.conversation.fact_values import FileReport
 from services.rules.conversation.form_values import SOMEWHERE, Place, read_value
 from services.rules.rulebook.model import FieldText, Form, FormField
+from shared.clients.file_types import is_one_of
 from shared.contracts.intents import has_words
 from shared.contracts.whatsapp import Media, MediaRefusal
 
@@ -100,8 +101,10 @@ def _size_refusal(asked: FormField, size: int | None) -> Refusal | None:
 
 
 def fetched_file_refusal(form: Form, asked: FormField, report: FileReport) -> Refusal | None:
-    """Why a file that was fetched is not taken: it is not kept, or larger than the field allows."""
+    """Why a file that was fetched is not taken: it is not kept, of another kind, or larger than the field allows."""
     match report.refusal:
+        case None if not _has_content_of(asked, report.mime):
+            return Refusal("form_wrong_file", {"kinds": accepted_kinds(form)})
         case None:
             return _size_refusal(asked, report.size)
         case MediaRefusal.TOO_LARGE:
@@ -127,3 +130,13 @@ def _is_one_of(kinds: tuple[str, ...], media: Media) -> bool:
     _, dot, extension = (media.filename or "").strip().lower().rpartition(".")
     content = (media.mime or "").partition(";")[0].strip().lower()
     return (bool(dot) and extension in kinds) or any(content in CONTENT_TYPES.get(kind, frozenset()) for kind in kinds)
+
+
+def _has_content_of(asked: FormField, mime: str | None) -> bool:
+    """Whether the content is of a kind that the field takes: a file may have another content than its name says.
+
+    Not judged where the type is not known, or a kind whose types are not.
+    """
+    if mime is None or any(kind not in CONTENT_TYPES for kind in asked.document):
+        return True
+    return is_one_of(mime, {each for kind in asked.document for each in CONTENT_TYPES[kind]})

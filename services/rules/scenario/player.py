@@ -20,6 +20,7 @@ from services.rules.conversation.context import Effect, RequestedMessage, Reques
 from services.rules.conversation.decider import Decider, Decision
 from services.rules.conversation.fact_values import PersonFacts
 from services.rules.conversation.facts import Facts
+from services.rules.conversation.form_answers import CONTENT_TYPES
 from services.rules.conversation.recurrence import Occurrence, next_occurrence, period_events
 from services.rules.matching.conditions import FieldValues
 from services.rules.matching.matcher import Matcher, RuleMatcher
@@ -105,7 +106,7 @@ class Simulation:
     observer: StoryObserver | None = None
     recurring: Rule | None = None
     _lines: dict[PersonId, Line] = field(default_factory=dict)
-    _files: dict[PersonId, str] = field(default_factory=dict)
+    _files: dict[PersonId, Media] = field(default_factory=dict)
     _count: int = 0
 
     def publish(self, data: EventData, key: str) -> None:
@@ -126,8 +127,7 @@ class Simulation:
         """A message from the person on this line; ``content`` are further fields of MessageReceived."""
         self._count += 1
         if (media := content.get("media")) is not None:
-            self._files[person] = f"file.{self._count}"
-            content["media"] = media.replace(file_id=self._files[person])
+            content["media"] = self._files[person] = media.replace(file_id=f"file.{self._count}")
         message = MessageReceived(
             line=Line(line),
             person_id=person,
@@ -139,17 +139,24 @@ class Simulation:
         self._lines[person] = message.line
         self._publish_of_person(message, person)
 
-    def report_file(self, person: PersonId, refusal: MediaRefusal | None, size: int) -> bool:
-        """Report that the person's newest file is kept, or is not; False where they sent none."""
-        file_id = self._files.get(person)
-        if file_id is None:
+    def report_file(
+        self, person: PersonId, refusal: MediaRefusal | None, size: int = 0, mime: str | None = None
+    ) -> bool:
+        """Report that the person's newest file is kept, or is not; False where they sent none.
+
+        ``mime`` is the type of its content, where it is another than the sender's device said.
+        """
+        sent = self._files.get(person)
+        if sent is None or sent.file_id is None:
             return False
+        file_id = sent.file_id
         if refusal is None:
             report: MediaStored | MediaRefused = MediaStored(
                 file_id=file_id,
                 person_id=person,
                 url=f"file:///{file_id}",
-                mime="application/pdf",
+                mime=mime or _content_type(sent),
+                declared_mime=sent.mime,
                 size=size,
                 sha256=file_id,
                 verdict=ScanVerdict.CLEAN,
@@ -452,11 +459,15 @@ def _document(reply: Reply, name: str) -> Media:
     return Media(media_id=f"media.{name}", mime=reply.mime or mimetypes.guess_type(name)[0], filename=name, size=size)
 
 
+def _content_type(sent: Media) -> str:
+    """The type that a file of this name has, unless the story says another."""
+    kind = (sent.filename or "").rpartition(".")[2].lower()
+    return min(CONTENT_TYPES.get(kind, ()), default=sent.mime or "application/pdf")
+
+
 def _play_file(player: StoryPlayer, step: FileStep) -> None:
-    file = step.file
-    if not player.simulation.report_file(
-        player.person(file.sender).person_id, file.refused, (file.mb or 0) * _MEGABYTE
-    ):
+    file, person = step.file, player.person(step.file.sender).person_id
+    if not player.simulation.report_file(person, file.refused, (file.mb or 0) * _MEGABYTE, file.mime):
         raise UnplayableStep(f"{file.sender} has sent no file")
 
 

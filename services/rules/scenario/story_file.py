@@ -230,10 +230,14 @@ class ReportedFile(Section):
     """Why the file is not kept."""
     mb: WholeNumber | None = None
     """The size in megabytes of a file that is kept."""
+    mime: Text | None = None
+    """The type of the content of a file that is kept, where it is another than its name says."""
 
     def report_faults(self, report: FaultReport) -> None:
         if len(self.written.keys() & {"refused", "mb"}) != 1:
             report.add(self.location, "a file is either “refused” or has its size in “mb”")
+        elif self.mime is not None and self.refused is not None:
+            report.add(self.location, "a file that is “refused” has no “mime”")
 
 
 class FileStep(Section):

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from services.rules.conversation.fact_values import FileReport
-from services.rules.conversation.form_answers import CONTENT_TYPES, file_refusal
+from services.rules.conversation.form_answers import CONTENT_TYPES, Refusal, file_refusal
 from services.rules.rulebook.model import NOWHERE, Form, FormField
 from services.rules.rulebook.rule_folder import read_folder
 from services.rules.scenario.folder_check import check_files
@@ -210,6 +210,48 @@ def test_a_file_that_was_fetched_is_judged_by_its_report(
     found = file_refusal(form, Media(media_id="1", filename="a.pdf"), report)
     assert (found and found.say) == say
     assert say != "form_large_file" or (found is not None and found.words == {"most": "20"})
+
+
+@pytest.mark.parametrize(
+    ("kinds", "content", "refused"),
+    [
+        (("pdf",), "application/pdf", None),
+        (("pdf", "docx"), "image/jpeg", "form_wrong_file"),
+        (("jpg", "png"), "application/pdf", "form_wrong_file"),
+        (("docx",), "application/msword", "form_wrong_file"),
+        (("docx",), CONTENT_TYPES["docx"], None),
+        (("docx",), CONTENT_TYPES["odt"], None),  # both are archives, and may be told apart by their names alone
+        (("md",), "text/plain", None),
+        (("txt",), "application/rtf", "form_wrong_file"),
+        (("rtf",), "application/rtf", None),
+        (("mp4",), "audio/mp4", None),
+        (("pdf", "indd"), "image/jpeg", None),  # a kind whose types are not known is not judged
+        (("pdf",), None, None),  # reported by an earlier version
+    ],
+)
+def test_a_file_that_was_fetched_is_judged_by_its_content(
+    kinds: tuple[str, ...], content: str | frozenset[str] | None, refused: str | None
+) -> None:
+    form = Form(
+        "f", "w", (FormField("file", document=kinds),), "c", WriteOperation.CREATE_ACQUISITION, "d", {}, NOWHERE
+    )
+    mime = min(content) if isinstance(content, frozenset) else content
+    report = FileReport(file_id="f", person_id=PersonId("p"), size=1, mime=mime, at=AT)
+    found = file_refusal(form, Media(media_id="1", filename=f"a.{kinds[0]}"), report)
+    assert found == (refused and Refusal(refused, {"kinds": ", ".join(kinds).upper()}))
+
+
+def test_a_picture_under_the_name_of_a_document_leaves_the_form_and_its_sender_reads_why() -> None:
+    refused = [
+        "file: {from: 5001, mb: 2, mime: image/jpeg}",
+        "expect: [{collect: 5001, say: offer.isbn, text: 'PDF, DOCX'}]",
+        'reply: {from: 5001, text: "9781784420017"}',
+        "expect: [{collect: 5001, say: offer.manuscript}]",
+        "reply: {from: 5001, document: b.docx}",
+        "file: {from: 5001, mb: 2}",
+        "expect: [{collect: 5001, say: offer_summary}]",
+    ]
+    assert told(*TO_ISBN, *refused) == []
 
 
 def test_a_file_that_is_not_kept_leaves_the_form_and_is_asked_for_again() -> None:
