@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings
 
 from ops.command_line import Format, OutputFormat, Service, print_rows
 from ops.evidence.export import EvidenceSettings
+from ops.templates import TemplateSettings
 from ops.topics import TopicSettings
 from services.dispatcher.settings import DispatcherSettings
 from services.ingest.settings import NEEDED_TO_POLL, NEEDED_TO_RECEIVE, IngestSettings
@@ -37,6 +38,7 @@ _SECTIONS: tuple[tuple[str, str, type[BaseSettings]], ...] = (
     ("Dispatcher", Service.DISPATCHER, DispatcherSettings),
     ("Writeback", Service.WRITEBACK, WritebackSettings),
     ("Commands", "stet topics", TopicSettings),
+    ("Templates", "stet templates", TemplateSettings),
     ("Evidence", "stet evidence", EvidenceSettings),
 )
 """Title, who reads them, and the class that declares them; a field counts for the first section that has it."""

@@ -23,17 +23,27 @@ class TemplateAction(StrEnum):
 
 
 class WantedTemplate(Struct, frozen=True):
-    """A template of the rule files in one language, as Meta is to have it. ``file`` is where it is written."""
+    """A template of the rule files in one language, as Meta is to have it. ``file`` is where it is written.
+
+    ``example`` is the path of the document that goes to Meta's reviewers, from the folder of the rules.
+    """
 
     name: str
     language: str
     category: str
     components: list[JsonObject]
     file: str
+    example: str | None = None
 
     @property
     def has_header(self) -> bool:
         return any(part["type"] == "HEADER" for part in self.components)
+
+    def with_handle(self, handle: str) -> "WantedTemplate":
+        """With the handle of its example, once that was uploaded."""
+        example = {"header_handle": [handle]}
+        parts = [{**part, "example": example} if part["type"] == "HEADER" else part for part in self.components]
+        return replace(self, components=parts)
 
     def creation(self) -> JsonObject:
         """The body that creates it."""
@@ -70,6 +80,7 @@ def wanted_templates(book: Rulebook) -> list[WantedTemplate]:
             template.category.value.upper(),
             _components(template, text),
             template.location.file,
+            template.example,
         )
         for template in sorted(book.templates.values(), key=lambda each: each.meta_name)
         for language, text in template.languages.items()
@@ -80,20 +91,22 @@ def plan_templates(wanted: Iterable[WantedTemplate], listed: Iterable[Mapping[st
     """``listed`` is the account's list; templates of others, and earlier versions, are left alone."""
     known = {(str(entry.get("name")), str(entry.get("language"))): entry for entry in listed}
     plan = (_plan(each, known.get((each.name, each.language))) for each in wanted)
-    return [_left_to_a_person(each) if each.wanted.has_header else each for each in plan]
+    return [left_to_a_person(each, _NO_EXAMPLE) if _lacks_example(each) else each for each in plan]
 
 
-_BY_HAND = (
-    "its header is a document, for which Meta wants an example file from a person: {} it in WhatsApp Manager, with the"
-    " name, texts and buttons of its file"
+_NO_EXAMPLE = (
+    "its header is a document, of which Meta wants an example: name a PDF as “example” in its file, or enter it in"
+    " WhatsApp Manager, with the name, texts and buttons of its file"
 )
 
 
-def _left_to_a_person(planned: PlannedTemplate) -> PlannedTemplate:
-    if planned.action not in (TemplateAction.CREATE, TemplateAction.EDIT):
-        return planned
-    note = _BY_HAND.format(planned.action.value)
-    return replace(planned, action=TemplateAction.ACT, note=f"{planned.note}; {note}" if planned.note else note)
+def _lacks_example(planned: PlannedTemplate) -> bool:
+    applied = planned.action in (TemplateAction.CREATE, TemplateAction.EDIT)
+    return applied and planned.wanted.has_header and planned.wanted.example is None
+
+
+def left_to_a_person(planned: PlannedTemplate, why: str) -> PlannedTemplate:
+    return replace(planned, action=TemplateAction.ACT, note=f"{planned.note}; {why}" if planned.note else why)
 
 
 _EDITABLE = frozenset({"APPROVED", "REJECTED", "PAUSED"})

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +22,7 @@ from ops.command_line import (
 )
 from ops.database import operator_pool
 from ops.rules.folder import DEFAULT_FOLDER, RuleFolder, require_folder
+from ops.template_examples import EXAMPLE_TYPE, UnusableExample, read_example, with_checked_examples
 from ops.template_plan import (
     PlannedTemplate,
     TemplateAction,
@@ -62,7 +64,7 @@ _STATUS_COLUMNS = {
 }
 
 
-class TemplateSettings(Settings):
+class AccountSettings(Settings):
     """The Graph API and the account whose templates are meant."""
 
     whatsapp_graph_url: Annotated[str, Field(pattern=r"^https?://")]
@@ -79,6 +81,18 @@ class TemplateSettings(Settings):
         )
 
 
+class TemplateSettings(AccountSettings):
+    """And the app under which examples are uploaded."""
+
+    whatsapp_app: Annotated[
+        str | None,
+        Field(
+            pattern=r"^\d+$",
+            description="The id of the app at Meta; `stet templates` uploads the examples of documents under it.",
+        ),
+    ] = None
+
+
 @app.command("plan")
 def plan_command(folder: RuleFolder = DEFAULT_FOLDER, *, output: Format = OutputFormat.TEXT) -> None:
     """Compare the templates of the rules with the account: what to create, what to edit, what needs a person.
@@ -91,7 +105,7 @@ def plan_command(folder: RuleFolder = DEFAULT_FOLDER, *, output: Format = Output
     async def command() -> int:
         async with TemplateClient(settings.endpoint()) as client:
             plan = plan_templates(wanted, await _listed(client))
-        return _print_plan(plan, output)
+        return _print_plan(with_checked_examples(plan, folder, settings.whatsapp_app), output)
 
     run(command())
 
@@ -106,18 +120,20 @@ def apply_command(
     """Create the missing templates and edit the changed ones; without --yes only say what would be done.
 
     Meta reviews each within a day. It takes one edit a day of an approved template, and ten in thirty days. Nothing is
-    ever deleted. Exit code 1 where something was refused, or is left for a person.
+    ever deleted. The example of a document, a PDF that the template's file names, is uploaded under the app of
+    STET_WHATSAPP_APP. Exit code 1 where something was refused, or is left for a person.
     """
     wanted, settings = _wanted(folder), load_command_settings(TemplateSettings)
 
     async def command() -> int:
         async with TemplateClient(settings.endpoint()) as client:
-            plan = plan_templates(wanted, await _listed(client))
+            plan = with_checked_examples(plan_templates(wanted, await _listed(client)), folder, settings.whatsapp_app)
             if not yes:
                 code = _print_plan(plan, output)
                 print_error("nothing was changed: a dry run; --yes creates and edits")
                 return code
-            done = [await _apply(client, each) for each in plan if each.action in _APPLIED]
+            examples = Examples(client, folder, settings.whatsapp_app)
+            done = [await _apply(client, examples, each) for each in plan if each.action in _APPLIED]
         left = [each for each in plan if each.action not in {*_APPLIED, TemplateAction.KEEP}]
         rows = [*done, *rows_of(left)]
         print_rows(rows, _PLAN_COLUMNS, output, empty="the account has every template as it is written")
@@ -171,15 +187,35 @@ async def _listed(client: TemplateClient) -> list[dict[str, Any]]:
         raise Misconfigured("STET_WHATSAPP_GRAPH_URL", str(error)) from None
 
 
-async def _apply(client: TemplateClient, planned: PlannedTemplate) -> dict[str, str]:
+@dataclass(slots=True)
+class Examples:
+    """Uploads each example once, however many languages it is for."""
+
+    client: TemplateClient
+    folder: Path
+    app: str | None
+    _handles: dict[str, str] = field(default_factory=dict)
+
+    async def attach(self, wanted: WantedTemplate) -> WantedTemplate:
+        """The template with the handle of its example. Raises UnusableExample, TemplateRefused and Unavailable."""
+        if wanted.example is None or self.app is None:
+            return wanted
+        if wanted.example not in self._handles:
+            file = read_example(self.folder, wanted.example)
+            self._handles[wanted.example] = await self.client.upload(self.app, file.name, EXAMPLE_TYPE, file.content)
+        return wanted.with_handle(self._handles[wanted.example])
+
+
+async def _apply(client: TemplateClient, examples: Examples, planned: PlannedTemplate) -> dict[str, str]:
     """The line of the plan, with what came of it."""
     (row,) = rows_of([planned])
     try:
+        wanted = await examples.attach(planned.wanted)
         if planned.action is TemplateAction.CREATE:
-            answer = await client.create(planned.wanted.creation())
+            answer = await client.create(wanted.creation())
             return {**row, "action": "created", "status": str(answer.get("status", "")), "note": ""}
-        await client.edit(planned.template_id, {"components": planned.wanted.components})
-    except (TemplateRefused, Unavailable) as error:
+        await client.edit(planned.template_id, {"components": wanted.components})
+    except (UnusableExample, TemplateRefused, Unavailable) as error:
         return {**row, "action": _REFUSED, "note": str(error)}
     return {**row, "action": "edited", "status": "PENDING"}
 

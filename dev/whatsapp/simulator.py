@@ -42,6 +42,7 @@ class WhatsAppOptions:
     accept_any_template: bool = False
     templates: Sequence[RegisteredTemplate] = ()
     review_seconds: float = 60.0
+    app: str = "670843887433847"
 
 
 @dataclass(slots=True)

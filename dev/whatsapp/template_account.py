@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from dev.whatsapp.chance import Chance
 from dev.whatsapp.graph_errors import GraphError
 from dev.whatsapp.network import Schedule, WebhookQueue
+from dev.whatsapp.resumable_uploads import ResumableUploads
 from dev.whatsapp.templates import ButtonKind, RegisteredTemplate, TemplateButton, TemplateRegistry, TemplateStatus
 from dev.whatsapp.webhook_payloads import AccountUpdate
 from shared.clients.whatsapp_limits import BODY_LENGTH, TEMPLATE_NAME
@@ -36,8 +37,6 @@ _ENDS = re.compile(r"^[\W_]*\{\{|\}\}[\W_]*$")
 # subcodes beside code 100
 DUPLICATE, TOO_MANY_PARAMETERS, PARAMETER_AT_END, NO_EXAMPLE = 2388024, 2388293, 2388299, 2388043
 NO_HEADER_EXAMPLE = 2388273
-HANDLE_PREFIX = "4::"
-"""The beginning of the handle of a resumable upload."""
 
 RATE_LIMITED = 80008
 """Meta's code for too many calls of the management API on one account."""
@@ -91,6 +90,7 @@ class TemplateAccount:
         review: timedelta,
     ) -> None:
         self.registry = registry
+        self.uploads = ResumableUploads(chance)
         self.review = review
         self.outcomes: list[ReviewOutcome] = []
         self._clock = clock
@@ -111,7 +111,7 @@ class TemplateAccount:
         self._created = [at for at in self._created if at > now - timedelta(hours=1)]
         if len(self._created) >= _CREATIONS_AN_HOUR:
             raise GraphError(RATE_LIMITED, "too many templates were created within an hour")
-        template, components = _read(body)
+        template, components = _read(body, self.uploads)
         if self.registry.get(template.name, template.language) is not None:
             raise GraphError(100, "Content in this language already exists", subcode=DUPLICATE)
         self._created.append(now)
@@ -138,7 +138,7 @@ class TemplateAccount:
             "components": record.components,
             **body,
         }
-        edited, record.components = _read(whole)
+        edited, record.components = _read(whole, self.uploads)
         self.registry.add(edited)
         record.rejected = None
         self._begin_review(edited)
@@ -307,7 +307,7 @@ def _components(template: RegisteredTemplate) -> list[JsonObject]:
     return [*header, body, *([{"type": "BUTTONS", "buttons": buttons}] if buttons else [])]
 
 
-def _read(body: object) -> tuple[RegisteredTemplate, list[JsonObject]]:
+def _read(body: object, uploads: ResumableUploads) -> tuple[RegisteredTemplate, list[JsonObject]]:
     """A template to create; raises GraphError for what Meta refuses at once."""
     if not isinstance(body, dict):
         raise GraphError(100, "the body is not a JSON object")
@@ -329,13 +329,13 @@ def _read(body: object) -> tuple[RegisteredTemplate, list[JsonObject]]:
         body=text,
         parameters=parameters,
         buttons=_read_buttons(components),
-        header=_read_header(components),
+        header=_read_header(components, uploads),
         status=TemplateStatus.PENDING,
     )
     return template, components
 
 
-def _read_header(components: list[JsonObject]) -> str | None:
+def _read_header(components: list[JsonObject], uploads: ResumableUploads) -> str | None:
     """A header of a file needs an example: the handle of a resumable upload."""
     headers = [each for each in components if str(each.get("type")).upper() == "HEADER"]
     if not headers:
@@ -344,7 +344,7 @@ def _read_header(components: list[JsonObject]) -> str | None:
         raise GraphError(100, "headers other than DOCUMENT are not simulated")
     example = headers[0].get("example")
     handles = example.get("header_handle") if isinstance(example, dict) else None
-    if not isinstance(handles, list) or not handles or not str(handles[0]).startswith(HANDLE_PREFIX):
+    if not isinstance(handles, list) or not handles or not uploads.has(handles[0]):
         raise GraphError(100, "a header of a document needs an example: header_handle", subcode=NO_HEADER_EXAMPLE)
     return "document"
 

@@ -35,10 +35,20 @@ class TemplateApi:
     async def unpause(self, request: web.Request) -> web.Response:
         return await self._answer(request, self._unpause)
 
-    async def _answer(self, request: web.Request, handle: Any) -> web.Response:
+    async def begin_upload(self, request: web.Request) -> web.Response:
+        return await self._answer(request, self._begin_upload)
+
+    async def upload(self, request: web.Request) -> web.Response:
+        """The one call that takes the token as OAuth, and not as Bearer."""
+        return await self._answer(request, self._upload, scheme="OAuth")
+
+    async def upload_progress(self, request: web.Request) -> web.Response:
+        return await self._answer(request, self._upload_progress, scheme="OAuth")
+
+    async def _answer(self, request: web.Request, handle: Any, *, scheme: str = "Bearer") -> web.Response:
         content = await request.read()
         try:
-            self._authorise(request)
+            self._authorise(request, scheme)
             body = _json(handle(request, content))
         except GraphError as error:
             self.simulator.counters.add(f"errors.answer.{error.code}")
@@ -49,13 +59,16 @@ class TemplateApi:
             )
         return body
 
-    def _authorise(self, request: web.Request) -> None:
-        expected = f"Bearer {self.simulator.options.token}".encode()
+    def _authorise(self, request: web.Request, scheme: str) -> None:
+        expected = f"{scheme} {self.simulator.options.token}".encode()
         if not hmac.compare_digest(request.headers.get("Authorization", "").encode(), expected):
             raise GraphError(190, "the access token cannot be read")
         account = request.match_info.get("account")
         if account is not None and account != self.simulator.options.business_account:
             raise GraphError(100, f"object {account} does not exist or may not be used", subcode=MISSING_OBJECT)
+        app = request.match_info.get("app")
+        if app is not None and app != self.simulator.options.app:
+            raise GraphError(100, f"object {app} does not exist or may not be used", subcode=MISSING_OBJECT)
 
     def _list(self, request: web.Request, _: bytes) -> Any:
         """Pages of the list, by name and language; ``fields``, ``name``, ``status``, ``limit`` and ``after`` count."""
@@ -90,8 +103,23 @@ class TemplateApi:
     def _edit(self, request: web.Request, content: bytes) -> Any:
         return self.simulator.template_account.edit(request.match_info["template_id"], _parsed(content))
 
+    def _begin_upload(self, request: web.Request, _: bytes) -> Any:
+        return self.simulator.template_account.uploads.begin(request.query)
+
+    def _upload(self, request: web.Request, content: bytes) -> Any:
+        offset = request.headers.get("file_offset", "")
+        return self.simulator.template_account.uploads.add(_session(request), offset, content)
+
+    def _upload_progress(self, request: web.Request, _: bytes) -> Any:
+        return self.simulator.template_account.uploads.progress(_session(request))
+
     def _unpause(self, request: web.Request, _: bytes) -> Any:
         return self.simulator.template_account.unpause(request.match_info["template_id"])
+
+
+def _session(request: web.Request) -> str:
+    """The id of an upload session has a query of its own."""
+    return f"upload:{request.match_info['session']}?{request.query_string}"
 
 
 def _cursor(place: int) -> str:

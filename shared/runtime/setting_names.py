@@ -47,6 +47,8 @@ SERVICE_SETTINGS = frozenset(
         "CONSONANCE_MAPPING", "CONSONANCE_MAY_LAND", "CONSONANCE_TIMEOUT", "WRITES_AT_ONCE",
         # tools: stet topics
         "KAFKA_REPLICATION",
+        # tools: stet templates
+        "WHATSAPP_APP",
         # tools: stet evidence
         "EVIDENCE_KEY_FILE",
     )

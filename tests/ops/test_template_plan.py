@@ -68,3 +68,13 @@ def test_a_template_with_a_document_is_left_to_a_person_until_the_account_has_it
     found = [*plan_templates([wanted], []), *plan_templates([wanted], [account_entry()])]
     assert [(each.action, "WhatsApp Manager" in each.note) for each in found] == [(TemplateAction.ACT, True)] * 2
     assert [each.action for each in plan_templates([wanted], [entry])] == [TemplateAction.KEEP]
+
+
+def test_a_template_whose_file_names_an_example_is_created_with_its_handle() -> None:
+    header = {"type": "HEADER", "format": "DOCUMENT"}
+    wanted = replace(REQUEST, components=[header, *REQUEST.components], example="rights/samples/request.pdf")
+    (found,) = plan_templates([wanted], [])
+    assert found.action is TemplateAction.CREATE
+    first, *rest = found.wanted.with_handle("4::a").creation()["components"]
+    assert first == {**header, "example": {"header_handle": ["4::a"]}}
+    assert rest == REQUEST.components

@@ -8,6 +8,7 @@ from pydantic_settings import BaseSettings
 
 from ops.command_line import CommandSettings
 from ops.evidence.export import EvidenceSettings
+from ops.templates import TemplateSettings
 from ops.topics import TopicSettings
 from services.dispatcher.settings import DispatcherSettings
 from services.ingest.settings import IngestSettings
@@ -20,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 _MISSPELL_ON_PURPOSE = {Path(__file__), ROOT / "tests" / "deploy" / "test_policies.py"}
 MODELS: list[type[BaseSettings]] = [
     IngestSettings, RulesSettings, DispatcherSettings, WritebackSettings,
-    CommandSettings, EvidenceSettings, TopicSettings,
+    CommandSettings, EvidenceSettings, TemplateSettings, TopicSettings,
 ]  # fmt: skip
 
 

@@ -460,7 +460,8 @@ class Template:
 
     ``defaults`` are texts by parameter and language, said where the field is absent. ``fallback`` names the template
     that goes where Meta does not let this one go; it has the same buttons and languages. A template with a ``header``
-    takes the document that its rule attaches.
+    takes the document that its rule attaches; ``example`` is the path of one for Meta's reviewers, from the folder of
+    the rules.
     """
 
     name: str
@@ -472,6 +473,7 @@ class Template:
     defaults: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     fallback: str | None = None
     header: TemplateHeader | None = None
+    example: str | None = None
 
     @property
     def meta_name(self) -> str:

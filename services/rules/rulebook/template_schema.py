@@ -1,5 +1,6 @@
 """The schema of a ``*.template.yaml``: a message in every language, as Meta approves it."""
 
+from pathlib import PurePosixPath
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, ValidationInfo
@@ -58,6 +59,8 @@ class TemplateFile(Section):
     """The field of the event that each parameter stands for, perhaps with a default."""
     header: Annotated[TemplateHeader, word(TemplateHeader, TemplateHeader.DOCUMENT)] | None = None
     """The part above the text: “document”, for the file that a rule attaches."""
+    example: Text | None = None
+    """A PDF of which Meta's reviewers see how such a document looks: its path, from the folder of this file."""
     fallback: Text | None = None
     """The template that goes while Meta does not let this one go; it has the same buttons and languages."""
     languages: Annotated[dict[str, TemplateLanguage], mapping("“languages”", check_language)]
@@ -77,4 +80,8 @@ class TemplateFile(Section):
             defaults,
             self.fallback,
             self.header,
+            self._example_path(),
         )
+
+    def _example_path(self) -> str | None:
+        return None if self.example is None else str(PurePosixPath(self.location.file).parent / self.example)

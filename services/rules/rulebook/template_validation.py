@@ -178,6 +178,7 @@ def check_template(context: ValidationContext, template: Template) -> None:
     _check_field_names(context, template)
     _check_fields_used(context, template)
     _check_defaults_of_fields(context, template)
+    _check_example(context, template)
     _check_fallback(context, template)
     check_languages(context, template.languages, template.location, f"the template “{template.name}”")
 
@@ -295,6 +296,21 @@ def _check_defaults_of_fields(context: ValidationContext, template: Template) ->
             if PARAMETER.search(text):
                 where = _location(context, template, name, "default", language, root="fields")
                 context.report.add(where, "a default is a plain text and has no parameters")
+
+
+def _check_example(context: ValidationContext, template: Template) -> None:
+    """Whether there is such a file is seen where it is uploaded: the checks read the rule files alone."""
+    if template.example is None:
+        return
+    location = context.loaded.location(template.location.file, "example")
+    if template.header is None:
+        context.report.add(location, "an example is for a document: the template needs “header: document”")
+    if _EXAMPLE.fullmatch(template.example) is None:
+        sentence = "an example is a PDF in the folder of the template or below it, like samples/statement.pdf"
+        context.report.add(location, sentence)
+
+
+_EXAMPLE = re.compile(r"(?!/)(?!(.*/)?\.\.(/|$))[^\\]+\.pdf")
 
 
 def _check_fallback(context: ValidationContext, template: Template) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from yarl import URL
 
 from ops.template_plan import TemplateAction, plan_templates, wanted_templates
 from shared.clients.whatsapp_templates import TemplateClient, TemplateEndpoint, TemplateRefused
@@ -128,3 +129,56 @@ async def test_the_list_comes_in_pages_and_the_rules_plan_is_carried_out(
         await simulator.rest()
         listed = await client.list()
         assert {plan.action for plan in plan_templates(wanted, listed)} == {TemplateAction.KEEP}
+
+
+APP, PDF = "670843887433847", b"%PDF-1.7\n1 0 obj\n<< >>\nendobj\n%%EOF\n"
+
+
+def with_document(handle: str) -> dict[str, Any]:
+    header = {"type": "HEADER", "format": "DOCUMENT", "example": {"header_handle": [handle]}}
+    return {**NEWS, "components": [header, *NEWS["components"]]}
+
+
+async def test_a_template_with_a_document_takes_the_handle_of_an_upload_and_no_other(
+    simulator: SimulatorUnderTest,
+) -> None:
+    async with client_of(simulator) as client:
+        with pytest.raises(TemplateRefused, match="header_handle"):
+            await client.create(with_document("4::made-up"))
+        handle = await client.upload(APP, "statement.pdf", "application/pdf", PDF)
+        assert (await client.create(with_document(handle)))["status"] == "PENDING"
+
+
+@pytest.mark.parametrize(
+    ("app", "mime", "content", "said"),
+    [
+        (APP, "text/plain", b"Dear author", "file_type"),
+        (APP, "application/pdf", b"\x89PNG\r\n\x1a\n" + bytes(16), "the content is not application/pdf"),
+        (APP, "application/pdf", b"", "file_length"),
+        ("17", "application/pdf", PDF, "does not exist"),
+    ],
+)
+async def test_an_upload_that_meta_does_not_take_is_refused(
+    simulator: SimulatorUnderTest, app: str, mime: str, content: bytes, said: str
+) -> None:
+    async with client_of(simulator) as client:
+        with pytest.raises(TemplateRefused, match=said):
+            await client.upload(app, "statement.pdf", mime, content)
+
+
+async def test_an_upload_goes_on_from_the_byte_up_to_which_it_came(simulator: SimulatorUnderTest) -> None:
+    begin = f"{simulator.url}/v25.0/{APP}/uploads"
+    query = {"file_name": "a.pdf", "file_length": str(len(PDF)), "file_type": "application/pdf"}
+    bearer, oauth = {"Authorization": f"Bearer {TOKEN}"}, {"Authorization": f"OAuth {TOKEN}"}
+    async with simulator.session.post(begin, params=query, headers=bearer) as answer:
+        session = URL(f"{simulator.url}/v25.0/{(await answer.json())['id']}", encoded=True)
+    async with simulator.session.post(session, data=PDF[:10], headers={**oauth, "file_offset": "0"}) as answer:
+        assert (await answer.json())["file_offset"] == 10
+    async with simulator.session.get(session, headers=oauth) as answer:
+        assert (await answer.json())["file_offset"] == 10
+    async with simulator.session.post(session, data=PDF[10:], headers={**oauth, "file_offset": "9"}) as answer:
+        assert answer.status == 400
+    async with simulator.session.post(session, data=PDF[10:], headers={**oauth, "file_offset": "10"}) as answer:
+        assert (await answer.json())["h"]
+    async with simulator.session.post(session, data=b"x", headers={**bearer, "file_offset": "0"}) as answer:
+        assert (await answer.json())["error"]["code"] == 190

@@ -1,0 +1,198 @@
+"""``stet templates`` against the simulator over a real socket, and what it says of templates on a real database."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from shutil import copytree
+from typing import Any
+
+import asyncpg
+import pytest
+
+from dev.postgres import login_of
+from shared.clients.whatsapp_templates import TemplateClient, TemplateEndpoint
+from tests.dev.whatsapp.simulator_under_test import ACCOUNT, TOKEN, SimulatorUnderTest, running_simulator
+from tests.ops.stet_command import run_stet
+from tests.services.rules.rulebooks import BOOK
+
+APP = "670843887433847"
+PDF = b"%PDF-1.7\n1 0 obj\n<< >>\nendobj\n%%EOF\n"
+STATEMENT = """\
+template: statement_cover
+category: utility
+version: 1
+header: document
+example: samples/statement.pdf
+languages:
+  en: {body: "Your statement for this half year is ready now."}
+  fr: {body: "Votre relevé de ce semestre est disponible."}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = copytree(BOOK, tmp_path / "rules")
+    (folder / "royalties" / "samples").mkdir(parents=True)
+    (folder / "royalties" / "statement_cover.template.yaml").write_text(STATEMENT)
+    (folder / "royalties" / "samples" / "statement.pdf").write_bytes(PDF)
+    return folder
+
+
+@pytest.fixture
+async def simulator(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SimulatorUnderTest]:
+    async with running_simulator(None, review_seconds=0, app=APP) as simulator:
+        monkeypatch.setenv("STET_WHATSAPP_GRAPH_URL", simulator.url)
+        monkeypatch.setenv("STET_WHATSAPP_GRAPH_VERSION", "v25.0")
+        monkeypatch.setenv("STET_WHATSAPP_TOKEN", TOKEN)
+        monkeypatch.setenv("STET_WHATSAPP_BUSINESS_ACCOUNT", ACCOUNT)
+        monkeypatch.setenv("STET_WHATSAPP_APP", APP)
+        yield simulator
+
+
+async def stet(*arguments: str | Path) -> int:
+    """In a thread, since the simulator answers in this one."""
+    return await asyncio.to_thread(run_stet, "templates", *map(str, arguments))
+
+
+def rows_of(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    """An object a line."""
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+async def listed(simulator: SimulatorUnderTest) -> dict[tuple[str, str], dict[str, Any]]:
+    async with TemplateClient(TemplateEndpoint(simulator.url, "v25.0", ACCOUNT, TOKEN)) as client:
+        return {(entry["name"], entry["language"]): entry for entry in await client.list()}
+
+
+async def test_a_plan_says_what_is_missing_and_changes_nothing(
+    simulator: SimulatorUnderTest, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await stet("plan", folder) == 1
+    printed = capsys.readouterr()
+    assert "permission_request_v1" in printed.out
+    assert "to create" in printed.err
+    assert await stet("plan", folder, "--format", "json") == 1
+    rows = rows_of(capsys)
+    assert {row["action"] for row in rows} == {"create"}
+    assert {"template", "language", "status", "category", "note", "file"} <= rows[0].keys()
+    assert await listed(simulator) == {}
+
+
+async def test_apply_is_dry_unless_it_is_told(
+    simulator: SimulatorUnderTest, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await stet("apply", folder) == 1
+    assert "a dry run; --yes creates and edits" in capsys.readouterr().err
+    assert await listed(simulator) == {}
+
+
+async def test_apply_creates_what_is_missing_and_uploads_an_example_once(
+    simulator: SimulatorUnderTest, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await stet("apply", folder, "--yes", "--format", "json") == 0
+    rows = rows_of(capsys)
+    assert {row["action"] for row in rows} == {"created"}
+    found = await listed(simulator)
+    assert found.keys() == {(row["template"], row["language"]) for row in rows}
+    headers = [found["statement_cover_v1", language]["components"][0] for language in ("en", "fr")]
+    assert headers[0]["format"] == "DOCUMENT"
+    assert headers[0] == headers[1], "the example was uploaded once for both languages"
+    await simulator.rest()
+    assert await stet("plan", folder) == 0
+    assert f"the account has all {len(rows)} templates as written" in capsys.readouterr().out
+    assert await stet("apply", folder, "--yes") == 0
+
+
+@pytest.mark.usefixtures("simulator")
+@pytest.mark.parametrize(
+    ("content", "app", "note"),
+    [
+        (None, APP, "cannot be read: No such file"),
+        (b"", APP, "is empty, and no PDF"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(16), APP, "is image/png, and no PDF"),
+        (PDF, "", "set STET_WHATSAPP_APP"),
+    ],
+)
+async def test_a_template_whose_example_cannot_be_uploaded_is_left_to_a_person(
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    content: bytes | None,
+    app: str,
+    note: str,
+) -> None:
+    example = folder / "royalties" / "samples" / "statement.pdf"
+    example.unlink() if content is None else example.write_bytes(content)
+    if not app:
+        monkeypatch.delenv("STET_WHATSAPP_APP")
+    assert await stet("apply", folder, "--yes", "--format", "json") == 1
+    rows = {row["template"]: row for row in rows_of(capsys)}
+    assert rows["statement_cover_v1"]["action"] == "act"
+    assert note in rows["statement_cover_v1"]["note"]
+    assert rows["permission_request_v1"]["action"] == "created"
+
+
+@pytest.mark.usefixtures("simulator")
+async def test_what_meta_refuses_is_said_and_the_others_go_on(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STET_WHATSAPP_APP", "1")
+    assert await stet("apply", folder, "--yes", "--format", "json") == 1
+    rows = {row["template"]: row for row in rows_of(capsys)}
+    assert rows["statement_cover_v1"]["action"] == "refused"
+    assert "does not exist" in rows["statement_cover_v1"]["note"]
+    assert rows["permission_request_v1"]["action"] == "created"
+
+
+@pytest.mark.usefixtures("simulator")
+@pytest.mark.parametrize(
+    ("setting", "value", "said"),
+    [
+        ("STET_WHATSAPP_TOKEN", "EAAG-another", "STET_WHATSAPP_TOKEN"),
+        ("STET_WHATSAPP_BUSINESS_ACCOUNT", "not a number", "STET_WHATSAPP_BUSINESS_ACCOUNT"),
+        ("STET_WHATSAPP_GRAPH_URL", "http://127.0.0.1:1", "STET_WHATSAPP_GRAPH_URL"),
+    ],
+)
+async def test_a_wrong_setting_is_named(
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    setting: str,
+    value: str,
+    said: str,
+) -> None:
+    monkeypatch.setenv(setting, value)
+    assert await stet("plan", folder) == 2
+    printed = capsys.readouterr()
+    assert said in printed.err
+    assert "EAAG" not in printed.err + printed.out
+
+
+@pytest.mark.usefixtures("simulator")
+async def test_rules_with_faults_are_not_compared(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "house.yaml").write_text("publisher: [")
+    assert await stet("plan", folder) == 2
+    assert "run stet rules check" in capsys.readouterr().err
+
+
+@pytest.mark.integration
+async def test_the_status_of_templates_is_that_of_the_database(
+    postgres_database: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STET_POSTGRES_DSN", login_of(postgres_database, "operator"))
+    monkeypatch.setenv("STET_TENANT", "penrose")
+    assert await stet("status") == 0
+    printed = capsys.readouterr()
+    assert "Meta has reported nothing of any template yet" in printed.out
+    assert "was never read" in printed.err
+    connection = await asyncpg.connect(postgres_database)
+    await connection.execute(
+        "insert into dispatcher.templates (tenant, name, language, state, status, category, reason, reported_at) values"
+        " ('penrose', 'hello_v1', 'en', 'paused', 'REJECTED', 'UTILITY', 'SCAM', now()),"
+        " ('another', 'theirs_v1', 'en', 'paused', 'REJECTED', 'UTILITY', 'SCAM', now())"
+    )
+    await connection.close()
+    assert await stet("status", "--format", "json") == 1
+    (row,) = rows_of(capsys)
+    assert (row["template"], row["status"], row["reason"], row["waiting"]) == ("hello_v1", "REJECTED", "SCAM", 0)
