@@ -2,11 +2,17 @@
 
 import asyncio
 import json
+import stat
+import subprocess
+import sys
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import asyncpg
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
@@ -16,10 +22,14 @@ from ops.changes import QUERIES as CHANGES
 from ops.changes import audited
 from ops.command_line import CommandSettings
 from ops.database import operator_pool
+from ops.evidence.export import public_key_of
 from services.rules.rulebook.rule_folder import read_folder
+from services.writeback.evidence_chain import EvidenceDraft
+from services.writeback.evidence_store import append_evidence
 from shared.contracts.errors import Misconfigured
 from shared.runtime.postgres import Pool
 from tests.services.rules.stories import FOLDER
+from tests.services.writeback.writeback_under_test import open_pool
 
 pytestmark = pytest.mark.integration
 MESSAGE = """
@@ -324,3 +334,75 @@ def test_a_legal_hold_is_placed_once_listed_and_released(stet: CliRunner) -> Non
     entries = map(json.loads, stet.invoke(app, ["audit-log", "--format", "json"]).stdout.splitlines())
     results = [entry["result"] for entry in entries if entry["target"] == record]
     assert sorted(results) == ["held", "released, 0 people erased", "was held already", "was not held"]
+
+
+RECORD = "rights/R-9"
+
+
+@pytest.fixture
+def evidence(postgres_database: str) -> None:
+    """Two entries about a record, the second of a person."""
+
+    async def append() -> None:
+        drafts = [
+            EvidenceDraft(
+                tenant="penrose",
+                record=RECORD,
+                entry_id=f"e{number}",
+                kind="asked",
+                at=datetime(2027, 3, 3, 10, tzinfo=UTC),
+                person_id=person,
+                public={"rule": "rights-approval"},
+                content={"rendered": "May we use an extract of « Marées »?"},
+            )
+            for number, person in enumerate((None, "p1"), 1)
+        ]
+        async with open_pool(postgres_database) as pool, pool.acquire() as connection, connection.transaction():
+            assert await append_evidence(connection, drafts, drafts[0].at) == 2
+
+    asyncio.run(append())
+
+
+@pytest.fixture
+def signing_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ed25519PrivateKey:
+    key, file = Ed25519PrivateKey.generate(), tmp_path / "evidence-key.pem"
+    file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    monkeypatch.setenv("STET_EVIDENCE_KEY_FILE", str(file))
+    return key
+
+
+@pytest.mark.usefixtures("evidence")
+@pytest.mark.parametrize("command", [["export", RECORD], [RECORD]])
+def test_evidence_is_written_signed_verified_and_noted(
+    stet: CliRunner, signing_key: Ed25519PrivateKey, tmp_path: Path, command: list[str]
+) -> None:
+    folder = tmp_path / "court"
+    arguments = ["evidence", *command, "--to", str(folder), "--reason", "a claim", "--format", "json"]
+    written = stet.invoke(app, arguments)
+    assert written.exit_code == 0, written.output
+    (found,) = map(json.loads, written.stdout.splitlines())
+    assert (found["record"], found["entries"], found["public_key"]) == (RECORD, 2, public_key_of(signing_key))
+    assert {Path(name).name for name in found["files"]} == {"rights-R-9.json", "rights-R-9.pdf", "verify.py"}
+    assert {stat.S_IMODE(Path(name).stat().st_mode) for name in found["files"]} == {0o600}
+    assert (folder / "rights-R-9.pdf").read_bytes().startswith(b"%PDF-")
+    call = [sys.executable, "-I", str(folder / "verify.py"), str(folder / "rights-R-9.json"), found["public_key"]]
+    verified = subprocess.run(call, capture_output=True, text=True, check=False, timeout=50)  # noqa: S603 -- ours
+    assert (verified.returncode, f"{RECORD}: 2 entries, whole" in verified.stdout) == (0, True), verified.stderr
+    entries = map(json.loads, stet.invoke(app, ["audit-log", "--format", "json"]).stdout.splitlines())
+    assert [(entry["action"], entry["reason"]) for entry in entries if entry["target"] == RECORD] == [
+        ("export evidence", "a claim")
+    ]
+
+
+@pytest.mark.usefixtures("signing_key")
+def test_a_record_without_evidence_writes_nothing(stet: CliRunner, tmp_path: Path) -> None:
+    found = stet.invoke(app, ["evidence", "export", "works/1", "--to", str(tmp_path / "court")])
+    assert (found.exit_code, "there is no evidence of works/1" in found.stderr) == (1, True)
+    assert not (tmp_path / "court").exists()
+
+
+@pytest.mark.usefixtures("evidence")
+def test_evidence_without_a_key_to_sign_with_is_not_exported(stet: CliRunner, tmp_path: Path) -> None:
+    found = stet.invoke(app, ["evidence", "export", RECORD, "--to", str(tmp_path / "court")])
+    assert (found.exit_code, "STET_EVIDENCE_KEY_FILE" in found.stderr) == (2, True)
+    assert not (tmp_path / "court").exists()
