@@ -14,7 +14,14 @@ from pathlib import Path
 from dev.layout import ROOT, SERVICES
 
 PARTS = ("shared", "services", "ops")
-MODULES = (*(f"services.{name}.app" for name in SERVICES), "ops.rules.check", "ops.__main__")
+_LATER = (
+    "shared.runtime.consumer",
+    "opentelemetry.exporter.otlp.proto.http.trace_exporter",
+    "opentelemetry.sdk.trace.export",
+    "graphql",
+)
+"""Modules that a service imports at its start only by its settings, or by the work that it has."""
+MODULES = (*(f"services.{name}.app" for name in SERVICES), *_LATER, "ops.rules.check", "ops.__main__")
 _IMPORT = "import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]"
 
 

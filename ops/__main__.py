@@ -12,6 +12,7 @@ from ops.command_line import ExitCode, print_error
 from ops.environment import use_stack
 from ops.lazy_commands import LazyCommand, LazyCommands
 from shared.contracts.errors import Misconfigured
+from shared.runtime.garbage_collection import collect_seldom
 
 _HELP = """\
 Answers an operator's questions about a running Stet, and changes it.
@@ -143,4 +144,5 @@ def _choose_settings(
 
 
 if __name__ == "__main__":
+    collect_seldom()
     app(prog_name="stet")

@@ -11,18 +11,11 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
-from graphql import (
-    GraphQLSchema,
-    IntrospectionQuery,
-    assert_valid_schema,
-    build_client_schema,
-    get_introspection_query,
-)
 from opentelemetry.semconv.attributes.http_attributes import HTTP_REQUEST_METHOD, HTTP_RESPONSE_STATUS_CODE
 from opentelemetry.semconv.attributes.server_attributes import SERVER_ADDRESS
 
@@ -31,6 +24,9 @@ from shared.runtime.credentials import SECRET_REFUSED
 from shared.runtime.metrics import Metrics, current_exemplar, label
 from shared.runtime.telemetry import get_logger
 from shared.runtime.tracing import annotate, client_span
+
+if TYPE_CHECKING:
+    from graphql import GraphQLSchema, IntrospectionQuery
 
 LARGEST_ANSWER = 64 * 1024 * 1024
 """Bytes. The contacts of a large publisher come in one answer of some 20 MB."""
@@ -42,7 +38,6 @@ _CONNECTIONS = 32
 _DEFAULT_PAUSE = timedelta(seconds=5)
 _LONGEST_PAUSE = timedelta(hours=1)
 _LONGEST_NUMBER = 9  # digits
-_INTROSPECTION = get_introspection_query(descriptions=False)
 _NOT_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 _NOT_ANSWERED = (aiohttp.ClientError, OSError)  # TimeoutError is an OSError
 _OPERATION = re.compile(r"^\s*(query|mutation)\b[ \t]*(\w*)", re.MULTILINE)
@@ -195,9 +190,15 @@ class ConsonanceClient:
             raise NoAnswer(f"Consonance answered a mutation with HTTP {status}")
         return body
 
-    async def fetch_schema(self) -> GraphQLSchema:
+    async def fetch_schema(self) -> "GraphQLSchema":
         """Introspects. Raises Unavailable where the answer describes no valid schema."""
-        described = await self.query(_INTROSPECTION, {})
+        from graphql import (  # noqa: PLC0415 -- ingest, whose queries are fixed, reads no schema and does not load it
+            assert_valid_schema,
+            build_client_schema,
+            get_introspection_query,
+        )
+
+        described = await self.query(get_introspection_query(descriptions=False), {})
         try:
             schema = build_client_schema(cast("IntrospectionQuery", described))
             assert_valid_schema(schema)

@@ -8,7 +8,7 @@ group would miss this replica, and fetched again.
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -17,11 +17,13 @@ from aiokafka.errors import KafkaError
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 from faststream.kafka.message import FAKE_CONSUMER
+from faststream.security import BaseSecurity, SASLOAuthBearer, SASLPlaintext, SASLScram256, SASLScram512
 
 from shared.contracts.errors import Throttled
 from shared.runtime.batch import BatchProcessor
+from shared.runtime.connection_settings import KafkaSettings, SaslMechanism, SecurityProtocol
 from shared.runtime.failures import TRANSIENT_ERRORS, FailureKind, classify_failure
-from shared.runtime.kafka import READ_BACKOFF_MS, broker_options, discard_consumer
+from shared.runtime.kafka import READ_BACKOFF_MS, client_options, discard_consumer
 from shared.runtime.postgres import Pool
 from shared.runtime.progress import Fenced, LagMonitor, OffsetOutOfRange, Partition, load_progress
 from shared.runtime.retry import Backoff, until_available
@@ -312,3 +314,35 @@ async def _unparsed(records: Any) -> KafkaMessage:
 
 async def _raw_records(message: KafkaMessage) -> Any:
     return message.raw_message
+
+
+# ------------------------------------------------------------------ the connection of FastStream's broker
+
+
+def broker_options(settings: KafkaSettings) -> dict[str, Any]:
+    """The brokers, TLS and the login, as FastStream's broker takes them."""
+    options = client_options(settings)
+    return {
+        "bootstrap_servers": options["bootstrap_servers"],
+        "security": _broker_security(settings.kafka_security_protocol, settings.kafka_sasl_mechanism, options),
+        "sasl_oauth_token_provider": options.get("sasl_oauth_token_provider"),
+    }
+
+
+def _broker_security(
+    protocol: SecurityProtocol, mechanism: SaslMechanism, options: Mapping[str, Any]
+) -> BaseSecurity | None:
+    context = options["ssl_context"]
+    if not protocol.has_sasl:
+        return BaseSecurity(ssl_context=context) if protocol.has_tls else None
+    if mechanism is SaslMechanism.OAUTHBEARER:
+        return SASLOAuthBearer(ssl_context=context)
+    login = _LOGINS[mechanism]
+    return login(options["sasl_plain_username"], options["sasl_plain_password"], ssl_context=context)
+
+
+_LOGINS = {
+    SaslMechanism.PLAIN: SASLPlaintext,
+    SaslMechanism.SCRAM_SHA_256: SASLScram256,
+    SaslMechanism.SCRAM_SHA_512: SASLScram512,
+}

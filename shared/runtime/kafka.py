@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -25,11 +25,10 @@ from aiokafka.errors import (
     UnsupportedForMessageFormatError,
     UnsupportedSaslMechanismError,
 )
-from faststream.security import BaseSecurity, SASLOAuthBearer, SASLPlaintext, SASLScram256, SASLScram512
 from pydantic import SecretStr
 
 from shared.contracts.errors import Misconfigured
-from shared.runtime.connection_settings import KafkaSettings, SaslMechanism, SecurityProtocol
+from shared.runtime.connection_settings import KafkaSettings, SaslMechanism
 from shared.runtime.kafka_oauth import ClientCredentialsTokens
 from shared.runtime.partitioner import partition
 from shared.runtime.retry import until_available
@@ -83,35 +82,6 @@ def client_options(settings: KafkaSettings) -> dict[str, Any]:
         "sasl_plain_username": settings.kafka_sasl_username,
         "sasl_plain_password": _secret(settings.kafka_sasl_password),
     }
-
-
-def broker_options(settings: KafkaSettings) -> dict[str, Any]:
-    """The same for FastStream's broker."""
-    options = client_options(settings)
-    return {
-        "bootstrap_servers": options["bootstrap_servers"],
-        "security": _broker_security(settings.kafka_security_protocol, settings.kafka_sasl_mechanism, options),
-        "sasl_oauth_token_provider": options.get("sasl_oauth_token_provider"),
-    }
-
-
-def _broker_security(
-    protocol: SecurityProtocol, mechanism: SaslMechanism, options: Mapping[str, Any]
-) -> BaseSecurity | None:
-    context = options["ssl_context"]
-    if not protocol.has_sasl:
-        return BaseSecurity(ssl_context=context) if protocol.has_tls else None
-    if mechanism is SaslMechanism.OAUTHBEARER:
-        return SASLOAuthBearer(ssl_context=context)
-    login = _LOGINS[mechanism]
-    return login(options["sasl_plain_username"], options["sasl_plain_password"], ssl_context=context)
-
-
-_LOGINS = {
-    SaslMechanism.PLAIN: SASLPlaintext,
-    SaslMechanism.SCRAM_SHA_256: SASLScram256,
-    SaslMechanism.SCRAM_SHA_512: SASLScram512,
-}
 
 
 def _token_provider(settings: KafkaSettings) -> ClientCredentialsTokens:

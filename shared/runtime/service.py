@@ -6,7 +6,6 @@ row, an answer, a record); the restart is for errors that were not foreseen.
 """
 
 import asyncio
-import gc
 import signal
 import sys
 import time
@@ -14,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Seque
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import uvloop
@@ -24,9 +23,9 @@ from shared.contracts.topics import SERVICES, Topic
 from shared.runtime.audit import OUTBOX_HOP, Audit, Hop
 from shared.runtime.batch import BatchProcessor, ConsumerHalted, Handler
 from shared.runtime.clock import Clock, DevelopmentClock, machine_now
-from shared.runtime.consumer import BatchConsumer
 from shared.runtime.erasure import ErasingHandler, ErasureWorker
 from shared.runtime.failures import TRANSIENT_ERRORS
+from shared.runtime.garbage_collection import keep_what_was_started
 from shared.runtime.health import Health, IdleCheck, IdleStatus, ReadinessCheck, Route, merge_idle_statuses
 from shared.runtime.inbox import purge_expired
 from shared.runtime.kafka import Producer
@@ -41,12 +40,14 @@ from shared.runtime.telemetry import configure_logs, error_location, get_logger
 from shared.runtime.topic_setup import wait_for_topics
 from shared.runtime.tracing import configure_traces, end_traces
 
+if TYPE_CHECKING:
+    from shared.runtime.consumer import BatchConsumer
+
 log = get_logger()
 QUERIES = load_queries(__file__, "delivery.sql")
 
 _SHUTDOWN_SECONDS = 4.5
 _MEASURE_SECONDS = 5.0
-_NEW_OBJECTS = 50_000  # between two collections; a batch makes some tens of thousands, and frees them itself
 
 Main = Callable[[], Coroutine[Any, Any, None]]
 Work = Callable[[], Awaitable[None]]
@@ -146,7 +147,7 @@ class Process:
     producer: Producer
     relay: Relay
     health: Health
-    consumers: list[tuple[BatchConsumer, LagMonitor]] = field(default_factory=list)
+    consumers: list[tuple["BatchConsumer", LagMonitor]] = field(default_factory=list)
     idle_checks: list[IdleCheck] = field(default_factory=list)
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -156,7 +157,9 @@ class Process:
         """POST routes for a development stack, by path; they exist only with a development clock."""
         return self.health.routes
 
-    def consume(self, topics: Sequence[Topic], handler: Handler) -> BatchConsumer:
+    def consume(self, topics: Sequence[Topic], handler: Handler) -> "BatchConsumer":
+        from shared.runtime.consumer import BatchConsumer  # noqa: PLC0415 -- FastStream, which ingest reads nothing with
+
         handler = ErasingHandler(self.service, handler)
         processor = BatchProcessor(self.service, topics, handler, pool=self.pool, clock=self.clock)
         lag = LagMonitor(self.settings, processor.topics, processor.positions, pool=self.pool, clock=self.clock)
@@ -200,7 +203,7 @@ class Process:
             loop.add_signal_handler(number, self._stop)
         self.health.idle = self.idle_status
         self.health.checks.pop("start", None)
-        _tune_garbage_collector()
+        keep_what_was_started()
         log.info("process.started", tenant=self.settings.tenant)
         stopping = asyncio.ensure_future(self._stopping.wait())
         try:
@@ -254,12 +257,6 @@ class Process:
                 raise error
 
 
-def _tune_garbage_collector() -> None:
-    """Objects that live as long as the process are not visited again; the rest holds no cycles and needs few visits."""
-    gc.freeze()
-    gc.set_threshold(_NEW_OBJECTS, 20, 100)
-
-
 def _machine_age(since: datetime | None) -> float:
     return (machine_now() - since).total_seconds() if since is not None else 0.0
 
@@ -274,7 +271,7 @@ async def _never_ready() -> bool:
     return False
 
 
-async def _behind(consumer: BatchConsumer, lag: LagMonitor) -> str:
+async def _behind(consumer: "BatchConsumer", lag: LagMonitor) -> str:
     if not await consumer.is_assigned():
         return "joining"
     await lag.refresh()

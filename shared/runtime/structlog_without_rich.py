@@ -10,7 +10,7 @@ _IS_ABSENT = "rich" not in sys.modules
 if _IS_ABSENT:
     sys.modules["rich"] = None  # type: ignore[assignment] # to the import system: it cannot be imported
 
-import structlog  # noqa: E402, F401 -- see above
+import structlog as structlog  # noqa: E402, PLC0414 -- see above; what may be first to need it takes it from here
 
 if _IS_ABSENT:
     del sys.modules["rich"]

@@ -13,14 +13,10 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.semconv.attributes.db_attributes import DB_NAMESPACE, DB_OPERATION_NAME, DB_SYSTEM_NAME
 from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
 from opentelemetry.semconv.attributes.http_attributes import HTTP_REQUEST_METHOD, HTTP_ROUTE
@@ -29,6 +25,9 @@ from opentelemetry.trace import Link, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from shared.runtime.connection_settings import TelemetrySettings
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
 
 _MAX_LINKS = 32
 _FLUSH_SECONDS = 0.5
@@ -56,29 +55,37 @@ def configure_traces(service: str, settings: TelemetrySettings) -> None:
             trace.NoOpTracerProvider()
         )  # unset, it would be looked up in the environment each time
         return
-    global _sample_ratio  # noqa: PLW0603 -- as the tracer provider, which is global too
+    global _sample_ratio, _provider  # noqa: PLW0603 -- as the tracer provider, which is global too
     _sample_ratio = settings.otlp_sample_ratio
-    resource = Resource.create({"service.name": f"stet-{service}"})
-    provider = TracerProvider(
-        resource=resource, sampler=ALWAYS_ON, shutdown_on_exit=False
-    )  # its own exit hook waits half a minute for a collector
-    provider.add_span_processor(BatchSpanProcessor(_exporter(settings.otlp_endpoint, settings)))
-    trace.set_tracer_provider(provider)
+    _provider = _provider_for(settings.otlp_endpoint, service, settings)
+    trace.set_tracer_provider(_provider)
 
 
-def _exporter(endpoint: str, settings: TelemetrySettings) -> SpanExporter:
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415 -- costly, and for a collector
-        OTLPSpanExporter,
-    )
+_provider: "TracerProvider | None" = None  # the one that records, set once, by configure_traces
+
+
+def _provider_for(endpoint: str, service: str, settings: TelemetrySettings) -> "TracerProvider":
+    """OpenTelemetry's SDK is imported here, since a service without a collector need not load it."""
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
+    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
+    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
+    from opentelemetry.sdk.trace.sampling import ALWAYS_ON  # noqa: PLC0415
 
     tls = settings.otlp_tls
-    return OTLPSpanExporter(
+    exporter = OTLPSpanExporter(
         endpoint=f"{endpoint.rstrip('/')}/v1/traces",
         certificate_file=_path(tls.ca_file),
         client_certificate_file=_path(tls.certificate_file),
         client_key_file=_path(tls.key_file),
         headers={name: secret.get_secret_value() for name, secret in settings.otlp_headers.items()},
     )
+    resource = Resource.create({"service.name": f"stet-{service}"})
+    provider = TracerProvider(
+        resource=resource, sampler=ALWAYS_ON, shutdown_on_exit=False
+    )  # its own exit hook waits half a minute for a collector
+    provider.add_span_processor(BatchSpanProcessor(exporter))
+    return provider
 
 
 def _path(file: Path | None) -> str | None:
@@ -87,9 +94,8 @@ def _path(file: Path | None) -> str | None:
 
 def end_traces() -> None:
     """Send the remaining spans if the collector takes them within half a second; the exit does not wait longer."""
-    provider = trace.get_tracer_provider()
-    if isinstance(provider, TracerProvider):
-        flush = threading.Thread(target=provider.shutdown, daemon=True)
+    if _provider is not None:
+        flush = threading.Thread(target=_provider.shutdown, daemon=True)
         flush.start()
         flush.join(_FLUSH_SECONDS)
 
@@ -290,7 +296,7 @@ def _new_traceparent() -> str:
 
 
 def _recording() -> bool:
-    return isinstance(trace.get_tracer_provider(), TracerProvider)
+    return _provider is not None
 
 
 def _tracer() -> trace.Tracer:

@@ -22,7 +22,8 @@ from dev.kafka import EmbeddedKafka, SecuredListeners
 from dev.ports import LOOPBACK
 from dev.postgres import EmbeddedPostgres
 from shared.runtime.connection_settings import KafkaSettings, SaslMechanism, SecurityProtocol
-from shared.runtime.kafka import Producer, broker_options, client_options, connection_fault
+from shared.runtime.consumer import broker_options
+from shared.runtime.kafka import Producer, client_options, connection_fault
 from shared.runtime.postgres import connect_writable
 from tests.shared.certificates import Authority, CertificateFiles
 

@@ -10,8 +10,6 @@ from datetime import date, timedelta
 from importlib.resources import files
 from typing import Any
 
-from graphql import parse, print_ast
-
 from services.ingest.records import parse_json
 from shared.clients.consonance_graphql import ConsonanceClient
 from shared.contracts.errors import Unavailable
@@ -74,7 +72,7 @@ class ConsonanceReader:
 
     async def _query(self, query: str, variables: JsonObject) -> JsonObject:
         """The query is sent without its comments."""
-        return await self._client.query(print_ast(parse(query)), variables)
+        return await self._client.query(without_comments(query), variables)
 
 
 def _members(types: Any) -> Iterator[tuple[str, str]]:
@@ -104,6 +102,12 @@ def select_offered(query: str, schema: SchemaMembers) -> str:
     """The query without the lines that end in "# where Type.member" for a member that is not in the schema."""
     lines = ((line, _CONDITION.search(line)) for line in query.splitlines())
     return "\n".join(line for line, condition in lines if condition is None or condition.groups() in schema)
+
+
+def without_comments(query: str) -> str:
+    """The query without comments and blank lines; none of ours has the sign of a comment in a text."""
+    lines = (line.partition("#")[0].rstrip() for line in query.splitlines())
+    return "\n".join(line for line in lines if line)
 
 
 def _search(after: int, changed_since: date | None) -> JsonObject:

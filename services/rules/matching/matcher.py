@@ -7,13 +7,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
-import structlog
-
 from services.rules.matching import second_engine
 from services.rules.matching.conditions import ConditionIndex, FieldValues, NamedCondition
 from services.rules.matching.second_engine import SecondEngine, SecondEngineFailedError
 from services.rules.rulebook.model import Rule, until_id
 from shared.contracts.ids import RuleId
+from shared.runtime.structlog_without_rich import structlog
 
 _NO_RULES: frozenset[RuleId] = frozenset()
 
