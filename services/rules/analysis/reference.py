@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from services.rules.conversation.context import ExclusionReason
 from services.rules.rulebook import step_schema, times
 from services.rules.rulebook.catalogue import EVENTS, FACTS, FieldSpec, FieldType, fields_of_model
-from services.rules.rulebook.schema import Section
+from services.rules.rulebook.schema import Section, meanings_of
 from services.rules.rulebook.write_validation import OPERATION_INPUTS
 from services.rules.scenario.json_schemas import FILE_KINDS
 from services.rules.scenario.story_file import UnknownStep
@@ -135,13 +135,13 @@ def verb_entries() -> Iterator[tuple[str, SectionEntry]]:
 def section_entry(section: type[Section]) -> SectionEntry:
     adapted = TypeAdapter(section).json_schema()
     known = adapted.get("$defs", {})
-    properties = _properties(adapted, known)
+    properties, meanings = _properties(adapted, known), meanings_of(section)
     keys = (
         KeyEntry(
             key=field.alias or name,
             required=field.is_required(),
             takes=_takes(properties.get(field.alias or name, {}), known),
-            sentence=" ".join((field.description or "").split()).replace("``", "`"),
+            sentence=" ".join(meanings.get(name, "").split()).replace("``", "`"),
         )
         for name, field in section.model_fields.items()
     )

@@ -91,7 +91,8 @@ def _one_line_each(node: Any) -> Any:
     """Each line of a mapping is a condition of its own."""
     if not isinstance(node, MappingNode):
         return node
-    lines = (MappingNode(each.location, {key: each}, {key: node.keys[key]}) for key, each in node.nodes.items())
+    written = zip(node.nodes.items(), node.places, strict=True)
+    lines = (MappingNode(each.location, {key: each}, (place,)) for (key, each), place in written)
     return SequenceNode(node.location, tuple(lines))
 
 

@@ -5,7 +5,6 @@ all faults are reported at once.
 """
 
 from collections.abc import Callable, Mapping
-from pathlib import PurePosixPath
 from typing import TypeVar
 
 from services.rules.rulebook.calendar_schema import CalendarFile
@@ -21,6 +20,7 @@ from services.rules.rulebook.rule_folder import (
     SINGLES,
     STORIES,
     TEMPLATE,
+    base_name,
     is_unknown,
     revision_of,
     stem,
@@ -93,7 +93,7 @@ def _read_named(
 
 
 def _find_single(name: str, texts: Mapping[str, str], trees: Mapping[str, Node], report: FaultReport) -> Node | None:
-    at = [file for file in texts if PurePosixPath(file).name == name]
+    at = [file for file in texts if base_name(file) == name]
     if not at:
         report.add(Location(name, 1, 1), f"the folder has no {name}")
     for extra in at[1:]:
@@ -104,7 +104,7 @@ def _find_single(name: str, texts: Mapping[str, str], trees: Mapping[str, Node],
 def _report_unknown_files(texts: Mapping[str, str], report: FaultReport) -> None:
     for file in texts:
         if is_unknown(file):
-            name = PurePosixPath(file).name
+            name = base_name(file)
             kinds = (*(f"*{suffix}" for suffix in KINDS), *SINGLES)
             sentence = f"no file of a rulebook is called so; there are {', '.join(kinds)}"
             report.unknown(Location(file, 1, 1), sentence, f"*.{name.partition('.')[2]}", kinds)

@@ -4,14 +4,18 @@ Each kind of file is a pydantic model of ``Section``s over the nodes of its YAML
 its own with its location and yields a harmless value in its place, so that one reading finds the faults of all files.
 """
 
+import ast
+import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from difflib import get_close_matches
 from enum import StrEnum
 from functools import cache
-from typing import Annotated, Any, ClassVar, Final, Self, TypeVar
+from itertools import pairwise
+from textwrap import dedent
+from typing import Annotated, Any, ClassVar, Final, NamedTuple, Self, TypeVar
 from zoneinfo import available_timezones
 
 import phonenumbers
@@ -110,7 +114,7 @@ class Section(BaseModel):
     Keys that are unknown or missing are reported when it is read; ``report_faults`` adds what concerns several keys.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
     label: ClassVar[str]
     shorthand: ClassVar[str | None] = None
     """The key that is meant where a single value is written instead of a mapping."""
@@ -144,28 +148,29 @@ class Section(BaseModel):
     @classmethod
     def read_keys(cls, node: Any, label: str, report: FaultReport) -> dict[str, Any]:
         """The nodes by key, without unknown keys and with ABSENT for missing ones."""
-        known, required = _keys_of(cls)
-        absent: dict[str, Any] = dict.fromkeys(required, ABSENT)
+        keys = _keys_of(cls)
         if not isinstance(node, MappingNode):
             if node is ABSENT or cls.shorthand is None:
                 cls.report_no_mapping(node, label, report)
-                return absent
-            return {**absent, cls.shorthand: node}
-        for key in [key for key in required if key not in node.nodes]:
+                return dict(keys.absent)
+            return {**keys.absent, cls.shorthand: node}
+        nodes = node.nodes
+        for key in keys.absent.keys() - nodes.keys():
             report.add(node.location, f"{label} needs “{key}”")
-        if cls.model_config["extra"] == "allow":
-            return {**absent, **node.nodes}
-        for key in [key for key in node.nodes if key not in known]:
+        if nodes.keys() <= keys.known or cls.model_config["extra"] == "allow":
+            return {**keys.absent, **nodes}
+        for key in [key for key in nodes if key not in keys.known]:
             cls.report_unknown_key(node, key, label, report)
-        return {**absent, **{key: each for key, each in node.nodes.items() if key in known}}
+        return {**keys.absent, **{key: each for key, each in nodes.items() if key in keys.known}}
 
     @classmethod
     def _with_meant_keys(cls, node: MappingNode, label: str, report: FaultReport) -> MappingNode:
         """Reports keys that are misspelt, and takes them for the keys that are meant, so that none is missing too."""
-        known, _ = _keys_of(cls)
-        if cls.model_config["extra"] == "allow" or not (wrong := node.nodes.keys() - {*known, *cls.other_keys()}):
+        right = _right_keys(cls)
+        if node.nodes.keys() <= right or cls.model_config["extra"] == "allow":
             return node
-        missing = [key for key in known if key not in node.nodes]
+        wrong = node.nodes.keys() - right
+        missing = [key for key in cls.known_keys() if key not in node.nodes]
         meant = {key: close[0] for key in wrong if (close := get_close_matches(key, missing, 1, _MISSPELT))}
         for key in meant:
             cls.report_unknown_key(node, key, label, report)
@@ -174,8 +179,8 @@ class Section(BaseModel):
             sentence = f"“{key}” was “on” before a tool that reads YAML 1.1 wrote the file; write “on” again"
             report.add(node.keys[key], sentence)
         nodes = {meant.get(key, key): each for key, each in node.nodes.items()}
-        keys = {meant.get(key, key): each for key, each in node.keys.items()}
-        return MappingNode(node.location, nodes, keys, node.in_braces)
+        places = {meant.get(key, key): each for key, each in node.keys.items()}
+        return MappingNode(node.location, nodes, tuple(places.values()), node.in_braces)
 
     @classmethod
     def other_keys(cls) -> tuple[str, ...]:
@@ -184,19 +189,23 @@ class Section(BaseModel):
 
     @classmethod
     def known_keys(cls) -> tuple[str, ...]:
-        return _keys_of(cls)[0]
+        return _keys_of(cls).written
 
     @classmethod
     def report_no_mapping(cls, node: Any, label: str, report: FaultReport) -> None:
         if node is not ABSENT:
-            report.add(node.location, f"{label} is a mapping of {', '.join(_keys_of(cls)[0])}")
+            report.add(node.location, f"{label} is a mapping of {', '.join(_keys_of(cls).written)}")
 
     @classmethod
     def report_unknown_key(cls, node: MappingNode, key: str, label: str, report: FaultReport) -> None:
-        report.unknown(node.keys[key], f"{label} has no “{key}”", key, _keys_of(cls)[0])
+        report.unknown(node.keys[key], f"{label} has no “{key}”", key, _keys_of(cls).written)
 
     def report_faults(self, report: FaultReport) -> None:
         """Report what is wrong with several keys together."""
+
+    def forget_nodes(self) -> None:
+        """Keep only its place: what is written in it was read, and its nodes take twice the memory of the values."""
+        self.__dict__["_node"] = ScalarNode(self.location, "", None)
 
     @property
     def location(self) -> Location:
@@ -216,15 +225,54 @@ class Section(BaseModel):
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         schema = handler(core)
+        properties = handler.resolve_ref_schema(schema).get("properties", {})
+        for name, meaning in meanings_of(cls).items():
+            if (described := properties.get(cls.model_fields[name].alias or name)) is not None:
+                described["description"] = meaning
         return schema if cls.shorthand is None else {"anyOf": [{"type": ["string", "number", "boolean"]}, schema]}
 
 
+class _Keys(NamedTuple):
+    """The keys of a section: in the order declared, as a set, and ABSENT for the required ones."""
+
+    written: tuple[str, ...]
+    known: frozenset[str]
+    absent: Mapping[str, Absent]
+
+
 @cache
-def _keys_of(section: type[Section]) -> tuple[tuple[str, ...], frozenset[str]]:
-    """All keys of a section in the order declared, and the required ones."""
+def _keys_of(section: type[Section]) -> _Keys:
     keys = {name: field.alias or name for name, field in section.model_fields.items()}
-    required = frozenset(keys[name] for name, field in section.model_fields.items() if field.is_required())
-    return tuple(keys.values()), required
+    required = [keys[name] for name, field in section.model_fields.items() if field.is_required()]
+    return _Keys(tuple(keys.values()), frozenset(keys.values()), dict.fromkeys(required, ABSENT))
+
+
+@cache
+def _right_keys(section: type[Section]) -> frozenset[str]:
+    """Those that are right at the place of a section."""
+    return _keys_of(section).known.union(section.other_keys())
+
+
+@cache
+def meanings_of(section: type[Section]) -> Mapping[str, str]:
+    """The meaning of each key by its field: the text below it in the code.
+
+    pydantic would read the code of every section at each start, for half of the CPU that the schemas take.
+    """
+    bases = [each for each in reversed(section.__mro__) if issubclass(each, Section)]
+    found = {name: meaning for each in bases for name, meaning in _texts_below_fields(each)}
+    return {name: found[name] for name in section.model_fields if name in found}
+
+
+def _texts_below_fields(section: type[Section]) -> Iterator[tuple[str, str]]:
+    (definition,) = ast.parse(dedent(inspect.getsource(section))).body
+    assert isinstance(definition, ast.ClassDef)  # noqa: S101 -- it is the code of a class
+    for field, below in pairwise(definition.body):
+        match field, below:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(meaning))):
+                yield name, inspect.cleandoc(meaning)
+            case _:
+                pass
 
 
 @dataclass(frozen=True, slots=True)

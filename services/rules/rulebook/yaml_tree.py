@@ -49,12 +49,17 @@ class SequenceNode(Struct, frozen=True, gc=False):
 
 
 class MappingNode(Struct, frozen=True, gc=False):
-    """``keys`` has the location of each key. ``in_braces``: it is written as ``{key: value}``."""
+    """``places`` are those of the keys, in the order of ``nodes``. ``in_braces``: it is written as ``{key: value}``."""
 
     location: Location
     nodes: Mapping[str, "Node"]
-    keys: Mapping[str, Location]
+    places: tuple[Location, ...]
     in_braces: bool = False
+
+    @property
+    def keys(self) -> Mapping[str, Location]:
+        """The location of each key; made when it is asked for, since most never are."""
+        return dict(zip(self.nodes, self.places, strict=True))
 
 
 Node = ScalarNode | SequenceNode | MappingNode
@@ -230,7 +235,7 @@ class _Builder:
     def _end(self, event: Any) -> None:
         done = self._open.pop()
         node: Node = (
-            MappingNode(done.location, done.nodes, done.keys, done.in_braces)
+            MappingNode(done.location, done.nodes, tuple(done.keys[key] for key in done.nodes), done.in_braces)
             if done.mapping
             else SequenceNode(done.location, tuple(done.items))
         )

@@ -6,7 +6,7 @@ A story has people, and steps in order; an ``expect`` covers all effects since t
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 from pydantic.config import JsonDict
@@ -332,6 +332,7 @@ class EffectKind(StrEnum):
     END = "end"
 
 
+_KINDS = tuple(EffectKind)
 _MESSAGE_KEYS = frozenset({"for", "say", "language", "line", "text", "attached"})
 _KEYS_OF_KIND: Mapping[EffectKind, frozenset[str]] = {
     **dict.fromkeys(EffectKind, _MESSAGE_KEYS),
@@ -382,10 +383,13 @@ class ExpectedEffect(Section):
     values: StoryValues = Field(default={}, alias="with")
     """The values that are written."""
 
+    _kind: ClassVar[EffectKind | None] = None
+    """Kept when the nodes are forgotten."""
+
     @property
     def kind(self) -> EffectKind:
         """Raises StopIteration where the file names none, which was reported as a fault."""
-        return next(kind for kind in EffectKind if kind in self.written)
+        return self._kind or next(kind for kind in _KINDS if kind in self.written)
 
     @property
     def person(self) -> ContactId | None:
@@ -394,12 +398,16 @@ class ExpectedEffect(Section):
         return found
 
     def report_faults(self, report: FaultReport) -> None:
-        kinds = [kind for kind in EffectKind if kind in self.written]
+        kinds = [kind for kind in _KINDS if kind in self.written]
         if len(kinds) != 1:
             report.add(self.location, f"an effect is one of {', '.join(EffectKind)}")
             return
         for key in self.written.keys() & _EFFECT_KEYS - {kinds[0]} - _KEYS_OF_KIND[kinds[0]]:
             report.add(self.key_location(key), f"“{key}” says nothing of “{kinds[0]}”")
+
+    def forget_nodes(self) -> None:
+        self.__dict__["_kind"] = next((kind for kind in _KINDS if kind in self.written), None)
+        super().forget_nodes()
 
 
 class ExpectStep(Section):
@@ -481,22 +489,33 @@ def read_stories(files: Mapping[str, str]) -> tuple[tuple[Story, ...], list[File
     """The stories of all ``*.test.yaml`` files, and every fault of theirs."""
     report = FaultReport()
     found: list[Story] = []
+    known: dict[tuple[str, str], int] = {}
     for file in sorted(files):
         if not file.endswith(STORIES) or (tree := parse(file, files[file], report)) is None:
             continue
         if isinstance(tree, SequenceNode):
-            found += [Story.read(node, report) for node in tree.nodes]
+            stories = [Story.read(node, report) for node in tree.nodes]
+            _report_same_names(stories, known, report)
+            _forget_nodes(stories)
+            found += stories
         else:
             report.add(tree.location, "a test file is a list of stories, each beginning “- it: …”")
-    _report_same_names(found, report)
     return tuple(found), report.sorted()
 
 
-def _report_same_names(stories: Iterable[Story], report: FaultReport) -> None:
-    """A failed story is found by its name, so no two of one rule have the same."""
-    known: dict[tuple[str, str], int] = {}
+def _report_same_names(stories: Iterable[Story], known: dict[tuple[str, str], int], report: FaultReport) -> None:
+    """A failed story is found by its name, so no two of one rule have the same; ``known`` are the lines by name."""
     for story in stories:
         first = known.setdefault((story.rule, story.it), story.location.line)
         if first != story.location.line:
             sentence = f"the story on line {first} has the same name; say what this one shows"
             report.add(story.key_location("it"), sentence)
+
+
+def _forget_nodes(stories: Iterable[Story]) -> None:
+    """All but those of steps that act, which a transcript shows as they are written."""
+    for story in stories:
+        expecting = [step for step in story.steps if isinstance(step, ExpectStep)]
+        effects = [effect for step in expecting for effect in step.effects]
+        for section in (story, *story.people.values(), *expecting, *effects):
+            section.forget_nodes()
