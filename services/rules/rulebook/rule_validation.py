@@ -54,6 +54,9 @@ from shared.clients.whatsapp_limits import BUTTONS
 
 _LAST = frozenset({Verb.GIVE_UP, Verb.HAND_OVER, Verb.TELL, Verb.RECORD})
 _ASKING = frozenset({Verb.ASK, Verb.COLLECT})
+_WITHOUT_WORDS = (
+    "a step that hands over needs “say”: the words of the house quote a message or an answer, and there is none here"
+)
 
 
 def check_steps(context: ValidationContext, rule: Rule) -> None:
@@ -73,6 +76,9 @@ def _check_step(context: ValidationContext, rule: Rule, step: Step) -> None:
     before = [each for each in rule.steps if each.index < step.index]
     if step.verb is Verb.REMIND and not any(each.verb in _ASKING for each in before):
         context.report.add(step.location, "there is nothing to remind of: no question and no form comes before")
+    if step.verb is Verb.HAND_OVER and step.say is None and set(rule.events) != {MESSAGE_RECEIVED}:
+        location = context.loaded.key_location(rule.location.file, "steps", step.index, "hand_over")
+        context.report.add(location, _WITHOUT_WORDS)
     scope = FieldScope(rule.events, context.report, present=present_if(rule.condition) | present_unless(step.unless))
     check_condition(step.unless, replace(scope, for_each=step.verb in RECEIVED))
     check_contradictions(step.unless, context.report)

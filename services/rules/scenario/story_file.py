@@ -94,7 +94,7 @@ def _read_effects(node: Node) -> tuple[Node, ...]:
     if not isinstance(node, ScalarNode):
         return items(node)
     if node.text != "nothing":
-        sentence = f"“{node.text}” is no list of effects; write “expect: nothing” where there are none"
+        sentence = f"“{node.text}” is no list of effects; where there are none, write “nothing”"
         raise InvalidValue(sentence)
     return ()
 

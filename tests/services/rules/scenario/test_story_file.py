@@ -122,7 +122,7 @@ def test_an_effect_is_a_message_a_write_an_exclusion_or_an_end() -> None:
         ("expect: [{end: done, say: x}]", "a.test.yaml:5:28: “say” says nothing of “end”"),
         ("wait until: 2027-03-30", "a.test.yaml:5:19: an instant with its zone belongs here"),
         ("wait: a while", "a.test.yaml:5:13: “a while” is no duration"),
-        ("expect: nothin", "a.test.yaml:5:15: “nothin” is no list of effects (did you mean “nothing”?)"),
+        ("expect: nothin", "a.test.yaml:5:15: “nothin” is no list of effects; where there are none, write “nothing”"),
         ("failed: {to: 812}", "a.test.yaml:5:15: “failed” needs “code”"),
         ("just words", "a.test.yaml:5:7: a step is one of event, facts"),
         ("written: {record: metadata.aply, as: verified}", "(did you mean “metadata.apply”?)"),
