@@ -232,9 +232,9 @@ def _start_heartbeat(parts: _Parts) -> None:
 
 async def _delete_old(received: ReceivedEventStore) -> None:
     while True:
-        await asyncio.sleep(_DELETE_INTERVAL_SECONDS)
         with suppress(Unavailable):  # the next round deletes them
             await received.delete_old()
+        await asyncio.sleep(_DELETE_INTERVAL_SECONDS)
 
 
 # ------------------------------------------------------------------ for a stack on a driven clock

@@ -3,6 +3,7 @@
 A database that is away, shutting down or locked by others raises Unavailable.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from shared.runtime.telemetry import get_logger
 
 EVENT_RETENTION = timedelta(days=100)
 """Received CloudEvents are kept as long as in the inboxes of consumers; machine time."""
+_DELETED_AT_ONCE, _DELETE_PAUSE_SECONDS = 1000, 0.1
 
 _PARKED_SOURCE = "parked"
 _UNAVAILABLE = (*TRANSIENT_ERRORS, *SERIALIZATION_FAILURES)
@@ -184,10 +186,14 @@ class ReceivedEventStore:
         with raises_unavailable():
             await self.pool.execute(queries.add_received, self.tenant, *_sources_and_ids(events), machine_now())
 
-    async def delete_old(self) -> None:
-        """Delete some of those older than 100 days."""
+    async def delete_old(self) -> int:
+        """Delete those older than 100 days, a batch at a time; returns how many."""
+        before, deleted = machine_now() - EVENT_RETENTION, 0
         with raises_unavailable():
-            await self.pool.execute(queries.delete_old_received, machine_now() - EVENT_RETENTION)
+            while count := await self.pool.fetchval(queries.delete_old_received, before, _DELETED_AT_ONCE):
+                deleted += count
+                await asyncio.sleep(_DELETE_PAUSE_SECONDS)
+        return deleted
 
 
 def _sources_and_ids(events: Sequence[Event]) -> tuple[list[str], list[str]]:

@@ -82,8 +82,11 @@ on conflict do nothing
 returning source, id;
 
 -- name: delete_old_received
--- Delete the oldest of the received CloudEvents, at most 1,000 at a time.
-delete from pushed where ctid in (select ctid from pushed where taken_at < $1 order by taken_at limit 1000);
+-- Delete received CloudEvents older than $1, at most $2 of them, and return how many.
+with gone as (
+    delete from pushed where ctid in (select ctid from pushed where taken_at < $1 order by taken_at limit $2) returning 1
+)
+select count(*) from gone;
 
 -- name: load_coverage
 -- The coverage of an account's webhook, locked, so that replicas take turns.

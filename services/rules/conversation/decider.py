@@ -169,7 +169,7 @@ class Decider:
         context.facts.set_person(person)
         merges.follow_merge(context, known, seen.person_id)
         consent.merged(context, seen.person_id)
-        if seen.erased:
+        if seen.erased and seen.person_id in context.facts.unsolicited:
             context.facts.set_unsolicited(seen.person_id, UnsolicitedMessages())
 
     def _message_trigger(self, context: DecisionContext, event: Event, message: MessageReceived) -> RuleTrigger:

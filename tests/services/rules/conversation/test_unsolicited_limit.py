@@ -241,6 +241,12 @@ async def test_the_text_of_unsolicited_messages_is_not_kept(service: RulesUnderT
     assert await service.pool.fetchval("select document::text from unasked") == "{}"
 
 
+@pytest.mark.integration
+async def test_an_erased_person_who_wrote_nothing_leaves_no_row(service: RulesUnderTest) -> None:
+    await service.receive(PersonObserved(person_id=VISITOR, display_name="-", observed_at=NOW, version=2, erased=True))
+    assert await service.pool.fetchval("select count(*) from unasked") == 0
+
+
 def test_the_limits_may_say_other_numbers() -> None:
     files = good_files()
     assert load(files)[0].tenant.unsolicited == UnsolicitedLimit()  # type: ignore[union-attr]
