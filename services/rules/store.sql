@@ -154,9 +154,13 @@ from unnest($2::jsonb[]) with ordinality as t(entry, place)
 order by place;
 
 -- name: save_unasked
--- The unsolicited messages of people.
+-- The unsolicited messages of people; a person of whom nothing is kept any more has no row.
+with given as (select person_id, document from unnest($2::text[], $3::text[]) as t(person_id, document)),
+gone as (
+    delete from unasked u using given g where u.tenant = $1 and u.person_id = g.person_id and g.document = '{}'
+)
 insert into unasked (tenant, person_id, document)
-select $1, person_id, document::jsonb from unnest($2::text[], $3::text[]) as t(person_id, document)
+select $1, person_id, document::jsonb from given where document <> '{}'
 on conflict (tenant, person_id) do update set document = excluded.document;
 
 -- name: save_absences
@@ -188,9 +192,13 @@ select $1, person_id, rule from unnest($2::text[], $3::text[]) as t(person_id, r
 on conflict (tenant, person_id) do update set rule = excluded.rule;
 
 -- name: save_acquisitions
--- The open submission of each person.
+-- The open submission of each person; one who has none has no row.
+with given as (select person_id, reference from unnest($2::text[], $3::text[]) as t(person_id, reference)),
+gone as (
+    delete from acquisitions a using given g where a.tenant = $1 and a.person_id = g.person_id and g.reference is null
+)
 insert into acquisitions (tenant, person_id, reference)
-select $1, person_id, reference from unnest($2::text[], $3::text[]) as t(person_id, reference)
+select $1, person_id, reference from given where reference is not null
 on conflict (tenant, person_id) do update set reference = excluded.reference;
 
 -- name: save_chains

@@ -238,13 +238,28 @@ async def test_the_text_of_unsolicited_messages_is_not_kept(service: RulesUnderT
     kept = await service.pool.fetchval("select document::text from unasked")
     assert "secret" not in kept
     await service.receive(PersonObserved(person_id=VISITOR, display_name="-", observed_at=NOW, version=2, erased=True))
-    assert await service.pool.fetchval("select document::text from unasked") == "{}"
+    assert await service.pool.fetchval("select count(*) from unasked") == 0
 
 
 @pytest.mark.integration
 async def test_an_erased_person_who_wrote_nothing_leaves_no_row(service: RulesUnderTest) -> None:
     await service.receive(PersonObserved(person_id=VISITOR, display_name="-", observed_at=NOW, version=2, erased=True))
     assert await service.pool.fetchval("select count(*) from unasked") == 0
+
+
+@pytest.mark.integration
+async def test_a_merged_id_leaves_no_row_behind(service: RulesUnderTest) -> None:
+    await service.receive(message(1).replace(text="The secret garden is mine"))
+    await service.pool.execute(
+        "insert into acquisitions (tenant, person_id, reference) values ('penrose', $1, 'K7PQ2M')", VISITOR
+    )
+    author = person_observed(812)
+    over = PersonObserved(person_id=VISITOR, display_name="-", observed_at=NOW, version=2, merged_into=author.person_id)
+    await service.receive(author)
+    await service.receive(over)
+    for table in ("unasked", "acquisitions"):
+        kept = await service.pool.fetch(f"select person_id from {table}")  # noqa: S608 -- names of the test's own
+        assert [row["person_id"] for row in kept] == [author.person_id], table
 
 
 def test_the_limits_may_say_other_numbers() -> None:
