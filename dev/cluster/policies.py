@@ -38,7 +38,8 @@ def connections(health: str, stranger_namespace: str) -> list[ExpectedConnection
         ExpectedConnection("deployment/dispatcher", "dev-whatsapp", 8080, allowed=True),
         ExpectedConnection("statefulset/rules", "dev-whatsapp", 8080, allowed=False),
         ExpectedConnection("deployment/writeback", "dev-whatsapp", 8080, allowed=False),
-        ExpectedConnection("deployment/ingest-web", "dev-whatsapp", 8080, allowed=False),
+        ExpectedConnection("deployment/ingest-web", "dev-whatsapp", 8080, allowed=True),  # fetches what people send
+        ExpectedConnection("deployment/ingest-poll", "dev-whatsapp", 8080, allowed=False),
         ExpectedConnection("deployment/writeback", "dev-consonance", 8080, allowed=True),
         ExpectedConnection("statefulset/rules", "dev-consonance", 8080, allowed=False),
         ExpectedConnection("deployment/dispatcher", "dev-consonance", 8080, allowed=False),
