@@ -186,9 +186,11 @@ on conflict (tenant, record_id) do update
 set document = excluded.document, open_requests = excluded.open_requests;
 
 -- name: save_last_rules
--- The rule that last wrote to each person.
+-- The rule that last wrote to each person; an id that was merged into another has no row.
+with given as (select person_id, rule from unnest($2::text[], $3::text[]) as t(person_id, rule)),
+gone as (delete from last_rules l using given g where l.tenant = $1 and l.person_id = g.person_id and g.rule is null)
 insert into last_rules (tenant, person_id, rule)
-select $1, person_id, rule from unnest($2::text[], $3::text[]) as t(person_id, rule)
+select $1, person_id, rule from given where rule is not null
 on conflict (tenant, person_id) do update set rule = excluded.rule;
 
 -- name: save_acquisitions

@@ -126,7 +126,7 @@ class Facts:
     file_reports: MutableMapping[str, FileReport] = field(default_factory=dict)
     starts: MutableMapping[str, RecentStarts] = field(default_factory=dict)
     strangers: MutableMapping[TenantId, StrangersMessages] = field(default_factory=dict)
-    last_rule: MutableMapping[PersonId, RuleId] = field(default_factory=dict)
+    last_rule: MutableMapping[PersonId, RuleId | None] = field(default_factory=dict)
     acquisitions: MutableMapping[PersonId, str | None] = field(default_factory=dict)
     chains: MutableMapping[ChainId, Chain] = field(default_factory=dict)
     wamids: MutableMapping[Wamid, MessageId] = field(default_factory=dict)
@@ -388,8 +388,8 @@ class Facts:
         self.file_reports[report.file_id] = report
         self.changed.add(("file_report", report.file_id))
 
-    def set_last_rule(self, person: PersonId, rule: RuleId) -> None:
-        """The rule that last wrote to a person; its owner gets their unsolicited messages."""
+    def set_last_rule(self, person: PersonId, rule: RuleId | None) -> None:
+        """The rule that last wrote to a person; its owner gets their unsolicited messages. None for a former id."""
         if self.last_rule.get(person) != rule:
             self.last_rule[person] = rule
             self.changed.add(("last_rule", person))

@@ -133,8 +133,10 @@ def _move_memory(facts: Facts, former: PersonId, current: PersonId) -> None:
         if facts.acquisitions.get(current) is None:
             facts.set_acquisition(current, reference)
     rule = facts.last_rule.get(former)
-    if rule is not None and facts.last_rule.get(current) is None:
-        facts.set_last_rule(current, rule)
+    if rule is not None:
+        facts.set_last_rule(former, None)
+        if facts.last_rule.get(current) is None:
+            facts.set_last_rule(current, rule)
     absence = facts.absences.get(former)
     if absence is not None and facts.absences.get(current) is None:
         facts.set_absence(current, absence)

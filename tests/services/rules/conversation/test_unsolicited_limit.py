@@ -253,11 +253,14 @@ async def test_a_merged_id_leaves_no_row_behind(service: RulesUnderTest) -> None
     await service.pool.execute(
         "insert into acquisitions (tenant, person_id, reference) values ('penrose', $1, 'K7PQ2M')", VISITOR
     )
+    await service.pool.execute(
+        "insert into last_rules (tenant, person_id, rule) values ('penrose', $1, 'permission')", VISITOR
+    )
     author = person_observed(812)
     over = PersonObserved(person_id=VISITOR, display_name="-", observed_at=NOW, version=2, merged_into=author.person_id)
     await service.receive(author)
     await service.receive(over)
-    for table in ("unasked", "acquisitions"):
+    for table in ("unasked", "acquisitions", "last_rules"):
         kept = await service.pool.fetch(f"select person_id from {table}")  # noqa: S608 -- names of the test's own
         assert [row["person_id"] for row in kept] == [author.person_id], table
 
