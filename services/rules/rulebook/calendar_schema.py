@@ -34,7 +34,7 @@ from shared.clients.working_calendar import (
 )
 
 _TO = re.compile(r"-|–|\bto\b")
-BOTH = 2
+_OPENS_AND_CLOSES = 2
 _HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
 
 
@@ -42,7 +42,7 @@ def _read_hours(node: Node) -> tuple[time, time]:
     found = _HOURS.fullmatch(read_text(node))
     if found is None:
         meant = [meant_clock(part.strip()) for part in _TO.split(read_text(node))]
-        write = f"; write “{'-'.join(filter(None, meant))}”" if len(meant) == BOTH and all(meant) else ""
+        write = f"; write “{'-'.join(filter(None, meant))}”" if len(meant) == _OPENS_AND_CLOSES and all(meant) else ""
         raise InvalidValue(f"hours are like “09:00-18:00”{write}")
     opens, closes = time(int(found[1]), int(found[2])), time(int(found[3]), int(found[4]))
     if closes <= opens:

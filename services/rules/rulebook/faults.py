@@ -74,16 +74,23 @@ class FaultReport:
         self.faults: list[FileFault] = []
         self._hints = 0
         self._unreadable: set[tuple[str, int]] = set()
+        self._lines: set[tuple[str, int]] = set()
+        self._counted = 0
 
     def close_lines(self) -> None:
         """Leave further faults of the lines that have one out: they follow from what could not be read."""
-        self._unreadable |= {(fault.location.file, fault.location.line) for fault in self.faults}
+        self._unreadable |= self._faulty_lines()
 
     def has_fault_on(self, location: Location) -> bool:
         """Whether the line has a fault already."""
-        return any(
-            (fault.location.file, fault.location.line) == (location.file, location.line) for fault in self.faults
-        )
+        return (location.file, location.line) in self._faulty_lines()
+
+    def _faulty_lines(self) -> set[tuple[str, int]]:
+        """The lines of all faults; each fault is looked at once, however often this is asked."""
+        added = self.faults[self._counted :]
+        self._lines.update((fault.location.file, fault.location.line) for fault in added)
+        self._counted = len(self.faults)
+        return self._lines
 
     def add(self, location: Location, sentence: str) -> None:
         self._append(FileFault(location, sentence))

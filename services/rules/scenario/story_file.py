@@ -493,6 +493,7 @@ def read_stories(files: Mapping[str, str]) -> tuple[tuple[Story, ...], list[File
     for file in sorted(files):
         if not file.endswith(STORIES) or (tree := parse(file, files[file], report)) is None:
             continue
+        report.close_lines()
         if isinstance(tree, SequenceNode):
             stories = [Story.read(node, report) for node in tree.nodes]
             _report_same_names(stories, known, report)

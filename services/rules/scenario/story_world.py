@@ -195,7 +195,7 @@ def event_data(step: EventStep, people: StoryPeople) -> EventData:
     try:
         return convert(model, document)
     except ValidationError as error:
-        raise UnplayableStep(f"there is no such event: {in_plain_words(describe_error(error, model))}") from None
+        raise UnplayableStep(f"there is no such event: {_in_plain_words(describe_error(error, model))}") from None
 
 
 _WRONG_TYPE = re.compile(r"Expected ([a-z| ]+), got ([a-z]+)")
@@ -211,7 +211,7 @@ _TYPES: Mapping[str, str] = {
 }
 
 
-def in_plain_words(sentence: str) -> str:
+def _in_plain_words(sentence: str) -> str:
     """The sentence of the decoder without the words of programming."""
     sentence = sentence.replace("Invalid RFC3339 encoded datetime", "it is no instant, like 2027-03-03T10:00:00Z")
     sentence = sentence.replace("Invalid RFC3339 encoded date", "it is no date, like 2027-03-19")
@@ -353,7 +353,7 @@ def _overlay_state(state: WorkObserved, path: str, changes: Mapping[str, object]
         return convert(WorkObserved, overlay(to_builtins(state), changes))
     except ValidationError as error:
         raise UnplayableStep(
-            f"“{path}” cannot be that: {in_plain_words(describe_error(error, WorkObserved))}"
+            f"“{path}” cannot be that: {_in_plain_words(describe_error(error, WorkObserved))}"
         ) from None
 
 

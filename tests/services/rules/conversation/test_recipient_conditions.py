@@ -79,7 +79,7 @@ def told_and_left_out(player: StoryPlayer) -> tuple[set[object], set[object]]:
 
 
 def spared(condition: Condition, people: dict[int, tuple[str | None, str, str]]) -> set[object]:
-    """Whom the condition holds for, by the values written here and not by those that rules look up."""
+    """The people for whom the condition holds, by the values written here and not by those that rules look up."""
     names = ("recipient.country", "recipient.language", "recipient.role")
     return {person for person, values in people.items() if holds(condition, dict(zip(names, values, strict=True)))}
 

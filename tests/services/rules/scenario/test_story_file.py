@@ -153,3 +153,8 @@ def test_editors_get_a_schema_of_the_keys() -> None:
     schema = TypeAdapter(list[Story]).json_schema()
     assert set(schema["$defs"]["Story"]["properties"]) == {"it", "start", "people", "play"}
     assert "hand_over" in schema["$defs"]["ExpectedEffect"]["properties"]
+
+
+def test_what_follows_from_an_unreadable_value_is_no_further_fault() -> None:
+    (said,) = faults(f"{HEAD}    - expect: *nothing\n")
+    assert "nothing above is anchored" in said
