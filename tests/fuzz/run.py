@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from services.ingest.metrics import IngestMetrics
+from shared.runtime.child_process import end_with_parent
 from tests.fuzz.mutations import Mutator
 from tests.fuzz.targets import AIMS, Counts, Target
 
@@ -86,7 +87,7 @@ def _reports(seed: int, wanted: Sequence[Portion], *, alone: bool) -> Iterator[t
     if alone:
         yield from ((portion, take(seed, portion)) for portion in wanted)
         return
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
         waiting = {pool.submit(take, seed, portion): portion for portion in wanted}
         try:
             for done in as_completed(waiting):

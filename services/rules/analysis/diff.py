@@ -27,6 +27,7 @@ from services.rules.scenario.player import StoryPlayer
 from services.rules.scenario.story_file import ExpectStep, Story, UnplayableStep, read_stories
 from shared.clients.rate_card import RateCard, read_rate_card
 from shared.contracts.ids import RuleId
+from shared.runtime.child_process import end_with_parent
 
 _SAME_TIME = timedelta(minutes=1)
 _PROCESSES = 2
@@ -249,7 +250,7 @@ def _run_both(run: Run, base: Files, head: Files, processes: int) -> tuple[RunRe
     if processes < _PROCESSES:
         return run(base), run(head)
     _CHILD[:] = [run]
-    with ProcessPoolExecutor(1, mp_context=get_context("fork")) as pool:
+    with ProcessPoolExecutor(1, mp_context=get_context("fork"), initializer=end_with_parent) as pool:
         other = pool.submit(_child, base)
         after = run(head)
         return other.result(), after
