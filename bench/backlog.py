@@ -22,6 +22,7 @@ from dev.processes import Child
 from services.dispatcher.store import LaneCapacity, MessageStore, UnreadableMessage
 from shared.contracts.messages import Lane, MessageForm
 from shared.runtime.clock import machine_now
+from shared.runtime.postgres import load_queries
 
 _SHORT, _LONG = 10_000, 1_000_000
 _CHAT = 500  # messages in a long chat
@@ -30,16 +31,7 @@ _CLAIMS = 30
 _TARGET_COST = 1.2
 _TARGET_MEMORY = 1.1
 _SETTLE_SECONDS = 15
-_ADD = """
-insert into dispatcher.messages (
-    tenant, message_id, person_id, line, lane, state, content, button_ids, template_name, template_language, resend,
-    requested_at, expires_at, not_before, changed_at, request_event, say
-)
-select $1, 'm' || n, case when n % 2 = 0 then 'p' || n else 'chat' || n / (2 * $5::integer) end, 'main', 1, 'waiting',
-    '{"body": "Your statement is ready.", "template": {"name": "t", "language": "en", "parameters": {}}}',
-    '{}', 't', 'en', 'if_unproven', $2, $2 + interval '2 days', $2, $2, 'e' || n, 'notice'
-from generate_series($3::integer, $4::integer) as n
-"""
+_SQL = load_queries(__file__, "backlog.sql")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +62,7 @@ def _compare(name: str, unit: str, short: float, long: float, most: float) -> Be
 
 async def _measure(environment: BenchEnvironment, first: int, last: int) -> _Cost:
     database, now = environment.database, machine_now()
-    await database.execute(_ADD, TENANT, now, first, last - 1, _CHAT, timeout=600)
+    await database.execute(_SQL.insert_waiting, TENANT, now, first, last - 1, _CHAT, timeout=600)
     await database.execute("vacuum analyze dispatcher.messages", timeout=600)
     await database.execute("set search_path = dispatcher")
     store = MessageStore(TENANT)

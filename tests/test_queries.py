@@ -13,7 +13,7 @@ Key = tuple[str, str]
 
 
 def modules() -> Iterator[tuple[Path, str, ast.Module]]:
-    for folder in ("services", "shared", "ops", "dev"):
+    for folder in ("services", "shared", "ops", "dev", "bench"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             dotted = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
             yield path, dotted, ast.parse(path.read_text("utf-8"))
