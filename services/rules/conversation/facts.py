@@ -112,7 +112,8 @@ class Facts:
 
     ``version`` counts changes of facts, not of chains. ``read_to`` gives the instant up to which every event that may
     change a chain has been applied. ``paused_rules`` are those an operator has paused, with EVERY_RULE where that is
-    the tenant. ``read_instants`` are the instants that a draft was given by ``read_to``.
+    the tenant. ``read_instants`` are the instants that a draft was given by ``read_to``. ``chain_places`` order the
+    chains as they were added.
     """
 
     tenant: TenantId
@@ -141,12 +142,15 @@ class Facts:
     chains_by_key: dict[object, dict[ChainId, None]] = field(default_factory=dict)
     merged: MutableMapping[PersonId, frozenset[PersonId]] = field(default_factory=dict)
     read_instants: dict[ChainId, datetime] = field(default_factory=dict)
+    chain_places: dict[ChainId, int] = field(default_factory=dict)
     _base: "Facts | None" = None
 
     def __post_init__(self) -> None:
         if self._base is None:
             for person in self.people.values():
                 self.add_person(person)
+            for chain_id in self.chains:
+                self._place_chain(chain_id)
 
     def draft(self) -> "Facts":
         """A copy to decide on: what is changed in it leaves these facts as they are. A draft has no drafts."""
@@ -188,16 +192,18 @@ class Facts:
         if base is None:
             return found
         for name in _READ_TABLES:
-            read = cast("Overlay[Any, Any]", getattr(self, name)).read or set()
+            read = cast("Overlay[Any, Any]", getattr(self, name)).read
             if name == "people":
                 merged = cast("Overlay[Any, Any]", self.merged).read or ()
-                read = read.union(*(base.merged.get(person, _NO_PEOPLE) for person in merged))
+                read = (read or set()).union(*(base.merged.get(person, _NO_PEOPLE) for person in merged))
             if not read:
                 continue
             known = getattr(base, name)
-            ordered = (key for key in known if key in read) if name == "chains" and len(read) > 1 else read
-            if values := {key: known[key] for key in ordered if key in known}:
-                found[name] = values
+            present = [key for key in read if key in known]
+            if name == "chains" and len(present) > 1:
+                present.sort(key=base.chain_places.__getitem__)
+            if present:
+                found[name] = {key: known[key] for key in present}
         return found
 
     def is_paused(self, rule: str) -> bool:
@@ -211,6 +217,8 @@ class Facts:
                 getattr(self, name).update(changed)
         for key, chains in draft.chains_by_key.items():
             self.chains_by_key.setdefault(key, {}).update(chains)
+        for chain_id in draft.chain_places:
+            self._place_chain(chain_id)
         self.notice_outcomes.update(draft.notice_outcomes)
         self.consent_entries.extend(draft.consent_entries)
         self.changed |= draft.changed
@@ -325,17 +333,23 @@ class Facts:
     def add_chain(self, chain: Chain) -> None:
         """Add a chain as it is stored already; it is found by its tags, people, messages and writes."""
         self.chains[chain.chain_id] = chain
+        self._place_chain(chain.chain_id)
         for key in _search_keys(chain):
             self.chains_by_key.setdefault(key, {})[chain.chain_id] = None
 
     def remove_chain(self, chain: Chain) -> None:
         """Forget a chain that nothing can concern any more: for long runs in virtual time."""
         self.chains.pop(chain.chain_id, None)
+        self.chain_places.pop(chain.chain_id, None)
         for key in _search_keys(chain):
             if (found := self.chains_by_key.get(key)) is not None:
                 found.pop(chain.chain_id, None)
                 if not found:
                     del self.chains_by_key[key]
+
+    def _place_chain(self, chain_id: ChainId) -> None:
+        if chain_id not in self.chain_places:
+            self.chain_places[chain_id] = next(reversed(self.chain_places.values()), -1) + 1
 
     def _chains_by(self, keys: Iterable[object]) -> list[Chain]:
         found: dict[ChainId, None] = {}
