@@ -26,7 +26,7 @@ def test_an_idle_worker_ends_when_its_parent_is_killed(method: str, tmp_path: Pa
     program = tmp_path / "parent.py"
     program.write_text(_PARENT)
     environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
-    command = [sys.executable, program, method]
+    command = [sys.executable, str(program), method]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as parent:  # noqa: S603 -- our own program
         assert parent.stdout is not None
         worker = int(parent.stdout.readline())
