@@ -16,11 +16,11 @@ def cached_by_identity(most: int) -> Callable[[Callable[[K, *Ts], V]], Callable[
     """Keep the ``most`` newest results; the first argument counts by identity, the others by value."""
 
     def decorate(work: Callable[[K, *Ts], V]) -> Callable[[K, *Ts], V]:
-        kept: dict[tuple[object, ...], tuple[K, V]] = {}
+        kept: dict[object, tuple[K, V]] = {}
 
         @wraps(work)
         def once(first: K, *rest: *Ts) -> V:
-            key = (id(first), *rest)
+            key = (id(first), *rest) if rest else id(first)
             found = kept.get(key)
             if found is None:
                 if len(kept) >= most:

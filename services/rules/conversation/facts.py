@@ -58,24 +58,19 @@ class Overlay(MutableMapping[K, V]):
     def __init__(self, base: Mapping[K, V]) -> None:
         self._base = base
         self.changed: dict[K, V] | None = None  # most overlays of a decision are never written to
-        self.read: set[K] | None = None
+        self.read: set[K] = set()
 
     def __getitem__(self, key: K) -> V:
         if self.changed and key in self.changed:
             return self.changed[key]
-        self._mark_read(key)
+        self.read.add(key)
         return self._base[key]
 
     def get(self, key: K, default: Any = None) -> Any:
         if self.changed and key in self.changed:
             return self.changed[key]
-        self._mark_read(key)
-        return self._base.get(key, default)
-
-    def _mark_read(self, key: K) -> None:
-        if self.read is None:
-            self.read = set()
         self.read.add(key)
+        return self._base.get(key, default)
 
     def __setitem__(self, key: K, value: V) -> None:
         if self.changed is None:
@@ -88,7 +83,7 @@ class Overlay(MutableMapping[K, V]):
     def __contains__(self, key: object) -> bool:
         if self.changed is not None and key in self.changed:
             return True
-        self._mark_read(cast("K", key))
+        self.read.add(cast("K", key))
         return key in self._base
 
     def __iter__(self) -> Iterator[K]:
@@ -194,8 +189,8 @@ class Facts:
         for name in _READ_TABLES:
             read = cast("Overlay[Any, Any]", getattr(self, name)).read
             if name == "people":
-                merged = cast("Overlay[Any, Any]", self.merged).read or ()
-                read = (read or set()).union(*(base.merged.get(person, _NO_PEOPLE) for person in merged))
+                merged = cast("Overlay[Any, Any]", self.merged).read
+                read = read.union(*(base.merged.get(person, _NO_PEOPLE) for person in merged))
             if not read:
                 continue
             known = getattr(base, name)
@@ -247,6 +242,8 @@ class Facts:
 
     def ids_of_person(self, *people: PersonId) -> frozenset[PersonId]:
         """Every id these people have or had, as far as it is loaded."""
+        if len(people) == 1 and self._has_one_id(people[0]):
+            return frozenset(people)
         found: set[PersonId] = set()
         left = [self.current_id(person) for person in people]
         while left:
@@ -255,6 +252,11 @@ class Facts:
                 found.add(one)
                 left.extend(self.merged.get(one, ()))
         return frozenset(found)
+
+    def _has_one_id(self, person: PersonId) -> bool:
+        """Whether no merge concerns the person, as is so of nearly all."""
+        known = self.people.get(person)
+        return (known is None or known.merged_into is None) and not self.merged.get(person)
 
     def opted_out(self, person: PersonId) -> bool:
         """Whether a STOP by any id of the person still counts.
