@@ -5,7 +5,7 @@ rules wrote.
 """
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from hashlib import blake2b
 from typing import Annotated, Any
@@ -33,12 +33,13 @@ class _RulesFloor:
         self._message = base64.b64decode(sample["message"])
         self._decision = base64.b64decode(sample["decision"])
         self._silence = base64.b64decode(sample["silence"])
+        self._inputs = base64.b64decode(sample["inputs"])
+        self._fact = base64.b64decode(sample["fact"])
 
     async def insert_batch(self, records: Sequence[Any]) -> None:
         events = [orjson.loads(record.value) for record in records]
-        chains = [
-            _id(event["id"]) for event in events if event["data"].get("to_stage", "").startswith(_MATCHING_PREFIX)
-        ]
+        matching = [event for event in events if event["data"].get("to_stage", "").startswith(_MATCHING_PREFIX)]
+        chains = {_id(event["id"]): int(event["data"]["work"]["work_id"]) for event in matching}
         now = machine_now()
         async with self._connection.transaction():
             await self._connection.execute(_SQL.insert_inbox, [event["id"] for event in events], now)
@@ -48,11 +49,12 @@ class _RulesFloor:
             offsets = {record.partition: record.offset + 1 for record in records}
             await self._connection.execute(_SQL.update_progress, list(offsets), list(offsets.values()))
 
-    async def _insert_chains(self, chains: list[str], now: datetime) -> None:
-        row = self._chain
+    async def _insert_chains(self, chains: Mapping[str, int], now: datetime) -> None:
+        """``chains`` are works by chain; each has two people of its own."""
+        row, ids = self._chain, list(chains)
         await self._connection.execute(
             _SQL.insert_chains,
-            chains,
+            ids,
             row["tenant"],
             row["rule"],
             row["subject"],
@@ -64,10 +66,16 @@ class _RulesFloor:
             now,
             row["document"],
         )
-        pairs = [(_id(f"{chain}/{place}"), chain) for chain in chains for place in range(2)]
-        await self._connection.execute(_SQL.insert_messages, *map(list, zip(*pairs, strict=True)))
+        people = {chain: [_id(f"{work}/{place}") for place in range(2)] for chain, work in chains.items()}
+        sent = [(_id(f"{chain}/{person}"), chain, person) for chain, both in people.items() for person in both]
+        await self._connection.execute(_SQL.insert_messages, *map(list, zip(*sent, strict=True)), now)
+        written = [person for _, _, person in sent]
+        await self._connection.execute(_SQL.save_last_rules, row["tenant"], written, row["rule"])
+        await self._connection.execute(_SQL.insert_inputs, row["tenant"], ids, now, self._inputs)
+        facts = [*written, *(_id(str(work)) for work in chains.values())]
+        await self._connection.execute(_SQL.insert_facts, facts, self._fact)
 
-    async def _insert_outbox(self, chains: list[str], now: datetime) -> None:
+    async def _insert_outbox(self, chains: Iterable[str], now: datetime) -> None:
         outgoing = [("decisions", b"silence", self._silence)]
         for chain in chains:
             key = chain.encode()

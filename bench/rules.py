@@ -143,20 +143,26 @@ async def _measure_pair(stream: EventStream, ours: Child, floor: Child, load: tu
 _SELECT_CHAIN = """\
 select tenant, rule, subject, revision, key, tags, people, guards, document::text from rules.chains
 order by changed_at desc limit 1"""
+_SELECT_INPUTS = "select document from rules.decision_inputs order by recorded_at desc limit 1"
+_SELECT_FACT = """\
+select document from rules.recorded_facts
+order by abs(length(document) - (select avg(length(document)) from rules.recorded_facts)) limit 1"""
 _SAMPLED_KINDS = {"message": SendMessage.kind, "decision": DecisionRecorded.kind, "silence": SilenceRecorded.kind}
 
 
 async def _sample_of_rules(kafka: str, database: Any) -> str:
-    """JSON with a chain's row and the largest record of each kind as base64: the floor writes rows of the same size.
+    """JSON with a chain's row, and as base64 what a decision was made from and the largest record of each kind.
 
-    Raises ProcessFailed where rules wrote no chain or none of a kind.
+    The floor writes rows of the same size. Raises ProcessFailed where rules wrote no chain or none of a kind.
     """
     largest = await _largest_by_kind(kafka)
     missing = [kind for kind in _SAMPLED_KINDS.values() if kind not in largest]
     chain = await database.fetchrow(_SELECT_CHAIN)
-    if missing or chain is None:
+    inputs, fact = await database.fetchval(_SELECT_INPUTS), await database.fetchval(_SELECT_FACT)
+    if missing or chain is None or inputs is None or fact is None:
         raise ProcessFailed("rules", f"wrote none of {', '.join(missing) or 'a chain'}", Path("-"), "")
-    sampled = {name: base64.b64encode(largest[kind]).decode() for name, kind in _SAMPLED_KINDS.items()}
+    found = {name: largest[kind] for name, kind in _SAMPLED_KINDS.items()} | {"inputs": inputs, "fact": fact}
+    sampled = {name: base64.b64encode(each).decode() for name, each in found.items()}
     return orjson.dumps({"chain": dict(chain), **sampled}).decode()
 
 
