@@ -158,6 +158,7 @@ async def _load_chains(connection: Connection, facts: Facts, required: RequiredF
         required.senders,
         required.chains,
         stopping,
+        required.written_works,
     )
     if not any(asked):
         return
@@ -395,7 +396,7 @@ async def _save_chains(connection: Connection, facts: Facts, now: datetime) -> N
     }
     if sent:
         await connection.execute(QUERIES.save_messages, *map(list, zip(*sent.values(), strict=True)))
-    writes = [(w.write_id, c.chain_id, w.outcome) for c in chains for w in c.writes]
+    writes = [(w.write_id, c.chain_id, w.outcome, w.work_id) for c in chains for w in c.writes]
     if writes:
         await connection.execute(QUERIES.save_writes, *map(list, zip(*writes, strict=True)), now)
 

@@ -27,6 +27,8 @@ where chain_id = any(array(
     union
     select chain_id from writes where write_id = any($4::text[])
     union
+    select chain_id from writes where work_id = any($9::bigint[])
+    union
     select chain_id from chains where live and tenant = $1 and tags && $5::text[]
     union
     select chain_id from chains where live and tenant = $1 and people && $6::text[]
@@ -251,10 +253,10 @@ from unnest($1::text[], $2::text[], $3::bool[]) as known (message_id, wamid, unc
 where m.message_id = known.message_id and m.chain_id is null;
 
 -- name: save_writes
--- Which chain each write belongs to, and its outcome once known.
-insert into writes (write_id, chain_id, outcome, requested_at)
-select write_id, chain_id, outcome, $4
-from unnest($1::text[], $2::text[], $3::text[]) as t(write_id, chain_id, outcome)
+-- Which chain each write belongs to, the work whose metadata it changes, and its outcome once known.
+insert into writes (write_id, chain_id, outcome, work_id, requested_at)
+select write_id, chain_id, outcome, work_id, $5
+from unnest($1::text[], $2::text[], $3::text[], $4::bigint[]) as t(write_id, chain_id, outcome, work_id)
 on conflict (write_id) do update set outcome = excluded.outcome where writes.outcome is distinct from excluded.outcome;
 
 -- name: any_due

@@ -12,7 +12,19 @@ from msgspec import Raw, field
 
 from services.rules.rulebook.model import Verb
 from shared.contracts.errors import StetError
-from shared.contracts.ids import ChainId, EventId, Line, MessageId, PersonId, Revision, RuleId, TenantId, Wamid, WriteId
+from shared.contracts.ids import (
+    ChainId,
+    EventId,
+    Line,
+    MessageId,
+    PersonId,
+    Revision,
+    RuleId,
+    TenantId,
+    Wamid,
+    WorkId,
+    WriteId,
+)
 from shared.contracts.values import Instant, Value
 from shared.contracts.whatsapp import Media
 from shared.contracts.writes import SUCCESSFUL_OUTCOMES, WriteOperation, WriteOutcome
@@ -172,7 +184,8 @@ class GivenAnswer(Value):
 class ChainWrite(Value, rename=_KEPT_AS):
     """A write asked for. ``step``/``answer`` say what asked; ``depth`` 0 is the record itself, 1 its ``then``.
 
-    ``item`` is the joined event that it records, None for the event that started the chain.
+    ``item`` is the joined event that it records, None for the event that started the chain. ``work_id`` is the work
+    whose metadata it changes, None for other operations.
     """
 
     write_id: WriteId
@@ -184,6 +197,7 @@ class ChainWrite(Value, rename=_KEPT_AS):
     item: EventId | None = None
     outcome: WriteOutcome | None = None
     manual_reported: bool = False
+    work_id: WorkId | None = None
 
     @property
     def pending(self) -> bool:

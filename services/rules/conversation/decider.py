@@ -41,7 +41,14 @@ from services.rules.rulebook.model import Condition, Rule, Rulebook, until_id
 from services.rules.rulebook.periods import PeriodStarted
 from shared.contracts import consonance
 from shared.contracts.canonical import canonical_hash
-from shared.contracts.consonance import MetadataChanged, WorkObserved
+from shared.contracts.consonance import (
+    ConfirmationItem,
+    Level,
+    MetadataChange,
+    MetadataChanged,
+    MetadataField,
+    WorkObserved,
+)
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.decisions import DecisionRecorded, RuleVerdict, VerdictKind
 from shared.contracts.envelope import Event, EventData
@@ -49,7 +56,7 @@ from shared.contracts.evidence import RecordEvidence
 from shared.contracts.ids import Revision
 from shared.contracts.messages import MessageEventData, MessageFailed
 from shared.contracts.whatsapp import IdentityChanged, MediaRefused, MediaStored, MessageReceived, PreferenceChanged
-from shared.contracts.writes import WriteEventData, WriteOperation
+from shared.contracts.writes import WriteEventData, WriteOperation, WriteOutcome
 
 ZoneOf = Callable[[PersonObserved], str | None]
 
@@ -234,17 +241,32 @@ def _apply_report_on_person(
 
 
 def _own_write(facts: Facts, data: EventData) -> bool:
-    """Whether metadata changed to exactly what a confirmed answer asked to write."""
+    """Whether metadata changed to exactly what a confirmed answer asked to write, from what it was before.
+
+    A change back to it, from what others wrote meanwhile, is news. A write in conflict changed nothing.
+    """
     if not isinstance(data, MetadataChanged):
         return False
-    ours = {
-        (item.field, item.level, target, canonical_hash(item.field, item.proposed_value))
-        for chain in facts.chains.values()
-        if any(w.operation is WriteOperation.APPLY_METADATA for w in chain.writes)
-        for item in items_asked(chain)
-        for target in item.target_ids
-    }
-    return all((c.field, c.level, c.target_id, canonical_hash(c.field, c.new)) in ours for c in data.changes)
+    written: dict[tuple[MetadataField, Level, int], list[ConfirmationItem]] = {}
+    for chain in facts.chains_that_wrote(data.work.work_id):
+        if any(
+            write.operation is WriteOperation.APPLY_METADATA and write.outcome is not WriteOutcome.CONFLICT
+            for write in chain.writes
+        ):
+            for item in items_asked(chain):
+                for target in item.target_ids:
+                    written.setdefault((item.field, item.level, target), []).append(item)
+    return all(
+        any(_is_written(change, item) for item in written.get((change.field, change.level, change.target_id), ()))
+        for change in data.changes
+    )
+
+
+def _is_written(change: MetadataChange, item: ConfirmationItem) -> bool:
+    if canonical_hash(change.field, change.new) != canonical_hash(item.field, item.proposed_value):
+        return False
+    before = {item.current_hash, canonical_hash(item.field, item.current_value)}
+    return change.old is None or canonical_hash(change.field, change.old) in before
 
 
 def _build_decision(context: DecisionContext, about: str, cause: EventData | None = None) -> Decision:

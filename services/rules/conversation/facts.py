@@ -329,6 +329,13 @@ class Facts:
         self.counted[person] = counted
         self.changed.add(("counted", person))
 
+    def chains_that_wrote(self, work: WorkId) -> list[Chain]:
+        """Chains that may have asked for writes to the metadata of this work, ended ones too.
+
+        Writes that were kept without their work are found by the tag of their chain, while it lives.
+        """
+        return self._chains_by([("written", work), ("tag", work_tag(work))])
+
     def chain_of_write(self, write: WriteId) -> Chain | None:
         return next(iter(self._chains_by([("write", write)])), None)
 
@@ -443,6 +450,11 @@ def _remember(read_to: Callable[[Chain], datetime], instants: dict[ChainId, date
     return found
 
 
+def work_tag(work: WorkId) -> str:
+    """The tag of chains that are about this work."""
+    return f"work.work_id={work}"
+
+
 def _search_keys(chain: Chain) -> Iterator[object]:
     """The keys a chain is found by: an event looks for a few among hundreds."""
     yield chain.rule, chain.subject
@@ -450,6 +462,7 @@ def _search_keys(chain: Chain) -> Iterator[object]:
     yield from (("message", message.message_id) for message in chain.messages)
     yield from (("message", message.digest) for message in chain.messages if message.digest is not None)
     yield from (("write", write.write_id) for write in chain.writes)
+    yield from (("written", write.work_id) for write in chain.writes if write.work_id is not None)
     yield from (("person", person) for person in chain.people())
 
 

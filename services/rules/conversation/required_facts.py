@@ -7,12 +7,13 @@ from typing import cast
 
 from services.rules.conversation import button_ids
 from services.rules.conversation.document import MESSAGE_RECEIVED, Document
-from services.rules.conversation.facts import Facts, updates_facts
+from services.rules.conversation.facts import Facts, updates_facts, work_tag
 from services.rules.conversation.merges import subjects_of
 from services.rules.conversation.recipients import people_in
 from services.rules.conversation.triggers import rules_of_event
 from services.rules.rulebook.model import Rulebook
 from shared.contracts import consonance, messages, whatsapp, writes
+from shared.contracts.consonance import MetadataChanged
 from shared.contracts.contacts import PersonObserved
 from shared.contracts.envelope import Event, EventData
 from shared.contracts.ids import (
@@ -57,6 +58,7 @@ class RequiredFacts:
     strangers have started. ``idle`` events need nothing:
     they start no rule, end no chain and change no fact. They are kept by id, with their names and documents.
     ``starts`` are keys by which chains are counted, ``files`` those of messages whose files may have been reported on.
+    ``written_works`` are works whose metadata changed: chains that wrote to it are needed, ended ones too.
     """
 
     works: set[WorkId] = field(default_factory=set)
@@ -71,6 +73,7 @@ class RequiredFacts:
     chains: set[ChainId] = field(default_factory=set)
     starts: set[str] = field(default_factory=set)
     files: set[str] = field(default_factory=set)
+    written_works: set[WorkId] = field(default_factory=set)
     stops: bool = False
     strangers: bool = False
     idle: dict[EventId, tuple[str, Document]] = field(default_factory=dict)
@@ -97,6 +100,7 @@ _MERGED = (
     "writes",
     "starts",
     "files",
+    "written_works",
 )
 
 
@@ -151,7 +155,9 @@ def _of_consonance(required: RequiredFacts, event: Event, book: Rulebook, no_fac
     required.starts.update(event_rules.start_keys(rules, document, event))
     if document.work_id is not None:
         required.works.add(document.work_id)
-        required.tags.add(f"work.work_id={document.work_id}")
+        required.tags.add(work_tag(document.work_id))
+    if isinstance(data, MetadataChanged):
+        required.written_works.add(data.work.work_id)
     if (record := getattr(data, "rights_record_id", None)) is not None:
         required.records.add(record)
     if (request := getattr(data, "request_id", None)) is not None:

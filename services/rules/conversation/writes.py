@@ -110,6 +110,7 @@ def request_write_of(
             depth=origin.depth,
             answerers=origin.answerers,
             item=origin.item,
+            work_id=document.work_id if record.operation is WriteOperation.APPLY_METADATA else None,
         )
     )
 
