@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from ops.rules.output import counted
 from ops.topic_reader import FoundRecord, TopicScan
 from services.rules.conversation.chain import Chain
 from shared.contracts.decisions import DecisionRecorded, SilenceRecorded
@@ -203,9 +204,9 @@ def _write_entries(row: Any) -> Iterator[Entry]:
     if row["closed_at"] is not None:
         yield Entry(row["closed_at"], "writeback.tasks", "task done", f"task {row['task_id']}", about)
     if row["settled_at"] is not None:
-        yield Entry(row["settled_at"], place, f"write {row['outcome']}", f"{row['attempts']} attempts", about)
+        yield Entry(row["settled_at"], place, f"write {row['outcome']}", counted(row["attempts"], "attempt"), about)
     elif row["opened_at"] is None:
-        yield Entry(row["due_at"], place, f"write {row['state']}", f"due, {row['attempts']} attempts", about)
+        yield Entry(row["due_at"], place, f"write {row['state']}", f"due, {counted(row['attempts'], 'attempt')}", about)
 
 
 async def _held_entries(pool: Pool, tenant: str, known_as: str, chain_ids: Sequence[str]) -> list[Entry]:

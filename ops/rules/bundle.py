@@ -54,6 +54,9 @@ def bundle_command(
     """
     if stories is not None:
         raise typer.Exit(_bundle_stories(stories, out))
+    if not out.absolute().parent.is_dir():
+        sentence = f"--out: there is no folder {out.absolute().parent}"
+        raise typer.Exit(print_error(sentence, code=ExitCode.CANNOT_RUN))
     span = span_of(last)
     settings = load_command_settings(OperatorSettings)
 
@@ -78,7 +81,10 @@ def _bundle_stories(folder: Path, out: Path) -> int:
 
 
 def _write(bundle: Bundle, out: Path) -> int:
-    bundle.write(out)
+    try:
+        bundle.write(out)
+    except OSError as error:
+        return print_error(f"--out: {out} cannot be written: {error.strerror}", code=ExitCode.CANNOT_RUN)
     parts = [counted(len(bundle.decisions), "decision"), counted(len(bundle.events), "event")]
     left_out = [
         f"not in it: {counted(n, 'decision')} {_SENTENCES[NotAdded(why)]}" for why, n in bundle.head.left_out.items()
@@ -105,7 +111,8 @@ async def live_bundle(pool: Pool, settings: OperatorSettings, since: datetime, u
     for row in await pool.fetch(QUERIES.chains_since, settings.tenant, since):
         add_chain(bundle, names, decode(Chain, row["document"]))
     opted_out: list[PersonId] = []
-    sort_events(bundle, [event async for event in _state(pool, settings, since, opted_out)], names)
+    initial = [event async for event in _state(pool, settings, since, opted_out)]
+    sort_events(bundle, initial, names, [one.about for one in inputs])
     gone = tuple(PersonId(names.person(person)) for person in opted_out)
     bundle.head = bundle.head.replace(opted_out=gone, left_out=left_out)
     return bundle

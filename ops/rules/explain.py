@@ -1,6 +1,6 @@
 """``stet rules explain EVENT|CHAIN|MESSAGE``: why it was decided so, and what comes next."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -18,12 +18,16 @@ from ops.command_line import (
 from ops.database import operator_pool
 from ops.rules.history import QUERIES, History
 from ops.rules.output import ReportFormat, format_option
-from ops.timeline import Entry, IdKind, kind_of, life_of
-from services.rules.analysis.explain import Explanation, coming_steps, explain
+from ops.timeline import Entry, IdKind, kind_of, life_of, read_event
+from ops.topic_reader import TopicScan
+from services.rules.analysis.explain import Explanation, WhyNot, coming_steps, explain, why_not_by_facts_of_now
 from services.rules.analysis.replay import Replayer
 from services.rules.conversation.chain import Chain
 from services.rules.conversation.decision_inputs import DecisionInputs
+from shared.contracts.consonance import short_name
+from shared.contracts.envelope import Event
 from shared.contracts.ids import MessageId
+from shared.contracts.topics import CONSONANCE_EVENTS
 from shared.contracts.values import decode
 from shared.runtime.postgres import Pool
 
@@ -36,6 +40,15 @@ class Found:
     missing: int = 0
     entries: Sequence[Entry] = ()
     coming: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """An event from which nothing followed, with what each rule that begins with such an event lacked."""
+
+    event: Event
+    name: str
+    rules: Mapping[str, WhyNot]
 
 
 def explain_command(
@@ -53,8 +66,16 @@ def explain_command(
     async def command() -> int:
         async with operator_pool(settings) as pool:
             found = await _explain(pool, settings, thing)
-        if not found.explanations and not found.entries:
-            return print_error(f"no decision about {thing} is kept; stet trace {thing} says what else is known")
+            known = bool(found.explanations or found.entries)
+            silence = None if known else await _silence(pool, settings, thing)
+        if silence is not None:
+            _print_silence(silence, output)
+            return ExitCode.FINE
+        if not known:
+            return print_error(
+                f"no decision about {thing} is kept; stet trace {thing} says what else is known",
+                code=ExitCode.CANNOT_RUN,
+            )
         if output is ReportFormat.JSON:
             print_json(_rows(found))
         else:
@@ -78,6 +99,38 @@ async def _explain(pool: Pool, settings: OperatorSettings, thing: str) -> Found:
     found = await _found(history, await history.inputs_naming(chain.chain_id, began), chain, given)
     life = await life_of(pool, settings.tenant, chain.chain_id, None, None)
     return Found(found.explanations, found.missing, life.entries, found.coming)
+
+
+async def _silence(pool: Pool, settings: OperatorSettings, thing: str) -> Silence | None:
+    """None where Consonance has sent no such event."""
+    records = await TopicScan(settings, [CONSONANCE_EVENTS]).find([thing], None)
+    events = (read_event(record) for record in records)
+    event = next((each for each in events if each is not None and each.id == thing), None)
+    if event is None:
+        return None
+    history, name = History(pool, settings.tenant), short_name(event.type)
+    await history.load_rulebooks()
+    book = next((history.rulebook(revision) for revision in reversed(list(history.revisions()))), None)
+    facts = await history.facts_of_now(event)
+    rules = [rule for rule in book.rules.values() if name in rule.events] if book is not None else []
+    return Silence(
+        event,
+        name,
+        {rule.name: why_not_by_facts_of_now(rule, event, facts, book) for rule in rules if book is not None},
+    )
+
+
+def _print_silence(silence: Silence, output: ReportFormat) -> None:
+    event, name = silence.event, silence.name
+    if output is ReportFormat.JSON:
+        rules = [{"rule": rule, "sentences": list(each.sentences)} for rule, each in silence.rules.items()]
+        print_json([{"about": event.id, "event": name, "at": event.time, "rules": rules, "verdicts": []}])
+        return
+    lines = [f"{name}, {event.time:%Y-%m-%d %H:%M:%S}Z ({event.id})"]
+    lines += ["Nothing followed from it." if silence.rules else f"No rule begins with {name}, so nothing followed."]
+    for rule, each in silence.rules.items():
+        lines += [f"Rule {rule}: {each.sentences[0]}", *(f"  {sentence}" for sentence in each.sentences[1:])]
+    print_lines(lines)
 
 
 async def _found(history: History, inputs: Sequence[DecisionInputs], chain: Chain | None, given: str) -> Found:
@@ -125,7 +178,7 @@ def _lines(found: Found) -> Iterator[str]:
 
 
 def explanation_lines(explanation: Explanation) -> Iterator[str]:
-    yield f"{explanation.event} of {explanation.at:%Y-%m-%d %H:%M:%S}Z ({explanation.about})"
+    yield f"{explanation.event}, {explanation.at:%Y-%m-%d %H:%M:%S}Z ({explanation.about})"
     yield from (f"  {name}: {value}" for name, value in explanation.fields.items())
     yield f"Decided at {explanation.decided_at:%Y-%m-%d %H:%M:%S}Z by rulebook {explanation.revision[:12]}:"
     yield from (f"  {sentence}" for sentence in explanation.verdicts)

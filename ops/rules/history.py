@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import orjson
@@ -11,7 +11,10 @@ import typer
 
 from services.rules.analysis.bundle import RulebookLoader
 from services.rules.conversation.decision_inputs import DecisionInputs
+from services.rules.conversation.fact_values import WorkFacts
+from services.rules.conversation.facts import Facts
 from services.rules.rulebook.model import Rulebook
+from shared.contracts.envelope import Event
 from shared.contracts.ids import Revision, TenantId
 from shared.contracts.values import decode
 from shared.runtime.postgres import Pool, load_queries
@@ -26,6 +29,16 @@ def span_of(text: str) -> timedelta:
     if found is None or int(found[1]) > 10_000:
         raise typer.BadParameter(f"“{text}” is no span of time; write 14d, 36h or 2w")
     return int(found[1]) * _UNITS[found[2]]
+
+
+def time_of(text: str) -> datetime:
+    """An instant as ISO 8601 writes it; UTC where it names no zone."""
+    try:
+        found = datetime.fromisoformat(text.strip())
+    except ValueError:
+        sentence = f"“{text}” is no time; write 2027-04-12, or 2027-04-12T10:30"
+        raise typer.BadParameter(sentence) from None
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
 Last = Annotated[str, typer.Option("--last", metavar="SPAN", help="The time to look at: 14d, 36h, 2w.")]
@@ -64,6 +77,15 @@ class History:
     async def load_rulebooks(self) -> None:
         rows = await self.pool.fetch(QUERIES.rulebooks)
         self._files.update((Revision(row["revision"]), orjson.loads(row["files"])) for row in rows)
+
+    async def facts_of_now(self, event: Event) -> Facts:
+        """The facts known of the event's work now."""
+        facts = Facts(self.tenant)
+        work = getattr(event.data, "work", None)
+        document = await self.pool.fetchval(QUERIES.work, self.tenant, work.work_id) if work is not None else None
+        if work is not None and document is not None:
+            facts.works[work.work_id] = decode(WorkFacts, document)
+        return facts
 
     def revisions(self) -> Iterable[Revision]:
         return self._files.keys()

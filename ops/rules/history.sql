@@ -15,6 +15,9 @@ select revision, files::text as files from rules.rulebooks order by first_seen;
 -- Chains that still run, or have changed since.
 select document::text as document from rules.chains where tenant = $1 and (live or changed_at >= $2) order by chain_id;
 
+-- name: work
+select document::text as document from rules.works where tenant = $1 and work_id = $2;
+
 -- name: works
 select document::text as document from rules.works where tenant = $1;
 
@@ -27,7 +30,7 @@ where p.tenant = $1;
 -- What the decisions that read or began a chain were made from, the oldest first.
 select document from rules.decision_inputs
 where tenant = $1 and (position(convert_to($2, 'UTF8') in document) > 0 or about = any ($3::text[]))
-order by decided_at, about limit 200;
+order by decided_at, recorded_at, about limit 200;
 
 -- name: chain_of_message
 select chain_id from rules.messages where message_id = $1;

@@ -47,7 +47,7 @@ def _git_bytes(*arguments: str, cwd: Path) -> bytes:
     except FileNotFoundError:
         raise typer.Exit(print_error("git is not installed: name a folder", code=ExitCode.CANNOT_RUN)) from None
     except subprocess.CalledProcessError as error:
-        sentence = error.stderr.decode("utf-8", "replace").strip().splitlines()
-        said = f"{arguments[-3] if len(arguments) > 3 else ''}: neither a folder nor a revision of Git: {sentence[:1]}"
+        sentence = next(iter(error.stderr.decode("utf-8", "replace").strip().splitlines()), "")
+        said = f"{arguments[-3] if len(arguments) > 3 else ''}: neither a folder nor a revision of Git: {sentence}"
         raise typer.Exit(print_error(said, code=ExitCode.CANNOT_RUN)) from None
     return done.stdout

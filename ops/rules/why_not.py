@@ -1,7 +1,7 @@
 """``stet rules why-not RULE PERSON SUBJECT [TIME]``: why a rule did not write to a person."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -16,22 +16,28 @@ from ops.command_line import (
     run,
 )
 from ops.database import operator_pool
-from ops.rules.history import History
+from ops.rules.history import History, time_of
 from ops.rules.output import ReportFormat, format_option
 from ops.timeline import QUERIES, IdKind, kind_of, readable_chains
 from ops.why import as_key, events_about
-from services.rules.analysis.explain import WhyNot, explain, why_not_by_chain, why_not_by_conditions
+from services.rules.analysis.explain import (
+    WhyNot,
+    explain,
+    why_not_by_chain,
+    why_not_by_conditions,
+    why_not_by_facts_of_now,
+)
 from services.rules.analysis.replay import Replayer
 from services.rules.conversation.chain import Chain
 from services.rules.conversation.decision_inputs import DecisionInputs
 from services.rules.rulebook.faults import nearest_word
-from services.rules.rulebook.model import Rule
+from services.rules.rulebook.model import Rule, Rulebook
 from shared.contracts.envelope import Event
 from shared.contracts.ids import PersonId, Revision, RuleId
-from shared.runtime.postgres import Pool
 
 _AROUND = timedelta(days=1)
 _MOST_CHAINS = 50
+_STATE = ".observed"  # the facts that come before each change, by which no rule begins
 
 
 def why_not_command(
@@ -39,7 +45,7 @@ def why_not_command(
     person: Annotated[str, typer.Argument(metavar="PERSON", help="The person's id, or their contact's in Consonance.")],
     subject: Annotated[str, typer.Argument(metavar="SUBJECT", help="A work's id (61417), or request_id=R-9.")],
     time: Annotated[
-        datetime | None,
+        str | None,
         typer.Argument(metavar="[TIME]", help="About when (UTC): a day before and after it is looked at."),
     ] = None,
     *,
@@ -51,14 +57,19 @@ def why_not_command(
     others: the first of these that is so is said, with what it rests on.
     """
     settings = load_command_settings(OperatorSettings)
-    at = time.replace(tzinfo=UTC) if time is not None and time.tzinfo is None else time
+    at = None if time is None else time_of(time)
 
     async def command() -> int:
         async with operator_pool(settings) as pool:
             kind, person_id = await kind_of(pool, settings.tenant, person)
             if kind is not IdKind.PERSON:
-                return print_error(f"no table knows a person or a contact {person}")
-            found = await _why_not(pool, settings, RuleId(rule), PersonId(person_id), subject, at)
+                sentence = f"no table knows a person or a contact {person}"
+                return print_error(sentence, code=ExitCode.CANNOT_RUN)
+            history = History(pool, settings.tenant)
+            await history.load_rulebooks()
+            if RuleId(rule) not in _rules_of(history):
+                return print_error(_unknown_rule(history, rule), code=ExitCode.CANNOT_RUN)
+            found = await _why_not(history, settings, RuleId(rule), PersonId(person_id), subject, at)
         if output is ReportFormat.JSON:
             print_json([{"got_a_message": each.got, "sentences": list(each.sentences)} for each in found])
         else:
@@ -69,39 +80,36 @@ def why_not_command(
 
 
 async def _why_not(
-    pool: Pool, settings: OperatorSettings, rule_id: RuleId, person: PersonId, subject: str, at: datetime | None
+    history: History, settings: OperatorSettings, rule_id: RuleId, person: PersonId, subject: str, at: datetime | None
 ) -> list[WhyNot]:
-    history = History(pool, settings.tenant)
-    await history.load_rulebooks()
-    rule = _newest_rule(history, rule_id)
     key, tags = as_key(settings.tenant, subject)
-    rows = await pool.fetch(QUERIES.chains_of_subject, settings.tenant, key, tags, _MOST_CHAINS)
+    rows = await history.pool.fetch(QUERIES.chains_of_subject, settings.tenant, key, tags, _MOST_CHAINS)
     chains = [chain for chain, _ in readable_chains(rows) if chain.rule == rule_id and _is_near(chain.started_at, at)]
     if chains:
         return [why_not_by_chain(chain, _rule_of(history, chain), person) for chain in chains]
-    if rule is None:
-        return [WhyNot([_unknown_rule(history, rule_id)])]
     events = await events_about(settings, key, tags, None)
-    return await _by_events(history, rule, [(e, n) for e, n in events if _is_near(e.time, at)], subject)
-
-
-async def _by_events(history: History, rule: Rule, events: Sequence[tuple[Event, str]], subject: str) -> list[WhyNot]:
-    begun_by = [(event, name) for event, name in events if name in rule.events]
+    book = _newest_rulebook(history, rule_id)
+    near = [(event, name) for event, name in events if _is_near(event.time, at)]
+    begun_by = [(event, name) for event, name in near if name in book.rules[rule_id].events]
     if not begun_by:
-        listed = ", ".join(sorted({name for _, name in events})) or "none at all"
-        wanted = " or ".join(rule.events)
-        return [WhyNot([f"The rule begins with {wanted}; about {subject} came {listed}."])]
+        return [_no_event(book.rules[rule_id], {name for _, name in near}, subject, at)]
     found: list[WhyNot] = []
     for event, name in begun_by:
         inputs = await history.inputs_about(event.id)
-        found += await _by_inputs(history, rule, event, name, inputs)
+        found += await _by_inputs(history, book, rule_id, event, name, inputs)
     return found
 
 
+def _no_event(rule: Rule, came: set[str], subject: str, at: datetime | None) -> WhyNot:
+    when = "" if at is None else f" from {at - _AROUND:%Y-%m-%d %H:%M}Z to {at + _AROUND:%Y-%m-%d %H:%M}Z"
+    listed = ", ".join(sorted(name for name in came if not name.endswith(_STATE))) or "nothing"
+    return WhyNot([f"The rule begins with {' or '.join(rule.events)}; about {subject} came {listed}{when}."])
+
+
 async def _by_inputs(
-    history: History, rule: Rule, event: Event, name: str, inputs: Sequence[DecisionInputs]
+    history: History, book: Rulebook, rule_id: RuleId, event: Event, name: str, inputs: Sequence[DecisionInputs]
 ) -> list[WhyNot]:
-    """An event from which nothing followed has no inputs: no rule's conditions held."""
+    """An event from which nothing followed has no inputs: what it says is judged, and the facts of now."""
     await history.load_for(inputs)
     replayer = Replayer(history.rulebook)
     for one in inputs:
@@ -111,20 +119,23 @@ async def _by_inputs(
             explanation, _ = explain(one, replayer, history.fact)
         except KeyError:
             break
-        judged = next((each for each in explanation.judgements if each.rule == rule.name), None)
+        judged = next((each for each in explanation.judgements if each.rule == rule_id), None)
         if judged is not None and not judged.held:
             return [why_not_by_conditions(judged, name, event.time)]
         return [
             WhyNot([f"{name} came at {event.time:%Y-%m-%d %H:%M}Z: {sentence}." for sentence in explanation.verdicts])
         ]
-    sentence = f"{name} came at {event.time:%Y-%m-%d %H:%M}Z, and nothing followed from it: no rule’s conditions held"
-    return [WhyNot([f"{sentence}, or it was decided longer ago than what decisions were made from is kept."])]
+    return [why_not_by_facts_of_now(book.rules[rule_id], event, await history.facts_of_now(event), book)]
 
 
-def _newest_rule(history: History, rule: RuleId) -> Rule | None:
-    """The rule in the newest rulebook that has it."""
-    found = [history.rulebook(revision).rules.get(rule) for revision in history.revisions()]
-    return next((one for one in reversed(found) if one is not None), None)
+def _newest_rulebook(history: History, rule: RuleId) -> Rulebook:
+    """The newest rulebook that has the rule."""
+    books = [history.rulebook(revision) for revision in history.revisions()]
+    return next(book for book in reversed(books) if rule in book.rules)
+
+
+def _rules_of(history: History) -> set[RuleId]:
+    return {name for revision in history.revisions() for name in history.rulebook(revision).rules}
 
 
 def _rule_of(history: History, chain: Chain) -> Rule | None:
@@ -132,10 +143,9 @@ def _rule_of(history: History, chain: Chain) -> Rule | None:
     return history.rulebook(chain.revision).rules.get(chain.rule) if known else None
 
 
-def _unknown_rule(history: History, rule: RuleId) -> str:
-    known = {name for revision in history.revisions() for name in history.rulebook(revision).rules}
-    near = nearest_word(rule, sorted(known))
-    return f"There is no rule “{rule}”{f'; did you mean “{near}”?' if near else ''}"
+def _unknown_rule(history: History, rule: str) -> str:
+    near = nearest_word(rule, sorted(_rules_of(history)))
+    return f"there is no rule “{rule}”{f'; did you mean “{near}”?' if near else ''}"
 
 
 def _is_near(instant: datetime, at: datetime | None) -> bool:

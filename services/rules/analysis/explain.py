@@ -6,13 +6,13 @@ from datetime import datetime
 from typing import Any, assert_never
 
 from services.rules.analysis.bundle import EVENT_KINDS
-from services.rules.analysis.pseudonyms import BUNDLE_KEYS
-from services.rules.analysis.replay import Documents, Replayer
+from services.rules.analysis.pseudonyms import BUNDLE_KEYS, is_personal
+from services.rules.analysis.replay import Documents, Replayer, with_button_of_bundle
 from services.rules.conversation.chain import NO_EVENT, Chain, ChainMessage, DeliveryState, StepStatus
 from services.rules.conversation.context import DecisionContext, ExclusionReason, Reason
 from services.rules.conversation.decider import Decision
-from services.rules.conversation.decision_inputs import DecisionInputs, effects_digest
-from services.rules.conversation.document import MESSAGE_RECEIVED, Document
+from services.rules.conversation.decision_inputs import DecisionInputs, effects_digest, facts_of
+from services.rules.conversation.document import MESSAGE_RECEIVED, Document, is_event_field
 from services.rules.conversation.facts import Facts
 from services.rules.conversation.schedule import due_of
 from services.rules.matching.conditions import holds, is_present
@@ -43,10 +43,15 @@ EXCLUSIONS: Mapping[str, str] = {
     ExclusionReason.UNKNOWN_ROLE: "nobody has this role: not the event, not the work, not people.yaml",
     ExclusionReason.UNKNOWN_PERSON: "Consonance has sent no contact for this person",
     ExclusionReason.ERASED: "the person’s data was erased",
+    ExclusionReason.ABSENT: "the person is away, and another one stands in or nobody does",
+    ExclusionReason.WRONG_PERSON: "the number is not theirs, as who has it wrote",
+    ExclusionReason.CAPPED: "their cap leaves no room for the message within “send_within”",
+    ExclusionReason.WAITING: "their cap leaves no room for the message now: it waits",
+    ExclusionReason.NOT_STAFF: "a copy goes to staff alone, and the person is in no team of people.yaml",
     ExclusionReason.NO_DOCUMENT: "the event names no address of the document that goes with the message",
     ExclusionReason.UNLESS: "the “unless” of the step holds for this person",
 }
-"""The exclusion reasons in a sentence; others are said by their word."""
+"""The exclusion reasons in a sentence."""
 
 _OPERATORS = {
     Operator.IS: "is",
@@ -60,17 +65,26 @@ _OPERATORS = {
 }
 
 
+_GONE = frozenset({DeliveryState.DROPPED, DeliveryState.WITHDRAWN})
+"""Messages that were held, and will never go."""
+
+_NOT_SHOWN = "there is one, which is not shown"
+
 # ------------------------------------------------------------------ conditions
 
 
 @dataclass(frozen=True, slots=True)
 class ConditionLine:
-    """One comparison with the value it had; or ``any of`` or ``not``, with what follows one ``depth`` deeper."""
+    """One comparison with the value it had; or ``any of`` or ``not``, with what follows one ``depth`` deeper.
+
+    ``field`` is the one compared, empty where it is no comparison.
+    """
 
     text: str
     holds: bool
     value: str = ""
     depth: int = 0
+    field: str = ""
 
 
 def condition_lines(condition: Condition, values: Document, depth: int = 0) -> Iterator[ConditionLine]:
@@ -93,20 +107,25 @@ def condition_lines(condition: Condition, values: Document, depth: int = 0) -> I
 
 
 def _comparison(compare: Compare, values: Document, depth: int) -> ConditionLine:
-    value = values.get(compare.field)
-    shown = _shown(value) if is_present(value) else "absent"
+    shown = _value(compare.field, values)
     if compare.operator is Operator.EXISTS:
         text = f"{compare.field} {'exists' if compare.operand else 'does not exist'}"
     else:
         text = f"{compare.field} {_OPERATORS.get(compare.operator, str(compare.operator))} {_operand(compare, values)}"
-    return ConditionLine(text, holds(compare, values), f"{compare.field}: {shown}", depth)
+    return ConditionLine(text, holds(compare, values), f"{compare.field}: {shown}", depth, compare.field)
 
 
 def _operand(compare: Compare, values: Document) -> str:
     if isinstance(compare.operand, Field):
-        other = values.get(compare.operand.name)
-        return f"{compare.operand.name} ({_shown(other) if is_present(other) else 'absent'})"
+        return f"{compare.operand.name} ({_value(compare.operand.name, values)})"
     return _shown(compare.operand)
+
+
+def _value(field: str, values: Document) -> str:
+    value = values.get(field)
+    if not is_present(value):
+        return "absent"
+    return _NOT_SHOWN if is_personal(field) else _shown(value)
 
 
 def _shown(value: Any) -> str:
@@ -155,8 +174,10 @@ _SHOWN_FIELDS = (
 
 def explain(inputs: DecisionInputs, replayer: Replayer, document: Documents) -> tuple[Explanation, Facts]:
     """The decision made again and put into words, with the facts after it. Raises KeyError for a fact not kept."""
+    inputs = with_button_of_bundle(inputs)
     decision = replayer.decide(inputs, document)
     book = replayer.rulebooks(inputs.revision)
+    before = facts_of(inputs, document).chains
     event = None if inputs.event == NO_EVENT else parse_event(bytes(inputs.event), EVENT_KINDS)
     chains = tuple(decision.changes.chains[key] for key in _touched(decision))
     name = _name_of(event) if event is not None else "a step fell due"
@@ -167,9 +188,9 @@ def explain(inputs: DecisionInputs, replayer: Replayer, document: Documents) -> 
         decided_at=inputs.now,
         revision=inputs.revision,
         fields=_event_fields(event),
-        judgements=tuple(judge_rules(event, name, decision.changes, book, inputs.now)) if event is not None else (),
+        judgements=() if event is None else _judgements(event, name, decision, book, inputs.now),
         verdicts=tuple(_verdicts(decision)),
-        people=tuple(line for chain in chains for line in _people(chain, inputs.now)),
+        people=tuple(line for chain in chains for line in _people(before.get(chain.chain_id), chain)),
         chains=chains,
         repeated=effects_digest(decision) == inputs.effects,
     )
@@ -202,10 +223,33 @@ def _event_fields(event: Event | None) -> dict[str, str]:
     return found
 
 
-def judge_rules(event: Event, name: str, facts: Facts, book: Rulebook, now: datetime) -> Iterator[RuleJudgement]:
+def _judgements(
+    event: Event, name: str, decision: Decision, book: Rulebook, now: datetime
+) -> tuple[RuleJudgement, ...]:
+    answers = _answers_a_question(decision)
+    return tuple(judge_rules(event, name, decision.changes, book, now, answers_a_question=answers))
+
+
+_OF_ANSWERS = frozenset(
+    {
+        Reason.ANSWERED, Reason.WAITS_FOR_QUORUM, Reason.ADDENDUM, Reason.CLOSED_QUESTION, Reason.FREE_TEXT,
+        Reason.FORM, Reason.ASKED_WHICH,
+    }
+)  # fmt: skip
+"""Of a message that answered something: no rule was judged by it as by a new one."""
+
+
+def _answers_a_question(decision: Decision) -> bool:
+    return decision.record is not None and any(verdict.reason in _OF_ANSWERS for verdict in decision.record.verdicts)
+
+
+def judge_rules(
+    event: Event, name: str, facts: Facts, book: Rulebook, now: datetime, *, answers_a_question: bool = False
+) -> Iterator[RuleJudgement]:
     """Every rule of the files that begins with such an event; those that began first."""
     sender = event.data.person_id if isinstance(event.data, MessageReceived) else None
-    values = Document(event.data, facts, book.calendar, now, sender=sender, extra={"answers_a_question": False})
+    extra = {"answers_a_question": answers_a_question}
+    values = Document(event.data, facts, book.calendar, now, sender=sender, extra=extra)
     rules = [rule for rule in book.rules.values() if name in rule.events and not rule.name.startswith(RESERVED_PREFIX)]
     judged = [
         RuleJudgement(rule.name, holds(rule.condition, values), tuple(condition_lines(rule.condition, values)))
@@ -216,6 +260,7 @@ def judge_rules(event: Event, name: str, facts: Facts, book: Rulebook, now: date
 
 _REASONS: Mapping[str, str] = {
     Reason.STARTED: "a chain began",
+    Reason.JOINED: "the event joined a chain whose first message had not gone",
     Reason.REPLANNED: "the event came again: the chain was planned anew",
     Reason.TOO_MANY_STARTS: "the rule has started about it as often as “restarts” allows, so it did not start again",
     Reason.ALREADY_LIVE: "a chain about it was running already, and the rule ignores a repetition",
@@ -226,8 +271,26 @@ _REASONS: Mapping[str, str] = {
     Reason.ADDENDUM: "a later answer, which is kept and changes nothing",
     Reason.CLOSED_QUESTION: "the question was closed already",
     Reason.FREE_TEXT: "words came in place of a button, and went to a colleague",
+    Reason.FORM: "an answer to a form came",
+    Reason.FILE_REFUSED: "a file was not taken, and the person was told why",
+    Reason.ASKED_WHICH: "several questions were open, and the person was asked which one was meant",
     Reason.OPTED_OUT: "the person wrote STOP",
     Reason.OPTED_IN: "the person wrote START",
+    Reason.AWAY: "a colleague wrote to be away",
+    Reason.RETURNED: "a colleague wrote to be back",
+    Reason.WRONG_PERSON: "the person wrote that the number is not theirs",
+    Reason.MERGED: "two records of one person became one",
+    Reason.ASKED_WHY: "the person asked “why?”, and was told",
+    Reason.SHOWN: "the message was shown from a digest",
+    Reason.RELAYED: "words or a file answered no question, and went to a colleague",
+    Reason.ACKNOWLEDGEMENT: "thanks or a sign came, which cause nothing",
+    Reason.DELIVERY: "WhatsApp reported on a message",
+    Reason.PINNED: "the rule has changed, and the chain keeps the steps it began with",
+    Reason.MIGRATED: "the rule has changed, and the chain goes on by its new steps",
+    Reason.CANCELLED: "the rule has changed, and its chain ended",
+    Reason.AMENDED: "a message that had not gone was changed",
+    Reason.FACTS_KEPT: "the facts were taken in, and nothing else followed",
+    Reason.STALE: "a newer version of it is known already",
     Reason.UNTIL: "what the rule waits for came true: the chain ended",
     Reason.OWN_WRITE: "the change is what we wrote ourselves",
     Reason.NOTHING_MATCHED: "no rule’s conditions held",
@@ -244,14 +307,20 @@ def _verdicts(decision: Decision) -> Iterator[str]:
         yield f"{rule}{_REASONS.get(verdict.reason, verdict.reason)} ({verdict.reason})"
 
 
-def _people(chain: Chain, now: datetime) -> Iterator[str]:
-    """The people who get a message by this decision, and those who are left out of the chain with the reason."""
+def _people(before: Chain | None, chain: Chain) -> Iterator[str]:
+    """The people who get a message by this decision, and those whom it leaves out, with the reason."""
+    known = {message.message_id: message for message in before.messages} if before is not None else {}
     for message in chain.messages:
-        if message.requested_at == now or (message.delivery is DeliveryState.HELD and message.held_until is not None):
+        earlier = known.get(message.message_id)
+        if message.requested_at is None and message.delivery in _GONE:
+            continue  # its person is among those left out
+        if earlier is None or (message.requested_at, message.held_until) != (earlier.requested_at, earlier.held_until):
             yield message_sentence(message)
     for index, state in enumerate(chain.steps):
+        left_out = before.steps[index].left_out if before is not None and index < len(before.steps) else {}
         for who, why in state.left_out.items():
-            yield f"{who} was left out of step {index + 1}: {exclusion_sentence(why)}"
+            if left_out.get(who) != why:
+                yield f"{who} was left out of step {index + 1}: {exclusion_sentence(why)}"
 
 
 def exclusion_sentence(reason: str) -> str:
@@ -259,10 +328,12 @@ def exclusion_sentence(reason: str) -> str:
 
 
 def message_sentence(message: ChainMessage) -> str:
+    stands_in = [person for person in message.holders if person != message.person_id]
+    who = f"{message.person_id}, who stands in for {', '.join(stands_in)}," if stands_in else message.person_id
     if message.delivery is DeliveryState.HELD and message.held_until is not None:
-        return f"{message.person_id} gets “{message.say}” at {message.held_until:%Y-%m-%d %H:%M}Z, in open hours"
+        return f"{who} gets “{message.say}” at {message.held_until:%Y-%m-%d %H:%M}Z, in open hours"
     at = f" at {message.requested_at:%Y-%m-%d %H:%M}Z" if message.requested_at is not None else ""
-    return f"{message.person_id} was chosen for “{message.say}”{at}: {message.delivery}"
+    return f"{who} was chosen for “{message.say}”{at}: {message.delivery}"
 
 
 # ------------------------------------------------------------------ what comes next
@@ -276,6 +347,7 @@ def coming_steps(chain: Chain, facts: Facts, book: Rulebook, now: datetime) -> I
     for step in book.rules[chain.rule].steps:
         if step.index < len(chain.steps) and chain.steps[step.index].status is StepStatus.PENDING:
             due = due_of(context, chain, step)
+            chain = chain.replace(base_at=due or chain.base_at)  # what comes after it counts from then
             when = (
                 f"{due:%Y-%m-%d %H:%M}Z, unless something ends the chain before"
                 if due is not None
@@ -301,12 +373,13 @@ class WhyNot:
     got: bool = False
 
 
-_GONE = frozenset({DeliveryState.DROPPED, DeliveryState.WITHDRAWN})
-"""Messages that were held, and will never go."""
-
-
 def why_not_by_chain(chain: Chain, rule: Rule | None, person: PersonId) -> WhyNot:
     """Why a chain that began did not write to a person; or that it did."""
+    return _by_messages(chain, rule, person) or _by_steps(chain, rule)
+
+
+def _by_messages(chain: Chain, rule: Rule | None, person: PersonId) -> WhyNot | None:
+    """By their messages, by the reason why a step left them out, or by those of who stands in for them."""
     mine = [message for message in chain.messages if message.person_id == person]
     sent = [message for message in mine if message.requested_at is not None]
     if sent:
@@ -319,6 +392,14 @@ def why_not_by_chain(chain: Chain, rule: Rule | None, person: PersonId) -> WhyNo
             return WhyNot([sentence, *_unless_sentence(rule, index, why)])
     if mine:
         return WhyNot([f"The message for them was withdrawn before it went: {message_sentence(mine[-1])}."])
+    stood_in = [message for message in chain.messages if message.person_id != person and person in message.holders]
+    if stood_in:
+        return WhyNot([f"Another person stands in for them: {message_sentence(message)}." for message in stood_in])
+    return None
+
+
+def _by_steps(chain: Chain, rule: Rule | None) -> WhyNot:
+    """The person is none of those whom the chain has written to: who they are, and which steps are still to come."""
     others = sorted({message.person_id for message in chain.messages})
     told = f"Its messages went to {', '.join(others)}." if others else "It has written to nobody yet."
     empty = [
@@ -347,6 +428,44 @@ def _unless_sentence(rule: Rule | None, step: int, why: str) -> Iterator[str]:
 
 def why_not_by_conditions(judgement: RuleJudgement, event: str, at: datetime) -> WhyNot:
     """The conditions that did not hold, each with the value it was judged by."""
-    failing = [line for line in judgement.lines if not line.holds]
-    lines = [f"{'  ' * line.depth}{line.text}: it was {line.value}" if line.value else line.text for line in failing]
-    return WhyNot([f"{event} came at {at:%Y-%m-%d %H:%M}Z, but the rule’s conditions did not hold:", *lines])
+    failing = [line for group in _failing_groups(judgement.lines) for line in group]
+    sentence = f"{event} came at {at:%Y-%m-%d %H:%M}Z, but the rule’s conditions did not hold:"
+    return WhyNot([sentence, *map(_failing_line, failing)])
+
+
+def why_not_by_facts_of_now(rule: Rule, event: Event, facts: Facts, book: Rulebook) -> WhyNot:
+    """The same for an event from which nothing followed: the facts of its time were not kept.
+
+    What the event itself says is certain. Only where all of that held, the facts of now are looked at.
+    """
+    name = _name_of(event)
+    judgement = next((one for one in judge_rules(event, name, facts, book, event.time) if one.rule == rule.name), None)
+    groups = _failing_groups(judgement.lines) if judgement is not None else []
+    certain = [group for group in groups if all(is_event_field(line.field) for line in group if line.field)]
+    failing = [_failing_line(line) for group in certain or groups for line in group]
+    came = f"{name} came at {event.time:%Y-%m-%d %H:%M}Z"
+    if certain:
+        return WhyNot([f"{came}, but the rule’s conditions did not hold:", *failing])
+    if groups:
+        sentence = f"{came}, and nothing followed from it. By what is known now, the rule’s conditions do not hold:"
+        return WhyNot([sentence, *failing])
+    return WhyNot(
+        [
+            f"{came}, and nothing that followed from it is kept. By what is known now, the rule’s conditions hold.",
+            "The rule may have come into force later, a fact may have changed, or the decision is kept no longer.",
+        ]
+    )
+
+
+def _failing_groups(lines: Sequence[ConditionLine]) -> list[list[ConditionLine]]:
+    """Each condition of the outermost depth that did not hold, with what stands within it."""
+    groups: list[list[ConditionLine]] = []
+    for line in lines:
+        if line.depth == 0:
+            groups.append([])
+        groups[-1].append(line)
+    return [group for group in groups if not group[0].holds]
+
+
+def _failing_line(line: ConditionLine) -> str:
+    return f"{'  ' * line.depth}{line.text}: it was {line.value}" if line.value else f"{'  ' * line.depth}{line.text}"

@@ -30,10 +30,17 @@ _FILE_ENDING = re.compile(r"[A-Za-z0-9]{2,5}")
 _OPTION = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _CONTACTS = frozenset({"contact_id", "via_agent_contact_id", "submitter_contact"})
 _NAMES = frozenset({"display_name", "submitter_name"})
-_TEXTS = frozenset({"text", "said", "body", "rendered", "pitch_text", "filename"})
+_TEXTS = frozenset({"text", "said", "body", "rendered", "pitch_text", "filename", "contributors_display"})
 _HASHED = frozenset({"media_id", "sha256", "phone", "bsuid"})
+_ACTORS = frozenset({"actor", "requested_by", "resolved_by"})
 _FORM_VALUES = frozenset({"values", "further"})
 _ALPHABET = "abcdefghijklmnoprstuvz"
+
+
+def is_personal(field: str) -> bool:
+    """Whether a field of an event or a fact, by its dotted path, holds a name, an address or a text of a person."""
+    *within, name = field.split(".")
+    return name in _NAMES | _TEXTS | _HASHED or (name == "name" and not _ACTORS.isdisjoint(within))
 
 
 def contacts_named(book: Rulebook) -> frozenset[ContactId]:
@@ -169,6 +176,8 @@ class Pseudonyms:
     def _mapping(self, value: Mapping[str, Any], name: str) -> dict[str, Any]:
         if name in _FORM_VALUES or name == "words":
             return {key: self._word_of_ours(key, each) for key, each in value.items()}
+        if name in _ACTORS and isinstance(actor := value.get("name"), str):
+            value = {**value, "name": self.name(actor)}
         person = value.get("person_id")
         return {self._string(key): self.replace_values(each, key, person) for key, each in value.items()}
 

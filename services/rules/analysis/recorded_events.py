@@ -90,7 +90,11 @@ def reactions_of(chain: Chain) -> Iterator[Reaction]:
             yield plain.replace(operation=write.operation, outcome=write.outcome)
 
 
-def sort_events(bundle: Bundle, initial: Iterable[Event], names: Pseudonyms) -> None:
-    """The events in the order of their recording, after what was known before them."""
-    later = sorted(bundle.events, key=lambda event: event.recordedtime)
+def sort_events(bundle: Bundle, initial: Iterable[Event], names: Pseudonyms, decided: Iterable[str]) -> None:
+    """The events in the order of their recording, after what was known before them.
+
+    Those of one instant go in the order in which they were ``decided``; what nothing was decided on goes first: facts.
+    """
+    places = {names.replace_values(about): place for place, about in enumerate(decided)}
+    later = sorted(bundle.events, key=lambda event: (event.recordedtime, places.get(event.id, -1)))
     bundle.events = [parse_event(names.replace(encode(event)), EVENT_KINDS) for event in initial] + later

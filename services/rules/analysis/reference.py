@@ -205,11 +205,15 @@ _REASONS: Mapping[ExclusionReason, str] = {
     ExclusionReason.UNKNOWN_ROLE: "Nobody has the role.",
     ExclusionReason.UNKNOWN_PERSON: "The event names somebody of whom Consonance has said nothing.",
     ExclusionReason.ERASED: "Their data was erased.",
+    ExclusionReason.ABSENT: "They are away: `stands_in` of people.yaml or their own message says so.",
+    ExclusionReason.WRONG_PERSON: "Who has the number wrote that it is not theirs.",
+    ExclusionReason.CAPPED: "Their cap leaves no room within `send_within`.",
+    ExclusionReason.WAITING: "Their cap leaves no room now: the message waits.",
     ExclusionReason.NO_DOCUMENT: "The event names no address of the document that goes with the message.",
     ExclusionReason.UNLESS: "The `unless` of the step holds for them.",
     ExclusionReason.NOT_STAFF: "A copy goes to staff alone, and they are in no team of people.yaml.",
 }
-"""The meaning of each reason, for authors; one without a sentence stands by its name."""
+"""The meaning of each reason, for authors."""
 
 
 def reference_markdown() -> str:

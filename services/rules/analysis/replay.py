@@ -156,7 +156,7 @@ class BundleRecorder:
 
     def add(self, inputs: DecisionInputs, document: Documents) -> NotAdded | None:
         """The reason why a decision cannot be in the bundle, or None where it is now."""
-        inputs = _with_button_of_bundle(inputs)
+        inputs = with_button_of_bundle(inputs)
         try:
             decision = self.replayer.decide(inputs, document)
         except KeyError:
@@ -210,7 +210,7 @@ def _revisions(inputs: DecisionInputs, facts: Mapping[str, bytes]) -> set[Revisi
     return {decode(Chain, facts[digest]).revision for digest in inputs.documents.get("chains", {}).values()}
 
 
-def _with_button_of_bundle(inputs: DecisionInputs) -> DecisionInputs:
+def with_button_of_bundle(inputs: DecisionInputs) -> DecisionInputs:
     """The key that signed a tapped button is the service's; a forged one shows in another outcome."""
     if inputs.event == NO_EVENT:
         return inputs

@@ -17,9 +17,11 @@ from services.rules.analysis.replay import Replayer
 from services.rules.conversation.chain import Chain
 from services.rules.conversation.document import Document, document_of
 from services.rules.conversation.facts import Facts
-from services.rules.rulebook.model import AllOf, AnyOf, Compare, NoneOf, Operator
+from services.rules.rulebook.model import AllOf, AnyOf, Compare, Field, NoneOf, Operator
 from services.rules.scenario.player import StoryPlayer
-from shared.contracts.ids import PersonId
+from services.rules.scenario.story_world import TENANT
+from shared.contracts.ids import Line, PersonId, Wamid
+from shared.contracts.whatsapp import MessageKind, MessageReceived
 from tests.services.rules.stories import own_rulebook, story
 
 START = datetime(2027, 3, 3, 10, tzinfo=UTC)
@@ -96,6 +98,30 @@ def test_each_condition_is_shown_with_the_value_it_was_judged_by() -> None:
         ("work.title is one of [A, B]", False, 1),
     ]
     assert lines[0].value == "work.title: A Grammar of Tides"
+
+
+def test_a_condition_on_what_a_person_wrote_does_not_show_it() -> None:
+    received = MessageReceived(
+        line=Line("main"), person_id=PersonId("p1"), message_id=Wamid("wamid.1"), message_kind=MessageKind.TEXT,
+        text="My phone is broken", at=START,
+    )  # fmt: skip
+    values = Document(received, Facts(TENANT), own_rulebook().calendar, START)
+    (line,) = condition_lines(Compare("text", Operator.CONTAINS, "phone"), values)
+    assert line.holds
+    assert line.value == "text: there is one, which is not shown"
+    (same,) = condition_lines(Compare("line", Operator.IS, Field("text")), values)
+    assert "broken" not in same.text
+
+
+def test_only_conditions_that_count_are_the_answer_to_why_not() -> None:
+    never = Compare("work.title", Operator.IS, "Another")
+    condition = AllOf((NoneOf(never), AnyOf((never, Compare("request_id", Operator.EXISTS, operand=True))), never))
+    lines = tuple(condition_lines(condition, _asked()))
+    found = why_not_by_conditions(RuleJudgement("a-rule", held=False, lines=lines), "rights.approval_requested", START)
+    assert found.sentences[1:] == ["work.title is Another: it was work.title: A Grammar of Tides"]
+    lines = tuple(condition_lines(NoneOf(Compare("request_id", Operator.EXISTS, operand=True)), _asked()))
+    found = why_not_by_conditions(RuleJudgement("a-rule", held=False, lines=lines), "rights.approval_requested", START)
+    assert found.sentences[1:] == ["not", "  request_id exists: it was request_id: R-9"]
 
 
 def _asked() -> Document:

@@ -1,17 +1,24 @@
 """Recorded decisions are made again, byte for byte; and what is recorded holds nothing personal."""
 
 import gzip
+from datetime import UTC, datetime
 from pathlib import Path
 
+import orjson
 import pytest
 
-from services.rules.analysis.bundle import UnreadableBundle, read_bundle
+from services.rules.analysis.bundle import Bundle, BundleHead, UnreadableBundle, read_bundle
+from services.rules.analysis.pseudonyms import Pseudonyms
+from services.rules.analysis.recorded_events import sort_events
 from services.rules.analysis.recorded_stories import RecordedStories, record_stories
 from services.rules.analysis.replay import replay_bundle
 from services.rules.rulebook.rule_folder import read_folder
 from services.rules.scenario.story_file import read_stories
+from services.rules.scenario.story_world import TENANT
+from tests.services.rules.rules_service import golden_event
 from tests.services.rules.stories import FOLDER
 
+START = datetime(2027, 3, 3, 10, tzinfo=UTC)
 STORED = Path(__file__).parent / "decisions.jsonl.gz"
 """The decisions of the shipped stories, as they were on the day of recording.
 
@@ -67,6 +74,25 @@ def test_a_bundle_holds_no_name_text_number_or_id_of_whatsapp(tmp_path: Path) ->
     facts = "\n".join(line for line in text.splitlines() if '"kind":"file"' not in line)
     for personal in ("Maud Ferrier", "Yann Kerdreux", "I have a book", "tide-millers", "wamid.in.", "wamid.out."):
         assert personal not in facts
+
+
+def test_the_names_of_users_and_contributors_are_replaced_too() -> None:
+    names = Pseudonyms(b"key", TENANT, ())
+    user = {"type": "user", "id": "40", "name": "Rosalind Achebe"}
+    event = {"requested_by": user, "name": "First layouts", "work": {"contributors_display": "Margaret Fairweather"}}
+    replaced = names.replace(orjson.dumps(event)).decode()
+    assert "Rosalind" not in replaced
+    assert "Fairweather" not in replaced
+    assert "First layouts" in replaced
+
+
+def test_events_of_one_instant_keep_the_order_in_which_they_were_decided() -> None:
+    golden_kinds = ("consonance.work.stage_changed.v1", "consonance.rights.approval_requested.v1")
+    first, second = (golden_event(kind).replace(recordedtime=START) for kind in golden_kinds)
+    for events in ([first, second], [second, first]):
+        bundle = Bundle(BundleHead(tenant=TENANT, written_at=START), events=events)
+        sort_events(bundle, (), Pseudonyms(b"key", TENANT, ()), [first.id, second.id])
+        assert [event.id for event in bundle.events] == [first.id, second.id]
 
 
 def test_a_file_that_is_no_bundle_is_refused_with_its_line(tmp_path: Path) -> None:
