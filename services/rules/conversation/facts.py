@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar, cast
 
-from services.rules.conversation.chain import Chain, ChainMessage
+from services.rules.conversation.chain import MAY_GO, Chain, ChainMessage
 from services.rules.conversation.fact_values import (
     Absence,
     Consent,
@@ -308,8 +308,9 @@ class Facts:
         return sorted(mine, key=lambda c: (c.started_at, c.chain_id))
 
     def ended_chains_of(self, person: PersonId) -> list[Chain]:
-        """Ended chains that wrote to this person and have messages that may still go."""
-        return [c for c in self._chains_by([("person", person)]) if not c.live and person in c.people()]
+        """Ended chains that have messages to this person that may still go."""
+        ended = (c for c in self._chains_by([("person", person)]) if not c.live)
+        return [c for c in ended if any(m.person_id == person and m.delivery in MAY_GO for m in c.messages)]
 
     def add_notice(self, message: MessageId, person: PersonId) -> None:
         self.notices[message] = person

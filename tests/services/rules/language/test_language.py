@@ -7,12 +7,10 @@ import pytest
 from services.rules.rulebook.rule_folder import read_folder
 from services.rules.scenario.folder_check import check_files
 from services.rules.scenario.player import play_story
-from tests.services.rules.rulebooks import good_files
-
-FOLDERS = sorted(path for path in Path(__file__).parent.iterdir() if path.is_dir() and list(path.glob("*.rule.yaml")))
+from tests.services.rules.rulebooks import LANGUAGE_FOLDERS, good_files
 
 
-@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", LANGUAGE_FOLDERS, ids=lambda folder: folder.name)
 def test_a_part_of_the_language_checks_and_plays(folder: Path) -> None:
     own = read_folder(folder)
     checked = check_files(good_files() | own)
