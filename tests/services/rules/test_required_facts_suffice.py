@@ -48,7 +48,7 @@ _KINDS = {
     "chains": "chain",
     "notices": "notice",
 }
-"""What a changed key of a table is called where it is saved. ``starts`` and ``merged`` follow from others."""
+"""The names by which changed keys of a table are saved. ``starts`` and ``merged`` follow from others."""
 _VERSIONED = ("counted", "strangers")
 
 
