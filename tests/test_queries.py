@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-_NAME = re.compile(r"^-- name: (\w+)", re.MULTILINE)
+QUERY_NAME = re.compile(r"^-- name: (\w+)", re.MULTILINE)
 
 Key = tuple[str, str]
 """A module, and the name that it gives to the queries of a file."""
@@ -29,7 +29,7 @@ def declared() -> dict[Key, set[str]]:
                     targets=[ast.Name(id=name)],
                     value=ast.Call(func=ast.Name(id="load_queries"), args=[_, ast.Constant(value=str(file))]),
                 ):
-                    found[module, name] = set(_NAME.findall((path.parent / file).read_text("utf-8")))
+                    found[module, name] = set(QUERY_NAME.findall((path.parent / file).read_text("utf-8")))
                 case _:
                     pass
     return found
